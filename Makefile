@@ -1,0 +1,63 @@
+# Run `make` alone for the targets. PORT, DATA_DIR and SEEDS can be set on the command line.
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(shell find protos/tokenline -name '*.proto' | sort)
+PORT ?= 8080
+DATA_DIR ?= $(HOME)/.tokenline
+SEEDS ?= 200
+
+.PHONY: help setup run test simulate lint types generate verify lock format bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+setup: $(VENV)/.installed ## make .venv with everything, .venv/bin/tokenline in it
+
+$(VENV)/.installed: requirements.lock requirements-dev.lock pyproject.toml
+	@test -x $(BIN)/python || python3 -m venv $(VENV) || { echo "python3 cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup ## start everything on embedded defaults
+	$(BIN)/tokenline up --port $(PORT) --data-dir $(DATA_DIR)
+
+test: setup ## run the tests
+	$(BIN)/pytest
+
+simulate: setup ## crash the charging core under SEEDS random schedules
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+lint: setup ## formatter, linter, import contracts, proto lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint
+
+types: setup ## strict types
+	$(BIN)/mypy
+
+format: setup ## rewrite to the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generate: setup ## rewrite protos/gen from protos/tokenline
+	rm -rf protos/gen && mkdir -p protos/gen
+	PATH=$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos/gen --pyi_out=protos/gen \
+	  --grpc_python_out=protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
+	find protos/gen/tokenline -type d -exec touch {}/__init__.py \;
+
+verify: generate ## fail when the committed generated code is not what the protos make
+	@git diff --exit-code --stat -- protos/gen && test -z "$$(git status --porcelain -- protos/gen)" \
+	  || { echo "protos/gen is stale: run make generate and commit it"; exit 1; }
+
+lock: setup ## write the lock files anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+bench: setup ## measure the edge with every service a process of its own
+	$(BIN)/tokenline bench edge
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

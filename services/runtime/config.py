@@ -1,0 +1,104 @@
+"""YAML into frozen structs. Unknown keys are refused; every error names file, line, field and what would be right."""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+T = TypeVar("T")
+
+_PATH_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\.\.\.\]")
+
+
+class ConfigError(Exception):
+    """A file cannot be used as it is. The message is "FILE:LINE: FIELD: what is wrong"."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads numbers with a point as exact decimals, since they may become money, and refuses duplicate keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands here twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _construct_decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decimal:
+    text = loader.construct_scalar(node)
+    try:
+        return Decimal(str(text))
+    except ArithmeticError:
+        raise yaml.constructor.ConstructorError(None, None, f"{text!r} is not a number", node.start_mark) from None
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _construct_decimal)
+
+
+def read_yaml(path: Path, kind: type[T]) -> T:
+    """Reads one file into `kind`.
+
+    Errors: `ConfigError` when it cannot be read, is not YAML, has an unknown or missing key or a value of another type.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"{path}: cannot be read: {reason}") from error
+    return parse_yaml(text, kind, str(path))
+
+
+def parse_yaml(text: str, kind: type[T], source: str) -> T:
+    """Like `read_yaml`, of a text; `source` stands for the file in errors."""
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        # A second, constructing pass: compose keeps the line numbers that the values lose.
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506  # _Loader is a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = mark.line + 1 if mark else 1
+        raise ConfigError(f"{source}:{line}: not valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not valid YAML: {error}") from error
+    try:
+        return msgspec.convert({} if value is None else value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        message = str(error)
+        what, _, where = message.rpartition(" - at `")
+        field = where.rstrip("`").removeprefix("$").lstrip(".") if what else ""
+        raise ConfigError(f"{source}:{line_of(node, field)}: {field or 'file'}: {what or message}") from error
+
+
+def line_of(node: yaml.Node | None, field: str) -> int:
+    """The line of a field path like `models[3].routes[0].vendor_id`; that of its nearest parent if it is missing."""
+    line = node.start_mark.line + 1 if node is not None else 1
+    for match in _PATH_STEP.finditer("." + field if field and not field.startswith("[") else field):
+        key, index = match.group(1), match.group(2)
+        if key is not None and isinstance(node, yaml.MappingNode):
+            for key_node, value_node in node.value:
+                if key_node.value == key:
+                    node, line = value_node, key_node.start_mark.line + 1
+                    break
+            else:
+                return line
+        elif index is not None and isinstance(node, yaml.SequenceNode) and int(index) < len(node.value):
+            node = node.value[int(index)]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line
+
+
+def secret_from_environment(name: str, environment: Mapping[str, str]) -> str:
+    """A secret that a config names by its environment variable. Errors: `ConfigError` when it is not set."""
+    value = environment.get(name, "")
+    if not value:
+        raise ConfigError(f"the environment variable {name} is not set; put the secret there")
+    return value

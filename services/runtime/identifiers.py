@@ -1,0 +1,33 @@
+"""Identifiers that are made here: UUIDs of version 7 (RFC 9562) and prefixed random names."""
+
+import hashlib
+import re
+import secrets
+
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def uuid7(now_us: int) -> str:
+    """A UUID of version 7 in lower-case text: ordered by its millisecond, 74 random bits behind it."""
+    milliseconds = now_us // 1_000
+    bits = secrets.randbits(74)
+    text = f"{milliseconds:012x}7{bits >> 62:03x}{0x8 | (bits >> 60) & 0x3:x}{bits & (1 << 60) - 1:015x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def uuid7_time_us(text: str) -> int | None:
+    """The time inside a UUID of version 7 in lower-case text, in microseconds; None for anything else."""
+    if _UUID7.fullmatch(text) is None:
+        return None
+    return int(text[:8] + text[9:13], 16) * 1_000
+
+
+def random_name(prefix: str) -> str:
+    """`prefix`, a hyphen and 16 random hexadecimal digits."""
+    return f"{prefix}-{secrets.token_hex(8)}"
+
+
+def derived_name(prefix: str, *parts: str) -> str:
+    """`prefix`, a hyphen and 16 hexadecimal digits that depend on `parts` alone: a repeat names the same thing."""
+    digest = hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+    return f"{prefix}-{digest[:16]}"

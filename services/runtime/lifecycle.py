@@ -1,0 +1,63 @@
+"""The life of a process: stop on a signal, fail when a background task fails, end in order."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+
+logger = logging.getLogger(__name__)
+
+
+class Lifecycle:
+    """Knows when the process shall end, and whether it failed.
+
+    One a process. Services put their background tasks under it; the entry point waits for it.
+    """
+
+    def __init__(self) -> None:
+        self._stop = asyncio.Event()
+        self.failure: BaseException | None = None
+
+    def stop(self) -> None:
+        """Asks the process to end in order."""
+        self._stop.set()
+
+    def fail(self, error: BaseException) -> None:
+        """Asks the process to end because it can't go on; the first failure is kept."""
+        if self.failure is None:
+            self.failure = error
+        self._stop.set()
+
+    async def wait(self) -> None:
+        """Returns once the process shall end."""
+        await self._stop.wait()
+
+    def stop_on_signals(self) -> None:
+        """SIGTERM and SIGINT end the process in order; a second one ends it at once."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            raise SystemExit(128 + number)
+        logger.info("stopping on %s", number.name)
+        self.stop()
+
+    @asynccontextmanager
+    async def background(self, name: str, work: Coroutine[None, None, None]) -> AsyncIterator[asyncio.Task[None]]:
+        """Runs `work` until the block is left, then cancels it. If it fails before, the process fails."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                logger.error("the background task %s failed", name, exc_info=error)
+                self.fail(error)
+
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(ended)
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.wait([task])

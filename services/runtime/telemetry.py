@@ -1,0 +1,118 @@
+"""OpenTelemetry, cheap enough to leave on.
+
+Metrics are read by Prometheus. A trace is begun for the share of calls that the config names, or where the caller's
+trace is sampled; a call that is not sampled costs one random number.
+"""
+
+import logging
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from opentelemetry import context as otel_context
+from opentelemetry import metrics, propagate, trace
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import SpanKind
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest, start_http_server
+
+
+class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What of telemetry is on."""
+
+    # Where spans go, "host:port" of an OTLP gRPC collector; empty: nowhere.
+    otlp_endpoint: str = ""
+    # The share of calls traced, in parts of a million.
+    trace_sample_ppm: int = 1_000
+    # Where Prometheus may read, for services without HTTP of their own; 0: nowhere.
+    metrics_port: int = 0
+    metrics_host: str = "127.0.0.1"
+
+
+_tracer = trace.get_tracer("tokenline")
+_meter = metrics.get_meter("tokenline")
+_rpc_duration = _meter.create_histogram("rpc.server.duration", unit="s", description="Duration of unary calls by method and status")
+_sample_share = 0.0
+
+
+def start_telemetry(service_name: str, config: TelemetryConfig) -> "Telemetry":
+    """Sets up this process's telemetry; call once, before the service starts."""
+    global _sample_share
+    resource = Resource.create({"service.name": f"tokenline-{service_name}"})
+    meters = MeterProvider(resource=resource, metric_readers=[PrometheusMetricReader()])
+    metrics.set_meter_provider(meters)
+    tracers: TracerProvider | None = None
+    if config.otlp_endpoint:
+        _sample_share = config.trace_sample_ppm / 1_000_000
+        # The share is drawn before a span is made; a span once begun is recorded.
+        tracers = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(1.0)))
+        tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=config.otlp_endpoint, insecure=True)))
+        trace.set_tracer_provider(tracers)
+    if config.metrics_port:
+        start_http_server(config.metrics_port, addr=config.metrics_host)
+    return Telemetry(meters, tracers)
+
+
+class Telemetry:
+    """A process's telemetry, to be flushed at its end."""
+
+    def __init__(self, meters: MeterProvider, tracers: TracerProvider | None) -> None:
+        self._meters = meters
+        self._tracers = tracers
+
+    def shutdown(self) -> None:
+        """Flushes what is not sent yet."""
+        if self._tracers is not None:
+            self._tracers.shutdown()
+        self._meters.shutdown()
+
+
+def start_logging() -> None:
+    """Logs to standard error, one line an event."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def prometheus_page() -> tuple[str, bytes]:
+    """Content type and body of this process's metrics."""
+    return CONTENT_TYPE_LATEST, generate_latest()
+
+
+@contextmanager
+def sampled_span(
+    name: str, kind: SpanKind, carrier: Mapping[str, str], attributes: Mapping[str, Any]
+) -> Iterator[trace.Span | None]:
+    """A span, where the caller's trace is sampled or the draw says so; else nothing, at no cost."""
+    traceparent = carrier.get("traceparent", "")
+    if not _sample_share or not (traceparent.endswith("-01") or random.random() < _sample_share):  # noqa: S311  # a draw, not a secret
+        yield None
+        return
+    parent = propagate.extract(carrier)
+    with _tracer.start_as_current_span(name, context=parent, kind=kind, attributes=dict(attributes)) as span:
+        yield span
+
+
+def rpc_server_span(method: str, metadata: Sequence[tuple[str, str | bytes]] | None) -> Any:
+    """A server span of a unary call."""
+    carrier = {key: value for key, value in metadata or () if key == "traceparent" and isinstance(value, str)}
+    return sampled_span(method.lstrip("/"), SpanKind.SERVER, carrier, {"rpc.system": "grpc", "rpc.method": method})
+
+
+def trace_metadata() -> tuple[tuple[str, str], ...]:
+    """Call metadata that carries the current span to the next service."""
+    if otel_context.get_current() == {}:
+        return ()
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return tuple(carrier.items())
+
+
+def record_rpc(method: str, status: str, duration_s: float) -> None:
+    """Counts a finished unary call."""
+    _rpc_duration.record(duration_s, {"rpc.method": method, "rpc.grpc.status_code": status})

@@ -1,0 +1,125 @@
+"""Token counts, rates and the amounts they make: all integers, rounded once a class of a whole session.
+
+An amount is an int64 of micro-units. A rate is micro-units per 1,000,000 tokens.
+amount = ceil(cumulative tokens x rate / 1,000,000).
+"""
+
+from typing import Final
+
+import msgspec
+
+INT64_MAX: Final = 2**63 - 1
+# More tokens than any call can have; counts above it are refused as absurd.
+TOKENS_MAX: Final = 10_000_000_000
+RATE_BASE: Final = 1_000_000
+
+# The classes in the fixed order in which they are charged.
+TOKEN_CLASSES: Final = ("input", "cached_input", "cache_write", "output", "reasoning")
+
+
+class TokenUsage(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Token counts by class; the classes are disjoint."""
+
+    input: int = 0
+    cached_input: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+
+class TokenRates(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Rates by class, in micro-units per 1,000,000 tokens."""
+
+    input: int
+    cached_input: int
+    cache_write: int
+    output: int
+    reasoning: int
+
+
+class ContextTier(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Rates that apply when the total input is greater than `above_input_tokens` (-1: always)."""
+
+    above_input_tokens: int
+    rates: TokenRates
+
+
+class PinnedTariff(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A model's rates as a session pinned them at Create; settling needs no catalog any more.
+
+    `unit` is "TOKEN", "POINT" or "CURRENCY:" and an ISO 4217 code. `tiers` rise by `above_input_tokens`.
+    """
+
+    tariff_id: str
+    version: int
+    unit: str
+    tiers: tuple[ContextTier, ...]
+
+
+def amount_of(tokens: int, rate: int) -> int:
+    """ceil(tokens x rate / 1,000,000)."""
+    return -(-tokens * rate // RATE_BASE)
+
+
+def rates_for(tariff: PinnedTariff, input_tokens: int) -> TokenRates:
+    """The rates of the highest tier whose bound the total input exceeds."""
+    rates = tariff.tiers[0].rates
+    for tier in tariff.tiers[1:]:
+        if input_tokens > tier.above_input_tokens:
+            rates = tier.rates
+    return rates
+
+
+def charges_of(tariff: PinnedTariff, usage: TokenUsage) -> tuple[int, int, int, int, int]:
+    """The amount of each class, in the order of `TOKEN_CLASSES`."""
+    rates = rates_for(tariff, usage.input + usage.cached_input + usage.cache_write)
+    return (
+        amount_of(usage.input, rates.input),
+        amount_of(usage.cached_input, rates.cached_input),
+        amount_of(usage.cache_write, rates.cache_write),
+        amount_of(usage.output, rates.output),
+        amount_of(usage.reasoning, rates.reasoning),
+    )
+
+
+class WorstCase(msgspec.Struct, frozen=True, gc=False):
+    """The dearest that a session can come to: `input_amount` for the input, `output_rate` for each output token.
+
+    Since each class rounds up by itself, splitting tokens over classes can cost up to a micro-unit for each further class;
+    `output_slack` and the slack inside `input_amount` cover that.
+    """
+
+    input_amount: int
+    output_rate: int
+    output_slack: int
+
+    def hold(self, output_tokens: int) -> int:
+        """What must be held for the input and `output_tokens`."""
+        if output_tokens == 0:
+            return self.input_amount
+        return self.input_amount + amount_of(output_tokens, self.output_rate) + self.output_slack
+
+    def payable_output(self, amount: int, limit: int) -> int:
+        """The most output tokens, at most `limit`, whose hold fits into `amount`; -1 if not even the input does."""
+        if amount < self.input_amount:
+            return -1
+        if self.output_rate == 0:
+            return limit
+        return min(limit, max(0, (amount - self.input_amount - self.output_slack) * RATE_BASE // self.output_rate))
+
+
+def worst_case(tariff: PinnedTariff, input_tokens: int) -> WorstCase:
+    """The worst case of a session with at most `input_tokens` of input.
+
+    Every tier up to the bound may turn out to be the one that applies, so the dearest of them counts.
+    """
+    tiers = [tier.rates for tier in tariff.tiers if tier.above_input_tokens < input_tokens] or [tariff.tiers[0].rates]
+    input_classes = [rate for rates in tiers for rate in (rates.input, rates.cached_input, rates.cache_write)]
+    output_classes = [rate for rates in tiers for rate in (rates.output, rates.reasoning)]
+    input_slack = 2 if any(rate % RATE_BASE for rate in input_classes) else 0
+    output_slack = 1 if any(rate % RATE_BASE for rate in output_classes) else 0
+    return WorstCase(
+        input_amount=amount_of(input_tokens, max(input_classes)) + (input_slack if input_tokens else 0),
+        output_rate=max(output_classes),
+        output_slack=output_slack,
+    )

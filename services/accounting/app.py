@@ -1,0 +1,100 @@
+"""The wiring of accounting."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import grpc
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from services.accounting.catalog import charging_catalog
+from services.accounting.config import AccountingConfig
+from services.accounting.owner import Metrics, Owner
+from services.accounting.servicer import AccountingServicer
+from services.accounting.sqlite_store import SqliteStore
+from services.runtime.clients import connect
+from services.runtime.clock import SystemClock
+from services.runtime.identifiers import random_name
+from services.runtime.lifecycle import Lifecycle
+from services.runtime.server import GrpcServer
+from tokenline.accounting.v1 import accounting_pb2_grpc
+from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
+
+logger = logging.getLogger(__name__)
+
+_SERVICE: Final = "tokenline.accounting.v1.AccountingService"
+_STOP_S_MAX: Final = 10.0
+_RETRY_S: Final = 0.1
+
+
+@asynccontextmanager
+async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> AsyncIterator[str]:
+    """Runs accounting; yields its address once it listens. It serves once it has a catalog.
+
+    At the end: no new calls, what was decided is committed and answered, checkpoints, then the store is closed.
+    """
+    async with AsyncExitStack() as stack:
+        store = await SqliteStore.open(Path(config.database))
+        stack.push_async_callback(store.close)
+        owner = Owner(
+            store,
+            SystemClock(),
+            incarnation=random_name("own"),
+            partitions=config.partitions,
+            held_wait_ms=config.held_wait_ms,
+            checkpoint_age_ms=config.checkpoint_age_ms,
+        )
+        await owner.start()
+        _export_metrics(owner)
+        await stack.enter_async_context(lifecycle.background("accounting-owner", owner.run()))
+        stack.push_async_callback(_stop, owner)
+        channel = await stack.enter_async_context(connect(config.registry_address))
+        server = GrpcServer([_SERVICE])
+        accounting_pb2_grpc.add_AccountingServiceServicer_to_server(AccountingServicer(owner, store), server.server)
+        address = await stack.enter_async_context(server.listen(config.listen_address))
+        following = _follow_catalog(channel, owner, config.validity_ms * 1_000, server)
+        await stack.enter_async_context(lifecycle.background("accounting-catalog", following))
+        yield address
+
+
+async def _stop(owner: Owner) -> None:
+    try:
+        async with asyncio.timeout(_STOP_S_MAX):
+            await owner.stop()
+    except TimeoutError:
+        logger.error("not everything could be committed before the end; callers were told nothing and will repeat")
+
+
+async def _follow_catalog(channel: grpc.aio.Channel, owner: Owner, validity_us: int, server: GrpcServer) -> None:
+    """Keeps the catalog up to date; while the registry is away, the last one stays in force."""
+    stub = registry_pb2_grpc.RegistryServiceStub(channel)
+    while True:
+        try:
+            async for response in stub.WatchCatalog(registry_pb2.WatchCatalogRequest(), wait_for_ready=True):
+                owner.set_catalog(charging_catalog(response.catalog, validity_us))
+                await server.set_serving()
+        except grpc.aio.AioRpcError as error:
+            logger.warning("the registry's catalog stream broke (%s), connecting again", error.code().name)
+        await asyncio.sleep(_RETRY_S)
+
+
+def _export_metrics(owner: Owner) -> None:
+    meter = metrics.get_meter("tokenline.accounting")
+    counts = owner.metrics
+    for name, description in (
+        ("commands", "Commands decided"),
+        ("refusals", "Commands refused: quota, model not sold, no rate"),
+        ("commits", "Transactions committed"),
+        ("entries", "Journal entries written"),
+        ("recoveries", "Times that the partitions were recovered after a failed commit"),
+    ):
+        meter.create_observable_counter(f"charging.{name}", callbacks=[partial(_observe, counts, name)], description=description)
+
+
+def _observe(counts: Metrics, name: str, options: CallbackOptions) -> list[Observation]:
+    return [Observation(getattr(counts, name))]

@@ -1,0 +1,35 @@
+"""What an accounting process needs to know."""
+
+import msgspec
+
+from services.runtime.telemetry import TelemetryConfig
+
+
+class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tokenline serve accounting`."""
+
+    # "host:port" or "unix:/path".
+    listen_address: str
+    # The SQLite file; made if it is missing.
+    database: str
+    # Where the registry listens.
+    registry_address: str
+    # How many slices the accounts are cut into; fixed when the database is made.
+    partitions: int = 16
+    # How long a grant lives without an Update; a session is swept at twice this time (Tcc).
+    validity_ms: int = 30_000
+    # How long a Create may wait for balance that other sessions hold.
+    held_wait_ms: int = 200
+    # A changed account is checkpointed at this age, so that the journal's tail stays short.
+    checkpoint_age_ms: int = 5_000
+    telemetry: TelemetryConfig = TelemetryConfig()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.partitions <= 4_096:
+            raise ValueError("partitions must be 1 to 4096")
+        if not 1_000 <= self.validity_ms <= 600_000:
+            raise ValueError("validity_ms must be 1000 to 600000")
+        if not 0 <= self.held_wait_ms <= 10_000:
+            raise ValueError("held_wait_ms must be 0 to 10000")
+        if not 100 <= self.checkpoint_age_ms <= 600_000:
+            raise ValueError("checkpoint_age_ms must be 100 to 600000")

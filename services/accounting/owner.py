@@ -1,0 +1,570 @@
+"""The owner: the only writer of its partitions' accounts, and group commit.
+
+Commands are decided at once, on state that runs ahead of the database; all that arrived while the last transaction ran goes
+into the next one. An answer leaves only after the commit that covers what it saw: grants, refusals, reads and repeats alike.
+After a failed commit the outcome is unknown: the memory is thrown away, the partitions are claimed again with a higher epoch,
+and the journal says what is so. Callers repeat what was not answered; idempotency makes that harmless.
+"""
+
+import asyncio
+import heapq
+import logging
+from collections import deque
+from collections.abc import Coroutine, Iterable
+from typing import Final, NamedTuple, Protocol
+from zlib import crc32
+
+from services.accounting.account import Account, evolve, next_due_us
+from services.accounting.charging import ChargingCatalog, decide, due_entry
+from services.accounting.commands import (
+    AccountView,
+    Answer,
+    ApplyDue,
+    Command,
+    CreateSession,
+    Failed,
+    Fault,
+    Refused,
+)
+from services.accounting.entries import Entry
+from services.accounting.journal import JournalError, decode_checkpoint, decode_row, encode_checkpoint, encode_row
+from services.accounting.store import Checkpoint, ClaimedPartition, PartitionWrite, Store
+from services.runtime.clock import Clock
+from services.runtime.errors import ServiceError
+from tokenline.errors.v1 import errors_pb2
+
+logger = logging.getLogger(__name__)
+
+# Checkpoints of one commit at the most, so that they never make a commit long.
+_CHECKPOINTS_A_COMMIT_MAX: Final = 128
+_REPLAY_ROWS_A_READ: Final = 1_000
+_TICK_S: Final = 0.5
+_RECOVERY_BACKOFF_S_MAX: Final = 1.0
+_DUE_ACCOUNTS_A_TICK_MAX: Final = 1_000
+
+
+_LOST: Final = "the partition has another owner now"
+
+
+class OwnershipLostError(Exception):
+    """Another process has claimed the partitions. This one must end: it can write nothing any more."""
+
+
+class Caller(Protocol):
+    """Where answers go. `answer` is called after the commit; `flush` once after the last answer of a commit."""
+
+    def answer(self, tag: int, answer: Answer) -> None:
+        """Takes the answer to the command submitted with `tag`."""
+        ...
+
+    def flush(self) -> None:
+        """Sends what was taken."""
+        ...
+
+
+class Metrics:
+    """Counts since the start, read by telemetry."""
+
+    def __init__(self) -> None:
+        self.commands = 0
+        self.refusals = 0
+        self.commits = 0
+        self.entries = 0
+        self.recoveries = 0
+
+
+class _Pending(NamedTuple):
+    command: Command
+    caller: Caller
+    tag: int
+
+
+class _Waiting(NamedTuple):
+    """A Create that only others' holds keep from being granted."""
+
+    pending: _Pending
+    timer: asyncio.TimerHandle
+
+
+class _Partition:
+    """One partition's state in memory; it may run ahead of the database by what `pending` holds."""
+
+    def __init__(self, claimed: ClaimedPartition, serving_since_us: int) -> None:
+        self.part_id = claimed.part_id
+        self.epoch = claimed.epoch
+        # The number of the row that `pending` will become.
+        self.next_seq = claimed.next_seq
+        self.low_water = claimed.low_water
+        self.last_time_us = claimed.last_time_us
+        self.serving_since_us = serving_since_us
+        self.accounts: dict[str, Account] = {}
+        self.pending: list[Entry] = []
+        # account_id -> (first seq not in its checkpoint, when that was), oldest first.
+        self.dirty: dict[str, tuple[int, int]] = {}
+        self.loading: dict[str, list[_Pending]] = {}
+        self.waiting: dict[str, deque[_Waiting]] = {}
+        self.timers: list[tuple[int, str]] = []
+
+
+class Owner:
+    """Owns all partitions of a store. `start` claims and replays; then `submit`; `run` must be running all the while."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        incarnation: str,
+        partitions: int,
+        held_wait_ms: int,
+        checkpoint_age_ms: int,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._incarnation = incarnation
+        self._partition_count = partitions
+        self._held_wait_s = held_wait_ms / 1_000
+        self._checkpoint_age_us = checkpoint_age_ms * 1_000
+        self._partitions: list[_Partition] = []
+        self._catalog: ChargingCatalog | None = None
+        # Decided, but not committed yet.
+        self._answers: list[tuple[_Partition, Caller, int, Answer]] = []
+        self._work = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self.era = 0
+        self.metrics = Metrics()
+
+    @property
+    def serving(self) -> bool:
+        """Whether commands are decided now: the partitions are claimed and there is a catalog."""
+        return bool(self._partitions) and self._catalog is not None and not self._closing
+
+    @property
+    def partition_count(self) -> int:
+        """The cell's number of partitions."""
+        return self._partition_count
+
+    def partition_of(self, account_id: str) -> int:
+        """The partition that an account belongs to, for ever."""
+        return crc32(account_id.encode()) % self._partition_count
+
+    def check_offering(self, offering_id: str) -> None:
+        """Errors: `ServiceError` OFFERING_UNKNOWN when the catalog in force does not have it."""
+        if self._catalog is not None and offering_id not in self._catalog.offerings:
+            raise ServiceError(
+                errors_pb2.ERROR_REASON_OFFERING_UNKNOWN,
+                f"no offering {offering_id!r} in the catalog; there are {', '.join(sorted(self._catalog.offerings))}",
+            )
+
+    def set_catalog(self, catalog: ChargingCatalog) -> None:
+        """The catalog in force for new sessions from now on; open ones keep what they pinned."""
+        self._catalog = catalog
+
+    async def start(self) -> None:
+        """Claims the partitions and replays their tails. Errors: those of the store."""
+        self.era = await self._store.initialise(self._partition_count)
+        await self._recover(again=False)
+
+    def submit(self, command: Command, caller: Caller, tag: int) -> None:
+        """Decides `command` as soon as its account is in memory; the caller gets the answer after the commit."""
+        pending = _Pending(command, caller, tag)
+        if not self.serving:
+            fault = Failed(Fault.UNAVAILABLE, "accounting is starting, recovering or stopping; a repeat is safe")
+            self._refuse((pending,), fault)
+            return
+        partition = self._partitions[self.partition_of(command.account_id)]
+        if command.account_id in partition.loading:
+            partition.loading[command.account_id].append(pending)
+        elif command.account_id in partition.accounts:
+            self._accept(partition, pending)
+        else:
+            partition.loading[command.account_id] = [pending]
+            if len(partition.loading) == 1:
+                self._spawn(self._load(partition))
+
+    async def run(self) -> None:
+        """Commits, for ever. Errors: `OwnershipLostError`; `JournalError` when the journal cannot be read."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tick(), name="accounting-tick")
+            while True:
+                await self._work.wait()
+                self._work.clear()
+                while self._undone() or self._overdue():
+                    await self._commit()
+
+    async def stop(self) -> None:
+        """Takes no more commands; returns once all that was decided is committed and answered, and all is checkpointed."""
+        self._closing = True
+        self._checkpoint_age_us = 0
+        for partition in self._partitions:
+            for account_id in list(partition.waiting):
+                self._give_up_waiting(partition, account_id)
+        while self._undone() or self._overdue() or any(partition.loading for partition in self._partitions):
+            self._work.set()
+            await asyncio.sleep(0.005)
+
+    def _undone(self) -> bool:
+        """Whether something was decided that is not committed, or not answered."""
+        return bool(self._answers) or any(partition.pending for partition in self._partitions)
+
+    # Deciding
+
+    def _accept(self, partition: _Partition, pending: _Pending) -> None:
+        account_id = pending.command.account_id
+        # Nobody overtakes a Create of the same account that came before and still waits.
+        if isinstance(pending.command, CreateSession) and account_id in partition.waiting:
+            self._wait(partition, pending)
+            return
+        entries_before = len(partition.pending)
+        answer = self._decide(partition, pending.command)
+        if self._held_wait_s > 0 and not self._closing and isinstance(answer, Refused) and answer.held:
+            self._wait(partition, pending)
+        else:
+            self._answer(partition, pending, answer)
+        if len(partition.pending) > entries_before and account_id in partition.waiting:
+            self._retry_waiting(partition, account_id)
+
+    def _decide(self, partition: _Partition, command: Command) -> Answer:
+        """Applies what is due, then the command; the answer must not leave before the next commit."""
+        now_us = partition.last_time_us = max(self._clock.now_us(), partition.last_time_us)
+        account = partition.accounts.get(command.account_id)
+        if account is not None:
+            self._apply_due(partition, account, now_us)
+        assert self._catalog is not None
+        try:
+            entries, answer = decide(account, command, now_us, self._catalog)
+        except Exception:
+            # Nothing was changed, since decide only reads: the others must not suffer from one command.
+            logger.exception("deciding a %s of account %s failed", type(command).__name__, command.account_id)
+            return Failed(Fault.INTERNAL, "deciding failed; the log says why")
+        for entry in entries:
+            account = self._append(partition, account, entry)
+        return answer
+
+    def _answer(self, partition: _Partition, pending: _Pending, answer: Answer) -> None:
+        self.metrics.commands += 1
+        if isinstance(answer, Refused):
+            self.metrics.refusals += 1
+        self._answers.append((partition, pending.caller, pending.tag, answer))
+        self._work.set()
+
+    def _apply_due(self, partition: _Partition, account: Account, now_us: int) -> bool:
+        """Applies what is due on the account; whether anything was."""
+        if account.next_due_us is None or account.next_due_us > now_us:
+            return False
+        applied = False
+        while (entry := due_entry(account, now_us, partition.serving_since_us)) is not None:
+            self._append(partition, account, entry)
+            applied = True
+        if account.next_due_us is not None:
+            heapq.heappush(partition.timers, (account.next_due_us, account.account_id))
+        return applied
+
+    def _append(self, partition: _Partition, account: Account | None, entry: Entry) -> Account:
+        due_before_us = account.next_due_us if account is not None else None
+        account = evolve(account, entry, partition.next_seq, len(partition.pending))
+        partition.accounts[account.account_id] = account
+        partition.pending.append(entry)
+        if account.account_id not in partition.dirty:
+            partition.dirty[account.account_id] = (partition.next_seq, partition.last_time_us)
+        if account.next_due_us is not None and account.next_due_us != due_before_us:
+            heapq.heappush(partition.timers, (account.next_due_us, account.account_id))
+        return account
+
+    # Waiting for held balance
+
+    def _wait(self, partition: _Partition, pending: _Pending) -> None:
+        account_id = pending.command.account_id
+        timer = asyncio.get_running_loop().call_later(self._held_wait_s, self._stop_waiting, partition, account_id, pending)
+        partition.waiting.setdefault(account_id, deque()).append(_Waiting(pending, timer))
+
+    def _retry_waiting(self, partition: _Partition, account_id: str) -> None:
+        """Decides those who wait, in order of arrival, until one still has to."""
+        queue = partition.waiting.get(account_id)
+        while queue:
+            answer = self._decide(partition, queue[0].pending.command)
+            if isinstance(answer, Refused) and answer.held:
+                return
+            waiting = queue.popleft()
+            waiting.timer.cancel()
+            self._answer(partition, waiting.pending, answer)
+        partition.waiting.pop(account_id, None)
+
+    def _stop_waiting(self, partition: _Partition, account_id: str, pending: _Pending) -> None:
+        """The time of a waiting Create is up: it gets the answer as it is now."""
+        queue = partition.waiting[account_id]
+        queue.remove(next(waiting for waiting in queue if waiting.pending is pending))
+        if not queue:
+            del partition.waiting[account_id]
+        self._answer(partition, pending, self._decide(partition, pending.command))
+
+    def _give_up_waiting(self, partition: _Partition, account_id: str) -> None:
+        for waiting in partition.waiting.pop(account_id, ()):
+            waiting.timer.cancel()
+            self._answer(partition, waiting.pending, self._decide(partition, waiting.pending.command))
+
+    # Loading accounts
+
+    async def _load(self, partition: _Partition) -> None:
+        """Loads every account that somebody waits for, in batches, until nobody does."""
+        while partition.loading:
+            wanted = list(partition.loading)
+            try:
+                checkpoints = await self._store.load_checkpoints(partition.part_id, wanted)
+                accounts = {
+                    account_id: decode_checkpoint(checkpoint.body, f"the checkpoint of {account_id}")
+                    for account_id, checkpoint in checkpoints.items()
+                }
+            except (ServiceError, JournalError) as error:
+                logger.error("cannot load accounts: %s", error)
+                fault = Failed(Fault.STORE_UNAVAILABLE, f"the account cannot be loaded: {error}")
+                for account_id in wanted:
+                    self._refuse(partition.loading.pop(account_id, ()), fault)
+                continue
+            # A partition that was recovered meanwhile has answered all who waited here.
+            for account_id in wanted if partition in self._partitions else ():
+                if account_id in accounts:
+                    self._enter(partition, accounts[account_id])
+                for pending in partition.loading.pop(account_id):
+                    self._accept(partition, pending)
+
+    def _enter(self, partition: _Partition, account: Account) -> None:
+        account.next_due_us = next_due_us(account)
+        partition.accounts[account.account_id] = account
+        if account.next_due_us is not None:
+            heapq.heappush(partition.timers, (account.next_due_us, account.account_id))
+
+    # Committing
+
+    async def _commit(self) -> None:
+        answers, self._answers = self._answers, []
+        touched = {id(answer[0]): answer[0] for answer in answers}
+        writes = []
+        now_us = self._clock.now_us()
+        checkpoints_left = _CHECKPOINTS_A_COMMIT_MAX
+        for partition in self._partitions:
+            checkpoints = self._collect_checkpoints(partition, now_us, checkpoints_left)
+            checkpoints_left -= len(checkpoints)
+            if not partition.pending and not checkpoints and id(partition) not in touched:
+                continue
+            entries, partition.pending = partition.pending, []
+            body = encode_row(entries) if entries else None
+            expected_seq = partition.next_seq
+            if body is not None:
+                partition.next_seq += 1
+            oldest = next(iter(partition.dirty.values()), None)
+            partition.low_water = oldest[0] if oldest else partition.next_seq
+            writes.append(
+                PartitionWrite(
+                    part_id=partition.part_id,
+                    epoch=partition.epoch,
+                    expected_seq=expected_seq,
+                    time_us=partition.last_time_us,
+                    entry_count=len(entries),
+                    body=body,
+                    low_water=partition.low_water,
+                    checkpoints=checkpoints,
+                )
+            )
+            self.metrics.entries += len(entries)
+        if not writes:
+            # Only answers of partitions that were recovered since; they were answered then.
+            return
+        self.metrics.commits += 1
+        try:
+            held = await self._store.commit(writes)
+        except ServiceError as error:
+            logger.error("a commit failed, its outcome is unknown: %s", error.message)
+            await self._fail_and_recover(answers, error.message)
+            return
+        if len(held) < len(writes):
+            self._deliver(answer for answer in answers if answer[0].part_id in held)
+            self._forget_all([answer for answer in answers if answer[0].part_id not in held], Fault.NOT_OWNER, _LOST)
+            raise OwnershipLostError(_LOST)
+        self._deliver(answers)
+
+    def _collect_checkpoints(self, partition: _Partition, now_us: int, limit: int) -> list[Checkpoint]:
+        """The state of the accounts that have been dirty for long, as of the row that is just being made."""
+        checkpoints: list[Checkpoint] = []
+        for account_id, (_, since_us) in partition.dirty.items():
+            if now_us - since_us < self._checkpoint_age_us or len(checkpoints) >= limit:
+                break
+            account = partition.accounts[account_id]
+            body = encode_checkpoint(account)
+            checkpoints.append(Checkpoint(account_id, account.seq, account.index, next_due_us(account), body))
+        for checkpoint in checkpoints:
+            del partition.dirty[checkpoint.account_id]
+        return checkpoints
+
+    def _overdue(self) -> bool:
+        now_us = self._clock.now_us()
+        for partition in self._partitions:
+            oldest = next(iter(partition.dirty.values()), None)
+            if oldest is not None and now_us - oldest[1] >= self._checkpoint_age_us:
+                return True
+        return False
+
+    @staticmethod
+    def _deliver(answers: Iterable[tuple[_Partition, Caller, int, Answer]]) -> None:
+        callers: dict[int, Caller] = {}
+        for _, caller, tag, answer in answers:
+            caller.answer(tag, answer)
+            callers[id(caller)] = caller
+        for caller in callers.values():
+            caller.flush()
+
+    # Recovery
+
+    async def _fail_and_recover(self, answers: list[tuple[_Partition, Caller, int, Answer]], why: str) -> None:
+        """Throws the memory away, tells everybody who waits that the outcome is unknown, and starts from the journal."""
+        self.metrics.recoveries += 1
+        self._forget_all(answers, Fault.STORE_UNAVAILABLE, f"{why}; the outcome is unknown, a repeat is safe")
+        backoff_s = 0.05
+        while True:
+            try:
+                await self._recover(again=True)
+            except ServiceError as error:
+                logger.error("cannot claim the partitions, trying again: %s", error.message)
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(2 * backoff_s, _RECOVERY_BACKOFF_S_MAX)
+            else:
+                logger.info("claimed the partitions again")
+                return
+
+    def _forget_all(self, answers: list[tuple[_Partition, Caller, int, Answer]], fault: Fault, why: str) -> None:
+        """Drops the state in memory; `answers`, and all who wait for one, are told `why` instead."""
+        answers = answers + self._answers
+        self._answers = []
+        partitions, self._partitions = self._partitions, []
+        failed = Failed(fault, why)
+        self._deliver((partition, caller, tag, failed) for partition, caller, tag, _ in answers)
+        for partition in partitions:
+            self._fail_all(partition, failed)
+
+    @staticmethod
+    def _fail_all(partition: _Partition, failed: Failed) -> None:
+        """Answers all who wait on a partition whose memory is thrown away."""
+        waiting = [each for queue in partition.waiting.values() for each in queue]
+        for each in waiting:
+            each.timer.cancel()
+        pending = [each.pending for each in waiting] + [each for queue in partition.loading.values() for each in queue]
+        partition.waiting.clear()
+        partition.loading.clear()
+        Owner._refuse(pending, failed)
+
+    @staticmethod
+    def _refuse(pending: Iterable[_Pending], fault: Failed) -> None:
+        for _, caller, tag in pending:
+            caller.answer(tag, fault)
+            caller.flush()
+
+    async def _recover(self, *, again: bool) -> None:
+        claimed = await self._store.claim(self._incarnation, again=again)
+        if len(claimed) < self._partition_count:
+            raise OwnershipLostError(_LOST)
+        partitions = []
+        for each in claimed:
+            partition = _Partition(each, serving_since_us=max(self._clock.now_us(), each.last_time_us))
+            await self._replay(partition)
+            partitions.append(partition)
+        self._partitions = partitions
+
+    async def _replay(self, partition: _Partition) -> None:
+        """Brings the accounts of the journal's tail into memory: their checkpoints, and what came after."""
+        after_seq = partition.low_water - 1
+        while after_seq < partition.next_seq - 1:
+            rows = await self._store.read_rows(partition.part_id, after_seq, _REPLAY_ROWS_A_READ)
+            if not rows:
+                raise JournalError(f"journal row {partition.part_id}/{after_seq + 1} is missing")
+            decoded = [(row.seq, decode_row(row.body, f"journal row {row.part_id}/{row.seq}")) for row in rows]
+            unknown = {entry.account_id for _, entries in decoded for entry in entries} - partition.accounts.keys()
+            checkpoints = await self._store.load_checkpoints(partition.part_id, unknown)
+            for account_id, checkpoint in checkpoints.items():
+                partition.accounts[account_id] = decode_checkpoint(checkpoint.body, f"the checkpoint of {account_id}")
+            for seq, entries in decoded:
+                if seq != after_seq + 1:
+                    raise JournalError(f"journal row {partition.part_id}/{after_seq + 1} is missing")
+                after_seq = seq
+                for index, entry in enumerate(entries):
+                    account = partition.accounts.get(entry.account_id)
+                    if account is None or (account.seq, account.index) < (seq, index):
+                        partition.accounts[entry.account_id] = evolve(account, entry, seq, index)
+                        partition.dirty.setdefault(entry.account_id, (seq, 0))
+        for account in partition.accounts.values():
+            self._enter(partition, account)
+
+    # Time
+
+    async def _tick(self) -> None:
+        """Pokes accounts on which something is due, hot ones from timers, the others from their checkpoints."""
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self.poke_due()
+            if self.serving:
+                try:
+                    cold = await self._store.due_accounts(self._clock.now_us(), _DUE_ACCOUNTS_A_TICK_MAX)
+                except ServiceError as error:
+                    logger.error("cannot look for what is due: %s", error.message)
+                    continue
+                for part_id, account_id in cold:
+                    if self.serving and account_id not in self._partitions[part_id].accounts:
+                        self.submit(ApplyDue(account_id), _NOBODY, 0)
+            self._work.set()
+
+    def poke_due(self) -> None:
+        """Applies what is due on accounts in memory."""
+        for partition in self._partitions:
+            now_us = max(self._clock.now_us(), partition.last_time_us)
+            while partition.timers and partition.timers[0][0] <= now_us:
+                _, account_id = heapq.heappop(partition.timers)
+                account = partition.accounts[account_id]
+                if account.next_due_us is None or account.next_due_us > now_us:
+                    continue
+                partition.last_time_us = now_us
+                if self._apply_due(partition, account, now_us):
+                    self._retry_waiting(partition, account_id)
+                self._work.set()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Nobody:
+    def answer(self, tag: int, answer: Answer) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+
+_NOBODY: Final = _Nobody()
+
+
+class OneAnswer:
+    """A caller that waits for a single answer."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def answer(self, tag: int, answer: Answer) -> None:
+        if not self.future.done():
+            self.future.set_result(answer)
+
+    def flush(self) -> None:
+        pass
+
+
+async def ask(owner: Owner, command: Command) -> Answer:
+    """Submits one command and waits for its answer."""
+    caller = OneAnswer()
+    owner.submit(command, caller, 0)
+    return await caller.future
+
+
+def view_of(answer: Answer) -> Account:
+    """The account of an `AccountView`."""
+    assert isinstance(answer, AccountView)
+    return answer.account

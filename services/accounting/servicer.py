@@ -1,0 +1,199 @@
+"""The gRPC face of accounting: proto to core, core to proto."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import grpc
+
+from services.accounting import translation
+from services.accounting.audit import audit
+from services.accounting.commands import Answer, BucketAdded, RecordsFound
+from services.accounting.entries import SessionSettled
+from services.accounting.journal import decode_row
+from services.accounting.owner import Owner, ask, view_of
+from services.accounting.store import Store
+from services.runtime.errors import ServiceError, invalid
+from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.accounting.v1 import accounting_pb2_grpc
+from tokenline.errors.v1 import errors_pb2
+
+_OPERATIONS_A_REQUEST_MAX: Final = 1_024
+_JOURNAL_ROWS_A_READ: Final = 200
+
+_Context = grpc.aio.ServicerContext
+
+
+class _ChargeStream:
+    """One caller's stream: gathers the answers of a commit into one response."""
+
+    def __init__(self) -> None:
+        self._results: list[pb.ChargeResult] = []
+        self._ready = asyncio.Event()
+        self._ended = False
+
+    def answer(self, tag: int, answer: Answer) -> None:
+        self._results.append(translation.result_of(tag, answer))
+
+    def fail(self, tag: int, error: ServiceError) -> None:
+        self._results.append(translation.error_result(tag, error.reason, error.message))
+
+    def flush(self) -> None:
+        self._ready.set()
+
+    def end(self) -> None:
+        self._ended = True
+        self._ready.set()
+
+    async def responses(self) -> AsyncIterator[pb.ChargeResponse]:
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            if self._results:
+                results, self._results = self._results, []
+                yield pb.ChargeResponse(results=results)
+            elif self._ended:
+                return
+
+
+class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
+    """See tokenline/accounting/v1/accounting.proto."""
+
+    def __init__(self, owner: Owner, store: Store) -> None:
+        self._owner = owner
+        self._store = store
+
+    async def Charge(
+        self, request_iterator: AsyncIterator[pb.ChargeRequest], context: "_Context[Any, Any]"
+    ) -> AsyncIterator[pb.ChargeResponse]:
+        stream = _ChargeStream()
+        reading = asyncio.create_task(self._read(request_iterator, stream), name="charge-stream")
+        try:
+            async for response in stream.responses():
+                yield response
+            # A request that was malformed as a whole ends the stream with its error.
+            await reading
+        finally:
+            reading.cancel()
+
+    async def _read(self, requests: AsyncIterator[pb.ChargeRequest], stream: _ChargeStream) -> None:
+        submit = self._owner.submit
+        outstanding = _Outstanding(stream)
+        try:
+            async for request in requests:
+                if len(request.operations) > _OPERATIONS_A_REQUEST_MAX:
+                    raise invalid(f"operations must be at most {_OPERATIONS_A_REQUEST_MAX}")
+                for operation in request.operations:
+                    try:
+                        command = translation.command_of(operation)
+                    except ServiceError as error:
+                        stream.fail(operation.operation_id, error)
+                        stream.flush()
+                    else:
+                        outstanding.count += 1
+                        submit(command, outstanding, operation.operation_id)
+        finally:
+            # The caller sends no more, but may still wait for answers.
+            outstanding.end()
+
+    async def OpenAccount(self, request: pb.OpenAccountRequest, context: "_Context[Any, Any]") -> pb.OpenAccountResponse:
+        command = translation.open_account_of(request)
+        if command.offering_id:
+            self._owner.check_offering(command.offering_id)
+        answer = await ask(self._owner, command)
+        translation.raise_if_failed(answer)
+        return pb.OpenAccountResponse(account=translation.account_message(view_of(answer)))
+
+    async def GetAccount(self, request: pb.GetAccountRequest, context: "_Context[Any, Any]") -> pb.GetAccountResponse:
+        answer = await ask(self._owner, translation.read_account_of(request))
+        translation.raise_if_failed(answer)
+        return pb.GetAccountResponse(account=translation.account_message(view_of(answer)))
+
+    async def GrantBucket(self, request: pb.GrantBucketRequest, context: "_Context[Any, Any]") -> pb.GrantBucketResponse:
+        answer = await ask(self._owner, translation.grant_bucket_of(request))
+        translation.raise_if_failed(answer)
+        assert isinstance(answer, BucketAdded)
+        return translation.bucket_added_message(answer)
+
+    async def GetSessionRecords(
+        self, request: pb.GetSessionRecordsRequest, context: "_Context[Any, Any]"
+    ) -> pb.GetSessionRecordsResponse:
+        answer = await ask(self._owner, translation.find_records_of(request))
+        translation.raise_if_failed(answer)
+        assert isinstance(answer, RecordsFound)
+        part_id = self._owner.partition_of(request.account_id)
+        response = pb.GetSessionRecordsResponse()
+        for seq in answer.sequence_numbers:
+            (row,) = await self._store.read_rows(part_id, seq - 1, 1)
+            for index, entry in enumerate(decode_row(row.body, f"journal row {part_id}/{seq}")):
+                if isinstance(entry, SessionSettled) and entry.charging_id == request.charging_id:
+                    response.entries.append(translation.journal_entry_message(part_id, seq, index, entry))
+        return response
+
+    async def ListPartitions(self, request: pb.ListPartitionsRequest, context: "_Context[Any, Any]") -> pb.ListPartitionsResponse:
+        if not self._owner.serving:
+            raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "accounting is starting, recovering or stopping")
+        return pb.ListPartitionsResponse(
+            partitions=[
+                pb.Partition(part_id=each.part_id, epoch=each.epoch, last_sequence_number=each.next_seq - 1)
+                for each in await self._store.partitions()
+            ],
+            era=self._owner.era,
+        )
+
+    async def ReadJournal(
+        self, request: pb.ReadJournalRequest, context: "_Context[Any, Any]"
+    ) -> AsyncIterator[pb.ReadJournalResponse]:
+        if not 0 <= request.part_id < self._owner.partition_count:
+            raise invalid(f"part_id must be 0 to {self._owner.partition_count - 1}")
+        if request.after_sequence_number < 0 or request.to_sequence_number < 0:
+            raise invalid("after_sequence_number and to_sequence_number must not be negative")
+        after_seq = request.after_sequence_number
+        end_seq = request.to_sequence_number or None
+        while True:
+            limit = _JOURNAL_ROWS_A_READ if end_seq is None else min(_JOURNAL_ROWS_A_READ, end_seq - after_seq)
+            rows = await self._store.read_rows(request.part_id, after_seq, limit) if limit > 0 else []
+            for row in rows:
+                after_seq = row.seq
+                decoded = decode_row(row.body, f"journal row {row.part_id}/{row.seq}")
+                yield pb.ReadJournalResponse(
+                    entries=[
+                        translation.journal_entry_message(row.part_id, row.seq, index, entry) for index, entry in enumerate(decoded)
+                    ]
+                )
+            if len(rows) < _JOURNAL_ROWS_A_READ:
+                return
+
+    async def Audit(self, request: pb.AuditRequest, context: "_Context[Any, Any]") -> pb.AuditResponse:
+        findings = await self._store.snapshot(audit)
+        return pb.AuditResponse(
+            accounts=findings.accounts,
+            buckets=findings.buckets,
+            entries=findings.entries,
+            open_sessions=findings.open_sessions,
+            in_transit=findings.in_transit,
+            breaches=findings.breaches,
+        )
+
+
+class _Outstanding:
+    """A stream's operations that wait for answers, so that it ends only after the last of them."""
+
+    def __init__(self, stream: _ChargeStream) -> None:
+        self._stream = stream
+        self._no_more = False
+        self.count = 0
+
+    def answer(self, tag: int, answer: Answer) -> None:
+        self.count -= 1
+        self._stream.answer(tag, answer)
+
+    def flush(self) -> None:
+        if self._no_more and not self.count:
+            self._stream.end()
+        self._stream.flush()
+
+    def end(self) -> None:
+        self._no_more = True
+        if not self.count:
+            self._stream.end()

@@ -1,0 +1,221 @@
+"""Where journal, checkpoints and the fence are durable: the contract, and the version in memory.
+
+A partition row is the fence: every write names the epoch and the sequence number it expects, and has no effect if another
+owner has claimed the partition since.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+from services.runtime.errors import ServiceError
+from tokenline.errors.v1 import errors_pb2
+
+T = TypeVar("T")
+
+
+class JournalRow(NamedTuple):
+    """One committed row. `seq` counts from 1 without a gap."""
+
+    part_id: int
+    seq: int
+    epoch: int
+    entry_count: int
+    body: bytes
+
+
+class Checkpoint(NamedTuple):
+    """An account's state, which includes all entries up to (seq, entry_index)."""
+
+    account_id: str
+    seq: int
+    entry_index: int
+    next_due_us: int | None
+    body: bytes
+
+
+class PartitionWrite(NamedTuple):
+    """What a commit does to one partition. Without a body it only checks the fence (and writes checkpoints)."""
+
+    part_id: int
+    epoch: int
+    # The sequence number that the new row gets, and that the partition must be at.
+    expected_seq: int
+    time_us: int
+    entry_count: int
+    body: bytes | None
+    # The smallest sequence number not yet in a checkpoint, after this commit.
+    low_water: int
+    checkpoints: Sequence[Checkpoint]
+
+
+class ClaimedPartition(NamedTuple):
+    """A partition as it stood when it was claimed."""
+
+    part_id: int
+    epoch: int
+    next_seq: int
+    low_water: int
+    last_time_us: int
+
+
+class Snapshot(Protocol):
+    """One state of the whole store; only used inside `Store.snapshot`, from its thread."""
+
+    def partitions(self) -> list[ClaimedPartition]:
+        """All partitions in order."""
+        ...
+
+    def rows(self, part_id: int, after_seq: int) -> Iterator[JournalRow]:
+        """The partition's rows behind `after_seq`, in order."""
+        ...
+
+    def checkpoints(self, part_id: int) -> Iterator[Checkpoint]:
+        """The partition's checkpoints, in order of account_id."""
+        ...
+
+
+class Store(Protocol):
+    """Errors of all methods: `ServiceError` STORE_UNAVAILABLE. After a failed `commit` or `claim` the outcome is unknown."""
+
+    async def initialise(self, partitions: int) -> int:
+        """Makes the partitions of a new store; returns the era. `ServiceError` INVALID_ARGUMENT if it has another number."""
+        ...
+
+    async def claim(self, incarnation: str, *, again: bool) -> list[ClaimedPartition]:
+        """Raises the epoch of every partition: whoever owned them before can't write any more.
+
+        `again`: only those that `incarnation` claimed last, as after a commit of unknown outcome; the rest have a new owner.
+        """
+        ...
+
+    async def commit(self, writes: Sequence[PartitionWrite]) -> set[int]:
+        """One transaction over several partitions. Returns the part_ids whose fence held; the others were left as they are.
+
+        When it returns, what it wrote survives the loss of the process and of power.
+        """
+        ...
+
+    async def read_rows(self, part_id: int, after_seq: int, limit: int) -> list[JournalRow]:
+        """At most `limit` committed rows behind `after_seq`, in order."""
+        ...
+
+    async def partitions(self) -> list[ClaimedPartition]:
+        """All partitions as they are, in order."""
+        ...
+
+    async def load_checkpoints(self, part_id: int, account_ids: Iterable[str]) -> dict[str, Checkpoint]:
+        """The checkpoints of those accounts that have one."""
+        ...
+
+    async def due_accounts(self, until_us: int, limit: int) -> list[tuple[int, str]]:
+        """(part_id, account_id) of checkpoints with next_due_us <= `until_us`, earliest first."""
+        ...
+
+    async def snapshot(self, work: Callable[[Snapshot], T]) -> T:
+        """Runs `work` over one state of the whole store, beside commits."""
+        ...
+
+    async def close(self) -> None:
+        """Ends; nothing may be under way."""
+        ...
+
+
+class MemoryStore:
+    """The store in memory, for tests and the simulator: same contract, durable as long as the object lives."""
+
+    def __init__(self) -> None:
+        self._partitions: dict[int, ClaimedPartition] = {}
+        self._rows: dict[int, list[JournalRow]] = {}
+        self._checkpoints: dict[int, dict[str, Checkpoint]] = {}
+        self._owners: dict[int, str] = {}
+
+    async def initialise(self, partitions: int) -> int:
+        if not self._partitions:
+            for part_id in range(partitions):
+                self._partitions[part_id] = ClaimedPartition(part_id, 0, 1, 1, 0)
+                self._rows[part_id] = []
+                self._checkpoints[part_id] = {}
+        check_partition_count(len(self._partitions), partitions)
+        return 1
+
+    async def claim(self, incarnation: str, *, again: bool) -> list[ClaimedPartition]:
+        claimed = []
+        for part_id, partition in self._partitions.items():
+            if not again or self._owners.get(part_id) == incarnation:
+                self._owners[part_id] = incarnation
+                self._partitions[part_id] = partition._replace(epoch=partition.epoch + 1)
+                claimed.append(self._partitions[part_id])
+        return claimed
+
+    async def commit(self, writes: Sequence[PartitionWrite]) -> set[int]:
+        return {write.part_id for write in writes if self._write(write)}
+
+    def _write(self, write: PartitionWrite) -> bool:
+        partition = self._partitions[write.part_id]
+        if (partition.epoch, partition.next_seq) != (write.epoch, write.expected_seq):
+            return False
+        if write.body is not None:
+            self._rows[write.part_id].append(
+                JournalRow(write.part_id, write.expected_seq, write.epoch, write.entry_count, write.body)
+            )
+            partition = partition._replace(next_seq=partition.next_seq + 1, last_time_us=write.time_us)
+        self._partitions[write.part_id] = partition._replace(low_water=write.low_water)
+        for checkpoint in write.checkpoints:
+            self._checkpoints[write.part_id][checkpoint.account_id] = checkpoint
+        return True
+
+    async def read_rows(self, part_id: int, after_seq: int, limit: int) -> list[JournalRow]:
+        return self._rows[part_id][after_seq : after_seq + limit]
+
+    async def partitions(self) -> list[ClaimedPartition]:
+        return list(self._partitions.values())
+
+    async def load_checkpoints(self, part_id: int, account_ids: Iterable[str]) -> dict[str, Checkpoint]:
+        checkpoints = self._checkpoints[part_id]
+        return {account_id: checkpoints[account_id] for account_id in account_ids if account_id in checkpoints}
+
+    async def due_accounts(self, until_us: int, limit: int) -> list[tuple[int, str]]:
+        due = [
+            (checkpoint.next_due_us, part_id, checkpoint.account_id)
+            for part_id, checkpoints in self._checkpoints.items()
+            for checkpoint in checkpoints.values()
+            if checkpoint.next_due_us is not None and checkpoint.next_due_us <= until_us
+        ]
+        return [(part_id, account_id) for _, part_id, account_id in sorted(due)[:limit]]
+
+    async def snapshot(self, work: Callable[[Snapshot], T]) -> T:
+        return work(_MemorySnapshot(self._partitions, self._rows, self._checkpoints))
+
+    async def close(self) -> None:
+        pass
+
+
+class _MemorySnapshot:
+    def __init__(
+        self,
+        partitions: dict[int, ClaimedPartition],
+        rows: dict[int, list[JournalRow]],
+        checkpoints: dict[int, dict[str, Checkpoint]],
+    ) -> None:
+        self._partitions = list(partitions.values())
+        self._rows = {part_id: list(each) for part_id, each in rows.items()}
+        self._checkpoints = {part_id: dict(each) for part_id, each in checkpoints.items()}
+
+    def partitions(self) -> list[ClaimedPartition]:
+        return self._partitions
+
+    def rows(self, part_id: int, after_seq: int) -> Iterator[JournalRow]:
+        return iter(self._rows[part_id][after_seq:])
+
+    def checkpoints(self, part_id: int) -> Iterator[Checkpoint]:
+        return iter(checkpoint for _, checkpoint in sorted(self._checkpoints[part_id].items()))
+
+
+def check_partition_count(existing: int, configured: int) -> None:
+    """Refuses a store that was installed with another number of partitions."""
+    if existing != configured:
+        raise ServiceError(
+            errors_pb2.ERROR_REASON_INVALID_ARGUMENT,
+            f"the store has {existing} partitions and the config says {configured}; the number is fixed at installation: "
+            f"set partitions to {existing}",
+        )

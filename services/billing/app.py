@@ -1,0 +1,49 @@
+"""The wiring of billing."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from services.billing.config import BillingConfig
+from services.billing.exporter import Exporter
+from services.billing.journal import JournalReader
+from services.billing.reconcile import Reconciler
+from services.billing.servicer import BillingServicer
+from services.billing.sink import FolderSink
+from services.billing.sqlite_store import SqliteStore
+from services.runtime.clients import connect
+from services.runtime.lifecycle import Lifecycle
+from services.runtime.server import GrpcServer
+from tokenline.accounting.v1 import accounting_pb2_grpc
+from tokenline.billing.v1 import billing_pb2_grpc
+
+_SERVICE: Final = "tokenline.billing.v1.BillingService"
+
+
+@asynccontextmanager
+async def run_billing(config: BillingConfig, lifecycle: Lifecycle) -> AsyncIterator[str]:
+    """Runs billing; yields its address once it listens. It serves once accounting has listed its partitions.
+
+    A journal of another era than the exported one ends the process. Errors: those of `Database.open`; `OSError` when it cannot
+    listen.
+    """
+    async with AsyncExitStack() as stack:
+        store = await SqliteStore.open(Path(config.database))
+        stack.push_async_callback(store.close)
+        channel = await stack.enter_async_context(connect(config.accounting_address))
+        journal = JournalReader(accounting_pb2_grpc.AccountingServiceStub(channel))
+        folder = Path(config.cdr_folder)
+        exporter = Exporter(journal, store, FolderSink(folder), config.export_interval_ms)
+        server = GrpcServer([_SERVICE])
+        servicer = BillingServicer(journal, store, Reconciler(journal, store, exporter, folder))
+        billing_pb2_grpc.add_BillingServiceServicer_to_server(servicer, server.server)
+        address = await stack.enter_async_context(server.listen(config.listen_address))
+        await stack.enter_async_context(lifecycle.background("billing-export", _export(exporter, server)))
+        yield address
+
+
+async def _export(exporter: Exporter, server: GrpcServer) -> None:
+    await exporter.start()
+    await server.set_serving()
+    await exporter.run()

@@ -1,0 +1,168 @@
+"""The export: journal to CDR files and index, exactly once.
+
+Each range goes through the same steps: it becomes pending in the store; file, then manifest, appear in the sink; one
+transaction writes the index and the file row and moves the cursor. A crash between any two of them leaves a pending range,
+which is written again from the journal with the same bytes.
+"""
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import Final
+
+from services.billing.cdr import CdrError
+from services.billing.cdr_file import CdrFileBuilder, manifest_content, manifest_name
+from services.billing.journal import JournalError, JournalReader, Listing
+from services.billing.sink import Sink
+from services.billing.store import Cursor, CursorMovedError, PendingRange, Store, first_cursor
+from services.runtime.errors import ServiceError
+
+logger = logging.getLogger(__name__)
+
+# Journal entries, of all kinds, that a file covers at most, unless a single row has more.
+FILE_ENTRIES_MAX: Final = 50_000
+# Less work than this, about a millisecond, is not worth the way to a thread and back.
+_INLINE_ENTRIES_MAX: Final = 64
+_INLINE_BYTES_MAX: Final = 64 * 1024
+
+
+class EraMismatchError(Exception):
+    """The journal is of another era than what was exported from it: one of the two was restored."""
+
+
+class Exporter:
+    """Exports all partitions of one accounting. One a store and sink; methods may run beside one another."""
+
+    def __init__(
+        self, journal: JournalReader, store: Store, sink: Sink, export_interval_ms: int, file_entries_max: int = FILE_ENTRIES_MAX
+    ) -> None:
+        self._journal = journal
+        self._store = store
+        self._sink = sink
+        self._interval_s = export_interval_ms / 1_000
+        self._file_entries_max = file_entries_max
+        self._lock = asyncio.Lock()
+        self._sink_prepared = False
+        # What is not exported, and why, as last logged.
+        self._trouble: dict[str, str] = {}
+
+    async def start(self) -> None:
+        """Returns once accounting has listed its partitions and their era is the exported one.
+
+        Errors: `EraMismatchError`.
+        """
+        try:
+            await self._prepare_sink()
+        except OSError as error:
+            logger.error("the CDR folder can't be used yet, export will try again: %s", error)
+        while True:
+            try:
+                await self._survey()
+                self._log_trouble({})
+                return
+            except ServiceError as error:
+                self._log_trouble({"the journal": error.message})
+            await asyncio.sleep(self._interval_s)
+
+    async def run(self) -> None:
+        """Exports what is new at every interval, for ever. Errors: `EraMismatchError`."""
+        while True:
+            try:
+                failures = await self.export()
+                self._log_trouble({f"partition {part_id}": message for part_id, message in failures.items()})
+            except ServiceError as error:
+                self._log_trouble({"the journal": error.message})
+            await asyncio.sleep(self._interval_s)
+
+    async def export(self) -> dict[int, str]:
+        """Exports every partition up to the journal's end as it is now.
+
+        Returns what stopped a partition before its end, by part_id; empty when all is exported. A stopped partition goes on
+        where it was at the next call. Errors: `EraMismatchError`; `ServiceError` when accounting or the store can't answer.
+        """
+        async with self._lock:
+            cursors, listing = await self._survey()
+            failures: dict[int, str] = {}
+            for part_id, end in sorted(listing.ends.items()):
+                cursor = cursors.pop(part_id, None) or first_cursor(part_id, listing.era)
+                try:
+                    await self._export_partition(cursor, end)
+                except (JournalError, CdrError, CursorMovedError) as error:
+                    failures[part_id] = str(error)
+                except ServiceError as error:
+                    failures[part_id] = error.message
+                except OSError as error:
+                    failures[part_id] = f"the CDR folder can't be written: {error}"
+            for part_id, cursor in cursors.items():
+                failures[part_id] = f"exported up to sequence number {cursor.exported_seq}, but accounting has no such partition"
+            return failures
+
+    async def _survey(self) -> tuple[dict[int, Cursor], Listing]:
+        # Cursors first: they only follow the journal, so what is listed after them is never behind them by itself.
+        cursors = await self._store.cursors()
+        listing = await self._journal.list_partitions()
+        for cursor in cursors.values():
+            if cursor.era != listing.era:
+                raise EraMismatchError(
+                    f"accounting's journal is of era {listing.era}, but partition {cursor.part_id} was exported from era "
+                    f"{cursor.era}: one of the two was restored; restore the other to the same time, with the CDR folder"
+                )
+        return cursors, listing
+
+    async def _export_partition(self, cursor: Cursor, end: int) -> None:
+        pending = cursor.pending
+        begun = cursor.exported_seq if pending is None else pending.to_seq
+        if begun > end:
+            raise JournalError(
+                f"exported up to sequence number {begun}, but accounting's journal ends at {end}: the journal has lost what was "
+                "exported; restore its database from a later backup"
+            )
+        if pending is not None:
+            builder = await self._build(cursor, pending.to_seq, entries_max=None)
+            if (builder.from_seq, builder.name) != (pending.from_seq, pending.file_name) or not builder.index:
+                raise JournalError(f"{pending.file_name} was begun, but the journal would now make {builder.name} of it")
+            cursor = await self._finish(cursor, builder)
+        while cursor.exported_seq < end:
+            builder = await self._build(cursor, end, self._file_entries_max)
+            if builder.index:
+                written = PendingRange(builder.from_seq, builder.to_seq, builder.first_record_number, builder.name)
+                cursor = await self._store.begin(cursor, written)
+            cursor = await self._finish(cursor, builder)
+
+    async def _build(self, cursor: Cursor, to_seq: int, entries_max: int | None) -> CdrFileBuilder:
+        """Reads from the cursor to `to_seq`, or as far as `entries_max` allows; at least one batch."""
+        builder = CdrFileBuilder(cursor.part_id, cursor.exported_seq + 1, cursor.next_record_number)
+        async with aclosing(self._journal.read(cursor.part_id, cursor.exported_seq, to_seq)) as batches:
+            async for batch in batches:
+                if entries_max is not None and builder.entry_count and builder.entry_count + len(batch) > entries_max:
+                    break
+                if len(batch) <= _INLINE_ENTRIES_MAX:
+                    builder.add(batch)
+                else:
+                    await asyncio.to_thread(builder.add, batch)
+        return builder
+
+    async def _finish(self, cursor: Cursor, builder: CdrFileBuilder) -> Cursor:
+        """Writes the pending range's file and manifest, if it has CDRs, then passes it."""
+        if cursor.pending is None:
+            return await self._store.advance(cursor, builder.to_seq, None, [])
+        await self._prepare_sink()
+        large = builder.size_bytes > _INLINE_BYTES_MAX
+        file, content = await asyncio.to_thread(builder.finish) if large else builder.finish()
+        await self._sink.put(file.name, content)
+        await self._sink.put(manifest_name(file.name), manifest_content(file))
+        return await self._store.advance(cursor, builder.to_seq, file, builder.index)
+
+    async def _prepare_sink(self) -> None:
+        if not self._sink_prepared:
+            await self._sink.prepare()
+            self._sink_prepared = True
+
+    def _log_trouble(self, trouble: dict[str, str]) -> None:
+        """Logs what is new and what is over; the same trouble again at every interval would hide the rest of the log."""
+        for what, message in trouble.items():
+            if self._trouble.get(what) != message:
+                logger.error("%s is not exported, trying again: %s", what, message)
+        for what in self._trouble.keys() - trouble.keys():
+            logger.info("%s: the trouble is over", what)
+        self._trouble = trouble

@@ -1,0 +1,458 @@
+"""Reconciliation: proof that journal, CDR files and index tell the same.
+
+It reads the whole journal again and every file from disk, and compares them through code of its own: what a CDR must say is
+taken from the entry here a second time, apart from `cdr`, so that a fault there shows. Damage of any kind is a named
+difference, never an error.
+"""
+
+import asyncio
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from google.protobuf.message import DecodeError, Message
+
+from services.billing.cdr import Cdr
+from services.billing.cdr_file import GZIP_WINDOW, CdrFile, IndexRow, manifest_name, parse_manifest
+from services.billing.exporter import EraMismatchError, Exporter
+from services.billing.journal import JournalError, JournalReader
+from services.billing.store import Cursor, Store
+from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.registry.v1 import registry_pb2
+
+DIFFERENCES_MAX: Final = 100
+
+# Sequence numbers whose index rows are read at once behind the journal's end.
+_LEFTOVER_ROWS: Final = 1_000
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# The fields of a CDR that have the same name and the same kind of value in the entry, and in its session_settled fact.
+_ENTRY_FIELDS: Final = ("part_id", "sequence_number", "index", "account_id")
+_SETTLED_FIELDS: Final = (
+    "charging_id",
+    "record_sequence_number",
+    "member_id",
+    "key_id",
+    "model_id",
+    "offering_id",
+    "tariff_id",
+    "tariff_version",
+    "charged_amount",
+    "debt_amount",
+)
+_cdr_decoder: Final = msgspec.json.Decoder(Cdr)
+
+# (sequence number, index): what identifies an entry within its partition.
+_Place = tuple[int, int]
+
+
+class Reconciliation(NamedTuple):
+    """What was read, and what does not agree (at most `DIFFERENCES_MAX` are listed)."""
+
+    entries: int
+    cdrs: int
+    files: int
+    differences: list[str]
+
+
+class Reconciler:
+    """Compares the journal of one accounting with what was exported from it."""
+
+    def __init__(self, journal: JournalReader, store: Store, exporter: Exporter, folder: Path) -> None:
+        self._journal = journal
+        self._store = store
+        self._exporter = exporter
+        self._folder = folder
+
+    async def reconcile(self) -> Reconciliation:
+        """Exports to the journal's end as it is now, then compares everything up to there; export goes on beside it.
+
+        Errors: `ServiceError` when accounting or the store can't answer.
+        """
+        findings = _Findings()
+        try:
+            failures = await self._exporter.export()
+        except EraMismatchError as error:
+            findings.add(str(error))
+            return findings.result()
+        for part_id, message in sorted(failures.items()):
+            findings.add(f"partition {part_id}: not exported to the journal's end: {message}")
+        cursors = await self._store.cursors()
+        listing = await self._journal.list_partitions()
+        for part_id, cursor in sorted(cursors.items()):
+            await self._compare_partition(cursor, listing.ends.get(part_id, 0), findings)
+        await self._find_strangers(findings)
+        return findings.result()
+
+    async def _compare_partition(self, cursor: Cursor, end: int, findings: "_Findings") -> None:
+        part_id = cursor.part_id
+        to_seq = min(cursor.exported_seq, end)
+        # Files that export wrote since the cursor was read are none of this comparison's.
+        files = [file for file in await self._store.files(part_id) if file.to_sequence_number <= cursor.exported_seq]
+        comparison = _PartitionComparison(self._folder, cursor, files, findings)
+        after_seq = 0
+        try:
+            async with aclosing(self._journal.read(part_id, 0, to_seq)) as batches:
+                async for batch in batches:
+                    last_seq = batch[-1].sequence_number
+                    index = await self._store.index_rows(part_id, after_seq + 1, last_seq)
+                    await asyncio.to_thread(comparison.take, batch, index)
+                    after_seq = last_seq
+        except JournalError as error:
+            findings.add(f"partition {part_id}: the journal is broken: {error}")
+        # Only where the journal ended too early is there anything behind it.
+        for from_seq in range(after_seq + 1, cursor.exported_seq + 1, _LEFTOVER_ROWS):
+            to_seq = min(from_seq + _LEFTOVER_ROWS - 1, cursor.exported_seq)
+            comparison.take_unjournaled(await self._store.index_rows(part_id, from_seq, to_seq))
+        await asyncio.to_thread(comparison.finish)
+
+    async def _find_strangers(self, findings: "_Findings") -> None:
+        """Names what is in the folder without a file row: nobody may take it for CDRs."""
+        # The folder before cursors before file rows: a range is pending before its file exists, and has its row before it is
+        # no more pending, so what export writes meanwhile is always found in one of the two.
+        names = await asyncio.to_thread(_list_folder, self._folder, findings)
+        known: set[str] = set()
+        cursors = await self._store.cursors()
+        for part_id, cursor in cursors.items():
+            known.update(file.name for file in await self._store.files(part_id))
+            if cursor.pending is not None:
+                known.add(cursor.pending.file_name)
+        known.update({manifest_name(name) for name in known})
+        for name in sorted(names - known):
+            findings.add(f"{name} is in the CDR folder, but was not exported there")
+
+
+class _Findings:
+    """Counts everything, keeps the first differences."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.cdrs = 0
+        self.files = 0
+        self._differences: list[str] = []
+        self._count = 0
+
+    def add(self, difference: str) -> None:
+        self._count += 1
+        if self._count <= DIFFERENCES_MAX:
+            self._differences.append(difference)
+
+    def result(self) -> Reconciliation:
+        differences = self._differences
+        if self._count > DIFFERENCES_MAX:
+            listed = DIFFERENCES_MAX - 1
+            differences = [*differences[:listed], f"and {self._count - listed} more differences"]
+        return Reconciliation(self.entries, self.cdrs, self.files, differences)
+
+
+class _ReadFile(NamedTuple):
+    """A CDR file as it is on disk. Not complete: what is missing from `lines` is named already, as damage of the file."""
+
+    file: CdrFile
+    lines: dict[_Place, bytes]
+    complete: bool
+
+
+class _PartitionComparison:
+    """One partition's journal, taken batch by batch in order, against its files and index. Synchronous, for a thread.
+
+    It keeps two numbers a session, and the lines of one file at a time.
+    """
+
+    def __init__(self, folder: Path, cursor: Cursor, files: Sequence[CdrFile], findings: _Findings) -> None:
+        self._folder = folder
+        self._cursor = cursor
+        self._findings = findings
+        self._label = f"partition {cursor.part_id}"
+        self._files = iter(files)
+        self._next_file = next(self._files, None)
+        self._file: _ReadFile | None = None
+        self._filed_seq = 0
+        self._filed_records = 0
+        self._record_number = 0
+        # charging_id -> (last record sequence number, charged so far).
+        self._sessions: dict[str, tuple[int, int]] = {}
+        # (account_id, bucket_id) -> what was consumed per the journal and per the CDRs; the bucket "" is debt.
+        self._consumed: dict[tuple[str, str], list[int]] = {}
+
+    def take(self, entries: Sequence[pb.JournalEntry], index: Sequence[IndexRow]) -> None:
+        """Compares whole rows with the index rows of the same sequence numbers."""
+        index_by_place = {(row.sequence_number, row.entry_index): row for row in index}
+        self._findings.entries += len(entries)
+        for entry in entries:
+            if not entry.HasField("session_settled"):
+                continue
+            self._record_number += 1
+            place = (entry.sequence_number, entry.index)
+            label = f"{self._label}: CDR {self._record_number} of charging_id {entry.session_settled.charging_id}"
+            self._check_sums(entry, label)
+            self._add_consumed(entry.account_id, _plain_debits(entry), entry.session_settled.debt_amount, side=0)
+            self._check_line(entry, place, label)
+            self._check_index_row(entry, index_by_place.pop(place, None), label)
+        self.take_unjournaled(index_by_place.values())
+
+    def take_unjournaled(self, rows: Iterable[IndexRow]) -> None:
+        """Names index rows that no entry stands behind."""
+        for row in rows:
+            self._add(f"CDR {row.record_number} of charging_id {row.charging_id}: in the index, but not in the journal")
+
+    def finish(self) -> None:
+        """The journal has ended: what is left in files is too much, and the sums must agree."""
+        while self._file is not None or self._next_file is not None:
+            self._turn_file()
+        if self._cursor.next_record_number != self._record_number + 1:
+            self._add(
+                f"the cursor says {self._cursor.next_record_number - 1} CDRs were made, the journal has {self._record_number}"
+            )
+        for (account_id, bucket_id), (journaled, filed) in sorted(self._consumed.items()):
+            if journaled != filed:
+                what = f"bucket {bucket_id}" if bucket_id else "debt"
+                self._add(f"account {account_id}: {what}: {filed} in the CDRs, {journaled} in the journal")
+
+    def _add(self, difference: str) -> None:
+        self._findings.add(f"{self._label}: {difference}")
+
+    def _add_consumed(self, account_id: str, debits: Sequence[Mapping[str, Any]], debt: int, *, side: int) -> None:
+        for debit in debits:
+            self._consumed.setdefault((account_id, debit["bucket_id"]), [0, 0])[side] += debit["amount"]
+        if debt:
+            self._consumed.setdefault((account_id, ""), [0, 0])[side] += debt
+
+    def _check_sums(self, entry: pb.JournalEntry, label: str) -> None:
+        """The journal's own sums: a charge is debits and debt; over a session, charges come to the class charges."""
+        settled = entry.session_settled
+        parts = sum(debit.amount for debit in settled.debits) + settled.debt_amount
+        if settled.charged_amount != parts:
+            self._findings.add(
+                f"{label}: charged_amount {settled.charged_amount} in the journal, but debits and debt come to {parts}"
+            )
+        last_number, charged_before = self._sessions.get(settled.charging_id, (0, 0))
+        number = settled.record_sequence_number
+        if number != last_number + 1:
+            self._findings.add(f"{label}: record_sequence_number {number} in the journal, {last_number + 1} would be next")
+        charged = charged_before + settled.charged_amount
+        # A late Release that comes out below what the sweep charged charges nothing, and gives nothing back.
+        cumulative = max(charged_before, sum(each.amount for each in settled.class_charges))
+        if charged != cumulative:
+            self._findings.add(
+                f"{label}: the session's records charge {charged} in the journal, its class charges come to {cumulative}"
+            )
+        self._sessions[settled.charging_id] = (number, charged)
+
+    def _check_line(self, entry: pb.JournalEntry, place: _Place, label: str) -> None:
+        while (self._file is None or place[0] > self._file.file.to_sequence_number) and (
+            self._next_file is not None and place[0] >= self._next_file.from_sequence_number
+        ):
+            self._turn_file()
+        file = self._file
+        line = None if file is None else file.lines.pop(place, None)
+        if line is None:
+            if file is None or file.complete or place[0] > file.file.to_sequence_number:
+                self._findings.add(f"{label}: in the journal, but in no file")
+            return
+        found: dict[str, Any] = msgspec.json.decode(line)
+        self._add_consumed(found["account_id"], found["debits"], found["debt_amount"], side=1)
+        expected = {**_plain_cdr(entry), "record_number": self._record_number}
+        if found != expected:
+            for difference in _field_differences(found, expected, "in the file"):
+                self._findings.add(f"{label}: {difference}")
+
+    def _check_index_row(self, entry: pb.JournalEntry, row: IndexRow | None, label: str) -> None:
+        if row is None:
+            self._findings.add(f"{label}: in the journal, but not in the index")
+            return
+        settled = entry.session_settled
+        found = {
+            "record_number": row.record_number,
+            "charging_id": row.charging_id,
+            "account_id": row.account_id,
+            "record_sequence_number": row.record_sequence_number,
+        }
+        expected = {
+            "record_number": self._record_number,
+            "charging_id": settled.charging_id,
+            "account_id": entry.account_id,
+            "record_sequence_number": settled.record_sequence_number,
+        }
+        if found != expected:
+            for difference in _field_differences(found, expected, "in the index"):
+                self._findings.add(f"{label}: {difference}")
+        try:
+            indexed = pb.JournalEntry.FromString(row.entry)
+        except DecodeError:
+            self._findings.add(f"{label}: the entry in the index can't be read")
+            return
+        if indexed != entry:
+            differences = list(_field_differences(_plain_cdr(indexed), _plain_cdr(entry), "in the index"))
+            for difference in differences or ["the entry in the index is another than in the journal"]:
+                self._findings.add(f"{label}: {difference}")
+
+    def _turn_file(self) -> None:
+        """Ends the file at hand: what the journal did not ask for is too much in it. Then reads the next one."""
+        if self._file is not None:
+            for line in self._file.lines.values():
+                cdr = _cdr_decoder.decode(line)
+                self._add(
+                    f"CDR {cdr.record_number} of charging_id {cdr.charging_id}: in {self._file.file.name}, but not in the journal"
+                )
+                self._add_consumed(cdr.account_id, msgspec.to_builtins(cdr.debits), cdr.debt_amount, side=1)
+        self._file = None
+        file = self._next_file
+        if file is None:
+            return
+        self._next_file = next(self._files, None)
+        if file.from_sequence_number <= self._filed_seq:
+            self._add(f"{file.name} begins at {file.from_sequence_number}, but the file before it ends at {self._filed_seq}")
+        if file.first_record_number != self._filed_records + 1:
+            self._add(f"{file.name} begins with CDR {file.first_record_number}, {self._filed_records + 1} would be next")
+        self._filed_seq = file.to_sequence_number
+        self._filed_records = file.first_record_number + file.records - 1
+        self._file = self._read_file(file)
+
+    def _read_file(self, file: CdrFile) -> _ReadFile:
+        self._check_manifest(file)
+        try:
+            content = (self._folder / file.name).read_bytes()
+        except FileNotFoundError:
+            self._add(f"{file.name} is missing")
+            return _ReadFile(file, {}, complete=False)
+        except OSError as error:
+            self._add(f"{file.name} can't be read: {error.strerror}")
+            return _ReadFile(file, {}, complete=False)
+        self._findings.files += 1
+        if len(content) != file.size_bytes or hashlib.sha256(content).hexdigest() != file.sha256:
+            self._add(f"{file.name} was altered: its checksum is not the one it was written with")
+        lines, damage = _unpack(content)
+        found: dict[_Place, bytes] = {}
+        for position, line in enumerate(lines):
+            if (problem := self._take_line(file, file.first_record_number + position, line, found)) is not None:
+                self._add(f"{file.name}: line {position + 1} {problem}")
+                damage = damage or "has lines that are no CDRs of it"
+        if damage:
+            self._add(f"{file.name} {damage}")
+        elif len(lines) != file.records:
+            self._add(f"{file.name} has {len(lines)} CDRs, but {file.records} were written")
+        self._findings.cdrs += len(found)
+        return _ReadFile(file, found, complete=not damage)
+
+    def _take_line(self, file: CdrFile, record_number: int, line: bytes, found: dict[_Place, bytes]) -> str | None:
+        """Puts the line where it belongs; returns what is wrong with it if it can't be there."""
+        try:
+            cdr = _cdr_decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return f"is no CDR: {error}"
+        place = (cdr.sequence_number, cdr.index)
+        if cdr.part_id != file.part_id or not file.from_sequence_number <= cdr.sequence_number <= file.to_sequence_number:
+            return f"is entry {place} of partition {cdr.part_id}, which is not of this file"
+        if place in found:
+            return f"is entry {place} again"
+        found[place] = line
+        if cdr.record_number != record_number:
+            self._add(f"{file.name}: CDR {cdr.record_number} stands where {record_number} would be next")
+        return None
+
+    def _check_manifest(self, file: CdrFile) -> None:
+        name = manifest_name(file.name)
+        try:
+            manifest = parse_manifest((self._folder / name).read_bytes())
+        except FileNotFoundError:
+            self._add(f"{name} is missing")
+            return
+        except OSError as error:
+            self._add(f"{name} can't be read: {error.strerror}")
+            return
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._add(f"{name} is no manifest: {error}")
+            return
+        found, expected = msgspec.to_builtins(manifest), msgspec.to_builtins(file)
+        for difference in _field_differences(found, expected, "in the manifest", "in the file row"):
+            self._add(f"{name}: {difference}")
+
+
+def _unpack(content: bytes) -> tuple[list[bytes], str]:
+    """The lines of a gzip file as far as they can be read, and what is wrong with it, empty if nothing is."""
+    unpacker = zlib.decompressobj(GZIP_WINDOW)
+    try:
+        text = unpacker.decompress(content)
+    except zlib.error as error:
+        return [], f"can't be unpacked: {error}"
+    damage = ""
+    if not unpacker.eof:
+        damage = "is cut off"
+    elif unpacker.unused_data:
+        damage = f"has {len(unpacker.unused_data)} bytes behind its end"
+    lines = text.split(b"\n")
+    # Each line ends with a line feed, so what stands behind the last one is no whole line.
+    if lines.pop() and not damage:
+        damage = "ends within a line"
+    return lines, damage
+
+
+def _list_folder(folder: Path, findings: _Findings) -> set[str]:
+    try:
+        return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    except FileNotFoundError:
+        # Nothing was ever exported, or each of its files is named as missing.
+        return set()
+    except OSError as error:
+        findings.add(f"{folder} can't be listed: {error.strerror}")
+        return set()
+
+
+def _plain_debits(entry: pb.JournalEntry) -> list[dict[str, Any]]:
+    return [_plain(debit) for debit in entry.session_settled.debits]
+
+
+def _plain_cdr(entry: pb.JournalEntry) -> dict[str, Any]:
+    """What the CDR's JSON must say, but for its record number."""
+    settled = entry.session_settled
+    cdr: dict[str, Any] = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
+    for name in _SETTLED_FIELDS:
+        cdr[name] = getattr(settled, name)
+    cdr["unit"] = _word(registry_pb2.Unit.Name(settled.unit.unit), "UNIT_").upper()
+    cdr["currency"] = settled.unit.currency
+    cdr["usage"] = _plain(settled.usage)
+    cdr["class_charges"] = [_plain(each) for each in settled.class_charges]
+    cdr["debits"] = _plain_debits(entry)
+    cdr["attempts"] = [_plain(each) for each in settled.attempts]
+    cdr["close_cause"] = _word(pb.CloseCause.Name(settled.close_cause), "CLOSE_CAUSE_")
+    cdr["provenance"] = _word(pb.UsageProvenance.Name(settled.provenance), "USAGE_PROVENANCE_")
+    cdr["start_time"] = _time(settled.create_time_us)
+    cdr["end_time"] = _time(entry.time_us)
+    return cdr
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    return {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}
+
+
+def _word(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix).lower()
+
+
+def _time(time_us: int) -> str:
+    return f"{_EPOCH + timedelta(microseconds=time_us):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def _field_differences(
+    found: Mapping[str, Any], expected: Mapping[str, Any], where: str, elsewhere: str = "in the journal"
+) -> Iterator[str]:
+    """For example "charged_amount 5 in the file, 6 in the journal"; classes of usage are named one by one."""
+    for name, right in expected.items():
+        value = found.get(name)
+        if value == right:
+            continue
+        if isinstance(right, dict) and isinstance(value, dict):
+            for difference in _field_differences(value, right, where, elsewhere):
+                yield f"{name}.{difference}"
+        else:
+            yield f"{name} {_text(value)} {where}, {_text(right)} {elsewhere}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) and value else msgspec.json.encode(value).decode()

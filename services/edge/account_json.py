@@ -1,0 +1,73 @@
+"""An account as JSON, for its subscriber and for the operator: amounts in micro-units, times as RFC 3339 in UTC."""
+
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from tokenline.accounting.v1 import accounting_pb2
+from tokenline.registry.v1 import registry_pb2
+
+TOKEN_CLASSES = ("input", "cached_input", "cache_write", "output", "reasoning")
+
+
+def rfc3339(timestamp: Timestamp) -> str | None:
+    """The time with a "Z"; None where it is not set."""
+    return timestamp.ToJsonString() if timestamp.seconds or timestamp.nanos else None
+
+
+def rfc3339_of_us(time_us: int) -> str:
+    """The time of so many microseconds since 1970-01-01 UTC."""
+    timestamp = Timestamp()
+    timestamp.FromMicroseconds(time_us)
+    return timestamp.ToJsonString()
+
+
+def unit_json(unit: accounting_pb2.UnitOfAmount) -> dict[str, Any]:
+    """{"unit", "currency"}; the currency is null unless the unit is CURRENCY."""
+    return {"unit": registry_pb2.Unit.Name(unit.unit).removeprefix("UNIT_"), "currency": unit.currency or None}
+
+
+def bucket_json(bucket: accounting_pb2.Bucket) -> dict[str, Any]:
+    """One balance bucket."""
+    return {
+        "bucket_id": bucket.bucket_id,
+        **unit_json(bucket.unit),
+        "granted": bucket.granted,
+        "remaining": bucket.remaining,
+        "reserved": bucket.reserved,
+        "consumed": bucket.consumed,
+        "expired": bucket.expired,
+        "transferred": bucket.transferred,
+        "valid_from": rfc3339(bucket.valid_from_time),
+        "valid_until": rfc3339(bucket.valid_until_time),
+        "priority": bucket.priority,
+    }
+
+
+def debt_json(debt: accounting_pb2.Debt) -> dict[str, Any]:
+    """The debt of one unit."""
+    return {
+        **unit_json(debt.unit),
+        "incurred": debt.incurred,
+        "repaid": debt.repaid,
+        "written_off": debt.written_off,
+        "outstanding": debt.outstanding,
+    }
+
+
+def session_json(session: accounting_pb2.Session) -> dict[str, Any]:
+    """One open charging session."""
+    return {
+        "charging_id": session.charging_id,
+        "model_id": session.model_id,
+        "key_id": session.key_id,
+        "hold": [{"bucket_id": part.bucket_id, "amount": part.amount} for part in session.hold],
+        "output_tokens_granted": session.output_tokens_granted,
+        "created_at": rfc3339(session.create_time),
+        "sweep_at": rfc3339(session.sweep_time),
+    }
+
+
+def usage_json(usage: accounting_pb2.TokenUsage) -> dict[str, int]:
+    """Tokens by class."""
+    return {token_class: getattr(usage, token_class) for token_class in TOKEN_CLASSES}

@@ -1,0 +1,299 @@
+"""The operator's administration over HTTP: accounts, buckets, keys, the catalog, audit and reconciliation.
+
+Opened by the admin token alone. Every amount is an integer of micro-units. A request with an idempotency key may be repeated.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+from google.protobuf.duration_pb2 import Duration
+from litestar import Request, Router, delete, get, post
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from services.edge.account_json import bucket_json, debt_json, rfc3339, session_json
+from services.edge.catalog import CatalogHolder, Snapshot
+from services.edge.principals import bearer
+from services.edge.problems import Problem, invalid_admin_token, malformed, unavailable
+from services.runtime.clients import answer
+from services.runtime.config import ConfigError
+from services.runtime.identifiers import derived_name
+from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
+from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
+from tokenline.billing.v1 import billing_pb2, billing_pb2_grpc
+
+_TIMEOUT_S: Final = 5.0
+# Audit and reconciliation read the whole journal.
+_WHOLE_STORE_TIMEOUT_S: Final = 600.0
+_TOKEN_CHARACTERS_MIN: Final = 16
+_AMOUNT_MAX: Final = 2**63 - 1
+_DAY_S: Final = 86_400
+
+T = TypeVar("T")
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+# What would be right in each field, for the error that names it.
+_RIGHT: Final = {
+    "offering_id": "a string of 1 to 200 characters, the ID of an offering; leave it out for the cell's default",
+    "idempotency_key": "a string of 1 to 200 characters, chosen anew for each thing that is made",
+    "unit": '"TOKEN", "POINT" or "CURRENCY"',
+    "currency": "an ISO 4217 code of three capital letters, exactly where unit is CURRENCY",
+    "amount": f"an integer of micro-units, 1 to {_AMOUNT_MAX}",
+    "valid_days": "an integer of days, 1 to 36500",
+    "priority": "an integer, 0 to 1000; lower burns first",
+}
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING_FIELD = re.compile(r"Object missing required field `(\w+)`")
+_AT_FIELD = re.compile(r" - at `\$\.(\w+)`$")
+
+
+class _Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request without fields."""
+
+
+class _AccountToOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    offering_id: _Name | None = None
+    idempotency_key: _Name | None = None
+
+
+class _BucketToGrant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    unit: Literal["TOKEN", "POINT", "CURRENCY"]
+    amount: Annotated[int, msgspec.Meta(ge=1, le=_AMOUNT_MAX)]
+    valid_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+    idempotency_key: _Name
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")] | None = None
+    priority: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 0
+
+
+class _KeyToIssue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    idempotency_key: _Name | None = None
+
+
+def read_admin_token(path: Path) -> str:
+    """The token in the file. Errors: `ConfigError` when it can't be read, is too short or no token."""
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: the admin token must be of ASCII characters") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: the admin token cannot be read: {error.strerror}") from error
+    if len(token) < _TOKEN_CHARACTERS_MIN or not token.isprintable() or " " in token:
+        raise ConfigError(f"{path}: the admin token must be one word of at least {_TOKEN_CHARACTERS_MIN} characters")
+    return token
+
+
+def admin_router(
+    token: str,
+    catalog: CatalogHolder,
+    authentication: authentication_pb2_grpc.AuthenticationServiceStub,
+    accounting: accounting_pb2_grpc.AccountingServiceStub,
+    billing: billing_pb2_grpc.BillingServiceStub,
+) -> Router:
+    """All routes under /v1/admin."""
+    expected = _digest(token.encode("ascii"))
+
+    def only_with_token(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        # Digests have one length, so that the comparison tells nothing of the token, not even its length.
+        if not hmac.compare_digest(_digest(bearer(connection.scope["headers"]) or b""), expected):
+            raise invalid_admin_token()
+
+    def catalog_in_force() -> Snapshot:
+        if catalog.current is None:
+            raise unavailable("the catalog is not loaded yet")
+        return catalog.current
+
+    async def account(account_id: str) -> accounting_pb2.Account:
+        request = accounting_pb2.GetAccountRequest(account_id=account_id)
+        return (await answer(accounting.GetAccount(request, timeout=_TIMEOUT_S))).account
+
+    @post("/accounts")
+    async def open_account(request: Request[Any, Any, Any]) -> dict[str, Any]:
+        wanted = _parse(await request.body(), _AccountToOpen)
+        key = wanted.idempotency_key or secrets.token_hex(16)
+        account_id = derived_name("acct", key)
+        opening = accounting_pb2.OpenAccountRequest(account_id=account_id, offering_id=wanted.offering_id or "")
+        opened = (await answer(accounting.OpenAccount(opening, timeout=_TIMEOUT_S))).account
+        # A repeat after a failure between the two calls finds the account open and adds the member that is missing.
+        joining = authentication_pb2.CreateMemberRequest(
+            account_id=account_id, idempotency_key=derived_name("member", account_id, key)
+        )
+        member = (await answer(authentication.CreateMember(joining, timeout=_TIMEOUT_S))).member
+        return {"account_id": opened.account_id, "offering_id": opened.offering_id, "member_id": member.member_id}
+
+    @get("/accounts/{account_id:str}")
+    async def show_account(account_id: str) -> dict[str, Any]:
+        found = await account(account_id)
+        return {
+            "account_id": found.account_id,
+            "offering_id": found.offering_id,
+            "created_at": rfc3339(found.create_time),
+            "buckets": [bucket_json(bucket) for bucket in found.buckets],
+            "debt": [debt_json(debt) for debt in found.debts],
+            "sessions": [session_json(session) for session in found.sessions],
+        }
+
+    @post("/accounts/{account_id:str}/buckets")
+    async def grant_bucket(request: Request[Any, Any, Any], account_id: str) -> dict[str, Any]:
+        wanted = _parse(await request.body(), _BucketToGrant)
+        if (wanted.currency is not None) != (wanted.unit == "CURRENCY"):
+            raise _wrong("currency")
+        granting = accounting_pb2.GrantBucketRequest(
+            account_id=account_id,
+            unit=accounting_pb2.UnitOfAmount(unit=f"UNIT_{wanted.unit}", currency=wanted.currency or ""),
+            amount=wanted.amount,
+            valid_for=Duration(seconds=wanted.valid_days * _DAY_S),
+            priority=wanted.priority,
+            idempotency_key=wanted.idempotency_key,
+        )
+        granted = await answer(accounting.GrantBucket(granting, timeout=_TIMEOUT_S))
+        return {**bucket_json(granted.bucket), "repaid_amount": granted.repaid_amount}
+
+    @post("/accounts/{account_id:str}/keys")
+    async def issue_key(request: Request[Any, Any, Any], account_id: str) -> dict[str, Any]:
+        wanted = _parse(await request.body(), _KeyToIssue)
+        # Authentication knows one set of idempotency keys for all it makes; a caller's is his own for each account.
+        idempotency_key = derived_name("key", account_id, wanted.idempotency_key or secrets.token_hex(16))
+        issuing = authentication_pb2.CreateKeyRequest(account_id=account_id, idempotency_key=idempotency_key)
+        issued = await answer(authentication.CreateKey(issuing, timeout=_TIMEOUT_S))
+        return {
+            "key_id": issued.key.key_id,
+            "api_key": issued.api_key,
+            "account_id": issued.key.account_id,
+            "member_id": issued.key.member_id,
+        }
+
+    @get("/accounts/{account_id:str}/keys")
+    async def list_keys(account_id: str) -> dict[str, Any]:
+        listing = authentication_pb2.ListKeysRequest(account_id=account_id)
+        keys = (await answer(authentication.ListKeys(listing, timeout=_TIMEOUT_S))).keys
+        if not keys:
+            # Authentication does not know accounts; an account without keys and no account are not the same.
+            await account(account_id)
+        return {
+            "data": [
+                {
+                    "key_id": key.key_id,
+                    "member_id": key.member_id,
+                    "masked_key": key.masked_key,
+                    "created_at": rfc3339(key.create_time),
+                    "revoked_at": rfc3339(key.revoke_time),
+                }
+                for key in keys
+            ]
+        }
+
+    @delete("/keys/{key_id:str}", status_code=200)
+    async def revoke_key(key_id: str) -> dict[str, Any]:
+        revoking = authentication_pb2.RevokeKeyRequest(key_id=key_id)
+        revoked = (await answer(authentication.RevokeKey(revoking, timeout=_TIMEOUT_S))).key
+        return {"key_id": revoked.key_id, "revoked_at": rfc3339(revoked.revoke_time)}
+
+    @get("/models")
+    async def list_models() -> dict[str, Any]:
+        return {
+            "data": [
+                {
+                    "model_id": model.model_id,
+                    "display_name": model.display_name,
+                    "owned_by": model.owned_by,
+                    "context_window_tokens": model.context_window_tokens,
+                    "max_output_tokens": model.max_output_tokens,
+                    "routes": [
+                        {"vendor_id": route.vendor_id, "vendor_model_id": route.vendor_model_id, "priority": route.priority}
+                        for route in model.routes
+                    ],
+                }
+                for model in catalog_in_force().catalog.models
+            ]
+        }
+
+    @get("/offerings")
+    async def list_offerings() -> dict[str, Any]:
+        snapshot = catalog_in_force()
+        return {
+            "data": [
+                {
+                    "offering_id": offering.offering_id,
+                    "display_name": offering.display_name,
+                    "unit": offering.unit,
+                    "currency": offering.currency,
+                    "tariff_id": offering.tariff_id,
+                    "tariff_version": offering.tariff_version,
+                    "models": len(offering.prices),
+                    "default": offering.offering_id == snapshot.catalog.default_offering_id,
+                }
+                for offering in snapshot.offerings()
+            ]
+        }
+
+    @post("/audit", status_code=200)
+    async def audit(request: Request[Any, Any, Any]) -> dict[str, Any]:
+        _parse(await request.body(), _Empty)
+        checked = await answer(accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
+        return {
+            "accounts": checked.accounts,
+            "buckets": checked.buckets,
+            "entries": checked.entries,
+            "open_sessions": checked.open_sessions,
+            "in_transit": checked.in_transit,
+            "breaches": list(checked.breaches),
+        }
+
+    @post("/reconcile", status_code=200)
+    async def reconcile(request: Request[Any, Any, Any]) -> dict[str, Any]:
+        _parse(await request.body(), _Empty)
+        compared = await answer(billing.Reconcile(billing_pb2.ReconcileRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
+        return {
+            "entries": compared.entries,
+            "cdrs": compared.cdrs,
+            "files": compared.files,
+            "differences": list(compared.differences),
+        }
+
+    return Router(
+        "/v1/admin",
+        route_handlers=[
+            open_account,
+            show_account,
+            grant_bucket,
+            issue_key,
+            list_keys,
+            revoke_key,
+            list_models,
+            list_offerings,
+            audit,
+            reconcile,
+        ],
+        guards=[only_with_token],
+    )
+
+
+def _digest(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()
+
+
+def _parse(body: bytes, kind: type[T]) -> T:
+    """The body as `kind`; no body is an empty object. Errors: `Problem` 400 that names the field and what would be right."""
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        if match := _UNKNOWN_FIELD.search(text):
+            fields = ", ".join(field.name for field in msgspec.structs.fields(kind)) or "none"  # type: ignore[arg-type]  # always a struct
+            raise malformed(match[1], f"{match[1]} is no field of this request; its fields: {fields}.", "unknown_field") from None
+        if match := _MISSING_FIELD.search(text):
+            raise malformed(match[1], f"{match[1]} is missing; it must be {_RIGHT[match[1]]}.", "missing_field") from None
+        if match := _AT_FIELD.search(text):
+            raise _wrong(match[1]) from None
+        raise malformed(None, "The request body must be a JSON object.", "invalid_json") from None
+    except msgspec.DecodeError as error:
+        raise malformed(None, f"The request body is not valid JSON: {error}.", "invalid_json") from None
+
+
+def _wrong(field: str) -> Problem:
+    return malformed(field, f"{field} must be {_RIGHT[field]}.", "invalid_value")

@@ -1,0 +1,112 @@
+"""How answers leave the edge: each with `x-request-id` and counted, each error in OpenAI's shape."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.edge.metrics import RequestMetrics
+from services.edge.problems import (
+    Problem,
+    from_service_error,
+    internal_error,
+    malformed,
+    method_not_allowed,
+    problem_body,
+    too_large,
+    unknown_url,
+)
+from services.runtime.clock import Clock
+from services.runtime.errors import ServiceError
+from services.runtime.identifiers import uuid7
+
+logger = logging.getLogger(__name__)
+
+_CLIENT_GONE: Final = 499
+ExceptionHandler = Callable[[Request[Any, Any, Any], Any], Response[bytes]]
+
+
+class Answers:
+    """The ASGI application around the application: names and counts every answer."""
+
+    def __init__(self, application: ASGIApp, metrics: RequestMetrics, clock: Clock) -> None:
+        self._application = application
+        self._metrics = metrics
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one HTTP request; an x-request-id that the handler set stays."""
+        if scope["type"] != "http":
+            return
+        began_s = time.perf_counter()
+        status = _CLIENT_GONE
+
+        async def named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = list(message["headers"])
+                if not any(name == b"x-request-id" for name, _ in headers):
+                    headers.append((b"x-request-id", uuid7(self._clock.now_us()).encode("ascii")))
+                    message["headers"] = headers
+            await send(message)
+
+        try:
+            await self._application(scope, receive, named)
+        finally:
+            # A path that is not served has no template: its own text would make a label of anything that is asked for.
+            self._metrics.record(scope.get("path_template") or "unknown", status, time.perf_counter() - began_s)
+
+
+def exception_handlers(clock: Clock, body_bytes_max: int) -> dict[type[Exception], ExceptionHandler]:
+    """Litestar's exception handlers: whatever is raised becomes an error in OpenAI's shape."""
+
+    def problem(request: Request[Any, Any, Any], error: Problem) -> Response[bytes]:
+        return _answer(error)
+
+    def service_error(request: Request[Any, Any, Any], error: ServiceError) -> Response[bytes]:
+        translated = from_service_error(error)
+        if translated.status < 500:
+            return _answer(translated)
+        request_id = uuid7(clock.now_us())
+        logger.warning("request %s, %s: %s: %s", request_id, request.url.path, error.reason_name, error.message)
+        return _answer(translated, request_id)
+
+    def http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+        return _answer(_of_http_exception(request, error, body_bytes_max))
+
+    def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        request_id = uuid7(clock.now_us())
+        logger.error("request %s, %s failed", request_id, request.url.path, exc_info=error)
+        return _answer(internal_error(), request_id)
+
+    return {Problem: problem, ServiceError: service_error, HTTPException: http_exception, Exception: unexpected}
+
+
+def _of_http_exception(request: Request[Any, Any, Any], error: HTTPException, body_bytes_max: int) -> Problem:
+    path = request.url.path
+    match error.status_code:
+        case 404:
+            return unknown_url(request.method, path)
+        case 405:
+            allowed = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), "")
+            return method_not_allowed(request.method, path, allowed)
+        case 413:
+            return too_large(body_bytes_max)
+        case status if status < 500:
+            return malformed(None, error.detail)
+        case _:
+            return internal_error()
+
+
+def _answer(problem: Problem, request_id: str = "") -> Response[bytes]:
+    response = Response(problem_body(problem), status_code=problem.status, media_type="application/json")
+    for name, value in problem.headers:
+        response.headers[name.decode("ascii")] = value.decode("ascii")
+    if request_id:
+        response.headers["x-request-id"] = request_id
+    return response

@@ -1,0 +1,204 @@
+"""What the edge needs of the catalog, in the shape that calls need it, kept up to date in the background."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import grpc
+
+from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
+
+logger = logging.getLogger(__name__)
+
+_RETRY_S: Final = 0.1
+_SIMULATOR_API_KEY: Final = "simulator"
+
+
+class RouteTarget(NamedTuple):
+    """One way to call a model."""
+
+    vendor_id: str
+    vendor_model_id: str
+    # Where the vendor's OpenAI-compatible API begins, without a slash at the end.
+    base_url: str
+    # The vendor's secret; empty where the vendor wants none: then no Authorization is sent.
+    api_key: str
+
+
+class TokenizerFamily(NamedTuple):
+    """How a model's text is counted; see registry.proto for the units."""
+
+    letters_per_token_milli: int
+    tokens_per_cjk_character_milli: int
+    template_tokens_per_message: int
+    template_tokens_per_request: int
+
+
+class SellableModel(NamedTuple):
+    """A model for sale."""
+
+    model_id: str
+    display_name: str
+    owned_by: str
+    # Seconds since 1970-01-01 UTC.
+    release_time_s: int
+    context_window_tokens: int
+    max_output_tokens: int
+    # Its output is not streamed as it is made.
+    hidden_reasoning: bool
+    family: TokenizerFamily
+    # The configured ones, in the order they are to be tried; empty: nobody can call it at the moment.
+    routes: tuple[RouteTarget, ...]
+
+
+class PriceTier(NamedTuple):
+    """A model's rates above a number of input tokens, in micro-units per 1,000,000 tokens of each class."""
+
+    above_input_tokens: int
+    input: int
+    cached_input: int
+    cache_write: int
+    output: int
+    reasoning: int
+
+
+class SellableOffering(NamedTuple):
+    """A plan for sale, with the tariff it charges by."""
+
+    offering_id: str
+    display_name: str
+    # "TOKEN", "POINT" or "CURRENCY".
+    unit: str
+    # ISO 4217; None unless the unit is CURRENCY.
+    currency: str | None
+    tariff_id: str
+    tariff_version: int
+    charges_input_when_client_gone_before_output: bool
+    # What each of its models costs, tiers by rising above_input_tokens; a model that is not here is not in the offering.
+    prices: Mapping[str, tuple[PriceTier, ...]]
+
+
+class Snapshot:
+    """One version of the catalog; it never changes."""
+
+    def __init__(self, catalog: registry_pb2.Catalog, environment: Mapping[str, str], simulator_base_url: str) -> None:
+        """Errors: `KeyError` when the catalog refers to what is not in it, which the registry does not let pass."""
+        self.catalog: Final = catalog
+        families = {
+            family.family_id: TokenizerFamily(
+                family.letters_per_token_milli,
+                family.tokens_per_cjk_character_milli,
+                family.template_tokens_per_message,
+                family.template_tokens_per_request,
+            )
+            for family in catalog.tokenizer_families
+        }
+        endpoints = {vendor.vendor_id: _endpoint(vendor, environment, simulator_base_url) for vendor in catalog.vendors}
+        self._models = {model.model_id: _sellable(model, families, endpoints) for model in catalog.models}
+        tariffs = {tariff.tariff_id: tariff for tariff in catalog.tariffs}
+        self._offerings = {
+            offering.offering_id: _offering(offering, tariffs[offering.tariff_id], self._models) for offering in catalog.offerings
+        }
+
+    def model(self, model_id: str) -> SellableModel | None:
+        """The model of this ID, whichever offerings include it."""
+        return self._models.get(model_id)
+
+    def offering(self, offering_id: str) -> SellableOffering | None:
+        """The offering of this ID."""
+        return self._offerings.get(offering_id)
+
+    def offerings(self) -> list[SellableOffering]:
+        """All of them, by ID."""
+        return list(self._offerings.values())
+
+    def charges_input_when_client_gone_before_output(self, offering_id: str) -> bool:
+        """Whether the subscriber pays the input of a call that he left before any output came; no, for an unknown offering."""
+        offering = self._offerings.get(offering_id)
+        return offering is not None and offering.charges_input_when_client_gone_before_output
+
+
+class CatalogHolder:
+    """The catalog in force at this edge; None until the registry has sent one, then never None again."""
+
+    def __init__(self, channel: grpc.aio.Channel, environment: Mapping[str, str], simulator_base_url: str) -> None:
+        self.current: Snapshot | None = None
+        self._registry = registry_pb2_grpc.RegistryServiceStub(channel)
+        self._environment = environment
+        self._simulator_base_url = simulator_base_url
+
+    async def follow(self) -> None:
+        """Takes every new catalog; runs until cancelled. While the registry is away, the last one stays in force."""
+        while True:
+            try:
+                async for response in self._registry.WatchCatalog(registry_pb2.WatchCatalogRequest(), wait_for_ready=True):
+                    self.current = Snapshot(response.catalog, self._environment, self._simulator_base_url)
+                    logger.info("catalog revision %d is in force, digest %.12s", response.catalog.revision, response.catalog.digest)
+            except grpc.aio.AioRpcError as error:
+                logger.warning("the registry's catalog stream broke (%s), connecting again", error.code().name)
+            await asyncio.sleep(_RETRY_S)
+
+
+def _endpoint(vendor: registry_pb2.Vendor, environment: Mapping[str, str], simulator_base_url: str) -> tuple[str, str] | None:
+    """Base URL and secret of a vendor; None when it is not configured here."""
+    api_key = environment.get(vendor.api_key_env, "")
+    replaced = environment.get(vendor.base_url_env, "") if vendor.base_url_env else ""
+    if not api_key and not replaced:
+        if simulator_base_url:
+            return simulator_base_url.rstrip("/"), _SIMULATOR_API_KEY
+        logger.warning(
+            "vendor %s has no secret here, its routes are left out; set %s to use them", vendor.vendor_id, vendor.api_key_env
+        )
+        return None
+    if replaced and not replaced.startswith(("http://", "https://")):
+        logger.error("vendor %s: %s must be an http or https URL, its routes are left out", vendor.vendor_id, vendor.base_url_env)
+        return None
+    return (replaced or vendor.base_url).rstrip("/"), api_key
+
+
+def _sellable(
+    model: registry_pb2.Model, families: Mapping[str, TokenizerFamily], endpoints: Mapping[str, tuple[str, str] | None]
+) -> SellableModel:
+    routes = (
+        RouteTarget(route.vendor_id, route.vendor_model_id, *endpoint)
+        for route in sorted(model.routes, key=lambda route: route.priority)
+        if (endpoint := endpoints[route.vendor_id]) is not None
+    )
+    return SellableModel(
+        model_id=model.model_id,
+        display_name=model.display_name,
+        owned_by=model.owned_by,
+        release_time_s=model.release_time.seconds,
+        context_window_tokens=model.context_window_tokens,
+        max_output_tokens=model.max_output_tokens,
+        hidden_reasoning=model.hidden_reasoning,
+        family=families[model.family_id],
+        routes=tuple(routes),
+    )
+
+
+def _offering(
+    offering: registry_pb2.Offering, tariff: registry_pb2.Tariff, models: Mapping[str, SellableModel]
+) -> SellableOffering:
+    rows = {row.model_id: row for row in tariff.model_rates}
+    prices: dict[str, tuple[PriceTier, ...]] = {}
+    for model_id in offering.model_ids or models:
+        row = rows.get(model_id) or rows.get("*")
+        if row is not None and model_id in models:
+            prices[model_id] = tuple(_price_tier(tier) for tier in row.tiers)
+    return SellableOffering(
+        offering_id=offering.offering_id,
+        display_name=offering.display_name,
+        unit=registry_pb2.Unit.Name(tariff.unit).removeprefix("UNIT_"),
+        currency=tariff.currency or None,
+        tariff_id=tariff.tariff_id,
+        tariff_version=tariff.version,
+        charges_input_when_client_gone_before_output=offering.charge_input_when_client_gone_before_output,
+        prices=prices,
+    )
+
+
+def _price_tier(tier: registry_pb2.ContextTier) -> PriceTier:
+    rates = tier.rates
+    return PriceTier(tier.above_input_tokens, rates.input, rates.cached_input, rates.cache_write, rates.output, rates.reasoning)

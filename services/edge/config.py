@@ -1,0 +1,64 @@
+"""What an edge process needs to know."""
+
+import msgspec
+
+from services.runtime.telemetry import TelemetryConfig
+
+
+class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tokenline serve edge`. Addresses are "host:port" or "unix:/path"."""
+
+    # Where HTTP is served; port 0: any.
+    host: str = "127.0.0.1"
+    port: int = 8080
+    # Where the other services listen.
+    registry_address: str
+    authentication_address: str
+    accounting_address: str
+    billing_address: str
+    # The file whose content, without surrounding white space, opens the administrative API.
+    admin_token_file: str
+    # Serves every vendor that has no secret here, for example "http://127.0.0.1:8090/v1"; empty: such vendors are left out.
+    simulator_base_url: str = ""
+    # Larger request bodies are refused.
+    body_bytes_max: int = 20_000_000
+    # How long connecting to a vendor may take.
+    connect_timeout_ms: int = 5_000
+    # How long a vendor may take from the request to its first byte; models think for minutes.
+    first_byte_timeout_ms: int = 300_000
+    # How long a vendor may fall silent within an answer.
+    idle_timeout_ms: int = 120_000
+    # A stream to a client that is idle this long gets a comment, so that nothing on the way closes it.
+    heartbeat_interval_ms: int = 15_000
+    # How long accounting may take to reserve before the call is refused.
+    create_timeout_ms: int = 2_000
+    # How long accounting may take to settle while the end of the answer is held back.
+    release_timeout_ms: int = 10_000
+    # How long cached API keys pass after the last word from authentication's revocation stream.
+    cached_key_grace_ms: int = 60_000
+    # How long requests under way may take to end when the process stops.
+    drain_timeout_ms: int = 30_000
+    # Traces and metrics.
+    telemetry: TelemetryConfig = TelemetryConfig()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise ValueError("port must be 0 to 65535")
+        if self.simulator_base_url and not self.simulator_base_url.startswith(("http://", "https://")):
+            raise ValueError("simulator_base_url must begin with http:// or https://, or be empty")
+        if not 1_024 <= self.body_bytes_max <= 1_000_000_000:
+            raise ValueError("body_bytes_max must be 1024 to 1000000000")
+        for field in (
+            "connect_timeout_ms",
+            "first_byte_timeout_ms",
+            "idle_timeout_ms",
+            "heartbeat_interval_ms",
+            "create_timeout_ms",
+            "release_timeout_ms",
+        ):
+            if not 1 <= getattr(self, field) <= 3_600_000:
+                raise ValueError(f"{field} must be 1 to 3600000")
+        if not 0 <= self.cached_key_grace_ms <= 86_400_000:
+            raise ValueError("cached_key_grace_ms must be 0 to 86400000")
+        if not 1_000 <= self.drain_timeout_ms <= 600_000:
+            raise ValueError("drain_timeout_ms must be 1000 to 600000")

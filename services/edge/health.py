@@ -1,0 +1,29 @@
+"""GET /healthz, /readyz and /metrics: for the machinery that runs the edge."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+
+from services.runtime.telemetry import prometheus_page
+
+
+def health_routes(conditions: Mapping[str, Callable[[], bool]]) -> list[HTTPRouteHandler]:
+    """The process is ready while all `conditions` hold; those that do not are named."""
+
+    @get("/healthz")
+    async def healthz() -> dict[str, Any]:
+        return {"alive": True}
+
+    @get("/readyz")
+    async def readyz() -> Response[dict[str, Any]]:
+        missing = [name for name, holds in conditions.items() if not holds()]
+        return Response({"ready": not missing, "missing": missing}, status_code=503 if missing else 200)
+
+    @get("/metrics")
+    async def page() -> Response[bytes]:
+        content_type, body = prometheus_page()
+        return Response(body, headers={"content-type": content_type})
+
+    return [healthz, readyz, page]

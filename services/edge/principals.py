@@ -1,0 +1,190 @@
+"""Who calls: the principal behind an API key, cached for as long as revocations are heard of.
+
+A key that is cached costs one hash. The cache may be trusted because authentication streams every revocation, with a heartbeat
+at least every 250 ms. When the stream falls silent, cached keys go on for a stated grace, since authentication being away must
+not stop every call; after that nothing passes on the cache's word.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+import grpc
+
+from services.edge.problems import invalid_api_key, unavailable
+from services.runtime.clients import answer
+from services.runtime.errors import ServiceError
+from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
+from tokenline.errors.v1 import errors_pb2
+
+logger = logging.getLogger(__name__)
+
+_NEGATIVE_S: Final = 1.0
+_NEGATIVE_KEYS_MAX: Final = 16_384
+_KEYS_MAX: Final = 131_072
+# No key of ours is this long; what is longer is not worth a question.
+_KEY_BYTES_MAX: Final = 512
+_RETRY_S: Final = 0.05
+
+_MUST_NOT_PASS: Final = frozenset(
+    {errors_pb2.ERROR_REASON_KEY_UNKNOWN, errors_pb2.ERROR_REASON_KEY_REVOKED, errors_pb2.ERROR_REASON_INVALID_ARGUMENT}
+)
+
+
+class Principal(NamedTuple):
+    """Who calls, and on whose account."""
+
+    key_id: str
+    member_id: str
+    account_id: str
+
+
+class _Question:
+    """A ResolveKey under way, for all who ask for the same key."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[Principal | ServiceError] | None = None
+        # Revocations heard of meanwhile: the answer may be older than they are.
+        self.revoked: list[Sequence[str]] = []
+
+
+class Principals:
+    """Finds principals. `follow_revocations` must run beside it."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        cached_key_grace_ms: int,
+        *,
+        silence_ms: int = 1_000,
+        resolve_timeout_ms: int = 2_000,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """The stream counts as dead after `silence_ms`; `cached_key_grace_ms` counts from its last message."""
+        self._authentication = authentication_pb2_grpc.AuthenticationServiceStub(channel)
+        self._grace_s = cached_key_grace_ms / 1_000
+        self._silence_s = silence_ms / 1_000
+        self._resolve_timeout_s = resolve_timeout_ms / 1_000
+        self._monotonic_s = monotonic_s
+        self._cached: dict[bytes, Principal] = {}
+        self._digest_by_key_id: dict[str, bytes] = {}
+        # Until when a key is known not to pass; in order of time.
+        self._negative: dict[bytes, float] = {}
+        self._questions: dict[bytes, _Question] = {}
+        self._revision = 0
+        self._heard_s = float("-inf")
+
+    @property
+    def alive(self) -> bool:
+        """Revocations are heard of, so that keys can be cached."""
+        return self._monotonic_s() - self._heard_s <= self._silence_s
+
+    async def resolve(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
+        """The principal of the API key in `Authorization: Bearer`.
+
+        `headers` are an ASGI scope's: names in lower case. Errors: `Problem` 401 invalid_api_key when the key must not pass, 503
+        when authentication cannot say.
+        """
+        key = bearer(headers)
+        if key is None:
+            raise invalid_api_key(None)
+        digest = sha256(key).digest()
+        now_s = self._monotonic_s()
+        principal = self._cached.get(digest)
+        if principal is not None and now_s - self._heard_s <= self._grace_s:
+            return principal
+        if len(key) > _KEY_BYTES_MAX or not key.isascii() or now_s < self._negative.get(digest, now_s):
+            raise invalid_api_key(key.decode("latin-1"))
+        question = self._questions.get(digest)
+        if question is None:
+            question = self._questions[digest] = _Question()
+            question.task = asyncio.create_task(self._ask(digest, key.decode("ascii"), question), name="resolve-key")
+        assert question.task is not None
+        # One client that goes away must not take the answer from the others.
+        found = await asyncio.shield(question.task)
+        if isinstance(found, Principal):
+            return found
+        if found.reason in _MUST_NOT_PASS:
+            raise invalid_api_key(key.decode("ascii"))
+        raise unavailable("authentication does not answer")
+
+    async def follow_revocations(self) -> None:
+        """Drops revoked keys as they are told; runs until cancelled."""
+        while True:
+            request = authentication_pb2.WatchRevocationsRequest(after_revision=self._revision)
+            call = self._authentication.WatchRevocations(request, wait_for_ready=True)
+            try:
+                while True:
+                    async with asyncio.timeout(self._silence_s):
+                        message = await call.read()
+                    if not isinstance(message, authentication_pb2.WatchRevocationsResponse):
+                        break  # the stream's end
+                    self._take(message)
+            except TimeoutError:
+                logger.warning("no revocations or heartbeats from authentication, connecting again")
+            except grpc.aio.AioRpcError as error:
+                logger.warning("authentication's revocation stream broke (%s), connecting again", error.code().name)
+            finally:
+                call.cancel()
+            await asyncio.sleep(_RETRY_S)
+
+    def _take(self, message: authentication_pb2.WatchRevocationsResponse) -> None:
+        if message.revision < self._revision:
+            # Authentication was set back to an older state: what it told before says nothing any more.
+            self._cached.clear()
+            self._digest_by_key_id.clear()
+        self._revision = message.revision
+        self._heard_s = self._monotonic_s()
+        if not message.key_ids:
+            return
+        for key_id in message.key_ids:
+            digest = self._digest_by_key_id.pop(key_id, None)
+            if digest is not None:
+                del self._cached[digest]
+        for question in self._questions.values():
+            question.revoked.append(message.key_ids)
+
+    async def _ask(self, digest: bytes, key: str, question: _Question) -> Principal | ServiceError:
+        try:
+            request = authentication_pb2.ResolveKeyRequest(api_key=key)
+            response = await answer(self._authentication.ResolveKey(request, timeout=self._resolve_timeout_s))
+            if any(response.key_id in key_ids for key_ids in question.revoked):
+                return ServiceError(errors_pb2.ERROR_REASON_KEY_REVOKED, "the key was revoked a moment ago")
+            principal = Principal(response.key_id, response.member_id, response.account_id)
+            self._remember(digest, principal)
+            return principal
+        except ServiceError as error:
+            if error.reason in _MUST_NOT_PASS:
+                self._refuse_for_a_while(digest)
+            return error
+        finally:
+            del self._questions[digest]
+
+    def _remember(self, digest: bytes, principal: Principal) -> None:
+        self._cached[digest] = principal
+        self._digest_by_key_id[principal.key_id] = digest
+        if len(self._cached) > _KEYS_MAX:
+            oldest = self._cached.pop(next(iter(self._cached)))
+            del self._digest_by_key_id[oldest.key_id]
+
+    def _refuse_for_a_while(self, digest: bytes) -> None:
+        now_s = self._monotonic_s()
+        self._cached.pop(digest, None)
+        while self._negative:
+            oldest = next(iter(self._negative))
+            if self._negative[oldest] > now_s and len(self._negative) < _NEGATIVE_KEYS_MAX:
+                break
+            del self._negative[oldest]
+        self._negative[digest] = now_s + _NEGATIVE_S
+
+
+def bearer(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """What stands behind "Bearer" in the Authorization header; None if there is none."""
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, key = value.partition(b" ")
+            return key.strip() or None if scheme.lower() == b"bearer" else None
+    return None

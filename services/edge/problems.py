@@ -1,0 +1,207 @@
+"""What a client is told when a request is not carried out: an HTTP status and an error in OpenAI's shape.
+
+The one place where reasons of other services become problems of users. SDKs retry 408, 409, 429 and 5xx by themselves, and obey
+`x-should-retry` first; so each problem says here whether trying again can help.
+"""
+
+from typing import Final
+
+import msgspec
+
+from services.runtime.errors import ServiceError
+from tokenline.errors.v1 import errors_pb2
+
+Header = tuple[bytes, bytes]
+
+INVALID_REQUEST: Final = "invalid_request_error"
+INSUFFICIENT_QUOTA: Final = "insufficient_quota"
+SERVER_ERROR: Final = "server_error"
+
+_NO_RETRY: Final[Header] = (b"x-should-retry", b"false")
+_encode = msgspec.json.Encoder().encode
+
+
+class Problem(Exception):  # noqa: N818  # RFC 9457's word, and no error of ours
+    """Ends a request with an error answer.
+
+    `type`, `code`, `param` and `message` are the fields of OpenAI's error object; `headers` are added to the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        code: str | None,
+        message: str,
+        *,
+        param: str | None = None,
+        headers: tuple[Header, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.type = kind
+        self.code = code
+        self.param = param
+        self.message = message
+        self.headers = headers
+
+
+def problem_body(problem: Problem) -> bytes:
+    """The JSON body of an error answer; also what goes into a stream that has begun."""
+    return _encode(
+        {"error": {"message": problem.message, "type": problem.type, "param": problem.param, "code": problem.code}},
+    )
+
+
+def invalid_api_key(key: str | None) -> Problem:
+    """401. The key is missing (None), unknown or revoked; the message shows it masked."""
+    if key is None:
+        message = "You did not provide an API key. Send it in the Authorization header: Authorization: Bearer YOUR_KEY."
+    else:
+        message = f"Incorrect API key provided: {masked(key)}. It is unknown here, or was revoked."
+    return Problem(401, INVALID_REQUEST, "invalid_api_key", message, headers=((b"www-authenticate", b"Bearer"),))
+
+
+def invalid_admin_token() -> Problem:
+    """401. The administrative API takes the admin token alone."""
+    message = "This needs the admin token: Authorization: Bearer ADMIN_TOKEN. An API key does not open it."
+    return Problem(401, INVALID_REQUEST, "invalid_admin_token", message, headers=((b"www-authenticate", b"Bearer"),))
+
+
+def masked(key: str) -> str:
+    """A key to be recognised by and not used: at most its first 7 and last 4 characters, and only of a long one."""
+    shown = "".join(character if 32 < ord(character) < 127 else "?" for character in key)
+    return f"{shown[:7]}******{shown[-4:]}" if len(shown) >= 24 else f"{shown[:2] if len(shown) >= 8 else ''}******"
+
+
+def quota_used_up(needed_amount: int, free_amount: int, unit: str) -> Problem:
+    """429, not to be tried again. Amounts in micro-units; `unit` is "TOKEN", "POINT" or a currency's code."""
+    message = (
+        f"You exceeded your current quota: this request needs at least {whole(needed_amount)} {unit} and "
+        f"{whole(free_amount)} {unit} are left. Top up the account, or ask for less output."
+    )
+    return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=(_NO_RETRY,))
+
+
+def quota_held(needed_amount: int, free_amount: int, held_amount: int, unit: str, retry_after_ms: int) -> Problem:
+    """429, to be tried again: the balance would do, but other open calls of the account hold it."""
+    message = (
+        f"This request needs at least {whole(needed_amount)} {unit}; {whole(free_amount)} {unit} are free and "
+        f"{whole(held_amount)} {unit} are held by other open calls of this account. Try again when one of them has ended."
+    )
+    headers = ((b"x-should-retry", b"true"), *_retry_after(retry_after_ms))
+    return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=headers)
+
+
+def model_not_found(model_id: str) -> Problem:
+    """404. The model is unknown, or the key's offering does not include it: the client can't tell which."""
+    message = f"The model `{model_id}` does not exist or you do not have access to it. GET /v1/models lists those you may use."
+    return Problem(404, INVALID_REQUEST, "model_not_found", message, param="model")
+
+
+def context_length_exceeded(model_id: str, context_window_tokens: int, input_tokens: int, output_tokens: int = 0) -> Problem:
+    """400. The input, and with it the output asked for, does not fit the model."""
+    asked = f"about {input_tokens} in the messages" + (f" and {output_tokens} in the completion" if output_tokens else "")
+    message = (
+        f"The maximum context length of {model_id} is {context_window_tokens} tokens. You asked for {asked}. "
+        "Shorten the messages or ask for less output."
+    )
+    return Problem(400, INVALID_REQUEST, "context_length_exceeded", message, param="messages")
+
+
+def malformed(param: str | None, message: str, code: str | None = None) -> Problem:
+    """400. A field (or, without `param`, the whole body) is not what it should be; the message says what would be right."""
+    return Problem(400, INVALID_REQUEST, code, message, param=param)
+
+
+def too_large(body_bytes_max: int) -> Problem:
+    """413. The connection can't be used any more, since the body was not read to its end."""
+    message = f"The request body is too large; at most {body_bytes_max} bytes are taken."
+    return Problem(413, INVALID_REQUEST, "request_too_large", message, headers=((b"connection", b"close"),))
+
+
+def unavailable(what: str, retry_after_ms: int = 1_000) -> Problem:
+    """503. Something that a call needs does not answer; `what` names it, for example "accounting"."""
+    message = f"The service cannot answer at the moment: {what}. Try again."
+    return Problem(503, SERVER_ERROR, "service_unavailable", message, headers=_retry_after(retry_after_ms))
+
+
+def vendor_failed(message: str) -> Problem:
+    """502. The model's vendor answered with a failure, or with what is no answer."""
+    return Problem(502, SERVER_ERROR, "vendor_error", message)
+
+
+def vendor_unavailable(message: str, retry_after_ms: int = 1_000) -> Problem:
+    """503. The model's vendor cannot be reached, or has too much to do."""
+    return Problem(503, SERVER_ERROR, "vendor_unavailable", message, headers=_retry_after(retry_after_ms))
+
+
+def unknown_url(method: str, path: str) -> Problem:
+    """404. Nothing is served there."""
+    return Problem(404, INVALID_REQUEST, "unknown_url", f"Unknown request URL: {method} {path}. Check the URL for typos.")
+
+
+def method_not_allowed(method: str, path: str, allowed: str) -> Problem:
+    """405. `allowed` is the value of the Allow header."""
+    message = f"{path} does not take {method}; it takes {allowed}."
+    return Problem(405, INVALID_REQUEST, "method_not_allowed", message, headers=((b"allow", allowed.encode("ascii")),))
+
+
+def not_found(code: str, message: str, param: str | None = None) -> Problem:
+    """404. A thing that the request names does not exist."""
+    return Problem(404, INVALID_REQUEST, code, message, param=param)
+
+
+def internal_error() -> Problem:
+    """500. A fault of ours; the log has it under the request's ID."""
+    return Problem(500, SERVER_ERROR, "internal_error", "The server failed. The request's ID finds the reason in its log.")
+
+
+def from_service_error(error: ServiceError) -> Problem:
+    """What another service's refusal means to the caller. Key errors of a call are told apart by `Principals`, not here."""
+    match error.reason:
+        case errors_pb2.ERROR_REASON_INVALID_ARGUMENT:
+            return malformed(None, error.message, "invalid_argument")
+        case errors_pb2.ERROR_REASON_AMOUNT_OVERFLOW:
+            return malformed(None, error.message, "amount_overflow")
+        case errors_pb2.ERROR_REASON_ACCOUNT_UNKNOWN:
+            return not_found("account_not_found", error.message, "account_id")
+        case errors_pb2.ERROR_REASON_OFFERING_UNKNOWN:
+            return not_found("offering_not_found", error.message, "offering_id")
+        case errors_pb2.ERROR_REASON_MODEL_UNKNOWN:
+            return not_found("model_not_found", error.message, "model")
+        case errors_pb2.ERROR_REASON_KEY_UNKNOWN:
+            return not_found("key_not_found", error.message, "key_id")
+        case errors_pb2.ERROR_REASON_RECORD_UNKNOWN:
+            return not_found("receipt_not_found", error.message, "charging_id")
+        case errors_pb2.ERROR_REASON_IDEMPOTENCY_CONFLICT:
+            return _conflict("idempotency_conflict", error.message)
+        case errors_pb2.ERROR_REASON_ALREADY_EXISTS:
+            return _conflict("already_exists", error.message)
+        case (
+            errors_pb2.ERROR_REASON_UNAVAILABLE
+            | errors_pb2.ERROR_REASON_STORE_UNAVAILABLE
+            | errors_pb2.ERROR_REASON_CATALOG_UNAVAILABLE
+            | errors_pb2.ERROR_REASON_NOT_OWNER
+        ):
+            return unavailable("one of its parts is starting, draining or out of reach")
+        case _:
+            return internal_error()
+
+
+def whole(amount: int) -> str:
+    """An amount of micro-units in whole units, exactly, without needless zeros."""
+    units, micro = divmod(abs(amount), 1_000_000)
+    sign = "-" if amount < 0 else ""
+    return f"{sign}{units}.{micro:06d}".rstrip("0").rstrip(".")
+
+
+def _conflict(code: str, message: str) -> Problem:
+    # SDKs try a 409 again by themselves, which can't help here.
+    return Problem(409, INVALID_REQUEST, code, message, param="idempotency_key", headers=(_NO_RETRY,))
+
+
+def _retry_after(retry_after_ms: int) -> tuple[Header, ...]:
+    # Whole seconds, rounded up: a client that knows only the old header shall not come too early.
+    seconds = max(1, -(-retry_after_ms // 1_000))
+    return (b"retry-after-ms", b"%d" % retry_after_ms), (b"retry-after", b"%d" % seconds)

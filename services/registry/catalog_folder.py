@@ -1,0 +1,172 @@
+"""Catalogs on disk: layered folders of *.yaml files.
+
+A file holds any of the lists of a `Catalog`, and may name the default offering. All files of a folder are one layer;
+a later layer adds entries, or replaces those of the same ID as a whole. Errors name file, line and field.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from services.registry.catalog import ID_FIELDS, Catalog, Flaw, flaws, flaws_of_change
+from services.registry.catalog_message import catalog_message
+from services.runtime.config import ConfigError, parse_yaml_with_lines
+from tokenline.registry.v1 import registry_pb2
+
+_FIRST_REVISION: Final = 1
+
+# What tells a changed file from one that was read before: name, and modification, size and identity on disk.
+_Fingerprint = tuple[tuple[str, int, int, int, int], ...]
+
+
+def base_catalog_folder() -> Path:
+    """The folder of the catalog that is shipped with the product."""
+    return Path(__file__).parent / "base_catalog"
+
+
+def load_catalog(folders: Sequence[Path]) -> registry_pb2.Catalog:
+    """The catalog of these layers, the base first, as a registry serves it after its start.
+
+    Blocking. Errors: `ConfigError` for the first thing that is wrong, or a file that cannot be read.
+    """
+    layered = _layered(_read_texts(folders))
+    layered.check(flaws(layered.catalog))
+    return catalog_message(layered.catalog, _FIRST_REVISION)
+
+
+class CatalogReader:
+    """Reads the layers again when they have changed. Blocking; for one thread at a time."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+        self._fingerprint: _Fingerprint | None = None
+        self._valid: Catalog | None = None
+        self._digest = ""
+        self._revision = _FIRST_REVISION - 1
+
+    def read_if_changed(self) -> registry_pb2.Catalog | None:
+        """The catalog, if the files have changed since the last call and it is valid; None if they have not.
+
+        Its revision is one above that of the catalog before if its content is another, else the same.
+        Errors: `ConfigError` once for each invalid state of the files, and every time for what cannot be read.
+        """
+        # Taken before reading: a file written meanwhile differs at the next call.
+        fingerprint = _fingerprint(self._folders)
+        if fingerprint == self._fingerprint:
+            return None
+        self._fingerprint = None
+        texts = _read_texts(self._folders)
+        self._fingerprint = fingerprint
+        layered = _layered(texts)
+        changes = flaws_of_change(self._valid, layered.catalog) if self._valid is not None else ()
+        layered.check(chain(flaws(layered.catalog), changes))
+        message = catalog_message(layered.catalog, self._revision)
+        if message.digest != self._digest:
+            self._revision += 1
+            self._digest = message.digest
+            self._valid = layered.catalog
+        message.revision = self._revision
+        return message
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where an entry stands."""
+
+    path: Path
+    # The entry's path in its file, for example "models[3]".
+    field: str
+    line_of: Callable[[str], int]
+
+    def error(self, field: str, message: str) -> ConfigError:
+        """What is wrong in a field of the entry; "" for the entry itself."""
+        whole = f"{self.field}.{field}" if self.field and field else self.field or field
+        return ConfigError(f"{self.path}:{self.line_of(whole)}: {whole}: {message}")
+
+
+class _Layered(msgspec.Struct, frozen=True):
+    """A whole catalog and where each of its entries stands."""
+
+    catalog: Catalog
+    # By section and ID; the catalog itself is ("", "").
+    places: dict[tuple[str, str], _Place]
+
+    def check(self, found: Iterable[Flaw]) -> None:
+        """Errors: `ConfigError` for the first flaw."""
+        for flaw in found:
+            raise self.places[flaw.section, flaw.entry_id].error(flaw.field, flaw.message)
+
+
+def _files(folders: Sequence[Path]) -> list[list[Path]]:
+    """The *.yaml files of each folder, by name. Errors: `ConfigError` when a folder cannot be listed."""
+    if not folders:
+        raise ConfigError("catalog_folders: must name at least one folder")
+    layers = []
+    for folder in folders:
+        try:
+            layers.append(sorted(path for path in folder.iterdir() if path.suffix == ".yaml" and not path.name.startswith(".")))
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be read: {error.strerror}; give a folder of *.yaml files") from error
+    if not any(layers):
+        raise ConfigError(f"{', '.join(map(str, folders))}: no *.yaml file is there; the catalog needs at least one")
+    return layers
+
+
+def _fingerprint(folders: Sequence[Path]) -> _Fingerprint:
+    marks = []
+    for path in chain.from_iterable(_files(folders)):
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        marks.append((str(path), status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
+    return tuple(marks)
+
+
+def _read_texts(folders: Sequence[Path]) -> list[list[tuple[Path, str]]]:
+    layers = []
+    for paths in _files(folders):
+        layer = []
+        for path in paths:
+            try:
+                layer.append((path, path.read_text(encoding="utf-8")))
+            except OSError as error:
+                raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+            except UnicodeDecodeError as error:
+                raise ConfigError(f"{path}: is not UTF-8 text: {error}") from error
+        layers.append(layer)
+    return layers
+
+
+def _layered(layers: list[list[tuple[Path, str]]]) -> _Layered:
+    """Puts the layers over one another. Errors: `ConfigError` for a file that is malformed, or an ID twice in a layer."""
+    entries: dict[str, dict[str, Any]] = {section: {} for section in ID_FIELDS}
+    places: dict[tuple[str, str], _Place] = {}
+    default_offering_id = ""
+    for layer in layers:
+        seen: dict[tuple[str, str], _Place] = {}
+        for path, text in layer:
+            part, line_of = parse_yaml_with_lines(text, Catalog, str(path))
+            # Should nothing be said about the default offering anywhere, the first file is as good a place as any.
+            places.setdefault(("", ""), _Place(path, "", line_of))
+            for section, id_field in ID_FIELDS.items():
+                for index, entry in enumerate(getattr(part, section)):
+                    entry_id = getattr(entry, id_field)
+                    place = _Place(path, f"{section}[{index}]", line_of)
+                    _refuse_repetition(seen, (section, entry_id), place, id_field)
+                    entries[section][entry_id] = entry
+            if part.default_offering_id:
+                default_offering_id = part.default_offering_id
+                _refuse_repetition(seen, ("", ""), _Place(path, "", line_of), "default_offering_id")
+        places.update(seen)
+    lists = {section: tuple(by_id.values()) for section, by_id in entries.items()}
+    return _Layered(Catalog(**lists, default_offering_id=default_offering_id), places)
+
+
+def _refuse_repetition(seen: dict[tuple[str, str], _Place], key: tuple[str, str], place: _Place, field: str) -> None:
+    first = seen.setdefault(key, place)
+    if first is not place:
+        line = first.line_of(f"{first.field}.{field}" if first.field else field)
+        raise place.error(field, f"stands at {first.path}:{line} too; within one folder, keep one of them")

@@ -1,0 +1,20 @@
+"""What the registry is told at its start."""
+
+from typing import Annotated
+
+import msgspec
+
+from services.runtime.telemetry import TelemetryConfig
+
+
+class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The registry's configuration."""
+
+    # Where it serves gRPC: "host:port" or "unix:/path".
+    listen_address: str
+    # Folders of *.yaml files, the base first; a later folder adds entries or replaces those of the same ID.
+    catalog_folders: Annotated[list[str], msgspec.Meta(min_length=1)]
+    # How often the folders are looked at for a change.
+    poll_interval_ms: Annotated[int, msgspec.Meta(ge=1)] = 1_000
+    # Traces and metrics.
+    telemetry: TelemetryConfig = TelemetryConfig()

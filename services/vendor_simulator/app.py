@@ -1,0 +1,26 @@
+"""The vendor simulator's wiring."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from services.runtime.http import listen_http
+from services.runtime.lifecycle import Lifecycle
+from services.vendor_simulator.api import VendorSimulator
+from services.vendor_simulator.config import VendorSimulatorConfig
+
+_DRAIN_S: Final = 5.0
+
+
+@asynccontextmanager
+async def run_vendor_simulator(config: VendorSimulatorConfig, lifecycle: Lifecycle) -> AsyncIterator[str]:
+    """Serves until the block is left and yields the base URL, "http://host:port/v1".
+
+    It has no background tasks, so `lifecycle` has nothing to watch. Errors: `OSError` when it cannot listen.
+    """
+    simulator = VendorSimulator()
+    async with listen_http(simulator, config.host, config.port, drain_s=_DRAIN_S) as port:
+        try:
+            yield f"http://{config.host}:{port}/v1"
+        finally:
+            simulator.stop()

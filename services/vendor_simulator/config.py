@@ -1,0 +1,14 @@
+"""What the vendor simulator is told at its start."""
+
+import msgspec
+
+from services.runtime.telemetry import TelemetryConfig
+
+
+class VendorSimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the vendor simulator listens."""
+
+    host: str = "127.0.0.1"
+    # 0: any free port.
+    port: int = 8090
+    telemetry: TelemetryConfig = TelemetryConfig()

@@ -1,0 +1,79 @@
+"""What was served: the vendor's own count, to hold against what was charged."""
+
+from typing import Final
+
+import msgspec
+
+# Users beyond these displace those seen first, so that a long run stays small.
+_NAMES_MAX: Final = 10_000
+
+
+class Tally(msgspec.Struct):
+    """Sums over the calls of one key or one user."""
+
+    # Well-formed requests, whatever became of them.
+    calls: int = 0
+    # Of the calls whose answer was begun.
+    input_tokens: int = 0
+    # Made, over all choices, reasoning included.
+    output_tokens: int = 0
+    # Handed to the connection as text while the client was there.
+    output_tokens_sent: int = 0
+    # Calls whose client went away before the end.
+    aborted: int = 0
+
+
+class CallTally:
+    """Counts one call for its key and for its user at once."""
+
+    __slots__ = ("_tallies",)
+
+    def __init__(self, by_key: Tally, by_user: Tally) -> None:
+        self._tallies = (by_key, by_user)
+        for tally in self._tallies:
+            tally.calls += 1
+
+    def begun(self, input_tokens: int) -> None:
+        """The answer begins: the input has been read."""
+        for tally in self._tallies:
+            tally.input_tokens += input_tokens
+
+    def made(self, output_tokens: int) -> None:
+        """So many more tokens were made."""
+        for tally in self._tallies:
+            tally.output_tokens += output_tokens
+
+    def sent(self, output_tokens: int) -> None:
+        """So many more tokens were handed to the connection."""
+        for tally in self._tallies:
+            tally.output_tokens_sent += output_tokens
+
+    def aborted(self) -> None:
+        """The client went away."""
+        for tally in self._tallies:
+            tally.aborted += 1
+
+
+class Served:
+    """The counts since the start. Keys and users that were not sent count under ""."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Tally] = {}
+        self._by_user: dict[str, Tally] = {}
+
+    def open(self, key: str, user: str) -> CallTally:
+        """Counts a call and returns where the rest of it is counted."""
+        return CallTally(_tally(self._by_key, key), _tally(self._by_user, user))
+
+    def report(self) -> bytes:
+        """{"by_key": {key: sums}, "by_user": {user: sums}} as JSON."""
+        return msgspec.json.encode({"by_key": self._by_key, "by_user": self._by_user})
+
+
+def _tally(tallies: dict[str, Tally], name: str) -> Tally:
+    tally = tallies.get(name)
+    if tally is None:
+        if len(tallies) >= _NAMES_MAX:
+            del tallies[next(iter(tallies))]
+        tally = tallies[name] = Tally()
+    return tally

@@ -1,0 +1,409 @@
+"""The export against an accounting over gRPC, with real files and a real database: exactly once, whatever fails."""
+
+import asyncio
+import errno
+import gzip
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.billing.cdr_file import CdrFile, IndexRow
+from services.billing.exporter import EraMismatchError, Exporter
+from services.billing.journal import JournalReader
+from services.billing.reconcile import Reconciler
+from services.billing.sink import FolderSink, Sink
+from services.billing.sqlite_store import SqliteStore
+from services.billing.store import Cursor, PendingRange, Store
+from services.runtime.errors import ServiceError
+from tests.billing.journals import ScriptedAccounting, charging_id, created, opened, settled
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())} if folder.exists() else {}
+
+
+def record_numbers(folder: Path, part_id: int) -> list[int]:
+    return [
+        msgspec.json.decode(line)["record_number"]
+        for path in sorted(folder.glob(f"cdr-p{part_id:04d}-*.jsonl.gz"))
+        for line in gzip.decompress(path.read_bytes()).splitlines()
+    ]
+
+
+async def test_everything_new_is_exported_with_a_manifest_and_an_index(
+    accounting: ScriptedAccounting, exporter: Exporter, store: SqliteStore, folder: Path
+) -> None:
+    accounting.append(1, opened(), created(1))
+    row = accounting.append(1, settled(1), created(2))
+    accounting.append(1, settled(2))
+    accounting.append(2, settled(3))
+    assert await exporter.export() == {}
+    assert sorted(files_in(folder)) == [
+        "cdr-p0001-00000000000001-00000000000003.jsonl.gz",
+        "cdr-p0001-00000000000001-00000000000003.manifest.json",
+        "cdr-p0002-00000000000001-00000000000001.jsonl.gz",
+        "cdr-p0002-00000000000001-00000000000001.manifest.json",
+    ]
+    assert await store.cursors() == {1: Cursor(1, 1, 3, 3, None), 2: Cursor(2, 1, 1, 2, None)}
+    (record,) = await store.records(row[0].account_id, charging_id(1))
+    assert (record.record_number, record.entry) == (1, row[0].SerializeToString(deterministic=True))
+
+
+async def test_record_numbers_go_on_from_file_to_file_and_over_a_restart(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
+) -> None:
+    for number in range(1, 5):
+        store = await SqliteStore.open(tmp_path / "billing.db")
+        accounting.append(0, created(number), settled(number))
+        accounting.append(0, settled(number + 100))
+        assert await Exporter(journal, store, FolderSink(folder), 10).export() == {}
+        await store.close()
+    assert record_numbers(folder, 0) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert len(files_in(folder)) == 8
+
+
+async def test_a_range_without_a_cdr_only_moves_the_cursor(
+    accounting: ScriptedAccounting, exporter: Exporter, store: SqliteStore, folder: Path
+) -> None:
+    accounting.append(0, opened())
+    await exporter.export()
+    assert files_in(folder) == {}
+    assert await store.cursors() == {0: Cursor(0, 1, 1, 1, None)}
+    accounting.append(0, settled(1))
+    await exporter.export()
+    assert next(iter(files_in(folder))) == "cdr-p0000-00000000000002-00000000000002.jsonl.gz"
+
+
+async def test_a_file_ends_at_a_row_before_it_grows_too_large(
+    accounting: ScriptedAccounting, journal: JournalReader, store: SqliteStore, folder: Path
+) -> None:
+    for number in range(500):
+        accounting.append(0, created(number), settled(number), created(number + 10_000))
+    exporter = Exporter(journal, store, FolderSink(folder), 10, file_entries_max=600)
+    assert await exporter.export() == {}
+    files = await store.files(0)
+    assert [file.records for file in files] == [170, 170, 160]
+    assert [file.from_sequence_number for file in files] == [1, 171, 341]
+    assert record_numbers(folder, 0) == list(range(1, 501))
+
+
+async def test_two_exports_of_the_same_journal_make_the_same_bytes(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path
+) -> None:
+    for number in range(1, 40):
+        accounting.append(number % 4, created(number), settled(number, output_tokens=number))
+    made = []
+    for name in ("first", "second"):
+        store = await SqliteStore.open(tmp_path / f"{name}.db")
+        await Exporter(journal, store, FolderSink(tmp_path / name), 10).export()
+        made.append(files_in(tmp_path / name))
+        await store.close()
+    assert made[0] == made[1]
+    assert len(made[0]) == 8
+
+
+class CrashError(Exception):
+    """The process ended here."""
+
+
+class CrashPoint:
+    """Counts the steps of an export and ends it at one of them."""
+
+    def __init__(self, step: int) -> None:
+        self._steps_left = step
+
+    def pass_by(self) -> None:
+        if self._steps_left == 0:
+            raise CrashError
+        self._steps_left -= 1
+
+
+class CrashingSink:
+    """A folder sink whose process may end before, within and after each put."""
+
+    def __init__(self, folder: Path, crash: CrashPoint) -> None:
+        self._sink = FolderSink(folder)
+        self._folder = folder
+        self._crash = crash
+
+    async def prepare(self) -> None:
+        await self._sink.prepare()
+
+    async def put(self, name: str, content: bytes) -> None:
+        self._crash.pass_by()
+        try:
+            self._crash.pass_by()
+        except CrashError:
+            (self._folder / f".{name}.00000000.tmp").write_bytes(content[: len(content) // 2])
+            raise
+        await self._sink.put(name, content)
+        self._crash.pass_by()
+
+
+class CrashingStore:
+    """A store whose process may end before and after each write."""
+
+    def __init__(self, store: Store, crash: CrashPoint) -> None:
+        self._store = store
+        self._crash = crash
+
+    async def begin(self, cursor: Cursor, pending: PendingRange) -> Cursor:
+        self._crash.pass_by()
+        moved = await self._store.begin(cursor, pending)
+        self._crash.pass_by()
+        return moved
+
+    async def advance(self, cursor: Cursor, to_seq: int, file: CdrFile | None, index: Sequence[IndexRow]) -> Cursor:
+        self._crash.pass_by()
+        moved = await self._store.advance(cursor, to_seq, file, index)
+        self._crash.pass_by()
+        return moved
+
+    async def cursors(self) -> dict[int, Cursor]:
+        return await self._store.cursors()
+
+    async def records(self, account_id: str, charging_id: str) -> list[IndexRow]:
+        return await self._store.records(account_id, charging_id)
+
+    async def index_rows(self, part_id: int, from_seq: int, to_seq: int) -> list[IndexRow]:
+        return await self._store.index_rows(part_id, from_seq, to_seq)
+
+    async def files(self, part_id: int) -> list[CdrFile]:
+        return await self._store.files(part_id)
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
+async def export_once(journal: JournalReader, database: Path, folder: Path, crash: CrashPoint) -> bool:
+    """One life of a process; False if it crashed."""
+    store = await SqliteStore.open(database)
+    try:
+        exporter = Exporter(journal, CrashingStore(store, crash), CrashingSink(folder, crash), 10)
+        await exporter.export()
+    except CrashError:
+        return False
+    finally:
+        await store.close()
+    return True
+
+
+async def test_a_crash_at_any_step_neither_loses_nor_doubles_a_record(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path
+) -> None:
+    accounting.append(0, opened())
+    accounting.append(0, created(1), settled(1))
+    accounting.append(1, settled(2))
+    accounting.append(2, opened())
+    reference = tmp_path / "reference"
+    assert await export_once(journal, tmp_path / "reference.db", reference, CrashPoint(-1))
+    expected = files_in(reference)
+    assert len(expected) == 4
+    crashes = 0
+    while True:
+        database, folder = tmp_path / f"{crashes}.db", tmp_path / f"{crashes}"
+        if await export_once(journal, database, folder, CrashPoint(crashes)):
+            break
+        assert await export_once(journal, database, folder, CrashPoint(-1))
+        assert files_in(folder) == expected, f"crash at step {crashes}"
+        store = await SqliteStore.open(database)
+        exporter = Exporter(journal, store, FolderSink(folder), 10)
+        result = await Reconciler(journal, store, exporter, folder).reconcile()
+        assert (result.differences, result.cdrs) == ([], 2), f"crash at step {crashes}"
+        await store.close()
+        crashes += 1
+    # Two files at ten steps each, and two cursor moves (partition 2 has no CDR) at two steps.
+    assert crashes == 22
+
+
+async def test_what_came_after_a_crash_goes_into_a_range_of_its_own(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
+) -> None:
+    accounting.append(0, settled(1))
+    assert not await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(2))
+    accounting.append(0, settled(2))
+    assert await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(-1))
+    assert [name for name in files_in(folder) if name.endswith(".gz")] == [
+        "cdr-p0000-00000000000001-00000000000001.jsonl.gz",
+        "cdr-p0000-00000000000002-00000000000002.jsonl.gz",
+    ]
+    assert record_numbers(folder, 0) == [1, 2]
+
+
+class FullDiskSink:
+    """A sink on a disk that is full until somebody makes room."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.full = True
+
+    async def prepare(self) -> None:
+        await self._sink.prepare()
+
+    async def put(self, name: str, content: bytes) -> None:
+        if self.full and name.endswith(".manifest.json"):
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+        await self._sink.put(name, content)
+
+
+async def test_a_full_disk_stops_export_until_there_is_room(
+    accounting: ScriptedAccounting, journal: JournalReader, store: SqliteStore, folder: Path
+) -> None:
+    accounting.append(0, settled(1))
+    sink = FullDiskSink(FolderSink(folder))
+    exporter = Exporter(journal, store, sink, 10)
+    failures = await exporter.export()
+    assert "No space left on device" in failures[0]
+    assert (await store.cursors())[0].exported_seq == 0
+    accounting.append(0, settled(2))
+    sink.full = False
+    assert await exporter.export() == {}
+    assert record_numbers(folder, 0) == [1, 2]
+
+
+async def test_a_folder_that_cannot_be_written_stops_export_until_it_can(
+    accounting: ScriptedAccounting, journal: JournalReader, store: SqliteStore, folder: Path
+) -> None:
+    accounting.append(0, settled(1))
+    await asyncio.to_thread(folder.write_text, "in the way")
+    exporter = Exporter(journal, store, FolderSink(folder), 10)
+    await exporter.start()
+    assert "the CDR folder can't be written" in (await exporter.export())[0]
+    await asyncio.to_thread(folder.unlink)
+    assert await exporter.export() == {}
+    assert record_numbers(folder, 0) == [1]
+
+
+async def test_a_gap_in_the_journal_stops_its_partition_and_no_other(
+    accounting: ScriptedAccounting, exporter: Exporter, store: SqliteStore, folder: Path
+) -> None:
+    for number in range(1, 4):
+        accounting.append(0, settled(number))
+        accounting.append(1, settled(number + 10))
+    accounting.rows[0][1][0].sequence_number = 3
+    failures = await exporter.export()
+    assert failures == {0: "entry (3, 0) was read after sequence number 1: an entry is missing"}
+    assert 0 not in await store.cursors()
+    assert record_numbers(folder, 1) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("sequence_number", "index", "message"),
+    [(2, 1, "an entry is missing"), (1, 0, "twice"), (2, 0, ""), (3, 0, "an entry is missing")],
+)
+async def test_entries_must_follow_one_another(
+    accounting: ScriptedAccounting, exporter: Exporter, sequence_number: int, index: int, message: str
+) -> None:
+    accounting.append(0, settled(1))
+    (entry,) = accounting.append(0, settled(2))
+    entry.sequence_number, entry.index = sequence_number, index
+    failures = await exporter.export()
+    assert message in failures[0] if message else failures == {}
+
+
+async def test_a_row_that_lacks_an_entry_is_refused(accounting: ScriptedAccounting, exporter: Exporter) -> None:
+    row = accounting.append(0, created(1), settled(1), settled(2))
+    del row[1]
+    accounting.rows[0][0] = row
+    assert "entry (1, 2)" in (await exporter.export())[0]
+
+
+async def test_a_journal_of_another_partition_is_refused(accounting: ScriptedAccounting, exporter: Exporter) -> None:
+    (entry,) = accounting.append(0, settled(1))
+    entry.part_id = 3
+    assert await exporter.export() == {0: "partition 3 was read instead of partition 0"}
+
+
+async def test_a_journal_that_ends_before_the_cursor_stops_its_partition(
+    accounting: ScriptedAccounting, exporter: Exporter, store: SqliteStore
+) -> None:
+    accounting.append(0, settled(1))
+    accounting.append(0, settled(2))
+    await exporter.export()
+    accounting.rows[0].pop()
+    accounting.append(1, settled(3))
+    failures = await exporter.export()
+    assert list(failures) == [0]
+    assert failures[0].startswith("exported up to sequence number 2, but accounting's journal ends at 1")
+    assert (await store.cursors())[1].exported_seq == 1
+
+
+async def test_a_partition_that_accounting_has_no_more_is_named(accounting: ScriptedAccounting, exporter: Exporter) -> None:
+    accounting.append(3, settled(1))
+    await exporter.export()
+    del accounting.rows[3]
+    assert await exporter.export() == {3: "exported up to sequence number 1, but accounting has no such partition"}
+
+
+async def test_another_era_is_refused(
+    accounting: ScriptedAccounting, exporter: Exporter, store: SqliteStore, journal: JournalReader, folder: Path
+) -> None:
+    accounting.append(0, settled(1))
+    await exporter.export()
+    accounting.era = 2
+    accounting.append(0, settled(2))
+    with pytest.raises(EraMismatchError, match=r"era 2, but partition 0 was exported from era 1"):
+        await exporter.export()
+    with pytest.raises(EraMismatchError):
+        await Exporter(journal, store, FolderSink(folder), 10).start()
+    assert (await store.cursors())[0].exported_seq == 1
+
+
+async def test_a_second_exporter_on_the_same_store_cannot_export_a_range_again(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
+) -> None:
+    accounting.append(0, settled(1))
+    first, second = await SqliteStore.open(tmp_path / "billing.db"), await SqliteStore.open(tmp_path / "billing.db")
+    exporters = [Exporter(journal, store, FolderSink(folder), 10) for store in (first, second)]
+    results = await asyncio.gather(*(exporter.export() for exporter in exporters))
+    assert {} in results
+    assert record_numbers(folder, 0) == [1]
+    assert len(await first.index_rows(0, 1, 10)) == 1
+    await first.close()
+    await second.close()
+
+
+async def test_the_loop_exports_what_comes_and_outlives_an_accounting_that_is_away(
+    accounting: ScriptedAccounting, journal: JournalReader, store: SqliteStore, folder: Path
+) -> None:
+    class FlakyReader(JournalReader):
+        """Accounting is away on every other look."""
+
+        def __init__(self) -> None:
+            self.looks = 0
+
+        async def list_partitions(self):  # type: ignore[no-untyped-def]  # as in JournalReader
+            self.looks += 1
+            if self.looks % 2:
+                raise ServiceError(18, "accounting is starting")  # type: ignore[arg-type]  # UNAVAILABLE
+            return await journal.list_partitions()
+
+        def read(self, part_id, after_seq, to_seq):  # type: ignore[no-untyped-def]  # as in JournalReader
+            return journal.read(part_id, after_seq, to_seq)
+
+    class WatchedSink(FolderSink):
+        """Says when a manifest was put."""
+
+        def __init__(self) -> None:
+            super().__init__(folder)
+            self.manifests: asyncio.Queue[str] = asyncio.Queue()
+
+        async def put(self, name: str, content: bytes) -> None:
+            await super().put(name, content)
+            if name.endswith(".manifest.json"):
+                self.manifests.put_nowait(name)
+
+    sink = WatchedSink()
+    exporter = Exporter(FlakyReader(), store, sink, 10)
+    await exporter.start()
+    running = asyncio.create_task(exporter.run())
+    accounting.append(0, settled(1))
+    assert await asyncio.wait_for(sink.manifests.get(), 5) == "cdr-p0000-00000000000001-00000000000001.manifest.json"
+    accounting.append(0, settled(2))
+    assert await asyncio.wait_for(sink.manifests.get(), 5) == "cdr-p0000-00000000000002-00000000000002.manifest.json"
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running

@@ -1,0 +1,378 @@
+"""Reconciliation: silent when all agrees, and naming whatever was tampered with."""
+
+import asyncio
+import gzip
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.billing.exporter import Exporter
+from services.billing.reconcile import DIFFERENCES_MAX, Reconciler
+from services.billing.sqlite_store import SqliteStore
+from tests.billing.journals import ACCOUNT_ID, ScriptedAccounting, charging_id, created, opened, settled
+from tokenline.accounting.v1 import accounting_pb2 as pb
+
+FILE = "cdr-p0001-00000000000001-00000000000004.jsonl.gz"
+MANIFEST = "cdr-p0001-00000000000001-00000000000004.manifest.json"
+DATABASE = "billing.db"
+
+
+def write_journal(accounting: ScriptedAccounting) -> None:
+    """Partition 1: three CDRs in rows 2 to 4; partition 2: a swept session with a late Release, one of debt."""
+    accounting.append(1, opened(), created(1))
+    accounting.append(1, created(2), settled(1))
+    accounting.append(1, settled(2, output_tokens=5))
+    accounting.append(1, settled(3, output_tokens=0))
+    accounting.append(2, settled(4, close_cause=pb.CLOSE_CAUSE_SWEPT, provenance=pb.USAGE_PROVENANCE_PARTIAL))
+    late = settled(4, output_tokens=9, record_sequence_number=2, charged_amount=6_000_000, debt_amount=2_000_000)
+    late.debits[0].amount = 4_000_000
+    accounting.append(2, late)
+
+
+@pytest.fixture
+async def exported(accounting: ScriptedAccounting, exporter: Exporter, folder: Path) -> Path:
+    write_journal(accounting)
+    assert await exporter.export() == {}
+    return folder
+
+
+async def test_it_exports_first_and_finds_nothing_where_all_agrees(accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
+    write_journal(accounting)
+    result = await reconciler.reconcile()
+    assert result == (8, 5, 2, [])
+
+
+async def test_an_empty_journal_agrees(reconciler: Reconciler) -> None:
+    assert await reconciler.reconcile() == (0, 0, 0, [])
+
+
+async def test_a_late_release_below_what_the_sweep_charged_agrees(accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
+    accounting.append(0, settled(1, output_tokens=9, close_cause=pb.CLOSE_CAUSE_SWEPT))
+    accounting.append(0, settled(1, output_tokens=4, record_sequence_number=2, charged_amount=0, debits=[]))
+    assert (await reconciler.reconcile()).differences == []
+
+
+async def test_many_files_and_batches_agree(accounting: ScriptedAccounting, exporter: Exporter, reconciler: Reconciler) -> None:
+    for number in range(1_200):
+        accounting.append(number % 2, created(number), settled(number, output_tokens=number))
+        if number % 400 == 0:
+            await exporter.export()
+            accounting.append(1, opened())
+    result = await reconciler.reconcile()
+    assert (result.cdrs, result.differences) == (1_200, [])
+    assert result.files == 7
+
+
+def rewrite(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    path.write_bytes(gzip.compress(b"".join(change(gzip.decompress(path.read_bytes()).splitlines(keepends=True))), mtime=0))
+
+
+def replaced(old: bytes, new: bytes) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        content = gzip.decompress(path.read_bytes())
+        assert old in content
+        path.write_bytes(gzip.compress(content.replace(old, new), mtime=0))
+
+    return change
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+ALTERED = f"partition 1: {FILE} was altered: its checksum is not the one it was written with"
+
+
+@pytest.mark.parametrize(
+    ("tamper", "differences"),
+    [
+        pytest.param(Path.unlink, [f"partition 1: {FILE} is missing"], id="missing"),
+        pytest.param(
+            lambda path: path.write_bytes(path.read_bytes()[:-20]),
+            [ALTERED, f"partition 1: {FILE} is cut off"],
+            id="truncated",
+        ),
+        pytest.param(lambda path: path.write_bytes(b""), [ALTERED, f"partition 1: {FILE} is cut off"], id="empty"),
+        pytest.param(
+            lambda path: path.write_bytes(b"no gzip"),
+            [ALTERED, f"partition 1: {FILE} can't be unpacked: Error -3 while decompressing data: incorrect header check"],
+            id="no gzip",
+        ),
+        pytest.param(
+            lambda path: path.write_bytes(path.read_bytes() + b"x"),
+            [ALTERED, f"partition 1: {FILE} has 1 bytes behind its end"],
+            id="appended",
+        ),
+        pytest.param(
+            replaced(b'"charged_amount":15000000', b'"charged_amount":15000001'),
+            [
+                ALTERED,
+                f"partition 1: CDR 2 of charging_id {charging_id(2)}: charged_amount 15000001 in the file, 15000000 in the journal",
+            ],
+            id="charged_amount",
+        ),
+        pytest.param(
+            replaced(b'"output":5', b'"output":6'),
+            [ALTERED, f"partition 1: CDR 2 of charging_id {charging_id(2)}: usage.output 6 in the file, 5 in the journal"],
+            id="usage",
+        ),
+        pytest.param(
+            replaced(b'"debits":[{"bucket_id":"bkt-1","amount":15000000}]', b'"debits":[{"bucket_id":"bkt-1","amount":5}]'),
+            [
+                ALTERED,
+                f"partition 1: CDR 2 of charging_id {charging_id(2)}: "
+                'debits [{"bucket_id":"bkt-1","amount":5}] in the file, [{"bucket_id":"bkt-1","amount":15000000}] in the journal',
+                f"partition 1: account {ACCOUNT_ID}: bucket bkt-1: 23000005 in the CDRs, 38000000 in the journal",
+            ],
+            id="debits",
+        ),
+        pytest.param(
+            replaced(b'"model_id":"model-a"', b'"model_id":7'),
+            [
+                ALTERED,
+                *(f"partition 1: {FILE}: line {line} is no CDR: Expected `str`, got `int` - at `$.model_id`" for line in (1, 2, 3)),
+                f"partition 1: {FILE} has lines that are no CDRs of it",
+            ],
+            id="type",
+        ),
+        pytest.param(
+            lambda path: rewrite(path, lambda lines: [lines[0], lines[2]]),
+            [
+                ALTERED,
+                f"partition 1: {FILE}: CDR 3 stands where 2 would be next",
+                f"partition 1: {FILE} has 2 CDRs, but 3 were written",
+                f"partition 1: CDR 2 of charging_id {charging_id(2)}: in the journal, but in no file",
+            ],
+            id="line missing",
+        ),
+        pytest.param(
+            lambda path: rewrite(path, lambda lines: [*lines, lines[2]]),
+            [
+                ALTERED,
+                f"partition 1: {FILE}: line 4 is entry (4, 0) again",
+                f"partition 1: {FILE} has lines that are no CDRs of it",
+            ],
+            id="line twice",
+        ),
+        pytest.param(
+            lambda path: rewrite(path, lambda lines: [*lines, lines[2].replace(b'"index":0', b'"index":1')]),
+            [
+                ALTERED,
+                f"partition 1: {FILE}: CDR 3 stands where 4 would be next",
+                f"partition 1: {FILE} has 4 CDRs, but 3 were written",
+                f"partition 1: CDR 3 of charging_id {charging_id(3)}: in {FILE}, but not in the journal",
+            ],
+            id="line added",
+        ),
+        pytest.param(
+            lambda path: rewrite(path, lambda lines: [lines[0], lines[1], lines[2].rstrip(b"\n")]),
+            [ALTERED, f"partition 1: {FILE} ends within a line"],
+            id="within a line",
+        ),
+    ],
+)
+async def test_an_altered_file_is_named(
+    exported: Path, reconciler: Reconciler, tamper: Callable[[Path], object], differences: list[str]
+) -> None:
+    tamper(exported / FILE)
+    found = (await reconciler.reconcile()).differences
+    assert [each for each in found if ": account " not in each or each in differences] == differences
+
+
+async def test_a_flipped_byte_is_found(exported: Path, reconciler: Reconciler) -> None:
+    flip_a_byte(exported / FILE)
+    assert ALTERED in (await reconciler.reconcile()).differences
+
+
+async def test_what_a_missing_file_leaves_open_is_summed_by_account_and_bucket(exported: Path, reconciler: Reconciler) -> None:
+    (exported / FILE).unlink()
+    result = await reconciler.reconcile()
+    assert result.differences[1:] == [f"partition 1: account {ACCOUNT_ID}: bucket bkt-1: 0 in the CDRs, 38000000 in the journal"]
+    assert (result.cdrs, result.files) == (2, 1)
+
+
+async def test_a_missing_or_altered_manifest_is_named(exported: Path, reconciler: Reconciler) -> None:
+    path = exported / MANIFEST
+    content = path.read_bytes()
+    path.unlink()
+    assert (await reconciler.reconcile()).differences == [f"partition 1: {MANIFEST} is missing"]
+    path.write_bytes(b"{}")
+    assert (await reconciler.reconcile()).differences == [
+        f"partition 1: {MANIFEST} is no manifest: Object missing required field `name`"
+    ]
+    manifest = msgspec.json.decode(content)
+    path.write_bytes(msgspec.json.encode({**manifest, "records": 4}))
+    assert (await reconciler.reconcile()).differences == [f"partition 1: {MANIFEST}: records 4 in the manifest, 3 in the file row"]
+
+
+async def test_a_file_that_was_not_exported_is_named(exported: Path, reconciler: Reconciler) -> None:
+    stranger = "cdr-p0003-00000000000001-00000000000001.jsonl.gz"
+    (exported / stranger).write_bytes((exported / FILE).read_bytes())
+    (exported / "notes.txt").write_text("mine")
+    (exported / ".cdr-x.tmp").write_text("a file that is being written")
+    assert (await reconciler.reconcile()).differences == [
+        f"{stranger} is in the CDR folder, but was not exported there",
+        "notes.txt is in the CDR folder, but was not exported there",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "differences"),
+    [
+        pytest.param(
+            "DELETE FROM cdr_index WHERE part_id = 1 AND record_number = 2",
+            [f"partition 1: CDR 2 of charging_id {charging_id(2)}: in the journal, but not in the index"],
+            id="index row missing",
+        ),
+        pytest.param(
+            "UPDATE cdr_index SET record_number = 9 WHERE part_id = 1 AND record_number = 2",
+            [f"partition 1: CDR 2 of charging_id {charging_id(2)}: record_number 9 in the index, 2 in the journal"],
+            id="record number",
+        ),
+        pytest.param(
+            "UPDATE cdr_index SET account_id = 'acct-other' WHERE part_id = 1 AND record_number = 2",
+            [
+                f"partition 1: CDR 2 of charging_id {charging_id(2)}: "
+                f"account_id acct-other in the index, {ACCOUNT_ID} in the journal"
+            ],
+            id="account",
+        ),
+        pytest.param(
+            "UPDATE cdr_index SET entry = x'ff' WHERE part_id = 1 AND record_number = 2",
+            [f"partition 1: CDR 2 of charging_id {charging_id(2)}: the entry in the index can't be read"],
+            id="unreadable entry",
+        ),
+        pytest.param(
+            "UPDATE cdr_index SET entry = (SELECT entry FROM cdr_index WHERE part_id = 1 AND record_number = 1)"
+            " WHERE part_id = 1 AND record_number = 2",
+            [
+                f"partition 1: CDR 2 of charging_id {charging_id(2)}: {difference} in the journal"
+                for difference in (
+                    "sequence_number 2 in the index, 3",
+                    "index 1 in the index, 0",
+                    f"charging_id {charging_id(1)} in the index, {charging_id(2)}",
+                    "charged_amount 13000000 in the index, 15000000",
+                )
+            ],
+            id="another entry",
+        ),
+        pytest.param(
+            "INSERT INTO cdr_index SELECT 1, 1, 7, 4, 'c', 'a', 1, entry FROM cdr_index WHERE part_id = 1 AND record_number = 1",
+            ["partition 1: CDR 4 of charging_id c: in the index, but not in the journal"],
+            id="index row added",
+        ),
+        pytest.param(
+            "UPDATE cursor SET next_record_number = 5 WHERE part_id = 1",
+            ["partition 1: the cursor says 4 CDRs were made, the journal has 3"],
+            id="cursor",
+        ),
+        pytest.param(
+            "DELETE FROM cdr_file WHERE part_id = 1",
+            [
+                *(
+                    f"partition 1: CDR {number} of charging_id {charging_id(number)}: in the journal, but in no file"
+                    for number in (1, 2, 3)
+                ),
+                f"{FILE} is in the CDR folder, but was not exported there",
+                f"{MANIFEST} is in the CDR folder, but was not exported there",
+            ],
+            id="file row missing",
+        ),
+        pytest.param(
+            "UPDATE cdr_file SET first_record_number = 2 WHERE part_id = 1",
+            [
+                f"partition 1: {FILE} begins with CDR 2, 1 would be next",
+                f"partition 1: {MANIFEST}: first_record_number 1 in the manifest, 2 in the file row",
+            ],
+            id="file row altered",
+        ),
+    ],
+)
+async def test_an_altered_index_is_named(
+    exported: Path, reconciler: Reconciler, tmp_path: Path, statement: str, differences: list[str]
+) -> None:
+    with sqlite3.connect(tmp_path / DATABASE) as connection:
+        assert connection.execute(statement).rowcount > 0
+    connection.close()
+    found = (await reconciler.reconcile()).differences
+    assert [each for each in found if each in differences] == differences
+    assert found[0] == differences[0]
+
+
+async def test_a_journal_whose_charge_does_not_add_up_is_named(accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
+    accounting.append(0, settled(1, charged_amount=13_000_001))
+    label = f"partition 0: CDR 1 of charging_id {charging_id(1)}"
+    assert (await reconciler.reconcile()).differences == [
+        f"{label}: charged_amount 13000001 in the journal, but debits and debt come to 13000000",
+        f"{label}: the session's records charge 13000001 in the journal, its class charges come to 13000000",
+    ]
+
+
+async def test_a_session_charged_twice_is_named(accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
+    accounting.append(0, settled(1))
+    accounting.append(0, settled(1))
+    label = f"partition 0: CDR 2 of charging_id {charging_id(1)}"
+    assert (await reconciler.reconcile()).differences == [
+        f"{label}: record_sequence_number 1 in the journal, 2 would be next",
+        f"{label}: the session's records charge 26000000 in the journal, its class charges come to 13000000",
+    ]
+
+
+async def test_a_journal_changed_after_export_is_named(
+    exported: Path, accounting: ScriptedAccounting, reconciler: Reconciler
+) -> None:
+    accounting.rows[1][2][0].session_settled.debt_amount = 1
+    found = (await reconciler.reconcile()).differences
+    label = f"partition 1: CDR 2 of charging_id {charging_id(2)}"
+    assert found == [
+        f"{label}: charged_amount 15000000 in the journal, but debits and debt come to 15000001",
+        f"{label}: debt_amount 0 in the file, 1 in the journal",
+        f"{label}: debt_amount 0 in the index, 1 in the journal",
+        f"partition 1: account {ACCOUNT_ID}: debt: 0 in the CDRs, 1 in the journal",
+    ]
+
+
+async def test_a_journal_that_lost_its_end_is_named(exported: Path, accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
+    accounting.rows[1].pop()
+    found = (await reconciler.reconcile()).differences
+    assert found[0].startswith("partition 1: not exported to the journal's end: exported up to sequence number 4")
+    assert f"partition 1: CDR 3 of charging_id {charging_id(3)}: in the index, but not in the journal" in found
+    assert f"partition 1: CDR 3 of charging_id {charging_id(3)}: in {FILE}, but not in the journal" in found
+
+
+async def test_another_era_is_a_difference(exported: Path, accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
+    accounting.era = 2
+    (difference,) = (await reconciler.reconcile()).differences
+    assert difference.startswith("accounting's journal is of era 2, but partition 1 was exported from era 1")
+
+
+async def test_a_folder_that_cannot_be_written_is_a_difference(
+    accounting: ScriptedAccounting, folder: Path, reconciler: Reconciler
+) -> None:
+    await asyncio.to_thread(folder.write_text, "in the way")
+    accounting.append(0, settled(1))
+    found = (await reconciler.reconcile()).differences
+    assert found[0].startswith("partition 0: not exported to the journal's end: the CDR folder can't be written")
+
+
+async def test_at_most_100_differences_are_listed(
+    accounting: ScriptedAccounting, exporter: Exporter, reconciler: Reconciler
+) -> None:
+    for number in range(DIFFERENCES_MAX + 20):
+        accounting.append(0, settled(number, charged_amount=1))
+    found = (await reconciler.reconcile()).differences
+    assert len(found) == DIFFERENCES_MAX
+    assert found[-1] == "and 141 more differences"
+
+
+async def test_the_index_alone_answers_after_a_session_of_another_partition_was_tampered_with(
+    exported: Path, store: SqliteStore, reconciler: Reconciler
+) -> None:
+    (exported / FILE).unlink()
+    await reconciler.reconcile()
+    assert [row.record_number for row in await store.records(ACCOUNT_ID, charging_id(4))] == [1, 2]

@@ -1,0 +1,87 @@
+"""A small valid catalog to start from."""
+
+from pathlib import Path
+
+CATALOG = """\
+default_offering_id: default
+vendors:
+  - vendor_id: acme
+    display_name: Acme
+    base_url: https://api.acme.test/v1
+    api_key_env: TOKENLINE_ACME_API_KEY
+    base_url_env: TOKENLINE_ACME_BASE_URL
+tokenizer_families:
+  - family_id: byte-bpe
+    letters_per_token_milli: 4000
+    tokens_per_cjk_character_milli: 1500
+    template_tokens_per_message: 8
+    template_tokens_per_request: 8
+models:
+  - model_id: small
+    display_name: Small
+    owned_by: acme
+    context_window_tokens: 1000
+    max_output_tokens: 500
+    family_id: byte-bpe
+    release_date: 2026-01-02
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-small, priority: 0}
+  - model_id: large
+    display_name: Large
+    owned_by: acme
+    context_window_tokens: 2000
+    max_output_tokens: 2000
+    family_id: byte-bpe
+    release_date: 2026-01-03
+    hidden_reasoning: true
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-large-b, priority: 7}
+      - {vendor_id: acme, vendor_model_id: acme-large-a, priority: 1}
+tariffs:
+  - tariff_id: flat
+    version: 1
+    unit: TOKEN
+    rates:
+      - {model_id: "*", input: 1000000, output: 1000000}
+  - tariff_id: usd
+    version: 3
+    unit: CURRENCY
+    currency: USD
+    source: Acme's price list of 2026-01-02.
+    rates:
+      - model_id: small
+        input: 0.28
+        cached_input: 0.0028
+        output: 0.42
+        tiers:
+          - {above_input_tokens: 100, input: 0.5, output: 1}
+          - {above_input_tokens: 200, input: 0.6, output: 2, reasoning: 3}
+offerings:
+  - offering_id: default
+    display_name: Everything
+    tariff_id: flat
+    reservation_policy: worst_case
+  - offering_id: metered
+    display_name: Metered
+    tariff_id: usd
+    model_ids: [small]
+    reservation_policy: worst_case
+    output_window_tokens: 64
+    charge_input_when_client_gone_before_output: true
+"""
+
+
+def changed(old: str, new: str, text: str = CATALOG) -> str:
+    """The text with one thing, which must stand there exactly once, replaced."""
+    assert text.count(old) == 1, (old, text.count(old))
+    return text.replace(old, new)
+
+
+def write(folder: Path, text: str, name: str = "catalog.yaml") -> Path:
+    """Puts a file in place in one step, as careful tools do."""
+    folder.mkdir(exist_ok=True)
+    temporary = folder / f".{name}.new"
+    temporary.write_text(text, encoding="utf-8")
+    path = folder / name
+    temporary.replace(path)
+    return path

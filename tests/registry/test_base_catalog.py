@@ -1,0 +1,117 @@
+"""The catalog that is shipped: enough in it, prices as published, points as its comment says."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from services.registry.catalog_folder import base_catalog_folder, load_catalog
+from tokenline.registry.v1 import registry_pb2
+
+
+@pytest.fixture(scope="module")
+def catalog() -> registry_pb2.Catalog:
+    return load_catalog([base_catalog_folder()])
+
+
+def tariff(catalog: registry_pb2.Catalog, tariff_id: str) -> registry_pb2.Tariff:
+    return next(tariff for tariff in catalog.tariffs if tariff.tariff_id == tariff_id)
+
+
+def tiers(catalog: registry_pb2.Catalog, tariff_id: str, model_id: str) -> dict[int, tuple[int, int, int, int]]:
+    """above_input_tokens: input, cached input, cache write, output."""
+    row = next(row for row in tariff(catalog, tariff_id).model_rates if row.model_id == model_id)
+    return {
+        tier.above_input_tokens: (tier.rates.input, tier.rates.cached_input, tier.rates.cache_write, tier.rates.output)
+        for tier in row.tiers
+    }
+
+
+def test_it_has_what_a_national_platform_starts_with(catalog: registry_pb2.Catalog) -> None:
+    assert len(catalog.models) >= 30
+    assert len({route.vendor_id for model in catalog.models for route in model.routes}) >= 8
+    assert sum(model.context_window_tokens == 1_000_000 for model in catalog.models) >= 5
+    ids = {model.model_id for model in catalog.models}
+    assert ids >= {
+        "deepseek-v4-flash", "qwen3-max", "glm-5", "kimi-k2.6", "doubao-seed-2-0-pro-260215", "MiniMax-M2", "gpt-4o-mini",
+        "gemini-2.5-pro", "claude-opus-4-5-20251101", "claude-sonnet-4-5-20250929", "claude-haiku-4-5-20251001",
+    }  # fmt: skip
+    assert not any("/" in model_id for model_id in ids)
+    assert all(vendor.base_url.startswith("https://") for vendor in catalog.vendors)
+    for vendor in catalog.vendors:
+        assert vendor.api_key_env == f"TOKENLINE_{vendor.vendor_id.upper()}_API_KEY"
+        assert vendor.base_url_env == f"TOKENLINE_{vendor.vendor_id.upper()}_BASE_URL"
+
+
+def test_hidden_reasoning(catalog: registry_pb2.Catalog) -> None:
+    hidden = {model.model_id for model in catalog.models if model.hidden_reasoning}
+    assert hidden >= {"o3", "o4-mini", "gpt-5", "gpt-5-mini", "gpt-5.4", "gpt-5.5", "gemini-2.5-pro"}
+    assert not hidden & {"gpt-4o", "gpt-4o-mini", "deepseek-reasoner", "claude-opus-4-5-20251101", "glm-5"}
+
+
+def test_prices_as_published(catalog: registry_pb2.Catalog) -> None:
+    assert tiers(catalog, "list-price-usd", "deepseek-v4-flash") == {-1: (140_000, 2_800, 140_000, 280_000)}
+    assert tiers(catalog, "list-price-usd", "deepseek-v4-pro") == {-1: (435_000, 3_625, 435_000, 870_000)}
+    assert tiers(catalog, "list-price-usd", "gpt-4o-mini") == {-1: (150_000, 75_000, 150_000, 600_000)}
+    assert tiers(catalog, "list-price-usd", "glm-5") == {-1: (1_000_000, 200_000, 1_000_000, 3_200_000)}
+    assert tiers(catalog, "list-price-usd", "claude-opus-4-5-20251101") == {-1: (5_000_000, 500_000, 6_250_000, 25_000_000)}
+    assert tiers(catalog, "list-price-usd", "claude-sonnet-4-5-20250929") == {
+        -1: (3_000_000, 300_000, 3_750_000, 15_000_000),
+        200_000: (6_000_000, 600_000, 7_500_000, 22_500_000),
+    }
+    assert tiers(catalog, "list-price-usd", "qwen3-max") == {
+        -1: (1_200_000, 1_200_000, 1_200_000, 6_000_000),
+        32_000: (2_400_000, 2_400_000, 2_400_000, 12_000_000),
+        128_000: (3_000_000, 3_000_000, 3_000_000, 15_000_000),
+    }
+    usd = tariff(catalog, "list-price-usd")
+    assert usd.currency == "USD"
+    assert "2026-05-01" in usd.source
+    assert "2026-07-02" in usd.source
+
+
+def test_flat_charges_one_token_a_token(catalog: registry_pb2.Catalog) -> None:
+    assert tiers(catalog, "token-flat", "*") == {-1: (10**12,) * 4}
+    assert tariff(catalog, "token-flat").unit == registry_pb2.UNIT_TOKEN
+
+
+def rated(tariff: registry_pb2.Tariff) -> Iterator[tuple[str, int, registry_pb2.TokenRates]]:
+    for row in tariff.model_rates:
+        for tier in row.tiers:
+            yield row.model_id, tier.above_input_tokens, tier.rates
+
+
+def test_points_follow_list_prices(catalog: registry_pb2.Catalog) -> None:
+    """1 point for 0.0005 USD: whole points per 1,000 tokens, tenths for a cached rate of its own."""
+    whole_point, tenth = 1_000 * 10**6, 100 * 10**6
+    # Micro-dollars per 1,000,000 tokens that make one point per 1,000 tokens.
+    usd = 500_000
+    points = {(model_id, above): rates for model_id, above, rates in rated(tariff(catalog, "points-by-model"))}
+    assert tariff(catalog, "points-by-model").unit == registry_pb2.UNIT_POINT
+    listed = list(rated(tariff(catalog, "list-price-usd")))
+    assert len(listed) == len(points)
+    for model_id, above, price in listed:
+        weight = points[model_id, above]
+        for token_class in ("input", "cache_write", "output", "reasoning"):
+            expected = max(1, -(-getattr(price, token_class) // usd)) * whole_point
+            assert getattr(weight, token_class) == expected, (model_id, above, token_class)
+        if price.cached_input == price.input:
+            assert weight.cached_input == weight.input
+        else:
+            assert weight.cached_input == max(1, -(-price.cached_input * 10 // usd)) * tenth, (model_id, above)
+    assert tiers(catalog, "points-by-model", "deepseek-v4-flash") == {-1: (10**9, 10**8, 10**9, 10**9)}
+
+
+def test_offerings(catalog: registry_pb2.Catalog) -> None:
+    offerings = {offering.offering_id: offering for offering in catalog.offerings}
+    assert catalog.default_offering_id == "default"
+    assert {offering_id: offering.tariff_id for offering_id, offering in offerings.items()} == {
+        "default": "token-flat",
+        "chat-basic": "token-flat",
+        "universal-points": "points-by-model",
+        "metered-usd": "list-price-usd",
+    }
+    assert list(offerings["chat-basic"].model_ids) == ["deepseek-v4-flash", "glm-4.5-air", "qwen-flash"]
+    assert {offering.output_window_tokens for offering in offerings.values()} == {2048}
+    # Every model is sold in every offering that names none.
+    for tariff_id in ("list-price-usd", "points-by-model"):
+        assert {row.model_id for row in tariff(catalog, tariff_id).model_rates} == {model.model_id for model in catalog.models}

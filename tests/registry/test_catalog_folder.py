@@ -1,0 +1,339 @@
+"""Catalogs on disk: what comes out of them, how layers combine, and what every mistake is answered with."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from services.registry.catalog import micro_rate
+from services.registry.catalog_folder import CatalogReader, load_catalog
+from services.runtime.config import ConfigError
+from tests.registry.catalogs import CATALOG, changed, write
+from tokenline.registry.v1 import registry_pb2
+
+
+def line(text: str, part: str) -> int:
+    """The line on which `part` first stands."""
+    return text[: text.index(part)].count("\n") + 1
+
+
+def rates(tier: registry_pb2.ContextTier) -> tuple[int, ...]:
+    """above_input_tokens, then the rates by class."""
+    own = tier.rates
+    return tier.above_input_tokens, own.input, own.cached_input, own.cache_write, own.output, own.reasoning
+
+
+def test_values_sorting_and_fallbacks(tmp_path: Path) -> None:
+    write(tmp_path, CATALOG)
+    catalog = load_catalog([tmp_path])
+    assert catalog.revision == 1
+    assert catalog.default_offering_id == "default"
+    assert [vendor.base_url for vendor in catalog.vendors] == ["https://api.acme.test/v1"]
+    assert [model.model_id for model in catalog.models] == ["large", "small"]
+    large, small = catalog.models
+    assert [route.vendor_model_id for route in large.routes] == ["acme-large-a", "acme-large-b"]
+    assert (large.hidden_reasoning, small.hidden_reasoning) == (True, False)
+    assert small.release_time.ToJsonString() == "2026-01-02T00:00:00Z"
+    flat, usd = catalog.tariffs
+    assert (flat.unit, flat.currency) == (registry_pb2.UNIT_TOKEN, "")
+    assert [rates(tier) for tier in flat.model_rates[0].tiers] == [(-1, *[10**12] * 5)]
+    assert (usd.unit, usd.currency, usd.version) == (registry_pb2.UNIT_CURRENCY, "USD", 3)
+    assert usd.source == "Acme's price list of 2026-01-02."
+    assert [rates(tier) for tier in usd.model_rates[0].tiers] == [
+        (-1, 280_000, 2_800, 280_000, 420_000, 420_000),
+        (100, 500_000, 500_000, 500_000, 1_000_000, 1_000_000),
+        (200, 600_000, 600_000, 600_000, 2_000_000, 3_000_000),
+    ]
+    default, metered = catalog.offerings
+    assert (list(default.model_ids), default.output_window_tokens) == ([], 2048)
+    assert not default.charge_input_when_client_gone_before_output
+    assert (list(metered.model_ids), metered.output_window_tokens) == (["small"], 64)
+    assert metered.charge_input_when_client_gone_before_output
+    assert metered.reservation_policy == registry_pb2.RESERVATION_POLICY_WORST_CASE
+
+
+def test_digest_is_of_the_content_not_of_the_writing(tmp_path: Path) -> None:
+    write(tmp_path / "one", CATALOG)
+    models, tariffs = CATALOG.index("models:"), CATALOG.index("tariffs:")
+    write(tmp_path / "two", "# Models apart.\n" + CATALOG[models:tariffs], "a.yaml")
+    write(tmp_path / "two", changed("input: 0.28\n", "input: 0.280\n", CATALOG[:models] + CATALOG[tariffs:]), "b.yaml")
+    write(tmp_path / "three", changed("input: 0.28\n", "input: 0.281\n"))
+    one, two, three = (load_catalog([tmp_path / name]) for name in ("one", "two", "three"))
+    assert one == two
+    assert len(one.digest) == 64
+    assert one.digest != three.digest
+
+
+@pytest.mark.parametrize(
+    ("rate", "micro"),
+    [("0", 0), ("0.000001", 1), ("0.28", 280_000), ("9223372036854.775807", 2**63 - 1), ("1E+3", 10**9)],
+)
+def test_micro_rate_is_exact(rate: str, micro: int) -> None:
+    assert micro_rate(Decimal(rate)) == micro
+
+
+# What is replaced, by what, the line and the field the error names, and a part of its message.
+MISTAKES = [
+    ("vendor_id: acme, vendor_model_id: acme-small", "vendor_id: acne, vendor_model_id: acme-small",
+     23, "models[0].routes[0].vendor_id", "no vendor has the ID 'acne'; known are: acme"),
+    ("vendor_model_id: acme-large-b", "vendor_model_id: acme-large-a",
+     34, "models[1].routes[1]", "a second time"),
+    ("vendor_model_id: acme-small, priority: 0", "vendor_model_id: acme-small, priority: -1",
+     23, "models[0].routes[0].priority", "must be from 0 to"),
+    ("    tariff_id: usd\n", "    tariff_id: eur\n",
+     61, "offerings[1].tariff_id", "no tariff has the ID 'eur'; known are: flat, usd"),
+    ("model_ids: [small]", "model_ids: [small, large]",
+     62, "offerings[1].model_ids[1]", "'large' has no rates in the tariff 'usd'"),
+    ("model_ids: [small]", "model_ids: [tiny]",
+     62, "offerings[1].model_ids[0]", "no model has the ID 'tiny'; known are: large, small"),
+    ("model_ids: [small]", "model_ids: [small, small]",
+     62, "offerings[1].model_ids[1]", "stands in this offering already"),
+    ("output_window_tokens: 64", "output_window_tokens: 0",
+     64, "offerings[1].output_window_tokens", "must be from 1 to"),
+    ("reservation_policy: worst_case\n    output", "reservation_policy: hopeful\n    output",
+     63, "offerings[1].reservation_policy", "must be worst_case; it is 'hopeful'"),
+    ("above_input_tokens: 200", "above_input_tokens: 100",
+     53, "tariffs[1].rates[0].tiers[1].above_input_tokens", "must be greater than the tier before it, 100"),
+    ("above_input_tokens: 100", "above_input_tokens: 0",
+     52, "tariffs[1].rates[0].tiers[0].above_input_tokens", "must be greater than 0"),
+    ("input: 0.28\n", "input: -0.28\n",
+     48, "tariffs[1].rates[0].input", "must not be negative; it is -0.28"),
+    ("input: 0.28\n", "input: .inf\n",
+     48, "tariffs[1].rates[0].input", "must be a finite number"),
+    ("input: 0.28\n", "input: .NaN\n",
+     48, "tariffs[1].rates[0].input", "must be a finite number"),
+    ("input: 0.28\n", "input: 9223372036854.775808\n",
+     48, "tariffs[1].rates[0].input", "fits int64 micro-units"),
+    ("input: 0.28\n", "input: 0.2800001\n",
+     48, "tariffs[1].rates[0].input", "at most 6 decimals; it is 0.2800001"),
+    ("input: 0.28\n", "input: 1.0e-999999\n",
+     48, "tariffs[1].rates[0].input", "at most 6 decimals"),
+    ("reasoning: 3", "reasoning: -3",
+     53, "tariffs[1].rates[0].tiers[1].reasoning", "must not be negative"),
+    ("input: 0.28\n", "input: cheap\n",
+     48, "tariffs[1].rates[0].input", "Invalid decimal string"),
+    ("      - model_id: small\n", "      - model_id: tiny\n",
+     47, "tariffs[1].rates[0].model_id", "no model has the ID 'tiny'"),
+    ("currency: USD", "currency: usd",
+     44, "tariffs[1].currency", "ISO 4217 code of 3 capital letters like USD; it is 'usd'"),
+    ("    currency: USD\n", "",
+     41, "tariffs[1].currency", "ISO 4217 code of 3 capital letters"),
+    ("unit: TOKEN\n", "unit: TOKEN\n    currency: USD\n",
+     39, "tariffs[0].currency", "goes with the unit CURRENCY only"),
+    ("unit: TOKEN\n", "unit: GALLON\n",
+     38, "tariffs[0].unit", "must be TOKEN or POINT or CURRENCY; it is 'GALLON'"),
+    ("version: 3", "version: 0",
+     42, "tariffs[1].version", "must be from 1 to"),
+    ("context_window_tokens: 1000", "context_window_tokens: 0",
+     18, "models[0].context_window_tokens", "must be from 1 to"),
+    ("context_window_tokens: 1000", "context_window_tokens: -5",
+     18, "models[0].context_window_tokens", "it is -5"),
+    ("context_window_tokens: 1000", "context_window_tokens: 1000.5",
+     18, "models[0].context_window_tokens", "Expected `int`"),
+    ("max_output_tokens: 500", "max_output_tokens: 1001",
+     19, "models[0].max_output_tokens", "must not exceed context_window_tokens, 1000; it is 1001"),
+    ("max_output_tokens: 500", "max_output_tokens: 0",
+     19, "models[0].max_output_tokens", "must be from 1 to"),
+    ("family_id: byte-bpe\n    release_date: 2026-01-02", "family_id: runes\n    release_date: 2026-01-02",
+     20, "models[0].family_id", "no tokenizer family has the ID 'runes'; known are: byte-bpe"),
+    ("display_name: Small", "display_name: \" \"",
+     16, "models[0].display_name", "must not be empty"),
+    ("models:\n  - model_id: small", "models:\n  - model_id: \"*\"",
+     15, "models[0].model_id", "must be letters, digits"),
+    ("https://api.acme.test/v1", "https://api.acme.test/v1/",
+     5, "vendors[0].base_url", "must not end in a slash; write https://api.acme.test/v1"),
+    ("https://api.acme.test/v1", "ftp://api.acme.test/v1",
+     5, "vendors[0].base_url", "must be an http or https address"),
+    ("https://api.acme.test/v1", "api.acme.test",
+     5, "vendors[0].base_url", "must be an http or https address"),
+    ("https://api.acme.test/v1", "https://api.acme.test:port/v1",
+     5, "vendors[0].base_url", "must be an http or https address"),
+    ("https://api.acme.test/v1", "https://api.acme.test/v1?key=1",
+     5, "vendors[0].base_url", "no query"),
+    ("TOKENLINE_ACME_API_KEY", "not a name",
+     6, "vendors[0].api_key_env", "must name an environment variable"),
+    ("letters_per_token_milli: 4000", "letters_per_token_milli: 0",
+     10, "tokenizer_families[0].letters_per_token_milli", "must be from 1"),
+    ("default_offering_id: default", "default_offering_id: basic",
+     1, "default_offering_id", "no offering has the ID 'basic'; known are: default, metered"),
+    ("default_offering_id: default\n", "",
+     1, "default_offering_id", "is missing; name the offering"),
+    ("owned_by: acme\n    context_window_tokens: 1000", "made_by: acme\n    context_window_tokens: 1000",
+     15, "models[0]", "made_by"),
+    ("    base_url_env: TOKENLINE_ACME_BASE_URL\n", "",
+     3, "vendors[0]", "missing required field `base_url_env`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "at", "field", "message"), MISTAKES)
+def test_a_mistake_is_answered_with_file_line_field_and_what_would_be_right(
+    tmp_path: Path, old: str, new: str, at: int, field: str, message: str
+) -> None:
+    path = write(tmp_path, changed(old, new))
+    with pytest.raises(ConfigError) as caught:
+        load_catalog([tmp_path])
+    error = str(caught.value)
+    assert error.startswith(f"{path}:{at}: {field}: "), error
+    assert message in error
+
+
+def test_one_id_twice_in_one_layer(tmp_path: Path) -> None:
+    first = write(tmp_path, CATALOG, "a.yaml")
+    second = write(tmp_path, "vendors:\n" + CATALOG[CATALOG.index("  - vendor_id") : CATALOG.index("tokenizer")], "b.yaml")
+    with pytest.raises(ConfigError) as caught:
+        load_catalog([tmp_path])
+    assert str(caught.value) == f"{second}:2: vendors[0].vendor_id: stands at {first}:3 too; within one folder, keep one of them"
+
+
+def test_two_default_offerings_in_one_layer(tmp_path: Path) -> None:
+    first = write(tmp_path, CATALOG, "a.yaml")
+    second = write(tmp_path, "default_offering_id: metered\n", "b.yaml")
+    with pytest.raises(ConfigError) as caught:
+        load_catalog([tmp_path])
+    assert str(caught.value).startswith(f"{second}:1: default_offering_id: stands at {first}:1 too")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("vendors: ]", ":1: not valid YAML"),
+        ("a: 1\na: 2\n", ":2: not valid YAML: the key 'a' stands here twice"),
+        ("models:\n  - release_date: 2026-02-30\n", ":2: not valid YAML: '2026-02-30': day is out of range"),
+        ("? [a]\n: 1\n", ":1: not valid YAML: a key must be a name"),
+        ("- vendors\n", ":1: file: Expected `object`, got `array`"),
+        ("sellers: []\n", ":1: file: Object contains unknown field `sellers`"),
+    ],
+)
+def test_malformed_files(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_catalog([tmp_path])
+    assert str(caught.value).startswith(f"{path}{message}")
+
+
+def test_unreadable_places(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must name at least one folder"):
+        load_catalog([])
+    with pytest.raises(ConfigError, match=r"absent: cannot be read: No such file or directory; give a folder"):
+        load_catalog([tmp_path / "absent"])
+    with pytest.raises(ConfigError, match=r"no \*\.yaml file is there"):
+        load_catalog([tmp_path])
+    (tmp_path / "latin.yaml").write_bytes(b"default_offering_id: caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"latin\.yaml: is not UTF-8 text"):
+        load_catalog([tmp_path])
+
+
+BRANCH = """\
+default_offering_id: local
+models:
+  - model_id: small
+    display_name: Small, served here
+    owned_by: acme
+    context_window_tokens: 800
+    max_output_tokens: 400
+    family_id: byte-bpe
+    release_date: 2026-01-02
+    routes:
+      - {vendor_id: branch, vendor_model_id: small}
+vendors:
+  - vendor_id: branch
+    display_name: The branch's own cluster
+    base_url: http://models.branch.test
+    api_key_env: TOKENLINE_BRANCH_API_KEY
+    base_url_env: TOKENLINE_BRANCH_BASE_URL
+offerings:
+  - offering_id: local
+    display_name: Local
+    tariff_id: flat
+    model_ids: [small]
+    reservation_policy: worst_case
+"""
+
+
+def test_a_later_layer_adds_and_replaces_by_id(tmp_path: Path) -> None:
+    write(tmp_path / "base", CATALOG)
+    write(tmp_path / "branch", BRANCH)
+    catalog = load_catalog([tmp_path / "base", tmp_path / "branch"])
+    assert [vendor.vendor_id for vendor in catalog.vendors] == ["acme", "branch"]
+    assert [(model.model_id, model.context_window_tokens) for model in catalog.models] == [("large", 2000), ("small", 800)]
+    assert [route.vendor_id for route in catalog.models[1].routes] == ["branch"]
+    assert [offering.offering_id for offering in catalog.offerings] == ["default", "local", "metered"]
+    assert catalog.default_offering_id == "local"
+
+
+def test_a_layer_may_be_empty_and_its_mistakes_are_found_in_it(tmp_path: Path) -> None:
+    write(tmp_path / "base", CATALOG)
+    (tmp_path / "branch").mkdir()
+    folders = [tmp_path / "base", tmp_path / "branch"]
+    assert load_catalog(folders) == load_catalog(folders[:1])
+    path = write(tmp_path / "branch", changed("tariff_id: flat", "tariff_id: sharp", BRANCH))
+    with pytest.raises(ConfigError) as caught:
+        load_catalog(folders)
+    assert str(caught.value).startswith(f"{path}:21: offerings[0].tariff_id: no tariff has the ID 'sharp'")
+
+
+def test_a_replaced_entry_breaks_who_relied_on_it(tmp_path: Path) -> None:
+    base = write(tmp_path / "base", CATALOG)
+    write(
+        tmp_path / "branch",
+        "tariffs:\n  - {tariff_id: usd, version: 4, unit: POINT, rates: [{model_id: large, input: 1, output: 1}]}\n",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_catalog([tmp_path / "base", tmp_path / "branch"])
+    at = line(CATALOG, "model_ids: [small]")
+    assert str(caught.value).startswith(f"{base}:{at}: offerings[1].model_ids[0]: 'small' has no rates in the tariff 'usd'")
+
+
+def revision_of(catalog: registry_pb2.Catalog | None) -> int | None:
+    return None if catalog is None else catalog.revision
+
+
+def test_the_reader_counts_changes_of_content(tmp_path: Path) -> None:
+    write(tmp_path, CATALOG)
+    reader = CatalogReader([tmp_path])
+    assert revision_of(reader.read_if_changed()) == 1
+    assert reader.read_if_changed() is None
+    write(tmp_path, "# A comment.\n" + CATALOG)
+    assert revision_of(reader.read_if_changed()) == 1
+    write(tmp_path, changed("display_name: Small", "display_name: Smaller"))
+    assert revision_of(reader.read_if_changed()) == 2
+    write(tmp_path, CATALOG)
+    assert revision_of(reader.read_if_changed()) == 3
+
+
+def test_the_reader_tells_of_an_invalid_state_once_and_goes_on_from_the_last_valid_one(tmp_path: Path) -> None:
+    path = write(tmp_path, CATALOG)
+    reader = CatalogReader([tmp_path])
+    reader.read_if_changed()
+    write(tmp_path, changed("currency: USD", "currency: dollars"))
+    with pytest.raises(ConfigError):
+        reader.read_if_changed()
+    assert reader.read_if_changed() is None
+    path.unlink()
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"no .* file is there"):
+            reader.read_if_changed()
+    write(tmp_path, CATALOG)
+    assert revision_of(reader.read_if_changed()) == 1
+
+
+def test_one_version_of_a_tariff_stands_for_one_set_of_rates(tmp_path: Path) -> None:
+    write(tmp_path, CATALOG)
+    reader = CatalogReader([tmp_path])
+    reader.read_if_changed()
+    dearer = changed("input: 0.28\n", "input: 0.29\n")
+    path = write(tmp_path, dearer)
+    with pytest.raises(ConfigError) as caught:
+        reader.read_if_changed()
+    at = line(dearer, "version: 3")
+    assert str(caught.value) == (
+        f"{path}:{at}: tariffs[1].version: must change when unit, currency or rates change; it is still 3: make it 4"
+    )
+    write(tmp_path, changed("version: 3", "version: 4", dearer))
+    assert revision_of(reader.read_if_changed()) == 2
+    # Taking the change back is a change too.
+    write(tmp_path, CATALOG)
+    assert revision_of(reader.read_if_changed()) == 3
+    # What is not a rate may change as it likes.
+    write(tmp_path, changed("price list of 2026-01-02", "price list of 2026-01-05"))
+    assert revision_of(reader.read_if_changed()) == 4

@@ -1,0 +1,322 @@
+"""One simulated run: clients that repeat until they are answered, an owner that crashes and freezes, and the final account.
+
+What clients were told is kept here and compared with the store at the end. The expected charge of each call is computed by
+plain arithmetic on what the client reported, apart from the charging rules.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+from services.accounting.account import Account
+from services.accounting.amounts import ContextTier, PinnedTariff, TokenRates, TokenUsage
+from services.accounting.audit import audit
+from services.accounting.charging import ChargingCatalog, OfferingRules
+from services.accounting.commands import (
+    Answer,
+    BucketAdded,
+    CloseCause,
+    Command,
+    CreateSession,
+    Failed,
+    Fault,
+    GrantBucket,
+    Granted,
+    OpenAccount,
+    Provenance,
+    ReadAccount,
+    Refused,
+    ReleaseSession,
+    Settled,
+    UpdateSession,
+)
+from services.accounting.owner import Owner, ask, view_of
+from services.accounting.store import MemoryStore
+from tests.simulation.faulty_store import Faults, FaultyStore
+from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
+
+PARTITIONS = 4
+TCC_S = 20
+UNIT = 1_000_000
+RATES = {"cheap": (UNIT, UNIT), "dear": (3 * UNIT, 7 * UNIT)}
+# A run takes about two minutes of virtual time; one that does not end has lost somebody's answer.
+_VIRTUAL_S_MAX = 600
+_TRY_AGAIN = (Fault.UNAVAILABLE, Fault.STORE_UNAVAILABLE, Fault.NOT_OWNER)
+
+
+class SimulationError(AssertionError):
+    """The run broke a promise."""
+
+
+@dataclass
+class Report:
+    """What happened in a run."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def _tariff(input_rate: int, output_rate: int) -> PinnedTariff:
+    rates = TokenRates(input_rate * UNIT, input_rate * UNIT, input_rate * UNIT, output_rate * UNIT, output_rate * UNIT)
+    return PinnedTariff("flat", 1, "TOKEN", (ContextTier(-1, rates),))
+
+
+def _catalog() -> ChargingCatalog:
+    rules = OfferingRules({model: _tariff(*rates) for model, rates in RATES.items()}, None, 64)
+    return ChargingCatalog({"default": rules}, frozenset(RATES), "default", TCC_S * 1_000_000 // 2)
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, seed: int, *, faults: Faults, fenced: bool, calls: int) -> None:
+        self.loop = VirtualLoop()
+        self.clock = LoopClock(self.loop)
+        self.rng = random.Random(seed)
+        self.faults = faults
+        self.fenced = fenced
+        self.calls = calls
+        self.report = Report()
+        self.store = MemoryStore()
+        self.owner: Owner | None = None
+        self.connection: FaultyStore | None = None
+        self.running: asyncio.Task[None] | None = None
+        self.accounts = [f"acct-{seed:06x}{number:02d}" for number in range(5)]
+        self.granted: Counter[str] = Counter()
+        # account_id -> the least and the most that all its calls may have been charged.
+        self.least: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self.zombies: list[tuple[FaultyStore, asyncio.Task[None]]] = []
+
+    async def main(self) -> Report:
+        await self.start_owner()
+        chaos = asyncio.create_task(self.chaos())
+        async with asyncio.TaskGroup() as group:
+            for account_id in self.accounts:
+                group.create_task(self.open(account_id))
+        async with asyncio.TaskGroup() as group:
+            for number in range(self.calls):
+                group.create_task(self.call(number))
+            group.create_task(self.top_ups())
+        chaos.cancel()
+        for connection, _ in self.zombies:
+            connection.thawed.set()
+        # From here on nothing fails any more; a last owner takes over from whatever the chaos left.
+        self.faults = Faults()
+        await self.start_owner()
+        await asyncio.sleep(3 * TCC_S)
+        await self.check()
+        return self.report
+
+    # The owner and what befalls it
+
+    async def start_owner(self) -> None:
+        while True:
+            connection = FaultyStore(self.store, self.rng, self.faults, fenced=self.fenced)
+            owner = Owner(
+                connection,
+                self.clock,
+                incarnation=f"own-{self.rng.getrandbits(32):08x}",
+                partitions=PARTITIONS,
+                held_wait_ms=self.rng.choice((0, 200)),
+                checkpoint_age_ms=self.rng.choice((100, 1_000, 5_000)),
+            )
+            owner.set_catalog(_catalog())
+            try:
+                await owner.start()
+            except Exception:
+                await asyncio.sleep(0.05)
+                continue
+            self.owner, self.connection = owner, connection
+            self.running = asyncio.create_task(owner.run())
+            return
+
+    async def chaos(self) -> None:
+        while True:
+            await asyncio.sleep(self.rng.uniform(0.1, 8.0))
+            what = self.rng.choice(("crash", "freeze", "restart", "clock"))
+            self.report.counts[what] += 1
+            assert self.owner and self.connection and self.running
+            if what == "clock":
+                self.clock.offset_us += self.rng.choice((-1_500_000, 500_000, 2_000_000))
+            elif what == "crash":
+                # kill -9: nothing more of it happens.
+                self.running.cancel()
+                self.owner = None
+                await asyncio.sleep(self.rng.choice((0.0, 0.3)))
+                await self.start_owner()
+            elif what == "freeze":
+                # SIGSTOP past its lease: a successor serves, then the old one wakes up and goes on writing.
+                self.connection.thawed.clear()
+                self.zombies.append((self.connection, self.running))
+                old_connection, old_owner = self.connection, self.owner
+                await self.start_owner()
+                await asyncio.sleep(self.rng.uniform(0.0, 1.0))
+                old_connection.thawed.set()
+                # Some clients still talk to the one that was left behind.
+                for _ in range(3):
+                    asyncio.create_task(self.ask_zombie(old_owner))  # noqa: RUF006  # the loop's end takes them along
+            else:
+                await self.owner.stop()
+                self.running.cancel()
+                await self.start_owner()
+
+    async def ask_zombie(self, owner: Owner) -> None:
+        account_id = self.rng.choice(self.accounts)
+        async with asyncio.timeout(30):
+            await ask(owner, self._create(account_id, self._charging_id(), "cheap", 5, 5))
+
+    async def ask(self, command: Command) -> Answer:
+        """Sends a command, and the same again, until it is answered for good; sometimes twice at once."""
+        while True:
+            if self.owner is None:
+                await asyncio.sleep(0.05)
+                continue
+            if self.running is not None and self.running.done() and not self.running.cancelled():
+                raise SimulationError(f"the owner died: {self.running.exception()!r}")
+            asked = [asyncio.ensure_future(ask(self.owner, command)) for _ in range(2 if self.rng.random() < 0.1 else 1)]
+            done, pending = await asyncio.wait(asked, timeout=3.0)
+            for each in pending:
+                each.cancel()
+            answers = [each.result() for each in done]
+            final = [each for each in answers if not (isinstance(each, Failed) and each.fault in _TRY_AGAIN)]
+            mutated = [each for each in final if isinstance(each, Granted | Settled | BucketAdded)]
+            if len(mutated) == 2 and mutated[0] != mutated[1]:
+                raise SimulationError(f"a repeat got another answer: {mutated}")
+            if final:
+                return final[0]
+            self.report.counts["repeated"] += 1
+            await asyncio.sleep(self.rng.uniform(0.01, 0.2))
+
+    # The clients
+
+    def _charging_id(self) -> str:
+        text = f"{self.clock.now_us() // 1_000:012x}7{self.rng.getrandbits(12):03x}8{self.rng.getrandbits(60):015x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    @staticmethod
+    def _create(account_id: str, charging_id: str, model_id: str, input_bound: int, output_limit: int) -> CreateSession:
+        return CreateSession(account_id, charging_id, 1, model_id, "key-1", "mem-1", input_bound, output_limit, metered=True)
+
+    async def open(self, account_id: str) -> None:
+        await self.ask(OpenAccount(account_id, ""))
+        await self.top_up(account_id, "first")
+
+    async def top_up(self, account_id: str, key: str) -> None:
+        amount = self.rng.randint(100, 5_000) * UNIT
+        valid_for_us = self.rng.choice((5, 60, 3_600)) * 1_000_000
+        answer = await self.ask(GrantBucket(account_id, "TOKEN", amount, None, valid_for_us, self.rng.randint(0, 2), key))
+        if not isinstance(answer, BucketAdded):
+            raise SimulationError(f"a top-up was answered with {answer}")
+        self.granted[account_id] += amount
+
+    async def top_ups(self) -> None:
+        for number in range(self.calls // 10):
+            await asyncio.sleep(self.rng.uniform(0.0, 2.0))
+            await self.top_up(self.rng.choice(self.accounts), f"more-{number}")
+
+    async def call(self, number: int) -> None:
+        await asyncio.sleep(self.rng.uniform(0.0, self.calls / 5))
+        rng = self.rng
+        account_id = rng.choice(self.accounts)
+        model_id = rng.choice(list(RATES))
+        charging_id = self._charging_id()
+        input_tokens, output_limit = rng.randint(0, 50), rng.choice((1, 20, 300))
+        bound = input_tokens + rng.randint(0, 30)
+        answer = await self.ask(self._create(account_id, charging_id, model_id, bound, output_limit))
+        if isinstance(answer, Refused):
+            self.report.counts["refused"] += 1
+            return
+        if not isinstance(answer, Granted):
+            raise SimulationError(f"a Create was answered with {answer}")
+        self.report.counts["created"] += 1
+        granted, last_number, output = answer.output_granted, 1, 0
+        reported = 0
+        wanted_output = min(output_limit, rng.randint(0, output_limit))
+        while output < wanted_output:
+            await asyncio.sleep(rng.choice((0.01, 0.5, 3.0)))
+            output = min(wanted_output, granted, output + rng.randint(1, 40))
+            if output >= wanted_output:
+                break
+            last_number += 1
+            used = TokenUsage(input=input_tokens, output=output)
+            answer = await self.ask(UpdateSession(account_id, charging_id, last_number, used, granted + 64))
+            if isinstance(answer, Failed) and answer.fault == Fault.SESSION_CLOSED:
+                # It was swept while the answers did not come through.
+                break
+            if not isinstance(answer, Granted):
+                raise SimulationError(f"an Update was answered with {answer}")
+            reported = self._cost(model_id, used)
+            if answer.output_granted <= granted and output >= granted:
+                break
+            granted = max(granted, answer.output_granted)
+        cost = self._cost(model_id, TokenUsage(input=input_tokens, output=output))
+        if rng.random() < 0.1:
+            # The client's edge dies: the sweep charges what was last reported.
+            self.report.counts["abandoned"] += 1
+            self.least[account_id] += reported
+            self.most[account_id] += reported
+            return
+        if rng.random() < 0.05:
+            self.report.counts["late"] += 1
+            await asyncio.sleep(1.5 * TCC_S)
+        release = ReleaseSession(
+            account_id,
+            charging_id,
+            last_number + 1,
+            TokenUsage(input=input_tokens, output=output),
+            Provenance.VENDOR,
+            CloseCause.NORMAL,
+            (),
+        )
+        settled = await self.ask(release)
+        if not isinstance(settled, Settled):
+            raise SimulationError(f"a Release was answered with {settled}")
+        self.report.counts["released"] += 1
+        self.least[account_id] += cost
+        self.most[account_id] += cost
+        if rng.random() < 0.2:
+            repeated = await self.ask(release)
+            if repeated != settled:
+                raise SimulationError(f"a repeated Release got {repeated}, not {settled}")
+
+    @staticmethod
+    def _cost(model_id: str, used: TokenUsage) -> int:
+        input_rate, output_rate = RATES[model_id]
+        return used.input * input_rate + used.output * output_rate
+
+    # The final account
+
+    async def check(self) -> None:
+        findings = await self.store.snapshot(audit)
+        if findings.breaches:
+            raise SimulationError("; ".join(findings.breaches[:5]))
+        if findings.open_sessions:
+            raise SimulationError(f"{findings.open_sessions} holds outlived Tcc")
+        for account_id in self.accounts:
+            answer = await self.ask(ReadAccount(account_id))
+            account: Account = view_of(answer)
+            granted = sum(bucket.granted for bucket in account.buckets.values())
+            if granted != self.granted[account_id]:
+                raise SimulationError(f"{account_id}: {granted} granted, {self.granted[account_id]} bought")
+            incurred = sum(debt.incurred for debt in account.debts.values())
+            repaid = sum(debt.repaid for debt in account.debts.values())
+            charged = sum(bucket.consumed for bucket in account.buckets.values()) - repaid + incurred
+            if not self.least[account_id] <= charged <= self.most[account_id]:
+                raise SimulationError(
+                    f"{account_id}: {charged} charged, its calls come to {self.least[account_id]} to {self.most[account_id]}"
+                )
+            self.report.counts["debt"] += incurred
+
+
+def simulate(seed: int, *, fenced: bool = True, calls: int = 150) -> Report:
+    """Runs one seed. Errors: `SimulationError` when a promise was broken."""
+    rng = random.Random(seed)
+    faults = Faults(
+        commit_lost=rng.choice((0.0, 0.01, 0.05)),
+        outcome_unknown=rng.choice((0.0, 0.01, 0.05)),
+        read_fails=rng.choice((0.0, 0.02)),
+    )
+    world = World(seed, faults=faults, fenced=fenced, calls=calls)
+    report: Report = run_virtually(asyncio.wait_for(world.main(), _VIRTUAL_S_MAX), world.loop)
+    return report

@@ -1,0 +1,153 @@
+"""What every billing store must do: one suite over all of them."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.billing.cdr_file import CdrFile, IndexRow, file_name
+from services.billing.sqlite_store import SqliteStore
+from services.billing.store import Cursor, CursorMovedError, MemoryStore, PendingRange, Store, first_cursor
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    store: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "billing.db")
+    yield store
+    await store.close()
+
+
+def pending_of(cursor: Cursor, to_seq: int) -> PendingRange:
+    from_seq = cursor.exported_seq + 1
+    return PendingRange(from_seq, to_seq, cursor.next_record_number, file_name(cursor.part_id, from_seq, to_seq))
+
+
+def file_of(cursor: Cursor, records: int) -> CdrFile:
+    assert cursor.pending is not None
+    return CdrFile(
+        cursor.pending.file_name,
+        cursor.part_id,
+        cursor.pending.from_seq,
+        cursor.pending.to_seq,
+        cursor.pending.first_record_number,
+        records,
+        1_000,
+        "ab" * 32,
+    )
+
+
+def row(part_id: int, seq: int, number: int, **fields: object) -> IndexRow:
+    defaults = IndexRow(part_id, seq, 0, number, f"session-{number}", "acct-1", 1, b"entry %d" % number)
+    return defaults._replace(**fields)  # type: ignore[arg-type]  # tests give the right types
+
+
+async def export(store: Store, cursor: Cursor, to_seq: int, rows: list[IndexRow]) -> Cursor:
+    begun = await store.begin(cursor, pending_of(cursor, to_seq))
+    return await store.advance(begun, to_seq, file_of(begun, len(rows)), rows)
+
+
+async def test_a_new_store_knows_nothing(store: Store) -> None:
+    assert await store.cursors() == {}
+    assert await store.files(0) == []
+    assert await store.records("acct-1", "session-1") == []
+    assert await store.index_rows(0, 1, 10) == []
+
+
+async def test_a_pending_range_is_kept_until_it_is_passed(store: Store) -> None:
+    start = first_cursor(3, era=1)
+    begun = await store.begin(start, pending_of(start, 4))
+    assert begun == Cursor(3, 1, 0, 1, PendingRange(1, 4, 1, "cdr-p0003-00000000000001-00000000000004.jsonl.gz"))
+    assert await store.cursors() == {3: begun}
+    file = file_of(begun, 2)
+    rows = [row(3, 2, 1), row(3, 4, 2)]
+    after = await store.advance(begun, 4, file, rows)
+    assert after == Cursor(3, 1, 4, 3, None)
+    assert await store.cursors() == {3: after}
+    assert await store.files(3) == [file]
+    assert await store.index_rows(3, 1, 4) == rows
+
+
+async def test_a_range_without_a_cdr_moves_the_cursor_alone(store: Store) -> None:
+    after = await store.advance(first_cursor(3, era=1), 9, None, [])
+    assert await store.cursors() == {3: Cursor(3, 1, 9, 1, None)} == {3: after}
+    assert await store.files(3) == []
+
+
+async def test_partitions_are_apart(store: Store) -> None:
+    await export(store, first_cursor(1, 1), 2, [row(1, 2, 1)])
+    await export(store, first_cursor(2, 1), 5, [row(2, 1, 1), row(2, 5, 2)])
+    assert [(cursor.part_id, cursor.exported_seq, cursor.next_record_number) for cursor in (await store.cursors()).values()] == [
+        (1, 2, 2),
+        (2, 5, 3),
+    ]
+    assert [each.sequence_number for each in await store.index_rows(2, 1, 9)] == [1, 5]
+    assert [each.to_sequence_number for each in await store.files(1)] == [2]
+
+
+async def test_files_and_index_rows_come_in_the_journals_order(store: Store) -> None:
+    cursor = first_cursor(1, 1)
+    for to_seq in (2, 4, 6):
+        number = cursor.next_record_number
+        rows = [row(1, to_seq - 1, number, entry_index=2), row(1, to_seq, number + 1)]
+        cursor = await export(store, cursor, to_seq, rows)
+    assert [each.from_sequence_number for each in await store.files(1)] == [1, 3, 5]
+    assert [each.record_number for each in await store.index_rows(1, 1, 6)] == [1, 2, 3, 4, 5, 6]
+    assert [each.record_number for each in await store.index_rows(1, 2, 3)] == [2, 3]
+
+
+async def test_records_are_those_of_the_account_in_order(store: Store) -> None:
+    rows = [
+        row(1, 1, 1, charging_id="s", record_sequence_number=1),
+        row(1, 2, 2, charging_id="s", account_id="acct-2"),
+        row(1, 3, 3, charging_id="t"),
+    ]
+    cursor = await export(store, first_cursor(1, 1), 3, rows)
+    late = row(1, 4, 4, charging_id="s", record_sequence_number=2)
+    await export(store, cursor, 4, [late])
+    assert await store.records("acct-1", "s") == [rows[0], late]
+    assert await store.records("acct-2", "s") == [rows[1]]
+    assert await store.records("acct-2", "t") == []
+
+
+async def test_a_cursor_that_was_moved_cannot_be_moved_again(store: Store) -> None:
+    start = first_cursor(1, 1)
+    after = await export(store, start, 2, [row(1, 2, 1)])
+    for stale in (start, after._replace(era=2), after._replace(exported_seq=1), after._replace(next_record_number=1)):
+        with pytest.raises(CursorMovedError, match="partition 1"):
+            await store.begin(stale, pending_of(stale, 9))
+        with pytest.raises(CursorMovedError):
+            await store.advance(stale, 9, None, [])
+    assert await store.cursors() == {1: after}
+
+
+async def test_only_one_range_is_pending(store: Store) -> None:
+    start = first_cursor(1, 1)
+    begun = await store.begin(start, pending_of(start, 4))
+    for cursor in (start, begun):
+        with pytest.raises(CursorMovedError):
+            await store.begin(cursor, pending_of(start, 5))
+    with pytest.raises(CursorMovedError):
+        await store.advance(start, 5, None, [])
+    assert await store.cursors() == {1: begun}
+
+
+async def test_a_refused_write_writes_nothing(store: Store) -> None:
+    start = first_cursor(1, 1)
+    begun = await store.begin(start, pending_of(start, 4))
+    other = begun._replace(pending=pending_of(start, 5))
+    with pytest.raises(CursorMovedError):
+        await store.advance(other, 5, file_of(other, 1), [row(1, 5, 1)])
+    assert await store.files(1) == []
+    assert await store.index_rows(1, 1, 9) == []
+
+
+async def test_sqlite_keeps_it_over_a_restart(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "billing.db")
+    cursor = await export(store, first_cursor(1, 7), 2, [row(1, 2, 1)])
+    begun = await store.begin(cursor, pending_of(cursor, 5))
+    await store.close()
+    store = await SqliteStore.open(tmp_path / "billing.db")
+    assert await store.cursors() == {1: begun}
+    assert await store.records("acct-1", "session-1") == [row(1, 2, 1)]
+    assert len(await store.files(1)) == 1
+    await store.close()

@@ -20,6 +20,7 @@ from tokenline.errors.v1 import errors_pb2
 
 _OPERATIONS_A_REQUEST_MAX: Final = 1_024
 _JOURNAL_ROWS_A_READ: Final = 200
+_JOURNAL_ENTRIES_A_MESSAGE: Final = 1_000
 
 _Context = grpc.aio.ServicerContext
 
@@ -52,7 +53,7 @@ class _ChargeStream:
             if self._results:
                 results, self._results = self._results, []
                 yield pb.ChargeResponse(results=results)
-            elif self._ended:
+            if self._ended and not self._results:
                 return
 
 
@@ -153,14 +154,16 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         while True:
             limit = _JOURNAL_ROWS_A_READ if end_seq is None else min(_JOURNAL_ROWS_A_READ, end_seq - after_seq)
             rows = await self._store.read_rows(request.part_id, after_seq, limit) if limit > 0 else []
+            response = pb.ReadJournalResponse()
             for row in rows:
                 after_seq = row.seq
-                decoded = decode_row(row.body, f"journal row {row.part_id}/{row.seq}")
-                yield pb.ReadJournalResponse(
-                    entries=[
-                        translation.journal_entry_message(row.part_id, row.seq, index, entry) for index, entry in enumerate(decoded)
-                    ]
-                )
+                if len(response.entries) + row.entry_count > _JOURNAL_ENTRIES_A_MESSAGE and response.entries:
+                    yield response
+                    response = pb.ReadJournalResponse()
+                for index, entry in enumerate(decode_row(row.body, f"journal row {row.part_id}/{row.seq}")):
+                    response.entries.append(translation.journal_entry_message(row.part_id, row.seq, index, entry))
+            if response.entries:
+                yield response
             if len(rows) < _JOURNAL_ROWS_A_READ:
                 return
 

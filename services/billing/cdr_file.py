@@ -5,7 +5,6 @@ alone: one gzip member, without a time or a name inside.
 """
 
 import hashlib
-import re
 import zlib
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -22,7 +21,6 @@ GZIP_WINDOW: Final = 31
 
 _SUFFIX: Final = ".jsonl.gz"
 _MANIFEST_SUFFIX: Final = ".manifest.json"
-_NAME: Final = re.compile(r"cdr-p(\d{4,})-(\d{14,})-(\d{14,})\.jsonl\.gz")
 
 _encoder: Final = msgspec.json.Encoder()
 
@@ -60,11 +58,6 @@ class IndexRow(NamedTuple):
 def file_name(part_id: int, from_seq: int, to_seq: int) -> str:
     """For example "cdr-p0003-00000000000001-00000000000042.jsonl.gz"."""
     return f"cdr-p{part_id:04d}-{from_seq:014d}-{to_seq:014d}{_SUFFIX}"
-
-
-def is_file_name(name: str) -> bool:
-    """Whether `file_name` could have made it."""
-    return _NAME.fullmatch(name) is not None
 
 
 def manifest_name(name: str) -> str:

@@ -17,7 +17,7 @@ class BillingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     # Where accounting listens.
     accounting_address: str
     # How often the journal is looked at for entries to export, and so about the longest that a CDR waits for its file.
-    export_interval_ms: int = 2_000
+    export_interval_ms: int = 10_000
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:

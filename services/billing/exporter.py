@@ -24,6 +24,8 @@ FILE_ENTRIES_MAX: Final = 50_000
 # Less work than this, about a millisecond, is not worth the way to a thread and back.
 _INLINE_ENTRIES_MAX: Final = 64
 _INLINE_BYTES_MAX: Final = 64 * 1024
+# How the log names what concerns all partitions.
+_JOURNAL: Final = "the journal"
 
 
 class EraMismatchError(Exception):
@@ -61,7 +63,7 @@ class Exporter:
                 self._log_trouble({})
                 return
             except ServiceError as error:
-                self._log_trouble({"the journal": error.message})
+                self._log_trouble({_JOURNAL: error.message})
             await asyncio.sleep(self._interval_s)
 
     async def run(self) -> None:
@@ -71,7 +73,7 @@ class Exporter:
                 failures = await self.export()
                 self._log_trouble({f"partition {part_id}": message for part_id, message in failures.items()})
             except ServiceError as error:
-                self._log_trouble({"the journal": error.message})
+                self._log_trouble({_JOURNAL: error.message})
             await asyncio.sleep(self._interval_s)
 
     async def export(self) -> dict[int, str]:
@@ -162,7 +164,9 @@ class Exporter:
         """Logs what is new and what is over; the same trouble again at every interval would hide the rest of the log."""
         for what, message in trouble.items():
             if self._trouble.get(what) != message:
-                logger.error("%s is not exported, trying again: %s", what, message)
+                # An accounting that is away, as at every start, is no error yet.
+                level = logging.WARNING if what == _JOURNAL else logging.ERROR
+                logger.log(level, "%s is not exported, trying again: %s", what, message)
         for what in self._trouble.keys() - trouble.keys():
             logger.info("%s: the trouble is over", what)
         self._trouble = trouble

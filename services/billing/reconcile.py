@@ -47,6 +47,24 @@ _SETTLED_FIELDS: Final = (
 )
 _cdr_decoder: Final = msgspec.json.Decoder(Cdr)
 
+
+def _names(kind: type[Message]) -> tuple[str, ...]:
+    return tuple(kind.DESCRIPTOR.fields_by_name)
+
+
+def _words(numbers: Iterable[tuple[str, int]], prefix: str) -> dict[int, str]:
+    return {number: name.removeprefix(prefix) for name, number in numbers}
+
+
+# Taken from the contract itself, and not from `cdr`.
+_USAGE_FIELDS: Final = _names(pb.TokenUsage)
+_CLASS_CHARGE_FIELDS: Final = _names(pb.ClassCharge)
+_DEBIT_FIELDS: Final = _names(pb.BucketAmount)
+_ATTEMPT_FIELDS: Final = _names(pb.VendorAttempt)
+_UNITS: Final = _words(registry_pb2.Unit.items(), "UNIT_")
+_CLOSE_CAUSES: Final = _words(pb.CloseCause.items(), "CLOSE_CAUSE_")
+_PROVENANCES: Final = _words(pb.UsageProvenance.items(), "USAGE_PROVENANCE_")
+
 # (sequence number, index): what identifies an entry within its partition.
 _Place = tuple[int, int]
 
@@ -405,7 +423,7 @@ def _list_folder(folder: Path, findings: _Findings) -> set[str]:
 
 
 def _plain_debits(entry: pb.JournalEntry) -> list[dict[str, Any]]:
-    return [_plain(debit) for debit in entry.session_settled.debits]
+    return [_plain(debit, _DEBIT_FIELDS) for debit in entry.session_settled.debits]
 
 
 def _plain_cdr(entry: pb.JournalEntry) -> dict[str, Any]:
@@ -414,25 +432,21 @@ def _plain_cdr(entry: pb.JournalEntry) -> dict[str, Any]:
     cdr: dict[str, Any] = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
     for name in _SETTLED_FIELDS:
         cdr[name] = getattr(settled, name)
-    cdr["unit"] = _word(registry_pb2.Unit.Name(settled.unit.unit), "UNIT_").upper()
+    cdr["unit"] = _UNITS.get(settled.unit.unit, "?")
     cdr["currency"] = settled.unit.currency
-    cdr["usage"] = _plain(settled.usage)
-    cdr["class_charges"] = [_plain(each) for each in settled.class_charges]
+    cdr["usage"] = _plain(settled.usage, _USAGE_FIELDS)
+    cdr["class_charges"] = [_plain(each, _CLASS_CHARGE_FIELDS) for each in settled.class_charges]
     cdr["debits"] = _plain_debits(entry)
-    cdr["attempts"] = [_plain(each) for each in settled.attempts]
-    cdr["close_cause"] = _word(pb.CloseCause.Name(settled.close_cause), "CLOSE_CAUSE_")
-    cdr["provenance"] = _word(pb.UsageProvenance.Name(settled.provenance), "USAGE_PROVENANCE_")
+    cdr["attempts"] = [_plain(each, _ATTEMPT_FIELDS) for each in settled.attempts]
+    cdr["close_cause"] = _CLOSE_CAUSES.get(settled.close_cause, "?").lower()
+    cdr["provenance"] = _PROVENANCES.get(settled.provenance, "?").lower()
     cdr["start_time"] = _time(settled.create_time_us)
     cdr["end_time"] = _time(entry.time_us)
     return cdr
 
 
-def _plain(message: Message) -> dict[str, Any]:
-    return {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}
-
-
-def _word(name: str, prefix: str) -> str:
-    return name.removeprefix(prefix).lower()
+def _plain(message: Message, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in names}
 
 
 def _time(time_us: int) -> str:

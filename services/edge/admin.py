@@ -90,9 +90,9 @@ def read_admin_token(path: Path) -> str:
 def admin_router(
     token: str,
     catalog: CatalogHolder,
-    authentication: authentication_pb2_grpc.AuthenticationServiceStub,
-    accounting: accounting_pb2_grpc.AccountingServiceStub,
-    billing: billing_pb2_grpc.BillingServiceStub,
+    authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub",
+    accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub",
+    billing: "billing_pb2_grpc.BillingServiceAsyncStub",
 ) -> Router:
     """All routes under /v1/admin."""
     expected = _digest(token.encode("ascii"))

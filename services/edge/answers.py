@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from litestar import Request, Response
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,7 +41,7 @@ class Answers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one HTTP request; an x-request-id that the handler set stays."""
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             return
         began_s = time.perf_counter()
         status = _CLIENT_GONE

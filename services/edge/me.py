@@ -19,8 +19,8 @@ _TIMEOUT_S: Final = 5.0
 
 def me_routes(
     principals: Principals,
-    accounting: accounting_pb2_grpc.AccountingServiceStub,
-    billing: billing_pb2_grpc.BillingServiceStub,
+    accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub",
+    billing: "billing_pb2_grpc.BillingServiceAsyncStub",
 ) -> list[HTTPRouteHandler]:
     """GET /v1/me/balance and GET /v1/me/receipts/{charging_id}."""
 

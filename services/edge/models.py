@@ -22,7 +22,7 @@ class AccountOfferings:
 
     def __init__(
         self,
-        accounting: accounting_pb2_grpc.AccountingServiceStub,
+        accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub",
         remembered_s: float = 5.0,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -19,8 +19,9 @@ from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
 
-# A unary call that came without a deadline, or with a longer one, is given up after this time.
-_DEADLINE_S_MAX: Final = 120.0
+# A unary call that came without a deadline is given up after this time; a caller who waits longer must say so.
+_DEADLINE_S: Final = 120.0
+_DEADLINE_S_MAX: Final = 3_600.0
 _MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 # How long callers get to see NOT_SERVING before the server refuses new calls.
 _DRAIN_NOTICE_S: Final = 0.1
@@ -109,7 +110,7 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
             remaining_s = context.time_remaining()
             try:
                 with rpc_server_span(method, metadata):
-                    async with asyncio.timeout(min(remaining_s or _DEADLINE_S_MAX, _DEADLINE_S_MAX)):
+                    async with asyncio.timeout(min(remaining_s or _DEADLINE_S, _DEADLINE_S_MAX)):
                         return await unary(request, context)
             except BaseException as error:
                 code = error.status_code if isinstance(error, ServiceError) else grpc.StatusCode.INTERNAL

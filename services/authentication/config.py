@@ -1,0 +1,25 @@
+"""What the authentication service needs to know."""
+
+import re
+
+import msgspec
+
+from services.runtime.telemetry import TelemetryConfig
+
+
+class AuthenticationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tokenline serve authentication`."""
+
+    # "host:port" or "unix:/path".
+    listen_address: str
+    # The SQLite file; made if it is missing.
+    database: str
+    # The file with the cell's hash key: at least 32 random bytes. Whoever loses it loses all keys.
+    hash_key_file: str
+    # The home region in every key issued here: 1 to 16 lower-case letters and digits.
+    region: str = "local"
+    telemetry: TelemetryConfig = TelemetryConfig()
+
+    def __post_init__(self) -> None:
+        if re.fullmatch(r"[a-z0-9]{1,16}", self.region) is None:
+            raise ValueError("region must be 1 to 16 lower-case letters and digits")

@@ -1,0 +1,148 @@
+"""The gRPC face of authentication: proto to core, core to proto."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.authentication.keys import hash_key, new_key, parse_key
+from services.authentication.store import Key, Member, Store
+from services.runtime.clock import Clock
+from services.runtime.errors import ServiceError, invalid
+from services.runtime.identifiers import derived_name, random_name
+from tokenline.authentication.v1 import authentication_pb2 as pb
+from tokenline.authentication.v1 import authentication_pb2_grpc
+from tokenline.errors.v1 import errors_pb2
+
+_NAME_LENGTH_MAX: Final = 200
+_HEARTBEAT_S: Final = 0.2
+
+_Context = grpc.aio.ServicerContext
+
+
+class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServicer):
+    """See tokenline/authentication/v1/authentication.proto."""
+
+    def __init__(self, store: Store, clock: Clock, region: str, secret: bytes) -> None:
+        self._store = store
+        self._clock = clock
+        self._region = region
+        self._secret = secret
+        self._revoked = asyncio.Condition()
+        self._stopping = False
+
+    async def stop(self) -> None:
+        """Ends the revocation streams, so that the server can end."""
+        self._stopping = True
+        async with self._revoked:
+            self._revoked.notify_all()
+
+    async def CreateMember(self, request: pb.CreateMemberRequest, context: "_Context[Any, Any]") -> pb.CreateMemberResponse:
+        if len(request.display_name) > _NAME_LENGTH_MAX:
+            raise invalid(f"display_name must have at most {_NAME_LENGTH_MAX} characters")
+        idempotency_key = _name("idempotency_key", request.idempotency_key)
+        member = await self._store.add_member(
+            Member(
+                member_id=derived_name("mem", idempotency_key),
+                account_id=_name("account_id", request.account_id),
+                display_name=request.display_name,
+                created_us=self._clock.now_us(),
+                idempotency_key=idempotency_key,
+            )
+        )
+        return pb.CreateMemberResponse(
+            member=pb.Member(
+                member_id=member.member_id,
+                account_id=member.account_id,
+                display_name=member.display_name,
+                create_time=_timestamp(member.created_us),
+            )
+        )
+
+    async def CreateKey(self, request: pb.CreateKeyRequest, context: "_Context[Any, Any]") -> pb.CreateKeyResponse:
+        if len(request.member_id) > _NAME_LENGTH_MAX:
+            raise invalid(f"member_id must have at most {_NAME_LENGTH_MAX} characters")
+        issued = new_key(self._region)
+        key = await self._store.add_key(
+            Key(
+                key_id=random_name("key"),
+                account_id=_name("account_id", request.account_id),
+                member_id=request.member_id,
+                masked_key=issued.masked,
+                key_hash=hash_key(issued.api_key, self._secret),
+                created_us=self._clock.now_us(),
+                idempotency_key=_name("idempotency_key", request.idempotency_key),
+            )
+        )
+        return pb.CreateKeyResponse(key=_key_message(key), api_key=issued.api_key)
+
+    async def RevokeKey(self, request: pb.RevokeKeyRequest, context: "_Context[Any, Any]") -> pb.RevokeKeyResponse:
+        key = await self._store.revoke_key(_name("key_id", request.key_id), self._clock.now_us())
+        async with self._revoked:
+            self._revoked.notify_all()
+        return pb.RevokeKeyResponse(key=_key_message(key))
+
+    async def ListKeys(self, request: pb.ListKeysRequest, context: "_Context[Any, Any]") -> pb.ListKeysResponse:
+        keys = await self._store.list_keys(_name("account_id", request.account_id))
+        return pb.ListKeysResponse(keys=[_key_message(key) for key in keys])
+
+    async def ResolveKey(self, request: pb.ResolveKeyRequest, context: "_Context[Any, Any]") -> pb.ResolveKeyResponse:
+        parsed = parse_key(request.api_key)
+        if parsed is None:
+            raise ServiceError(errors_pb2.ERROR_REASON_KEY_UNKNOWN, "the API key is malformed or its checksum is wrong")
+        if parsed.region != self._region:
+            raise ServiceError(
+                errors_pb2.ERROR_REASON_KEY_UNKNOWN,
+                f"the API key belongs to region {parsed.region}; this is {self._region}: use that region's base URL",
+            )
+        key = await self._store.find_key(hash_key(parsed.api_key, self._secret))
+        if key is None:
+            raise ServiceError(errors_pb2.ERROR_REASON_KEY_UNKNOWN, "the API key was never issued here")
+        if key.revision:
+            raise ServiceError(errors_pb2.ERROR_REASON_KEY_REVOKED, "the API key was revoked")
+        return pb.ResolveKeyResponse(key_id=key.key_id, member_id=key.member_id, account_id=key.account_id)
+
+    async def WatchRevocations(
+        self, request: pb.WatchRevocationsRequest, context: "_Context[Any, Any]"
+    ) -> AsyncIterator[pb.WatchRevocationsResponse]:
+        if request.after_revision < 0:
+            raise invalid("after_revision must not be negative")
+        revision = request.after_revision
+        while not self._stopping:
+            newest, key_ids = await self._store.revocations(revision)
+            if newest < revision:
+                # The database was restored to before what this watcher has seen: it must hear everything again.
+                newest, key_ids = await self._store.revocations(0)
+            revision = newest
+            # Without news this is the heartbeat; it has asked the store, so it also says that the store answers.
+            yield pb.WatchRevocationsResponse(revision=revision, key_ids=key_ids)
+            async with self._revoked:
+                try:
+                    async with asyncio.timeout(_HEARTBEAT_S):
+                        await self._revoked.wait()
+                except TimeoutError:
+                    pass
+        raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "authentication is stopping; watch again")
+
+
+def _name(field: str, value: str) -> str:
+    if not 1 <= len(value) <= _NAME_LENGTH_MAX:
+        raise invalid(f"{field} must have 1 to {_NAME_LENGTH_MAX} characters")
+    return value
+
+
+def _key_message(key: Key) -> pb.Key:
+    return pb.Key(
+        key_id=key.key_id,
+        account_id=key.account_id,
+        member_id=key.member_id,
+        masked_key=key.masked_key,
+        create_time=_timestamp(key.created_us),
+        revoke_time=_timestamp(key.revoked_us) if key.revision else None,
+    )
+
+
+def _timestamp(time_us: int) -> Timestamp:
+    return Timestamp(seconds=time_us // 1_000_000, nanos=time_us % 1_000_000 * 1_000)

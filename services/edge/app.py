@@ -1,0 +1,108 @@
+"""The wiring of the edge."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from litestar import Litestar, Router, asgi
+from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from services.edge.admin import admin_router, read_admin_token
+from services.edge.answers import Answers, exception_handlers
+from services.edge.catalog import CatalogHolder
+from services.edge.charging import ChargingClient
+from services.edge.chat_completions import ChatCompletions
+from services.edge.config import EdgeConfig
+from services.edge.health import health_routes
+from services.edge.me import me_routes
+from services.edge.metrics import RequestMetrics
+from services.edge.models import AccountOfferings, models_routes
+from services.edge.principals import Principals
+from services.edge.problems import method_not_allowed
+from services.edge.vendor_http import HttpVendorClient
+from services.runtime.clients import connect
+from services.runtime.clock import Clock, SystemClock
+from services.runtime.http import listen_http
+from services.runtime.lifecycle import Lifecycle
+from tokenline.accounting.v1 import accounting_pb2_grpc
+from tokenline.authentication.v1 import authentication_pb2_grpc
+from tokenline.billing.v1 import billing_pb2_grpc
+
+# Of all routes but the model calls, which bound their bodies themselves.
+_BODY_BYTES_MAX: Final = 1_000_000
+
+
+@asynccontextmanager
+async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mapping[str, str] = os.environ) -> AsyncIterator[str]:
+    """Runs the edge; yields "http://host:port/v1" once it listens. It is ready (/readyz) once the services it needs are.
+
+    `environment` holds the vendors' secrets, under the names that the catalog gives. At the end no new connection is taken,
+    requests under way end, then what is owed to accounting is delivered, then connections close. Errors: `ConfigError` when the
+    admin token can't be used; `OSError` when the address cannot be bound.
+    """
+    token = read_admin_token(Path(config.admin_token_file))
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        registry_channel = await stack.enter_async_context(connect(config.registry_address))
+        authentication_channel = await stack.enter_async_context(connect(config.authentication_address))
+        accounting_channel = await stack.enter_async_context(connect(config.accounting_address))
+        billing_channel = await stack.enter_async_context(connect(config.billing_address))
+        authentication = authentication_pb2_grpc.AuthenticationServiceStub(authentication_channel)
+        accounting = accounting_pb2_grpc.AccountingServiceStub(accounting_channel)
+        billing = billing_pb2_grpc.BillingServiceStub(billing_channel)
+
+        catalog = CatalogHolder(registry_channel, environment, config.simulator_base_url)
+        await stack.enter_async_context(lifecycle.background("edge-catalog", catalog.follow()))
+        principals = Principals(authentication_channel, config.cached_key_grace_ms)
+        await stack.enter_async_context(lifecycle.background("edge-revocations", principals.follow_revocations()))
+        vendors = await stack.enter_async_context(HttpVendorClient(config))
+        charging = await stack.enter_async_context(ChargingClient(accounting_channel, config))
+
+        metrics = RequestMetrics()
+        metrics.export()
+        application = _application(
+            [
+                _chat_completions(ChatCompletions(principals, catalog, charging, vendors, config, clock)),
+                *models_routes(principals, catalog, AccountOfferings(accounting)),
+                *me_routes(principals, accounting, billing),
+                admin_router(token, catalog, authentication, accounting, billing),
+                *health_routes(
+                    {
+                        "catalog": lambda: catalog.current is not None,
+                        "authentication": lambda: principals.alive,
+                        "charging": lambda: charging.up,
+                    }
+                ),
+            ],
+            clock,
+        )
+        answers = Answers(application, metrics, clock)
+        port = await stack.enter_async_context(listen_http(answers, config.host, config.port, config.drain_timeout_ms / 1_000))
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        yield f"http://{host}:{port}/v1"
+
+
+def _application(routes: list[ASGIRouteHandler | HTTPRouteHandler | Router], clock: Clock) -> Litestar:
+    handlers: Any = exception_handlers(clock, _BODY_BYTES_MAX)
+    return Litestar(
+        routes,
+        exception_handlers=handlers,
+        openapi_config=None,
+        # The process's own logging stays as it is.
+        logging_config=None,
+        request_max_body_size=_BODY_BYTES_MAX,
+    )
+
+
+def _chat_completions(serve: ASGIApp) -> ASGIRouteHandler:
+    @asgi("/v1/chat/completions", copy_scope=False)
+    async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"] if scope["type"] == "http" else ""
+        if method != "POST":
+            raise method_not_allowed(method, scope["path"], "POST")
+        await serve(scope, receive, send)
+
+    return chat_completions

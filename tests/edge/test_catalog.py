@@ -1,0 +1,139 @@
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from services.edge.catalog import CatalogHolder, PriceTier, RouteTarget, Snapshot, TokenizerFamily
+from services.registry.app import run_registry
+from services.registry.config import RegistryConfig
+from services.runtime.clients import connect
+from services.runtime.lifecycle import Lifecycle
+from tests.edge.waiting import until
+from tests.registry.catalogs import CATALOG, changed, write
+from tokenline.registry.v1 import registry_pb2
+
+SECRET = {"TOKENLINE_ACME_API_KEY": "sk-acme"}
+
+
+@asynccontextmanager
+async def registry(address: str, folder: Path) -> AsyncIterator[None]:
+    config = RegistryConfig(listen_address=address, catalog_folders=[str(folder)], poll_interval_ms=10)
+    async with run_registry(config, Lifecycle()):
+        yield
+
+
+@asynccontextmanager
+async def following(address: str, environment: Mapping[str, str], simulator_base_url: str = "") -> AsyncIterator[CatalogHolder]:
+    async with connect(address) as channel:
+        holder = CatalogHolder(channel, environment, simulator_base_url)
+        async with Lifecycle().background("catalog", holder.follow()):
+            yield holder
+
+
+async def in_force(holder: CatalogHolder, revision: int = 1) -> Snapshot:
+    await until(lambda: holder.current is not None and holder.current.catalog.revision >= revision)
+    assert holder.current is not None
+    return holder.current
+
+
+async def loaded(tmp_path: Path, environment: Mapping[str, str], simulator_base_url: str = "", text: str = CATALOG) -> Snapshot:
+    address = f"unix:{tmp_path}/registry.sock"
+    write(tmp_path / "catalog", text)
+    async with registry(address, tmp_path / "catalog"), following(address, environment, simulator_base_url) as holder:
+        return await in_force(holder)
+
+
+async def test_a_model_has_what_a_call_needs(tmp_path: Path) -> None:
+    snapshot = await loaded(tmp_path, SECRET)
+    small, large = snapshot.model("small"), snapshot.model("large")
+    assert small is not None
+    assert large is not None
+    assert small._asdict() == {
+        "model_id": "small",
+        "display_name": "Small",
+        "owned_by": "acme",
+        "release_time_s": 1_767_312_000,
+        "context_window_tokens": 1_000,
+        "max_output_tokens": 500,
+        "hidden_reasoning": False,
+        "family": TokenizerFamily(4_000, 1_500, 8, 8),
+        "routes": (RouteTarget("acme", "acme-small", "https://api.acme.test/v1", "sk-acme"),),
+    }
+    assert large.hidden_reasoning
+    assert [route.vendor_model_id for route in large.routes] == ["acme-large-a", "acme-large-b"]
+    assert snapshot.model("other") is None
+
+
+async def test_an_offering_has_its_rates_and_choices(tmp_path: Path) -> None:
+    snapshot = await loaded(tmp_path, SECRET)
+    metered, everything = snapshot.offering("metered"), snapshot.offering("default")
+    assert metered is not None
+    assert everything is not None
+    assert (metered.unit, metered.currency, metered.tariff_id, metered.tariff_version) == ("CURRENCY", "USD", "usd", 3)
+    # Classes without a rate of their own have that of input or output.
+    assert metered.prices == {
+        "small": (
+            PriceTier(-1, 280_000, 2_800, 280_000, 420_000, 420_000),
+            PriceTier(100, 500_000, 500_000, 500_000, 1_000_000, 1_000_000),
+            PriceTier(200, 600_000, 600_000, 600_000, 2_000_000, 3_000_000),
+        )
+    }
+    assert (everything.unit, everything.currency) == ("TOKEN", None)
+    assert set(everything.prices) == {"small", "large"}
+    assert snapshot.offering("other") is None
+    assert [offering.offering_id for offering in snapshot.offerings()] == ["default", "metered"]
+    assert snapshot.charges_input_when_client_gone_before_output("metered")
+    assert not snapshot.charges_input_when_client_gone_before_output("default")
+    assert not snapshot.charges_input_when_client_gone_before_output("other")
+
+
+SIMULATOR = "http://127.0.0.1:8090/v1"
+
+
+@pytest.mark.parametrize(
+    ("environment", "simulator_base_url", "expected"),
+    [
+        (SECRET, "", ("https://api.acme.test/v1", "sk-acme")),
+        (SECRET, SIMULATOR, ("https://api.acme.test/v1", "sk-acme")),
+        ({**SECRET, "TOKENLINE_ACME_BASE_URL": "https://proxy.test/acme/"}, "", ("https://proxy.test/acme", "sk-acme")),
+        ({"TOKENLINE_ACME_BASE_URL": "http://10.0.0.9:8000/v1"}, SIMULATOR, ("http://10.0.0.9:8000/v1", "")),
+        ({}, SIMULATOR, (SIMULATOR, "simulator")),
+        ({"TOKENLINE_ACME_API_KEY": ""}, SIMULATOR + "/", (SIMULATOR, "simulator")),
+        ({}, "", None),
+        ({**SECRET, "TOKENLINE_ACME_BASE_URL": "proxy.test/acme"}, "", None),
+    ],
+)
+async def test_where_a_vendor_is_called(
+    tmp_path: Path, environment: Mapping[str, str], simulator_base_url: str, expected: tuple[str, str] | None
+) -> None:
+    model = (await loaded(tmp_path, environment, simulator_base_url)).model("small")
+    assert model is not None
+    assert [(route.base_url, route.api_key) for route in model.routes] == ([expected] if expected else [])
+
+
+async def test_a_change_is_followed_and_the_last_catalog_outlives_the_registry(tmp_path: Path) -> None:
+    address, folder = f"unix:{tmp_path}/registry.sock", tmp_path / "catalog"
+    write(folder, CATALOG)
+    async with following(address, SECRET) as holder:
+        assert holder.current is None
+        async with registry(address, folder):
+            await in_force(holder)
+            write(folder, changed("max_output_tokens: 500", "max_output_tokens: 400"))
+            model = (await in_force(holder, 2)).model("small")
+            assert model is not None
+            assert model.max_output_tokens == 400
+        kept = holder.current
+        assert kept is not None
+        assert kept.catalog.revision == 2
+        # A new registry counts anew; what it sends comes into force though its revision is lower.
+        async with registry(address, folder):
+            await until(lambda: holder.current is not kept)
+        assert holder.current is not None
+        assert holder.current.catalog.revision == 1
+
+
+def test_a_catalog_that_does_not_hold_together_is_refused() -> None:
+    catalog = registry_pb2.Catalog(models=[registry_pb2.Model(model_id="m", family_id="missing")])
+    with pytest.raises(KeyError, match="missing"):
+        Snapshot(catalog, {}, "")

@@ -1,0 +1,330 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from services.edge.principals import Principal, Principals
+from services.edge.problems import Problem
+from services.runtime.clients import connect
+from services.runtime.errors import ServiceError
+from services.runtime.lifecycle import Lifecycle
+from services.runtime.server import GrpcServer
+from tests.edge.waiting import until
+from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
+from tokenline.errors.v1 import errors_pb2
+
+KEY = "tl-local-0123456789abcdefghij"
+PRINCIPAL = Principal("key-1", "mem-1", "acct-1")
+Resolve = Callable[[str], Awaitable[authentication_pb2.ResolveKeyResponse]]
+
+
+class Authentication(authentication_pb2_grpc.AuthenticationServiceServicer):
+    """Authentication as a script: it says what the test tells it to, and counts what it is asked."""
+
+    # Nobody calls these here.
+    CreateMember = CreateKey = RevokeKey = ListKeys = None  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.after_revisions: asyncio.Queue[int] = asyncio.Queue()
+        self.messages: asyncio.Queue[authentication_pb2.WatchRevocationsResponse | None] = asyncio.Queue()
+        self.resolve: Resolve = self.known
+
+    async def known(self, key: str) -> authentication_pb2.ResolveKeyResponse:
+        number = key.rpartition("#")[2] if "#" in key else "1"
+        return authentication_pb2.ResolveKeyResponse(key_id=f"key-{number}", member_id="mem-1", account_id="acct-1")
+
+    async def ResolveKey(
+        self, request: authentication_pb2.ResolveKeyRequest, context: object
+    ) -> authentication_pb2.ResolveKeyResponse:
+        self.asked.append(request.api_key)
+        return await self.resolve(request.api_key)
+
+    async def WatchRevocations(
+        self, request: authentication_pb2.WatchRevocationsRequest, context: object
+    ) -> AsyncIterator[authentication_pb2.WatchRevocationsResponse]:
+        self.after_revisions.put_nowait(request.after_revision)
+        while (message := await self.messages.get()) is not None:
+            yield message
+
+    def says(self, revision: int, *key_ids: str) -> None:
+        self.messages.put_nowait(authentication_pb2.WatchRevocationsResponse(revision=revision, key_ids=key_ids))
+
+
+def refuses(reason: errors_pb2.ErrorReason) -> Resolve:
+    async def refuse(key: str) -> authentication_pb2.ResolveKeyResponse:
+        raise ServiceError(reason, "scripted")
+
+    return refuse
+
+
+class Time:
+    """Monotonic time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Edge:
+    """Principals at work, with a scripted authentication and time in hand."""
+
+    def __init__(self, authentication: Authentication, principals: Principals, time: Time) -> None:
+        self.authentication = authentication
+        self.principals = principals
+        self.time = time
+
+    async def resolve(self, key: str = KEY) -> Principal:
+        return await self.principals.resolve([(b"host", b"edge"), (b"authorization", b"Bearer " + key.encode("latin-1"))])
+
+    async def status(self, key: str = KEY) -> int:
+        with pytest.raises(Problem) as refused:
+            await self.resolve(key)
+        return refused.value.status
+
+    async def heartbeat(self, revision: int = 0) -> None:
+        """Waits until a message, which may be the first, has been heard."""
+        self.time.now_s += 0.001
+        self.authentication.says(revision)
+        await until(lambda: self.principals._heard_s == self.time.now_s)
+
+    @property
+    def asked(self) -> int:
+        return len(self.authentication.asked)
+
+
+@asynccontextmanager
+async def serving(authentication: Authentication, address: str) -> AsyncIterator[None]:
+    server = GrpcServer([])
+    authentication_pb2_grpc.add_AuthenticationServiceServicer_to_server(authentication, server.server)
+    async with server.listen(address, drain_grace_s=0):
+        yield
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
+    authentication, time = Authentication(), Time()
+    address = f"unix:{tmp_path}/authentication.sock"
+    async with serving(authentication, address), connect(address) as channel:
+        # The stream is read with a real time-out that no test waits for; how old its last word is, `Time` says.
+        principals = Principals(channel, 60_000, silence_ms=1_000, monotonic_s=time)
+        async with Lifecycle().background("revocations", principals.follow_revocations()):
+            yield Edge(authentication, principals, time)
+
+
+async def test_a_key_is_asked_for_once_and_then_known(edge: Edge) -> None:
+    await edge.heartbeat()
+    assert edge.principals.alive
+    assert [await edge.resolve() for _ in range(3)] == [PRINCIPAL] * 3
+    assert edge.authentication.asked == [KEY]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(b"authorization", b"")],
+        [(b"authorization", b"Bearer")],
+        [(b"authorization", b"Bearer  ")],
+        [(b"authorization", b"Basic dXNlcjpwYXNz")],
+        [(b"x-api-key", KEY.encode())],
+    ],
+)
+async def test_no_key_is_401_and_nobody_is_asked(edge: Edge, headers: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(Problem) as refused:
+        await edge.principals.resolve(headers)
+    assert (refused.value.status, refused.value.code) == (401, "invalid_api_key")
+    assert edge.asked == 0
+
+
+async def test_the_scheme_is_read_whatever_its_case(edge: Edge) -> None:
+    assert await edge.principals.resolve([(b"authorization", b"bearer " + KEY.encode())]) == PRINCIPAL
+
+
+@pytest.mark.parametrize("key", ["k" * 513, "schl\xfcssel-0123456789"])
+async def test_what_cannot_be_a_key_is_401_and_nobody_is_asked(edge: Edge, key: str) -> None:
+    assert await edge.status(key) == 401
+    assert edge.asked == 0
+
+
+@pytest.mark.parametrize("reason", [errors_pb2.ERROR_REASON_KEY_UNKNOWN, errors_pb2.ERROR_REASON_KEY_REVOKED])
+async def test_a_bad_key_is_401_with_the_key_masked_and_is_not_asked_for_again_within_a_second(
+    edge: Edge, reason: errors_pb2.ErrorReason
+) -> None:
+    edge.authentication.resolve = refuses(reason)
+    with pytest.raises(Problem) as refused:
+        await edge.resolve()
+    assert (refused.value.status, refused.value.code) == (401, "invalid_api_key")
+    assert KEY not in refused.value.message
+    assert "tl-loca" in refused.value.message
+    edge.time.now_s += 0.9
+    assert await edge.status() == 401
+    assert edge.asked == 1
+    # Keys that were refused are forgotten after a second: this one is good by now.
+    edge.time.now_s += 0.2
+    edge.authentication.resolve = edge.authentication.known
+    assert await edge.resolve() == PRINCIPAL
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        errors_pb2.ERROR_REASON_STORE_UNAVAILABLE,
+        errors_pb2.ERROR_REASON_UNAVAILABLE,
+        errors_pb2.ERROR_REASON_INTERNAL,
+        errors_pb2.ERROR_REASON_ACCOUNT_UNKNOWN,
+    ],
+)
+async def test_when_authentication_cannot_say_it_is_503_and_the_next_call_asks_again(
+    edge: Edge, reason: errors_pb2.ErrorReason
+) -> None:
+    edge.authentication.resolve = refuses(reason)
+    with pytest.raises(Problem) as refused:
+        await edge.resolve()
+    assert (refused.value.status, refused.value.type) == (503, "server_error")
+    assert dict(refused.value.headers)[b"retry-after"] == b"1"
+    edge.authentication.resolve = edge.authentication.known
+    assert await edge.resolve() == PRINCIPAL
+
+
+async def test_those_who_ask_for_one_key_at_once_share_one_question(edge: Edge) -> None:
+    await edge.heartbeat()
+    go = asyncio.Event()
+
+    async def slowly(key: str) -> authentication_pb2.ResolveKeyResponse:
+        await go.wait()
+        return await edge.authentication.known(key)
+
+    edge.authentication.resolve = slowly
+    asking = [asyncio.create_task(edge.resolve()) for _ in range(20)]
+    await until(lambda: edge.asked == 1)
+    # One that goes away does not take the answer from the others.
+    asking[0].cancel()
+    go.set()
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(found[0], asyncio.CancelledError)
+    assert found[1:] == [PRINCIPAL] * 19
+    assert edge.asked == 1
+
+
+async def test_a_revoked_key_is_dropped_at_once_and_others_stay(edge: Edge) -> None:
+    await edge.heartbeat()
+    await edge.resolve(KEY + "#1")
+    await edge.resolve(KEY + "#2")
+    edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_KEY_REVOKED)
+    edge.authentication.says(7, "key-1", "key-9")
+    await until(lambda: edge.principals._revision == 7)
+    assert await edge.status(KEY + "#1") == 401
+    assert (await edge.resolve(KEY + "#2")).key_id == "key-2"
+
+
+async def test_a_revocation_that_overtakes_the_answer_wins(edge: Edge) -> None:
+    await edge.heartbeat()
+    go = asyncio.Event()
+
+    async def slowly(key: str) -> authentication_pb2.ResolveKeyResponse:
+        await go.wait()
+        return await edge.authentication.known(key)
+
+    edge.authentication.resolve = slowly
+    asking = asyncio.create_task(edge.resolve())
+    await until(lambda: edge.asked == 1)
+    edge.authentication.says(3, "key-1")
+    await until(lambda: edge.principals._revision == 3)
+    go.set()
+    with pytest.raises(Problem) as refused:
+        await asking
+    assert refused.value.status == 401
+    assert not edge.principals._cached
+
+
+async def test_a_silent_stream_lets_cached_keys_pass_for_the_grace_and_no_longer(edge: Edge) -> None:
+    await edge.heartbeat()
+    await edge.resolve()
+    edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_UNAVAILABLE)
+    edge.time.now_s += 1.1
+    assert not edge.principals.alive
+    edge.time.now_s += 58.8
+    assert await edge.resolve() == PRINCIPAL
+    # A key that is not cached needs authentication.
+    assert await edge.status(KEY + "#2") == 503
+    edge.time.now_s += 0.2
+    assert await edge.status() == 503
+    # A word from the stream, and what is cached can be trusted again: it would have told of a revocation.
+    await edge.heartbeat()
+    assert await edge.resolve() == PRINCIPAL
+
+
+async def test_after_the_grace_a_key_passes_on_authentications_own_word_only(edge: Edge) -> None:
+    await edge.heartbeat()
+    await edge.resolve()
+    edge.time.now_s += 61
+    assert [await edge.resolve() for _ in range(2)] == [PRINCIPAL] * 2
+    assert edge.asked == 3
+
+
+async def test_before_the_stream_was_ever_heard_nothing_is_taken_from_the_cache(edge: Edge) -> None:
+    assert not edge.principals.alive
+    assert [await edge.resolve() for _ in range(2)] == [PRINCIPAL] * 2
+    assert edge.asked == 2
+
+
+async def test_a_broken_stream_is_taken_up_behind_the_last_revision(edge: Edge) -> None:
+    assert await edge.authentication.after_revisions.get() == 0
+    await edge.heartbeat(41)
+    await edge.resolve()
+    edge.authentication.messages.put_nowait(None)
+    async with asyncio.timeout(5):
+        assert await edge.authentication.after_revisions.get() == 41
+    # What was revoked meanwhile comes first.
+    edge.authentication.says(42, "key-1")
+    edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_KEY_REVOKED)
+    await until(lambda: edge.principals._revision == 42)
+    assert await edge.status() == 401
+
+
+async def test_an_authentication_that_was_set_back_is_not_trusted_for_what_it_said_before(edge: Edge) -> None:
+    await edge.heartbeat(41)
+    await edge.resolve()
+    await edge.heartbeat(5)
+    await edge.resolve()
+    assert edge.asked == 2
+
+
+async def test_a_stream_that_hangs_is_opened_anew_and_one_that_restarts_is_found_again(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/authentication.sock"
+    first, second = Authentication(), Authentication()
+    async with connect(address) as channel:
+        principals = Principals(channel, 60_000, silence_ms=40)
+        async with Lifecycle().background("revocations", principals.follow_revocations()), asyncio.timeout(5):
+            async with serving(first, address):
+                first.says(3)
+                assert await first.after_revisions.get() == 0
+                # Nothing more comes, so the stream counts as broken.
+                assert await first.after_revisions.get() == 3
+            async with serving(second, address):
+                assert await second.after_revisions.get() == 3
+                second.says(4)
+                await until(lambda: principals._revision == 4)
+
+
+async def test_memory_is_bounded_under_a_flood_of_bad_keys(edge: Edge) -> None:
+    edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_KEY_UNKNOWN)
+    for number in range(50):
+        edge.time.now_s += 0.1
+        assert await edge.status(f"{KEY}-{number}") == 401
+    # Those of the last second are left.
+    assert len(edge.principals._negative) <= 11
+    assert not edge.principals._questions
+
+
+async def test_without_authentication_it_is_503(tmp_path: Path) -> None:
+    async with connect(f"unix:{tmp_path}/nobody.sock") as channel:
+        principals = Principals(channel, 60_000)
+        with pytest.raises(Problem) as refused:
+            await principals.resolve([(b"authorization", b"Bearer " + KEY.encode())])
+        assert refused.value.status == 503

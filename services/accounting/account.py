@@ -268,7 +268,8 @@ def _settled(account: Account, entry: SessionSettled, seq: int) -> None:
         account.debts.setdefault(entry.tariff.unit, Debt()).incurred += entry.debt
     account.sessions.pop(entry.charging_id, None)
     earlier = account.swept.pop(entry.charging_id, None)
-    sequence_numbers = (*earlier.sequence_numbers, seq) if earlier else (seq,)
+    # A sweep and the late Release that set it off can stand in one row.
+    sequence_numbers = (*(number for number in earlier.sequence_numbers if number != seq), seq) if earlier else (seq,)
     if entry.close_cause == CloseCause.SWEPT:
         account.swept[entry.charging_id] = SweptSession(
             number=entry.number,

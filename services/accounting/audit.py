@@ -20,7 +20,7 @@ from services.accounting.entries import (
     SessionSettled,
     SessionUpdated,
 )
-from services.accounting.journal import decode_checkpoint, decode_row
+from services.accounting.journal import JournalError, decode_checkpoint, decode_row
 from services.accounting.store import Snapshot
 
 _BREACHES_MAX: Final = 100
@@ -72,29 +72,39 @@ def audit(snapshot: Snapshot) -> Findings:
     """Reads the whole journal and all checkpoints of `snapshot`.
 
     Checks: rows without a gap; no amount ever negative; nothing settled twice; every charge equal to its debits and debt;
-    every bucket's sum; charged = consumed - consumed for repaying + incurred; and that checkpoint plus tail equals the journal.
+    every bucket's sum; charged = consumed - consumed for repaying + incurred; that checkpoint plus tail equals the journal;
+    and that recovery, which reads from the low-water mark on, misses nothing. What cannot be read is a breach too.
     """
     findings = Findings()
     for partition in snapshot.partitions():
         books: defaultdict[str, _AccountBook] = defaultdict(_AccountBook)
         tails: defaultdict[str, list[tuple[int, int, Entry]]] = defaultdict(list)
-        states = {
-            checkpoint.account_id: decode_checkpoint(checkpoint.body, f"the checkpoint of {checkpoint.account_id}")
-            for checkpoint in snapshot.checkpoints(partition.part_id)
-        }
+        states: dict[str, Account] = {}
+        for checkpoint in snapshot.checkpoints(partition.part_id):
+            try:
+                states[checkpoint.account_id] = decode_checkpoint(checkpoint.body, f"the checkpoint of {checkpoint.account_id}")
+            except JournalError as error:
+                findings.breach(str(error))
         expected_seq = 1
         for row in snapshot.rows(partition.part_id, 0):
             if row.seq != expected_seq:
                 findings.breach(f"partition {row.part_id}: row {expected_seq} is missing before {row.seq}")
             expected_seq = row.seq + 1
-            entries = decode_row(row.body, f"journal row {row.part_id}/{row.seq}")
+            try:
+                entries = decode_row(row.body, f"journal row {row.part_id}/{row.seq}")
+            except JournalError as error:
+                findings.breach(str(error))
+                continue
             if len(entries) != row.entry_count:
                 findings.breach(f"partition {row.part_id}: row {row.seq} has {len(entries)} entries, not {row.entry_count}")
             for index, entry in enumerate(entries):
                 findings.entries += 1
                 where = f"partition {row.part_id}, row {row.seq}, entry {index}, account {entry.account_id}"
-                for breach in _post(books[entry.account_id], entry):
-                    findings.breach(f"{where}: {breach}")
+                try:
+                    for breach in _post(books[entry.account_id], entry):
+                        findings.breach(f"{where}: {breach}")
+                except KeyError as unknown:
+                    findings.breach(f"{where}: {type(entry).__name__} of bucket {unknown}, which was never granted")
                 state = states.get(entry.account_id)
                 if state is None or (state.seq, state.index) < (row.seq, index):
                     tails[entry.account_id].append((row.seq, index, entry))
@@ -103,17 +113,29 @@ def audit(snapshot: Snapshot) -> Findings:
         for account_id in states.keys() - books.keys():
             findings.breach(f"account {account_id} has a checkpoint but no journal")
         for account_id, book in books.items():
-            state = states.get(account_id)
-            for seq, index, entry in tails[account_id]:
-                state = evolve(state, entry, seq, index)
-            assert state is not None
-            for breach in _compare(book, state):
-                findings.breach(f"account {account_id}: {breach}")
             findings.accounts += 1
             findings.buckets += len(book.buckets)
             findings.open_sessions += len(book.holds)
+            tail = tails[account_id]
+            if tail and tail[0][0] < partition.low_water:
+                findings.breach(f"account {account_id}: row {tail[0][0]} is in no checkpoint, but below the low-water mark")
+            try:
+                state = _replay(states.get(account_id), tail)
+            except Exception as error:
+                # A journal that was tampered with can do anything.
+                findings.breach(f"account {account_id}: its journal cannot be replayed: {error!r}")
+                continue
             findings.in_transit += sum(bucket.transferred for bucket in state.buckets.values())
+            for breach in _compare(book, state):
+                findings.breach(f"account {account_id}: {breach}")
     return findings
+
+
+def _replay(state: Account | None, tail: list[tuple[int, int, Entry]]) -> Account:
+    for seq, index, entry in tail:
+        state = evolve(state, entry, seq, index)
+    assert state is not None, "it has no entries"
+    return state
 
 
 def _post(book: _AccountBook, entry: Entry) -> Iterator[str]:

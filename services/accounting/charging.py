@@ -1,10 +1,11 @@
 """The rules: `decide` turns a command into entries and an answer. Pure and deterministic.
 
-Time and catalog are arguments. `due_entry` gives what has fallen due; the caller applies it, one entry after another,
+Time and catalog are arguments. `due_entries` gives what has fallen due; the caller applies it, one entry after another,
 before it asks `decide` anything, so that every rule sees the account as it is at `now_us`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -115,33 +116,33 @@ def decide(account: Account | None, command: Command, now_us: int, catalog: Char
     return _RULES[type(command)](account, command, now_us, catalog)
 
 
-def due_entry(account: Account, now_us: int, serving_since_us: int) -> Entry | None:
-    """The earliest thing that is due by `now_us`; None when nothing is (any more).
+def due_entries(account: Account, now_us: int, serving_since_us: int) -> Iterator[Entry]:
+    """What is due by `now_us`, each at its due time, earliest first. Apply each before the next is taken, and take them all.
 
     A session is never swept earlier than one Tcc after `serving_since_us`, when its partition began to serve: its holder
     could not reach anybody before.
     """
     if account.next_due_us is None or account.next_due_us > now_us:
-        return None
-    earliest_us = now_us + 1
-    bucket_due: Bucket | None = None
-    session_due: Session | None = None
+        return
+    due: list[tuple[int, Bucket | Session]] = []
     for bucket_id in account.burn_order:
         bucket = account.buckets[bucket_id]
-        if bucket.valid_until_us < earliest_us:
-            earliest_us, bucket_due = bucket.valid_until_us, bucket
+        if bucket.valid_until_us <= now_us:
+            due.append((bucket.valid_until_us, bucket))
     for session in account.sessions.values():
         due_us = max(session.sweep_us, serving_since_us + 2 * session.answer.validity_us)
-        if due_us < earliest_us:
-            earliest_us, session_due = due_us, session
-    if session_due is not None:
-        return _sweep(account, session_due, earliest_us)
-    if bucket_due is not None:
-        return BucketExpired(account.account_id, earliest_us, bucket_due.bucket_id, bucket_due.remaining)
+        if due_us <= now_us:
+            due.append((due_us, session))
+    # Sorted once, since thousands of sessions can fall due together. A bucket that ends just when a session is swept goes first.
+    due.sort(key=itemgetter(0))
+    for due_us, what in due:
+        if isinstance(what, Bucket):
+            yield BucketExpired(account.account_id, due_us, what.bucket_id, what.remaining)
+        else:
+            yield _sweep(account, what, due_us)
     due_us_next = next_due_us(account)
     # A sweep put off until one Tcc after the start looks due: look again then, not at every command.
     account.next_due_us = due_us_next if due_us_next is None or due_us_next > now_us else now_us + 1_000_000
-    return None
 
 
 def _open(account: Account | None, command: OpenAccount, now_us: int, catalog: ChargingCatalog) -> Decision:
@@ -149,7 +150,8 @@ def _open(account: Account | None, command: OpenAccount, now_us: int, catalog: C
     if account is None:
         opened = AccountOpened(command.account_id, now_us, offering_id)
         return Decision((opened,), AccountView(Account(command.account_id, offering_id, now_us)))
-    if account.offering_id != offering_id:
+    # Without an offering it is the same request as before, whatever the cell's default has become since.
+    if command.offering_id and account.offering_id != offering_id:
         return _fail(
             Fault.IDEMPOTENCY_CONFLICT,
             f"account {account.account_id} exists on offering {account.offering_id}; it can't be opened on {offering_id}",
@@ -174,7 +176,10 @@ def _grant(account: Account, command: GrantBucket, now_us: int, catalog: Chargin
     valid_from_us = now_us if command.valid_from_us is None else command.valid_from_us
     valid_until_us = valid_from_us + command.valid_for_us
     if valid_until_us <= now_us:
-        return _fail(Fault.CHARGING_ID_STALE, "the bucket's validity would end in the past; give a later valid_from_time")
+        return _fail(
+            Fault.INVALID_ARGUMENT,
+            "valid_from_time and valid_for would end in the past; give a later valid_from_time or a longer valid_for",
+        )
     debt = account.debts.get(command.unit)
     # A bucket that is not valid yet pays no debt: it could not be spent either.
     repaid = min(command.amount, debt.outstanding) if debt and valid_from_us <= now_us else 0
@@ -267,6 +272,9 @@ def _update(account: Account, command: UpdateSession, now_us: int, catalog: Char
         return repeat
     if (absurd := _absurd(command.used)) is not None:
         return absurd
+    # A sweep may have to charge it, and nobody could refuse it then.
+    if (excess := _excess(account, session.tariff.unit, sum(charges_of(session.tariff, command.used)))) is not None:
+        return excess
     wanted = min(max(command.output_wanted, session.answer.output_granted), session.output_limit)
     worst = worst_case(session.tariff, session.input_bound)
     held = sum(session.hold.values())
@@ -309,8 +317,8 @@ def _release(account: Account, command: ReleaseSession, now_us: int, catalog: Ch
     if (absurd := _absurd(command.used)) is not None:
         return absurd
     charges = charges_of(session.tariff, command.used)
-    if sum(charges) > _GRANTED_MAX:
-        return _fail(Fault.AMOUNT_OVERFLOW, "the usage comes to more than an account can have")
+    if (excess := _excess(account, session.tariff.unit, sum(charges))) is not None:
+        return excess
     settled = _settle(
         account,
         session,
@@ -335,8 +343,8 @@ def _release_late(account: Account, command: ReleaseSession, digest: bytes, now_
     charges = charges_of(swept.tariff, command.used)
     # What the sweep charged was the holder's own report; if the end came out lower, that report stands.
     missing = max(0, sum(charges) - swept.charged)
-    if missing > _GRANTED_MAX:
-        return _fail(Fault.AMOUNT_OVERFLOW, "the usage comes to more than an account can have")
+    if (excess := _excess(account, swept.tariff.unit, missing)) is not None:
+        return excess
     buckets, free, _ = _balance(account, swept.tariff.unit, now_us)
     debits = _take(buckets, min(missing, free))
     debt = missing - min(missing, free)
@@ -379,8 +387,8 @@ def _event(account: Account, command: ChargeEvent, now_us: int, catalog: Chargin
     tariff, _ = plan
     charges = charges_of(tariff, command.used)
     charged = sum(charges)
-    if charged > _GRANTED_MAX:
-        return _fail(Fault.AMOUNT_OVERFLOW, "the usage comes to more than an account can have")
+    if (excess := _excess(account, tariff.unit, charged)) is not None:
+        return excess
     buckets, free, _ = _balance(account, tariff.unit, now_us)
     settled = SessionSettled(
         account_id=account.account_id,
@@ -510,7 +518,10 @@ def _known(account: Account, command: CreateSession | ChargeEvent, digest: bytes
     """The answer to a Create or an Event whose charging_id is not new; None when it is."""
     session = account.sessions.get(command.charging_id)
     if session is not None:
-        return _repeat(session, command.number, digest)
+        # An Event under a new number would charge beside the session and leave nobody to free its hold.
+        return _repeat(session, command.number, digest) or _fail(
+            Fault.IDEMPOTENCY_CONFLICT, f"session {command.charging_id} is open; charge it with its Release"
+        )
     if command.charging_id in account.closed or command.charging_id in account.swept:
         return _no_session(account, command, digest)
     time_us = uuid7_time_us(command.charging_id)
@@ -530,8 +541,12 @@ def _repeat(session: Session, number: int, digest: bytes) -> Decision | None:
     if number < session.number:
         return _sequence_invalid(number, session.number)
     if digest != session.digest:
-        return _fail(Fault.IDEMPOTENCY_CONFLICT, f"number {number} of session {session.charging_id} came before with other content")
+        return _conflict(session.charging_id, number)
     return Decision((), session.answer)
+
+
+def _conflict(charging_id: str, number: int) -> Decision:
+    return _fail(Fault.IDEMPOTENCY_CONFLICT, f"number {number} of session {charging_id} came before with other content")
 
 
 def _sequence_invalid(number: int, last: int) -> Decision:
@@ -544,6 +559,8 @@ def _no_session(account: Account, command: CreateSession | UpdateSession | Relea
     if closed is not None:
         if command.number == closed.number and digest == closed.digest:
             return Decision((), closed.answer)
+        if command.number == closed.number:
+            return _conflict(command.charging_id, command.number)
         return _fail(Fault.SESSION_CLOSED, f"session {command.charging_id} was settled under number {closed.number}")
     if command.charging_id in account.swept:
         return _fail(Fault.SESSION_CLOSED, f"session {command.charging_id} was swept; only a Release is taken for it")
@@ -557,6 +574,14 @@ def _absurd(usage: TokenUsage) -> Decision | None:
     for token_class, tokens in zip(usage.__struct_fields__, msgspec.structs.astuple(usage), strict=True):
         if not 0 <= tokens <= TOKENS_MAX:
             return _fail(Fault.AMOUNT_OVERFLOW, f"used.{token_class} is {tokens}; it must be 0 to {TOKENS_MAX}")
+    return None
+
+
+def _excess(account: Account, unit: str, charged: int) -> Decision | None:
+    """Refuses a charge that could leave the account owing more than int64 holds."""
+    debt = account.debts.get(unit)
+    if charged + (debt.incurred if debt else 0) > _GRANTED_MAX:
+        return _fail(Fault.AMOUNT_OVERFLOW, f"the usage comes to {charged} micro-units, more than an account can have or owe")
     return None
 
 

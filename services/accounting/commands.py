@@ -29,6 +29,7 @@ class CloseCause(IntEnum):
     CLIENT_GONE = 3
     VENDOR_ERROR = 4
     SWEPT = 5
+    REJECTED = 6
 
 
 class Provenance(IntEnum):
@@ -43,6 +44,7 @@ class Provenance(IntEnum):
 class Fault(IntEnum):
     """Why a command was not carried out; the numbers of `tokenline.errors.v1.ErrorReason`."""
 
+    INVALID_ARGUMENT = 1
     ACCOUNT_UNKNOWN = 2
     SESSION_UNKNOWN = 3
     SESSION_CLOSED = 4

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
 from services.accounting.account import Account, evolve, next_due_us
-from services.accounting.charging import ChargingCatalog, decide, due_entry
+from services.accounting.charging import ChargingCatalog, decide, due_entries
 from services.accounting.commands import (
     AccountView,
     Answer,
@@ -131,6 +131,7 @@ class Owner:
         self._answers: list[tuple[_Partition, Caller, int, Answer]] = []
         self._work = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._committing = False
         self._closing = False
         self.era = 0
         self.metrics = Metrics()
@@ -206,7 +207,7 @@ class Owner:
 
     def _undone(self) -> bool:
         """Whether something was decided that is not committed, or not answered."""
-        return bool(self._answers) or any(partition.pending for partition in self._partitions)
+        return self._committing or bool(self._answers) or any(partition.pending for partition in self._partitions)
 
     # Deciding
 
@@ -254,7 +255,7 @@ class Owner:
         if account.next_due_us is None or account.next_due_us > now_us:
             return False
         applied = False
-        while (entry := due_entry(account, now_us, partition.serving_since_us)) is not None:
+        for entry in due_entries(account, now_us, partition.serving_since_us):
             self._append(partition, account, entry)
             applied = True
         if account.next_due_us is not None:
@@ -298,6 +299,8 @@ class Owner:
         if not queue:
             del partition.waiting[account_id]
         self._answer(partition, pending, self._decide(partition, pending.command))
+        # It may have been the only one that there was too little for.
+        self._retry_waiting(partition, account_id)
 
     def _give_up_waiting(self, partition: _Partition, account_id: str) -> None:
         for waiting in partition.waiting.pop(account_id, ()):
@@ -373,7 +376,7 @@ class Owner:
             return
         self.metrics.commits += 1
         try:
-            held = await self._store.commit(writes)
+            held = await self._write(writes)
         except ServiceError as error:
             logger.error("a commit failed, its outcome is unknown: %s", error.message)
             await self._fail_and_recover(answers, error.message)
@@ -383,6 +386,13 @@ class Owner:
             self._forget_all([answer for answer in answers if answer[0].part_id not in held], Fault.NOT_OWNER, _LOST)
             raise OwnershipLostError(_LOST)
         self._deliver(answers)
+
+    async def _write(self, writes: list[PartitionWrite]) -> set[int]:
+        self._committing = True
+        try:
+            return await self._store.commit(writes)
+        finally:
+            self._committing = False
 
     def _collect_checkpoints(self, partition: _Partition, now_us: int, limit: int) -> list[Checkpoint]:
         """The state of the accounts that have been dirty for long, as of the row that is just being made."""

@@ -67,6 +67,10 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     async def Charge(
         self, request_iterator: AsyncIterator[pb.ChargeRequest], context: "_Context[Any, Any]"
     ) -> AsyncIterator[pb.ChargeResponse]:
+        if not self._owner.serving:
+            raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "accounting is starting, recovering or stopping")
+        # Tells the caller that its stream is taken, before there is anything to answer.
+        await context.send_initial_metadata(())
         stream = _ChargeStream()
         reading = asyncio.create_task(self._read(request_iterator, stream), name="charge-stream")
         try:

@@ -21,6 +21,12 @@ _NAME_LENGTH_MAX: Final = 200
 _ATTEMPTS_MAX: Final = 32
 _PRIORITY_MAX: Final = 1_000
 _VALIDITY_S_MAX: Final = 100 * 366 * 24 * 3_600
+_UNITS: Final = {
+    "": registry_pb2.UNIT_UNSPECIFIED,
+    "TOKEN": registry_pb2.UNIT_TOKEN,
+    "POINT": registry_pb2.UNIT_POINT,
+    "CURRENCY": registry_pb2.UNIT_CURRENCY,
+}
 _OUTCOMES: Final = frozenset({"answered", "refused", "unreachable", "timeout", "broken", "garbage"})
 
 
@@ -180,7 +186,9 @@ def _close_cause(value: int) -> commands.CloseCause:
     try:
         return commands.CloseCause(value)
     except ValueError:
-        raise invalid(f"close_cause {value} is unknown; give normal, quota_exhausted, client_gone or vendor_error") from None
+        raise invalid(
+            f"close_cause {value} is unknown; give normal, quota_exhausted, client_gone, vendor_error or rejected"
+        ) from None
 
 
 def _attempts(attempts: Sequence[pb.VendorAttempt]) -> tuple[entries.VendorAttempt, ...]:
@@ -256,9 +264,7 @@ def raise_if_failed(answer: commands.Answer) -> None:
 def unit_message(unit: str) -> pb.UnitOfAmount:
     """The proto of a unit's name; empty for an empty name."""
     name, _, currency = unit.partition(":")
-    return pb.UnitOfAmount(
-        unit=registry_pb2.Unit.Value(f"UNIT_{name}") if name else registry_pb2.UNIT_UNSPECIFIED, currency=currency
-    )
+    return pb.UnitOfAmount(unit=_UNITS[name], currency=currency)
 
 
 def bucket_added_message(answer: commands.BucketAdded) -> pb.GrantBucketResponse:

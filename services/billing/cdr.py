@@ -24,6 +24,7 @@ _CLOSE_CAUSES: Final[dict[int, str]] = {
     pb.CLOSE_CAUSE_CLIENT_GONE: "client_gone",
     pb.CLOSE_CAUSE_VENDOR_ERROR: "vendor_error",
     pb.CLOSE_CAUSE_SWEPT: "swept",
+    pb.CLOSE_CAUSE_REJECTED: "rejected",
 }
 _PROVENANCES: Final[dict[int, str]] = {
     pb.USAGE_PROVENANCE_VENDOR: "vendor",

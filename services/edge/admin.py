@@ -15,6 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from litestar import Request, Router, delete, get, post
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath
 
 from services.edge.account_json import bucket_json, debt_json, rfc3339, session_json
 from services.edge.catalog import CatalogHolder, Snapshot
@@ -126,7 +127,7 @@ def admin_router(
         return {"account_id": opened.account_id, "offering_id": opened.offering_id, "member_id": member.member_id}
 
     @get("/accounts/{account_id:str}")
-    async def show_account(account_id: str) -> dict[str, Any]:
+    async def show_account(account_id: FromPath[str]) -> dict[str, Any]:
         found = await account(account_id)
         return {
             "account_id": found.account_id,
@@ -138,7 +139,7 @@ def admin_router(
         }
 
     @post("/accounts/{account_id:str}/buckets")
-    async def grant_bucket(request: Request[Any, Any, Any], account_id: str) -> dict[str, Any]:
+    async def grant_bucket(request: Request[Any, Any, Any], account_id: FromPath[str]) -> dict[str, Any]:
         wanted = _parse(await request.body(), _BucketToGrant)
         if (wanted.currency is not None) != (wanted.unit == "CURRENCY"):
             raise _wrong("currency")
@@ -154,7 +155,7 @@ def admin_router(
         return {**bucket_json(granted.bucket), "repaid_amount": granted.repaid_amount}
 
     @post("/accounts/{account_id:str}/keys")
-    async def issue_key(request: Request[Any, Any, Any], account_id: str) -> dict[str, Any]:
+    async def issue_key(request: Request[Any, Any, Any], account_id: FromPath[str]) -> dict[str, Any]:
         wanted = _parse(await request.body(), _KeyToIssue)
         # Authentication knows one set of idempotency keys for all it makes; a caller's is his own for each account.
         idempotency_key = derived_name("key", account_id, wanted.idempotency_key or secrets.token_hex(16))
@@ -168,7 +169,7 @@ def admin_router(
         }
 
     @get("/accounts/{account_id:str}/keys")
-    async def list_keys(account_id: str) -> dict[str, Any]:
+    async def list_keys(account_id: FromPath[str]) -> dict[str, Any]:
         listing = authentication_pb2.ListKeysRequest(account_id=account_id)
         keys = (await answer(authentication.ListKeys(listing, timeout=_TIMEOUT_S))).keys
         if not keys:
@@ -188,7 +189,7 @@ def admin_router(
         }
 
     @delete("/keys/{key_id:str}", status_code=200)
-    async def revoke_key(key_id: str) -> dict[str, Any]:
+    async def revoke_key(key_id: FromPath[str]) -> dict[str, Any]:
         revoking = authentication_pb2.RevokeKeyRequest(key_id=key_id)
         revoked = (await answer(authentication.RevokeKey(revoking, timeout=_TIMEOUT_S))).key
         return {"key_id": revoked.key_id, "revoked_at": rfc3339(revoked.revoke_time)}

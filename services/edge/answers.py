@@ -50,10 +50,9 @@ class Answers:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = list(message["headers"])
+                headers = message["headers"]
                 if not any(name == b"x-request-id" for name, _ in headers):
-                    headers.append((b"x-request-id", uuid7(self._clock.now_us()).encode("ascii")))
-                    message["headers"] = headers
+                    message["headers"] = [*headers, (b"x-request-id", uuid7(self._clock.now_us()).encode("ascii"))]
             await send(message)
 
         try:
@@ -74,7 +73,7 @@ def exception_handlers(clock: Clock, body_bytes_max: int) -> dict[type[Exception
         if translated.status < 500:
             return _answer(translated)
         request_id = uuid7(clock.now_us())
-        logger.warning("request %s, %s: %s: %s", request_id, request.url.path, error.reason_name, error.message)
+        logger.warning("request %s, %s: %s: %s", request_id, request.scope["path"], error.reason_name, error.message)
         return _answer(translated, request_id)
 
     def http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -82,14 +81,14 @@ def exception_handlers(clock: Clock, body_bytes_max: int) -> dict[type[Exception
 
     def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         request_id = uuid7(clock.now_us())
-        logger.error("request %s, %s failed", request_id, request.url.path, exc_info=error)
+        logger.error("request %s, %s failed", request_id, request.scope["path"], exc_info=error)
         return _answer(internal_error(), request_id)
 
     return {Problem: problem, ServiceError: service_error, HTTPException: http_exception, Exception: unexpected}
 
 
 def _of_http_exception(request: Request[Any, Any, Any], error: HTTPException, body_bytes_max: int) -> Problem:
-    path = request.url.path
+    path = request.scope["path"]
     match error.status_code:
         case 404:
             return unknown_url(request.method, path)

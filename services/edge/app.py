@@ -100,8 +100,8 @@ def _application(routes: list[ASGIRouteHandler | HTTPRouteHandler | Router], clo
 def _chat_completions(serve: ASGIApp) -> ASGIRouteHandler:
     @asgi("/v1/chat/completions", copy_scope=False)
     async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
-        method = scope["method"] if scope["type"] == "http" else ""
-        if method != "POST":
+        # Answers lets nothing but HTTP come here, so there is a method.
+        if (method := str(scope.get("method"))) != "POST":
             raise method_not_allowed(method, scope["path"], "POST")
         await serve(scope, receive, send)
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from services.edge.account_json import bucket_json, debt_json, rfc3339_of_us, unit_json, usage_json
 from services.edge.principals import Principals
@@ -38,7 +39,7 @@ def me_routes(
         }
 
     @get("/v1/me/receipts/{charging_id:str}")
-    async def receipt(request: Request[Any, Any, Any], charging_id: str) -> dict[str, Any]:
+    async def receipt(request: Request[Any, Any, Any], charging_id: FromPath[str]) -> dict[str, Any]:
         principal = await principals.resolve(request.scope["headers"])
         if uuid7_time_us(charging_id) is None:
             message = f"No receipt for {charging_id!r}: a charging_id is the x-request-id of an answered call."

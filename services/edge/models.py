@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from services.edge.catalog import CatalogHolder, PriceTier, SellableModel, SellableOffering, Snapshot
 from services.edge.principals import Principals
@@ -66,7 +67,7 @@ def models_routes(principals: Principals, catalog: CatalogHolder, offerings: Acc
         return {"object": "list", "data": [_model_json(model, offering) for model in models if model is not None and model.routes]}
 
     @get("/v1/models/{model_path:path}")
-    async def get_model(request: Request[Any, Any, Any], model_path: str) -> dict[str, Any]:
+    async def get_model(request: Request[Any, Any, Any], model_path: FromPath[str]) -> dict[str, Any]:
         snapshot, offering = await offering_of(request)
         model_id = model_path.removeprefix("/")
         model = snapshot.model(model_id)

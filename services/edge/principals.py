@@ -116,6 +116,7 @@ class Principals:
         while True:
             request = authentication_pb2.WatchRevocationsRequest(after_revision=self._revision)
             call = self._authentication.WatchRevocations(request, wait_for_ready=True)
+            heard = False
             try:
                 while True:
                     async with asyncio.timeout(self._silence_s):
@@ -123,8 +124,11 @@ class Principals:
                     if not isinstance(message, authentication_pb2.WatchRevocationsResponse):
                         break  # the stream's end
                     self._take(message)
+                    heard = True
             except TimeoutError:
-                logger.warning("no revocations or heartbeats from authentication, connecting again")
+                # While authentication is away, that is said once.
+                if heard:
+                    logger.warning("authentication's revocation stream fell silent, connecting again")
             except grpc.aio.AioRpcError as error:
                 logger.warning("authentication's revocation stream broke (%s), connecting again", error.code().name)
             finally:

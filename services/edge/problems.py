@@ -83,6 +83,12 @@ def quota_used_up(needed_amount: int, free_amount: int, unit: str) -> Problem:
     return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=(_NO_RETRY,))
 
 
+def quota_below_choices(choices: int) -> Problem:
+    """429, not to be tried again. The balance does not cover one token of output for each of the choices asked for."""
+    message = f"The balance covers fewer output tokens than n asks for choices ({choices}). Top up the account, or lower n."
+    return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, param="n", headers=(_NO_RETRY,))
+
+
 def quota_held(needed_amount: int, free_amount: int, held_amount: int, unit: str, retry_after_ms: int) -> Problem:
     """429, to be tried again: the balance would do, but other open calls of the account hold it."""
     message = (

@@ -23,7 +23,7 @@ from services.vendor_simulator.app import run_vendor_simulator
 from services.vendor_simulator.config import VendorSimulatorConfig
 from tests.registry.catalogs import CATALOG, write
 
-ADMIN_TOKEN = "an-admin-token-for-tests"  # noqa: S105  # of no system but this
+ADMIN_TOKEN = "an-admin-token-for-tests"
 
 
 class Reply(msgspec.Struct):
@@ -69,7 +69,7 @@ class Cell:
             self._running[name] = stack
 
     async def stop(self, *names: str) -> None:
-        for name in names or reversed(self._running):
+        for name in names or (*reversed(self._running),):
             await self._running[name].aclose()
 
     async def _enter(self, name: str, stack: AsyncExitStack) -> None:
@@ -138,9 +138,7 @@ class Cell:
             }
         )
 
-    async def call(
-        self, method: str, path: str, token: str | None = None, json: Any = None, body: bytes | None = None
-    ) -> Reply:
+    async def call(self, method: str, path: str, token: str | None = None, json: Any = None, body: bytes | None = None) -> Reply:
         """One request; `path` begins behind the host."""
         headers = {"authorization": f"Bearer {token}"} if token is not None else {}
         data = msgspec.json.encode(json) if json is not None else body
@@ -173,6 +171,7 @@ class Cell:
 async def cell(folder: Path, *names: str, catalog: str = CATALOG) -> AsyncIterator[Cell]:
     """A cell of which the services of these names run, in this order; by default all."""
     write(folder / "catalog", catalog)
+    (folder / "hash_key").write_bytes(b"0123456789abcdef" * 4)
     (folder / "admin_token").write_text(ADMIN_TOKEN + "\n", encoding="ascii")
     async with aiohttp.ClientSession() as http:
         services = Cell(folder, http)

@@ -121,8 +121,8 @@ def test_a_refusal_of_another_service_keeps_its_message(reason: errors_pb2.Error
 
 def test_every_other_reason_is_a_fault_of_ours_and_shows_nothing_of_the_inside() -> None:
     known = 0
-    for name in errors_pb2.ErrorReason.keys():
-        reason = errors_pb2.ErrorReason.Value(name)
+    for name, _ in errors_pb2.ErrorReason.items():
+        reason: errors_pb2.ErrorReason = getattr(errors_pb2, name)
         problem = from_service_error(ServiceError(reason, "/data/accounting.db: disk is full"))
         if problem.status < 500:
             known += 1

@@ -42,6 +42,7 @@ class CloseCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CLOSE_CAUSE_CLIENT_GONE: _ClassVar[CloseCause]
     CLOSE_CAUSE_VENDOR_ERROR: _ClassVar[CloseCause]
     CLOSE_CAUSE_SWEPT: _ClassVar[CloseCause]
+    CLOSE_CAUSE_REJECTED: _ClassVar[CloseCause]
 RESULT_CODE_UNSPECIFIED: ResultCode
 RESULT_CODE_SUCCESS: ResultCode
 RESULT_CODE_QUOTA_LIMIT_REACHED: ResultCode
@@ -60,6 +61,7 @@ CLOSE_CAUSE_QUOTA_EXHAUSTED: CloseCause
 CLOSE_CAUSE_CLIENT_GONE: CloseCause
 CLOSE_CAUSE_VENDOR_ERROR: CloseCause
 CLOSE_CAUSE_SWEPT: CloseCause
+CLOSE_CAUSE_REJECTED: CloseCause
 
 class UnitOfAmount(_message.Message):
     __slots__ = ("unit", "currency")

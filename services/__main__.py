@@ -1,0 +1,5 @@
+"""`python -m services` is `tokenline`."""
+
+from services.cli.main import main
+
+main()

@@ -1,0 +1,104 @@
+"""A running system's administrative API, and how a command finds it."""
+
+import http.client
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from services.cli.data_folder import DEFAULT_DATA_DIR, DataFolder
+from services.cli.failures import CommandError
+
+_TIMEOUT_S: Final = 30.0
+# The system may be on this machine or inside a cluster; what the environment says of proxies is meant for the way out.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class _Error(msgspec.Struct, frozen=True):
+    message: str
+    code: str | None = None
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    error: _Error
+
+
+class System:
+    """A system at a base URL without /v1, opened by its admin token."""
+
+    def __init__(self, base_url: str, admin_token: str, how_to_start: str) -> None:
+        self._base_url = base_url.rstrip("/").removesuffix("/v1").rstrip("/")
+        self._admin_token = admin_token
+        self._how_to_start = how_to_start
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
+        """The JSON object that `/v1/admin` + `path` answers.
+
+        Errors: `CommandError` when it is out of reach or refuses, with the system's own sentence.
+        """
+        url = f"{self._base_url}/v1/admin{path}"
+        data = None if body is None and method == "GET" else msgspec.json.encode(body or {})
+        headers = {"Authorization": f"Bearer {self._admin_token}", "Content-Type": "application/json"}
+        try:
+            request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310  # the scheme was checked
+            with _opener.open(request, timeout=timeout_s) as response:
+                answer = msgspec.json.decode(response.read())
+        except urllib.error.HTTPError as error:
+            raise CommandError(_refusal(error, url)) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            what = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+            raise CommandError(f"{self._base_url} cannot be reached: {what}; {self._how_to_start}") from error
+        if not isinstance(answer, dict):
+            raise CommandError(f"{url} does not answer as Tokenline does; is this its address?")
+        return answer
+
+
+def _refusal(error: urllib.error.HTTPError, url: str) -> str:
+    try:
+        problem = msgspec.json.decode(error.read(), type=_Problem).error
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError, http.client.HTTPException):
+        return f"{url} answered {error.code}; is this Tokenline's address?"
+    return f"{problem.message} ({problem.code or error.code})"
+
+
+def is_ready(base_url: str) -> tuple[bool, list[str]]:
+    """Whether the edge at `base_url` says that it is ready, and which of its conditions do not hold. Blocking."""
+    url = base_url.removesuffix("/v1") + "/readyz"
+    try:
+        with _opener.open(url, timeout=_TIMEOUT_S):
+            return True, []
+    except urllib.error.HTTPError as error:
+        return False, msgspec.json.decode(error.read(), type=dict[str, Any]).get("missing", [])
+
+
+def find_folder(data_dir: Path | None) -> DataFolder | None:
+    """The data folder that names the system; None when the environment does."""
+    if data_dir is None and os.environ.get("TOKENLINE_URL"):
+        return None
+    return DataFolder((data_dir or DEFAULT_DATA_DIR).expanduser().absolute())
+
+
+def find_system(data_dir: Path | None) -> System:
+    """The system of `data_dir`, else of TOKENLINE_URL and TOKENLINE_TOKEN, else of the default data folder.
+
+    Errors: `CommandError` that says how to start one.
+    """
+    folder = find_folder(data_dir)
+    if folder is None:
+        url, token = os.environ["TOKENLINE_URL"], os.environ.get("TOKENLINE_TOKEN", "")
+        if not url.startswith(("http://", "https://")):
+            raise CommandError(f"TOKENLINE_URL is {url!r}; it should begin with http:// or https://")
+        if not token:
+            raise CommandError("TOKENLINE_URL is set but TOKENLINE_TOKEN is not; put the admin token there")
+        if not token.isascii() or not token.isprintable():
+            raise CommandError("TOKENLINE_TOKEN is no admin token; it should be one word of ASCII characters")
+        return System(url, token, "start it, or correct TOKENLINE_URL")
+    how_to_start = f"start it with `tokenline up --data-dir {folder.path}`"
+    demo = folder.read_demo()
+    if demo is None:
+        raise CommandError(f"no system is ready in {folder.path}; {how_to_start}, or set TOKENLINE_URL and TOKENLINE_TOKEN")
+    return System(demo.base_url, demo.admin_token, how_to_start)

@@ -1,0 +1,178 @@
+"""The data folder of `tokenline up`: what lies where, and that one process at a time uses it.
+
+lock                        held while a process uses the folder; its text is that process's ID
+secrets/                    hash_key and admin_token, made at the first start
+*.sqlite3                   accounting, authentication, billing
+cdr/                        CDR files
+catalog/                    the user's own catalog layer over the shipped one
+demo.json                   how to reach the running system; there only while it is ready
+demo_key_id                 the demo key of the last start, to be revoked at the next
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from services.cli.failures import CommandError, os_error_text
+
+DEFAULT_DATA_DIR: Final = Path("~/.tokenline")
+
+_CATALOG_README: Final = """\
+Files named *.yaml in this folder are a catalog layer over the one that is shipped: entries add to it, or replace those of
+the same ID as a whole. A change is taken up within a second; an invalid one is refused and the log says why.
+"""
+
+
+class DataFolderInUseError(CommandError):
+    """Another process holds the folder's lock."""
+
+
+class Demo(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of demo.json."""
+
+    # Ends in /v1.
+    base_url: str
+    api_key: str
+    account_id: str
+    admin_token: str
+    key_id: str
+    pid: int
+
+
+class DataFolder:
+    """A data folder's paths."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = path / "lock"
+        self.hash_key_file = path / "secrets" / "hash_key"
+        self.admin_token_file = path / "secrets" / "admin_token"
+        self.accounting_database = path / "accounting.sqlite3"
+        self.authentication_database = path / "authentication.sqlite3"
+        self.billing_database = path / "billing.sqlite3"
+        self.cdr_folder = path / "cdr"
+        self.catalog_folder = path / "catalog"
+        self.demo_file = path / "demo.json"
+        self._demo_key_id_file = path / "demo_key_id"
+
+    def read_demo(self) -> Demo | None:
+        """How to reach the system that runs here; None when none is ready. Errors: `CommandError`."""
+        try:
+            return msgspec.json.decode(self.demo_file.read_bytes(), type=Demo)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise CommandError(os_error_text(error)) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise CommandError(f"{self.demo_file}: {error}; `tokenline up` writes it anew") from error
+
+    def write_demo(self, demo: Demo) -> None:
+        """Says that the system is ready. Errors: `OSError`."""
+        _write_private(self.demo_file, msgspec.json.format(msgspec.json.encode(demo)) + b"\n")
+
+    def remove_demo(self) -> None:
+        """Says that the system is not ready."""
+        self.demo_file.unlink(missing_ok=True)
+
+    def read_admin_token(self) -> str:
+        """What opens the administrative API. Errors: `OSError`."""
+        return self.admin_token_file.read_text(encoding="ascii").strip()
+
+    def read_demo_key_id(self) -> str:
+        """The ID of the demo key that was issued last; empty when there is none. Errors: `OSError`."""
+        try:
+            return self._demo_key_id_file.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return ""
+
+    def write_demo_key_id(self, key_id: str) -> None:
+        """Remembers the demo key, to be revoked at the next start. Errors: `OSError`."""
+        _write_private(self._demo_key_id_file, key_id.encode() + b"\n")
+
+
+@contextmanager
+def open_data_folder(path: Path, create: bool = True) -> Iterator[DataFolder]:
+    """Takes the folder for this process; with `create`, makes what is missing in it.
+
+    Errors: `DataFolderInUseError`; `CommandError` when it cannot be used.
+    """
+    folder = DataFolder(path.expanduser().absolute())
+    with contextlib.ExitStack() as stack:
+        try:
+            if create:
+                folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            elif not folder.accounting_database.exists():
+                raise CommandError(f"{folder.path} holds no data; `tokenline up --data-dir {folder.path}` starts a system there")
+            stack.enter_context(_locked(folder.lock))
+            # What a killed process left behind would tell of a system that is not there.
+            folder.remove_demo()
+            if create:
+                _fill(folder)
+        except FileExistsError as error:
+            raise CommandError(f"data folder {error.filename}: is not a folder; choose another with --data-dir") from error
+        except OSError as error:
+            raise CommandError(f"data folder {os_error_text(error)}; choose another with --data-dir") from error
+        yield folder
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise DataFolderInUseError(
+                f"data folder {path.parent} is in use by process {pid}; stop it or choose another folder"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _fill(folder: DataFolder) -> None:
+    folder.hash_key_file.parent.mkdir(mode=0o700, exist_ok=True)
+    if not folder.hash_key_file.exists():
+        if folder.authentication_database.exists():
+            raise CommandError(
+                f"{folder.hash_key_file} is missing and no API key is valid without it; put it back, or remove "
+                f"{folder.authentication_database} to issue all keys anew"
+            )
+        _write_private(folder.hash_key_file, secrets.token_hex(32).encode() + b"\n")
+    if not folder.admin_token_file.exists():
+        _write_private(folder.admin_token_file, secrets.token_hex(32).encode() + b"\n")
+    folder.cdr_folder.mkdir(exist_ok=True)
+    folder.catalog_folder.mkdir(exist_ok=True)
+    readme = folder.catalog_folder / "README.txt"
+    if not readme.exists():
+        readme.write_text(_CATALOG_README, encoding="utf-8")
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Writes or replaces a file that only its owner reads: all of it or nothing, durably. Errors: `OSError`."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)

@@ -1,0 +1,39 @@
+"""Expected errors as one line on standard error, and the exit status that tells what kind they are."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+
+class CommandError(click.ClickException):
+    """The command cannot be carried out: wrong usage, a bad config, a system out of reach. Exit status 2."""
+
+    exit_code = 2
+
+
+class CommandFailed(click.ClickException):
+    """The command was carried out and what it found is not right. Exit status 1."""
+
+    exit_code = 1
+
+
+@contextmanager
+def expected_errors() -> Iterator[None]:
+    """Turns what configs, files, sockets, stores and services raise into a `CommandError`."""
+    from services.runtime.config import ConfigError
+    from services.runtime.errors import ServiceError
+    from services.runtime.sqlite import SchemaError
+
+    try:
+        yield
+    except (ConfigError, SchemaError, ServiceError) as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(os_error_text(error)) from error
+
+
+def os_error_text(error: OSError) -> str:
+    """The file, if it is about one, and what is wrong, without the number."""
+    what = error.strerror or str(error)
+    return f"{error.filename}: {what}" if error.filename else what

@@ -1,0 +1,53 @@
+"""The entry point `tokenline` and the list of its commands."""
+
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+# Command name -> module, name of the click command there, and what it does.
+_COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
+    "up": ("services.cli.up", "up_command", "Run everything in one process on embedded defaults."),
+    "serve": ("services.cli.serve", "serve_command", "Run one service."),
+    "account": ("services.cli.admin", "account_group", "Open, show and top up accounts."),
+    "key": ("services.cli.admin", "key_group", "Issue, list and revoke API keys."),
+    "offering": ("services.cli.admin", "offering_group", "List offerings."),
+    "model": ("services.cli.admin", "model_group", "List models."),
+    "audit": ("services.cli.admin", "audit_command", "Check conservation over the whole store."),
+    "reconcile": ("services.cli.admin", "reconcile_command", "Check that journal, CDRs and bills tell the same."),
+    "replay": ("services.cli.replay", "replay_command", "Make real calls after a trace and check the bill."),
+    "bench": ("services.cli.bench", "bench_group", "Measure throughput and latency."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when it is run; the list of commands imports none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command: Any = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in _COMMANDS.items()])
+
+
+@click.command(cls=_LazyGroup)
+def command_line() -> None:
+    """Online charging for LLM tokens.
+
+    Commands that talk to a running system find it by --data-dir, else by TOKENLINE_URL and TOKENLINE_TOKEN, else in
+    ~/.tokenline.
+    """
+
+
+def main() -> None:
+    """Runs the command that the arguments name and ends the process with its exit status."""
+    command_line(prog_name="tokenline")

@@ -1,0 +1,65 @@
+"""`tokenline serve SERVICE`: one service as a process of its own."""
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Final, Protocol
+
+import click
+
+from services.cli.failures import CommandFailed, expected_errors
+
+# Service name -> its config type and what runs it. Only those of the service that is run are imported.
+SERVICES: Final[dict[str, tuple[str, str]]] = {
+    "authentication": ("services.authentication.config:AuthenticationConfig", "services.authentication.app:run_authentication"),
+    "registry": ("services.registry.config:RegistryConfig", "services.registry.app:run_registry"),
+    "accounting": ("services.accounting.config:AccountingConfig", "services.accounting.app:run_accounting"),
+    "billing": ("services.billing.config:BillingConfig", "services.billing.app:run_billing"),
+    "edge": ("services.edge.config:EdgeConfig", "services.edge.app:run_edge"),
+    "vendor-simulator": (
+        "services.vendor_simulator.config:VendorSimulatorConfig",
+        "services.vendor_simulator.app:run_vendor_simulator",
+    ),
+}
+
+
+class _Run(Protocol):
+    def __call__(self, config: Any, lifecycle: Any) -> AbstractAsyncContextManager[str]: ...
+
+
+@click.command("serve")
+@click.argument("service", type=click.Choice(list(SERVICES)), metavar="SERVICE")
+@click.option("--config", "config_file", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Its YAML config.")
+def serve_command(service: str, config_file: Path) -> None:
+    """Run SERVICE, one of authentication, registry, accounting, billing, edge and vendor-simulator.
+
+    Prints its address once it listens. SIGTERM drains it and ends with 0; a failed background task ends with 1, a config
+    that cannot be used with 2.
+    """
+    from services.runtime.config import read_yaml
+
+    config_type, run = SERVICES[service]
+    with expected_errors():
+        config = read_yaml(config_file, resolve_name(config_type))
+
+        import uvloop
+
+        uvloop.run(_serve(service, resolve_name(run), config))
+
+
+async def _serve(service: str, run: _Run, config: Any) -> None:
+    from services.runtime.lifecycle import Lifecycle
+    from services.runtime.telemetry import start_logging, start_telemetry
+
+    start_logging()
+    telemetry = start_telemetry(service, config.telemetry)
+    lifecycle = Lifecycle()
+    lifecycle.stop_on_signals()
+    try:
+        async with run(config, lifecycle) as address:
+            click.echo(f"{service} listens on {address}")
+            await lifecycle.wait()
+    finally:
+        telemetry.shutdown()
+    if lifecycle.failure is not None:
+        raise CommandFailed(f"{service} failed: {lifecycle.failure}")

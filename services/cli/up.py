@@ -1,0 +1,209 @@
+"""`tokenline up`: everything in one process on embedded defaults, with a demo account that can be used at once."""
+
+import asyncio
+import logging
+import os
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from services.cli.data_folder import DEFAULT_DATA_DIR, DataFolder, Demo
+from services.cli.failures import CommandError, CommandFailed, expected_errors
+
+if TYPE_CHECKING:
+    from services.cli.embedded import Running
+    from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
+    from tokenline.authentication.v1 import authentication_pb2_grpc
+
+logger = logging.getLogger(__name__)
+
+# What the demo account is made of: idempotency keys that stay, so that each start finds what the last one made.
+_IDEMPOTENCY_KEY: Final = "demo"
+_GRANT_AMOUNT: Final = 10_000_000_000 * 1_000_000
+_GRANT_VALID_DAYS: Final = 365
+_DAY_S: Final = 86_400
+# Below this share of a grant the account gets another one.
+_GRANT_AGAIN_BELOW: Final = _GRANT_AMOUNT // 10
+_TIMEOUT_S: Final = 10.0
+_READY_POLL_S: Final = 0.02
+_READY_NOTICE_S: Final = 10.0
+
+
+@click.command("up")
+@click.option("--data-dir", default=DEFAULT_DATA_DIR, type=click.Path(path_type=Path), metavar="DIR", help="Default: ~/.tokenline.")
+@click.option("--host", default="127.0.0.1", metavar="H", help="Where HTTP is served. Default: 127.0.0.1.")
+@click.option("--port", default=8080, type=click.IntRange(0, 65_535), metavar="N", help="Default: 8080; 0: any that is free.")
+def up_command(data_dir: Path, host: str, port: int) -> None:
+    """Run everything in one process and print how to call it.
+
+    SIGTERM drains it and ends with 0. What it cannot start with, the folder, the port, ends with 2; a service that fails
+    later ends with 1.
+    """
+    with expected_errors():
+        import uvloop
+
+        uvloop.run(_up(data_dir, host, port))
+
+
+async def _up(data_dir: Path, host: str, port: int) -> None:
+    from services.cli.embedded import StopRequestedError, run_all, unless_stopped
+    from services.runtime.lifecycle import Lifecycle
+    from services.runtime.telemetry import TelemetryConfig, start_logging, start_telemetry
+
+    start_logging()
+    telemetry = start_telemetry("up", TelemetryConfig())
+    lifecycle = Lifecycle()
+    lifecycle.stop_on_signals()
+    ready = False
+    try:
+        async with run_all(data_dir, host, port, lifecycle) as running:
+            try:
+                demo, model_id = await unless_stopped(lifecycle, _make_ready(running))
+                running.folder.write_demo(demo)
+                ready = True
+                click.echo(_greeting(demo, model_id))
+                await lifecycle.wait()
+            except StopRequestedError:
+                pass
+            finally:
+                running.folder.remove_demo()
+    finally:
+        telemetry.shutdown()
+    if lifecycle.failure is not None:
+        raise (CommandFailed if ready else CommandError)(f"a service failed: {lifecycle.failure}")
+
+
+async def _make_ready(running: "Running") -> tuple[Demo, str]:
+    """Waits until the edge is ready, then makes sure of the demo account. Returns it and a model to try.
+
+    Errors: `ServiceError`, `OSError`.
+    """
+    from services.runtime.clients import answer, connect
+    from tokenline.accounting.v1 import accounting_pb2_grpc
+    from tokenline.authentication.v1 import authentication_pb2_grpc
+    from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
+
+    base_url = running.base_url.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")
+    await _until_ready(base_url)
+    async with connect(running.registry) as channel:
+        registry = registry_pb2_grpc.RegistryServiceStub(channel)
+        catalog = (await answer(registry.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=_TIMEOUT_S))).catalog
+    async with connect(running.accounting) as accounting_channel, connect(running.authentication) as authentication_channel:
+        account = await _open_account(accounting_pb2_grpc.AccountingServiceStub(accounting_channel))
+        authentication = authentication_pb2_grpc.AuthenticationServiceStub(authentication_channel)
+        key_id, api_key = await _issue_key(authentication, account.account_id, running.folder)
+    offering = next(offering for offering in catalog.offerings if offering.offering_id == account.offering_id)
+    demo = Demo(
+        base_url=base_url,
+        api_key=api_key,
+        account_id=account.account_id,
+        admin_token=running.folder.read_admin_token(),
+        key_id=key_id,
+        pid=os.getpid(),
+    )
+    return demo, next(iter(offering.model_ids), catalog.models[0].model_id)
+
+
+async def _until_ready(base_url: str) -> None:
+    from services.cli.client import is_ready
+
+    for polls in count(1):
+        ready, missing = await asyncio.to_thread(is_ready, base_url)
+        if ready:
+            return
+        if polls % round(_READY_NOTICE_S / _READY_POLL_S) == 0:
+            logger.warning("not ready yet, waiting for: %s", ", ".join(missing))
+        await asyncio.sleep(_READY_POLL_S)
+
+
+async def _open_account(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -> "accounting_pb2.Account":
+    """The demo account, with TOKEN to spend."""
+    from google.protobuf.duration_pb2 import Duration
+
+    from services.runtime.clients import answer
+    from services.runtime.errors import ServiceError
+    from services.runtime.identifiers import derived_name
+    from tokenline.accounting.v1 import accounting_pb2
+    from tokenline.errors.v1 import errors_pb2
+    from tokenline.registry.v1 import registry_pb2
+
+    account_id = derived_name("acct", _IDEMPOTENCY_KEY)
+    opening = accounting_pb2.OpenAccountRequest(account_id=account_id)
+    account = (await answer(accounting.OpenAccount(opening, timeout=_TIMEOUT_S))).account
+    for number in count(1):
+        if _tokens_remaining(account) >= _GRANT_AGAIN_BELOW:
+            break
+        granting = accounting_pb2.GrantBucketRequest(
+            account_id=account_id,
+            unit=accounting_pb2.UnitOfAmount(unit=registry_pb2.UNIT_TOKEN),
+            amount=_GRANT_AMOUNT,
+            valid_for=Duration(seconds=_GRANT_VALID_DAYS * _DAY_S),
+            idempotency_key=f"{_IDEMPOTENCY_KEY}-{number}",
+        )
+        try:
+            # Under the key of an earlier grant this changes nothing, and the next number is tried.
+            await answer(accounting.GrantBucket(granting, timeout=_TIMEOUT_S))
+        except ServiceError as error:
+            if error.reason != errors_pb2.ERROR_REASON_IDEMPOTENCY_CONFLICT:
+                raise
+        asking = accounting_pb2.GetAccountRequest(account_id=account_id)
+        account = (await answer(accounting.GetAccount(asking, timeout=_TIMEOUT_S))).account
+    return account
+
+
+def _tokens_remaining(account: "accounting_pb2.Account") -> int:
+    from tokenline.registry.v1 import registry_pb2
+
+    return sum(bucket.remaining for bucket in account.buckets if bucket.unit.unit == registry_pb2.UNIT_TOKEN)
+
+
+async def _issue_key(
+    authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub", account_id: str, folder: DataFolder
+) -> tuple[str, str]:
+    """A new API key's ID and secret, with the one of the last start revoked."""
+    from services.runtime.clients import answer
+    from services.runtime.errors import ServiceError
+    from services.runtime.identifiers import derived_name, random_name
+    from tokenline.authentication.v1 import authentication_pb2
+    from tokenline.errors.v1 import errors_pb2
+
+    joining = authentication_pb2.CreateMemberRequest(
+        account_id=account_id, idempotency_key=derived_name("member", account_id, _IDEMPOTENCY_KEY)
+    )
+    member = (await answer(authentication.CreateMember(joining, timeout=_TIMEOUT_S))).member
+    last_key_id = folder.read_demo_key_id()
+    if last_key_id:
+        try:
+            revoking = authentication_pb2.RevokeKeyRequest(key_id=last_key_id)
+            await answer(authentication.RevokeKey(revoking, timeout=_TIMEOUT_S))
+        except ServiceError as error:
+            if error.reason not in (errors_pb2.ERROR_REASON_KEY_UNKNOWN, errors_pb2.ERROR_REASON_INVALID_ARGUMENT):
+                raise
+    issuing = authentication_pb2.CreateKeyRequest(
+        account_id=account_id, member_id=member.member_id, idempotency_key=random_name(_IDEMPOTENCY_KEY)
+    )
+    issued = await answer(authentication.CreateKey(issuing, timeout=_TIMEOUT_S))
+    folder.write_demo_key_id(issued.key.key_id)
+    return issued.key.key_id, issued.api_key
+
+
+def _greeting(demo: Demo, model_id: str) -> str:
+    return f"""\
+Tokenline is ready.
+
+  base URL  {demo.base_url}
+  demo key  {demo.api_key}
+
+  curl {demo.base_url}/chat/completions -H 'Authorization: Bearer {demo.api_key}' -H 'Content-Type: application/json' \
+-d '{{"model": "{model_id}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+
+With the openai SDK for Python:
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{demo.base_url}", api_key="{demo.api_key}")
+  client.chat.completions.create(model="{model_id}", messages=[{{"role": "user", "content": "Hello!"}}])
+
+Stop it with Ctrl-C.
+"""

@@ -1,0 +1,157 @@
+"""Token counts before a vendor has counted: a proven upper bound of the input, and calibrated estimates. Pure.
+
+The bound holds for byte-level BPE: a token stands for at least one byte of the rendered text, and what the chat template adds is
+known per message and per request. JSON escapes never shorten a text, so raw JSON is a bound of what it stands for.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+import msgspec
+
+from services.edge.catalog import TokenizerFamily
+from services.edge.problems import malformed
+
+Raw = msgspec.Raw
+_MILLI: Final = 1_000
+# Fields that are no part of the prompt. Whatever is not named here may be, and counts with its JSON.
+_NOT_PROMPT: Final = frozenset(
+    {
+        "model",
+        "messages",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "frequency_penalty",
+        "presence_penalty",
+        "repetition_penalty",
+        "seed",
+        "stop",
+        "user",
+        "safety_identifier",
+        "prompt_cache_key",
+        "logprobs",
+        "top_logprobs",
+        "logit_bias",
+        "metadata",
+        "service_tier",
+        "store",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "verbosity",
+        # Instructions to the vendor simulator.
+        "simulate",
+    }
+)
+# Roles that the template's own tokens cover.
+_ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_CJK: Final = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
+
+
+class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True):
+    role: str
+    content: str
+    name: str = ""
+
+
+class _Part(msgspec.Struct):
+    type: str
+    text: str = ""
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str | list[_Part] | None = None
+
+
+_plain_decoder: Final = msgspec.json.Decoder(list[_PlainMessage])
+_decoder: Final = msgspec.json.Decoder(list[_Message])
+
+
+class TextSize(NamedTuple):
+    """How long a text is: in UTF-8 bytes, and in characters, those of Chinese, Japanese and Korean apart."""
+
+    utf8_bytes: int
+    letters: int
+    cjk: int
+
+    def __add__(self, other: "TextSize") -> "TextSize":  # type: ignore[override]  # sizes add up, tuples would be joined
+        return TextSize(self.utf8_bytes + other.utf8_bytes, self.letters + other.letters, self.cjk + other.cjk)
+
+
+NO_TEXT: Final = TextSize(0, 0, 0)
+
+
+def size_of(text: str) -> TextSize:
+    """The size of a text."""
+    if text.isascii():
+        return TextSize(len(text), len(text), 0)
+    cjk = len(_CJK.findall(text))
+    return TextSize(len(text.encode()), len(text) - cjk, cjk)
+
+
+class InputTokens(msgspec.Struct, frozen=True):
+    """An input's size in tokens: never more than `bound`, about `estimate`."""
+
+    bound: int
+    estimate: int
+
+    @property
+    def estimate_within(self) -> int:
+        """The estimate where it is charged: never above what was reserved."""
+        return min(self.estimate, self.bound)
+
+
+def measure_input(fields: dict[str, Raw], family: TokenizerFamily, context_window_tokens: int) -> InputTokens:
+    """The input of a chat completion. Errors: `Problem` 400 for messages that are none, or that have no bound (images, audio)."""
+    raw = fields["messages"]
+    other_bytes = sum(len(bytes(value)) + len(field) for field, value in fields.items() if field not in _NOT_PROMPT)
+    try:
+        plain = _plain_decoder.decode(raw)
+    except (msgspec.ValidationError, RecursionError):
+        bound_bytes, size, count = _measure_rich(raw)
+    else:
+        size = sum((size_of(message.content) for message in plain), NO_TEXT)
+        count = len(plain)
+        bound_bytes = size.utf8_bytes
+        for each in plain:
+            bound_bytes += len(each.name.encode()) + (0 if each.role in _ROLES else len(each.role.encode()))
+    if not count:
+        raise malformed("messages", "messages must have at least one message.")
+    template = count * family.template_tokens_per_message + family.template_tokens_per_request
+    bound = min(bound_bytes + other_bytes + template, context_window_tokens)
+    return InputTokens(bound, estimate_tokens(size, family) + other_bytes * _MILLI // family.letters_per_token_milli)
+
+
+def _measure_rich(raw: Raw) -> tuple[int, TextSize, int]:
+    """Bytes as JSON, size of the texts and number of messages that have more than a role and a text."""
+    try:
+        messages = _decoder.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        message = f"messages must be a list of objects, each with a role and a content: {error}."
+        raise malformed("messages", message, "invalid_type") from None
+    size = NO_TEXT
+    for index, each in enumerate(messages):
+        if isinstance(each.content, str):
+            size += size_of(each.content)
+        for part in each.content if isinstance(each.content, list) else ():
+            if part.type not in ("text", "refusal"):
+                raise malformed(
+                    f"messages[{index}].content",
+                    f"Content of type {part.type!r} has no known bound in tokens, and this plan reserves the worst case before "
+                    "each call; send text.",
+                )
+            size += size_of(part.text)
+    return len(bytes(raw)), size, len(messages)
+
+
+def estimate_tokens(size: TextSize, family: TokenizerFamily) -> int:
+    """About how many tokens a text has; exactly a quarter of the letters, rounded up, at four letters a token."""
+    letters = -(-size.letters * _MILLI // family.letters_per_token_milli)
+    return letters + -(-size.cjk * family.tokens_per_cjk_character_milli // _MILLI)

@@ -1,0 +1,247 @@
+"""One account under test: the core run as the owner runs it, with a clock that stands still until it is moved."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from services.accounting.account import Account, Bucket, evolve, next_due_us
+from services.accounting.amounts import ContextTier, PinnedTariff, TokenRates, TokenUsage
+from services.accounting.charging import ChargingCatalog, OfferingRules, decide, due_entries
+from services.accounting.commands import (
+    Answer,
+    BucketAdded,
+    ChargeEvent,
+    CloseCause,
+    Command,
+    CreateSession,
+    Failed,
+    GrantBucket,
+    Granted,
+    OpenAccount,
+    Provenance,
+    ReleaseSession,
+    Settled,
+    UpdateSession,
+)
+from services.accounting.entries import Entry
+from services.runtime.identifiers import uuid7
+
+START_US = 1_700_000_000_000_000
+ACCOUNT_ID = "acct-0123456789"
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+# One whole unit in micro-units, and the rate of one unit a token.
+UNIT = 1_000_000
+EACH = 1_000_000 * UNIT
+VALIDITY_US = 30 * SECOND
+TCC_US = 2 * VALIDITY_US
+WINDOW = 64
+
+
+def tariff(unit: str, *tiers: tuple[int, int, int, int, int, int], version: int = 1) -> PinnedTariff:
+    """A tariff of (above_input_tokens, input, cached_input, cache_write, output, reasoning) rows."""
+    return PinnedTariff("test", version, unit, tuple(ContextTier(above, TokenRates(*rates)) for above, *rates in tiers))
+
+
+def flat(rate: int, unit: str = "TOKEN") -> PinnedTariff:
+    """The same rate for every class."""
+    return tariff(unit, (-1, rate, rate, rate, rate, rate))
+
+
+TARIFFS = {
+    "flat": flat(EACH),
+    "thirds": flat(333_333),
+    "free": flat(0),
+    "output-only": tariff("TOKEN", (-1, 0, 0, 0, EACH, EACH)),
+    "usd": flat(2 * EACH, "CURRENCY:USD"),
+    "tiered": tariff("TOKEN", (-1, EACH, EACH // 10, EACH, 2 * EACH, 2 * EACH), (10, 3 * EACH, EACH, 4 * EACH, 5 * EACH, 7 * EACH)),
+}
+CATALOG = ChargingCatalog(
+    offerings={
+        "default": OfferingRules(TARIFFS, None, WINDOW),
+        "everything": OfferingRules({"*": flat(EACH)}, None, WINDOW),
+        "limited": OfferingRules({"*": flat(EACH)}, frozenset({"flat"}), WINDOW),
+    },
+    model_ids=frozenset([*TARIFFS, "unrated"]),
+    default_offering_id="default",
+    validity_us=VALIDITY_US,
+)
+
+
+def usage(input: int = 0, output: int = 0, **classes: int) -> TokenUsage:
+    """Token counts."""
+    return TokenUsage(input=input, output=output, **classes)
+
+
+class Ledger:
+    """An account, what was written about it, and short names for what can be asked of it."""
+
+    def __init__(self, catalog: ChargingCatalog = CATALOG, offering_id: str = "") -> None:
+        self.catalog = catalog
+        self.now_us = START_US
+        self.serving_since_us = 0
+        self.account: Account | None = None
+        # One journal row a command: (seq, its entries).
+        self.rows: list[tuple[int, list[Entry]]] = []
+        self.ask(OpenAccount(ACCOUNT_ID, offering_id))
+
+    @property
+    def state(self) -> Account:
+        assert self.account is not None
+        return self.account
+
+    @property
+    def last_entries(self) -> list[Entry]:
+        """What the last command wrote, what was due before it included."""
+        return self.rows[-1][1]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The whole journal."""
+        return [entry for _, entries in self.rows for entry in entries]
+
+    def ask(self, command: Command) -> Answer:
+        """Applies what is due and the command, and checks that the account adds up."""
+        written: list[Entry] = []
+        self.rows.append((len(self.rows) + 1, written))
+        if self.account is not None:
+            for entry in due_entries(self.account, self.now_us, self.serving_since_us):
+                self._write(entry)
+        entries, answer = decide(self.account, command, self.now_us, self.catalog)
+        for entry in entries:
+            self._write(entry)
+        check_conservation(self.state)
+        return answer
+
+    def unchanged_by(self, command: Command) -> Answer:
+        """The answer to a command that must not change anything."""
+        before = state_of(self.state)
+        answer = self.ask(command)
+        assert self.last_entries == []
+        assert state_of(self.state) == before
+        return answer
+
+    def _write(self, entry: Entry) -> None:
+        seq, written = self.rows[-1]
+        self.account = evolve(self.account, entry, seq, len(written))
+        written.append(entry)
+
+    def pass_time(self, time_us: int) -> None:
+        self.now_us += time_us
+
+    def charging_id(self) -> str:
+        """A new session's."""
+        return uuid7(self.now_us)
+
+    # Short names
+
+    def grant(
+        self,
+        amount: int,
+        *,
+        key: str | None = None,
+        unit: str = "TOKEN",
+        valid_for_us: int = DAY,
+        valid_from_us: int | None = None,
+        priority: int = 0,
+    ) -> BucketAdded:
+        """A bucket of `amount` micro-units."""
+        key = key if key is not None else f"key-{len(self.rows)}"
+        answer = self.ask(GrantBucket(ACCOUNT_ID, unit, amount, valid_from_us, valid_for_us, priority, key))
+        assert isinstance(answer, BucketAdded), answer
+        return answer
+
+    def create_command(
+        self, input_bound: int, output_limit: int, *, model: str = "flat", metered: bool = False, charging_id: str | None = None
+    ) -> CreateSession:
+        charging_id = charging_id or self.charging_id()
+        return CreateSession(ACCOUNT_ID, charging_id, 1, model, "key-1", "mbr-1", input_bound, output_limit, metered)
+
+    def create(
+        self, input_bound: int, output_limit: int, *, model: str = "flat", metered: bool = False, charging_id: str | None = None
+    ) -> tuple[str, Granted]:
+        """A session that must be granted."""
+        command = self.create_command(input_bound, output_limit, model=model, metered=metered, charging_id=charging_id)
+        answer = self.ask(command)
+        assert isinstance(answer, Granted), answer
+        return command.charging_id, answer
+
+    def update(self, charging_id: str, number: int, used: TokenUsage, wanted: int) -> Granted:
+        answer = self.ask(UpdateSession(ACCOUNT_ID, charging_id, number, used, wanted))
+        assert isinstance(answer, Granted), answer
+        return answer
+
+    def release(self, charging_id: str, number: int, used: TokenUsage) -> Settled:
+        answer = self.ask(release_command(charging_id, number, used))
+        assert isinstance(answer, Settled), answer
+        return answer
+
+    def event(self, used: TokenUsage, *, model: str = "flat", charging_id: str | None = None) -> Settled:
+        answer = self.ask(event_command(charging_id or self.charging_id(), used, model=model))
+        assert isinstance(answer, Settled), answer
+        return answer
+
+    def bucket(self, added: BucketAdded) -> Bucket:
+        return self.state.buckets[added.bucket_id]
+
+    def amounts(self, added: BucketAdded) -> tuple[int, int, int, int]:
+        """(remaining, reserved, consumed, expired) of a bucket."""
+        bucket = self.bucket(added)
+        return bucket.remaining, bucket.reserved, bucket.consumed, bucket.expired
+
+
+def release_command(
+    charging_id: str, number: int, used: TokenUsage, *, close_cause: CloseCause = CloseCause.NORMAL
+) -> ReleaseSession:
+    """A Release with the vendor's own count."""
+    return ReleaseSession(ACCOUNT_ID, charging_id, number, used, Provenance.VENDOR, close_cause, ())
+
+
+def event_command(charging_id: str, used: TokenUsage, *, model: str = "flat", number: int = 1) -> ChargeEvent:
+    """An Event with the vendor's own count."""
+    return ChargeEvent(ACCOUNT_ID, charging_id, number, model, "key-1", "mbr-1", used, Provenance.VENDOR, ())
+
+
+def fault_of(answer: Answer) -> str:
+    """The name of a `Failed`'s fault; asserts that there is a sentence for people."""
+    assert isinstance(answer, Failed), answer
+    assert answer.message
+    return answer.fault.name
+
+
+def check_conservation(account: Account) -> None:
+    """Every bucket and every debt adds up, nothing is negative, and every hold is reserved."""
+    held: dict[str, int] = {}
+    for session in account.sessions.values():
+        for bucket_id, amount in session.hold.items():
+            held[bucket_id] = held.get(bucket_id, 0) + amount
+    for bucket_id, bucket in account.buckets.items():
+        parts = (bucket.remaining, bucket.reserved, bucket.consumed, bucket.expired, bucket.transferred)
+        assert bucket.granted == sum(parts), bucket
+        assert min(parts) >= 0, bucket
+        assert bucket.reserved == held.get(bucket_id, 0), (bucket, account.sessions)
+        assert not (bucket.ended and bucket.remaining), bucket
+    for debt in account.debts.values():
+        assert min(debt.incurred, debt.repaid, debt.written_off, debt.outstanding) >= 0, debt
+    due_us = next_due_us(account)
+    assert due_us is None or (account.next_due_us is not None and account.next_due_us <= due_us), "something due would be missed"
+
+
+def state_of(account: Account) -> dict[str, Any]:
+    """All of an account as plain values but the hint of when to look next, which no entry carries."""
+    state: dict[str, Any] = msgspec.to_builtins(account)
+    del state["next_due_us"]
+    return state
+
+
+def replayed(rows: Iterable[tuple[int, list[Entry]]]) -> Account:
+    """The account that a journal alone makes."""
+    account: Account | None = None
+    for seq, entries in rows:
+        for index, entry in enumerate(entries):
+            account = evolve(account, entry, seq, index)
+    assert account is not None
+    return account

@@ -1,0 +1,315 @@
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.edge.admin import read_admin_token
+from services.runtime.config import ConfigError
+from tests.edge.system import ADMIN_TOKEN, Cell, cell
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+BUCKET = {"unit": "TOKEN", "amount": 5_000_000, "valid_days": 30, "idempotency_key": "top-up"}
+ROUTES = [
+    ("POST", "/accounts"),
+    ("GET", "/accounts/acct-0123456789abcdef"),
+    ("POST", "/accounts/acct-0123456789abcdef/buckets"),
+    ("POST", "/accounts/acct-0123456789abcdef/keys"),
+    ("GET", "/accounts/acct-0123456789abcdef/keys"),
+    ("DELETE", "/keys/key-0123456789abcdef"),
+    ("GET", "/models"),
+    ("GET", "/offerings"),
+    ("POST", "/audit"),
+    ("POST", "/reconcile"),
+]
+
+
+@pytest.fixture(scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cell]:
+    async with cell(tmp_path_factory.mktemp("cell")) as services:
+        await services.ready()
+        yield services
+
+
+async def open_account(running: Cell, **fields: Any) -> str:
+    opened = await running.admin("POST", "/accounts", fields)
+    assert opened.status == 201, opened.body
+    account_id: str = opened.json["account_id"]
+    return account_id
+
+
+async def test_an_account_is_opened_once_under_its_idempotency_key(running: Cell) -> None:
+    first = await running.admin("POST", "/accounts", {"idempotency_key": "once"})
+    second = await running.admin("POST", "/accounts", {"idempotency_key": "once"})
+    assert first.status == second.status == 201
+    assert first.json == second.json
+    assert set(first.json) == {"account_id", "offering_id", "member_id"}
+    assert re.fullmatch(r"acct-[0-9a-f]{16}", first.json["account_id"])
+    assert first.json["offering_id"] == "default"
+    other = await running.admin("POST", "/accounts", {"idempotency_key": "once", "offering_id": "metered"})
+    assert (other.status, other.error["code"]) == (409, "idempotency_conflict")
+    assert other.headers["x-should-retry"] == "false"
+
+
+async def test_without_an_idempotency_key_each_account_is_new(running: Cell) -> None:
+    first, second = await running.admin("POST", "/accounts"), await running.admin("POST", "/accounts", {})
+    assert first.status == second.status == 201
+    assert first.json["account_id"] != second.json["account_id"]
+    assert first.json["member_id"] != second.json["member_id"]
+
+
+async def test_an_account_on_an_offering(running: Cell) -> None:
+    opened = await running.admin("POST", "/accounts", {"offering_id": "metered"})
+    assert opened.json["offering_id"] == "metered"
+    unknown = await running.admin("POST", "/accounts", {"offering_id": "nothing"})
+    assert (unknown.status, unknown.error["code"], unknown.error["param"]) == (404, "offering_not_found", "offering_id")
+
+
+async def test_buckets_are_granted_once_and_shown(running: Cell) -> None:
+    account_id = await open_account(running)
+    path = f"/accounts/{account_id}/buckets"
+    granted = await running.admin("POST", path, {**BUCKET, "priority": 7})
+    assert granted.status == 201
+    bucket = granted.json
+    assert bucket.pop("repaid_amount") == 0
+    assert bucket.keys() == {
+        *("bucket_id", "unit", "currency", "granted", "remaining", "reserved", "consumed", "expired", "transferred"),
+        *("valid_from", "valid_until", "priority"),
+    }
+    assert (bucket["unit"], bucket["currency"], bucket["granted"], bucket["priority"]) == ("TOKEN", None, 5_000_000, 7)
+    assert RFC_3339.fullmatch(bucket["valid_until"])
+    assert (await running.admin("POST", path, {**BUCKET, "priority": 7})).json["bucket_id"] == bucket["bucket_id"]
+    conflict = await running.admin("POST", path, BUCKET)
+    assert (conflict.status, conflict.error["code"], conflict.error["param"]) == (409, "idempotency_conflict", "idempotency_key")
+
+    shown = await running.admin("GET", f"/accounts/{account_id}")
+    assert shown.status == 200
+    assert RFC_3339.fullmatch(shown.json.pop("created_at"))
+    assert shown.json == {
+        "account_id": account_id,
+        "offering_id": "default",
+        "created_at": shown.json["created_at"],
+        "buckets": [bucket],
+        "debt": [],
+        "sessions": [],
+    }
+
+
+async def test_money_has_a_currency(running: Cell) -> None:
+    account_id = await open_account(running, offering_id="metered")
+    money = {**BUCKET, "unit": "CURRENCY", "currency": "USD"}
+    granted = await running.admin("POST", f"/accounts/{account_id}/buckets", money)
+    assert (granted.status, granted.json["unit"], granted.json["currency"]) == (201, "CURRENCY", "USD")
+
+
+LEFT_OUT = object()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("amount", value) for value in (LEFT_OUT, None, 0, -1, 1.5, 1e6, "5", True, 2**63, 10**30, [1])),
+        *(("valid_days", value) for value in (LEFT_OUT, None, 0, -3, 36_501, 1.5, "30")),
+        *(("unit", value) for value in (LEFT_OUT, None, "token", "EUR", 1, "")),
+        *(("currency", value) for value in ("USD", "usd", "", 5, "US", "USD\n")),
+        *(("priority", value) for value in (-1, 1_001, 1.5, "1", None)),
+        *(("idempotency_key", value) for value in (LEFT_OUT, None, "", "k" * 201, 7)),
+        ("ammount", 5),
+    ],
+)
+async def test_a_wrong_field_of_a_bucket_is_named(running: Cell, field: str, value: Any) -> None:
+    body = {**BUCKET, field: value}
+    if value is LEFT_OUT:
+        del body[field]
+    refused = await running.admin("POST", "/accounts/acct-0123456789abcdef/buckets", body)
+    assert refused.status == 400
+    assert refused.error["type"] == "invalid_request_error"
+    assert refused.error["param"] == field
+    assert field in refused.error["message"]
+
+
+@pytest.mark.parametrize("currency", [None, "usd", "DOLLARS", "US1", 5])
+async def test_money_without_a_currency_is_refused(running: Cell, currency: Any) -> None:
+    body = {**BUCKET, "unit": "CURRENCY", "currency": currency}
+    refused = await running.admin("POST", "/accounts/acct-0123456789abcdef/buckets", body)
+    assert (refused.status, refused.error["param"]) == (400, "currency")
+    assert "three capital letters" in refused.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/accounts", {"offering_id": 5}, "offering_id"),
+        ("/accounts", {"offering_id": ""}, "offering_id"),
+        ("/accounts", {"idempotency_key": ""}, "idempotency_key"),
+        ("/accounts", {"idempotency_key": "k" * 201}, "idempotency_key"),
+        ("/accounts", {"name": "x"}, "name"),
+        ("/accounts", [], None),
+        ("/accounts/acct-0123456789abcdef/keys", {"idempotency_key": 1}, "idempotency_key"),
+        ("/accounts/acct-0123456789abcdef/keys", {"member": "x"}, "member"),
+        ("/audit", {"deep": True}, "deep"),
+        ("/reconcile", {"from": 1}, "from"),
+    ],
+)
+async def test_a_wrong_field_elsewhere_is_named(running: Cell, path: str, body: Any, param: str | None) -> None:
+    refused = await running.admin("POST", path, body)
+    assert (refused.status, refused.error["param"]) == (400, param)
+
+
+@pytest.mark.parametrize("body", [b"{", b"not json", b'{"offering_id": NaN}', b"\xff", b'{"offering_id": "\\ud800"}', b"null"])
+async def test_what_is_no_json_object_is_refused(running: Cell, body: bytes) -> None:
+    refused = await running.call("POST", "/v1/admin/accounts", ADMIN_TOKEN, body=body)
+    assert (refused.status, refused.error["code"], refused.error["param"]) == (400, "invalid_json", None)
+
+
+async def test_a_body_that_is_too_large_is_refused(running: Cell) -> None:
+    refused = await running.call("POST", "/v1/admin/accounts", ADMIN_TOKEN, body=b" " * 1_000_001)
+    assert (refused.status, refused.error["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"), [("GET", "", None), ("POST", "/buckets", BUCKET), ("POST", "/keys", {}), ("GET", "/keys", None)]
+)
+@pytest.mark.parametrize("account_id", ["acct-0123456789abcdef"])
+async def test_an_unknown_account_is_404(running: Cell, method: str, path: str, body: Any, account_id: str) -> None:
+    refused = await running.admin(method, f"/accounts/{account_id}{path}", body)
+    assert (refused.status, refused.error["code"], refused.error["param"]) == (404, "account_not_found", "account_id")
+
+
+async def test_keys_are_issued_listed_and_revoked(running: Cell) -> None:
+    account_id = await open_account(running)
+    assert (await running.admin("GET", f"/accounts/{account_id}/keys")).json == {"data": []}
+    path = f"/accounts/{account_id}/keys"
+    issued = await running.admin("POST", path, {"idempotency_key": "first"})
+    assert issued.status == 201
+    assert issued.json.keys() == {"key_id", "api_key", "account_id", "member_id"}
+    assert issued.json["account_id"] == account_id
+    # The secret is shown once.
+    again = await running.admin("POST", path, {"idempotency_key": "first"})
+    assert (again.status, again.error["code"]) == (409, "already_exists")
+    assert issued.json["key_id"] in again.error["message"]
+    second = await running.admin("POST", path)
+
+    listed = (await running.admin("GET", path)).json["data"]
+    assert [key["key_id"] for key in listed] == [issued.json["key_id"], second.json["key_id"]]
+    assert listed[0].keys() == {"key_id", "member_id", "masked_key", "created_at", "revoked_at"}
+    assert issued.json["api_key"] not in str(listed)
+    assert RFC_3339.fullmatch(listed[0]["created_at"])
+    assert listed[0]["revoked_at"] is None
+
+    revoked = await running.admin("DELETE", f"/keys/{issued.json['key_id']}")
+    assert revoked.status == 200
+    assert revoked.json.keys() == {"key_id", "revoked_at"}
+    assert (await running.admin("DELETE", f"/keys/{issued.json['key_id']}")).json == revoked.json
+    listed = (await running.admin("GET", path)).json["data"]
+    assert [key["revoked_at"] for key in listed] == [revoked.json["revoked_at"], None]
+    unknown = await running.admin("DELETE", "/keys/key-0123456789abcdef")
+    assert (unknown.status, unknown.error["code"], unknown.error["param"]) == (404, "key_not_found", "key_id")
+
+
+async def test_an_idempotency_key_is_its_callers_own_for_each_kind_of_thing_and_account(running: Cell) -> None:
+    first = await open_account(running, idempotency_key="shared")
+    second = await open_account(running)
+    issued = [
+        await running.admin("POST", f"/accounts/{account_id}/keys", {"idempotency_key": "shared"}) for account_id in (first, second)
+    ]
+    assert [reply.status for reply in issued] == [201, 201]
+
+
+async def test_a_revoked_key_is_refused_within_a_second(running: Cell) -> None:
+    account_id, api_key = await running.subscriber("to be revoked")
+    assert (await running.call("GET", "/v1/me/balance", api_key)).status == 200
+    key_id = (await running.admin("GET", f"/accounts/{account_id}/keys")).json["data"][0]["key_id"]
+    assert (await running.admin("DELETE", f"/keys/{key_id}")).status == 200
+    async with asyncio.timeout(1):
+        while (reply := await running.call("GET", "/v1/me/balance", api_key)).status == 200:
+            pass
+    assert (reply.status, reply.error["code"]) == (401, "invalid_api_key")
+    assert api_key not in reply.error["message"]
+
+
+async def test_the_catalog_is_shown(running: Cell) -> None:
+    models = (await running.admin("GET", "/models")).json["data"]
+    assert [model["model_id"] for model in models] == ["large", "small"]
+    assert models[0] == {
+        "model_id": "large",
+        "display_name": "Large",
+        "owned_by": "acme",
+        "context_window_tokens": 2_000,
+        "max_output_tokens": 2_000,
+        "routes": [
+            {"vendor_id": "acme", "vendor_model_id": "acme-large-a", "priority": 1},
+            {"vendor_id": "acme", "vendor_model_id": "acme-large-b", "priority": 7},
+        ],
+    }
+    assert (await running.admin("GET", "/offerings")).json["data"] == [
+        {
+            "offering_id": "default",
+            "display_name": "Everything",
+            "unit": "TOKEN",
+            "currency": None,
+            "tariff_id": "flat",
+            "tariff_version": 1,
+            "models": 2,
+            "default": True,
+        },
+        {
+            "offering_id": "metered",
+            "display_name": "Metered",
+            "unit": "CURRENCY",
+            "currency": "USD",
+            "tariff_id": "usd",
+            "tariff_version": 3,
+            "models": 1,
+            "default": False,
+        },
+    ]
+
+
+async def test_audit_and_reconciliation_tell_what_they_read(running: Cell) -> None:
+    account_id = await open_account(running)
+    assert (await running.admin("POST", f"/accounts/{account_id}/buckets", BUCKET)).status == 201
+    audit = await running.admin("POST", "/audit")
+    assert audit.status == 200
+    assert audit.json.keys() == {"accounts", "buckets", "entries", "open_sessions", "in_transit", "breaches"}
+    assert audit.json["breaches"] == []
+    assert audit.json["accounts"] >= 1
+    assert audit.json["buckets"] >= 1
+    assert audit.json["open_sessions"] == 0
+    reconciled = await running.admin("POST", "/reconcile", {})
+    assert reconciled.status == 200
+    assert reconciled.json.keys() == {"entries", "cdrs", "files", "differences"}
+    assert reconciled.json["differences"] == []
+    assert reconciled.json["entries"] >= 2
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_only_the_admin_token_opens_the_administration(running: Cell, method: str, path: str) -> None:
+    _, api_key = await running.subscriber("curious")
+    for token in (None, "", api_key, ADMIN_TOKEN[:-1], ADMIN_TOKEN + "x", ADMIN_TOKEN.upper(), "schlüssel"):
+        refused = await running.call(method, "/v1/admin" + path, token)
+        assert (refused.status, refused.error["code"]) == (401, "invalid_admin_token")
+        assert ADMIN_TOKEN not in refused.error["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/me/balance", "/v1/me/receipts/01890a5d-ac96-774b-bcce-b302099a8057"])
+async def test_the_admin_token_opens_nothing_else(running: Cell, path: str) -> None:
+    refused = await running.call("GET", path, ADMIN_TOKEN)
+    assert (refused.status, refused.error["code"]) == (401, "invalid_api_key")
+
+
+@pytest.mark.parametrize("content", ["", "short", "x" * 15, "two words of a length", "ключ-от-квартиры-где-деньги"])
+async def test_a_token_file_that_will_not_do_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "token"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match="the admin token must be"):
+        read_admin_token(path)
+
+
+async def test_a_missing_token_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_admin_token(tmp_path / "nothing")

@@ -1,0 +1,297 @@
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from litestar import Litestar, get
+from opentelemetry.metrics import CallbackOptions
+
+from services.edge.answers import Answers, exception_handlers
+from services.edge.app import run_edge
+from services.edge.config import EdgeConfig
+from services.edge.metrics import RequestMetrics
+from services.runtime.clock import SystemClock
+from services.runtime.config import ConfigError, parse_yaml
+from services.runtime.errors import ServiceError
+from services.runtime.http import listen_http
+from services.runtime.identifiers import uuid7_time_us
+from services.runtime.lifecycle import Lifecycle
+from tests.edge.system import ADMIN_TOKEN, Cell, Reply, cell
+from tokenline.errors.v1 import errors_pb2
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BUCKET = {"unit": "TOKEN", "amount": 1_000_000_000, "valid_days": 30, "idempotency_key": "top-up"}
+
+
+@pytest.fixture(scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cell]:
+    async with cell(tmp_path_factory.mktemp("cell")) as services:
+        await services.ready()
+        yield services
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/nothing", "/v1/chat", "/v1/me", "/v1/admin", "/v1/admin/nothing", "/docs", "/schema"]
+)
+async def test_what_is_not_served_is_404_in_openais_shape(running: Cell, path: str) -> None:
+    missing = await running.call("GET", path, ADMIN_TOKEN)
+    assert (missing.status, missing.error["code"], missing.error["type"]) == (404, "unknown_url", "invalid_request_error")
+    assert f"GET {path}" in missing.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("DELETE", "/v1/chat/completions", "POST"),
+        ("POST", "/v1/models", "GET"),
+        ("PUT", "/v1/models/small", "GET"),
+        ("POST", "/v1/me/balance", "GET"),
+        ("PATCH", "/v1/admin/accounts", "POST"),
+        ("POST", "/healthz", "GET"),
+    ],
+)
+async def test_another_method_is_405_and_says_which_one_is_taken(running: Cell, method: str, path: str, allowed: str) -> None:
+    refused = await running.call(method, path, ADMIN_TOKEN)
+    assert (refused.status, refused.error["code"]) == (405, "method_not_allowed")
+    assert allowed in refused.headers["allow"].split(", ")
+    assert method in refused.error["message"]
+
+
+async def test_every_answer_has_a_request_id_of_its_own(running: Cell) -> None:
+    replies = [await running.call("GET", path) for path in ("/healthz", "/readyz", "/metrics", "/v1/models", "/nothing")]
+    names = {reply.headers["x-request-id"] for reply in replies}
+    assert len(names) == 5
+    assert all(uuid7_time_us(name) for name in names)
+
+
+async def test_metrics_are_served_as_prometheus_reads_them(running: Cell) -> None:
+    page = await running.call("GET", "/metrics")
+    assert page.status == 200
+    assert page.headers["content-type"].startswith("text/plain; version=")
+    assert b"# TYPE python_info gauge" in page.body
+
+
+async def test_a_call_is_charged_and_its_request_id_is_the_receipts(running: Cell) -> None:
+    account_id, api_key = await running.subscriber("caller")
+    assert (await running.admin("POST", f"/accounts/{account_id}/buckets", BUCKET)).status == 201
+    body = {"model": "small", "messages": [{"role": "user", "content": "12345678"}], "simulate": {"output_tokens": 7}}
+    answered = await running.call("POST", "/v1/chat/completions", api_key, body)
+    assert answered.status == 200, answered.body
+    assert answered.json["usage"] == answered.json["usage"] | {"prompt_tokens": 2, "completion_tokens": 7}
+    receipt = await running.call("GET", f"/v1/me/receipts/{answered.headers['x-request-id']}", api_key)
+    assert receipt.status == 200, receipt.body
+    assert (receipt.json["model"], receipt.json["close_cause"], receipt.json["provenance"]) == ("small", "normal", "vendor")
+    assert receipt.json["charged_amount"] == 9_000_000
+
+
+async def test_a_request_that_litestar_itself_refuses_has_the_same_shape(running: Cell) -> None:
+    url = running.base_url + "/models"
+    async with aiohttp.ClientSession() as http, http.get(url, headers={"host": "not a host"}) as response:
+        reply = Reply(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
+    assert (reply.status, reply.error["type"]) == (400, "invalid_request_error")
+    assert uuid7_time_us(reply.headers["x-request-id"])
+
+
+@pytest.mark.parametrize("token", [None, "tl-local-unknown", ADMIN_TOKEN])
+async def test_a_call_without_a_good_key_is_401(running: Cell, token: str | None) -> None:
+    refused = await running.call("POST", "/v1/chat/completions", token, {"model": "small", "messages": []})
+    assert (refused.status, refused.error["code"]) == (401, "invalid_api_key")
+
+
+async def test_the_edge_starts_before_all_others_and_says_what_it_waits_for(tmp_path: Path) -> None:
+    async def until_missing(*names: str) -> None:
+        async with asyncio.timeout(5):
+            while (reply := await services.call("GET", "/readyz")).json["missing"] != list(names):
+                assert reply.status == 503
+        assert reply.status == (503 if names else 200)
+        assert reply.json["ready"] is not bool(names)
+
+    async with cell(tmp_path, "edge") as services:
+        assert (await services.call("GET", "/healthz")).json == {"alive": True}
+        await until_missing("catalog", "authentication", "charging")
+        unready = await services.call("GET", "/v1/models", "tl-local-somebody")
+        assert (unready.status, unready.error["type"]) == (503, "server_error")
+        assert unready.headers["retry-after"] == "1"
+        await services.start("registry")
+        await until_missing("authentication", "charging")
+        await services.start("authentication")
+        await until_missing("charging")
+        await services.start("accounting")
+        await until_missing()
+
+        _, api_key = await services.subscriber("somebody")
+        assert (await services.call("GET", "/v1/models", api_key)).status == 200
+        # The last catalog stays in force without the registry.
+        await services.stop("registry")
+        assert (await services.admin("GET", "/models")).status == 200
+        await services.stop("accounting")
+        await until_missing("charging")
+        # An account that was seen a moment ago can still list its models, its balance nobody can tell.
+        assert (await services.call("GET", "/v1/models", api_key)).status == 200
+        refused = await services.call("GET", "/v1/me/balance", api_key)
+        assert (refused.status, refused.error["type"]) == (503, "server_error")
+        assert (await services.admin("POST", "/accounts", {})).status == 503
+        await services.stop("authentication")
+        await until_missing("authentication", "charging")
+        # A key that is known goes on for its grace, another one needs authentication: never 401.
+        assert (await services.call("GET", "/v1/models", api_key)).status == 200
+        assert (await services.call("GET", "/v1/models", api_key + "x")).status == 503
+        assert (await services.call("GET", "/healthz")).status == 200
+
+
+async def test_requests_under_way_end_before_the_edge_does_and_are_charged(tmp_path: Path) -> None:
+    async with cell(tmp_path) as services, aiohttp.ClientSession() as http:
+        await services.ready()
+        account_id, api_key = await services.subscriber("streaming")
+        assert (await services.admin("POST", f"/accounts/{account_id}/buckets", BUCKET)).status == 201
+        body = {
+            "model": "small",
+            "messages": [{"role": "user", "content": "1234"}],
+            "stream": True,
+            "simulate": {"output_tokens": 40, "tokens_per_second": 100},
+        }
+        headers = {"authorization": f"Bearer {api_key}"}
+        url = services.base_url + "/chat/completions"
+        async with http.post(url, data=msgspec.json.encode(body), headers=headers) as response:
+            assert response.status == 200
+            first = await response.content.readuntil(b"\n\n")
+            stopping = asyncio.create_task(services.stop("edge"))
+            rest = await response.read()
+        await stopping
+        assert first.startswith(b"data: ")
+        assert rest.endswith(b"data: [DONE]\n\n")
+        await services.start("edge")
+        await services.ready()
+        account = (await services.admin("GET", f"/accounts/{account_id}")).json
+        assert account["sessions"] == []
+        assert account["buckets"][0]["consumed"] == 41_000_000
+
+
+@pytest.mark.parametrize("content", [None, "short"])
+async def test_without_a_proper_admin_token_the_edge_does_not_start(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "admin_token"
+    if content is not None:
+        path.write_text(content, encoding="ascii")
+    with pytest.raises(ConfigError, match="admin token"):
+        async with run_edge(config(admin_token_file=str(path)), Lifecycle(), {}):
+            pass
+
+
+async def test_a_port_in_use_is_said(running: Cell, tmp_path: Path) -> None:
+    (tmp_path / "admin_token").write_text(ADMIN_TOKEN, encoding="ascii")
+    port = int(running.base_url.removesuffix("/v1").rpartition(":")[2])
+    with pytest.raises(OSError, match="choose another port"):
+        async with run_edge(config(port=port, admin_token_file=str(tmp_path / "admin_token")), Lifecycle(), {}):
+            pass
+
+
+def config(**changes: Any) -> EdgeConfig:
+    addresses = {f"{name}_address": "127.0.0.1:1" for name in ("registry", "authentication", "accounting", "billing")}
+    return EdgeConfig(**{"port": 0, "admin_token_file": "token", **addresses, **changes})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("port", 65_536),
+        ("port", "http"),
+        ("simulator_base_url", "127.0.0.1:8090"),
+        ("body_bytes_max", 0),
+        ("connect_timeout_ms", 0),
+        ("heartbeat_interval_ms", 3_600_001),
+        ("cached_key_grace_ms", -1),
+        ("drain_timeout_ms", 10),
+        ("prots", 8_080),
+    ],
+)
+async def test_a_config_that_will_not_do_names_its_field(field: str, value: object) -> None:
+    values = {**msgspec.to_builtins(config()), field: value}
+    with pytest.raises(ConfigError, match=field):
+        parse_yaml(msgspec.json.encode(values).decode(), EdgeConfig, "edge.yaml")
+
+
+@pytest.fixture
+async def faulty() -> AsyncIterator[tuple[str, RequestMetrics]]:
+    """A server whose handlers fail, behind the edge's own answers."""
+
+    @get("/unexpected")
+    async def unexpected() -> None:
+        raise ZeroDivisionError("the secret inside")
+
+    @get("/inside")
+    async def inside() -> None:
+        raise ServiceError(errors_pb2.ERROR_REASON_INTERNAL, "the secret inside")
+
+    @get("/away")
+    async def away() -> None:
+        raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "the secret inside")
+
+    clock, metrics = SystemClock(), RequestMetrics()
+    handlers: Any = exception_handlers(clock, 100)
+    application = Litestar([unexpected, inside, away], exception_handlers=handlers, openapi_config=None, logging_config=None)
+    async with listen_http(Answers(application, metrics, clock), "127.0.0.1", 0) as port:
+        yield f"http://127.0.0.1:{port}", metrics
+
+
+@pytest.mark.parametrize(("path", "status"), [("/unexpected", 500), ("/inside", 500), ("/away", 503)])
+async def test_a_fault_says_nothing_of_the_inside_but_the_log_has_it_under_the_request_id(
+    faulty: tuple[str, RequestMetrics], caplog: pytest.LogCaptureFixture, path: str, status: int
+) -> None:
+    base_url, metrics = faulty
+    with caplog.at_level(logging.WARNING, "services.edge"):
+        async with aiohttp.ClientSession() as http, http.get(base_url + path) as response:
+            reply = Reply(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
+    assert reply.status == status
+    assert reply.error["type"] == "server_error"
+    assert "secret" not in reply.error["message"]
+    (logged,) = caplog.records
+    assert reply.headers["x-request-id"] in logged.getMessage()
+    assert path in logged.getMessage()
+    assert "the secret inside" in caplog.text
+    assert [(seen.value, seen.attributes) for seen in metrics.requests(CallbackOptions())] == [
+        (1, {"route": path, "status": status})
+    ]
+
+
+async def test_requests_are_counted_by_route_and_time() -> None:
+    metrics, options = RequestMetrics(), CallbackOptions()
+    for duration_s in (0.0005, 0.001, 0.3, 400.0):
+        metrics.record("/v1/models", 200, duration_s)
+    metrics.record("/v1/models", 503, 0.002)
+    metrics.record("unknown", 404, 0.002)
+    assert {
+        (seen.attributes["route"], seen.attributes["status"]): seen.value for seen in metrics.requests(options) if seen.attributes
+    } == {
+        ("/v1/models", 200): 4,
+        ("/v1/models", 503): 1,
+        ("unknown", 404): 1,
+    }
+    buckets = {
+        seen.attributes["le"]: seen.value
+        for seen in metrics.duration_buckets(options)
+        if seen.attributes and seen.attributes["route"] == "/v1/models"
+    }
+    assert (buckets["0.001"], buckets["0.0025"], buckets["0.25"], buckets["0.5"], buckets["300"], buckets["+Inf"]) == (
+        2,
+        3,
+        3,
+        4,
+        4,
+        5,
+    )
+    assert [round(seen.value, 4) for seen in metrics.duration_sums(options)] == [400.3035, 0.002]
+
+
+async def test_what_is_not_served_makes_one_label_only(faulty: tuple[str, RequestMetrics]) -> None:
+    base_url, metrics = faulty
+    async with aiohttp.ClientSession() as http:
+        for number in range(3):
+            async with http.get(f"{base_url}/probe-{number}") as response:
+                assert response.status == 404
+    assert [seen.attributes for seen in metrics.requests(CallbackOptions())] == [{"route": "unknown", "status": 404}]

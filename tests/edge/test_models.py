@@ -1,0 +1,110 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.edge.models import AccountOfferings
+from services.runtime.clients import connect
+from services.runtime.errors import ServiceError
+from tests.edge.system import Cell, cell
+from tests.registry.catalogs import CATALOG
+from tokenline.accounting.v1 import accounting_pb2_grpc
+from tokenline.errors.v1 import errors_pb2
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+# A vendor's own name of a model has a slash more often than not.
+WITH_SLASH = CATALOG.replace("  - model_id: large\n", "  - model_id: acme/large\n")
+
+
+@pytest.fixture(scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cell]:
+    async with cell(tmp_path_factory.mktemp("cell"), catalog=WITH_SLASH) as services:
+        await services.ready()
+        yield services
+
+
+async def test_a_key_sees_the_models_of_its_offering(running: Cell) -> None:
+    _, api_key = await running.subscriber("metered", "metered")
+    listed = await running.call("GET", "/v1/models", api_key)
+    assert listed.status == 200
+    assert listed.json == {
+        "object": "list",
+        "data": [
+            {
+                "id": "small",
+                "object": "model",
+                "created": 1_767_312_000,
+                "owned_by": "acme",
+                "context_window": 1_000,
+                "max_output_tokens": 500,
+                "pricing": {
+                    "unit": "CURRENCY",
+                    "currency": "USD",
+                    "tiers": [
+                        tier(-1, 280_000, 2_800, 280_000, 420_000, 420_000),
+                        tier(100, 500_000, 500_000, 500_000, 1_000_000, 1_000_000),
+                        tier(200, 600_000, 600_000, 600_000, 2_000_000, 3_000_000),
+                    ],
+                },
+            }
+        ],
+    }
+
+
+def tier(above: int, *rates: int) -> dict[str, int]:
+    classes = ("input", "cached_input", "cache_write", "output", "reasoning")
+    return {"above_input_tokens": above, **dict(zip(classes, rates, strict=True))}
+
+
+async def test_the_default_offering_has_all_models_at_one_unit_a_token(running: Cell) -> None:
+    _, api_key = await running.subscriber("everything")
+    models = (await running.call("GET", "/v1/models", api_key)).json["data"]
+    assert [model["id"] for model in models] == ["acme/large", "small"]
+    for model in models:
+        assert model["pricing"] == {"unit": "TOKEN", "currency": None, "tiers": [tier(-1, *[10**12] * 5)]}
+
+
+@pytest.mark.parametrize("path", ["acme/large", "acme%2Flarge", "small"])
+async def test_one_model_is_found_by_its_id_with_or_without_slashes(running: Cell, path: str) -> None:
+    _, api_key = await running.subscriber("everything")
+    found = await running.call("GET", f"/v1/models/{path}", api_key)
+    assert (found.status, found.json["id"], found.json["object"]) == (200, path.replace("%2F", "/"), "model")
+
+
+@pytest.mark.parametrize("model_id", ["acme/large", "nothing", "acme", "small/er"])
+async def test_a_model_that_is_not_in_the_offering_is_as_unknown_as_one_that_does_not_exist(running: Cell, model_id: str) -> None:
+    _, api_key = await running.subscriber("metered", "metered")
+    missing = await running.call("GET", f"/v1/models/{model_id}", api_key)
+    assert (missing.status, missing.error["code"], missing.error["param"]) == (404, "model_not_found", "model")
+    assert f"`{model_id}`" in missing.error["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/small"])
+async def test_without_a_key_nothing_is_listed(running: Cell, path: str) -> None:
+    refused = await running.call("GET", path)
+    assert (refused.status, refused.error["code"]) == (401, "invalid_api_key")
+
+
+async def test_a_model_that_no_configured_vendor_has_is_not_listed(tmp_path: Path) -> None:
+    async with cell(tmp_path, "registry", "authentication", "accounting", "edge") as running:
+        await running.ready()
+        _, api_key = await running.subscriber("everything")
+        assert (await running.call("GET", "/v1/models", api_key)).json == {"object": "list", "data": []}
+        assert (await running.call("GET", "/v1/models/small", api_key)).status == 404
+
+
+async def test_an_accounts_offering_is_asked_for_once_in_a_while(running: Cell) -> None:
+    account_id, _ = await running.subscriber("metered", "metered")
+    now_s = 0.0
+    async with connect(running.address("accounting")) as channel:
+        offerings = AccountOfferings(accounting_pb2_grpc.AccountingServiceStub(channel), 5.0, lambda: now_s)
+        assert await offerings.offering_id(account_id) == "metered"
+        with pytest.raises(ServiceError) as unknown:
+            await offerings.offering_id("acct-0123456789abcdef")
+        assert unknown.value.reason == errors_pb2.ERROR_REASON_ACCOUNT_UNKNOWN
+    # The channel is closed: what is answered now is remembered.
+    assert await offerings.offering_id(account_id) == "metered"
+    now_s = 5.0
+    with pytest.raises(Exception, match="closed"):
+        await offerings.offering_id(account_id)

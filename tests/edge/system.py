@@ -24,6 +24,7 @@ from services.vendor_simulator.config import VendorSimulatorConfig
 from tests.registry.catalogs import CATALOG, write
 
 ADMIN_TOKEN = "an-admin-token-for-tests"
+_STARTING_ORDER = ("vendor_simulator", "registry", "authentication", "accounting", "billing", "edge")
 
 
 class Reply(msgspec.Struct):
@@ -69,7 +70,8 @@ class Cell:
             self._running[name] = stack
 
     async def stop(self, *names: str) -> None:
-        for name in names or (*reversed(self._running),):
+        # Without names all of them, callers before those they call.
+        for name in names or sorted(self._running, key=_STARTING_ORDER.index, reverse=True):
             await self._running[name].aclose()
 
     async def _enter(self, name: str, stack: AsyncExitStack) -> None:
@@ -176,7 +178,7 @@ async def cell(folder: Path, *names: str, catalog: str = CATALOG) -> AsyncIterat
     async with aiohttp.ClientSession() as http:
         services = Cell(folder, http)
         try:
-            await services.start(*(names or ("vendor_simulator", "registry", "authentication", "accounting", "billing", "edge")))
+            await services.start(*(names or _STARTING_ORDER))
             yield services
         finally:
             await services.stop()

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+import pytest_asyncio
 from litestar import Litestar, get
 from opentelemetry.metrics import CallbackOptions
 
@@ -14,6 +15,7 @@ from services.edge.answers import Answers, exception_handlers
 from services.edge.app import run_edge
 from services.edge.config import EdgeConfig
 from services.edge.metrics import RequestMetrics
+from services.runtime.clients import answer, connect
 from services.runtime.clock import SystemClock
 from services.runtime.config import ConfigError, parse_yaml
 from services.runtime.errors import ServiceError
@@ -21,6 +23,7 @@ from services.runtime.http import listen_http
 from services.runtime.identifiers import uuid7_time_us
 from services.runtime.lifecycle import Lifecycle
 from tests.edge.system import ADMIN_TOKEN, Cell, Reply, cell
+from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -122,6 +125,12 @@ async def test_the_edge_starts_before_all_others_and_says_what_it_waits_for(tmp_
         await until_missing("authentication", "charging")
         await services.start("authentication")
         await until_missing("charging")
+        # Who calls is known, what the account has nobody can tell: never 401, never 404.
+        api_key = await key_of_an_account_without_accounting(services)
+        for path in ("/v1/models", "/v1/me/balance"):
+            refused = await services.call("GET", path, api_key)
+            assert (refused.status, refused.error["type"]) == (503, "server_error")
+        assert (await services.admin("POST", "/accounts", {})).status == 503
         await services.start("accounting")
         await until_missing()
 
@@ -130,19 +139,21 @@ async def test_the_edge_starts_before_all_others_and_says_what_it_waits_for(tmp_
         # The last catalog stays in force without the registry.
         await services.stop("registry")
         assert (await services.admin("GET", "/models")).status == 200
-        await services.stop("accounting")
-        await until_missing("charging")
-        # An account that was seen a moment ago can still list its models, its balance nobody can tell.
-        assert (await services.call("GET", "/v1/models", api_key)).status == 200
-        refused = await services.call("GET", "/v1/me/balance", api_key)
-        assert (refused.status, refused.error["type"]) == (503, "server_error")
-        assert (await services.admin("POST", "/accounts", {})).status == 503
         await services.stop("authentication")
-        await until_missing("authentication", "charging")
+        await until_missing("authentication")
         # A key that is known goes on for its grace, another one needs authentication: never 401.
         assert (await services.call("GET", "/v1/models", api_key)).status == 200
         assert (await services.call("GET", "/v1/models", api_key + "x")).status == 503
         assert (await services.call("GET", "/healthz")).status == 200
+
+
+async def key_of_an_account_without_accounting(services: Cell) -> str:
+    async with connect(services.address("authentication")) as channel:
+        authentication = authentication_pb2_grpc.AuthenticationServiceStub(channel)
+        member = authentication_pb2.CreateMemberRequest(account_id="acct-0123456789abcdef", idempotency_key="member")
+        await answer(authentication.CreateMember(member, timeout=5))
+        key = authentication_pb2.CreateKeyRequest(account_id="acct-0123456789abcdef", idempotency_key="key")
+        return (await answer(authentication.CreateKey(key, timeout=5))).api_key
 
 
 async def test_requests_under_way_end_before_the_edge_does_and_are_charged(tmp_path: Path) -> None:
@@ -216,7 +227,7 @@ async def test_a_config_that_will_not_do_names_its_field(field: str, value: obje
         parse_yaml(msgspec.json.encode(values).decode(), EdgeConfig, "edge.yaml")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def faulty() -> AsyncIterator[tuple[str, RequestMetrics]]:
     """A server whose handlers fail, behind the edge's own answers."""
 

@@ -52,22 +52,24 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
         await owner.start()
         _export_metrics(owner)
         await stack.enter_async_context(lifecycle.background("accounting-owner", owner.run()))
-        stack.push_async_callback(_stop, owner)
         channel = await stack.enter_async_context(connect(config.registry_address))
         server = GrpcServer([_SERVICE])
-        accounting_pb2_grpc.add_AccountingServiceServicer_to_server(AccountingServicer(owner, store), server.server)
+        servicer = AccountingServicer(owner, store)
+        accounting_pb2_grpc.add_AccountingServiceServicer_to_server(servicer, server.server)
         address = await stack.enter_async_context(server.listen(config.listen_address))
+        stack.push_async_callback(_stop, owner, servicer)
         following = _follow_catalog(channel, owner, config.validity_ms * 1_000, server)
         await stack.enter_async_context(lifecycle.background("accounting-catalog", following))
         yield address
 
 
-async def _stop(owner: Owner) -> None:
+async def _stop(owner: Owner, servicer: AccountingServicer) -> None:
     try:
         async with asyncio.timeout(_STOP_S_MAX):
             await owner.stop()
     except TimeoutError:
         logger.error("not everything could be committed before the end; callers were told nothing and will repeat")
+    servicer.end_streams()
 
 
 async def _follow_catalog(channel: grpc.aio.Channel, owner: Owner, validity_us: int, server: GrpcServer) -> None:

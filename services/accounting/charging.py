@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from services.accounting.account import CLOSED_MEMORY_US, Account, Bucket, Session, next_due_us
+from services.accounting.account import CLOSED_MEMORY_US, Account, Bucket, Session
 from services.accounting.amounts import (
     INT64_MAX,
     TOKENS_MAX,
@@ -124,15 +124,7 @@ def due_entries(account: Account, now_us: int, serving_since_us: int) -> Iterato
     """
     if account.next_due_us is None or account.next_due_us > now_us:
         return
-    due: list[tuple[int, Bucket | Session]] = []
-    for bucket_id in account.burn_order:
-        bucket = account.buckets[bucket_id]
-        if bucket.valid_until_us <= now_us:
-            due.append((bucket.valid_until_us, bucket))
-    for session in account.sessions.values():
-        due_us = max(session.sweep_us, serving_since_us + 2 * session.answer.validity_us)
-        if due_us <= now_us:
-            due.append((due_us, session))
+    due = [each for each in _due_times(account, serving_since_us) if each[0] <= now_us]
     # Sorted once, since thousands of sessions can fall due together. A bucket that ends just when a session is swept goes first.
     due.sort(key=itemgetter(0))
     for due_us, what in due:
@@ -140,9 +132,16 @@ def due_entries(account: Account, now_us: int, serving_since_us: int) -> Iterato
             yield BucketExpired(account.account_id, due_us, what.bucket_id, what.remaining)
         else:
             yield _sweep(account, what, due_us)
-    due_us_next = next_due_us(account)
-    # A sweep put off until one Tcc after the start looks due: look again then, not at every command.
-    account.next_due_us = due_us_next if due_us_next is None or due_us_next > now_us else now_us + 1_000_000
+    account.next_due_us = min((due_us for due_us, _ in _due_times(account, serving_since_us)), default=None)
+
+
+def _due_times(account: Account, serving_since_us: int) -> Iterator[tuple[int, Bucket | Session]]:
+    """What falls due on the account some time, and when."""
+    for bucket_id in account.burn_order:
+        bucket = account.buckets[bucket_id]
+        yield bucket.valid_until_us, bucket
+    for session in account.sessions.values():
+        yield max(session.sweep_us, serving_since_us + 2 * session.answer.validity_us), session
 
 
 def _open(account: Account | None, command: OpenAccount, now_us: int, catalog: ChargingCatalog) -> Decision:

@@ -6,11 +6,12 @@ import msgspec
 
 from services.accounting.account import Account
 from services.accounting.entries import Entry
+from services.runtime.errors import SchemaError
 
 SCHEMA_VERSION: Final = 1
 
 
-class JournalError(Exception):
+class JournalError(SchemaError):
     """A row or a checkpoint cannot be read: written by newer code, or damaged."""
 
 

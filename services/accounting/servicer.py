@@ -63,6 +63,12 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     def __init__(self, owner: Owner, store: Store) -> None:
         self._owner = owner
         self._store = store
+        self._streams: set[_ChargeStream] = set()
+
+    def end_streams(self) -> None:
+        """Ends the charging streams, once what was asked on them is answered; callers ask elsewhere, or later."""
+        for stream in self._streams:
+            stream.end()
 
     async def Charge(
         self, request_iterator: AsyncIterator[pb.ChargeRequest], context: "_Context[Any, Any]"
@@ -72,13 +78,16 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         # Tells the caller that its stream is taken, before there is anything to answer.
         await context.send_initial_metadata(())
         stream = _ChargeStream()
+        self._streams.add(stream)
         reading = asyncio.create_task(self._read(request_iterator, stream), name="charge-stream")
         try:
             async for response in stream.responses():
                 yield response
-            # A request that was malformed as a whole ends the stream with its error.
-            await reading
+            if reading.done():
+                # A request that was malformed as a whole ends the stream with its error.
+                reading.result()
         finally:
+            self._streams.discard(stream)
             reading.cancel()
 
     async def _read(self, requests: AsyncIterator[pb.ChargeRequest], stream: _ChargeStream) -> None:

@@ -118,6 +118,8 @@ def _bench_edge(seconds: float, connections: int) -> EdgeReport:
         generator = processes.start("load", "-m", "services.cli.load")
         edge, accounting = processes.pids["edge"], processes.pids["accounting"]
         direct, _ = _measure(processes, generator, load(simulator_address, _WARM_UP_S / 2, _DIRECT_SECONDS), [])
+        if direct.failed or not direct.calls:
+            raise CommandError(f"the vendor simulator alone did not answer every call: {direct.failures}")
         through, cpu_s = _measure(processes, generator, load(edge_address, _WARM_UP_S, seconds), [edge, accounting])
         reconciled = system.ask("POST", "/reconcile", {}, _WHOLE_STORE_TIMEOUT_S)
         audited = system.ask("POST", "/audit", {}, _WHOLE_STORE_TIMEOUT_S)

@@ -22,8 +22,7 @@ class CommandFailed(click.ClickException):
 def expected_errors() -> Iterator[None]:
     """Turns what configs, files, sockets, stores and services raise into a `CommandError`."""
     from services.runtime.config import ConfigError
-    from services.runtime.errors import ServiceError
-    from services.runtime.sqlite import SchemaError
+    from services.runtime.errors import SchemaError, ServiceError
 
     try:
         yield

@@ -72,14 +72,14 @@ class _Connection(asyncio.Protocol):
     def __init__(self, counts: _Counts, next_request: Callable[[], bytes]) -> None:
         self._counts = counts
         self._next_request = next_request
-        self._transport: asyncio.Transport | None = None
+        # uvloop's transports are transports in all but their type.
+        self._transport: Any = None
         self._parser: Any = None
         self._began_s = 0.0
         self._waiting = False
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._parser = httptools.HttpResponseParser(self)
         self._send()
@@ -107,7 +107,6 @@ class _Connection(asyncio.Protocol):
             self.closed.set_result(None)
 
     def _send(self) -> None:
-        assert self._transport is not None
         self._waiting = True
         self._began_s = time.perf_counter()
         self._transport.write(self._next_request())
@@ -117,7 +116,6 @@ class _Connection(asyncio.Protocol):
         self._counts.count(outcome, time.perf_counter() - self._began_s)
 
     def _close(self) -> None:
-        assert self._transport is not None
         self._transport.close()
 
 
@@ -163,7 +161,10 @@ async def _run(load: Load, report: Callable[[str], None]) -> Measured:
         task.cancel()
     if unanswered:
         measured = msgspec.structs.replace(
-            measured, failed=measured.failed + len(unanswered), failures={**measured.failures, "no answer": len(unanswered)}
+            measured,
+            calls=measured.calls + len(unanswered),
+            failed=measured.failed + len(unanswered),
+            failures={**measured.failures, "no answer": len(unanswered)},
         )
     return msgspec.structs.replace(measured, succeeded_in_all=counts.succeeded_in_all)
 

@@ -725,22 +725,24 @@ class _CommandError(click.ClickException):
 
 
 class _Demo(msgspec.Struct, frozen=True):
+    base_url: str
     api_key: str
 
 
-def _demo_key(data_folder: Path) -> str:
+def _demo(data_folder: Path, missing: str, option: str) -> _Demo:
+    """The demo account of the system that runs on the folder, since `option` was not given."""
     path = data_folder.expanduser() / "demo.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Demo).api_key
+        return msgspec.json.decode(path.read_bytes(), type=_Demo)
     except FileNotFoundError:
-        raise ReplayError(f"no API key: give one with --api-key; there is no demo key in {path} either") from None
+        raise ReplayError(f"no {missing}: give one with {option}; there is no demo key in {path} either") from None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ReplayError(f"no API key: give one with --api-key; {path} has none: {error}") from error
+        raise ReplayError(f"no {missing}: give one with {option}; {path} has none: {error}") from error
 
 
 @click.command("replay")
 @click.argument("trace", type=click.Path(path_type=Path))
-@click.option("--base-url", required=True, metavar="URL", help="Where the calls go; ends in /v1.")
+@click.option("--base-url", metavar="URL", help="Where the calls go; ends in /v1. Default: the running system.")
 @click.option("--api-key", "api_keys", multiple=True, metavar="K", help="A key; may be repeated. Default: the demo key.")
 @click.option("--model", default="", metavar="M", help="For rows without a model of the catalog.")
 @click.option("--speed", default=1.0, type=click.FloatRange(min=0, min_open=True), metavar="X", help="Times the trace's speed.")
@@ -748,13 +750,17 @@ def _demo_key(data_folder: Path) -> str:
 @click.option("--stream/--no-stream", default=True, help="Streamed answers, the default, or whole ones.")
 @click.option("--concurrency", default=256, type=click.IntRange(min=1), metavar="N", help="The most calls at once (256).")
 @click.option(
-    "--data-dir", default=Path("~/.tokenline"), type=click.Path(path_type=Path), metavar="DIR", help="Where the demo key is."
+    "--data-dir",
+    default=Path("~/.tokenline"),
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the running system and its demo key are.",
 )
 @click.option("--output", default="table", type=click.Choice(["table", "json"]))
 def replay_command(
     *,
     trace: Path,
-    base_url: str,
+    base_url: str | None,
     api_keys: tuple[str, ...],
     model: str,
     speed: float,
@@ -772,8 +778,8 @@ def replay_command(
     try:
         options = ReplayOptions(
             trace=trace,
-            base_url=base_url,
-            api_keys=api_keys or (_demo_key(data_dir),),
+            base_url=base_url or _demo(data_dir, "base URL", "--base-url").base_url,
+            api_keys=api_keys or (_demo(data_dir, "API key", "--api-key").api_key,),
             model=model,
             speed=speed,
             limit=limit,

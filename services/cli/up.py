@@ -53,6 +53,8 @@ async def _up(data_dir: Path, host: str, port: int) -> None:
     from services.runtime.telemetry import TelemetryConfig, start_logging, start_telemetry
 
     start_logging()
+    # Until the system is ready only what is wrong is said.
+    logging.getLogger().setLevel(logging.WARNING)
     telemetry = start_telemetry("up", TelemetryConfig())
     lifecycle = Lifecycle()
     lifecycle.stop_on_signals()
@@ -60,9 +62,10 @@ async def _up(data_dir: Path, host: str, port: int) -> None:
     try:
         async with run_all(data_dir, host, port, lifecycle) as running:
             try:
-                demo, model_id = await unless_stopped(lifecycle, _make_ready(running))
+                demo, model_id = await unless_stopped(lifecycle, make_ready(running))
                 running.folder.write_demo(demo)
                 ready = True
+                logging.getLogger().setLevel(logging.INFO)
                 click.echo(_greeting(demo, model_id))
                 await lifecycle.wait()
             except StopRequestedError:
@@ -75,7 +78,7 @@ async def _up(data_dir: Path, host: str, port: int) -> None:
         raise (CommandFailed if ready else CommandError)(f"a service failed: {lifecycle.failure}")
 
 
-async def _make_ready(running: "Running") -> tuple[Demo, str]:
+async def make_ready(running: "Running") -> tuple[Demo, str]:
     """Waits until the edge is ready, then makes sure of the demo account. Returns it and a model to try.
 
     Errors: `ServiceError`, `OSError`.

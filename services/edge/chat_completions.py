@@ -487,7 +487,6 @@ class _Call:
         """Relays events as they come, and ends the stream in one of the ways of the charge matrix."""
         await self._answer.begin_stream(self._edge.heartbeat_interval_s)
         events = _Events()
-        metered = self._limit * self._request.choices > self._session.granted
         finished = done = False
         try:
             piece = first
@@ -512,7 +511,7 @@ class _Call:
                         self._usage = parsed.usage
                     finished = finished or parsed.finished
                     size = self._relayed + parsed.size
-                    if metered and not await self._covers(size):
+                    if not await self._covers(size):
                         await self._answer.send(b"".join(out))
                         await self._cut()
                         return
@@ -537,15 +536,15 @@ class _Call:
     async def _covers(self, size: TextSize) -> bool:
         """Whether the grant covers output of this size in the worst case; asks for more in time, and waits if it must."""
         session = self._session
+        # The vendor holds to the limit it was told: once all of that is granted, there is nothing to watch.
+        limit = self._limit * self._request.choices
         bound = self._usage.output + self._usage.reasoning if self._usage is not None else 0
         bound = bound or size.utf8_bytes + _INVISIBLE_TOKENS_A_CHOICE * self._request.choices
-        if session.granted - bound > session.threshold:
-            return True
-        while bound > session.granted:
+        while session.granted < limit and bound > session.granted:
             with self._client.interruptible():
                 if not await session.more():
                     return False
-        if session.granted - bound <= session.threshold:
+        if session.granted < limit and session.granted - bound <= session.threshold:
             session.ask_for_more()
         return True
 

@@ -40,7 +40,7 @@ class VendorClient(Protocol):
     """Calls vendors."""
 
     async def post(self, url: str, api_key: str, body: bytes) -> VendorAnswer:
-        """Posts JSON; returns when the head of a 200 has come.
+        """Posts JSON, with `api_key` as bearer token unless it is empty; returns when the head of a 200 has come.
 
         Errors: `VendorFailure` refused (any other status), unreachable, timeout, broken. Being cancelled cuts the call off.
         """

@@ -46,7 +46,9 @@ class HttpVendorClient:
 
     async def post(self, url: str, api_key: str, body: bytes) -> "_HttpAnswer":
         assert self._session is not None
-        headers = {"authorization": f"Bearer {api_key}", "content-type": "application/json", "accept-encoding": "identity"}
+        headers = {"content-type": "application/json", "accept-encoding": "identity"}
+        if api_key:
+            headers["authorization"] = f"Bearer {api_key}"
         try:
             async with asyncio.timeout(self._config.first_byte_timeout_ms / 1_000):
                 response = await self._session.post(

@@ -77,6 +77,10 @@ class ServiceError(Exception):
         return rpc_status.to_status(status_pb2.Status(code=code, message=self.message, details=[detail]))
 
 
+class SchemaError(Exception):
+    """What is stored cannot be read: written by newer code, damaged, or not ours. The message names it and what to do."""
+
+
 def invalid(message: str) -> ServiceError:
     """An INVALID_ARGUMENT that names the field and what would be right."""
     return ServiceError(errors_pb2.ERROR_REASON_INVALID_ARGUMENT, message)

@@ -11,16 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from services.runtime.errors import ServiceError
+from services.runtime.errors import SchemaError, ServiceError
 from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-class SchemaError(Exception):
-    """The file was written by newer code, or is not one of ours."""
 
 
 class Database:

@@ -29,11 +29,11 @@ def tariffs(draw: st.DrawFn) -> PinnedTariff:
     return PinnedTariff("any", 1, "TOKEN", tuple(ContextTier(above, draw(class_rates)) for above in (-1, *bounds)))
 
 
-def split(draw: st.DrawFn, total: int, classes: int) -> list[int]:
+def split(data: st.DataObject, total: int, classes: int) -> list[int]:
     """At most `total` tokens over so many classes."""
     parts = []
     for _ in range(classes):
-        parts.append(draw(st.integers(0, total)))
+        parts.append(data.draw(st.integers(0, total)))
         total -= parts[-1]
     return parts
 
@@ -118,8 +118,8 @@ def test_the_worst_case_by_values(model: str, input_bound: int, hold_of_0: int, 
 def test_no_usage_within_the_bound_costs_more_than_its_hold(data: st.DataObject) -> None:
     pinned = data.draw(tariffs())
     input_bound, output_bound = data.draw(st.integers(0, 80)), data.draw(st.integers(0, 80))
-    inputs = split(data.draw, input_bound, 3)
-    outputs = split(data.draw, output_bound, 2)
+    inputs = split(data, input_bound, 3)
+    outputs = split(data, output_bound, 2)
     assert sum(charges_of(pinned, TokenUsage(*inputs, *outputs))) <= worst_case(pinned, input_bound).hold(output_bound)
 
 

@@ -1,0 +1,78 @@
+"""The command line as processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from services.cli.data_folder import Demo
+
+# No system that the developer runs shall be found by a test.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TOKENLINE_")}
+TIMEOUT_S = 60
+
+
+class Up:
+    """A running `tokenline up`."""
+
+    def __init__(self, process: "subprocess.Popen[str]", data_dir: Path, greeting: list[str]) -> None:
+        self.process = process
+        self.data_dir = data_dir
+        # The lines it has printed.
+        self.greeting = greeting
+        self.demo = msgspec.json.decode((data_dir / "demo.json").read_bytes(), type=Demo)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """The exit status."""
+        self.process.send_signal(number)
+        self.process.communicate(timeout=TIMEOUT_S)
+        return self.process.returncode
+
+
+def tokenline(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Runs the command line to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "services", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        env={**ENVIRONMENT, **environment},
+        check=False,
+    )
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process of the command line, which is killed at the end if it has not ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def up(data_dir: Path) -> Iterator[Up]:
+    """`tokenline up` on any free port, ready."""
+    with started("up", "--data-dir", str(data_dir), "--port", "0") as process:
+        assert process.stdout is not None
+        greeting = []
+        # Printed once all is ready; an early end is an end of the output too.
+        for line in process.stdout:
+            greeting.append(line.rstrip("\n"))
+            if line.startswith("Stop it"):
+                break
+        assert greeting, process.communicate()[1]
+        yield Up(process, data_dir, greeting)

@@ -1,0 +1,184 @@
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from services.cli.main import command_line
+from tests.cli.processes import Up, tokenline, up
+
+TOKEN = 1_000_000
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    none = {"TOKENLINE_URL": None, "TOKENLINE_TOKEN": None}
+    return CliRunner().invoke(command_line, arguments, env={**none, **environment}, catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with up(tmp_path_factory.mktemp("data")) as running:
+        yield running
+
+
+@pytest.fixture
+def ask(system: Up) -> Callable[..., Any]:
+    """What a command that succeeds prints as JSON."""
+
+    def ask(*arguments: str) -> Any:
+        done = run(*arguments, "--data-dir", str(system.data_dir), "--output", "json")
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    return ask
+
+
+def test_an_account_is_opened_topped_up_and_shown(ask: Callable[..., Any]) -> None:
+    opened = ask("account", "create", "--idempotency-key", "first")
+    assert set(opened) == {"account_id", "offering_id", "member_id"}
+    assert opened["offering_id"] == "default"
+    assert ask("account", "create", "--idempotency-key", "first") == opened
+    account_id = opened["account_id"]
+
+    topup = ["account", "topup", account_id, "--amount", "2.5", "--unit", "TOKEN", "--valid-days", "30", "--idempotency-key", "t-1"]
+    bucket = ask(*topup, "--priority", "7")
+    assert bucket["bucket_id"]
+    assert bucket["granted"] == 2_500_000
+    assert ask(*topup, "--priority", "7")["bucket_id"] == bucket["bucket_id"]
+    money = ["--amount", "12.34", "--unit", "CURRENCY", "--currency", "USD", "--valid-days", "1", "--idempotency-key", "t-2"]
+    assert ask("account", "topup", account_id, *money)["currency"] == "USD"
+
+    shown = ask("account", "show", account_id)
+    assert set(shown) == {"account_id", "offering_id", "created_at", "buckets", "debt", "sessions"}
+    buckets = {shown_bucket["unit"]: shown_bucket for shown_bucket in shown["buckets"]}
+    assert set(buckets) == {"TOKEN", "CURRENCY"}
+    amounts = {"granted": 2_500_000, "remaining": 2_500_000, "reserved": 0, "consumed": 0, "expired": 0, "transferred": 0}
+    assert buckets["TOKEN"].items() >= amounts.items()
+    assert buckets["TOKEN"]["priority"] == 7
+    assert buckets["CURRENCY"]["granted"] == 12_340_000
+    assert shown["debt"] == shown["sessions"] == []
+
+
+def test_an_account_is_opened_on_the_offering_that_is_named(ask: Callable[..., Any]) -> None:
+    assert ask("account", "create", "--offering", "chat-basic")["offering_id"] == "chat-basic"
+
+
+def test_keys_are_issued_listed_and_revoked(ask: Callable[..., Any]) -> None:
+    account_id = ask("account", "create")["account_id"]
+    issued = ask("key", "create", "--account", account_id)
+    assert issued["account_id"] == account_id
+    assert issued["api_key"].startswith("tl-local-")
+    (listed,) = ask("key", "list", "--account", account_id)["data"]
+    assert listed["key_id"] == issued["key_id"]
+    assert listed["revoked_at"] is None
+    revoked = ask("key", "revoke", issued["key_id"])
+    assert revoked["key_id"] == issued["key_id"]
+    (listed,) = ask("key", "list", "--account", account_id)["data"]
+    assert listed["revoked_at"] == revoked["revoked_at"]
+
+
+def test_the_catalog_is_listed(ask: Callable[..., Any]) -> None:
+    models = {model["model_id"] for model in ask("model", "list")["data"]}
+    assert "deepseek-v4-flash" in models
+    offerings = {offering["offering_id"]: offering for offering in ask("offering", "list")["data"]}
+    assert offerings["default"]["default"] is True
+    assert offerings["default"]["models"] == len(models)
+
+
+def test_audit_and_reconcile_report_of_a_running_system(ask: Callable[..., Any]) -> None:
+    audited = ask("audit")
+    assert audited["breaches"] == []
+    assert audited["accounts"] >= 1
+    assert audited["in_transit"] == 0
+    reconciled = ask("reconcile")
+    assert reconciled["differences"] == []
+    assert reconciled["entries"] >= audited["accounts"]
+
+
+def test_tables_show_whole_units(system: Up) -> None:
+    shown = run("account", "show", system.demo.account_id, "--data-dir", str(system.data_dir))
+    assert "10,000,000,000 " in shown.output
+    assert system.demo.account_id in shown.output
+    for command in (["model", "list"], ["offering", "list"], ["key", "list", "--account", system.demo.account_id], ["audit"]):
+        done = run(*command, "--data-dir", str(system.data_dir))
+        assert done.exit_code == 0
+        assert done.output.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["account", "show", "acct-0000000000000000"], "acct-0000000000000000"),
+        (["account", "create", "--offering", "no-such"], "no-such"),
+        (["key", "revoke", "key-0000000000000000"], "key-0000000000000000"),
+        (["key", "list", "--account", "../admin"], "admin"),
+    ],
+)
+def test_what_the_system_refuses_ends_with_2_and_its_own_sentence(system: Up, arguments: list[str], complaint: str) -> None:
+    refused = run(*arguments, "--data-dir", str(system.data_dir))
+    assert refused.exit_code == 2
+    assert complaint in refused.stderr
+    assert refused.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"--amount": "0"}, "above 0"),
+        ({"--amount": "-5"}, "not an amount"),
+        ({"--amount": "1.0000001"}, "7 decimal places"),
+        ({"--amount": "9223372036855"}, "too large"),
+        ({"--valid-days": "0"}, "0 is not in the range"),
+        ({"--unit": "CURRENCY"}, "--currency goes with --unit CURRENCY"),
+        ({"--currency": "USD"}, "--currency goes with --unit CURRENCY"),
+    ],
+)
+def test_a_topup_that_cannot_be_is_wrong_usage(changes: dict[str, str], complaint: str) -> None:
+    options = {"--amount": "1", "--unit": "TOKEN", "--valid-days": "1", "--idempotency-key": "k", **changes}
+    refused = run("account", "topup", "acct-1", *(word for option in options.items() for word in option))
+    assert refused.exit_code == 2
+    assert complaint in refused.stderr
+
+
+def test_the_environment_names_the_system_with_or_without_v1(system: Up) -> None:
+    token = system.demo.admin_token
+    for url in (system.demo.base_url, system.demo.base_url.removesuffix("/v1"), system.demo.base_url + "/"):
+        assert run("offering", "list", TOKENLINE_URL=url, TOKENLINE_TOKEN=token).exit_code == 0
+    refused = run("offering", "list", TOKENLINE_URL=system.demo.base_url, TOKENLINE_TOKEN="wrong")
+    assert refused.exit_code == 2
+    assert "admin" in refused.stderr
+    refused = run("offering", "list", TOKENLINE_URL=system.demo.base_url)
+    assert "TOKENLINE_TOKEN is not" in refused.stderr
+    refused = run("offering", "list", TOKENLINE_URL="127.0.0.1:1", TOKENLINE_TOKEN=token)
+    assert "should begin with http://" in refused.stderr
+
+
+def test_a_proxy_of_the_environment_is_not_asked(system: Up) -> None:
+    nowhere = "http://127.0.0.1:9"
+    assert run("offering", "list", "--data-dir", str(system.data_dir), http_proxy=nowhere, HTTP_PROXY=nowhere).exit_code == 0
+
+
+def test_a_system_out_of_reach_is_said_in_one_line_with_how_to_start_it(tmp_path: Path) -> None:
+    for command in (["audit"], ["model", "list"]):
+        refused = run(*command, "--data-dir", str(tmp_path))
+        assert refused.exit_code == 2
+        assert f"start it with `tokenline up --data-dir {tmp_path}`" in refused.stderr
+        assert refused.stderr.count("\n") == 1
+    refused = run("model", "list", TOKENLINE_URL="http://127.0.0.1:9/v1", TOKENLINE_TOKEN="t")
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("Error: http://127.0.0.1:9 cannot be reached: Connection refused; start it")
+
+
+def test_audit_and_reconcile_work_on_the_folder_of_a_system_that_is_down(tmp_path: Path) -> None:
+    with up(tmp_path) as running:
+        account = run("account", "create", "--data-dir", str(tmp_path), "--output", "json")
+        assert account.exit_code == 0
+        assert running.stop() == 0
+    audited = tokenline("audit", "--data-dir", str(tmp_path), "--output", "json")
+    assert (audited.returncode, audited.stderr) == (0, "")
+    assert json.loads(audited.stdout).items() >= {"accounts": 2, "buckets": 1, "breaches": [], "in_transit": 0}.items()
+    reconciled = tokenline("reconcile", "--data-dir", str(tmp_path), "--output", "json")
+    assert (reconciled.returncode, reconciled.stderr) == (0, "")
+    assert json.loads(reconciled.stdout).items() >= {"entries": 3, "cdrs": 0, "differences": []}.items()

@@ -1,0 +1,87 @@
+import signal
+from pathlib import Path
+from pkgutil import resolve_name
+
+import pytest
+
+from services.cli.serve import SERVICES
+from tests.cli.processes import TIMEOUT_S, started, tokenline
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_of_the_list_is_there(service: str) -> None:
+    config_type, run = SERVICES[service]
+    assert config_type.startswith(f"services.{service.replace('-', '_')}.")
+    assert "telemetry" in resolve_name(config_type).__annotations__
+    assert callable(resolve_name(run))
+
+
+def test_an_unknown_service_is_wrong_usage(tmp_path: Path) -> None:
+    refused = tokenline("serve", "bookkeeping", "--config", str(tmp_path / "config.yaml"))
+    assert refused.returncode == 2
+    assert "'bookkeeping' is not one of" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("service", "content", "complaint"),
+    [
+        ("vendor-simulator", "port: 1\nprot: 2\n", "config.yaml:1: file: Object contains unknown field `prot`"),
+        ("vendor-simulator", "host: x\nport: high\n", "config.yaml:2: port: Expected `int`, got `str`"),
+        ("vendor-simulator", "port: [1\n", "config.yaml:2: not valid YAML"),
+        ("registry", "listen_address: 127.0.0.1:0\n", "config.yaml:1: file: Object missing required field `catalog_folders`"),
+        (
+            "authentication",
+            "listen_address: 127.0.0.1:0\ndatabase: /nowhere/at/all.sqlite3\nhash_key_file: /nowhere/at/all\n",
+            "/nowhere/at/all: the hash key cannot be read: No such file or directory",
+        ),
+        ("vendor-simulator", "host: 192.0.2.1\nport: 0\n", "cannot listen on 192.0.2.1:0"),
+    ],
+)
+def test_a_config_that_cannot_be_used_ends_with_2_and_one_line(tmp_path: Path, service: str, content: str, complaint: str) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(content)
+    refused = tokenline("serve", service, "--config", str(config))
+    assert refused.returncode == 2
+    assert complaint in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert refused.stdout == ""
+
+
+def test_a_config_that_is_not_there_ends_with_2(tmp_path: Path) -> None:
+    refused = tokenline("serve", "registry", "--config", str(tmp_path / "config.yaml"))
+    assert refused.returncode == 2
+    assert refused.stderr == f"Error: {tmp_path}/config.yaml: cannot be read: No such file or directory\n"
+
+
+def test_a_service_prints_its_address_and_ends_with_0_on_sigterm(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("port: 0\n")
+    with started("serve", "vendor-simulator", "--config", str(config)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("vendor-simulator listens on http://127.0.0.1:")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_S) == 0
+
+
+def test_a_failed_background_task_ends_a_service_with_1(tmp_path: Path) -> None:
+    # The CDR folder's place is taken by a file, which billing finds when it prepares its sink.
+    (tmp_path / "cdr").touch()
+    registry = tmp_path / "registry.yaml"
+    registry.write_text(f"listen_address: unix:{tmp_path}/r\ncatalog_folders: [services/registry/base_catalog]\n")
+    accounting = tmp_path / "accounting.yaml"
+    accounting.write_text(
+        f"listen_address: unix:{tmp_path}/a\ndatabase: {tmp_path}/a.sqlite3\nregistry_address: unix:{tmp_path}/r\npartitions: 1\n"
+    )
+    billing = tmp_path / "billing.yaml"
+    billing.write_text(
+        f"listen_address: unix:{tmp_path}/b\ndatabase: {tmp_path}/b.sqlite3\ncdr_folder: {tmp_path}/cdr\n"
+        f"accounting_address: unix:{tmp_path}/a\n"
+    )
+    with (
+        started("serve", "registry", "--config", str(registry)),
+        started("serve", "accounting", "--config", str(accounting)),
+        started("serve", "billing", "--config", str(billing)) as process,
+    ):
+        _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1
+    assert errors.splitlines()[-1].startswith("Error: billing failed: ")

@@ -1,0 +1,170 @@
+import json
+import shlex
+import signal
+import sqlite3
+import stat
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.cli.embedded import run_all
+from services.cli.up import make_ready
+from services.runtime.clients import connect
+from services.runtime.clock import SystemClock
+from services.runtime.identifiers import uuid7
+from services.runtime.lifecycle import Lifecycle
+from tests.cli.processes import tokenline, up
+from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
+
+TOKEN = 1_000_000
+
+
+def ask(url: str, api_key: str, body: bytes | None = None) -> Any:
+    headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers), timeout=30) as response:
+        return json.load(response)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_up_serves_calls_and_the_next_start_goes_on_with_a_new_key(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with up(data_dir) as system:
+        demo = system.demo
+        assert demo.base_url.startswith("http://127.0.0.1:")
+        assert demo.base_url.endswith("/v1")
+        assert demo.pid == system.process.pid
+        assert demo.admin_token == (data_dir / "secrets" / "admin_token").read_text().strip()
+        private = ["demo.json", "secrets/hash_key", "secrets/admin_token", "demo_key_id", "lock"]
+        assert {mode(data_dir / name) for name in private} == {0o600}
+        assert mode(data_dir) == mode(data_dir / "secrets") == 0o700
+        assert any(demo.base_url in line for line in system.greeting)
+        assert any(demo.api_key in line for line in system.greeting)
+
+        # The printed curl line, made without curl.
+        (line,) = (line for line in system.greeting if line.startswith("  curl "))
+        _, url, _, authorization, _, content_type, _, body = shlex.split(line)
+        assert authorization == f"Authorization: Bearer {demo.api_key}"
+        assert content_type == "Content-Type: application/json"
+        answer = ask(url, demo.api_key, body.encode())
+        assert answer["choices"][0]["message"]["content"]
+
+        balance = ask(f"{demo.base_url}/me/balance", demo.api_key)
+        assert balance["account_id"] == demo.account_id
+        (bucket,) = balance["buckets"]
+        assert bucket["unit"] == "TOKEN"
+        assert bucket["granted"] == 10_000_000_000 * TOKEN
+        assert bucket["consumed"] == answer["usage"]["total_tokens"] * TOKEN
+
+        refused = tokenline("up", "--data-dir", str(data_dir), "--port", "0")
+        assert refused.returncode == 2
+        assert refused.stderr == (
+            f"Error: data folder {data_dir} is in use by process {demo.pid}; stop it or choose another folder\n"
+        )
+        # It was refused before it touched anything.
+        assert (data_dir / "demo.json").exists()
+        assert system.stop() == 0
+        assert not (data_dir / "demo.json").exists()
+
+    with up(data_dir) as system:
+        assert system.demo.account_id == demo.account_id
+        assert system.demo.api_key != demo.api_key
+        assert ask(f"{system.demo.base_url}/me/balance", system.demo.api_key)["buckets"] == [bucket]
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            ask(f"{system.demo.base_url}/me/balance", demo.api_key)
+        assert system.stop(signal.SIGINT) == 0
+
+
+def test_what_a_killed_process_left_behind_does_not_look_ready(tmp_path: Path) -> None:
+    with up(tmp_path) as system:
+        system.stop(signal.SIGKILL)
+    assert (tmp_path / "demo.json").exists()
+    (tmp_path / "catalog" / "mine.yaml").write_text("models: [{model_id: 1}]\n")
+    refused = tokenline("up", "--data-dir", str(tmp_path), "--port", "0")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"Error: {tmp_path}/catalog/mine.yaml:1: models[0]")
+    assert refused.stderr.count("\n") == 1
+    assert not (tmp_path / "demo.json").exists()
+
+
+def test_a_data_folder_that_cannot_be_used_ends_with_2_and_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    connection = sqlite3.connect(newer / "accounting.sqlite3")
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    no_database = tmp_path / "no_database"
+    no_database.mkdir()
+    (no_database / "billing.sqlite3").write_text("not a database, but long enough to look at " * 20)
+    keyless = tmp_path / "keyless"
+    keyless.mkdir()
+    (keyless / "authentication.sqlite3").touch()
+    for folder, complaint in (
+        (file, f"data folder {file}: is not a folder"),
+        (file / "below", f"data folder {file}/below: Not a directory"),
+        (Path("/proc/tokenline"), "data folder /proc/tokenline: No such file or directory"),
+        (newer, "has schema version 99"),
+        (no_database, "is not a database of ours"),
+        (keyless, "hash_key is missing"),
+    ):
+        refused = tokenline("up", "--data-dir", str(folder), "--port", "0")
+        assert refused.returncode == 2, complaint
+        assert complaint in refused.stderr
+        assert refused.stderr.count("\n") == 1, refused.stderr
+
+
+async def test_a_port_in_use_is_refused_and_all_that_was_started_ends(tmp_path: Path) -> None:
+    lifecycle = Lifecycle()
+    async with run_all(tmp_path / "first", "127.0.0.1", 0, lifecycle) as running:
+        port = int(running.base_url.removesuffix("/v1").rpartition(":")[2])
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
+            async with run_all(tmp_path / "second", "127.0.0.1", port, lifecycle):
+                pass
+    # Both folders are free again.
+    for folder in ("first", "second"):
+        async with run_all(tmp_path / folder, "127.0.0.1", 0, lifecycle):
+            pass
+    assert lifecycle.failure is None
+
+
+async def test_the_demo_account_gets_another_grant_when_less_than_a_tenth_is_left(tmp_path: Path) -> None:
+    async with run_all(tmp_path, "127.0.0.1", 0, Lifecycle()) as running, connect(running.accounting) as channel:
+        accounting = accounting_pb2_grpc.AccountingServiceStub(channel)
+        demo, model_id = await make_ready(running)
+
+        async def granted_after_use_of(tokens: int) -> list[int]:
+            event = accounting_pb2.ChargeOperation(
+                operation_id=1,
+                account_id=demo.account_id,
+                charging_id=uuid7(SystemClock().now_us()),
+                invocation_sequence_number=1,
+                event=accounting_pb2.ChargeEvent(
+                    model_id=model_id,
+                    key_id=demo.key_id,
+                    member_id="mem-0123456789abcdef",
+                    used=accounting_pb2.TokenUsage(input_tokens=tokens),
+                    provenance=accounting_pb2.USAGE_PROVENANCE_VENDOR,
+                ),
+            )
+            stream = accounting.Charge(timeout=10)
+            await stream.write(accounting_pb2.ChargeRequest(operations=[event]))
+            response = await stream.read()
+            assert isinstance(response, accounting_pb2.ChargeResponse)
+            assert response.results[0].settled.charged_amount == tokens * TOKEN, response
+            stream.cancel()
+            await make_ready(running)
+            asking = accounting_pb2.GetAccountRequest(account_id=demo.account_id)
+            account = (await accounting.GetAccount(asking, timeout=10)).account
+            return [bucket.granted for bucket in account.buckets]
+
+        grant = 10_000_000_000 * TOKEN
+        assert await granted_after_use_of(9_000_000_000) == [grant]
+        assert await granted_after_use_of(1) == [grant] * 2
+        assert await granted_after_use_of(10_900_000_000) == [grant] * 3

@@ -7,7 +7,7 @@ PORT ?= 8080
 DATA_DIR ?= $(HOME)/.tokenline
 SEEDS ?= 200
 
-.PHONY: help setup run test simulate lint types generate verify lock format bench clean
+.PHONY: help setup run test simulate lint types generate verify publish lock format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -33,7 +33,7 @@ lint: setup ## formatter, linter, import contracts, proto lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	cd protos && ../$(BIN)/buf lint
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against published.binpb
 
 types: setup ## strict types
 	$(BIN)/mypy
@@ -51,6 +51,9 @@ generate: setup ## rewrite protos/gen from protos/tokenline
 verify: generate ## fail when the committed generated code is not what the protos make
 	@git diff --exit-code --stat -- protos/gen && test -z "$$(git status --porcelain -- protos/gen)" \
 	  || { echo "protos/gen is stale: run make generate and commit it"; exit 1; }
+
+publish: setup ## the protos as they are become what later ones must not break
+	cd protos && ../$(BIN)/buf build --exclude-source-info -o published.binpb
 
 lock: setup ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock

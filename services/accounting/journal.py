@@ -39,9 +39,11 @@ def encode_row(entries: list[Entry]) -> bytes:
 def decode_row(body: bytes, where: str) -> list[Entry]:
     """The entries of a row's body; `where` names it in errors. Errors: `JournalError`."""
     try:
-        return _row_decoder.decode(body).entries
+        row = _row_decoder.decode(body)
     except msgspec.DecodeError as error:
         raise _unreadable(body, where, error) from error
+    _check_version(row.schema_version, where)
+    return row.entries
 
 
 def encode_checkpoint(account: Account) -> bytes:
@@ -52,9 +54,17 @@ def encode_checkpoint(account: Account) -> bytes:
 def decode_checkpoint(body: bytes, where: str) -> Account:
     """The account of a checkpoint's body. Errors: `JournalError`."""
     try:
-        return _checkpoint_decoder.decode(body).account
+        checkpoint = _checkpoint_decoder.decode(body)
     except msgspec.DecodeError as error:
         raise _unreadable(body, where, error) from error
+    _check_version(checkpoint.schema_version, where)
+    return checkpoint.account
+
+
+def _check_version(version: int, where: str) -> None:
+    # Newer code's fields may decode here all the same, and would be lost without a word.
+    if version > SCHEMA_VERSION:
+        raise JournalError(f"{where} has schema version {version}; this code reads up to {SCHEMA_VERSION}: run the newer release")
 
 
 def _unreadable(body: bytes, where: str, error: Exception) -> JournalError:
@@ -62,6 +72,6 @@ def _unreadable(body: bytes, where: str, error: Exception) -> JournalError:
         version = msgspec.msgpack.decode(_version_decoder.decode(body)[0])
     except (msgspec.DecodeError, IndexError):
         version = None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        return JournalError(f"{where} has schema version {version}; this code reads up to {SCHEMA_VERSION}: run the newer release")
+    if isinstance(version, int):
+        _check_version(version, where)
     return JournalError(f"{where} is damaged: {error}")

@@ -86,6 +86,34 @@ class _Waiting(NamedTuple):
     timer: asyncio.TimerHandle
 
 
+class _Timers:
+    """When to look at which account. Each is kept once, or an account in use would leave more of them every minute."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, str]] = []
+        self._kept: set[tuple[int, str]] = set()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, account: Account) -> None:
+        """Makes sure that the account is looked at when something is due on it."""
+        if account.next_due_us is None:
+            return
+        timer = (account.next_due_us, account.account_id)
+        if timer not in self._kept:
+            self._kept.add(timer)
+            heapq.heappush(self._heap, timer)
+
+    def pop(self, now_us: int) -> str | None:
+        """An account to look at by `now_us`; None when there is no more."""
+        if not self._heap or self._heap[0][0] > now_us:
+            return None
+        timer = heapq.heappop(self._heap)
+        self._kept.remove(timer)
+        return timer[1]
+
+
 class _Partition:
     """One partition's state in memory; it may run ahead of the database by what `pending` holds."""
 
@@ -103,7 +131,7 @@ class _Partition:
         self.dirty: dict[str, tuple[int, int]] = {}
         self.loading: dict[str, list[_Pending]] = {}
         self.waiting: dict[str, deque[_Waiting]] = {}
-        self.timers: list[tuple[int, str]] = []
+        self.timers = _Timers()
 
 
 class Owner:
@@ -258,19 +286,16 @@ class Owner:
         for entry in due_entries(account, now_us, partition.serving_since_us):
             self._append(partition, account, entry)
             applied = True
-        if account.next_due_us is not None:
-            heapq.heappush(partition.timers, (account.next_due_us, account.account_id))
+        partition.timers.add(account)
         return applied
 
     def _append(self, partition: _Partition, account: Account | None, entry: Entry) -> Account:
-        due_before_us = account.next_due_us if account is not None else None
         account = evolve(account, entry, partition.next_seq, len(partition.pending))
         partition.accounts[account.account_id] = account
         partition.pending.append(entry)
         if account.account_id not in partition.dirty:
             partition.dirty[account.account_id] = (partition.next_seq, partition.last_time_us)
-        if account.next_due_us is not None and account.next_due_us != due_before_us:
-            heapq.heappush(partition.timers, (account.next_due_us, account.account_id))
+        partition.timers.add(account)
         return account
 
     # Waiting for held balance
@@ -315,28 +340,30 @@ class Owner:
             wanted = list(partition.loading)
             try:
                 checkpoints = await self._store.load_checkpoints(partition.part_id, wanted)
-                accounts = {
-                    account_id: decode_checkpoint(checkpoint.body, f"the checkpoint of {account_id}")
-                    for account_id, checkpoint in checkpoints.items()
-                }
-            except (ServiceError, JournalError) as error:
-                logger.error("cannot load accounts: %s", error)
-                fault = Failed(Fault.STORE_UNAVAILABLE, f"the account cannot be loaded: {error}")
+            except ServiceError as error:
                 for account_id in wanted:
-                    self._refuse(partition.loading.pop(account_id, ()), fault)
+                    self._refuse_unloadable(partition.loading.pop(account_id, ()), error)
                 continue
             # A partition that was recovered meanwhile has answered all who waited here.
             for account_id in wanted if partition in self._partitions else ():
-                if account_id in accounts:
-                    self._enter(partition, accounts[account_id])
-                for pending in partition.loading.pop(account_id):
+                waiting = partition.loading.pop(account_id)
+                if account_id in checkpoints:
+                    try:
+                        self._enter(partition, decode_checkpoint(checkpoints[account_id].body, f"the checkpoint of {account_id}"))
+                    except JournalError as error:
+                        self._refuse_unloadable(waiting, error)
+                        continue
+                for pending in waiting:
                     self._accept(partition, pending)
+
+    def _refuse_unloadable(self, pending: Iterable[_Pending], error: Exception) -> None:
+        logger.error("cannot load an account: %s", error)
+        self._refuse(pending, Failed(Fault.STORE_UNAVAILABLE, f"the account cannot be loaded: {error}"))
 
     def _enter(self, partition: _Partition, account: Account) -> None:
         account.next_due_us = next_due_us(account)
         partition.accounts[account.account_id] = account
-        if account.next_due_us is not None:
-            heapq.heappush(partition.timers, (account.next_due_us, account.account_id))
+        partition.timers.add(account)
 
     # Committing
 
@@ -526,8 +553,7 @@ class Owner:
         """Applies what is due on accounts in memory."""
         for partition in self._partitions:
             now_us = max(self._clock.now_us(), partition.last_time_us)
-            while partition.timers and partition.timers[0][0] <= now_us:
-                _, account_id = heapq.heappop(partition.timers)
+            while (account_id := partition.timers.pop(now_us)) is not None:
                 account = partition.accounts[account_id]
                 if account.next_due_us is None or account.next_due_us > now_us:
                     continue

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import quote
@@ -221,44 +222,46 @@ def _check_of_system_down(what: _Check, data_dir: Path | None) -> dict[str, Any]
 
 
 async def _ask_stores(what: _Check, folder: DataFolder) -> dict[str, Any]:
-    from services.cli.embedded import StopRequestedError, run_stores_alone, unless_stopped
+    from services.cli.embedded import StopRequestedError, run_charging, run_export, socket_folder, unless_stopped, until_serving
     from services.runtime.clients import answer, connect
     from services.runtime.lifecycle import Lifecycle
     from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
     from tokenline.billing.v1 import billing_pb2, billing_pb2_grpc
-
-    async def audit(address: str) -> dict[str, Any]:
-        async with connect(address) as channel:
-            stub = accounting_pb2_grpc.AccountingServiceStub(channel)
-            checked = await answer(stub.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
-        return {
-            "accounts": checked.accounts,
-            "buckets": checked.buckets,
-            "entries": checked.entries,
-            "open_sessions": checked.open_sessions,
-            "in_transit": checked.in_transit,
-            "breaches": list(checked.breaches),
-        }
-
-    async def reconcile(address: str) -> dict[str, Any]:
-        async with connect(address) as channel:
-            stub = billing_pb2_grpc.BillingServiceStub(channel)
-            compared = await answer(stub.Reconcile(billing_pb2.ReconcileRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
-        return {
-            "entries": compared.entries,
-            "cdrs": compared.cdrs,
-            "files": compared.files,
-            "differences": list(compared.differences),
-        }
 
     # What services say while they wait for one another is of no interest here.
     logging.basicConfig(level=logging.ERROR)
     lifecycle = Lifecycle()
     lifecycle.stop_on_signals()
     try:
-        async with run_stores_alone(folder, lifecycle) as stores:
-            asking = audit(stores.accounting) if what == "audit" else reconcile(stores.billing)
-            return await unless_stopped(lifecycle, asking)
+        async with AsyncExitStack() as stack:
+            sockets = stack.enter_context(socket_folder())
+            _, accounting_address = await stack.enter_async_context(run_charging(folder, sockets, lifecycle))
+            await unless_stopped(lifecycle, until_serving(accounting_address))
+            if what == "audit":
+                channel = await stack.enter_async_context(connect(accounting_address))
+                accounting = accounting_pb2_grpc.AccountingServiceStub(channel)
+                auditing = answer(accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
+                audited = await unless_stopped(lifecycle, auditing)
+                return {
+                    "accounts": audited.accounts,
+                    "buckets": audited.buckets,
+                    "entries": audited.entries,
+                    "open_sessions": audited.open_sessions,
+                    "in_transit": audited.in_transit,
+                    "breaches": list(audited.breaches),
+                }
+            billing_address = await stack.enter_async_context(run_export(folder, sockets, accounting_address, lifecycle))
+            await unless_stopped(lifecycle, until_serving(billing_address))
+            channel = await stack.enter_async_context(connect(billing_address))
+            billing = billing_pb2_grpc.BillingServiceStub(channel)
+            reconciling = answer(billing.Reconcile(billing_pb2.ReconcileRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
+            reconciled = await unless_stopped(lifecycle, reconciling)
+            return {
+                "entries": reconciled.entries,
+                "cdrs": reconciled.cdrs,
+                "files": reconciled.files,
+                "differences": list(reconciled.differences),
+            }
     except StopRequestedError:
         if lifecycle.failure is not None:
             raise CommandError(f"{folder.path} cannot be checked: {lifecycle.failure}") from lifecycle.failure

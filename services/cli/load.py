@@ -119,7 +119,8 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
 
-async def _run(load: Load, report: Callable[[str], None]) -> Measured:
+async def run(load: Load, report: Callable[[str], None]) -> Measured:
+    """Sends the load; `report` hears when measuring begins and ends."""
     url = urlsplit(load.url)
     host, port = url.hostname or "", url.port or 80
     head = f"POST {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n"
@@ -195,7 +196,7 @@ def main() -> None:
     """Runs each load of standard input until it ends."""
     for line in sys.stdin:
         load = msgspec.json.decode(line, type=Load)
-        _report(msgspec.json.encode(uvloop.run(_run(load, _report))).decode())
+        _report(msgspec.json.encode(uvloop.run(run(load, _report))).decode())
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def serve_command(service: str, config_file: Path) -> None:
 
 
 async def _serve(service: str, run: _Run, config: Any) -> None:
-    from services.runtime.lifecycle import Lifecycle
+    from services.runtime.lifecycle import Lifecycle, started
     from services.runtime.telemetry import start_logging, start_telemetry
 
     start_logging()
@@ -58,6 +58,7 @@ async def _serve(service: str, run: _Run, config: Any) -> None:
     try:
         async with run(config, lifecycle) as address:
             click.echo(f"{service} listens on {address}")
+            started()
             await lifecycle.wait()
     finally:
         telemetry.shutdown()

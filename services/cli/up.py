@@ -49,7 +49,7 @@ def up_command(data_dir: Path, host: str, port: int) -> None:
 
 async def _up(data_dir: Path, host: str, port: int) -> None:
     from services.cli.embedded import StopRequestedError, run_all, unless_stopped
-    from services.runtime.lifecycle import Lifecycle
+    from services.runtime.lifecycle import Lifecycle, started
     from services.runtime.telemetry import TelemetryConfig, start_logging, start_telemetry
 
     start_logging()
@@ -61,17 +61,18 @@ async def _up(data_dir: Path, host: str, port: int) -> None:
     ready = False
     try:
         async with run_all(data_dir, host, port, lifecycle) as running:
+            demo, model_id = await unless_stopped(lifecycle, make_ready(running))
+            started()
             try:
-                demo, model_id = await unless_stopped(lifecycle, make_ready(running))
                 running.folder.write_demo(demo)
                 ready = True
                 logging.getLogger().setLevel(logging.INFO)
                 click.echo(_greeting(demo, model_id))
                 await lifecycle.wait()
-            except StopRequestedError:
-                pass
             finally:
                 running.folder.remove_demo()
+    except StopRequestedError:
+        pass
     finally:
         telemetry.shutdown()
     if lifecycle.failure is not None:

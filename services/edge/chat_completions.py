@@ -104,8 +104,10 @@ class _Client:
         self._watching = asyncio.create_task(self._watch(), name="client-watch")
 
     def stop_watching(self) -> None:
+        """Lets go of the connection, and of the tasks, which would otherwise wait for the garbage collector with it."""
         if self._watching is not None:
             self._watching.cancel()
+        self._watching = self._task = None
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -211,6 +213,7 @@ class _Session:
 
     def _close(self, used: pb.TokenUsage, provenance: pb.UsageProvenance, cause: pb.CloseCause) -> tuple[int, pb.ReleaseSession]:
         self._released = True
+        self.used_so_far = pb.TokenUsage
         if self._renewing is not None:
             self._renewing.cancel()
         self._number += 1

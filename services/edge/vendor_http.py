@@ -1,90 +1,298 @@
-"""Vendor calls by aiohttp: pooled, bounded in time and size, following no redirect and no environment."""
+"""Vendor calls: a small HTTP/1.1 client on httptools, for one thing only: POST JSON, take the answer as it comes.
+
+It is the hottest part of a relayed call, and a general client costs more than all the rest of it. What a general client brings
+and this one has not: redirects (refused), cookies, compression (not asked for), proxies, HTTP/2. Everything is bounded: connecting,
+the first byte, silence, the head, a whole body; a slow reader stops the vendor's socket. A connection is used again only if its
+answer ended as its head promised, and not after it has been idle for long: a POST is never sent twice.
+"""
 
 import asyncio
+import ssl
+from collections import deque
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self, cast
+from urllib.parse import urlsplit
 
-import aiohttp
+import httptools
 
 from services.edge.config import EdgeConfig
-from services.edge.vendor import VendorFailure
+from services.edge.vendor import Outcome, VendorFailure
 
 _BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
+_HEAD_BYTES_MAX: Final = 64 * 1024
+# Above this much unread, the socket is not read any more; below half of it, it is again.
+_UNREAD_BYTES_MAX: Final = 1024 * 1024
 # Less than the idle time after which servers commonly close a connection: a POST must not meet one that is just closing.
 _KEEPALIVE_S: Final = 15.0
+_IDLE_CONNECTIONS_MAX: Final = 512
+
+
+class _Target(NamedTuple):
+    """Where a URL leads, and what a request to it begins with."""
+
+    host: str
+    port: int
+    tls: bool
+    head: bytes
+
+    @property
+    def origin(self) -> tuple[str, int, bool]:
+        return self.host, self.port, self.tls
+
+
+@lru_cache(maxsize=4_096)
+def _target(url: str, api_key: str) -> _Target:
+    """Takes a URL of the catalog apart. Errors: `ValueError`."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "\r" in api_key or "\n" in api_key:
+        raise ValueError("not a URL of a vendor, or not a key that fits into a header")
+    tls = parts.scheme == "https"
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    authorization = f"authorization: Bearer {api_key}\r\n" if api_key else ""
+    head = (
+        f"POST {path or '/'} HTTP/1.1\r\nhost: {parts.netloc.rpartition('@')[2]}\r\n{authorization}"
+        "content-type: application/json\r\naccept: application/json, text/event-stream\r\naccept-encoding: identity\r\n"
+        "content-length: "
+    )
+    return _Target(parts.hostname, parts.port or (443 if tls else 80), tls, head.encode("latin-1"))
 
 
 class HttpVendorClient:
     """See `services.edge.vendor.VendorClient`. An asynchronous context manager."""
 
     def __init__(self, config: EdgeConfig) -> None:
-        self._config = config
-        self._session: aiohttp.ClientSession | None = None
+        self._connect_timeout_s = config.connect_timeout_ms / 1_000
+        self._first_byte_timeout_s = config.first_byte_timeout_ms / 1_000
+        self._idle_timeout_s = config.idle_timeout_ms / 1_000
+        self._tls = ssl.create_default_context()
+        self._idle: dict[tuple[str, int, bool], deque[_Connection]] = {}
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                sock_connect=self._config.connect_timeout_ms / 1_000,
-                sock_read=self._config.idle_timeout_ms / 1_000,
-            ),
-            trust_env=False,
-            auto_decompress=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-        )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._session is not None
-        await self._session.close()
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.abort()
+        self._idle.clear()
 
     async def post(self, url: str, api_key: str, body: bytes) -> "_HttpAnswer":
-        assert self._session is not None
-        headers = {"content-type": "application/json", "accept-encoding": "identity"}
-        if api_key:
-            headers["authorization"] = f"Bearer {api_key}"
         try:
-            async with asyncio.timeout(self._config.first_byte_timeout_ms / 1_000):
-                response = await self._session.post(
-                    url,
-                    data=body,
-                    headers=headers,
-                    allow_redirects=False,
-                    # The first byte has a longer limit of its own, above.
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._config.connect_timeout_ms / 1_000),
+            target = _target(url, api_key)
+        except ValueError as error:
+            raise VendorFailure("unreachable") from error
+        connection = self._take_idle(target) or await self._connect(target)
+        try:
+            status = await connection.ask(target.head, body, self._first_byte_timeout_s)
+            answer = _HttpAnswer(self, target, connection, self._idle_timeout_s)
+            if status == 200:
+                return answer
+            refusal = await _refusal(answer)
+        except BaseException:
+            connection.abort()
+            raise
+        answer.close()
+        raise VendorFailure("refused", status, refusal)
+
+    async def _connect(self, target: _Target) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                _, connection = await loop.create_connection(
+                    _Connection, target.host, target.port, ssl=self._tls if target.tls else None
                 )
-        except aiohttp.ServerTimeoutError as error:
-            # Only connecting has a limit of aiohttp's here.
+        except (OSError, TimeoutError) as error:
+            # OSError also stands for names that do not resolve and certificates that do not hold.
             raise VendorFailure("unreachable") from error
-        except TimeoutError as error:
-            raise VendorFailure("timeout") from error
-        except aiohttp.ClientConnectorError as error:
-            raise VendorFailure("unreachable") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise VendorFailure("broken") from error
-        answer = _HttpAnswer(response, self._config.idle_timeout_ms / 1_000)
-        if response.status != 200:
-            try:
-                refusal = await answer.read(_REFUSAL_BYTES_MAX)
-            except VendorFailure:
-                refusal = b""
-            finally:
-                answer.close()
-            raise VendorFailure("refused", response.status, refusal)
-        return answer
+        return connection
+
+    def _take_idle(self, target: _Target) -> "_Connection | None":
+        connections = self._idle.get(target.origin)
+        now_s = asyncio.get_running_loop().time()
+        while connections:
+            # The one used last is the least likely to be closed just now.
+            connection = connections.pop()
+            if connection.usable and now_s - connection.idle_since_s < _KEEPALIVE_S:
+                return connection
+            connection.abort()
+        return None
+
+    def give_back(self, target: _Target, connection: "_Connection") -> None:
+        """Keeps a connection whose answer has ended for the next call."""
+        connections = self._idle.setdefault(target.origin, deque())
+        connection.idle_since_s = asyncio.get_running_loop().time()
+        connections.append(connection)
+        if len(connections) > _IDLE_CONNECTIONS_MAX:
+            connections.popleft().abort()
+
+
+async def _refusal(answer: "_HttpAnswer") -> bytes:
+    """What a refusing vendor said, as far as it came."""
+    try:
+        return await answer.read(_REFUSAL_BYTES_MAX)
+    except VendorFailure:
+        return b""
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, with at most one call on it."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._pieces: deque[bytes] = deque()
+        self._unread = 0
+        self._paused = False
+        self._head_bytes = 0
+        self._status = 0
+        # Whether the head says where the body ends; if not, the end of the connection is its end.
+        self._delimited = False
+        self._keep_alive = False
+        self._failure: Outcome | None = None
+        self.complete = True
+        self.idle_since_s = 0.0
+
+    @property
+    def usable(self) -> bool:
+        """Another call can be made on it."""
+        transport = self._transport
+        return self.complete and self._keep_alive and transport is not None and not transport.is_closing()
+
+    async def ask(self, head: bytes, body: bytes, first_byte_timeout_s: float) -> int:
+        """Sends a request; returns the status once the head of the answer has come. Errors: `VendorFailure`."""
+        assert self._transport is not None
+        self._parser = httptools.HttpResponseParser(self)
+        self._pieces.clear()
+        self._unread = self._head_bytes = self._status = 0
+        self._delimited = self._keep_alive = self.complete = False
+        self._failure = None
+        self._transport.writelines((head, b"%d\r\n\r\n" % len(body), body))
+        while not self._status:
+            await self._wait(first_byte_timeout_s)
+        return self._status
+
+    async def piece(self, timeout_s: float) -> bytes:
+        """What has come of the body since the last piece; empty at its end. Errors: `VendorFailure`."""
+        while not self._pieces:
+            if self.complete:
+                return b""
+            await self._wait(timeout_s)
+        piece = self._pieces.popleft() if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._unread = 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return piece
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        self._keep_alive = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _wait(self, timeout_s: float) -> None:
+        """Waits until something has come. Errors: `VendorFailure`."""
+        if self._failure is not None:
+            raise VendorFailure(self._failure, self._status)
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_later(timeout_s, self._fail, "timeout")
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+        # What came before a failure is still handed out.
+        if self._failure is not None and not self._pieces:
+            raise VendorFailure(self._failure, self._status)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, outcome: Outcome) -> None:
+        if not self.complete and self._failure is None:
+            self._failure = outcome
+        self.abort()
+        self._wake()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports have asyncio's methods without being of its class.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None or self.complete:
+            # Nothing was asked: it is no answer of ours.
+            self.abort()
+            return
+        if not self._status:
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_BYTES_MAX + len(data):
+                self._fail("garbage")
+                return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            # Whatever follows a complete answer makes the connection unusable, and nothing else.
+            self._fail("broken" if self._status else "garbage")
+            return
+        if self._pieces or self._status:
+            self._wake()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.complete:
+            if error is None and self._status and not self._delimited and self._failure is None:
+                self.complete = True
+            elif self._failure is None:
+                self._failure = "broken"
+        self._keep_alive = False
+        self._transport = None
+        self._wake()
+
+    # httptools
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() in (b"content-length", b"transfer-encoding"):
+            self._delimited = True
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None
+        status = self._parser.get_status_code()
+        if status >= 200:
+            self._status = status
+            self._keep_alive = self._delimited and self._parser.should_keep_alive()
+
+    def on_body(self, body: bytes) -> None:
+        self._pieces.append(body)
+        self._unread += len(body)
+        if self._unread > _UNREAD_BYTES_MAX and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        # An interim answer (1xx) is followed by the real one.
+        if self._status:
+            self.complete = True
+        else:
+            self._delimited = False
 
 
 class _HttpAnswer:
     """See `services.edge.vendor.VendorAnswer`."""
 
-    def __init__(self, response: aiohttp.ClientResponse, idle_timeout_s: float) -> None:
-        self._response = response
+    def __init__(self, client: HttpVendorClient, target: _Target, connection: _Connection, idle_timeout_s: float) -> None:
+        self._client = client
+        self._target = target
+        self._connection: _Connection | None = connection
         self._idle_timeout_s = idle_timeout_s
 
     async def read(self, bytes_max: int = _BODY_BYTES_MAX) -> bytes:
@@ -94,32 +302,20 @@ class _HttpAnswer:
             pieces.append(piece)
             size += len(piece)
             if size > bytes_max:
-                raise VendorFailure("garbage", self._response.status)
+                raise VendorFailure("garbage", 200)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        content = self._response.content
-        status = self._response.status
-        while True:
-            try:
-                # Mostly the piece is there already, and then no timer is set.
-                piece = content.read_nowait()
-                if not piece:
-                    if content.at_eof():
-                        return
-                    async with asyncio.timeout(self._idle_timeout_s):
-                        piece = await content.readany()
-            except TimeoutError as error:
-                raise VendorFailure("timeout", status) from error
-            except (aiohttp.ClientError, OSError) as error:
-                raise VendorFailure("broken", status) from error
-            if not piece:
-                return
+        connection = self._connection
+        assert connection is not None
+        while piece := await connection.piece(self._idle_timeout_s):
             yield piece
 
     def close(self) -> None:
-        # Gives the connection back if the answer has ended, else cuts it off.
-        if self._response.content.is_eof():
-            self._response.release()
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if connection.usable:
+            self._client.give_back(self._target, connection)
         else:
-            self._response.close()
+            connection.abort()

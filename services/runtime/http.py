@@ -33,6 +33,7 @@ async def listen_http(application: Any, host: str, port: int, drain_s: float = 3
             ws="none",
             lifespan="off",
             access_log=False,
+            proxy_headers=False,
             log_config=None,
             server_header=False,
             date_header=False,

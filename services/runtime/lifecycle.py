@@ -1,12 +1,24 @@
 """The life of a process: stop on a signal, fail when a background task fails, end in order."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
 logger = logging.getLogger(__name__)
+
+
+# Objects made before the collector looks at the young ones; the standard 700 made it a tenth of a call's time.
+_COLLECT_AFTER = 50_000
+
+
+def started() -> None:
+    """Call once a process serves: what was made until now stays, so the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 20, 20)
 
 
 class Lifecycle:

@@ -75,4 +75,9 @@ def up(data_dir: Path) -> Iterator[Up]:
             if line.startswith("Stop it"):
                 break
         assert greeting, process.communicate()[1]
-        yield Up(process, data_dir, greeting)
+        try:
+            yield Up(process, data_dir, greeting)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=TIMEOUT_S)

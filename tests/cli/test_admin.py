@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from services.cli.main import command_line
-from tests.cli.processes import Up, tokenline, up
+from tests.cli.processes import Up, up
 
 TOKEN = 1_000_000
 
@@ -169,16 +169,3 @@ def test_a_system_out_of_reach_is_said_in_one_line_with_how_to_start_it(tmp_path
     refused = run("model", "list", TOKENLINE_URL="http://127.0.0.1:9/v1", TOKENLINE_TOKEN="t")
     assert refused.exit_code == 2
     assert refused.stderr.startswith("Error: http://127.0.0.1:9 cannot be reached: Connection refused; start it")
-
-
-def test_audit_and_reconcile_work_on_the_folder_of_a_system_that_is_down(tmp_path: Path) -> None:
-    with up(tmp_path) as running:
-        account = run("account", "create", "--data-dir", str(tmp_path), "--output", "json")
-        assert account.exit_code == 0
-        assert running.stop() == 0
-    audited = tokenline("audit", "--data-dir", str(tmp_path), "--output", "json")
-    assert (audited.returncode, audited.stderr) == (0, "")
-    assert json.loads(audited.stdout).items() >= {"accounts": 2, "buckets": 1, "breaches": [], "in_transit": 0}.items()
-    reconciled = tokenline("reconcile", "--data-dir", str(tmp_path), "--output", "json")
-    assert (reconciled.returncode, reconciled.stderr) == (0, "")
-    assert json.loads(reconciled.stdout).items() >= {"entries": 3, "cdrs": 0, "differences": []}.items()

@@ -1,10 +1,20 @@
+import asyncio
 import signal
 from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
 
+from services.accounting.app import run_accounting
+from services.accounting.config import AccountingConfig
+from services.billing.sqlite_store import SqliteStore
+from services.billing.store import first_cursor
+from services.cli.embedded import until_serving
 from services.cli.serve import SERVICES
+from services.registry.app import run_registry
+from services.registry.catalog_folder import base_catalog_folder
+from services.registry.config import RegistryConfig
+from services.runtime.lifecycle import Lifecycle
 from tests.cli.processes import TIMEOUT_S, started, tokenline
 
 
@@ -63,25 +73,25 @@ def test_a_service_prints_its_address_and_ends_with_0_on_sigterm(tmp_path: Path)
         assert process.wait(TIMEOUT_S) == 0
 
 
-def test_a_failed_background_task_ends_a_service_with_1(tmp_path: Path) -> None:
-    # The CDR folder's place is taken by a file, which billing finds when it prepares its sink.
-    (tmp_path / "cdr").touch()
-    registry = tmp_path / "registry.yaml"
-    registry.write_text(f"listen_address: unix:{tmp_path}/r\ncatalog_folders: [services/registry/base_catalog]\n")
-    accounting = tmp_path / "accounting.yaml"
-    accounting.write_text(
-        f"listen_address: unix:{tmp_path}/a\ndatabase: {tmp_path}/a.sqlite3\nregistry_address: unix:{tmp_path}/r\npartitions: 1\n"
+async def test_a_failed_background_task_ends_a_service_with_1(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "billing.sqlite3")
+    # As if partition 0 had been exported before accounting's database was restored.
+    await store.advance(first_cursor(0, era=7), 5, None, [])
+    await store.close()
+    accounting = AccountingConfig(
+        listen_address=f"unix:{tmp_path}/accounting",
+        database=str(tmp_path / "accounting.sqlite3"),
+        registry_address=f"unix:{tmp_path}/registry",
+        partitions=1,
     )
-    billing = tmp_path / "billing.yaml"
-    billing.write_text(
-        f"listen_address: unix:{tmp_path}/b\ndatabase: {tmp_path}/b.sqlite3\ncdr_folder: {tmp_path}/cdr\n"
-        f"accounting_address: unix:{tmp_path}/a\n"
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"listen_address: unix:{tmp_path}/billing\ndatabase: {tmp_path}/billing.sqlite3\ncdr_folder: {tmp_path}/cdr\n"
+        f"accounting_address: unix:{tmp_path}/accounting\n"
     )
-    with (
-        started("serve", "registry", "--config", str(registry)),
-        started("serve", "accounting", "--config", str(accounting)),
-        started("serve", "billing", "--config", str(billing)) as process,
-    ):
-        _, errors = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 1
-    assert errors.splitlines()[-1].startswith("Error: billing failed: ")
+    registry = RegistryConfig(listen_address=f"unix:{tmp_path}/registry", catalog_folders=[str(base_catalog_folder())])
+    async with run_registry(registry, Lifecycle()), run_accounting(accounting, Lifecycle()) as address:
+        await until_serving(address)
+        failed = await asyncio.to_thread(tokenline, "serve", "billing", "--config", str(config))
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].startswith("Error: billing failed: accounting's journal is of era")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from services.cli.data_folder import open_data_folder
 from services.cli.embedded import run_all
 from services.cli.up import make_ready
 from services.runtime.clients import connect
@@ -71,6 +72,13 @@ def test_up_serves_calls_and_the_next_start_goes_on_with_a_new_key(tmp_path: Pat
         assert system.stop() == 0
         assert not (data_dir / "demo.json").exists()
 
+    audited = tokenline("audit", "--data-dir", str(data_dir), "--output", "json")
+    assert (audited.returncode, audited.stderr) == (0, "")
+    assert json.loads(audited.stdout).items() >= {"accounts": 1, "buckets": 1, "breaches": [], "in_transit": 0}.items()
+    reconciled = tokenline("reconcile", "--data-dir", str(data_dir), "--output", "json")
+    assert (reconciled.returncode, reconciled.stderr) == (0, "")
+    assert json.loads(reconciled.stdout).items() >= {"cdrs": 1, "files": 1, "differences": []}.items()
+
     with up(data_dir) as system:
         assert system.demo.account_id == demo.account_id
         assert system.demo.api_key != demo.api_key
@@ -127,11 +135,8 @@ async def test_a_port_in_use_is_refused_and_all_that_was_started_ends(tmp_path: 
         with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
             async with run_all(tmp_path / "second", "127.0.0.1", port, lifecycle):
                 pass
-    # Both folders are free again.
-    for folder in ("first", "second"):
-        async with run_all(tmp_path / folder, "127.0.0.1", 0, lifecycle):
-            pass
-    assert lifecycle.failure is None
+    with open_data_folder(tmp_path / "second"):
+        assert lifecycle.failure is None
 
 
 async def test_the_demo_account_gets_another_grant_when_less_than_a_tenth_is_left(tmp_path: Path) -> None:
@@ -149,7 +154,7 @@ async def test_the_demo_account_gets_another_grant_when_less_than_a_tenth_is_lef
                     model_id=model_id,
                     key_id=demo.key_id,
                     member_id="mem-0123456789abcdef",
-                    used=accounting_pb2.TokenUsage(input_tokens=tokens),
+                    used=accounting_pb2.TokenUsage(input=tokens),
                     provenance=accounting_pb2.USAGE_PROVENANCE_VENDOR,
                 ),
             )
@@ -167,4 +172,5 @@ async def test_the_demo_account_gets_another_grant_when_less_than_a_tenth_is_lef
         grant = 10_000_000_000 * TOKEN
         assert await granted_after_use_of(9_000_000_000) == [grant]
         assert await granted_after_use_of(1) == [grant] * 2
-        assert await granted_after_use_of(10_900_000_000) == [grant] * 3
+        assert await granted_after_use_of(9_999_999_999) == [grant] * 2
+        assert await granted_after_use_of(1) == [grant] * 3

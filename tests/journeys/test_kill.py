@@ -93,7 +93,8 @@ async def test_killed_again_and_again_everything_acknowledged_is_charged_exactly
         (bucket,) = shown["buckets"]
         cost = (INPUT_TOKENS + OUTPUT_TOKENS) * TOKEN
         assert outcomes["acknowledged"] > 50, outcomes
-        assert outcomes["unknown"] <= KILLS * WORKERS
+        # A worker may meet the dead process once more, on a connection that was kept open.
+        assert outcomes["unknown"] <= 2 * KILLS * WORKERS
         assert outcomes["acknowledged"] * cost <= bucket["consumed"] <= (outcomes["acknowledged"] + outcomes["unknown"]) * cost
         assert bucket["reserved"] == 0
         assert shown["debt"] == []

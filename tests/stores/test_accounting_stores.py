@@ -1,0 +1,391 @@
+"""What every accounting store must do: one suite over all of them."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from services.accounting.sqlite_store import SqliteStore
+from services.accounting.store import Checkpoint, ClaimedPartition, JournalRow, MemoryStore, PartitionWrite, Snapshot, Store
+from services.runtime.errors import SchemaError, ServiceError
+from tokenline.errors.v1 import errors_pb2
+
+PARTITIONS = 3
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    store: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "accounting.db")
+    await store.initialise(PARTITIONS)
+    yield store
+    await store.close()
+
+
+def row(part_id: int, seq: int, *checkpoints: Checkpoint, epoch: int = 1, low_water: int | None = None) -> PartitionWrite:
+    """A commit of one row, whose body names it."""
+    low_water = seq if low_water is None else low_water
+    return PartitionWrite(part_id, epoch, seq, 1_000 + seq, 2, b"row %d/%d" % (part_id, seq), low_water, checkpoints)
+
+
+def check(part_id: int, next_seq: int, *checkpoints: Checkpoint, epoch: int = 1, low_water: int | None = None) -> PartitionWrite:
+    """A commit without a row."""
+    low_water = next_seq if low_water is None else low_water
+    return PartitionWrite(part_id, epoch, next_seq, 5_000, 0, None, low_water, checkpoints)
+
+
+def checkpoint(account: int, seq: int = 1, next_due_us: int | None = None, body: bytes = b"state") -> Checkpoint:
+    return Checkpoint(f"acct-{account:08}", seq, 4, next_due_us, body)
+
+
+async def contents(store: Store) -> dict[int, tuple[ClaimedPartition, list[JournalRow], list[Checkpoint]]]:
+    """All that is in the store."""
+
+    def work(snapshot: Snapshot) -> dict[int, tuple[ClaimedPartition, list[JournalRow], list[Checkpoint]]]:
+        return {
+            each.part_id: (each, list(snapshot.rows(each.part_id, 0)), list(snapshot.checkpoints(each.part_id)))
+            for each in snapshot.partitions()
+        }
+
+    return await store.snapshot(work)
+
+
+async def test_a_new_store_has_its_partitions_and_nothing_in_them(store: Store) -> None:
+    assert await store.partitions() == [ClaimedPartition(part_id, 0, 1, 1, 0) for part_id in range(PARTITIONS)]
+    assert await store.read_rows(0, 0, 10) == []
+    assert await store.load_checkpoints(0, ["acct-00000000"]) == {}
+    assert await store.due_accounts(2**62, 10) == []
+    # Initialising again changes nothing.
+    assert await store.initialise(PARTITIONS) == 1
+    assert len(await store.partitions()) == PARTITIONS
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 4, 64])
+async def test_the_number_of_partitions_is_fixed(store: Store, partitions: int) -> None:
+    with pytest.raises(ServiceError, match="the store has 3 partitions") as raised:
+        await store.initialise(partitions)
+    assert raised.value.reason == errors_pb2.ERROR_REASON_INVALID_ARGUMENT
+    assert len(await store.partitions()) == PARTITIONS
+
+
+async def test_a_commit_appends_a_row_to_each_partition(store: Store) -> None:
+    assert [each.epoch for each in await store.claim("own-a", again=False)] == [1, 1, 1]
+    assert await store.commit([row(0, 1), row(2, 1)]) == {0, 2}
+    assert await store.commit([row(2, 2, low_water=1)]) == {2}
+    assert await store.read_rows(2, 0, 10) == [JournalRow(2, 1, 1, 2, b"row 2/1"), JournalRow(2, 2, 1, 2, b"row 2/2")]
+    assert await store.partitions() == [
+        ClaimedPartition(0, 1, 2, 1, 1_001),
+        ClaimedPartition(1, 1, 1, 1, 0),
+        ClaimedPartition(2, 1, 3, 1, 1_002),
+    ]
+
+
+async def test_rows_are_read_in_order_behind_a_number(store: Store) -> None:
+    await store.claim("own-a", again=False)
+    for seq in range(1, 13):
+        await store.commit([row(1, seq)])
+    assert [each.seq for each in await store.read_rows(1, 0, 100)] == list(range(1, 13))
+    assert [each.seq for each in await store.read_rows(1, 4, 3)] == [5, 6, 7]
+    assert [each.seq for each in await store.read_rows(1, 10, 3)] == [11, 12]
+    assert await store.read_rows(1, 12, 3) == []
+    assert await store.read_rows(1, 99, 3) == []
+    assert await store.read_rows(0, 0, 3) == []
+
+
+Stale = Callable[[], PartitionWrite]
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [
+        row(1, 2, checkpoint(1), epoch=0),
+        row(1, 2, checkpoint(1), epoch=2),
+        row(1, 1, checkpoint(1)),
+        row(1, 3, checkpoint(1)),
+        check(1, 2, checkpoint(1), epoch=0),
+        check(1, 1, checkpoint(1)),
+        check(1, 3, checkpoint(1)),
+    ],
+    ids=[
+        "row of an old epoch",
+        "row of a later epoch",
+        "row before",
+        "row ahead",
+        "check of an old epoch",
+        "check before",
+        "check ahead",
+    ],
+)
+async def test_a_stale_write_has_no_effect_and_the_others_of_its_commit_have_theirs(store: Store, stale: PartitionWrite) -> None:
+    await store.claim("own-a", again=False)
+    await store.commit([row(1, 1, low_water=1)])
+    before = await contents(store)
+    assert await store.commit([row(0, 1, checkpoint(7)), stale, row(2, 1)]) == {0, 2}
+    after = await contents(store)
+    assert after[1] == before[1]
+    for part_id in (0, 2):
+        assert [each.seq for each in after[part_id][1]] == [1]
+    assert after[0][2] == [checkpoint(7)]
+    # Alone it has none either.
+    assert await store.commit([stale]) == set()
+    assert await contents(store) == after
+
+
+@pytest.mark.parametrize(("next_seq", "epoch", "held"), [(2, 1, {1}), (2, 0, set()), (2, 2, set()), (1, 1, set()), (3, 1, set())])
+async def test_a_commit_without_anything_to_write_checks_the_fence(store: Store, next_seq: int, epoch: int, held: set[int]) -> None:
+    await store.claim("own-a", again=False)
+    await store.commit([row(1, 1)])
+    before = await contents(store)
+    assert await store.commit([check(1, next_seq, epoch=epoch)]) == held
+    assert await store.commit([check(1, next_seq, epoch=epoch), check(0, 1)]) == held | {0}
+    assert [each[1:] for each in (await contents(store)).values()] == [each[1:] for each in before.values()]
+
+
+async def test_checkpoints_are_replaced(store: Store) -> None:
+    await store.claim("own-a", again=False)
+    await store.commit(
+        [row(0, 1, checkpoint(1, 1, 50, b"old"), checkpoint(2, 1, 60), low_water=2), row(1, 1, checkpoint(1, 1, 70))]
+    )
+    await store.commit([check(0, 2, checkpoint(1, 9, None, b"new"))])
+    wanted = ["acct-00000001", "acct-00000002", "acct-00000003"]
+    assert await store.load_checkpoints(0, wanted) == {
+        "acct-00000001": checkpoint(1, 9, None, b"new"),
+        "acct-00000002": checkpoint(2, 1, 60),
+    }
+    assert await store.load_checkpoints(0, iter(wanted[1:2])) == {"acct-00000002": checkpoint(2, 1, 60)}
+    assert await store.load_checkpoints(1, wanted) == {"acct-00000001": checkpoint(1, 1, 70)}
+    assert await store.load_checkpoints(2, wanted) == {}
+    # What is not due any more is not found by its old time.
+    assert await store.due_accounts(100, 10) == [(0, "acct-00000002"), (1, "acct-00000001")]
+
+
+async def test_a_commit_moves_the_low_water_mark(store: Store) -> None:
+    await store.claim("own-a", again=False)
+    await store.commit([row(0, 1, low_water=1)])
+    await store.commit([row(0, 2, low_water=1), row(1, 1, low_water=1)])
+    assert [each.low_water for each in await store.partitions()] == [1, 1, 1]
+    await store.commit([check(0, 3, checkpoint(1), low_water=2)])
+    assert [each.low_water for each in await store.partitions()] == [2, 1, 1]
+    await store.commit([row(0, 3, checkpoint(1), low_water=4)])
+    assert [each.low_water for each in await store.partitions()] == [4, 1, 1]
+    assert (await store.claim("own-b", again=False))[0] == ClaimedPartition(0, 2, 4, 4, 1_003)
+
+
+async def test_due_accounts_come_earliest_first_over_all_partitions(store: Store) -> None:
+    await store.claim("own-a", again=False)
+    await store.commit(
+        [
+            check(0, 1, checkpoint(1, 1, 300), checkpoint(2, 1, 100), checkpoint(3, 1, None)),
+            check(2, 1, checkpoint(4, 1, 200), checkpoint(5, 1, 301)),
+        ]
+    )
+    due = [(0, "acct-00000002"), (2, "acct-00000004"), (0, "acct-00000001")]
+    assert await store.due_accounts(300, 10) == due
+    assert await store.due_accounts(300, 2) == due[:2]
+    assert await store.due_accounts(99, 10) == []
+    assert await store.due_accounts(100, 10) == due[:1]
+
+
+# The claim
+
+
+async def test_a_claim_fences_off_the_owner_before(store: Store) -> None:
+    await store.claim("own-a", again=False)
+    await store.commit([row(0, 1)])
+    claimed = await store.claim("own-b", again=False)
+    assert claimed == [ClaimedPartition(0, 2, 2, 1, 1_001), ClaimedPartition(1, 2, 1, 1, 0), ClaimedPartition(2, 2, 1, 1, 0)]
+    assert await store.commit([row(0, 2), row(1, 1)]) == set()
+    assert await store.commit([check(0, 2)]) == set()
+    assert await store.commit([row(0, 2, epoch=2)]) == {0}
+
+
+async def test_an_owner_can_claim_again_only_what_is_still_its_own(store: Store) -> None:
+    await store.claim("own-a", again=False)
+    assert [each.epoch for each in await store.claim("own-a", again=True)] == [2, 2, 2]
+    # Its own writes of the epoch before are fenced off too: their outcome was unknown, and stays nothing.
+    assert await store.commit([row(0, 1, epoch=1)]) == set()
+    await store.claim("own-b", again=False)
+    assert await store.claim("own-a", again=True) == []
+    assert [each.epoch for each in await store.partitions()] == [3, 3, 3]
+    assert await store.commit([row(0, 1, epoch=3)]) == {0}
+    # A start is another thing: it takes them from whoever has them.
+    assert [each.epoch for each in await store.claim("own-a", again=False)] == [4, 4, 4]
+
+
+async def test_a_claim_keeps_journal_and_checkpoints(store: Store) -> None:
+    await store.claim("own-a", again=False)
+    await store.commit([row(0, 1, checkpoint(1), low_water=2)])
+    before = await contents(store)
+    await store.claim("own-b", again=False)
+    after = await contents(store)
+    assert [each[1:] for each in after.values()] == [each[1:] for each in before.values()]
+
+
+# Snapshots
+
+
+async def test_a_snapshot_is_the_whole_store_in_order(store: Store) -> None:
+    await store.claim("own-a", again=False)
+    await store.commit([row(0, 1, checkpoint(3), checkpoint(1)), row(2, 1)])
+    await store.commit([row(0, 2)])
+    found = await contents(store)
+    assert [each[0] for each in found.values()] == await store.partitions()
+    assert [each.seq for each in found[0][1]] == [1, 2]
+    assert found[0][2] == [checkpoint(1), checkpoint(3)]
+    assert await store.snapshot(lambda snapshot: [each.seq for each in snapshot.rows(0, 1)]) == [2]
+
+
+async def test_an_error_inside_a_snapshot_comes_out_of_it(store: Store) -> None:
+    def work(snapshot: Snapshot) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await store.snapshot(work)
+    assert len(await store.partitions()) == PARTITIONS
+
+
+async def test_sqlite_goes_on_committing_beside_a_snapshot_that_sees_one_state(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "accounting.db")
+    await store.initialise(PARTITIONS)
+    await store.claim("own-a", again=False)
+    await store.commit([row(0, 1, checkpoint(1, 1, None, b"old"))])
+    loop, begun, finish = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+    def work(snapshot: Snapshot) -> tuple[list[int], list[int], list[bytes]]:
+        first = [each.next_seq for each in snapshot.partitions()]
+        loop.call_soon_threadsafe(begun.set)
+        asyncio.run_coroutine_threadsafe(finish.wait(), loop).result(10)
+        return (
+            first,
+            [each.seq for part_id in range(PARTITIONS) for each in snapshot.rows(part_id, 0)],
+            [each.body for each in snapshot.checkpoints(0)],
+        )
+
+    reading = asyncio.create_task(store.snapshot(work))
+    await asyncio.wait_for(begun.wait(), 10)
+    # Neither commits nor the loading of accounts wait for it.
+    for seq in range(2, 6):
+        assert await store.commit([row(0, seq, checkpoint(1, seq, None, b"new")), row(1, seq - 1)]) == {0, 1}
+    assert len(await store.load_checkpoints(0, ["acct-00000001"])) == 1
+    finish.set()
+    assert await reading == ([2, 1, 1], [1], [b"old"])
+    assert await store.snapshot(lambda snapshot: len(list(snapshot.rows(0, 0)))) == 5
+    await store.close()
+
+
+# The SQLite file
+
+
+async def test_sqlite_keeps_everything_over_a_restart(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "accounting.db")
+    await store.initialise(PARTITIONS)
+    await store.claim("own-a", again=False)
+    await store.commit([row(0, 1, checkpoint(1, 1, 77), low_water=2), row(2, 1)])
+    before = await contents(store)
+    await store.close()
+    store = await SqliteStore.open(tmp_path / "accounting.db")
+    assert await store.initialise(PARTITIONS) == 1
+    assert await contents(store) == before
+    assert await store.due_accounts(100, 10) == [(0, "acct-00000001")]
+    with pytest.raises(ServiceError, match="set partitions to 3"):
+        await store.initialise(PARTITIONS + 1)
+    # The incarnation is kept too: another one's `again` gets nothing.
+    assert await store.claim("own-b", again=True) == []
+    assert len(await store.claim("own-a", again=True)) == PARTITIONS
+    await store.close()
+
+
+async def test_another_process_that_claims_fences_this_one_off(tmp_path: Path) -> None:
+    path = tmp_path / "accounting.db"
+    store = await SqliteStore.open(path)
+    await store.initialise(PARTITIONS)
+    await store.claim("own-a", again=False)
+    assert await store.commit([row(0, 1)]) == {0}
+    program = (
+        "import asyncio, pathlib, sys\n"
+        "from services.accounting.sqlite_store import SqliteStore\n"
+        "async def main():\n"
+        "    store = await SqliteStore.open(pathlib.Path(sys.argv[1]))\n"
+        "    print([each.epoch for each in await store.claim('own-b', again=False)])\n"
+        "    await store.close()\n"
+        "asyncio.run(main())\n"
+    )
+    run = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (run.stdout, run.stderr) == ("[2, 2, 2]\n", "")
+    assert await store.commit([row(0, 2), row(1, 1)]) == set()
+    assert await store.commit([check(0, 2)]) == set()
+    assert await store.claim("own-a", again=True) == []
+    await store.close()
+
+
+async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "accounting.db"
+    await (await SqliteStore.open(path)).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(SchemaError, match=r"schema version 99.*newer release"):
+        await SqliteStore.open(path)
+
+
+@pytest.mark.parametrize("content", [b"not a database, but long enough to be looked at" * 50, b"\x00" * 5_000])
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "accounting.db"
+    path.write_bytes(content)
+    with pytest.raises(SchemaError, match="not a database of ours"):
+        await SqliteStore.open(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "path", [Path("/proc/accounting.db"), Path("/nonexistent/accounting.db"), Path("/")], ids=["read-only", "missing", "a folder"]
+)
+async def test_a_place_that_cannot_be_written_is_named(path: Path) -> None:
+    with pytest.raises(ServiceError, match=f"{path}.*check that the disk is writable") as raised:
+        await SqliteStore.open(path)
+    assert raised.value.reason == errors_pb2.ERROR_REASON_STORE_UNAVAILABLE
+
+
+async def test_a_file_that_cannot_be_written_any_more_is_unavailable_and_not_a_lost_fence(tmp_path: Path) -> None:
+    path = tmp_path / "accounting.db"
+    store = await SqliteStore.open(path)
+    await store.initialise(PARTITIONS)
+    await store.claim("own-a", again=False)
+    before = await contents(store)
+    # As on a full disk: the second statement of the transaction fails.
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TRIGGER full BEFORE INSERT ON journal BEGIN SELECT RAISE(ABORT, 'no space left'); END")
+    connection.commit()
+    with pytest.raises(ServiceError, match="no space left") as raised:
+        await store.commit([row(0, 1, checkpoint(1)), row(1, 1)])
+    assert raised.value.reason == errors_pb2.ERROR_REASON_STORE_UNAVAILABLE
+    connection.execute("DROP TRIGGER full")
+    connection.commit()
+    connection.close()
+    assert await contents(store) == before
+    assert await store.commit([row(0, 1)]) == {0}
+    await store.close()
+
+
+async def test_damaged_pages_are_unavailable(tmp_path: Path) -> None:
+    path = tmp_path / "accounting.db"
+    store = await SqliteStore.open(path)
+    await store.initialise(PARTITIONS)
+    await store.claim("own-a", again=False)
+    for seq in range(1, 40):
+        await store.commit([row(0, seq)._replace(body=b"x" * 1_000)])
+    await store.close()
+    damaged = bytearray(path.read_bytes())
+    damaged[8_192:] = b"\xff" * (len(damaged) - 8_192)
+    path.write_bytes(bytes(damaged))
+    with pytest.raises((ServiceError, SchemaError)):
+        store = await SqliteStore.open(path)
+        try:
+            await store.read_rows(0, 0, 100)
+        finally:
+            await store.close()

@@ -1,6 +1,6 @@
 """The edge with the services it calls, each behind its own server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,10 @@ class Cell:
         self.base_url = ""
         self.simulator_base_url = ""
         self._http = http
+        # The edge's, with the vendors' secrets and addresses.
+        self.environment: dict[str, str] = {}
+        self.validity_ms = 30_000
+        self.edge_changes: dict[str, Any] = {}
         self._running: dict[str, AsyncExitStack] = {}
 
     def address(self, name: str) -> str:
@@ -101,6 +105,7 @@ class Cell:
                             database=str(folder / "accounting.db"),
                             registry_address=self.address("registry"),
                             partitions=2,
+                            validity_ms=self.validity_ms,
                         ),
                         lifecycle,
                     )
@@ -122,7 +127,9 @@ class Cell:
                 simulator = run_vendor_simulator(VendorSimulatorConfig(port=0), lifecycle)
                 self.simulator_base_url = await stack.enter_async_context(simulator)
             case "edge":
-                self.base_url = await stack.enter_async_context(run_edge(self.edge_config(), lifecycle, {}))
+                self.base_url = await stack.enter_async_context(
+                    run_edge(self.edge_config(**self.edge_changes), lifecycle, self.environment)
+                )
             case _:
                 raise AssertionError(name)
 
@@ -170,13 +177,17 @@ class Cell:
 
 
 @asynccontextmanager
-async def cell(folder: Path, *names: str, catalog: str = CATALOG) -> AsyncIterator[Cell]:
-    """A cell of which the services of these names run, in this order; by default all."""
+async def cell(
+    folder: Path, *names: str, catalog: str = CATALOG, prepare: Callable[[Cell], None] | None = None
+) -> AsyncIterator[Cell]:
+    """A cell of which the services of these names run, in this order; by default all. `prepare` sees it before they start."""
     write(folder / "catalog", catalog)
     (folder / "hash_key").write_bytes(b"0123456789abcdef" * 4)
     (folder / "admin_token").write_text(ADMIN_TOKEN + "\n", encoding="ascii")
     async with aiohttp.ClientSession() as http:
         services = Cell(folder, http)
+        if prepare is not None:
+            prepare(services)
         try:
             await services.start(*(names or _STARTING_ORDER))
             yield services

@@ -159,7 +159,9 @@ def _open(account: Account | None, command: OpenAccount, now_us: int, catalog: C
 
 
 def _view(account: Account) -> AccountView:
-    return AccountView(msgspec.msgpack.decode(msgspec.msgpack.encode(account), type=Account))
+    # The memory of closed sessions can be a thousand times larger than all that is shown.
+    shown = msgspec.structs.replace(account, closed={}, swept={})
+    return AccountView(msgspec.msgpack.decode(msgspec.msgpack.encode(shown), type=Account))
 
 
 def _grant(account: Account, command: GrantBucket, now_us: int, catalog: ChargingCatalog) -> Decision:

@@ -209,7 +209,7 @@ class BucketAdded(msgspec.Struct, frozen=True, gc=False):
 
 
 class AccountView(msgspec.Struct, frozen=True, gc=False):
-    """A copy of the account, that later changes do not touch."""
+    """A copy of the account, without its memory of closed sessions, that later changes do not touch."""
 
     account: "Account"
 

@@ -132,6 +132,14 @@ def test_a_read_is_a_copy_that_later_changes_do_not_touch(ledger: Ledger) -> Non
     assert view.account.buckets[bucket.bucket_id].remaining == 10 * UNIT
 
 
+def test_a_read_does_not_copy_the_memory_of_closed_sessions(ledger: Ledger) -> None:
+    """A busy account remembers 100,000 of them: each look at the balance used to hold up the event loop for 100 ms."""
+    ledger.event(usage(input=3))
+    view = ledger.unchanged_by(ReadAccount(ACCOUNT_ID))
+    assert isinstance(view, AccountView)
+    assert (view.account.closed, len(ledger.state.closed)) == ({}, 1)
+
+
 # Buckets
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from services.edge.admin import read_admin_token
 from services.runtime.config import ConfigError
@@ -28,7 +29,7 @@ ROUTES = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cell]:
     async with cell(tmp_path_factory.mktemp("cell")) as services:
         await services.ready()

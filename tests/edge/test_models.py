@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from services.edge.models import AccountOfferings
 from services.runtime.clients import connect
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 WITH_SLASH = CATALOG.replace("  - model_id: large\n", "  - model_id: acme/large\n")
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cell]:
     async with cell(tmp_path_factory.mktemp("cell"), catalog=WITH_SLASH) as services:
         await services.ready()

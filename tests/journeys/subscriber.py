@@ -1,5 +1,7 @@
 """A subscriber of a cell, as a test uses one: an account with a key, calls, the bill."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -94,6 +96,13 @@ offerings:
 def chat(content: str = "x" * 40, **fields: Any) -> dict[str, Any]:
     """A request body; 40 letters are 10 tokens of input."""
     return {"model": "small", "messages": [{"role": "user", "content": content}], **fields}
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
+    """Returns once the condition holds. Errors: `TimeoutError`."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.01)
 
 
 class Stream:

@@ -9,12 +9,12 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+import pytest_asyncio
 
 from services.runtime.clients import connect
 from services.runtime.identifiers import uuid7
 from tests.edge.system import Cell, cell
-from tests.edge.waiting import until
-from tests.journeys.subscriber import CATALOG, TOKEN, Subscriber, chat
+from tests.journeys.subscriber import CATALOG, TOKEN, Subscriber, chat, eventually
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -57,7 +57,7 @@ class World:
         return await Subscriber.open(self.services, self.http, name, tokens, offering_id)
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     hostile = HostileVendor()
     server = await asyncio.start_server(hostile.serve, "127.0.0.1", 0)
@@ -251,7 +251,7 @@ async def test_a_client_that_goes_away_pays_the_input_and_what_it_was_sent(world
         while received.count(b'"content":"') < 6:
             received += await response.content.readany()
         response.close()
-    await until(lambda: _settled(subscriber, charging_id))
+    await eventually(lambda: _settled(subscriber, charging_id))
     receipt = await subscriber.receipt(charging_id)
     assert (receipt["close_cause"], receipt["provenance"]) == ("client_gone", "partial")
     assert receipt["usage"]["input"] == 10
@@ -273,7 +273,7 @@ async def test_a_client_that_goes_away_before_any_output_pays_what_its_offering_
                 # The head of a stream may have come, but no output.
                 while True:
                     assert b'"content":"' not in (await response.content.readany()).replace(b'"content":""', b"")
-    await until(lambda: _closed(subscriber))
+    await eventually(lambda: _closed(subscriber))
     assert await subscriber.consumed() == charged
 
 
@@ -367,7 +367,7 @@ async def test_an_edge_that_died_is_swept_and_its_late_release_still_charges_onc
             used = accounting_pb2.TokenUsage(input=10, output=20)
             assert (await ask(2, update=accounting_pb2.UpdateSession(used=used))).HasField("granted")
             # Nothing more is heard of it: swept at Tcc, charged what was last reported.
-            await until(lambda: _closed(subscriber), 10)
+            await eventually(lambda: _closed(subscriber), 10)
             assert await subscriber.consumed() == 30
             swept = await subscriber.receipt(charging_id)
             assert (swept["close_cause"], swept["provenance"]) == ("swept", "partial")

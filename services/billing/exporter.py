@@ -25,6 +25,8 @@ FILE_ENTRIES_MAX: Final = 50_000
 _INLINE_ENTRIES_MAX: Final = 64
 _INLINE_BYTES_MAX: Final = 64 * 1024
 # How the log names what concerns all partitions.
+# How soon accounting is asked again while it does not serve yet.
+_RETRY_S: Final = 0.1
 _JOURNAL: Final = "the journal"
 
 
@@ -64,7 +66,7 @@ class Exporter:
                 return
             except ServiceError as error:
                 self._log_trouble({_JOURNAL: error.message})
-            await asyncio.sleep(self._interval_s)
+            await asyncio.sleep(_RETRY_S)
 
     async def run(self) -> None:
         """Exports what is new at every interval, for ever. Errors: `EraMismatchError`."""

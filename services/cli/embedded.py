@@ -70,7 +70,7 @@ async def run_all(data_dir: Path, host: str, port: int, lifecycle: "Lifecycle") 
 
         simulator_base_url = await stack.enter_async_context(run_vendor_simulator(VendorSimulatorConfig(port=0), lifecycle))
 
-        # Billing would find accounting not ready, say so, and look again only after its export interval.
+        # So that billing need not complain that accounting is not there yet.
         await unless_stopped(lifecycle, until_serving(accounting))
         billing = await stack.enter_async_context(run_export(folder, sockets, accounting, lifecycle))
 
@@ -117,7 +117,11 @@ async def run_charging(folder: DataFolder, sockets: Path, lifecycle: "Lifecycle"
     registry_config = RegistryConfig(listen_address=f"unix:{sockets}/registry", catalog_folders=[str(layer) for layer in layers])
     async with run_registry(registry_config, lifecycle) as registry:
         accounting_config = AccountingConfig(
-            listen_address=f"unix:{sockets}/accounting", database=str(folder.accounting_database), registry_address=registry
+            listen_address=f"unix:{sockets}/accounting",
+            database=str(folder.accounting_database),
+            registry_address=registry,
+            # Fixed when a data folder is made: another default must not lock out folders that exist.
+            partitions=16,
         )
         async with run_accounting(accounting_config, lifecycle) as accounting:
             yield registry, accounting

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, propagate, trace
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
@@ -50,6 +49,9 @@ def start_telemetry(service_name: str, config: TelemetryConfig) -> "Telemetry":
     metrics.set_meter_provider(meters)
     tracers: TracerProvider | None = None
     if config.otlp_endpoint:
+        # Imported only where it is used: it takes longer than all the rest of a start.
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
         _sample_share = config.trace_sample_ppm / 1_000_000
         # The share is drawn before a span is made; a span once begun is recorded.
         tracers = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(1.0)))

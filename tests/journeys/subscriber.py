@@ -178,7 +178,7 @@ class Subscriber:
     async def debt(self) -> int:
         """Whole tokens still owed."""
         shown = (await self.services.admin("GET", f"/accounts/{self.account_id}")).json
-        return sum(debt["outstanding"] for debt in shown["debt"]) // TOKEN
+        return int(sum(debt["outstanding"] for debt in shown["debt"]) // TOKEN)
 
     async def receipt(self, charging_id: str) -> Any:
         """The receipt; it must be there."""

@@ -111,7 +111,7 @@ async def test_keys_that_must_not_pass(running: tuple[Cell, aiohttp.ClientSessio
     assert (await services.admin("DELETE", f"/keys/{key_id}")).status == 200
 
     async def refused() -> bool:
-        return (await subscriber.call(chat(max_tokens=5))).status == 401
+        return bool((await subscriber.call(chat(max_tokens=5))).status == 401)
 
     await eventually(refused, 1.0)
 

@@ -358,7 +358,8 @@ async def test_an_edge_that_died_is_swept_and_its_late_release_still_charges_onc
                 )
                 await call.write(accounting_pb2.ChargeRequest(operations=[message]))
                 response: Any = await call.read()
-                return response.results[0]
+                result: accounting_pb2.ChargeResult = response.results[0]
+                return result
 
             create = accounting_pb2.CreateSession(
                 model_id="small", key_id="key", member_id="mem", input_tokens_bound=50, output_tokens_limit=100, output_metered=True
@@ -413,9 +414,9 @@ def _now_us() -> int:
 
 async def _settled(subscriber: Subscriber, charging_id: str) -> bool:
     reply = await subscriber.services.call("GET", f"/v1/me/receipts/{charging_id}", subscriber.api_key)
-    return reply.status == 200
+    return bool(reply.status == 200)
 
 
 async def _closed(subscriber: Subscriber) -> bool:
     shown = (await subscriber.services.admin("GET", f"/accounts/{subscriber.account_id}")).json
-    return shown["sessions"] == []
+    return not shown["sessions"]

@@ -21,6 +21,7 @@ from services.runtime.clients import connect
 from services.runtime.clock import SystemClock
 from services.runtime.identifiers import random_name
 from services.runtime.lifecycle import Lifecycle
+from services.runtime.locks import exclusive
 from services.runtime.server import GrpcServer
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
@@ -36,9 +37,12 @@ _RETRY_S: Final = 0.1
 async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> AsyncIterator[str]:
     """Runs accounting; yields its address once it listens. It serves once it has a catalog.
 
+    Errors: `InUseError` when another process uses the database; those of the store; `OSError` for the address.
     At the end: no new calls, what was decided is committed and answered, checkpoints, then the store is closed.
     """
     async with AsyncExitStack() as stack:
+        # The store fences a second owner off, but only after it took everything over: refuse it here.
+        stack.enter_context(exclusive(Path(f"{config.database}.lock"), config.database))
         store = await SqliteStore.open(Path(config.database))
         stack.push_async_callback(store.close)
         owner = Owner(

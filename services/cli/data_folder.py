@@ -10,7 +10,6 @@ demo_key_id                 the demo key of the last start, to be revoked at the
 """
 
 import contextlib
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from typing import Final
 import msgspec
 
 from services.cli.failures import CommandError, os_error_text
+from services.runtime.locks import InUseError, exclusive
 
 DEFAULT_DATA_DIR: Final = Path("~/.tokenline")
 
@@ -110,34 +110,18 @@ def open_data_folder(path: Path, create: bool = True) -> Iterator[DataFolder]:
                 folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             elif not folder.accounting_database.exists():
                 raise CommandError(f"{folder.path} holds no data; `tokenline up --data-dir {folder.path}` starts a system there")
-            stack.enter_context(_locked(folder.lock))
+            stack.enter_context(exclusive(folder.lock, f"data folder {folder.path}"))
             # What a killed process left behind would tell of a system that is not there.
             folder.remove_demo()
             if create:
                 _fill(folder)
+        except InUseError as error:
+            raise DataFolderInUseError(f"{error}; stop it or choose another folder") from error
         except FileExistsError as error:
             raise CommandError(f"data folder {error.filename}: is not a folder; choose another with --data-dir") from error
         except OSError as error:
             raise CommandError(f"data folder {os_error_text(error)}; choose another with --data-dir") from error
         yield folder
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            raise DataFolderInUseError(
-                f"data folder {path.parent} is in use by process {pid}; stop it or choose another folder"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _fill(folder: DataFolder) -> None:

@@ -23,10 +23,11 @@ def expected_errors() -> Iterator[None]:
     """Turns what configs, files, sockets, stores and services raise into a `CommandError`."""
     from services.runtime.config import ConfigError
     from services.runtime.errors import SchemaError, ServiceError
+    from services.runtime.locks import InUseError
 
     try:
         yield
-    except (ConfigError, SchemaError, ServiceError) as error:
+    except (ConfigError, InUseError, SchemaError, ServiceError) as error:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(os_error_text(error)) from error

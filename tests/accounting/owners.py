@@ -1,7 +1,9 @@
 """Owners under test: in virtual time, on a store whose commits can be held back, lost, or done without being told."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 from services.accounting.account import Account
 from services.accounting.audit import Findings, audit
@@ -165,6 +167,7 @@ class Desk:
             self.owner.set_catalog(catalog)
         await self.owner.start()
         self.running = asyncio.create_task(self.owner.run())
+        self.running.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self.owner
 
     async def kill(self) -> None:
@@ -231,10 +234,16 @@ def in_virtual_time(test: Callable[[Desk], Coroutine[None, None, None]]) -> Call
     def run() -> None:
         loop = VirtualLoop()
 
+        unhandled: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, context: unhandled.append(context))
+
         async def main() -> None:
             await asyncio.wait_for(test(Desk(loop)), 100_000)
 
         run_virtually(main(), loop)
+        # A task that failed unseen tells so when it is collected.
+        gc.collect()
+        assert unhandled == []
 
     # No functools.wraps: pytest would look behind it and take `desk` for a fixture.
     run.__name__, run.__doc__ = test.__name__, test.__doc__

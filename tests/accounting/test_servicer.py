@@ -1,6 +1,7 @@
 """Accounting through its contract: a real server, real stubs, a real database, and the registry's base catalog."""
 
 import asyncio
+import os
 import re
 import sqlite3
 import time
@@ -27,6 +28,7 @@ from services.runtime.config import ConfigError, parse_yaml
 from services.runtime.errors import SchemaError, ServiceError
 from services.runtime.identifiers import derived_name
 from services.runtime.lifecycle import Lifecycle
+from services.runtime.locks import InUseError
 from tests.accounting import cell as cells
 from tests.accounting.cell import (
     MODEL,
@@ -921,23 +923,34 @@ async def test_a_stop_answers_and_ends_the_streams(tmp_path: Path) -> None:
     assert lifecycle.failure is None
 
 
-async def test_a_second_service_on_the_same_database_takes_over_and_the_first_ends(tmp_path: Path) -> None:
-    first, second = Lifecycle(), Lifecycle()
-    async with registry(tmp_path), run_accounting(config_of(tmp_path), first) as address, connect(address) as channel:
-        client = Client(channel, first)
+async def test_a_second_service_on_the_same_database_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    async with registry(tmp_path), accounting(config_of(tmp_path)) as client:
         await client.health(SERVING)
         account_id = await client.open(100)
-        async with run_accounting(config_of(tmp_path), second) as other, connect(other) as other_channel:
-            successor = Client(other_channel, second)
-            await successor.health(SERVING)
-            (result,) = await client.charge(event(account_id, charging_id(), input=1))
-            assert reason_of(result) == "NOT_OWNER"
-            await asyncio.wait_for(first.wait(), 5)
-            assert isinstance(first.failure, BaseExceptionGroup)
-            assert first.failure.subgroup(OwnershipLostError) is not None
-            assert [bucket.consumed for bucket in (await successor.account(account_id)).buckets] == [0]
-            assert list((await successor.audit()).breaches) == []
-    assert second.failure is None
+        with pytest.raises(InUseError, match=rf"accounting\.db is in use by process {os.getpid()}"):
+            async with run_accounting(config_of(tmp_path), Lifecycle()):
+                pass
+        (result,) = await client.charge(event(account_id, charging_id(), input=1))
+        assert result.settled.charged_amount == UNIT
+
+
+async def test_an_owner_whose_partitions_were_claimed_answers_not_owner_and_ends(tmp_path: Path) -> None:
+    lifecycle = Lifecycle()
+    async with registry(tmp_path), run_accounting(config_of(tmp_path), lifecycle) as address, connect(address) as channel:
+        client = Client(channel, lifecycle)
+        await client.health(SERVING)
+        account_id = await client.open(100)
+        # Somebody who does not know of the lock, on another host perhaps, claims what the fence then protects.
+        thief = await SqliteStore.open(tmp_path / "accounting.db")
+        assert len(await thief.claim("own-thief", again=False)) == 3
+        (result,) = await client.charge(event(account_id, charging_id(), input=1))
+        assert reason_of(result) == "NOT_OWNER"
+        await asyncio.wait_for(lifecycle.wait(), 5)
+        assert isinstance(lifecycle.failure, BaseExceptionGroup)
+        assert lifecycle.failure.subgroup(OwnershipLostError) is not None
+        findings = await thief.snapshot(audit)
+        assert findings.breaches == []
+        await thief.close()
 
 
 async def test_a_database_of_another_number_of_partitions_is_refused(tmp_path: Path) -> None:

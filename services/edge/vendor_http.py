@@ -154,6 +154,7 @@ class _Connection(asyncio.Protocol):
         # Whether the head says where the body ends; if not, the end of the connection is its end.
         self._delimited = False
         self._keep_alive = False
+        self._surplus = False
         self._failure: Outcome | None = None
         self.complete = True
         self.idle_since_s = 0.0
@@ -162,7 +163,7 @@ class _Connection(asyncio.Protocol):
     def usable(self) -> bool:
         """Another call can be made on it."""
         transport = self._transport
-        return self.complete and self._keep_alive and transport is not None and not transport.is_closing()
+        return self.complete and self._keep_alive and not self._surplus and transport is not None and not transport.is_closing()
 
     async def ask(self, head: bytes, body: bytes, first_byte_timeout_s: float) -> int:
         """Sends a request; returns the status once the head of the answer has come. Errors: `VendorFailure`."""
@@ -242,7 +243,6 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            # Whatever follows a complete answer makes the connection unusable, and nothing else.
             self._fail("broken" if self._status else "garbage")
             return
         if self._pieces or self._status:
@@ -258,7 +258,11 @@ class _Connection(asyncio.Protocol):
         self._transport = None
         self._wake()
 
-    # httptools
+    # httptools; what follows a complete answer is nobody's, and makes the connection unusable.
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self._surplus = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() in (b"content-length", b"transfer-encoding"):
@@ -267,11 +271,13 @@ class _Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         status = self._parser.get_status_code()
-        if status >= 200:
+        if status >= 200 and not self.complete:
             self._status = status
             self._keep_alive = self._delimited and self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
+        if self.complete:
+            return
         self._pieces.append(body)
         self._unread += len(body)
         if self._unread > _UNREAD_BYTES_MAX and not self._paused and self._transport is not None:

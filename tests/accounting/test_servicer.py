@@ -630,6 +630,17 @@ async def test_a_caller_that_sends_no_more_still_gets_its_answers(client: Client
         assert await stream.call.code() == grpc.StatusCode.OK
 
 
+async def test_a_stream_ends_with_its_last_answer_and_not_before(client: Client) -> None:
+    account_id = await client.open(60)
+    async with client.stream() as stream:
+        await stream.ask(create(account_id, charging_id()))
+        # The Create waits for what the first one holds; what is behind it is answered in a commit before.
+        await stream.send(create(account_id, charging_id(), 2), event(account_id, charging_id(), 3, input=1))
+        await stream.call.done_writing()
+        assert [(await stream.receive(1))[0].operation_id for _ in range(2)] == [3, 2]
+        assert await stream.call.read() is grpc.aio.EOF
+
+
 async def test_a_stream_without_operations_ends(client: Client) -> None:
     async with client.stream() as stream:
         await stream.send()

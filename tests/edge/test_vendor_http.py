@@ -1,0 +1,335 @@
+"""The vendor client against servers that misbehave."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from services.edge.config import EdgeConfig
+from services.edge.vendor import VendorFailure
+from services.edge.vendor_http import HttpVendorClient
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+Handle = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Server:
+    """A raw server: reads whole requests and lets the test write whatever it likes."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+        self.connections = 0
+        self.requests: list[bytes] = []
+        self.closed_by_client = asyncio.Event()
+        self.base_url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                self.requests.append(head + await reader.readexactly(length))
+                await self._handle(self.requests[-1], reader, writer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.closed_by_client.set()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def server(handle: Handle) -> AsyncIterator[Server]:
+    made = Server(handle)
+    async with asyncio.timeout(20):
+        listener = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+        made.base_url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1/chat/completions"
+        try:
+            yield made
+        finally:
+            listener.close()
+
+
+@asynccontextmanager
+async def client(**changes: int) -> AsyncIterator[HttpVendorClient]:
+    config = EdgeConfig(
+        registry_address="-",
+        authentication_address="-",
+        accounting_address="-",
+        billing_address="-",
+        admin_token_file="-",
+        **{"connect_timeout_ms": 500, "first_byte_timeout_ms": 300, "idle_timeout_ms": 300, **changes},
+    )
+    async with HttpVendorClient(config) as made:
+        yield made
+
+
+def writes(content: bytes, *, close: bool = False) -> Handle:
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(content)
+        if close:
+            await writer.drain()
+            writer.close()
+
+    return handle
+
+
+async def silent(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    raise ConnectionError
+
+
+async def whole(vendors: HttpVendorClient, url: str, api_key: str = "secret", body: bytes = b"{}") -> bytes:
+    answer = await vendors.post(url, api_key, body)
+    try:
+        return await answer.read()
+    finally:
+        answer.close()
+
+
+async def test_an_answer_comes_and_the_connection_is_used_again() -> None:
+    async with server(writes(OK + b"content-length: 5\r\n\r\nhello")) as vendor, client() as vendors:
+        for _ in range(3):
+            assert await whole(vendors, vendor.base_url, body=b'{"a": 1}') == b"hello"
+        assert vendor.connections == 1
+        head, _, body = vendor.requests[0].partition(b"\r\n\r\n")
+        assert head.startswith(b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:")
+        assert b"\r\nauthorization: Bearer secret\r\n" in head
+        assert b"\r\ncontent-length: 8" in head
+        assert body == b'{"a": 1}'
+
+
+async def test_no_key_sends_no_authorization() -> None:
+    async with server(writes(OK + b"content-length: 0\r\n\r\n")) as vendor, client() as vendors:
+        assert await whole(vendors, vendor.base_url, api_key="") == b""
+        assert b"authorization" not in vendor.requests[0].lower()
+
+
+async def test_a_key_cannot_add_headers() -> None:
+    async with server(writes(OK + b"content-length: 0\r\n\r\n")) as vendor, client() as vendors:
+        with pytest.raises(VendorFailure):
+            await vendors.post(vendor.base_url, "secret\r\nx-evil: 1", b"{}")
+        assert vendor.requests == []
+
+
+async def test_a_chunked_answer_comes_in_pieces_as_they_are_sent() -> None:
+    go_on = asyncio.Event()
+
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        await go_on.wait()
+        writer.write(b"6\r\nsecond\r\n0\r\n\r\n")
+
+    async with server(handle) as vendor, client() as vendors:
+        for _ in range(2):
+            go_on.clear()
+            answer = await vendors.post(vendor.base_url, "k", b"{}")
+            pieces = answer.pieces()
+            assert await anext(pieces) == b"first"
+            go_on.set()
+            assert [piece async for piece in pieces] == [b"second"]
+            answer.close()
+        assert vendor.connections == 1
+
+
+async def test_an_answer_without_a_length_ends_with_its_connection() -> None:
+    async with server(writes(OK + b"\r\nall of it", close=True)) as vendor, client() as vendors:
+        assert await whole(vendors, vendor.base_url) == b"all of it"
+        assert await whole(vendors, vendor.base_url) == b"all of it"
+        assert vendor.connections == 2
+
+
+async def test_an_interim_answer_is_passed_over() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+    async with server(writes(interim + OK + b"content-length: 2\r\n\r\nok")) as vendor, client() as vendors:
+        assert await whole(vendors, vendor.base_url) == b"ok"
+
+
+async def test_connection_close_is_obeyed() -> None:
+    async with server(writes(OK + b"connection: close\r\ncontent-length: 2\r\n\r\nok")) as vendor, client() as vendors:
+        await whole(vendors, vendor.base_url)
+        await whole(vendors, vendor.base_url)
+        assert vendor.connections == 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 429, 500, 503])
+async def test_any_other_status_is_a_refusal_and_no_redirect_is_followed(status: int) -> None:
+    body = b'{"error": {"message": "no"}}'
+    content = b"HTTP/1.1 %d No\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: %d\r\n\r\n" % (status, len(body)) + body
+    async with server(writes(content)) as vendor, client() as vendors:
+        for _ in range(2):
+            with pytest.raises(VendorFailure) as raised:
+                await vendors.post(vendor.base_url, "k", b"{}")
+            assert (raised.value.outcome, raised.value.http_status, raised.value.body) == ("refused", status, body)
+        assert vendor.connections == 1
+
+
+async def test_a_refusal_without_end_is_cut() -> None:
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 500 No\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+
+    async with server(handle) as vendor, client() as vendors:
+        with pytest.raises(VendorFailure) as raised:
+            await vendors.post(vendor.base_url, "k", b"{}")
+        assert (raised.value.outcome, raised.value.http_status, raised.value.body) == ("refused", 500, b"")
+        await vendor.closed_by_client.wait()
+
+
+async def failure_of(vendors: HttpVendorClient, url: str) -> tuple[str, int]:
+    with pytest.raises(VendorFailure) as raised:
+        await whole(vendors, url)
+    return raised.value.outcome, raised.value.http_status
+
+
+async def test_nobody_listens() -> None:
+    async with server(silent) as vendor:
+        url = vendor.base_url
+    async with client() as vendors:
+        assert await failure_of(vendors, url) == ("unreachable", 0)
+        assert await failure_of(vendors, "http://no-such-host.invalid/v1") == ("unreachable", 0)
+        assert await failure_of(vendors, "ftp://127.0.0.1/v1") == ("unreachable", 0)
+
+
+async def test_a_plain_server_where_tls_was_promised_is_unreachable() -> None:
+    async with server(silent) as vendor, client() as vendors:
+        assert await failure_of(vendors, vendor.base_url.replace("http://", "https://")) == ("unreachable", 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "close", "expected"),
+    [
+        (b"", True, ("broken", 0)),
+        (b"HTTP/1.1 200 O", True, ("broken", 0)),
+        (OK + b"content-length: 10\r\n\r\nshort", True, ("broken", 200)),
+        (OK + b"transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n", True, ("broken", 200)),
+        (OK + b"transfer-encoding: chunked\r\n\r\nno number\r\n", False, ("broken", 200)),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", False, ("garbage", 0)),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n", False, ("garbage", 0)),
+        (b"HTTP/1.1 200 OK\r\n" + b"x-long: " + b"y" * 300_000, False, ("garbage", 0)),
+        (b"", False, ("timeout", 0)),
+        (b"HTTP/1.1 200 OK\r\n", False, ("timeout", 0)),
+        (OK + b"content-length: 10\r\n\r\nshort", False, ("timeout", 200)),
+        (OK + b"transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n", False, ("timeout", 200)),
+    ],
+)
+async def test_what_is_broken_is_told_by_its_word(content: bytes, close: bool, expected: tuple[str, int]) -> None:
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(content)
+        await writer.drain()
+        if not close:
+            await reader.read()
+        raise ConnectionError
+
+    async with server(handle) as vendor, client() as vendors:
+        began_s = time.monotonic()
+        assert await failure_of(vendors, vendor.base_url) == expected
+        assert time.monotonic() - began_s < 2
+
+
+async def test_a_body_beyond_the_bound_is_garbage() -> None:
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"\r\n")
+        while True:
+            writer.write(b"x" * 1_000_000)
+            await writer.drain()
+
+    async with server(handle) as vendor, client() as vendors:
+        assert await failure_of(vendors, vendor.base_url) == ("garbage", 200)
+        await vendor.closed_by_client.wait()
+
+
+async def test_what_came_before_the_break_is_handed_out() -> None:
+    async with server(writes(OK + b"content-length: 10\r\n\r\nhalf", close=True)) as vendor, client() as vendors:
+        answer = await vendors.post(vendor.base_url, "k", b"{}")
+        pieces = answer.pieces()
+        assert await anext(pieces) == b"half"
+        with pytest.raises(VendorFailure):
+            await anext(pieces)
+        answer.close()
+
+
+async def test_more_than_the_answer_makes_the_connection_unusable() -> None:
+    two = OK + b"content-length: 2\r\n\r\nok" + OK + b"content-length: 4\r\n\r\nevil"
+    async with server(writes(two)) as vendor, client() as vendors:
+        for _ in range(3):
+            assert await whole(vendors, vendor.base_url) == b"ok"
+        assert vendor.connections == 3
+
+
+async def test_an_idle_connection_that_the_vendor_closed_is_not_used() -> None:
+    closed = asyncio.Event()
+
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"content-length: 2\r\n\r\nok")
+        await writer.drain()
+        await asyncio.sleep(0)
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
+
+    async with server(handle) as vendor, client() as vendors:
+        for _ in range(5):
+            closed.clear()
+            assert await whole(vendors, vendor.base_url) == b"ok"
+            await closed.wait()
+            # The end of the connection is seen with the loop's next look at its sockets.
+            await asyncio.sleep(0.01)
+
+
+async def test_closing_an_unfinished_answer_stops_the_vendor_at_once() -> None:
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        await writer.drain()
+        await reader.read()
+        raise ConnectionError
+
+    async with server(handle) as vendor, client(idle_timeout_ms=10_000) as vendors:
+        answer = await vendors.post(vendor.base_url, "k", b"{}")
+        assert await anext(answer.pieces()) == b"first"
+        answer.close()
+        async with asyncio.timeout(0.5):
+            await vendor.closed_by_client.wait()
+
+
+async def test_being_cancelled_while_waiting_stops_the_vendor_at_once() -> None:
+    async with server(silent) as vendor, client(first_byte_timeout_ms=10_000) as vendors:
+        call = asyncio.create_task(vendors.post(vendor.base_url, "k", b"{}"))
+        while not vendor.requests:  # noqa: ASYNC110  # the server is plain state to look at
+            await asyncio.sleep(0.001)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        async with asyncio.timeout(0.5):
+            await vendor.closed_by_client.wait()
+
+
+async def test_a_slow_reader_stops_the_vendors_socket() -> None:
+    sent = 0
+
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(OK + b"content-length: 100000000\r\n\r\n")
+        while sent < 100_000_000:
+            writer.write(b"x" * 100_000)
+            sent += 100_000
+            await writer.drain()
+
+    async with server(handle) as vendor, client() as vendors:
+        answer = await vendors.post(vendor.base_url, "k", b"{}")
+        before = -1
+        while sent != before:
+            before = sent
+            await asyncio.sleep(0.1)
+        # What fits into the buffers of both sockets, and no more.
+        assert sent < 20_000_000
+        size = 0
+        async for piece in answer.pieces():
+            size += len(piece)
+        assert size == 100_000_000
+        answer.close()
+        assert vendor.connections == 1

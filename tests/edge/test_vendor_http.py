@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -53,14 +54,14 @@ async def server(handle: Handle) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def client(**changes: int) -> AsyncIterator[HttpVendorClient]:
+async def client(**changes: Any) -> AsyncIterator[HttpVendorClient]:
     config = EdgeConfig(
         registry_address="-",
         authentication_address="-",
         accounting_address="-",
         billing_address="-",
         admin_token_file="-",
-        **{"connect_timeout_ms": 500, "first_byte_timeout_ms": 300, "idle_timeout_ms": 300, **changes},
+        **dict[str, Any]({"connect_timeout_ms": 500, "first_byte_timeout_ms": 300, "idle_timeout_ms": 300, **changes}),
     )
     async with HttpVendorClient(config) as made:
         yield made

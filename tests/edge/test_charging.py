@@ -1,0 +1,202 @@
+"""The charging client against a scripted accounting, over real gRPC."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from services.edge.charging import ChargingClient
+from services.edge.config import EdgeConfig
+from services.runtime.clients import connect
+from services.runtime.errors import ServiceError
+from tests.edge.waiting import until
+from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.accounting.v1 import accounting_pb2_grpc
+from tokenline.errors.v1 import errors_pb2
+
+ID = "018bcfe5-6800-7e77-ba00-d18cf531facc"
+Script = Callable[[pb.ChargeOperation], pb.ChargeResult | None]
+
+
+def grants(operation: pb.ChargeOperation) -> pb.ChargeResult:
+    """Grants and settles whatever comes; the operation's own number tells answers apart."""
+    if operation.HasField("release"):
+        return pb.ChargeResult(settled=pb.Settled(charged_amount=operation.invocation_sequence_number))
+    return pb.ChargeResult(granted=pb.Granted(output_tokens_granted=operation.create.output_tokens_limit))
+
+
+def fails(reason: errors_pb2.ErrorReason) -> pb.ChargeResult:
+    return pb.ChargeResult(error=pb.OperationError(reason=reason, message="scripted"))
+
+
+class Accounting(accounting_pb2_grpc.AccountingServiceServicer):
+    """Answers by its script; None: never. `break_next` ends the stream instead of answering the next request."""
+
+    def __init__(self) -> None:
+        self.script: Script = grants
+        self.requests: list[pb.ChargeRequest] = []
+        self.streams = 0
+        self.break_next = False
+        self.backwards = False
+
+    @property
+    def operations(self) -> list[pb.ChargeOperation]:
+        return [operation for request in self.requests for operation in request.operations]
+
+    async def Charge(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.ChargeResponse]:
+        self.streams += 1
+        await context.send_initial_metadata(())
+        async for request in request_iterator:
+            self.requests.append(request)
+            if self.break_next:
+                self.break_next = False
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "scripted")
+            results = []
+            for operation in request.operations:
+                result = self.script(operation)
+                if result is not None:
+                    result.operation_id = operation.operation_id
+                    results.append(result)
+            yield pb.ChargeResponse(results=results[::-1])
+
+
+@asynccontextmanager
+async def serving(accounting: Accounting, address: str) -> AsyncIterator[None]:
+    server = grpc.aio.server()
+    accounting_pb2_grpc.add_AccountingServiceServicer_to_server(accounting, server)
+    server.add_insecure_port(address)
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(0)
+
+
+@asynccontextmanager
+async def charging(address: str, **changes: Any) -> AsyncIterator[ChargingClient]:
+    config = EdgeConfig(
+        registry_address="-",
+        authentication_address="-",
+        accounting_address=address,
+        billing_address="-",
+        admin_token_file="-",
+        **dict[str, Any]({"create_timeout_ms": 500, "release_timeout_ms": 500, **changes}),
+    )
+    async with connect(address) as channel, ChargingClient(channel, config) as client:
+        yield client
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"unix:{tmp_path}/c"
+
+
+@pytest.fixture
+async def accounting(address: str) -> AsyncIterator[Accounting]:
+    made = Accounting()  # type: ignore[abstract]  # the stream is all of it that the edge uses
+    async with serving(made, address):
+        yield made
+
+
+def create(limit: int = 1) -> pb.CreateSession:
+    return pb.CreateSession(model_id="m", output_tokens_limit=limit)
+
+
+async def test_operations_asked_together_travel_together_and_find_their_answers(accounting: Accounting, address: str) -> None:
+    async with charging(address) as client:
+        await until(lambda: client.up)
+        answers = await asyncio.gather(*(client.create("acct-1", ID, create(limit)) for limit in range(3_000)))
+        assert [answer.output_tokens_granted for answer in answers if isinstance(answer, pb.Granted)] == list(range(3_000))
+        assert len(accounting.requests) < 20
+        assert max(len(request.operations) for request in accounting.requests) <= 1_024
+
+
+async def test_a_broken_stream_is_resumed_and_what_was_not_answered_is_asked_again(accounting: Accounting, address: str) -> None:
+    async with charging(address) as client:
+        await until(lambda: client.up)
+        accounting.break_next = True
+        answer = await client.create("acct-1", ID, create(7))
+        assert isinstance(answer, pb.Granted)
+        first, second = accounting.operations
+        assert first == second
+        assert accounting.streams == 2
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [errors_pb2.ERROR_REASON_NOT_OWNER, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, errors_pb2.ERROR_REASON_UNAVAILABLE],
+)
+async def test_what_could_not_be_answered_for_certain_is_asked_again(
+    accounting: Accounting, address: str, reason: errors_pb2.ErrorReason
+) -> None:
+    accounting.script = lambda operation: fails(reason) if len(accounting.operations) < 3 else grants(operation)
+    async with charging(address, create_timeout_ms=5_000) as client:
+        assert isinstance(await client.create("acct-1", ID, create(7)), pb.Granted)
+        assert len(accounting.operations) == 3
+        assert len({operation.SerializeToString() for operation in accounting.operations}) == 1
+
+
+async def test_any_other_error_is_raised_at_once(accounting: Accounting, address: str) -> None:
+    accounting.script = lambda operation: fails(errors_pb2.ERROR_REASON_IDEMPOTENCY_CONFLICT)
+    async with charging(address) as client:
+        with pytest.raises(ServiceError, match="scripted") as raised:
+            await client.update("acct-1", ID, 2, pb.UpdateSession())
+        assert raised.value.reason_name == "IDEMPOTENCY_CONFLICT"
+        assert len(accounting.operations) == 1
+
+
+async def test_a_refusal_is_an_answer(accounting: Accounting, address: str) -> None:
+    accounting.script = lambda operation: pb.ChargeResult(refused=pb.Refused(needed_amount=5))
+    async with charging(address) as client:
+        assert await client.create("acct-1", ID, create()) == pb.Refused(needed_amount=5)
+
+
+async def test_a_create_that_got_no_answer_in_time_leaves_nothing_held(accounting: Accounting, address: str) -> None:
+    accounting.script = lambda operation: None if operation.HasField("create") else grants(operation)
+    async with charging(address, create_timeout_ms=100) as client:
+        with pytest.raises(ServiceError) as raised:
+            await client.create("acct-1", ID, create())
+        assert raised.value.reason_name == "UNAVAILABLE"
+        await until(lambda: len(accounting.operations) == 2)
+        release = accounting.operations[1]
+        assert (release.charging_id, release.invocation_sequence_number) == (ID, 2)
+        assert release.release.close_cause == pb.CLOSE_CAUSE_REJECTED
+        assert release.release.used == pb.TokenUsage()
+
+
+async def test_a_create_whose_client_went_away_leaves_nothing_held(accounting: Accounting, address: str) -> None:
+    accounting.script = lambda operation: None if operation.HasField("create") else grants(operation)
+    async with charging(address) as client:
+        asking = asyncio.create_task(client.create("acct-1", ID, create()))
+        await until(lambda: len(accounting.operations) == 1)
+        asking.cancel()
+        await until(lambda: len(accounting.operations) == 2)
+        assert accounting.operations[1].HasField("release")
+
+
+async def test_a_release_goes_on_until_it_is_delivered(address: str) -> None:
+    accounting = Accounting()  # type: ignore[abstract]
+    async with charging(address, release_timeout_ms=200) as client:
+        async with serving(accounting, address):
+            await until(lambda: client.up)
+        await until(lambda: not client.up)
+        with pytest.raises(ServiceError) as raised:
+            await client.release("acct-1", ID, 3, pb.ReleaseSession())
+        assert raised.value.reason_name == "UNAVAILABLE"
+        async with serving(accounting, address):
+            await until(lambda: len(accounting.operations) == 1)
+            assert accounting.operations[0].invocation_sequence_number == 3
+
+
+async def test_the_end_waits_for_releases_but_not_for_ever(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    began_s = time.monotonic()
+    async with charging(address, release_timeout_ms=300) as client:
+        client.release_later("acct-1", ID, 2, pb.ReleaseSession())
+        await asyncio.sleep(0)
+    assert time.monotonic() - began_s < 2
+    assert "1 sessions could not be released" in caplog.text

@@ -213,7 +213,7 @@ class Owner:
                 self._spawn(self._load(partition))
 
     async def run(self) -> None:
-        """Commits, for ever. Errors: `OwnershipLostError`; `JournalError` when the journal cannot be read."""
+        """Commits, for ever. Errors: an `ExceptionGroup` of `OwnershipLostError`, or of `JournalError`."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tick(), name="accounting-tick")
             while True:

@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 # A unary call that came without a deadline is given up after this time; a caller who waits longer must say so.
 _DEADLINE_S: Final = 120.0
 _DEADLINE_S_MAX: Final = 3_600.0
-_MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+# A journal row travels whole, and a stall on one partition can gather thousands of entries in a row.
+_MESSAGE_BYTES_MAX: Final = 256 * 1024 * 1024
 # How long callers get to see NOT_SERVING before the server refuses new calls.
 _DRAIN_NOTICE_S: Final = 0.1
 

@@ -4,7 +4,6 @@ The bound holds for byte-level BPE: a token stands for at least one byte of the 
 known per message and per request. JSON escapes never shorten a text, so raw JSON is a bound of what it stands for.
 """
 
-import re
 from typing import Final, NamedTuple
 
 import msgspec
@@ -51,7 +50,10 @@ _NOT_PROMPT: Final = frozenset(
 )
 # Roles that the template's own tokens cover.
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-_CJK: Final = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
+# In UTF-8 the first bytes 0xE3 to 0xED and 0xEF begin U+3000 to U+DFFF and U+F000 to U+FFFF: Chinese, Japanese, Korean and their
+# full-width marks. What is left of a text without all other bytes is one byte for each such character.
+_CJK_FIRST_BYTES: Final = frozenset([*range(0xE3, 0xEE), 0xEF])
+_ALL_OTHER_BYTES: Final = bytes(byte for byte in range(256) if byte not in _CJK_FIRST_BYTES)
 
 
 class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True):
@@ -92,8 +94,9 @@ def size_of(text: str) -> TextSize:
     """The size of a text."""
     if text.isascii():
         return TextSize(len(text), len(text), 0)
-    cjk = len(_CJK.findall(text))
-    return TextSize(len(text.encode()), len(text) - cjk, cjk)
+    utf8 = text.encode()
+    cjk = len(utf8.translate(None, _ALL_OTHER_BYTES))
+    return TextSize(len(utf8), len(text) - cjk, cjk)
 
 
 class InputTokens(msgspec.Struct, frozen=True):

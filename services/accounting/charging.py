@@ -291,7 +291,8 @@ def _update(account: Account, command: UpdateSession, now_us: int, catalog: Char
         used=command.used,
         output_granted=granted,
         output_payable=max(granted, worst.payable_output(held + free, session.output_limit)),
-        output_threshold=session.answer.output_threshold,
+        # Of a window that has grown, a quarter is more.
+        output_threshold=max(session.answer.output_threshold, (granted - session.answer.output_granted) // _THRESHOLD_DIVISOR),
         final=granted < wanted,
         hold_added=hold_added,
     )

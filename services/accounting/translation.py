@@ -4,12 +4,11 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from services.accounting import commands, entries
 from services.accounting.account import Account, Bucket, Session
 from services.accounting.amounts import INT64_MAX, TOKEN_CLASSES, TokenUsage, rates_for
 from services.accounting.catalog import unit_name
+from services.runtime.clock import timestamp
 from services.runtime.errors import ServiceError, invalid
 from services.runtime.identifiers import uuid7_time_us
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -275,8 +274,8 @@ def bucket_added_message(answer: commands.BucketAdded) -> pb.GrantBucketResponse
         granted=answer.amount,
         remaining=answer.amount - answer.repaid,
         consumed=answer.repaid,
-        valid_from_time=_timestamp(answer.valid_from_us),
-        valid_until_time=_timestamp(answer.valid_until_us),
+        valid_from_time=timestamp(answer.valid_from_us),
+        valid_until_time=timestamp(answer.valid_until_us),
         priority=answer.priority,
     )
     return pb.GrantBucketResponse(bucket=bucket, repaid_amount=answer.repaid)
@@ -288,7 +287,7 @@ def account_message(account: Account) -> pb.Account:
     return pb.Account(
         account_id=account.account_id,
         offering_id=account.offering_id,
-        create_time=_timestamp(account.created_us),
+        create_time=timestamp(account.created_us),
         buckets=[_bucket(bucket) for bucket in buckets],
         debts=[
             pb.Debt(
@@ -314,8 +313,8 @@ def _bucket(bucket: Bucket) -> pb.Bucket:
         consumed=bucket.consumed,
         expired=bucket.expired,
         transferred=bucket.transferred,
-        valid_from_time=_timestamp(bucket.valid_from_us),
-        valid_until_time=_timestamp(bucket.valid_until_us),
+        valid_from_time=timestamp(bucket.valid_from_us),
+        valid_until_time=timestamp(bucket.valid_until_us),
         priority=bucket.priority,
     )
 
@@ -328,13 +327,9 @@ def _session(session: Session) -> pb.Session:
         hold=_bucket_amounts(tuple(session.hold.items())),
         output_tokens_granted=session.answer.output_granted,
         used=_usage_message(session.used),
-        create_time=_timestamp(session.created_us),
-        sweep_time=_timestamp(session.sweep_us),
+        create_time=timestamp(session.created_us),
+        sweep_time=timestamp(session.sweep_us),
     )
-
-
-def _timestamp(time_us: int) -> Timestamp:
-    return Timestamp(seconds=time_us // 1_000_000, nanos=time_us % 1_000_000 * 1_000)
 
 
 def _bucket_amounts(amounts: entries.BucketAmounts) -> list[pb.BucketAmount]:

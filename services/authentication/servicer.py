@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.authentication.keys import hash_key, new_key, parse_key
 from services.authentication.store import Key, Member, Store
-from services.runtime.clock import Clock
+from services.runtime.clock import Clock, timestamp
 from services.runtime.errors import ServiceError, invalid
 from services.runtime.identifiers import derived_name, random_name
 from tokenline.authentication.v1 import authentication_pb2 as pb
@@ -57,7 +56,7 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
                 member_id=member.member_id,
                 account_id=member.account_id,
                 display_name=member.display_name,
-                create_time=_timestamp(member.created_us),
+                create_time=timestamp(member.created_us),
             )
         )
 
@@ -139,10 +138,6 @@ def _key_message(key: Key) -> pb.Key:
         account_id=key.account_id,
         member_id=key.member_id,
         masked_key=key.masked_key,
-        create_time=_timestamp(key.created_us),
-        revoke_time=_timestamp(key.revoked_us) if key.revision else None,
+        create_time=timestamp(key.created_us),
+        revoke_time=timestamp(key.revoked_us) if key.revision else None,
     )
-
-
-def _timestamp(time_us: int) -> Timestamp:
-    return Timestamp(seconds=time_us // 1_000_000, nanos=time_us % 1_000_000 * 1_000)

@@ -3,6 +3,8 @@
 import time
 from typing import Protocol
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 
 class Clock(Protocol):
     """Wall-clock time."""
@@ -18,3 +20,8 @@ class SystemClock:
     def now_us(self) -> int:
         """Microseconds since 1970-01-01 UTC."""
         return time.time_ns() // 1_000
+
+
+def timestamp(time_us: int) -> Timestamp:
+    """A time in microseconds as protobuf has it."""
+    return Timestamp(seconds=time_us // 1_000_000, nanos=time_us % 1_000_000 * 1_000)

@@ -40,6 +40,7 @@ from services.edge.problems import (
     quota_held,
     quota_used_up,
     too_large,
+    too_slow,
     unavailable,
     vendor_failed,
     vendor_unavailable,
@@ -247,7 +248,7 @@ class ChatCompletions:
         answer = _Answer(send, charging_id)
         try:
             principal = await self._principals.resolve(scope["headers"])
-            body = await self._read_body(scope, receive)
+            body = await self._read_body(receive)
             client.watch()
             await self._serve(charging_id, principal, body, client, answer)
         except _ClientGoneError:
@@ -262,8 +263,15 @@ class ChatCompletions:
         finally:
             client.stop_watching()
 
-    async def _read_body(self, scope: Any, receive: Receive) -> bytes:
-        """The body. Errors: `Problem` 413."""
+    async def _read_body(self, receive: Receive) -> bytes:
+        """The body. Errors: `Problem` 413 when it is too large, 408 when it comes too slowly."""
+        try:
+            async with asyncio.timeout(self._config.body_timeout_ms / 1_000):
+                return await self._receive_body(receive)
+        except TimeoutError as error:
+            raise too_slow(self._config.body_timeout_ms) from error
+
+    async def _receive_body(self, receive: Receive) -> bytes:
         bytes_max = self._config.body_bytes_max
         message: Any = await receive()
         body: bytes = message.get("body", b"")

@@ -22,6 +22,8 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     simulator_base_url: str = ""
     # Larger request bodies are refused.
     body_bytes_max: int = 20_000_000
+    # How long a client may take to send its request body.
+    body_timeout_ms: int = 60_000
     # How long connecting to a vendor may take.
     connect_timeout_ms: int = 5_000
     # How long a vendor may take from the request to its first byte; models think for minutes.
@@ -49,6 +51,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         if not 1_024 <= self.body_bytes_max <= 1_000_000_000:
             raise ValueError("body_bytes_max must be 1024 to 1000000000")
         for field in (
+            "body_timeout_ms",
             "connect_timeout_ms",
             "first_byte_timeout_ms",
             "idle_timeout_ms",

@@ -126,6 +126,12 @@ def too_large(body_bytes_max: int) -> Problem:
     return Problem(413, INVALID_REQUEST, "request_too_large", message, headers=((b"connection", b"close"),))
 
 
+def too_slow(body_timeout_ms: int) -> Problem:
+    """408. The request body did not come to its end in time."""
+    message = f"The request body did not come to its end within {body_timeout_ms / 1_000:g} s."
+    return Problem(408, INVALID_REQUEST, "request_timeout", message, headers=((b"connection", b"close"),))
+
+
 def unavailable(what: str, retry_after_ms: int = 1_000) -> Problem:
     """503. Something that a call needs does not answer; `what` names it, for example "accounting"."""
     message = f"The service cannot answer at the moment: {what}. Try again."

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Cell, aiohttp.ClientSession]]:
     def prepare(services: Cell) -> None:
-        services.edge_changes = {"heartbeat_interval_ms": 100, "body_bytes_max": 20_000_000}
+        services.edge_changes = {"heartbeat_interval_ms": 100, "body_bytes_max": 20_000_000, "body_timeout_ms": 1_000}
 
     connector = aiohttp.TCPConnector(limit=0)
     async with (
@@ -130,6 +130,23 @@ async def test_a_body_of_50_mb_is_413_and_the_client_sees_it(running: tuple[Cell
     subscriber = await Subscriber.open(services, http, "large")
     reply = await services.call("POST", "/v1/chat/completions", subscriber.api_key, body=b" " * 50_000_000)
     assert (reply.status, reply.error["code"]) == (413, "request_too_large")
+
+
+async def test_a_body_that_never_ends_is_408(running: tuple[Cell, aiohttp.ClientSession]) -> None:
+    services, http = running
+    subscriber = await Subscriber.open(services, http, "slow-body")
+    host, port = services.base_url.removeprefix("http://").removesuffix("/v1").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n"
+        f"authorization: Bearer {subscriber.api_key}\r\n\r\n{{"
+    )
+    writer.write(head.encode())
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request_timeout"' in answer
+    writer.close()
 
 
 async def test_an_idle_stream_is_kept_alive_by_comments_between_events(running: tuple[Cell, aiohttp.ClientSession]) -> None:

@@ -1,6 +1,7 @@
 """An account's state, and `evolve`: how an entry changes it. Replay uses nothing else.
 
-Everything here is plain data that msgspec can encode: a checkpoint is this state and nothing besides.
+Everything here is plain data that msgspec can encode: a checkpoint is this state and nothing besides. As in the journal, fields
+are only ever added at the end, with a default.
 """
 
 from bisect import insort
@@ -27,7 +28,7 @@ CLOSED_MEMORY_US: Final = 15 * 60 * 1_000_000
 SWEPT_MEMORY_US: Final = 7 * 24 * 3_600 * 1_000_000
 
 
-class Bucket(msgspec.Struct, gc=False):
+class Bucket(msgspec.Struct, array_like=True, gc=False):
     """One lot of quota or money, in micro-units of `unit`."""
 
     bucket_id: str
@@ -53,7 +54,7 @@ class Bucket(msgspec.Struct, gc=False):
         return (self.priority, self.valid_until_us, self.created_us, self.bucket_id)
 
 
-class Debt(msgspec.Struct, gc=False):
+class Debt(msgspec.Struct, array_like=True, gc=False):
     """Settled usage that no bucket covered, in micro-units."""
 
     incurred: int = 0
@@ -66,7 +67,7 @@ class Debt(msgspec.Struct, gc=False):
         return self.incurred - self.repaid - self.written_off
 
 
-class Session(msgspec.Struct, gc=False):
+class Session(msgspec.Struct, array_like=True, gc=False):
     """An open charging session: what it pinned, what it holds, and the answer to its last request."""
 
     charging_id: str
@@ -90,7 +91,7 @@ class Session(msgspec.Struct, gc=False):
         return self.renewed_us + 2 * self.answer.validity_us
 
 
-class ClosedSession(msgspec.Struct, gc=False):
+class ClosedSession(msgspec.Struct, array_like=True, gc=False):
     """What is remembered of a closed session: its last request's answer, and where its records stand."""
 
     number: int
@@ -100,7 +101,7 @@ class ClosedSession(msgspec.Struct, gc=False):
     sequence_numbers: tuple[int, ...]
 
 
-class SweptSession(msgspec.Struct, gc=False):
+class SweptSession(msgspec.Struct, array_like=True, gc=False):
     """What is remembered of a swept session, whose late Release charges what is still missing."""
 
     number: int
@@ -119,7 +120,7 @@ class SweptSession(msgspec.Struct, gc=False):
 Remembered = TypeVar("Remembered", ClosedSession, SweptSession)
 
 
-class Account(msgspec.Struct):
+class Account(msgspec.Struct, array_like=True):
     """A charging account. `seq` and `index` name the last journal entry that is in it."""
 
     account_id: str

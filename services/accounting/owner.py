@@ -10,7 +10,8 @@ import asyncio
 import heapq
 import logging
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
+from itertools import islice
 from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 # Checkpoints of one commit at the most, so that they never make a commit long.
 _CHECKPOINTS_A_COMMIT_MAX: Final = 128
+# A checkpoint above this size is made less often, in proportion.
+_CHECKPOINT_LARGE_BYTES: Final = 256 * 1024
 _REPLAY_ROWS_A_READ: Final = 1_000
 _TICK_S: Final = 0.5
 _RECOVERY_BACKOFF_S_MAX: Final = 1.0
@@ -129,6 +132,10 @@ class _Partition:
         self.pending: list[Entry] = []
         # account_id -> (first seq not in its checkpoint, when that was), oldest first.
         self.dirty: dict[str, tuple[int, int]] = {}
+        # The same for accounts whose last checkpoint was large, with the time when the next one shall be.
+        self.dirty_large: dict[str, tuple[int, int]] = {}
+        # account_id -> size of its last checkpoint in bytes, where that was large.
+        self.large: dict[str, int] = {}
         self.loading: dict[str, list[_Pending]] = {}
         self.waiting: dict[str, deque[_Waiting]] = {}
         self.timers = _Timers()
@@ -293,8 +300,7 @@ class Owner:
         account = evolve(account, entry, partition.next_seq, len(partition.pending))
         partition.accounts[account.account_id] = account
         partition.pending.append(entry)
-        if account.account_id not in partition.dirty:
-            partition.dirty[account.account_id] = (partition.next_seq, partition.last_time_us)
+        self._note_dirty(partition, account.account_id)
         partition.timers.add(account)
         return account
 
@@ -383,8 +389,8 @@ class Owner:
             expected_seq = partition.next_seq
             if body is not None:
                 partition.next_seq += 1
-            oldest = next(iter(partition.dirty.values()), None)
-            partition.low_water = oldest[0] if oldest else partition.next_seq
+            oldest = next(iter(partition.dirty.values()), (partition.next_seq, 0))
+            partition.low_water = min([oldest[0], *(seq for seq, _ in partition.dirty_large.values())])
             writes.append(
                 PartitionWrite(
                     part_id=partition.part_id,
@@ -421,26 +427,46 @@ class Owner:
         finally:
             self._committing = False
 
-    def _collect_checkpoints(self, partition: _Partition, now_us: int, limit: int) -> list[Checkpoint]:
-        """The state of the accounts that have been dirty for long, as of the row that is just being made."""
-        checkpoints: list[Checkpoint] = []
+    def _note_dirty(self, partition: _Partition, account_id: str) -> None:
+        if account_id in partition.dirty or account_id in partition.dirty_large:
+            return
+        size = partition.large.get(account_id)
+        if size is None:
+            partition.dirty[account_id] = (partition.next_seq, partition.last_time_us)
+        else:
+            # Twice as large, half as often: what a busy account's checkpoints cost does not grow with what it remembers.
+            wait_us = self._checkpoint_age_us * size // _CHECKPOINT_LARGE_BYTES
+            partition.dirty_large[account_id] = (partition.next_seq, partition.last_time_us + wait_us)
+
+    def _overdue_accounts(self, partition: _Partition, now_us: int) -> Iterator[str]:
+        """The accounts whose checkpoint is due, those that have been dirty for longest first."""
         for account_id, (_, since_us) in partition.dirty.items():
-            if now_us - since_us < self._checkpoint_age_us or len(checkpoints) >= limit:
+            if now_us - since_us < self._checkpoint_age_us:
                 break
+            yield account_id
+        for account_id, (_, due_us) in partition.dirty_large.items():
+            if now_us >= due_us or self._closing:
+                yield account_id
+
+    def _collect_checkpoints(self, partition: _Partition, now_us: int, limit: int) -> list[Checkpoint]:
+        """The state of accounts whose checkpoint is due, as of the row that is just being made."""
+        checkpoints: list[Checkpoint] = []
+        for account_id in islice(self._overdue_accounts(partition, now_us), limit):
             account = partition.accounts[account_id]
             body = encode_checkpoint(account)
             checkpoints.append(Checkpoint(account_id, account.seq, account.index, next_due_us(account), body))
         for checkpoint in checkpoints:
-            del partition.dirty[checkpoint.account_id]
+            partition.dirty.pop(checkpoint.account_id, None)
+            partition.dirty_large.pop(checkpoint.account_id, None)
+            if len(checkpoint.body) > _CHECKPOINT_LARGE_BYTES:
+                partition.large[checkpoint.account_id] = len(checkpoint.body)
+            else:
+                partition.large.pop(checkpoint.account_id, None)
         return checkpoints
 
     def _overdue(self) -> bool:
         now_us = self._clock.now_us()
-        for partition in self._partitions:
-            oldest = next(iter(partition.dirty.values()), None)
-            if oldest is not None and now_us - oldest[1] >= self._checkpoint_age_us:
-                return True
-        return False
+        return any(True for partition in self._partitions for _ in self._overdue_accounts(partition, now_us))
 
     @staticmethod
     def _deliver(answers: Iterable[tuple[_Partition, Caller, int, Answer]]) -> None:

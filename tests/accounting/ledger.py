@@ -244,7 +244,7 @@ def check_conservation(account: Account, serving_since_us: int | None = None) ->
 
 def state_of(account: Account) -> dict[str, Any]:
     """All of an account as plain values but the hint of when to look next, which no entry carries."""
-    state: dict[str, Any] = msgspec.to_builtins(account)
+    state: dict[str, Any] = {field: msgspec.to_builtins(getattr(account, field)) for field in account.__struct_fields__}
     del state["next_due_us"]
     return state
 

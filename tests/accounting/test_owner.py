@@ -397,6 +397,33 @@ async def test_the_tail_stays_short_while_serving(desk: Desk) -> None:
 
 
 @in_virtual_time
+async def test_an_account_that_remembers_much_is_checkpointed_less_often_and_loses_nothing(desk: Desk) -> None:
+    await desk.start(checkpoint_age_ms=1_000, partitions=1)
+    await desk.open(100_000)
+    collector = Collector()
+    # About 70 bytes each: well above 256 KiB together, all within the memory of closed sessions.
+    for _ in range(8_000):
+        desk.owner.submit(event_command(uuid7(desk.clock.now_us()), usage(input=1)), collector, 0)
+    await collector.wait(8_000)
+    await asyncio.sleep(3)
+    size = len(desk.store._checkpoints[0][ACCOUNT_ID].body)
+    assert size > 2 * 256 * 1024
+    before = sum(len(write.checkpoints) for writes in desk.store.commits for write in writes)
+    for _ in range(60):
+        await desk.ask(event_command(uuid7(desk.clock.now_us()), usage(input=1)))
+        await asyncio.sleep(0.5)
+    made = sum(len(write.checkpoints) for writes in desk.store.commits for write in writes) - before
+    # Thirty seconds at one a second would be thirty; one every `size / 256 KiB` seconds is far less.
+    assert 1 <= made <= 30 * 256 * 1024 // size + 1
+    await desk.audit()
+    await desk.kill()
+    await desk.start(partitions=1)
+    (bucket,) = (await desk.account()).buckets.values()
+    assert bucket.consumed == 8_060 * UNIT
+    await desk.audit()
+
+
+@in_virtual_time
 async def test_a_checkpoint_made_while_its_account_goes_on_changing_loses_nothing(desk: Desk) -> None:
     """Low water: entries that come while the commit with the checkpoint is under way stay above it."""
     rng = random.Random(7)

@@ -12,6 +12,8 @@ from services.edge.catalog import TokenizerFamily
 from services.edge.problems import malformed
 
 Raw = msgspec.Raw
+# What is raised for bytes that are no JSON: msgspec lets a string that is not UTF-8 pass as `UnicodeDecodeError`.
+NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _MILLI: Final = 1_000
 # Fields that are no part of the prompt. Whatever is not named here may be, and counts with its JSON.
 _NOT_PROMPT: Final = frozenset(
@@ -70,6 +72,7 @@ class _Part(msgspec.Struct):
 class _Message(msgspec.Struct):
     role: str
     content: str | list[_Part] | None = None
+    tool_calls: Raw = Raw(b"")
 
 
 _plain_decoder: Final = msgspec.json.Decoder(list[_PlainMessage])
@@ -114,10 +117,16 @@ class InputTokens(msgspec.Struct, frozen=True):
 def measure_input(fields: dict[str, Raw], family: TokenizerFamily, context_window_tokens: int) -> InputTokens:
     """The input of a chat completion. Errors: `Problem` 400 for messages that are none, or that have no bound (images, audio)."""
     raw = fields["messages"]
-    other_bytes = sum(len(bytes(value)) + len(field) for field, value in fields.items() if field not in _NOT_PROMPT)
+    other_bytes = 0
+    for field, value in fields.items():
+        if field not in _NOT_PROMPT:
+            other_bytes += len(_utf8(field, value)) + len(field.encode())
     try:
         plain = _plain_decoder.decode(raw)
-    except (msgspec.ValidationError, RecursionError):
+    except NOT_JSON:
+        plain = []
+    # Of a key that came twice, a vendor may take the one that was not counted here.
+    if not plain or bytes(raw).count(b'"content"') != len(plain):
         bound_bytes, size, count = _measure_rich(raw)
     else:
         size = sum((size_of(message.content) for message in plain), NO_TEXT)
@@ -135,8 +144,8 @@ def measure_input(fields: dict[str, Raw], family: TokenizerFamily, context_windo
 def _measure_rich(raw: Raw) -> tuple[int, TextSize, int]:
     """Bytes as JSON, size of the texts and number of messages that have more than a role and a text."""
     try:
-        messages = _decoder.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+        messages = _decoder.decode(_utf8("messages", raw))
+    except NOT_JSON as error:
         message = f"messages must be a list of objects, each with a role and a content: {error}."
         raise malformed("messages", message, "invalid_type") from None
     size = NO_TEXT
@@ -151,7 +160,20 @@ def _measure_rich(raw: Raw) -> tuple[int, TextSize, int]:
                     "each call; send text.",
                 )
             size += size_of(part.text)
+        calls = len(bytes(each.tool_calls))
+        size += TextSize(calls, calls, 0)
     return len(bytes(raw)), size, len(messages)
+
+
+def _utf8(field: str, raw: Raw) -> bytes:
+    """The JSON itself. Errors: `Problem` 400 where it is not UTF-8: a vendor may read each such byte as a character of three."""
+    value = bytes(raw)
+    if not value.isascii():
+        try:
+            value.decode()
+        except UnicodeDecodeError as error:
+            raise malformed(field, f"{field} is not valid UTF-8: {error.reason} at byte {error.start} of it.") from None
+    return value
 
 
 def estimate_tokens(size: TextSize, family: TokenizerFamily) -> int:

@@ -9,16 +9,18 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from services.edge.estimate import NO_TEXT, TextSize, size_of
+from services.edge.estimate import NO_TEXT, NOT_JSON, TextSize, size_of
 from services.edge.problems import malformed
 
 Raw = msgspec.Raw
 _NULL: Final = Raw(b"null")
 _CHOICES_MAX: Final = 128
+_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _MISSING: Final = "missing_required_parameter"
 _INT64_MAX: Final = 2**63 - 1
 
-_fields_decoder: Final = msgspec.json.Decoder(dict[str, Raw])
+_Fields = dict[str, Raw]
+_fields_decoder: Final = msgspec.json.Decoder(_Fields)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -64,7 +66,7 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         fields = _fields_decoder.decode(body)
     except msgspec.ValidationError:
         raise malformed(None, "The body must be a JSON object, with model and messages.") from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise malformed(None, f"The body is not valid JSON: {error}.") from None
     model_id = _typed(fields, "model", str, "a string, the ID of a model")
     if not model_id:
@@ -72,7 +74,7 @@ def parse_chat_request(body: bytes) -> ChatRequest:
     if "messages" not in fields or fields["messages"] == _NULL:
         raise malformed("messages", "You must provide messages: a list of objects with role and content.", _MISSING)
     stream = bool(_typed(fields, "stream", bool, "true or false"))
-    options = _typed(fields, "stream_options", dict[str, Raw], "an object")
+    options = _typed(fields, "stream_options", _Fields, "an object")
     include_usage = bool(options and _typed(options, "include_usage", bool, "true or false", "stream_options.include_usage"))
     if options is not None and not stream:
         raise malformed("stream_options", "stream_options is taken only with stream: true.")
@@ -80,7 +82,7 @@ def parse_chat_request(body: bytes) -> ChatRequest:
     if choices is not None and not 1 <= choices <= _CHOICES_MAX:
         raise malformed("n", f"n must be 1 to {_CHOICES_MAX}; it is {choices}.")
     output_field, output_limit = None, None
-    for field in ("max_tokens", "max_completion_tokens"):
+    for field in _LIMITS:
         limit = _typed(fields, field, int, "a whole number")
         if limit is not None:
             if limit < 1:
@@ -101,11 +103,15 @@ def vendor_body(request: ChatRequest, vendor_model_id: str, output_limit: int | 
     if request.model_id != vendor_model_id:
         changed["model"] = vendor_model_id
     if request.stream and not request.include_usage:
-        options = msgspec.json.decode(fields["stream_options"]) if fields.get("stream_options", _NULL) != _NULL else {}
+        options = _typed(fields, "stream_options", _Fields, "an object") or {}
         changed["stream_options"] = {**options, "include_usage": True}
+    given = [field for field in _LIMITS if fields.get(field, _NULL) != _NULL]
+    if output_limit is None and len(given) > 1:
+        # Of two limits the smaller was reserved for, whichever the vendor takes.
+        output_limit = request.output_limit
     if output_limit is not None:
-        field = request.output_field or ("max_completion_tokens" if prefers_completion_field else "max_tokens")
-        changed[field] = output_limit
+        for field in given or ["max_completion_tokens" if prefers_completion_field else "max_tokens"]:
+            changed[field] = output_limit
     return _encode({**fields, **changed})
 
 
@@ -116,7 +122,7 @@ def _typed(fields: dict[str, Raw], field: str, kind: Any, expected: str, param: 
         return None
     try:
         value = msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         raise malformed(param or field, f"{param or field} must be {expected}.", "invalid_type") from None
     if isinstance(value, int) and abs(value) > _INT64_MAX:
         raise malformed(param or field, f"{param or field} is beyond all bounds.")
@@ -178,7 +184,7 @@ def parse_event(data: bytes, input_tokens_max: int, output_tokens_max: int) -> S
     """What the data of a stream's event means; None when it is no chunk of a chat completion."""
     try:
         chunk = _chunk_decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return None
     if chunk.error != _NULL:
         return StreamEvent(NO_TEXT, None, usage_only=False, finished=False, failed=True)
@@ -205,7 +211,7 @@ def parse_answer(body: bytes, input_tokens_max: int, output_tokens_max: int) -> 
     """What an answer that was not streamed says; None when it is no chat completion."""
     try:
         answer = _chunk_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return None
     if answer.error != _NULL or not answer.choices:
         return None
@@ -218,7 +224,7 @@ def ending(first_event: bytes, choices: int, usage: Usage | None) -> bytes:
     """The events that end a stream whose quota is used up: finish_reason "length", then usage where it was asked for."""
     try:
         identity = _identity_decoder.decode(first_event)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         identity = _Identity()
     head = {"id": identity.id, "object": "chat.completion.chunk", "created": identity.created, "model": identity.model}
     finished = [{"index": index, "delta": {}, "finish_reason": "length"} for index in range(choices)]
@@ -243,7 +249,7 @@ def _usage(raw: Raw, input_tokens_max: int, output_tokens_max: int) -> Usage | N
     """The usage in disjoint classes; None where it is negative, absurd or no usage at all."""
     try:
         usage = _usage_decoder.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return None
     cached = (usage.prompt_tokens_details.cached_tokens or 0) if usage.prompt_tokens_details else 0
     reasoning = (usage.completion_tokens_details.reasoning_tokens or 0) if usage.completion_tokens_details else 0

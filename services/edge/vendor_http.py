@@ -167,23 +167,28 @@ class _Connection(asyncio.Protocol):
 
     async def ask(self, head: bytes, body: bytes, first_byte_timeout_s: float) -> int:
         """Sends a request; returns the status once the head of the answer has come. Errors: `VendorFailure`."""
-        assert self._transport is not None
+        if self._transport is None:
+            # The vendor hung up as soon as it had taken the connection.
+            raise VendorFailure("broken")
         self._parser = httptools.HttpResponseParser(self)
         self._pieces.clear()
         self._unread = self._head_bytes = self._status = 0
         self._delimited = self._keep_alive = self.complete = False
         self._failure = None
         self._transport.writelines((head, b"%d\r\n\r\n" % len(body), body))
+        deadline_s = asyncio.get_running_loop().time() + first_byte_timeout_s
         while not self._status:
-            await self._wait(first_byte_timeout_s)
+            await self._wait(deadline_s)
         return self._status
 
     async def piece(self, timeout_s: float) -> bytes:
         """What has come of the body since the last piece; empty at its end. Errors: `VendorFailure`."""
+        # Whatever else comes, such as trailers without end, is no sign of life.
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
         while not self._pieces:
             if self.complete:
                 return b""
-            await self._wait(timeout_s)
+            await self._wait(deadline_s)
         piece = self._pieces.popleft() if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._unread = 0
@@ -198,13 +203,13 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _wait(self, timeout_s: float) -> None:
-        """Waits until something has come. Errors: `VendorFailure`."""
+    async def _wait(self, deadline_s: float) -> None:
+        """Waits until something has come, at most until the loop's time is `deadline_s`. Errors: `VendorFailure`."""
         if self._failure is not None:
             raise VendorFailure(self._failure, self._status)
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = loop.call_later(timeout_s, self._fail, "timeout")
+        timer = loop.call_at(deadline_s, self._fail, "timeout")
         try:
             await self._waiter
         finally:
@@ -242,7 +247,7 @@ class _Connection(asyncio.Protocol):
                 return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("broken" if self._status else "garbage")
             return
         if self._pieces or self._status:

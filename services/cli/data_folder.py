@@ -120,7 +120,9 @@ def open_data_folder(path: Path, create: bool = True) -> Iterator[DataFolder]:
         except FileExistsError as error:
             raise CommandError(f"data folder {error.filename}: is not a folder; choose another with --data-dir") from error
         except OSError as error:
-            raise CommandError(f"data folder {os_error_text(error)}; choose another with --data-dir") from error
+            # A failed write, unlike a failed open, does not know its file.
+            where = error.filename or folder.path
+            raise CommandError(f"data folder {where}: {error.strerror}; choose another with --data-dir") from error
         yield folder
 
 

@@ -1,6 +1,7 @@
 """`tokenline up`: everything in one process on embedded defaults, with a demo account that can be used at once."""
 
 import asyncio
+import errno
 import logging
 import os
 from itertools import count
@@ -44,7 +45,13 @@ def up_command(data_dir: Path, host: str, port: int) -> None:
     with expected_errors():
         import uvloop
 
-        uvloop.run(_up(data_dir, host, port))
+        try:
+            uvloop.run(_up(data_dir, host, port))
+        except OSError as error:
+            # A write that finds no room does not know its file.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename:
+                raise
+            raise CommandError(f"data folder {data_dir}: {error.strerror}; make room or choose another with --data-dir") from error
 
 
 async def _up(data_dir: Path, host: str, port: int) -> None:

@@ -24,6 +24,8 @@ _OPERATIONS_A_REQUEST_MAX: Final = 1_024
 _RECONNECT_S_MIN: Final = 0.05
 _RECONNECT_S_MAX: Final = 1.0
 _REPEAT_S: Final = 0.05
+# The same when nobody waits for the answer any more.
+_REPEAT_LATER_S: Final = 1.0
 # Who waits for an answer of one of these hears it only when the time is up: until then it is asked again.
 _ASK_AGAIN: Final = frozenset(
     {errors_pb2.ERROR_REASON_NOT_OWNER, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, errors_pb2.ERROR_REASON_UNAVAILABLE}
@@ -33,16 +35,22 @@ _ASK_AGAIN: Final = frozenset(
 class _Operation:
     """An operation that is not answered yet. Without a timer nobody waits any more, and it is sent until it is answered."""
 
-    __slots__ = ("future", "message", "timer")
+    __slots__ = ("future", "message", "sent", "timer")
 
     def __init__(self, message: pb.ChargeOperation, future: asyncio.Future[pb.ChargeResult]) -> None:
         self.message = message
         self.future = future
         self.timer: asyncio.TimerHandle | None = None
+        # Accounting may know of it.
+        self.sent = False
+
+    @property
+    def is_release(self) -> bool:
+        return self.message.HasField("release")
 
 
 class ChargingClient:
-    """An asynchronous context manager; at its end it gives Releases under way the time that a Release may take."""
+    """An asynchronous context manager; at its end it gives Releases that are not delivered the time that a Release may take."""
 
     def __init__(self, channel: grpc.aio.Channel, config: EdgeConfig) -> None:
         self._stub = accounting_pb2_grpc.AccountingServiceStub(channel)
@@ -51,8 +59,9 @@ class ChargingClient:
         self._last_operation_id = 0
         # By operation_id, in the order of asking.
         self._unanswered: dict[int, _Operation] = {}
-        self._outgoing: list[pb.ChargeOperation] = []
+        self._outgoing: list[_Operation] = []
         self._work = asyncio.Event()
+        self._release_answered = asyncio.Event()
         self._stream: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self.up = False
@@ -65,26 +74,34 @@ class ChargingClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._stream is not None
+        deadline_s = asyncio.get_running_loop().time() + self._release_timeout_s
         if self._background:
             await asyncio.wait(self._background, timeout=self._release_timeout_s)
-        undelivered = sum(operation.message.HasField("release") for operation in self._unanswered.values())
-        if undelivered:
-            logger.error("%d sessions could not be released; accounting sweeps them at what was last reported", undelivered)
+        try:
+            # Also those for which nobody waits any more.
+            async with asyncio.timeout_at(deadline_s):
+                while self._undelivered():
+                    self._release_answered.clear()
+                    await self._release_answered.wait()
+        except TimeoutError:
+            logger.error("%d sessions could not be released; accounting sweeps them at what was last reported", self._undelivered())
         self._stream.cancel()
         await asyncio.wait([self._stream])
+
+    def _undelivered(self) -> int:
+        return sum(operation.is_release for operation in self._unanswered.values())
 
     async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> pb.Granted | pb.Refused:
         """Opens a session. Errors: `ServiceError`; UNAVAILABLE when there was no answer in time, and then nothing stays held."""
         message = pb.ChargeOperation(account_id=account_id, charging_id=charging_id, invocation_sequence_number=1, create=create)
+        operation = self._begin(message, self._create_timeout_s)
         try:
-            result = await self._ask(message, self._create_timeout_s)
-        except ServiceError as error:
-            if error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE:
-                # It may have been granted for all we know.
+            result = await self._answer_to(operation)
+        except (ServiceError, asyncio.CancelledError) as error:
+            # What got no answer may have been granted for all we know; what was never sent can't have been.
+            unknown = not isinstance(error, ServiceError) or error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE
+            if unknown and operation.sent:
                 self.release_later(account_id, charging_id, 2, pb.ReleaseSession(**_NOTHING_USED))
-            raise
-        except asyncio.CancelledError:
-            self.release_later(account_id, charging_id, 2, pb.ReleaseSession(**_NOTHING_USED))
             raise
         return result.refused if result.HasField("refused") else result.granted
 
@@ -93,7 +110,7 @@ class ChargingClient:
         message = pb.ChargeOperation(
             account_id=account_id, charging_id=charging_id, invocation_sequence_number=number, update=update
         )
-        return (await self._ask(message, self._create_timeout_s)).granted
+        return (await self._answer_to(self._begin(message, self._create_timeout_s))).granted
 
     async def release(self, account_id: str, charging_id: str, number: int, release: pb.ReleaseSession) -> pb.Settled:
         """Settles a session; returns once that is durable.
@@ -104,7 +121,7 @@ class ChargingClient:
         message = pb.ChargeOperation(
             account_id=account_id, charging_id=charging_id, invocation_sequence_number=number, release=release
         )
-        return (await self._ask(message, self._release_timeout_s)).settled
+        return (await self._answer_to(self._begin(message, self._release_timeout_s))).settled
 
     def release_later(self, account_id: str, charging_id: str, number: int, release: pb.ReleaseSession) -> None:
         """Settles a session for which nobody waits."""
@@ -114,8 +131,10 @@ class ChargingClient:
         try:
             await self.release(account_id, charging_id, number, release)
         except ServiceError as error:
-            if error.reason != errors_pb2.ERROR_REASON_SESSION_UNKNOWN:
+            if error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE:
                 logger.warning("session %s is not released yet: %s", charging_id, error.message)
+            elif error.reason != errors_pb2.ERROR_REASON_SESSION_UNKNOWN:
+                logger.error("session %s could not be released: %s", charging_id, error.message)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work, name="charging-release")
@@ -124,27 +143,40 @@ class ChargingClient:
 
     # Asking
 
-    async def _ask(self, message: pb.ChargeOperation, timeout_s: float) -> pb.ChargeResult:
+    def _begin(self, message: pb.ChargeOperation, timeout_s: float) -> _Operation:
         loop = asyncio.get_running_loop()
         self._last_operation_id += 1
         message.operation_id = operation_id = self._last_operation_id
         operation = _Operation(message, loop.create_future())
         operation.timer = loop.call_later(timeout_s, self._time_is_up, operation)
         self._unanswered[operation_id] = operation
-        self._send(message)
-        result = await operation.future
+        self._send(operation)
+        return operation
+
+    async def _answer_to(self, operation: _Operation) -> pb.ChargeResult:
+        try:
+            result = await operation.future
+        except asyncio.CancelledError:
+            self._give_up(operation)
+            raise
         if result.HasField("error"):
             raise ServiceError(result.error.reason, result.error.message)
         return result
 
-    def _send(self, message: pb.ChargeOperation) -> None:
-        self._outgoing.append(message)
-        self._work.set()
+    def _send(self, operation: _Operation) -> None:
+        # While there is no stream, it waits among the unanswered ones.
+        if self.up:
+            self._outgoing.append(operation)
+            self._work.set()
+
+    def _give_up(self, operation: _Operation) -> None:
+        """Asks no more, so that a Create does not come again behind the Release that undoes it; only a Release goes on."""
+        if not operation.is_release:
+            self._unanswered.pop(operation.message.operation_id, None)
 
     def _time_is_up(self, operation: _Operation) -> None:
         operation.timer = None
-        if not operation.message.HasField("release"):
-            self._unanswered.pop(operation.message.operation_id, None)
+        self._give_up(operation)
         if not operation.future.done():
             operation.future.set_exception(ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "accounting did not answer in time"))
 
@@ -153,17 +185,21 @@ class ChargingClient:
         if operation is None:
             return
         if result.HasField("error") and result.error.reason in _ASK_AGAIN:
-            asyncio.get_running_loop().call_later(_REPEAT_S, self._send_again, result.operation_id)
+            repeat_s = _REPEAT_LATER_S if operation.timer is None else _REPEAT_S
+            asyncio.get_running_loop().call_later(repeat_s, self._send_again, result.operation_id)
             return
         del self._unanswered[result.operation_id]
+        if operation.is_release:
+            self._release_answered.set()
         if operation.timer is not None:
             operation.timer.cancel()
         if not operation.future.done():
             operation.future.set_result(result)
 
     def _send_again(self, operation_id: int) -> None:
-        if operation_id in self._unanswered:
-            self._send(self._unanswered[operation_id].message)
+        operation = self._unanswered.get(operation_id)
+        if operation is not None:
+            self._send(operation)
 
     # The stream
 
@@ -177,7 +213,7 @@ class ChargingClient:
                 self.up = True
                 backoff_s = _RECONNECT_S_MIN
                 # Whatever was sent on the stream before, and not answered, is asked again first.
-                self._outgoing = [operation.message for operation in self._unanswered.values()]
+                self._outgoing = list(self._unanswered.values())
                 self._work.set()
                 reading = asyncio.create_task(self._read(call), name="charging-answers")
                 await self._write(call, reading)
@@ -207,7 +243,14 @@ class ChargingClient:
                     self._outgoing[:_OPERATIONS_A_REQUEST_MAX],
                     self._outgoing[_OPERATIONS_A_REQUEST_MAX:],
                 )
-                await call.write(pb.ChargeRequest(operations=batch))
+                messages = []
+                for operation in batch:
+                    # What was given up before it was sent stays unsent.
+                    if operation.message.operation_id in self._unanswered:
+                        operation.sent = True
+                        messages.append(operation.message)
+                if messages:
+                    await call.write(pb.ChargeRequest(operations=messages))
 
     async def _read(self, call: Any) -> None:
         while (response := await call.read()) is not grpc.aio.EOF:

@@ -7,9 +7,9 @@ end of an answer is held back until that Release is durable.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar.types import Receive, Scope, Send
@@ -17,9 +17,10 @@ from litestar.types import Receive, Scope, Send
 from services.edge.catalog import CatalogHolder, RouteTarget, SellableModel
 from services.edge.charging import ChargingClient
 from services.edge.config import EdgeConfig
-from services.edge.estimate import NO_TEXT, InputTokens, TextSize, estimate_tokens, measure_input
+from services.edge.estimate import NO_TEXT, NOT_JSON, InputTokens, TextSize, estimate_tokens, measure_input
 from services.edge.openai_dialect import (
     ChatRequest,
+    StreamEvent,
     Usage,
     ending,
     parse_answer,
@@ -50,9 +51,12 @@ from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
 from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.errors.v1 import errors_pb2
 from tokenline.registry.v1 import registry_pb2
 
 logger = logging.getLogger(__name__)
+
+Taken = TypeVar("Taken")
 
 # An input whose estimate is this much above the context window can't fit; nearer ones are for the vendor to judge.
 _CONTEXT_PERCENT_MAX: Final = 125
@@ -62,8 +66,9 @@ _DRAIN_FACTOR: Final = 5
 _INVISIBLE_TOKENS_A_CHOICE: Final = 8
 # What is asked for at a threshold, at least.
 _EXTENSION_TOKENS_MIN: Final = 256
-# A grant is renewed when this part of its validity is over.
+# A grant is renewed when this part of its validity is over, and after this time again if accounting did not answer.
 _RENEW_AT: Final = 2 / 3
+_RENEW_AGAIN_S: Final = 1.0
 _EVENT_BYTES_MAX: Final = 8 * 1024 * 1024
 _KEEP_ALIVE: Final = b": keep-alive\n\n"
 _DONE: Final = b"data: [DONE]\n\n"
@@ -88,6 +93,10 @@ class _VendorError(msgspec.Struct):
 
 class _ClientGoneError(Exception):
     """The client has closed its connection."""
+
+
+class _NotExtendedError(Exception):
+    """Accounting could not say whether the quota goes on."""
 
 
 class _Client:
@@ -146,6 +155,7 @@ class _Session:
         self._asking: asyncio.Task[None] | None = None
         self._released = False
         self._exhausted = False
+        self._unanswered = False
         # What Updates report; whoever relays the output sets it.
         self.used_so_far: Callable[[], pb.TokenUsage] = pb.TokenUsage
         self.attempts: list[pb.VendorAttempt] = []
@@ -156,9 +166,11 @@ class _Session:
         self.payable = granted.output_tokens_payable
         self.threshold = granted.output_tokens_threshold
         self.offering_id = granted.offering_id
+        self._renew_in(granted.validity_ms / 1_000 * _RENEW_AT)
+
+    def _renew_in(self, delay_s: float) -> None:
         if self._renewing is not None:
             self._renewing.cancel()
-        delay_s = granted.validity_ms / 1_000 * _RENEW_AT
         self._renewing = asyncio.get_running_loop().call_later(delay_s, self._ask, 0)
 
     def ask_for_more(self) -> None:
@@ -167,7 +179,10 @@ class _Session:
             self._ask(self.granted + self._step)
 
     async def more(self) -> bool:
-        """Waits for the answer under way, and asks once more if that brought nothing; whether the grant has grown."""
+        """Waits for the answer under way, and asks once more if that brought nothing; whether the grant has grown.
+
+        Errors: `_NotExtendedError` when accounting did not answer.
+        """
         before = self.granted
         if self._asking is not None:
             await asyncio.shield(self._asking)
@@ -175,6 +190,8 @@ class _Session:
             self._ask(before + self._step)
             assert self._asking is not None
             await asyncio.shield(self._asking)
+        if self.granted == before and self._unanswered:
+            raise _NotExtendedError
         return self.granted > before
 
     def _ask(self, output_tokens_wanted: int) -> None:
@@ -182,6 +199,9 @@ class _Session:
             self._asking = asyncio.create_task(self._update(output_tokens_wanted), name="session-update")
 
     async def _update(self, output_tokens_wanted: int) -> None:
+        if self._released:
+            # It was released before this task began; no number may follow the Release's.
+            return
         self._number += 1
         update = pb.UpdateSession(used=self.used_so_far(), output_tokens_wanted=output_tokens_wanted)
         before = self.granted
@@ -190,7 +210,11 @@ class _Session:
         except ServiceError as error:
             # The hold stands as it is; the Release tells what was used.
             logger.warning("session %s was not extended: %s", self.charging_id, error.message)
+            self._unanswered = True
+            if error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE and not self._released:
+                self._renew_in(_RENEW_AGAIN_S)
         else:
+            self._unanswered = False
             if not self._released:
                 self._take(granted)
         finally:
@@ -262,6 +286,7 @@ class ChatCompletions:
             await answer.fail(internal_error())
         finally:
             client.stop_watching()
+            answer.stop()
 
     async def _read_body(self, receive: Receive) -> bytes:
         """The body. Errors: `Problem` 413 when it is too large, 408 when it comes too slowly."""
@@ -392,17 +417,19 @@ class _Call:
         self._limit = min(request.output_limit or model.max_output_tokens, payable // request.choices)
         # The most that the client asked for, all choices together: counts above it are absurd.
         self._output_max = model.max_output_tokens * request.choices
-        self._relayed = NO_TEXT
+        # The vendor's last word, and the output that came after it; both without what was not relayed.
         self._usage: Usage | None = None
+        self._uncounted = NO_TEXT
+        self._any_output = False
         self._first_event = b""
         session.used_so_far = self.used_so_far
 
     async def run(self) -> None:
         """Calls the vendor, answers the client and releases. Errors: `Problem`, `_ClientGoneError`; released but for the last."""
         if self._request.stream:
-            vendor, first = await self._open()
+            vendor, (events, first) = await self._open()
             try:
-                await self._relay(vendor, first)
+                await self._relay(events, first)
             finally:
                 vendor.close()
         else:
@@ -411,30 +438,49 @@ class _Call:
     # Usage
 
     def used_so_far(self) -> pb.TokenUsage:
-        """What is known to have been used: the vendor's word where it gave one, else our count of what was relayed."""
-        if self._usage is not None:
-            return _token_usage(self._usage)
-        if not self._answer.begun:
+        """What is known to have been used: the vendor's word as far as it goes, and our count of what was relayed since."""
+        if self._usage is None and not self._answer.begun:
             return pb.TokenUsage()
-        return pb.TokenUsage(input=self._input.estimate_within, output=self._output_estimate())
+        return _token_usage(self._counted())
 
     def used_when_gone(self, *, charges_input: bool) -> pb.TokenUsage:
         """What a client that went away has used: nothing before any output, unless its offering charges the input."""
-        if self._relayed.utf8_bytes or self._usage is not None:
-            return self.used_so_far()
-        return pb.TokenUsage(input=self._input.estimate_within if charges_input else 0)
+        if self._any_output or charges_input:
+            return _token_usage(self._counted())
+        return pb.TokenUsage()
 
-    def _output_estimate(self) -> int:
-        return min(estimate_tokens(self._relayed, self._model.family), self._session.granted)
+    def _counted(self) -> Usage:
+        usage = self._usage or Usage(self._input.estimate_within, 0, 0, 0)
+        # An estimate is never charged above what was reserved.
+        unused = max(0, self._session.granted - usage.output - usage.reasoning)
+        return usage._replace(output=usage.output + min(estimate_tokens(self._uncounted, self._model.family), unused))
+
+    def _take(self, size: TextSize, usage: Usage | None) -> None:
+        """Counts output that is relayed, up to which `usage` is the vendor's word."""
+        if usage is not None:
+            self._usage, self._uncounted = usage, NO_TEXT
+        else:
+            self._uncounted += size
+        if size.utf8_bytes or (usage is not None and usage.output + usage.reasoning):
+            self._any_output = True
+
+    def _provenance(self) -> pb.UsageProvenance:
+        """Of a whole answer: the vendor's if nothing came after its word."""
+        return _VENDOR if self._usage is not None and not self._uncounted.utf8_bytes else _ESTIMATED
 
     # Calling the vendor
 
-    async def _open(self) -> tuple[VendorAnswer, bytes]:
-        """The first route's answer with its first piece. Errors: as `_try_routes`."""
+    async def _open(self) -> tuple[VendorAnswer, tuple["_Events", list[bytes]]]:
+        """The first route's answer with its first events. Errors: as `_try_routes`."""
 
-        async def begin(vendor: VendorAnswer) -> bytes:
-            async for piece in vendor.pieces():
-                return piece
+        async def begin(vendor: VendorAnswer) -> tuple[_Events, list[bytes]]:
+            # A stream has begun with the first event of a chat completion: until then another route can still answer.
+            events = _Events(vendor)
+            while first := await events.next():
+                for index, event in enumerate(first):
+                    if (data := _data_of(event)) is not None:
+                        self._parse(data)
+                        return events, first[index:]
             raise VendorFailure("broken", 200)
 
         return await self._try_routes(begin)
@@ -450,15 +496,11 @@ class _Call:
         vendor.close()
         parsed = parse_answer(body, self._model.context_window_tokens, self._output_max)
         assert parsed is not None
-        self._relayed = parsed.size
-        if parsed.usage is not None:
-            used, provenance = _token_usage(parsed.usage), _VENDOR
-        else:
-            used, provenance = pb.TokenUsage(input=self._input.estimate_within, output=self._output_estimate()), _ESTIMATED
-        await self._session.release(used, provenance, pb.CLOSE_CAUSE_NORMAL)
+        self._take(parsed.size, parsed.usage)
+        await self._session.release(_token_usage(self._counted()), self._provenance(), pb.CLOSE_CAUSE_NORMAL)
         await self._answer.whole(body)
 
-    async def _try_routes(self, take: Any) -> tuple[VendorAnswer, bytes]:
+    async def _try_routes(self, take: Callable[[VendorAnswer], Awaitable[Taken]]) -> tuple[VendorAnswer, Taken]:
         """The first route whose answer `take` accepts.
 
         Errors: `Problem` when there is none, with the session released and nothing charged; `_ClientGoneError`.
@@ -494,17 +536,23 @@ class _Call:
 
     # Relaying a stream
 
-    async def _relay(self, vendor: VendorAnswer, first: bytes) -> None:
+    def _parse(self, data: bytes) -> StreamEvent:
+        """Errors: `VendorFailure` for what is no chunk of a chat completion, or tells of the vendor's failure."""
+        parsed = parse_event(data, self._model.context_window_tokens, self._output_max)
+        if parsed is None:
+            raise VendorFailure("garbage", 200)
+        if parsed.failed:
+            raise VendorFailure("broken", 200)
+        return parsed
+
+    async def _relay(self, events: "_Events", come: list[bytes]) -> None:
         """Relays events as they come, and ends the stream in one of the ways of the charge matrix."""
         await self._answer.begin_stream(self._edge.heartbeat_interval_s)
-        events = _Events()
         finished = done = False
         try:
-            piece = first
-            pieces = vendor.pieces()
-            while piece and not done:
+            while come and not done:
                 out: list[bytes] = []
-                for event in events.feed(piece):
+                for event in come:
                     data = _data_of(event)
                     if data is None:
                         out.append(event)
@@ -512,21 +560,19 @@ class _Call:
                     if data == b"[DONE]":
                         done = True
                         break
-                    parsed = parse_event(data, self._model.context_window_tokens, self._output_max)
-                    if parsed is None or parsed.failed:
+                    try:
+                        parsed = self._parse(data)
+                    except VendorFailure:
                         await self._answer.send(b"".join(out))
-                        raise VendorFailure("garbage" if parsed is None else "broken", 200)
+                        raise
                     if not self._first_event:
                         self._first_event = data
-                    if parsed.usage is not None:
-                        self._usage = parsed.usage
-                    finished = finished or parsed.finished
-                    size = self._relayed + parsed.size
-                    if not await self._covers(size):
+                    if not await self._covers(parsed.size):
                         await self._answer.send(b"".join(out))
                         await self._cut()
                         return
-                    self._relayed = size
+                    self._take(parsed.size, parsed.usage)
+                    finished = finished or parsed.finished
                     if not parsed.usage_only or self._request.include_usage:
                         out.append(event)
                 if out:
@@ -534,23 +580,29 @@ class _Call:
                         await self._answer.send(out[0] if len(out) == 1 else b"".join(out))
                 if not done:
                     with self._client.interruptible():
-                        piece = await anext(pieces, b"")
+                        come = await events.next()
             if not done and not finished:
                 raise VendorFailure("broken", 200)
         except VendorFailure as failure:
             self._session.attempts[-1].outcome = failure.outcome
-            await self._end_broken()
+            broken = vendor_failed("The model's vendor broke off in the middle of the answer.")
+            await self._end_with(broken, pb.CLOSE_CAUSE_VENDOR_ERROR)
+        except _NotExtendedError:
+            self._usage = None
+            cut = unavailable("the quota for the rest of this answer cannot be reserved")
+            await self._end_with(cut, pb.CLOSE_CAUSE_QUOTA_EXHAUSTED)
         else:
-            provenance = _VENDOR if self._usage is not None else _ESTIMATED
-            await self._end(self.used_so_far(), provenance, pb.CLOSE_CAUSE_NORMAL)
+            await self._end(self.used_so_far(), self._provenance(), pb.CLOSE_CAUSE_NORMAL)
 
     async def _covers(self, size: TextSize) -> bool:
-        """Whether the grant covers output of this size in the worst case; asks for more in time, and waits if it must."""
+        """Whether the grant covers more output of this size in the worst case; asks for more in time, and waits if it must."""
         session = self._session
+        uncounted = self._uncounted.utf8_bytes + size.utf8_bytes
         # The vendor holds to the limit it was told: once all of that is granted, there is nothing to watch.
         limit = self._limit * self._request.choices
         bound = self._usage.output + self._usage.reasoning if self._usage is not None else 0
-        bound = bound or size.utf8_bytes + _INVISIBLE_TOKENS_A_CHOICE * self._request.choices
+        if uncounted:
+            bound += uncounted + _INVISIBLE_TOKENS_A_CHOICE * self._request.choices
         while session.granted < limit and bound > session.granted:
             with self._client.interruptible():
                 if not await session.more():
@@ -561,11 +613,10 @@ class _Call:
 
     async def _cut(self) -> None:
         """The quota is used up: the stream ends as if the output limit had been reached."""
-        self._usage = None
-        used = self.used_so_far()
-        usage = Usage(used.input, 0, used.output, 0) if self._request.include_usage else None
+        used = self._counted()
+        usage = used if self._request.include_usage else None
         await self._answer.send(ending(self._first_event, self._request.choices, usage))
-        await self._end(used, _PARTIAL, pb.CLOSE_CAUSE_QUOTA_EXHAUSTED)
+        await self._end(_token_usage(used), _PARTIAL, pb.CLOSE_CAUSE_QUOTA_EXHAUSTED)
 
     async def _end(self, used: pb.TokenUsage, provenance: pb.UsageProvenance, cause: pb.CloseCause) -> None:
         try:
@@ -575,11 +626,10 @@ class _Call:
         else:
             await self._answer.end_stream(_DONE)
 
-    async def _end_broken(self) -> None:
-        """The vendor broke off: input and the output that arrived are charged, and the client is told."""
-        problem = vendor_failed("The model's vendor broke off in the middle of the answer.")
+    async def _end_with(self, problem: Problem, cause: pb.CloseCause) -> None:
+        """The stream can't go on: input and the output that arrived are charged, and the client is told."""
         try:
-            await self._session.release(self.used_so_far(), _PARTIAL, pb.CLOSE_CAUSE_VENDOR_ERROR)
+            await self._session.release(self.used_so_far(), _PARTIAL, cause)
         except Problem as unsettled:
             problem = unsettled
         await self._answer.end_stream(b"data: " + problem_body(problem) + b"\n\n")
@@ -636,10 +686,15 @@ class _Answer:
 
     async def end_stream(self, events: bytes) -> None:
         """The last events."""
+        self.stop()
+        await self._send({"type": "http.response.body", "body": events, "more_body": False})
+
+    def stop(self) -> None:
+        """No more comments: the answer has ended, or nobody is there to read them."""
         self._ended = True
         if self._heartbeat is not None:
             self._heartbeat.cancel()
-        await self._send({"type": "http.response.body", "body": events, "more_body": False})
+            self._heartbeat = None
 
     async def _start(self, status: int, *headers: tuple[bytes, bytes]) -> None:
         self.begun = True
@@ -655,17 +710,30 @@ class _Answer:
             self._heartbeat = loop.call_later(self._heartbeat_interval_s - idle_s, self._beat)
             return
         if self._beating is None or self._beating.done():
-            self._beating = loop.create_task(self.send(_KEEP_ALIVE), name="heartbeat")
+            self._beating = loop.create_task(self._send_comment(), name="heartbeat")
         self._heartbeat = loop.call_later(self._heartbeat_interval_s, self._beat)
+
+    async def _send_comment(self) -> None:
+        # The answer may have ended since the timer fired.
+        if not self._ended:
+            await self.send(_KEEP_ALIVE)
 
 
 class _Events:
-    """Cuts a stream of bytes into events, each with the empty line that ends it."""
+    """Cuts a vendor's stream into events, each with the empty line that ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, vendor: VendorAnswer) -> None:
+        self._pieces = vendor.pieces()
         self._rest = b""
 
-    def feed(self, piece: bytes) -> list[bytes]:
+    async def next(self) -> list[bytes]:
+        """The events that have come since, at least one; none at the stream's end. Errors: `VendorFailure`."""
+        async for piece in self._pieces:
+            if events := self._cut(piece):
+                return events
+        return []
+
+    def _cut(self, piece: bytes) -> list[bytes]:
         """The events that are complete now. Errors: `VendorFailure` garbage when one is too long."""
         if self._rest:
             piece = self._rest + piece
@@ -726,6 +794,6 @@ def _vendors_words(body: bytes) -> tuple[str, str | None, str | None]:
     """Message, code and param of a vendor's error, as far as it has them."""
     try:
         error = msgspec.json.decode(body, type=_VendorError).error
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return "", None, None
     return error.message, error.code if isinstance(error.code, str) else None, error.param

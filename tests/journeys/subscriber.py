@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 
 from tests.edge.system import Cell
+from tests.journeys.hostile_vendor import HostileVendor
 
 TOKEN = 1_000_000
 
@@ -192,3 +193,16 @@ class Subscriber:
             served = msgspec.json.decode(await response.read())
         counts: dict[str, int] = served["by_user"].get(user, {})
         return counts
+
+
+class World:
+    """A cell, a client, and the vendor "other" of the models "pair" and "hostile"."""
+
+    def __init__(self, services: Cell, http: aiohttp.ClientSession, hostile: HostileVendor) -> None:
+        self.services = services
+        self.http = http
+        self.hostile = hostile
+
+    async def subscriber(self, name: str, tokens: int = 100_000, offering_id: str | None = None) -> Subscriber:
+        """A new subscriber with a balance."""
+        return await Subscriber.open(self.services, self.http, name, tokens, offering_id)

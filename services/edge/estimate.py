@@ -61,7 +61,6 @@ _ALL_OTHER_BYTES: Final = bytes(byte for byte in range(256) if byte not in _CJK_
 class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True):
     role: str
     content: str
-    name: str = ""
 
 
 class _Part(msgspec.Struct):
@@ -125,15 +124,14 @@ def measure_input(fields: dict[str, Raw], family: TokenizerFamily, context_windo
         plain = _plain_decoder.decode(raw)
     except NOT_JSON:
         plain = []
-    # Of a key that came twice, a vendor may take the one that was not counted here.
-    if not plain or bytes(raw).count(b'"content"') != len(plain):
+    if not plain or not _keys_are_single(bytes(raw), len(plain)):
         bound_bytes, size, count = _measure_rich(raw)
     else:
         size = sum((size_of(message.content) for message in plain), NO_TEXT)
         count = len(plain)
         bound_bytes = size.utf8_bytes
         for each in plain:
-            bound_bytes += len(each.name.encode()) + (0 if each.role in _ROLES else len(each.role.encode()))
+            bound_bytes += 0 if each.role in _ROLES else len(each.role.encode())
     if not count:
         raise malformed("messages", "messages must have at least one message.")
     template = count * family.template_tokens_per_message + family.template_tokens_per_request
@@ -163,6 +161,15 @@ def _measure_rich(raw: Raw) -> tuple[int, TextSize, int]:
         calls = len(bytes(each.tool_calls))
         size += TextSize(calls, calls, 0)
     return len(bytes(raw)), size, len(messages)
+
+
+def _keys_are_single(messages: bytes, count: int) -> bool:
+    """Whether no message has a key twice: a vendor may take the one that was not counted here.
+
+    Within a string a quote is escaped, so that only keys, and few odd values, look like a key; but a key can hide behind
+    escapes of its letters.
+    """
+    return messages.count(b'"content"') == messages.count(b'"role"') == count and b"\\u00" not in messages
 
 
 def _utf8(field: str, raw: Raw) -> bytes:

@@ -179,6 +179,52 @@ async def test_a_create_whose_client_went_away_leaves_nothing_held(accounting: A
         assert accounting.operations[1].HasField("release")
 
 
+async def test_a_create_that_was_given_up_does_not_come_again_behind_its_release(accounting: Accounting, address: str) -> None:
+    # Accounting can't take the Create at first; when it can, the call is over and its Release has been.
+    unavailable = fails(errors_pb2.ERROR_REASON_UNAVAILABLE)
+    accounting.script = lambda operation: unavailable if operation.HasField("create") else grants(operation)
+    async with charging(address, create_timeout_ms=5_000) as client:
+        asking = asyncio.create_task(client.create("acct-1", ID, create()))
+        await until(lambda: len(accounting.operations) == 1)
+        # Its answer is here, and it is to be asked again.
+        await client.update("acct-1", ID, 7, pb.UpdateSession())
+        asking.cancel()
+        await until(lambda: accounting.operations[-1].HasField("release"))
+        # Longer than until it would be asked again.
+        await asyncio.sleep(0.15)
+        assert [operation.WhichOneof("operation") for operation in accounting.operations] == ["create", "update", "release"]
+
+
+async def test_a_create_that_never_left_needs_no_release(address: str) -> None:
+    accounting = Accounting()  # type: ignore[abstract]
+    async with charging(address, create_timeout_ms=50) as client:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_refused(client)) for _ in range(10)]
+        assert [task.result() for task in tasks] == ["UNAVAILABLE"] * 10
+        async with serving(accounting, address):
+            await until(lambda: client.up)
+            await client.update("acct-1", ID, 2, pb.UpdateSession())
+        assert [operation.WhichOneof("operation") for operation in accounting.operations] == ["update"]
+
+
+async def _refused(client: ChargingClient) -> str:
+    with pytest.raises(ServiceError) as raised:
+        await client.create("acct-1", ID, create())
+    return raised.value.reason_name
+
+
+async def test_an_update_that_timed_out_is_not_asked_again(accounting: Accounting, address: str) -> None:
+    accounting.script = lambda operation: None
+    async with charging(address, create_timeout_ms=50) as client:
+        with pytest.raises(ServiceError):
+            await client.update("acct-1", ID, 2, pb.UpdateSession())
+        accounting.script = grants
+        accounting.break_next = True
+        settled = await client.release("acct-1", ID, 3, pb.ReleaseSession())
+        assert settled.charged_amount == 3
+        assert [operation.invocation_sequence_number for operation in accounting.operations] == [2, 3, 3]
+
+
 async def test_a_release_goes_on_until_it_is_delivered(address: str) -> None:
     accounting = Accounting()  # type: ignore[abstract]
     async with charging(address, release_timeout_ms=200) as client:
@@ -191,6 +237,34 @@ async def test_a_release_goes_on_until_it_is_delivered(address: str) -> None:
         async with serving(accounting, address):
             await until(lambda: len(accounting.operations) == 1)
             assert accounting.operations[0].invocation_sequence_number == 3
+
+
+@pytest.mark.parametrize("given_up", ["cancelled", "timed out"])
+async def test_the_end_waits_for_a_release_that_nobody_waits_for(
+    accounting: Accounting, address: str, given_up: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    unavailable = fails(errors_pb2.ERROR_REASON_STORE_UNAVAILABLE)
+    accounting.script = lambda operation: unavailable
+    async with charging(address, release_timeout_ms=2_000 if given_up == "cancelled" else 1_500) as client:
+        await until(lambda: client.up)
+        releasing = asyncio.create_task(client.release("acct-1", ID, 2, pb.ReleaseSession()))
+        await until(lambda: len(accounting.operations) == 1)
+        if given_up == "cancelled":
+            releasing.cancel()
+        await asyncio.wait([releasing])
+        accounting.script = grants
+    assert accounting.operations[-1].HasField("release")
+    assert "could not be released" not in caplog.text
+
+
+async def test_a_release_that_is_refused_is_an_error_in_the_log(
+    accounting: Accounting, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    accounting.script = lambda operation: fails(errors_pb2.ERROR_REASON_SEQUENCE_INVALID)
+    async with charging(address) as client:
+        client.release_later("acct-1", ID, 2, pb.ReleaseSession())
+    (record,) = [record for record in caplog.records if record.name == "services.edge.charging"]
+    assert (record.levelname, ID in record.getMessage()) == ("ERROR", True)
 
 
 async def test_the_end_waits_for_releases_but_not_for_ever(address: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -80,6 +80,43 @@ def test_the_context_window_caps_the_bound() -> None:
     assert (measured.bound, measured.estimate, measured.estimate_within) == (3_000, 2_500, 2_500)
 
 
+@pytest.mark.parametrize(
+    "messages",
+    [
+        '[{"role": "user", "content": "%s", "content": "x"}]',
+        '[{"role": "user", "content": "x"}, {"role": "user", "content": "%s", "c\\u006fntent": "x"}]',
+        '[{"role": "%s", "role": "user", "content": "x"}]',
+        '[{"role": "user", "name": "%s", "name": "x", "content": "x"}]',
+        '[{"role": "content", "content": "x"}, {"role": "user", "c\\u006fntent": "%s", "content": "x"}]',
+    ],
+)
+def test_of_a_text_that_came_twice_the_longer_is_bound(messages: str) -> None:
+    fields = {"messages": msgspec.Raw((messages % ("y" * 1_000)).encode())}
+    assert measure_input(fields, FAMILY, 10**9).bound >= 1_000
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": b'[{"role": "user", "content": "\xff"}]'}, "messages"),
+        ({"messages": b'[{"role": "user", "content": [{"type": "text", "text": "\xed\xa0\x80"}]}]'}, "messages"),
+        ({"messages": b'[{"role": "user", "content": "x", "odd": "\xff"}]'}, "messages"),
+        ({"messages": b'[{"role": "user", "content": "x"}]', "tools": b'"\xff"'}, "tools"),
+    ],
+)
+def test_what_is_no_utf8_is_refused(fields: dict[str, bytes], param: str) -> None:
+    # A vendor may replace each such byte by a character of three bytes.
+    with pytest.raises(Problem) as raised:
+        measure_input({field: msgspec.Raw(raw) for field, raw in fields.items()}, FAMILY, 10**9)
+    assert (raised.value.status, raised.value.param) == (400, param)
+
+
+def test_calls_of_tools_count_in_the_estimate() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "a" * 4_000}}
+    measured = measure({"messages": [{"role": "assistant", "content": None, "tool_calls": [call]}]})
+    assert 1_000 <= measured.estimate <= measured.bound
+
+
 @pytest.mark.parametrize("kind", ["image_url", "input_audio", "file", "anything"])
 def test_what_has_no_bound_is_refused(kind: str) -> None:
     with pytest.raises(Problem) as raised:

@@ -3,11 +3,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.edge.estimate import NO_TEXT, TextSize
 from services.edge.openai_dialect import Usage, ending, parse_answer, parse_chat_request, parse_event, vendor_body
 from services.edge.problems import Problem
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
+    max_leaves=10,
+)
 MESSAGES = '[ {"role":"user",  "content":"\\u4f60"} ]'
 
 
@@ -41,6 +48,83 @@ def test_the_vendors_body_changes_what_it_must_and_nothing_else() -> None:
     assert b'[1,  2.50, {"b" : null}]' in sent
     decoded = json.loads(sent)
     assert (decoded["model"], decoded["max_tokens"], decoded["stream_options"]) == ("theirs", 9, {"x": 1, "include_usage": True})
+
+
+@given(st.dictionaries(st.text().map("x_".__add__), JSON, max_size=5), st.booleans(), st.sampled_from([None, 9]))
+def test_whatever_else_a_request_has_goes_byte_for_byte(fields: dict[str, Any], indented: bool, limit: int | None) -> None:
+    whole = {"model": "m", **fields, "messages": []}
+    raw = json.dumps(whole, indent=2 if indented else None).encode()
+    before = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    sent = vendor_body(parse_chat_request(raw), "theirs", limit, prefers_completion_field=False)
+    after = msgspec.json.decode(sent, type=dict[str, msgspec.Raw])
+    assert {field: bytes(after[field]) for field in (*fields, "messages")} == {
+        field: bytes(before[field]) for field in (*fields, "messages")
+    }
+    assert after.keys() == before.keys() | ({"max_tokens"} if limit else set())
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_of_two_limits_the_vendor_gets_only_the_one_that_was_reserved_for(limit: int | None) -> None:
+    request = parse_chat_request(body(max_tokens=5, max_completion_tokens=50_000))
+    sent = json.loads(vendor_body(request, "m", limit, prefers_completion_field=True))
+    assert (sent["max_tokens"], sent["max_completion_tokens"]) == (limit or 5, limit or 5)
+
+
+def test_a_limit_that_is_null_stays_null() -> None:
+    request = parse_chat_request(body(max_tokens=None, max_completion_tokens=50))
+    sent = json.loads(vendor_body(request, "m", 9, prefers_completion_field=False))
+    assert (sent["max_tokens"], sent["max_completion_tokens"]) == (None, 9)
+
+
+@pytest.mark.parametrize(
+    ("raw", "param"),
+    [
+        (b"", None),
+        (b"{", None),
+        (b"[]", None),
+        (b'"text"', None),
+        (b"null", None),
+        (b"{} {}", None),
+        (b"[" * 100_000, None),
+        (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", None),
+        (b'{"\xff": 1}', None),
+        (b'{"model": "\xff"}', "model"),
+        (b'{"model": "\\ud800"}', None),
+        (b"{}", "model"),
+        (b'{"model": ""}', "model"),
+        (b'{"model": null}', "model"),
+        (b'{"model": ["m"]}', "model"),
+        (b'{"model": "m"}', "messages"),
+        (b'{"model": "m", "messages": null}', "messages"),
+    ],
+)
+def test_a_body_that_is_none_is_refused_by_the_field(raw: bytes, param: str | None) -> None:
+    with pytest.raises(Problem) as raised:
+        parse_chat_request(raw)
+    assert (raised.value.status, raised.value.param) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"stream": 1}, "stream"),
+        ({"stream": "true"}, "stream"),
+        ({"stream_options": {}}, "stream_options"),
+        ({"stream": True, "stream_options": []}, "stream_options"),
+        ({"stream": True, "stream_options": {"include_usage": "yes"}}, "stream_options.include_usage"),
+        *(({"n": n}, "n") for n in (0, -1, 129, 1_000, 1.5, 1.0, "1", True, [1], 10**40)),
+        *(
+            ({field: limit}, field)
+            for field in ("max_tokens", "max_completion_tokens")
+            for limit in (0, -1, 1.5, 5.0, "5", True, [5], {}, 2**63, 10**4_000)
+        ),
+    ],
+)
+def test_a_field_that_is_wrong_is_refused_by_its_name(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(Problem) as raised:
+        parse_chat_request(body(**fields))
+    assert (raised.value.status, raised.value.type, raised.value.param) == (400, "invalid_request_error", param)
+    assert param in raised.value.message
 
 
 @pytest.mark.parametrize(
@@ -132,7 +216,10 @@ def test_a_stream_that_is_cut_ends_as_at_its_limit() -> None:
     assert b'"choices":[]' not in ending(b"garbage", 1, None)
 
 
-def test_a_limit_beyond_int64_is_refused() -> None:
-    with pytest.raises(Problem) as raised:
-        parse_chat_request(body(max_tokens=10**40))
-    assert (raised.value.status, raised.value.param) == (400, "max_tokens")
+@pytest.mark.parametrize("content", [b"\xff", b"\\ud800", b"\xed\xa0\x80"])
+def test_text_that_is_none_is_neither_an_event_nor_an_answer_nor_an_identity(content: bytes) -> None:
+    assert parse_event(b'{"choices": [{"delta": {"content": "' + content + b'"}}]}', 100, 50) is None
+    assert parse_answer(b'{"choices": [{"message": {"content": "' + content + b'"}}]}', 100, 50) is None
+    assert b'"id":""' in ending(b'{"id": "' + content + b'"}', 1, None)
+    event = parse_event(b'{"choices": [], "usage": {"prompt_tokens": 1, "' + content + b'": 2}}', 100, 50)
+    assert event is None or event.usage is None

@@ -210,6 +210,7 @@ async def test_a_plain_server_where_tls_was_promised_is_unreachable() -> None:
         (OK + b"transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n", True, ("broken", 200)),
         (OK + b"transfer-encoding: chunked\r\n\r\nno number\r\n", False, ("broken", 200)),
         (b"SSH-2.0-OpenSSH_9.2\r\n", False, ("garbage", 0)),
+        (b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nhello", False, ("garbage", 0)),
         (b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n", False, ("garbage", 0)),
         (b"HTTP/1.1 200 OK\r\n" + b"x-long: " + b"y" * 300_000, False, ("garbage", 0)),
         (b"", False, ("timeout", 0)),
@@ -230,6 +231,45 @@ async def test_what_is_broken_is_told_by_its_word(content: bytes, close: bool, e
         began_s = time.monotonic()
         assert await failure_of(vendors, vendor.base_url) == expected
         assert time.monotonic() - began_s < 2
+
+
+async def test_a_vendor_that_hangs_up_at_once_is_broken_or_unreachable() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    listener = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
+    async with listener, client() as vendors:
+        outcomes = await asyncio.gather(*(failure_of(vendors, url) for _ in range(200)))
+    assert set(outcomes) <= {("broken", 0), ("unreachable", 0)}
+
+
+@pytest.mark.parametrize("drip", [b"x-trailer: y\r\n", b""])
+async def test_what_is_no_body_is_no_sign_of_life(drip: bytes) -> None:
+    # Trailers without end, or the digits of a chunk's size one by one.
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n" + (b"0\r\n" if drip else b""))
+        while True:
+            writer.write(drip or b"0")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async with server(handle) as vendor, client() as vendors:
+        began_s = time.monotonic()
+        assert await failure_of(vendors, vendor.base_url) in (("timeout", 200), ("broken", 200))
+        assert time.monotonic() - began_s < 1
+        await vendor.closed_by_client.wait()
+
+
+async def test_a_slow_drip_of_body_is_a_sign_of_life() -> None:
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"content-length: 5\r\n\r\n")
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            writer.write(b"x")
+
+    async with server(handle) as vendor, client() as vendors:
+        assert await whole(vendors, vendor.base_url) == b"xxxxx"
 
 
 async def test_a_body_beyond_the_bound_is_garbage() -> None:

@@ -54,11 +54,17 @@ def hash_key(api_key: str, secret: bytes) -> bytes:
 
 
 def read_hash_key(path: Path) -> bytes:
-    """The cell's hash key. Errors: `ConfigError` when the file cannot be read or is too short."""
+    """The cell's hash key: a text without the white space around it, or bytes as they are.
+
+    Errors: `ConfigError` when the file cannot be read or is too short.
+    """
     try:
-        secret = path.read_bytes().strip()
+        secret = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: the hash key cannot be read: {error.strerror}") from error
+    # Editors end a text with a newline; at the end of random bytes one belongs to the key.
+    if secret.isascii():
+        secret = secret.strip()
     if len(secret) < _HASH_KEY_BYTES_MIN:
         raise ConfigError(f"{path}: the hash key has {len(secret)} bytes; it needs at least {_HASH_KEY_BYTES_MIN} random ones")
     return secret

@@ -39,14 +39,12 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
             self._revoked.notify_all()
 
     async def CreateMember(self, request: pb.CreateMemberRequest, context: "_Context[Any, Any]") -> pb.CreateMemberResponse:
-        if len(request.display_name) > _NAME_LENGTH_MAX:
-            raise invalid(f"display_name must have at most {_NAME_LENGTH_MAX} characters")
         idempotency_key = _name("idempotency_key", request.idempotency_key)
         member = await self._store.add_member(
             Member(
                 member_id=derived_name("mem", idempotency_key),
                 account_id=_name("account_id", request.account_id),
-                display_name=request.display_name,
+                display_name=_name_or_empty("display_name", request.display_name),
                 created_us=self._clock.now_us(),
                 idempotency_key=idempotency_key,
             )
@@ -61,14 +59,12 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
         )
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: "_Context[Any, Any]") -> pb.CreateKeyResponse:
-        if len(request.member_id) > _NAME_LENGTH_MAX:
-            raise invalid(f"member_id must have at most {_NAME_LENGTH_MAX} characters")
         issued = new_key(self._region)
         key = await self._store.add_key(
             Key(
                 key_id=random_name("key"),
                 account_id=_name("account_id", request.account_id),
-                member_id=request.member_id,
+                member_id=_name_or_empty("member_id", request.member_id),
                 masked_key=issued.masked,
                 key_hash=hash_key(issued.api_key, self._secret),
                 created_us=self._clock.now_us(),
@@ -106,13 +102,17 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
     async def WatchRevocations(
         self, request: pb.WatchRevocationsRequest, context: "_Context[Any, Any]"
     ) -> AsyncIterator[pb.WatchRevocationsResponse]:
+        """Sends all revocations after `after_revision` in one message, then new ones as they happen, and heartbeats.
+
+        A watcher ahead of the newest revision knows a database that was since restored to an earlier state. It gets every
+        revocation again, under a revision lower than its own, by which it can tell; refused, it would hear of none.
+        """
         if request.after_revision < 0:
             raise invalid("after_revision must not be negative")
         revision = request.after_revision
         while not self._stopping:
             newest, key_ids = await self._store.revocations(revision)
             if newest < revision:
-                # The database was restored to before what this watcher has seen: it must hear everything again.
                 newest, key_ids = await self._store.revocations(0)
             revision = newest
             # Without news this is the heartbeat; it has asked the store, so it also says that the store answers.
@@ -127,8 +127,15 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
 
 
 def _name(field: str, value: str) -> str:
-    if not 1 <= len(value) <= _NAME_LENGTH_MAX:
-        raise invalid(f"{field} must have 1 to {_NAME_LENGTH_MAX} characters")
+    # What is not printable could forge lines of a log or a terminal that shows the name.
+    if not 1 <= len(value) <= _NAME_LENGTH_MAX or not value.isprintable():
+        raise invalid(f"{field} must have 1 to {_NAME_LENGTH_MAX} printable characters")
+    return value
+
+
+def _name_or_empty(field: str, value: str) -> str:
+    if len(value) > _NAME_LENGTH_MAX or not value.isprintable():
+        raise invalid(f"{field} must be empty or have at most {_NAME_LENGTH_MAX} printable characters")
     return value
 
 

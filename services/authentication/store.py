@@ -38,7 +38,7 @@ class Store(Protocol):
         ...
 
     async def add_key(self, key: Key) -> Key:
-        """Issues a key to its member; an empty member_id stands for the account's first member.
+        """Issues a key to its member; an empty member_id stands for the account's oldest member.
 
         Errors: ACCOUNT_UNKNOWN when the account has no such member; ALREADY_EXISTS when the idempotency key made a key before
         (names it); IDEMPOTENCY_CONFLICT when it did for another account or member.
@@ -50,7 +50,7 @@ class Store(Protocol):
         ...
 
     async def list_keys(self, account_id: str) -> list[Key]:
-        """The account's keys, oldest first."""
+        """The account's keys, oldest first; those of one moment in the order of their issue."""
         ...
 
     async def find_key(self, key_hash: bytes) -> Key | None:
@@ -118,7 +118,7 @@ class MemoryStore:
         for known in self._keys.values():
             if known.idempotency_key == key.idempotency_key:
                 raise refuse_second_key(known, key)
-        for member in self._members:
+        for member in sorted(self._members, key=lambda member: member.created_us):
             if member.account_id == key.account_id and key.member_id in ("", member.member_id):
                 key = key._replace(member_id=member.member_id)
                 self._keys[key.key_id] = key
@@ -134,7 +134,8 @@ class MemoryStore:
         return self._keys[key_id]
 
     async def list_keys(self, account_id: str) -> list[Key]:
-        return [key for key in self._keys.values() if key.account_id == account_id]
+        keys = (key for key in self._keys.values() if key.account_id == account_id)
+        return sorted(keys, key=lambda key: key.created_us)
 
     async def find_key(self, key_hash: bytes) -> Key | None:
         return next((key for key in self._keys.values() if key.key_hash == key_hash), None)

@@ -49,8 +49,20 @@ def test_the_hash_key_file(tmp_path: Path) -> None:
     file = tmp_path / "hash_key"
     with pytest.raises(ConfigError, match="hash_key: the hash key cannot be read: No such file"):
         read_hash_key(file)
+    with pytest.raises(ConfigError, match="the hash key cannot be read: Is a directory"):
+        read_hash_key(tmp_path)
     file.write_bytes(b"short")
     with pytest.raises(ConfigError, match="has 5 bytes; it needs at least 32"):
         read_hash_key(file)
+    file.write_bytes(b"\n" * 40)
+    with pytest.raises(ConfigError, match="has 0 bytes"):
+        read_hash_key(file)
     file.write_bytes(SECRET + b"\n")
     assert read_hash_key(file) == SECRET
+
+
+def test_random_bytes_are_a_hash_key_whatever_they_end_with(tmp_path: Path) -> None:
+    file = tmp_path / "hash_key"
+    random_bytes = b" " + b"\xff" * 30 + b"\n"
+    file.write_bytes(random_bytes)
+    assert read_hash_key(file) == random_bytes

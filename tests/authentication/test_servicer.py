@@ -1,13 +1,14 @@
 """Authentication behind its real server, on a real database."""
 
 import asyncio
-import shutil
+import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.message import Message
 
@@ -23,6 +24,7 @@ from tokenline.authentication.v1 import authentication_pb2_grpc
 
 Stub = authentication_pb2_grpc.AuthenticationServiceStub
 LONG = "x" * 201
+UNPRINTABLE = "a\x1b[2J"
 
 
 @asynccontextmanager
@@ -103,16 +105,46 @@ async def test_keys_that_must_not_pass(tmp_path: Path) -> None:
         ("CreateMember", pb.CreateMemberRequest(account_id="acct-1"), "idempotency_key"),
         ("CreateMember", pb.CreateMemberRequest(account_id="acct-1", idempotency_key=LONG), "idempotency_key"),
         ("CreateMember", pb.CreateMemberRequest(account_id="acct-1", idempotency_key="k", display_name=LONG), "display_name"),
+        (
+            "CreateMember",
+            pb.CreateMemberRequest(account_id="acct-1", idempotency_key="k", display_name=UNPRINTABLE),
+            "display_name",
+        ),
+        ("CreateMember", pb.CreateMemberRequest(account_id=UNPRINTABLE, idempotency_key="k"), "account_id"),
+        ("CreateMember", pb.CreateMemberRequest(account_id="acct-1", idempotency_key="a\n"), "idempotency_key"),
         ("CreateKey", pb.CreateKeyRequest(idempotency_key="k"), "account_id"),
+        ("CreateKey", pb.CreateKeyRequest(account_id="acct-1", idempotency_key="k\0"), "idempotency_key"),
+        ("CreateKey", pb.CreateKeyRequest(account_id="acct-1", idempotency_key="k", member_id=UNPRINTABLE), "member_id"),
         ("CreateKey", pb.CreateKeyRequest(account_id="acct-1"), "idempotency_key"),
         ("CreateKey", pb.CreateKeyRequest(account_id="acct-1", idempotency_key="k", member_id=LONG), "member_id"),
         ("RevokeKey", pb.RevokeKeyRequest(), "key_id"),
+        ("RevokeKey", pb.RevokeKeyRequest(key_id=LONG), "key_id"),
+        ("RevokeKey", pb.RevokeKeyRequest(key_id=UNPRINTABLE), "key_id"),
         ("ListKeys", pb.ListKeysRequest(), "account_id"),
+        ("ListKeys", pb.ListKeysRequest(account_id=UNPRINTABLE), "account_id"),
     ],
 )
 async def test_bad_input_names_the_field(tmp_path: Path, rpc: str, request_: Message, field: str) -> None:
     async with running(tmp_path) as stub:
         assert (await refused(getattr(stub, rpc), request_)).startswith(f"INVALID_ARGUMENT: {field} must")
+
+
+async def test_names_of_every_language_are_kept(tmp_path: Path) -> None:
+    async with running(tmp_path) as stub:
+        request = pb.CreateMemberRequest(account_id="acct-1", idempotency_key="k", display_name="王小明 · R&D Zoë")
+        made = await ask(stub.CreateMember, request)
+        assert made.member.display_name == "王小明 · R&D Zoë"
+        assert await ask(stub.CreateMember, request) == made
+        request.display_name = "somebody else"
+        assert (await refused(stub.CreateMember, request)).startswith("IDEMPOTENCY_CONFLICT")
+
+
+async def test_a_watcher_cannot_have_seen_less_than_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.WatchRevocations(pb.WatchRevocationsRequest(after_revision=-1)).read()
+        assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert "after_revision must not be negative" in (raised.value.details() or "")
 
 
 async def test_a_revocation_reaches_watchers_at_once(tmp_path: Path) -> None:
@@ -174,14 +206,17 @@ async def test_a_restart_keeps_everything(tmp_path: Path) -> None:
 async def test_a_database_that_fails_is_never_taken_for_an_unknown_key(tmp_path: Path) -> None:
     async with running(tmp_path) as stub:
         issued = await issue(stub)
-        # What a failing disk does to it: the pages are gone under the service.
-        for file in tmp_path.glob("authentication.db*"):
-            with file.open("r+b") as pages:
-                pages.write(b"\xff" * 4_096)
-                pages.truncate(4_096)
+        # A second connection takes the table away under the service; every statement on it fails from now on.
+        with closing(sqlite3.connect(tmp_path / "authentication.db")) as connection:
+            connection.execute("ALTER TABLE api_key RENAME TO lost")
         said = await refused(stub.ResolveKey, pb.ResolveKeyRequest(api_key=issued.api_key))
-        assert said.startswith(("STORE_UNAVAILABLE", "UNAVAILABLE")), said
-    shutil.rmtree(tmp_path)
+        assert said.startswith("STORE_UNAVAILABLE"), said
+        # What is no key of ours is refused without asking the store.
+        for api_key in ("nonsense", issued.api_key[:-1] + "\n", new_key("sh").api_key):
+            assert (await refused(stub.ResolveKey, pb.ResolveKeyRequest(api_key=api_key))).startswith("KEY_UNKNOWN")
+        with closing(sqlite3.connect(tmp_path / "authentication.db")) as connection:
+            connection.execute("ALTER TABLE lost RENAME TO api_key")
+        assert (await ask(stub.ResolveKey, pb.ResolveKeyRequest(api_key=issued.api_key))).key_id == issued.key.key_id
 
 
 @pytest.mark.parametrize("region", ["", "BJ", "a" * 17, "a-b"])

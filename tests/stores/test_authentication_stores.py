@@ -50,6 +50,15 @@ async def test_a_key_goes_to_the_first_member_or_to_the_one_that_is_named(store:
     assert await store.list_keys("acct-2") == []
 
 
+async def test_the_oldest_comes_first_whatever_the_order_of_arrival(store: Store) -> None:
+    await store.add_member(member("late")._replace(created_us=2_000))
+    await store.add_member(member("early")._replace(created_us=1_000))
+    assert (await store.add_key(key("late")._replace(created_us=2_000))).member_id == "mem-early"
+    for name in ("early", "also-early"):
+        await store.add_key(key(name)._replace(created_us=1_000))
+    assert [each.key_id for each in await store.list_keys("acct-1")] == ["key-early", "key-also-early", "key-late"]
+
+
 @pytest.mark.parametrize("wanted", [key("1"), key("1", account_id="acct-2"), key("1", member_id="mem-c")])
 async def test_a_key_needs_a_member_of_its_account(store: Store, wanted: Key) -> None:
     await store.add_member(member("b", account_id="acct-3"))

@@ -20,6 +20,7 @@ from services.edge.config import EdgeConfig
 from services.edge.estimate import NO_TEXT, NOT_JSON, InputTokens, TextSize, estimate_tokens, measure_input
 from services.edge.openai_dialect import (
     ChatRequest,
+    PlainAnswer,
     StreamEvent,
     Usage,
     ending,
@@ -422,12 +423,15 @@ class _Call:
         self._uncounted = NO_TEXT
         self._any_output = False
         self._first_event = b""
+        # Of a stream; once its vendor is stopped, it makes no more output that nobody pays.
+        self._stop_vendor: Callable[[], None] = lambda: None
         session.used_so_far = self.used_so_far
 
     async def run(self) -> None:
         """Calls the vendor, answers the client and releases. Errors: `Problem`, `_ClientGoneError`; released but for the last."""
         if self._request.stream:
             vendor, (events, first) = await self._open()
+            self._stop_vendor = vendor.close
             try:
                 await self._relay(events, first)
             finally:
@@ -457,10 +461,14 @@ class _Call:
 
     def _take(self, size: TextSize, usage: Usage | None) -> None:
         """Counts output that is relayed, up to which `usage` is the vendor's word."""
-        if usage is not None:
-            self._usage, self._uncounted = usage, NO_TEXT
+        came = self._uncounted + size
+        if usage is None or (came.utf8_bytes and not usage.output + usage.reasoning):
+            # Some vendors write zeros until their last event, or always: text has tokens, so they have not counted it.
+            self._uncounted = came
+            if usage is not None and self._usage is None and usage.input + usage.cached_input:
+                self._usage = usage
         else:
-            self._uncounted += size
+            self._usage, self._uncounted = usage, NO_TEXT
         if size.utf8_bytes or (usage is not None and usage.output + usage.reasoning):
             self._any_output = True
 
@@ -486,16 +494,15 @@ class _Call:
         return await self._try_routes(begin)
 
     async def _answer_whole(self) -> None:
-        async def read(vendor: VendorAnswer) -> bytes:
+        async def read(vendor: VendorAnswer) -> tuple[bytes, PlainAnswer]:
             body = await vendor.read()
-            if parse_answer(body, self._model.context_window_tokens, self._output_max) is None:
+            parsed = parse_answer(body, self._model.context_window_tokens, self._output_max)
+            if parsed is None:
                 raise VendorFailure("garbage", 200)
-            return body
+            return body, parsed
 
-        vendor, body = await self._try_routes(read)
+        vendor, (body, parsed) = await self._try_routes(read)
         vendor.close()
-        parsed = parse_answer(body, self._model.context_window_tokens, self._output_max)
-        assert parsed is not None
         self._take(parsed.size, parsed.usage)
         await self._session.release(_token_usage(self._counted()), self._provenance(), pb.CLOSE_CAUSE_NORMAL)
         await self._answer.whole(body)
@@ -538,7 +545,7 @@ class _Call:
 
     def _parse(self, data: bytes) -> StreamEvent:
         """Errors: `VendorFailure` for what is no chunk of a chat completion, or tells of the vendor's failure."""
-        parsed = parse_event(data, self._model.context_window_tokens, self._output_max)
+        parsed = parse_event(data, self._model.context_window_tokens, self._output_max, self._request.choices)
         if parsed is None:
             raise VendorFailure("garbage", 200)
         if parsed.failed:
@@ -548,7 +555,7 @@ class _Call:
     async def _relay(self, events: "_Events", come: list[bytes]) -> None:
         """Relays events as they come, and ends the stream in one of the ways of the charge matrix."""
         await self._answer.begin_stream(self._edge.heartbeat_interval_s)
-        finished = done = False
+        finished, done = 0, False
         try:
             while come and not done:
                 out: list[bytes] = []
@@ -572,7 +579,7 @@ class _Call:
                         await self._cut()
                         return
                     self._take(parsed.size, parsed.usage)
-                    finished = finished or parsed.finished
+                    finished += parsed.finished
                     if not parsed.usage_only or self._request.include_usage:
                         out.append(event)
                 if out:
@@ -581,7 +588,7 @@ class _Call:
                 if not done:
                     with self._client.interruptible():
                         come = await events.next()
-            if not done and not finished:
+            if not done and finished < self._request.choices:
                 raise VendorFailure("broken", 200)
         except VendorFailure as failure:
             self._session.attempts[-1].outcome = failure.outcome
@@ -613,6 +620,7 @@ class _Call:
 
     async def _cut(self) -> None:
         """The quota is used up: the stream ends as if the output limit had been reached."""
+        self._stop_vendor()
         used = self._counted()
         usage = used if self._request.include_usage else None
         await self._answer.send(ending(self._first_event, self._request.choices, usage))
@@ -628,6 +636,7 @@ class _Call:
 
     async def _end_with(self, problem: Problem, cause: pb.CloseCause) -> None:
         """The stream can't go on: input and the output that arrived are charged, and the client is told."""
+        self._stop_vendor()
         try:
             await self._session.release(self.used_so_far(), _PARTIAL, cause)
         except Problem as unsettled:

@@ -53,7 +53,8 @@ class StreamEvent(NamedTuple):
     usage: Usage | None
     # Only usage, and no choices: for the client only if it asked.
     usage_only: bool
-    finished: bool
+    # How many choices end with this event.
+    finished: int
     failed: bool
 
 
@@ -152,6 +153,7 @@ class _Delta(msgspec.Struct):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_details: Raw = _NULL
     tool_calls: Raw = _NULL
     function_call: Raw = _NULL
 
@@ -161,6 +163,8 @@ class _Choice(msgspec.Struct):
     message: _Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
+    # Where Moonshot puts it.
+    usage: Raw = _NULL
 
 
 class _Chunk(msgspec.Struct):
@@ -180,22 +184,29 @@ _usage_decoder: Final = msgspec.json.Decoder(_Usage)
 _identity_decoder: Final = msgspec.json.Decoder(_Identity)
 
 
-def parse_event(data: bytes, input_tokens_max: int, output_tokens_max: int) -> StreamEvent | None:
-    """What the data of a stream's event means; None when it is no chunk of a chat completion."""
+def parse_event(data: bytes, input_tokens_max: int, output_tokens_max: int, choices: int = 1) -> StreamEvent | None:
+    """What the data of a stream's event means; None when it is no chunk of a chat completion.
+
+    Usage within a choice is the whole answer's only where one of `choices` was asked for.
+    """
     try:
         chunk = _chunk_decoder.decode(data)
     except NOT_JSON:
         return None
     if chunk.error != _NULL:
-        return StreamEvent(NO_TEXT, None, usage_only=False, finished=False, failed=True)
-    usage = _usage(chunk.usage, input_tokens_max, output_tokens_max) if chunk.usage != _NULL else None
+        return StreamEvent(NO_TEXT, None, usage_only=False, finished=0, failed=True)
+    counted = chunk.usage
     size = NO_TEXT
-    finished = False
+    finished = 0
     for choice in chunk.choices:
         if choice.delta is not None:
             size += _size_of(choice.delta)
-        if choice.finish_reason is not None:
-            finished = True
+        # Some vendors write an empty text where others write null.
+        if choice.finish_reason:
+            finished += 1
+        if choices == 1 and counted == _NULL:
+            counted = choice.usage
+    usage = _usage(counted, input_tokens_max, output_tokens_max) if counted != _NULL else None
     usage_only = not chunk.choices and chunk.usage != _NULL
     return StreamEvent(size, usage, usage_only=usage_only, finished=finished, failed=False)
 
@@ -265,9 +276,9 @@ def _size_of(delta: _Delta) -> TextSize:
     for text in (delta.refusal, delta.reasoning_content, delta.reasoning):
         if text:
             size += size_of(text)
-    # Calls of tools count with their JSON: more than their tokens, never less.
-    for call in (delta.tool_calls, delta.function_call):
-        if call != _NULL:
-            length = len(bytes(call))
+    # What is no plain text, such as calls of tools, counts with its JSON: more than its tokens, never less.
+    for structure in (delta.tool_calls, delta.function_call, delta.reasoning_details):
+        if structure != _NULL:
+            length = len(bytes(structure))
             size += TextSize(length, length, 0)
     return size

@@ -54,6 +54,8 @@ class PinnedTariff(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: int
     unit: str
     tiers: tuple[ContextTier, ...]
+    # The exchange rate that turned the tariff's own currency into `unit`, for example "USD/CNY@3"; empty: none was needed.
+    exchange: str = ""
 
 
 def amount_of(tokens: int, rate: int) -> int:
@@ -82,44 +84,89 @@ def charges_of(tariff: PinnedTariff, usage: TokenUsage) -> tuple[int, int, int, 
     )
 
 
-class WorstCase(msgspec.Struct, frozen=True, gc=False):
-    """The dearest that a session can come to: `input_amount` for the input, `output_rate` for each output token.
+class Estimate(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a session's tokens may come to under one tariff: a rate for each token of input and of output.
 
     Since each class rounds up by itself, splitting tokens over classes can cost up to a micro-unit for each further class;
-    `output_slack` and the slack inside `input_amount` cover that.
+    the slacks cover that.
     """
 
-    input_amount: int
+    input_rate: int
     output_rate: int
+    input_slack: int
     output_slack: int
 
-    def hold(self, output_tokens: int) -> int:
-        """What must be held for the input and `output_tokens`."""
-        if output_tokens == 0:
-            return self.input_amount
-        return self.input_amount + amount_of(output_tokens, self.output_rate) + self.output_slack
+    def input_amount(self, tokens: int) -> int:
+        """What `tokens` of input may cost."""
+        return -(-tokens * self.input_rate // RATE_BASE) + self.input_slack if tokens else 0
 
-    def payable_output(self, amount: int, limit: int) -> int:
-        """The most output tokens, at most `limit`, whose hold fits into `amount`; -1 if not even the input does."""
-        if amount < self.input_amount:
-            return -1
+    def amount(self, input_tokens: int, output_tokens: int) -> int:
+        """What the tokens together may cost."""
+        amount = -(-input_tokens * self.input_rate // RATE_BASE) + self.input_slack if input_tokens else 0
+        if output_tokens:
+            amount += -(-output_tokens * self.output_rate // RATE_BASE) + self.output_slack
+        return amount
+
+    def input_payable(self, amount: int, limit: int) -> int:
+        """The most input tokens, at most `limit`, that `amount` pays for."""
+        if self.input_rate == 0:
+            return limit
+        return min(limit, max(0, (amount - self.input_slack) * RATE_BASE // self.input_rate))
+
+    def output_payable(self, amount: int, limit: int) -> int:
+        """The most output tokens, at most `limit`, that `amount` pays for."""
         if self.output_rate == 0:
             return limit
-        return min(limit, max(0, (amount - self.input_amount - self.output_slack) * RATE_BASE // self.output_rate))
+        return min(limit, max(0, (amount - self.output_slack) * RATE_BASE // self.output_rate))
 
 
-def worst_case(tariff: PinnedTariff, input_tokens: int) -> WorstCase:
-    """The worst case of a session with at most `input_tokens` of input.
+def worst_case(tariff: PinnedTariff, input_tokens: int) -> Estimate:
+    """The dearest that a session with at most `input_tokens` of input can come to.
 
     Every tier up to the bound may turn out to be the one that applies, so the dearest of them counts.
     """
     tiers = [tier.rates for tier in tariff.tiers if tier.above_input_tokens < input_tokens] or [tariff.tiers[0].rates]
     input_classes = [rate for rates in tiers for rate in (rates.input, rates.cached_input, rates.cache_write)]
     output_classes = [rate for rates in tiers for rate in (rates.output, rates.reasoning)]
-    input_slack = 2 if any(rate % RATE_BASE for rate in input_classes) else 0
-    output_slack = 1 if any(rate % RATE_BASE for rate in output_classes) else 0
-    return WorstCase(
-        input_amount=amount_of(input_tokens, max(input_classes)) + (input_slack if input_tokens else 0),
+    return Estimate(
+        input_rate=max(input_classes),
         output_rate=max(output_classes),
-        output_slack=output_slack,
+        input_slack=2 if any(rate % RATE_BASE for rate in input_classes) else 0,
+        output_slack=1 if any(rate % RATE_BASE for rate in output_classes) else 0,
     )
+
+
+# A share in millionths.
+SHARE_BASE: Final = 1_000_000
+
+
+def expected(tariff: PinnedTariff, input_tokens: int, cached_share: int) -> Estimate:
+    """What a session with `input_tokens` of input is likely to cost, if `cached_share` millionths of it come from a cache."""
+    rates = rates_for(tariff, input_tokens)
+    return Estimate(
+        input_rate=-(-(rates.cached_input * cached_share + rates.input * (SHARE_BASE - cached_share)) // SHARE_BASE),
+        output_rate=max(rates.output, rates.reasoning),
+        input_slack=0,
+        output_slack=0,
+    )
+
+
+def cheapest(tariff: PinnedTariff) -> Estimate:
+    """The least that a session can come to: all input cached, all output in the cheaper class, in the cheapest tier."""
+    tiers = [tier.rates for tier in tariff.tiers]
+    return Estimate(
+        input_rate=min(min(rates.input, rates.cached_input, rates.cache_write) for rates in tiers),
+        output_rate=min(min(rates.output, rates.reasoning) for rates in tiers),
+        input_slack=0,
+        output_slack=0,
+    )
+
+
+def exchanged(tariff: PinnedTariff, currency: str, rate: int, name: str) -> PinnedTariff:
+    """The tariff in another currency at `rate` micro-units of it for one unit of the tariff's own; each rate rounds up."""
+
+    def turned(rates: TokenRates) -> TokenRates:
+        return TokenRates(*(amount_of(each, rate) for each in msgspec.structs.astuple(rates)))
+
+    tiers = tuple(ContextTier(tier.above_input_tokens, turned(tier.rates)) for tier in tariff.tiers)
+    return PinnedTariff(tariff.tariff_id, tariff.version, f"CURRENCY:{currency}", tiers, name)

@@ -14,11 +14,18 @@ from services.accounting.entries import (
     AccountOpened,
     BucketExpired,
     BucketGranted,
+    BucketReduced,
+    BucketRolledOver,
     DebtRepaid,
+    DebtWrittenOff,
     Entry,
+    PriceCharged,
     SessionCreated,
     SessionSettled,
     SessionUpdated,
+    TransferConfirmed,
+    TransferReturned,
+    TransferSent,
 )
 from services.accounting.journal import JournalError, decode_checkpoint, decode_row
 from services.accounting.store import Snapshot
@@ -52,6 +59,7 @@ class _BucketBook:
         self.held = 0
         self.used = 0
         self.expired = 0
+        self.given = 0
         self.ended = False
 
 
@@ -64,8 +72,13 @@ class _AccountBook:
         self.holds: dict[str, dict[str, int]] = {}
         self.owed: defaultdict[str, int] = defaultdict(int)
         self.incurred: defaultdict[str, int] = defaultdict(int)
+        self.written_off: defaultdict[str, int] = defaultdict(int)
+        # The records of each session: the numbers of those settled, and by tariff line what they charged.
         self.settled: set[tuple[str, int]] = set()
+        self.charged_by_line: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.charged: defaultdict[str, int] = defaultdict(int)
+        # transfer_id -> (bucket_id, amount), of those whose outcome is not known yet.
+        self.in_transit: dict[str, tuple[str, int]] = {}
 
 
 def audit(snapshot: Snapshot) -> Findings:
@@ -125,7 +138,7 @@ def audit(snapshot: Snapshot) -> Findings:
                 # A journal that was tampered with can do anything.
                 findings.breach(f"account {account_id}: its journal cannot be replayed: {error!r}")
                 continue
-            findings.in_transit += sum(bucket.transferred for bucket in state.buckets.values())
+            findings.in_transit += sum(amount for _, amount in book.in_transit.values())
             for breach in _compare(book, state):
                 findings.breach(f"account {account_id}: {breach}")
     return findings
@@ -177,10 +190,44 @@ def _post(book: _AccountBook, entry: Entry) -> Iterator[str]:
             yield f"session {entry.charging_id} updated but not open"
             book.holds[entry.charging_id] = {}
         _hold(book, entry.charging_id, entry.hold_added)
-    else:
+    elif isinstance(entry, SessionSettled):
         yield from _post_settled(book, entry)
+    elif isinstance(entry, PriceCharged):
+        if sum(amount for _, amount in entry.debits) != entry.amount:
+            yield f"a price of {entry.amount} was paid with {entry.debits}"
+        for bucket_id, amount in entry.debits:
+            book.buckets[bucket_id].free -= amount
+            book.buckets[bucket_id].used += amount
+        book.charged[entry.unit] += entry.amount
+    elif isinstance(entry, BucketRolledOver | BucketReduced):
+        bucket = book.buckets[entry.bucket_id]
+        amount = entry.expired if isinstance(entry, BucketRolledOver) else entry.amount
+        bucket.free -= amount
+        bucket.expired += amount
+    elif isinstance(entry, DebtWrittenOff):
+        book.owed[entry.unit] -= entry.amount
+        book.written_off[entry.unit] += entry.amount
+        if book.owed[entry.unit] < 0:
+            yield f"more {entry.unit} written off than owed"
+    elif isinstance(entry, TransferSent):
+        if entry.transfer_id in book.in_transit:
+            yield f"transfer {entry.transfer_id} sent twice"
+        book.in_transit[entry.transfer_id] = (entry.bucket_id, entry.amount)
+        book.buckets[entry.bucket_id].free -= entry.amount
+        book.buckets[entry.bucket_id].given += entry.amount
+    elif isinstance(entry, TransferConfirmed | TransferReturned):
+        bucket_id, amount = book.in_transit.pop(entry.transfer_id, ("", 0))
+        if not bucket_id:
+            yield f"transfer {entry.transfer_id} ended, but was not in transit"
+        elif isinstance(entry, TransferReturned):
+            bucket = book.buckets[bucket_id]
+            bucket.given -= amount
+            if bucket.ended:
+                bucket.expired += amount
+            else:
+                bucket.free += amount
     for bucket_id, bucket in book.buckets.items():
-        if min(bucket.free, bucket.held, bucket.used, bucket.expired) < 0:
+        if min(bucket.free, bucket.held, bucket.used, bucket.expired, bucket.given) < 0:
             yield f"bucket {bucket_id} has a negative amount"
 
 
@@ -196,6 +243,8 @@ def _post_settled(book: _AccountBook, entry: SessionSettled) -> Iterator[str]:
     record = (entry.charging_id, entry.record_number)
     if record in book.settled:
         yield f"session {entry.charging_id} record {entry.record_number} settled twice"
+    if entry.record_number > 1 and (entry.charging_id, entry.record_number - 1) not in book.settled:
+        yield f"session {entry.charging_id} has a record {entry.record_number}, but none before it"
     book.settled.add(record)
     held = book.holds.pop(entry.charging_id, {})
     used = 0
@@ -216,12 +265,17 @@ def _post_settled(book: _AccountBook, entry: SessionSettled) -> Iterator[str]:
         book.buckets[bucket_id].free -= amount
         book.buckets[bucket_id].used += amount
         used += amount
-    if any(held.values()):
+    if entry.more_records:
+        book.holds[entry.charging_id] = held
+    elif any(held.values()):
         yield f"session {entry.charging_id} settled, but its hold was not given back exactly: {held}"
     if entry.charged != used + entry.debt:
         yield f"session {entry.charging_id} charged {entry.charged}, but took {used} and owes {entry.debt}"
-    if entry.record_number == 1 and entry.charged != sum(entry.class_amounts):
-        yield f"session {entry.charging_id} charged {entry.charged}, but its classes come to {sum(entry.class_amounts)}"
+    line = (entry.charging_id, entry.line or entry.tariff.unit)
+    before, book.charged_by_line[line] = book.charged_by_line[line], book.charged_by_line[line] + entry.charged
+    # A late Release charges what the sweep did not; what the sweep charged stands.
+    if before + entry.charged != max(before, sum(entry.class_amounts)):
+        yield f"session {entry.charging_id} charged {before} + {entry.charged}, but its classes come to {sum(entry.class_amounts)}"
     unit = entry.tariff.unit
     book.owed[unit] += entry.debt
     book.incurred[unit] += entry.debt
@@ -231,19 +285,31 @@ def _post_settled(book: _AccountBook, entry: SessionSettled) -> Iterator[str]:
 
 def _compare(book: _AccountBook, state: Account) -> Iterator[str]:
     """Yields where the owner's state differs from the books, and what in it does not add up."""
-    if state.buckets.keys() != book.buckets.keys():
-        yield f"buckets {sorted(state.buckets)} in the state, {sorted(book.buckets)} in the journal"
+    # The state may have forgotten what ended long ago, as long as nothing of it is held.
+    forgotten = book.buckets.keys() - state.buckets.keys()
+    unknown = sorted(state.buckets.keys() - book.buckets.keys())
+    lost = sorted(each for each in forgotten if not book.buckets[each].ended or book.buckets[each].held)
+    if unknown or lost:
+        yield f"buckets {unknown} are in the state but not in the journal, {lost} in the journal but not in the state"
         return
     consumed: defaultdict[str, int] = defaultdict(int)
+    for bucket_id in forgotten:
+        consumed[book.buckets[bucket_id].unit] += book.buckets[bucket_id].used
     for bucket_id, bucket in state.buckets.items():
         ledger = book.buckets[bucket_id]
         if bucket.granted != bucket.remaining + bucket.reserved + bucket.consumed + bucket.expired + bucket.transferred:
             yield f"bucket {bucket_id}: granted is not remaining + reserved + consumed + expired + transferred"
-        in_state = (bucket.granted, bucket.remaining, bucket.reserved, bucket.consumed, bucket.expired)
-        in_book = (ledger.granted, ledger.free, ledger.held, ledger.used, ledger.expired)
+        in_state = (bucket.granted, bucket.remaining, bucket.reserved, bucket.consumed, bucket.expired, bucket.transferred)
+        in_book = (ledger.granted, ledger.free, ledger.held, ledger.used, ledger.expired, ledger.given)
         if in_state != in_book:
-            yield f"bucket {bucket_id}: (granted, remaining, reserved, consumed, expired) is {in_state}, the journal says {in_book}"
+            fields = "(granted, remaining, reserved, consumed, expired, transferred)"
+            yield f"bucket {bucket_id}: {fields} is {in_state}, the journal says {in_book}"
         consumed[bucket.unit] += bucket.consumed
+    in_transit = {
+        each.transfer_id: (each.bucket_id, each.amount) for each in state.transfers.values() if each.state == "in_transit"
+    }
+    if in_transit != book.in_transit:
+        yield f"transfers {sorted(in_transit)} are in transit in the state, {sorted(book.in_transit)} in the journal"
     held_in_state = {charging_id: dict(session.hold) for charging_id, session in state.sessions.items()}
     if held_in_state != book.holds:
         yield f"holds {held_in_state} in the state, {book.holds} in the journal"

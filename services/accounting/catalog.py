@@ -1,8 +1,14 @@
 """The registry's catalog, as far as charging needs it."""
 
+from collections.abc import Iterable
+from typing import Final
+
 from services.accounting.amounts import ContextTier, PinnedTariff, TokenRates
-from services.accounting.charging import ChargingCatalog, OfferingRules
+from services.accounting.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
+from services.accounting.terms import Allowance, Cycle, FinalAction, Limit, LimitKind, Payment, Period, Scope, Terms
 from tokenline.registry.v1 import registry_pb2
+
+_DAY_US: Final = 24 * 3_600 * 1_000_000
 
 
 def unit_name(unit: registry_pb2.Unit, currency: str) -> str:
@@ -12,29 +18,143 @@ def unit_name(unit: registry_pb2.Unit, currency: str) -> str:
 
 
 def charging_catalog(catalog: registry_pb2.Catalog, validity_us: int) -> ChargingCatalog:
-    """The rules that sessions pin, of a catalog that the registry has validated."""
-    tariffs = {tariff.tariff_id: _pinned(tariff) for tariff in catalog.tariffs}
+    """The rules that sessions and orders pin, of a catalog that the registry has validated."""
+    schedules = {tariff.tariff_id: _schedule(tariff) for tariff in catalog.tariffs}
+    time_zone = catalog.time_zone or "UTC"
     return ChargingCatalog(
-        offerings={
-            offering.offering_id: OfferingRules(
-                tariffs=tariffs[offering.tariff_id],
-                model_ids=frozenset(offering.model_ids) or None,
-                output_window=offering.output_window_tokens,
-            )
-            for offering in catalog.offerings
-        },
+        offerings={offering.offering_id: _rules(offering, schedules, time_zone) for offering in catalog.offerings},
         model_ids=frozenset(model.model_id for model in catalog.models),
         default_offering_id=catalog.default_offering_id,
         validity_us=validity_us,
+        time_zone=time_zone,
+        model_groups={group.group_id: frozenset(group.model_ids) for group in catalog.model_groups},
+        exchange_rates={(each.from_currency, each.to_currency): (each.rate, each.version) for each in catalog.exchange_rates},
+        wholesale={
+            model.model_id: tuple(
+                (route.vendor_id, route.vendor_model_id, schedules[route.wholesale_tariff_id])
+                for route in model.routes
+                if route.wholesale_tariff_id
+            )
+            for model in catalog.models
+        },
     )
 
 
-def _pinned(tariff: registry_pb2.Tariff) -> dict[str, PinnedTariff]:
+def limit_of(limit: registry_pb2.Limit) -> Limit:
+    """A limit as the core has it. Errors: `ValueError` that says what would be right."""
+    kind = limit.WhichOneof("kind")
+    if not limit.limit_id or "@" in limit.limit_id:
+        raise ValueError("limit_id must not be empty and have no @")
+    if limit.per == registry_pb2.LIMIT_SCOPE_UNSPECIFIED:
+        raise ValueError("per must be account, member or key")
+    scope = Scope(limit.per)
+    if kind == "request_rate":
+        rate = limit.request_rate
+        return _rate(limit.limit_id, scope, LimitKind.REQUEST_RATE, "requests_per_minute", rate.requests_per_minute, rate.burst)
+    if kind == "token_rate":
+        token_rate = limit.token_rate
+        return _rate(
+            limit.limit_id, scope, LimitKind.TOKEN_RATE, "tokens_per_minute", token_rate.tokens_per_minute, token_rate.burst
+        )
+    if kind == "concurrent_sessions":
+        if limit.concurrent_sessions < 1:
+            raise ValueError("concurrent_sessions must be 1 or above")
+        return Limit(limit.limit_id, scope, LimitKind.CONCURRENT_SESSIONS, limit.concurrent_sessions)
+    if kind != "usage":
+        raise ValueError("one of request_rate, token_rate, concurrent_sessions and usage must be set")
+    usage = limit.usage
+    if usage.amount < 1:
+        raise ValueError("usage.amount must be above 0, in micro-units")
+    if usage.unit == registry_pb2.UNIT_UNSPECIFIED or bool(usage.currency) != (usage.unit == registry_pb2.UNIT_CURRENCY):
+        raise ValueError("usage.unit must be TOKEN, POINT or CURRENCY, the last with a currency, the others without")
+    window = usage.WhichOneof("window")
+    if window == "window_seconds" and usage.window_seconds < 1:
+        raise ValueError("usage.window_seconds must be 1 or above")
+    if window == "calendar_window" and usage.calendar_window == registry_pb2.PERIOD_UNSPECIFIED:
+        raise ValueError("usage.calendar_window must be day, week or month")
+    return Limit(
+        limit.limit_id,
+        scope,
+        LimitKind.USAGE,
+        usage.amount,
+        unit=unit_name(usage.unit, usage.currency),
+        window_us=usage.window_seconds * 1_000_000,
+        calendar=Period(usage.calendar_window) if window == "calendar_window" else None,
+    )
+
+
+# The shortest interval between two units that the arithmetic in nanoseconds keeps apart.
+_RATE_MAX: Final = 1_000_000_000
+
+
+def _rate(limit_id: str, scope: Scope, kind: LimitKind, field: str, amount: int, burst: int) -> Limit:
+    if not 1 <= amount <= _RATE_MAX or not 0 <= burst <= _RATE_MAX:
+        raise ValueError(f"{field} must be 1 to {_RATE_MAX}, burst 0 to {_RATE_MAX}")
+    return Limit(limit_id, scope, kind, amount, burst or amount)
+
+
+def _rules(offering: registry_pb2.Offering, schedules: dict[str, Schedule], time_zone: str) -> OfferingRules:
+    tariff_ids = [offering.tariff_id, *([offering.overage_tariff_id] if offering.overage_tariff_id else [])]
+    limits = tuple(limit_of(limit) for limit in offering.limits)
+    final_action = FinalAction(offering.final_unit or registry_pb2.FINAL_UNIT_TERMINATE)
+    return OfferingRules(
+        offering_id=offering.offering_id,
+        schedules=tuple(schedules[tariff_id] for tariff_id in tariff_ids),
+        model_ids=frozenset(offering.model_ids) or None,
+        output_window=offering.output_window_tokens,
+        expected=offering.reservation_policy == registry_pb2.RESERVATION_POLICY_EXPECTED,
+        limits=limits,
+        final_action=final_action,
+        terms=_terms(offering, limits, final_action, time_zone) if offering.allowances or offering.HasField("cycle") else None,
+        payments=frozenset(Payment(method) for method in offering.payment_methods),
+    )
+
+
+def _terms(offering: registry_pb2.Offering, limits: tuple[Limit, ...], final_action: FinalAction, time_zone: str) -> Terms:
+    cycle = offering.cycle
+    return Terms(
+        offering_id=offering.offering_id,
+        price=offering.price.amount,
+        price_unit=f"CURRENCY:{offering.price.currency}" if offering.HasField("price") else "",
+        cycle=Cycle(Period(cycle.period), cycle.count, cycle.calendar_aligned, cycle.first_cycle_prorated)
+        if offering.HasField("cycle")
+        else None,
+        automatic_renewal=offering.automatic_renewal,
+        grace_us=offering.renewal_grace_days * _DAY_US,
+        allowances=tuple(_allowance(allowance) for allowance in offering.allowances),
+        limits=limits,
+        final_action=final_action,
+        time_zone=time_zone,
+    )
+
+
+def _allowance(allowance: registry_pb2.Allowance) -> Allowance:
+    return Allowance(
+        allowance_id=allowance.allowance_id,
+        unit=unit_name(allowance.unit, allowance.currency),
+        amount=allowance.amount,
+        model_group=allowance.model_group,
+        priority=allowance.priority,
+        valid_for_us=allowance.valid_days * _DAY_US,
+        rollover_cap=allowance.rollover_cap,
+        postpaid=allowance.postpaid,
+        transferable=allowance.transferable,
+        notice_percents=tuple(allowance.notice_percents),
+    )
+
+
+def _schedule(tariff: registry_pb2.Tariff) -> Schedule:
     unit = unit_name(tariff.unit, tariff.currency)
-    return {
-        rates.model_id: PinnedTariff(tariff.tariff_id, tariff.version, unit, tuple(_tier(tier) for tier in rates.tiers))
-        for rates in tariff.model_rates
-    }
+    versions = [TariffVersion(0, _rates(tariff.tariff_id, tariff.version, unit, tariff.model_rates))]
+    versions += [
+        TariffVersion(each.effective_time.ToMicroseconds(), _rates(tariff.tariff_id, each.version, unit, each.model_rates))
+        for each in tariff.upcoming
+    ]
+    return Schedule(unit, tuple(versions))
+
+
+def _rates(tariff_id: str, version: int, unit: str, rows: Iterable[registry_pb2.ModelRates]) -> dict[str, PinnedTariff]:
+    return {row.model_id: PinnedTariff(tariff_id, version, unit, tuple(_tier(tier) for tier in row.tiers)) for row in rows}
 
 
 def _tier(tier: registry_pb2.ContextTier) -> ContextTier:

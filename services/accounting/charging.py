@@ -1,243 +1,142 @@
-"""The rules: `decide` turns a command into entries and an answer. Pure and deterministic.
+"""The rules of charging sessions: Create, Update, Release, Event, and the sweep. Pure and deterministic.
 
-Time and catalog are arguments. `due_entries` gives what has fallen due; the caller applies it, one entry after another,
-before it asks `decide` anything, so that every rule sees the account as it is at `now_us`.
+Time and catalog are arguments. Nothing is changed here: each rule gives the entries that `evolve` applies, and an answer.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
-from services.accounting.account import CLOSED_MEMORY_US, Account, Bucket, Session
+from services.accounting import limits
+from services.accounting.account import CLOSED_MEMORY_US, Account, Session, SweptSession
 from services.accounting.amounts import (
     INT64_MAX,
+    SHARE_BASE,
     TOKENS_MAX,
+    Estimate,
     PinnedTariff,
     TokenUsage,
     charges_of,
+    cheapest,
+    expected,
     worst_case,
 )
+from services.accounting.balance import (
+    Charge,
+    Reservation,
+    Source,
+    free_sources,
+    held_sources,
+    less_hold,
+    reserve,
+    settle,
+    take,
+    usable,
+)
 from services.accounting.commands import (
-    AccountView,
-    Answer,
-    ApplyDue,
-    BucketAdded,
     ChargeEvent,
     CloseCause,
-    Command,
     CreateSession,
-    Done,
-    Failed,
+    Decision,
     Fault,
-    FindRecords,
-    GrantBucket,
     Granted,
-    OpenAccount,
     Provenance,
-    ReadAccount,
-    RecordsFound,
     Refused,
     ReleaseSession,
     ResultCode,
     Settled,
     UpdateSession,
     digest_of,
+    fail,
 )
 from services.accounting.entries import (
-    AccountOpened,
-    BucketAmounts,
-    BucketExpired,
-    BucketGranted,
-    DebtRepaid,
+    Arrivals,
     Entry,
+    NoticeReached,
     SessionCreated,
     SessionSettled,
     SessionUpdated,
+    VendorAttempt,
+    Wholesale,
+    WindowOpened,
 )
-from services.runtime.identifiers import derived_name, uuid7_time_us
+from services.accounting.offerings import ChargingCatalog, Plan, plan
+from services.runtime.identifiers import uuid7_time_us
 
 # A charging_id this much ahead of the clock is refused; so a closed one is remembered for as long as it could be taken.
 CLOCK_AHEAD_US_MAX: Final = 60 * 1_000_000
 CHARGING_ID_AGE_US_MAX: Final = CLOSED_MEMORY_US - CLOCK_AHEAD_US_MAX
 # The most that all buckets of a unit together may have been granted, so that sums stay int64.
-_GRANTED_MAX: Final = INT64_MAX // 2
+GRANTED_MAX: Final = INT64_MAX // 2
 # More is asked for when a quarter of the window is left.
 _THRESHOLD_DIVISOR: Final = 4
 # A metered session that finds less than this part of a window free waits, if others hold the rest.
 _SMALL_WINDOW_DIVISOR: Final = 8
+# A window lasts about this long at the stream's speed, and is this many times the offering's at the most.
+_WINDOW_US: Final = 8 * 1_000_000
+_WINDOW_GROWTH_MAX: Final = 4
+_WINDOW_SHRINKAGE_MAX: Final = 4
+# Under the policy `expected`, the part of the expected input that is certain to come.
+_CERTAIN_NUMERATOR: Final = 3
+_CERTAIN_DENOMINATOR: Final = 4
+# How fast the learned cached share follows: a quarter of the way with each session.
+_LEARNING_DIVISOR: Final = 4
+# Attempts that ended so have cost the vendor something.
+_COSTLY_OUTCOMES: Final = frozenset({"answered", "broken", "timeout", "garbage"})
+_NO_AMOUNTS: Final = (0, 0, 0, 0, 0)
+_NO_USAGE: Final = TokenUsage()
 
 
-class OfferingRules(NamedTuple):
-    """What an offering says about charging. `model_ids` None: every model that `tariffs` has, "*" standing for all."""
-
-    tariffs: dict[str, PinnedTariff]
-    model_ids: frozenset[str] | None
-    output_window: int
-
-
-class ChargingCatalog(NamedTuple):
-    """The catalog as far as charging needs it."""
-
-    offerings: dict[str, OfferingRules]
-    model_ids: frozenset[str]
-    default_offering_id: str
-    validity_us: int
-
-    def plan(self, offering_id: str, model_id: str) -> tuple[PinnedTariff, int] | ResultCode:
-        """The tariff that a session of this model pins and its output window, or why it must not be sold."""
-        rules = self.offerings.get(offering_id)
-        if rules is None or model_id not in self.model_ids:
-            return ResultCode.RATING_FAILED
-        if rules.model_ids is not None and model_id not in rules.model_ids:
-            return ResultCode.END_USER_SERVICE_DENIED
-        tariff = rules.tariffs.get(model_id) or rules.tariffs.get("*")
-        return (tariff, rules.output_window) if tariff else ResultCode.RATING_FAILED
-
-
-class Decision(NamedTuple):
-    """What a command does and what it answers."""
-
-    entries: Sequence[Entry]
-    answer: Answer
-
-
-def _fail(fault: Fault, message: str) -> Decision:
-    return Decision((), Failed(fault, message))
-
-
-def decide(account: Account | None, command: Command, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """What `command` does to `account` at `now_us`. Nothing is changed here; the entries are for `evolve`."""
-    if isinstance(command, OpenAccount):
-        return _open(account, command, now_us, catalog)
-    if account is None:
-        return _fail(Fault.ACCOUNT_UNKNOWN, f"no account {command.account_id} in this cell; open it first")
-    return _RULES[type(command)](account, command, now_us, catalog)
-
-
-def due_entries(account: Account, now_us: int, serving_since_us: int) -> Iterator[Entry]:
-    """What is due by `now_us`, each at its due time, earliest first. Apply each before the next is taken, and take them all.
-
-    A session is never swept earlier than one Tcc after `serving_since_us`, when its partition began to serve: its holder
-    could not reach anybody before.
-    """
-    if account.next_due_us is None or account.next_due_us > now_us:
-        return
-    due = [each for each in _due_times(account, serving_since_us) if each[0] <= now_us]
-    # Sorted once, since thousands of sessions can fall due together. A bucket that ends just when a session is swept goes first.
-    due.sort(key=itemgetter(0))
-    for due_us, what in due:
-        if isinstance(what, Bucket):
-            yield BucketExpired(account.account_id, due_us, what.bucket_id, what.remaining)
-        else:
-            yield _sweep(account, what, due_us)
-    account.next_due_us = min((due_us for due_us, _ in _due_times(account, serving_since_us)), default=None)
-
-
-def _due_times(account: Account, serving_since_us: int) -> Iterator[tuple[int, Bucket | Session]]:
-    """What falls due on the account some time, and when."""
-    for bucket_id in account.burn_order:
-        bucket = account.buckets[bucket_id]
-        yield bucket.valid_until_us, bucket
-    for session in account.sessions.values():
-        yield max(session.sweep_us, serving_since_us + 2 * session.answer.validity_us), session
-
-
-def _open(account: Account | None, command: OpenAccount, now_us: int, catalog: ChargingCatalog) -> Decision:
-    offering_id = command.offering_id or catalog.default_offering_id
-    if account is None:
-        opened = AccountOpened(command.account_id, now_us, offering_id)
-        return Decision((opened,), AccountView(Account(command.account_id, offering_id, now_us)))
-    # Without an offering it is the same request as before, whatever the cell's default has become since.
-    if command.offering_id and account.offering_id != offering_id:
-        return _fail(
-            Fault.IDEMPOTENCY_CONFLICT,
-            f"account {account.account_id} exists on offering {account.offering_id}; it can't be opened on {offering_id}",
-        )
-    return Decision((), _view(account))
-
-
-def _view(account: Account) -> AccountView:
-    # The memory of closed sessions can be a thousand times larger than all that is shown.
-    shown = msgspec.structs.replace(account, closed={}, swept={})
-    return AccountView(msgspec.msgpack.decode(msgspec.msgpack.encode(shown), type=Account))
-
-
-def _grant(account: Account, command: GrantBucket, now_us: int, catalog: ChargingCatalog) -> Decision:
-    digest = digest_of(command)
-    bucket_id = derived_name("bkt", account.account_id, command.idempotency_key)
-    known = account.buckets.get(bucket_id)
-    if known is not None:
-        if known.digest != digest:
-            return _fail(Fault.IDEMPOTENCY_CONFLICT, f"the idempotency key {command.idempotency_key} was used for another grant")
-        return Decision((), _bucket_added(known))
-    if sum(bucket.granted for bucket in account.buckets.values() if bucket.unit == command.unit) + command.amount > _GRANTED_MAX:
-        return _fail(Fault.AMOUNT_OVERFLOW, f"the grants of {command.unit} would come to more than {_GRANTED_MAX} micro-units")
-    valid_from_us = now_us if command.valid_from_us is None else command.valid_from_us
-    valid_until_us = valid_from_us + command.valid_for_us
-    if valid_until_us <= now_us:
-        return _fail(
-            Fault.INVALID_ARGUMENT,
-            "valid_from_time and valid_for would end in the past; give a later valid_from_time or a longer valid_for",
-        )
-    debt = account.debts.get(command.unit)
-    # A bucket that is not valid yet pays no debt: it could not be spent either.
-    repaid = min(command.amount, debt.outstanding) if debt and valid_from_us <= now_us else 0
-    granted = BucketGranted(
-        account_id=account.account_id,
-        time_us=now_us,
-        bucket_id=bucket_id,
-        unit=command.unit,
-        amount=command.amount,
-        valid_from_us=valid_from_us,
-        valid_until_us=valid_until_us,
-        priority=command.priority,
-        idempotency_key=command.idempotency_key,
-        digest=digest,
-        repaid=repaid,
-    )
-    entries: list[Entry] = [granted]
-    if repaid:
-        entries.append(DebtRepaid(account.account_id, now_us, bucket_id, command.unit, repaid))
-    return Decision(entries, _bucket_added(granted))
-
-
-def _bucket_added(source: Bucket | BucketGranted) -> BucketAdded:
-    return BucketAdded(
-        bucket_id=source.bucket_id,
-        unit=source.unit,
-        amount=source.granted if isinstance(source, Bucket) else source.amount,
-        valid_from_us=source.valid_from_us,
-        valid_until_us=source.valid_until_us,
-        priority=source.priority,
-        repaid=source.repaid,
-    )
-
-
-def _create(account: Account, command: CreateSession, now_us: int, catalog: ChargingCatalog) -> Decision:
+def create(account: Account, command: CreateSession, now_us: int, catalog: ChargingCatalog) -> Decision:
+    """Opens a session and holds what it may need, or says what it lacks."""
     digest = digest_of(command)
     if (known := _known(account, command, digest, now_us)) is not None:
         return known
+    tokens = command.input_bound if command.input_expected < 0 else min(command.input_expected, command.input_bound)
     if not (0 <= command.input_bound <= TOKENS_MAX and 0 <= command.output_limit <= TOKENS_MAX):
-        return _fail(Fault.AMOUNT_OVERFLOW, f"input_tokens_bound and output_tokens_limit must be 0 to {TOKENS_MAX}")
-    plan = catalog.plan(account.offering_id, command.model_id)
-    if isinstance(plan, ResultCode):
-        return Decision((), Refused(plan, "", 0, 0, 0, held=False))
-    tariff, window = plan
-    worst = worst_case(tariff, command.input_bound)
+        return fail(Fault.AMOUNT_OVERFLOW, f"input_tokens_bound and output_tokens_limit must be 0 to {TOKENS_MAX}")
+    planned = plan(account, catalog, command.model_id, now_us)
+    if isinstance(planned, ResultCode):
+        return Decision((), Refused(planned, "", 0, 0, 0, held=False))
+    lines, offering = planned
+    rules = _rules_of(account, catalog, command.key_id, command.member_id)
+    admission = limits.admit(account, rules, now_us, catalog.time_zone, tokens)
+    if isinstance(admission, Refused):
+        return _refuse(admission, planned)
+    if offering.expected:
+        share = account.cached_shares.get(command.model_id, 0)
+        estimates = {line: expected(tariff, tokens, share) for line, tariff in lines.items()}
+        input_tokens = tokens
+    else:
+        estimates = {line: worst_case(tariff, command.input_bound) for line, tariff in lines.items()}
+        input_tokens = command.input_bound
+    window = offering.output_window
     wanted = min(command.output_limit, window) if command.metered else command.output_limit
     # A metered session can begin on a small window, since more may come; one that is not gets all it wants or all there is.
     enough = min(wanted, max(1, window // _SMALL_WINDOW_DIVISOR)) if command.metered else wanted
-    if worst.hold(command.output_limit) > _GRANTED_MAX:
-        return _fail(Fault.AMOUNT_OVERFLOW, "what this session could cost is more than an account can have")
-    buckets, free, reserved = _balance(account, tariff.unit, now_us)
-    needed = worst.hold(min(1, command.output_limit))
-    granted = worst.payable_output(free, wanted)
-    if granted < enough and (reserved > 0 or granted < min(1, wanted)):
-        # While others hold balance, what is left is no measure: better wait than begin an answer that ends too soon.
-        return Decision((), Refused(ResultCode.QUOTA_LIMIT_REACHED, tariff.unit, needed, free, reserved, free + reserved >= needed))
-    hold = _take(buckets, worst.hold(granted))
+    first = next(iter(estimates.values()))
+    whole = first.amount(input_tokens, command.output_limit)
+    if whole > GRANTED_MAX:
+        return fail(Fault.AMOUNT_OVERFLOW, "what this session could cost is more than an account can have")
+    room = dict(admission.room) if admission.room else None
+    sources = free_sources(account, lines, now_us, room, whole, [])
+    payable = reserve(sources, estimates, input_tokens, command.output_limit)
+    granted = -1 if payable.input_missing else min(wanted, payable.output)
+    payable_output = payable.output
+    others_hold = False
+    if granted < wanted:
+        reserved = sum(bucket.reserved for bucket in usable(account, lines, now_us))
+        others_hold = reserved > 0
+    if granted < enough:
+        hopeful = _hopeful_output(account, lines, sources, tokens, command.output_limit, None) if offering.expected else -1
+        if hopeful >= min(1, wanted) and (hopeful >= enough or not others_hold):
+            granted, payable_output = min(hopeful, wanted), hopeful
+        elif others_hold or granted < min(1, wanted):
+            # While others hold balance, what is left is no measure: better wait than begin an answer that ends too soon.
+            refused = _short(account, lines, estimates, input_tokens, command.output_limit, now_us, sources, reserved)
+            return _refuse(_by_cap(account, refused, admission, lines, estimates, input_tokens, now_us), planned)
+    needed = reserve(sources, estimates, input_tokens, granted)
     created = SessionCreated(
         account_id=account.account_id,
         time_us=now_us,
@@ -247,191 +146,412 @@ def _create(account: Account, command: CreateSession, now_us: int, catalog: Char
         model_id=command.model_id,
         key_id=command.key_id,
         member_id=command.member_id,
-        offering_id=account.offering_id,
-        tariff=tariff,
+        offering_id=offering.offering_id,
+        tariff=next(iter(lines.values())),
         input_bound=command.input_bound,
         output_limit=command.output_limit,
         output_granted=granted,
-        output_payable=worst.payable_output(free, command.output_limit),
+        output_payable=max(granted, payable_output),
         output_threshold=granted // _THRESHOLD_DIVISOR,
-        final=granted < wanted and reserved == 0,
+        final=granted < wanted and not others_hold,
         validity_us=catalog.validity_us,
-        hold=hold,
+        hold=take(sources, needed.amounts),
+        line=next(iter(lines)),
+        more_lines=dict(list(lines.items())[1:]) if len(lines) > 1 else {},
+        estimates=estimates,
+        input_reserved=input_tokens,
+        expected=offering.expected,
+        counters=admission.counters,
+        windows_opened=admission.windows_opened,
+        arrivals=admission.arrivals,
+        tokens_counted=tokens if rules.token_rates else 0,
+        output_window=window,
+        final_action=offering.final_action,
+        wholesale=catalog.wholesale(command.model_id, now_us),
     )
     answer = Granted(
-        granted, created.output_payable, created.output_threshold, catalog.validity_us, created.final, account.offering_id
+        granted,
+        created.output_payable,
+        created.output_threshold,
+        catalog.validity_us,
+        created.final,
+        offering.offering_id,
+        offering.final_action,
     )
     return Decision((created,), answer)
 
 
-def _update(account: Account, command: UpdateSession, now_us: int, catalog: ChargingCatalog) -> Decision:
+def _rules_of(account: Account, catalog: ChargingCatalog, key_id: str, member_id: str) -> limits.Rules:
+    base = catalog.offerings.get(account.offering_id)
+    return limits.rules_for(account, base.limits if base else (), key_id, member_id)
+
+
+def _refuse(refused: Refused, planned: Plan) -> Decision:
+    offering = planned.rules
+    told = msgspec.structs.replace(refused, offering_id=offering.offering_id, final_action=offering.final_action)
+    return Decision((), told)
+
+
+def _short(
+    account: Account,
+    lines: dict[str, PinnedTariff],
+    estimates: dict[str, Estimate],
+    input_tokens: int,
+    output_limit: int,
+    now_us: int,
+    sources: Sequence[Source],
+    reserved: int,
+) -> Refused:
+    """The refusal of a session that the balance does not cover: what the last line would have had to give, and what it has."""
+    line = next(reversed(lines))
+    earlier = [source for source in sources if source.line != line]
+    missing = reserve(earlier, estimates, input_tokens, 0).input_missing if earlier else input_tokens
+    needed = estimates[line].amount(missing, min(1, output_limit))
+    free = sum(source.amount for source in sources if source.line == line)
+    all_sources = _whole_sources(account, lines, now_us)
+    held = reserved > 0 and _covers(reserve(all_sources, estimates, input_tokens, min(1, output_limit)), min(1, output_limit))
+    return Refused(ResultCode.QUOTA_LIMIT_REACHED, lines[line].unit, needed, free, reserved, held)
+
+
+def _covers(reservation: Reservation, output: int) -> bool:
+    return not reservation.input_missing and reservation.output >= output
+
+
+def _whole_sources(account: Account, lines: dict[str, PinnedTariff], now_us: int) -> list[Source]:
+    """The usable buckets with what others hold of them, as if nobody held anything."""
+    sources: list[Source] = []
+    for bucket in usable(account, lines, now_us):
+        if not sources or sources[-1].line != bucket.line:
+            sources.append(Source(bucket.line))
+        sources[-1].add(bucket.bucket_id, bucket.remaining + bucket.reserved)
+    return sources
+
+
+def _by_cap(
+    account: Account,
+    refused: Refused,
+    admission: limits.Admission,
+    lines: dict[str, PinnedTariff],
+    estimates: dict[str, Estimate],
+    input_tokens: int,
+    now_us: int,
+) -> Refused:
+    """The refusal as a limit's, if the balance would have covered the session but for it."""
+    if admission.room is None:
+        return refused
+    whole = estimates[next(iter(estimates))].amount(input_tokens, 1)
+    if not _covers(reserve(free_sources(account, lines, now_us, None, whole, []), estimates, input_tokens, 1), 1):
+        return refused
+    unit = next((tariff.unit for tariff in lines.values() if tariff.unit in admission.tightest), "")
+    if not unit:
+        return refused
+    rule = admission.tightest[unit]
+    line = next(line for line, tariff in lines.items() if tariff.unit == unit)
+    needed = estimates[line].amount(input_tokens, 1)
+    counter = account.counters.get(rule.name)
+    fresh = any(window.counter_id == rule.name for window in admission.windows_opened)
+    reserved = 0 if counter is None or fresh else counter.reserved
+    return Refused(
+        ResultCode.QUOTA_LIMIT_REACHED,
+        unit,
+        needed,
+        admission.room[unit],
+        reserved,
+        held=admission.room[unit] + reserved >= needed,
+        limit_id=rule.name,
+        retry_after_us=max(0, counter.end_us - now_us) if counter and not fresh and counter.end_us else 0,
+    )
+
+
+def _hopeful_output(
+    account: Account,
+    lines: dict[str, PinnedTariff],
+    sources: Sequence[Source],
+    input_tokens: int,
+    output_limit: int,
+    session: Session | None,
+) -> int:
+    """Output tokens that the balance may still pay for if all open sessions cost the least they can; -1: not even the input.
+
+    Under the policy `expected` a session must not be refused for what others only reserve: the least that they cost is all of their
+    certain input from the cache. The rest of their holds counts as free here, though it is not taken from them.
+    """
+    floors = {line: cheapest(tariff) for line, tariff in lines.items()}
+    slack: dict[str, int] = {}
+    for other in account.sessions.values():
+        if other is session or not other.hold:
+            continue
+        line = account.buckets[next(iter(other.hold))].line
+        if line in floors:
+            certain = other.input_reserved * _CERTAIN_NUMERATOR // _CERTAIN_DENOMINATOR
+            tariff = other.lines[line]
+            least = max(floors[line].amount(certain, 0), sum(charges_of(tariff, other.used)))
+            held = sum(other.hold.values())
+            slack[line] = slack.get(line, 0) + max(0, held - least)
+    hopeful = list(sources)
+    for line, amount in slack.items():
+        source = Source(line)
+        source.amount = amount
+        hopeful.append(source)
+    certain = input_tokens * _CERTAIN_NUMERATOR // _CERTAIN_DENOMINATOR
+    payable = reserve(hopeful, floors, certain, output_limit)
+    return -1 if payable.input_missing else payable.output
+
+
+def update(account: Account, command: UpdateSession, now_us: int, catalog: ChargingCatalog) -> Decision:
+    """Notes usage so far, renews the validity, and holds more if the session wants more and the balance has it."""
     digest = digest_of(command)
     session = account.sessions.get(command.charging_id)
     if session is None:
         return _no_session(account, command, digest)
     if (repeat := _repeat(session, command.number, digest)) is not None:
         return repeat
-    if (absurd := _absurd(command.used)) is not None:
-        return absurd
+    used = command.used
     # A sweep may have to charge it, and nobody could refuse it then.
-    if (excess := _excess(account, session.tariff.unit, sum(charges_of(session.tariff, command.used)))) is not None:
-        return excess
-    wanted = min(max(command.output_wanted, session.answer.output_granted), session.output_limit)
-    worst = worst_case(session.tariff, session.input_bound)
-    held = sum(session.hold.values())
-    buckets, free, _ = _balance(account, session.tariff.unit, now_us)
-    granted = max(session.answer.output_granted, worst.payable_output(held + free, wanted))
-    hold_added = _take(buckets, worst.hold(granted) - held)
-    updated = SessionUpdated(
-        account_id=account.account_id,
-        time_us=now_us,
-        charging_id=session.charging_id,
-        number=command.number,
-        digest=digest,
-        used=command.used,
-        output_granted=granted,
-        output_payable=max(granted, worst.payable_output(held + free, session.output_limit)),
+    if (absurd := _absurd(used) or _excess(account, session.lines, used)) is not None:
+        return absurd
+    before = session.answer
+    granted = before.output_granted
+    wanted = min(command.output_wanted, session.output_limit)
+    final = False
+    threshold = before.output_threshold
+    hold_added: tuple[tuple[str, int], ...] = ()
+    rules = _rules_of(account, catalog, session.key_id, session.member_id) if session.counters or session.tokens_counted else None
+    room = limits.room_of(account, rules, session.counters) if rules else None
+    sources = held_sources(account, session)
+    first = next(iter(session.estimates.values()))
+    enough = first.amount(session.input_reserved, session.output_limit)
+    free_sources(account, session.lines, now_us, room, enough, sources)
+    reached = reserve(sources, session.estimates, session.input_reserved, session.output_limit).output
+    payable = max(granted, reached)
+    if wanted > granted:
+        wanted = min(wanted, granted + _more_at_once(session, used, now_us))
+        if reached < wanted and session.expected:
+            reached = max(
+                reached,
+                _hopeful_output(account, session.lines, sources, session.input_reserved, session.output_limit, session),
+            )
+        granted = max(granted, min(wanted, reached))
+        payable = max(granted, reached)
+        final = granted < wanted
+        needed = reserve(sources, session.estimates, session.input_reserved, granted)
+        hold_added = less_hold(take(sources, needed.amounts), session.hold)
         # Of a window that has grown, a quarter is more.
-        output_threshold=max(session.answer.output_threshold, (granted - session.answer.output_granted) // _THRESHOLD_DIVISOR),
-        final=granted < wanted,
-        hold_added=hold_added,
-    )
-    answer = Granted(
+        threshold = max(threshold, (granted - before.output_granted) // _THRESHOLD_DIVISOR)
+    arrivals: Arrivals = ()
+    counted = session.tokens_counted
+    if rules is not None and rules.token_rates and (more := _tokens(used) - counted) > 0:
+        arrivals = limits.counted_tokens(account, rules, now_us, more)
+        counted += more
+    updated = SessionUpdated(
+        account.account_id,
+        now_us,
+        session.charging_id,
+        command.number,
+        digest,
+        used,
         granted,
-        updated.output_payable,
-        updated.output_threshold,
-        session.answer.validity_us,
-        updated.final,
-        session.answer.offering_id,
+        payable,
+        threshold,
+        final,
+        hold_added,
+        arrivals,
+        counted,
     )
+    answer = Granted(granted, payable, threshold, before.validity_us, final, before.offering_id, before.final_action)
     return Decision((updated,), answer)
 
 
-def _release(account: Account, command: ReleaseSession, now_us: int, catalog: ChargingCatalog) -> Decision:
+def _tokens(usage: TokenUsage) -> int:
+    return usage.input + usage.cached_input + usage.cache_write + usage.output + usage.reasoning
+
+
+def _more_at_once(session: Session, used: TokenUsage, now_us: int) -> int:
+    """How many output tokens to grant beyond the last grant, so that the next request for more comes in about 8 s.
+
+    Reckoned from the stream's speed since the last request; three quarters of what is granted pass until more is asked for.
+    """
+    window = session.output_window or session.output_limit
+    made = used.output + used.reasoning - session.used.output - session.used.reasoning
+    elapsed_us = max(1, now_us - session.renewed_us)
+    by_speed = made * _WINDOW_US * _THRESHOLD_DIVISOR // (elapsed_us * (_THRESHOLD_DIVISOR - 1))
+    return min(max(by_speed, window // _WINDOW_SHRINKAGE_MAX, 1), window * _WINDOW_GROWTH_MAX)
+
+
+def release(account: Account, command: ReleaseSession, now_us: int, catalog: ChargingCatalog) -> Decision:
+    """Settles a session: charges what was used, frees the rest. A swept session is charged what its sweep did not."""
     digest = digest_of(command)
     session = account.sessions.get(command.charging_id)
     if session is None:
         if command.charging_id in account.swept:
-            return _release_late(account, command, digest, now_us)
+            return _release_late(account, command, digest, now_us, catalog)
         return _no_session(account, command, digest)
     if (repeat := _repeat(session, command.number, digest)) is not None:
         return repeat
-    if (absurd := _absurd(command.used)) is not None:
+    if (absurd := _absurd(command.used) or _excess(account, session.lines, command.used)) is not None:
         return absurd
-    charges = charges_of(session.tariff, command.used)
-    if (excess := _excess(account, session.tariff.unit, sum(charges))) is not None:
-        return excess
-    settled = _settle(
+    rules = _rules_of(account, catalog, session.key_id, session.member_id) if session.tokens_counted else None
+    entries, settled = _settle(
         account,
         session,
         now_us=now_us,
         number=command.number,
         digest=digest,
         used=command.used,
-        charges=charges,
         close_cause=command.close_cause,
         provenance=command.provenance,
         attempts=command.attempts,
+        arrivals=limits.counted_tokens(account, rules, now_us, _tokens(command.used) - session.tokens_counted) if rules else (),
     )
-    return Decision((settled,), Settled(session.tariff.unit, settled.charged, settled.debt))
+    return Decision(entries, settled)
 
 
-def _release_late(account: Account, command: ReleaseSession, digest: bytes, now_us: int) -> Decision:
+def _release_late(account: Account, command: ReleaseSession, digest: bytes, now_us: int, catalog: ChargingCatalog) -> Decision:
     swept = account.swept[command.charging_id]
     if command.number <= swept.number:
         return _sequence_invalid(command.number, swept.number)
-    if (absurd := _absurd(command.used)) is not None:
+    if (absurd := _absurd(command.used) or _excess(account, swept.lines, command.used)) is not None:
         return absurd
-    charges = charges_of(swept.tariff, command.used)
-    # What the sweep charged was the holder's own report; if the end came out lower, that report stands.
-    missing = max(0, sum(charges) - swept.charged)
-    if (excess := _excess(account, swept.tariff.unit, missing)) is not None:
-        return excess
-    buckets, free, _ = _balance(account, swept.tariff.unit, now_us)
-    debits = _take(buckets, min(missing, free))
-    debt = missing - min(missing, free)
-    settled = SessionSettled(
-        account_id=account.account_id,
-        time_us=now_us,
+    charges = _late_charges(account, swept, command.used, now_us)
+    records = [_Record(charge, amount, (), tuple(charge.debits), charge.debt) for charge, amount in charges]
+    rules = _rules_of(account, catalog, swept.key_id, swept.member_id) if swept.tokens_counted else None
+    entries = _records(
+        account,
+        records,
+        now_us=now_us,
         charging_id=command.charging_id,
         number=command.number,
         digest=digest,
-        record_number=swept.record_number + 1,
+        first_record=swept.record_number + 1,
         model_id=swept.model_id,
         key_id=swept.key_id,
         member_id=swept.member_id,
         offering_id=swept.offering_id,
-        tariff=swept.tariff,
-        usage=command.used,
-        class_amounts=charges,
-        charged=missing,
-        held_debits=(),
-        free_debits=debits,
+        used=command.used,
         released=(),
-        debt=debt,
         close_cause=command.close_cause,
         provenance=command.provenance,
         attempts=command.attempts,
         created_us=swept.created_us,
+        arrivals=limits.counted_tokens(account, rules, now_us, _tokens(command.used) - swept.tokens_counted) if rules else (),
+        wholesale=_owed(swept.wholesale, command.attempts),
     )
-    return Decision((settled,), Settled(swept.tariff.unit, missing, debt))
+    return Decision(entries, _settled_answer(records))
 
 
-def _event(account: Account, command: ChargeEvent, now_us: int, catalog: ChargingCatalog) -> Decision:
+def _late_charges(account: Account, swept: SweptSession, used: TokenUsage, now_us: int) -> list[tuple[Charge, int]]:
+    """What a late Release charges by line, and how much that is beyond what the sweep charged.
+
+    What the sweep charged was the holder's own report; if the end came out lower, that report stands.
+    """
+    if len(swept.lines) == 1:
+        line, tariff = next(iter(swept.lines.items()))
+        missing = max(0, sum(charges_of(tariff, used)) - swept.charged)
+        sources = free_sources(account, swept.lines, now_us, None, missing, [])
+        charge = Charge(line, tariff)
+        charge.tokens = list(msgspec.structs.astuple(used))
+        charge.amounts = list(charges_of(tariff, used))
+        charge.pay(sources, missing)
+        return [(charge, missing)]
+    taken = {}
+    for line, usage in swept.usages.items():
+        charge = taken[line] = Charge(line, swept.lines[line])
+        charge.tokens = list(msgspec.structs.astuple(usage))
+        charge.amounts = list(charges_of(swept.lines[line], usage))
+    swept_tokens = [sum(charge.tokens[index] for charge in taken.values()) for index in range(len(_NO_AMOUNTS))]
+    more = TokenUsage(
+        *(max(0, tokens - before) for tokens, before in zip(msgspec.structs.astuple(used), swept_tokens, strict=True))
+    )
+    sources = free_sources(account, swept.lines, now_us, None, GRANTED_MAX, [])
+    before = {line: charge.charged for line, charge in taken.items()}
+    return [
+        (charge, charge.charged - before.get(charge.line, 0))
+        for charge in settle(swept.lines, more, sources, taken)
+        if charge.charged > before.get(charge.line, 0)
+    ] or [(next(iter(taken.values())), 0)]
+
+
+def event(account: Account, command: ChargeEvent, now_us: int, catalog: ChargingCatalog) -> Decision:
+    """Charges usage that had no session. It is used already, so that no limit refuses it; it counts against all of them."""
     digest = digest_of(command)
     if (known := _known(account, command, digest, now_us)) is not None:
         return known
     if (absurd := _absurd(command.used)) is not None:
         return absurd
-    plan = catalog.plan(account.offering_id, command.model_id)
-    if isinstance(plan, ResultCode):
-        return Decision((), Refused(plan, "", 0, 0, 0, held=False))
-    tariff, _ = plan
-    charges = charges_of(tariff, command.used)
-    charged = sum(charges)
-    if (excess := _excess(account, tariff.unit, charged)) is not None:
+    planned = plan(account, catalog, command.model_id, now_us)
+    if isinstance(planned, ResultCode):
+        return Decision((), Refused(planned, "", 0, 0, 0, held=False))
+    lines, offering = planned
+    if (excess := _excess(account, lines, command.used)) is not None:
         return excess
-    buckets, free, _ = _balance(account, tariff.unit, now_us)
-    settled = SessionSettled(
-        account_id=account.account_id,
-        time_us=now_us,
+    rules = _rules_of(account, catalog, command.key_id, command.member_id)
+    counters, opened = limits.windows(account, rules, now_us, catalog.time_zone)
+    sources = free_sources(account, lines, now_us, None, GRANTED_MAX, [])
+    records = [
+        _Record(charge, charge.charged, (), tuple(charge.debits), charge.debt)
+        for charge in settle(lines, command.used, sources) or [Charge(*next(iter(lines.items())))]
+    ]
+    entries = _records(
+        account,
+        records,
+        now_us=now_us,
         charging_id=command.charging_id,
         number=command.number,
         digest=digest,
-        record_number=1,
+        first_record=1,
         model_id=command.model_id,
         key_id=command.key_id,
         member_id=command.member_id,
-        offering_id=account.offering_id,
-        tariff=tariff,
-        usage=command.used,
-        class_amounts=charges,
-        charged=charged,
-        held_debits=(),
-        free_debits=_take(buckets, min(charged, free)),
+        offering_id=offering.offering_id,
+        used=command.used,
         released=(),
-        debt=charged - min(charged, free),
         close_cause=CloseCause.NORMAL,
         provenance=command.provenance,
         attempts=command.attempts,
         created_us=now_us,
+        arrivals=limits.counted_tokens(account, rules, now_us, _tokens(command.used)),
+        wholesale=_owed(catalog.wholesale(command.model_id, now_us), command.attempts),
+        counters=counters,
+        windows_opened=opened,
     )
-    return Decision((settled,), Settled(tariff.unit, settled.charged, settled.debt))
+    return Decision(entries, _settled_answer(records))
 
 
-def _sweep(account: Account, session: Session, due_us: int) -> Entry:
-    return _settle(
+def sweep(account: Account, session: Session, due_us: int) -> list[Entry]:
+    """Closes a session whose holder has gone silent: it is charged what it reported last."""
+    entries, _ = _settle(
         account,
         session,
         now_us=due_us,
         number=session.number,
         digest=session.digest,
         used=session.used,
-        charges=charges_of(session.tariff, session.used),
         close_cause=CloseCause.SWEPT,
         provenance=Provenance.PARTIAL,
         attempts=(),
+        arrivals=(),
     )
+    return entries
+
+
+class _Record:
+    """A session's charge under one tariff, as a journal record: what of it is paid from the hold, from what is free, and owed."""
+
+    __slots__ = ("charge", "charged", "debt", "free_debits", "held_debits")
+
+    def __init__(
+        self,
+        charge: Charge,
+        charged: int,
+        held_debits: tuple[tuple[str, int], ...],
+        free_debits: tuple[tuple[str, int], ...],
+        debt: int,
+    ) -> None:
+        self.charge = charge
+        self.charged = charged
+        self.held_debits = held_debits
+        self.free_debits = free_debits
+        self.debt = debt
 
 
 def _settle(
@@ -442,78 +562,167 @@ def _settle(
     number: int,
     digest: bytes,
     used: TokenUsage,
-    charges: tuple[int, int, int, int, int],
     close_cause: CloseCause,
     provenance: Provenance,
-    attempts: tuple[Any, ...],
-) -> SessionSettled:
-    """Charges the session against its hold in burn order, then what is free, then as debt; frees the rest of the hold."""
-    charged = missing = sum(charges)
-    held_debits: list[tuple[str, int]] = []
-    released: list[tuple[str, int]] = []
-    for bucket_id, amount in session.hold.items():
-        debit = min(amount, missing)
-        missing -= debit
-        if debit:
-            held_debits.append((bucket_id, debit))
-        if debit < amount:
-            released.append((bucket_id, amount - debit))
-    free_debits: BucketAmounts = ()
-    if missing:
-        buckets, free, _ = _balance(account, session.tariff.unit, now_us)
-        free_debits = _take(buckets, min(missing, free))
-        missing -= min(missing, free)
-    return SessionSettled(
-        account_id=account.account_id,
-        time_us=now_us,
+    attempts: tuple[VendorAttempt, ...],
+    arrivals: Arrivals,
+) -> tuple[list[Entry], Settled]:
+    """Charges a session against its hold in burn order, then what is free, then as debt; frees the rest of the hold."""
+    lines = session.lines
+    sources = held_sources(account, session)
+    held = sum(session.hold.values())
+    if len(lines) > 1:
+        free_sources(account, lines, now_us, None, GRANTED_MAX, sources)
+    elif (charged := sum(charges_of(next(iter(lines.values())), used))) > held:
+        free_sources(account, lines, now_us, None, charged, sources)
+    charges = settle(lines, used, sources)
+    hold_left = dict(session.hold)
+    records = []
+    for charge in charges or [Charge(*next(iter(lines.items())))]:
+        held_debits = []
+        free_debits = []
+        for bucket_id, amount in charge.debits:
+            from_hold = min(amount, hold_left.get(bucket_id, 0))
+            if from_hold:
+                hold_left[bucket_id] -= from_hold
+                held_debits.append((bucket_id, from_hold))
+            if amount > from_hold:
+                free_debits.append((bucket_id, amount - from_hold))
+        records.append(_Record(charge, charge.charged, tuple(held_debits), tuple(free_debits), charge.debt))
+    learned = -1
+    total_input = used.input + used.cached_input + used.cache_write
+    if session.expected and total_input and provenance == Provenance.VENDOR:
+        known = account.cached_shares.get(session.model_id)
+        seen = used.cached_input * SHARE_BASE // total_input
+        learned = seen if known is None else known + (seen - known) // _LEARNING_DIVISOR
+    entries = _records(
+        account,
+        records,
+        now_us=now_us,
         charging_id=session.charging_id,
         number=number,
         digest=digest,
-        record_number=1,
+        first_record=1,
         model_id=session.model_id,
         key_id=session.key_id,
         member_id=session.member_id,
         offering_id=session.answer.offering_id,
-        tariff=session.tariff,
-        usage=used,
-        class_amounts=charges,
-        charged=charged,
-        held_debits=tuple(held_debits),
-        free_debits=free_debits,
-        released=tuple(released),
-        debt=missing,
+        used=used,
+        released=tuple((bucket_id, amount) for bucket_id, amount in hold_left.items() if amount),
         close_cause=close_cause,
         provenance=provenance,
         attempts=attempts,
         created_us=session.created_us,
+        arrivals=arrivals,
+        cached_share=learned,
+        wholesale=_owed(session.wholesale, attempts),
     )
+    return entries, _settled_answer(records)
 
 
-def _balance(account: Account, unit: str, now_us: int) -> tuple[list[Bucket], int, int]:
-    """The buckets that can pay in `unit` now, in burn order; what of them is free; and what of them is held."""
-    buckets = []
-    free = reserved = 0
-    for bucket_id in account.burn_order:
+def _records(
+    account: Account,
+    records: list[_Record],
+    *,
+    now_us: int,
+    charging_id: str,
+    number: int,
+    digest: bytes,
+    first_record: int,
+    model_id: str,
+    key_id: str,
+    member_id: str,
+    offering_id: str,
+    used: TokenUsage,
+    released: tuple[tuple[str, int], ...],
+    close_cause: CloseCause,
+    provenance: Provenance,
+    attempts: tuple[VendorAttempt, ...],
+    created_us: int,
+    arrivals: Arrivals = (),
+    cached_share: int = -1,
+    wholesale: Wholesale | None = None,
+    counters: tuple[tuple[str, int], ...] = (),
+    windows_opened: tuple[WindowOpened, ...] = (),
+) -> list[Entry]:
+    """The records of a settled session, one a tariff, and the notices that its charges set off."""
+    owed = charges_of(wholesale.tariff, used) if wholesale else _NO_AMOUNTS
+    entries: list[Entry] = []
+    last = len(records) - 1
+    for index, record in enumerate(records):
+        charge = record.charge
+        entries.append(
+            SessionSettled(
+                account_id=account.account_id,
+                time_us=now_us,
+                charging_id=charging_id,
+                number=number,
+                digest=digest,
+                record_number=first_record + index,
+                model_id=model_id,
+                key_id=key_id,
+                member_id=member_id,
+                offering_id=charge.line.split("|", 1)[0] or offering_id,
+                tariff=charge.tariff,
+                usage=charge.usage,
+                class_amounts=(charge.amounts[0], charge.amounts[1], charge.amounts[2], charge.amounts[3], charge.amounts[4]),
+                charged=record.charged,
+                held_debits=record.held_debits,
+                free_debits=record.free_debits,
+                released=released if index == last else (),
+                debt=record.debt,
+                close_cause=close_cause,
+                provenance=provenance,
+                attempts=attempts if index == 0 else (),
+                created_us=created_us,
+                more_records=index < last,
+                line=charge.line,
+                arrivals=arrivals if index == 0 else (),
+                cached_share=cached_share if index == 0 else -1,
+                wholesale=wholesale if index == 0 else None,
+                wholesale_amounts=owed if index == 0 else _NO_AMOUNTS,
+                wholesale_usage=used if wholesale and index == 0 else _NO_USAGE,
+                total_input=used.input + used.cached_input + used.cache_write if last else -1,
+                counters=counters,
+                windows_opened=windows_opened if index == 0 else (),
+            )
+        )
+    entries.extend(_notices(account, records, now_us))
+    return entries
+
+
+def _notices(account: Account, records: list[_Record], now_us: int) -> list[Entry]:
+    """A notice for each bucket whose consumption passes a threshold; of several at once, the highest."""
+    debits: dict[str, int] = {}
+    for record in records:
+        for bucket_id, amount in (*record.held_debits, *record.free_debits):
+            if account.buckets[bucket_id].notice_percents:
+                debits[bucket_id] = debits.get(bucket_id, 0) + amount
+    notices: list[Entry] = []
+    for bucket_id, amount in debits.items():
         bucket = account.buckets[bucket_id]
-        if bucket.unit == unit and bucket.valid_from_us <= now_us < bucket.valid_until_us:
-            buckets.append(bucket)
-            free += bucket.remaining
-            reserved += bucket.reserved
-    return buckets, free, reserved
+        consumed = bucket.consumed + amount
+        reached = [percent for percent in bucket.notice_percents if consumed * 100 >= percent * bucket.granted]
+        if reached and reached[-1] > bucket.noticed_percent:
+            notices.append(NoticeReached(account.account_id, now_us, bucket_id, reached[-1]))
+    return notices
 
 
-def _take(buckets: Sequence[Bucket], amount: int) -> BucketAmounts:
-    """`amount` from the buckets in order; together they must have it."""
-    taken: list[tuple[str, int]] = []
-    for bucket in buckets:
-        if amount <= 0:
-            break
-        part = min(bucket.remaining, amount)
-        if part:
-            taken.append((bucket.bucket_id, part))
-            amount -= part
-    assert amount <= 0, "took more than was free"
-    return tuple(taken)
+def _owed(wholesale: tuple[Wholesale, ...], attempts: tuple[VendorAttempt, ...]) -> Wholesale | None:
+    """What the vendor is owed that made what was used: that of the last attempt which cost it something."""
+    for attempt in reversed(attempts):
+        if attempt.outcome in _COSTLY_OUTCOMES:
+            for each in wholesale:
+                if (each.vendor_id, each.vendor_model_id) == (attempt.vendor_id, attempt.vendor_model_id):
+                    return each
+            return None
+    # A swept session names no attempt; with one vendor there is no doubt.
+    return wholesale[0] if len(wholesale) == 1 and not attempts else None
+
+
+def _settled_answer(records: list[_Record]) -> Settled:
+    charges = [(record.charge.tariff.unit, record.charged, record.debt) for record in records]
+    return Settled(*charges[0], tuple(charges[1:]))
 
 
 def _known(account: Account, command: CreateSession | ChargeEvent, digest: bytes, now_us: int) -> Decision | None:
@@ -521,14 +730,14 @@ def _known(account: Account, command: CreateSession | ChargeEvent, digest: bytes
     session = account.sessions.get(command.charging_id)
     if session is not None:
         # An Event under a new number would charge beside the session and leave nobody to free its hold.
-        return _repeat(session, command.number, digest) or _fail(
+        return _repeat(session, command.number, digest) or fail(
             Fault.IDEMPOTENCY_CONFLICT, f"session {command.charging_id} is open; charge it with its Release"
         )
     if command.charging_id in account.closed or command.charging_id in account.swept:
         return _no_session(account, command, digest)
     time_us = uuid7_time_us(command.charging_id)
     if time_us is None or not now_us - CHARGING_ID_AGE_US_MAX <= time_us <= now_us + CLOCK_AHEAD_US_MAX:
-        return _fail(
+        return fail(
             Fault.CHARGING_ID_STALE,
             f"the time in charging_id {command.charging_id} is more than {CHARGING_ID_AGE_US_MAX // 60_000_000} minutes old or "
             "lies in the future: it can't be taken for a new call; check the caller's clock",
@@ -548,11 +757,11 @@ def _repeat(session: Session, number: int, digest: bytes) -> Decision | None:
 
 
 def _conflict(charging_id: str, number: int) -> Decision:
-    return _fail(Fault.IDEMPOTENCY_CONFLICT, f"number {number} of session {charging_id} came before with other content")
+    return fail(Fault.IDEMPOTENCY_CONFLICT, f"number {number} of session {charging_id} came before with other content")
 
 
 def _sequence_invalid(number: int, last: int) -> Decision:
-    return _fail(Fault.SEQUENCE_INVALID, f"invocation_sequence_number {number} is not above {last}, the session's last")
+    return fail(Fault.SEQUENCE_INVALID, f"invocation_sequence_number {number} is not above {last}, the session's last")
 
 
 def _no_session(account: Account, command: CreateSession | UpdateSession | ReleaseSession | ChargeEvent, digest: bytes) -> Decision:
@@ -563,10 +772,10 @@ def _no_session(account: Account, command: CreateSession | UpdateSession | Relea
             return Decision((), closed.answer)
         if command.number == closed.number:
             return _conflict(command.charging_id, command.number)
-        return _fail(Fault.SESSION_CLOSED, f"session {command.charging_id} was settled under number {closed.number}")
+        return fail(Fault.SESSION_CLOSED, f"session {command.charging_id} was settled under number {closed.number}")
     if command.charging_id in account.swept:
-        return _fail(Fault.SESSION_CLOSED, f"session {command.charging_id} was swept; only a Release is taken for it")
-    return _fail(
+        return fail(Fault.SESSION_CLOSED, f"session {command.charging_id} was swept; only a Release is taken for it")
+    return fail(
         Fault.SESSION_UNKNOWN,
         f"no session {command.charging_id} is open on account {account.account_id}; charge what had no session with an Event",
     )
@@ -575,40 +784,15 @@ def _no_session(account: Account, command: CreateSession | UpdateSession | Relea
 def _absurd(usage: TokenUsage) -> Decision | None:
     for token_class, tokens in zip(usage.__struct_fields__, msgspec.structs.astuple(usage), strict=True):
         if not 0 <= tokens <= TOKENS_MAX:
-            return _fail(Fault.AMOUNT_OVERFLOW, f"used.{token_class} is {tokens}; it must be 0 to {TOKENS_MAX}")
+            return fail(Fault.AMOUNT_OVERFLOW, f"used.{token_class} is {tokens}; it must be 0 to {TOKENS_MAX}")
     return None
 
 
-def _excess(account: Account, unit: str, charged: int) -> Decision | None:
+def _excess(account: Account, lines: dict[str, PinnedTariff], usage: TokenUsage) -> Decision | None:
     """Refuses a charge that could leave the account owing more than int64 holds."""
-    debt = account.debts.get(unit)
-    if charged + (debt.incurred if debt else 0) > _GRANTED_MAX:
-        return _fail(Fault.AMOUNT_OVERFLOW, f"the usage comes to {charged} micro-units, more than an account can have or owe")
+    for tariff in lines.values():
+        charged = sum(charges_of(tariff, usage))
+        debt = account.debts.get(tariff.unit)
+        if charged + (debt.incurred if debt else 0) > GRANTED_MAX:
+            return fail(Fault.AMOUNT_OVERFLOW, f"the usage comes to {charged} micro-units, more than an account can have or owe")
     return None
-
-
-def _read(account: Account, command: ReadAccount, now_us: int, catalog: ChargingCatalog) -> Decision:
-    return Decision((), _view(account))
-
-
-def _find_records(account: Account, command: FindRecords, now_us: int, catalog: ChargingCatalog) -> Decision:
-    found = account.closed.get(command.charging_id) or account.swept.get(command.charging_id)
-    if found is None:
-        return _fail(Fault.RECORD_UNKNOWN, f"no settled session {command.charging_id} is remembered on {account.account_id}")
-    return Decision((), RecordsFound(found.sequence_numbers))
-
-
-def _nothing(account: Account, command: ApplyDue, now_us: int, catalog: ChargingCatalog) -> Decision:
-    return Decision((), Done())
-
-
-_RULES: Final[dict[type, Callable[[Account, Any, int, ChargingCatalog], Decision]]] = {
-    GrantBucket: _grant,
-    CreateSession: _create,
-    UpdateSession: _update,
-    ReleaseSession: _release,
-    ChargeEvent: _event,
-    ReadAccount: _read,
-    FindRecords: _find_records,
-    ApplyDue: _nothing,
-}

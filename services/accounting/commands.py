@@ -1,13 +1,15 @@
 """What can be asked of an account, and what it answers."""
 
+from collections.abc import Sequence
 from enum import IntEnum
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from services.accounting.amounts import TokenUsage
-from services.accounting.entries import VendorAttempt
+from services.accounting.entries import BucketGranted, Entry, VendorAttempt
+from services.accounting.terms import FinalAction, Limit, Payment
 
 if TYPE_CHECKING:
     from services.accounting.account import Account
@@ -19,6 +21,8 @@ class ResultCode(IntEnum):
     QUOTA_LIMIT_REACHED = 2
     END_USER_SERVICE_DENIED = 3
     RATING_FAILED = 4
+    RATE_LIMITED = 5
+    END_USER_SERVICE_REJECTED = 6
 
 
 class CloseCause(IntEnum):
@@ -54,9 +58,13 @@ class Fault(IntEnum):
     AMOUNT_OVERFLOW = 8
     NOT_OWNER = 9
     STORE_UNAVAILABLE = 10
+    OFFERING_UNKNOWN = 12
     RECORD_UNKNOWN = 16
     UNAVAILABLE = 18
     INTERNAL = 19
+    ITEM_UNKNOWN = 20
+    PAYMENT_REQUIRED = 21
+    NOT_POSSIBLE = 22
 
 
 class OpenAccount(msgspec.Struct, frozen=True, gc=False):
@@ -66,7 +74,7 @@ class OpenAccount(msgspec.Struct, frozen=True, gc=False):
     offering_id: str
 
 
-class GrantBucket(msgspec.Struct, frozen=True, gc=False):
+class GrantBucket(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Adds a bucket of `amount` micro-units, valid for `valid_for_us` from `valid_from_us` (None: from now)."""
 
     account_id: str
@@ -76,9 +84,12 @@ class GrantBucket(msgspec.Struct, frozen=True, gc=False):
     valid_for_us: int
     priority: int
     idempotency_key: str
+    model_group: str = ""
+    # Why an operator granted it; empty for a top-up.
+    reason: str = ""
 
 
-class CreateSession(msgspec.Struct, frozen=True, gc=False):
+class CreateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Opens a session: at most `input_bound` input tokens and `output_limit` output tokens."""
 
     account_id: str
@@ -90,6 +101,8 @@ class CreateSession(msgspec.Struct, frozen=True, gc=False):
     input_bound: int
     output_limit: int
     metered: bool
+    # The input tokens that the call most likely has; -1: as many as the bound.
+    input_expected: int = -1
 
 
 class UpdateSession(msgspec.Struct, frozen=True, gc=False):
@@ -128,6 +141,122 @@ class ChargeEvent(msgspec.Struct, frozen=True, gc=False):
     attempts: tuple[VendorAttempt, ...]
 
 
+class RefundSession(msgspec.Struct, frozen=True, gc=False):
+    """Gives back `amount` of what the record at (`sequence_number`, `record_number`) of a session charged, as a new bucket.
+
+    `unit` and `charged` are what that record says; the caller has read it from the journal.
+    """
+
+    account_id: str
+    charging_id: str
+    sequence_number: int
+    record_number: int
+    unit: str
+    charged: int
+    amount: int
+    valid_for_us: int
+    reason: str
+    idempotency_key: str
+
+
+class ReduceBucket(msgspec.Struct, frozen=True, gc=False):
+    """Takes back `amount` of what remains in a bucket."""
+
+    account_id: str
+    bucket_id: str
+    amount: int
+    reason: str
+    idempotency_key: str
+
+
+class WriteOffDebt(msgspec.Struct, frozen=True, gc=False):
+    """Gives up `amount` of a debt."""
+
+    account_id: str
+    unit: str
+    amount: int
+    reason: str
+    idempotency_key: str
+
+
+class PlaceOrder(msgspec.Struct, frozen=True, gc=False):
+    """Orders an offering. `payment` says how its price is paid."""
+
+    account_id: str
+    offering_id: str
+    payment: Payment
+    idempotency_key: str
+
+
+class ConfirmPayment(msgspec.Struct, frozen=True, gc=False):
+    """An order that waited for it was paid outside."""
+
+    account_id: str
+    order_id: str
+    payment_reference: str
+
+
+class CancelOrder(msgspec.Struct, frozen=True, gc=False):
+    """An order that waits for its payment is given up."""
+
+    account_id: str
+    order_id: str
+    reason: str
+
+
+class ChangeSubscription(msgspec.Struct, frozen=True, gc=False):
+    """A subscription goes on under another offering: at once, or from the next cycle on."""
+
+    account_id: str
+    subscription_id: str
+    offering_id: str
+    payment: Payment
+    at_once: bool
+    idempotency_key: str
+
+
+class CancelSubscription(msgspec.Struct, frozen=True, gc=False):
+    """A subscription ends: with its cycle, or at once."""
+
+    account_id: str
+    subscription_id: str
+    at_once: bool
+
+
+class SendTransfer(msgspec.Struct, frozen=True, gc=False):
+    """Gives `amount` of a transferable bucket to another account."""
+
+    account_id: str
+    to_account_id: str
+    bucket_id: str
+    amount: int
+    idempotency_key: str
+
+
+class ReceiveTransfer(msgspec.Struct, frozen=True, gc=False):
+    """The other half of a transfer: what arrives. `granted` is the bucket it becomes."""
+
+    account_id: str
+    granted: BucketGranted
+
+
+class EndTransfer(msgspec.Struct, frozen=True, gc=False):
+    """A transfer has arrived, or (`refusal` not empty) could not be taken and comes back."""
+
+    account_id: str
+    transfer_id: str
+    refusal: str
+
+
+class SetLimits(msgspec.Struct, frozen=True, gc=False):
+    """Puts limits on "account", "member:ID" or "key:ID", in place of those it had; `valid_until_us` 0: no end."""
+
+    account_id: str
+    subject: str
+    limits: tuple[Limit, ...]
+    valid_until_us: int
+
+
 class ReadAccount(msgspec.Struct, frozen=True, gc=False):
     """Asks for the account as it is."""
 
@@ -148,7 +277,27 @@ class ApplyDue(msgspec.Struct, frozen=True, gc=False):
 
 
 Command = (
-    OpenAccount | GrantBucket | CreateSession | UpdateSession | ReleaseSession | ChargeEvent | ReadAccount | FindRecords | ApplyDue
+    OpenAccount
+    | GrantBucket
+    | CreateSession
+    | UpdateSession
+    | ReleaseSession
+    | ChargeEvent
+    | RefundSession
+    | ReduceBucket
+    | WriteOffDebt
+    | PlaceOrder
+    | ConfirmPayment
+    | CancelOrder
+    | ChangeSubscription
+    | CancelSubscription
+    | SendTransfer
+    | ReceiveTransfer
+    | EndTransfer
+    | SetLimits
+    | ReadAccount
+    | FindRecords
+    | ApplyDue
 )
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -168,6 +317,8 @@ class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     validity_us: int
     final: bool
     offering_id: str
+    # What `final` means.
+    final_action: int = FinalAction.TERMINATE
 
 
 class Settled(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -176,6 +327,8 @@ class Settled(msgspec.Struct, frozen=True, array_like=True, gc=False):
     unit: str
     charged: int
     debt: int
+    # The same in the other units, where several tariffs paid.
+    others: tuple[tuple[str, int, int], ...] = ()
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
@@ -187,6 +340,14 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     free: int
     reserved: int
     held: bool
+    # The limit that refused, and of whom: "limit_id@subject"; empty: the balance.
+    limit_id: str = ""
+    # When the limit lets this call pass, if nothing else comes; 0: not known.
+    retry_after_us: int = 0
+    # For people: why, where the code does not say it all.
+    message: str = ""
+    offering_id: str = ""
+    final_action: int = FinalAction.TERMINATE
 
 
 class Failed(msgspec.Struct, frozen=True, gc=False):
@@ -208,6 +369,29 @@ class BucketAdded(msgspec.Struct, frozen=True, gc=False):
     repaid: int
 
 
+class Ordered(msgspec.Struct, frozen=True, gc=False):
+    """An order as it stands: "awaiting_payment", "completed" or "failed", and what it made."""
+
+    order_id: str
+    offering_id: str
+    payment: Payment
+    state: str
+    subscription_id: str
+    bucket_ids: tuple[str, ...]
+    unit: str
+    amount: int
+    expires_us: int
+    reason: str
+
+
+class TransferView(msgspec.Struct, frozen=True, gc=False):
+    """A transfer as it stands: "in_transit", "confirmed" or "returned"."""
+
+    transfer_id: str
+    state: str
+    reason: str
+
+
 class AccountView(msgspec.Struct, frozen=True, gc=False):
     """A copy of the account, without its memory of closed sessions, that later changes do not touch."""
 
@@ -224,4 +408,16 @@ class Done(msgspec.Struct, frozen=True, gc=False):
     """What was due is applied."""
 
 
-Answer = Granted | Settled | Refused | Failed | BucketAdded | AccountView | RecordsFound | Done
+Answer = Granted | Settled | Refused | Failed | BucketAdded | Ordered | TransferView | AccountView | RecordsFound | Done
+
+
+class Decision(NamedTuple):
+    """What a command does and what it answers."""
+
+    entries: Sequence[Entry]
+    answer: Answer
+
+
+def fail(fault: Fault, message: str) -> Decision:
+    """A command that is not carried out, and why."""
+    return Decision((), Failed(fault, message))

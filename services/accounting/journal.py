@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from services.accounting.account import Account
+from services.accounting.account import Account, upgraded
 from services.accounting.entries import Entry
 from services.runtime.errors import SchemaError
 
@@ -58,7 +58,7 @@ def decode_checkpoint(body: bytes, where: str) -> Account:
     except msgspec.DecodeError as error:
         raise _unreadable(body, where, error) from error
     _check_version(checkpoint.schema_version, where)
-    return checkpoint.account
+    return upgraded(checkpoint.account)
 
 
 def _check_version(version: int, where: str) -> None:

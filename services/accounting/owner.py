@@ -16,19 +16,25 @@ from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
 from services.accounting.account import Account, evolve, next_due_us
-from services.accounting.charging import ChargingCatalog, decide, due_entries
 from services.accounting.commands import (
     AccountView,
     Answer,
     ApplyDue,
+    BucketAdded,
+    ChargeEvent,
     Command,
     CreateSession,
+    EndTransfer,
     Failed,
     Fault,
+    ReadAccount,
     Refused,
 )
-from services.accounting.entries import Entry
+from services.accounting.decide import decide, due_entries
+from services.accounting.entries import Entry, TransferSent
+from services.accounting.grants import arriving_bucket
 from services.accounting.journal import JournalError, decode_checkpoint, decode_row, encode_checkpoint, encode_row
+from services.accounting.offerings import ChargingCatalog
 from services.accounting.store import Checkpoint, ClaimedPartition, PartitionWrite, Store
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
@@ -44,7 +50,13 @@ _REPLAY_ROWS_A_READ: Final = 1_000
 _TICK_S: Final = 0.5
 _RECOVERY_BACKOFF_S_MAX: Final = 1.0
 _DUE_ACCOUNTS_A_TICK_MAX: Final = 1_000
-
+_REFUSALS_KEPT_MAX: Final = 10_000
+_TRANSFER_BACKOFF_S: Final = 0.1
+_TRANSFER_BACKOFF_S_MAX: Final = 5.0
+# Why a receiver turns a transfer away for good; anything else is tried again.
+_TRANSFER_REFUSALS: Final = frozenset(
+    {Fault.ACCOUNT_UNKNOWN, Fault.NOT_POSSIBLE, Fault.AMOUNT_OVERFLOW, Fault.IDEMPOTENCY_CONFLICT, Fault.INVALID_ARGUMENT}
+)
 
 _LOST: Final = "the partition has another owner now"
 
@@ -138,6 +150,8 @@ class _Partition:
         self.large: dict[str, int] = {}
         self.loading: dict[str, list[_Pending]] = {}
         self.waiting: dict[str, deque[_Waiting]] = {}
+        # Accounts whose transfers are being delivered.
+        self.sending: set[str] = set()
         self.timers = _Timers()
 
 
@@ -170,6 +184,8 @@ class Owner:
         self._closing = False
         self.era = 0
         self.metrics = Metrics()
+        # The last refusals by charging_id, oldest first, so that somebody can ask why.
+        self.refusals: dict[str, tuple[CreateSession | ChargeEvent, Refused, int]] = {}
 
     @property
     def serving(self) -> bool:
@@ -185,12 +201,23 @@ class Owner:
         """The partition that an account belongs to, for ever."""
         return crc32(account_id.encode()) % self._partition_count
 
-    def check_offering(self, offering_id: str) -> None:
-        """Errors: `ServiceError` OFFERING_UNKNOWN when the catalog in force does not have it."""
-        if self._catalog is not None and offering_id not in self._catalog.offerings:
+    def check_opening(self, offering_id: str) -> None:
+        """Whether accounts can be opened on an offering ("" the cell's default).
+
+        Errors: `ServiceError` OFFERING_UNKNOWN when the catalog in force does not have it, NOT_POSSIBLE when it is to be ordered.
+        """
+        if self._catalog is None or not offering_id:
+            return
+        offerings = self._catalog.offerings
+        if offering_id not in offerings:
             raise ServiceError(
                 errors_pb2.ERROR_REASON_OFFERING_UNKNOWN,
-                f"no offering {offering_id!r} in the catalog; there are {', '.join(sorted(self._catalog.offerings))}",
+                f"no offering {offering_id!r} in the catalog; there are {', '.join(sorted(offerings))}",
+            )
+        if offerings[offering_id].terms is not None:
+            raise ServiceError(
+                errors_pb2.ERROR_REASON_NOT_POSSIBLE,
+                f"offering {offering_id!r} is a pack or a subscription: open the account without it, then order it",
             )
 
     def set_catalog(self, catalog: ChargingCatalog) -> None:
@@ -265,8 +292,9 @@ class Owner:
         """Applies what is due, then the command; the answer must not leave before the next commit."""
         now_us = partition.last_time_us = max(self._clock.now_us(), partition.last_time_us)
         account = partition.accounts.get(command.account_id)
+        used = type(command) is not ApplyDue
         if account is not None:
-            self._apply_due(partition, account, now_us)
+            self._apply_due(partition, account, now_us, used=used)
         assert self._catalog is not None
         try:
             entries, answer = decide(account, command, now_us, self._catalog)
@@ -276,21 +304,33 @@ class Owner:
             return Failed(Fault.INTERNAL, "deciding failed; the log says why")
         for entry in entries:
             account = self._append(partition, account, entry)
+        if entries and account is not None:
+            # Money that came may pay a renewal that waits for it.
+            self._apply_due(partition, account, now_us, used=used)
         return answer
 
     def _answer(self, partition: _Partition, pending: _Pending, answer: Answer) -> None:
         self.metrics.commands += 1
-        if isinstance(answer, Refused):
+        if type(answer) is Refused:
             self.metrics.refusals += 1
+            self._remember_refusal(pending.command, answer, partition.last_time_us)
         self._answers.append((partition, pending.caller, pending.tag, answer))
         self._work.set()
 
-    def _apply_due(self, partition: _Partition, account: Account, now_us: int) -> bool:
+    def _remember_refusal(self, command: Command, refused: Refused, time_us: int) -> None:
+        if isinstance(command, CreateSession | ChargeEvent):
+            self.refusals[command.charging_id] = (command, refused, time_us)
+            if len(self.refusals) > _REFUSALS_KEPT_MAX:
+                del self.refusals[next(iter(self.refusals))]
+
+    def _apply_due(self, partition: _Partition, account: Account, now_us: int, *, used: bool) -> bool:
         """Applies what is due on the account; whether anything was."""
-        if account.next_due_us is None or account.next_due_us > now_us:
+        if (account.next_due_us is None or account.next_due_us > now_us) and (
+            account.unused_until_us is None or account.unused_until_us > now_us
+        ):
             return False
         applied = False
-        for entry in due_entries(account, now_us, partition.serving_since_us):
+        for entry in due_entries(account, now_us, partition.serving_since_us, used=used):
             self._append(partition, account, entry)
             applied = True
         partition.timers.add(account)
@@ -302,7 +342,41 @@ class Owner:
         partition.pending.append(entry)
         self._note_dirty(partition, account.account_id)
         partition.timers.add(account)
+        if type(entry) is TransferSent:
+            self._deliver_transfers(partition, account.account_id)
         return account
+
+    # Transfers between accounts
+
+    def _deliver_transfers(self, partition: _Partition, account_id: str) -> None:
+        """Sees to it that what an account has sent arrives, or comes back; again and again, until it is known."""
+        if account_id not in partition.sending:
+            partition.sending.add(account_id)
+            self._spawn(self._send_until_known(partition, account_id))
+
+    async def _send_until_known(self, partition: _Partition, account_id: str) -> None:
+        backoff_s = _TRANSFER_BACKOFF_S
+        while partition in self._partitions and not self._closing:
+            # Only what is committed may arrive: an answer about the sender comes after the commit that has its half.
+            view = await ask(self, ReadAccount(account_id))
+            if isinstance(view, AccountView):
+                sent = [each.transfer_id for each in view.account.transfers.values() if each.state == "in_transit"]
+                if not sent:
+                    partition.sending.discard(account_id)
+                    return
+                for transfer_id in sent:
+                    answer = await ask(self, arriving_bucket(view.account, transfer_id))
+                    if isinstance(answer, BucketAdded):
+                        await ask(self, EndTransfer(account_id, transfer_id, ""))
+                    elif isinstance(answer, Failed) and answer.fault in _TRANSFER_REFUSALS:
+                        await ask(self, EndTransfer(account_id, transfer_id, answer.message))
+                    else:
+                        break
+                else:
+                    backoff_s = _TRANSFER_BACKOFF_S
+                    continue
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _TRANSFER_BACKOFF_S_MAX)
 
     # Waiting for held balance
 
@@ -370,6 +444,8 @@ class Owner:
         account.next_due_us = next_due_us(account)
         partition.accounts[account.account_id] = account
         partition.timers.add(account)
+        if any(transfer.state == "in_transit" for transfer in account.transfers.values()):
+            self._deliver_transfers(partition, account.account_id)
 
     # Committing
 
@@ -584,7 +660,7 @@ class Owner:
                 if account.next_due_us is None or account.next_due_us > now_us:
                     continue
                 partition.last_time_us = now_us
-                if self._apply_due(partition, account, now_us):
+                if self._apply_due(partition, account, now_us, used=False):
                     self._retry_waiting(partition, account_id)
                 self._work.set()
 

@@ -8,11 +8,13 @@ import grpc
 
 from services.accounting import translation
 from services.accounting.audit import audit
-from services.accounting.commands import Answer, BucketAdded, RecordsFound
+from services.accounting.commands import Answer, BucketAdded, Command, Ordered, RecordsFound, TransferView
 from services.accounting.entries import SessionSettled
 from services.accounting.journal import decode_row
+from services.accounting.journal_translation import journal_entry_message
 from services.accounting.owner import Owner, ask, view_of
 from services.accounting.store import Store
+from services.runtime.clock import timestamp
 from services.runtime.errors import ServiceError, invalid
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
@@ -110,10 +112,20 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             # The caller sends no more, but may still wait for answers.
             outstanding.end()
 
+    async def _done(self, command: Command) -> Answer:
+        """The answer to a command; errors: the `ServiceError` that a `Failed` stands for."""
+        answer = await ask(self._owner, command)
+        translation.raise_if_failed(answer)
+        return answer
+
+    async def _ordered(self, command: Command) -> pb.Order:
+        answer = await self._done(command)
+        assert isinstance(answer, Ordered)
+        return translation.ordered_message(answer)
+
     async def OpenAccount(self, request: pb.OpenAccountRequest, context: "_Context[Any, Any]") -> pb.OpenAccountResponse:
         command = translation.open_account_of(request)
-        if command.offering_id:
-            self._owner.check_offering(command.offering_id)
+        self._owner.check_opening(command.offering_id)
         answer = await ask(self._owner, command)
         translation.raise_if_failed(answer)
         return pb.OpenAccountResponse(account=translation.account_message(view_of(answer)))
@@ -129,6 +141,82 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         assert isinstance(answer, BucketAdded)
         return translation.bucket_added_message(answer)
 
+    async def RefundSession(self, request: pb.RefundSessionRequest, context: "_Context[Any, Any]") -> pb.RefundSessionResponse:
+        # Checked before the journal is read for it.
+        translation.refund_of(request, "", 0)
+        part_id = self._owner.partition_of(request.account_id)
+        rows = await self._store.read_rows(part_id, request.sequence_number - 1, 1) if request.sequence_number > 0 else []
+        for row in rows if rows and rows[0].seq == request.sequence_number else ():
+            for entry in decode_row(row.body, f"journal row {part_id}/{row.seq}"):
+                if (
+                    isinstance(entry, SessionSettled)
+                    and entry.account_id == request.account_id
+                    and entry.charging_id == request.charging_id
+                    and entry.record_number == (request.record_sequence_number or 1)
+                ):
+                    answer = await self._done(translation.refund_of(request, entry.tariff.unit, entry.charged))
+                    assert isinstance(answer, BucketAdded)
+                    added = translation.bucket_added_message(answer)
+                    return pb.RefundSessionResponse(bucket=added.bucket, repaid_amount=added.repaid_amount)
+        raise ServiceError(
+            errors_pb2.ERROR_REASON_RECORD_UNKNOWN,
+            f"no record {request.record_sequence_number or 1} of {request.charging_id} of account {request.account_id} stands in "
+            f"journal row {request.sequence_number}; take sequence_number and record_sequence_number from its receipt",
+        )
+
+    async def ReduceBucket(self, request: pb.ReduceBucketRequest, context: "_Context[Any, Any]") -> pb.ReduceBucketResponse:
+        await self._done(translation.reduce_of(request))
+        return pb.ReduceBucketResponse()
+
+    async def WriteOffDebt(self, request: pb.WriteOffDebtRequest, context: "_Context[Any, Any]") -> pb.WriteOffDebtResponse:
+        await self._done(translation.write_off_of(request))
+        return pb.WriteOffDebtResponse()
+
+    async def PlaceOrder(self, request: pb.PlaceOrderRequest, context: "_Context[Any, Any]") -> pb.PlaceOrderResponse:
+        return pb.PlaceOrderResponse(order=await self._ordered(translation.place_order_of(request)))
+
+    async def ConfirmPayment(self, request: pb.ConfirmPaymentRequest, context: "_Context[Any, Any]") -> pb.ConfirmPaymentResponse:
+        return pb.ConfirmPaymentResponse(order=await self._ordered(translation.confirm_payment_of(request)))
+
+    async def CancelOrder(self, request: pb.CancelOrderRequest, context: "_Context[Any, Any]") -> pb.CancelOrderResponse:
+        return pb.CancelOrderResponse(order=await self._ordered(translation.cancel_order_of(request)))
+
+    async def ChangeSubscription(
+        self, request: pb.ChangeSubscriptionRequest, context: "_Context[Any, Any]"
+    ) -> pb.ChangeSubscriptionResponse:
+        return pb.ChangeSubscriptionResponse(order=await self._ordered(translation.change_subscription_of(request)))
+
+    async def CancelSubscription(
+        self, request: pb.CancelSubscriptionRequest, context: "_Context[Any, Any]"
+    ) -> pb.CancelSubscriptionResponse:
+        await self._done(translation.cancel_subscription_of(request))
+        return pb.CancelSubscriptionResponse()
+
+    async def SendTransfer(self, request: pb.SendTransferRequest, context: "_Context[Any, Any]") -> pb.SendTransferResponse:
+        answer = await self._done(translation.send_transfer_of(request))
+        assert isinstance(answer, TransferView)
+        return pb.SendTransferResponse(transfer_id=answer.transfer_id, state=answer.state, remark=answer.reason)
+
+    async def SetLimits(self, request: pb.SetLimitsRequest, context: "_Context[Any, Any]") -> pb.SetLimitsResponse:
+        await self._done(translation.set_limits_of(request))
+        return pb.SetLimitsResponse()
+
+    async def ExplainRefusal(self, request: pb.ExplainRefusalRequest, context: "_Context[Any, Any]") -> pb.ExplainRefusalResponse:
+        refusal = self._owner.refusals.get(request.charging_id)
+        if refusal is None:
+            raise ServiceError(
+                errors_pb2.ERROR_REASON_RECORD_UNKNOWN,
+                f"no refusal of call {request.charging_id!r} is remembered; the last ones are kept until accounting restarts",
+            )
+        command, refused, time_us = refusal
+        return pb.ExplainRefusalResponse(
+            account_id=command.account_id,
+            model_id=command.model_id,
+            key_id=command.key_id,
+            refuse_time=timestamp(time_us),
+            refused=translation.refused_message(refused),
+        )
+
     async def GetSessionRecords(
         self, request: pb.GetSessionRecordsRequest, context: "_Context[Any, Any]"
     ) -> pb.GetSessionRecordsResponse:
@@ -141,7 +229,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             (row,) = await self._store.read_rows(part_id, seq - 1, 1)
             for index, entry in enumerate(decode_row(row.body, f"journal row {part_id}/{seq}")):
                 if isinstance(entry, SessionSettled) and entry.charging_id == request.charging_id:
-                    response.entries.append(translation.journal_entry_message(part_id, seq, index, entry))
+                    response.entries.append(journal_entry_message(part_id, seq, index, entry))
         return response
 
     async def ListPartitions(self, request: pb.ListPartitionsRequest, context: "_Context[Any, Any]") -> pb.ListPartitionsResponse:
@@ -174,7 +262,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
                     yield response
                     response = pb.ReadJournalResponse()
                 for index, entry in enumerate(decode_row(row.body, f"journal row {row.part_id}/{row.seq}")):
-                    response.entries.append(translation.journal_entry_message(row.part_id, row.seq, index, entry))
+                    response.entries.append(journal_entry_message(row.part_id, row.seq, index, entry))
             if response.entries:
                 yield response
             if len(rows) < _JOURNAL_ROWS_A_READ:

@@ -4,10 +4,23 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from google.protobuf.duration_pb2 import Duration
+
 from services.accounting import commands, entries
-from services.accounting.account import Account, Bucket, Session
-from services.accounting.amounts import INT64_MAX, TOKEN_CLASSES, TokenUsage, rates_for
-from services.accounting.catalog import unit_name
+from services.accounting.account import (
+    SESSION_UNIT,
+    Account,
+    Bucket,
+    Counter,
+    Order,
+    Session,
+    SubjectLimits,
+    Subscription,
+    Transfer,
+)
+from services.accounting.amounts import TokenUsage
+from services.accounting.catalog import limit_of, unit_name
+from services.accounting.terms import Limit, LimitKind, Payment, Scope
 from services.runtime.clock import timestamp
 from services.runtime.errors import ServiceError, invalid
 from services.runtime.identifiers import uuid7_time_us
@@ -17,6 +30,9 @@ from tokenline.registry.v1 import registry_pb2
 _ACCOUNT_ID: Final = re.compile(r"acct-[0-9a-z]{8,40}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _NAME_LENGTH_MAX: Final = 200
+_REASON_LENGTH_MAX: Final = 500
+_SUBJECT: Final = re.compile(r"account|(member|key):[^\s]{1,200}")
+_LIMITS_MAX: Final = 32
 _ATTEMPTS_MAX: Final = 32
 _PRIORITY_MAX: Final = 1_000
 _VALIDITY_S_MAX: Final = 100 * 366 * 24 * 3_600
@@ -56,6 +72,9 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
             input_bound=_not_negative("input_tokens_bound", create.input_tokens_bound),
             output_limit=_not_negative("output_tokens_limit", create.output_tokens_limit),
             metered=create.output_metered,
+            input_expected=_not_negative("input_tokens_expected", create.input_tokens_expected)
+            if create.HasField("input_tokens_expected")
+            else -1,
         )
     if kind == "update":
         update = operation.update
@@ -104,12 +123,8 @@ def open_account_of(request: pb.OpenAccountRequest) -> commands.OpenAccount:
 
 def grant_bucket_of(request: pb.GrantBucketRequest) -> commands.GrantBucket:
     """Errors: `ServiceError` INVALID_ARGUMENT."""
-    if not 1 <= request.amount <= INT64_MAX:
-        raise invalid("amount must be above 0, in micro-units")
     if not 0 <= request.priority <= _PRIORITY_MAX:
         raise invalid(f"priority must be 0 to {_PRIORITY_MAX}")
-    if request.valid_for.nanos or not 1 <= request.valid_for.seconds <= _VALIDITY_S_MAX:
-        raise invalid("valid_for must be whole seconds, above 0 and at most 100 years")
     valid_from_us: int | None = None
     if request.HasField("valid_from_time"):
         valid_from_us = request.valid_from_time.seconds * 1_000_000 + request.valid_from_time.nanos // 1_000
@@ -118,12 +133,167 @@ def grant_bucket_of(request: pb.GrantBucketRequest) -> commands.GrantBucket:
     return commands.GrantBucket(
         account_id=_account_id(request.account_id),
         unit=_unit(request.unit),
-        amount=request.amount,
+        amount=_amount(request.amount),
         valid_from_us=valid_from_us,
-        valid_for_us=request.valid_for.seconds * 1_000_000,
+        valid_for_us=_valid_for_us(request.valid_for),
         priority=request.priority,
         idempotency_key=_name("idempotency_key", request.idempotency_key),
+        model_group=_at_most("model_group", request.model_group, _NAME_LENGTH_MAX),
+        reason=_at_most("reason", request.reason, _REASON_LENGTH_MAX),
     )
+
+
+def refund_of(request: pb.RefundSessionRequest, unit: str, charged: int) -> commands.RefundSession:
+    """`unit` and `charged` are those of the record. Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.RefundSession(
+        account_id=_account_id(request.account_id),
+        charging_id=request.charging_id,
+        sequence_number=request.sequence_number,
+        record_number=request.record_sequence_number or 1,
+        unit=unit,
+        charged=charged,
+        amount=_amount(request.amount),
+        valid_for_us=_valid_for_us(request.valid_for),
+        reason=_reason(request.reason),
+        idempotency_key=_name("idempotency_key", request.idempotency_key),
+    )
+
+
+def reduce_of(request: pb.ReduceBucketRequest) -> commands.ReduceBucket:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.ReduceBucket(
+        account_id=_account_id(request.account_id),
+        bucket_id=_name("bucket_id", request.bucket_id),
+        amount=_amount(request.amount),
+        reason=_reason(request.reason),
+        idempotency_key=_name("idempotency_key", request.idempotency_key),
+    )
+
+
+def write_off_of(request: pb.WriteOffDebtRequest) -> commands.WriteOffDebt:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.WriteOffDebt(
+        account_id=_account_id(request.account_id),
+        unit=_unit(request.unit),
+        amount=_amount(request.amount),
+        reason=_reason(request.reason),
+        idempotency_key=_name("idempotency_key", request.idempotency_key),
+    )
+
+
+def place_order_of(request: pb.PlaceOrderRequest) -> commands.PlaceOrder:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.PlaceOrder(
+        account_id=_account_id(request.account_id),
+        offering_id=_name("offering_id", request.offering_id),
+        payment=_payment(request.payment_method),
+        idempotency_key=_name("idempotency_key", request.idempotency_key),
+    )
+
+
+def confirm_payment_of(request: pb.ConfirmPaymentRequest) -> commands.ConfirmPayment:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.ConfirmPayment(
+        account_id=_account_id(request.account_id),
+        order_id=_name("order_id", request.order_id),
+        payment_reference=_name("payment_reference", request.payment_reference),
+    )
+
+
+def cancel_order_of(request: pb.CancelOrderRequest) -> commands.CancelOrder:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.CancelOrder(_account_id(request.account_id), _name("order_id", request.order_id), _reason(request.reason))
+
+
+def change_subscription_of(request: pb.ChangeSubscriptionRequest) -> commands.ChangeSubscription:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.ChangeSubscription(
+        account_id=_account_id(request.account_id),
+        subscription_id=_name("subscription_id", request.subscription_id),
+        offering_id=_name("offering_id", request.offering_id),
+        payment=_payment(request.payment_method),
+        at_once=request.at_once,
+        idempotency_key=_name("idempotency_key", request.idempotency_key),
+    )
+
+
+def cancel_subscription_of(request: pb.CancelSubscriptionRequest) -> commands.CancelSubscription:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.CancelSubscription(
+        _account_id(request.account_id), _name("subscription_id", request.subscription_id), request.at_once
+    )
+
+
+def send_transfer_of(request: pb.SendTransferRequest) -> commands.SendTransfer:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.SendTransfer(
+        account_id=_account_id(request.account_id),
+        to_account_id=_account_id(request.to_account_id, "to_account_id"),
+        bucket_id=_name("bucket_id", request.bucket_id),
+        amount=_amount(request.amount),
+        idempotency_key=_name("idempotency_key", request.idempotency_key),
+    )
+
+
+def set_limits_of(request: pb.SetLimitsRequest) -> commands.SetLimits:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    subject = request.subject_limits.subject
+    if _SUBJECT.fullmatch(subject) is None:
+        raise invalid('subject_limits.subject must be "account", "member:" or "key:" and an ID of at most 200 characters')
+    scope = Scope[subject.split(":", 1)[0].upper()]
+    limits: list[Limit] = []
+    for index, limit in enumerate(request.subject_limits.limits):
+        field = f"subject_limits.limits[{index}]"
+        try:
+            made = limit_of(limit)
+        except ValueError as error:
+            raise invalid(f"{field}: {error}") from None
+        if made.scope != scope:
+            raise invalid(f"{field}.per must be {scope.name.lower()}, like its subject")
+        if made.limit_id in {each.limit_id for each in limits} or len(made.limit_id) > _NAME_LENGTH_MAX:
+            raise invalid(f"{field}.limit_id must come once and have at most {_NAME_LENGTH_MAX} characters")
+        limits.append(made)
+    if len(limits) > _LIMITS_MAX:
+        raise invalid(f"subject_limits.limits must be at most {_LIMITS_MAX}")
+    valid_until_us = 0
+    if request.subject_limits.HasField("valid_until_time"):
+        valid_until_us = request.subject_limits.valid_until_time.ToMicroseconds()
+        if not 0 < valid_until_us <= _VALIDITY_S_MAX * 1_000_000:
+            raise invalid("subject_limits.valid_until_time must lie within a century of 1970")
+    return commands.SetLimits(_account_id(request.account_id), subject, tuple(limits), valid_until_us)
+
+
+def _payment(value: int) -> Payment:
+    try:
+        return Payment(value)
+    except ValueError:
+        raise invalid(
+            f"payment_method {value} is unknown; give prepaid, phone_bill or external, or none for a free offering"
+        ) from None
+
+
+def _amount(value: int) -> int:
+    if value < 1:
+        raise invalid("amount must be above 0, in micro-units")
+    return value
+
+
+def _reason(value: str) -> str:
+    if not 1 <= len(value) <= _REASON_LENGTH_MAX:
+        raise invalid(f"reason must have 1 to {_REASON_LENGTH_MAX} characters")
+    return value
+
+
+def _at_most(field: str, value: str, length: int) -> str:
+    if len(value) > length:
+        raise invalid(f"{field} must have at most {length} characters")
+    return value
+
+
+def _valid_for_us(span: Duration) -> int:
+    if span.nanos or not 1 <= span.seconds <= _VALIDITY_S_MAX:
+        raise invalid("valid_for must be whole seconds, above 0 and at most 100 years")
+    return span.seconds * 1_000_000
 
 
 def read_account_of(request: pb.GetAccountRequest) -> commands.ReadAccount:
@@ -138,9 +308,9 @@ def find_records_of(request: pb.GetSessionRecordsRequest) -> commands.FindRecord
     return commands.FindRecords(_account_id(request.account_id), request.charging_id)
 
 
-def _account_id(value: str) -> str:
+def _account_id(value: str, field: str = "account_id") -> str:
     if _ACCOUNT_ID.fullmatch(value) is None:
-        raise invalid('account_id must be "acct-" and 8 to 40 lower-case letters and digits')
+        raise invalid(f'{field} must be "acct-" and 8 to 40 lower-case letters and digits')
     return value
 
 
@@ -219,29 +389,47 @@ def result_of(operation_id: int, answer: commands.Answer) -> pb.ChargeResult:
                 output_tokens_payable=answer.output_payable,
                 output_tokens_threshold=answer.output_threshold,
                 validity_ms=answer.validity_us // 1_000,
-                final_unit_action=pb.FINAL_UNIT_ACTION_TERMINATE if answer.final else pb.FINAL_UNIT_ACTION_UNSPECIFIED,
+                final_unit_action=answer.final_action if answer.final else pb.FINAL_UNIT_ACTION_UNSPECIFIED,  # type: ignore[arg-type]  # the numbers are the contract's
                 offering_id=answer.offering_id,
             ),
         )
     if isinstance(answer, commands.Settled):
         return pb.ChargeResult(
             operation_id=operation_id,
-            settled=pb.Settled(unit=unit_message(answer.unit), charged_amount=answer.charged, debt_amount=answer.debt),
+            settled=pb.Settled(
+                unit=unit_message(answer.unit),
+                charged_amount=answer.charged,
+                debt_amount=answer.debt,
+                other_charges=[
+                    pb.UnitCharge(unit=unit_message(unit), charged_amount=charged, debt_amount=debt)
+                    for unit, charged, debt in answer.others
+                ],
+            ),
         )
     if isinstance(answer, commands.Refused):
         return pb.ChargeResult(
             operation_id=operation_id,
-            refused=pb.Refused(
-                result_code=int(answer.code),  # type: ignore[arg-type]  # the numbers are the contract's
-                unit=unit_message(answer.unit),
-                needed_amount=answer.needed,
-                free_amount=answer.free,
-                held_amount=answer.reserved,
-                retry_after_ms=HELD_RETRY_AFTER_MS if answer.held else 0,
-            ),
+            refused=refused_message(answer),
         )
     assert isinstance(answer, commands.Failed), f"{type(answer).__name__} answers no charging operation"
     return error_result(operation_id, int(answer.fault), answer.message)
+
+
+def refused_message(answer: commands.Refused) -> pb.Refused:
+    """Why nothing was granted."""
+    return pb.Refused(
+        result_code=int(answer.code),  # type: ignore[arg-type]  # the numbers are the contract's
+        unit=unit_message(answer.unit),
+        needed_amount=answer.needed,
+        free_amount=answer.free,
+        held_amount=answer.reserved,
+        retry_after_ms=HELD_RETRY_AFTER_MS if answer.held else -(-answer.retry_after_us // 1_000),
+        limit_id=answer.limit_id,
+        held=answer.held,
+        message=answer.message,
+        offering_id=answer.offering_id,
+        final_unit_action=int(answer.final_action),  # type: ignore[arg-type]  # the numbers are the contract's
+    )
 
 
 # What a caller refused for held balance is told to wait; holds end with calls, which take about as long.
@@ -300,7 +488,107 @@ def account_message(account: Account) -> pb.Account:
             for unit, debt in sorted(account.debts.items())
         ],
         sessions=[_session(session) for session in account.sessions.values()],
+        subscriptions=[_subscription(each) for each in account.subscriptions.values()],
+        orders=[_order(each) for each in account.orders.values()],
+        transfers=[_transfer(each) for each in account.transfers.values()],
+        counters=[_counter(counter_id, each) for counter_id, each in account.counters.items()],
+        limits=[_subject_limits(subject, each) for subject, each in account.limits.items()],
     )
+
+
+def _subscription(subscription: Subscription) -> pb.Subscription:
+    message = pb.Subscription(
+        subscription_id=subscription.subscription_id,
+        offering_id=subscription.terms.offering_id,
+        state=subscription.state,
+        payment_method=int(subscription.payment),  # type: ignore[arg-type]  # the numbers are the contract's
+        cycle_number=subscription.cycle_number,
+        cycle_start_time=timestamp(subscription.cycle_start_us),
+        cycle_end_time=timestamp(subscription.cycle_end_us),
+        next_offering_id=subscription.next_terms.offering_id if subscription.next_terms else "",
+    )
+    if subscription.state == "suspended":
+        message.grace_end_time.CopyFrom(timestamp(subscription.grace_end_us))
+    return message
+
+
+def _order(order: Order) -> pb.Order:
+    return pb.Order(
+        order_id=order.order_id,
+        offering_id=order.terms.offering_id,
+        state=order.state,
+        payment_method=int(order.payment),  # type: ignore[arg-type]  # the numbers are the contract's
+        unit=unit_message(order.terms.price_unit),
+        amount=order.amount,
+        expire_time=timestamp(order.expires_us),
+        subscription_id=order.subscription_id,
+        bucket_ids=order.bucket_ids,
+        remark=order.remark,
+    )
+
+
+def ordered_message(answer: commands.Ordered) -> pb.Order:
+    """An order as a command left it."""
+    return pb.Order(
+        order_id=answer.order_id,
+        offering_id=answer.offering_id,
+        state=answer.state,
+        payment_method=int(answer.payment),  # type: ignore[arg-type]  # the numbers are the contract's
+        unit=unit_message(answer.unit),
+        amount=answer.amount,
+        expire_time=timestamp(answer.expires_us),
+        subscription_id=answer.subscription_id,
+        bucket_ids=answer.bucket_ids,
+        remark=answer.reason,
+    )
+
+
+def _transfer(transfer: Transfer) -> pb.Transfer:
+    return pb.Transfer(
+        transfer_id=transfer.transfer_id,
+        to_account_id=transfer.to_account_id,
+        bucket_id=transfer.bucket_id,
+        amount=transfer.amount,
+        state=transfer.state,
+        remark=transfer.remark,
+    )
+
+
+def _counter(counter_id: str, counter: Counter) -> pb.Counter:
+    message = pb.Counter(counter_id=counter_id, used=counter.used, reserved=counter.reserved)
+    if counter.unit != SESSION_UNIT:
+        message.unit.CopyFrom(unit_message(counter.unit))
+    if counter.start_us:
+        message.start_time.CopyFrom(timestamp(counter.start_us))
+    if counter.end_us:
+        message.end_time.CopyFrom(timestamp(counter.end_us))
+    return message
+
+
+def _subject_limits(subject: str, limits: SubjectLimits) -> pb.SubjectLimits:
+    message = pb.SubjectLimits(subject=subject, limits=[limit_message(limit) for limit in limits.limits])
+    if limits.valid_until_us:
+        message.valid_until_time.CopyFrom(timestamp(limits.valid_until_us))
+    return message
+
+
+def limit_message(limit: Limit) -> registry_pb2.Limit:
+    """A limit as the contract has it."""
+    message = registry_pb2.Limit(limit_id=limit.limit_id, per=int(limit.scope))  # type: ignore[arg-type]  # the contract's numbers
+    if limit.kind == LimitKind.REQUEST_RATE:
+        message.request_rate.requests_per_minute, message.request_rate.burst = limit.amount, limit.burst
+    elif limit.kind == LimitKind.TOKEN_RATE:
+        message.token_rate.tokens_per_minute, message.token_rate.burst = limit.amount, limit.burst
+    elif limit.kind == LimitKind.CONCURRENT_SESSIONS:
+        message.concurrent_sessions = limit.amount
+    else:
+        unit = unit_message(limit.unit)
+        message.usage.amount, message.usage.unit, message.usage.currency = limit.amount, unit.unit, unit.currency
+        if limit.calendar is not None:
+            message.usage.calendar_window = int(limit.calendar)  # type: ignore[assignment]  # the contract's numbers
+        elif limit.window_us:
+            message.usage.window_seconds = limit.window_us // 1_000_000
+    return message
 
 
 def _bucket(bucket: Bucket) -> pb.Bucket:
@@ -316,6 +604,13 @@ def _bucket(bucket: Bucket) -> pb.Bucket:
         valid_from_time=timestamp(bucket.valid_from_us),
         valid_until_time=timestamp(bucket.valid_until_us),
         priority=bucket.priority,
+        offering_id=bucket.line.split("|")[0],
+        model_group=bucket.line.split("|")[1],
+        source=bucket.source,
+        subscription_id=bucket.subscription_id,
+        rollover_cap=bucket.rollover_cap,
+        postpaid=bucket.postpaid,
+        transferable=bucket.transferable,
     )
 
 
@@ -324,118 +619,23 @@ def _session(session: Session) -> pb.Session:
         charging_id=session.charging_id,
         model_id=session.model_id,
         key_id=session.key_id,
-        hold=_bucket_amounts(tuple(session.hold.items())),
+        hold=bucket_amounts(tuple(session.hold.items())),
         output_tokens_granted=session.answer.output_granted,
-        used=_usage_message(session.used),
+        used=usage_message(session.used),
         create_time=timestamp(session.created_us),
         sweep_time=timestamp(session.sweep_us),
     )
 
 
-def _bucket_amounts(amounts: entries.BucketAmounts) -> list[pb.BucketAmount]:
+def bucket_amounts(amounts: entries.BucketAmounts) -> list[pb.BucketAmount]:
     return [pb.BucketAmount(bucket_id=bucket_id, amount=amount) for bucket_id, amount in amounts]
 
 
-def _usage_message(usage: TokenUsage) -> pb.TokenUsage:
+def usage_message(usage: TokenUsage) -> pb.TokenUsage:
     return pb.TokenUsage(
         input=usage.input,
         cached_input=usage.cached_input,
         cache_write=usage.cache_write,
         output=usage.output,
         reasoning=usage.reasoning,
-    )
-
-
-# The journal
-
-
-def journal_entry_message(part_id: int, seq: int, index: int, entry: entries.Entry) -> pb.JournalEntry:
-    """An entry as others read it."""
-    message = pb.JournalEntry(part_id=part_id, sequence_number=seq, index=index, account_id=entry.account_id, time_us=entry.time_us)
-    match entry:
-        case entries.AccountOpened():
-            message.account_opened.offering_id = entry.offering_id
-        case entries.BucketGranted():
-            message.bucket_granted.CopyFrom(
-                pb.BucketGranted(
-                    bucket_id=entry.bucket_id,
-                    unit=unit_message(entry.unit),
-                    amount=entry.amount,
-                    valid_from_us=entry.valid_from_us,
-                    valid_until_us=entry.valid_until_us,
-                    priority=entry.priority,
-                    idempotency_key=entry.idempotency_key,
-                )
-            )
-        case entries.DebtRepaid():
-            message.debt_repaid.CopyFrom(
-                pb.DebtRepaid(bucket_id=entry.bucket_id, unit=unit_message(entry.unit), amount=entry.amount)
-            )
-        case entries.BucketExpired():
-            message.bucket_expired.CopyFrom(pb.BucketExpired(bucket_id=entry.bucket_id, amount=entry.amount))
-        case entries.SessionCreated():
-            message.session_created.CopyFrom(
-                pb.SessionCreated(
-                    charging_id=entry.charging_id,
-                    model_id=entry.model_id,
-                    key_id=entry.key_id,
-                    member_id=entry.member_id,
-                    hold=_bucket_amounts(entry.hold),
-                    output_tokens_granted=entry.output_granted,
-                )
-            )
-        case entries.SessionUpdated():
-            message.session_updated.CopyFrom(
-                pb.SessionUpdated(
-                    charging_id=entry.charging_id,
-                    invocation_sequence_number=entry.number,
-                    used=_usage_message(entry.used),
-                    hold_added=_bucket_amounts(entry.hold_added),
-                    output_tokens_granted=entry.output_granted,
-                )
-            )
-        case entries.SessionSettled():
-            message.session_settled.CopyFrom(_settled_message(entry))
-    return message
-
-
-def _settled_message(entry: entries.SessionSettled) -> pb.SessionSettled:
-    usage = entry.usage
-    rates = rates_for(entry.tariff, usage.input + usage.cached_input + usage.cache_write)
-    debits: dict[str, int] = {}
-    for bucket_id, amount in (*entry.held_debits, *entry.free_debits):
-        debits[bucket_id] = debits.get(bucket_id, 0) + amount
-    return pb.SessionSettled(
-        charging_id=entry.charging_id,
-        record_sequence_number=entry.record_number,
-        model_id=entry.model_id,
-        key_id=entry.key_id,
-        member_id=entry.member_id,
-        offering_id=entry.offering_id,
-        tariff_id=entry.tariff.tariff_id,
-        tariff_version=entry.tariff.version,
-        unit=unit_message(entry.tariff.unit),
-        usage=_usage_message(usage),
-        class_charges=[
-            pb.ClassCharge(token_class=token_class, tokens=tokens, rate=getattr(rates, token_class), amount=amount)
-            for token_class, amount in zip(TOKEN_CLASSES, entry.class_amounts, strict=True)
-            if (tokens := getattr(usage, token_class))
-        ],
-        charged_amount=entry.charged,
-        debits=_bucket_amounts(tuple(debits.items())),
-        debt_amount=entry.debt,
-        close_cause=entry.close_cause,  # type: ignore[arg-type]  # the numbers are the contract's
-        provenance=entry.provenance,  # type: ignore[arg-type]
-        attempts=[
-            pb.VendorAttempt(
-                vendor_id=each.vendor_id,
-                vendor_model_id=each.vendor_model_id,
-                outcome=each.outcome,
-                http_status=each.http_status,
-                duration_ms=each.duration_ms,
-            )
-            for each in entry.attempts
-        ],
-        create_time_us=entry.created_us,
-        released=_bucket_amounts(entry.released),
     )

@@ -7,7 +7,6 @@ import msgspec
 
 from services.accounting.account import Account, Bucket, evolve
 from services.accounting.amounts import ContextTier, PinnedTariff, TokenRates, TokenUsage
-from services.accounting.charging import ChargingCatalog, OfferingRules, decide, due_entries
 from services.accounting.commands import (
     Answer,
     BucketAdded,
@@ -24,7 +23,9 @@ from services.accounting.commands import (
     Settled,
     UpdateSession,
 )
+from services.accounting.decide import decide, due_entries
 from services.accounting.entries import Entry
+from services.accounting.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.runtime.identifiers import uuid7
 
 START_US = 1_700_000_000_000_000
@@ -59,15 +60,34 @@ TARIFFS = {
     "usd": flat(2 * EACH, "CURRENCY:USD"),
     "tiered": tariff("TOKEN", (-1, EACH, EACH // 10, EACH, 2 * EACH, 2 * EACH), (10, 3 * EACH, EACH, 4 * EACH, 5 * EACH, 7 * EACH)),
 }
-CATALOG = ChargingCatalog(
-    offerings={
-        "default": OfferingRules(TARIFFS, None, WINDOW),
-        "everything": OfferingRules({"*": flat(EACH)}, None, WINDOW),
-        "limited": OfferingRules({"*": flat(EACH)}, frozenset({"flat"}), WINDOW),
-    },
-    model_ids=frozenset([*TARIFFS, "unrated"]),
-    default_offering_id="default",
-    validity_us=VALIDITY_US,
+
+
+def offering(tariffs: dict[str, PinnedTariff], *, offering_id: str = "default", window: int = WINDOW, **more: Any) -> OfferingRules:
+    """An offering that prices these models, each in the unit of its tariff."""
+    units = dict.fromkeys(each.unit for each in tariffs.values())
+    schedules = tuple(
+        Schedule(unit, (TariffVersion(0, {model: each for model, each in tariffs.items() if each.unit == unit}),)) for unit in units
+    )
+    return OfferingRules(offering_id, schedules, more.pop("model_ids", None), window, **more)
+
+
+def catalog_of(*offerings: OfferingRules, **more: Any) -> ChargingCatalog:
+    """A catalog of these offerings, the first being the default."""
+    models = {model for each in offerings for schedule in each.schedules for model in schedule.versions[0].rates}
+    return ChargingCatalog(
+        offerings={each.offering_id: each for each in offerings},
+        model_ids=frozenset(models | more.pop("model_ids", set())),
+        default_offering_id=offerings[0].offering_id,
+        validity_us=VALIDITY_US,
+        **more,
+    )
+
+
+CATALOG = catalog_of(
+    offering(TARIFFS),
+    offering({"*": flat(EACH)}, offering_id="everything"),
+    offering({"*": flat(EACH)}, offering_id="limited", model_ids=frozenset({"flat"})),
+    model_ids={"unrated"},
 )
 
 
@@ -112,13 +132,17 @@ class Ledger:
         written: list[Entry] = []
         self.rows.append((len(self.rows) + 1, written))
         if self.account is not None:
-            for entry in due_entries(self.account, self.now_us, self.serving_since_us):
-                self._write(entry)
+            self._apply_due()
         entries, answer = decide(self.account, command, self.now_us, self.catalog)
         for entry in entries:
             self._write(entry)
+        self._apply_due()
         check_conservation(self.state, self.serving_since_us)
         return answer
+
+    def _apply_due(self) -> None:
+        for entry in due_entries(self.state, self.now_us, self.serving_since_us, used=True):
+            self._write(entry)
 
     def unchanged_by(self, command: Command) -> Answer:
         """The answer to a command that must not change anything."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from services.accounting.account import Account
 from services.accounting.audit import Findings, audit
-from services.accounting.charging import ChargingCatalog
 from services.accounting.commands import (
     Answer,
     BucketAdded,
@@ -21,6 +20,7 @@ from services.accounting.commands import (
 )
 from services.accounting.entries import Entry
 from services.accounting.journal import decode_row
+from services.accounting.offerings import ChargingCatalog
 from services.accounting.owner import Owner, ask, view_of
 from services.accounting.store import Checkpoint, ClaimedPartition, JournalRow, MemoryStore, PartitionWrite
 from services.runtime.errors import ServiceError

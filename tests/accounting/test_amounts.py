@@ -8,10 +8,10 @@ from services.accounting.amounts import (
     INT64_MAX,
     TOKENS_MAX,
     ContextTier,
+    Estimate,
     PinnedTariff,
     TokenRates,
     TokenUsage,
-    WorstCase,
     amount_of,
     charges_of,
     rates_for,
@@ -110,7 +110,7 @@ def test_amounts_of_the_largest_counts_are_exact() -> None:
 )
 def test_the_worst_case_by_values(model: str, input_bound: int, hold_of_0: int, hold_of_10: int) -> None:
     worst = worst_case(TARIFFS[model], input_bound)
-    assert (worst.hold(0), worst.hold(10)) == (hold_of_0, hold_of_10)
+    assert (worst.amount(input_bound, 0), worst.amount(input_bound, 10)) == (hold_of_0, hold_of_10)
 
 
 @given(st.data())
@@ -120,29 +120,34 @@ def test_no_usage_within_the_bound_costs_more_than_its_hold(data: st.DataObject)
     input_bound, output_bound = data.draw(st.integers(0, 80)), data.draw(st.integers(0, 80))
     inputs = split(data, input_bound, 3)
     outputs = split(data, output_bound, 2)
-    assert sum(charges_of(pinned, TokenUsage(*inputs, *outputs))) <= worst_case(pinned, input_bound).hold(output_bound)
+    assert sum(charges_of(pinned, TokenUsage(*inputs, *outputs))) <= worst_case(pinned, input_bound).amount(
+        input_bound, output_bound
+    )
 
 
 @given(tariffs(), st.integers(0, 80), st.integers(0, 40), st.integers(0, 500_000_000))
 @settings(max_examples=300, deadline=None)
-def test_payable_output_is_the_exact_inverse_of_hold(pinned: PinnedTariff, input_bound: int, limit: int, amount: int) -> None:
+def test_what_an_amount_pays_for_is_the_exact_inverse_of_what_tokens_cost(
+    pinned: PinnedTariff, input_bound: int, limit: int, amount: int
+) -> None:
     worst = worst_case(pinned, input_bound)
-    # Amounts about the size of the holds themselves are the ones that can go wrong by one.
-    for each in (amount, *(worst.hold(tokens) + off for tokens in (0, 1, limit) for off in (-1, 0, 1))):
-        fitting = [tokens for tokens in range(limit + 1) if worst.hold(tokens) <= each]
-        assert worst.payable_output(each, limit) == max(fitting, default=-1)
+    # Amounts about the size of the costs themselves are the ones that can go wrong by one.
+    for each in (amount, *(worst.amount(0, tokens) + off for tokens in (0, 1, limit) for off in (0, 1))):
+        assert worst.output_payable(each, limit) == max(tokens for tokens in range(limit + 1) if worst.amount(0, tokens) <= each)
+    for each in (amount, *(worst.amount(tokens, 0) + off for tokens in (0, 1, limit) for off in (0, 1))):
+        assert worst.input_payable(each, limit) == max(tokens for tokens in range(limit + 1) if worst.amount(tokens, 0) <= each)
 
 
 @given(tariffs(), st.integers(0, 80))
 @settings(max_examples=100, deadline=None)
-def test_more_output_never_needs_a_smaller_hold(pinned: PinnedTariff, input_bound: int) -> None:
+def test_more_output_never_costs_less(pinned: PinnedTariff, input_bound: int) -> None:
     worst = worst_case(pinned, input_bound)
-    holds = [worst.hold(tokens) for tokens in range(50)]
-    assert holds == sorted(holds)
-    assert min(holds) >= 0
+    costs = [worst.amount(input_bound, tokens) for tokens in range(50)]
+    assert costs == sorted(costs)
+    assert min(costs) >= 0
 
 
-def test_payable_output_is_exact_at_the_largest_amounts() -> None:
-    worst = WorstCase(input_amount=3, output_rate=7, output_slack=1)
-    tokens = worst.payable_output(INT64_MAX, 2**100)
-    assert worst.hold(tokens) <= INT64_MAX < worst.hold(tokens + 1)
+def test_what_is_payable_is_exact_at_the_largest_amounts() -> None:
+    worst = Estimate(input_rate=3, output_rate=7, input_slack=2, output_slack=1)
+    tokens = worst.output_payable(INT64_MAX, 2**100)
+    assert worst.amount(0, tokens) <= INT64_MAX < worst.amount(0, tokens + 1)

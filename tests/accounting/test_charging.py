@@ -6,7 +6,7 @@ import pytest
 
 from services.accounting.account import CLOSED_MEMORY_US, SWEPT_MEMORY_US, Session, evolve, next_due_us
 from services.accounting.amounts import INT64_MAX, TOKENS_MAX, PinnedTariff, TokenUsage
-from services.accounting.charging import CHARGING_ID_AGE_US_MAX, CLOCK_AHEAD_US_MAX, OfferingRules, decide, due_entries
+from services.accounting.charging import CHARGING_ID_AGE_US_MAX, CLOCK_AHEAD_US_MAX
 from services.accounting.commands import (
     AccountView,
     ApplyDue,
@@ -27,6 +27,7 @@ from services.accounting.commands import (
     Settled,
     UpdateSession,
 )
+from services.accounting.decide import decide, due_entries
 from services.accounting.entries import (
     AccountOpened,
     BucketExpired,
@@ -36,7 +37,9 @@ from services.accounting.entries import (
     SessionSettled,
     SessionUpdated,
 )
+from services.accounting.grants import BUCKETS_MAX
 from services.accounting.journal import decode_checkpoint, encode_checkpoint, encode_row
+from services.accounting.offerings import ChargingCatalog
 from services.runtime.identifiers import uuid7
 from tests.accounting.ledger import (
     ACCOUNT_ID,
@@ -52,9 +55,11 @@ from tests.accounting.ledger import (
     VALIDITY_US,
     WINDOW,
     Ledger,
+    catalog_of,
     event_command,
     fault_of,
     flat,
+    offering,
     release_command,
     replayed,
     state_of,
@@ -62,6 +67,9 @@ from tests.accounting.ledger import (
 )
 from tokenline.accounting.v1 import accounting_pb2
 from tokenline.errors.v1 import errors_pb2
+
+# Everything was withdrawn from sale.
+EMPTY = ChargingCatalog(offerings={}, model_ids=frozenset(), default_offering_id="default", validity_us=VALIDITY_US)
 
 
 @pytest.fixture
@@ -101,7 +109,7 @@ def test_an_account_cannot_be_opened_on_two_offerings(ledger: Ledger) -> None:
 
 
 def test_opening_again_without_an_offering_is_a_repeat_though_the_default_has_changed(ledger: Ledger) -> None:
-    ledger.catalog = CATALOG._replace(default_offering_id="limited")
+    ledger.catalog = catalog_of(CATALOG.offerings["limited"], CATALOG.offerings["default"])
     answer = ledger.unchanged_by(OpenAccount(ACCOUNT_ID, ""))
     assert isinstance(answer, AccountView)
     assert answer.account.offering_id == "default"
@@ -330,14 +338,14 @@ def test_a_spent_balance_refuses(ledger: Ledger, metered: bool, balance: int, fr
     if balance:
         ledger.grant(balance * UNIT)
     answer = ledger.unchanged_by(ledger.create_command(20, 40, metered=metered))
-    assert answer == Refused(ResultCode.QUOTA_LIMIT_REACHED, "TOKEN", 21 * UNIT, free * UNIT, 0, held=False)
+    assert answer == Refused(ResultCode.QUOTA_LIMIT_REACHED, "TOKEN", 21 * UNIT, free * UNIT, 0, held=False, offering_id="default")
 
 
 def test_held_is_not_spent(ledger: Ledger) -> None:
     ledger.grant(60 * UNIT)
     charging_id, _ = ledger.create(20, 40)
     answer = ledger.unchanged_by(ledger.create_command(20, 40))
-    assert answer == Refused(ResultCode.QUOTA_LIMIT_REACHED, "TOKEN", 21 * UNIT, 0, 60 * UNIT, held=True)
+    assert answer == Refused(ResultCode.QUOTA_LIMIT_REACHED, "TOKEN", 21 * UNIT, 0, 60 * UNIT, held=True, offering_id="default")
     # One that could not be paid even when nobody held anything is told so.
     answer = ledger.unchanged_by(ledger.create_command(60, 40))
     assert isinstance(answer, Refused)
@@ -389,7 +397,8 @@ def test_an_output_limit_of_zero_holds_the_input_alone(ledger: Ledger) -> None:
 def test_a_model_that_costs_nothing_needs_no_balance(ledger: Ledger, metered: bool) -> None:
     charging_id, answer = ledger.create(1_000, 1_000, model="free", metered=metered)
     assert (answer.output_granted, answer.final) == (WINDOW if metered else 1_000, False)
-    assert ledger.update(charging_id, 2, usage(input=1, output=5), 1_000).output_granted == 1_000
+    answer = ledger.update(charging_id, 2, usage(input=1, output=60), 1_000)
+    assert (answer.output_granted, answer.final) == (WINDOW + 4 * WINDOW if metered else 1_000, False)
     assert ledger.release(charging_id, 3, usage(input=1_000, output=1_000)) == Settled("TOKEN", 0, 0)
     assert settled_entry(ledger).held_debits == ()
 
@@ -437,7 +446,7 @@ def test_a_session_keeps_the_rates_it_pinned(ledger: Ledger) -> None:
     ledger.grant(1_000 * UNIT)
     charging_id, _ = ledger.create(10, 10)
     dearer = {"flat": flat(9 * EACH)}
-    ledger.catalog = CATALOG._replace(offerings={"default": OfferingRules(dearer, None, WINDOW)})
+    ledger.catalog = catalog_of(offering(dearer))
     assert ledger.update(charging_id, 2, usage(input=10), 10).output_granted == 10
     assert ledger.release(charging_id, 3, usage(input=10, output=10)).charged == 20 * UNIT
     assert ledger.event(usage(input=10)).charged == 90 * UNIT
@@ -446,7 +455,7 @@ def test_a_session_keeps_the_rates_it_pinned(ledger: Ledger) -> None:
 def test_a_session_is_settled_though_its_offering_is_gone(ledger: Ledger) -> None:
     ledger.grant(1_000 * UNIT)
     charging_id, _ = ledger.create(10, 10)
-    ledger.catalog = CATALOG._replace(offerings={}, model_ids=frozenset())
+    ledger.catalog = EMPTY
     assert ledger.release(charging_id, 2, usage(input=10, output=1)).charged == 11 * UNIT
 
 
@@ -457,11 +466,11 @@ def test_update_renews_the_validity_and_adds_to_the_hold(ledger: Ledger) -> None
     bucket = ledger.grant(1_000 * UNIT)
     charging_id, _ = ledger.create(20, 500, metered=True)
     ledger.pass_time(10 * SECOND)
-    answer = ledger.update(charging_id, 2, usage(input=20, output=50), 2 * WINDOW)
+    answer = ledger.update(charging_id, 2, usage(input=20, output=60), 2 * WINDOW)
     assert answer == Granted(2 * WINDOW, 500, WINDOW // 4, VALIDITY_US, final=False, offering_id="default")
     (entry,) = ledger.last_entries
     assert isinstance(entry, SessionUpdated)
-    assert (entry.used, entry.hold_added) == (usage(input=20, output=50), ((bucket.bucket_id, WINDOW * UNIT),))
+    assert (entry.used, entry.hold_added) == (usage(input=20, output=60), ((bucket.bucket_id, WINDOW * UNIT),))
     session = ledger.state.sessions[charging_id]
     assert session.sweep_us == START_US + 10 * SECOND + TCC_US
     assert session.hold == {bucket.bucket_id: (20 + 2 * WINDOW) * UNIT}
@@ -482,8 +491,24 @@ def test_an_update_that_wants_no_more_only_renews(ledger: Ledger, wanted: int) -
 def test_an_update_gets_at_most_the_limit_of_its_session(ledger: Ledger) -> None:
     ledger.grant(1_000 * UNIT)
     charging_id, _ = ledger.create(20, 100, metered=True)
-    answer = ledger.update(charging_id, 2, usage(), TOKENS_MAX)
+    answer = ledger.update(charging_id, 2, usage(output=60), TOKENS_MAX)
     assert (answer.output_granted, answer.final) == (100, False)
+
+
+def test_a_window_grows_and_shrinks_with_the_speed_of_the_stream(ledger: Ledger) -> None:
+    """So that a request for more comes about every eight seconds, after three quarters of a window."""
+    ledger.grant(100_000 * UNIT)
+    charging_id, _ = ledger.create(0, 10_000, metered=True)
+    ledger.pass_time(2 * SECOND)
+    # 24 tokens a second: 192 tokens in eight seconds are three quarters of 256, four times the offering's window at the most.
+    assert ledger.update(charging_id, 2, usage(output=48), 10_000).output_granted == WINDOW + 256
+    ledger.pass_time(20 * SECOND)
+    assert ledger.update(charging_id, 3, usage(output=248), 10_000).output_granted == WINDOW + 256 + 106
+    ledger.pass_time(20 * SECOND)
+    # Hardly any output: a quarter of the offering's window.
+    assert ledger.update(charging_id, 4, usage(output=250), 10_000).output_granted == WINDOW + 256 + 106 + WINDOW // 4
+    # In no time at all.
+    assert ledger.update(charging_id, 5, usage(output=350), 10_000).output_granted == WINDOW + 256 + 106 + WINDOW // 4 + 256
 
 
 def test_an_update_at_the_end_of_the_balance_is_the_final_unit(ledger: Ledger) -> None:
@@ -509,8 +534,8 @@ def test_two_sessions_never_count_the_same_remainder(ledger: Ledger) -> None:
     ledger.grant(200 * UNIT)
     first, _ = ledger.create(0, 500, metered=True)
     second, _ = ledger.create(0, 500, metered=True)
-    assert ledger.update(first, 2, usage(), 500).output_granted == 200 - WINDOW
-    assert ledger.update(second, 2, usage(), 500).output_granted == WINDOW
+    assert ledger.update(first, 2, usage(output=60), 500).output_granted == 200 - WINDOW
+    assert ledger.update(second, 2, usage(output=60), 500).output_granted == WINDOW
     charged = ledger.release(first, 3, usage(output=200 - WINDOW)).charged + ledger.release(second, 3, usage(output=WINDOW)).charged
     assert charged == 200 * UNIT
     assert ledger.state.debts == {}
@@ -656,7 +681,7 @@ def test_a_repeat_does_not_depend_on_the_catalog(ledger: Ledger) -> None:
     ledger.grant(100 * UNIT)
     create, event = ledger.create_command(20, 40), event_command(ledger.charging_id(), usage(input=1))
     answers = [ledger.ask(create), ledger.ask(event)]
-    ledger.catalog = CATALOG._replace(offerings={})
+    ledger.catalog = EMPTY
     assert [ledger.unchanged_by(create), ledger.unchanged_by(event)] == answers
 
 
@@ -948,7 +973,7 @@ def test_absurd_usage_is_refused_by_name(ledger: Ledger, token_class: str, token
 
 
 def costly(model: PinnedTariff) -> Ledger:
-    ledger = Ledger(CATALOG._replace(offerings={"default": OfferingRules({"flat": model}, None, WINDOW)}))
+    ledger = Ledger(catalog_of(offering({"flat": model})))
     ledger.grant(INT64_MAX // 2)
     return ledger
 
@@ -989,17 +1014,19 @@ def test_debt_does_not_grow_beyond_what_can_be_written(ledger: Ledger) -> None:
 # Many of everything
 
 
-def test_an_account_with_2000_buckets(ledger: Ledger) -> None:
-    buckets = [ledger.grant(UNIT, valid_for_us=(4_000 - number) * HOUR) for number in range(2_000)]
-    charging_id, _ = ledger.create(500, 1_500)
-    assert len(ledger.state.sessions[charging_id].hold) == 2_000
+def test_an_account_with_as_many_buckets_as_it_may_have(ledger: Ledger) -> None:
+    buckets = [ledger.grant(UNIT, valid_for_us=(4_000 - number) * HOUR) for number in range(BUCKETS_MAX)]
+    refused = ledger.unchanged_by(GrantBucket(ACCOUNT_ID, "TOKEN", UNIT, None, HOUR, 0, "one too many"))
+    assert fault_of(refused) == "NOT_POSSIBLE"
+    charging_id, _ = ledger.create(500, 500)
+    assert len(ledger.state.sessions[charging_id].hold) == BUCKETS_MAX
     assert isinstance(ledger.unchanged_by(ledger.create_command(1, 0)), Refused)
-    assert ledger.release(charging_id, 2, usage(input=500, output=499)).charged == 999 * UNIT
+    assert ledger.release(charging_id, 2, usage(input=500, output=99)).charged == 599 * UNIT
     # The earliest end burnt first: the last ones granted.
-    assert [ledger.bucket(bucket).consumed for bucket in buckets] == [0] * 1_001 + [UNIT] * 999
+    assert [ledger.bucket(bucket).consumed for bucket in buckets] == [0] * 401 + [UNIT] * 599
     ledger.pass_time(4_000 * HOUR)
     ledger.ask(ApplyDue(ACCOUNT_ID))
-    assert len(ledger.last_entries) == 2_000
+    assert len(ledger.last_entries) == BUCKETS_MAX
     assert state_of(replayed(ledger.rows)) == state_of(ledger.state)
 
 
@@ -1042,7 +1069,7 @@ def test_thousands_of_sessions_that_fall_due_together_are_swept_in_order() -> No
 
     ledger.state.sessions = CountedSessions(ledger.state.sessions)
     swept = []
-    for entry in due_entries(ledger.state, ledger.now_us, 0):
+    for entry in due_entries(ledger.state, ledger.now_us, 0, used=True):
         assert isinstance(entry, SessionSettled)
         swept.append(entry.charging_id)
         evolve(ledger.state, entry, 2, 0)

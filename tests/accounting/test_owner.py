@@ -6,6 +6,7 @@ import random
 import msgspec
 import pytest
 
+from services.accounting.amounts import PinnedTariff
 from services.accounting.commands import (
     ApplyDue,
     BucketAdded,
@@ -27,7 +28,19 @@ from services.accounting.journal import JournalError
 from services.accounting.owner import OneAnswer, OwnershipLostError, ask, view_of
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
-from tests.accounting.ledger import ACCOUNT_ID, CATALOG, DAY, TCC_US, UNIT, event_command, fault_of, release_command, usage
+from tests.accounting.ledger import (
+    ACCOUNT_ID,
+    CATALOG,
+    DAY,
+    TCC_US,
+    UNIT,
+    catalog_of,
+    event_command,
+    fault_of,
+    offering,
+    release_command,
+    usage,
+)
 from tests.accounting.owners import TCC_S, Collector, Desk, in_virtual_time, released
 
 
@@ -984,9 +997,7 @@ async def test_a_rule_that_fails_hurts_its_own_command_alone(desk: Desk) -> None
     await desk.start()
     await desk.open(10)
     # A tariff without tiers, which the registry would never let through.
-    broken = CATALOG.offerings["everything"].tariffs["*"]
-    rules = CATALOG.offerings["default"]._replace(tariffs={"flat": type(broken)("broken", 1, "TOKEN", ())})
-    desk.owner.set_catalog(CATALOG._replace(offerings={"default": rules}))
+    desk.owner.set_catalog(catalog_of(offering({"flat": PinnedTariff("broken", 1, "TOKEN", ())})))
     collector = Collector()
     desk.owner.submit(desk.create(1, 1), collector, 0)
     desk.owner.submit(ReadAccount(ACCOUNT_ID), collector, 1)

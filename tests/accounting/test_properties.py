@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.accounting.amounts import TokenUsage
-from services.accounting.charging import ChargingCatalog, OfferingRules
 from services.accounting.commands import (
     Answer,
     BucketAdded,
@@ -38,7 +37,9 @@ from tests.accounting.ledger import (
     UNIT,
     VALIDITY_US,
     Ledger,
+    catalog_of,
     event_command,
+    offering,
     release_command,
     replayed,
     state_of,
@@ -46,7 +47,7 @@ from tests.accounting.ledger import (
 from tests.accounting.naive import CLASSES, NaiveAccount, Outcome, Rows
 
 WINDOW = 16
-CATALOG = ChargingCatalog({"default": OfferingRules(TARIFFS, None, WINDOW)}, frozenset(TARIFFS), "default", VALIDITY_US)
+CATALOG = catalog_of(offering(TARIFFS, window=WINDOW))
 
 
 def charging_id(number: int) -> str:

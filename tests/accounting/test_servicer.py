@@ -209,9 +209,12 @@ async def test_a_refusal_says_what_is_missing(client: Client) -> None:
         needed_amount=21 * UNIT,
         held_amount=50 * UNIT,
         retry_after_ms=1_000,
+        held=True,
+        offering_id="default",
+        final_unit_action=pb.FINAL_UNIT_ACTION_TERMINATE,
     )
     assert (results[1].refused.needed_amount, results[1].refused.retry_after_ms) == (61 * UNIT, 0)
-    assert results[2].refused == pb.Refused(result_code=pb.RESULT_CODE_RATING_FAILED, unit=pb.UnitOfAmount())
+    assert results[2].refused.result_code == pb.RESULT_CODE_RATING_FAILED
     for operation in (update(account_id, spent, 2), release(account_id, denied, 2)):
         (result,) = await client.charge(operation)
         assert reason_of(result) == "SESSION_UNKNOWN"

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from services.accounting.account import Account
 from services.accounting.amounts import ContextTier, PinnedTariff, TokenRates, TokenUsage
 from services.accounting.audit import audit
-from services.accounting.charging import ChargingCatalog, OfferingRules
 from services.accounting.commands import (
     Answer,
     BucketAdded,
@@ -31,6 +30,7 @@ from services.accounting.commands import (
     Settled,
     UpdateSession,
 )
+from services.accounting.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.accounting.owner import Owner, ask, view_of
 from services.accounting.store import MemoryStore
 from tests.simulation.faulty_store import Faults, FaultyStore
@@ -62,8 +62,14 @@ def _tariff(input_rate: int, output_rate: int) -> PinnedTariff:
 
 
 def _catalog() -> ChargingCatalog:
-    rules = OfferingRules({model: _tariff(*rates) for model, rates in RATES.items()}, None, 64)
-    return ChargingCatalog({"default": rules}, frozenset(RATES), "default", TCC_S * 1_000_000 // 2)
+    versions = (TariffVersion(0, {model: _tariff(*rates) for model, rates in RATES.items()}),)
+    rules = OfferingRules("default", (Schedule("TOKEN", versions),), None, 64)
+    return ChargingCatalog(
+        offerings={"default": rules},
+        model_ids=frozenset(RATES),
+        default_offering_id="default",
+        validity_us=TCC_S * 1_000_000 // 2,
+    )
 
 
 class World:

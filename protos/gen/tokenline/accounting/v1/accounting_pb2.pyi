@@ -20,11 +20,15 @@ class ResultCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RESULT_CODE_QUOTA_LIMIT_REACHED: _ClassVar[ResultCode]
     RESULT_CODE_END_USER_SERVICE_DENIED: _ClassVar[ResultCode]
     RESULT_CODE_RATING_FAILED: _ClassVar[ResultCode]
+    RESULT_CODE_RATE_LIMITED: _ClassVar[ResultCode]
+    RESULT_CODE_END_USER_SERVICE_REJECTED: _ClassVar[ResultCode]
 
 class FinalUnitAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FINAL_UNIT_ACTION_UNSPECIFIED: _ClassVar[FinalUnitAction]
     FINAL_UNIT_ACTION_TERMINATE: _ClassVar[FinalUnitAction]
+    FINAL_UNIT_ACTION_REDIRECT: _ClassVar[FinalUnitAction]
+    FINAL_UNIT_ACTION_RESTRICT_ACCESS: _ClassVar[FinalUnitAction]
 
 class UsageProvenance(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -48,8 +52,12 @@ RESULT_CODE_SUCCESS: ResultCode
 RESULT_CODE_QUOTA_LIMIT_REACHED: ResultCode
 RESULT_CODE_END_USER_SERVICE_DENIED: ResultCode
 RESULT_CODE_RATING_FAILED: ResultCode
+RESULT_CODE_RATE_LIMITED: ResultCode
+RESULT_CODE_END_USER_SERVICE_REJECTED: ResultCode
 FINAL_UNIT_ACTION_UNSPECIFIED: FinalUnitAction
 FINAL_UNIT_ACTION_TERMINATE: FinalUnitAction
+FINAL_UNIT_ACTION_REDIRECT: FinalUnitAction
+FINAL_UNIT_ACTION_RESTRICT_ACCESS: FinalUnitAction
 USAGE_PROVENANCE_UNSPECIFIED: UsageProvenance
 USAGE_PROVENANCE_VENDOR: UsageProvenance
 USAGE_PROVENANCE_PARTIAL: UsageProvenance
@@ -126,20 +134,22 @@ class ChargeOperation(_message.Message):
     def __init__(self, operation_id: _Optional[int] = ..., account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., create: _Optional[_Union[CreateSession, _Mapping]] = ..., update: _Optional[_Union[UpdateSession, _Mapping]] = ..., release: _Optional[_Union[ReleaseSession, _Mapping]] = ..., event: _Optional[_Union[ChargeEvent, _Mapping]] = ...) -> None: ...
 
 class CreateSession(_message.Message):
-    __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered")
+    __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     INPUT_TOKENS_BOUND_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_LIMIT_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_METERED_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKENS_EXPECTED_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     key_id: str
     member_id: str
     input_tokens_bound: int
     output_tokens_limit: int
     output_metered: bool
-    def __init__(self, model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., input_tokens_bound: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_metered: _Optional[bool] = ...) -> None: ...
+    input_tokens_expected: int
+    def __init__(self, model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., input_tokens_bound: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_metered: _Optional[bool] = ..., input_tokens_expected: _Optional[int] = ...) -> None: ...
 
 class UpdateSession(_message.Message):
     __slots__ = ("used", "output_tokens_wanted")
@@ -214,6 +224,18 @@ class Granted(_message.Message):
     def __init__(self, output_tokens_granted: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., output_tokens_threshold: _Optional[int] = ..., validity_ms: _Optional[int] = ..., final_unit_action: _Optional[_Union[FinalUnitAction, str]] = ..., offering_id: _Optional[str] = ...) -> None: ...
 
 class Settled(_message.Message):
+    __slots__ = ("unit", "charged_amount", "debt_amount", "other_charges")
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    CHARGED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    DEBT_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    OTHER_CHARGES_FIELD_NUMBER: _ClassVar[int]
+    unit: UnitOfAmount
+    charged_amount: int
+    debt_amount: int
+    other_charges: _containers.RepeatedCompositeFieldContainer[UnitCharge]
+    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., charged_amount: _Optional[int] = ..., debt_amount: _Optional[int] = ..., other_charges: _Optional[_Iterable[_Union[UnitCharge, _Mapping]]] = ...) -> None: ...
+
+class UnitCharge(_message.Message):
     __slots__ = ("unit", "charged_amount", "debt_amount")
     UNIT_FIELD_NUMBER: _ClassVar[int]
     CHARGED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
@@ -224,20 +246,30 @@ class Settled(_message.Message):
     def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., charged_amount: _Optional[int] = ..., debt_amount: _Optional[int] = ...) -> None: ...
 
 class Refused(_message.Message):
-    __slots__ = ("result_code", "unit", "needed_amount", "free_amount", "held_amount", "retry_after_ms")
+    __slots__ = ("result_code", "unit", "needed_amount", "free_amount", "held_amount", "retry_after_ms", "limit_id", "held", "message", "offering_id", "final_unit_action")
     RESULT_CODE_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     NEEDED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     FREE_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     HELD_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_ID_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    FINAL_UNIT_ACTION_FIELD_NUMBER: _ClassVar[int]
     result_code: ResultCode
     unit: UnitOfAmount
     needed_amount: int
     free_amount: int
     held_amount: int
     retry_after_ms: int
-    def __init__(self, result_code: _Optional[_Union[ResultCode, str]] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., needed_amount: _Optional[int] = ..., free_amount: _Optional[int] = ..., held_amount: _Optional[int] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
+    limit_id: str
+    held: bool
+    message: str
+    offering_id: str
+    final_unit_action: FinalUnitAction
+    def __init__(self, result_code: _Optional[_Union[ResultCode, str]] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., needed_amount: _Optional[int] = ..., free_amount: _Optional[int] = ..., held_amount: _Optional[int] = ..., retry_after_ms: _Optional[int] = ..., limit_id: _Optional[str] = ..., held: _Optional[bool] = ..., message: _Optional[str] = ..., offering_id: _Optional[str] = ..., final_unit_action: _Optional[_Union[FinalUnitAction, str]] = ...) -> None: ...
 
 class OperationError(_message.Message):
     __slots__ = ("reason", "message")
@@ -274,7 +306,7 @@ class GetAccountResponse(_message.Message):
     def __init__(self, account: _Optional[_Union[Account, _Mapping]] = ...) -> None: ...
 
 class GrantBucketRequest(_message.Message):
-    __slots__ = ("account_id", "unit", "amount", "valid_from_time", "valid_for", "priority", "idempotency_key")
+    __slots__ = ("account_id", "unit", "amount", "valid_from_time", "valid_for", "priority", "idempotency_key", "model_group", "reason")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
@@ -282,6 +314,8 @@ class GrantBucketRequest(_message.Message):
     VALID_FOR_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    MODEL_GROUP_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     unit: UnitOfAmount
     amount: int
@@ -289,7 +323,9 @@ class GrantBucketRequest(_message.Message):
     valid_for: _duration_pb2.Duration
     priority: int
     idempotency_key: str
-    def __init__(self, account_id: _Optional[str] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., valid_from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., valid_for: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    model_group: str
+    reason: str
+    def __init__(self, account_id: _Optional[str] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., valid_from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., valid_for: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., model_group: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class GrantBucketResponse(_message.Message):
     __slots__ = ("bucket", "repaid_amount")
@@ -300,7 +336,7 @@ class GrantBucketResponse(_message.Message):
     def __init__(self, bucket: _Optional[_Union[Bucket, _Mapping]] = ..., repaid_amount: _Optional[int] = ...) -> None: ...
 
 class Bucket(_message.Message):
-    __slots__ = ("bucket_id", "unit", "granted", "remaining", "reserved", "consumed", "expired", "transferred", "valid_from_time", "valid_until_time", "priority")
+    __slots__ = ("bucket_id", "unit", "granted", "remaining", "reserved", "consumed", "expired", "transferred", "valid_from_time", "valid_until_time", "priority", "offering_id", "model_group", "source", "subscription_id", "rollover_cap", "postpaid", "transferable")
     BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     GRANTED_FIELD_NUMBER: _ClassVar[int]
@@ -312,6 +348,13 @@ class Bucket(_message.Message):
     VALID_FROM_TIME_FIELD_NUMBER: _ClassVar[int]
     VALID_UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_GROUP_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLLOVER_CAP_FIELD_NUMBER: _ClassVar[int]
+    POSTPAID_FIELD_NUMBER: _ClassVar[int]
+    TRANSFERABLE_FIELD_NUMBER: _ClassVar[int]
     bucket_id: str
     unit: UnitOfAmount
     granted: int
@@ -323,7 +366,14 @@ class Bucket(_message.Message):
     valid_from_time: _timestamp_pb2.Timestamp
     valid_until_time: _timestamp_pb2.Timestamp
     priority: int
-    def __init__(self, bucket_id: _Optional[str] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., granted: _Optional[int] = ..., remaining: _Optional[int] = ..., reserved: _Optional[int] = ..., consumed: _Optional[int] = ..., expired: _Optional[int] = ..., transferred: _Optional[int] = ..., valid_from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., valid_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[int] = ...) -> None: ...
+    offering_id: str
+    model_group: str
+    source: str
+    subscription_id: str
+    rollover_cap: int
+    postpaid: bool
+    transferable: bool
+    def __init__(self, bucket_id: _Optional[str] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., granted: _Optional[int] = ..., remaining: _Optional[int] = ..., reserved: _Optional[int] = ..., consumed: _Optional[int] = ..., expired: _Optional[int] = ..., transferred: _Optional[int] = ..., valid_from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., valid_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[int] = ..., offering_id: _Optional[str] = ..., model_group: _Optional[str] = ..., source: _Optional[str] = ..., subscription_id: _Optional[str] = ..., rollover_cap: _Optional[int] = ..., postpaid: _Optional[bool] = ..., transferable: _Optional[bool] = ...) -> None: ...
 
 class Debt(_message.Message):
     __slots__ = ("unit", "incurred", "repaid", "written_off", "outstanding")
@@ -368,20 +418,324 @@ class Session(_message.Message):
     def __init__(self, charging_id: _Optional[str] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., hold: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ..., used: _Optional[_Union[TokenUsage, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sweep_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Account(_message.Message):
-    __slots__ = ("account_id", "offering_id", "create_time", "buckets", "debts", "sessions")
+    __slots__ = ("account_id", "offering_id", "create_time", "buckets", "debts", "sessions", "subscriptions", "orders", "transfers", "counters", "limits")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     BUCKETS_FIELD_NUMBER: _ClassVar[int]
     DEBTS_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    TRANSFERS_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     offering_id: str
     create_time: _timestamp_pb2.Timestamp
     buckets: _containers.RepeatedCompositeFieldContainer[Bucket]
     debts: _containers.RepeatedCompositeFieldContainer[Debt]
     sessions: _containers.RepeatedCompositeFieldContainer[Session]
-    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., buckets: _Optional[_Iterable[_Union[Bucket, _Mapping]]] = ..., debts: _Optional[_Iterable[_Union[Debt, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[Session, _Mapping]]] = ...) -> None: ...
+    subscriptions: _containers.RepeatedCompositeFieldContainer[Subscription]
+    orders: _containers.RepeatedCompositeFieldContainer[Order]
+    transfers: _containers.RepeatedCompositeFieldContainer[Transfer]
+    counters: _containers.RepeatedCompositeFieldContainer[Counter]
+    limits: _containers.RepeatedCompositeFieldContainer[SubjectLimits]
+    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., buckets: _Optional[_Iterable[_Union[Bucket, _Mapping]]] = ..., debts: _Optional[_Iterable[_Union[Debt, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[Session, _Mapping]]] = ..., subscriptions: _Optional[_Iterable[_Union[Subscription, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ..., transfers: _Optional[_Iterable[_Union[Transfer, _Mapping]]] = ..., counters: _Optional[_Iterable[_Union[Counter, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[SubjectLimits, _Mapping]]] = ...) -> None: ...
+
+class Subscription(_message.Message):
+    __slots__ = ("subscription_id", "offering_id", "state", "payment_method", "cycle_number", "cycle_start_time", "cycle_end_time", "next_offering_id", "grace_end_time")
+    SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    CYCLE_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CYCLE_START_TIME_FIELD_NUMBER: _ClassVar[int]
+    CYCLE_END_TIME_FIELD_NUMBER: _ClassVar[int]
+    NEXT_OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    GRACE_END_TIME_FIELD_NUMBER: _ClassVar[int]
+    subscription_id: str
+    offering_id: str
+    state: str
+    payment_method: _registry_pb2.PaymentMethod
+    cycle_number: int
+    cycle_start_time: _timestamp_pb2.Timestamp
+    cycle_end_time: _timestamp_pb2.Timestamp
+    next_offering_id: str
+    grace_end_time: _timestamp_pb2.Timestamp
+    def __init__(self, subscription_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., state: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., cycle_number: _Optional[int] = ..., cycle_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cycle_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_offering_id: _Optional[str] = ..., grace_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Order(_message.Message):
+    __slots__ = ("order_id", "offering_id", "state", "payment_method", "unit", "amount", "expire_time", "subscription_id", "bucket_ids", "remark")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_IDS_FIELD_NUMBER: _ClassVar[int]
+    REMARK_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    offering_id: str
+    state: str
+    payment_method: _registry_pb2.PaymentMethod
+    unit: UnitOfAmount
+    amount: int
+    expire_time: _timestamp_pb2.Timestamp
+    subscription_id: str
+    bucket_ids: _containers.RepeatedScalarFieldContainer[str]
+    remark: str
+    def __init__(self, order_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., state: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subscription_id: _Optional[str] = ..., bucket_ids: _Optional[_Iterable[str]] = ..., remark: _Optional[str] = ...) -> None: ...
+
+class Transfer(_message.Message):
+    __slots__ = ("transfer_id", "to_account_id", "bucket_id", "amount", "state", "remark")
+    TRANSFER_ID_FIELD_NUMBER: _ClassVar[int]
+    TO_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REMARK_FIELD_NUMBER: _ClassVar[int]
+    transfer_id: str
+    to_account_id: str
+    bucket_id: str
+    amount: int
+    state: str
+    remark: str
+    def __init__(self, transfer_id: _Optional[str] = ..., to_account_id: _Optional[str] = ..., bucket_id: _Optional[str] = ..., amount: _Optional[int] = ..., state: _Optional[str] = ..., remark: _Optional[str] = ...) -> None: ...
+
+class Counter(_message.Message):
+    __slots__ = ("counter_id", "unit", "used", "reserved", "start_time", "end_time")
+    COUNTER_ID_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    counter_id: str
+    unit: UnitOfAmount
+    used: int
+    reserved: int
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, counter_id: _Optional[str] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., used: _Optional[int] = ..., reserved: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class SubjectLimits(_message.Message):
+    __slots__ = ("subject", "limits", "valid_until_time")
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    VALID_UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
+    subject: str
+    limits: _containers.RepeatedCompositeFieldContainer[_registry_pb2.Limit]
+    valid_until_time: _timestamp_pb2.Timestamp
+    def __init__(self, subject: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[_registry_pb2.Limit, _Mapping]]] = ..., valid_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class RefundSessionRequest(_message.Message):
+    __slots__ = ("account_id", "charging_id", "sequence_number", "record_sequence_number", "amount", "valid_for", "reason", "idempotency_key")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    RECORD_SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    VALID_FOR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    charging_id: str
+    sequence_number: int
+    record_sequence_number: int
+    amount: int
+    valid_for: _duration_pb2.Duration
+    reason: str
+    idempotency_key: str
+    def __init__(self, account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., sequence_number: _Optional[int] = ..., record_sequence_number: _Optional[int] = ..., amount: _Optional[int] = ..., valid_for: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reason: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+
+class RefundSessionResponse(_message.Message):
+    __slots__ = ("bucket", "repaid_amount")
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    REPAID_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    bucket: Bucket
+    repaid_amount: int
+    def __init__(self, bucket: _Optional[_Union[Bucket, _Mapping]] = ..., repaid_amount: _Optional[int] = ...) -> None: ...
+
+class ReduceBucketRequest(_message.Message):
+    __slots__ = ("account_id", "bucket_id", "amount", "reason", "idempotency_key")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    bucket_id: str
+    amount: int
+    reason: str
+    idempotency_key: str
+    def __init__(self, account_id: _Optional[str] = ..., bucket_id: _Optional[str] = ..., amount: _Optional[int] = ..., reason: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+
+class ReduceBucketResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WriteOffDebtRequest(_message.Message):
+    __slots__ = ("account_id", "unit", "amount", "reason", "idempotency_key")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    unit: UnitOfAmount
+    amount: int
+    reason: str
+    idempotency_key: str
+    def __init__(self, account_id: _Optional[str] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., reason: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+
+class WriteOffDebtResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PlaceOrderRequest(_message.Message):
+    __slots__ = ("account_id", "offering_id", "payment_method", "idempotency_key")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    offering_id: str
+    payment_method: _registry_pb2.PaymentMethod
+    idempotency_key: str
+    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+
+class PlaceOrderResponse(_message.Message):
+    __slots__ = ("order",)
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    order: Order
+    def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
+
+class ConfirmPaymentRequest(_message.Message):
+    __slots__ = ("account_id", "order_id", "payment_reference")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    order_id: str
+    payment_reference: str
+    def __init__(self, account_id: _Optional[str] = ..., order_id: _Optional[str] = ..., payment_reference: _Optional[str] = ...) -> None: ...
+
+class ConfirmPaymentResponse(_message.Message):
+    __slots__ = ("order",)
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    order: Order
+    def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
+
+class CancelOrderRequest(_message.Message):
+    __slots__ = ("account_id", "order_id", "reason")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    order_id: str
+    reason: str
+    def __init__(self, account_id: _Optional[str] = ..., order_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class CancelOrderResponse(_message.Message):
+    __slots__ = ("order",)
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    order: Order
+    def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
+
+class ChangeSubscriptionRequest(_message.Message):
+    __slots__ = ("account_id", "subscription_id", "offering_id", "payment_method", "at_once", "idempotency_key")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    AT_ONCE_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    subscription_id: str
+    offering_id: str
+    payment_method: _registry_pb2.PaymentMethod
+    at_once: bool
+    idempotency_key: str
+    def __init__(self, account_id: _Optional[str] = ..., subscription_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., at_once: _Optional[bool] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+
+class ChangeSubscriptionResponse(_message.Message):
+    __slots__ = ("order",)
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    order: Order
+    def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
+
+class CancelSubscriptionRequest(_message.Message):
+    __slots__ = ("account_id", "subscription_id", "at_once")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
+    AT_ONCE_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    subscription_id: str
+    at_once: bool
+    def __init__(self, account_id: _Optional[str] = ..., subscription_id: _Optional[str] = ..., at_once: _Optional[bool] = ...) -> None: ...
+
+class CancelSubscriptionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SendTransferRequest(_message.Message):
+    __slots__ = ("account_id", "to_account_id", "bucket_id", "amount", "idempotency_key")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    TO_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    to_account_id: str
+    bucket_id: str
+    amount: int
+    idempotency_key: str
+    def __init__(self, account_id: _Optional[str] = ..., to_account_id: _Optional[str] = ..., bucket_id: _Optional[str] = ..., amount: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+
+class SendTransferResponse(_message.Message):
+    __slots__ = ("transfer_id", "state", "remark")
+    TRANSFER_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REMARK_FIELD_NUMBER: _ClassVar[int]
+    transfer_id: str
+    state: str
+    remark: str
+    def __init__(self, transfer_id: _Optional[str] = ..., state: _Optional[str] = ..., remark: _Optional[str] = ...) -> None: ...
+
+class SetLimitsRequest(_message.Message):
+    __slots__ = ("account_id", "subject_limits")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    subject_limits: SubjectLimits
+    def __init__(self, account_id: _Optional[str] = ..., subject_limits: _Optional[_Union[SubjectLimits, _Mapping]] = ...) -> None: ...
+
+class SetLimitsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ExplainRefusalRequest(_message.Message):
+    __slots__ = ("charging_id",)
+    CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
+    charging_id: str
+    def __init__(self, charging_id: _Optional[str] = ...) -> None: ...
+
+class ExplainRefusalResponse(_message.Message):
+    __slots__ = ("account_id", "model_id", "key_id", "refuse_time", "refused")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    REFUSE_TIME_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    model_id: str
+    key_id: str
+    refuse_time: _timestamp_pb2.Timestamp
+    refused: Refused
+    def __init__(self, account_id: _Optional[str] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., refuse_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ...) -> None: ...
 
 class GetSessionRecordsRequest(_message.Message):
     __slots__ = ("account_id", "charging_id")
@@ -436,7 +790,7 @@ class ReadJournalResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ...) -> None: ...
 
 class JournalEntry(_message.Message):
-    __slots__ = ("part_id", "sequence_number", "index", "account_id", "time_us", "account_opened", "bucket_granted", "debt_repaid", "bucket_expired", "session_created", "session_updated", "session_settled")
+    __slots__ = ("part_id", "sequence_number", "index", "account_id", "time_us", "account_opened", "bucket_granted", "debt_repaid", "bucket_expired", "session_created", "session_updated", "session_settled", "notice_reached", "order_placed", "price_charged", "order_completed", "order_failed", "subscription_started", "cycle_started", "renewal_changed", "subscription_suspended", "subscription_ended", "bucket_rolled_over", "transfer_sent", "transfer_confirmed", "transfer_returned", "bucket_reduced", "debt_written_off", "limits_set")
     PART_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -449,6 +803,23 @@ class JournalEntry(_message.Message):
     SESSION_CREATED_FIELD_NUMBER: _ClassVar[int]
     SESSION_UPDATED_FIELD_NUMBER: _ClassVar[int]
     SESSION_SETTLED_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_REACHED_FIELD_NUMBER: _ClassVar[int]
+    ORDER_PLACED_FIELD_NUMBER: _ClassVar[int]
+    PRICE_CHARGED_FIELD_NUMBER: _ClassVar[int]
+    ORDER_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FAILED_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTION_STARTED_FIELD_NUMBER: _ClassVar[int]
+    CYCLE_STARTED_FIELD_NUMBER: _ClassVar[int]
+    RENEWAL_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTION_SUSPENDED_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTION_ENDED_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_ROLLED_OVER_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_SENT_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_CONFIRMED_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_RETURNED_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_REDUCED_FIELD_NUMBER: _ClassVar[int]
+    DEBT_WRITTEN_OFF_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_SET_FIELD_NUMBER: _ClassVar[int]
     part_id: int
     sequence_number: int
     index: int
@@ -461,7 +832,192 @@ class JournalEntry(_message.Message):
     session_created: SessionCreated
     session_updated: SessionUpdated
     session_settled: SessionSettled
-    def __init__(self, part_id: _Optional[int] = ..., sequence_number: _Optional[int] = ..., index: _Optional[int] = ..., account_id: _Optional[str] = ..., time_us: _Optional[int] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., bucket_granted: _Optional[_Union[BucketGranted, _Mapping]] = ..., debt_repaid: _Optional[_Union[DebtRepaid, _Mapping]] = ..., bucket_expired: _Optional[_Union[BucketExpired, _Mapping]] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., session_updated: _Optional[_Union[SessionUpdated, _Mapping]] = ..., session_settled: _Optional[_Union[SessionSettled, _Mapping]] = ...) -> None: ...
+    notice_reached: NoticeReached
+    order_placed: OrderPlaced
+    price_charged: PriceCharged
+    order_completed: OrderCompleted
+    order_failed: OrderFailed
+    subscription_started: SubscriptionStarted
+    cycle_started: CycleStarted
+    renewal_changed: RenewalChanged
+    subscription_suspended: SubscriptionSuspended
+    subscription_ended: SubscriptionEnded
+    bucket_rolled_over: BucketRolledOver
+    transfer_sent: TransferSent
+    transfer_confirmed: TransferConfirmed
+    transfer_returned: TransferReturned
+    bucket_reduced: BucketReduced
+    debt_written_off: DebtWrittenOff
+    limits_set: LimitsSet
+    def __init__(self, part_id: _Optional[int] = ..., sequence_number: _Optional[int] = ..., index: _Optional[int] = ..., account_id: _Optional[str] = ..., time_us: _Optional[int] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., bucket_granted: _Optional[_Union[BucketGranted, _Mapping]] = ..., debt_repaid: _Optional[_Union[DebtRepaid, _Mapping]] = ..., bucket_expired: _Optional[_Union[BucketExpired, _Mapping]] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., session_updated: _Optional[_Union[SessionUpdated, _Mapping]] = ..., session_settled: _Optional[_Union[SessionSettled, _Mapping]] = ..., notice_reached: _Optional[_Union[NoticeReached, _Mapping]] = ..., order_placed: _Optional[_Union[OrderPlaced, _Mapping]] = ..., price_charged: _Optional[_Union[PriceCharged, _Mapping]] = ..., order_completed: _Optional[_Union[OrderCompleted, _Mapping]] = ..., order_failed: _Optional[_Union[OrderFailed, _Mapping]] = ..., subscription_started: _Optional[_Union[SubscriptionStarted, _Mapping]] = ..., cycle_started: _Optional[_Union[CycleStarted, _Mapping]] = ..., renewal_changed: _Optional[_Union[RenewalChanged, _Mapping]] = ..., subscription_suspended: _Optional[_Union[SubscriptionSuspended, _Mapping]] = ..., subscription_ended: _Optional[_Union[SubscriptionEnded, _Mapping]] = ..., bucket_rolled_over: _Optional[_Union[BucketRolledOver, _Mapping]] = ..., transfer_sent: _Optional[_Union[TransferSent, _Mapping]] = ..., transfer_confirmed: _Optional[_Union[TransferConfirmed, _Mapping]] = ..., transfer_returned: _Optional[_Union[TransferReturned, _Mapping]] = ..., bucket_reduced: _Optional[_Union[BucketReduced, _Mapping]] = ..., debt_written_off: _Optional[_Union[DebtWrittenOff, _Mapping]] = ..., limits_set: _Optional[_Union[LimitsSet, _Mapping]] = ...) -> None: ...
+
+class NoticeReached(_message.Message):
+    __slots__ = ("bucket_id", "percent")
+    BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    bucket_id: str
+    percent: int
+    def __init__(self, bucket_id: _Optional[str] = ..., percent: _Optional[int] = ...) -> None: ...
+
+class OrderPlaced(_message.Message):
+    __slots__ = ("order_id", "offering_id", "payment_method", "unit", "amount", "expires_us", "subscription_id")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_US_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    offering_id: str
+    payment_method: _registry_pb2.PaymentMethod
+    unit: UnitOfAmount
+    amount: int
+    expires_us: int
+    subscription_id: str
+    def __init__(self, order_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., expires_us: _Optional[int] = ..., subscription_id: _Optional[str] = ...) -> None: ...
+
+class PriceCharged(_message.Message):
+    __slots__ = ("order_id", "offering_id", "unit", "amount", "debits")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    DEBITS_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    offering_id: str
+    unit: UnitOfAmount
+    amount: int
+    debits: _containers.RepeatedCompositeFieldContainer[BucketAmount]
+    def __init__(self, order_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., debits: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ...) -> None: ...
+
+class OrderCompleted(_message.Message):
+    __slots__ = ("order_id", "payment_reference")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    payment_reference: str
+    def __init__(self, order_id: _Optional[str] = ..., payment_reference: _Optional[str] = ...) -> None: ...
+
+class OrderFailed(_message.Message):
+    __slots__ = ("order_id", "reason")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    reason: str
+    def __init__(self, order_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class SubscriptionStarted(_message.Message):
+    __slots__ = ("subscription_id", "offering_id", "payment_method")
+    SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    subscription_id: str
+    offering_id: str
+    payment_method: _registry_pb2.PaymentMethod
+    def __init__(self, subscription_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ...) -> None: ...
+
+class CycleStarted(_message.Message):
+    __slots__ = ("subscription_id", "number", "end_us", "price")
+    SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    END_US_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    subscription_id: str
+    number: int
+    end_us: int
+    price: int
+    def __init__(self, subscription_id: _Optional[str] = ..., number: _Optional[int] = ..., end_us: _Optional[int] = ..., price: _Optional[int] = ...) -> None: ...
+
+class RenewalChanged(_message.Message):
+    __slots__ = ("subscription_id", "offering_id")
+    SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    subscription_id: str
+    offering_id: str
+    def __init__(self, subscription_id: _Optional[str] = ..., offering_id: _Optional[str] = ...) -> None: ...
+
+class SubscriptionSuspended(_message.Message):
+    __slots__ = ("subscription_id", "grace_end_us")
+    SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
+    GRACE_END_US_FIELD_NUMBER: _ClassVar[int]
+    subscription_id: str
+    grace_end_us: int
+    def __init__(self, subscription_id: _Optional[str] = ..., grace_end_us: _Optional[int] = ...) -> None: ...
+
+class SubscriptionEnded(_message.Message):
+    __slots__ = ("subscription_id", "reason")
+    SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    subscription_id: str
+    reason: str
+    def __init__(self, subscription_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class BucketRolledOver(_message.Message):
+    __slots__ = ("bucket_id", "expired_amount", "valid_until_us")
+    BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    VALID_UNTIL_US_FIELD_NUMBER: _ClassVar[int]
+    bucket_id: str
+    expired_amount: int
+    valid_until_us: int
+    def __init__(self, bucket_id: _Optional[str] = ..., expired_amount: _Optional[int] = ..., valid_until_us: _Optional[int] = ...) -> None: ...
+
+class TransferSent(_message.Message):
+    __slots__ = ("transfer_id", "to_account_id", "bucket_id", "amount")
+    TRANSFER_ID_FIELD_NUMBER: _ClassVar[int]
+    TO_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    transfer_id: str
+    to_account_id: str
+    bucket_id: str
+    amount: int
+    def __init__(self, transfer_id: _Optional[str] = ..., to_account_id: _Optional[str] = ..., bucket_id: _Optional[str] = ..., amount: _Optional[int] = ...) -> None: ...
+
+class TransferConfirmed(_message.Message):
+    __slots__ = ("transfer_id",)
+    TRANSFER_ID_FIELD_NUMBER: _ClassVar[int]
+    transfer_id: str
+    def __init__(self, transfer_id: _Optional[str] = ...) -> None: ...
+
+class TransferReturned(_message.Message):
+    __slots__ = ("transfer_id", "reason")
+    TRANSFER_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    transfer_id: str
+    reason: str
+    def __init__(self, transfer_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class BucketReduced(_message.Message):
+    __slots__ = ("bucket_id", "amount", "reason")
+    BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    bucket_id: str
+    amount: int
+    reason: str
+    def __init__(self, bucket_id: _Optional[str] = ..., amount: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class DebtWrittenOff(_message.Message):
+    __slots__ = ("unit", "amount", "reason")
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    unit: UnitOfAmount
+    amount: int
+    reason: str
+    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class LimitsSet(_message.Message):
+    __slots__ = ("subject", "limit_count", "valid_until_us")
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    VALID_UNTIL_US_FIELD_NUMBER: _ClassVar[int]
+    subject: str
+    limit_count: int
+    valid_until_us: int
+    def __init__(self, subject: _Optional[str] = ..., limit_count: _Optional[int] = ..., valid_until_us: _Optional[int] = ...) -> None: ...
 
 class AccountOpened(_message.Message):
     __slots__ = ("offering_id",)
@@ -470,7 +1026,7 @@ class AccountOpened(_message.Message):
     def __init__(self, offering_id: _Optional[str] = ...) -> None: ...
 
 class BucketGranted(_message.Message):
-    __slots__ = ("bucket_id", "unit", "amount", "valid_from_us", "valid_until_us", "priority", "idempotency_key")
+    __slots__ = ("bucket_id", "unit", "amount", "valid_from_us", "valid_until_us", "priority", "idempotency_key", "offering_id", "model_group", "source", "reason", "subscription_id", "postpaid")
     BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
@@ -478,6 +1034,12 @@ class BucketGranted(_message.Message):
     VALID_UNTIL_US_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_GROUP_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
+    POSTPAID_FIELD_NUMBER: _ClassVar[int]
     bucket_id: str
     unit: UnitOfAmount
     amount: int
@@ -485,7 +1047,13 @@ class BucketGranted(_message.Message):
     valid_until_us: int
     priority: int
     idempotency_key: str
-    def __init__(self, bucket_id: _Optional[str] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., valid_from_us: _Optional[int] = ..., valid_until_us: _Optional[int] = ..., priority: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    offering_id: str
+    model_group: str
+    source: str
+    reason: str
+    subscription_id: str
+    postpaid: bool
+    def __init__(self, bucket_id: _Optional[str] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., valid_from_us: _Optional[int] = ..., valid_until_us: _Optional[int] = ..., priority: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., offering_id: _Optional[str] = ..., model_group: _Optional[str] = ..., source: _Optional[str] = ..., reason: _Optional[str] = ..., subscription_id: _Optional[str] = ..., postpaid: _Optional[bool] = ...) -> None: ...
 
 class DebtRepaid(_message.Message):
     __slots__ = ("bucket_id", "unit", "amount")
@@ -536,7 +1104,7 @@ class SessionUpdated(_message.Message):
     def __init__(self, charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., used: _Optional[_Union[TokenUsage, _Mapping]] = ..., hold_added: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ...) -> None: ...
 
 class SessionSettled(_message.Message):
-    __slots__ = ("charging_id", "record_sequence_number", "model_id", "key_id", "member_id", "offering_id", "tariff_id", "tariff_version", "unit", "usage", "class_charges", "charged_amount", "debits", "debt_amount", "close_cause", "provenance", "attempts", "create_time_us", "released")
+    __slots__ = ("charging_id", "record_sequence_number", "model_id", "key_id", "member_id", "offering_id", "tariff_id", "tariff_version", "unit", "usage", "class_charges", "charged_amount", "debits", "debt_amount", "close_cause", "provenance", "attempts", "create_time_us", "released", "more_records", "wholesale")
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
     RECORD_SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
@@ -556,6 +1124,8 @@ class SessionSettled(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_US_FIELD_NUMBER: _ClassVar[int]
     RELEASED_FIELD_NUMBER: _ClassVar[int]
+    MORE_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    WHOLESALE_FIELD_NUMBER: _ClassVar[int]
     charging_id: str
     record_sequence_number: int
     model_id: str
@@ -575,7 +1145,27 @@ class SessionSettled(_message.Message):
     attempts: _containers.RepeatedCompositeFieldContainer[VendorAttempt]
     create_time_us: int
     released: _containers.RepeatedCompositeFieldContainer[BucketAmount]
-    def __init__(self, charging_id: _Optional[str] = ..., record_sequence_number: _Optional[int] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., usage: _Optional[_Union[TokenUsage, _Mapping]] = ..., class_charges: _Optional[_Iterable[_Union[ClassCharge, _Mapping]]] = ..., charged_amount: _Optional[int] = ..., debits: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., debt_amount: _Optional[int] = ..., close_cause: _Optional[_Union[CloseCause, str]] = ..., provenance: _Optional[_Union[UsageProvenance, str]] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ..., create_time_us: _Optional[int] = ..., released: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ...) -> None: ...
+    more_records: bool
+    wholesale: WholesaleCharge
+    def __init__(self, charging_id: _Optional[str] = ..., record_sequence_number: _Optional[int] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., usage: _Optional[_Union[TokenUsage, _Mapping]] = ..., class_charges: _Optional[_Iterable[_Union[ClassCharge, _Mapping]]] = ..., charged_amount: _Optional[int] = ..., debits: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., debt_amount: _Optional[int] = ..., close_cause: _Optional[_Union[CloseCause, str]] = ..., provenance: _Optional[_Union[UsageProvenance, str]] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ..., create_time_us: _Optional[int] = ..., released: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., more_records: _Optional[bool] = ..., wholesale: _Optional[_Union[WholesaleCharge, _Mapping]] = ...) -> None: ...
+
+class WholesaleCharge(_message.Message):
+    __slots__ = ("vendor_id", "vendor_model_id", "tariff_id", "tariff_version", "unit", "amount", "class_charges")
+    VENDOR_ID_FIELD_NUMBER: _ClassVar[int]
+    VENDOR_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
+    TARIFF_VERSION_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    CLASS_CHARGES_FIELD_NUMBER: _ClassVar[int]
+    vendor_id: str
+    vendor_model_id: str
+    tariff_id: str
+    tariff_version: int
+    unit: UnitOfAmount
+    amount: int
+    class_charges: _containers.RepeatedCompositeFieldContainer[ClassCharge]
+    def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., class_charges: _Optional[_Iterable[_Union[ClassCharge, _Mapping]]] = ...) -> None: ...
 
 class ClassCharge(_message.Message):
     __slots__ = ("token_class", "tokens", "rate", "amount")

@@ -55,6 +55,61 @@ class AccountingServiceStub:
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketRequest.SerializeToString,
                 response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketResponse.FromString,
                 _registered_method=True)
+        self.RefundSession = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/RefundSession',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.RefundSessionRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.RefundSessionResponse.FromString,
+                _registered_method=True)
+        self.ReduceBucket = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/ReduceBucket',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ReduceBucketRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ReduceBucketResponse.FromString,
+                _registered_method=True)
+        self.WriteOffDebt = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/WriteOffDebt',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.WriteOffDebtRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.WriteOffDebtResponse.FromString,
+                _registered_method=True)
+        self.PlaceOrder = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/PlaceOrder',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.PlaceOrderRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.PlaceOrderResponse.FromString,
+                _registered_method=True)
+        self.ConfirmPayment = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/ConfirmPayment',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ConfirmPaymentRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ConfirmPaymentResponse.FromString,
+                _registered_method=True)
+        self.CancelOrder = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/CancelOrder',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelOrderRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelOrderResponse.FromString,
+                _registered_method=True)
+        self.ChangeSubscription = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/ChangeSubscription',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ChangeSubscriptionRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ChangeSubscriptionResponse.FromString,
+                _registered_method=True)
+        self.CancelSubscription = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/CancelSubscription',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelSubscriptionRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelSubscriptionResponse.FromString,
+                _registered_method=True)
+        self.SendTransfer = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/SendTransfer',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SendTransferRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SendTransferResponse.FromString,
+                _registered_method=True)
+        self.SetLimits = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/SetLimits',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SetLimitsRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SetLimitsResponse.FromString,
+                _registered_method=True)
+        self.ExplainRefusal = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/ExplainRefusal',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ExplainRefusalRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ExplainRefusalResponse.FromString,
+                _registered_method=True)
         self.GetSessionRecords = channel.unary_unary(
                 '/tokenline.accounting.v1.AccountingService/GetSessionRecords',
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetSessionRecordsRequest.SerializeToString,
@@ -111,6 +166,88 @@ class AccountingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RefundSession(self, request, context):
+        """Gives back a part of what a settled record charged, as a new bucket; at most what it charged, over all refunds. Idempotent
+        by (account_id, idempotency_key). RECORD_UNKNOWN, NOT_POSSIBLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReduceBucket(self, request, context):
+        """Takes back a part of what remains in a bucket; it counts as expired. Idempotent like GrantBucket. ITEM_UNKNOWN, NOT_POSSIBLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WriteOffDebt(self, request, context):
+        """Gives up a debt, or a part of it. Idempotent like GrantBucket. NOT_POSSIBLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlaceOrder(self, request, context):
+        """Orders a pack or a subscription. Free, or paid by the account: carried out at once; else it waits for ConfirmPayment. Idempotent
+        by (account_id, idempotency_key). OFFERING_UNKNOWN, PAYMENT_REQUIRED, NOT_POSSIBLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmPayment(self, request, context):
+        """An order that waits for it was paid outside: it is carried out. A repeat with the same reference gets the same answer.
+        ITEM_UNKNOWN, NOT_POSSIBLE when it has failed meanwhile.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelOrder(self, request, context):
+        """Gives up an order that waits for its payment. ITEM_UNKNOWN, NOT_POSSIBLE when it is completed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeSubscription(self, request, context):
+        """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
+        Errors: those of PlaceOrder, ITEM_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelSubscription(self, request, context):
+        """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendTransfer(self, request, context):
+        """Gives a part of a transferable bucket to another account. It is in transit at first; ask again under the same idempotency_key
+        for its outcome. ITEM_UNKNOWN, NOT_POSSIBLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLimits(self, request, context):
+        """Puts limits on the account, a member or a key, in place of those it had. What was counted stays counted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainRefusal(self, request, context):
+        """Why a call was refused, by its charging_id. The last 10,000 refusals of this process are kept. RECORD_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSessionRecords(self, request, context):
         """The settled records of a closed session of the last 15 minutes, for receipts that billing has not
         exported yet. RECORD_UNKNOWN once it is older, or while the session is open.
@@ -162,6 +299,61 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.GrantBucket,
                     request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketRequest.FromString,
                     response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketResponse.SerializeToString,
+            ),
+            'RefundSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefundSession,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.RefundSessionRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.RefundSessionResponse.SerializeToString,
+            ),
+            'ReduceBucket': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReduceBucket,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ReduceBucketRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ReduceBucketResponse.SerializeToString,
+            ),
+            'WriteOffDebt': grpc.unary_unary_rpc_method_handler(
+                    servicer.WriteOffDebt,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.WriteOffDebtRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.WriteOffDebtResponse.SerializeToString,
+            ),
+            'PlaceOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlaceOrder,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.PlaceOrderRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.PlaceOrderResponse.SerializeToString,
+            ),
+            'ConfirmPayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmPayment,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ConfirmPaymentRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ConfirmPaymentResponse.SerializeToString,
+            ),
+            'CancelOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelOrder,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelOrderRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelOrderResponse.SerializeToString,
+            ),
+            'ChangeSubscription': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeSubscription,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ChangeSubscriptionRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ChangeSubscriptionResponse.SerializeToString,
+            ),
+            'CancelSubscription': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelSubscription,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelSubscriptionRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelSubscriptionResponse.SerializeToString,
+            ),
+            'SendTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendTransfer,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SendTransferRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SendTransferResponse.SerializeToString,
+            ),
+            'SetLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLimits,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SetLimitsRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SetLimitsResponse.SerializeToString,
+            ),
+            'ExplainRefusal': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainRefusal,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ExplainRefusalRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ExplainRefusalResponse.SerializeToString,
             ),
             'GetSessionRecords': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSessionRecords,
@@ -293,6 +485,303 @@ class AccountingService:
             '/tokenline.accounting.v1.AccountingService/GrantBucket',
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketRequest.SerializeToString,
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefundSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/RefundSession',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.RefundSessionRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.RefundSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReduceBucket(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/ReduceBucket',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ReduceBucketRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ReduceBucketResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WriteOffDebt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/WriteOffDebt',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.WriteOffDebtRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.WriteOffDebtResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlaceOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/PlaceOrder',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.PlaceOrderRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.PlaceOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmPayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/ConfirmPayment',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ConfirmPaymentRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ConfirmPaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/CancelOrder',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelOrderRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeSubscription(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/ChangeSubscription',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ChangeSubscriptionRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ChangeSubscriptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelSubscription(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/CancelSubscription',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelSubscriptionRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelSubscriptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/SendTransfer',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SendTransferRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SendTransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/SetLimits',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SetLimitsRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SetLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainRefusal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/ExplainRefusal',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ExplainRefusalRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ExplainRefusalResponse.FromString,
             options,
             channel_credentials,
             insecure,

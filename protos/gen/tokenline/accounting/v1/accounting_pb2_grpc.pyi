@@ -50,6 +50,38 @@ class AccountingServiceStub:
     """Adds a balance bucket (a top-up or a granted allowance); it repays debt of its unit first. Idempotent
     by (account_id, idempotency_key) as long as the bucket exists.
     """
+    RefundSession: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.RefundSessionRequest, _accounting_pb2.RefundSessionResponse]
+    """Gives back a part of what a settled record charged, as a new bucket; at most what it charged, over all refunds. Idempotent
+    by (account_id, idempotency_key). RECORD_UNKNOWN, NOT_POSSIBLE.
+    """
+    ReduceBucket: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ReduceBucketRequest, _accounting_pb2.ReduceBucketResponse]
+    """Takes back a part of what remains in a bucket; it counts as expired. Idempotent like GrantBucket. ITEM_UNKNOWN, NOT_POSSIBLE."""
+    WriteOffDebt: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.WriteOffDebtRequest, _accounting_pb2.WriteOffDebtResponse]
+    """Gives up a debt, or a part of it. Idempotent like GrantBucket. NOT_POSSIBLE."""
+    PlaceOrder: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.PlaceOrderRequest, _accounting_pb2.PlaceOrderResponse]
+    """Orders a pack or a subscription. Free, or paid by the account: carried out at once; else it waits for ConfirmPayment. Idempotent
+    by (account_id, idempotency_key). OFFERING_UNKNOWN, PAYMENT_REQUIRED, NOT_POSSIBLE.
+    """
+    ConfirmPayment: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ConfirmPaymentRequest, _accounting_pb2.ConfirmPaymentResponse]
+    """An order that waits for it was paid outside: it is carried out. A repeat with the same reference gets the same answer.
+    ITEM_UNKNOWN, NOT_POSSIBLE when it has failed meanwhile.
+    """
+    CancelOrder: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.CancelOrderRequest, _accounting_pb2.CancelOrderResponse]
+    """Gives up an order that waits for its payment. ITEM_UNKNOWN, NOT_POSSIBLE when it is completed."""
+    ChangeSubscription: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ChangeSubscriptionRequest, _accounting_pb2.ChangeSubscriptionResponse]
+    """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
+    Errors: those of PlaceOrder, ITEM_UNKNOWN.
+    """
+    CancelSubscription: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.CancelSubscriptionRequest, _accounting_pb2.CancelSubscriptionResponse]
+    """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN."""
+    SendTransfer: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.SendTransferRequest, _accounting_pb2.SendTransferResponse]
+    """Gives a part of a transferable bucket to another account. It is in transit at first; ask again under the same idempotency_key
+    for its outcome. ITEM_UNKNOWN, NOT_POSSIBLE.
+    """
+    SetLimits: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.SetLimitsRequest, _accounting_pb2.SetLimitsResponse]
+    """Puts limits on the account, a member or a key, in place of those it had. What was counted stays counted."""
+    ExplainRefusal: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ExplainRefusalRequest, _accounting_pb2.ExplainRefusalResponse]
+    """Why a call was refused, by its charging_id. The last 10,000 refusals of this process are kept. RECORD_UNKNOWN."""
     GetSessionRecords: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.GetSessionRecordsRequest, _accounting_pb2.GetSessionRecordsResponse]
     """The settled records of a closed session of the last 15 minutes, for receipts that billing has not
     exported yet. RECORD_UNKNOWN once it is older, or while the session is open.
@@ -78,6 +110,38 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """Adds a balance bucket (a top-up or a granted allowance); it repays debt of its unit first. Idempotent
     by (account_id, idempotency_key) as long as the bucket exists.
     """
+    RefundSession: _aio.UnaryUnaryMultiCallable[_accounting_pb2.RefundSessionRequest, _accounting_pb2.RefundSessionResponse]  # type: ignore[assignment]
+    """Gives back a part of what a settled record charged, as a new bucket; at most what it charged, over all refunds. Idempotent
+    by (account_id, idempotency_key). RECORD_UNKNOWN, NOT_POSSIBLE.
+    """
+    ReduceBucket: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ReduceBucketRequest, _accounting_pb2.ReduceBucketResponse]  # type: ignore[assignment]
+    """Takes back a part of what remains in a bucket; it counts as expired. Idempotent like GrantBucket. ITEM_UNKNOWN, NOT_POSSIBLE."""
+    WriteOffDebt: _aio.UnaryUnaryMultiCallable[_accounting_pb2.WriteOffDebtRequest, _accounting_pb2.WriteOffDebtResponse]  # type: ignore[assignment]
+    """Gives up a debt, or a part of it. Idempotent like GrantBucket. NOT_POSSIBLE."""
+    PlaceOrder: _aio.UnaryUnaryMultiCallable[_accounting_pb2.PlaceOrderRequest, _accounting_pb2.PlaceOrderResponse]  # type: ignore[assignment]
+    """Orders a pack or a subscription. Free, or paid by the account: carried out at once; else it waits for ConfirmPayment. Idempotent
+    by (account_id, idempotency_key). OFFERING_UNKNOWN, PAYMENT_REQUIRED, NOT_POSSIBLE.
+    """
+    ConfirmPayment: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ConfirmPaymentRequest, _accounting_pb2.ConfirmPaymentResponse]  # type: ignore[assignment]
+    """An order that waits for it was paid outside: it is carried out. A repeat with the same reference gets the same answer.
+    ITEM_UNKNOWN, NOT_POSSIBLE when it has failed meanwhile.
+    """
+    CancelOrder: _aio.UnaryUnaryMultiCallable[_accounting_pb2.CancelOrderRequest, _accounting_pb2.CancelOrderResponse]  # type: ignore[assignment]
+    """Gives up an order that waits for its payment. ITEM_UNKNOWN, NOT_POSSIBLE when it is completed."""
+    ChangeSubscription: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ChangeSubscriptionRequest, _accounting_pb2.ChangeSubscriptionResponse]  # type: ignore[assignment]
+    """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
+    Errors: those of PlaceOrder, ITEM_UNKNOWN.
+    """
+    CancelSubscription: _aio.UnaryUnaryMultiCallable[_accounting_pb2.CancelSubscriptionRequest, _accounting_pb2.CancelSubscriptionResponse]  # type: ignore[assignment]
+    """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN."""
+    SendTransfer: _aio.UnaryUnaryMultiCallable[_accounting_pb2.SendTransferRequest, _accounting_pb2.SendTransferResponse]  # type: ignore[assignment]
+    """Gives a part of a transferable bucket to another account. It is in transit at first; ask again under the same idempotency_key
+    for its outcome. ITEM_UNKNOWN, NOT_POSSIBLE.
+    """
+    SetLimits: _aio.UnaryUnaryMultiCallable[_accounting_pb2.SetLimitsRequest, _accounting_pb2.SetLimitsResponse]  # type: ignore[assignment]
+    """Puts limits on the account, a member or a key, in place of those it had. What was counted stays counted."""
+    ExplainRefusal: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ExplainRefusalRequest, _accounting_pb2.ExplainRefusalResponse]  # type: ignore[assignment]
+    """Why a call was refused, by its charging_id. The last 10,000 refusals of this process are kept. RECORD_UNKNOWN."""
     GetSessionRecords: _aio.UnaryUnaryMultiCallable[_accounting_pb2.GetSessionRecordsRequest, _accounting_pb2.GetSessionRecordsResponse]  # type: ignore[assignment]
     """The settled records of a closed session of the last 15 minutes, for receipts that billing has not
     exported yet. RECORD_UNKNOWN once it is older, or while the session is open.
@@ -127,6 +191,104 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Adds a balance bucket (a top-up or a granted allowance); it repays debt of its unit first. Idempotent
         by (account_id, idempotency_key) as long as the bucket exists.
         """
+
+    @_abc_1.abstractmethod
+    def RefundSession(
+        self,
+        request: _accounting_pb2.RefundSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.RefundSessionResponse, _abc.Awaitable[_accounting_pb2.RefundSessionResponse]]:
+        """Gives back a part of what a settled record charged, as a new bucket; at most what it charged, over all refunds. Idempotent
+        by (account_id, idempotency_key). RECORD_UNKNOWN, NOT_POSSIBLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ReduceBucket(
+        self,
+        request: _accounting_pb2.ReduceBucketRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.ReduceBucketResponse, _abc.Awaitable[_accounting_pb2.ReduceBucketResponse]]:
+        """Takes back a part of what remains in a bucket; it counts as expired. Idempotent like GrantBucket. ITEM_UNKNOWN, NOT_POSSIBLE."""
+
+    @_abc_1.abstractmethod
+    def WriteOffDebt(
+        self,
+        request: _accounting_pb2.WriteOffDebtRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.WriteOffDebtResponse, _abc.Awaitable[_accounting_pb2.WriteOffDebtResponse]]:
+        """Gives up a debt, or a part of it. Idempotent like GrantBucket. NOT_POSSIBLE."""
+
+    @_abc_1.abstractmethod
+    def PlaceOrder(
+        self,
+        request: _accounting_pb2.PlaceOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.PlaceOrderResponse, _abc.Awaitable[_accounting_pb2.PlaceOrderResponse]]:
+        """Orders a pack or a subscription. Free, or paid by the account: carried out at once; else it waits for ConfirmPayment. Idempotent
+        by (account_id, idempotency_key). OFFERING_UNKNOWN, PAYMENT_REQUIRED, NOT_POSSIBLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmPayment(
+        self,
+        request: _accounting_pb2.ConfirmPaymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.ConfirmPaymentResponse, _abc.Awaitable[_accounting_pb2.ConfirmPaymentResponse]]:
+        """An order that waits for it was paid outside: it is carried out. A repeat with the same reference gets the same answer.
+        ITEM_UNKNOWN, NOT_POSSIBLE when it has failed meanwhile.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelOrder(
+        self,
+        request: _accounting_pb2.CancelOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.CancelOrderResponse, _abc.Awaitable[_accounting_pb2.CancelOrderResponse]]:
+        """Gives up an order that waits for its payment. ITEM_UNKNOWN, NOT_POSSIBLE when it is completed."""
+
+    @_abc_1.abstractmethod
+    def ChangeSubscription(
+        self,
+        request: _accounting_pb2.ChangeSubscriptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.ChangeSubscriptionResponse, _abc.Awaitable[_accounting_pb2.ChangeSubscriptionResponse]]:
+        """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
+        Errors: those of PlaceOrder, ITEM_UNKNOWN.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelSubscription(
+        self,
+        request: _accounting_pb2.CancelSubscriptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.CancelSubscriptionResponse, _abc.Awaitable[_accounting_pb2.CancelSubscriptionResponse]]:
+        """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN."""
+
+    @_abc_1.abstractmethod
+    def SendTransfer(
+        self,
+        request: _accounting_pb2.SendTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.SendTransferResponse, _abc.Awaitable[_accounting_pb2.SendTransferResponse]]:
+        """Gives a part of a transferable bucket to another account. It is in transit at first; ask again under the same idempotency_key
+        for its outcome. ITEM_UNKNOWN, NOT_POSSIBLE.
+        """
+
+    @_abc_1.abstractmethod
+    def SetLimits(
+        self,
+        request: _accounting_pb2.SetLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.SetLimitsResponse, _abc.Awaitable[_accounting_pb2.SetLimitsResponse]]:
+        """Puts limits on the account, a member or a key, in place of those it had. What was counted stays counted."""
+
+    @_abc_1.abstractmethod
+    def ExplainRefusal(
+        self,
+        request: _accounting_pb2.ExplainRefusalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.ExplainRefusalResponse, _abc.Awaitable[_accounting_pb2.ExplainRefusalResponse]]:
+        """Why a call was refused, by its charging_id. The last 10,000 refusals of this process are kept. RECORD_UNKNOWN."""
 
     @_abc_1.abstractmethod
     def GetSessionRecords(

@@ -21,12 +21,58 @@ class ReservationPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RESERVATION_POLICY_UNSPECIFIED: _ClassVar[ReservationPolicy]
     RESERVATION_POLICY_WORST_CASE: _ClassVar[ReservationPolicy]
+    RESERVATION_POLICY_EXPECTED: _ClassVar[ReservationPolicy]
+
+class Period(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PERIOD_UNSPECIFIED: _ClassVar[Period]
+    PERIOD_DAY: _ClassVar[Period]
+    PERIOD_WEEK: _ClassVar[Period]
+    PERIOD_MONTH: _ClassVar[Period]
+
+class PaymentMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PAYMENT_METHOD_UNSPECIFIED: _ClassVar[PaymentMethod]
+    PAYMENT_METHOD_PREPAID: _ClassVar[PaymentMethod]
+    PAYMENT_METHOD_PHONE_BILL: _ClassVar[PaymentMethod]
+    PAYMENT_METHOD_EXTERNAL: _ClassVar[PaymentMethod]
+
+class LimitScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LIMIT_SCOPE_UNSPECIFIED: _ClassVar[LimitScope]
+    LIMIT_SCOPE_ACCOUNT: _ClassVar[LimitScope]
+    LIMIT_SCOPE_MEMBER: _ClassVar[LimitScope]
+    LIMIT_SCOPE_KEY: _ClassVar[LimitScope]
+
+class FinalUnit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FINAL_UNIT_UNSPECIFIED: _ClassVar[FinalUnit]
+    FINAL_UNIT_TERMINATE: _ClassVar[FinalUnit]
+    FINAL_UNIT_REDIRECT: _ClassVar[FinalUnit]
+    FINAL_UNIT_RESTRICT_ACCESS: _ClassVar[FinalUnit]
 UNIT_UNSPECIFIED: Unit
 UNIT_TOKEN: Unit
 UNIT_POINT: Unit
 UNIT_CURRENCY: Unit
 RESERVATION_POLICY_UNSPECIFIED: ReservationPolicy
 RESERVATION_POLICY_WORST_CASE: ReservationPolicy
+RESERVATION_POLICY_EXPECTED: ReservationPolicy
+PERIOD_UNSPECIFIED: Period
+PERIOD_DAY: Period
+PERIOD_WEEK: Period
+PERIOD_MONTH: Period
+PAYMENT_METHOD_UNSPECIFIED: PaymentMethod
+PAYMENT_METHOD_PREPAID: PaymentMethod
+PAYMENT_METHOD_PHONE_BILL: PaymentMethod
+PAYMENT_METHOD_EXTERNAL: PaymentMethod
+LIMIT_SCOPE_UNSPECIFIED: LimitScope
+LIMIT_SCOPE_ACCOUNT: LimitScope
+LIMIT_SCOPE_MEMBER: LimitScope
+LIMIT_SCOPE_KEY: LimitScope
+FINAL_UNIT_UNSPECIFIED: FinalUnit
+FINAL_UNIT_TERMINATE: FinalUnit
+FINAL_UNIT_REDIRECT: FinalUnit
+FINAL_UNIT_RESTRICT_ACCESS: FinalUnit
 
 class Vendor(_message.Message):
     __slots__ = ("vendor_id", "display_name", "base_url", "api_key_env", "base_url_env")
@@ -57,14 +103,16 @@ class TokenizerFamily(_message.Message):
     def __init__(self, family_id: _Optional[str] = ..., letters_per_token_milli: _Optional[int] = ..., tokens_per_cjk_character_milli: _Optional[int] = ..., template_tokens_per_message: _Optional[int] = ..., template_tokens_per_request: _Optional[int] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("vendor_id", "vendor_model_id", "priority")
+    __slots__ = ("vendor_id", "vendor_model_id", "priority", "wholesale_tariff_id")
     VENDOR_ID_FIELD_NUMBER: _ClassVar[int]
     VENDOR_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    WHOLESALE_TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
     vendor_id: str
     vendor_model_id: str
     priority: int
-    def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., priority: _Optional[int] = ...) -> None: ...
+    wholesale_tariff_id: str
+    def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., priority: _Optional[int] = ..., wholesale_tariff_id: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
     __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning")
@@ -119,23 +167,147 @@ class ModelRates(_message.Message):
     def __init__(self, model_id: _Optional[str] = ..., tiers: _Optional[_Iterable[_Union[ContextTier, _Mapping]]] = ...) -> None: ...
 
 class Tariff(_message.Message):
-    __slots__ = ("tariff_id", "version", "unit", "currency", "model_rates", "source")
+    __slots__ = ("tariff_id", "version", "unit", "currency", "model_rates", "source", "upcoming")
     TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     MODEL_RATES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    UPCOMING_FIELD_NUMBER: _ClassVar[int]
     tariff_id: str
     version: int
     unit: Unit
     currency: str
     model_rates: _containers.RepeatedCompositeFieldContainer[ModelRates]
     source: str
-    def __init__(self, tariff_id: _Optional[str] = ..., version: _Optional[int] = ..., unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., model_rates: _Optional[_Iterable[_Union[ModelRates, _Mapping]]] = ..., source: _Optional[str] = ...) -> None: ...
+    upcoming: _containers.RepeatedCompositeFieldContainer[TariffVersion]
+    def __init__(self, tariff_id: _Optional[str] = ..., version: _Optional[int] = ..., unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., model_rates: _Optional[_Iterable[_Union[ModelRates, _Mapping]]] = ..., source: _Optional[str] = ..., upcoming: _Optional[_Iterable[_Union[TariffVersion, _Mapping]]] = ...) -> None: ...
+
+class TariffVersion(_message.Message):
+    __slots__ = ("version", "effective_time", "model_rates")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_RATES_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    effective_time: _timestamp_pb2.Timestamp
+    model_rates: _containers.RepeatedCompositeFieldContainer[ModelRates]
+    def __init__(self, version: _Optional[int] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_rates: _Optional[_Iterable[_Union[ModelRates, _Mapping]]] = ...) -> None: ...
+
+class ModelGroup(_message.Message):
+    __slots__ = ("group_id", "model_ids")
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
+    group_id: str
+    model_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, group_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ExchangeRate(_message.Message):
+    __slots__ = ("from_currency", "to_currency", "version", "rate")
+    FROM_CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    TO_CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    from_currency: str
+    to_currency: str
+    version: int
+    rate: int
+    def __init__(self, from_currency: _Optional[str] = ..., to_currency: _Optional[str] = ..., version: _Optional[int] = ..., rate: _Optional[int] = ...) -> None: ...
+
+class Price(_message.Message):
+    __slots__ = ("amount", "currency")
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    amount: int
+    currency: str
+    def __init__(self, amount: _Optional[int] = ..., currency: _Optional[str] = ...) -> None: ...
+
+class Cycle(_message.Message):
+    __slots__ = ("period", "count", "calendar_aligned", "first_cycle_prorated")
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    CALENDAR_ALIGNED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_CYCLE_PRORATED_FIELD_NUMBER: _ClassVar[int]
+    period: Period
+    count: int
+    calendar_aligned: bool
+    first_cycle_prorated: bool
+    def __init__(self, period: _Optional[_Union[Period, str]] = ..., count: _Optional[int] = ..., calendar_aligned: _Optional[bool] = ..., first_cycle_prorated: _Optional[bool] = ...) -> None: ...
+
+class Allowance(_message.Message):
+    __slots__ = ("allowance_id", "unit", "currency", "amount", "model_group", "priority", "valid_days", "rollover_cap", "postpaid", "transferable", "notice_percents")
+    ALLOWANCE_ID_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_GROUP_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    VALID_DAYS_FIELD_NUMBER: _ClassVar[int]
+    ROLLOVER_CAP_FIELD_NUMBER: _ClassVar[int]
+    POSTPAID_FIELD_NUMBER: _ClassVar[int]
+    TRANSFERABLE_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_PERCENTS_FIELD_NUMBER: _ClassVar[int]
+    allowance_id: str
+    unit: Unit
+    currency: str
+    amount: int
+    model_group: str
+    priority: int
+    valid_days: int
+    rollover_cap: int
+    postpaid: bool
+    transferable: bool
+    notice_percents: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, allowance_id: _Optional[str] = ..., unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., amount: _Optional[int] = ..., model_group: _Optional[str] = ..., priority: _Optional[int] = ..., valid_days: _Optional[int] = ..., rollover_cap: _Optional[int] = ..., postpaid: _Optional[bool] = ..., transferable: _Optional[bool] = ..., notice_percents: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class RequestRate(_message.Message):
+    __slots__ = ("requests_per_minute", "burst")
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    BURST_FIELD_NUMBER: _ClassVar[int]
+    requests_per_minute: int
+    burst: int
+    def __init__(self, requests_per_minute: _Optional[int] = ..., burst: _Optional[int] = ...) -> None: ...
+
+class TokenRate(_message.Message):
+    __slots__ = ("tokens_per_minute", "burst")
+    TOKENS_PER_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    BURST_FIELD_NUMBER: _ClassVar[int]
+    tokens_per_minute: int
+    burst: int
+    def __init__(self, tokens_per_minute: _Optional[int] = ..., burst: _Optional[int] = ...) -> None: ...
+
+class UsageLimit(_message.Message):
+    __slots__ = ("amount", "unit", "currency", "window_seconds", "calendar_window")
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CALENDAR_WINDOW_FIELD_NUMBER: _ClassVar[int]
+    amount: int
+    unit: Unit
+    currency: str
+    window_seconds: int
+    calendar_window: Period
+    def __init__(self, amount: _Optional[int] = ..., unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., window_seconds: _Optional[int] = ..., calendar_window: _Optional[_Union[Period, str]] = ...) -> None: ...
+
+class Limit(_message.Message):
+    __slots__ = ("limit_id", "per", "request_rate", "token_rate", "concurrent_sessions", "usage")
+    LIMIT_ID_FIELD_NUMBER: _ClassVar[int]
+    PER_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_RATE_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_RATE_FIELD_NUMBER: _ClassVar[int]
+    CONCURRENT_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    limit_id: str
+    per: LimitScope
+    request_rate: RequestRate
+    token_rate: TokenRate
+    concurrent_sessions: int
+    usage: UsageLimit
+    def __init__(self, limit_id: _Optional[str] = ..., per: _Optional[_Union[LimitScope, str]] = ..., request_rate: _Optional[_Union[RequestRate, _Mapping]] = ..., token_rate: _Optional[_Union[TokenRate, _Mapping]] = ..., concurrent_sessions: _Optional[int] = ..., usage: _Optional[_Union[UsageLimit, _Mapping]] = ...) -> None: ...
 
 class Offering(_message.Message):
-    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output")
+    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output", "overage_tariff_id", "price", "payment_methods", "cycle", "automatic_renewal", "renewal_grace_days", "allowances", "limits", "final_unit", "redirect_offering_id", "restricted_model_id")
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
@@ -143,6 +315,17 @@ class Offering(_message.Message):
     RESERVATION_POLICY_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_WINDOW_TOKENS_FIELD_NUMBER: _ClassVar[int]
     CHARGE_INPUT_WHEN_CLIENT_GONE_BEFORE_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    OVERAGE_TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_METHODS_FIELD_NUMBER: _ClassVar[int]
+    CYCLE_FIELD_NUMBER: _ClassVar[int]
+    AUTOMATIC_RENEWAL_FIELD_NUMBER: _ClassVar[int]
+    RENEWAL_GRACE_DAYS_FIELD_NUMBER: _ClassVar[int]
+    ALLOWANCES_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    FINAL_UNIT_FIELD_NUMBER: _ClassVar[int]
+    REDIRECT_OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    RESTRICTED_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     offering_id: str
     display_name: str
     tariff_id: str
@@ -150,10 +333,21 @@ class Offering(_message.Message):
     reservation_policy: ReservationPolicy
     output_window_tokens: int
     charge_input_when_client_gone_before_output: bool
-    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ...) -> None: ...
+    overage_tariff_id: str
+    price: Price
+    payment_methods: _containers.RepeatedScalarFieldContainer[PaymentMethod]
+    cycle: Cycle
+    automatic_renewal: bool
+    renewal_grace_days: int
+    allowances: _containers.RepeatedCompositeFieldContainer[Allowance]
+    limits: _containers.RepeatedCompositeFieldContainer[Limit]
+    final_unit: FinalUnit
+    redirect_offering_id: str
+    restricted_model_id: str
+    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ...) -> None: ...
 
 class Catalog(_message.Message):
-    __slots__ = ("revision", "digest", "vendors", "tokenizer_families", "models", "tariffs", "offerings", "default_offering_id")
+    __slots__ = ("revision", "digest", "vendors", "tokenizer_families", "models", "tariffs", "offerings", "default_offering_id", "model_groups", "exchange_rates", "time_zone")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     VENDORS_FIELD_NUMBER: _ClassVar[int]
@@ -162,6 +356,9 @@ class Catalog(_message.Message):
     TARIFFS_FIELD_NUMBER: _ClassVar[int]
     OFFERINGS_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    EXCHANGE_RATES_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
     revision: int
     digest: str
     vendors: _containers.RepeatedCompositeFieldContainer[Vendor]
@@ -170,7 +367,10 @@ class Catalog(_message.Message):
     tariffs: _containers.RepeatedCompositeFieldContainer[Tariff]
     offerings: _containers.RepeatedCompositeFieldContainer[Offering]
     default_offering_id: str
-    def __init__(self, revision: _Optional[int] = ..., digest: _Optional[str] = ..., vendors: _Optional[_Iterable[_Union[Vendor, _Mapping]]] = ..., tokenizer_families: _Optional[_Iterable[_Union[TokenizerFamily, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., tariffs: _Optional[_Iterable[_Union[Tariff, _Mapping]]] = ..., offerings: _Optional[_Iterable[_Union[Offering, _Mapping]]] = ..., default_offering_id: _Optional[str] = ...) -> None: ...
+    model_groups: _containers.RepeatedCompositeFieldContainer[ModelGroup]
+    exchange_rates: _containers.RepeatedCompositeFieldContainer[ExchangeRate]
+    time_zone: str
+    def __init__(self, revision: _Optional[int] = ..., digest: _Optional[str] = ..., vendors: _Optional[_Iterable[_Union[Vendor, _Mapping]]] = ..., tokenizer_families: _Optional[_Iterable[_Union[TokenizerFamily, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., tariffs: _Optional[_Iterable[_Union[Tariff, _Mapping]]] = ..., offerings: _Optional[_Iterable[_Union[Offering, _Mapping]]] = ..., default_offering_id: _Optional[str] = ..., model_groups: _Optional[_Iterable[_Union[ModelGroup, _Mapping]]] = ..., exchange_rates: _Optional[_Iterable[_Union[ExchangeRate, _Mapping]]] = ..., time_zone: _Optional[str] = ...) -> None: ...
 
 class GetCatalogRequest(_message.Message):
     __slots__ = ()

@@ -1,0 +1,238 @@
+"""The balance: which buckets can pay for a session, in which order, and how tokens turn into amounts over several tariffs.
+
+Pure. A source is a run of buckets, next to one another in burn order, that one tariff prices; nearly every session has one.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from services.accounting.account import Account, Bucket, Session
+from services.accounting.amounts import RATE_BASE, Estimate, PinnedTariff, TokenUsage, amount_of, charges_of, rates_for
+from services.accounting.entries import BucketAmounts
+
+# What a session may take at the most of each unit, because a limit says so; a unit that is not in it has no limit.
+Room = dict[str, int]
+
+
+class Source:
+    """Buckets that one line prices, and what each has to give."""
+
+    __slots__ = ("amount", "line", "parts")
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+        self.amount = 0
+        self.parts: list[tuple[str, int]] = []
+
+    def add(self, bucket_id: str, amount: int) -> None:
+        self.parts.append((bucket_id, amount))
+        self.amount += amount
+
+
+def usable(account: Account, lines: dict[str, PinnedTariff], now_us: int) -> Iterable[Bucket]:
+    """The buckets that can pay now, in burn order, empty ones too."""
+    buckets = account.buckets
+    for bucket_id in account.burn_order:
+        bucket = buckets[bucket_id]
+        if bucket.line in lines and bucket.valid_from_us <= now_us < bucket.valid_until_us:
+            yield bucket
+
+
+def free_sources(
+    account: Account, lines: dict[str, PinnedTariff], now_us: int, room: Room | None, enough: int, sources: list[Source]
+) -> list[Source]:
+    """Appends what is free, in burn order, to `sources`; stops once one source of the first line alone has `enough`."""
+    buckets = account.buckets
+    first = next(iter(lines))
+    source = sources[-1] if sources else None
+    for bucket_id in account.burn_order:
+        bucket = buckets[bucket_id]
+        amount = bucket.remaining
+        if amount <= 0 or bucket.line not in lines or not bucket.valid_from_us <= now_us < bucket.valid_until_us:
+            continue
+        capped = False
+        if room is not None and (limit := room.get(bucket.unit)) is not None:
+            capped = amount >= limit
+            amount = min(amount, limit)
+            room[bucket.unit] = limit - amount
+        if source is None or source.line != bucket.line:
+            source = Source(bucket.line)
+            sources.append(source)
+        if amount:
+            source.add(bucket_id, amount)
+        if capped or (source.amount >= enough and source.line == first and len(sources) == 1):
+            # What a cap keeps from one bucket must not be had from the next one, perhaps in money.
+            break
+    last = next(reversed(lines))
+    if not sources or sources[-1].line != last:
+        # Debt's line can always pay what costs nothing.
+        sources.append(Source(last))
+    return sources
+
+
+def held_sources(account: Account, session: Session) -> list[Source]:
+    """What the session holds, in the order in which it is burnt."""
+    sources: list[Source] = []
+    for bucket_id, amount in session.hold.items():
+        line = account.buckets[bucket_id].line
+        if not sources or sources[-1].line != line:
+            sources.append(Source(line))
+        sources[-1].add(bucket_id, amount)
+    return sources
+
+
+class Reservation(NamedTuple):
+    """How many tokens the sources pay for: all the input or not, and output; and what each source gives for it."""
+
+    input_missing: int
+    output: int
+    amounts: list[int]
+
+
+def reserve(sources: Sequence[Source], estimates: dict[str, Estimate], input_tokens: int, output_tokens: int) -> Reservation:
+    """Spreads tokens over the sources, input first, whole tokens a source."""
+    missing = input_tokens
+    output = 0
+    amounts = []
+    for source in sources:
+        estimate = estimates[source.line]
+        budget = source.amount
+        taken_input = missing
+        if missing and estimate.input_amount(missing) > budget:
+            taken_input = estimate.input_payable(budget, missing)
+        spent = estimate.input_amount(taken_input)
+        missing -= taken_input
+        taken_output = 0
+        if not missing and output < output_tokens:
+            taken_output = estimate.output_payable(budget - spent, output_tokens - output)
+            output += taken_output
+        amounts.append(estimate.amount(taken_input, taken_output))
+        if not missing and output >= output_tokens:
+            break
+    return Reservation(missing, output, amounts)
+
+
+def take(sources: Sequence[Source], amounts: Sequence[int]) -> BucketAmounts:
+    """The amounts, source by source, out of their buckets in order; a bucket that gives to two sources comes once."""
+    if len(amounts) == 1 and (parts := sources[0].parts) and parts[0][1] >= amounts[0]:
+        return ((parts[0][0], amounts[0]),) if amounts[0] else ()
+    taken: dict[str, int] = {}
+    for source, amount in zip(sources, amounts, strict=False):
+        missing = amount
+        for bucket_id, has in source.parts:
+            if missing <= 0:
+                break
+            part = min(has, missing)
+            taken[bucket_id] = taken.get(bucket_id, 0) + part
+            missing -= part
+        assert missing <= 0, "took more than there was"
+    return tuple(taken.items())
+
+
+def less_hold(taken: BucketAmounts, hold: dict[str, int]) -> BucketAmounts:
+    """What of `taken` is not held yet."""
+    return tuple((bucket_id, amount - held) for bucket_id, amount in taken if amount > (held := hold.get(bucket_id, 0)))
+
+
+class Charge:
+    """What a session is charged under one tariff."""
+
+    __slots__ = ("amounts", "debits", "debt", "line", "tariff", "tokens")
+
+    def __init__(self, line: str, tariff: PinnedTariff) -> None:
+        self.line = line
+        self.tariff = tariff
+        self.tokens = [0, 0, 0, 0, 0]
+        self.amounts = [0, 0, 0, 0, 0]
+        # (bucket_id, amount), in order; and what no bucket covered.
+        self.debits: list[tuple[str, int]] = []
+        self.debt = 0
+
+    def pay(self, sources: Iterable[Source], amount: int) -> None:
+        """Takes `amount` from the sources in order; what they don't have is debt."""
+        for source in sources:
+            for bucket_id, has in source.parts:
+                if amount <= 0:
+                    return
+                part = min(has, amount)
+                self.debits.append((bucket_id, part))
+                amount -= part
+        self.debt = amount
+
+    @property
+    def charged(self) -> int:
+        return sum(self.amounts)
+
+    @property
+    def usage(self) -> TokenUsage:
+        return TokenUsage(*self.tokens)
+
+
+def settle(
+    lines: dict[str, PinnedTariff], usage: TokenUsage, sources: Sequence[Source], taken: dict[str, Charge] | None = None
+) -> list[Charge]:
+    """Charges `usage` to the sources in order, classes in their fixed order, whole tokens a source; the rest is debt.
+
+    Each class rounds up once a line, however many sources of the line pay for it. What the sources have must not be needed for
+    anything else. `taken` are the charges so far, when a part of the session was settled before: then `usage` is what came since.
+    The last line is the one that debt is owed in.
+    """
+    if len(lines) == 1 and not taken:
+        return [_settle_one(*next(iter(lines.items())), usage, sources)]
+    total_input = usage.input + usage.cached_input + usage.cache_write
+    charges = dict(taken or {})
+    for charge in charges.values():
+        total_input += charge.tokens[0] + charge.tokens[1] + charge.tokens[2]
+    rates = {line: msgspec.structs.astuple(rates_for(tariff, total_input)) for line, tariff in lines.items()}
+    left = list(msgspec.structs.astuple(usage))
+    for source in sources:
+        if not any(left):
+            break
+        line = source.line
+        charge = charges.get(line) or charges.setdefault(line, Charge(line, lines[line]))
+        spent = 0
+        for index, wanted in enumerate(left):
+            if not wanted:
+                continue
+            tokens = wanted
+            rate = rates[line][index]
+            before = charge.amounts[index]
+            budget = source.amount - spent
+            after = amount_of(charge.tokens[index] + tokens, rate)
+            if after - before > budget:
+                tokens = max(0, (before + budget) * RATE_BASE // rate - charge.tokens[index])
+                after = amount_of(charge.tokens[index] + tokens, rate) if tokens else before
+            charge.tokens[index] += tokens
+            charge.amounts[index] = after
+            left[index] -= tokens
+            spent += after - before
+            if left[index]:
+                # Classes keep their order: what is left of this one goes to the next source before anything else does.
+                break
+        for bucket_id, has in source.parts:
+            if spent <= 0:
+                break
+            part = min(has, spent)
+            charge.debits.append((bucket_id, part))
+            spent -= part
+    if any(left):
+        line = next(reversed(lines))
+        charge = charges.get(line) or charges.setdefault(line, Charge(line, lines[line]))
+        for index, tokens in enumerate(left):
+            if tokens:
+                before = charge.amounts[index]
+                charge.tokens[index] += tokens
+                charge.amounts[index] = amount_of(charge.tokens[index], rates[line][index])
+                charge.debt += charge.amounts[index] - before
+    return [charge for charge in charges.values() if any(charge.tokens)]
+
+
+def _settle_one(line: str, tariff: PinnedTariff, usage: TokenUsage, sources: Sequence[Source]) -> Charge:
+    """The same under one tariff, where a bucket may pay a part of a token."""
+    charge = Charge(line, tariff)
+    charge.tokens = list(msgspec.structs.astuple(usage))
+    charge.amounts = list(charges_of(tariff, usage))
+    charge.pay(sources, sum(charge.amounts))
+    return charge

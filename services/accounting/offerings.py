@@ -1,0 +1,199 @@
+"""What accounting needs of the catalog, shaped for charging: which tariff prices which bucket for which model, and when.
+
+Pure; made from the registry's catalog by `services.accounting.catalog`, a new one for every revision.
+"""
+
+from typing import Final, NamedTuple
+
+from services.accounting.account import Account, line_of
+from services.accounting.amounts import PinnedTariff, exchanged
+from services.accounting.commands import ResultCode
+from services.accounting.entries import Wholesale
+from services.accounting.terms import FinalAction, Limit, Payment, Terms
+
+_EVERY_MODEL: Final = "*"
+_CURRENCY: Final = "CURRENCY:"
+_FOR_GOOD_US: Final = 2**63 - 1
+
+
+class TariffVersion(NamedTuple):
+    """A tariff's rates by model ("*": every model without its own) from `effective_us` on."""
+
+    effective_us: int
+    rates: dict[str, PinnedTariff]
+
+
+class Schedule(NamedTuple):
+    """A tariff with what it was, is and will be; versions by rising `effective_us`, the first one from the beginning."""
+
+    unit: str
+    versions: tuple[TariffVersion, ...]
+
+    def at(self, model_id: str, now_us: int) -> tuple[PinnedTariff | None, int]:
+        """The model's rates at a time (None: it has none), and until when they hold."""
+        version, until_us = self.versions[0], _FOR_GOOD_US
+        for later in self.versions[1:]:
+            if later.effective_us > now_us:
+                until_us = later.effective_us
+                break
+            version = later
+        return version.rates.get(model_id) or version.rates.get(_EVERY_MODEL), until_us
+
+
+class OfferingRules(NamedTuple):
+    """What an offering says about charging. `model_ids` None: every model that `schedules` rate."""
+
+    offering_id: str
+    # The tariff of its unit, then that of its overage.
+    schedules: tuple[Schedule, ...]
+    model_ids: frozenset[str] | None
+    output_window: int
+    expected: bool = False
+    limits: tuple[Limit, ...] = ()
+    final_action: FinalAction = FinalAction.TERMINATE
+    # None: it grants nothing and is not ordered; accounts are opened on it.
+    terms: Terms | None = None
+    payments: frozenset[Payment] = frozenset()
+
+
+class Line(NamedTuple):
+    """The tariff that prices a kind of bucket for one model (None: there is none), and until when that holds."""
+
+    tariff: PinnedTariff | None
+    until_us: int
+
+
+class ChargingCatalog:
+    """The catalog as far as charging needs it."""
+
+    def __init__(
+        self,
+        *,
+        offerings: dict[str, OfferingRules],
+        model_ids: frozenset[str],
+        default_offering_id: str,
+        validity_us: int,
+        time_zone: str = "UTC",
+        model_groups: dict[str, frozenset[str]] | None = None,
+        exchange_rates: dict[tuple[str, str], tuple[int, int]] | None = None,
+        wholesale: dict[str, tuple[tuple[str, str, Schedule], ...]] | None = None,
+    ) -> None:
+        """`exchange_rates`: (from, to) currency -> (micro-units of to for a unit of from, version).
+
+        `wholesale`: model -> (vendor, the model's ID there, what the vendor is owed).
+        """
+        self.offerings: Final = offerings
+        self.model_ids: Final = model_ids
+        self.default_offering_id: Final = default_offering_id
+        self.validity_us: Final = validity_us
+        self.time_zone: Final = time_zone
+        self._model_groups: Final = model_groups or {}
+        self._exchange_rates: Final = exchange_rates or {}
+        self._wholesale: Final = wholesale or {}
+        self._lines: dict[tuple[str, str, str, str], Line] = {}
+
+    def wholesale(self, model_id: str, now_us: int) -> tuple[Wholesale, ...]:
+        """What each vendor of the model is owed, at a time."""
+        owed = []
+        for vendor_id, vendor_model_id, schedule in self._wholesale.get(model_id, ()):
+            tariff, _ = schedule.at(model_id, now_us)
+            if tariff is not None:
+                owed.append(Wholesale(vendor_id, vendor_model_id, tariff))
+        return tuple(owed)
+
+    def sold(self, offering_id: str, model_id: str) -> ResultCode | None:
+        """Why an offering's own tariff does not price a model; None when it may."""
+        rules = self.offerings.get(offering_id)
+        if rules is None or model_id not in self.model_ids:
+            return ResultCode.RATING_FAILED
+        if rules.model_ids is not None and model_id not in rules.model_ids:
+            return ResultCode.END_USER_SERVICE_DENIED
+        return None
+
+    def price(self, offering_id: str, model_group: str, unit: str, model_id: str, now_us: int) -> PinnedTariff | None:
+        """The tariff at which an offering's buckets of a unit and a model group pay for a model; None: they don't."""
+        key = (offering_id, model_group, unit, model_id)
+        line = self._lines.get(key)
+        if line is None or line.until_us <= now_us:
+            line = self._lines[key] = self._line(offering_id, model_group, unit, model_id, now_us)
+        return line.tariff
+
+    def _line(self, offering_id: str, model_group: str, unit: str, model_id: str, now_us: int) -> Line:
+        rules = self.offerings.get(offering_id)
+        if rules is None or self.sold(offering_id, model_id) is not None:
+            return Line(None, _FOR_GOOD_US)
+        if model_group and model_id not in self._model_groups.get(model_group, ()):
+            return Line(None, _FOR_GOOD_US)
+        next_us = _FOR_GOOD_US
+        for schedule in rules.schedules:
+            tariff, until_us = schedule.at(model_id, now_us)
+            next_us = min(next_us, until_us)
+            if tariff is not None and schedule.unit != unit:
+                tariff = self._exchanged(tariff, unit)
+            if tariff is not None:
+                return Line(tariff, until_us)
+        return Line(None, next_us)
+
+    def _exchanged(self, tariff: PinnedTariff, unit: str) -> PinnedTariff | None:
+        """A tariff in money, in another currency, if there is an exchange rate."""
+        if not (tariff.unit.startswith(_CURRENCY) and unit.startswith(_CURRENCY)):
+            return None
+        pair = (tariff.unit.removeprefix(_CURRENCY), unit.removeprefix(_CURRENCY))
+        if pair not in self._exchange_rates:
+            return None
+        rate, version = self._exchange_rates[pair]
+        return exchanged(tariff, pair[1], rate, f"{pair[0]}/{pair[1]}@{version}")
+
+
+def own_offerings(account: Account) -> list[str]:
+    """Which offerings price what belongs to none, such as topped-up money: the account's, then its subscriptions', latest first."""
+    active = [each.terms.offering_id for each in account.subscriptions.values() if each.state == "active"]
+    return [account.offering_id, *reversed(active)]
+
+
+class Plan(NamedTuple):
+    """What a session of a model may burn, and under whose rules."""
+
+    # In the order in which they burn; debt is owed in the last one.
+    lines: dict[str, PinnedTariff]
+    rules: OfferingRules
+
+
+def plan(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int) -> Plan | ResultCode:
+    """The tariffs that a session pins, or why it must not be sold."""
+    own = own_offerings(account)
+    lines: dict[str, PinnedTariff] = {}
+    tried: set[str] = set()
+    for bucket_id in account.burn_order:
+        bucket = account.buckets[bucket_id]
+        if bucket.line in tried or not bucket.valid_from_us <= now_us < bucket.valid_until_us:
+            continue
+        tried.add(bucket.line)
+        offering_id, model_group, unit = bucket.line.split("|")
+        if tariff := _price(catalog, [offering_id] if offering_id else own, model_group, unit, model_id, now_us):
+            lines[bucket.line] = tariff
+    # Lines of the account's own that no bucket has yet: a top-up during the session can be burnt, and debt is owed there.
+    units = [schedule.unit for each in own if each in catalog.offerings for schedule in catalog.offerings[each].schedules]
+    for unit in sorted(set(units), key=lambda unit: (unit.startswith(_CURRENCY), units.index(unit))):
+        line = line_of("", "", unit)
+        if line not in tried and (tariff := _price(catalog, own, "", unit, model_id, now_us)):
+            lines[line] = tariff
+    if not lines:
+        return catalog.sold(account.offering_id, model_id) or ResultCode.RATING_FAILED
+    if not next(reversed(lines)).split("|")[2].startswith(_CURRENCY):
+        for line in reversed(lines):
+            if line.split("|")[2].startswith(_CURRENCY):
+                # Debt is owed in money where there is a tariff in money.
+                lines[line] = lines.pop(line)
+                break
+    offering_id = next(iter(lines)).split("|", 1)[0] or next(each for each in own if catalog.sold(each, model_id) is None)
+    return Plan(lines, catalog.offerings[offering_id])
+
+
+def _price(
+    catalog: ChargingCatalog, offering_ids: list[str], model_group: str, unit: str, model_id: str, now_us: int
+) -> PinnedTariff | None:
+    for offering_id in offering_ids:
+        if tariff := catalog.price(offering_id, model_group, unit, model_id, now_us):
+            return tariff
+    return None

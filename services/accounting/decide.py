@@ -66,8 +66,8 @@ def due_entries(account: Account, now_us: int, serving_since_us: int, *, used: b
     A session is never swept earlier than one Tcc after `serving_since_us`, when its partition began to serve: its holder
     could not reach anybody before. `used`: somebody uses the account, so that free cycles are renewed too.
     """
-    due = account.next_due_us is not None and account.next_due_us <= now_us
-    if not due and not (used and account.unused_until_us is not None and account.unused_until_us <= now_us):
+    is_due = account.next_due_us is not None and account.next_due_us <= now_us
+    if not is_due and not (used and account.unused_until_us is not None and account.unused_until_us <= now_us):
         return
     # At the same time and of the same kind, what came first goes first.
     ranks = count()

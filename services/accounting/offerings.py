@@ -176,6 +176,9 @@ def plan(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int)
     units = [schedule.unit for each in own if each in catalog.offerings for schedule in catalog.offerings[each].schedules]
     for unit in sorted(set(units), key=lambda unit: (unit.startswith(_CURRENCY), units.index(unit))):
         line = line_of("", "", unit)
+        if unit.startswith(_CURRENCY) and any(f"|{_CURRENCY}" in each for each in lines):
+            # Money in one currency is enough: a debt in another could not be repaid by what the account has.
+            continue
         if line not in tried and (tariff := _price(catalog, own, "", unit, model_id, now_us)):
             lines[line] = tariff
     if not lines:

@@ -7,24 +7,23 @@ dollars per million tokens. Pure: no protos, no files; where an entry stands is 
 
 import datetime
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 import msgspec
 
+from services.registry.offerings import UNITS, Offering, Sale, effective_time_flaws, offering_flaws
+from services.registry.rules import INT32_MAX, INT64_MAX, FieldFlaw, currency_flaws, micro_amount, text_flaws, unknown, whole_flaws
+
 # The model ID of a tariff row for every model without a row of its own.
 EVERY_MODEL: Final = "*"
-UNITS: Final = ("TOKEN", "POINT", "CURRENCY")
-RESERVATION_POLICIES: Final = ("worst_case",)
 
-_INT32_MAX: Final = 2**31 - 1
-_INT64_MAX: Final = 2**63 - 1
-_RATE_MAX: Final = Decimal(_INT64_MAX) / 1_000_000
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _ENVIRONMENT_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_PAIR: Final = re.compile(r"[A-Z]{3}/[A-Z]{3}")
 
 
 class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -38,6 +37,8 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     api_key_env: str
     # The environment variable of the edge that replaces base_url where it is set.
     base_url_env: str
+    # The tariff by which it is owed for its models, where a route names no other.
+    wholesale_tariff_id: str = ""
 
 
 class TokenizerFamily(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,6 +62,8 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     vendor_model_id: str
     # Routes are tried by rising priority.
     priority: int = 0
+    # The tariff by which the vendor is owed; empty: the vendor's.
+    wholesale_tariff_id: str = ""
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -119,6 +122,15 @@ class ModelRates(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tiers: tuple[ContextTier, ...] = ()
 
 
+class TariffVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A tariff's rates from a time on."""
+
+    version: int
+    # With an offset.
+    effective_time: datetime.datetime
+    rates: tuple[ModelRates, ...]
+
+
 class Tariff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is charged."""
 
@@ -132,25 +144,29 @@ class Tariff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     # Where the prices came from and when.
     source: str = ""
     rates: tuple[ModelRates, ...]
+    # What replaces version and rates from a time on, by rising time.
+    upcoming: tuple[TariffVersion, ...] = ()
 
     def rates_model(self, model_id: str) -> bool:
         """Whether the tariff has rates for the model."""
         return any(row.model_id in (model_id, EVERY_MODEL) for row in self.rates)
 
 
-class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A plan for sale."""
+class ModelGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Models that a bucket can be limited to."""
 
-    offering_id: str
-    display_name: str
-    tariff_id: str
-    # Empty: every model that the tariff has rates for.
-    model_ids: tuple[str, ...] = ()
-    # One of `RESERVATION_POLICIES`.
-    reservation_policy: str
-    # The output reserved at once where the edge sees output as it is made.
-    output_window_tokens: int = 2_048
-    charge_input_when_client_gone_before_output: bool = False
+    group_id: str
+    model_ids: tuple[str, ...]
+
+
+class ExchangeRate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a unit of the pair's first currency is worth in its second."""
+
+    # "USD/CNY".
+    pair: str
+    # Must be another one whenever the rate changes.
+    version: int
+    rate: Decimal
 
 
 class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -161,8 +177,12 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     models: tuple[Model, ...] = ()
     tariffs: tuple[Tariff, ...] = ()
     offerings: tuple[Offering, ...] = ()
+    model_groups: tuple[ModelGroup, ...] = ()
+    exchange_rates: tuple[ExchangeRate, ...] = ()
     # The offering of an account opened without one.
     default_offering_id: str = ""
+    # IANA name of the zone in which cycles and calendar windows are computed; empty: UTC.
+    time_zone: str = ""
 
 
 # The lists of a catalog, and the field that identifies an entry of each.
@@ -172,6 +192,8 @@ ID_FIELDS: Final = {
     "models": "model_id",
     "tariffs": "tariff_id",
     "offerings": "offering_id",
+    "model_groups": "group_id",
+    "exchange_rates": "pair",
 }
 
 
@@ -186,20 +208,6 @@ class Flaw(msgspec.Struct, frozen=True):
     field: str
     # What is wrong and what would be right.
     message: str
-
-
-def micro_rate(rate: Decimal) -> int:
-    """A rate in int64 micro-units per 1,000,000 tokens. Errors: `ValueError` that says what would be right."""
-    if not rate.is_finite():
-        raise ValueError(f"must be a finite number; it is {rate}")
-    if rate < 0:
-        raise ValueError(f"must not be negative; it is {rate}")
-    if rate > _RATE_MAX:
-        raise ValueError(f"must be at most {_RATE_MAX}, so that it fits int64 micro-units; it is {rate}")
-    if int(rate.as_tuple().exponent) < -6:
-        raise ValueError(f"must have at most 6 decimals; it is {rate}")
-    # At most 19 digits here, and the decimal context keeps 28: exact.
-    return int(rate * 1_000_000)
 
 
 def flaws(catalog: Catalog) -> Iterator[Flaw]:
@@ -228,14 +236,35 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
     for tariff in catalog.tariffs:
         for field, message in _tariff_flaws(tariff, model_ids):
             yield Flaw("tariffs", tariff.tariff_id, field, message)
-    for offering in catalog.offerings:
-        for field, message in _offering_flaws(offering, model_ids, tariffs):
-            yield Flaw("offerings", offering.offering_id, field, message)
     offering_ids = {offering.offering_id for offering in catalog.offerings}
+    sale = Sale(
+        model_ids,
+        {group.group_id for group in catalog.model_groups},
+        offering_ids,
+        {tariff_id: (tariff.unit, tariff.currency, _rated_models(tariff)) for tariff_id, tariff in tariffs.items()},
+        {each.pair for each in catalog.exchange_rates},
+    )
+    for offering in catalog.offerings:
+        for field, message in offering_flaws(offering, sale):
+            yield Flaw("offerings", offering.offering_id, field, message)
+    for section, entry_id, field, message in _wholesale_flaws(catalog, tariffs):
+        yield Flaw(section, entry_id, field, message)
+    for group in catalog.model_groups:
+        for field, message in _group_flaws(group, model_ids):
+            yield Flaw("model_groups", group.group_id, field, message)
+    for each in catalog.exchange_rates:
+        for field, message in _exchange_flaws(each):
+            yield Flaw("exchange_rates", each.pair, field, message)
+    if catalog.time_zone and catalog.time_zone not in available_timezones():
+        yield Flaw("", "", "time_zone", f"must be an IANA name like Asia/Shanghai; it is {catalog.time_zone!r}")
+    ordered = {offering.offering_id for offering in catalog.offerings if offering.is_ordered}
+    if catalog.default_offering_id in ordered:
+        message = f"{catalog.default_offering_id!r} is to be ordered; name one without cycle and allowances"
+        yield Flaw("", "", "default_offering_id", message)
     if not catalog.default_offering_id:
         yield Flaw("", "", "default_offering_id", "is missing; name the offering of an account opened without one")
     elif catalog.default_offering_id not in offering_ids:
-        yield Flaw("", "", "default_offering_id", _unknown("offering", catalog.default_offering_id, offering_ids))
+        yield Flaw("", "", "default_offering_id", unknown("offering", catalog.default_offering_id, offering_ids))
 
 
 def flaws_of_change(before: Catalog, after: Catalog) -> Iterator[Flaw]:
@@ -250,14 +279,16 @@ def flaws_of_change(before: Catalog, after: Catalog) -> Iterator[Flaw]:
         if old is not None and old.version == tariff.version and _charge(old) != _charge(tariff):
             message = f"must change when unit, currency or rates change; it is still {tariff.version}: make it {tariff.version + 1}"
             yield Flaw("tariffs", tariff.tariff_id, "version", message)
+    rates_before = {each.pair: each for each in before.exchange_rates}
+    for each in after.exchange_rates:
+        old_rate = rates_before.get(each.pair)
+        if old_rate is not None and old_rate.version == each.version and old_rate.rate != each.rate:
+            message = f"must change when the rate changes; it is still {each.version}: make it {each.version + 1}"
+            yield Flaw("exchange_rates", each.pair, "version", message)
 
 
-# What is wrong in an entry: the field's path inside it, and the message.
-_FieldFlaw = tuple[str, str]
-
-
-def _vendor_flaws(vendor: Vendor) -> Iterator[_FieldFlaw]:
-    yield from _text("display_name", vendor.display_name)
+def _vendor_flaws(vendor: Vendor) -> Iterator[FieldFlaw]:
+    yield from text_flaws("display_name", vendor.display_name)
     try:
         url = urlsplit(vendor.base_url)
         addressed = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
@@ -274,52 +305,64 @@ def _vendor_flaws(vendor: Vendor) -> Iterator[_FieldFlaw]:
             yield field, f"must name an environment variable like TOKENLINE_EXAMPLE_API_KEY; it is {name!r}"
 
 
-def _family_flaws(family: TokenizerFamily) -> Iterator[_FieldFlaw]:
-    yield from _whole("letters_per_token_milli", family.letters_per_token_milli, 1, _INT32_MAX)
-    yield from _whole("tokens_per_cjk_character_milli", family.tokens_per_cjk_character_milli, 1, _INT32_MAX)
-    yield from _whole("template_tokens_per_message", family.template_tokens_per_message, 0, _INT32_MAX)
-    yield from _whole("template_tokens_per_request", family.template_tokens_per_request, 0, _INT32_MAX)
+def _family_flaws(family: TokenizerFamily) -> Iterator[FieldFlaw]:
+    yield from whole_flaws("letters_per_token_milli", family.letters_per_token_milli, 1, INT32_MAX)
+    yield from whole_flaws("tokens_per_cjk_character_milli", family.tokens_per_cjk_character_milli, 1, INT32_MAX)
+    yield from whole_flaws("template_tokens_per_message", family.template_tokens_per_message, 0, INT32_MAX)
+    yield from whole_flaws("template_tokens_per_request", family.template_tokens_per_request, 0, INT32_MAX)
 
 
-def _model_flaws(model: Model, vendor_ids: set[str], family_ids: set[str]) -> Iterator[_FieldFlaw]:
-    yield from _text("display_name", model.display_name)
-    yield from _text("owned_by", model.owned_by)
-    yield from _whole("context_window_tokens", model.context_window_tokens, 1, _INT64_MAX)
-    yield from _whole("max_output_tokens", model.max_output_tokens, 1, _INT64_MAX)
+def _model_flaws(model: Model, vendor_ids: set[str], family_ids: set[str]) -> Iterator[FieldFlaw]:
+    yield from text_flaws("display_name", model.display_name)
+    yield from text_flaws("owned_by", model.owned_by)
+    yield from whole_flaws("context_window_tokens", model.context_window_tokens, 1, INT64_MAX)
+    yield from whole_flaws("max_output_tokens", model.max_output_tokens, 1, INT64_MAX)
     if model.max_output_tokens > model.context_window_tokens:
         message = f"must not exceed context_window_tokens, {model.context_window_tokens}; it is {model.max_output_tokens}"
         yield "max_output_tokens", message
     if model.family_id not in family_ids:
-        yield "family_id", _unknown("tokenizer family", model.family_id, family_ids)
+        yield "family_id", unknown("tokenizer family", model.family_id, family_ids)
     if not model.routes:
         yield "routes", "must have at least one route to a vendor"
     ways: set[tuple[str, str]] = set()
     for index, route in enumerate(model.routes):
         field = f"routes[{index}]"
         if route.vendor_id not in vendor_ids:
-            yield f"{field}.vendor_id", _unknown("vendor", route.vendor_id, vendor_ids)
-        yield from _text(f"{field}.vendor_model_id", route.vendor_model_id)
-        yield from _whole(f"{field}.priority", route.priority, 0, _INT32_MAX)
+            yield f"{field}.vendor_id", unknown("vendor", route.vendor_id, vendor_ids)
+        yield from text_flaws(f"{field}.vendor_model_id", route.vendor_model_id)
+        yield from whole_flaws(f"{field}.priority", route.priority, 0, INT32_MAX)
         if (route.vendor_id, route.vendor_model_id) in ways:
             yield field, f"leads to {route.vendor_model_id!r} of {route.vendor_id!r} a second time; keep one of them"
         ways.add((route.vendor_id, route.vendor_model_id))
 
 
-def _tariff_flaws(tariff: Tariff, model_ids: set[str]) -> Iterator[_FieldFlaw]:
-    yield from _whole("version", tariff.version, 1, _INT32_MAX)
+def _tariff_flaws(tariff: Tariff, model_ids: set[str]) -> Iterator[FieldFlaw]:
+    yield from whole_flaws("version", tariff.version, 1, INT32_MAX)
     if tariff.unit not in UNITS:
         yield "unit", f"must be {' or '.join(UNITS)}; it is {tariff.unit!r}"
-    elif tariff.unit == "CURRENCY" and not _CURRENCY.fullmatch(tariff.currency):
-        yield "currency", f"must be an ISO 4217 code of 3 capital letters like USD; it is {tariff.currency!r}"
-    elif tariff.unit != "CURRENCY" and tariff.currency:
-        yield "currency", f"goes with the unit CURRENCY only; the unit is {tariff.unit}: leave it out"
-    if not tariff.rates:
-        yield "rates", "must have at least one row"
+    else:
+        yield from currency_flaws("currency", tariff.unit, tariff.currency)
+    yield from _rows_flaws("rates", tariff.rates, model_ids)
+    version, time = tariff.version, None
+    for index, each in enumerate(tariff.upcoming):
+        field = f"upcoming[{index}]"
+        if each.version <= version:
+            yield f"{field}.version", f"must be above {version}, the version before it; it is {each.version}"
+        yield from effective_time_flaws(f"{field}.effective_time", each.effective_time)
+        if time is not None and each.effective_time.tzinfo and time.tzinfo and each.effective_time <= time:
+            yield f"{field}.effective_time", "must be later than that of the version before it"
+        version, time = each.version, each.effective_time
+        yield from _rows_flaws(f"{field}.rates", each.rates, model_ids)
+
+
+def _rows_flaws(rows_field: str, rows: tuple[ModelRates, ...], model_ids: set[str]) -> Iterator[FieldFlaw]:
+    if not rows:
+        yield rows_field, "must have at least one row"
     seen: set[str] = set()
-    for index, row in enumerate(tariff.rates):
-        field = f"rates[{index}]"
+    for index, row in enumerate(rows):
+        field = f"{rows_field}[{index}]"
         if row.model_id != EVERY_MODEL and row.model_id not in model_ids:
-            yield f"{field}.model_id", _unknown("model", row.model_id, model_ids)
+            yield f"{field}.model_id", unknown("model", row.model_id, model_ids)
         if row.model_id in seen:
             yield f"{field}.model_id", f"{row.model_id!r} has a row in this tariff already; keep one of them"
         seen.add(row.model_id)
@@ -331,58 +374,68 @@ def _tariff_flaws(tariff: Tariff, model_ids: set[str]) -> Iterator[_FieldFlaw]:
                 limit = f"the tier before it, {below}" if number else "0"
                 message = f"must be greater than {limit}: tiers rise; it is {tier.above_input_tokens}"
                 yield f"{tier_field}.above_input_tokens", message
-            yield from _whole(f"{tier_field}.above_input_tokens", tier.above_input_tokens, 1, _INT64_MAX)
+            yield from whole_flaws(f"{tier_field}.above_input_tokens", tier.above_input_tokens, 1, INT64_MAX)
             below = tier.above_input_tokens
             yield from _rates_flaws(tier_field, tier)
 
 
-def _rates_flaws(field: str, rates: Rates) -> Iterator[_FieldFlaw]:
+def _rates_flaws(field: str, rates: Rates) -> Iterator[FieldFlaw]:
     for name in ("input", "output", "cached_input", "cache_write", "reasoning"):
         rate: Decimal | None = getattr(rates, name)
         if rate is not None:
             try:
-                micro_rate(rate)
+                micro_amount(rate)
             except ValueError as error:
                 yield f"{field}.{name}", str(error)
 
 
-def _offering_flaws(offering: Offering, model_ids: set[str], tariffs: dict[str, Tariff]) -> Iterator[_FieldFlaw]:
-    yield from _text("display_name", offering.display_name)
-    tariff = tariffs.get(offering.tariff_id)
+def _rated_models(tariff: Tariff) -> set[str] | None:
+    model_ids = {row.model_id for row in tariff.rates}
+    return None if EVERY_MODEL in model_ids else model_ids
+
+
+def _wholesale_flaws(catalog: Catalog, tariffs: dict[str, Tariff]) -> Iterator[tuple[str, str, str, str]]:
+    for vendor in catalog.vendors:
+        if vendor.wholesale_tariff_id:
+            for message in _wholesale_flaw(vendor.wholesale_tariff_id, tariffs):
+                yield "vendors", vendor.vendor_id, "wholesale_tariff_id", message
+    for model in catalog.models:
+        for index, route in enumerate(model.routes):
+            if route.wholesale_tariff_id:
+                field = f"routes[{index}].wholesale_tariff_id"
+                yield from (("models", model.model_id, field, each) for each in _wholesale_flaw(route.wholesale_tariff_id, tariffs))
+                tariff = tariffs.get(route.wholesale_tariff_id)
+                if tariff is not None and not tariff.rates_model(model.model_id):
+                    yield "models", model.model_id, field, f"{tariff.tariff_id!r} has no rates for {model.model_id!r}"
+
+
+def _wholesale_flaw(tariff_id: str, tariffs: dict[str, Tariff]) -> Iterator[str]:
+    tariff = tariffs.get(tariff_id)
     if tariff is None:
-        yield "tariff_id", _unknown("tariff", offering.tariff_id, tariffs)
-    seen: set[str] = set()
-    for index, model_id in enumerate(offering.model_ids):
-        field = f"model_ids[{index}]"
+        yield unknown("tariff", tariff_id, tariffs)
+    elif tariff.unit != "CURRENCY":
+        yield f"must name a tariff of the unit CURRENCY; {tariff_id!r} has {tariff.unit}"
+
+
+def _group_flaws(group: ModelGroup, model_ids: set[str]) -> Iterator[FieldFlaw]:
+    if not group.model_ids:
+        yield "model_ids", "must have at least one model"
+    for index, model_id in enumerate(group.model_ids):
         if model_id not in model_ids:
-            yield field, _unknown("model", model_id, model_ids)
-        elif tariff is not None and not tariff.rates_model(model_id):
-            yield (
-                field,
-                f"{model_id!r} has no rates in the tariff {tariff.tariff_id!r}; add a row for it there, or for {EVERY_MODEL!r}",
-            )
-        if model_id in seen:
-            yield field, f"{model_id!r} stands in this offering already; keep one of them"
-        seen.add(model_id)
-    if offering.reservation_policy not in RESERVATION_POLICIES:
-        yield "reservation_policy", f"must be {' or '.join(RESERVATION_POLICIES)}; it is {offering.reservation_policy!r}"
-    yield from _whole("output_window_tokens", offering.output_window_tokens, 1, _INT64_MAX)
+            yield f"model_ids[{index}]", unknown("model", model_id, model_ids)
+        elif model_id in group.model_ids[:index]:
+            yield f"model_ids[{index}]", f"{model_id!r} stands in this group already; keep one of them"
 
 
-def _text(field: str, text: str) -> Iterator[_FieldFlaw]:
-    if not text.strip():
-        yield field, "must not be empty"
-
-
-def _whole(field: str, number: int, least: int, most: int) -> Iterator[_FieldFlaw]:
-    if not least <= number <= most:
-        yield field, f"must be from {least} to {most}; it is {number}"
-
-
-def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") if names else "none"
-    return f"no {kind} has the ID {name!r}; known are: {shown}"
+def _exchange_flaws(rate: ExchangeRate) -> Iterator[FieldFlaw]:
+    if not _PAIR.fullmatch(rate.pair) or rate.pair[:3] == rate.pair[4:]:
+        yield "pair", f"must be two ISO 4217 codes like USD/CNY; it is {rate.pair!r}"
+    yield from whole_flaws("version", rate.version, 1, INT32_MAX)
+    try:
+        if micro_amount(rate.rate) < 1:
+            yield "rate", f"must be above 0; it is {rate.rate}"
+    except ValueError as error:
+        yield "rate", str(error)
 
 
 def _charge(tariff: Tariff) -> tuple[str, str, dict[str, list[tuple[int, dict[str, Decimal]]]]]:

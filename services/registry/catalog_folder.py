@@ -96,7 +96,9 @@ class _Layered(msgspec.Struct, frozen=True):
     def check(self, found: Iterable[Flaw]) -> None:
         """Errors: `ConfigError` for the first flaw."""
         for flaw in found:
-            raise self.places[flaw.section, flaw.entry_id].error(flaw.field, flaw.message)
+            # What is wrong with the catalog itself stands where that was set, if it was.
+            place = self.places.get((flaw.section, flaw.entry_id or flaw.field)) or self.places["", ""]
+            raise place.error(flaw.field, flaw.message)
 
 
 def _files(folders: Sequence[Path]) -> list[list[Path]]:
@@ -144,7 +146,7 @@ def _layered(layers: list[list[tuple[Path, str]]]) -> _Layered:
     """Puts the layers over one another. Errors: `ConfigError` for a file that is malformed, or an ID twice in a layer."""
     entries: dict[str, dict[str, Any]] = {section: {} for section in ID_FIELDS}
     places: dict[tuple[str, str], _Place] = {}
-    default_offering_id = ""
+    settings = {"default_offering_id": "", "time_zone": ""}
     for layer in layers:
         seen: dict[tuple[str, str], _Place] = {}
         for path, text in layer:
@@ -157,12 +159,14 @@ def _layered(layers: list[list[tuple[Path, str]]]) -> _Layered:
                     place = _Place(path, f"{section}[{index}]", line_of)
                     _refuse_repetition(seen, (section, entry_id), place, id_field)
                     entries[section][entry_id] = entry
-            if part.default_offering_id:
-                default_offering_id = part.default_offering_id
-                _refuse_repetition(seen, ("", ""), _Place(path, "", line_of), "default_offering_id")
+            for name in settings:
+                if value := getattr(part, name):
+                    settings[name] = value
+                    _refuse_repetition(seen, ("", name), _Place(path, "", line_of), name)
         places.update(seen)
     lists = {section: tuple(by_id.values()) for section, by_id in entries.items()}
-    return _Layered(Catalog(**lists, default_offering_id=default_offering_id), places)
+    catalog = Catalog(**lists, default_offering_id=settings["default_offering_id"], time_zone=settings["time_zone"])
+    return _Layered(catalog, places)
 
 
 def _refuse_repetition(seen: dict[tuple[str, str], _Place], key: tuple[str, str], place: _Place, field: str) -> None:

@@ -5,12 +5,16 @@ from datetime import UTC, datetime, time
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.registry.catalog import Catalog, Model, ModelRates, Offering, Rates, Tariff, micro_rate
+from services.registry.catalog import Catalog, Model, ModelRates, Rates, Tariff, Vendor
+from services.registry.offerings import Allowance, Limit, Offering, Renewal
+from services.registry.rules import micro_amount
 from tokenline.registry.v1 import registry_pb2
 
 
 def catalog_message(catalog: Catalog, revision: int) -> registry_pb2.Catalog:
     """The message of a valid catalog. Its digest covers everything but the revision."""
+    vendors = {vendor.vendor_id: vendor for vendor in catalog.vendors}
+    tariffs = {tariff.tariff_id: tariff for tariff in catalog.tariffs}
     message = registry_pb2.Catalog(
         vendors=[
             registry_pb2.Vendor(
@@ -32,17 +36,28 @@ def catalog_message(catalog: Catalog, revision: int) -> registry_pb2.Catalog:
             )
             for family in sorted(catalog.tokenizer_families, key=lambda family: family.family_id)
         ],
-        models=[_model(model) for model in sorted(catalog.models, key=lambda model: model.model_id)],
+        models=[_model(model, vendors, tariffs) for model in sorted(catalog.models, key=lambda model: model.model_id)],
         tariffs=[_tariff(tariff) for tariff in sorted(catalog.tariffs, key=lambda tariff: tariff.tariff_id)],
         offerings=[_offering(offering) for offering in sorted(catalog.offerings, key=lambda offering: offering.offering_id)],
         default_offering_id=catalog.default_offering_id,
+        model_groups=[
+            registry_pb2.ModelGroup(group_id=group.group_id, model_ids=sorted(group.model_ids))
+            for group in sorted(catalog.model_groups, key=lambda group: group.group_id)
+        ],
+        exchange_rates=[
+            registry_pb2.ExchangeRate(
+                from_currency=each.pair[:3], to_currency=each.pair[4:], version=each.version, rate=micro_amount(each.rate)
+            )
+            for each in sorted(catalog.exchange_rates, key=lambda each: each.pair)
+        ],
+        time_zone=catalog.time_zone or "UTC",
     )
     message.digest = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
     message.revision = revision
     return message
 
 
-def _model(model: Model) -> registry_pb2.Model:
+def _model(model: Model, vendors: dict[str, Vendor], tariffs: dict[str, Tariff]) -> registry_pb2.Model:
     release_time = Timestamp()
     release_time.FromDatetime(datetime.combine(model.release_date, time(), UTC))
     return registry_pb2.Model(
@@ -54,11 +69,22 @@ def _model(model: Model) -> registry_pb2.Model:
         family_id=model.family_id,
         release_time=release_time,
         routes=[
-            registry_pb2.Route(vendor_id=route.vendor_id, vendor_model_id=route.vendor_model_id, priority=route.priority)
+            registry_pb2.Route(
+                vendor_id=route.vendor_id,
+                vendor_model_id=route.vendor_model_id,
+                priority=route.priority,
+                wholesale_tariff_id=route.wholesale_tariff_id or _vendor_tariff(model, vendors[route.vendor_id], tariffs),
+            )
             for route in sorted(model.routes, key=lambda route: route.priority)
         ],
         hidden_reasoning=model.hidden_reasoning,
     )
+
+
+def _vendor_tariff(model: Model, vendor: Vendor, tariffs: dict[str, Tariff]) -> str:
+    """The tariff by which a vendor is owed for a model, if it rates that model."""
+    tariff = tariffs.get(vendor.wholesale_tariff_id)
+    return tariff.tariff_id if tariff is not None and tariff.rates_model(model.model_id) else ""
 
 
 def _tariff(tariff: Tariff) -> registry_pb2.Tariff:
@@ -69,7 +95,21 @@ def _tariff(tariff: Tariff) -> registry_pb2.Tariff:
         currency=tariff.currency,
         model_rates=[_model_rates(row) for row in sorted(tariff.rates, key=lambda row: row.model_id)],
         source=tariff.source,
+        upcoming=[
+            registry_pb2.TariffVersion(
+                version=each.version,
+                effective_time=_timestamp(each.effective_time),
+                model_rates=[_model_rates(row) for row in sorted(each.rates, key=lambda row: row.model_id)],
+            )
+            for each in tariff.upcoming
+        ],
     )
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(time)
+    return message
 
 
 def _model_rates(row: ModelRates) -> registry_pb2.ModelRates:
@@ -83,11 +123,11 @@ def _model_rates(row: ModelRates) -> registry_pb2.ModelRates:
 
 
 def _rates(rates: Rates) -> registry_pb2.TokenRates:
-    return registry_pb2.TokenRates(**{token_class: micro_rate(rate) for token_class, rate in rates.by_class().items()})
+    return registry_pb2.TokenRates(**{token_class: micro_amount(rate) for token_class, rate in rates.by_class().items()})
 
 
 def _offering(offering: Offering) -> registry_pb2.Offering:
-    return registry_pb2.Offering(
+    message = registry_pb2.Offering(
         offering_id=offering.offering_id,
         display_name=offering.display_name,
         tariff_id=offering.tariff_id,
@@ -95,4 +135,62 @@ def _offering(offering: Offering) -> registry_pb2.Offering:
         reservation_policy=f"RESERVATION_POLICY_{offering.reservation_policy.upper()}",
         output_window_tokens=offering.output_window_tokens,
         charge_input_when_client_gone_before_output=offering.charge_input_when_client_gone_before_output,
+        overage_tariff_id=offering.overage_tariff_id,
+        payment_methods=[f"PAYMENT_METHOD_{method.upper()}" for method in offering.payment_methods],
+        allowances=[_allowance(allowance) for allowance in offering.allowances],
+        limits=[_limit(limit) for limit in offering.limits],
+        final_unit=f"FINAL_UNIT_{offering.final_unit.action.upper()}",
+        redirect_offering_id=offering.final_unit.redirect_offering_id,
+        restricted_model_id=offering.final_unit.restricted_model_id,
     )
+    if offering.price is not None:
+        message.price.amount, message.price.currency = micro_amount(offering.price.amount), offering.price.currency
+    if (cycle := offering.cycle) is not None:
+        message.cycle.CopyFrom(
+            registry_pb2.Cycle(
+                period=f"PERIOD_{cycle.period.upper()}",
+                count=cycle.count,
+                calendar_aligned=cycle.alignment == "calendar",
+                first_cycle_prorated=cycle.first_cycle == "prorated",
+            )
+        )
+        renewal = offering.renewal or Renewal()
+        message.automatic_renewal, message.renewal_grace_days = renewal.automatic, renewal.grace_days
+    return message
+
+
+def _allowance(allowance: Allowance) -> registry_pb2.Allowance:
+    return registry_pb2.Allowance(
+        allowance_id=allowance.allowance_id,
+        unit=f"UNIT_{allowance.unit}",
+        currency=allowance.currency,
+        amount=micro_amount(allowance.amount),
+        model_group=allowance.model_group,
+        priority=allowance.priority,
+        valid_days=allowance.valid_days or 0,
+        rollover_cap=micro_amount(allowance.rollover_cap),
+        postpaid=allowance.postpaid,
+        transferable=allowance.transferable,
+        notice_percents=allowance.notice_percents,
+    )
+
+
+def _limit(limit: Limit) -> registry_pb2.Limit:
+    message = registry_pb2.Limit(limit_id=limit.limit_id, per=f"LIMIT_SCOPE_{limit.per.upper()}")
+    if limit.requests_per_minute is not None:
+        message.request_rate.requests_per_minute = limit.requests_per_minute
+        message.request_rate.burst = limit.burst or limit.requests_per_minute
+    elif limit.tokens_per_minute is not None:
+        message.token_rate.tokens_per_minute = limit.tokens_per_minute
+        message.token_rate.burst = limit.burst or limit.tokens_per_minute
+    elif limit.concurrent_sessions is not None:
+        message.concurrent_sessions = limit.concurrent_sessions
+    else:
+        assert limit.usage is not None
+        message.usage.amount, message.usage.currency = micro_amount(limit.usage), limit.currency
+        message.usage.MergeFrom(registry_pb2.UsageLimit(unit=f"UNIT_{limit.unit}"))
+        if limit.window is not None and limit.window.hours is not None:
+            message.usage.window_seconds = limit.window.hours * 3_600
+        elif limit.window is not None and limit.window.calendar is not None:
+            message.usage.MergeFrom(registry_pb2.UsageLimit(calendar_window=f"PERIOD_{limit.window.calendar.upper()}"))
+    return message

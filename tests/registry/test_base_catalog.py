@@ -104,12 +104,24 @@ def test_points_follow_list_prices(catalog: registry_pb2.Catalog) -> None:
 def test_offerings(catalog: registry_pb2.Catalog) -> None:
     offerings = {offering.offering_id: offering for offering in catalog.offerings}
     assert catalog.default_offering_id == "default"
-    assert {offering_id: offering.tariff_id for offering_id, offering in offerings.items()} == {
+    bases = [each for each in offerings.values() if not each.HasField("cycle") and not each.allowances]
+    assert {each.offering_id: each.tariff_id for each in bases} == {
         "default": "token-flat",
         "chat-basic": "token-flat",
         "universal-points": "points-by-model",
         "metered-usd": "list-price-usd",
+        "metered-agents": "list-price-usd",
     }
+    ten = offerings["personal-10m"]
+    assert (ten.price.amount, ten.price.currency, ten.allowances[0].amount) == (9_900_000, "CNY", 10_000_000 * 1_000_000)
+    pack = offerings["pack-400k"]
+    assert (pack.price.amount, pack.allowances[0].amount, pack.allowances[0].valid_days) == (1_000_000, 400_000 * 1_000_000, 30)
+    # What a phone bill pays for a month must fit on the credit line that comes with it.
+    for each in offerings.values():
+        if list(each.payment_methods) == [registry_pb2.PAYMENT_METHOD_PHONE_BILL]:
+            assert any(allowance.postpaid and allowance.amount > each.price.amount for allowance in each.allowances)
+    # Every vendor is owed something for every model.
+    assert all(route.wholesale_tariff_id for model in catalog.models for route in model.routes)
     assert list(offerings["chat-basic"].model_ids) == ["deepseek-v4-flash", "glm-4.5-air", "qwen-flash"]
     assert {offering.output_window_tokens for offering in offerings.values()} == {2048}
     # Every model is sold in every offering that names none.

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.registry.catalog import micro_rate
 from services.registry.catalog_folder import CatalogReader, load_catalog
+from services.registry.rules import micro_amount
 from services.runtime.config import ConfigError
 from tests.registry.catalogs import CATALOG, changed, write
 from tokenline.registry.v1 import registry_pb2
@@ -68,8 +68,8 @@ def test_digest_is_of_the_content_not_of_the_writing(tmp_path: Path) -> None:
     ("rate", "micro"),
     [("0", 0), ("0.000001", 1), ("0.28", 280_000), ("9223372036854.775807", 2**63 - 1), ("1E+3", 10**9)],
 )
-def test_micro_rate_is_exact(rate: str, micro: int) -> None:
-    assert micro_rate(Decimal(rate)) == micro
+def test_a_micro_amount_is_exact(rate: str, micro: int) -> None:
+    assert micro_amount(Decimal(rate)) == micro
 
 
 # What is replaced, by what, the line and the field the error names, and a part of its message.
@@ -91,7 +91,7 @@ MISTAKES = [
     ("output_window_tokens: 64", "output_window_tokens: 0",
      64, "offerings[1].output_window_tokens", "must be from 1 to"),
     ("reservation_policy: worst_case\n    output", "reservation_policy: hopeful\n    output",
-     63, "offerings[1].reservation_policy", "must be worst_case; it is 'hopeful'"),
+     63, "offerings[1].reservation_policy", "must be worst_case or expected; it is 'hopeful'"),
     ("above_input_tokens: 200", "above_input_tokens: 100",
      53, "tariffs[1].rates[0].tiers[1].above_input_tokens", "must be greater than the tier before it, 100"),
     ("above_input_tokens: 100", "above_input_tokens: 0",

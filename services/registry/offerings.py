@@ -1,0 +1,349 @@
+"""Offerings as their author writes them, and what must hold in each. Amounts are decimals in whole units."""
+
+import datetime
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from services.registry.rules import (
+    INT32_MAX,
+    INT64_MAX,
+    FieldFlaw,
+    currency_flaws,
+    micro_amount,
+    text_flaws,
+    unknown,
+    whole_flaws,
+)
+
+RESERVATION_POLICIES: Final = ("worst_case", "expected")
+PERIODS: Final = ("day", "week", "month")
+PAYMENT_METHODS: Final = ("prepaid", "phone_bill", "external")
+LIMIT_SCOPES: Final = ("account", "member", "key")
+FINAL_UNITS: Final = ("terminate", "redirect", "restrict_access")
+UNITS: Final = ("TOKEN", "POINT", "CURRENCY")
+_RATE_LIMIT_MAX: Final = 1_000_000_000
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An amount of money."""
+
+    amount: Decimal
+    currency: str
+
+
+class Cycle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How often a subscription renews."""
+
+    # One of `PERIODS`.
+    period: str
+    count: int = 1
+    # "anniversary" of the start, or with the "calendar"'s period.
+    alignment: str = "anniversary"
+    # A first cycle that the calendar cuts short: "full", or "prorated" by days.
+    first_cycle: str = "full"
+
+
+class Renewal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What happens at the end of a cycle."""
+
+    automatic: bool = True
+    # How long a renewal that can't be paid waits for the money.
+    grace_days: int = 0
+
+
+class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A bucket that an offering grants: each cycle, or once."""
+
+    allowance_id: str
+    # One of `UNITS`: that of the offering's tariff or of its overage tariff.
+    unit: str
+    currency: str = ""
+    amount: Decimal
+    # Empty: every model of the offering.
+    model_group: str = ""
+    # Lower burns first.
+    priority: int = 100
+    # Of a pack.
+    valid_days: int | None = None
+    # What of it may live on for one more cycle.
+    rollover_cap: Decimal = Decimal(0)
+    # A credit line: what is consumed of it is billed afterwards.
+    postpaid: bool = False
+    # It can be given to another account.
+    transferable: bool = False
+    # When a notice is sent.
+    notice_percents: tuple[int, ...] = ()
+
+
+class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The time in which use is counted: of so many hours from the first call in it, or a period of the calendar."""
+
+    hours: int | None = None
+    # One of `PERIODS`.
+    calendar: str | None = None
+
+
+class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A limit on use; exactly one of requests_per_minute, tokens_per_minute, concurrent_sessions and usage is given."""
+
+    limit_id: str
+    # One of `LIMIT_SCOPES`.
+    per: str
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    # How many may come at once after a pause; left out: as many as a minute's.
+    burst: int | None = None
+    concurrent_sessions: int | None = None
+    usage: Decimal | None = None
+    # Of usage.
+    unit: str = ""
+    currency: str = ""
+    # Of usage; left out: for good.
+    window: Window | None = None
+
+
+class FinalUnit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What happens when the quota ends."""
+
+    # One of `FINAL_UNITS`.
+    action: str = "terminate"
+    # Of redirect.
+    redirect_offering_id: str = ""
+    # Of restrict_access.
+    restricted_model_id: str = ""
+
+
+class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A plan for sale: with a cycle a subscription; with allowances alone a pack; with neither, what accounts are opened on."""
+
+    offering_id: str
+    display_name: str
+    tariff_id: str
+    # The tariff in money for use beyond the allowances.
+    overage_tariff_id: str = ""
+    # Empty: every model that the tariff has rates for.
+    model_ids: tuple[str, ...] = ()
+    # One of `RESERVATION_POLICIES`.
+    reservation_policy: str
+    # The output reserved at once where the edge sees output as it is made.
+    output_window_tokens: int = 2_048
+    charge_input_when_client_gone_before_output: bool = False
+    # Left out: it costs nothing.
+    price: Price | None = None
+    payment_methods: tuple[str, ...] = ()
+    cycle: Cycle | None = None
+    renewal: Renewal | None = None
+    allowances: tuple[Allowance, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    final_unit: FinalUnit = FinalUnit()
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether it is bought by an order, and not what an account is opened on."""
+        return self.cycle is not None or bool(self.allowances)
+
+
+class Sale(msgspec.Struct, frozen=True):
+    """What of the catalog an offering can refer to."""
+
+    model_ids: set[str]
+    group_ids: set[str]
+    offering_ids: set[str]
+    # tariff_id -> (unit, currency, the models it rates; None: every one).
+    tariffs: dict[str, tuple[str, str, set[str] | None]]
+    # "USD/CNY".
+    exchange_pairs: set[str]
+
+
+def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
+    """Everything that is wrong in an offering."""
+    yield from text_flaws("display_name", offering.display_name)
+    tariff = sale.tariffs.get(offering.tariff_id)
+    if tariff is None:
+        yield "tariff_id", unknown("tariff", offering.tariff_id, sale.tariffs)
+    if offering.overage_tariff_id:
+        overage = sale.tariffs.get(offering.overage_tariff_id)
+        if overage is None:
+            yield "overage_tariff_id", unknown("tariff", offering.overage_tariff_id, sale.tariffs)
+        elif overage[0] != "CURRENCY":
+            yield "overage_tariff_id", f"must name a tariff of the unit CURRENCY; {offering.overage_tariff_id!r} has {overage[0]}"
+        elif tariff is not None and tariff[:2] == overage[:2]:
+            yield "overage_tariff_id", "must count in another unit than tariff_id; leave it out"
+    yield from _model_flaws(offering, sale)
+    yield from _choice("reservation_policy", offering.reservation_policy, RESERVATION_POLICIES)
+    yield from whole_flaws("output_window_tokens", offering.output_window_tokens, 1, INT64_MAX)
+    yield from _price_flaws(offering)
+    yield from _cycle_flaws(offering)
+    seen: set[str] = set()
+    for index, allowance in enumerate(offering.allowances):
+        field = f"allowances[{index}]"
+        yield from _repetition(f"{field}.allowance_id", allowance.allowance_id, seen)
+        for name, message in _allowance_flaws(offering, allowance, sale):
+            yield f"{field}.{name}", message
+    seen = set()
+    for index, limit in enumerate(offering.limits):
+        field = f"limits[{index}]"
+        yield from _repetition(f"{field}.limit_id", limit.limit_id, seen)
+        for name, message in _limit_flaws(limit):
+            yield (f"{field}.{name}" if name else field), message
+    yield from _final_unit_flaws(offering.final_unit, sale)
+
+
+def _model_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
+    tariff = sale.tariffs.get(offering.tariff_id)
+    seen: set[str] = set()
+    for index, model_id in enumerate(offering.model_ids):
+        field = f"model_ids[{index}]"
+        if model_id not in sale.model_ids:
+            yield field, unknown("model", model_id, sale.model_ids)
+        elif tariff is not None and tariff[2] is not None and model_id not in tariff[2]:
+            yield field, f"{model_id!r} has no rates in the tariff {offering.tariff_id!r}; add a row for it there, or for '*'"
+        if model_id in seen:
+            yield field, f"{model_id!r} stands in this offering already; keep one of them"
+        seen.add(model_id)
+
+
+def _price_flaws(offering: Offering) -> Iterator[FieldFlaw]:
+    if offering.price is None:
+        if offering.payment_methods:
+            yield "payment_methods", "go with a price only; leave them out"
+        return
+    if not offering.is_ordered:
+        yield "price", "goes with a cycle or allowances: what accounts are opened on costs nothing"
+    yield from _amount("price.amount", offering.price.amount)
+    yield from currency_flaws("price.currency", "CURRENCY", offering.price.currency)
+    if not offering.payment_methods:
+        yield "payment_methods", f"must name at least one of {', '.join(PAYMENT_METHODS)}"
+    seen: set[str] = set()
+    for index, method in enumerate(offering.payment_methods):
+        yield from _choice(f"payment_methods[{index}]", method, PAYMENT_METHODS)
+        yield from _repetition(f"payment_methods[{index}]", method, seen)
+
+
+def _cycle_flaws(offering: Offering) -> Iterator[FieldFlaw]:
+    cycle = offering.cycle
+    if cycle is None:
+        if offering.renewal is not None:
+            yield "renewal", "goes with a cycle only; leave it out"
+        return
+    yield from _choice("cycle.period", cycle.period, PERIODS)
+    yield from whole_flaws("cycle.count", cycle.count, 1, 1_000)
+    yield from _choice("cycle.alignment", cycle.alignment, ("anniversary", "calendar"))
+    yield from _choice("cycle.first_cycle", cycle.first_cycle, ("full", "prorated"))
+    if cycle.first_cycle == "prorated" and cycle.alignment != "calendar":
+        yield "cycle.first_cycle", "can be prorated with the alignment calendar only: any other first cycle is a whole one"
+    if offering.renewal is not None:
+        yield from whole_flaws("renewal.grace_days", offering.renewal.grace_days, 0, 365)
+
+
+def _allowance_flaws(offering: Offering, allowance: Allowance, sale: Sale) -> Iterator[FieldFlaw]:
+    yield from text_flaws("allowance_id", allowance.allowance_id)
+    yield from _choice("unit", allowance.unit, UNITS)
+    yield from currency_flaws("currency", allowance.unit, allowance.currency)
+    own = [sale.tariffs[each] for each in (offering.tariff_id, offering.overage_tariff_id) if each in sale.tariffs]
+    if own and not any(
+        (unit, currency) == (allowance.unit, allowance.currency)
+        or (unit == allowance.unit == "CURRENCY" and f"{currency}/{allowance.currency}" in sale.exchange_pairs)
+        for unit, currency, _ in own
+    ):
+        unit = f"{allowance.unit} {allowance.currency}".strip()
+        yield "unit", f"is {unit}, which neither a tariff of this offering prices nor an exchange rate from its currency leads to"
+    yield from _amount("amount", allowance.amount)
+    if allowance.model_group and allowance.model_group not in sale.group_ids:
+        yield "model_group", unknown("model group", allowance.model_group, sale.group_ids)
+    yield from whole_flaws("priority", allowance.priority, 0, 1_000)
+    if offering.cycle is None:
+        if allowance.valid_days is None:
+            yield "valid_days", "must say how long the bucket lives, since the offering has no cycle"
+        else:
+            yield from whole_flaws("valid_days", allowance.valid_days, 1, 36_500)
+        if allowance.rollover_cap:
+            yield "rollover_cap", "goes with a cycle only; leave it out"
+    elif allowance.valid_days is not None:
+        yield "valid_days", "goes without a cycle only: the bucket lives as long as its cycle"
+    if allowance.rollover_cap:
+        yield from _amount("rollover_cap", allowance.rollover_cap)
+    if allowance.postpaid and allowance.unit != "CURRENCY":
+        yield "postpaid", "goes with the unit CURRENCY only: a credit line is money"
+    if allowance.postpaid and allowance.transferable:
+        yield "transferable", "can't go with postpaid: credit is not given away"
+    before = 0
+    for index, percent in enumerate(allowance.notice_percents):
+        if not before < percent <= 100:
+            yield f"notice_percents[{index}]", f"must rise, from 1 to 100; it is {percent}"
+        before = percent
+
+
+def _limit_flaws(limit: Limit) -> Iterator[FieldFlaw]:
+    yield from text_flaws("limit_id", limit.limit_id)
+    if "@" in limit.limit_id:
+        yield "limit_id", "must have no @"
+    yield from _choice("per", limit.per, LIMIT_SCOPES)
+    kinds = ("requests_per_minute", "tokens_per_minute", "concurrent_sessions", "usage")
+    given = [kind for kind in kinds if getattr(limit, kind) is not None]
+    if len(given) != 1:
+        yield "", f"must give exactly one of {', '.join(kinds)}; it gives {', '.join(given) or 'none'}"
+        return
+    (kind,) = given
+    if kind == "usage":
+        assert limit.usage is not None
+        yield from _amount("usage", limit.usage)
+        yield from _choice("unit", limit.unit, UNITS)
+        yield from currency_flaws("currency", limit.unit, limit.currency)
+        if limit.window is not None:
+            if (limit.window.hours is None) == (limit.window.calendar is None):
+                yield "window", "must give either hours or calendar"
+            if limit.window.hours is not None:
+                yield from whole_flaws("window.hours", limit.window.hours, 1, 8_784)
+            if limit.window.calendar is not None:
+                yield from _choice("window.calendar", limit.window.calendar, PERIODS)
+    else:
+        yield from whole_flaws(kind, getattr(limit, kind), 1, INT32_MAX if kind == "concurrent_sessions" else _RATE_LIMIT_MAX)
+        for field in ("unit", "currency", "window"):
+            if getattr(limit, field):
+                yield field, "goes with usage only; leave it out"
+    if limit.burst is not None:
+        if kind.endswith("_per_minute"):
+            yield from whole_flaws("burst", limit.burst, 1, _RATE_LIMIT_MAX)
+        else:
+            yield "burst", "goes with requests_per_minute and tokens_per_minute only; leave it out"
+
+
+def _final_unit_flaws(final_unit: FinalUnit, sale: Sale) -> Iterator[FieldFlaw]:
+    yield from _choice("final_unit.action", final_unit.action, FINAL_UNITS)
+    for field, action, name, kind, known in (
+        ("redirect_offering_id", "redirect", final_unit.redirect_offering_id, "offering", sale.offering_ids),
+        ("restricted_model_id", "restrict_access", final_unit.restricted_model_id, "model", sale.model_ids),
+    ):
+        if final_unit.action == action and name not in known:
+            yield f"final_unit.{field}", unknown(kind, name, known)
+        elif final_unit.action != action and name:
+            yield f"final_unit.{field}", f"goes with the action {action} only; leave it out"
+
+
+def _choice(field: str, value: str, choices: Iterable[str]) -> Iterator[FieldFlaw]:
+    if value not in choices:
+        yield field, f"must be {' or '.join(choices)}; it is {value!r}"
+
+
+def _repetition(field: str, value: str, seen: set[str]) -> Iterator[FieldFlaw]:
+    if value in seen:
+        yield field, f"{value!r} stands in this offering already; keep one of them"
+    seen.add(value)
+
+
+def _amount(field: str, amount: Decimal) -> Iterator[FieldFlaw]:
+    try:
+        if micro_amount(amount) < 1:
+            yield field, f"must be above 0; it is {amount}"
+    except ValueError as error:
+        yield field, str(error)
+
+
+def effective_time_flaws(field: str, time: datetime.datetime) -> Iterator[FieldFlaw]:
+    """A time must say in which zone it is meant."""
+    if time.tzinfo is None:
+        yield field, f"must carry an offset, like {time.isoformat()}+08:00"

@@ -1,0 +1,55 @@
+"""What is the same in every entry of a catalog: how a flaw is told, and what an amount, a number and a name may be."""
+
+import re
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Final
+
+INT32_MAX: Final = 2**31 - 1
+INT64_MAX: Final = 2**63 - 1
+_AMOUNT_MAX: Final = Decimal(INT64_MAX) / 1_000_000
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+
+# What is wrong in an entry: the field's path inside it, and what would be right.
+FieldFlaw = tuple[str, str]
+
+
+def micro_amount(amount: Decimal) -> int:
+    """An amount or a rate in int64 micro-units. Errors: `ValueError` that says what would be right."""
+    if not amount.is_finite():
+        raise ValueError(f"must be a finite number; it is {amount}")
+    if amount < 0:
+        raise ValueError(f"must not be negative; it is {amount}")
+    if amount > _AMOUNT_MAX:
+        raise ValueError(f"must be at most {_AMOUNT_MAX}, so that it fits int64 micro-units; it is {amount}")
+    if int(amount.as_tuple().exponent) < -6:
+        raise ValueError(f"must have at most 6 decimals; it is {amount}")
+    # At most 19 digits here, and the decimal context keeps 28: exact.
+    return int(amount * 1_000_000)
+
+
+def text_flaws(field: str, text: str) -> Iterator[FieldFlaw]:
+    """A text must not be empty."""
+    if not text.strip():
+        yield field, "must not be empty"
+
+
+def whole_flaws(field: str, number: int, least: int, most: int) -> Iterator[FieldFlaw]:
+    """A whole number must lie within bounds."""
+    if not least <= number <= most:
+        yield field, f"must be from {least} to {most}; it is {number}"
+
+
+def currency_flaws(field: str, unit: str, currency: str) -> Iterator[FieldFlaw]:
+    """A currency goes with the unit CURRENCY, and only with it."""
+    if unit == "CURRENCY" and not _CURRENCY.fullmatch(currency):
+        yield field, f"must be an ISO 4217 code of 3 capital letters like USD; it is {currency!r}"
+    elif unit != "CURRENCY" and currency:
+        yield field, f"goes with the unit CURRENCY only; the unit is {unit}: leave it out"
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """What is said of a name that nothing has."""
+    names = sorted(known)
+    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") if names else "none"
+    return f"no {kind} has the ID {name!r}; known are: {shown}"

@@ -1,0 +1,251 @@
+"""Limits: rates, windows, caps, sessions at once; of accounts, members and keys, from offerings and set by hand."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from services.accounting.commands import Done, Granted, Refused, ResultCode, SetLimits
+from services.accounting.offerings import Schedule, TariffVersion
+from services.accounting.terms import Limit, LimitKind, Period, Scope
+from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, MINUTE, SECOND, UNIT, flat, offering, replayed, state_of, usage
+from tests.accounting.shop import CNY, SHANGHAI, Shopper, limit
+
+RPM = limit("rpm", Scope.ACCOUNT, LimitKind.REQUEST_RATE, 6, burst=2)
+TPM = limit("tpm", Scope.ACCOUNT, LimitKind.TOKEN_RATE, 600, burst=100)
+
+
+def shop(*limits: Limit) -> Shopper:
+    """An account with plenty, under these limits."""
+    shopper = Shopper(base=offering({"flat": flat(EACH), "other": flat(EACH)}, limits=limits))
+    shopper.grant(1_000_000 * UNIT, valid_for_us=5_000 * DAY)
+    return shopper
+
+
+def refusal(shopper: Shopper, input_bound: int, output_limit: int, *, key: str = "key-1") -> Refused:
+    """A call that must be refused, and change nothing."""
+    before = state_of(shopper.state)
+    answer = shopper.call(input_bound, output_limit, key=key)
+    assert isinstance(answer, Refused), answer
+    assert state_of(shopper.state) == before
+    return answer
+
+
+def test_a_request_rate_lets_a_burst_through_and_then_one_an_interval() -> None:
+    shopper = shop(RPM)
+    shopper.open_call(1, 1)
+    shopper.open_call(1, 1)
+    refused = refusal(shopper, 1, 1)
+    assert (refused.code, refused.limit_id, refused.held) == (ResultCode.RATE_LIMITED, "rpm@account", False)
+    assert refused.retry_after_us == 10 * SECOND
+    shopper.pass_time(refused.retry_after_us - 1)
+    assert refusal(shopper, 1, 1).retry_after_us == 1
+    shopper.pass_time(1)
+    shopper.open_call(1, 1)
+    # Of a long pause no more than the burst is kept.
+    shopper.pass_time(HOUR)
+    shopper.open_call(1, 1)
+    shopper.open_call(1, 1)
+    refusal(shopper, 1, 1)
+
+
+def test_tokens_a_minute_are_counted_as_expected_and_corrected_to_what_was_used() -> None:
+    shopper = shop(TPM)
+    charging_id = shopper.open_call(100, 50)
+    assert refusal(shopper, 1, 1).limit_id == "tpm@account"
+    # Only 20 came: 80 tokens are free again at once.
+    shopper.release(charging_id, 2, usage(input=10, output=10))
+    shopper.open_call(80, 1)
+    refusal(shopper, 1, 1)
+    shopper.pass_time(SECOND // 10)
+    shopper.open_call(1, 1)
+
+
+def test_a_call_larger_than_the_burst_passes_once_it_is_full_and_counts_in_whole() -> None:
+    shopper = shop(TPM)
+    shopper.open_call(1_000, 1)
+    # 1,000 tokens take 100 s at 600 a minute; 100 of them were the burst.
+    assert refusal(shopper, 1, 1).retry_after_us == 90 * SECOND + SECOND // 10
+
+
+def test_sessions_open_at_once() -> None:
+    shopper = shop(limit("parallel", Scope.KEY, LimitKind.CONCURRENT_SESSIONS, 2))
+    first = shopper.open_call(1, 1)
+    shopper.open_call(1, 1)
+    refused = refusal(shopper, 1, 1)
+    assert (refused.code, refused.limit_id, refused.held) == (ResultCode.RATE_LIMITED, "parallel@key:key-1", True)
+    shopper.open_call(1, 1, key="key-2")
+    shopper.release(first, 2, usage())
+    shopper.open_call(1, 1)
+    refusal(shopper, 1, 1)
+    # A sweep gives its place back.
+    shopper.pass_time(2 * MINUTE)
+    shopper.open_call(1, 1)
+
+
+def test_several_windows_at_once_and_the_tightest_counts() -> None:
+    five_hours = limit("five", Scope.ACCOUNT, LimitKind.USAGE, 50 * UNIT, unit="TOKEN", window_us=5 * HOUR)
+    day = limit("day", Scope.ACCOUNT, LimitKind.USAGE, 80 * UNIT, unit="TOKEN", calendar=Period.DAY)
+    shopper = shop(five_hours, day)
+    shopper.now_us = int(datetime(2026, 11, 23, 12, 30, tzinfo=ZoneInfo(SHANGHAI)).timestamp()) * 1_000_000
+    charging_id = shopper.open_call(30, 10)
+    # 40 are held: ten are left of the window of five hours.
+    refused = refusal(shopper, 10, 1)
+    assert (refused.limit_id, refused.free, refused.needed, refused.held) == ("five@account", 10 * UNIT, 11 * UNIT, True)
+    shopper.release(charging_id, 2, usage(input=30, output=10))
+    refused = refusal(shopper, 10, 1)
+    assert (refused.held, refused.retry_after_us) == (False, 5 * HOUR)
+    # The window began with the first call, the day at midnight in the cell.
+    shopper.pass_time(5 * HOUR)
+    shopper.release(shopper.open_call(30, 10), 2, usage(input=30, output=10))
+    assert refusal(shopper, 1, 0).limit_id == "day@account"
+    assert refusal(shopper, 1, 0).retry_after_us == (24 - 17) * HOUR - 30 * MINUTE
+    shopper.pass_time(6 * HOUR + 30 * MINUTE)
+    shopper.open_call(30, 10)
+
+
+def test_a_session_counts_in_the_window_in_which_it_began() -> None:
+    shopper = shop(limit("hour", Scope.ACCOUNT, LimitKind.USAGE, 50 * UNIT, unit="TOKEN", window_us=HOUR))
+    charging_id = shopper.open_call(40, 0)
+    shopper.pass_time(30 * SECOND)
+    for number in range(2, 130):
+        shopper.update(charging_id, number, usage(), 0)
+        shopper.pass_time(30 * SECOND)
+    shopper.open_call(50, 0)
+    # The late correction is that of the first hour: it gives nothing back to the second.
+    shopper.release(charging_id, 130, usage(input=1))
+    assert refusal(shopper, 1, 0).limit_id == "hour@account"
+
+
+def test_a_member_s_cap_holds_across_its_keys_and_spares_the_others() -> None:
+    shopper = shop(limit("cap", Scope.MEMBER, LimitKind.USAGE, 50 * UNIT, unit="TOKEN"))
+    shopper.release(shopper.open_call(20, 5, key="phone"), 2, usage(input=20, output=5))
+    shopper.release(shopper.open_call(20, 5, key="laptop"), 2, usage(input=20, output=5))
+    refused = refusal(shopper, 1, 0, key="tablet")
+    assert (refused.code, refused.limit_id) == (ResultCode.QUOTA_LIMIT_REACHED, "cap@member:mbr-1")
+    shopper.open_call(40, 5, member="mbr-2", key="other")
+
+
+def test_a_cap_is_not_paid_around_in_money() -> None:
+    """What a cap keeps from the tokens of the pool must not be had from the family's money."""
+    both = (
+        Schedule("TOKEN", (TariffVersion(0, {"flat": flat(EACH)}),)),
+        Schedule(CNY, (TariffVersion(0, {"flat": flat(EACH, CNY)}),)),
+    )
+    cap = limit("cap", Scope.MEMBER, LimitKind.USAGE, 10 * UNIT, unit="TOKEN")
+    shopper = Shopper(base=offering({"flat": flat(EACH)}, limits=(cap,))._replace(schedules=both))
+    shopper.grant(8 * UNIT)
+    shopper.money(100)
+    # Two of ten tokens are missing in the pool: they may be paid in money, since the cap leaves ten.
+    charging_id = shopper.open_call(10, 0)
+    assert shopper.release(charging_id, 2, usage(input=10)).others == ((CNY, 2 * UNIT, 0),)
+    shopper.grant(50 * UNIT)
+    # Two are left of the cap. The pool has more, and money there is too.
+    refused = refusal(shopper, 5, 0)
+    assert (refused.limit_id, refused.unit, refused.free) == ("cap@member:mbr-1", "TOKEN", 2 * UNIT)
+    shopper.open_call(2, 0)
+
+
+def test_limits_set_for_a_key_replace_those_of_its_offering_by_name() -> None:
+    shopper = shop(RPM, limit("parallel", Scope.KEY, LimitKind.CONCURRENT_SESSIONS, 1))
+    shopper.open_call(1, 1)
+    refusal(shopper, 1, 1)
+    answer = shopper.limits("key:key-1", limit("parallel", Scope.KEY, LimitKind.CONCURRENT_SESSIONS, 3))
+    assert isinstance(answer, Done)
+    shopper.open_call(1, 1)
+    # The account's rate is still there.
+    assert refusal(shopper, 1, 1).limit_id == "rpm@account"
+    # A repeat changes nothing; taking them away brings the offering's back.
+    shopper.unchanged_by(SetLimits(ACCOUNT_ID, "key:key-1", (limit("parallel", Scope.KEY, LimitKind.CONCURRENT_SESSIONS, 3),), 0))
+    shopper.limits("key:key-1")
+    shopper.pass_time(10 * SECOND)
+    assert refusal(shopper, 1, 1).limit_id == "parallel@key:key-1"
+
+
+def test_an_agent_s_key_has_a_budget_and_a_life_of_its_own() -> None:
+    shopper = shop()
+    budget = limit("budget", Scope.KEY, LimitKind.USAGE, 20 * UNIT, unit="TOKEN")
+    shopper.limits("key:agent", budget, valid_until_us=shopper.now_us + HOUR)
+    charging_id = shopper.open_call(10, 5, key="agent")
+    refused = refusal(shopper, 5, 1, key="agent")
+    assert (refused.limit_id, refused.held) == ("budget@key:agent", True)
+    shopper.release(charging_id, 2, usage(input=10, output=5))
+    shopper.release(shopper.open_call(5, 0, key="agent"), 2, usage(input=5))
+    shopper.pass_time(HOUR)
+    refused = refusal(shopper, 1, 0, key="agent")
+    assert (refused.code, refused.limit_id) == (ResultCode.END_USER_SERVICE_REJECTED, "end@key:agent")
+    assert "key:agent" in refused.message
+    shopper.open_call(1, 0)
+
+
+def test_a_raised_cap_goes_on_counting_from_where_it_was() -> None:
+    shopper = shop()
+    shopper.limits("member:mbr-1", limit("cap", Scope.MEMBER, LimitKind.USAGE, 20 * UNIT, unit="TOKEN"))
+    shopper.release(shopper.open_call(20, 0), 2, usage(input=20))
+    refusal(shopper, 1, 0)
+    shopper.limits("member:mbr-1", limit("cap", Scope.MEMBER, LimitKind.USAGE, 25 * UNIT, unit="TOKEN"))
+    assert refusal(shopper, 6, 0).free == 5 * UNIT
+    shopper.open_call(5, 0)
+
+
+def test_a_stream_is_cut_at_its_cap_and_not_beyond() -> None:
+    shopper = shop(limit("cap", Scope.KEY, LimitKind.USAGE, 100 * UNIT, unit="TOKEN"))
+    charging_id, granted = shopper.create(10, 1_000, metered=True)
+    assert (granted.output_granted, granted.output_payable) == (64, 90)
+    answer = shopper.update(charging_id, 2, usage(input=10, output=60), 1_000)
+    assert (answer.output_granted, answer.final) == (90, True)
+    shopper.release(charging_id, 3, usage(input=10, output=90))
+    refusal(shopper, 1, 0)
+
+
+def test_use_beyond_a_cap_that_was_made_already_is_counted() -> None:
+    shopper = shop(limit("cap", Scope.KEY, LimitKind.USAGE, 100 * UNIT, unit="TOKEN"))
+    shopper.event(usage(input=250))
+    assert shopper.state.counters["cap@key:key-1"].used == 250 * UNIT
+    refused = refusal(shopper, 1, 0)
+    assert (refused.free, refused.held) == (0, False)
+
+
+def test_a_late_release_counts_in_the_window_of_its_session() -> None:
+    shopper = shop(limit("cap", Scope.KEY, LimitKind.USAGE, 100 * UNIT, unit="TOKEN"))
+    charging_id = shopper.open_call(50, 10)
+    shopper.pass_time(2 * MINUTE)
+    assert shopper.open_call(1, 1)
+    counter = shopper.state.counters["cap@key:key-1"]
+    assert (counter.used, counter.reserved) == (0, 2 * UNIT)
+    shopper.release(charging_id, 2, usage(input=50, output=10))
+    assert (counter.used, counter.reserved) == (60 * UNIT, 2 * UNIT)
+
+
+def test_counters_of_windows_that_are_over_are_dropped() -> None:
+    shopper = shop(limit("hour", Scope.KEY, LimitKind.USAGE, 50 * UNIT, unit="TOKEN", window_us=HOUR))
+    for number in range(1_000):
+        shopper.release(shopper.open_call(1, 0, key=f"key-{number}"), 2, usage(input=1))
+        if number % 100 == 99:
+            shopper.pass_time(2 * HOUR)
+    assert len(shopper.state.counters) <= 512
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_the_journal_alone_makes_limits_again(scope: Scope) -> None:
+    shopper = shop(
+        limit("rpm", scope, LimitKind.REQUEST_RATE, 60),
+        limit("tpm", scope, LimitKind.TOKEN_RATE, 6_000),
+        limit("parallel", scope, LimitKind.CONCURRENT_SESSIONS, 3),
+        limit("five", scope, LimitKind.USAGE, 500 * UNIT, unit="TOKEN", window_us=5 * HOUR),
+        limit("week", scope, LimitKind.USAGE, 900 * UNIT, unit="TOKEN", calendar=Period.WEEK),
+        limit("cap", scope, LimitKind.USAGE, 2_000 * UNIT, unit="TOKEN"),
+    )
+    opened = []
+    for number in range(60):
+        answer = shopper.call(number, number, key=f"key-{number % 3}", member=f"mbr-{number % 2}")
+        if isinstance(answer, Granted):
+            opened.append(shopper.last_charging_id)
+        if number % 3 == 2 and opened:
+            charging_id = opened.pop(0)
+            if charging_id in shopper.state.sessions:
+                shopper.release(charging_id, 2, usage(input=number, output=number // 2))
+        shopper.pass_time(20 * SECOND if number % 7 else 20 * HOUR)
+    assert state_of(replayed(shopper.rows)) == state_of(shopper.state)
+    for name, counter in shopper.state.counters.items():
+        assert counter.reserved >= 0, name

@@ -1,0 +1,295 @@
+"""Which tariff prices what: scopes, currencies, versions, several units; and reserving at what is expected."""
+
+import pytest
+
+from services.accounting.amounts import ContextTier, PinnedTariff, TokenRates
+from services.accounting.commands import CreateSession, GrantBucket, Granted, Refused, ResultCode, Settled
+from services.accounting.entries import SessionSettled, VendorAttempt
+from services.accounting.offerings import OfferingRules, Schedule, TariffVersion
+from services.accounting.terms import FinalAction
+from tests.accounting.ledger import (
+    ACCOUNT_ID,
+    DAY,
+    EACH,
+    HOUR,
+    START_US,
+    UNIT,
+    Ledger,
+    catalog_of,
+    flat,
+    offering,
+    release_command,
+    replayed,
+    state_of,
+    tariff,
+    usage,
+)
+from tests.accounting.shop import CNY, Shopper, allowance, for_sale
+
+USD = "CURRENCY:USD"
+
+
+def both(*, main: PinnedTariff, overage: PinnedTariff, **more: object) -> OfferingRules:
+    """An offering that prices the model "flat" in two units."""
+    schedules = tuple(Schedule(each.unit, (TariffVersion(0, {"flat": each}),)) for each in (main, overage))
+    return offering({"flat": main}, **more)._replace(schedules=schedules)  # type: ignore[arg-type]
+
+
+# Scope
+
+
+def test_a_bucket_pays_for_the_models_of_its_group_alone() -> None:
+    models = {"flat": flat(EACH), "other": flat(EACH)}
+    group = for_sale("group", allowance(10, model_group="cheap", valid_for_us=DAY), cycle=None, tariffs=models)
+    shopper = Shopper(group, model_groups={"cheap": frozenset({"flat"})})
+    shopper.order("group")
+    # A top-up can be limited to a group too.
+    shopper.ask(GrantBucket(ACCOUNT_ID, "TOKEN", 100 * UNIT, None, DAY, 0, "cheap", model_group="cheap"))
+    assert isinstance(shopper.call(1, 0, model="other"), Refused)
+    shopper.grant(5 * UNIT)
+    assert isinstance(shopper.call(6, 0, model="other"), Refused)
+    shopper.open_call(100, 0, model="flat")
+    shopper.open_call(5, 0, model="other")
+    shopper.open_call(10, 0, model="flat")
+
+
+def test_a_model_that_only_a_bought_offering_sells_can_be_called_while_it_lasts() -> None:
+    extra = for_sale("extra", allowance(10, valid_for_us=DAY), cycle=None, tariffs={"rare": flat(EACH)})
+    shopper = Shopper(extra)
+    refused = shopper.call(1, 1, model="rare")
+    assert isinstance(refused, Refused)
+    assert refused.code == ResultCode.RATING_FAILED
+    shopper.order("extra")
+    charging_id = shopper.open_call(1, 1, model="rare")
+    shopper.pass_time(DAY)
+    assert isinstance(shopper.call(1, 1, model="rare"), Refused)
+    assert charging_id
+
+
+# Money
+
+
+def test_a_tariff_in_one_currency_prices_money_in_another_at_the_pinned_rate() -> None:
+    dollars = offering({"flat": flat(EACH, USD)})
+    ledger = Ledger(catalog_of(dollars, exchange_rates={("USD", "CNY"): (7_123_400, 3)}))
+    bucket = ledger.grant(1_000 * UNIT, unit=CNY)
+    charging_id, _ = ledger.create(10, 10)
+    assert ledger.bucket(bucket).reserved == 20 * 7_123_400
+    # The rate of the session stays, whatever the catalog says later.
+    ledger.catalog = catalog_of(dollars, exchange_rates={("USD", "CNY"): (9_000_000, 4)})
+    assert ledger.release(charging_id, 2, usage(input=10, output=10)) == Settled(CNY, 20 * 7_123_400, 0)
+    (entry,) = ledger.last_entries
+    assert isinstance(entry, SessionSettled)
+    assert entry.tariff.exchange == "USD/CNY@3"
+    assert ledger.event(usage(input=1)).charged == 9_000_000
+
+
+def test_an_exchanged_rate_rounds_up() -> None:
+    ledger = Ledger(catalog_of(offering({"flat": flat(1, USD)}), exchange_rates={("USD", "CNY"): (7_123_400, 3)}))
+    ledger.grant(UNIT, unit=CNY)
+    # 7.1234 micro-yuan a million tokens are 8.
+    assert ledger.event(usage(input=1_000_000)).charged == 8
+
+
+def test_money_of_several_currencies_burns_in_order_and_debt_is_owed_in_what_the_account_has() -> None:
+    dollars = offering({"flat": flat(EACH, USD)})
+    ledger = Ledger(catalog_of(dollars, exchange_rates={("USD", "CNY"): (7 * UNIT, 1)}))
+    ledger.grant(5 * UNIT, unit=USD, priority=0)
+    ledger.grant(70 * UNIT, unit=CNY, priority=1)
+    charging_id, _ = ledger.create(10, 0)
+    assert ledger.release(charging_id, 2, usage(input=10)) == Settled(USD, 5 * UNIT, 0, ((CNY, 35 * UNIT, 0),))
+    settled = ledger.event(usage(input=6))
+    assert settled == Settled(CNY, 42 * UNIT, 7 * UNIT)
+    ledger.grant(10 * UNIT, unit=CNY)
+    assert ledger.state.debts[CNY].outstanding == 0
+
+
+# Versions of tariffs
+
+
+def test_a_tariff_changes_at_its_time_for_sessions_that_begin_then() -> None:
+    schedule = Schedule(
+        "TOKEN",
+        (
+            TariffVersion(0, {"flat": flat(EACH)}),
+            TariffVersion(START_US + HOUR, {"flat": flat(3 * EACH)}),
+            TariffVersion(START_US + 2 * HOUR, {"flat": flat(2 * EACH), "late": flat(EACH)}),
+        ),
+    )
+    ledger = Ledger(catalog_of(offering({"flat": flat(EACH)})._replace(schedules=(schedule,)), model_ids={"late"}))
+    ledger.grant(1_000 * UNIT)
+    ledger.pass_time(HOUR - 1)
+    assert ledger.event(usage(input=1)).charged == UNIT
+    before, _ = ledger.create(10, 0)
+    ledger.pass_time(1)
+    assert ledger.event(usage(input=1)).charged == 3 * UNIT
+    assert ledger.release(before, 2, usage(input=10)).charged == 10 * UNIT
+    assert isinstance(ledger.ask(ledger.create_command(1, 0, model="late")), Refused)
+    ledger.pass_time(HOUR)
+    assert ledger.event(usage(input=1)).charged == 2 * UNIT
+    ledger.create(1, 0, model="late")
+
+
+# Several units
+
+
+def test_units_are_disjoint_over_tariffs_and_the_whole_adds_up() -> None:
+    """Whole tokens a source, classes in their order, each class rounded once a tariff."""
+    rules = both(main=tariff("TOKEN", (-1, 333_333, 100_000, 0, 500_000, 500_000)), overage=flat(777_777, CNY))
+    ledger = Ledger(catalog_of(rules))
+    ledger.grant(4)
+    ledger.grant(1_000, unit=CNY)
+    charging_id, _ = ledger.create(30, 30)
+    used = usage(input=10, cached_input=5, output=9, reasoning=2)
+    ledger.release(charging_id, 2, used)
+    records = [entry for entry in ledger.last_entries if isinstance(entry, SessionSettled)]
+    assert [entry.tariff.unit for entry in records] == ["TOKEN", CNY]
+    tokens = [
+        sum(part)
+        for part in zip(*((e.usage.input, e.usage.cached_input, e.usage.output, e.usage.reasoning) for e in records), strict=True)
+    ]
+    assert tokens == [10, 5, 9, 2]
+    # ceil(10 x 0.333333) are all four micro-units.
+    assert records[0].class_amounts == (4, 0, 0, 0, 0)
+    assert records[1].class_amounts == (0, 4, 0, 7, 2)
+
+
+def test_a_swept_session_of_two_tariffs_is_charged_the_rest_once_it_is_released() -> None:
+    ledger = Ledger(catalog_of(both(main=flat(EACH), overage=flat(2 * EACH, CNY))))
+    ledger.grant(10 * UNIT)
+    ledger.grant(100 * UNIT, unit=CNY)
+    charging_id, _ = ledger.create(15, 20, metered=True)
+    ledger.update(charging_id, 2, usage(input=12, output=1), 20)
+    ledger.pass_time(2 * HOUR)
+    settled = ledger.release(charging_id, 3, usage(input=15, output=5))
+    # Swept: 10 TOKEN and three tokens in money. Late: seven tokens more, in money, though nothing else came.
+    assert settled == Settled(CNY, 14 * UNIT, 0)
+    records = [entry for entry in ledger.entries if isinstance(entry, SessionSettled)]
+    assert [(e.record_number, e.charged, e.more_records) for e in records] == [
+        (1, 10 * UNIT, True),
+        (2, 6 * UNIT, False),
+        (3, 14 * UNIT, False),
+    ]
+    assert state_of(replayed(ledger.rows)) == state_of(ledger.state)
+
+
+def test_a_top_up_during_the_session_is_burnt_by_it() -> None:
+    ledger = Ledger(catalog_of(both(main=flat(EACH), overage=flat(EACH, CNY))))
+    ledger.grant(20 * UNIT)
+    charging_id, answer = ledger.create(10, 100, metered=True)
+    assert (answer.output_granted, answer.final) == (10, True)
+    ledger.grant(30 * UNIT, unit=CNY)
+    answer = ledger.update(charging_id, 2, usage(input=10, output=10), 100)
+    assert (answer.output_granted, answer.final) == (40, True)
+    assert ledger.release(charging_id, 3, usage(input=10, output=40)) == Settled("TOKEN", 20 * UNIT, 0, ((CNY, 30 * UNIT, 0),))
+
+
+@pytest.mark.parametrize("action", list(FinalAction))
+def test_the_last_grant_and_a_refusal_say_what_the_offering_does_then(action: FinalAction) -> None:
+    ledger = Ledger(catalog_of(offering({"flat": flat(EACH)}, final_action=action)))
+    ledger.grant(20 * UNIT)
+    charging_id, answer = ledger.create(10, 100, metered=True)
+    assert (answer.final, answer.final_action) == (True, action)
+    assert ledger.update(charging_id, 2, usage(), 100).final_action == action
+    refused = ledger.ask(ledger.create_command(10, 10))
+    assert isinstance(refused, Refused)
+    assert (refused.final_action, refused.offering_id) == (action, "default")
+
+
+# What the vendor is owed
+
+
+def test_the_vendor_that_answered_is_owed_at_its_pinned_wholesale_tariff() -> None:
+    wholesale = Schedule(USD, (TariffVersion(0, {"flat": tariff(USD, (-1, 5, 1, 5, 9, 9))}),))
+    catalog = catalog_of(
+        offering({"flat": flat(EACH)}), wholesale={"flat": (("cheap", "m-1", wholesale), ("dear", "m-2", wholesale))}
+    )
+    ledger = Ledger(catalog)
+    ledger.grant(100 * UNIT)
+    attempts = (VendorAttempt("cheap", "m-1", "refused", 500, 10), VendorAttempt("dear", "m-2", "answered", 200, 10))
+    charging_id, _ = ledger.create(10, 10)
+    ledger.catalog = catalog_of(offering({"flat": flat(EACH)}))
+    command = release_command(charging_id, 2, usage(input=2, output=3))
+    ledger.ask(type(command)(**{name: getattr(command, name) for name in command.__struct_fields__} | {"attempts": attempts}))
+    (entry,) = ledger.last_entries
+    assert isinstance(entry, SessionSettled)
+    assert entry.wholesale is not None
+    assert (entry.wholesale.vendor_id, entry.wholesale_amounts) == ("dear", (1, 0, 0, 1, 0))
+    # A call that no vendor has worked on owes nobody anything.
+    charging_id, _ = ledger.create(10, 10)
+    ledger.release(charging_id, 2, usage())
+    (entry,) = ledger.last_entries
+    assert isinstance(entry, SessionSettled)
+    assert entry.wholesale is None
+
+
+# Reserved at what is expected
+
+AGENT = PinnedTariff("agent", 1, "TOKEN", (ContextTier(-1, TokenRates(EACH, EACH // 10, EACH, 5 * EACH, 5 * EACH)),))
+
+
+def agents() -> Ledger:
+    return Ledger(catalog_of(offering({"agent": AGENT}, expected=True)))
+
+
+def expect(ledger: Ledger, tokens: int, output_limit: int = 64) -> tuple[str, Granted | Refused]:
+    """A Create whose bound is four times what is expected."""
+    charging_id = ledger.charging_id()
+    answer = ledger.ask(
+        CreateSession(
+            ACCOUNT_ID, charging_id, 1, "agent", "key-1", "mbr-1", 4 * tokens, output_limit, metered=True, input_expected=tokens
+        )
+    )
+    assert isinstance(answer, Granted | Refused)
+    return charging_id, answer
+
+
+def test_the_cached_share_is_learned_and_what_is_held_follows_it() -> None:
+    ledger = agents()
+    bucket = ledger.grant(100_000 * UNIT)
+    held = []
+    for _ in range(6):
+        charging_id, _ = expect(ledger, 1_000)
+        held.append(ledger.bucket(bucket).reserved // UNIT)
+        ledger.release(charging_id, 2, usage(input=40, cached_input=960, output=10))
+    # Nothing is known at first; after one session it is.
+    assert held[0] == 1_000 + 5 * 64
+    assert held[1:] == [136 + 5 * 64] * 5
+    assert ledger.state.cached_shares == {"agent": 960_000}
+    # A session without a cache moves it a quarter of the way.
+    charging_id, _ = expect(ledger, 1_000)
+    ledger.release(charging_id, 2, usage(input=1_000))
+    assert ledger.state.cached_shares == {"agent": 720_000}
+    assert state_of(replayed(ledger.rows)) == state_of(ledger.state)
+
+
+def test_nobody_is_refused_for_what_others_only_reserve() -> None:
+    """The first call of an account holds the full price, though a tenth of it will be charged."""
+    ledger = agents()
+    ledger.grant(1_600 * UNIT)
+    first, granted = expect(ledger, 1_000)
+    assert isinstance(granted, Granted)
+    second, granted = expect(ledger, 1_000)
+    assert isinstance(granted, Granted)
+    assert not granted.final
+    for charging_id in (first, second):
+        ledger.release(charging_id, 2, usage(input=40, cached_input=960, output=10))
+    assert ledger.state.debts == {}
+
+
+def test_what_the_account_cannot_pay_even_at_the_least_is_refused() -> None:
+    ledger = agents()
+    ledger.grant(50 * UNIT)
+    _, refused = expect(ledger, 1_000)
+    assert isinstance(refused, Refused)
+
+
+def test_the_overdraft_of_what_is_expected_is_bounded_by_what_was_not_held() -> None:
+    ledger = agents()
+    ledger.grant(200 * UNIT)
+    charging_id, granted = expect(ledger, 1_000)
+    assert isinstance(granted, Granted)
+    settled = ledger.release(charging_id, 2, usage(input=1_000, output=granted.output_granted))
+    assert settled.debt == settled.charged - 200 * UNIT
+    # The input at full price and one window, less what was held.
+    assert settled.debt <= 1_000 * UNIT + 64 * 5 * UNIT - 200 * UNIT

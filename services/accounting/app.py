@@ -15,8 +15,10 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from services.accounting.catalog import charging_catalog
 from services.accounting.config import AccountingConfig
 from services.accounting.owner import Metrics, Owner
+from services.accounting.postgresql_store import PostgresqlStore
 from services.accounting.servicer import AccountingServicer
 from services.accounting.sqlite_store import SqliteStore
+from services.accounting.store import Store
 from services.runtime.clients import connect
 from services.runtime.clock import SystemClock
 from services.runtime.identifiers import random_name
@@ -41,13 +43,18 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
     At the end: no new calls, what was decided is committed and answered, checkpoints, then the store is closed.
     """
     async with AsyncExitStack() as stack:
-        # The store fences a second owner off, but only after it took everything over: refuse it here.
-        stack.enter_context(exclusive(Path(f"{config.database}.lock"), config.database))
-        store = await SqliteStore.open(Path(config.database))
+        clock = SystemClock()
+        store: Store
+        if config.postgresql:
+            store = await PostgresqlStore.open(config.postgresql, clock)
+        else:
+            # The store fences a second owner off, but only after it took everything over: refuse it here.
+            stack.enter_context(exclusive(Path(f"{config.database}.lock"), config.database))
+            store = await SqliteStore.open(Path(config.database))
         stack.push_async_callback(store.close)
         owner = Owner(
             store,
-            SystemClock(),
+            clock,
             incarnation=random_name("own"),
             partitions=config.partitions,
             held_wait_ms=config.held_wait_ms,

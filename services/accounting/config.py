@@ -10,10 +10,12 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     # "host:port" or "unix:/path".
     listen_address: str
-    # The SQLite file; made if it is missing.
-    database: str
     # Where the registry listens.
     registry_address: str
+    # The SQLite file, made if it is missing: for one process on one machine.
+    database: str = ""
+    # Or the PostgreSQL database, as a URL without a password (that comes from PGPASSWORD or the passfile).
+    postgresql: str = ""
     # How many slices the accounts are cut into; fixed when the database is made.
     partitions: int = 16
     # How long a grant lives without an Update; a session is swept at twice this time (Tcc).
@@ -25,6 +27,8 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
+        if bool(self.database) == bool(self.postgresql):
+            raise ValueError("give either database (a SQLite file) or postgresql (a URL)")
         if not 1 <= self.partitions <= 4_096:
             raise ValueError("partitions must be 1 to 4096")
         if not 1_000 <= self.validity_ms <= 600_000:

@@ -9,17 +9,25 @@ from pathlib import Path
 
 import pytest
 
+from services.accounting.postgresql_store import PostgresqlStore
 from services.accounting.sqlite_store import SqliteStore
 from services.accounting.store import Checkpoint, ClaimedPartition, JournalRow, MemoryStore, PartitionWrite, Snapshot, Store
+from services.runtime.clock import SystemClock
 from services.runtime.errors import SchemaError, ServiceError
 from tokenline.errors.v1 import errors_pb2
 
 PARTITIONS = 3
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    store: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "accounting.db")
+    store: Store
+    if request.param == "memory":
+        store = MemoryStore()
+    elif request.param == "sqlite":
+        store = await SqliteStore.open(tmp_path / "accounting.db")
+    else:
+        store = await PostgresqlStore.open(request.getfixturevalue("postgresql").new_database(), SystemClock())
     await store.initialise(PARTITIONS)
     yield store
     await store.close()

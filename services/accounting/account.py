@@ -18,6 +18,7 @@ from services.accounting.entries import (
     BucketGranted,
     BucketReduced,
     BucketRolledOver,
+    BucketToppedUp,
     CycleStarted,
     DebtRepaid,
     DebtWrittenOff,
@@ -262,10 +263,11 @@ class Transfer(msgspec.Struct, array_like=True, gc=False):
 
 
 class Adjustment(msgspec.Struct, array_like=True, gc=False):
-    """What is remembered of a reduction or a write-off, so that its repeat is known."""
+    """What is remembered of a top-up, a reduction or a write-off, so that its repeat is known."""
 
     digest: bytes
     time_us: int
+    repaid: int = 0
 
 
 Remembered = TypeVar("Remembered", ClosedSession, SweptSession)
@@ -433,8 +435,6 @@ def _forget_ended(account: Account, now_us: int) -> None:
         del account.subscriptions[subscription.subscription_id]
     for transfer in [each for each in account.transfers.values() if 0 < each.ended_us < horizon_us]:
         del account.transfers[transfer.transfer_id]
-    for key in [key for key, each in account.adjustments.items() if each.time_us < horizon_us]:
-        del account.adjustments[key]
 
 
 def _repaid(account: Account, entry: DebtRepaid, seq: int) -> None:
@@ -468,12 +468,30 @@ def _reduced(account: Account, entry: BucketReduced, seq: int) -> None:
     bucket = account.buckets[entry.bucket_id]
     bucket.remaining -= entry.amount
     bucket.expired += entry.amount
-    account.adjustments[entry.idempotency_key] = Adjustment(entry.digest, entry.time_us)
+    _remember_adjustment(account, entry.idempotency_key, Adjustment(entry.digest, entry.time_us))
 
 
 def _written_off(account: Account, entry: DebtWrittenOff, seq: int) -> None:
     account.debts[entry.unit].written_off += entry.amount
-    account.adjustments[entry.idempotency_key] = Adjustment(entry.digest, entry.time_us)
+    _remember_adjustment(account, entry.idempotency_key, Adjustment(entry.digest, entry.time_us))
+
+
+def _topped_up(account: Account, entry: BucketToppedUp, seq: int) -> None:
+    bucket = account.buckets[entry.bucket_id]
+    bucket.granted += entry.amount
+    bucket.remaining += entry.amount
+    _remember_adjustment(account, entry.idempotency_key, Adjustment(entry.digest, entry.time_us, entry.repaid))
+    if bucket.unit.startswith("CURRENCY"):
+        _retry_suspended(account, entry.time_us)
+
+
+def _remember_adjustment(account: Account, idempotency_key: str, adjustment: Adjustment) -> None:
+    adjustments = account.adjustments
+    adjustments[idempotency_key] = adjustment
+    # They stand in the order in which they came.
+    while (first := next(iter(adjustments.values()))).time_us < adjustment.time_us - ENDED_MEMORY_US:
+        assert first is not adjustment
+        del adjustments[next(iter(adjustments))]
 
 
 def _noticed(account: Account, entry: NoticeReached, seq: int) -> None:
@@ -845,6 +863,7 @@ _APPLY: Final[dict[type, Callable[[Account, Any, int], None]]] = {
     BucketExpired: _expired,
     BucketRolledOver: _rolled_over,
     BucketReduced: _reduced,
+    BucketToppedUp: _topped_up,
     DebtWrittenOff: _written_off,
     NoticeReached: _noticed,
     SessionCreated: _created,

@@ -56,6 +56,18 @@ class PinnedTariff(msgspec.Struct, frozen=True, array_like=True, gc=False):
     tiers: tuple[ContextTier, ...]
     # The exchange rate that turned the tariff's own currency into `unit`, for example "USD/CNY@3"; empty: none was needed.
     exchange: str = ""
+    # The dearest of all rates, so that an absurd charge is seen without reckoning it; 0 in what older code wrote.
+    dearest_rate: int = 0
+
+    @property
+    def rate_max(self) -> int:
+        """The dearest of all rates."""
+        return self.dearest_rate or dearest_rate(self.tiers)
+
+
+def dearest_rate(tiers: tuple[ContextTier, ...]) -> int:
+    """The dearest rate of any class and tier."""
+    return max((max(msgspec.structs.astuple(tier.rates)) for tier in tiers), default=0)
 
 
 def amount_of(tokens: int, rate: int) -> int:
@@ -169,4 +181,4 @@ def exchanged(tariff: PinnedTariff, currency: str, rate: int, name: str) -> Pinn
         return TokenRates(*(amount_of(each, rate) for each in msgspec.structs.astuple(rates)))
 
     tiers = tuple(ContextTier(tier.above_input_tokens, turned(tier.rates)) for tier in tariff.tiers)
-    return PinnedTariff(tariff.tariff_id, tariff.version, f"CURRENCY:{currency}", tiers, name)
+    return PinnedTariff(tariff.tariff_id, tariff.version, f"CURRENCY:{currency}", tiers, name, dearest_rate(tiers))

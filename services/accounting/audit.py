@@ -16,6 +16,7 @@ from services.accounting.entries import (
     BucketGranted,
     BucketReduced,
     BucketRolledOver,
+    BucketToppedUp,
     DebtRepaid,
     DebtWrittenOff,
     Entry,
@@ -199,6 +200,9 @@ def _post(book: _AccountBook, entry: Entry) -> Iterator[str]:
             book.buckets[bucket_id].free -= amount
             book.buckets[bucket_id].used += amount
         book.charged[entry.unit] += entry.amount
+    elif isinstance(entry, BucketToppedUp):
+        book.buckets[entry.bucket_id].granted += entry.amount
+        book.buckets[entry.bucket_id].free += entry.amount
     elif isinstance(entry, BucketRolledOver | BucketReduced):
         bucket = book.buckets[entry.bucket_id]
         amount = entry.expired if isinstance(entry, BucketRolledOver) else entry.amount

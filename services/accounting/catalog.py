@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from services.accounting.amounts import ContextTier, PinnedTariff, TokenRates
+from services.accounting.amounts import ContextTier, PinnedTariff, TokenRates, dearest_rate
 from services.accounting.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.accounting.terms import Allowance, Cycle, FinalAction, Limit, LimitKind, Payment, Period, Scope, Terms
 from tokenline.registry.v1 import registry_pb2
@@ -154,7 +154,11 @@ def _schedule(tariff: registry_pb2.Tariff) -> Schedule:
 
 
 def _rates(tariff_id: str, version: int, unit: str, rows: Iterable[registry_pb2.ModelRates]) -> dict[str, PinnedTariff]:
-    return {row.model_id: PinnedTariff(tariff_id, version, unit, tuple(_tier(tier) for tier in row.tiers)) for row in rows}
+    rates = {}
+    for row in rows:
+        tiers = tuple(_tier(tier) for tier in row.tiers)
+        rates[row.model_id] = PinnedTariff(tariff_id, version, unit, tiers, dearest_rate=dearest_rate(tiers))
+    return rates
 
 
 def _tier(tier: registry_pb2.ContextTier) -> ContextTier:

@@ -12,6 +12,7 @@ from services.accounting import limits
 from services.accounting.account import CLOSED_MEMORY_US, Account, Session, SweptSession
 from services.accounting.amounts import (
     INT64_MAX,
+    RATE_BASE,
     SHARE_BASE,
     TOKENS_MAX,
     Estimate,
@@ -25,6 +26,7 @@ from services.accounting.amounts import (
 from services.accounting.balance import (
     Charge,
     Reservation,
+    Room,
     Source,
     free_sources,
     held_sources,
@@ -311,33 +313,14 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
     if (absurd := _absurd(used) or _excess(account, session.lines, used)) is not None:
         return absurd
     before = session.answer
-    granted = before.output_granted
-    wanted = min(command.output_wanted, session.output_limit)
-    final = False
-    threshold = before.output_threshold
-    hold_added: tuple[tuple[str, int], ...] = ()
     rules = _rules_of(account, catalog, session.key_id, session.member_id) if session.counters or session.tokens_counted else None
-    room = limits.room_of(account, rules, session.counters) if rules else None
-    sources = held_sources(account, session)
-    first = next(iter(session.estimates.values()))
-    enough = first.amount(session.input_reserved, session.output_limit)
-    free_sources(account, session.lines, now_us, room, enough, sources)
-    reached = reserve(sources, session.estimates, session.input_reserved, session.output_limit).output
-    payable = max(granted, reached)
-    if wanted > granted:
-        wanted = min(wanted, granted + _more_at_once(session, used, now_us))
-        if reached < wanted and session.expected:
-            reached = max(
-                reached,
-                _hopeful_output(account, session.lines, sources, session.input_reserved, session.output_limit, session),
-            )
-        granted = max(granted, min(wanted, reached))
-        payable = max(granted, reached)
-        final = granted < wanted
-        needed = reserve(sources, session.estimates, session.input_reserved, granted)
-        hold_added = less_hold(take(sources, needed.amounts), session.hold)
-        # Of a window that has grown, a quarter is more.
-        threshold = max(threshold, (granted - before.output_granted) // _THRESHOLD_DIVISOR)
+    wanted = min(command.output_wanted, session.output_limit)
+    if wanted > before.output_granted:
+        wanted = min(wanted, before.output_granted + _more_at_once(session, used, now_us))
+    granted, payable, hold_added = _extend(account, session, wanted, rules, now_us)
+    # Of a window that has grown, a quarter is more.
+    threshold = max(before.output_threshold, (granted - before.output_granted) // _THRESHOLD_DIVISOR)
+    final = granted < wanted
     arrivals: Arrivals = ()
     counted = session.tokens_counted
     if rules is not None and rules.token_rates and (more := _tokens(used) - counted) > 0:
@@ -360,6 +343,73 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
     )
     answer = Granted(granted, payable, threshold, before.validity_us, final, before.offering_id, before.final_action)
     return Decision((updated,), answer)
+
+
+def _extend(
+    account: Account, session: Session, wanted: int, rules: limits.Rules | None, now_us: int
+) -> tuple[int, int, tuple[tuple[str, int], ...]]:
+    """How many output tokens the session comes to: granted of those `wanted`, and payable at most; and what is held for it now."""
+    room = limits.room_of(account, rules, session.counters) if rules is not None else None
+    before = session.answer.output_granted
+    limit = session.output_limit
+    if len(session.lines) == 1 and not session.expected:
+        return _extend_one(account, session, wanted, room, now_us)
+    sources = held_sources(account, session)
+    first = next(iter(session.estimates.values()))
+    free_sources(account, session.lines, now_us, room, first.amount(session.input_reserved, limit), sources)
+    reached = reserve(sources, session.estimates, session.input_reserved, limit).output
+    payable = max(before, reached)
+    if reached < wanted and session.expected:
+        reached = max(reached, _hopeful_output(account, session.lines, sources, session.input_reserved, limit, session))
+        payable = max(before, reached)
+    granted = max(before, min(wanted, reached))
+    needed = reserve(sources, session.estimates, session.input_reserved, granted)
+    return granted, payable, less_hold(take(sources, needed.amounts), session.hold)
+
+
+def _extend_one(
+    account: Account, session: Session, wanted: int, room: Room | None, now_us: int
+) -> tuple[int, int, tuple[tuple[str, int], ...]]:
+    """The same where one tariff prices all that the session may burn, as it is for nearly every one: a sum is enough."""
+    ((line, estimate),) = session.estimates.items()
+    before = session.answer.output_granted
+    limit = session.output_limit
+    input_tokens = session.input_reserved
+    held = sum(session.hold.values())
+    missing = estimate.amount(input_tokens, limit) - held
+    allowed = missing if room is None else min(missing, room.get(session.lines[line].unit, missing))
+    free = 0
+    parts = []
+    if allowed > 0:
+        buckets = account.buckets
+        for bucket_id in account.burn_order:
+            bucket = buckets[bucket_id]
+            remaining = bucket.remaining
+            if remaining > 0 and bucket.line == line and bucket.valid_from_us <= now_us < bucket.valid_until_us:
+                parts.append((bucket_id, remaining))
+                free += remaining
+                if free >= allowed:
+                    free = allowed
+                    break
+    payable = limit
+    if free < missing:
+        payable = estimate.output_payable(held + free - estimate.input_amount(input_tokens), limit)
+        payable = max(before, payable)
+    granted = max(before, min(wanted, payable))
+    more = estimate.amount(input_tokens, granted) - held
+    if more <= 0:
+        return granted, payable, ()
+    first_id, first_amount = parts[0]
+    if more <= first_amount:
+        return granted, payable, ((first_id, more),)
+    added = []
+    for bucket_id, remaining in parts:
+        part = min(remaining, more)
+        added.append((bucket_id, part))
+        more -= part
+        if not more:
+            break
+    return granted, payable, tuple(added)
 
 
 def _tokens(usage: TokenUsage) -> int:
@@ -782,17 +832,28 @@ def _no_session(account: Account, command: CreateSession | UpdateSession | Relea
 
 
 def _absurd(usage: TokenUsage) -> Decision | None:
-    for token_class, tokens in zip(usage.__struct_fields__, msgspec.structs.astuple(usage), strict=True):
-        if not 0 <= tokens <= TOKENS_MAX:
-            return fail(Fault.AMOUNT_OVERFLOW, f"used.{token_class} is {tokens}; it must be 0 to {TOKENS_MAX}")
-    return None
+    if (
+        0 <= usage.input <= TOKENS_MAX
+        and 0 <= usage.cached_input <= TOKENS_MAX
+        and 0 <= usage.cache_write <= TOKENS_MAX
+        and 0 <= usage.output <= TOKENS_MAX
+        and 0 <= usage.reasoning <= TOKENS_MAX
+    ):
+        return None
+    absurd = next(name for name in usage.__struct_fields__ if not 0 <= getattr(usage, name) <= TOKENS_MAX)
+    return fail(Fault.AMOUNT_OVERFLOW, f"used.{absurd} is {getattr(usage, absurd)}; it must be 0 to {TOKENS_MAX}")
 
 
 def _excess(account: Account, lines: dict[str, PinnedTariff], usage: TokenUsage) -> Decision | None:
     """Refuses a charge that could leave the account owing more than int64 holds."""
+    tokens = _tokens(usage)
     for tariff in lines.values():
-        charged = sum(charges_of(tariff, usage))
         debt = account.debts.get(tariff.unit)
-        if charged + (debt.incurred if debt else 0) > GRANTED_MAX:
+        incurred = debt.incurred if debt else 0
+        # Nearly every charge is far from the edge: the dearest rate for every token shows it.
+        if tokens * tariff.rate_max // RATE_BASE + len(_NO_AMOUNTS) + incurred <= GRANTED_MAX:
+            continue
+        charged = sum(charges_of(tariff, usage))
+        if charged + incurred > GRANTED_MAX:
             return fail(Fault.AMOUNT_OVERFLOW, f"the usage comes to {charged} micro-units, more than an account can have or owe")
     return None

@@ -141,6 +141,15 @@ class ChargeEvent(msgspec.Struct, frozen=True, gc=False):
     attempts: tuple[VendorAttempt, ...]
 
 
+class TopUpBucket(msgspec.Struct, frozen=True, gc=False):
+    """Adds `amount` to a bucket that has not ended; its validity stays."""
+
+    account_id: str
+    bucket_id: str
+    amount: int
+    idempotency_key: str
+
+
 class RefundSession(msgspec.Struct, frozen=True, gc=False):
     """Gives back `amount` of what the record at (`sequence_number`, `record_number`) of a session charged, as a new bucket.
 
@@ -283,6 +292,7 @@ Command = (
     | UpdateSession
     | ReleaseSession
     | ChargeEvent
+    | TopUpBucket
     | RefundSession
     | ReduceBucket
     | WriteOffDebt
@@ -369,6 +379,12 @@ class BucketAdded(msgspec.Struct, frozen=True, gc=False):
     repaid: int
 
 
+class ToppedUp(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """`repaid` of what came into a bucket paid debt."""
+
+    repaid: int
+
+
 class Ordered(msgspec.Struct, frozen=True, gc=False):
     """An order as it stands: "awaiting_payment", "completed" or "failed", and what it made."""
 
@@ -408,7 +424,7 @@ class Done(msgspec.Struct, frozen=True, gc=False):
     """What was due is applied."""
 
 
-Answer = Granted | Settled | Refused | Failed | BucketAdded | Ordered | TransferView | AccountView | RecordsFound | Done
+Answer = Granted | Settled | Refused | Failed | BucketAdded | ToppedUp | Ordered | TransferView | AccountView | RecordsFound | Done
 
 
 class Decision(NamedTuple):

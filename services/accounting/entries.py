@@ -393,6 +393,18 @@ class LimitsSet(msgspec.Struct, frozen=True, array_like=True, tag=24, gc=False):
     valid_until_us: int
 
 
+class BucketToppedUp(msgspec.Struct, frozen=True, array_like=True, tag=25, gc=False):
+    """More came into a bucket. `repaid` of it paid debt; the DebtRepaid entry behind this one moves it."""
+
+    account_id: str
+    time_us: int
+    bucket_id: str
+    amount: int
+    repaid: int
+    idempotency_key: str
+    digest: bytes
+
+
 Entry = (
     AccountOpened
     | BucketGranted
@@ -418,4 +430,5 @@ Entry = (
     | BucketReduced
     | DebtWrittenOff
     | LimitsSet
+    | BucketToppedUp
 )

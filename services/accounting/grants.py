@@ -18,6 +18,8 @@ from services.accounting.commands import (
     RefundSession,
     SendTransfer,
     SetLimits,
+    ToppedUp,
+    TopUpBucket,
     TransferView,
     WriteOffDebt,
     digest_of,
@@ -26,6 +28,7 @@ from services.accounting.commands import (
 from services.accounting.entries import (
     BucketGranted,
     BucketReduced,
+    BucketToppedUp,
     DebtRepaid,
     DebtWrittenOff,
     Entry,
@@ -60,13 +63,19 @@ def bucket_entries(account: Account, granted: BucketGranted, repaid_before: int 
 
 def no_room(account: Account, unit: str, amount: int) -> Decision | None:
     """Why an account can't get another bucket of `amount`; None when it can."""
-    if sum(bucket.granted for bucket in account.buckets.values() if bucket.unit == unit) + amount > GRANTED_MAX:
-        return fail(Fault.AMOUNT_OVERFLOW, f"the grants of {unit} would come to more than {GRANTED_MAX} micro-units")
+    if (full := _too_much(account, unit, amount)) is not None:
+        return full
     if len(account.burn_order) >= BUCKETS_MAX:
         return fail(
             Fault.NOT_POSSIBLE,
             f"the account has {BUCKETS_MAX} buckets that have not ended; wait for one to end, or grant larger ones",
         )
+    return None
+
+
+def _too_much(account: Account, unit: str, amount: int) -> Decision | None:
+    if sum(bucket.granted for bucket in account.buckets.values() if bucket.unit == unit) + amount > GRANTED_MAX:
+        return fail(Fault.AMOUNT_OVERFLOW, f"the grants of {unit} would come to more than {GRANTED_MAX} micro-units")
     return None
 
 
@@ -130,6 +139,31 @@ def _added(source: Bucket | BucketGranted) -> BucketAdded:
         priority=source.priority,
         repaid=source.repaid,
     )
+
+
+def top_up(account: Account, command: TopUpBucket, now_us: int, catalog: ChargingCatalog) -> Decision:
+    """Adds to a bucket; it repays debt of its unit first."""
+    digest = digest_of(command)
+    known = account.adjustments.get(command.idempotency_key)
+    if known is not None:
+        if known.digest != digest:
+            return fail(Fault.IDEMPOTENCY_CONFLICT, f"the idempotency key {command.idempotency_key} was used for something else")
+        return Decision((), ToppedUp(known.repaid))
+    bucket = account.buckets.get(command.bucket_id)
+    if bucket is None:
+        return fail(Fault.ITEM_UNKNOWN, f"no bucket {command.bucket_id} is on account {account.account_id}")
+    if bucket.ended or bucket.valid_until_us <= now_us:
+        return fail(Fault.NOT_POSSIBLE, f"bucket {command.bucket_id} has ended; grant a new one")
+    if (full := _too_much(account, bucket.unit, command.amount)) is not None:
+        return full
+    debt = account.debts.get(bucket.unit)
+    repaid = min(command.amount, debt.outstanding) if debt and bucket.valid_from_us <= now_us else 0
+    topped_up = BucketToppedUp(
+        account.account_id, now_us, command.bucket_id, command.amount, repaid, command.idempotency_key, digest
+    )
+    if not repaid:
+        return Decision((topped_up,), ToppedUp(0))
+    return Decision((topped_up, DebtRepaid(account.account_id, now_us, command.bucket_id, bucket.unit, repaid)), ToppedUp(repaid))
 
 
 def refund(account: Account, command: RefundSession, now_us: int, catalog: ChargingCatalog) -> Decision:
@@ -205,7 +239,7 @@ def _known_adjustment(account: Account, idempotency_key: str, digest: bytes) -> 
     if known is None:
         return None
     if known.digest != digest:
-        return fail(Fault.IDEMPOTENCY_CONFLICT, f"the idempotency key {idempotency_key} was used for another adjustment")
+        return fail(Fault.IDEMPOTENCY_CONFLICT, f"the idempotency key {idempotency_key} was used for something else")
     return Decision((), Done())
 
 

@@ -67,6 +67,10 @@ def journal_entry_message(part_id: int, seq: int, index: int, entry: entries.Ent
             )
         case entries.BucketReduced():
             message.bucket_reduced.CopyFrom(pb.BucketReduced(bucket_id=entry.bucket_id, amount=entry.amount, reason=entry.reason))
+        case entries.BucketToppedUp():
+            message.bucket_topped_up.CopyFrom(
+                pb.BucketToppedUp(bucket_id=entry.bucket_id, amount=entry.amount, idempotency_key=entry.idempotency_key)
+            )
         case entries.DebtWrittenOff():
             message.debt_written_off.CopyFrom(
                 pb.DebtWrittenOff(unit=unit_message(entry.unit), amount=entry.amount, reason=entry.reason)

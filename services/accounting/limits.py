@@ -37,6 +37,8 @@ class Rules(NamedTuple):
     request_rates: tuple[Rule, ...]
     token_rates: tuple[Rule, ...]
     counted: tuple[Rule, ...]
+    # By name, what the limits on use allow.
+    amounts: dict[str, int]
     valid_until_us: int
     ended_subject: str
 
@@ -94,6 +96,7 @@ def _work_out(account: Account, base_limits: tuple[Limit, ...], key_id: str, mem
         request_rates=of(LimitKind.REQUEST_RATE),
         token_rates=of(LimitKind.TOKEN_RATE),
         counted=of(LimitKind.CONCURRENT_SESSIONS, LimitKind.USAGE),
+        amounts={rule.name: rule.limit.amount for rule in of(LimitKind.USAGE)},
         valid_until_us=valid_until_us,
         ended_subject=ended_subject,
     )
@@ -205,19 +208,17 @@ def counted_tokens(account: Account, rules: Rules, now_us: int, tokens: int) -> 
 
 def room_of(account: Account, rules: Rules, counters: tuple[tuple[str, int], ...]) -> Room | None:
     """What the windows that a session counts in leave it, by unit; None: nothing limits it."""
-    if not counters:
-        return None
-    amounts = {rule.name: rule.limit.amount for rule in rules.counted if rule.limit.kind == LimitKind.USAGE}
     room: Room = {}
+    amounts = rules.amounts
     for counter_id, start_us in counters:
-        amount = amounts.get(counter_id)
         counter = account.counters.get(counter_id)
-        if amount is None or counter is None or counter.start_us != start_us:
-            # The limit is gone, or its window is over: it says nothing any more.
+        # Where the limit is gone, or its window is over, it says nothing any more.
+        if counter is None or counter.start_us != start_us or (amount := amounts.get(counter_id)) is None:
             continue
-        free = max(0, amount - counter.used - counter.reserved)
-        if free < room.get(counter.unit, free + 1):
-            room[counter.unit] = free
+        free = amount - counter.used - counter.reserved
+        unit = counter.unit
+        if unit not in room or free < room[unit]:
+            room[unit] = free if free > 0 else 0
     return room or None
 
 

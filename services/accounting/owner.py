@@ -232,17 +232,18 @@ class Owner:
     def submit(self, command: Command, caller: Caller, tag: int) -> None:
         """Decides `command` as soon as its account is in memory; the caller gets the answer after the commit."""
         pending = _Pending(command, caller, tag)
-        if not self.serving:
+        if not self._partitions or self._catalog is None or self._closing:
             fault = Failed(Fault.UNAVAILABLE, "accounting is starting, recovering or stopping; a repeat is safe")
             self._refuse((pending,), fault)
             return
-        partition = self._partitions[self.partition_of(command.account_id)]
-        if command.account_id in partition.loading:
-            partition.loading[command.account_id].append(pending)
-        elif command.account_id in partition.accounts:
+        account_id = command.account_id
+        partition = self._partitions[crc32(account_id.encode()) % self._partition_count]
+        if account_id in partition.accounts:
             self._accept(partition, pending)
+        elif account_id in partition.loading:
+            partition.loading[account_id].append(pending)
         else:
-            partition.loading[command.account_id] = [pending]
+            partition.loading[account_id] = [pending]
             if len(partition.loading) == 1:
                 self._spawn(self._load(partition))
 
@@ -274,19 +275,19 @@ class Owner:
     # Deciding
 
     def _accept(self, partition: _Partition, pending: _Pending) -> None:
-        account_id = pending.command.account_id
+        command, waiting = pending.command, partition.waiting
         # Nobody overtakes a Create of the same account that came before and still waits.
-        if isinstance(pending.command, CreateSession) and account_id in partition.waiting:
+        if waiting and type(command) is CreateSession and command.account_id in waiting:
             self._wait(partition, pending)
             return
         entries_before = len(partition.pending)
-        answer = self._decide(partition, pending.command)
-        if self._held_wait_s > 0 and not self._closing and isinstance(answer, Refused) and answer.held:
+        answer = self._decide(partition, command)
+        if type(answer) is Refused and answer.held and self._held_wait_s > 0 and not self._closing:
             self._wait(partition, pending)
         else:
             self._answer(partition, pending, answer)
-        if len(partition.pending) > entries_before and account_id in partition.waiting:
-            self._retry_waiting(partition, account_id)
+        if waiting and len(partition.pending) > entries_before and command.account_id in waiting:
+            self._retry_waiting(partition, command.account_id)
 
     def _decide(self, partition: _Partition, command: Command) -> Answer:
         """Applies what is due, then the command; the answer must not leave before the next commit."""
@@ -337,13 +338,20 @@ class Owner:
         return applied
 
     def _append(self, partition: _Partition, account: Account | None, entry: Entry) -> Account:
-        account = evolve(account, entry, partition.next_seq, len(partition.pending))
-        partition.accounts[account.account_id] = account
-        partition.pending.append(entry)
-        self._note_dirty(partition, account.account_id)
-        partition.timers.add(account)
+        due_us = account.next_due_us if account is not None else None
+        pending = partition.pending
+        if account is None:
+            account = partition.accounts[entry.account_id] = evolve(None, entry, partition.next_seq, len(pending))
+        else:
+            evolve(account, entry, partition.next_seq, len(pending))
+        pending.append(entry)
+        account_id = account.account_id
+        if account_id not in partition.dirty:
+            self._note_dirty(partition, account_id)
+        if account.next_due_us != due_us:
+            partition.timers.add(account)
         if type(entry) is TransferSent:
-            self._deliver_transfers(partition, account.account_id)
+            self._deliver_transfers(partition, account_id)
         return account
 
     # Transfers between accounts
@@ -504,7 +512,7 @@ class Owner:
             self._committing = False
 
     def _note_dirty(self, partition: _Partition, account_id: str) -> None:
-        if account_id in partition.dirty or account_id in partition.dirty_large:
+        if account_id in partition.dirty_large:
             return
         size = partition.large.get(account_id)
         if size is None:

@@ -165,11 +165,12 @@ class PostgresqlStore:
         with _translated():
             connection = await self._connect_writer()
             database_us: int = await connection.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-            if abs(database_us - self._clock.now_us()) > _CLOCK_DIFFERENCE_US_MAX:
+            off_us = self._clock.now_us() - database_us
+            if abs(off_us) > _CLOCK_DIFFERENCE_US_MAX:
                 raise ServiceError(
                     errors_pb2.ERROR_REASON_STORE_UNAVAILABLE,
-                    f"this machine's clock is {(self._clock.now_us() - database_us) / 1e6:+.1f} s from the database's; let both follow "
-                    "the same time server: records are dated by it",
+                    f"this machine's clock is {off_us / 1e6:+.1f} s from the database's; let both follow the same time server: "
+                    "records are dated by it",
                 )
             rows = await connection.fetch(_CLAIM, incarnation, again)
         return sorted(ClaimedPartition(*row) for row in rows)

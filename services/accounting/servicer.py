@@ -31,15 +31,19 @@ class _ChargeStream:
     """One caller's stream: gathers the answers of a commit into one response."""
 
     def __init__(self) -> None:
-        self._results: list[pb.ChargeResult] = []
+        self._response = pb.ChargeResponse()
         self._ready = asyncio.Event()
         self._ended = False
 
     def answer(self, tag: int, answer: Answer) -> None:
-        self._results.append(translation.result_of(tag, answer))
+        result = self._response.results.add()
+        result.operation_id = tag
+        translation.fill_result(result, answer)
 
     def fail(self, tag: int, error: ServiceError) -> None:
-        self._results.append(translation.error_result(tag, error.reason, error.message))
+        result = self._response.results.add()
+        result.operation_id = tag
+        translation.fill_error(result, error.reason, error.message)
 
     def flush(self) -> None:
         self._ready.set()
@@ -52,10 +56,10 @@ class _ChargeStream:
         while True:
             await self._ready.wait()
             self._ready.clear()
-            if self._results:
-                results, self._results = self._results, []
-                yield pb.ChargeResponse(results=results)
-            if self._ended and not self._results:
+            if self._response.results:
+                response, self._response = self._response, pb.ChargeResponse()
+                yield response
+            if self._ended and not self._response.results:
                 return
 
 

@@ -50,14 +50,31 @@ _OUTCOMES: Final = frozenset({"answered", "refused", "unreachable", "timeout", "
 
 def command_of(operation: pb.ChargeOperation) -> commands.Command:
     """The command of a charging operation. Errors: `ServiceError` INVALID_ARGUMENT."""
+    kind = operation.WhichOneof("operation")
     account_id = _account_id(operation.account_id)
+    if kind == "top_up":
+        top_up = operation.top_up
+        return commands.TopUpBucket(
+            account_id,
+            _name("bucket_id", top_up.bucket_id),
+            _amount(top_up.amount),
+            _name("idempotency_key", top_up.idempotency_key),
+        )
     charging_id = operation.charging_id
     if uuid7_time_us(charging_id) is None:
         raise invalid("charging_id must be a UUID of version 7 in lower-case text")
     number = operation.invocation_sequence_number
     if number < 1:
         raise invalid("invocation_sequence_number must be 1 or above")
-    kind = operation.WhichOneof("operation")
+    if kind == "update":
+        update = operation.update
+        return commands.UpdateSession(
+            account_id,
+            charging_id,
+            number,
+            _usage(update.used),
+            _not_negative("output_tokens_wanted", update.output_tokens_wanted),
+        )
     if kind == "create":
         create = operation.create
         if number != 1:
@@ -75,15 +92,6 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
             input_expected=_not_negative("input_tokens_expected", create.input_tokens_expected)
             if create.HasField("input_tokens_expected")
             else -1,
-        )
-    if kind == "update":
-        update = operation.update
-        return commands.UpdateSession(
-            account_id=account_id,
-            charging_id=charging_id,
-            number=number,
-            used=_usage(update.used),
-            output_wanted=_not_negative("output_tokens_wanted", update.output_tokens_wanted),
         )
     if kind == "release":
         release = operation.release
@@ -111,7 +119,7 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
             provenance=_provenance(event.provenance),
             attempts=_attempts(event.attempts),
         )
-    raise invalid("operation is not set; give create, update, release or event")
+    raise invalid("operation is not set; give create, update, release, event or top_up")
 
 
 def open_account_of(request: pb.OpenAccountRequest) -> commands.OpenAccount:
@@ -328,7 +336,7 @@ def _not_negative(field: str, value: int) -> int:
 
 def _usage(used: pb.TokenUsage) -> TokenUsage:
     usage = TokenUsage(used.input, used.cached_input, used.cache_write, used.output, used.reasoning)
-    if min(usage.input, usage.cached_input, usage.cache_write, usage.output, usage.reasoning) < 0:
+    if usage.input < 0 or usage.cached_input < 0 or usage.cache_write < 0 or usage.output < 0 or usage.reasoning < 0:
         raise invalid("used must not be negative in any class")
     return usage
 
@@ -379,40 +387,31 @@ def _attempts(attempts: Sequence[pb.VendorAttempt]) -> tuple[entries.VendorAttem
 # Answers
 
 
-def result_of(operation_id: int, answer: commands.Answer) -> pb.ChargeResult:
-    """The answer to a charging operation."""
-    if isinstance(answer, commands.Granted):
-        return pb.ChargeResult(
-            operation_id=operation_id,
-            granted=pb.Granted(
-                output_tokens_granted=answer.output_granted,
-                output_tokens_payable=answer.output_payable,
-                output_tokens_threshold=answer.output_threshold,
-                validity_ms=answer.validity_us // 1_000,
-                final_unit_action=answer.final_action if answer.final else pb.FINAL_UNIT_ACTION_UNSPECIFIED,  # type: ignore[arg-type]  # the numbers are the contract's
-                offering_id=answer.offering_id,
-            ),
-        )
-    if isinstance(answer, commands.Settled):
-        return pb.ChargeResult(
-            operation_id=operation_id,
-            settled=pb.Settled(
-                unit=unit_message(answer.unit),
-                charged_amount=answer.charged,
-                debt_amount=answer.debt,
-                other_charges=[
-                    pb.UnitCharge(unit=unit_message(unit), charged_amount=charged, debt_amount=debt)
-                    for unit, charged, debt in answer.others
-                ],
-            ),
-        )
-    if isinstance(answer, commands.Refused):
-        return pb.ChargeResult(
-            operation_id=operation_id,
-            refused=refused_message(answer),
-        )
-    assert isinstance(answer, commands.Failed), f"{type(answer).__name__} answers no charging operation"
-    return error_result(operation_id, int(answer.fault), answer.message)
+def fill_result(result: pb.ChargeResult, answer: commands.Answer) -> None:
+    """Puts the answer to a charging operation into `result`, in place: a message made apart would be copied."""
+    if type(answer) is commands.Granted:
+        granted = result.granted
+        granted.output_tokens_granted = answer.output_granted
+        granted.output_tokens_payable = answer.output_payable
+        granted.output_tokens_threshold = answer.output_threshold
+        granted.validity_ms = answer.validity_us // 1_000
+        granted.offering_id = answer.offering_id
+        if answer.final:
+            granted.final_unit_action = answer.final_action  # type: ignore[assignment]  # the numbers are the contract's
+    elif isinstance(answer, commands.Settled):
+        settled = result.settled
+        settled.charged_amount = answer.charged
+        settled.debt_amount = answer.debt
+        settled.unit.CopyFrom(unit_message(answer.unit))
+        for unit, charged, debt in answer.others:
+            settled.other_charges.append(pb.UnitCharge(unit=unit_message(unit), charged_amount=charged, debt_amount=debt))
+    elif isinstance(answer, commands.ToppedUp):
+        result.topped_up.repaid_amount = answer.repaid
+    elif isinstance(answer, commands.Refused):
+        result.refused.CopyFrom(refused_message(answer))
+    else:
+        assert isinstance(answer, commands.Failed), f"{type(answer).__name__} answers no charging operation"
+        fill_error(result, int(answer.fault), answer.message)
 
 
 def refused_message(answer: commands.Refused) -> pb.Refused:
@@ -436,10 +435,10 @@ def refused_message(answer: commands.Refused) -> pb.Refused:
 HELD_RETRY_AFTER_MS: Final = 1_000
 
 
-def error_result(operation_id: int, reason: int, message: str) -> pb.ChargeResult:
-    """An operation that was not carried out."""
-    error = pb.OperationError(reason=reason, message=message)  # type: ignore[arg-type]  # an open enum
-    return pb.ChargeResult(operation_id=operation_id, error=error)
+def fill_error(result: pb.ChargeResult, reason: int, message: str) -> None:
+    """Puts why an operation was not carried out into `result`."""
+    result.error.reason = reason  # type: ignore[assignment]  # an open enum
+    result.error.message = message
 
 
 def raise_if_failed(answer: commands.Answer) -> None:

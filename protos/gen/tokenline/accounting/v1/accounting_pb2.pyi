@@ -114,7 +114,7 @@ class ChargeRequest(_message.Message):
     def __init__(self, operations: _Optional[_Iterable[_Union[ChargeOperation, _Mapping]]] = ...) -> None: ...
 
 class ChargeOperation(_message.Message):
-    __slots__ = ("operation_id", "account_id", "charging_id", "invocation_sequence_number", "create", "update", "release", "event")
+    __slots__ = ("operation_id", "account_id", "charging_id", "invocation_sequence_number", "create", "update", "release", "event", "top_up")
     OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
@@ -123,6 +123,7 @@ class ChargeOperation(_message.Message):
     UPDATE_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
+    TOP_UP_FIELD_NUMBER: _ClassVar[int]
     operation_id: int
     account_id: str
     charging_id: str
@@ -131,7 +132,8 @@ class ChargeOperation(_message.Message):
     update: UpdateSession
     release: ReleaseSession
     event: ChargeEvent
-    def __init__(self, operation_id: _Optional[int] = ..., account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., create: _Optional[_Union[CreateSession, _Mapping]] = ..., update: _Optional[_Union[UpdateSession, _Mapping]] = ..., release: _Optional[_Union[ReleaseSession, _Mapping]] = ..., event: _Optional[_Union[ChargeEvent, _Mapping]] = ...) -> None: ...
+    top_up: TopUpBucket
+    def __init__(self, operation_id: _Optional[int] = ..., account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., create: _Optional[_Union[CreateSession, _Mapping]] = ..., update: _Optional[_Union[UpdateSession, _Mapping]] = ..., release: _Optional[_Union[ReleaseSession, _Mapping]] = ..., event: _Optional[_Union[ChargeEvent, _Mapping]] = ..., top_up: _Optional[_Union[TopUpBucket, _Mapping]] = ...) -> None: ...
 
 class CreateSession(_message.Message):
     __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected")
@@ -171,6 +173,16 @@ class ReleaseSession(_message.Message):
     attempts: _containers.RepeatedCompositeFieldContainer[VendorAttempt]
     def __init__(self, used: _Optional[_Union[TokenUsage, _Mapping]] = ..., provenance: _Optional[_Union[UsageProvenance, str]] = ..., close_cause: _Optional[_Union[CloseCause, str]] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ...) -> None: ...
 
+class TopUpBucket(_message.Message):
+    __slots__ = ("bucket_id", "amount", "idempotency_key")
+    BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    bucket_id: str
+    amount: int
+    idempotency_key: str
+    def __init__(self, bucket_id: _Optional[str] = ..., amount: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+
 class ChargeEvent(_message.Message):
     __slots__ = ("model_id", "key_id", "member_id", "used", "provenance", "attempts")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
@@ -194,18 +206,20 @@ class ChargeResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[ChargeResult, _Mapping]]] = ...) -> None: ...
 
 class ChargeResult(_message.Message):
-    __slots__ = ("operation_id", "granted", "settled", "refused", "error")
+    __slots__ = ("operation_id", "granted", "settled", "refused", "error", "topped_up")
     OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     SETTLED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    TOPPED_UP_FIELD_NUMBER: _ClassVar[int]
     operation_id: int
     granted: Granted
     settled: Settled
     refused: Refused
     error: OperationError
-    def __init__(self, operation_id: _Optional[int] = ..., granted: _Optional[_Union[Granted, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., error: _Optional[_Union[OperationError, _Mapping]] = ...) -> None: ...
+    topped_up: ToppedUp
+    def __init__(self, operation_id: _Optional[int] = ..., granted: _Optional[_Union[Granted, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., error: _Optional[_Union[OperationError, _Mapping]] = ..., topped_up: _Optional[_Union[ToppedUp, _Mapping]] = ...) -> None: ...
 
 class Granted(_message.Message):
     __slots__ = ("output_tokens_granted", "output_tokens_payable", "output_tokens_threshold", "validity_ms", "final_unit_action", "offering_id")
@@ -244,6 +258,12 @@ class UnitCharge(_message.Message):
     charged_amount: int
     debt_amount: int
     def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., charged_amount: _Optional[int] = ..., debt_amount: _Optional[int] = ...) -> None: ...
+
+class ToppedUp(_message.Message):
+    __slots__ = ("repaid_amount",)
+    REPAID_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    repaid_amount: int
+    def __init__(self, repaid_amount: _Optional[int] = ...) -> None: ...
 
 class Refused(_message.Message):
     __slots__ = ("result_code", "unit", "needed_amount", "free_amount", "held_amount", "retry_after_ms", "limit_id", "held", "message", "offering_id", "final_unit_action")
@@ -790,7 +810,7 @@ class ReadJournalResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ...) -> None: ...
 
 class JournalEntry(_message.Message):
-    __slots__ = ("part_id", "sequence_number", "index", "account_id", "time_us", "account_opened", "bucket_granted", "debt_repaid", "bucket_expired", "session_created", "session_updated", "session_settled", "notice_reached", "order_placed", "price_charged", "order_completed", "order_failed", "subscription_started", "cycle_started", "renewal_changed", "subscription_suspended", "subscription_ended", "bucket_rolled_over", "transfer_sent", "transfer_confirmed", "transfer_returned", "bucket_reduced", "debt_written_off", "limits_set")
+    __slots__ = ("part_id", "sequence_number", "index", "account_id", "time_us", "account_opened", "bucket_granted", "debt_repaid", "bucket_expired", "session_created", "session_updated", "session_settled", "notice_reached", "order_placed", "price_charged", "order_completed", "order_failed", "subscription_started", "cycle_started", "renewal_changed", "subscription_suspended", "subscription_ended", "bucket_rolled_over", "transfer_sent", "transfer_confirmed", "transfer_returned", "bucket_reduced", "debt_written_off", "limits_set", "bucket_topped_up")
     PART_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -820,6 +840,7 @@ class JournalEntry(_message.Message):
     BUCKET_REDUCED_FIELD_NUMBER: _ClassVar[int]
     DEBT_WRITTEN_OFF_FIELD_NUMBER: _ClassVar[int]
     LIMITS_SET_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_TOPPED_UP_FIELD_NUMBER: _ClassVar[int]
     part_id: int
     sequence_number: int
     index: int
@@ -849,7 +870,8 @@ class JournalEntry(_message.Message):
     bucket_reduced: BucketReduced
     debt_written_off: DebtWrittenOff
     limits_set: LimitsSet
-    def __init__(self, part_id: _Optional[int] = ..., sequence_number: _Optional[int] = ..., index: _Optional[int] = ..., account_id: _Optional[str] = ..., time_us: _Optional[int] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., bucket_granted: _Optional[_Union[BucketGranted, _Mapping]] = ..., debt_repaid: _Optional[_Union[DebtRepaid, _Mapping]] = ..., bucket_expired: _Optional[_Union[BucketExpired, _Mapping]] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., session_updated: _Optional[_Union[SessionUpdated, _Mapping]] = ..., session_settled: _Optional[_Union[SessionSettled, _Mapping]] = ..., notice_reached: _Optional[_Union[NoticeReached, _Mapping]] = ..., order_placed: _Optional[_Union[OrderPlaced, _Mapping]] = ..., price_charged: _Optional[_Union[PriceCharged, _Mapping]] = ..., order_completed: _Optional[_Union[OrderCompleted, _Mapping]] = ..., order_failed: _Optional[_Union[OrderFailed, _Mapping]] = ..., subscription_started: _Optional[_Union[SubscriptionStarted, _Mapping]] = ..., cycle_started: _Optional[_Union[CycleStarted, _Mapping]] = ..., renewal_changed: _Optional[_Union[RenewalChanged, _Mapping]] = ..., subscription_suspended: _Optional[_Union[SubscriptionSuspended, _Mapping]] = ..., subscription_ended: _Optional[_Union[SubscriptionEnded, _Mapping]] = ..., bucket_rolled_over: _Optional[_Union[BucketRolledOver, _Mapping]] = ..., transfer_sent: _Optional[_Union[TransferSent, _Mapping]] = ..., transfer_confirmed: _Optional[_Union[TransferConfirmed, _Mapping]] = ..., transfer_returned: _Optional[_Union[TransferReturned, _Mapping]] = ..., bucket_reduced: _Optional[_Union[BucketReduced, _Mapping]] = ..., debt_written_off: _Optional[_Union[DebtWrittenOff, _Mapping]] = ..., limits_set: _Optional[_Union[LimitsSet, _Mapping]] = ...) -> None: ...
+    bucket_topped_up: BucketToppedUp
+    def __init__(self, part_id: _Optional[int] = ..., sequence_number: _Optional[int] = ..., index: _Optional[int] = ..., account_id: _Optional[str] = ..., time_us: _Optional[int] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., bucket_granted: _Optional[_Union[BucketGranted, _Mapping]] = ..., debt_repaid: _Optional[_Union[DebtRepaid, _Mapping]] = ..., bucket_expired: _Optional[_Union[BucketExpired, _Mapping]] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., session_updated: _Optional[_Union[SessionUpdated, _Mapping]] = ..., session_settled: _Optional[_Union[SessionSettled, _Mapping]] = ..., notice_reached: _Optional[_Union[NoticeReached, _Mapping]] = ..., order_placed: _Optional[_Union[OrderPlaced, _Mapping]] = ..., price_charged: _Optional[_Union[PriceCharged, _Mapping]] = ..., order_completed: _Optional[_Union[OrderCompleted, _Mapping]] = ..., order_failed: _Optional[_Union[OrderFailed, _Mapping]] = ..., subscription_started: _Optional[_Union[SubscriptionStarted, _Mapping]] = ..., cycle_started: _Optional[_Union[CycleStarted, _Mapping]] = ..., renewal_changed: _Optional[_Union[RenewalChanged, _Mapping]] = ..., subscription_suspended: _Optional[_Union[SubscriptionSuspended, _Mapping]] = ..., subscription_ended: _Optional[_Union[SubscriptionEnded, _Mapping]] = ..., bucket_rolled_over: _Optional[_Union[BucketRolledOver, _Mapping]] = ..., transfer_sent: _Optional[_Union[TransferSent, _Mapping]] = ..., transfer_confirmed: _Optional[_Union[TransferConfirmed, _Mapping]] = ..., transfer_returned: _Optional[_Union[TransferReturned, _Mapping]] = ..., bucket_reduced: _Optional[_Union[BucketReduced, _Mapping]] = ..., debt_written_off: _Optional[_Union[DebtWrittenOff, _Mapping]] = ..., limits_set: _Optional[_Union[LimitsSet, _Mapping]] = ..., bucket_topped_up: _Optional[_Union[BucketToppedUp, _Mapping]] = ...) -> None: ...
 
 class NoticeReached(_message.Message):
     __slots__ = ("bucket_id", "percent")
@@ -998,6 +1020,16 @@ class BucketReduced(_message.Message):
     amount: int
     reason: str
     def __init__(self, bucket_id: _Optional[str] = ..., amount: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class BucketToppedUp(_message.Message):
+    __slots__ = ("bucket_id", "amount", "idempotency_key")
+    BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    bucket_id: str
+    amount: int
+    idempotency_key: str
+    def __init__(self, bucket_id: _Optional[str] = ..., amount: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class DebtWrittenOff(_message.Message):
     __slots__ = ("unit", "amount", "reason")

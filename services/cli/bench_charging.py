@@ -1,0 +1,299 @@
+"""`tokenline bench charging`: what accounting reaches over its real stream, every answer durable before it leaves."""
+
+import asyncio
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
+
+import click
+import msgspec
+
+from services.cli.failures import CommandFailed, expected_errors
+from services.cli.processes import Processes, terminated_as_interrupted
+
+if TYPE_CHECKING:
+    from services.accounting.store import Store
+    from services.cli.charging_load import ChargingLoad, ChargingMeasured
+
+_MODEL_ID: Final = "deepseek-v4-flash"
+_ACCOUNT_ID: Final = "acct-0000000000"
+_UNIT: Final = 1_000_000
+_BUCKETS: Final = 3
+_PARTITIONS: Final = 16
+_WARM_UP_S: Final = 3.0
+_SEEDED_A_COMMIT: Final = 2_000
+_MICROSECONDS: Final = 1_000_000
+# Limits that count every operation and never refuse one.
+_PLENTY: Final = 1_000_000_000
+_CATALOG: Final = f"""
+offerings:
+  - offering_id: bench-full
+    display_name: An account under two rates, two windows and a member's cap
+    tariff_id: token-flat
+    reservation_policy: worst_case
+    limits:
+      - {{limit_id: requests, per: account, requests_per_minute: {_PLENTY}}}
+      - {{limit_id: tokens, per: key, tokens_per_minute: {_PLENTY}}}
+      - {{limit_id: five-hours, per: key, usage: 1000000000000, unit: TOKEN, window: {{hours: 5}}}}
+      - {{limit_id: day, per: account, usage: 1000000000000, unit: TOKEN, window: {{calendar: day}}}}
+      - {{limit_id: cap, per: member, usage: 1000000000000, unit: TOKEN}}
+  - offering_id: bench-bare
+    display_name: An account with one bucket and no limit
+    tariff_id: token-flat
+    reservation_policy: worst_case
+"""
+
+
+class ChargingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured. CPU is user and system time over the measured time, divided by the operations."""
+
+    operations_per_second: float
+    p50_ms: float
+    p99_ms: float
+    # At half of operations_per_second, operations due at fixed times.
+    p99_ms_at_half_rate: float
+    p50_ms_at_half_rate: float
+    # The same on accounts with one bucket and no limit.
+    bare_operations_per_second: float
+    server_pid: int
+    server_cpu_us_per_operation: float
+    database_cpu_us_per_operation: float
+    generator_cpu_us_per_operation: float
+    server_resident_mib: float
+    store: str
+    accounts: int
+    active: int
+    mix: str
+    sessions: int
+    failures: dict[str, int]
+
+
+@click.command("charging")
+@click.option("--store", default="postgresql", type=click.Choice(["sqlite", "postgresql"]), help="Default: postgresql.")
+@click.option("--seconds", default=10.0, type=click.FloatRange(min=0.5), metavar="S", help="How long each part is. Default: 10.")
+@click.option("--accounts", default=1_000, type=click.IntRange(1, 100_000_000), metavar="N", help="In the store. Default: 1,000.")
+@click.option(
+    "--active", default=None, type=click.IntRange(1), metavar="N", help="That are used, by Zipf's law. Default: all, evenly."
+)
+@click.option("--sessions", default=1_024, type=click.IntRange(4, 100_000), metavar="N", help="Open at once. Default: 1,024.")
+@click.option("--rate", default=0.0, type=click.FloatRange(min=0), metavar="R", help="Operations a second. Default: as many as go.")
+@click.option("--mix", default="voltdb", type=click.Choice(["voltdb", "agent"]), help="Default: voltdb, with 20 % top-ups.")
+@click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the report is printed.")
+def charging_command(
+    store: str, seconds: float, accounts: int, active: int | None, sessions: int, rate: float, mix: str, output: str
+) -> None:
+    """Measure accounting alone: report-and-reserve over its gRPC stream, durable before each answer.
+
+    Server, database and load generator are processes of their own in a temporary folder. An account has 3 buckets, 2 rate limits,
+    2 usage windows and a member's cap. Ends with 1 when an operation failed.
+    """
+    with expected_errors(), terminated_as_interrupted():
+        report = _bench(store, seconds, accounts, active, sessions, rate, mix)
+    if output == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+    else:
+        _print_table(report)
+    if report.failures:
+        raise CommandFailed("; ".join(f"{count} operations failed: {how}" for how, count in report.failures.items()))
+
+
+def _bench(store: str, seconds: float, accounts: int, active: int | None, sessions: int, rate: float, mix: str) -> ChargingReport:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenline-bench-")))
+        (folder / "catalog").mkdir()
+        (folder / "catalog" / "bench.yaml").write_text(_CATALOG, encoding="utf-8")
+        database: Any = None
+        if store == "postgresql":
+            from services.cli.postgresql_server import PostgresqlServer
+
+            database = stack.enter_context(PostgresqlServer())
+        results = {}
+        used = [0.0, 0.0, 0.0]
+        for offering_id in ("bench-bare", "bench-full"):
+            with ExitStack() as run:
+                processes = Processes(folder)
+                run.callback(processes.stop)
+                place = database.new_database() if database else str(folder / f"{offering_id}.sqlite3")
+                count = accounts if offering_id == "bench-full" else min(accounts, 1_000)
+                asyncio.run(_seed(place, store, offering_id, count))
+                address = _serve(processes, folder, store, place)
+                generator = processes.start("load", "-m", "services.cli.charging_load")
+                load = _load(address, count, active, sessions, mix, seconds, rate)
+                pid = processes.pids["accounting"]
+                pids = [pid, processes.pids["load"], *([database.pid] if database else [])]
+                results[offering_id], used = _measure(processes, generator, load, pids)
+                if offering_id == "bench-full":
+                    resident_mib = _resident_mib(pid)
+                    half = results[offering_id].operations / results[offering_id].seconds / 2
+                    results["half"], _ = _measure(processes, generator, msgspec.structs.replace(load, rate=half), pids)
+    full, bare, half_rate = results["bench-full"], results["bench-bare"], results["half"]
+    per_operation = _MICROSECONDS / max(full.operations, 1)
+    return ChargingReport(
+        operations_per_second=round(full.operations / full.seconds, 1),
+        p50_ms=full.p50_ms,
+        p99_ms=full.p99_ms,
+        p99_ms_at_half_rate=half_rate.p99_ms,
+        p50_ms_at_half_rate=half_rate.p50_ms,
+        bare_operations_per_second=round(bare.operations / bare.seconds, 1),
+        server_pid=pid,
+        server_cpu_us_per_operation=round(used[0] * per_operation, 2),
+        database_cpu_us_per_operation=round(used[2] * per_operation, 2) if len(used) > 2 else 0.0,
+        generator_cpu_us_per_operation=round(used[1] * per_operation, 2),
+        server_resident_mib=resident_mib,
+        store=store,
+        accounts=accounts,
+        active=active or accounts,
+        mix=mix,
+        sessions=sessions,
+        failures={how: count for each in results.values() for how, count in each.failures.items()},
+    )
+
+
+def _measure(processes: Processes, generator: Any, load: "ChargingLoad", pids: list[int]) -> "tuple[ChargingMeasured, list[float]]":
+    from services.cli.charging_load import ChargingMeasured
+
+    return processes.measure(generator, load, ChargingMeasured, pids)
+
+
+def _load(address: str, accounts: int, active: int | None, sessions: int, mix: str, seconds: float, rate: float) -> "ChargingLoad":
+    from services.cli.charging_load import ChargingLoad
+
+    used = min(active or accounts, accounts)
+    # Spread over all accounts of the store, not the first ones of it.
+    step = accounts // used
+    return ChargingLoad(
+        address=address,
+        account_ids=[_account_id(number * step) for number in range(used)],
+        bucket_id="bkt-bench-0",
+        model_id=_MODEL_ID,
+        mix=mix,
+        zipf=active is not None,
+        sessions=sessions,
+        streams=4,
+        warm_up_s=_WARM_UP_S,
+        seconds=seconds,
+        rate=rate,
+    )
+
+
+def _serve(processes: Processes, folder: Path, store: str, place: str) -> str:
+    from services.registry.catalog_folder import base_catalog_folder
+
+    registry = processes.serve(
+        "registry", listen_address="127.0.0.1:0", catalog_folders=[str(base_catalog_folder()), str(folder / "catalog")]
+    )
+    where = {"postgresql": place} if store == "postgresql" else {"database": place}
+    address = processes.serve(
+        "accounting", listen_address="127.0.0.1:0", registry_address=registry, partitions=_PARTITIONS, **where
+    )
+    asyncio.run(_await_serving(address))
+    return address
+
+
+async def _await_serving(address: str) -> None:
+    from services.runtime.clients import connect
+    from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
+
+    async with connect(address) as channel:
+        stub = accounting_pb2_grpc.AccountingServiceStub(channel)
+        while True:
+            try:
+                await stub.ListPartitions(accounting_pb2.ListPartitionsRequest(), timeout=5)
+            except Exception:  # whatever it says, it is not ready yet
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+# The store, before accounting takes it over
+
+
+def _account_id(number: int) -> str:
+    return f"acct-{number:010}"
+
+
+async def _seed(place: str, store_name: str, offering_id: str, accounts: int) -> None:
+    """Puts the accounts into the store as checkpoints, as if they had been opened and topped up long ago."""
+    from services.accounting.postgresql_store import PostgresqlStore
+    from services.accounting.sqlite_store import SqliteStore
+    from services.accounting.store import Checkpoint, PartitionWrite
+    from services.runtime.clock import SystemClock
+
+    clock = SystemClock()
+    store: Store = await PostgresqlStore.open(place, clock) if store_name == "postgresql" else await SqliteStore.open(Path(place))
+    await store.initialise(_PARTITIONS)
+    await store.claim("seed", again=False)
+    body = _template(offering_id, clock.now_us(), 1 if offering_id == "bench-bare" else _BUCKETS)
+    waiting: dict[int, list[Checkpoint]] = {part_id: [] for part_id in range(_PARTITIONS)}
+
+    async def flush(part_id: int) -> None:
+        checkpoints, waiting[part_id] = waiting[part_id], []
+        await store.commit([PartitionWrite(part_id, 1, 1, 0, 0, None, 1, checkpoints)])
+
+    for number in range(accounts):
+        account_id = _account_id(number)
+        part_id = crc32(account_id.encode()) % _PARTITIONS
+        waiting[part_id].append(Checkpoint(account_id, 0, 0, None, body.replace(_ACCOUNT_ID.encode(), account_id.encode())))
+        if len(waiting[part_id]) >= _SEEDED_A_COMMIT:
+            await flush(part_id)
+    for part_id in waiting:
+        await flush(part_id)
+    await store.close()
+
+
+def _template(offering_id: str, now_us: int, buckets: int) -> bytes:
+    from services.accounting.account import evolve
+    from services.accounting.entries import AccountOpened, BucketGranted
+    from services.accounting.journal import encode_checkpoint
+
+    account = evolve(None, AccountOpened(_ACCOUNT_ID, now_us, offering_id), 0, 0)
+    for index in range(buckets):
+        granted = BucketGranted(
+            account_id=_ACCOUNT_ID,
+            time_us=now_us,
+            bucket_id=f"bkt-bench-{index}",
+            unit="TOKEN",
+            amount=1_000_000_000 * _UNIT,
+            valid_from_us=now_us,
+            valid_until_us=now_us + 365 * 86_400 * _MICROSECONDS,
+            priority=index,
+            idempotency_key=f"bench-{index}",
+            digest=b"",
+            repaid=0,
+        )
+        account = evolve(account, granted, 0, index + 1)
+    return encode_checkpoint(account)
+
+
+def _resident_mib(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS:"):
+            return round(int(line.split()[1]) / 1_024, 1)
+    return 0.0
+
+
+def _print_table(report: ChargingReport) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=box.SIMPLE_HEAD, title=f"Charging operations on {report.store}", title_justify="left")
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in (
+        ("operations a second", f"{report.operations_per_second:,.0f}"),
+        ("on an account with one bucket and no limit", f"{report.bare_operations_per_second:,.0f}"),
+        ("p50 / p99", f"{report.p50_ms:,.1f} / {report.p99_ms:,.1f} ms"),
+        ("p50 / p99 at half that rate", f"{report.p50_ms_at_half_rate:,.1f} / {report.p99_ms_at_half_rate:,.1f} ms"),
+        ("server CPU an operation", f"{report.server_cpu_us_per_operation:,.1f} us"),
+        ("database CPU an operation", f"{report.database_cpu_us_per_operation:,.1f} us"),
+        ("load generator CPU an operation", f"{report.generator_cpu_us_per_operation:,.1f} us"),
+        ("server resident", f"{report.server_resident_mib:,.0f} MiB"),
+        ("accounts / active", f"{report.accounts:,} / {report.active:,}"),
+        ("sessions open at once", f"{report.sessions:,}"),
+        ("mix", report.mix),
+    ):
+        table.add_row(name, value)
+    Console().print(table)

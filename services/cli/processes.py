@@ -1,0 +1,131 @@
+"""Child processes of a benchmark: services and load generators, started, watched and stopped together."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from services.cli.failures import CommandError
+
+_STOP_S_MAX: Final = 20.0
+
+
+T = TypeVar("T")
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process and of its children, in seconds, from proc(5)."""
+    total = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text(encoding="ascii", errors="replace")
+        except OSError:
+            # It has ended meanwhile.
+            continue
+        # The second field is the name in brackets, which may hold anything; the parent is field 4, utime and stime are 14 and 15.
+        fields = text.rpartition(")")[2].split()
+        if int(stat.parent.name) == pid or int(fields[1]) == pid:
+            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+class Processes:
+    """Child processes, whose output is kept in a folder; all are stopped at the end, the last started first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: dict[str, subprocess.Popen[str]] = {}
+        self.pids: dict[str, int] = {}
+
+    def start(self, name: str, *arguments: str) -> "subprocess.Popen[str]":
+        """Starts Python with these arguments."""
+        with (self._folder / f"{name}.log").open("w", encoding="utf-8") as log:
+            process = subprocess.Popen(  # noqa: S603  # our own modules
+                [sys.executable, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                # Ctrl-C is for this process, which then stops them in order.
+                start_new_session=True,
+            )
+        self._running[name] = process
+        self.pids[name] = process.pid
+        return process
+
+    def serve(self, service: str, **config: Any) -> str:
+        """Starts a service and returns its address once it listens."""
+        # JSON is YAML.
+        config_file = self._folder / f"{service}.yaml"
+        config_file.write_bytes(msgspec.json.encode(config))
+        process = self.start(service, "-m", "services", "serve", service, "--config", str(config_file))
+        return self.read_line(process).rpartition(" listens on ")[2]
+
+    def read_line(self, process: "subprocess.Popen[str]") -> str:
+        """The next line that it prints. Errors: `CommandError` when it ends instead."""
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            process.wait()
+            self.check()
+            raise CommandError("a process of the benchmark ended too early")
+        return line.rstrip("\n")
+
+    def measure(
+        self, generator: "subprocess.Popen[str]", load: msgspec.Struct, measured: type[T], pids: list[int]
+    ) -> tuple[T, list[float]]:
+        """What a load generator measured, and the CPU seconds of each process (with its children) meanwhile.
+
+        It is told its load in a line of JSON; it prints a line when measuring begins, one when it ends, then the result as JSON.
+        """
+        assert generator.stdin is not None
+        generator.stdin.write(msgspec.json.encode(load).decode() + "\n")
+        generator.stdin.flush()
+        self.read_line(generator)
+        before = [cpu_s(pid) for pid in pids]
+        self.read_line(generator)
+        used = [cpu_s(pid) - each for pid, each in zip(pids, before, strict=True)]
+        result = msgspec.json.decode(self.read_line(generator), type=measured)
+        self.check()
+        return result, used
+
+    def check(self) -> None:
+        """Errors: `CommandError` with the last line of its log when a process has ended."""
+        for name, process in self._running.items():
+            if process.poll() is not None:
+                log = (self._folder / f"{name}.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                raise CommandError(f"{name} ended with {process.returncode}: {log[-1] if log else 'it said nothing'}")
+
+    def stop(self) -> None:
+        """Lets every process end in order; kills what does not, and all when interrupted meanwhile."""
+        try:
+            for process in reversed(self._running.values()):
+                process.terminate()
+                process.communicate(timeout=_STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            for process in self._running.values():
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that nothing is left running."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -311,8 +311,8 @@ class Account(msgspec.Struct, array_like=True, dict=True):
     # The end of the first free cycle that is renewed only when somebody uses the account.
     unused_until_us: int | None = None
 
-    def forget_limits(self) -> None:
-        """Drops what `limits` worked out for a subject; it is worked out again."""
+    def forget_derived(self) -> None:
+        """Drops what was worked out of limits, buckets and subscriptions and kept; it is worked out again."""
         self.__dict__.clear()
 
 
@@ -413,6 +413,7 @@ def _granted(account: Account, entry: BucketGranted, seq: int) -> None:
             order.remembered_until_us = max(order.remembered_until_us, bucket.valid_until_us + ENDED_MEMORY_US)
     if bucket.unit.startswith("CURRENCY"):
         _retry_suspended(account, entry.time_us)
+    account.forget_derived()
 
 
 def _retry_suspended(account: Account, time_us: int) -> None:
@@ -450,6 +451,7 @@ def _expired(account: Account, entry: BucketExpired, seq: int) -> None:
     bucket.expired += entry.amount
     bucket.ended = True
     account.burn_order.remove(entry.bucket_id)
+    account.forget_derived()
 
 
 def _rolled_over(account: Account, entry: BucketRolledOver, seq: int) -> None:
@@ -462,6 +464,7 @@ def _rolled_over(account: Account, entry: BucketRolledOver, seq: int) -> None:
     bucket.valid_until_us = entry.valid_until_us
     insort(account.burn_order, entry.bucket_id, key=lambda bucket_id: account.buckets[bucket_id].burn_key())
     _due_no_later_than(account, entry.valid_until_us)
+    account.forget_derived()
 
 
 def _reduced(account: Account, entry: BucketReduced, seq: int) -> None:
@@ -756,7 +759,7 @@ def _subscription_started(account: Account, entry: SubscriptionStarted, seq: int
         next_terms=entry.terms if entry.terms.automatic_renewal else None,
         next_payment=entry.payment,
     )
-    account.forget_limits()
+    account.forget_derived()
 
 
 def _cycle_started(account: Account, entry: CycleStarted, seq: int) -> None:
@@ -773,7 +776,7 @@ def _cycle_started(account: Account, entry: CycleStarted, seq: int) -> None:
     subscription.cycle_end_us = entry.end_us
     subscription.cycle_price = entry.price
     subscription.cycle_days = entry.days
-    account.forget_limits()
+    account.forget_derived()
     _subscription_due(account, subscription)
 
 
@@ -804,7 +807,7 @@ def _subscription_suspended(account: Account, entry: SubscriptionSuspended, seq:
         subscription.state = "suspended"
         subscription.grace_end_us = entry.grace_end_us
     subscription.retry_us = 0
-    account.forget_limits()
+    account.forget_derived()
     _due_no_later_than(account, subscription.grace_end_us)
 
 
@@ -813,7 +816,7 @@ def _subscription_ended(account: Account, entry: SubscriptionEnded, seq: int) ->
     subscription.state = "ended"
     subscription.ended_us = entry.time_us
     account.unused_until_us = unused_until_us(account)
-    account.forget_limits()
+    account.forget_derived()
 
 
 def _transfer_sent(account: Account, entry: TransferSent, seq: int) -> None:
@@ -854,7 +857,7 @@ def _limits_set(account: Account, entry: LimitsSet, seq: int) -> None:
         account.limits[entry.subject] = SubjectLimits(entry.limits, entry.valid_until_us)
     else:
         account.limits.pop(entry.subject, None)
-    account.forget_limits()
+    account.forget_derived()
 
 
 _APPLY: Final[dict[type, Callable[[Account, Any, int], None]]] = {

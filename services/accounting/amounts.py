@@ -138,6 +138,30 @@ def worst_case(tariff: PinnedTariff, input_tokens: int) -> Estimate:
     Every tier up to the bound may turn out to be the one that applies, so the dearest of them counts.
     """
     tiers = [tier.rates for tier in tariff.tiers if tier.above_input_tokens < input_tokens] or [tariff.tiers[0].rates]
+    return _dearest_of(tiers)
+
+
+WorstCases = tuple[tuple[int, Estimate], ...]
+
+
+def worst_cases(tariff: PinnedTariff) -> WorstCases:
+    """By tier, above how many input tokens it may apply, and the worst case of sessions with a bound in it."""
+    return tuple(
+        (tier.above_input_tokens, _dearest_of([each.rates for each in tariff.tiers[: index + 1]]))
+        for index, tier in enumerate(tariff.tiers)
+    )
+
+
+def worst_case_in(cases: WorstCases, input_tokens: int) -> Estimate:
+    """What `worst_case` says, out of what was worked out before."""
+    worst = cases[0][1]
+    for above, estimate in cases[1:]:
+        if above < input_tokens:
+            worst = estimate
+    return worst
+
+
+def _dearest_of(tiers: list[TokenRates]) -> Estimate:
     input_classes = [rate for rates in tiers for rate in (rates.input, rates.cached_input, rates.cache_write)]
     output_classes = [rate for rates in tiers for rate in (rates.output, rates.reasoning)]
     return Estimate(

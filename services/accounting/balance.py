@@ -180,7 +180,8 @@ def settle(
     The last line is the one that debt is owed in.
     """
     if len(lines) == 1 and not taken:
-        return [_settle_one(*next(iter(lines.items())), usage, sources)]
+        ((line, tariff),) = lines.items()
+        return [settle_one(line, tariff, usage, charges_of(tariff, usage), sources)]
     total_input = usage.input + usage.cached_input + usage.cache_write
     charges = dict(taken or {})
     for charge in charges.values():
@@ -229,10 +230,10 @@ def settle(
     return [charge for charge in charges.values() if any(charge.tokens)]
 
 
-def _settle_one(line: str, tariff: PinnedTariff, usage: TokenUsage, sources: Sequence[Source]) -> Charge:
-    """The same under one tariff, where a bucket may pay a part of a token."""
+def settle_one(line: str, tariff: PinnedTariff, usage: TokenUsage, amounts: tuple[int, ...], sources: Sequence[Source]) -> Charge:
+    """The same under one tariff, where a bucket may pay a part of a token; `amounts` are what the classes come to."""
     charge = Charge(line, tariff)
-    charge.tokens = list(msgspec.structs.astuple(usage))
-    charge.amounts = list(charges_of(tariff, usage))
-    charge.pay(sources, sum(charge.amounts))
+    charge.tokens = [usage.input, usage.cached_input, usage.cache_write, usage.output, usage.reasoning]
+    charge.amounts = list(amounts)
+    charge.pay(sources, sum(amounts))
     return charge

@@ -21,7 +21,7 @@ from services.accounting.amounts import (
     charges_of,
     cheapest,
     expected,
-    worst_case,
+    worst_case_in,
 )
 from services.accounting.balance import (
     Charge,
@@ -33,6 +33,7 @@ from services.accounting.balance import (
     less_hold,
     reserve,
     settle,
+    settle_one,
     take,
     usable,
 )
@@ -101,7 +102,7 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
     planned = plan(account, catalog, command.model_id, now_us)
     if isinstance(planned, ResultCode):
         return Decision((), Refused(planned, "", 0, 0, 0, held=False))
-    lines, offering = planned
+    lines, offering, worst_cases = planned
     rules = _rules_of(account, catalog, command.key_id, command.member_id)
     admission = limits.admit(account, rules, now_us, catalog.time_zone, tokens)
     if isinstance(admission, Refused):
@@ -111,7 +112,7 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         estimates = {line: expected(tariff, tokens, share) for line, tariff in lines.items()}
         input_tokens = tokens
     else:
-        estimates = {line: worst_case(tariff, command.input_bound) for line, tariff in lines.items()}
+        estimates = {line: worst_case_in(cases, command.input_bound) for line, cases in worst_cases.items()}
         input_tokens = command.input_bound
     window = offering.output_window
     wanted = min(command.output_limit, window) if command.metered else command.output_limit
@@ -123,9 +124,12 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         return fail(Fault.AMOUNT_OVERFLOW, "what this session could cost is more than an account can have")
     room = dict(admission.room) if admission.room else None
     sources = free_sources(account, lines, now_us, room, whole, [])
-    payable = reserve(sources, estimates, input_tokens, command.output_limit)
-    granted = -1 if payable.input_missing else min(wanted, payable.output)
-    payable_output = payable.output
+    if len(sources) == 1 and sources[0].amount >= whole:
+        granted, payable_output = wanted, command.output_limit
+    else:
+        payable = reserve(sources, estimates, input_tokens, command.output_limit)
+        granted = -1 if payable.input_missing else min(wanted, payable.output)
+        payable_output = payable.output
     others_hold = False
     if granted < wanted:
         reserved = sum(bucket.reserved for bucket in usable(account, lines, now_us))
@@ -531,7 +535,7 @@ def event(account: Account, command: ChargeEvent, now_us: int, catalog: Charging
     planned = plan(account, catalog, command.model_id, now_us)
     if isinstance(planned, ResultCode):
         return Decision((), Refused(planned, "", 0, 0, 0, held=False))
-    lines, offering = planned
+    lines, offering, _ = planned
     if (excess := _excess(account, lines, command.used)) is not None:
         return excess
     rules = _rules_of(account, catalog, command.key_id, command.member_id)
@@ -620,12 +624,15 @@ def _settle(
     """Charges a session against its hold in burn order, then what is free, then as debt; frees the rest of the hold."""
     lines = session.lines
     sources = held_sources(account, session)
-    held = sum(session.hold.values())
     if len(lines) > 1:
         free_sources(account, lines, now_us, None, GRANTED_MAX, sources)
-    elif (charged := sum(charges_of(next(iter(lines.values())), used))) > held:
-        free_sources(account, lines, now_us, None, charged, sources)
-    charges = settle(lines, used, sources)
+        charges = settle(lines, used, sources)
+    else:
+        ((line, tariff),) = lines.items()
+        amounts = charges_of(tariff, used)
+        if (charged := sum(amounts)) > sum(session.hold.values()):
+            free_sources(account, lines, now_us, None, charged, sources)
+        charges = [settle_one(line, tariff, used, amounts, sources)]
     hold_left = dict(session.hold)
     records = []
     for charge in charges or [Charge(*next(iter(lines.items())))]:

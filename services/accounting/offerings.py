@@ -3,10 +3,11 @@
 Pure; made from the registry's catalog by `services.accounting.catalog`, a new one for every revision.
 """
 
+from bisect import bisect_right
 from typing import Final, NamedTuple
 
 from services.accounting.account import Account, line_of
-from services.accounting.amounts import PinnedTariff, exchanged
+from services.accounting.amounts import PinnedTariff, WorstCases, exchanged, worst_cases
 from services.accounting.commands import ResultCode
 from services.accounting.entries import Wholesale
 from services.accounting.terms import FinalAction, Limit, Payment, Terms
@@ -91,9 +92,24 @@ class ChargingCatalog:
         self._exchange_rates: Final = exchange_rates or {}
         self._wholesale: Final = wholesale or {}
         self._lines: dict[tuple[str, str, str, str], Line] = {}
+        self._owed: dict[str, tuple[int, tuple[Wholesale, ...]]] = {}
+        schedules = [schedule for offering in offerings.values() for schedule in offering.schedules]
+        schedules += [schedule for routes in self._wholesale.values() for _, _, schedule in routes]
+        self._change_times_us: Final = sorted({version.effective_us for schedule in schedules for version in schedule.versions})
+
+    def next_change_us(self, now_us: int) -> int:
+        """When a tariff changes next."""
+        index = bisect_right(self._change_times_us, now_us)
+        return self._change_times_us[index] if index < len(self._change_times_us) else _FOR_GOOD_US
 
     def wholesale(self, model_id: str, now_us: int) -> tuple[Wholesale, ...]:
         """What each vendor of the model is owed, at a time."""
+        kept = self._owed.get(model_id)
+        if kept is None or kept[0] <= now_us:
+            kept = self._owed[model_id] = (self.next_change_us(now_us), self._wholesale_at(model_id, now_us))
+        return kept[1]
+
+    def _wholesale_at(self, model_id: str, now_us: int) -> tuple[Wholesale, ...]:
         owed = []
         for vendor_id, vendor_model_id, schedule in self._wholesale.get(model_id, ()):
             tariff, _ = schedule.at(model_id, now_us)
@@ -157,10 +173,37 @@ class Plan(NamedTuple):
     # In the order in which they burn; debt is owed in the last one.
     lines: dict[str, PinnedTariff]
     rules: OfferingRules
+    worst_cases: dict[str, WorstCases]
+
+
+class _KeptPlan(NamedTuple):
+    """A plan, and what it holds for."""
+
+    catalog: ChargingCatalog
+    until_us: int
+    plan: Plan | ResultCode
 
 
 def plan(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int) -> Plan | ResultCode:
-    """The tariffs that a session pins, or why it must not be sold."""
+    """The tariffs that a session pins, or why it must not be sold.
+
+    Worked out once and kept, until buckets, subscriptions or the catalog change, or a tariff or a bucket comes into force.
+    """
+    kept = account.__dict__.get(model_id)
+    if isinstance(kept, _KeptPlan) and kept.catalog is catalog and now_us < kept.until_us:
+        return kept.plan
+    plan = _work_out(account, catalog, model_id, now_us)
+    until_us = catalog.next_change_us(now_us)
+    for bucket_id in account.burn_order:
+        bucket = account.buckets[bucket_id]
+        for time_us in (bucket.valid_from_us, bucket.valid_until_us):
+            if now_us < time_us < until_us:
+                until_us = time_us
+    account.__dict__[model_id] = _KeptPlan(catalog, until_us, plan)
+    return plan
+
+
+def _work_out(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int) -> Plan | ResultCode:
     own = own_offerings(account)
     lines: dict[str, PinnedTariff] = {}
     tried: set[str] = set()
@@ -190,7 +233,7 @@ def plan(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int)
                 lines[line] = lines.pop(line)
                 break
     offering_id = next(iter(lines)).split("|", 1)[0] or next(each for each in own if catalog.sold(each, model_id) is None)
-    return Plan(lines, catalog.offerings[offering_id])
+    return Plan(lines, catalog.offerings[offering_id], {line: worst_cases(tariff) for line, tariff in lines.items()})
 
 
 def _price(

@@ -44,8 +44,10 @@ logger = logging.getLogger(__name__)
 
 # Checkpoints of one commit at the most, so that they never make a commit long.
 _CHECKPOINTS_A_COMMIT_MAX: Final = 128
+# And so many bytes: nobody's answer shall wait for more than about a millisecond of them.
+_CHECKPOINT_BYTES_A_COMMIT_MAX: Final = 128 * 1024
 # A checkpoint above this size is made less often, in proportion.
-_CHECKPOINT_LARGE_BYTES: Final = 256 * 1024
+_CHECKPOINT_LARGE_BYTES: Final = 64 * 1024
 _REPLAY_ROWS_A_READ: Final = 1_000
 _TICK_S: Final = 0.5
 _RECOVERY_BACKOFF_S_MAX: Final = 1.0
@@ -462,10 +464,11 @@ class Owner:
         touched = {id(answer[0]): answer[0] for answer in answers}
         writes = []
         now_us = self._clock.now_us()
-        checkpoints_left = _CHECKPOINTS_A_COMMIT_MAX
+        checkpoints_left, bytes_left = _CHECKPOINTS_A_COMMIT_MAX, _CHECKPOINT_BYTES_A_COMMIT_MAX
         for partition in self._partitions:
-            checkpoints = self._collect_checkpoints(partition, now_us, checkpoints_left)
+            checkpoints = self._collect_checkpoints(partition, now_us, checkpoints_left, bytes_left)
             checkpoints_left -= len(checkpoints)
+            bytes_left -= sum(len(checkpoint.body) for checkpoint in checkpoints)
             if not partition.pending and not checkpoints and id(partition) not in touched:
                 continue
             entries, partition.pending = partition.pending, []
@@ -532,13 +535,18 @@ class Owner:
             if now_us >= due_us or self._closing:
                 yield account_id
 
-    def _collect_checkpoints(self, partition: _Partition, now_us: int, limit: int) -> list[Checkpoint]:
+    def _collect_checkpoints(self, partition: _Partition, now_us: int, limit: int, bytes_max: int) -> list[Checkpoint]:
         """The state of accounts whose checkpoint is due, as of the row that is just being made."""
         checkpoints: list[Checkpoint] = []
+        if bytes_max <= 0:
+            return checkpoints
         for account_id in islice(self._overdue_accounts(partition, now_us), limit):
             account = partition.accounts[account_id]
             body = encode_checkpoint(account)
             checkpoints.append(Checkpoint(account_id, account.seq, account.index, next_due_us(account), body))
+            bytes_max -= len(body)
+            if bytes_max <= 0:
+                break
         for checkpoint in checkpoints:
             partition.dirty.pop(checkpoint.account_id, None)
             partition.dirty_large.pop(checkpoint.account_id, None)

@@ -138,6 +138,8 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     tokens_counted: int = 0
     output_window: int = 0
     wholesale: tuple[Wholesale, ...] = ()
+    # What the last Update wanted.
+    wanted: int = -1
 
     @property
     def sweep_us(self) -> int:
@@ -582,6 +584,7 @@ def _updated(account: Account, entry: SessionUpdated, seq: int) -> None:
     session = account.sessions[entry.charging_id]
     session.number = entry.number
     session.digest = entry.digest
+    session.wanted = entry.wanted
     session.used = entry.used
     session.renewed_us = entry.time_us
     before = session.answer

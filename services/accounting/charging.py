@@ -306,13 +306,19 @@ def _hopeful_output(
 
 def update(account: Account, command: UpdateSession, now_us: int, catalog: ChargingCatalog) -> Decision:
     """Notes usage so far, renews the validity, and holds more if the session wants more and the balance has it."""
-    digest = digest_of(command)
     session = account.sessions.get(command.charging_id)
     if session is None:
-        return _no_session(account, command, digest)
-    if (repeat := _repeat(session, command.number, digest)) is not None:
-        return repeat
+        return _no_session(account, command, digest_of(command))
     used = command.used
+    if command.number <= session.number:
+        # The content itself is remembered of an Update, which is cheaper than a digest of it.
+        if (
+            command.number == session.number
+            and not session.digest
+            and (used, command.output_wanted) == (session.used, session.wanted)
+        ):
+            return Decision((), session.answer)
+        return _repeat(session, command.number, digest_of(command)) or _conflict(session.charging_id, command.number)
     # A sweep may have to charge it, and nobody could refuse it then.
     if (absurd := _absurd(used) or _excess(account, session.lines, used)) is not None:
         return absurd
@@ -335,7 +341,7 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
         now_us,
         session.charging_id,
         command.number,
-        digest,
+        b"",
         used,
         granted,
         payable,
@@ -344,6 +350,7 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
         hold_added,
         arrivals,
         counted,
+        command.output_wanted,
     )
     answer = Granted(granted, payable, threshold, before.validity_us, final, before.offering_id, before.final_action)
     return Decision((updated,), answer)

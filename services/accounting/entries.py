@@ -161,6 +161,8 @@ class SessionUpdated(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=Fal
     hold_added: BucketAmounts
     arrivals: Arrivals = ()
     tokens_counted: int = 0
+    # What the request wanted: with `used` it is its content, so that a repeat is known. -1 in older entries, which have a digest.
+    wanted: int = -1
 
 
 class SessionSettled(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):

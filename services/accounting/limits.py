@@ -199,11 +199,12 @@ def counted_tokens(account: Account, rules: Rules, now_us: int, tokens: int) -> 
     """What token rates stand at after `tokens` more (or fewer) than were counted before. Never refuses: they are used."""
     if not tokens:
         return ()
-    now_ns = now_us * 1_000
-    return tuple(
-        (rule.name, max(account.arrivals.get(rule.name, 0), now_ns if tokens > 0 else 0) + tokens * rule.interval_ns)
-        for rule in rules.token_rates
-    )
+    earliest_ns = now_us * 1_000 if tokens > 0 else 0
+    arrivals = []
+    for rule in rules.token_rates:
+        due_ns = account.arrivals.get(rule.name, 0)
+        arrivals.append((rule.name, (due_ns if due_ns > earliest_ns else earliest_ns) + tokens * rule.interval_ns))
+    return tuple(arrivals)
 
 
 def room_of(account: Account, rules: Rules, counters: tuple[tuple[str, int], ...]) -> Room | None:

@@ -7,7 +7,7 @@ PORT ?= 8080
 DATA_DIR ?= $(HOME)/.tokenline
 SEEDS ?= 200
 
-.PHONY: help setup run test simulate lint types generate verify publish lock format bench clean
+.PHONY: help setup run test simulate simulate-mutations lint types generate verify publish lock format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -25,6 +25,9 @@ run: setup ## start everything on embedded defaults
 
 test: setup ## run the tests
 	$(BIN)/pytest
+
+simulate-mutations: setup ## plant known faults into the charging core; the simulator must notice each
+	$(BIN)/python -m tests.simulation.mutations
 
 simulate: setup ## crash the charging core under SEEDS random schedules
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.simulation import mutations
 from tests.simulation.world import simulate
 
 SEEDS = range(1, 26)
@@ -64,3 +65,8 @@ def test_without_the_fence_a_promise_is_broken() -> None:
             broken.append(seed)
             break
     assert broken
+
+
+def test_every_planted_fault_is_noticed() -> None:
+    """Else the simulator would prove little: see `tests.simulation.mutations` for what is planted."""
+    assert mutations.main() == 0

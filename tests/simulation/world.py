@@ -23,16 +23,22 @@ from services.accounting.commands import (
     GrantBucket,
     Granted,
     OpenAccount,
+    Ordered,
+    PlaceOrder,
     Provenance,
     ReadAccount,
     Refused,
     ReleaseSession,
+    SendTransfer,
     Settled,
+    TransferView,
     UpdateSession,
 )
 from services.accounting.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.accounting.owner import Owner, ask, view_of
 from services.accounting.store import MemoryStore
+from services.accounting.terms import Allowance, Limit, LimitKind, Payment, Scope, Terms
+from tests.simulation.auditor import journal_breaches
 from tests.simulation.faulty_store import Faults, FaultyStore
 from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
 
@@ -40,6 +46,11 @@ PARTITIONS = 4
 TCC_S = 20
 UNIT = 1_000_000
 RATES = {"cheap": (UNIT, UNIT), "dear": (3 * UNIT, 7 * UNIT)}
+MONEY = "CURRENCY:CNY"
+MEMBERS = ("mbr-1", "mbr-2", "mbr-3")
+# What one member may use of one account's tokens, for good.
+CAP = 2_000 * UNIT
+GIFT = 300 * UNIT
 # A run takes about two minutes of virtual time; one that does not end has lost somebody's answer.
 _VIRTUAL_S_MAX = 600
 _TRY_AGAIN = (Fault.UNAVAILABLE, Fault.STORE_UNAVAILABLE, Fault.NOT_OWNER)
@@ -56,16 +67,27 @@ class Report:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def _tariff(input_rate: int, output_rate: int) -> PinnedTariff:
-    rates = TokenRates(input_rate * UNIT, input_rate * UNIT, input_rate * UNIT, output_rate * UNIT, output_rate * UNIT)
-    return PinnedTariff("flat", 1, "TOKEN", (ContextTier(-1, rates),))
+def _schedule(unit: str) -> Schedule:
+    """The same number of units a token in every unit, so that what a call costs does not depend on what pays it."""
+    tariffs = {}
+    for model, (input_rate, output_rate) in RATES.items():
+        rates = TokenRates(input_rate * UNIT, input_rate * UNIT, input_rate * UNIT, output_rate * UNIT, output_rate * UNIT)
+        tariffs[model] = PinnedTariff("flat", 1, unit, (ContextTier(-1, rates),))
+    return Schedule(unit, (TariffVersion(0, tariffs),))
 
 
 def _catalog() -> ChargingCatalog:
-    versions = (TariffVersion(0, {model: _tariff(*rates) for model, rates in RATES.items()}),)
-    rules = OfferingRules("default", (Schedule("TOKEN", versions),), None, 64)
+    limits = (
+        Limit("cap", Scope.MEMBER, LimitKind.USAGE, CAP, unit="TOKEN"),
+        Limit("parallel", Scope.KEY, LimitKind.CONCURRENT_SESSIONS, 8),
+        Limit("rate", Scope.ACCOUNT, LimitKind.REQUEST_RATE, 600, 30),
+    )
+    rules = OfferingRules("default", (_schedule("TOKEN"), _schedule(MONEY)), None, 64, limits=limits)
+    allowance = Allowance("gift", "TOKEN", GIFT, "", 1, 60_000_000, 0, postpaid=False, transferable=True, notice_percents=(50, 100))
+    terms = Terms("gift", 0, "", None, False, 0, (allowance,), (), rules.final_action, "UTC")
+    gift = OfferingRules("gift", (_schedule("TOKEN"),), None, 64, terms=terms)
     return ChargingCatalog(
-        offerings={"default": rules},
+        offerings={"default": rules, "gift": gift},
         model_ids=frozenset(RATES),
         default_offering_id="default",
         validity_us=TCC_S * 1_000_000 // 2,
@@ -89,9 +111,13 @@ class World:
         self.running: asyncio.Task[None] | None = None
         self.accounts = [f"acct-{seed:06x}{number:02d}" for number in range(5)]
         self.granted: Counter[str] = Counter()
+        # What calls that were never late were charged in tokens, by account and member.
+        self.by_member: Counter[tuple[str, str]] = Counter()
         # account_id -> the least and the most that all its calls may have been charged.
         self.least: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
+        # What owners said that had lost their partitions.
+        self.stale: list[str] = []
         self.zombies: list[tuple[FaultyStore, asyncio.Task[None]]] = []
 
     async def main(self) -> Report:
@@ -104,6 +130,7 @@ class World:
             for number in range(self.calls):
                 group.create_task(self.call(number))
             group.create_task(self.top_ups())
+            group.create_task(self.gifts())
         chaos.cancel()
         for connection, _ in self.zombies:
             connection.thawed.set()
@@ -158,7 +185,10 @@ class World:
                 old_connection, old_owner = self.connection, self.owner
                 await self.start_owner()
                 await asyncio.sleep(self.rng.uniform(0.0, 1.0))
+                newcomer = f"acct-{self.rng.getrandbits(48):012x}"
+                await self.ask(OpenAccount(newcomer, ""))
                 old_connection.thawed.set()
+                asyncio.create_task(self.ask_for_newcomer(old_owner, newcomer))  # noqa: RUF006  # as below
                 # Some clients still talk to the one that was left behind.
                 for _ in range(3):
                     asyncio.create_task(self.ask_zombie(old_owner))  # noqa: RUF006  # the loop's end takes them along
@@ -171,6 +201,13 @@ class World:
         account_id = self.rng.choice(self.accounts)
         async with asyncio.timeout(30):
             await ask(owner, self._create(account_id, self._charging_id(), "cheap", 5, 5))
+
+    async def ask_for_newcomer(self, owner: Owner, account_id: str) -> None:
+        """The one that was left behind cannot know the account; it must not say that there is none."""
+        async with asyncio.timeout(30):
+            answer = await ask(owner, self._create(account_id, self._charging_id(), "cheap", 5, 5))
+        if not (isinstance(answer, Failed) and answer.fault in _TRY_AGAIN):
+            self.stale.append(f"an owner that had lost its partitions said {answer}")
 
     async def ask(self, command: Command) -> Answer:
         """Sends a command, and the same again, until it is answered for good; sometimes twice at once."""
@@ -201,8 +238,10 @@ class World:
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     @staticmethod
-    def _create(account_id: str, charging_id: str, model_id: str, input_bound: int, output_limit: int) -> CreateSession:
-        return CreateSession(account_id, charging_id, 1, model_id, "key-1", "mem-1", input_bound, output_limit, metered=True)
+    def _create(
+        account_id: str, charging_id: str, model_id: str, input_bound: int, output_limit: int, member_id: str = MEMBERS[0]
+    ) -> CreateSession:
+        return CreateSession(account_id, charging_id, 1, model_id, "key-1", member_id, input_bound, output_limit, metered=True)
 
     async def open(self, account_id: str) -> None:
         await self.ask(OpenAccount(account_id, ""))
@@ -211,7 +250,8 @@ class World:
     async def top_up(self, account_id: str, key: str) -> None:
         amount = self.rng.randint(100, 5_000) * UNIT
         valid_for_us = self.rng.choice((5, 60, 3_600)) * 1_000_000
-        answer = await self.ask(GrantBucket(account_id, "TOKEN", amount, None, valid_for_us, self.rng.randint(0, 2), key))
+        unit = self.rng.choice(("TOKEN", "TOKEN", MONEY))
+        answer = await self.ask(GrantBucket(account_id, unit, amount, None, valid_for_us, self.rng.randint(0, 2), key))
         if not isinstance(answer, BucketAdded):
             raise SimulationError(f"a top-up was answered with {answer}")
         self.granted[account_id] += amount
@@ -221,6 +261,21 @@ class World:
             await asyncio.sleep(self.rng.uniform(0.0, 2.0))
             await self.top_up(self.rng.choice(self.accounts), f"more-{number}")
 
+    async def gifts(self) -> None:
+        """Accounts order what they may give away, and give it away."""
+        for number in range(self.calls // 10):
+            await asyncio.sleep(self.rng.uniform(0.0, 2.0))
+            giver, getter = self.rng.sample(self.accounts, 2)
+            order = await self.ask(PlaceOrder(giver, "gift", Payment.FREE, f"gift-{number}"))
+            if not isinstance(order, Ordered):
+                raise SimulationError(f"an order was answered with {order}")
+            self.granted[giver] += GIFT
+            self.report.counts["ordered"] += 1
+            amount = self.rng.randint(1, GIFT)
+            sent = await self.ask(SendTransfer(giver, getter, order.bucket_ids[0], amount, f"gift-{number}"))
+            if isinstance(sent, TransferView):
+                self.report.counts["transferred"] += 1
+
     async def call(self, number: int) -> None:
         await asyncio.sleep(self.rng.uniform(0.0, self.calls / 5))
         rng = self.rng
@@ -229,7 +284,8 @@ class World:
         charging_id = self._charging_id()
         input_tokens, output_limit = rng.randint(0, 50), rng.choice((1, 20, 300))
         bound = input_tokens + rng.randint(0, 30)
-        answer = await self.ask(self._create(account_id, charging_id, model_id, bound, output_limit))
+        member_id = rng.choice(MEMBERS)
+        answer = await self.ask(self._create(account_id, charging_id, model_id, bound, output_limit, member_id))
         if isinstance(answer, Refused):
             self.report.counts["refused"] += 1
             return
@@ -263,7 +319,8 @@ class World:
             self.least[account_id] += reported
             self.most[account_id] += reported
             return
-        if rng.random() < 0.05:
+        late = rng.random() < 0.05
+        if late:
             self.report.counts["late"] += 1
             await asyncio.sleep(1.5 * TCC_S)
         release = ReleaseSession(
@@ -279,6 +336,9 @@ class World:
         if not isinstance(settled, Settled):
             raise SimulationError(f"a Release was answered with {settled}")
         self.report.counts["released"] += 1
+        for unit, charged, _ in ((settled.unit, settled.charged, settled.debt), *settled.others):
+            if unit == "TOKEN" and not late:
+                self.by_member[account_id, member_id] += charged
         self.least[account_id] += cost
         self.most[account_id] += cost
         if rng.random() < 0.2:
@@ -297,12 +357,22 @@ class World:
         findings = await self.store.snapshot(audit)
         if findings.breaches:
             raise SimulationError("; ".join(findings.breaches[:5]))
+        if self.stale:
+            raise SimulationError(self.stale[0])
+        breaches = await self.store.snapshot(journal_breaches)
+        if breaches:
+            raise SimulationError("; ".join(breaches[:5]))
+        if findings.in_transit:
+            raise SimulationError(f"{findings.in_transit} micro-units are still in transit")
+        for (account_id, member_id), charged in self.by_member.items():
+            if charged > CAP:
+                raise SimulationError(f"{member_id} of {account_id} used {charged} TOKEN under a cap of {CAP}")
         if findings.open_sessions:
             raise SimulationError(f"{findings.open_sessions} holds outlived Tcc")
         for account_id in self.accounts:
             answer = await self.ask(ReadAccount(account_id))
             account: Account = view_of(answer)
-            granted = sum(bucket.granted for bucket in account.buckets.values())
+            granted = sum(bucket.granted for bucket in account.buckets.values() if not bucket.source.startswith("transfer"))
             if granted != self.granted[account_id]:
                 raise SimulationError(f"{account_id}: {granted} granted, {self.granted[account_id]} bought")
             incurred = sum(debt.incurred for debt in account.debts.values())

@@ -1,0 +1,90 @@
+"""A second auditor, written apart from the core: what the journal must look like if the rules of burning were kept.
+
+It keeps its own books of every bucket, and asks of each hold and each debit whether an earlier bucket of the same line would have
+had to pay. `services.accounting.audit` checks that amounts add up; this checks that they were taken from the right place.
+"""
+
+from collections.abc import Iterator
+
+from services.accounting import entries as e
+from services.accounting.journal import decode_row
+from services.accounting.store import Snapshot
+
+# The dearest token of the simulated tariffs: where money pays between two buckets, less than a token's price may stay in the first.
+_TOKEN_PRICE_MAX = 7_000_000
+
+
+class _Lot:
+    """A bucket: who burns before whom, and what is free."""
+
+    def __init__(self, granted: e.BucketGranted) -> None:
+        self.line = (granted.offering_id, granted.model_group, granted.unit)
+        self.rank = (granted.priority, granted.valid_until_us, granted.time_us, granted.bucket_id)
+        self.from_us = granted.valid_from_us
+        self.until_us = granted.valid_until_us
+        self.free = granted.amount
+        self.ended = False
+
+
+def journal_breaches(snapshot: Snapshot) -> list[str]:
+    """Every hold and debit that passed over a bucket which should have paid first, and every bucket that went below zero."""
+    return [breach for partition in snapshot.partitions() for breach in _of_partition(snapshot, partition.part_id)]
+
+
+def _of_partition(snapshot: Snapshot, part_id: int) -> Iterator[str]:
+    lots: dict[str, dict[str, _Lot]] = {}
+    sent: dict[str, tuple[str, int]] = {}
+    for row in snapshot.rows(part_id, 0):
+        for entry in decode_row(row.body, f"row {row.seq}"):
+            own = lots.setdefault(entry.account_id, {})
+            where = f"{type(entry).__name__} in row {row.seq} of {entry.account_id}"
+            match entry:
+                case e.BucketGranted():
+                    own[entry.bucket_id] = _Lot(entry)
+                case e.DebtRepaid() | e.BucketReduced():
+                    own[entry.bucket_id].free -= entry.amount
+                case e.BucketToppedUp():
+                    own[entry.bucket_id].free += entry.amount
+                case e.BucketExpired():
+                    if own[entry.bucket_id].free != entry.amount:
+                        yield f"{where}: {entry.amount} expired, {own[entry.bucket_id].free} were left"
+                    own[entry.bucket_id].free = 0
+                    own[entry.bucket_id].ended = True
+                case e.SessionCreated():
+                    yield from _taken(own, entry.hold, entry.time_us, where)
+                case e.SessionUpdated():
+                    yield from _taken(own, entry.hold_added, entry.time_us, where)
+                case e.SessionSettled():
+                    for bucket_id, amount in entry.released:
+                        if not own[bucket_id].ended:
+                            own[bucket_id].free += amount
+                    yield from _taken(own, entry.free_debits, entry.time_us, where)
+                case e.PriceCharged():
+                    for bucket_id, amount in entry.debits:
+                        own[bucket_id].free -= amount
+                case e.TransferSent():
+                    own[entry.bucket_id].free -= entry.amount
+                    sent[entry.transfer_id] = (entry.bucket_id, entry.amount)
+                case e.TransferReturned():
+                    bucket_id, amount = sent[entry.transfer_id]
+                    if not own[bucket_id].ended:
+                        own[bucket_id].free += amount
+            for bucket_id, lot in own.items():
+                if lot.free < 0:
+                    yield f"{where}: bucket {bucket_id} is at {lot.free}"
+
+
+def _taken(own: dict[str, _Lot], amounts: e.BucketAmounts, time_us: int, where: str) -> Iterator[str]:
+    for bucket_id, amount in amounts:
+        own[bucket_id].free -= amount
+    for bucket_id, _ in amounts:
+        burnt = own[bucket_id]
+        for other_id, other in own.items():
+            if (
+                other.line == burnt.line
+                and other.rank < burnt.rank
+                and other.free >= _TOKEN_PRICE_MAX
+                and not other.ended
+                and other.from_us <= time_us < other.until_us
+            ):
+                yield f"{where}: took from {bucket_id} while {other_id}, which burns first, had {other.free}"

@@ -214,7 +214,7 @@ class Order(msgspec.Struct, array_like=True, gc=False):
     # Why it failed, or the payer's reference.
     remark: str = ""
     bucket_ids: tuple[str, ...] = ()
-    # It is remembered, and its key with it, until then; 0: as long as its subscription is.
+    # It is remembered, and its key with it, until then; 0: it is not known yet until when.
     remembered_until_us: int = 0
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.accounting.account import Account, Bucket, Session
+from services.accounting.account import Account, Bucket
 from services.accounting.amounts import RATE_BASE, Estimate, PinnedTariff, TokenUsage, amount_of, charges_of, rates_for
 from services.accounting.entries import BucketAmounts
 
@@ -43,10 +43,13 @@ def usable(account: Account, lines: dict[str, PinnedTariff], now_us: int) -> Ite
 def free_sources(
     account: Account, lines: dict[str, PinnedTariff], now_us: int, room: Room | None, enough: int, sources: list[Source]
 ) -> list[Source]:
-    """Appends what is free, in burn order, to `sources`; stops once one source of the first line alone has `enough`."""
+    """Appends what is free, in burn order, to `sources`; stops once one source of the first line alone has `enough`.
+
+    What is free never joins a source that is held: a token that the hold pays for must not be paid from what is free.
+    """
     buckets = account.buckets
     first = next(iter(lines))
-    source = sources[-1] if sources else None
+    source: Source | None = None
     for bucket_id in account.burn_order:
         bucket = buckets[bucket_id]
         amount = bucket.remaining
@@ -72,10 +75,10 @@ def free_sources(
     return sources
 
 
-def held_sources(account: Account, session: Session) -> list[Source]:
-    """What the session holds, in the order in which it is burnt."""
+def held_sources(account: Account, hold: dict[str, int]) -> list[Source]:
+    """What is held, in the order in which it is burnt."""
     sources: list[Source] = []
-    for bucket_id, amount in session.hold.items():
+    for bucket_id, amount in hold.items():
         line = account.buckets[bucket_id].line
         if not sources or sources[-1].line != line:
             sources.append(Source(line))
@@ -129,6 +132,14 @@ def take(sources: Sequence[Source], amounts: Sequence[int]) -> BucketAmounts:
             missing -= part
         assert missing <= 0, "took more than there was"
     return tuple(taken.items())
+
+
+def holding(account: Account, hold: dict[str, int], added: BucketAmounts) -> list[Source]:
+    """The sources of a hold once `added` is in it."""
+    merged = dict(hold)
+    for bucket_id, amount in added:
+        merged[bucket_id] = merged.get(bucket_id, 0) + amount
+    return held_sources(account, merged)
 
 
 def less_hold(taken: BucketAmounts, hold: dict[str, int]) -> BucketAmounts:

@@ -30,6 +30,7 @@ from services.accounting.balance import (
     Source,
     free_sources,
     held_sources,
+    holding,
     less_hold,
     reserve,
     settle,
@@ -365,7 +366,7 @@ def _extend(
     limit = session.output_limit
     if len(session.lines) == 1 and not session.expected:
         return _extend_one(account, session, wanted, room, now_us)
-    sources = held_sources(account, session)
+    sources = held_sources(account, session.hold)
     first = next(iter(session.estimates.values()))
     free_sources(account, session.lines, now_us, room, first.amount(session.input_reserved, limit), sources)
     reached = reserve(sources, session.estimates, session.input_reserved, limit).output
@@ -375,7 +376,14 @@ def _extend(
         payable = max(before, reached)
     granted = max(before, min(wanted, reached))
     needed = reserve(sources, session.estimates, session.input_reserved, granted)
-    return granted, payable, less_hold(take(sources, needed.amounts), session.hold)
+    added = less_hold(take(sources, needed.amounts), session.hold)
+    if added and not session.expected:
+        # Joined with what was held before, it may pay for a token less: whole tokens a source.
+        held = reserve(holding(account, session.hold, added), session.estimates, session.input_reserved, granted)
+        if held.input_missing or held.output < before:
+            return before, payable, ()
+        granted = held.output
+    return granted, payable, added
 
 
 def _extend_one(
@@ -630,7 +638,7 @@ def _settle(
 ) -> tuple[list[Entry], Settled]:
     """Charges a session against its hold in burn order, then what is free, then as debt; frees the rest of the hold."""
     lines = session.lines
-    sources = held_sources(account, session)
+    sources = held_sources(account, session.hold)
     if len(lines) > 1:
         free_sources(account, lines, now_us, None, GRANTED_MAX, sources)
         charges = settle(lines, used, sources)

@@ -233,7 +233,7 @@ class OrderPlaced(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False)
     payment: Payment
     amount: int
     expires_us: int
-    # The subscription it renews or changes; empty: a new one, or a pack.
+    # The subscription it makes, renews or changes; empty: a pack.
     subscription_id: str
     idempotency_key: str
     digest: bytes

@@ -62,7 +62,7 @@ def place_order(account: Account, command: PlaceOrder, now_us: int, catalog: Cha
         return full
     subscription_id = derived_name("sub", account.account_id, command.idempotency_key) if terms.cycle else ""
     price, days, cycle_end = _first_cycle(terms, now_us)
-    placed = _placed(account, order_id, terms, command.payment, price, now_us, "", command.idempotency_key, digest)
+    placed = _placed(account, order_id, terms, command.payment, price, now_us, subscription_id, command.idempotency_key, digest)
     if _waits_for_payment(account, terms, command.payment, price, now_us):
         return Decision((placed,), _ordered(placed, "awaiting_payment", subscription_id))
     opening = _opening_entries(account, order_id, terms, command.payment, price, days, cycle_end, now_us, subscription_id)
@@ -90,7 +90,7 @@ def confirm_payment(account: Account, command: ConfirmPayment, now_us: int, cata
     renewed = account.subscriptions.get(order.subscription_id)
     if renewed is None:
         # The same as ordering now: the cycle begins when it is paid.
-        subscription_id = derived_name("sub", account.account_id, order.idempotency_key) if order.terms.cycle else ""
+        subscription_id = order.subscription_id
         _, days, cycle_end = _first_cycle(order.terms, now_us)
         entries = _opening_entries(
             account, order.order_id, order.terms, order.payment, order.amount, days, cycle_end, now_us, subscription_id

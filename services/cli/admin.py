@@ -2,31 +2,32 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 import click
-import msgspec
 
 from services.cli.amounts import AmountType, format_amount
 from services.cli.client import find_folder, find_system
 from services.cli.data_folder import DataFolder, DataFolderInUseError, open_data_folder
 from services.cli.failures import CommandError, expected_errors
+from services.cli.printing import common_options, fields_of, print_answer, table, text_of
+from services.cli.sales import (
+    limit_command,
+    place_order,
+    reduce_command,
+    refund_command,
+    transfer_command,
+    write_off_command,
+)
 
 _Check = Literal["audit", "reconcile"]
-F = TypeVar("F", bound=Callable[..., Any])
 
 # Audit and reconciliation read the whole journal.
 _WHOLE_STORE_TIMEOUT_S: Final = 600.0
-
-
-def _common_options(function: F) -> F:
-    data_dir = click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data folder of the system.")
-    output = click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the answer is printed.")
-    return data_dir(output(function))
 
 
 # Accounts
@@ -40,21 +41,21 @@ def account_group() -> None:
 @account_group.command("create")
 @click.option("--offering", metavar="ID", help="The offering it is on. Default: the cell's default one.")
 @click.option("--idempotency-key", metavar="K", help="Makes a repeat harmless: the same key names the same account.")
-@_common_options
+@common_options
 def create_account(offering: str | None, idempotency_key: str | None, data_dir: Path | None, output: str) -> None:
     """Open an account with its first member."""
     wanted = {"offering_id": offering, "idempotency_key": idempotency_key}
     opened = find_system(data_dir).ask("POST", "/accounts", {field: value for field, value in wanted.items() if value is not None})
-    _print(opened, output, lambda: _fields(opened))
+    print_answer(opened, output, lambda: fields_of(opened))
 
 
 @account_group.command("show")
 @click.argument("account_id", metavar="ID")
-@_common_options
+@common_options
 def show_account(account_id: str, data_dir: Path | None, output: str) -> None:
     """Show an account's buckets, debt and open sessions."""
     account = find_system(data_dir).ask("GET", f"/accounts/{quote(account_id, safe='')}")
-    _print(account, output, lambda: _account_tables(account))
+    print_answer(account, output, lambda: _account_tables(account))
 
 
 @account_group.command("topup")
@@ -65,7 +66,7 @@ def show_account(account_id: str, data_dir: Path | None, output: str) -> None:
 @click.option("--valid-days", required=True, type=click.IntRange(1, 36_500), metavar="N", help="How long it can be used.")
 @click.option("--priority", default=0, type=click.IntRange(0, 1_000), metavar="P", help="Lower burns first. Default: 0.")
 @click.option("--idempotency-key", required=True, metavar="K", help="Makes a repeat harmless: a key adds one bucket.")
-@_common_options
+@common_options
 def topup_account(
     *,
     account_id: str,
@@ -85,7 +86,11 @@ def topup_account(
     if currency is not None:
         wanted["currency"] = currency
     bucket = find_system(data_dir).ask("POST", f"/accounts/{quote(account_id, safe='')}/buckets", wanted)
-    _print(bucket, output, lambda: [_bucket_table([bucket])])
+    print_answer(bucket, output, lambda: [_bucket_table([bucket])])
+
+
+for _command in (transfer_command, limit_command, refund_command, reduce_command, write_off_command):
+    account_group.add_command(_command)
 
 
 # Keys
@@ -98,30 +103,30 @@ def key_group() -> None:
 
 @key_group.command("create")
 @click.option("--account", "account_id", required=True, metavar="ID", help="The account it draws from.")
-@_common_options
+@common_options
 def create_key(account_id: str, data_dir: Path | None, output: str) -> None:
     """Issue an API key; it is shown this once."""
     key = find_system(data_dir).ask("POST", f"/accounts/{quote(account_id, safe='')}/keys", {})
-    _print(key, output, lambda: _fields(key))
+    print_answer(key, output, lambda: fields_of(key))
 
 
 @key_group.command("list")
 @click.option("--account", "account_id", required=True, metavar="ID", help="Whose keys.")
-@_common_options
+@common_options
 def list_keys(account_id: str, data_dir: Path | None, output: str) -> None:
     """List an account's API keys, oldest first."""
     keys = find_system(data_dir).ask("GET", f"/accounts/{quote(account_id, safe='')}/keys")
     columns = ("key_id", "member_id", "masked_key", "created_at", "revoked_at")
-    _print(keys, output, lambda: [_table("API keys", columns, ([key[column] for column in columns] for key in keys["data"]))])
+    print_answer(keys, output, lambda: [table("API keys", columns, ([key[column] for column in columns] for key in keys["data"]))])
 
 
 @key_group.command("revoke")
 @click.argument("key_id", metavar="KEY_ID")
-@_common_options
+@common_options
 def revoke_key(key_id: str, data_dir: Path | None, output: str) -> None:
     """Revoke an API key for good; in force within a second."""
     revoked = find_system(data_dir).ask("DELETE", f"/keys/{quote(key_id, safe='')}")
-    _print(revoked, output, lambda: _fields(revoked))
+    print_answer(revoked, output, lambda: fields_of(revoked))
 
 
 # The catalog
@@ -129,11 +134,14 @@ def revoke_key(key_id: str, data_dir: Path | None, output: str) -> None:
 
 @click.group("offering")
 def offering_group() -> None:
-    """List offerings."""
+    """List and order offerings."""
+
+
+offering_group.add_command(place_order)
 
 
 @offering_group.command("list")
-@_common_options
+@common_options
 def list_offerings(data_dir: Path | None, output: str) -> None:
     """List the offerings for sale."""
     offerings = find_system(data_dir).ask("GET", "/offerings")
@@ -149,7 +157,7 @@ def list_offerings(data_dir: Path | None, output: str) -> None:
         ]
 
     columns = ("offering", "name", "unit", "tariff", "models", "default")
-    _print(offerings, output, lambda: [_table("Offerings", columns, map(row, offerings["data"]), right=("models",))])
+    print_answer(offerings, output, lambda: [table("Offerings", columns, map(row, offerings["data"]), right=("models",))])
 
 
 @click.group("model")
@@ -158,7 +166,7 @@ def model_group() -> None:
 
 
 @model_group.command("list")
-@_common_options
+@common_options
 def list_models(data_dir: Path | None, output: str) -> None:
     """List the models of the catalog and the routes to them."""
     models = find_system(data_dir).ask("GET", "/models")
@@ -168,14 +176,14 @@ def list_models(data_dir: Path | None, output: str) -> None:
         return [model["model_id"], model["owned_by"], model["context_window_tokens"], model["max_output_tokens"], routes]
 
     columns = ("model", "owned by", "context", "max output", "routes")
-    _print(models, output, lambda: [_table("Models", columns, map(row, models["data"]), right=("context", "max output"))])
+    print_answer(models, output, lambda: [table("Models", columns, map(row, models["data"]), right=("context", "max output"))])
 
 
 # The whole store
 
 
 @click.command("audit")
-@_common_options
+@common_options
 def audit_command(data_dir: Path | None, output: str) -> None:
     """Check conservation over the whole store, from the journal alone. Ends with 1 on a breach.
 
@@ -185,7 +193,7 @@ def audit_command(data_dir: Path | None, output: str) -> None:
 
 
 @click.command("reconcile")
-@_common_options
+@common_options
 def reconcile_command(data_dir: Path | None, output: str) -> None:
     """Check that journal, CDR files and receipt index tell the same. Ends with 1 on a difference.
 
@@ -203,7 +211,7 @@ def _check(what: _Check, list_field: str, data_dir: Path | None, output: str) ->
     if "in_transit" in report:
         counts.append(["in transit", format_amount(report["in_transit"])])
     counts.append([list_field, f"{len(wrong):,}"])
-    _print(report, output, lambda: [_table(what.capitalize(), ("", "count"), counts, right=("count",)), *map(_text, wrong)])
+    print_answer(report, output, lambda: [table(what.capitalize(), ("", "count"), counts, right=("count",)), *map(text_of, wrong)])
     sys.exit(1 if wrong else 0)
 
 
@@ -268,47 +276,6 @@ async def _ask_stores(what: _Check, folder: DataFolder) -> dict[str, Any]:
         raise click.Abort from None
 
 
-# Printing
-
-
-def _print(answer: dict[str, Any], output: str, tables: Callable[[], Iterable[Any]]) -> None:
-    """Prints the answer as it came, or `tables` of it."""
-    if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(answer)))
-        return
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # What is piped on shall not be folded to the width of a terminal that is not there.
-        console.width = 1_000
-    for each in tables():
-        console.print(each)
-
-
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=_text(title), title_justify="left", box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column.replace("_", " "), justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_text(f"{value:,}" if isinstance(value, int) else value) for value in row))
-    return table
-
-
-def _text(value: str | None) -> Any:
-    """As it is: brackets in what people name things are not markup."""
-    from rich.text import Text
-
-    return Text("" if value is None else value)
-
-
-def _fields(answer: dict[str, Any]) -> list[Any]:
-    return [_text(f"{field}: {value}") for field, value in answer.items()]
-
-
 def _unit(amount: dict[str, Any]) -> str:
     return str(amount["currency"] or amount["unit"])
 
@@ -326,16 +293,16 @@ def _bucket_table(buckets: Iterable[dict[str, Any]]) -> Any:
         for bucket in buckets
     )
     columns = ("bucket_id", "unit", *amounts, "valid_until", "priority")
-    return _table("Balance buckets, in whole units", columns, rows, right=(*amounts, "priority"))
+    return table("Balance buckets, in whole units", columns, rows, right=(*amounts, "priority"))
 
 
 def _account_tables(account: dict[str, Any]) -> list[Any]:
     identity = {field: account[field] for field in ("account_id", "offering_id", "created_at")}
-    tables = [*_fields(identity), _bucket_table(account["buckets"])]
+    tables = [*fields_of(identity), _bucket_table(account["buckets"])]
     if account["debt"]:
         amounts = ("incurred", "repaid", "written_off", "outstanding")
         rows = ([_unit(debt), *(format_amount(debt[field]) for field in amounts)] for debt in account["debt"])
-        tables.append(_table("Debt, in whole units", ("unit", *amounts), rows, right=amounts))
+        tables.append(table("Debt, in whole units", ("unit", *amounts), rows, right=amounts))
     if account["sessions"]:
         columns = ("charging_id", "model_id", "key_id", "hold", "output_tokens_granted", "created_at", "sweep_at")
 
@@ -343,5 +310,5 @@ def _account_tables(account: dict[str, Any]) -> list[Any]:
             hold = ", ".join(f"{format_amount(part['amount'])} of {part['bucket_id']}" for part in session["hold"])
             return [hold if column == "hold" else session[column] for column in columns]
 
-        tables.append(_table("Open sessions", columns, map(row, account["sessions"]), right=("output_tokens_granted",)))
+        tables.append(table("Open sessions", columns, map(row, account["sessions"]), right=("output_tokens_granted",)))
     return tables

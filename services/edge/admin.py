@@ -5,22 +5,24 @@ Opened by the admin token alone. Every amount is an integer of micro-units. A re
 
 import hashlib
 import hmac
-import re
 import secrets
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from google.protobuf.duration_pb2 import Duration
 from litestar import Request, Router, delete, get, post
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath
+from litestar.params import FromPath, Parameter
 
 from services.edge.account_json import bucket_json, debt_json, rfc3339, session_json
+from services.edge.admin_body import AMOUNT_MAX, DAY_S, Name, parse, wrong
+from services.edge.admin_sales import counter_json, limits_json, order_json, sales_routes, subscription_json, transfer_json
 from services.edge.catalog import CatalogHolder, Snapshot
+from services.edge.journal_page import Cursor, JournalFilter, journal_page
 from services.edge.principals import bearer
-from services.edge.problems import Problem, invalid_admin_token, malformed, unavailable
+from services.edge.problems import invalid_admin_token, malformed, unavailable
 from services.runtime.clients import answer
 from services.runtime.config import ConfigError
 from services.runtime.identifiers import derived_name
@@ -32,25 +34,6 @@ _TIMEOUT_S: Final = 5.0
 # Audit and reconciliation read the whole journal.
 _WHOLE_STORE_TIMEOUT_S: Final = 600.0
 _TOKEN_CHARACTERS_MIN: Final = 16
-_AMOUNT_MAX: Final = 2**63 - 1
-_DAY_S: Final = 86_400
-
-T = TypeVar("T")
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-
-# What would be right in each field, for the error that names it.
-_RIGHT: Final = {
-    "offering_id": "a string of 1 to 200 characters, the ID of an offering; leave it out for the cell's default",
-    "idempotency_key": "a string of 1 to 200 characters, chosen anew for each thing that is made",
-    "unit": '"TOKEN", "POINT" or "CURRENCY"',
-    "currency": "an ISO 4217 code of three capital letters, exactly where unit is CURRENCY",
-    "amount": f"an integer of micro-units, 1 to {_AMOUNT_MAX}",
-    "valid_days": "an integer of days, 1 to 36500",
-    "priority": "an integer, 0 to 1000; lower burns first",
-}
-_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
-_MISSING_FIELD = re.compile(r"Object missing required field `(\w+)`")
-_AT_FIELD = re.compile(r" - at `\$\.(\w+)`$")
 
 
 class _Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,21 +41,21 @@ class _Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _AccountToOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    offering_id: _Name | None = None
-    idempotency_key: _Name | None = None
+    offering_id: Name | None = None
+    idempotency_key: Name | None = None
 
 
 class _BucketToGrant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unit: Literal["TOKEN", "POINT", "CURRENCY"]
-    amount: Annotated[int, msgspec.Meta(ge=1, le=_AMOUNT_MAX)]
+    amount: Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MAX)]
     valid_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)]
-    idempotency_key: _Name
+    idempotency_key: Name
     currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")] | None = None
     priority: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 0
 
 
 class _KeyToIssue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    idempotency_key: _Name | None = None
+    idempotency_key: Name | None = None
 
 
 def read_admin_token(path: Path) -> str:
@@ -114,7 +97,7 @@ def admin_router(
 
     @post("/accounts")
     async def open_account(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        wanted = _parse(await request.body(), _AccountToOpen)
+        wanted = parse(await request.body(), _AccountToOpen)
         key = wanted.idempotency_key or secrets.token_hex(16)
         account_id = derived_name("acct", key)
         opening = accounting_pb2.OpenAccountRequest(account_id=account_id, offering_id=wanted.offering_id or "")
@@ -136,18 +119,23 @@ def admin_router(
             "buckets": [bucket_json(bucket) for bucket in found.buckets],
             "debt": [debt_json(debt) for debt in found.debts],
             "sessions": [session_json(session) for session in found.sessions],
+            "subscriptions": [subscription_json(each) for each in found.subscriptions],
+            "orders": [order_json(each) for each in found.orders],
+            "transfers": [transfer_json(each) for each in found.transfers],
+            "counters": [counter_json(each) for each in found.counters],
+            "limits": [limits_json(each) for each in found.limits],
         }
 
     @post("/accounts/{account_id:str}/buckets")
     async def grant_bucket(request: Request[Any, Any, Any], account_id: FromPath[str]) -> dict[str, Any]:
-        wanted = _parse(await request.body(), _BucketToGrant)
+        wanted = parse(await request.body(), _BucketToGrant)
         if (wanted.currency is not None) != (wanted.unit == "CURRENCY"):
-            raise _wrong("currency")
+            raise wrong("currency")
         granting = accounting_pb2.GrantBucketRequest(
             account_id=account_id,
             unit=accounting_pb2.UnitOfAmount(unit=f"UNIT_{wanted.unit}", currency=wanted.currency or ""),
             amount=wanted.amount,
-            valid_for=Duration(seconds=wanted.valid_days * _DAY_S),
+            valid_for=Duration(seconds=wanted.valid_days * DAY_S),
             priority=wanted.priority,
             idempotency_key=wanted.idempotency_key,
         )
@@ -156,7 +144,7 @@ def admin_router(
 
     @post("/accounts/{account_id:str}/keys")
     async def issue_key(request: Request[Any, Any, Any], account_id: FromPath[str]) -> dict[str, Any]:
-        wanted = _parse(await request.body(), _KeyToIssue)
+        wanted = parse(await request.body(), _KeyToIssue)
         # Authentication knows one set of idempotency keys for all it makes; a caller's is his own for each account.
         idempotency_key = derived_name("key", account_id, wanted.idempotency_key or secrets.token_hex(16))
         issuing = authentication_pb2.CreateKeyRequest(account_id=account_id, idempotency_key=idempotency_key)
@@ -232,9 +220,25 @@ def admin_router(
             ]
         }
 
+    @get("/journal")
+    async def read_journal(
+        account_id: str = "",
+        charging_id: str = "",
+        from_us: int | None = None,
+        until_us: int | None = None,
+        cursor: str = "",
+        limit: Annotated[int, Parameter(ge=1, le=10_000)] = 1_000,
+    ) -> dict[str, Any]:
+        part_id, _, after = (cursor or "0/0").partition("/")
+        if not (part_id.isdigit() and after.isdigit()):
+            raise malformed("cursor", "cursor must be the `next` of the page before.", "invalid_value")
+        wanted = JournalFilter(account_id, charging_id, from_us, until_us)
+        entries, following = await journal_page(accounting, wanted, Cursor(int(part_id), int(after)), limit)
+        return {"data": entries, "next": f"{following[0]}/{following[1]}" if following else None}
+
     @post("/audit", status_code=200)
     async def audit(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        _parse(await request.body(), _Empty)
+        parse(await request.body(), _Empty)
         checked = await answer(accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
         return {
             "accounts": checked.accounts,
@@ -247,7 +251,7 @@ def admin_router(
 
     @post("/reconcile", status_code=200)
     async def reconcile(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        _parse(await request.body(), _Empty)
+        parse(await request.body(), _Empty)
         compared = await answer(billing.Reconcile(billing_pb2.ReconcileRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
         return {
             "entries": compared.entries,
@@ -267,8 +271,10 @@ def admin_router(
             revoke_key,
             list_models,
             list_offerings,
+            read_journal,
             audit,
             reconcile,
+            *sales_routes(accounting),
         ],
         guards=[only_with_token],
     )
@@ -276,25 +282,3 @@ def admin_router(
 
 def _digest(token: bytes) -> bytes:
     return hashlib.sha256(token).digest()
-
-
-def _parse(body: bytes, kind: type[T]) -> T:
-    """The body as `kind`; no body is an empty object. Errors: `Problem` 400 that names the field and what would be right."""
-    try:
-        return msgspec.json.decode(body or b"{}", type=kind)
-    except msgspec.ValidationError as error:
-        text = str(error)
-        if match := _UNKNOWN_FIELD.search(text):
-            fields = ", ".join(field.name for field in msgspec.structs.fields(kind)) or "none"  # type: ignore[arg-type]  # always a struct
-            raise malformed(match[1], f"{match[1]} is no field of this request; its fields: {fields}.", "unknown_field") from None
-        if match := _MISSING_FIELD.search(text):
-            raise malformed(match[1], f"{match[1]} is missing; it must be {_RIGHT[match[1]]}.", "missing_field") from None
-        if match := _AT_FIELD.search(text):
-            raise _wrong(match[1]) from None
-        raise malformed(None, "The request body must be a JSON object.", "invalid_json") from None
-    except msgspec.DecodeError as error:
-        raise malformed(None, f"The request body is not valid JSON: {error}.", "invalid_json") from None
-
-
-def _wrong(field: str) -> Problem:
-    return malformed(field, f"{field} must be {_RIGHT[field]}.", "invalid_value")

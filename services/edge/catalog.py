@@ -77,6 +77,9 @@ class SellableOffering(NamedTuple):
     charges_input_when_client_gone_before_output: bool
     # What each of its models costs, tiers by rising above_input_tokens; a model that is not here is not in the offering.
     prices: Mapping[str, tuple[PriceTier, ...]]
+    # What is recommended, or the model that calls go on with, when the quota has ended; empty: neither.
+    redirect_offering_id: str
+    restricted_model_id: str
 
 
 class Snapshot:
@@ -196,6 +199,8 @@ def _offering(
         tariff_version=tariff.version,
         charges_input_when_client_gone_before_output=offering.charge_input_when_client_gone_before_output,
         prices=prices,
+        redirect_offering_id=offering.redirect_offering_id,
+        restricted_model_id=offering.restricted_model_id,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from litestar.types import Receive, Scope, Send
 
-from services.edge.catalog import CatalogHolder, RouteTarget, SellableModel
+from services.edge.catalog import CatalogHolder, RouteTarget, SellableModel, SellableOffering, Snapshot
 from services.edge.charging import ChargingClient
 from services.edge.config import EdgeConfig
 from services.edge.estimate import NO_TEXT, NOT_JSON, InputTokens, TextSize, estimate_tokens, measure_input
@@ -35,12 +35,15 @@ from services.edge.problems import (
     context_length_exceeded,
     from_service_error,
     internal_error,
+    key_ended,
+    limit_used_up,
     malformed,
     model_not_found,
     problem_body,
     quota_below_choices,
     quota_held,
     quota_used_up,
+    rate_limited,
     too_large,
     too_slow,
     unavailable,
@@ -340,7 +343,23 @@ class ChatCompletions:
             raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
         metered = request.stream and not model.hidden_reasoning
         with client.interruptible():
-            session = await self._create(charging_id, principal, request, model, size, metered=metered)
+            session = await self._open(charging_id, principal, request, model, size, metered=metered)
+            if isinstance(session, pb.Refused):
+                refused, offering = session, snapshot.offering(session.offering_id)
+                cheaper = _restricted_to(snapshot, refused, offering)
+                if cheaper is None:
+                    raise _refusal(refused, model.model_id, offering.redirect_offering_id if offering else "")
+                # The quota has ended, and the offering lets calls go on with a cheaper model.
+                model = cheaper
+                size = measure_input(request.fields, model.family, model.context_window_tokens)
+                metered = request.stream and not model.hidden_reasoning
+                session = await self._open(charging_id, principal, request, model, size, metered=metered)
+                if isinstance(session, pb.Refused):
+                    raise _refusal(session, model.model_id, "")
+        if session.granted < request.choices:
+            # There must be a token for each choice, or the vendor can't be told a limit.
+            session.release_later(pb.TokenUsage(), _VENDOR, pb.CLOSE_CAUSE_REJECTED)
+            raise quota_below_choices(request.choices)
         call = _Call(self, session, request, model, size, client, answer, metered=metered)
         try:
             await call.run()
@@ -352,7 +371,7 @@ class ChatCompletions:
             # Every way out has released by now, but for a fault of ours and a shutdown.
             session.release_later(call.used_so_far(), _PARTIAL, pb.CLOSE_CAUSE_VENDOR_ERROR)
 
-    async def _create(
+    async def _open(
         self,
         charging_id: str,
         principal: Principal,
@@ -361,8 +380,8 @@ class ChatCompletions:
         size: InputTokens,
         *,
         metered: bool,
-    ) -> _Session:
-        """Opens the session. Errors: `Problem` for a refusal, or when accounting does not answer."""
+    ) -> "_Session | pb.Refused":
+        """Opens the session. Errors: `Problem` when accounting does not answer."""
         create = pb.CreateSession(
             model_id=model.model_id,
             key_id=principal.key_id,
@@ -370,16 +389,10 @@ class ChatCompletions:
             input_tokens_bound=size.bound,
             output_tokens_limit=(request.output_limit or model.max_output_tokens) * request.choices,
             output_metered=metered,
+            input_tokens_expected=size.estimate_within,
         )
         result = await self._charging.create(principal.account_id, charging_id, create)
-        if isinstance(result, pb.Refused):
-            raise _refusal(result, model.model_id)
-        session = _Session(self._charging, charging_id, principal, result)
-        if result.output_tokens_granted < request.choices:
-            # There must be a token for each choice, or the vendor can't be told a limit.
-            session.release_later(pb.TokenUsage(), _VENDOR, pb.CLOSE_CAUSE_REJECTED)
-            raise quota_below_choices(request.choices)
-        return session
+        return result if isinstance(result, pb.Refused) else _Session(self._charging, charging_id, principal, result)
 
     async def post(self, target: RouteTarget, body: bytes) -> VendorAnswer:
         """Calls one route. Errors: `VendorFailure`."""
@@ -777,13 +790,33 @@ def _attempt(target: RouteTarget, outcome: str, http_status: int, began_s: float
     )
 
 
-def _refusal(refused: pb.Refused, model_id: str) -> Problem:
-    if refused.result_code != pb.RESULT_CODE_QUOTA_LIMIT_REACHED:
-        return model_not_found(model_id)
+def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOffering | None) -> SellableModel | None:
+    """The model that calls go on with when the quota has ended; None when the refusal has another reason, or they don't."""
+    if (
+        offering is None
+        or refused.result_code != pb.RESULT_CODE_QUOTA_LIMIT_REACHED
+        or refused.final_unit_action != pb.FINAL_UNIT_ACTION_RESTRICT_ACCESS
+        or refused.held
+    ):
+        return None
+    return snapshot.model(offering.restricted_model_id)
+
+
+def _refusal(refused: pb.Refused, model_id: str, redirect_offering_id: str) -> Problem:
     unit = refused.unit.currency or registry_pb2.Unit.Name(refused.unit.unit).removeprefix("UNIT_")
-    if refused.retry_after_ms:
-        return quota_held(refused.needed_amount, refused.free_amount, refused.held_amount, unit, refused.retry_after_ms)
-    return quota_used_up(refused.needed_amount, refused.free_amount, unit)
+    match refused.result_code:
+        case pb.RESULT_CODE_RATE_LIMITED:
+            return rate_limited(refused.limit_id, refused.retry_after_ms)
+        case pb.RESULT_CODE_END_USER_SERVICE_REJECTED:
+            return key_ended(refused.message)
+        case pb.RESULT_CODE_QUOTA_LIMIT_REACHED if refused.held:
+            return quota_held(refused.needed_amount, refused.free_amount, refused.held_amount, unit, refused.retry_after_ms)
+        case pb.RESULT_CODE_QUOTA_LIMIT_REACHED if refused.limit_id:
+            return limit_used_up(refused.limit_id, refused.free_amount, unit, refused.retry_after_ms)
+        case pb.RESULT_CODE_QUOTA_LIMIT_REACHED:
+            return quota_used_up(refused.needed_amount, refused.free_amount, unit, redirect_offering_id)
+        case _:
+            return model_not_found(model_id)
 
 
 def _vendor_problem(failures: list[VendorFailure]) -> Problem:

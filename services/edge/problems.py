@@ -74,11 +74,12 @@ def masked(key: str) -> str:
     return f"{shown[:7]}******{shown[-4:]}" if len(shown) >= 24 else f"{shown[:2] if len(shown) >= 8 else ''}******"
 
 
-def quota_used_up(needed_amount: int, free_amount: int, unit: str) -> Problem:
+def quota_used_up(needed_amount: int, free_amount: int, unit: str, redirect_offering_id: str = "") -> Problem:
     """429, not to be tried again. Amounts in micro-units; `unit` is "TOKEN", "POINT" or a currency's code."""
+    remedy = f"Order {redirect_offering_id}, top" if redirect_offering_id else "Top"
     message = (
         f"You exceeded your current quota: this request needs at least {whole(needed_amount)} {unit} and "
-        f"{whole(free_amount)} {unit} are left. Top up the account, or ask for less output."
+        f"{whole(free_amount)} {unit} are left. {remedy} up the account, or ask for less output."
     )
     return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=(_NO_RETRY,))
 
@@ -97,6 +98,26 @@ def quota_held(needed_amount: int, free_amount: int, held_amount: int, unit: str
     )
     headers = ((b"x-should-retry", b"true"), *_retry_after(retry_after_ms))
     return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=headers)
+
+
+def rate_limited(limit_id: str, retry_after_ms: int) -> Problem:
+    """429, to be tried again after so long. `limit_id` is "limit@subject"."""
+    message = f"The limit {limit_id} is reached. Try again in {retry_after_ms / 1_000:g} s."
+    headers = ((b"x-should-retry", b"true"), *_retry_after(retry_after_ms))
+    return Problem(429, "rate_limit_error", "rate_limit_exceeded", message, headers=headers)
+
+
+def limit_used_up(limit_id: str, free_amount: int, unit: str, window_ends_ms: int) -> Problem:
+    """429, not to be tried again soon: a cap or a window of use is spent. `window_ends_ms` 0: it never ends."""
+    when = f"; its window ends in {window_ends_ms // 1_000} s" if window_ends_ms else ""
+    message = f"The limit {limit_id} leaves {whole(free_amount)} {unit}, which this request does not fit into{when}."
+    headers = (_NO_RETRY, *(_retry_after(window_ends_ms) if window_ends_ms else ()))
+    return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=headers)
+
+
+def key_ended(message: str) -> Problem:
+    """403. The key's or member's time has ended."""
+    return Problem(403, INVALID_REQUEST, "key_ended", f"{message[0].upper()}{message[1:]}.")
 
 
 def model_not_found(model_id: str) -> Problem:
@@ -186,6 +207,12 @@ def from_service_error(error: ServiceError) -> Problem:
             return not_found("key_not_found", error.message, "key_id")
         case errors_pb2.ERROR_REASON_RECORD_UNKNOWN:
             return not_found("receipt_not_found", error.message, "charging_id")
+        case errors_pb2.ERROR_REASON_ITEM_UNKNOWN:
+            return not_found("not_found", error.message)
+        case errors_pb2.ERROR_REASON_PAYMENT_REQUIRED:
+            return Problem(402, INSUFFICIENT_QUOTA, "payment_required", error.message, headers=(_NO_RETRY,))
+        case errors_pb2.ERROR_REASON_NOT_POSSIBLE:
+            return Problem(409, INVALID_REQUEST, "not_possible", error.message, headers=(_NO_RETRY,))
         case errors_pb2.ERROR_REASON_IDEMPOTENCY_CONFLICT:
             return _conflict("idempotency_conflict", error.message)
         case errors_pb2.ERROR_REASON_ALREADY_EXISTS:

@@ -35,6 +35,9 @@ _STATUS_BY_REASON: Final = {
     errors_pb2.ERROR_REASON_ALREADY_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     errors_pb2.ERROR_REASON_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     errors_pb2.ERROR_REASON_INTERNAL: grpc.StatusCode.INTERNAL,
+    errors_pb2.ERROR_REASON_ITEM_UNKNOWN: grpc.StatusCode.NOT_FOUND,
+    errors_pb2.ERROR_REASON_PAYMENT_REQUIRED: grpc.StatusCode.FAILED_PRECONDITION,
+    errors_pb2.ERROR_REASON_NOT_POSSIBLE: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 _REASON_BY_NAME: Final = {errors_pb2.ErrorReason.Name(reason).removeprefix("ERROR_REASON_"): reason for reason in _STATUS_BY_REASON}

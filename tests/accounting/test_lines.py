@@ -1,6 +1,8 @@
 """Which tariff prices what: scopes, currencies, versions, several units; and reserving at what is expected."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.accounting.amounts import ContextTier, PinnedTariff, TokenRates
 from services.accounting.commands import CreateSession, GrantBucket, Granted, Refused, ResultCode, Settled
@@ -293,3 +295,48 @@ def test_the_overdraft_of_what_is_expected_is_bounded_by_what_was_not_held() -> 
     assert settled.debt == settled.charged - 200 * UNIT
     # The input at full price and one window, less what was held.
     assert settled.debt <= 1_000 * UNIT + 64 * 5 * UNIT - 200 * UNIT
+
+
+@given(st.data())
+@settings(max_examples=400, deadline=None)
+def test_what_a_session_may_use_is_paid_from_its_hold_alone_over_any_tariffs(data: st.DataObject) -> None:
+    """So that nothing is overdrawn, no cap is passed and no other session's balance is touched, however the tariffs round."""
+    rate = st.integers(0, 3_000_000)
+
+    def random_tariff(unit: str) -> PinnedTariff:
+        return tariff(unit, (-1, data.draw(rate), data.draw(rate), data.draw(rate), data.draw(rate), data.draw(rate)))
+
+    rules = both(main=random_tariff("TOKEN"), overage=random_tariff(CNY))
+    ledger = Ledger(catalog_of(rules))
+    sessions: list[tuple[str, int, int]] = []
+    for step in range(data.draw(st.integers(3, 14))):
+        match data.draw(st.sampled_from(("grant", "create", "update", "update"))):
+            case "grant":
+                unit = data.draw(st.sampled_from(("TOKEN", CNY)))
+                ledger.grant(data.draw(st.integers(1, 60)), unit=unit, key=f"{step}", priority=data.draw(st.integers(0, 2)))
+            case "create":
+                bound = data.draw(st.integers(0, 30))
+                answer = ledger.ask(command := ledger.create_command(bound, 40, metered=data.draw(st.booleans())))
+                if isinstance(answer, Granted):
+                    sessions.append((command.charging_id, 1, bound))
+            case _ if sessions:
+                charging_id, number, bound = sessions.pop(data.draw(st.integers(0, len(sessions) - 1)))
+                ledger.update(charging_id, number + 1, usage(), 40)
+                sessions.append((charging_id, number + 1, bound))
+    for charging_id, number, bound in sessions:
+        granted = ledger.state.sessions[charging_id].answer.output_granted
+        inputs = [data.draw(st.integers(0, bound))]
+        inputs.append(data.draw(st.integers(0, bound - inputs[0])))
+        output = data.draw(st.integers(0, granted))
+        used = usage(
+            input=inputs[0],
+            cached_input=inputs[1],
+            cache_write=bound - sum(inputs) if data.draw(st.booleans()) else 0,
+            output=output,
+            reasoning=granted - output if data.draw(st.booleans()) else 0,
+        )
+        ledger.release(charging_id, number + 1, used)
+        for entry in ledger.last_entries:
+            assert isinstance(entry, SessionSettled)
+            assert (entry.debt, entry.free_debits) == (0, ())
+    assert state_of(replayed(ledger.rows)) == state_of(ledger.state)

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+from click.testing import CliRunner, Result
 
 from services.cli.data_folder import Demo
+from services.cli.main import command_line
 
 # No system that the developer runs shall be found by a test.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TOKENLINE_")}
@@ -44,6 +46,12 @@ def tokenline(*arguments: str, **environment: str) -> "subprocess.CompletedProce
         env={**ENVIRONMENT, **environment},
         check=False,
     )
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    """Runs the command line in this process."""
+    none = {"TOKENLINE_URL": None, "TOKENLINE_TOKEN": None}
+    return CliRunner().invoke(command_line, arguments, env={**none, **environment}, catch_exceptions=False)
 
 
 @contextmanager

@@ -97,6 +97,7 @@ async def test_buckets_are_granted_once_and_shown(running: Cell) -> None:
         "buckets": [bucket],
         "debt": [],
         "sessions": [],
+        **{"subscriptions": [], "orders": [], "transfers": [], "counters": [], "limits": []},
     }
 
 

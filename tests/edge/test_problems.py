@@ -129,7 +129,7 @@ def test_every_other_reason_is_a_fault_of_ours_and_shows_nothing_of_the_inside()
             continue
         assert problem.type == "server_error"
         assert "disk" not in problem.message
-    assert known == 9
+    assert known == 12
 
 
 def test_a_conflict_is_not_to_be_tried_again() -> None:

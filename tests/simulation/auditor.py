@@ -10,8 +10,9 @@ from services.accounting import entries as e
 from services.accounting.journal import decode_row
 from services.accounting.store import Snapshot
 
-# The dearest token of the simulated tariffs: where money pays between two buckets, less than a token's price may stay in the first.
-_TOKEN_PRICE_MAX = 7_000_000
+# Whole tokens a source: where another tariff pays in between, less than the price of a token may stay in a bucket, once in what a
+# session holds of it and once in what is free. The dearest token of the simulated tariffs costs 7 units.
+_LEFT_MAX = 2 * 7_000_000
 
 
 class _Lot:
@@ -83,7 +84,7 @@ def _taken(own: dict[str, _Lot], amounts: e.BucketAmounts, time_us: int, where: 
             if (
                 other.line == burnt.line
                 and other.rank < burnt.rank
-                and other.free >= _TOKEN_PRICE_MAX
+                and other.free >= _LEFT_MAX
                 and not other.ended
                 and other.from_us <= time_us < other.until_us
             ):

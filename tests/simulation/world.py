@@ -285,6 +285,7 @@ class World:
         input_tokens, output_limit = rng.randint(0, 50), rng.choice((1, 20, 300))
         bound = input_tokens + rng.randint(0, 30)
         member_id = rng.choice(MEMBERS)
+        renewed_s = self.loop.time()
         answer = await self.ask(self._create(account_id, charging_id, model_id, bound, output_limit, member_id))
         if isinstance(answer, Refused):
             self.report.counts["refused"] += 1
@@ -302,6 +303,7 @@ class World:
                 break
             last_number += 1
             used = TokenUsage(input=input_tokens, output=output)
+            renewed_s = self.loop.time()
             answer = await self.ask(UpdateSession(account_id, charging_id, last_number, used, granted + 64))
             if isinstance(answer, Failed) and answer.fault == Fault.SESSION_CLOSED:
                 # It was swept while the answers did not come through.
@@ -337,7 +339,8 @@ class World:
             raise SimulationError(f"a Release was answered with {settled}")
         self.report.counts["released"] += 1
         for unit, charged, _ in ((settled.unit, settled.charged, settled.debt), *settled.others):
-            if unit == "TOKEN" and not late:
+            # What came after its sweep was charged beyond its hold, which the sweep had freed for others.
+            if unit == "TOKEN" and not late and self.loop.time() - renewed_s < TCC_S:
                 self.by_member[account_id, member_id] += charged
         self.least[account_id] += cost
         self.most[account_id] += cost

@@ -1,0 +1,57 @@
+"""How commands print: as JSON, or as tables for people."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def common_options(function: F) -> F:
+    """The options of every command that asks a running system."""
+    data_dir = click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data folder of the system.")
+    output = click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the answer is printed.")
+    return data_dir(output(function))
+
+
+def print_answer(answer: dict[str, Any], output: str, tables: Callable[[], Iterable[Any]]) -> None:
+    """Prints the answer as it came, or `tables` of it."""
+    if output == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(answer)))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # What is piped on shall not be folded to the width of a terminal that is not there.
+        console.width = 1_000
+    for each in tables():
+        console.print(each)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> Any:
+    """A table of text and of whole numbers, which get their thousands apart; the columns in `right` stand to the right."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=text_of(title), title_justify="left", box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(text_of(f"{value:,}" if isinstance(value, int) else value) for value in row))
+    return table
+
+
+def text_of(value: str | None) -> Any:
+    """As it is: brackets in what people name things are not markup."""
+    from rich.text import Text
+
+    return Text("" if value is None else value)
+
+
+def fields_of(answer: dict[str, Any]) -> list[Any]:
+    """A line for each field."""
+    return [text_of(f"{field}: {value}") for field, value in answer.items()]

@@ -1,0 +1,209 @@
+"""`tokenline order|subscription|refusal`, and what `tokenline account` does with limits, transfers and corrections."""
+
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+import msgspec
+
+from services.cli.amounts import AmountType, format_amount
+from services.cli.client import find_system
+from services.cli.printing import common_options, fields_of, print_answer, table
+
+_PAYMENT: Final = click.Choice(["prepaid", "phone_bill", "external"])
+_REPEATABLE: Final = "Makes a repeat harmless."
+
+
+def _path(account_id: str, *parts: str) -> str:
+    return "/".join(["/accounts", quote(account_id, safe=""), *(quote(part, safe="") for part in parts)])
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {field: value for field, value in fields.items() if value is not None}
+
+
+# Orders
+
+
+@click.group("order")
+def order_group() -> None:
+    """Pay and cancel orders that wait for their payment."""
+
+
+@click.command("order")
+@click.argument("offering_id", metavar="OFFERING")
+@click.option("--account", "account_id", required=True, metavar="ID", help="Who buys.")
+@click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out for what is free.")
+@click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
+@common_options
+def place_order(
+    *, offering_id: str, account_id: str, payment_method: str | None, idempotency_key: str, data_dir: Path | None, output: str
+) -> None:
+    """Order a pack or a subscription. What is paid outside waits for `order pay`."""
+    wanted = _given(offering_id=offering_id, payment_method=payment_method, idempotency_key=idempotency_key)
+    order = find_system(data_dir).ask("POST", _path(account_id, "orders"), wanted)
+    print_answer(order, output, lambda: fields_of(order))
+
+
+@order_group.command("pay")
+@click.argument("order_id", metavar="ORDER_ID")
+@click.option("--account", "account_id", required=True, metavar="ID", help="Whose order.")
+@click.option("--reference", required=True, metavar="R", help="The payer's own reference.")
+@common_options
+def pay_order(*, order_id: str, account_id: str, reference: str, data_dir: Path | None, output: str) -> None:
+    """Confirm that an order was paid outside; it is carried out."""
+    order = find_system(data_dir).ask("POST", _path(account_id, "orders", order_id, "payment"), {"payment_reference": reference})
+    print_answer(order, output, lambda: fields_of(order))
+
+
+@order_group.command("cancel")
+@click.argument("order_id", metavar="ORDER_ID")
+@click.option("--account", "account_id", required=True, metavar="ID", help="Whose order.")
+@click.option("--reason", required=True, metavar="WHY", help="Why it is given up.")
+@common_options
+def cancel_order(*, order_id: str, account_id: str, reason: str, data_dir: Path | None, output: str) -> None:
+    """Give up an order that waits for its payment."""
+    order = find_system(data_dir).ask("DELETE", _path(account_id, "orders", order_id), {"reason": reason})
+    print_answer(order, output, lambda: fields_of(order))
+
+
+# Subscriptions
+
+
+@click.group("subscription")
+def subscription_group() -> None:
+    """Change and end subscriptions."""
+
+
+@subscription_group.command("change")
+@click.argument("subscription_id", metavar="SUBSCRIPTION_ID")
+@click.option("--account", "account_id", required=True, metavar="ID", help="Whose subscription.")
+@click.option("--offering", "offering_id", required=True, metavar="OFFERING", help="What it goes on under.")
+@click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out for what is free.")
+@click.option("--at-once", is_flag=True, help="Now, and not from the next cycle on.")
+@click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
+@common_options
+def change_subscription(
+    *,
+    subscription_id: str,
+    account_id: str,
+    offering_id: str,
+    payment_method: str | None,
+    at_once: bool,
+    idempotency_key: str,
+    data_dir: Path | None,
+    output: str,
+) -> None:
+    """Put a subscription on another offering."""
+    wanted = _given(offering_id=offering_id, payment_method=payment_method, at_once=at_once, idempotency_key=idempotency_key)
+    order = find_system(data_dir).ask("PUT", _path(account_id, "subscriptions", subscription_id), wanted)
+    print_answer(order, output, lambda: fields_of(order))
+
+
+@subscription_group.command("cancel")
+@click.argument("subscription_id", metavar="SUBSCRIPTION_ID")
+@click.option("--account", "account_id", required=True, metavar="ID", help="Whose subscription.")
+@click.option("--at-once", is_flag=True, help="Now, its allowances with it; else with its cycle.")
+@common_options
+def cancel_subscription(*, subscription_id: str, account_id: str, at_once: bool, data_dir: Path | None, output: str) -> None:
+    """End a subscription."""
+    path = _path(account_id, "subscriptions", subscription_id)
+    ended = find_system(data_dir).ask("DELETE", path, {"at_once": at_once})
+    print_answer(ended, output, lambda: fields_of(ended))
+
+
+# Of an account
+
+
+@click.command("transfer")
+@click.argument("account_id", metavar="ID")
+@click.option("--to", "to_account_id", required=True, metavar="ID", help="Who gets it.")
+@click.option("--bucket", "bucket_id", required=True, metavar="BUCKET_ID", help="A bucket that may be given away.")
+@click.option("--amount", required=True, type=AmountType(), metavar="A", help="In whole units, with up to 6 decimal places.")
+@click.option("--idempotency-key", required=True, metavar="K", help="The same again says what became of it.")
+@common_options
+def transfer_command(
+    *, account_id: str, to_account_id: str, bucket_id: str, amount: int, idempotency_key: str, data_dir: Path | None, output: str
+) -> None:
+    """Give a part of a bucket to another account."""
+    wanted = _given(to_account_id=to_account_id, bucket_id=bucket_id, amount=amount, idempotency_key=idempotency_key)
+    sent = find_system(data_dir).ask("POST", _path(account_id, "transfers"), wanted)
+    print_answer(sent, output, lambda: fields_of(sent))
+
+
+@click.command("limit")
+@click.argument("account_id", metavar="ID")
+@click.option("--subject", default="account", metavar="S", help='"account", "member:ID" or "key:ID". Default: account.')
+@click.option("--limits", "limits_json", default="[]", metavar="JSON", help="A list as docs/charging.md has it. Default: none.")
+@click.option("--valid-until", metavar="TIME", help="No call begins for the subject from then on, like 2026-12-31T16:00:00Z.")
+@common_options
+def limit_command(
+    *, account_id: str, subject: str, limits_json: str, valid_until: str | None, data_dir: Path | None, output: str
+) -> None:
+    """Put limits on an account, a member or a key, in place of those set before."""
+    try:
+        limits = msgspec.json.decode(limits_json)
+    except msgspec.DecodeError as error:
+        raise click.UsageError(f"--limits is not valid JSON: {error}") from None
+    wanted = _given(subject=subject, limits=limits, valid_until=valid_until)
+    there = find_system(data_dir).ask("PUT", _path(account_id, "limits"), wanted)
+    print_answer(there, output, lambda: fields_of(there))
+
+
+@click.command("refund")
+@click.argument("account_id", metavar="ID")
+@click.option("--charging-id", required=True, metavar="ID", help="The call that was charged.")
+@click.option("--sequence-number", required=True, type=click.IntRange(1), metavar="N", help="As its receipt has it.")
+@click.option("--record", "record_sequence_number", default=1, type=click.IntRange(1), metavar="N", help="Default: 1.")
+@click.option("--amount", required=True, type=AmountType(), metavar="A", help="In whole units, at most what was charged.")
+@click.option("--valid-days", required=True, type=click.IntRange(1, 36_500), metavar="N", help="How long it can be used.")
+@click.option("--reason", required=True, metavar="WHY", help="Why.")
+@click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
+@common_options
+def refund_command(account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:
+    """Give back a part of what a call was charged, as a new bucket."""
+    bucket = find_system(data_dir).ask("POST", _path(account_id, "refunds"), wanted)
+    print_answer(bucket, output, lambda: fields_of(bucket))
+
+
+@click.command("reduce")
+@click.argument("account_id", metavar="ID")
+@click.option("--bucket", "bucket_id", required=True, metavar="BUCKET_ID", help="The bucket.")
+@click.option("--amount", required=True, type=AmountType(), metavar="A", help="In whole units, at most what remains.")
+@click.option("--reason", required=True, metavar="WHY", help="Why.")
+@click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
+@common_options
+def reduce_command(account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:
+    """Take back a part of what remains in a bucket; it counts as expired."""
+    reduced = find_system(data_dir).ask("POST", _path(account_id, "reductions"), wanted)
+    print_answer(reduced, output, lambda: fields_of(reduced))
+
+
+@click.command("write-off")
+@click.argument("account_id", metavar="ID")
+@click.option("--unit", required=True, type=click.Choice(["TOKEN", "POINT", "CURRENCY"]), help="What the debt counts.")
+@click.option("--currency", metavar="ISO", help="ISO 4217 code, like USD; exactly with --unit CURRENCY.")
+@click.option("--amount", required=True, type=AmountType(), metavar="A", help="In whole units, at most what is owed.")
+@click.option("--reason", required=True, metavar="WHY", help="Why.")
+@click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
+@common_options
+def write_off_command(account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:
+    """Give up a debt, or a part of it."""
+    given_up = find_system(data_dir).ask("POST", _path(account_id, "write-offs"), _given(**wanted))
+    print_answer(given_up, output, lambda: fields_of(given_up))
+
+
+@click.command("refusal")
+@click.argument("charging_id", metavar="REQUEST_ID")
+@common_options
+def refusal_command(charging_id: str, data_dir: Path | None, output: str) -> None:
+    """Say why a call was refused, by its x-request-id: the limit, the amount short, and what would help."""
+    refusal = find_system(data_dir).ask("GET", f"/refusals/{quote(charging_id, safe='')}")
+
+    def tables() -> list[Any]:
+        amounts = ("needed", "free", "held", "short")
+        rows = [[field, format_amount(value) if field in amounts else value] for field, value in refusal.items()]
+        return [table("Refusal", ("", "value"), [[field, "" if value is None else str(value)] for field, value in rows])]
+
+    print_answer(refusal, output, tables)

@@ -1,0 +1,63 @@
+"""Request bodies of the administration: read into structs; errors name the field and say what would be right."""
+
+import re
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+
+from services.edge.problems import Problem, malformed
+
+AMOUNT_MAX: Final = 2**63 - 1
+DAY_S: Final = 86_400
+
+T = TypeVar("T")
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+# What would be right in each field, for the error that names it.
+_RIGHT: Final = {
+    "offering_id": "a string of 1 to 200 characters, the ID of an offering; leave it out for the cell's default",
+    "idempotency_key": "a string of 1 to 200 characters, chosen anew for each thing that is made",
+    "unit": '"TOKEN", "POINT" or "CURRENCY"',
+    "currency": "an ISO 4217 code of three capital letters, exactly where unit is CURRENCY",
+    "amount": f"an integer of micro-units, 1 to {AMOUNT_MAX}",
+    "valid_days": "an integer of days, 1 to 36500",
+    "priority": "an integer, 0 to 1000; lower burns first",
+    "payment_method": '"prepaid", "phone_bill" or "external"; left out for what is free',
+    "payment_reference": "a string of 1 to 200 characters, the payer's own",
+    "reason": "a string of 1 to 500 characters",
+    "at_once": "true or false",
+    "to_account_id": "the ID of the account that gets it",
+    "bucket_id": "the ID of a bucket of the account",
+    "subject": '"account", "member:ID" or "key:ID"',
+    "limits": "a list of limits, each with limit_id, per, and one of request_rate, token_rate, concurrent_sessions and usage",
+    "valid_until": "a time like 2026-12-31T16:00:00Z",
+    "charging_id": "the ID of the call, as x-request-id and receipt have it",
+    "sequence_number": "an integer, as the receipt has it",
+    "record_sequence_number": "an integer of 1 or above",
+}
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING_FIELD = re.compile(r"Object missing required field `(\w+)`")
+_AT_FIELD = re.compile(r" - at `\$\.(\w+)`$")
+
+
+def parse(body: bytes, kind: type[T]) -> T:
+    """The body as `kind`; no body is an empty object. Errors: `Problem` 400 that names the field and what would be right."""
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        if match := _UNKNOWN_FIELD.search(text):
+            fields = ", ".join(field.name for field in msgspec.structs.fields(kind)) or "none"  # type: ignore[arg-type]  # always a struct
+            raise malformed(match[1], f"{match[1]} is no field of this request; its fields: {fields}.", "unknown_field") from None
+        if match := _MISSING_FIELD.search(text):
+            raise malformed(match[1], f"{match[1]} is missing; it must be {_RIGHT[match[1]]}.", "missing_field") from None
+        if match := _AT_FIELD.search(text):
+            raise wrong(match[1]) from None
+        raise malformed(None, "The request body must be a JSON object.", "invalid_json") from None
+    except msgspec.DecodeError as error:
+        raise malformed(None, f"The request body is not valid JSON: {error}.", "invalid_json") from None
+
+
+def wrong(field: str) -> Problem:
+    """What is said of a field that is not what it should be."""
+    return malformed(field, f"{field} must be {_RIGHT[field]}.", "invalid_value")

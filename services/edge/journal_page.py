@@ -1,0 +1,88 @@
+"""The journal for people: page by page, filtered by account, call and time, its entries as JSON."""
+
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+from google.protobuf.json_format import MessageToDict
+
+from services.runtime.clients import answer
+from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.accounting.v1 import accounting_pb2_grpc
+
+_TIMEOUT_S: Final = 60.0
+# So many entries are looked at for one page, so that a filter that finds little does not hold a request up for ever.
+_LOOKED_AT_MAX: Final = 200_000
+
+
+class JournalFilter(NamedTuple):
+    """What to find; empty and None: anything. Times are microseconds since 1970, from included, until excluded."""
+
+    account_id: str = ""
+    charging_id: str = ""
+    from_us: int | None = None
+    until_us: int | None = None
+
+    def finds(self, entry: pb.JournalEntry) -> bool:
+        """Whether an entry is wanted."""
+        if self.account_id and entry.account_id != self.account_id:
+            return False
+        if self.from_us is not None and entry.time_us < self.from_us:
+            return False
+        if self.until_us is not None and entry.time_us >= self.until_us:
+            return False
+        if not self.charging_id:
+            return True
+        fact = getattr(entry, entry.WhichOneof("fact") or "account_opened")
+        return getattr(fact, "charging_id", "") == self.charging_id
+
+
+class Cursor(NamedTuple):
+    """Where a page begins: behind this row of this partition."""
+
+    part_id: int
+    after_sequence_number: int
+
+
+async def journal_page(
+    accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub", wanted: JournalFilter, cursor: Cursor, limit: int
+) -> tuple[list[dict[str, Any]], Cursor | None]:
+    """At least `limit` entries in the order of partition and row (whole rows), and where the next page begins; None: nowhere.
+
+    Errors: `ServiceError` of accounting.
+    """
+    partitions = (await answer(accounting.ListPartitions(pb.ListPartitionsRequest(), timeout=_TIMEOUT_S))).partitions
+    found: list[dict[str, Any]] = []
+    looked_at = 0
+    for partition in partitions:
+        if partition.part_id < cursor.part_id:
+            continue
+        if wanted.account_id and crc32(wanted.account_id.encode()) % len(partitions) != partition.part_id:
+            continue
+        after = cursor.after_sequence_number if partition.part_id == cursor.part_id else 0
+        if after >= partition.last_sequence_number:
+            continue
+        request = pb.ReadJournalRequest(
+            part_id=partition.part_id, after_sequence_number=after, to_sequence_number=partition.last_sequence_number
+        )
+        call = accounting.ReadJournal(request, timeout=_TIMEOUT_S)
+        async for response in call:
+            found += [entry_json(entry) for entry in response.entries if wanted.finds(entry)]
+            looked_at += len(response.entries)
+            if response.entries and (len(found) >= limit or looked_at >= _LOOKED_AT_MAX):
+                call.cancel()
+                return found, Cursor(partition.part_id, response.entries[-1].sequence_number)
+    return found, None
+
+
+def entry_json(entry: pb.JournalEntry) -> dict[str, Any]:
+    """One entry: where it stands, when and on which account, `fact` with its name, and its fields."""
+    fact = entry.WhichOneof("fact") or ""
+    return {
+        "part_id": entry.part_id,
+        "sequence_number": entry.sequence_number,
+        "index": entry.index,
+        "time_us": entry.time_us,
+        "account_id": entry.account_id,
+        "fact": fact,
+        **MessageToDict(getattr(entry, fact), preserving_proto_field_name=True),
+    }

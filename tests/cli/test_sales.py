@@ -1,0 +1,179 @@
+"""Selling from the command line, against a running system: what is bought is used, and the bill is right."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from tests.cli.processes import Up, run, up
+
+UNIT = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with up(tmp_path_factory.mktemp("data")) as running:
+        yield running
+
+
+@pytest.fixture
+def ask(system: Up) -> Callable[..., Any]:
+    """What a command that succeeds prints as JSON."""
+
+    def ask(*arguments: str) -> Any:
+        done = run(*arguments, "--data-dir", str(system.data_dir), "--output", "json")
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    return ask
+
+
+def subscriber(system: Up, ask: Callable[..., Any], account_id: str) -> openai.OpenAI:
+    api_key = ask("key", "create", "--account", account_id)["api_key"]
+    return openai.OpenAI(base_url=system.demo.base_url, api_key=api_key, max_retries=0)
+
+
+def say(client: openai.OpenAI, model: str, max_tokens: int = 8) -> Any:
+    return client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hello"}], max_tokens=max_tokens)
+
+
+def test_a_package_is_bought_with_money_used_and_billed(system: Up, ask: Callable[..., Any]) -> None:
+    account_id = ask("account", "create")["account_id"]
+    money = ["--amount", "30", "--unit", "CURRENCY", "--currency", "CNY", "--valid-days", "365", "--idempotency-key", "money"]
+    ask("account", "topup", account_id, *money)
+    buy = ["offering", "order", "personal-10m", "--account", account_id, "--payment", "prepaid", "--idempotency-key", "first"]
+    order = ask(*buy)
+    assert (order["state"], order["amount"], order["currency"]) == ("completed", 9_900_000, "CNY")
+    assert ask(*buy) == order
+    answer = say(subscriber(system, ask, account_id), "deepseek-v4-flash")
+    used = answer.usage.total_tokens
+    shown = ask("account", "show", account_id)
+    buckets = {bucket["currency"] or bucket["unit"]: bucket for bucket in shown["buckets"]}
+    assert (buckets["TOKEN"]["granted"], buckets["TOKEN"]["consumed"]) == (10_000_000 * UNIT, used * UNIT)
+    assert (buckets["CNY"]["consumed"], buckets["CNY"]["remaining"]) == (9_900_000, 20_100_000)
+    (subscription,) = shown["subscriptions"]
+    assert (subscription["offering_id"], subscription["state"], subscription["cycle_number"]) == ("personal-10m", "active", 1)
+
+    # A part of the charge is given back, a part of the package given away, and the rest moves to a larger one.
+    receipt = next(entry for entry in journal(system, "--account", account_id) if entry["fact"] == "session_settled")
+    refund = ["--charging-id", receipt["charging_id"], "--sequence-number", str(receipt["sequence_number"]), "--amount", "1"]
+    ask("account", "refund", account_id, *refund, "--valid-days", "30", "--reason", "a test", "--idempotency-key", "refund")
+    other_id = ask("account", "create")["account_id"]
+    gift = ["--to", other_id, "--bucket", buckets["TOKEN"]["bucket_id"], "--amount", "1000", "--idempotency-key", "gift"]
+    for _ in range(50):
+        state = ask("account", "transfer", account_id, *gift)["state"]
+        if state == "confirmed":
+            break
+    assert state == "confirmed"
+    assert ask("account", "show", other_id)["buckets"][0]["remaining"] == 1_000 * UNIT
+    change = ["--account", account_id, "--offering", "personal-30m", "--payment", "prepaid", "--idempotency-key", "larger"]
+    assert ask("subscription", "change", subscription["subscription_id"], *change)["state"] == "completed"
+    shown = ask("account", "show", account_id)
+    assert shown["subscriptions"][0]["next_offering_id"] == "personal-30m"
+    ask("subscription", "cancel", subscription["subscription_id"], "--account", account_id)
+    assert ask("account", "show", account_id)["subscriptions"][0]["next_offering_id"] is None
+    assert ask("audit")["breaches"] == []
+
+
+def test_an_order_paid_outside_waits_until_it_is_paid(ask: Callable[..., Any]) -> None:
+    account_id = ask("account", "create")["account_id"]
+    buy = ["offering", "order", "pack-400k", "--account", account_id, "--payment", "external", "--idempotency-key", "pack"]
+    order = ask(*buy)
+    assert (order["state"], order["bucket_ids"]) == ("awaiting_payment", [])
+    paid = ask("order", "pay", order["order_id"], "--account", account_id, "--reference", "till 7")
+    assert (paid["state"], len(paid["bucket_ids"]), paid["remark"]) == ("completed", 1, None)
+    second = ask(*buy[:-1], "second pack")
+    assert ask("order", "cancel", second["order_id"], "--account", account_id, "--reason", "changed his mind")["state"] == "failed"
+
+
+def test_what_cannot_be_bought_says_why(system: Up, ask: Callable[..., Any]) -> None:
+    account_id = ask("account", "create")["account_id"]
+    buy = ["offering", "order", "personal-10m", "--account", account_id, "--payment", "prepaid", "--idempotency-key", "poor"]
+    done = run(*buy, "--data-dir", str(system.data_dir))
+    assert done.exit_code != 0
+    assert "9900000 of them are missing: top up, or pay another way" in done.output
+    done = run("account", "create", "--offering", "pack-400k", "--data-dir", str(system.data_dir))
+    assert "open the account without it, then order it" in done.output
+
+
+def test_a_limit_refuses_and_the_refusal_can_be_asked_about(system: Up, ask: Callable[..., Any]) -> None:
+    account_id = ask("account", "create", "--offering", "chat-basic")["account_id"]
+    ask("offering", "order", "free-daily", "--account", account_id, "--idempotency-key", "free")
+    client = subscriber(system, ask, account_id)
+    with pytest.raises(openai.RateLimitError) as raised:
+        for _ in range(12):
+            say(client, "qwen-flash")
+    assert raised.value.code == "rate_limit_exceeded"
+    assert int(raised.value.response.headers["retry-after-ms"]) > 0
+    refusal = ask("refusal", raised.value.response.headers["x-request-id"])
+    assert (refusal["result_code"], refusal["limit_id"], refusal["account_id"]) == (
+        "RATE_LIMITED",
+        "requests@account",
+        account_id,
+    )
+    assert "lets it pass after" in refusal["help"]
+
+    # A key's own budget, set by hand.
+    limits = [{"limit_id": "budget", "per": "LIMIT_SCOPE_ACCOUNT", "usage": {"amount": 100 * UNIT, "unit": "UNIT_TOKEN"}}]
+    other_id = ask("account", "create")["account_id"]
+    ask("account", "topup", other_id, "--amount", "1000", "--unit", "TOKEN", "--valid-days", "1", "--idempotency-key", "t")
+    ask("account", "limit", other_id, "--limits", json.dumps(limits))
+    client = subscriber(system, ask, other_id)
+    with pytest.raises(openai.RateLimitError, match="budget@account") as raised:
+        say(client, "qwen-flash", max_tokens=500)
+    assert raised.value.code == "insufficient_quota"
+    assert ask("refusal", raised.value.response.headers["x-request-id"])["help"] == "Raise the limit budget@account."
+    say(client, "qwen-flash", max_tokens=20)
+    assert ask("account", "show", other_id)["counters"][0]["used"] > 0
+
+
+def test_a_bundle_goes_on_with_a_cheaper_model_when_it_is_used_up(system: Up, ask: Callable[..., Any]) -> None:
+    """The free tier sells economical models alone; it pays for the one that the bundle's offering names for its end."""
+    account_id = ask("account", "create")["account_id"]
+    ask("offering", "order", "broadband-bundle", "--account", account_id, "--idempotency-key", "bundle")
+    ask("offering", "order", "free-daily", "--account", account_id, "--idempotency-key", "free")
+    client = subscriber(system, ask, account_id)
+    assert say(client, "deepseek-v4-pro").model == "deepseek-v4-pro"
+    bundle = next(each for each in ask("account", "show", account_id)["buckets"] if each["granted"] == 5_000_000 * UNIT)
+    rest = f"{bundle['remaining'] / UNIT:f}"
+    take = ["--bucket", bundle["bucket_id"], "--amount", rest, "--reason", "a test", "--idempotency-key", "take"]
+    ask("account", "reduce", account_id, *take)
+    assert say(client, "deepseek-v4-pro").model == "qwen-flash"
+
+
+def journal(system: Up, *arguments: str) -> list[dict[str, Any]]:
+    done = run("journal", *arguments, "--data-dir", str(system.data_dir), "--output", "json")
+    assert done.exit_code == 0, done.output
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_journal_is_read_by_account_by_call_and_by_time(system: Up, ask: Callable[..., Any]) -> None:
+    account_id = ask("account", "create")["account_id"]
+    ask("account", "topup", account_id, "--amount", "500", "--unit", "TOKEN", "--valid-days", "1", "--idempotency-key", "t")
+    client = subscriber(system, ask, account_id)
+    answer = client.chat.completions.with_raw_response.create(
+        model="qwen-flash", messages=[{"role": "user", "content": "Hello"}], max_tokens=5
+    )
+    facts = [entry["fact"] for entry in journal(system, "--account", account_id)]
+    assert facts == ["account_opened", "bucket_granted", "session_created", "session_settled"]
+    of_call = journal(system, "--session", answer.headers["x-request-id"])
+    assert [entry["fact"] for entry in of_call] == ["session_created", "session_settled"]
+    assert {entry["account_id"] for entry in of_call} == {account_id}
+    assert journal(system, "--account", account_id, "--until", "2020-01-01T00:00:00Z") == []
+    assert len(journal(system, "--account", account_id, "--from", "2020-01-01T00:00:00+08:00")) == 4
+    printed = run("journal", "--account", account_id, "--data-dir", str(system.data_dir)).output
+    assert len(printed.splitlines()) == 4
+    assert "bucket_granted" in printed
+    assert "must say its zone" in run("journal", "--from", "2020-01-01T00:00:00", "--data-dir", str(system.data_dir)).output
+
+
+def test_the_journal_of_a_system_that_is_down_is_read_from_its_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with up(tmp_path_factory.mktemp("data")) as running:
+        before = journal(running)
+        data_dir = running.data_dir
+        running.stop()
+    done = run("journal", "--data-dir", str(data_dir), "--output", "json")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == before
+    assert len(before) >= 2

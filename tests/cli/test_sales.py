@@ -115,18 +115,23 @@ def test_a_limit_refuses_and_the_refusal_can_be_asked_about(system: Up, ask: Cal
     )
     assert "lets it pass after" in refusal["help"]
 
-    # A key's own budget, set by hand.
-    limits = [{"limit_id": "budget", "per": "LIMIT_SCOPE_ACCOUNT", "usage": {"amount": 100 * UNIT, "unit": "UNIT_TOKEN"}}]
+    # A budget set by hand.
+    def budget(units: int) -> str:
+        usage = {"amount": units * UNIT, "unit": "UNIT_TOKEN"}
+        return json.dumps([{"limit_id": "budget", "per": "LIMIT_SCOPE_ACCOUNT", "usage": usage}])
+
     other_id = ask("account", "create")["account_id"]
     ask("account", "topup", other_id, "--amount", "1000", "--unit", "TOKEN", "--valid-days", "1", "--idempotency-key", "t")
-    ask("account", "limit", other_id, "--limits", json.dumps(limits))
+    ask("account", "limit", other_id, "--limits", budget(5))
     client = subscriber(system, ask, other_id)
     with pytest.raises(openai.RateLimitError, match="budget@account") as raised:
-        say(client, "qwen-flash", max_tokens=500)
+        say(client, "qwen-flash")
     assert raised.value.code == "insufficient_quota"
     assert ask("refusal", raised.value.response.headers["x-request-id"])["help"] == "Raise the limit budget@account."
-    say(client, "qwen-flash", max_tokens=20)
-    assert ask("account", "show", other_id)["counters"][0]["used"] > 0
+    ask("account", "limit", other_id, "--limits", budget(500))
+    used = say(client, "qwen-flash").usage
+    assert used is not None
+    assert ask("account", "show", other_id)["counters"][0]["used"] == used.total_tokens * UNIT
 
 
 def test_a_bundle_goes_on_with_a_cheaper_model_when_it_is_used_up(system: Up, ask: Callable[..., Any]) -> None:

@@ -79,7 +79,10 @@ def held_sources(account: Account, hold: dict[str, int]) -> list[Source]:
     """What is held, in the order in which it is burnt."""
     sources: list[Source] = []
     for bucket_id, amount in hold.items():
-        line = account.buckets[bucket_id].line
+        if (bucket := account.buckets.get(bucket_id)) is None:
+            # It ended long ago, and only what costs nothing was to come from it.
+            continue
+        line = bucket.line
         if not sources or sources[-1].line != line:
             sources.append(Source(line))
         sources[-1].add(bucket_id, amount)
@@ -118,11 +121,16 @@ def reserve(sources: Sequence[Source], estimates: dict[str, Estimate], input_tok
 
 
 def take(sources: Sequence[Source], amounts: Sequence[int]) -> BucketAmounts:
-    """The amounts, source by source, out of their buckets in order; a bucket that gives to two sources comes once."""
+    """The amounts, source by source, out of their buckets in order; a bucket that gives to two sources comes once.
+
+    A source that gives nothing, since its tariff asks nothing for the tokens, is there with 0: at the end it still comes first.
+    """
     if len(amounts) == 1 and (parts := sources[0].parts) and parts[0][1] >= amounts[0]:
-        return ((parts[0][0], amounts[0]),) if amounts[0] else ()
+        return ((parts[0][0], amounts[0]),)
     taken: dict[str, int] = {}
     for source, amount in zip(sources, amounts, strict=False):
+        if not amount and source.parts:
+            taken.setdefault(source.parts[0][0], 0)
         missing = amount
         for bucket_id, has in source.parts:
             if missing <= 0:
@@ -144,7 +152,11 @@ def holding(account: Account, hold: dict[str, int], added: BucketAmounts) -> lis
 
 def less_hold(taken: BucketAmounts, hold: dict[str, int]) -> BucketAmounts:
     """What of `taken` is not held yet."""
-    return tuple((bucket_id, amount - held) for bucket_id, amount in taken if amount > (held := hold.get(bucket_id, 0)))
+    return tuple(
+        (bucket_id, amount - hold.get(bucket_id, 0))
+        for bucket_id, amount in taken
+        if bucket_id not in hold or amount > hold[bucket_id]
+    )
 
 
 class Charge:

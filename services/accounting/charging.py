@@ -119,13 +119,13 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
     wanted = min(command.output_limit, window) if command.metered else command.output_limit
     # A metered session can begin on a small window, since more may come; one that is not gets all it wants or all there is.
     enough = min(wanted, max(1, window // _SMALL_WINDOW_DIVISOR)) if command.metered else wanted
-    first = next(iter(estimates.values()))
-    whole = first.amount(input_tokens, command.output_limit)
+    first, estimate = next(iter(estimates.items()))
+    whole = estimate.amount(input_tokens, command.output_limit)
     if whole > GRANTED_MAX:
         return fail(Fault.AMOUNT_OVERFLOW, "what this session could cost is more than an account can have")
     room = dict(admission.room) if admission.room else None
     sources = free_sources(account, lines, now_us, room, whole, [])
-    if len(sources) == 1 and sources[0].amount >= whole:
+    if len(sources) == 1 and sources[0].line == first and sources[0].amount >= whole:
         granted, payable_output = wanted, command.output_limit
     else:
         payable = reserve(sources, estimates, input_tokens, command.output_limit)
@@ -286,9 +286,9 @@ def _hopeful_output(
     floors = {line: cheapest(tariff) for line, tariff in lines.items()}
     slack: dict[str, int] = {}
     for other in account.sessions.values():
-        if other is session or not other.hold:
+        if other is session or not (held_by := held_sources(account, other.hold)):
             continue
-        line = account.buckets[next(iter(other.hold))].line
+        line = held_by[0].line
         if line in floors:
             certain = other.input_reserved * _CERTAIN_NUMERATOR // _CERTAIN_DENOMINATOR
             tariff = other.lines[line]

@@ -157,7 +157,10 @@ def compare(ledger: Ledger, naive: NaiveAccount) -> None:
     assert in_core == {bucket["id"]: tuple(bucket[part] for part in parts) for bucket in naive.buckets}
     debts = {unit: {"incurred": debt.incurred, "repaid": debt.repaid} for unit, debt in ledger.state.debts.items()}
     assert debts == naive.debts
-    holds = {session_id: list(session.hold.items()) for session_id, session in ledger.state.sessions.items()}
+    holds = {
+        session_id: [(bucket_id, amount) for bucket_id, amount in session.hold.items() if amount]
+        for session_id, session in ledger.state.sessions.items()
+    }
     assert holds == {
         session_id: [(bucket["id"], part) for bucket, part in call["hold"]]
         for session_id, call in naive.calls.items()

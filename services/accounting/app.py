@@ -59,6 +59,8 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
             partitions=config.partitions,
             held_wait_ms=config.held_wait_ms,
             checkpoint_age_ms=config.checkpoint_age_ms,
+            hot_accounts_max=config.hot_accounts_max,
+            packed_bytes_max=config.packed_accounts_mib_max * 1024 * 1024,
         )
         await owner.start()
         _export_metrics(owner)

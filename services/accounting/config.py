@@ -24,6 +24,9 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     held_wait_ms: int = 200
     # A changed account is checkpointed at this age, so that the journal's tail stays short.
     checkpoint_age_ms: int = 5_000
+    # So many accounts are ready to be charged; others are packed, and beyond the size of these, loaded from the database when used.
+    hot_accounts_max: int = 50_000
+    packed_accounts_mib_max: int = 384
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
@@ -37,3 +40,7 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             raise ValueError("held_wait_ms must be 0 to 10000")
         if not 100 <= self.checkpoint_age_ms <= 600_000:
             raise ValueError("checkpoint_age_ms must be 100 to 600000")
+        if not 1_000 <= self.hot_accounts_max <= 10_000_000:
+            raise ValueError("hot_accounts_max must be 1000 to 10000000")
+        if not 0 <= self.packed_accounts_mib_max <= 1_000_000:
+            raise ValueError("packed_accounts_mib_max must be 0 to 1000000")

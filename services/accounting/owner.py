@@ -10,7 +10,7 @@ import asyncio
 import heapq
 import logging
 from collections import deque
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 from zlib import crc32
@@ -35,7 +35,8 @@ from services.accounting.entries import Entry, TransferSent
 from services.accounting.grants import arriving_bucket
 from services.accounting.journal import JournalError, decode_checkpoint, decode_row, encode_checkpoint, encode_row
 from services.accounting.offerings import ChargingCatalog
-from services.accounting.store import Checkpoint, ClaimedPartition, PartitionWrite, Store
+from services.accounting.residency import Residents
+from services.accounting.store import Checkpoint, ClaimedPartition, DueAccount, PartitionWrite, Store
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
 from tokenline.errors.v1 import errors_pb2
@@ -51,7 +52,12 @@ _CHECKPOINT_LARGE_BYTES: Final = 64 * 1024
 _REPLAY_ROWS_A_READ: Final = 1_000
 _TICK_S: Final = 0.5
 _RECOVERY_BACKOFF_S_MAX: Final = 1.0
-_DUE_ACCOUNTS_A_TICK_MAX: Final = 1_000
+# What is due on accounts goes in slices, and the pause after each is so many times as long as it took: calls go first.
+_DUE_ACCOUNTS_A_SLICE: Final = 32
+_DUE_PAUSE_FACTOR: Final = 3
+_DUE_ACCOUNTS_A_READ: Final = 512
+_PASSING_LOOK_S: Final = 0.002
+_STALE_TIMERS_MAX: Final = 1_000
 _REFUSALS_KEPT_MAX: Final = 10_000
 _TRANSFER_BACKOFF_S: Final = 0.1
 _TRANSFER_BACKOFF_S_MAX: Final = 5.0
@@ -104,37 +110,45 @@ class _Waiting(NamedTuple):
 
 
 class _Timers:
-    """When to look at which account. Each is kept once, or an account in use would leave more of them every minute."""
+    """When to look at which account: the earliest time of each, or an account in use would leave more of them every minute."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, str]] = []
-        self._kept: set[tuple[int, str]] = set()
+        self._kept: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def add(self, account: Account) -> None:
         """Makes sure that the account is looked at when something is due on it."""
-        if account.next_due_us is None:
+        due_us = account.next_due_us
+        if due_us is None:
             return
-        timer = (account.next_due_us, account.account_id)
-        if timer not in self._kept:
-            self._kept.add(timer)
-            heapq.heappush(self._heap, timer)
+        kept_us = self._kept.get(account.account_id)
+        if kept_us is None or due_us < kept_us:
+            self._kept[account.account_id] = due_us
+            heapq.heappush(self._heap, (due_us, account.account_id))
+
+    def drop(self, account_id: str) -> None:
+        """The account has left memory."""
+        if self._kept.pop(account_id, None) is not None and len(self._heap) > 2 * len(self._kept) + _STALE_TIMERS_MAX:
+            self._heap = [(due_us, account_id) for account_id, due_us in self._kept.items()]
+            heapq.heapify(self._heap)
 
     def pop(self, now_us: int) -> str | None:
         """An account to look at by `now_us`; None when there is no more."""
-        if not self._heap or self._heap[0][0] > now_us:
-            return None
-        timer = heapq.heappop(self._heap)
-        self._kept.remove(timer)
-        return timer[1]
+        while self._heap and self._heap[0][0] <= now_us:
+            due_us, account_id = heapq.heappop(self._heap)
+            if self._kept.get(account_id) == due_us:
+                del self._kept[account_id]
+                return account_id
+        return None
 
 
 class _Partition:
     """One partition's state in memory; it may run ahead of the database by what `pending` holds."""
 
-    def __init__(self, claimed: ClaimedPartition, serving_since_us: int) -> None:
+    def __init__(self, claimed: ClaimedPartition, serving_since_us: int, residents: Residents) -> None:
         self.part_id = claimed.part_id
         self.epoch = claimed.epoch
         # The number of the row that `pending` will become.
@@ -142,12 +156,14 @@ class _Partition:
         self.low_water = claimed.low_water
         self.last_time_us = claimed.last_time_us
         self.serving_since_us = serving_since_us
-        self.accounts: dict[str, Account] = {}
+        self.residents = residents
         self.pending: list[Entry] = []
         # account_id -> (first seq not in its checkpoint, when that was), oldest first.
         self.dirty: dict[str, tuple[int, int]] = {}
-        # The same for accounts whose last checkpoint was large, with the time when the next one shall be.
-        self.dirty_large: dict[str, tuple[int, int]] = {}
+        # The same for accounts whose next checkpoint has a time of its own: those whose last one was large, and idle ones.
+        self.dirty_timed: dict[str, tuple[int, int]] = {}
+        # Accounts that nobody used, in memory for what was due on them; they leave it once they are checkpointed.
+        self.passing: set[str] = set()
         # account_id -> size of its last checkpoint in bytes, where that was large.
         self.large: dict[str, int] = {}
         self.loading: dict[str, list[_Pending]] = {}
@@ -169,6 +185,8 @@ class Owner:
         partitions: int,
         held_wait_ms: int,
         checkpoint_age_ms: int,
+        hot_accounts_max: int,
+        packed_bytes_max: int,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -176,6 +194,9 @@ class Owner:
         self._partition_count = partitions
         self._held_wait_s = held_wait_ms / 1_000
         self._checkpoint_age_us = checkpoint_age_ms * 1_000
+        # Accounts are spread evenly over partitions.
+        self._hot_max = max(1, hot_accounts_max // partitions)
+        self._packed_bytes_max = packed_bytes_max // partitions
         self._partitions: list[_Partition] = []
         self._catalog: ChargingCatalog | None = None
         # Decided, but not committed yet.
@@ -240,7 +261,7 @@ class Owner:
             return
         account_id = command.account_id
         partition = self._partitions[crc32(account_id.encode()) % self._partition_count]
-        if account_id in partition.accounts:
+        if self._resident(partition, account_id) is not None:
             self._accept(partition, pending)
         elif account_id in partition.loading:
             partition.loading[account_id].append(pending)
@@ -294,7 +315,7 @@ class Owner:
     def _decide(self, partition: _Partition, command: Command) -> Answer:
         """Applies what is due, then the command; the answer must not leave before the next commit."""
         now_us = partition.last_time_us = max(self._clock.now_us(), partition.last_time_us)
-        account = partition.accounts.get(command.account_id)
+        account = partition.residents.hot.get(command.account_id)
         used = type(command) is not ApplyDue
         if account is not None:
             self._apply_due(partition, account, now_us, used=used)
@@ -343,7 +364,8 @@ class Owner:
         due_us = account.next_due_us if account is not None else None
         pending = partition.pending
         if account is None:
-            account = partition.accounts[entry.account_id] = evolve(None, entry, partition.next_seq, len(pending))
+            account = evolve(None, entry, partition.next_seq, len(pending))
+            partition.residents.add(account)
         else:
             evolve(account, entry, partition.next_seq, len(pending))
         pending.append(entry)
@@ -450,9 +472,20 @@ class Owner:
         logger.error("cannot load an account: %s", error)
         self._refuse(pending, Failed(Fault.STORE_UNAVAILABLE, f"the account cannot be loaded: {error}"))
 
+    @staticmethod
+    def _resident(partition: _Partition, account_id: str) -> Account | None:
+        """The account, if it is in memory; None: it must be loaded."""
+        account = partition.residents.use(account_id)
+        if account is None and (account := partition.residents.unpack(account_id)) is not None:
+            # No transfer is under way on it, or it would not have been packed.
+            account.next_due_us = next_due_us(account)
+            partition.residents.add(account)
+            partition.timers.add(account)
+        return account
+
     def _enter(self, partition: _Partition, account: Account) -> None:
         account.next_due_us = next_due_us(account)
-        partition.accounts[account.account_id] = account
+        partition.residents.add(account)
         partition.timers.add(account)
         if any(transfer.state == "in_transit" for transfer in account.transfers.values()):
             self._deliver_transfers(partition, account.account_id)
@@ -477,7 +510,7 @@ class Owner:
             if body is not None:
                 partition.next_seq += 1
             oldest = next(iter(partition.dirty.values()), (partition.next_seq, 0))
-            partition.low_water = min([oldest[0], *(seq for seq, _ in partition.dirty_large.values())])
+            partition.low_water = min([oldest[0], *(seq for seq, _ in partition.dirty_timed.values())])
             writes.append(
                 PartitionWrite(
                     part_id=partition.part_id,
@@ -506,6 +539,19 @@ class Owner:
             self._forget_all([answer for answer in answers if answer[0].part_id not in held], Fault.NOT_OWNER, _LOST)
             raise OwnershipLostError(_LOST)
         self._deliver(answers)
+        self._shrink()
+
+    def _shrink(self) -> None:
+        """Packs accounts beyond what memory may have. Only between two commits: then the store has what is not dirty."""
+        for partition in self._partitions:
+            dirty, timed = partition.dirty, partition.dirty_timed
+            for account_id in [each for each in partition.passing if each not in dirty and each not in timed]:
+                partition.passing.discard(account_id)
+                if account_id not in partition.waiting and account_id not in partition.sending:
+                    partition.residents.forget(account_id)
+                    partition.timers.drop(account_id)
+            for account_id in partition.residents.shrink(dirty, timed, partition.waiting, partition.sending):
+                partition.timers.drop(account_id)
 
     async def _write(self, writes: list[PartitionWrite]) -> set[int]:
         self._committing = True
@@ -515,7 +561,7 @@ class Owner:
             self._committing = False
 
     def _note_dirty(self, partition: _Partition, account_id: str) -> None:
-        if account_id in partition.dirty_large:
+        if account_id in partition.dirty_timed:
             return
         size = partition.large.get(account_id)
         if size is None:
@@ -523,7 +569,7 @@ class Owner:
         else:
             # Twice as large, half as often: what a busy account's checkpoints cost does not grow with what it remembers.
             wait_us = self._checkpoint_age_us * size // _CHECKPOINT_LARGE_BYTES
-            partition.dirty_large[account_id] = (partition.next_seq, partition.last_time_us + wait_us)
+            partition.dirty_timed[account_id] = (partition.next_seq, partition.last_time_us + wait_us)
 
     def _overdue_accounts(self, partition: _Partition, now_us: int) -> Iterator[str]:
         """The accounts whose checkpoint is due, those that have been dirty for longest first."""
@@ -531,7 +577,7 @@ class Owner:
             if now_us - since_us < self._checkpoint_age_us:
                 break
             yield account_id
-        for account_id, (_, due_us) in partition.dirty_large.items():
+        for account_id, (_, due_us) in partition.dirty_timed.items():
             if now_us >= due_us or self._closing:
                 yield account_id
 
@@ -541,7 +587,7 @@ class Owner:
         if bytes_max <= 0:
             return checkpoints
         for account_id in islice(self._overdue_accounts(partition, now_us), limit):
-            account = partition.accounts[account_id]
+            account = partition.residents.hot[account_id]
             body = encode_checkpoint(account)
             checkpoints.append(Checkpoint(account_id, account.seq, account.index, next_due_us(account), body))
             bytes_max -= len(body)
@@ -549,7 +595,7 @@ class Owner:
                 break
         for checkpoint in checkpoints:
             partition.dirty.pop(checkpoint.account_id, None)
-            partition.dirty_large.pop(checkpoint.account_id, None)
+            partition.dirty_timed.pop(checkpoint.account_id, None)
             if len(checkpoint.body) > _CHECKPOINT_LARGE_BYTES:
                 partition.large[checkpoint.account_id] = len(checkpoint.body)
             else:
@@ -620,65 +666,113 @@ class Owner:
             raise OwnershipLostError(_LOST)
         partitions = []
         for each in claimed:
-            partition = _Partition(each, serving_since_us=max(self._clock.now_us(), each.last_time_us))
+            residents = Residents(self._hot_max, self._packed_bytes_max)
+            partition = _Partition(each, max(self._clock.now_us(), each.last_time_us), residents)
             await self._replay(partition)
             partitions.append(partition)
         self._partitions = partitions
 
     async def _replay(self, partition: _Partition) -> None:
         """Brings the accounts of the journal's tail into memory: their checkpoints, and what came after."""
+        accounts: dict[str, Account] = {}
         after_seq = partition.low_water - 1
         while after_seq < partition.next_seq - 1:
             rows = await self._store.read_rows(partition.part_id, after_seq, _REPLAY_ROWS_A_READ)
             if not rows:
                 raise JournalError(f"journal row {partition.part_id}/{after_seq + 1} is missing")
             decoded = [(row.seq, decode_row(row.body, f"journal row {row.part_id}/{row.seq}")) for row in rows]
-            unknown = {entry.account_id for _, entries in decoded for entry in entries} - partition.accounts.keys()
+            unknown = {entry.account_id for _, entries in decoded for entry in entries} - accounts.keys()
             checkpoints = await self._store.load_checkpoints(partition.part_id, unknown)
             for account_id, checkpoint in checkpoints.items():
-                partition.accounts[account_id] = decode_checkpoint(checkpoint.body, f"the checkpoint of {account_id}")
+                accounts[account_id] = decode_checkpoint(checkpoint.body, f"the checkpoint of {account_id}")
             for seq, entries in decoded:
                 if seq != after_seq + 1:
                     raise JournalError(f"journal row {partition.part_id}/{after_seq + 1} is missing")
                 after_seq = seq
                 for index, entry in enumerate(entries):
-                    account = partition.accounts.get(entry.account_id)
+                    account = accounts.get(entry.account_id)
                     if account is None or (account.seq, account.index) < (seq, index):
-                        partition.accounts[entry.account_id] = evolve(account, entry, seq, index)
+                        accounts[entry.account_id] = evolve(account, entry, seq, index)
                         partition.dirty.setdefault(entry.account_id, (seq, 0))
-        for account in partition.accounts.values():
+        for account in accounts.values():
             self._enter(partition, account)
 
     # Time
 
     async def _tick(self) -> None:
-        """Pokes accounts on which something is due, hot ones from timers, the others from their checkpoints."""
+        """Applies what is due: on accounts in use, which have timers, and on all others, whose checkpoints say when."""
         while True:
             await asyncio.sleep(_TICK_S)
-            self.poke_due()
+            await self._apply_due_hot()
             if self.serving:
                 try:
-                    cold = await self._store.due_accounts(self._clock.now_us(), _DUE_ACCOUNTS_A_TICK_MAX)
+                    await self._apply_due_stored()
                 except ServiceError as error:
                     logger.error("cannot look for what is due: %s", error.message)
-                    continue
-                for part_id, account_id in cold:
-                    if self.serving and account_id not in self._partitions[part_id].accounts:
-                        self.submit(ApplyDue(account_id), _NOBODY, 0)
             self._work.set()
 
-    def poke_due(self) -> None:
-        """Applies what is due on accounts in memory."""
+    async def _apply_due_hot(self) -> None:
+        """Applies what is due on the accounts that are objects in memory."""
+        begin_s = asyncio.get_running_loop().time()
+        applied = 0
         for partition in self._partitions:
             now_us = max(self._clock.now_us(), partition.last_time_us)
             while (account_id := partition.timers.pop(now_us)) is not None:
-                account = partition.accounts[account_id]
+                account = partition.residents.hot[account_id]
                 if account.next_due_us is None or account.next_due_us > now_us:
+                    partition.timers.add(account)
                     continue
                 partition.last_time_us = now_us
                 if self._apply_due(partition, account, now_us, used=False):
                     self._retry_waiting(partition, account_id)
                 self._work.set()
+                applied += 1
+                if applied % _DUE_ACCOUNTS_A_SLICE == 0:
+                    await self._let_calls_pass(begin_s)
+                    if partition not in self._partitions:
+                        return
+                    begin_s = asyncio.get_running_loop().time()
+                    now_us = max(self._clock.now_us(), partition.last_time_us)
+
+    async def _apply_due_stored(self) -> None:
+        """Applies what is due on accounts that are not in use, and lets go of them."""
+        until_us = self._clock.now_us()
+        after: DueAccount | None = None
+        while self.serving:
+            found = await self._store.due_accounts(until_us, after, _DUE_ACCOUNTS_A_READ)
+            for first in range(0, len(found), _DUE_ACCOUNTS_A_SLICE):
+                begin_s = asyncio.get_running_loop().time()
+                await self._apply_due_idle(found[first : first + _DUE_ACCOUNTS_A_SLICE])
+                await self._let_calls_pass(begin_s)
+            if len(found) < _DUE_ACCOUNTS_A_READ:
+                return
+            # What is used already has its own timer, though the store does not know yet that nothing is due any more: go on behind.
+            after = found[-1]
+
+    async def _apply_due_idle(self, due: Sequence[DueAccount]) -> None:
+        """The same for a few; returns when they are applied, checkpointed and gone from memory again."""
+        asked = []
+        for _, part_id, account_id in due:
+            if not self.serving:
+                return
+            partition = self._partitions[part_id]
+            if account_id not in partition.residents.hot and account_id not in partition.loading:
+                asked.append((partition, account_id, asyncio.ensure_future(ask(self, ApplyDue(account_id)))))
+        for partition, account_id, answer in asked:
+            await answer
+            # Without an entry it was too early, as it is for sweeps after a start: the account's timer sees to it.
+            if partition in self._partitions and (since := partition.dirty.pop(account_id, None)) is not None:
+                partition.passing.add(account_id)
+                partition.dirty_timed[account_id] = (since[0], 0)
+        for partition, account_id, _ in asked:
+            while self.serving and partition in self._partitions and account_id in partition.passing:
+                self._work.set()
+                await asyncio.sleep(_PASSING_LOOK_S)
+
+    @staticmethod
+    async def _let_calls_pass(begin_s: float) -> None:
+        """Pauses in proportion to what was done since `begin_s`."""
+        await asyncio.sleep(_DUE_PAUSE_FACTOR * (asyncio.get_running_loop().time() - begin_s))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

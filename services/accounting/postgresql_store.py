@@ -12,7 +12,15 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from services.accounting.store import Checkpoint, ClaimedPartition, JournalRow, PartitionWrite, Snapshot, check_partition_count
+from services.accounting.store import (
+    Checkpoint,
+    ClaimedPartition,
+    DueAccount,
+    JournalRow,
+    PartitionWrite,
+    Snapshot,
+    check_partition_count,
+)
 from services.runtime.clock import Clock
 from services.runtime.errors import SchemaError, ServiceError
 from tokenline.errors.v1 import errors_pb2
@@ -53,7 +61,7 @@ _MIGRATIONS: Final = (
         body bytea NOT NULL,
         PRIMARY KEY (part_id, account_id)
     ) WITH (fillfactor = 80);
-    CREATE INDEX checkpoint_due ON checkpoint (next_due_us) WHERE next_due_us IS NOT NULL;
+    CREATE INDEX checkpoint_due ON checkpoint (next_due_us, part_id, account_id) WHERE next_due_us IS NOT NULL;
     """,
 )
 # The migrations of one database are made by one process at a time.
@@ -98,6 +106,12 @@ _CLAIM: Final = """
 _ROWS: Final = """
     SELECT part_id, seq, epoch, entry_count, body FROM journal WHERE part_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
 """
+_DUE: Final = """
+    SELECT next_due_us, part_id, account_id FROM checkpoint
+    WHERE next_due_us <= $1 AND (next_due_us, part_id, account_id) > ($2, $3, $4) ORDER BY next_due_us, part_id, account_id LIMIT $5
+"""
+# Before every account that can be due.
+_FIRST: Final = DueAccount(-(2**63), -1, "")
 _CHECKPOINT: Final = "SELECT account_id, seq, entry_index, next_due_us, body FROM checkpoint"
 
 _CONNECT_S_MAX: Final = 5.0
@@ -225,12 +239,9 @@ class PostgresqlStore:
             rows = await connection.fetch(f"{_CHECKPOINT} WHERE part_id = $1 AND account_id = ANY($2)", part_id, list(account_ids))
         return {row[0]: Checkpoint(*row) for row in rows}
 
-    async def due_accounts(self, until_us: int, limit: int) -> list[tuple[int, str]]:
+    async def due_accounts(self, until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
         async with self._reader() as connection:
-            rows = await connection.fetch(
-                "SELECT part_id, account_id FROM checkpoint WHERE next_due_us <= $1 ORDER BY next_due_us LIMIT $2", until_us, limit
-            )
-        return [(row[0], row[1]) for row in rows]
+            return [DueAccount(*row) for row in await connection.fetch(_DUE, until_us, *(after or _FIRST), limit)]
 
     async def snapshot(self, work: Callable[[Snapshot], T]) -> T:
         # `work` reads in a plain loop and may take long: it gets a thread, an event loop and a connection of its own.

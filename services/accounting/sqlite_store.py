@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from services.accounting.store import Checkpoint, ClaimedPartition, JournalRow, PartitionWrite, Snapshot, check_partition_count
+from services.accounting.store import (
+    Checkpoint,
+    ClaimedPartition,
+    DueAccount,
+    JournalRow,
+    PartitionWrite,
+    Snapshot,
+    check_partition_count,
+)
 from services.runtime.sqlite import Database
 
 T = TypeVar("T")
@@ -44,6 +52,10 @@ _MIGRATIONS: Final = (
     ) WITHOUT ROWID;
     CREATE INDEX checkpoint_due ON checkpoint (next_due_us) WHERE next_due_us IS NOT NULL
     """,
+    """
+    DROP INDEX checkpoint_due;
+    CREATE INDEX checkpoint_due ON checkpoint (next_due_us, part_id, account_id) WHERE next_due_us IS NOT NULL
+    """,
 )
 
 _PARTITIONS: Final = "SELECT part_id, epoch, next_seq, low_water, last_time_us FROM partition"
@@ -54,6 +66,13 @@ _APPEND: Final = (
 )
 _CHECK: Final = "UPDATE partition SET low_water = ? WHERE part_id = ? AND epoch = ? AND next_seq = ?"
 _FENCE: Final = "SELECT 1 FROM partition WHERE part_id = ? AND epoch = ? AND next_seq = ?"
+
+_DUE: Final = """
+    SELECT next_due_us, part_id, account_id FROM checkpoint
+    WHERE next_due_us <= ? AND (next_due_us, part_id, account_id) > (?, ?, ?) ORDER BY next_due_us, part_id, account_id LIMIT ?
+"""
+# Before every account that can be due.
+_FIRST: Final = DueAccount(-(2**63), -1, "")
 
 
 class SqliteStore:
@@ -131,11 +150,9 @@ class SqliteStore:
 
         return await self._reader.read(work)
 
-    async def due_accounts(self, until_us: int, limit: int) -> list[tuple[int, str]]:
-        def work(connection: sqlite3.Connection) -> list[tuple[int, str]]:
-            return connection.execute(
-                "SELECT part_id, account_id FROM checkpoint WHERE next_due_us <= ? ORDER BY next_due_us LIMIT ?", (until_us, limit)
-            ).fetchall()
+    async def due_accounts(self, until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
+        def work(connection: sqlite3.Connection) -> list[DueAccount]:
+            return [DueAccount(*row) for row in connection.execute(_DUE, (until_us, *(after or _FIRST), limit))]
 
         return await self._reader.read(work)
 

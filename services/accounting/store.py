@@ -33,6 +33,14 @@ class Checkpoint(NamedTuple):
     body: bytes
 
 
+class DueAccount(NamedTuple):
+    """An account whose checkpoint says that something is due on it."""
+
+    next_due_us: int
+    part_id: int
+    account_id: str
+
+
 class PartitionWrite(NamedTuple):
     """What a commit does to one partition. Without a body it only checks the fence (and writes checkpoints)."""
 
@@ -107,8 +115,8 @@ class Store(Protocol):
         """The checkpoints of those accounts that have one."""
         ...
 
-    async def due_accounts(self, until_us: int, limit: int) -> list[tuple[int, str]]:
-        """(part_id, account_id) of checkpoints with next_due_us <= `until_us`, earliest first."""
+    async def due_accounts(self, until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
+        """At most `limit` checkpoints with next_due_us <= `until_us`, in their order, behind `after`."""
         ...
 
     async def snapshot(self, work: Callable[[Snapshot], T]) -> T:
@@ -174,14 +182,14 @@ class MemoryStore:
         checkpoints = self._checkpoints[part_id]
         return {account_id: checkpoints[account_id] for account_id in account_ids if account_id in checkpoints}
 
-    async def due_accounts(self, until_us: int, limit: int) -> list[tuple[int, str]]:
+    async def due_accounts(self, until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
         due = [
-            (checkpoint.next_due_us, part_id, checkpoint.account_id)
+            DueAccount(checkpoint.next_due_us, part_id, checkpoint.account_id)
             for part_id, checkpoints in self._checkpoints.items()
             for checkpoint in checkpoints.values()
             if checkpoint.next_due_us is not None and checkpoint.next_due_us <= until_us
         ]
-        return [(part_id, account_id) for _, part_id, account_id in sorted(due)[:limit]]
+        return sorted(each for each in due if after is None or each > after)[:limit]
 
     async def snapshot(self, work: Callable[[Snapshot], T]) -> T:
         return work(_MemorySnapshot(self._partitions, self._rows, self._checkpoints))

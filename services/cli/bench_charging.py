@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,13 +15,16 @@ from services.cli.failures import CommandFailed, expected_errors
 from services.cli.processes import Processes, terminated_as_interrupted
 
 if TYPE_CHECKING:
+    from services.accounting.account import Account
     from services.accounting.store import Store
     from services.cli.charging_load import ChargingLoad, ChargingMeasured
 
 _MODEL_ID: Final = "deepseek-v4-flash"
 _ACCOUNT_ID: Final = "acct-0000000000"
 _UNIT: Final = 1_000_000
-_BUCKETS: Final = 3
+_ACCOUNT_DIGITS: Final = 10
+# Subscribers have a range of ids of their own.
+_SUBSCRIBERS_FROM: Final = 9_000_000_000
 _PARTITIONS: Final = 16
 _WARM_UP_S: Final = 3.0
 _SEEDED_A_COMMIT: Final = 2_000
@@ -43,6 +47,15 @@ offerings:
     display_name: An account with one bucket and no limit
     tariff_id: token-flat
     reservation_policy: worst_case
+  - offering_id: bench-monthly
+    display_name: 10 million tokens for 30 days, paid from prepaid money
+    tariff_id: token-flat
+    reservation_policy: worst_case
+    price: {{amount: 9.9, currency: CNY}}
+    payment_methods: [prepaid]
+    cycle: {{period: day, count: 30}}
+    allowances:
+      - {{allowance_id: main, unit: TOKEN, amount: 10000000, notice_percents: [80, 100]}}
 """
 
 
@@ -62,11 +75,17 @@ class ChargingReport(msgspec.Struct, frozen=True, kw_only=True):
     database_cpu_us_per_operation: float
     generator_cpu_us_per_operation: float
     server_resident_mib: float
+    # From the start of the process until it answers.
+    ready_s: float
     store: str
     accounts: int
     active: int
     mix: str
     sessions: int
+    buckets: int
+    # Subscriptions whose cycle had ended when the server began, and how many of them a second were renewed beside the load.
+    renewals: int
+    renewals_per_second: float
     failures: dict[str, int]
 
 
@@ -79,18 +98,29 @@ class ChargingReport(msgspec.Struct, frozen=True, kw_only=True):
 )
 @click.option("--sessions", default=1_024, type=click.IntRange(4, 100_000), metavar="N", help="Open at once. Default: 1,024.")
 @click.option("--rate", default=0.0, type=click.FloatRange(min=0), metavar="R", help="Operations a second. Default: as many as go.")
+@click.option("--buckets", default=3, type=click.IntRange(1, 1_000), metavar="N", help="Of an account. Default: 3.")
+@click.option("--renewals", default=0, type=click.IntRange(0), metavar="N", help="Due at once as it begins. Default: none.")
 @click.option("--mix", default="voltdb", type=click.Choice(["voltdb", "agent"]), help="Default: voltdb, with 20 % top-ups.")
 @click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the report is printed.")
 def charging_command(
-    store: str, seconds: float, accounts: int, active: int | None, sessions: int, rate: float, mix: str, output: str
+    store: str,
+    seconds: float,
+    accounts: int,
+    active: int | None,
+    sessions: int,
+    rate: float,
+    buckets: int,
+    renewals: int,
+    mix: str,
+    output: str,
 ) -> None:
     """Measure accounting alone: report-and-reserve over its gRPC stream, durable before each answer.
 
-    Server, database and load generator are processes of their own in a temporary folder. An account has 3 buckets, 2 rate limits,
-    2 usage windows and a member's cap. Ends with 1 when an operation failed.
+    Server, database and load generator are processes of their own in a temporary folder. An account has 2 rate limits, 2 usage
+    windows and a member's cap. Ends with 1 when an operation failed.
     """
     with expected_errors(), terminated_as_interrupted():
-        report = _bench(store, seconds, accounts, active, sessions, rate, mix)
+        report = _bench(store, seconds, accounts, active, sessions, rate, buckets, renewals, mix)
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(report)))
     else:
@@ -99,7 +129,17 @@ def charging_command(
         raise CommandFailed("; ".join(f"{count} operations failed: {how}" for how, count in report.failures.items()))
 
 
-def _bench(store: str, seconds: float, accounts: int, active: int | None, sessions: int, rate: float, mix: str) -> ChargingReport:
+def _bench(
+    store: str,
+    seconds: float,
+    accounts: int,
+    active: int | None,
+    sessions: int,
+    rate: float,
+    buckets: int,
+    renewals: int,
+    mix: str,
+) -> ChargingReport:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenline-bench-")))
         (folder / "catalog").mkdir()
@@ -116,24 +156,28 @@ def _bench(store: str, seconds: float, accounts: int, active: int | None, sessio
                 processes = Processes(folder)
                 run.callback(processes.stop)
                 place = database.new_database() if database else str(folder / f"{offering_id}.sqlite3")
-                count = accounts if offering_id == "bench-full" else min(accounts, 1_000)
-                asyncio.run(_seed(place, store, offering_id, count))
-                address = _serve(processes, folder, store, place)
+                full = offering_id == "bench-full"
+                count = accounts if full else min(accounts, 1_000)
+                due_us = asyncio.run(_seed(place, store, offering_id, count, buckets if full else 1, renewals if full else 0))
+                address, ready_s = _serve(processes, folder, store, place)
+                served_from_s = time.monotonic()
                 generator = processes.start("load", "-m", "services.cli.charging_load")
                 load = _load(address, count, active, sessions, mix, seconds, rate)
                 pid = processes.pids["accounting"]
                 pids = [pid, processes.pids["load"], *([database.pid] if database else [])]
                 results[offering_id], used = _measure(processes, generator, load, pids)
-                if offering_id == "bench-full":
+                if full:
                     resident_mib = _resident_mib(pid)
                     half = results[offering_id].operations / results[offering_id].seconds / 2
                     results["half"], _ = _measure(processes, generator, msgspec.structs.replace(load, rate=half), pids)
-    full, bare, half_rate = results["bench-full"], results["bench-bare"], results["half"]
-    per_operation = _MICROSECONDS / max(full.operations, 1)
+                    served_s = time.monotonic() - served_from_s
+                    renewed = renewals - asyncio.run(_still_due(place, store, due_us)) if renewals else 0
+    loaded, bare, half_rate = results["bench-full"], results["bench-bare"], results["half"]
+    per_operation = _MICROSECONDS / max(loaded.operations, 1)
     return ChargingReport(
-        operations_per_second=round(full.operations / full.seconds, 1),
-        p50_ms=full.p50_ms,
-        p99_ms=full.p99_ms,
+        operations_per_second=round(loaded.operations / loaded.seconds, 1),
+        p50_ms=loaded.p50_ms,
+        p99_ms=loaded.p99_ms,
         p99_ms_at_half_rate=half_rate.p99_ms,
         p50_ms_at_half_rate=half_rate.p50_ms,
         bare_operations_per_second=round(bare.operations / bare.seconds, 1),
@@ -142,11 +186,15 @@ def _bench(store: str, seconds: float, accounts: int, active: int | None, sessio
         database_cpu_us_per_operation=round(used[2] * per_operation, 2) if len(used) > 2 else 0.0,
         generator_cpu_us_per_operation=round(used[1] * per_operation, 2),
         server_resident_mib=resident_mib,
+        ready_s=round(ready_s, 2),
         store=store,
         accounts=accounts,
         active=active or accounts,
         mix=mix,
         sessions=sessions,
+        buckets=buckets,
+        renewals=renewals,
+        renewals_per_second=round(renewed / served_s, 1),
         failures={how: count for each in results.values() for how, count in each.failures.items()},
     )
 
@@ -178,18 +226,19 @@ def _load(address: str, accounts: int, active: int | None, sessions: int, mix: s
     )
 
 
-def _serve(processes: Processes, folder: Path, store: str, place: str) -> str:
+def _serve(processes: Processes, folder: Path, store: str, place: str) -> tuple[str, float]:
     from services.registry.catalog_folder import base_catalog_folder
 
     registry = processes.serve(
         "registry", listen_address="127.0.0.1:0", catalog_folders=[str(base_catalog_folder()), str(folder / "catalog")]
     )
+    begin_s = time.monotonic()
     where = {"postgresql": place} if store == "postgresql" else {"database": place}
     address = processes.serve(
         "accounting", listen_address="127.0.0.1:0", registry_address=registry, partitions=_PARTITIONS, **where
     )
     asyncio.run(_await_serving(address))
-    return address
+    return address, time.monotonic() - begin_s
 
 
 async def _await_serving(address: str) -> None:
@@ -211,42 +260,75 @@ async def _await_serving(address: str) -> None:
 
 
 def _account_id(number: int) -> str:
-    return f"acct-{number:010}"
+    return f"acct-{number:0{_ACCOUNT_DIGITS}}"
 
 
-async def _seed(place: str, store_name: str, offering_id: str, accounts: int) -> None:
-    """Puts the accounts into the store as checkpoints, as if they had been opened and topped up long ago."""
+async def _open(place: str, store_name: str) -> "Store":
     from services.accounting.postgresql_store import PostgresqlStore
     from services.accounting.sqlite_store import SqliteStore
-    from services.accounting.store import Checkpoint, PartitionWrite
     from services.runtime.clock import SystemClock
 
-    clock = SystemClock()
-    store: Store = await PostgresqlStore.open(place, clock) if store_name == "postgresql" else await SqliteStore.open(Path(place))
+    return await (PostgresqlStore.open(place, SystemClock()) if store_name == "postgresql" else SqliteStore.open(Path(place)))
+
+
+async def _seed(place: str, store_name: str, offering_id: str, accounts: int, buckets: int, renewals: int) -> int:
+    """Puts the accounts into the store as checkpoints, as if they had been opened and topped up long ago.
+
+    Returns the time at which the renewals are due.
+    """
+    from services.accounting.account import next_due_us
+    from services.accounting.journal import encode_checkpoint
+    from services.accounting.store import Checkpoint, PartitionWrite
+
+    store = await _open(place, store_name)
     await store.initialise(_PARTITIONS)
     await store.claim("seed", again=False)
-    body = _template(offering_id, clock.now_us(), 1 if offering_id == "bench-bare" else _BUCKETS)
+    now_us = time.time_ns() // 1_000
     waiting: dict[int, list[Checkpoint]] = {part_id: [] for part_id in range(_PARTITIONS)}
 
     async def flush(part_id: int) -> None:
         checkpoints, waiting[part_id] = waiting[part_id], []
         await store.commit([PartitionWrite(part_id, 1, 1, 0, 0, None, 1, checkpoints)])
 
-    for number in range(accounts):
-        account_id = _account_id(number)
-        part_id = crc32(account_id.encode()) % _PARTITIONS
-        waiting[part_id].append(Checkpoint(account_id, 0, 0, None, body.replace(_ACCOUNT_ID.encode(), account_id.encode())))
-        if len(waiting[part_id]) >= _SEEDED_A_COMMIT:
-            await flush(part_id)
+    async def save(first: int, count: int, template: Any) -> None:
+        body, due_us = encode_checkpoint(template), next_due_us(template)
+        for number in range(first, first + count):
+            account_id = _account_id(number)
+            part_id = crc32(account_id.encode()) % _PARTITIONS
+            named = body.replace(_ACCOUNT_ID.encode(), account_id.encode())
+            waiting[part_id].append(Checkpoint(account_id, 0, 0, due_us, named))
+            if len(waiting[part_id]) >= _SEEDED_A_COMMIT:
+                await flush(part_id)
+
+    await save(0, accounts, _charged_account(offering_id, now_us, buckets))
+    subscriber = _subscriber(now_us)
+    await save(_SUBSCRIBERS_FROM, renewals, subscriber)
     for part_id in waiting:
         await flush(part_id)
     await store.close()
+    due_us = next_due_us(subscriber)
+    assert due_us is not None
+    return due_us
 
 
-def _template(offering_id: str, now_us: int, buckets: int) -> bytes:
+async def _still_due(place: str, store_name: str, due_us: int) -> int:
+    """How many accounts the store has on which something is due since `due_us`."""
+    store = await _open(place, store_name)
+    try:
+        return await store.snapshot(
+            lambda snapshot: sum(
+                each.next_due_us is not None and each.next_due_us <= due_us
+                for part_id in range(_PARTITIONS)
+                for each in snapshot.checkpoints(part_id)
+            )
+        )
+    finally:
+        await store.close()
+
+
+def _charged_account(offering_id: str, now_us: int, buckets: int) -> "Account":
     from services.accounting.account import evolve
     from services.accounting.entries import AccountOpened, BucketGranted
-    from services.accounting.journal import encode_checkpoint
 
     account = evolve(None, AccountOpened(_ACCOUNT_ID, now_us, offering_id), 0, 0)
     for index in range(buckets):
@@ -264,7 +346,34 @@ def _template(offering_id: str, now_us: int, buckets: int) -> bytes:
             repaid=0,
         )
         account = evolve(account, granted, 0, index + 1)
-    return encode_checkpoint(account)
+    return account
+
+
+def _subscriber(now_us: int) -> "Account":
+    """An account whose subscription's cycle ends now, with the money for many more."""
+    from services.accounting.account import evolve
+    from services.accounting.catalog import charging_catalog
+    from services.accounting.commands import GrantBucket, OpenAccount, PlaceOrder
+    from services.accounting.decide import decide
+    from services.accounting.terms import Payment
+    from services.registry.catalog_folder import base_catalog_folder, load_catalog
+
+    began_us = now_us - 30 * 86_400 * _MICROSECONDS
+    with tempfile.TemporaryDirectory(prefix="tokenline-bench-") as folder:
+        (Path(folder) / "bench.yaml").write_text(_CATALOG, encoding="utf-8")
+        catalog = charging_catalog(load_catalog([base_catalog_folder(), Path(folder)]), 30 * _MICROSECONDS)
+    account = None
+    index = 0
+    for command in (
+        OpenAccount(_ACCOUNT_ID, ""),
+        GrantBucket(_ACCOUNT_ID, "CURRENCY:CNY", 1_000 * _UNIT, None, 365 * 86_400 * _MICROSECONDS, 0, "money"),
+        PlaceOrder(_ACCOUNT_ID, "bench-monthly", Payment.PREPAID, "subscription"),
+    ):
+        for entry in decide(account, command, began_us, catalog).entries:
+            index += 1
+            account = evolve(account, entry, 0, index)
+    assert account is not None
+    return account
 
 
 def _resident_mib(pid: int) -> float:
@@ -291,8 +400,11 @@ def _print_table(report: ChargingReport) -> None:
         ("database CPU an operation", f"{report.database_cpu_us_per_operation:,.1f} us"),
         ("load generator CPU an operation", f"{report.generator_cpu_us_per_operation:,.1f} us"),
         ("server resident", f"{report.server_resident_mib:,.0f} MiB"),
+        ("server ready after", f"{report.ready_s:,.2f} s"),
         ("accounts / active", f"{report.accounts:,} / {report.active:,}"),
         ("sessions open at once", f"{report.sessions:,}"),
+        ("buckets of an account", f"{report.buckets:,}"),
+        ("renewals due / renewed a second", f"{report.renewals:,} / {report.renewals_per_second:,.0f}"),
         ("mix", report.mix),
     ):
         table.add_row(name, value)

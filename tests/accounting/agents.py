@@ -1,4 +1,4 @@
-"""Coding agents on an account with little money: how often `expected` refuses a call that the account could pay, and how far it overdraws.
+"""Coding agents on an account with little money: how often `expected` refuses what the account could pay, how far it overdraws.
 
 `python -m tests.accounting.agents TRACE` prints the measurement for sessions one after another and for four at once.
 """
@@ -51,7 +51,7 @@ class Measured(msgspec.Struct):
 def calls_of(trace: Path, limit: int | None = None) -> list[Call]:
     """The calls of a trace file, in its order."""
     opener = gzip.open if trace.suffix == ".gz" else open
-    with opener(trace, "rt", encoding="utf-8") as file:  # type: ignore[operator]
+    with opener(trace, "rt", encoding="utf-8") as file:
         rows: Iterable[dict[str, str]] = csv.DictReader(file)
         calls = []
         for row in rows:
@@ -115,10 +115,10 @@ def measure(calls: list[Call], at_once: int) -> Measured:
             while call.usage.output > granted:
                 ledger.pass_time(SECOND)
                 number += 1
-                answer = ledger.update(charging_id, number, TokenUsage(output=granted), call.usage.output + WINDOW_TOKENS)
-                if answer.output_granted <= granted:
+                more = ledger.update(charging_id, number, TokenUsage(output=granted), call.usage.output + WINDOW_TOKENS)
+                if more.output_granted <= granted:
                     break
-                granted = answer.output_granted
+                granted = more.output_granted
             allowed = unheld(ledger, [each[:2] for each in opened], costs)
             used = msgspec.structs.replace(call.usage, output=min(call.usage.output, granted))
             settled = ledger.release(charging_id, number + 1, used)

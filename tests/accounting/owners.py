@@ -152,6 +152,8 @@ class Desk:
         checkpoint_age_ms: int = 5_000,
         catalog: ChargingCatalog | None = CATALOG,
         partitions: int = 2,
+        hot_accounts_max: int = 1_000,
+        packed_bytes_max: int = 1_000_000,
     ) -> Owner:
         """A new owner takes over; the old one, if there is one, knows nothing of it."""
         self.starts += 1
@@ -162,6 +164,8 @@ class Desk:
             partitions=partitions,
             held_wait_ms=held_wait_ms,
             checkpoint_age_ms=checkpoint_age_ms,
+            hot_accounts_max=hot_accounts_max,
+            packed_bytes_max=packed_bytes_max,
         )
         if catalog is not None:
             self.owner.set_catalog(catalog)

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from services.accounting.store import Checkpoint, ClaimedPartition, JournalRow, MemoryStore, PartitionWrite, Snapshot
+from services.accounting.store import Checkpoint, ClaimedPartition, DueAccount, JournalRow, MemoryStore, PartitionWrite, Snapshot
 from services.runtime.errors import ServiceError
 from tokenline.errors.v1 import errors_pb2
 
@@ -77,9 +77,9 @@ class FaultyStore:
         self._fail(self.faults.read_fails, "injected: read failed")
         return await self._store.load_checkpoints(part_id, wanted)
 
-    async def due_accounts(self, until_us: int, limit: int) -> list[tuple[int, str]]:
+    async def due_accounts(self, until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
         await self._delay()
-        return await self._store.due_accounts(until_us, limit)
+        return await self._store.due_accounts(until_us, after, limit)
 
     async def snapshot(self, work: Callable[[Snapshot], T]) -> T:
         return await self._store.snapshot(work)

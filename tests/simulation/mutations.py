@@ -82,6 +82,11 @@ MUTATIONS = (
             ),
         ),
     ),
+    Mutation(
+        "accounts leave memory that the store does not have",
+        "owner.py",
+        (("residents.shrink(dirty, timed, partition.waiting, partition.sending)", "residents.shrink()"),),
+    ),
 )
 
 

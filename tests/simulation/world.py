@@ -153,6 +153,9 @@ class World:
                 partitions=PARTITIONS,
                 held_wait_ms=self.rng.choice((0, 200)),
                 checkpoint_age_ms=self.rng.choice((100, 1_000, 5_000)),
+                # So few that accounts are packed, leave memory and come back.
+                hot_accounts_max=self.rng.choice((1, 2, 100)),
+                packed_bytes_max=self.rng.choice((0, 2_000, 1_000_000)),
             )
             owner.set_catalog(_catalog())
             try:

@@ -11,7 +11,16 @@ import pytest
 
 from services.accounting.postgresql_store import PostgresqlStore
 from services.accounting.sqlite_store import SqliteStore
-from services.accounting.store import Checkpoint, ClaimedPartition, JournalRow, MemoryStore, PartitionWrite, Snapshot, Store
+from services.accounting.store import (
+    Checkpoint,
+    ClaimedPartition,
+    DueAccount,
+    JournalRow,
+    MemoryStore,
+    PartitionWrite,
+    Snapshot,
+    Store,
+)
 from services.runtime.clock import SystemClock
 from services.runtime.errors import SchemaError, ServiceError
 from tokenline.errors.v1 import errors_pb2
@@ -65,7 +74,7 @@ async def test_a_new_store_has_its_partitions_and_nothing_in_them(store: Store) 
     assert await store.partitions() == [ClaimedPartition(part_id, 0, 1, 1, 0) for part_id in range(PARTITIONS)]
     assert await store.read_rows(0, 0, 10) == []
     assert await store.load_checkpoints(0, ["acct-00000000"]) == {}
-    assert await store.due_accounts(2**62, 10) == []
+    assert await store.due_accounts(2**62, None, 10) == []
     # Initialising again changes nothing.
     assert await store.initialise(PARTITIONS) == 1
     assert len(await store.partitions()) == PARTITIONS
@@ -167,7 +176,7 @@ async def test_checkpoints_are_replaced(store: Store) -> None:
     assert await store.load_checkpoints(1, wanted) == {"acct-00000001": checkpoint(1, 1, 70)}
     assert await store.load_checkpoints(2, wanted) == {}
     # What is not due any more is not found by its old time.
-    assert await store.due_accounts(100, 10) == [(0, "acct-00000002"), (1, "acct-00000001")]
+    assert await store.due_accounts(100, None, 10) == [(60, 0, "acct-00000002"), (70, 1, "acct-00000001")]
 
 
 async def test_a_commit_moves_the_low_water_mark(store: Store) -> None:
@@ -190,11 +199,24 @@ async def test_due_accounts_come_earliest_first_over_all_partitions(store: Store
             check(2, 1, checkpoint(4, 1, 200), checkpoint(5, 1, 301)),
         ]
     )
-    due = [(0, "acct-00000002"), (2, "acct-00000004"), (0, "acct-00000001")]
-    assert await store.due_accounts(300, 10) == due
-    assert await store.due_accounts(300, 2) == due[:2]
-    assert await store.due_accounts(99, 10) == []
-    assert await store.due_accounts(100, 10) == due[:1]
+    due = [DueAccount(100, 0, "acct-00000002"), DueAccount(200, 2, "acct-00000004"), DueAccount(300, 0, "acct-00000001")]
+    assert await store.due_accounts(300, None, 10) == due
+    assert await store.due_accounts(300, None, 2) == due[:2]
+    assert await store.due_accounts(300, due[0], 10) == due[1:]
+    assert await store.due_accounts(300, due[2], 10) == []
+    assert await store.due_accounts(99, None, 10) == []
+    assert await store.due_accounts(100, None, 10) == due[:1]
+
+
+async def test_many_accounts_that_are_due_at_once_come_page_by_page(store: Store) -> None:
+    await store.claim("own-a", again=False)
+    await store.commit([check(part_id, 1, *(checkpoint(number, 1, 100) for number in range(5))) for part_id in range(2)])
+    found: list[DueAccount] = []
+    while page := await store.due_accounts(100, found[-1] if found else None, 3):
+        found += page
+    assert [(each.part_id, each.account_id) for each in found] == [
+        (part_id, f"acct-{number:08}") for part_id in range(2) for number in range(5)
+    ]
 
 
 # The claim
@@ -297,7 +319,7 @@ async def test_sqlite_keeps_everything_over_a_restart(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "accounting.db")
     assert await store.initialise(PARTITIONS) == 1
     assert await contents(store) == before
-    assert await store.due_accounts(100, 10) == [(0, "acct-00000001")]
+    assert await store.due_accounts(100, None, 10) == [(77, 0, "acct-00000001")]
     with pytest.raises(ServiceError, match="set partitions to 3"):
         await store.initialise(PARTITIONS + 1)
     # The incarnation is kept too: another one's `again` gets nothing.

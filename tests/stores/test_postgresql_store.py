@@ -56,7 +56,7 @@ async def test_a_server_that_goes_down_and_comes_back_has_all_that_was_committed
             store.commit([row(0, 2)]),
             store.claim("one", again=True),
             store.read_rows(0, 0, 1),
-            store.due_accounts(0, 1),
+            store.due_accounts(0, None, 1),
         ):
             with pytest.raises(ServiceError) as raised:
                 await attempt

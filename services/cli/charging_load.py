@@ -188,7 +188,7 @@ async def _paced_stream(generator: _Generator, load: ChargingLoad, channel: grpc
             request = pb.ChargeRequest()
             for _ in range(min(due, len(idle), 1_000)):
                 index = idle.pop()
-                sessions[index].sent_s = begin_s + sent / rate
+                sessions[index].sent_s = begin_s + (sent + 1) / rate
                 generator.add(request.operations.add(), sessions[index], index)
                 sent += 1
             if request.operations:

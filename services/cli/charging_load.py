@@ -26,6 +26,7 @@ from tokenline.accounting.v1 import accounting_pb2_grpc
 UPDATES_A_SESSION: Final = {"voltdb": 18, "agent": 2}
 TOP_UPS_PERCENT: Final = {"voltdb": 20, "agent": 0}
 _TICK_S: Final = 0.002
+_OPERATIONS_A_MESSAGE_MAX: Final = 256
 _TOP_UP: Final = 1_000_000_000
 
 
@@ -159,7 +160,7 @@ async def _stream(generator: _Generator, load: ChargingLoad, channel: grpc.aio.C
     async def requests() -> AsyncIterator[pb.ChargeRequest]:
         nonlocal ready
         while True:
-            batch, ready = ready, []
+            batch, ready = ready[:_OPERATIONS_A_MESSAGE_MAX], ready[_OPERATIONS_A_MESSAGE_MAX:]
             request = pb.ChargeRequest()
             now_s = time.perf_counter()
             for index in batch:
@@ -186,7 +187,7 @@ async def _paced_stream(generator: _Generator, load: ChargingLoad, channel: grpc
         while True:
             due = int((time.perf_counter() - begin_s) * rate) - sent
             request = pb.ChargeRequest()
-            for _ in range(min(due, len(idle), 1_000)):
+            for _ in range(min(due, len(idle), _OPERATIONS_A_MESSAGE_MAX)):
                 index = idle.pop()
                 sessions[index].sent_s = begin_s + (sent + 1) / rate
                 generator.add(request.operations.add(), sessions[index], index)

@@ -1076,19 +1076,3 @@ def test_thousands_of_sessions_that_fall_due_together_are_swept_in_order() -> No
     assert swept == charging_ids
     assert looked <= 2
     assert next_due_us(ledger.state) == ledger.state.next_due_us
-
-
-def test_100_000_settlements_at_a_third_of_a_unit_add_up_exactly(ledger: Ledger) -> None:
-    """Balances kept in floats drift; the sum of these is known to the last micro-unit."""
-    bucket = ledger.grant(16 * UNIT)
-    expected = 0
-    for number in range(100_000):
-        used = usage(input=number % 1_000, output=1)
-        (entry,), answer = decide(ledger.state, event_command(ledger.charging_id(), used, model="thirds"), ledger.now_us, CATALOG)
-        charged = -(-used.input * 333_333 // 1_000_000) + 1
-        assert answer == Settled("TOKEN", charged, entry.debt if isinstance(entry, SessionSettled) else -1)
-        expected += charged
-        evolve(ledger.state, entry, 1, 0)
-    # 16 units pay not quite all of it, so that the debt is part of the sum.
-    assert ledger.amounts(bucket) == (0, 0, 16 * UNIT, 0)
-    assert ledger.state.debts["TOKEN"].incurred == expected - 16 * UNIT > 0

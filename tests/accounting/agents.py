@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.accounting.amounts import TokenUsage, charges_of
+from services.accounting.account import Session
+from services.accounting.amounts import TokenUsage, amount_of, charges_of
 from services.accounting.catalog import charging_catalog
 from services.accounting.commands import CreateSession, Granted, Refused, TopUpBucket
 from services.registry.catalog_folder import base_catalog_folder, load_catalog
@@ -24,7 +25,8 @@ USD = "CURRENCY:USD"
 # The edge's estimate of an input is wrong by so much, either way.
 ESTIMATE_ERROR = 0.25
 WINDOW_TOKENS = 2_048
-BALANCE_IN_LARGEST_CALLS = 3
+# What the account has at any moment, in costs of its largest call.
+STOCK = 3.0
 
 
 class Call(NamedTuple):
@@ -43,8 +45,9 @@ class Measured(msgspec.Struct):
     phantom: int = 0
     charged: int = 0
     overdraft: int = 0
-    # What the published bound allows at the moment of the largest overdraft.
+    # What the published bound allowed at the moment of the largest overdraft, and how often it was passed.
     bound: int = 0
+    beyond_bound: int = 0
     largest_call: int = 0
 
 
@@ -77,8 +80,8 @@ def turns(calls: list[Call], at_once: int) -> Iterator[list[Call]]:
         running = [session for session in running if session]
 
 
-def measure(calls: list[Call], at_once: int) -> Measured:
-    """Runs the calls against the core, topping the account up as it is used."""
+def measure(calls: list[Call], at_once: int, stock_in_largest_calls: float = STOCK) -> Measured:
+    """Runs the calls against the core, topping the account up to its stock as it is used."""
     catalog = charging_catalog(load_catalog([base_catalog_folder()]), VALIDITY_US)
     ledger = Ledger(catalog, "metered-agents")
     tariff = catalog.price("metered-agents", "", USD, MODEL_ID, ledger.now_us)
@@ -86,7 +89,7 @@ def measure(calls: list[Call], at_once: int) -> Measured:
     costs = {id(call): sum(charges_of(tariff, call.usage)) for call in calls}
     rng = random.Random(1)
     measured = Measured(largest_call=max(costs.values()))
-    stock = BALANCE_IN_LARGEST_CALLS * measured.largest_call
+    stock = int(stock_in_largest_calls * measured.largest_call)
     ledger.grant(stock, unit=USD, valid_for_us=365 * DAY)
     for turn in turns(calls, at_once):
         opened: list[tuple[str, Call, Granted]] = []
@@ -97,7 +100,7 @@ def measure(calls: list[Call], at_once: int) -> Measured:
             charging_id = ledger.charging_id()
             answer = ledger.ask(
                 CreateSession(
-                    *(ACCOUNT_ID, charging_id, 1, MODEL_ID, "key-1", "mbr-1", 4 * tokens, 32_000),
+                    *(ACCOUNT_ID, charging_id, 1, MODEL_ID, "key-1", "mbr-1", tokens, 32_000),
                     metered=True,
                     input_expected=guess,
                 )
@@ -110,6 +113,7 @@ def measure(calls: list[Call], at_once: int) -> Measured:
                 continue
             assert isinstance(answer, Granted)
             opened.append((charging_id, call, answer))
+        allowed = 0
         for charging_id, call, answer in opened:
             number, granted = 1, answer.output_granted
             while call.usage.output > granted:
@@ -119,11 +123,12 @@ def measure(calls: list[Call], at_once: int) -> Measured:
                 if more.output_granted <= granted:
                     break
                 granted = more.output_granted
-            allowed = unheld(ledger, [each[:2] for each in opened], costs)
+            allowed += unheld(ledger.state.sessions[charging_id])
             used = msgspec.structs.replace(call.usage, output=min(call.usage.output, granted))
             settled = ledger.release(charging_id, number + 1, used)
             measured.charged += settled.charged
             owed = sum(debt.outstanding for debt in ledger.state.debts.values())
+            measured.beyond_bound += owed > allowed
             if owed > measured.overdraft:
                 measured.overdraft, measured.bound = owed, allowed
         ledger.pass_time(SECOND)
@@ -144,23 +149,19 @@ def top_up(ledger: Ledger, stock: int) -> None:
         assert ledger.ask(TopUpBucket(ACCOUNT_ID, bucket_id, missing, f"stock-{len(ledger.rows)}")) is not None
 
 
-def unheld(ledger: Ledger, opened: list[tuple[str, Call]], costs: dict[int, int]) -> int:
-    """The published bound: of every open session, its input at full price and one window of output, less what it holds."""
-    bound = 0
-    for charging_id, _ in opened:
-        session = ledger.state.sessions.get(charging_id)
-        if session is not None:
-            rates = next(iter(session.lines.values())).tiers[-1].rates
-            tokens = session.input_bound // 4
-            full = (tokens * rates.input + (session.answer.output_granted + WINDOW_TOKENS) * rates.output) // 1_000_000
-            bound += max(0, full - sum(session.hold.values()))
-    return bound
+def unheld(session: Session) -> int:
+    """What a session may cost beyond its hold: its input at full price and all output that was granted, less what it holds."""
+    rates = next(iter(session.lines.values())).tiers[-1].rates
+    full = amount_of(session.input_bound, rates.input) + amount_of(session.answer.output_granted, rates.output)
+    return max(0, full - sum(session.hold.values()))
 
 
 def main() -> None:
     calls = calls_of(Path(sys.argv[1]))
-    for at_once in (1, 4):
-        print(at_once, "at once:", msgspec.json.encode(measure(calls, at_once)).decode())
+    for stock in (STOCK, 1.0):
+        for at_once in (1, 4):
+            measured = msgspec.json.encode(measure(calls, at_once, stock)).decode()
+            print(f"{at_once} at once, stock of {stock} largest calls: {measured}")
 
 
 if __name__ == "__main__":

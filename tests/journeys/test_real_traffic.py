@@ -9,11 +9,11 @@ from services.cli.replay import ReplayOptions, replay
 from services.registry.catalog_folder import base_catalog_folder
 from tests.edge.system import cell
 from tests.journeys.subscriber import Subscriber
+from tests.traces import TRACES, needs_traces
 
-TRACES = Path(__file__).parents[3] / "shared" / "traces"
 BASE_CATALOG = "\n".join(path.read_text(encoding="utf-8") for path in sorted(base_catalog_folder().glob("*.yaml")))
 
-pytestmark = pytest.mark.skipif(not TRACES.is_dir(), reason="no real traces beside the project")
+pytestmark = needs_traces
 
 
 @pytest.mark.parametrize(

@@ -275,7 +275,8 @@ def _post_settled(book: _AccountBook, entry: SessionSettled) -> Iterator[str]:
         yield f"session {entry.charging_id} settled, but its hold was not given back exactly: {held}"
     if entry.charged != used + entry.debt:
         yield f"session {entry.charging_id} charged {entry.charged}, but took {used} and owes {entry.debt}"
-    line = (entry.charging_id, entry.line or entry.tariff.unit)
+    # The first release did not write the line: there was one for each unit, the account's own.
+    line = (entry.charging_id, entry.line or f"||{entry.tariff.unit}")
     before, book.charged_by_line[line] = book.charged_by_line[line], book.charged_by_line[line] + entry.charged
     # A late Release charges what the sweep did not; what the sweep charged stands.
     if before + entry.charged != max(before, sum(entry.class_amounts)):

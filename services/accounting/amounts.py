@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 
 INT64_MAX: Final = 2**63 - 1
+# The most that all buckets of a unit together may have been granted, so that sums stay int64.
+GRANTED_MAX: Final = INT64_MAX // 2
 # More tokens than any call can have; counts above it are refused as absurd.
 TOKENS_MAX: Final = 10_000_000_000
 RATE_BASE: Final = 1_000_000

@@ -1,9 +1,10 @@
 """The registry's catalog, as far as charging needs it."""
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
-from services.accounting.amounts import ContextTier, PinnedTariff, TokenRates, dearest_rate
+from services.accounting.amounts import GRANTED_MAX, ContextTier, PinnedTariff, TokenRates, dearest_rate
 from services.accounting.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.accounting.terms import Allowance, Cycle, FinalAction, Limit, LimitKind, Payment, Period, Scope, Terms
 from tokenline.registry.v1 import registry_pb2
@@ -45,7 +46,7 @@ def limit_of(limit: registry_pb2.Limit) -> Limit:
     kind = limit.WhichOneof("kind")
     if not limit.limit_id or "@" in limit.limit_id:
         raise ValueError("limit_id must not be empty and have no @")
-    if limit.per == registry_pb2.LIMIT_SCOPE_UNSPECIFIED:
+    if limit.per not in {*Scope}:
         raise ValueError("per must be account, member or key")
     scope = Scope(limit.per)
     if kind == "request_rate":
@@ -63,14 +64,17 @@ def limit_of(limit: registry_pb2.Limit) -> Limit:
     if kind != "usage":
         raise ValueError("one of request_rate, token_rate, concurrent_sessions and usage must be set")
     usage = limit.usage
-    if usage.amount < 1:
-        raise ValueError("usage.amount must be above 0, in micro-units")
-    if usage.unit == registry_pb2.UNIT_UNSPECIFIED or bool(usage.currency) != (usage.unit == registry_pb2.UNIT_CURRENCY):
-        raise ValueError("usage.unit must be TOKEN, POINT or CURRENCY, the last with a currency, the others without")
+    if not 1 <= usage.amount <= GRANTED_MAX:
+        raise ValueError(f"usage.amount must be above 0, in micro-units, and at most {GRANTED_MAX}")
+    is_money = usage.unit == registry_pb2.UNIT_CURRENCY
+    if not is_money and usage.unit not in (registry_pb2.UNIT_TOKEN, registry_pb2.UNIT_POINT):
+        raise ValueError("usage.unit must be TOKEN, POINT or CURRENCY")
+    if CURRENCY_CODE.fullmatch(usage.currency) is None if is_money else usage.currency:
+        raise ValueError("usage.currency must be an ISO 4217 code of three capital letters for CURRENCY, else absent")
     window = usage.WhichOneof("window")
-    if window == "window_seconds" and usage.window_seconds < 1:
-        raise ValueError("usage.window_seconds must be 1 or above")
-    if window == "calendar_window" and usage.calendar_window == registry_pb2.PERIOD_UNSPECIFIED:
+    if window == "window_seconds" and not 1 <= usage.window_seconds <= _WINDOW_S_MAX:
+        raise ValueError(f"usage.window_seconds must be 1 to {_WINDOW_S_MAX}")
+    if window == "calendar_window" and usage.calendar_window not in {*Period}:
         raise ValueError("usage.calendar_window must be day, week or month")
     return Limit(
         limit.limit_id,
@@ -83,6 +87,9 @@ def limit_of(limit: registry_pb2.Limit) -> Limit:
     )
 
 
+CURRENCY_CODE: Final = re.compile(r"[A-Z]{3}", re.ASCII)
+# A century.
+_WINDOW_S_MAX: Final = 3_155_760_000
 # The shortest interval between two units that the arithmetic in nanoseconds keeps apart.
 _RATE_MAX: Final = 1_000_000_000
 

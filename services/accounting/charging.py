@@ -11,7 +11,7 @@ import msgspec
 from services.accounting import limits
 from services.accounting.account import CLOSED_MEMORY_US, Account, Session, SweptSession
 from services.accounting.amounts import (
-    INT64_MAX,
+    GRANTED_MAX,
     RATE_BASE,
     SHARE_BASE,
     TOKENS_MAX,
@@ -71,8 +71,6 @@ from services.runtime.identifiers import uuid7_time_us
 # A charging_id this much ahead of the clock is refused; so a closed one is remembered for as long as it could be taken.
 CLOCK_AHEAD_US_MAX: Final = 60 * 1_000_000
 CHARGING_ID_AGE_US_MAX: Final = CLOSED_MEMORY_US - CLOCK_AHEAD_US_MAX
-# The most that all buckets of a unit together may have been granted, so that sums stay int64.
-GRANTED_MAX: Final = INT64_MAX // 2
 # More is asked for when a quarter of the window is left.
 _THRESHOLD_DIVISOR: Final = 4
 # A metered session that finds less than this part of a window free waits, if others hold the rest.

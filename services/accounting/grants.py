@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from services.accounting.account import Account, Bucket
-from services.accounting.charging import GRANTED_MAX
+from services.accounting.amounts import GRANTED_MAX
 from services.accounting.commands import (
     BucketAdded,
     Decision,

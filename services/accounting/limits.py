@@ -17,6 +17,8 @@ from services.accounting.entries import Arrivals, WindowOpened
 from services.accounting.terms import Limit, LimitKind, Scope
 
 _MINUTE_NS: Final = 60_000_000_000
+# In the year 2116: an absurd use under a slow rate must stay an int64.
+_ARRIVAL_MAX_NS: Final = 2**62
 # Limits worked out for subjects are thrown away when there are more than this, as with very many keys of one account.
 _KEPT_SUBJECTS_MAX: Final = 20_000
 
@@ -192,7 +194,7 @@ def _arrival(account: Account, rule: Rule, now_us: int, units: int) -> int | Ref
         return Refused(
             ResultCode.RATE_LIMITED, *("", 0, 0, 0), held=False, limit_id=rule.name, retry_after_us=-(-early_ns // 1_000)
         )
-    return due_ns + units * rule.interval_ns
+    return min(_ARRIVAL_MAX_NS, due_ns + units * rule.interval_ns)
 
 
 def counted_tokens(account: Account, rules: Rules, now_us: int, tokens: int) -> Arrivals:
@@ -203,7 +205,7 @@ def counted_tokens(account: Account, rules: Rules, now_us: int, tokens: int) -> 
     arrivals = []
     for rule in rules.token_rates:
         due_ns = account.arrivals.get(rule.name, 0)
-        arrivals.append((rule.name, (due_ns if due_ns > earliest_ns else earliest_ns) + tokens * rule.interval_ns))
+        arrivals.append((rule.name, min(_ARRIVAL_MAX_NS, max(due_ns, earliest_ns) + tokens * rule.interval_ns)))
     return tuple(arrivals)
 
 

@@ -15,6 +15,8 @@ from itertools import islice
 from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
+import msgspec
+
 from services.accounting.account import Account, evolve, next_due_us
 from services.accounting.commands import (
     AccountView,
@@ -510,7 +512,13 @@ class Owner:
             if not partition.pending and not checkpoints and id(partition) not in touched:
                 continue
             entries, partition.pending = partition.pending, []
-            body = encode_row(entries) if entries else None
+            try:
+                body = encode_row(entries) if entries else None
+            except (OverflowError, msgspec.MsgspecError) as error:
+                # An entry that no store can take must not end the service for everybody else.
+                logger.critical("partition %d: an entry can't be written: %s", partition.part_id, error)
+                await self._fail_and_recover(answers, "an entry could not be written")
+                return
             expected_seq = partition.next_seq
             if body is not None:
                 partition.next_seq += 1

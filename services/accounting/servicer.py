@@ -149,7 +149,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         # Checked before the journal is read for it.
         translation.refund_of(request, "", 0)
         part_id = self._owner.partition_of(request.account_id)
-        rows = await self._store.read_rows(part_id, request.sequence_number - 1, 1) if request.sequence_number > 0 else []
+        rows = await self._store.read_rows(part_id, request.sequence_number - 1, 1)
         for row in rows if rows and rows[0].seq == request.sequence_number else ():
             for entry in decode_row(row.body, f"journal row {part_id}/{row.seq}"):
                 if (
@@ -206,7 +206,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         return pb.SetLimitsResponse()
 
     async def ExplainRefusal(self, request: pb.ExplainRefusalRequest, context: "_Context[Any, Any]") -> pb.ExplainRefusalResponse:
-        refusal = self._owner.refusals.get(request.charging_id)
+        refusal = self._owner.refusals.get(translation.charging_id_of(request))
         if refusal is None:
             raise ServiceError(
                 errors_pb2.ERROR_REASON_RECORD_UNKNOWN,

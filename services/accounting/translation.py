@@ -19,7 +19,7 @@ from services.accounting.account import (
     Transfer,
 )
 from services.accounting.amounts import TokenUsage
-from services.accounting.catalog import limit_of, unit_name
+from services.accounting.catalog import CURRENCY_CODE, limit_of, unit_name
 from services.accounting.terms import Limit, LimitKind, Payment, Scope
 from services.runtime.clock import timestamp
 from services.runtime.errors import ServiceError, invalid
@@ -28,7 +28,6 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
 _ACCOUNT_ID: Final = re.compile(r"acct-[0-9a-z]{8,40}")
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _NAME_LENGTH_MAX: Final = 200
 _REASON_LENGTH_MAX: Final = 500
 _SUBJECT: Final = re.compile(r"account|(member|key):[^\s]{1,200}")
@@ -60,9 +59,7 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
             _amount(top_up.amount),
             _name("idempotency_key", top_up.idempotency_key),
         )
-    charging_id = operation.charging_id
-    if uuid7_time_us(charging_id) is None:
-        raise invalid("charging_id must be a UUID of version 7 in lower-case text")
+    charging_id = charging_id_of(operation)
     number = operation.invocation_sequence_number
     if number < 1:
         raise invalid("invocation_sequence_number must be 1 or above")
@@ -153,9 +150,11 @@ def grant_bucket_of(request: pb.GrantBucketRequest) -> commands.GrantBucket:
 
 def refund_of(request: pb.RefundSessionRequest, unit: str, charged: int) -> commands.RefundSession:
     """`unit` and `charged` are those of the record. Errors: `ServiceError` INVALID_ARGUMENT."""
+    if request.sequence_number < 1 or request.record_sequence_number < 0:
+        raise invalid("sequence_number must be 1 or above and record_sequence_number not negative; its receipt has both")
     return commands.RefundSession(
         account_id=_account_id(request.account_id),
-        charging_id=request.charging_id,
+        charging_id=charging_id_of(request),
         sequence_number=request.sequence_number,
         record_number=request.record_sequence_number or 1,
         unit=unit,
@@ -311,9 +310,16 @@ def read_account_of(request: pb.GetAccountRequest) -> commands.ReadAccount:
 
 def find_records_of(request: pb.GetSessionRecordsRequest) -> commands.FindRecords:
     """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.FindRecords(_account_id(request.account_id), charging_id_of(request))
+
+
+def charging_id_of(
+    request: pb.ChargeOperation | pb.RefundSessionRequest | pb.ExplainRefusalRequest | pb.GetSessionRecordsRequest,
+) -> str:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
     if uuid7_time_us(request.charging_id) is None:
         raise invalid("charging_id must be a UUID of version 7 in lower-case text")
-    return commands.FindRecords(_account_id(request.account_id), request.charging_id)
+    return request.charging_id
 
 
 def _account_id(value: str, field: str = "account_id") -> str:
@@ -345,7 +351,7 @@ def _unit(unit: pb.UnitOfAmount) -> str:
     if unit.unit not in (registry_pb2.UNIT_TOKEN, registry_pb2.UNIT_POINT, registry_pb2.UNIT_CURRENCY):
         raise invalid("unit must be TOKEN, POINT or CURRENCY")
     if unit.unit == registry_pb2.UNIT_CURRENCY:
-        if _CURRENCY.fullmatch(unit.currency) is None:
+        if CURRENCY_CODE.fullmatch(unit.currency) is None:
             raise invalid("currency must be an ISO 4217 code of three capital letters")
     elif unit.currency:
         raise invalid("currency is given exactly for the unit CURRENCY")

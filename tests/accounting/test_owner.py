@@ -20,12 +20,14 @@ from services.accounting.commands import (
     ReadAccount,
     RecordsFound,
     Refused,
+    SetLimits,
     Settled,
     UpdateSession,
 )
 from services.accounting.entries import BucketExpired, SessionCreated, SessionSettled
 from services.accounting.journal import JournalError
 from services.accounting.owner import OneAnswer, OwnershipLostError, ask, view_of
+from services.accounting.terms import Limit, LimitKind, Scope
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
 from tests.accounting.ledger import (
@@ -1031,3 +1033,18 @@ async def test_a_store_of_another_number_of_partitions_is_refused(desk: Desk) ->
     await desk.start(partitions=2)
     with pytest.raises(ServiceError, match="set partitions to 2"):
         await desk.start(partitions=3)
+
+
+# What can't be written
+
+
+@in_virtual_time
+async def test_an_entry_that_no_store_can_take_harms_nobody_else(desk: Desk) -> None:
+    await desk.start()
+    await desk.open(100)
+    limit = Limit("absurd", Scope.ACCOUNT, LimitKind.USAGE, UNIT, unit="TOKEN", window_us=2**70)
+    assert fault_of(await desk.ask(SetLimits(ACCOUNT_ID, "account", (limit,), 0))) == "STORE_UNAVAILABLE"
+    await asyncio.sleep(1)
+    assert isinstance(await desk.ask(desk.create(10, 10)), Granted)
+    assert (await desk.account()).limits == {}
+    await desk.audit()

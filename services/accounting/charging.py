@@ -207,15 +207,16 @@ def _short(
     sources: Sequence[Source],
     reserved: int,
 ) -> Refused:
-    """The refusal of a session that the balance does not cover: what the last line would have had to give, and what it has."""
+    """The refusal of a session that the balance does not cover: what is needed of the last line's unit, and what there is of it."""
     line = next(reversed(lines))
-    earlier = [source for source in sources if source.line != line]
+    unit = lines[line].unit
+    earlier = [source for source in sources if lines[source.line].unit != unit]
     missing = reserve(earlier, estimates, input_tokens, 0).input_missing if earlier else input_tokens
     needed = estimates[line].amount(missing, min(1, output_limit))
-    free = sum(source.amount for source in sources if source.line == line)
+    free = sum(source.amount for source in sources if lines[source.line].unit == unit)
     all_sources = _whole_sources(account, lines, now_us)
     held = reserved > 0 and _covers(reserve(all_sources, estimates, input_tokens, min(1, output_limit)), min(1, output_limit))
-    return Refused(ResultCode.QUOTA_LIMIT_REACHED, lines[line].unit, needed, free, reserved, held)
+    return Refused(ResultCode.QUOTA_LIMIT_REACHED, unit, needed, free, reserved, held)
 
 
 def _covers(reservation: Reservation, output: int) -> bool:

@@ -103,9 +103,9 @@ def usage(
 class Ledger:
     """An account, what was written about it, and short names for what can be asked of it."""
 
-    def __init__(self, catalog: ChargingCatalog = CATALOG, offering_id: str = "") -> None:
+    def __init__(self, catalog: ChargingCatalog = CATALOG, offering_id: str = "", now_us: int = START_US) -> None:
         self.catalog = catalog
-        self.now_us = START_US
+        self.now_us = now_us
         self.serving_since_us = 0
         self.account: Account | None = None
         # One journal row a command: (seq, its entries).

@@ -147,9 +147,16 @@ class Tariff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     # What replaces version and rates from a time on, by rising time.
     upcoming: tuple[TariffVersion, ...] = ()
 
+    def rated_models(self) -> set[str] | None:
+        """The models that every version of the tariff has rates for; None: all."""
+        versions = [{row.model_id for row in rows} for rows in (self.rates, *(each.rates for each in self.upcoming))]
+        partial = [model_ids for model_ids in versions if EVERY_MODEL not in model_ids]
+        return set.intersection(*partial) if partial else None
+
     def rates_model(self, model_id: str) -> bool:
-        """Whether the tariff has rates for the model."""
-        return any(row.model_id in (model_id, EVERY_MODEL) for row in self.rates)
+        """Whether every version of the tariff has rates for the model."""
+        rated = self.rated_models()
+        return rated is None or model_id in rated
 
 
 class ModelGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -236,12 +243,19 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
     for tariff in catalog.tariffs:
         for field, message in _tariff_flaws(tariff, model_ids):
             yield Flaw("tariffs", tariff.tariff_id, field, message)
+    for group in catalog.model_groups:
+        for field, message in _group_flaws(group, model_ids):
+            yield Flaw("model_groups", group.group_id, field, message)
+    for each in catalog.exchange_rates:
+        for field, message in _exchange_flaws(each):
+            yield Flaw("exchange_rates", each.pair, field, message)
     offering_ids = {offering.offering_id for offering in catalog.offerings}
+    ordered_ids = {offering.offering_id for offering in catalog.offerings if offering.is_ordered}
     sale = Sale(
         model_ids,
         {group.group_id for group in catalog.model_groups},
-        offering_ids,
-        {tariff_id: (tariff.unit, tariff.currency, _rated_models(tariff)) for tariff_id, tariff in tariffs.items()},
+        ordered_ids,
+        {tariff_id: (tariff.unit, tariff.currency, tariff.rated_models()) for tariff_id, tariff in tariffs.items()},
         {each.pair for each in catalog.exchange_rates},
     )
     for offering in catalog.offerings:
@@ -249,16 +263,9 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
             yield Flaw("offerings", offering.offering_id, field, message)
     for section, entry_id, field, message in _wholesale_flaws(catalog, tariffs):
         yield Flaw(section, entry_id, field, message)
-    for group in catalog.model_groups:
-        for field, message in _group_flaws(group, model_ids):
-            yield Flaw("model_groups", group.group_id, field, message)
-    for each in catalog.exchange_rates:
-        for field, message in _exchange_flaws(each):
-            yield Flaw("exchange_rates", each.pair, field, message)
     if catalog.time_zone and catalog.time_zone not in available_timezones():
         yield Flaw("", "", "time_zone", f"must be an IANA name like Asia/Shanghai; it is {catalog.time_zone!r}")
-    ordered = {offering.offering_id for offering in catalog.offerings if offering.is_ordered}
-    if catalog.default_offering_id in ordered:
+    if catalog.default_offering_id in ordered_ids:
         message = f"{catalog.default_offering_id!r} is to be ordered; name one without cycle and allowances"
         yield Flaw("", "", "default_offering_id", message)
     if not catalog.default_offering_id:
@@ -273,12 +280,16 @@ def flaws_of_change(before: Catalog, after: Catalog) -> Iterator[Flaw]:
     A record names the tariff and its version, so one version may stand for one set of rates only. A lower version is
     right: that is how a change is taken back.
     """
-    tariffs_before = {tariff.tariff_id: tariff for tariff in before.tariffs}
+    tariffs_before = {tariff.tariff_id: _charges(tariff) for tariff in before.tariffs}
     for tariff in after.tariffs:
-        old = tariffs_before.get(tariff.tariff_id)
-        if old is not None and old.version == tariff.version and _charge(old) != _charge(tariff):
-            message = f"must change when unit, currency or rates change; it is still {tariff.version}: make it {tariff.version + 1}"
-            yield Flaw("tariffs", tariff.tariff_id, "version", message)
+        old = tariffs_before.get(tariff.tariff_id, {})
+        charges = _charges(tariff)
+        for index, (version, charge) in enumerate(charges.items()):
+            if old.get(version, charge) != charge:
+                field = f"upcoming[{index - 1}].version" if index else "version"
+                free = max(*old, *charges) + 1
+                message = f"must change when unit, currency or rates change; it is still {version}: make it {free}"
+                yield Flaw("tariffs", tariff.tariff_id, field, message)
     rates_before = {each.pair: each for each in before.exchange_rates}
     for each in after.exchange_rates:
         old_rate = rates_before.get(each.pair)
@@ -389,11 +400,6 @@ def _rates_flaws(field: str, rates: Rates) -> Iterator[FieldFlaw]:
                 yield f"{field}.{name}", str(error)
 
 
-def _rated_models(tariff: Tariff) -> set[str] | None:
-    model_ids = {row.model_id for row in tariff.rates}
-    return None if EVERY_MODEL in model_ids else model_ids
-
-
 def _wholesale_flaws(catalog: Catalog, tariffs: dict[str, Tariff]) -> Iterator[tuple[str, str, str, str]]:
     for vendor in catalog.vendors:
         if vendor.wholesale_tariff_id:
@@ -406,7 +412,7 @@ def _wholesale_flaws(catalog: Catalog, tariffs: dict[str, Tariff]) -> Iterator[t
                 yield from (("models", model.model_id, field, each) for each in _wholesale_flaw(route.wholesale_tariff_id, tariffs))
                 tariff = tariffs.get(route.wholesale_tariff_id)
                 if tariff is not None and not tariff.rates_model(model.model_id):
-                    yield "models", model.model_id, field, f"{tariff.tariff_id!r} has no rates for {model.model_id!r}"
+                    yield "models", model.model_id, field, f"{route.wholesale_tariff_id!r} has no rates for {model.model_id!r}"
 
 
 def _wholesale_flaw(tariff_id: str, tariffs: dict[str, Tariff]) -> Iterator[str]:
@@ -438,10 +444,16 @@ def _exchange_flaws(rate: ExchangeRate) -> Iterator[FieldFlaw]:
         yield "rate", str(error)
 
 
-def _charge(tariff: Tariff) -> tuple[str, str, dict[str, list[tuple[int, dict[str, Decimal]]]]]:
-    """What a tariff charges, whatever the order of its rows and the way its numbers are written."""
-    rows = {
-        row.model_id: [(-1, row.by_class()), *((tier.above_input_tokens, tier.by_class()) for tier in row.tiers)]
-        for row in tariff.rates
+def _charges(tariff: Tariff) -> dict[int, tuple[str, str, dict[str, list[tuple[int, dict[str, Decimal]]]]]]:
+    """What each version of a tariff charges, whatever the order of its rows and the way its numbers are written."""
+    return {
+        version: (
+            tariff.unit,
+            tariff.currency,
+            {
+                row.model_id: [(-1, row.by_class()), *((tier.above_input_tokens, tier.by_class()) for tier in row.tiers)]
+                for row in rows
+            },
+        )
+        for version, rows in ((tariff.version, tariff.rates), *((each.version, each.rates) for each in tariff.upcoming))
     }
-    return tariff.unit, tariff.currency, rows

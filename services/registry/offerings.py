@@ -151,7 +151,8 @@ class Sale(msgspec.Struct, frozen=True):
 
     model_ids: set[str]
     group_ids: set[str]
-    offering_ids: set[str]
+    # Those that are bought by an order.
+    ordered_ids: set[str]
     # tariff_id -> (unit, currency, the models it rates; None: every one).
     tariffs: dict[str, tuple[str, str, set[str] | None]]
     # "USD/CNY".
@@ -189,7 +190,7 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
         yield from _repetition(f"{field}.limit_id", limit.limit_id, seen)
         for name, message in _limit_flaws(limit):
             yield (f"{field}.{name}" if name else field), message
-    yield from _final_unit_flaws(offering.final_unit, sale)
+    yield from _final_unit_flaws(offering, sale)
 
 
 def _model_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
@@ -312,16 +313,27 @@ def _limit_flaws(limit: Limit) -> Iterator[FieldFlaw]:
             yield "burst", "goes with requests_per_minute and tokens_per_minute only; leave it out"
 
 
-def _final_unit_flaws(final_unit: FinalUnit, sale: Sale) -> Iterator[FieldFlaw]:
+def _final_unit_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
+    final_unit = offering.final_unit
     yield from _choice("final_unit.action", final_unit.action, FINAL_UNITS)
-    for field, action, name, kind, known in (
-        ("redirect_offering_id", "redirect", final_unit.redirect_offering_id, "offering", sale.offering_ids),
-        ("restricted_model_id", "restrict_access", final_unit.restricted_model_id, "model", sale.model_ids),
-    ):
-        if final_unit.action == action and name not in known:
-            yield f"final_unit.{field}", unknown(kind, name, known)
-        elif final_unit.action != action and name:
-            yield f"final_unit.{field}", f"goes with the action {action} only; leave it out"
+    if final_unit.action == "redirect":
+        if final_unit.redirect_offering_id not in sale.ordered_ids:
+            name = final_unit.redirect_offering_id
+            yield "final_unit.redirect_offering_id", unknown("offering that can be ordered", name, sale.ordered_ids)
+    elif final_unit.redirect_offering_id:
+        yield "final_unit.redirect_offering_id", "goes with the action redirect only; leave it out"
+    if final_unit.action == "restrict_access":
+        served = _served_models(offering, sale)
+        if final_unit.restricted_model_id not in served:
+            yield "final_unit.restricted_model_id", unknown("model of this offering", final_unit.restricted_model_id, served)
+    elif final_unit.restricted_model_id:
+        yield "final_unit.restricted_model_id", "goes with the action restrict_access only; leave it out"
+
+
+def _served_models(offering: Offering, sale: Sale) -> set[str]:
+    tariff = sale.tariffs.get(offering.tariff_id)
+    rated = sale.model_ids if tariff is None or tariff[2] is None else tariff[2]
+    return rated.intersection(offering.model_ids) if offering.model_ids else rated
 
 
 def _choice(field: str, value: str, choices: Iterable[str]) -> Iterator[FieldFlaw]:

@@ -5,6 +5,7 @@ Opened by the admin token alone. Every amount is an integer of micro-units. A re
 
 import hashlib
 import hmac
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -14,7 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from litestar import Request, Router, delete, get, post
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from services.edge.account_json import bucket_json, debt_json, rfc3339, session_json
 from services.edge.admin_body import AMOUNT_MAX, DAY_S, Name, parse, wrong
@@ -34,6 +35,7 @@ _TIMEOUT_S: Final = 5.0
 # Audit and reconciliation read the whole journal.
 _WHOLE_STORE_TIMEOUT_S: Final = 600.0
 _TOKEN_CHARACTERS_MIN: Final = 16
+_CURSOR: Final = re.compile(r"([0-9]{1,9})/([0-9]{1,18})")
 
 
 class _Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -222,18 +224,18 @@ def admin_router(
 
     @get("/journal")
     async def read_journal(
-        account_id: str = "",
-        charging_id: str = "",
-        from_us: int | None = None,
-        until_us: int | None = None,
-        cursor: str = "",
-        limit: Annotated[int, Parameter(ge=1, le=10_000)] = 1_000,
+        account_id: FromQuery[str] = "",
+        charging_id: FromQuery[str] = "",
+        from_us: FromQuery[int | None] = None,
+        until_us: FromQuery[int | None] = None,
+        cursor: FromQuery[str] = "",
+        limit: Annotated[int, QueryParameter(ge=1, le=10_000)] = 1_000,
     ) -> dict[str, Any]:
-        part_id, _, after = (cursor or "0/0").partition("/")
-        if not (part_id.isdigit() and after.isdigit()):
+        place = _CURSOR.fullmatch(cursor or "0/0")
+        if place is None:
             raise malformed("cursor", "cursor must be the `next` of the page before.", "invalid_value")
         wanted = JournalFilter(account_id, charging_id, from_us, until_us)
-        entries, following = await journal_page(accounting, wanted, Cursor(int(part_id), int(after)), limit)
+        entries, following = await journal_page(accounting, wanted, Cursor(int(place[1]), int(place[2])), limit)
         return {"data": entries, "next": f"{following[0]}/{following[1]}" if following else None}
 
     @post("/audit", status_code=200)

@@ -37,7 +37,7 @@ _RIGHT: Final = {
 }
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING_FIELD = re.compile(r"Object missing required field `(\w+)`")
-_AT_FIELD = re.compile(r" - at `\$\.(\w+)`$")
+_AT_FIELD = re.compile(r" - at `\$\.(\w+)[^`]*`$")
 
 
 def parse(body: bytes, kind: type[T]) -> T:

@@ -158,13 +158,15 @@ def sales_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -
     @put("/accounts/{account_id:str}/limits")
     async def set_limits(request: Request[Any, Any, Any], account_id: FromPath[str]) -> dict[str, Any]:
         wanted = parse(await request.body(), _Limits)
-        fields = {"subject": wanted.subject, "limits": wanted.limits}
-        if wanted.valid_until is not None:
-            fields["valid_until_time"] = wanted.valid_until
         try:
-            subject_limits = ParseDict(fields, pb.SubjectLimits())
+            subject_limits = ParseDict({"subject": wanted.subject, "limits": wanted.limits}, pb.SubjectLimits())
         except ParseError as error:
             raise malformed("limits", f"limits: {error}", "invalid_value") from None
+        if wanted.valid_until is not None:
+            try:
+                subject_limits.valid_until_time.FromJsonString(wanted.valid_until)
+            except ValueError:
+                raise wrong("valid_until") from None
         await answer(
             accounting.SetLimits(pb.SetLimitsRequest(account_id=account_id, subject_limits=subject_limits), timeout=_TIMEOUT_S)
         )

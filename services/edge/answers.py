@@ -97,6 +97,10 @@ def _of_http_exception(request: Request[Any, Any, Any], error: HTTPException, bo
             return method_not_allowed(request.method, path, allowed)
         case 413:
             return too_large(body_bytes_max)
+        case 400 if isinstance(error.extra, list) and error.extra:
+            # What the framework finds wrong in a query, field by field.
+            flaw = error.extra[0]
+            return malformed(flaw.get("key"), f"{flaw.get('key')} is wrong: {flaw.get('message')}.", "invalid_value")
         case status if status < 500:
             return malformed(None, error.detail)
         case _:

@@ -1,12 +1,18 @@
 """docs/charging.md: every example comes out as it is written."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from google.protobuf.json_format import ParseDict
 
 from services.accounting.offerings import ChargingCatalog
+from services.accounting.terms import LimitKind
+from services.accounting.translation import set_limits_of
+from tests.accounting.ledger import ACCOUNT_ID
 from tests.documents.examples import Example, catalog_with
+from tokenline.accounting.v1 import accounting_pb2 as pb
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "charging.md").read_text(encoding="utf-8")
 HEADED_BLOCKS = re.compile(r"^## (?P<heading>[^\n]+)$|^```charging\n(?P<lines>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -46,6 +52,13 @@ def test_an_example_comes_out_as_written(catalog: ChargingCatalog, lines: list[s
             # What nobody looks at must have gone well.
             assert not said.startswith("refused"), f"{done} -> {said}"
     example.check()
+
+
+def test_the_limits_shown_are_taken() -> None:
+    (shown,) = re.findall(r"^```json\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    limits = ParseDict({"subject": "key:key-1", "limits": json.loads(shown)}, pb.SubjectLimits())
+    taken = set_limits_of(pb.SetLimitsRequest(account_id=ACCOUNT_ID, subject_limits=limits))
+    assert {limit.kind for limit in taken.limits} == set(LimitKind)
 
 
 def test_every_rule_has_an_example() -> None:

@@ -63,6 +63,7 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
             packed_bytes_max=config.packed_accounts_mib_max * 1024 * 1024,
         )
         await owner.start()
+        await owner.take_all()
         _export_metrics(owner)
         await stack.enter_async_context(lifecycle.background("accounting-owner", owner.run()))
         channel = await stack.enter_async_context(connect(config.registry_address))

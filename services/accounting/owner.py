@@ -1,5 +1,7 @@
 """The owner: the only writer of its partitions' accounts, and group commit.
 
+Which partitions those are is decided elsewhere: `take` claims some and brings them into memory, `give` lets go of them in order.
+
 Commands are decided at once, on state that runs ahead of the database; all that arrived while the last transaction ran goes
 into the next one. An answer leaves only after the commit that covers what it saw: grants, refusals, reads and repeats alike.
 After a failed commit the outcome is unknown: the memory is thrown away, the partitions are claimed again with a higher epoch,
@@ -10,7 +12,7 @@ import asyncio
 import heapq
 import logging
 from collections import deque
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 from zlib import crc32
@@ -38,7 +40,7 @@ from services.accounting.grants import arriving_bucket
 from services.accounting.journal import JournalError, decode_checkpoint, decode_row, encode_checkpoint, encode_row
 from services.accounting.offerings import ChargingCatalog
 from services.accounting.residency import Residents
-from services.accounting.store import Checkpoint, ClaimedPartition, DueAccount, PartitionWrite, Store
+from services.accounting.store import Checkpoint, Claim, ClaimedPartition, DueAccount, PartitionWrite, Store
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
 from tokenline.errors.v1 import errors_pb2
@@ -73,11 +75,17 @@ _TRANSFER_REFUSALS: Final = frozenset(
     {Fault.ACCOUNT_UNKNOWN, Fault.NOT_POSSIBLE, Fault.AMOUNT_OVERFLOW, Fault.IDEMPOTENCY_CONFLICT, Fault.INVALID_ARGUMENT}
 )
 
+# Before partitions are given away, their dirty accounts are checkpointed while they are served; for so long at the most, since
+# the next owner replays what is left.
+_GIVE_CHECKPOINTS_S_MAX: Final = 2.0
+_GIVE_DIRTY_MAX: Final = 64
+_GIVE_LOOK_S: Final = 0.002
+
 _LOST: Final = "the partition has another owner now"
 
 
 class OwnershipLostError(Exception):
-    """Another process has claimed the partitions. This one must end: it can write nothing any more."""
+    """Another process has claimed partitions that this one must have. It must end: it can write nothing any more."""
 
 
 class Caller(Protocol):
@@ -164,6 +172,11 @@ class _Partition:
         self.last_time_us = claimed.last_time_us
         self.serving_since_us = serving_since_us
         self.residents = residents
+        # It is being given away: first checkpointed, then closed to commands.
+        self.leaving = False
+        self.closed = False
+        # A commit with something of it is under way.
+        self.committing = False
         self.pending: list[Entry] = []
         # account_id -> (first seq not in its checkpoint, when that was), oldest first.
         self.dirty: dict[str, tuple[int, int]] = {}
@@ -179,9 +192,17 @@ class _Partition:
         self.sending: set[str] = set()
         self.timers = _Timers()
 
+    @property
+    def dirty_count(self) -> int:
+        """How many accounts the next owner would have to replay."""
+        return len(self.dirty) + len(self.dirty_timed)
+
 
 class Owner:
-    """Owns all partitions of a store. `start` claims and replays; then `submit`; `run` must be running all the while."""
+    """Owns partitions of a store. `start`, then `take` and `submit`; `run` must be running all the while.
+
+    `lost` is told of partitions that somebody else has claimed; without it that ends `run` with `OwnershipLostError`.
+    """
 
     def __init__(
         self,
@@ -194,6 +215,7 @@ class Owner:
         checkpoint_age_ms: int,
         hot_accounts_max: int,
         packed_bytes_max: int,
+        lost: Callable[[set[int]], None] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -204,7 +226,12 @@ class Owner:
         # Accounts are spread evenly over partitions.
         self._hot_max = max(1, hot_accounts_max // partitions)
         self._packed_bytes_max = packed_bytes_max // partitions
-        self._partitions: list[_Partition] = []
+        # What was claimed; while it is recovered after a failed commit, it is not among the partitions.
+        self._claims: dict[int, Claim] = {}
+        self._partitions: dict[int, _Partition] = {}
+        self._lost = lost
+        # One takes, gives or recovers at a time.
+        self._claiming = asyncio.Lock()
         self._catalog: ChargingCatalog | None = None
         # Decided, but not committed yet.
         self._answers: list[tuple[_Partition, Caller, int, Answer]] = []
@@ -214,13 +241,25 @@ class Owner:
         self._closing = False
         self.era = 0
         self.metrics = Metrics()
+        # Carries a transfer's arrival to the owner of the receiver's partition.
+        self.deliver: Callable[[Command], Awaitable[Answer]] = self._ask_own
         # The last refusals by charging_id, oldest first, so that somebody can ask why.
         self.refusals: dict[str, tuple[CreateSession | ChargeEvent, Refused, int]] = {}
 
     @property
     def serving(self) -> bool:
-        """Whether commands are decided now: the partitions are claimed and there is a catalog."""
-        return bool(self._partitions) and self._catalog is not None and not self._closing
+        """Whether commands are decided now: there is a catalog, and nothing is being recovered."""
+        return self._catalog is not None and not self._closing and len(self._partitions) == len(self._claims)
+
+    @property
+    def part_ids(self) -> frozenset[int]:
+        """The partitions that are served."""
+        return frozenset(part_id for part_id, partition in self._partitions.items() if not partition.closed)
+
+    def epoch_of(self, part_id: int) -> int:
+        """The epoch of a partition that is served, else 0."""
+        partition = self._partitions.get(part_id)
+        return 0 if partition is None else partition.epoch
 
     @property
     def partition_count(self) -> int:
@@ -255,19 +294,87 @@ class Owner:
         self._catalog = catalog
 
     async def start(self) -> None:
-        """Claims the partitions and replays their tails. Errors: those of the store."""
+        """Sees that the store is this cell's, and learns its era. Errors: those of the store."""
         self.era = await self._store.initialise(self._partition_count)
-        await self._recover(again=False)
+
+    async def take_all(self) -> None:
+        """Takes every partition, as the only process of a cell does. Errors: as of `take`; `OwnershipLostError`."""
+        claims = [Claim(part_id, 0) for part_id in range(self._partition_count)]
+        if len(await self.take(claims)) < len(claims):
+            raise OwnershipLostError(
+                "the partitions were claimed through a coordinator; give this process the same one, or run `tokenline recover`"
+            )
+
+    async def take(self, claims: Sequence[Claim]) -> set[int]:
+        """Claims partitions, replays their tails and serves them; returns those that it got.
+
+        Errors: those of the store; then nothing is known of the claims, and they can be taken again.
+        """
+        async with self._claiming:
+            claimed = await self._store.claim(self._incarnation, self.era, claims, again=False)
+            partitions = {each.part_id: await self._replayed(each) for each in claimed}
+            self._claims.update((claim.part_id, claim) for claim in claims if claim.part_id in partitions)
+            self._partitions.update(partitions)
+        return set(partitions)
+
+    async def give(self, part_ids: Iterable[int]) -> None:
+        """Lets go of partitions: checkpoints them while they are served, then takes no more commands, answers all, forgets them."""
+        loop = asyncio.get_running_loop()
+        leaving = [self._partitions[part_id] for part_id in part_ids if part_id in self._partitions]
+        until_s = loop.time() + _GIVE_CHECKPOINTS_S_MAX
+        for partition in leaving:
+            partition.leaving = True
+        for partition in leaving:
+            while self._has(partition) and partition.dirty_count > _GIVE_DIRTY_MAX and loop.time() < until_s:
+                self._work.set()
+                await asyncio.sleep(_GIVE_LOOK_S)
+        for partition in leaving:
+            partition.closed = True
+            for account_id in list(partition.waiting):
+                self._give_up_waiting(partition, account_id)
+        for partition in leaving:
+            while self._has(partition) and self._undone_of(partition):
+                self._work.set()
+                await asyncio.sleep(_GIVE_LOOK_S)
+        async with self._claiming:
+            # What was recovered meanwhile is given up too: nobody was told that it is still here.
+            self._drop(part_ids, Failed(Fault.NOT_OWNER, _LOST))
+
+    def _has(self, partition: _Partition) -> bool:
+        """Whether this is the partition's state in force; after a recovery it is another."""
+        return self._partitions.get(partition.part_id) is partition
+
+    def _drop(self, part_ids: Iterable[int], failed: Failed) -> None:
+        """Forgets partitions; who waits for something of them is told."""
+        dropped = []
+        for part_id in part_ids:
+            self._claims.pop(part_id, None)
+            partition = self._partitions.pop(part_id, None)
+            if partition is not None:
+                dropped.append(partition)
+        unanswered = [answer for answer in self._answers if answer[0] in dropped]
+        self._answers = [answer for answer in self._answers if answer[0] not in dropped]
+        self._deliver((partition, caller, tag, failed) for partition, caller, tag, _ in unanswered)
+        for partition in dropped:
+            self._fail_all(partition, failed)
+
+    def _lose(self, part_ids: set[int]) -> None:
+        """Somebody else has claimed partitions. Errors: `OwnershipLostError` where nobody wants to know."""
+        self._drop(part_ids, Failed(Fault.NOT_OWNER, _LOST))
+        logger.warning("lost partitions %s to another owner", sorted(part_ids))
+        if self._lost is None:
+            raise OwnershipLostError(_LOST)
+        self._lost(part_ids)
 
     def submit(self, command: Command, caller: Caller, tag: int) -> None:
         """Decides `command` as soon as its account is in memory; the caller gets the answer after the commit."""
         pending = _Pending(command, caller, tag)
-        if not self._partitions or self._catalog is None or self._closing:
-            fault = Failed(Fault.UNAVAILABLE, "accounting is starting, recovering or stopping; a repeat is safe")
-            self._refuse((pending,), fault)
-            return
         account_id = command.account_id
-        partition = self._partitions[crc32(account_id.encode()) % self._partition_count]
+        part_id = crc32(account_id.encode()) % self._partition_count
+        partition = self._partitions.get(part_id)
+        if partition is None or partition.closed or self._catalog is None or self._closing:
+            self._refuse((pending,), self._not_here(part_id))
+            return
         if self._resident(partition, account_id) is not None:
             self._accept(partition, pending)
         elif account_id in partition.loading:
@@ -276,6 +383,11 @@ class Owner:
             partition.loading[account_id] = [pending]
             if len(partition.loading) == 1:
                 self._spawn(self._load(partition))
+
+    def _not_here(self, part_id: int) -> Failed:
+        if self._closing or self._catalog is None or (part_id in self._claims and part_id not in self._partitions):
+            return Failed(Fault.UNAVAILABLE, "accounting is starting, recovering or stopping; a repeat is safe")
+        return Failed(Fault.NOT_OWNER, f"partition {part_id} is not owned here; ask its owner")
 
     async def run(self) -> None:
         """Commits, for ever. Errors: an `ExceptionGroup` of `OwnershipLostError`, or of `JournalError`."""
@@ -290,17 +402,23 @@ class Owner:
     async def stop(self) -> None:
         """Takes no more commands; returns once all that was decided is committed and answered, and all is checkpointed."""
         self._closing = True
-        self._checkpoint_age_us = 0
-        for partition in self._partitions:
+        for partition in self._partitions.values():
             for account_id in list(partition.waiting):
                 self._give_up_waiting(partition, account_id)
-        while self._undone() or self._overdue() or any(partition.loading for partition in self._partitions):
+        while self._undone() or self._overdue() or any(partition.loading for partition in self._partitions.values()):
             self._work.set()
             await asyncio.sleep(0.005)
 
     def _undone(self) -> bool:
         """Whether something was decided that is not committed, or not answered."""
-        return self._committing or bool(self._answers) or any(partition.pending for partition in self._partitions)
+        return self._committing or bool(self._answers) or any(partition.pending for partition in self._partitions.values())
+
+    def _undone_of(self, partition: _Partition) -> bool:
+        return (
+            partition.committing
+            or bool(partition.pending or partition.loading or partition.waiting)
+            or any(answer[0] is partition for answer in self._answers)
+        )
 
     # Deciding
 
@@ -395,7 +513,7 @@ class Owner:
 
     async def _send_until_known(self, partition: _Partition, account_id: str) -> None:
         backoff_s = _TRANSFER_BACKOFF_S
-        while partition in self._partitions and not self._closing:
+        while self._has(partition) and not self._closing:
             # Only what is committed may arrive: an answer about the sender comes after the commit that has its half.
             view = await ask(self, ReadAccount(account_id))
             if isinstance(view, AccountView):
@@ -404,7 +522,7 @@ class Owner:
                     partition.sending.discard(account_id)
                     return
                 for transfer_id in sent:
-                    answer = await ask(self, arriving_bucket(view.account, transfer_id))
+                    answer = await self.deliver(arriving_bucket(view.account, transfer_id))
                     if isinstance(answer, BucketAdded):
                         await ask(self, EndTransfer(account_id, transfer_id, ""))
                     elif isinstance(answer, Failed) and answer.fault in _TRANSFER_REFUSALS:
@@ -464,7 +582,7 @@ class Owner:
                     self._refuse_unloadable(partition.loading.pop(account_id, ()), error)
                 continue
             # A partition that was recovered meanwhile has answered all who waited here.
-            for account_id in wanted if partition in self._partitions else ():
+            for account_id in wanted if self._has(partition) else ():
                 waiting = partition.loading.pop(account_id)
                 if account_id in checkpoints:
                     try:
@@ -502,16 +620,18 @@ class Owner:
     async def _commit(self) -> None:
         answers, self._answers = self._answers, []
         touched = {id(answer[0]): answer[0] for answer in answers}
-        writes = []
+        writes, written = [], []
         now_us = self._clock.now_us()
         checkpoints_left, bytes_left = _CHECKPOINTS_A_COMMIT_MAX, _CHECKPOINT_BYTES_A_COMMIT_MAX
-        for partition in self._partitions:
+        for partition in self._partitions.values():
             checkpoints = self._collect_checkpoints(partition, now_us, checkpoints_left, bytes_left)
             checkpoints_left -= len(checkpoints)
             bytes_left -= sum(len(checkpoint.body) for checkpoint in checkpoints)
             if not partition.pending and not checkpoints and id(partition) not in touched:
                 continue
             entries, partition.pending = partition.pending, []
+            partition.committing = True
+            written.append(partition)
             try:
                 body = encode_row(entries) if entries else None
             except (OverflowError, msgspec.MsgspecError) as error:
@@ -547,16 +667,19 @@ class Owner:
             logger.error("a commit failed, its outcome is unknown: %s", error.message)
             await self._fail_and_recover(answers, error.message)
             return
+        for partition in written:
+            partition.committing = False
         if len(held) < len(writes):
-            self._deliver(answer for answer in answers if answer[0].part_id in held)
-            self._forget_all([answer for answer in answers if answer[0].part_id not in held], Fault.NOT_OWNER, _LOST)
-            raise OwnershipLostError(_LOST)
-        self._deliver(answers)
+            failed = Failed(Fault.NOT_OWNER, _LOST)
+            self._deliver((*answer[:3], answer[3] if answer[0].part_id in held else failed) for answer in answers)
+            self._lose({write.part_id for write in writes} - held)
+        else:
+            self._deliver(answers)
         self._shrink()
 
     def _shrink(self) -> None:
         """Packs accounts beyond what memory may have. Only between two commits: then the store has what is not dirty."""
-        for partition in self._partitions:
+        for partition in self._partitions.values():
             dirty, timed = partition.dirty, partition.dirty_timed
             for account_id in [each for each in partition.passing if each not in dirty and each not in timed]:
                 partition.passing.discard(account_id)
@@ -586,12 +709,13 @@ class Owner:
 
     def _overdue_accounts(self, partition: _Partition, now_us: int) -> Iterator[str]:
         """The accounts whose checkpoint is due, those that have been dirty for longest first."""
+        at_once = self._closing or partition.leaving
         for account_id, (_, since_us) in partition.dirty.items():
-            if now_us - since_us < self._checkpoint_age_us:
+            if now_us - since_us < self._checkpoint_age_us and not at_once:
                 break
             yield account_id
         for account_id, (_, due_us) in partition.dirty_timed.items():
-            if now_us >= due_us or self._closing:
+            if now_us >= due_us or at_once:
                 yield account_id
 
     def _collect_checkpoints(self, partition: _Partition, now_us: int, limit: int, bytes_max: int) -> list[Checkpoint]:
@@ -617,7 +741,7 @@ class Owner:
 
     def _overdue(self) -> bool:
         now_us = self._clock.now_us()
-        return any(True for partition in self._partitions for _ in self._overdue_accounts(partition, now_us))
+        return any(True for partition in self._partitions.values() for _ in self._overdue_accounts(partition, now_us))
 
     @staticmethod
     def _deliver(answers: Iterable[tuple[_Partition, Caller, int, Answer]]) -> None:
@@ -633,27 +757,31 @@ class Owner:
     async def _fail_and_recover(self, answers: list[tuple[_Partition, Caller, int, Answer]], why: str) -> None:
         """Throws the memory away, tells everybody who waits that the outcome is unknown, and starts from the journal."""
         self.metrics.recoveries += 1
-        self._forget_all(answers, Fault.STORE_UNAVAILABLE, f"{why}; the outcome is unknown, a repeat is safe")
-        backoff_s = 0.05
-        while True:
-            try:
-                await self._recover(again=True)
-            except ServiceError as error:
-                logger.error("cannot claim the partitions, trying again: %s", error.message)
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(2 * backoff_s, _RECOVERY_BACKOFF_S_MAX)
-            else:
-                logger.info("claimed the partitions again")
-                return
+        # Who takes or gives waits; a partition that comes in the middle would be thrown away with the others.
+        async with self._claiming:
+            self._forget_all(answers, Fault.STORE_UNAVAILABLE, f"{why}; the outcome is unknown, a repeat is safe")
+            backoff_s = 0.05
+            while True:
+                try:
+                    lost = await self._recover()
+                except ServiceError as error:
+                    logger.error("cannot claim the partitions, trying again: %s", error.message)
+                    await asyncio.sleep(backoff_s)
+                    backoff_s = min(2 * backoff_s, _RECOVERY_BACKOFF_S_MAX)
+                else:
+                    break
+        if lost:
+            self._lose(lost)
+        logger.info("claimed the partitions again")
 
     def _forget_all(self, answers: list[tuple[_Partition, Caller, int, Answer]], fault: Fault, why: str) -> None:
         """Drops the state in memory; `answers`, and all who wait for one, are told `why` instead."""
         answers = answers + self._answers
         self._answers = []
-        partitions, self._partitions = self._partitions, []
+        partitions, self._partitions = self._partitions, {}
         failed = Failed(fault, why)
         self._deliver((partition, caller, tag, failed) for partition, caller, tag, _ in answers)
-        for partition in partitions:
+        for partition in partitions.values():
             self._fail_all(partition, failed)
 
     @staticmethod
@@ -673,17 +801,17 @@ class Owner:
             caller.answer(tag, fault)
             caller.flush()
 
-    async def _recover(self, *, again: bool) -> None:
-        claimed = await self._store.claim(self._incarnation, again=again)
-        if len(claimed) < self._partition_count:
-            raise OwnershipLostError(_LOST)
-        partitions = []
-        for each in claimed:
-            residents = Residents(self._hot_max, self._packed_bytes_max)
-            partition = _Partition(each, max(self._clock.now_us(), each.last_time_us), residents)
-            await self._replay(partition)
-            partitions.append(partition)
-        self._partitions = partitions
+    async def _recover(self) -> set[int]:
+        """Claims again what was claimed before, and replays it; returns what somebody else has claimed meanwhile."""
+        claimed = await self._store.claim(self._incarnation, self.era, list(self._claims.values()), again=True)
+        self._partitions = {each.part_id: await self._replayed(each) for each in claimed}
+        return self._claims.keys() - self._partitions.keys()
+
+    async def _replayed(self, claimed: ClaimedPartition) -> _Partition:
+        residents = Residents(self._hot_max, self._packed_bytes_max)
+        partition = _Partition(claimed, max(self._clock.now_us(), claimed.last_time_us), residents)
+        await self._replay(partition)
+        return partition
 
     async def _replay(self, partition: _Partition) -> None:
         """Brings the accounts of the journal's tail into memory: their checkpoints, and what came after."""
@@ -727,7 +855,7 @@ class Owner:
     async def _apply_due_hot(self) -> None:
         """Applies what is due on the accounts that are objects in memory."""
         applied = 0
-        for partition in self._partitions:
+        for partition in list(self._partitions.values()):
             now_us = max(self._clock.now_us(), partition.last_time_us)
             while (account_id := partition.timers.pop(now_us)) is not None:
                 account = partition.residents.hot[account_id]
@@ -741,8 +869,8 @@ class Owner:
                 applied += 1
                 if applied % _DUE_ACCOUNTS_A_SLICE == 0:
                     await _let_calls_pass()
-                    if partition not in self._partitions:
-                        return
+                    if not self._has(partition):
+                        break
                     now_us = max(self._clock.now_us(), partition.last_time_us)
 
     async def _apply_due_stored(self) -> None:
@@ -752,7 +880,7 @@ class Owner:
         slices: set[asyncio.Task[None]] = set()
         try:
             while self.serving:
-                found = await self._store.due_accounts(until_us, after, _DUE_ACCOUNTS_A_READ)
+                found = await self._store.due_accounts(sorted(self.part_ids), until_us, after, _DUE_ACCOUNTS_A_READ)
                 for first in range(0, len(found), _DUE_ACCOUNTS_A_SLICE):
                     if len(slices) >= _DUE_SLICES_AT_ONCE:
                         await asyncio.wait(slices, return_when=asyncio.FIRST_COMPLETED)
@@ -776,19 +904,22 @@ class Owner:
         for _, part_id, account_id in due:
             if not self.serving:
                 return
-            partition = self._partitions[part_id]
-            if account_id not in partition.residents.hot and account_id not in partition.loading:
+            partition = self._partitions.get(part_id)
+            if partition is not None and account_id not in partition.residents.hot and account_id not in partition.loading:
                 asked.append((partition, account_id, asyncio.ensure_future(ask(self, ApplyDue(account_id)))))
         for partition, account_id, answer in asked:
             await answer
             # Without an entry it was too early, as it is for sweeps after a start: the account's timer sees to it.
-            if partition in self._partitions and (since := partition.dirty.pop(account_id, None)) is not None:
+            if self._has(partition) and (since := partition.dirty.pop(account_id, None)) is not None:
                 partition.passing.add(account_id)
                 partition.dirty_timed[account_id] = (since[0], 0)
         for partition, account_id, _ in asked:
-            while self.serving and partition in self._partitions and account_id in partition.passing:
+            while self.serving and self._has(partition) and account_id in partition.passing:
                 self._work.set()
                 await asyncio.sleep(_PASSING_LOOK_S)
+
+    async def _ask_own(self, command: Command) -> Answer:
+        return await ask(self, command)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

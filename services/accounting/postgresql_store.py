@@ -14,11 +14,13 @@ import asyncpg
 
 from services.accounting.store import (
     Checkpoint,
+    Claim,
     ClaimedPartition,
     DueAccount,
     JournalRow,
     PartitionWrite,
     Snapshot,
+    check_era,
     check_partition_count,
 )
 from services.runtime.clock import Clock
@@ -63,6 +65,12 @@ _MIGRATIONS: Final = (
     ) WITH (fillfactor = 80);
     CREATE INDEX checkpoint_due ON checkpoint (next_due_us, part_id, account_id) WHERE next_due_us IS NOT NULL;
     """,
+    """
+    ALTER TABLE partition ADD COLUMN era bigint NOT NULL DEFAULT 1, ADD COLUMN claim_revision bigint NOT NULL DEFAULT 0;
+    DROP INDEX checkpoint_due;
+    -- An owner looks for what is due in its own partitions, and does not wade through what others leave undone.
+    CREATE INDEX checkpoint_due ON checkpoint (part_id, next_due_us, account_id) WHERE next_due_us IS NOT NULL;
+    """,
 )
 # The migrations of one database are made by one process at a time.
 _MIGRATION_LOCK: Final = 0x746F6B656E6C696E
@@ -100,15 +108,22 @@ _FENCE: Final = """
 """
 _PARTITIONS: Final = "SELECT part_id, epoch, next_seq, low_water, last_time_us FROM partition"
 _CLAIM: Final = """
-    UPDATE partition SET epoch = epoch + 1, owner = $1 WHERE owner = $1 OR NOT $2
+    UPDATE partition SET epoch = epoch + 1, owner = $1, era = $2, claim_revision = revision
+    FROM unnest($3::int[], $4::bigint[]) AS claim (claimed_id, revision)
+    WHERE part_id = claimed_id AND ((era, claim_revision) < ($2, revision)
+        OR ((era, claim_revision) = ($2, revision) AND (owner = $1 OR NOT $5)))
     RETURNING part_id, epoch, next_seq, low_water, last_time_us
 """
 _ROWS: Final = """
     SELECT part_id, seq, epoch, entry_count, body FROM journal WHERE part_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
 """
 _DUE: Final = """
-    SELECT next_due_us, part_id, account_id FROM checkpoint
-    WHERE next_due_us <= $1 AND (next_due_us, part_id, account_id) > ($2, $3, $4) ORDER BY next_due_us, part_id, account_id LIMIT $5
+    SELECT due.* FROM unnest($1::int[]) AS own (id) CROSS JOIN LATERAL (
+        SELECT next_due_us, part_id, account_id FROM checkpoint
+        WHERE part_id = id AND next_due_us BETWEEN $3 AND $2 AND (next_due_us, part_id, account_id) > ($3, $4, $5)
+        ORDER BY next_due_us, account_id LIMIT $6
+    ) AS due
+    ORDER BY next_due_us, part_id, account_id LIMIT $6
 """
 # Before every account that can be due.
 _FIRST: Final = DueAccount(-(2**63), -1, "")
@@ -173,11 +188,11 @@ class PostgresqlStore:
         check_partition_count(existing, partitions)
         return era
 
-    async def claim(self, incarnation: str, *, again: bool) -> list[ClaimedPartition]:
-        # Behind a commit of unknown outcome there may be one that is still running on the old connection.
-        await self._drop_writer()
-        with _translated():
-            connection = await self._connect_writer()
+    async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
+        # Behind a commit of unknown outcome there may be one that is still running on the old connection: then a new one.
+        async with self._new_writer() if again else self._reader() as connection, connection.transaction():
+            # Shared with other claims; a new era waits for them, and they for it.
+            check_era(await connection.fetchval("SELECT era FROM cell FOR SHARE"), era)
             database_us: int = await connection.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
             off_us = self._clock.now_us() - database_us
             if abs(off_us) > _CLOCK_DIFFERENCE_US_MAX:
@@ -186,8 +201,15 @@ class PostgresqlStore:
                     f"this machine's clock is {off_us / 1e6:+.1f} s from the database's; let both follow the same time server: "
                     "records are dated by it",
                 )
-            rows = await connection.fetch(_CLAIM, incarnation, again)
+            part_ids, revisions = [each.part_id for each in claims], [each.revision for each in claims]
+            rows = await connection.fetch(_CLAIM, incarnation, era, part_ids, revisions, again)
         return sorted(ClaimedPartition(*row) for row in rows)
+
+    async def raise_era(self, above: int) -> int:
+        async with self._reader() as connection, connection.transaction():
+            era: int = await connection.fetchval("UPDATE cell SET era = greatest(era, $1) + 1 RETURNING era", above)
+            await connection.execute("UPDATE partition SET epoch = epoch + 1, owner = '', era = $1, claim_revision = 0", era)
+        return era
 
     async def commit(self, writes: Sequence[PartitionWrite]) -> set[int]:
         if any(write.body is not None or write.checkpoints for write in writes):
@@ -239,9 +261,10 @@ class PostgresqlStore:
             rows = await connection.fetch(f"{_CHECKPOINT} WHERE part_id = $1 AND account_id = ANY($2)", part_id, list(account_ids))
         return {row[0]: Checkpoint(*row) for row in rows}
 
-    async def due_accounts(self, until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
+    async def due_accounts(self, part_ids: Sequence[int], until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
         async with self._reader() as connection:
-            return [DueAccount(*row) for row in await connection.fetch(_DUE, until_us, *(after or _FIRST), limit)]
+            rows = await connection.fetch(_DUE, part_ids, until_us, *(after or _FIRST), limit)
+        return [DueAccount(*row) for row in rows]
 
     async def snapshot(self, work: Callable[[Snapshot], T]) -> T:
         # `work` reads in a plain loop and may take long: it gets a thread, an event loop and a connection of its own.
@@ -282,6 +305,12 @@ class PostgresqlStore:
                 server_settings={"application_name": "tokenline-accounting", "jit": "off", "synchronous_commit": "on"},
             )
         return self._writer
+
+    @contextlib.asynccontextmanager
+    async def _new_writer(self) -> "AsyncIterator[Any]":
+        await self._drop_writer()
+        with _translated():
+            yield await self._connect_writer()
 
     async def _drop_writer(self) -> None:
         self._statements.clear()

@@ -10,11 +10,13 @@ from typing import Final, TypeVar
 
 from services.accounting.store import (
     Checkpoint,
+    Claim,
     ClaimedPartition,
     DueAccount,
     JournalRow,
     PartitionWrite,
     Snapshot,
+    check_era,
     check_partition_count,
 )
 from services.runtime.sqlite import Database
@@ -56,6 +58,10 @@ _MIGRATIONS: Final = (
     DROP INDEX checkpoint_due;
     CREATE INDEX checkpoint_due ON checkpoint (next_due_us, part_id, account_id) WHERE next_due_us IS NOT NULL
     """,
+    """
+    ALTER TABLE partition ADD COLUMN era INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE partition ADD COLUMN claim_revision INTEGER NOT NULL DEFAULT 0
+    """,
 )
 
 _PARTITIONS: Final = "SELECT part_id, epoch, next_seq, low_water, last_time_us FROM partition"
@@ -67,9 +73,15 @@ _APPEND: Final = (
 _CHECK: Final = "UPDATE partition SET low_water = ? WHERE part_id = ? AND epoch = ? AND next_seq = ?"
 _FENCE: Final = "SELECT 1 FROM partition WHERE part_id = ? AND epoch = ? AND next_seq = ?"
 
+_CLAIM: Final = """
+    UPDATE partition SET epoch = epoch + 1, owner = :incarnation, era = :era, claim_revision = :revision
+    WHERE part_id = :part_id AND ((era, claim_revision) < (:era, :revision)
+        OR ((era, claim_revision) = (:era, :revision) AND (owner = :incarnation OR NOT :again)))
+"""
 _DUE: Final = """
     SELECT next_due_us, part_id, account_id FROM checkpoint
-    WHERE next_due_us <= ? AND (next_due_us, part_id, account_id) > (?, ?, ?) ORDER BY next_due_us, part_id, account_id LIMIT ?
+    WHERE next_due_us <= ? AND part_id IN ({}) AND (next_due_us, part_id, account_id) > (?, ?, ?)
+    ORDER BY next_due_us, part_id, account_id LIMIT ?
 """
 # Before every account that can be due.
 _FIRST: Final = DueAccount(-(2**63), -1, "")
@@ -97,7 +109,7 @@ class SqliteStore:
         def work(connection: sqlite3.Connection) -> tuple[int, int]:
             if connection.execute("SELECT count(*) FROM partition").fetchone()[0] == 0:
                 connection.executemany(
-                    "INSERT INTO partition VALUES (?, 0, '', 1, 1, 0)", [(part_id,) for part_id in range(partitions)]
+                    "INSERT INTO partition VALUES (?, 0, '', 1, 1, 0, 1, 0)", [(part_id,) for part_id in range(partitions)]
                 )
             count: int = connection.execute("SELECT count(*) FROM partition").fetchone()[0]
             return count, connection.execute("SELECT era FROM cell").fetchone()[0]
@@ -106,13 +118,25 @@ class SqliteStore:
         check_partition_count(existing, partitions)
         return era
 
-    async def claim(self, incarnation: str, *, again: bool) -> list[ClaimedPartition]:
+    async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
         def work(connection: sqlite3.Connection) -> list[ClaimedPartition]:
-            connection.execute(
-                "UPDATE partition SET epoch = epoch + 1, owner = :incarnation WHERE owner = :incarnation OR NOT :again",
-                {"incarnation": incarnation, "again": again},
-            )
-            return [ClaimedPartition(*row) for row in connection.execute(f"{_PARTITIONS} WHERE owner = ? {_ORDER}", (incarnation,))]
+            check_era(connection.execute("SELECT era FROM cell").fetchone()[0], era)
+            claimed = []
+            for part_id, revision in sorted(claims):
+                named = {"part_id": part_id, "incarnation": incarnation, "era": era, "revision": revision, "again": again}
+                if connection.execute(_CLAIM, named).rowcount == 1:
+                    row = connection.execute(f"{_PARTITIONS} WHERE part_id = ?", (part_id,)).fetchone()
+                    claimed.append(ClaimedPartition(*row))
+            return claimed
+
+        return await self._writer.write(work)
+
+    async def raise_era(self, above: int) -> int:
+        def work(connection: sqlite3.Connection) -> int:
+            connection.execute("UPDATE cell SET era = max(era, ?) + 1", (above,))
+            era: int = connection.execute("SELECT era FROM cell").fetchone()[0]
+            connection.execute("UPDATE partition SET epoch = epoch + 1, owner = '', era = ?, claim_revision = 0", (era,))
+            return era
 
         return await self._writer.write(work)
 
@@ -150,9 +174,12 @@ class SqliteStore:
 
         return await self._reader.read(work)
 
-    async def due_accounts(self, until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
+    async def due_accounts(self, part_ids: Sequence[int], until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
         def work(connection: sqlite3.Connection) -> list[DueAccount]:
-            return [DueAccount(*row) for row in connection.execute(_DUE, (until_us, *(after or _FIRST), limit))]
+            marks = ", ".join("?" * len(part_ids))
+            return [
+                DueAccount(*row) for row in connection.execute(_DUE.format(marks), (until_us, *part_ids, *(after or _FIRST), limit))
+            ]
 
         return await self._reader.read(work)
 

@@ -56,6 +56,18 @@ class PartitionWrite(NamedTuple):
     checkpoints: Sequence[Checkpoint]
 
 
+class Claim(NamedTuple):
+    """That a process may own a partition."""
+
+    part_id: int
+    # The coordinator's revision that gave it, which rises with each new claim; 0 without a coordinator.
+    revision: int
+
+
+class EraMismatchError(Exception):
+    """The store is of another era than the coordinator: one of the two was restored. Nobody may serve."""
+
+
 class ClaimedPartition(NamedTuple):
     """A partition as it stood when it was claimed."""
 
@@ -89,11 +101,16 @@ class Store(Protocol):
         """Makes the partitions of a new store; returns the era. `ServiceError` INVALID_ARGUMENT if it has another number."""
         ...
 
-    async def claim(self, incarnation: str, *, again: bool) -> list[ClaimedPartition]:
-        """Raises the epoch of every partition: whoever owned them before can't write any more.
+    async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
+        """Raises the epoch of the partitions: whoever owned them before can't write any more. Returns them in order.
 
-        `again`: only those that `incarnation` claimed last, as after a commit of unknown outcome; the rest have a new owner.
+        A partition that was claimed with a higher revision stays as it is and is not returned. `again`: only those that
+        `incarnation` claimed last, as after a commit of unknown outcome; the rest have a new owner. Errors: `EraMismatchError`.
         """
+        ...
+
+    async def raise_era(self, above: int) -> int:
+        """Begins a new era, higher than the store's and than `above`; returns it. Whoever owns partitions can't write any more."""
         ...
 
     async def commit(self, writes: Sequence[PartitionWrite]) -> set[int]:
@@ -115,8 +132,8 @@ class Store(Protocol):
         """The checkpoints of those accounts that have one."""
         ...
 
-    async def due_accounts(self, until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
-        """At most `limit` checkpoints with next_due_us <= `until_us`, in their order, behind `after`."""
+    async def due_accounts(self, part_ids: Sequence[int], until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
+        """At most `limit` checkpoints of these partitions with next_due_us <= `until_us`, in their order, behind `after`."""
         ...
 
     async def snapshot(self, work: Callable[[Snapshot], T]) -> T:
@@ -135,7 +152,9 @@ class MemoryStore:
         self._partitions: dict[int, ClaimedPartition] = {}
         self._rows: dict[int, list[JournalRow]] = {}
         self._checkpoints: dict[int, dict[str, Checkpoint]] = {}
-        self._owners: dict[int, str] = {}
+        # part_id -> (era, revision of the claim, incarnation).
+        self._owners: dict[int, tuple[int, int, str]] = {}
+        self._era = 1
 
     async def initialise(self, partitions: int) -> int:
         if not self._partitions:
@@ -144,16 +163,26 @@ class MemoryStore:
                 self._rows[part_id] = []
                 self._checkpoints[part_id] = {}
         check_partition_count(len(self._partitions), partitions)
-        return 1
+        return self._era
 
-    async def claim(self, incarnation: str, *, again: bool) -> list[ClaimedPartition]:
+    async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
+        check_era(self._era, era)
         claimed = []
-        for part_id, partition in self._partitions.items():
-            if not again or self._owners.get(part_id) == incarnation:
-                self._owners[part_id] = incarnation
+        for part_id, revision in sorted(claims):
+            *before, owner = self._owners.get(part_id, (0, 0, ""))
+            if before < [era, revision] or (before == [era, revision] and (owner == incarnation or not again)):
+                self._owners[part_id] = (era, revision, incarnation)
+                partition = self._partitions[part_id]
                 self._partitions[part_id] = partition._replace(epoch=partition.epoch + 1)
                 claimed.append(self._partitions[part_id])
         return claimed
+
+    async def raise_era(self, above: int) -> int:
+        self._era = max(self._era, above) + 1
+        for part_id, partition in self._partitions.items():
+            self._owners[part_id] = (self._era, 0, "")
+            self._partitions[part_id] = partition._replace(epoch=partition.epoch + 1)
+        return self._era
 
     async def commit(self, writes: Sequence[PartitionWrite]) -> set[int]:
         return {write.part_id for write in writes if self._write(write)}
@@ -182,11 +211,11 @@ class MemoryStore:
         checkpoints = self._checkpoints[part_id]
         return {account_id: checkpoints[account_id] for account_id in account_ids if account_id in checkpoints}
 
-    async def due_accounts(self, until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
+    async def due_accounts(self, part_ids: Sequence[int], until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
         due = [
             DueAccount(checkpoint.next_due_us, part_id, checkpoint.account_id)
-            for part_id, checkpoints in self._checkpoints.items()
-            for checkpoint in checkpoints.values()
+            for part_id in part_ids
+            for checkpoint in self._checkpoints[part_id].values()
             if checkpoint.next_due_us is not None and checkpoint.next_due_us <= until_us
         ]
         return sorted(each for each in due if after is None or each > after)[:limit]
@@ -226,4 +255,13 @@ def check_partition_count(existing: int, configured: int) -> None:
             errors_pb2.ERROR_REASON_INVALID_ARGUMENT,
             f"the store has {existing} partitions and the config says {configured}; the number is fixed at installation: "
             f"set partitions to {existing}",
+        )
+
+
+def check_era(store_era: int, era: int) -> None:
+    """Refuses a store of another era. Errors: `EraMismatchError`."""
+    if store_era != era:
+        raise EraMismatchError(
+            f"the database is of era {store_era}, the coordinator of era {era}: one of the two was restored, or they are of two "
+            "cells; see that they belong together, then run `tokenline recover`"
         )

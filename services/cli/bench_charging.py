@@ -278,11 +278,11 @@ async def _seed(place: str, store_name: str, offering_id: str, accounts: int, bu
     """
     from services.accounting.account import next_due_us
     from services.accounting.journal import encode_checkpoint
-    from services.accounting.store import Checkpoint, PartitionWrite
+    from services.accounting.store import Checkpoint, Claim, PartitionWrite
 
     store = await _open(place, store_name)
-    await store.initialise(_PARTITIONS)
-    await store.claim("seed", again=False)
+    era = await store.initialise(_PARTITIONS)
+    await store.claim("seed", era, [Claim(part_id, 0) for part_id in range(_PARTITIONS)], again=False)
     now_us = time.time_ns() // 1_000
     waiting: dict[int, list[Checkpoint]] = {part_id: [] for part_id in range(_PARTITIONS)}
 

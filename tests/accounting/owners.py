@@ -22,7 +22,7 @@ from services.accounting.entries import Entry
 from services.accounting.journal import decode_row
 from services.accounting.offerings import ChargingCatalog
 from services.accounting.owner import Owner, ask, view_of
-from services.accounting.store import Checkpoint, ClaimedPartition, JournalRow, MemoryStore, PartitionWrite
+from services.accounting.store import Checkpoint, Claim, ClaimedPartition, JournalRow, MemoryStore, PartitionWrite
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
 from tests.accounting.ledger import (
@@ -78,11 +78,11 @@ class HeldStore(MemoryStore):
             raise unavailable()
         return held
 
-    async def claim(self, incarnation: str, *, again: bool) -> list[ClaimedPartition]:
+    async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
         await asyncio.sleep(0.001)
         if self.claims_failing:
             raise unavailable()
-        return await super().claim(incarnation, again=again)
+        return await super().claim(incarnation, era, claims, again=again)
 
     async def read_rows(self, part_id: int, after_seq: int, limit: int) -> list[JournalRow]:
         if self.reads_failing:
@@ -170,6 +170,7 @@ class Desk:
         if catalog is not None:
             self.owner.set_catalog(catalog)
         await self.owner.start()
+        await self.owner.take_all()
         self.running = asyncio.create_task(self.owner.run())
         self.running.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self.owner

@@ -70,6 +70,7 @@ async def reopened(tmp_path: Path) -> AsyncIterator[Reopened]:
     )
     owner.set_catalog(CATALOG)
     await owner.start()
+    await owner.take_all()
     running = asyncio.create_task(owner.run())
     yield Reopened(store, owner)
     await owner.stop()

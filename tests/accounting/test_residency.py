@@ -15,7 +15,7 @@ CHECKPOINTED_S = 2.0
 
 
 def residents_of(desk: Desk) -> Residents:
-    (partition,) = desk.owner._partitions
+    (partition,) = desk.owner._partitions.values()
     return partition.residents
 
 
@@ -109,5 +109,5 @@ async def test_timers_of_accounts_that_left_memory_are_dropped(desk: Desk) -> No
     for number in range(3_000):
         await desk.open(1, account_id=f"acct-{number:08}")
     await asyncio.sleep(60)
-    (partition,) = desk.owner._partitions
+    (partition,) = desk.owner._partitions.values()
     assert len(partition.timers) <= 1_100

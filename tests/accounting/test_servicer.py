@@ -47,6 +47,7 @@ from tests.accounting.cell import (
     release,
     update,
 )
+from tests.accounting.claims import claim
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
 from tokenline.registry.v1 import registry_pb2
@@ -956,7 +957,7 @@ async def test_an_owner_whose_partitions_were_claimed_answers_not_owner_and_ends
         account_id = await client.open(100)
         # Somebody who does not know of the lock, on another host perhaps, claims what the fence then protects.
         thief = await SqliteStore.open(tmp_path / "accounting.db")
-        assert len(await thief.claim("own-thief", again=False)) == 3
+        assert len(await claim(thief, "own-thief", again=False)) == 3
         (result,) = await client.charge(event(account_id, charging_id(), input=1))
         assert reason_of(result) == "NOT_OWNER"
         await asyncio.wait_for(lifecycle.wait(), 5)

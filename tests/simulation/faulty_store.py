@@ -5,7 +5,16 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from services.accounting.store import Checkpoint, ClaimedPartition, DueAccount, JournalRow, MemoryStore, PartitionWrite, Snapshot
+from services.accounting.store import (
+    Checkpoint,
+    Claim,
+    ClaimedPartition,
+    DueAccount,
+    JournalRow,
+    MemoryStore,
+    PartitionWrite,
+    Snapshot,
+)
 from services.runtime.errors import ServiceError
 from tokenline.errors.v1 import errors_pb2
 
@@ -40,13 +49,16 @@ class FaultyStore:
         if self._rng.random() < share:
             raise ServiceError(errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, what)
 
+    async def raise_era(self, above: int) -> int:
+        return await self._store.raise_era(above)
+
     async def initialise(self, partitions: int) -> int:
         return await self._store.initialise(partitions)
 
-    async def claim(self, incarnation: str, *, again: bool) -> list[ClaimedPartition]:
+    async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
         await self._delay()
         self._fail(self.faults.commit_lost, "injected: claim lost")
-        claimed = await self._store.claim(incarnation, again=again)
+        claimed = await self._store.claim(incarnation, era, claims, again=again)
         self._fail(self.faults.outcome_unknown, "injected: claim done, answer lost")
         return claimed
 
@@ -77,9 +89,9 @@ class FaultyStore:
         self._fail(self.faults.read_fails, "injected: read failed")
         return await self._store.load_checkpoints(part_id, wanted)
 
-    async def due_accounts(self, until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
+    async def due_accounts(self, part_ids: Sequence[int], until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
         await self._delay()
-        return await self._store.due_accounts(until_us, after, limit)
+        return await self._store.due_accounts(part_ids, until_us, after, limit)
 
     async def snapshot(self, work: Callable[[Snapshot], T]) -> T:
         return await self._store.snapshot(work)

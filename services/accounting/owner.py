@@ -40,7 +40,7 @@ from services.accounting.grants import arriving_bucket
 from services.accounting.journal import JournalError, decode_checkpoint, decode_row, encode_checkpoint, encode_row
 from services.accounting.offerings import ChargingCatalog
 from services.accounting.residency import Residents
-from services.accounting.store import Checkpoint, Claim, ClaimedPartition, DueAccount, PartitionWrite, Store
+from services.accounting.store import Checkpoint, Claim, ClaimedPartition, DueAccount, Identity, PartitionWrite, Store
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
 from tokenline.errors.v1 import errors_pb2
@@ -229,6 +229,8 @@ class Owner:
         # What was claimed; while it is recovered after a failed commit, it is not among the partitions.
         self._claims: dict[int, Claim] = {}
         self._partitions: dict[int, _Partition] = {}
+        # The number behind the last row that was surely committed here.
+        self._committed: dict[int, int] = {}
         self._lost = lost
         # One takes, gives or recovers at a time.
         self._claiming = asyncio.Lock()
@@ -238,8 +240,9 @@ class Owner:
         self._work = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._committing = False
+        self._commit_began_s = 0.0
         self._closing = False
-        self.era = 0
+        self.identity = Identity("", 0)
         self.metrics = Metrics()
         # Carries a transfer's arrival to the owner of the receiver's partition.
         self.deliver: Callable[[Command], Awaitable[Answer]] = self._ask_own
@@ -256,10 +259,15 @@ class Owner:
         """The partitions that are served."""
         return frozenset(part_id for part_id, partition in self._partitions.items() if not partition.closed)
 
-    def epoch_of(self, part_id: int) -> int:
-        """The epoch of a partition that is served, else 0."""
-        partition = self._partitions.get(part_id)
-        return 0 if partition is None else partition.epoch
+    @property
+    def claimed(self) -> frozenset[int]:
+        """The partitions that were taken and not given or lost since, also while they are recovered."""
+        return frozenset(self._claims)
+
+    @property
+    def pending_s(self) -> float:
+        """For how long the commit under way has been."""
+        return asyncio.get_running_loop().time() - self._commit_began_s if self._committing else 0.0
 
     @property
     def partition_count(self) -> int:
@@ -295,7 +303,7 @@ class Owner:
 
     async def start(self) -> None:
         """Sees that the store is this cell's, and learns its era. Errors: those of the store."""
-        self.era = await self._store.initialise(self._partition_count)
+        self.identity = await self._store.initialise(self._partition_count)
 
     async def take_all(self) -> None:
         """Takes every partition, as the only process of a cell does. Errors: as of `take`; `OwnershipLostError`."""
@@ -311,7 +319,7 @@ class Owner:
         Errors: those of the store; then nothing is known of the claims, and they can be taken again.
         """
         async with self._claiming:
-            claimed = await self._store.claim(self._incarnation, self.era, claims, again=False)
+            claimed = await self._store.claim(self._incarnation, self.identity.era, claims, again=False)
             partitions = {each.part_id: await self._replayed(each) for each in claimed}
             self._claims.update((claim.part_id, claim) for claim in claims if claim.part_id in partitions)
             self._partitions.update(partitions)
@@ -669,6 +677,8 @@ class Owner:
             return
         for partition in written:
             partition.committing = False
+            if partition.part_id in held:
+                self._committed[partition.part_id] = partition.next_seq
         if len(held) < len(writes):
             failed = Failed(Fault.NOT_OWNER, _LOST)
             self._deliver((*answer[:3], answer[3] if answer[0].part_id in held else failed) for answer in answers)
@@ -691,6 +701,7 @@ class Owner:
 
     async def _write(self, writes: list[PartitionWrite]) -> set[int]:
         self._committing = True
+        self._commit_began_s = asyncio.get_running_loop().time()
         try:
             return await self._store.commit(writes)
         finally:
@@ -803,7 +814,13 @@ class Owner:
 
     async def _recover(self) -> set[int]:
         """Claims again what was claimed before, and replays it; returns what somebody else has claimed meanwhile."""
-        claimed = await self._store.claim(self._incarnation, self.era, list(self._claims.values()), again=True)
+        claimed = await self._store.claim(self._incarnation, self.identity.era, list(self._claims.values()), again=True)
+        for each in claimed:
+            if each.next_seq < self._committed.get(each.part_id, 0):
+                raise JournalError(
+                    f"partition {each.part_id} ends at row {each.next_seq - 1}, but row {self._committed[each.part_id] - 1} was "
+                    "committed: the database was restored from a backup; run `tokenline recover`, which says what to check"
+                )
         self._partitions = {each.part_id: await self._replayed(each) for each in claimed}
         return self._claims.keys() - self._partitions.keys()
 

@@ -17,6 +17,7 @@ from services.accounting.store import (
     Claim,
     ClaimedPartition,
     DueAccount,
+    Identity,
     JournalRow,
     PartitionWrite,
     Snapshot,
@@ -25,6 +26,7 @@ from services.accounting.store import (
 )
 from services.runtime.clock import Clock
 from services.runtime.errors import SchemaError, ServiceError
+from services.runtime.identifiers import random_name
 from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ _MIGRATIONS: Final = (
     """,
     """
     ALTER TABLE partition ADD COLUMN era bigint NOT NULL DEFAULT 1, ADD COLUMN claim_revision bigint NOT NULL DEFAULT 0;
+    ALTER TABLE cell ADD COLUMN cell_id text NOT NULL DEFAULT '';
     DROP INDEX checkpoint_due;
     -- An owner looks for what is due in its own partitions, and does not wade through what others leave undone.
     CREATE INDEX checkpoint_due ON checkpoint (part_id, next_due_us, account_id) WHERE next_due_us IS NOT NULL;
@@ -175,7 +178,7 @@ class PostgresqlStore:
             raise
         return store
 
-    async def initialise(self, partitions: int) -> int:
+    async def initialise(self, partitions: int) -> Identity:
         async with self._reader() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
             if await connection.fetchval("SELECT count(*) FROM partition") == 0:
@@ -184,9 +187,10 @@ class PostgresqlStore:
                     partitions,
                 )
             existing: int = await connection.fetchval("SELECT count(*) FROM partition")
-            era: int = await connection.fetchval("SELECT era FROM cell")
+            await connection.execute("UPDATE cell SET cell_id = $1 WHERE cell_id = ''", random_name("cell"))
+            identity = Identity(*await connection.fetchrow("SELECT cell_id, era FROM cell"))
         check_partition_count(existing, partitions)
-        return era
+        return identity
 
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
         # Behind a commit of unknown outcome there may be one that is still running on the old connection: then a new one.

@@ -244,7 +244,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
                 pb.Partition(part_id=each.part_id, epoch=each.epoch, last_sequence_number=each.next_seq - 1)
                 for each in await self._store.partitions()
             ],
-            era=self._owner.era,
+            era=self._owner.identity.era,
         )
 
     async def ReadJournal(

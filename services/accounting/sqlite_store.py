@@ -13,12 +13,14 @@ from services.accounting.store import (
     Claim,
     ClaimedPartition,
     DueAccount,
+    Identity,
     JournalRow,
     PartitionWrite,
     Snapshot,
     check_era,
     check_partition_count,
 )
+from services.runtime.identifiers import random_name
 from services.runtime.sqlite import Database
 
 T = TypeVar("T")
@@ -60,7 +62,8 @@ _MIGRATIONS: Final = (
     """,
     """
     ALTER TABLE partition ADD COLUMN era INTEGER NOT NULL DEFAULT 1;
-    ALTER TABLE partition ADD COLUMN claim_revision INTEGER NOT NULL DEFAULT 0
+    ALTER TABLE partition ADD COLUMN claim_revision INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE cell ADD COLUMN cell_id TEXT NOT NULL DEFAULT ''
     """,
 )
 
@@ -105,18 +108,19 @@ class SqliteStore:
             await writer.close()
             raise
 
-    async def initialise(self, partitions: int) -> int:
-        def work(connection: sqlite3.Connection) -> tuple[int, int]:
+    async def initialise(self, partitions: int) -> Identity:
+        def work(connection: sqlite3.Connection) -> tuple[int, Identity]:
             if connection.execute("SELECT count(*) FROM partition").fetchone()[0] == 0:
                 connection.executemany(
                     "INSERT INTO partition VALUES (?, 0, '', 1, 1, 0, 1, 0)", [(part_id,) for part_id in range(partitions)]
                 )
             count: int = connection.execute("SELECT count(*) FROM partition").fetchone()[0]
-            return count, connection.execute("SELECT era FROM cell").fetchone()[0]
+            connection.execute("UPDATE cell SET cell_id = ? WHERE cell_id = ''", (random_name("cell"),))
+            return count, Identity(*connection.execute("SELECT cell_id, era FROM cell").fetchone())
 
-        existing, era = await self._writer.write(work)
+        existing, identity = await self._writer.write(work)
         check_partition_count(existing, partitions)
-        return era
+        return identity
 
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
         def work(connection: sqlite3.Connection) -> list[ClaimedPartition]:

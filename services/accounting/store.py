@@ -56,6 +56,13 @@ class PartitionWrite(NamedTuple):
     checkpoints: Sequence[Checkpoint]
 
 
+class Identity(NamedTuple):
+    """Which store it is: the cell it was made for, and the era, which rises when it, or the coordinator, was restored."""
+
+    cell_id: str
+    era: int
+
+
 class Claim(NamedTuple):
     """That a process may own a partition."""
 
@@ -97,8 +104,8 @@ class Snapshot(Protocol):
 class Store(Protocol):
     """Errors of all methods: `ServiceError` STORE_UNAVAILABLE. After a failed `commit` or `claim` the outcome is unknown."""
 
-    async def initialise(self, partitions: int) -> int:
-        """Makes the partitions of a new store; returns the era. `ServiceError` INVALID_ARGUMENT if it has another number."""
+    async def initialise(self, partitions: int) -> Identity:
+        """Makes the partitions of a new store. `ServiceError` INVALID_ARGUMENT if it has another number of them."""
         ...
 
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
@@ -156,14 +163,14 @@ class MemoryStore:
         self._owners: dict[int, tuple[int, int, str]] = {}
         self._era = 1
 
-    async def initialise(self, partitions: int) -> int:
+    async def initialise(self, partitions: int) -> Identity:
         if not self._partitions:
             for part_id in range(partitions):
                 self._partitions[part_id] = ClaimedPartition(part_id, 0, 1, 1, 0)
                 self._rows[part_id] = []
                 self._checkpoints[part_id] = {}
         check_partition_count(len(self._partitions), partitions)
-        return self._era
+        return Identity("cell-memory", self._era)
 
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
         check_era(self._era, era)

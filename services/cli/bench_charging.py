@@ -281,7 +281,7 @@ async def _seed(place: str, store_name: str, offering_id: str, accounts: int, bu
     from services.accounting.store import Checkpoint, Claim, PartitionWrite
 
     store = await _open(place, store_name)
-    era = await store.initialise(_PARTITIONS)
+    era = (await store.initialise(_PARTITIONS)).era
     await store.claim("seed", era, [Claim(part_id, 0) for part_id in range(_PARTITIONS)], again=False)
     now_us = time.time_ns() // 1_000
     waiting: dict[int, list[Checkpoint]] = {part_id: [] for part_id in range(_PARTITIONS)}

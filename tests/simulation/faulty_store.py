@@ -10,6 +10,7 @@ from services.accounting.store import (
     Claim,
     ClaimedPartition,
     DueAccount,
+    Identity,
     JournalRow,
     MemoryStore,
     PartitionWrite,
@@ -52,7 +53,7 @@ class FaultyStore:
     async def raise_era(self, above: int) -> int:
         return await self._store.raise_era(above)
 
-    async def initialise(self, partitions: int) -> int:
+    async def initialise(self, partitions: int) -> Identity:
         return await self._store.initialise(partitions)
 
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:

@@ -85,7 +85,7 @@ async def test_a_new_store_has_its_partitions_and_nothing_in_them(store: Store) 
     assert await store.load_checkpoints(0, ["acct-00000000"]) == {}
     assert await due_of(store, 2**62, None, 10) == []
     # Initialising again changes nothing.
-    assert await store.initialise(PARTITIONS) == 1
+    assert (await store.initialise(PARTITIONS)).era == 1
     assert len(await store.partitions()) == PARTITIONS
 
 
@@ -326,7 +326,7 @@ async def test_sqlite_keeps_everything_over_a_restart(tmp_path: Path) -> None:
     before = await contents(store)
     await store.close()
     store = await SqliteStore.open(tmp_path / "accounting.db")
-    assert await store.initialise(PARTITIONS) == 1
+    assert (await store.initialise(PARTITIONS)).era == 1
     assert await contents(store) == before
     assert await due_of(store, 100, None, 10) == [(77, 0, "acct-00000001")]
     with pytest.raises(ServiceError, match="set partitions to 3"):
@@ -384,7 +384,7 @@ async def test_a_new_era_fences_everybody_off_and_begins_with_any_revision(store
     assert await store.commit([row(0, 1)]) == set()
     with pytest.raises(EraMismatchError, match=r"the database is of era 2, the coordinator of era 1: .*run `tokenline recover`"):
         await claim(store, "own-a", again=True, revision=1_000)
-    assert await store.initialise(PARTITIONS) == 2
+    assert (await store.initialise(PARTITIONS)).era == 2
     assert [each.epoch for each in await claim(store, "own-b", again=False, revision=3, era=2)] == [3, 3, 3]
     assert await store.raise_era(41) == 42
 

@@ -87,7 +87,7 @@ async def test_of_two_that_claim_at_once_the_later_one_writes(postgresql: Postgr
 async def test_many_open_an_empty_database_at_once(postgresql: PostgresqlServer) -> None:
     dsn = postgresql.new_database()
     stores = await asyncio.gather(*(opened(dsn) for _ in range(5)))
-    assert [await store.initialise(3) for store in stores] == [1] * 5
+    assert len({await store.initialise(3) for store in stores}) == 1
     for store in stores:
         await store.close()
 

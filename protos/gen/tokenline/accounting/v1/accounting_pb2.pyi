@@ -1230,3 +1230,51 @@ class AuditResponse(_message.Message):
     in_transit: int
     breaches: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, accounts: _Optional[int] = ..., buckets: _Optional[int] = ..., entries: _Optional[int] = ..., open_sessions: _Optional[int] = ..., in_transit: _Optional[int] = ..., breaches: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ReceiveTransferRequest(_message.Message):
+    __slots__ = ("account_id", "transfer_id", "digest", "unit", "amount", "valid_from_us", "valid_until_us", "priority", "offering_id", "model_group")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_ID_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    VALID_FROM_US_FIELD_NUMBER: _ClassVar[int]
+    VALID_UNTIL_US_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_GROUP_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    transfer_id: str
+    digest: bytes
+    unit: UnitOfAmount
+    amount: int
+    valid_from_us: int
+    valid_until_us: int
+    priority: int
+    offering_id: str
+    model_group: str
+    def __init__(self, account_id: _Optional[str] = ..., transfer_id: _Optional[str] = ..., digest: _Optional[bytes] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., valid_from_us: _Optional[int] = ..., valid_until_us: _Optional[int] = ..., priority: _Optional[int] = ..., offering_id: _Optional[str] = ..., model_group: _Optional[str] = ...) -> None: ...
+
+class ReceiveTransferResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchOwnersRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchOwnersResponse(_message.Message):
+    __slots__ = ("partition_count", "owners")
+    PARTITION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OWNERS_FIELD_NUMBER: _ClassVar[int]
+    partition_count: int
+    owners: _containers.RepeatedCompositeFieldContainer[PartitionOwner]
+    def __init__(self, partition_count: _Optional[int] = ..., owners: _Optional[_Iterable[_Union[PartitionOwner, _Mapping]]] = ...) -> None: ...
+
+class PartitionOwner(_message.Message):
+    __slots__ = ("part_id", "address")
+    PART_ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    part_id: int
+    address: str
+    def __init__(self, part_id: _Optional[int] = ..., address: _Optional[str] = ...) -> None: ...

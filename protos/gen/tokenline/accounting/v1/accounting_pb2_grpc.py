@@ -115,6 +115,16 @@ class AccountingServiceStub:
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetSessionRecordsRequest.SerializeToString,
                 response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetSessionRecordsResponse.FromString,
                 _registered_method=True)
+        self.ReceiveTransfer = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/ReceiveTransfer',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ReceiveTransferRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ReceiveTransferResponse.FromString,
+                _registered_method=True)
+        self.WatchOwners = channel.unary_stream(
+                '/tokenline.accounting.v1.AccountingService/WatchOwners',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.WatchOwnersRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.WatchOwnersResponse.FromString,
+                _registered_method=True)
         self.ListPartitions = channel.unary_unary(
                 '/tokenline.accounting.v1.AccountingService/ListPartitions',
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListPartitionsRequest.SerializeToString,
@@ -256,8 +266,22 @@ class AccountingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReceiveTransfer(self, request, context):
+        """The other half of a transfer, from the sender's owner to the receiver's. Idempotent by transfer_id. ACCOUNT_UNKNOWN, NOT_POSSIBLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchOwners(self, request, context):
+        """Who owns which partition: once, and again after each change. Any replica can be asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListPartitions(self, request, context):
-        """The last committed sequence number of every partition served here.
+        """The last committed sequence number of every partition.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -359,6 +383,16 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.GetSessionRecords,
                     request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetSessionRecordsRequest.FromString,
                     response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetSessionRecordsResponse.SerializeToString,
+            ),
+            'ReceiveTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReceiveTransfer,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ReceiveTransferRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ReceiveTransferResponse.SerializeToString,
+            ),
+            'WatchOwners': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchOwners,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.WatchOwnersRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.WatchOwnersResponse.SerializeToString,
             ),
             'ListPartitions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPartitions,
@@ -809,6 +843,60 @@ class AccountingService:
             '/tokenline.accounting.v1.AccountingService/GetSessionRecords',
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetSessionRecordsRequest.SerializeToString,
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetSessionRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReceiveTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/ReceiveTransfer',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ReceiveTransferRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ReceiveTransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchOwners(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/WatchOwners',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.WatchOwnersRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.WatchOwnersResponse.FromString,
             options,
             channel_credentials,
             insecure,

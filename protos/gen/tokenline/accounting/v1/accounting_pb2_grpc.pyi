@@ -86,8 +86,12 @@ class AccountingServiceStub:
     """The settled records of a closed session of the last 15 minutes, for receipts that billing has not
     exported yet. RECORD_UNKNOWN once it is older, or while the session is open.
     """
+    ReceiveTransfer: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ReceiveTransferRequest, _accounting_pb2.ReceiveTransferResponse]
+    """The other half of a transfer, from the sender's owner to the receiver's. Idempotent by transfer_id. ACCOUNT_UNKNOWN, NOT_POSSIBLE."""
+    WatchOwners: _grpc.UnaryStreamMultiCallable[_accounting_pb2.WatchOwnersRequest, _accounting_pb2.WatchOwnersResponse]
+    """Who owns which partition: once, and again after each change. Any replica can be asked."""
     ListPartitions: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ListPartitionsRequest, _accounting_pb2.ListPartitionsResponse]
-    """The last committed sequence number of every partition served here."""
+    """The last committed sequence number of every partition."""
     ReadJournal: _grpc.UnaryStreamMultiCallable[_accounting_pb2.ReadJournalRequest, _accounting_pb2.ReadJournalResponse]
     """A partition's committed entries, in order, from a sequence number on; ends at the journal's end."""
     Audit: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.AuditRequest, _accounting_pb2.AuditResponse]
@@ -146,8 +150,12 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """The settled records of a closed session of the last 15 minutes, for receipts that billing has not
     exported yet. RECORD_UNKNOWN once it is older, or while the session is open.
     """
+    ReceiveTransfer: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ReceiveTransferRequest, _accounting_pb2.ReceiveTransferResponse]  # type: ignore[assignment]
+    """The other half of a transfer, from the sender's owner to the receiver's. Idempotent by transfer_id. ACCOUNT_UNKNOWN, NOT_POSSIBLE."""
+    WatchOwners: _aio.UnaryStreamMultiCallable[_accounting_pb2.WatchOwnersRequest, _accounting_pb2.WatchOwnersResponse]  # type: ignore[assignment]
+    """Who owns which partition: once, and again after each change. Any replica can be asked."""
     ListPartitions: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ListPartitionsRequest, _accounting_pb2.ListPartitionsResponse]  # type: ignore[assignment]
-    """The last committed sequence number of every partition served here."""
+    """The last committed sequence number of every partition."""
     ReadJournal: _aio.UnaryStreamMultiCallable[_accounting_pb2.ReadJournalRequest, _accounting_pb2.ReadJournalResponse]  # type: ignore[assignment]
     """A partition's committed entries, in order, from a sequence number on; ends at the journal's end."""
     Audit: _aio.UnaryUnaryMultiCallable[_accounting_pb2.AuditRequest, _accounting_pb2.AuditResponse]  # type: ignore[assignment]
@@ -301,12 +309,28 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ReceiveTransfer(
+        self,
+        request: _accounting_pb2.ReceiveTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.ReceiveTransferResponse, _abc.Awaitable[_accounting_pb2.ReceiveTransferResponse]]:
+        """The other half of a transfer, from the sender's owner to the receiver's. Idempotent by transfer_id. ACCOUNT_UNKNOWN, NOT_POSSIBLE."""
+
+    @_abc_1.abstractmethod
+    def WatchOwners(
+        self,
+        request: _accounting_pb2.WatchOwnersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_accounting_pb2.WatchOwnersResponse], _abc.AsyncIterator[_accounting_pb2.WatchOwnersResponse]]:
+        """Who owns which partition: once, and again after each change. Any replica can be asked."""
+
+    @_abc_1.abstractmethod
     def ListPartitions(
         self,
         request: _accounting_pb2.ListPartitionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.ListPartitionsResponse, _abc.Awaitable[_accounting_pb2.ListPartitionsResponse]]:
-        """The last committed sequence number of every partition served here."""
+        """The last committed sequence number of every partition."""
 
     @_abc_1.abstractmethod
     def ReadJournal(

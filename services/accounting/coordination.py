@@ -1,0 +1,322 @@
+"""Which replica owns which partition: members and claims in etcd.
+
+Below the prefix stand `cell` (which cell and era this is), `members/ID` (the address of a live replica), `claims/PARTITION` (the ID of
+its owner) and `moves/PARTITION` (the ID of whom an operator wants as owner). Members and claims hang on their replica's lease. etcd
+elects, the database fences: a claim counts once the database has taken its revision, and nothing that holds quota hangs on a lease.
+While etcd is down nobody can claim, and owners go on.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from services.accounting.directory import Directory
+from services.accounting.owner import Owner
+from services.accounting.store import Claim, Store, check_era
+from services.runtime.errors import ServiceError
+from services.runtime.etcd import EtcdClient, EtcdError, Snapshot
+
+logger = logging.getLogger(__name__)
+
+_LEASE_S: Final = 5
+_BEAT_S: Final = 1.0
+_BEAT_AGAIN_S: Final = 0.2
+_LOOK_S: Final = 0.5
+# A commit that takes longer, though the database answers others, is this process's own trouble: others should take over.
+_STUCK_S: Final = 3.0
+_PROBE_S_MAX: Final = 1.0
+# An owner whose port has refused connections for so long is dead, whatever its lease says; the database fences it if it is not.
+_REFUSED_S: Final = 0.5
+_KNOCK_S: Final = 0.2
+# Partitions that are handed over together: their calls wait for one another's successor.
+_HANDED_OVER_TOGETHER: Final = 2
+
+
+class WrongCellError(Exception):
+    """etcd and the database are of two cells. Nobody may serve."""
+
+
+class CellRecord(msgspec.Struct, frozen=True):
+    """The key `cell`."""
+
+    cell_id: str
+    era: int
+    partitions: int
+
+
+class View(msgspec.Struct, frozen=True):
+    """What stands in etcd, as of a revision."""
+
+    revision: int
+    cell: CellRecord | None
+    # ID -> address.
+    members: dict[str, str]
+    # part_id -> (ID of the owner, the revision at which it claimed).
+    claims: dict[int, tuple[str, int]]
+    # part_id -> ID of whom an operator wants.
+    moves: dict[int, str]
+
+    def chosen(self, part_id: int, live: Iterable[str]) -> str | None:
+        """Who of the live members should own a partition: as few as possible move when one comes or goes."""
+        moved = self.moves.get(part_id)
+        if moved is not None and moved in live:
+            return moved
+        return max(live, key=lambda member_id: hashlib.blake2b(f"{member_id}/{part_id}".encode()).digest(), default=None)
+
+    def owners(self) -> dict[int, str]:
+        """part_id -> address of its owner, of those that have one."""
+        return {part_id: self.members[owner] for part_id, (owner, _) in self.claims.items() if owner in self.members}
+
+
+def view_of(snapshot: Snapshot) -> View:
+    """A snapshot of the keys below the prefix, in words."""
+    cell, members, claims, moves = None, {}, {}, {}
+    for name, each in snapshot.keys.items():
+        kind, _, rest = name.partition("/")
+        if name == "cell":
+            cell = msgspec.json.decode(each.value, type=CellRecord)
+        elif kind == "members":
+            members[rest] = each.value.decode()
+        elif kind == "claims":
+            claims[int(rest)] = (each.value.decode(), each.mod_revision)
+        elif kind == "moves":
+            moves[int(rest)] = each.value.decode()
+    return View(snapshot.revision, cell, members, claims, moves)
+
+
+class Coordinator:
+    """One replica's part in it. `start`, then `run` all the while; `leave` hands everything over."""
+
+    def __init__(self, etcd: EtcdClient, prefix: str, owner: Owner, store: Store, directory: Directory, member_id: str) -> None:
+        self._etcd = etcd
+        self._prefix = prefix
+        self._owner = owner
+        self._store = store
+        self._directory = directory
+        self._member_id = member_id
+        self._lease = 0
+        self._view: View | None = None
+        self._look = asyncio.Event()
+        # part_id -> the revision at which it was claimed here.
+        self._held: dict[int, int] = {}
+        self._giving: set[int] = set()
+        # Members whose port refuses connections, since when.
+        self._refusing: dict[str, float] = {}
+        self._leaving = False
+        self._trouble = ""
+
+    async def start(self) -> None:
+        """Sees that etcd and the database belong together.
+
+        Errors: `WrongCellError`; `EraMismatchError`; `EtcdError` while etcd can't be asked.
+        """
+        own = CellRecord(self._owner.identity.cell_id, self._owner.identity.era, self._owner.partition_count)
+        await self._etcd.put_if(f"{self._prefix}cell", msgspec.json.encode(own))
+        known = await self._etcd.get(f"{self._prefix}cell")
+        if known is None:
+            raise EtcdError(f"etcd: the key {self._prefix}cell was written and is not there")
+        self._check(msgspec.json.decode(known.value, type=CellRecord))
+
+    def _check(self, cell: CellRecord) -> None:
+        own = self._owner.identity
+        if cell.cell_id != own.cell_id:
+            raise WrongCellError(
+                f"etcd below {self._prefix} is of cell {cell.cell_id}, the database of cell {own.cell_id}: give each cell a database "
+                "and an etcd prefix of its own; if the database was made anew on purpose, delete etcd's keys below the prefix"
+            )
+        check_era(own.era, cell.era)
+
+    def lost(self, part_ids: set[int]) -> None:
+        """The database says that somebody else has claimed partitions."""
+        for part_id in part_ids:
+            self._held.pop(part_id, None)
+        self._look.set()
+
+    async def run(self) -> None:
+        """Takes part, for ever. Errors: an `ExceptionGroup` of `EraMismatchError` or `WrongCellError`."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._live(), name="coordination-lease")
+            group.create_task(self._follow(), name="coordination-watch")
+            group.create_task(self._knock(), name="coordination-knock")
+            await self._reconcile()
+
+    async def leave(self) -> None:
+        """Hands all partitions over, one after another, and is no member any more."""
+        self._leaving = True
+        with contextlib.suppress(EtcdError):
+            await self._etcd.delete(f"{self._prefix}members/{self._member_id}")
+        await self._hand_over(sorted(self._held))
+        if self._lease:
+            with contextlib.suppress(EtcdError):
+                await self._etcd.revoke(self._lease)
+
+    # Being a member
+
+    async def _live(self) -> None:
+        while True:
+            try:
+                if await self._is_stuck():
+                    logger.error("a commit has been under way for %.1f s while the database answers; not renewing the lease", _STUCK_S)
+                elif not self._leaving:
+                    await self._beat()
+                self._note("")
+                await asyncio.sleep(_BEAT_S)
+            except EtcdError as error:
+                self._note(str(error))
+                await asyncio.sleep(_BEAT_AGAIN_S)
+
+    async def _beat(self) -> None:
+        if self._lease and await self._etcd.keep_alive(self._lease):
+            return
+        self._lease = 0
+        lease = await self._etcd.grant(_LEASE_S)
+        await self._etcd.put(f"{self._prefix}members/{self._member_id}", self._directory.own_address.encode(), lease)
+        self._lease = lease
+        self._look.set()
+
+    async def _is_stuck(self) -> bool:
+        if self._owner.pending_s < _STUCK_S:
+            return False
+        try:
+            async with asyncio.timeout(_PROBE_S_MAX):
+                await self._store.partitions()
+        except (ServiceError, TimeoutError):
+            # The database is away for all: nobody could do better.
+            return False
+        return self._owner.pending_s >= _STUCK_S
+
+    def _note(self, trouble: str) -> None:
+        if trouble and not self._trouble:
+            logger.error("%s; partitions stay where they are until it is back", trouble)
+        elif self._trouble and not trouble:
+            logger.info("etcd is back")
+        self._trouble = trouble
+
+    # Seeing
+
+    async def _follow(self) -> None:
+        async for snapshot in self._etcd.follow(self._prefix):
+            view = self._view = view_of(snapshot)
+            if view.cell is not None:
+                self._check(view.cell)
+            self._directory.update(view.owners())
+            self._look.set()
+
+    async def _knock(self) -> None:
+        """Finds out which members are dead before their lease ends."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_KNOCK_S)
+            members = {} if self._view is None else dict(self._view.members)
+            members.pop(self._member_id, None)
+            refused = await asyncio.gather(*(_refuses(address) for address in members.values()))
+            before, self._refusing = self._refusing, {}
+            for member_id, is_refused in zip(members, refused, strict=True):
+                if is_refused:
+                    self._refusing[member_id] = before.get(member_id, loop.time())
+                    self._look.set()
+
+    def _live_members(self, view: View) -> set[str]:
+        now_s = asyncio.get_running_loop().time()
+        return {each for each in view.members if now_s - self._refusing.get(each, now_s) < _REFUSED_S}
+
+    # Acting
+
+    async def _reconcile(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._look.wait()
+            self._look.clear()
+            if self._view is not None and self._lease and not self._leaving:
+                try:
+                    await self._act(self._view)
+                except EtcdError as error:
+                    self._note(str(error))
+                except ServiceError as error:
+                    logger.error("partitions can't be taken over yet: %s", error.message)
+
+    async def _act(self, view: View) -> None:
+        live = self._live_members(view)
+        if self._member_id not in live:
+            return
+        wanted = {
+            part_id for part_id in range(self._owner.partition_count) if view.chosen(part_id, sorted(live)) == self._member_id
+        }
+        # What this view can't know yet was claimed behind it.
+        mine = {part_id for part_id, (owner, _) in view.claims.items() if owner == self._member_id}
+        gone = {part_id for part_id, revision in self._held.items() if revision <= view.revision and part_id not in mine}
+        if gone - self._giving:
+            for part_id in gone - self._giving:
+                del self._held[part_id]
+            await self._owner.give(gone - self._giving)
+        free = [part_id for part_id in sorted(wanted - self._held.keys()) if self._is_free(view, part_id, live)]
+        for part_id, revision in zip(free, await asyncio.gather(*(self._claim(view, each) for each in free)), strict=True):
+            if revision is not None:
+                self._held[part_id] = revision
+        # Among them those claimed before, while the database was away.
+        to_take = [Claim(part_id, revision) for part_id, revision in self._held.items() if part_id not in self._owner.claimed]
+        if to_take:
+            taken = await self._owner.take(to_take)
+            logger.info("took over partitions %s", sorted(taken))
+            for claim in to_take:
+                if claim.part_id not in taken:
+                    del self._held[claim.part_id]
+                    logger.error(
+                        "the database has a later claim of partition %d than etcd's revision %d; if this goes on, etcd was restored: "
+                        "run `tokenline recover`",
+                        claim.part_id,
+                        claim.revision,
+                    )
+        unwanted = sorted(self._held.keys() - wanted - self._giving)
+        if unwanted:
+            # Others go on being served, and claimed, meanwhile.
+            self._giving.update(unwanted)
+            task = asyncio.create_task(self._hand_over(unwanted), name="coordination-hand-over")
+            task.add_done_callback(lambda _: self._giving.difference_update(unwanted))
+
+    def _is_free(self, view: View, part_id: int, live: set[str]) -> bool:
+        owner = view.claims.get(part_id, ("", 0))[0]
+        # A claim of this very replica on a lease before: it is made anew, so that it hangs on the lease of now.
+        return owner not in live or owner == self._member_id
+
+    async def _claim(self, view: View, part_id: int) -> int | None:
+        before = view.claims.get(part_id, ("", 0))[1]
+        return await self._etcd.put_if(
+            f"{self._prefix}claims/{part_id}", self._member_id.encode(), self._lease, mod_revision=before
+        )
+
+    async def _hand_over(self, part_ids: list[int]) -> None:
+        for first in range(0, len(part_ids), _HANDED_OVER_TOGETHER):
+            together = part_ids[first : first + _HANDED_OVER_TOGETHER]
+            await self._owner.give(together)
+            for part_id in together:
+                revision = self._held.pop(part_id, None)
+                if revision is not None:
+                    try:
+                        await self._etcd.delete_if(f"{self._prefix}claims/{part_id}", mod_revision=revision)
+                    except EtcdError as error:
+                        # The claim ends with the lease, or is taken by whoever finds this port closed.
+                        self._note(str(error))
+
+
+async def _refuses(address: str) -> bool:
+    """Whether nobody listens there: refused at once, not merely slow."""
+    try:
+        async with asyncio.timeout(_KNOCK_S):
+            if address.startswith("unix:"):
+                _, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
+            else:
+                host, _, port = address.rpartition(":")
+                _, writer = await asyncio.open_connection(host, int(port))
+    except (ConnectionRefusedError, FileNotFoundError):
+        return True
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return False

@@ -14,6 +14,8 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from services.accounting.catalog import charging_catalog
 from services.accounting.config import AccountingConfig
+from services.accounting.coordination import Coordinator
+from services.accounting.directory import Directory
 from services.accounting.owner import Metrics, Owner
 from services.accounting.postgresql_store import PostgresqlStore
 from services.accounting.servicer import AccountingServicer
@@ -21,6 +23,7 @@ from services.accounting.sqlite_store import SqliteStore
 from services.accounting.store import Store
 from services.runtime.clients import connect
 from services.runtime.clock import SystemClock
+from services.runtime.etcd import EtcdClient, EtcdError
 from services.runtime.identifiers import random_name
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.locks import exclusive
@@ -33,6 +36,7 @@ logger = logging.getLogger(__name__)
 _SERVICE: Final = "tokenline.accounting.v1.AccountingService"
 _STOP_S_MAX: Final = 10.0
 _RETRY_S: Final = 0.1
+_RETRY_S_LONG: Final = 1.0
 
 
 @asynccontextmanager
@@ -52,10 +56,12 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
             stack.enter_context(exclusive(Path(f"{config.database}.lock"), config.database))
             store = await SqliteStore.open(Path(config.database))
         stack.push_async_callback(store.close)
+        incarnation = random_name("own")
+        server = GrpcServer([_SERVICE])
         owner = Owner(
             store,
             clock,
-            incarnation=random_name("own"),
+            incarnation=incarnation,
             partitions=config.partitions,
             held_wait_ms=config.held_wait_ms,
             checkpoint_age_ms=config.checkpoint_age_ms,
@@ -63,18 +69,43 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
             packed_bytes_max=config.packed_accounts_mib_max * 1024 * 1024,
         )
         await owner.start()
-        await owner.take_all()
+        directory = Directory()
+        stack.push_async_callback(directory.close)
+        servicer = AccountingServicer(owner, store, directory)
+        owner.deliver = servicer.deliver
+        if config.etcd is None:
+            await owner.take_all()
+            directory.update(dict.fromkeys(range(config.partitions), ""))
         _export_metrics(owner)
         await stack.enter_async_context(lifecycle.background("accounting-owner", owner.run()))
         channel = await stack.enter_async_context(connect(config.registry_address))
-        server = GrpcServer([_SERVICE])
-        servicer = AccountingServicer(owner, store)
         accounting_pb2_grpc.add_AccountingServiceServicer_to_server(servicer, server.server)
         address = await stack.enter_async_context(server.listen(config.listen_address))
         stack.push_async_callback(_stop, owner, servicer)
-        following = _follow_catalog(channel, owner, config.validity_ms * 1_000, server)
+        supplied = asyncio.Event()
+        following = _follow_catalog(channel, owner, config.validity_ms * 1_000, server, supplied)
         await stack.enter_async_context(lifecycle.background("accounting-catalog", following))
+        if config.etcd is not None:
+            directory.own_address = config.advertised_address or address
+            etcd = await stack.enter_async_context(EtcdClient(config.etcd))
+            coordinator = Coordinator(etcd, config.etcd_prefix, owner, store, directory, incarnation)
+            owner.lost = coordinator.lost
+            await stack.enter_async_context(lifecycle.background("accounting-coordination", _coordinate(coordinator, supplied)))
+            stack.push_async_callback(coordinator.leave)
         yield address
+
+
+async def _coordinate(coordinator: Coordinator, supplied: asyncio.Event) -> None:
+    """Takes part once etcd answers and there is a catalog to charge by."""
+    while True:
+        try:
+            await coordinator.start()
+            break
+        except EtcdError as error:
+            logger.error("%s; trying again", error)
+            await asyncio.sleep(_RETRY_S_LONG)
+    await supplied.wait()
+    await coordinator.run()
 
 
 async def _stop(owner: Owner, servicer: AccountingServicer) -> None:
@@ -86,13 +117,16 @@ async def _stop(owner: Owner, servicer: AccountingServicer) -> None:
     servicer.end_streams()
 
 
-async def _follow_catalog(channel: grpc.aio.Channel, owner: Owner, validity_us: int, server: GrpcServer) -> None:
+async def _follow_catalog(
+    channel: grpc.aio.Channel, owner: Owner, validity_us: int, server: GrpcServer, supplied: asyncio.Event
+) -> None:
     """Keeps the catalog up to date; while the registry is away, the last one stays in force."""
     stub = registry_pb2_grpc.RegistryServiceStub(channel)
     while True:
         try:
             async for response in stub.WatchCatalog(registry_pb2.WatchCatalogRequest(), wait_for_ready=True):
                 owner.set_catalog(charging_catalog(response.catalog, validity_us))
+                supplied.set()
                 await server.set_serving()
         except grpc.aio.AioRpcError as error:
             logger.warning("the registry's catalog stream broke (%s), connecting again", error.code().name)

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from services.runtime.etcd import EtcdConfig
 from services.runtime.telemetry import TelemetryConfig
 
 
@@ -16,6 +17,12 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     database: str = ""
     # Or the PostgreSQL database, as a URL without a password (that comes from PGPASSWORD or the passfile).
     postgresql: str = ""
+    # Where partitions are given to replicas; left out: this is the only one. Goes with postgresql.
+    etcd: EtcdConfig | None = None
+    # What the keys of this cell begin with.
+    etcd_prefix: str = "/tokenline/accounting/"
+    # What other services reach this replica by; empty: listen_address.
+    advertised_address: str = ""
     # How many slices the accounts are cut into; fixed when the database is made.
     partitions: int = 16
     # How long a grant lives without an Update; a session is swept at twice this time (Tcc).
@@ -32,6 +39,10 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     def __post_init__(self) -> None:
         if bool(self.database) == bool(self.postgresql):
             raise ValueError("give either database (a SQLite file) or postgresql (a URL)")
+        if self.etcd is not None and not self.postgresql:
+            raise ValueError("etcd goes with postgresql: replicas share one database")
+        if not self.etcd_prefix.startswith("/") or not self.etcd_prefix.endswith("/") or not self.etcd_prefix.isascii():
+            raise ValueError("etcd_prefix must begin and end with /, in ASCII")
         if not 1 <= self.partitions <= 4_096:
             raise ValueError("partitions must be 1 to 4096")
         if not 1_000 <= self.validity_ms <= 600_000:

@@ -1,6 +1,6 @@
 """Which replica owns which partition: members and claims in etcd.
 
-Below the prefix stand `cell` (which cell and era this is), `members/ID` (the address of a live replica), `claims/PARTITION` (the ID of
+Below the prefix stand `cell` (which cell and era this is), `members/ID` (a live replica), `claims/PARTITION` (the ID of
 its owner) and `moves/PARTITION` (the ID of whom an operator wants as owner). Members and claims hang on their replica's lease. etcd
 elects, the database fences: a claim counts once the database has taken its revision, and nothing that holds quota hangs on a lease.
 While etcd is down nobody can claim, and owners go on.
@@ -49,13 +49,21 @@ class CellRecord(msgspec.Struct, frozen=True):
     partitions: int
 
 
+class Member(msgspec.Struct, frozen=True):
+    """A key below `members/`."""
+
+    address: str
+    # It hands its partitions over and takes no others.
+    leaving: bool = False
+
+
 class View(msgspec.Struct, frozen=True):
     """What stands in etcd, as of a revision."""
 
     revision: int
     cell: CellRecord | None
-    # ID -> address.
-    members: dict[str, str]
+    # By ID.
+    members: dict[str, Member]
     # part_id -> (ID of the owner, the revision at which it claimed).
     claims: dict[int, tuple[str, int]]
     # part_id -> ID of whom an operator wants.
@@ -70,7 +78,7 @@ class View(msgspec.Struct, frozen=True):
 
     def owners(self) -> dict[int, str]:
         """part_id -> address of its owner, of those that have one."""
-        return {part_id: self.members[owner] for part_id, (owner, _) in self.claims.items() if owner in self.members}
+        return {part_id: self.members[owner].address for part_id, (owner, _) in self.claims.items() if owner in self.members}
 
 
 def view_of(snapshot: Snapshot) -> View:
@@ -81,7 +89,7 @@ def view_of(snapshot: Snapshot) -> View:
         if name == "cell":
             cell = msgspec.json.decode(each.value, type=CellRecord)
         elif kind == "members":
-            members[rest] = each.value.decode()
+            members[rest] = msgspec.json.decode(each.value, type=Member)
         elif kind == "claims":
             claims[int(rest)] = (each.value.decode(), each.mod_revision)
         elif kind == "moves":
@@ -126,8 +134,8 @@ class Coordinator:
         own = self._owner.identity
         if cell.cell_id != own.cell_id:
             raise WrongCellError(
-                f"etcd below {self._prefix} is of cell {cell.cell_id}, the database of cell {own.cell_id}: give each cell a database "
-                "and an etcd prefix of its own; if the database was made anew on purpose, delete etcd's keys below the prefix"
+                f"etcd below {self._prefix} is of cell {cell.cell_id}, the database of cell {own.cell_id}: give each cell a "
+                "database and an etcd prefix of its own; if the database was made anew on purpose, delete the keys below the prefix"
             )
         check_era(own.era, cell.era)
 
@@ -149,7 +157,7 @@ class Coordinator:
         """Hands all partitions over, one after another, and is no member any more."""
         self._leaving = True
         with contextlib.suppress(EtcdError):
-            await self._etcd.delete(f"{self._prefix}members/{self._member_id}")
+            await self._join(self._lease)
         await self._hand_over(sorted(self._held))
         if self._lease:
             with contextlib.suppress(EtcdError):
@@ -161,7 +169,7 @@ class Coordinator:
         while True:
             try:
                 if await self._is_stuck():
-                    logger.error("a commit has been under way for %.1f s while the database answers; not renewing the lease", _STUCK_S)
+                    logger.error("a commit hangs for %.1f s while the database answers others; the lease is withheld", _STUCK_S)
                 elif not self._leaving:
                     await self._beat()
                 self._note("")
@@ -175,9 +183,13 @@ class Coordinator:
             return
         self._lease = 0
         lease = await self._etcd.grant(_LEASE_S)
-        await self._etcd.put(f"{self._prefix}members/{self._member_id}", self._directory.own_address.encode(), lease)
+        await self._join(lease)
         self._lease = lease
         self._look.set()
+
+    async def _join(self, lease: int) -> None:
+        member = Member(self._directory.own_address, self._leaving)
+        await self._etcd.put(f"{self._prefix}members/{self._member_id}", msgspec.json.encode(member), lease)
 
     async def _is_stuck(self) -> bool:
         if self._owner.pending_s < _STUCK_S:
@@ -214,7 +226,7 @@ class Coordinator:
             await asyncio.sleep(_KNOCK_S)
             members = {} if self._view is None else dict(self._view.members)
             members.pop(self._member_id, None)
-            refused = await asyncio.gather(*(_refuses(address) for address in members.values()))
+            refused = await asyncio.gather(*(_refuses(member.address) for member in members.values()))
             before, self._refusing = self._refusing, {}
             for member_id, is_refused in zip(members, refused, strict=True):
                 if is_refused:
@@ -245,9 +257,8 @@ class Coordinator:
         live = self._live_members(view)
         if self._member_id not in live:
             return
-        wanted = {
-            part_id for part_id in range(self._owner.partition_count) if view.chosen(part_id, sorted(live)) == self._member_id
-        }
+        staying = sorted(each for each in live if not view.members[each].leaving)
+        wanted = {part_id for part_id in range(self._owner.partition_count) if view.chosen(part_id, staying) == self._member_id}
         # What this view can't know yet was claimed behind it.
         mine = {part_id for part_id, (owner, _) in view.claims.items() if owner == self._member_id}
         gone = {part_id for part_id, revision in self._held.items() if revision <= view.revision and part_id not in mine}
@@ -268,8 +279,8 @@ class Coordinator:
                 if claim.part_id not in taken:
                     del self._held[claim.part_id]
                     logger.error(
-                        "the database has a later claim of partition %d than etcd's revision %d; if this goes on, etcd was restored: "
-                        "run `tokenline recover`",
+                        "the database has a later claim of partition %d than etcd's revision %d; if this goes on, etcd was "
+                        "restored: run `tokenline recover`",
                         claim.part_id,
                         claim.revision,
                     )

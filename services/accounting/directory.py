@@ -20,10 +20,11 @@ _ELSEWHERE_OR_LATER: Final = frozenset({errors_pb2.ERROR_REASON_NOT_OWNER, error
 
 
 class Directory:
-    """Partitions to addresses. `own_address` is what others call this replica by; "" when it is the only one."""
+    """Partitions to addresses."""
 
-    def __init__(self, own_address: str) -> None:
-        self.own_address = own_address
+    def __init__(self) -> None:
+        # What others call this replica by; "" when it is the only one.
+        self.own_address = ""
         self._addresses: dict[int, str] = {}
         self._changed = asyncio.Event()
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -52,7 +53,7 @@ class Directory:
         channel = self._channels.get(address)
         if channel is None:
             channel = self._channels[address] = connect(address)
-        return accounting_pb2_grpc.AccountingServiceStub(channel)  # type: ignore[return-value]  # the stubs know both kinds of channel
+        return accounting_pb2_grpc.AccountingServiceStub(channel)
 
     def others(self) -> set[str]:
         """The addresses of the other replicas that own something."""

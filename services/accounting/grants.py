@@ -1,6 +1,6 @@
 """Grants and corrections: top-ups, refunds, reductions, write-offs, transfers between accounts, limits. Pure."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -283,24 +283,34 @@ def arriving_bucket(sender: Account, transfer_id: str) -> ReceiveTransfer:
     transfer = sender.transfers[transfer_id]
     bucket = sender.buckets[transfer.bucket_id]
     offering_id, model_group, _ = bucket.line.split("|")
-    granted = BucketGranted(
-        account_id=transfer.to_account_id,
-        time_us=transfer.sent_us,
-        bucket_id=derived_name("bkt", transfer.to_account_id, transfer_id),
+    return receive_transfer_of(
+        transfer.to_account_id,
+        transfer_id,
+        digest=transfer.digest,
         unit=bucket.unit,
         amount=transfer.amount,
         valid_from_us=bucket.valid_from_us,
         valid_until_us=bucket.valid_until_us,
         priority=bucket.priority,
-        idempotency_key=transfer_id,
-        digest=transfer.digest,
-        repaid=0,
         # What the account's own offering prices here, the receiver's own prices there.
         offering_id=offering_id,
         model_group=model_group,
-        source=f"transfer:{transfer_id}",
     )
-    return ReceiveTransfer(transfer.to_account_id, granted)
+
+
+def receive_transfer_of(account_id: str, transfer_id: str, **terms: Any) -> ReceiveTransfer:
+    """The receiver's half, with its terms as fields of `BucketGranted`."""
+    granted = BucketGranted(
+        account_id=account_id,
+        # When it arrives.
+        time_us=0,
+        bucket_id=derived_name("bkt", account_id, transfer_id),
+        idempotency_key=transfer_id,
+        repaid=0,
+        source=f"transfer:{transfer_id}",
+        **terms,
+    )
+    return ReceiveTransfer(account_id, granted)
 
 
 def receive_transfer(account: Account, command: ReceiveTransfer, now_us: int, catalog: ChargingCatalog) -> Decision:

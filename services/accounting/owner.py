@@ -24,7 +24,6 @@ from services.accounting.commands import (
     AccountView,
     Answer,
     ApplyDue,
-    BucketAdded,
     ChargeEvent,
     Command,
     CreateSession,
@@ -32,6 +31,7 @@ from services.accounting.commands import (
     Failed,
     Fault,
     ReadAccount,
+    ReceiveTransfer,
     Refused,
 )
 from services.accounting.decide import decide, due_entries
@@ -201,7 +201,7 @@ class _Partition:
 class Owner:
     """Owns partitions of a store. `start`, then `take` and `submit`; `run` must be running all the while.
 
-    `lost` is told of partitions that somebody else has claimed; without it that ends `run` with `OwnershipLostError`.
+    `lost` is told of partitions that somebody else has claimed; as long as it is None that ends `run` with `OwnershipLostError`.
     """
 
     def __init__(
@@ -215,7 +215,6 @@ class Owner:
         checkpoint_age_ms: int,
         hot_accounts_max: int,
         packed_bytes_max: int,
-        lost: Callable[[set[int]], None] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -231,7 +230,7 @@ class Owner:
         self._partitions: dict[int, _Partition] = {}
         # The number behind the last row that was surely committed here.
         self._committed: dict[int, int] = {}
-        self._lost = lost
+        self.lost: Callable[[set[int]], None] | None = None
         # One takes, gives or recovers at a time.
         self._claiming = asyncio.Lock()
         self._catalog: ChargingCatalog | None = None
@@ -244,8 +243,8 @@ class Owner:
         self._closing = False
         self.identity = Identity("", 0)
         self.metrics = Metrics()
-        # Carries a transfer's arrival to the owner of the receiver's partition.
-        self.deliver: Callable[[Command], Awaitable[Answer]] = self._ask_own
+        # Carries a transfer to the owner of the receiver's partition; returns why it was not taken.
+        self.deliver: Callable[[ReceiveTransfer], Awaitable[Failed | None]] = self.receive
         # The last refusals by charging_id, oldest first, so that somebody can ask why.
         self.refusals: dict[str, tuple[CreateSession | ChargeEvent, Refused, int]] = {}
 
@@ -370,9 +369,9 @@ class Owner:
         """Somebody else has claimed partitions. Errors: `OwnershipLostError` where nobody wants to know."""
         self._drop(part_ids, Failed(Fault.NOT_OWNER, _LOST))
         logger.warning("lost partitions %s to another owner", sorted(part_ids))
-        if self._lost is None:
+        if self.lost is None:
             raise OwnershipLostError(_LOST)
-        self._lost(part_ids)
+        self.lost(part_ids)
 
     def submit(self, command: Command, caller: Caller, tag: int) -> None:
         """Decides `command` as soon as its account is in memory; the caller gets the answer after the commit."""
@@ -530,11 +529,11 @@ class Owner:
                     partition.sending.discard(account_id)
                     return
                 for transfer_id in sent:
-                    answer = await self.deliver(arriving_bucket(view.account, transfer_id))
-                    if isinstance(answer, BucketAdded):
+                    failed = await self.deliver(arriving_bucket(view.account, transfer_id))
+                    if failed is None:
                         await ask(self, EndTransfer(account_id, transfer_id, ""))
-                    elif isinstance(answer, Failed) and answer.fault in _TRANSFER_REFUSALS:
-                        await ask(self, EndTransfer(account_id, transfer_id, answer.message))
+                    elif failed.fault in _TRANSFER_REFUSALS:
+                        await ask(self, EndTransfer(account_id, transfer_id, failed.message))
                     else:
                         break
                 else:
@@ -935,8 +934,10 @@ class Owner:
                 self._work.set()
                 await asyncio.sleep(_PASSING_LOOK_S)
 
-    async def _ask_own(self, command: Command) -> Answer:
-        return await ask(self, command)
+    async def receive(self, command: ReceiveTransfer) -> Failed | None:
+        """Takes a transfer for an account of a partition owned here; returns why it was not taken."""
+        answer = await ask(self, command)
+        return answer if isinstance(answer, Failed) else None
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

@@ -1,14 +1,26 @@
 """The gRPC face of accounting: proto to core, core to proto."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import grpc
 
-from services.accounting import translation
+from services.accounting import commands, translation
 from services.accounting.audit import audit
-from services.accounting.commands import Answer, BucketAdded, Command, Ordered, RecordsFound, TransferView
+from services.accounting.commands import (
+    Answer,
+    BucketAdded,
+    Command,
+    Failed,
+    Fault,
+    Ordered,
+    RecordsFound,
+    TransferView,
+)
+from services.accounting.directory import Directory, is_forwarded
 from services.accounting.entries import SessionSettled
 from services.accounting.journal import decode_row
 from services.accounting.journal_translation import journal_entry_message
@@ -23,6 +35,9 @@ from tokenline.errors.v1 import errors_pb2
 _OPERATIONS_A_REQUEST_MAX: Final = 1_024
 _JOURNAL_ROWS_A_READ: Final = 200
 _JOURNAL_ENTRIES_A_MESSAGE: Final = 1_000
+
+_DELIVERY_S_MAX: Final = 5.0
+_FAULTS: Final = frozenset(int(fault) for fault in Fault)
 
 _Context = grpc.aio.ServicerContext
 
@@ -63,12 +78,23 @@ class _ChargeStream:
                 return
 
 
+def _at_owner(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Has a request about an account answered by the owner of its partition."""
+
+    @functools.wraps(method)
+    async def routed(self: "AccountingServicer", request: Any, context: Any) -> Any:
+        return await self.at_owner(method, request, context)
+
+    return routed
+
+
 class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     """See tokenline/accounting/v1/accounting.proto."""
 
-    def __init__(self, owner: Owner, store: Store) -> None:
+    def __init__(self, owner: Owner, store: Store, directory: Directory) -> None:
         self._owner = owner
         self._store = store
+        self._directory = directory
         self._streams: set[_ChargeStream] = set()
 
     def end_streams(self) -> None:
@@ -116,6 +142,12 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             # The caller sends no more, but may still wait for answers.
             outstanding.end()
 
+    async def at_owner(self, method: Callable[..., Awaitable[Any]], request: Any, context: Any) -> Any:
+        """What the owner of the account's partition answers."""
+        part_id = self._owner.partition_of(request.account_id)
+        here = functools.partial(method, self)
+        return await self._directory.at_owner(part_id, method.__name__, here, request, context)
+
     async def _done(self, command: Command) -> Answer:
         """The answer to a command; errors: the `ServiceError` that a `Failed` stands for."""
         answer = await ask(self._owner, command)
@@ -127,6 +159,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         assert isinstance(answer, Ordered)
         return translation.ordered_message(answer)
 
+    @_at_owner
     async def OpenAccount(self, request: pb.OpenAccountRequest, context: "_Context[Any, Any]") -> pb.OpenAccountResponse:
         command = translation.open_account_of(request)
         self._owner.check_opening(command.offering_id)
@@ -134,17 +167,20 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         translation.raise_if_failed(answer)
         return pb.OpenAccountResponse(account=translation.account_message(view_of(answer)))
 
+    @_at_owner
     async def GetAccount(self, request: pb.GetAccountRequest, context: "_Context[Any, Any]") -> pb.GetAccountResponse:
         answer = await ask(self._owner, translation.read_account_of(request))
         translation.raise_if_failed(answer)
         return pb.GetAccountResponse(account=translation.account_message(view_of(answer)))
 
+    @_at_owner
     async def GrantBucket(self, request: pb.GrantBucketRequest, context: "_Context[Any, Any]") -> pb.GrantBucketResponse:
         answer = await ask(self._owner, translation.grant_bucket_of(request))
         translation.raise_if_failed(answer)
         assert isinstance(answer, BucketAdded)
         return translation.bucket_added_message(answer)
 
+    @_at_owner
     async def RefundSession(self, request: pb.RefundSessionRequest, context: "_Context[Any, Any]") -> pb.RefundSessionResponse:
         # Checked before the journal is read for it.
         translation.refund_of(request, "", 0)
@@ -168,39 +204,48 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             f"journal row {request.sequence_number}; take sequence_number and record_sequence_number from its receipt",
         )
 
+    @_at_owner
     async def ReduceBucket(self, request: pb.ReduceBucketRequest, context: "_Context[Any, Any]") -> pb.ReduceBucketResponse:
         await self._done(translation.reduce_of(request))
         return pb.ReduceBucketResponse()
 
+    @_at_owner
     async def WriteOffDebt(self, request: pb.WriteOffDebtRequest, context: "_Context[Any, Any]") -> pb.WriteOffDebtResponse:
         await self._done(translation.write_off_of(request))
         return pb.WriteOffDebtResponse()
 
+    @_at_owner
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, context: "_Context[Any, Any]") -> pb.PlaceOrderResponse:
         return pb.PlaceOrderResponse(order=await self._ordered(translation.place_order_of(request)))
 
+    @_at_owner
     async def ConfirmPayment(self, request: pb.ConfirmPaymentRequest, context: "_Context[Any, Any]") -> pb.ConfirmPaymentResponse:
         return pb.ConfirmPaymentResponse(order=await self._ordered(translation.confirm_payment_of(request)))
 
+    @_at_owner
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: "_Context[Any, Any]") -> pb.CancelOrderResponse:
         return pb.CancelOrderResponse(order=await self._ordered(translation.cancel_order_of(request)))
 
+    @_at_owner
     async def ChangeSubscription(
         self, request: pb.ChangeSubscriptionRequest, context: "_Context[Any, Any]"
     ) -> pb.ChangeSubscriptionResponse:
         return pb.ChangeSubscriptionResponse(order=await self._ordered(translation.change_subscription_of(request)))
 
+    @_at_owner
     async def CancelSubscription(
         self, request: pb.CancelSubscriptionRequest, context: "_Context[Any, Any]"
     ) -> pb.CancelSubscriptionResponse:
         await self._done(translation.cancel_subscription_of(request))
         return pb.CancelSubscriptionResponse()
 
+    @_at_owner
     async def SendTransfer(self, request: pb.SendTransferRequest, context: "_Context[Any, Any]") -> pb.SendTransferResponse:
         answer = await self._done(translation.send_transfer_of(request))
         assert isinstance(answer, TransferView)
         return pb.SendTransferResponse(transfer_id=answer.transfer_id, state=answer.state, remark=answer.reason)
 
+    @_at_owner
     async def SetLimits(self, request: pb.SetLimitsRequest, context: "_Context[Any, Any]") -> pb.SetLimitsResponse:
         await self._done(translation.set_limits_of(request))
         return pb.SetLimitsResponse()
@@ -208,6 +253,10 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     async def ExplainRefusal(self, request: pb.ExplainRefusalRequest, context: "_Context[Any, Any]") -> pb.ExplainRefusalResponse:
         refusal = self._owner.refusals.get(translation.charging_id_of(request))
         if refusal is None:
+            for address in () if is_forwarded(context) else self._directory.others():
+                with contextlib.suppress(ServiceError):
+                    explained: pb.ExplainRefusalResponse = await self._directory.forward(address, "ExplainRefusal", request, 1.0)
+                    return explained
             raise ServiceError(
                 errors_pb2.ERROR_REASON_RECORD_UNKNOWN,
                 f"no refusal of call {request.charging_id!r} is remembered; the last ones are kept until accounting restarts",
@@ -221,6 +270,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             refused=translation.refused_message(refused),
         )
 
+    @_at_owner
     async def GetSessionRecords(
         self, request: pb.GetSessionRecordsRequest, context: "_Context[Any, Any]"
     ) -> pb.GetSessionRecordsResponse:
@@ -235,6 +285,34 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
                 if isinstance(entry, SessionSettled) and entry.charging_id == request.charging_id:
                     response.entries.append(journal_entry_message(part_id, seq, index, entry))
         return response
+
+    @_at_owner
+    async def ReceiveTransfer(
+        self, request: pb.ReceiveTransferRequest, context: "_Context[Any, Any]"
+    ) -> pb.ReceiveTransferResponse:
+        failed = await self._owner.receive(translation.receive_transfer_of(request))
+        if failed is not None:
+            translation.raise_if_failed(failed)
+        return pb.ReceiveTransferResponse()
+
+    async def deliver(self, command: commands.ReceiveTransfer) -> Failed | None:
+        """Takes a transfer to the receiver's owner; returns why it was not taken."""
+        address = self._directory.addresses.get(self._owner.partition_of(command.account_id), self._directory.own_address)
+        if address == self._directory.own_address:
+            return await self._owner.receive(command)
+        try:
+            request = translation.receive_transfer_message(command)
+            await self._directory.forward(address, "ReceiveTransfer", request, _DELIVERY_S_MAX)
+        except ServiceError as error:
+            return Failed(Fault(error.reason) if error.reason in _FAULTS else Fault.UNAVAILABLE, error.message)
+        return None
+
+    async def WatchOwners(
+        self, request: pb.WatchOwnersRequest, context: "_Context[Any, Any]"
+    ) -> AsyncIterator[pb.WatchOwnersResponse]:
+        async for addresses in self._directory.changes():
+            owners = [pb.PartitionOwner(part_id=part_id, address=address) for part_id, address in sorted(addresses.items())]
+            yield pb.WatchOwnersResponse(partition_count=self._owner.partition_count, owners=owners)
 
     async def ListPartitions(self, request: pb.ListPartitionsRequest, context: "_Context[Any, Any]") -> pb.ListPartitionsResponse:
         if not self._owner.serving:

@@ -6,7 +6,7 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
-from services.accounting import commands, entries
+from services.accounting import commands, entries, grants
 from services.accounting.account import (
     SESSION_UNIT,
     Account,
@@ -239,6 +239,41 @@ def send_transfer_of(request: pb.SendTransferRequest) -> commands.SendTransfer:
         bucket_id=_name("bucket_id", request.bucket_id),
         amount=_amount(request.amount),
         idempotency_key=_name("idempotency_key", request.idempotency_key),
+    )
+
+
+def receive_transfer_message(command: commands.ReceiveTransfer) -> pb.ReceiveTransferRequest:
+    """A transfer on its way to another owner."""
+    granted = command.granted
+    return pb.ReceiveTransferRequest(
+        account_id=command.account_id,
+        transfer_id=granted.idempotency_key,
+        digest=granted.digest,
+        unit=unit_message(granted.unit),
+        amount=granted.amount,
+        valid_from_us=granted.valid_from_us,
+        valid_until_us=granted.valid_until_us,
+        priority=granted.priority,
+        offering_id=granted.offering_id,
+        model_group=granted.model_group,
+    )
+
+
+def receive_transfer_of(request: pb.ReceiveTransferRequest) -> commands.ReceiveTransfer:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    if not 0 <= request.priority <= _PRIORITY_MAX:
+        raise invalid(f"priority must be 0 to {_PRIORITY_MAX}")
+    return grants.receive_transfer_of(
+        _account_id(request.account_id),
+        _name("transfer_id", request.transfer_id),
+        digest=request.digest,
+        unit=_unit(request.unit),
+        amount=_amount(request.amount),
+        valid_from_us=_not_negative("valid_from_us", request.valid_from_us),
+        valid_until_us=_not_negative("valid_until_us", request.valid_until_us),
+        priority=request.priority,
+        offering_id=_at_most("offering_id", request.offering_id, _NAME_LENGTH_MAX),
+        model_group=_at_most("model_group", request.model_group, _NAME_LENGTH_MAX),
     )
 
 

@@ -57,6 +57,7 @@ class DataFolder:
         self.accounting_database = path / "accounting.sqlite3"
         self.authentication_database = path / "authentication.sqlite3"
         self.billing_database = path / "billing.sqlite3"
+        self.outbox = path / "outbox.sqlite3"
         self.cdr_folder = path / "cdr"
         self.catalog_folder = path / "catalog"
         self.demo_file = path / "demo.json"

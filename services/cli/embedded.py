@@ -78,6 +78,7 @@ async def run_all(data_dir: Path, host: str, port: int, lifecycle: "Lifecycle") 
         from services.edge.config import EdgeConfig
 
         edge_config = EdgeConfig(
+            outbox=str(folder.outbox),
             host=host,
             port=port,
             registry_address=registry,

@@ -20,6 +20,7 @@ from services.edge.health import health_routes
 from services.edge.me import me_routes
 from services.edge.metrics import RequestMetrics
 from services.edge.models import AccountOfferings, models_routes
+from services.edge.outbox import Outbox
 from services.edge.principals import Principals
 from services.edge.problems import method_not_allowed
 from services.edge.vendor_http import HttpVendorClient
@@ -27,7 +28,8 @@ from services.runtime.clients import connect
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.http import listen_http
 from services.runtime.lifecycle import Lifecycle
-from tokenline.accounting.v1 import accounting_pb2_grpc
+from services.runtime.locks import exclusive
+from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 from tokenline.authentication.v1 import authentication_pb2_grpc
 from tokenline.billing.v1 import billing_pb2_grpc
 
@@ -59,7 +61,12 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
         principals = Principals(authentication_channel, config.cached_key_grace_ms)
         await stack.enter_async_context(lifecycle.background("edge-revocations", principals.follow_revocations()))
         vendors = await stack.enter_async_context(HttpVendorClient(config))
-        charging = await stack.enter_async_context(ChargingClient(accounting_channel, config))
+        outbox, left = None, list[accounting_pb2.ChargeOperation]()
+        if config.outbox:
+            stack.enter_context(exclusive(Path(f"{config.outbox}.lock"), config.outbox))
+            outbox, left = await Outbox.open(Path(config.outbox), config.outbox_releases_max)
+            stack.push_async_callback(outbox.close)
+        charging = await stack.enter_async_context(ChargingClient(accounting_channel, config, outbox, left))
 
         metrics = RequestMetrics()
         metrics.export()

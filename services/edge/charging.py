@@ -1,18 +1,22 @@
-"""The edge's side of charging: one batched stream to accounting, on which every call's operations travel.
+"""The edge's side of charging: one batched stream to each owner of partitions, on which its accounts' operations travel.
 
-Operations are numbered and idempotent, so whatever was not answered is sent again after the stream broke, or when accounting
-says that it could not answer for certain. A Release is sent until it is answered, or until the process ends.
+Operations are numbered and idempotent, so whatever was not answered is sent again after the stream broke, when the partition has
+another owner, or when accounting says that it could not answer for certain. A Release is sent until it is answered; when that takes
+long, it goes to the outbox on disk, counts as delivered, and is sent on.
 """
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
+from zlib import crc32
 
 import grpc
 
 from services.edge.config import EdgeConfig
+from services.edge.outbox import Outbox
+from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
@@ -23,7 +27,7 @@ logger = logging.getLogger(__name__)
 _OPERATIONS_A_REQUEST_MAX: Final = 1_024
 _RECONNECT_S_MIN: Final = 0.05
 _RECONNECT_S_MAX: Final = 1.0
-_REPEAT_S: Final = 0.05
+_REPEAT_S: Final = 0.02
 # The same when nobody waits for the answer any more.
 _REPEAT_LATER_S: Final = 1.0
 # Who waits for an answer of one of these hears it only when the time is up: until then it is asked again.
@@ -35,14 +39,20 @@ _ASK_AGAIN: Final = frozenset(
 class _Operation:
     """An operation that is not answered yet. Without a timer nobody waits any more, and it is sent until it is answered."""
 
-    __slots__ = ("future", "message", "sent", "timer")
+    __slots__ = ("answered", "future", "kept", "lane", "message", "sent", "timer")
 
     def __init__(self, message: pb.ChargeOperation, future: asyncio.Future[pb.ChargeResult]) -> None:
         self.message = message
         self.future = future
         self.timer: asyncio.TimerHandle | None = None
+        # The owner that it goes to; None while there is none.
+        self.lane: _Lane | None = None
         # Accounting may know of it.
         self.sent = False
+        # It stands in the outbox.
+        self.kept = False
+        # Or given up.
+        self.answered = False
 
     @property
     def is_release(self) -> bool:
@@ -50,30 +60,49 @@ class _Operation:
 
 
 class ChargingClient:
-    """An asynchronous context manager; at its end it gives Releases that are not delivered the time that a Release may take."""
+    """An asynchronous context manager; at its end it gives Releases that are not delivered the time that a Release may take.
 
-    def __init__(self, channel: grpc.aio.Channel, config: EdgeConfig) -> None:
-        self._stub = accounting_pb2_grpc.AccountingServiceStub(channel)
+    What is not delivered then stays in the outbox, where there is one; `left` is what was found in it.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        config: EdgeConfig,
+        outbox: Outbox | None = None,
+        left: Sequence[pb.ChargeOperation] = (),
+    ) -> None:
+        self._channel = channel
         self._create_timeout_s = config.create_timeout_ms / 1_000
         self._release_timeout_s = config.release_timeout_ms / 1_000
+        self._outbox = outbox
+        self._outbox_after_s = config.outbox_after_ms / 1_000
         self._last_operation_id = 0
         # By operation_id, in the order of asking.
         self._unanswered: dict[int, _Operation] = {}
-        self._outgoing: list[_Operation] = []
-        self._work = asyncio.Event()
         self._release_answered = asyncio.Event()
-        self._stream: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
-        self.up = False
+        # Owners by address, and the address of each partition's owner; 0 partitions: not known yet.
+        self._lanes: dict[str, _Lane] = {}
+        self._owners: dict[int, str] = {}
+        self._partitions = 0
+        for message in left:
+            self._owe(message)
+
+    @property
+    def up(self) -> bool:
+        """Whether accounting can be asked: every partition that has an owner is connected to it."""
+        return bool(self._owners) and all(self._lanes[address].up for address in self._owners.values())
 
     async def __aenter__(self) -> Self:
-        self._stream = asyncio.create_task(self._keep_stream(), name="charging-stream")
+        self._following = asyncio.create_task(self._follow_owners(), name="charging-owners")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._stream is not None
+        assert self._following is not None
         deadline_s = asyncio.get_running_loop().time() + self._release_timeout_s
         if self._background:
             await asyncio.wait(self._background, timeout=self._release_timeout_s)
@@ -84,12 +113,31 @@ class ChargingClient:
                     self._release_answered.clear()
                     await self._release_answered.wait()
         except TimeoutError:
-            logger.error("%d sessions could not be released; accounting sweeps them at what was last reported", self._undelivered())
-        self._stream.cancel()
-        await asyncio.wait([self._stream])
+            await self._keep_undelivered()
+        self._following.cancel()
+        await asyncio.wait([self._following])
+        for lane in self._lanes.values():
+            await lane.close()
+
+    async def _keep_undelivered(self) -> None:
+        lost = self._undelivered()
+        if self._outbox is not None:
+            owed = [each for each in self._unanswered.values() if each.is_release]
+            kept = await asyncio.gather(*(self._keep(each) for each in owed))
+            lost = kept.count(False)
+        if lost:
+            logger.error("%d sessions could not be released; accounting sweeps them at what was last reported", lost)
 
     def _undelivered(self) -> int:
         return sum(operation.is_release for operation in self._unanswered.values())
+
+    def _owe(self, message: pb.ChargeOperation) -> None:
+        """A Release from the outbox: it is sent until it is answered."""
+        self._last_operation_id += 1
+        message.operation_id = self._last_operation_id
+        operation = _Operation(message, asyncio.get_running_loop().create_future())
+        operation.kept = True
+        self._unanswered[message.operation_id] = operation
 
     async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> pb.Granted | pb.Refused:
         """Opens a session. Errors: `ServiceError`; UNAVAILABLE when there was no answer in time, and then nothing stays held."""
@@ -112,8 +160,8 @@ class ChargingClient:
         )
         return (await self._answer_to(self._begin(message, self._create_timeout_s))).granted
 
-    async def release(self, account_id: str, charging_id: str, number: int, release: pb.ReleaseSession) -> pb.Settled:
-        """Settles a session; returns once that is durable.
+    async def release(self, account_id: str, charging_id: str, number: int, release: pb.ReleaseSession) -> pb.Settled | None:
+        """Settles a session; returns once that is durable: what was charged, or None when it stands in the outbox.
 
         Errors: `ServiceError`; UNAVAILABLE when that took too long, and then it goes on being sent. Being cancelled does not
         stop it either.
@@ -121,7 +169,30 @@ class ChargingClient:
         message = pb.ChargeOperation(
             account_id=account_id, charging_id=charging_id, invocation_sequence_number=number, release=release
         )
-        return (await self._answer_to(self._begin(message, self._release_timeout_s))).settled
+        operation = self._begin(message, self._release_timeout_s)
+        if self._outbox is not None:
+            await asyncio.wait([operation.future], timeout=self._outbox_after_s)
+            if not operation.future.done() and await self._keep(operation):
+                return None
+        return (await self._answer_to(operation)).settled
+
+    async def _keep(self, operation: _Operation) -> bool:
+        """Puts a Release into the outbox; whether it stands there."""
+        assert self._outbox is not None
+        if not operation.kept:
+            try:
+                await self._outbox.keep(operation.message)
+            except ServiceError as error:
+                logger.error("session %s can't be kept in the outbox: %s", operation.message.charging_id, error.message)
+                return False
+            operation.kept = True
+            if operation.timer is not None:
+                operation.timer.cancel()
+                operation.timer = None
+            if operation.answered:
+                # It was answered meanwhile.
+                self._outbox.delivered(operation.message)
+        return True
 
     def release_later(self, account_id: str, charging_id: str, number: int, release: pb.ReleaseSession) -> None:
         """Settles a session for which nobody waits."""
@@ -164,15 +235,22 @@ class ChargingClient:
         return result
 
     def _send(self, operation: _Operation) -> None:
-        # While there is no stream, it waits among the unanswered ones.
-        if self.up:
-            self._outgoing.append(operation)
-            self._work.set()
+        # While its partition has no owner, or no stream to it, it waits among the unanswered ones.
+        operation.lane = lane = self._lane_of(operation.message.account_id)
+        if lane is not None:
+            lane.send(operation)
+
+    def _lane_of(self, account_id: str) -> "_Lane | None":
+        if not self._partitions:
+            return None
+        address = self._owners.get(crc32(account_id.encode()) % self._partitions)
+        return None if address is None else self._lanes[address]
 
     def _give_up(self, operation: _Operation) -> None:
         """Asks no more, so that a Create does not come again behind the Release that undoes it; only a Release goes on."""
         if not operation.is_release:
             self._unanswered.pop(operation.message.operation_id, None)
+            operation.answered = True
 
     def _time_is_up(self, operation: _Operation) -> None:
         operation.timer = None
@@ -189,8 +267,11 @@ class ChargingClient:
             asyncio.get_running_loop().call_later(repeat_s, self._send_again, result.operation_id)
             return
         del self._unanswered[result.operation_id]
+        operation.answered = True
         if operation.is_release:
             self._release_answered.set()
+            if operation.kept:
+                self._leave_outbox(operation, result)
         if operation.timer is not None:
             operation.timer.cancel()
         if not operation.future.done():
@@ -201,7 +282,74 @@ class ChargingClient:
         if operation is not None:
             self._send(operation)
 
-    # The stream
+    def _leave_outbox(self, operation: _Operation, result: pb.ChargeResult) -> None:
+        assert self._outbox is not None
+        self._outbox.delivered(operation.message)
+        if result.HasField("error"):
+            logger.error("session %s from the outbox was refused: %s", operation.message.charging_id, result.error.message)
+
+    # Owners
+
+    async def _follow_owners(self) -> None:
+        """Keeps a stream to each owner; while nobody says who that is, the last ones are taken to be."""
+        stub: Any = accounting_pb2_grpc.AccountingServiceStub(self._channel)
+        while True:
+            try:
+                async for response in stub.WatchOwners(pb.WatchOwnersRequest(), wait_for_ready=True):
+                    self._take_owners(response.partition_count, {each.part_id: each.address for each in response.owners})
+            except grpc.aio.AioRpcError as error:
+                logger.warning("accounting's stream of owners broke (%s), connecting again", error.code().name)
+            except Exception:
+                logger.exception("accounting's stream of owners failed, connecting again")
+            await asyncio.sleep(_RECONNECT_S_MIN)
+
+    def _take_owners(self, partitions: int, owners: dict[int, str]) -> None:
+        for address in set(owners.values()) - self._lanes.keys():
+            self._lanes[address] = _Lane(address, self._channel, self._answered, self._of_lane)
+        self._partitions, self._owners = partitions, owners
+        # Whatever waits for an owner that is another one now is asked there; numbers make it harmless if both answer.
+        for operation in list(self._unanswered.values()):
+            if self._lane_of(operation.message.account_id) is not operation.lane:
+                self._send(operation)
+        for address in self._lanes.keys() - set(owners.values()):
+            self._spawn(self._lanes.pop(address).close())
+
+    def _of_lane(self, lane: "_Lane") -> list[_Operation]:
+        return [operation for operation in self._unanswered.values() if operation.lane is lane]
+
+
+class _Lane:
+    """The stream to one owner."""
+
+    def __init__(
+        self,
+        address: str,
+        channel: grpc.aio.Channel,
+        answered: Callable[[pb.ChargeResult], None],
+        unanswered: Callable[["_Lane"], list[_Operation]],
+    ) -> None:
+        # Where accounting is one process, its address is the one that was asked.
+        self._own_channel = connect(address) if address else None
+        self._stub: Any = accounting_pb2_grpc.AccountingServiceStub(self._own_channel or channel)
+        self._answered = answered
+        self._unanswered = unanswered
+        self._outgoing: list[_Operation] = []
+        self._work = asyncio.Event()
+        self._keeping = asyncio.create_task(self._keep_stream(), name="charging-stream")
+        self.up = False
+
+    def send(self, operation: _Operation) -> None:
+        """Sends it now, or as soon as there is a stream."""
+        if self.up:
+            self._outgoing.append(operation)
+            self._work.set()
+
+    async def close(self) -> None:
+        """Ends the stream."""
+        self._keeping.cancel()
+        await asyncio.wait([self._keeping])
+        if self._own_channel is not None:
+            await self._own_channel.close()
 
     async def _keep_stream(self) -> None:
         backoff_s = _RECONNECT_S_MIN
@@ -213,7 +361,7 @@ class ChargingClient:
                 self.up = True
                 backoff_s = _RECONNECT_S_MIN
                 # Whatever was sent on the stream before, and not answered, is asked again first.
-                self._outgoing = list(self._unanswered.values())
+                self._outgoing = self._unanswered(self)
                 self._work.set()
                 reading = asyncio.create_task(self._read(call), name="charging-answers")
                 await self._write(call, reading)
@@ -245,8 +393,8 @@ class ChargingClient:
                 )
                 messages = []
                 for operation in batch:
-                    # What was given up before it was sent stays unsent.
-                    if operation.message.operation_id in self._unanswered:
+                    # What was given up before it was sent stays unsent, and what goes to another owner now.
+                    if operation.lane is self and not operation.answered:
                         operation.sent = True
                         messages.append(operation.message)
                 if messages:

@@ -36,6 +36,12 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     create_timeout_ms: int = 2_000
     # How long accounting may take to settle while the end of the answer is held back.
     release_timeout_ms: int = 10_000
+    # The SQLite file for Releases that accounting does not answer, made if it is missing; empty: they stay in memory alone.
+    outbox: str = ""
+    # A Release that is not answered for so long goes there, and the answer's end is held back no longer.
+    outbox_after_ms: int = 3_000
+    # So many Releases fit; about 1 KB each.
+    outbox_releases_max: int = 1_000_000
     # How long cached API keys pass after the last word from authentication's revocation stream.
     cached_key_grace_ms: int = 60_000
     # How long requests under way may take to end when the process stops.
@@ -58,6 +64,8 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             "heartbeat_interval_ms",
             "create_timeout_ms",
             "release_timeout_ms",
+            "outbox_after_ms",
+            "outbox_releases_max",
         ):
             if not 1 <= getattr(self, field) <= 3_600_000:
                 raise ValueError(f"{field} must be 1 to 3600000")

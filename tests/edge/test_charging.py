@@ -48,6 +48,10 @@ class Accounting(accounting_pb2_grpc.AccountingServiceServicer):
     def operations(self) -> list[pb.ChargeOperation]:
         return [operation for request in self.requests for operation in request.operations]
 
+    async def WatchOwners(self, request: Any, context: Any) -> AsyncIterator[pb.WatchOwnersResponse]:
+        yield pb.WatchOwnersResponse(partition_count=1, owners=[pb.PartitionOwner(part_id=0)])
+        await asyncio.Event().wait()
+
     async def Charge(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.ChargeResponse]:
         self.streams += 1
         await context.send_initial_metadata(())
@@ -216,12 +220,14 @@ async def _refused(client: ChargingClient) -> str:
 async def test_an_update_that_timed_out_is_not_asked_again(accounting: Accounting, address: str) -> None:
     accounting.script = lambda operation: None
     async with charging(address, create_timeout_ms=50) as client:
+        await until(lambda: client.up)
         with pytest.raises(ServiceError):
             await client.update("acct-1", ID, 2, pb.UpdateSession())
+        await until(lambda: len(accounting.operations) == 1)
         accounting.script = grants
         accounting.break_next = True
         settled = await client.release("acct-1", ID, 3, pb.ReleaseSession())
-        assert settled.charged_amount == 3
+        assert settled == pb.Settled(charged_amount=3)
         assert [operation.invocation_sequence_number for operation in accounting.operations] == [2, 3, 3]
 
 

@@ -1,0 +1,100 @@
+"""Releases that accounting has not answered, kept on this machine's disk until it does.
+
+A Release that stands here counts as acknowledged: it survives the process, and whoever opens the file next delivers it. The
+database is SQLite with every commit synchronised; what comes while a commit runs goes into the next one.
+"""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Final, Self
+
+from services.runtime.errors import ServiceError
+from services.runtime.sqlite import Database
+from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.errors.v1 import errors_pb2
+
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE release (
+        charging_id TEXT PRIMARY KEY,
+        operation BLOB NOT NULL
+    ) WITHOUT ROWID
+    """,
+)
+
+
+class Outbox:
+    """Holds at most `releases_max`; one process at a time."""
+
+    def __init__(self, database: Database, releases_max: int, count: int) -> None:
+        self._database = database
+        self._releases_max = releases_max
+        self._count = count
+        self._wanted: list[tuple[pb.ChargeOperation, asyncio.Future[None]]] = []
+        self._delivered: list[str] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, path: Path, releases_max: int) -> tuple[Self, list[pb.ChargeOperation]]:
+        """Opens or creates the file; returns what was left in it, too. Errors: those of `Database.open`."""
+        database = await Database.open(path, _MIGRATIONS)
+        rows = await database.read(lambda connection: connection.execute("SELECT operation FROM release").fetchall())
+        return cls(database, releases_max, len(rows)), [pb.ChargeOperation.FromString(row[0]) for row in rows]
+
+    async def keep(self, operation: pb.ChargeOperation) -> None:
+        """Returns once the Release is on disk. Errors: `ServiceError` STORE_UNAVAILABLE when the disk or the outbox is full."""
+        if self._count + len(self._wanted) >= self._releases_max:
+            raise ServiceError(
+                errors_pb2.ERROR_REASON_STORE_UNAVAILABLE,
+                f"the outbox has its {self._releases_max} Releases; see why accounting does not answer",
+            )
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._wanted.append((operation, kept))
+        self._write()
+        await kept
+
+    def delivered(self, operation: pb.ChargeOperation) -> None:
+        """It was answered, so it need not stay. If the process ends before it is gone, it is delivered again, which is harmless."""
+        self._delivered.append(operation.charging_id)
+        self._write()
+
+    def _write(self) -> None:
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all(), name="outbox")
+
+    async def _write_all(self) -> None:
+        try:
+            while self._wanted or self._delivered:
+                wanted, self._wanted = self._wanted, []
+                delivered, self._delivered = self._delivered, []
+                rows = [(operation.charging_id, operation.SerializeToString()) for operation, _ in wanted]
+
+                def work(
+                    connection: sqlite3.Connection,
+                    rows: list[tuple[str, bytes]] = rows,
+                    delivered: list[str] = delivered,
+                ) -> int:
+                    connection.executemany("INSERT OR REPLACE INTO release VALUES (?, ?)", rows)
+                    connection.executemany("DELETE FROM release WHERE charging_id = ?", [(each,) for each in delivered])
+                    count: int = connection.execute("SELECT count(*) FROM release").fetchone()[0]
+                    return count
+
+                try:
+                    self._count = await self._database.write(work)
+                except ServiceError as error:
+                    for _, kept in wanted:
+                        if not kept.done():
+                            kept.set_exception(error)
+                else:
+                    for _, kept in wanted:
+                        if not kept.done():
+                            kept.set_result(None)
+        finally:
+            self._writing = None
+
+    async def close(self) -> None:
+        """Waits for what is being written and closes the file."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        await self._database.close()

@@ -1,0 +1,174 @@
+"""Releases that accounting does not answer: they wait on disk, and charge once."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.edge.charging import ChargingClient
+from services.edge.config import EdgeConfig
+from services.edge.outbox import Outbox
+from services.runtime.clients import connect
+from services.runtime.errors import SchemaError, ServiceError
+from services.runtime.identifiers import uuid7
+from tests.edge.test_charging import Accounting, fails, grants, serving
+from tests.waiting import until
+from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.errors.v1 import errors_pb2
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"unix:{tmp_path}/c"
+
+
+def new_id() -> str:
+    return uuid7(1_790_000_000_000_000)
+
+
+def operation(charging_id: str, number: int = 2) -> pb.ChargeOperation:
+    release = pb.ReleaseSession(used=pb.TokenUsage(output=number))
+    return pb.ChargeOperation(account_id="acct-1", charging_id=charging_id, invocation_sequence_number=number, release=release)
+
+
+@asynccontextmanager
+async def charging(address: str, path: Path, releases_max: int = 1_000, **changes: Any) -> AsyncIterator[ChargingClient]:
+    config = EdgeConfig(
+        registry_address="-",
+        authentication_address="-",
+        accounting_address=address,
+        billing_address="-",
+        admin_token_file="-",
+        **dict[str, Any]({"create_timeout_ms": 500, "release_timeout_ms": 1_000, "outbox_after_ms": 50, **changes}),
+    )
+    outbox, left = await Outbox.open(path, releases_max)
+    try:
+        async with connect(address) as channel, ChargingClient(channel, config, outbox, left) as client:
+            yield client
+    finally:
+        await outbox.close()
+
+
+def kept(path: Path) -> list[str]:
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT charging_id FROM release ORDER BY 1").fetchall()
+    connection.close()
+    return [row[0] for row in rows]
+
+
+async def test_what_is_not_answered_in_time_counts_as_delivered_and_is_sent_on(tmp_path: Path, address: str) -> None:
+    accounting = Accounting()  # type: ignore[abstract]  # the stream is all of it that the edge uses
+    path, charging_id = tmp_path / "outbox", new_id()
+    async with charging(address, path) as client:
+        assert await client.release("acct-1", charging_id, 2, pb.ReleaseSession()) is None
+        assert kept(path) == [charging_id]
+        async with serving(accounting, address):
+            await until(lambda: not kept(path))
+    assert [each.charging_id for each in accounting.operations] == [charging_id]
+
+
+async def test_what_is_answered_in_time_never_touches_the_disk(tmp_path: Path, address: str) -> None:
+    accounting = Accounting()  # type: ignore[abstract]
+    async with serving(accounting, address), charging(address, tmp_path / "outbox") as client:
+        await until(lambda: client.up)
+        settled = await client.release("acct-1", new_id(), 2, pb.ReleaseSession())
+        assert settled == pb.Settled(charged_amount=2)
+        assert client._outbox is not None
+        assert client._outbox._count == 0
+    assert kept(tmp_path / "outbox") == []
+
+
+async def test_what_was_left_is_delivered_by_who_opens_the_file_next(tmp_path: Path, address: str) -> None:
+    path = tmp_path / "outbox"
+    charging_ids = sorted(new_id() for _ in range(50))
+    async with charging(address, path, release_timeout_ms=100) as client:
+        released = await asyncio.gather(*(client.release("acct-1", each, 2, pb.ReleaseSession()) for each in charging_ids))
+        assert released == [None] * 50
+    assert kept(path) == charging_ids
+    accounting = Accounting()  # type: ignore[abstract]
+    async with serving(accounting, address), charging(address, path):
+        await until(lambda: not kept(path))
+    assert sorted(each.charging_id for each in accounting.operations) == charging_ids
+
+
+async def test_at_the_end_of_the_process_what_nobody_waits_for_is_kept_too(tmp_path: Path, address: str) -> None:
+    path, charging_id = tmp_path / "outbox", new_id()
+    async with charging(address, path, release_timeout_ms=100, outbox_after_ms=60_000) as client:
+        client.release_later("acct-1", charging_id, 2, pb.ReleaseSession())
+    assert kept(path) == [charging_id]
+
+
+async def test_a_final_refusal_leaves_the_outbox(tmp_path: Path, address: str, caplog: pytest.LogCaptureFixture) -> None:
+    path, charging_id = tmp_path / "outbox", new_id()
+    accounting = Accounting()  # type: ignore[abstract]
+    accounting.script = lambda each: fails(errors_pb2.ERROR_REASON_CHARGING_ID_STALE)
+    async with charging(address, path) as client:
+        assert await client.release("acct-1", charging_id, 2, pb.ReleaseSession()) is None
+        async with serving(accounting, address):
+            await until(lambda: not kept(path))
+    assert f"session {charging_id} from the outbox was refused: scripted" in caplog.text
+
+
+async def test_a_partition_on_its_way_to_another_owner_is_no_refusal(tmp_path: Path, address: str) -> None:
+    path, charging_id = tmp_path / "outbox", new_id()
+    accounting = Accounting()  # type: ignore[abstract]
+    accounting.script = lambda each: fails(errors_pb2.ERROR_REASON_NOT_OWNER)
+    async with serving(accounting, address), charging(address, path) as client:
+        assert await client.release("acct-1", charging_id, 2, pb.ReleaseSession()) is None
+        assert kept(path) == [charging_id]
+        accounting.script = grants
+        await until(lambda: not kept(path))
+
+
+async def test_a_full_outbox_says_so_and_the_release_is_held_back(
+    tmp_path: Path, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "outbox"
+    async with charging(address, path, releases_max=1, release_timeout_ms=200) as client:
+        assert await client.release("acct-1", new_id(), 2, pb.ReleaseSession()) is None
+        with pytest.raises(ServiceError) as raised:
+            await client.release("acct-1", new_id(), 2, pb.ReleaseSession())
+        assert raised.value.reason == errors_pb2.ERROR_REASON_UNAVAILABLE
+    assert "the outbox has its 1 Releases; see why accounting does not answer" in caplog.text
+    assert "1 sessions could not be released" in caplog.text
+
+
+async def test_a_file_that_is_no_outbox_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "outbox").write_bytes(b"something else entirely, and long enough to be looked at" * 100)
+    with pytest.raises(SchemaError, match="is not a database of ours"):
+        await Outbox.open(tmp_path / "outbox", 10)
+
+
+def test_kill_9_keeps_what_was_acknowledged(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, pathlib, sys\n"
+        "from services.edge.outbox import Outbox\n"
+        "from tests.edge.test_outbox import new_id, operation\n"
+        "async def main():\n"
+        "    outbox, _ = await Outbox.open(pathlib.Path(sys.argv[1]), 100_000)\n"
+        "    async def keep():\n"
+        "        while True:\n"
+        "            charging_id = new_id()\n"
+        "            await outbox.keep(operation(charging_id))\n"
+        "            print(charging_id, flush=True)\n"
+        "    await asyncio.gather(*(keep() for _ in range(20)))\n"
+        "asyncio.run(main())\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "outbox")], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    acknowledged = [process.stdout.readline().strip() for _ in range(500)]
+    os.kill(process.pid, signal.SIGKILL)
+    acknowledged += process.stdout.read().split()
+    process.wait()
+    process.stdout.close()
+    assert len(acknowledged) >= 500
+    # The last line may have been cut.
+    assert set(acknowledged[:-1]) <= set(kept(tmp_path / "outbox"))

@@ -115,6 +115,7 @@ class Coordinator:
         self._giving: set[int] = set()
         # Members whose port refuses connections, since when.
         self._refusing: dict[str, float] = {}
+        self._handing_over: asyncio.Task[None] | None = None
         self._leaving = False
         self._trouble = ""
 
@@ -158,6 +159,8 @@ class Coordinator:
         self._leaving = True
         with contextlib.suppress(EtcdError):
             await self._join(self._lease)
+        if self._handing_over is not None:
+            await asyncio.wait([self._handing_over])
         await self._hand_over(sorted(self._held))
         if self._lease:
             with contextlib.suppress(EtcdError):
@@ -271,7 +274,8 @@ class Coordinator:
             if revision is not None:
                 self._held[part_id] = revision
         # Among them those claimed before, while the database was away.
-        to_take = [Claim(part_id, revision) for part_id, revision in self._held.items() if part_id not in self._owner.claimed]
+        idle = self._held.keys() - self._owner.claimed - self._giving
+        to_take = [Claim(part_id, self._held[part_id]) for part_id in sorted(idle)]
         if to_take:
             taken = await self._owner.take(to_take)
             logger.info("took over partitions %s", sorted(taken))
@@ -287,9 +291,7 @@ class Coordinator:
         unwanted = sorted(self._held.keys() - wanted - self._giving)
         if unwanted:
             # Others go on being served, and claimed, meanwhile.
-            self._giving.update(unwanted)
-            task = asyncio.create_task(self._hand_over(unwanted), name="coordination-hand-over")
-            task.add_done_callback(lambda _: self._giving.difference_update(unwanted))
+            self._handing_over = asyncio.create_task(self._hand_over(unwanted), name="coordination-hand-over")
 
     def _is_free(self, view: View, part_id: int, live: set[str]) -> bool:
         owner = view.claims.get(part_id, ("", 0))[0]
@@ -303,6 +305,7 @@ class Coordinator:
         )
 
     async def _hand_over(self, part_ids: list[int]) -> None:
+        self._giving.update(part_ids)
         for first in range(0, len(part_ids), _HANDED_OVER_TOGETHER):
             together = part_ids[first : first + _HANDED_OVER_TOGETHER]
             await self._owner.give(together)
@@ -314,6 +317,7 @@ class Coordinator:
                     except EtcdError as error:
                         # The claim ends with the lease, or is taken by whoever finds this port closed.
                         self._note(str(error))
+            self._giving.difference_update(together)
 
 
 async def _refuses(address: str) -> bool:

@@ -38,7 +38,7 @@ class GrpcServer:
                 ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
                 ("grpc.so_reuseport", 0),
-                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
             ],
         )
         self._names = [*service_names, ""]

@@ -1,0 +1,268 @@
+"""A whole cell of real processes: etcd, PostgreSQL, replicas of accounting, edges and the others, each of which can be hurt."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from secrets import token_hex
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from services.cli.postgresql_server import PostgresqlServer
+from services.registry.catalog_folder import base_catalog_folder
+from tests.etcd_cluster import EtcdCluster
+
+READY_S_MAX: Final = 30.0
+# Tcc is twice this.
+VALIDITY_MS: Final = 2_000
+PARTITIONS: Final = 16
+
+
+class Process:
+    """A service's process: always on the same address, so that it can come back."""
+
+    def __init__(self, folder: Path, name: str, kind: str, **config: Any) -> None:
+        self._folder = folder
+        self.name = name
+        self._kind = kind
+        self._config = config
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        config_file = self._folder / f"{self.name}.yaml"
+        # JSON is YAML.
+        config_file.write_text(json.dumps(self._config), encoding="utf-8")
+        with (self._folder / f"{self.name}.log").open("a", encoding="utf-8") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "services", "serve", self._kind, "--config", str(config_file)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert " listens on " in line, f"{self.name} did not start: {self.log[-2_000:]}"
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.send(signal.SIGKILL)
+        self._ended()
+
+    def stop(self) -> float:
+        """SIGTERM; returns how long it took to end, in seconds."""
+        began_s = time.monotonic()
+        self.send(signal.SIGTERM)
+        self._ended()
+        return time.monotonic() - began_s
+
+    def _ended(self) -> None:
+        assert self._process is not None
+        self._process.wait(60)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._process = None
+
+    @property
+    def log(self) -> str:
+        path = self._folder / f"{self.name}.log"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def end(self) -> None:
+        """However it is."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._ended()
+
+
+class FaultCell:
+    """A context manager. `accounting` and `edges` are its replicas; further ones can be added."""
+
+    def __init__(self, *, accountings: int = 2, edges: int = 1, etcd_members: int = 3) -> None:
+        self._counts = (accountings, edges)
+        self._etcd_members = etcd_members
+
+    def __enter__(self) -> Self:
+        self._temporary = tempfile.TemporaryDirectory(prefix="tokenline-faults-")
+        self.folder = Path(self._temporary.name)
+        self.etcd = EtcdCluster(self._etcd_members)
+        self.postgresql = PostgresqlServer()
+        self._all: list[Process] = []
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            for process in self._all:
+                print(f"--- {process.name}: {process.log[-3_000:]}", file=sys.stderr)
+        self._end()
+
+    def _end(self) -> None:
+        for process in reversed(self._all):
+            process.end()
+        self.postgresql.__exit__(None, None, None)
+        self.etcd.__exit__()
+        self._temporary.cleanup()
+
+    def _start(self) -> None:
+        self.etcd.__enter__()
+        self.postgresql.__enter__()
+        self.database = self.postgresql.new_database()
+        self.admin_token = token_hex(16)
+        (self.folder / "admin_token").write_text(self.admin_token, encoding="ascii")
+        (self.folder / "hash_key").write_text(token_hex(32), encoding="ascii")
+        accountings, edges = self._counts
+        self._addresses = [f"127.0.0.1:{port}" for port in free_ports(accountings + 2)]
+        self.registry = self._add("registry", listen_address=free_address(), catalog_folders=[str(base_catalog_folder())])
+        self.accounting = [self.add_accounting() for _ in range(accountings)]
+        # Any of them can be asked, also those that are added later.
+        self.accounting_target = "ipv4:" + ",".join(self._addresses)
+        self.authentication = self._add(
+            "authentication",
+            listen_address=free_address(),
+            database=str(self.folder / "authentication.sqlite3"),
+            hash_key_file=str(self.folder / "hash_key"),
+        )
+        self.billing = self._add(
+            "billing",
+            listen_address=free_address(),
+            database=str(self.folder / "billing.sqlite3"),
+            cdr_folder=str(self.folder / "cdr"),
+            accounting_address=self.accounting_target,
+            export_interval_ms=500,
+        )
+        self.simulator = self._add("vendor-simulator", port=free_ports(1)[0])
+        self.edges = [self.add_edge() for _ in range(edges)]
+        for process in (self.registry, *self.accounting, self.authentication, self.billing, self.simulator, *self.edges):
+            process.start()
+        self.await_ready()
+
+    def _add(self, kind: str, name: str = "", **config: Any) -> Process:
+        process = Process(self.folder, name or kind, kind, **config)
+        process._config["_"] = None
+        del process._config["_"]
+        self._all.append(process)
+        return process
+
+    def address_of(self, process: Process) -> str:
+        address: str = process._config["listen_address"]
+        return address
+
+    def add_accounting(self) -> Process:
+        """A further replica, not started yet."""
+        number = sum(each.name.startswith("accounting") for each in self._all)
+        return self._add(
+            "accounting",
+            f"accounting-{number}",
+            listen_address=self._addresses[number],
+            postgresql=self.database,
+            etcd={"endpoints": list(self.etcd.endpoints)},
+            registry_address=self.address_of(self.registry),
+            partitions=PARTITIONS,
+            validity_ms=VALIDITY_MS,
+        )
+
+    def add_edge(self) -> Process:
+        """A further edge, not started yet."""
+        number = sum(each.name.startswith("edge") for each in self._all)
+        return self._add(
+            "edge",
+            f"edge-{number}",
+            port=free_ports(1)[0],
+            registry_address=self.address_of(self.registry),
+            authentication_address=self.address_of(self.authentication),
+            accounting_address=self.accounting_target,
+            billing_address=self.address_of(self.billing),
+            admin_token_file=str(self.folder / "admin_token"),
+            simulator_base_url=f"http://127.0.0.1:{self.simulator._config['port']}/v1",
+            outbox=str(self.folder / f"outbox-{number}.sqlite3"),
+            drain_timeout_ms=5_000,
+        )
+
+    # Asking
+
+    def base_url(self, edge: int = 0) -> str:
+        return f"http://127.0.0.1:{self.edges[edge]._config['port']}"
+
+    def admin(self, method: str, path: str, body: Any = None, timeout_s: float = 60.0) -> Any:
+        """What the administration answers. Errors: `OSError`."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.admin_token}", "Content-Type": "application/json"}
+        request = Request(f"{self.base_url()}/v1/admin{path}", data, headers, method=method)
+        with urlopen(request, timeout=timeout_s) as response:
+            return json.load(response)
+
+    def await_ready(self) -> None:
+        """Returns once every edge is ready."""
+        for number in range(len(self.edges)):
+            eventually(lambda number=number: self._is_ready(number), "the edge is ready")  # type: ignore[misc]
+
+    def _is_ready(self, edge: int) -> bool:
+        try:
+            with urlopen(f"{self.base_url(edge)}/readyz", timeout=2.0):
+                return True
+        except (URLError, OSError):
+            return False
+
+    def new_keys(self, count: int, tokens: int) -> list[str]:
+        """API keys of so many new accounts with so many tokens each."""
+        keys = []
+        for _ in range(count):
+            account_id = self.admin("POST", "/accounts", {})["account_id"]
+            bucket = {"unit": "TOKEN", "amount": tokens * 1_000_000, "valid_days": 30, "idempotency_key": "first"}
+            self.admin("POST", f"/accounts/{account_id}/buckets", bucket)
+            keys.append(self.admin("POST", f"/accounts/{account_id}/keys", {})["api_key"])
+        return keys
+
+
+def eventually(condition: Callable[[], object], what: str, seconds: float = READY_S_MAX) -> None:
+    """Returns once the condition holds. Errors: `AssertionError` that says what did not come."""
+    until_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until_s, f"not within {seconds:g} s: {what}"
+        time.sleep(0.05)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def free_address() -> str:
+    return f"127.0.0.1:{free_ports(1)[0]}"
+
+
+def cores() -> int:
+    return os.cpu_count() or 1

@@ -1,0 +1,130 @@
+"""Calls through the edges while something goes wrong, and what came of each."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+
+_CALL_S_MAX: Final = 40.0
+MODEL: Final = "deepseek-v4-flash"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """One call that was answered in full."""
+
+    charging_id: str
+    tokens: int
+    ended_s: float
+
+
+class Load:
+    """Workers that call one after another: plain calls, and streams that take a while."""
+
+    def __init__(self, base_urls: Sequence[str], api_keys: Sequence[str], *, workers: int, output_tokens: int = 20) -> None:
+        self._base_urls = base_urls
+        self._api_keys = api_keys
+        self._workers = workers
+        self._output_tokens = output_tokens
+        self.acknowledged: list[Outcome] = []
+        self.failures: Counter[str] = Counter()
+        self.failed_at_s: list[float] = []
+        # When the longest time between two answers began, and how long it was.
+        self._last_s = 0.0
+        self.gap_s = 0.0
+        self.latencies_s: list[float] = []
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Calls while the block runs; then lets the last ones end."""
+        stop = asyncio.Event()
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(_CALL_S_MAX)) as http:
+            workers = [asyncio.create_task(self._work(http, number, stop)) for number in range(self._workers)]
+            try:
+                yield
+            finally:
+                stop.set()
+                await asyncio.gather(*workers)
+
+    def begin_phase(self) -> None:
+        """The longest gap, failures and latencies count from now on."""
+        self._last_s = time.monotonic()
+        self.gap_s = 0.0
+        self.failures.clear()
+        self.latencies_s.clear()
+
+    async def _work(self, http: aiohttp.ClientSession, number: int, stop: asyncio.Event) -> None:
+        key = self._api_keys[number % len(self._api_keys)]
+        base_url = self._base_urls[number % len(self._base_urls)]
+        streamed = number % 2 == 1
+        body = {
+            "model": MODEL,
+            "messages": [{"role": "user", "content": "Count."}],
+            "max_tokens": 200,
+            "stream": streamed,
+            **({"stream_options": {"include_usage": True}} if streamed else {}),
+            "simulate": {"output_tokens": self._output_tokens, **({"tokens_per_second": 100} if streamed else {})},
+        }
+        while not stop.is_set():
+            began_s = time.monotonic()
+            try:
+                async with http.post(
+                    f"{base_url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}
+                ) as response:
+                    charging_id = response.headers.get("x-request-id", "")
+                    usage = await (_streamed_usage(response) if streamed else _plain_usage(response))
+            except (aiohttp.ClientError, TimeoutError) as error:
+                self._failed(type(error).__name__)
+                await asyncio.sleep(0.1)
+                continue
+            if isinstance(usage, str):
+                self._failed(usage)
+                await asyncio.sleep(0.1)
+                continue
+            now_s = time.monotonic()
+            self.gap_s = max(self.gap_s, now_s - self._last_s) if self._last_s else 0.0
+            self._last_s = now_s
+            self.latencies_s.append(now_s - began_s)
+            self.acknowledged.append(Outcome(charging_id, usage, now_s))
+
+    def _failed(self, how: str) -> None:
+        self.failures[how] += 1
+        self.failed_at_s.append(time.monotonic())
+
+
+async def _plain_usage(response: aiohttp.ClientResponse) -> int | str:
+    """The tokens used; a text that says how it failed."""
+    body = await response.read()
+    if response.status != 200:
+        return f"{response.status} {json.loads(body)['error']['message'][:80]}"
+    total: int = json.loads(body)["usage"]["total_tokens"]
+    return total
+
+
+async def _streamed_usage(response: aiohttp.ClientResponse) -> int | str:
+    if response.status != 200:
+        return f"{response.status} {json.loads(await response.read())['error']['message'][:80]}"
+    used: Any = None
+    async for line in response.content:
+        if line == b"data: [DONE]\n":
+            return "a stream without usage" if used is None else int(used["total_tokens"])
+        if line.startswith(b"data: "):
+            event = json.loads(line[6:])
+            if "error" in event:
+                return f"in the stream: {event['error']['message'][:80]}"
+            used = event.get("usage") or used
+    return "a stream without an end"
+
+
+async def in_thread(work: Callable[[], Any]) -> Any:
+    """Runs what blocks beside the load."""
+    return await asyncio.to_thread(work)
+
+
+Fault = Callable[[], Awaitable[None]]

@@ -27,6 +27,7 @@ class Directory:
         self.own_address = ""
         self._addresses: dict[int, str] = {}
         self._changed = asyncio.Event()
+        self._ended = False
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     def update(self, addresses: dict[int, str]) -> None:
@@ -42,11 +43,16 @@ class Directory:
         return self._addresses
 
     async def changes(self) -> AsyncIterator[dict[int, str]]:
-        """The addresses as they are, and again after each change."""
-        while True:
+        """The addresses as they are, and again after each change, until `end`."""
+        while not self._ended:
             changed = self._changed
             yield self._addresses
             await changed.wait()
+
+    def end(self) -> None:
+        """This replica stops: who follows it shall follow another one."""
+        self._ended = True
+        self._changed.set()
 
     def stub(self, address: str) -> "accounting_pb2_grpc.AccountingServiceAsyncStub":
         """The replica at an address."""

@@ -98,7 +98,8 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         self._streams: set[_ChargeStream] = set()
 
     def end_streams(self) -> None:
-        """Ends the charging streams, once what was asked on them is answered; callers ask elsewhere, or later."""
+        """Ends the streams, those of charging once what was asked on them is answered; callers ask elsewhere, or later."""
+        self._directory.end()
         for stream in self._streams:
             stream.end()
 

@@ -1,7 +1,6 @@
 """A whole cell of real processes: etcd, PostgreSQL, replicas of accounting, edges and the others, each of which can be hurt."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -42,8 +41,16 @@ class Process:
         return self._process.pid
 
     @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+    def port(self) -> int:
+        """Where it serves HTTP."""
+        port: int = self._config["port"]
+        return port
+
+    @property
+    def address(self) -> str:
+        """Where it serves gRPC."""
+        address: str = self._config["listen_address"]
+        return address
 
     def start(self) -> None:
         config_file = self._folder / f"{self.name}.yaml"
@@ -97,12 +104,40 @@ class Process:
             self._ended()
 
 
-class FaultCell:
-    """A context manager. `accounting` and `edges` are its replicas; further ones can be added."""
+class Wire:
+    """A connection between two services that can be cut."""
 
-    def __init__(self, *, accountings: int = 2, edges: int = 1, etcd_members: int = 3) -> None:
+    def __init__(self, target: str) -> None:
+        self.address = free_address()
+        command = [sys.executable, "-m", "tests.faults.proxy", self.address.rpartition(":")[2], target]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
+
+    def cut(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def mend(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+class FaultCell:
+    """A context manager. `accounting` and `edges` are its replicas; further ones can be added.
+
+    `wired`: services reach one another through wires, by name "caller-called", which can be cut.
+    """
+
+    def __init__(self, *, accountings: int = 2, edges: int = 1, etcd_members: int = 3, wired: bool = False) -> None:
         self._counts = (accountings, edges)
         self._etcd_members = etcd_members
+        self._wired = wired
+        self.wires: dict[str, Wire] = {}
 
     def __enter__(self) -> Self:
         self._temporary = tempfile.TemporaryDirectory(prefix="tokenline-faults-")
@@ -117,9 +152,7 @@ class FaultCell:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if error is not None:
             for process in self._all:
                 print(f"--- {process.name}: {process.log[-3_000:]}", file=sys.stderr)
@@ -128,6 +161,8 @@ class FaultCell:
     def _end(self) -> None:
         for process in reversed(self._all):
             process.end()
+        for wire in self.wires.values():
+            wire.end()
         self.postgresql.__exit__(None, None, None)
         self.etcd.__exit__()
         self._temporary.cleanup()
@@ -144,7 +179,9 @@ class FaultCell:
         self.registry = self._add("registry", listen_address=free_address(), catalog_folders=[str(base_catalog_folder())])
         self.accounting = [self.add_accounting() for _ in range(accountings)]
         # Any of them can be asked, also those that are added later.
-        self.accounting_target = "ipv4:" + ",".join(self._addresses)
+        self._accounting_target = "ipv4:" + ",".join(
+            self._through(f"edge-accounting-{number}", address) for number, address in enumerate(self._addresses)
+        )
         self.authentication = self._add(
             "authentication",
             listen_address=free_address(),
@@ -156,7 +193,7 @@ class FaultCell:
             listen_address=free_address(),
             database=str(self.folder / "billing.sqlite3"),
             cdr_folder=str(self.folder / "cdr"),
-            accounting_address=self.accounting_target,
+            accounting_address=self._through("billing-accounting", self._addresses[0]),
             export_interval_ms=500,
         )
         self.simulator = self._add("vendor-simulator", port=free_ports(1)[0])
@@ -167,25 +204,33 @@ class FaultCell:
 
     def _add(self, kind: str, name: str = "", **config: Any) -> Process:
         process = Process(self.folder, name or kind, kind, **config)
-        process._config["_"] = None
-        del process._config["_"]
         self._all.append(process)
         return process
 
-    def address_of(self, process: Process) -> str:
-        address: str = process._config["listen_address"]
-        return address
+    def _through(self, name: str, address: str) -> str:
+        """The address by which it is reached."""
+        if not self._wired:
+            return address
+        if name not in self.wires:
+            self.wires[name] = Wire(address)
+        return self.wires[name].address
 
     def add_accounting(self) -> Process:
         """A further replica, not started yet."""
         number = sum(each.name.startswith("accounting") for each in self._all)
+        database = self.database
+        if self._wired:
+            location, _, host = database.partition("?host=")
+            wire = self._through(f"accounting-postgresql-{number}", f"{host}/.s.PGSQL.5432")
+            database = f"postgresql://postgres@{wire}/{location.rpartition('/')[2]}?sslmode=disable"
         return self._add(
             "accounting",
             f"accounting-{number}",
             listen_address=self._addresses[number],
-            postgresql=self.database,
-            etcd={"endpoints": list(self.etcd.endpoints)},
-            registry_address=self.address_of(self.registry),
+            advertised_address=self._through(f"edge-accounting-{number}", self._addresses[number]),
+            postgresql=database,
+            etcd={"endpoints": [self._through(f"accounting-etcd-{number}-{each}", each) for each in self.etcd.endpoints]},
+            registry_address=self._through("accounting-registry", self.registry.address),
             partitions=PARTITIONS,
             validity_ms=VALIDITY_MS,
         )
@@ -197,12 +242,13 @@ class FaultCell:
             "edge",
             f"edge-{number}",
             port=free_ports(1)[0],
-            registry_address=self.address_of(self.registry),
-            authentication_address=self.address_of(self.authentication),
-            accounting_address=self.accounting_target,
-            billing_address=self.address_of(self.billing),
+            registry_address=self._through("edge-registry", self.registry.address),
+            authentication_address=self._through("edge-authentication", self.authentication.address),
+            accounting_address=self._accounting_target,
+            billing_address=self._through("edge-billing", self.billing.address),
             admin_token_file=str(self.folder / "admin_token"),
-            simulator_base_url=f"http://127.0.0.1:{self.simulator._config['port']}/v1",
+            simulator_base_url=f"http://{self._through('edge-vendor', f'127.0.0.1:{self.simulator.port}')}/v1",
+            idle_timeout_ms=15_000,
             outbox=str(self.folder / f"outbox-{number}.sqlite3"),
             drain_timeout_ms=5_000,
         )
@@ -210,7 +256,7 @@ class FaultCell:
     # Asking
 
     def base_url(self, edge: int = 0) -> str:
-        return f"http://127.0.0.1:{self.edges[edge]._config['port']}"
+        return f"http://127.0.0.1:{self.edges[edge].port}"
 
     def admin(self, method: str, path: str, body: Any = None, timeout_s: float = 60.0) -> Any:
         """What the administration answers. Errors: `OSError`."""
@@ -262,7 +308,3 @@ def free_ports(count: int) -> list[int]:
 
 def free_address() -> str:
     return f"127.0.0.1:{free_ports(1)[0]}"
-
-
-def cores() -> int:
-    return os.cpu_count() or 1

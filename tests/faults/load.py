@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -120,11 +120,3 @@ async def _streamed_usage(response: aiohttp.ClientResponse) -> int | str:
                 return f"in the stream: {event['error']['message'][:80]}"
             used = event.get("usage") or used
     return "a stream without an end"
-
-
-async def in_thread(work: Callable[[], Any]) -> Any:
-    """Runs what blocks beside the load."""
-    return await asyncio.to_thread(work)
-
-
-Fault = Callable[[], Awaitable[None]]

@@ -7,7 +7,7 @@ PORT ?= 8080
 DATA_DIR ?= $(HOME)/.tokenline
 SEEDS ?= 200
 
-.PHONY: help setup run test simulate simulate-mutations lint types generate verify publish lock format bench clean
+.PHONY: help setup run test simulate simulate-mutations faults lint types generate verify publish lock format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -31,6 +31,9 @@ simulate-mutations: setup ## plant known faults into the charging core; the simu
 
 simulate: setup ## crash the charging core under SEEDS random schedules
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+faults: setup ## hurt a running cell in every way it must bear, under load, and count what was lost
+	$(BIN)/python -m tests.faults
 
 lint: setup ## formatter, linter, import contracts, proto lint
 	$(BIN)/ruff format --check .

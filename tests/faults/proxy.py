@@ -1,4 +1,4 @@
-"""A wire between two services that can be cut: `python -m tests.faults.proxy PORT TARGET`, where TARGET is host:port or a socket's path.
+"""A wire between two services that can be cut: `python -m tests.faults.proxy PORT TARGET`; TARGET is host:port or a socket's path.
 
 SIGSTOP cuts it: what is sent vanishes, and nobody is told. SIGCONT mends it, with what waited in the buffers.
 """

@@ -25,8 +25,9 @@ from services.accounting.store import (
     check_partition_count,
 )
 from services.runtime.clock import Clock
-from services.runtime.errors import SchemaError, ServiceError
+from services.runtime.errors import ServiceError
 from services.runtime.identifiers import random_name
+from services.runtime.postgresql import CONNECT_S_MAX, FAILURES, MIGRATION_LOCK, STATEMENT_S_MAX, Pool, translated
 from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
@@ -75,8 +76,6 @@ _MIGRATIONS: Final = (
     CREATE INDEX checkpoint_due ON checkpoint (part_id, next_due_us, account_id) WHERE next_due_us IS NOT NULL;
     """,
 )
-# The migrations of one database are made by one process at a time.
-_MIGRATION_LOCK: Final = 0x746F6B656E6C696E
 
 _COMMIT: Final = """
     WITH written AS (
@@ -132,21 +131,18 @@ _DUE: Final = """
 _FIRST: Final = DueAccount(-(2**63), -1, "")
 _CHECKPOINT: Final = "SELECT account_id, seq, entry_index, next_due_us, body FROM checkpoint"
 
-_CONNECT_S_MAX: Final = 5.0
-# A statement that takes longer is given up; its outcome is unknown then.
-_STATEMENT_S_MAX: Final = 30.0
+_APPLICATION: Final = "tokenline-accounting"
+_SCHEMA: Final = "accounting"
 _READERS_MAX: Final = 4
 _ROLLED_BACK_TRIES_MAX: Final = 5
 _CLOCK_DIFFERENCE_US_MAX: Final = 2_000_000
 _ROWS_A_FETCH: Final = 500
-# What must be on, or a commit that was answered could be lost with the machine.
-_DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
 
 
 class PostgresqlStore:
     """See `services.accounting.store.Store`."""
 
-    def __init__(self, dsn: str, clock: Clock, readers: "asyncpg.Pool[Any]") -> None:
+    def __init__(self, dsn: str, clock: Clock, readers: Pool) -> None:
         self._dsn = dsn
         self._clock = clock
         self._readers = readers
@@ -155,32 +151,12 @@ class PostgresqlStore:
 
     @classmethod
     async def open(cls, dsn: str, clock: Clock) -> "PostgresqlStore":
-        """Connects, and brings the schema up to date. `dsn` is a libpq URL; a password comes from PGPASSWORD or the passfile.
-
-        Errors: `SchemaError` for a newer schema, or settings that do not keep what was committed; `ServiceError` STORE_UNAVAILABLE.
-        """
-        with _translated():
-            readers = await asyncpg.create_pool(
-                dsn, min_size=1, max_size=_READERS_MAX, timeout=_CONNECT_S_MAX, command_timeout=_STATEMENT_S_MAX
-            )
-        store = cls(dsn, clock, readers)
-        try:
-            async with store._reader() as connection:
-                await _migrate(connection)
-                for setting in _DURABLE:
-                    value = await connection.fetchval("SELECT current_setting($1)", setting)
-                    if value == "off":
-                        raise SchemaError(
-                            f"PostgreSQL runs with {setting} = off, so that what it has committed can be lost; set {setting} = on"
-                        )
-        except BaseException:
-            await store.close()
-            raise
-        return store
+        """Connects, and brings the schema up to date. Errors: those of `Pool.open`."""
+        return cls(dsn, clock, await Pool.open(dsn, _APPLICATION, _SCHEMA, _MIGRATIONS, _READERS_MAX))
 
     async def initialise(self, partitions: int) -> Identity:
-        async with self._reader() as connection, connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+        async with self._readers.connection() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
             if await connection.fetchval("SELECT count(*) FROM partition") == 0:
                 await connection.execute(
                     "INSERT INTO partition SELECT part_id, 0, '', 1, 1, 0 FROM generate_series(0, $1::int - 1) AS part_id",
@@ -194,7 +170,7 @@ class PostgresqlStore:
 
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
         # Behind a commit of unknown outcome there may be one that is still running on the old connection: then a new one.
-        async with self._new_writer() if again else self._reader() as connection, connection.transaction():
+        async with self._new_writer() if again else self._readers.connection() as connection, connection.transaction():
             # Shared with other claims; a new era waits for them, and they for it.
             check_era(await connection.fetchval("SELECT era FROM cell FOR SHARE"), era)
             database_us: int = await connection.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
@@ -210,7 +186,7 @@ class PostgresqlStore:
         return sorted(ClaimedPartition(*row) for row in rows)
 
     async def raise_era(self, above: int) -> int:
-        async with self._reader() as connection, connection.transaction():
+        async with self._readers.connection() as connection, connection.transaction():
             era: int = await connection.fetchval("UPDATE cell SET era = greatest(era, $1) + 1 RETURNING era", above)
             await connection.execute("UPDATE partition SET epoch = epoch + 1, owner = '', era = $1, claim_revision = 0", era)
         return era
@@ -242,10 +218,10 @@ class PostgresqlStore:
                 [write.expected_seq for write in writes],
             )
         for tries in range(1, _ROLLED_BACK_TRIES_MAX + 1):
-            with _translated():
+            with translated():
                 try:
                     prepared = self._statements.get(statement) or await self._prepare(statement)
-                    return {row[0] for row in await prepared.fetch(*arguments, timeout=_STATEMENT_S_MAX)}
+                    return {row[0] for row in await prepared.fetch(*arguments, timeout=STATEMENT_S_MAX)}
                 except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
                     # Certainly rolled back: the same batch may go again.
                     if tries == _ROLLED_BACK_TRIES_MAX:
@@ -253,20 +229,20 @@ class PostgresqlStore:
         raise AssertionError("unreachable")
 
     async def read_rows(self, part_id: int, after_seq: int, limit: int) -> list[JournalRow]:
-        async with self._reader() as connection:
+        async with self._readers.connection() as connection:
             return [JournalRow(*row) for row in await connection.fetch(_ROWS, part_id, after_seq, limit)]
 
     async def partitions(self) -> list[ClaimedPartition]:
-        async with self._reader() as connection:
+        async with self._readers.connection() as connection:
             return [ClaimedPartition(*row) for row in await connection.fetch(f"{_PARTITIONS} ORDER BY part_id")]
 
     async def load_checkpoints(self, part_id: int, account_ids: Iterable[str]) -> dict[str, Checkpoint]:
-        async with self._reader() as connection:
+        async with self._readers.connection() as connection:
             rows = await connection.fetch(f"{_CHECKPOINT} WHERE part_id = $1 AND account_id = ANY($2)", part_id, list(account_ids))
         return {row[0]: Checkpoint(*row) for row in rows}
 
     async def due_accounts(self, part_ids: Sequence[int], until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
-        async with self._reader() as connection:
+        async with self._readers.connection() as connection:
             rows = await connection.fetch(_DUE, part_ids, until_us, *(after or _FIRST), limit)
         return [DueAccount(*row) for row in rows]
 
@@ -276,23 +252,22 @@ class PostgresqlStore:
 
     def _snapshot(self, work: Callable[[Snapshot], T]) -> T:
         with asyncio.Runner() as runner:
-            with _translated():
-                connection: asyncpg.Connection[Any] = runner.run(asyncpg.connect(self._dsn, timeout=_CONNECT_S_MAX))
+            with translated():
+                connection: asyncpg.Connection[Any] = runner.run(
+                    asyncpg.connect(self._dsn, timeout=CONNECT_S_MAX, server_settings={"search_path": _SCHEMA})
+                )
             try:
-                with _translated():
+                with translated():
                     transaction = connection.transaction(isolation="repeatable_read", readonly=True)
                     runner.run(transaction.start())
                 return work(_PostgresqlSnapshot(runner, connection))
             finally:
                 with contextlib.suppress(Exception):
-                    runner.run(connection.close(timeout=_CONNECT_S_MAX))
+                    runner.run(connection.close(timeout=CONNECT_S_MAX))
 
     async def close(self) -> None:
         await self._drop_writer()
-        with contextlib.suppress(TimeoutError, *_FAILURES):
-            async with asyncio.timeout(_CONNECT_S_MAX):
-                await self._readers.close()
-        self._readers.terminate()
+        await self._readers.close()
 
     async def _prepare(self, statement: str) -> Any:
         connection = await self._connect_writer()
@@ -304,57 +279,29 @@ class PostgresqlStore:
             self._statements.clear()
             self._writer = await asyncpg.connect(
                 self._dsn,
-                timeout=_CONNECT_S_MAX,
-                command_timeout=_STATEMENT_S_MAX,
-                server_settings={"application_name": "tokenline-accounting", "jit": "off", "synchronous_commit": "on"},
+                timeout=CONNECT_S_MAX,
+                command_timeout=STATEMENT_S_MAX,
+                server_settings={
+                    "application_name": _APPLICATION,
+                    "search_path": _SCHEMA,
+                    "jit": "off",
+                    "synchronous_commit": "on",
+                },
             )
         return self._writer
 
     @contextlib.asynccontextmanager
     async def _new_writer(self) -> "AsyncIterator[Any]":
         await self._drop_writer()
-        with _translated():
+        with translated():
             yield await self._connect_writer()
 
     async def _drop_writer(self) -> None:
         self._statements.clear()
         writer, self._writer = self._writer, None
         if writer is not None and not writer.is_closed():
-            with contextlib.suppress(TimeoutError, *_FAILURES):
-                await writer.close(timeout=_CONNECT_S_MAX)
-
-    @contextlib.asynccontextmanager
-    async def _reader(self) -> "AsyncIterator[Any]":
-        with _translated():
-            async with self._readers.acquire(timeout=_CONNECT_S_MAX) as connection:
-                yield connection
-
-
-_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Errors: `ServiceError` STORE_UNAVAILABLE in place of whatever the client or the server says."""
-    try:
-        yield
-    except (TimeoutError, *_FAILURES) as error:
-        said = str(error) or type(error).__name__
-        raise ServiceError(errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, f"PostgreSQL: {said}") from error
-
-
-async def _migrate(connection: Any) -> None:
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
-        await connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)")
-        version = await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_version")
-        if version > len(_MIGRATIONS):
-            raise SchemaError(
-                f"the database has schema version {version}; this code knows up to {len(_MIGRATIONS)}: run the newer release"
-            )
-        for number in range(version, len(_MIGRATIONS)):
-            await connection.execute(_MIGRATIONS[number])
-            await connection.execute("INSERT INTO schema_version VALUES ($1)", number + 1)
+            with contextlib.suppress(TimeoutError, *FAILURES):
+                await writer.close(timeout=CONNECT_S_MAX)
 
 
 class _PostgresqlSnapshot:
@@ -384,5 +331,5 @@ class _PostgresqlSnapshot:
             after = rows[-1]["account_id"]
 
     def _fetch(self, statement: str, *arguments: Any) -> list[Any]:
-        with _translated():
+        with translated():
             return list(self._runner.run(self._connection.fetch(statement, *arguments)))

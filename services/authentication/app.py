@@ -7,8 +7,10 @@ from typing import Final
 
 from services.authentication.config import AuthenticationConfig
 from services.authentication.keys import read_hash_key
+from services.authentication.postgresql_store import PostgresqlStore
 from services.authentication.servicer import AuthenticationServicer
 from services.authentication.sqlite_store import SqliteStore
+from services.authentication.store import Store
 from services.runtime.clock import SystemClock
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
@@ -25,7 +27,11 @@ async def run_authentication(config: AuthenticationConfig, lifecycle: Lifecycle)
     """
     secret = read_hash_key(Path(config.hash_key_file))
     async with AsyncExitStack() as stack:
-        store = await SqliteStore.open(Path(config.database))
+        store: Store
+        if config.postgresql:
+            store = await PostgresqlStore.open(config.postgresql)
+        else:
+            store = await SqliteStore.open(Path(config.database))
         stack.push_async_callback(store.close)
         servicer = AuthenticationServicer(store, SystemClock(), config.region, secret)
         server = GrpcServer([_SERVICE])

@@ -12,8 +12,10 @@ class AuthenticationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
 
     # "host:port" or "unix:/path".
     listen_address: str
-    # The SQLite file; made if it is missing.
-    database: str
+    # The SQLite file, made if it is missing: for one process on one machine.
+    database: str = ""
+    # Or the PostgreSQL database, as a URL without a password (that comes from PGPASSWORD or the passfile).
+    postgresql: str = ""
     # The file with the cell's hash key: at least 32 random bytes. Whoever loses it loses all keys.
     hash_key_file: str
     # The home region in every key issued here: 1 to 16 lower-case letters and digits.
@@ -21,5 +23,7 @@ class AuthenticationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
+        if bool(self.database) == bool(self.postgresql):
+            raise ValueError("give either database (a SQLite file) or postgresql (a URL)")
         if re.fullmatch(r"[a-z0-9]{1,16}", self.region) is None:
             raise ValueError("region must be 1 to 16 lower-case letters and digits")

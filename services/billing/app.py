@@ -8,10 +8,12 @@ from typing import Final
 from services.billing.config import BillingConfig
 from services.billing.exporter import Exporter
 from services.billing.journal import JournalReader
+from services.billing.postgresql_store import PostgresqlStore
 from services.billing.reconcile import Reconciler
 from services.billing.servicer import BillingServicer
 from services.billing.sink import FolderSink
 from services.billing.sqlite_store import SqliteStore
+from services.billing.store import Store
 from services.runtime.clients import connect
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
@@ -29,7 +31,11 @@ async def run_billing(config: BillingConfig, lifecycle: Lifecycle) -> AsyncItera
     listen.
     """
     async with AsyncExitStack() as stack:
-        store = await SqliteStore.open(Path(config.database))
+        store: Store
+        if config.postgresql:
+            store = await PostgresqlStore.open(config.postgresql)
+        else:
+            store = await SqliteStore.open(Path(config.database))
         stack.push_async_callback(store.close)
         channel = await stack.enter_async_context(connect(config.accounting_address))
         journal = JournalReader(accounting_pb2_grpc.AccountingServiceStub(channel))

@@ -10,8 +10,11 @@ class BillingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     # "host:port" or "unix:/path".
     listen_address: str
-    # The SQLite file with cursors, file rows and the receipt index; made if it is missing.
-    database: str
+    # Cursors, file rows and the receipt index.
+    # The SQLite file, made if it is missing: for one process on one machine.
+    database: str = ""
+    # Or the PostgreSQL database, as a URL without a password (that comes from PGPASSWORD or the passfile).
+    postgresql: str = ""
     # Where CDR files and their manifests go; made if it is missing.
     cdr_folder: str
     # Where accounting listens.
@@ -21,5 +24,7 @@ class BillingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
+        if bool(self.database) == bool(self.postgresql):
+            raise ValueError("give either database (a SQLite file) or postgresql (a URL)")
         if not 10 <= self.export_interval_ms <= 3_600_000:
             raise ValueError("export_interval_ms must be 10 to 3600000")

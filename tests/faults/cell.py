@@ -185,13 +185,13 @@ class FaultCell:
         self.authentication = self._add(
             "authentication",
             listen_address=free_address(),
-            database=str(self.folder / "authentication.sqlite3"),
+            postgresql=self.database,
             hash_key_file=str(self.folder / "hash_key"),
         )
         self.billing = self._add(
             "billing",
             listen_address=free_address(),
-            database=str(self.folder / "billing.sqlite3"),
+            postgresql=self.database,
             cdr_folder=str(self.folder / "cdr"),
             accounting_address=self._through("billing-accounting", self._addresses[0]),
             export_interval_ms=500,

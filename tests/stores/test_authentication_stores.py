@@ -6,14 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from services.authentication.postgresql_store import PostgresqlStore
 from services.authentication.sqlite_store import SqliteStore
 from services.authentication.store import Key, Member, MemoryStore, Store
 from services.runtime.errors import SchemaError, ServiceError
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    made: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "authentication.db")
+    made: Store
+    if request.param == "memory":
+        made = MemoryStore()
+    elif request.param == "sqlite":
+        made = await SqliteStore.open(tmp_path / "authentication.db")
+    else:
+        made = await PostgresqlStore.open(request.getfixturevalue("postgresql").new_database())
     yield made
     await made.close()
 

@@ -6,15 +6,22 @@ from pathlib import Path
 import pytest
 
 from services.billing.cdr_file import CdrFile, IndexRow, file_name
+from services.billing.postgresql_store import PostgresqlStore
 from services.billing.sqlite_store import SqliteStore
 from services.billing.store import Cursor, CursorMovedError, MemoryStore, PendingRange, Store, first_cursor
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    store: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "billing.db")
-    yield store
-    await store.close()
+    made: Store
+    if request.param == "memory":
+        made = MemoryStore()
+    elif request.param == "sqlite":
+        made = await SqliteStore.open(tmp_path / "billing.db")
+    else:
+        made = await PostgresqlStore.open(request.getfixturevalue("postgresql").new_database())
+    yield made
+    await made.close()
 
 
 def pending_of(cursor: Cursor, to_seq: int) -> PendingRange:

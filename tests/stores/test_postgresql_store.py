@@ -6,6 +6,10 @@ import asyncpg
 import pytest
 
 from services.accounting.postgresql_store import PostgresqlStore
+from services.authentication.postgresql_store import PostgresqlStore as AuthenticationStore
+from services.authentication.store import Key, Member
+from services.billing.postgresql_store import PostgresqlStore as BillingStore
+from services.billing.store import CursorMovedError, first_cursor
 from services.cli.postgresql_server import PostgresqlServer
 from services.runtime.clock import SystemClock
 from services.runtime.errors import SchemaError, ServiceError
@@ -114,7 +118,7 @@ async def test_a_newer_schema_is_refused(postgresql: PostgresqlServer) -> None:
     dsn = postgresql.new_database()
     await (await opened(dsn)).close()
     connection = await asyncpg.connect(dsn)
-    await connection.execute("INSERT INTO schema_version VALUES (99)")
+    await connection.execute("INSERT INTO accounting.schema_version VALUES (99)")
     await connection.close()
     with pytest.raises(SchemaError, match="schema version 99"):
         await PostgresqlStore.open(dsn, SystemClock())
@@ -133,8 +137,95 @@ async def test_a_commit_without_a_row_leaves_its_partition_untouched(postgresql:
     store = await opened(dsn)
     await claim(store, "one", again=False)
     connection = await asyncpg.connect(dsn)
-    before = await connection.fetch("SELECT part_id, xmin, ctid FROM partition ORDER BY part_id")
+    before = await connection.fetch("SELECT part_id, xmin, ctid FROM accounting.partition ORDER BY part_id")
     assert await store.commit([check(0, 1), check(1, 7), check(2, 1)]) == {0, 2}
-    assert await connection.fetch("SELECT part_id, xmin, ctid FROM partition ORDER BY part_id") == before
+    assert await connection.fetch("SELECT part_id, xmin, ctid FROM accounting.partition ORDER BY part_id") == before
     await connection.close()
     await store.close()
+
+
+async def test_two_exporters_never_both_move_a_cursor(postgresql: PostgresqlServer) -> None:
+    dsn = postgresql.new_database()
+    stores = [await BillingStore.open(dsn) for _ in range(2)]
+
+    async def export(store: BillingStore) -> int:
+        advanced = 0
+        cursor = first_cursor(3, 1)
+        while cursor.exported_seq < 60:
+            try:
+                cursor = await store.advance(cursor, cursor.exported_seq + 1, None, [])
+                advanced += 1
+            except CursorMovedError:
+                cursor = (await store.cursors())[3]
+        return advanced
+
+    assert sum(await asyncio.gather(*map(export, stores))) == 60
+    assert (await stores[0].cursors())[3].exported_seq == 60
+    for store in stores:
+        await store.close()
+
+
+async def test_revocations_become_visible_in_their_order(postgresql: PostgresqlServer) -> None:
+    dsn = postgresql.new_database()
+    stores = [await AuthenticationStore.open(dsn) for _ in range(3)]
+    await stores[0].add_member(Member("mem-1", "acct-1", "", 1, "m"))
+    for number in range(60):
+        await stores[0].add_key(Key(f"key-{number}", "acct-1", "", "tl-…", b"%d" % number, 1, f"k-{number}"))
+    seen: list[str] = []
+
+    async def read() -> None:
+        newest = 0
+        while len(seen) < 60:
+            newest, key_ids = await stores[2].revocations(newest)
+            seen.extend(key_ids)
+
+    async def revoke(store: AuthenticationStore, first: int) -> None:
+        for number in range(first, 60, 2):
+            await store.revoke_key(f"key-{number}", 5)
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(read(), revoke(stores[0], 0), revoke(stores[1], 1))
+    assert sorted(seen) == sorted(f"key-{number}" for number in range(60))
+    assert await stores[0].revocations(0) == (60, seen)
+    for store in stores:
+        await store.close()
+
+
+async def test_the_services_share_a_database(postgresql: PostgresqlServer) -> None:
+    dsn = postgresql.new_database()
+    accounting, authentication, billing = await asyncio.gather(
+        PostgresqlStore.open(dsn, SystemClock()), AuthenticationStore.open(dsn), BillingStore.open(dsn)
+    )
+    await accounting.initialise(3)
+    assert await authentication.revocations(0) == (0, [])
+    assert await billing.cursors() == {}
+    await accounting.close()
+    await authentication.close()
+    await billing.close()
+
+
+async def test_a_store_goes_on_after_its_connections_were_cut(postgresql: PostgresqlServer) -> None:
+    dsn = postgresql.new_database()
+    store = await AuthenticationStore.open(dsn)
+    await store.add_member(Member("mem-1", "acct-1", "", 1, "m"))
+    database = dsn.split("/")[3].split("?")[0]
+    postgresql.psql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+    answers = []
+    for _ in range(10):
+        try:
+            answers.append(await store.add_member(Member("mem-1", "acct-1", "", 1, "m")))
+        except ServiceError as error:
+            assert error.reason == errors_pb2.ERROR_REASON_STORE_UNAVAILABLE
+    assert answers
+    await store.close()
+
+
+async def test_a_user_without_rights_is_told_what_it_needs(postgresql: PostgresqlServer) -> None:
+    dsn = postgresql.new_database()
+    database = dsn.split("/")[3].split("?")[0]
+    postgresql.psql("DROP ROLE IF EXISTS visitor")
+    postgresql.psql("CREATE ROLE visitor LOGIN")
+    with pytest.raises(ServiceError, match="the user needs CREATE on the database, or a schema of the service's name that it owns"):
+        await BillingStore.open(dsn.replace("postgres:@", "visitor@"))
+    postgresql.psql(f"GRANT CREATE ON DATABASE {database} TO visitor")
+    await (await BillingStore.open(dsn.replace("postgres:@", "visitor@"))).close()

@@ -1,0 +1,135 @@
+"""The store in PostgreSQL, which several replicas may share."""
+
+from typing import Any, Final
+
+from services.authentication.store import Key, Member, no_key, no_member, refuse_second_key, same_member
+from services.runtime.postgresql import Pool
+
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE member (
+        member_id text PRIMARY KEY,
+        account_id text NOT NULL,
+        display_name text NOT NULL,
+        created_us bigint NOT NULL,
+        idempotency_key text NOT NULL UNIQUE,
+        -- The order of arrival, for those of one moment.
+        number bigint GENERATED ALWAYS AS IDENTITY
+    );
+    CREATE INDEX member_account ON member (account_id, created_us, number);
+    CREATE TABLE api_key (
+        key_id text PRIMARY KEY,
+        account_id text NOT NULL,
+        member_id text NOT NULL REFERENCES member,
+        masked_key text NOT NULL,
+        key_hash bytea NOT NULL UNIQUE,
+        created_us bigint NOT NULL,
+        idempotency_key text NOT NULL UNIQUE,
+        revoked_us bigint NOT NULL,
+        revision bigint NOT NULL,
+        number bigint GENERATED ALWAYS AS IDENTITY
+    );
+    CREATE INDEX api_key_account ON api_key (account_id, created_us, number);
+    CREATE UNIQUE INDEX api_key_revision ON api_key (revision) WHERE revision > 0;
+    -- The newest revision. Whoever revokes holds this row until its commit, so that revisions become visible in their order and a
+    -- reader that has seen one has seen all before it.
+    CREATE TABLE revocation (id integer PRIMARY KEY CHECK (id = 1), newest bigint NOT NULL);
+    INSERT INTO revocation VALUES (1, 0);
+    """,
+)
+_CONNECTIONS_MAX: Final = 8
+_MEMBER: Final = "SELECT member_id, account_id, display_name, created_us, idempotency_key FROM member"
+_KEY: Final = (
+    "SELECT key_id, account_id, member_id, masked_key, key_hash, created_us, idempotency_key, revoked_us, revision FROM api_key"
+)
+
+
+class PostgresqlStore:
+    """See `services.authentication.store.Store`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @classmethod
+    async def open(cls, dsn: str) -> "PostgresqlStore":
+        """Connects, and brings the schema up to date. Errors: those of `Pool.open`."""
+        return cls(await Pool.open(dsn, "tokenline-authentication", "authentication", _MIGRATIONS, _CONNECTIONS_MAX))
+
+    async def add_member(self, member: Member) -> Member:
+        async def work(connection: Any) -> Member:
+            # Of two at once the second one waits here for the first one's commit, and finds its row.
+            await connection.execute(
+                "INSERT INTO member (member_id, account_id, display_name, created_us, idempotency_key) "
+                "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (idempotency_key) DO NOTHING",
+                *member,
+            )
+            row = await connection.fetchrow(f"{_MEMBER} WHERE idempotency_key = $1", member.idempotency_key)
+            return same_member(Member(*row), member)
+
+        return await self._pool.transaction(work)
+
+    async def add_key(self, key: Key) -> Key:
+        async def work(connection: Any) -> Key:
+            known = await connection.fetchrow(f"{_KEY} WHERE idempotency_key = $1", key.idempotency_key)
+            if known is not None:
+                raise refuse_second_key(Key(*known), key)
+            member_id = await connection.fetchval(
+                "SELECT member_id FROM member WHERE account_id = $1 AND $2 IN ('', member_id) ORDER BY created_us, number LIMIT 1",
+                key.account_id,
+                key.member_id,
+            )
+            if member_id is None:
+                raise no_member(key)
+            issued = key._replace(member_id=member_id)
+            made = await connection.fetchval(
+                "INSERT INTO api_key (key_id, account_id, member_id, masked_key, key_hash, created_us, idempotency_key, "
+                "revoked_us, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
+                "ON CONFLICT (idempotency_key) DO NOTHING RETURNING key_id",
+                *issued,
+            )
+            if made is None:
+                known = await connection.fetchrow(f"{_KEY} WHERE idempotency_key = $1", key.idempotency_key)
+                raise refuse_second_key(Key(*known), key)
+            return issued
+
+        return await self._pool.transaction(work)
+
+    async def revoke_key(self, key_id: str, now_us: int) -> Key:
+        async def work(connection: Any) -> Key:
+            newest = await connection.fetchval("SELECT newest FROM revocation FOR UPDATE")
+            row = await connection.fetchrow(f"{_KEY} WHERE key_id = $1", key_id)
+            if row is None:
+                raise no_key(key_id)
+            key = Key(*row)
+            if key.revision:
+                return key
+            revoked = key._replace(revoked_us=now_us, revision=newest + 1)
+            await connection.execute("UPDATE revocation SET newest = $1", revoked.revision)
+            await connection.execute(
+                "UPDATE api_key SET revoked_us = $2, revision = $3 WHERE key_id = $1", key_id, now_us, revoked.revision
+            )
+            return revoked
+
+        return await self._pool.transaction(work)
+
+    async def list_keys(self, account_id: str) -> list[Key]:
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(f"{_KEY} WHERE account_id = $1 ORDER BY created_us, number", account_id)
+        return [Key(*row) for row in rows]
+
+    async def find_key(self, key_hash: bytes) -> Key | None:
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(f"{_KEY} WHERE key_hash = $1", key_hash)
+        return None if row is None else Key(*row)
+
+    async def revocations(self, after_revision: int) -> tuple[int, list[str]]:
+        async with self._pool.connection() as connection:
+            # One statement sees one state.
+            rows = await connection.fetch(
+                "SELECT newest, key_id FROM revocation LEFT JOIN api_key ON revision > greatest($1, 0) ORDER BY revision",
+                after_revision,
+            )
+        return rows[0]["newest"], [row["key_id"] for row in rows if row["key_id"] is not None]
+
+    async def close(self) -> None:
+        await self._pool.close()

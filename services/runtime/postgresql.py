@@ -1,0 +1,124 @@
+"""What the PostgreSQL stores of all services stand on: a pool, migrations under a lock, errors in one form, durable settings.
+
+Services may share a database: each has its tables, and its schema version, in a PostgreSQL schema of its own.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any, Final, Self, TypeVar
+
+import asyncpg
+
+from services.runtime.errors import SchemaError, ServiceError
+from tokenline.errors.v1 import errors_pb2
+
+T = TypeVar("T")
+
+CONNECT_S_MAX: Final = 5.0
+# A statement that takes longer is given up; its outcome is unknown then.
+STATEMENT_S_MAX: Final = 30.0
+# Migrations of one database are made by one process at a time.
+MIGRATION_LOCK: Final = 0x746F6B656E6C696E
+FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+# What must be on, or a commit that was answered could be lost with the machine.
+_DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
+_ROLLED_BACK_TRIES_MAX: Final = 5
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Errors: `ServiceError` STORE_UNAVAILABLE in place of whatever the client or the server says."""
+    try:
+        yield
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise ServiceError(
+            errors_pb2.ERROR_REASON_STORE_UNAVAILABLE,
+            f"PostgreSQL: {error}; the user needs CREATE on the database, or a schema of the service's name that it owns",
+        ) from error
+    except (TimeoutError, *FAILURES) as error:
+        said = str(error) or type(error).__name__
+        raise ServiceError(errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, f"PostgreSQL: {said}") from error
+
+
+class Pool:
+    """Connections to one database, whose unqualified names mean one PostgreSQL schema."""
+
+    def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
+        self._pool = pool
+
+    @classmethod
+    async def open(cls, dsn: str, application_name: str, schema: str, migrations: Sequence[str], connections_max: int) -> Self:
+        """Connects, and brings the schema up to date. `dsn` is a libpq URL; a password comes from PGPASSWORD or the passfile.
+
+        `migrations[n]` leads from version n to n + 1. Errors: `SchemaError` for a newer schema, or settings that do not keep what
+        was committed; `ServiceError` STORE_UNAVAILABLE.
+        """
+        with translated():
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=1,
+                max_size=connections_max,
+                timeout=CONNECT_S_MAX,
+                command_timeout=STATEMENT_S_MAX,
+                server_settings={"application_name": application_name, "search_path": schema},
+            )
+        made = cls(pool)
+        try:
+            async with made.connection() as connection:
+                await _migrate(connection, schema, migrations)
+                for setting in _DURABLE:
+                    if await connection.fetchval("SELECT current_setting($1)", setting) == "off":
+                        raise SchemaError(
+                            f"PostgreSQL runs with {setting} = off, so that what it has committed can be lost; set {setting} = on"
+                        )
+        except BaseException:
+            await made.close()
+            raise
+        return made
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> "AsyncIterator[Any]":
+        """A connection. Errors in the block: `ServiceError` STORE_UNAVAILABLE for what the client or the server says."""
+        with translated():
+            async with self._pool.acquire(timeout=CONNECT_S_MAX) as connection:
+                yield connection
+
+    async def transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Runs `work` in a transaction, again if it was certainly rolled back.
+
+        Errors: whatever `work` raises, with nothing written; `ServiceError` STORE_UNAVAILABLE, and then it is unknown.
+        """
+        for tries in range(1, _ROLLED_BACK_TRIES_MAX + 1):
+            try:
+                with translated():
+                    async with self._pool.acquire(timeout=CONNECT_S_MAX) as connection, connection.transaction():
+                        return await work(connection)
+            except ServiceError as error:
+                certain = isinstance(error.__cause__, asyncpg.SerializationError | asyncpg.DeadlockDetectedError)
+                if not certain or tries == _ROLLED_BACK_TRIES_MAX:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def close(self) -> None:
+        """Ends; nothing may be under way."""
+        with contextlib.suppress(TimeoutError, *FAILURES):
+            # Not `asyncio.wait_for`: what does not end in time is cut off.
+            await self._pool.expire_connections()
+        self._pool.terminate()
+
+
+async def _migrate(connection: Any, schema: str, migrations: Sequence[str]) -> None:
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+        if await connection.fetchval("SELECT to_regnamespace($1) IS NULL", schema):
+            await connection.execute(f"CREATE SCHEMA {schema}")
+        await connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)")
+        version = await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_version")
+        if version > len(migrations):
+            raise SchemaError(
+                f"the database has schema version {version} of {schema}; this code knows up to {len(migrations)}: "
+                "run the newer release"
+            )
+        for number in range(version, len(migrations)):
+            await connection.execute(migrations[number])
+            await connection.execute("INSERT INTO schema_version VALUES ($1)", number + 1)

@@ -34,6 +34,7 @@ _SUBJECT: Final = re.compile(r"account|(member|key):[^\s]{1,200}")
 _LIMITS_MAX: Final = 32
 _ATTEMPTS_MAX: Final = 32
 _PRIORITY_MAX: Final = 1_000
+_DIGEST_LENGTH_MAX: Final = 64
 _VALIDITY_S_MAX: Final = 100 * 366 * 24 * 3_600
 _UNITS: Final = {
     "": registry_pb2.UNIT_UNSPECIFIED,
@@ -128,8 +129,6 @@ def open_account_of(request: pb.OpenAccountRequest) -> commands.OpenAccount:
 
 def grant_bucket_of(request: pb.GrantBucketRequest) -> commands.GrantBucket:
     """Errors: `ServiceError` INVALID_ARGUMENT."""
-    if not 0 <= request.priority <= _PRIORITY_MAX:
-        raise invalid(f"priority must be 0 to {_PRIORITY_MAX}")
     valid_from_us: int | None = None
     if request.HasField("valid_from_time"):
         valid_from_us = request.valid_from_time.seconds * 1_000_000 + request.valid_from_time.nanos // 1_000
@@ -141,7 +140,7 @@ def grant_bucket_of(request: pb.GrantBucketRequest) -> commands.GrantBucket:
         amount=_amount(request.amount),
         valid_from_us=valid_from_us,
         valid_for_us=_valid_for_us(request.valid_for),
-        priority=request.priority,
+        priority=_priority(request.priority),
         idempotency_key=_name("idempotency_key", request.idempotency_key),
         model_group=_at_most("model_group", request.model_group, _NAME_LENGTH_MAX),
         reason=_at_most("reason", request.reason, _REASON_LENGTH_MAX),
@@ -261,17 +260,19 @@ def receive_transfer_message(command: commands.ReceiveTransfer) -> pb.ReceiveTra
 
 def receive_transfer_of(request: pb.ReceiveTransferRequest) -> commands.ReceiveTransfer:
     """Errors: `ServiceError` INVALID_ARGUMENT."""
-    if not 0 <= request.priority <= _PRIORITY_MAX:
-        raise invalid(f"priority must be 0 to {_PRIORITY_MAX}")
+    if not 1 <= len(request.digest) <= _DIGEST_LENGTH_MAX:
+        raise invalid(f"digest must have 1 to {_DIGEST_LENGTH_MAX} bytes")
+    if not 0 <= request.valid_from_us < request.valid_until_us:
+        raise invalid("valid_from_us must not be negative and lie before valid_until_us")
     return grants.receive_transfer_of(
         _account_id(request.account_id),
         _name("transfer_id", request.transfer_id),
         digest=request.digest,
         unit=_unit(request.unit),
         amount=_amount(request.amount),
-        valid_from_us=_not_negative("valid_from_us", request.valid_from_us),
-        valid_until_us=_not_negative("valid_until_us", request.valid_until_us),
-        priority=request.priority,
+        valid_from_us=request.valid_from_us,
+        valid_until_us=request.valid_until_us,
+        priority=_priority(request.priority),
         offering_id=_at_most("offering_id", request.offering_id, _NAME_LENGTH_MAX),
         model_group=_at_most("model_group", request.model_group, _NAME_LENGTH_MAX),
     )
@@ -317,6 +318,12 @@ def _payment(value: int) -> Payment:
 def _amount(value: int) -> int:
     if value < 1:
         raise invalid("amount must be above 0, in micro-units")
+    return value
+
+
+def _priority(value: int) -> int:
+    if not 0 <= value <= _PRIORITY_MAX:
+        raise invalid(f"priority must be 0 to {_PRIORITY_MAX}")
     return value
 
 

@@ -56,7 +56,9 @@ class Rejections:
         try:
             if method.server_streaming:
                 async for _ in getattr(self.client.stub, method.name)(message, timeout=10):
-                    pass
+                    if method.name == "WatchOwners":
+                        # It ends only with the service.
+                        break
             else:
                 await answer(getattr(self.client.stub, method.name)(message, timeout=10))
         except ServiceError as error:
@@ -81,6 +83,8 @@ class Rejections:
             request = changed(request, "charging_id", charging_id())
         if "idempotency_key" in request:
             request = changed(request, "idempotency_key", charging_id())
+        if "transfer_id" in request:
+            request = changed(request, "transfer_id", charging_id())
         if call == "top_up":
             request = changed(request, "top_up.idempotency_key", charging_id())
         return request
@@ -238,6 +242,11 @@ async def _bases(client: Client) -> tuple[dict[str, dict[str, Any]], str]:
         },
         "ExplainRefusal": {"charging_id": refused},
         "GetSessionRecords": {"account_id": account_id, "charging_id": settled},
+        "ReceiveTransfer": {
+            **{"account_id": account_id, "transfer_id": "trf-1", "digest": "AAAA", "unit": money, "amount": str(UNIT)},
+            **{"valid_from_us": "0", "valid_until_us": str(time.time_ns() // 1_000 + 86_400_000_000), "priority": 5},
+        },
+        "WatchOwners": {},
         "ListPartitions": {},
         "ReadJournal": {"part_id": 0, "after_sequence_number": "0", "to_sequence_number": "0"},
         "Audit": {},

@@ -90,6 +90,7 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
             etcd = await stack.enter_async_context(EtcdClient(config.etcd))
             coordinator = Coordinator(etcd, config.etcd_prefix, owner, store, directory, incarnation)
             owner.lost = coordinator.lost
+            servicer.move = coordinator.move
             await stack.enter_async_context(lifecycle.background("accounting-coordination", _coordinate(coordinator, supplied)))
             stack.push_async_callback(coordinator.leave)
         yield address

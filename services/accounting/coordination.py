@@ -1,9 +1,10 @@
 """Which replica owns which partition: members and claims in etcd.
 
 Below the prefix stand `cell` (which cell and era this is), `members/ID` (a live replica), `claims/PARTITION` (the ID of
-its owner) and `moves/PARTITION` (the ID of whom an operator wants as owner). Members and claims hang on their replica's lease. etcd
-elects, the database fences: a claim counts once the database has taken its revision, and nothing that holds quota hangs on a lease.
-While etcd is down nobody can claim, and owners go on.
+its owner), `moves/PARTITION` (the ID of whom an operator wants as owner) and `reached/PARTITION` (how far its journal went, so
+that a restored database is noticed). Members and claims hang on their replica's lease, a move on that of whom is wanted. etcd
+elects, the database fences: a claim counts once the database has taken its revision, and nothing that holds quota hangs on a
+lease. While etcd is down nobody can claim, and owners go on. What is written to etcd does not grow with calls.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from services.accounting.owner import Owner
 from services.accounting.store import Claim, Store, check_era
 from services.runtime.errors import ServiceError
 from services.runtime.etcd import EtcdClient, EtcdError, Snapshot
+from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,11 @@ _PROBE_S_MAX: Final = 1.0
 # An owner whose port has refused connections for so long is dead, whatever its lease says; the database fences it if it is not.
 _REFUSED_S: Final = 0.5
 _KNOCK_S: Final = 0.2
+# How often it is noted how far the journal went, and how many partitions a transaction of etcd takes.
+_REACHED_S: Final = 5.0
+_REACHED_TOGETHER: Final = 100
+# An operator waits so long for a move.
+_MOVED_S_MAX: Final = 10.0
 # Partitions that are handed over together: their calls wait for one another's successor.
 _HANDED_OVER_TOGETHER: Final = 2
 
@@ -57,6 +64,14 @@ class Member(msgspec.Struct, frozen=True):
     leaving: bool = False
 
 
+class Reached(msgspec.Struct, frozen=True, array_like=True):
+    """A key below `reached/`."""
+
+    era: int
+    # The number behind the last row that was surely committed.
+    next_seq: int
+
+
 class View(msgspec.Struct, frozen=True):
     """What stands in etcd, as of a revision."""
 
@@ -64,37 +79,70 @@ class View(msgspec.Struct, frozen=True):
     cell: CellRecord | None
     # By ID.
     members: dict[str, Member]
+    # By ID of the member.
+    leases: dict[str, int]
     # part_id -> (ID of the owner, the revision at which it claimed).
     claims: dict[int, tuple[str, int]]
     # part_id -> ID of whom an operator wants.
     moves: dict[int, str]
+    reached: dict[int, Reached]
 
     def chosen(self, part_id: int, live: Iterable[str]) -> str | None:
         """Who of the live members should own a partition: as few as possible move when one comes or goes."""
         moved = self.moves.get(part_id)
         if moved is not None and moved in live:
             return moved
-        return max(live, key=lambda member_id: hashlib.blake2b(f"{member_id}/{part_id}".encode()).digest(), default=None)
+        return first_choice(part_id, live)
 
     def owners(self) -> dict[int, str]:
         """part_id -> address of its owner, of those that have one."""
         return {part_id: self.members[owner].address for part_id, (owner, _) in self.claims.items() if owner in self.members}
 
 
+def first_choice(part_id: int, members: Iterable[str]) -> str | None:
+    """Rendezvous hashing: of other members, the same one as long as it is there."""
+    return max(members, key=lambda member_id: hashlib.blake2b(f"{member_id}/{part_id}".encode()).digest(), default=None)
+
+
 def view_of(snapshot: Snapshot) -> View:
     """A snapshot of the keys below the prefix, in words."""
-    cell, members, claims, moves = None, {}, {}, {}
+    view = View(snapshot.revision, None, {}, {}, {}, {}, {})
     for name, each in snapshot.keys.items():
         kind, _, rest = name.partition("/")
         if name == "cell":
-            cell = msgspec.json.decode(each.value, type=CellRecord)
+            view = msgspec.structs.replace(view, cell=msgspec.json.decode(each.value, type=CellRecord))
         elif kind == "members":
-            members[rest] = msgspec.json.decode(each.value, type=Member)
+            view.members[rest] = msgspec.json.decode(each.value, type=Member)
+            view.leases[rest] = each.lease
         elif kind == "claims":
-            claims[int(rest)] = (each.value.decode(), each.mod_revision)
+            view.claims[int(rest)] = (each.value.decode(), each.mod_revision)
         elif kind == "moves":
-            moves[int(rest)] = each.value.decode()
-    return View(snapshot.revision, cell, members, claims, moves)
+            view.moves[int(rest)] = each.value.decode()
+        elif kind == "reached":
+            view.reached[int(rest)] = msgspec.json.decode(each.value, type=Reached)
+    return view
+
+
+async def enter_new_era(etcd: EtcdClient, prefix: str, store: Store, cell_id: str, partitions: int) -> int:
+    """Begins a new era in the database and in etcd; returns it. Again after an error: until both agree nobody serves.
+
+    Errors: `WrongCellError`; `EtcdError`; those of the store.
+    """
+    known = await etcd.get(f"{prefix}cell")
+    before = None if known is None else msgspec.json.decode(known.value, type=CellRecord)
+    if before is not None:
+        _check_cell(prefix, before, cell_id)
+    era = await store.raise_era(0 if before is None else before.era)
+    await etcd.put(f"{prefix}cell", msgspec.json.encode(CellRecord(cell_id, era, partitions)))
+    return era
+
+
+def _check_cell(prefix: str, cell: CellRecord, cell_id: str) -> None:
+    if cell.cell_id != cell_id:
+        raise WrongCellError(
+            f"etcd below {prefix} is of cell {cell.cell_id}, the database of cell {cell_id}: give each cell a database and an etcd "
+            "prefix of its own; if the database was made anew on purpose, delete the keys below the prefix"
+        )
 
 
 class Coordinator:
@@ -133,11 +181,7 @@ class Coordinator:
 
     def _check(self, cell: CellRecord) -> None:
         own = self._owner.identity
-        if cell.cell_id != own.cell_id:
-            raise WrongCellError(
-                f"etcd below {self._prefix} is of cell {cell.cell_id}, the database of cell {own.cell_id}: give each cell a "
-                "database and an etcd prefix of its own; if the database was made anew on purpose, delete the keys below the prefix"
-            )
+        _check_cell(self._prefix, cell, own.cell_id)
         check_era(own.era, cell.era)
 
     def lost(self, part_ids: set[int]) -> None:
@@ -147,11 +191,12 @@ class Coordinator:
         self._look.set()
 
     async def run(self) -> None:
-        """Takes part, for ever. Errors: an `ExceptionGroup` of `EraMismatchError` or `WrongCellError`."""
+        """Takes part, for ever. Errors: an `ExceptionGroup` of `EraMismatchError`, `StoreRestoredError` or `WrongCellError`."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._live(), name="coordination-lease")
             group.create_task(self._follow(), name="coordination-watch")
             group.create_task(self._knock(), name="coordination-knock")
+            group.create_task(self._note_reached(), name="coordination-reached")
             await self._reconcile()
 
     async def leave(self) -> None:
@@ -165,6 +210,41 @@ class Coordinator:
         if self._lease:
             with contextlib.suppress(EtcdError):
                 await self._etcd.revoke(self._lease)
+
+    async def move(self, part_id: int, address: str) -> str:
+        """Has the replica at the address ("": any other one) own a partition, as long as it lives; returns the owner's address.
+
+        Errors: `ServiceError` NOT_POSSIBLE when there is no such replica, UNAVAILABLE when it takes too long.
+        """
+        view = self._view
+        if view is None:
+            raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "who owns what is not known yet; try again")
+        staying = {each: view.members[each].address for each in self._live_members(view) if not view.members[each].leaving}
+        owner = view.claims.get(part_id, ("", 0))[0]
+        target = first_choice(part_id, [each for each in staying if (staying[each] == address if address else each != owner)])
+        if target is None:
+            others = f"there are {', '.join(sorted(staying.values()))}" if staying else "there is none"
+            raise ServiceError(
+                errors_pb2.ERROR_REASON_NOT_POSSIBLE,
+                f"no replica that could take partition {part_id} is at {address}; {others}"
+                if address
+                else f"no other replica could take partition {part_id}; start one more",
+            )
+        try:
+            await self._etcd.put(f"{self._prefix}moves/{part_id}", target.encode(), view.leases[target])
+        except EtcdError as error:
+            raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, str(error)) from error
+        try:
+            async with asyncio.timeout(_MOVED_S_MAX):
+                async for addresses in self._directory.changes():
+                    if addresses.get(part_id) == staying[target]:
+                        break
+        except TimeoutError as error:
+            raise ServiceError(
+                errors_pb2.ERROR_REASON_UNAVAILABLE,
+                f"{staying[target]} did not take partition {part_id} over within {_MOVED_S_MAX:g} s; see `tokenline owners`",
+            ) from error
+        return staying[target]
 
     # Being a member
 
@@ -204,6 +284,25 @@ class Coordinator:
             # The database is away for all: nobody could do better.
             return False
         return self._owner.pending_s >= _STUCK_S
+
+    async def _note_reached(self) -> None:
+        noted: dict[int, int] = {}
+        while True:
+            await asyncio.sleep(_REACHED_S)
+            era = self._owner.identity.era
+            changed = [(part_id, seq) for part_id, seq in sorted(self._owner.reached.items()) if noted.get(part_id) != seq]
+            for first in range(0, len(changed), _REACHED_TOGETHER):
+                together = changed[first : first + _REACHED_TOGETHER]
+                try:
+                    await self._etcd.put_all(
+                        {
+                            f"{self._prefix}reached/{part_id}": msgspec.json.encode(Reached(era, next_seq))
+                            for part_id, next_seq in together
+                        }
+                    )
+                    noted.update(together)
+                except EtcdError as error:
+                    self._note(str(error))
 
     def _note(self, trouble: str) -> None:
         if trouble and not self._trouble:
@@ -275,7 +374,7 @@ class Coordinator:
                 self._held[part_id] = revision
         # Among them those claimed before, while the database was away.
         idle = self._held.keys() - self._owner.claimed - self._giving
-        to_take = [Claim(part_id, self._held[part_id]) for part_id in sorted(idle)]
+        to_take = [Claim(part_id, self._held[part_id], self._reached(view, part_id)) for part_id in sorted(idle)]
         if to_take:
             taken = await self._owner.take(to_take)
             logger.info("took over partitions %s", sorted(taken))
@@ -297,6 +396,11 @@ class Coordinator:
         owner = view.claims.get(part_id, ("", 0))[0]
         # A claim of this very replica on a lease before: it is made anew, so that it hangs on the lease of now.
         return owner not in live or owner == self._member_id
+
+    def _reached(self, view: View, part_id: int) -> int:
+        """How far its journal surely went in this era."""
+        reached = view.reached.get(part_id)
+        return reached.next_seq if reached is not None and reached.era == self._owner.identity.era else 0
 
     async def _claim(self, view: View, part_id: int) -> int | None:
         before = view.claims.get(part_id, ("", 0))[1]

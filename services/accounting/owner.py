@@ -40,7 +40,16 @@ from services.accounting.grants import arriving_bucket
 from services.accounting.journal import JournalError, decode_checkpoint, decode_row, encode_checkpoint, encode_row
 from services.accounting.offerings import ChargingCatalog
 from services.accounting.residency import Residents
-from services.accounting.store import Checkpoint, Claim, ClaimedPartition, DueAccount, Identity, PartitionWrite, Store
+from services.accounting.store import (
+    Checkpoint,
+    Claim,
+    ClaimedPartition,
+    DueAccount,
+    Identity,
+    PartitionWrite,
+    Store,
+    check_reached,
+)
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
 from tokenline.errors.v1 import errors_pb2
@@ -264,6 +273,11 @@ class Owner:
         return frozenset(self._claims)
 
     @property
+    def reached(self) -> dict[int, int]:
+        """The partitions owned here -> the number behind the last row that was surely committed here."""
+        return {part_id: self._committed[part_id] for part_id in self._partitions if part_id in self._committed}
+
+    @property
     def pending_s(self) -> float:
         """For how long the commit under way has been."""
         return asyncio.get_running_loop().time() - self._commit_began_s if self._committing else 0.0
@@ -315,10 +329,13 @@ class Owner:
     async def take(self, claims: Sequence[Claim]) -> set[int]:
         """Claims partitions, replays their tails and serves them; returns those that it got.
 
-        Errors: those of the store; then nothing is known of the claims, and they can be taken again.
+        Errors: those of the store; then nothing is known of the claims, and they can be taken again. `StoreRestoredError`.
         """
         async with self._claiming:
             claimed = await self._store.claim(self._incarnation, self.identity.era, claims, again=False)
+            reached = {claim.part_id: claim.reached for claim in claims}
+            for each in claimed:
+                check_reached(each, max(reached[each.part_id], self._committed.get(each.part_id, 0)))
             partitions = {each.part_id: await self._replayed(each) for each in claimed}
             self._claims.update((claim.part_id, claim) for claim in claims if claim.part_id in partitions)
             self._partitions.update(partitions)
@@ -815,11 +832,7 @@ class Owner:
         """Claims again what was claimed before, and replays it; returns what somebody else has claimed meanwhile."""
         claimed = await self._store.claim(self._incarnation, self.identity.era, list(self._claims.values()), again=True)
         for each in claimed:
-            if each.next_seq < self._committed.get(each.part_id, 0):
-                raise JournalError(
-                    f"partition {each.part_id} ends at row {each.next_seq - 1}, but row {self._committed[each.part_id] - 1} was "
-                    "committed: the database was restored from a backup; run `tokenline recover`, which says what to check"
-                )
+            check_reached(each, self._committed.get(each.part_id, 0))
         self._partitions = {each.part_id: await self._replayed(each) for each in claimed}
         return self._claims.keys() - self._partitions.keys()
 

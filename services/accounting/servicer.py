@@ -36,6 +36,7 @@ _OPERATIONS_A_REQUEST_MAX: Final = 1_024
 _JOURNAL_ROWS_A_READ: Final = 200
 _JOURNAL_ENTRIES_A_MESSAGE: Final = 1_000
 
+_ADDRESS_LENGTH_MAX: Final = 500
 _DELIVERY_S_MAX: Final = 5.0
 _FAULTS: Final = frozenset(int(fault) for fault in Fault)
 
@@ -96,6 +97,8 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         self._store = store
         self._directory = directory
         self._streams: set[_ChargeStream] = set()
+        # Has a partition owned by the replica at an address, where there are several; see `Coordinator.move`.
+        self.move: Callable[[int, str], Awaitable[str]] | None = None
 
     def end_streams(self) -> None:
         """Ends the streams, those of charging once what was asked on them is answered; callers ask elsewhere, or later."""
@@ -318,19 +321,40 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     async def ListPartitions(self, request: pb.ListPartitionsRequest, context: "_Context[Any, Any]") -> pb.ListPartitionsResponse:
         if not self._owner.serving:
             raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "accounting is starting, recovering or stopping")
+        addresses = self._directory.addresses
         return pb.ListPartitionsResponse(
             partitions=[
-                pb.Partition(part_id=each.part_id, epoch=each.epoch, last_sequence_number=each.next_seq - 1)
+                pb.Partition(
+                    part_id=each.part_id,
+                    epoch=each.epoch,
+                    last_sequence_number=each.next_seq - 1,
+                    tail_rows=each.next_seq - each.low_water,
+                    owner_address=addresses.get(each.part_id, ""),
+                )
                 for each in await self._store.partitions()
             ],
             era=self._owner.identity.era,
         )
 
+    def _check_part_id(self, part_id: int) -> None:
+        if not 0 <= part_id < self._owner.partition_count:
+            raise invalid(f"part_id must be 0 to {self._owner.partition_count - 1}")
+
+    async def MovePartition(self, request: pb.MovePartitionRequest, context: "_Context[Any, Any]") -> pb.MovePartitionResponse:
+        self._check_part_id(request.part_id)
+        if len(request.address) > _ADDRESS_LENGTH_MAX:
+            raise invalid(f"address must have at most {_ADDRESS_LENGTH_MAX} characters")
+        if self.move is None:
+            raise ServiceError(
+                errors_pb2.ERROR_REASON_NOT_POSSIBLE,
+                "this cell has one accounting process and no etcd; there is nowhere to move to",
+            )
+        return pb.MovePartitionResponse(address=await self.move(request.part_id, request.address))
+
     async def ReadJournal(
         self, request: pb.ReadJournalRequest, context: "_Context[Any, Any]"
     ) -> AsyncIterator[pb.ReadJournalResponse]:
-        if not 0 <= request.part_id < self._owner.partition_count:
-            raise invalid(f"part_id must be 0 to {self._owner.partition_count - 1}")
+        self._check_part_id(request.part_id)
         if request.after_sequence_number < 0 or request.to_sequence_number < 0:
             raise invalid("after_sequence_number and to_sequence_number must not be negative")
         after_seq = request.after_sequence_number

@@ -126,7 +126,7 @@ class SqliteStore:
         def work(connection: sqlite3.Connection) -> list[ClaimedPartition]:
             check_era(connection.execute("SELECT era FROM cell").fetchone()[0], era)
             claimed = []
-            for part_id, revision in sorted(claims):
+            for part_id, revision, _ in sorted(claims):
                 named = {"part_id": part_id, "incarnation": incarnation, "era": era, "revision": revision, "again": again}
                 if connection.execute(_CLAIM, named).rowcount == 1:
                     row = connection.execute(f"{_PARTITIONS} WHERE part_id = ?", (part_id,)).fetchone()

@@ -69,10 +69,16 @@ class Claim(NamedTuple):
     part_id: int
     # The coordinator's revision that gave it, which rises with each new claim; 0 without a coordinator.
     revision: int
+    # The sequence number that the partition is known to have reached: one below it shows a store that was restored.
+    reached: int = 0
 
 
 class EraMismatchError(Exception):
     """The store is of another era than the coordinator: one of the two was restored. Nobody may serve."""
+
+
+class StoreRestoredError(Exception):
+    """The store lacks rows that were committed: it was restored from a backup. Nobody may serve."""
 
 
 class ClaimedPartition(NamedTuple):
@@ -175,7 +181,7 @@ class MemoryStore:
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
         check_era(self._era, era)
         claimed = []
-        for part_id, revision in sorted(claims):
+        for part_id, revision, _ in sorted(claims):
             *before, owner = self._owners.get(part_id, (0, 0, ""))
             if before < [era, revision] or (before == [era, revision] and (owner == incarnation or not again)):
                 self._owners[part_id] = (era, revision, incarnation)
@@ -262,6 +268,15 @@ def check_partition_count(existing: int, configured: int) -> None:
             errors_pb2.ERROR_REASON_INVALID_ARGUMENT,
             f"the store has {existing} partitions and the config says {configured}; the number is fixed at installation: "
             f"set partitions to {existing}",
+        )
+
+
+def check_reached(claimed: ClaimedPartition, reached: int) -> None:
+    """Refuses a partition that has gone back. Errors: `StoreRestoredError`."""
+    if claimed.next_seq < reached:
+        raise StoreRestoredError(
+            f"partition {claimed.part_id} ends at row {claimed.next_seq - 1}, but row {reached - 1} was committed: the database "
+            "was restored from a backup; see what is missing, then run `tokenline recover`"
         )
 
 

@@ -31,7 +31,7 @@ _JOURNAL: Final = "the journal"
 
 
 class EraMismatchError(Exception):
-    """The journal is of another era than what was exported from it: one of the two was restored."""
+    """The journal is of another era than what was exported from it, and lacks some of that: one of the two was restored."""
 
 
 class Exporter:
@@ -105,13 +105,42 @@ class Exporter:
         # Cursors first: they only follow the journal, so what is listed after them is never behind them by itself.
         cursors = await self._store.cursors()
         listing = await self._journal.list_partitions()
-        for cursor in cursors.values():
+        for part_id, cursor in cursors.items():
             if cursor.era != listing.era:
-                raise EraMismatchError(
-                    f"accounting's journal is of era {listing.era}, but partition {cursor.part_id} was exported from era "
-                    f"{cursor.era}: one of the two was restored; restore the other to the same time, with the CDR folder"
-                )
+                cursors[part_id] = await self._enter_era(cursor, listing)
         return cursors, listing
+
+    async def _enter_era(self, cursor: Cursor, listing: Listing) -> Cursor:
+        """Goes on in a new era, if its journal has all that was exported. Errors: `EraMismatchError`."""
+        part_id, end = cursor.part_id, listing.ends.get(cursor.part_id, 0)
+        eras = f"accounting's journal is of era {listing.era}, but partition {part_id} was exported from era {cursor.era}"
+        if cursor.era > listing.era:
+            raise EraMismatchError(
+                f"{eras}: accounting's database is older than billing's; restore both to the same time, with the CDR folder"
+            )
+        if cursor.exported_seq > end:
+            raise EraMismatchError(
+                f"{eras}, up to sequence number {cursor.exported_seq}, and the journal now ends at {end}: accounting's database "
+                "was restored to a time before the export; restore billing's database and the CDR folder to the same time"
+            )
+        files = await self._store.files(part_id)
+        if files:
+            last = files[-1]
+            before = Cursor(part_id, listing.era, last.from_sequence_number - 1, last.first_record_number, None)
+            try:
+                made = (await self._build(before, last.to_sequence_number, entries_max=None)).index
+                known = await self._store.index_rows(part_id, last.from_sequence_number, last.to_sequence_number)
+                # All but the entry itself, whose bytes a newer release may write otherwise.
+                same = [row[:-1] for row in made] == [row[:-1] for row in known]
+            except (JournalError, CdrError):
+                same = False
+            if not same:
+                raise EraMismatchError(
+                    f"{eras}, and the journal now has other records than those of {last.name}: accounting's database was restored "
+                    "to a time before the export and went on; restore billing's database and the CDR folder to the same time"
+                )
+        logger.warning("partition %d: all that was exported from era %d is in era %d; going on", part_id, cursor.era, listing.era)
+        return await self._store.enter_era(cursor, listing.era)
 
     async def _export_partition(self, cursor: Cursor, end: int) -> None:
         pending = cursor.pending

@@ -50,8 +50,8 @@ _CURSORS: Final = (
     " pending_file_name FROM cursor ORDER BY part_id"
 )
 _MOVE: Final = """
-    UPDATE cursor SET exported_seq = $9, next_record_number = $10,
-        pending_from_seq = $11, pending_to_seq = $12, pending_first_record_number = $13, pending_file_name = $14
+    UPDATE cursor SET era = $9, exported_seq = $10, next_record_number = $11,
+        pending_from_seq = $12, pending_to_seq = $13, pending_first_record_number = $14, pending_file_name = $15
     WHERE part_id = $1 AND era = $2 AND exported_seq = $3 AND next_record_number = $4
         AND pending_from_seq IS NOT DISTINCT FROM $5 AND pending_to_seq IS NOT DISTINCT FROM $6
         AND pending_first_record_number IS NOT DISTINCT FROM $7 AND pending_file_name IS NOT DISTINCT FROM $8
@@ -111,6 +111,11 @@ class PostgresqlStore:
         await self._pool.transaction(work)
         return after
 
+    async def enter_era(self, cursor: Cursor, era: int) -> Cursor:
+        after = cursor._replace(era=era)
+        await self._pool.transaction(lambda connection: _move(connection, cursor, after))
+        return after
+
     async def records(self, account_id: str, charging_id: str) -> list[IndexRow]:
         return await self._rows(
             "WHERE charging_id = $1 AND account_id = $2 ORDER BY record_sequence_number", charging_id, account_id
@@ -154,6 +159,6 @@ async def _move(connection: Any, before: Cursor, after: Cursor) -> None:
         before.era,
     )
     place = (before.part_id, before.era, before.exported_seq, before.next_record_number, *_pending_columns(before))
-    wanted = (after.exported_seq, after.next_record_number, *_pending_columns(after))
+    wanted = (after.era, after.exported_seq, after.next_record_number, *_pending_columns(after))
     if await connection.fetchval(_MOVE, *place, *wanted) is None:
         raise moved(before)

@@ -44,6 +44,16 @@ class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
         found = await self._reconciler.reconcile()
         return pb.ReconcileResponse(entries=found.entries, cdrs=found.cdrs, files=found.files, differences=found.differences)
 
+    async def ListCursors(
+        self, request: pb.ListCursorsRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.ListCursorsResponse:
+        return pb.ListCursorsResponse(
+            cursors=[
+                pb.ExportCursor(part_id=each.part_id, era=each.era, exported_sequence_number=each.exported_seq)
+                for each in (await self._store.cursors()).values()
+            ]
+        )
+
     async def _not_exported(self, request: pb.GetReceiptRequest, *, found: bool) -> list[accounting_pb2.JournalEntry]:
         try:
             return await self._journal.session_records(request.account_id, request.charging_id)

@@ -49,7 +49,7 @@ _MIGRATIONS: Final = (
 
 # IS and not =: the pending columns are NULL when nothing is pending.
 _MOVE: Final = (
-    "UPDATE cursor SET exported_seq = ?, next_record_number = ?, pending_from_seq = ?, pending_to_seq = ?,"
+    "UPDATE cursor SET era = ?, exported_seq = ?, next_record_number = ?, pending_from_seq = ?, pending_to_seq = ?,"
     " pending_first_record_number = ?, pending_file_name = ?"
     " WHERE part_id = ? AND era = ? AND exported_seq = ? AND next_record_number = ?"
     " AND pending_from_seq IS ? AND pending_to_seq IS ? AND pending_first_record_number IS ? AND pending_file_name IS ?"
@@ -109,6 +109,11 @@ class SqliteStore:
         await self._database.write(work)
         return after
 
+    async def enter_era(self, cursor: Cursor, era: int) -> Cursor:
+        after = cursor._replace(era=era)
+        await self._database.write(lambda connection: _move(connection, cursor, after))
+        return after
+
     async def records(self, account_id: str, charging_id: str) -> list[IndexRow]:
         where = "WHERE charging_id = ? AND account_id = ? ORDER BY record_sequence_number"
         return await self._rows(where, (charging_id, account_id))
@@ -154,5 +159,6 @@ def _move(connection: sqlite3.Connection, before: Cursor, after: Cursor) -> None
         (before.part_id, before.era),
     )
     place = (before.part_id, before.era, before.exported_seq, before.next_record_number, *_pending_columns(before))
-    if connection.execute(_MOVE, (after.exported_seq, after.next_record_number, *_pending_columns(after), *place)).rowcount != 1:
+    wanted = (after.era, after.exported_seq, after.next_record_number, *_pending_columns(after))
+    if connection.execute(_MOVE, (*wanted, *place)).rowcount != 1:
         raise moved(before)

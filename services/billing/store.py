@@ -57,6 +57,10 @@ class Store(Protocol):
         """
         ...
 
+    async def enter_era(self, cursor: Cursor, era: int) -> Cursor:
+        """What comes next is exported from a journal of another era. Errors: `CursorMovedError` unless it is at `cursor`."""
+        ...
+
     async def records(self, account_id: str, charging_id: str) -> list[IndexRow]:
         """That account's exported records of the session, in order of record_sequence_number."""
         ...
@@ -97,6 +101,10 @@ class MemoryStore:
             self._files.setdefault(cursor.part_id, []).append(file)
         self._index.setdefault(cursor.part_id, []).extend(index)
         return self._move(advanced(cursor, to_seq, len(index)))
+
+    async def enter_era(self, cursor: Cursor, era: int) -> Cursor:
+        self._check(cursor)
+        return self._move(cursor._replace(era=era))
 
     async def records(self, account_id: str, charging_id: str) -> list[IndexRow]:
         found = [

@@ -1,11 +1,10 @@
-"""The operator's administration over HTTP: accounts, buckets, keys, the catalog, audit and reconciliation.
+"""The operator's administration over HTTP: accounts, buckets, keys, the catalog.
 
 Opened by the admin token alone. Every amount is an integer of micro-units. A request with an idempotency key may be repeated.
 """
 
 import hashlib
 import hmac
-import re
 import secrets
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -15,31 +14,24 @@ from google.protobuf.duration_pb2 import Duration
 from litestar import Request, Router, delete, get, post
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath
 
 from services.edge.account_json import bucket_json, debt_json, rfc3339, session_json
 from services.edge.admin_body import AMOUNT_MAX, DAY_S, Name, parse, wrong
+from services.edge.admin_cell import cell_routes
 from services.edge.admin_sales import counter_json, limits_json, order_json, sales_routes, subscription_json, transfer_json
 from services.edge.catalog import CatalogHolder, Snapshot
-from services.edge.journal_page import Cursor, JournalFilter, journal_page
 from services.edge.principals import bearer
-from services.edge.problems import invalid_admin_token, malformed, unavailable
+from services.edge.problems import invalid_admin_token, unavailable
 from services.runtime.clients import answer
 from services.runtime.config import ConfigError
 from services.runtime.identifiers import derived_name
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
-from tokenline.billing.v1 import billing_pb2, billing_pb2_grpc
+from tokenline.billing.v1 import billing_pb2_grpc
 
 _TIMEOUT_S: Final = 5.0
-# Audit and reconciliation read the whole journal.
-_WHOLE_STORE_TIMEOUT_S: Final = 600.0
 _TOKEN_CHARACTERS_MIN: Final = 16
-_CURSOR: Final = re.compile(r"([0-9]{1,9})/([0-9]{1,18})")
-
-
-class _Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A request without fields."""
 
 
 class _AccountToOpen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -222,46 +214,6 @@ def admin_router(
             ]
         }
 
-    @get("/journal")
-    async def read_journal(
-        account_id: FromQuery[str] = "",
-        charging_id: FromQuery[str] = "",
-        from_us: FromQuery[int | None] = None,
-        until_us: FromQuery[int | None] = None,
-        cursor: FromQuery[str] = "",
-        limit: Annotated[int, QueryParameter(ge=1, le=10_000)] = 1_000,
-    ) -> dict[str, Any]:
-        place = _CURSOR.fullmatch(cursor or "0/0")
-        if place is None:
-            raise malformed("cursor", "cursor must be the `next` of the page before.", "invalid_value")
-        wanted = JournalFilter(account_id, charging_id, from_us, until_us)
-        entries, following = await journal_page(accounting, wanted, Cursor(int(place[1]), int(place[2])), limit)
-        return {"data": entries, "next": f"{following[0]}/{following[1]}" if following else None}
-
-    @post("/audit", status_code=200)
-    async def audit(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        parse(await request.body(), _Empty)
-        checked = await answer(accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
-        return {
-            "accounts": checked.accounts,
-            "buckets": checked.buckets,
-            "entries": checked.entries,
-            "open_sessions": checked.open_sessions,
-            "in_transit": checked.in_transit,
-            "breaches": list(checked.breaches),
-        }
-
-    @post("/reconcile", status_code=200)
-    async def reconcile(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        parse(await request.body(), _Empty)
-        compared = await answer(billing.Reconcile(billing_pb2.ReconcileRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
-        return {
-            "entries": compared.entries,
-            "cdrs": compared.cdrs,
-            "files": compared.files,
-            "differences": list(compared.differences),
-        }
-
     return Router(
         "/v1/admin",
         route_handlers=[
@@ -273,10 +225,8 @@ def admin_router(
             revoke_key,
             list_models,
             list_offerings,
-            read_journal,
-            audit,
-            reconcile,
             *sales_routes(accounting),
+            *cell_routes(accounting, billing),
         ],
         guards=[only_with_token],
     )

@@ -115,6 +115,13 @@ class EtcdClient:
         response: pb.PutResponse = await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Put(request, timeout=_CALL_S_MAX))
         return response.header.revision
 
+    async def put_all(self, values: dict[str, bytes]) -> int:
+        """Sets several keys, all or none; returns the revision. After an error they may be set all the same."""
+        puts = [pb.RequestOp(request_put=pb.PutRequest(key=key.encode(), value=value)) for key, value in values.items()]
+        request = pb.TxnRequest(success=puts)
+        response: pb.TxnResponse = await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Txn(request, timeout=_CALL_S_MAX))
+        return response.header.revision
+
     async def put_if(self, key: str, value: bytes, lease: int = 0, *, mod_revision: int = 0) -> int | None:
         """Sets the key if it was changed last at `mod_revision` (0: if it is not there).
 
@@ -180,7 +187,8 @@ class EtcdClient:
     async def follow(self, prefix: str) -> AsyncIterator[Snapshot]:
         """All keys below the prefix, and again after each change, for ever; none is missed, though several may come at once.
 
-        Goes on behind the last revision that it saw after a break, and lists anew where etcd has forgotten that one.
+        Goes on behind the last revision that it saw after a break, and lists anew where etcd has forgotten that one, or has
+        gone back behind it.
         """
         snapshot: Snapshot | None = None
         backoff_s = _RETRY_S
@@ -193,9 +201,8 @@ class EtcdClient:
                     backoff_s = _RETRY_S
                     snapshot = changed
                     yield snapshot
-                # Compacted.
+                # Compacted, or gone back.
                 snapshot = None
-                continue
             except (EtcdError, grpc.aio.AioRpcError, TimeoutError) as error:
                 said = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error) or "it fell silent"
                 logger.warning("etcd at %s: the watch of %s broke (%s), trying again", self._endpoints[self._current], prefix, said)
@@ -204,7 +211,7 @@ class EtcdClient:
             backoff_s = min(2 * backoff_s, _RETRY_S_MAX)
 
     async def _watch(self, prefix: str, snapshot: Snapshot) -> AsyncIterator[Snapshot]:
-        """Snapshots behind this one; ends when etcd has forgotten what came next."""
+        """Snapshots behind this one; ends when etcd has forgotten what came next, or has gone back behind it."""
         call: Any = rpc_pb2_grpc.WatchStub(self._channels[self._current]).Watch(metadata=_WITH_LEADER)
         create = pb.WatchCreateRequest(key=prefix.encode(), range_end=_end_of(prefix), start_revision=snapshot.revision + 1)
         pulse: asyncio.Task[None] | None = None
@@ -221,6 +228,9 @@ class EtcdClient:
                     return
                 if response.canceled:
                     raise EtcdError(f"etcd ended the watch: {response.cancel_reason}")
+                if response.header.revision < snapshot.revision:
+                    # It was restored from a backup, or this member lags behind: what it has must be listed.
+                    return
                 if response.events:
                     keys = dict(snapshot.keys)
                     for event in response.events:

@@ -248,6 +248,7 @@ async def _bases(client: Client) -> tuple[dict[str, dict[str, Any]], str]:
         },
         "WatchOwners": {},
         "ListPartitions": {},
+        "MovePartition": {"part_id": 0},
         "ReadJournal": {"part_id": 0, "after_sequence_number": "0", "to_sequence_number": "0"},
         "Audit": {},
     }

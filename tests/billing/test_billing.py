@@ -152,13 +152,14 @@ async def test_receipts_outlive_accounting_and_a_restart(
         assert error.value.reason_name == "UNAVAILABLE"
 
 
-async def test_a_journal_of_another_era_ends_the_process(
+async def test_a_journal_of_an_era_before_ends_the_process(
     tmp_path: Path, accounting: ScriptedAccounting, accounting_address: str
 ) -> None:
+    accounting.era = 2
     accounting.append(1, settled(9))
     async with running(config_of(tmp_path, accounting_address)) as (channel, _):
         await reconcile(channel)
-    accounting.era = 2
+    accounting.era = 1
     async with running(config_of(tmp_path, accounting_address)) as (channel, lifecycle):
         await asyncio.wait_for(lifecycle.wait(), 5)
         assert isinstance(lifecycle.failure, EraMismatchError)

@@ -162,6 +162,9 @@ class CrashingStore:
         self._crash.pass_by()
         return moved
 
+    async def enter_era(self, cursor: Cursor, era: int) -> Cursor:
+        return await self._store.enter_era(cursor, era)
+
     async def cursors(self) -> dict[int, Cursor]:
         return await self._store.cursors()
 
@@ -338,18 +341,62 @@ async def test_a_partition_that_accounting_has_no_more_is_named(accounting: Scri
     assert await exporter.export() == {3: "exported up to sequence number 1, but accounting has no such partition"}
 
 
-async def test_another_era_is_refused(
-    accounting: ScriptedAccounting, exporter: Exporter, store: SqliteStore, journal: JournalReader, folder: Path
+async def test_a_new_era_whose_journal_has_all_that_was_exported_goes_on(
+    accounting: ScriptedAccounting, exporter: Exporter, store: SqliteStore, folder: Path
 ) -> None:
     accounting.append(0, settled(1))
+    accounting.append(1, opened())
+    await exporter.export()
+    accounting.append(0, opened())
     await exporter.export()
     accounting.era = 2
     accounting.append(0, settled(2))
-    with pytest.raises(EraMismatchError, match=r"era 2, but partition 0 was exported from era 1"):
+    assert await exporter.export() == {}
+    assert await store.cursors() == {0: Cursor(0, 2, 3, 3, None), 1: Cursor(1, 2, 1, 1, None)}
+    assert record_numbers(folder, 0) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["gone"], "up to sequence number 2, and the journal now ends at 1"),
+        (["another"], r"other records than those of cdr-p0000-00000000000002-00000000000002\.jsonl\.gz"),
+        (["another", "more"], "other records than those of"),
+    ],
+)
+async def test_a_new_era_whose_journal_lacks_what_was_exported_is_refused(
+    accounting: ScriptedAccounting,
+    exporter: Exporter,
+    store: SqliteStore,
+    journal: JournalReader,
+    folder: Path,
+    rows: list[str],
+    said: str,
+) -> None:
+    accounting.append(0, settled(1))
+    await exporter.export()
+    accounting.append(0, settled(2))
+    await exporter.export()
+    before = files_in(folder)
+    accounting.era = 2
+    del accounting.rows[0][1]
+    for number, _ in enumerate(each for each in rows if each != "gone"):
+        accounting.append(0, settled(number + 3))
+    with pytest.raises(EraMismatchError, match=said):
         await exporter.export()
-    with pytest.raises(EraMismatchError):
+    with pytest.raises(EraMismatchError, match="restore billing's database and the CDR folder to the same time"):
         await Exporter(journal, store, FolderSink(folder), 10).start()
-    assert (await store.cursors())[0].exported_seq == 1
+    assert await store.cursors() == {0: Cursor(0, 1, 2, 3, None)}
+    assert files_in(folder) == before
+
+
+async def test_a_journal_of_an_era_before_is_refused(accounting: ScriptedAccounting, exporter: Exporter) -> None:
+    accounting.era = 2
+    accounting.append(0, settled(1))
+    await exporter.export()
+    accounting.era = 1
+    with pytest.raises(EraMismatchError, match="accounting's database is older than billing's"):
+        await exporter.export()
 
 
 async def test_a_second_exporter_on_the_same_store_cannot_export_a_range_again(

@@ -158,3 +158,17 @@ async def test_sqlite_keeps_it_over_a_restart(tmp_path: Path) -> None:
     assert await store.records("acct-1", "session-1") == [row(1, 2, 1)]
     assert len(await store.files(1)) == 1
     await store.close()
+
+
+async def test_a_cursor_enters_another_era_where_it_is(store: Store) -> None:
+    first = first_cursor(0, era=1)
+    cursor = await export(store, first, 3, [row(0, 1, 1)])
+    entered = await store.enter_era(cursor, 2)
+    assert entered == cursor._replace(era=2)
+    assert await store.cursors() == {0: entered}
+    with pytest.raises(CursorMovedError):
+        await store.enter_era(cursor, 3)
+    with pytest.raises(CursorMovedError):
+        await store.begin(cursor, pending_of(cursor, 5))
+    begun = await store.begin(entered, pending_of(entered, 5))
+    assert await store.enter_era(begun, 3) == begun._replace(era=3)

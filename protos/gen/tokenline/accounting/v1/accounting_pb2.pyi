@@ -784,14 +784,32 @@ class ListPartitionsResponse(_message.Message):
     def __init__(self, partitions: _Optional[_Iterable[_Union[Partition, _Mapping]]] = ..., era: _Optional[int] = ...) -> None: ...
 
 class Partition(_message.Message):
-    __slots__ = ("part_id", "epoch", "last_sequence_number")
+    __slots__ = ("part_id", "epoch", "last_sequence_number", "tail_rows", "owner_address")
     PART_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     LAST_SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TAIL_ROWS_FIELD_NUMBER: _ClassVar[int]
+    OWNER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     part_id: int
     epoch: int
     last_sequence_number: int
-    def __init__(self, part_id: _Optional[int] = ..., epoch: _Optional[int] = ..., last_sequence_number: _Optional[int] = ...) -> None: ...
+    tail_rows: int
+    owner_address: str
+    def __init__(self, part_id: _Optional[int] = ..., epoch: _Optional[int] = ..., last_sequence_number: _Optional[int] = ..., tail_rows: _Optional[int] = ..., owner_address: _Optional[str] = ...) -> None: ...
+
+class MovePartitionRequest(_message.Message):
+    __slots__ = ("part_id", "address")
+    PART_ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    part_id: int
+    address: str
+    def __init__(self, part_id: _Optional[int] = ..., address: _Optional[str] = ...) -> None: ...
+
+class MovePartitionResponse(_message.Message):
+    __slots__ = ("address",)
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    def __init__(self, address: _Optional[str] = ...) -> None: ...
 
 class ReadJournalRequest(_message.Message):
     __slots__ = ("part_id", "after_sequence_number", "to_sequence_number")

@@ -130,6 +130,11 @@ class AccountingServiceStub:
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListPartitionsRequest.SerializeToString,
                 response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListPartitionsResponse.FromString,
                 _registered_method=True)
+        self.MovePartition = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/MovePartition',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.MovePartitionRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.MovePartitionResponse.FromString,
+                _registered_method=True)
         self.ReadJournal = channel.unary_stream(
                 '/tokenline.accounting.v1.AccountingService/ReadJournal',
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ReadJournalRequest.SerializeToString,
@@ -287,6 +292,14 @@ class AccountingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MovePartition(self, request, context):
+        """Has another replica own a partition, for as long as that one lives; returns once it does.
+        INVALID_ARGUMENT, NOT_POSSIBLE when there is no such replica, UNAVAILABLE when it does not happen in time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadJournal(self, request, context):
         """A partition's committed entries, in order, from a sequence number on; ends at the journal's end.
         """
@@ -398,6 +411,11 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.ListPartitions,
                     request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListPartitionsRequest.FromString,
                     response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListPartitionsResponse.SerializeToString,
+            ),
+            'MovePartition': grpc.unary_unary_rpc_method_handler(
+                    servicer.MovePartition,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.MovePartitionRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.MovePartitionResponse.SerializeToString,
             ),
             'ReadJournal': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadJournal,
@@ -924,6 +942,33 @@ class AccountingService:
             '/tokenline.accounting.v1.AccountingService/ListPartitions',
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListPartitionsRequest.SerializeToString,
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListPartitionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MovePartition(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/MovePartition',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.MovePartitionRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.MovePartitionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -92,6 +92,10 @@ class AccountingServiceStub:
     """Who owns which partition: once, and again after each change. Any replica can be asked."""
     ListPartitions: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ListPartitionsRequest, _accounting_pb2.ListPartitionsResponse]
     """The last committed sequence number of every partition."""
+    MovePartition: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.MovePartitionRequest, _accounting_pb2.MovePartitionResponse]
+    """Has another replica own a partition, for as long as that one lives; returns once it does.
+    INVALID_ARGUMENT, NOT_POSSIBLE when there is no such replica, UNAVAILABLE when it does not happen in time.
+    """
     ReadJournal: _grpc.UnaryStreamMultiCallable[_accounting_pb2.ReadJournalRequest, _accounting_pb2.ReadJournalResponse]
     """A partition's committed entries, in order, from a sequence number on; ends at the journal's end."""
     Audit: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.AuditRequest, _accounting_pb2.AuditResponse]
@@ -156,6 +160,10 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """Who owns which partition: once, and again after each change. Any replica can be asked."""
     ListPartitions: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ListPartitionsRequest, _accounting_pb2.ListPartitionsResponse]  # type: ignore[assignment]
     """The last committed sequence number of every partition."""
+    MovePartition: _aio.UnaryUnaryMultiCallable[_accounting_pb2.MovePartitionRequest, _accounting_pb2.MovePartitionResponse]  # type: ignore[assignment]
+    """Has another replica own a partition, for as long as that one lives; returns once it does.
+    INVALID_ARGUMENT, NOT_POSSIBLE when there is no such replica, UNAVAILABLE when it does not happen in time.
+    """
     ReadJournal: _aio.UnaryStreamMultiCallable[_accounting_pb2.ReadJournalRequest, _accounting_pb2.ReadJournalResponse]  # type: ignore[assignment]
     """A partition's committed entries, in order, from a sequence number on; ends at the journal's end."""
     Audit: _aio.UnaryUnaryMultiCallable[_accounting_pb2.AuditRequest, _accounting_pb2.AuditResponse]  # type: ignore[assignment]
@@ -331,6 +339,16 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.ListPartitionsResponse, _abc.Awaitable[_accounting_pb2.ListPartitionsResponse]]:
         """The last committed sequence number of every partition."""
+
+    @_abc_1.abstractmethod
+    def MovePartition(
+        self,
+        request: _accounting_pb2.MovePartitionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.MovePartitionResponse, _abc.Awaitable[_accounting_pb2.MovePartitionResponse]]:
+        """Has another replica own a partition, for as long as that one lives; returns once it does.
+        INVALID_ARGUMENT, NOT_POSSIBLE when there is no such replica, UNAVAILABLE when it does not happen in time.
+        """
 
     @_abc_1.abstractmethod
     def ReadJournal(

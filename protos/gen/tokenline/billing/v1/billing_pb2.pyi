@@ -44,3 +44,23 @@ class ReconcileResponse(_message.Message):
     files: int
     differences: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, entries: _Optional[int] = ..., cdrs: _Optional[int] = ..., files: _Optional[int] = ..., differences: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListCursorsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListCursorsResponse(_message.Message):
+    __slots__ = ("cursors",)
+    CURSORS_FIELD_NUMBER: _ClassVar[int]
+    cursors: _containers.RepeatedCompositeFieldContainer[ExportCursor]
+    def __init__(self, cursors: _Optional[_Iterable[_Union[ExportCursor, _Mapping]]] = ...) -> None: ...
+
+class ExportCursor(_message.Message):
+    __slots__ = ("part_id", "era", "exported_sequence_number")
+    PART_ID_FIELD_NUMBER: _ClassVar[int]
+    ERA_FIELD_NUMBER: _ClassVar[int]
+    EXPORTED_SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    part_id: int
+    era: int
+    exported_sequence_number: int
+    def __init__(self, part_id: _Optional[int] = ..., era: _Optional[int] = ..., exported_sequence_number: _Optional[int] = ...) -> None: ...

@@ -45,6 +45,11 @@ class BillingServiceStub:
                 request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ReconcileRequest.SerializeToString,
                 response_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ReconcileResponse.FromString,
                 _registered_method=True)
+        self.ListCursors = channel.unary_unary(
+                '/tokenline.billing.v1.BillingService/ListCursors',
+                request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ListCursorsRequest.SerializeToString,
+                response_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ListCursorsResponse.FromString,
+                _registered_method=True)
 
 
 class BillingServiceServicer:
@@ -67,6 +72,13 @@ class BillingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCursors(self, request, context):
+        """How far each partition is exported.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BillingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +91,11 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.Reconcile,
                     request_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ReconcileRequest.FromString,
                     response_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ReconcileResponse.SerializeToString,
+            ),
+            'ListCursors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCursors,
+                    request_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ListCursorsRequest.FromString,
+                    response_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ListCursorsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +153,33 @@ class BillingService:
             '/tokenline.billing.v1.BillingService/Reconcile',
             tokenline_dot_billing_dot_v1_dot_billing__pb2.ReconcileRequest.SerializeToString,
             tokenline_dot_billing_dot_v1_dot_billing__pb2.ReconcileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCursors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.billing.v1.BillingService/ListCursors',
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.ListCursorsRequest.SerializeToString,
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.ListCursorsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,8 @@ class BillingServiceStub:
     """Waits until export has passed the journal's end as it is now, then proves that journal, CDR files and
     index tell the same; names each difference.
     """
+    ListCursors: _grpc.UnaryUnaryMultiCallable[_billing_pb2.ListCursorsRequest, _billing_pb2.ListCursorsResponse]
+    """How far each partition is exported."""
 
 @_typing.type_check_only
 class BillingServiceAsyncStub(BillingServiceStub):
@@ -55,6 +57,8 @@ class BillingServiceAsyncStub(BillingServiceStub):
     """Waits until export has passed the journal's end as it is now, then proves that journal, CDR files and
     index tell the same; names each difference.
     """
+    ListCursors: _aio.UnaryUnaryMultiCallable[_billing_pb2.ListCursorsRequest, _billing_pb2.ListCursorsResponse]  # type: ignore[assignment]
+    """How far each partition is exported."""
 
 class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Serves what was exported."""
@@ -78,5 +82,13 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Waits until export has passed the journal's end as it is now, then proves that journal, CDR files and
         index tell the same; names each difference.
         """
+
+    @_abc_1.abstractmethod
+    def ListCursors(
+        self,
+        request: _billing_pb2.ListCursorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.ListCursorsResponse, _abc.Awaitable[_billing_pb2.ListCursorsResponse]]:
+        """How far each partition is exported."""
 
 def add_BillingServiceServicer_to_server(servicer: BillingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

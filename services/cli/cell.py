@@ -1,0 +1,102 @@
+"""`tokenline owners|move|recover`: the partitions of a cell and who owns them."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from services.cli.client import find_system
+from services.cli.data_folder import DEFAULT_DATA_DIR, open_data_folder
+from services.cli.failures import CommandError, expected_errors
+from services.cli.printing import common_options, fields_of, print_answer, table, text_of
+
+
+@click.command("owners")
+@common_options
+def owners_command(data_dir: Path | None, output: str) -> None:
+    """Show who owns which partition.
+
+    epoch: rises with each new owner. tail: journal rows that the next owner would have to replay. lag: journal rows that are not
+    exported yet.
+    """
+    listed = find_system(data_dir).ask("GET", "/partitions")
+    numbers = ("part_id", "epoch", "last_sequence_number", "tail", "lag")
+    columns = ("part_id", "owner", *numbers[1:])
+
+    def tables() -> list[Any]:
+        rows = ([each[column] for column in columns] for each in listed["data"])
+        return [table(f"Partitions, era {listed['era']}", columns, rows, right=numbers)]
+
+    print_answer(listed, output, tables)
+
+
+@click.command("move")
+@click.argument("partition", type=click.IntRange(0, 4_095), metavar="PARTITION")
+@click.option("--to", "address", metavar="ADDRESS", help="Its next owner, as `tokenline owners` shows it. Default: any other one.")
+@common_options
+def move_command(partition: int, address: str | None, data_dir: Path | None, output: str) -> None:
+    """Have another replica of accounting own PARTITION, for as long as that replica lives. No call fails for it."""
+    wanted = {} if address is None else {"address": address}
+    moved = find_system(data_dir).ask("POST", f"/partitions/{partition}/move", wanted)
+    print_answer(moved, output, lambda: fields_of(moved))
+
+
+@click.command("recover")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="The config of its accounting.")
+@common_options
+def recover_command(config_file: Path | None, data_dir: Path | None, output: str) -> None:
+    """Begin a new era, after a database or etcd was restored from a backup.
+
+    Whoever serves the cell ends and starts again in the new era; no claim and no mark of the time before counts any more. It does
+    not bring back what a backup lacks: see first what is missing. A cell is named by its accounting's config, a data folder, whose
+    system must be down, by --data-dir.
+    """
+    if config_file is not None and data_dir is not None:
+        raise click.UsageError("give --config or --data-dir, not both")
+    with expected_errors():
+        import uvloop
+
+        if config_file is not None:
+            recovered = uvloop.run(_recover_cell(config_file))
+        else:
+            folder = (data_dir or DEFAULT_DATA_DIR).expanduser().absolute()
+            with open_data_folder(folder, create=False) as opened:
+                if not opened.accounting_database.exists():
+                    raise CommandError(f"{opened.accounting_database} is not there; give --data-dir, or --config")
+                recovered = uvloop.run(_recover_folder(opened.accounting_database))
+    following = text_of("start what is down; then run `tokenline audit` and `tokenline reconcile`")
+    print_answer(recovered, output, lambda: [*fields_of(recovered), following])
+
+
+async def _recover_folder(database: Path) -> dict[str, Any]:
+    from services.accounting.sqlite_store import SqliteStore
+
+    store = await SqliteStore.open(database)
+    try:
+        return {"era": await store.raise_era(0)}
+    finally:
+        await store.close()
+
+
+async def _recover_cell(config_file: Path) -> dict[str, Any]:
+    from services.accounting.config import AccountingConfig
+    from services.accounting.coordination import WrongCellError, enter_new_era
+    from services.accounting.postgresql_store import PostgresqlStore
+    from services.runtime.clock import SystemClock
+    from services.runtime.config import read_yaml
+    from services.runtime.etcd import EtcdClient, EtcdError
+
+    config = read_yaml(config_file, AccountingConfig)
+    if config.database:
+        return await _recover_folder(Path(config.database))
+    store = await PostgresqlStore.open(config.postgresql, SystemClock())
+    try:
+        identity = await store.initialise(config.partitions)
+        if config.etcd is None:
+            return {"era": await store.raise_era(0)}
+        async with EtcdClient(config.etcd) as etcd:
+            return {"era": await enter_new_era(etcd, config.etcd_prefix, store, identity.cell_id, config.partitions)}
+    except (EtcdError, WrongCellError) as error:
+        raise CommandError(str(error)) from error
+    finally:
+        await store.close()

@@ -1,0 +1,112 @@
+"""The operator's administration of a whole cell over HTTP: journal, audit, reconciliation, owners of partitions."""
+
+import re
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Request, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from services.edge.admin_body import parse
+from services.edge.journal_page import Cursor, JournalFilter, journal_page
+from services.edge.problems import malformed
+from services.runtime.clients import answer
+from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
+from tokenline.billing.v1 import billing_pb2, billing_pb2_grpc
+
+_TIMEOUT_S: Final = 5.0
+# A partition is moved once its new owner serves it.
+_MOVE_TIMEOUT_S: Final = 15.0
+# Audit and reconciliation read the whole journal.
+_WHOLE_STORE_TIMEOUT_S: Final = 600.0
+_CURSOR: Final = re.compile(r"([0-9]{1,9})/([0-9]{1,18})")
+_ADDRESS_LENGTH_MAX: Final = 500
+# A cell has at most so many.
+_PART_ID_MAX: Final = 4_095
+
+
+class _Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request without fields."""
+
+
+class _Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    address: Annotated[str, msgspec.Meta(min_length=1, max_length=_ADDRESS_LENGTH_MAX)] | None = None
+
+
+def cell_routes(
+    accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub", billing: "billing_pb2_grpc.BillingServiceAsyncStub"
+) -> list[HTTPRouteHandler]:
+    """The routes, without the guard that opens them."""
+
+    @get("/journal")
+    async def read_journal(
+        account_id: FromQuery[str] = "",
+        charging_id: FromQuery[str] = "",
+        from_us: FromQuery[int | None] = None,
+        until_us: FromQuery[int | None] = None,
+        cursor: FromQuery[str] = "",
+        limit: Annotated[int, QueryParameter(ge=1, le=10_000)] = 1_000,
+    ) -> dict[str, Any]:
+        place = _CURSOR.fullmatch(cursor or "0/0")
+        if place is None:
+            raise malformed("cursor", "cursor must be the `next` of the page before.", "invalid_value")
+        wanted = JournalFilter(account_id, charging_id, from_us, until_us)
+        entries, following = await journal_page(accounting, wanted, Cursor(int(place[1]), int(place[2])), limit)
+        return {"data": entries, "next": f"{following[0]}/{following[1]}" if following else None}
+
+    @post("/audit", status_code=200)
+    async def audit(request: Request[Any, Any, Any]) -> dict[str, Any]:
+        parse(await request.body(), _Empty)
+        checked = await answer(accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
+        return {
+            "accounts": checked.accounts,
+            "buckets": checked.buckets,
+            "entries": checked.entries,
+            "open_sessions": checked.open_sessions,
+            "in_transit": checked.in_transit,
+            "breaches": list(checked.breaches),
+        }
+
+    @post("/reconcile", status_code=200)
+    async def reconcile(request: Request[Any, Any, Any]) -> dict[str, Any]:
+        parse(await request.body(), _Empty)
+        compared = await answer(billing.Reconcile(billing_pb2.ReconcileRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
+        return {
+            "entries": compared.entries,
+            "cdrs": compared.cdrs,
+            "files": compared.files,
+            "differences": list(compared.differences),
+        }
+
+    @get("/partitions")
+    async def list_partitions() -> dict[str, Any]:
+        # Cursors first: they follow the journal, so that what lags behind is never negative.
+        cursors = (await answer(billing.ListCursors(billing_pb2.ListCursorsRequest(), timeout=_TIMEOUT_S))).cursors
+        exported = {each.part_id: each.exported_sequence_number for each in cursors}
+        listed = await answer(accounting.ListPartitions(accounting_pb2.ListPartitionsRequest(), timeout=_TIMEOUT_S))
+        return {
+            "era": listed.era,
+            "data": [
+                {
+                    "part_id": each.part_id,
+                    "owner": each.owner_address or None,
+                    "epoch": each.epoch,
+                    "last_sequence_number": each.last_sequence_number,
+                    "tail": each.tail_rows,
+                    "lag": each.last_sequence_number - exported.get(each.part_id, 0),
+                }
+                for each in listed.partitions
+            ],
+        }
+
+    @post("/partitions/{part_id:int}/move", status_code=200)
+    async def move_partition(request: Request[Any, Any, Any], part_id: FromPath[int]) -> dict[str, Any]:
+        wanted = parse(await request.body(), _Move)
+        if not 0 <= part_id <= _PART_ID_MAX:
+            raise malformed("part_id", f"part_id must be 0 to {_PART_ID_MAX}.", "invalid_value")
+        moving = accounting_pb2.MovePartitionRequest(part_id=part_id, address=wanted.address or "")
+        moved = await answer(accounting.MovePartition(moving, timeout=_MOVE_TIMEOUT_S))
+        return {"part_id": part_id, "owner": moved.address}
+
+    return [read_journal, audit, reconcile, list_partitions, move_partition]

@@ -1,7 +1,8 @@
 """`python -m tests.faults [NAME ...]`: hurts a running cell in every way it must bear, under load, and counts what was lost.
 
-Prints a row a fault and ends with 1 when a limit was passed, an acknowledged call was not charged, or charged twice, or something
-is still held when Tcc is over. Without names all faults, one after another; connections are cut in a cell of its own, since a wire
+Calls are as long as those of a real trace, where one stands beside the project. Prints a row a fault, then what the journal says of
+each, and ends with 1 when a limit was passed, an acknowledged call was not charged, or charged twice, or something is still held
+when Tcc is over. Without names all faults, one after another; connections are cut in a cell of its own, since a wire
 accepts connections for a service that is dead.
 """
 
@@ -10,7 +11,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from services.accounting.entries import SessionSettled
@@ -20,8 +21,11 @@ from services.accounting.store import Snapshot
 from services.runtime.clock import SystemClock
 from tests.etcd_cluster import etcd_version
 from tests.faults.cell import VALIDITY_MS, FaultCell, eventually
-from tests.faults.load import Load, Outcome
+from tests.faults.load import SHORT, Lengths, Load, Outcome, of_trace
+from tests.traces import TRACES
 
+_TRACE: Final = TRACES / "chat_azure2023_conv.csv"
+_BOOKED: Final = ("acknowledged and not charged", "charged twice", "charged otherwise than told")
 _SETTLE_S: Final = 3.0
 _TCC_S: Final = 2 * VALIDITY_MS / 1_000
 
@@ -171,6 +175,8 @@ FAULTS: Final = (
     Fault("cut: edge - vendor", cut("edge-vendor"), 10.0, failures_allowed=True),
     Fault("cut: one owner - PostgreSQL", cut("accounting-postgresql-0"), 1.0, failures_allowed=True, seconds_after=6.0),
     Fault("cut: one owner - etcd", cut("accounting-etcd-0", seconds=8.0), 1.0, failures_allowed=True),
+    Fault("cut: authentication - PostgreSQL", cut("authentication-postgresql"), 0.5),
+    Fault("cut: billing - PostgreSQL", cut("billing-postgresql"), 0.5),
     Fault("cut: accounting - registry", cut("accounting-registry"), 0.5),
     Fault("cut: billing - accounting", cut("billing-accounting"), 0.5),
 )
@@ -190,7 +196,7 @@ class Row(NamedTuple):
 async def suffer(scene: Scene, fault: Fault) -> Row:
     """One fault under load; the row of what came of it."""
     load = scene.load
-    load.begin_phase()
+    load.begin_phase(fault.name)
     before = len(load.acknowledged)
     await fault.act(scene)
     await asyncio.sleep(fault.seconds_after)
@@ -220,10 +226,20 @@ async def suffer(scene: Scene, fault: Fault) -> Row:
     )
 
 
-async def books(cell: FaultCell, acknowledged: list[Outcome]) -> list[str]:
-    """What is wrong with the bill, from the journal itself."""
+class Books(NamedTuple):
+    """What the journal says of calls that were acknowledged, and what is wrong besides."""
+
+    # By charging_id.
+    lost: set[str]
+    twice: set[str]
+    otherwise: set[str]
+    wrong: list[str]
+
+
+async def books(cell: FaultCell, acknowledged: list[Outcome]) -> Books:
+    """Compares what clients were told with the bill, from the journal itself."""
     settled: dict[str, int] = {}
-    twice: list[str] = []
+    twice: set[str] = set()
 
     def read(snapshot: Snapshot) -> None:
         numbers: set[tuple[str, int]] = set()
@@ -233,7 +249,7 @@ async def books(cell: FaultCell, acknowledged: list[Outcome]) -> list[str]:
                     if isinstance(entry, SessionSettled):
                         key = (entry.charging_id, entry.record_number)
                         if key in numbers:
-                            twice.append(entry.charging_id)
+                            twice.add(entry.charging_id)
                         numbers.add(key)
                         settled[entry.charging_id] = settled.get(entry.charging_id, 0) + entry.charged
 
@@ -242,45 +258,60 @@ async def books(cell: FaultCell, acknowledged: list[Outcome]) -> list[str]:
         await store.snapshot(read)
     finally:
         await store.close()
-    wrong = [f"record written twice: {charging_id}" for charging_id in twice]
-    lost = [each for each in acknowledged if each.charging_id not in settled]
-    other = [each for each in acknowledged if each.charging_id in settled and settled[each.charging_id] != each.tokens * 1_000_000]
-    if lost:
-        wrong.append(f"{len(lost)} acknowledged calls were not charged, like {lost[0].charging_id}")
-    if other:
-        first = other[0]
-        wrong.append(
-            f"{len(other)} acknowledged calls were charged otherwise, like {first.charging_id}: "
-            f"{settled[first.charging_id]} for {first.tokens} tokens"
-        )
+    lost = {each.charging_id for each in acknowledged if each.charging_id not in settled}
+    otherwise = {
+        each.charging_id
+        for each in acknowledged
+        if each.charging_id in settled and settled[each.charging_id] != each.tokens * 1_000_000
+    }
+    twice |= {charging_id for charging_id, count in Counter(each.charging_id for each in acknowledged).items() if count > 1}
     audited = await asyncio.to_thread(cell.admin, "POST", "/audit", {})
-    wrong += audited["breaches"]
+    wrong = list(audited["breaches"])
     if audited["open_sessions"]:
         wrong.append(f"{audited['open_sessions']} sessions are still open after Tcc")
-    wrong += (await asyncio.to_thread(cell.admin, "POST", "/reconcile", {}))["differences"]
-    print(f"{len(acknowledged):,} calls acknowledged, {len(settled):,} sessions charged, {audited['entries']:,} entries audited")
-    return wrong
+    reconciled = await asyncio.to_thread(cell.admin, "POST", "/reconcile", {})
+    wrong += reconciled["differences"]
+    print(
+        f"{len(acknowledged):,} calls acknowledged, {len(settled):,} sessions charged; held after Tcc: {audited['open_sessions']}; "
+        f"audit: {audited['entries']:,} entries, {len(audited['breaches'])} breaches; reconcile: {reconciled['cdrs']:,} CDRs, "
+        f"{len(reconciled['differences'])} differences"
+    )
+    return Books(lost, twice, otherwise, wrong)
 
 
-async def run(cell: FaultCell, faults: tuple[Fault, ...], *, workers: int = 24, accounts: int = 16) -> list[str]:
+async def run(
+    cell: FaultCell, faults: tuple[Fault, ...], *, workers: int = 24, accounts: int = 16, lengths: Sequence[Lengths] = SHORT
+) -> list[str]:
     """All faults one after another; returns what was wrong."""
-    keys = await asyncio.to_thread(cell.new_keys, accounts, 100_000_000)
-    load = Load([cell.base_url(number) for number in range(len(cell.edges))], keys, workers=workers)
+    keys = await asyncio.to_thread(cell.new_keys, accounts, 1_000_000_000)
+    load = Load([cell.base_url(number) for number in range(len(cell.edges))], keys, workers=workers, lengths=lengths)
     scene = Scene(cell, load)
     wrong: list[str] = []
-    print(f"{'fault':34}{'calls':>8}{'failed':>8}{'gap s':>8}{'p99 s':>8}{'max s':>8}")
+    rows: list[Row] = []
     async with load.running():
         await asyncio.sleep(_SETTLE_S)
         for fault in faults:
             row = await suffer(scene, fault)
-            print(f"{row.name:34}{row.calls:8,}{row.failed:8}{row.gap_s:8.2f}{row.p99_s:8.2f}{row.slowest_s:8.2f}", flush=True)
+            rows.append(row)
+            print(f"{row.name}: {row.calls:,} calls, {row.failed} failed {dict(row.failures)}", flush=True)
             for each in row.wrong:
                 print(f"    WRONG: {each}", flush=True)
             wrong += [f"{row.name}: {each}" for each in row.wrong]
     # Whatever was left open is swept.
     await asyncio.sleep(_TCC_S + 2.0)
     await asyncio.to_thread(eventually, lambda: cell.admin("POST", "/audit", {})["open_sessions"] == 0, "no session is open")
-    return wrong + await books(cell, load.acknowledged)
+    found = await books(cell, load.acknowledged)
+    told = "acknowledged", "failed", "gap s", "p99 s", "max s", "lost", "twice", "wrong"
+    print(f"{'fault':34}" + "".join(f"{each:>13}" for each in told))
+    for row in rows:
+        ids = {each.charging_id for each in load.acknowledged if each.phase == row.name}
+        counts = [len(ids & each) for each in (found.lost, found.twice, found.otherwise)]
+        wrong += [f"{row.name}: {count} calls {what}" for count, what in zip(counts, _BOOKED, strict=True) if count]
+        print(
+            f"{row.name:34}{len(ids):13,}{row.failed:13}{row.gap_s:13.2f}{row.p99_s:13.2f}{row.slowest_s:13.2f}"
+            + "".join(f"{count:13}" for count in counts)
+        )
+    return wrong + found.wrong
 
 
 def main(names: list[str]) -> int:
@@ -290,11 +321,13 @@ def main(names: list[str]) -> int:
         return 2
     chosen = [fault for fault in FAULTS if not names or any(name in fault.name for name in names)]
     began_s = time.monotonic()
+    lengths = of_trace(_TRACE) if _TRACE.exists() else SHORT
+    print(f"calls as long as those of {_TRACE.name}" if _TRACE.exists() else "no real traces beside the project: short calls")
     wrong = []
     for wired in (False, True):
         if faults := tuple(fault for fault in chosen if fault.name.startswith("cut") is wired):
             with FaultCell(wired=wired) as cell:
-                wrong += asyncio.run(run(cell, faults))
+                wrong += asyncio.run(run(cell, faults, lengths=lengths))
     said = "WRONG" if wrong else "nothing lost, nothing twice"
     print(f"{len(chosen)} faults in {time.monotonic() - began_s:.0f} s, etcd {'.'.join(map(str, etcd_version()))}: {said}")
     for each in wrong:

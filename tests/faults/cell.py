@@ -185,13 +185,13 @@ class FaultCell:
         self.authentication = self._add(
             "authentication",
             listen_address=free_address(),
-            postgresql=self.database,
+            postgresql=self._database("authentication-postgresql"),
             hash_key_file=str(self.folder / "hash_key"),
         )
         self.billing = self._add(
             "billing",
             listen_address=free_address(),
-            postgresql=self.database,
+            postgresql=self._database("billing-postgresql"),
             cdr_folder=str(self.folder / "cdr"),
             accounting_address=self._through("billing-accounting", self._addresses[0]),
             export_interval_ms=500,
@@ -215,20 +215,23 @@ class FaultCell:
             self.wires[name] = Wire(address)
         return self.wires[name].address
 
+    def _database(self, wire: str) -> str:
+        """The URL of the database, as reached through a wire."""
+        if not self._wired:
+            return self.database
+        location, _, host = self.database.partition("?host=")
+        address = self._through(wire, f"{host}/.s.PGSQL.5432")
+        return f"postgresql://postgres@{address}/{location.rpartition('/')[2]}?sslmode=disable"
+
     def add_accounting(self) -> Process:
         """A further replica, not started yet."""
         number = sum(each.name.startswith("accounting") for each in self._all)
-        database = self.database
-        if self._wired:
-            location, _, host = database.partition("?host=")
-            wire = self._through(f"accounting-postgresql-{number}", f"{host}/.s.PGSQL.5432")
-            database = f"postgresql://postgres@{wire}/{location.rpartition('/')[2]}?sslmode=disable"
         return self._add(
             "accounting",
             f"accounting-{number}",
             listen_address=self._addresses[number],
             advertised_address=self._through(f"edge-accounting-{number}", self._addresses[number]),
-            postgresql=database,
+            postgresql=self._database(f"accounting-postgresql-{number}"),
             etcd={"endpoints": [self._through(f"accounting-etcd-{number}-{each}", each) for each in self.etcd.endpoints]},
             registry_address=self._through("accounting-registry", self.registry.address),
             partitions=PARTITIONS,

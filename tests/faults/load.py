@@ -1,17 +1,22 @@
 """Calls through the edges while something goes wrong, and what came of each."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 import msgspec
 
-_CALL_S_MAX: Final = 40.0
+from services.cli.replay import read_trace
+
+_CALL_S_MAX: Final = 60.0
+_TOKENS_PER_SECOND: Final = 100
 MODEL: Final = "deepseek-v4-flash"
 
 
@@ -20,17 +25,36 @@ class Outcome(msgspec.Struct, frozen=True):
 
     charging_id: str
     tokens: int
-    ended_s: float
+    # What was going wrong when it was answered.
+    phase: str
+
+
+class Lengths(NamedTuple):
+    """How long a call is."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+SHORT: Final = (Lengths(5, 20),)
+
+
+def of_trace(path: Path) -> Sequence[Lengths]:
+    """The calls of a trace, in its order."""
+    return [Lengths(row.input_tokens, row.output_tokens) for row in read_trace(path)]
 
 
 class Load:
-    """Workers that call one after another: plain calls, and streams that take a while."""
+    """Workers that call one after another: plain calls, and streams that take a while; as long as `lengths` say, again and again."""
 
-    def __init__(self, base_urls: Sequence[str], api_keys: Sequence[str], *, workers: int, output_tokens: int = 20) -> None:
+    def __init__(
+        self, base_urls: Sequence[str], api_keys: Sequence[str], *, workers: int, lengths: Sequence[Lengths] = SHORT
+    ) -> None:
         self._base_urls = base_urls
         self._api_keys = api_keys
         self._workers = workers
-        self._output_tokens = output_tokens
+        self._lengths = itertools.cycle(lengths)
+        self._phase = ""
         self.acknowledged: list[Outcome] = []
         self.failures: Counter[str] = Counter()
         self.failed_at_s: list[float] = []
@@ -52,8 +76,9 @@ class Load:
                 stop.set()
                 await asyncio.gather(*workers)
 
-    def begin_phase(self) -> None:
+    def begin_phase(self, name: str) -> None:
         """The longest gap, failures and latencies count from now on."""
+        self._phase = name
         self._last_s = time.monotonic()
         self.gap_s = 0.0
         self.failures.clear()
@@ -63,15 +88,19 @@ class Load:
         key = self._api_keys[number % len(self._api_keys)]
         base_url = self._base_urls[number % len(self._base_urls)]
         streamed = number % 2 == 1
-        body = {
-            "model": MODEL,
-            "messages": [{"role": "user", "content": "Count."}],
-            "max_tokens": 200,
-            "stream": streamed,
-            **({"stream_options": {"include_usage": True}} if streamed else {}),
-            "simulate": {"output_tokens": self._output_tokens, **({"tokens_per_second": 100} if streamed else {})},
-        }
         while not stop.is_set():
+            lengths = next(self._lengths)
+            body = {
+                "model": MODEL,
+                "messages": [{"role": "user", "content": "word " * lengths.input_tokens}],
+                "max_tokens": max(200, lengths.output_tokens),
+                "stream": streamed,
+                **({"stream_options": {"include_usage": True}} if streamed else {}),
+                "simulate": {
+                    "output_tokens": lengths.output_tokens,
+                    **({"tokens_per_second": _TOKENS_PER_SECOND} if streamed else {}),
+                },
+            }
             began_s = time.monotonic()
             try:
                 async with http.post(
@@ -91,7 +120,7 @@ class Load:
             self.gap_s = max(self.gap_s, now_s - self._last_s) if self._last_s else 0.0
             self._last_s = now_s
             self.latencies_s.append(now_s - began_s)
-            self.acknowledged.append(Outcome(charging_id, usage, now_s))
+            self.acknowledged.append(Outcome(charging_id, usage, self._phase))
 
     def _failed(self, how: str) -> None:
         self.failures[how] += 1

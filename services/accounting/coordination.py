@@ -166,6 +166,8 @@ class Coordinator:
         self._handing_over: asyncio.Task[None] | None = None
         self._leaving = False
         self._trouble = ""
+        # etcd is not what it was.
+        self._forgotten = False
 
     async def start(self) -> None:
         """Sees that etcd and the database belong together.
@@ -315,9 +317,18 @@ class Coordinator:
 
     async def _follow(self) -> None:
         async for snapshot in self._etcd.follow(self._prefix):
-            view = self._view = view_of(snapshot)
+            view = view_of(snapshot)
             if view.cell is not None:
                 self._check(view.cell)
+            self._forgotten = view.cell is None or (self._view is not None and view.revision < self._view.revision)
+            if self._forgotten:
+                # What it says of owners and claims is not so; whoever owns something goes on, as while etcd is down.
+                logger.error(
+                    "etcd has lost what it knew of this cell, it was wiped or restored; partitions stay where they are, and nobody can "
+                    "take them over: run `tokenline recover`"
+                )
+                continue
+            self._view = view
             self._directory.update(view.owners())
             self._look.set()
 
@@ -347,7 +358,7 @@ class Coordinator:
                 async with asyncio.timeout(_LOOK_S):
                     await self._look.wait()
             self._look.clear()
-            if self._view is not None and self._lease and not self._leaving:
+            if self._view is not None and self._lease and not self._leaving and not self._forgotten:
                 try:
                     await self._act(self._view)
                 except EtcdError as error:

@@ -45,7 +45,7 @@ def of_trace(path: Path) -> Sequence[Lengths]:
 
 
 class Load:
-    """Workers that call one after another: plain calls, and streams that take a while; as long as `lengths` say, again and again."""
+    """Workers that call one after another: plain calls, and streams that take a while; they are as long as `lengths` say."""
 
     def __init__(
         self, base_urls: Sequence[str], api_keys: Sequence[str], *, workers: int, lengths: Sequence[Lengths] = SHORT

@@ -23,6 +23,7 @@ from services.accounting.sqlite_store import SqliteStore
 from services.accounting.store import Store
 from services.runtime.clients import connect
 from services.runtime.clock import SystemClock
+from services.runtime.errors import ServiceError
 from services.runtime.etcd import EtcdClient, EtcdError
 from services.runtime.identifiers import random_name
 from services.runtime.lifecycle import Lifecycle
@@ -104,7 +105,9 @@ async def _coordinate(coordinator: Coordinator, supplied: asyncio.Event) -> None
             break
         except EtcdError as error:
             logger.error("%s; trying again", error)
-            await asyncio.sleep(_RETRY_S_LONG)
+        except ServiceError as error:
+            logger.error("%s; trying again", error.message)
+        await asyncio.sleep(_RETRY_S_LONG)
     await supplied.wait()
     await coordinator.run()
 

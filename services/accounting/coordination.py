@@ -21,6 +21,7 @@ from services.accounting.owner import Owner
 from services.accounting.store import Claim, Store, check_era
 from services.runtime.errors import ServiceError
 from services.runtime.etcd import EtcdClient, EtcdError, Snapshot
+from services.runtime.identifiers import random_name
 from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
@@ -40,12 +41,13 @@ _REACHED_S: Final = 5.0
 _REACHED_TOGETHER: Final = 100
 # An operator waits so long for a move.
 _MOVED_S_MAX: Final = 10.0
+_MOVED_LOOK_S: Final = 0.02
 # Partitions that are handed over together: their calls wait for one another's successor.
 _HANDED_OVER_TOGETHER: Final = 2
 
 
 class WrongCellError(Exception):
-    """etcd and the database are of two cells. Nobody may serve."""
+    """etcd and the database do not belong together. Nobody may serve."""
 
 
 class CellRecord(msgspec.Struct, frozen=True):
@@ -54,6 +56,8 @@ class CellRecord(msgspec.Struct, frozen=True):
     cell_id: str
     era: int
     partitions: int
+    # Made with the key: a wiped etcd, or another one, is known by it.
+    coordinator_id: str
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -132,8 +136,9 @@ async def enter_new_era(etcd: EtcdClient, prefix: str, store: Store, cell_id: st
     before = None if known is None else msgspec.json.decode(known.value, type=CellRecord)
     if before is not None:
         _check_cell(prefix, before, cell_id)
-    era = await store.raise_era(0 if before is None else before.era)
-    await etcd.put(f"{prefix}cell", msgspec.json.encode(CellRecord(cell_id, era, partitions)))
+    coordinator_id = random_name("etcd") if before is None else before.coordinator_id
+    era = await store.raise_era(0 if before is None else before.era, coordinator_id)
+    await etcd.put(f"{prefix}cell", msgspec.json.encode(CellRecord(cell_id, era, partitions, coordinator_id)))
     return era
 
 
@@ -172,14 +177,21 @@ class Coordinator:
     async def start(self) -> None:
         """Sees that etcd and the database belong together.
 
-        Errors: `WrongCellError`; `EraMismatchError`; `EtcdError` while etcd can't be asked.
+        Errors: `WrongCellError`; `EraMismatchError`; `EtcdError` while etcd can't be asked; those of the store.
         """
-        own = CellRecord(self._owner.identity.cell_id, self._owner.identity.era, self._owner.partition_count)
+        identity = self._owner.identity
+        own = CellRecord(identity.cell_id, identity.era, self._owner.partition_count, random_name("etcd"))
         await self._etcd.put_if(f"{self._prefix}cell", msgspec.json.encode(own))
         known = await self._etcd.get(f"{self._prefix}cell")
         if known is None:
             raise EtcdError(f"etcd: the key {self._prefix}cell was written and is not there")
-        self._check(msgspec.json.decode(known.value, type=CellRecord))
+        cell = msgspec.json.decode(known.value, type=CellRecord)
+        self._check(cell)
+        if await self._store.coordinated_by(cell.coordinator_id) != cell.coordinator_id:
+            raise WrongCellError(
+                f"the database's partitions are given out through another etcd, or another prefix than {self._prefix}: give all "
+                "replicas of a cell the same, and each cell a database of its own; if etcd was wiped, run `tokenline recover`"
+            )
 
     def _check(self, cell: CellRecord) -> None:
         own = self._owner.identity
@@ -232,6 +244,7 @@ class Coordinator:
                 if address
                 else f"no other replica could take partition {part_id}; start one more",
             )
+        epoch = await self._epoch(part_id)
         try:
             await self._etcd.put(f"{self._prefix}moves/{part_id}", target.encode(), view.leases[target])
         except EtcdError as error:
@@ -241,12 +254,20 @@ class Coordinator:
                 async for addresses in self._directory.changes():
                     if addresses.get(part_id) == staying[target]:
                         break
+                # Chosen; its owner once the database says so.
+                while target != owner:
+                    if await self._epoch(part_id) > epoch:
+                        break
+                    await asyncio.sleep(_MOVED_LOOK_S)
         except TimeoutError as error:
             raise ServiceError(
                 errors_pb2.ERROR_REASON_UNAVAILABLE,
                 f"{staying[target]} did not take partition {part_id} over within {_MOVED_S_MAX:g} s; see `tokenline owners`",
             ) from error
         return staying[target]
+
+    async def _epoch(self, part_id: int) -> int:
+        return (await self._store.partitions())[part_id].epoch
 
     # Being a member
 
@@ -324,8 +345,8 @@ class Coordinator:
             if self._forgotten:
                 # What it says of owners and claims is not so; whoever owns something goes on, as while etcd is down.
                 logger.error(
-                    "etcd has lost what it knew of this cell, it was wiped or restored; partitions stay where they are, and nobody can "
-                    "take them over: run `tokenline recover`"
+                    "etcd has lost what it knew of this cell, it was wiped or restored; partitions stay where they are, and nobody "
+                    "can take them over: run `tokenline recover`"
                 )
                 continue
             self._view = view

@@ -70,7 +70,7 @@ _MIGRATIONS: Final = (
     """,
     """
     ALTER TABLE partition ADD COLUMN era bigint NOT NULL DEFAULT 1, ADD COLUMN claim_revision bigint NOT NULL DEFAULT 0;
-    ALTER TABLE cell ADD COLUMN cell_id text NOT NULL DEFAULT '';
+    ALTER TABLE cell ADD COLUMN cell_id text NOT NULL DEFAULT '', ADD COLUMN coordinator_id text NOT NULL DEFAULT '';
     DROP INDEX checkpoint_due;
     -- An owner looks for what is due in its own partitions, and does not wade through what others leave undone.
     CREATE INDEX checkpoint_due ON checkpoint (part_id, next_due_us, account_id) WHERE next_due_us IS NOT NULL;
@@ -185,9 +185,17 @@ class PostgresqlStore:
             rows = await connection.fetch(_CLAIM, incarnation, era, part_ids, revisions, again)
         return sorted(ClaimedPartition(*row) for row in rows)
 
-    async def raise_era(self, above: int) -> int:
+    async def coordinated_by(self, coordinator_id: str) -> str:
         async with self._readers.connection() as connection, connection.transaction():
-            era: int = await connection.fetchval("UPDATE cell SET era = greatest(era, $1) + 1 RETURNING era", above)
+            await connection.execute("UPDATE cell SET coordinator_id = $1 WHERE coordinator_id = ''", coordinator_id)
+            known: str = await connection.fetchval("SELECT coordinator_id FROM cell")
+        return known
+
+    async def raise_era(self, above: int, coordinator_id: str = "") -> int:
+        async with self._readers.connection() as connection, connection.transaction():
+            era: int = await connection.fetchval(
+                "UPDATE cell SET era = greatest(era, $1) + 1, coordinator_id = $2 RETURNING era", above, coordinator_id
+            )
             await connection.execute("UPDATE partition SET epoch = epoch + 1, owner = '', era = $1, claim_revision = 0", era)
         return era
 

@@ -63,7 +63,8 @@ _MIGRATIONS: Final = (
     """
     ALTER TABLE partition ADD COLUMN era INTEGER NOT NULL DEFAULT 1;
     ALTER TABLE partition ADD COLUMN claim_revision INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE cell ADD COLUMN cell_id TEXT NOT NULL DEFAULT ''
+    ALTER TABLE cell ADD COLUMN cell_id TEXT NOT NULL DEFAULT '';
+    ALTER TABLE cell ADD COLUMN coordinator_id TEXT NOT NULL DEFAULT ''
     """,
 )
 
@@ -135,9 +136,17 @@ class SqliteStore:
 
         return await self._writer.write(work)
 
-    async def raise_era(self, above: int) -> int:
+    async def coordinated_by(self, coordinator_id: str) -> str:
+        def work(connection: sqlite3.Connection) -> str:
+            connection.execute("UPDATE cell SET coordinator_id = ? WHERE coordinator_id = ''", (coordinator_id,))
+            known: str = connection.execute("SELECT coordinator_id FROM cell").fetchone()[0]
+            return known
+
+        return await self._writer.write(work)
+
+    async def raise_era(self, above: int, coordinator_id: str = "") -> int:
         def work(connection: sqlite3.Connection) -> int:
-            connection.execute("UPDATE cell SET era = max(era, ?) + 1", (above,))
+            connection.execute("UPDATE cell SET era = max(era, ?) + 1, coordinator_id = ?", (above, coordinator_id))
             era: int = connection.execute("SELECT era FROM cell").fetchone()[0]
             connection.execute("UPDATE partition SET epoch = epoch + 1, owner = '', era = ?, claim_revision = 0", (era,))
             return era

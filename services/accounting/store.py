@@ -122,8 +122,15 @@ class Store(Protocol):
         """
         ...
 
-    async def raise_era(self, above: int) -> int:
-        """Begins a new era, higher than the store's and than `above`; returns it. Whoever owns partitions can't write any more."""
+    async def coordinated_by(self, coordinator_id: str) -> str:
+        """Remembers who gives out its partitions, the first time in an era; returns who does."""
+        ...
+
+    async def raise_era(self, above: int, coordinator_id: str = "") -> int:
+        """Begins a new era, higher than the store's and than `above`; returns it. Whoever owns partitions can't write any more.
+
+        `coordinator_id`: who gives out its partitions in that era; empty: whoever comes first.
+        """
         ...
 
     async def commit(self, writes: Sequence[PartitionWrite]) -> set[int]:
@@ -168,6 +175,7 @@ class MemoryStore:
         # part_id -> (era, revision of the claim, incarnation).
         self._owners: dict[int, tuple[int, int, str]] = {}
         self._era = 1
+        self._coordinator_id = ""
 
     async def initialise(self, partitions: int) -> Identity:
         if not self._partitions:
@@ -190,8 +198,13 @@ class MemoryStore:
                 claimed.append(self._partitions[part_id])
         return claimed
 
-    async def raise_era(self, above: int) -> int:
+    async def coordinated_by(self, coordinator_id: str) -> str:
+        self._coordinator_id = self._coordinator_id or coordinator_id
+        return self._coordinator_id
+
+    async def raise_era(self, above: int, coordinator_id: str = "") -> int:
         self._era = max(self._era, above) + 1
+        self._coordinator_id = coordinator_id
         for part_id, partition in self._partitions.items():
             self._owners[part_id] = (self._era, 0, "")
             self._partitions[part_id] = partition._replace(epoch=partition.epoch + 1)

@@ -50,8 +50,11 @@ class FaultyStore:
         if self._rng.random() < share:
             raise ServiceError(errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, what)
 
-    async def raise_era(self, above: int) -> int:
-        return await self._store.raise_era(above)
+    async def raise_era(self, above: int, coordinator_id: str = "") -> int:
+        return await self._store.raise_era(above, coordinator_id)
+
+    async def coordinated_by(self, coordinator_id: str) -> str:
+        return await self._store.coordinated_by(coordinator_id)
 
     async def initialise(self, partitions: int) -> Identity:
         return await self._store.initialise(partitions)

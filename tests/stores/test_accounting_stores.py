@@ -389,6 +389,15 @@ async def test_a_new_era_fences_everybody_off_and_begins_with_any_revision(store
     assert await store.raise_era(41) == 42
 
 
+async def test_the_first_coordinator_of_an_era_stays(store: Store) -> None:
+    assert await store.coordinated_by("one") == "one"
+    assert await store.coordinated_by("two") == "one"
+    await store.raise_era(0)
+    assert await store.coordinated_by("two") == "two"
+    await store.raise_era(0, "three")
+    assert await store.coordinated_by("two") == "three"
+
+
 async def test_what_is_due_is_found_in_the_partitions_asked_for(store: Store) -> None:
     await claim(store, "own-a", again=False)
     await store.commit([check(part_id, 1, checkpoint(part_id, next_due_us=10 - part_id)) for part_id in range(PARTITIONS)])

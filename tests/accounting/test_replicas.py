@@ -1,0 +1,451 @@
+"""Replicas of accounting that share partitions through a real etcd and a real PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import msgspec
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from services.accounting.app import run_accounting
+from services.accounting.config import AccountingConfig
+from services.accounting.coordination import CellRecord, Member, Reached, WrongCellError, enter_new_era
+from services.accounting.owner import OwnershipLostError
+from services.accounting.postgresql_store import PostgresqlStore
+from services.accounting.store import EraMismatchError, StoreRestoredError
+from services.cli.postgresql_server import PostgresqlServer
+from services.runtime.clients import answer, connect
+from services.runtime.clock import SystemClock
+from services.runtime.errors import ServiceError
+from services.runtime.etcd import EtcdClient
+from services.runtime.lifecycle import Lifecycle
+from tests.accounting.cell import SERVING, UNIT, Client, charging_id, create, registry, release
+from tests.etcd_cluster import EtcdCluster
+from tests.waiting import until
+from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.errors.v1 import errors_pb2
+from tokenline.registry.v1 import registry_pb2
+
+PARTITIONS = 16
+SETTLED_S_MAX = 15.0
+_numbers = count()
+
+
+@pytest.fixture(scope="module")
+def etcd() -> Iterator[EtcdCluster]:
+    with EtcdCluster(1) as cluster:
+        yield cluster
+
+
+class Replicas:
+    """A cell's registry, database and etcd prefix, and the replicas that were started on them."""
+
+    def __init__(self, folder: Path, etcd: EtcdCluster, database: str) -> None:
+        self.folder = folder
+        self.etcd = etcd
+        self.database = database
+        self.prefix = f"/cell-{next(_numbers)}/"
+
+    def config(self, **changes: Any) -> AccountingConfig:
+        return AccountingConfig(
+            **{
+                "listen_address": f"unix:{self.folder}/accounting-{next(_numbers)}",
+                "postgresql": self.database,
+                "etcd": self.etcd.config,
+                "etcd_prefix": self.prefix,
+                "registry_address": f"unix:{self.folder}/registry.sock",
+                "partitions": PARTITIONS,
+                **changes,
+            }
+        )
+
+    @asynccontextmanager
+    async def replica(self, **changes: Any) -> AsyncIterator["Replica"]:
+        """A replica that takes part until the block ends."""
+        config = self.config(**changes)
+        lifecycle = Lifecycle()
+        async with run_accounting(config, lifecycle) as address, connect(address) as channel:
+            yield Replica(channel, lifecycle, address)
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[EtcdClient]:
+        async with EtcdClient(self.etcd.config) as client:
+            yield client
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[PostgresqlStore]:
+        store = await PostgresqlStore.open(self.database, SystemClock())
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    async def cell_record(self) -> CellRecord:
+        async with self.client() as client:
+            found = await client.get(f"{self.prefix}cell")
+        assert found is not None
+        return msgspec.json.decode(found.value, type=CellRecord)
+
+
+class Replica(Client):
+    """A client of one replica."""
+
+    def __init__(self, channel: Any, lifecycle: Lifecycle, address: str) -> None:
+        super().__init__(channel, lifecycle)
+        self.address = address
+
+    async def owners(self) -> dict[int, str]:
+        """part_id -> address, as the replica knows it now."""
+        async for response in self.stub.WatchOwners(pb.WatchOwnersRequest(), timeout=5):
+            return {each.part_id: each.address for each in response.owners}
+        raise AssertionError("the stream ended")
+
+    async def settled(self, *addresses: str) -> dict[int, str]:
+        """Who owns what, once these replicas, and no others, share all partitions."""
+
+        async with asyncio.timeout(SETTLED_S_MAX):
+            while True:
+                owners = await self.owners()
+                if len(owners) == PARTITIONS and set(owners.values()) == set(addresses):
+                    return owners
+                await asyncio.sleep(0.02)
+
+    async def move(self, part_id: int, address: str = "") -> str:
+        request = pb.MovePartitionRequest(part_id=part_id, address=address)
+        return (await answer(self.stub.MovePartition(request, timeout=15))).address
+
+    async def failure(self) -> BaseException:
+        """What ended it."""
+        await asyncio.wait_for(self.lifecycle.wait(), SETTLED_S_MAX)
+        failure: BaseException | None = self.lifecycle.failure
+        while isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]
+        assert failure is not None
+        return failure
+
+
+@pytest.fixture
+async def replicas(tmp_path: Path, etcd: EtcdCluster, postgresql: PostgresqlServer) -> AsyncIterator[Replicas]:
+    async with registry(tmp_path):
+        yield Replicas(tmp_path, etcd, postgresql.new_database())
+
+
+def partition_of(account_id: str) -> int:
+    return crc32(account_id.encode()) % PARTITIONS
+
+
+async def pay(replica: Replica, account_id: str) -> None:
+    """A whole session of 7 tokens."""
+    session = charging_id()
+    granted = await charged(replica, create(account_id, session))
+    assert granted.HasField("granted"), granted
+    settled = await charged(replica, release(account_id, session, 2, input=3, output=4))
+    assert settled.HasField("settled"), settled
+
+
+async def charged(replica: Replica, operation: pb.ChargeOperation) -> pb.ChargeResult:
+    """The result, once the replica serves the partition that it was chosen for."""
+    async with asyncio.timeout(5):
+        while True:
+            (result,) = await replica.charge(operation)
+            if result.error.reason != errors_pb2.ERROR_REASON_NOT_OWNER:
+                return result
+            await asyncio.sleep(0.01)
+
+
+async def test_replicas_share_the_partitions_and_any_of_them_can_be_asked(replicas: Replicas) -> None:
+    async with replicas.replica() as first:
+        assert set((await first.settled(first.address)).values()) == {first.address}
+        accounts = [await first.open(100) for _ in range(16)]
+        async with replicas.replica() as second:
+            owners = await second.settled(first.address, second.address)
+            assert owners == await first.settled(first.address, second.address)
+            for account_id in accounts:
+                # Whoever is asked finds the owner.
+                for replica in (first, second):
+                    assert (await replica.account(account_id)).account_id == account_id
+                    await replica.grant(account_id, 50, key="second")
+            listed = await answer(second.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=5))
+            assert {each.part_id: each.owner_address for each in listed.partitions} == owners
+        # The second has handed everything back.
+        await first.settled(first.address)
+        for account_id in accounts:
+            assert [bucket.granted for bucket in (await first.account(account_id)).buckets] == [100 * UNIT, 50 * UNIT]
+        assert not (await first.audit()).breaches
+
+
+async def test_a_charge_at_another_than_the_owner_says_so(replicas: Replicas) -> None:
+    async with replicas.replica() as first, replicas.replica() as second:
+        owners = await first.settled(first.address, second.address)
+        by_address = {first.address: first, second.address: second}
+        account_id = await first.open(100)
+        (partition,) = {part_id for part_id in owners if part_id == partition_of(account_id)}
+        owner = by_address[owners[partition]]
+        other = second if owner is first else first
+        (refused,) = await other.charge(create(account_id, charging_id()))
+        assert refused.error.message == f"partition {partition} is not owned here; ask its owner"
+        await pay(owner, account_id)
+
+
+async def test_a_gift_crosses_from_owner_to_owner(replicas: Replicas) -> None:
+    async with replicas.replica() as first, replicas.replica() as second:
+        owners = await first.settled(first.address, second.address)
+        accounts = [await first.open(100) for _ in range(24)]
+        sender = next(each for each in accounts if owners[partition_of(each)] == first.address)
+        receiver = next(each for each in accounts if owners[partition_of(each)] == second.address)
+        money = pb.GrantBucketRequest(
+            account_id=sender,
+            unit=pb.UnitOfAmount(unit=registry_pb2.UNIT_CURRENCY, currency="CNY"),
+            amount=100 * UNIT,
+            valid_for=Duration(seconds=86_400),
+            idempotency_key="money",
+        )
+        await answer(first.stub.GrantBucket(money, timeout=5))
+        order = pb.PlaceOrderRequest(
+            account_id=sender, offering_id="personal-10m", payment_method=registry_pb2.PAYMENT_METHOD_PREPAID, idempotency_key="o"
+        )
+        subscription_id = (await answer(first.stub.PlaceOrder(order, timeout=5))).order.subscription_id
+        buckets = (await first.account(sender)).buckets
+        bucket_id = next(each.bucket_id for each in buckets if each.subscription_id == subscription_id)
+        gift = pb.SendTransferRequest(
+            account_id=sender, to_account_id=receiver, bucket_id=bucket_id, amount=30 * UNIT, idempotency_key="gift"
+        )
+        # Asked at the receiver's owner, of all.
+        await answer(second.stub.SendTransfer(gift, timeout=5))
+
+        async with asyncio.timeout(5):
+            while len((await first.account(receiver)).buckets) < 2 or (await first.audit()).in_transit:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert [bucket.granted for bucket in (await first.account(receiver)).buckets] == [100 * UNIT, 30 * UNIT]
+        assert not (await second.audit()).breaches
+
+
+async def test_an_open_session_goes_on_at_the_next_owner(replicas: Replicas) -> None:
+    async with replicas.replica() as first, replicas.replica() as second:
+        owners = await first.settled(first.address, second.address)
+        account_id = await first.open(100)
+        part_id = partition_of(account_id)
+        by_address = {first.address: first, second.address: second}
+        owner = by_address[owners[part_id]]
+        other = second if owner is first else first
+        session = charging_id()
+        granted = await charged(owner, create(account_id, session))
+        assert granted.HasField("granted")
+        assert await first.move(part_id) == other.address
+        assert (await first.owners())[part_id] == other.address
+        settled = await charged(other, release(account_id, session, 2, input=3, output=4))
+        assert settled.HasField("settled")
+        (late,) = await owner.charge(release(account_id, session, 2, input=3, output=4))
+        assert late.error.message == f"partition {part_id} is not owned here; ask its owner"
+        assert (await owner.account(account_id)).buckets[0].consumed == 7 * UNIT
+        assert len(await other.records(account_id, session)) == 1
+        # And back by its address; it stays there.
+        assert await second.move(part_id, owner.address) == owner.address
+        await asyncio.sleep(1.5)
+        assert (await second.owners())[part_id] == owner.address
+
+
+async def test_a_move_to_nobody_is_refused(replicas: Replicas) -> None:
+    async with replicas.replica() as alone:
+        await alone.settled(alone.address)
+        with pytest.raises(ServiceError, match="no other replica could take partition 3; start one more") as error:
+            await alone.move(3)
+        assert error.value.reason_name == "NOT_POSSIBLE"
+        with pytest.raises(ServiceError, match=r"no replica that could take partition 3 is at nowhere:1; there are unix:"):
+            await alone.move(3, "nowhere:1")
+        with pytest.raises(ServiceError, match="part_id must be 0 to 15"):
+            await alone.move(PARTITIONS)
+        # To where it is: nothing happens.
+        assert await alone.move(3, alone.address) == alone.address
+
+
+async def test_what_is_pinned_goes_on_without_its_replica(replicas: Replicas) -> None:
+    async with replicas.replica() as first:
+        async with replicas.replica() as second:
+            owners = await first.settled(first.address, second.address)
+            part_id = next(each for each in owners if owners[each] == first.address)
+            assert await first.move(part_id, second.address) == second.address
+        await first.settled(first.address)
+        async with replicas.client() as client:
+            assert not [name for name in (await client.get_prefix(replicas.prefix)).keys if name.startswith("moves/")]
+
+
+async def test_etcd_away_at_the_start_is_waited_for(
+    replicas: Replicas, tmp_path: Path, caplog: pytest.LogCaptureFixture, postgresql: PostgresqlServer
+) -> None:
+    with EtcdCluster(1) as late:
+        late.kill(0)
+        async with replicas.replica(etcd=late.config) as replica:
+            await replica.health(SERVING)
+            await until(lambda: "can't be reached or has no leader; check endpoints" in caplog.text, 10)
+            (refused,) = await replica.charge(create("acct-12345678", charging_id()))
+            assert refused.error.message == f"partition {partition_of('acct-12345678')} is not owned here; ask its owner"
+            await asyncio.to_thread(late.start, 0)
+            await replica.settled(replica.address)
+
+
+async def test_while_etcd_is_down_owners_go_on(replicas: Replicas, caplog: pytest.LogCaptureFixture) -> None:
+    with EtcdCluster(1) as own:
+        replicas.etcd = own
+        async with replicas.replica() as first, replicas.replica() as second:
+            owners = await first.settled(first.address, second.address)
+            account_id = await first.open(1_000)
+            owner = {first.address: first, second.address: second}[owners[partition_of(account_id)]]
+            own.kill(0)
+            # Longer than a lease.
+            for _ in range(12):
+                await pay(owner, account_id)
+                await asyncio.sleep(0.5)
+            assert "partitions stay where they are until it is back" in caplog.text
+            await asyncio.to_thread(own.start, 0)
+            assert await first.settled(first.address, second.address) == owners
+            await pay(owner, account_id)
+            assert (await first.account(account_id)).buckets[0].consumed == 13 * 7 * UNIT
+
+
+async def test_an_etcd_that_was_wiped_is_treated_as_down_until_recover(
+    replicas: Replicas, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with replicas.replica() as first, replicas.replica() as second:
+        owners = await first.settled(first.address, second.address)
+        account_id = await first.open(100)
+        owner = {first.address: first, second.address: second}[owners[partition_of(account_id)]]
+        async with replicas.client() as client:
+            for name in (await client.get_prefix(replicas.prefix)).keys:
+                await client.delete(f"{replicas.prefix}{name}")
+        await until(lambda: "etcd has lost what it knew of this cell" in caplog.text, 5)
+        await asyncio.sleep(1.5)
+        await pay(owner, account_id)
+        assert await first.owners() == owners
+        async with replicas.store() as store, replicas.client() as client:
+            identity = await store.initialise(PARTITIONS)
+            assert await enter_new_era(client, replicas.prefix, store, identity.cell_id, PARTITIONS) == 2
+        # Both end, so that they start again in the new era.
+        for replica in (first, second):
+            assert isinstance(await replica.failure(), EraMismatchError)
+    async with replicas.replica() as again:
+        await again.settled(again.address)
+        assert (await again.account(account_id)).buckets[0].consumed == 7 * UNIT
+        await pay(again, account_id)
+
+
+async def test_an_etcd_that_went_back_gives_no_partition_away(replicas: Replicas, caplog: pytest.LogCaptureFixture) -> None:
+    """Restored from an old backup, its revisions are below those that the database knows."""
+    async with replicas.replica() as first:
+        await first.settled(first.address)
+        account_id = await first.open(100)
+    async with replicas.store() as store:
+        await store._readers._pool.execute("UPDATE partition SET claim_revision = 1000000000")
+    async with replicas.replica() as second:
+        await until(lambda: "etcd was restored: run `tokenline recover`" in caplog.text, 10)
+        (refused,) = await second.charge(create(account_id, charging_id()))
+        assert refused.HasField("error")
+    async with replicas.store() as store, replicas.client() as client:
+        identity = await store.initialise(PARTITIONS)
+        await enter_new_era(client, replicas.prefix, store, identity.cell_id, PARTITIONS)
+    async with replicas.replica() as third:
+        await third.settled(third.address)
+        await pay(third, account_id)
+
+
+async def test_a_database_that_went_back_is_noticed_at_the_claim(replicas: Replicas) -> None:
+    async with replicas.replica() as first:
+        await first.settled(first.address)
+        account_id = await first.open(100)
+
+        async with asyncio.timeout(10), replicas.client() as client:
+            while True:
+                known = await client.get(f"{replicas.prefix}reached/{partition_of(account_id)}")
+                if known is not None and msgspec.json.decode(known.value, type=Reached) == Reached(1, 3):
+                    break
+                await asyncio.sleep(0.1)
+    # As it was before the account was opened.
+    async with replicas.store() as store:
+        await store._readers._pool.execute("UPDATE partition SET next_seq = 1, low_water = 1")
+        await store._readers._pool.execute("DELETE FROM journal")
+        await store._readers._pool.execute("DELETE FROM checkpoint")
+    async with replicas.replica() as second:
+        failure = await second.failure()
+        assert isinstance(failure, StoreRestoredError)
+        part_id = partition_of(account_id)
+        assert str(failure) == (
+            f"partition {part_id} ends at row 0, but row 2 was committed: the database was restored from a backup; "
+            "see what is missing, then run `tokenline recover`"
+        )
+    async with replicas.store() as store, replicas.client() as client:
+        identity = await store.initialise(PARTITIONS)
+        assert await enter_new_era(client, replicas.prefix, store, identity.cell_id, PARTITIONS) == 2
+    async with replicas.replica() as third:
+        await third.settled(third.address)
+        with pytest.raises(ServiceError, match="no account"):
+            await third.account(account_id)
+
+
+async def test_two_cells_on_one_prefix_are_refused(replicas: Replicas, postgresql: PostgresqlServer) -> None:
+    async with replicas.replica() as first:
+        await first.settled(first.address)
+        other = replicas.database
+        replicas.database = postgresql.new_database()
+        async with replicas.replica() as stranger:
+            failure = await stranger.failure()
+            assert isinstance(failure, WrongCellError)
+            assert "give each cell a database and an etcd prefix of its own" in str(failure)
+        async with replicas.store() as store, replicas.client() as client:
+            identity = await store.initialise(PARTITIONS)
+            with pytest.raises(WrongCellError):
+                await enter_new_era(client, replicas.prefix, store, identity.cell_id, PARTITIONS)
+        replicas.database = other
+        await pay(first, await first.open(100))
+
+
+async def test_two_cells_on_one_database_are_refused(replicas: Replicas) -> None:
+    """The same database under another prefix, or another etcd: its claims would be another coordinator's."""
+    async with replicas.replica() as first:
+        await first.settled(first.address)
+        account_id = await first.open(100)
+        async with replicas.replica(etcd_prefix="/another/") as second:
+            failure = await second.failure()
+            assert isinstance(failure, WrongCellError)
+            assert "through another etcd, or another prefix than /another/: give all replicas of a cell the same" in str(failure)
+        await pay(first, account_id)
+
+
+async def test_one_process_without_etcd_is_refused_where_replicas_are(replicas: Replicas) -> None:
+    async with replicas.replica() as first:
+        await first.settled(first.address)
+    with pytest.raises(OwnershipLostError, match="claimed through a coordinator; give this process the same one"):
+        async with run_accounting(replicas.config(etcd=None), Lifecycle()):
+            pass
+
+
+async def test_another_number_of_partitions_is_refused(replicas: Replicas) -> None:
+    async with replicas.replica() as first:
+        await first.settled(first.address)
+    with pytest.raises(ServiceError, match=r"the store has 16 partitions and the config says 8; .* set partitions to 16"):
+        async with run_accounting(replicas.config(partitions=8), Lifecycle()):
+            pass
+
+
+async def test_a_member_that_cannot_be_reached_and_beats_keeps_its_partitions(replicas: Replicas) -> None:
+    """Slow is not dead: only a port that refuses lets others take over before the lease ends."""
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with AsyncExitStack() as stack, replicas.client() as client:
+        lease = await client.grant(60)
+        member = msgspec.json.encode(Member(f"127.0.0.1:{port}"))
+        await client.put(f"{replicas.prefix}members/silent", member, lease)
+        for part_id in range(PARTITIONS):
+            await client.put(f"{replicas.prefix}claims/{part_id}", b"silent", lease)
+        replica = await stack.enter_async_context(replicas.replica())
+        await asyncio.sleep(2)
+        assert set((await replica.owners()).values()) == {f"127.0.0.1:{port}"}
+        server.close()
+        await server.wait_closed()
+        began_s = asyncio.get_running_loop().time()
+        await replica.settled(replica.address)
+        assert asyncio.get_running_loop().time() - began_s < 3.0

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from services.runtime.etcd import EtcdConfig
+from services.runtime.etcd import EtcdConfig, check_prefix
 from services.runtime.telemetry import TelemetryConfig
 
 
@@ -41,8 +41,7 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             raise ValueError("give either database (a SQLite file) or postgresql (a URL)")
         if self.etcd is not None and not self.postgresql:
             raise ValueError("etcd goes with postgresql: replicas share one database")
-        if not self.etcd_prefix.startswith("/") or not self.etcd_prefix.endswith("/") or not self.etcd_prefix.isascii():
-            raise ValueError("etcd_prefix must begin and end with /, in ASCII")
+        check_prefix(self.etcd_prefix)
         if not 1 <= self.partitions <= 4_096:
             raise ValueError("partitions must be 1 to 4096")
         if not 1_000 <= self.validity_ms <= 600_000:

@@ -1,4 +1,4 @@
-"""Catalogs on disk: layered folders of *.yaml files.
+"""Catalogs as text: layered folders of *.yaml files, and layers that were published elsewhere.
 
 A file holds any of the lists of a `Catalog`, and may name the default offering. All files of a folder are one layer;
 a later layer adds entries, or replaces those of the same ID as a whole. Errors name file, line and field.
@@ -18,6 +18,9 @@ from tokenline.registry.v1 import registry_pb2
 
 _FIRST_REVISION: Final = 1
 
+# The files of a layer and their texts.
+Layer = tuple[tuple[Path, str], ...]
+
 # What tells a changed file from one that was read before: name, and modification, size and identity on disk.
 _Fingerprint = tuple[tuple[str, int, int, int, int], ...]
 
@@ -32,9 +35,23 @@ def load_catalog(folders: Sequence[Path]) -> registry_pb2.Catalog:
 
     Blocking. Errors: `ConfigError` for the first thing that is wrong, or a file that cannot be read.
     """
-    layered = _layered(_read_texts(folders))
+    layered = _layered(read_folders(folders))
     layered.check(flaws(layered.catalog))
     return catalog_message(layered.catalog, _FIRST_REVISION)
+
+
+def check_change(before: Sequence[Layer], after: Sequence[Layer]) -> None:
+    """Whether these layers can follow those. Blocking. Errors: `ConfigError` for the first thing that is wrong."""
+    layered = _layered(after)
+    found = flaws(layered.catalog)
+    try:
+        known = _layered(before)
+        known.check(flaws(known.catalog))
+    except ConfigError:
+        # It is not in force anywhere.
+        layered.check(found)
+    else:
+        layered.check(chain(found, flaws_of_change(known.catalog, layered.catalog)))
 
 
 class CatalogReader:
@@ -42,25 +59,25 @@ class CatalogReader:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = folders
-        self._fingerprint: _Fingerprint | None = None
+        self._fingerprint: tuple[_Fingerprint, Sequence[Layer]] | None = None
         self._valid: Catalog | None = None
         self._digest = ""
         self._revision = _FIRST_REVISION - 1
 
-    def read_if_changed(self) -> registry_pb2.Catalog | None:
-        """The catalog, if the files have changed since the last call and it is valid; None if they have not.
+    def read_if_changed(self, published: Sequence[Layer] = ()) -> registry_pb2.Catalog | None:
+        """The catalog of the folders under these layers, if something of it has changed since the last call and it is valid.
 
         Its revision is one above that of the catalog before if its content is another, else the same.
         Errors: `ConfigError` once for each invalid state of the files, and every time for what cannot be read.
         """
         # Taken before reading: a file written meanwhile differs at the next call.
-        fingerprint = _fingerprint(self._folders)
+        fingerprint = (_fingerprint(self._folders), published)
         if fingerprint == self._fingerprint:
             return None
         self._fingerprint = None
-        texts = _read_texts(self._folders)
+        texts = read_folders(self._folders)
         self._fingerprint = fingerprint
-        layered = _layered(texts)
+        layered = _layered([*texts, *published])
         changes = flaws_of_change(self._valid, layered.catalog) if self._valid is not None else ()
         layered.check(chain(flaws(layered.catalog), changes))
         message = catalog_message(layered.catalog, self._revision)
@@ -127,10 +144,16 @@ def _fingerprint(folders: Sequence[Path]) -> _Fingerprint:
     return tuple(marks)
 
 
-def _read_texts(folders: Sequence[Path]) -> list[list[tuple[Path, str]]]:
-    layers = []
+def read_folder(folder: Path) -> Layer:
+    """The files of a folder that has at least one. Blocking. Errors: `ConfigError` when something cannot be read."""
+    return read_folders([folder])[0]
+
+
+def read_folders(folders: Sequence[Path]) -> list[Layer]:
+    """The files of all of them, of which at least one has some. Blocking. Errors: as of `read_folder`."""
+    layers: list[Layer] = []
     for paths in _files(folders):
-        layer = []
+        layer: list[tuple[Path, str]] = []
         for path in paths:
             try:
                 layer.append((path, path.read_text(encoding="utf-8")))
@@ -138,11 +161,11 @@ def _read_texts(folders: Sequence[Path]) -> list[list[tuple[Path, str]]]:
                 raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
             except UnicodeDecodeError as error:
                 raise ConfigError(f"{path}: is not UTF-8 text: {error}") from error
-        layers.append(layer)
+        layers.append(tuple(layer))
     return layers
 
 
-def _layered(layers: list[list[tuple[Path, str]]]) -> _Layered:
+def _layered(layers: Sequence[Layer]) -> _Layered:
     """Puts the layers over one another. Errors: `ConfigError` for a file that is malformed, or an ID twice in a layer."""
     entries: dict[str, dict[str, Any]] = {section: {} for section in ID_FIELDS}
     places: dict[tuple[str, str], _Place] = {}

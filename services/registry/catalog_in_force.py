@@ -1,10 +1,12 @@
 """The catalog in force, who waits for the next one, and the task that brings it."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from services.registry.catalog_folder import CatalogReader
+from services.registry.catalog_store import PublishedLayers
 from services.runtime.config import ConfigError
 from services.runtime.errors import ServiceError
 from tokenline.errors.v1 import errors_pb2
@@ -84,14 +86,22 @@ class CatalogInForce:
 
 
 async def keep_in_force(
-    in_force: CatalogInForce, reader: CatalogReader, poll_interval_s: float, set_serving: Callable[[], Awaitable[None]]
+    in_force: CatalogInForce,
+    reader: CatalogReader,
+    published: PublishedLayers | None,
+    poll_interval_s: float,
+    set_serving: Callable[[], Awaitable[None]],
 ) -> None:
-    """Looks at the folders now and at every interval; calls `set_serving` once, when there is a catalog."""
+    """Looks at folders and published layers now, at every interval, and as soon as something is published.
+
+    Calls `set_serving` once, when there is a catalog.
+    """
     serving = False
     while True:
         try:
+            layers = () if published is None else published.layers()
             # A thread of its own, because disks can be slow.
-            catalog = await asyncio.to_thread(reader.read_if_changed)
+            catalog = await asyncio.to_thread(reader.read_if_changed, layers)
         except ConfigError as error:
             in_force.refuse(str(error))
         else:
@@ -100,4 +110,10 @@ async def keep_in_force(
                 if not serving:
                     await set_serving()
                     serving = True
-        await asyncio.sleep(poll_interval_s)
+        if published is None:
+            await asyncio.sleep(poll_interval_s)
+        else:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(poll_interval_s):
+                    await published.changed.wait()
+            published.changed.clear()

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from services.runtime.etcd import EtcdConfig, check_prefix
 from services.runtime.telemetry import TelemetryConfig
 
 
@@ -14,7 +15,14 @@ class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     listen_address: str
     # Folders of *.yaml files, the base first; a later folder adds entries or replaces those of the same ID.
     catalog_folders: Annotated[list[str], msgspec.Meta(min_length=1)]
+    # Where layers over the folders are published, for all registries of a cell; left out: nowhere.
+    etcd: EtcdConfig | None = None
+    # What the keys of these layers begin with.
+    etcd_prefix: str = "/tokenline/catalog/"
     # How often the folders are looked at for a change.
     poll_interval_ms: Annotated[int, msgspec.Meta(ge=1)] = 1_000
     # Traces and metrics.
     telemetry: TelemetryConfig = TelemetryConfig()
+
+    def __post_init__(self) -> None:
+        check_prefix(self.etcd_prefix)

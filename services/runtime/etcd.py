@@ -55,6 +55,12 @@ class EtcdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError("certificate_file goes with ca_file only")
 
 
+def check_prefix(prefix: str) -> None:
+    """What keys of a config begin with. Errors: `ValueError`."""
+    if not prefix.startswith("/") or not prefix.endswith("/") or not prefix.isascii():
+        raise ValueError("etcd_prefix must begin and end with /, in ASCII")
+
+
 class EtcdError(Exception):
     """etcd did not do what was asked, or not for certain. The message says what is wrong."""
 

@@ -1,0 +1,207 @@
+"""Catalog layers in a real etcd: published as a whole, in force at every registry, refused when the whole would not be valid."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from services.cli.main import command_line
+from services.registry.app import run_registry
+from services.registry.catalog_store import CatalogStore
+from services.registry.config import RegistryConfig
+from services.runtime.clients import answer, connect
+from services.runtime.config import ConfigError
+from services.runtime.errors import ServiceError
+from services.runtime.etcd import EtcdClient, EtcdError
+from services.runtime.lifecycle import Lifecycle
+from tests.etcd_cluster import EtcdCluster
+from tests.registry.catalogs import CATALOG, write
+from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
+
+OFFERING = """
+offerings:
+  - offering_id: branch
+    display_name: Branch
+    tariff_id: {tariff}
+    reservation_policy: worst_case
+    output_window_tokens: 64
+"""
+OFFERING_2 = OFFERING.format(tariff="flat").replace("Branch", "Local")
+
+
+@pytest.fixture(scope="module")
+def etcd() -> Iterator[EtcdCluster]:
+    with EtcdCluster(1) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> str:
+    return f"/{tmp_path.name}/"
+
+
+@pytest.fixture
+async def client(etcd: EtcdCluster) -> AsyncIterator[EtcdClient]:
+    async with EtcdClient(etcd.config) as client:
+        yield client
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    write(tmp_path / "base", CATALOG)
+    return tmp_path / "base"
+
+
+def layer(folder: Path, text: str) -> Path:
+    write(folder, text)
+    return folder
+
+
+@asynccontextmanager
+async def registry(base: Path, etcd: EtcdCluster, prefix: str) -> AsyncIterator["registry_pb2_grpc.RegistryServiceAsyncStub"]:
+    lifecycle = Lifecycle()
+    config = RegistryConfig(listen_address="127.0.0.1:0", catalog_folders=[str(base)], etcd=etcd.config, etcd_prefix=prefix)
+    async with run_registry(config, lifecycle) as address, connect(address) as channel:
+        yield registry_pb2_grpc.RegistryServiceStub(channel)
+    assert lifecycle.failure is None
+
+
+async def offerings(stub: "registry_pb2_grpc.RegistryServiceAsyncStub", wanted: set[str]) -> registry_pb2.Catalog:
+    """The catalog that a watcher gets once it has these offerings."""
+    async for response in stub.WatchCatalog(registry_pb2.WatchCatalogRequest(), timeout=10):
+        if {each.offering_id for each in response.catalog.offerings} == wanted:
+            return response.catalog
+    raise AssertionError("the stream ended")
+
+
+async def test_what_is_published_is_in_force_at_every_registry(
+    base: Path, etcd: EtcdCluster, client: EtcdClient, prefix: str, tmp_path: Path
+) -> None:
+    store = CatalogStore(client, prefix)
+    async with registry(base, etcd, prefix) as first, registry(base, etcd, prefix) as second:
+        await offerings(first, {"default", "metered"})
+        await store.publish("50-branch", layer(tmp_path / "layer", OFFERING.format(tariff="usd")), [base])
+        catalogs = [await offerings(stub, {"branch", "default", "metered"}) for stub in (first, second)]
+        assert catalogs[0].digest == catalogs[1].digest
+        # A layer over it, by its name.
+        await store.publish(
+            "60-local", layer(tmp_path / "local", OFFERING.format(tariff="flat").replace("Branch", "Local")), [base]
+        )
+        assert await store.list() == {"50-branch": ["catalog.yaml"], "60-local": ["catalog.yaml"]}
+        async for response in second.WatchCatalog(registry_pb2.WatchCatalogRequest(), timeout=10):
+            (branch,) = [each for each in response.catalog.offerings if each.offering_id == "branch"]
+            if branch.display_name == "Local":
+                break
+        await store.remove("60-local", [base])
+        await store.remove("50-branch", [base])
+        await offerings(second, {"default", "metered"})
+    async with registry(base, etcd, prefix) as third:
+        await offerings(third, {"default", "metered"})
+
+
+async def test_a_registry_serves_nothing_until_etcd_has_said(base: Path, prefix: str, tmp_path: Path) -> None:
+    """Without the branch's layer it would sell what is not for sale there."""
+    with EtcdCluster(1) as own:
+        async with EtcdClient(own.config) as client:
+            await CatalogStore(client, prefix).publish("branch", layer(tmp_path / "layer", OFFERING.format(tariff="usd")), [base])
+        own.kill(0)
+        async with registry(base, own, prefix) as stub:
+            with pytest.raises(ServiceError, match="have not been read from etcd yet"):
+                await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=5))
+            own.start(0)
+            await offerings(stub, {"branch", "default", "metered"})
+            # And while etcd is away later, what it said stays.
+            own.kill(0)
+            catalog = (await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=5))).catalog
+            assert len(catalog.offerings) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (OFFERING.format(tariff="nothing"), "catalog.yaml:5: offerings[0].tariff_id: no tariff has the ID 'nothing'"),
+        ("offerings: 7\n", "catalog.yaml:1: offerings"),
+        (CATALOG.replace("input: 0.28\n", "input: 0.30\n"), "tariffs[1].version: must change when unit, currency or rates change"),
+    ],
+)
+async def test_a_layer_that_would_make_the_whole_invalid_is_refused(
+    base: Path, client: EtcdClient, prefix: str, tmp_path: Path, text: str, said: str
+) -> None:
+    store = CatalogStore(client, prefix)
+    with pytest.raises(ConfigError) as error:
+        await store.publish("branch", layer(tmp_path / "layer", text), [base])
+    assert said in str(error.value)
+    assert await store.list() == {}
+
+
+async def test_a_layer_that_another_stands_on_is_not_removed(base: Path, client: EtcdClient, prefix: str, tmp_path: Path) -> None:
+    store = CatalogStore(client, prefix)
+    await store.publish("a", layer(tmp_path / "a", OFFERING.format(tariff="usd")), [base])
+    redirected = OFFERING.format(tariff="usd").replace("branch", "other") + "default_offering_id: branch\n"
+    await store.publish("b", layer(tmp_path / "b", redirected), [base])
+    with pytest.raises(ConfigError, match="no offering has the ID 'branch'"):
+        await store.remove("a", [base])
+    with pytest.raises(ConfigError, match="no layer 'c' is published; there are: a, b"):
+        await store.remove("c", [base])
+    assert list(await store.list()) == ["a", "b"]
+
+
+async def test_of_two_who_publish_at_once_one_is_told(
+    base: Path, client: EtcdClient, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = CatalogStore(client, prefix), CatalogStore(client, prefix)
+    folder = layer(tmp_path / "layer", OFFERING.format(tariff="usd"))
+    await store.publish("branch", folder, [base])
+    snapshot = await client.get_prefix(prefix)
+
+    async def stale(_: str) -> object:
+        return snapshot
+
+    await other.publish("branch", folder, [base])
+    monkeypatch.setattr(client, "get_prefix", stale)
+    with pytest.raises(EtcdError, match="the layer 'branch' was changed meanwhile by somebody else"):
+        await store.publish("branch", folder, [base])
+
+
+async def test_a_key_that_is_no_layer_is_named_and_can_be_repaired(
+    base: Path, etcd: EtcdCluster, client: EtcdClient, prefix: str, tmp_path: Path
+) -> None:
+    await client.put(f"{prefix}branch", b"not json")
+    async with registry(base, etcd, prefix) as stub:
+        with pytest.raises(ServiceError) as error:
+            for _ in range(100):
+                await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=5))
+        assert error.value.reason_name == "CATALOG_UNAVAILABLE"
+        await CatalogStore(client, prefix).publish("branch", layer(tmp_path / "layer", OFFERING.format(tariff="usd")), [base])
+        await offerings(stub, {"branch", "default", "metered"})
+
+
+def test_over_the_command_line(base: Path, etcd: EtcdCluster, prefix: str, tmp_path: Path) -> None:
+    config = tmp_path / "registry.yaml"
+    config.write_text(
+        f"listen_address: 127.0.0.1:0\ncatalog_folders: [{base}]\n"
+        f"etcd:\n  endpoints: [{etcd.endpoints[0]}]\netcd_prefix: {prefix}\n"
+    )
+
+    def tokenline(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(command_line, [*arguments, "--config", str(config)])
+        return done.exit_code, done.output
+
+    folder = layer(tmp_path / "layer", OFFERING.format(tariff="usd"))
+    status, said = tokenline("catalog", "publish", "branch", str(folder), "--output", "json")
+    assert status == 0
+    assert json.loads(said)["layer"] == "branch"
+    assert json.loads(tokenline("catalog", "list", "--output", "json")[1]) == {
+        "data": [{"layer": "branch", "files": ["catalog.yaml"]}]
+    }
+    assert tokenline("catalog", "publish", "a/b", str(folder))[0] == 2
+    status, said = tokenline("catalog", "remove", "another")
+    assert (status, said) == (2, "Error: no layer 'another' is published; there are: branch\n")
+    assert tokenline("catalog", "remove", "branch")[0] == 0
+    config.write_text(f"listen_address: 127.0.0.1:0\ncatalog_folders: [{base}]\n")
+    status, said = tokenline("catalog", "list")
+    assert status == 2
+    assert "has no etcd; put the files into one of its catalog_folders instead" in said

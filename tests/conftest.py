@@ -1,8 +1,12 @@
 """What tests of several services share."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
+# Tests start servers beside gRPC's threads: its fork handlers would run in the child, half of them, and crash or hang it.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 from services.cli.postgresql_server import PostgresqlServer
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,10 @@ from services.accounting.coordination import Coordinator
 from services.accounting.directory import Directory
 from services.accounting.owner import Metrics, Owner
 from services.accounting.postgresql_store import PostgresqlStore
+from services.accounting.server_groups import ServerGroup, ServerGroups
 from services.accounting.servicer import AccountingServicer
 from services.accounting.sqlite_store import SqliteStore
-from services.accounting.store import Store
+from services.accounting.store import Share, Store
 from services.runtime.clients import connect
 from services.runtime.clock import SystemClock
 from services.runtime.errors import ServiceError
@@ -49,52 +50,63 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
     """
     async with AsyncExitStack() as stack:
         clock = SystemClock()
+        incarnation = random_name("own")
+        server = GrpcServer([_SERVICE])
+        groups = ServerGroups(await _groups(config, clock, incarnation, stack))
+        await groups.start()
+        directory = Directory()
+        stack.push_async_callback(directory.close)
+        servicer = AccountingServicer(groups, directory)
+        groups.on_deliver(servicer.deliver)
+        if config.etcd is None:
+            await groups.take_all()
+            directory.update(dict.fromkeys(range(config.partitions), ""))
+        _export_metrics([owner.metrics for owner in groups.owners])
+        await stack.enter_async_context(lifecycle.background("accounting-owner", groups.run()))
+        channel = await stack.enter_async_context(connect(config.registry_address))
+        accounting_pb2_grpc.add_AccountingServiceServicer_to_server(servicer, server.server)
+        address = await stack.enter_async_context(server.listen(config.listen_address))
+        stack.push_async_callback(_stop, groups, servicer)
+        supplied = asyncio.Event()
+        following = _follow_catalog(channel, groups, config.validity_ms * 1_000, server, supplied)
+        await stack.enter_async_context(lifecycle.background("accounting-catalog", following))
+        if config.etcd is not None:
+            directory.own_address = config.advertised_address or address
+            etcd = await stack.enter_async_context(EtcdClient(config.etcd))
+            coordinator = Coordinator(etcd, config.etcd_prefix, groups, directory, incarnation)
+            groups.on_lost(coordinator.lost)
+            servicer.move = coordinator.move
+            await stack.enter_async_context(lifecycle.background("accounting-coordination", _coordinate(coordinator, supplied)))
+            stack.push_async_callback(_leave, coordinator)
+        yield address
+
+
+async def _groups(config: AccountingConfig, clock: SystemClock, incarnation: str, stack: AsyncExitStack) -> list[ServerGroup]:
+    """The stores, opened until the stack ends, and an owner of each."""
+    groups = []
+    servers = len(config.servers) or 1
+    for number in range(servers):
         store: Store
-        if config.postgresql:
-            store = await PostgresqlStore.open(config.postgresql, clock)
+        if config.servers:
+            store = await PostgresqlStore.open(config.servers[number], clock)
         else:
             # The store fences a second owner off, but only after it took everything over: refuse it here.
             stack.enter_context(exclusive(Path(f"{config.database}.lock"), config.database))
             store = await SqliteStore.open(Path(config.database))
         stack.push_async_callback(store.close)
-        incarnation = random_name("own")
-        server = GrpcServer([_SERVICE])
         owner = Owner(
             store,
             clock,
             incarnation=incarnation,
             partitions=config.partitions,
+            share=Share(number, servers),
             held_wait_ms=config.held_wait_ms,
             checkpoint_age_ms=config.checkpoint_age_ms,
             hot_accounts_max=config.hot_accounts_max,
             packed_bytes_max=config.packed_accounts_mib_max * 1024 * 1024,
         )
-        await owner.start()
-        directory = Directory()
-        stack.push_async_callback(directory.close)
-        servicer = AccountingServicer(owner, store, directory)
-        owner.deliver = servicer.deliver
-        if config.etcd is None:
-            await owner.take_all()
-            directory.update(dict.fromkeys(range(config.partitions), ""))
-        _export_metrics(owner)
-        await stack.enter_async_context(lifecycle.background("accounting-owner", owner.run()))
-        channel = await stack.enter_async_context(connect(config.registry_address))
-        accounting_pb2_grpc.add_AccountingServiceServicer_to_server(servicer, server.server)
-        address = await stack.enter_async_context(server.listen(config.listen_address))
-        stack.push_async_callback(_stop, owner, servicer)
-        supplied = asyncio.Event()
-        following = _follow_catalog(channel, owner, config.validity_ms * 1_000, server, supplied)
-        await stack.enter_async_context(lifecycle.background("accounting-catalog", following))
-        if config.etcd is not None:
-            directory.own_address = config.advertised_address or address
-            etcd = await stack.enter_async_context(EtcdClient(config.etcd))
-            coordinator = Coordinator(etcd, config.etcd_prefix, owner, store, directory, incarnation)
-            owner.lost = coordinator.lost
-            servicer.move = coordinator.move
-            await stack.enter_async_context(lifecycle.background("accounting-coordination", _coordinate(coordinator, supplied)))
-            stack.push_async_callback(coordinator.leave)
-        yield address
+        groups.append(ServerGroup(owner, store))
+    return groups
 
 
 async def _coordinate(coordinator: Coordinator, supplied: asyncio.Event) -> None:
@@ -112,24 +124,32 @@ async def _coordinate(coordinator: Coordinator, supplied: asyncio.Event) -> None
     await coordinator.run()
 
 
-async def _stop(owner: Owner, servicer: AccountingServicer) -> None:
+async def _leave(coordinator: Coordinator) -> None:
     try:
         async with asyncio.timeout(_STOP_S_MAX):
-            await owner.stop()
+            await coordinator.leave()
+    except TimeoutError:
+        logger.error("not every partition could be handed over before the end; their next owners replay what is not in checkpoints")
+
+
+async def _stop(groups: ServerGroups, servicer: AccountingServicer) -> None:
+    try:
+        async with asyncio.timeout(_STOP_S_MAX):
+            await groups.stop()
     except TimeoutError:
         logger.error("not everything could be committed before the end; callers were told nothing and will repeat")
     servicer.end_streams()
 
 
 async def _follow_catalog(
-    channel: grpc.aio.Channel, owner: Owner, validity_us: int, server: GrpcServer, supplied: asyncio.Event
+    channel: grpc.aio.Channel, groups: ServerGroups, validity_us: int, server: GrpcServer, supplied: asyncio.Event
 ) -> None:
     """Keeps the catalog up to date; while the registry is away, the last one stays in force."""
     stub = registry_pb2_grpc.RegistryServiceStub(channel)
     while True:
         try:
             async for response in stub.WatchCatalog(registry_pb2.WatchCatalogRequest(), wait_for_ready=True):
-                owner.set_catalog(charging_catalog(response.catalog, validity_us))
+                groups.set_catalog(charging_catalog(response.catalog, validity_us))
                 supplied.set()
                 await server.set_serving()
         except grpc.aio.AioRpcError as error:
@@ -137,9 +157,8 @@ async def _follow_catalog(
         await asyncio.sleep(_RETRY_S)
 
 
-def _export_metrics(owner: Owner) -> None:
+def _export_metrics(counts: Sequence[Metrics]) -> None:
     meter = metrics.get_meter("tokenline.accounting")
-    counts = owner.metrics
     for name, description in (
         ("commands", "Commands decided"),
         ("refusals", "Commands refused: quota, model not sold, no rate"),
@@ -150,5 +169,5 @@ def _export_metrics(owner: Owner) -> None:
         meter.create_observable_counter(f"charging.{name}", callbacks=[partial(_observe, counts, name)], description=description)
 
 
-def _observe(counts: Metrics, name: str, options: CallbackOptions) -> list[Observation]:
-    return [Observation(getattr(counts, name))]
+def _observe(counts: Sequence[Metrics], name: str, options: CallbackOptions) -> list[Observation]:
+    return [Observation(sum(getattr(each, name) for each in counts))]

@@ -44,6 +44,15 @@ class Findings(msgspec.Struct):
     in_transit: int = 0
     breaches: list[str] = []
 
+    def add(self, other: "Findings") -> None:
+        """Takes those of another part of the cell in."""
+        self.accounts += other.accounts
+        self.buckets += other.buckets
+        self.entries += other.entries
+        self.open_sessions += other.open_sessions
+        self.in_transit += other.in_transit
+        self.breaches = [*self.breaches, *other.breaches][:_BREACHES_MAX]
+
     def breach(self, what: str) -> None:
         """Notes what does not add up; the first hundred are kept."""
         if len(self.breaches) < _BREACHES_MAX:

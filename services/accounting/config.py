@@ -15,8 +15,9 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     registry_address: str
     # The SQLite file, made if it is missing: for one process on one machine.
     database: str = ""
-    # Or the PostgreSQL database, as a URL without a password (that comes from PGPASSWORD or the passfile).
-    postgresql: str = ""
+    # Or the PostgreSQL database, as a URL without a password (that comes from PGPASSWORD or the passfile); several: the partitions
+    # are spread over them in turn, fixed when they are made.
+    postgresql: str | tuple[str, ...] = ""
     # Where partitions are given to replicas; left out: this is the only one. Goes with postgresql.
     etcd: EtcdConfig | None = None
     # What the keys of this cell begin with.
@@ -36,7 +37,14 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     packed_accounts_mib_max: int = 384
     telemetry: TelemetryConfig = TelemetryConfig()
 
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The URLs of the PostgreSQL databases."""
+        return (self.postgresql,) if isinstance(self.postgresql, str) and self.postgresql else tuple(self.postgresql)
+
     def __post_init__(self) -> None:
+        if len(set(self.servers)) < len(self.servers) or not all(self.servers) or len(self.servers) > self.partitions:
+            raise ValueError("postgresql must name each database once, and no more of them than partitions")
         if bool(self.database) == bool(self.postgresql):
             raise ValueError("give either database (a SQLite file) or postgresql (a URL)")
         if self.etcd is not None and not self.postgresql:

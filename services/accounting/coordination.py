@@ -11,13 +11,13 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
 
 from services.accounting.directory import Directory
-from services.accounting.owner import Owner
+from services.accounting.server_groups import ServerGroups, raise_era
 from services.accounting.store import Claim, Store, check_era
 from services.runtime.errors import ServiceError
 from services.runtime.etcd import EtcdClient, EtcdError, Snapshot
@@ -127,8 +127,8 @@ def view_of(snapshot: Snapshot) -> View:
     return view
 
 
-async def enter_new_era(etcd: EtcdClient, prefix: str, store: Store, cell_id: str, partitions: int) -> int:
-    """Begins a new era in the database and in etcd; returns it. Again after an error: until both agree nobody serves.
+async def enter_new_era(etcd: EtcdClient, prefix: str, stores: Sequence[Store], cell_id: str, partitions: int) -> int:
+    """Begins a new era in the databases and in etcd; returns it. Again after an error: until both agree nobody serves.
 
     Errors: `WrongCellError`; `EtcdError`; those of the store.
     """
@@ -137,7 +137,7 @@ async def enter_new_era(etcd: EtcdClient, prefix: str, store: Store, cell_id: st
     if before is not None:
         _check_cell(prefix, before, cell_id)
     coordinator_id = random_name("etcd") if before is None else before.coordinator_id
-    era = await store.raise_era(0 if before is None else before.era, coordinator_id)
+    era = await raise_era(stores, 0 if before is None else before.era, coordinator_id)
     await etcd.put(f"{prefix}cell", msgspec.json.encode(CellRecord(cell_id, era, partitions, coordinator_id)))
     return era
 
@@ -153,11 +153,10 @@ def _check_cell(prefix: str, cell: CellRecord, cell_id: str) -> None:
 class Coordinator:
     """One replica's part in it. `start`, then `run` all the while; `leave` hands everything over."""
 
-    def __init__(self, etcd: EtcdClient, prefix: str, owner: Owner, store: Store, directory: Directory, member_id: str) -> None:
+    def __init__(self, etcd: EtcdClient, prefix: str, groups: ServerGroups, directory: Directory, member_id: str) -> None:
         self._etcd = etcd
         self._prefix = prefix
-        self._owner = owner
-        self._store = store
+        self._groups = groups
         self._directory = directory
         self._member_id = member_id
         self._lease = 0
@@ -179,22 +178,22 @@ class Coordinator:
 
         Errors: `WrongCellError`; `EraMismatchError`; `EtcdError` while etcd can't be asked; those of the store.
         """
-        identity = self._owner.identity
-        own = CellRecord(identity.cell_id, identity.era, self._owner.partition_count, random_name("etcd"))
+        identity = self._groups.identity
+        own = CellRecord(identity.cell_id, identity.era, self._groups.partition_count, random_name("etcd"))
         await self._etcd.put_if(f"{self._prefix}cell", msgspec.json.encode(own))
         known = await self._etcd.get(f"{self._prefix}cell")
         if known is None:
             raise EtcdError(f"etcd: the key {self._prefix}cell was written and is not there")
         cell = msgspec.json.decode(known.value, type=CellRecord)
         self._check(cell)
-        if await self._store.coordinated_by(cell.coordinator_id) != cell.coordinator_id:
+        if await self._groups.coordinated_by(cell.coordinator_id) != cell.coordinator_id:
             raise WrongCellError(
                 f"the database's partitions are given out through another etcd, or another prefix than {self._prefix}: give all "
                 "replicas of a cell the same, and each cell a database of its own; if etcd was wiped, run `tokenline recover`"
             )
 
     def _check(self, cell: CellRecord) -> None:
-        own = self._owner.identity
+        own = self._groups.identity
         _check_cell(self._prefix, cell, own.cell_id)
         check_era(own.era, cell.era)
 
@@ -267,14 +266,14 @@ class Coordinator:
         return staying[target]
 
     async def _epoch(self, part_id: int) -> int:
-        return (await self._store.partitions())[part_id].epoch
+        return next(each.epoch for each in await self._groups.partitions() if each.part_id == part_id)
 
     # Being a member
 
     async def _live(self) -> None:
         while True:
             try:
-                if await self._is_stuck():
+                if await self._groups.are_stuck(_STUCK_S, _PROBE_S_MAX):
                     logger.error("a commit hangs for %.1f s while the database answers others; the lease is withheld", _STUCK_S)
                 elif not self._leaving:
                     await self._beat()
@@ -297,23 +296,12 @@ class Coordinator:
         member = Member(self._directory.own_address, self._leaving)
         await self._etcd.put(f"{self._prefix}members/{self._member_id}", msgspec.json.encode(member), lease)
 
-    async def _is_stuck(self) -> bool:
-        if self._owner.pending_s < _STUCK_S:
-            return False
-        try:
-            async with asyncio.timeout(_PROBE_S_MAX):
-                await self._store.partitions()
-        except (ServiceError, TimeoutError):
-            # The database is away for all: nobody could do better.
-            return False
-        return self._owner.pending_s >= _STUCK_S
-
     async def _note_reached(self) -> None:
         noted: dict[int, int] = {}
         while True:
             await asyncio.sleep(_REACHED_S)
-            era = self._owner.identity.era
-            changed = [(part_id, seq) for part_id, seq in sorted(self._owner.reached.items()) if noted.get(part_id) != seq]
+            era = self._groups.identity.era
+            changed = [(part_id, seq) for part_id, seq in sorted(self._groups.reached.items()) if noted.get(part_id) != seq]
             for first in range(0, len(changed), _REACHED_TOGETHER):
                 together = changed[first : first + _REACHED_TOGETHER]
                 try:
@@ -384,45 +372,49 @@ class Coordinator:
                     await self._act(self._view)
                 except EtcdError as error:
                     self._note(str(error))
-                except ServiceError as error:
-                    logger.error("partitions can't be taken over yet: %s", error.message)
 
     async def _act(self, view: View) -> None:
         live = self._live_members(view)
         if self._member_id not in live:
             return
         staying = sorted(each for each in live if not view.members[each].leaving)
-        wanted = {part_id for part_id in range(self._owner.partition_count) if view.chosen(part_id, staying) == self._member_id}
+        wanted = {part_id for part_id in range(self._groups.partition_count) if view.chosen(part_id, staying) == self._member_id}
         # What this view can't know yet was claimed behind it.
         mine = {part_id for part_id, (owner, _) in view.claims.items() if owner == self._member_id}
         gone = {part_id for part_id, revision in self._held.items() if revision <= view.revision and part_id not in mine}
         if gone - self._giving:
             for part_id in gone - self._giving:
                 del self._held[part_id]
-            await self._owner.give(gone - self._giving)
+            await self._groups.give(gone - self._giving)
         free = [part_id for part_id in sorted(wanted - self._held.keys()) if self._is_free(view, part_id, live)]
         for part_id, revision in zip(free, await asyncio.gather(*(self._claim(view, each) for each in free)), strict=True):
             if revision is not None:
                 self._held[part_id] = revision
         # Among them those claimed before, while the database was away.
-        idle = self._held.keys() - self._owner.claimed - self._giving
+        idle = self._held.keys() - self._groups.claimed - self._giving
         to_take = [Claim(part_id, self._held[part_id], self._reached(view, part_id)) for part_id in sorted(idle)]
-        if to_take:
-            taken = await self._owner.take(to_take)
-            logger.info("took over partitions %s", sorted(taken))
-            for claim in to_take:
-                if claim.part_id not in taken:
-                    del self._held[claim.part_id]
-                    logger.error(
-                        "the database has a later claim of partition %d than etcd's revision %d; if this goes on, etcd was "
-                        "restored: run `tokenline recover`",
-                        claim.part_id,
-                        claim.revision,
-                    )
+        for claims in self._groups.by_group(to_take):
+            try:
+                await self._take(claims)
+            except ServiceError as error:
+                logger.error("partitions can't be taken over yet: %s", error.message)
         unwanted = sorted(self._held.keys() - wanted - self._giving)
         if unwanted:
             # Others go on being served, and claimed, meanwhile.
             self._handing_over = asyncio.create_task(self._hand_over(unwanted), name="coordination-hand-over")
+
+    async def _take(self, claims: list[Claim]) -> None:
+        taken = await self._groups.take(claims)
+        logger.info("took over partitions %s", sorted(taken))
+        for claim in claims:
+            if claim.part_id not in taken:
+                del self._held[claim.part_id]
+                logger.error(
+                    "the database has a later claim of partition %d than etcd's revision %d; if this goes on, etcd was "
+                    "restored: run `tokenline recover`",
+                    claim.part_id,
+                    claim.revision,
+                )
 
     def _is_free(self, view: View, part_id: int, live: set[str]) -> bool:
         owner = view.claims.get(part_id, ("", 0))[0]
@@ -432,7 +424,7 @@ class Coordinator:
     def _reached(self, view: View, part_id: int) -> int:
         """How far its journal surely went in this era."""
         reached = view.reached.get(part_id)
-        return reached.next_seq if reached is not None and reached.era == self._owner.identity.era else 0
+        return reached.next_seq if reached is not None and reached.era == self._groups.identity.era else 0
 
     async def _claim(self, view: View, part_id: int) -> int | None:
         before = view.claims.get(part_id, ("", 0))[1]
@@ -444,7 +436,7 @@ class Coordinator:
         self._giving.update(part_ids)
         for first in range(0, len(part_ids), _HANDED_OVER_TOGETHER):
             together = part_ids[first : first + _HANDED_OVER_TOGETHER]
-            await self._owner.give(together)
+            await self._groups.give(together)
             for part_id in together:
                 revision = self._held.pop(part_id, None)
                 if revision is not None:

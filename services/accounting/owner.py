@@ -41,14 +41,17 @@ from services.accounting.journal import JournalError, decode_checkpoint, decode_
 from services.accounting.offerings import ChargingCatalog
 from services.accounting.residency import Residents
 from services.accounting.store import (
+    WHOLE,
     Checkpoint,
     Claim,
     ClaimedPartition,
     DueAccount,
     Identity,
     PartitionWrite,
+    Share,
     Store,
     check_reached,
+    parts_of,
 )
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
@@ -118,6 +121,10 @@ class Metrics:
         self.commits = 0
         self.entries = 0
         self.recoveries = 0
+
+
+# What was refused, how, and when, in microseconds since 1970.
+Refusal = tuple[CreateSession | ChargeEvent, Refused, int]
 
 
 class _Pending(NamedTuple):
@@ -220,6 +227,7 @@ class Owner:
         *,
         incarnation: str,
         partitions: int,
+        share: Share = WHOLE,
         held_wait_ms: int,
         checkpoint_age_ms: int,
         hot_accounts_max: int,
@@ -229,6 +237,7 @@ class Owner:
         self._clock = clock
         self._incarnation = incarnation
         self._partition_count = partitions
+        self._share = share
         self._held_wait_s = held_wait_ms / 1_000
         self._checkpoint_age_us = checkpoint_age_ms * 1_000
         # Accounts are spread evenly over partitions.
@@ -255,7 +264,7 @@ class Owner:
         # Carries a transfer to the owner of the receiver's partition; returns why it was not taken.
         self.deliver: Callable[[ReceiveTransfer], Awaitable[Failed | None]] = self.receive
         # The last refusals by charging_id, oldest first, so that somebody can ask why.
-        self.refusals: dict[str, tuple[CreateSession | ChargeEvent, Refused, int]] = {}
+        self.refusals: dict[str, Refusal] = {}
 
     @property
     def serving(self) -> bool:
@@ -314,13 +323,13 @@ class Owner:
         """The catalog in force for new sessions from now on; open ones keep what they pinned."""
         self._catalog = catalog
 
-    async def start(self) -> None:
+    async def start(self, cell_id: str = "") -> None:
         """Sees that the store is this cell's, and learns its era. Errors: those of the store."""
-        self.identity = await self._store.initialise(self._partition_count)
+        self.identity = await self._store.initialise(self._partition_count, self._share, cell_id)
 
     async def take_all(self) -> None:
-        """Takes every partition, as the only process of a cell does. Errors: as of `take`; `OwnershipLostError`."""
-        claims = [Claim(part_id, 0) for part_id in range(self._partition_count)]
+        """Takes every partition of the store, as the only process of a cell does. Errors: as of `take`; `OwnershipLostError`."""
+        claims = [Claim(part_id, 0) for part_id in parts_of(self._partition_count, self._share)]
         if len(await self.take(claims)) < len(claims):
             raise OwnershipLostError(
                 "the partitions were claimed through a coordinator; give this process the same one, or run `tokenline recover`"
@@ -992,7 +1001,15 @@ class OneAnswer:
         pass
 
 
-async def ask(owner: Owner, command: Command) -> Answer:
+class Submits(Protocol):
+    """An owner, or several as one."""
+
+    def submit(self, command: Command, caller: Caller, tag: int) -> None:
+        """See `Owner.submit`."""
+        ...
+
+
+async def ask(owner: Submits, command: Command) -> Answer:
     """Submits one command and waits for its answer."""
     caller = OneAnswer()
     owner.submit(command, caller, 0)

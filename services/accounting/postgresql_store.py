@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from services.accounting.store import (
+    WHOLE,
     Checkpoint,
     Claim,
     ClaimedPartition,
@@ -20,9 +21,11 @@ from services.accounting.store import (
     Identity,
     JournalRow,
     PartitionWrite,
+    Share,
     Snapshot,
     check_era,
-    check_partition_count,
+    check_share,
+    parts_of,
 )
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
@@ -77,6 +80,7 @@ _MIGRATIONS: Final = (
     """,
 )
 
+_IDENTITY: Final = "SELECT cell_id, era FROM cell"
 _COMMIT: Final = """
     WITH written AS (
         SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::int[], $6::bytea[], $7::bigint[])
@@ -154,19 +158,23 @@ class PostgresqlStore:
         """Connects, and brings the schema up to date. Errors: those of `Pool.open`."""
         return cls(dsn, clock, await Pool.open(dsn, _APPLICATION, _SCHEMA, _MIGRATIONS, _READERS_MAX))
 
-    async def initialise(self, partitions: int) -> Identity:
+    async def initialise(self, partitions: int, share: Share = WHOLE, cell_id: str = "") -> Identity:
         async with self._readers.connection() as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
             if await connection.fetchval("SELECT count(*) FROM partition") == 0:
                 await connection.execute(
-                    "INSERT INTO partition SELECT part_id, 0, '', 1, 1, 0 FROM generate_series(0, $1::int - 1) AS part_id",
-                    partitions,
+                    "INSERT INTO partition SELECT part_id, 0, '', 1, 1, 0 FROM unnest($1::int[]) AS part_id",
+                    list(parts_of(partitions, share)),
                 )
-            existing: int = await connection.fetchval("SELECT count(*) FROM partition")
-            await connection.execute("UPDATE cell SET cell_id = $1 WHERE cell_id = ''", random_name("cell"))
-            identity = Identity(*await connection.fetchrow("SELECT cell_id, era FROM cell"))
-        check_partition_count(existing, partitions)
+            existing = [row[0] for row in await connection.fetch("SELECT part_id FROM partition ORDER BY part_id")]
+            await connection.execute("UPDATE cell SET cell_id = $1 WHERE cell_id = ''", cell_id or random_name("cell"))
+            identity = Identity(*await connection.fetchrow(_IDENTITY))
+        check_share(existing, partitions, share, identity, cell_id)
         return identity
+
+    async def identity(self) -> Identity:
+        async with self._readers.connection() as connection:
+            return Identity(*await connection.fetchrow(_IDENTITY))
 
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
         # Behind a commit of unknown outcome there may be one that is still running on the old connection: then a new one.

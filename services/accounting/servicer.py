@@ -9,7 +9,6 @@ from typing import Any, Final
 import grpc
 
 from services.accounting import commands, translation
-from services.accounting.audit import audit
 from services.accounting.commands import (
     Answer,
     BucketAdded,
@@ -24,8 +23,8 @@ from services.accounting.directory import Directory, is_forwarded
 from services.accounting.entries import SessionSettled
 from services.accounting.journal import decode_row
 from services.accounting.journal_translation import journal_entry_message
-from services.accounting.owner import Owner, ask, view_of
-from services.accounting.store import Store
+from services.accounting.owner import ask, view_of
+from services.accounting.server_groups import ServerGroups
 from services.runtime.clock import timestamp
 from services.runtime.errors import ServiceError, invalid
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -92,9 +91,8 @@ def _at_owner(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[
 class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     """See tokenline/accounting/v1/accounting.proto."""
 
-    def __init__(self, owner: Owner, store: Store, directory: Directory) -> None:
-        self._owner = owner
-        self._store = store
+    def __init__(self, groups: ServerGroups, directory: Directory) -> None:
+        self._groups = groups
         self._directory = directory
         self._streams: set[_ChargeStream] = set()
         # Has a partition owned by the replica at an address, where there are several; see `Coordinator.move`.
@@ -109,7 +107,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     async def Charge(
         self, request_iterator: AsyncIterator[pb.ChargeRequest], context: "_Context[Any, Any]"
     ) -> AsyncIterator[pb.ChargeResponse]:
-        if not self._owner.serving:
+        if not self._groups.serving:
             raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "accounting is starting, recovering or stopping")
         # Tells the caller that its stream is taken, before there is anything to answer.
         await context.send_initial_metadata(())
@@ -127,7 +125,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             reading.cancel()
 
     async def _read(self, requests: AsyncIterator[pb.ChargeRequest], stream: _ChargeStream) -> None:
-        submit = self._owner.submit
+        submit = self._groups.submit
         outstanding = _Outstanding(stream)
         try:
             async for request in requests:
@@ -148,13 +146,13 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
 
     async def at_owner(self, method: Callable[..., Awaitable[Any]], request: Any, context: Any) -> Any:
         """What the owner of the account's partition answers."""
-        part_id = self._owner.partition_of(request.account_id)
+        part_id = self._groups.partition_of(request.account_id)
         here = functools.partial(method, self)
         return await self._directory.at_owner(part_id, method.__name__, here, request, context)
 
     async def _done(self, command: Command) -> Answer:
         """The answer to a command; errors: the `ServiceError` that a `Failed` stands for."""
-        answer = await ask(self._owner, command)
+        answer = await ask(self._groups, command)
         translation.raise_if_failed(answer)
         return answer
 
@@ -166,20 +164,20 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     @_at_owner
     async def OpenAccount(self, request: pb.OpenAccountRequest, context: "_Context[Any, Any]") -> pb.OpenAccountResponse:
         command = translation.open_account_of(request)
-        self._owner.check_opening(command.offering_id)
-        answer = await ask(self._owner, command)
+        self._groups.check_opening(command.offering_id)
+        answer = await ask(self._groups, command)
         translation.raise_if_failed(answer)
         return pb.OpenAccountResponse(account=translation.account_message(view_of(answer)))
 
     @_at_owner
     async def GetAccount(self, request: pb.GetAccountRequest, context: "_Context[Any, Any]") -> pb.GetAccountResponse:
-        answer = await ask(self._owner, translation.read_account_of(request))
+        answer = await ask(self._groups, translation.read_account_of(request))
         translation.raise_if_failed(answer)
         return pb.GetAccountResponse(account=translation.account_message(view_of(answer)))
 
     @_at_owner
     async def GrantBucket(self, request: pb.GrantBucketRequest, context: "_Context[Any, Any]") -> pb.GrantBucketResponse:
-        answer = await ask(self._owner, translation.grant_bucket_of(request))
+        answer = await ask(self._groups, translation.grant_bucket_of(request))
         translation.raise_if_failed(answer)
         assert isinstance(answer, BucketAdded)
         return translation.bucket_added_message(answer)
@@ -188,8 +186,8 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     async def RefundSession(self, request: pb.RefundSessionRequest, context: "_Context[Any, Any]") -> pb.RefundSessionResponse:
         # Checked before the journal is read for it.
         translation.refund_of(request, "", 0)
-        part_id = self._owner.partition_of(request.account_id)
-        rows = await self._store.read_rows(part_id, request.sequence_number - 1, 1)
+        part_id = self._groups.partition_of(request.account_id)
+        rows = await self._groups.read_rows(part_id, request.sequence_number - 1, 1)
         for row in rows if rows and rows[0].seq == request.sequence_number else ():
             for entry in decode_row(row.body, f"journal row {part_id}/{row.seq}"):
                 if (
@@ -255,7 +253,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         return pb.SetLimitsResponse()
 
     async def ExplainRefusal(self, request: pb.ExplainRefusalRequest, context: "_Context[Any, Any]") -> pb.ExplainRefusalResponse:
-        refusal = self._owner.refusals.get(translation.charging_id_of(request))
+        refusal = self._groups.refusal(translation.charging_id_of(request))
         if refusal is None:
             for address in () if is_forwarded(context) else self._directory.others():
                 with contextlib.suppress(ServiceError):
@@ -278,13 +276,13 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     async def GetSessionRecords(
         self, request: pb.GetSessionRecordsRequest, context: "_Context[Any, Any]"
     ) -> pb.GetSessionRecordsResponse:
-        answer = await ask(self._owner, translation.find_records_of(request))
+        answer = await ask(self._groups, translation.find_records_of(request))
         translation.raise_if_failed(answer)
         assert isinstance(answer, RecordsFound)
-        part_id = self._owner.partition_of(request.account_id)
+        part_id = self._groups.partition_of(request.account_id)
         response = pb.GetSessionRecordsResponse()
         for seq in answer.sequence_numbers:
-            (row,) = await self._store.read_rows(part_id, seq - 1, 1)
+            (row,) = await self._groups.read_rows(part_id, seq - 1, 1)
             for index, entry in enumerate(decode_row(row.body, f"journal row {part_id}/{seq}")):
                 if isinstance(entry, SessionSettled) and entry.charging_id == request.charging_id:
                     response.entries.append(journal_entry_message(part_id, seq, index, entry))
@@ -294,16 +292,16 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     async def ReceiveTransfer(
         self, request: pb.ReceiveTransferRequest, context: "_Context[Any, Any]"
     ) -> pb.ReceiveTransferResponse:
-        failed = await self._owner.receive(translation.receive_transfer_of(request))
+        failed = await self._groups.receive(translation.receive_transfer_of(request))
         if failed is not None:
             translation.raise_if_failed(failed)
         return pb.ReceiveTransferResponse()
 
     async def deliver(self, command: commands.ReceiveTransfer) -> Failed | None:
         """Takes a transfer to the receiver's owner; returns why it was not taken."""
-        address = self._directory.addresses.get(self._owner.partition_of(command.account_id), self._directory.own_address)
+        address = self._directory.addresses.get(self._groups.partition_of(command.account_id), self._directory.own_address)
         if address == self._directory.own_address:
-            return await self._owner.receive(command)
+            return await self._groups.receive(command)
         try:
             request = translation.receive_transfer_message(command)
             await self._directory.forward(address, "ReceiveTransfer", request, _DELIVERY_S_MAX)
@@ -316,10 +314,10 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     ) -> AsyncIterator[pb.WatchOwnersResponse]:
         async for addresses in self._directory.changes():
             owners = [pb.PartitionOwner(part_id=part_id, address=address) for part_id, address in sorted(addresses.items())]
-            yield pb.WatchOwnersResponse(partition_count=self._owner.partition_count, owners=owners)
+            yield pb.WatchOwnersResponse(partition_count=self._groups.partition_count, owners=owners)
 
     async def ListPartitions(self, request: pb.ListPartitionsRequest, context: "_Context[Any, Any]") -> pb.ListPartitionsResponse:
-        if not self._owner.serving:
+        if not self._groups.serving:
             raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "accounting is starting, recovering or stopping")
         addresses = self._directory.addresses
         return pb.ListPartitionsResponse(
@@ -331,14 +329,14 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
                     tail_rows=each.next_seq - each.low_water,
                     owner_address=addresses.get(each.part_id, ""),
                 )
-                for each in await self._store.partitions()
+                for each in await self._groups.partitions()
             ],
-            era=self._owner.identity.era,
+            era=self._groups.identity.era,
         )
 
     def _check_part_id(self, part_id: int) -> None:
-        if not 0 <= part_id < self._owner.partition_count:
-            raise invalid(f"part_id must be 0 to {self._owner.partition_count - 1}")
+        if not 0 <= part_id < self._groups.partition_count:
+            raise invalid(f"part_id must be 0 to {self._groups.partition_count - 1}")
 
     async def MovePartition(self, request: pb.MovePartitionRequest, context: "_Context[Any, Any]") -> pb.MovePartitionResponse:
         self._check_part_id(request.part_id)
@@ -361,7 +359,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         end_seq = request.to_sequence_number or None
         while True:
             limit = _JOURNAL_ROWS_A_READ if end_seq is None else min(_JOURNAL_ROWS_A_READ, end_seq - after_seq)
-            rows = await self._store.read_rows(request.part_id, after_seq, limit) if limit > 0 else []
+            rows = await self._groups.read_rows(request.part_id, after_seq, limit) if limit > 0 else []
             response = pb.ReadJournalResponse()
             for row in rows:
                 after_seq = row.seq
@@ -376,7 +374,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
                 return
 
     async def Audit(self, request: pb.AuditRequest, context: "_Context[Any, Any]") -> pb.AuditResponse:
-        findings = await self._store.snapshot(audit)
+        findings = await self._groups.audit()
         return pb.AuditResponse(
             accounts=findings.accounts,
             buckets=findings.buckets,

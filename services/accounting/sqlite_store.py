@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from services.accounting.store import (
+    WHOLE,
     Checkpoint,
     Claim,
     ClaimedPartition,
@@ -16,9 +17,11 @@ from services.accounting.store import (
     Identity,
     JournalRow,
     PartitionWrite,
+    Share,
     Snapshot,
     check_era,
-    check_partition_count,
+    check_share,
+    parts_of,
 )
 from services.runtime.identifiers import random_name
 from services.runtime.sqlite import Database
@@ -109,19 +112,23 @@ class SqliteStore:
             await writer.close()
             raise
 
-    async def initialise(self, partitions: int) -> Identity:
-        def work(connection: sqlite3.Connection) -> tuple[int, Identity]:
+    async def initialise(self, partitions: int, share: Share = WHOLE, cell_id: str = "") -> Identity:
+        def work(connection: sqlite3.Connection) -> tuple[list[int], Identity]:
             if connection.execute("SELECT count(*) FROM partition").fetchone()[0] == 0:
                 connection.executemany(
-                    "INSERT INTO partition VALUES (?, 0, '', 1, 1, 0, 1, 0)", [(part_id,) for part_id in range(partitions)]
+                    "INSERT INTO partition VALUES (?, 0, '', 1, 1, 0, 1, 0)",
+                    [(part_id,) for part_id in parts_of(partitions, share)],
                 )
-            count: int = connection.execute("SELECT count(*) FROM partition").fetchone()[0]
-            connection.execute("UPDATE cell SET cell_id = ? WHERE cell_id = ''", (random_name("cell"),))
-            return count, Identity(*connection.execute("SELECT cell_id, era FROM cell").fetchone())
+            existing = [row[0] for row in connection.execute("SELECT part_id FROM partition ORDER BY part_id")]
+            connection.execute("UPDATE cell SET cell_id = ? WHERE cell_id = ''", (cell_id or random_name("cell"),))
+            return existing, _identity(connection)
 
         existing, identity = await self._writer.write(work)
-        check_partition_count(existing, partitions)
+        check_share(existing, partitions, share, identity, cell_id)
         return identity
+
+    async def identity(self) -> Identity:
+        return await self._writer.read(_identity)
 
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
         def work(connection: sqlite3.Connection) -> list[ClaimedPartition]:
@@ -251,3 +258,7 @@ class _SqliteSnapshot:
                 (part_id,),
             )
         )
+
+
+def _identity(connection: sqlite3.Connection) -> Identity:
+    return Identity(*connection.execute("SELECT cell_id, era FROM cell").fetchone())

@@ -5,7 +5,7 @@ owner has claimed the partition since.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from services.runtime.errors import ServiceError
 from tokenline.errors.v1 import errors_pb2
@@ -63,6 +63,16 @@ class Identity(NamedTuple):
     era: int
 
 
+class Share(NamedTuple):
+    """Which of a cell's partitions a store has: those whose part_id is `server` modulo `servers`."""
+
+    server: int
+    servers: int
+
+
+WHOLE: Final = Share(0, 1)
+
+
 class Claim(NamedTuple):
     """That a process may own a partition."""
 
@@ -110,8 +120,15 @@ class Snapshot(Protocol):
 class Store(Protocol):
     """Errors of all methods: `ServiceError` STORE_UNAVAILABLE. After a failed `commit` or `claim` the outcome is unknown."""
 
-    async def initialise(self, partitions: int) -> Identity:
-        """Makes the partitions of a new store. `ServiceError` INVALID_ARGUMENT if it has another number of them."""
+    async def initialise(self, partitions: int, share: Share = WHOLE, cell_id: str = "") -> Identity:
+        """Makes its share of the cell's partitions in a new store.
+
+        `ServiceError` INVALID_ARGUMENT if it has others, or is of another cell than `cell_id`, where that is given.
+        """
+        ...
+
+    async def identity(self) -> Identity:
+        """Which cell and era it is of."""
         ...
 
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
@@ -175,16 +192,22 @@ class MemoryStore:
         # part_id -> (era, revision of the claim, incarnation).
         self._owners: dict[int, tuple[int, int, str]] = {}
         self._era = 1
+        self._cell_id = ""
         self._coordinator_id = ""
 
-    async def initialise(self, partitions: int) -> Identity:
+    async def initialise(self, partitions: int, share: Share = WHOLE, cell_id: str = "") -> Identity:
         if not self._partitions:
-            for part_id in range(partitions):
+            self._cell_id = cell_id or "cell-memory"
+            for part_id in parts_of(partitions, share):
                 self._partitions[part_id] = ClaimedPartition(part_id, 0, 1, 1, 0)
                 self._rows[part_id] = []
                 self._checkpoints[part_id] = {}
-        check_partition_count(len(self._partitions), partitions)
-        return Identity("cell-memory", self._era)
+        identity = await self.identity()
+        check_share(list(self._partitions), partitions, share, identity, cell_id)
+        return identity
+
+    async def identity(self) -> Identity:
+        return Identity(self._cell_id, self._era)
 
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
         check_era(self._era, era)
@@ -274,14 +297,32 @@ class _MemorySnapshot:
         return iter(checkpoint for _, checkpoint in sorted(self._checkpoints[part_id].items()))
 
 
-def check_partition_count(existing: int, configured: int) -> None:
-    """Refuses a store that was installed with another number of partitions."""
-    if existing != configured:
-        raise ServiceError(
-            errors_pb2.ERROR_REASON_INVALID_ARGUMENT,
-            f"the store has {existing} partitions and the config says {configured}; the number is fixed at installation: "
-            f"set partitions to {existing}",
+def parts_of(partitions: int, share: Share) -> range:
+    """The part_ids of a share."""
+    return range(share.server, partitions, share.servers)
+
+
+def check_share(existing: Sequence[int], partitions: int, share: Share, identity: Identity, cell_id: str) -> None:
+    """Refuses a store that was installed with other partitions, or for another cell. Errors: `ServiceError` INVALID_ARGUMENT."""
+    if list(existing) == list(parts_of(partitions, share)) and cell_id in ("", identity.cell_id):
+        return
+    if cell_id not in ("", identity.cell_id):
+        said = (
+            f"the database server {share.server} is of cell {identity.cell_id}, the one before of cell {cell_id}; give each cell "
+            "databases of its own"
         )
+    elif share == WHOLE and list(existing) == list(range(len(existing))):
+        said = (
+            f"the store has {len(existing)} partitions and the config says {partitions}; the number is fixed at installation: "
+            f"set partitions to {len(existing)}"
+        )
+    else:
+        said = (
+            f"the database server {share.server} has {len(existing)} partitions, from {', '.join(map(str, existing[:3]))} on; by "
+            f"the config, {partitions} on {share.servers} servers, it would have others: how many partitions there are, on how "
+            "many servers and in which order, is fixed at installation"
+        )
+    raise ServiceError(errors_pb2.ERROR_REASON_INVALID_ARGUMENT, said)
 
 
 def check_reached(claimed: ClaimedPartition, reached: int) -> None:

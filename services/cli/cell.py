@@ -1,5 +1,6 @@
 """`tokenline owners|move|recover`: the partitions of a cell and who owns them."""
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,8 @@ async def _recover_cell(config_file: Path) -> dict[str, Any]:
     from services.accounting.config import AccountingConfig
     from services.accounting.coordination import WrongCellError, enter_new_era
     from services.accounting.postgresql_store import PostgresqlStore
+    from services.accounting.server_groups import raise_era
+    from services.accounting.store import Share
     from services.runtime.clock import SystemClock
     from services.runtime.config import read_yaml
     from services.runtime.etcd import EtcdClient, EtcdError
@@ -89,14 +92,18 @@ async def _recover_cell(config_file: Path) -> dict[str, Any]:
     config = read_yaml(config_file, AccountingConfig)
     if config.database:
         return await _recover_folder(Path(config.database))
-    store = await PostgresqlStore.open(config.postgresql, SystemClock())
-    try:
-        identity = await store.initialise(config.partitions)
+    async with AsyncExitStack() as stack:
+        stores = []
+        cell_id = ""
+        for number, server in enumerate(config.servers):
+            store = await PostgresqlStore.open(server, SystemClock())
+            stack.push_async_callback(store.close)
+            cell_id = (await store.initialise(config.partitions, Share(number, len(config.servers)), cell_id)).cell_id
+            stores.append(store)
         if config.etcd is None:
-            return {"era": await store.raise_era(0)}
-        async with EtcdClient(config.etcd) as etcd:
-            return {"era": await enter_new_era(etcd, config.etcd_prefix, store, identity.cell_id, config.partitions)}
-    except (EtcdError, WrongCellError) as error:
-        raise CommandError(str(error)) from error
-    finally:
-        await store.close()
+            return {"era": await raise_era(stores, 0)}
+        etcd = await stack.enter_async_context(EtcdClient(config.etcd))
+        try:
+            return {"era": await enter_new_era(etcd, config.etcd_prefix, stores, cell_id, config.partitions)}
+        except (EtcdError, WrongCellError) as error:
+            raise CommandError(str(error)) from error

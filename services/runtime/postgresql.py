@@ -108,17 +108,31 @@ class Pool:
 
 
 async def _migrate(connection: Any, schema: str, migrations: Sequence[str]) -> None:
+    # Where all is made already, a user without rights to make anything is enough.
+    if await _version(connection, schema) == len(migrations):
+        return
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
-        if await connection.fetchval("SELECT to_regnamespace($1) IS NULL", schema):
-            await connection.execute(f"CREATE SCHEMA {schema}")
-        await connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)")
-        version = await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_version")
+        version = await _version(connection, schema)
         if version > len(migrations):
             raise SchemaError(
                 f"the database has schema version {version} of {schema}; this code knows up to {len(migrations)}: "
                 "run the newer release"
             )
+        if not version:
+            if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", schema):
+                await connection.execute(f"CREATE SCHEMA {schema}")
+            await connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)")
         for number in range(version, len(migrations)):
             await connection.execute(migrations[number])
             await connection.execute("INSERT INTO schema_version VALUES ($1)", number + 1)
+
+
+async def _version(connection: Any, schema: str) -> int:
+    """0 in a new database."""
+    # Not to_regclass: what it did not find before a lock it may not find behind it, out of its cache.
+    made = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'schema_version')"
+    if not await connection.fetchval(made, schema):
+        return 0
+    version: int = await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_version")
+    return version

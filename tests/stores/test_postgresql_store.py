@@ -229,3 +229,19 @@ async def test_a_user_without_rights_is_told_what_it_needs(postgresql: Postgresq
         await BillingStore.open(dsn.replace("postgres:@", "visitor@"))
     postgresql.psql(f"GRANT CREATE ON DATABASE {database} TO visitor")
     await (await BillingStore.open(dsn.replace("postgres:@", "visitor@"))).close()
+
+
+async def test_where_all_is_made_a_user_who_may_only_read_and_write_is_enough(postgresql: PostgresqlServer) -> None:
+    dsn = postgresql.new_database()
+    postgresql.psql("DROP ROLE IF EXISTS clerk")
+    postgresql.psql("CREATE ROLE clerk LOGIN")
+    await (await opened(dsn)).close()
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("GRANT USAGE ON SCHEMA accounting TO clerk")
+    await connection.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA accounting TO clerk")
+    store = await opened(dsn.replace("postgres:@", "clerk@"))
+    await claim(store, "one", again=False)
+    assert await store.commit([row(0, 1, checkpoint(1))]) == {0}
+    await store.close()
+    await connection.execute("DROP OWNED BY clerk")
+    await connection.close()

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import Final
 
 from services.billing.cdr import CdrError
-from services.billing.cdr_file import CdrFileBuilder, manifest_content, manifest_name
+from services.billing.cdr_file import CdrFile, CdrFileBuilder, manifest_content, manifest_name
 from services.billing.journal import JournalError, JournalReader, Listing
 from services.billing.sink import Sink
 from services.billing.store import Cursor, CursorMovedError, PendingRange, Store, first_cursor
@@ -67,6 +67,32 @@ class Exporter:
             except ServiceError as error:
                 self._log_trouble({_JOURNAL: error.message})
             await asyncio.sleep(_RETRY_S)
+
+    async def replace_missing(self) -> None:
+        """Writes files that the sink has lost anew from the journal, as after it was restored from a backup; logs what can't be."""
+        try:
+            await self._prepare_sink()
+            there = await self._sink.names()
+            for part_id in sorted(await self._store.cursors()):
+                for file in await self._store.files(part_id):
+                    if not {file.name, manifest_name(file.name)} <= there:
+                        await self._write_again(file)
+        except (JournalError, CdrError) as error:
+            logger.error("CDR files are missing and can't be written again: %s", error)
+        except ServiceError as error:
+            logger.error("CDR files that may be missing are not looked for: %s", error.message)
+        except OSError as error:
+            logger.error("the CDR folder can't be used: %s", error)
+
+    async def _write_again(self, file: CdrFile) -> None:
+        before = Cursor(file.part_id, 0, file.from_sequence_number - 1, file.first_record_number, None)
+        builder = await self._build(before, file.to_sequence_number, entries_max=None)
+        made, content = await asyncio.to_thread(builder.finish)
+        if made != file:
+            raise JournalError(f"the journal would now make another {file.name}; bring it back from a backup")
+        await self._sink.put(file.name, content)
+        await self._sink.put(manifest_name(file.name), manifest_content(file))
+        logger.warning("%s was missing from the CDR folder; it was written again from the journal", file.name)
 
     async def run(self) -> None:
         """Exports what is new at every interval, for ever. Errors: `EraMismatchError`."""

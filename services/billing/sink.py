@@ -18,6 +18,10 @@ class Sink(Protocol):
         """Makes the sink usable and removes what an interrupted `put` left behind."""
         ...
 
+    async def names(self) -> set[str]:
+        """The files that are there."""
+        ...
+
     async def put(self, name: str, content: bytes) -> None:
         """Writes or replaces a file: all of it or nothing is seen under its name. Durable when it returns."""
         ...
@@ -31,6 +35,9 @@ class FolderSink:
 
     async def prepare(self) -> None:
         await asyncio.to_thread(self._prepare)
+
+    async def names(self) -> set[str]:
+        return set(await asyncio.to_thread(os.listdir, self._folder))
 
     async def put(self, name: str, content: bytes) -> None:
         await asyncio.to_thread(self._put, name, content)

@@ -286,7 +286,14 @@ class ChargingClient:
         assert self._outbox is not None
         self._outbox.delivered(operation.message)
         if result.HasField("error"):
-            logger.error("session %s from the outbox was refused: %s", operation.message.charging_id, result.error.message)
+            # Whoever reads this can charge it by hand.
+            logger.error(
+                "session %s from the outbox was refused: %s; it was of account %s and used %s",
+                operation.message.charging_id,
+                result.error.message,
+                operation.message.account_id,
+                " ".join(str(operation.message.release.used).split()),
+            )
 
     # Owners
 

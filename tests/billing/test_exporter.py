@@ -132,6 +132,9 @@ class CrashingSink:
     async def prepare(self) -> None:
         await self._sink.prepare()
 
+    async def names(self) -> set[str]:
+        return await self._sink.names()
+
     async def put(self, name: str, content: bytes) -> None:
         self._crash.pass_by()
         try:
@@ -245,6 +248,9 @@ class FullDiskSink:
 
     async def prepare(self) -> None:
         await self._sink.prepare()
+
+    async def names(self) -> set[str]:
+        return await self._sink.names()
 
     async def put(self, name: str, content: bytes) -> None:
         if self.full and name.endswith(".manifest.json"):
@@ -454,3 +460,36 @@ async def test_the_loop_exports_what_comes_and_outlives_an_accounting_that_is_aw
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
+
+
+async def test_files_that_are_missing_are_written_again_from_the_journal(
+    accounting: ScriptedAccounting, exporter: Exporter, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(1, 6):
+        accounting.append(number % 2, settled(number))
+        await exporter.export()
+    before = files_in(folder)
+    for name in list(before)[1:4]:
+        (folder / name).unlink()
+    await exporter.replace_missing()
+    assert files_in(folder) == before
+    assert caplog.text.count("it was written again from the journal") == 2
+    # What is damaged is not missing; reconciliation names it.
+    name = next(iter(before))
+    (folder / name).write_bytes(b"damaged")
+    await exporter.replace_missing()
+    assert files_in(folder)[name] == b"damaged"
+
+
+async def test_a_missing_file_that_the_journal_would_make_otherwise_is_named(
+    accounting: ScriptedAccounting, exporter: Exporter, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    accounting.append(0, settled(1))
+    await exporter.export()
+    for path in folder.iterdir():
+        path.unlink()
+    accounting.rows[0].clear()
+    accounting.append(0, settled(2))
+    await exporter.replace_missing()
+    assert files_in(folder) == {}
+    assert "would now make another cdr-p0000-00000000000001-00000000000001.jsonl.gz; bring it back from a backup" in caplog.text

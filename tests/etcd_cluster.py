@@ -79,7 +79,6 @@ class EtcdCluster:
     def start(self, *members: int) -> None:
         """Starts members, and returns once a write passes."""
         scheme = "https" if self._tls else "http"
-        peers = ",".join(f"m{number}=http://127.0.0.1:{port}" for number, port in enumerate(self._peer_ports))
         for number in members:
             client, peer = f"{scheme}://127.0.0.1:{self._client_ports[number]}", f"http://127.0.0.1:{self._peer_ports[number]}"
             command: list[str | Path] = [
@@ -87,7 +86,16 @@ class EtcdCluster:
                 *("--name", f"m{number}", "--data-dir", f"{self._folder.name}/m{number}"),
                 *("--listen-client-urls", client, "--advertise-client-urls", client),
                 *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
-                *("--initial-cluster", peers, "--initial-cluster-state", "new", "--logger", "zap", "--log-level", "error"),
+                *(
+                    "--initial-cluster",
+                    self._initial_cluster(),
+                    "--initial-cluster-state",
+                    "new",
+                    "--logger",
+                    "zap",
+                    "--log-level",
+                    "error",
+                ),
                 *("--heartbeat-interval", "50", "--election-timeout", "500"),
             ]
             if self._tls:
@@ -95,6 +103,18 @@ class EtcdCluster:
             with Path(self._folder.name, f"m{number}.log").open("ab") as log:
                 self._processes[number] = subprocess.Popen(command, stdout=log, stderr=log)
         self._wait_ready()
+
+    def environment(self, number: int) -> dict[str, str]:
+        """A member's settings, as etcd takes them from the environment."""
+        return {
+            "ETCD_NAME": f"m{number}",
+            "ETCD_DATA_DIR": f"{self._folder.name}/m{number}",
+            "ETCD_INITIAL_CLUSTER": self._initial_cluster(),
+            "ETCD_INITIAL_ADVERTISE_PEER_URLS": f"http://127.0.0.1:{self._peer_ports[number]}",
+        }
+
+    def _initial_cluster(self) -> str:
+        return ",".join(f"m{number}=http://127.0.0.1:{port}" for number, port in enumerate(self._peer_ports))
 
     def kill(self, *members: int) -> None:
         """Ends members at once."""

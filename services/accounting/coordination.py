@@ -83,8 +83,9 @@ class View(msgspec.Struct, frozen=True):
     cell: CellRecord | None
     # By ID.
     members: dict[str, Member]
-    # By ID of the member.
+    # By ID of the member: its lease, and the revision at which it came.
     leases: dict[str, int]
+    since: dict[str, int]
     # part_id -> (ID of the owner, the revision at which it claimed).
     claims: dict[int, tuple[str, int]]
     # part_id -> ID of whom an operator wants.
@@ -110,7 +111,7 @@ def first_choice(part_id: int, members: Iterable[str]) -> str | None:
 
 def view_of(snapshot: Snapshot) -> View:
     """A snapshot of the keys below the prefix, in words."""
-    view = View(snapshot.revision, None, {}, {}, {}, {}, {})
+    view = View(snapshot.revision, None, {}, {}, {}, {}, {}, {})
     for name, each in snapshot.keys.items():
         kind, _, rest = name.partition("/")
         if name == "cell":
@@ -118,6 +119,7 @@ def view_of(snapshot: Snapshot) -> View:
         elif kind == "members":
             view.members[rest] = msgspec.json.decode(each.value, type=Member)
             view.leases[rest] = each.lease
+            view.since[rest] = each.create_revision
         elif kind == "claims":
             view.claims[int(rest)] = (each.value.decode(), each.mod_revision)
         elif kind == "moves":
@@ -357,7 +359,9 @@ class Coordinator:
 
     def _live_members(self, view: View) -> set[str]:
         now_s = asyncio.get_running_loop().time()
-        return {each for each in view.members if now_s - self._refusing.get(each, now_s) < _REFUSED_S}
+        # Whoever came later on an address is there now.
+        latest = {view.members[each].address: each for each in sorted(view.members, key=view.since.__getitem__)}
+        return {each for each in latest.values() if now_s - self._refusing.get(each, now_s) < _REFUSED_S}
 
     # Acting
 

@@ -52,13 +52,21 @@ class Process:
         address: str = self._config["listen_address"]
         return address
 
+    @property
+    def config_file(self) -> Path:
+        return self._folder / f"{self.name}.yaml"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, by itself too."""
+        return self._process is None or self._process.poll() is not None
+
     def start(self) -> None:
-        config_file = self._folder / f"{self.name}.yaml"
         # JSON is YAML.
-        config_file.write_text(json.dumps(self._config), encoding="utf-8")
+        self.config_file.write_text(json.dumps(self._config), encoding="utf-8")
         with (self._folder / f"{self.name}.log").open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "services", "serve", self._kind, "--config", str(config_file)],
+                [sys.executable, "-m", "services", "serve", self._kind, "--config", str(self.config_file)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -255,6 +263,11 @@ class FaultCell:
             outbox=str(self.folder / f"outbox-{number}.sqlite3"),
             drain_timeout_ms=5_000,
         )
+
+    def process(self, name: str) -> Process:
+        """A service by the name of its process, like accounting-0."""
+        (process,) = [each for each in self._all if each.name == name]
+        return process
 
     # Asking
 

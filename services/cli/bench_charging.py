@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,7 @@ _ACCOUNT_DIGITS: Final = 10
 # Subscribers have a range of ids of their own.
 _SUBSCRIBERS_FROM: Final = 9_000_000_000
 _PARTITIONS: Final = 16
+_OWNERS_MAX: Final = 8
 _WARM_UP_S: Final = 3.0
 _SEEDED_A_COMMIT: Final = 2_000
 _MICROSECONDS: Final = 1_000_000
@@ -70,10 +72,19 @@ class ChargingReport(msgspec.Struct, frozen=True, kw_only=True):
     p50_ms_at_half_rate: float
     # The same on accounts with one bucket and no limit.
     bare_operations_per_second: float
+    owners: int
+    # Of the first owner, and of all of them.
     server_pid: int
+    server_pids: list[int]
+    # Of all owners together.
     server_cpu_us_per_operation: float
     database_cpu_us_per_operation: float
     generator_cpu_us_per_operation: float
+    # Requests to etcd are none of them: this is what members and claims cost while nothing changes.
+    etcd_cpu_ms_per_second: float
+    journal_bytes_per_entry: float
+    # A row for each partition that a commit wrote to.
+    journal_rows_per_second: float
     server_resident_mib: float
     # From the start of the process until it answers.
     ready_s: float
@@ -101,6 +112,12 @@ class ChargingReport(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--buckets", default=3, type=click.IntRange(1, 1_000), metavar="N", help="Of an account. Default: 3.")
 @click.option("--renewals", default=0, type=click.IntRange(0), metavar="N", help="Due at once as it begins. Default: none.")
 @click.option("--mix", default="voltdb", type=click.Choice(["voltdb", "agent"]), help="Default: voltdb, with 20 % top-ups.")
+@click.option(
+    "--owners",
+    default="1",
+    metavar="N",
+    help="Processes that share the partitions; several, like 1,2, are measured in turn. Default: 1.",
+)
 @click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the report is printed.")
 def charging_command(
     store: str,
@@ -112,6 +129,7 @@ def charging_command(
     buckets: int,
     renewals: int,
     mix: str,
+    owners: str,
     output: str,
 ) -> None:
     """Measure accounting alone: report-and-reserve over its gRPC stream, durable before each answer.
@@ -119,14 +137,20 @@ def charging_command(
     Server, database and load generator are processes of their own in a temporary folder. An account has 2 rate limits, 2 usage
     windows and a member's cap. Ends with 1 when an operation failed.
     """
+    counts = [int(each) for each in owners.split(",") if each.strip().isdigit()]
+    if len(counts) != owners.count(",") + 1 or not all(1 <= each <= _OWNERS_MAX for each in counts):
+        raise click.UsageError(f"--owners takes numbers from 1 to {_OWNERS_MAX}, like 1,2")
+    if store == "sqlite" and counts != [1]:
+        raise click.UsageError("--owners goes with --store postgresql: an SQLite file has one owner")
     with expected_errors(), terminated_as_interrupted():
-        report = _bench(store, seconds, accounts, active, sessions, rate, buckets, renewals, mix)
+        reports = [_bench(store, seconds, accounts, active, sessions, rate, buckets, renewals, mix, each) for each in counts]
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+        click.echo(msgspec.json.format(msgspec.json.encode(reports[0] if len(reports) == 1 else reports)))
     else:
-        _print_table(report)
-    if report.failures:
-        raise CommandFailed("; ".join(f"{count} operations failed: {how}" for how, count in report.failures.items()))
+        _print_table(reports)
+    failures = {how: count for report in reports for how, count in report.failures.items()}
+    if failures:
+        raise CommandFailed("; ".join(f"{count} operations failed: {how}" for how, count in failures.items()))
 
 
 def _bench(
@@ -139,6 +163,7 @@ def _bench(
     buckets: int,
     renewals: int,
     mix: str,
+    owners: int,
 ) -> ChargingReport:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenline-bench-")))
@@ -149,8 +174,13 @@ def _bench(
             from services.cli.postgresql_server import PostgresqlServer
 
             database = stack.enter_context(PostgresqlServer())
+        etcd: Any = None
+        if owners > 1:
+            from services.cli.etcd_server import EtcdServer
+
+            etcd = stack.enter_context(EtcdServer())
         results = {}
-        used = [0.0, 0.0, 0.0]
+        used: dict[str, float] = {}
         for offering_id in ("bench-bare", "bench-full"):
             with ExitStack() as run:
                 processes = Processes(folder)
@@ -159,19 +189,22 @@ def _bench(
                 full = offering_id == "bench-full"
                 count = accounts if full else min(accounts, 1_000)
                 due_us = asyncio.run(_seed(place, store, offering_id, count, buckets if full else 1, renewals if full else 0))
-                address, ready_s = _serve(processes, folder, store, place)
+                addresses, ready_s = _serve(processes, folder, store, place, owners, etcd.endpoint if etcd else "", offering_id)
                 served_from_s = time.monotonic()
                 generator = processes.start("load", "-m", "services.cli.charging_load")
-                load = _load(address, count, active, sessions, mix, seconds, rate)
-                pid = processes.pids["accounting"]
-                pids = [pid, processes.pids["load"], *([database.pid] if database else [])]
+                load = _load(addresses, count, active, sessions, mix, seconds, rate)
+                server_pids = [processes.pids[_owner_name(number)] for number in range(owners)]
+                pids = {f"server-{number}": pid for number, pid in enumerate(server_pids)}
+                pids["load"] = processes.pids["load"]
+                pids |= {name: server.pid for name, server in (("database", database), ("etcd", etcd)) if server is not None}
                 results[offering_id], used = _measure(processes, generator, load, pids)
                 if full:
-                    resident_mib = _resident_mib(pid)
+                    resident_mib = max(map(_resident_mib, server_pids))
                     half = results[offering_id].operations / results[offering_id].seconds / 2
                     results["half"], _ = _measure(processes, generator, msgspec.structs.replace(load, rate=half), pids)
                     served_s = time.monotonic() - served_from_s
                     renewed = renewals - asyncio.run(_still_due(place, store, due_us)) if renewals else 0
+                    rows, entries, written = asyncio.run(_journal(place, store))
     loaded, bare, half_rate = results["bench-full"], results["bench-bare"], results["half"]
     per_operation = _MICROSECONDS / max(loaded.operations, 1)
     return ChargingReport(
@@ -181,10 +214,15 @@ def _bench(
         p99_ms_at_half_rate=half_rate.p99_ms,
         p50_ms_at_half_rate=half_rate.p50_ms,
         bare_operations_per_second=round(bare.operations / bare.seconds, 1),
-        server_pid=pid,
-        server_cpu_us_per_operation=round(used[0] * per_operation, 2),
-        database_cpu_us_per_operation=round(used[2] * per_operation, 2) if len(used) > 2 else 0.0,
-        generator_cpu_us_per_operation=round(used[1] * per_operation, 2),
+        owners=owners,
+        server_pid=server_pids[0],
+        server_pids=server_pids,
+        server_cpu_us_per_operation=round(sum(s for name, s in used.items() if name.startswith("server")) * per_operation, 2),
+        database_cpu_us_per_operation=round(used.get("database", 0.0) * per_operation, 2),
+        generator_cpu_us_per_operation=round(used["load"] * per_operation, 2),
+        etcd_cpu_ms_per_second=round(used.get("etcd", 0.0) * 1_000 / loaded.seconds, 2),
+        journal_bytes_per_entry=round(written / max(entries, 1), 1),
+        journal_rows_per_second=round(rows / served_s, 1),
         server_resident_mib=resident_mib,
         ready_s=round(ready_s, 2),
         store=store,
@@ -199,20 +237,25 @@ def _bench(
     )
 
 
-def _measure(processes: Processes, generator: Any, load: "ChargingLoad", pids: list[int]) -> "tuple[ChargingMeasured, list[float]]":
+def _measure(
+    processes: Processes, generator: Any, load: "ChargingLoad", pids: dict[str, int]
+) -> "tuple[ChargingMeasured, dict[str, float]]":
     from services.cli.charging_load import ChargingMeasured
 
-    return processes.measure(generator, load, ChargingMeasured, pids)
+    measured, used = processes.measure(generator, load, ChargingMeasured, list(pids.values()))
+    return measured, dict(zip(pids, used, strict=True))
 
 
-def _load(address: str, accounts: int, active: int | None, sessions: int, mix: str, seconds: float, rate: float) -> "ChargingLoad":
+def _load(
+    addresses: list[str], accounts: int, active: int | None, sessions: int, mix: str, seconds: float, rate: float
+) -> "ChargingLoad":
     from services.cli.charging_load import ChargingLoad
 
     used = min(active or accounts, accounts)
     # Spread over all accounts of the store, not the first ones of it.
     step = accounts // used
     return ChargingLoad(
-        address=address,
+        addresses=addresses,
         account_ids=[_account_id(number * step) for number in range(used)],
         bucket_id="bkt-bench-0",
         model_id=_MODEL_ID,
@@ -226,7 +269,13 @@ def _load(address: str, accounts: int, active: int | None, sessions: int, mix: s
     )
 
 
-def _serve(processes: Processes, folder: Path, store: str, place: str) -> tuple[str, float]:
+def _owner_name(number: int) -> str:
+    return f"accounting-{number}" if number else "accounting"
+
+
+def _serve(
+    processes: Processes, folder: Path, store: str, place: str, owners: int, etcd: str, prefix: str
+) -> tuple[list[str], float]:
     from services.registry.catalog_folder import base_catalog_folder
 
     registry = processes.serve(
@@ -234,11 +283,22 @@ def _serve(processes: Processes, folder: Path, store: str, place: str) -> tuple[
     )
     begin_s = time.monotonic()
     where = {"postgresql": place} if store == "postgresql" else {"database": place}
-    address = processes.serve(
-        "accounting", listen_address="127.0.0.1:0", registry_address=registry, partitions=_PARTITIONS, **where
-    )
-    asyncio.run(_await_serving(address))
-    return address, time.monotonic() - begin_s
+    if etcd:
+        where |= {"etcd": {"endpoints": [etcd]}, "etcd_prefix": f"/{prefix}/"}
+    addresses = [
+        processes.serve(
+            "accounting",
+            _owner_name(number),
+            listen_address="127.0.0.1:0",
+            registry_address=registry,
+            partitions=_PARTITIONS,
+            **where,
+        )
+        for number in range(owners)
+    ]
+    for address in addresses:
+        asyncio.run(_await_serving(address))
+    return addresses, time.monotonic() - begin_s
 
 
 async def _await_serving(address: str) -> None:
@@ -326,6 +386,25 @@ async def _still_due(place: str, store_name: str, due_us: int) -> int:
         await store.close()
 
 
+async def _journal(place: str, store_name: str) -> tuple[int, int, int]:
+    """How many rows the journal has, how many entries, and how many bytes."""
+    store = await _open(place, store_name)
+
+    def count(snapshot: Any) -> tuple[int, int, int]:
+        rows = entries = written = 0
+        for part_id in range(_PARTITIONS):
+            for row in snapshot.rows(part_id, 0):
+                rows += 1
+                entries += row.entry_count
+                written += len(row.body)
+        return rows, entries, written
+
+    try:
+        return await store.snapshot(count)
+    finally:
+        await store.close()
+
+
 def _charged_account(offering_id: str, now_us: int, buckets: int) -> "Account":
     from services.accounting.account import evolve
     from services.accounting.entries import AccountOpened, BucketGranted
@@ -383,29 +462,38 @@ def _resident_mib(pid: int) -> float:
     return 0.0
 
 
-def _print_table(report: ChargingReport) -> None:
+def _print_table(reports: Sequence[ChargingReport]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(show_header=False, box=box.SIMPLE_HEAD, title=f"Charging operations on {report.store}", title_justify="left")
+    title = f"Charging operations on {reports[0].store}"
+    table = Table(show_header=len(reports) > 1, box=box.SIMPLE_HEAD, title=title, title_justify="left")
     table.add_column()
-    table.add_column(justify="right")
-    for name, value in (
-        ("operations a second", f"{report.operations_per_second:,.0f}"),
-        ("on an account with one bucket and no limit", f"{report.bare_operations_per_second:,.0f}"),
-        ("p50 / p99", f"{report.p50_ms:,.1f} / {report.p99_ms:,.1f} ms"),
-        ("p50 / p99 at half that rate", f"{report.p50_ms_at_half_rate:,.1f} / {report.p99_ms_at_half_rate:,.1f} ms"),
-        ("server CPU an operation", f"{report.server_cpu_us_per_operation:,.1f} us"),
-        ("database CPU an operation", f"{report.database_cpu_us_per_operation:,.1f} us"),
-        ("load generator CPU an operation", f"{report.generator_cpu_us_per_operation:,.1f} us"),
-        ("server resident", f"{report.server_resident_mib:,.0f} MiB"),
-        ("server ready after", f"{report.ready_s:,.2f} s"),
-        ("accounts / active", f"{report.accounts:,} / {report.active:,}"),
-        ("sessions open at once", f"{report.sessions:,}"),
-        ("buckets of an account", f"{report.buckets:,}"),
-        ("renewals due / renewed a second", f"{report.renewals:,} / {report.renewals_per_second:,.0f}"),
-        ("mix", report.mix),
-    ):
-        table.add_row(name, value)
+    for report in reports:
+        table.add_column(f"{report.owners} owner{'s' if report.owners > 1 else ''}", justify="right")
+
+    def row(name: str, value: Callable[[ChargingReport], str]) -> None:
+        table.add_row(name, *(value(report) for report in reports))
+
+    row("operations a second", lambda report: f"{report.operations_per_second:,.0f}")
+    row("on an account with one bucket and no limit", lambda report: f"{report.bare_operations_per_second:,.0f}")
+    row("p50 / p99", lambda report: f"{report.p50_ms:,.1f} / {report.p99_ms:,.1f} ms")
+    row("p50 / p99 at half that rate", lambda report: f"{report.p50_ms_at_half_rate:,.1f} / {report.p99_ms_at_half_rate:,.1f} ms")
+    row("server CPU an operation", lambda report: f"{report.server_cpu_us_per_operation:,.1f} us")
+    row("database CPU an operation", lambda report: f"{report.database_cpu_us_per_operation:,.1f} us")
+    row("load generator CPU an operation", lambda report: f"{report.generator_cpu_us_per_operation:,.1f} us")
+    row("etcd CPU", lambda report: f"{report.etcd_cpu_ms_per_second:,.1f} ms/s")
+    row("journal: bytes an entry, rows a second", _journal_text)
+    row("server resident", lambda report: f"{report.server_resident_mib:,.0f} MiB")
+    row("server ready after", lambda report: f"{report.ready_s:,.2f} s")
+    row("accounts / active", lambda report: f"{report.accounts:,} / {report.active:,}")
+    row("sessions open at once", lambda report: f"{report.sessions:,}")
+    row("buckets of an account", lambda report: f"{report.buckets:,}")
+    row("renewals due / renewed a second", lambda report: f"{report.renewals:,} / {report.renewals_per_second:,.0f}")
+    row("mix", lambda report: report.mix)
     Console().print(table)
+
+
+def _journal_text(report: ChargingReport) -> str:
+    return f"{report.journal_bytes_per_entry:,.0f}, {report.journal_rows_per_second:,.0f}"

@@ -11,9 +11,11 @@ import asyncio
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from itertools import accumulate
 from typing import Any, Final
+from zlib import crc32
 
 import grpc
 import msgspec
@@ -33,7 +35,8 @@ _TOP_UP: Final = 1_000_000_000
 class ChargingLoad(msgspec.Struct, frozen=True):
     """What to send."""
 
-    address: str
+    # Of every owner.
+    addresses: list[str]
     account_ids: list[str]
     bucket_id: str
     model_id: str
@@ -74,10 +77,14 @@ class _Session:
 
 
 class _Generator:
-    def __init__(self, load: ChargingLoad) -> None:
-        self._load = load
+    """What is asked of one owner."""
+
+    def __init__(self, load: ChargingLoad, account_ids: list[str]) -> None:
+        self._account_ids = account_ids
+        self._bucket_id = load.bucket_id
+        self._model_id = load.model_id
         self._rng = random.Random(7)  # noqa: S311  # a load, no secret
-        self._weights = list(accumulate(1 / rank for rank in range(1, len(load.account_ids) + 1))) if load.zipf else None
+        self._weights = list(accumulate(1 / rank for rank in range(1, len(account_ids) + 1))) if load.zipf else None
         self._updates = UPDATES_A_SESSION[load.mix]
         self._top_ups = TOP_UPS_PERCENT[load.mix] / 100
         self._input = 1_000 if load.mix == "voltdb" else 120_000
@@ -90,8 +97,8 @@ class _Generator:
 
     def account(self) -> str:
         if self._weights is None:
-            return self._rng.choice(self._load.account_ids)
-        return self._rng.choices(self._load.account_ids, cum_weights=self._weights)[0]
+            return self._rng.choice(self._account_ids)
+        return self._rng.choices(self._account_ids, cum_weights=self._weights)[0]
 
     def add(self, operation: Any, session: _Session, operation_id: int) -> None:
         """Fills in the session's next operation."""
@@ -100,7 +107,7 @@ class _Generator:
             self._top_up_number += 1
             operation.account_id = session.account_id
             top_up = operation.top_up
-            top_up.bucket_id = self._load.bucket_id
+            top_up.bucket_id = self._bucket_id
             top_up.amount = _TOP_UP
             top_up.idempotency_key = f"{self._keys:x}-{self._top_up_number}"
             return
@@ -114,7 +121,7 @@ class _Generator:
         operation.invocation_sequence_number = session.number
         if session.number == 1:
             create = operation.create
-            create.model_id = self._load.model_id
+            create.model_id = self._model_id
             create.key_id = "key-bench"
             create.member_id = "mbr-bench"
             create.input_tokens_bound = self._input
@@ -201,37 +208,60 @@ async def _paced_stream(generator: _Generator, load: ChargingLoad, channel: grpc
 
 
 async def _run(load: ChargingLoad) -> ChargingMeasured:
-    generator = _Generator(load)
+    generators = {address: _Generator(load, of_owner) for address, of_owner in (await _accounts_of_owners(load)).items()}
     async with asyncio.TaskGroup() as group:
         tasks = []
-        for _ in range(load.streams):
-            channel = await _connected(load.address)
+        for number in range(load.streams):
+            address = load.addresses[number % len(load.addresses)]
+            generator = generators[address]
+            channel = await _connected(address)
             sessions = [_Session() for _ in range(load.sessions // load.streams)]
             stream = _paced_stream if load.rate else _stream
             tasks.append(group.create_task(_until_cancelled(stream(generator, load, channel, sessions), channel)))
         await asyncio.sleep(load.warm_up_s)
         print("measuring", flush=True)
         begin_s = time.perf_counter()
-        generator.measuring = True
+        for generator in generators.values():
+            generator.measuring = True
         await asyncio.sleep(load.seconds)
-        generator.measuring = False
+        for generator in generators.values():
+            generator.measuring = False
         seconds = time.perf_counter() - begin_s
         print("measured", flush=True)
         for task in tasks:
             task.cancel()
-    latencies_s = sorted(generator.latencies_s) or [0.0]
+    latencies_s = sorted(each for generator in generators.values() for each in generator.latencies_s) or [0.0]
+    failures: Counter[str] = Counter()
+    for generator in generators.values():
+        failures.update(generator.failures)
 
     def percentile_ms(part: float) -> float:
         return round(latencies_s[min(len(latencies_s) - 1, int(len(latencies_s) * part))] * 1_000, 3)
 
     return ChargingMeasured(
-        operations=len(generator.latencies_s),
+        operations=len(latencies_s),
         seconds=seconds,
         p50_ms=percentile_ms(0.5),
         p99_ms=percentile_ms(0.99),
         p999_ms=percentile_ms(0.999),
-        failures=generator.failures,
+        failures=dict(failures),
     )
+
+
+async def _accounts_of_owners(load: ChargingLoad) -> dict[str, list[str]]:
+    """The accounts of each owner, by its address."""
+    if len(load.addresses) == 1:
+        return {load.addresses[0]: load.account_ids}
+    async with connect(load.addresses[0]) as channel:
+        stub = accounting_pb2_grpc.AccountingServiceStub(channel)
+        async for response in stub.WatchOwners(pb.WatchOwnersRequest()):
+            owners = {each.part_id: each.address for each in response.owners}
+            if len(owners) == response.partition_count and set(owners.values()) == set(load.addresses):
+                break
+    accounts: dict[str, list[str]] = {address: [] for address in load.addresses}
+    for account_id in load.account_ids:
+        accounts[owners[crc32(account_id.encode()) % len(owners)]].append(account_id)
+    return accounts
 
 
 async def _until_cancelled(stream: Any, channel: grpc.aio.Channel) -> None:

@@ -60,12 +60,13 @@ class Processes:
         self.pids[name] = process.pid
         return process
 
-    def serve(self, service: str, **config: Any) -> str:
-        """Starts a service and returns its address once it listens."""
+    def serve(self, service: str, name: str = "", **config: Any) -> str:
+        """Starts a service, as the process `name`, and returns its address once it listens."""
+        name = name or service
         # JSON is YAML.
-        config_file = self._folder / f"{service}.yaml"
+        config_file = self._folder / f"{name}.yaml"
         config_file.write_bytes(msgspec.json.encode(config))
-        process = self.start(service, "-m", "services", "serve", service, "--config", str(config_file))
+        process = self.start(name, "-m", "services", "serve", service, "--config", str(config_file))
         return self.read_line(process).rpartition(" listens on ")[2]
 
     def read_line(self, process: "subprocess.Popen[str]") -> str:

@@ -282,7 +282,7 @@ def _serve(
         "registry", listen_address="127.0.0.1:0", catalog_folders=[str(base_catalog_folder()), str(folder / "catalog")]
     )
     begin_s = time.monotonic()
-    where = {"postgresql": place} if store == "postgresql" else {"database": place}
+    where: dict[str, Any] = {"postgresql": place} if store == "postgresql" else {"database": place}
     if etcd:
         where |= {"etcd": {"endpoints": [etcd]}, "etcd_prefix": f"/{prefix}/"}
     addresses = [

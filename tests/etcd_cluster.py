@@ -104,6 +104,18 @@ class EtcdCluster:
                 self._processes[number] = subprocess.Popen(command, stdout=log, stderr=log)
         self._wait_ready()
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes of the members that run."""
+        return [process.pid for process in self._processes.values()]
+
+    def revision(self) -> int:
+        """How many writes there have been."""
+        said = self._ctl(self.endpoints[:1], "endpoint", "status", "--write-out", "fields").stdout
+        found = re.search(r'"Revision" : (\d+)', said)
+        assert found, said
+        return int(found[1])
+
     def environment(self, number: int) -> dict[str, str]:
         """A member's settings, as etcd takes them from the environment."""
         return {

@@ -25,6 +25,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "move": ("services.cli.cell", "move_command", "Have another replica own a partition."),
     "migrate": ("services.cli.migrate", "migrate_command", "Bring a service's database up to date."),
     "recover": ("services.cli.cell", "recover_command", "Begin a new era, after a restore."),
+    "capacity": ("services.cli.capacity", "capacity_command", "Say how large a cell must be."),
     "bench": ("services.cli.bench", "bench_group", "Measure throughput and latency."),
 }
 

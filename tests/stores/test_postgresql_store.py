@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from services.accounting import postgresql_store
 from services.accounting.postgresql_store import PostgresqlStore
 from services.authentication.postgresql_store import PostgresqlStore as AuthenticationStore
 from services.authentication.store import Key, Member
@@ -112,6 +113,23 @@ async def test_a_server_that_loses_commits_is_refused(postgresql: PostgresqlServ
     postgresql.psql(f"ALTER DATABASE {database} SET synchronous_commit = off")
     with pytest.raises(SchemaError, match="set synchronous_commit = on"):
         await PostgresqlStore.open(dsn, SystemClock())
+
+
+async def test_an_older_schema_is_brought_up_to_date_with_what_is_in_it(postgresql: PostgresqlServer) -> None:
+    dsn = postgresql.new_database()
+    connection = await asyncpg.connect(dsn, server_settings={"search_path": "accounting"})
+    await connection.execute("CREATE SCHEMA accounting")
+    await connection.execute("CREATE TABLE schema_version (version integer NOT NULL)")
+    await connection.execute(postgresql_store._MIGRATIONS[0])
+    await connection.execute("INSERT INTO schema_version VALUES (1)")
+    await connection.execute("INSERT INTO partition SELECT part_id, 4, 'old', 3, 1, 77 FROM generate_series(0, 2) AS part_id")
+    await connection.execute("INSERT INTO journal SELECT 1, seq, 4, 1, 'x' FROM generate_series(1, 2) AS seq")
+    await connection.close()
+    store = await opened(dsn)
+    claimed = await claim(store, "new", again=False, part_ids=range(3))
+    assert [(each.epoch, each.next_seq, each.last_time_us) for each in claimed] == [(5, 3, 77)] * 3
+    assert [each.seq for each in await store.read_rows(1, 0, 10)] == [1, 2]
+    await store.close()
 
 
 async def test_a_newer_schema_is_refused(postgresql: PostgresqlServer) -> None:

@@ -34,6 +34,7 @@ _RIGHT: Final = {
     "charging_id": "the ID of the call, as x-request-id and receipt have it",
     "sequence_number": "an integer, as the receipt has it",
     "record_sequence_number": "an integer of 1 or above",
+    "address": "the address of a replica of accounting, as `tokenline owners` shows it; left out for any other one",
 }
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING_FIELD = re.compile(r"Object missing required field `(\w+)`")

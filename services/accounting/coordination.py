@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -155,12 +155,22 @@ def _check_cell(prefix: str, cell: CellRecord, cell_id: str) -> None:
 class Coordinator:
     """One replica's part in it. `start`, then `run` all the while; `leave` hands everything over."""
 
-    def __init__(self, etcd: EtcdClient, prefix: str, groups: ServerGroups, directory: Directory, member_id: str) -> None:
+    def __init__(
+        self,
+        etcd: EtcdClient,
+        prefix: str,
+        groups: ServerGroups,
+        directory: Directory,
+        member_id: str,
+        refuses: Callable[[str], Awaitable[bool]] | None = None,
+    ) -> None:
+        """`refuses`: whether nobody listens at an address; as it comes, by knocking there."""
         self._etcd = etcd
         self._prefix = prefix
         self._groups = groups
         self._directory = directory
         self._member_id = member_id
+        self._refuses = refuses or _refuses
         self._lease = 0
         self._view: View | None = None
         self._look = asyncio.Event()
@@ -350,7 +360,7 @@ class Coordinator:
             await asyncio.sleep(_KNOCK_S)
             members = {} if self._view is None else dict(self._view.members)
             members.pop(self._member_id, None)
-            refused = await asyncio.gather(*(_refuses(member.address) for member in members.values()))
+            refused = await asyncio.gather(*(self._refuses(member.address) for member in members.values()))
             before, self._refusing = self._refusing, {}
             for member_id, is_refused in zip(members, refused, strict=True):
                 if is_refused:
@@ -402,6 +412,9 @@ class Coordinator:
                 await self._take(claims)
             except ServiceError as error:
                 logger.error("partitions can't be taken over yet: %s", error.message)
+        # A claim of which nobody said whether it was made, or given up; while it stands, nobody else takes the partition.
+        for part_id in sorted(mine - self._held.keys() - wanted - self._giving):
+            await self._etcd.delete_if(f"{self._prefix}claims/{part_id}", mod_revision=view.claims[part_id][1])
         unwanted = sorted(self._held.keys() - wanted - self._giving)
         if unwanted:
             # Others go on being served, and claimed, meanwhile.

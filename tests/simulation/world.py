@@ -76,7 +76,7 @@ def _schedule(unit: str) -> Schedule:
     return Schedule(unit, (TariffVersion(0, tariffs),))
 
 
-def _catalog() -> ChargingCatalog:
+def catalog() -> ChargingCatalog:
     limits = (
         Limit("cap", Scope.MEMBER, LimitKind.USAGE, CAP, unit="TOKEN"),
         Limit("parallel", Scope.KEY, LimitKind.CONCURRENT_SESSIONS, 8),
@@ -121,7 +121,7 @@ class World:
         self.zombies: list[tuple[FaultyStore, asyncio.Task[None]]] = []
 
     async def main(self) -> Report:
-        await self.start_owner()
+        await self.begin()
         chaos = asyncio.create_task(self.chaos())
         async with asyncio.TaskGroup() as group:
             for account_id in self.accounts:
@@ -132,16 +132,29 @@ class World:
             group.create_task(self.top_ups())
             group.create_task(self.gifts())
         chaos.cancel()
-        for connection, _ in self.zombies:
-            connection.thawed.set()
-        # From here on nothing fails any more; a last owner takes over from whatever the chaos left.
+        # From here on nothing fails any more.
         self.faults = Faults()
-        await self.start_owner()
+        await self.calm()
         await asyncio.sleep(3 * TCC_S)
         await self.check()
         return self.report
 
     # The owner and what befalls it
+
+    async def begin(self) -> None:
+        await self.start_owner()
+
+    async def calm(self) -> None:
+        """A last owner takes over from whatever the chaos left."""
+        for connection, _ in self.zombies:
+            connection.thawed.set()
+        await self.start_owner()
+
+    def owner_of(self, account_id: str) -> Owner | None:
+        """Whom a client asks; None while there is nobody. Errors: `SimulationError` when an owner has died by itself."""
+        if self.owner is not None and self.running is not None and self.running.done() and not self.running.cancelled():
+            raise SimulationError(f"the owner died: {self.running.exception()!r}")
+        return self.owner
 
     async def start_owner(self) -> None:
         while True:
@@ -157,7 +170,7 @@ class World:
                 hot_accounts_max=self.rng.choice((1, 2, 100)),
                 packed_bytes_max=self.rng.choice((0, 2_000, 1_000_000)),
             )
-            owner.set_catalog(_catalog())
+            owner.set_catalog(catalog())
             try:
                 await owner.start()
                 await owner.take_all()
@@ -216,12 +229,11 @@ class World:
     async def ask(self, command: Command) -> Answer:
         """Sends a command, and the same again, until it is answered for good; sometimes twice at once."""
         while True:
-            if self.owner is None:
+            owner = self.owner_of(command.account_id)
+            if owner is None:
                 await asyncio.sleep(0.05)
                 continue
-            if self.running is not None and self.running.done() and not self.running.cancelled():
-                raise SimulationError(f"the owner died: {self.running.exception()!r}")
-            asked = [asyncio.ensure_future(ask(self.owner, command)) for _ in range(2 if self.rng.random() < 0.1 else 1)]
+            asked = [asyncio.ensure_future(ask(owner, command)) for _ in range(2 if self.rng.random() < 0.1 else 1)]
             done, pending = await asyncio.wait(asked, timeout=3.0)
             for each in pending:
                 each.cancel()

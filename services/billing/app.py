@@ -51,6 +51,5 @@ async def run_billing(config: BillingConfig, lifecycle: Lifecycle) -> AsyncItera
 
 async def _export(exporter: Exporter, server: GrpcServer) -> None:
     await exporter.start()
-    await exporter.replace_missing()
     await server.set_serving()
     await exporter.run()

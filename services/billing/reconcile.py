@@ -87,7 +87,7 @@ class Reconciler:
         self._exporter = exporter
         self._folder = folder
 
-    async def reconcile(self) -> Reconciliation:
+    async def reconcile(self, *, write_missing: bool = False) -> Reconciliation:
         """Exports to the journal's end as it is now, then compares everything up to there; export goes on beside it.
 
         Errors: `ServiceError` when accounting or the store can't answer.
@@ -98,6 +98,8 @@ class Reconciler:
         except EraMismatchError as error:
             findings.add(str(error))
             return findings.result()
+        if write_missing:
+            await self._exporter.replace_missing()
         for part_id, message in sorted(failures.items()):
             findings.add(f"partition {part_id}: not exported to the journal's end: {message}")
         cursors = await self._store.cursors()

@@ -41,7 +41,7 @@ class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
         return pb.GetReceiptResponse(records=[record for _, record in sorted(records.items())])
 
     async def Reconcile(self, request: pb.ReconcileRequest, context: "grpc.aio.ServicerContext[Any, Any]") -> pb.ReconcileResponse:
-        found = await self._reconciler.reconcile()
+        found = await self._reconciler.reconcile(write_missing=request.write_missing)
         return pb.ReconcileResponse(entries=found.entries, cdrs=found.cdrs, files=found.files, differences=found.differences)
 
     async def ListCursors(

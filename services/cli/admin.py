@@ -193,19 +193,21 @@ def audit_command(data_dir: Path | None, output: str) -> None:
 
 
 @click.command("reconcile")
+@click.option("--write-missing", is_flag=True, help="First write CDR files that are missing anew from the journal.")
 @common_options
-def reconcile_command(data_dir: Path | None, output: str) -> None:
+def reconcile_command(*, write_missing: bool, data_dir: Path | None, output: str) -> None:
     """Check that journal, CDR files and receipt index tell the same. Ends with 1 on a difference.
 
     Works on the data folder of a system that is down, too.
     """
-    _check("reconcile", "differences", data_dir, output)
+    _check("reconcile", "differences", data_dir, output, write_missing=write_missing)
 
 
-def _check(what: _Check, list_field: str, data_dir: Path | None, output: str) -> None:
-    report = _check_of_system_down(what, data_dir)
+def _check(what: _Check, list_field: str, data_dir: Path | None, output: str, *, write_missing: bool = False) -> None:
+    report = _check_of_system_down(what, data_dir, write_missing=write_missing)
     if report is None:
-        report = find_system(data_dir).ask("POST", f"/{what}", {}, _WHOLE_STORE_TIMEOUT_S)
+        body = {"write_missing": True} if write_missing else {}
+        report = find_system(data_dir).ask("POST", f"/{what}", body, _WHOLE_STORE_TIMEOUT_S)
     wrong = report[list_field]
     counts = [[field.replace("_", " "), f"{value:,}"] for field, value in report.items() if field not in (list_field, "in_transit")]
     if "in_transit" in report:
@@ -215,7 +217,7 @@ def _check(what: _Check, list_field: str, data_dir: Path | None, output: str) ->
     sys.exit(1 if wrong else 0)
 
 
-def _check_of_system_down(what: _Check, data_dir: Path | None) -> dict[str, Any] | None:
+def _check_of_system_down(what: _Check, data_dir: Path | None, *, write_missing: bool) -> dict[str, Any] | None:
     """The report on the data folder of a system that is down; None when there is no such folder, or a process uses it."""
     folder = find_folder(data_dir)
     if folder is None or not folder.accounting_database.exists():
@@ -224,12 +226,12 @@ def _check_of_system_down(what: _Check, data_dir: Path | None) -> dict[str, Any]
         with open_data_folder(folder.path, create=False), expected_errors():
             import uvloop
 
-            return uvloop.run(_ask_stores(what, folder))
+            return uvloop.run(_ask_stores(what, folder, write_missing=write_missing))
     except DataFolderInUseError:
         return None
 
 
-async def _ask_stores(what: _Check, folder: DataFolder) -> dict[str, Any]:
+async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) -> dict[str, Any]:
     from services.cli.embedded import StopRequestedError, run_charging, run_export, socket_folder, unless_stopped, until_serving
     from services.runtime.clients import answer, connect
     from services.runtime.lifecycle import Lifecycle
@@ -262,7 +264,10 @@ async def _ask_stores(what: _Check, folder: DataFolder) -> dict[str, Any]:
             await unless_stopped(lifecycle, until_serving(billing_address))
             channel = await stack.enter_async_context(connect(billing_address))
             billing = billing_pb2_grpc.BillingServiceStub(channel)
-            reconciling = answer(billing.Reconcile(billing_pb2.ReconcileRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
+            comparing = billing_pb2.ReconcileRequest(write_missing=write_missing)
+            reconciling = answer(billing.Reconcile(comparing, timeout=_WHOLE_STORE_TIMEOUT_S))
+                billing.Reconcile(billing_pb2.ReconcileRequest(write_missing=write_missing), timeout=_WHOLE_STORE_TIMEOUT_S)
+            )
             reconciled = await unless_stopped(lifecycle, reconciling)
             return {
                 "entries": reconciled.entries,

@@ -26,6 +26,7 @@ _RIGHT: Final = {
     "payment_reference": "a string of 1 to 200 characters, the payer's own",
     "reason": "a string of 1 to 500 characters",
     "at_once": "true or false",
+    "write_missing": "true or false",
     "to_account_id": "the ID of the account that gets it",
     "bucket_id": "the ID of a bucket of the account",
     "subject": '"account", "member:ID" or "key:ID"',

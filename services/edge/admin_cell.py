@@ -30,6 +30,10 @@ class _Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A request without fields."""
 
 
+class _Reconciliation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    write_missing: bool = False
+
+
 class _Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address: Annotated[str, msgspec.Meta(min_length=1, max_length=_ADDRESS_LENGTH_MAX)] | None = None
 
@@ -70,8 +74,9 @@ def cell_routes(
 
     @post("/reconcile", status_code=200)
     async def reconcile(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        parse(await request.body(), _Empty)
-        compared = await answer(billing.Reconcile(billing_pb2.ReconcileRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
+        wanted = parse(await request.body(), _Reconciliation)
+        comparing = billing_pb2.ReconcileRequest(write_missing=wanted.write_missing)
+        compared = await answer(billing.Reconcile(comparing, timeout=_WHOLE_STORE_TIMEOUT_S))
         return {
             "entries": compared.entries,
             "cdrs": compared.cdrs,

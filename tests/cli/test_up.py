@@ -167,6 +167,10 @@ def test_what_does_not_add_up_ends_audit_and_reconcile_with_1(tmp_path: Path) ->
     cdr_file.unlink()
     reconciled = tokenline("reconcile", "--data-dir", str(tmp_path), "--output", "json")
     assert (reconciled.returncode, reconciled.stderr) == (1, "")
+    written = tokenline("reconcile", "--write-missing", "--data-dir", str(tmp_path), "--output", "json")
+    assert (written.returncode, json.loads(written.stdout)["differences"]) == (0, [])
+    cdr_file.unlink()
+    reconciled = tokenline("reconcile", "--data-dir", str(tmp_path), "--output", "json")
     assert f"{cdr_file.name} is missing" in json.loads(reconciled.stdout)["differences"][0]
 
     connection = sqlite3.connect(tmp_path / "accounting.sqlite3")

@@ -158,6 +158,7 @@ async def test_money_without_a_currency_is_refused(running: Cell, currency: Any)
         ("/accounts/acct-0123456789abcdef/keys", {"member": "x"}, "member"),
         ("/audit", {"deep": True}, "deep"),
         ("/reconcile", {"from": 1}, "from"),
+        ("/reconcile", {"write_missing": "yes"}, "write_missing"),
         ("/partitions/0/move", {"address": 7}, "address"),
         ("/partitions/0/move", {"address": ""}, "address"),
         ("/partitions/0/move", {"address": "x" * 501}, "address"),

@@ -5,6 +5,7 @@ import logging
 import sys
 from collections import Counter
 
+from tests.simulation.replicas import simulate_replicas
 from tests.simulation.world import simulate
 
 
@@ -20,6 +21,7 @@ def main() -> int:
     for seed in seeds:
         try:
             total += simulate(seed, calls=arguments.calls).counts
+            total += simulate_replicas(seed, calls=arguments.calls).counts
         except BaseException as error:
             print(f"seed {seed} broke a promise: {error!r}\nreplay it with: python -m tests.simulation --seed {seed}")
             if arguments.seed is not None:

@@ -3,12 +3,13 @@
 import gc
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.simulation import mutations
-from tests.simulation.world import simulate
+from tests.simulation.replicas import simulate_replicas
+from tests.simulation.world import Report, simulate
 
 SEEDS = range(1, 26)
 
@@ -24,9 +25,28 @@ def _quiet() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_seed_keeps_every_promise(seed: int) -> None:
+@pytest.mark.parametrize("run", [simulate, simulate_replicas])
+def test_a_seed_keeps_every_promise(run: Callable[[int], Report], seed: int) -> None:
     """Replay one with `python -m tests.simulation --seed S`."""
-    simulate(seed)
+    run(seed)
+
+
+def test_the_seeds_of_replicas_meet_what_they_are_for() -> None:
+    total: Counter[str] = Counter()
+    for seed in range(1, 21):
+        total += simulate_replicas(seed).counts
+    for what, least in (("crash", 20), ("freeze", 20), ("leave", 20), ("etcd", 20), ("moved", 15), ("released", 1_000)):
+        assert total[what] >= least, (what, total)
+
+
+def test_replicas_without_the_fence_break_a_promise() -> None:
+    broken = []
+    for seed in range(1, 13):
+        try:
+            simulate_replicas(seed, fenced=False)
+        except Exception:
+            broken.append(seed)
+    assert broken
 
 
 def test_the_seeds_meet_what_they_are_for() -> None:
@@ -51,6 +71,7 @@ def test_the_seeds_meet_what_they_are_for() -> None:
 
 def test_a_seed_replays() -> None:
     assert simulate(3).counts == simulate(3).counts
+    assert simulate_replicas(3).counts == simulate_replicas(3).counts
 
 
 def test_without_the_fence_a_promise_is_broken() -> None:

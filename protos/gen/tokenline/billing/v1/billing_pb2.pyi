@@ -30,8 +30,10 @@ class ReceiptRecord(_message.Message):
     def __init__(self, entry: _Optional[_Union[_accounting_pb2.JournalEntry, _Mapping]] = ..., record_number: _Optional[int] = ...) -> None: ...
 
 class ReconcileRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("write_missing",)
+    WRITE_MISSING_FIELD_NUMBER: _ClassVar[int]
+    write_missing: bool
+    def __init__(self, write_missing: _Optional[bool] = ...) -> None: ...
 
 class ReconcileResponse(_message.Message):
     __slots__ = ("entries", "cdrs", "files", "differences")

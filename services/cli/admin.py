@@ -266,8 +266,6 @@ async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) 
             billing = billing_pb2_grpc.BillingServiceStub(channel)
             comparing = billing_pb2.ReconcileRequest(write_missing=write_missing)
             reconciling = answer(billing.Reconcile(comparing, timeout=_WHOLE_STORE_TIMEOUT_S))
-                billing.Reconcile(billing_pb2.ReconcileRequest(write_missing=write_missing), timeout=_WHOLE_STORE_TIMEOUT_S)
-            )
             reconciled = await unless_stopped(lifecycle, reconciling)
             return {
                 "entries": reconciled.entries,

@@ -1,9 +1,14 @@
 """What an accounting process needs to know."""
 
+from typing import Final
+
 import msgspec
 
 from services.runtime.etcd import EtcdConfig, check_prefix
 from services.runtime.telemetry import TelemetryConfig
+
+# What listens on all interfaces is no address for others.
+_EVERYWHERE: Final = ("0.0.0.0:", "[::]:", ":")
 
 
 class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -50,6 +55,8 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         if self.etcd is not None and not self.postgresql:
             raise ValueError("etcd goes with postgresql: replicas share one database")
         check_prefix(self.etcd_prefix)
+        if self.etcd is not None and not self.advertised_address and self.listen_address.startswith(_EVERYWHERE):
+            raise ValueError("give advertised_address, too: others cannot reach this replica by a listen_address of all interfaces")
         if not 1 <= self.partitions <= 4_096:
             raise ValueError("partitions must be 1 to 4096")
         if not 1_000 <= self.validity_ms <= 600_000:

@@ -182,6 +182,7 @@ class Coordinator:
         self._handing_over: asyncio.Task[None] | None = None
         self._leaving = False
         self._trouble = ""
+        self._shadowed = False
         # etcd is not what it was.
         self._forgotten = False
 
@@ -390,6 +391,7 @@ class Coordinator:
     async def _act(self, view: View) -> None:
         live = self._live_members(view)
         if self._member_id not in live:
+            self._note_shadow(view)
             return
         staying = sorted(each for each in live if not view.members[each].leaving)
         wanted = {part_id for part_id in range(self._groups.partition_count) if view.chosen(part_id, staying) == self._member_id}
@@ -437,6 +439,15 @@ class Coordinator:
         owner = view.claims.get(part_id, ("", 0))[0]
         # A claim of this very replica on a lease before: it is made anew, so that it hangs on the lease of now.
         return owner not in live or owner == self._member_id
+
+    def _note_shadow(self, view: View) -> None:
+        others = [each for each, member in view.members.items() if member.address == self._directory.own_address]
+        if self._member_id in others and not self._shadowed:
+            self._shadowed = True
+            logger.error(
+                "another replica came later on %s; this one takes no partitions: give each an advertised_address of its own",
+                self._directory.own_address,
+            )
 
     def _reached(self, view: View, part_id: int) -> int:
         """How far its journal surely went in this era."""

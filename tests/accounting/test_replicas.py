@@ -456,6 +456,22 @@ async def test_a_member_that_cannot_be_reached_and_beats_keeps_its_partitions(re
         assert asyncio.get_running_loop().time() - began_s < 3.0
 
 
+async def test_two_replicas_on_one_address_are_told(replicas: Replicas, caplog: pytest.LogCaptureFixture) -> None:
+    async with replicas.replica(advertised_address="127.0.0.1:1") as first:
+        async with asyncio.timeout(SETTLED_S_MAX):
+            while len(await first.owners()) < PARTITIONS:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        async with replicas.replica(advertised_address="127.0.0.1:1"):
+            await until(lambda: "give each an advertised_address of its own" in caplog.text, 5)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:7003", "[::]:7003"])
+def test_an_address_that_others_cannot_use_is_refused(replicas: Replicas, address: str) -> None:
+    with pytest.raises(ValueError, match="give advertised_address, too"):
+        replicas.config(listen_address=address)
+    replicas.config(listen_address=address, advertised_address="accounting-0:7003")
+
+
 # Two database servers
 
 

@@ -1,4 +1,4 @@
-"""The faults that everybody meets, in a cell of real processes; `make faults` has them all."""
+"""The faults that everybody meets, in a cell of real processes; `make faults` has them all, and their times."""
 
 import asyncio
 
@@ -13,4 +13,4 @@ def named(*names: str) -> tuple[Fault, ...]:
 def test_restarts_and_deaths_lose_nothing_and_charge_nothing_twice() -> None:
     faults = named("rolling restart of accounting", "kill -9 of an owner", "PostgreSQL restart", "accounting and the edge killed")
     with FaultCell(etcd_members=1) as cell:
-        assert asyncio.run(run(cell, faults, workers=12, accounts=8)) == []
+        assert asyncio.run(run(cell, faults, workers=12, accounts=8, timed=False)) == []

@@ -15,7 +15,8 @@ from services.runtime.etcd import EtcdClient, EtcdConfig, EtcdError, Snapshot
 from tests.etcd_cluster import EtcdCluster
 from tests.waiting import until
 
-ANSWER_S_MAX = 8.0
+# Much more than it takes: other tests may keep the machine busy.
+ANSWER_S_MAX = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ async def test_a_lease_ends_with_its_keys_unless_it_is_kept_alive(cluster: EtcdC
 async def test_a_member_that_goes_away_is_left(cluster: EtcdCluster, how: str, who: str) -> None:
     prefix = f"/away/{how}/{who}/"
     async with EtcdClient(cluster.config) as client:
-        lease = await client.grant(10)
+        lease = await client.grant(30)
         await client.put(f"{prefix}leased", b"", lease)
         member = cluster.leader() if who == "leader" else 0
         async with following(client, prefix) as seen:

@@ -76,8 +76,8 @@ class EtcdCluster:
             process.wait()
         self._folder.cleanup()
 
-    def start(self, *members: int) -> None:
-        """Starts members, and returns once a write passes."""
+    def start(self, *members: int, ready: bool = True) -> None:
+        """Starts members, and, with `ready`, returns once a write passes."""
         scheme = "https" if self._tls else "http"
         for number in members:
             client, peer = f"{scheme}://127.0.0.1:{self._client_ports[number]}", f"http://127.0.0.1:{self._peer_ports[number]}"
@@ -102,7 +102,22 @@ class EtcdCluster:
                 command += ["--cert-file", self._tls[1], "--key-file", self._tls[2]]
             with Path(self._folder.name, f"m{number}.log").open("ab") as log:
                 self._processes[number] = subprocess.Popen(command, stdout=log, stderr=log)
-        self._wait_ready()
+        if ready:
+            self._wait_ready()
+
+    def require_password(self, user: str, password: str, prefix: str) -> None:
+        """From now on only `user` may read and write, below the prefix; and root, whose password is "root"."""
+        for arguments in (
+            ("user", "add", "root:root"),
+            ("user", "grant-role", "root", "root"),
+            ("role", "add", user),
+            ("role", "grant-permission", user, "--prefix=true", "readwrite", prefix),
+            ("user", "add", f"{user}:{password}"),
+            ("user", "grant-role", user, user),
+            ("auth", "enable"),
+        ):
+            done = self._ctl(self.endpoints, *arguments)
+            assert done.returncode == 0, done.stderr
 
     @property
     def pids(self) -> list[int]:
@@ -157,8 +172,13 @@ class EtcdCluster:
 
     def _wait_ready(self) -> None:
         until_s = time.monotonic() + _READY_S_MAX
-        endpoints = [self.endpoints[number] for number in self._processes]
-        while (said := self._ctl(endpoints, "put", "ready", "yes")).returncode:
+        # Each of them: with several, etcdctl is content with whichever answers.
+        waiting = [self.endpoints[number] for number in self._processes]
+        while waiting:
+            said = self._ctl(waiting[:1], "put", "ready", "yes")
+            if not said.returncode:
+                del waiting[0]
+                continue
             if time.monotonic() > until_s:
                 logs = [path.read_text()[-500:] for path in Path(self._folder.name).glob("*.log")]
                 raise AssertionError(f"etcd did not get ready: {said.stderr} {logs}")

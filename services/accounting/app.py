@@ -43,7 +43,7 @@ _RETRY_S_LONG: Final = 1.0
 
 @asynccontextmanager
 async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> AsyncIterator[str]:
-    """Runs accounting; yields its address once it listens. It serves once it has a catalog.
+    """Runs accounting; yields its address once it listens. It serves once it has a catalog, and has joined the others in etcd.
 
     Errors: `InUseError` when another process uses the database; those of the store; `OSError` for the address.
     At the end: no new calls, what was decided is committed and answered, checkpoints, then the store is closed.
@@ -67,13 +67,16 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
         accounting_pb2_grpc.add_AccountingServiceServicer_to_server(servicer, server.server)
         address = await stack.enter_async_context(server.listen(config.listen_address))
         stack.push_async_callback(_stop, groups, servicer)
-        supplied = asyncio.Event()
-        following = _follow_catalog(channel, groups, config.validity_ms * 1_000, server, supplied)
+        supplied, joined = asyncio.Event(), asyncio.Event()
+        following = _follow_catalog(channel, groups, config.validity_ms * 1_000, supplied)
         await stack.enter_async_context(lifecycle.background("accounting-catalog", following))
-        if config.etcd is not None:
+        await stack.enter_async_context(lifecycle.background("accounting-readiness", _serve(server, supplied, joined)))
+        if config.etcd is None:
+            joined.set()
+        else:
             directory.own_address = config.advertised_address or address
             etcd = await stack.enter_async_context(EtcdClient(config.etcd))
-            coordinator = Coordinator(etcd, config.etcd_prefix, groups, directory, incarnation)
+            coordinator = Coordinator(etcd, config.etcd_prefix, groups, directory, incarnation, joined=joined)
             groups.on_lost(coordinator.lost)
             servicer.move = coordinator.move
             await stack.enter_async_context(lifecycle.background("accounting-coordination", _coordinate(coordinator, supplied)))
@@ -109,6 +112,13 @@ async def _groups(config: AccountingConfig, clock: SystemClock, incarnation: str
     return groups
 
 
+async def _serve(server: GrpcServer, supplied: asyncio.Event, joined: asyncio.Event) -> None:
+    """Whoever rolls replicas out may stop an old one when the new one says that it serves: so it must be able to."""
+    await supplied.wait()
+    await joined.wait()
+    await server.set_serving()
+
+
 async def _coordinate(coordinator: Coordinator, supplied: asyncio.Event) -> None:
     """Takes part once etcd answers and there is a catalog to charge by."""
     while True:
@@ -141,9 +151,7 @@ async def _stop(groups: ServerGroups, servicer: AccountingServicer) -> None:
     servicer.end_streams()
 
 
-async def _follow_catalog(
-    channel: grpc.aio.Channel, groups: ServerGroups, validity_us: int, server: GrpcServer, supplied: asyncio.Event
-) -> None:
+async def _follow_catalog(channel: grpc.aio.Channel, groups: ServerGroups, validity_us: int, supplied: asyncio.Event) -> None:
     """Keeps the catalog up to date; while the registry is away, the last one stays in force."""
     stub = registry_pb2_grpc.RegistryServiceStub(channel)
     while True:
@@ -151,7 +159,6 @@ async def _follow_catalog(
             async for response in stub.WatchCatalog(registry_pb2.WatchCatalogRequest(), wait_for_ready=True):
                 groups.set_catalog(charging_catalog(response.catalog, validity_us))
                 supplied.set()
-                await server.set_serving()
         except grpc.aio.AioRpcError as error:
             logger.warning("the registry's catalog stream broke (%s), connecting again", error.code().name)
         await asyncio.sleep(_RETRY_S)

@@ -163,14 +163,16 @@ class Coordinator:
         directory: Directory,
         member_id: str,
         refuses: Callable[[str], Awaitable[bool]] | None = None,
+        joined: asyncio.Event | None = None,
     ) -> None:
-        """`refuses`: whether nobody listens at an address; as it comes, by knocking there."""
+        """`refuses`: whether nobody listens at an address; as it comes, by knocking there. `joined` is set once it is a member."""
         self._etcd = etcd
         self._prefix = prefix
         self._groups = groups
         self._directory = directory
         self._member_id = member_id
         self._refuses = refuses or _refuses
+        self._joined = joined or asyncio.Event()
         self._lease = 0
         self._view: View | None = None
         self._look = asyncio.Event()
@@ -303,6 +305,7 @@ class Coordinator:
         lease = await self._etcd.grant(_LEASE_S)
         await self._join(lease)
         self._lease = lease
+        self._joined.set()
         self._look.set()
 
     async def _join(self, lease: int) -> None:

@@ -89,11 +89,13 @@ def find_system(data_dir: Path | None) -> System:
     """
     folder = find_folder(data_dir)
     if folder is None:
-        url, token = os.environ["TOKENLINE_URL"], os.environ.get("TOKENLINE_TOKEN", "")
+        url, token = os.environ["TOKENLINE_URL"], _token_of_environment()
         if not url.startswith(("http://", "https://")):
             raise CommandError(f"TOKENLINE_URL is {url!r}; it should begin with http:// or https://")
         if not token:
-            raise CommandError("TOKENLINE_URL is set but TOKENLINE_TOKEN is not; put the admin token there")
+            raise CommandError(
+                "TOKENLINE_URL is set but TOKENLINE_TOKEN is not; put the admin token there, or its file into TOKENLINE_TOKEN_FILE"
+            )
         if not token.isascii() or not token.isprintable():
             raise CommandError("TOKENLINE_TOKEN is no admin token; it should be one word of ASCII characters")
         return System(url, token, "start it, or correct TOKENLINE_URL")
@@ -102,3 +104,13 @@ def find_system(data_dir: Path | None) -> System:
     if demo is None:
         raise CommandError(f"no system is ready in {folder.path}; {how_to_start}, or set TOKENLINE_URL and TOKENLINE_TOKEN")
     return System(demo.base_url, demo.admin_token, how_to_start)
+
+
+def _token_of_environment() -> str:
+    file = os.environ.get("TOKENLINE_TOKEN_FILE")
+    if os.environ.get("TOKENLINE_TOKEN") or not file:
+        return os.environ.get("TOKENLINE_TOKEN", "")
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"TOKENLINE_TOKEN_FILE: {file} cannot be read: {getattr(error, 'strerror', None) or error}") from error

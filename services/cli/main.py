@@ -53,7 +53,8 @@ class _LazyGroup(click.Group):
 def command_line() -> None:
     """Online charging for LLM tokens.
 
-    Commands that talk to a running system find it by --data-dir, else by TOKENLINE_URL and TOKENLINE_TOKEN, else in
+    Commands that talk to a running system find it by --data-dir, else by TOKENLINE_URL and TOKENLINE_TOKEN (or
+    TOKENLINE_TOKEN_FILE), else in
     ~/.tokenline.
     """
 

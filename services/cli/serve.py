@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 import click
 
-from services.cli.failures import CommandFailed, expected_errors
+from services.cli.failures import CommandError, CommandFailed, expected_errors
 
 # Service name -> its config type and what runs it. Only those of the service that is run are imported.
 SERVICES: Final[dict[str, tuple[str, str]]] = {
@@ -30,7 +30,14 @@ class _Run(Protocol):
 @click.command("serve")
 @click.argument("service", type=click.Choice(list(SERVICES)), metavar="SERVICE")
 @click.option("--config", "config_file", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Its YAML config.")
-def serve_command(service: str, config_file: Path) -> None:
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="FIELD=TEXT",
+    help="A text field in the place of the file's, like advertised_address=HOST:PORT: what differs between replicas of one file.",
+)
+def serve_command(service: str, config_file: Path, settings: tuple[str, ...]) -> None:
     """Run SERVICE, one of authentication, registry, accounting, billing, edge and vendor-simulator.
 
     Prints its address once it listens. SIGTERM drains it and ends with 0; a failed background task ends with 1, a config
@@ -40,11 +47,18 @@ def serve_command(service: str, config_file: Path) -> None:
 
     config_type, run = SERVICES[service]
     with expected_errors():
-        config = read_yaml(config_file, resolve_name(config_type))
+        config = read_yaml(config_file, resolve_name(config_type), _settings(settings))
 
         import uvloop
 
         uvloop.run(_serve(service, resolve_name(run), config))
+
+
+def _settings(settings: tuple[str, ...]) -> dict[str, str]:
+    for each in settings:
+        if not each.partition("=")[0].isidentifier() or "=" not in each:
+            raise CommandError(f"--set {each}: give it as FIELD=TEXT, for example advertised_address=10.0.0.7:7003")
+    return dict(each.split("=", 1) for each in settings)
 
 
 async def _serve(service: str, run: _Run, config: Any) -> None:

@@ -1,5 +1,6 @@
 """The wiring of the edge."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -41,9 +42,10 @@ _BODY_BYTES_MAX: Final = 1_000_000
 async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mapping[str, str] = os.environ) -> AsyncIterator[str]:
     """Runs the edge; yields "http://host:port/v1" once it listens. It is ready (/readyz) once the services it needs are.
 
-    `environment` holds the vendors' secrets, under the names that the catalog gives. At the end no new connection is taken,
-    requests under way end, then what is owed to accounting is delivered, then connections close. Errors: `ConfigError` when the
-    admin token can't be used; `OSError` when the address cannot be bound.
+    `environment` holds the vendors' secrets, under the names that the catalog gives. At the end clients are told to close their
+    connections for `drain_notice_ms`; then no new connection is taken, requests under way end, what is owed to accounting is
+    delivered, and connections close. Errors: `ConfigError` when the admin token can't be used; `OSError` when the address cannot be
+    bound.
     """
     token = read_admin_token(Path(config.admin_token_file))
     clock = SystemClock()
@@ -90,6 +92,8 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
         port = await stack.enter_async_context(listen_http(answers, config.host, config.port, config.drain_timeout_ms / 1_000))
         host = f"[{config.host}]" if ":" in config.host else config.host
         yield f"http://{host}:{port}/v1"
+        answers.closing = True
+        await asyncio.sleep(config.drain_notice_ms / 1_000)
 
 
 def _application(routes: list[ASGIRouteHandler | HTTPRouteHandler | Router], clock: Clock) -> Litestar:

@@ -44,7 +44,10 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     outbox_releases_max: int = 1_000_000
     # How long cached API keys pass after the last word from authentication's revocation stream.
     cached_key_grace_ms: int = 60_000
-    # How long requests under way may take to end when the process stops.
+    # How long the edge goes on taking calls once it shall stop, and tells clients to close their connections: as long as those
+    # who send them here may take to notice.
+    drain_notice_ms: int = 0
+    # How long requests under way may take to end when the process stops, after that.
     drain_timeout_ms: int = 30_000
     # Traces and metrics.
     telemetry: TelemetryConfig = TelemetryConfig()
@@ -71,5 +74,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
                 raise ValueError(f"{field} must be 1 to 3600000")
         if not 0 <= self.cached_key_grace_ms <= 86_400_000:
             raise ValueError("cached_key_grace_ms must be 0 to 86400000")
-        if not 1_000 <= self.drain_timeout_ms <= 600_000:
-            raise ValueError("drain_timeout_ms must be 1000 to 600000")
+        if not 0 <= self.drain_notice_ms <= 60_000:
+            raise ValueError("drain_notice_ms must be 0 to 60000")
+        if not 1_000 <= self.drain_timeout_ms <= 3_600_000:
+            raise ValueError("drain_timeout_ms must be 1000 to 3600000")

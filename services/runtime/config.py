@@ -58,8 +58,8 @@ def _construct_decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decima
 _Loader.add_constructor("tag:yaml.org,2002:float", _construct_decimal)
 
 
-def read_yaml(path: Path, kind: type[T]) -> T:
-    """Reads one file into `kind`.
+def read_yaml(path: Path, kind: type[T], settings: Mapping[str, str] | None = None) -> T:
+    """Reads one file into `kind`; `settings` come in the place of its top-level fields, or beside them.
 
     Errors: `ConfigError` when it cannot be read, is not YAML, has an unknown or missing key or a value of another type.
     """
@@ -68,7 +68,7 @@ def read_yaml(path: Path, kind: type[T]) -> T:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(f"{path}: cannot be read: {reason}") from error
-    return parse_yaml(text, kind, str(path))
+    return parse_yaml_with_lines(text, kind, str(path), settings)[0]
 
 
 def parse_yaml(text: str, kind: type[T], source: str) -> T:
@@ -76,7 +76,9 @@ def parse_yaml(text: str, kind: type[T], source: str) -> T:
     return parse_yaml_with_lines(text, kind, source)[0]
 
 
-def parse_yaml_with_lines(text: str, kind: type[T], source: str) -> tuple[T, Callable[[str], int]]:
+def parse_yaml_with_lines(
+    text: str, kind: type[T], source: str, settings: Mapping[str, str] | None = None
+) -> tuple[T, Callable[[str], int]]:
     """Like `parse_yaml`, and with it what `line_of` says of a field path in this text, for errors found later."""
     try:
         loader = _Loader(text)
@@ -92,8 +94,11 @@ def parse_yaml_with_lines(text: str, kind: type[T], source: str) -> tuple[T, Cal
         raise ConfigError(f"{source}:{line}: not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not valid YAML: {error}") from error
+    value = {} if value is None else value
+    if settings and isinstance(value, dict):
+        value |= settings
     try:
-        return msgspec.convert({} if value is None else value, kind, strict=True), lambda field: line_of(node, field)
+        return msgspec.convert(value, kind, strict=True), lambda field: line_of(node, field)
     except msgspec.ValidationError as error:
         message = str(error)
         what, _, where = message.rpartition(" - at `")

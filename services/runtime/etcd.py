@@ -26,6 +26,8 @@ _PULSE_S: Final = 1.0
 _PULSE_S_MAX: Final = 3.0
 _RETRY_S: Final = 0.1
 _RETRY_S_MAX: Final = 1.0
+# What etcd says when a token has ended: it was not used for 5 minutes, or users were changed.
+_TOKEN_IS_OLD: Final = ("invalid auth token", "revision of auth store is old")
 # The stream is refused, or ended, by a member that has lost its quorum.
 _WITH_LEADER: Final = (("hasleader", "true"),)
 _OPTIONS: Final[list[tuple[str, Any]]] = [
@@ -38,13 +40,16 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
 
 
 class EtcdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where etcd is. With `ca_file` connections are encrypted; certificate and key name this client."""
+    """Where etcd is. With `ca_file` connections are encrypted; certificate and key, or name and password, name this client."""
 
     # "host:port" of every member.
     endpoints: tuple[str, ...]
     ca_file: str = ""
     certificate_file: str = ""
     key_file: str = ""
+    username: str = ""
+    # The file whose content, without surrounding white space, is its password.
+    password_file: str = ""
 
     def __post_init__(self) -> None:
         if not self.endpoints:
@@ -53,6 +58,8 @@ class EtcdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError("certificate_file and key_file go together")
         if self.certificate_file and not self.ca_file:
             raise ValueError("certificate_file goes with ca_file only")
+        if bool(self.username) != bool(self.password_file):
+            raise ValueError("username and password_file go together")
 
 
 def check_prefix(prefix: str) -> None:
@@ -87,6 +94,10 @@ class EtcdClient:
     def __init__(self, config: EtcdConfig) -> None:
         """Errors: `ConfigError` for a file that can't be read."""
         self._endpoints = config.endpoints
+        self._username = config.username
+        self._password = _content("password_file", config.password_file).decode().strip() if config.username else ""
+        # What names this client to any member, until etcd forgets it.
+        self._token = ""
         credentials = _credentials(config)
         self._channels = [
             grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
@@ -118,14 +129,14 @@ class EtcdClient:
     async def put(self, key: str, value: bytes, lease: int = 0) -> int:
         """Sets the key; returns the revision. After an error it may be set all the same."""
         request = pb.PutRequest(key=key.encode(), value=value, lease=lease)
-        response: pb.PutResponse = await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Put(request, timeout=_CALL_S_MAX))
+        response: pb.PutResponse = await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Put(request, **self._terms()))
         return response.header.revision
 
     async def put_all(self, values: dict[str, bytes]) -> int:
         """Sets several keys, all or none; returns the revision. After an error they may be set all the same."""
         puts = [pb.RequestOp(request_put=pb.PutRequest(key=key.encode(), value=value)) for key, value in values.items()]
         request = pb.TxnRequest(success=puts)
-        response: pb.TxnResponse = await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Txn(request, timeout=_CALL_S_MAX))
+        response: pb.TxnResponse = await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Txn(request, **self._terms()))
         return response.header.revision
 
     async def put_if(self, key: str, value: bytes, lease: int = 0, *, mod_revision: int = 0) -> int | None:
@@ -143,18 +154,18 @@ class EtcdClient:
     async def delete(self, key: str) -> None:
         """Deletes the key, if it is there."""
         request = pb.DeleteRangeRequest(key=key.encode())
-        await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).DeleteRange(request, timeout=_CALL_S_MAX))
+        await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).DeleteRange(request, **self._terms()))
 
     async def _if(self, key: str, mod_revision: int, operation: pb.RequestOp) -> int | None:
         compare = pb.Compare(result=pb.Compare.EQUAL, target=pb.Compare.MOD, key=key.encode(), mod_revision=mod_revision)
         request = pb.TxnRequest(compare=[compare], success=[operation])
-        response: pb.TxnResponse = await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Txn(request, timeout=_CALL_S_MAX))
+        response: pb.TxnResponse = await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Txn(request, **self._terms()))
         return response.header.revision if response.succeeded else None
 
     async def compact(self, revision: int) -> None:
         """Forgets what keys were before the revision."""
         request = pb.CompactionRequest(revision=revision)
-        await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Compact(request, timeout=_CALL_S_MAX))
+        await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Compact(request, **self._terms()))
 
     # Leases
 
@@ -162,7 +173,7 @@ class EtcdClient:
         """A new lease that lives for `ttl_s` without being kept alive."""
         request = pb.LeaseGrantRequest(TTL=ttl_s)
         response: pb.LeaseGrantResponse = await self._once(
-            lambda channel: rpc_pb2_grpc.LeaseStub(channel).LeaseGrant(request, timeout=_CALL_S_MAX)
+            lambda channel: rpc_pb2_grpc.LeaseStub(channel).LeaseGrant(request, **self._terms())
         )
         return response.ID
 
@@ -170,7 +181,7 @@ class EtcdClient:
         """Lets the lease live for its whole time from now on; False when it has ended. May be repeated after an error."""
 
         async def beat(channel: grpc.aio.Channel) -> pb.LeaseKeepAliveResponse:
-            call = rpc_pb2_grpc.LeaseStub(channel).LeaseKeepAlive(timeout=_CALL_S_MAX, metadata=_WITH_LEADER)
+            call = rpc_pb2_grpc.LeaseStub(channel).LeaseKeepAlive(**self._terms(_WITH_LEADER))
             try:
                 await call.write(pb.LeaseKeepAliveRequest(ID=lease))
                 response: Any = await call.read()
@@ -186,7 +197,7 @@ class EtcdClient:
     async def revoke(self, lease: int) -> None:
         """Ends the lease and its keys."""
         request = pb.LeaseRevokeRequest(ID=lease)
-        await self._once(lambda channel: rpc_pb2_grpc.LeaseStub(channel).LeaseRevoke(request, timeout=_CALL_S_MAX))
+        await self._once(lambda channel: rpc_pb2_grpc.LeaseStub(channel).LeaseRevoke(request, **self._terms()))
 
     # Changes
 
@@ -218,7 +229,8 @@ class EtcdClient:
 
     async def _watch(self, prefix: str, snapshot: Snapshot) -> AsyncIterator[Snapshot]:
         """Snapshots behind this one; ends when etcd has forgotten what came next, or has gone back behind it."""
-        call: Any = rpc_pb2_grpc.WatchStub(self._channels[self._current]).Watch(metadata=_WITH_LEADER)
+        await self._authenticate(self._channels[self._current])
+        call: Any = rpc_pb2_grpc.WatchStub(self._channels[self._current]).Watch(metadata=self._terms(_WITH_LEADER)["metadata"])
         create = pb.WatchCreateRequest(key=prefix.encode(), range_end=_end_of(prefix), start_revision=snapshot.revision + 1)
         pulse: asyncio.Task[None] | None = None
         try:
@@ -233,6 +245,8 @@ class EtcdClient:
                 if response.compact_revision:
                     return
                 if response.canceled:
+                    # Perhaps it does not know the token any more.
+                    self._token = ""
                     raise EtcdError(f"etcd ended the watch: {response.cancel_reason}")
                 if response.header.revision < snapshot.revision:
                     # It was restored from a backup, or this member lags behind: what it has must be listed.
@@ -259,7 +273,7 @@ class EtcdClient:
         for _ in self._channels:
             try:
                 response: pb.RangeResponse = await self._once(
-                    lambda channel: rpc_pb2_grpc.KVStub(channel).Range(request, timeout=_CALL_S_MAX)
+                    lambda channel: rpc_pb2_grpc.KVStub(channel).Range(request, **self._terms())
                 )
                 return response
             except EtcdError as failure:
@@ -271,13 +285,37 @@ class EtcdClient:
         current = self._current
         try:
             async with asyncio.timeout(_CALL_S_MAX + 0.5):
-                return await call(self._channels[current])
+                await self._authenticate(self._channels[current])
+                try:
+                    return await call(self._channels[current])
+                except grpc.aio.AioRpcError as error:
+                    if not self._was_forgotten(error):
+                        raise
+                    # Refused before anything was done.
+                    await self._authenticate(self._channels[current])
+                    return await call(self._channels[current])
         except grpc.aio.AioRpcError as error:
             self._go_elsewhere(current)
             raise EtcdError(self._explained(current, error)) from error
         except TimeoutError as error:
             self._go_elsewhere(current)
             raise EtcdError(f"etcd at {self._endpoints[current]} did not answer within {_CALL_S_MAX:g} s") from error
+
+    async def _authenticate(self, channel: grpc.aio.Channel) -> None:
+        if self._username and not self._token:
+            request = pb.AuthenticateRequest(name=self._username, password=self._password)
+            self._token = (await rpc_pb2_grpc.AuthStub(channel).Authenticate(request, timeout=_CALL_S_MAX)).token
+
+    def _terms(self, metadata: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
+        """How a call is made: bounded in time, and in this client's name."""
+        return {"timeout": _CALL_S_MAX, "metadata": (*metadata, *((("token", self._token),) if self._token else ()))}
+
+    def _was_forgotten(self, error: grpc.aio.AioRpcError) -> bool:
+        """Whether etcd does not know the token any more; then the next call gets a new one."""
+        forgotten = bool(self._token) and any(each in (error.details() or "") for each in _TOKEN_IS_OLD)
+        if forgotten:
+            self._token = ""
+        return forgotten
 
     def _go_elsewhere(self, failed: int) -> None:
         if self._current == failed:
@@ -292,6 +330,12 @@ class EtcdClient:
                 f"etcd at {endpoint}: the TLS handshake failed; check ca_file, certificate_file, key_file and the names and dates "
                 f"in etcd's certificate ({details})"
             )
+        if "invalid user ID or password" in details:
+            return f"etcd at {endpoint}: the password of user {self._username!r} is wrong, or there is no such user ({details})"
+        if "user name is empty" in details:
+            return f"etcd at {endpoint} wants to know who calls: give username and password_file, or a certificate ({details})"
+        if error.code() == grpc.StatusCode.PERMISSION_DENIED:
+            return f"etcd at {endpoint}: user {self._username!r} may not; grant its role readwrite on the prefix ({details})"
         if error.code() == grpc.StatusCode.UNAVAILABLE:
             return f"etcd at {endpoint} can't be reached or has no leader; check endpoints and that its members run ({details})"
         return f"etcd at {endpoint}: {details}"

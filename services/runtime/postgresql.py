@@ -3,7 +3,9 @@
 Services may share a database: each has its tables, and its schema version, in a PostgreSQL schema of its own.
 """
 
+import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, Self, TypeVar
 
@@ -11,6 +13,8 @@ import asyncpg
 
 from services.runtime.errors import SchemaError, ServiceError
 from tokenline.errors.v1 import errors_pb2
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -22,6 +26,9 @@ MIGRATION_LOCK: Final = 0x746F6B656E6C696E
 FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 # What must be on, or a commit that was answered could be lost with the machine.
 _DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
+# Nothing is wrong with what was asked; somebody has to be there.
+_NOT_THERE: Final = (TimeoutError, OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
+_RETRY_S: Final = 2.0
 _ROLLED_BACK_TRIES_MAX: Final = 5
 
 
@@ -34,6 +41,15 @@ def translated() -> Iterator[None]:
         raise ServiceError(
             errors_pb2.ERROR_REASON_STORE_UNAVAILABLE,
             f"PostgreSQL: {error}; the user needs CREATE on the database, or a schema of the service's name that it owns",
+        ) from error
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        raise ServiceError(
+            errors_pb2.ERROR_REASON_STORE_UNAVAILABLE,
+            f"PostgreSQL: {error}; check the user and the password: PGUSER and PGPASSWORD, where the URL has none",
+        ) from error
+    except asyncpg.InvalidCatalogNameError as error:
+        raise ServiceError(
+            errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, f"PostgreSQL: {error}; create it, or correct the URL"
         ) from error
     except (TimeoutError, *FAILURES) as error:
         said = str(error) or type(error).__name__
@@ -50,18 +66,28 @@ class Pool:
     async def open(cls, dsn: str, application_name: str, schema: str, migrations: Sequence[str], connections_max: int) -> Self:
         """Connects, and brings the schema up to date. `dsn` is a libpq URL; a password comes from PGPASSWORD or the passfile.
 
-        `migrations[n]` leads from version n to n + 1. Errors: `SchemaError` for a newer schema, or settings that do not keep what
-        was committed; `ServiceError` STORE_UNAVAILABLE.
+        `migrations[n]` leads from version n to n + 1. For a server that cannot be reached, or is starting, it waits as long as it
+        takes, and logs it. Errors: `SchemaError` for a newer schema, or settings that do not keep what was committed; `ServiceError`
+        STORE_UNAVAILABLE for what waiting does not cure.
         """
         with translated():
-            pool = await asyncpg.create_pool(
-                dsn,
-                min_size=1,
-                max_size=connections_max,
-                timeout=CONNECT_S_MAX,
-                command_timeout=STATEMENT_S_MAX,
-                server_settings={"application_name": application_name, "search_path": schema},
-            )
+            while True:
+                try:
+                    pool = await asyncpg.create_pool(
+                        dsn,
+                        min_size=1,
+                        max_size=connections_max,
+                        timeout=CONNECT_S_MAX,
+                        command_timeout=STATEMENT_S_MAX,
+                        server_settings={"application_name": application_name, "search_path": schema},
+                    )
+                    break
+                except _NOT_THERE as error:
+                    logger.error(
+                        "PostgreSQL cannot be reached: %s; check its address, and that it runs; trying again",
+                        str(error) or "it does not answer",
+                    )
+                    await asyncio.sleep(_RETRY_S)
         made = cls(pool)
         try:
             async with made.connection() as connection:

@@ -24,6 +24,8 @@ _DEADLINE_S: Final = 120.0
 _DEADLINE_S_MAX: Final = 3_600.0
 # A journal row travels whole, and a stall on one partition can gather thousands of entries in a row.
 _MESSAGE_BYTES_MAX: Final = 256 * 1024 * 1024
+# The name whose health is SERVING also while nothing else is: whoever gets no answer to it talks to a process that hangs.
+LIVENESS: Final = "liveness"
 # How long callers get to see NOT_SERVING before the server refuses new calls.
 _DRAIN_NOTICE_S: Final = 0.1
 
@@ -54,6 +56,7 @@ class GrpcServer:
         """
         # The health servicer of grpcio starts as SERVING; nobody may see that.
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         try:
             port = self.server.add_insecure_port(address)
         except RuntimeError as error:

@@ -231,3 +231,32 @@ def test_a_config_that_makes_no_sense_is_refused(config: dict[str, object], mess
 async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"etcd\.ca_file: .*absent cannot be read"):
         EtcdClient(EtcdConfig(endpoints=("127.0.0.1:1",), ca_file=str(tmp_path / "absent")))
+
+
+async def test_a_user_with_a_password(tmp_path: Path) -> None:
+    password_file, wrong_file = tmp_path / "password", tmp_path / "wrong"
+    password_file.write_text("s3cret\n", encoding="ascii")
+    wrong_file.write_text("guess", encoding="ascii")
+    with EtcdCluster(1) as cluster:
+        cluster.require_password("tokenline", "s3cret", "/tokenline/")
+        named = EtcdConfig(endpoints=cluster.endpoints, username="tokenline", password_file=str(password_file))
+        async with EtcdClient(named) as client, following(client, "/tokenline/") as seen:
+            await client.put("/tokenline/a", b"1", await client.grant(60))
+            await until(lambda: bool(seen) and "a" in seen[-1].keys)
+            # Its token ends with etcd's memory of it.
+            cluster.kill(0)
+            cluster.start(0, ready=False)
+            await put_somewhere(client, "/tokenline/b")
+            await until(lambda: "b" in seen[-1].keys)
+            with pytest.raises(EtcdError, match=r"user 'tokenline' may not; grant its role readwrite on the prefix"):
+                await client.put("/elsewhere", b"")
+        async with EtcdClient(
+            EtcdConfig(endpoints=cluster.endpoints, username="tokenline", password_file=str(wrong_file))
+        ) as client:
+            with pytest.raises(EtcdError, match=r"the password of user 'tokenline' is wrong, or there is no such user"):
+                await client.get("/tokenline/a")
+        async with EtcdClient(cluster.config) as client:
+            with pytest.raises(EtcdError, match=r"wants to know who calls: give username and password_file"):
+                await client.get("/tokenline/a")
+    with pytest.raises(ValueError, match="username and password_file go together"):
+        EtcdConfig(endpoints=("127.0.0.1:1",), username="tokenline")

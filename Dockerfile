@@ -1,0 +1,40 @@
+# One image for all services: `tokenline serve SERVICE --config FILE`.
+#
+# BASE is Debian 12 with Python 3.11 and pip; where this one cannot be pulled, build on another: --build-arg BASE=NAME. What runs is
+# made from it without what only builds (pip, apt, Perl): there is less to carry, and less for an intruder to use.
+ARG BASE=docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+
+FROM ${BASE} AS packages
+COPY requirements.lock /src/
+# Packages bring the C and Cython sources of their extensions, too.
+RUN python3 -m venv --without-pip /opt/tokenline \
+ && python3 -m pip --python /opt/tokenline/bin/python install --no-cache-dir --disable-pip-version-check --no-compile \
+    --root-user-action=ignore --require-hashes -r /src/requirements.lock \
+ && find /opt/tokenline/lib -type f \( -name '*.c' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' \) -delete \
+ && python3 -m compileall -q -j 0 /opt/tokenline/lib
+
+FROM packages AS tokenline
+COPY services /opt/tokenline/lib/python3.11/site-packages/services
+COPY protos/gen /opt/tokenline/lib/python3.11/site-packages
+COPY LICENSE /opt/tokenline/
+# The file system is read-only where it runs, so byte code is made here.
+RUN printf '#!/opt/tokenline/bin/python\nfrom services.cli.main import main\n\nmain()\n' > /opt/tokenline/bin/tokenline \
+ && chmod 755 /opt/tokenline/bin/tokenline \
+ && python3 -m compileall -q /opt/tokenline/lib/python3.11/site-packages/services /opt/tokenline/lib/python3.11/site-packages/tokenline \
+    /opt/tokenline/lib/python3.11/site-packages/etcdserverpb
+
+FROM ${BASE} AS root
+RUN rm -rf /usr/lib/python3*/dist-packages /usr/share/python-wheels /usr/local/lib/python3*/site-packages/* /usr/local/bin/pip* \
+    /usr/local/lib/python3*/test /usr/local/lib/python3*/idlelib /usr/lib/python3*/test \
+    /usr/bin/perl* /usr/share/perl* /usr/lib/*-linux-gnu/perl* /usr/lib/*-linux-gnu/libperl* \
+    /usr/bin/apt* /usr/bin/dpkg* /usr/lib/apt /usr/lib/dpkg /etc/apt /var/lib/apt /var/lib/dpkg/info /var/cache/* /var/log/* \
+    /usr/share/doc /usr/share/man /usr/share/locale /usr/share/info /usr/share/lintian /root/.cache /tmp/* \
+ && find / -xdev -perm /6000 -type f -exec chmod a-s {} +
+
+FROM scratch
+COPY --from=root / /
+COPY --from=tokenline /opt/tokenline /opt/tokenline
+ENV PATH=/opt/tokenline/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+WORKDIR /opt/tokenline
+ENTRYPOINT ["tokenline"]

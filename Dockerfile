@@ -20,6 +20,7 @@ COPY LICENSE /opt/tokenline/
 # The file system is read-only where it runs, so byte code is made here.
 RUN printf '#!/opt/tokenline/bin/python\nfrom services.cli.main import main\n\nmain()\n' > /opt/tokenline/bin/tokenline \
  && chmod 755 /opt/tokenline/bin/tokenline \
+ && ln -s lib/python3.11/site-packages/services/registry/base_catalog /opt/tokenline/catalog \
  && python3 -m compileall -q /opt/tokenline/lib/python3.11/site-packages/services /opt/tokenline/lib/python3.11/site-packages/tokenline \
     /opt/tokenline/lib/python3.11/site-packages/etcdserverpb
 

@@ -27,7 +27,7 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     etcd: EtcdConfig | None = None
     # What the keys of this cell begin with.
     etcd_prefix: str = "/tokenline/accounting/"
-    # What other services reach this replica by; empty: listen_address.
+    # What other services reach this replica by; empty: listen_address, if that is no address of all interfaces.
     advertised_address: str = ""
     # How many slices the accounts are cut into; fixed when the database is made.
     partitions: int = 16
@@ -43,6 +43,11 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     telemetry: TelemetryConfig = TelemetryConfig()
 
     @property
+    def is_unreachable(self) -> bool:
+        """Whether others are told no address at which they reach this replica."""
+        return self.etcd is not None and not self.advertised_address and self.listen_address.startswith(_EVERYWHERE)
+
+    @property
     def servers(self) -> tuple[str, ...]:
         """The URLs of the PostgreSQL databases."""
         return (self.postgresql,) if isinstance(self.postgresql, str) and self.postgresql else tuple(self.postgresql)
@@ -55,8 +60,6 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         if self.etcd is not None and not self.postgresql:
             raise ValueError("etcd goes with postgresql: replicas share one database")
         check_prefix(self.etcd_prefix)
-        if self.etcd is not None and not self.advertised_address and self.listen_address.startswith(_EVERYWHERE):
-            raise ValueError("give advertised_address, too: others cannot reach this replica by a listen_address of all interfaces")
         if not 1 <= self.partitions <= 4_096:
             raise ValueError("partitions must be 1 to 4096")
         if not 1_000 <= self.validity_ms <= 600_000:

@@ -22,6 +22,7 @@ from services.accounting.store import EraMismatchError, Identity, Share, StoreRe
 from services.cli.postgresql_server import PostgresqlServer
 from services.runtime.clients import answer, connect
 from services.runtime.clock import SystemClock
+from services.runtime.config import ConfigError
 from services.runtime.errors import ServiceError
 from services.runtime.etcd import EtcdClient
 from services.runtime.lifecycle import Lifecycle
@@ -286,12 +287,14 @@ async def test_etcd_away_at_the_start_is_waited_for(
     with EtcdCluster(1) as late:
         late.kill(0)
         async with replicas.replica(etcd=late.config) as replica:
-            await replica.health(SERVING)
+            # Whoever rolls replicas out must not stop an old one for this one yet.
+            await replica.health(NOT_SERVING)
             await until(lambda: "can't be reached or has no leader; check endpoints" in caplog.text, 10)
             (refused,) = await replica.charge(create("acct-12345678", charging_id()))
             assert refused.error.message == f"partition {partition_of('acct-12345678')} is not owned here; ask its owner"
             await asyncio.to_thread(late.start, 0)
             await replica.settled(replica.address)
+            await replica.health(SERVING)
 
 
 async def test_while_etcd_is_down_owners_go_on(replicas: Replicas, caplog: pytest.LogCaptureFixture) -> None:
@@ -465,10 +468,11 @@ async def test_two_replicas_on_one_address_are_told(replicas: Replicas, caplog: 
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:7003", "[::]:7003"])
-def test_an_address_that_others_cannot_use_is_refused(replicas: Replicas, address: str) -> None:
-    with pytest.raises(ValueError, match="give advertised_address, too"):
-        replicas.config(listen_address=address)
-    replicas.config(listen_address=address, advertised_address="accounting-0:7003")
+async def test_an_address_that_others_cannot_use_is_refused(replicas: Replicas, address: str) -> None:
+    with pytest.raises(ConfigError, match="advertised_address: give it, too"):
+        async with run_accounting(replicas.config(listen_address=address), Lifecycle()):
+            pass
+    assert not replicas.config(listen_address=address, advertised_address="accounting-0:7003").is_unreachable
 
 
 # Two database servers

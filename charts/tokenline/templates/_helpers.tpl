@@ -1,0 +1,144 @@
+{{/*
+What every service is: its stores, who calls it (and so what network policies allow), and how it is run. Templates range over this.
+The names are fixed: a namespace holds one cell.
+*/}}
+{{- define "tokenline.services" -}}
+authentication: {callers: [edge], database: true}
+registry: {callers: [edge, accounting], etcd: true}
+accounting: {callers: [edge, billing, accounting], calls: [registry, accounting], database: true, etcd: true}
+billing: {callers: [edge], calls: [accounting], database: true, volume: cdr}
+edge: {calls: [authentication, registry, accounting, billing], volume: outbox}
+{{- if .Values.vendorSimulator.enabled }}
+vendor-simulator: {callers: [edge]}
+{{- end }}
+{{- end }}
+
+{{- define "tokenline.labels" -}}
+app.kubernetes.io/name: tokenline
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: tokenline
+{{- end }}
+
+{{/* Takes (dict "root" $ "service" NAME). */}}
+{{- define "tokenline.selector" -}}
+app.kubernetes.io/name: tokenline
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .service }}
+{{- end }}
+
+{{- define "tokenline.image" -}}
+{{- with .Values.image }}
+{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* What is said of every pod. */}}
+{{- define "tokenline.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* What is said of every container. */}}
+{{- define "tokenline.container" -}}
+image: {{ include "tokenline.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+terminationMessagePolicy: FallbackToLogsOnError
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* The database's user; takes the Secret's name. */}}
+{{- define "tokenline.databaseEnvironment" -}}
+- name: PGUSER
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: username}}
+- name: PGPASSWORD
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: password}}
+{{- end }}
+
+{{/* The files of a service beside its config; takes (dict "root" $ "service" NAME "facts" FACTS). */}}
+{{- define "tokenline.secretVolumes" -}}
+{{- $values := .root.Values }}
+{{- if eq .service "authentication" }}
+- {name: hash-key, secret: {secretName: {{ $values.secrets.hashKey }}, defaultMode: 288}}
+{{- end }}
+{{- if eq .service "edge" }}
+- {name: admin-token, secret: {secretName: {{ $values.secrets.adminToken }}, defaultMode: 288}}
+{{- end }}
+{{- if and .facts.database $values.postgresql.caSecret }}
+- {name: postgresql, secret: {secretName: {{ $values.postgresql.caSecret }}, defaultMode: 288}}
+{{- end }}
+{{- if and .facts.etcd $values.etcd.tlsSecret }}
+- {name: etcd-tls, secret: {secretName: {{ $values.etcd.tlsSecret }}, defaultMode: 288}}
+{{- end }}
+{{- if and .facts.etcd $values.etcd.passwordSecret }}
+- {name: etcd-password, secret: {secretName: {{ $values.etcd.passwordSecret }}, defaultMode: 288}}
+{{- end }}
+{{- end }}
+
+{{- define "tokenline.secretMounts" -}}
+{{- range (include "tokenline.secretVolumes" . | fromYamlArray) }}
+- {name: {{ .name }}, mountPath: /etc/tokenline/{{ .name }}, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "tokenline.priorityClass" -}}
+{{- if .root.Values.priorityClasses.create }}
+priorityClassName: {{ .root.Release.Namespace }}-tokenline-{{ ternary "exporting" "serving" (eq .service "billing") }}
+{{- end }}
+{{- end }}
+
+{{/* The config file of a service, as JSON, which is YAML; takes (dict "root" $ "service" NAME). */}}
+{{- define "tokenline.config" -}}
+{{- $values := .root.Values }}
+{{- $prefix := $values.etcd.prefix | default (printf "/tokenline/%s/" .root.Release.Namespace) }}
+{{- $etcd := dict "endpoints" $values.etcd.endpoints }}
+{{- if $values.etcd.tlsSecret }}
+{{- $_ := merge $etcd (dict "ca_file" "/etc/tokenline/etcd-tls/ca.crt" "certificate_file" "/etc/tokenline/etcd-tls/tls.crt" "key_file" "/etc/tokenline/etcd-tls/tls.key") }}
+{{- end }}
+{{- if $values.etcd.username }}
+{{- $_ := merge $etcd (dict "username" $values.etcd.username "password_file" "/etc/tokenline/etcd-password/password") }}
+{{- end }}
+{{- $config := dict "telemetry" (dict "otlp_endpoint" $values.telemetry.otlpEndpoint "trace_sample_ppm" $values.telemetry.traceSamplePpm "metrics_port" 9000 "metrics_host" "0.0.0.0") }}
+{{- if eq .service "authentication" }}
+{{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "postgresql" $values.postgresql.url "hash_key_file" "/etc/tokenline/hash-key/key" "region" $values.cell.region) }}
+{{- else if eq .service "registry" }}
+{{- $folders := list "/opt/tokenline/catalog" }}
+{{- if $values.catalog }}{{ $folders = append $folders "/etc/tokenline/catalog" }}{{ end }}
+{{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "catalog_folders" $folders "etcd" $etcd "etcd_prefix" (printf "%scatalog/" $prefix)) }}
+{{- else if eq .service "accounting" }}
+{{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "postgresql" ($values.postgresql.accountingUrls | default $values.postgresql.url) "partitions" $values.cell.partitions "registry_address" "tokenline-registry:7000" "etcd" $etcd "etcd_prefix" (printf "%saccounting/" $prefix)) }}
+{{- else if eq .service "billing" }}
+{{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "postgresql" $values.postgresql.url "cdr_folder" "/var/lib/tokenline/cdr" "accounting_address" "tokenline-accounting:7000") }}
+{{- else if eq .service "edge" }}
+{{- $edge := $values.services.edge }}
+{{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8080 "registry_address" "tokenline-registry:7000" "authentication_address" "tokenline-authentication:7000" "accounting_address" "tokenline-accounting:7000" "billing_address" "tokenline-billing:7000" "admin_token_file" "/etc/tokenline/admin-token/token" "outbox" "/var/lib/tokenline/outbox.sqlite3" "drain_notice_ms" (mul 1000 $edge.drainNoticeSeconds) "drain_timeout_ms" (mul 1000 $edge.drainSeconds)) }}
+{{- if $values.vendorSimulator.enabled }}{{ $_ := set $config "simulator_base_url" "http://tokenline-vendor-simulator:8090/v1" }}{{ end }}
+{{- else if eq .service "vendor-simulator" }}
+{{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8090) }}
+{{- end }}
+{{- with index $values.services .service }}{{ $_ := merge $config .config }}{{ end }}
+{{- toJson $config }}
+{{- end }}

@@ -40,21 +40,21 @@ class _Values(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     pass
 
 
-class LabelSelector(_Values):
+class LabelSelector(_Values, frozen=True):
     """Kubernetes' LabelSelector."""
 
     matchLabels: Labels | UnsetType = UNSET
     matchExpressions: list[dict[str, Any]] | UnsetType = UNSET
 
 
-class IpBlock(_Values):
+class IpBlock(_Values, frozen=True):
     """Kubernetes' IPBlock."""
 
     cidr: str
     except_: list[str] | UnsetType = field(default=UNSET, name="except")
 
 
-class Peer(_Values):
+class Peer(_Values, frozen=True):
     """Kubernetes' NetworkPolicyPeer."""
 
     podSelector: LabelSelector | UnsetType = UNSET
@@ -62,27 +62,27 @@ class Peer(_Values):
     ipBlock: IpBlock | UnsetType = UNSET
 
 
-class Cell(_Values):
+class Cell(_Values, frozen=True):
     region: Annotated[
         str,
         Meta(
-            description="Required. The region's name, 1 to 16 lower-case letters and digits. It stands in every API key that is issued "
-            "here, and cannot be changed later.",
+            description="Required. The region's name, 1 to 16 lower-case letters and digits. It stands in every API key that is "
+            "issued here, and cannot be changed later.",
             pattern=r"^[a-z0-9]{1,16}$",
         ),
     ] = ""
     partitions: Annotated[
         int,
         Meta(
-            description="Into how many slices the accounts are cut; fixed when the database is made. Have eight for each replica of "
-            "accounting that the cell may ever need.",
+            description="Into how many slices the accounts are cut; fixed when the database is made. Have eight for each replica "
+            "of accounting that the cell may ever need.",
             ge=1,
             le=4096,
         ),
     ] = 16
 
 
-class Image(_Values):
+class Image(_Values, frozen=True):
     repository: Annotated[str, Meta(description="Where the image is, without tag.", min_length=1)] = "tokenline"
     tag: Annotated[str, Meta(description="Its tag; empty: the chart's appVersion.")] = ""
     digest: Annotated[
@@ -92,15 +92,15 @@ class Image(_Values):
     pullSecrets: Annotated[list[Name], Meta(description="Secrets of the image registry.")] = []
 
 
-class Secrets(_Values):
+class Secrets(_Values, frozen=True):
     adminToken: Annotated[
         Name, Meta(description="The Secret whose key `token` opens the administrative API: 16 or more random characters.")
     ] = "tokenline-admin-token"
     hashKey: Annotated[
         Name,
         Meta(
-            description="The Secret whose key `key` is the cell's hash key, 32 or more random bytes. Keep a copy elsewhere: whoever "
-            "loses it loses all API keys."
+            description="The Secret whose key `key` is the cell's hash key, 32 or more random bytes. Keep a copy elsewhere: "
+            "whoever loses it loses all API keys."
         ),
     ] = "tokenline-hash-key"
     vendors: Annotated[
@@ -109,7 +109,7 @@ class Secrets(_Values):
     ] = ""
 
 
-class Postgresql(_Values):
+class Postgresql(_Values, frozen=True):
     url: Annotated[
         str,
         Meta(
@@ -122,9 +122,9 @@ class Postgresql(_Values):
         list[Annotated[str, Meta(pattern=r"^postgres(ql)?://[^@]+$")]],
         Meta(description="The databases of accounting, if it has several server groups; their number is fixed at installation."),
     ] = []
-    secret: Annotated[
-        Name, Meta(description="The Secret whose keys `username` and `password` the services log in with.")
-    ] = "tokenline-postgresql"
+    secret: Annotated[Name, Meta(description="The Secret whose keys `username` and `password` the services log in with.")] = (
+        "tokenline-postgresql"
+    )
     migrationSecret: Annotated[
         NameOrEmpty,
         Meta(description="The same of a user who may make tables, for the migration job; empty: `secret`, who may then."),
@@ -141,7 +141,7 @@ class Postgresql(_Values):
     ] = []
 
 
-class Etcd(_Values):
+class Etcd(_Values, frozen=True):
     endpoints: Annotated[
         list[Annotated[str, Meta(pattern=r"^[^/:]+:[0-9]+$")]],
         Meta(description="Required. `host:port` of every member, without a scheme."),
@@ -155,18 +155,18 @@ class Etcd(_Values):
         Meta(description="The Secret with `ca.crt`, `tls.crt` and `tls.key`, for encrypted connections; empty: not encrypted."),
     ] = ""
     username: Annotated[str, Meta(description="The user, where etcd asks for one; empty: none.")] = ""
-    passwordSecret: Annotated[NameOrEmpty, Meta(description="The Secret whose key `password` is that user's. Goes with `username`.")] = ""
+    passwordSecret: Annotated[NameOrEmpty, Meta(description="The Secret whose key `password` is that user's.")] = ""
     peers: Annotated[
         list[Peer], Meta(description="What network policies let through to etcd. Required with `networkPolicy.enabled`.")
     ] = []
 
 
-class ResourceAmounts(_Values):
+class ResourceAmounts(_Values, frozen=True):
     cpu: Quantity | UnsetType = UNSET
     memory: Quantity | UnsetType = UNSET
 
 
-class Resources(_Values):
+class Resources(_Values, frozen=True):
     requests: Annotated[ResourceAmounts, Meta(description="What the scheduler sets aside.")]
     limits: Annotated[
         ResourceAmounts,
@@ -174,18 +174,18 @@ class Resources(_Values):
     ]
 
 
-class Autoscaling(_Values):
+class Autoscaling(_Values, frozen=True):
     minReplicas: Annotated[int, Meta(ge=1)]
     maxReplicas: Annotated[int, Meta(ge=1)]
     targetCpuPercent: Annotated[int, Meta(ge=1, le=1000)] = 70
 
 
-class Volume(_Values):
+class Volume(_Values, frozen=True):
     kind: Annotated[
         str,
         Meta(
-            description="`claim`: a PersistentVolumeClaim, which outlives pods and the release. `ephemeral`: gone with the pod; for trying "
-            "things out.",
+            description="`claim`: a PersistentVolumeClaim, which outlives pods and the release. `ephemeral`: gone with the pod; "
+            "for trying things out.",
             pattern=r"^(claim|ephemeral)$",
         ),
     ] = "claim"
@@ -204,45 +204,46 @@ def _resources(cpu: str, memory: str, memory_max: str) -> Resources:
     return Resources(requests=ResourceAmounts(cpu=cpu, memory=memory), limits=ResourceAmounts(memory=memory_max))
 
 
-class Authentication(_Values):
+class Authentication(_Values, frozen=True):
     replicas: _REPLICAS = 2  # type: ignore[valid-type]  # a description shared by several services
     autoscaling: _AUTOSCALING = None  # type: ignore[valid-type]
     resources: Resources = _resources("50m", "96Mi", "512Mi")
     config: Annotated[dict[str, Any], Meta(extra_json_schema={"config": "authentication"})] = {}
 
 
-class Registry(_Values):
+class Registry(_Values, frozen=True):
     replicas: _REPLICAS = 2  # type: ignore[valid-type]
     autoscaling: _AUTOSCALING = None  # type: ignore[valid-type]
     resources: Resources = _resources("50m", "96Mi", "512Mi")
     config: Annotated[dict[str, Any], Meta(extra_json_schema={"config": "registry"})] = {}
 
 
-class Accounting(_Values):
+class Accounting(_Values, frozen=True):
     replicas: _REPLICAS = 2  # type: ignore[valid-type]
     autoscaling: _AUTOSCALING = None  # type: ignore[valid-type]
     resources: Resources = _resources("250m", "160Mi", "2Gi")
     config: Annotated[dict[str, Any], Meta(extra_json_schema={"config": "accounting"})] = {}
 
 
-class Billing(_Values):
+class Billing(_Values, frozen=True):
     resources: Resources = _resources("50m", "96Mi", "1Gi")
     volume: Annotated[
-        Volume, Meta(description="Where CDR files go. Lost ones are written again from the journal (`tokenline reconcile --write-missing`).")
+        Volume,
+        Meta(description="Where CDR files go. `tokenline reconcile --write-missing` writes lost ones again from the journal."),
     ] = Volume(size="10Gi")
     config: Annotated[dict[str, Any], Meta(extra_json_schema={"config": "billing"})] = {}
 
 
-class EdgeService(_Values):
-    type: Annotated[
-        str, Meta(description="Of the Service that takes calls.", pattern=r"^(ClusterIP|NodePort|LoadBalancer)$")
-    ] = "ClusterIP"
+class EdgeService(_Values, frozen=True):
+    type: Annotated[str, Meta(description="Of the Service that takes calls.", pattern=r"^(ClusterIP|NodePort|LoadBalancer)$")] = (
+        "ClusterIP"
+    )
     port: Annotated[int, Meta(description="Its port.", ge=1, le=65535)] = 80
     nodePort: Annotated[int, Meta(description="The nodes' port, for NodePort; 0: any.", ge=0, le=65535)] = 0
     annotations: Annotated[Labels, Meta(description="For a cloud's load balancer.")] = {}
 
 
-class Edge(_Values):
+class Edge(_Values, frozen=True):
     replicas: _REPLICAS = 2  # type: ignore[valid-type]
     autoscaling: _AUTOSCALING = None  # type: ignore[valid-type]
     resources: Resources = _resources("250m", "128Mi", "1Gi")
@@ -250,8 +251,8 @@ class Edge(_Values):
     volume: Annotated[
         Volume,
         Meta(
-            description="Where each edge keeps Releases that accounting has not answered. It belongs to the pod's number and comes back "
-            "with it; those in a volume that is lost are charged as swept: what was last reported."
+            description="Where each edge keeps Releases that accounting has not answered. It belongs to the pod's number and comes "
+            "back with it; those in a volume that is lost are charged as swept: what was last reported."
         ),
     ] = Volume()
     drainNoticeSeconds: Annotated[
@@ -265,8 +266,8 @@ class Edge(_Values):
     drainSeconds: Annotated[
         int,
         Meta(
-            description="How long a stopping edge lets calls end. A stream that takes longer is cut off and charged for what it had sent; "
-            "so this should exceed the longest stream.",
+            description="How long a stopping edge lets calls end. A stream that takes longer is cut off and charged for what it had "
+            "sent; so this should exceed the longest stream.",
             ge=1,
             le=3600,
         ),
@@ -274,19 +275,19 @@ class Edge(_Values):
     config: Annotated[dict[str, Any], Meta(extra_json_schema={"config": "edge"})] = {}
 
 
-class Services(_Values):
+class Services(_Values, frozen=True):
     authentication: Annotated[Authentication, Meta(description="Members and API keys.")] = Authentication()
     registry: Annotated[Registry, Meta(description="The catalog.")] = Registry()
     accounting: Annotated[Accounting, Meta(description="Accounts and charging; replicas share the partitions.")] = Accounting()
-    billing: Annotated[Billing, Meta(description="CDR files and reconciliation; one pod, which may be away for a while.")] = Billing()
+    billing: Annotated[Billing, Meta(description="CDR files and reconciliation; one pod, which may be away.")] = Billing()
     edge: Annotated[Edge, Meta(description="What clients and people talk to.")] = Edge()
 
 
-class VendorSimulator(_Values):
+class VendorSimulator(_Values, frozen=True):
     enabled: Annotated[bool, Meta(description="Run a vendor simulator, which serves every vendor that has no secret.")] = False
 
 
-class NetworkPolicy(_Values):
+class NetworkPolicy(_Values, frozen=True):
     enabled: Annotated[bool, Meta(description="Deny everything but the cell's own connections.")] = True
     clients: Annotated[list[Peer], Meta(description="Who may call the edge; empty: everybody who reaches it.")] = []
     vendors: Annotated[tuple[Peer, ...], Meta(description="Where the edge reaches vendors; by default public addresses.")] = (
@@ -297,53 +298,51 @@ class NetworkPolicy(_Values):
             )
         ),
     )
-    vendorPorts: Annotated[
-        tuple[Annotated[int, Meta(ge=1, le=65535)], ...], Meta(description="On which ports.", min_length=1)
-    ] = (443,)
-    monitoring: Annotated[list[Peer], Meta(description="Who may read metrics; empty: nobody, but of the edge whoever may call it.")] = []
+    vendorPorts: Annotated[tuple[Annotated[int, Meta(ge=1, le=65535)], ...], Meta(description="On which ports.", min_length=1)] = (
+        443,
+    )
+    monitoring: Annotated[list[Peer], Meta(description="Who may read metrics; empty: nobody, but those of the edge.")] = []
     telemetry: Annotated[list[Peer], Meta(description="Where the OTLP collector is.")] = []
 
 
-class Ingress(_Values):
+class Ingress(_Values, frozen=True):
     enabled: Annotated[bool, Meta(description="Make an Ingress for what clients call.")] = False
     className: Annotated[str, Meta(description="Its class; empty: the cluster's default one.")] = ""
     host: Annotated[str, Meta(description="Required with `enabled`. The host name that clients call.")] = ""
     tlsSecret: Annotated[NameOrEmpty, Meta(description="The Secret of its certificate; empty: without TLS.")] = ""
-    annotations: Annotated[
-        Labels, Meta(description="For the controller. Streams need no buffering and a long read time-out.")
-    ] = {}
+    annotations: Annotated[Labels, Meta(description="For the controller. Streams need no buffering and a long read time-out.")] = {}
     admin: Annotated[bool, Meta(description="Let it pass the administrative API, too.")] = False
 
 
-class ServiceMonitor(_Values):
+class ServiceMonitor(_Values, frozen=True):
     enabled: Annotated[bool, Meta(description="Make a ServiceMonitor of the Prometheus operator.")] = False
     intervalSeconds: Annotated[int, Meta(description="How often metrics are read.", ge=1, le=3600)] = 15
     labels: Annotated[Labels, Meta(description="By which Prometheus finds it.")] = {}
 
 
-class PrometheusRule(_Values):
+class PrometheusRule(_Values, frozen=True):
     enabled: Annotated[bool, Meta(description="Make a PrometheusRule with the cell's alerts.")] = False
     labels: Annotated[Labels, Meta(description="By which Prometheus finds it.")] = {}
 
 
-class Monitoring(_Values):
+class Monitoring(_Values, frozen=True):
     serviceMonitor: ServiceMonitor = ServiceMonitor()
     prometheusRule: PrometheusRule = PrometheusRule()
 
 
-class Telemetry(_Values):
+class Telemetry(_Values, frozen=True):
     otlpEndpoint: Annotated[str, Meta(description="Where spans go, `host:port` of an OTLP collector; empty: nowhere.")] = ""
     traceSamplePpm: Annotated[int, Meta(description="The share of calls traced, in parts of a million.", ge=0, le=1_000_000)] = 1000
 
 
-class PriorityClasses(_Values):
+class PriorityClasses(_Values, frozen=True):
     create: Annotated[
         bool,
         Meta(description="Make two PriorityClasses, which are the cluster's: what serves calls stays before what exports."),
     ] = True
 
 
-class Values(_Values):
+class Values(_Values, frozen=True):
     """The values of charts/tokenline."""
 
     cell: Annotated[Cell, Meta(description="What this cell is.")] = Cell()
@@ -354,7 +353,7 @@ class Values(_Values):
     catalog: Annotated[
         dict[str, str],
         Meta(
-            description="The branch's catalog layer over the base catalog, by file name: `{offerings.yaml: \"...\"}`, or "
+            description='The branch\'s catalog layer over the base catalog, by file name: `{offerings.yaml: "..."}`, or '
             "`--set-file 'catalog.offerings\\.yaml=FILE'`."
         ),
     ] = {}

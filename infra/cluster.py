@@ -2,7 +2,8 @@
 
 `up` makes the images and delivers them, runs PostgreSQL and etcd, makes what secrets are missing, and installs the region's cell; a
 second time it upgrades it. `down` uninstalls it, with its data; without a region all cells, and PostgreSQL and etcd. How an image gets
-into the cluster is one command, DELIVER_IMAGE, called with NAME DOCKERFILE CONTEXT; infra/kind/deliver-image unless it is set.
+into the cluster is one command, DELIVER_IMAGE, called with NAME DOCKERFILE CONTEXT; infra/kind/deliver-image unless it
+is set.
 """
 
 import json
@@ -141,7 +142,9 @@ def up(region: str) -> None:
 
 def code_digest() -> str:
     """Changes with what goes into the image."""
-    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "Dockerfile", "requirements.lock", "services", "protos/gen")
+    listed = run(
+        "git", "ls-files", "--cached", "--others", "--exclude-standard", "Dockerfile", "requirements.lock", "services", "protos/gen"
+    )
     existing = "\n".join(name for name in listed.split() if (ROOT / name).exists())
     hashes = run("git", "hash-object", "--stdin-paths", given=existing)
     return run("git", "hash-object", "--stdin", given=existing + hashes)[:12]
@@ -151,30 +154,32 @@ def down(region: str | None) -> None:
     """Removes a region's cell with its data; without a region all of them, and the stores."""
     for each in regions() if region is None else [region]:
         values_of(each)
-        kubectl("delete", "namespace", namespace_of(each), "--ignore-not-found")
-        kubectl("delete", "priorityclass", "--ignore-not-found", *(f"{namespace_of(each)}-tokenline-{kind}" for kind in ("serving", "exporting")))
-        stores = kubectl("get", "namespace", STORES, "--ignore-not-found")
-        if region is not None and stores:
-            sql("postgres", f'DROP DATABASE IF EXISTS "{each}" WITH (FORCE)')
-            kubectl("--namespace", STORES, "exec", "etcd-0", "--", "etcdctl", "del", "--prefix", f"/tokenline/{namespace_of(each)}/")
+        remove(namespace_of(each), each)
     if region is None:
         kubectl("delete", "namespace", STORES, "--ignore-not-found")
 
 
+def remove(namespace: str, database: str) -> None:
+    """Removes a cell, and what it has in the stores."""
+    kubectl("delete", "namespace", namespace, "--ignore-not-found")
+    classes = [f"{namespace}-tokenline-{kind}" for kind in ("serving", "exporting")]
+    kubectl("delete", "priorityclass", "--ignore-not-found", *classes)
+    if kubectl("get", "namespace", STORES, "--ignore-not-found"):
+        sql("postgres", f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+        kubectl("--namespace", STORES, "exec", "etcd-0", "--", "etcdctl", "del", "--prefix", f"/tokenline/{namespace}/")
+
+
 def main(arguments: Sequence[str]) -> int:
     """The command line."""
-    match arguments:
-        case ["up", region]:
-            work = lambda: up(region)  # noqa: E731
-        case ["down"]:
-            work = lambda: down(None)  # noqa: E731
-        case ["down", region]:
-            work = lambda: down(region)  # noqa: E731
-        case _:
-            print(f"usage: python -m infra.cluster up REGION | down [REGION]; regions: {', '.join(regions())}", file=sys.stderr)
-            return 2
     try:
-        work()
+        match arguments:
+            case ["up", region]:
+                up(region)
+            case ["down", *region] if len(region) <= 1:
+                down(*region or [None])
+            case _:
+                print(f"usage: python -m infra.cluster up REGION | down [REGION]; regions: {', '.join(regions())}", file=sys.stderr)
+                return 2
     except ClusterError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -46,13 +46,14 @@ _RETRY_S_LONG: Final = 1.0
 async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> AsyncIterator[str]:
     """Runs accounting; yields its address once it listens. It serves once it has a catalog, and has joined the others in etcd.
 
-    Errors: `ConfigError` without an address for others; `InUseError` when another process uses the database; those of the store; `OSError` for the address.
-    At the end: no new calls, what was decided is committed and answered, checkpoints, then the store is closed.
+    Errors: `ConfigError` without an address for others; `InUseError` when another process uses the database; those of the store;
+    `OSError` for the address. At the end: no new calls, what was decided is committed and answered, checkpoints, then the store is
+    closed.
     """
     if config.is_unreachable:
         raise ConfigError(
-            "advertised_address: give it, too (in the file, or --set advertised_address=HOST:PORT): others cannot reach this replica by "
-            "a listen_address of all interfaces"
+            "advertised_address: give it, too (in the file, or --set advertised_address=HOST:PORT): others cannot reach this replica "
+            "by a listen_address of all interfaces"
         )
     async with AsyncExitStack() as stack:
         clock = SystemClock()

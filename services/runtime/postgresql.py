@@ -67,8 +67,8 @@ class Pool:
         """Connects, and brings the schema up to date. `dsn` is a libpq URL; a password comes from PGPASSWORD or the passfile.
 
         `migrations[n]` leads from version n to n + 1. For a server that cannot be reached, or is starting, it waits as long as it
-        takes, and logs it. Errors: `SchemaError` for a newer schema, or settings that do not keep what was committed; `ServiceError`
-        STORE_UNAVAILABLE for what waiting does not cure.
+        takes, and logs it. Errors: `SchemaError` for a newer schema, or settings that do not keep what was committed;
+        `ServiceError` STORE_UNAVAILABLE for what waiting does not cure.
         """
         with translated():
             while True:

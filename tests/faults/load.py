@@ -45,14 +45,27 @@ def of_trace(path: Path) -> Sequence[Lengths]:
 
 
 class Load:
-    """Workers that call one after another: plain calls, and streams that take a while; they are as long as `lengths` say."""
+    """Plain calls, and streams that take a while; they are as long as `lengths` say.
+
+    Workers call one after another, or, with `calls_per_second`, calls come at that rate, whether those before have ended or not.
+    One call in `stream_every` is a stream.
+    """
 
     def __init__(
-        self, base_urls: Sequence[str], api_keys: Sequence[str], *, workers: int, lengths: Sequence[Lengths] = SHORT
+        self,
+        base_urls: Sequence[str],
+        api_keys: Sequence[str],
+        *,
+        workers: int = 0,
+        calls_per_second: float = 0.0,
+        stream_every: int = 2,
+        lengths: Sequence[Lengths] = SHORT,
     ) -> None:
         self._base_urls = base_urls
         self._api_keys = api_keys
         self._workers = workers
+        self._calls_per_second = calls_per_second
+        self._stream_every = stream_every
         self._lengths = itertools.cycle(lengths)
         self._phase = ""
         self.acknowledged: list[Outcome] = []
@@ -62,6 +75,8 @@ class Load:
         self._last_s = 0.0
         self.gap_s = 0.0
         self.latencies_s: list[float] = []
+        # Of plain calls only: a stream takes as long as its vendor.
+        self.plain_latencies_s: list[float] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -70,6 +85,8 @@ class Load:
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(_CALL_S_MAX)) as http:
             workers = [asyncio.create_task(self._work(http, number, stop)) for number in range(self._workers)]
+            if self._calls_per_second:
+                workers.append(asyncio.create_task(self._arrive(http, stop)))
             try:
                 yield
             finally:
@@ -83,44 +100,62 @@ class Load:
         self.gap_s = 0.0
         self.failures.clear()
         self.latencies_s.clear()
+        self.plain_latencies_s.clear()
 
     async def _work(self, http: aiohttp.ClientSession, number: int, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            if not await self._call(http, number):
+                await asyncio.sleep(0.1)
+
+    async def _arrive(self, http: aiohttp.ClientSession, stop: asyncio.Event) -> None:
+        calls = set[asyncio.Task[bool]]()
+        began_s = time.monotonic()
+        for number in itertools.count():
+            if stop.is_set():
+                break
+            calls.add(call := asyncio.create_task(self._call(http, number)))
+            call.add_done_callback(calls.discard)
+            await asyncio.sleep(began_s + (number + 1) / self._calls_per_second - time.monotonic())
+        await asyncio.gather(*calls)
+
+    async def _call(self, http: aiohttp.ClientSession, number: int) -> bool:
+        """One call; whether it was answered in full."""
         key = self._api_keys[number % len(self._api_keys)]
         base_url = self._base_urls[number % len(self._base_urls)]
-        streamed = number % 2 == 1
-        while not stop.is_set():
-            lengths = next(self._lengths)
-            body = {
-                "model": MODEL,
-                "messages": [{"role": "user", "content": "word " * lengths.input_tokens}],
-                "max_tokens": max(200, lengths.output_tokens),
-                "stream": streamed,
-                **({"stream_options": {"include_usage": True}} if streamed else {}),
-                "simulate": {
-                    "output_tokens": lengths.output_tokens,
-                    **({"tokens_per_second": _TOKENS_PER_SECOND} if streamed else {}),
-                },
-            }
-            began_s = time.monotonic()
-            try:
-                async with http.post(
-                    f"{base_url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}
-                ) as response:
-                    charging_id = response.headers.get("x-request-id", "")
-                    usage = await (_streamed_usage(response) if streamed else _plain_usage(response))
-            except (aiohttp.ClientError, TimeoutError) as error:
-                self._failed(type(error).__name__)
-                await asyncio.sleep(0.1)
-                continue
-            if isinstance(usage, str):
-                self._failed(usage)
-                await asyncio.sleep(0.1)
-                continue
-            now_s = time.monotonic()
-            self.gap_s = max(self.gap_s, now_s - self._last_s) if self._last_s else 0.0
-            self._last_s = now_s
-            self.latencies_s.append(now_s - began_s)
-            self.acknowledged.append(Outcome(charging_id, usage, self._phase))
+        streamed = number % self._stream_every == self._stream_every - 1
+        lengths = next(self._lengths)
+        body = {
+            "model": MODEL,
+            "messages": [{"role": "user", "content": "word " * lengths.input_tokens}],
+            "max_tokens": max(200, lengths.output_tokens),
+            "stream": streamed,
+            **({"stream_options": {"include_usage": True}} if streamed else {}),
+            "simulate": {
+                "output_tokens": lengths.output_tokens,
+                **({"tokens_per_second": _TOKENS_PER_SECOND} if streamed else {}),
+            },
+        }
+        began_s = time.monotonic()
+        try:
+            async with http.post(
+                f"{base_url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}
+            ) as response:
+                charging_id = response.headers.get("x-request-id", "")
+                usage = await (_streamed_usage(response) if streamed else _plain_usage(response))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self._failed(type(error).__name__)
+            return False
+        if isinstance(usage, str):
+            self._failed(usage)
+            return False
+        now_s = time.monotonic()
+        self.gap_s = max(self.gap_s, now_s - self._last_s) if self._last_s else 0.0
+        self._last_s = now_s
+        self.latencies_s.append(now_s - began_s)
+        if not streamed:
+            self.plain_latencies_s.append(now_s - began_s)
+        self.acknowledged.append(Outcome(charging_id, usage, self._phase))
+        return True
 
     def _failed(self, how: str) -> None:
         self.failures[how] += 1

@@ -1,0 +1,79 @@
+"""What cluster tests share: images in the cluster, the stores, one cell, and pods beside it."""
+
+import subprocess
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from infra.cluster import DEVELOPMENT, ROOT, STORES_IMAGE, code_digest, deliver_image, start_stores
+from tests.cluster.cell import VALIDITY_MS, ClusterCell, Tools, kubeconfig
+
+# Small, and without claims: for cells that are there for a moment.
+SMALL: Final = ("services.edge.volume.kind=ephemeral", "services.billing.volume.kind=ephemeral")
+ROWS: Final = pytest.StashKey[list[str]]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Those that share the one cell, in the order in which they stand: it is hurt, then upgraded, then removed.
+    order = ("test_install", "test_network", "test_bad_input", "test_regions", "test_faults", "test_runbooks", "test_uninstall")
+    items.sort(key=lambda item: order.index(item.path.stem))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[ROWS] = []
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.stash[ROWS]:
+        terminalreporter.section("measured")
+        for row in config.stash[ROWS]:
+            terminalreporter.line(row)
+
+
+@pytest.fixture(scope="session")
+def told(pytestconfig: pytest.Config) -> list[str]:
+    """Lines for the end of the run: what was measured."""
+    return pytestconfig.stash[ROWS]
+
+
+@pytest.fixture(scope="session")
+def image_tag(told: list[str]) -> str:
+    """The tag of the image of the code as it is, in the cluster; the stores run, too."""
+    if kubeconfig() is None:
+        pytest.fail("KUBECONFIG names no cluster; make one (kind create cluster --config infra/kind/cluster.yaml) and set it")
+    version = subprocess.run(["kubectl", "version"], capture_output=True, text=True, check=True).stdout
+    told.append(" ".join(version.split()))
+    tag = f"test-{code_digest()}"
+    deliver_image(f"tokenline:{tag}", ROOT / "Dockerfile", ROOT)
+    deliver_image(STORES_IMAGE, DEVELOPMENT / "Dockerfile", DEVELOPMENT)
+    start_stores()
+    return tag
+
+
+@pytest.fixture(scope="session")
+def tools(image_tag: str) -> Iterator[Tools]:
+    pods = Tools(image_tag)
+    pods.start()
+    yield pods
+    pods.remove()
+
+
+@pytest.fixture(scope="session")
+def cell(image_tag: str) -> Iterator[ClusterCell]:
+    """The cell of Beijing: two of everything but billing."""
+    made = ClusterCell("beijing", image_tag, f"services.accounting.config.validity_ms={VALIDITY_MS}")
+    made.remove()
+    made.prepare()
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="session")
+def other(image_tag: str) -> Iterator[ClusterCell]:
+    """The cell of Hong Kong: one of everything."""
+    made = ClusterCell("hongkong", image_tag, *SMALL)
+    made.remove()
+    made.prepare()
+    yield made
+    made.remove()

@@ -1,0 +1,104 @@
+"""A new cell: installed, called, tested, and what it takes while nobody calls."""
+
+import time
+from datetime import datetime
+from typing import Any
+
+from openai import OpenAI
+
+from infra.cluster import RELEASE, kubectl
+from tests.cluster.cell import SERVICES, ClusterCell, eventually, forwarded
+
+
+def test_from_install_to_the_first_answered_call(cell: ClusterCell, told: list[str]) -> None:
+    began_s = time.monotonic()
+    cell.upgrade()
+    (key,) = cell.new_keys(1, 1_000_000)
+    with forwarded(cell.namespace, "service/tokenline-edge", 80) as url:
+        answer = OpenAI(base_url=f"{url}/v1", api_key=key).chat.completions.create(
+            model="deepseek-v4-flash", messages=[{"role": "user", "content": "hello"}], max_tokens=20
+        )
+    told.append(f"install to first answered call: {time.monotonic() - began_s:.1f} s")
+    assert answer.usage is not None and answer.usage.total_tokens > 0
+    assert cell.tokenline("offering", "list")["data"]
+
+
+def test_helm_test(cell: ClusterCell) -> None:
+    assert "Succeeded" in cell.helm("test", RELEASE)
+
+
+def test_every_pod_runs_with_no_rights(cell: ClusterCell) -> None:
+    for name in cell.names():
+        said = cell.exec(name, "python", "-", given=_LOOK)
+        assert said.split() == ["10001", "read-only", "no-token", "no-capabilities"], (name, said)
+
+
+_LOOK = """
+import os
+from pathlib import Path
+print(os.getuid())
+for path in ("/x", "/opt/tokenline/x", "/etc/x", "/tmp/x"):
+    try:
+        Path(path).write_text("x")
+        print("wrote", path)
+    except OSError as error:
+        pass
+print("read-only")
+print("a-token" if Path("/var/run/secrets/kubernetes.io").exists() else "no-token")
+status = dict(line.split(":", 1) for line in Path("/proc/1/status").read_text().splitlines() if ":" in line)
+print("no-capabilities" if int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0 else status["CapEff"])
+"""
+
+
+def test_a_pod_alone_is_ready_soon(cell: ClusterCell, told: list[str]) -> None:
+    for service in SERVICES:
+        (name, *_) = cell.names(service)
+        cell.kubectl("delete", "pod", name)
+        cell.await_rollout(service)
+        newest = max(cell.pods(service), key=lambda pod: pod["metadata"]["creationTimestamp"])
+        (status,) = newest["status"]["containerStatuses"]
+        (ready,) = [each for each in newest["status"]["conditions"] if each["type"] == "Ready"]
+        took = seconds(ready["lastTransitionTime"]) - seconds(status["state"]["running"]["startedAt"])
+        told.append(f"{service}: Ready {took:.0f} s after its container started")
+        assert took <= 15
+
+
+def seconds(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
+
+
+def test_an_idle_cell_takes_little(cell: ClusterCell, told: list[str]) -> None:
+    """One of each service; the kubelet's own numbers, from its summary."""
+    cell.upgrade(*(f"services.{each}.replicas=1" for each in ("authentication", "registry", "accounting", "edge")))
+    eventually(lambda: len(cell.names()) == len(SERVICES), "one pod of each service")
+    # Long enough that starting is not counted.
+    time.sleep(20)
+    before = {name: pod_stats(cell, name) for name in cell.names()}
+    time.sleep(30)
+    cpu, memory = 0.0, 0
+    for name, (at, cpu_ns, _) in before.items():
+        now, cpu_now_ns, bytes_now = pod_stats(cell, name)
+        cpu += (cpu_now_ns - cpu_ns) / 1e9 / (now - at)
+        memory += bytes_now
+    told.append(f"idle cell, one of each service: {memory / 1e6:.0f} MB, {100 * cpu:.1f} % of a core")
+    assert memory <= 600e6
+    assert cpu <= 0.15
+    cell.upgrade()
+
+
+def pod_stats(cell: ClusterCell, name: str) -> tuple[float, int, int]:
+    """When, CPU time in ns, working set in bytes."""
+    import json
+
+    (pod,) = [each for each in cell.pods() if each["metadata"]["name"] == name]
+    node = pod["spec"]["nodeName"]
+
+    def fresh() -> Any:
+        summary = json.loads(kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/stats/summary"))
+        (found,) = [
+            each for each in summary["pods"] if each["podRef"] == {**each["podRef"], "name": name, "namespace": cell.namespace}
+        ]
+        return found
+
+    stats = fresh()
+    return seconds(stats["cpu"]["time"]), stats["cpu"]["usageCoreNanoSeconds"], stats["memory"]["workingSetBytes"]

@@ -266,8 +266,8 @@ class Edge(_Values, frozen=True):
     drainSeconds: Annotated[
         int,
         Meta(
-            description="How long a stopping edge lets calls end. A stream that takes longer is cut off and charged for what it had "
-            "sent; so this should exceed the longest stream.",
+            description="How long a stopping edge lets calls end. A stream that takes longer is cut off and charged for what it "
+            "had sent; so this should exceed the longest stream.",
             ge=1,
             le=3600,
         ),

@@ -1,9 +1,8 @@
 """`python -m infra.cluster up|down [REGION]`: cells of the regions in a development cluster, whichever KUBECONFIG names.
 
 `up` makes the images and delivers them, runs PostgreSQL and etcd, makes what secrets are missing, and installs the region's cell; a
-second time it upgrades it. `down` uninstalls it, with its data; without a region all cells, and PostgreSQL and etcd. How an image gets
-into the cluster is one command, DELIVER_IMAGE, called with NAME DOCKERFILE CONTEXT; infra/kind/deliver-image unless it
-is set.
+second time it upgrades it. `down` uninstalls it, with its data; without a region all cells, and PostgreSQL and etcd. How an image
+gets into the cluster is one command, DELIVER_IMAGE, called with NAME DOCKERFILE CONTEXT; infra/kind/deliver-image unless it is set.
 """
 
 import json
@@ -175,8 +174,10 @@ def main(arguments: Sequence[str]) -> int:
         match arguments:
             case ["up", region]:
                 up(region)
-            case ["down", *region] if len(region) <= 1:
-                down(*region or [None])
+            case ["down"]:
+                down(None)
+            case ["down", region]:
+                down(region)
             case _:
                 print(f"usage: python -m infra.cluster up REGION | down [REGION]; regions: {', '.join(regions())}", file=sys.stderr)
                 return 2

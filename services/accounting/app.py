@@ -52,8 +52,8 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
     """
     if config.is_unreachable:
         raise ConfigError(
-            "advertised_address: give it, too (in the file, or --set advertised_address=HOST:PORT): others cannot reach this replica "
-            "by a listen_address of all interfaces"
+            "advertised_address: give it, too, in the file or as --set advertised_address=HOST:PORT: others cannot reach this "
+            "replica by a listen_address of all interfaces"
         )
     async with AsyncExitStack() as stack:
         clock = SystemClock()

@@ -7,7 +7,11 @@ PORT ?= 8080
 DATA_DIR ?= $(HOME)/.tokenline
 SEEDS ?= 200
 
-.PHONY: help setup run test simulate simulate-mutations faults lint types generate verify publish lock format bench clean
+REGION ?= beijing
+TOOLS := .tools
+export PATH := $(CURDIR)/$(TOOLS):$(PATH)
+
+.PHONY: policy image up-cluster down-cluster test-cluster help setup run test simulate simulate-mutations faults lint types generate verify publish lock format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -23,8 +27,35 @@ $(VENV)/.installed: requirements.lock requirements-dev.lock pyproject.toml
 run: setup ## start everything on embedded defaults
 	$(BIN)/tokenline up --port $(PORT) --data-dir $(DATA_DIR)
 
-test: setup ## run the tests
+test: setup policy ## run the tests
 	$(BIN)/pytest
+
+image: ## build the image of all services, tokenline:development, with docker, podman or buildah (BASE=NAME: on another base)
+	infra/build-image tokenline:development Dockerfile . $(ARCHIVE)
+
+up-cluster: setup $(TOOLS)/helm ## install or upgrade the cell of REGION in the cluster of KUBECONFIG
+	$(BIN)/python -m infra.cluster up $(REGION)
+
+down-cluster: setup $(TOOLS)/helm ## remove all cells from the cluster of KUBECONFIG, with their data
+	$(BIN)/python -m infra.cluster down
+
+test-cluster: setup $(TOOLS)/helm ## test a cell in the cluster of KUBECONFIG; DELIVER_IMAGE is how an image gets there
+	$(BIN)/pytest tests/cluster
+
+# Its dependencies go with nobody else's.
+policy: .policy/.installed
+
+.policy/.installed: infra/policy/requirements.lock
+	@test -x .policy/bin/python || python3 -m venv .policy
+	.policy/bin/pip install --quiet --disable-pip-version-check --require-hashes -r infra/policy/requirements.lock
+	@touch $@
+
+# The helm of the PATH, or one made here.
+$(TOOLS)/helm: infra/tools/go.mod infra/tools/go.sum
+	@mkdir -p $(TOOLS)
+	@if helm=$$(PATH=$$(echo "$$PATH" | sed "s|$(CURDIR)/$(TOOLS):||") command -v helm); then ln -sf "$$helm" $@; \
+	elif command -v go > /dev/null; then cd infra/tools && go build -o ../../$@ helm.sh/helm/v4/cmd/helm; \
+	else echo "helm is needed, and neither it nor Go, to build it, is here: see https://helm.sh/docs/intro/install"; exit 1; fi
 
 simulate-mutations: setup ## plant known faults into the charging core; the simulator must notice each
 	$(BIN)/python -m tests.simulation.mutations
@@ -48,25 +79,29 @@ format: setup ## rewrite to the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: setup ## rewrite protos/gen from the protos
+generate: setup ## rewrite what is generated: protos/gen from the protos, the chart's values from their types
 	rm -rf protos/gen && mkdir -p protos/gen
 	PATH=$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos/gen --pyi_out=protos/gen \
 	  --grpc_python_out=protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
 	find protos/gen/* -type d -exec touch {}/__init__.py \;
+	$(BIN)/python -m charts.values
 
-verify: generate ## fail when the committed generated code is not what the protos make
-	@git diff --exit-code --stat -- protos/gen && test -z "$$(git status --porcelain -- protos/gen)" \
-	  || { echo "protos/gen is stale: run make generate and commit it"; exit 1; }
+GENERATED := protos/gen charts/tokenline/values.yaml charts/tokenline/values.schema.json charts/tokenline/README.md
+
+verify: generate ## fail when what is committed is not what is generated
+	@git diff --exit-code --stat -- $(GENERATED) && test -z "$$(git status --porcelain -- $(GENERATED))" \
+	  || { echo "generated files are stale: run make generate and commit them"; exit 1; }
 
 publish: setup ## the protos as they are become what later ones must not break
 	cd protos && ../$(BIN)/buf build --exclude-source-info -o published.binpb
 
 lock: setup ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header infra/policy/requirements.in -o infra/policy/requirements.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 bench: setup ## measure the edge with every service a process of its own
 	$(BIN)/tokenline bench edge
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .policy $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis

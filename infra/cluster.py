@@ -160,6 +160,8 @@ def down(region: str | None) -> None:
 
 def remove(namespace: str, database: str) -> None:
     """Removes a cell, and what it has in the stores."""
+    # First its pods: a namespace that has some looks again only after half of their grace period.
+    helm("uninstall", RELEASE, "--namespace", namespace, "--ignore-not-found", "--wait")
     kubectl("delete", "namespace", namespace, "--ignore-not-found")
     classes = [f"{namespace}-tokenline-{kind}" for kind in ("serving", "exporting")]
     kubectl("delete", "priorityclass", "--ignore-not-found", *classes)

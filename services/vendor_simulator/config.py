@@ -11,4 +11,6 @@ class VendorSimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     host: str = "127.0.0.1"
     # 0: any free port.
     port: int = 8090
+    # How long answers under way may take to end when the process stops; 0: clients that wait are hung up on at once.
+    drain_timeout_ms: int = 0
     telemetry: TelemetryConfig = TelemetryConfig()

@@ -30,6 +30,7 @@ async def main() -> None:
                 gap_s=load.gap_s,
                 plain_p50_s=quantile(load.plain_latencies_s, 0.5),
                 plain_p99_s=quantile(load.plain_latencies_s, 0.99),
+                plain_max_s=max(load.plain_latencies_s, default=0.0),
             )
             if told.get("stop"):
                 break

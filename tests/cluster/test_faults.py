@@ -163,7 +163,7 @@ def restart_store(name: str) -> Callable[[Scene], None]:
 def fail_an_upgrade(scene: Scene) -> None:
     """An image that does not exist: the release fails, the pods stay, and a rollback repairs the release."""
     before = {pod["metadata"]["uid"] for pod in scene.cell.pods()}
-    with pytest.raises(ClusterError, match="pre-upgrade|timed out|timeout|context deadline"):
+    with pytest.raises(ClusterError, match=r"pre-upgrade|deadline|time"):
         scene.cell.upgrade("image.tag=does-not-exist", timeout_s=20)
     assert {pod["metadata"]["uid"] for pod in scene.cell.pods()} == before
     (waiting,) = scene.cell.get("pods", "--selector", "app.kubernetes.io/component=migration")["items"]
@@ -187,6 +187,7 @@ STEPS: Final = (
     Step("etcd's pod restarted", restart_store("etcd")),
     Step("upgrade that fails, rollback", fail_an_upgrade),
 )
+_COLUMNS: Final = ("acknowledged", "failed", "gap s", "p50 ms", "p99 ms", "max ms", "lost", "twice")
 _MEASURED: Final[dict[str, Any]] = {}
 
 
@@ -221,25 +222,20 @@ def test_the_books_are_exact(scene: Scene, told: list[str]) -> None:
         f"{len(acknowledged):,} calls acknowledged at {_CALLS_PER_SECOND} a second; audit: {audit['entries']:,} entries, "
         f"{len(audit['breaches'])} breaches; reconcile: {reconciled['cdrs']:,} CDRs, {len(reconciled['differences'])} differences"
     )
-    told.append(
-        f"{'step':34}" + "".join(f"{each:>13}" for each in ("acknowledged", "failed", "gap s", "p50 ms", "p99 ms", "lost", "twice"))
-    )
+    told.append(f"{'step':34}" + "".join(f"{each:>13}" for each in _COLUMNS))
     lost = {each["charging_id"] for each in acknowledged if each["charging_id"] not in charged}
-    otherwise = [
-        each
-        for each in acknowledged
-        if each["charging_id"] in charged and charged[each["charging_id"]] != (each["tokens"] * 1_000_000, 1)
-    ]
-    twice = {each["charging_id"] for each in otherwise if charged[each["charging_id"]][0] > each["tokens"] * 1_000_000}
+    amounts = {each["charging_id"]: each["tokens"] * 1_000_000 for each in acknowledged}
+    otherwise = {each for each in amounts.keys() & charged.keys() if charged[each][0] != amounts[each]}
+    twice = {each for each in otherwise if charged[each][0] > amounts[each]}
     for name, measured in _MEASURED.items():
         ids = {each["charging_id"] for each in acknowledged if each["phase"] == name}
+        latencies = "".join(f"{1_000 * measured[f'plain_{each}_s']:13.0f}" for each in ("p50", "p99", "max"))
         told.append(
-            f"{name:34}{len(ids):13,}{sum(measured['failures'].values()):13}{measured['gap_s']:13.2f}"
-            f"{1_000 * measured['plain_p50_s']:13.0f}{1_000 * measured['plain_p99_s']:13.0f}{len(ids & lost):13}{len(ids & twice):13}"
+            f"{name:34}{len(ids):13,}{sum(measured['failures'].values()):13}{measured['gap_s']:13.2f}{latencies}"
+            f"{len(ids & lost):13}{len(ids & twice):13}"
         )
     assert lost == set()
-    # A late Release may make a second record; together they are what the client was told.
-    assert [each for each in otherwise if charged[each["charging_id"]][0] != each["tokens"] * 1_000_000] == []
+    assert otherwise == set()
     assert audit["breaches"] == []
     assert reconciled["differences"] == []
     assert len({each["charging_id"] for each in acknowledged}) == len(acknowledged)

@@ -8,6 +8,7 @@ from tests.cluster.test_network import addresses, reached
 
 
 def test_each_region_has_its_own(cell: ClusterCell, other: ClusterCell) -> None:
+    cell.upgrade()
     other.upgrade()
     account = cell.tokenline("account", "create")["account_id"]
     key = cell.tokenline("key", "create", "--account", account)["api_key"]

@@ -78,11 +78,8 @@ def test_each_pod_is_covered_by_a_policy_and_a_budget() -> None:
     objects = rendered(CASES["everything"])
     workloads = [each for each in objects if each["kind"] in ("Deployment", "StatefulSet")]
     assert len(workloads) == 6
-    for kind, spec_of in (
-        ("NetworkPolicy", lambda spec: spec["podSelector"]),
-        ("PodDisruptionBudget", lambda spec: spec["selector"]),
-    ):
-        covered = [spec_of(each["spec"])["matchLabels"] for each in objects if each["kind"] == kind]
+    for kind, selector in (("NetworkPolicy", "podSelector"), ("PodDisruptionBudget", "selector")):
+        covered = [each["spec"][selector]["matchLabels"] for each in objects if each["kind"] == kind]
         for workload in workloads:
             assert workload["spec"]["selector"]["matchLabels"] in covered, (kind, workload["metadata"]["name"])
     jobs = [each for each in objects if each["kind"] in ("Job", "CronJob", "Pod")]

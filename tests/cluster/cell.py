@@ -134,7 +134,22 @@ class ClusterCell:
 
     def remove(self) -> None:
         """All of it, data too."""
+        if "tokenline-billing-0" in self.names("billing"):
+            self.exec("tokenline-billing-0", "sh", "-c", "rm -rf /var/lib/tokenline/*")
         remove(self.namespace, self.database)
+        give_back_volumes(self.namespace)
+
+
+def give_back_volumes(namespace: str) -> None:
+    """Volumes that were claimed in a namespace that is gone, where nobody makes new ones; others are deleted by who made them."""
+    static = {
+        each["metadata"]["name"]
+        for each in json.loads(kubectl("get", "storageclasses", "--output", "json"))["items"]
+        if each["provisioner"] == "kubernetes.io/no-provisioner"
+    }
+    for volume in json.loads(kubectl("get", "persistentvolumes", "--output", "json"))["items"]:
+        if volume["spec"].get("storageClassName") in static and volume["spec"].get("claimRef", {}).get("namespace") == namespace:
+            kubectl("patch", "persistentvolume", volume["metadata"]["name"], "--type=merge", '--patch={"spec":{"claimRef":null}}')
 
 
 _NEW_KEYS: Final = """
@@ -206,6 +221,8 @@ class Tools:
                 "metadata": {"name": name, "namespace": TOOLS},
                 "spec": {
                     "terminationGracePeriodSeconds": 0,
+                    # They stay where everybody else is sent away.
+                    "tolerations": [{"operator": "Exists"}],
                     "automountServiceAccountToken": False,
                     "securityContext": {"runAsUser": 10001, "runAsGroup": 10001},
                     "containers": [

@@ -15,8 +15,8 @@ ROWS: Final = pytest.StashKey[list[str]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Those that share the one cell, in the order in which they stand: it is hurt, then upgraded, then removed.
-    order = ("test_install", "test_network", "test_bad_input", "test_regions", "test_faults", "test_runbooks", "test_uninstall")
+    # Those that share the one cell, in the order in which they stand: it is hurt, then removed.
+    order = ("test_install", "test_network", "test_bad_input", "test_regions", "test_faults", "test_uninstall", "test_runbooks")
     items.sort(key=lambda item: order.index(item.path.stem))
 
 

@@ -21,6 +21,7 @@ def test_uninstall_leaves_nothing_but_data(cell: ClusterCell) -> None:
     assert secrets == {"tokenline-admin-token", "tokenline-hash-key", "tokenline-postgresql"}
     classes = json.loads(kubectl("get", "priorityclasses", "--output", "json"))["items"]
     assert not [each for each in classes if each["metadata"]["name"].startswith(f"{cell.namespace}-")]
+    cell.remove()
 
 
 _THE_NAMESPACES = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}

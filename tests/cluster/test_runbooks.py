@@ -1,0 +1,178 @@
+"""The runbook of a cell on Kubernetes, executed as written, under load."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.cluster import CHART, STORES, ClusterError, get, kubectl, sql
+from tests.charts.rendering import merged, region_values
+from tests.cluster.cell import VALIDITY_MS, ClusterCell, Driver, Tools, eventually, kubeconfig
+from tests.faults.load import SHORT
+from tests.runbooks import check_printed, executable_sections, execute, section
+
+PAGE = "kubernetes.md"
+COMMAND_S_MAX = 400.0
+
+
+class Operator:
+    """Executes sections of the page, for a cell that the page installs."""
+
+    def __init__(self, cell: ClusterCell, image_tag: str, folder: Path) -> None:
+        self.cell = cell
+        self.backup = folder
+        values = merged(
+            region_values("hongkong"),
+            {
+                "image": {"tag": image_tag},
+                "postgresql": {"url": f"postgresql://postgresql.{STORES}:5432/{cell.database}"},
+                "services": {
+                    "accounting": {"replicas": 2, "config": {"validity_ms": VALIDITY_MS}},
+                    "authentication": {"replicas": 2},
+                    "registry": {"replicas": 2},
+                    "edge": {"replicas": 2},
+                },
+            },
+        )
+        (folder / "values.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+        named = kubeconfig()
+        assert named is not None
+        shutil.copy(named, folder / "kubeconfig")
+        self.environment = {
+            **os.environ,
+            "KUBECONFIG": str(folder / "kubeconfig"),
+            "NAMESPACE": cell.namespace,
+            "CHART": str(CHART),
+            "VALUES": str(folder / "values.yaml"),
+            "BACKUP": str(folder),
+            "DATABASE": cell.database,
+            "PGUSER": "tokenline",
+            "PGPASSWORD": kubectl(
+                *("--namespace", STORES, "get", "secret", "postgresql", "--output", "go-template={{.data.password | base64decode}}")
+            ),
+            "NODE": get("default", "nodes")["items"][-1]["metadata"]["name"],
+        }
+
+    def execute(self, title: str, *blocks: int) -> str:
+        """The blocks of a section, or some of them; returns what they printed."""
+        printed = ""
+        for number, block in enumerate(section(PAGE, title)):
+            if not blocks or number in blocks:
+                said = execute(block.commands, self.environment, self.backup, COMMAND_S_MAX)
+                check_printed(block, said)
+                printed += said
+        return printed
+
+
+@pytest.fixture(scope="module")
+def operator(image_tag: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    cell = ClusterCell("hongkong", image_tag, namespace="tokenline-runbook", database="runbook")
+    cell.remove()
+    sql("postgres", 'CREATE DATABASE "runbook"')
+    yield Operator(cell, image_tag, tmp_path_factory.mktemp("runbook"))
+    cell.remove()
+
+
+@pytest.fixture(scope="module")
+def driver(operator: Operator, tools: Tools) -> Iterator[Driver]:
+    """Calls that go on all the while; made after Install."""
+    load = Driver(operator.cell, operator.cell.new_keys(4, 1_000_000_000), SHORT, 40)
+    yield load
+    load.kill()
+
+
+def test_every_section_is_executed() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert {title for title in executable_sections(PAGE) if f'"{title}"' not in source} == set()
+
+
+def test_install(operator: Operator) -> None:
+    operator.execute("Install")
+
+
+@pytest.mark.parametrize("title", ["Upgrade", "Scale", "Roll back", "Take a backup"])
+def test_nobody_notices(operator: Operator, driver: Driver, title: str) -> None:
+    driver.phase(title)
+    operator.execute(title)
+    time.sleep(2)
+    came = driver.phase("between")
+    assert came["acknowledged"] > 40
+    assert not came["failures"]
+
+
+def test_a_stuck_rollout(operator: Operator, driver: Driver) -> None:
+    driver.phase("stuck")
+    with pytest.raises(ClusterError):
+        operator.cell.upgrade("services.accounting.config.validity_ms=1", *_replicas(2), timeout_s=25)
+    said = operator.execute("A rollout is stuck")
+    assert "validity_ms must be 1000 to 600000" in said
+    operator.execute("Upgrade")
+    assert not driver.phase("between")["failures"]
+
+
+def _replicas(count: int) -> list[str]:
+    return [f"services.{each}.replicas={count}" for each in ("accounting", "authentication", "registry", "edge")]
+
+
+def test_a_lost_node(operator: Operator, driver: Driver) -> None:
+    operator.execute("A node is lost", 0)
+    time.sleep(15)
+    operator.execute("A node is lost", 1)
+    for name in ("postgresql", "etcd"):
+        kubectl("--namespace", STORES, "rollout", "status", f"statefulset/{name}", "--timeout=120s")
+    answers(driver)
+    operator.execute("A node is lost", 2, 3)
+    assert said(operator, "reconcile")["differences"] == []
+    answers(driver)
+
+
+def test_restore(operator: Operator, driver: Driver) -> None:
+    title = "Restore the database, etcd and the CDR volume"
+    # A mark of how far the journal went is in etcd after 5 s.
+    time.sleep(6)
+    operator.execute(title)
+    answers(driver)
+    assert said(operator, "audit")["breaches"] == []
+    assert said(operator, "reconcile")["differences"] == []
+
+
+def test_a_cursor_ahead_of_the_journal_is_found(operator: Operator, driver: Driver) -> None:
+    title = "Restore the database, etcd and the CDR volume"
+    operator.execute("Take a backup", 0)
+    time.sleep(8)
+    cell = operator.cell
+    cell.kubectl("scale", "deployment/tokenline-accounting", "--replicas=0")
+    cell.kubectl("wait", "--for=delete", "pod", "--selector=app.kubernetes.io/component=accounting", "--timeout=120s")
+    sql(cell.database, "DROP SCHEMA accounting CASCADE")
+    sql(cell.database, "CREATE SCHEMA accounting")
+    restore = 'kubectl --namespace tokenline-stores exec --stdin postgresql-0 -- pg_restore --exit-on-error --dbname="$DATABASE"'
+    execute(f'{restore} --schema=accounting < "$BACKUP/tokenline.dump"', operator.environment, operator.backup, 60)
+    operator.execute(title, 1)
+    cell.kubectl("scale", "deployment/tokenline-accounting", "--replicas=2")
+    ended = "Billing is ahead of the journal"
+    assert "was exported from era" in eventually(lambda: operator.execute(ended, 0), "billing ends", 120)
+    operator.execute(ended, 1)
+    operator.execute(title, 2)
+    answers(driver)
+    assert said(operator, "reconcile")["differences"] == []
+
+
+def answers(driver: Driver) -> None:
+    """Calls flow, and none fails any more."""
+
+    def flow() -> bool:
+        driver.phase("recovering")
+        time.sleep(3)
+        came = driver.phase("between")
+        return bool(came["acknowledged"] > 60 and not came["failures"])
+
+    eventually(flow, "calls flow", 120)
+
+
+def said(operator: Operator, command: str) -> Any:
+    return operator.cell.tokenline(command)

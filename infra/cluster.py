@@ -1,8 +1,9 @@
-"""`python -m infra.cluster up|down [REGION]`: cells of the regions in a development cluster, whichever KUBECONFIG names.
+"""`python -m infra.cluster up|prepare|down [REGION]`: cells of the regions in a development cluster, whichever KUBECONFIG names.
 
 `up` makes the images and delivers them, runs PostgreSQL and etcd, makes what secrets are missing, and installs the region's cell; a
-second time it upgrades it. `down` uninstalls it, with its data; without a region all cells, and PostgreSQL and etcd. How an image
-gets into the cluster is one command, DELIVER_IMAGE, called with NAME DOCKERFILE CONTEXT; infra/kind/deliver-image unless it is set.
+second time it upgrades it. `prepare` does what comes before installing, with images that are there. `down` uninstalls it, with its
+data; without a region all cells, and PostgreSQL and etcd. How an image gets into the cluster is one command, DELIVER_IMAGE, called
+with NAME DOCKERFILE CONTEXT; infra/kind/deliver-image unless it is set.
 """
 
 import json
@@ -176,12 +177,19 @@ def main(arguments: Sequence[str]) -> int:
         match arguments:
             case ["up", region]:
                 up(region)
+            case ["prepare", region]:
+                values_of(region)
+                start_stores()
+                prepare(namespace_of(region), region)
             case ["down"]:
                 down(None)
             case ["down", region]:
                 down(region)
             case _:
-                print(f"usage: python -m infra.cluster up REGION | down [REGION]; regions: {', '.join(regions())}", file=sys.stderr)
+                print(
+                    f"usage: python -m infra.cluster up REGION | prepare REGION | down [REGION]; regions: {', '.join(regions())}",
+                    file=sys.stderr,
+                )
                 return 2
     except ClusterError as error:
         print(f"Error: {error}", file=sys.stderr)

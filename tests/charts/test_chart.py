@@ -180,6 +180,21 @@ def test_regions_differ_in_what_they_should() -> None:
     assert beijing["postgresql"]["url"] != hongkong["postgresql"]["url"]
 
 
+def test_skaffold_knows_every_region() -> None:
+    skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text(encoding="utf-8"))
+    profiles = {each["name"]: each for each in skaffold["profiles"]}
+    assert profiles.keys() == {"local", *regions()}
+    for region in regions():
+        (release,) = profiles[region]["deploy"]["helm"]["releases"]
+        named = [argument for argument in values_of(region) if not argument.startswith("--")]
+        files = [ROOT / each for each in release["valuesFiles"]]
+        files_set = [f"{key}={ROOT / file}" for key, file in release["setFiles"].items()]
+        assert [*map(str, files), *files_set] == named
+        assert all(each.exists() for each in files)
+    for artifact in skaffold["build"]["artifacts"]:
+        assert (ROOT / artifact["context"] / artifact["docker"]["dockerfile"]).exists()
+
+
 def test_generated_files_are_fresh() -> None:
     assert (CHART / "values.yaml").read_text(encoding="utf-8") == values_yaml()
     assert json.loads((CHART / "values.schema.json").read_text(encoding="utf-8")) == json.loads(json.dumps(schema()))

@@ -1,5 +1,7 @@
 import asyncio
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -10,6 +12,8 @@ from services.accounting.config import AccountingConfig
 from services.billing.sqlite_store import SqliteStore
 from services.billing.store import first_cursor
 from services.cli.embedded import until_serving
+from services.cli.postgresql_server import PostgresqlServer
+from services.cli.processes import free_ports
 from services.cli.serve import SERVICES
 from services.registry.app import run_registry
 from services.registry.catalog_folder import base_catalog_folder
@@ -71,6 +75,50 @@ def test_a_service_prints_its_address_and_ends_with_0_on_sigterm(tmp_path: Path)
         assert process.stdout.readline().startswith("vendor-simulator listens on http://127.0.0.1:")
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT_S) == 0
+
+
+def test_a_field_can_be_set_beside_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("port: 0\nhost: 192.0.2.1\n")
+    with started("serve", "vendor-simulator", "--config", str(config), "--set", "host=127.0.0.1") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("vendor-simulator listens on http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("host", "--set host: give it as FIELD=TEXT"),
+        ("=x", "--set =x: give it as FIELD=TEXT"),
+        ("hst=127.0.0.1", "unknown field `hst`"),
+        ("port=80", "port: Expected `int`, got `str`"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_wrong_usage(tmp_path: Path, setting: str, complaint: str) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("port: 0\n")
+    refused = tokenline("serve", "vendor-simulator", "--config", str(config), "--set", setting)
+    assert refused.returncode == 2
+    assert complaint in refused.stderr
+
+
+def test_a_database_that_is_away_is_waited_for(tmp_path: Path, postgresql: PostgresqlServer) -> None:
+    location, _, host = postgresql.new_database().partition("?host=")
+    config, port = tmp_path / "config.yaml", free_ports(1)[0]
+    (tmp_path / "hash_key").write_text("0" * 64)
+    url = f"postgresql://postgres@127.0.0.1:{port}/{location.rpartition('/')[2]}?sslmode=disable"
+    config.write_text(f"listen_address: unix:{tmp_path}/authentication\npostgresql: {url}\nhash_key_file: {tmp_path}/hash_key\n")
+    with started("serve", "authentication", "--config", str(config)) as process:
+        assert process.stdout is not None and process.stderr is not None
+        while "PostgreSQL cannot be reached" not in (line := process.stderr.readline()):
+            assert line, "it ended"
+        assert "check its address, and that it runs; trying again" in line
+        relay = subprocess.Popen([sys.executable, "-m", "tests.faults.proxy", str(port), f"{host}/.s.PGSQL.5432"])
+        try:
+            assert process.stdout.readline().startswith("authentication listens on unix:")
+        finally:
+            relay.kill()
+            relay.wait()
 
 
 async def test_a_failed_background_task_ends_a_service_with_1(tmp_path: Path) -> None:

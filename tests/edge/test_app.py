@@ -1,6 +1,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,22 @@ async def test_a_fault_says_nothing_of_the_inside_but_the_log_has_it_under_the_r
     assert [(seen.value, seen.attributes) for seen in metrics.requests(CallbackOptions())] == [
         (1, {"route": path, "status": status})
     ]
+
+
+async def test_an_edge_that_stops_tells_its_clients_to_close_and_goes_on_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "admin_token").write_text(ADMIN_TOKEN)
+    told = config(admin_token_file=str(tmp_path / "admin_token"), drain_notice_ms=500)
+    async with AsyncExitStack() as stack, aiohttp.ClientSession() as known, aiohttp.ClientSession() as new:
+        url = (await stack.enter_async_context(run_edge(told, Lifecycle(), {}))).removesuffix("/v1") + "/healthz"
+        async with known.get(url) as response:
+            assert "connection" not in response.headers
+        stopping = asyncio.create_task(stack.aclose())
+        await asyncio.sleep(0.1)
+        # Also whoever comes only now.
+        for client in (known, new):
+            async with client.get(url) as response:
+                assert (response.status, response.headers["connection"]) == (200, "close")
+        await stopping
 
 
 async def test_requests_are_counted_by_route_and_time() -> None:

@@ -125,6 +125,8 @@ async def test_invalid_at_the_start_then_mended(tmp_path: Path) -> None:
         async with registry(tmp_path) as client:
             await asyncio.wait_for(refused.wait(), 5)
             assert not await client.serving("")
+            # It is not ready, and it lives.
+            assert await client.serving("liveness")
             with pytest.raises(ServiceError) as caught:
                 await client.get()
             assert caught.value.reason == errors_pb2.ERROR_REASON_CATALOG_UNAVAILABLE

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,12 @@ def test_skaffold_knows_every_region() -> None:
         assert all(each.exists() for each in files)
     for artifact in skaffold["build"]["artifacts"]:
         assert (ROOT / artifact["context"] / artifact["docker"]["dockerfile"]).exists()
+
+
+def test_the_chart_has_the_version_of_the_code() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert chart["version"] == chart["appVersion"] == project["version"]
 
 
 def test_generated_files_are_fresh() -> None:

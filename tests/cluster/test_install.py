@@ -86,6 +86,19 @@ def test_an_idle_cell_takes_little(cell: ClusterCell, told: list[str]) -> None:
     cell.upgrade()
 
 
+def test_the_autoscaler_sees_the_pods(cell: ClusterCell) -> None:
+    scaling = ("minReplicas=2", "maxReplicas=3", "targetCpuPercent=80")
+    cell.upgrade(*(f"services.edge.autoscaling.{each}" for each in scaling))
+
+    def measured() -> bool:
+        status = cell.get("horizontalpodautoscaler", "tokenline-edge").get("status", {})
+        conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
+        return conditions.get("ScalingActive") == "True" and status["currentReplicas"] == 2 and bool(status.get("currentMetrics"))
+
+    eventually(measured, "the autoscaler has numbers", 120)
+    cell.upgrade()
+
+
 def pod_stats(cell: ClusterCell, name: str) -> tuple[float, int, int]:
     """When, CPU time in ns, working set in bytes."""
     import json

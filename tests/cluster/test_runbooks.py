@@ -150,8 +150,8 @@ def test_a_cursor_ahead_of_the_journal_is_found(operator: Operator, driver: Driv
     cell.kubectl("wait", "--for=delete", "pod", "--selector=app.kubernetes.io/component=accounting", "--timeout=120s")
     sql(cell.database, "DROP SCHEMA accounting CASCADE")
     sql(cell.database, "CREATE SCHEMA accounting")
-    restore = 'kubectl --namespace tokenline-stores exec --stdin postgresql-0 -- pg_restore --exit-on-error --dbname="$DATABASE"'
-    execute(f'{restore} --schema=accounting < "$BACKUP/tokenline.dump"', operator.environment, operator.backup, 60)
+    restore = section(PAGE, "Billing is ahead of the journal")[1].commands.splitlines()[-3:-1]
+    execute("\n".join(restore).replace("schema=billing", "schema=accounting"), operator.environment, operator.backup, 60)
     operator.execute(title, 1)
     cell.kubectl("scale", "deployment/tokenline-accounting", "--replicas=2")
     ended = "Billing is ahead of the journal"

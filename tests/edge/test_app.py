@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -183,6 +184,38 @@ async def test_requests_under_way_end_before_the_edge_does_and_are_charged(tmp_p
         account = (await services.admin("GET", f"/accounts/{account_id}")).json
         assert account["sessions"] == []
         assert account["buckets"][0]["consumed"] == 41_000_000
+
+
+async def test_a_stream_that_outlives_the_drain_is_cut_off_and_charged_for_what_it_had_sent(tmp_path: Path) -> None:
+    async with cell(tmp_path) as services, aiohttp.ClientSession() as http:
+        await services.stop("edge")
+        services.edge_changes = {"drain_timeout_ms": 1_000}
+        await services.start("edge")
+        await services.ready()
+        account_id, api_key = await services.subscriber("streaming")
+        assert (await services.admin("POST", f"/accounts/{account_id}/buckets", BUCKET)).status == 201
+        body = {
+            "model": "small",
+            "messages": [{"role": "user", "content": "1234"}],
+            "stream": True,
+            "simulate": {"output_tokens": 1_000, "tokens_per_second": 50},
+        }
+        headers = {"authorization": f"Bearer {api_key}"}
+        async with http.post(services.base_url + "/chat/completions", data=msgspec.json.encode(body), headers=headers) as response:
+            sent = await response.content.readuntil(b"\n\n")
+            stopping = asyncio.create_task(services.stop("edge"))
+            with contextlib.suppress(aiohttp.ClientError):
+                while chunk := await response.content.readany():
+                    sent += chunk
+        await stopping
+        assert b"[DONE]" not in sent
+        await services.start("edge")
+        await services.ready()
+        account = (await services.admin("GET", f"/accounts/{account_id}")).json
+        assert account["sessions"] == []
+        # The input is one token; of the output, tokens may have been on the way.
+        charged = account["buckets"][0]["consumed"] // 1_000_000 - 1
+        assert 0 <= charged - sent.count(b'"content":"') <= 5
 
 
 @pytest.mark.parametrize("content", [None, "short"])

@@ -1,8 +1,8 @@
 """A new cell: installed, called, tested, and what it takes while nobody calls."""
 
+import json
 import time
 from datetime import datetime
-from typing import Any
 
 from openai import OpenAI
 
@@ -101,17 +101,7 @@ def test_the_autoscaler_sees_the_pods(cell: ClusterCell) -> None:
 
 def pod_stats(cell: ClusterCell, name: str) -> tuple[float, int, int]:
     """When, CPU time in ns, working set in bytes."""
-    import json
-
     (pod,) = [each for each in cell.pods() if each["metadata"]["name"] == name]
-    node = pod["spec"]["nodeName"]
-
-    def fresh() -> Any:
-        summary = json.loads(kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/stats/summary"))
-        (found,) = [
-            each for each in summary["pods"] if each["podRef"] == {**each["podRef"], "name": name, "namespace": cell.namespace}
-        ]
-        return found
-
-    stats = fresh()
+    summary = json.loads(kubectl("get", "--raw", f"/api/v1/nodes/{pod['spec']['nodeName']}/proxy/stats/summary"))
+    (stats,) = [each for each in summary["pods"] if (each["podRef"]["namespace"], each["podRef"]["name"]) == (cell.namespace, name)]
     return seconds(stats["cpu"]["time"]), stats["cpu"]["usageCoreNanoSeconds"], stats["memory"]["workingSetBytes"]

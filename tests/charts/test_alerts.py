@@ -1,0 +1,42 @@
+"""The chart's alerts: that Prometheus understands them, and that what they look at is what a cell exports."""
+
+from pathlib import Path
+from urllib.request import urlopen
+
+import promql_parser
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.charts.rendering import EVERYTHING, REQUIRED, merged, rendered
+from tests.cli.processes import up
+
+# What Prometheus itself says of each pod that it reads, and what it adds.
+OF_PROMETHEUS = {"up": {"job"}}
+ADDED = {"namespace"}
+
+
+def selectors(expression: str) -> list[tuple[str, set[str]]]:
+    """The name and the labels of each series that an expression looks at. Errors: `ValueError` for what is no PromQL."""
+    found = []
+
+    def visit(node: object) -> None:
+        if isinstance(node, promql_parser.VectorSelector):
+            found.append((node.name or "", {matcher.name for matcher in node.matchers.matchers}))
+
+    promql_parser.walk(promql_parser.parse(expression), visit)
+    return found
+
+
+def test_alerts_look_at_what_a_cell_exports(tmp_path: Path) -> None:
+    (rule,) = [each for each in rendered(merged(REQUIRED, EVERYTHING)) if each["kind"] == "PrometheusRule"]
+    alerts = {each["alert"]: selectors(each["expr"]) for group in rule["spec"]["groups"] for each in group["rules"]}
+    assert alerts and all(alerts.values())
+    with up(tmp_path) as system:
+        base = system.demo.base_url.removesuffix("/v1")
+        with urlopen(f"{base}/healthz", timeout=10) as answered:
+            assert answered.status == 200
+        with urlopen(f"{base}/metrics", timeout=10) as page:
+            families = text_string_to_metric_families(page.read().decode())
+            exported = {sample.name: set(sample.labels) for family in families for sample in family.samples}
+    for alert, seen in alerts.items():
+        for name, labels in seen:
+            assert labels <= {**exported, **OF_PROMETHEUS}[name] | ADDED, (alert, name)

@@ -32,7 +32,9 @@ _SET_BY_THE_CHART: Final = {
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 NameOrEmpty = Annotated[str, Meta(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)]
-Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
+Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")]
+# A number may be written without quotation marks.
+Amount = Quantity | Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
 Labels = dict[str, str]
 
 
@@ -113,8 +115,9 @@ class Postgresql(_Values, frozen=True):
     url: Annotated[
         str,
         Meta(
-            description="Required. The database, as a libpq URL without user and password. Several hosts, `target_session_attrs`, "
-            "`sslmode` and so on are libpq's.",
+            description="Required. The database, as a libpq URL without user and password: "
+            "`postgresql://HOST[:PORT][,HOST...]/NAME`, and behind `?` `target_session_attrs`, `sslmode`, `sslrootcert`, "
+            "`sslnegotiation`, `ssl_min_protocol_version`, `ssl_max_protocol_version`.",
             pattern=r"^postgres(ql)?://[^:@/]*(:[0-9,]+)?[^@]*$",
         ),
     ] = ""
@@ -127,13 +130,17 @@ class Postgresql(_Values, frozen=True):
     )
     migrationSecret: Annotated[
         NameOrEmpty,
-        Meta(description="The same of a user who may make tables, for the migration job; empty: `secret`, who may then."),
+        Meta(
+            description="The same of a user who may make tables, for the migration job, which lets the user of `secret` read and "
+            "write; empty: the user of `secret` makes them."
+        ),
     ] = ""
     caSecret: Annotated[
         NameOrEmpty,
         Meta(
             description="The Secret whose key `ca.crt` signed the server's certificate; it is mounted as "
-            "/etc/tokenline/postgresql/ca.crt, for `sslrootcert` in the URL."
+            "/etc/tokenline/postgresql/ca.crt, which the URLs must name: "
+            "`?sslmode=verify-full&sslrootcert=/etc/tokenline/postgresql/ca.crt`."
         ),
     ] = ""
     peers: Annotated[
@@ -143,7 +150,7 @@ class Postgresql(_Values, frozen=True):
 
 class Etcd(_Values, frozen=True):
     endpoints: Annotated[
-        list[Annotated[str, Meta(pattern=r"^[^/:]+:[0-9]+$")]],
+        list[Annotated[str, Meta(pattern=r"^([^/:]+|\[[0-9a-fA-F:.]+\]):[0-9]+$")]],
         Meta(description="Required. `host:port` of every member, without a scheme."),
     ] = []
     prefix: Annotated[
@@ -162,8 +169,8 @@ class Etcd(_Values, frozen=True):
 
 
 class ResourceAmounts(_Values, frozen=True):
-    cpu: Quantity | UnsetType = UNSET
-    memory: Quantity | UnsetType = UNSET
+    cpu: Amount | UnsetType = UNSET
+    memory: Amount | UnsetType = UNSET
 
 
 class Resources(_Values, frozen=True):
@@ -189,7 +196,9 @@ class Volume(_Values, frozen=True):
             pattern=r"^(claim|ephemeral)$",
         ),
     ] = "claim"
-    size: Annotated[Quantity, Meta(description="How large.")] = "1Gi"
+    size: Annotated[str, Meta(description="How large, in whole Gi or Ti.", pattern=r"^([1-9][0-9]{0,4}Gi|[1-9][0-9]{0,2}Ti)$")] = (
+        "1Gi"
+    )
     storageClassName: Annotated[str, Meta(description="Its StorageClass; empty: the cluster's default one.")] = ""
 
 
@@ -310,7 +319,13 @@ class Ingress(_Values, frozen=True):
     className: Annotated[str, Meta(description="Its class; empty: the cluster's default one.")] = ""
     host: Annotated[str, Meta(description="Required with `enabled`. The host name that clients call.")] = ""
     tlsSecret: Annotated[NameOrEmpty, Meta(description="The Secret of its certificate; empty: without TLS.")] = ""
-    annotations: Annotated[Labels, Meta(description="For the controller. Streams need no buffering and a long read time-out.")] = {}
+    annotations: Annotated[
+        Labels,
+        Meta(
+            description="For the controller. Streams need no buffering and a long read time-out; bodies are as large as "
+            "`services.edge.config.body_bytes_max`, 20 MB."
+        ),
+    ] = {}
     admin: Annotated[bool, Meta(description="Let it pass the administrative API, too.")] = False
 
 
@@ -388,6 +403,8 @@ def schema() -> dict[str, Any]:
     for name, needed in (("Cell", ["region"]), ("Postgresql", ["url"])):
         root["$defs"][name]["required"] = needed
     root["$defs"]["Etcd"]["properties"]["endpoints"]["minItems"] = 1
+    # The registry passes over files of other names.
+    root["$defs"]["Values"]["properties"]["catalog"]["propertyNames"] = {"pattern": r"^[a-zA-Z0-9_][-._a-zA-Z0-9]*\.yaml$"}
     # Helm hands subcharts this key.
     root["$defs"]["Values"]["properties"]["global"] = {"type": "object"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root}

@@ -1,7 +1,7 @@
 """`python -m infra.cluster up|prepare|down [REGION]`: cells of the regions in a development cluster, whichever KUBECONFIG names.
 
 `up` makes the images and delivers them, runs PostgreSQL and etcd, makes what secrets are missing, and installs the region's cell; a
-second time it upgrades it. `prepare` does what comes before installing, with images that are there. `down` uninstalls it, with its
+second time it upgrades it. `prepare` does all but the image of the services and installing. `down` uninstalls it, with its
 data; without a region all cells, and PostgreSQL and etcd. How an image gets into the cluster is one command, DELIVER_IMAGE, called
 with NAME DOCKERFILE CONTEXT; infra/kind/deliver-image unless it is set.
 """
@@ -86,7 +86,8 @@ def deliver_image(name: str, dockerfile: Path, context: Path) -> None:
 
 
 def start_stores() -> None:
-    """PostgreSQL and etcd, ready."""
+    """PostgreSQL and etcd, ready, and their image before them."""
+    deliver_image(STORES_IMAGE, DEVELOPMENT / "Dockerfile", DEVELOPMENT)
     kubectl("apply", "--filename", "-", given=json.dumps(_namespace(STORES)))
     make_secret(STORES, "postgresql", password=token_hex(16))
     kubectl("apply", "--filename", str(DEVELOPMENT / "stores.yaml"))
@@ -132,7 +133,6 @@ def up(region: str) -> None:
     values = values_of(region)
     tag = f"development-{code_digest()}"
     deliver_image(f"tokenline:{tag}", ROOT / "Dockerfile", ROOT)
-    deliver_image(STORES_IMAGE, DEVELOPMENT / "Dockerfile", DEVELOPMENT)
     start_stores()
     namespace = namespace_of(region)
     prepare(namespace, region)

@@ -7,6 +7,7 @@ written only for those. Commits have a connection of their own; reads never hold
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
@@ -154,9 +155,9 @@ class PostgresqlStore:
         self._statements: dict[str, Any] = {}
 
     @classmethod
-    async def open(cls, dsn: str, clock: Clock) -> "PostgresqlStore":
+    async def open(cls, dsn: str, clock: Clock, wait_s_max: float = math.inf) -> "PostgresqlStore":
         """Connects, and brings the schema up to date. Errors: those of `Pool.open`."""
-        return cls(dsn, clock, await Pool.open(dsn, _APPLICATION, _SCHEMA, _MIGRATIONS, _READERS_MAX))
+        return cls(dsn, clock, await Pool.open(dsn, _APPLICATION, _SCHEMA, _MIGRATIONS, _READERS_MAX, wait_s_max))
 
     async def initialise(self, partitions: int, share: Share = WHOLE, cell_id: str = "") -> Identity:
         async with self._readers.connection() as connection, connection.transaction():

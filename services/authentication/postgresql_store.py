@@ -1,5 +1,6 @@
 """The store in PostgreSQL, which several replicas may share."""
 
+import math
 from typing import Any, Final
 
 from services.authentication.store import Key, Member, no_key, no_member, refuse_second_key, same_member
@@ -51,9 +52,9 @@ class PostgresqlStore:
         self._pool = pool
 
     @classmethod
-    async def open(cls, dsn: str) -> "PostgresqlStore":
+    async def open(cls, dsn: str, wait_s_max: float = math.inf) -> "PostgresqlStore":
         """Connects, and brings the schema up to date. Errors: those of `Pool.open`."""
-        return cls(await Pool.open(dsn, "tokenline-authentication", "authentication", _MIGRATIONS, _CONNECTIONS_MAX))
+        return cls(await Pool.open(dsn, "tokenline-authentication", "authentication", _MIGRATIONS, _CONNECTIONS_MAX, wait_s_max))
 
     async def add_member(self, member: Member) -> Member:
         async def work(connection: Any) -> Member:

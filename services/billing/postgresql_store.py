@@ -1,5 +1,6 @@
 """The store in PostgreSQL. Only one of several exporters moves a cursor; the others find that it has moved."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -71,9 +72,9 @@ class PostgresqlStore:
         self._pool = pool
 
     @classmethod
-    async def open(cls, dsn: str) -> "PostgresqlStore":
+    async def open(cls, dsn: str, wait_s_max: float = math.inf) -> "PostgresqlStore":
         """Connects, and brings the schema up to date. Errors: those of `Pool.open`."""
-        return cls(await Pool.open(dsn, "tokenline-billing", "billing", _MIGRATIONS, _CONNECTIONS_MAX))
+        return cls(await Pool.open(dsn, "tokenline-billing", "billing", _MIGRATIONS, _CONNECTIONS_MAX, wait_s_max))
 
     async def cursors(self) -> dict[int, Cursor]:
         async with self._pool.connection() as connection:

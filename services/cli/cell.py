@@ -88,6 +88,7 @@ async def _recover_cell(config_file: Path) -> dict[str, Any]:
     from services.runtime.clock import SystemClock
     from services.runtime.config import read_yaml
     from services.runtime.etcd import EtcdClient, EtcdError
+    from services.runtime.postgresql import COMMAND_WAIT_S_MAX
 
     config = read_yaml(config_file, AccountingConfig)
     if config.database:
@@ -96,7 +97,7 @@ async def _recover_cell(config_file: Path) -> dict[str, Any]:
         stores = []
         cell_id = ""
         for number, server in enumerate(config.servers):
-            store = await PostgresqlStore.open(server, SystemClock())
+            store = await PostgresqlStore.open(server, SystemClock(), COMMAND_WAIT_S_MAX)
             stack.push_async_callback(store.close)
             cell_id = (await store.initialise(config.partitions, Share(number, len(config.servers)), cell_id)).cell_id
             stores.append(store)

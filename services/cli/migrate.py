@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from services.cli.failures import expected_errors
+from services.cli.failures import CommandError, expected_errors
 from services.cli.serve import SERVICES
 
 _SERVICES: Final = ("accounting", "authentication", "billing")
@@ -15,11 +15,15 @@ _SERVICES: Final = ("accounting", "authentication", "billing")
 @click.command("migrate")
 @click.argument("service", type=click.Choice(_SERVICES), metavar="SERVICE")
 @click.option("--config", "config_file", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Its YAML config.")
-def migrate_command(service: str, config_file: Path) -> None:
+@click.option(
+    "--grant-to", "user", default="", metavar="USER", help="PostgreSQL's user whom the service has, if it is another one."
+)
+def migrate_command(service: str, config_file: Path, user: str) -> None:
     """Bring the database of SERVICE, one of accounting, authentication and billing, up to date.
 
     A service does that at its start, too; run it before with a user who may make tables, and the service needs one who may only
-    read and write. Of several at once one works, and the others wait for it; a schema newer than this release is refused.
+    read and write: --grant-to lets USER do that. Of several at once one works, and the others wait for it; a schema newer than
+    this release is refused.
     """
     from pkgutil import resolve_name
 
@@ -29,24 +33,32 @@ def migrate_command(service: str, config_file: Path) -> None:
         import uvloop
 
         config = read_yaml(config_file, resolve_name(SERVICES[service][0]))
-        uvloop.run(_migrate(service, config))
+        uvloop.run(_migrate(service, config, user))
     click.echo(f"the database of {service} is up to date")
 
 
-async def _migrate(service: str, config: Any) -> None:
+async def _migrate(service: str, config: Any, user: str) -> None:
+    from services.runtime.postgresql import let_read_and_write
+
+    if user and config.database:
+        raise CommandError("--grant-to goes with postgresql: SQLite has no users")
     for store in await _opened(service, config):
         await store.close()
+    if user:
+        for server in config.servers if service == "accounting" else (config.postgresql,):
+            await let_read_and_write(server, service, user)
 
 
 async def _opened(service: str, config: Any) -> Sequence[Any]:
     from importlib import import_module
 
     from services.runtime.clock import SystemClock
+    from services.runtime.postgresql import COMMAND_WAIT_S_MAX
 
     if config.database:
         sqlite = import_module(f"services.{service}.sqlite_store").SqliteStore
         return [await sqlite.open(Path(config.database))]
     postgresql = import_module(f"services.{service}.postgresql_store").PostgresqlStore
     if service == "accounting":
-        return [await postgresql.open(server, SystemClock()) for server in config.servers]
-    return [await postgresql.open(config.postgresql)]
+        return [await postgresql.open(server, SystemClock(), COMMAND_WAIT_S_MAX) for server in config.servers]
+    return [await postgresql.open(config.postgresql, COMMAND_WAIT_S_MAX)]

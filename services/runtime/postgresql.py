@@ -6,6 +6,8 @@ Services may share a database: each has its tables, and its schema version, in a
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, Self, TypeVar
 
@@ -29,6 +31,8 @@ _DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
 # Nothing is wrong with what was asked; somebody has to be there.
 _NOT_THERE: Final = (TimeoutError, OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
 _RETRY_S: Final = 2.0
+# How long commands that somebody waits for do so; services wait for ever.
+COMMAND_WAIT_S_MAX: Final = 60.0
 _ROLLED_BACK_TRIES_MAX: Final = 5
 
 
@@ -63,13 +67,22 @@ class Pool:
         self._pool = pool
 
     @classmethod
-    async def open(cls, dsn: str, application_name: str, schema: str, migrations: Sequence[str], connections_max: int) -> Self:
+    async def open(
+        cls,
+        dsn: str,
+        application_name: str,
+        schema: str,
+        migrations: Sequence[str],
+        connections_max: int,
+        wait_s_max: float = math.inf,
+    ) -> Self:
         """Connects, and brings the schema up to date. `dsn` is a libpq URL; a password comes from PGPASSWORD or the passfile.
 
-        `migrations[n]` leads from version n to n + 1. For a server that cannot be reached, or is starting, it waits as long as it
-        takes, and logs it. Errors: `SchemaError` for a newer schema, or settings that do not keep what was committed;
+        `migrations[n]` leads from version n to n + 1. For a server that cannot be reached, or is starting, it waits, and logs it; a
+        service as long as it takes. Errors: `SchemaError` for a newer schema, or settings that do not keep what was committed;
         `ServiceError` STORE_UNAVAILABLE for what waiting does not cure.
         """
+        until_s = time.monotonic() + wait_s_max
         with translated():
             while True:
                 try:
@@ -83,10 +96,12 @@ class Pool:
                     )
                     break
                 except _NOT_THERE as error:
-                    logger.error(
-                        "PostgreSQL cannot be reached: %s; check its address, and that it runs; trying again",
-                        str(error) or "it does not answer",
-                    )
+                    said = f"cannot be reached: {str(error) or 'it does not answer'}; check its address, and that it runs"
+                    if time.monotonic() > until_s:
+                        raise ServiceError(
+                            errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, f"PostgreSQL {said}; given up after {wait_s_max:g} s"
+                        ) from error
+                    logger.error("PostgreSQL %s; trying again", said)
                     await asyncio.sleep(_RETRY_S)
         made = cls(pool)
         try:
@@ -131,6 +146,21 @@ class Pool:
             # Not `asyncio.wait_for`: what does not end in time is cut off.
             await self._pool.expire_connections()
         self._pool.terminate()
+
+
+async def let_read_and_write(dsn: str, schema: str, user: str) -> None:
+    """Lets a user do what a service does with the tables of its schema, once they are made; it may be repeated.
+
+    Errors: `ServiceError` STORE_UNAVAILABLE, for a user that is not there, too.
+    """
+    with translated():
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_S_MAX, command_timeout=STATEMENT_S_MAX)
+        try:
+            name = await connection.fetchval("SELECT quote_ident($1)", user)
+            await connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
+            await connection.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {name}")
+        finally:
+            await connection.close()
 
 
 async def _migrate(connection: Any, schema: str, migrations: Sequence[str]) -> None:

@@ -16,20 +16,28 @@ REQUIRED: Final[dict[str, Any]] = {
     "etcd": {"endpoints": ["etcd:2379"], "peers": [{"podSelector": {"matchLabels": {"app": "etcd"}}}]},
 }
 # Everything that is left out by default.
+_VERIFIED: Final = "?sslmode=verify-full&sslrootcert=/etc/tokenline/postgresql/ca.crt"
 EVERYTHING: Final[dict[str, Any]] = {
     "image": {"digest": f"sha256:{64 * 'a'}", "pullSecrets": ["registry"]},
     "secrets": {"vendors": "vendors"},
     "postgresql": {
-        "accountingUrls": ["postgresql://a:5432/tokenline", "postgresql://b:5432/tokenline"],
+        "url": f"postgresql://a:5432,b:5432/tokenline{_VERIFIED}&target_session_attrs=read-write",
+        "accountingUrls": [f"postgresql://c:5432/tokenline{_VERIFIED}", f"postgresql://d:5432/tokenline{_VERIFIED}"],
         "migrationSecret": "owner",
         "caSecret": "postgresql-ca",
     },
-    "etcd": {"tlsSecret": "etcd-tls", "username": "tokenline", "passwordSecret": "etcd-password"},
+    "etcd": {
+        "endpoints": ["etcd-0:2379", "[2001:db8::1]:2379"],
+        "tlsSecret": "etcd-tls",
+        "username": "tokenline",
+        "passwordSecret": "etcd-password",
+    },
     "catalog": {"offerings.yaml": "time_zone: Asia/Harbin\n"},
     "services": {
         **{each: {"autoscaling": {"minReplicas": 2, "maxReplicas": 5}} for each in ("authentication", "registry", "accounting")},
         "edge": {
             "autoscaling": {"minReplicas": 2, "maxReplicas": 50, "targetCpuPercent": 60},
+            "resources": {"requests": {"cpu": 2, "memory": 5e8}, "limits": {"memory": "2Gi"}},
             "service": {"type": "NodePort", "nodePort": 30080, "annotations": {"a": "b"}},
             "volume": {"storageClassName": "fast"},
             "config": {"body_bytes_max": 50_000_000},
@@ -42,7 +50,7 @@ EVERYTHING: Final[dict[str, Any]] = {
     },
     "ingress": {
         "enabled": True,
-        "host": "api.example.net",
+        "host": "*.example.net",
         "className": "nginx",
         "tlsSecret": "tls",
         "annotations": {"a": "b"},

@@ -108,6 +108,32 @@ def test_a_changed_value_rolls_what_reads_it_and_nothing_else() -> None:
         assert {name for name in before if before[name] != after[name]} == rolled, change
 
 
+def test_names_that_look_like_numbers_stay_names() -> None:
+    for each in rendered(CASES["everything"], namespace="2024"):
+        assert each["metadata"].get("namespace", "2024") == "2024", each["kind"]
+
+
+def test_clients_that_are_named_do_not_lock_out_helm_test() -> None:
+    objects = rendered(CASES["everything"])
+    (policy,) = [each for each in objects if (each["kind"], each["metadata"]["name"]) == ("NetworkPolicy", "tokenline-edge")]
+    (test,) = [each for each in objects if each["kind"] == "Pod"]
+    allowed = policy["spec"]["ingress"][0]["from"]
+    assert {"namespaceSelector": {"matchLabels": {"a": "b"}}} in allowed
+    labels = next(each["podSelector"]["matchLabels"] for each in allowed if "podSelector" in each)
+    assert labels.items() <= test["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("secret", ["", "owner"])
+def test_who_makes_the_tables_lets_the_services_use_them(secret: str) -> None:
+    (job,) = [each for each in rendered(merged(REQUIRED, {"postgresql": {"migrationSecret": secret}})) if each["kind"] == "Job"]
+    spec = job["spec"]["template"]["spec"]
+    for container in (*spec["initContainers"], *spec["containers"]):
+        keys = {each["name"]: each["valueFrom"]["secretKeyRef"]["name"] for each in container["env"]}
+        assert keys["PGUSER"] == (secret or "tokenline-postgresql")
+        assert ("--grant-to=$(SERVICE_USER)" in container["args"]) == bool(secret)
+        assert keys.get("SERVICE_USER", "") == ("tokenline-postgresql" if secret else "")
+
+
 def test_grace_exceeds_what_a_drain_takes() -> None:
     objects = rendered(merged(REQUIRED, {"services": {"edge": {"drainSeconds": 1200, "drainNoticeSeconds": 20}}}))
     (edge,) = [each for each in objects if (each["kind"], each["metadata"]["name"]) == ("StatefulSet", "tokenline-edge")]
@@ -140,6 +166,13 @@ REFUSED = [
     ({"postgresql": {"url": ""}}, "url"),
     ({"postgresql": {"url": "mysql://db/x"}}, "url"),
     ({"postgresql": {"url": "postgresql://me:secret@db/x"}}, "url"),
+    ({"postgresql": {"url": "postgresql://db/x?user=me"}}, "has the parameter user; a URL takes target_session_attrs, sslmode"),
+    ({"postgresql": {"accountingUrls": ["postgresql://db/x?sslmode=require&password=secret"]}}, "has the parameter password"),
+    ({"postgresql": {"caSecret": "ca"}}, "add ?sslmode=verify-full&sslrootcert=/etc/tokenline/postgresql/ca.crt"),
+    (
+        {"postgresql": {"url": "postgresql://db/x?sslmode=verify-full&sslrootcert=/etc/tokenline/postgresql/ca.crt"}},
+        "names the file of postgresql.caSecret, which is empty",
+    ),
     ({"postgresql": {"peers": []}}, "postgresql.peers is empty: say which pods or addresses postgresql has"),
     ({"etcd": {"endpoints": []}}, "endpoints"),
     ({"etcd": {"endpoints": ["http://etcd:2379"]}}, "endpoints"),
@@ -149,6 +182,10 @@ REFUSED = [
     ({"telemetry": {"otlpEndpoint": "collector:4317"}}, "networkPolicy.telemetry is empty"),
     ({"networkPolicy": {"clients": [{"podSelectr": {}}]}}, "podSelectr"),
     ({"catalog": {"offerings.yaml": {"offerings": []}}}, "got object, want string"),
+    ({"catalog": {"offerings.yml": "offerings: []"}}, "offerings.yml"),
+    ({"catalog": {"a/b.yaml": "offerings: []"}}, "a/b.yaml"),
+    ({"monitoring": {"serviceMonitor": {"enabled": True}}}, "networkPolicy.monitoring is empty, so Prometheus could read nothing"),
+    ({"services": {"edge": {"volume": {"size": "100M"}}}}, "size"),
     ({"secrets": {"adminToken": "Not A Name"}}, "adminToken"),
 ]
 

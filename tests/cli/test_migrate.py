@@ -4,13 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from services.cli.postgresql_server import PostgresqlServer
 
 
-def migrate(service: str, config: Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "services", "migrate", service, "--config", str(config)]
+def migrate(service: str, config: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "services", "migrate", service, "--config", str(config), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -47,10 +48,42 @@ def test_it_makes_the_schema_once_also_when_several_do(service: str, tmp_path: P
     assert again.returncode == 0
 
 
+@pytest.mark.parametrize("service", ["accounting", "authentication", "billing"])
+async def test_the_services_user_is_let_to_read_and_write_and_no_more(
+    service: str, tmp_path: Path, postgresql: PostgresqlServer
+) -> None:
+    url = postgresql.new_database()
+    postgresql.psql('DROP ROLE IF EXISTS "the clerk"')
+    config = config_of(service, f"postgresql: {url}", tmp_path)
+    refused = migrate(service, config, "--grant-to", "the clerk")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert 'role "the clerk" does not exist' in refused.stderr
+    postgresql.psql('CREATE ROLE "the clerk" LOGIN')
+    for _ in range(2):
+        assert migrate(service, config, "--grant-to", "the clerk").returncode == 0
+    clerk = await asyncpg.connect(url.replace("postgres:@", "the%20clerk@"))
+    owner = await asyncpg.connect(url)
+    try:
+        tables = await clerk.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", service)
+        assert len(tables) > 2
+        for (table,) in tables:
+            for right in ("SELECT", "INSERT", "UPDATE", "DELETE"):
+                assert await clerk.fetchval("SELECT has_table_privilege($1, $2)", f"{service}.{table}", right), (table, right)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await clerk.execute(f"CREATE TABLE {service}.more ()")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await clerk.execute(f"DROP TABLE {service}.schema_version")
+    finally:
+        await clerk.close()
+        await owner.execute('DROP OWNED BY "the clerk"')
+        await owner.close()
+
+
 def test_on_sqlite_and_on_what_is_newer(tmp_path: Path) -> None:
     config = config_of("billing", f"database: {tmp_path}/billing.sqlite3", tmp_path)
     assert migrate("billing", config).returncode == 0
     assert (tmp_path / "billing.sqlite3").exists()
+    assert "--grant-to goes with postgresql" in migrate("billing", config, "--grant-to", "clerk").stderr
     import sqlite3
 
     connection = sqlite3.connect(tmp_path / "billing.sqlite3")

@@ -46,12 +46,12 @@ class ClusterCell:
         """Its namespace, secrets and database."""
         prepare(self.namespace, self.database)
 
-    def upgrade(self, *sets: str, timeout_s: int = READY_S_MAX, wait: bool = True) -> str:
-        """Installs or upgrades it, with values beside its own. Errors: `ClusterError`."""
+    def upgrade(self, *sets: str, timeout_s: int = READY_S_MAX, force: bool = False) -> str:
+        """Installs or upgrades it, with values beside its own; `force`: also what others have set. Errors: `ClusterError`."""
         settings = [argument for each in (*self._sets, *sets) for argument in ("--set", each)]
-        waiting = ["--wait"] if wait else []
+        options = ["--wait", *(["--force-conflicts"] if force else [])]
         command = ["upgrade", "--install", RELEASE, str(CHART), "--namespace", self.namespace]
-        return helm(*command, *values_of(self.region), *settings, *waiting, f"--timeout={timeout_s}s")
+        return helm(*command, *values_of(self.region), *settings, *options, f"--timeout={timeout_s}s")
 
     def helm(self, *arguments: str) -> str:
         return helm(*arguments, "--namespace", self.namespace)

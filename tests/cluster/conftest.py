@@ -1,16 +1,18 @@
 """What cluster tests share: images in the cluster, the stores, one cell, and pods beside it."""
 
 import subprocess
+from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
-from infra.cluster import DEVELOPMENT, ROOT, STORES_IMAGE, code_digest, deliver_image, start_stores
+from infra.cluster import ROOT, code_digest, deliver_image, make_secret, sql, start_stores
 from tests.cluster.cell import VALIDITY_MS, ClusterCell, Tools, kubeconfig
 
 # Small, and without claims: for cells that are there for a moment.
 SMALL: Final = ("services.edge.volume.kind=ephemeral", "services.billing.volume.kind=ephemeral")
+_CLERK: Final = "hongkong_clerk"
 ROWS: Final = pytest.StashKey[list[str]]()
 
 
@@ -46,7 +48,6 @@ def image_tag(told: list[str]) -> str:
     told.append(" ".join(version.split()))
     tag = f"test-{code_digest()}"
     deliver_image(f"tokenline:{tag}", ROOT / "Dockerfile", ROOT)
-    deliver_image(STORES_IMAGE, DEVELOPMENT / "Dockerfile", DEVELOPMENT)
     start_stores()
     return tag
 
@@ -71,9 +72,16 @@ def cell(image_tag: str) -> Iterator[ClusterCell]:
 
 @pytest.fixture(scope="session")
 def other(image_tag: str) -> Iterator[ClusterCell]:
-    """The cell of Hong Kong: one of everything."""
-    made = ClusterCell("hongkong", image_tag, *SMALL)
+    """The cell of Hong Kong: one of everything. One user of the database makes its tables, another one uses them."""
+    made = ClusterCell("hongkong", image_tag, *SMALL, "postgresql.migrationSecret=tokenline-postgresql-owner")
     made.remove()
     made.prepare()
+    owner = {key: b64decode(text).decode() for key, text in made.get("secret", "tokenline-postgresql")["data"].items()}
+    make_secret(made.namespace, "tokenline-postgresql-owner", **owner)
+    made.kubectl("delete", "secret", "tokenline-postgresql")
+    make_secret(made.namespace, "tokenline-postgresql", username=_CLERK, password="clerk")  # of a database that is thrown away
+    sql("postgres", f"DROP ROLE IF EXISTS {_CLERK}")
+    sql("postgres", f"CREATE ROLE {_CLERK} LOGIN PASSWORD 'clerk'")
     yield made
     made.remove()
+    sql("postgres", f"DROP ROLE {_CLERK}")

@@ -1,5 +1,6 @@
 """What cannot work: refused at once, or a status, an event and a log line that say what to do; what runs goes on running."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,6 +51,10 @@ def why_init(pod: Any) -> str:
     return str((first["state"].get("terminated") or first.get("lastState", {}).get("terminated") or {}).get("message", ""))
 
 
+# As the runbook has it.
+_LOGS = "logs --all-containers --prefix --ignore-errors"
+
+
 def test_a_missing_secret_is_named_with_the_command_that_makes_it(broken: ClusterCell) -> None:
     broken.kubectl("delete", "secret", "tokenline-hash-key")
     with pytest.raises(ClusterError, match=r"create secret generic tokenline-hash-key --from-literal=key="):
@@ -82,9 +87,16 @@ def test_a_wrong_password(broken: ClusterCell) -> None:
 def test_a_database_out_of_reach(broken: ClusterCell) -> None:
     with pytest.raises(ClusterError, match=r"pre-install|time"):
         broken.upgrade("postgresql.url=postgresql://postgresql.tokenline-stores:5433/broken", timeout_s=25)
-    pod = migration(broken)["metadata"]["name"]
-    said = broken.kubectl("logs", pod, "--container=authentication")
+    said = broken.kubectl(*shlex.split(_LOGS), "--selector=app.kubernetes.io/component=migration")
     assert "PostgreSQL cannot be reached" in said and "check its address, and that it runs" in said
+
+
+def test_another_size_of_a_volume(cell: ClusterCell) -> None:
+    with (
+        going_on(cell),
+        pytest.raises(ClusterError, match=r"a claim of 10 Gi.*does not make that a claim of 20 Gi.*runbooks/kubernetes.md"),
+    ):
+        cell.upgrade("services.billing.volume.size=20Gi")
 
 
 def test_etcd_out_of_reach(other: ClusterCell) -> None:

@@ -4,9 +4,10 @@ import json
 import time
 from datetime import datetime
 
+import pytest
 from openai import OpenAI
 
-from infra.cluster import RELEASE, kubectl
+from infra.cluster import RELEASE, ClusterError, get, kubectl
 from tests.cluster.cell import SERVICES, ClusterCell, eventually, forwarded
 
 
@@ -21,6 +22,13 @@ def test_from_install_to_the_first_answered_call(cell: ClusterCell, told: list[s
     told.append(f"install to first answered call: {time.monotonic() - began_s:.1f} s")
     assert answer.usage is not None and answer.usage.total_tokens > 0
     assert cell.tokenline("offering", "list")["data"]
+
+
+def test_the_image_is_small(cell: ClusterCell, image_tag: str, told: list[str]) -> None:
+    (node, *_) = get("default", "nodes")["items"]
+    (size,) = [each["sizeBytes"] for each in node["status"]["images"] if any(name.endswith(image_tag) for name in each["names"])]
+    told.append(f"image: {size / 1e6:.0f} MB in the node's store")
+    assert size <= 250e6
 
 
 def test_helm_test(cell: ClusterCell) -> None:
@@ -86,17 +94,27 @@ def test_an_idle_cell_takes_little(cell: ClusterCell, told: list[str]) -> None:
     cell.upgrade()
 
 
-def test_the_autoscaler_sees_the_pods(cell: ClusterCell) -> None:
-    scaling = ("minReplicas=2", "maxReplicas=3", "targetCpuPercent=80")
-    cell.upgrade(*(f"services.edge.autoscaling.{each}" for each in scaling))
+def test_an_autoscaler_goes_on_from_what_is_there(cell: ClusterCell) -> None:
+    cell.upgrade("services.authentication.replicas=3")
+    before = {pod["metadata"]["uid"] for pod in cell.pods("authentication")}
+    scaling = [f"services.authentication.autoscaling.{each}" for each in ("minReplicas=2", "maxReplicas=4", "targetCpuPercent=80")]
+    cell.upgrade(*scaling)
 
     def measured() -> bool:
-        status = cell.get("horizontalpodautoscaler", "tokenline-edge").get("status", {})
+        status = cell.get("horizontalpodautoscaler", "tokenline-authentication").get("status", {})
         conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
-        return conditions.get("ScalingActive") == "True" and status["currentReplicas"] == 2 and bool(status.get("currentMetrics"))
+        return conditions.get("ScalingActive") == "True" and bool(status.get("currentMetrics"))
 
     eventually(measured, "the autoscaler has numbers", 120)
-    cell.upgrade()
+    assert {pod["metadata"]["uid"] for pod in cell.pods("authentication")} == before
+    # Who has set the number last has it: an autoscaler, as `kubectl scale` here.
+    cell.kubectl("scale", "deployment/tokenline-authentication", "--replicas=4")
+    cell.upgrade(*scaling)
+    assert cell.get("deployment", "tokenline-authentication")["spec"]["replicas"] == 4
+    with pytest.raises(ClusterError, match=r"conflict.*\.spec\.replicas"):
+        cell.upgrade()
+    cell.upgrade(force=True)
+    assert len(cell.pods("authentication")) == 2
 
 
 def pod_stats(cell: ClusterCell, name: str) -> tuple[float, int, int]:

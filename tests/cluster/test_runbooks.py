@@ -95,7 +95,7 @@ def test_install(operator: Operator) -> None:
     operator.execute("Install")
 
 
-@pytest.mark.parametrize("title", ["Upgrade", "Scale", "Roll back", "Take a backup"])
+@pytest.mark.parametrize("title", ["Upgrade", "Scale", "Roll back", "A secret is changed", "Take a backup"])
 def test_nobody_notices(operator: Operator, driver: Driver, title: str) -> None:
     driver.phase(title)
     operator.execute(title)
@@ -159,6 +159,35 @@ def test_a_cursor_ahead_of_the_journal_is_found(operator: Operator, driver: Driv
     operator.execute(ended, 1)
     operator.execute(title, 2)
     answers(driver)
+    assert said(operator, "reconcile")["differences"] == []
+
+
+def test_a_volume_that_is_too_small(operator: Operator, driver: Driver) -> None:
+    driver.phase("volume")
+    pod = operator.cell.get("pod", "tokenline-billing-0")["metadata"]["uid"]
+    operator.execute("A volume is too small")
+    (claim,) = operator.cell.get("statefulset", "tokenline-billing")["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "20Gi"
+    assert operator.cell.get("pod", "tokenline-billing-0")["metadata"]["uid"] == pod
+    assert not driver.phase("between")["failures"]
+
+
+def test_uninstalled_and_installed_again_it_goes_on(operator: Operator, driver: Driver) -> None:
+    driver.stop()
+    cell = operator.cell
+
+    def settled() -> Any:
+        audit = said(operator, "audit")
+        return audit if audit["open_sessions"] == 0 else None
+
+    before = eventually(settled, "nothing is held any more", 60)
+    operator.execute("Uninstall")
+    left = cell.get("all,configmaps,serviceaccounts,networkpolicies")["items"]
+    assert {each["metadata"]["name"] for each in left} <= {"kube-root-ca.crt", "default"}
+    values = [*("--values", operator.environment["VALUES"]), "--set", "services.billing.volume.size=20Gi"]
+    cell.helm("install", "tokenline", str(CHART), *values, "--wait")
+    after = said(operator, "audit")
+    assert (after["accounts"], after["buckets"], after["breaches"]) == (before["accounts"], before["buckets"], [])
     assert said(operator, "reconcile")["differences"] == []
 
 

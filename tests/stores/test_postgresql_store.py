@@ -14,6 +14,7 @@ from services.billing.store import CursorMovedError, first_cursor
 from services.cli.postgresql_server import PostgresqlServer
 from services.runtime.clock import SystemClock
 from services.runtime.errors import SchemaError, ServiceError
+from services.runtime.postgresql import let_read_and_write
 from tests.accounting.claims import claim
 from tests.stores.test_accounting_stores import check, checkpoint, row
 from tokenline.errors.v1 import errors_pb2
@@ -254,12 +255,16 @@ async def test_where_all_is_made_a_user_who_may_only_read_and_write_is_enough(po
     postgresql.psql("DROP ROLE IF EXISTS clerk")
     postgresql.psql("CREATE ROLE clerk LOGIN")
     await (await opened(dsn)).close()
-    connection = await asyncpg.connect(dsn)
-    await connection.execute("GRANT USAGE ON SCHEMA accounting TO clerk")
-    await connection.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA accounting TO clerk")
+    await let_read_and_write(dsn, "accounting", "clerk")
     store = await opened(dsn.replace("postgres:@", "clerk@"))
     await claim(store, "one", again=False)
     assert await store.commit([row(0, 1, checkpoint(1))]) == {0}
     await store.close()
+    connection = await asyncpg.connect(dsn)
     await connection.execute("DROP OWNED BY clerk")
     await connection.close()
+
+
+async def test_a_server_that_is_away_is_given_up_after_a_while() -> None:
+    with pytest.raises(ServiceError, match=r"cannot be reached: .*; check its address, and that it runs; given up after 0\.1 s"):
+        await BillingStore.open("postgresql://nobody@127.0.0.1:1/nothing", 0.1)

@@ -15,7 +15,7 @@ vendor-simulator: {callers: [edge]}
 
 {{- define "tokenline.labels" -}}
 app.kubernetes.io/name: tokenline
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: tokenline
@@ -24,7 +24,7 @@ app.kubernetes.io/part-of: tokenline
 {{/* Takes (dict "root" $ "service" NAME). */}}
 {{- define "tokenline.selector" -}}
 app.kubernetes.io/name: tokenline
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .service }}
 {{- end }}
 
@@ -108,6 +108,30 @@ securityContext:
 {{- if .root.Values.priorityClasses.create }}
 priorityClassName: {{ .root.Release.Namespace }}-tokenline-{{ ternary "exporting" "serving" (eq .service "billing") }}
 {{- end }}
+{{- end }}
+
+{{/* How many pods, unless an autoscaler says: what was said by Helm alone and is left out becomes 1, so while the autoscaler has not
+     spoken yet, what is there stands. Takes (dict "root" $ "service" NAME "facts" FACTS). */}}
+{{- define "tokenline.replicas" -}}
+{{- $service := index .root.Values.services .service | default dict }}
+{{- if not $service.autoscaling }}
+replicas: {{ $service.replicas | default 1 }}
+{{- else }}
+{{- with lookup "apps/v1" (include "tokenline.kind" .facts) .root.Release.Namespace (printf "tokenline-%s" .service) }}
+{{- $spoken := false }}
+{{- range .metadata.managedFields }}
+{{- if and (eq (.subresource | default "") "scale") (contains "f:replicas" (toJson .fieldsV1)) }}{{ $spoken = true }}{{ end }}
+{{- end }}
+{{- if not $spoken }}
+replicas: {{ .spec.replicas }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Takes the facts of a service. */}}
+{{- define "tokenline.kind" -}}
+{{ ternary "StatefulSet" "Deployment" (hasKey . "volume") }}
 {{- end }}
 
 {{/* The config file of a service, as JSON, which is YAML; takes (dict "root" $ "service" NAME). */}}

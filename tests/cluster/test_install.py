@@ -107,10 +107,10 @@ def test_an_autoscaler_goes_on_from_what_is_there(cell: ClusterCell) -> None:
 
     eventually(measured, "the autoscaler has numbers", 120)
     assert {pod["metadata"]["uid"] for pod in cell.pods("authentication")} == before
-    # Who has set the number last has it: an autoscaler, as `kubectl scale` here.
+    # Who has set the number last has it: `kubectl scale`, then an autoscaler that finds it too much.
     cell.kubectl("scale", "deployment/tokenline-authentication", "--replicas=4")
     cell.upgrade(*scaling)
-    assert cell.get("deployment", "tokenline-authentication")["spec"]["replicas"] == 4
+    assert cell.get("deployment", "tokenline-authentication")["spec"]["replicas"] > 2
     with pytest.raises(ClusterError, match=r"conflict.*\.spec\.replicas"):
         cell.upgrade()
     cell.upgrade(force=True)

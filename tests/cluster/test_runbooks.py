@@ -182,8 +182,12 @@ def test_uninstalled_and_installed_again_it_goes_on(operator: Operator, driver: 
 
     before = eventually(settled, "nothing is held any more", 60)
     operator.execute("Uninstall")
-    left = cell.get("all,configmaps,serviceaccounts,networkpolicies")["items"]
-    assert {each["metadata"]["name"] for each in left} <= {"kube-root-ca.crt", "default"}
+
+    def left() -> set[str]:
+        return {each["metadata"]["name"] for each in cell.get("all,configmaps,serviceaccounts,networkpolicies")["items"]}
+
+    # Pods go in their own time.
+    eventually(lambda: left() == {"kube-root-ca.crt", "default"}, "nothing is left", 120)
     values = [*("--values", operator.environment["VALUES"]), "--set", "services.billing.volume.size=20Gi"]
     cell.helm("install", "tokenline", str(CHART), *values, "--wait")
     after = said(operator, "audit")

@@ -1,6 +1,6 @@
 """`tokenline serve SERVICE`: one service as a process of its own."""
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Final, Protocol
@@ -62,7 +62,7 @@ def _settings(settings: tuple[str, ...]) -> dict[str, str]:
 
 
 async def _serve(service: str, run: _Run, config: Any) -> None:
-    from services.runtime.lifecycle import Lifecycle, started
+    from services.runtime.lifecycle import Lifecycle, StoppedError, started
     from services.runtime.telemetry import start_logging, start_telemetry
 
     start_logging()
@@ -70,10 +70,14 @@ async def _serve(service: str, run: _Run, config: Any) -> None:
     lifecycle = Lifecycle()
     lifecycle.stop_on_signals()
     try:
-        async with run(config, lifecycle) as address:
+        async with AsyncExitStack() as stack:
+            with lifecycle.starting():
+                address = await stack.enter_async_context(run(config, lifecycle))
             click.echo(f"{service} listens on {address}")
             started()
             await lifecycle.wait()
+    except StoppedError:
+        pass
     finally:
         telemetry.shutdown()
     if lifecycle.failure is not None:

@@ -4,8 +4,8 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +21,10 @@ def started() -> None:
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
 
 
+class StoppedError(Exception):
+    """The process was asked to end before it had started."""
+
+
 class Lifecycle:
     """Knows when the process shall end, and whether it failed.
 
@@ -29,17 +33,38 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self._stop = asyncio.Event()
+        self._starting: asyncio.Task[object] | None = None
         self.failure: BaseException | None = None
 
     def stop(self) -> None:
         """Asks the process to end in order."""
+        if self._starting is not None and not self._stop.is_set():
+            self._starting.cancel()
         self._stop.set()
 
     def fail(self, error: BaseException) -> None:
         """Asks the process to end because it can't go on; the first failure is kept."""
         if self.failure is None:
             self.failure = error
-        self._stop.set()
+        self.stop()
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Around what a process does, or waits for, in order to serve: asked to end, it does not go on with that.
+
+        Errors: `StoppedError` then, once what was begun is undone.
+        """
+        task = self._starting = asyncio.current_task()
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._stop.is_set():
+                raise
+            assert task is not None
+            task.uncancel()
+            raise StoppedError from None
+        finally:
+            self._starting = None
 
     async def wait(self) -> None:
         """Returns once the process shall end."""

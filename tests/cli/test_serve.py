@@ -121,6 +121,19 @@ def test_a_database_that_is_away_is_waited_for(tmp_path: Path, postgresql: Postg
             relay.wait()
 
 
+def test_what_waits_for_a_database_ends_on_sigterm(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    (tmp_path / "hash_key").write_text("0" * 64)
+    url = f"postgresql://nobody@127.0.0.1:{free_ports(1)[0]}/nothing"
+    config.write_text(f"listen_address: unix:{tmp_path}/authentication\npostgresql: {url}\nhash_key_file: {tmp_path}/hash_key\n")
+    with started("serve", "authentication", "--config", str(config)) as process:
+        assert process.stderr is not None
+        while "PostgreSQL cannot be reached" not in (line := process.stderr.readline()):
+            assert line, "it ended"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_S) == 0
+
+
 async def test_a_failed_background_task_ends_a_service_with_1(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "billing.sqlite3")
     # As if partition 0 had been exported before accounting's database was restored.

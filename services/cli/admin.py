@@ -232,9 +232,9 @@ def _check_of_system_down(what: _Check, data_dir: Path | None, *, write_missing:
 
 
 async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) -> dict[str, Any]:
-    from services.cli.embedded import StopRequestedError, run_charging, run_export, socket_folder, unless_stopped, until_serving
+    from services.cli.embedded import run_charging, run_export, socket_folder, until_serving
     from services.runtime.clients import answer, connect
-    from services.runtime.lifecycle import Lifecycle
+    from services.runtime.lifecycle import Lifecycle, StoppedError
     from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
     from tokenline.billing.v1 import billing_pb2, billing_pb2_grpc
 
@@ -246,12 +246,14 @@ async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) 
         async with AsyncExitStack() as stack:
             sockets = stack.enter_context(socket_folder())
             _, accounting_address = await stack.enter_async_context(run_charging(folder, sockets, lifecycle))
-            await unless_stopped(lifecycle, until_serving(accounting_address))
+            with lifecycle.unless_stopped():
+                await until_serving(accounting_address)
             if what == "audit":
                 channel = await stack.enter_async_context(connect(accounting_address))
                 accounting = accounting_pb2_grpc.AccountingServiceStub(channel)
                 auditing = answer(accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
-                audited = await unless_stopped(lifecycle, auditing)
+                with lifecycle.unless_stopped():
+                    audited = await auditing
                 return {
                     "accounts": audited.accounts,
                     "buckets": audited.buckets,
@@ -261,19 +263,21 @@ async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) 
                     "breaches": list(audited.breaches),
                 }
             billing_address = await stack.enter_async_context(run_export(folder, sockets, accounting_address, lifecycle))
-            await unless_stopped(lifecycle, until_serving(billing_address))
+            with lifecycle.unless_stopped():
+                await until_serving(billing_address)
             channel = await stack.enter_async_context(connect(billing_address))
             billing = billing_pb2_grpc.BillingServiceStub(channel)
             comparing = billing_pb2.ReconcileRequest(write_missing=write_missing)
             reconciling = answer(billing.Reconcile(comparing, timeout=_WHOLE_STORE_TIMEOUT_S))
-            reconciled = await unless_stopped(lifecycle, reconciling)
+            with lifecycle.unless_stopped():
+                reconciled = await reconciling
             return {
                 "entries": reconciled.entries,
                 "cdrs": reconciled.cdrs,
                 "files": reconciled.files,
                 "differences": list(reconciled.differences),
             }
-    except StopRequestedError:
+    except StoppedError:
         if lifecycle.failure is not None:
             raise CommandError(f"{folder.path} cannot be checked: {lifecycle.failure}") from lifecycle.failure
         raise click.Abort from None

@@ -5,10 +5,10 @@ Services are imported only when they are run, so that a data folder that cannot 
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -17,15 +17,9 @@ from services.cli.data_folder import DataFolder, open_data_folder
 if TYPE_CHECKING:
     from services.runtime.lifecycle import Lifecycle
 
-T = TypeVar("T")
-
 # A unix socket's path has at most 107 bytes, and the names in the folder take the rest.
 _SOCKET_FOLDER_LENGTH_MAX: Final = 80
 _RETRY_S: Final = 0.05
-
-
-class StopRequestedError(Exception):
-    """The process shall end before what it waited for came."""
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +42,7 @@ async def run_all(data_dir: Path, host: str, port: int, lifecycle: "Lifecycle") 
     """Runs every service over the data folder and yields once all listen; the edge alone is reached from outside.
 
     At the end the edge drains first, then the services it calls. Errors: `CommandError` for the folder, `ConfigError` for the
-    user's catalog, `SchemaError` and `ServiceError` for a database, `OSError` when a port cannot be bound, `StopRequestedError`.
+    user's catalog, `SchemaError` and `ServiceError` for a database, `OSError` when a port cannot be bound, `StoppedError`.
     """
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(open_data_folder(data_dir))
@@ -71,7 +65,8 @@ async def run_all(data_dir: Path, host: str, port: int, lifecycle: "Lifecycle") 
         simulator_base_url = await stack.enter_async_context(run_vendor_simulator(VendorSimulatorConfig(port=0), lifecycle))
 
         # So that billing need not complain that accounting is not there yet.
-        await unless_stopped(lifecycle, until_serving(accounting))
+        with lifecycle.unless_stopped():
+            await until_serving(accounting)
         billing = await stack.enter_async_context(run_export(folder, sockets, accounting, lifecycle))
 
         from services.edge.app import run_edge
@@ -142,21 +137,6 @@ async def run_export(folder: DataFolder, sockets: Path, accounting: str, lifecyc
     )
     async with run_billing(config, lifecycle) as billing:
         yield billing
-
-
-async def unless_stopped(lifecycle: "Lifecycle", work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`. Errors: `StopRequestedError` when the process shall end meanwhile; what `work` raises."""
-    task = asyncio.create_task(work)
-    stop = asyncio.create_task(lifecycle.wait())
-    try:
-        await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise StopRequestedError
-        return task.result()
-    finally:
-        for each in (task, stop):
-            each.cancel()
-        await asyncio.wait([task, stop])
 
 
 async def until_serving(address: str) -> None:

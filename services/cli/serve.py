@@ -71,7 +71,7 @@ async def _serve(service: str, run: _Run, config: Any) -> None:
     lifecycle.stop_on_signals()
     try:
         async with AsyncExitStack() as stack:
-            with lifecycle.starting():
+            with lifecycle.unless_stopped():
                 address = await stack.enter_async_context(run(config, lifecycle))
             click.echo(f"{service} listens on {address}")
             started()

@@ -55,8 +55,8 @@ def up_command(data_dir: Path, host: str, port: int) -> None:
 
 
 async def _up(data_dir: Path, host: str, port: int) -> None:
-    from services.cli.embedded import StopRequestedError, run_all, unless_stopped
-    from services.runtime.lifecycle import Lifecycle, started
+    from services.cli.embedded import run_all
+    from services.runtime.lifecycle import Lifecycle, StoppedError, started
     from services.runtime.telemetry import TelemetryConfig, start_logging, start_telemetry
 
     start_logging()
@@ -68,7 +68,8 @@ async def _up(data_dir: Path, host: str, port: int) -> None:
     ready = False
     try:
         async with run_all(data_dir, host, port, lifecycle) as running:
-            demo, model_id = await unless_stopped(lifecycle, make_ready(running))
+            with lifecycle.unless_stopped():
+                demo, model_id = await make_ready(running)
             started()
             try:
                 running.folder.write_demo(demo)
@@ -78,7 +79,7 @@ async def _up(data_dir: Path, host: str, port: int) -> None:
                 await lifecycle.wait()
             finally:
                 running.folder.remove_demo()
-    except StopRequestedError:
+    except StoppedError:
         pass
     finally:
         telemetry.shutdown()

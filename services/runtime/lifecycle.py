@@ -22,7 +22,7 @@ def started() -> None:
 
 
 class StoppedError(Exception):
-    """The process was asked to end before it had started."""
+    """The process shall end before what it waited for came."""
 
 
 class Lifecycle:
@@ -33,13 +33,13 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self._stop = asyncio.Event()
-        self._starting: asyncio.Task[object] | None = None
+        self._cancelled_by_stop: asyncio.Task[object] | None = None
         self.failure: BaseException | None = None
 
     def stop(self) -> None:
         """Asks the process to end in order."""
-        if self._starting is not None and not self._stop.is_set():
-            self._starting.cancel()
+        if self._cancelled_by_stop is not None and not self._stop.is_set():
+            self._cancelled_by_stop.cancel()
         self._stop.set()
 
     def fail(self, error: BaseException) -> None:
@@ -49,22 +49,24 @@ class Lifecycle:
         self.stop()
 
     @contextmanager
-    def starting(self) -> Iterator[None]:
-        """Around what a process does, or waits for, in order to serve: asked to end, it does not go on with that.
+    def unless_stopped(self) -> Iterator[None]:
+        """Around what a process waits for without need once it shall end: then that is cancelled.
 
         Errors: `StoppedError` then, once what was begun is undone.
         """
-        task = self._starting = asyncio.current_task()
+        outer, self._cancelled_by_stop = self._cancelled_by_stop, asyncio.current_task()
         try:
+            if self._stop.is_set():
+                raise StoppedError
             yield
         except asyncio.CancelledError:
             if not self._stop.is_set():
                 raise
-            assert task is not None
-            task.uncancel()
+            assert self._cancelled_by_stop is not None
+            self._cancelled_by_stop.uncancel()
             raise StoppedError from None
         finally:
-            self._starting = None
+            self._cancelled_by_stop = outer
 
     async def wait(self) -> None:
         """Returns once the process shall end."""

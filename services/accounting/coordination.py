@@ -230,8 +230,9 @@ class Coordinator:
     async def leave(self) -> None:
         """Hands all partitions over, one after another, and is no member any more."""
         self._leaving = True
-        with contextlib.suppress(EtcdError):
-            await self._join(self._lease)
+        if self._lease:
+            with contextlib.suppress(EtcdError):
+                await self._join(self._lease)
         if self._handing_over is not None:
             await asyncio.wait([self._handing_over])
         await self._hand_over(sorted(self._held))

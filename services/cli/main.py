@@ -1,5 +1,7 @@
 """The entry point `tokenline` and the list of its commands."""
 
+import os
+import signal
 from importlib import import_module
 from typing import Any, Final
 
@@ -61,4 +63,7 @@ def command_line() -> None:
 
 def main() -> None:
     """Runs the command that the arguments name and ends the process with its exit status."""
+    # Until the command says otherwise, which takes it a second of imports. The first process of a container gets no signal that
+    # it has not asked for, and would start and go on until it is killed.
+    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     command_line(prog_name="tokenline")

@@ -96,8 +96,9 @@ class EtcdClient:
         self._endpoints = config.endpoints
         self._username = config.username
         self._password = _content("password_file", config.password_file).decode().strip() if config.username else ""
-        # What names this client to any member, until etcd forgets it.
+        # What names this client to any member, until etcd forgets it. One call fetches it, the others wait for that.
         self._token = ""
+        self._authenticating = asyncio.Lock()
         credentials = _credentials(config)
         self._channels = [
             grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
@@ -229,7 +230,7 @@ class EtcdClient:
 
     async def _watch(self, prefix: str, snapshot: Snapshot) -> AsyncIterator[Snapshot]:
         """Snapshots behind this one; ends when etcd has forgotten what came next, or has gone back behind it."""
-        await self._authenticate(self._channels[self._current])
+        token = await self._authenticate(self._channels[self._current])
         call: Any = rpc_pb2_grpc.WatchStub(self._channels[self._current]).Watch(metadata=self._terms(_WITH_LEADER)["metadata"])
         create = pb.WatchCreateRequest(key=prefix.encode(), range_end=_end_of(prefix), start_revision=snapshot.revision + 1)
         pulse: asyncio.Task[None] | None = None
@@ -245,8 +246,7 @@ class EtcdClient:
                 if response.compact_revision:
                     return
                 if response.canceled:
-                    # Perhaps it does not know the token any more.
-                    self._token = ""
+                    self._forget(token, response.cancel_reason)
                     raise EtcdError(f"etcd ended the watch: {response.cancel_reason}")
                 if response.header.revision < snapshot.revision:
                     # It was restored from a backup, or this member lags behind: what it has must be listed.
@@ -285,11 +285,11 @@ class EtcdClient:
         current = self._current
         try:
             async with asyncio.timeout(_CALL_S_MAX + 0.5):
-                await self._authenticate(self._channels[current])
+                token = await self._authenticate(self._channels[current])
                 try:
                     return await call(self._channels[current])
                 except grpc.aio.AioRpcError as error:
-                    if not self._was_forgotten(error):
+                    if not self._forget(token, error.details() or ""):
                         raise
                     # Refused before anything was done.
                     await self._authenticate(self._channels[current])
@@ -301,21 +301,26 @@ class EtcdClient:
             self._go_elsewhere(current)
             raise EtcdError(f"etcd at {self._endpoints[current]} did not answer within {_CALL_S_MAX:g} s") from error
 
-    async def _authenticate(self, channel: grpc.aio.Channel) -> None:
+    async def _authenticate(self, channel: grpc.aio.Channel) -> str:
+        """The token, which the next call carries if it is made at once; empty where nobody asks for one."""
         if self._username and not self._token:
-            request = pb.AuthenticateRequest(name=self._username, password=self._password)
-            self._token = (await rpc_pb2_grpc.AuthStub(channel).Authenticate(request, timeout=_CALL_S_MAX)).token
+            # A password costs etcd a tenth of a second of CPU.
+            async with self._authenticating:
+                if not self._token:
+                    request = pb.AuthenticateRequest(name=self._username, password=self._password)
+                    self._token = (await rpc_pb2_grpc.AuthStub(channel).Authenticate(request, timeout=_CALL_S_MAX)).token
+        return self._token
 
     def _terms(self, metadata: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
         """How a call is made: bounded in time, and in this client's name."""
         return {"timeout": _CALL_S_MAX, "metadata": (*metadata, *((("token", self._token),) if self._token else ()))}
 
-    def _was_forgotten(self, error: grpc.aio.AioRpcError) -> bool:
-        """Whether etcd does not know the token any more; then the next call gets a new one."""
-        forgotten = bool(self._token) and any(each in (error.details() or "") for each in _TOKEN_IS_OLD)
-        if forgotten:
+    def _forget(self, token: str, said: str) -> bool:
+        """Whether etcd does not know this token any more; then the next call gets a new one, unless another call did already."""
+        is_old = bool(token) and any(each in said for each in _TOKEN_IS_OLD)
+        if is_old and self._token == token:
             self._token = ""
-        return forgotten
+        return is_old
 
     def _go_elsewhere(self, failed: int) -> None:
         if self._current == failed:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, Self, TypeVar
@@ -29,7 +30,16 @@ FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Intern
 # What must be on, or a commit that was answered could be lost with the machine.
 _DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
 # Nothing is wrong with what was asked; somebody has to be there.
-_NOT_THERE: Final = (TimeoutError, OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
+_NOT_THERE: Final = (
+    TimeoutError,
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
 _RETRY_S: Final = 2.0
 # How long commands that somebody waits for do so; services wait for ever.
 COMMAND_WAIT_S_MAX: Final = 60.0
@@ -96,6 +106,11 @@ class Pool:
                     )
                     break
                 except _NOT_THERE as error:
+                    if _is_about_tls(error, dsn):
+                        raise ServiceError(
+                            errors_pb2.ERROR_REASON_STORE_UNAVAILABLE,
+                            f"PostgreSQL: {error}; check sslmode and sslrootcert in the URL, and the server's certificate",
+                        ) from error
                     said = f"cannot be reached: {str(error) or 'it does not answer'}; check its address, and that it runs"
                     if time.monotonic() > until_s:
                         raise ServiceError(
@@ -146,6 +161,12 @@ class Pool:
             # Not `asyncio.wait_for`: what does not end in time is cut off.
             await self._pool.expire_connections()
         self._pool.terminate()
+
+
+def _is_about_tls(error: BaseException, dsn: str) -> bool:
+    """Whether what is wrong is how the server is asked, or how it names itself; asyncpg says that in several ways."""
+    no_file = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError) and "sslrootcert=" in dsn
+    return isinstance(error, ssl.SSLError) or "rejected SSL upgrade" in str(error) or no_file
 
 
 async def let_read_and_write(dsn: str, schema: str, user: str) -> None:

@@ -14,3 +14,7 @@ class VendorSimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     # How long answers under way may take to end when the process stops; 0: clients that wait are hung up on at once.
     drain_timeout_ms: int = 0
     telemetry: TelemetryConfig = TelemetryConfig()
+
+    def __post_init__(self) -> None:
+        if self.drain_timeout_ms and not 1_000 <= self.drain_timeout_ms <= 3_600_000:
+            raise ValueError("drain_timeout_ms must be 0, or 1000 to 3600000")

@@ -11,6 +11,7 @@ from zlib import crc32
 import msgspec
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.accounting.app import run_accounting
 from services.accounting.config import AccountingConfig
@@ -26,7 +27,7 @@ from services.runtime.config import ConfigError
 from services.runtime.errors import ServiceError
 from services.runtime.etcd import EtcdClient
 from services.runtime.lifecycle import Lifecycle
-from tests.accounting.cell import NOT_SERVING, SERVING, UNIT, Client, charging_id, create, registry, release
+from tests.accounting.cell import NOT_SERVING, SERVING, UNIT, Client, accounting, charging_id, create, registry, release
 from tests.etcd_cluster import EtcdCluster
 from tests.waiting import until
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -287,9 +288,19 @@ async def test_etcd_away_at_the_start_is_waited_for(
     with EtcdCluster(1) as late:
         late.kill(0)
         async with replicas.replica(etcd=late.config) as replica:
-            # Whoever rolls replicas out must not stop an old one for this one yet.
-            await replica.health(NOT_SERVING)
+            # Where one that needs no etcd has got its catalog, this one has, too.
+            alone = AccountingConfig(
+                listen_address="127.0.0.1:0",
+                database=str(tmp_path / "alone.sqlite3"),
+                registry_address=f"unix:{replicas.folder}/registry.sock",
+            )
+            async with accounting(alone) as other:
+                await other.health(SERVING)
+            caplog.clear()
             await until(lambda: "can't be reached or has no leader; check endpoints" in caplog.text, 10)
+            # Whoever rolls replicas out must not stop an old one for this one yet.
+            asked = await health_pb2_grpc.HealthStub(replica.channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+            assert asked.status == NOT_SERVING
             (refused,) = await replica.charge(create("acct-12345678", charging_id()))
             assert refused.error.message == f"partition {partition_of('acct-12345678')} is not owned here; ask its owner"
             await asyncio.to_thread(late.start, 0)

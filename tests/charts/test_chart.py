@@ -134,10 +134,13 @@ def test_who_makes_the_tables_lets_the_services_use_them(secret: str) -> None:
         assert keys.get("SERVICE_USER", "") == ("tokenline-postgresql" if secret else "")
 
 
-def test_grace_exceeds_what_a_drain_takes() -> None:
-    objects = rendered(merged(REQUIRED, {"services": {"edge": {"drainSeconds": 1200, "drainNoticeSeconds": 20}}}))
+@pytest.mark.parametrize(("config", "seconds"), [({}, 1_250), ({"release_timeout_ms": 90_001}, 1_331)])
+def test_grace_exceeds_what_a_drain_takes(config: dict[str, int], seconds: int) -> None:
+    drain = {"drainSeconds": 1200, "drainNoticeSeconds": 20, "config": config}
+    objects = rendered(merged(REQUIRED, {"services": {"edge": drain}}))
     (edge,) = [each for each in objects if (each["kind"], each["metadata"]["name"]) == ("StatefulSet", "tokenline-edge")]
-    assert edge["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 1220
+    # As long as the last Release may take, and 20 s.
+    assert edge["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == seconds
 
 
 REFUSED = [

@@ -1,4 +1,5 @@
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from services.registry.app import run_registry
 from services.registry.catalog_folder import base_catalog_folder
 from services.registry.config import RegistryConfig
 from services.runtime.lifecycle import Lifecycle
-from tests.cli.processes import TIMEOUT_S, started, tokenline
+from tests.cli.processes import TIMEOUT_S, in_time, started, tokenline
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -108,7 +109,7 @@ def test_a_database_that_is_away_is_waited_for(tmp_path: Path, postgresql: Postg
     (tmp_path / "hash_key").write_text("0" * 64)
     url = f"postgresql://postgres@127.0.0.1:{port}/{location.rpartition('/')[2]}?sslmode=disable"
     config.write_text(f"listen_address: unix:{tmp_path}/authentication\npostgresql: {url}\nhash_key_file: {tmp_path}/hash_key\n")
-    with started("serve", "authentication", "--config", str(config)) as process:
+    with started("serve", "authentication", "--config", str(config)) as process, in_time(process):
         assert process.stdout is not None and process.stderr is not None
         while "PostgreSQL cannot be reached" not in (line := process.stderr.readline()):
             assert line, "it ended"
@@ -121,12 +122,22 @@ def test_a_database_that_is_away_is_waited_for(tmp_path: Path, postgresql: Postg
             relay.wait()
 
 
+def test_sigterm_counts_from_the_start(tmp_path: Path) -> None:
+    """The first process of a container gets it only if it asks for it: 143, and no death by signal, tells that this one does."""
+    fifo = tmp_path / "config.yaml"
+    os.mkfifo(fifo)
+    # Opened once it reads its config, which is what it begins with.
+    with started("serve", "registry", "--config", str(fifo)) as process, in_time(process), fifo.open("w"):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_S) == 128 + signal.SIGTERM
+
+
 def test_what_waits_for_a_database_ends_on_sigterm(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     (tmp_path / "hash_key").write_text("0" * 64)
     url = f"postgresql://nobody@127.0.0.1:{free_ports(1)[0]}/nothing"
     config.write_text(f"listen_address: unix:{tmp_path}/authentication\npostgresql: {url}\nhash_key_file: {tmp_path}/hash_key\n")
-    with started("serve", "authentication", "--config", str(config)) as process:
+    with started("serve", "authentication", "--config", str(config)) as process, in_time(process):
         assert process.stderr is not None
         while "PostgreSQL cannot be reached" not in (line := process.stderr.readline()):
             assert line, "it ended"

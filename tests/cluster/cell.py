@@ -21,6 +21,7 @@ from infra.cluster import (
     remove,
     values_of,
 )
+from tests.cli.processes import in_time
 
 READY_S_MAX: Final = 180
 # Tcc is twice this.
@@ -308,7 +309,8 @@ class Driver:
 
     def _hear(self) -> Any:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        with in_time(self._process, READY_S_MAX):
+            line = self._process.stdout.readline()
         assert line, "the load has ended"
         return json.loads(line)
 

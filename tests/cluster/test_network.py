@@ -58,5 +58,11 @@ def test_a_service_reaches_what_it_must_and_nothing_else(cell: ClusterCell, serv
     eventually(lambda: reached(cell.namespace, cell.names(service)[-1], targets) == allowed, f"{service} reaches {allowed}", 20)
 
 
+def test_there_are_metrics_to_be_kept_from_strangers(cell: ClusterCell) -> None:
+    address = addresses(cell)["metrics"]
+    (name,) = [pod["metadata"]["name"] for pod in cell.pods("accounting") if pod["status"]["podIP"] == address.split(":")[0]]
+    assert reached(cell.namespace, name, {"metrics": address}) == {"metrics"}
+
+
 def test_a_stranger_reaches_the_edge_alone(cell: ClusterCell, tools: Tools) -> None:
     assert reached(TOOLS, "stranger", addresses(cell)) == {"edge"}

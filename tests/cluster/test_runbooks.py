@@ -105,12 +105,20 @@ def test_nobody_notices(operator: Operator, driver: Driver, title: str) -> None:
     assert not came["failures"]
 
 
-def test_a_stuck_rollout(operator: Operator, driver: Driver) -> None:
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("services.accounting.config.validity_ms=1", "validity_ms must be 1000 to 600000"),
+        # A StatefulSet, whose pod must go before a new one can come.
+        ("services.edge.config.idle_timeout_ms=0", "idle_timeout_ms must be 1 to 3600000"),
+    ],
+)
+def test_a_stuck_rollout(operator: Operator, driver: Driver, value: str, message: str) -> None:
     driver.phase("stuck")
     with pytest.raises(ClusterError):
-        operator.cell.upgrade("services.accounting.config.validity_ms=1", *_replicas(2), timeout_s=25)
-    said = operator.execute("A rollout is stuck")
-    assert "validity_ms must be 1000 to 600000" in said
+        operator.cell.upgrade(value, *_replicas(2), timeout_s=45)
+    assert message in operator.execute("A rollout is stuck")
+    operator.cell.await_rollout()
     operator.execute("Upgrade")
     assert not driver.phase("between")["failures"]
 

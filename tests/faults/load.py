@@ -71,9 +71,9 @@ class Load:
         self.acknowledged: list[Outcome] = []
         self.failures: Counter[str] = Counter()
         self.failed_at_s: list[float] = []
-        # When the longest time between two answers began, and how long it was.
+        # When the last answer came, and the longest time between two.
         self._last_s = 0.0
-        self.gap_s = 0.0
+        self._gap_s = 0.0
         self.latencies_s: list[float] = []
         # Of plain calls only: a stream takes as long as its vendor.
         self.plain_latencies_s: list[float] = []
@@ -93,11 +93,16 @@ class Load:
                 stop.set()
                 await asyncio.gather(*workers)
 
+    @property
+    def gap_s(self) -> float:
+        """The longest time without any answer; the one that goes on counts, too."""
+        return max(self._gap_s, time.monotonic() - self._last_s) if self._last_s else 0.0
+
     def begin_phase(self, name: str) -> None:
         """The longest gap, failures and latencies count from now on."""
         self._phase = name
         self._last_s = time.monotonic()
-        self.gap_s = 0.0
+        self._gap_s = 0.0
         self.failures.clear()
         self.latencies_s.clear()
         self.plain_latencies_s.clear()
@@ -142,14 +147,15 @@ class Load:
             ) as response:
                 charging_id = response.headers.get("x-request-id", "")
                 usage = await (_streamed_usage(response) if streamed else _plain_usage(response))
-        except (aiohttp.ClientError, TimeoutError) as error:
+        # Whatever it is: a task that ends with it would be heard of by nobody.
+        except Exception as error:
             self._failed(type(error).__name__)
             return False
         if isinstance(usage, str):
             self._failed(usage)
             return False
         now_s = time.monotonic()
-        self.gap_s = max(self.gap_s, now_s - self._last_s) if self._last_s else 0.0
+        self._gap_s = max(self._gap_s, now_s - self._last_s) if self._last_s else 0.0
         self._last_s = now_s
         self.latencies_s.append(now_s - began_s)
         if not streamed:

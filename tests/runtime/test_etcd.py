@@ -233,6 +233,18 @@ async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         EtcdClient(EtcdConfig(endpoints=("127.0.0.1:1",), ca_file=str(tmp_path / "absent")))
 
 
+async def until_it_asks_for_names(cluster: EtcdCluster) -> None:
+    """Returns once a cluster with users answers."""
+    async with asyncio.timeout(ANSWER_S_MAX), EtcdClient(cluster.config) as nobody:
+        while True:
+            try:
+                await nobody.get("/tokenline/a")
+            except EtcdError as error:
+                if "wants to know who calls" in str(error):
+                    return
+            await asyncio.sleep(0.05)
+
+
 async def test_a_user_with_a_password(tmp_path: Path) -> None:
     password_file, wrong_file = tmp_path / "password", tmp_path / "wrong"
     password_file.write_text("s3cret\n", encoding="ascii")
@@ -250,6 +262,13 @@ async def test_a_user_with_a_password(tmp_path: Path) -> None:
             await until(lambda: "b" in seen[-1].keys)
             with pytest.raises(EtcdError, match=r"user 'tokenline' may not; grant its role readwrite on the prefix"):
                 await client.put("/elsewhere", b"")
+        async with EtcdClient(named) as client:
+            await client.put("/tokenline/c", b"")
+            cluster.kill(0)
+            cluster.start(0, ready=False)
+            await until_it_asks_for_names(cluster)
+            # All have the old token at first.
+            assert None not in await asyncio.gather(*(client.put_if(f"/tokenline/many/{number}", b"") for number in range(100)))
         async with EtcdClient(
             EtcdConfig(endpoints=cluster.endpoints, username="tokenline", password_file=str(wrong_file))
         ) as client:

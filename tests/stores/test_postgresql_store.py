@@ -1,6 +1,8 @@
 """What only PostgreSQL can do wrong, on a real server."""
 
 import asyncio
+import socket
+import sys
 
 import asyncpg
 import pytest
@@ -12,11 +14,13 @@ from services.authentication.store import Key, Member
 from services.billing.postgresql_store import PostgresqlStore as BillingStore
 from services.billing.store import CursorMovedError, first_cursor
 from services.cli.postgresql_server import PostgresqlServer
+from services.cli.processes import free_ports
 from services.runtime.clock import SystemClock
 from services.runtime.errors import SchemaError, ServiceError
 from services.runtime.postgresql import let_read_and_write
 from tests.accounting.claims import claim
 from tests.stores.test_accounting_stores import check, checkpoint, row
+from tests.waiting import until
 from tokenline.errors.v1 import errors_pb2
 
 
@@ -263,6 +267,41 @@ async def test_where_all_is_made_a_user_who_may_only_read_and_write_is_enough(po
     connection = await asyncpg.connect(dsn)
     await connection.execute("DROP OWNED BY clerk")
     await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [("sslmode=require", "rejected SSL upgrade"), ("sslmode=verify-full&sslrootcert=/nowhere/ca.crt", "No such file")],
+)
+async def test_a_server_that_is_asked_in_the_wrong_way_is_not_waited_for(
+    postgresql: PostgresqlServer, parameters: str, complaint: str
+) -> None:
+    location, _, host = postgresql.new_database().partition("?host=")
+    port = free_ports(1)[0]
+    command = [sys.executable, "-m", "tests.faults.proxy", str(port), f"{host}/.s.PGSQL.5432"]
+    relay = await asyncio.create_subprocess_exec(*command)
+    try:
+        await until(lambda: is_listening(port), 10)
+        with pytest.raises(ServiceError, match=f"{complaint}.*; check sslmode and sslrootcert in the URL"):
+            await BillingStore.open(f"postgresql://postgres@127.0.0.1:{port}/{location.rpartition('/')[2]}?{parameters}", 30)
+    finally:
+        relay.kill()
+        await relay.wait()
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def test_who_takes_connections_and_hangs_up_is_waited_for() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as balancer:
+        port = balancer.sockets[0].getsockname()[1]
+        with pytest.raises(ServiceError, match=r"cannot be reached: .* given up"):
+            await BillingStore.open(f"postgresql://nobody@127.0.0.1:{port}/nothing?sslmode=disable", 0.1)
 
 
 async def test_a_server_that_is_away_is_given_up_after_a_while() -> None:

@@ -24,12 +24,14 @@ RUN printf '#!/opt/tokenline/bin/python\nfrom services.cli.main import main\n\nm
  && python3 -m compileall -q /opt/tokenline/lib/python3.11/site-packages/services /opt/tokenline/lib/python3.11/site-packages/tokenline \
     /opt/tokenline/lib/python3.11/site-packages/etcdserverpb
 
+# Some bases have no byte code, and where this runs nothing can be written: it would be made anew at every start.
 FROM ${BASE} AS root
 RUN rm -rf /usr/lib/python3*/dist-packages /usr/share/python-wheels /usr/local/lib/python3*/site-packages/* /usr/local/bin/pip* \
     /usr/local/lib/python3*/test /usr/local/lib/python3*/idlelib /usr/lib/python3*/test \
     /usr/bin/perl* /usr/share/perl* /usr/lib/*-linux-gnu/perl* /usr/lib/*-linux-gnu/libperl* \
     /usr/bin/apt* /usr/bin/dpkg* /usr/lib/apt /usr/lib/dpkg /etc/apt /var/lib/apt /var/lib/dpkg/info /var/cache/* /var/log/* \
     /usr/share/doc /usr/share/man /usr/share/locale /usr/share/info /usr/share/lintian /root/.cache /tmp/* \
+ && { python3 -m compileall -q -j 0 "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" || true; } \
  && find / -xdev -perm /6000 -type f -exec chmod a-s {} +
 
 FROM scratch

@@ -232,6 +232,8 @@ class Tools:
                             "image": self._image,
                             "imagePullPolicy": "IfNotPresent",
                             "command": ["sleep", "infinity"],
+                            # Callers are elsewhere: when pods start, it is not they who must wait.
+                            "resources": {"requests": {"cpu": "300m" if name == "caller" else "10m"}},
                             "env": [{"name": "PYTHONPATH", "value": "/driver"}],
                             "volumeMounts": [{"name": "driver", "mountPath": "/driver"}] if "volumes" in extra else [],
                         }

@@ -38,8 +38,6 @@ class Answers:
         self._application = application
         self._metrics = metrics
         self._clock = clock
-        # Whether clients are told to close their connections.
-        self.closing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one HTTP request; an x-request-id that the handler set stays."""
@@ -54,8 +52,7 @@ class Answers:
                 status = message["status"]
                 headers = message["headers"]
                 if not any(name == b"x-request-id" for name, _ in headers):
-                    headers = [*headers, (b"x-request-id", uuid7(self._clock.now_us()).encode("ascii"))]
-                message["headers"] = [*headers, (b"connection", b"close")] if self.closing else headers
+                    message["headers"] = [*headers, (b"x-request-id", uuid7(self._clock.now_us()).encode("ascii"))]
             await send(message)
 
         try:

@@ -1,6 +1,5 @@
 """The wiring of the edge."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -89,11 +88,10 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
             clock,
         )
         answers = Answers(application, metrics, clock)
-        port = await stack.enter_async_context(listen_http(answers, config.host, config.port, config.drain_timeout_ms / 1_000))
+        listening = listen_http(answers, config.host, config.port, config.drain_timeout_ms / 1_000, config.drain_notice_ms / 1_000)
+        port = await stack.enter_async_context(listening)
         host = f"[{config.host}]" if ":" in config.host else config.host
         yield f"http://{host}:{port}/v1"
-        answers.closing = True
-        await asyncio.sleep(config.drain_notice_ms / 1_000)
 
 
 def _application(routes: list[ASGIRouteHandler | HTTPRouteHandler | Router], clock: Clock) -> Litestar:

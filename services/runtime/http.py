@@ -5,9 +5,11 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
+
+_CLOSE: Final = (b"connection", b"close")
 
 
 class _Server(uvicorn.Server):
@@ -19,11 +21,12 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listen_http(application: Any, host: str, port: int, drain_s: float = 30.0) -> AsyncIterator[int]:
+async def listen_http(application: Any, host: str, port: int, drain_s: float = 30.0, notice_s: float = 0.0) -> AsyncIterator[int]:
     """Serves `application` on host:port (port 0: any) and yields the port.
 
-    When the block is left, no new connection is taken, requests under way get `drain_s` to end, then are cut.
-    Errors: `OSError` when the address cannot be bound.
+    When the block is left, it goes on for `notice_s`, and every answer tells its client to close the connection; then no new
+    connection is taken, and requests under way get `drain_s` to end, then are cut. Errors: `OSError` when the address cannot be
+    bound.
     """
     listener = _bind(host, port)
     server = _Server(
@@ -49,6 +52,10 @@ async def listen_http(application: Any, host: str, port: int, drain_s: float = 3
         if task.done():
             task.result()
         yield listener.getsockname()[1]
+        # Those of the state are what answers take; it is made anew from those of the config every now and then.
+        server.config.encoded_headers.append(_CLOSE)
+        server.server_state.default_headers = [*server.server_state.default_headers, _CLOSE]
+        await asyncio.sleep(notice_s)
     finally:
         server.should_exit = True
         await asyncio.wait([task])

@@ -11,6 +11,8 @@ class VendorSimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     host: str = "127.0.0.1"
     # 0: any free port.
     port: int = 8090
+    # How long it goes on once it shall stop, and tells clients to close their connections.
+    drain_notice_ms: int = 0
     # How long answers under way may take to end when the process stops; 0: clients that wait are hung up on at once.
     drain_timeout_ms: int = 0
     telemetry: TelemetryConfig = TelemetryConfig()
@@ -18,3 +20,5 @@ class VendorSimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     def __post_init__(self) -> None:
         if self.drain_timeout_ms and not 1_000 <= self.drain_timeout_ms <= 3_600_000:
             raise ValueError("drain_timeout_ms must be 0, or 1000 to 3600000")
+        if not 0 <= self.drain_notice_ms <= 60_000:
+            raise ValueError("drain_notice_ms must be 0 to 60000")

@@ -161,7 +161,7 @@ replicas: {{ .spec.replicas }}
 {{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8080 "registry_address" "tokenline-registry:7000" "authentication_address" "tokenline-authentication:7000" "accounting_address" "tokenline-accounting:7000" "billing_address" "tokenline-billing:7000" "admin_token_file" "/etc/tokenline/admin-token/token" "outbox" "/var/lib/tokenline/outbox.sqlite3" "drain_notice_ms" (mul 1000 $edge.drainNoticeSeconds) "drain_timeout_ms" (mul 1000 $edge.drainSeconds)) }}
 {{- if $values.vendorSimulator.enabled }}{{ $_ := set $config "simulator_base_url" "http://tokenline-vendor-simulator:8090/v1" }}{{ end }}
 {{- else if eq .service "vendor-simulator" }}
-{{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8090 "drain_timeout_ms" 45000) }}
+{{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8090 "drain_notice_ms" 5000 "drain_timeout_ms" 45000) }}
 {{- end }}
 {{- with index $values.services .service }}{{ $_ := merge $config .config }}{{ end }}
 {{- toJson $config }}

@@ -105,6 +105,7 @@ async def _recover_cell(config_file: Path) -> dict[str, Any]:
             return {"era": await raise_era(stores, 0)}
         etcd = await stack.enter_async_context(EtcdClient(config.etcd))
         try:
+            await etcd.reach(config.etcd_prefix, COMMAND_WAIT_S_MAX)
             return {"era": await enter_new_era(etcd, config.etcd_prefix, stores, cell_id, config.partitions)}
         except (EtcdError, WrongCellError) as error:
             raise CommandError(str(error)) from error

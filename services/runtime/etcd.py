@@ -7,6 +7,7 @@ time. Reads are repeated on another endpoint; a Put or Txn of unknown outcome is
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -72,6 +73,10 @@ class EtcdError(Exception):
     """etcd did not do what was asked, or not for certain. The message says what is wrong."""
 
 
+class EtcdUnreachableError(EtcdError):
+    """No answer came; it may when it is asked again."""
+
+
 class KeyValue(NamedTuple):
     """A key's value, the revisions at which it was made and changed last, and its lease (0: none)."""
 
@@ -114,6 +119,19 @@ class EtcdClient:
     async def __aexit__(self, *error: object) -> None:
         for channel in self._channels:
             await channel.close()
+
+    async def reach(self, prefix: str, wait_s_max: float) -> None:
+        """Waits, and logs it, until somebody answers who asks for keys below the prefix. Errors: also once the time is over."""
+        until_s = time.monotonic() + wait_s_max
+        while True:
+            try:
+                await self.get_prefix(prefix)
+                return
+            except EtcdUnreachableError as error:
+                if time.monotonic() > until_s:
+                    raise EtcdError(f"{error}; given up after {wait_s_max:g} s") from error
+                logger.error("%s; trying again", error)
+                await asyncio.sleep(_RETRY_S_MAX)
 
     # Keys
 
@@ -296,10 +314,10 @@ class EtcdClient:
                     return await call(self._channels[current])
         except grpc.aio.AioRpcError as error:
             self._go_elsewhere(current)
-            raise EtcdError(self._explained(current, error)) from error
+            raise self._explained(current, error) from error
         except TimeoutError as error:
             self._go_elsewhere(current)
-            raise EtcdError(f"etcd at {self._endpoints[current]} did not answer within {_CALL_S_MAX:g} s") from error
+            raise EtcdUnreachableError(f"etcd at {self._endpoints[current]} did not answer within {_CALL_S_MAX:g} s") from error
 
     async def _authenticate(self, channel: grpc.aio.Channel) -> str:
         """The token, which the next call carries if it is made at once; empty where nobody asks for one."""
@@ -326,24 +344,28 @@ class EtcdClient:
         if self._current == failed:
             self._current = (failed + 1) % len(self._channels)
 
-    def _explained(self, index: int, error: grpc.aio.AioRpcError) -> str:
+    def _explained(self, index: int, error: grpc.aio.AioRpcError) -> EtcdError:
         endpoint, details = self._endpoints[index], error.details() or error.code().name
         if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-            return f"etcd at {endpoint} did not answer within {_CALL_S_MAX:g} s"
+            return EtcdUnreachableError(f"etcd at {endpoint} did not answer within {_CALL_S_MAX:g} s")
         if "CERTIFICATE" in details.upper() or "handshake" in details.lower():
-            return (
+            return EtcdError(
                 f"etcd at {endpoint}: the TLS handshake failed; check ca_file, certificate_file, key_file and the names and dates "
                 f"in etcd's certificate ({details})"
             )
-        if "invalid user ID or password" in details:
-            return f"etcd at {endpoint}: the password of user {self._username!r} is wrong, or there is no such user ({details})"
-        if "user name is empty" in details:
-            return f"etcd at {endpoint} wants to know who calls: give username and password_file, or a certificate ({details})"
-        if error.code() == grpc.StatusCode.PERMISSION_DENIED:
-            return f"etcd at {endpoint}: user {self._username!r} may not; grant its role readwrite on the prefix ({details})"
         if error.code() == grpc.StatusCode.UNAVAILABLE:
-            return f"etcd at {endpoint} can't be reached or has no leader; check endpoints and that its members run ({details})"
-        return f"etcd at {endpoint}: {details}"
+            return EtcdUnreachableError(
+                f"etcd at {endpoint} can't be reached or has no leader; check endpoints and that its members run ({details})"
+            )
+        if "invalid user ID or password" in details:
+            said = f"the password of user {self._username!r} is wrong, or there is no such user ({details})"
+        elif "user name is empty" in details:
+            said = f"it wants to know who calls: give username and password_file, or a certificate ({details})"
+        elif error.code() == grpc.StatusCode.PERMISSION_DENIED:
+            said = f"user {self._username!r} may not; grant its role readwrite on the prefix ({details})"
+        else:
+            said = details
+        return EtcdError(f"etcd at {endpoint}: {said}")
 
 
 async def _ask_for_progress(call: Any) -> None:

@@ -331,6 +331,24 @@ def forwarded(namespace: str, target: str, port: int) -> Iterator[str]:
             process.terminate()
 
 
+def state_of_cells() -> str:
+    """The pods and last events of all cells, and the last lines of those pods that are not ready."""
+    said = []
+    try:
+        for namespace in kubectl("get", "namespaces", "--output=name").split():
+            name = namespace.removeprefix("namespace/")
+            if name.startswith("tokenline-"):
+                events = kubectl("--namespace", name, "get", "events", "--sort-by=.lastTimestamp", "--no-headers")
+                said += [f"{name}:", kubectl("--namespace", name, "get", "pods", "--output=wide"), *events.splitlines()[-40:]]
+                for pod in get(name, "pods")["items"]:
+                    if not is_ready(pod):
+                        options = ("--all-containers", "--prefix", "--tail=20")
+                        said.append(kubectl("--namespace", name, "logs", pod["metadata"]["name"], *options))
+    except ClusterError as error:
+        said.append(str(error))
+    return "\n".join(said)
+
+
 def is_ready(pod: Any) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))
 

@@ -2,13 +2,13 @@
 
 import subprocess
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Final
 
 import pytest
 
 from infra.cluster import ROOT, code_digest, deliver_image, make_secret, sql, start_stores
-from tests.cluster.cell import VALIDITY_MS, ClusterCell, Tools, kubeconfig
+from tests.cluster.cell import VALIDITY_MS, ClusterCell, Tools, kubeconfig, state_of_cells
 
 # Small, and without claims: for cells that are there for a moment.
 SMALL: Final = ("services.edge.volume.kind=ephemeral", "services.billing.volume.kind=ephemeral")
@@ -31,6 +31,15 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("measured")
         for row in config.stash[ROWS]:
             terminalreporter.line(row)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Of a test that failed: what was in the cluster then."""
+    report = yield
+    if report.failed and kubeconfig() is not None:
+        report.sections.append(("cluster", state_of_cells()))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -169,6 +169,21 @@ async def test_nobody_there_is_said_soon(cluster: EtcdCluster) -> None:
         assert await client.get("/x") is None
 
 
+async def test_a_command_waits_for_etcd_a_while(cluster: EtcdCluster) -> None:
+    async with EtcdClient(cluster.config) as client:
+        await client.reach("/reach/", 0)
+        cluster.kill(0, 1, 2)
+        try:
+            with pytest.raises(EtcdError, match=r"can't be reached or has no leader; .*; given up after 0 s"):
+                await client.reach("/reach/", 0)
+            waiting = asyncio.create_task(client.reach("/reach/", ANSWER_S_MAX))
+            await asyncio.sleep(1.5)
+            assert not waiting.done()
+        finally:
+            await asyncio.to_thread(cluster.start, 0, 1, 2)
+        await waiting
+
+
 def certificates(folder: Path, name: str, days: int = 2) -> tuple[Path, Path, Path]:
     """(CA, certificate, key) of a server at 127.0.0.1."""
     folder.mkdir()
@@ -274,6 +289,9 @@ async def test_a_user_with_a_password(tmp_path: Path) -> None:
         ) as client:
             with pytest.raises(EtcdError, match=r"the password of user 'tokenline' is wrong, or there is no such user"):
                 await client.get("/tokenline/a")
+            # Waiting does not cure that.
+            with pytest.raises(EtcdError, match=r"is wrong, or there is no such user"):
+                await asyncio.wait_for(client.reach("/tokenline/", 10 * ANSWER_S_MAX), ANSWER_S_MAX)
         async with EtcdClient(cluster.config) as client:
             with pytest.raises(EtcdError, match=r"wants to know who calls: give username and password_file"):
                 await client.get("/tokenline/a")

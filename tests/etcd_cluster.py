@@ -39,6 +39,19 @@ def etcd_version() -> tuple[int, ...]:
     return tuple(int(part) for part in match.groups())
 
 
+def requiring_password(user: str, password: str, prefix: str) -> list[tuple[str, ...]]:
+    """Arguments of etcdctl, after which only `user` may read and write, below the prefix; and root, whose password is "root"."""
+    return [
+        ("user", "add", "root:root"),
+        ("user", "grant-role", "root", "root"),
+        ("role", "add", user),
+        ("role", "grant-permission", user, "--prefix=true", "readwrite", prefix),
+        ("user", "add", f"{user}:{password}"),
+        ("user", "grant-role", user, user),
+        ("auth", "enable"),
+    ]
+
+
 class EtcdCluster:
     """A context manager; members are numbered from 0. `tls`: (CA, certificate, key) files that its members serve with."""
 
@@ -106,16 +119,8 @@ class EtcdCluster:
             self._wait_ready()
 
     def require_password(self, user: str, password: str, prefix: str) -> None:
-        """From now on only `user` may read and write, below the prefix; and root, whose password is "root"."""
-        for arguments in (
-            ("user", "add", "root:root"),
-            ("user", "grant-role", "root", "root"),
-            ("role", "add", user),
-            ("role", "grant-permission", user, "--prefix=true", "readwrite", prefix),
-            ("user", "add", f"{user}:{password}"),
-            ("user", "grant-role", user, user),
-            ("auth", "enable"),
-        ):
+        """From now on only `user` may read and write, below the prefix; and root."""
+        for arguments in requiring_password(user, password, prefix):
             done = self._ctl(self.endpoints, *arguments)
             assert done.returncode == 0, done.stderr
 

@@ -1,15 +1,18 @@
 """What cannot work: refused at once, or a status, an event and a log line that say what to do; what runs goes on running."""
 
+import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import yaml
 
-from infra.cluster import CHART, ClusterError, helm, sql, values_of
+from infra.cluster import CHART, DEVELOPMENT, STORES, ClusterError, helm, kubectl, make_secret, sql, values_of
 from tests.cluster.cell import ClusterCell, eventually, is_ready
 from tests.cluster.conftest import SMALL
+from tests.etcd_cluster import requiring_password
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -105,6 +108,47 @@ def test_etcd_out_of_reach(other: ClusterCell) -> None:
     (new,) = [pod for pod in other.pods("accounting") if not is_ready(pod)]
     assert "can't be reached or has no leader; check endpoints" in other.kubectl("logs", new["metadata"]["name"])
     other.upgrade()
+
+
+@pytest.fixture
+def etcd_with_users() -> Iterator[str]:
+    """The name of an etcd that only lets tokenline in, by the password "s3cret", below the broken cell's prefix."""
+    name = "etcd-with-users"
+    stores = yaml.safe_load_all((DEVELOPMENT / "stores.yaml").read_text(encoding="utf-8"))
+    (pod,) = [each["spec"]["template"] for each in stores if each["kind"] == "StatefulSet" and each["metadata"]["name"] == "etcd"]
+    pod = {"apiVersion": "v1", "kind": "Pod", **pod, "metadata": {"name": name, "labels": {"app": name}}}
+    pod["spec"] |= {"volumes": [{"name": "data", "emptyDir": {}}], "terminationGracePeriodSeconds": 0}
+    kubectl("--namespace", STORES, "apply", "--filename", "-", given=json.dumps(pod))
+    try:
+        kubectl("--namespace", STORES, "expose", f"pod/{name}", "--port=2379")
+        kubectl("--namespace", STORES, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+        for arguments in requiring_password("tokenline", "s3cret", "/tokenline/tokenline-broken/"):
+            kubectl("--namespace", STORES, "exec", name, "--", "etcdctl", *arguments)
+        yield name
+    finally:
+        kubectl("--namespace", STORES, "delete", f"pod/{name}", f"service/{name}", "--ignore-not-found")
+
+
+def test_a_wrong_password_of_etcd(broken: ClusterCell, etcd_with_users: str) -> None:
+    named = [
+        f"etcd.endpoints={{{etcd_with_users}.{STORES}:2379}}",
+        f"etcd.peers[0].podSelector.matchLabels.app={etcd_with_users}",
+        "etcd.username=tokenline",
+        "etcd.passwordSecret=tokenline-etcd",
+    ]
+    with pytest.raises(ClusterError, match=r"create secret generic tokenline-etcd --from-literal=password="):
+        broken.upgrade(*named)
+    make_secret(broken.namespace, "tokenline-etcd", password="guess")
+    with pytest.raises(ClusterError, match=r"accounting|registry|time"):
+        broken.upgrade(*named, timeout_s=30)
+    for service in ("accounting", "registry"):
+        (pod,) = broken.names(service)
+        assert "the password of user 'tokenline' is wrong, or there is no such user" in broken.kubectl("logs", pod)
+    broken.kubectl("delete", "secret", "tokenline-etcd")
+    make_secret(broken.namespace, "tokenline-etcd", password="s3cret")
+    broken.kubectl("rollout", "restart", "deployment/tokenline-accounting", "deployment/tokenline-registry")
+    broken.upgrade(*named)
+    assert broken.tokenline("owners")["data"]
 
 
 def test_a_schema_newer_than_the_image(other: ClusterCell) -> None:

@@ -149,7 +149,7 @@ class Load:
                 usage = await (_streamed_usage(response) if streamed else _plain_usage(response))
         # Whatever it is: a task that ends with it would be heard of by nobody.
         except Exception as error:
-            self._failed(type(error).__name__)
+            self._failed(f"{type(error).__name__} {error}")
             return False
         if isinstance(usage, str):
             self._failed(usage)

@@ -13,6 +13,7 @@ from infra.cluster import (
     CHART,
     RELEASE,
     ROOT,
+    STORES_IMAGE,
     ClusterError,
     get,
     helm,
@@ -27,6 +28,7 @@ READY_S_MAX: Final = 180
 # Tcc is twice this.
 VALIDITY_MS: Final = 5_000
 TOOLS: Final = "tokenline-test-tools"
+_CDR_CLAIM: Final = "cdr-tokenline-billing-0"
 SERVICES: Final = ("authentication", "registry", "accounting", "billing", "edge")
 
 
@@ -135,10 +137,43 @@ class ClusterCell:
 
     def remove(self) -> None:
         """All of it, data too."""
-        if "tokenline-billing-0" in self.names("billing"):
-            self.exec("tokenline-billing-0", "sh", "-c", "rm -rf /var/lib/tokenline/*")
+        if self.kubectl("get", "persistentvolumeclaim", _CDR_CLAIM, "--ignore-not-found"):
+            self._empty_cdr_volume()
         remove(self.namespace, self.database)
         give_back_volumes(self.namespace)
+
+    def _empty_cdr_volume(self) -> None:
+        """Who gets the volume next must not find another cell's files; whether billing runs or is uninstalled."""
+        command = "rm -rf /var/lib/tokenline/*"
+        if "tokenline-billing-0" in self.names("billing"):
+            self.exec("tokenline-billing-0", "sh", "-c", command)
+            return
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "emptier", "namespace": self.namespace},
+            "spec": {
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": False,
+                "securityContext": {
+                    **{"runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001, "fsGroup": 10001},
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [
+                    {
+                        "name": "emptier",
+                        "image": STORES_IMAGE,
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": ["sh", "-c", command],
+                        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                        "volumeMounts": [{"name": "cdr", "mountPath": "/var/lib/tokenline"}],
+                    }
+                ],
+                "volumes": [{"name": "cdr", "persistentVolumeClaim": {"claimName": _CDR_CLAIM}}],
+            },
+        }
+        self.kubectl("apply", "--filename", "-", given=json.dumps(pod))
+        self.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/emptier", "--timeout=60s")
 
 
 def give_back_volumes(namespace: str) -> None:

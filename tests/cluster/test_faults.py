@@ -21,8 +21,8 @@ from tests.traces import TRACES
 _CALLS_PER_SECOND: Final = 200
 _TRACE: Final = TRACES / "chat_azure2023_conv.csv"
 _ROWS_MAX: Final = 5_000
-# Calls of a step that nobody may notice wait no longer, at p99, than this more than those of a quiet one: none has stood still.
-_ADDED_P99_S_MAX: Final = 3.0
+# Calls of a step that nobody may notice wait no longer, at p99, than this more than those of a quiet one.
+_ADDED_P99_S_MAX: Final = 1.0
 
 
 class Scene(NamedTuple):

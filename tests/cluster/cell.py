@@ -29,6 +29,11 @@ READY_S_MAX: Final = 180
 VALIDITY_MS: Final = 5_000
 TOOLS: Final = "tokenline-test-tools"
 _CDR_CLAIM: Final = "cdr-tokenline-billing-0"
+# The names of pods that are not ready.
+_NOT_READY: Final = (
+    "go-template={{range .items}}{{$name := .metadata.name}}{{range .status.conditions}}"
+    '{{if and (eq .type "Ready") (ne .status "True")}}{{$name}} {{end}}{{end}}{{end}}'
+)
 SERVICES: Final = ("authentication", "registry", "accounting", "billing", "edge")
 
 
@@ -367,20 +372,22 @@ def forwarded(namespace: str, target: str, port: int) -> Iterator[str]:
 
 
 def state_of_cells() -> str:
-    """The pods and last events of all cells, and the last lines of those pods that are not ready."""
+    """The pods and last events of all cells, and the last lines of those pods that are not ready; or why they cannot be had."""
+
+    def told(*arguments: str) -> str:
+        # A container that has not started has no log; that must not hide the rest.
+        try:
+            return "\n".join(kubectl(*arguments).splitlines()[-40:])
+        except ClusterError as error:
+            return str(error)
+
     said = []
-    try:
-        for namespace in kubectl("get", "namespaces", "--output=name").split():
-            name = namespace.removeprefix("namespace/")
-            if name.startswith("tokenline-"):
-                events = kubectl("--namespace", name, "get", "events", "--sort-by=.lastTimestamp", "--no-headers")
-                said += [f"{name}:", kubectl("--namespace", name, "get", "pods", "--output=wide"), *events.splitlines()[-40:]]
-                for pod in get(name, "pods")["items"]:
-                    if not is_ready(pod):
-                        options = ("--all-containers", "--prefix", "--tail=20")
-                        said.append(kubectl("--namespace", name, "logs", pod["metadata"]["name"], *options))
-    except ClusterError as error:
-        said.append(str(error))
+    names = told("get", "namespaces", "--output=name").replace("namespace/", "").split()
+    for namespace in (("--namespace", name) for name in names if name.startswith("tokenline-")):
+        said += [namespace[1], told(*namespace, "get", "pods", "--output=wide")]
+        said.append(told(*namespace, "get", "events", "--sort-by=.lastTimestamp", "--no-headers"))
+        waiting = told(*namespace, "get", "pods", "--output", _NOT_READY).split()
+        said += [told(*namespace, "logs", pod, "--all-containers", "--prefix", "--tail=20") for pod in waiting]
     return "\n".join(said)
 
 

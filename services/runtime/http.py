@@ -10,6 +10,8 @@ from typing import Any, Final
 import uvicorn
 
 _CLOSE: Final = (b"connection", b"close")
+# How long a connection that came as the last may take to bring its request.
+_LAST_REQUESTS_S: Final = 1.0
 
 
 class _Server(uvicorn.Server):
@@ -25,8 +27,8 @@ async def listen_http(application: Any, host: str, port: int, drain_s: float = 3
     """Serves `application` on host:port (port 0: any) and yields the port.
 
     When the block is left, it goes on for `notice_s`, and every answer tells its client to close the connection; then no new
-    connection is taken, and requests under way get `drain_s` to end, then are cut. Errors: `OSError` when the address cannot be
-    bound.
+    connection is taken, what was on its way on the open ones is read for up to a second more, and requests under way get
+    `drain_s` to end, then are cut. Errors: `OSError` when the address cannot be bound.
     """
     listener = _bind(host, port)
     server = _Server(
@@ -56,6 +58,10 @@ async def listen_http(application: Any, host: str, port: int, drain_s: float = 3
         server.config.encoded_headers.append(_CLOSE)
         server.server_state.default_headers = [*server.server_state.default_headers, _CLOSE]
         await asyncio.sleep(notice_s)
+        # Closed with a request unread, a connection is reset, and that call has failed; the youngest have theirs still to come.
+        for accepting in server.servers:
+            accepting.close()
+        await asyncio.sleep(min(notice_s, _LAST_REQUESTS_S))
     finally:
         server.should_exit = True
         await asyncio.wait([task])

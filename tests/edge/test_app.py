@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -308,6 +309,26 @@ async def test_an_edge_that_stops_tells_its_clients_to_close_and_goes_on_meanwhi
         for client in (known, new):
             async with client.get(url) as response:
                 assert (response.status, response.headers["connection"]) == (200, "close")
+        await stopping
+
+
+async def test_an_edge_that_stops_answers_on_each_connection_that_it_took(tmp_path: Path) -> None:
+    (tmp_path / "admin_token").write_text(ADMIN_TOKEN)
+    told = config(admin_token_file=str(tmp_path / "admin_token"), drain_notice_ms=400)
+    async with AsyncExitStack() as stack:
+        at = urlsplit(await stack.enter_async_context(run_edge(told, Lifecycle(), {})))
+        stopping = asyncio.create_task(stack.aclose())
+        await asyncio.sleep(0.3)
+        reader, writer = await asyncio.open_connection(at.hostname, at.port)
+        await asyncio.sleep(0.2)
+        # The notice is over: nobody new is taken, and whoever came before is not cut off.
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(at.hostname, at.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: edge\r\n\r\n")
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" in answer
+        writer.close()
         await stopping
 
 

@@ -17,7 +17,7 @@ import grpc
 from services.edge.config import EdgeConfig
 from services.edge.outbox import Outbox
 from services.runtime.clients import connect
-from services.runtime.errors import ServiceError
+from services.runtime.errors import TRANSIENT, ServiceError
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
@@ -30,10 +30,6 @@ _RECONNECT_S_MAX: Final = 1.0
 _REPEAT_S: Final = 0.02
 # The same when nobody waits for the answer any more.
 _REPEAT_LATER_S: Final = 1.0
-# Who waits for an answer of one of these hears it only when the time is up: until then it is asked again.
-_ASK_AGAIN: Final = frozenset(
-    {errors_pb2.ERROR_REASON_NOT_OWNER, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, errors_pb2.ERROR_REASON_UNAVAILABLE}
-)
 
 
 class _Operation:
@@ -262,7 +258,8 @@ class ChargingClient:
         operation = self._unanswered.get(result.operation_id)
         if operation is None:
             return
-        if result.HasField("error") and result.error.reason in _ASK_AGAIN:
+        # Who waits for an answer hears of these only when the time is up: until then it is asked again.
+        if result.HasField("error") and result.error.reason in TRANSIENT:
             repeat_s = _REPEAT_LATER_S if operation.timer is None else _REPEAT_S
             asyncio.get_running_loop().call_later(repeat_s, self._send_again, result.operation_id)
             return

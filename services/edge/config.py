@@ -33,7 +33,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     # A stream to a client that is idle this long gets a comment, so that nothing on the way closes it.
     heartbeat_interval_ms: int = 15_000
     # How long accounting may take to reserve before the call is refused.
-    create_timeout_ms: int = 2_000
+    create_timeout_ms: int = 5_000
     # How long accounting may take to settle while the end of the answer is held back.
     release_timeout_ms: int = 10_000
     # The SQLite file for Releases that accounting does not answer, made if it is missing; empty: they stay in memory alone.

@@ -16,7 +16,7 @@ import grpc
 
 from services.edge.problems import invalid_api_key, unavailable
 from services.runtime.clients import answer
-from services.runtime.errors import ServiceError
+from services.runtime.errors import TRANSIENT, ServiceError
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
@@ -60,10 +60,13 @@ class Principals:
         cached_key_grace_ms: int,
         *,
         silence_ms: int = 1_000,
-        resolve_timeout_ms: int = 2_000,
+        resolve_timeout_ms: int = 5_000,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """The stream counts as dead after `silence_ms`; `cached_key_grace_ms` counts from its last message."""
+        """The stream counts as dead after `silence_ms`; `cached_key_grace_ms` counts from its last message.
+
+        A key that is not cached is asked for until there is an answer, for up to `resolve_timeout_ms`.
+        """
         self._authentication = authentication_pb2_grpc.AuthenticationServiceStub(channel)
         self._grace_s = cached_key_grace_ms / 1_000
         self._silence_s = silence_ms / 1_000
@@ -153,8 +156,7 @@ class Principals:
 
     async def _ask(self, digest: bytes, key: str, question: _Question) -> Principal | ServiceError:
         try:
-            request = authentication_pb2.ResolveKeyRequest(api_key=key)
-            response = await answer(self._authentication.ResolveKey(request, timeout=self._resolve_timeout_s))
+            response = await self._resolve(authentication_pb2.ResolveKeyRequest(api_key=key))
             if any(response.key_id in key_ids for key_ids in question.revoked):
                 return ServiceError(errors_pb2.ERROR_REASON_KEY_REVOKED, "the key was revoked a moment ago")
             principal = Principal(response.key_id, response.member_id, response.account_id)
@@ -166,6 +168,18 @@ class Principals:
             return error
         finally:
             del self._questions[digest]
+
+    async def _resolve(self, request: authentication_pb2.ResolveKeyRequest) -> authentication_pb2.ResolveKeyResponse:
+        """Asks again while authentication, or the replica that was asked, is away. Errors: `ServiceError`."""
+        until_s = time.monotonic() + self._resolve_timeout_s
+        while True:
+            left_s = max(_RETRY_S, until_s - time.monotonic())
+            try:
+                return await answer(self._authentication.ResolveKey(request, timeout=left_s, wait_for_ready=True))
+            except ServiceError as error:
+                if error.reason not in TRANSIENT or time.monotonic() + _RETRY_S > until_s:
+                    raise
+            await asyncio.sleep(_RETRY_S)
 
     def _remember(self, digest: bytes, principal: Principal) -> None:
         self._cached[digest] = principal

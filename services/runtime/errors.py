@@ -40,6 +40,11 @@ _STATUS_BY_REASON: Final = {
     errors_pb2.ERROR_REASON_NOT_POSSIBLE: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
+# What passes by itself: whoever can wait asks again.
+TRANSIENT: Final = frozenset(
+    {errors_pb2.ERROR_REASON_NOT_OWNER, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, errors_pb2.ERROR_REASON_UNAVAILABLE}
+)
+
 _REASON_BY_NAME: Final = {errors_pb2.ErrorReason.Name(reason).removeprefix("ERROR_REASON_"): reason for reason in _STATUS_BY_REASON}
 
 _REASON_BY_UNTYPED_STATUS: Final = {

@@ -28,7 +28,6 @@ READY_S_MAX: Final = 180
 # Tcc is twice this.
 VALIDITY_MS: Final = 5_000
 TOOLS: Final = "tokenline-test-tools"
-_CDR_CLAIM: Final = "cdr-tokenline-billing-0"
 # The names of pods that are not ready.
 _NOT_READY: Final = (
     "go-template={{range .items}}{{$name := .metadata.name}}{{range .status.conditions}}"
@@ -142,17 +141,15 @@ class ClusterCell:
 
     def remove(self) -> None:
         """All of it, data too."""
-        if self.kubectl("get", "persistentvolumeclaim", _CDR_CLAIM, "--ignore-not-found"):
-            self._empty_cdr_volume()
+        self.helm("uninstall", RELEASE, "--ignore-not-found", "--wait")
+        claims = self.get("persistentvolumeclaims")["items"]
+        if bound := [claim["metadata"]["name"] for claim in claims if claim["status"]["phase"] == "Bound"]:
+            self._empty(bound)
         remove(self.namespace, self.database)
         give_back_volumes(self.namespace)
 
-    def _empty_cdr_volume(self) -> None:
-        """Who gets the volume next must not find another cell's files; whether billing runs or is uninstalled."""
-        command = "rm -rf /var/lib/tokenline/*"
-        if "tokenline-billing-0" in self.names("billing"):
-            self.exec("tokenline-billing-0", "sh", "-c", command)
-            return
+    def _empty(self, claims: Sequence[str]) -> None:
+        """Who gets their volumes next must not find another cell's files."""
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -169,12 +166,12 @@ class ClusterCell:
                         "name": "emptier",
                         "image": STORES_IMAGE,
                         "imagePullPolicy": "IfNotPresent",
-                        "command": ["sh", "-c", command],
+                        "command": ["find", *(f"/volumes/{claim}" for claim in claims), "-mindepth", "1", "-delete"],
                         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-                        "volumeMounts": [{"name": "cdr", "mountPath": "/var/lib/tokenline"}],
+                        "volumeMounts": [{"name": claim, "mountPath": f"/volumes/{claim}"} for claim in claims],
                     }
                 ],
-                "volumes": [{"name": "cdr", "persistentVolumeClaim": {"claimName": _CDR_CLAIM}}],
+                "volumes": [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim in claims],
             },
         }
         self.kubectl("apply", "--filename", "-", given=json.dumps(pod))

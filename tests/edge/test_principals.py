@@ -111,7 +111,7 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
     address = f"unix:{tmp_path}/authentication.sock"
     async with serving(authentication, address), connect(address) as channel:
         # The stream is read with a real time-out that no test waits for; how old its last word is, `Time` says.
-        principals = Principals(channel, 60_000, silence_ms=1_000, monotonic_s=time)
+        principals = Principals(channel, 60_000, silence_ms=1_000, resolve_timeout_ms=200, monotonic_s=time)
         async with Lifecycle().background("revocations", principals.follow_revocations()):
             yield Edge(authentication, principals, time)
 
@@ -322,9 +322,24 @@ async def test_memory_is_bounded_under_a_flood_of_bad_keys(edge: Edge) -> None:
     assert not edge.principals._questions
 
 
+async def test_who_asks_while_a_replica_of_authentication_goes_waits_for_the_next_one(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/authentication.sock"
+    going, next_one = Authentication(), Authentication()
+    going.resolve = refuses(errors_pb2.ERROR_REASON_UNAVAILABLE)
+    async with connect(address) as channel, asyncio.timeout(5):
+        principals = Principals(channel, 60_000)
+        asking = asyncio.create_task(principals.resolve([(b"authorization", b"Bearer " + KEY.encode())]))
+        async with serving(going, address):
+            await until(lambda: bool(going.asked))
+        assert not asking.done()
+        async with serving(next_one, address):
+            assert await asking == PRINCIPAL
+        assert next_one.asked == [KEY]
+
+
 async def test_without_authentication_it_is_503(tmp_path: Path) -> None:
     async with connect(f"unix:{tmp_path}/nobody.sock") as channel:
-        principals = Principals(channel, 60_000)
+        principals = Principals(channel, 60_000, resolve_timeout_ms=200)
         with pytest.raises(Problem) as refused:
             await principals.resolve([(b"authorization", b"Bearer " + KEY.encode())])
         assert refused.value.status == 503

@@ -141,6 +141,7 @@ class ClusterCell:
 
     def remove(self) -> None:
         """All of it, data too."""
+        # Its pods first: they would go on writing what is emptied.
         self.helm("uninstall", RELEASE, "--ignore-not-found", "--wait")
         claims = self.get("persistentvolumeclaims")["items"]
         if bound := [claim["metadata"]["name"] for claim in claims if claim["status"]["phase"] == "Bound"]:
@@ -380,11 +381,12 @@ def state_of_cells() -> str:
 
     said = []
     names = told("get", "namespaces", "--output=name").replace("namespace/", "").split()
-    for namespace in (("--namespace", name) for name in names if name.startswith("tokenline-")):
-        said += [namespace[1], told(*namespace, "get", "pods", "--output=wide")]
-        said.append(told(*namespace, "get", "events", "--sort-by=.lastTimestamp", "--no-headers"))
-        waiting = told(*namespace, "get", "pods", "--output", _NOT_READY).split()
-        said += [told(*namespace, "logs", pod, "--all-containers", "--prefix", "--tail=20") for pod in waiting]
+    for name in names:
+        if name.startswith("tokenline-"):
+            said += [name, told("--namespace", name, "get", "pods", "--output=wide")]
+            said.append(told("--namespace", name, "get", "events", "--sort-by=.lastTimestamp", "--no-headers"))
+            waiting = told("--namespace", name, "get", "pods", "--output", _NOT_READY).split()
+            said += [told("--namespace", name, "logs", pod, "--all-containers", "--prefix", "--tail=20") for pod in waiting]
     return "\n".join(said)
 
 

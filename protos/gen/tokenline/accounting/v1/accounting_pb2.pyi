@@ -47,6 +47,12 @@ class CloseCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CLOSE_CAUSE_VENDOR_ERROR: _ClassVar[CloseCause]
     CLOSE_CAUSE_SWEPT: _ClassVar[CloseCause]
     CLOSE_CAUSE_REJECTED: _ClassVar[CloseCause]
+    CLOSE_CAUSE_REVOKED: _ClassVar[CloseCause]
+
+class Feature(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FEATURE_UNSPECIFIED: _ClassVar[Feature]
+    FEATURE_TOKEN_CLASSES: _ClassVar[Feature]
 RESULT_CODE_UNSPECIFIED: ResultCode
 RESULT_CODE_SUCCESS: ResultCode
 RESULT_CODE_QUOTA_LIMIT_REACHED: ResultCode
@@ -70,6 +76,9 @@ CLOSE_CAUSE_CLIENT_GONE: CloseCause
 CLOSE_CAUSE_VENDOR_ERROR: CloseCause
 CLOSE_CAUSE_SWEPT: CloseCause
 CLOSE_CAUSE_REJECTED: CloseCause
+CLOSE_CAUSE_REVOKED: CloseCause
+FEATURE_UNSPECIFIED: Feature
+FEATURE_TOKEN_CLASSES: Feature
 
 class UnitOfAmount(_message.Message):
     __slots__ = ("unit", "currency")
@@ -80,18 +89,34 @@ class UnitOfAmount(_message.Message):
     def __init__(self, unit: _Optional[_Union[_registry_pb2.Unit, str]] = ..., currency: _Optional[str] = ...) -> None: ...
 
 class TokenUsage(_message.Message):
-    __slots__ = ("input", "cached_input", "cache_write", "output", "reasoning")
+    __slots__ = ("input", "cached_input", "cache_write", "output", "reasoning", "cache_write_1h", "audio_input", "image_input", "audio_output", "image_output", "generated_images", "audio_milliseconds", "spoken_characters")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     CACHED_INPUT_FIELD_NUMBER: _ClassVar[int]
     CACHE_WRITE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     REASONING_FIELD_NUMBER: _ClassVar[int]
+    CACHE_WRITE_1H_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_INPUT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_INPUT_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    GENERATED_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    SPOKEN_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     input: int
     cached_input: int
     cache_write: int
     output: int
     reasoning: int
-    def __init__(self, input: _Optional[int] = ..., cached_input: _Optional[int] = ..., cache_write: _Optional[int] = ..., output: _Optional[int] = ..., reasoning: _Optional[int] = ...) -> None: ...
+    cache_write_1h: int
+    audio_input: int
+    image_input: int
+    audio_output: int
+    image_output: int
+    generated_images: int
+    audio_milliseconds: int
+    spoken_characters: int
+    def __init__(self, input: _Optional[int] = ..., cached_input: _Optional[int] = ..., cache_write: _Optional[int] = ..., output: _Optional[int] = ..., reasoning: _Optional[int] = ..., cache_write_1h: _Optional[int] = ..., audio_input: _Optional[int] = ..., image_input: _Optional[int] = ..., audio_output: _Optional[int] = ..., image_output: _Optional[int] = ..., generated_images: _Optional[int] = ..., audio_milliseconds: _Optional[int] = ..., spoken_characters: _Optional[int] = ...) -> None: ...
 
 class VendorAttempt(_message.Message):
     __slots__ = ("vendor_id", "vendor_model_id", "outcome", "http_status", "duration_ms")
@@ -136,7 +161,7 @@ class ChargeOperation(_message.Message):
     def __init__(self, operation_id: _Optional[int] = ..., account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., create: _Optional[_Union[CreateSession, _Mapping]] = ..., update: _Optional[_Union[UpdateSession, _Mapping]] = ..., release: _Optional[_Union[ReleaseSession, _Mapping]] = ..., event: _Optional[_Union[ChargeEvent, _Mapping]] = ..., top_up: _Optional[_Union[TopUpBucket, _Mapping]] = ...) -> None: ...
 
 class CreateSession(_message.Message):
-    __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected")
+    __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected", "input_tokens_calibrated")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -144,6 +169,7 @@ class CreateSession(_message.Message):
     OUTPUT_TOKENS_LIMIT_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_METERED_FIELD_NUMBER: _ClassVar[int]
     INPUT_TOKENS_EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKENS_CALIBRATED_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     key_id: str
     member_id: str
@@ -151,7 +177,8 @@ class CreateSession(_message.Message):
     output_tokens_limit: int
     output_metered: bool
     input_tokens_expected: int
-    def __init__(self, model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., input_tokens_bound: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_metered: _Optional[bool] = ..., input_tokens_expected: _Optional[int] = ...) -> None: ...
+    input_tokens_calibrated: int
+    def __init__(self, model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., input_tokens_bound: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_metered: _Optional[bool] = ..., input_tokens_expected: _Optional[int] = ..., input_tokens_calibrated: _Optional[int] = ...) -> None: ...
 
 class UpdateSession(_message.Message):
     __slots__ = ("used", "output_tokens_wanted")
@@ -162,16 +189,18 @@ class UpdateSession(_message.Message):
     def __init__(self, used: _Optional[_Union[TokenUsage, _Mapping]] = ..., output_tokens_wanted: _Optional[int] = ...) -> None: ...
 
 class ReleaseSession(_message.Message):
-    __slots__ = ("used", "provenance", "close_cause", "attempts")
+    __slots__ = ("used", "provenance", "close_cause", "attempts", "unpaid")
     USED_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
     CLOSE_CAUSE_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    UNPAID_FIELD_NUMBER: _ClassVar[int]
     used: TokenUsage
     provenance: UsageProvenance
     close_cause: CloseCause
     attempts: _containers.RepeatedCompositeFieldContainer[VendorAttempt]
-    def __init__(self, used: _Optional[_Union[TokenUsage, _Mapping]] = ..., provenance: _Optional[_Union[UsageProvenance, str]] = ..., close_cause: _Optional[_Union[CloseCause, str]] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ...) -> None: ...
+    unpaid: TokenUsage
+    def __init__(self, used: _Optional[_Union[TokenUsage, _Mapping]] = ..., provenance: _Optional[_Union[UsageProvenance, str]] = ..., close_cause: _Optional[_Union[CloseCause, str]] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ..., unpaid: _Optional[_Union[TokenUsage, _Mapping]] = ...) -> None: ...
 
 class TopUpBucket(_message.Message):
     __slots__ = ("bucket_id", "amount", "idempotency_key")
@@ -238,26 +267,30 @@ class Granted(_message.Message):
     def __init__(self, output_tokens_granted: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., output_tokens_threshold: _Optional[int] = ..., validity_ms: _Optional[int] = ..., final_unit_action: _Optional[_Union[FinalUnitAction, str]] = ..., offering_id: _Optional[str] = ...) -> None: ...
 
 class Settled(_message.Message):
-    __slots__ = ("unit", "charged_amount", "debt_amount", "other_charges")
+    __slots__ = ("unit", "charged_amount", "debt_amount", "other_charges", "absorbed_amount")
     UNIT_FIELD_NUMBER: _ClassVar[int]
     CHARGED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     DEBT_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     OTHER_CHARGES_FIELD_NUMBER: _ClassVar[int]
+    ABSORBED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     unit: UnitOfAmount
     charged_amount: int
     debt_amount: int
     other_charges: _containers.RepeatedCompositeFieldContainer[UnitCharge]
-    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., charged_amount: _Optional[int] = ..., debt_amount: _Optional[int] = ..., other_charges: _Optional[_Iterable[_Union[UnitCharge, _Mapping]]] = ...) -> None: ...
+    absorbed_amount: int
+    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., charged_amount: _Optional[int] = ..., debt_amount: _Optional[int] = ..., other_charges: _Optional[_Iterable[_Union[UnitCharge, _Mapping]]] = ..., absorbed_amount: _Optional[int] = ...) -> None: ...
 
 class UnitCharge(_message.Message):
-    __slots__ = ("unit", "charged_amount", "debt_amount")
+    __slots__ = ("unit", "charged_amount", "debt_amount", "absorbed_amount")
     UNIT_FIELD_NUMBER: _ClassVar[int]
     CHARGED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     DEBT_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    ABSORBED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     unit: UnitOfAmount
     charged_amount: int
     debt_amount: int
-    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., charged_amount: _Optional[int] = ..., debt_amount: _Optional[int] = ...) -> None: ...
+    absorbed_amount: int
+    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., charged_amount: _Optional[int] = ..., debt_amount: _Optional[int] = ..., absorbed_amount: _Optional[int] = ...) -> None: ...
 
 class ToppedUp(_message.Message):
     __slots__ = ("repaid_amount",)
@@ -438,7 +471,7 @@ class Session(_message.Message):
     def __init__(self, charging_id: _Optional[str] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., hold: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ..., used: _Optional[_Union[TokenUsage, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sweep_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Account(_message.Message):
-    __slots__ = ("account_id", "offering_id", "create_time", "buckets", "debts", "sessions", "subscriptions", "orders", "transfers", "counters", "limits")
+    __slots__ = ("account_id", "offering_id", "create_time", "buckets", "debts", "sessions", "subscriptions", "orders", "transfers", "counters", "limits", "losses")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -450,6 +483,7 @@ class Account(_message.Message):
     TRANSFERS_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     offering_id: str
     create_time: _timestamp_pb2.Timestamp
@@ -461,7 +495,16 @@ class Account(_message.Message):
     transfers: _containers.RepeatedCompositeFieldContainer[Transfer]
     counters: _containers.RepeatedCompositeFieldContainer[Counter]
     limits: _containers.RepeatedCompositeFieldContainer[SubjectLimits]
-    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., buckets: _Optional[_Iterable[_Union[Bucket, _Mapping]]] = ..., debts: _Optional[_Iterable[_Union[Debt, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[Session, _Mapping]]] = ..., subscriptions: _Optional[_Iterable[_Union[Subscription, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ..., transfers: _Optional[_Iterable[_Union[Transfer, _Mapping]]] = ..., counters: _Optional[_Iterable[_Union[Counter, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[SubjectLimits, _Mapping]]] = ...) -> None: ...
+    losses: _containers.RepeatedCompositeFieldContainer[Loss]
+    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., buckets: _Optional[_Iterable[_Union[Bucket, _Mapping]]] = ..., debts: _Optional[_Iterable[_Union[Debt, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[Session, _Mapping]]] = ..., subscriptions: _Optional[_Iterable[_Union[Subscription, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ..., transfers: _Optional[_Iterable[_Union[Transfer, _Mapping]]] = ..., counters: _Optional[_Iterable[_Union[Counter, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[SubjectLimits, _Mapping]]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ...) -> None: ...
+
+class Loss(_message.Message):
+    __slots__ = ("unit", "absorbed")
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    ABSORBED_FIELD_NUMBER: _ClassVar[int]
+    unit: UnitOfAmount
+    absorbed: int
+    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., absorbed: _Optional[int] = ...) -> None: ...
 
 class Subscription(_message.Message):
     __slots__ = ("subscription_id", "offering_id", "state", "payment_method", "cycle_number", "cycle_start_time", "cycle_end_time", "next_offering_id", "grace_end_time")
@@ -1154,7 +1197,7 @@ class SessionUpdated(_message.Message):
     def __init__(self, charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., used: _Optional[_Union[TokenUsage, _Mapping]] = ..., hold_added: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ...) -> None: ...
 
 class SessionSettled(_message.Message):
-    __slots__ = ("charging_id", "record_sequence_number", "model_id", "key_id", "member_id", "offering_id", "tariff_id", "tariff_version", "unit", "usage", "class_charges", "charged_amount", "debits", "debt_amount", "close_cause", "provenance", "attempts", "create_time_us", "released", "more_records", "wholesale")
+    __slots__ = ("charging_id", "record_sequence_number", "model_id", "key_id", "member_id", "offering_id", "tariff_id", "tariff_version", "unit", "usage", "class_charges", "charged_amount", "debits", "debt_amount", "close_cause", "provenance", "attempts", "create_time_us", "released", "more_records", "wholesale", "absorbed_amount", "unpaid")
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
     RECORD_SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
@@ -1176,6 +1219,8 @@ class SessionSettled(_message.Message):
     RELEASED_FIELD_NUMBER: _ClassVar[int]
     MORE_RECORDS_FIELD_NUMBER: _ClassVar[int]
     WHOLESALE_FIELD_NUMBER: _ClassVar[int]
+    ABSORBED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    UNPAID_FIELD_NUMBER: _ClassVar[int]
     charging_id: str
     record_sequence_number: int
     model_id: str
@@ -1197,7 +1242,9 @@ class SessionSettled(_message.Message):
     released: _containers.RepeatedCompositeFieldContainer[BucketAmount]
     more_records: bool
     wholesale: WholesaleCharge
-    def __init__(self, charging_id: _Optional[str] = ..., record_sequence_number: _Optional[int] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., usage: _Optional[_Union[TokenUsage, _Mapping]] = ..., class_charges: _Optional[_Iterable[_Union[ClassCharge, _Mapping]]] = ..., charged_amount: _Optional[int] = ..., debits: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., debt_amount: _Optional[int] = ..., close_cause: _Optional[_Union[CloseCause, str]] = ..., provenance: _Optional[_Union[UsageProvenance, str]] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ..., create_time_us: _Optional[int] = ..., released: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., more_records: _Optional[bool] = ..., wholesale: _Optional[_Union[WholesaleCharge, _Mapping]] = ...) -> None: ...
+    absorbed_amount: int
+    unpaid: TokenUsage
+    def __init__(self, charging_id: _Optional[str] = ..., record_sequence_number: _Optional[int] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., usage: _Optional[_Union[TokenUsage, _Mapping]] = ..., class_charges: _Optional[_Iterable[_Union[ClassCharge, _Mapping]]] = ..., charged_amount: _Optional[int] = ..., debits: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., debt_amount: _Optional[int] = ..., close_cause: _Optional[_Union[CloseCause, str]] = ..., provenance: _Optional[_Union[UsageProvenance, str]] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ..., create_time_us: _Optional[int] = ..., released: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., more_records: _Optional[bool] = ..., wholesale: _Optional[_Union[WholesaleCharge, _Mapping]] = ..., absorbed_amount: _Optional[int] = ..., unpaid: _Optional[_Union[TokenUsage, _Mapping]] = ...) -> None: ...
 
 class WholesaleCharge(_message.Message):
     __slots__ = ("vendor_id", "vendor_model_id", "tariff_id", "tariff_version", "unit", "amount", "class_charges")
@@ -1234,20 +1281,22 @@ class AuditRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class AuditResponse(_message.Message):
-    __slots__ = ("accounts", "buckets", "entries", "open_sessions", "in_transit", "breaches")
+    __slots__ = ("accounts", "buckets", "entries", "open_sessions", "in_transit", "breaches", "losses")
     ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
     BUCKETS_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     OPEN_SESSIONS_FIELD_NUMBER: _ClassVar[int]
     IN_TRANSIT_FIELD_NUMBER: _ClassVar[int]
     BREACHES_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
     accounts: int
     buckets: int
     entries: int
     open_sessions: int
     in_transit: int
     breaches: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, accounts: _Optional[int] = ..., buckets: _Optional[int] = ..., entries: _Optional[int] = ..., open_sessions: _Optional[int] = ..., in_transit: _Optional[int] = ..., breaches: _Optional[_Iterable[str]] = ...) -> None: ...
+    losses: _containers.RepeatedCompositeFieldContainer[Loss]
+    def __init__(self, accounts: _Optional[int] = ..., buckets: _Optional[int] = ..., entries: _Optional[int] = ..., open_sessions: _Optional[int] = ..., in_transit: _Optional[int] = ..., breaches: _Optional[_Iterable[str]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ...) -> None: ...
 
 class ReceiveTransferRequest(_message.Message):
     __slots__ = ("account_id", "transfer_id", "digest", "unit", "amount", "valid_from_us", "valid_until_us", "priority", "offering_id", "model_group")
@@ -1282,12 +1331,14 @@ class WatchOwnersRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WatchOwnersResponse(_message.Message):
-    __slots__ = ("partition_count", "owners")
+    __slots__ = ("partition_count", "owners", "features")
     PARTITION_COUNT_FIELD_NUMBER: _ClassVar[int]
     OWNERS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     partition_count: int
     owners: _containers.RepeatedCompositeFieldContainer[PartitionOwner]
-    def __init__(self, partition_count: _Optional[int] = ..., owners: _Optional[_Iterable[_Union[PartitionOwner, _Mapping]]] = ...) -> None: ...
+    features: _containers.RepeatedScalarFieldContainer[Feature]
+    def __init__(self, partition_count: _Optional[int] = ..., owners: _Optional[_Iterable[_Union[PartitionOwner, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[Feature, str]]] = ...) -> None: ...
 
 class PartitionOwner(_message.Message):
     __slots__ = ("part_id", "address")

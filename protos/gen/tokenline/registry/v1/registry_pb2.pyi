@@ -22,6 +22,49 @@ class ReservationPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RESERVATION_POLICY_UNSPECIFIED: _ClassVar[ReservationPolicy]
     RESERVATION_POLICY_WORST_CASE: _ClassVar[ReservationPolicy]
     RESERVATION_POLICY_EXPECTED: _ClassVar[ReservationPolicy]
+    RESERVATION_POLICY_CALIBRATED: _ClassVar[ReservationPolicy]
+
+class AbandonedAnswer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ABANDONED_ANSWER_UNSPECIFIED: _ClassVar[AbandonedAnswer]
+    ABANDONED_ANSWER_NOTHING: _ClassVar[AbandonedAnswer]
+    ABANDONED_ANSWER_INPUT: _ClassVar[AbandonedAnswer]
+    ABANDONED_ANSWER_MADE: _ClassVar[AbandonedAnswer]
+
+class Dialect(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DIALECT_UNSPECIFIED: _ClassVar[Dialect]
+    DIALECT_OPENAI_CHAT: _ClassVar[Dialect]
+    DIALECT_ANTHROPIC_MESSAGES: _ClassVar[Dialect]
+
+class VendorAuthentication(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VENDOR_AUTHENTICATION_UNSPECIFIED: _ClassVar[VendorAuthentication]
+    VENDOR_AUTHENTICATION_BEARER: _ClassVar[VendorAuthentication]
+    VENDOR_AUTHENTICATION_X_API_KEY: _ClassVar[VendorAuthentication]
+
+class UnknownField(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UNKNOWN_FIELD_UNSPECIFIED: _ClassVar[UnknownField]
+    UNKNOWN_FIELD_DROPPED: _ClassVar[UnknownField]
+    UNKNOWN_FIELD_REFUSED: _ClassVar[UnknownField]
+    UNKNOWN_FIELD_PASSED: _ClassVar[UnknownField]
+
+class ReasoningCount(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REASONING_COUNT_UNSPECIFIED: _ClassVar[ReasoningCount]
+    REASONING_COUNT_INSIDE: _ClassVar[ReasoningCount]
+    REASONING_COUNT_BESIDE: _ClassVar[ReasoningCount]
+
+class VendorErrorMeaning(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VENDOR_ERROR_MEANING_UNSPECIFIED: _ClassVar[VendorErrorMeaning]
+    VENDOR_ERROR_MEANING_REQUEST: _ClassVar[VendorErrorMeaning]
+    VENDOR_ERROR_MEANING_ACCOUNT: _ClassVar[VendorErrorMeaning]
+    VENDOR_ERROR_MEANING_RATE_LIMIT: _ClassVar[VendorErrorMeaning]
+    VENDOR_ERROR_MEANING_OVERLOADED: _ClassVar[VendorErrorMeaning]
+    VENDOR_ERROR_MEANING_CONTENT: _ClassVar[VendorErrorMeaning]
+    VENDOR_ERROR_MEANING_CONTEXT: _ClassVar[VendorErrorMeaning]
 
 class Period(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -57,6 +100,31 @@ UNIT_CURRENCY: Unit
 RESERVATION_POLICY_UNSPECIFIED: ReservationPolicy
 RESERVATION_POLICY_WORST_CASE: ReservationPolicy
 RESERVATION_POLICY_EXPECTED: ReservationPolicy
+RESERVATION_POLICY_CALIBRATED: ReservationPolicy
+ABANDONED_ANSWER_UNSPECIFIED: AbandonedAnswer
+ABANDONED_ANSWER_NOTHING: AbandonedAnswer
+ABANDONED_ANSWER_INPUT: AbandonedAnswer
+ABANDONED_ANSWER_MADE: AbandonedAnswer
+DIALECT_UNSPECIFIED: Dialect
+DIALECT_OPENAI_CHAT: Dialect
+DIALECT_ANTHROPIC_MESSAGES: Dialect
+VENDOR_AUTHENTICATION_UNSPECIFIED: VendorAuthentication
+VENDOR_AUTHENTICATION_BEARER: VendorAuthentication
+VENDOR_AUTHENTICATION_X_API_KEY: VendorAuthentication
+UNKNOWN_FIELD_UNSPECIFIED: UnknownField
+UNKNOWN_FIELD_DROPPED: UnknownField
+UNKNOWN_FIELD_REFUSED: UnknownField
+UNKNOWN_FIELD_PASSED: UnknownField
+REASONING_COUNT_UNSPECIFIED: ReasoningCount
+REASONING_COUNT_INSIDE: ReasoningCount
+REASONING_COUNT_BESIDE: ReasoningCount
+VENDOR_ERROR_MEANING_UNSPECIFIED: VendorErrorMeaning
+VENDOR_ERROR_MEANING_REQUEST: VendorErrorMeaning
+VENDOR_ERROR_MEANING_ACCOUNT: VendorErrorMeaning
+VENDOR_ERROR_MEANING_RATE_LIMIT: VendorErrorMeaning
+VENDOR_ERROR_MEANING_OVERLOADED: VendorErrorMeaning
+VENDOR_ERROR_MEANING_CONTENT: VendorErrorMeaning
+VENDOR_ERROR_MEANING_CONTEXT: VendorErrorMeaning
 PERIOD_UNSPECIFIED: Period
 PERIOD_DAY: Period
 PERIOD_WEEK: Period
@@ -75,32 +143,108 @@ FINAL_UNIT_REDIRECT: FinalUnit
 FINAL_UNIT_RESTRICT_ACCESS: FinalUnit
 
 class Vendor(_message.Message):
-    __slots__ = ("vendor_id", "display_name", "base_url", "api_key_env", "base_url_env")
+    __slots__ = ("vendor_id", "display_name", "base_url", "api_key_env", "base_url_env", "endpoints", "errors")
     VENDOR_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     BASE_URL_FIELD_NUMBER: _ClassVar[int]
     API_KEY_ENV_FIELD_NUMBER: _ClassVar[int]
     BASE_URL_ENV_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
     vendor_id: str
     display_name: str
     base_url: str
     api_key_env: str
     base_url_env: str
-    def __init__(self, vendor_id: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., api_key_env: _Optional[str] = ..., base_url_env: _Optional[str] = ...) -> None: ...
+    endpoints: _containers.RepeatedCompositeFieldContainer[VendorEndpoint]
+    errors: _containers.RepeatedCompositeFieldContainer[VendorError]
+    def __init__(self, vendor_id: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., api_key_env: _Optional[str] = ..., base_url_env: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[VendorEndpoint, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[VendorError, _Mapping]]] = ...) -> None: ...
+
+class VendorEndpoint(_message.Message):
+    __slots__ = ("dialect", "base_url", "authentication", "output_limit_field", "limit_counts_reasoning", "streams", "takes_stream_options", "drainable", "extra_fields", "priced_fields", "unknown_fields", "unknown_content", "usage")
+    DIALECT_FIELD_NUMBER: _ClassVar[int]
+    BASE_URL_FIELD_NUMBER: _ClassVar[int]
+    AUTHENTICATION_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_LIMIT_FIELD_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_COUNTS_REASONING_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
+    TAKES_STREAM_OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    DRAINABLE_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    PRICED_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    dialect: Dialect
+    base_url: str
+    authentication: VendorAuthentication
+    output_limit_field: str
+    limit_counts_reasoning: bool
+    streams: bool
+    takes_stream_options: bool
+    drainable: bool
+    extra_fields: _containers.RepeatedScalarFieldContainer[str]
+    priced_fields: _containers.RepeatedCompositeFieldContainer[PricedField]
+    unknown_fields: UnknownField
+    unknown_content: UnknownField
+    usage: UsageReading
+    def __init__(self, dialect: _Optional[_Union[Dialect, str]] = ..., base_url: _Optional[str] = ..., authentication: _Optional[_Union[VendorAuthentication, str]] = ..., output_limit_field: _Optional[str] = ..., limit_counts_reasoning: _Optional[bool] = ..., streams: _Optional[bool] = ..., takes_stream_options: _Optional[bool] = ..., drainable: _Optional[bool] = ..., extra_fields: _Optional[_Iterable[str]] = ..., priced_fields: _Optional[_Iterable[_Union[PricedField, _Mapping]]] = ..., unknown_fields: _Optional[_Union[UnknownField, str]] = ..., unknown_content: _Optional[_Union[UnknownField, str]] = ..., usage: _Optional[_Union[UsageReading, _Mapping]] = ...) -> None: ...
+
+class PricedField(_message.Message):
+    __slots__ = ("field", "free_values")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    FREE_VALUES_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    free_values: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, field: _Optional[str] = ..., free_values: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class UsageReading(_message.Message):
+    __slots__ = ("reasoning", "paths", "places")
+    REASONING_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    reasoning: ReasoningCount
+    paths: _containers.RepeatedCompositeFieldContainer[UsagePath]
+    places: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, reasoning: _Optional[_Union[ReasoningCount, str]] = ..., paths: _Optional[_Iterable[_Union[UsagePath, _Mapping]]] = ..., places: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class UsagePath(_message.Message):
+    __slots__ = ("token_class", "path")
+    TOKEN_CLASS_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    token_class: str
+    path: str
+    def __init__(self, token_class: _Optional[str] = ..., path: _Optional[str] = ...) -> None: ...
+
+class VendorError(_message.Message):
+    __slots__ = ("http_status", "code", "message_part", "meaning")
+    HTTP_STATUS_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_PART_FIELD_NUMBER: _ClassVar[int]
+    MEANING_FIELD_NUMBER: _ClassVar[int]
+    http_status: int
+    code: str
+    message_part: str
+    meaning: VendorErrorMeaning
+    def __init__(self, http_status: _Optional[int] = ..., code: _Optional[str] = ..., message_part: _Optional[str] = ..., meaning: _Optional[_Union[VendorErrorMeaning, str]] = ...) -> None: ...
 
 class TokenizerFamily(_message.Message):
-    __slots__ = ("family_id", "letters_per_token_milli", "tokens_per_cjk_character_milli", "template_tokens_per_message", "template_tokens_per_request")
+    __slots__ = ("family_id", "letters_per_token_milli", "tokens_per_cjk_character_milli", "template_tokens_per_message", "template_tokens_per_request", "tokenizer", "image_tokens_max")
     FAMILY_ID_FIELD_NUMBER: _ClassVar[int]
     LETTERS_PER_TOKEN_MILLI_FIELD_NUMBER: _ClassVar[int]
     TOKENS_PER_CJK_CHARACTER_MILLI_FIELD_NUMBER: _ClassVar[int]
     TEMPLATE_TOKENS_PER_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     TEMPLATE_TOKENS_PER_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    TOKENIZER_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_TOKENS_MAX_FIELD_NUMBER: _ClassVar[int]
     family_id: str
     letters_per_token_milli: int
     tokens_per_cjk_character_milli: int
     template_tokens_per_message: int
     template_tokens_per_request: int
-    def __init__(self, family_id: _Optional[str] = ..., letters_per_token_milli: _Optional[int] = ..., tokens_per_cjk_character_milli: _Optional[int] = ..., template_tokens_per_message: _Optional[int] = ..., template_tokens_per_request: _Optional[int] = ...) -> None: ...
+    tokenizer: str
+    image_tokens_max: int
+    def __init__(self, family_id: _Optional[str] = ..., letters_per_token_milli: _Optional[int] = ..., tokens_per_cjk_character_milli: _Optional[int] = ..., template_tokens_per_message: _Optional[int] = ..., template_tokens_per_request: _Optional[int] = ..., tokenizer: _Optional[str] = ..., image_tokens_max: _Optional[int] = ...) -> None: ...
 
 class Route(_message.Message):
     __slots__ = ("vendor_id", "vendor_model_id", "priority", "wholesale_tariff_id")
@@ -137,18 +281,34 @@ class Model(_message.Message):
     def __init__(self, model_id: _Optional[str] = ..., display_name: _Optional[str] = ..., owned_by: _Optional[str] = ..., context_window_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., family_id: _Optional[str] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., hidden_reasoning: _Optional[bool] = ...) -> None: ...
 
 class TokenRates(_message.Message):
-    __slots__ = ("input", "cached_input", "cache_write", "output", "reasoning")
+    __slots__ = ("input", "cached_input", "cache_write", "output", "reasoning", "cache_write_1h", "audio_input", "image_input", "audio_output", "image_output", "generated_images", "audio_milliseconds", "spoken_characters")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     CACHED_INPUT_FIELD_NUMBER: _ClassVar[int]
     CACHE_WRITE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     REASONING_FIELD_NUMBER: _ClassVar[int]
+    CACHE_WRITE_1H_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_INPUT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_INPUT_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    GENERATED_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_MILLISECONDS_FIELD_NUMBER: _ClassVar[int]
+    SPOKEN_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     input: int
     cached_input: int
     cache_write: int
     output: int
     reasoning: int
-    def __init__(self, input: _Optional[int] = ..., cached_input: _Optional[int] = ..., cache_write: _Optional[int] = ..., output: _Optional[int] = ..., reasoning: _Optional[int] = ...) -> None: ...
+    cache_write_1h: int
+    audio_input: int
+    image_input: int
+    audio_output: int
+    image_output: int
+    generated_images: int
+    audio_milliseconds: int
+    spoken_characters: int
+    def __init__(self, input: _Optional[int] = ..., cached_input: _Optional[int] = ..., cache_write: _Optional[int] = ..., output: _Optional[int] = ..., reasoning: _Optional[int] = ..., cache_write_1h: _Optional[int] = ..., audio_input: _Optional[int] = ..., image_input: _Optional[int] = ..., audio_output: _Optional[int] = ..., image_output: _Optional[int] = ..., generated_images: _Optional[int] = ..., audio_milliseconds: _Optional[int] = ..., spoken_characters: _Optional[int] = ...) -> None: ...
 
 class ContextTier(_message.Message):
     __slots__ = ("above_input_tokens", "rates")
@@ -307,7 +467,7 @@ class Limit(_message.Message):
     def __init__(self, limit_id: _Optional[str] = ..., per: _Optional[_Union[LimitScope, str]] = ..., request_rate: _Optional[_Union[RequestRate, _Mapping]] = ..., token_rate: _Optional[_Union[TokenRate, _Mapping]] = ..., concurrent_sessions: _Optional[int] = ..., usage: _Optional[_Union[UsageLimit, _Mapping]] = ...) -> None: ...
 
 class Offering(_message.Message):
-    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output", "overage_tariff_id", "price", "payment_methods", "cycle", "automatic_renewal", "renewal_grace_days", "allowances", "limits", "final_unit", "redirect_offering_id", "restricted_model_id")
+    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output", "overage_tariff_id", "price", "payment_methods", "cycle", "automatic_renewal", "renewal_grace_days", "allowances", "limits", "final_unit", "redirect_offering_id", "restricted_model_id", "debt_limits", "abandoned_answer")
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
@@ -326,6 +486,8 @@ class Offering(_message.Message):
     FINAL_UNIT_FIELD_NUMBER: _ClassVar[int]
     REDIRECT_OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     RESTRICTED_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    DEBT_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    ABANDONED_ANSWER_FIELD_NUMBER: _ClassVar[int]
     offering_id: str
     display_name: str
     tariff_id: str
@@ -344,7 +506,19 @@ class Offering(_message.Message):
     final_unit: FinalUnit
     redirect_offering_id: str
     restricted_model_id: str
-    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ...) -> None: ...
+    debt_limits: _containers.RepeatedCompositeFieldContainer[DebtLimit]
+    abandoned_answer: AbandonedAnswer
+    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ..., debt_limits: _Optional[_Iterable[_Union[DebtLimit, _Mapping]]] = ..., abandoned_answer: _Optional[_Union[AbandonedAnswer, str]] = ...) -> None: ...
+
+class DebtLimit(_message.Message):
+    __slots__ = ("unit", "currency", "amount")
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    unit: Unit
+    currency: str
+    amount: int
+    def __init__(self, unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., amount: _Optional[int] = ...) -> None: ...
 
 class Catalog(_message.Message):
     __slots__ = ("revision", "digest", "vendors", "tokenizer_families", "models", "tariffs", "offerings", "default_offering_id", "model_groups", "exchange_rates", "time_zone")

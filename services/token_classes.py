@@ -1,0 +1,97 @@
+"""The classes of usage that are counted, rated and recorded, named once for every service.
+
+A usage, a row of rates and a row of amounts are vectors: tuples of integers in the order of `TOKEN_CLASSES`, which is the order of
+charging and the order of the fields of `tokenline.accounting.v1.TokenUsage` (field number = index + 1). A vector has at least
+`FIRST` elements; what it does not have after them is 0 in a usage, and the parent's rate in rates. Classes are only ever added at
+the end. Pure.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final, NamedTuple
+
+Vector = tuple[int, ...]
+
+
+class Measure(Enum):
+    """What one unit of a class is."""
+
+    TOKEN = "token"  # noqa: S105  # a measure, no secret
+    IMAGE = "image"
+    MILLISECOND = "millisecond"
+    CHARACTER = "character"
+
+
+class TokenClass(NamedTuple):
+    """A class. `parent` is whose rate it has where it has none of its own, and into which it is folded for old readers."""
+
+    name: str
+    measure: Measure
+    # Input and output are their own parents.
+    parent: str
+    is_input: bool
+
+
+CLASSES: Final = (
+    TokenClass("input", Measure.TOKEN, "input", is_input=True),
+    TokenClass("cached_input", Measure.TOKEN, "input", is_input=True),
+    TokenClass("cache_write", Measure.TOKEN, "input", is_input=True),
+    TokenClass("output", Measure.TOKEN, "output", is_input=False),
+    TokenClass("reasoning", Measure.TOKEN, "output", is_input=False),
+    TokenClass("cache_write_1h", Measure.TOKEN, "cache_write", is_input=True),
+    TokenClass("audio_input", Measure.TOKEN, "input", is_input=True),
+    TokenClass("image_input", Measure.TOKEN, "input", is_input=True),
+    TokenClass("audio_output", Measure.TOKEN, "output", is_input=False),
+    TokenClass("image_output", Measure.TOKEN, "output", is_input=False),
+    TokenClass("generated_images", Measure.IMAGE, "output", is_input=False),
+    TokenClass("audio_milliseconds", Measure.MILLISECOND, "input", is_input=True),
+    TokenClass("spoken_characters", Measure.CHARACTER, "input", is_input=True),
+)
+TOKEN_CLASSES: Final = tuple(each.name for each in CLASSES)
+# The classes of the first release: what every reader of a journal or a request knows.
+FIRST: Final = 5
+
+INDEX: Final = {name: index for index, name in enumerate(TOKEN_CLASSES)}
+PARENTS: Final = tuple(INDEX[each.parent] for each in CLASSES)
+INPUT_INDEXES: Final = tuple(index for index, each in enumerate(CLASSES) if each.is_input)
+OUTPUT_INDEXES: Final = tuple(index for index, each in enumerate(CLASSES) if not each.is_input)
+NOTHING: Final[Vector] = (0,) * FIRST
+
+
+def trimmed(counts: Sequence[int]) -> Vector:
+    """The vector without the zeros at its end, at least `FIRST` long."""
+    length = len(counts)
+    while length > FIRST and not counts[length - 1]:
+        length -= 1
+    return tuple(counts[:length]) if length >= FIRST else (*counts, *(0,) * (FIRST - length))
+
+
+def folded(counts: Sequence[int]) -> Vector:
+    """The vector in the first classes alone: each later one is added to its parent. For readers that know no others."""
+    first = list(counts)
+    for index in range(len(counts) - 1, FIRST - 1, -1):
+        first[PARENTS[index]] += first[index]
+    return tuple(first[:FIRST])
+
+
+def total_input(counts: Sequence[int]) -> int:
+    """All input, of whatever class: what chooses a context tier."""
+    total = counts[0] + counts[1] + counts[2]
+    if len(counts) > FIRST:
+        total += sum(counts[index] for index in INPUT_INDEXES[3:] if index < len(counts))
+    return total
+
+
+def total_output(counts: Sequence[int]) -> int:
+    """All output, of whatever class."""
+    total = counts[3] + counts[4]
+    if len(counts) > FIRST:
+        total += sum(counts[index] for index in OUTPUT_INDEXES[2:] if index < len(counts))
+    return total
+
+
+def rate_of(rates: Sequence[int], index: int) -> int:
+    """The rate of the class at `index`, where there is none that of its parent."""
+    while index >= len(rates) or rates[index] < 0:
+        index = PARENTS[index]
+    return rates[index]

@@ -1,6 +1,7 @@
 """The table of token classes: its order is the contract's, and nothing is lost where classes are folded."""
 
 import pytest
+from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ _COUNTS = st.lists(st.integers(0, 10**10), min_size=FIRST, max_size=len(CLASSES)
 
 
 @pytest.mark.parametrize("message", [accounting_pb2.TokenUsage, registry_pb2.TokenRates])
-def test_the_order_is_that_of_the_contract(message: type) -> None:
+def test_the_order_is_that_of_the_contract(message: type[Message]) -> None:
     fields = {field.number: field.name for field in message.DESCRIPTOR.fields}
     assert tuple(fields[number] for number in sorted(fields)) == TOKEN_CLASSES
     assert sorted(fields) == list(range(1, len(TOKEN_CLASSES) + 1))

@@ -101,7 +101,7 @@ def _of_system_down(wanted: dict[str, Any], database: Path) -> Iterator[dict[str
     from services.accounting.journal_translation import journal_entry_message
     from services.accounting.sqlite_store import SqliteStore
     from services.accounting.store import JournalRow
-    from services.edge.journal_page import JournalFilter, entry_json
+    from services.edge.api.admin.journal_page import JournalFilter, entry_json
 
     matches = JournalFilter(**wanted)
 

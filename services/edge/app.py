@@ -10,20 +10,20 @@ from litestar import Litestar, Router, asgi
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from services.edge.admin import admin_router, read_admin_token
-from services.edge.answers import Answers, exception_handlers
+from services.edge.api.admin.router import admin_router, read_admin_token
+from services.edge.api.health import health_routes
+from services.edge.api.me import me_routes
+from services.edge.api.models import AccountOfferings, models_routes
+from services.edge.call.call import ChatCompletions
 from services.edge.catalog import CatalogHolder
-from services.edge.charging import ChargingClient
-from services.edge.chat_completions import ChatCompletions
+from services.edge.charging.client import ChargingClient
+from services.edge.charging.outbox import Outbox
 from services.edge.config import EdgeConfig
-from services.edge.health import health_routes
-from services.edge.me import me_routes
-from services.edge.metrics import RequestMetrics
-from services.edge.models import AccountOfferings, models_routes
-from services.edge.outbox import Outbox
-from services.edge.principals import Principals
-from services.edge.problems import method_not_allowed
-from services.edge.vendor_http import HttpVendorClient
+from services.edge.http.answers import Answers, exception_handlers
+from services.edge.http.metrics import RequestMetrics
+from services.edge.http.problems import method_not_allowed
+from services.edge.identity.principals import Principals
+from services.edge.vendors.http import HttpVendorClient
 from services.runtime.clients import connect
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.http import listen_http

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from services.edge.admin import read_admin_token
+from services.edge.api.admin.router import read_admin_token
 from services.runtime.config import ConfigError
 from tests.edge.system import ADMIN_TOKEN, Cell, cell
 

@@ -14,10 +14,10 @@ import pytest_asyncio
 from litestar import Litestar, get
 from opentelemetry.metrics import CallbackOptions
 
-from services.edge.answers import Answers, exception_handlers
 from services.edge.app import run_edge
 from services.edge.config import EdgeConfig
-from services.edge.metrics import RequestMetrics
+from services.edge.http.answers import Answers, exception_handlers
+from services.edge.http.metrics import RequestMetrics
 from services.runtime.clients import answer, connect
 from services.runtime.clock import SystemClock
 from services.runtime.config import ConfigError, parse_yaml

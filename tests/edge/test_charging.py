@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from services.edge.charging import ChargingClient
+from services.edge.charging.client import ChargingClient
 from services.edge.config import EdgeConfig
 from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
@@ -269,7 +269,7 @@ async def test_a_release_that_is_refused_is_an_error_in_the_log(
     accounting.script = lambda operation: fails(errors_pb2.ERROR_REASON_SEQUENCE_INVALID)
     async with charging(address) as client:
         client.release_later("acct-1", ID, 2, pb.ReleaseSession())
-    (record,) = [record for record in caplog.records if record.name == "services.edge.charging"]
+    (record,) = [record for record in caplog.records if record.name == "services.edge.charging.client"]
     assert (record.levelname, ID in record.getMessage()) == ("ERROR", True)
 
 

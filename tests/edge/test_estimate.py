@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.edge.catalog import TokenizerFamily
-from services.edge.estimate import InputTokens, estimate_tokens, measure_input, size_of
-from services.edge.problems import Problem
+from services.edge.dialects.estimate import InputTokens, estimate_tokens, measure_input, size_of
+from services.edge.http.problems import Problem
 
 FAMILY = TokenizerFamily(
     letters_per_token_milli=4_000,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from services.edge.me import receipt_json
+from services.edge.api.me import receipt_json
 from services.runtime.clients import connect
 from services.runtime.identifiers import uuid7
 from tests.edge.system import Cell, cell

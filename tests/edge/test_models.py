@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from services.edge.models import AccountOfferings
+from services.edge.api.models import AccountOfferings
 from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
 from tests.edge.system import Cell, cell

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.edge.estimate import NO_TEXT, TextSize
-from services.edge.openai_dialect import Usage, ending, parse_answer, parse_chat_request, parse_event, vendor_body
-from services.edge.problems import Problem
+from services.edge.dialects.estimate import NO_TEXT, TextSize
+from services.edge.dialects.openai_chat import Usage, ending, parse_answer, parse_chat_request, parse_event, vendor_body
+from services.edge.http.problems import Problem
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from services.edge.charging import ChargingClient
+from services.edge.charging.client import ChargingClient
+from services.edge.charging.outbox import Outbox
 from services.edge.config import EdgeConfig
-from services.edge.outbox import Outbox
 from services.runtime.clients import connect
 from services.runtime.errors import SchemaError, ServiceError
 from services.runtime.identifiers import uuid7
@@ -150,7 +150,7 @@ async def test_a_file_that_is_no_outbox_is_refused(tmp_path: Path) -> None:
 def test_kill_9_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     program = (
         "import asyncio, pathlib, sys\n"
-        "from services.edge.outbox import Outbox\n"
+        "from services.edge.charging.outbox import Outbox\n"
         "from tests.edge.test_outbox import new_id, operation\n"
         "async def main():\n"
         "    outbox, _ = await Outbox.open(pathlib.Path(sys.argv[1]), 100_000)\n"

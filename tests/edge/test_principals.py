@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.edge.principals import Principal, Principals
-from services.edge.problems import Problem
+from services.edge.http.problems import Problem
+from services.edge.identity.principals import Principal, Principals
 from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Lifecycle

@@ -3,7 +3,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from services.edge.problems import (
+from services.edge.http.problems import (
     Problem,
     context_length_exceeded,
     from_service_error,

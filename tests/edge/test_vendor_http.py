@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from services.edge.config import EdgeConfig
-from services.edge.vendor import VendorFailure
-from services.edge.vendor_http import HttpVendorClient
+from services.edge.vendors.http import HttpVendorClient
+from services.edge.vendors.vendor import VendorFailure
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 Handle = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -16,13 +16,13 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 
-from services.edge.account_json import bucket_json, debt_json, rfc3339, session_json
-from services.edge.admin_body import AMOUNT_MAX, DAY_S, Name, parse, wrong
-from services.edge.admin_cell import cell_routes
-from services.edge.admin_sales import counter_json, limits_json, order_json, sales_routes, subscription_json, transfer_json
+from services.edge.api.account_json import bucket_json, debt_json, rfc3339, session_json
+from services.edge.api.admin.body import AMOUNT_MAX, DAY_S, Name, parse, wrong
+from services.edge.api.admin.cell import cell_routes
+from services.edge.api.admin.sales import counter_json, limits_json, order_json, sales_routes, subscription_json, transfer_json
 from services.edge.catalog import CatalogHolder, Snapshot
-from services.edge.principals import bearer
-from services.edge.problems import invalid_admin_token, unavailable
+from services.edge.http.problems import invalid_admin_token, unavailable
+from services.edge.identity.principals import bearer
 from services.runtime.clients import answer
 from services.runtime.config import ConfigError
 from services.runtime.identifiers import derived_name

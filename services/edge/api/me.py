@@ -7,9 +7,9 @@ from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from services.edge.account_json import bucket_json, debt_json, rfc3339_of_us, unit_json, usage_json
-from services.edge.principals import Principals
-from services.edge.problems import not_found
+from services.edge.api.account_json import bucket_json, debt_json, rfc3339_of_us, unit_json, usage_json
+from services.edge.http.problems import not_found
+from services.edge.identity.principals import Principals
 from services.runtime.clients import answer
 from services.runtime.identifiers import uuid7_time_us
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc

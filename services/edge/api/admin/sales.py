@@ -13,9 +13,9 @@ from litestar import Request, delete, get, post, put
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 
-from services.edge.account_json import bucket_json, rfc3339, unit_json
-from services.edge.admin_body import AMOUNT_MAX, DAY_S, Name, parse, wrong
-from services.edge.problems import malformed
+from services.edge.api.account_json import bucket_json, rfc3339, unit_json
+from services.edge.api.admin.body import AMOUNT_MAX, DAY_S, Name, parse, wrong
+from services.edge.http.problems import malformed
 from services.runtime.clients import answer
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import grpc
 
-from services.edge.problems import invalid_api_key, unavailable
+from services.edge.http.problems import invalid_api_key, unavailable
 from services.runtime.clients import answer
 from services.runtime.errors import TRANSIENT, ServiceError
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc

@@ -14,8 +14,8 @@ from zlib import crc32
 
 import grpc
 
+from services.edge.charging.outbox import Outbox
 from services.edge.config import EdgeConfig
-from services.edge.outbox import Outbox
 from services.runtime.clients import connect
 from services.runtime.errors import TRANSIENT, ServiceError
 from tokenline.accounting.v1 import accounting_pb2 as pb

@@ -5,7 +5,7 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
-from services.edge.problems import Problem, malformed
+from services.edge.http.problems import Problem, malformed
 
 AMOUNT_MAX: Final = 2**63 - 1
 DAY_S: Final = 86_400

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from services.edge.estimate import NO_TEXT, NOT_JSON, TextSize, size_of
-from services.edge.problems import malformed
+from services.edge.dialects.estimate import NO_TEXT, NOT_JSON, TextSize, size_of
+from services.edge.http.problems import malformed
 
 Raw = msgspec.Raw
 _NULL: Final = Raw(b"null")

@@ -9,8 +9,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from services.edge.catalog import CatalogHolder, PriceTier, SellableModel, SellableOffering, Snapshot
-from services.edge.principals import Principals
-from services.edge.problems import model_not_found, unavailable
+from services.edge.http.problems import model_not_found, unavailable
+from services.edge.identity.principals import Principals
 from services.runtime.clients import answer
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 

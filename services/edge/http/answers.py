@@ -10,8 +10,8 @@ from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.edge.metrics import RequestMetrics
-from services.edge.problems import (
+from services.edge.http.metrics import RequestMetrics
+from services.edge.http.problems import (
     Problem,
     from_service_error,
     internal_error,

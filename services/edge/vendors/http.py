@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from services.edge.config import EdgeConfig
-from services.edge.vendor import Outcome, VendorFailure
+from services.edge.vendors.vendor import Outcome, VendorFailure
 
 _BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
@@ -61,7 +61,7 @@ def _target(url: str, api_key: str) -> _Target:
 
 
 class HttpVendorClient:
-    """See `services.edge.vendor.VendorClient`. An asynchronous context manager."""
+    """See `services.edge.vendors.vendor.VendorClient`. An asynchronous context manager."""
 
     def __init__(self, config: EdgeConfig) -> None:
         self._connect_timeout_s = config.connect_timeout_ms / 1_000
@@ -298,7 +298,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _HttpAnswer:
-    """See `services.edge.vendor.VendorAnswer`."""
+    """See `services.edge.vendors.vendor.VendorAnswer`."""
 
     def __init__(self, client: HttpVendorClient, target: _Target, connection: _Connection, idle_timeout_s: float) -> None:
         self._client = client

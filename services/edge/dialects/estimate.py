@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from services.edge.catalog import TokenizerFamily
-from services.edge.problems import malformed
+from services.edge.http.problems import malformed
 
 Raw = msgspec.Raw
 # What is raised for bytes that are no JSON: msgspec lets a string that is not UTF-8 pass as `UnicodeDecodeError`.

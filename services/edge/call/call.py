@@ -15,10 +15,10 @@ import msgspec
 from litestar.types import Receive, Scope, Send
 
 from services.edge.catalog import CatalogHolder, RouteTarget, SellableModel, SellableOffering, Snapshot
-from services.edge.charging import ChargingClient
+from services.edge.charging.client import ChargingClient
 from services.edge.config import EdgeConfig
-from services.edge.estimate import NO_TEXT, NOT_JSON, InputTokens, TextSize, estimate_tokens, measure_input
-from services.edge.openai_dialect import (
+from services.edge.dialects.estimate import NO_TEXT, NOT_JSON, InputTokens, TextSize, estimate_tokens, measure_input
+from services.edge.dialects.openai_chat import (
     ChatRequest,
     PlainAnswer,
     StreamEvent,
@@ -29,8 +29,7 @@ from services.edge.openai_dialect import (
     parse_event,
     vendor_body,
 )
-from services.edge.principals import Principal, Principals
-from services.edge.problems import (
+from services.edge.http.problems import (
     Problem,
     context_length_exceeded,
     from_service_error,
@@ -50,7 +49,8 @@ from services.edge.problems import (
     vendor_failed,
     vendor_unavailable,
 )
-from services.edge.vendor import VendorAnswer, VendorClient, VendorFailure
+from services.edge.identity.principals import Principal, Principals
+from services.edge.vendors.vendor import VendorAnswer, VendorClient, VendorFailure
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7

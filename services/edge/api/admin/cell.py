@@ -8,9 +8,9 @@ from litestar import Request, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from services.edge.admin_body import parse
-from services.edge.journal_page import Cursor, JournalFilter, journal_page
-from services.edge.problems import malformed
+from services.edge.api.admin.body import parse
+from services.edge.api.admin.journal_page import Cursor, JournalFilter, journal_page
+from services.edge.http.problems import malformed
 from services.runtime.clients import answer
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 from tokenline.billing.v1 import billing_pb2, billing_pb2_grpc

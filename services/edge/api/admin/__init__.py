@@ -1,0 +1,1 @@
+"""The operator's administration: accounts, keys, sales, the cell."""

@@ -1,34 +1,63 @@
 """What the edge asks of a vendor's HTTP API, whatever client carries it."""
 
-from collections.abc import AsyncIterator
-from typing import Literal, Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 Outcome = Literal["answered", "refused", "unreachable", "timeout", "broken", "garbage"]
+
+
+class VendorFault(NamedTuple):
+    """What a vendor said of its failure. Its words may quote the prompt or a secret: never logged, shown only where scrubbed."""
+
+    # The HTTP status; 200 for an error within an answer.
+    http_status: int
+    # Its code and its type, as text; empty where it has none.
+    code: str = ""
+    kind: str = ""
+    message: str = ""
+    # The request's field that it complains of.
+    param: str | None = None
+    # When to try again, by its Retry-After; 0: it did not say.
+    retry_after_ms: int = 0
 
 
 class VendorFailure(Exception):  # noqa: N818  # an outcome, and no error of ours
     """A vendor did not give the answer that was asked for.
 
     `http_status` is 0 when there was none. `body` is what a refusing vendor said, at most 64 KiB; it may quote the prompt, so it
-    is for the client alone and never logged.
+    is never logged. `fault` is what was read of it, or of an error within an answer.
     """
 
-    def __init__(self, outcome: Outcome, http_status: int = 0, body: bytes = b"") -> None:
+    def __init__(
+        self,
+        outcome: Outcome,
+        http_status: int = 0,
+        body: bytes = b"",
+        fault: VendorFault | None = None,
+        retry_after_ms: int = 0,
+    ) -> None:
         super().__init__(outcome)
         self.outcome: Outcome = outcome
         self.http_status = http_status
         self.body = body
+        self.fault = fault
+        self.retry_after_ms = retry_after_ms
 
 
 class VendorAnswer(Protocol):
     """A vendor's 200, of which nothing but the head may have come yet. Close it, also after an error."""
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether its content type is that of a stream of events."""
+        ...
+
     async def read(self) -> bytes:
-        """The whole body. Errors: `VendorFailure` broken, timeout, or garbage for one beyond the bound."""
+        """The whole body, unpacked. Errors: `VendorFailure` broken, timeout, or garbage for one beyond the bound."""
         ...
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes, never empty pieces. Errors: `VendorFailure` broken or timeout."""
+        """The body as it comes, unpacked, never empty pieces. Errors: `VendorFailure` broken, timeout, or garbage."""
         ...
 
     def close(self) -> None:
@@ -39,8 +68,8 @@ class VendorAnswer(Protocol):
 class VendorClient(Protocol):
     """Calls vendors."""
 
-    async def post(self, url: str, api_key: str, body: bytes) -> VendorAnswer:
-        """Posts JSON, with `api_key` as bearer token unless it is empty; returns when the head of a 200 has come.
+    async def post(self, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> VendorAnswer:
+        """Posts a body; returns when the head of a 200 has come.
 
         Errors: `VendorFailure` refused (any other status), unreachable, timeout, broken. Being cancelled cuts the call off.
         """

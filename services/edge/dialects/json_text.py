@@ -1,0 +1,130 @@
+"""JSON as requests bring it: read once, and so that every reader reads the same. Pure.
+
+Readers differ: Go's folds the case of names, some take the first of two members of one name, JavaScript's rounds large integers,
+and a number may be written in ways that one takes for an integer and another does not. What charging reads must mean one thing to
+all of them, so an object is taken apart into members of which the last of a name holds, and is written anew from them; a name that
+another reader would take for a known one is refused; and a number that charging reads is a plain integer within 2^53. Values that
+are not read keep their text to the letter.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from services.edge.http.problems import malformed
+
+Raw = msgspec.Raw
+Fields = dict[str, Raw]
+# What is raised for bytes that are no JSON: msgspec lets a string that is not UTF-8 pass as `UnicodeDecodeError`.
+NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+NULL: Final = Raw(b"null")
+# Above this JavaScript's readers round.
+INTEGER_MAX: Final = 2**53 - 1
+
+_INTEGER: Final = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
+_fields_decoder: Final = msgspec.json.Decoder(Fields)
+_objects_decoder: Final = msgspec.json.Decoder(list[Fields])
+_text_decoder: Final = msgspec.json.Decoder(str)
+encode: Final = msgspec.json.Encoder().encode
+
+
+def read_object(body: bytes) -> Fields:
+    """A body's members by name, of which the last of a name holds. Errors: `Problem` 400."""
+    try:
+        if not body.isascii():
+            body.decode()
+        return _fields_decoder.decode(body)
+    except msgspec.ValidationError:
+        raise malformed(None, "The body must be a JSON object.", "invalid_type") from None
+    except UnicodeDecodeError as error:
+        message = f"The body is not valid UTF-8: {error.reason} at byte {error.start}. Send JSON in UTF-8."
+        raise malformed(None, message, "invalid_json") from None
+    except NOT_JSON as error:
+        raise malformed(None, f"The body is not valid JSON: {error}.", "invalid_json") from None
+
+
+def members(raw: Raw, param: str) -> Fields:
+    """An object's members by name. Errors: `Problem` 400."""
+    try:
+        return _fields_decoder.decode(raw)
+    except NOT_JSON:
+        raise malformed(param, f"{param} must be an object.", "invalid_type") from None
+
+
+def objects(raw: Raw, param: str) -> list[Fields]:
+    """The members of each object of a list. Errors: `Problem` 400."""
+    try:
+        return _objects_decoder.decode(raw)
+    except NOT_JSON:
+        raise malformed(param, f"{param} must be a list of objects.", "invalid_type") from None
+
+
+def refuse_folds(names: Collection[str], known: Mapping[str, str], where: str = "") -> None:
+    """Refuses names that another reader takes for a known one. `known` is by folded name.
+
+    Errors: `Problem` 400 that says both names.
+    """
+    for name in names:
+        meant = known.get(name) or known.get(name.casefold())
+        if meant is not None and meant != name:
+            param = f"{where}.{name}" if where else name
+            message = f"{param} is not a field; write {meant}, in exactly these letters: some models' vendors would read it as {meant}."
+            raise malformed(param, message, "ambiguous_field")
+
+
+def by_fold(names: Collection[str]) -> dict[str, str]:
+    """Known names by their folded form, for `refuse_folds`."""
+    return {name.casefold(): name for name in names}
+
+
+def is_set(fields: Fields, name: str) -> bool:
+    """Whether a member is there and not null."""
+    raw = fields.get(name)
+    return raw is not None and bytes(raw) != b"null"
+
+
+def text(fields: Fields, name: str, param: str = "", right: str = "a string") -> str | None:
+    """A string, or None where it is missing or null. Errors: `Problem` 400."""
+    if not is_set(fields, name):
+        return None
+    try:
+        return _text_decoder.decode(fields[name])
+    except NOT_JSON:
+        raise malformed(param or name, f"{param or name} must be {right}.", "invalid_type") from None
+
+
+def truth(fields: Fields, name: str, param: str = "") -> bool | None:
+    """True, false, or None where it is missing or null. Errors: `Problem` 400."""
+    if not is_set(fields, name):
+        return None
+    match bytes(fields[name]):
+        case b"true":
+            return True
+        case b"false":
+            return False
+    raise malformed(param or name, f"{param or name} must be true or false.", "invalid_type")
+
+
+def integer(fields: Fields, name: str, least: int, param: str = "", most: int = INTEGER_MAX) -> int | None:
+    """A whole number from `least` to `most`, or None where it is missing or null. Errors: `Problem` 400."""
+    if not is_set(fields, name):
+        return None
+    raw = bytes(fields[name])
+    param = param or name
+    if not _INTEGER.fullmatch(raw):
+        message = f"{param} must be a whole number, written in digits alone without fraction or exponent."
+        raise malformed(param, message, "invalid_type")
+    number = int(raw)
+    if not least <= number <= most:
+        raise malformed(param, f"{param} must be {least} to {most}; it is {number}.", "invalid_value")
+    return number
+
+
+def plain(raw: Raw) -> Any:
+    """Any value as Python has it. Errors: `Problem` 400."""
+    try:
+        return msgspec.json.decode(raw)
+    except NOT_JSON as error:
+        raise malformed(None, f"The body is not valid JSON: {error}.", "invalid_json") from None

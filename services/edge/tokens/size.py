@@ -1,0 +1,150 @@
+"""Sizes of texts: bytes in UTF-8, and characters by class. Pure.
+
+A class is what tokenizers treat alike: letters, capitals (many in base64, few in words), digits, Chinese characters, emoji. A size
+is a vector of counts, so the sizes of a stream's chunks add up to the size of the stream, wherever it was cut.
+"""
+
+from operator import add
+from random import SystemRandom
+from typing import AnyStr, Final, NamedTuple
+
+# Of a longer text as many bytes are classified, in blocks spread over the text; its length in bytes stays exact.
+SAMPLE_BYTES: Final = 16_384
+_BLOCK_BYTES: Final = 512
+_BLOCKS: Final = SAMPLE_BYTES // _BLOCK_BYTES
+# Blocks lie elsewhere in every process, so that nobody can write a text whose sampled parts are its cheap ones.
+_JITTER: Final = tuple(SystemRandom().random() for _ in range(_BLOCKS))
+
+
+class TextSize(NamedTuple):
+    """The size of a text: its bytes, and its characters by class. An unlisted character is counted by its bytes alone."""
+
+    utf8_bytes: int
+    # ASCII: a to z, A to Z, 0 to 9, white space, and all else.
+    lowers: int
+    capitals: int
+    digits: int
+    spaces: int
+    marks: int
+    # Pairs of white space: an indent of four is two of them.
+    space_pairs: int
+    # Latin letters with accents, and phonetic ones.
+    latin: int
+    # Greek, Cyrillic, Armenian, and combining accents.
+    greek: int
+    # Hebrew, Arabic, Syriac.
+    arabic: int
+    # Devanagari, Bengali, Tamil, Thai, Lao: the scripts of U+0800 to U+0EFF.
+    indic: int
+    # Tibetan, Myanmar, Georgian, Ethiopic, Khmer, Mongolian and others that tokenizers were hardly trained on.
+    rare: int
+    # Typographic, mathematical and full-width signs, joiners and selectors of emoji.
+    signs: int
+    # Kana and Chinese punctuation.
+    kana: int
+    chinese: int
+    hangul: int
+    # Characters beyond U+FFFF: emoji, mostly.
+    emoji: int
+
+    def __add__(self, other: "TextSize") -> "TextSize":  # type: ignore[override]  # sizes add up, tuples would be joined
+        return TextSize._make(map(add, self, other))
+
+
+NO_TEXT: Final = TextSize(*(0 for _ in TextSize._fields))
+# The classes of a text in ASCII that it cannot have.
+_NO_OTHERS: Final = NO_TEXT[TextSize._fields.index("latin") :]
+
+
+def _classes() -> bytes:
+    """The class of each byte, as the letter that stands for it: in UTF-8 the first byte of a character tells its script."""
+    table = bytearray(b"m" * 256)
+    for first, last, letter in (
+        (0x61, 0x7A, b"l"),
+        (0x41, 0x5A, b"u"),
+        (0x30, 0x39, b"d"),
+        (0x09, 0x0D, b"s"),
+        (0x20, 0x20, b"s"),
+        (0xC0, 0xCB, b"a"),
+        (0xCC, 0xD5, b"g"),
+        (0xD6, 0xDF, b"r"),
+        (0xE0, 0xE0, b"i"),
+        (0xE1, 0xE1, b"t"),
+        (0xE2, 0xE2, b"y"),
+        (0xE3, 0xE3, b"k"),
+        (0xE4, 0xE9, b"c"),
+        (0xEA, 0xED, b"h"),
+        (0xEE, 0xEF, b"y"),
+        (0xF0, 0xFF, b"e"),
+    ):
+        table[first : last + 1] = letter * (last + 1 - first)
+    return bytes(table)
+
+
+_CLASSES: Final = _classes()
+# Bytes that continue a character.
+_CONTINUATION: Final = bytes(range(0x80, 0xC0))
+_TIBETAN: Final = (b"\xe0\xbc", b"\xe0\xbd", b"\xe0\xbe", b"\xe0\xbf")
+
+
+def size_of(text: str) -> TextSize:
+    """The size of a text. Past 16 KiB its classes are those of a sample, scaled to its length."""
+    if text.isascii():
+        utf8_bytes = len(text)
+        if utf8_bytes > SAMPLE_BYTES:
+            return _scaled("".join(_sampled(text)).encode(), utf8_bytes)
+        kinds = text.encode().translate(_CLASSES)
+        count = kinds.count
+        lowers, capitals, digits, spaces = count(b"l"), count(b"u"), count(b"d"), count(b"s")
+        marks = utf8_bytes - lowers - capitals - digits - spaces
+        return TextSize._make((utf8_bytes, lowers, capitals, digits, spaces, marks, count(b"ss"), *_NO_OTHERS))
+    utf8 = text.encode("utf-8", "surrogatepass")
+    if len(utf8) > SAMPLE_BYTES:
+        return _scaled(b"".join(_sampled(utf8)), len(utf8))
+    return _classified(utf8)
+
+
+def _classified(utf8: bytes) -> TextSize:
+    """The size of a text that is given in UTF-8, or of blocks of one, cut anywhere."""
+    count = utf8.translate(_CLASSES, _CONTINUATION).count
+    indic = count(b"i")
+    rare = count(b"t")
+    if indic:
+        tibetan = sum(map(utf8.count, _TIBETAN))
+        indic -= tibetan
+        rare += tibetan
+    return TextSize._make(
+        (
+            len(utf8),
+            count(b"l"),
+            count(b"u"),
+            count(b"d"),
+            count(b"s"),
+            count(b"m"),
+            count(b"ss"),
+            count(b"a"),
+            count(b"g"),
+            count(b"r"),
+            indic,
+            rare,
+            count(b"y"),
+            count(b"k"),
+            count(b"c"),
+            count(b"h"),
+            count(b"e"),
+        )
+    )
+
+
+def _sampled(whole: AnyStr) -> list[AnyStr]:
+    """As much of a long text as is classified: a block from each of its equal parts."""
+    part = len(whole) / _BLOCKS
+    room = part - _BLOCK_BYTES
+    starts = [int(part * index + room * jitter) for index, jitter in enumerate(_JITTER)]
+    return [whole[start : start + _BLOCK_BYTES] for start in starts]
+
+
+def _scaled(sample: bytes, utf8_bytes: int) -> TextSize:
+    """The size of a text of so many bytes that is like its sample; counts are rounded up."""
+    counts = _classified(sample)
+    return TextSize._make((utf8_bytes, *(-(-count * utf8_bytes // len(sample)) for count in counts[1:])))

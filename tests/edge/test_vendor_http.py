@@ -82,8 +82,15 @@ async def silent(request: bytes, reader: asyncio.StreamReader, writer: asyncio.S
     raise ConnectionError
 
 
+def bearer(api_key: str) -> list[tuple[bytes, bytes]]:
+    return [(b"authorization", b"Bearer " + api_key.encode())] if api_key else []
+
+
+KEY = bearer("k")
+
+
 async def whole(vendors: HttpVendorClient, url: str, api_key: str = "secret", body: bytes = b"{}") -> bytes:
-    answer = await vendors.post(url, api_key, body)
+    answer = await vendors.post(url, bearer(api_key), body)
     try:
         return await answer.read()
     finally:
@@ -111,7 +118,7 @@ async def test_no_key_sends_no_authorization() -> None:
 async def test_a_key_cannot_add_headers() -> None:
     async with server(writes(OK + b"content-length: 0\r\n\r\n")) as vendor, client() as vendors:
         with pytest.raises(VendorFailure):
-            await vendors.post(vendor.base_url, "secret\r\nx-evil: 1", b"{}")
+            await vendors.post(vendor.base_url, bearer("secret\r\nx-evil: 1"), b"{}")
         assert vendor.requests == []
 
 
@@ -126,7 +133,7 @@ async def test_a_chunked_answer_comes_in_pieces_as_they_are_sent() -> None:
     async with server(handle) as vendor, client() as vendors:
         for _ in range(2):
             go_on.clear()
-            answer = await vendors.post(vendor.base_url, "k", b"{}")
+            answer = await vendors.post(vendor.base_url, KEY, b"{}")
             pieces = answer.pieces()
             assert await anext(pieces) == b"first"
             go_on.set()
@@ -162,7 +169,7 @@ async def test_any_other_status_is_a_refusal_and_no_redirect_is_followed(status:
     async with server(writes(content)) as vendor, client() as vendors:
         for _ in range(2):
             with pytest.raises(VendorFailure) as raised:
-                await vendors.post(vendor.base_url, "k", b"{}")
+                await vendors.post(vendor.base_url, KEY, b"{}")
             assert (raised.value.outcome, raised.value.http_status, raised.value.body) == ("refused", status, body)
         assert vendor.connections == 1
 
@@ -176,7 +183,7 @@ async def test_a_refusal_without_end_is_cut() -> None:
 
     async with server(handle) as vendor, client() as vendors:
         with pytest.raises(VendorFailure) as raised:
-            await vendors.post(vendor.base_url, "k", b"{}")
+            await vendors.post(vendor.base_url, KEY, b"{}")
         assert (raised.value.outcome, raised.value.http_status, raised.value.body) == ("refused", 500, b"")
         await vendor.closed_by_client.wait()
 
@@ -286,7 +293,7 @@ async def test_a_body_beyond_the_bound_is_garbage() -> None:
 
 async def test_what_came_before_the_break_is_handed_out() -> None:
     async with server(writes(OK + b"content-length: 10\r\n\r\nhalf", close=True)) as vendor, client() as vendors:
-        answer = await vendors.post(vendor.base_url, "k", b"{}")
+        answer = await vendors.post(vendor.base_url, KEY, b"{}")
         pieces = answer.pieces()
         assert await anext(pieces) == b"half"
         with pytest.raises(VendorFailure):
@@ -330,7 +337,7 @@ async def test_closing_an_unfinished_answer_stops_the_vendor_at_once() -> None:
         raise ConnectionError
 
     async with server(handle) as vendor, client(idle_timeout_ms=10_000) as vendors:
-        answer = await vendors.post(vendor.base_url, "k", b"{}")
+        answer = await vendors.post(vendor.base_url, KEY, b"{}")
         assert await anext(answer.pieces()) == b"first"
         answer.close()
         async with asyncio.timeout(0.5):
@@ -339,7 +346,7 @@ async def test_closing_an_unfinished_answer_stops_the_vendor_at_once() -> None:
 
 async def test_being_cancelled_while_waiting_stops_the_vendor_at_once() -> None:
     async with server(silent) as vendor, client(first_byte_timeout_ms=10_000) as vendors:
-        call = asyncio.create_task(vendors.post(vendor.base_url, "k", b"{}"))
+        call = asyncio.create_task(vendors.post(vendor.base_url, KEY, b"{}"))
         while not vendor.requests:  # noqa: ASYNC110  # the server is plain state to look at
             await asyncio.sleep(0.001)
         call.cancel()
@@ -361,7 +368,7 @@ async def test_a_slow_reader_stops_the_vendors_socket() -> None:
             await writer.drain()
 
     async with server(handle) as vendor, client() as vendors:
-        answer = await vendors.post(vendor.base_url, "k", b"{}")
+        answer = await vendors.post(vendor.base_url, KEY, b"{}")
         before = -1
         while sent != before:
             before = sent

@@ -396,7 +396,10 @@ class ChatCompletions:
 
     async def post(self, target: RouteTarget, body: bytes) -> VendorAnswer:
         """Calls one route. Errors: `VendorFailure`."""
-        return await self._vendors.post(f"{target.base_url}/chat/completions", target.api_key, body)
+        headers = [(b"content-type", b"application/json")]
+        if target.api_key:
+            headers.append((b"authorization", b"Bearer " + target.api_key.encode("latin-1")))
+        return await self._vendors.post(f"{target.base_url}/chat/completions", headers, body)
 
     @property
     def heartbeat_interval_s(self) -> float:

@@ -12,6 +12,7 @@ from services.edge.http.problems import Header, Problem
 from services.edge.tokens.size import TextSize
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import Endpoint
+from services.edge.vendors.usage import VendorCount
 from services.edge.vendors.vendor import VendorFault
 from services.token_classes import Vector
 
@@ -49,14 +50,6 @@ class VendorRequest(NamedTuple):
     dropped: tuple[str, ...]
 
 
-class VendorCount(NamedTuple):
-    """What a vendor has counted so far, in disjoint classes; a side that it said nothing usable of is not to be read."""
-
-    counts: Vector
-    has_input: bool
-    has_output: bool
-
-
 class Step(NamedTuple):
     """What one event of a vendor's answer means."""
 
@@ -72,7 +65,7 @@ class Step(NamedTuple):
     # Text that the vendor added to the input on its own, such as results of a search.
     added: str = ""
     # The vendor's count, where it says one; cumulative. The last one holds.
-    count: VendorCount | None = None
+    counted: VendorCount | None = None
     # Every choice that was asked for has said how it ends; only counts can follow.
     finished: bool = False
     # The dialect's terminal event.
@@ -158,7 +151,9 @@ class Request(Protocol):
         """How large the input is."""
         ...
 
-    def vendor_request(self, endpoint: Endpoint, vendor_model_id: str, output_limit: int | None, *, streamed: bool) -> VendorRequest:
+    def vendor_request(
+        self, endpoint: Endpoint, vendor_model_id: str, output_limit: int | None, *, streamed: bool
+    ) -> VendorRequest:
         """The vendor's request, built from what was read: nothing that was not reaches a vendor.
 
         `output_limit` is written into the field that the endpoint heeds, a choice; None: the client's own, where it gave one.

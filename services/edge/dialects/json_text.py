@@ -70,7 +70,9 @@ def refuse_folds(names: Collection[str], known: Mapping[str, str], where: str = 
         meant = known.get(name) or known.get(name.casefold())
         if meant is not None and meant != name:
             param = f"{where}.{name}" if where else name
-            message = f"{param} is not a field; write {meant}, in exactly these letters: some models' vendors would read it as {meant}."
+            message = (
+                f"{param} is not a field; write {meant}, in exactly these letters: some models' vendors would read it as {meant}."
+            )
             raise malformed(param, message, "ambiguous_field")
 
 

@@ -1,7 +1,7 @@
 """Server-sent events as vendors send them, read by the WHATWG's rules and a little more kindly. Pure.
 
-Bytes come in any pieces. One BOM at the start is dropped; a line ends with CR, LF or both; comments, `id:` and `retry:` are nobody's
-business; an event without data is none. The standard drops an event whose empty line never came; here it is handed out at the end,
+Bytes come in any pieces. One BOM at the start is dropped; a line ends with CR, LF or both; comments, `id:` and `retry:` are left
+out; an event without data is none. The standard drops an event whose empty line never came; here it is handed out at the end,
 since its count may be whole.
 """
 

@@ -1,15 +1,17 @@
-"""Vendor calls: a small HTTP/1.1 client on httptools, for one thing only: POST JSON, take the answer as it comes.
+"""Vendor calls: a small HTTP/1.1 client on httptools, for one thing only: POST a body, take the answer as it comes.
 
 It is the hottest part of a relayed call, and a general client costs more than all the rest of it. What a general client brings
-and this one has not: redirects (refused), cookies, compression (not asked for), proxies, HTTP/2. Everything is bounded: connecting,
+and this one has not: redirects (refused), cookies, proxies, HTTP/2. Compression is not asked for, and unpacked where a vendor
+compresses all the same. Everything is bounded: connecting,
 the first byte, silence, the head, a whole body; a slow reader stops the vendor's socket. A connection is used again only if its
 answer ended as its head promised, and not after it has been idle for long: a POST is never sent twice.
 """
 
 import asyncio
 import ssl
+import zlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import lru_cache
 from types import TracebackType
 from typing import Final, NamedTuple, Self, cast
@@ -28,6 +30,8 @@ _UNREAD_BYTES_MAX: Final = 1024 * 1024
 # Less than the idle time after which servers commonly close a connection: a POST must not meet one that is just closing.
 _KEEPALIVE_S: Final = 15.0
 _IDLE_CONNECTIONS_MAX: Final = 512
+_GZIP_OR_ZLIB: Final = zlib.MAX_WBITS + 32
+_RETRY_AFTER_MS_MAX: Final = 24 * 3_600 * 1_000
 
 
 class _Target(NamedTuple):
@@ -43,21 +47,25 @@ class _Target(NamedTuple):
         return self.host, self.port, self.tls
 
 
+def _are_lines(lines: bytes, count: int) -> bool:
+    """Whether headers are as many lines, so that none can begin another one."""
+    return lines.count(b"\n") == count == lines.count(b"\r")
+
+
 @lru_cache(maxsize=4_096)
-def _target(url: str, api_key: str) -> _Target:
+def _target(url: str, headers: tuple[tuple[bytes, bytes], ...]) -> _Target:
     """Takes a URL of the catalog apart. Errors: `ValueError`."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "\r" in api_key or "\n" in api_key:
-        raise ValueError("not a URL of a vendor, or not a key that fits into a header")
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _are_lines(lines, len(headers)):
+        raise ValueError("not a URL of a vendor, or not a header")
     tls = parts.scheme == "https"
     path = parts.path + (f"?{parts.query}" if parts.query else "")
-    authorization = f"authorization: Bearer {api_key}\r\n" if api_key else ""
     head = (
-        f"POST {path or '/'} HTTP/1.1\r\nhost: {parts.netloc.rpartition('@')[2]}\r\n{authorization}"
-        "content-type: application/json\r\naccept: application/json, text/event-stream\r\naccept-encoding: identity\r\n"
-        "content-length: "
-    )
-    return _Target(parts.hostname, parts.port or (443 if tls else 80), tls, head.encode("latin-1"))
+        f"POST {path or '/'} HTTP/1.1\r\nhost: {parts.netloc.rpartition('@')[2]}\r\n"
+        "accept: application/json, text/event-stream\r\naccept-encoding: identity\r\n"
+    ).encode("latin-1")
+    return _Target(parts.hostname, parts.port or (443 if tls else 80), tls, head + lines + b"content-length: ")
 
 
 class HttpVendorClient:
@@ -81,9 +89,9 @@ class HttpVendorClient:
                 connection.abort()
         self._idle.clear()
 
-    async def post(self, url: str, api_key: str, body: bytes) -> "_HttpAnswer":
+    async def post(self, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> "_HttpAnswer":
         try:
-            target = _target(url, api_key)
+            target = _target(url, tuple(headers))
         except ValueError as error:
             raise VendorFailure("unreachable") from error
         connection = self._take_idle(target) or await self._connect(target)
@@ -97,7 +105,7 @@ class HttpVendorClient:
             connection.abort()
             raise
         answer.close()
-        raise VendorFailure("refused", status, refusal)
+        raise VendorFailure("refused", status, refusal, retry_after_ms=connection.retry_after_ms)
 
     async def _connect(self, target: _Target) -> "_Connection":
         loop = asyncio.get_running_loop()
@@ -139,6 +147,26 @@ async def _refusal(answer: "_HttpAnswer") -> bytes:
         return b""
 
 
+def _unpacked(unpacker: "zlib._Decompress", piece: bytes) -> Iterator[bytes]:
+    """A piece of a packed body unpacked, in bounded parts. Errors: `VendorFailure` garbage."""
+    while piece:
+        try:
+            part = unpacker.decompress(piece, _UNREAD_BYTES_MAX)
+        except zlib.error as error:
+            raise VendorFailure("garbage", 200) from error
+        if part:
+            yield part
+        piece = unpacker.unconsumed_tail
+
+
+def _milliseconds(value: bytes, factor: int) -> int:
+    """A time to wait, as a header says it in numbers; 0 where it says anything else, such as a date."""
+    try:
+        return min(_RETRY_AFTER_MS_MAX, max(0, round(float(value) * factor)))
+    except (ValueError, OverflowError):
+        return 0
+
+
 class _Connection(asyncio.Protocol):
     """One connection, with at most one call on it."""
 
@@ -156,6 +184,10 @@ class _Connection(asyncio.Protocol):
         self._keep_alive = False
         self._surplus = False
         self._failure: Outcome | None = None
+        # Of the answer's head.
+        self.content_type = b""
+        self.packed = False
+        self.retry_after_ms = 0
         self.complete = True
         self.idle_since_s = 0.0
 
@@ -175,6 +207,7 @@ class _Connection(asyncio.Protocol):
         self._unread = self._head_bytes = self._status = 0
         self._delimited = self._keep_alive = self.complete = False
         self._failure = None
+        self.content_type, self.packed, self.retry_after_ms = b"", False, 0
         self._transport.writelines((head, b"%d\r\n\r\n" % len(body), body))
         deadline_s = asyncio.get_running_loop().time() + first_byte_timeout_s
         while not self._status:
@@ -270,8 +303,20 @@ class _Connection(asyncio.Protocol):
             self._surplus = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() in (b"content-length", b"transfer-encoding"):
-            self._delimited = True
+        if self._status:
+            # A trailer.
+            return
+        match name.lower():
+            case b"content-length" | b"transfer-encoding":
+                self._delimited = True
+            case b"content-type":
+                self.content_type = value.lower()
+            case b"content-encoding":
+                self.packed = value.strip().lower() not in (b"", b"identity")
+            case b"retry-after":
+                self.retry_after_ms = self.retry_after_ms or _milliseconds(value, 1_000)
+            case b"retry-after-ms":
+                self.retry_after_ms = _milliseconds(value, 1)
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
@@ -306,6 +351,10 @@ class _HttpAnswer:
         self._connection: _Connection | None = connection
         self._idle_timeout_s = idle_timeout_s
 
+    @property
+    def is_stream(self) -> bool:
+        return self._connection is not None and self._connection.content_type.startswith(b"text/event-stream")
+
     async def read(self, bytes_max: int = _BODY_BYTES_MAX) -> bytes:
         pieces = []
         size = 0
@@ -319,8 +368,14 @@ class _HttpAnswer:
     async def pieces(self) -> AsyncIterator[bytes]:
         connection = self._connection
         assert connection is not None
+        if not connection.packed:
+            while piece := await connection.piece(self._idle_timeout_s):
+                yield piece
+            return
+        unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
         while piece := await connection.piece(self._idle_timeout_s):
-            yield piece
+            for unpacked in _unpacked(unpacker, piece):
+                yield unpacked
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

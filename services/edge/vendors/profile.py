@@ -133,12 +133,16 @@ def endpoints_of(vendor: pb.Vendor, base_url: str, api_key: str) -> dict[str, En
             takes_stream_options=each.takes_stream_options,
             drainable=each.drainable,
             extra_fields=frozenset(each.extra_fields),
-            priced_fields=tuple((field.field, frozenset(value.encode() for value in field.free_values)) for field in each.priced_fields),
+            priced_fields=tuple(
+                (field.field, frozenset(value.encode() for value in field.free_values)) for field in each.priced_fields
+            ),
             unknown_fields=Unknown(each.unknown_fields or pb.UNKNOWN_FIELD_DROPPED),
             unknown_content=Unknown(each.unknown_content or pb.UNKNOWN_FIELD_PASSED),
             usage=UsageReading(
                 Reasoning(each.usage.reasoning),
-                tuple((INDEX[path.token_class], tuple(path.path.split("."))) for path in each.usage.paths if path.token_class in INDEX),
+                tuple(
+                    (INDEX[path.token_class], tuple(path.path.split("."))) for path in each.usage.paths if path.token_class in INDEX
+                ),
                 tuple(tuple(place.split(".")) for place in each.usage.places),
             ),
             errors=errors,

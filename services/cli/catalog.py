@@ -40,7 +40,10 @@ def list_layers(config_file: Path, output: str) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER")
 @_options
 def publish_layer(layer: str, folder: Path, config_file: Path, output: str) -> None:
-    """Put the *.yaml files of FOLDER in the place of LAYER, if the whole catalog is valid then; it is in force within a second."""
+    """Put the *.yaml files of FOLDER, and of the folders in it, in the place of LAYER.
+
+    The whole catalog must be valid then; it is in force within a second.
+    """
     if not layer.replace("-", "").isalnum() or not layer.isascii():
         raise click.UsageError("LAYER must be of letters, digits and -")
     revision = _run(config_file, lambda store, below: store.publish(layer, folder, below))

@@ -10,35 +10,33 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
-from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import msgspec
 
 from services.registry.offerings import UNITS, Offering, Sale, effective_time_flaws, offering_flaws
-from services.registry.rules import INT32_MAX, INT64_MAX, FieldFlaw, currency_flaws, micro_amount, text_flaws, unknown, whole_flaws
+from services.registry.rules import (
+    INT32_MAX,
+    INT64_MAX,
+    FieldFlaw,
+    choice_flaws,
+    currency_flaws,
+    micro_amount,
+    text_flaws,
+    unknown,
+    whole_flaws,
+)
+from services.registry.vendors import Vendor, missing_flaws, vendor_flaws
+from services.token_classes import CLASSES, TOKEN_CLASSES
 
 # The model ID of a tariff row for every model without a row of its own.
 EVERY_MODEL: Final = "*"
 
+# The tokenizers that an edge carries; "": none, and text is estimated.
+TOKENIZERS: Final = ("", "cl100k", "o200k", "llama3", "qwen3", "deepseek")
+
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
-_ENVIRONMENT_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 _PAIR: Final = re.compile(r"[A-Z]{3}/[A-Z]{3}")
-
-
-class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A model company whose models are sold."""
-
-    vendor_id: str
-    display_name: str
-    # Where its OpenAI-compatible API begins, with http or https and no slash at the end.
-    base_url: str
-    # The environment variable of the edge that holds the vendor's secret.
-    api_key_env: str
-    # The environment variable of the edge that replaces base_url where it is set.
-    base_url_env: str
-    # The tariff by which it is owed for its models, where a route names no other.
-    wholesale_tariff_id: str = ""
 
 
 class TokenizerFamily(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,6 +50,10 @@ class TokenizerFamily(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     # The most tokens that the chat template adds for each message, and for the whole request.
     template_tokens_per_message: int
     template_tokens_per_request: int
+    # One of `TOKENIZERS`: that of every model of the family, exactly.
+    tokenizer: str = ""
+    # The most tokens of one image in the input; 0: there is no bound.
+    image_tokens_max: int = 0
 
 
 class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,25 +88,39 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a token of each class costs, in whole units per 1,000,000 tokens, to 6 decimals."""
+    """What each class of usage costs, in whole units per 1,000,000 of its measure, to 6 decimals; named as in `TOKEN_CLASSES`.
+
+    A class without a rate of its own costs what its parent does.
+    """
 
     input: Decimal
     output: Decimal
-    # Without a rate of their own, these two cost what input costs,
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
-    # and this one what output costs.
     reasoning: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+    audio_input: Decimal | None = None
+    image_input: Decimal | None = None
+    audio_output: Decimal | None = None
+    image_output: Decimal | None = None
+    # Per 1,000,000 images, milliseconds and characters.
+    generated_images: Decimal | None = None
+    audio_milliseconds: Decimal | None = None
+    spoken_characters: Decimal | None = None
+
+    def given(self) -> dict[str, Decimal]:
+        """The rate of every class that has one of its own."""
+        own = {token_class: getattr(self, token_class) for token_class in TOKEN_CLASSES}
+        return {token_class: rate for token_class, rate in own.items() if rate is not None}
 
     def by_class(self) -> dict[str, Decimal]:
-        """The rate of every token class, those that were left out filled in."""
-        return {
-            "input": self.input,
-            "cached_input": self.input if self.cached_input is None else self.cached_input,
-            "cache_write": self.input if self.cache_write is None else self.cache_write,
-            "output": self.output,
-            "reasoning": self.output if self.reasoning is None else self.reasoning,
-        }
+        """The rate of every class, those that were left out filled in."""
+        rates: dict[str, Decimal] = {"input": self.input, "output": self.output}
+        given = self.given()
+        for each in CLASSES:
+            # A parent stands before its children, but output after those of input.
+            rates[each.name] = given[each.name] if each.name in given else rates[each.parent]
+        return rates
 
 
 class ContextTier(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -232,7 +248,7 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
     model_ids = {model.model_id for model in catalog.models}
     tariffs = {tariff.tariff_id: tariff for tariff in catalog.tariffs}
     for vendor in catalog.vendors:
-        for field, message in _vendor_flaws(vendor):
+        for field, message in (*missing_flaws(vendor), *vendor_flaws(vendor)):
             yield Flaw("vendors", vendor.vendor_id, field, message)
     for family in catalog.tokenizer_families:
         for field, message in _family_flaws(family):
@@ -298,29 +314,14 @@ def flaws_of_change(before: Catalog, after: Catalog) -> Iterator[Flaw]:
             yield Flaw("exchange_rates", each.pair, "version", message)
 
 
-def _vendor_flaws(vendor: Vendor) -> Iterator[FieldFlaw]:
-    yield from text_flaws("display_name", vendor.display_name)
-    try:
-        url = urlsplit(vendor.base_url)
-        addressed = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:
-        addressed = False
-    if not addressed:
-        yield "base_url", f"must be an http or https address like https://api.example.com/v1; it is {vendor.base_url!r}"
-    elif vendor.base_url.endswith("/"):
-        yield "base_url", f"must not end in a slash; write {vendor.base_url.rstrip('/')}"
-    elif url.query or url.fragment or url.username is not None or re.search(r"\s", vendor.base_url):
-        yield "base_url", f"must have no query, fragment, user or space; it is {vendor.base_url!r}"
-    for field, name in (("api_key_env", vendor.api_key_env), ("base_url_env", vendor.base_url_env)):
-        if not _ENVIRONMENT_VARIABLE.fullmatch(name):
-            yield field, f"must name an environment variable like TOKENLINE_EXAMPLE_API_KEY; it is {name!r}"
-
-
 def _family_flaws(family: TokenizerFamily) -> Iterator[FieldFlaw]:
     yield from whole_flaws("letters_per_token_milli", family.letters_per_token_milli, 1, INT32_MAX)
     yield from whole_flaws("tokens_per_cjk_character_milli", family.tokens_per_cjk_character_milli, 1, INT32_MAX)
     yield from whole_flaws("template_tokens_per_message", family.template_tokens_per_message, 0, INT32_MAX)
     yield from whole_flaws("template_tokens_per_request", family.template_tokens_per_request, 0, INT32_MAX)
+    if family.tokenizer:
+        yield from choice_flaws("tokenizer", family.tokenizer, TOKENIZERS[1:])
+    yield from whole_flaws("image_tokens_max", family.image_tokens_max, 0, INT32_MAX)
 
 
 def _model_flaws(model: Model, vendor_ids: set[str], family_ids: set[str]) -> Iterator[FieldFlaw]:
@@ -391,13 +392,11 @@ def _rows_flaws(rows_field: str, rows: tuple[ModelRates, ...], model_ids: set[st
 
 
 def _rates_flaws(field: str, rates: Rates) -> Iterator[FieldFlaw]:
-    for name in ("input", "output", "cached_input", "cache_write", "reasoning"):
-        rate: Decimal | None = getattr(rates, name)
-        if rate is not None:
-            try:
-                micro_amount(rate)
-            except ValueError as error:
-                yield f"{field}.{name}", str(error)
+    for token_class, rate in rates.given().items():
+        try:
+            micro_amount(rate)
+        except ValueError as error:
+            yield f"{field}.{token_class}", str(error)
 
 
 def _wholesale_flaws(catalog: Catalog, tariffs: dict[str, Tariff]) -> Iterator[tuple[str, str, str, str]]:

@@ -1,7 +1,8 @@
 """Catalogs as text: layered folders of *.yaml files, and layers that were published elsewhere.
 
-A file holds any of the lists of a `Catalog`, and may name the default offering. All files of a folder are one layer;
-a later layer adds entries, or replaces those of the same ID as a whole. Errors name file, line and field.
+A file holds any of the lists of a `Catalog`, and may name the default offering. All files of a folder and of the folders in it are
+one layer; a later layer adds entries, or replaces those of the same ID: a vendor field by field, everything else as a whole.
+Errors name file, line and field.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +14,7 @@ import msgspec
 
 from services.registry.catalog import ID_FIELDS, Catalog, Flaw, flaws, flaws_of_change
 from services.registry.catalog_message import catalog_message
+from services.registry.vendors import Vendor, layered, vendor_flaws
 from services.runtime.config import ConfigError, parse_yaml_with_lines
 from tokenline.registry.v1 import registry_pb2
 
@@ -35,23 +37,23 @@ def load_catalog(folders: Sequence[Path]) -> registry_pb2.Catalog:
 
     Blocking. Errors: `ConfigError` for the first thing that is wrong, or a file that cannot be read.
     """
-    layered = _layered(read_folders(folders))
-    layered.check(flaws(layered.catalog))
-    return catalog_message(layered.catalog, _FIRST_REVISION)
+    whole = _layered(read_folders(folders))
+    whole.check(flaws(whole.catalog))
+    return catalog_message(whole.catalog, _FIRST_REVISION)
 
 
 def check_change(before: Sequence[Layer], after: Sequence[Layer]) -> None:
     """Whether these layers can follow those. Blocking. Errors: `ConfigError` for the first thing that is wrong."""
-    layered = _layered(after)
-    found = flaws(layered.catalog)
+    whole = _layered(after)
+    found = flaws(whole.catalog)
     try:
         known = _layered(before)
         known.check(flaws(known.catalog))
     except ConfigError:
         # It is not in force anywhere.
-        layered.check(found)
+        whole.check(found)
     else:
-        layered.check(chain(found, flaws_of_change(known.catalog, layered.catalog)))
+        whole.check(chain(found, flaws_of_change(known.catalog, whole.catalog)))
 
 
 class CatalogReader:
@@ -77,14 +79,14 @@ class CatalogReader:
         self._fingerprint = None
         texts = read_folders(self._folders)
         self._fingerprint = fingerprint
-        layered = _layered([*texts, *published])
-        changes = flaws_of_change(self._valid, layered.catalog) if self._valid is not None else ()
-        layered.check(chain(flaws(layered.catalog), changes))
-        message = catalog_message(layered.catalog, self._revision)
+        whole = _layered([*texts, *published])
+        changes = flaws_of_change(self._valid, whole.catalog) if self._valid is not None else ()
+        whole.check(chain(flaws(whole.catalog), changes))
+        message = catalog_message(whole.catalog, self._revision)
         if message.digest != self._digest:
             self._revision += 1
             self._digest = message.digest
-            self._valid = layered.catalog
+            self._valid = whole.catalog
         message.revision = self._revision
         return message
 
@@ -119,18 +121,27 @@ class _Layered(msgspec.Struct, frozen=True):
 
 
 def _files(folders: Sequence[Path]) -> list[list[Path]]:
-    """The *.yaml files of each folder, by name. Errors: `ConfigError` when a folder cannot be listed."""
+    """The *.yaml files of each folder, by path. Errors: `ConfigError` when a folder cannot be listed."""
     if not folders:
         raise ConfigError("catalog_folders: must name at least one folder")
     layers = []
     for folder in folders:
         try:
-            layers.append(sorted(path for path in folder.iterdir() if path.suffix == ".yaml" and not path.name.startswith(".")))
+            layers.append(_files_of(folder))
         except OSError as error:
-            raise ConfigError(f"{folder}: cannot be read: {error.strerror}; give a folder of *.yaml files") from error
+            raise ConfigError(
+                f"{error.filename or folder}: cannot be read: {error.strerror}; give a folder of *.yaml files"
+            ) from error
     if not any(layers):
         raise ConfigError(f"{', '.join(map(str, folders))}: no *.yaml file is there; the catalog needs at least one")
     return layers
+
+
+def _files_of(folder: Path) -> list[Path]:
+    # Kubernetes keeps a mounted folder's files a second time, in a folder whose name begins with a point.
+    shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    inner = [path for each in shown if each.is_dir() for path in each.iterdir() if not path.name.startswith(".")]
+    return sorted(path for path in (*shown, *inner) if path.suffix == ".yaml" and not path.is_dir())
 
 
 def _fingerprint(folders: Sequence[Path]) -> _Fingerprint:
@@ -181,7 +192,12 @@ def _layered(layers: Sequence[Layer]) -> _Layered:
                     entry_id = getattr(entry, id_field)
                     place = _Place(path, f"{section}[{index}]", line_of)
                     _refuse_repetition(seen, (section, entry_id), place, id_field)
-                    entries[section][entry_id] = entry
+                    below = entries[section].get(entry_id)
+                    if isinstance(below, Vendor):
+                        # Each is checked where it stands, before one lies over the other.
+                        _refuse_flaws(below, places["vendors", entry_id])
+                        _refuse_flaws(entry, place)
+                    entries[section][entry_id] = layered(below, entry) if isinstance(below, Vendor) else entry
             for name in settings:
                 if value := getattr(part, name):
                     settings[name] = value
@@ -190,6 +206,11 @@ def _layered(layers: Sequence[Layer]) -> _Layered:
     lists = {section: tuple(by_id.values()) for section, by_id in entries.items()}
     catalog = Catalog(**lists, default_offering_id=settings["default_offering_id"], time_zone=settings["time_zone"])
     return _Layered(catalog, places)
+
+
+def _refuse_flaws(vendor: Vendor, place: _Place) -> None:
+    for field, message in vendor_flaws(vendor):
+        raise place.error(field, message)
 
 
 def _refuse_repetition(seen: dict[tuple[str, str], _Place], key: tuple[str, str], place: _Place, field: str) -> None:

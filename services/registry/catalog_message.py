@@ -5,9 +5,12 @@ from datetime import UTC, datetime, time
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.registry.catalog import Catalog, Model, ModelRates, Rates, Tariff, Vendor
-from services.registry.offerings import Allowance, Limit, Offering, Renewal
+from services.registry.catalog import Catalog, Model, ModelRates, Rates, Tariff
+from services.registry.offerings import UNITS, Allowance, Limit, Offering, Renewal
 from services.registry.rules import micro_amount
+from services.registry.vendor_message import vendor_message
+from services.registry.vendors import Vendor
+from services.token_classes import FIRST, TOKEN_CLASSES
 from tokenline.registry.v1 import registry_pb2
 
 
@@ -16,16 +19,7 @@ def catalog_message(catalog: Catalog, revision: int) -> registry_pb2.Catalog:
     vendors = {vendor.vendor_id: vendor for vendor in catalog.vendors}
     tariffs = {tariff.tariff_id: tariff for tariff in catalog.tariffs}
     message = registry_pb2.Catalog(
-        vendors=[
-            registry_pb2.Vendor(
-                vendor_id=vendor.vendor_id,
-                display_name=vendor.display_name,
-                base_url=vendor.base_url,
-                api_key_env=vendor.api_key_env,
-                base_url_env=vendor.base_url_env,
-            )
-            for vendor in sorted(catalog.vendors, key=lambda vendor: vendor.vendor_id)
-        ],
+        vendors=[vendor_message(vendor) for vendor in sorted(catalog.vendors, key=lambda vendor: vendor.vendor_id)],
         tokenizer_families=[
             registry_pb2.TokenizerFamily(
                 family_id=family.family_id,
@@ -33,6 +27,8 @@ def catalog_message(catalog: Catalog, revision: int) -> registry_pb2.Catalog:
                 tokens_per_cjk_character_milli=family.tokens_per_cjk_character_milli,
                 template_tokens_per_message=family.template_tokens_per_message,
                 template_tokens_per_request=family.template_tokens_per_request,
+                tokenizer=family.tokenizer,
+                image_tokens_max=family.image_tokens_max,
             )
             for family in sorted(catalog.tokenizer_families, key=lambda family: family.family_id)
         ],
@@ -83,7 +79,7 @@ def _model(model: Model, vendors: dict[str, Vendor], tariffs: dict[str, Tariff])
 
 def _vendor_tariff(model: Model, vendor: Vendor, tariffs: dict[str, Tariff]) -> str:
     """The tariff by which a vendor is owed for a model, if it rates that model."""
-    tariff = tariffs.get(vendor.wholesale_tariff_id)
+    tariff = tariffs.get(vendor.wholesale_tariff_id or "")
     return tariff.tariff_id if tariff is not None and tariff.rates_model(model.model_id) else ""
 
 
@@ -123,7 +119,9 @@ def _model_rates(row: ModelRates) -> registry_pb2.ModelRates:
 
 
 def _rates(rates: Rates) -> registry_pb2.TokenRates:
-    return registry_pb2.TokenRates(**{token_class: micro_amount(rate) for token_class, rate in rates.by_class().items()})
+    """The first classes always, the later ones where the author gave them: readers take the parent's rate for what is not set."""
+    set_rates = {token_class: rates.by_class()[token_class] for token_class in TOKEN_CLASSES[:FIRST]} | rates.given()
+    return registry_pb2.TokenRates(**{token_class: micro_amount(rate) for token_class, rate in set_rates.items()})
 
 
 def _offering(offering: Offering) -> registry_pb2.Offering:
@@ -142,6 +140,11 @@ def _offering(offering: Offering) -> registry_pb2.Offering:
         final_unit=f"FINAL_UNIT_{offering.final_unit.action.upper()}",
         redirect_offering_id=offering.final_unit.redirect_offering_id,
         restricted_model_id=offering.final_unit.restricted_model_id,
+        debt_limits=[
+            registry_pb2.DebtLimit(unit=f"UNIT_{limit.unit}", currency=limit.currency, amount=micro_amount(limit.amount))
+            for limit in sorted(offering.debt_limits, key=lambda limit: (UNITS.index(limit.unit), limit.currency))
+        ],
+        abandoned_answer=f"ABANDONED_ANSWER_{offering.abandoned_answer_costs.upper()}",
     )
     if offering.price is not None:
         message.price.amount, message.price.currency = micro_amount(offering.price.amount), offering.price.currency

@@ -1,6 +1,7 @@
 """Catalog layers in etcd: what all registries of a cell serve over their folders, changed without a new rollout.
 
-The key PREFIX + NAME is the layer NAME, a JSON object of file names and YAML texts, as a folder would have them. Layers lie over
+The key PREFIX + NAME is the layer NAME, a JSON object of file names and YAML texts, as a folder would have them: a file of a folder
+in it is named vendors/NAME.yaml. Layers lie over
 the folders, and over one another in the order of their names. A layer is one key, so that it changes as a whole.
 """
 
@@ -46,13 +47,17 @@ def _layers(prefix: str, snapshot: Snapshot) -> tuple[Layer, ...]:
 
 
 def _layer(prefix: str, name: str, stored: KeyValue) -> Layer:
+    return tuple((Path(f"etcd:{prefix}{name}/{file}"), text) for file, text in sorted(_files(prefix, name, stored).items()))
+
+
+def _files(prefix: str, name: str, stored: KeyValue) -> dict[str, str]:
+    """The texts of a layer by file. Errors: `ConfigError` for a key that is no layer."""
     try:
-        files = msgspec.json.decode(stored.value, type=dict[str, str])
+        return msgspec.json.decode(stored.value, type=dict[str, str])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"etcd:{prefix}{name}: is no catalog layer: {error}; publish it with `tokenline catalog publish`, or remove it"
         ) from error
-    return tuple((Path(f"etcd:{prefix}{name}/{file}"), text) for file, text in sorted(files.items()))
 
 
 class CatalogStore:
@@ -65,7 +70,7 @@ class CatalogStore:
     async def list(self) -> dict[str, list[str]]:
         """Name of each layer -> its files, in the order in which they lie over one another."""
         snapshot = await self._etcd.get_prefix(self._prefix)
-        return {name: [path.name for path, _ in _layer(self._prefix, name, each)] for name, each in sorted(snapshot.keys.items())}
+        return {name: sorted(_files(self._prefix, name, each)) for name, each in sorted(snapshot.keys.items())}
 
     async def publish(self, name: str, folder: Path, below: Sequence[Path]) -> int:
         """Puts a folder's files in the place of a layer, if the whole is valid then; returns etcd's revision.
@@ -73,7 +78,7 @@ class CatalogStore:
         `below`: the folders that registries serve under it. Errors: `ConfigError` for the first thing that is wrong.
         """
         texts = await asyncio.to_thread(read_folder, folder)
-        value = msgspec.json.encode({path.name: text for path, text in texts})
+        value = msgspec.json.encode({path.relative_to(folder).as_posix(): text for path, text in texts})
         if len(value) > _LAYER_BYTES_MAX:
             raise ConfigError(f"{folder}: has {len(value)} bytes, a layer at most {_LAYER_BYTES_MAX}: make it several layers")
         return await self._change(name, (tuple(texts), value), below)

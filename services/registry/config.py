@@ -13,7 +13,7 @@ class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     # Where it serves gRPC: "host:port" or "unix:/path".
     listen_address: str
-    # Folders of *.yaml files, the base first; a later folder adds entries or replaces those of the same ID.
+    # Folders of *.yaml files, the base first; a later folder adds entries or replaces those of the same ID, vendors field by field.
     catalog_folders: Annotated[list[str], msgspec.Meta(min_length=1)]
     # Where layers over the folders are published, for all registries of a cell; left out: nowhere.
     etcd: EtcdConfig | None = None

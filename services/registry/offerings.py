@@ -1,7 +1,7 @@
 """Offerings as their author writes them, and what must hold in each. Amounts are decimals in whole units."""
 
 import datetime
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
@@ -11,6 +11,7 @@ from services.registry.rules import (
     INT32_MAX,
     INT64_MAX,
     FieldFlaw,
+    choice_flaws,
     currency_flaws,
     micro_amount,
     text_flaws,
@@ -18,12 +19,13 @@ from services.registry.rules import (
     whole_flaws,
 )
 
-RESERVATION_POLICIES: Final = ("worst_case", "expected")
+RESERVATION_POLICIES: Final = ("worst_case", "expected", "calibrated")
 PERIODS: Final = ("day", "week", "month")
 PAYMENT_METHODS: Final = ("prepaid", "phone_bill", "external")
 LIMIT_SCOPES: Final = ("account", "member", "key")
 FINAL_UNITS: Final = ("terminate", "redirect", "restrict_access")
 UNITS: Final = ("TOKEN", "POINT", "CURRENCY")
+ABANDONED_ANSWERS: Final = ("nothing", "input", "made")
 _RATE_LIMIT_MAX: Final = 1_000_000_000
 
 
@@ -116,6 +118,16 @@ class FinalUnit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     restricted_model_id: str = ""
 
 
+class DebtLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much an account may owe in a unit; what is consumed beyond it is the operator's loss."""
+
+    # One of `UNITS`: that of the offering's tariff or of its overage tariff.
+    unit: str
+    currency: str = ""
+    # 0: nothing may be owed.
+    amount: Decimal
+
+
 class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A plan for sale: with a cycle a subscription; with allowances alone a pack; with neither, what accounts are opened on."""
 
@@ -139,6 +151,16 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     allowances: tuple[Allowance, ...] = ()
     limits: tuple[Limit, ...] = ()
     final_unit: FinalUnit = FinalUnit()
+    # At most one a unit; of a unit without one: 4,096 output tokens at the dearest rate of the call's tariff.
+    debt_limits: tuple[DebtLimit, ...] = ()
+    # What an answer that is not streamed costs a client that did not wait for it: one of `ABANDONED_ANSWERS`; left out:
+    # input where charge_input_when_client_gone_before_output is set, else nothing.
+    abandoned_answer: str = ""
+
+    @property
+    def abandoned_answer_costs(self) -> str:
+        """One of `ABANDONED_ANSWERS`."""
+        return self.abandoned_answer or ("input" if self.charge_input_when_client_gone_before_output else "nothing")
 
     @property
     def is_ordered(self) -> bool:
@@ -174,7 +196,7 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
         elif tariff is not None and tariff[:2] == overage[:2]:
             yield "overage_tariff_id", "must count in another unit than tariff_id; leave it out"
     yield from _model_flaws(offering, sale)
-    yield from _choice("reservation_policy", offering.reservation_policy, RESERVATION_POLICIES)
+    yield from choice_flaws("reservation_policy", offering.reservation_policy, RESERVATION_POLICIES)
     yield from whole_flaws("output_window_tokens", offering.output_window_tokens, 1, INT64_MAX)
     yield from _price_flaws(offering)
     yield from _cycle_flaws(offering)
@@ -191,6 +213,9 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
         for name, message in _limit_flaws(limit):
             yield (f"{field}.{name}" if name else field), message
     yield from _final_unit_flaws(offering, sale)
+    yield from _debt_flaws(offering, sale)
+    if offering.abandoned_answer:
+        yield from choice_flaws("abandoned_answer", offering.abandoned_answer, ABANDONED_ANSWERS)
 
 
 def _model_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
@@ -220,7 +245,7 @@ def _price_flaws(offering: Offering) -> Iterator[FieldFlaw]:
         yield "payment_methods", f"must name at least one of {', '.join(PAYMENT_METHODS)}"
     seen: set[str] = set()
     for index, method in enumerate(offering.payment_methods):
-        yield from _choice(f"payment_methods[{index}]", method, PAYMENT_METHODS)
+        yield from choice_flaws(f"payment_methods[{index}]", method, PAYMENT_METHODS)
         yield from _repetition(f"payment_methods[{index}]", method, seen)
 
 
@@ -230,10 +255,10 @@ def _cycle_flaws(offering: Offering) -> Iterator[FieldFlaw]:
         if offering.renewal is not None:
             yield "renewal", "goes with a cycle only; leave it out"
         return
-    yield from _choice("cycle.period", cycle.period, PERIODS)
+    yield from choice_flaws("cycle.period", cycle.period, PERIODS)
     yield from whole_flaws("cycle.count", cycle.count, 1, 1_000)
-    yield from _choice("cycle.alignment", cycle.alignment, ("anniversary", "calendar"))
-    yield from _choice("cycle.first_cycle", cycle.first_cycle, ("full", "prorated"))
+    yield from choice_flaws("cycle.alignment", cycle.alignment, ("anniversary", "calendar"))
+    yield from choice_flaws("cycle.first_cycle", cycle.first_cycle, ("full", "prorated"))
     if cycle.first_cycle == "prorated" and cycle.alignment != "calendar":
         yield "cycle.first_cycle", "can be prorated with the alignment calendar only: any other first cycle is a whole one"
     if offering.renewal is not None:
@@ -242,16 +267,9 @@ def _cycle_flaws(offering: Offering) -> Iterator[FieldFlaw]:
 
 def _allowance_flaws(offering: Offering, allowance: Allowance, sale: Sale) -> Iterator[FieldFlaw]:
     yield from text_flaws("allowance_id", allowance.allowance_id)
-    yield from _choice("unit", allowance.unit, UNITS)
+    yield from choice_flaws("unit", allowance.unit, UNITS)
     yield from currency_flaws("currency", allowance.unit, allowance.currency)
-    own = [sale.tariffs[each] for each in (offering.tariff_id, offering.overage_tariff_id) if each in sale.tariffs]
-    if own and not any(
-        (unit, currency) == (allowance.unit, allowance.currency)
-        or (unit == allowance.unit == "CURRENCY" and f"{currency}/{allowance.currency}" in sale.exchange_pairs)
-        for unit, currency, _ in own
-    ):
-        unit = f"{allowance.unit} {allowance.currency}".strip()
-        yield "unit", f"is {unit}, which neither a tariff of this offering prices nor an exchange rate from its currency leads to"
+    yield from _reckoned_flaws(offering, allowance.unit, allowance.currency, sale)
     yield from _amount("amount", allowance.amount)
     if allowance.model_group and allowance.model_group not in sale.group_ids:
         yield "model_group", unknown("model group", allowance.model_group, sale.group_ids)
@@ -278,11 +296,45 @@ def _allowance_flaws(offering: Offering, allowance: Allowance, sale: Sale) -> It
         before = percent
 
 
+def _reckoned_flaws(offering: Offering, unit: str, currency: str, sale: Sale) -> Iterator[FieldFlaw]:
+    """A unit must be one that calls of the offering can be charged in."""
+    own = [sale.tariffs[each] for each in (offering.tariff_id, offering.overage_tariff_id) if each in sale.tariffs]
+    if own and not any(
+        (own_unit, own_currency) == (unit, currency)
+        or (own_unit == unit == "CURRENCY" and f"{own_currency}/{currency}" in sale.exchange_pairs)
+        for own_unit, own_currency, _ in own
+    ):
+        shown = f"{unit} {currency}".strip()
+        yield "unit", f"is {shown}, which neither a tariff of this offering prices nor an exchange rate from its currency leads to"
+
+
+def _debt_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
+    seen: set[tuple[str, str]] = set()
+    for index, limit in enumerate(offering.debt_limits):
+        field = f"debt_limits[{index}]"
+        for name, message in (
+            *choice_flaws("unit", limit.unit, UNITS),
+            *currency_flaws("currency", limit.unit, limit.currency),
+            *_reckoned_flaws(offering, limit.unit, limit.currency, sale),
+        ):
+            yield f"{field}.{name}", message
+        try:
+            micro_amount(limit.amount)
+        except ValueError as error:
+            yield f"{field}.amount", str(error)
+        if (limit.unit, limit.currency) in seen:
+            yield (
+                f"{field}.unit",
+                f"{f'{limit.unit} {limit.currency}'.strip()} has a limit in this offering already; keep one of them",
+            )
+        seen.add((limit.unit, limit.currency))
+
+
 def _limit_flaws(limit: Limit) -> Iterator[FieldFlaw]:
     yield from text_flaws("limit_id", limit.limit_id)
     if "@" in limit.limit_id:
         yield "limit_id", "must have no @"
-    yield from _choice("per", limit.per, LIMIT_SCOPES)
+    yield from choice_flaws("per", limit.per, LIMIT_SCOPES)
     kinds = ("requests_per_minute", "tokens_per_minute", "concurrent_sessions", "usage")
     given = [kind for kind in kinds if getattr(limit, kind) is not None]
     if len(given) != 1:
@@ -292,7 +344,7 @@ def _limit_flaws(limit: Limit) -> Iterator[FieldFlaw]:
     if kind == "usage":
         assert limit.usage is not None
         yield from _amount("usage", limit.usage)
-        yield from _choice("unit", limit.unit, UNITS)
+        yield from choice_flaws("unit", limit.unit, UNITS)
         yield from currency_flaws("currency", limit.unit, limit.currency)
         if limit.window is not None:
             if (limit.window.hours is None) == (limit.window.calendar is None):
@@ -300,7 +352,7 @@ def _limit_flaws(limit: Limit) -> Iterator[FieldFlaw]:
             if limit.window.hours is not None:
                 yield from whole_flaws("window.hours", limit.window.hours, 1, 8_784)
             if limit.window.calendar is not None:
-                yield from _choice("window.calendar", limit.window.calendar, PERIODS)
+                yield from choice_flaws("window.calendar", limit.window.calendar, PERIODS)
     else:
         yield from whole_flaws(kind, getattr(limit, kind), 1, INT32_MAX if kind == "concurrent_sessions" else _RATE_LIMIT_MAX)
         for field in ("unit", "currency", "window"):
@@ -315,7 +367,7 @@ def _limit_flaws(limit: Limit) -> Iterator[FieldFlaw]:
 
 def _final_unit_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
     final_unit = offering.final_unit
-    yield from _choice("final_unit.action", final_unit.action, FINAL_UNITS)
+    yield from choice_flaws("final_unit.action", final_unit.action, FINAL_UNITS)
     if final_unit.action == "redirect":
         if final_unit.redirect_offering_id not in sale.ordered_ids:
             name = final_unit.redirect_offering_id
@@ -334,11 +386,6 @@ def _served_models(offering: Offering, sale: Sale) -> set[str]:
     tariff = sale.tariffs.get(offering.tariff_id)
     rated = sale.model_ids if tariff is None or tariff[2] is None else tariff[2]
     return rated.intersection(offering.model_ids) if offering.model_ids else rated
-
-
-def _choice(field: str, value: str, choices: Iterable[str]) -> Iterator[FieldFlaw]:
-    if value not in choices:
-        yield field, f"must be {' or '.join(choices)}; it is {value!r}"
 
 
 def _repetition(field: str, value: str, seen: set[str]) -> Iterator[FieldFlaw]:

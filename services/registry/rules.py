@@ -40,6 +40,12 @@ def whole_flaws(field: str, number: int, least: int, most: int) -> Iterator[Fiel
         yield field, f"must be from {least} to {most}; it is {number}"
 
 
+def choice_flaws(field: str, value: str, choices: Iterable[str]) -> Iterator[FieldFlaw]:
+    """A name must be one of a few."""
+    if value not in choices:
+        yield field, f"must be {' or '.join(choices)}; it is {value!r}"
+
+
 def currency_flaws(field: str, unit: str, currency: str) -> Iterator[FieldFlaw]:
     """A currency goes with the unit CURRENCY, and only with it."""
     if unit == "CURRENCY" and not _CURRENCY.fullmatch(currency):

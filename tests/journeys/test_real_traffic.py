@@ -11,7 +11,12 @@ from tests.edge.system import cell
 from tests.journeys.subscriber import Subscriber
 from tests.traces import TRACES, needs_traces
 
-BASE_CATALOG = "\n".join(path.read_text(encoding="utf-8") for path in sorted(base_catalog_folder().glob("*.yaml")))
+# One text of all files: the vendors, each in a file of its own, become one list.
+BASE_CATALOG = "\n".join(
+    [path.read_text(encoding="utf-8") for path in sorted(base_catalog_folder().glob("*.yaml"))]
+    + ["vendors:"]
+    + [path.read_text(encoding="utf-8").replace("\nvendors:\n", "\n") for path in sorted(base_catalog_folder().glob("vendors/*"))]
+)
 
 pytestmark = needs_traces
 

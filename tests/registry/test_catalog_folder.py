@@ -91,7 +91,7 @@ MISTAKES = [
     ("output_window_tokens: 64", "output_window_tokens: 0",
      64, "offerings[1].output_window_tokens", "must be from 1 to"),
     ("reservation_policy: worst_case\n    output", "reservation_policy: hopeful\n    output",
-     63, "offerings[1].reservation_policy", "must be worst_case or expected; it is 'hopeful'"),
+     63, "offerings[1].reservation_policy", "must be worst_case or expected or calibrated; it is 'hopeful'"),
     ("above_input_tokens: 200", "above_input_tokens: 100",
      53, "tariffs[1].rates[0].tiers[1].above_input_tokens", "must be greater than the tier before it, 100"),
     ("above_input_tokens: 100", "above_input_tokens: 0",

@@ -1,0 +1,274 @@
+"""Vendors as their author writes them: what is known of a vendor's API, and what must hold in it.
+
+A layer may change single fields of a vendor that a layer below it has, and of each of its endpoints; what it leaves out stays.
+Pure.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from services.registry.rules import FieldFlaw, choice_flaws, text_flaws
+from services.token_classes import TOKEN_CLASSES
+
+# The dialects, and the fields of the output limit that each has.
+LIMIT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "openai_chat": ("max_tokens", "max_completion_tokens"),
+    "anthropic_messages": ("max_tokens",),
+}
+DIALECTS: Final = tuple(LIMIT_FIELDS)
+AUTHENTICATIONS: Final = ("bearer", "x_api_key")
+UNKNOWN_FIELDS: Final = ("dropped", "refused", "passed")
+UNKNOWN_CONTENT: Final = ("refused", "passed")
+REASONING_COUNTS: Final = ("as_total_shows", "inside", "beside")
+ERROR_MEANINGS: Final = ("request", "account", "rate_limit", "overloaded", "content", "context")
+
+# What the meter itself reads and writes, in any dialect: a profile that passed one of them on would let a client choose its price.
+METERED_FIELDS: Final = frozenset(
+    {
+        "model", "messages", "system", "stream", "stream_options", "n",
+        "max_tokens", "max_completion_tokens", "max_output_tokens",
+    }
+)  # fmt: skip
+
+_ENVIRONMENT_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
+_FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+# Names joined by dots; [] after a name stands for each element of its list.
+_PATH: Final = re.compile(rf"{_FIELD.pattern}(\[\])?(\.{_FIELD.pattern}(\[\])?)*")
+_REQUIRED: Final = ("display_name", "base_url", "api_key_env", "base_url_env")
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class UsageReading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a vendor's usage has what its dialect does not have there."""
+
+    # One of `REASONING_COUNTS`; left out: as_total_shows.
+    reasoning: str | None = None
+    # Token class -> further paths from the usage object, tried after those of the dialect.
+    paths: dict[str, tuple[str, ...]] | None = None
+    # Further places of the usage object, as paths from the event or the answer.
+    places: tuple[str, ...] | None = None
+
+
+class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One dialect that a vendor speaks. What is left out is as `filled` says."""
+
+    # Where it begins, no slash at the end; left out: the vendor's base_url.
+    base_url: str | None = None
+    # One of `AUTHENTICATIONS`.
+    authentication: str | None = None
+    # The one of the dialect's `LIMIT_FIELDS` that the vendor heeds.
+    output_limit_field: str | None = None
+    limit_counts_reasoning: bool | None = None
+    streams: bool | None = None
+    takes_stream_options: bool | None = None
+    # Whether a stream that its client left may be read to its end for the vendor's count.
+    drainable: bool | None = None
+    # Fields that the vendor takes beyond its dialect's own and that cost nothing extra.
+    extra_fields: tuple[str, ...] | None = None
+    # Field that costs extra, or a path to it -> its values that do not.
+    priced_fields: dict[str, tuple[Any, ...]] | None = None
+    # One of `UNKNOWN_FIELDS`.
+    unknown_fields: str | None = None
+    # One of `UNKNOWN_CONTENT`.
+    unknown_content: str | None = None
+    usage: UsageReading | None = None
+
+
+class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A vendor's endpoints by dialect."""
+
+    openai_chat: Endpoint | None = None
+    anthropic_messages: Endpoint | None = None
+
+    def by_dialect(self) -> dict[str, Endpoint]:
+        """Those there are, in the order of `DIALECTS`."""
+        return {dialect: endpoint for dialect in DIALECTS if (endpoint := getattr(self, dialect)) is not None}
+
+
+class VendorError(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an error of a vendor means; all that is given must match."""
+
+    # 0: any.
+    http_status: int = 0
+    # The error's code or type, as text; empty: any.
+    code: str = ""
+    # A part of its message, without regard to case; empty: any.
+    message_part: str = ""
+    # One of `ERROR_MEANINGS`.
+    meaning: str
+
+
+class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A model company whose models are sold, or what a layer changes of one. All but vendor_id may stand in a layer below."""
+
+    vendor_id: str
+    display_name: str | None = None
+    # Where its OpenAI-compatible API begins, with http or https and no slash at the end.
+    base_url: str | None = None
+    # The environment variable of the edge that holds the vendor's secret.
+    api_key_env: str | None = None
+    # The environment variable of the edge that replaces base_url, and that of every endpoint, where it is set.
+    base_url_env: str | None = None
+    # The tariff by which it is owed for its models, where a route names no other.
+    wholesale_tariff_id: str | None = None
+    # None: OpenAI chat completions at base_url.
+    endpoints: Endpoints | None = None
+    # The first that matches counts.
+    errors: tuple[VendorError, ...] = ()
+
+
+_FILLED: Final = {
+    dialect: Endpoint(
+        authentication=authentication,
+        output_limit_field="max_tokens",
+        limit_counts_reasoning=True,
+        streams=True,
+        takes_stream_options=True,
+        drainable=True,
+        extra_fields=(),
+        priced_fields={},
+        unknown_fields="dropped",
+        unknown_content="passed",
+        usage=UsageReading(reasoning="as_total_shows", paths={}, places=()),
+    )
+    for dialect, authentication in (("openai_chat", "bearer"), ("anthropic_messages", "x_api_key"))
+}
+
+
+def filled(vendor: Vendor) -> dict[str, Endpoint]:
+    """The endpoints of a valid vendor by dialect, in the order of `DIALECTS`, with every field set."""
+    given = (vendor.endpoints or Endpoints()).by_dialect() or {"openai_chat": Endpoint()}
+    at_vendor = Endpoint(base_url=vendor.base_url)
+    endpoints = {dialect: _over(_over(_FILLED[dialect], at_vendor), endpoint) for dialect, endpoint in given.items()}
+    return {dialect: msgspec.structs.replace(each, extra_fields=_free(each)) for dialect, each in endpoints.items()}
+
+
+def layered(below: Vendor, above: Vendor) -> Vendor:
+    """A vendor after a layer has changed it.
+
+    A list or a map of the layer replaces the one below; only its errors are put before those below. A layer that moves the vendor's
+    base_url moves the endpoints that it names, too, and takes away those that would go on at an address of their own.
+    """
+    kept = below.endpoints
+    if above.base_url is not None and kept is not None:
+        named = (above.endpoints or Endpoints()).by_dialect()
+        moved = {dialect: msgspec.structs.replace(each, base_url=None) for dialect, each in kept.by_dialect().items()}
+        kept = Endpoints(**{dialect: each for dialect, each in moved.items() if dialect in named or each == getattr(kept, dialect)})
+    changed = _over(msgspec.structs.replace(below, endpoints=kept), above)
+    return msgspec.structs.replace(changed, errors=above.errors + below.errors)
+
+
+def missing_flaws(vendor: Vendor) -> Iterator[FieldFlaw]:
+    """What no layer has given."""
+    for name in _REQUIRED:
+        if getattr(vendor, name) is None:
+            yield "", f"missing required field `{name}`; only a vendor of a layer below may leave it out"
+
+
+def vendor_flaws(vendor: Vendor) -> Iterator[FieldFlaw]:
+    """Everything that is wrong in what an entry gives."""
+    if vendor.display_name is not None:
+        yield from text_flaws("display_name", vendor.display_name)
+    yield from _address_flaws("base_url", vendor.base_url)
+    for field in ("api_key_env", "base_url_env"):
+        name = getattr(vendor, field)
+        if name is not None and not _ENVIRONMENT_VARIABLE.fullmatch(name):
+            yield field, f"must name an environment variable like TOKENLINE_EXAMPLE_API_KEY; it is {name!r}"
+    for dialect, endpoint in (vendor.endpoints or Endpoints()).by_dialect().items():
+        for field, message in _endpoint_flaws(dialect, endpoint):
+            yield f"endpoints.{dialect}.{field}", message
+    for index, error in enumerate(vendor.errors):
+        yield from _error_flaws(f"errors[{index}]", error)
+
+
+def _over(below: T, above: T) -> T:
+    """The struct below with what the one above gives, structs in it likewise."""
+    changes: dict[str, Any] = {}
+    for name in below.__struct_fields__:
+        old, new = getattr(below, name), getattr(above, name)
+        if new is not None:
+            changes[name] = _over(old, new) if isinstance(old, msgspec.Struct) else new
+    return msgspec.structs.replace(below, **changes)
+
+
+def _free(endpoint: Endpoint) -> tuple[str, ...]:
+    """The extra fields that no layer has given a price."""
+    return tuple(each for each in endpoint.extra_fields or () if each not in (endpoint.priced_fields or {}))
+
+
+def _address_flaws(field: str, address: str | None) -> Iterator[FieldFlaw]:
+    if address is None:
+        return
+    try:
+        url = urlsplit(address)
+        addressed = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        addressed = False
+    if not addressed:
+        yield field, f"must be an http or https address like https://api.example.com/v1; it is {address!r}"
+    elif address.endswith("/"):
+        yield field, f"must not end in a slash; write {address.rstrip('/')}"
+    elif url.query or url.fragment or url.username is not None or re.search(r"\s", address):
+        yield field, f"must have no query, fragment, user or space; it is {address!r}"
+
+
+def _endpoint_flaws(dialect: str, endpoint: Endpoint) -> Iterator[FieldFlaw]:
+    yield from _address_flaws("base_url", endpoint.base_url)
+    for field, choices in (
+        ("authentication", AUTHENTICATIONS),
+        ("output_limit_field", LIMIT_FIELDS[dialect]),
+        ("unknown_fields", UNKNOWN_FIELDS),
+        ("unknown_content", UNKNOWN_CONTENT),
+    ):
+        value = getattr(endpoint, field)
+        if value is not None:
+            yield from choice_flaws(field, value, choices)
+    priced = endpoint.priced_fields or {}
+    seen: set[str] = set()
+    for index, name in enumerate(endpoint.extra_fields or ()):
+        field = f"extra_fields[{index}]"
+        if not _FIELD.fullmatch(name):
+            yield field, f"must be the name of a field of the body; it is {name!r}"
+        elif name.casefold() in METERED_FIELDS:
+            yield field, f"{name!r} is read and written by the meter; leave it out"
+        elif name in priced:
+            yield field, f"{name!r} stands in priced_fields too; keep one of them"
+        elif name in seen:
+            yield field, f"{name!r} stands here already; keep one of them"
+        seen.add(name)
+    for name in priced:
+        if not _PATH.fullmatch(name):
+            yield "priced_fields", f"must have names like search, or paths like tools[].type; one is {name!r}"
+        elif name.casefold() in METERED_FIELDS:
+            yield "priced_fields", f"{name!r} is read and written by the meter; leave it out"
+    if endpoint.usage is not None:
+        yield from _usage_flaws(endpoint.usage)
+
+
+def _usage_flaws(usage: UsageReading) -> Iterator[FieldFlaw]:
+    if usage.reasoning is not None:
+        yield from choice_flaws("usage.reasoning", usage.reasoning, REASONING_COUNTS)
+    for token_class, paths in (usage.paths or {}).items():
+        field = f"usage.paths.{token_class}"
+        if token_class not in TOKEN_CLASSES:
+            yield "usage.paths", f"no token class has the name {token_class!r}; known are: {', '.join(TOKEN_CLASSES)}"
+            continue
+        for index, path in enumerate(paths):
+            if not _PATH.fullmatch(path):
+                yield f"{field}[{index}]", f"must be names joined by dots, like details.cached; it is {path!r}"
+    for index, path in enumerate(usage.places or ()):
+        if not _PATH.fullmatch(path):
+            yield f"usage.places[{index}]", f"must be names joined by dots, like x_groq.usage or choices[].usage; it is {path!r}"
+
+
+def _error_flaws(field: str, error: VendorError) -> Iterator[FieldFlaw]:
+    yield from choice_flaws(f"{field}.meaning", error.meaning, ERROR_MEANINGS)
+    if error.http_status and not 200 <= error.http_status <= 599:
+        yield f"{field}.http_status", f"must be from 200 to 599, or left out for any; it is {error.http_status}"
+    if not (error.http_status or error.code or error.message_part):
+        yield field, "must give at least one of http_status, code, message_part"

@@ -6,22 +6,24 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from litestar import Litestar, Router, asgi
+from litestar import Litestar, Router
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
-from litestar.types import ASGIApp, Receive, Scope, Send
 
 from services.edge.api.admin.router import admin_router, read_admin_token
+from services.edge.api.calls import ModelCalls, call_route
 from services.edge.api.health import health_routes
 from services.edge.api.me import me_routes
 from services.edge.api.models import AccountOfferings, models_routes
-from services.edge.call.call import ChatCompletions
+from services.edge.api.token_counts import TokenCounts
+from services.edge.call.dialect import Dialect
+from services.edge.call.metrics import CallMetrics
+from services.edge.call.path import CallPath
 from services.edge.catalog import CatalogHolder
 from services.edge.charging.client import ChargingClient
 from services.edge.charging.outbox import Outbox
 from services.edge.config import EdgeConfig
 from services.edge.http.answers import Answers, exception_handlers
 from services.edge.http.metrics import RequestMetrics
-from services.edge.http.problems import method_not_allowed
 from services.edge.identity.principals import Principals
 from services.edge.vendors.http import HttpVendorClient
 from services.runtime.clients import connect
@@ -33,6 +35,12 @@ from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 from tokenline.authentication.v1 import authentication_pb2_grpc
 from tokenline.billing.v1 import billing_pb2_grpc
 
+# Model calls, and the dialects they are in.
+_CALLS: Final[tuple[tuple[str, Dialect], ...]] = (
+    ("/v1/chat/completions", OpenAIChat()),
+    ("/v1/messages", AnthropicMessages()),
+    ("/v1/messages/count_tokens", AnthropicTokenCount()),
+)
 # Of all routes but the model calls, which bound their bodies themselves.
 _BODY_BYTES_MAX: Final = 1_000_000
 
@@ -71,10 +79,15 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
 
         metrics = RequestMetrics()
         metrics.export()
+        call_metrics = CallMetrics()
+        call_metrics.export()
+        offerings = AccountOfferings(accounting)
+        calls = CallPath(catalog, charging, vendors, call_metrics, config.heartbeat_interval_ms)
+        counts = TokenCounts(catalog, vendors, offerings)
         application = _application(
             [
-                _chat_completions(ChatCompletions(principals, catalog, charging, vendors, config, clock)),
-                *models_routes(principals, catalog, AccountOfferings(accounting)),
+                *(call_route(path, ModelCalls(dialect, principals, calls, counts, config, clock)) for path, dialect in _CALLS),
+                *models_routes(principals, catalog, offerings),
                 *me_routes(principals, accounting, billing),
                 admin_router(token, catalog, authentication, accounting, billing),
                 *health_routes(
@@ -104,14 +117,3 @@ def _application(routes: list[ASGIRouteHandler | HTTPRouteHandler | Router], clo
         logging_config=None,
         request_max_body_size=_BODY_BYTES_MAX,
     )
-
-
-def _chat_completions(serve: ASGIApp) -> ASGIRouteHandler:
-    @asgi("/v1/chat/completions", copy_scope=False)
-    async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
-        # Answers lets nothing but HTTP come here, so there is a method.
-        if (method := str(scope.get("method"))) != "POST":
-            raise method_not_allowed(method, scope["path"], "POST")
-        await serve(scope, receive, send)
-
-    return chat_completions

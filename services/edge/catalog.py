@@ -3,10 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from enum import Enum
 from typing import Final, NamedTuple
 
 import grpc
 
+from services.edge.vendors.profile import Endpoint, endpoints_of
+from services.token_classes import FIRST, TOKEN_CLASSES
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
 logger = logging.getLogger(__name__)
@@ -20,19 +23,19 @@ class RouteTarget(NamedTuple):
 
     vendor_id: str
     vendor_model_id: str
-    # Where the vendor's OpenAI-compatible API begins, without a slash at the end.
-    base_url: str
-    # The vendor's secret; empty where the vendor wants none: then no Authorization is sent.
-    api_key: str
+    # By dialect.
+    endpoints: Mapping[str, Endpoint]
 
 
 class TokenizerFamily(NamedTuple):
     """How a model's text is counted; see registry.proto for the units."""
 
-    letters_per_token_milli: int
-    tokens_per_cjk_character_milli: int
     template_tokens_per_message: int
     template_tokens_per_request: int
+    # The name of the tokenizer that the edge carries for it; empty: none.
+    tokenizer: str = ""
+    # 0: an image has no bound.
+    image_tokens_max: int = 0
 
 
 class SellableModel(NamedTuple):
@@ -53,14 +56,19 @@ class SellableModel(NamedTuple):
 
 
 class PriceTier(NamedTuple):
-    """A model's rates above a number of input tokens, in micro-units per 1,000,000 tokens of each class."""
+    """A model's rates above a number of input tokens, by class, in micro-units per 1,000,000 of its measure."""
 
     above_input_tokens: int
-    input: int
-    cached_input: int
-    cache_write: int
-    output: int
-    reasoning: int
+    # Of the first classes, and of later ones that have a rate of their own.
+    rates: Mapping[str, int]
+
+
+class Abandoned(Enum):
+    """What a client pays of an answer that it did not wait for."""
+
+    NOTHING = registry_pb2.ABANDONED_ANSWER_NOTHING
+    INPUT = registry_pb2.ABANDONED_ANSWER_INPUT
+    MADE = registry_pb2.ABANDONED_ANSWER_MADE
 
 
 class SellableOffering(NamedTuple):
@@ -75,6 +83,8 @@ class SellableOffering(NamedTuple):
     tariff_id: str
     tariff_version: int
     charges_input_when_client_gone_before_output: bool
+    # What an answer that is not streamed costs a client that did not wait for it.
+    abandoned_answer: Abandoned
     # What each of its models costs, tiers by rising above_input_tokens; a model that is not here is not in the offering.
     prices: Mapping[str, tuple[PriceTier, ...]]
     # What is recommended, or the model that calls go on with, when the quota has ended; empty: neither.
@@ -90,14 +100,14 @@ class Snapshot:
         self.catalog: Final = catalog
         families = {
             family.family_id: TokenizerFamily(
-                family.letters_per_token_milli,
-                family.tokens_per_cjk_character_milli,
                 family.template_tokens_per_message,
                 family.template_tokens_per_request,
+                family.tokenizer,
+                family.image_tokens_max,
             )
             for family in catalog.tokenizer_families
         }
-        endpoints = {vendor.vendor_id: _endpoint(vendor, environment, simulator_base_url) for vendor in catalog.vendors}
+        endpoints = {vendor.vendor_id: _endpoints(vendor, environment, simulator_base_url) for vendor in catalog.vendors}
         self._models = {model.model_id: _sellable(model, families, endpoints) for model in catalog.models}
         tariffs = {tariff.tariff_id: tariff for tariff in catalog.tariffs}
         self._offerings = {
@@ -116,10 +126,14 @@ class Snapshot:
         """All of them, by ID."""
         return list(self._offerings.values())
 
-    def charges_input_when_client_gone_before_output(self, offering_id: str) -> bool:
-        """Whether the subscriber pays the input of a call that he left before any output came; no, for an unknown offering."""
+    def abandoned(self, offering_id: str, *, streamed: bool) -> Abandoned:
+        """What a client pays that went away before it was sent any output; nothing, for an unknown offering."""
         offering = self._offerings.get(offering_id)
-        return offering is not None and offering.charges_input_when_client_gone_before_output
+        if offering is None:
+            return Abandoned.NOTHING
+        if streamed:
+            return Abandoned.INPUT if offering.charges_input_when_client_gone_before_output else Abandoned.NOTHING
+        return offering.abandoned_answer
 
 
 class CatalogHolder:
@@ -143,30 +157,30 @@ class CatalogHolder:
             await asyncio.sleep(_RETRY_S)
 
 
-def _endpoint(vendor: registry_pb2.Vendor, environment: Mapping[str, str], simulator_base_url: str) -> tuple[str, str] | None:
-    """Base URL and secret of a vendor; None when it is not configured here."""
+def _endpoints(vendor: registry_pb2.Vendor, environment: Mapping[str, str], simulator_base_url: str) -> dict[str, Endpoint]:
+    """A vendor's endpoints by dialect; none when it is not configured here."""
     api_key = environment.get(vendor.api_key_env, "")
     replaced = environment.get(vendor.base_url_env, "") if vendor.base_url_env else ""
     if not api_key and not replaced:
         if simulator_base_url:
-            return simulator_base_url.rstrip("/"), _SIMULATOR_API_KEY
+            return endpoints_of(vendor, simulator_base_url, _SIMULATOR_API_KEY)
         logger.warning(
             "vendor %s has no secret here, its routes are left out; set %s to use them", vendor.vendor_id, vendor.api_key_env
         )
-        return None
+        return {}
     if replaced and not replaced.startswith(("http://", "https://")):
         logger.error("vendor %s: %s must be an http or https URL, its routes are left out", vendor.vendor_id, vendor.base_url_env)
-        return None
-    return (replaced or vendor.base_url).rstrip("/"), api_key
+        return {}
+    return endpoints_of(vendor, replaced, api_key)
 
 
 def _sellable(
-    model: registry_pb2.Model, families: Mapping[str, TokenizerFamily], endpoints: Mapping[str, tuple[str, str] | None]
+    model: registry_pb2.Model, families: Mapping[str, TokenizerFamily], endpoints: Mapping[str, dict[str, Endpoint]]
 ) -> SellableModel:
     routes = (
-        RouteTarget(route.vendor_id, route.vendor_model_id, *endpoint)
+        RouteTarget(route.vendor_id, route.vendor_model_id, endpoints[route.vendor_id])
         for route in sorted(model.routes, key=lambda route: route.priority)
-        if (endpoint := endpoints[route.vendor_id]) is not None
+        if endpoints[route.vendor_id]
     )
     return SellableModel(
         model_id=model.model_id,
@@ -198,12 +212,24 @@ def _offering(
         tariff_id=tariff.tariff_id,
         tariff_version=tariff.version,
         charges_input_when_client_gone_before_output=offering.charge_input_when_client_gone_before_output,
+        abandoned_answer=_abandoned(offering),
         prices=prices,
         redirect_offering_id=offering.redirect_offering_id,
         restricted_model_id=offering.restricted_model_id,
     )
 
 
+def _abandoned(offering: registry_pb2.Offering) -> Abandoned:
+    if offering.abandoned_answer:
+        return Abandoned(offering.abandoned_answer)
+    return Abandoned.INPUT if offering.charge_input_when_client_gone_before_output else Abandoned.NOTHING
+
+
 def _price_tier(tier: registry_pb2.ContextTier) -> PriceTier:
-    rates = tier.rates
-    return PriceTier(tier.above_input_tokens, rates.input, rates.cached_input, rates.cache_write, rates.output, rates.reasoning)
+    rates = {
+        name: getattr(tier.rates, name)
+        for index, name in enumerate(TOKEN_CLASSES)
+        # Later classes without a rate of their own have their parent's.
+        if index < FIRST or tier.rates.HasField(name)
+    }
+    return PriceTier(tier.above_input_tokens, rates)

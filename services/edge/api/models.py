@@ -95,4 +95,4 @@ def _model_json(model: SellableModel, offering: SellableOffering) -> dict[str, A
 
 
 def _tier_json(tier: PriceTier) -> dict[str, int]:
-    return tier._asdict()
+    return {"above_input_tokens": tier.above_input_tokens, **tier.rates}

@@ -49,6 +49,14 @@ class VendorRequest(NamedTuple):
     # Top-level fields that the vendor's profile leaves out: the client is told their names.
     dropped: tuple[str, ...]
 
+    def headers_for(self, endpoint: Endpoint) -> list[Header]:
+        """All headers of the vendor's request, its secret among them."""
+        headers = [(b"content-type", self.body.content_type.encode("ascii")), *self.headers]
+        if endpoint.api_key:
+            secret = endpoint.api_key.encode("latin-1", "replace")
+            headers.append((b"x-api-key", secret) if endpoint.key_in_header else (b"authorization", b"Bearer " + secret))
+        return headers
+
 
 class Step(NamedTuple):
     """What one event of a vendor's answer means."""

@@ -83,6 +83,7 @@ class ChargingClient:
         self._lanes: dict[str, _Lane] = {}
         self._owners: dict[int, str] = {}
         self._partitions = 0
+        self._takes_all_classes = False
         for message in left:
             self._owe(message)
 
@@ -134,6 +135,11 @@ class ChargingClient:
         operation = _Operation(message, asyncio.get_running_loop().create_future())
         operation.kept = True
         self._unanswered[message.operation_id] = operation
+
+    @property
+    def takes_all_classes(self) -> bool:
+        """See `services.edge.charging.port.Charging`."""
+        return self._takes_all_classes
 
     async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> pb.Granted | pb.Refused:
         """Opens a session. Errors: `ServiceError`; UNAVAILABLE when there was no answer in time, and then nothing stays held."""
@@ -300,6 +306,7 @@ class ChargingClient:
         while True:
             try:
                 async for response in stub.WatchOwners(pb.WatchOwnersRequest(), wait_for_ready=True):
+                    self._takes_all_classes = pb.FEATURE_TOKEN_CLASSES in response.features
                     self._take_owners(response.partition_count, {each.part_id: each.address for each in response.owners})
             except grpc.aio.AioRpcError as error:
                 logger.warning("accounting's stream of owners broke (%s), connecting again", error.code().name)

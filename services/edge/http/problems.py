@@ -4,7 +4,8 @@ The one place where reasons of other services become problems of users. SDKs ret
 `x-should-retry` first; so each problem says here whether trying again can help.
 """
 
-from typing import Final
+import time
+from typing import Any, Final
 
 import msgspec
 
@@ -36,6 +37,7 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's word, and no error of ours
         *,
         param: str | None = None,
         headers: tuple[Header, ...] = (),
+        resets_after_ms: int = 0,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -44,13 +46,16 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's word, and no error of ours
         self.param = param
         self.message = message
         self.headers = headers
+        # The end of the window that is used up, in Unix time; 0: there is none.
+        self.resets_at = -(-(time.time_ns() // 1_000_000 + resets_after_ms) // 1_000) if resets_after_ms else 0
 
 
 def problem_body(problem: Problem) -> bytes:
     """The JSON body of an error answer; also what goes into a stream that has begun."""
-    return _encode(
-        {"error": {"message": problem.message, "type": problem.type, "param": problem.param, "code": problem.code}},
-    )
+    error: dict[str, Any] = {"message": problem.message, "type": problem.type, "param": problem.param, "code": problem.code}
+    if problem.resets_at:
+        error["resets_at"] = problem.resets_at
+    return _encode({"error": error})
 
 
 def invalid_api_key(key: str | None) -> Problem:
@@ -74,20 +79,22 @@ def masked(key: str) -> str:
     return f"{shown[:7]}******{shown[-4:]}" if len(shown) >= 24 else f"{shown[:2] if len(shown) >= 8 else ''}******"
 
 
-def quota_used_up(needed_amount: int, free_amount: int, unit: str, redirect_offering_id: str = "") -> Problem:
-    """429, not to be tried again. Amounts in micro-units; `unit` is "TOKEN", "POINT" or a currency's code."""
+def quota_used_up(needed_amount: int, free_amount: int, unit: str, redirect_offering_id: str = "", message: str = "") -> Problem:
+    """402. Amounts in micro-units; `unit` is "TOKEN", "POINT" or a currency's code; `message` says what the amounts do not."""
+    if message:
+        return Problem(402, INSUFFICIENT_QUOTA, "insufficient_quota", _sentence(message), headers=(_NO_RETRY,))
     remedy = f"Order {redirect_offering_id}, top" if redirect_offering_id else "Top"
     message = (
         f"You exceeded your current quota: this request needs at least {whole(needed_amount)} {unit} and "
         f"{whole(free_amount)} {unit} are left. {remedy} up the account, or ask for less output."
     )
-    return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=(_NO_RETRY,))
+    return Problem(402, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=(_NO_RETRY,))
 
 
 def quota_below_choices(choices: int) -> Problem:
-    """429, not to be tried again. The balance does not cover one token of output for each of the choices asked for."""
+    """402. The balance does not cover one token of output for each of the choices asked for."""
     message = f"The balance covers fewer output tokens than n asks for choices ({choices}). Top up the account, or lower n."
-    return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, param="n", headers=(_NO_RETRY,))
+    return Problem(402, INSUFFICIENT_QUOTA, "insufficient_quota", message, param="n", headers=(_NO_RETRY,))
 
 
 def quota_held(needed_amount: int, free_amount: int, held_amount: int, unit: str, retry_after_ms: int) -> Problem:
@@ -100,24 +107,26 @@ def quota_held(needed_amount: int, free_amount: int, held_amount: int, unit: str
     return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=headers)
 
 
-def rate_limited(limit_id: str, retry_after_ms: int) -> Problem:
-    """429, to be tried again after so long. `limit_id` is "limit@subject"."""
-    message = f"The limit {limit_id} is reached. Try again in {retry_after_ms / 1_000:g} s."
+def rate_limited(limit_id: str, retry_after_ms: int, message: str = "") -> Problem:
+    """429, to be tried again after so long. `limit_id` is "limit@subject"; `message` says more where there is more to say."""
+    message = f"{_sentence(message) or f'The limit {limit_id} is reached.'} Try again in {retry_after_ms / 1_000:g} s."
     headers = ((b"x-should-retry", b"true"), *_retry_after(retry_after_ms))
     return Problem(429, "rate_limit_error", "rate_limit_exceeded", message, headers=headers)
 
 
 def limit_used_up(limit_id: str, free_amount: int, unit: str, window_ends_ms: int) -> Problem:
-    """429, not to be tried again soon: a cap or a window of use is spent. `window_ends_ms` 0: it never ends."""
-    when = f"; its window ends in {window_ends_ms // 1_000} s" if window_ends_ms else ""
-    message = f"The limit {limit_id} leaves {whole(free_amount)} {unit}, which this request does not fit into{when}."
-    headers = (_NO_RETRY, *(_retry_after(window_ends_ms) if window_ends_ms else ()))
-    return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=headers)
+    """A cap that never ends is spent: 402. A window that will renew, in `window_ends_ms`: 429, not to be tried again before."""
+    message = f"The limit {limit_id} leaves {whole(free_amount)} {unit}, which this request does not fit into"
+    if not window_ends_ms:
+        return Problem(402, INSUFFICIENT_QUOTA, "insufficient_quota", f"{message}.", headers=(_NO_RETRY,))
+    message += f"; its window ends in {-(-window_ends_ms // 1_000)} s."
+    headers = (_NO_RETRY, *_retry_after(window_ends_ms))
+    return Problem(429, INSUFFICIENT_QUOTA, "usage_limit_reached", message, headers=headers, resets_after_ms=window_ends_ms)
 
 
 def key_ended(message: str) -> Problem:
     """403. The key's or member's time has ended."""
-    return Problem(403, INVALID_REQUEST, "key_ended", f"{message[0].upper()}{message[1:]}.")
+    return Problem(403, INVALID_REQUEST, "key_ended", _sentence(message))
 
 
 def model_not_found(model_id: str) -> Problem:
@@ -139,6 +148,22 @@ def context_length_exceeded(model_id: str, context_window_tokens: int, input_tok
 def malformed(param: str | None, message: str, code: str | None = None) -> Problem:
     """400. A field (or, without `param`, the whole body) is not what it should be; the message says what would be right."""
     return Problem(400, INVALID_REQUEST, code, message, param=param)
+
+
+def content_refused(message: str) -> Problem:
+    """400. The vendor's moderation refused what the request says."""
+    return Problem(400, INVALID_REQUEST, "content_policy_violation", message, param="messages")
+
+
+def not_in_dialect(model_id: str, dialects: str) -> Problem:
+    """400. No vendor of the model speaks the request's dialect; `dialects` says where it can be called."""
+    message = f"The model `{model_id}` is not served in this dialect; call it at {dialects}."
+    return Problem(400, INVALID_REQUEST, "unsupported_dialect", message, param="model")
+
+
+def revoked() -> Problem:
+    """401. The key was revoked while its call was under way."""
+    return Problem(401, INVALID_REQUEST, "invalid_api_key", "The API key was revoked while this answer was under way.")
 
 
 def too_large(body_bytes_max: int) -> Problem:
@@ -187,7 +212,7 @@ def not_found(code: str, message: str, param: str | None = None) -> Problem:
 
 def internal_error() -> Problem:
     """500. A fault of ours; the log has it under the request's ID."""
-    return Problem(500, SERVER_ERROR, "internal_error", "The server failed. The request's ID finds the reason in its log.")
+    return Problem(500, SERVER_ERROR, "internal_error", "Internal error. Quote the request ID of this answer's header to support.")
 
 
 def from_service_error(error: ServiceError) -> Problem:
@@ -233,6 +258,11 @@ def whole(amount: int) -> str:
     units, micro = divmod(abs(amount), 1_000_000)
     sign = "-" if amount < 0 else ""
     return f"{sign}{units}.{micro:06d}".rstrip("0").rstrip(".")
+
+
+def _sentence(message: str) -> str:
+    """Another service's message as a sentence."""
+    return f"{message[0].upper()}{message[1:].removesuffix('.')}." if message else ""
 
 
 def _conflict(code: str, message: str) -> Problem:

@@ -8,7 +8,8 @@ not stop every call; after that nothing passes on the cache's word.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -77,6 +78,8 @@ class Principals:
         # Until when a key is known not to pass; in order of time.
         self._negative: dict[bytes, float] = {}
         self._questions: dict[bytes, _Question] = {}
+        # By key_id, what ends calls that are under way.
+        self._watching: dict[str, set[Callable[[], None]]] = {}
         self._revision = 0
         self._heard_s = float("-inf")
 
@@ -85,13 +88,25 @@ class Principals:
         """Revocations are heard of, so that keys can be cached."""
         return self._monotonic_s() - self._heard_s <= self._silence_s
 
+    @contextmanager
+    def watched(self, principal: Principal, revoked: Callable[[], None]) -> Iterator[None]:
+        """Calls `revoked` once when the principal's key is revoked while the block runs."""
+        watching = self._watching.setdefault(principal.key_id, set())
+        watching.add(revoked)
+        try:
+            yield
+        finally:
+            watching.discard(revoked)
+            if not watching and self._watching.get(principal.key_id) is watching:
+                del self._watching[principal.key_id]
+
     async def resolve(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
-        """The principal of the API key in `Authorization: Bearer`.
+        """The principal of the API key in `Authorization: Bearer`, or in `x-api-key` where there is none.
 
         `headers` are an ASGI scope's: names in lower case. Errors: `Problem` 401 invalid_api_key when the key must not pass, 503
         when authentication cannot say.
         """
-        key = bearer(headers)
+        key = bearer(headers) or _api_key(headers)
         if key is None:
             raise invalid_api_key(None)
         digest = sha256(key).digest()
@@ -151,6 +166,8 @@ class Principals:
             digest = self._digest_by_key_id.pop(key_id, None)
             if digest is not None:
                 del self._cached[digest]
+            for revoked in tuple(self._watching.get(key_id, ())):
+                revoked()
         for question in self._questions.values():
             question.revoked.append(message.key_ids)
 
@@ -197,6 +214,14 @@ class Principals:
                 break
             del self._negative[oldest]
         self._negative[digest] = now_s + _NEGATIVE_S
+
+
+def _api_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """What stands in the x-api-key header, where Anthropic's clients send it."""
+    for name, value in headers:
+        if name == b"x-api-key":
+            return value.strip() or None
+    return None
 
 
 def bearer(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:

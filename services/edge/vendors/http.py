@@ -352,8 +352,8 @@ class _HttpAnswer:
         self._idle_timeout_s = idle_timeout_s
 
     @property
-    def is_stream(self) -> bool:
-        return self._connection is not None and self._connection.content_type.startswith(b"text/event-stream")
+    def content_type(self) -> str:
+        return "" if self._connection is None else self._connection.content_type.decode("latin-1")
 
     async def read(self, bytes_max: int = _BODY_BYTES_MAX) -> bytes:
         pieces = []

@@ -48,8 +48,8 @@ class VendorAnswer(Protocol):
     """A vendor's 200, of which nothing but the head may have come yet. Close it, also after an error."""
 
     @property
-    def is_stream(self) -> bool:
-        """Whether its content type is that of a stream of events."""
+    def content_type(self) -> str:
+        """Its media type in lower case, with its parameters; empty where the vendor named none."""
         ...
 
     async def read(self) -> bytes:

@@ -1,0 +1,103 @@
+"""Model calls: one ASGI application for each route, all of them over one call path."""
+
+import logging
+from typing import Final
+
+from litestar import asgi
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from services.edge.api.token_counts import TokenCounts
+from services.edge.call.dialect import Body, Dialect, Request
+from services.edge.call.path import CallPath
+from services.edge.config import EdgeConfig
+from services.edge.http.connection import Client, ClientGoneError
+from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed
+from services.edge.http.stream import ClientAnswer
+from services.edge.identity.principals import Principals
+from services.runtime.clock import Clock
+from services.runtime.errors import ServiceError
+from services.runtime.identifiers import uuid7
+
+logger = logging.getLogger(__name__)
+
+_JSON: Final = "application/json"
+
+
+class ModelCalls:
+    """The ASGI application of one route."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        principals: Principals,
+        path: CallPath,
+        free: TokenCounts,
+        config: EdgeConfig,
+        clock: Clock,
+    ) -> None:
+        self._dialect = dialect
+        self._principals = principals
+        self._path = path
+        self._free = free
+        self._config = config
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one call. Whatever ends it is answered here, with the charging_id as x-request-id."""
+        charging_id = uuid7(self._clock.now_us())
+        client = Client(receive)
+        answer = ClientAnswer(send, _named(self._dialect, charging_id))
+        try:
+            principal = await self._principals.resolve(scope["headers"])
+            content = await client.read_body(self._config.body_bytes_max, self._config.body_timeout_ms)
+            client.watch()
+            headers = dict(scope["headers"])
+            body = Body(content, headers.get(b"content-type", b"").decode("latin-1"))
+            request: Request = self._dialect.read(body, headers)
+            if request.is_free:
+                await self._free.serve(self._dialect, request, principal, client, answer)
+                return
+            with self._principals.watched(principal, client.revoke):
+                await self._path.serve(self._dialect, request, principal, charging_id, client, answer)
+        except ClientGoneError:
+            pass
+        except Problem as problem:
+            await self._fail(answer, problem, charging_id)
+        except ServiceError as error:
+            await self._fail(answer, from_service_error(error), charging_id)
+        except Exception:
+            logger.exception("call %s failed", charging_id)
+            await self._fail(answer, internal_error(), charging_id)
+        finally:
+            client.stop_watching()
+            answer.stop()
+
+    async def _fail(self, answer: ClientAnswer, problem: Problem, charging_id: str) -> None:
+        body = self._dialect.problem_body(problem, charging_id)
+        if answer.begun:
+            # Nothing but a fault of ours can come here: the stream ends without its end mark.
+            await answer.end_stream(b"")
+        else:
+            await answer.whole(self._dialect.status_of(problem), _JSON, body, problem.headers)
+
+
+def _named(dialect: Dialect, charging_id: str) -> list[tuple[bytes, bytes]]:
+    value = charging_id.encode("ascii")
+    headers = [(b"x-request-id", value)]
+    if dialect.request_id_header != b"x-request-id":
+        headers.append((dialect.request_id_header, value))
+    return headers
+
+
+def call_route(path: str, serve: ASGIApp) -> ASGIRouteHandler:
+    """The route of a model call: POST alone."""
+
+    @asgi(path, copy_scope=False)
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        # Answers lets nothing but HTTP come here, so there is a method.
+        if (method := str(scope.get("method"))) != "POST":
+            raise method_not_allowed(method, scope["path"], "POST")
+        await serve(scope, receive, send)
+
+    return call

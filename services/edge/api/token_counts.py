@@ -1,0 +1,61 @@
+"""Requests that make no output and cost nothing: a vendor counts the tokens of an input."""
+
+from services.edge.api.models import AccountOfferings
+from services.edge.call.admission import model_of
+from services.edge.call.dialect import Dialect, Ending, Request
+from services.edge.call.outcome import problem_of
+from services.edge.catalog import CatalogHolder
+from services.edge.http.connection import Client
+from services.edge.http.problems import model_not_found, not_in_dialect, unavailable
+from services.edge.http.stream import ClientAnswer
+from services.edge.identity.principals import Principal
+from services.edge.routing.router import FailedAttempt, Route, failed_attempt, routes_of
+from services.edge.vendors.vendor import VendorClient, VendorFailure
+from services.token_classes import NOTHING
+
+
+class TokenCounts:
+    """Asks a vendor's free count, for models that the account's offering includes."""
+
+    def __init__(self, catalog: CatalogHolder, vendors: VendorClient, offerings: AccountOfferings) -> None:
+        self._catalog = catalog
+        self._vendors = vendors
+        self._offerings = offerings
+
+    async def serve(self, dialect: Dialect, request: Request, principal: Principal, client: Client, answer: ClientAnswer) -> None:
+        """Serves one request. Errors: `Problem`, `ServiceError`, `ClientGoneError`."""
+        snapshot = self._catalog.current
+        if snapshot is None:
+            raise unavailable("no catalog is loaded yet")
+        model = model_of(snapshot, request.model_id)
+        with client.interruptible():
+            offering = snapshot.offering(await self._offerings.offering_id(principal.account_id))
+            if offering is None or model.model_id not in offering.prices:
+                raise model_not_found(request.model_id)
+            routes = routes_of(model, dialect.name)
+            if not routes:
+                raise not_in_dialect(model.model_id, "/v1/chat/completions")
+            failed: list[FailedAttempt] = []
+            for route in routes:
+                try:
+                    body, content_type = await self._ask(request, route)
+                except VendorFailure as failure:
+                    failed.append(failed_attempt(route, failure))
+                    if failed[-1].is_clients_fault:
+                        break
+                else:
+                    await answer.whole(200, content_type, body)
+                    return
+        raise problem_of(failed, [route.endpoint.api_key for route in routes])
+
+    async def _ask(self, request: Request, route: Route) -> tuple[bytes, str]:
+        """The route's answer. Errors: `VendorFailure`; `Problem` where the vendor's profile refuses a field."""
+        asked = request.vendor_request(route.endpoint, route.vendor_model_id, None, streamed=False)
+        url = route.endpoint.base_url + asked.path
+        vendor = await self._vendors.post(url, asked.headers_for(route.endpoint), asked.body.content)
+        try:
+            taken = request.answer(route.endpoint)
+            taken.feed_whole(await vendor.read())
+        finally:
+            vendor.close()
+        return taken.end(Ending.COMPLETE, NOTHING), taken.content_type

@@ -1,0 +1,143 @@
+"""What must hold before a session is opened: a model, a route in the dialect, an input that fits; and what is to be reserved."""
+
+import asyncio
+from typing import Final, NamedTuple
+
+from services.edge.call.dialect import Dialect, InputSize, Request, VendorRequest
+from services.edge.call.usage import Count, InputTokens, measure, measure_exactly, with_error, within_error
+from services.edge.catalog import SellableModel, Snapshot
+from services.edge.http.problems import (
+    context_length_exceeded,
+    malformed,
+    model_not_found,
+    not_in_dialect,
+    vendor_unavailable,
+)
+from services.edge.identity.principals import Principal
+from services.edge.routing.router import Route, routes_of
+from services.edge.tokens.estimate import estimate
+from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, loaded, tokenizer
+from tokenline.accounting.v1 import accounting_pb2 as pb
+
+# An input whose estimate is this much above the context window can't fit; nearer ones are for the vendor to judge.
+_CONTEXT_PERCENT_MAX: Final = 125
+# Where each dialect's calls go, for who called a model in a dialect that its vendors do not speak.
+_DIALECT_URLS: Final = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
+
+_loading: Final[dict[str, "asyncio.Future[object]"]] = {}
+
+
+class Admitted(NamedTuple):
+    """A request that can be served, and what of it is reserved."""
+
+    model: SellableModel
+    routes: tuple[Route, ...]
+    # What the first route is asked, if the account can pay for all that the client wants.
+    first: VendorRequest
+    size: InputSize
+    tokens: InputTokens
+    # The edge sees output as it is made, so that a window is reserved and not the whole limit.
+    metered: bool
+    # The family's tokenizer, where it is carried and loaded.
+    exact_count: Count | None
+
+    def output_limit(self, request: Request) -> int:
+        """What the client wants of each choice at most."""
+        return request.output_limit or self.model.max_output_tokens
+
+    def create(self, request: Request, principal: Principal) -> pb.CreateSession:
+        """What accounting is asked."""
+        limit = self.output_limit(request)
+        if not request.makes_output:
+            whole = 0
+        elif self.metered:
+            whole = with_error(limit, request.choices, exact=self.exact_count is not None)
+        else:
+            whole = limit * request.choices
+        return pb.CreateSession(
+            model_id=self.model.model_id,
+            key_id=principal.key_id,
+            member_id=principal.member_id,
+            input_tokens_bound=self.tokens.bound,
+            output_tokens_limit=whole,
+            output_metered=self.metered,
+            input_tokens_expected=self.tokens.estimate,
+            input_tokens_calibrated=self.tokens.calibrated,
+        )
+
+    def payable_limit(self, request: Request, granted: int, payable: int) -> int | None:
+        """The limit of each choice that the vendor must be told, as no more can be paid for; None: the client's own will do."""
+        if self.metered:
+            limit = within_error(max(granted, payable), request.choices, exact=self.exact_count is not None)
+        else:
+            limit = granted // request.choices
+        return limit if limit < self.output_limit(request) else None
+
+    async def measured_exactly(self) -> "Admitted | None":
+        """The same with the input counted by the family's own tokenizer; None where that makes no difference."""
+        family = self.model.family
+        if not family.tokenizer:
+            return None
+        found = await asyncio.to_thread(tokenizer, family.tokenizer)
+        if found is None:
+            return None
+        if self.size.bytes_bound <= COUNT_INLINE_BYTES_MAX:
+            tokens = measure_exactly(self.size, self.tokens, family, found.count)
+        else:
+            tokens = await asyncio.to_thread(measure_exactly, self.size, self.tokens, family, found.count)
+        return self._replace(tokens=tokens, exact_count=found.count) if tokens.bound < self.tokens.bound else None
+
+
+def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: SellableModel) -> Admitted:
+    """Checks what can be checked without accounting. Errors: `Problem` 400, 503."""
+    limit = request.output_limit
+    if limit is not None and limit > model.max_output_tokens:
+        raise malformed(
+            request.output_field,
+            f"{request.output_field} is too large: {limit}. {model.model_id} supports at most "
+            f"{model.max_output_tokens} completion tokens.",
+            "invalid_value",
+        )
+    size = request.size()
+    if size.images and not model.family.image_tokens_max:
+        message = (
+            f"{model.model_id} takes no images here: how many tokens an image may have is not known for it, and a call is reserved "
+            "before it is made. Send text, or choose another model."
+        )
+        raise malformed("messages", message, "unsupported_content")
+    estimated = estimate(size.text)
+    if estimated * 100 > model.context_window_tokens * _CONTEXT_PERCENT_MAX:
+        raise context_length_exceeded(model.model_id, model.context_window_tokens, estimated)
+    tokens = measure(size, model.family, model.context_window_tokens)
+    routes = routes_of(model, dialect.name)
+    if not routes:
+        others = sorted(_DIALECT_URLS[name] for each in model.routes for name in each.endpoints if name in _DIALECT_URLS)
+        if others:
+            raise not_in_dialect(model.model_id, ", ".join(dict.fromkeys(others)))
+        raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
+    metered = request.makes_output and not model.hidden_reasoning and all(route.endpoint.streams for route in routes)
+    first = request.vendor_request(
+        routes[0].endpoint, routes[0].vendor_model_id, None, streamed=request.makes_output and routes[0].endpoint.streams
+    )
+    return Admitted(model, routes, first, size, tokens, metered, _loaded_count(model.family.tokenizer))
+
+
+def model_of(snapshot: Snapshot, model_id: str) -> SellableModel:
+    """The model of this ID. Errors: `Problem` 404."""
+    model = snapshot.model(model_id)
+    if model is None:
+        raise model_not_found(model_id)
+    return model
+
+
+def _loaded_count(name: str) -> Count | None:
+    """The tokenizer's count where it is loaded; else it is loaded in the background, for the next calls."""
+    if not name:
+        return None
+    if loaded(name):
+        found = tokenizer(name)
+        return found.count if found is not None else None
+    if name not in _loading:
+        _loading[name] = asyncio.get_running_loop().run_in_executor(None, tokenizer, name)
+        _loading[name].add_done_callback(lambda _: _loading.pop(name, None))
+    return None

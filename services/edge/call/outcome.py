@@ -1,0 +1,125 @@
+"""How a call can end, as a table: why it is closed, where its counts come from; what clients are told of vendors' failures. Pure."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final, NamedTuple
+
+from services.edge.call.usage import Used
+from services.edge.http.problems import (
+    Problem,
+    content_refused,
+    malformed,
+    vendor_failed,
+    vendor_unavailable,
+)
+from services.edge.routing.router import FailedAttempt
+from services.edge.vendors.profile import Meaning
+from tokenline.accounting.v1 import accounting_pb2 as pb
+
+
+class Ended(Enum):
+    """How a call ended."""
+
+    # The vendor finished.
+    WHOLE = "whole"
+    # The quota ended, or the vendor went beyond the limit it was told.
+    CUT = "cut"
+    # The vendor broke off after output was relayed.
+    BROKEN = "broken"
+    # Accounting could not say whether the quota goes on.
+    NOT_EXTENDED = "not_extended"
+    # The client left.
+    LEFT = "left"
+    # The key was revoked.
+    REVOKED = "revoked"
+    # No vendor answered.
+    UNANSWERED = "unanswered"
+    # It ended before a vendor was called.
+    REJECTED = "rejected"
+    # A fault of ours, or the process stops.
+    FAILED = "failed"
+
+
+class _Row(NamedTuple):
+    cause: pb.CloseCause
+    # Whether the answer came to its end, so that counts of all of it are no part.
+    is_whole: bool
+
+
+_TABLE: Final = {
+    Ended.WHOLE: _Row(pb.CLOSE_CAUSE_NORMAL, is_whole=True),
+    Ended.CUT: _Row(pb.CLOSE_CAUSE_QUOTA_EXHAUSTED, is_whole=False),
+    Ended.BROKEN: _Row(pb.CLOSE_CAUSE_VENDOR_ERROR, is_whole=False),
+    Ended.NOT_EXTENDED: _Row(pb.CLOSE_CAUSE_QUOTA_EXHAUSTED, is_whole=False),
+    Ended.LEFT: _Row(pb.CLOSE_CAUSE_CLIENT_GONE, is_whole=False),
+    Ended.REVOKED: _Row(pb.CLOSE_CAUSE_REVOKED, is_whole=False),
+    Ended.UNANSWERED: _Row(pb.CLOSE_CAUSE_VENDOR_ERROR, is_whole=True),
+    Ended.REJECTED: _Row(pb.CLOSE_CAUSE_REJECTED, is_whole=True),
+    Ended.FAILED: _Row(pb.CLOSE_CAUSE_VENDOR_ERROR, is_whole=False),
+}
+
+
+def cause_of(ended: Ended) -> pb.CloseCause:
+    """Why the session is closed."""
+    return _TABLE[ended].cause
+
+
+def provenance_of(ended: Ended, used: Used, *, exact: bool) -> pb.UsageProvenance:
+    """Where the counts came from."""
+    row = _TABLE[ended]
+    if ended in (Ended.UNANSWERED, Ended.REJECTED):
+        return pb.USAGE_PROVENANCE_VENDOR
+    if used.counted_by_vendor and (row.is_whole or ended is Ended.LEFT):
+        return pb.USAGE_PROVENANCE_VENDOR
+    if not row.is_whole:
+        return pb.USAGE_PROVENANCE_PARTIAL
+    return pb.USAGE_PROVENANCE_TOKENIZER if exact and not used.doubts else pb.USAGE_PROVENANCE_ESTIMATED
+
+
+def problem_of(failed: Sequence[FailedAttempt], api_keys: Sequence[str]) -> Problem:
+    """What the client is told when no route answered.
+
+    Of the client's own fault the vendor's words are told, but none of its secrets; of the operator's trouble with a vendor nothing.
+    """
+    last = failed[-1]
+    if last.is_clients_fault and last.fault is not None:
+        return _clients_problem(last, api_keys)
+    waits = [each.failure.retry_after_ms for each in failed if each.failure.retry_after_ms]
+    retry_after_ms = min(waits, default=1_000)
+    if all(each.meaning in (Meaning.RATE_LIMIT, Meaning.OVERLOADED) and _is_busy(each) for each in failed):
+        return vendor_unavailable("The model's vendor has too much to do at the moment. Try again.", retry_after_ms)
+    if all(each.failure.outcome in ("unreachable", "timeout") or each.meaning is Meaning.ACCOUNT for each in failed):
+        return vendor_unavailable("The model's vendor cannot be used at the moment. Try again.", retry_after_ms)
+    return vendor_failed("The model's vendor failed to answer.")
+
+
+def _is_busy(attempt: FailedAttempt) -> bool:
+    return attempt.meaning is Meaning.RATE_LIMIT or attempt.failure.http_status in (503, 529)
+
+
+def _clients_problem(attempt: FailedAttempt, api_keys: Sequence[str]) -> Problem:
+    fault = attempt.fault
+    assert fault is not None
+    message = fault.message if fault.message and not _tells_secrets(fault.message, api_keys) else ""
+    if attempt.meaning is Meaning.CONTENT:
+        return content_refused(message or "The model's vendor refused the content of this request.")
+    if attempt.meaning is Meaning.CONTEXT:
+        code = "context_length_exceeded"
+        return malformed("messages", message or "The input is longer than the model takes. Shorten the messages.", code)
+    code = fault.code if fault.code and not _tells_secrets(fault.code, api_keys) else ""
+    param = fault.param if fault.param and not _tells_secrets(fault.param, api_keys) else None
+    return malformed(param, message or "The model's vendor refused the request as malformed.", code or None)
+
+
+# A part of a secret this long gives it away.
+_TELLING_CHARACTERS: Final = 8
+
+
+def _tells_secrets(text: str, api_keys: Sequence[str]) -> bool:
+    """Whether a vendor's text has a part of a secret of ours, as vendors quote keys in their errors."""
+    return any(
+        api_key[start : start + _TELLING_CHARACTERS] in text
+        for api_key in api_keys
+        if api_key
+        for start in range(max(1, len(api_key) - _TELLING_CHARACTERS + 1))
+    )

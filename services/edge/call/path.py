@@ -1,0 +1,159 @@
+"""The path of a call: admission, the session, the call itself. The same for every dialect."""
+
+from typing import Final
+
+from services.edge.call.admission import Admitted, admit, model_of
+from services.edge.call.call import Call
+from services.edge.call.dialect import Dialect, Request
+from services.edge.call.metrics import CallMetrics
+from services.edge.call.outcome import Ended, cause_of
+from services.edge.call.session import Session, Settlement
+from services.edge.catalog import CatalogHolder, SellableModel, SellableOffering, Snapshot
+from services.edge.charging.port import Charging
+from services.edge.http.connection import Client
+from services.edge.http.problems import (
+    Problem,
+    key_ended,
+    limit_used_up,
+    model_not_found,
+    quota_below_choices,
+    quota_held,
+    quota_used_up,
+    rate_limited,
+    unavailable,
+)
+from services.edge.http.stream import ClientAnswer
+from services.edge.identity.principals import Principal
+from services.edge.vendors.vendor import VendorClient
+from services.token_classes import NOTHING
+from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.registry.v1 import registry_pb2
+
+_NOTHING_USED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_VENDOR, cause_of(Ended.REJECTED))
+
+
+class CallPath:
+    """Serves calls of every dialect."""
+
+    def __init__(
+        self,
+        catalog: CatalogHolder,
+        charging: Charging,
+        vendors: VendorClient,
+        metrics: CallMetrics,
+        heartbeat_interval_ms: int,
+    ) -> None:
+        self._catalog = catalog
+        self._charging = charging
+        self._vendors = vendors
+        self._metrics = metrics
+        self._heartbeat_interval_s = heartbeat_interval_ms / 1_000
+
+    async def serve(
+        self,
+        dialect: Dialect,
+        request: Request,
+        principal: Principal,
+        charging_id: str,
+        client: Client,
+        answer: ClientAnswer,
+    ) -> None:
+        """Serves one call that makes output or costs something. Errors: `Problem`, `ServiceError`, `ClientGoneError`."""
+        snapshot = self._catalog.current
+        if snapshot is None:
+            raise unavailable("no catalog is loaded yet")
+        admitted = admit(snapshot, dialect, request, model_of(snapshot, request.model_id))
+        with client.interruptible():
+            admitted, granted = await self._open(snapshot, dialect, request, admitted, principal, charging_id)
+        if request.streamed:
+            answer.expect_stream(request.answer(admitted.routes[0].endpoint).content_type, self._heartbeat_interval_s)
+        session = Session(self._charging, charging_id, principal, granted)
+        limit = admitted.payable_limit(request, granted.output_tokens_granted, granted.output_tokens_payable)
+        if request.makes_output and limit is not None and limit < 1:
+            # There must be a token for each choice, or the vendor can't be told a limit.
+            session.release_later(_NOTHING_USED)
+            raise quota_below_choices(request.choices)
+        call = Call(
+            request,
+            admitted,
+            session,
+            client,
+            answer,
+            self._vendors,
+            self._metrics,
+            snapshot.abandoned(granted.offering_id, streamed=request.streamed),
+        )
+        session.used_so_far = call.used_so_far
+        try:
+            await call.run()
+        except Problem as problem:
+            if not answer.begun:
+                raise
+            # Comments have gone out: the problem comes as the stream's last event.
+            ended = request.answer(admitted.routes[0].endpoint)
+            await answer.end_stream(ended.interrupted(problem, charging_id))
+
+    async def _open(
+        self,
+        snapshot: Snapshot,
+        dialect: Dialect,
+        request: Request,
+        admitted: Admitted,
+        principal: Principal,
+        charging_id: str,
+    ) -> tuple[Admitted, pb.Granted]:
+        """Reserves, for the model asked for or the one that calls go on with. Errors: `Problem`, `ServiceError`."""
+        admitted, opened = await self._reserve(request, admitted, principal, charging_id)
+        if isinstance(opened, pb.Granted):
+            return admitted, opened
+        offering = snapshot.offering(opened.offering_id)
+        cheaper = _restricted_to(snapshot, opened, offering)
+        if cheaper is None:
+            raise _refusal(opened, admitted.model.model_id, offering.redirect_offering_id if offering else "")
+        # The quota has ended, and the offering lets calls go on with a cheaper model.
+        admitted = admit(snapshot, dialect, request, cheaper)
+        admitted, opened = await self._reserve(request, admitted, principal, charging_id)
+        if isinstance(opened, pb.Granted):
+            return admitted, opened
+        raise _refusal(opened, admitted.model.model_id, "")
+
+    async def _reserve(
+        self, request: Request, admitted: Admitted, principal: Principal, charging_id: str
+    ) -> tuple[Admitted, pb.Granted | pb.Refused]:
+        """Asks accounting; where the balance is less than the bound by bytes, once more with the exact one."""
+        opened = await self._charging.create(principal.account_id, charging_id, admitted.create(request, principal))
+        if isinstance(opened, pb.Granted) or opened.result_code != pb.RESULT_CODE_QUOTA_LIMIT_REACHED:
+            return admitted, opened
+        exact = await admitted.measured_exactly()
+        if exact is None:
+            return admitted, opened
+        return exact, await self._charging.create(principal.account_id, charging_id, exact.create(request, principal))
+
+
+def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOffering | None) -> SellableModel | None:
+    """The model that calls go on with when the quota has ended; None when the refusal has another reason, or they don't."""
+    if (
+        offering is None
+        or refused.result_code != pb.RESULT_CODE_QUOTA_LIMIT_REACHED
+        or refused.final_unit_action != pb.FINAL_UNIT_ACTION_RESTRICT_ACCESS
+        or refused.held
+    ):
+        return None
+    return snapshot.model(offering.restricted_model_id)
+
+
+def _refusal(refused: pb.Refused, model_id: str, redirect_offering_id: str) -> Problem:
+    unit = refused.unit.currency or registry_pb2.Unit.Name(refused.unit.unit).removeprefix("UNIT_")
+    match refused.result_code:
+        case pb.RESULT_CODE_RATE_LIMITED:
+            return rate_limited(refused.limit_id, refused.retry_after_ms, refused.message)
+        case pb.RESULT_CODE_END_USER_SERVICE_REJECTED:
+            return key_ended(refused.message)
+        case pb.RESULT_CODE_QUOTA_LIMIT_REACHED if refused.held:
+            return quota_held(refused.needed_amount, refused.free_amount, refused.held_amount, unit, refused.retry_after_ms)
+        case pb.RESULT_CODE_QUOTA_LIMIT_REACHED if refused.limit_id:
+            return limit_used_up(refused.limit_id, refused.free_amount, unit, refused.retry_after_ms)
+        case pb.RESULT_CODE_QUOTA_LIMIT_REACHED:
+            return quota_used_up(refused.needed_amount, refused.free_amount, unit, redirect_offering_id, refused.message)
+        case _:
+            return model_not_found(model_id)

@@ -1,0 +1,171 @@
+"""A charging session as the edge sees it: the grant, its renewal and extension, and the one Release."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from services.edge.charging.port import Charging
+from services.edge.http.problems import unavailable
+from services.edge.identity.principals import Principal
+from services.runtime.errors import ServiceError
+from services.token_classes import FIRST, NOTHING, TOKEN_CLASSES, Vector, folded
+from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.errors.v1 import errors_pb2
+
+logger = logging.getLogger(__name__)
+
+# What is asked for at a threshold, at least.
+_EXTENSION_TOKENS_MIN: Final = 256
+# A grant is renewed when this part of its validity is over, and after this time again if accounting did not answer.
+_RENEW_AT: Final = 2 / 3
+_RENEW_AGAIN_S: Final = 1.0
+
+
+class NotExtendedError(Exception):
+    """Accounting could not say whether the quota goes on."""
+
+
+class Settlement:
+    """What a session's end reports: usage that is charged, the vendor's work that nobody pays for, and where counts came from."""
+
+    __slots__ = ("cause", "provenance", "unpaid", "used")
+
+    def __init__(self, used: Vector, provenance: pb.UsageProvenance, cause: pb.CloseCause, unpaid: Vector | None = None) -> None:
+        self.used = used
+        self.provenance = provenance
+        self.cause = cause
+        self.unpaid = unpaid
+
+
+class Session:
+    """An open session. Whatever happens, `release` or `release_later` must be called; after the first, they change nothing."""
+
+    def __init__(
+        self,
+        charging: Charging,
+        charging_id: str,
+        principal: Principal,
+        granted: pb.Granted,
+    ) -> None:
+        self._charging = charging
+        self.charging_id = charging_id
+        self._principal = principal
+        self._number = 1
+        self._step = max(granted.output_tokens_granted, _EXTENSION_TOKENS_MIN)
+        self._renewing: asyncio.TimerHandle | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._exhausted = False
+        self._unanswered = False
+        # What Updates report; whoever relays the output sets it.
+        self.used_so_far: Callable[[], Vector] = lambda: NOTHING
+        self.released = False
+        self.attempts: list[pb.VendorAttempt] = []
+        self._take(granted)
+
+    def _take(self, granted: pb.Granted) -> None:
+        self.granted = granted.output_tokens_granted
+        self.payable = granted.output_tokens_payable
+        # Output up to here needs no question.
+        self.safe = self.granted - granted.output_tokens_threshold
+        self.offering_id = granted.offering_id
+        self._renew_in(granted.validity_ms / 1_000 * _RENEW_AT)
+
+    def _renew_in(self, delay_s: float) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+        self._renewing = asyncio.get_running_loop().call_later(delay_s, self._ask, 0)
+
+    def ask_for_more(self) -> None:
+        """Asks for the next window in the background, unless a question is under way or the last one brought nothing."""
+        if not self._exhausted:
+            self._ask(self.granted + self._step)
+
+    async def more(self) -> bool:
+        """Waits for the answer under way, and asks once more if that brought nothing; whether the grant has grown.
+
+        Errors: `NotExtendedError` when accounting did not answer.
+        """
+        before = self.granted
+        if self._asking is not None:
+            await asyncio.shield(self._asking)
+        if self.granted == before and not self.released:
+            self._ask(before + self._step)
+            assert self._asking is not None
+            await asyncio.shield(self._asking)
+        if self.granted == before and self._unanswered:
+            raise NotExtendedError
+        return self.granted > before
+
+    def _ask(self, output_tokens_wanted: int) -> None:
+        if self._asking is None and not self.released:
+            self._asking = asyncio.create_task(self._update(output_tokens_wanted), name="session-update")
+
+    async def _update(self, output_tokens_wanted: int) -> None:
+        if self.released:
+            # It was released before this task began; no number may follow the Release's.
+            return
+        self._number += 1
+        used = self._usage(self.used_so_far())
+        update = pb.UpdateSession(used=used, output_tokens_wanted=output_tokens_wanted)
+        before = self.granted
+        try:
+            granted = await self._charging.update(self._principal.account_id, self.charging_id, self._number, update)
+        except ServiceError as error:
+            # The hold stands as it is; the Release tells what was used.
+            logger.warning("session %s was not extended: %s", self.charging_id, error.message)
+            self._unanswered = True
+            if error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE and not self.released:
+                self._renew_in(_RENEW_AGAIN_S)
+        else:
+            self._unanswered = False
+            if not self.released:
+                self._take(granted)
+        finally:
+            self._asking = None
+            self._exhausted = output_tokens_wanted > before == self.granted
+
+    async def release(self, settlement: Settlement) -> None:
+        """Settles; returns once that is durable. Errors: `Problem` 503 when that takes too long; then it goes on behind."""
+        if self.released:
+            return
+        number, message = self._close(settlement)
+        try:
+            await self._charging.release(self._principal.account_id, self.charging_id, number, message)
+        except ServiceError as error:
+            logger.warning("session %s is not settled yet: %s", self.charging_id, error.message)
+            raise unavailable("the charge for this call is not confirmed yet") from error
+
+    def release_later(self, settlement: Settlement) -> None:
+        """Settles without waiting; nothing happens if it is released already."""
+        if not self.released:
+            number, message = self._close(settlement)
+            self._charging.release_later(self._principal.account_id, self.charging_id, number, message)
+
+    def _close(self, settlement: Settlement) -> tuple[int, pb.ReleaseSession]:
+        self.released = True
+        self.used_so_far = lambda: NOTHING
+        if self._renewing is not None:
+            self._renewing.cancel()
+        self._number += 1
+        message = pb.ReleaseSession(
+            used=self._usage(settlement.used),
+            provenance=settlement.provenance,
+            close_cause=settlement.cause,
+            attempts=self.attempts,
+        )
+        if self._charging.takes_all_classes:
+            if settlement.unpaid is not None and any(settlement.unpaid):
+                message.unpaid.CopyFrom(_token_usage(settlement.unpaid))
+        elif settlement.cause == pb.CLOSE_CAUSE_REVOKED:
+            message.close_cause = pb.CLOSE_CAUSE_QUOTA_EXHAUSTED
+        return self._number, message
+
+    def _usage(self, counts: Vector) -> pb.TokenUsage:
+        if len(counts) > FIRST and not self._charging.takes_all_classes:
+            counts = folded(counts)
+        return _token_usage(counts)
+
+
+def _token_usage(counts: Vector) -> pb.TokenUsage:
+    return pb.TokenUsage(**dict(zip(TOKEN_CLASSES, counts, strict=False)))

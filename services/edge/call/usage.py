@@ -1,0 +1,347 @@
+"""What a call has used: bounds of its input, a count of its output as it passes, and the vendor's word weighed against both. Pure.
+
+Every byte of output counts here as it comes. The vendor's own count corrects ours; where it can't be true, the most plausible
+reading holds: at least our count of what was relayed.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from services.edge.call.dialect import InputSize, Step
+from services.edge.catalog import TokenizerFamily
+from services.edge.tokens.estimate import estimate, low, margin
+from services.edge.tokens.size import NO_TEXT, size_of
+from services.token_classes import INDEX, INPUT_INDEXES, NOTHING, OUTPUT_INDEXES, Vector, total_input, total_output, trimmed
+
+Count = Callable[[str], int]
+
+# Text is counted in runs of this many bytes; a run's ends may cost a token.
+_RUN_BYTES: Final = 2_048
+# Tokens that no text shows: the end of a turn, a few a choice; the frame of a tool call.
+_HIDDEN_TOKENS_A_CHOICE: Final = 8
+_HIDDEN_TOKENS_A_CALL: Final = 4
+# Bytes of an encrypted thought or its signature that stand for one token of it.
+_OPAQUE_BYTES_A_TOKEN: Final = 8
+# How far our count of output may lie above the truth, in thousandths: without a tokenizer, and with the family's own.
+_ERROR_ESTIMATED_MILLI: Final = 500
+_ERROR_EXACT_MILLI: Final = 20
+# A call's input may be read again in so many rounds, as searches and tools at the vendor's side do.
+_ROUNDS_MAX: Final = 16
+_MILLI: Final = 1_000
+
+_INPUT: Final = INDEX["input"]
+_OUTPUT: Final = INDEX["output"]
+_REASONING: Final = INDEX["reasoning"]
+
+
+class InputTokens(NamedTuple):
+    """An input's tokens before a vendor has counted: never more than `bound`, about `estimate`, nearly never above `calibrated`."""
+
+    bound: int
+    estimate: int
+    calibrated: int
+
+
+def measure(size: InputSize, family: TokenizerFamily, context_window_tokens: int) -> InputTokens:
+    """The tokens of an input by its size; the bound holds for tokenizers whose tokens stand for at least one byte."""
+    template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
+    images = size.images * family.image_tokens_max
+    bound = min(size.bytes_bound + template + images, context_window_tokens)
+    estimated = min(estimate(size.text) + images, bound)
+    return InputTokens(bound, estimated, min(estimated + margin(size.text) + template, bound))
+
+
+def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFamily, count: Count) -> InputTokens:
+    """The same with the family's own tokenizer: its count of the texts, and the bytes of what is no plain text."""
+    tokens = text_bytes = 0
+    for text in size.texts():
+        tokens += count(text)
+        text_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
+    bound = tokens + max(0, size.bytes_bound - text_bytes) + template + size.images * family.image_tokens_max
+    bound = min(bound, measured.bound)
+    return InputTokens(bound, min(measured.estimate, bound), bound)
+
+
+def with_error(output_tokens: int, choices: int, *, exact: bool) -> int:
+    """What our count of an answer may come to whose vendor keeps a limit of `output_tokens` for each of its choices."""
+    error = _ERROR_EXACT_MILLI if exact else _ERROR_ESTIMATED_MILLI
+    return choices * (output_tokens + -(-output_tokens * error // _MILLI) + _HIDDEN_TOKENS_A_CHOICE)
+
+
+def within_error(counted_tokens: int, choices: int, *, exact: bool) -> int:
+    """The largest limit of each choice whose answers we never count above `counted_tokens`; 0 where there is none."""
+    error = _ERROR_EXACT_MILLI if exact else _ERROR_ESTIMATED_MILLI
+    limit = max(0, (counted_tokens // choices - _HIDDEN_TOKENS_A_CHOICE) * _MILLI // (_MILLI + error))
+    while limit and with_error(limit, choices, exact=exact) > counted_tokens:
+        limit -= 1
+    while with_error(limit + 1, choices, exact=exact) <= counted_tokens:
+        limit += 1
+    return limit
+
+
+class _Tally:
+    """The tokens of a text that comes in pieces."""
+
+    __slots__ = ("_count", "_pieces", "_size", "_tokens", "pending_bytes")
+
+    def __init__(self, count: Count | None) -> None:
+        self._count = count
+        self._pieces: list[str] = []
+        self._size = NO_TEXT
+        # Of the runs that are counted.
+        self._tokens = 0
+        # Of those that are not: never fewer than their tokens.
+        self.pending_bytes = 0
+
+    def add(self, text: str) -> None:
+        self._pieces.append(text)
+        self.pending_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        if self.pending_bytes > _RUN_BYTES:
+            self._fold()
+
+    def _fold(self) -> None:
+        text = "".join(self._pieces)
+        self._pieces.clear()
+        self.pending_bytes = 0
+        if self._count is not None:
+            self._tokens += self._count(text)
+        else:
+            self._size += size_of(text)
+            self._tokens = estimate(self._size)
+
+    @property
+    def upper(self) -> int:
+        """Not below `best`, and known without counting."""
+        return self._tokens + self.pending_bytes
+
+    @property
+    def best(self) -> int:
+        if self._pieces:
+            if self._count is not None:
+                return self._tokens + self._count("".join(self._pieces))
+            self._fold()
+        return self._tokens
+
+    @property
+    def low(self) -> int:
+        """The fewest tokens that the text can have."""
+        best = self.best
+        return best * (_MILLI - _ERROR_EXACT_MILLI) // _MILLI if self._count is not None else low(self._size)
+
+
+class Own(NamedTuple):
+    """Our count of output, in tokens: what is said, and what is thought."""
+
+    said: int
+    thought: int
+
+    @property
+    def total(self) -> int:
+        """Both."""
+        return self.said + self.thought
+
+
+class Used(NamedTuple):
+    """What a call has used: what is charged, the vendor's work beyond it, whether the vendor counted it, and what can't be true."""
+
+    charged: Vector
+    unpaid: Vector
+    counted_by_vendor: bool
+    doubts: tuple[str, ...] = ()
+
+
+class Meter:
+    """Counts one answer: `add` for each step in order, `leave` where what came after a mark is not for the client."""
+
+    def __init__(self, input_tokens: InputTokens, choices: int, count: Count | None, *, input_max: int, output_max: int) -> None:
+        """`count` is the family's tokenizer, where it is there. Counts above the maxima can't be true."""
+        self._input = input_tokens
+        self._choices = choices
+        self._said = _Tally(count)
+        self._thought = _Tally(count)
+        self._opaque_bytes = 0
+        self._calls = 0
+        self._added = NO_TEXT
+        self._input_max = input_max * _ROUNDS_MAX
+        self._output_max = max(input_max, output_max) * choices
+        self.is_exact = count is not None
+        # The vendor's last word on each side, and our own count when it spoke of the output.
+        self._input_counts: Vector | None = None
+        self._output_counts: Vector | None = None
+        self._at_count = Own(0, 0)
+        self._low_at_count = 0
+        # Our count of what the client got, once it has left.
+        self._relayed: Own | None = None
+        self._doubts: list[str] = []
+
+    def add(self, step: Step) -> None:
+        """Counts what came."""
+        if step.said:
+            self._said.add(step.said)
+        if step.thought:
+            self._thought.add(step.thought)
+        self._opaque_bytes += step.opaque_bytes
+        self._calls += step.calls
+        if step.added:
+            self._added += size_of(step.added)
+        if (counted := step.counted) is not None:
+            self._take(counted.counts, has_input=counted.has_input, has_output=counted.has_output)
+
+    def _take(self, counts: Vector, *, has_input: bool, has_output: bool) -> None:
+        if has_input:
+            if not total_input(counts) and self._input.estimate:
+                self._doubt("no_input")
+            elif total_input(counts) > self._input_max:
+                self._doubt("input_too_large")
+            else:
+                self._input_counts = counts
+        if not has_output:
+            return
+        if total_output(counts) > self._output_max:
+            self._doubt("output_too_large")
+        elif total_output(counts) or not self.any_output:
+            # Zeros beside text are those of a vendor that has not counted yet, or never does.
+            self._output_counts = counts
+            self._at_count = self._own
+            self._low_at_count = self._said.low + self._thought.low
+
+    def _doubt(self, what: str) -> None:
+        if what not in self._doubts:
+            self._doubts.append(what)
+
+    def mark(self) -> Own:
+        """Our count so far, for `leave`."""
+        return self._own
+
+    def leave(self, relayed: Own) -> None:
+        """What came after the mark, and what comes from now on, is not for the client."""
+        if self._relayed is None:
+            self._relayed = relayed
+
+    @property
+    def any_output(self) -> bool:
+        """Whether any output has come."""
+        return bool(self._said.upper or self._thought.upper or self._opaque_bytes or self._calls)
+
+    @property
+    def upper(self) -> int:
+        """Output tokens so far: not below the best count, and known without counting."""
+        tokens = self._said.upper + self._thought.upper + self._calls * _HIDDEN_TOKENS_A_CALL
+        tokens += self._opaque_bytes // _OPAQUE_BYTES_A_TOKEN
+        if self._output_counts is not None:
+            tokens += total_output(self._output_counts)
+        return tokens
+
+    @property
+    def best(self) -> int:
+        """Output tokens so far by the best count there is: the vendor's as far as it goes, and ours since."""
+        return total_output(self._output_now())
+
+    @property
+    def _own(self) -> Own:
+        thought = max(self._thought.best, self._opaque_bytes // _OPAQUE_BYTES_A_TOKEN)
+        return Own(self._said.best + self._calls * _HIDDEN_TOKENS_A_CALL, thought)
+
+    @property
+    def uncounted(self) -> bool:
+        """Whether output came after the vendor's last count of it, or without any."""
+        return self._output_counts is None or self._own.total > self._at_count.total
+
+    def _vendors_output(self) -> Vector | None:
+        """The vendor's count of output, raised to ours where it can't be true; None: it gave none."""
+        counts = self._output_counts
+        if counts is None:
+            return None
+        if total_output(counts) < self._low_at_count and total_output(counts) < self._at_count.total:
+            self._doubt("output_too_small")
+            return _outputs(self._at_count)
+        return counts
+
+    def _output_now(self) -> Vector:
+        own = self._own
+        counts = self._vendors_output()
+        if counts is None:
+            return _outputs(own)
+        since = own.total - self._at_count.total
+        if since <= 0:
+            return counts
+        return tuple(tokens + since * (index == _OUTPUT) for index, tokens in enumerate(counts))
+
+    def _input_now(self) -> Vector:
+        if self._input_counts is not None:
+            return self._input_counts
+        added = estimate(self._added)
+        return (self._input.estimate + added, 0, 0, 0, 0)
+
+    def used(self) -> Used:
+        """What was used: of all that came, or, once it was left, of what the client got."""
+        return self.made() if self._relayed is None else self._used_when_left(self._relayed)
+
+    def made(self) -> Used:
+        """All that was made, whoever got it."""
+        outputs = self._output_now()
+        return self._of(_joined(self._input_now(), outputs), ())
+
+    def _of(self, charged: Vector, unpaid: Vector) -> Used:
+        counted = not self.uncounted and self._input_counts is not None and not self._doubts
+        return Used(charged, unpaid, counted, tuple(self._doubts))
+
+    def _used_when_left(self, relayed: Own) -> Used:
+        """Of a client that left: of each class the part that it was sent, rounded up; the rest of it nobody pays for."""
+        came = self._own
+        if self.uncounted:
+            whole, sent = _outputs(came), _outputs(relayed)
+        else:
+            whole = self._output_now()
+            sent = _shares(whole, relayed, came)
+        unpaid = tuple(max(0, tokens - paid) for tokens, paid in zip(whole, sent, strict=True))
+        return self._of(_joined(self._input_now(), sent), unpaid)
+
+    def unpaid(self) -> Used:
+        """Where the client pays nothing: all of it is the vendor's work."""
+        return self._of(NOTHING, self.made().charged)
+
+    def input_only(self) -> Used:
+        """Where the client pays the input alone: the output is the vendor's work."""
+        made = self.made().charged
+        return self._of(_joined(made, ()), _joined((), made))
+
+
+def _outputs(own: Own) -> Vector:
+    return (0, 0, 0, own.said, own.thought)
+
+
+def _shares(whole: Vector, relayed: Own, came: Own) -> Vector:
+    """ceil(V x R / T) of each class of output.
+
+    Thought that nobody was shown counts whole once anything after it was relayed.
+    """
+    has_reasoning = len(whole) > _REASONING and whole[_REASONING] > 0
+    shares = list(whole)
+    for index in OUTPUT_INDEXES:
+        if index >= len(whole) or not whole[index]:
+            continue
+        if index == _REASONING:
+            if came.thought:
+                sent, all_that_came = relayed.thought, came.thought
+            else:
+                sent, all_that_came = int(relayed.total > 0), 1
+        elif has_reasoning:
+            sent, all_that_came = relayed.said, came.said
+        else:
+            sent, all_that_came = relayed.total, came.total
+        shares[index] = -(-whole[index] * sent // all_that_came) if all_that_came else 0
+    return tuple(shares)
+
+
+def _joined(inputs: Vector, outputs: Vector) -> Vector:
+    """The input classes of the one and the output classes of the other."""
+    joined = [0] * max(len(inputs), len(outputs))
+    for index in INPUT_INDEXES:
+        if index < len(inputs):
+            joined[index] = inputs[index]
+    for index in OUTPUT_INDEXES:
+        if index < len(outputs):
+            joined[index] = outputs[index]
+    return trimmed(joined)

@@ -1,0 +1,33 @@
+"""What the call path asks of charging, wherever and however it is carried out."""
+
+from typing import Protocol
+
+from tokenline.accounting.v1 import accounting_pb2 as pb
+
+
+class Charging(Protocol):
+    """Charges sessions of accounts. Errors of all: `ServiceError`."""
+
+    @property
+    def takes_all_classes(self) -> bool:
+        """Whether every owner takes token classes after the first five, unpaid usage and the cause `revoked`."""
+        ...
+
+    async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> pb.Granted | pb.Refused:
+        """Opens a session. Errors: UNAVAILABLE when there was no answer in time, and then nothing stays held."""
+        ...
+
+    async def update(self, account_id: str, charging_id: str, number: int, update: pb.UpdateSession) -> pb.Granted:
+        """Reports, renews and asks for more."""
+        ...
+
+    async def release(self, account_id: str, charging_id: str, number: int, release: pb.ReleaseSession) -> pb.Settled | None:
+        """Settles a session; returns once that is durable: what was charged, or None when it stands in the outbox.
+
+        Errors: UNAVAILABLE when that took too long, and then it goes on being sent. Being cancelled does not stop it either.
+        """
+        ...
+
+    def release_later(self, account_id: str, charging_id: str, number: int, release: pb.ReleaseSession) -> None:
+        """Settles a session for which nobody waits."""
+        ...

@@ -1,0 +1,1 @@
+"""Which vendors can answer a call, and in which order they are tried."""

@@ -1,4 +1,4 @@
-"""How a call can end, as a table: why it is closed, where its counts come from; what clients are told of vendors' failures. Pure."""
+"""How a call can end, as a table: why it is closed and where its counts come from; and what clients hear of failures. Pure."""
 
 from collections.abc import Sequence
 from enum import Enum

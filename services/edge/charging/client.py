@@ -7,16 +7,16 @@ long, it goes to the outbox on disk, counts as delivered, and is sent on.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 from zlib import crc32
 
 import grpc
 
+from services.edge.charging.lane import Lane, Operation
 from services.edge.charging.outbox import Outbox
 from services.edge.config import EdgeConfig
-from services.runtime.clients import connect
 from services.runtime.errors import TRANSIENT, ServiceError
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
@@ -24,35 +24,10 @@ from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
 
-_OPERATIONS_A_REQUEST_MAX: Final = 1_024
 _RECONNECT_S_MIN: Final = 0.05
-_RECONNECT_S_MAX: Final = 1.0
 _REPEAT_S: Final = 0.02
 # The same when nobody waits for the answer any more.
 _REPEAT_LATER_S: Final = 1.0
-
-
-class _Operation:
-    """An operation that is not answered yet. Without a timer nobody waits any more, and it is sent until it is answered."""
-
-    __slots__ = ("answered", "future", "kept", "lane", "message", "sent", "timer")
-
-    def __init__(self, message: pb.ChargeOperation, future: asyncio.Future[pb.ChargeResult]) -> None:
-        self.message = message
-        self.future = future
-        self.timer: asyncio.TimerHandle | None = None
-        # The owner that it goes to; None while there is none.
-        self.lane: _Lane | None = None
-        # Accounting may know of it.
-        self.sent = False
-        # It stands in the outbox.
-        self.kept = False
-        # Or given up.
-        self.answered = False
-
-    @property
-    def is_release(self) -> bool:
-        return self.message.HasField("release")
 
 
 class ChargingClient:
@@ -75,12 +50,12 @@ class ChargingClient:
         self._outbox_after_s = config.outbox_after_ms / 1_000
         self._last_operation_id = 0
         # By operation_id, in the order of asking.
-        self._unanswered: dict[int, _Operation] = {}
+        self._unanswered: dict[int, Operation] = {}
         self._release_answered = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         # Owners by address, and the address of each partition's owner; 0 partitions: not known yet.
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         self._owners: dict[int, str] = {}
         self._partitions = 0
         self._takes_all_classes = False
@@ -132,7 +107,7 @@ class ChargingClient:
         """A Release from the outbox: it is sent until it is answered."""
         self._last_operation_id += 1
         message.operation_id = self._last_operation_id
-        operation = _Operation(message, asyncio.get_running_loop().create_future())
+        operation = Operation(message, asyncio.get_running_loop().create_future())
         operation.kept = True
         self._unanswered[message.operation_id] = operation
 
@@ -178,7 +153,7 @@ class ChargingClient:
                 return None
         return (await self._answer_to(operation)).settled
 
-    async def _keep(self, operation: _Operation) -> bool:
+    async def _keep(self, operation: Operation) -> bool:
         """Puts a Release into the outbox; whether it stands there."""
         assert self._outbox is not None
         if not operation.kept:
@@ -216,17 +191,17 @@ class ChargingClient:
 
     # Asking
 
-    def _begin(self, message: pb.ChargeOperation, timeout_s: float) -> _Operation:
+    def _begin(self, message: pb.ChargeOperation, timeout_s: float) -> Operation:
         loop = asyncio.get_running_loop()
         self._last_operation_id += 1
         message.operation_id = operation_id = self._last_operation_id
-        operation = _Operation(message, loop.create_future())
+        operation = Operation(message, loop.create_future())
         operation.timer = loop.call_later(timeout_s, self._time_is_up, operation)
         self._unanswered[operation_id] = operation
         self._send(operation)
         return operation
 
-    async def _answer_to(self, operation: _Operation) -> pb.ChargeResult:
+    async def _answer_to(self, operation: Operation) -> pb.ChargeResult:
         try:
             result = await operation.future
         except asyncio.CancelledError:
@@ -236,25 +211,25 @@ class ChargingClient:
             raise ServiceError(result.error.reason, result.error.message)
         return result
 
-    def _send(self, operation: _Operation) -> None:
+    def _send(self, operation: Operation) -> None:
         # While its partition has no owner, or no stream to it, it waits among the unanswered ones.
         operation.lane = lane = self._lane_of(operation.message.account_id)
         if lane is not None:
             lane.send(operation)
 
-    def _lane_of(self, account_id: str) -> "_Lane | None":
+    def _lane_of(self, account_id: str) -> Lane | None:
         if not self._partitions:
             return None
         address = self._owners.get(crc32(account_id.encode()) % self._partitions)
         return None if address is None else self._lanes[address]
 
-    def _give_up(self, operation: _Operation) -> None:
+    def _give_up(self, operation: Operation) -> None:
         """Asks no more, so that a Create does not come again behind the Release that undoes it; only a Release goes on."""
         if not operation.is_release:
             self._unanswered.pop(operation.message.operation_id, None)
             operation.answered = True
 
-    def _time_is_up(self, operation: _Operation) -> None:
+    def _time_is_up(self, operation: Operation) -> None:
         operation.timer = None
         self._give_up(operation)
         if not operation.future.done():
@@ -285,7 +260,7 @@ class ChargingClient:
         if operation is not None:
             self._send(operation)
 
-    def _leave_outbox(self, operation: _Operation, result: pb.ChargeResult) -> None:
+    def _leave_outbox(self, operation: Operation, result: pb.ChargeResult) -> None:
         assert self._outbox is not None
         self._outbox.delivered(operation.message)
         if result.HasField("error"):
@@ -316,7 +291,7 @@ class ChargingClient:
 
     def _take_owners(self, partitions: int, owners: dict[int, str]) -> None:
         for address in set(owners.values()) - self._lanes.keys():
-            self._lanes[address] = _Lane(address, self._channel, self._answered, self._of_lane)
+            self._lanes[address] = Lane(address, self._channel, self._answered, self._of_lane)
         self._partitions, self._owners = partitions, owners
         # Whatever waits for an owner that is another one now is asked there; numbers make it harmless if both answer.
         for operation in list(self._unanswered.values()):
@@ -325,96 +300,8 @@ class ChargingClient:
         for address in self._lanes.keys() - set(owners.values()):
             self._spawn(self._lanes.pop(address).close())
 
-    def _of_lane(self, lane: "_Lane") -> list[_Operation]:
+    def _of_lane(self, lane: "Lane") -> list[Operation]:
         return [operation for operation in self._unanswered.values() if operation.lane is lane]
-
-
-class _Lane:
-    """The stream to one owner."""
-
-    def __init__(
-        self,
-        address: str,
-        channel: grpc.aio.Channel,
-        answered: Callable[[pb.ChargeResult], None],
-        unanswered: Callable[["_Lane"], list[_Operation]],
-    ) -> None:
-        # Where accounting is one process, its address is the one that was asked.
-        self._own_channel = connect(address) if address else None
-        self._stub: Any = accounting_pb2_grpc.AccountingServiceStub(self._own_channel or channel)
-        self._answered = answered
-        self._unanswered = unanswered
-        self._outgoing: list[_Operation] = []
-        self._work = asyncio.Event()
-        self._keeping = asyncio.create_task(self._keep_stream(), name="charging-stream")
-        self.up = False
-
-    def send(self, operation: _Operation) -> None:
-        """Sends it now, or as soon as there is a stream."""
-        if self.up:
-            self._outgoing.append(operation)
-            self._work.set()
-
-    async def close(self) -> None:
-        """Ends the stream."""
-        self._keeping.cancel()
-        await asyncio.wait([self._keeping])
-        if self._own_channel is not None:
-            await self._own_channel.close()
-
-    async def _keep_stream(self) -> None:
-        backoff_s = _RECONNECT_S_MIN
-        while True:
-            call = self._stub.Charge(wait_for_ready=True)
-            reading: asyncio.Task[None] | None = None
-            try:
-                await call.wait_for_connection()
-                self.up = True
-                backoff_s = _RECONNECT_S_MIN
-                # Whatever was sent on the stream before, and not answered, is asked again first.
-                self._outgoing = self._unanswered(self)
-                self._work.set()
-                reading = asyncio.create_task(self._read(call), name="charging-answers")
-                await self._write(call, reading)
-            except grpc.aio.AioRpcError as error:
-                logger.warning("the charging stream broke (%s), connecting again", error.code().name)
-            except Exception:
-                logger.exception("the charging stream failed, connecting again")
-            finally:
-                self.up = False
-                if reading is not None:
-                    reading.cancel()
-                    await asyncio.gather(reading, return_exceptions=True)
-                call.cancel()
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(2 * backoff_s, _RECONNECT_S_MAX)
-
-    async def _write(self, call: Any, reading: asyncio.Task[None]) -> None:
-        reading.add_done_callback(lambda _: self._work.set())
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            if reading.done():
-                reading.result()
-                return
-            while self._outgoing:
-                batch, self._outgoing = (
-                    self._outgoing[:_OPERATIONS_A_REQUEST_MAX],
-                    self._outgoing[_OPERATIONS_A_REQUEST_MAX:],
-                )
-                messages = []
-                for operation in batch:
-                    # What was given up before it was sent stays unsent, and what goes to another owner now.
-                    if operation.lane is self and not operation.answered:
-                        operation.sent = True
-                        messages.append(operation.message)
-                if messages:
-                    await call.write(pb.ChargeRequest(operations=messages))
-
-    async def _read(self, call: Any) -> None:
-        while (response := await call.read()) is not grpc.aio.EOF:
-            for result in response.results:
-                self._answered(result)
 
 
 _NOTHING_USED: Final[dict[str, Any]] = {

@@ -1,0 +1,129 @@
+"""A lane: the batched stream to one owner of partitions, kept open, on which operations travel and their answers come back."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+
+from services.runtime.clients import connect
+from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.accounting.v1 import accounting_pb2_grpc
+
+logger = logging.getLogger(__name__)
+
+_OPERATIONS_A_REQUEST_MAX: Final = 1_024
+_RECONNECT_S_MIN: Final = 0.05
+_RECONNECT_S_MAX: Final = 1.0
+
+
+class Operation:
+    """An operation that is not answered yet. Without a timer nobody waits any more, and it is sent until it is answered."""
+
+    __slots__ = ("answered", "future", "kept", "lane", "message", "sent", "timer")
+
+    def __init__(self, message: pb.ChargeOperation, future: asyncio.Future[pb.ChargeResult]) -> None:
+        self.message = message
+        self.future = future
+        self.timer: asyncio.TimerHandle | None = None
+        # The owner that it goes to; None while there is none.
+        self.lane: Lane | None = None
+        # Accounting may know of it.
+        self.sent = False
+        # It stands in the outbox.
+        self.kept = False
+        # Or given up.
+        self.answered = False
+
+    @property
+    def is_release(self) -> bool:
+        return self.message.HasField("release")
+
+
+class Lane:
+    """The stream to one owner."""
+
+    def __init__(
+        self,
+        address: str,
+        channel: grpc.aio.Channel,
+        answered: Callable[[pb.ChargeResult], None],
+        unanswered: Callable[["Lane"], list[Operation]],
+    ) -> None:
+        # Where accounting is one process, its address is the one that was asked.
+        self._own_channel = connect(address) if address else None
+        self._stub: Any = accounting_pb2_grpc.AccountingServiceStub(self._own_channel or channel)
+        self._answered = answered
+        self._unanswered = unanswered
+        self._outgoing: list[Operation] = []
+        self._work = asyncio.Event()
+        self._keeping = asyncio.create_task(self._keep_stream(), name="charging-stream")
+        self.up = False
+
+    def send(self, operation: Operation) -> None:
+        """Sends it now, or as soon as there is a stream."""
+        if self.up:
+            self._outgoing.append(operation)
+            self._work.set()
+
+    async def close(self) -> None:
+        """Ends the stream."""
+        self._keeping.cancel()
+        await asyncio.wait([self._keeping])
+        if self._own_channel is not None:
+            await self._own_channel.close()
+
+    async def _keep_stream(self) -> None:
+        backoff_s = _RECONNECT_S_MIN
+        while True:
+            call = self._stub.Charge(wait_for_ready=True)
+            reading: asyncio.Task[None] | None = None
+            try:
+                await call.wait_for_connection()
+                self.up = True
+                backoff_s = _RECONNECT_S_MIN
+                # Whatever was sent on the stream before, and not answered, is asked again first.
+                self._outgoing = self._unanswered(self)
+                self._work.set()
+                reading = asyncio.create_task(self._read(call), name="charging-answers")
+                await self._write(call, reading)
+            except grpc.aio.AioRpcError as error:
+                logger.warning("the charging stream broke (%s), connecting again", error.code().name)
+            except Exception:
+                logger.exception("the charging stream failed, connecting again")
+            finally:
+                self.up = False
+                if reading is not None:
+                    reading.cancel()
+                    await asyncio.gather(reading, return_exceptions=True)
+                call.cancel()
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _RECONNECT_S_MAX)
+
+    async def _write(self, call: Any, reading: asyncio.Task[None]) -> None:
+        reading.add_done_callback(lambda _: self._work.set())
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            if reading.done():
+                reading.result()
+                return
+            while self._outgoing:
+                batch, self._outgoing = (
+                    self._outgoing[:_OPERATIONS_A_REQUEST_MAX],
+                    self._outgoing[_OPERATIONS_A_REQUEST_MAX:],
+                )
+                messages = []
+                for operation in batch:
+                    # What was given up before it was sent stays unsent, and what goes to another owner now.
+                    if operation.lane is self and not operation.answered:
+                        operation.sent = True
+                        messages.append(operation.message)
+                if messages:
+                    await call.write(pb.ChargeRequest(operations=messages))
+
+    async def _read(self, call: Any) -> None:
+        while (response := await call.read()) is not grpc.aio.EOF:
+            for result in response.results:
+                self._answered(result)

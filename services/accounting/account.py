@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from services.accounting.amounts import Estimate, PinnedTariff, TokenUsage, worst_case
+from services.accounting.amounts import Estimate, PinnedTariff, worst_case
 from services.accounting.commands import CloseCause, Granted, Settled
 from services.accounting.entries import (
     AccountOpened,
@@ -43,6 +43,7 @@ from services.accounting.entries import (
     WindowOpened,
 )
 from services.accounting.terms import Limit, Payment, Terms
+from services.token_classes import NOTHING, Vector
 
 # How long a closed session's last answer is remembered, and a swept one's, whose Release may still come.
 CLOSED_MEMORY_US: Final = 15 * 60 * 1_000_000
@@ -125,7 +126,7 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     output_limit: int
     answer: Granted
     hold: dict[str, int]
-    used: TokenUsage
+    used: Vector
     created_us: int
     renewed_us: int
     # By line, in the order in which they are burnt; debt is owed in the last.
@@ -173,7 +174,7 @@ class SweptSession(msgspec.Struct, array_like=True, gc=False):
     sequence_numbers: tuple[int, ...]
     lines: dict[str, PinnedTariff] = {}
     # By line, what was charged for, and how much.
-    usages: dict[str, TokenUsage] = {}
+    usages: dict[str, Vector] = {}
     charges: dict[str, int] = {}
     counters: tuple[tuple[str, int], ...] = ()
     tokens_counted: int = 0
@@ -525,7 +526,7 @@ def _created(account: Account, entry: SessionCreated, seq: int) -> None:
             entry.final_action,
         ),
         hold=dict(entry.hold),
-        used=TokenUsage(),
+        used=NOTHING,
         created_us=entry.time_us,
         renewed_us=entry.time_us,
         lines={line: entry.tariff, **entry.more_lines} if entry.more_lines else {line: entry.tariff},

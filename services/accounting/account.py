@@ -6,7 +6,8 @@ are only ever added at the end, with a default.
 
 from bisect import insort
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -44,6 +45,10 @@ from services.accounting.entries import (
 )
 from services.accounting.terms import Limit, Payment, Terms
 from services.token_classes import NOTHING, Vector
+
+if TYPE_CHECKING:
+    from services.accounting.limits import Rules
+    from services.accounting.offerings import KeptPlan
 
 # How long a closed session's last answer is remembered, and a swept one's, whose Release may still come.
 CLOSED_MEMORY_US: Final = 15 * 60 * 1_000_000
@@ -276,6 +281,19 @@ class Adjustment(msgspec.Struct, array_like=True, gc=False):
 Remembered = TypeVar("Remembered", ClosedSession, SweptSession)
 
 
+class Derived:
+    """What was worked out of an account and its catalog and is kept with it, in no checkpoint. Those who fill it bound it."""
+
+    __slots__ = ("base_limits", "plans", "rules")
+
+    def __init__(self) -> None:
+        # By model; see `offerings.plan`.
+        self.plans: dict[str, KeptPlan] = {}
+        # By (member, key), worked out of `base_limits`; see `limits.rules_for`.
+        self.rules: dict[tuple[str, str], Rules] = {}
+        self.base_limits: tuple[Limit, ...] | None = None
+
+
 class Account(msgspec.Struct, array_like=True, dict=True):
     """A charging account. `seq` and `index` name the last journal entry that is in it."""
 
@@ -314,9 +332,14 @@ class Account(msgspec.Struct, array_like=True, dict=True):
     # The end of the first free cycle that is renewed only when somebody uses the account.
     unused_until_us: int | None = None
 
+    @cached_property
+    def derived(self) -> Derived:
+        """What was worked out and kept; no field, so that it is never encoded."""
+        return Derived()
+
     def forget_derived(self) -> None:
         """Drops what was worked out of limits, buckets and subscriptions and kept; it is worked out again."""
-        self.__dict__.clear()
+        self.derived = Derived()
 
 
 def evolve(account: Account | None, entry: Entry, seq: int, index: int) -> Account:

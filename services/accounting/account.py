@@ -6,11 +6,12 @@ are only ever added at the end, with a default.
 
 from bisect import insort
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from services.accounting.amounts import Estimate, PinnedTariff, TokenUsage, worst_case
+from services.accounting.amounts import Estimate, PinnedTariff, worst_case
 from services.accounting.commands import CloseCause, Granted, Settled
 from services.accounting.entries import (
     AccountOpened,
@@ -43,6 +44,11 @@ from services.accounting.entries import (
     WindowOpened,
 )
 from services.accounting.terms import Limit, Payment, Terms
+from services.token_classes import NOTHING, Vector
+
+if TYPE_CHECKING:
+    from services.accounting.limits import Rules
+    from services.accounting.offerings import KeptPlan
 
 # How long a closed session's last answer is remembered, and a swept one's, whose Release may still come.
 CLOSED_MEMORY_US: Final = 15 * 60 * 1_000_000
@@ -125,7 +131,7 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     output_limit: int
     answer: Granted
     hold: dict[str, int]
-    used: TokenUsage
+    used: Vector
     created_us: int
     renewed_us: int
     # By line, in the order in which they are burnt; debt is owed in the last.
@@ -173,7 +179,7 @@ class SweptSession(msgspec.Struct, array_like=True, gc=False):
     sequence_numbers: tuple[int, ...]
     lines: dict[str, PinnedTariff] = {}
     # By line, what was charged for, and how much.
-    usages: dict[str, TokenUsage] = {}
+    usages: dict[str, Vector] = {}
     charges: dict[str, int] = {}
     counters: tuple[tuple[str, int], ...] = ()
     tokens_counted: int = 0
@@ -275,6 +281,19 @@ class Adjustment(msgspec.Struct, array_like=True, gc=False):
 Remembered = TypeVar("Remembered", ClosedSession, SweptSession)
 
 
+class Derived:
+    """What was worked out of an account and its catalog and is kept with it, in no checkpoint. Those who fill it bound it."""
+
+    __slots__ = ("base_limits", "plans", "rules")
+
+    def __init__(self) -> None:
+        # By model; see `offerings.plan`.
+        self.plans: dict[str, KeptPlan] = {}
+        # By (member, key), worked out of `base_limits`; see `limits.rules_for`.
+        self.rules: dict[tuple[str, str], Rules] = {}
+        self.base_limits: tuple[Limit, ...] | None = None
+
+
 class Account(msgspec.Struct, array_like=True, dict=True):
     """A charging account. `seq` and `index` name the last journal entry that is in it."""
 
@@ -313,9 +332,14 @@ class Account(msgspec.Struct, array_like=True, dict=True):
     # The end of the first free cycle that is renewed only when somebody uses the account.
     unused_until_us: int | None = None
 
+    @cached_property
+    def derived(self) -> Derived:
+        """What was worked out and kept; no field, so that it is never encoded."""
+        return Derived()
+
     def forget_derived(self) -> None:
         """Drops what was worked out of limits, buckets and subscriptions and kept; it is worked out again."""
-        self.__dict__.clear()
+        self.derived = Derived()
 
 
 def evolve(account: Account | None, entry: Entry, seq: int, index: int) -> Account:
@@ -525,7 +549,7 @@ def _created(account: Account, entry: SessionCreated, seq: int) -> None:
             entry.final_action,
         ),
         hold=dict(entry.hold),
-        used=TokenUsage(),
+        used=NOTHING,
         created_us=entry.time_us,
         renewed_us=entry.time_us,
         lines={line: entry.tariff, **entry.more_lines} if entry.more_lines else {line: entry.tariff},

@@ -1,12 +1,27 @@
-"""Token counts, rates and the amounts they make: all integers, rounded once a class of a whole session.
+"""Usage, rates and the amounts they make: all integers, rounded once a class of a whole session.
 
-An amount is an int64 of micro-units. A rate is micro-units per 1,000,000 tokens.
-amount = ceil(cumulative tokens x rate / 1,000,000).
+An amount is an int64 of micro-units. A rate is micro-units per 1,000,000 of the class's measure.
+amount = ceil(cumulative count x rate / 1,000,000).
+
+A usage, a row of rates and a row of amounts are vectors in the order of `services.token_classes`. In rates -1 stands for a class
+that has none of its own; what a vector does not have at its end is 0 in a usage and the parent's rate in rates.
 """
 
 from typing import Final
 
 import msgspec
+
+from services.token_classes import (
+    CLASSES,
+    FIRST,
+    INDEX,
+    INPUT_INDEXES,
+    OUTPUT_INDEXES,
+    Measure,
+    Vector,
+    rate_of,
+    total_input,
+)
 
 INT64_MAX: Final = 2**63 - 1
 # The most that all buckets of a unit together may have been granted, so that sums stay int64.
@@ -15,35 +30,22 @@ GRANTED_MAX: Final = INT64_MAX // 2
 TOKENS_MAX: Final = 10_000_000_000
 RATE_BASE: Final = 1_000_000
 
-# The classes in the fixed order in which they are charged.
-TOKEN_CLASSES: Final = ("input", "cached_input", "cache_write", "output", "reasoning")
+# No rate of its own, in a row of rates.
+NO_RATE: Final = -1
 
-
-class TokenUsage(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Token counts by class; the classes are disjoint."""
-
-    input: int = 0
-    cached_input: int = 0
-    cache_write: int = 0
-    output: int = 0
-    reasoning: int = 0
-
-
-class TokenRates(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Rates by class, in micro-units per 1,000,000 tokens."""
-
-    input: int
-    cached_input: int
-    cache_write: int
-    output: int
-    reasoning: int
+_TOKENS: Final = tuple(index for index, each in enumerate(CLASSES) if each.measure is Measure.TOKEN)
+# What is reserved by the token: the classes of input and of output that are counted in tokens.
+_INPUT_TOKENS: Final = tuple(index for index in INPUT_INDEXES if index in _TOKENS)
+_OUTPUT_TOKENS: Final = tuple(index for index in OUTPUT_INDEXES if index in _TOKENS)
+_INPUT: Final = INDEX["input"]
+_CACHED: Final = INDEX["cached_input"]
 
 
 class ContextTier(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Rates that apply when the total input is greater than `above_input_tokens` (-1: always)."""
 
     above_input_tokens: int
-    rates: TokenRates
+    rates: Vector
 
 
 class PinnedTariff(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -69,7 +71,7 @@ class PinnedTariff(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 def dearest_rate(tiers: tuple[ContextTier, ...]) -> int:
     """The dearest rate of any class and tier."""
-    return max((max(msgspec.structs.astuple(tier.rates)) for tier in tiers), default=0)
+    return max((max(tier.rates) for tier in tiers), default=0)
 
 
 def amount_of(tokens: int, rate: int) -> int:
@@ -77,7 +79,27 @@ def amount_of(tokens: int, rate: int) -> int:
     return -(-tokens * rate // RATE_BASE)
 
 
-def rates_for(tariff: PinnedTariff, input_tokens: int) -> TokenRates:
+def tokens_of(usage: Vector) -> int:
+    """All tokens of a usage; what is measured otherwise is none."""
+    if len(usage) == FIRST:
+        return sum(usage)
+    return sum(usage[index] for index in _TOKENS if index < len(usage))
+
+
+def cached_of(usage: Vector) -> int:
+    """The input that came from a cache, in tokens."""
+    return usage[_CACHED]
+
+
+def first_classes(tariff: PinnedTariff) -> PinnedTariff:
+    """The tariff as a reader of the first classes alone has it: it rates later ones, folded, like their parents."""
+    if all(len(tier.rates) == FIRST for tier in tariff.tiers):
+        return tariff
+    tiers = tuple(ContextTier(tier.above_input_tokens, tier.rates[:FIRST]) for tier in tariff.tiers)
+    return msgspec.structs.replace(tariff, tiers=tiers, dearest_rate=dearest_rate(tiers))
+
+
+def rates_for(tariff: PinnedTariff, input_tokens: int) -> Vector:
     """The rates of the highest tier whose bound the total input exceeds."""
     rates = tariff.tiers[0].rates
     for tier in tariff.tiers[1:]:
@@ -86,23 +108,28 @@ def rates_for(tariff: PinnedTariff, input_tokens: int) -> TokenRates:
     return rates
 
 
-def charges_of(tariff: PinnedTariff, usage: TokenUsage) -> tuple[int, int, int, int, int]:
-    """The amount of each class, in the order of `TOKEN_CLASSES`."""
-    rates = rates_for(tariff, usage.input + usage.cached_input + usage.cache_write)
-    return (
-        amount_of(usage.input, rates.input),
-        amount_of(usage.cached_input, rates.cached_input),
-        amount_of(usage.cache_write, rates.cache_write),
-        amount_of(usage.output, rates.output),
-        amount_of(usage.reasoning, rates.reasoning),
-    )
+def charges_of(tariff: PinnedTariff, usage: Vector) -> Vector:
+    """The amount of each class of the usage."""
+    if len(usage) == FIRST:
+        # Written out: every call comes here, and this takes half the time of a loop.
+        a, b, c, d, e = usage
+        p, q, r, s, t = rates_for(tariff, a + b + c)[:FIRST]
+        return (
+            -(-a * p // RATE_BASE),
+            -(-b * q // RATE_BASE),
+            -(-c * r // RATE_BASE),
+            -(-d * s // RATE_BASE),
+            -(-e * t // RATE_BASE),
+        )
+    rates = rates_for(tariff, total_input(usage))
+    return tuple(amount_of(count, rate_of(rates, index)) for index, count in enumerate(usage))
 
 
 class Estimate(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a session's tokens may come to under one tariff: a rate for each token of input and of output.
 
     Since each class rounds up by itself, splitting tokens over classes can cost up to a micro-unit for each further class;
-    the slacks cover that.
+    the slacks cover that for the first classes and for each later one that has a rate of its own.
     """
 
     input_rate: int
@@ -163,15 +190,31 @@ def worst_case_in(cases: WorstCases, input_tokens: int) -> Estimate:
     return worst
 
 
-def _dearest_of(tiers: list[TokenRates]) -> Estimate:
-    input_classes = [rate for rates in tiers for rate in (rates.input, rates.cached_input, rates.cache_write)]
-    output_classes = [rate for rates in tiers for rate in (rates.output, rates.reasoning)]
+def _dearest_of(tiers: list[Vector]) -> Estimate:
+    """Images, milliseconds and characters are no part of it: no bound of tokens says how many there may be."""
+    input_classes = [_own_rates(rates, _INPUT_TOKENS) for rates in tiers]
+    output_classes = [_own_rates(rates, _OUTPUT_TOKENS) for rates in tiers]
     return Estimate(
-        input_rate=max(input_classes),
-        output_rate=max(output_classes),
-        input_slack=2 if any(rate % RATE_BASE for rate in input_classes) else 0,
-        output_slack=1 if any(rate % RATE_BASE for rate in output_classes) else 0,
+        input_rate=max(map(max, input_classes)),
+        output_rate=max(map(max, output_classes)),
+        input_slack=_slack(input_classes),
+        output_slack=_slack(output_classes),
     )
+
+
+def _own_rates(rates: Vector, indexes: tuple[int, ...]) -> list[int]:
+    """The rates of these classes, of those that have one of their own."""
+    return [rates[index] for index in indexes if index < len(rates) and rates[index] != NO_RATE]
+
+
+def _slack(classes: list[list[int]]) -> int:
+    """A micro-unit for each class but one, where any rate is no whole number of micro-units a token."""
+    return max(map(len, classes)) - 1 if any(rate % RATE_BASE for rates in classes for rate in rates) else 0
+
+
+def dearest_output_rate(tariff: PinnedTariff) -> int:
+    """The dearest rate of a token of output in any tier."""
+    return max(max(_own_rates(tier.rates, _OUTPUT_TOKENS)) for tier in tariff.tiers)
 
 
 # A share in millionths.
@@ -182,8 +225,8 @@ def expected(tariff: PinnedTariff, input_tokens: int, cached_share: int) -> Esti
     """What a session with `input_tokens` of input is likely to cost, if `cached_share` millionths of it come from a cache."""
     rates = rates_for(tariff, input_tokens)
     return Estimate(
-        input_rate=-(-(rates.cached_input * cached_share + rates.input * (SHARE_BASE - cached_share)) // SHARE_BASE),
-        output_rate=max(rates.output, rates.reasoning),
+        input_rate=-(-(rates[_CACHED] * cached_share + rates[_INPUT] * (SHARE_BASE - cached_share)) // SHARE_BASE),
+        output_rate=max(_own_rates(rates, _OUTPUT_TOKENS)),
         input_slack=0,
         output_slack=0,
     )
@@ -193,8 +236,8 @@ def cheapest(tariff: PinnedTariff) -> Estimate:
     """The least that a session can come to: all input cached, all output in the cheaper class, in the cheapest tier."""
     tiers = [tier.rates for tier in tariff.tiers]
     return Estimate(
-        input_rate=min(min(rates.input, rates.cached_input, rates.cache_write) for rates in tiers),
-        output_rate=min(min(rates.output, rates.reasoning) for rates in tiers),
+        input_rate=min(min(_own_rates(rates, _INPUT_TOKENS)) for rates in tiers),
+        output_rate=min(min(_own_rates(rates, _OUTPUT_TOKENS)) for rates in tiers),
         input_slack=0,
         output_slack=0,
     )
@@ -203,8 +246,8 @@ def cheapest(tariff: PinnedTariff) -> Estimate:
 def exchanged(tariff: PinnedTariff, currency: str, rate: int, name: str) -> PinnedTariff:
     """The tariff in another currency at `rate` micro-units of it for one unit of the tariff's own; each rate rounds up."""
 
-    def turned(rates: TokenRates) -> TokenRates:
-        return TokenRates(*(amount_of(each, rate) for each in msgspec.structs.astuple(rates)))
+    def turned(rates: Vector) -> Vector:
+        return tuple(each if each == NO_RATE else amount_of(each, rate) for each in rates)
 
     tiers = tuple(ContextTier(tier.above_input_tokens, turned(tier.rates)) for tier in tariff.tiers)
     return PinnedTariff(tariff.tariff_id, tariff.version, f"CURRENCY:{currency}", tiers, name, dearest_rate(tiers))

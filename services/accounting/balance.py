@@ -6,11 +6,10 @@ Pure. A source is a run of buckets, next to one another in burn order, that one 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from services.accounting.account import Account, Bucket
-from services.accounting.amounts import RATE_BASE, Estimate, PinnedTariff, TokenUsage, amount_of, charges_of, rates_for
+from services.accounting.amounts import RATE_BASE, Estimate, PinnedTariff, amount_of, charges_of, rates_for
 from services.accounting.entries import BucketAmounts
+from services.token_classes import FIRST, Vector, rate_of, total_input, trimmed
 
 # What a session may take at the most of each unit, because a limit says so; a unit that is not in it has no limit.
 Room = dict[str, int]
@@ -164,11 +163,11 @@ class Charge:
 
     __slots__ = ("amounts", "debits", "debt", "line", "tariff", "tokens")
 
-    def __init__(self, line: str, tariff: PinnedTariff) -> None:
+    def __init__(self, line: str, tariff: PinnedTariff, classes: int = FIRST) -> None:
         self.line = line
         self.tariff = tariff
-        self.tokens = [0, 0, 0, 0, 0]
-        self.amounts = [0, 0, 0, 0, 0]
+        self.tokens = [0] * classes
+        self.amounts = [0] * classes
         # (bucket_id, amount), in order; and what no bucket covered.
         self.debits: list[tuple[str, int]] = []
         self.debt = 0
@@ -189,12 +188,12 @@ class Charge:
         return sum(self.amounts)
 
     @property
-    def usage(self) -> TokenUsage:
-        return TokenUsage(*self.tokens)
+    def usage(self) -> Vector:
+        return trimmed(self.tokens)
 
 
 def settle(
-    lines: dict[str, PinnedTariff], usage: TokenUsage, sources: Sequence[Source], taken: dict[str, Charge] | None = None
+    lines: dict[str, PinnedTariff], usage: Vector, sources: Sequence[Source], taken: dict[str, Charge] | None = None
 ) -> list[Charge]:
     """Charges `usage` to the sources in order, classes in their fixed order, whole tokens a source; the rest is debt.
 
@@ -205,17 +204,23 @@ def settle(
     if len(lines) == 1 and not taken:
         ((line, tariff),) = lines.items()
         return [settle_one(line, tariff, usage, charges_of(tariff, usage), sources)]
-    total_input = usage.input + usage.cached_input + usage.cache_write
     charges = dict(taken or {})
+    classes = max([len(usage), *(len(charge.tokens) for charge in charges.values())])
+    input_tokens = total_input(usage)
     for charge in charges.values():
-        total_input += charge.tokens[0] + charge.tokens[1] + charge.tokens[2]
-    rates = {line: msgspec.structs.astuple(rates_for(tariff, total_input)) for line, tariff in lines.items()}
-    left = list(msgspec.structs.astuple(usage))
+        input_tokens += total_input(charge.tokens)
+        charge.tokens += [0] * (classes - len(charge.tokens))
+        charge.amounts += [0] * (classes - len(charge.amounts))
+    rates = {}
+    for line, tariff in lines.items():
+        row = rates_for(tariff, input_tokens)
+        rates[line] = row if classes == FIRST else tuple(rate_of(row, index) for index in range(classes))
+    left = [*usage, *(0,) * (classes - len(usage))]
     for source in sources:
         if not any(left):
             break
         line = source.line
-        charge = charges.get(line) or charges.setdefault(line, Charge(line, lines[line]))
+        charge = charges.get(line) or charges.setdefault(line, Charge(line, lines[line], classes))
         spent = 0
         for index, wanted in enumerate(left):
             if not wanted:
@@ -243,7 +248,7 @@ def settle(
             spent -= part
     if any(left):
         line = next(reversed(lines))
-        charge = charges.get(line) or charges.setdefault(line, Charge(line, lines[line]))
+        charge = charges.get(line) or charges.setdefault(line, Charge(line, lines[line], classes))
         for index, tokens in enumerate(left):
             if tokens:
                 before = charge.amounts[index]
@@ -253,10 +258,10 @@ def settle(
     return [charge for charge in charges.values() if any(charge.tokens)]
 
 
-def settle_one(line: str, tariff: PinnedTariff, usage: TokenUsage, amounts: tuple[int, ...], sources: Sequence[Source]) -> Charge:
-    """The same under one tariff, where a bucket may pay a part of a token; `amounts` are what the classes come to."""
+def settle_one(line: str, tariff: PinnedTariff, usage: Vector, amounts: Vector, sources: Sequence[Source]) -> Charge:
+    """Charges under one tariff, where a bucket may pay a part of a token; `amounts` are what the classes come to."""
     charge = Charge(line, tariff)
-    charge.tokens = [usage.input, usage.cached_input, usage.cache_write, usage.output, usage.reasoning]
+    charge.tokens = list(usage)
     charge.amounts = list(amounts)
     charge.pay(sources, sum(amounts))
     return charge

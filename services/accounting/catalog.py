@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from services.accounting.amounts import GRANTED_MAX, ContextTier, PinnedTariff, TokenRates, dearest_rate
+from services.accounting.amounts import GRANTED_MAX, NO_RATE, ContextTier, PinnedTariff, dearest_rate
 from services.accounting.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.accounting.terms import Allowance, Cycle, FinalAction, Limit, LimitKind, Payment, Period, Scope, Terms
+from services.token_classes import FIRST, TOKEN_CLASSES, Vector
 from tokenline.registry.v1 import registry_pb2
 
 _DAY_US: Final = 24 * 3_600 * 1_000_000
@@ -169,7 +170,13 @@ def _rates(tariff_id: str, version: int, unit: str, rows: Iterable[registry_pb2.
 
 
 def _tier(tier: registry_pb2.ContextTier) -> ContextTier:
-    rates = tier.rates
-    return ContextTier(
-        tier.above_input_tokens, TokenRates(rates.input, rates.cached_input, rates.cache_write, rates.output, rates.reasoning)
-    )
+    return ContextTier(tier.above_input_tokens, _row(tier.rates))
+
+
+def _row(rates: registry_pb2.TokenRates) -> Vector:
+    """The rates as a vector, as short as it can be: a tariff of the first classes alone is written as it always was."""
+    row = [getattr(rates, name) for name in TOKEN_CLASSES[:FIRST]]
+    row += [getattr(rates, name) if rates.HasField(name) else NO_RATE for name in TOKEN_CLASSES[FIRST:]]
+    while row[-1] == NO_RATE:
+        row.pop()
+    return tuple(row)

@@ -4,6 +4,7 @@ Time and catalog are arguments. Nothing is changed here: each rule gives the ent
 """
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Final
 
 import msgspec
@@ -17,10 +18,11 @@ from services.accounting.amounts import (
     TOKENS_MAX,
     Estimate,
     PinnedTariff,
-    TokenUsage,
+    cached_of,
     charges_of,
     cheapest,
     expected,
+    tokens_of,
     worst_case_in,
 )
 from services.accounting.balance import (
@@ -67,6 +69,7 @@ from services.accounting.entries import (
 )
 from services.accounting.offerings import ChargingCatalog, Plan, plan
 from services.runtime.identifiers import uuid7_time_us
+from services.token_classes import NOTHING, TOKEN_CLASSES, Vector, total_input, total_output
 
 # A charging_id this much ahead of the clock is refused; so a closed one is remembered for as long as it could be taken.
 CLOCK_AHEAD_US_MAX: Final = 60 * 1_000_000
@@ -86,8 +89,6 @@ _CERTAIN_DENOMINATOR: Final = 4
 _LEARNING_DIVISOR: Final = 4
 # Attempts that ended so have cost the vendor something.
 _COSTLY_OUTCOMES: Final = frozenset({"answered", "broken", "timeout", "garbage"})
-_NO_AMOUNTS: Final = (0, 0, 0, 0, 0)
-_NO_USAGE: Final = TokenUsage()
 
 
 def create(account: Account, command: CreateSession, now_us: int, catalog: ChargingCatalog) -> Decision:
@@ -333,7 +334,7 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
     final = granted < wanted
     arrivals: Arrivals = ()
     counted = session.tokens_counted
-    if rules is not None and rules.token_rates and (more := _tokens(used) - counted) > 0:
+    if rules is not None and rules.token_rates and (more := tokens_of(used) - counted) > 0:
         arrivals = limits.counted_tokens(account, rules, now_us, more)
         counted += more
     updated = SessionUpdated(
@@ -430,17 +431,13 @@ def _extend_one(
     return granted, payable, tuple(added)
 
 
-def _tokens(usage: TokenUsage) -> int:
-    return usage.input + usage.cached_input + usage.cache_write + usage.output + usage.reasoning
-
-
-def _more_at_once(session: Session, used: TokenUsage, now_us: int) -> int:
+def _more_at_once(session: Session, used: Vector, now_us: int) -> int:
     """How many output tokens to grant beyond the last grant, so that the next request for more comes in about 8 s.
 
     Reckoned from the stream's speed since the last request; three quarters of what is granted pass until more is asked for.
     """
     window = session.output_window or session.output_limit
-    made = used.output + used.reasoning - session.used.output - session.used.reasoning
+    made = total_output(used) - total_output(session.used)
     elapsed_us = max(1, now_us - session.renewed_us)
     by_speed = made * _WINDOW_US * _THRESHOLD_DIVISOR // (elapsed_us * (_THRESHOLD_DIVISOR - 1))
     return min(max(by_speed, window // _WINDOW_SHRINKAGE_MAX, 1), window * _WINDOW_GROWTH_MAX)
@@ -469,7 +466,7 @@ def release(account: Account, command: ReleaseSession, now_us: int, catalog: Cha
         close_cause=command.close_cause,
         provenance=command.provenance,
         attempts=command.attempts,
-        arrivals=limits.counted_tokens(account, rules, now_us, _tokens(command.used) - session.tokens_counted) if rules else (),
+        arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used) - session.tokens_counted) if rules else (),
     )
     return Decision(entries, settled)
 
@@ -501,13 +498,13 @@ def _release_late(account: Account, command: ReleaseSession, digest: bytes, now_
         provenance=command.provenance,
         attempts=command.attempts,
         created_us=swept.created_us,
-        arrivals=limits.counted_tokens(account, rules, now_us, _tokens(command.used) - swept.tokens_counted) if rules else (),
+        arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used) - swept.tokens_counted) if rules else (),
         wholesale=_owed(swept.wholesale, command.attempts),
     )
     return Decision(entries, _settled_answer(records))
 
 
-def _late_charges(account: Account, swept: SweptSession, used: TokenUsage, now_us: int) -> list[tuple[Charge, int]]:
+def _late_charges(account: Account, swept: SweptSession, used: Vector, now_us: int) -> list[tuple[Charge, int]]:
     """What a late Release charges by line, and how much that is beyond what the sweep charged.
 
     What the sweep charged was the holder's own report; if the end came out lower, that report stands.
@@ -517,19 +514,17 @@ def _late_charges(account: Account, swept: SweptSession, used: TokenUsage, now_u
         missing = max(0, sum(charges_of(tariff, used)) - swept.charged)
         sources = free_sources(account, swept.lines, now_us, None, missing, [])
         charge = Charge(line, tariff)
-        charge.tokens = list(msgspec.structs.astuple(used))
+        charge.tokens = list(used)
         charge.amounts = list(charges_of(tariff, used))
         charge.pay(sources, missing)
         return [(charge, missing)]
     taken = {}
     for line, usage in swept.usages.items():
         charge = taken[line] = Charge(line, swept.lines[line])
-        charge.tokens = list(msgspec.structs.astuple(usage))
+        charge.tokens = list(usage)
         charge.amounts = list(charges_of(swept.lines[line], usage))
-    swept_tokens = [sum(charge.tokens[index] for charge in taken.values()) for index in range(len(_NO_AMOUNTS))]
-    more = TokenUsage(
-        *(max(0, tokens - before) for tokens, before in zip(msgspec.structs.astuple(used), swept_tokens, strict=True))
-    )
+    swept_counts = [sum(counts) for counts in zip_longest(*(charge.tokens for charge in taken.values()), fillvalue=0)]
+    more = tuple(max(0, count - before) for count, before in zip_longest(used, swept_counts, fillvalue=0))
     sources = free_sources(account, swept.lines, now_us, None, GRANTED_MAX, [])
     before = {line: charge.charged for line, charge in taken.items()}
     return [
@@ -577,7 +572,7 @@ def event(account: Account, command: ChargeEvent, now_us: int, catalog: Charging
         provenance=command.provenance,
         attempts=command.attempts,
         created_us=now_us,
-        arrivals=limits.counted_tokens(account, rules, now_us, _tokens(command.used)),
+        arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used)),
         wholesale=_owed(catalog.wholesale(command.model_id, now_us), command.attempts),
         counters=counters,
         windows_opened=opened,
@@ -629,7 +624,7 @@ def _settle(
     now_us: int,
     number: int,
     digest: bytes,
-    used: TokenUsage,
+    used: Vector,
     close_cause: CloseCause,
     provenance: Provenance,
     attempts: tuple[VendorAttempt, ...],
@@ -661,10 +656,9 @@ def _settle(
                 free_debits.append((bucket_id, amount - from_hold))
         records.append(_Record(charge, charge.charged, tuple(held_debits), tuple(free_debits), charge.debt))
     learned = -1
-    total_input = used.input + used.cached_input + used.cache_write
-    if session.expected and total_input and provenance == Provenance.VENDOR:
+    if session.expected and (input_tokens := total_input(used)) and provenance == Provenance.VENDOR:
         known = account.cached_shares.get(session.model_id)
-        seen = used.cached_input * SHARE_BASE // total_input
+        seen = cached_of(used) * SHARE_BASE // input_tokens
         learned = seen if known is None else known + (seen - known) // _LEARNING_DIVISOR
     entries = _records(
         account,
@@ -704,7 +698,7 @@ def _records(
     key_id: str,
     member_id: str,
     offering_id: str,
-    used: TokenUsage,
+    used: Vector,
     released: tuple[tuple[str, int], ...],
     close_cause: CloseCause,
     provenance: Provenance,
@@ -717,11 +711,12 @@ def _records(
     windows_opened: tuple[WindowOpened, ...] = (),
 ) -> list[Entry]:
     """The records of a settled session, one a tariff, and the notices that its charges set off."""
-    owed = charges_of(wholesale.tariff, used) if wholesale else _NO_AMOUNTS
+    owed = charges_of(wholesale.tariff, used) if wholesale else NOTHING
     entries: list[Entry] = []
     last = len(records) - 1
     for index, record in enumerate(records):
         charge = record.charge
+        usage = charge.usage
         entries.append(
             SessionSettled(
                 account_id=account.account_id,
@@ -735,8 +730,8 @@ def _records(
                 member_id=member_id,
                 offering_id=charge.line.split("|", 1)[0] or offering_id,
                 tariff=charge.tariff,
-                usage=charge.usage,
-                class_amounts=(charge.amounts[0], charge.amounts[1], charge.amounts[2], charge.amounts[3], charge.amounts[4]),
+                usage=usage,
+                class_amounts=tuple(charge.amounts[: len(usage)]),
                 charged=record.charged,
                 held_debits=record.held_debits,
                 free_debits=record.free_debits,
@@ -751,9 +746,9 @@ def _records(
                 arrivals=arrivals if index == 0 else (),
                 cached_share=cached_share if index == 0 else -1,
                 wholesale=wholesale if index == 0 else None,
-                wholesale_amounts=owed if index == 0 else _NO_AMOUNTS,
-                wholesale_usage=used if wholesale and index == 0 else _NO_USAGE,
-                total_input=used.input + used.cached_input + used.cache_write if last else -1,
+                wholesale_amounts=owed if index == 0 else NOTHING,
+                wholesale_usage=used if wholesale and index == 0 else NOTHING,
+                total_input=total_input(used) if last else -1,
                 counters=counters,
                 windows_opened=windows_opened if index == 0 else (),
             )
@@ -852,27 +847,24 @@ def _no_session(account: Account, command: CreateSession | UpdateSession | Relea
     )
 
 
-def _absurd(usage: TokenUsage) -> Decision | None:
-    if (
-        0 <= usage.input <= TOKENS_MAX
-        and 0 <= usage.cached_input <= TOKENS_MAX
-        and 0 <= usage.cache_write <= TOKENS_MAX
-        and 0 <= usage.output <= TOKENS_MAX
-        and 0 <= usage.reasoning <= TOKENS_MAX
-    ):
+def _absurd(usage: Vector) -> Decision | None:
+    for count in usage:
+        if not 0 <= count <= TOKENS_MAX:
+            break
+    else:
         return None
-    absurd = next(name for name in usage.__struct_fields__ if not 0 <= getattr(usage, name) <= TOKENS_MAX)
-    return fail(Fault.AMOUNT_OVERFLOW, f"used.{absurd} is {getattr(usage, absurd)}; it must be 0 to {TOKENS_MAX}")
+    name, count = next(each for each in zip(TOKEN_CLASSES, usage, strict=False) if not 0 <= each[1] <= TOKENS_MAX)
+    return fail(Fault.AMOUNT_OVERFLOW, f"used.{name} is {count}; it must be 0 to {TOKENS_MAX}")
 
 
-def _excess(account: Account, lines: dict[str, PinnedTariff], usage: TokenUsage) -> Decision | None:
+def _excess(account: Account, lines: dict[str, PinnedTariff], usage: Vector) -> Decision | None:
     """Refuses a charge that could leave the account owing more than int64 holds."""
-    tokens = _tokens(usage)
+    counts = sum(usage)
     for tariff in lines.values():
         debt = account.debts.get(tariff.unit)
         incurred = debt.incurred if debt else 0
-        # Nearly every charge is far from the edge: the dearest rate for every token shows it.
-        if tokens * tariff.rate_max // RATE_BASE + len(_NO_AMOUNTS) + incurred <= GRANTED_MAX:
+        # Nearly every charge is far from the edge: the dearest rate for all that was counted shows it.
+        if counts * tariff.rate_max // RATE_BASE + len(usage) + incurred <= GRANTED_MAX:
             continue
         charged = sum(charges_of(tariff, usage))
         if charged + incurred > GRANTED_MAX:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from services.accounting.amounts import TokenUsage
 from services.accounting.entries import BucketGranted, Entry, VendorAttempt
 from services.accounting.terms import FinalAction, Limit, Payment
+from services.token_classes import Vector
 
 if TYPE_CHECKING:
     from services.accounting.account import Account
@@ -111,7 +111,7 @@ class UpdateSession(msgspec.Struct, frozen=True, gc=False):
     account_id: str
     charging_id: str
     number: int
-    used: TokenUsage
+    used: Vector
     output_wanted: int
 
 
@@ -121,7 +121,7 @@ class ReleaseSession(msgspec.Struct, frozen=True, gc=False):
     account_id: str
     charging_id: str
     number: int
-    used: TokenUsage
+    used: Vector
     provenance: Provenance
     close_cause: CloseCause
     attempts: tuple[VendorAttempt, ...]
@@ -136,7 +136,7 @@ class ChargeEvent(msgspec.Struct, frozen=True, gc=False):
     model_id: str
     key_id: str
     member_id: str
-    used: TokenUsage
+    used: Vector
     provenance: Provenance
     attempts: tuple[VendorAttempt, ...]
 

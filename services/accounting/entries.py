@@ -6,8 +6,9 @@ never used again for something else. Times are microseconds since 1970, amounts 
 
 import msgspec
 
-from services.accounting.amounts import Estimate, PinnedTariff, TokenUsage
+from services.accounting.amounts import Estimate, PinnedTariff
 from services.accounting.terms import Limit, Payment, Terms
+from services.token_classes import NOTHING, Vector
 
 # (bucket_id, amount) pairs in burn order.
 BucketAmounts = tuple[tuple[str, int], ...]
@@ -153,7 +154,7 @@ class SessionUpdated(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=Fal
     charging_id: str
     number: int
     digest: bytes
-    used: TokenUsage
+    used: Vector
     output_granted: int
     output_payable: int
     output_threshold: int
@@ -184,8 +185,8 @@ class SessionSettled(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=Fal
     member_id: str
     offering_id: str
     tariff: PinnedTariff
-    usage: TokenUsage
-    class_amounts: tuple[int, int, int, int, int]
+    usage: Vector
+    class_amounts: Vector
     charged: int
     held_debits: BucketAmounts
     free_debits: BucketAmounts
@@ -204,9 +205,9 @@ class SessionSettled(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=Fal
     cached_share: int = -1
     # What the vendor that answered is owed; once a session, in its first record.
     wholesale: Wholesale | None = None
-    wholesale_amounts: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+    wholesale_amounts: Vector = NOTHING
     # What the vendor counted: the usage of the whole session.
-    wholesale_usage: TokenUsage = TokenUsage()
+    wholesale_usage: Vector = NOTHING
     # The input of the whole session, which chose the tier; -1: that of `usage`.
     total_input: int = -1
     # Of an Event, which has no session that knows them.

@@ -1,8 +1,9 @@
 """The journal's entries to proto, as billing and the command line read them."""
 
 from services.accounting import entries
-from services.accounting.amounts import TOKEN_CLASSES, TokenRates, TokenUsage, rates_for
+from services.accounting.amounts import rates_for
 from services.accounting.translation import bucket_amounts, unit_message, usage_message
+from services.token_classes import TOKEN_CLASSES, Vector, rate_of, total_input
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 
@@ -155,8 +156,7 @@ def _sale_message(message: pb.JournalEntry, entry: entries.Entry) -> None:
 def _settled_message(entry: entries.SessionSettled) -> pb.SessionSettled:
     usage = entry.usage
     # The tier is chosen by the input of the whole session, of which this record may be a part.
-    own_input = usage.input + usage.cached_input + usage.cache_write
-    rates = rates_for(entry.tariff, own_input if entry.total_input < 0 else entry.total_input)
+    rates = rates_for(entry.tariff, total_input(usage) if entry.total_input < 0 else entry.total_input)
     debits: dict[str, int] = {}
     for bucket_id, amount in (*entry.held_debits, *entry.free_debits):
         debits[bucket_id] = debits.get(bucket_id, 0) + amount
@@ -198,7 +198,7 @@ def _wholesale_message(entry: entries.SessionSettled) -> pb.WholesaleCharge:
     owed = entry.wholesale
     assert owed is not None
     usage = entry.wholesale_usage
-    rates = rates_for(owed.tariff, usage.input + usage.cached_input + usage.cache_write)
+    rates = rates_for(owed.tariff, total_input(usage))
     return pb.WholesaleCharge(
         vendor_id=owed.vendor_id,
         vendor_model_id=owed.vendor_model_id,
@@ -210,9 +210,9 @@ def _wholesale_message(entry: entries.SessionSettled) -> pb.WholesaleCharge:
     )
 
 
-def _class_charges(usage: TokenUsage, rates: TokenRates, amounts: tuple[int, ...]) -> list[pb.ClassCharge]:
+def _class_charges(usage: Vector, rates: Vector, amounts: Vector) -> list[pb.ClassCharge]:
     return [
-        pb.ClassCharge(token_class=token_class, tokens=tokens, rate=getattr(rates, token_class), amount=amount)
-        for token_class, amount in zip(TOKEN_CLASSES, amounts, strict=True)
-        if (tokens := getattr(usage, token_class))
+        pb.ClassCharge(token_class=TOKEN_CLASSES[index], tokens=count, rate=rate_of(rates, index), amount=amount)
+        for index, (count, amount) in enumerate(zip(usage, amounts, strict=True))
+        if count
     ]

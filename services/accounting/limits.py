@@ -61,15 +61,15 @@ def rules_for(account: Account, base_limits: tuple[Limit, ...], key_id: str, mem
 
     Worked out once and kept, until limits, subscriptions or the offering change.
     """
-    kept = account.__dict__
-    if kept.get("base_limits") is not base_limits or len(kept) > _KEPT_SUBJECTS_MAX:
+    derived = account.derived
+    kept = derived.rules
+    if derived.base_limits is not base_limits or len(kept) > _KEPT_SUBJECTS_MAX:
         kept.clear()
-        kept["base_limits"] = base_limits
-    subject = f"{member_id}\n{key_id}"
+        derived.base_limits = base_limits
+    subject = (member_id, key_id)
     rules = kept.get(subject)
     if rules is None:
         rules = kept[subject] = _work_out(account, base_limits, key_id, member_id)
-    assert isinstance(rules, Rules)
     return rules
 
 

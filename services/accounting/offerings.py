@@ -176,7 +176,7 @@ class Plan(NamedTuple):
     worst_cases: dict[str, WorstCases]
 
 
-class _KeptPlan(NamedTuple):
+class KeptPlan(NamedTuple):
     """A plan, and what it holds for."""
 
     catalog: ChargingCatalog
@@ -189,8 +189,12 @@ def plan(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int)
 
     Worked out once and kept, until buckets, subscriptions or the catalog change, or a tariff or a bucket comes into force.
     """
-    kept = account.__dict__.get(model_id)
-    if isinstance(kept, _KeptPlan) and kept.catalog is catalog and now_us < kept.until_us:
+    if model_id not in catalog.model_ids:
+        # Not kept: whoever asks may make up names without end.
+        return ResultCode.RATING_FAILED
+    plans = account.derived.plans
+    kept = plans.get(model_id)
+    if kept is not None and kept.catalog is catalog and now_us < kept.until_us:
         return kept.plan
     plan = _work_out(account, catalog, model_id, now_us)
     until_us = catalog.next_change_us(now_us)
@@ -199,7 +203,10 @@ def plan(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int)
         for time_us in (bucket.valid_from_us, bucket.valid_until_us):
             if now_us < time_us < until_us:
                 until_us = time_us
-    account.__dict__[model_id] = _KeptPlan(catalog, until_us, plan)
+    if len(plans) > len(catalog.model_ids):
+        # Models that the catalog no longer has.
+        plans.clear()
+    plans[model_id] = KeptPlan(catalog, until_us, plan)
     return plan
 
 

@@ -14,11 +14,12 @@ from typing import NamedTuple
 import msgspec
 
 from services.accounting.account import Session
-from services.accounting.amounts import TokenUsage, amount_of, charges_of
+from services.accounting.amounts import amount_of, charges_of
 from services.accounting.catalog import charging_catalog
 from services.accounting.commands import CreateSession, Granted, Refused, TopUpBucket
 from services.registry.catalog_folder import base_catalog_folder, load_catalog
-from tests.accounting.ledger import ACCOUNT_ID, DAY, SECOND, VALIDITY_US, Ledger
+from services.token_classes import Vector, total_input, total_output
+from tests.accounting.ledger import ACCOUNT_ID, DAY, SECOND, VALIDITY_US, Ledger, class_of, usage
 
 MODEL_ID = "claude-sonnet-4-5-20250929"
 USD = "CURRENCY:USD"
@@ -33,7 +34,7 @@ class Call(NamedTuple):
     """A call of the trace."""
 
     session: str
-    usage: TokenUsage
+    usage: Vector
 
 
 class Measured(msgspec.Struct):
@@ -59,7 +60,7 @@ def calls_of(trace: Path, limit: int | None = None) -> list[Call]:
         calls = []
         for row in rows:
             cached = int(row["cached_input_tokens"] or 0)
-            used = TokenUsage(input=int(row["input_tokens"]) - cached, cached_input=cached, output=int(row["output_tokens"]))
+            used = usage(input=int(row["input_tokens"]) - cached, cached_input=cached, output=int(row["output_tokens"]))
             calls.append(Call(row["session"], used))
             if limit is not None and len(calls) == limit:
                 break
@@ -95,7 +96,7 @@ def measure(calls: list[Call], at_once: int, stock_in_largest_calls: float = STO
         opened: list[tuple[str, Call, Granted]] = []
         for call in turn:
             top_up(ledger, stock)
-            tokens = call.usage.input + call.usage.cached_input
+            tokens = total_input(call.usage)
             guess = int(tokens * rng.uniform(1 - ESTIMATE_ERROR, 1 + ESTIMATE_ERROR))
             charging_id = ledger.charging_id()
             answer = ledger.ask(
@@ -116,15 +117,19 @@ def measure(calls: list[Call], at_once: int, stock_in_largest_calls: float = STO
         allowed = 0
         for charging_id, call, answer in opened:
             number, granted = 1, answer.output_granted
-            while call.usage.output > granted:
+            while total_output(call.usage) > granted:
                 ledger.pass_time(SECOND)
                 number += 1
-                more = ledger.update(charging_id, number, TokenUsage(output=granted), call.usage.output + WINDOW_TOKENS)
+                more = ledger.update(charging_id, number, usage(output=granted), total_output(call.usage) + WINDOW_TOKENS)
                 if more.output_granted <= granted:
                     break
                 granted = more.output_granted
             allowed += unheld(ledger.state.sessions[charging_id])
-            used = msgspec.structs.replace(call.usage, output=min(call.usage.output, granted))
+            used = usage(
+                class_of(call.usage, "input"),
+                min(total_output(call.usage), granted),
+                cached_input=class_of(call.usage, "cached_input"),
+            )
             settled = ledger.release(charging_id, number + 1, used)
             measured.charged += settled.charged
             owed = sum(debt.outstanding for debt in ledger.state.debts.values())
@@ -152,7 +157,8 @@ def top_up(ledger: Ledger, stock: int) -> None:
 def unheld(session: Session) -> int:
     """What a session may cost beyond its hold: its input at full price and all output that was granted, less what it holds."""
     rates = next(iter(session.lines.values())).tiers[-1].rates
-    full = amount_of(session.input_bound, rates.input) + amount_of(session.answer.output_granted, rates.output)
+    full = amount_of(session.input_bound, class_of(rates, "input"))
+    full += amount_of(session.answer.output_granted, class_of(rates, "output"))
     return max(0, full - sum(session.hold.values()))
 
 

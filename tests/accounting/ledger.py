@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from services.accounting.account import Account, Bucket, evolve
-from services.accounting.amounts import ContextTier, PinnedTariff, TokenRates, TokenUsage
+from services.accounting.amounts import ContextTier, PinnedTariff
 from services.accounting.commands import (
     Answer,
     BucketAdded,
@@ -27,6 +27,7 @@ from services.accounting.decide import decide, due_entries
 from services.accounting.entries import Entry
 from services.accounting.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.runtime.identifiers import uuid7
+from services.token_classes import INDEX, TOKEN_CLASSES, Vector, trimmed
 
 START_US = 1_700_000_000_000_000
 ACCOUNT_ID = "acct-0123456789"
@@ -42,9 +43,9 @@ TCC_US = 2 * VALIDITY_US
 WINDOW = 64
 
 
-def tariff(unit: str, *tiers: tuple[int, int, int, int, int, int], version: int = 1) -> PinnedTariff:
-    """A tariff of (above_input_tokens, input, cached_input, cache_write, output, reasoning) rows."""
-    return PinnedTariff("test", version, unit, tuple(ContextTier(above, TokenRates(*rates)) for above, *rates in tiers))
+def tariff(unit: str, *tiers: tuple[int, ...], version: int = 1) -> PinnedTariff:
+    """A tariff of rows: above_input_tokens, then the rates in the order of classes."""
+    return PinnedTariff("test", version, unit, tuple(ContextTier(above, tuple(rates)) for above, *rates in tiers))
 
 
 def flat(rate: int, unit: str = "TOKEN") -> PinnedTariff:
@@ -95,9 +96,17 @@ def usage(
     input: int = 0,  # noqa: A002  # the name of the class
     output: int = 0,
     **classes: int,
-) -> TokenUsage:
-    """Token counts."""
-    return TokenUsage(input=input, output=output, **classes)
+) -> Vector:
+    """Counts by class."""
+    counts = [0] * len(TOKEN_CLASSES)
+    for name, count in {"input": input, "output": output, **classes}.items():
+        counts[INDEX[name]] = count
+    return trimmed(counts)
+
+
+def class_of(counts: Vector, name: str) -> int:
+    """What a vector has of a class."""
+    return counts[INDEX[name]] if INDEX[name] < len(counts) else 0
 
 
 class Ledger:
@@ -197,17 +206,17 @@ class Ledger:
         assert isinstance(answer, Granted), answer
         return command.charging_id, answer
 
-    def update(self, charging_id: str, number: int, used: TokenUsage, wanted: int) -> Granted:
+    def update(self, charging_id: str, number: int, used: Vector, wanted: int) -> Granted:
         answer = self.ask(UpdateSession(ACCOUNT_ID, charging_id, number, used, wanted))
         assert isinstance(answer, Granted), answer
         return answer
 
-    def release(self, charging_id: str, number: int, used: TokenUsage) -> Settled:
+    def release(self, charging_id: str, number: int, used: Vector) -> Settled:
         answer = self.ask(release_command(charging_id, number, used))
         assert isinstance(answer, Settled), answer
         return answer
 
-    def event(self, used: TokenUsage, *, model: str = "flat", charging_id: str | None = None) -> Settled:
+    def event(self, used: Vector, *, model: str = "flat", charging_id: str | None = None) -> Settled:
         answer = self.ask(event_command(charging_id or self.charging_id(), used, model=model))
         assert isinstance(answer, Settled), answer
         return answer
@@ -221,14 +230,12 @@ class Ledger:
         return bucket.remaining, bucket.reserved, bucket.consumed, bucket.expired
 
 
-def release_command(
-    charging_id: str, number: int, used: TokenUsage, *, close_cause: CloseCause = CloseCause.NORMAL
-) -> ReleaseSession:
+def release_command(charging_id: str, number: int, used: Vector, *, close_cause: CloseCause = CloseCause.NORMAL) -> ReleaseSession:
     """A Release with the vendor's own count."""
     return ReleaseSession(ACCOUNT_ID, charging_id, number, used, Provenance.VENDOR, close_cause, ())
 
 
-def event_command(charging_id: str, used: TokenUsage, *, model: str = "flat", number: int = 1) -> ChargeEvent:
+def event_command(charging_id: str, used: Vector, *, model: str = "flat", number: int = 1) -> ChargeEvent:
     """An Event with the vendor's own count."""
     return ChargeEvent(ACCOUNT_ID, charging_id, number, model, "key-1", "mbr-1", used, Provenance.VENDOR, ())
 

@@ -26,7 +26,7 @@ def settle_thirds(count: int) -> int:
         (entry,), _ = decide(ledger.state, event_command(ledger.charging_id(), used, model="thirds"), ledger.now_us, CATALOG)
         assert isinstance(entry, SessionSettled)
         journaled += entry.charged
-        expected += -(-used.input * _RATE // 1_000_000) + 1
+        expected += -(-used[0] * _RATE // 1_000_000) + 1
         evolve(ledger.state, entry, 1, 0)
     debt = ledger.state.debts["TOKEN"].incurred if ledger.state.debts else 0
     return abs(ledger.bucket(bucket).consumed + debt - expected) + abs(journaled - expected)

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from services.accounting.amounts import TokenUsage
 from tests.accounting.agents import STOCK, Call, calls_of, measure
+from tests.accounting.ledger import usage
 from tests.traces import TRACES, needs_traces
 
 AT_ONCE = pytest.mark.parametrize("at_once", [1, 4])
@@ -19,7 +19,7 @@ def invented_calls(count: int) -> list[Call]:
         known = 0
         for _ in range(20):
             new = rng.randrange(200, 8_000)
-            calls.append(Call(f"session-{session}", TokenUsage(input=new, cached_input=known, output=rng.randrange(1, 3_000))))
+            calls.append(Call(f"session-{session}", usage(input=new, cached_input=known, output=rng.randrange(1, 3_000))))
             known += new
     return calls
 

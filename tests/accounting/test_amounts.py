@@ -10,17 +10,15 @@ from services.accounting.amounts import (
     ContextTier,
     Estimate,
     PinnedTariff,
-    TokenRates,
-    TokenUsage,
     amount_of,
     charges_of,
     rates_for,
     worst_case,
 )
-from tests.accounting.ledger import EACH, TARIFFS, UNIT, flat, tariff
+from tests.accounting.ledger import EACH, TARIFFS, UNIT, flat, tariff, usage
 
 rates = st.one_of(st.integers(0, 3), st.integers(0, 5_000_000), st.integers(0, 5).map(lambda rate: rate * 1_000_000))
-class_rates = st.builds(TokenRates, rates, rates, rates, rates, rates)
+class_rates = st.tuples(rates, rates, rates, rates, rates)
 
 
 @st.composite
@@ -62,36 +60,31 @@ def test_an_amount_is_rounded_up_to_the_next_micro_unit(tokens: int, rate: int, 
 
 
 def test_each_class_is_rounded_up_by_itself() -> None:
-    usage = TokenUsage(input=1, cached_input=1, cache_write=1, output=1, reasoning=1)
-    assert charges_of(flat(333_333), usage) == (1, 1, 1, 1, 1)
-    assert charges_of(flat(333_333), TokenUsage(input=5)) == (2, 0, 0, 0, 0)
+    assert charges_of(flat(333_333), (1, 1, 1, 1, 1)) == (1, 1, 1, 1, 1)
+    assert charges_of(flat(333_333), usage(input=5)) == (2, 0, 0, 0, 0)
 
 
 def test_a_class_costs_its_own_rate() -> None:
     different = tariff("TOKEN", (-1, 1 * EACH, 2 * EACH, 3 * EACH, 4 * EACH, 5 * EACH))
-    usage = TokenUsage(input=10, cached_input=10, cache_write=10, output=10, reasoning=10)
-    assert charges_of(different, usage) == tuple(rate * 10 * UNIT for rate in (1, 2, 3, 4, 5))
+    assert charges_of(different, (10,) * 5) == tuple(rate * 10 * UNIT for rate in (1, 2, 3, 4, 5))
 
 
 def test_the_tier_is_chosen_by_all_input_and_applies_to_every_token() -> None:
     tiered = TARIFFS["tiered"]
-    assert charges_of(tiered, TokenUsage(input=10, output=1)) == (10 * UNIT, 0, 0, 2 * UNIT, 0)
+    assert charges_of(tiered, usage(input=10, output=1)) == (10 * UNIT, 0, 0, 2 * UNIT, 0)
     # 4 + 4 + 3 are above 10: the dearer tier is that of all tokens, output too.
-    assert charges_of(tiered, TokenUsage(4, 4, 3, 1, 1)) == (12 * UNIT, 4 * UNIT, 12 * UNIT, 5 * UNIT, 7 * UNIT)
+    assert charges_of(tiered, (4, 4, 3, 1, 1)) == (12 * UNIT, 4 * UNIT, 12 * UNIT, 5 * UNIT, 7 * UNIT)
     # Output and reasoning do not choose the tier.
-    assert charges_of(tiered, TokenUsage(input=10, output=90, reasoning=90))[0] == 10 * UNIT
+    assert charges_of(tiered, usage(input=10, output=90, reasoning=90))[0] == 10 * UNIT
 
 
 def test_the_highest_tier_that_applies_counts() -> None:
-    three = PinnedTariff(
-        "t", 1, "TOKEN", tuple(ContextTier(above, TokenRates(*[number] * 5)) for number, above in enumerate((-1, 10, 20)))
-    )
-    assert [rates_for(three, tokens).input for tokens in (0, 10, 11, 20, 21, TOKENS_MAX)] == [0, 0, 1, 1, 2, 2]
+    three = PinnedTariff("t", 1, "TOKEN", tuple(ContextTier(above, (number,) * 5) for number, above in enumerate((-1, 10, 20))))
+    assert [rates_for(three, tokens)[0] for tokens in (0, 10, 11, 20, 21, TOKENS_MAX)] == [0, 0, 1, 1, 2, 2]
 
 
 def test_amounts_of_the_largest_counts_are_exact() -> None:
-    usage = TokenUsage(*[TOKENS_MAX] * 5)
-    assert sum(charges_of(flat(EACH + 1), usage)) == 5 * (TOKENS_MAX * UNIT + TOKENS_MAX // 1_000_000)
+    assert sum(charges_of(flat(EACH + 1), (TOKENS_MAX,) * 5)) == 5 * (TOKENS_MAX * UNIT + TOKENS_MAX // 1_000_000)
 
 
 @pytest.mark.parametrize(
@@ -120,9 +113,7 @@ def test_no_usage_within_the_bound_costs_more_than_its_hold(data: st.DataObject)
     input_bound, output_bound = data.draw(st.integers(0, 80)), data.draw(st.integers(0, 80))
     inputs = split(data, input_bound, 3)
     outputs = split(data, output_bound, 2)
-    assert sum(charges_of(pinned, TokenUsage(*inputs, *outputs))) <= worst_case(pinned, input_bound).amount(
-        input_bound, output_bound
-    )
+    assert sum(charges_of(pinned, (*inputs, *outputs))) <= worst_case(pinned, input_bound).amount(input_bound, output_bound)
 
 
 @given(tariffs(), st.integers(0, 80), st.integers(0, 40), st.integers(0, 500_000_000))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.accounting.account import CLOSED_MEMORY_US, SWEPT_MEMORY_US, Session, evolve, next_due_us
-from services.accounting.amounts import INT64_MAX, TOKENS_MAX, PinnedTariff, TokenUsage
+from services.accounting.amounts import INT64_MAX, TOKENS_MAX, PinnedTariff
 from services.accounting.charging import CHARGING_ID_AGE_US_MAX, CLOCK_AHEAD_US_MAX
 from services.accounting.commands import (
     AccountView,
@@ -41,6 +41,7 @@ from services.accounting.grants import BUCKETS_MAX
 from services.accounting.journal import decode_checkpoint, encode_checkpoint, encode_row
 from services.accounting.offerings import ChargingCatalog
 from services.runtime.identifiers import uuid7
+from services.token_classes import TOKEN_CLASSES, Vector
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     CATALOG,
@@ -547,7 +548,7 @@ def test_two_sessions_never_count_the_same_remainder(ledger: Ledger) -> None:
 def test_release_debits_the_hold_and_frees_the_rest(ledger: Ledger) -> None:
     bucket = ledger.grant(100 * UNIT)
     charging_id, _ = ledger.create(20, 40)
-    settled = ledger.release(charging_id, 2, TokenUsage(10, 5, 5, 7, 3))
+    settled = ledger.release(charging_id, 2, (10, 5, 5, 7, 3))
     assert settled == Settled("TOKEN", 30 * UNIT, 0)
     entry = settled_entry(ledger)
     assert entry.record_number == 1
@@ -790,7 +791,7 @@ def test_closed_sessions_are_forgotten_in_the_end(ledger: Ledger) -> None:
 # The sweep and the late Release
 
 
-def swept(ledger: Ledger, used: TokenUsage) -> str:
+def swept(ledger: Ledger, used: Vector) -> str:
     """A session that reported `used`, and was swept."""
     charging_id, _ = ledger.create(20, 40)
     ledger.update(charging_id, 2, used, 40)
@@ -866,7 +867,7 @@ def test_a_late_release_charges_what_is_missing_exactly_once(ledger: Ledger) -> 
 
 
 @pytest.mark.parametrize("used", [usage(), usage(input=20), usage(input=20, output=4)])
-def test_a_late_release_is_never_negative(ledger: Ledger, used: TokenUsage) -> None:
+def test_a_late_release_is_never_negative(ledger: Ledger, used: Vector) -> None:
     bucket = ledger.grant(100 * UNIT)
     charging_id = swept(ledger, usage(input=20, output=4))
     assert ledger.release(charging_id, 3, used) == Settled("TOKEN", 0, 0)
@@ -954,12 +955,12 @@ def test_a_bucket_that_ends_when_a_session_is_swept_pays_no_excess_of_it(ledger:
 # Absurd numbers
 
 
-@pytest.mark.parametrize("token_class", ["input", "cached_input", "cache_write", "output", "reasoning"])
+@pytest.mark.parametrize("token_class", TOKEN_CLASSES)
 @pytest.mark.parametrize("tokens", [-1, TOKENS_MAX + 1, INT64_MAX])
 def test_absurd_usage_is_refused_by_name(ledger: Ledger, token_class: str, tokens: int) -> None:
     ledger.grant(100 * UNIT)
     charging_id, _ = ledger.create(10, 10)
-    used = TokenUsage(**{token_class: tokens})
+    used = usage(**{token_class: tokens})
     for command in (
         UpdateSession(ACCOUNT_ID, charging_id, 2, used, 10),
         release_command(charging_id, 2, used),

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.accounting.amounts import TokenUsage
 from services.accounting.commands import (
     Answer,
     BucketAdded,
@@ -28,6 +27,7 @@ from services.accounting.commands import (
 from services.accounting.entries import SessionSettled
 from services.accounting.journal import decode_checkpoint, decode_row, encode_checkpoint, encode_row
 from services.runtime.identifiers import derived_name, uuid7_time_us
+from services.token_classes import Vector
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     MINUTE,
@@ -60,7 +60,7 @@ def charging_id(number: int) -> str:
 sessions = st.one_of(st.integers(0, 2), st.integers(0, 9)).map(charging_id)
 models = st.sampled_from(sorted(TARIFFS))
 tokens = st.integers(0, 12)
-usages = st.builds(TokenUsage, tokens, st.integers(0, 3), st.integers(0, 3), tokens, st.integers(0, 3))
+usages = st.tuples(tokens, st.integers(0, 3), st.integers(0, 3), tokens, st.integers(0, 3))
 numbers = st.integers(2, 5)
 passing = st.sampled_from([0, 1, SECOND, 10 * SECOND, 29 * SECOND, 30 * SECOND, 61 * SECOND, 4 * MINUTE, 16 * MINUTE])
 grants = st.builds(
@@ -93,7 +93,7 @@ histories = st.lists(
 
 def naive_account() -> NaiveAccount:
     rows: dict[str, tuple[str, Rows]] = {
-        model: (tariff.unit, [(tier.above_input_tokens, msgspec.structs.asdict(tier.rates)) for tier in tariff.tiers])
+        model: (tariff.unit, [(tier.above_input_tokens, dict(zip(CLASSES, tier.rates, strict=True))) for tier in tariff.tiers])
         for model, tariff in TARIFFS.items()
     }
     return NaiveAccount(rows, WINDOW, VALIDITY_US)
@@ -146,8 +146,8 @@ def expected(naive: NaiveAccount, now_us: int, command: Any) -> Outcome:
     raise AssertionError(command)
 
 
-def counts(used: TokenUsage) -> dict[str, int]:
-    return {each: getattr(used, each) for each in CLASSES}
+def counts(used: Vector) -> dict[str, int]:
+    return dict(zip(CLASSES, used, strict=True))
 
 
 def compare(ledger: Ledger, naive: NaiveAccount) -> None:
@@ -191,8 +191,8 @@ def busy_history(seed: int, length: int) -> Iterator[Any]:
     running: dict[str, int] = {}
     now_us = START_US
 
-    def used() -> TokenUsage:
-        return TokenUsage(rng.randint(0, 9), rng.randint(0, 3), rng.randint(0, 2), rng.randint(0, 30), rng.randint(0, 5))
+    def used() -> Vector:
+        return (rng.randint(0, 9), rng.randint(0, 3), rng.randint(0, 2), rng.randint(0, 30), rng.randint(0, 5))
 
     for number in range(length):
         if rng.random() < 0.3:

@@ -29,6 +29,7 @@ from services.runtime.errors import SchemaError, ServiceError
 from services.runtime.identifiers import derived_name
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.locks import InUseError
+from services.token_classes import TOKEN_CLASSES
 from tests.accounting import cell as cells
 from tests.accounting.cell import (
     MODEL,
@@ -366,9 +367,7 @@ NAMES = [
     for name in ("model_id", "key_id", "member_id")
     for value in ("", "x" * 201)
 ]
-USED = [
-    (f"used.{name}", -1, "used must not be negative") for name in ("input", "cached_input", "cache_write", "output", "reasoning")
-]
+USED = [(f"used.{name}", -1, "used must not be negative") for name in TOKEN_CLASSES]
 ATTEMPTS = [
     ("attempts", [attempt()] * 33, "attempts must be at most 32"),
     ("attempts", [attempt(outcome="")], "attempts.outcome must be one of answered"),
@@ -445,7 +444,7 @@ async def test_absurd_token_counts_are_refused_by_name(client: Client, tokens: i
         (create(account_id, charging_id(), output_tokens_limit=tokens), "output_tokens_limit"),
         *[
             (make(account_id, session, **{name: tokens}), f"used.{name}")
-            for name in ("input", "cached_input", "cache_write", "output", "reasoning")
+            for name in TOKEN_CLASSES
             for make in (
                 lambda account, session, **used: update(account, session, 2, **used),
                 lambda account, session, **used: release(account, session, 2, **used),

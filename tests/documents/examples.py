@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from services.accounting.amounts import TokenUsage
 from services.accounting.catalog import charging_catalog
 from services.accounting.commands import (
     Answer,
@@ -48,7 +47,8 @@ from services.accounting.offerings import ChargingCatalog
 from services.accounting.terms import Limit, LimitKind, Payment, Scope
 from services.registry.catalog_folder import base_catalog_folder, load_catalog
 from services.runtime.identifiers import uuid7
-from tests.accounting.ledger import ACCOUNT_ID, UNIT, VALIDITY_US, Ledger, replayed, state_of
+from services.token_classes import Vector, total_input, total_output
+from tests.accounting.ledger import ACCOUNT_ID, UNIT, VALIDITY_US, Ledger, replayed, state_of, usage
 
 ZONE: Final = ZoneInfo("Asia/Shanghai")
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
@@ -242,7 +242,7 @@ class Example:
     def call(self, model: str, usage: str, who: str | None) -> str:
         """A whole call whose input is known exactly and whose output is limited to what it makes."""
         used = _usage(usage)
-        answer = self._create("call", model, _input(used), used.output + used.reasoning, metered=False, who=who)
+        answer = self._create("call", model, total_input(used), total_output(used), metered=False, who=who)
         if not isinstance(answer, Granted):
             return self._said(answer)
         return self._said(self._release("call", used, CloseCause.NORMAL))
@@ -296,7 +296,7 @@ class Example:
             )
         )
 
-    def _release(self, name: str, used: TokenUsage, cause: CloseCause) -> Answer:
+    def _release(self, name: str, used: Vector, cause: CloseCause) -> Answer:
         charging_id, number = self._sessions[name]
         self._sessions[name] = (charging_id, number + 1)
         return self.ledger.ask(_release_of(charging_id, number + 1, used, cause))
@@ -338,7 +338,7 @@ class Example:
         return f"example-{self._key_number}"
 
 
-def _release_of(charging_id: str, number: int, used: TokenUsage, cause: CloseCause) -> ReleaseSession:
+def _release_of(charging_id: str, number: int, used: Vector, cause: CloseCause) -> ReleaseSession:
     return ReleaseSession(ACCOUNT_ID, charging_id, number, used, Provenance.VENDOR, cause, ())
 
 
@@ -350,13 +350,9 @@ def _number(text: str) -> int:
     return int(text.replace(",", ""))
 
 
-def _usage(text: str) -> TokenUsage:
+def _usage(text: str) -> Vector:
     counts = {name: _number(number) for name, number in re.findall(r"(\w+) ([\d,]+)", text)}
-    return TokenUsage(**{{"cached": "cached_input"}.get(name, name): number for name, number in counts.items()})
-
-
-def _input(used: TokenUsage) -> int:
-    return used.input + used.cached_input + used.cache_write
+    return usage(**{{"cached": "cached_input"}.get(name, name): number for name, number in counts.items()})
 
 
 def _payment(text: str | None) -> Payment:

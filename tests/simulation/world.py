@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from services.accounting.account import Account
-from services.accounting.amounts import ContextTier, PinnedTariff, TokenRates, TokenUsage
+from services.accounting.amounts import ContextTier, PinnedTariff
 from services.accounting.audit import audit
 from services.accounting.commands import (
     Answer,
@@ -38,6 +38,7 @@ from services.accounting.offerings import ChargingCatalog, OfferingRules, Schedu
 from services.accounting.owner import Owner, ask, view_of
 from services.accounting.store import MemoryStore
 from services.accounting.terms import Allowance, Limit, LimitKind, Payment, Scope, Terms
+from services.token_classes import Vector, total_input, total_output
 from tests.simulation.auditor import journal_breaches
 from tests.simulation.faulty_store import Faults, FaultyStore
 from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
@@ -71,7 +72,7 @@ def _schedule(unit: str) -> Schedule:
     """The same number of units a token in every unit, so that what a call costs does not depend on what pays it."""
     tariffs = {}
     for model, (input_rate, output_rate) in RATES.items():
-        rates = TokenRates(input_rate * UNIT, input_rate * UNIT, input_rate * UNIT, output_rate * UNIT, output_rate * UNIT)
+        rates = (*(input_rate * UNIT,) * 3, *(output_rate * UNIT,) * 2)
         tariffs[model] = PinnedTariff("flat", 1, unit, (ContextTier(-1, rates),))
     return Schedule(unit, (TariffVersion(0, tariffs),))
 
@@ -318,7 +319,7 @@ class World:
             if output >= wanted_output:
                 break
             last_number += 1
-            used = TokenUsage(input=input_tokens, output=output)
+            used = (input_tokens, 0, 0, output, 0)
             renewed_s = self.loop.time()
             answer = await self.ask(UpdateSession(account_id, charging_id, last_number, used, granted + 64))
             if isinstance(answer, Failed) and answer.fault == Fault.SESSION_CLOSED:
@@ -330,7 +331,7 @@ class World:
             if answer.output_granted <= granted and output >= granted:
                 break
             granted = max(granted, answer.output_granted)
-        cost = self._cost(model_id, TokenUsage(input=input_tokens, output=output))
+        cost = self._cost(model_id, (input_tokens, 0, 0, output, 0))
         if rng.random() < 0.1:
             # The client's edge dies: the sweep charges what was last reported.
             self.report.counts["abandoned"] += 1
@@ -345,7 +346,7 @@ class World:
             account_id,
             charging_id,
             last_number + 1,
-            TokenUsage(input=input_tokens, output=output),
+            (input_tokens, 0, 0, output, 0),
             Provenance.VENDOR,
             CloseCause.NORMAL,
             (),
@@ -366,9 +367,9 @@ class World:
                 raise SimulationError(f"a repeated Release got {repeated}, not {settled}")
 
     @staticmethod
-    def _cost(model_id: str, used: TokenUsage) -> int:
+    def _cost(model_id: str, used: Vector) -> int:
         input_rate, output_rate = RATES[model_id]
-        return used.input * input_rate + used.output * output_rate
+        return total_input(used) * input_rate + total_output(used) * output_rate
 
     # The final account
 

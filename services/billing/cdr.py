@@ -44,10 +44,12 @@ _FIRST_CLASSES: Final = TOKEN_CLASSES[:FIRST]
 _first_counts: Final = attrgetter(*_FIRST_CLASSES)
 _later_counts: Final = attrgetter(*TOKEN_CLASSES[FIRST:])
 _NO_LATER_COUNTS: Final = (0,) * (len(TOKEN_CLASSES) - FIRST)
+# A class of a later release is charged under its name, but its count would be lost here without a word.
+_CLASSES: Final = {name: name for name in TOKEN_CLASSES}
 
 
 class CdrError(Exception):
-    """An entry has a value that this code has no word for; the message names it."""
+    """An entry has a value or a token class that this code has no word for; the message names it."""
 
 
 class ClassCharge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -121,17 +123,22 @@ def is_charged(entry: pb.JournalEntry) -> bool:
 
 
 def cdr_of(entry: pb.JournalEntry, record_number: int) -> Cdr:
-    """The CDR of a session_settled entry. Errors: `CdrError` for an enum value without a word."""
+    """The CDR of a session_settled entry. Errors: `CdrError` for an enum value or a token class without a word."""
     settled = entry.session_settled
     unit = settled.unit
     try:
         unit_word = _UNITS[unit.unit]
         close_cause = _CLOSE_CAUSES[settled.close_cause]
         provenance = _PROVENANCES[settled.provenance]
+        class_charges = [
+            ClassCharge(_CLASSES[each.token_class], each.tokens, each.rate, each.amount) for each in settled.class_charges
+        ]
     except KeyError:
+        classes = ", ".join(each.token_class for each in settled.class_charges) or "none"
         raise CdrError(
-            f"entry ({entry.sequence_number}, {entry.index}) has unit {unit.unit}, close_cause {settled.close_cause} and "
-            f"provenance {settled.provenance}, and this code has no word for one of them: run the release that knows it"
+            f"entry ({entry.sequence_number}, {entry.index}) has unit {unit.unit}, close_cause {settled.close_cause}, provenance "
+            f"{settled.provenance} and charges of the classes {classes}, and this code has no word for one of them: run the "
+            "release that knows it"
         ) from None
     return Cdr(
         record_number,
@@ -150,7 +157,7 @@ def cdr_of(entry: pb.JournalEntry, record_number: int) -> Cdr:
         unit_word,
         unit.currency,
         _usage(settled.usage),
-        [ClassCharge(each.token_class, each.tokens, each.rate, each.amount) for each in settled.class_charges],
+        class_charges,
         settled.charged_amount,
         [Debit(each.bucket_id, each.amount) for each in settled.debits],
         settled.debt_amount,

@@ -15,7 +15,7 @@ from services.billing.cdr_file import (
     parse_manifest,
 )
 from services.token_classes import FIRST, TOKEN_CLASSES
-from tests.billing.journals import ACCOUNT_ID, charging_id, created, entry_of, opened, recorded_journal, settled
+from tests.billing.journals import ACCOUNT_ID, charging_id, class_charge, created, entry_of, opened, recorded_journal, settled
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
@@ -99,6 +99,14 @@ def test_a_value_without_a_word_is_refused_by_its_place() -> None:
     unknown.ClearField("close_cause")
     with pytest.raises(CdrError, match=r"entry \(5, 2\).*close_cause 0"):
         cdr_of(entry_of(0, 5, 2, unknown), 1)
+
+
+def test_a_class_of_a_later_release_is_refused_and_not_lost() -> None:
+    later = settled(1, class_charges=[class_charge("input", 10, 10**12), class_charge("smell_input", 3, 10**12)])
+    with pytest.raises(
+        CdrError, match=r"entry \(5, 2\).* charges of the classes input, smell_input.* run the release that knows it"
+    ):
+        cdr_of(entry_of(0, 5, 2, later), 1)
 
 
 def test_only_settled_sessions_make_cdrs() -> None:

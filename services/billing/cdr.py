@@ -1,15 +1,19 @@
 """The charging data record: what a session used and what it was charged, as one JSON line.
 
 A CDR depends on its journal entry and its record number alone, and its line on nothing else, so that a file written again
-has the same bytes. Field names, their order and the words of enums are what mediation systems read: they stay.
+has the same bytes. Field names, their order and the words of enums are what mediation systems read: they stay. What later
+releases add stands at the end of its object, and only where there is something to say: the line of a session that used the
+first five token classes and of which nothing was absorbed is the same for every release.
 """
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 import msgspec
 
+from services.token_classes import FIRST, TOKEN_CLASSES
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
@@ -25,6 +29,7 @@ _CLOSE_CAUSES: Final[dict[int, str]] = {
     pb.CLOSE_CAUSE_VENDOR_ERROR: "vendor_error",
     pb.CLOSE_CAUSE_SWEPT: "swept",
     pb.CLOSE_CAUSE_REJECTED: "rejected",
+    pb.CLOSE_CAUSE_REVOKED: "revoked",
 }
 _PROVENANCES: Final[dict[int, str]] = {
     pb.USAGE_PROVENANCE_VENDOR: "vendor",
@@ -33,24 +38,22 @@ _PROVENANCES: Final[dict[int, str]] = {
     pb.USAGE_PROVENANCE_ESTIMATED: "estimated",
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Readers of the first release want each of these classes in every line.
+_FIRST_CLASSES: Final = TOKEN_CLASSES[:FIRST]
+# Two steps into the message for all classes, and not one for each: this runs for every CDR.
+_first_counts: Final = attrgetter(*_FIRST_CLASSES)
+_later_counts: Final = attrgetter(*TOKEN_CLASSES[FIRST:])
+_NO_LATER_COUNTS: Final = (0,) * (len(TOKEN_CLASSES) - FIRST)
+# A class of a later release is charged under its name, but its count would be lost here without a word.
+_CLASSES: Final = {name: name for name in TOKEN_CLASSES}
 
 
 class CdrError(Exception):
-    """An entry has a value that this code has no word for; the message names it."""
-
-
-class TokenUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Cumulative tokens by class; the classes are disjoint."""
-
-    input: int
-    cached_input: int
-    cache_write: int
-    output: int
-    reasoning: int
+    """An entry has a value or a token class that this code has no word for; the message names it."""
 
 
 class ClassCharge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """The cumulative charge of one token class: rate in micro-units per 1,000,000 tokens, amount in micro-units."""
+    """The cumulative charge of one token class: rate in micro-units per 1,000,000 of its measure, amount in micro-units."""
 
     token_class: str
     tokens: int
@@ -75,11 +78,12 @@ class VendorAttempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=
     duration_ms: int
 
 
-class Cdr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """One record. Amounts are micro-units of this record; usage and class charges are cumulative over the session.
+class Cdr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """One record. Amounts are micro-units of this record; usage and class charges are cumulative under the record's tariff.
 
     `record_number` counts from 1 without a gap in its partition, `record_sequence_number` in its session. Times are
-    RFC 3339 in UTC with microseconds. `currency` is empty unless the unit is CURRENCY.
+    RFC 3339 in UTC with microseconds. `currency` is empty unless the unit is CURRENCY. `usage` and `unpaid` are counts by
+    token class; in `usage` the first five classes are always named, the later ones where they are not 0.
     """
 
     record_number: int
@@ -97,7 +101,7 @@ class Cdr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     tariff_version: int
     unit: str
     currency: str
-    usage: TokenUsage
+    usage: dict[str, int]
     class_charges: list[ClassCharge]
     charged_amount: int
     debits: list[Debit]
@@ -107,6 +111,10 @@ class Cdr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     attempts: list[VendorAttempt]
     start_time: str
     end_time: str
+    # Rated beyond `charged_amount`: the operator's loss.
+    absorbed_amount: int = 0
+    # What the vendor made beyond the session's usage; in the session's first record.
+    unpaid: dict[str, int] = {}
 
 
 def is_charged(entry: pb.JournalEntry) -> bool:
@@ -115,18 +123,22 @@ def is_charged(entry: pb.JournalEntry) -> bool:
 
 
 def cdr_of(entry: pb.JournalEntry, record_number: int) -> Cdr:
-    """The CDR of a session_settled entry. Errors: `CdrError` for an enum value without a word."""
+    """The CDR of a session_settled entry. Errors: `CdrError` for an enum value or a token class without a word."""
     settled = entry.session_settled
-    usage = settled.usage
     unit = settled.unit
     try:
         unit_word = _UNITS[unit.unit]
         close_cause = _CLOSE_CAUSES[settled.close_cause]
         provenance = _PROVENANCES[settled.provenance]
+        class_charges = [
+            ClassCharge(_CLASSES[each.token_class], each.tokens, each.rate, each.amount) for each in settled.class_charges
+        ]
     except KeyError:
+        classes = ", ".join(each.token_class for each in settled.class_charges) or "none"
         raise CdrError(
-            f"entry ({entry.sequence_number}, {entry.index}) has unit {unit.unit}, close_cause {settled.close_cause} and "
-            f"provenance {settled.provenance}, and this code has no word for one of them: run the release that knows it"
+            f"entry ({entry.sequence_number}, {entry.index}) has unit {unit.unit}, close_cause {settled.close_cause}, provenance "
+            f"{settled.provenance} and charges of the classes {classes}, and this code has no word for one of them: run the "
+            "release that knows it"
         ) from None
     return Cdr(
         record_number,
@@ -144,8 +156,8 @@ def cdr_of(entry: pb.JournalEntry, record_number: int) -> Cdr:
         settled.tariff_version,
         unit_word,
         unit.currency,
-        TokenUsage(usage.input, usage.cached_input, usage.cache_write, usage.output, usage.reasoning),
-        [ClassCharge(each.token_class, each.tokens, each.rate, each.amount) for each in settled.class_charges],
+        _usage(settled.usage),
+        class_charges,
         settled.charged_amount,
         [Debit(each.bucket_id, each.amount) for each in settled.debits],
         settled.debt_amount,
@@ -157,7 +169,22 @@ def cdr_of(entry: pb.JournalEntry, record_number: int) -> Cdr:
         ],
         _rfc3339(settled.create_time_us),
         _rfc3339(entry.time_us),
+        settled.absorbed_amount,
+        _counts(settled.unpaid) if settled.HasField("unpaid") else {},
     )
+
+
+def _usage(usage: pb.TokenUsage) -> dict[str, int]:
+    counts = dict(zip(_FIRST_CLASSES, _first_counts(usage), strict=True))
+    if _later_counts(usage) != _NO_LATER_COUNTS:
+        counts.update(_counts(usage))
+    return counts
+
+
+def _counts(usage: pb.TokenUsage) -> dict[str, int]:
+    """By class, in the order of charging; those that are 0 are left out."""
+    # ListFields has the fields that are not 0 in the order of their numbers, which is that of the classes.
+    return {field.name: count for field, count in usage.ListFields()}
 
 
 def _rfc3339(time_us: int) -> str:

@@ -58,6 +58,8 @@ def _words(numbers: Iterable[tuple[str, int]], prefix: str) -> dict[int, str]:
 
 # Taken from the contract itself, and not from `cdr`.
 _USAGE_FIELDS: Final = _names(pb.TokenUsage)
+# What a CDR's usage names even where it is 0: the fields of the first release.
+_USAGE_FIELDS_ALWAYS: Final = {name for name in _USAGE_FIELDS if pb.TokenUsage.DESCRIPTOR.fields_by_name[name].number <= 5}
 _CLASS_CHARGE_FIELDS: Final = _names(pb.ClassCharge)
 _DEBIT_FIELDS: Final = _names(pb.BucketAmount)
 _ATTEMPT_FIELDS: Final = _names(pb.VendorAttempt)
@@ -67,6 +69,16 @@ _PROVENANCES: Final = _words(pb.UsageProvenance.items(), "USAGE_PROVENANCE_")
 
 # (sequence number, index): what identifies an entry within its partition.
 _Place = tuple[int, int]
+# Offering, tariff, its version, unit and currency of a record.
+_Tariff = tuple[str, str, int, str, str]
+
+
+class _Line(NamedTuple):
+    """What a session was rated under one tariff so far, in micro-units, and the row that last said so."""
+
+    tariff: _Tariff
+    rated: int
+    sequence_number: int
 
 
 class Reconciliation(NamedTuple):
@@ -181,7 +193,7 @@ class _ReadFile(NamedTuple):
 class _PartitionComparison:
     """One partition's journal, taken batch by batch in order, against its files and index. Synchronous, for a thread.
 
-    It keeps two numbers a session, and the lines of one file at a time.
+    It keeps a number and a sum by tariff for each session, and the lines of one file at a time.
     """
 
     def __init__(self, folder: Path, cursor: Cursor, files: Sequence[CdrFile], findings: _Findings) -> None:
@@ -195,10 +207,12 @@ class _PartitionComparison:
         self._filed_seq = 0
         self._filed_records = 0
         self._record_number = 0
-        # charging_id -> (last record sequence number, charged so far).
-        self._sessions: dict[str, tuple[int, int]] = {}
-        # (account_id, bucket_id) -> what was consumed per the journal and per the CDRs; the bucket "" is debt.
-        self._consumed: dict[tuple[str, str], list[int]] = {}
+        # charging_id -> last record sequence number, and what was rated under each tariff.
+        self._sessions: dict[str, tuple[int, tuple[_Line, ...]]] = {}
+        # One object for each tariff, however many sessions were charged under it.
+        self._tariffs: dict[_Tariff, _Tariff] = {}
+        # (account_id, a bucket, or debt or loss in a unit) -> what it came to per the journal and per the CDRs.
+        self._sums: dict[tuple[str, str], list[int]] = {}
 
     def take(self, entries: Sequence[pb.JournalEntry], index: Sequence[IndexRow]) -> None:
         """Compares whole rows with the index rows of the same sequence numbers."""
@@ -211,8 +225,9 @@ class _PartitionComparison:
             place = (entry.sequence_number, entry.index)
             label = f"{self._label}: CDR {self._record_number} of charging_id {entry.session_settled.charging_id}"
             self._check_sums(entry, label)
-            self._add_consumed(entry.account_id, _plain_debits(entry), entry.session_settled.debt_amount, side=0)
-            self._check_line(entry, place, label)
+            expected = {**_plain_cdr(entry), "record_number": self._record_number}
+            self._add_to_sums(expected, side=0)
+            self._check_line(expected, place, label)
             self._check_index_row(entry, index_by_place.pop(place, None), label)
         self.take_unjournaled(index_by_place.values())
 
@@ -229,42 +244,52 @@ class _PartitionComparison:
             self._add(
                 f"the cursor says {self._cursor.next_record_number - 1} CDRs were made, the journal has {self._record_number}"
             )
-        for (account_id, bucket_id), (journaled, filed) in sorted(self._consumed.items()):
+        for (account_id, what), (journaled, filed) in sorted(self._sums.items()):
             if journaled != filed:
-                what = f"bucket {bucket_id}" if bucket_id else "debt"
                 self._add(f"account {account_id}: {what}: {filed} in the CDRs, {journaled} in the journal")
 
     def _add(self, difference: str) -> None:
         self._findings.add(f"{self._label}: {difference}")
 
-    def _add_consumed(self, account_id: str, debits: Sequence[Mapping[str, Any]], debt: int, *, side: int) -> None:
-        for debit in debits:
-            self._consumed.setdefault((account_id, debit["bucket_id"]), [0, 0])[side] += debit["amount"]
-        if debt:
-            self._consumed.setdefault((account_id, ""), [0, 0])[side] += debt
+    def _add_to_sums(self, cdr: Mapping[str, Any], *, side: int) -> None:
+        unit = cdr["currency"] or cdr["unit"]
+        amounts = [(f"bucket {debit['bucket_id']}", debit["amount"]) for debit in cdr["debits"]]
+        amounts += [(f"debt in {unit}", cdr["debt_amount"]), (f"absorbed in {unit}", cdr.get("absorbed_amount", 0))]
+        for what, amount in amounts:
+            if amount:
+                self._sums.setdefault((cdr["account_id"], what), [0, 0])[side] += amount
 
     def _check_sums(self, entry: pb.JournalEntry, label: str) -> None:
-        """The journal's own sums: a charge is debits and debt; over a session, charges come to the class charges."""
+        """The journal's own sums: a charge is debits and debt; under a tariff, what was rated is what was charged and absorbed."""
         settled = entry.session_settled
         parts = sum(debit.amount for debit in settled.debits) + settled.debt_amount
         if settled.charged_amount != parts:
             self._findings.add(
                 f"{label}: charged_amount {settled.charged_amount} in the journal, but debits and debt come to {parts}"
             )
-        last_number, charged_before = self._sessions.get(settled.charging_id, (0, 0))
+        last_number, lines = self._sessions.get(settled.charging_id, (0, ()))
         number = settled.record_sequence_number
         if number != last_number + 1:
             self._findings.add(f"{label}: record_sequence_number {number} in the journal, {last_number + 1} would be next")
-        charged = charged_before + settled.charged_amount
-        # A late Release that comes out below what the sweep charged charges nothing, and gives nothing back.
-        cumulative = max(charged_before, sum(each.amount for each in settled.class_charges))
-        if charged != cumulative:
+        tariff = _tariff_of(settled)
+        tariff = self._tariffs.setdefault(tariff, tariff)
+        classes = sum(each.amount for each in settled.class_charges)
+        rated = settled.charged_amount + settled.absorbed_amount
+        # The records of one row are of one tariff each, so that a record continues what an earlier row said. Buckets of the
+        # account's own offering and of a bought one may have the same tariff: then the line continued is the one that adds up.
+        earlier = [line for line in lines if line.tariff == tariff and line.sequence_number != entry.sequence_number]
+        continued = next((line for line in earlier if _adds_up(line.rated, rated, classes)), earlier[0] if earlier else None)
+        before = continued.rated if continued else 0
+        if not _adds_up(before, rated, classes):
+            absorbed = f" and absorb {settled.absorbed_amount}" if settled.absorbed_amount else ""
             self._findings.add(
-                f"{label}: the session's records charge {charged} in the journal, its class charges come to {cumulative}"
+                f"{label}: the session's records charge {before + settled.charged_amount}{absorbed} in the journal, "
+                f"its class charges come to {max(before, classes)}"
             )
-        self._sessions[settled.charging_id] = (number, charged)
+        others = tuple(line for line in lines if line is not continued)
+        self._sessions[settled.charging_id] = (number, (*others, _Line(tariff, before + rated, entry.sequence_number)))
 
-    def _check_line(self, entry: pb.JournalEntry, place: _Place, label: str) -> None:
+    def _check_line(self, expected: Mapping[str, Any], place: _Place, label: str) -> None:
         while (self._file is None or place[0] > self._file.file.to_sequence_number) and (
             self._next_file is not None and place[0] >= self._next_file.from_sequence_number
         ):
@@ -276,8 +301,7 @@ class _PartitionComparison:
                 self._findings.add(f"{label}: in the journal, but in no file")
             return
         found: dict[str, Any] = msgspec.json.decode(line)
-        self._add_consumed(found["account_id"], found["debits"], found["debt_amount"], side=1)
-        expected = {**_plain_cdr(entry), "record_number": self._record_number}
+        self._add_to_sums(found, side=1)
         if found != expected:
             for difference in _field_differences(found, expected, "in the file"):
                 self._findings.add(f"{label}: {difference}")
@@ -316,11 +340,10 @@ class _PartitionComparison:
         """Ends the file at hand: what the journal did not ask for is too much in it. Then reads the next one."""
         if self._file is not None:
             for line in self._file.lines.values():
-                cdr = _cdr_decoder.decode(line)
-                self._add(
-                    f"CDR {cdr.record_number} of charging_id {cdr.charging_id}: in {self._file.file.name}, but not in the journal"
-                )
-                self._add_consumed(cdr.account_id, msgspec.to_builtins(cdr.debits), cdr.debt_amount, side=1)
+                cdr: dict[str, Any] = msgspec.json.decode(line)
+                number, charging_id = cdr["record_number"], cdr["charging_id"]
+                self._add(f"CDR {number} of charging_id {charging_id}: in {self._file.file.name}, but not in the journal")
+                self._add_to_sums(cdr, side=1)
         self._file = None
         file = self._next_file
         if file is None:
@@ -424,8 +447,17 @@ def _list_folder(folder: Path, findings: _Findings) -> set[str]:
         return set()
 
 
-def _plain_debits(entry: pb.JournalEntry) -> list[dict[str, Any]]:
-    return [_plain(debit, _DEBIT_FIELDS) for debit in entry.session_settled.debits]
+def _tariff_of(settled: pb.SessionSettled) -> _Tariff:
+    unit = settled.unit
+    return settled.offering_id, settled.tariff_id, settled.tariff_version, _UNITS.get(unit.unit, "?"), unit.currency
+
+
+def _adds_up(before: int, rated: int, classes: int) -> bool:
+    """Whether a record that rates so much brings a line to what its classes come to.
+
+    A late Release that comes out below what the sweep charged charges nothing, and gives nothing back.
+    """
+    return before + rated == max(before, classes)
 
 
 def _plain_cdr(entry: pb.JournalEntry) -> dict[str, Any]:
@@ -436,14 +468,19 @@ def _plain_cdr(entry: pb.JournalEntry) -> dict[str, Any]:
         cdr[name] = getattr(settled, name)
     cdr["unit"] = _UNITS.get(settled.unit.unit, "?")
     cdr["currency"] = settled.unit.currency
-    cdr["usage"] = _plain(settled.usage, _USAGE_FIELDS)
+    usage = _plain(settled.usage, _USAGE_FIELDS)
+    cdr["usage"] = {name: count for name, count in usage.items() if count or name in _USAGE_FIELDS_ALWAYS}
     cdr["class_charges"] = [_plain(each, _CLASS_CHARGE_FIELDS) for each in settled.class_charges]
-    cdr["debits"] = _plain_debits(entry)
+    cdr["debits"] = [_plain(debit, _DEBIT_FIELDS) for debit in settled.debits]
     cdr["attempts"] = [_plain(each, _ATTEMPT_FIELDS) for each in settled.attempts]
     cdr["close_cause"] = _CLOSE_CAUSES.get(settled.close_cause, "?").lower()
     cdr["provenance"] = _PROVENANCES.get(settled.provenance, "?").lower()
     cdr["start_time"] = _time(settled.create_time_us)
     cdr["end_time"] = _time(entry.time_us)
+    if settled.absorbed_amount:
+        cdr["absorbed_amount"] = settled.absorbed_amount
+    if unpaid := {name: count for name, count in _plain(settled.unpaid, _USAGE_FIELDS).items() if count}:
+        cdr["unpaid"] = unpaid
     return cdr
 
 
@@ -459,8 +496,8 @@ def _field_differences(
     found: Mapping[str, Any], expected: Mapping[str, Any], where: str, elsewhere: str = "in the journal"
 ) -> Iterator[str]:
     """For example "charged_amount 5 in the file, 6 in the journal"; classes of usage are named one by one."""
-    for name, right in expected.items():
-        value = found.get(name)
+    for name in {**expected, **found}:
+        value, right = found.get(name), expected.get(name)
         if value == right:
             continue
         if isinstance(right, dict) and isinstance(value, dict):

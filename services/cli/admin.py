@@ -10,11 +10,11 @@ from urllib.parse import quote
 
 import click
 
-from services.cli.amounts import AmountType, format_amount
+from services.cli.amounts import AmountType, format_amount, format_in_unit, unit_name
 from services.cli.client import find_folder, find_system
 from services.cli.data_folder import DataFolder, DataFolderInUseError, open_data_folder
 from services.cli.failures import CommandError, expected_errors
-from services.cli.printing import common_options, fields_of, print_answer, table, text_of
+from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table, text_of
 from services.cli.sales import (
     limit_command,
     place_order,
@@ -53,9 +53,9 @@ def create_account(offering: str | None, idempotency_key: str | None, data_dir: 
 @click.argument("account_id", metavar="ID")
 @common_options
 def show_account(account_id: str, data_dir: Path | None, output: str) -> None:
-    """Show an account's buckets, debt and open sessions."""
+    """Show an account's buckets, debt, open sessions, and what the operator absorbed of its use."""
     account = find_system(data_dir).ask("GET", f"/accounts/{quote(account_id, safe='')}")
-    print_answer(account, output, lambda: _account_tables(account))
+    print_amounts(account, output, lambda: account_tables(account))
 
 
 @account_group.command("topup")
@@ -86,7 +86,7 @@ def topup_account(
     if currency is not None:
         wanted["currency"] = currency
     bucket = find_system(data_dir).ask("POST", f"/accounts/{quote(account_id, safe='')}/buckets", wanted)
-    print_answer(bucket, output, lambda: [_bucket_table([bucket])])
+    print_amounts(bucket, output, lambda: [bucket_table([bucket])])
 
 
 for _command in (transfer_command, limit_command, refund_command, reduce_command, write_off_command):
@@ -187,6 +187,8 @@ def list_models(data_dir: Path | None, output: str) -> None:
 def audit_command(data_dir: Path | None, output: str) -> None:
     """Check conservation over the whole store, from the journal alone. Ends with 1 on a breach.
 
+    absorbed: what was rated and nobody paid, the operator's loss, in each unit.
+
     Works on the data folder of a system that is down, too.
     """
     _check("audit", "breaches", data_dir, output)
@@ -208,13 +210,22 @@ def _check(what: _Check, list_field: str, data_dir: Path | None, output: str, *,
     if report is None:
         body = {"write_missing": True} if write_missing else {}
         report = find_system(data_dir).ask("POST", f"/{what}", body, _WHOLE_STORE_TIMEOUT_S)
-    wrong = report[list_field]
-    counts = [[field.replace("_", " "), f"{value:,}"] for field, value in report.items() if field not in (list_field, "in_transit")]
+    found = report
+    print_answer(found, output, lambda: check_tables(what, list_field, found))
+    sys.exit(1 if found[list_field] else 0)
+
+
+def check_tables(what: str, list_field: str, report: dict[str, Any]) -> list[Any]:
+    """A report for people: what was looked at, amounts in whole units, then each sentence of `list_field`."""
+    numbers = {field: value for field, value in report.items() if isinstance(value, int) and field != "in_transit"}
+    counts = [[field.replace("_", " "), f"{value:,}"] for field, value in numbers.items()]
     if "in_transit" in report:
         counts.append(["in transit", format_amount(report["in_transit"])])
+    if "absorbed" in report:
+        counts += [["absorbed", format_in_unit(loss["amount"], loss)] for loss in report["absorbed"]] or [["absorbed", "0"]]
+    wrong = report[list_field]
     counts.append([list_field, f"{len(wrong):,}"])
-    print_answer(report, output, lambda: [table(what.capitalize(), ("", "count"), counts, right=("count",)), *map(text_of, wrong)])
-    sys.exit(1 if wrong else 0)
+    return [table(what.capitalize(), ("", "count"), counts, right=("count",)), *map(text_of, wrong)]
 
 
 def _check_of_system_down(what: _Check, data_dir: Path | None, *, write_missing: bool) -> dict[str, Any] | None:
@@ -233,6 +244,7 @@ def _check_of_system_down(what: _Check, data_dir: Path | None, *, write_missing:
 
 async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) -> dict[str, Any]:
     from services.cli.embedded import run_charging, run_export, socket_folder, until_serving
+    from services.edge.account_json import audit_json
     from services.runtime.clients import answer, connect
     from services.runtime.lifecycle import Lifecycle, StoppedError
     from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
@@ -254,14 +266,7 @@ async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) 
                 auditing = answer(accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
                 with lifecycle.unless_stopped():
                     audited = await auditing
-                return {
-                    "accounts": audited.accounts,
-                    "buckets": audited.buckets,
-                    "entries": audited.entries,
-                    "open_sessions": audited.open_sessions,
-                    "in_transit": audited.in_transit,
-                    "breaches": list(audited.breaches),
-                }
+                return audit_json(audited)
             billing_address = await stack.enter_async_context(run_export(folder, sockets, accounting_address, lifecycle))
             with lifecycle.unless_stopped():
                 await until_serving(billing_address)
@@ -283,16 +288,13 @@ async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) 
         raise click.Abort from None
 
 
-def _unit(amount: dict[str, Any]) -> str:
-    return str(amount["currency"] or amount["unit"])
-
-
-def _bucket_table(buckets: Iterable[dict[str, Any]]) -> Any:
+def bucket_table(buckets: Iterable[dict[str, Any]]) -> Any:
+    """Balance buckets for people."""
     amounts = ("granted", "remaining", "reserved", "consumed", "expired", "transferred")
     rows = (
         [
             bucket["bucket_id"],
-            _unit(bucket),
+            unit_name(bucket),
             *(format_amount(bucket[field]) for field in amounts),
             bucket["valid_until"],
             bucket["priority"],
@@ -303,18 +305,24 @@ def _bucket_table(buckets: Iterable[dict[str, Any]]) -> Any:
     return table("Balance buckets, in whole units", columns, rows, right=(*amounts, "priority"))
 
 
-def _account_tables(account: dict[str, Any]) -> list[Any]:
+def account_tables(account: dict[str, Any]) -> list[Any]:
+    """An account for people, amounts in whole units."""
     identity = {field: account[field] for field in ("account_id", "offering_id", "created_at")}
-    tables = [*fields_of(identity), _bucket_table(account["buckets"])]
+    tables = [*fields_of(identity), bucket_table(account["buckets"])]
     if account["debt"]:
         amounts = ("incurred", "repaid", "written_off", "outstanding")
-        rows = ([_unit(debt), *(format_amount(debt[field]) for field in amounts)] for debt in account["debt"])
+        rows = ([unit_name(debt), *(format_amount(debt[field]) for field in amounts)] for debt in account["debt"])
         tables.append(table("Debt, in whole units", ("unit", *amounts), rows, right=amounts))
+    if account["absorbed"]:
+        losses = ([unit_name(loss), format_amount(loss["amount"])] for loss in account["absorbed"])
+        tables.append(table("Absorbed, in whole units", ("unit", "amount"), losses, right=("amount",)))
     if account["sessions"]:
+        buckets = {bucket["bucket_id"]: bucket for bucket in account["buckets"]}
         columns = ("charging_id", "model_id", "key_id", "hold", "output_tokens_granted", "created_at", "sweep_at")
 
         def row(session: dict[str, Any]) -> list[Any]:
-            hold = ", ".join(f"{format_amount(part['amount'])} of {part['bucket_id']}" for part in session["hold"])
+            parts = ((part["bucket_id"], part["amount"]) for part in session["hold"])
+            hold = ", ".join(f"{format_in_unit(amount, buckets[bucket_id])} of {bucket_id}" for bucket_id, amount in parts)
             return [hold if column == "hold" else session[column] for column in columns]
 
         tables.append(table("Open sessions", columns, map(row, account["sessions"]), right=("output_tokens_granted",)))

@@ -1,7 +1,8 @@
 """Amounts as people write them, in whole units, and as programs keep them, in integers of micro-units."""
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
 
@@ -40,6 +41,16 @@ def format_amount(amount: int) -> str:
     whole, micro = divmod(abs(amount), _MICRO)
     fraction = f".{micro:0{_PLACES}d}".rstrip("0").rstrip(".")
     return f"{'-' if amount < 0 else ''}{whole:,}{fraction}"
+
+
+def unit_name(of: Mapping[str, Any]) -> str:
+    """What the amounts of an answer count, of its `unit` and `currency`: for example "TOKEN" or "CNY"; empty: nothing."""
+    return "" if of["unit"] == "UNSPECIFIED" else str(of["currency"] or of["unit"])
+
+
+def format_in_unit(amount: int, of: Mapping[str, Any]) -> str:
+    """Micro-units in whole units of an answer's `unit` and `currency`, exactly, for example "-1,234.5 CNY"."""
+    return f"{format_amount(amount)} {unit_name(of)}".rstrip()
 
 
 class AmountType(click.ParamType[int]):

@@ -32,6 +32,11 @@ def print_answer(answer: dict[str, Any], output: str, tables: Callable[[], Itera
         console.print(each)
 
 
+def print_amounts(answer: dict[str, Any], output: str, tables: Callable[[], Iterable[Any]]) -> None:
+    """Prints an answer with amounts: its JSON says once that they are micro-units, `tables` of it are in whole units."""
+    print_answer({"amounts_in": "micro_units", **answer}, output, tables)
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> Any:
     """A table of text and of whole numbers, which get their thousands apart; the columns in `right` stand to the right."""
     from rich import box

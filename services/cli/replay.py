@@ -11,7 +11,7 @@ import io
 import math
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -24,7 +24,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from services.cli.amounts import format_in_unit
 from services.runtime.identifiers import random_name
+from services.token_classes import FIRST, TOKEN_CLASSES
 from services.vendor_simulator.text import TOKEN_BYTES, text
 
 T = TypeVar("T")
@@ -34,7 +36,11 @@ _CACHED_COLUMN: Final = "cached_input_tokens"
 # A row without a model of the catalog goes to a model with at least this context, so that no row is too long for it.
 _LONG_CONTEXT_TOKENS: Final = 1_000_000
 _TOKENS_PER_RATE: Final = 1_000_000
-_MICRO: Final = 1_000_000
+# What an answer's usage counts apart inside of input and output, and the classes that it is there.
+_INPUT_DETAILS: Final = {"cached_tokens": "cached_input", "audio_tokens": "audio_input"}
+_OUTPUT_DETAILS: Final = {"reasoning_tokens": "reasoning", "audio_tokens": "audio_output"}
+# Quota used up, and whatever else was refused by a limit.
+_REFUSALS: Final = (402, 429)
 # A body goes out in pieces of at most so many tokens, so that a million-token row needs no more memory than a short one.
 _PIECE_TOKENS: Final = 16_384
 _PIECE: Final = text(0, _PIECE_TOKENS)
@@ -77,8 +83,18 @@ class Latency(msgspec.Struct, frozen=True):
     p99: float | None
 
 
+class Charged(msgspec.Struct, frozen=True):
+    """What was charged in one unit, in micro-units. `currency` is empty unless the unit is CURRENCY."""
+
+    unit: str
+    currency: str
+    charged: int
+
+
 class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a replay. Amounts are integers of micro-units of `unit`."""
+    """What came of a replay. Amounts are integers of micro-units, of `unit` where they do not say their own."""
+
+    amounts_in: str = "micro_units"
 
     # The `user` field of all its calls.
     run_id: str
@@ -93,13 +109,16 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
     failures: dict[str, int]
     # Rows too long for their model.
     skipped: int
-    # By token class, from the answers.
+    # By token class, from the answers: the first five always, later ones where they are not 0.
     tokens: dict[str, int]
     latency_ms: Latency
     # What the accounts were charged, from their balances.
     charged: int
     # What they ought to have been, from the trace.
     expected: int
+    # What they were charged in other units, as where an allowance ended and overage went on: no row says how much is right.
+    other_charges: list[Charged]
+    # The charge is what was expected, and there is no other one.
     exact: bool
     balance_before: int
     balance_after: int
@@ -365,19 +384,14 @@ async def run_open_loop(
 # Calling
 
 
-class _PromptDetails(msgspec.Struct, frozen=True):
-    cached_tokens: int | None = None
+class Usage(msgspec.Struct, frozen=True):
+    """The tokens of an answer, as it tells them."""
 
-
-class _CompletionDetails(msgspec.Struct, frozen=True):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
+    # Details have other members than counts, too.
+    prompt_tokens_details: dict[str, Any] | None = None
+    completion_tokens_details: dict[str, Any] | None = None
 
 
 class _Text(msgspec.Struct, frozen=True):
@@ -397,9 +411,11 @@ class _Error(msgspec.Struct, frozen=True):
     code: str | int | None = None
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True):
+    """A whole answer, or an event of a stream."""
+
     choices: list[_Choice] = []
-    usage: _Usage | None = None
+    usage: Usage | None = None
     error: _Error | None = None
 
 
@@ -434,7 +450,7 @@ class _Outcome:
     """What a whole answer said, gathered event by event."""
 
     def __init__(self) -> None:
-        self.usage = _Usage()
+        self.usage = Usage()
         self.text_bytes = 0
         self.finish_reason = ""
 
@@ -454,7 +470,7 @@ class _Outcome:
             self.finish_reason = choice.finish_reason or self.finish_reason
 
 
-_answer_decoder: Final = msgspec.json.Decoder(_Answer)
+_answer_decoder: Final = msgspec.json.Decoder(Answer)
 
 
 class _Replay:
@@ -470,7 +486,7 @@ class _Replay:
         self.cut = 0
         self.refused: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
-        self.tokens: Counter[str] = Counter({"input": 0, "cached_input": 0, "output": 0, "reasoning": 0})
+        self.tokens: Counter[str] = Counter(dict.fromkeys(TOKEN_CLASSES[:FIRST], 0))
         self.latencies_ms: list[float] = []
         self.expected = 0
 
@@ -498,7 +514,7 @@ class _Replay:
         # With its length stated, a body in pieces goes out without chunked encoding, as a client's would.
         data = next(pieces) if call.row.input_tokens < _PIECE_TOKENS else _sent(pieces)
         async with self._http.post(self._url, data=data, headers=headers) as response:
-            if response.status == 429:
+            if response.status in _REFUSALS:
                 self.refused[_error_code(await response.read(), response.status)] += 1
                 return None
             if response.status != 200:
@@ -511,17 +527,23 @@ class _Replay:
             return outcome
 
     def _count(self, call: Call, outcome: _Outcome) -> None:
-        usage = outcome.usage
-        cached = (usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None) or 0
-        reasoning = (usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details else None) or 0
-        self.tokens["input"] += usage.prompt_tokens - cached
-        self.tokens["cached_input"] += cached
-        self.tokens["output"] += usage.completion_tokens - reasoning
-        self.tokens["reasoning"] += reasoning
+        self.tokens.update(tokens_by_class(outcome.usage))
         output_tokens = output_tokens_due(call.row, outcome.finish_reason, outcome.text_bytes)
         self.cut += output_tokens < call.row.output_tokens
         self.succeeded += 1
         self.expected += expected_charge(call.row, call.model.pricing, output_tokens)
+
+
+def tokens_by_class(usage: Usage) -> dict[str, int]:
+    """The tokens of an answer; what its details count apart is taken from input and output. A class without any may be missing."""
+    tokens: dict[str, int] = {}
+    for whole, rest, details, classes in (
+        (usage.prompt_tokens, "input", usage.prompt_tokens_details, _INPUT_DETAILS),
+        (usage.completion_tokens, "output", usage.completion_tokens_details, _OUTPUT_DETAILS),
+    ):
+        parts = {name: count for field, name in classes.items() if isinstance(count := (details or {}).get(field), int)}
+        tokens |= {rest: whole - sum(parts.values()), **parts}
+    return tokens
 
 
 async def _sent(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -575,24 +597,24 @@ async def _ask(http: aiohttp.ClientSession, url: str, key: str, kind: type[T]) -
         raise ReplayError(f"--base-url: {url} does not answer as Tokenline does: {error}") from error
 
 
-class _Sums(msgspec.Struct, frozen=True):
-    remaining: int
+class _Sums(msgspec.Struct):
+    remaining: int = 0
     # Consumed and incurred as debt.
-    charged: int
+    charged: int = 0
 
 
-async def _balances(http: aiohttp.ClientSession, base_url: str, keys: Sequence[str], unit: str, currency: str) -> _Sums:
-    """Over the distinct accounts of the keys, in one unit."""
+async def _balances(http: aiohttp.ClientSession, base_url: str, keys: Sequence[str]) -> defaultdict[tuple[str, str], _Sums]:
+    """Over the distinct accounts of the keys, by unit and currency."""
     answers = await asyncio.gather(*(_ask(http, f"{base_url}/me/balance", key, _Balance) for key in keys))
-    accounts = {balance.account_id: balance for balance in answers}.values()
-    buckets = [
-        bucket for account in accounts for bucket in account.buckets if (bucket.unit, bucket.currency or "") == (unit, currency)
-    ]
-    debts = [debt for account in accounts for debt in account.debt if (debt.unit, debt.currency or "") == (unit, currency)]
-    return _Sums(
-        remaining=sum(bucket.remaining for bucket in buckets),
-        charged=sum(bucket.consumed for bucket in buckets) + sum(debt.incurred for debt in debts),
-    )
+    sums: defaultdict[tuple[str, str], _Sums] = defaultdict(_Sums)
+    for account in {balance.account_id: balance for balance in answers}.values():
+        for bucket in account.buckets:
+            of_unit = sums[bucket.unit, bucket.currency or ""]
+            of_unit.remaining += bucket.remaining
+            of_unit.charged += bucket.consumed
+        for debt in account.debt:
+            sums[debt.unit, debt.currency or ""].charged += debt.incurred
+    return sums
 
 
 def _pricing_unit(models_by_key: Sequence[dict[str, SaleModel]]) -> tuple[str, str]:
@@ -633,7 +655,7 @@ async def replay(options: ReplayOptions) -> ReplayReport:
         models_by_key = [{model.id: model for model in answer.data} for answer in lists]
         unit, currency = _pricing_unit(models_by_key)
         calls, skipped = plan_calls(rows, models_by_key, options.model)
-        before = await _balances(http, base_url, options.api_keys, unit, currency)
+        before = await _balances(http, base_url, options.api_keys)
         run = _Replay(http, options, base_url)
         with _progress_bar(options.progress) as bar:
             task = bar.add_task("calls", total=len(calls))
@@ -643,8 +665,10 @@ async def replay(options: ReplayOptions) -> ReplayReport:
                 bar.advance(task)
 
             await run_open_loop(calls, options.speed, options.concurrency, call_and_advance)
-        after = await _balances(http, base_url, options.api_keys, unit, currency)
-    charged = after.charged - before.charged
+        after = await _balances(http, base_url, options.api_keys)
+    charges = [Charged(*each, after[each].charged - before[each].charged) for each in after]
+    charged = sum(each.charged for each in charges if (each.unit, each.currency) == (unit, currency))
+    others = [each for each in charges if each.charged and (each.unit, each.currency) != (unit, currency)]
     return ReplayReport(
         run_id=run.run_id,
         calls=len(calls),
@@ -658,9 +682,10 @@ async def replay(options: ReplayOptions) -> ReplayReport:
         latency_ms=percentiles(run.latencies_ms),
         charged=charged,
         expected=run.expected,
-        exact=charged == run.expected,
-        balance_before=before.remaining,
-        balance_after=after.remaining,
+        other_charges=others,
+        exact=charged == run.expected and not others,
+        balance_before=before[unit, currency].remaining,
+        balance_after=after[unit, currency].remaining,
         unit=unit,
         currency=currency,
     )
@@ -675,18 +700,11 @@ def _progress_bar(wanted: bool) -> Progress:
 # Printing
 
 
-def format_amount(amount: int, unit: str, currency: str) -> str:
-    """Micro-units in whole units, exactly, for example "-1,234.5 TOKEN"."""
-    whole, micro = divmod(abs(amount), _MICRO)
-    fraction = f".{micro:06d}".rstrip("0").rstrip(".")
-    return f"{'-' if amount < 0 else ''}{whole:,}{fraction} {currency or unit}"
-
-
 def report_table(report: ReplayReport) -> Table:
     """The report for people."""
 
     def amount(value: int) -> str:
-        return format_amount(value, report.unit, report.currency)
+        return format_in_unit(value, {"unit": report.unit, "currency": report.currency})
 
     def milliseconds(value: float | None) -> str:
         return "-" if value is None else f"{value:,.2f} ms"
@@ -714,9 +732,12 @@ def report_table(report: ReplayReport) -> Table:
     table.add_row("balance before", amount(report.balance_before))
     table.add_row("balance after", amount(report.balance_after))
     table.add_row("charged", amount(report.charged))
+    for other in report.other_charges:
+        table.add_row("  and in another unit", format_in_unit(other.charged, msgspec.structs.asdict(other)))
     table.add_row("sum of the trace's rows", amount(report.expected))
     difference = amount(report.charged - report.expected)
-    table.add_row("the bill equals the sum", "yes" if report.exact else f"NO, it differs by {difference}")
+    differs = f"it differs by {difference}" if report.charged != report.expected else "the rest is in another unit"
+    table.add_row("the bill equals the sum", "yes" if report.exact else f"NO, {differs}")
     return table
 
 

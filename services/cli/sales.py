@@ -7,9 +7,9 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from services.cli.amounts import AmountType, format_amount
+from services.cli.amounts import AmountType, format_amount, format_in_unit
 from services.cli.client import find_system
-from services.cli.printing import common_options, fields_of, print_answer, table
+from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table
 
 _PAYMENT: Final = click.Choice(["prepaid", "phone_bill", "external"])
 _REPEATABLE: Final = "Makes a repeat harmless."
@@ -21,6 +21,12 @@ def _path(account_id: str, *parts: str) -> str:
 
 def _given(**fields: Any) -> dict[str, Any]:
     return {field: value for field, value in fields.items() if value is not None}
+
+
+def _in_whole_units(answer: dict[str, Any], *amounts: str) -> list[Any]:
+    """A line for each field, amounts in whole units of the answer's unit."""
+    told = {field: format_in_unit(answer[field], answer) for field in amounts}
+    return fields_of({**answer, **told})
 
 
 # Orders
@@ -43,7 +49,7 @@ def place_order(
     """Order a pack or a subscription. What is paid outside waits for `order pay`."""
     wanted = _given(offering_id=offering_id, payment_method=payment_method, idempotency_key=idempotency_key)
     order = find_system(data_dir).ask("POST", _path(account_id, "orders"), wanted)
-    print_answer(order, output, lambda: fields_of(order))
+    print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
 
 
 @order_group.command("pay")
@@ -54,7 +60,7 @@ def place_order(
 def pay_order(*, order_id: str, account_id: str, reference: str, data_dir: Path | None, output: str) -> None:
     """Confirm that an order was paid outside; it is carried out."""
     order = find_system(data_dir).ask("POST", _path(account_id, "orders", order_id, "payment"), {"payment_reference": reference})
-    print_answer(order, output, lambda: fields_of(order))
+    print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
 
 
 @order_group.command("cancel")
@@ -65,7 +71,7 @@ def pay_order(*, order_id: str, account_id: str, reference: str, data_dir: Path 
 def cancel_order(*, order_id: str, account_id: str, reason: str, data_dir: Path | None, output: str) -> None:
     """Give up an order that waits for its payment."""
     order = find_system(data_dir).ask("DELETE", _path(account_id, "orders", order_id), {"reason": reason})
-    print_answer(order, output, lambda: fields_of(order))
+    print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
 
 
 # Subscriptions
@@ -98,7 +104,7 @@ def change_subscription(
     """Put a subscription on another offering."""
     wanted = _given(offering_id=offering_id, payment_method=payment_method, at_once=at_once, idempotency_key=idempotency_key)
     order = find_system(data_dir).ask("PUT", _path(account_id, "subscriptions", subscription_id), wanted)
-    print_answer(order, output, lambda: fields_of(order))
+    print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
 
 
 @subscription_group.command("cancel")
@@ -164,7 +170,8 @@ def limit_command(
 def refund_command(account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:
     """Give back a part of what a call was charged, as a new bucket."""
     bucket = find_system(data_dir).ask("POST", _path(account_id, "refunds"), wanted)
-    print_answer(bucket, output, lambda: fields_of(bucket))
+    amounts = ("granted", "remaining", "reserved", "consumed", "expired", "transferred", "repaid_amount")
+    print_amounts(bucket, output, lambda: _in_whole_units(bucket, *amounts))
 
 
 @click.command("reduce")
@@ -177,7 +184,7 @@ def refund_command(account_id: str, data_dir: Path | None, output: str, **wanted
 def reduce_command(account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:
     """Take back a part of what remains in a bucket; it counts as expired."""
     reduced = find_system(data_dir).ask("POST", _path(account_id, "reductions"), wanted)
-    print_answer(reduced, output, lambda: fields_of(reduced))
+    print_amounts(reduced, output, lambda: fields_of({**reduced, "amount": format_amount(reduced["amount"])}))
 
 
 @click.command("write-off")
@@ -191,7 +198,7 @@ def reduce_command(account_id: str, data_dir: Path | None, output: str, **wanted
 def write_off_command(account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:
     """Give up a debt, or a part of it."""
     given_up = find_system(data_dir).ask("POST", _path(account_id, "write-offs"), _given(**wanted))
-    print_answer(given_up, output, lambda: fields_of(given_up))
+    print_amounts(given_up, output, lambda: _in_whole_units(given_up, "amount"))
 
 
 @click.command("refusal")
@@ -203,7 +210,7 @@ def refusal_command(charging_id: str, data_dir: Path | None, output: str) -> Non
 
     def tables() -> list[Any]:
         amounts = ("needed", "free", "held", "short")
-        rows = [[field, format_amount(value) if field in amounts else value] for field, value in refusal.items()]
+        rows = [[field, format_in_unit(value, refusal) if field in amounts else value] for field, value in refusal.items()]
         return [table("Refusal", ("", "value"), [[field, "" if value is None else str(value)] for field, value in rows])]
 
-    print_answer(refusal, output, tables)
+    print_amounts(refusal, output, tables)

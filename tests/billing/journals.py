@@ -1,7 +1,8 @@
 """Journals made by hand, and an accounting that serves them: what billing reads, without the code that charges."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import grpc
 
@@ -14,6 +15,8 @@ from tokenline.registry.v1 import registry_pb2
 ACCOUNT_ID = "acct-0123456789abcdef"
 CREATE_TIME_US = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 TOKEN = pb.UnitOfAmount(unit=registry_pb2.UNIT_TOKEN)
+CNY = pb.UnitOfAmount(unit=registry_pb2.UNIT_CURRENCY, currency="CNY")
+_DATA: Final = Path(__file__).parent / "data"
 
 Fact = pb.AccountOpened | pb.SessionCreated | pb.SessionSettled
 
@@ -65,6 +68,39 @@ def settled(number: int, output_tokens: int = 3, **fields: Any) -> pb.SessionSet
         fact.ClearField(name)
         fact.MergeFrom(pb.SessionSettled(**{name: value}))
     return fact
+
+
+def class_charge(token_class: str, tokens: int, rate: int) -> pb.ClassCharge:
+    """The charge of a class at a rate in micro-units per 1,000,000."""
+    return pb.ClassCharge(token_class=token_class, tokens=tokens, rate=rate, amount=-(-tokens * rate // 1_000_000))
+
+
+def settled_in_money(number: int, output_tokens: int = 3, rate: int = 4_000_000, **fields: Any) -> pb.SessionSettled:
+    """The second record of a session: some output beyond the allowance, paid in CNY by one bucket but for what was absorbed."""
+    charge = class_charge("output", output_tokens, rate)
+    amount = charge.amount - fields.get("absorbed_amount", 0)
+    given = {
+        "record_sequence_number": 2,
+        "tariff_id": "overage-1",
+        "unit": CNY,
+        "usage": pb.TokenUsage(output=output_tokens),
+        "class_charges": [charge],
+        "charged_amount": amount,
+        "debits": [pb.BucketAmount(bucket_id="bkt-money", amount=amount)],
+        "attempts": [],
+    }
+    return settled(number, **{**given, **fields})
+
+
+def recorded_journal() -> tuple[list[list[pb.JournalEntry]], bytes]:
+    """Rows of partition 3 as the release before the classes after the first five wrote them, and its CDRs of them."""
+    recorded = pb.ReadJournalResponse.FromString((_DATA / "journal_of_five_classes.binpb").read_bytes())
+    rows: list[list[pb.JournalEntry]] = []
+    for entry in recorded.entries:
+        if entry.index == 0:
+            rows.append([])
+        rows[-1].append(entry)
+    return rows, (_DATA / "cdrs_of_five_classes.jsonl").read_bytes()
 
 
 def entry_of(part_id: int, seq: int, index: int, fact: Fact, account_id: str = ACCOUNT_ID) -> pb.JournalEntry:

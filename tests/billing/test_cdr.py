@@ -6,7 +6,7 @@ import hashlib
 import msgspec
 import pytest
 
-from services.billing.cdr import CdrError, cdr_of, is_charged
+from services.billing.cdr import Cdr, CdrError, cdr_of, is_charged
 from services.billing.cdr_file import (
     CdrFileBuilder,
     file_name,
@@ -14,7 +14,8 @@ from services.billing.cdr_file import (
     manifest_name,
     parse_manifest,
 )
-from tests.billing.journals import ACCOUNT_ID, charging_id, created, entry_of, opened, settled
+from services.token_classes import FIRST, TOKEN_CLASSES
+from tests.billing.journals import ACCOUNT_ID, charging_id, class_charge, created, entry_of, opened, recorded_journal, settled
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
@@ -34,6 +35,45 @@ def test_a_cdr_is_one_json_line_with_these_fields_in_this_order() -> None:
         '"attempts":[{"vendor_id":"vendor-a","vendor_model_id":"a-1","outcome":"answered","http_status":200,"duration_ms":120}],'
         '"start_time":"2026-01-01T00:00:00.000000Z","end_time":"2026-01-01T00:00:42.000001Z"}'
     )
+
+
+def test_later_classes_and_losses_follow_where_there_are_any() -> None:
+    usage = pb.TokenUsage(**{name: number for number, name in enumerate(TOKEN_CLASSES, 1)})
+    some = pb.TokenUsage(output=3, image_output=7)
+    unpaid = pb.TokenUsage(cache_write_1h=2, reasoning=300)
+    for used in (usage, some):
+        fact = settled(7, usage=used, absorbed_amount=4_000_000, unpaid=unpaid)
+        line = msgspec.json.encode(cdr_of(entry_of(3, 42, 1, fact), record_number=17)).decode()
+        named = {name: getattr(used, name) for name in TOKEN_CLASSES if getattr(used, name) or name in TOKEN_CLASSES[:FIRST]}
+        assert f'"usage":{msgspec.json.encode(named).decode()},"class_charges"' in line
+        assert line.endswith(
+            '"end_time":"2026-01-01T00:00:42.000001Z","absorbed_amount":4000000,"unpaid":{"reasoning":300,"cache_write_1h":2}}'
+        )
+
+
+def test_unpaid_usage_of_nothing_is_left_out() -> None:
+    bare, empty = entry_of(0, 1, 0, settled(1)), entry_of(0, 1, 0, settled(1))
+    empty.session_settled.unpaid.SetInParent()
+    assert empty.session_settled.HasField("unpaid")
+    assert msgspec.json.encode(cdr_of(empty, 1)) == msgspec.json.encode(cdr_of(bare, 1))
+
+
+def test_the_cdrs_of_a_recorded_journal_have_the_bytes_they_had() -> None:
+    rows, lines = recorded_journal()
+    builder = CdrFileBuilder(3, 1, 1)
+    for row in rows:
+        builder.add(row)
+    _, content = builder.finish()
+    assert gzip.decompress(content) == lines
+
+
+def test_recorded_cdrs_are_read_and_written_as_they_were() -> None:
+    _, lines = recorded_journal()
+    assert len(lines.splitlines()) == 7
+    for line in lines.splitlines():
+        cdr = msgspec.json.decode(line, type=Cdr)
+        assert (cdr.absorbed_amount, cdr.unpaid) == (0, {})
+        assert msgspec.json.encode(cdr) == line
 
 
 @pytest.mark.parametrize("close_cause", [number for number in pb.CloseCause.values() if number])
@@ -59,6 +99,14 @@ def test_a_value_without_a_word_is_refused_by_its_place() -> None:
     unknown.ClearField("close_cause")
     with pytest.raises(CdrError, match=r"entry \(5, 2\).*close_cause 0"):
         cdr_of(entry_of(0, 5, 2, unknown), 1)
+
+
+def test_a_class_of_a_later_release_is_refused_and_not_lost() -> None:
+    later = settled(1, class_charges=[class_charge("input", 10, 10**12), class_charge("smell_input", 3, 10**12)])
+    with pytest.raises(
+        CdrError, match=r"entry \(5, 2\).* charges of the classes input, smell_input.* run the release that knows it"
+    ):
+        cdr_of(entry_of(0, 5, 2, later), 1)
 
 
 def test_only_settled_sessions_make_cdrs() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import gzip
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.billing.cdr_file import CdrFile, IndexRow
+from services.billing.cdr_file import CdrFile, IndexRow, parse_manifest
 from services.billing.exporter import EraMismatchError, Exporter
 from services.billing.journal import JournalReader
 from services.billing.reconcile import Reconciler
@@ -197,11 +198,21 @@ async def export_once(journal: JournalReader, database: Path, folder: Path, cras
     return True
 
 
+def whole_files(folder: Path) -> set[str]:
+    """The manifests in the folder; asserts that the file of each is there as the manifest says."""
+    manifests = {name: content for name, content in files_in(folder).items() if name.endswith(".manifest.json")}
+    for content in manifests.values():
+        manifest = parse_manifest(content)
+        assert hashlib.sha256((folder / manifest.name).read_bytes()).hexdigest() == manifest.sha256
+    return set(manifests)
+
+
 async def test_a_crash_at_any_step_neither_loses_nor_doubles_a_record(
     accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path
 ) -> None:
     accounting.append(0, opened())
-    accounting.append(0, created(1), settled(1))
+    accounting.append(0, created(1), settled(1), settled(4))
+    accounting.append(0, settled(5))
     accounting.append(1, settled(2))
     accounting.append(2, opened())
     reference = tmp_path / "reference"
@@ -213,16 +224,61 @@ async def test_a_crash_at_any_step_neither_loses_nor_doubles_a_record(
         database, folder = tmp_path / f"{crashes}.db", tmp_path / f"{crashes}"
         if await export_once(journal, database, folder, CrashPoint(crashes)):
             break
+        # A file with a manifest is complete, whoever reads it now.
+        whole_files(folder)
         assert await export_once(journal, database, folder, CrashPoint(-1))
         assert files_in(folder) == expected, f"crash at step {crashes}"
         store = await SqliteStore.open(database)
         exporter = Exporter(journal, store, FolderSink(folder), 10)
         result = await Reconciler(journal, store, exporter, folder).reconcile()
-        assert (result.differences, result.cdrs) == ([], 2), f"crash at step {crashes}"
+        assert (result.differences, result.cdrs) == ([], 4), f"crash at step {crashes}"
+        assert (await store.cursors())[0].next_record_number == 4, f"crash at step {crashes}"
         await store.close()
         crashes += 1
     # Two files at ten steps each, and two cursor moves (partition 2 has no CDR) at two steps.
     assert crashes == 22
+
+
+async def test_record_numbers_go_on_after_a_crash_behind_all_that_its_file_has(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
+) -> None:
+    accounting.append(0, settled(1), settled(2), settled(3))
+    # File and manifest are there, the cursor has not moved.
+    assert not await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(8))
+    assert len(whole_files(folder)) == 1
+    accounting.append(0, settled(4))
+    assert await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(-1))
+    assert record_numbers(folder, 0) == [1, 2, 3, 4]
+    store = await SqliteStore.open(tmp_path / "billing.db")
+    assert [row.record_number for row in await store.index_rows(0, 1, 2)] == [1, 2, 3, 4]
+    await store.close()
+
+
+async def test_a_file_is_there_before_its_manifest(
+    accounting: ScriptedAccounting, journal: JournalReader, store: SqliteStore, folder: Path
+) -> None:
+    class ListingSink(FolderSink):
+        """Notes the names in the order in which they were put."""
+
+        def __init__(self) -> None:
+            super().__init__(folder)
+            self.put_names: list[str] = []
+
+        async def put(self, name: str, content: bytes) -> None:
+            await super().put(name, content)
+            self.put_names.append(name)
+
+    accounting.append(0, settled(1))
+    sink = ListingSink()
+    exporter = Exporter(journal, store, sink, 10)
+    assert await exporter.export() == {}
+    files = ["cdr-p0000-00000000000001-00000000000001.jsonl.gz", "cdr-p0000-00000000000001-00000000000001.manifest.json"]
+    assert sink.put_names == files
+    # Nor is it otherwise when lost files are written again.
+    for name in files:
+        (folder / name).unlink()
+    await exporter.replace_missing()
+    assert sink.put_names == files * 2
 
 
 async def test_what_came_after_a_crash_goes_into_a_range_of_its_own(

@@ -5,6 +5,7 @@ import gzip
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +13,18 @@ import pytest
 from services.billing.exporter import Exporter
 from services.billing.reconcile import DIFFERENCES_MAX, Reconciler
 from services.billing.sqlite_store import SqliteStore
-from tests.billing.journals import ACCOUNT_ID, ScriptedAccounting, charging_id, created, opened, settled
+from tests.billing.journals import (
+    ACCOUNT_ID,
+    CNY,
+    ScriptedAccounting,
+    charging_id,
+    class_charge,
+    created,
+    opened,
+    recorded_journal,
+    settled,
+    settled_in_money,
+)
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 FILE = "cdr-p0001-00000000000001-00000000000004.jsonl.gz"
@@ -333,7 +345,7 @@ async def test_a_journal_changed_after_export_is_named(
         f"{label}: charged_amount 15000000 in the journal, but debits and debt come to 15000001",
         f"{label}: debt_amount 0 in the file, 1 in the journal",
         f"{label}: debt_amount 0 in the index, 1 in the journal",
-        f"partition 1: account {ACCOUNT_ID}: debt: 0 in the CDRs, 1 in the journal",
+        f"partition 1: account {ACCOUNT_ID}: debt in TOKEN: 0 in the CDRs, 1 in the journal",
     ]
 
 
@@ -376,3 +388,152 @@ async def test_the_index_alone_answers_after_a_session_of_another_partition_was_
     (exported / FILE).unlink()
     await reconciler.reconcile()
     assert [row.record_number for row in await store.records(ACCOUNT_ID, charging_id(4))] == [1, 2]
+
+
+# Several tariffs
+
+
+async def test_a_session_that_crosses_from_tokens_into_money_agrees(accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
+    tokens, money = settled(1, more_records=True), settled_in_money(1, output_tokens=12_000)
+    accounting.append(0, created(1))
+    accounting.append(0, tokens, money)
+    assert await reconciler.reconcile() == (3, 2, 1, [])
+
+
+async def test_each_unit_of_a_session_is_held_against_its_own_class_charges(
+    accounting: ScriptedAccounting, reconciler: Reconciler
+) -> None:
+    money = settled_in_money(1, output_tokens=12_000)
+    wrong = settled_in_money(2, output_tokens=12_000, charged_amount=money.charged_amount + 1, debt_amount=1)
+    accounting.append(0, settled(1, more_records=True), money)
+    accounting.append(0, settled(2, more_records=True), wrong)
+    assert (await reconciler.reconcile()).differences == [
+        f"partition 0: CDR 4 of charging_id {charging_id(2)}: the session's records charge {money.charged_amount + 1} in the "
+        f"journal, its class charges come to {money.charged_amount}"
+    ]
+
+
+async def test_a_late_release_goes_on_in_each_unit_where_the_sweep_left_it(
+    accounting: ScriptedAccounting, reconciler: Reconciler
+) -> None:
+    """The sweep took 13 tokens and 2 yuan; the end is 5 yuan."""
+    swept = settled_in_money(1, output_tokens=2, rate=10**12, close_cause=pb.CLOSE_CAUSE_SWEPT)
+    late = settled_in_money(1, output_tokens=5, rate=10**12, record_sequence_number=3, charged_amount=3_000_000)
+    late.debits[0].amount = 3_000_000
+    accounting.append(0, settled(1, more_records=True, close_cause=pb.CLOSE_CAUSE_SWEPT), swept)
+    accounting.append(0, late)
+    assert (await reconciler.reconcile()).differences == []
+
+
+async def test_two_lines_of_one_tariff_are_two_lines(accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
+    """Buckets of the account's own offering and of one that it bought may have the same tariff."""
+    swept = {"close_cause": pb.CLOSE_CAUSE_SWEPT}
+    accounting.append(0, settled(1, 3, more_records=True, **swept), settled(1, 5, record_sequence_number=2, **swept))
+    accounting.append(0, settled(1, 9, record_sequence_number=3, charged_amount=4_000_000, debits=[], debt_amount=4_000_000))
+    assert (await reconciler.reconcile()).differences == []
+    late = settled(2, 9, record_sequence_number=3, charged_amount=4_000_001, debits=[], debt_amount=4_000_001)
+    accounting.append(0, settled(2, 3, more_records=True, **swept), settled(2, 5, record_sequence_number=2, **swept))
+    accounting.append(0, late)
+    (difference,) = (await reconciler.reconcile()).differences
+    assert f"of charging_id {charging_id(2)}: the session's records charge" in difference
+
+
+async def test_debts_and_losses_are_summed_unit_by_unit(
+    accounting: ScriptedAccounting, exporter: Exporter, reconciler: Reconciler, folder: Path
+) -> None:
+    accounting.append(0, settled(1, more_records=True, debits=[], debt_amount=13_000_000), settled_in_money(1, absorbed_amount=9))
+    await exporter.export()
+    (path,) = folder.glob("*.jsonl.gz")
+    path.unlink()
+    found = (await reconciler.reconcile()).differences
+    assert [each for each in found if "account" in each] == [
+        f"partition 0: account {ACCOUNT_ID}: absorbed in CNY: 0 in the CDRs, 9 in the journal",
+        f"partition 0: account {ACCOUNT_ID}: bucket bkt-money: 0 in the CDRs, 3 in the journal",
+        f"partition 0: account {ACCOUNT_ID}: debt in TOKEN: 0 in the CDRs, 13000000 in the journal",
+    ]
+
+
+# Absorbed usage
+
+
+def absorbing(number: int, **fields: Any) -> pb.SessionSettled:
+    """Rated 13 tokens, of which 9 were charged and 4 absorbed; the vendor made 300 more of output, of images and of sound."""
+    given: dict[str, Any] = {
+        "charged_amount": 9_000_000,
+        "debits": [pb.BucketAmount(bucket_id="bkt-1", amount=9_000_000)],
+        "absorbed_amount": 4_000_000,
+        "unpaid": pb.TokenUsage(output=300, image_output=7, spoken_characters=1),
+    }
+    return settled(number, **{**given, **fields})
+
+
+async def test_what_was_rated_is_what_was_charged_and_absorbed(accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
+    accounting.append(0, absorbing(1))
+    assert (await reconciler.reconcile()).differences == []
+    accounting.append(0, absorbing(2, absorbed_amount=3_999_999))
+    assert (await reconciler.reconcile()).differences == [
+        f"partition 0: CDR 2 of charging_id {charging_id(2)}: the session's records charge 9000000 and absorb 3999999 in the "
+        "journal, its class charges come to 13000000"
+    ]
+
+
+async def test_what_the_sweep_absorbed_is_not_charged_by_a_late_release(
+    accounting: ScriptedAccounting, reconciler: Reconciler
+) -> None:
+    accounting.append(0, absorbing(1, close_cause=pb.CLOSE_CAUSE_SWEPT))
+    accounting.append(0, settled(1, 5, record_sequence_number=2, charged_amount=2_000_000, debits=[], debt_amount=2_000_000))
+    assert (await reconciler.reconcile()).differences == []
+    accounting.append(1, absorbing(2, close_cause=pb.CLOSE_CAUSE_SWEPT))
+    accounting.append(1, settled(2, 5, record_sequence_number=2, charged_amount=6_000_000, debits=[], debt_amount=6_000_000))
+    (difference,) = (await reconciler.reconcile()).differences
+    assert difference.endswith("the session's records charge 19000000 in the journal, its class charges come to 15000000")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "difference"),
+    [
+        (b',"absorbed_amount":4000000', b"", "absorbed_amount null in the file, 4000000 in the journal"),
+        (b'"absorbed_amount":4000000', b'"absorbed_amount":4000001', "absorbed_amount 4000001 in the file, 4000000 in the journal"),
+        (b'"unpaid":{"output":300', b'"unpaid":{"output":30', "unpaid.output 30 in the file, 300 in the journal"),
+        (b',"image_output":7', b"", "unpaid.image_output null in the file, 7 in the journal"),
+        (b',"spoken_characters":1', b',"voices":1', "unpaid.spoken_characters null in the file, 1 in the journal"),
+        (b'"reasoning":0', b'"reasoning":0,"audio_input":5', "usage.audio_input 5 in the file, null in the journal"),
+        (b'"cache_write":0,', b"", "usage.cache_write null in the file, 0 in the journal"),
+    ],
+)
+async def test_an_altered_class_or_loss_is_named(
+    accounting: ScriptedAccounting,
+    exporter: Exporter,
+    reconciler: Reconciler,
+    folder: Path,
+    old: bytes,
+    new: bytes,
+    difference: str,
+) -> None:
+    accounting.append(0, absorbing(1))
+    await exporter.export()
+    (path,) = folder.glob("*.jsonl.gz")
+    replaced(old, new)(path)
+    found = (await reconciler.reconcile()).differences
+    assert f"partition 0: CDR 1 of charging_id {charging_id(1)}: {difference}" in found
+
+
+async def test_classes_of_every_kind_agree(accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
+    names = [field.name for field in pb.TokenUsage.DESCRIPTOR.fields]
+    usage = pb.TokenUsage(**{name: number for number, name in enumerate(names, 1)})
+    charges = [class_charge(name, number, rate=10**9 * number) for number, name in enumerate(names, 1)]
+    amount = sum(each.amount for each in charges)
+    debits = [pb.BucketAmount(bucket_id="bkt-1", amount=amount)]
+    accounting.append(0, settled(1, usage=usage, class_charges=charges, unit=CNY, charged_amount=amount, debits=debits))
+    assert (await reconciler.reconcile()).differences == []
+
+
+# What earlier releases wrote
+
+
+async def test_a_journal_recorded_with_the_first_five_classes_agrees_with_its_lines_of_then(
+    accounting: ScriptedAccounting, reconciler: Reconciler
+) -> None:
+    rows, _ = recorded_journal()
+    accounting.rows[3] = rows
+    assert (await reconciler.reconcile()) == (9, 7, 1, [])

@@ -1,6 +1,10 @@
 """The local folder as a sink, on a real disk."""
 
+import asyncio
+import threading
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -17,6 +21,39 @@ async def test_a_file_is_there_as_a_whole_and_nothing_beside_it(tmp_path: Path) 
     await sink.put("cdr-1", b"first")
     await sink.put("cdr-1", b"again")
     assert [(path.name, path.read_bytes()) for path in (tmp_path / "a" / "cdrs").iterdir()] == [("cdr-1", b"again")]
+
+
+async def test_who_reads_a_file_while_it_is_written_again_reads_all_of_the_old_one(tmp_path: Path) -> None:
+    sink = FolderSink(tmp_path)
+    await sink.prepare()
+    await sink.put("cdr-1", b"the old content")
+    # Without a buffer, which would have read ahead.
+    with (tmp_path / "cdr-1").open("rb", buffering=0) as reader:
+        assert reader.read(4) == b"the "
+        await sink.put("cdr-1", b"new")
+        assert reader.read() == b"old content"
+    assert (tmp_path / "cdr-1").read_bytes() == b"new"
+
+
+async def test_content_then_name_are_on_the_disk_before_a_put_returns(tmp_path: Path) -> None:
+    """A power failure after `rename` must not leave the name of a file without its content, nor one after `put` the old name."""
+    sink = FolderSink(tmp_path)
+    await sink.prepare()
+    calls: list[str] = []
+
+    def note(frame: FrameType, event: str, function: Any) -> None:
+        if event == "c_call" and function.__name__ in ("fsync", "rename", "replace"):
+            calls.append(function.__name__)
+
+    # Threads that begin now are watched: those of a loop of its own, in which the sink works.
+    threading.setprofile(note)
+    try:
+        putting = threading.Thread(target=lambda: asyncio.run(sink.put("cdr-1", b"content")))
+        putting.start()
+        await asyncio.to_thread(putting.join)
+    finally:
+        threading.setprofile(None)
+    assert calls == ["fsync", "rename", "fsync"]
 
 
 async def test_what_an_interrupted_put_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.cli.admin import account_tables, check_tables
 from tests.cli.processes import Up, run, up
 
 TOKEN = 1_000_000
@@ -44,16 +45,17 @@ def test_an_account_is_opened_topped_up_and_shown(ask: Callable[..., Any]) -> No
     assert ask("account", "topup", account_id, *money)["currency"] == "USD"
 
     shown = ask("account", "show", account_id)
-    assert set(shown) == {"account_id", "offering_id", "created_at", "buckets", "debt", "sessions"} | {
+    assert set(shown) == {"amounts_in", "account_id", "offering_id", "created_at", "buckets", "debt", "absorbed", "sessions"} | {
         *("subscriptions", "orders", "transfers", "counters", "limits"),
     }
+    assert shown["amounts_in"] == bucket["amounts_in"] == "micro_units"
     buckets = {shown_bucket["unit"]: shown_bucket for shown_bucket in shown["buckets"]}
     assert set(buckets) == {"TOKEN", "CURRENCY"}
     amounts = {"granted": 2_500_000, "remaining": 2_500_000, "reserved": 0, "consumed": 0, "expired": 0, "transferred": 0}
     assert buckets["TOKEN"].items() >= amounts.items()
     assert buckets["TOKEN"]["priority"] == 7
     assert buckets["CURRENCY"]["granted"] == 12_340_000
-    assert shown["debt"] == shown["sessions"] == []
+    assert shown["debt"] == shown["absorbed"] == shown["sessions"] == []
 
 
 def test_an_account_is_opened_on_the_offering_that_is_named(ask: Callable[..., Any]) -> None:
@@ -86,7 +88,7 @@ def test_audit_and_reconcile_report_of_a_running_system(ask: Callable[..., Any])
     audited = ask("audit")
     assert audited["breaches"] == []
     assert audited["accounts"] >= 1
-    assert audited["in_transit"] == 0
+    assert (audited["in_transit"], audited["absorbed"], audited["amounts_in"]) == (0, [], "micro_units")
     reconciled = ask("reconcile")
     assert reconciled["differences"] == []
     assert reconciled["entries"] >= audited["accounts"]
@@ -100,6 +102,42 @@ def test_tables_show_whole_units(system: Up) -> None:
         done = run(*command, "--data-dir", str(system.data_dir))
         assert done.exit_code == 0
         assert done.output.strip()
+
+
+def shown_by(tables: list[Any]) -> list[list[str]]:
+    """The rows of all tables, their cells as text."""
+    rows: list[list[str]] = []
+    for each in tables:
+        columns = getattr(each, "columns", ())
+        rows += [[str(cell) for cell in row] for row in zip(*(column.cells for column in columns), strict=True)]
+    return rows
+
+
+LOSSES = [{"unit": "TOKEN", "currency": None, "amount": 4_000_000}, {"unit": "CURRENCY", "currency": "CNY", "amount": 47_300}]
+
+
+def test_what_was_absorbed_is_shown_unit_by_unit() -> None:
+    report = {"amounts_in": "micro_units", "accounts": 1_200, "in_transit": 2_500_000, "absorbed": LOSSES, "breaches": ["so"]}
+    rows = shown_by(check_tables("audit", "breaches", report))
+    assert rows == [
+        ["accounts", "1,200"], ["in transit", "2.5"], ["absorbed", "4 TOKEN"], ["absorbed", "0.0473 CNY"], ["breaches", "1"],
+    ]  # fmt: skip
+    assert ["absorbed", "0"] in shown_by(check_tables("audit", "breaches", {**report, "absorbed": []}))
+    compared: dict[str, Any] = {"entries": 5, "cdrs": 2, "files": 1, "differences": []}
+    counts = shown_by(check_tables("reconcile", "differences", compared))
+    assert counts == [["entries", "5"], ["cdrs", "2"], ["files", "1"], ["differences", "0"]]
+
+
+def test_an_account_shows_its_losses_and_holds_in_whole_units() -> None:
+    amounts = {"granted": 5, "remaining": 2, "reserved": 3, "consumed": 0, "expired": 0, "transferred": 0}
+    money = {"bucket_id": "bkt-1", "unit": "CURRENCY", "currency": "CNY", **amounts, "valid_until": "2027", "priority": 0}
+    session: dict[str, Any] = {"charging_id": "c", "model_id": "m", "key_id": "k", "hold": [{"bucket_id": "bkt-1", "amount": 3}]}
+    session |= {"output_tokens_granted": 7, "created_at": "t", "sweep_at": "t"}
+    account = {"account_id": "a", "offering_id": "o", "created_at": "t", "buckets": [money], "debt": [], "sessions": [session]}
+    rows = shown_by(account_tables({**account, "absorbed": LOSSES}))
+    assert ["TOKEN", "4"] in rows
+    assert ["CNY", "0.0473"] in rows
+    assert ["c", "m", "k", "0.000003 CNY of bkt-1", "7", "t", "t"] in rows
 
 
 @pytest.mark.parametrize(

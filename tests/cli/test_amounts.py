@@ -1,6 +1,6 @@
 import pytest
 
-from services.cli.amounts import format_amount, parse_amount
+from services.cli.amounts import format_amount, format_in_unit, parse_amount
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,17 @@ def test_anything_else_is_refused_with_what_is_wrong(text: str, complaint: str) 
 )
 def test_an_amount_is_shown_in_whole_units_exactly(amount: int, text: str) -> None:
     assert format_amount(amount) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "unit", "currency", "text"),
+    [
+        (1_234_500_000, "TOKEN", None, "1,234.5 TOKEN"),
+        (-1, "CURRENCY", "CNY", "-0.000001 CNY"),
+        (9_007_199_254_740_993_000_000, "POINT", "", "9,007,199,254,740,993 POINT"),
+        # What is free counts nothing.
+        (0, "UNSPECIFIED", None, "0"),
+    ],
+)
+def test_an_amount_is_shown_with_its_unit(amount: int, unit: str, currency: str | None, text: str) -> None:
+    assert format_in_unit(amount, {"unit": unit, "currency": currency}) == text

@@ -4,12 +4,16 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click.testing
+import msgspec
 import pytest
 
 from services.cli.replay import (
+    Answer,
     Call,
+    Charged,
     Latency,
     Pricing,
     ReplayError,
@@ -17,9 +21,9 @@ from services.cli.replay import (
     Row,
     SaleModel,
     Tier,
+    Usage,
     body_pieces,
     expected_charge,
-    format_amount,
     output_tokens_due,
     percentiles,
     plan_calls,
@@ -27,7 +31,9 @@ from services.cli.replay import (
     replay_command,
     report_table,
     run_open_loop,
+    tokens_by_class,
 )
+from services.token_classes import TOKEN_CLASSES
 from services.vendor_simulator.chat_request import parse_request
 from services.vendor_simulator.completion import plan
 
@@ -267,24 +273,48 @@ def test_percentiles_by_nearest_rank() -> None:
     assert percentiles([]) == Latency(None, None, None)
 
 
-def test_amounts_are_exact() -> None:
-    assert format_amount(1_234_500_000, "TOKEN", "") == "1,234.5 TOKEN"
-    assert format_amount(-1, "CURRENCY", "CNY") == "-0.000001 CNY"
-    assert format_amount(9_007_199_254_740_993_000_000, "POINT", "") == "9,007,199,254,740,993 POINT"
+REPORT = ReplayReport(
+    run_id="replay-1", calls=3, succeeded=1, cut=0, refused={"insufficient_quota": 1}, failed=1,
+    failures={"503 overloaded": 1}, skipped=2, tokens={"input": 5}, latency_ms=Latency(None, None, None),
+    charged=7_000_000, expected=5_500_000, other_charges=[], exact=False, balance_before=9_000_000, balance_after=2_000_000,
+    unit="TOKEN", currency="",
+)  # fmt: skip
+
+
+def printed(report: ReplayReport) -> dict[Any, Any]:
+    table = report_table(report)
+    return dict(zip(table.columns[0].cells, table.columns[1].cells, strict=True))
 
 
 def test_the_table_tells_a_difference() -> None:
-    report = ReplayReport(
-        run_id="replay-1", calls=3, succeeded=1, cut=0, refused={"insufficient_quota": 1}, failed=1,
-        failures={"503 overloaded": 1}, skipped=2, tokens={"input": 5}, latency_ms=Latency(None, None, None),
-        charged=7_000_000, expected=5_500_000, exact=False, balance_before=9_000_000, balance_after=2_000_000,
-        unit="TOKEN", currency="",
-    )  # fmt: skip
-    table = report_table(report)
-    printed = dict(zip(table.columns[0].cells, table.columns[1].cells, strict=True))
-    assert printed["  insufficient_quota"] == "1"
-    assert printed["  503 overloaded"] == "1"
-    assert printed["the bill equals the sum"] == "NO, it differs by 1.5 TOKEN"
+    told = printed(REPORT)
+    assert told["  insufficient_quota"] == "1"
+    assert told["  503 overloaded"] == "1"
+    assert told["the bill equals the sum"] == "NO, it differs by 1.5 TOKEN"
+
+
+def test_the_table_tells_a_charge_in_another_unit() -> None:
+    overage = [Charged("CURRENCY", "CNY", 47_300)]
+    told = printed(msgspec.structs.replace(REPORT, charged=5_500_000, other_charges=overage))
+    assert told["  and in another unit"] == "0.0473 CNY"
+    assert told["the bill equals the sum"] == "NO, the rest is in another unit"
+
+
+def test_json_says_once_what_its_integers_are_of() -> None:
+    told = msgspec.to_builtins(REPORT)
+    assert told["amounts_in"] == "micro_units"
+    assert told["charged"] == 7_000_000
+
+
+def test_tokens_are_told_by_class() -> None:
+    usage = b'{"prompt_tokens":100,"completion_tokens":50,"prompt_tokens_details":{"cached_tokens":30,"audio_tokens":5,"x":[]}'
+    details = b',"completion_tokens_details":{"reasoning_tokens":20,"audio_tokens":null}}'
+    answer = msgspec.json.decode(b'{"usage":' + usage + details + b"}", type=Answer)
+    assert answer.usage is not None
+    by_class = {"input": 65, "cached_input": 30, "audio_input": 5, "output": 30, "reasoning": 20}
+    assert tokens_by_class(answer.usage) == by_class
+    assert set(by_class) <= set(TOKEN_CLASSES)
+    assert tokens_by_class(msgspec.json.decode(b'{"prompt_tokens":7}', type=Usage)) == {"input": 7, "output": 0}
 
 
 # The command

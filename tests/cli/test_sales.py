@@ -47,6 +47,8 @@ def test_a_package_is_bought_with_money_used_and_billed(system: Up, ask: Callabl
     order = ask(*buy)
     assert (order["state"], order["amount"], order["currency"]) == ("completed", 9_900_000, "CNY")
     assert ask(*buy) == order
+    assert order["amounts_in"] == "micro_units"
+    assert "amount: 9.9 CNY\n" in run(*buy, "--data-dir", str(system.data_dir)).output
     answer = say(subscriber(system, ask, account_id), "deepseek-v4-flash")
     used = answer.usage.total_tokens
     shown = ask("account", "show", account_id)
@@ -59,7 +61,9 @@ def test_a_package_is_bought_with_money_used_and_billed(system: Up, ask: Callabl
     # A part of the charge is given back, a part of the package given away, and the rest moves to a larger one.
     receipt = next(entry for entry in journal(system, "--account", account_id) if entry["fact"] == "session_settled")
     refund = ["--charging-id", receipt["charging_id"], "--sequence-number", str(receipt["sequence_number"]), "--amount", "1"]
-    ask("account", "refund", account_id, *refund, "--valid-days", "30", "--reason", "a test", "--idempotency-key", "refund")
+    refund += ["--valid-days", "30", "--reason", "a test", "--idempotency-key", "refund"]
+    assert ask("account", "refund", account_id, *refund)["granted"] == UNIT
+    assert "granted: 1 TOKEN\n" in run("account", "refund", account_id, *refund, "--data-dir", str(system.data_dir)).output
     other_id = ask("account", "create")["account_id"]
     gift = ["--to", other_id, "--bucket", buckets["TOKEN"]["bucket_id"], "--amount", "1000", "--idempotency-key", "gift"]
     for _ in range(50):
@@ -144,7 +148,11 @@ def test_a_bundle_goes_on_with_a_cheaper_model_when_it_is_used_up(system: Up, as
     bundle = next(each for each in ask("account", "show", account_id)["buckets"] if each["granted"] == 5_000_000 * UNIT)
     rest = f"{bundle['remaining'] / UNIT:f}"
     take = ["--bucket", bundle["bucket_id"], "--amount", rest, "--reason", "a test", "--idempotency-key", "take"]
-    ask("account", "reduce", account_id, *take)
+    assert ask("account", "reduce", account_id, *take) == {
+        "amounts_in": "micro_units",
+        "bucket_id": bundle["bucket_id"],
+        "amount": bundle["remaining"],
+    }
     assert say(client, "deepseek-v4-pro").model == "qwen-flash"
 
 

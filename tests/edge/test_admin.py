@@ -94,11 +94,13 @@ async def test_buckets_are_granted_once_and_shown(running: Cell) -> None:
     assert shown.status == 200
     assert RFC_3339.fullmatch(shown.json.pop("created_at"))
     assert shown.json == {
+        "amounts_in": "micro_units",
         "account_id": account_id,
         "offering_id": "default",
         "created_at": shown.json["created_at"],
         "buckets": [bucket],
         "debt": [],
+        "absorbed": [],
         "sessions": [],
         **{"subscriptions": [], "orders": [], "transfers": [], "counters": [], "limits": []},
     }
@@ -287,7 +289,9 @@ async def test_audit_and_reconciliation_tell_what_they_read(running: Cell) -> No
     assert (await running.admin("POST", f"/accounts/{account_id}/buckets", BUCKET)).status == 201
     audit = await running.admin("POST", "/audit")
     assert audit.status == 200
-    assert audit.json.keys() == {"accounts", "buckets", "entries", "open_sessions", "in_transit", "breaches"}
+    counted = {"accounts", "buckets", "entries", "open_sessions", "in_transit"}
+    assert audit.json.keys() == {"amounts_in", *counted, "absorbed", "breaches"}
+    assert (audit.json["amounts_in"], audit.json["absorbed"]) == ("micro_units", [])
     assert audit.json["breaches"] == []
     assert audit.json["accounts"] >= 1
     assert audit.json["buckets"] >= 1

@@ -1,6 +1,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -60,7 +61,8 @@ async def test_a_balance_shows_the_keys_own_account(running: Cell) -> None:
     account_id, api_key = await running.subscriber("balance")
     empty = await running.call("GET", "/v1/me/balance", api_key)
     assert empty.status == 200
-    assert empty.json == {"object": "balance", "account_id": account_id, "offering_id": "default", "buckets": [], "debt": []}
+    identity = {"object": "balance", "amounts_in": "micro_units", "account_id": account_id, "offering_id": "default"}
+    assert empty.json == {**identity, "buckets": [], "debt": []}
     assert (await running.admin("POST", f"/accounts/{account_id}/buckets", BUCKET)).status == 201
     await charge(running, account_id)
     balance = (await running.call("GET", "/v1/me/balance", api_key)).json
@@ -108,14 +110,19 @@ async def test_a_receipt_tells_what_a_call_used_and_cost(running: Cell) -> None:
     receipt = found.json
     created_at, (record,) = receipt.pop("created_at"), receipt.pop("records")
     usage = {"input": 15, "cached_input": 5, "cache_write": 0, "output": 40, "reasoning": 0}
+    class_charges = receipt["class_charges"]
     assert receipt == {
         "object": "receipt",
+        "amounts_in": "micro_units",
         "charging_id": charging_id,
         "account_id": account_id,
         "model": "small",
+        "model_id": "small",
+        "vendor_model_id": "acme-small",
         "close_cause": "client_gone",
         "provenance": "partial",
         "usage": usage,
+        "charges": [{"unit": "TOKEN", "currency": None, "amount": 60_000_000, "debt_amount": 0, "absorbed_amount": 0}],
         "unit": "TOKEN",
         "currency": None,
         "charged_amount": 60_000_000,
@@ -138,14 +145,24 @@ async def test_a_receipt_tells_what_a_call_used_and_cost(running: Cell) -> None:
     assert created_at.endswith("Z")
     assert record.pop("settled_at") >= created_at
     record.pop("record_number")
+    # Where a refund finds it.
+    assert record.pop("sequence_number") > 0
     assert record == {
         "record_sequence_number": 1,
+        "offering_id": "default",
+        "tariff_id": "flat",
+        "tariff_version": 1,
+        "unit": "TOKEN",
+        "currency": None,
         "charged_amount": 60_000_000,
         "debt_amount": 0,
+        "absorbed_amount": 0,
         "debits": [{"bucket_id": bucket_id, "amount": 60_000_000}],
+        "class_charges": class_charges,
         "close_cause": "client_gone",
         "provenance": "partial",
         "usage": usage,
+        "unpaid": {},
     }
     # Once exported, the record has its number; all else stays the same.
     async with asyncio.timeout(5):
@@ -181,28 +198,100 @@ async def test_without_a_key_nothing_is_shown(running: Cell, path: str) -> None:
     assert (refused.status, refused.error["code"]) == (401, "invalid_api_key")
 
 
-def record(number: int, sequence: int, charged: int, debt: int, output: int) -> billing_pb2.ReceiptRecord:
-    settled = accounting_pb2.SessionSettled(
-        charging_id="c",
-        record_sequence_number=sequence,
-        model_id="small",
-        unit=accounting_pb2.UnitOfAmount(unit=registry_pb2.UNIT_CURRENCY, currency="USD"),
-        usage=accounting_pb2.TokenUsage(output=output),
-        charged_amount=charged,
-        debt_amount=debt,
-        close_cause=accounting_pb2.CLOSE_CAUSE_SWEPT if sequence == 1 else accounting_pb2.CLOSE_CAUSE_NORMAL,
-        provenance=accounting_pb2.USAGE_PROVENANCE_VENDOR,
-    )
+USD = accounting_pb2.UnitOfAmount(unit=registry_pb2.UNIT_CURRENCY, currency="USD")
+TOKEN = accounting_pb2.UnitOfAmount(unit=registry_pb2.UNIT_TOKEN)
+ANSWERED = accounting_pb2.VendorAttempt(vendor_id="acme", vendor_model_id="acme-small", outcome="answered", http_status=200)
+BROKEN = accounting_pb2.VendorAttempt(vendor_id="other", vendor_model_id="other-small", outcome="broken", http_status=200)
+
+
+def record(sequence: int, charged: int, output: int, **fields: Any) -> billing_pb2.ReceiptRecord:
+    """A record of some output at 1 micro-unit a token, with the number 10 x `sequence`."""
+    given: dict[str, Any] = {
+        "charging_id": "c",
+        "record_sequence_number": sequence,
+        "model_id": "small",
+        "tariff_id": "usd",
+        "tariff_version": 3,
+        "unit": USD,
+        "usage": accounting_pb2.TokenUsage(output=output),
+        "class_charges": [accounting_pb2.ClassCharge(token_class="output", tokens=output, rate=1_000_000, amount=output)],
+        "charged_amount": charged,
+        "close_cause": accounting_pb2.CLOSE_CAUSE_NORMAL,
+        "provenance": accounting_pb2.USAGE_PROVENANCE_VENDOR,
+    }
+    settled = accounting_pb2.SessionSettled(**{**given, **fields})
     entry = accounting_pb2.JournalEntry(account_id="acct-1", time_us=1_767_312_000_000_000 + sequence, session_settled=settled)
-    return billing_pb2.ReceiptRecord(entry=entry, record_number=number)
+    return billing_pb2.ReceiptRecord(entry=entry, record_number=10 * sequence)
+
+
+SWEPT: dict[str, Any] = {"close_cause": accounting_pb2.CLOSE_CAUSE_SWEPT}
+IN_TOKENS: dict[str, Any] = {"unit": TOKEN, "tariff_id": "flat", "more_records": True}
 
 
 async def test_a_swept_session_with_a_late_release_adds_up() -> None:
-    receipt = receipt_json([record(4, 1, 100, 0, 10), record(9, 2, 250, 50, 35)])
+    receipt = receipt_json([record(1, 100, 100, **SWEPT), record(2, 250, 350, debt_amount=50)])
     assert (receipt["charged_amount"], receipt["debt_amount"]) == (350, 50)
-    assert (receipt["close_cause"], receipt["usage"]["output"]) == ("normal", 35)
+    assert (receipt["close_cause"], receipt["usage"]["output"]) == ("normal", 350)
     assert (receipt["unit"], receipt["currency"]) == ("CURRENCY", "USD")
+    assert receipt["charges"] == [{"unit": "CURRENCY", "currency": "USD", "amount": 350, "debt_amount": 50, "absorbed_amount": 0}]
+    assert receipt["class_charges"] == [{"token_class": "output", "tokens": 350, "rate": 1_000_000, "amount": 350}]
     # An event has no beginning of its own.
     assert receipt["created_at"] == "2026-01-02T00:00:00.000002Z"
-    assert [row["record_number"] for row in receipt["records"]] == [4, 9]
+    assert [row["record_number"] for row in receipt["records"]] == [10, 20]
     assert [row["close_cause"] for row in receipt["records"]] == ["swept", "normal"]
+
+
+async def test_a_receipt_never_adds_up_two_units() -> None:
+    records = [record(1, 66_618_000_000, 66_618, **IN_TOKENS, attempts=[BROKEN, ANSWERED]), record(2, 47_300, 473, debt_amount=300)]
+    receipt = receipt_json(records)
+    assert receipt["charges"] == [
+        {"unit": "TOKEN", "currency": None, "amount": 66_618_000_000, "debt_amount": 0, "absorbed_amount": 0},
+        {"unit": "CURRENCY", "currency": "USD", "amount": 47_300, "debt_amount": 300, "absorbed_amount": 0},
+    ]
+    assert not {"unit", "currency", "charged_amount", "debt_amount", "class_charges"} & set(receipt)
+    # The usage is the whole session's; each record has its own part with its own tariff.
+    assert receipt["usage"]["output"] == 66_618 + 473
+    told = [(each["unit"], each["currency"], each["tariff_id"], each["usage"]["output"]) for each in receipt["records"]]
+    assert told == [("TOKEN", None, "flat", 66_618), ("CURRENCY", "USD", "usd", 473)]
+    assert [each["class_charges"][0]["amount"] for each in receipt["records"]] == [66_618, 473]
+    # The first record names the attempts of all.
+    assert [attempt["outcome"] for attempt in receipt["attempts"]] == ["broken", "answered"]
+    assert receipt["vendor_model_id"] == "acme-small"
+
+
+async def test_a_late_release_of_several_units_goes_on_with_the_line_of_each() -> None:
+    swept = [record(1, 7, 7, **IN_TOKENS, **SWEPT), record(2, 4, 4, **SWEPT)]
+    late = record(3, 6, 10, attempts=[ANSWERED])
+    receipt = receipt_json([*swept, late])
+    assert [(charge["unit"], charge["amount"]) for charge in receipt["charges"]] == [("TOKEN", 7), ("CURRENCY", 10)]
+    assert receipt["usage"]["output"] == 17
+    assert len(receipt["attempts"]) == 1
+
+
+async def test_two_lines_of_one_unit_have_one_sum_and_the_usage_of_both() -> None:
+    """Buckets of the account's own offering and of one that it bought may have the same tariff."""
+    swept = [record(1, 3, 3, more_records=True, **SWEPT), record(2, 5, 5, **SWEPT)]
+    receipt = receipt_json([*swept, record(3, 4, 9)])
+    assert (receipt["charged_amount"], receipt["usage"]["output"]) == (12, 12)
+    assert "class_charges" not in receipt
+
+
+async def test_what_was_absorbed_is_told_by_charge_and_record() -> None:
+    unpaid = accounting_pb2.TokenUsage(output=300, image_output=2)
+    receipt = receipt_json([record(1, 9, 13, absorbed_amount=4, unpaid=unpaid)])
+    assert receipt["charges"] == [{"unit": "CURRENCY", "currency": "USD", "amount": 9, "debt_amount": 0, "absorbed_amount": 4}]
+    assert (receipt["charged_amount"], receipt["usage"]["output"]) == (9, 13)
+    (told,) = receipt["records"]
+    assert (told["absorbed_amount"], told["unpaid"]) == (4, {"output": 300, "image_output": 2})
+
+
+async def test_a_receipt_names_classes_after_the_first_five_where_there_are_any() -> None:
+    usage = accounting_pb2.TokenUsage(output=3, cache_write_1h=7, spoken_characters=1)
+    receipt = receipt_json([record(1, 3, 3, usage=usage)])
+    first = {"input": 0, "cached_input": 0, "cache_write": 0, "output": 3, "reasoning": 0}
+    assert receipt["usage"] == {**first, "cache_write_1h": 7, "spoken_characters": 1}
+
+
+async def test_a_revoked_key_and_an_answer_that_never_came_have_their_words() -> None:
+    receipt = receipt_json([record(1, 0, 0, close_cause=accounting_pb2.CLOSE_CAUSE_REVOKED, attempts=[BROKEN])])
+    assert (receipt["close_cause"], receipt["model_id"], receipt["vendor_model_id"]) == ("revoked", "small", None)

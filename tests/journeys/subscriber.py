@@ -172,6 +172,7 @@ class Subscriber:
         """Whole tokens taken from all buckets; asserts that nothing is held and that tokens are whole."""
         shown = (await self.services.admin("GET", f"/accounts/{self.account_id}")).json
         assert shown["sessions"] == []
+        assert {bucket["unit"] for bucket in shown["buckets"]} <= {"TOKEN"}
         micro = sum(bucket["consumed"] for bucket in shown["buckets"])
         assert micro % TOKEN == 0
         return int(micro // TOKEN)
@@ -179,6 +180,7 @@ class Subscriber:
     async def debt(self) -> int:
         """Whole tokens still owed."""
         shown = (await self.services.admin("GET", f"/accounts/{self.account_id}")).json
+        assert {debt["unit"] for debt in shown["debt"]} <= {"TOKEN"}
         return int(sum(debt["outstanding"] for debt in shown["debt"]) // TOKEN)
 
     async def receipt(self, charging_id: str) -> Any:

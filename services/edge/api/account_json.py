@@ -1,13 +1,16 @@
 """An account as JSON, for its subscriber and for the operator: amounts in micro-units, times as RFC 3339 in UTC."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.token_classes import FIRST, TOKEN_CLASSES
 from tokenline.accounting.v1 import accounting_pb2
 from tokenline.registry.v1 import registry_pb2
 
-TOKEN_CLASSES = ("input", "cached_input", "cache_write", "output", "reasoning")
+# Said once in each answer that has amounts.
+AMOUNTS_IN: Final = {"amounts_in": "micro_units"}
 
 
 def rfc3339(timestamp: Timestamp) -> str | None:
@@ -68,6 +71,25 @@ def session_json(session: accounting_pb2.Session) -> dict[str, Any]:
     }
 
 
+def losses_json(losses: Iterable[accounting_pb2.Loss]) -> list[dict[str, Any]]:
+    """What was absorbed, one a unit."""
+    return [{**unit_json(loss.unit), "amount": loss.absorbed} for loss in losses]
+
+
+def audit_json(audited: accounting_pb2.AuditResponse) -> dict[str, Any]:
+    """What an audit found over all accounts."""
+    return {
+        **AMOUNTS_IN,
+        "accounts": audited.accounts,
+        "buckets": audited.buckets,
+        "entries": audited.entries,
+        "open_sessions": audited.open_sessions,
+        "in_transit": audited.in_transit,
+        "absorbed": losses_json(audited.losses),
+        "breaches": list(audited.breaches),
+    }
+
+
 def usage_json(usage: accounting_pb2.TokenUsage) -> dict[str, int]:
-    """Tokens by class."""
-    return {token_class: getattr(usage, token_class) for token_class in TOKEN_CLASSES}
+    """Counts by token class: the first five always, later ones where they are not 0."""
+    return {name: count for name in TOKEN_CLASSES if (count := getattr(usage, name)) or name in TOKEN_CLASSES[:FIRST]}

@@ -8,6 +8,7 @@ from litestar import Request, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, QueryParameter
 
+from services.edge.api.account_json import audit_json
 from services.edge.api.admin.body import parse
 from services.edge.api.admin.journal_page import Cursor, JournalFilter, journal_page
 from services.edge.http.problems import malformed
@@ -62,15 +63,7 @@ def cell_routes(
     @post("/audit", status_code=200)
     async def audit(request: Request[Any, Any, Any]) -> dict[str, Any]:
         parse(await request.body(), _Empty)
-        checked = await answer(accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S))
-        return {
-            "accounts": checked.accounts,
-            "buckets": checked.buckets,
-            "entries": checked.entries,
-            "open_sessions": checked.open_sessions,
-            "in_transit": checked.in_transit,
-            "breaches": list(checked.breaches),
-        }
+        return audit_json(await answer(accounting.Audit(accounting_pb2.AuditRequest(), timeout=_WHOLE_STORE_TIMEOUT_S)))
 
     @post("/reconcile", status_code=200)
     async def reconcile(request: Request[Any, Any, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 
-from services.edge.api.account_json import bucket_json, debt_json, rfc3339, session_json
+from services.edge.api.account_json import AMOUNTS_IN, bucket_json, debt_json, losses_json, rfc3339, session_json
 from services.edge.api.admin.body import AMOUNT_MAX, DAY_S, Name, parse, wrong
 from services.edge.api.admin.cell import cell_routes
 from services.edge.api.admin.sales import counter_json, limits_json, order_json, sales_routes, subscription_json, transfer_json
@@ -107,11 +107,13 @@ def admin_router(
     async def show_account(account_id: FromPath[str]) -> dict[str, Any]:
         found = await account(account_id)
         return {
+            **AMOUNTS_IN,
             "account_id": found.account_id,
             "offering_id": found.offering_id,
             "created_at": rfc3339(found.create_time),
             "buckets": [bucket_json(bucket) for bucket in found.buckets],
             "debt": [debt_json(debt) for debt in found.debts],
+            "absorbed": losses_json(found.losses),
             "sessions": [session_json(session) for session in found.sessions],
             "subscriptions": [subscription_json(each) for each in found.subscriptions],
             "orders": [order_json(each) for each in found.orders],

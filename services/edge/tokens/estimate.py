@@ -1,42 +1,82 @@
 """Tokens of a text whose tokenizer is not carried: an estimate, and how far the truth may lie from it. Pure.
 
-Each class of characters has three rates, in thousandths of a token a character: the fewest tokens that any carried tokenizer made
-of such text, about how many they make, and the most. docs/tokens.md has their errors; `python -m tests.edge.tokens.calibrate`
-measures them and proposes the rates.
+Each class of characters has three rates, in thousandths of a token a character: about how many tokens the carried tokenizers make
+of it, the most and the fewest. They were found by linear programs over the corpus of `tests/edge/tokens` and over the translations
+of a Linux distribution; docs/tokens.md has the errors, and `python -m tests.edge.tokens.calibrate` measures them.
+
+A token hardly joins two classes, but mixtures are dearer than their parts: capitals among small letters, as in base64, digits among
+letters, as in hexadecimal numbers, and small letters that nothing separates. All terms depend on counts alone, so a stream's
+estimate does not depend on where the stream was cut.
 """
 
 from operator import mul
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.edge.tokens.size import TextSize
 
 _MILLI: Final = 1_000
-# What a text's own beginning and end may add to the most.
-_EDGE_TOKENS: Final = 2
-LOW: Final = TextSize(0, 120, 120, 250, 0, 0, 0, 200, 200, 200, 200, 300, 100, 300, 300, 300, 500)
-BEST: Final = TextSize(0, 220, 450, 700, 60, 600, 0, 500, 500, 600, 900, 2500, 900, 800, 900, 900, 2200)
-HIGH: Final = TextSize(0, 500, 900, 1000, 500, 1000, 0, 1500, 1200, 1500, 2500, 3000, 3000, 2000, 2000, 2500, 4000)
+# Short texts stray farther from their rates, by about as many tokens.
+_STRAY_TOKENS: Final = 2
+# Words are seldom longer; letters beyond are no words.
+_LETTERS_PER_WORD: Final = 12
+
+
+class Rates(NamedTuple):
+    """Thousandths of a token for a character of each class, and more for each one in a mixture."""
+
+    lowers: int
+    capitals: int
+    digits: int
+    spaces: int
+    marks: int
+    # From `latin` to `emoji`, as in `TextSize`.
+    others: tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, int]
+    mixed_capitals: int
+    mixed_digits: int
+    unseparated_lowers: int
+
+
+LOW: Final = Rates(180, 220, 310, 5, 5, (110, 400, 290, 270, 320, 345, 335, 335, 375, 55, 230, 520, 700, 1_230), 70, 280, 0)
+BEST: Final = Rates(
+    190, 350, 515, 160, 550, (1_255, 545, 375, 515, 445, 695, 485, 1_485, 1_520, 1_005, 680, 795, 910, 2_025), 825, 505, 365
+)
+HIGH: Final = Rates(
+    445, 620, 1_205, 230, 735,
+    (1_880, 1_170, 985, 2_210, 1_330, 1_685, 1_140, 3_060, 3_225, 1_130, 1_205, 1_835, 1_635, 4_000),
+    825, 505, 365,
+)  # fmt: skip
 
 
 def estimate(size: TextSize) -> int:
     """About how many tokens a text has; at most one a byte."""
-    return min(_tokens(BEST, size), size.utf8_bytes)
+    return min(-(-_millitokens(BEST, size) // _MILLI), size.utf8_bytes)
 
 
 def margin(size: TextSize) -> int:
-    """Tokens to add to the estimate so that it is not below the truth, as far as docs/tokens.md says."""
-    if not size.utf8_bytes:
-        return 0
-    return min(_tokens(HIGH, size) + _EDGE_TOKENS, size.utf8_bytes) - estimate(size)
+    """Tokens to add to the estimate so that it is not below the truth, as far as docs/tokens.md says.
+
+    Estimate and margin together are at most one a byte.
+    """
+    most = min(-(-_millitokens(HIGH, size) // _MILLI) + _STRAY_TOKENS, size.utf8_bytes)
+    return most - estimate(size)
 
 
 def low(size: TextSize) -> int:
     """The fewest tokens that a text of this size has, as far as docs/tokens.md says."""
-    tokens: int = sum(map(mul, LOW, size)) // _MILLI
-    return tokens
+    return max(0, _millitokens(LOW, size) // _MILLI - _STRAY_TOKENS)
 
 
-def _tokens(rates: TextSize, size: TextSize) -> int:
-    """Tokens at these rates, rounded up."""
-    tokens: int = -(-sum(map(mul, rates, size)) // _MILLI)
-    return tokens
+def _millitokens(rates: Rates, size: TextSize) -> int:
+    _, lowers, capitals, digits, spaces, marks, *others = size
+    total = lowers * rates[0] + capitals * rates[1] + digits * rates[2] + spaces * rates[3] + marks * rates[4]
+    separators = capitals + digits + spaces + marks
+    if any(others):
+        separators += sum(others)
+        total += sum(map(mul, others, rates[5]))
+    if capitals:
+        total += min(capitals, lowers) * rates[6]
+    if digits:
+        total += min(digits, lowers + capitals) * rates[7]
+    if lowers > _LETTERS_PER_WORD * separators:
+        total += (lowers - _LETTERS_PER_WORD * separators) * rates[8]
+    return total

@@ -26,15 +26,18 @@ class TextSize(NamedTuple):
     digits: int
     spaces: int
     marks: int
-    # Pairs of white space: an indent of four is two of them.
-    space_pairs: int
     # Latin letters with accents, and phonetic ones.
     latin: int
-    # Greek, Cyrillic, Armenian, and combining accents.
+    # Greek, and combining accents.
     greek: int
-    # Hebrew, Arabic, Syriac.
+    cyrillic: int
+    # Armenian and Hebrew.
+    hebrew: int
+    # Arabic, Syriac.
     arabic: int
-    # Devanagari, Bengali, Tamil, Thai, Lao: the scripts of U+0800 to U+0EFF.
+    devanagari: int
+    thai: int
+    # Bengali, Tamil, Telugu, Lao: the other scripts of U+0800 to U+0EFF.
     indic: int
     # Tibetan, Myanmar, Georgian, Ethiopic, Khmer, Mongolian and others that tokenizers were hardly trained on.
     rare: int
@@ -66,8 +69,10 @@ def _classes() -> bytes:
         (0x09, 0x0D, b"s"),
         (0x20, 0x20, b"s"),
         (0xC0, 0xCB, b"a"),
-        (0xCC, 0xD5, b"g"),
-        (0xD6, 0xDF, b"r"),
+        (0xCC, 0xCF, b"g"),
+        (0xD0, 0xD3, b"x"),
+        (0xD4, 0xD7, b"w"),
+        (0xD8, 0xDF, b"r"),
         (0xE0, 0xE0, b"i"),
         (0xE1, 0xE1, b"t"),
         (0xE2, 0xE2, b"y"),
@@ -84,6 +89,9 @@ def _classes() -> bytes:
 _CLASSES: Final = _classes()
 # Bytes that continue a character.
 _CONTINUATION: Final = bytes(range(0x80, 0xC0))
+# How characters of the scripts begin that share a first byte with others.
+_DEVANAGARI: Final = (b"\xe0\xa4", b"\xe0\xa5")
+_THAI: Final = (b"\xe0\xb8", b"\xe0\xb9")
 _TIBETAN: Final = (b"\xe0\xbc", b"\xe0\xbd", b"\xe0\xbe", b"\xe0\xbf")
 
 
@@ -97,7 +105,7 @@ def size_of(text: str) -> TextSize:
         count = kinds.count
         lowers, capitals, digits, spaces = count(b"l"), count(b"u"), count(b"d"), count(b"s")
         marks = utf8_bytes - lowers - capitals - digits - spaces
-        return TextSize._make((utf8_bytes, lowers, capitals, digits, spaces, marks, count(b"ss"), *_NO_OTHERS))
+        return TextSize._make((utf8_bytes, lowers, capitals, digits, spaces, marks, *_NO_OTHERS))
     utf8 = text.encode("utf-8", "surrogatepass")
     if len(utf8) > SAMPLE_BYTES:
         return _scaled(b"".join(_sampled(utf8)), len(utf8))
@@ -109,9 +117,13 @@ def _classified(utf8: bytes) -> TextSize:
     count = utf8.translate(_CLASSES, _CONTINUATION).count
     indic = count(b"i")
     rare = count(b"t")
+    devanagari = thai = 0
     if indic:
+        devanagari = sum(map(utf8.count, _DEVANAGARI))
+        thai = sum(map(utf8.count, _THAI))
         tibetan = sum(map(utf8.count, _TIBETAN))
-        indic -= tibetan
+        # A sample's block may end within a character.
+        indic = max(0, indic - devanagari - thai - tibetan)
         rare += tibetan
     return TextSize._make(
         (
@@ -121,10 +133,13 @@ def _classified(utf8: bytes) -> TextSize:
             count(b"d"),
             count(b"s"),
             count(b"m"),
-            count(b"ss"),
             count(b"a"),
             count(b"g"),
+            count(b"x"),
+            count(b"w"),
             count(b"r"),
+            devanagari,
+            thai,
             indic,
             rare,
             count(b"y"),

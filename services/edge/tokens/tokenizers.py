@@ -1,15 +1,17 @@
 """Tokenizers that packages carry, by the name that the catalog gives them; exact, and loaded when first needed.
 
 A text counts as plain text: where it spells a special token, such as `<|im_end|>`, each of its plain tokens counts, which are never
-fewer. What a chat template adds is not counted here. Loading takes up to 0.5 s and counting about 13 ms a megabyte
-(docs/tokens.md), so the event loop should leave both to a thread; counting gives up the interpreter's lock. Nothing is downloaded.
+fewer. What a chat template adds is not counted here. Nothing is downloaded.
+
+Counting gives up the interpreter's lock, so a thread counts long texts beside the event loop. Loading takes 0.15 to 0.4 s, and
+quicktok's keeps the lock all the while: load before calls are taken, or bear one pause (docs/tokens.md).
 """
 
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 # Texts up to this size are counted faster than a thread is reached.
 COUNT_INLINE_BYTES_MAX: Final = 4_096
@@ -71,29 +73,45 @@ def _without_surrogates(text: str) -> str:
     return text
 
 
-_LOADERS: Final[dict[str, Callable[[], Tokenizer]]] = {
-    "cl100k": lambda: _Quicktok("cl100k", "cl100k_base"),
-    "o200k": lambda: _Quicktok("o200k", "o200k_base"),
-    "llama3": lambda: _Quicktok("llama3", "llama3"),
-    "qwen3": lambda: _Quicktok("qwen3", "qwen3"),
-    "deepseek": lambda: _DeepSeek("deepseek"),
+class _Carried(NamedTuple):
+    load: Callable[[], Tokenizer]
+    resident_mb: int
+
+
+_CARRIED: Final[dict[str, _Carried]] = {
+    "cl100k": _Carried(lambda: _Quicktok("cl100k", "cl100k_base"), 36),
+    "o200k": _Carried(lambda: _Quicktok("o200k", "o200k_base"), 64),
+    "llama3": _Carried(lambda: _Quicktok("llama3", "llama3"), 54),
+    "qwen3": _Carried(lambda: _Quicktok("qwen3", "qwen3"), 43),
+    "deepseek": _Carried(lambda: _DeepSeek("deepseek"), 84),
 }
-TOKENIZER_NAMES: Final = tuple(_LOADERS)
+TOKENIZER_NAMES: Final = tuple(_CARRIED)
+# What they may keep of the edge's memory together: three of them, of any but the three largest.
+RESIDENT_MB_MAX: Final = 192
 _loaded: Final[dict[str, Tokenizer]] = {}
 _loading: Final = Lock()
 
 
+def load(name: str) -> Tokenizer:
+    """A new tokenizer of this name, which the caller keeps. Errors: `KeyError` where none is carried."""
+    return _CARRIED[name].load()
+
+
 def tokenizer(name: str) -> Tokenizer | None:
-    """The tokenizer of this name, `None` where none is carried. The first use of a name loads it, which blocks for up to 0.5 s."""
+    """The process's tokenizer of this name, loaded by the first call, which blocks for up to 0.4 s.
+
+    `None` where none is carried, or where those already loaded leave no memory for it: its texts are estimated then.
+    """
     found = _loaded.get(name)
-    if found is not None or name not in _LOADERS:
+    if found is not None or name not in _CARRIED:
         return found
     with _loading:
-        if name not in _loaded:
-            _loaded[name] = _LOADERS[name]()
-        return _loaded[name]
+        found = _loaded.get(name)
+        if found is None and sum(_CARRIED[each].resident_mb for each in (*_loaded, name)) <= RESIDENT_MB_MAX:
+            found = _loaded[name] = load(name)
+        return found
 
 
-def loaded(name: str) -> bool:
-    """Whether `tokenizer` gives it without loading."""
+def is_loaded(name: str) -> bool:
+    """Whether `tokenizer` gives this one at once."""
     return name in _loaded

@@ -1,16 +1,241 @@
 """Reads what a vendor says it has counted, in disjoint classes. Pure.
 
-One reader for all vendors: what differs is data, of the dialect and of the vendor's profile.
+One reader for all vendors: what differs is data, of the dialect (`UsageRules`) and of the vendor's profile (`UsageReading`). A side
+of a count, input or output, stands or falls with its main number; a detail that cannot be true is left out, and nothing else is.
+No value that a vendor may send raises an error.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
-from services.token_classes import Vector
+from services.edge.vendors.profile import Reasoning, UsageReading
+from services.token_classes import CLASSES, INDEX, INPUT_INDEXES, PARENTS, Measure, Vector, trimmed
+
+# No count of one answer is larger.
+COUNT_MAX: Final = 10**10
+# Usage objects are nested twice at most; below this nothing is merged.
+_DEPTH_MAX: Final = 4
+
+Path = tuple[str, ...]
+
+_INPUT: Final = INDEX["input"]
+_CACHED: Final = INDEX["cached_input"]
+_WRITE: Final = INDEX["cache_write"]
+_OUTPUT: Final = INDEX["output"]
+_REASONING: Final = INDEX["reasoning"]
+_WRITE_1H: Final = INDEX["cache_write_1h"]
 
 
 class VendorCount(NamedTuple):
     """What a vendor has counted so far, in disjoint classes; a side that it said nothing usable of is not to be read."""
 
     counts: Vector
+    # An input of 0 tokens is none: every prompt has some.
     has_input: bool
     has_output: bool
+    # Whether it said something that cannot be true, such as a negative number.
+    is_odd: bool = False
+
+
+class ClassRule(NamedTuple):
+    """Where the number of a class stands."""
+
+    # Its index in a vector.
+    token_class: int
+    # Of these the first that is there; the numbers at the paths of one are added up.
+    alternatives: tuple[tuple[Path, ...], ...]
+    # The class whose number includes it; None: none does.
+    inside: int | None = None
+
+
+class UsageRules(NamedTuple):
+    """Where a dialect's usage has what. Paths are from the usage object."""
+
+    # The first rule is that of input, the second that of output; one that lies inside another comes after it.
+    classes: tuple[ClassRule, ...]
+    # All tokens, of which the rest may be reasoning.
+    total: tuple[Path, ...] = ()
+
+
+def _names(*paths: str) -> tuple[tuple[Path, ...], ...]:
+    return tuple((tuple(path.split(".")),) for path in paths)
+
+
+CHAT: Final = UsageRules(
+    (
+        ClassRule(_INPUT, _names("prompt_tokens", "input_tokens")),
+        ClassRule(_OUTPUT, _names("completion_tokens", "output_tokens")),
+        ClassRule(
+            _CACHED,
+            _names(
+                "prompt_tokens_details.cached_tokens",
+                "input_tokens_details.cached_tokens",
+                "cached_tokens",
+                "prompt_cache_hit_tokens",
+                "cache_read_input_tokens",
+            ),
+            _INPUT,
+        ),
+        ClassRule(
+            _WRITE,
+            _names(
+                "prompt_tokens_details.cache_write_tokens",
+                "input_tokens_details.cache_write_tokens",
+                "cache_creation_input_tokens",
+            ),
+            _INPUT,
+        ),
+        ClassRule(INDEX["audio_input"], _names("prompt_tokens_details.audio_tokens"), _INPUT),
+        ClassRule(INDEX["image_input"], _names("prompt_tokens_details.image_tokens"), _INPUT),
+        ClassRule(
+            _REASONING,
+            _names("completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens", "reasoning_tokens"),
+            _OUTPUT,
+        ),
+        ClassRule(INDEX["audio_output"], _names("completion_tokens_details.audio_tokens"), _OUTPUT),
+        ClassRule(INDEX["image_output"], _names("completion_tokens_details.image_tokens"), _OUTPUT),
+    ),
+    (("total_tokens",),),
+)
+
+_CREATION: Final = (
+    (("cache_creation_input_tokens",),),
+    (("cache_creation", "ephemeral_5m_input_tokens"), ("cache_creation", "ephemeral_1h_input_tokens")),
+)
+MESSAGES: Final = UsageRules(
+    (
+        ClassRule(_INPUT, _names("input_tokens")),
+        ClassRule(_OUTPUT, _names("output_tokens")),
+        ClassRule(_CACHED, _names("cache_read_input_tokens")),
+        ClassRule(_WRITE, _CREATION),
+        ClassRule(_WRITE_1H, _names("cache_creation.ephemeral_1h_input_tokens"), _WRITE),
+        ClassRule(_REASONING, _names("output_tokens_details.thinking_tokens"), _OUTPUT),
+    ),
+)
+
+
+def read_usage(found: object, rules: UsageRules, reading: UsageReading) -> VendorCount | None:
+    """The counts of a usage object as `msgspec.json` or `json` decodes it; None where it is no object or has no count."""
+    if not isinstance(found, Mapping):
+        return None
+    numbers, is_odd = _numbers(found, _joined(rules, reading))
+    has_input, has_output = _INPUT in numbers, _OUTPUT in numbers
+    if not has_input and not has_output:
+        return VendorCount(trimmed(()), has_input=False, has_output=False, is_odd=True) if is_odd else None
+    counts = [0] * len(CLASSES)
+    for index, number in numbers.items():
+        counts[index] = number
+    is_beside = has_output and _is_beside(numbers, _first(found, rules.total), reading.reasoning)
+    if has_output and not is_beside and _REASONING not in numbers and reading.reasoning is not Reasoning.INSIDE and has_input:
+        total = _first(found, rules.total)
+        rest = 0 if total is None else total - numbers[_INPUT] - numbers[_OUTPUT]
+        if rest > 0:
+            counts[_REASONING], is_beside = rest, True
+    for rule in _joined(rules, reading).classes[2:]:
+        if rule.inside is None or not counts[rule.token_class] or (rule.token_class == _REASONING and is_beside):
+            continue
+        room = counts[rule.inside]
+        if counts[rule.token_class] > room:
+            # Audio that was cached is named twice; other parts are never more than the whole.
+            is_odd = is_odd or rule.token_class in (_CACHED, _WRITE, _WRITE_1H)
+            counts[rule.token_class] = 0 if rule.token_class == _CACHED else room
+        counts[rule.inside] -= counts[rule.token_class]
+    has_input = has_input and any(counts[index] for index in INPUT_INDEXES)
+    return VendorCount(trimmed(counts), has_input, has_output, is_odd)
+
+
+def merged(earlier: Mapping[str, Any], later: object, _depth: int = 0) -> Mapping[str, Any]:
+    """A usage object of which the later members hold; null, zero and what is no count erase no earlier count."""
+    if not isinstance(later, Mapping):
+        return earlier
+    if not earlier or _depth > _DEPTH_MAX:
+        return later
+    joined = dict(earlier)
+    for name, value in later.items():
+        before = joined.get(name)
+        if isinstance(value, Mapping):
+            joined[name] = merged(before, value, _depth + 1) if isinstance(before, Mapping) else value
+        elif _count(value) or not (_count(before) or isinstance(before, Mapping)):
+            joined[name] = value
+    return joined
+
+
+def at(found: object, path: Path) -> object:
+    """The value at a path of names, or None."""
+    for name in path:
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(name)
+    return found
+
+
+def _numbers(found: Mapping[str, Any], rules: UsageRules) -> tuple[dict[int, int], bool]:
+    """The usable number of each class that has one, and whether any was not usable."""
+    numbers = {}
+    is_odd = False
+    for rule in rules.classes:
+        for paths in rule.alternatives:
+            values = [value for path in paths if (value := at(found, path)) is not None]
+            if not values:
+                continue
+            added = 0
+            for value in values:
+                number = _count(value)
+                if number is None:
+                    is_odd = True
+                    break
+                added += number
+            else:
+                # A zero may stand beside the same count under another name.
+                if added or rule.token_class not in numbers:
+                    numbers[rule.token_class] = added
+                if added:
+                    break
+    return numbers, is_odd
+
+
+def _is_beside(numbers: dict[int, int], total: int | None, reasoning: Reasoning) -> bool:
+    """Whether the reasoning is counted beside the output and not inside."""
+    thought = numbers.get(_REASONING, 0)
+    if not thought:
+        return False
+    spoken = numbers[_OUTPUT]
+    if reasoning is Reasoning.BESIDE or thought > spoken:
+        return True
+    if reasoning is Reasoning.INSIDE or total is None or _INPUT not in numbers:
+        return False
+    return total == numbers[_INPUT] + spoken + thought
+
+
+def _first(found: Mapping[str, Any], paths: tuple[Path, ...]) -> int | None:
+    for path in paths:
+        number = _count(at(found, path))
+        if number is not None:
+            return number
+    return None
+
+
+def _count(value: object) -> int | None:
+    """A number of tokens, or None for what is none. Some vendors write 12 as 12.0."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is int and 0 <= value <= COUNT_MAX:
+        return value
+    return None
+
+
+@lru_cache(maxsize=1_024)
+def _joined(rules: UsageRules, reading: UsageReading) -> UsageRules:
+    """The dialect's rules with the vendor's own paths after each class's."""
+    if not reading.paths:
+        return rules
+    classes = {rule.token_class: rule for rule in rules.classes}
+    for index, path in reading.paths:
+        known = classes.get(index)
+        if known is not None:
+            classes[index] = known._replace(alternatives=(*known.alternatives, (path,)))
+            continue
+        is_part = CLASSES[index].measure is Measure.TOKEN and PARENTS[index] in classes
+        classes[index] = ClassRule(index, ((path,),), PARENTS[index] if is_part else None)
+    return rules._replace(classes=tuple(classes.values()))

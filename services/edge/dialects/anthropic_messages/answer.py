@@ -1,0 +1,375 @@
+"""A vendor's answer on its way to a client: relayed event by event, or assembled as the official SDKs assemble it."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from services.edge.call.dialect import Ending, Step
+from services.edge.dialects.anthropic_messages.faults import fault_in
+from services.edge.dialects.anthropic_messages.meaning import Meaning, Tree
+from services.edge.dialects.anthropic_messages.problems import problem_body
+from services.edge.dialects.json_text import NOT_JSON, encode
+from services.edge.http.problems import Problem
+from services.edge.vendors.events import Event
+from services.edge.vendors.profile import UsageReading
+from services.edge.vendors.usage import VendorCount, merged
+from services.edge.vendors.vendor import VendorFailure
+from services.token_classes import INDEX, Vector, total_input, total_output
+
+JSON: Final = "application/json"
+STREAM: Final = "text/event-stream; charset=utf-8"
+_NOTHING: Final = Step()
+_STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+# A name that can stand in the line of an event.
+_NAME: Final = re.compile(r"[0-9A-Za-z_.-]{1,64}")
+_decode: Final = msgspec.json.Decoder().decode
+
+
+class StreamedAnswer:
+    """A stream that is relayed. Its message_stop is held back for `end`."""
+
+    content_type = STREAM
+
+    def __init__(self, reading: UsageReading, model_id: str) -> None:
+        self._meaning = Meaning(reading)
+        self._model_id = model_id
+        self._has_begun = False
+        # Whether a reason to stop has gone out.
+        self._has_stopped = False
+        self._open: dict[Any, None] = {}
+        # The vendor's last events, which go out at the end: a message_delta that has no usage, the message_stop.
+        self._bare: Tree | None = None
+        self._stop = b""
+
+    def feed(self, event: Event) -> Step:
+        """Reads one event. Errors: `VendorFailure` garbage for what is not of the dialect."""
+        fields, data = fields_of(event)
+        if not fields:
+            return _NOTHING
+        kind = fields["type"]
+        if kind == "error":
+            return Step(fault=fault_in(fields))
+        # After its end nothing is relayed, but a count may still come.
+        out = b"" if self._stop else self._out(kind, fields, data)
+        return self._meaning.event(kind, fields, out)
+
+    def feed_whole(self, body: bytes) -> Step:
+        """Reads an answer that was not streamed, and makes the stream of it."""
+        message = message_of(body)
+        step = self._meaning.whole(message)
+        return step._replace(out=b"".join(self._out(each["type"], each, encode(each)) for each in _events_of(message)))
+
+    def end(self, ending: Ending, used: Vector) -> bytes:
+        """The events that are still to come."""
+        events: list[Tree] = []
+        counted = self._meaning.counted
+        if not self._has_begun:
+            events.append({"type": "message_start", "message": _empty_message(self._model_id, used)})
+        if ending is Ending.CUT:
+            events += [{"type": "content_block_stop", "index": index} for index in self._open]
+            if not self._has_stopped:
+                delta = {"stop_reason": "max_tokens", "stop_sequence": None}
+                events.append({"type": "message_delta", "delta": delta, "usage": _usage(used, counted)})
+        elif self._bare is not None:
+            events.append({**self._bare, "usage": _usage(used, counted)})
+        return b"".join(_event(each["type"], encode(each)) for each in events) + (self._stop or _STOP)
+
+    def interrupted(self, problem: Problem, charging_id: str) -> bytes:
+        """The error event."""
+        return _event("error", problem_body(problem, charging_id))
+
+    def _out(self, kind: str, fields: Tree, data: bytes) -> bytes:
+        """What the client gets for an event, which is what came wherever the official SDKs can read that."""
+        match kind:
+            case "content_block_start":
+                self._open[fields.get("index")] = None
+            case "content_block_stop":
+                self._open.pop(fields.get("index"), None)
+            case "message_start":
+                self._has_begun = True
+                message = fields.get("message")
+                if isinstance(message, dict) and not isinstance(message.get("usage"), dict):
+                    none = {"input_tokens": 0, "output_tokens": 0}
+                    return _event(kind, encode({**fields, "message": {**message, "usage": none}}))
+            case "message_delta":
+                if not isinstance(fields.get("usage"), dict):
+                    self._bare = {**fields, "delta": {**_object(self._bare, "delta"), **_object(fields, "delta")}}
+                    return b""
+                self._has_stopped = self._has_stopped or bool(_object(fields, "delta").get("stop_reason"))
+            case "message_stop":
+                self._stop = _event(kind, data)
+                return b""
+        return _event(kind, data)
+
+
+class WholeAnswer:
+    """An answer that the client wants whole, from a stream or from a whole one."""
+
+    content_type = JSON
+
+    def __init__(self, reading: UsageReading, model_id: str) -> None:
+        self._meaning = Meaning(reading)
+        self._model_id = model_id
+        self._message: Tree | None = None
+        self._blocks: dict[Any, _Block] = {}
+        self._usage: Any = {}
+        # A whole answer as the vendor wrote it.
+        self._body = b""
+
+    def feed(self, event: Event) -> Step:
+        """Reads one event of a stream. Errors: `VendorFailure` garbage for what is not of the dialect."""
+        fields, _ = fields_of(event)
+        if not fields:
+            return _NOTHING
+        kind = fields["type"]
+        match kind:
+            case "error":
+                return Step(fault=fault_in(fields))
+            case "message_start":
+                self._message = dict(_object(fields, "message"))
+                content = self._message.get("content")
+                for index, block in enumerate(content if isinstance(content, list) else ()):
+                    self._blocks[index] = _Block(block)
+                self._usage = merged(self._usage, self._message.get("usage"))
+            case "content_block_start":
+                self._blocks[_index(fields)] = _Block(fields.get("content_block"))
+            case "content_block_delta":
+                if (block := self._blocks.get(_index(fields))) is None:
+                    block = self._blocks[_index(fields)] = _Block(None)
+                block.add(_object(fields, "delta"))
+            case "message_delta":
+                self._change(fields)
+        return self._meaning.event(kind, fields, b"")
+
+    def feed_whole(self, body: bytes) -> Step:
+        """Reads an answer that was not streamed. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
+        self._message = message_of(body)
+        self._usage = self._message.get("usage") or {}
+        self._blocks = {index: _Block(block) for index, block in enumerate(self._message["content"])}
+        self._body = body.strip()
+        return self._meaning.whole(self._message)
+
+    def end(self, ending: Ending, used: Vector) -> bytes:
+        """The message."""
+        counted = self._meaning.counted
+        is_counted = counted is not None and counted.has_input and counted.has_output
+        if self._body and ending is Ending.COMPLETE and is_counted:
+            return self._body
+        message = self._message if self._message is not None else _empty_message(self._model_id, used)
+        changed: Tree = {"content": [self._blocks[index].whole() for index in sorted(self._blocks)]}
+        if ending is Ending.CUT:
+            changed |= {"stop_reason": "max_tokens", "stop_sequence": None}
+        elif is_counted:
+            return encode({**message, **changed, "usage": self._usage})
+        return encode({**message, **changed, "usage": {**self._usage, **_usage(used, counted)}})
+
+    def interrupted(self, problem: Problem, charging_id: str) -> bytes:
+        """The problem, as nothing has been sent."""
+        return problem_body(problem, charging_id)
+
+    def _change(self, fields: Tree) -> None:
+        """Takes the end of the message into it; what is null there changes nothing."""
+        if self._message is None:
+            self._message = {}
+        for members in (_object(fields, "delta"), fields):
+            for name, value in members.items():
+                if value is not None and name not in ("type", "delta", "usage"):
+                    self._message[name] = value
+        self._usage = merged(self._usage, fields.get("usage"))
+
+
+class CountAnswer:
+    """The vendor's count of a request's tokens, relayed as it came."""
+
+    content_type = JSON
+
+    def __init__(self) -> None:
+        self._body = b""
+
+    def feed(self, event: Event) -> Step:
+        """A count is never streamed. Errors: `VendorFailure` garbage."""
+        raise VendorFailure("garbage", 200)
+
+    def feed_whole(self, body: bytes) -> Step:
+        """Reads the count. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
+        if type(_whole_of(body).get("input_tokens")) is not int:
+            raise VendorFailure("garbage", 200, body)
+        self._body = body.strip()
+        return Step(finished=True, ended=True)
+
+    def end(self, ending: Ending, used: Vector) -> bytes:
+        """The vendor's JSON."""
+        return self._body
+
+    def interrupted(self, problem: Problem, charging_id: str) -> bytes:
+        """The problem."""
+        return problem_body(problem, charging_id)
+
+
+class _Block:
+    """A content block that grows."""
+
+    __slots__ = ("_arguments", "_members", "_texts")
+
+    def __init__(self, block: object) -> None:
+        self._members: Tree = dict(block) if isinstance(block, dict) else {"type": "text", "text": ""}
+        # Pieces of texts by the member that they make.
+        self._texts: dict[str, list[str]] = {}
+        self._arguments: list[str] = []
+
+    def add(self, delta: Tree) -> None:
+        """Takes a piece in."""
+        kind = delta.get("type")
+        for name, value in delta.items():
+            if name in ("type", "estimated_tokens") or value is None:
+                continue
+            if name == "partial_json":
+                if isinstance(value, str):
+                    self._arguments.append(value)
+            elif name == "citation":
+                self._members["citations"] = [*(self._members.get("citations") or ()), value]
+            elif name == "signature" or kind == "compaction_delta" or not isinstance(value, str):
+                self._members[name] = value
+            else:
+                self._texts.setdefault(name, []).append(value)
+
+    def whole(self) -> Tree:
+        """The block with all its pieces."""
+        members = self._members
+        for name, pieces in self._texts.items():
+            begun = members.get(name)
+            members = {**members, name: (begun if isinstance(begun, str) else "") + "".join(pieces)}
+        arguments = "".join(self._arguments).strip()
+        if arguments:
+            members = {**members, "input": _arguments(arguments)}
+        return members
+
+
+def _arguments(text: str) -> Any:
+    """The arguments of a call to the letter; none where they were cut off and are no JSON."""
+    try:
+        raw = text.encode()
+        _decode(raw)
+    except (*NOT_JSON, UnicodeEncodeError):
+        return {}
+    return msgspec.Raw(raw)
+
+
+def fields_of(event: Event) -> tuple[Tree, bytes]:
+    """An event's members, with its type among them, and its data; no members for what only keeps a connection open.
+
+    Errors: `VendorFailure` garbage.
+    """
+    data = event.data
+    try:
+        fields = _decode(data)
+    except NOT_JSON:
+        if data.lstrip().startswith(b"{"):
+            raise VendorFailure("garbage", 200) from None
+        return {}, data
+    if type(fields) is not dict:
+        return {}, data
+    kind = fields.get("type")
+    if kind is None:
+        if fields.get("error") is not None:
+            return {**fields, "type": "error"}, data
+        # The SDKs take the type from the data.
+        kind = event.name
+        fields = {**fields, "type": kind}
+        data = encode(fields)
+    if type(kind) is not str or not _NAME.fullmatch(kind):
+        raise VendorFailure("garbage", 200)
+    return fields, data
+
+
+def message_of(body: bytes) -> Tree:
+    """A whole answer. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
+    message = _whole_of(body)
+    if not isinstance(message.get("content"), list):
+        raise VendorFailure("garbage", 200, body)
+    return message
+
+
+def _whole_of(body: bytes) -> Tree:
+    try:
+        found = _decode(body)
+    except NOT_JSON:
+        raise VendorFailure("garbage", 200, body) from None
+    if type(found) is not dict:
+        raise VendorFailure("garbage", 200, body)
+    if found.get("type") == "error" or found.get("error") is not None:
+        raise VendorFailure("refused", 200, body, fault_in(found))
+    return found
+
+
+def _events_of(message: Tree) -> list[Tree]:
+    """The events that a stream of this answer would have, up to its message_stop."""
+    usage = message.get("usage")
+    begun = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
+    events: list[Tree] = [{"type": "message_start", "message": begun}]
+    for index, block in enumerate(message["content"]):
+        deltas, start = _taken_apart(block)
+        events.append({"type": "content_block_start", "index": index, "content_block": start})
+        events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+        events.append({"type": "content_block_stop", "index": index})
+    delta = {name: message.get(name) for name in ("stop_reason", "stop_sequence", "stop_details", "container") if name in message}
+    return [*events, {"type": "message_delta", "delta": delta, "usage": usage}]
+
+
+def _taken_apart(block: Any) -> tuple[list[Tree], Any]:
+    """A block's pieces, and how a stream begins it."""
+    match block:
+        case {"type": "text", "text": str(text)}:
+            cited = [{"type": "citations_delta", "citation": each} for each in block.get("citations") or ()]
+            return [{"type": "text_delta", "text": text}, *cited], {"type": "text", "text": ""}
+        case {"type": "thinking", "thinking": str(text)}:
+            signed = [{"type": "signature_delta", "signature": block["signature"]}] if block.get("signature") else []
+            return [{"type": "thinking_delta", "thinking": text}, *signed], {**block, "thinking": "", "signature": ""}
+        case {"type": "tool_use" | "server_tool_use" | "mcp_tool_use", "input": dict(arguments)}:
+            return [{"type": "input_json_delta", "partial_json": encode(arguments).decode()}], {**block, "input": {}}
+        case _:
+            return [], block
+
+
+def _event(kind: str, data: bytes) -> bytes:
+    """One event on the wire."""
+    if b"\n" in data:
+        data = data.replace(b"\n", b"\ndata: ")
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
+
+
+def _index(fields: Tree) -> int:
+    index = fields.get("index")
+    return index if type(index) is int else 0
+
+
+def _object(fields: Tree | None, name: str) -> Tree:
+    """A member that is an object, or an empty one."""
+    value = fields.get(name) if fields else None
+    return value if isinstance(value, dict) else {}
+
+
+def _usage(used: Vector, counted: VendorCount | None) -> Tree:
+    """What is charged, as usage; of the input only where the vendor has not counted it."""
+    usage = {"output_tokens": total_output(used)}
+    if counted is not None and counted.has_input:
+        return usage
+    cached = used[INDEX["cached_input"]]
+    written = used[INDEX["cache_write"]] + sum(used[INDEX["cache_write_1h"] : INDEX["cache_write_1h"] + 1])
+    rest = total_input(used) - written - cached
+    return {"input_tokens": rest, "cache_creation_input_tokens": written, "cache_read_input_tokens": cached, **usage}
+
+
+def _empty_message(model_id: str, used: Vector) -> Tree:
+    """A message of which the vendor sent nothing."""
+    return {
+        "id": "msg_0",
+        "type": "message",
+        "role": "assistant",
+        "model": model_id,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": _usage(used, None) | {"output_tokens": 0},
+    }

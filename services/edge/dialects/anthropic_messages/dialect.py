@@ -1,0 +1,35 @@
+"""The dialect of Anthropic's messages, as the call path uses it: reading requests, wording problems."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from services.edge.call.dialect import Body, Request
+from services.edge.dialects.anthropic_messages.problems import problem_body, status_of
+from services.edge.dialects.anthropic_messages.request import read_request
+from services.edge.http.problems import Problem
+
+
+class AnthropicMessages:
+    """One of the dialect's two requests: a message, or (`counting`) the free count of its tokens."""
+
+    name: Final = "anthropic_messages"
+    request_id_header: Final = b"request-id"
+
+    def __init__(self, *, counting: bool = False) -> None:
+        self._counting = counting
+
+    def read(self, body: Body, headers: Mapping[bytes, bytes]) -> Request:
+        """Reads a request. Errors: `Problem` 400 that names the field and says what would be right."""
+        return read_request(body.content, headers, counting=self._counting)
+
+    def problem_body(self, problem: Problem, charging_id: str) -> bytes:
+        """An error answer's JSON body; also the data of an error event."""
+        return problem_body(problem, charging_id)
+
+    def status_of(self, problem: Problem) -> int:
+        """The HTTP status under which Anthropic's clients understand the problem."""
+        return status_of(problem)
+
+
+MESSAGES: Final = AnthropicMessages()
+COUNT_TOKENS: Final = AnthropicMessages(counting=True)

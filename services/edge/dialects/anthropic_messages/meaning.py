@@ -1,0 +1,218 @@
+"""What a vendor's answer means to charging: what is said and thought in it, what was added, what the vendor counted.
+
+Known or not, every text that a client gets counts: a member that this module does not know is taken for something said.
+"""
+
+from typing import Any, Final
+
+from services.edge.call.dialect import Step
+from services.edge.dialects.anthropic_messages.names import RESULT_SUFFIX
+from services.edge.dialects.json_text import encode
+from services.edge.vendors.profile import UsageReading
+from services.edge.vendors.usage import MESSAGES, VendorCount, at, merged, read_usage
+
+Tree = dict[str, Any]
+# Members of events that say nothing, by the event's type; any others count.
+_EVENTS: Final[dict[str, frozenset[str]]] = {
+    "message_start": frozenset({"type", "message", "usage"}),
+    "content_block_start": frozenset({"type", "index", "content_block", "usage"}),
+    "content_block_delta": frozenset({"type", "index", "delta", "usage"}),
+    "content_block_stop": frozenset({"type", "index", "usage"}),
+    "message_delta": frozenset({"type", "delta", "usage", "context_management", "input_transformations"}),
+    "message_stop": frozenset({"type", "usage"}),
+    "ping": frozenset({"type", "usage"}),
+}
+_OTHER_EVENT: Final = frozenset({"type", "usage"})
+_MESSAGE: Final = frozenset(
+    {
+        "id",
+        "type",
+        "role",
+        "model",
+        "content",
+        "stop_reason",
+        "stop_sequence",
+        "stop_details",
+        "usage",
+        "container",
+        "context_management",
+        "input_transformations",
+        "diagnostics",
+        "request_id",
+    }
+)
+_ENDING: Final = frozenset({"stop_reason", "stop_sequence", "stop_details", "container"})
+_TEXT_DELTA: Final = frozenset({"type", "text"})
+# Members of blocks that no model wrote.
+_BLOCK: Final = frozenset({"type", "id", "tool_use_id", "cache_control", "caller", "server_name"})
+_CALLS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+_OPAQUE: Final = frozenset({"signature", "encrypted_content", "encrypted_index", "encrypted_stdout"})
+# What a message_start says of output is no count yet.
+_OUTPUT: Final = ("output_tokens", "output_tokens_details")
+
+
+class Tally:
+    """What was found in one event or answer."""
+
+    __slots__ = ("added", "calls", "opaque_bytes", "said", "thought")
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.thought: list[str] = []
+        self.added: list[str] = []
+        self.opaque_bytes = 0
+        self.calls = 0
+
+    def step(self, *, out: bytes = b"", counted: VendorCount | None = None, finished: bool = False, ended: bool = False) -> Step:
+        """The step that it makes."""
+        return Step(
+            out,
+            "".join(self.said),
+            "".join(self.thought),
+            self.opaque_bytes,
+            self.calls,
+            "".join(self.added),
+            counted,
+            finished,
+            ended,
+        )
+
+    def block(self, block: object) -> None:
+        """Counts a content block, empty as a stream begins it or whole."""
+        if not isinstance(block, dict):
+            self.said += texts_of(block)
+            return
+        kind = block.get("type")
+        if isinstance(kind, str) and kind.endswith(RESULT_SUFFIX):
+            # The vendor put it into the model's input; what is encrypted has no bytes of its own there.
+            self.added += texts_of({name: value for name, value in block.items() if name not in _BLOCK}, _OPAQUE)
+            return
+        if kind in _CALLS:
+            self.calls += 1
+        for name, value in block.items():
+            if name in _BLOCK or not value:
+                continue
+            if name == "thinking":
+                self.thought += texts_of(value)
+            elif name == "signature" or (name == "data" and kind == "redacted_thinking"):
+                self.opaque(value)
+            elif name == "input" and kind in _CALLS:
+                self.said.append(encode(value).decode())
+            else:
+                self.said += texts_of(value, _OPAQUE)
+
+    def delta(self, delta: object) -> None:
+        """Counts a piece of a content block."""
+        if not isinstance(delta, dict):
+            self.said += texts_of(delta)
+            return
+        for name, value in delta.items():
+            if name == "thinking":
+                self.thought += texts_of(value)
+            elif name == "signature":
+                self.opaque(value)
+            elif name != "type":
+                self.said += texts_of(value, _OPAQUE)
+
+    def opaque(self, value: object) -> None:
+        """Counts a proof of thought."""
+        self.opaque_bytes += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts_of(value))
+
+    def others(self, members: Tree, known: frozenset[str]) -> None:
+        """Counts the members that are not known."""
+        for name, value in members.items():
+            if name not in known:
+                self.said += texts_of(value)
+
+
+class Meaning:
+    """Reads the events of one answer, in order."""
+
+    def __init__(self, reading: UsageReading) -> None:
+        self._reading = reading
+        # The vendor's usage so far; without the output that a message_start names.
+        self._usage: Any = {}
+        self.counted: VendorCount | None = None
+
+    def event(self, kind: str, fields: Tree, out: bytes) -> Step:
+        """What an event means; `out` is what the client gets for it."""
+        if kind == "content_block_delta" and fields.keys() == _EVENT_OF_DELTA:
+            delta = fields["delta"]
+            # Most events by far.
+            if type(delta) is dict and delta.keys() == _TEXT_DELTA and type(delta["text"]) is str:
+                return Step(out, delta["text"])
+        tally = Tally()
+        known = _EVENTS.get(kind, _OTHER_EVENT)
+        if not fields.keys() <= known:
+            tally.others(fields, known)
+        finished = False
+        match kind:
+            case "message_start":
+                self._message(fields.get("message"), tally)
+            case "content_block_start":
+                tally.block(fields.get("content_block"))
+            case "content_block_delta":
+                tally.delta(fields.get("delta"))
+            case "message_delta":
+                delta = fields.get("delta")
+                if isinstance(delta, dict):
+                    finished = bool(delta.get("stop_reason"))
+                    tally.others(delta, _ENDING)
+        counted = self._count(kind, fields)
+        return tally.step(out=out, counted=counted, finished=finished, ended=kind == "message_stop")
+
+    def whole(self, message: Tree) -> Step:
+        """What an answer means that came in one piece."""
+        tally = Tally()
+        self._message(message, tally)
+        self._take(message.get("usage"))
+        return tally.step(counted=self.counted, finished=True, ended=True)
+
+    def _message(self, message: object, tally: Tally) -> None:
+        if not isinstance(message, dict):
+            return
+        tally.others(message, _MESSAGE)
+        content = message.get("content")
+        for block in content if isinstance(content, list) else (content,):
+            if block:
+                tally.block(block)
+
+    def _count(self, kind: str, fields: Tree) -> VendorCount | None:
+        """The vendor's count, where this event says one."""
+        taken = False
+        if kind == "message_start":
+            usage = at(fields, ("message", "usage"))
+            if isinstance(usage, dict):
+                taken = self._take({name: value for name, value in usage.items() if name not in _OUTPUT})
+        if "usage" in fields:
+            taken = self._take(fields["usage"]) or taken
+        for place in self._reading.places:
+            taken = self._take(at(fields, place)) or taken
+        return self.counted if taken else None
+
+    def _take(self, usage: object) -> bool:
+        if not isinstance(usage, dict) or not usage:
+            return False
+        self._usage = merged(self._usage, usage)
+        self.counted = read_usage(self._usage, MESSAGES, self._reading)
+        return self.counted is not None
+
+
+_EVENT_OF_DELTA: Final = frozenset({"type", "index", "delta"})
+
+
+def texts_of(value: object, left_out: frozenset[str] = frozenset()) -> list[str]:
+    """All texts in a value of JSON, but for members of these names and for types."""
+    if type(value) is str:
+        return [value]
+    texts: list[str] = []
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            texts.append(each)
+        elif isinstance(each, dict):
+            waiting += [member for name, member in each.items() if name not in left_out and name != "type"]
+        elif isinstance(each, list):
+            waiting += each
+    return texts

@@ -1,0 +1,251 @@
+"""A request for a message, or for the count of its tokens, as it was read; and the vendor's request that is written from it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from services.edge.call.dialect import Answer, Body, InputSize, VendorRequest
+from services.edge.dialects.anthropic_messages.answer import CountAnswer, StreamedAnswer, WholeAnswer
+from services.edge.dialects.anthropic_messages.names import (
+    COUNT_FIELDS,
+    FIELDS,
+    FIELDS_BY_FOLD,
+    PRICED,
+    PROMPT_FIELDS,
+    THINKING_BY_FOLD,
+)
+from services.edge.dialects.anthropic_messages.prompt import Prompt, Tree
+from services.edge.dialects.json_text import INTEGER_MAX, NOT_JSON, by_fold, encode, refuse_folds
+from services.edge.http.problems import Header, malformed
+from services.edge.vendors.profile import Endpoint, Unknown
+
+MESSAGES_PATH: Final = "/messages"
+COUNT_PATH: Final = "/messages/count_tokens"
+_MISSING: Final = "missing_required_parameter"
+_VERSION: Final = b"anthropic-version"
+_BETA: Final = b"anthropic-beta"
+_DEFAULT_VERSION: Final = b"2023-06-01"
+_VERSION_TEXT: Final = re.compile(rb"[0-9A-Za-z.-]{1,32}")
+_BETAS_TEXT: Final = re.compile(rb"[0-9A-Za-z._, -]{1,4096}")
+# What Anthropic takes at least as a budget of thinking.
+_BUDGET_MIN: Final = 1_024
+# Numbers keep their text: one reader's 1.0 is another's 1, and 1e400 is nobody's float.
+_decode: Final = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
+
+
+class MessagesRequest:
+    """A request as it was read; never changed."""
+
+    choices: Final = 1
+
+    __slots__ = (
+        "_fields",
+        "_headers",
+        "_prompt",
+        "is_free",
+        "makes_output",
+        "model_id",
+        "output_field",
+        "output_limit",
+        "streamed",
+    )
+
+    def __init__(self, fields: Tree, prompt: Prompt, headers: tuple[Header, ...], *, counting: bool) -> None:
+        self._fields = fields
+        self._prompt = prompt
+        self._headers = headers
+        self.is_free = counting
+        self.makes_output = not counting
+        self.model_id: str = fields["model"]
+        self.streamed = not counting and fields.get("stream") is True
+        self.output_limit: int | None = None if counting else fields["max_tokens"]
+        self.output_field: str | None = None if counting else "max_tokens"
+
+    def size(self) -> InputSize:
+        """How large the input is."""
+        return self._prompt.size()
+
+    def vendor_request(
+        self, endpoint: Endpoint, vendor_model_id: str, output_limit: int | None, *, streamed: bool
+    ) -> VendorRequest:
+        """The vendor's request, built from what was read. Errors: `Problem` 400 for what the endpoint's profile refuses."""
+        if self._prompt.unknown and endpoint.unknown_content is not Unknown.PASSED:
+            message = (
+                f"{self._prompt.unknown} is not known here, and this model's vendor gets nothing that was not read. Leave it out."
+            )
+            raise malformed("messages", message, "unknown_content")
+        if not self.is_free:
+            self._refuse_priced(endpoint)
+        body, dropped = self._taken(endpoint)
+        body["model"] = vendor_model_id
+        if not self.is_free:
+            self._limit(body, endpoint, output_limit)
+            if streamed:
+                body["stream"] = True
+            else:
+                body.pop("stream", None)
+        path = COUNT_PATH if self.is_free else MESSAGES_PATH
+        return VendorRequest(path, Body(encode(body), "application/json"), self._headers, dropped)
+
+    def answer(self, endpoint: Endpoint) -> Answer:
+        """What takes the vendor's answer."""
+        if self.is_free:
+            return CountAnswer()
+        if self.streamed:
+            return StreamedAnswer(endpoint.usage, self.model_id)
+        return WholeAnswer(endpoint.usage, self.model_id)
+
+    def _refuse_priced(self, endpoint: Endpoint) -> None:
+        """Refuses what costs extra at the vendor, but for what its profile says costs nothing.
+
+        A profile's priced field `tools` lists the types of the vendor's own tools that cost nothing extra.
+        """
+        free = PRICED
+        free_tools: frozenset[bytes] = frozenset()
+        for name, values in endpoint.priced_fields:
+            if name == "tools":
+                free_tools = values
+            else:
+                free = {**free, name: free.get(name, frozenset()) | values}
+        for name in self._fields.keys() & free.keys():
+            value = self._fields[name]
+            if value is not None and name not in endpoint.extra_fields and encode(value) not in free[name]:
+                choice = ", ".join(sorted(each.decode() for each in free[name]))
+                remedy = f"Leave it out, or send {choice}." if choice else "Leave it out."
+                raise malformed(
+                    name, f"This value of {name} costs extra at the model's vendor and is not sold here. {remedy}", "priced_field"
+                )
+        for where, kind in self._prompt.vendor_tools:
+            if encode(kind) not in free_tools:
+                message = (
+                    f"{where} is {kind!r}: a tool that the model's vendor runs, which costs extra there and is not sold here. "
+                    "Leave it out, or define a tool that you run."
+                )
+                raise malformed(where, message, "priced_field")
+
+    def _taken(self, endpoint: Endpoint) -> tuple[Tree, tuple[str, ...]]:
+        """The fields that the endpoint takes, and the names of those that are left out."""
+        known = COUNT_FIELDS if self.is_free else FIELDS
+        if self._fields.keys() <= known and "betas" not in self._fields:
+            return dict(self._fields), ()
+        taken: Tree = {}
+        dropped: list[str] = []
+        own = {endpoint.output_limit_field, *endpoint.extra_fields, *(name for name, _ in endpoint.priced_fields)}
+        for name, value in self._fields.items():
+            if name == "betas":
+                continue
+            if name in known or (name in own and name != endpoint.output_limit_field):
+                taken[name] = value
+            elif endpoint.unknown_fields is Unknown.REFUSED:
+                raise malformed(name, f"{name} is not a field that this model's vendor takes. Leave it out.", "unknown_field")
+            elif endpoint.unknown_fields is Unknown.DROPPED:
+                dropped.append(name)
+            else:
+                refuse_folds((name,), by_fold(own))
+                taken[name] = value
+        return taken, tuple(dropped)
+
+    def _limit(self, body: Tree, endpoint: Endpoint, output_limit: int | None) -> None:
+        """Writes the output limit into the field that the endpoint heeds; a budget of thinking is kept inside it."""
+        asked = body["max_tokens"]
+        limit = asked if output_limit is None else output_limit
+        if endpoint.output_limit_field != "max_tokens":
+            del body["max_tokens"]
+        body[endpoint.output_limit_field] = limit
+        thinking: Tree = body.get("thinking") or {}
+        budget = thinking.get("budget_tokens")
+        # With interleaved thinking the budget may be above the limit: then it is the client's own affair.
+        if budget is not None and limit <= budget < asked:
+            if limit > _BUDGET_MIN:
+                body["thinking"] = {**thinking, "budget_tokens": limit - 1}
+            else:
+                body["thinking"] = {"type": "disabled"}
+
+
+def read_request(content: bytes, headers: Mapping[bytes, bytes], *, counting: bool) -> MessagesRequest:
+    """Reads a request. Errors: `Problem` 400 that names the field and says what would be right."""
+    fields = _read_fields(content, counting=counting)
+    prompt = Prompt(is_bounded=not counting)
+    prompt.read_messages(fields["messages"])
+    if fields.get("system") is not None:
+        prompt.read_system(fields["system"])
+    if fields.get("tools") is not None:
+        prompt.read_tools(fields["tools"])
+    for name, value in fields.items():
+        # A field that is not known may be part of the prompt.
+        if (name in PROMPT_FIELDS or name not in FIELDS) and value is not None:
+            prompt.add(name, value)
+    return MessagesRequest(fields, prompt, _vendor_headers(fields, headers), counting=counting)
+
+
+def _read_fields(content: bytes, *, counting: bool) -> Tree:
+    """The body's top-level fields; those that charging reads are of their type."""
+    try:
+        fields = _decode(content)
+    except UnicodeDecodeError as error:
+        message = f"The body is not valid UTF-8: {error.reason}. Send JSON in UTF-8."
+        raise malformed(None, message, "invalid_json") from None
+    except NOT_JSON as error:
+        raise malformed(None, f"The body is not valid JSON: {error}.", "invalid_json") from None
+    if type(fields) is not dict:
+        raise malformed(None, "The body must be a JSON object, with model, max_tokens and messages.", "invalid_type")
+    if not fields.keys() <= FIELDS:
+        refuse_folds(fields, FIELDS_BY_FOLD)
+    if fields.get("model") is None:
+        raise malformed("model", "You must provide a model: its ID, as GET /v1/models lists it.", _MISSING)
+    if type(fields["model"]) is not str or not fields["model"]:
+        raise malformed("model", "model must be a string: the ID of a model.", "invalid_type")
+    if fields.get("messages") is None:
+        raise malformed("messages", "You must provide messages: a list of objects with role and content.", _MISSING)
+    if not counting:
+        _check_limit(fields.get("max_tokens"))
+        if fields.get("stream") not in (None, True, False) or type(fields.get("stream")) is int:
+            raise malformed("stream", "stream must be true or false.", "invalid_type")
+    thinking = fields.get("thinking")
+    if thinking is not None:
+        if type(thinking) is not dict:
+            raise malformed("thinking", "thinking must be an object with a type.", "invalid_type")
+        refuse_folds(thinking, THINKING_BY_FOLD, "thinking")
+        if thinking.get("budget_tokens") is not None:
+            _whole(thinking["budget_tokens"], "thinking.budget_tokens")
+    return fields
+
+
+def _check_limit(limit: Any) -> None:
+    if limit is None:
+        message = "You must provide max_tokens: the most output tokens that the answer may have, thinking included."
+        raise malformed("max_tokens", message, _MISSING)
+    if _whole(limit, "max_tokens") == 0:
+        message = "max_tokens must be at least 1: a call that makes no output, and only fills the vendor's cache, is not sold here."
+        raise malformed("max_tokens", message, "invalid_value")
+
+
+def _whole(value: Any, param: str) -> int:
+    if type(value) is not int:
+        message = f"{param} must be a whole number, written in digits alone without fraction or exponent."
+        raise malformed(param, message, "invalid_type")
+    if not 0 <= value <= INTEGER_MAX:
+        raise malformed(param, f"{param} must be 1 to {INTEGER_MAX}; it is {value}.", "invalid_value")
+    return value
+
+
+def _vendor_headers(fields: Tree, headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:
+    """The version of the API and the beta features, as the client asked for them; `betas` in the body are moved here."""
+    version = headers.get(_VERSION, _DEFAULT_VERSION)
+    if not _VERSION_TEXT.fullmatch(version):
+        raise malformed("anthropic-version", "The header anthropic-version must be a date, such as 2023-06-01.", "invalid_value")
+    betas = headers.get(_BETA, b"").strip()
+    listed = fields.get("betas")
+    if listed is not None:
+        if type(listed) is not list or not all(type(each) is str for each in listed):
+            raise malformed("betas", "betas must be a list of strings, the names of beta features.", "invalid_type")
+        asked = [each.strip().encode() for each in (betas.decode("latin-1"), *listed) if each.strip()]
+        betas = b",".join(dict.fromkeys(asked))
+    if not betas:
+        return ((_VERSION, version),)
+    if not _BETAS_TEXT.fullmatch(betas):
+        message = "The header anthropic-beta must be a list of names of beta features, with commas between them."
+        raise malformed("anthropic-beta", message, "invalid_value")
+    return ((_VERSION, version), (_BETA, betas))

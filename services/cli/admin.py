@@ -244,7 +244,7 @@ def _check_of_system_down(what: _Check, data_dir: Path | None, *, write_missing:
 
 async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) -> dict[str, Any]:
     from services.cli.embedded import run_charging, run_export, socket_folder, until_serving
-    from services.edge.account_json import audit_json
+    from services.edge.api.account_json import audit_json
     from services.runtime.clients import answer, connect
     from services.runtime.lifecycle import Lifecycle, StoppedError
     from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc

@@ -155,9 +155,10 @@ def layered(below: Vendor, above: Vendor) -> Vendor:
     that would go on at an address of their own.
     """
     named = (above.endpoints or Endpoints()).by_dialect()
+    moves = above.base_url not in (None, below.base_url)
     kept = {}
     for dialect, endpoint in (below.endpoints or Endpoints()).by_dialect().items():
-        if above.base_url is not None and endpoint.base_url is not None:
+        if moves and endpoint.base_url is not None:
             if dialect not in named:
                 continue
             moved = msgspec.structs.replace(endpoint, base_url=None)

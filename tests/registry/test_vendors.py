@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from services.registry.catalog import Rates
-from services.registry.catalog_folder import base_catalog_folder, load_catalog
+from services.registry.catalog_folder import CatalogReader, base_catalog_folder, load_catalog
 from services.registry.vendors import ERROR_MEANINGS, METERED_FIELDS
 from services.runtime.config import ConfigError
 from services.token_classes import TOKEN_CLASSES
@@ -215,6 +215,9 @@ def test_a_layer_that_moves_a_vendor_moves_all_of_it(tmp_path: Path) -> None:
         "http://proxy.test",
         "http://proxy.test/a",
     ]
+    # To repeat the address moves nothing.
+    write(tmp_path / "d", moved.replace("http://proxy.test", "https://api.acme.test/v1"))
+    assert vendor(tmp_path / "base", tmp_path / "d") == vendor(tmp_path / "base")
 
 
 def test_what_a_layer_below_has_priced_is_not_made_free_by_a_list(tmp_path: Path) -> None:
@@ -257,6 +260,12 @@ def test_files_in_folders_of_a_layer_belong_to_it(tmp_path: Path) -> None:
     (tmp_path / "layer" / "folder.yaml").mkdir()
     write(tmp_path / "whole", CATALOG)
     assert load_catalog([tmp_path / "layer"]) == load_catalog([tmp_path / "whole"])
+    reader = CatalogReader([tmp_path / "layer"])
+    assert reader.read_if_changed() is not None
+    path.write_text(changed("display_name: Acme", "display_name: Acme Limited", path.read_text()))
+    changed_catalog = reader.read_if_changed()
+    assert changed_catalog is not None
+    assert changed_catalog.vendors[0].display_name == "Acme Limited"
     path.write_text(path.read_text() + "models: 3\n")
     with pytest.raises(ConfigError, match=r"layer/vendors/acme\.yaml:\d+: models"):
         load_catalog([tmp_path / "layer"])

@@ -114,11 +114,11 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         return {token_class: rate for token_class, rate in own.items() if rate is not None}
 
     def by_class(self) -> dict[str, Decimal]:
-        """The rate of every class, those that were left out filled in."""
-        rates: dict[str, Decimal] = {"input": self.input, "output": self.output}
+        """The rate of every class in the order of `TOKEN_CLASSES`, those that were left out filled in."""
+        rates: dict[str, Decimal] = {}
         given = self.given()
+        # Input and output always have a rate, and a parent stands before its children.
         for each in CLASSES:
-            # A parent stands before its children, but output after those of input.
             rates[each.name] = given[each.name] if each.name in given else rates[each.parent]
         return rates
 

@@ -1,8 +1,8 @@
 """Catalog layers in etcd: what all registries of a cell serve over their folders, changed without a new rollout.
 
-The key PREFIX + NAME is the layer NAME, a JSON object of file names and YAML texts, as a folder would have them: a file of a folder
-in it is named vendors/NAME.yaml. Layers lie over
-the folders, and over one another in the order of their names. A layer is one key, so that it changes as a whole.
+The key PREFIX + NAME is the layer NAME, a JSON object of file names and YAML texts, as a folder would have them; a name like
+vendors/acme.yaml stands for a file in a folder of it. Layers lie over the folders, and over one another in the order of their
+names. A layer is one key, so that it changes as a whole.
 """
 
 import asyncio

@@ -144,22 +144,30 @@ def filled(vendor: Vendor) -> dict[str, Endpoint]:
     """The endpoints of a valid vendor by dialect, in the order of `DIALECTS`, with every field set."""
     given = (vendor.endpoints or Endpoints()).by_dialect() or {"openai_chat": Endpoint()}
     at_vendor = Endpoint(base_url=vendor.base_url)
-    endpoints = {dialect: _over(_over(_FILLED[dialect], at_vendor), endpoint) for dialect, endpoint in given.items()}
-    return {dialect: msgspec.structs.replace(each, extra_fields=_free(each)) for dialect, each in endpoints.items()}
+    return {dialect: _over(_over(_FILLED[dialect], at_vendor), endpoint) for dialect, endpoint in given.items()}
 
 
 def layered(below: Vendor, above: Vendor) -> Vendor:
     """A vendor after a layer has changed it.
 
-    A list or a map of the layer replaces the one below; only its errors are put before those below. A layer that moves the vendor's
-    base_url moves the endpoints that it names, too, and takes away those that would go on at an address of their own.
+    A list or a map of the layer replaces the one below; only its errors are put before those below, and a field that it gives a
+    price is no longer free. A layer that moves the vendor's base_url moves the endpoints that it names, too, and takes away those
+    that would go on at an address of their own.
     """
-    kept = below.endpoints
-    if above.base_url is not None and kept is not None:
-        named = (above.endpoints or Endpoints()).by_dialect()
-        moved = {dialect: msgspec.structs.replace(each, base_url=None) for dialect, each in kept.by_dialect().items()}
-        kept = Endpoints(**{dialect: each for dialect, each in moved.items() if dialect in named or each == getattr(kept, dialect)})
-    changed = _over(msgspec.structs.replace(below, endpoints=kept), above)
+    named = (above.endpoints or Endpoints()).by_dialect()
+    moves = above.base_url not in (None, below.base_url)
+    kept = {}
+    for dialect, endpoint in (below.endpoints or Endpoints()).by_dialect().items():
+        if moves and endpoint.base_url is not None:
+            if dialect not in named:
+                continue
+            moved = msgspec.structs.replace(endpoint, base_url=None)
+        else:
+            moved = endpoint
+        priced = (named[dialect].priced_fields if dialect in named else None) or {}
+        extra = tuple(each for each in moved.extra_fields or () if each not in priced)
+        kept[dialect] = msgspec.structs.replace(moved, extra_fields=extra)
+    changed = _over(msgspec.structs.replace(below, endpoints=Endpoints(**kept) if kept else None), above)
     return msgspec.structs.replace(changed, errors=above.errors + below.errors)
 
 
@@ -194,11 +202,6 @@ def _over(below: T, above: T) -> T:
         if new is not None:
             changes[name] = _over(old, new) if isinstance(old, msgspec.Struct) else new
     return msgspec.structs.replace(below, **changes)
-
-
-def _free(endpoint: Endpoint) -> tuple[str, ...]:
-    """The extra fields that no layer has given a price."""
-    return tuple(each for each in endpoint.extra_fields or () if each not in (endpoint.priced_fields or {}))
 
 
 def _address_flaws(field: str, address: str | None) -> Iterator[FieldFlaw]:

@@ -69,6 +69,44 @@ def test_prices_as_published(catalog: registry_pb2.Catalog) -> None:
     assert "2026-07-02" in usd.source
 
 
+def test_an_hour_in_anthropics_cache_costs_twice_the_input(catalog: registry_pb2.Catalog) -> None:
+    anthropic = {model.model_id for model in catalog.models if model.owned_by == "anthropic"}
+    assert len(anthropic) >= 7
+    for model_id, above, rates in rated(tariff(catalog, "list-price-usd")):
+        assert rates.HasField("cache_write_1h") == (model_id in anthropic), (model_id, above)
+        if model_id in anthropic:
+            assert rates.cache_write_1h == 2 * rates.input, (model_id, above)
+    assert [tariff(catalog, each).version for each in ("token-flat", "list-price-usd", "points-by-model")] == [1, 2, 2]
+
+
+def test_tokenizers_and_bounds_of_images(catalog: registry_pb2.Catalog) -> None:
+    """Only what a public source makes certain: a bound that is wrong would let a prepaid account go into debt."""
+    families = {family.family_id: family for family in catalog.tokenizer_families}
+    found = {model.model_id: families[model.family_id] for model in catalog.models}
+    tokenizers = {model_id: family.tokenizer for model_id, family in found.items() if family.tokenizer}
+    assert {model_id for model_id, each in tokenizers.items() if each == "o200k"} == {
+        "gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "o3", "o4-mini", "gpt-5", "gpt-5-mini", "gpt-5-nano",
+    }  # fmt: skip
+    assert {model_id for model_id, each in tokenizers.items() if each == "deepseek"} == {
+        model.model_id for model in catalog.models if model.owned_by == "deepseek"
+    }
+    assert {model_id for model_id, each in tokenizers.items() if each == "qwen3"} == {"qwen3-next-80b-a3b-instruct"}
+    assert set(tokenizers.values()) == {"o200k", "deepseek", "qwen3"}
+    images = {model_id: family.image_tokens_max for model_id, family in found.items() if family.image_tokens_max}
+    assert images["gpt-4o"] == 85 + 8 * 170
+    assert images["gpt-4o-mini"] == 2_833 + 8 * 5_667
+    assert images["gpt-5-nano"] == -(-1_536 * 246 // 100)
+    assert (images["claude-sonnet-4-6"], images["claude-opus-4-7"]) == (1_600, 4_784)
+    assert all(model_id.startswith(("gpt-4", "gpt-5", "o3", "o4", "claude")) for model_id in images)
+
+
+def test_what_is_reserved_by_whom(catalog: registry_pb2.Catalog) -> None:
+    policies = {each.offering_id: each.reservation_policy for each in catalog.offerings}
+    calibrated = {each for each, policy in policies.items() if policy == registry_pb2.RESERVATION_POLICY_CALIBRATED}
+    assert calibrated == {"personal-10m", "personal-30m", "personal-10m-overage", "pack-400k", "pack-400-points"}
+    assert policies["default"] == registry_pb2.RESERVATION_POLICY_WORST_CASE
+
+
 def test_flat_charges_one_token_a_token(catalog: registry_pb2.Catalog) -> None:
     assert tiers(catalog, "token-flat", "*") == {-1: (10**12,) * 4}
     assert tariff(catalog, "token-flat").unit == registry_pb2.UNIT_TOKEN
@@ -91,7 +129,8 @@ def test_points_follow_list_prices(catalog: registry_pb2.Catalog) -> None:
     assert len(listed) == len(points)
     for model_id, above, price in listed:
         weight = points[model_id, above]
-        for token_class in ("input", "cache_write", "output", "reasoning"):
+        assert weight.HasField("cache_write_1h") == price.HasField("cache_write_1h"), (model_id, above)
+        for token_class in ("input", "cache_write", "output", "reasoning", *["cache_write_1h"] * price.HasField("cache_write_1h")):
             expected = max(1, -(-getattr(price, token_class) // usd)) * whole_point
             assert getattr(weight, token_class) == expected, (model_id, above, token_class)
         if price.cached_input == price.input:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from services.registry.catalog import Rates
 from services.registry.catalog_folder import CatalogReader, load_catalog
 from services.registry.rules import micro_amount
 from services.runtime.config import ConfigError
+from services.token_classes import FIRST, TOKEN_CLASSES
 from tests.registry.catalogs import CATALOG, changed, write
 from tokenline.registry.v1 import registry_pb2
 
@@ -50,6 +52,61 @@ def test_values_sorting_and_fallbacks(tmp_path: Path) -> None:
     assert (list(metered.model_ids), metered.output_window_tokens) == (["small"], 64)
     assert metered.charge_input_when_client_gone_before_output
     assert metered.reservation_policy == registry_pb2.RESERVATION_POLICY_WORST_CASE
+
+
+def test_a_class_has_a_rate_of_its_own_only_where_the_author_gave_one(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        changed(
+            "        cached_input: 0.0028\n",
+            "        cached_input: 0.0028\n        cache_write_1h: 0\n        audio_milliseconds: 0.5\n",
+        ),
+    )
+    _, usd = load_catalog([tmp_path]).tariffs
+    first, second, _ = (tier.rates for tier in usd.model_rates[0].tiers)
+    names = [field.name for field in registry_pb2.TokenRates.DESCRIPTOR.fields][FIRST:]
+    assert {name: getattr(first, name) for name in names if first.HasField(name)} == {
+        "cache_write_1h": 0,
+        "audio_milliseconds": 500_000,
+    }
+    assert [name for name in names if second.HasField(name)] == []
+
+
+def test_a_class_without_a_rate_costs_what_its_parent_does() -> None:
+    rates = Rates(input=Decimal(1), output=Decimal(2), cache_write=Decimal(3), audio_output=Decimal(4)).by_class()
+    assert tuple(rates) == TOKEN_CLASSES
+    assert {name: int(rate) for name, rate in rates.items()} == {
+        "input": 1, "cached_input": 1, "cache_write": 3, "output": 2, "reasoning": 2, "cache_write_1h": 3, "audio_input": 1,
+        "image_input": 1, "audio_output": 4, "image_output": 2, "generated_images": 2, "audio_milliseconds": 1,
+        "spoken_characters": 1,
+    }  # fmt: skip
+
+
+def test_a_rate_of_a_later_class_is_a_change_of_rates(tmp_path: Path) -> None:
+    write(tmp_path, CATALOG)
+    reader = CatalogReader([tmp_path])
+    reader.read_if_changed()
+    dearer = changed("input: 0.28\n", "input: 0.28\n        cache_write_1h: 0.56\n")
+    write(tmp_path, dearer)
+    with pytest.raises(ConfigError, match="must change when unit, currency or rates change; it is still 3: make it 4"):
+        reader.read_if_changed()
+    # To give what the parent has anyway changes nothing that is charged.
+    write(tmp_path, changed("cache_write_1h: 0.56", "cache_write_1h: 0.28", dearer))
+    assert revision_of(reader.read_if_changed()) == 2
+
+
+def test_what_a_family_says_of_its_tokenizer_and_of_images(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        changed(
+            "template_tokens_per_request: 8", "template_tokens_per_request: 8\n    tokenizer: qwen3\n    image_tokens_max: 1600"
+        ),
+    )
+    (family,) = load_catalog([tmp_path]).tokenizer_families
+    assert (family.tokenizer, family.image_tokens_max) == ("qwen3", 1600)
+    write(tmp_path, CATALOG)
+    (family,) = load_catalog([tmp_path]).tokenizer_families
+    assert (family.tokenizer, family.image_tokens_max) == ("", 0)
 
 
 def test_digest_is_of_the_content_not_of_the_writing(tmp_path: Path) -> None:
@@ -154,6 +211,12 @@ MISTAKES = [
      6, "vendors[0].api_key_env", "must name an environment variable"),
     ("letters_per_token_milli: 4000", "letters_per_token_milli: 0",
      10, "tokenizer_families[0].letters_per_token_milli", "must be from 1"),
+    ("template_tokens_per_request: 8", "template_tokens_per_request: 8\n    tokenizer: gpt2",
+     14, "tokenizer_families[0].tokenizer", "must be cl100k or o200k or llama3 or qwen3 or deepseek; it is 'gpt2'"),
+    ("template_tokens_per_request: 8", "template_tokens_per_request: 8\n    image_tokens_max: -1",
+     14, "tokenizer_families[0].image_tokens_max", "must be from 0 to"),
+    ("input: 0.28\n", "input: 0.28\n        cache_write_1h: -1\n",
+     49, "tariffs[1].rates[0].cache_write_1h", "must not be negative"),
     ("default_offering_id: default", "default_offering_id: basic",
      1, "default_offering_id", "no offering has the ID 'basic'; known are: default, metered"),
     ("default_offering_id: default\n", "",

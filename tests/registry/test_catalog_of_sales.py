@@ -7,6 +7,7 @@ import pytest
 from services.registry.catalog_folder import CatalogReader, load_catalog
 from services.runtime.config import ConfigError
 from tests.registry.catalogs import CATALOG, changed, write
+from tokenline.registry.v1 import registry_pb2
 
 SALES = (
     CATALOG
@@ -29,6 +30,10 @@ SALES = (
       - {limit_id: sessions, per: member, concurrent_sessions: 2}
       - {limit_id: hours, per: account, usage: 500, unit: TOKEN, window: {hours: 5}}
     final_unit: {action: redirect, redirect_offering_id: pack}
+    debt_limits:
+      - {unit: TOKEN, amount: 4096}
+      - {unit: CURRENCY, currency: CNY, amount: 0}
+    abandoned_answer: made
   - offering_id: pack
     display_name: A pack
     tariff_id: flat
@@ -84,8 +89,10 @@ MISTAKES = [
     ("TOKEN, amount: 1000", "MINUTE, amount: 1000", f"{SOLD}.allowances[0].unit", "must be TOKEN or POINT or CURRENCY"),
     ("TOKEN, amount: 1000", "POINT, amount: 1000",
      f"{SOLD}.allowances[0].unit", "is POINT, which neither a tariff of this offering"),
-    ("CURRENCY, currency: CNY", "CURRENCY, currency: EUR", f"{SOLD}.allowances[1].unit", "is CURRENCY EUR, which neither a tariff"),
-    ("CURRENCY, currency: CNY", "CURRENCY", f"{SOLD}.allowances[1].currency", "ISO 4217 code"),
+    ("CURRENCY, currency: CNY, amount: 50", "CURRENCY, currency: EUR, amount: 50",
+     f"{SOLD}.allowances[1].unit", "is CURRENCY EUR, which neither a tariff"),
+    ("CURRENCY, currency: CNY, amount: 50", "CURRENCY, amount: 50",
+     f"{SOLD}.allowances[1].currency", "ISO 4217 code"),
     ("TOKEN, amount: 1000", "TOKEN, currency: CNY, amount: 1000",
      f"{SOLD}.allowances[0].currency", "goes with the unit CURRENCY only"),
     ("amount: 1000,", "amount: 0,", f"{SOLD}.allowances[0].amount", "must be above 0"),
@@ -131,6 +138,18 @@ MISTAKES = [
     ("    tariff_id: usd\n    reservation_policy: worst_case\n    final",
      "    tariff_id: usd\n    reservation_policy: worst_case\n    price: {amount: 1, currency: CNY}\n    final",
      "offerings[4].price", "what accounts are opened on costs nothing"),
+    ("unit: TOKEN, amount: 4096", "unit: WORD, amount: 4096", f"{SOLD}.debt_limits[0].unit", "must be TOKEN or POINT or CURRENCY"),
+    ("unit: TOKEN, amount: 4096", "unit: POINT, amount: 4096",
+     f"{SOLD}.debt_limits[0].unit", "is POINT, which neither a tariff of this offering"),
+    ("unit: TOKEN, amount: 4096", "unit: TOKEN, currency: CNY, amount: 1",
+     f"{SOLD}.debt_limits[0].currency", "goes with the unit CURRENCY only"),
+    ("amount: 4096", "amount: -1", f"{SOLD}.debt_limits[0].amount", "must not be negative; it is -1"),
+    ("amount: 4096", "amount: 0.0000001", f"{SOLD}.debt_limits[0].amount", "at most 6 decimals"),
+    ("currency: CNY, amount: 0}", "amount: 0}", f"{SOLD}.debt_limits[1].currency", "ISO 4217 code"),
+    ("unit: CURRENCY, currency: CNY, amount: 0}", "unit: TOKEN, amount: 0}",
+     f"{SOLD}.debt_limits[1].unit", "TOKEN has a limit in this offering already; keep one of them"),
+    ("abandoned_answer: made", "abandoned_answer: half",
+     f"{SOLD}.abandoned_answer", "must be nothing or input or made; it is 'half'"),
     ("default_offering_id: default", "default_offering_id: pack", "default_offering_id", "'pack' is to be ordered"),
     ("cheap, model_ids: [small]", "cheap, model_ids: []", "model_groups[0].model_ids", "must have at least one model"),
     ("cheap, model_ids: [small]", "cheap, model_ids: [tiny]", "model_groups[0].model_ids[0]", "no model has the ID 'tiny'"),
@@ -163,6 +182,25 @@ def test_the_catalog_of_these_tests_is_valid(tmp_path: Path) -> None:
     catalog = load_catalog([tmp_path])
     assert [offering.offering_id for offering in catalog.offerings] == ["default", "metered", "monthly", "pack", "throttled"]
     assert catalog.time_zone == "Asia/Shanghai"
+
+
+def test_what_may_be_owed_and_what_an_abandoned_answer_costs(tmp_path: Path) -> None:
+    write(tmp_path, changed("reservation_policy: worst_case\n    price", "reservation_policy: calibrated\n    price", SALES))
+    offerings = {each.offering_id: each for each in load_catalog([tmp_path]).offerings}
+    assert list(offerings["monthly"].debt_limits) == [
+        registry_pb2.DebtLimit(unit=registry_pb2.UNIT_TOKEN, amount=4_096_000_000),
+        registry_pb2.DebtLimit(unit=registry_pb2.UNIT_CURRENCY, currency="CNY", amount=0),
+    ]
+    assert list(offerings["default"].debt_limits) == []
+    assert {offering_id: each.abandoned_answer for offering_id, each in offerings.items()} == {
+        "monthly": registry_pb2.ABANDONED_ANSWER_MADE,
+        # It charges the input when the client went away before any output.
+        "metered": registry_pb2.ABANDONED_ANSWER_INPUT,
+        "default": registry_pb2.ABANDONED_ANSWER_NOTHING,
+        "pack": registry_pb2.ABANDONED_ANSWER_NOTHING,
+        "throttled": registry_pb2.ABANDONED_ANSWER_NOTHING,
+    }
+    assert offerings["monthly"].reservation_policy == registry_pb2.RESERVATION_POLICY_CALIBRATED
 
 
 @pytest.mark.parametrize(("old", "new", "field", "message"), MISTAKES)

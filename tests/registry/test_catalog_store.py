@@ -102,6 +102,22 @@ async def test_what_is_published_is_in_force_at_every_registry(
         await offerings(third, {"default", "metered"})
 
 
+async def test_folders_of_a_layer_are_published_with_it(base: Path, etcd: EtcdCluster, prefix: str, tmp_path: Path) -> None:
+    """Files of the same name in two folders are two files."""
+    folder = layer(tmp_path / "layer", OFFERING.format(tariff="usd"))
+    change = "vendors:\n  - {vendor_id: acme, endpoints: {openai_chat: {drainable: false}}}\n"
+    write(folder / "vendors", change)
+    async with EtcdClient(etcd.config) as client, registry(base, etcd, prefix) as stub:
+        store = CatalogStore(client, prefix)
+        await store.publish("branch", folder, [base])
+        assert await store.list() == {"branch": ["catalog.yaml", "vendors/catalog.yaml"]}
+        catalog = await offerings(stub, {"branch", "default", "metered"})
+        assert [each.drainable for each in catalog.vendors[0].endpoints] == [False]
+        write(folder / "vendors", change.replace("false", "perhaps"))
+        with pytest.raises(ConfigError, match=r"vendors/catalog\.yaml:2: vendors\[0\]\.endpoints\.openai_chat\.drainable"):
+            await store.publish("branch", folder, [base])
+
+
 async def test_a_registry_serves_nothing_until_etcd_has_said(base: Path, prefix: str, tmp_path: Path) -> None:
     """Without the branch's layer it would sell what is not for sale there."""
     with EtcdCluster(1) as own:

@@ -22,6 +22,8 @@ from services.edge.catalog import CatalogHolder
 from services.edge.charging.client import ChargingClient
 from services.edge.charging.outbox import Outbox
 from services.edge.config import EdgeConfig
+from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESSAGES
+from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.http.answers import Answers, exception_handlers
 from services.edge.http.metrics import RequestMetrics
 from services.edge.identity.principals import Principals
@@ -37,9 +39,9 @@ from tokenline.billing.v1 import billing_pb2_grpc
 
 # Model calls, and the dialects they are in.
 _CALLS: Final[tuple[tuple[str, Dialect], ...]] = (
-    ("/v1/chat/completions", OpenAIChat()),
-    ("/v1/messages", AnthropicMessages()),
-    ("/v1/messages/count_tokens", AnthropicTokenCount()),
+    ("/v1/chat/completions", ChatCompletions()),
+    ("/v1/messages", MESSAGES),
+    ("/v1/messages/count_tokens", COUNT_TOKENS),
 )
 # Of all routes but the model calls, which bound their bodies themselves.
 _BODY_BYTES_MAX: Final = 1_000_000

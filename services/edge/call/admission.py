@@ -16,7 +16,7 @@ from services.edge.http.problems import (
 from services.edge.identity.principals import Principal
 from services.edge.routing.router import Route, routes_of
 from services.edge.tokens.estimate import estimate
-from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, loaded, tokenizer
+from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, is_loaded, tokenizer
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 # An input whose estimate is this much above the context window can't fit; nearer ones are for the vendor to judge.
@@ -134,7 +134,7 @@ def _loaded_count(name: str) -> Count | None:
     """The tokenizer's count where it is loaded; else it is loaded in the background, for the next calls."""
     if not name:
         return None
-    if loaded(name):
+    if is_loaded(name):
         found = tokenizer(name)
         return found.count if found is not None else None
     if name not in _loading:

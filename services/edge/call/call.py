@@ -14,7 +14,7 @@ from services.edge.call.dialect import Ending, Request, Step, VendorRequest
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.outcome import Ended, cause_of, problem_of, provenance_of
 from services.edge.call.session import NotExtendedError, Session, Settlement
-from services.edge.call.usage import Meter, Used, with_error
+from services.edge.call.usage import Meter, Own, Used, with_error
 from services.edge.call.vendor_stream import VendorStream
 from services.edge.catalog import Abandoned
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
@@ -249,26 +249,31 @@ class Call:
         meter.add(step)
         if not _has_output(step):
             return True
-        best = meter.best
-        whole = self._whole_limit
-        while best > self._covered:
-            if session.granted >= whole:
+        while meter.best > self._covered:
+            if session.granted >= self._whole:
+                # All that the vendor was told is reserved, with our count's error: it has broken its limit, or counts otherwise.
+                covered = meter.low <= self._told * self._request.choices
+            else:
+                covered = not session.is_exhausted and await self._extended(before, out)
+                if covered:
+                    continue
+            if not covered:
                 meter.leave(before)
-                return False
-            if out:
-                await self._send(out)
-            try:
-                with self._client.interruptible():
-                    extended = await session.more()
-            except BaseException:
-                meter.leave(before)
-                raise
-            if not extended:
-                meter.leave(before)
-                return False
-        if best > session.safe and session.granted < whole:
+            return covered
+        if meter.best > session.safe and session.granted < self._whole:
             session.ask_for_more()
         return True
+
+    async def _extended(self, before: Own, out: list[bytes] | None) -> bool:
+        """Waits for more; whether it came. What is to be relayed goes out first."""
+        try:
+            if out:
+                await self._send(out)
+            with self._client.interruptible():
+                return await self._session.more()
+        except BaseException:
+            self._meter.leave(before)
+            raise
 
     @property
     def _covered(self) -> int:
@@ -280,12 +285,16 @@ class Call:
         return with_error(granted // choices, choices, exact=self._meter.is_exact)
 
     @property
-    def _whole_limit(self) -> int:
-        """All that the session can come to."""
-        limit = self._admitted.output_limit(self._request)
+    def _told(self) -> int:
+        """The limit of each choice that the vendor was told, or has by itself."""
+        return self._limit or self._admitted.output_limit(self._request)
+
+    @property
+    def _whole(self) -> int:
+        """All that the session can need for what the vendor was told."""
         if not self._admitted.metered:
-            return limit * self._request.choices
-        return with_error(limit, self._request.choices, exact=self._meter.is_exact)
+            return self._told * self._request.choices
+        return with_error(self._told, self._request.choices, exact=self._meter.is_exact)
 
     # Ending
 
@@ -337,9 +346,8 @@ class Call:
         stream = self._stream
         if stream is None or not self._route.endpoint.drainable:
             return
-        limit = self._limit or self._admitted.output_limit(self._request)
         begun_at = self._meter.best
-        if not stream.finished and limit * self._request.choices - begun_at > _DRAIN_TOKENS_MAX:
+        if not stream.finished and self._told * self._request.choices - begun_at > _DRAIN_TOKENS_MAX:
             return
         try:
             async with asyncio.timeout(_DRAIN_S):

@@ -76,6 +76,11 @@ class Session:
             self._renewing.cancel()
         self._renewing = asyncio.get_running_loop().call_later(delay_s, self._ask, 0)
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the last question brought nothing: the next one comes with the grant's renewal."""
+        return self._exhausted
+
     def ask_for_more(self) -> None:
         """Asks for the next window in the background, unless a question is under way or the last one brought nothing."""
         if not self._exhausted:

@@ -239,6 +239,14 @@ class Meter:
         return total_output(self._output_now())
 
     @property
+    def low(self) -> int:
+        """The fewest output tokens that what came can have: the vendor's count as far as it goes, and ours at its lowest since."""
+        lowest = self._said.low + self._thought.low
+        if self._output_counts is None:
+            return lowest
+        return max(lowest, total_output(self._output_counts) + max(0, lowest - self._low_at_count))
+
+    @property
     def _own(self) -> Own:
         thought = max(self._thought.best, self._opaque_bytes // _OPAQUE_BYTES_A_TOKEN)
         return Own(self._said.best + self._calls * _HIDDEN_TOKENS_A_CALL, thought)

@@ -8,6 +8,7 @@ quicktok's keeps the lock all the while: load before calls are taken, or bear on
 """
 
 import importlib.util
+import re
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -24,21 +25,51 @@ class Tokenizer(Protocol):
     def name(self) -> str:
         """The catalog's name of it."""
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether its counts are never below those of the family's own tokenizer."""
+
     def count(self, text: str) -> int:
-        """Tokens of a text; at most one for each of its bytes in UTF-8."""
+        """Tokens of a text; at most one for each of its bytes in UTF-8, with qwen3 also for each of `size.normalization_bytes`."""
 
 
 class _Quicktok:
     """An encoding of the package quicktok-v1."""
 
-    def __init__(self, name: str, encoding: str) -> None:
+    def __init__(self, name: str, encoding: str, is_bound: bool) -> None:
         import quicktok
 
         self.name = name
+        self.is_bound = is_bound
         self._count: Callable[[str], int] = quicktok.Tokenizer(encoding, "").count
 
     def count(self, text: str) -> int:
         return self._count(_without_surrogates(text))
+
+
+class _Normalizing:
+    """A tokenizer that brings texts into Unicode's normalization form C before.
+
+    Sorting a run of combining marks takes time by the square of its length, so a text with a long run is counted in slices. Each
+    cut can change the count by a few tokens.
+    """
+
+    def __init__(self, inner: Tokenizer) -> None:
+        self._inner = inner
+        self.name = inner.name
+        self.is_bound = inner.is_bound
+
+    def count(self, text: str) -> int:
+        if text.isascii() or not _LONG_RUN_OF_MARKS.search(text):
+            return self._inner.count(text)
+        return sum(self._inner.count(text[start : start + _SLICE_CHARACTERS]) for start in range(0, len(text), _SLICE_CHARACTERS))
+
+
+# Neither letters, digits and ASCII, nor the signs and emoji among which no mark combines.
+_LONG_RUN_OF_MARKS: Final = re.compile(
+    "[^\\w\\x00-\\x7f\\u2010-\\u20cf\\u2100-\\u2bff\\u3000-\\u3029\\u3030-\\u303f\\ufe00-\\ufe1f\\ufe30-\\uffff\\U0001f000-\\U0001ffff]{64}"
+)
+_SLICE_CHARACTERS: Final = 256
 
 
 class _DeepSeek:
@@ -48,6 +79,7 @@ class _DeepSeek:
         from kitoken import Kitoken
 
         self.name = name
+        self.is_bound = True
         self._encode = Kitoken.from_tokenizers(_plain_vocabulary()).encode
 
     def count(self, text: str) -> int:
@@ -79,15 +111,15 @@ class _Carried(NamedTuple):
 
 
 _CARRIED: Final[dict[str, _Carried]] = {
-    "cl100k": _Carried(lambda: _Quicktok("cl100k", "cl100k_base"), 36),
-    "o200k": _Carried(lambda: _Quicktok("o200k", "o200k_base"), 64),
-    "llama3": _Carried(lambda: _Quicktok("llama3", "llama3"), 54),
-    "qwen3": _Carried(lambda: _Quicktok("qwen3", "qwen3"), 43),
+    "cl100k": _Carried(lambda: _Quicktok("cl100k", "cl100k_base", True), 36),
+    "o200k": _Carried(lambda: _Quicktok("o200k", "o200k_base", True), 68),
+    "llama3": _Carried(lambda: _Quicktok("llama3", "llama3", False), 54),
+    "qwen3": _Carried(lambda: _Normalizing(_Quicktok("qwen3", "qwen3", True)), 58),
     "deepseek": _Carried(lambda: _DeepSeek("deepseek"), 84),
 }
 TOKENIZER_NAMES: Final = tuple(_CARRIED)
-# What they may keep of the edge's memory together: three of them, of any but the three largest.
-RESIDENT_MB_MAX: Final = 192
+# What they may keep of the edge's memory together: room for any three of them.
+RESIDENT_MB_MAX: Final = 210
 _loaded: Final[dict[str, Tokenizer]] = {}
 _loading: Final = Lock()
 

@@ -1,0 +1,89 @@
+"""The carried tokenizers: exact, bounded by bytes, and loaded from packages alone."""
+
+import subprocess
+import sys
+from time import perf_counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.edge.tokens.size import normalization_bytes
+from services.edge.tokens.tokenizers import RESIDENT_MB_MAX, TOKENIZER_NAMES, Tokenizer, load, tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizers() -> dict[str, Tokenizer]:
+    return {name: load(name) for name in TOKENIZER_NAMES}
+
+
+# From other programs: bpe-openai (cl100k, o200k), tiktoken with the families' patterns (llama3, qwen3), tokenizers (deepseek).
+KNOWN = {
+    "Hello, world! I'LL count 1234567 tokens.": (14, 13, 14, 18, 14),
+    "    def f(x):\n\t\treturn  x  # 中文\n\n": (14, 13, 14, 14, 14),
+    "请用五个要点总结附件中的报告。": (15, 11, 13, 9, 9),
+    "བཀྲ་ཤིས་བདེ་ལེགས། 👨‍👩‍👧": (47, 34, 45, 31, 28),
+    "<|im_end|><｜User｜><|endoftext|>": (18, 16, 16, 16, 16),
+    "": (0, 0, 0, 0, 0),
+}
+
+
+@pytest.mark.parametrize("text", KNOWN)
+def test_counts_are_those_of_the_reference(tokenizers: dict[str, Tokenizer], text: str) -> None:
+    assert tuple(tokenizers[name].count(text) for name in TOKENIZER_NAMES) == KNOWN[text]
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(max_size=300))
+def test_no_tokenizer_makes_more_tokens_than_bytes(tokenizers: dict[str, Tokenizer], text: str) -> None:
+    utf8_bytes = len(text.encode("utf-8", "surrogatepass"))
+    for name, each in tokenizers.items():
+        assert each.count(text) <= utf8_bytes + (normalization_bytes(text) if name == "qwen3" else 0), name
+
+
+def test_normalization_makes_more_tokens_than_bytes(tokenizers: dict[str, Tokenizer]) -> None:
+    """Why `normalization_bytes` is there."""
+    text = "\u0fb9" * 10
+    assert len(text.encode()) < tokenizers["qwen3"].count(text) <= len(text.encode()) + normalization_bytes(text)
+
+
+@pytest.mark.parametrize("name", TOKENIZER_NAMES)
+@pytest.mark.parametrize("text", ["\u0301\u0323", "\u20d0\u20d2", "a", " ", "ab", "ཀ", "a  b", "\u05b0\u05b1\u05ad", "😀"])
+def test_time_grows_with_the_length_alone(tokenizers: dict[str, Tokenizer], name: str, text: str) -> None:
+    """With time by the square of the length this would take minutes; bounds are wide for a busy machine."""
+    start = perf_counter()
+    tokenizers[name].count(text * (200_000 // len(text)))
+    assert perf_counter() - start < 5
+
+
+def test_counts_that_bound_say_so(tokenizers: dict[str, Tokenizer]) -> None:
+    """quicktok joins more in some words of the llama3 vocabulary than its reference does: 17 tokens here instead of 20."""
+    assert [name for name, each in tokenizers.items() if not each.is_bound] == ["llama3"]
+
+
+def test_half_a_surrogate_pair_is_counted(tokenizers: dict[str, Tokenizer]) -> None:
+    for each in tokenizers.values():
+        assert each.count("a\ud800b") == each.count("a\ufffdb")
+
+
+def test_an_unknown_tokenizer_is_none() -> None:
+    assert tokenizer("bert") is None
+
+
+def test_tokenizers_load_once_without_a_network_and_within_their_memory() -> None:
+    code = f"""
+import socket
+def refused(*_): raise AssertionError("a tokenizer opened a connection")
+socket.socket.connect = socket.getaddrinfo = refused
+import sys
+from services.edge.tokens import tokenizers
+assert not {{"quicktok", "kitoken", "numpy"}} & set(sys.modules)
+found = [tokenizers.tokenizer(name) for name in ("qwen3", "deepseek", "o200k", "llama3")]
+assert [each.name for each in found if each] == ["qwen3", "deepseek", "o200k"], found
+assert found[3] is None and tokenizers.tokenizer("qwen3") is found[0]
+assert tokenizers.is_loaded("qwen3") and not tokenizers.is_loaded("llama3")
+assert "numpy" not in sys.modules
+resident = int(open("/proc/self/statm").read().split()[1]) * 4096 / 1_000_000
+assert resident < {RESIDENT_MB_MAX} + 60, resident
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,7 +6,6 @@ and written anew. The client's stream has one chunk of usage at most, as the las
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 from uuid import uuid4
 
@@ -107,7 +106,7 @@ class ChatAnswer:
         self._identity: Json | None = None
         # A first chunk without identity, until one is known.
         self._held: Json | None = None
-        self._usage: Mapping[str, Any] = {}
+        self._usage: Json = {}
         self._counted: VendorCount | None = None
         # The vendor's own chunk of usage, for the end.
         self._usage_chunk = b""
@@ -164,7 +163,7 @@ class ChatAnswer:
         if self._identity is None:
             self._know(chunk.id, chunk.model, chunk.created)
         if self._assembly is not None:
-            _assemble(self._assembly, choice)
+            _assemble(self._assembly, chunk, choice)
             return Step(b"", said, thought, 0, calls, "", self._counted, self._unfinished <= 0)
         # Between members a line may break.
         out = b"data: %b\n\n" % (data.replace(b"\n", b" ") if b"\n" in data else data)
@@ -186,9 +185,7 @@ class ChatAnswer:
         delta = choice.delta
         if choice.index < 0 or data.count(b'"delta"') != 1 or data.count(b'"content"') > 1:
             return False
-        if data.count(b'"reasoning') > 1 or (delta.refusal is not None and data.count(b'"refusal"') > 1):
-            return False
-        return self._assembly is None or not (delta.refusal or delta.tool_calls or chunk.system_fingerprint or chunk.service_tier)
+        return data.count(b'"reasoning') <= 1 and (delta.refusal is None or data.count(b'"refusal"') <= 1)
 
     def _clean_calls(self, choice: _Choice, data: bytes) -> tuple[str, int] | None:
         """The text and the number of new calls of a choice's pieces; None where one must be put right. Notes the choice's end."""
@@ -317,7 +314,7 @@ class ChatAnswer:
 
     def _take_usage(self, found: object) -> None:
         counted = read_usage(found, CHAT, self._reading)
-        if counted is None or not isinstance(found, Mapping):
+        if counted is None or not isinstance(found, dict):
             return
         if counted.has_input and counted.has_output and total_output(counted.counts):
             self._usage = found
@@ -499,8 +496,8 @@ def _clean_piece(piece: _Call, state: ChoiceState) -> tuple[str, int] | None:
     return function.name + function.arguments, 1
 
 
-def _assemble(assembly: Assembly, choice: _Choice) -> None:
-    """Adds a clean choice to the whole answer."""
+def _assemble(assembly: Assembly, chunk: _Chunk, choice: _Choice) -> None:
+    """Adds a clean chunk to the whole answer."""
     delta = choice.delta
     if delta.content is not None:
         assembly.say(choice.index, delta.content)
@@ -508,6 +505,14 @@ def _assemble(assembly: Assembly, choice: _Choice) -> None:
         assembly.think(choice.index, "reasoning_content", delta.reasoning_content)
     elif delta.reasoning:
         assembly.think(choice.index, "reasoning", delta.reasoning)
+    if delta.refusal:
+        assembly.join(choice.index, {"refusal": delta.refusal})
+    if delta.tool_calls:
+        assembly.join(choice.index, {"tool_calls": msgspec.to_builtins(delta.tool_calls)})
+    if chunk.system_fingerprint or chunk.service_tier or chunk.provider:
+        for name in ("system_fingerprint", "service_tier", "provider"):
+            if value := getattr(chunk, name):
+                assembly.tell(name, value)
 
 
 def _has_more_than(chunk: _Chunk, data: bytes, usage: bytes, text: str) -> bool:

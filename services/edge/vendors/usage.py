@@ -5,12 +5,11 @@ of a count, input or output, stands or falls with its main number; a detail that
 No value that a vendor may send raises an error.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from services.edge.vendors.profile import Reasoning, UsageReading
-from services.token_classes import CLASSES, INDEX, INPUT_INDEXES, PARENTS, Measure, Vector, trimmed
+from services.token_classes import CLASSES, INDEX, INPUT_INDEXES, NOTHING, PARENTS, Measure, Vector, trimmed
 
 # No count of one answer is larger.
 COUNT_MAX: Final = 10**10
@@ -117,46 +116,46 @@ MESSAGES: Final = UsageRules(
 
 def read_usage(found: object, rules: UsageRules, reading: UsageReading) -> VendorCount | None:
     """The counts of a usage object as `msgspec.json` or `json` decodes it; None where it is no object or has no count."""
-    if not isinstance(found, Mapping):
+    if not isinstance(found, dict):
         return None
-    numbers, is_odd = _numbers(found, _joined(rules, reading))
+    if reading.paths:
+        rules = _joined(rules, reading)
+    numbers, is_odd = _numbers(found, rules)
     has_input, has_output = _INPUT in numbers, _OUTPUT in numbers
     if not has_input and not has_output:
-        return VendorCount(trimmed(()), has_input=False, has_output=False, is_odd=True) if is_odd else None
+        return VendorCount(NOTHING, has_input=False, has_output=False, is_odd=True) if is_odd else None
     counts = [0] * len(CLASSES)
     for index, number in numbers.items():
         counts[index] = number
-    is_beside = has_output and _is_beside(numbers, _first(found, rules.total), reading.reasoning)
-    if has_output and not is_beside and _REASONING not in numbers and reading.reasoning is not Reasoning.INSIDE and has_input:
-        total = _first(found, rules.total)
-        rest = 0 if total is None else total - numbers[_INPUT] - numbers[_OUTPUT]
-        if rest > 0:
-            counts[_REASONING], is_beside = rest, True
-    for rule in _joined(rules, reading).classes[2:]:
-        if rule.inside is None or not counts[rule.token_class] or (rule.token_class == _REASONING and is_beside):
+    beside = _reasoning_beside(numbers, _total(found, rules), reading.reasoning) if has_output else None
+    if beside is not None:
+        counts[_REASONING] = beside
+    for rule in rules.classes:
+        number = counts[rule.token_class]
+        if not number or rule.inside is None or (beside is not None and rule.token_class == _REASONING):
             continue
         room = counts[rule.inside]
-        if counts[rule.token_class] > room:
+        if number > room:
             # Audio that was cached is named twice; other parts are never more than the whole.
             is_odd = is_odd or rule.token_class in (_CACHED, _WRITE, _WRITE_1H)
-            counts[rule.token_class] = 0 if rule.token_class == _CACHED else room
-        counts[rule.inside] -= counts[rule.token_class]
+            number = counts[rule.token_class] = 0 if rule.token_class == _CACHED else room
+        counts[rule.inside] -= number
     has_input = has_input and any(counts[index] for index in INPUT_INDEXES)
     return VendorCount(trimmed(counts), has_input, has_output, is_odd)
 
 
-def merged(earlier: Mapping[str, Any], later: object, _depth: int = 0) -> Mapping[str, Any]:
+def merged(earlier: dict[str, Any], later: object, _depth: int = 0) -> dict[str, Any]:
     """A usage object of which the later members hold; null, zero and what is no count erase no earlier count."""
-    if not isinstance(later, Mapping):
+    if not isinstance(later, dict):
         return earlier
     if not earlier or _depth > _DEPTH_MAX:
         return later
     joined = dict(earlier)
     for name, value in later.items():
         before = joined.get(name)
-        if isinstance(value, Mapping):
-            joined[name] = merged(before, value, _depth + 1) if isinstance(before, Mapping) else value
-        elif _count(value) or not (_count(before) or isinstance(before, Mapping)):
+        if isinstance(value, dict):
+            joined[name] = merged(before, value, _depth + 1) if isinstance(before, dict) else value
+        elif _count(value) or not (_count(before) or isinstance(before, dict)):
             joined[name] = value
     return joined
 
@@ -164,52 +163,53 @@ def merged(earlier: Mapping[str, Any], later: object, _depth: int = 0) -> Mappin
 def at(found: object, path: Path) -> object:
     """The value at a path of names, or None."""
     for name in path:
-        if not isinstance(found, Mapping):
+        if not isinstance(found, dict):
             return None
         found = found.get(name)
     return found
 
 
-def _numbers(found: Mapping[str, Any], rules: UsageRules) -> tuple[dict[int, int], bool]:
+def _numbers(found: dict[str, Any], rules: UsageRules) -> tuple[dict[int, int], bool]:
     """The usable number of each class that has one, and whether any was not usable."""
-    numbers = {}
+    numbers: dict[int, int] = {}
     is_odd = False
-    for rule in rules.classes:
-        for paths in rule.alternatives:
-            values = [value for path in paths if (value := at(found, path)) is not None]
-            if not values:
-                continue
-            added = 0
-            for value in values:
-                number = _count(value)
+    for token_class, alternatives, _ in rules.classes:
+        for paths in alternatives:
+            added = None
+            for path in paths:
+                value: object = found
+                for name in path:
+                    value = value.get(name) if isinstance(value, dict) else None
+                if value is None:
+                    continue
+                number = value if type(value) is int and 0 <= value <= COUNT_MAX else _count(value)
                 if number is None:
                     is_odd = True
+                    added = None
                     break
-                added += number
-            else:
+                added = (added or 0) + number
+            if added is not None:
                 # A zero may stand beside the same count under another name.
-                if added or rule.token_class not in numbers:
-                    numbers[rule.token_class] = added
+                numbers[token_class] = added
                 if added:
                     break
     return numbers, is_odd
 
 
-def _is_beside(numbers: dict[int, int], total: int | None, reasoning: Reasoning) -> bool:
-    """Whether the reasoning is counted beside the output and not inside."""
-    thought = numbers.get(_REASONING, 0)
-    if not thought:
-        return False
-    spoken = numbers[_OUTPUT]
-    if reasoning is Reasoning.BESIDE or thought > spoken:
-        return True
+def _reasoning_beside(numbers: dict[int, int], total: int | None, reasoning: Reasoning) -> int | None:
+    """The reasoning that is counted beside the output; None where what there is lies inside."""
+    thought, spoken = numbers.get(_REASONING, 0), numbers[_OUTPUT]
+    if thought and (reasoning is Reasoning.BESIDE or thought > spoken):
+        return thought
     if reasoning is Reasoning.INSIDE or total is None or _INPUT not in numbers:
-        return False
-    return total == numbers[_INPUT] + spoken + thought
+        return None
+    rest = total - numbers[_INPUT] - spoken
+    # All of what the total has more: either it is named, or nothing else is.
+    return rest if rest > 0 and thought in (0, rest) else None
 
 
-def _first(found: Mapping[str, Any], paths: tuple[Path, ...]) -> int | None:
-    for path in paths:
+def _total(found: dict[str, Any], rules: UsageRules) -> int | None:
+    for path in rules.total:
         number = _count(at(found, path))
         if number is not None:
             return number

@@ -6,7 +6,6 @@ and written anew. The client's stream has one chunk of usage at most, as the las
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 from uuid import uuid4
 
@@ -37,6 +36,8 @@ _JSON: Final = "application/json"
 _DONE: Final = b"data: [DONE]\n\n"
 # A clean chunk has no more than this beside its text, or each of its words is looked at.
 _HEAD_BYTES_MAX: Final = 300
+# All names and marks of a chunk that has every member, with white space.
+_NAMES_BYTES_MAX: Final = 440
 _USAGE_BYTES_MAX: Final = 1_024
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
 # A name that hides behind escapes of its letters; in a text the quote would be escaped.
@@ -105,12 +106,11 @@ class ChatAnswer:
         self._identity: Json | None = None
         # A first chunk without identity, until one is known.
         self._held: Json | None = None
-        self._usage: Mapping[str, Any] = {}
+        self._usage: Json = {}
         self._counted: VendorCount | None = None
         # The vendor's own chunk of usage, for the end.
         self._usage_chunk = b""
         self._whole: Json | None = None
-        self._has_output = False
         self._ended = False
 
     def feed(self, event: Event) -> Step:
@@ -133,111 +133,80 @@ class ChatAnswer:
     # Clean chunks
 
     def _clean_step(self, chunk: _Chunk, data: bytes) -> Step | None:
-        """The step of a chunk that needs nothing put right; None for any other."""
-        counted = None
+        """The step of a chunk that needs nothing put right; None for any other, of which nothing was noted then."""
         if not self._is_clean(chunk, data):
             return None
-        said = thought = ""
-        calls = 0
-        if len(chunk.choices) == 1:
-            choice = chunk.choices[0]
-            delta = choice.delta
-            said = delta.content or ""
-            thought = delta.reasoning_content or delta.reasoning or ""
-            if delta.refusal:
-                said += delta.refusal
-            if len(data) - len(said) - len(thought) > _HEAD_BYTES_MAX and _has_long_words(chunk):
-                return None
-            if delta.tool_calls or choice.finish_reason is not None or choice.index not in self._choices:
-                taken = self._clean_calls(choice)
-                if taken is None:
-                    return None
-                said += taken[0]
-                calls = taken[1]
-        if chunk.usage != _NULL:
-            usage = bytes(chunk.usage)
-            if len(usage) > _USAGE_BYTES_MAX or not usage.startswith(b"{"):
+        usage = bytes(chunk.usage) if chunk.usage != _NULL else b""
+        if not chunk.choices:
+            if _has_more_than(chunk, data, usage, ""):
                 return None
             self._take_usage(msgspec.json.decode(usage))
-        if said or thought or calls:
-            self._has_output = True
-        counted = self._counted
-        if not chunk.choices:
-            if chunk.usage != _NULL:
-                self._usage_chunk = data
-            return Step(counted=counted, finished=self._unfinished <= 0)
+            self._usage_chunk = data
+            return Step(counted=self._counted, finished=self._unfinished <= 0)
+        choice = chunk.choices[0]
+        delta = choice.delta
+        said = delta.content or ""
+        thought = delta.reasoning_content or delta.reasoning or ""
+        if delta.refusal:
+            said += delta.refusal
+        if len(data) - len(said) - len(thought) > _HEAD_BYTES_MAX and _has_more_than(chunk, data, usage, said + thought):
+            return None
+        calls = 0
+        if delta.tool_calls or choice.finish_reason is not None or choice.index not in self._choices:
+            taken = self._clean_calls(choice, data)
+            if taken is None:
+                return None
+            said += taken[0]
+            calls = taken[1]
+        if usage:
+            self._take_usage(msgspec.json.decode(usage))
         if self._identity is None:
             self._know(chunk.id, chunk.model, chunk.created)
         if self._assembly is not None:
-            self._assemble(chunk)
-            return Step(b"", said, thought, 0, calls, "", counted, self._unfinished <= 0)
-        out = b"data: %b\n\n" % data if b"\n" not in data else b"data: %b\n\n" % data.replace(b"\n", b" ")
+            _assemble(self._assembly, chunk, choice)
+            return Step(b"", said, thought, 0, calls, "", self._counted, self._unfinished <= 0)
+        # Between members a line may break.
+        out = b"data: %b\n\n" % (data.replace(b"\n", b" ") if b"\n" in data else data)
         if self._held is not None:
             out = self._released() + out
-        return Step(out, said, thought, 0, calls, "", counted, self._unfinished <= 0)
+        return Step(out, said, thought, 0, calls, "", self._counted, self._unfinished <= 0)
 
     def _is_clean(self, chunk: _Chunk, data: bytes) -> bool:
-        """Whether the chunk has all that clients expect, and each name once."""
-        if not (chunk.id and chunk.model) or chunk.object != "chat.completion.chunk" or len(chunk.choices) > 1:
+        """Whether the chunk has all that clients expect, and each name of a text once."""
+        if not (chunk.id and chunk.model) or chunk.object != "chat.completion.chunk" or data.count(b'"choices"') != 1:
             return False
         if b"\\u00" in data and _ESCAPED_NAME.search(data):
             return False
-        if not chunk.choices:
-            return data.count(b'"usage"') == 1
+        if chunk.usage != _NULL and not bytes(chunk.usage).startswith(b"{"):
+            return False
+        if len(chunk.choices) != 1:
+            return not chunk.choices and chunk.usage != _NULL
         choice = chunk.choices[0]
         delta = choice.delta
-        if choice.index < 0 or (delta.reasoning is not None and delta.reasoning_content is not None):
+        if choice.index < 0 or data.count(b'"delta"') != 1 or data.count(b'"content"') > 1:
             return False
-        names = data.count(b'"content"') + data.count(b'"choices"') + data.count(b'"delta"')
-        if names > 3 or data.count(b'"reasoning') > 1 or (delta.refusal is not None and data.count(b'"refusal"') > 1):
-            return False
-        return self._assembly is None or not (delta.refusal or delta.tool_calls or chunk.system_fingerprint or chunk.service_tier)
+        return data.count(b'"reasoning') <= 1 and (delta.refusal is None or data.count(b'"refusal"') <= 1)
 
-    def _clean_calls(self, choice: _Choice) -> tuple[str, int] | None:
-        """The text and the number of new calls of a choice's pieces; None where one must be put right. Notes its end."""
-        state = self._choices.get(choice.index)
+    def _clean_calls(self, choice: _Choice, data: bytes) -> tuple[str, int] | None:
+        """The text and the number of new calls of a choice's pieces; None where one must be put right. Notes the choice's end."""
+        state = self._choices.get(choice.index) or ChoiceState(choice.index)
         reason = choice.finish_reason
-        if reason is not None and (state or ChoiceState(0)).reason(reason) != reason:
+        pieces = choice.delta.tool_calls
+        if reason is not None and (pieces or state.reason(reason) != reason):
             return None
-        if state is None:
-            state = self._choices[choice.index] = ChoiceState(choice.index)
-        said = ""
-        calls = 0
-        if choice.delta.tool_calls:
-            if len(choice.delta.tool_calls) > 1 or reason == "stop":
+        taken = ("", 0)
+        if pieces:
+            if len(pieces) > 1 or data.count(b'"tool_calls"') > 1 or data.count(b'"arguments"') > 1 or data.count(b'"name"') > 1:
                 return None
-            piece = choice.delta.tool_calls[0]
-            function = piece.function
-            if piece.index < 0 or function is None or function.arguments is None:
+            opened = _clean_piece(pieces[0], state)
+            if opened is None:
                 return None
-            if piece.id:
-                if piece.index in state.named or piece.id in state.index_of or piece.type is None or not function.name:
-                    return None
-                state.open_call(piece.id, piece.index)
-                state.named[piece.index] = function.name
-                calls = 1
-                said = function.name + function.arguments
-            elif function.name or piece.id is not None or state.routes.get(piece.index) != piece.index:
-                return None
-            else:
-                said = function.arguments
+            taken = opened
+        self._choices[choice.index] = state
         if reason is not None and state.finish_reason is None:
             state.finish_reason = reason
             self._unfinished -= 1
-        return said, calls
-
-    def _assemble(self, chunk: _Chunk) -> None:
-        """Adds a clean chunk to the whole answer."""
-        assembly = self._assembly
-        for choice in chunk.choices if assembly is not None else ():
-            delta = choice.delta
-            assert assembly is not None
-            if delta.content is not None:
-                assembly.say(choice.index, delta.content)
-            if delta.reasoning_content:
-                assembly.think(choice.index, "reasoning_content", delta.reasoning_content)
-            elif delta.reasoning:
-                assembly.think(choice.index, "reasoning", delta.reasoning)
+        return taken
 
     # Other chunks
 
@@ -256,8 +225,6 @@ class ChatAnswer:
         right = self._right_chunk(chunk, usage, found, is_whole=False)
         is_empty = not right["choices"]
         says = any(name not in _CHUNK and value is not None for name, value in right.items())
-        if found.said or found.thought or found.calls or found.opaque_bytes:
-            self._has_output = True
         out = b""
         if is_empty and usage is not None and not says:
             self._usage_chunk = encode(self._identified(right))
@@ -301,10 +268,7 @@ class ChatAnswer:
         if not isinstance(delta, dict):
             # Some write a message into a chunk.
             other = choice.get("message")
-            if isinstance(delta, str):
-                delta = {"content": delta}
-            else:
-                delta = other if isinstance(other, dict) else {}
+            delta = other if isinstance(other, dict) else {"content": delta} if isinstance(delta, str) else {}
         said_before = len(found.said)
         answer_id = str((self._identity or {}).get("id", ""))
         right: Json = {"index": index, part: right_delta(delta, state, found, answer_id, is_whole=is_whole)}
@@ -350,7 +314,7 @@ class ChatAnswer:
 
     def _take_usage(self, found: object) -> None:
         counted = read_usage(found, CHAT, self._reading)
-        if counted is None or not isinstance(found, Mapping):
+        if counted is None or not isinstance(found, dict):
             return
         if counted.has_input and counted.has_output and total_output(counted.counts):
             self._usage = found
@@ -407,7 +371,6 @@ class ChatAnswer:
         usage = self._usage_of(whole)
         self._know(whole.get("id"), whole.get("model"), whole.get("created"))
         self._whole = self._identified(self._right_chunk(whole, usage, found, is_whole=True))
-        self._has_output = bool(found.said or found.thought or found.calls or found.opaque_bytes)
         self._unfinished = 0
         self._ended = True
         step = self._step(found, self._whole_as_events() if self._streamed else b"")
@@ -517,15 +480,54 @@ _CHUNK: Final = frozenset(
 )
 
 
-def _has_long_words(chunk: _Chunk) -> bool:
-    """Whether one of its words is more than metadata, so that it counts as output."""
-    longest = METADATA_BYTES_MAX
+def _clean_piece(piece: _Call, state: ChoiceState) -> tuple[str, int] | None:
+    """The text of a call's piece and whether a call begins with it; None where it must be put right."""
+    function = piece.function
+    if piece.index < 0 or function is None or function.arguments is None:
+        return None
+    if piece.id is None:
+        if function.name or state.routes.get(piece.index) != piece.index:
+            return None
+        return function.arguments, 0
+    if not piece.id or piece.index in state.named or piece.id in state.index_of or piece.type is None or not function.name:
+        return None
+    state.open_call(piece.id, piece.index)
+    state.named[piece.index] = function.name
+    return function.name + function.arguments, 1
+
+
+def _assemble(assembly: Assembly, chunk: _Chunk, choice: _Choice) -> None:
+    """Adds a clean chunk to the whole answer."""
+    delta = choice.delta
+    if delta.content is not None:
+        assembly.say(choice.index, delta.content)
+    if delta.reasoning_content:
+        assembly.think(choice.index, "reasoning_content", delta.reasoning_content)
+    elif delta.reasoning:
+        assembly.think(choice.index, "reasoning", delta.reasoning)
+    if delta.refusal:
+        assembly.join(choice.index, {"refusal": delta.refusal})
+    if delta.tool_calls:
+        assembly.join(choice.index, {"tool_calls": msgspec.to_builtins(delta.tool_calls)})
+    if chunk.system_fingerprint or chunk.service_tier or chunk.provider:
+        for name in ("system_fingerprint", "service_tier", "provider"):
+            if value := getattr(chunk, name):
+                assembly.tell(name, value)
+
+
+def _has_more_than(chunk: _Chunk, data: bytes, usage: bytes, text: str) -> bool:
+    """Whether a chunk has more than its text and metadata, such as a name twice, or words so long that they count as output."""
     words = [chunk.id, chunk.model, chunk.system_fingerprint, chunk.service_tier, chunk.obfuscation, chunk.provider]
     for choice in chunk.choices:
         words += (choice.finish_reason, choice.delta.role)
         for call in choice.delta.tool_calls or ():
             words += (call.id, call.type)
-    return any(word is not None and len(word.encode()) > longest for word in words)
+            if call.function is not None:
+                text += (call.function.name or "") + (call.function.arguments or "")
+    sizes = [len(word.encode()) for word in words if word]
+    if len(usage) > _USAGE_BYTES_MAX or max(sizes) > METADATA_BYTES_MAX:
+        return True
+    return len(data) - len(text.encode()) - sum(sizes) - len(usage) > _NAMES_BYTES_MAX
 
 
 def _decoded(data: bytes) -> object:

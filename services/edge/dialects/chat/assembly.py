@@ -29,11 +29,19 @@ class Assembly:
         """Adds thought, which stands in the answer under the field of its first piece."""
         self._thought.setdefault(index, (field, []))[1].append(text)
 
+    def join(self, index: int, delta: Mapping[str, Any]) -> None:
+        """Adds other parts of a delta."""
+        _join(self._messages.setdefault(index, {}), delta)
+
+    def tell(self, name: str, value: object) -> None:
+        """Notes a member of the answer itself; the last one holds."""
+        self._top[name] = value
+
     def add(self, chunk: Mapping[str, Any]) -> None:
         """Adds a chunk that has been put right."""
         for name, value in chunk.items():
             if name not in _STREAM_ONLY and value is not None:
-                self._top[name] = value
+                self.tell(name, value)
         for choice in chunk["choices"]:
             index = choice["index"]
             delta = dict(choice["delta"])
@@ -44,7 +52,7 @@ class Assembly:
                 if isinstance(thought := delta.get(field), str):
                     self.think(index, field, thought)
                     del delta[field]
-            _join(self._messages.setdefault(index, {}), delta)
+            self.join(index, delta)
             rest = {name: value for name, value in choice.items() if name not in ("index", "delta", "finish_reason")}
             _join(self._choices.setdefault(index, {}), rest)
 

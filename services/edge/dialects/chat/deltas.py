@@ -143,11 +143,10 @@ def count_member(name: str, value: object, found: Found) -> None:
         return
     free = METADATA_BYTES_MAX if name in METADATA else 0
     for text in _counted_strings(value, found, 0):
-        if free:
-            size = len(text.encode("utf-8", "replace"))
-            text, free = text[free:] if size > free else "", max(free - size, 0)
-        if text:
-            found.said.append(text)
+        size = len(text.encode()) if free else 0
+        if size > free or not free:
+            found.said.append(text.encode()[free:].decode("utf-8", "replace") if free else text)
+        free = max(free - size, 0)
 
 
 def count_logprobs(logprobs: object, said: str, found: Found) -> None:

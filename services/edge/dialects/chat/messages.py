@@ -46,6 +46,7 @@ class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     content: str
 
 
+_PLAIN_BEGIN: Final = b'[{"role":"'
 _plain_decoder: Final = msgspec.json.Decoder(list[_PlainMessage])
 
 
@@ -54,7 +55,7 @@ class Messages(NamedTuple):
 
     # What goes to the vendor.
     raw: Raw
-    count: int
+    turns: int
     texts: list[str]
     # What may become tokens and is no text: JSON to the letter.
     others: list[bytes]
@@ -65,24 +66,17 @@ class Messages(NamedTuple):
 
 def read_messages(raw: Raw) -> Messages:
     """Reads the field `messages`. Errors: `Problem` 400 that names the message."""
-    try:
-        plain_ones = _plain_decoder.decode(raw)
-    except NOT_JSON:
-        plain_ones = []
-    if plain_ones and _keys_are_single(bytes(raw), len(plain_ones)):
-        texts = [message.content for message in plain_ones]
-        others = [message.role.encode() for message in plain_ones if message.role not in _ROLES]
-        return Messages(raw, len(plain_ones), texts, others, 0, "")
+    if bytes(raw).startswith(_PLAIN_BEGIN):
+        try:
+            plain_ones = _plain_decoder.decode(raw)
+        except NOT_JSON:
+            plain_ones = []
+        # As most clients write them, every name stands once, and in this order.
+        if plain_ones and encode(plain_ones) == bytes(raw):
+            texts = [message.content for message in plain_ones]
+            others = [message.role.encode() for message in plain_ones if message.role not in _ROLES]
+            return Messages(raw, len(plain_ones), texts, others, 0, "")
     return _MessageReader().read(raw)
-
-
-def _keys_are_single(raw: bytes, count: int) -> bool:
-    """Whether no message has a key twice: a vendor may take the one that was not counted here.
-
-    Within a string a quote is escaped, so that only keys, and few odd values, look like a key; but a key can hide behind
-    escapes of its letters.
-    """
-    return raw.count(b'"content"') == raw.count(b'"role"') == count and b"\\u00" not in raw
 
 
 class _MessageReader:
@@ -124,7 +118,7 @@ class _MessageReader:
             elif name == "audio":
                 if is_set(fields, name):
                     raise _unbounded(f"{param}.audio", "audio")
-            elif name == "name" or name == "tool_call_id":
+            elif name in ("name", "tool_call_id"):
                 self._others.append(bytes(fields[name]))
             elif name not in _MEMBERS:
                 self._add_unknown(fields[name], f"{param}.{name}", name)

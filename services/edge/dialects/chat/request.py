@@ -19,7 +19,7 @@ from services.edge.dialects.chat.fields import (
 from services.edge.dialects.chat.messages import Messages, read_messages
 from services.edge.dialects.json_text import Fields, Raw, encode, integer, is_set, members, read_object, refuse_folds, text, truth
 from services.edge.http.problems import malformed
-from services.edge.tokens.size import NO_TEXT, TextSize, size_of
+from services.edge.tokens.size import size_of
 from services.edge.vendors.profile import Endpoint, Unknown
 
 CHOICES_MAX: Final = 128
@@ -84,12 +84,9 @@ class ChatRequest:
             elif name not in KNOWN:
                 others.append(name.encode())
                 others.append(bytes(raw))
-        size = NO_TEXT
-        for each in messages.texts:
-            size += size_of(each)
-        if others:
-            size += _size_of_others(others)
-        return InputSize(size.utf8_bytes, size, messages.count, messages.images, self._texts)
+        # As one text: of a long one a sample is looked at.
+        size = size_of("".join((*messages.texts, b"".join(others).decode())))
+        return InputSize(size.utf8_bytes, size, messages.turns, messages.images, self._texts)
 
     def _texts(self) -> Iterable[str]:
         return iter(self._messages.texts)
@@ -156,7 +153,3 @@ class ChatRequest:
     def answer(self, endpoint: Endpoint) -> ChatAnswer:
         """See `services.edge.call.dialect.Request`."""
         return ChatAnswer(endpoint.usage, self.choices, streamed=self.streamed, include_usage=self.include_usage)
-
-
-def _size_of_others(others: list[bytes]) -> TextSize:
-    return size_of(b"".join(others).decode())

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gzip
 import hashlib
+import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -252,6 +253,24 @@ async def test_record_numbers_go_on_after_a_crash_behind_all_that_its_file_has(
     store = await SqliteStore.open(tmp_path / "billing.db")
     assert [row.record_number for row in await store.index_rows(0, 1, 2)] == [1, 2, 3, 4]
     await store.close()
+
+
+async def test_a_range_that_was_begun_under_another_name_is_not_written(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
+) -> None:
+    accounting.append(0, settled(1))
+    # The range is pending, nothing is written yet.
+    assert not await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(2))
+    with sqlite3.connect(tmp_path / "billing.db") as connection:
+        assert connection.execute("UPDATE cursor SET pending_file_name = 'cdr-of-another'").rowcount == 1
+    connection.close()
+    store = await SqliteStore.open(tmp_path / "billing.db")
+    failures = await Exporter(journal, store, FolderSink(folder), 10).export()
+    await store.close()
+    assert failures == {
+        0: "cdr-of-another was begun, but the journal would now make cdr-p0000-00000000000001-00000000000001.jsonl.gz of it"
+    }
+    assert files_in(folder) == {}
 
 
 async def test_a_file_is_there_before_its_manifest(

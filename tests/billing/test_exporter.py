@@ -415,6 +415,19 @@ async def test_a_journal_that_ends_before_the_cursor_stops_its_partition(
     assert (await store.cursors())[1].exported_seq == 1
 
 
+async def test_a_journal_that_ends_before_what_it_said_it_had_is_not_exported(
+    accounting: ScriptedAccounting, exporter: Exporter, store: SqliteStore, folder: Path
+) -> None:
+    accounting.append(0, settled(1))
+    for part_id in (1, 2, 3):
+        del accounting.rows[part_id]
+    accounting.rows_lost = 1
+    async with asyncio.timeout(5):
+        failures = await exporter.export()
+    assert failures == {0: "the journal ends at sequence number 1, before 2, which it said it had"}
+    assert (await store.cursors(), files_in(folder)) == ({}, {})
+
+
 async def test_a_partition_that_accounting_has_no_more_is_named(accounting: ScriptedAccounting, exporter: Exporter) -> None:
     accounting.append(3, settled(1))
     await exporter.export()

@@ -211,8 +211,9 @@ class _PartitionComparison:
         self._sessions: dict[str, tuple[int, tuple[_Line, ...]]] = {}
         # One object for each tariff, however many sessions were charged under it.
         self._tariffs: dict[_Tariff, _Tariff] = {}
-        # (account_id, a bucket, or debt or loss in a unit) -> what it came to per the journal and per the CDRs.
-        self._sums: dict[tuple[str, str], list[int]] = {}
+        # (account_id, "bucket", its ID) and (account_id, "debt in" or "absorbed in", a unit) -> what it came to per the journal and
+        # per the CDRs.
+        self._sums: dict[tuple[str, str, str], list[int]] = {}
 
     def take(self, entries: Sequence[pb.JournalEntry], index: Sequence[IndexRow]) -> None:
         """Compares whole rows with the index rows of the same sequence numbers."""
@@ -244,20 +245,21 @@ class _PartitionComparison:
             self._add(
                 f"the cursor says {self._cursor.next_record_number - 1} CDRs were made, the journal has {self._record_number}"
             )
-        for (account_id, what), (journaled, filed) in sorted(self._sums.items()):
+        for (account_id, what, which), (journaled, filed) in sorted(self._sums.items()):
             if journaled != filed:
-                self._add(f"account {account_id}: {what}: {filed} in the CDRs, {journaled} in the journal")
+                self._add(f"account {account_id}: {what} {which}: {filed} in the CDRs, {journaled} in the journal")
 
     def _add(self, difference: str) -> None:
         self._findings.add(f"{self._label}: {difference}")
 
     def _add_to_sums(self, cdr: Mapping[str, Any], *, side: int) -> None:
-        unit = cdr["currency"] or cdr["unit"]
-        amounts = [(f"bucket {debit['bucket_id']}", debit["amount"]) for debit in cdr["debits"]]
-        amounts += [(f"debt in {unit}", cdr["debt_amount"]), (f"absorbed in {unit}", cdr.get("absorbed_amount", 0))]
-        for what, amount in amounts:
-            if amount:
-                self._sums.setdefault((cdr["account_id"], what), [0, 0])[side] += amount
+        account_id = cdr["account_id"]
+        for debit in cdr["debits"]:
+            self._sums.setdefault((account_id, "bucket", debit["bucket_id"]), [0, 0])[side] += debit["amount"]
+        for what, field in (("debt in", "debt_amount"), ("absorbed in", "absorbed_amount")):
+            if amount := cdr.get(field, 0):
+                unit = cdr["currency"] or cdr["unit"]
+                self._sums.setdefault((account_id, what, unit), [0, 0])[side] += amount
 
     def _check_sums(self, entry: pb.JournalEntry, label: str) -> None:
         """The journal's own sums: a charge is debits and debt; under a tariff, what was rated is what was charged and absorbed."""
@@ -468,8 +470,8 @@ def _plain_cdr(entry: pb.JournalEntry) -> dict[str, Any]:
         cdr[name] = getattr(settled, name)
     cdr["unit"] = _UNITS.get(settled.unit.unit, "?")
     cdr["currency"] = settled.unit.currency
-    usage = _plain(settled.usage, _USAGE_FIELDS)
-    cdr["usage"] = {name: count for name, count in usage.items() if count or name in _USAGE_FIELDS_ALWAYS}
+    usage = settled.usage
+    cdr["usage"] = {name: count for name in _USAGE_FIELDS if (count := getattr(usage, name)) or name in _USAGE_FIELDS_ALWAYS}
     cdr["class_charges"] = [_plain(each, _CLASS_CHARGE_FIELDS) for each in settled.class_charges]
     cdr["debits"] = [_plain(debit, _DEBIT_FIELDS) for debit in settled.debits]
     cdr["attempts"] = [_plain(each, _ATTEMPT_FIELDS) for each in settled.attempts]
@@ -479,8 +481,10 @@ def _plain_cdr(entry: pb.JournalEntry) -> dict[str, Any]:
     cdr["end_time"] = _time(entry.time_us)
     if settled.absorbed_amount:
         cdr["absorbed_amount"] = settled.absorbed_amount
-    if unpaid := {name: count for name, count in _plain(settled.unpaid, _USAGE_FIELDS).items() if count}:
-        cdr["unpaid"] = unpaid
+    if settled.HasField("unpaid"):
+        unpaid = {name: count for name, count in _plain(settled.unpaid, _USAGE_FIELDS).items() if count}
+        if unpaid:
+            cdr["unpaid"] = unpaid
     return cdr
 
 

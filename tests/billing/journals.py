@@ -124,6 +124,8 @@ class ScriptedAccounting(accounting_pb2_grpc.AccountingServiceServicer):
         self.era = 1
         self.rows: dict[int, list[list[pb.JournalEntry]]] = {part_id: [] for part_id in range(partitions)}
         self.remembered: dict[tuple[str, str], list[pb.JournalEntry]] = {}
+        # Rows that each partition says it has and cannot read.
+        self.rows_lost = 0
 
     def append(self, part_id: int, *facts: Fact, account_id: str = ACCOUNT_ID) -> list[pb.JournalEntry]:
         """Commits one row."""
@@ -139,7 +141,8 @@ class ScriptedAccounting(accounting_pb2_grpc.AccountingServiceServicer):
     async def ListPartitions(self, request: pb.ListPartitionsRequest, context: Any) -> pb.ListPartitionsResponse:
         return pb.ListPartitionsResponse(
             partitions=[
-                pb.Partition(part_id=part_id, epoch=1, last_sequence_number=len(rows)) for part_id, rows in self.rows.items()
+                pb.Partition(part_id=part_id, epoch=1, last_sequence_number=len(rows) + self.rows_lost)
+                for part_id, rows in self.rows.items()
             ],
             era=self.era,
         )

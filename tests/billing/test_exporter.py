@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gzip
 import hashlib
+import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -254,6 +255,24 @@ async def test_record_numbers_go_on_after_a_crash_behind_all_that_its_file_has(
     await store.close()
 
 
+async def test_a_range_that_was_begun_under_another_name_is_not_written(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
+) -> None:
+    accounting.append(0, settled(1))
+    # The range is pending, nothing is written yet.
+    assert not await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(2))
+    with sqlite3.connect(tmp_path / "billing.db") as connection:
+        assert connection.execute("UPDATE cursor SET pending_file_name = 'cdr-of-another'").rowcount == 1
+    connection.close()
+    store = await SqliteStore.open(tmp_path / "billing.db")
+    failures = await Exporter(journal, store, FolderSink(folder), 10).export()
+    await store.close()
+    assert failures == {
+        0: "cdr-of-another was begun, but the journal would now make cdr-p0000-00000000000001-00000000000001.jsonl.gz of it"
+    }
+    assert files_in(folder) == {}
+
+
 async def test_a_file_is_there_before_its_manifest(
     accounting: ScriptedAccounting, journal: JournalReader, store: SqliteStore, folder: Path
 ) -> None:
@@ -394,6 +413,19 @@ async def test_a_journal_that_ends_before_the_cursor_stops_its_partition(
     assert list(failures) == [0]
     assert failures[0].startswith("exported up to sequence number 2, but accounting's journal ends at 1")
     assert (await store.cursors())[1].exported_seq == 1
+
+
+async def test_a_journal_that_ends_before_what_it_said_it_had_is_not_exported(
+    accounting: ScriptedAccounting, exporter: Exporter, store: SqliteStore, folder: Path
+) -> None:
+    accounting.append(0, settled(1))
+    for part_id in (1, 2, 3):
+        del accounting.rows[part_id]
+    accounting.rows_lost = 1
+    async with asyncio.timeout(5):
+        failures = await exporter.export()
+    assert failures == {0: "the journal ends at sequence number 1, before 2, which it said it had"}
+    assert (await store.cursors(), files_in(folder)) == ({}, {})
 
 
 async def test_a_partition_that_accounting_has_no_more_is_named(accounting: ScriptedAccounting, exporter: Exporter) -> None:

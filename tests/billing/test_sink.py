@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -35,25 +36,37 @@ async def test_who_reads_a_file_while_it_is_written_again_reads_all_of_the_old_o
     assert (tmp_path / "cdr-1").read_bytes() == b"new"
 
 
+async def disk_calls(work: Callable[[], Coroutine[Any, Any, None]]) -> list[str]:
+    """The calls that make a disk remember, in order, of work that runs in a loop of its own."""
+    calls: list[str] = []
+
+    def note(frame: FrameType, event: str, function: Any) -> None:
+        if event == "c_call" and function.__name__ in ("fsync", "rename", "replace", "unlink", "mkdir"):
+            calls.append(function.__name__)
+
+    # Threads that begin now are watched, those of the sink among them.
+    threading.setprofile(note)
+    try:
+        working = threading.Thread(target=lambda: asyncio.run(work()))
+        working.start()
+        await asyncio.to_thread(working.join)
+    finally:
+        threading.setprofile(None)
+    return calls
+
+
 async def test_content_then_name_are_on_the_disk_before_a_put_returns(tmp_path: Path) -> None:
     """A power failure after `rename` must not leave the name of a file without its content, nor one after `put` the old name."""
     sink = FolderSink(tmp_path)
     await sink.prepare()
-    calls: list[str] = []
+    assert await disk_calls(lambda: sink.put("cdr-1", b"content")) == ["fsync", "rename", "fsync"]
 
-    def note(frame: FrameType, event: str, function: Any) -> None:
-        if event == "c_call" and function.__name__ in ("fsync", "rename", "replace"):
-            calls.append(function.__name__)
 
-    # Threads that begin now are watched: those of a loop of its own, in which the sink works.
-    threading.setprofile(note)
-    try:
-        putting = threading.Thread(target=lambda: asyncio.run(sink.put("cdr-1", b"content")))
-        putting.start()
-        await asyncio.to_thread(putting.join)
-    finally:
-        threading.setprofile(None)
-    assert calls == ["fsync", "rename", "fsync"]
+async def test_the_folder_is_on_the_disk_before_anything_is_put_into_it(tmp_path: Path) -> None:
+    sink = FolderSink(tmp_path / "cdrs")
+    assert await disk_calls(sink.prepare) == ["mkdir", "fsync", "fsync"]
+    (tmp_path / "cdrs" / ".cdr-2.0a1b2c3d.tmp").write_bytes(b"ha")
+    assert await disk_calls(sink.prepare) == ["mkdir", "fsync", "unlink", "fsync"]
 
 
 async def test_what_an_interrupted_put_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

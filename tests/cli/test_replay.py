@@ -9,6 +9,8 @@ from typing import Any
 import click.testing
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from services.cli.replay import (
     Answer,
@@ -17,6 +19,7 @@ from services.cli.replay import (
     Latency,
     Pricing,
     ReplayError,
+    ReplayOptions,
     ReplayReport,
     Row,
     SaleModel,
@@ -28,6 +31,7 @@ from services.cli.replay import (
     percentiles,
     plan_calls,
     read_trace,
+    replay,
     replay_command,
     report_table,
     run_open_loop,
@@ -262,6 +266,51 @@ async def test_no_calls_at_all() -> None:
         raise AssertionError
 
     await run_open_loop([], 1, 8, make_call)
+
+
+class ScriptedEdge:
+    """An edge that answers calls from a list of (status, error code; empty: an answer) and charges a fixed sum in two units."""
+
+    def __init__(self, answers: list[tuple[int, str]]) -> None:
+        self._answers = answers
+        self._balances = 0
+
+    async def models(self, _: web.Request) -> web.Response:
+        tiers = [{"above_input_tokens": -1, "input": 10**12, "cached_input": 10**12, "output": 10**12}]
+        model = {"id": "m", "context_window": 1_000_000, "max_output_tokens": 9, "pricing": {"unit": "TOKEN", "tiers": tiers}}
+        return web.json_response({"data": [model]})
+
+    async def balance(self, _: web.Request) -> web.Response:
+        used = self._balances * 6_000_000
+        self._balances += 1
+        points = {"unit": "POINT", "remaining": 0, "consumed": used // 3}
+        buckets = [{"unit": "TOKEN", "remaining": 9_000_000 - used, "consumed": used}, points]
+        debt = [{"unit": "POINT", "incurred": used // 6}]
+        return web.json_response({"account_id": "a", "buckets": buckets, "debt": debt})
+
+    async def chat(self, _: web.Request) -> web.Response:
+        status, code = self._answers.pop(0)
+        if code:
+            return web.json_response({"error": {"message": "no", "type": "insufficient_quota", "code": code}}, status=status)
+        usage = {"prompt_tokens": 4, "completion_tokens": 2}
+        return web.json_response({"choices": [{"message": {"content": "x" * 8}, "finish_reason": "stop"}], "usage": usage})
+
+
+async def test_what_quota_and_limits_refuse_is_refused_and_each_unit_is_told_by_itself(trace: Callable[[str], Path]) -> None:
+    edge = ScriptedEdge([(402, "insufficient_quota"), (200, ""), (429, "usage_limit_reached"), (403, "forbidden")])
+    app = web.Application()
+    app.add_routes([web.get("/v1/models", edge.models), web.get("/v1/me/balance", edge.balance)])
+    app.add_routes([web.post("/v1/chat/completions", edge.chat)])
+    async with TestServer(app) as server:
+        rows = trace(HEADER + "\n" + "0,,m,4,2\n" * 4)
+        url = f"http://127.0.0.1:{server.port}/v1"
+        report = await replay(ReplayOptions(trace=rows, base_url=url, api_keys=["k"], stream=False, concurrency=1))
+    assert report.refused == {"insufficient_quota": 1, "usage_limit_reached": 1}
+    assert (report.succeeded, report.failures) == (1, {"403 forbidden": 1})
+    # The tokens are exact; points were charged beside them.
+    assert (report.unit, report.charged, report.expected) == ("TOKEN", 6_000_000, 6_000_000)
+    assert report.other_charges == [Charged("POINT", "", 3_000_000)]
+    assert not report.exact
 
 
 # Printing

@@ -26,6 +26,7 @@ INTEGER_MAX: Final = 2**53 - 1
 _INTEGER: Final = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
 _fields_decoder: Final = msgspec.json.Decoder(Fields)
 _objects_decoder: Final = msgspec.json.Decoder(list[Fields])
+_elements_decoder: Final = msgspec.json.Decoder(list[Raw])
 _text_decoder: Final = msgspec.json.Decoder(str)
 encode: Final = msgspec.json.Encoder().encode
 
@@ -53,12 +54,25 @@ def members(raw: Raw, param: str) -> Fields:
         raise malformed(param, f"{param} must be an object.", "invalid_type") from None
 
 
-def objects(raw: Raw, param: str) -> list[Fields]:
+def objects(raw: Raw, param: str, right: str = "a list of objects") -> list[Fields]:
     """The members of each object of a list. Errors: `Problem` 400."""
     try:
         return _objects_decoder.decode(raw)
     except NOT_JSON:
-        raise malformed(param, f"{param} must be a list of objects.", "invalid_type") from None
+        raise malformed(param, f"{param} must be {right}.", "invalid_type") from None
+
+
+def elements(raw: Raw, param: str) -> list[Raw]:
+    """A list's elements. Errors: `Problem` 400."""
+    try:
+        return _elements_decoder.decode(raw)
+    except NOT_JSON:
+        raise malformed(param, f"{param} must be a list.", "invalid_type") from None
+
+
+def fold(name: str) -> str:
+    """A name as the most tolerant reader compares it: without case, with long s, the Kelvin sign and i of every kind as plain."""
+    return name.upper().casefold().replace("\u0307", "")
 
 
 def refuse_folds(names: Collection[str], known: Mapping[str, str], where: str = "") -> None:
@@ -67,7 +81,10 @@ def refuse_folds(names: Collection[str], known: Mapping[str, str], where: str = 
     Errors: `Problem` 400 that says both names.
     """
     for name in names:
-        meant = known.get(name) or known.get(name.casefold())
+        meant = known.get(name)
+        if meant == name:
+            continue
+        meant = known.get(fold(name))
         if meant is not None and meant != name:
             param = f"{where}.{name}" if where else name
             message = (
@@ -78,7 +95,7 @@ def refuse_folds(names: Collection[str], known: Mapping[str, str], where: str = 
 
 def by_fold(names: Collection[str]) -> dict[str, str]:
     """Known names by their folded form, for `refuse_folds`."""
-    return {name.casefold(): name for name in names}
+    return {fold(name): name for name in names}
 
 
 def is_set(fields: Fields, name: str) -> bool:

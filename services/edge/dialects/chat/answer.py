@@ -1,0 +1,566 @@
+"""A vendor's answer to a chat completion on its way to the client: as a stream, or assembled to a whole. Pure.
+
+A chunk that is as OpenAI writes it passes byte for byte, read by a strict decoder; any other is read as far as it can be, put right
+and written anew. The client's stream has one chunk of usage at most, as the last before [DONE], and only where it asked.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+
+from services.edge.call.dialect import Ending, Step
+from services.edge.dialects.chat.assembly import Assembly
+from services.edge.dialects.chat.deltas import (
+    METADATA_BYTES_MAX,
+    ChoiceState,
+    Found,
+    Json,
+    count_logprobs,
+    count_member,
+    right_delta,
+)
+from services.edge.dialects.json_text import NOT_JSON, encode
+from services.edge.http.problems import Problem, problem_body
+from services.edge.vendors.errors import fault_in
+from services.edge.vendors.events import Event
+from services.edge.vendors.profile import UsageReading
+from services.edge.vendors.usage import CHAT, VendorCount, at, merged, read_usage
+from services.edge.vendors.vendor import VendorFailure
+from services.token_classes import INDEX, Vector, total_input, total_output, trimmed
+
+_STREAM: Final = "text/event-stream; charset=utf-8"
+_JSON: Final = "application/json"
+_DONE: Final = b"data: [DONE]\n\n"
+# A clean chunk has no more than this beside its text, or each of its words is looked at.
+_HEAD_BYTES_MAX: Final = 300
+# All names and marks of a chunk that has every member, with white space.
+_NAMES_BYTES_MAX: Final = 440
+_USAGE_BYTES_MAX: Final = 1_024
+_REFUSAL_BYTES_MAX: Final = 64 * 1024
+# A name that hides behind escapes of its letters; in a text the quote would be escaped.
+_ESCAPED_NAME: Final = re.compile(rb'\\u00[0-9A-Fa-f]{2}[A-Za-z_]*"\s*:')
+_LONE: Final = re.compile("[\ud800-\udfff]")
+_USAGE_PLACES: Final = (("usage",), ("x_groq", "usage"))
+
+
+class _Function(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _Call(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    index: int
+    id: str | None = None
+    type: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    content: str | None = None
+    role: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    index: int
+    delta: _Delta
+    finish_reason: str | None = None
+    logprobs: None = None
+
+
+class _Chunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    id: str
+    model: str
+    created: int
+    object: str
+    choices: list[_Choice]
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    obfuscation: str | None = None
+    provider: str | None = None
+
+
+_chunk_decoder: Final = msgspec.json.Decoder(_Chunk)
+_NULL: Final = msgspec.Raw(b"null")
+
+
+class ChatAnswer:
+    """See `services.edge.call.dialect.Answer`."""
+
+    def __init__(self, reading: UsageReading, choices: int, *, streamed: bool, include_usage: bool) -> None:
+        self.content_type = _STREAM if streamed else _JSON
+        self._reading = reading
+        self._choices_asked = choices
+        self._streamed = streamed
+        self._include_usage = include_usage
+        self._assembly = None if streamed else Assembly()
+        self._choices: dict[int, ChoiceState] = {}
+        self._unfinished = choices
+        self._identity: Json | None = None
+        # A first chunk without identity, until one is known.
+        self._held: Json | None = None
+        self._usage: Mapping[str, Any] = {}
+        self._counted: VendorCount | None = None
+        # The vendor's own chunk of usage, for the end.
+        self._usage_chunk = b""
+        self._whole: Json | None = None
+        self._ended = False
+
+    def feed(self, event: Event) -> Step:
+        """See `services.edge.call.dialect.Answer`."""
+        data = event.data
+        if not self._ended and not event.name:
+            try:
+                chunk = _chunk_decoder.decode(data)
+            except NOT_JSON:
+                pass
+            else:
+                step = self._clean_step(chunk, data)
+                if step is not None:
+                    return step
+        if data.lstrip().startswith(b"[DONE]"):
+            self._ended = True
+            return Step(finished=self._unfinished <= 0, ended=True, counted=self._counted)
+        return self._odd_step(event)
+
+    # Clean chunks
+
+    def _clean_step(self, chunk: _Chunk, data: bytes) -> Step | None:
+        """The step of a chunk that needs nothing put right; None for any other, of which nothing was noted then."""
+        if not self._is_clean(chunk, data):
+            return None
+        usage = bytes(chunk.usage) if chunk.usage != _NULL else b""
+        if not chunk.choices:
+            if _has_more_than(chunk, data, usage, ""):
+                return None
+            self._take_usage(msgspec.json.decode(usage))
+            self._usage_chunk = data
+            return Step(counted=self._counted, finished=self._unfinished <= 0)
+        choice = chunk.choices[0]
+        delta = choice.delta
+        said = delta.content or ""
+        thought = delta.reasoning_content or delta.reasoning or ""
+        if delta.refusal:
+            said += delta.refusal
+        if len(data) - len(said) - len(thought) > _HEAD_BYTES_MAX and _has_more_than(chunk, data, usage, said + thought):
+            return None
+        calls = 0
+        if delta.tool_calls or choice.finish_reason is not None or choice.index not in self._choices:
+            taken = self._clean_calls(choice, data)
+            if taken is None:
+                return None
+            said += taken[0]
+            calls = taken[1]
+        if usage:
+            self._take_usage(msgspec.json.decode(usage))
+        if self._identity is None:
+            self._know(chunk.id, chunk.model, chunk.created)
+        if self._assembly is not None:
+            _assemble(self._assembly, choice)
+            return Step(b"", said, thought, 0, calls, "", self._counted, self._unfinished <= 0)
+        # Between members a line may break.
+        out = b"data: %b\n\n" % (data.replace(b"\n", b" ") if b"\n" in data else data)
+        if self._held is not None:
+            out = self._released() + out
+        return Step(out, said, thought, 0, calls, "", self._counted, self._unfinished <= 0)
+
+    def _is_clean(self, chunk: _Chunk, data: bytes) -> bool:
+        """Whether the chunk has all that clients expect, and each name of a text once."""
+        if not (chunk.id and chunk.model) or chunk.object != "chat.completion.chunk" or data.count(b'"choices"') != 1:
+            return False
+        if b"\\u00" in data and _ESCAPED_NAME.search(data):
+            return False
+        if chunk.usage != _NULL and not bytes(chunk.usage).startswith(b"{"):
+            return False
+        if len(chunk.choices) != 1:
+            return not chunk.choices and chunk.usage != _NULL
+        choice = chunk.choices[0]
+        delta = choice.delta
+        if choice.index < 0 or data.count(b'"delta"') != 1 or data.count(b'"content"') > 1:
+            return False
+        if data.count(b'"reasoning') > 1 or (delta.refusal is not None and data.count(b'"refusal"') > 1):
+            return False
+        return self._assembly is None or not (delta.refusal or delta.tool_calls or chunk.system_fingerprint or chunk.service_tier)
+
+    def _clean_calls(self, choice: _Choice, data: bytes) -> tuple[str, int] | None:
+        """The text and the number of new calls of a choice's pieces; None where one must be put right. Notes the choice's end."""
+        state = self._choices.get(choice.index) or ChoiceState(choice.index)
+        reason = choice.finish_reason
+        pieces = choice.delta.tool_calls
+        if reason is not None and (pieces or state.reason(reason) != reason):
+            return None
+        taken = ("", 0)
+        if pieces:
+            if len(pieces) > 1 or data.count(b'"tool_calls"') > 1 or data.count(b'"arguments"') > 1 or data.count(b'"name"') > 1:
+                return None
+            opened = _clean_piece(pieces[0], state)
+            if opened is None:
+                return None
+            taken = opened
+        self._choices[choice.index] = state
+        if reason is not None and state.finish_reason is None:
+            state.finish_reason = reason
+            self._unfinished -= 1
+        return taken
+
+    # Other chunks
+
+    def _odd_step(self, event: Event) -> Step:
+        """The step of an event that is no clean chunk."""
+        found = Found()
+        chunk = _decoded(event.data)
+        if _is_error(chunk, event.name):
+            return Step(counted=self._counted, fault=fault_in(chunk))
+        if not isinstance(chunk, dict):
+            raise VendorFailure("garbage", 200)
+        usage = self._usage_of(chunk)
+        if self._ended:
+            return Step(counted=self._counted, finished=self._unfinished <= 0, ended=True)
+        self._know(chunk.get("id"), chunk.get("model"), chunk.get("created"))
+        right = self._right_chunk(chunk, usage, found, is_whole=False)
+        is_empty = not right["choices"]
+        says = any(name not in _CHUNK and value is not None for name, value in right.items())
+        out = b""
+        if is_empty and usage is not None and not says:
+            self._usage_chunk = encode(self._identified(right))
+        elif self._assembly is not None:
+            self._assembly.add(right)
+        elif is_empty and not says:
+            # It would tell a client nothing, and many read the first choice of every chunk.
+            pass
+        elif is_empty and self._identity is None and self._held is None and usage is None:
+            self._held = right
+        else:
+            out = self._released() + b"data: %b\n\n" % encode(self._identified(right))
+        return self._step(found, out)
+
+    def _step(self, found: Found, out: bytes) -> Step:
+        said, thought = "".join(found.said), "".join(found.thought)
+        return Step(out, said, thought, found.opaque_bytes, found.calls, counted=self._counted, finished=self._unfinished <= 0)
+
+    def _right_chunk(self, chunk: Json, usage: object, found: Found, *, is_whole: bool) -> Json:
+        """A chunk, or a whole answer, with each choice put right."""
+        right = {**chunk, "object": "chat.completion" if is_whole else "chat.completion.chunk", "choices": []}
+        choices = chunk.get("choices")
+        for position, choice in enumerate(choices if isinstance(choices, list) else (choices,)):
+            if isinstance(choice, dict):
+                right["choices"].append(self._right_choice(choice, position, found, is_whole=is_whole))
+            elif choice is not None:
+                count_member("choice", choice, found)
+        for name, value in chunk.items():
+            if name != "choices":
+                count_member(name, value, found)
+        if usage is not None or "usage" in chunk:
+            right["usage"] = usage
+        return right
+
+    def _right_choice(self, choice: Json, position: int, found: Found, *, is_whole: bool) -> Json:
+        index = choice.get("index")
+        index = index if type(index) is int and index >= 0 else position
+        state = self._choices.setdefault(index, ChoiceState(index))
+        part = "message" if is_whole else "delta"
+        delta = choice.get(part)
+        if not isinstance(delta, dict):
+            # Some write a message into a chunk.
+            other = choice.get("message")
+            delta = other if isinstance(other, dict) else {"content": delta} if isinstance(delta, str) else {}
+        said_before = len(found.said)
+        answer_id = str((self._identity or {}).get("id", ""))
+        right: Json = {"index": index, part: right_delta(delta, state, found, answer_id, is_whole=is_whole)}
+        said = "".join(found.said[said_before:])
+        reason = state.reason(choice.get("finish_reason"))
+        if reason is not None and state.finish_reason is None:
+            state.finish_reason = reason
+            self._unfinished -= 1
+        for name, value in choice.items():
+            if name in ("index", "message", "delta", "usage"):
+                continue
+            if name == "finish_reason":
+                count_member(name, value, found)
+                continue
+            right[name] = value
+            if name == "logprobs":
+                count_logprobs(value, said, found)
+            else:
+                count_member(name, value, found)
+        right["finish_reason"] = reason
+        return right
+
+    # Usage
+
+    def _usage_of(self, chunk: Json) -> object:
+        """The usage object of a chunk, wherever it stands; it is noted."""
+        found = None
+        for place in (*_USAGE_PLACES, *self._reading.places):
+            value = at(chunk, place)
+            if isinstance(value, dict) and value:
+                found = value
+                break
+        choices = chunk.get("choices")
+        # A choice's own usage is that of the whole only where it is alone.
+        if found is None and self._choices_asked == 1 and isinstance(choices, list):
+            for choice in choices:
+                value = choice.get("usage") if isinstance(choice, dict) else None
+                if isinstance(value, dict) and value:
+                    found = value
+        if found is not None:
+            self._take_usage(found)
+        return found
+
+    def _take_usage(self, found: object) -> None:
+        counted = read_usage(found, CHAT, self._reading)
+        if counted is None or not isinstance(found, Mapping):
+            return
+        if counted.has_input and counted.has_output and total_output(counted.counts):
+            self._usage = found
+        else:
+            self._usage = merged(self._usage, found)
+            counted = read_usage(self._usage, CHAT, self._reading) or counted
+        self._counted = counted
+
+    # Identity
+
+    def _know(self, answer_id: object, model: object, created: object) -> None:
+        """Notes what identifies the answer, from the first chunk that has it."""
+        if self._identity is None and isinstance(answer_id, str) and answer_id:
+            self._identity = {
+                "id": answer_id,
+                "created": created if type(created) is int else 0,
+                "model": model if isinstance(model, str) else "",
+            }
+        elif self._identity is not None:
+            if not self._identity["model"] and isinstance(model, str):
+                self._identity["model"] = model
+            if not self._identity["created"] and type(created) is int:
+                self._identity["created"] = created
+
+    def _sure_identity(self) -> Json:
+        if self._identity is None:
+            self._identity = {"id": f"chatcmpl-{uuid4().hex}", "created": 0, "model": ""}
+        return self._identity
+
+    def _identified(self, chunk: Json) -> Json:
+        """The chunk with what it lacks of an identity."""
+        known = self._sure_identity()
+        for name in ("id", "created", "model"):
+            value = chunk.get(name)
+            if not value or not isinstance(value, int if name == "created" else str):
+                chunk[name] = known[name]
+        return chunk
+
+    def _released(self) -> bytes:
+        """The chunk that waited for an identity."""
+        held, self._held = self._held, None
+        return b"data: %b\n\n" % encode(self._identified(held)) if held is not None else b""
+
+    # Whole answers
+
+    def feed_whole(self, body: bytes) -> Step:
+        """See `services.edge.call.dialect.Answer`."""
+        whole = _decoded(body.strip())
+        if _is_error(whole, ""):
+            raise VendorFailure("refused", 200, body[:_REFUSAL_BYTES_MAX], fault_in(whole))
+        if not isinstance(whole, dict) or not whole.get("choices"):
+            raise VendorFailure("garbage", 200)
+        found = Found()
+        usage = self._usage_of(whole)
+        self._know(whole.get("id"), whole.get("model"), whole.get("created"))
+        self._whole = self._identified(self._right_chunk(whole, usage, found, is_whole=True))
+        self._unfinished = 0
+        self._ended = True
+        step = self._step(found, self._whole_as_events() if self._streamed else b"")
+        return step._replace(ended=True)
+
+    def _whole_as_events(self) -> bytes:
+        """A whole answer as the chunk of a stream."""
+        whole = dict(self._whole or {})
+        choices = []
+        for choice in whole.pop("choices", ()):
+            rest = dict(choice)
+            delta = rest.pop("message")
+            if calls := delta.get("tool_calls"):
+                delta = {**delta, "tool_calls": [{**call, "index": index} for index, call in enumerate(calls)]}
+            choices.append({**rest, "delta": delta})
+        whole.pop("usage", None)
+        return b"data: %b\n\n" % encode({**whole, "object": "chat.completion.chunk", "choices": choices})
+
+    # The end
+
+    def end(self, ending: Ending, used: Vector) -> bytes:
+        """See `services.edge.call.dialect.Answer`."""
+        cut = "length" if ending is Ending.CUT else None
+        if not self._streamed:
+            return self._whole_answer(cut, used)
+        out = self._released()
+        reasons = self._reasons(cut)
+        unfinished = [
+            {"index": index, "delta": {}, "finish_reason": reasons[index]}
+            for index in sorted(reasons)
+            if (state := self._choices.get(index)) is None or state.finish_reason is None
+        ]
+        if self._whole is not None:
+            unfinished = []
+        if unfinished:
+            out += self._chunk(choices=unfinished)
+        if self._include_usage:
+            if self._usage_chunk and self._is_counted_so(used):
+                out += b"data: %b\n\n" % self._usage_chunk.replace(b"\n", b" ")
+            else:
+                out += self._chunk(choices=[], usage=usage_object(used))
+        return out + _DONE
+
+    def _chunk(self, **members: Any) -> bytes:
+        known = self._sure_identity()
+        head = {"id": known["id"], "object": "chat.completion.chunk", "created": known["created"], "model": known["model"]}
+        return b"data: %b\n\n" % encode({**head, **members})
+
+    def _reasons(self, cut: str | None) -> dict[int, str]:
+        """How each choice ends, also one of which nothing came."""
+        reasons = {index: cut or ChoiceState(index).reason("stop") or "" for index in range(self._choices_asked)}
+        for index, state in self._choices.items():
+            reasons[index] = state.finish_reason or cut or state.reason("stop") or ""
+        return reasons
+
+    def _is_counted_so(self, used: Vector) -> bool:
+        counted = self._counted
+        return counted is not None and not counted.is_odd and trimmed(counted.counts) == trimmed(used)
+
+    def _whole_answer(self, cut: str | None, used: Vector) -> bytes:
+        usage = self._usage if self._is_counted_so(used) else usage_object(used)
+        if self._whole is not None:
+            reasons = self._reasons(cut)
+            for choice in self._whole["choices"]:
+                choice["finish_reason"] = choice["finish_reason"] or reasons[choice["index"]]
+            return encode({**self._whole, "usage": usage})
+        assert self._assembly is not None
+        return encode(self._assembly.answer(self._sure_identity(), self._reasons(cut), dict(usage)))
+
+    def interrupted(self, problem: Problem, charging_id: str) -> bytes:
+        """See `services.edge.call.dialect.Answer`. No [DONE] follows: the answer is not whole."""
+        return b"data: %b\n\n" % problem_body(problem)
+
+
+def usage_object(used: Vector) -> Json:
+    """OpenAI's usage of what was charged."""
+
+    def count(name: str) -> int:
+        index = INDEX[name]
+        return used[index] if index < len(used) else 0
+
+    prompt, completion = total_input(used), total_output(used)
+    prompt_details = {"cached_tokens": count("cached_input")}
+    for name, classes in (
+        ("cache_write_tokens", ("cache_write", "cache_write_1h")),
+        ("audio_tokens", ("audio_input",)),
+        ("image_tokens", ("image_input",)),
+    ):
+        if tokens := sum(map(count, classes)):
+            prompt_details[name] = tokens
+    completion_details = {"reasoning_tokens": count("reasoning")}
+    for name, each in (("audio_tokens", "audio_output"), ("image_tokens", "image_output")):
+        if tokens := count(each):
+            completion_details[name] = tokens
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": prompt_details,
+        "completion_tokens_details": completion_details,
+    }
+
+
+# Members of a chunk that say nothing of their own.
+_CHUNK: Final = frozenset(
+    {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "obfuscation", "provider"}
+)
+
+
+def _clean_piece(piece: _Call, state: ChoiceState) -> tuple[str, int] | None:
+    """The text of a call's piece and whether a call begins with it; None where it must be put right."""
+    function = piece.function
+    if piece.index < 0 or function is None or function.arguments is None:
+        return None
+    if piece.id is None:
+        if function.name or state.routes.get(piece.index) != piece.index:
+            return None
+        return function.arguments, 0
+    if not piece.id or piece.index in state.named or piece.id in state.index_of or piece.type is None or not function.name:
+        return None
+    state.open_call(piece.id, piece.index)
+    state.named[piece.index] = function.name
+    return function.name + function.arguments, 1
+
+
+def _assemble(assembly: Assembly, choice: _Choice) -> None:
+    """Adds a clean choice to the whole answer."""
+    delta = choice.delta
+    if delta.content is not None:
+        assembly.say(choice.index, delta.content)
+    if delta.reasoning_content:
+        assembly.think(choice.index, "reasoning_content", delta.reasoning_content)
+    elif delta.reasoning:
+        assembly.think(choice.index, "reasoning", delta.reasoning)
+
+
+def _has_more_than(chunk: _Chunk, data: bytes, usage: bytes, text: str) -> bool:
+    """Whether a chunk has more than its text and metadata, such as a name twice, or words so long that they count as output."""
+    words = [chunk.id, chunk.model, chunk.system_fingerprint, chunk.service_tier, chunk.obfuscation, chunk.provider]
+    for choice in chunk.choices:
+        words += (choice.finish_reason, choice.delta.role)
+        for call in choice.delta.tool_calls or ():
+            words += (call.id, call.type)
+            if call.function is not None:
+                text += (call.function.name or "") + (call.function.arguments or "")
+    sizes = [len(word.encode()) for word in words if word]
+    if len(usage) > _USAGE_BYTES_MAX or max(sizes) > METADATA_BYTES_MAX:
+        return True
+    return len(data) - len(text.encode()) - sum(sizes) - len(usage) > _NAMES_BYTES_MAX
+
+
+def _decoded(data: bytes) -> object:
+    """A vendor's JSON, also where it has NaN, lone surrogates or bytes that are no UTF-8. Errors: `VendorFailure` garbage."""
+    try:
+        return msgspec.json.decode(data)
+    except NOT_JSON:
+        pass
+    try:
+        return _sound(json.loads(data.decode("utf-8", "replace"), strict=False), 0)
+    except (ValueError, RecursionError):
+        raise VendorFailure("garbage", 200) from None
+
+
+def _sound(value: Any, depth: int) -> Any:
+    """The value with lone surrogates replaced: no text has them."""
+    if depth > 100:
+        raise ValueError("nested too deeply")
+    if isinstance(value, str):
+        return _LONE.sub("�", value)
+    if isinstance(value, list):
+        return [_sound(each, depth + 1) for each in value]
+    if isinstance(value, dict):
+        return {_LONE.sub("�", name): _sound(each, depth + 1) for name, each in value.items()}
+    return value
+
+
+def _is_error(found: object, event_name: str) -> bool:
+    """Whether a vendor tells of an error instead of an answer."""
+    if isinstance(found, list):
+        return bool(found) and _is_error(found[0], event_name)
+    if not isinstance(found, dict):
+        return event_name == "error"
+    if found.get("error") or event_name == "error" or found.get("type") == "error" or found.get("object") == "error":
+        return True
+    status = at(found, ("base_resp", "status_code"))
+    if status not in (None, 0, "0", ""):
+        return True
+    if found.get("choices") or isinstance(found.get("usage"), dict):
+        return False
+    return any(found.get(name) for name in ("message", "msg", "detail", "error_msg", "errors")) and "choices" not in found

@@ -1,0 +1,114 @@
+"""A whole answer from the chunks of a stream, joined as the official SDKs join deltas. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from services.edge.dialects.chat.deltas import Json
+
+# Members that come whole and are set again, never joined.
+_SET: Final = frozenset({"id", "type", "index", "role", "object", "model", "created"})
+# What belongs to a stream alone.
+_STREAM_ONLY: Final = frozenset({"id", "object", "created", "model", "choices", "usage", "obfuscation", "base_resp"})
+
+
+class Assembly:
+    """Chunks so far."""
+
+    def __init__(self) -> None:
+        self._said: dict[int, list[str]] = {}
+        self._thought: dict[int, tuple[str, list[str]]] = {}
+        self._messages: dict[int, Json] = {}
+        self._choices: dict[int, Json] = {}
+        self._top: Json = {}
+
+    def say(self, index: int, content: str) -> None:
+        """Adds text."""
+        self._said.setdefault(index, []).append(content)
+
+    def think(self, index: int, field: str, text: str) -> None:
+        """Adds thought, which stands in the answer under the field of its first piece."""
+        self._thought.setdefault(index, (field, []))[1].append(text)
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        """Adds a chunk that has been put right."""
+        for name, value in chunk.items():
+            if name not in _STREAM_ONLY and value is not None:
+                self._top[name] = value
+        for choice in chunk["choices"]:
+            index = choice["index"]
+            delta = dict(choice["delta"])
+            content = delta.pop("content", None)
+            if isinstance(content, str):
+                self.say(index, content)
+            for field in ("reasoning_content", "reasoning"):
+                if isinstance(thought := delta.get(field), str):
+                    self.think(index, field, thought)
+                    del delta[field]
+            _join(self._messages.setdefault(index, {}), delta)
+            rest = {name: value for name, value in choice.items() if name not in ("index", "delta", "finish_reason")}
+            _join(self._choices.setdefault(index, {}), rest)
+
+    def answer(self, identity: Json, reasons: Mapping[int, str], usage: Json) -> Json:
+        """The whole answer; a choice for each of `reasons`, by index."""
+        choices = [self._choice(index, reasons[index]) for index in sorted(reasons)]
+        head = {"id": identity["id"], "object": "chat.completion", "created": identity["created"], "model": identity["model"]}
+        return {**head, "choices": choices, "usage": usage, **self._top}
+
+    def _choice(self, index: int, reason: str) -> Json:
+        message: Json = {"role": "assistant", "content": None}
+        rest = dict(self._messages.get(index, {}))
+        message["role"] = rest.pop("role", None) or "assistant"
+        calls = rest.get("tool_calls")
+        if index in self._said and ("".join(self._said[index]) or not calls):
+            message["content"] = "".join(self._said[index])
+        message["refusal"] = rest.pop("refusal", None)
+        if index in self._thought:
+            field, texts = self._thought[index]
+            message[field] = "".join(texts)
+        if isinstance(calls, list):
+            rest["tool_calls"] = [{name: value for name, value in call.items() if name != "index"} for call in calls]
+        message.update(rest)
+        choice = {"index": index, "message": message, "logprobs": None, "finish_reason": reason}
+        choice.update({name: value for name, value in self._choices.get(index, {}).items() if value is not None})
+        return choice
+
+
+def _join(joined: Json, delta: Mapping[str, Any]) -> None:
+    """Joins a delta: text is appended, objects are joined, lists by their elements' index; what is set again holds."""
+    for name, value in delta.items():
+        before = joined.get(name)
+        if value is None:
+            joined.setdefault(name, None)
+        elif before is None or name in _SET:
+            joined[name] = _own(value)
+        elif isinstance(before, str) and isinstance(value, str):
+            joined[name] = before + value
+        elif isinstance(before, dict) and isinstance(value, dict):
+            _join(before, value)
+        elif isinstance(before, list) and isinstance(value, list):
+            _join_list(before, value)
+        else:
+            joined[name] = value
+
+
+def _join_list(joined: list[Any], pieces: list[Any]) -> None:
+    for piece in pieces:
+        index = piece.get("index") if isinstance(piece, dict) else None
+        known = next(
+            (each for each in reversed(joined) if isinstance(each, dict) and index is not None and each.get("index") == index), None
+        )
+        if known is None:
+            joined.append(_own(piece))
+        else:
+            _join(known, piece)
+
+
+def _own(value: Any) -> Any:
+    """A value that may be changed; of a list its pieces are joined too, since several may be of one index."""
+    if isinstance(value, dict):
+        return {name: _own(each) for name, each in value.items()}
+    if isinstance(value, list):
+        own: list[Any] = []
+        _join_list(own, value)
+        return own
+    return value

@@ -1,0 +1,357 @@
+"""What a choice of a chunk or of a whole answer says: put right where vendors differ, and every string of it counted. Pure.
+
+Text and thought are told apart; thought that stands in two fields is delivered and counted once; pieces of calls get the index
+under which the official SDKs join them. A string under a name that is not known counts as said, since a client can read it;
+metadata is free up to `METADATA_BYTES_MAX`.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from services.edge.dialects.json_text import encode
+
+Json = dict[str, Any]
+
+METADATA_BYTES_MAX: Final = 256
+_DEPTH_MAX: Final = 64
+# Alternatives to a token are no output; more or longer ones than these count.
+_ALTERNATIVES_MAX: Final = 20
+_ALTERNATIVE_CHARACTERS_MAX: Final = 64
+
+# Members of a chunk, a choice or a delta that tell of the answer and are none of it.
+METADATA: Final = frozenset(
+    {
+        "id",
+        "object",
+        "created",
+        "model",
+        "system_fingerprint",
+        "service_tier",
+        "obfuscation",
+        "provider",
+        "request_id",
+        "usage",
+        "x_groq",
+        "base_resp",
+        "prompt_filter_results",
+        "content_filter_results",
+        "content_filter_result",
+        "content_filter_offsets",
+        "index",
+        "role",
+        "name",
+        "type",
+        "finish_reason",
+        "native_finish_reason",
+        "stop_reason",
+        "matched_stop",
+    }
+)
+_THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+_OPAQUE: Final = re.compile("signature|encrypted|redacted", re.IGNORECASE)
+_REASONS: Final = {"eos": "stop", "eos_token": "stop", "end_turn": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
+
+
+class Found:
+    """Output that was found."""
+
+    __slots__ = ("calls", "opaque_bytes", "said", "thought")
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.thought: list[str] = []
+        self.opaque_bytes = 0
+        self.calls = 0
+
+
+class ChoiceState:
+    """One choice so far."""
+
+    __slots__ = ("finish_reason", "has_function", "index", "index_of", "last", "named", "routes")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.finish_reason: str | None = None
+        self.has_function = False
+        # The index of each call by its ID.
+        self.index_of: dict[str, int] = {}
+        # Where pieces of a vendor's index go; our indexes rise without gaps where the vendor's do not help.
+        self.routes: dict[int, int] = {}
+        # The names of calls by our index.
+        self.named: dict[int, str] = {}
+        self.last = -1
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether it calls tools."""
+        return self.last >= 0
+
+    def open_call(self, call_id: str, index: int | None) -> int:
+        """Opens a call and returns its index; `index` is the vendor's, kept where it is free."""
+        ours = index if index is not None and index not in self.named else max(self.named, default=-1) + 1
+        self.index_of[call_id] = ours
+        self.routes[ours if index is None else index] = ours
+        self.named[ours] = ""
+        self.last = ours
+        return ours
+
+    def reason(self, told: object) -> str | None:
+        """The reason to tell for the vendor's."""
+        if not isinstance(told, str) or not told:
+            return None
+        reason = _REASONS.get(told, told)
+        if reason == "stop" and self.has_calls:
+            return "tool_calls"
+        return "function_call" if reason == "stop" and self.has_function else reason
+
+
+def right_delta(delta: Json, state: ChoiceState, found: Found, answer_id: str, *, is_whole: bool = False) -> Json:
+    """A delta, or a whole message, as clients expect it; what it says is added to `found`."""
+    right = dict(delta)
+    content = right.get("content")
+    if isinstance(content, str):
+        found.said.append(content)
+    elif content is not None:
+        said, thought = _parts(content)
+        right["content"] = said
+        found.said.append(said)
+        if thought:
+            before = right.get("reasoning_content")
+            right["reasoning_content"] = f"{before}{thought}" if isinstance(before, str) else thought
+    _read_thoughts(right, found)
+    for name, value in delta.items():
+        if name == "refusal":
+            found.said.extend(strings(value))
+        elif name == "tool_calls":
+            right[name] = _right_calls(value, state, found, answer_id, is_whole=is_whole)
+            if not right[name]:
+                del right[name]
+        elif name == "function_call":
+            _read_function(value, state, found)
+        elif name not in ("content", "reasoning_details", *_THOUGHTS):
+            count_member(name, value, found)
+    return right
+
+
+def count_member(name: str, value: object, found: Found) -> None:
+    """Counts the strings of a member that is no known output."""
+    if value is None or isinstance(value, bool | int | float):
+        return
+    if isinstance(value, str) and _OPAQUE.search(name):
+        found.opaque_bytes += len(value)
+        return
+    free = METADATA_BYTES_MAX if name in METADATA else 0
+    for text in _counted_strings(value, found, 0):
+        size = len(text.encode()) if free else 0
+        if size > free or not free:
+            found.said.append(text.encode()[free:].decode("utf-8", "replace") if free else text)
+        free = max(free - size, 0)
+
+
+def count_logprobs(logprobs: object, said: str, found: Found) -> None:
+    """Counts what the probabilities of tokens say beyond the text that they repeat."""
+    if not isinstance(logprobs, dict):
+        count_member("logprobs", logprobs, found)
+        return
+    tokens: list[str] = []
+    for name, entries in logprobs.items():
+        if name not in ("content", "refusal") or not isinstance(entries, list):
+            count_member(name, entries, found)
+            continue
+        for entry in entries:
+            if not isinstance(entry, dict):
+                found.said.extend(strings(entry))
+                continue
+            for member, value in entry.items():
+                if member == "token" and isinstance(value, str):
+                    tokens.append(value)
+                elif member == "top_logprobs" and isinstance(value, list):
+                    _count_alternatives(value, found)
+                elif isinstance(value, str | list | dict):
+                    found.said.extend(strings(value))
+    repeated = "".join(tokens)
+    if len(repeated) > len(said):
+        found.said.append(repeated[len(said) :])
+
+
+def strings(value: object, depth: int = 0) -> Iterator[str]:
+    """Every string of a value, names of nested members too."""
+    if isinstance(value, str):
+        yield value
+    elif depth > _DEPTH_MAX:
+        # What is nested deeper counts with its JSON.
+        yield encode(value).decode()
+    elif isinstance(value, list):
+        for each in value:
+            yield from strings(each, depth + 1)
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield name
+            yield from strings(each, depth + 1)
+
+
+def _counted_strings(value: object, found: Found, depth: int) -> Iterator[str]:
+    """As `strings`, of objects the values alone where the names are short, and without what is opaque."""
+    if isinstance(value, dict) and depth <= _DEPTH_MAX:
+        for name, each in value.items():
+            if isinstance(each, str) and _OPAQUE.search(name):
+                found.opaque_bytes += len(each)
+                continue
+            if len(name) > _ALTERNATIVE_CHARACTERS_MAX:
+                yield name
+            yield from _counted_strings(each, found, depth + 1)
+    elif isinstance(value, list) and depth <= _DEPTH_MAX:
+        for each in value:
+            yield from _counted_strings(each, found, depth + 1)
+    else:
+        yield from strings(value, depth)
+
+
+def _count_alternatives(entries: list[Any], found: Found) -> None:
+    for position, entry in enumerate(entries):
+        token = entry.get("token") if isinstance(entry, dict) else None
+        if position >= _ALTERNATIVES_MAX or not isinstance(token, str) or len(token) > _ALTERNATIVE_CHARACTERS_MAX:
+            found.said.extend(strings(entry))
+            continue
+        for name, value in entry.items():
+            if name != "token" and isinstance(value, str | list | dict):
+                found.said.extend(strings(value))
+
+
+def _parts(content: object) -> tuple[str, str]:
+    """The text and the thought of a content that is a list of parts. A part that is neither text nor thought is left out."""
+    said: list[str] = []
+    thought: list[str] = []
+    for part in content if isinstance(content, list) else (content,):
+        if isinstance(part, str):
+            said.append(part)
+        elif isinstance(part, dict):
+            kind = part.get("type")
+            if kind in ("thinking", "reasoning"):
+                inner = part.get("thinking", part.get("reasoning", part.get("text")))
+                thought.extend(_parts(inner)[0] if isinstance(inner, list) else inner if isinstance(inner, str) else "")
+            elif isinstance(text := part.get("text", part.get("refusal")), str):
+                said.append(text)
+    return "".join(said), "".join(thought)
+
+
+def _read_thoughts(right: Json, found: Found) -> None:
+    """Counts the thought of a delta, and leaves each of its texts once."""
+    first = ""
+    for name in _THOUGHTS:
+        value = right.get(name)
+        if value is None or value == "":
+            continue
+        if first and value == first:
+            del right[name]
+            continue
+        if isinstance(value, str):
+            first = first or value
+            found.thought.append(value)
+        else:
+            found.thought.extend(_counted_strings(value, found, 0))
+    details = right.get("reasoning_details")
+    if details is None:
+        return
+    texts: list[str] = []
+    others = 0
+    for detail in details if isinstance(details, list) else (details,):
+        for name, value in detail.items() if isinstance(detail, dict) else (("text", detail),):
+            if name in ("text", "summary") and isinstance(value, str):
+                texts.append(value)
+            elif name in ("signature", "data") and isinstance(value, str):
+                found.opaque_bytes += len(value)
+                others += 1
+            elif name not in ("type", "format", "id", "index") or (isinstance(value, str) and len(value) > METADATA_BYTES_MAX):
+                found.thought.extend(_counted_strings(value, found, 0))
+                others += value is not None
+    repeated = "".join(texts)
+    if not first or repeated != first:
+        found.thought.extend(texts)
+    elif not others:
+        # It says nothing that was not said.
+        del right["reasoning_details"]
+
+
+def _right_calls(value: object, state: ChoiceState, found: Found, answer_id: str, *, is_whole: bool) -> list[Any]:
+    """Pieces of calls, each with the index of its call."""
+    right = []
+    for piece in value if isinstance(value, list) else (value,):
+        if isinstance(piece, dict):
+            right.append(_right_call(piece, state, found, answer_id, is_whole=is_whole))
+        else:
+            found.said.extend(strings(piece))
+    return right
+
+
+def _right_call(piece: Json, state: ChoiceState, found: Found, answer_id: str, *, is_whole: bool) -> Json:
+    call_id = piece.get("id")
+    call_id = call_id if isinstance(call_id, str) else ""
+    index = piece.get("index")
+    index = index if type(index) is int and index >= 0 else None
+    kind = "custom" if isinstance(piece.get("custom"), dict) else "function"
+    function = piece.get(kind)
+    function = dict(function) if isinstance(function, dict) else {}
+    name = function.get("name")
+    name = name if isinstance(name, str) else ""
+    if call_id:
+        ours = state.index_of.get(call_id)
+    elif is_whole:
+        ours = None
+    elif index is not None:
+        ours = state.routes.get(index)
+    else:
+        # A piece without ID and index goes on with the last call, unless it names a function anew.
+        ours = state.last if state.has_calls and not (name and state.named[state.last]) else None
+    is_new = ours is None
+    if ours is None:
+        call_id = call_id or f"call_{answer_id}_{state.index}_{state.last + 1}"
+        ours = state.open_call(call_id, index)
+        found.calls += 1
+    right = {**piece, "index": ours} if not is_whole else dict(piece)
+    if is_new:
+        right["id"] = call_id
+        right.setdefault("type", kind)
+    else:
+        # The official SDKs join strings that come again: an ID or a name would stand there twice.
+        right.pop("id", None)
+        if name and name == state.named[ours]:
+            del function["name"]
+            name = ""
+    state.named[ours] += name
+    found.said.append(name)
+    _read_arguments(function, found, is_new=is_new)
+    if function:
+        right[kind] = function
+    for member, value in piece.items():
+        if member not in ("id", "index", "type", kind):
+            count_member(member, value, found)
+    return right
+
+
+def _read_arguments(function: Json, found: Found, *, is_new: bool) -> None:
+    """Counts a call's arguments, and writes them as the text that they are elsewhere."""
+    for member, value in list(function.items()):
+        if member in ("arguments", "input"):
+            if isinstance(value, dict | list):
+                function[member] = encode(value).decode()
+            elif not isinstance(value, str):
+                function[member] = "" if value is None else str(value)
+            found.said.append(function[member])
+        elif member != "name":
+            count_member(member, value, found)
+    if is_new and function and "arguments" not in function and "input" not in function:
+        function["arguments"] = ""
+
+
+def _read_function(value: object, state: ChoiceState, found: Found) -> None:
+    """Counts a function call of the older kind."""
+    if isinstance(value, dict):
+        if not state.has_function:
+            found.calls += 1
+        state.has_function = True
+        for each in value.values():
+            found.said.extend(strings(each))
+    else:
+        found.said.extend(strings(value))

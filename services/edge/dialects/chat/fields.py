@@ -1,0 +1,111 @@
+"""The top-level fields of a chat completion, and what becomes of each. Pure."""
+
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from services.edge.dialects.json_text import NULL, Fields, Raw, by_fold, elements, encode, members, plain, refuse_folds
+from services.edge.http.problems import Problem, malformed
+
+LIMITS: Final = ("max_tokens", "max_completion_tokens")
+# Read, typed, and written by us.
+READ: Final = frozenset({"model", "messages", "stream", "stream_options", "n", *LIMITS})
+# Passed as they came. Those of the prompt count in its size.
+SETTINGS: Final = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "stop",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "verbosity",
+        "user",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+        "metadata",
+        "store",
+        # Instructions to the vendor simulator.
+        "simulate",
+    }
+)
+PROMPT: Final = frozenset({"tools", "tool_choice", "functions", "function_call", "response_format"})
+# Cost extra at most vendors, but for these values; an endpoint's own word stands over it.
+PRICED: Final = {
+    "service_tier": frozenset({b'"auto"', b'"default"'}),
+    "web_search_options": frozenset[bytes](),
+    "modalities": frozenset({b'["text"]'}),
+    "audio": frozenset[bytes](),
+    # Tokens of it that the model rejects are charged as output.
+    "prediction": frozenset[bytes](),
+}
+KNOWN: Final = READ | SETTINGS | PROMPT | PRICED.keys()
+KNOWN_BY_FOLD: Final = by_fold(KNOWN)
+OPTIONS: Final = frozenset({"include_usage", "continuous_usage_stats", "include_obfuscation"})
+OPTIONS_BY_FOLD: Final = by_fold(OPTIONS)
+
+
+class PricedPath(NamedTuple):
+    """A value that costs extra unless it is one of these."""
+
+    # Names and "[]", which stands for each element of a list; after the top-level field.
+    steps: tuple[str, ...]
+    free_values: frozenset[bytes]
+
+
+class EndpointFields(NamedTuple):
+    """An endpoint's own fields."""
+
+    extra: frozenset[str]
+    # By top-level field.
+    priced: dict[str, tuple[PricedPath, ...]]
+    by_fold: dict[str, str]
+
+
+@lru_cache(maxsize=1_024)
+def endpoint_fields(extra: frozenset[str], priced: tuple[tuple[str, frozenset[bytes]], ...]) -> EndpointFields:
+    """The fields of an endpoint with `extra_fields` and `priced_fields`; a path may lead into a field, as in `tools[].type`."""
+    paths: dict[str, list[PricedPath]] = {}
+    for path, free_values in priced:
+        field, *steps = path.replace("[]", ".[]").split(".")
+        paths.setdefault(field, []).append(PricedPath(tuple(steps), free_values))
+    for field, free_values in PRICED.items():
+        if field not in paths and field not in extra:
+            paths[field] = [PricedPath((), free_values)]
+    return EndpointFields(extra, {field: tuple(each) for field, each in paths.items()}, by_fold({*KNOWN, *extra, *paths}))
+
+
+def free_of_charge(raw: Raw, path: PricedPath, param: str) -> Raw:
+    """The value, written so that every reader finds the same at the path. Errors: `Problem` 400 where it costs extra."""
+    return _free(raw, path.steps, path.free_values, param)
+
+
+def _free(raw: Raw, steps: tuple[str, ...], free_values: frozenset[bytes], param: str) -> Raw:
+    if bytes(raw) == b"null":
+        return NULL
+    if not steps:
+        compact = encode(plain(raw))
+        if compact not in free_values:
+            raise _costs_extra(param, free_values)
+        return Raw(compact)
+    step, *rest = steps
+    if step == "[]":
+        free = [_free(each, tuple(rest), free_values, f"{param}[{index}]") for index, each in enumerate(elements(raw, param))]
+        return Raw(encode(free))
+    fields: Fields = members(raw, param)
+    refuse_folds(fields, by_fold((step,)), param)
+    if step in fields:
+        fields[step] = _free(fields[step], tuple(rest), free_values, f"{param}.{step}")
+    return Raw(encode(fields))
+
+
+def _costs_extra(param: str, free_values: frozenset[bytes]) -> Problem:
+    values = ", ".join(sorted(value.decode() for value in free_values if value != b"null"))
+    remedy = f"Leave it out, or send one of: {values}." if values else "Leave it out."
+    return malformed(param, f"{param} costs extra at this model's vendor and is not sold here. {remedy}", "unsupported_value")

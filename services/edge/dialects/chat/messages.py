@@ -1,0 +1,258 @@
+"""Messages of a chat completion, read so far that each byte that may become tokens is counted. Pure.
+
+Plain messages, a role and a text each, are the most of them and the longest: they are read at once and go to the vendor as they
+came. All others are taken apart into members and written anew from what was read.
+"""
+
+import re
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from services.edge.dialects.json_text import (
+    NOT_JSON,
+    Fields,
+    Raw,
+    by_fold,
+    encode,
+    is_set,
+    members,
+    objects,
+    plain,
+    refuse_folds,
+    text,
+)
+from services.edge.http.problems import Problem, malformed
+
+# Roles that the template's own tokens cover.
+_ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+# Texts of a message.
+_TEXTS: Final = ("refusal", "reasoning_content", "reasoning")
+_MEMBERS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "function_call", "audio", *_TEXTS})
+_PARTS: Final = frozenset({"type", "text", "refusal", "image_url", "input_audio", "file", "prompt_cache_breakpoint"})
+_CALLS: Final = frozenset({"id", "type", "index", "function", "custom"})
+_FUNCTIONS: Final = frozenset({"name", "arguments", "input"})
+_MEMBERS_BY_FOLD: Final = by_fold(_MEMBERS)
+_PARTS_BY_FOLD: Final = by_fold(_PARTS)
+_CALLS_BY_FOLD: Final = by_fold(_CALLS)
+_FUNCTIONS_BY_FOLD: Final = by_fold(_FUNCTIONS)
+_IMAGES_BY_FOLD: Final = by_fold({"url", "detail"})
+# Names of members and kinds of parts that stand for media, whose tokens nobody here can bound.
+_MEDIA: Final = re.compile("audio|video|image|file|document|media|pdf|speech|voice", re.IGNORECASE)
+
+
+class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    role: str
+    content: str
+
+
+_plain_decoder: Final = msgspec.json.Decoder(list[_PlainMessage])
+
+
+class Messages(NamedTuple):
+    """Messages as they were read."""
+
+    # What goes to the vendor.
+    raw: Raw
+    turns: int
+    texts: list[str]
+    # What may become tokens and is no text: JSON to the letter.
+    others: list[bytes]
+    images: int
+    # The first member or part that is not known, as a param; empty where all are.
+    unknown: str
+
+
+def read_messages(raw: Raw) -> Messages:
+    """Reads the field `messages`. Errors: `Problem` 400 that names the message."""
+    try:
+        plain_ones = _plain_decoder.decode(raw)
+    except NOT_JSON:
+        plain_ones = []
+    if plain_ones and _keys_are_single(bytes(raw), len(plain_ones)):
+        texts = [message.content for message in plain_ones]
+        others = [message.role.encode() for message in plain_ones if message.role not in _ROLES]
+        return Messages(raw, len(plain_ones), texts, others, 0, "")
+    return _MessageReader().read(raw)
+
+
+def _keys_are_single(raw: bytes, count: int) -> bool:
+    """Whether no message has a key twice: a vendor may take the one that was not counted here.
+
+    Within a string a quote is escaped, so that only keys, and few odd values, look like a key; but a key can hide behind
+    escapes of its letters.
+    """
+    return raw.count(b'"content"') == raw.count(b'"role"') == count and b"\\u00" not in raw
+
+
+class _MessageReader:
+    """Reads messages that have more than a role and a text."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._others: list[bytes] = []
+        self._images = 0
+        self._unknown = ""
+
+    def read(self, raw: Raw) -> Messages:
+        """See `read_messages`."""
+        right = "a list of objects, each with a role and a content"
+        messages = objects(raw, "messages", right)
+        if not messages:
+            raise malformed("messages", "messages must have at least one message.", "invalid_value")
+        for index, fields in enumerate(messages):
+            self._read_message(fields, f"messages[{index}]")
+        return Messages(Raw(encode(messages)), len(messages), self._texts, self._others, self._images, self._unknown)
+
+    def _read_message(self, fields: Fields, param: str) -> None:
+        refuse_folds(fields, _MEMBERS_BY_FOLD, param)
+        role = text(fields, "role", f"{param}.role")
+        if not role:
+            message = f"{param} must have a role: system, developer, user, assistant, tool or function."
+            raise malformed(f"{param}.role", message, "missing_required_parameter")
+        if role not in _ROLES:
+            self._others.append(role.encode())
+        for name in fields:
+            if name == "content":
+                self._read_content(fields, param)
+            elif name == "tool_calls":
+                self._read_calls(fields, param)
+            elif name == "function_call":
+                self._read_function(fields, name, param)
+            elif name in _TEXTS:
+                self._add_text(text(fields, name, f"{param}.{name}"))
+            elif name == "audio":
+                if is_set(fields, name):
+                    raise _unbounded(f"{param}.audio", "audio")
+            elif name in ("name", "tool_call_id"):
+                self._others.append(bytes(fields[name]))
+            elif name not in _MEMBERS:
+                self._add_unknown(fields[name], f"{param}.{name}", name)
+
+    def _read_content(self, fields: Fields, param: str) -> None:
+        if not is_set(fields, "content"):
+            return
+        raw = fields["content"]
+        param = f"{param}.content"
+        if not bytes(raw).startswith(b"["):
+            self._add_text(text(fields, "content", param, "a string, or a list of parts"))
+            return
+        parts = objects(raw, param, "a string, or a list of parts, each an object with a type")
+        for index, part in enumerate(parts):
+            self._read_part(part, f"{param}[{index}]")
+        fields["content"] = Raw(encode(parts))
+
+    def _read_part(self, part: Fields, param: str) -> None:
+        refuse_folds(part, _PARTS_BY_FOLD, param)
+        kind = text(part, "type", f"{param}.type")
+        if not kind:
+            raise malformed(f"{param}.type", f"{param} must have a type, such as text.", "missing_required_parameter")
+        if kind == "image_url":
+            self._read_image(part, param)
+        elif kind in ("text", "refusal"):
+            if not is_set(part, kind):
+                raise malformed(f"{param}.{kind}", f"{param} must have a {kind}.", "missing_required_parameter")
+            self._add_text(text(part, kind, f"{param}.{kind}"))
+        elif _MEDIA.search(kind):
+            raise _unbounded(param, kind)
+        elif not self._unknown:
+            self._unknown = f"{param}.type {kind}"
+        for name, raw in part.items():
+            if name == "type":
+                if kind not in ("text", "refusal", "image_url"):
+                    self._others.append(bytes(raw))
+            elif name == kind:
+                if kind not in ("text", "refusal", "image_url"):
+                    self._add_unknown(raw, f"{param}.{name}", name)
+            elif name == "prompt_cache_breakpoint":
+                self._others.append(bytes(raw))
+            else:
+                # A known name in a part of another kind too: a reader may go by the name.
+                self._add_unknown(raw, f"{param}.{name}", name)
+
+    def _read_image(self, part: Fields, param: str) -> None:
+        if not is_set(part, "image_url"):
+            raise malformed(f"{param}.image_url", f"{param} must have an image_url with a url.", "missing_required_parameter")
+        self._images += 1
+        raw = part["image_url"]
+        if bytes(raw).startswith(b'"'):
+            # Some clients write the URL alone.
+            text(part, "image_url", f"{param}.image_url")
+            return
+        param = f"{param}.image_url"
+        image = members(raw, param)
+        refuse_folds(image, _IMAGES_BY_FOLD, param)
+        if not text(image, "url", f"{param}.url"):
+            raise malformed(f"{param}.url", f"{param} must have a url.", "missing_required_parameter")
+        text(image, "detail", f"{param}.detail")
+        for name, value in image.items():
+            if name not in ("url", "detail"):
+                self._add_unknown(value, f"{param}.{name}", name)
+        part["image_url"] = Raw(encode(image))
+
+    def _read_calls(self, fields: Fields, param: str) -> None:
+        if not is_set(fields, "tool_calls"):
+            return
+        param = f"{param}.tool_calls"
+        calls = objects(fields["tool_calls"], param)
+        for index, call in enumerate(calls):
+            refuse_folds(call, _CALLS_BY_FOLD, f"{param}[{index}]")
+            for name in ("function", "custom"):
+                if name in call:
+                    self._read_function(call, name, f"{param}[{index}]", is_counted=False)
+            for name in call:
+                if name not in _CALLS:
+                    self._note_unknown(call[name], f"{param}[{index}].{name}", name)
+        fields["tool_calls"] = Raw(encode(calls))
+        self._others.append(bytes(fields["tool_calls"]))
+
+    def _read_function(self, fields: Fields, name: str, param: str, *, is_counted: bool = True) -> None:
+        if not is_set(fields, name):
+            return
+        param = f"{param}.{name}"
+        function = members(fields[name], param)
+        refuse_folds(function, _FUNCTIONS_BY_FOLD, param)
+        for member in function:
+            if member not in _FUNCTIONS:
+                self._note_unknown(function[member], f"{param}.{member}", member)
+        fields[name] = Raw(encode(function))
+        if is_counted:
+            self._others.append(bytes(fields[name]))
+
+    def _add_text(self, value: str | None) -> None:
+        if value:
+            self._texts.append(value)
+
+    def _add_unknown(self, raw: Raw, param: str, name: str) -> None:
+        self._note_unknown(raw, param, name)
+        self._others.append(name.encode())
+        self._others.append(bytes(raw))
+
+    def _note_unknown(self, raw: Raw, param: str, name: str) -> None:
+        if bytes(raw) == b"null":
+            return
+        if _MEDIA.search(name) or _has_media(raw):
+            raise _unbounded(param, name)
+        if not self._unknown:
+            self._unknown = param
+
+
+def _has_media(raw: Raw) -> bool:
+    """Whether a value that is not known names media anywhere."""
+    if not bytes(raw).startswith((b"{", b"[")):
+        return False
+    return _names_media(plain(raw))
+
+
+def _names_media(value: Any) -> bool:
+    if isinstance(value, dict):
+        kind = value.get("type")
+        if isinstance(kind, str) and _MEDIA.search(kind):
+            return True
+        return any(_MEDIA.search(name) is not None or _names_media(each) for name, each in value.items())
+    return isinstance(value, list) and any(map(_names_media, value))
+
+
+def _unbounded(param: str, kind: str) -> Problem:
+    message = f"{param}: content of type {kind!r} has no known bound in tokens here. Send text, or an image as image_url."
+    return malformed(param, message, "unsupported_value")

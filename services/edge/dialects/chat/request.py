@@ -1,0 +1,162 @@
+"""A request for a chat completion: read, sized, and written anew for a vendor. Pure."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from services.edge.call.dialect import Body, InputSize, VendorRequest
+from services.edge.dialects.chat.answer import ChatAnswer
+from services.edge.dialects.chat.fields import (
+    KNOWN,
+    KNOWN_BY_FOLD,
+    LIMITS,
+    OPTIONS,
+    OPTIONS_BY_FOLD,
+    PROMPT,
+    EndpointFields,
+    endpoint_fields,
+    free_of_charge,
+)
+from services.edge.dialects.chat.messages import Messages, read_messages
+from services.edge.dialects.json_text import Fields, Raw, encode, integer, is_set, members, read_object, refuse_folds, text, truth
+from services.edge.http.problems import malformed
+from services.edge.tokens.size import NO_TEXT, TextSize, size_of
+from services.edge.vendors.profile import Endpoint, Unknown
+
+CHOICES_MAX: Final = 128
+_MISSING: Final = "missing_required_parameter"
+_TRUE: Final = Raw(b"true")
+_FALSE: Final = Raw(b"false")
+
+
+class ChatRequest:
+    """See `services.edge.call.dialect.Request`. Never changed."""
+
+    is_free = False
+    makes_output = True
+
+    def __init__(self, body: bytes) -> None:
+        """Reads a body. Errors: `Problem` 400 that names the field."""
+        fields = read_object(body)
+        refuse_folds(fields, KNOWN_BY_FOLD)
+        model_id = text(fields, "model", right="a string, the ID of a model")
+        if not model_id:
+            raise malformed("model", "You must provide a model: its ID, as GET /v1/models lists it.", _MISSING)
+        if not is_set(fields, "messages"):
+            raise malformed("messages", "You must provide messages: a list of objects with role and content.", _MISSING)
+        self.model_id: str = model_id
+        self.streamed: bool = bool(truth(fields, "stream"))
+        self.choices: int = integer(fields, "n", 1, most=CHOICES_MAX) or 1
+        self.output_limit: int | None = None
+        self.output_field: str | None = None
+        for field in LIMITS:
+            limit = integer(fields, field, 1)
+            # Where both are given, the smaller holds.
+            if limit is not None and (self.output_limit is None or limit < self.output_limit):
+                self.output_field, self.output_limit = field, limit
+        # Whether the client wants the count in its stream.
+        self.include_usage = False
+        self._include_obfuscation: Raw | None = None
+        self._dropped_options: tuple[str, ...] = ()
+        if is_set(fields, "stream_options"):
+            self._read_options(fields["stream_options"])
+        self._fields: Fields = fields
+        self._messages: Messages = read_messages(fields["messages"])
+
+    def _read_options(self, raw: Raw) -> None:
+        options = members(raw, "stream_options")
+        refuse_folds(options, OPTIONS_BY_FOLD, "stream_options")
+        if not self.streamed:
+            raise malformed("stream_options", "stream_options is taken only with stream: true.", "invalid_value")
+        self.include_usage = bool(truth(options, "include_usage", "stream_options.include_usage"))
+        # Taken, since clients of vLLM send it; counts of running streams go on as the vendor sends them.
+        truth(options, "continuous_usage_stats", "stream_options.continuous_usage_stats")
+        if truth(options, "include_obfuscation", "stream_options.include_obfuscation") is not None:
+            self._include_obfuscation = options["include_obfuscation"]
+        self._dropped_options = tuple(f"stream_options.{name}" for name in options if name not in OPTIONS)
+
+    def size(self) -> InputSize:
+        """See `services.edge.call.dialect.Request`."""
+        messages = self._messages
+        others = list(messages.others)
+        for name, raw in self._fields.items():
+            if name in PROMPT:
+                others.append(bytes(raw))
+            elif name not in KNOWN:
+                others.append(name.encode())
+                others.append(bytes(raw))
+        size = NO_TEXT
+        for each in messages.texts:
+            size += size_of(each)
+        if others:
+            size += _size_of_others(others)
+        return InputSize(size.utf8_bytes, size, messages.turns, messages.images, self._texts)
+
+    def _texts(self) -> Iterable[str]:
+        return iter(self._messages.texts)
+
+    def vendor_request(
+        self, endpoint: Endpoint, vendor_model_id: str, output_limit: int | None, *, streamed: bool
+    ) -> VendorRequest:
+        """See `services.edge.call.dialect.Request`. Members stand in the client's order, those of ours at the end."""
+        if self._messages.unknown and endpoint.unknown_content is not Unknown.PASSED:
+            param = self._messages.unknown
+            raise malformed(param, f"{param} is not known to this model's vendor. Leave it out.", "unknown_parameter")
+        own = endpoint_fields(endpoint.extra_fields, endpoint.priced_fields)
+        limits = [limit for limit in (self.output_limit, output_limit) if limit is not None]
+        limit = Raw(b"%d" % min(limits)) if limits else None
+        written: Fields = {}
+        dropped: list[str] = []
+        for name, raw in self._fields.items():
+            if name == "messages":
+                written[name] = self._messages.raw
+            elif name == "model":
+                written[name] = Raw(encode(vendor_model_id))
+            elif name == "stream":
+                written[name] = _TRUE if streamed else _FALSE
+            elif name in LIMITS or name == endpoint.output_limit_field:
+                # One field alone: a vendor may take the other.
+                if limit is not None:
+                    written[endpoint.output_limit_field] = limit
+            elif name != "stream_options":
+                self._write_field(written, name, raw, endpoint, own, dropped)
+        if limit is not None:
+            written[endpoint.output_limit_field] = limit
+        if streamed:
+            written["stream"] = _TRUE
+            if endpoint.takes_stream_options:
+                written["stream_options"] = self._options()
+        body = Body(encode(written), "application/json")
+        return VendorRequest("/chat/completions", body, (), (*dropped, *self._dropped_options))
+
+    def _write_field(
+        self, written: Fields, name: str, raw: Raw, endpoint: Endpoint, own: EndpointFields, dropped: list[str]
+    ) -> None:
+        """Writes a field that the edge does not read, or does not write it."""
+        if name in own.priced:
+            for path in own.priced[name]:
+                raw = free_of_charge(raw, path, name)
+            written[name] = raw
+        elif name in KNOWN or name in own.extra:
+            written[name] = raw
+        else:
+            refuse_folds((name,), own.by_fold)
+            if endpoint.unknown_fields is Unknown.REFUSED:
+                message = f"{name} is not a field that this model's vendor is known to take. Leave it out."
+                raise malformed(name, message, "unknown_parameter")
+            if endpoint.unknown_fields is Unknown.PASSED:
+                written[name] = raw
+            else:
+                dropped.append(name)
+
+    def _options(self) -> Raw:
+        if self._include_obfuscation is None:
+            return Raw(b'{"include_usage":true}')
+        return Raw(b'{"include_usage":true,"include_obfuscation":%b}' % bytes(self._include_obfuscation))
+
+    def answer(self, endpoint: Endpoint) -> ChatAnswer:
+        """See `services.edge.call.dialect.Request`."""
+        return ChatAnswer(endpoint.usage, self.choices, streamed=self.streamed, include_usage=self.include_usage)
+
+
+def _size_of_others(others: list[bytes]) -> TextSize:
+    return size_of(b"".join(others).decode())

@@ -6,11 +6,11 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.call.dialect import Ending, Step
-from services.edge.dialects.anthropic_messages.faults import fault_in
 from services.edge.dialects.anthropic_messages.meaning import Meaning, Tree
 from services.edge.dialects.anthropic_messages.problems import problem_body
 from services.edge.dialects.json_text import NOT_JSON, encode
 from services.edge.http.problems import Problem
+from services.edge.vendors.errors import fault_in
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import UsageReading
 from services.edge.vendors.usage import VendorCount, merged
@@ -37,7 +37,7 @@ class StreamedAnswer:
         self._has_begun = False
         # Whether a reason to stop has gone out.
         self._has_stopped = False
-        self._open: dict[Any, None] = {}
+        self._open: dict[int, None] = {}
         # The vendor's last events, which go out at the end: a message_delta that has no usage, the message_stop.
         self._bare: Tree | None = None
         self._stop = b""
@@ -83,9 +83,9 @@ class StreamedAnswer:
         """What the client gets for an event, which is what came wherever the official SDKs can read that."""
         match kind:
             case "content_block_start":
-                self._open[fields.get("index")] = None
+                self._open[_index(fields)] = None
             case "content_block_stop":
-                self._open.pop(fields.get("index"), None)
+                self._open.pop(_index(fields), None)
             case "message_start":
                 self._has_begun = True
                 message = fields.get("message")
@@ -112,7 +112,7 @@ class WholeAnswer:
         self._meaning = Meaning(reading)
         self._model_id = model_id
         self._message: Tree | None = None
-        self._blocks: dict[Any, _Block] = {}
+        self._blocks: dict[int, _Block] = {}
         self._usage: Any = {}
         # A whole answer as the vendor wrote it.
         self._body = b""

@@ -105,4 +105,4 @@ TOOL_BY_FOLD: Final = by_fold(
 CUSTOM_TOOL: Final = "custom"
 CLIENT_TOOLS: Final = ("bash_", "text_editor_", "computer_", "memory_")
 # Anthropic describes its own tools to its models in words that no request shows; none is known to take more tokens than this.
-CLIENT_TOOL_TOKENS: Final = 2_048
+VENDOR_TOOL_TOKENS: Final = 2_048

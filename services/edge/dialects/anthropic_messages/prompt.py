@@ -10,8 +10,6 @@ from typing import Any, Final
 from services.edge.call.dialect import InputSize
 from services.edge.dialects.anthropic_messages.names import (
     BLOCK_BY_FOLD,
-    CLIENT_TOOL_TOKENS,
-    CLIENT_TOOLS,
     CUSTOM_TOOL,
     KINDS,
     MESSAGE_BY_FOLD,
@@ -22,6 +20,7 @@ from services.edge.dialects.anthropic_messages.names import (
     SOURCE_BY_FOLD,
     SOURCE_MEMBERS,
     TOOL_BY_FOLD,
+    VENDOR_TOOL_TOKENS,
     Kind,
 )
 from services.edge.dialects.json_text import encode, refuse_folds
@@ -49,8 +48,6 @@ class Prompt:
         self.turns = 0
         # The first member or block of the messages that is not known here.
         self.unknown = ""
-        # (name of the field, type) of tools that the vendor runs.
-        self.vendor_tools: list[tuple[str, str]] = []
 
     def size(self) -> InputSize:
         """The size of what was read."""
@@ -111,10 +108,7 @@ class Prompt:
                 continue
             if type(kind) is not str:
                 raise malformed(f"tools[{index}].type", f"tools[{index}].type must be a string.", "invalid_type")
-            if kind.startswith(CLIENT_TOOLS):
-                self._hidden_bytes += CLIENT_TOOL_TOKENS
-            else:
-                self.vendor_tools.append((f"tools[{index}].type", kind))
+            self._hidden_bytes += VENDOR_TOOL_TOKENS
         self._structures.append(encode(tools))
 
     def add(self, name: str, value: object) -> None:
@@ -225,7 +219,7 @@ class Prompt:
             if not block.keys() <= RESULT.members:
                 self._odd(block, RESULT.members, BLOCK_BY_FOLD, where)
         else:
-            self.unknown = self.unknown or f"{where}, of type {name!r}"
+            self.unknown = self.unknown or where
         return RESULT
 
     def _source(self, block: Tree, where: str) -> Tree:

@@ -12,12 +12,12 @@ from services.edge.dialects.anthropic_messages.names import (
     COUNT_FIELDS,
     FIELDS,
     FIELDS_BY_FOLD,
-    PRICED,
     PROMPT_FIELDS,
     THINKING_BY_FOLD,
 )
+from services.edge.dialects.anthropic_messages.priced import fields_of, refuse_priced
 from services.edge.dialects.anthropic_messages.prompt import Prompt, Tree
-from services.edge.dialects.json_text import INTEGER_MAX, NOT_JSON, by_fold, encode, refuse_folds
+from services.edge.dialects.json_text import INTEGER_MAX, NOT_JSON, encode, refuse_folds
 from services.edge.http.problems import Header, malformed
 from services.edge.vendors.profile import Endpoint, Unknown
 
@@ -72,12 +72,10 @@ class MessagesRequest:
     ) -> VendorRequest:
         """The vendor's request, built from what was read. Errors: `Problem` 400 for what the endpoint's profile refuses."""
         if self._prompt.unknown and endpoint.unknown_content is not Unknown.PASSED:
-            message = (
-                f"{self._prompt.unknown} is not known here, and this model's vendor gets nothing that was not read. Leave it out."
-            )
-            raise malformed("messages", message, "unknown_content")
+            param = self._prompt.unknown
+            raise malformed(param, f"{param} is not known to this model's vendor. Leave it out.", "unknown_parameter")
         if not self.is_free:
-            self._refuse_priced(endpoint)
+            refuse_priced(self._fields, endpoint)
         body, dropped = self._taken(endpoint)
         body["model"] = vendor_model_id
         if not self.is_free:
@@ -97,34 +95,6 @@ class MessagesRequest:
             return StreamedAnswer(endpoint.usage, self.model_id)
         return WholeAnswer(endpoint.usage, self.model_id)
 
-    def _refuse_priced(self, endpoint: Endpoint) -> None:
-        """Refuses what costs extra at the vendor, but for what its profile says costs nothing.
-
-        A profile's priced field `tools` lists the types of the vendor's own tools that cost nothing extra.
-        """
-        free = PRICED
-        free_tools: frozenset[bytes] = frozenset()
-        for name, values in endpoint.priced_fields:
-            if name == "tools":
-                free_tools = values
-            else:
-                free = {**free, name: free.get(name, frozenset()) | values}
-        for name in self._fields.keys() & free.keys():
-            value = self._fields[name]
-            if value is not None and name not in endpoint.extra_fields and encode(value) not in free[name]:
-                choice = ", ".join(sorted(each.decode() for each in free[name]))
-                remedy = f"Leave it out, or send {choice}." if choice else "Leave it out."
-                raise malformed(
-                    name, f"This value of {name} costs extra at the model's vendor and is not sold here. {remedy}", "priced_field"
-                )
-        for where, kind in self._prompt.vendor_tools:
-            if encode(kind) not in free_tools:
-                message = (
-                    f"{where} is {kind!r}: a tool that the model's vendor runs, which costs extra there and is not sold here. "
-                    "Leave it out, or define a tool that you run."
-                )
-                raise malformed(where, message, "priced_field")
-
     def _taken(self, endpoint: Endpoint) -> tuple[Tree, tuple[str, ...]]:
         """The fields that the endpoint takes, and the names of those that are left out."""
         known = COUNT_FIELDS if self.is_free else FIELDS
@@ -132,25 +102,26 @@ class MessagesRequest:
             return dict(self._fields), ()
         taken: Tree = {}
         dropped: list[str] = []
-        own = {endpoint.output_limit_field, *endpoint.extra_fields, *(name for name, _ in endpoint.priced_fields)}
+        own = fields_of(endpoint)
         for name, value in self._fields.items():
             if name == "betas":
                 continue
-            if name in known or (name in own and name != endpoint.output_limit_field):
+            if name in known or name in own.own:
                 taken[name] = value
             elif endpoint.unknown_fields is Unknown.REFUSED:
-                raise malformed(name, f"{name} is not a field that this model's vendor takes. Leave it out.", "unknown_field")
+                message = f"{name} is not a field that this model's vendor is known to take. Leave it out."
+                raise malformed(name, message, "unknown_parameter")
             elif endpoint.unknown_fields is Unknown.DROPPED:
                 dropped.append(name)
             else:
-                refuse_folds((name,), by_fold(own))
+                refuse_folds((name,), own.own_by_fold)
                 taken[name] = value
         return taken, tuple(dropped)
 
     def _limit(self, body: Tree, endpoint: Endpoint, output_limit: int | None) -> None:
         """Writes the output limit into the field that the endpoint heeds; a budget of thinking is kept inside it."""
         asked = body["max_tokens"]
-        limit = asked if output_limit is None else output_limit
+        limit = asked if output_limit is None else min(asked, output_limit)
         if endpoint.output_limit_field != "max_tokens":
             del body["max_tokens"]
         body[endpoint.output_limit_field] = limit
@@ -241,8 +212,8 @@ def _vendor_headers(fields: Tree, headers: Mapping[bytes, bytes]) -> tuple[Heade
     if listed is not None:
         if type(listed) is not list or not all(type(each) is str for each in listed):
             raise malformed("betas", "betas must be a list of strings, the names of beta features.", "invalid_type")
-        asked = [each.strip().encode() for each in (betas.decode("latin-1"), *listed) if each.strip()]
-        betas = b",".join(dict.fromkeys(asked))
+        asked = [each.strip() for each in (*betas.split(b","), *(each.encode() for each in listed))]
+        betas = b",".join(each for each in dict.fromkeys(asked) if each)
     if not betas:
         return ((_VERSION, version),)
     if not _BETAS_TEXT.fullmatch(betas):

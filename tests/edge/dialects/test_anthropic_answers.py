@@ -1,0 +1,357 @@
+"""Answers of Anthropic's dialect: what counts, what is mended, how they end."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.edge.call.dialect import Body, Ending
+from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS
+from services.edge.http.problems import vendor_failed
+from services.edge.vendors.events import Event
+from services.edge.vendors.profile import UsageReading
+from services.edge.vendors.vendor import VendorFailure
+from services.token_classes import INDEX
+from tests.edge.dialects.anthropic_answers import ENDPOINT, NOTHING_USED, answer, complete, events_of, feed, feed_events
+from tests.edge.dialects.anthropic_client import read_stream, read_whole
+
+STOP = {"type": "message_stop"}
+USED = (12, 3, 4, 50, 7, 5)
+
+
+def start(**changed: Any) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 9, "output_tokens": 1},
+    }
+    return {"type": "message_start", "message": {**message, **changed}}
+
+
+def begin(index: int = 0, **block: Any) -> dict[str, Any]:
+    return {"type": "content_block_start", "index": index, "content_block": block or {"type": "text", "text": ""}}
+
+
+def piece(index: int = 0, **delta: Any) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": delta}
+
+
+def stop(index: int = 0) -> dict[str, Any]:
+    return {"type": "content_block_stop", "index": index}
+
+
+def ending(reason: str | None = "end_turn", usage: Any = None) -> dict[str, Any]:
+    return {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": None}, "usage": usage}
+
+
+# What counts
+
+
+@pytest.mark.parametrize(
+    ("event", "said", "thought", "added", "opaque_bytes", "calls"),
+    [
+        (piece(type="text_delta", text="Hello"), "Hello", "", "", 0, 0),
+        (piece(type="text_delta", text=None), "", "", "", 0, 0),
+        (piece(type="text_delta", text=["He", {"type": "text", "text": "llo"}]), "Hello", "", "", 0, 0),
+        (piece(type="text_delta", text="He", hidden="llo"), "Hello", "", "", 0, 0),
+        (piece(type="thinking_delta", thinking="Hm", estimated_tokens=99), "", "Hm", "", 0, 0),
+        (piece(type="input_json_delta", partial_json='{"a":'), '{"a":', "", "", 0, 0),
+        (piece(type="signature_delta", signature="c2ln"), "", "", "", 4, 0),
+        (piece(type="citations_delta", citation={"type": "char_location", "cited_text": "So."}), "So.", "", "", 0, 0),
+        (piece(type="song_delta", verse="La", notes=["do"]), "Lado", "", "", 0, 0),
+        ({**piece(type="text_delta", text="He"), "more": "llo"}, "Hello", "", "", 0, 0),
+        ({"type": "ping"}, "", "", "", 0, 0),
+        ({"type": "ping", "text": "Hidden"}, "Hidden", "", "", 0, 0),
+        ({"type": "news", "body": {"text": "Hidden"}}, "Hidden", "", "", 0, 0),
+        ({**stop(), "text": "Hidden"}, "Hidden", "", "", 0, 0),
+        ({**STOP, "text": "Hidden"}, "Hidden", "", "", 0, 0),
+        ({**STOP, "amazon-bedrock-invocationMetrics": {"inputTokenCount": 9}}, "", "", "", 0, 0),
+        (start(content=[{"type": "text", "text": "Hello"}]), "Hello", "", "", 0, 0),
+        (start(poem="Hello"), "Hello", "", "", 0, 0),
+        (begin(type="text", text="Hello"), "Hello", "", "", 0, 0),
+        (begin(type="thinking", thinking="Hm", signature="c2ln"), "", "Hm", "", 4, 0),
+        (begin(type="redacted_thinking", data="ZGF0YQ=="), "", "", "", 8, 0),
+        (begin(type="tool_use", id="toolu_1", name="run", input={}), "run", "", "", 0, 1),
+        (begin(type="tool_use", id="toolu_1", name="run", input={"a": 1}), 'run{"a":1}', "", "", 0, 1),
+        (begin(type="server_tool_use", id="s", name="web_search", input={}), "web_search", "", "", 0, 1),
+        (begin(type="text", text="", song="La"), "La", "", "", 0, 0),
+        (begin(type="song", song="La"), "La", "", "", 0, 0),
+        (
+            begin(
+                type="web_search_tool_result",
+                tool_use_id="s",
+                content=[{"type": "web_search_result", "title": "Rain", "encrypted_content": "eA=="}],
+            ),
+            "",
+            "",
+            "Rain",
+            0,
+            0,
+        ),
+        ({**ending(), "delta": {"stop_reason": "end_turn", "poem": "Hello"}}, "Hello", "", "", 0, 0),
+    ],
+)
+@pytest.mark.parametrize("streamed", [True, False])
+def test_every_text_that_a_client_gets_counts(
+    event: dict[str, Any], said: str, thought: str, added: str, opaque_bytes: int, calls: int, *, streamed: bool
+) -> None:
+    fed = feed_events(answer(streamed=streamed), event)
+    assert sorted(fed.said) == sorted(said)
+    assert (fed.thought, fed.added, fed.opaque_bytes, fed.calls) == (thought, added, opaque_bytes, calls)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_no_event_breaks_the_reading(value: Any) -> None:
+    for kind in ("message_start", "content_block_start", "content_block_delta", "message_delta", "message_stop", "ping", "x"):
+        for name in ("message", "content_block", "delta", "index", "usage", "content", "error"):
+            event = Event("", msgspec.json.encode({"type": kind, name: value}))
+            for streamed in (True, False):
+                reading = answer(streamed=streamed)
+                reading.feed(event)
+                for end in Ending:
+                    reading.end(end, NOTHING_USED)
+
+
+def test_output_is_counted_only_when_the_message_ends() -> None:
+    reading = answer(streamed=True)
+    first = feed_events(reading, start()).counted
+    assert first is not None
+    assert (first.counts[0], first.has_input, first.has_output) == (9, True, False)
+    last = feed_events(reading, ending(usage={"output_tokens": 4, "input_tokens": None})).counted
+    assert last is not None
+    assert (last.counts[0], last.counts[INDEX["output"]], last.has_input, last.has_output) == (9, 4, True, True)
+
+
+def test_a_later_zero_erases_no_count() -> None:
+    reading = answer(streamed=True)
+    usage = {"output_tokens": 4, "input_tokens": 0, "cache_read_input_tokens": 0}
+    counted = feed_events(reading, start(usage={"input_tokens": 9, "cache_read_input_tokens": 5}), ending(usage=usage)).counted
+    assert counted is not None
+    assert counted.counts[:4] == (9, 5, 0, 4)
+
+
+def test_usage_is_read_where_the_profile_says() -> None:
+    endpoint = ENDPOINT._replace(usage=UsageReading(places=(("metrics", "usage"),)))
+    event = {**STOP, "metrics": {"usage": {"input_tokens": 8, "output_tokens": 2}}}
+    counted = feed_events(answer(streamed=True, endpoint=endpoint), start(), event).counted
+    assert counted is not None
+    assert counted.counts[:4] == (8, 0, 0, 2)
+
+
+def test_a_count_after_the_end_is_read_and_not_relayed() -> None:
+    reading = answer(streamed=True)
+    fed = feed_events(reading, start(), STOP, ending(usage={"output_tokens": 4}))
+    assert fed.counted is not None
+    assert fed.counted.has_output
+    assert b"message_delta" not in fed.out
+
+
+def test_the_reason_to_stop_finishes_and_message_stop_ends() -> None:
+    reading = answer(streamed=True)
+    assert not feed_events(reading, start(), ending(None, {"output_tokens": 1})).finished
+    assert feed_events(reading, ending("end_turn", {"output_tokens": 1})).finished
+    last = reading.feed(Event("message_stop", b'{"type":"message_stop"}'))
+    assert (last.out, last.ended, last.finished) == (b"", True, False)
+
+
+# What is mended
+
+
+@pytest.mark.parametrize("data", [b"[DONE]", b"ping", b": x", b"null", b"7", b"[]", b'"text"', b"\xff"])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_what_keeps_a_connection_open_is_removed(data: bytes, *, streamed: bool) -> None:
+    step = answer(streamed=streamed).feed(Event("", data))
+    assert step == type(step)()
+
+
+@pytest.mark.parametrize(
+    "data", [b'{"type":"content_bl', b"{}", b'{"type":7}', b'{"type":"a\\nb"}', b'{"type":""}', b'{"choices":[]}']
+)
+@pytest.mark.parametrize("streamed", [True, False])
+def test_what_is_not_of_the_dialect_is_garbage(data: bytes, *, streamed: bool) -> None:
+    with pytest.raises(VendorFailure) as caught:
+        answer(streamed=streamed).feed(Event("", data))
+    assert (caught.value.outcome, caught.value.http_status) == ("garbage", 200)
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "message"),
+    [
+        (Event("error", b'{"type":"error","error":{"type":"overloaded_error","message":"Busy"}}'), "overloaded_error", "Busy"),
+        (Event("", b'{"error":{"type":"x","message":"Busy"}}'), "x", "Busy"),
+        (Event("error", b'{"error":"Busy"}'), "", "Busy"),
+        (Event("error", b'{"message":"Busy"}'), "", "Busy"),
+    ],
+)
+def test_an_error_is_the_vendors_fault_and_not_relayed(event: Event, kind: str, message: str) -> None:
+    step = answer(streamed=True).feed(event)
+    assert step.fault is not None
+    assert (step.fault.http_status, step.fault.kind, step.fault.message) == (200, kind, message)
+    assert step.out == b""
+
+
+def test_an_event_is_named_by_its_data_and_a_type_is_written_where_it_is_missing() -> None:
+    reading = answer(streamed=True)
+    named = reading.feed(Event("ping", msgspec.json.encode(piece(type="text_delta", text="Hello"))))
+    assert named.out.startswith(b"event: content_block_delta\n")
+    assert named.said == "Hello"
+    typed = reading.feed(Event("content_block_delta", b'{"index":0,"delta":{"type":"text_delta","text":"Hello"}}'))
+    assert events_of(typed.out)[0] == piece(type="text_delta", text="Hello")
+    assert typed.said == "Hello"
+
+
+def test_data_of_several_lines_stays_one_event() -> None:
+    data = b'{"type":"content_block_delta",\n"index":0,\n"delta":{"type":"text_delta","text":"Hello"}}'
+    step = answer(streamed=True).feed(Event("content_block_delta", data))
+    assert events_of(step.out) == [piece(type="text_delta", text="Hello")]
+
+
+def test_a_vendor_without_usage_does_not_break_the_sdk() -> None:
+    reading = answer(streamed=True)
+    without = {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}}
+    begun = start()
+    del begun["message"]["usage"]
+    fed = feed_events(reading, begun, begin(), piece(type="text_delta", text="Hello"), stop(), without, STOP)
+    assert fed.finished
+    assert fed.ended
+    assert fed.counted is None
+    message = read_stream(fed.out + reading.end(Ending.COMPLETE, USED))
+    assert (message.stop_reason, message.usage.output_tokens, message.usage.input_tokens) == ("end_turn", 57, 12)
+    assert (message.usage.cache_read_input_tokens, message.usage.cache_creation_input_tokens) == (3, 9)
+
+
+# How it ends
+
+
+def test_a_stream_that_is_cut_ends_as_if_at_its_limit() -> None:
+    reading = answer(streamed=True)
+    call = begin(1, type="tool_use", id="t", name="run", input={})
+    arguments = piece(1, type="input_json_delta", partial_json='{"cmd": "l')
+    fed = feed_events(reading, start(), begin(), piece(type="text_delta", text="Hello"), stop(), call, arguments)
+    end = reading.end(Ending.CUT, USED)
+    assert events_of(end) == [
+        stop(1),
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "max_tokens", "stop_sequence": None},
+            "usage": {"output_tokens": 57},
+        },
+        STOP,
+    ]
+    message = read_stream(fed.out + end)
+    assert (message.stop_reason, message.usage.output_tokens, message.usage.input_tokens) == ("max_tokens", 57, 9)
+    assert message.content[0].text == "Hello"
+
+
+def test_a_stream_is_cut_before_it_began_and_after_it_stopped() -> None:
+    message = read_stream(answer(streamed=True).end(Ending.CUT, USED))
+    assert (message.stop_reason, message.content, message.model, message.usage.output_tokens) == ("max_tokens", [], "m", 57)
+    reading = answer(streamed=True)
+    fed = feed_events(reading, start(), begin(), stop(), ending("end_turn", {"output_tokens": 9}))
+    end = reading.end(Ending.CUT, USED)
+    assert events_of(end) == [STOP]
+    assert read_stream(fed.out + end).stop_reason == "end_turn"
+
+
+def test_an_assembled_answer_that_is_cut_says_so() -> None:
+    reading = answer(streamed=False)
+    call = begin(1, type="tool_use", id="t", name="run", input={})
+    arguments = piece(1, type="input_json_delta", partial_json='{"cmd": "l')
+    feed_events(reading, start(), begin(), piece(type="text_delta", text="Hello"), stop(), call, arguments)
+    message = read_whole(reading.end(Ending.CUT, USED))
+    assert (message.stop_reason, message.usage.output_tokens, message.usage.input_tokens) == ("max_tokens", 57, 9)
+    assert (message.content[0].text, message.content[1].input) == ("Hello", {})
+    assert read_whole(answer(streamed=False).end(Ending.CUT, USED)).content == []
+
+
+def test_a_whole_answer_of_a_vendor_without_usage_says_what_is_charged() -> None:
+    reading = answer(streamed=False)
+    message = {**start()["message"], "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn"}
+    del message["usage"]
+    body = msgspec.json.encode(message)
+    step = reading.feed_whole(body)
+    assert (step.said, step.counted, step.finished, step.ended) == ("Hi", None, True, True)
+    got = read_whole(reading.end(Ending.COMPLETE, USED))
+    assert (got.usage.input_tokens, got.usage.output_tokens, got.content[0].text) == (12, 57, "Hi")
+
+
+def test_an_assembled_answer_has_all_pieces() -> None:
+    reading = answer(streamed=False)
+    cited = {"type": "char_location", "cited_text": "So."}
+    feed_events(
+        reading,
+        start(service_tier="x"),
+        begin(0, type="thinking", thinking="", signature=""),
+        piece(0, type="thinking_delta", thinking="H"),
+        piece(0, type="thinking_delta", thinking="m"),
+        piece(0, type="signature_delta", signature="c2ln"),
+        begin(1, type="text", text="A"),
+        piece(1, type="text_delta", text="B"),
+        piece(1, type="citations_delta", citation=cited),
+        piece(1, type="song_delta", song="La"),
+        piece(1, type="song_delta", song="La"),
+        begin(2, type="tool_use", id="t", name="run", input={}),
+        piece(2, type="input_json_delta", partial_json='{"n": 1.50, "big": '),
+        piece(2, type="input_json_delta", partial_json="123456789012345678901}"),
+        {**ending("stop_sequence", {"output_tokens": 9}), "context_management": {"applied_edits": []}},
+        STOP,
+    )
+    whole = complete(reading)
+    assert b'"input":{"n": 1.50, "big": 123456789012345678901}' in whole
+    message = msgspec.json.decode(whole)
+    assert message["content"][:2] == [
+        {"type": "thinking", "thinking": "Hm", "signature": "c2ln"},
+        {"type": "text", "text": "AB", "citations": [cited], "song": "LaLa"},
+    ]
+    assert (message["stop_reason"], message["usage"]) == ("stop_sequence", {"input_tokens": 9, "output_tokens": 9})
+    assert message["context_management"] == {"applied_edits": []}
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_whole_answers_that_are_none_are_garbage(*, streamed: bool) -> None:
+    for body in (b"", b"[]", b"{", b"{}", b'{"content":"text"}', b'{"choices":[]}', b"<html>", b"\xff"):
+        with pytest.raises(VendorFailure) as caught:
+            answer(streamed=streamed).feed_whole(body)
+        assert caught.value.outcome == "garbage"
+
+
+def test_an_interruption_is_an_error_event_of_the_dialect() -> None:
+    last = answer(streamed=True).interrupted(vendor_failed("The vendor broke off."), "call-1")
+    assert last.startswith(b"event: error\n")
+    assert events_of(last) == [
+        {"type": "error", "error": {"type": "api_error", "message": "The vendor broke off."}, "request_id": "call-1"}
+    ]
+
+
+def test_a_count_of_tokens_is_relayed() -> None:
+    request = COUNT_TOKENS.read(Body(b'{"model":"m","messages":[{"role":"user","content":"Hello"}]}', ""), {})
+    reading = request.answer(ENDPOINT)
+    step = reading.feed_whole(b'\n{"input_tokens": 9}')
+    assert (step.finished, step.ended, step.counted, step.said) == (True, True, None, "")
+    assert (reading.content_type, complete(reading)) == ("application/json", b'{"input_tokens": 9}')
+    for body in (b"{}", b'{"input_tokens":"9"}', b"9"):
+        with pytest.raises(VendorFailure):
+            request.answer(ENDPOINT).feed_whole(body)
+    with pytest.raises(VendorFailure):
+        request.answer(ENDPOINT).feed(Event("", b'{"input_tokens":9}'))
+
+
+def test_content_types() -> None:
+    assert answer(streamed=True).content_type == "text/event-stream; charset=utf-8"
+    assert answer(streamed=False).content_type == "application/json"
+
+
+def test_a_body_without_its_end_has_not_ended() -> None:
+    body = b"event: message_start\ndata: " + msgspec.json.encode(start()) + b"\n\n"
+    assert not feed(answer(streamed=True), [body]).ended

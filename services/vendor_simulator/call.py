@@ -111,15 +111,18 @@ class Call:
 
     async def _plain(self) -> None:
         simulate, answer, tally = self._simulate, self._answer, self._tally
-        tally.begun(answer.input_tokens)
-        if simulate.tokens_per_second:
+        output_tokens = answer.output_tokens * answer.choices
+        if not simulate.tokens_per_second:
+            tally.begun(answer.input_tokens, output_tokens)
+        else:
+            tally.begun(answer.input_tokens)
             begin_s = time.monotonic()
             if not await self._wait(answer.output_tokens / simulate.tokens_per_second):
                 made = min(answer.output_tokens, int((time.monotonic() - begin_s) * simulate.tokens_per_second))
                 tally.made(made * answer.choices)
                 await self._abort()
                 return
-        tally.made(answer.output_tokens * answer.choices)
+            tally.made(output_tokens)
         if simulate.failure == "error_mid_stream":
             await self._send_whole(200, self._write_error(*_MID_STREAM_ERROR))
             return

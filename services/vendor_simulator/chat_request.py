@@ -6,14 +6,14 @@ import msgspec
 
 from services.vendor_simulator.errors import RefusedError, error_body
 from services.vendor_simulator.reading import Names, read_body
-from services.vendor_simulator.simulate import OUTPUT_TOKENS_MAX, Simulate
+from services.vendor_simulator.simulate import OUTPUT_TOKENS_MAX, PLAIN, Simulate
 from services.vendor_simulator.text import count_tokens
 
 _OutputLimit = Annotated[int, msgspec.Meta(ge=1)]
 _IGNORED: Final = msgspec.Raw()
 
 
-class ContentPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ContentPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One part of a message; only text counts."""
 
     type: str
@@ -26,7 +26,7 @@ class ContentPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_control: msgspec.Raw = _IGNORED
 
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One message of the conversation."""
 
     role: str
@@ -41,7 +41,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reasoning_content: msgspec.Raw = _IGNORED
 
 
-class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What a stream shall contain."""
 
     include_usage: bool | None = None
@@ -50,7 +50,7 @@ class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     continuous_usage_stats: msgspec.Raw = _IGNORED
 
 
-class ChatRequest(msgspec.Struct, frozen=True):
+class ChatRequest(msgspec.Struct, frozen=True, gc=False):
     """The fields that change the answer; all others are accepted and ignored, as long as the body is JSON."""
 
     model: str
@@ -61,7 +61,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     max_completion_tokens: _OutputLimit | None = None
     n: Annotated[int, msgspec.Meta(ge=1, le=128)] | None = None
     user: str | None = None
-    simulate: Simulate = Simulate()
+    simulate: Simulate = PLAIN
 
     @property
     def counted_tokens(self) -> int:
@@ -78,9 +78,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     def input_tokens(self) -> int:
         """The tokens of the text, of images and audio, and of what the vendor adds."""
         simulate = self.simulate
-        tokens = self.counted_tokens + simulate.added_input_tokens
         modalities = simulate.modalities
-        return tokens + modalities.image_input_tokens + modalities.audio_input_tokens
+        added = simulate.added_input_tokens + modalities.image_input_tokens + modalities.audio_input_tokens
+        return self.counted_tokens + added
 
     @property
     def output_tokens_max(self) -> int:
@@ -113,6 +113,7 @@ _strict_type: Final = msgspec.defstruct(
     [(name, msgspec.Raw, _IGNORED) for name in _IGNORED_NAMES],
     bases=(ChatRequest,),
     frozen=True,
+    gc=False,
     forbid_unknown_fields=True,
 )
 _strict: Final = msgspec.json.Decoder(cast(type[ChatRequest], _strict_type))

@@ -18,7 +18,7 @@ _ABSURD_TOKENS: Final = 10**15
 DONE: Final = b"data: [DONE]\n\n"
 
 
-class Completion(msgspec.Struct, frozen=True):
+class Completion(msgspec.Struct, frozen=True, gc=False):
     """What one call answers."""
 
     completion_id: str

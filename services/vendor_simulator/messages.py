@@ -8,7 +8,7 @@ from services.vendor_simulator.answer import Counts, Events, Passage, count
 from services.vendor_simulator.errors import RefusedError, messages_error_body
 from services.vendor_simulator.quirks import ShapedEvents, shape_body
 from services.vendor_simulator.reading import Names, read_body
-from services.vendor_simulator.simulate import OUTPUT_TOKENS_MAX, Simulate
+from services.vendor_simulator.simulate import OUTPUT_TOKENS_MAX, PLAIN, Simulate
 from services.vendor_simulator.text import count_tokens
 from services.vendor_simulator.usage import messages_usage
 
@@ -67,7 +67,7 @@ class MessagesRequest(msgspec.Struct, frozen=True):
     stream: bool | None = None
     tools: list[Any] | None = None
     metadata: Metadata | None = None
-    simulate: Simulate = Simulate()
+    simulate: Simulate = PLAIN
 
     @property
     def user(self) -> str | None:

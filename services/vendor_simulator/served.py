@@ -33,10 +33,11 @@ class CallTally:
         for tally in self._tallies:
             tally.calls += 1
 
-    def begun(self, input_tokens: int) -> None:
-        """The answer begins: the input has been read."""
+    def begun(self, input_tokens: int, output_tokens: int = 0) -> None:
+        """The answer begins: the input has been read, and so many tokens are made at once."""
         for tally in self._tallies:
             tally.input_tokens += input_tokens
+            tally.output_tokens += output_tokens
 
     def made(self, output_tokens: int) -> None:
         """So many more tokens were made."""

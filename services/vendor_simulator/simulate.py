@@ -173,7 +173,7 @@ class VendorError(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
 
 
-class Simulate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Simulate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """How the call shall go; a request's top-level object "simulate"."""
 
     # What the model would say if no limit cut it, reasoning and tool calls included, in tokens of each choice.
@@ -230,17 +230,19 @@ class Simulate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def needs_more_than_plain(self) -> bool:
         """Whether the answer has anything that the fast chat completions cannot say."""
-        return (
+        # In most calls this object was not sent.
+        return self is not PLAIN and (
             self.usage not in _PLAIN_USAGE
             or self.reasoning != "hidden"
-            or self.text is not _PLAIN.text
-            or self.tools is not _PLAIN.tools
-            or self.modalities is not _PLAIN.modalities
+            or self.text is not PLAIN.text
+            or self.tools is not PLAIN.tools
+            or self.modalities is not PLAIN.modalities
             or bool(self.cache_write_tokens or self.cache_write_1h_tokens or self.quirks)
         )
 
 
-_PLAIN: Final = Simulate()
+# What is done where nothing is asked for.
+PLAIN: Final = Simulate()
 _PLAIN_USAGE: Final = frozenset({"final", "none", "every_chunk", "last_chunk_with_choices", "negative", "absurd"})
 _SHAPES: Final[tuple[UsageShape, ...]] = (
     "openai",

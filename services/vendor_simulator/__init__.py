@@ -1,7 +1,8 @@
-"""A vendor that makes no text of worth but real traffic: the OpenAI chat completions protocol with exact token counts.
+"""A vendor that makes no text of worth but real traffic: OpenAI's chat completions and Anthropic's messages, counted exactly.
 
 It owns nothing that lasts. One token is four ASCII bytes, on the way in and on the way out, so that a call's usage is
-known before the call is made. A request's `simulate` object says how many tokens come back, how fast, how usage is
-reported and what fails; requests without it get a short answer. What was served is counted per key and per user.
-The edge calls it as it calls any vendor; it calls nobody.
+known before the call is made; scripts other than plain text have a share of their own. A request's `simulate` object says
+how many tokens come back, how fast, how usage is reported and what fails; requests without it get a short answer.
+Bodies are read as Go reads them, names folded and the last of several winning. What was served is counted per key, per
+user and per model. The edge calls it as it calls any vendor; it calls nobody. docs/vendor-simulator.md has every field.
 """

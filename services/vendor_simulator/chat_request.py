@@ -1,80 +1,56 @@
 """A chat completion request: what of it matters here, and how it is refused when it is wrong."""
 
-import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, cast
 
 import msgspec
 
+from services.vendor_simulator.errors import RefusedError, error_body
+from services.vendor_simulator.reading import Names, read_body
+from services.vendor_simulator.simulate import OUTPUT_TOKENS_MAX, PLAIN, Simulate
 from services.vendor_simulator.text import count_tokens
 
-# Of one choice. An answer of this size is 8 MB of text.
-_OUTPUT_TOKENS_MAX: Final = 2_000_000
-_WAIT_MS_MAX: Final = 600_000
-
-_Tokens = Annotated[int, msgspec.Meta(ge=0, le=_OUTPUT_TOKENS_MAX)]
 _OutputLimit = Annotated[int, msgspec.Meta(ge=1)]
-
-UsageMode = Literal["final", "none", "every_chunk", "last_chunk_with_choices", "negative", "absurd"]
-Failure = Literal[
-    "",
-    "refuse_400",
-    "unauthorized_401",
-    "rate_limit_429",
-    "error_500",
-    "overloaded_503",
-    "hang_before_first_byte",
-    "disconnect_before_first_byte",
-    "garbage",
-    "break_mid_stream",
-    "hang_mid_stream",
-    "error_mid_stream",
-]
-
-_MISSING_FIELD: Final = re.compile(r"Object missing required field `([^`]+)`")
+_IGNORED: Final = msgspec.Raw()
 
 
-class Simulate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the call shall go; a request's top-level object "simulate"."""
-
-    # What the model would say if no limit cut it, reasoning included, in tokens of each choice.
-    output_tokens: _Tokens = 16
-    # The part of the input that the cache served; never more than the input.
-    cached_input_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
-    # The part of the output that is thought, not said; never more than the output.
-    reasoning_tokens: _Tokens = 0
-    # Nothing is sent before.
-    first_token_delay_ms: Annotated[int, msgspec.Meta(ge=0, le=_WAIT_MS_MAX)] = 0
-    # How fast each choice is made; 0: as fast as it goes.
-    tokens_per_second: Annotated[float, msgspec.Meta(ge=0)] = 0
-    # Where usage stands, and whether it is true.
-    usage: UsageMode = "final"
-    # What goes wrong.
-    failure: Failure = ""
-    # The visible tokens of each choice that a stream sends before it fails.
-    failure_after_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
-
-
-class ContentPart(msgspec.Struct, frozen=True):
+class ContentPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One part of a message; only text counts."""
 
     type: str
     text: str = ""
+    # Known, so that names which Go would fold to the two above are told from them; not read.
+    image_url: msgspec.Raw = _IGNORED
+    input_audio: msgspec.Raw = _IGNORED
+    file: msgspec.Raw = _IGNORED
+    refusal: msgspec.Raw = _IGNORED
+    cache_control: msgspec.Raw = _IGNORED
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One message of the conversation."""
 
     role: str
     content: str | list[ContentPart] | None = None
+    # Known, not read.
+    name: msgspec.Raw = _IGNORED
+    tool_calls: msgspec.Raw = _IGNORED
+    tool_call_id: msgspec.Raw = _IGNORED
+    refusal: msgspec.Raw = _IGNORED
+    audio: msgspec.Raw = _IGNORED
+    function_call: msgspec.Raw = _IGNORED
+    reasoning_content: msgspec.Raw = _IGNORED
 
 
-class StreamOptions(msgspec.Struct, frozen=True):
+class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What a stream shall contain."""
 
     include_usage: bool | None = None
+    # Known, not read.
+    include_obfuscation: msgspec.Raw = _IGNORED
+    continuous_usage_stats: msgspec.Raw = _IGNORED
 
 
-class ChatRequest(msgspec.Struct, frozen=True):
+class ChatRequest(msgspec.Struct, frozen=True, gc=False):
     """The fields that change the answer; all others are accepted and ignored, as long as the body is JSON."""
 
     model: str
@@ -85,11 +61,11 @@ class ChatRequest(msgspec.Struct, frozen=True):
     max_completion_tokens: _OutputLimit | None = None
     n: Annotated[int, msgspec.Meta(ge=1, le=128)] | None = None
     user: str | None = None
-    simulate: Simulate = Simulate()
+    simulate: Simulate = PLAIN
 
     @property
-    def input_tokens(self) -> int:
-        """Of all strings and text parts together."""
+    def counted_tokens(self) -> int:
+        """The tokens of all strings and text parts together."""
         texts: list[str] = []
         for message in self.messages:
             if isinstance(message.content, str):
@@ -99,9 +75,24 @@ class ChatRequest(msgspec.Struct, frozen=True):
         return count_tokens(texts)
 
     @property
+    def input_tokens(self) -> int:
+        """The tokens of the text, of images and audio, and of what the vendor adds."""
+        simulate = self.simulate
+        modalities = simulate.modalities
+        added = simulate.added_input_tokens + modalities.image_input_tokens + modalities.audio_input_tokens
+        return self.counted_tokens + added
+
+    @property
     def output_tokens_max(self) -> int:
-        """The smaller of the output limits; the most that can be simulated where there is none."""
-        return min(self.max_tokens or _OUTPUT_TOKENS_MAX, self.max_completion_tokens or _OUTPUT_TOKENS_MAX)
+        """The smallest output limit that is heeded; the most that can be simulated where there is none."""
+        simulate = self.simulate
+        if simulate.ignores_limit:
+            return OUTPUT_TOKENS_MAX
+        if simulate.heeds == "max_tokens":
+            return self.max_tokens or OUTPUT_TOKENS_MAX
+        if simulate.heeds == "max_completion_tokens":
+            return self.max_completion_tokens or OUTPUT_TOKENS_MAX
+        return min(self.max_tokens or OUTPUT_TOKENS_MAX, self.max_completion_tokens or OUTPUT_TOKENS_MAX)
 
     @property
     def stream_usage(self) -> bool:
@@ -109,45 +100,40 @@ class ChatRequest(msgspec.Struct, frozen=True):
         return self.stream_options is not None and self.stream_options.include_usage is True
 
 
-class RefusedError(Exception):
-    """A request that gets an error instead of an answer: an HTTP status and OpenAI's error object."""
-
-    def __init__(self, status: int, message: str, kind: str, code: str | None, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = error_body(message, kind, code, param)
-
-
-def error_body(message: str, kind: str, code: str | None, param: str | None = None) -> bytes:
-    """OpenAI's error object as JSON; `kind` is its "type"."""
-    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
-
-
-_decoder: Final = msgspec.json.Decoder(ChatRequest)
+# Harmless names that clients send. With them the strict reader takes nearly every body, at no cost of its own.
+_IGNORED_NAMES: Final = (
+    "audio", "enable_thinking", "extra_body", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs",
+    "metadata", "modalities", "moderation", "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key",
+    "prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "response_format", "safety_identifier", "seed",
+    "service_tier", "stop", "store", "temperature", "thinking", "tool_choice", "tools", "top_k", "top_logprobs", "top_p",
+    "verbosity", "web_search_options",
+)  # fmt: skip
+_strict_type: Final = msgspec.defstruct(
+    "StrictChatRequest",
+    [(name, msgspec.Raw, _IGNORED) for name in _IGNORED_NAMES],
+    bases=(ChatRequest,),
+    frozen=True,
+    gc=False,
+    forbid_unknown_fields=True,
+)
+_strict: Final = msgspec.json.Decoder(cast(type[ChatRequest], _strict_type))
+_NAMES: Final[Names] = {
+    "model": None,
+    "messages": {"role": None, "content": {"type": None, "text": None}},
+    "stream": None,
+    "stream_options": {"include_usage": None},
+    "max_tokens": None,
+    "max_completion_tokens": None,
+    "n": None,
+    "user": None,
+    "simulate": None,
+}
 
 
 def parse_request(body: bytes) -> ChatRequest:
-    """The request in `body`. Errors: `RefusedError` with status 400, which names the field at fault."""
-    try:
-        request = _decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise _refuse_field(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RefusedError(
-            400, f"the body is not JSON: {error}; send a JSON object as UTF-8", "invalid_request_error", "invalid_json"
-        ) from None
+    """The request in `body`, read as Go reads it. Errors: `RefusedError` with status 400, which names the field at fault."""
+    request = read_body(body, _strict, _NAMES, error_body)
     if not request.messages:
         message = "Invalid 'messages': empty array. Expected an array with minimum length 1."
-        raise RefusedError(400, message, "invalid_request_error", "empty_array", "messages")
+        raise RefusedError(400, error_body(message, "invalid_request_error", "empty_array", "messages"))
     return request
-
-
-def _refuse_field(message: str) -> RefusedError:
-    what, _, where = message.partition(" - at `$")
-    param = where.rstrip("`").lstrip(".")
-    if missing := _MISSING_FIELD.match(what):
-        param = f"{param}.{missing[1]}".lstrip(".")
-        text = f"Missing required parameter: '{param}'."
-        return RefusedError(400, text, "invalid_request_error", "missing_required_parameter", param)
-    text = f"Invalid value for '{param}': {what}." if param else f"Invalid body: {what}."
-    return RefusedError(400, text, "invalid_request_error", "invalid_value", param or None)

@@ -1,7 +1,7 @@
 """The client at the other end of one call: what is sent to it, and whether it is still there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 Receive = Callable[[], Awaitable[Any]]
@@ -9,14 +9,38 @@ Send = Callable[[Any], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 
+class Cutter:
+    """Cuts bytes that come bit by bit into pieces of given sizes; the last size repeats."""
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        self._sizes = sizes
+        self._number = 0
+        # Bytes that the current piece still lacks.
+        self._left = sizes[0]
+
+    def pieces(self, body: bytes) -> Iterator[bytes]:
+        """The pieces of `body`; a piece that `body` does not fill goes on in the next one."""
+        begin = 0
+        while begin < len(body):
+            piece = body[begin : begin + self._left]
+            begin += len(piece)
+            self._left -= len(piece)
+            if not self._left:
+                self._number = min(self._number + 1, len(self._sizes) - 1)
+                self._left = self._sizes[self._number]
+            yield piece
+
+
 class Client:
     """Must be `leave`d at the end of the call."""
 
-    __slots__ = ("_receive", "_send", "_waiter", "_watch", "gone")
+    __slots__ = ("_cut", "_receive", "_send", "_waiter", "_watch", "gone")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
+        # Cuts what is sent, where pieces are asked for.
+        self._cut: Cutter | None = None
         self._watch: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         # Known only while `wait` is used: calls that never wait need not know, and save a task.
@@ -39,7 +63,17 @@ class Client:
 
     async def send(self, body: bytes, more: bool) -> None:
         """Sends a part of the body; the answer is whole once `more` is false."""
+        if self._cut is not None:
+            for piece in self._cut.pieces(body):
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+                # The reader gets its turn, so that it sees one piece at a time where it can.
+                await asyncio.sleep(0)
+            body = b""
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    def cut_into(self, sizes: tuple[int, ...]) -> None:
+        """Sends the body from now on in pieces of `sizes` bytes, the last of which repeats."""
+        self._cut = Cutter(sizes)
 
     async def wait(self, duration_s: float) -> bool:
         """Waits, but not beyond the client's going away. Returns whether it is still there."""

@@ -1,16 +1,16 @@
-"""One answer: how many tokens of which kind, in which chunks, and the bytes that say so."""
+"""A chat completion of plain text: the bytes that say so, fast, for calls that ask for nothing else.
 
-from collections.abc import Iterator
+`rich_completion` says everything that this cannot, and says this in the same words.
+"""
+
 from typing import Final
 
 import msgspec
 
-from services.vendor_simulator.chat_request import ChatRequest, UsageMode
+from services.vendor_simulator.answer import cut_output
+from services.vendor_simulator.chat_request import ChatRequest
+from services.vendor_simulator.simulate import Simulate
 from services.vendor_simulator.text import text
-
-# An unpaced stream of any length costs at most so many content chunks.
-UNPACED_CHUNKS_MAX: Final = 64
-PACED_CHUNKS_PER_SECOND_MAX: Final = 50
 
 _NEGATIVE_TOKENS: Final = -5
 _ABSURD_TOKENS: Final = 10**15
@@ -18,22 +18,7 @@ _ABSURD_TOKENS: Final = 10**15
 DONE: Final = b"data: [DONE]\n\n"
 
 
-def chunk_sizes(tokens: int, tokens_per_second: float) -> Iterator[int]:
-    """How many tokens each content chunk holds; their sum is `tokens`.
-
-    One each up to 64 chunks unpaced, or 50 chunks a second paced; beyond, several each.
-    """
-    if tokens_per_second:
-        size = max(1, int(-(-tokens_per_second // PACED_CHUNKS_PER_SECOND_MAX)))
-        for start in range(0, tokens, size):
-            yield min(size, tokens - start)
-        return
-    chunks = min(tokens, UNPACED_CHUNKS_MAX)
-    for index in range(chunks):
-        yield tokens * (index + 1) // chunks - tokens * index // chunks
-
-
-class Completion(msgspec.Struct, frozen=True):
+class Completion(msgspec.Struct, frozen=True, gc=False):
     """What one call answers."""
 
     completion_id: str
@@ -51,9 +36,14 @@ class Completion(msgspec.Struct, frozen=True):
     reasoning_tokens: int
     # "length" when a limit cut the output, else "stop".
     finish_reason: str
-    usage_mode: UsageMode
+    usage_mode: str
     # Whether a stream carries usage at all.
     stream_usage: bool
+
+    @property
+    def silent_tokens(self) -> int:
+        """The reasoning tokens of each choice, none of which is sent."""
+        return self.reasoning_tokens
 
     @property
     def visible_tokens(self) -> int:
@@ -89,6 +79,10 @@ class Completion(msgspec.Struct, frozen=True):
         usage = b"" if self.usage_mode == "none" else b',"usage":' + self.usage(self.output_tokens)
         return b'{%b,"choices":[%b]%b}' % (self._identity(b"chat.completion"), choices, usage)
 
+    def events(self) -> "PlainEvents":
+        """The answer as a stream."""
+        return PlainEvents(self)
+
     def _identity(self, kind: bytes) -> bytes:
         return b'"id":"%b","object":"%b","created":%d,"model":%b' % (
             self.completion_id.encode(),
@@ -98,7 +92,7 @@ class Completion(msgspec.Struct, frozen=True):
         )
 
 
-class Events:
+class PlainEvents:
     """The events of a completion's stream, each as the bytes of one `data:` line with its blank line."""
 
     def __init__(self, completion: Completion) -> None:
@@ -129,6 +123,10 @@ class Events:
             return self._event(choice, completion.output_tokens, usage) + DONE
         return self._event(choice, completion.output_tokens) + self._opening + usage + DONE
 
+    def error(self, body: bytes) -> bytes:
+        """The event that says that the stream failed."""
+        return b"data: %b\n\n" % body
+
     def _event(self, choice: bytes, output_tokens: int, closing: bytes = b"") -> bytes:
         if not closing:
             closing = b'],"usage":%b}\n\n' % self._completion.usage(output_tokens) if self._every_chunk else self._closing
@@ -140,10 +138,10 @@ class Events:
 
 
 def plan(request: ChatRequest, completion_id: str, created_s: int) -> Completion:
-    """What `request` gets if nothing fails."""
-    simulate = request.simulate
+    """What `request` gets if nothing fails and it asks for nothing but text."""
+    simulate: Simulate = request.simulate
     input_tokens = request.input_tokens
-    output_tokens = min(simulate.output_tokens, request.output_tokens_max)
+    output_tokens, reasoning_tokens = cut_output(simulate, request.output_tokens_max)
     return Completion(
         completion_id=completion_id,
         created_s=created_s,
@@ -152,8 +150,8 @@ def plan(request: ChatRequest, completion_id: str, created_s: int) -> Completion
         input_tokens=input_tokens,
         cached_input_tokens=min(simulate.cached_input_tokens, input_tokens),
         output_tokens=output_tokens,
-        reasoning_tokens=min(simulate.reasoning_tokens, output_tokens),
+        reasoning_tokens=reasoning_tokens,
         finish_reason="stop" if output_tokens == simulate.output_tokens else "length",
-        usage_mode=simulate.usage,
+        usage_mode=simulate.usage if isinstance(simulate.usage, str) else "final",
         stream_usage=request.stream_usage,
     )

@@ -4,12 +4,12 @@ from typing import Final
 
 import msgspec
 
-# Users beyond these displace those seen first, so that a long run stays small.
+# Names beyond these displace those seen first, so that a long run stays small.
 _NAMES_MAX: Final = 10_000
 
 
 class Tally(msgspec.Struct):
-    """Sums over the calls of one key or one user."""
+    """Sums over the calls of one key, one user or one model."""
 
     # Well-formed requests, whatever became of them.
     calls: int = 0
@@ -24,19 +24,20 @@ class Tally(msgspec.Struct):
 
 
 class CallTally:
-    """Counts one call for its key and for its user at once."""
+    """Counts one call for its key, its user and its model at once."""
 
     __slots__ = ("_tallies",)
 
-    def __init__(self, by_key: Tally, by_user: Tally) -> None:
-        self._tallies = (by_key, by_user)
+    def __init__(self, *tallies: Tally) -> None:
+        self._tallies = tallies
         for tally in self._tallies:
             tally.calls += 1
 
-    def begun(self, input_tokens: int) -> None:
-        """The answer begins: the input has been read."""
+    def begun(self, input_tokens: int, output_tokens: int = 0) -> None:
+        """The answer begins: the input has been read, and so many tokens are made at once."""
         for tally in self._tallies:
             tally.input_tokens += input_tokens
+            tally.output_tokens += output_tokens
 
     def made(self, output_tokens: int) -> None:
         """So many more tokens were made."""
@@ -55,19 +56,20 @@ class CallTally:
 
 
 class Served:
-    """The counts since the start. Keys and users that were not sent count under ""."""
+    """The counts since the start. Keys and users that were not sent count under ""; the model is the one that is served."""
 
     def __init__(self) -> None:
         self._by_key: dict[str, Tally] = {}
         self._by_user: dict[str, Tally] = {}
+        self._by_model: dict[str, Tally] = {}
 
-    def open(self, key: str, user: str) -> CallTally:
+    def open(self, key: str, user: str, model: str) -> CallTally:
         """Counts a call and returns where the rest of it is counted."""
-        return CallTally(_tally(self._by_key, key), _tally(self._by_user, user))
+        return CallTally(_tally(self._by_key, key), _tally(self._by_user, user), _tally(self._by_model, model))
 
     def report(self) -> bytes:
-        """{"by_key": {key: sums}, "by_user": {user: sums}} as JSON."""
-        return msgspec.json.encode({"by_key": self._by_key, "by_user": self._by_user})
+        """{"by_key": {key: sums}, "by_user": {user: sums}, "by_model": {model: sums}} as JSON."""
+        return msgspec.json.encode({"by_key": self._by_key, "by_user": self._by_user, "by_model": self._by_model})
 
 
 def _tally(tallies: dict[str, Tally], name: str) -> Tally:

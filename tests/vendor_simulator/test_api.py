@@ -70,7 +70,11 @@ async def test_a_plain_answer_has_the_tokens_asked_for(http: aiohttp.ClientSessi
         "completion_tokens_details": {"reasoning_tokens": 2},
     }
     expected = {"calls": 1, "input_tokens": 2, "output_tokens": 5, "output_tokens_sent": 3, "aborted": 0}
-    assert await served(http, base_url) == {"by_key": {"key-1": expected}, "by_user": {"u": expected}}
+    assert await served(http, base_url) == {
+        "by_key": {"key-1": expected},
+        "by_user": {"u": expected},
+        "by_model": {"m-1": expected},
+    }
 
 
 async def test_a_stream_has_one_token_a_chunk_then_usage_then_done(http: aiohttp.ClientSession, base_url: str) -> None:

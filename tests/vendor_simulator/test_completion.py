@@ -3,8 +3,10 @@ import json
 import msgspec
 import pytest
 
-from services.vendor_simulator.chat_request import ChatRequest, RefusedError, parse_request
-from services.vendor_simulator.completion import Events, chunk_sizes, plan
+from services.vendor_simulator.answer import chunk_sizes
+from services.vendor_simulator.chat_request import ChatRequest, parse_request
+from services.vendor_simulator.completion import PlainEvents, plan
+from services.vendor_simulator.errors import RefusedError
 from services.vendor_simulator.text import count_tokens, text
 
 
@@ -75,7 +77,7 @@ def test_choices_multiply_the_output() -> None:
     assert {len(choice["message"]["content"]) for choice in answer["choices"]} == {12}
     assert answer["usage"]["completion_tokens"] == 12
     assert answer["usage"]["completion_tokens_details"] == {"reasoning_tokens": 3}
-    content = [json.loads(line.removeprefix(b"data: ")) for line in Events(completion).content(0, 2).split(b"\n\n")[:-1]]
+    content = [json.loads(line.removeprefix(b"data: ")) for line in PlainEvents(completion).content(0, 2).split(b"\n\n")[:-1]]
     assert [chunk["choices"][0]["index"] for chunk in content] == [0, 1, 2]
 
 

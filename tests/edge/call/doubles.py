@@ -34,10 +34,32 @@ class Script:
         self, items: Iterable[Item] = (), *, head_after_s: float = 0.0, content_type: str = "text/event-stream", hangs: bool = False
     ) -> None:
         """A failure as the first item stands for the head; `hangs`: there is never a head."""
-        self.items = iter(items)
+        self._items = iter(items)
+        self._item: Item | None = None
+        # Until when it waits.
+        self._until_s: float | None = None
         self.head_after_s = head_after_s
         self.content_type = content_type
         self.hangs = hangs
+
+    def next(self) -> Item | None:
+        """The item that is to be done; None at the end."""
+        if self._item is None:
+            self._item = next(self._items, None)
+        return self._item
+
+    def done(self) -> None:
+        """The item has been done."""
+        self._item = None
+
+    async def passed(self, seconds: float) -> None:
+        """Waits so long from when this was first asked."""
+        loop = asyncio.get_running_loop()
+        if self._until_s is None:
+            self._until_s = loop.time() + seconds
+        await asyncio.sleep(self._until_s - loop.time())
+        self._until_s = None
+        self.done()
 
 
 class Asked:
@@ -82,10 +104,12 @@ class ScriptedAnswer(VendorAnswer):
         return b"".join([piece async for piece in self.pieces()])
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        for item in self._script.items:
+        # A reader that is cancelled while it waits takes nothing away from the next one.
+        while (item := self._script.next()) is not None:
             assert self._asked.closed_at_s is None, "a vendor's answer was read on after it was closed"
             match item:
                 case bytes():
+                    self._script.done()
                     self._asked.bytes_read += len(item)
                     yield item
                 case VendorFailure():
@@ -93,7 +117,7 @@ class ScriptedAnswer(VendorAnswer):
                 case str():
                     await asyncio.get_running_loop().create_future()
                 case _:
-                    await asyncio.sleep(item)
+                    await self._script.passed(item)
         self._asked.came_to_end = True
 
     def close(self) -> None:
@@ -124,22 +148,14 @@ class ScriptedVendors(VendorClient):
         await asyncio.sleep(script.head_after_s)
         if script.hangs:
             await asyncio.get_running_loop().create_future()
-        first = next(script.items, None)
-        if isinstance(first, VendorFailure):
+        if isinstance(first := script.next(), VendorFailure):
             asked.closed_at_s = now_s()
             raise first
-        script.items = _behind(first, script.items)
         return ScriptedAnswer(script, asked)
 
     def check(self) -> None:
         """Whatever was opened is closed."""
         assert all(asked.closed_at_s is not None for asked in self.asked if asked.bytes_read), "a vendor's answer was left open"
-
-
-def _behind(first: Item | None, rest: Iterator[Item]) -> Iterator[Item]:
-    if first is not None:
-        yield first
-    yield from rest
 
 
 def lost() -> ServiceError:
@@ -250,6 +266,13 @@ class FakeCharging(Charging):
     def check(self) -> None:
         """Each session that was granted has exactly one Release."""
         assert len(self.releases) == len(self._numbers), "a session without a Release"
+
+    def forget(self) -> None:
+        """Forgets what has been, so that the next call is the only one."""
+        self.check()
+        for seen in (self.creates, self.updates, self.update_times_s, self.grants, self.releases, self.released_at_s):
+            seen.clear()
+        self._numbers.clear()
 
     @property
     def release_message(self) -> pb.ReleaseSession:

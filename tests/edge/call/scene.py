@@ -24,7 +24,12 @@ from tests.edge.call.line_dialect import LineDialect
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2 as registry
 
-SECRETS: Final = {"ACME_KEY": "acme-secret-0123456789", "BETA_KEY": "beta-secret-0123456789", "SLOW_KEY": "slow-secret-0123456789"}
+SECRETS: Final = {
+    "ACME_KEY": "acme-secret-0123456789",
+    "BETA_KEY": "beta-secret-0123456789",
+    "SLOW_KEY": "slow-secret-0123456789",
+    "RUDE_KEY": "rude-secret-0123456789",
+}
 CONTEXT_TOKENS: Final = 100_000
 OUTPUT_TOKENS: Final = 8_000
 
@@ -61,7 +66,12 @@ def catalog(**offering: Any) -> Snapshot:
     )
     row = registry.ModelRates(model_id="*", tiers=[registry.ContextTier(rates=rates)])
     message = registry.Catalog(
-        vendors=[_vendor("acme"), _vendor("beta"), _vendor("slow", streams=False, drainable=False)],
+        vendors=[
+            _vendor("acme"),
+            _vendor("beta"),
+            _vendor("slow", streams=False, drainable=False),
+            _vendor("rude", drainable=False),
+        ],
         tokenizer_families=[
             registry.TokenizerFamily(family_id="bytes", template_tokens_per_message=4, template_tokens_per_request=3),
             registry.TokenizerFamily(family_id="exact", tokenizer="qwen3", template_tokens_per_message=4),
@@ -71,6 +81,7 @@ def catalog(**offering: Any) -> Snapshot:
             _model("pair", "acme", "beta"),
             # Its vendor does not stream.
             _model("whole", "slow"),
+            _model("undrained", "rude"),
             _model("hidden", "acme", hidden_reasoning=True),
             _model("exact", "acme", family_id="exact"),
         ],

@@ -30,6 +30,7 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
 _NOTHING_USED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_VENDOR, cause_of(Ended.REJECTED))
+_FAILED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_PARTIAL, cause_of(Ended.FAILED))
 
 
 class CallPath:
@@ -65,9 +66,26 @@ class CallPath:
         admitted = admit(snapshot, dialect, request, model_of(snapshot, request.model_id))
         with client.interruptible():
             admitted, granted = await self._open(snapshot, dialect, request, admitted, principal, charging_id)
+        session = Session(self._charging, charging_id, principal, granted)
+        try:
+            await self._serve(request, snapshot, admitted, granted, session, client, answer)
+        finally:
+            # Where a fault of ours came before the call.
+            session.release_later(_FAILED)
+
+    async def _serve(
+        self,
+        request: Request,
+        snapshot: Snapshot,
+        admitted: Admitted,
+        granted: pb.Granted,
+        session: Session,
+        client: Client,
+        answer: ClientAnswer,
+    ) -> None:
+        """Serves a call whose session is open. Errors: those of `serve`; released but for a fault of ours."""
         if request.streamed:
             answer.expect_stream(request.answer(admitted.routes[0].endpoint).content_type, self._heartbeat_interval_s)
-        session = Session(self._charging, charging_id, principal, granted)
         limit = admitted.payable_limit(request, granted.output_tokens_granted, granted.output_tokens_payable)
         if request.makes_output and limit is not None and limit < 1:
             # There must be a token for each choice, or the vendor can't be told a limit.
@@ -91,7 +109,7 @@ class CallPath:
                 raise
             # Comments have gone out: the problem comes as the stream's last event.
             ended = request.answer(admitted.routes[0].endpoint)
-            await answer.end_stream(ended.interrupted(problem, charging_id))
+            await answer.end_stream(ended.interrupted(problem, session.charging_id))
 
     async def _open(
         self,

@@ -72,6 +72,10 @@ class VendorStream:
         except StopAsyncIteration:
             self._over = True
             return self._rest()
+        except BaseException:
+            # A generator is over with what was raised in it; an answer whose client left is read on by another.
+            self._pieces = None
+            raise
         if self.ended:
             self._bytes_after_end += len(piece)
             self._over = self._bytes_after_end > _AFTER_END_BYTES

@@ -1,7 +1,6 @@
 """The answer to a client: begun at most once, ended at most once, kept alive while nothing else is sent."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -43,12 +42,13 @@ class ClientAnswer:
         """A stream of events will come: after each interval without anything a comment is sent, the first one with the head."""
         self._stream_content_type = content_type
         self._heartbeat_interval_s = heartbeat_interval_s
-        self._sent_s = time.monotonic()
-        self._heartbeat = asyncio.get_running_loop().call_later(heartbeat_interval_s, self._beat)
+        loop = asyncio.get_running_loop()
+        self._sent_s = loop.time()
+        self._heartbeat = loop.call_later(heartbeat_interval_s, self._beat)
 
     async def send(self, events: bytes) -> None:
         """Whole events of the expected stream."""
-        self._sent_s = time.monotonic()
+        self._sent_s = asyncio.get_running_loop().time()
         if not self.begun:
             await self._begin()
         await self._send({"type": "http.response.body", "body": events, "more_body": True})
@@ -85,7 +85,7 @@ class ClientAnswer:
         if self._ended:
             return
         loop = asyncio.get_running_loop()
-        idle_s = time.monotonic() - self._sent_s
+        idle_s = loop.time() - self._sent_s
         if idle_s < self._heartbeat_interval_s:
             self._heartbeat = loop.call_later(self._heartbeat_interval_s - idle_s, self._beat)
             return

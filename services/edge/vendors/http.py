@@ -350,6 +350,8 @@ class _HttpAnswer:
         self._target = target
         self._connection: _Connection | None = connection
         self._idle_timeout_s = idle_timeout_s
+        # Of a packed body; it outlives a reader that is cancelled.
+        self._unpacker: zlib._Decompress | None = None
 
     @property
     def content_type(self) -> str:
@@ -372,9 +374,10 @@ class _HttpAnswer:
             while piece := await connection.piece(self._idle_timeout_s):
                 yield piece
             return
-        unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+        if self._unpacker is None:
+            self._unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
         while piece := await connection.piece(self._idle_timeout_s):
-            for unpacked in _unpacked(unpacker, piece):
+            for unpacked in _unpacked(self._unpacker, piece):
                 yield unpacked
 
     def close(self) -> None:

@@ -57,7 +57,10 @@ class VendorAnswer(Protocol):
         ...
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes, unpacked, never empty pieces. Errors: `VendorFailure` broken, timeout, or garbage."""
+        """The body as it comes, unpacked, never empty pieces; once cancelled while it waits, another one goes on from there.
+
+        Errors: `VendorFailure` broken, timeout, or garbage.
+        """
         ...
 
     def close(self) -> None:

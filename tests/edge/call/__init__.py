@@ -1,0 +1,1 @@
+"""Tests of the call path over a scripted vendor, in virtual time: no socket, no sleeping."""

@@ -70,12 +70,11 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
 
     def answer(self) -> bytes:
         """The body of an answer that is not streamed."""
-        content = text(0, self.visible_tokens)
-        choices = b",".join(
-            b'{"index":%d,"message":{"role":"assistant","content":"%b","refusal":null},"logprobs":null,"finish_reason":"%b"}'
-            % (index, content, self.finish_reason.encode())
-            for index in range(self.choices)
+        choice = b'"message":{"role":"assistant","content":"%b","refusal":null},"logprobs":null,"finish_reason":"%b"}' % (
+            text(0, self.visible_tokens),
+            self.finish_reason.encode(),
         )
+        choices = b",".join([b'{"index":%d,%b' % (index, choice) for index in range(self.choices)])
         usage = b"" if self.usage_mode == "none" else b',"usage":' + self.usage(self.output_tokens)
         return b'{%b,"choices":[%b]%b}' % (self._identity(b"chat.completion"), choices, usage)
 

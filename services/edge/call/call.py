@@ -177,14 +177,13 @@ class Call:
         """The first steps, up to one with output: until then another route can still answer. Errors: `VendorFailure`."""
         held: list[Step] = []
         while steps := await stream.next():
-            for step in steps:
-                _check(step)
             held += steps
-            if any(_has_output(step) or step.finished or step.ended for step in steps):
-                return held
-        if not held:
-            raise VendorFailure("broken", 200)
-        return held
+            for step in steps:
+                if _has_output(step) or step.finished:
+                    return held
+                _check(step)
+        # An end without an answer.
+        raise VendorFailure("garbage", 200)
 
     async def _collect(self, stream: VendorStream) -> Ended:
         """Reads an answer that the client gets whole. Errors: `VendorFailure`."""
@@ -198,6 +197,9 @@ class Call:
                 if not covered:
                     stream.close()
                     return Ended.CUT
+        if not self._meter.any_output and not stream.finished:
+            # An end without an answer.
+            raise VendorFailure("garbage", 200)
         return Ended.WHOLE
 
     # Relaying
@@ -242,6 +244,10 @@ class Call:
         Where it does not, the step is not for the client. Errors: `NotExtendedError`; `ClientGoneError`, `RevokedError`.
         """
         meter, session = self._meter, self._session
+        if self._stream is not None and not self._stream.is_streamed:
+            # It is made already: what goes beyond the grant is charged as the account's offering says.
+            meter.add(step)
+            return True
         if meter.upper + 4 * (len(step.said) + len(step.thought)) + step.opaque_bytes + step.calls * 4 <= session.safe:
             meter.add(step)
             return True

@@ -94,8 +94,10 @@ class Ending(Enum):
 class Answer(Protocol):
     """One vendor's answer on its way to one client. Made anew for each attempt; events are fed once, in order."""
 
-    # What the client gets: "text/event-stream; charset=utf-8", or "application/json" for one that is assembled.
-    content_type: str
+    @property
+    def content_type(self) -> str:
+        """What the client gets: "text/event-stream; charset=utf-8", or "application/json" for one that is assembled."""
+        ...
 
     def feed(self, event: Event) -> Step:
         """Reads one event of a stream. Errors: `VendorFailure` garbage for what is not of the dialect."""
@@ -177,10 +179,15 @@ class Request(Protocol):
 class Dialect(Protocol):
     """A protocol that clients speak."""
 
-    # As catalogs name it, for example "openai_chat".
-    name: str
-    # The header that carries the charging_id on every answer.
-    request_id_header: bytes
+    @property
+    def name(self) -> str:
+        """As catalogs name it, for example "openai_chat"."""
+        ...
+
+    @property
+    def request_id_header(self) -> bytes:
+        """The header that carries the charging_id on every answer."""
+        ...
 
     def read(self, body: Body, headers: Mapping[bytes, bytes]) -> Request:
         """Reads a request. Errors: `Problem` 400 that names the field and says what would be right."""

@@ -88,8 +88,8 @@ def problem_of(failed: Sequence[FailedAttempt], api_keys: Sequence[str]) -> Prob
     retry_after_ms = min(waits, default=1_000)
     if all(each.meaning in (Meaning.RATE_LIMIT, Meaning.OVERLOADED) and _is_busy(each) for each in failed):
         return vendor_unavailable("The model's vendor has too much to do at the moment. Try again.", retry_after_ms)
-    if all(each.failure.outcome in ("unreachable", "timeout") or each.meaning is Meaning.ACCOUNT for each in failed):
-        return vendor_unavailable("The model's vendor cannot be used at the moment. Try again.", retry_after_ms)
+    if all(each.failure.outcome in ("unreachable", "timeout") for each in failed):
+        return vendor_unavailable("The model's vendor cannot be reached at the moment. Try again.", retry_after_ms)
     return vendor_failed("The model's vendor failed to answer.")
 
 

@@ -19,11 +19,13 @@ class VendorStream:
     def __init__(self, vendor: VendorAnswer, answer: Answer, *, streamed: bool) -> None:
         """`streamed` says what the vendor was asked for; what it sends is believed where it says that it is JSON."""
         self._vendor = vendor
-        self._streamed = streamed and "json" not in vendor.content_type
+        self.is_streamed = streamed and "json" not in vendor.content_type
         self._pieces: AsyncIterator[bytes] | None = None
         self._reader = EventReader()
         self._bytes_after_end = 0
         self._over = False
+        # What came in one piece with steps that are handed out first.
+        self._failure: VendorFailure | None = None
         self.answer = answer
         # Every choice has said how it ends; the terminal event has come.
         self.finished = False
@@ -34,8 +36,10 @@ class VendorStream:
 
         Errors: `VendorFailure` when it breaks off, is no answer, or tells of the vendor's failure.
         """
-        if not self._streamed:
+        if not self.is_streamed:
             return await self._whole()
+        if self._failure is not None:
+            raise self._failure
         while not self._over:
             try:
                 if self.ended:
@@ -79,7 +83,15 @@ class VendorStream:
         if self.ended:
             self._bytes_after_end += len(piece)
             self._over = self._bytes_after_end > _AFTER_END_BYTES
-        return [self._note(self.answer.feed(event)) for event in self._reader.feed(piece)]
+        steps: list[Step] = []
+        try:
+            for event in self._reader.feed(piece):
+                steps.append(self._note(self.answer.feed(event)))
+        except VendorFailure as failure:
+            if not steps:
+                raise
+            self._failure = failure
+        return steps
 
     def _rest(self) -> list[Step]:
         """What stands after the last empty line: an event is taken if it is whole."""

@@ -17,10 +17,13 @@ from services.edge.identity.principals import Principal
 from services.edge.routing.router import Route, routes_of
 from services.edge.tokens.estimate import estimate
 from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, is_loaded, tokenizer
+from services.edge.vendors.profile import Endpoint
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 # An input whose estimate is this much above the context window can't fit; nearer ones are for the vendor to judge.
 _CONTEXT_PERCENT_MAX: Final = 125
+# A whole answer of at most this many tokens is asked for as one.
+_SMALL_TOKENS: Final = 256
 # Where each dialect's calls go, for who called a model in a dialect that its vendors do not speak.
 _DIALECT_URLS: Final = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
 
@@ -115,11 +118,22 @@ def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: Sellabl
         if others:
             raise not_in_dialect(model.model_id, ", ".join(dict.fromkeys(others)))
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
-    metered = request.makes_output and not model.hidden_reasoning and all(route.endpoint.streams for route in routes)
-    first = request.vendor_request(
-        routes[0].endpoint, routes[0].vendor_model_id, None, streamed=request.makes_output and routes[0].endpoint.streams
-    )
+    metered = not model.hidden_reasoning and all(is_streamed(request, route.endpoint) for route in routes)
+    streamed = is_streamed(request, routes[0].endpoint)
+    first = request.vendor_request(routes[0].endpoint, routes[0].vendor_model_id, None, streamed=streamed)
     return Admitted(model, routes, first, size, tokens, metered, _loaded_count(model.family.tokenizer))
+
+
+def is_streamed(request: Request, endpoint: Endpoint) -> bool:
+    """Whether the vendor is asked for a stream, also where the client wants a whole answer: so windows are reserved, not its limit.
+
+    A small whole answer is not worth it: its limit is less than a window.
+    """
+    if not request.makes_output or not endpoint.streams:
+        return False
+    limit = request.output_limit
+    is_small = limit is not None and limit * request.choices <= _SMALL_TOKENS and endpoint.limit_counts_reasoning
+    return request.streamed or not is_small
 
 
 def model_of(snapshot: Snapshot, model_id: str) -> SellableModel:

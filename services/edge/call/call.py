@@ -9,18 +9,19 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from services.edge.call.admission import Admitted
+from services.edge.call.admission import Admitted, is_streamed
 from services.edge.call.dialect import Ending, Request, Step, VendorRequest
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.outcome import Ended, cause_of, problem_of, provenance_of
 from services.edge.call.session import NotExtendedError, Session, Settlement
-from services.edge.call.usage import Meter, Own, Used, with_error
+from services.edge.call.usage import Meter, Used, with_error
 from services.edge.call.vendor_stream import VendorStream
 from services.edge.catalog import Abandoned
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
 from services.edge.http.problems import Problem, revoked, unavailable, vendor_failed
 from services.edge.http.stream import ClientAnswer
 from services.edge.routing.router import FailedAttempt, Route, failed_attempt
+from services.edge.vendors.events import Event
 from services.edge.vendors.vendor import VendorClient, VendorFailure, VendorFault
 from services.token_classes import NOTHING, Vector
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -82,8 +83,10 @@ class Call:
         """
         try:
             if self._request.streamed:
-                steps = await self._first_answer(self._begin)
-                ended = await self._relay(steps)
+                out: list[bytes] = []
+                ended = await self._relay(*await self._first_answer(self._begin), out)
+                # What was covered before the answer ended.
+                await self._send(out)
             else:
                 ended = await self._first_answer(self._collect)
             await self._end(ended)
@@ -151,7 +154,7 @@ class Call:
     def _vendor_request(self, route: Route) -> VendorRequest:
         if route is self._admitted.routes[0] and self._limit is None:
             return self._admitted.first
-        streamed = self._request.makes_output and route.endpoint.streams
+        streamed = is_streamed(self._request, route.endpoint)
         return self._request.vendor_request(route.endpoint, route.vendor_model_id, self._limit, streamed=streamed)
 
     async def _ask(self, route: Route, asked: VendorRequest) -> VendorStream:
@@ -160,8 +163,7 @@ class Call:
         vendor = await self._vendors.post(endpoint.base_url + asked.path, asked.headers_for(endpoint), asked.body.content)
         if asked.dropped:
             self._answer.add_header(b"x-dropped-fields", ", ".join(asked.dropped).encode("ascii", "replace"))
-        streamed = self._request.makes_output and endpoint.streams
-        return VendorStream(vendor, self._request.answer(endpoint), streamed=streamed)
+        return VendorStream(vendor, self._request.answer(endpoint), streamed=is_streamed(self._request, endpoint))
 
     def _failed(self, route: Route, failure: VendorFailure) -> FailedAttempt:
         failed = failed_attempt(route, failure)
@@ -173,22 +175,27 @@ class Call:
             self._stream.close()
             self._stream = None
 
-    async def _begin(self, stream: VendorStream) -> list[Step]:
-        """The first steps, up to one with output: until then another route can still answer. Errors: `VendorFailure`."""
+    async def _begin(self, stream: VendorStream) -> tuple[list[Step], list[Event]]:
+        """The first steps up to one with output, and the events that came with it: until then another route can still answer.
+
+        Errors: `VendorFailure`.
+        """
         held: list[Step] = []
-        while steps := await stream.next():
-            held += steps
-            for step in steps:
+        while events := await stream.next():
+            for index, event in enumerate(events):
+                step = stream.feed(event)
+                held.append(step)
                 if _has_output(step) or step.finished:
-                    return held
+                    return held, events[index + 1 :]
                 _check(step)
         # An end without an answer.
         raise VendorFailure("garbage", 200)
 
     async def _collect(self, stream: VendorStream) -> Ended:
         """Reads an answer that the client gets whole. Errors: `VendorFailure`."""
-        while steps := await stream.next():
-            for step in steps:
+        while events := await stream.next():
+            for event in events:
+                step = stream.feed(event)
                 _check(step)
                 try:
                     covered = await self._covers(step)
@@ -204,30 +211,38 @@ class Call:
 
     # Relaying
 
-    async def _relay(self, steps: list[Step]) -> Ended:
-        """Relays what comes, until the answer ends in one of the ways of the charge matrix."""
+    async def _relay(self, held: list[Step], events: list[Event], out: list[bytes]) -> Ended:
+        """Relays what comes, until the answer ends in one of the ways of the charge matrix; `out` is then what was not sent yet."""
         stream = self._stream
         assert stream is not None
-        out: list[bytes] = []
         try:
-            while steps:
-                for step in steps:
-                    if step.fault is not None:
-                        raise VendorFailure("broken", 200, fault=step.fault)
-                    if not await self._covers(step, out):
+            for step in held:
+                if not await self._relays(step, out):
+                    return Ended.CUT
+            while True:
+                for event in events:
+                    if not await self._relays(stream.feed(event), out):
                         return Ended.CUT
-                    if step.out:
-                        out.append(step.out)
                 await self._send(out)
                 with self._client.interruptible():
-                    steps = await stream.next()
+                    events = await stream.next()
+                if not events:
+                    return Ended.WHOLE
         except VendorFailure as failure:
-            await self._send(out)
             self._session.attempts[-1].outcome = failure.outcome
             return Ended.BROKEN
         except NotExtendedError:
             return Ended.NOT_EXTENDED
-        return Ended.WHOLE
+
+    async def _relays(self, step: Step, out: list[bytes]) -> bool:
+        """Adds a step to what is to be sent; False where the grant does not cover it. Errors: `VendorFailure`, as `_covers`."""
+        if step.fault is not None:
+            raise VendorFailure("broken", 200, fault=step.fault)
+        if not await self._covers(step, out):
+            return False
+        if step.out:
+            out.append(step.out)
+        return True
 
     async def _send(self, out: list[bytes]) -> None:
         """Sends what is to be relayed, and empties it."""
@@ -248,38 +263,26 @@ class Call:
             # It is made already: what goes beyond the grant is charged as the account's offering says.
             meter.add(step)
             return True
-        if meter.upper + 4 * (len(step.said) + len(step.thought)) + step.opaque_bytes + step.calls * 4 <= session.safe:
+        if not _has_output(step) or meter.upper + _upper(step) <= session.safe:
             meter.add(step)
             return True
-        before = meter.mark()
-        meter.add(step)
-        if not _has_output(step):
-            return True
-        while meter.best > self._covered:
+        best = meter.best + meter.output_of(step)
+        covered = True
+        while covered and best > self._covered:
             if session.granted >= self._whole:
                 # All that the vendor was told is reserved, with our count's error: it has broken its limit, or counts otherwise.
                 covered = meter.low <= self._told * self._request.choices
-            else:
-                covered = not session.is_exhausted and await self._extended(before, out)
-                if covered:
-                    continue
-            if not covered:
-                meter.leave(before)
-            return covered
-        if meter.best > session.safe and session.granted < self._whole:
-            session.ask_for_more()
-        return True
-
-    async def _extended(self, before: Own, out: list[bytes] | None) -> bool:
-        """Waits for more; whether it came. What is to be relayed goes out first."""
-        try:
+                break
             if out:
                 await self._send(out)
             with self._client.interruptible():
-                return await self._session.more()
-        except BaseException:
-            self._meter.leave(before)
-            raise
+                covered = not session.is_exhausted and await session.more()
+        if not covered:
+            meter.leave()
+        elif best > session.safe and session.granted < self._whole:
+            session.ask_for_more()
+        meter.add(step)
+        return covered
 
     @property
     def _covered(self) -> int:
@@ -328,7 +331,7 @@ class Call:
     async def _settle_left(self, ended: Ended) -> None:
         """The client left: it pays for what it was sent."""
         if self._relayed:
-            self._meter.leave(self._meter.mark())
+            self._meter.leave()
             await self._drain()
             used = self._meter.used()
         elif self._asked:
@@ -357,9 +360,9 @@ class Call:
             return
         try:
             async with asyncio.timeout(_DRAIN_S):
-                while steps := await stream.next():
-                    for step in steps:
-                        self._meter.add(step)
+                while events := await stream.next():
+                    for event in events:
+                        self._meter.add(stream.feed(event))
                     if self._meter.best - begun_at > _DRAIN_TOKENS_MAX:
                         return
         except (VendorFailure, TimeoutError):
@@ -389,6 +392,11 @@ _PROBLEMS: Final[dict[Ended, Callable[[], Problem]]] = {
 
 def _has_output(step: Step) -> bool:
     return bool(step.said or step.thought or step.opaque_bytes or step.calls)
+
+
+def _upper(step: Step) -> int:
+    """No fewer than the tokens of a step."""
+    return 4 * (len(step.said) + len(step.thought) + step.calls) + step.opaque_bytes
 
 
 def _check(step: Step) -> None:

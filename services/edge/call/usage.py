@@ -15,8 +15,11 @@ from services.token_classes import INDEX, INPUT_INDEXES, NOTHING, OUTPUT_INDEXES
 
 Count = Callable[[str], int]
 
-# Text is counted in runs of this many bytes; a run's ends may cost a token.
+# So many bytes of text are kept uncounted: for the estimator, and for a tokenizer, which most answers never need. Where it is
+# needed all the time, near the end of a grant, only so many are counted again with each piece; a run's ends may cost a token.
 _RUN_BYTES: Final = 2_048
+_EXACT_RUN_BYTES: Final = 16_384
+_EXACT_TAIL_BYTES: Final = 512
 # Tokens that no text shows: the end of a turn, a few a choice; the frame of a tool call.
 _HIDDEN_TOKENS_A_CHOICE: Final = 8
 _HIDDEN_TOKENS_A_CALL: Final = 4
@@ -81,53 +84,59 @@ def within_error(counted_tokens: int, choices: int, *, exact: bool) -> int:
 
 
 class _Tally:
-    """The tokens of a text that comes in pieces."""
+    """The tokens of a text that comes in pieces. Pieces are kept until somebody asks, or they come to a run."""
 
-    __slots__ = ("_count", "_pieces", "_size", "_tokens", "pending_bytes")
+    __slots__ = ("_count", "_kept", "_kept_bytes", "_run_bytes", "_size", "_tokens", "total_bytes")
 
     def __init__(self, count: Count | None) -> None:
         self._count = count
-        self._pieces: list[str] = []
+        self._run_bytes = _RUN_BYTES if count is None else _EXACT_RUN_BYTES
+        self._kept: list[str] = []
+        self._kept_bytes = 0
+        # Of the runs before those: their size, and their tokens by the tokenizer.
         self._size = NO_TEXT
-        # Of the runs that are counted.
         self._tokens = 0
-        # Of those that are not: never fewer than their tokens.
-        self.pending_bytes = 0
+        self.total_bytes = 0
 
     def add(self, text: str) -> None:
-        self._pieces.append(text)
-        self.pending_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-        if self.pending_bytes > _RUN_BYTES:
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        self._kept.append(text)
+        self._kept_bytes += size
+        self.total_bytes += size
+        if self._kept_bytes > self._run_bytes:
             self._fold()
 
     def _fold(self) -> None:
-        text = "".join(self._pieces)
-        self._pieces.clear()
-        self.pending_bytes = 0
+        text = "".join(self._kept)
+        self._kept.clear()
+        self._kept_bytes = 0
+        self._size += size_of(text)
         if self._count is not None:
             self._tokens += self._count(text)
-        else:
-            self._size += size_of(text)
-            self._tokens = estimate(self._size)
 
     @property
     def upper(self) -> int:
         """Not below `best`, and known without counting."""
-        return self._tokens + self.pending_bytes
+        return self.total_bytes
 
     @property
     def best(self) -> int:
-        if self._pieces:
-            if self._count is not None:
-                return self._tokens + self._count("".join(self._pieces))
+        if not self.total_bytes:
+            return 0
+        if self._count is None:
+            if self._kept:
+                self._fold()
+            return estimate(self._size)
+        if self._kept_bytes > _EXACT_TAIL_BYTES:
             self._fold()
-        return self._tokens
+        return self._tokens + (self._count("".join(self._kept)) if self._kept else 0)
 
     @property
     def low(self) -> int:
-        """The fewest tokens that the text can have."""
-        best = self.best
-        return best * (_MILLI - _ERROR_EXACT_MILLI) // _MILLI if self._count is not None else low(self._size)
+        """The fewest tokens that the text can have, by its size: no tokenizer is asked."""
+        if not self.total_bytes:
+            return 0
+        return low(self._size + size_of("".join(self._kept)) if self._kept else self._size)
 
 
 class Own(NamedTuple):
@@ -152,12 +161,12 @@ class Used(NamedTuple):
 
 
 class Meter:
-    """Counts one answer: `add` for each step in order, `leave` where what came after a mark is not for the client."""
+    """Counts one answer: `add` for each step in order, `leave` where what comes from then on is not for the client."""
 
     def __init__(self, input_tokens: InputTokens, choices: int, count: Count | None, *, input_max: int, output_max: int) -> None:
         """`count` is the family's tokenizer, where it is there. Counts above the maxima can't be true."""
         self._input = input_tokens
-        self._choices = choices
+        self._count = count
         self._said = _Tally(count)
         self._thought = _Tally(count)
         self._opaque_bytes = 0
@@ -165,15 +174,18 @@ class Meter:
         self._added = NO_TEXT
         self._input_max = input_max * _ROUNDS_MAX
         self._output_max = max(input_max, output_max) * choices
-        self.is_exact = count is not None
-        # The vendor's last word on each side, and our own count when it spoke of the output.
+        # The vendor's last word on each side, and what came after it spoke of the output.
         self._input_counts: Vector | None = None
         self._output_counts: Vector | None = None
-        self._at_count = Own(0, 0)
-        self._low_at_count = 0
+        self._since: _Tally | None = None
         # Our count of what the client got, once it has left.
         self._relayed: Own | None = None
         self._doubts: list[str] = []
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether our own count is the tokenizer's."""
+        return self._count is not None
 
     def add(self, step: Step) -> None:
         """Counts what came."""
@@ -187,6 +199,11 @@ class Meter:
             self._added += size_of(step.added)
         if (counted := step.counted) is not None:
             self._take(counted.counts, has_input=counted.has_input, has_output=counted.has_output)
+            if counted.has_output and self._output_counts is counted.counts:
+                return
+        if self._since is not None:
+            # By estimate alone: the next count is near.
+            self._since.add(step.said + step.thought)
 
     def _take(self, counts: Vector, *, has_input: bool, has_output: bool) -> None:
         if has_input:
@@ -198,40 +215,38 @@ class Meter:
                 self._input_counts = counts
         if not has_output:
             return
-        if total_output(counts) > self._output_max:
+        output = total_output(counts)
+        if output > self._output_max:
             self._doubt("output_too_large")
-        elif total_output(counts) or not self.any_output:
+        elif output or not self.any_output:
             # Zeros beside text are those of a vendor that has not counted yet, or never does.
+            if output < self._said.low + self._thought.low and output < self._own.total:
+                self._doubt("output_too_small")
+                counts = _outputs(self._own)
             self._output_counts = counts
-            self._at_count = self._own
-            self._low_at_count = self._said.low + self._thought.low
+            self._since = _Tally(None)
 
     def _doubt(self, what: str) -> None:
         if what not in self._doubts:
             self._doubts.append(what)
 
-    def mark(self) -> Own:
-        """Our count so far, for `leave`."""
-        return self._own
-
-    def leave(self, relayed: Own) -> None:
-        """What came after the mark, and what comes from now on, is not for the client."""
+    def leave(self) -> None:
+        """What comes from now on is not for the client."""
         if self._relayed is None:
-            self._relayed = relayed
+            self._relayed = self._own
 
     @property
     def any_output(self) -> bool:
         """Whether any output has come."""
-        return bool(self._said.upper or self._thought.upper or self._opaque_bytes or self._calls)
+        return bool(self._said.total_bytes or self._thought.total_bytes or self._opaque_bytes or self._calls)
 
     @property
     def upper(self) -> int:
         """Output tokens so far: not below the best count, and known without counting."""
+        if self._output_counts is not None and self._since is not None:
+            return total_output(self._output_counts) + self._since.upper
         tokens = self._said.upper + self._thought.upper + self._calls * _HIDDEN_TOKENS_A_CALL
-        tokens += self._opaque_bytes // _OPAQUE_BYTES_A_TOKEN
-        if self._output_counts is not None:
-            tokens += total_output(self._output_counts)
-        return tokens
+        return tokens + self._opaque_bytes // _OPAQUE_BYTES_A_TOKEN
 
     @property
     def best(self) -> int:
@@ -240,11 +255,19 @@ class Meter:
 
     @property
     def low(self) -> int:
-        """The fewest output tokens that what came can have: the vendor's count as far as it goes, and ours at its lowest since."""
+        """The fewest output tokens that what came can have; no fewer than the vendor counted."""
         lowest = self._said.low + self._thought.low
-        if self._output_counts is None:
-            return lowest
-        return max(lowest, total_output(self._output_counts) + max(0, lowest - self._low_at_count))
+        if self._count is not None:
+            lowest = max(lowest, self._own.total * (_MILLI - _ERROR_EXACT_MILLI) // _MILLI - _HIDDEN_TOKENS_A_CALL)
+        return lowest if self._output_counts is None else max(lowest, total_output(self._output_counts))
+
+    def output_of(self, step: Step) -> int:
+        """The output tokens of a step that is not added yet."""
+        tokens = step.calls * _HIDDEN_TOKENS_A_CALL + step.opaque_bytes // _OPAQUE_BYTES_A_TOKEN
+        for text in (step.said, step.thought):
+            if text:
+                tokens += estimate(size_of(text)) if self._count is None else self._count(text)
+        return tokens
 
     @property
     def _own(self) -> Own:
@@ -254,25 +277,14 @@ class Meter:
     @property
     def uncounted(self) -> bool:
         """Whether output came after the vendor's last count of it, or without any."""
-        return self._output_counts is None or self._own.total > self._at_count.total
-
-    def _vendors_output(self) -> Vector | None:
-        """The vendor's count of output, raised to ours where it can't be true; None: it gave none."""
-        counts = self._output_counts
-        if counts is None:
-            return None
-        if total_output(counts) < self._low_at_count and total_output(counts) < self._at_count.total:
-            self._doubt("output_too_small")
-            return _outputs(self._at_count)
-        return counts
+        return self._since is None or self._since.total_bytes > 0
 
     def _output_now(self) -> Vector:
-        own = self._own
-        counts = self._vendors_output()
-        if counts is None:
-            return _outputs(own)
-        since = own.total - self._at_count.total
-        if since <= 0:
+        counts = self._output_counts
+        if counts is None or self._since is None:
+            return _outputs(self._own)
+        since = self._since.best
+        if not since:
             return counts
         return tuple(tokens + since * (index == _OUTPUT) for index, tokens in enumerate(counts))
 

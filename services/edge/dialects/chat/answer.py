@@ -42,6 +42,7 @@ _USAGE_BYTES_MAX: Final = 1_024
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
 # A name that hides behind escapes of its letters; in a text the quote would be escaped.
 _ESCAPED_NAME: Final = re.compile(rb'\\u00[0-9A-Fa-f]{2}[A-Za-z_]*"\s*:')
+_TEXT_IN_USAGE: Final = re.compile(rb'[:\[]\s*"|,\s*"[^"]*"\s*[,\]]')
 _LONE: Final = re.compile("[\ud800-\udfff]")
 _USAGE_PLACES: Final = (("usage",), ("x_groq", "usage"))
 
@@ -177,7 +178,7 @@ class ChatAnswer:
             return False
         if b"\\u00" in data and _ESCAPED_NAME.search(data):
             return False
-        if chunk.usage != _NULL and not bytes(chunk.usage).startswith(b"{"):
+        if chunk.usage != _NULL and (not bytes(chunk.usage).startswith(b"{") or _TEXT_IN_USAGE.search(chunk.usage)):
             return False
         if len(chunk.choices) != 1:
             return not chunk.choices and chunk.usage != _NULL
@@ -411,7 +412,7 @@ class ChatAnswer:
             if self._usage_chunk and self._is_counted_so(used):
                 out += b"data: %b\n\n" % self._usage_chunk.replace(b"\n", b" ")
             else:
-                out += self._chunk(choices=[], usage=usage_object(used))
+                out += self._chunk(choices=[], usage=self._usage if self._is_counted_so(used) else usage_object(used))
         return out + _DONE
 
     def _chunk(self, **members: Any) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.edge.http.problems import malformed
+from services.edge.http.problems import Problem, malformed
 
 Raw = msgspec.Raw
 Fields = dict[str, Raw]
@@ -31,25 +31,40 @@ _text_decoder: Final = msgspec.json.Decoder(str)
 encode: Final = msgspec.json.Encoder().encode
 
 
-def read_object(body: bytes) -> Fields:
-    """A body's members by name, of which the last of a name holds. Errors: `Problem` 400."""
+def read_object(body: bytes, decoded: str = "") -> Fields:
+    """A body's members by name, of which the last of a name holds.
+
+    `decoded` names the member that the caller decodes to the last byte, so that its UTF-8 is not checked twice.
+    Errors: `Problem` 400.
+    """
     try:
+        fields = _fields_decoder.decode(body)
         if not body.isascii():
-            body.decode()
-        return _fields_decoder.decode(body)
+            for name, raw in fields.items():
+                if name != decoded:
+                    bytes(raw).decode()
     except msgspec.ValidationError:
         raise malformed(None, "The body must be a JSON object.", "invalid_type") from None
     except UnicodeDecodeError as error:
-        message = f"The body is not valid UTF-8: {error.reason} at byte {error.start}. Send JSON in UTF-8."
-        raise malformed(None, message, "invalid_json") from None
+        raise not_utf8(None, error) from None
     except NOT_JSON as error:
         raise malformed(None, f"The body is not valid JSON: {error}.", "invalid_json") from None
+    return fields
+
+
+def not_utf8(param: str | None, error: UnicodeDecodeError) -> Problem:
+    """400. A reader may take each such byte for a character of three."""
+    where = param or "The body"
+    message = f"{where} is not valid UTF-8: {error.reason} at byte {error.start} of it. Send JSON in UTF-8."
+    return malformed(param, message, "invalid_json")
 
 
 def members(raw: Raw, param: str) -> Fields:
     """An object's members by name. Errors: `Problem` 400."""
     try:
         return _fields_decoder.decode(raw)
+    except UnicodeDecodeError as error:
+        raise not_utf8(param, error) from None
     except NOT_JSON:
         raise malformed(param, f"{param} must be an object.", "invalid_type") from None
 
@@ -58,6 +73,8 @@ def objects(raw: Raw, param: str, right: str = "a list of objects") -> list[Fiel
     """The members of each object of a list. Errors: `Problem` 400."""
     try:
         return _objects_decoder.decode(raw)
+    except UnicodeDecodeError as error:
+        raise not_utf8(param, error) from None
     except NOT_JSON:
         raise malformed(param, f"{param} must be {right}.", "invalid_type") from None
 
@@ -66,6 +83,8 @@ def elements(raw: Raw, param: str) -> list[Raw]:
     """A list's elements. Errors: `Problem` 400."""
     try:
         return _elements_decoder.decode(raw)
+    except UnicodeDecodeError as error:
+        raise not_utf8(param, error) from None
     except NOT_JSON:
         raise malformed(param, f"{param} must be a list.", "invalid_type") from None
 
@@ -110,6 +129,8 @@ def text(fields: Fields, name: str, param: str = "", right: str = "a string") ->
         return None
     try:
         return _text_decoder.decode(fields[name])
+    except UnicodeDecodeError as error:
+        raise not_utf8(param or name, error) from None
     except NOT_JSON:
         raise malformed(param or name, f"{param or name} must be {right}.", "invalid_type") from None
 

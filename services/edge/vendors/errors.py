@@ -16,6 +16,8 @@ from services.edge.vendors.vendor import VendorFault
 _MESSAGE_CHARACTERS_MAX: Final = 2_000
 _WORD_CHARACTERS_MAX: Final = 128
 _BODY_BYTES_MAX: Final = 64 * 1024
+# Patterns that look ahead take time with the square of it.
+_PAGE_BYTES_MAX: Final = 4_096
 _DEPTH_MAX: Final = 4
 _WRAPPERS: Final = ("error", "Error", "base_resp", "errors", "ResponseMetadata", "fault", "err")
 _CODES: Final = ("code", "status_code", "error_code", "Code", "errcode")
@@ -24,7 +26,7 @@ _MESSAGES: Final = ("message", "status_msg", "error_msg", "msg", "Message", "err
 # A wrapper's type that says no more than that it is an error.
 _NO_KINDS: Final = frozenset({"error", "object"})
 _TITLE: Final = re.compile(r"<(title|h1)[^>]*>(.*?)</\1", re.IGNORECASE | re.DOTALL)
-_TAG: Final = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_TAG: Final = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 _BLANKS: Final = re.compile(r"\s+")
 
 
@@ -88,6 +90,6 @@ def _word(value: object) -> str:
 
 def _words_of_page(body: bytes) -> str:
     """The title of a page, else its words."""
-    text = body.decode("utf-8", "replace")
+    text = body[:_PAGE_BYTES_MAX].decode("utf-8", "replace")
     title = _TITLE.search(text)
     return _BLANKS.sub(" ", html.unescape(_TAG.sub(" ", title.group(2) if title else text))).strip()[:_MESSAGE_CHARACTERS_MAX]

@@ -21,39 +21,64 @@ class Event(NamedTuple):
 
 
 class EventReader:
-    """Cuts a body into events."""
+    """Cuts a body into events. Its work grows with the bytes, however small their pieces are."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        # What came of the event that is not complete: no empty line is in it.
+        self._rest = bytearray()
+        # What may be the start of a BOM.
+        self._half = b""
+        # The last byte was a CR: an LF that follows belongs to it.
+        self._after_cr = False
         self._begun = False
 
     def feed(self, piece: bytes) -> list[Event]:
         """The events that are complete now. Errors: `VendorFailure` garbage when one is beyond `EVENT_BYTES_MAX`."""
-        if self._rest:
-            piece = self._rest + piece
         if not self._begun:
+            piece, self._half = self._half + piece, b""
             if len(piece) < len(_BOM) and _BOM.startswith(piece):
-                self._rest = piece
+                self._half = piece
                 return []
             self._begun = True
             piece = piece.removeprefix(_BOM)
+        if self._after_cr and piece:
+            piece = piece.removeprefix(b"\n")
+            self._after_cr = False
         if b"\r" in piece:
-            # A CR at the end may be half of a CRLF.
-            held = b"\r" if piece.endswith(b"\r") else b""
-            piece = piece[: len(piece) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + held
-        *blocks, self._rest = piece.split(b"\n\n")
-        if len(self._rest) > EVENT_BYTES_MAX:
-            raise VendorFailure("garbage", 200)
+            self._after_cr = piece.endswith(b"\r")
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if self._rest:
+            # The empty line may begin with the last byte that was held; nothing before it is looked at again.
+            seam = len(self._rest) - 1
+            self._rest += piece
+            if self._rest.find(b"\n\n", seam) < 0:
+                if len(self._rest) > EVENT_BYTES_MAX:
+                    raise VendorFailure("garbage", 200)
+                return []
+            piece = bytes(self._rest)
+            self._rest.clear()
+        if b"\n\n" not in piece:
+            self._hold(piece)
+            return []
+        *blocks, rest = piece.split(b"\n\n")
+        self._hold(rest)
         events = []
         for block in blocks:
             if (event := _event_of(block)) is not None:
                 events.append(event)
         return events
 
+    def _hold(self, rest: bytes) -> None:
+        if len(rest) > EVENT_BYTES_MAX:
+            raise VendorFailure("garbage", 200)
+        # Empty lines alone begin no event.
+        self._rest += rest.lstrip(b"\n")
+
     def end(self) -> list[Event]:
         """What stands after the last empty line when the body has ended: an event that may be half."""
-        rest, self._rest = self._rest, b""
-        return [event for block in rest.replace(b"\r", b"\n").split(b"\n\n") if (event := _event_of(block)) is not None]
+        rest = bytes(self._rest) if self._begun else self._half
+        self._rest.clear()
+        return [event for block in rest.split(b"\n\n") if (event := _event_of(block)) is not None]
 
 
 def _event_of(block: bytes) -> Event | None:

@@ -3,6 +3,7 @@
 - `fields`: every top-level field that is known, and what becomes of it.
 - `messages`: messages, read so far that they can be counted and written anew.
 - `request`: a request, its size and the body for a vendor.
+- `chunks`: a vendor's chunks, read strictly or as any JSON.
 - `deltas`: a chunk's or a message's parts, put right and counted.
 - `assembly`: chunks, joined to a whole answer.
 - `answer`: a vendor's answer on its way to the client.

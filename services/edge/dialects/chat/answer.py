@@ -4,8 +4,6 @@ A chunk that is as OpenAI writes it passes byte for byte, read by a strict decod
 and written anew. The client's stream has one chunk of usage at most, as the last before [DONE], and only where it asked.
 """
 
-import json
-import re
 from typing import Any, Final
 from uuid import uuid4
 
@@ -13,8 +11,18 @@ import msgspec
 
 from services.edge.call.dialect import Ending, Step
 from services.edge.dialects.chat.assembly import Assembly
+from services.edge.dialects.chat.chunks import (
+    NO_USAGE,
+    Call,
+    Choice,
+    Chunk,
+    chunk_decoder,
+    decoded,
+    has_more_than,
+    is_clean,
+    is_error,
+)
 from services.edge.dialects.chat.deltas import (
-    METADATA_BYTES_MAX,
     ChoiceState,
     Found,
     Json,
@@ -36,59 +44,14 @@ _JSON: Final = "application/json"
 _DONE: Final = b"data: [DONE]\n\n"
 # A clean chunk has no more than this beside its text, or each of its words is looked at.
 _HEAD_BYTES_MAX: Final = 300
-# All names and marks of a chunk that has every member, with white space.
-_NAMES_BYTES_MAX: Final = 440
-_USAGE_BYTES_MAX: Final = 1_024
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
-# A name that hides behind escapes of its letters; in a text the quote would be escaped.
-_ESCAPED_NAME: Final = re.compile(rb'\\u00[0-9A-Fa-f]{2}[A-Za-z_]*"\s*:')
-_LONE: Final = re.compile("[\ud800-\udfff]")
 _USAGE_PLACES: Final = (("usage",), ("x_groq", "usage"))
-
-
-class _Function(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _Call(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    index: int
-    id: str | None = None
-    type: str | None = None
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    content: str | None = None
-    role: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    tool_calls: list[_Call] | None = None
-
-
-class _Choice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    index: int
-    delta: _Delta
-    finish_reason: str | None = None
-    logprobs: None = None
-
-
-class _Chunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    id: str
-    model: str
-    created: int
-    object: str
-    choices: list[_Choice]
-    usage: msgspec.Raw = msgspec.Raw(b"null")
-    system_fingerprint: str | None = None
-    service_tier: str | None = None
-    obfuscation: str | None = None
-    provider: str | None = None
-
-
-_chunk_decoder: Final = msgspec.json.Decoder(_Chunk)
-_NULL: Final = msgspec.Raw(b"null")
+# "message" is what an event without a name is.
+_PLAIN_EVENTS: Final = frozenset({"", "message"})
+# Members of a chunk that say nothing of their own.
+_CHUNK: Final = frozenset(
+    {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "obfuscation", "provider"}
+)
 
 
 class ChatAnswer:
@@ -116,9 +79,9 @@ class ChatAnswer:
     def feed(self, event: Event) -> Step:
         """See `services.edge.call.dialect.Answer`."""
         data = event.data
-        if not self._ended and not event.name:
+        if not self._ended and event.name in _PLAIN_EVENTS:
             try:
-                chunk = _chunk_decoder.decode(data)
+                chunk = chunk_decoder.decode(data)
             except NOT_JSON:
                 pass
             else:
@@ -132,13 +95,13 @@ class ChatAnswer:
 
     # Clean chunks
 
-    def _clean_step(self, chunk: _Chunk, data: bytes) -> Step | None:
+    def _clean_step(self, chunk: Chunk, data: bytes) -> Step | None:
         """The step of a chunk that needs nothing put right; None for any other, of which nothing was noted then."""
-        if not self._is_clean(chunk, data):
+        if not is_clean(chunk, data):
             return None
-        usage = bytes(chunk.usage) if chunk.usage != _NULL else b""
+        usage = bytes(chunk.usage) if chunk.usage != NO_USAGE else b""
         if not chunk.choices:
-            if _has_more_than(chunk, data, usage, ""):
+            if has_more_than(chunk, data, usage, ""):
                 return None
             self._take_usage(msgspec.json.decode(usage))
             self._usage_chunk = data
@@ -149,7 +112,7 @@ class ChatAnswer:
         thought = delta.reasoning_content or delta.reasoning or ""
         if delta.refusal:
             said += delta.refusal
-        if len(data) - len(said) - len(thought) > _HEAD_BYTES_MAX and _has_more_than(chunk, data, usage, said + thought):
+        if len(data) - len(said) - len(thought) > _HEAD_BYTES_MAX and has_more_than(chunk, data, usage, said + thought):
             return None
         calls = 0
         if delta.tool_calls or choice.finish_reason is not None or choice.index not in self._choices:
@@ -171,23 +134,7 @@ class ChatAnswer:
             out = self._released() + out
         return Step(out, said, thought, 0, calls, "", self._counted, self._unfinished <= 0)
 
-    def _is_clean(self, chunk: _Chunk, data: bytes) -> bool:
-        """Whether the chunk has all that clients expect, and each name of a text once."""
-        if not (chunk.id and chunk.model) or chunk.object != "chat.completion.chunk" or data.count(b'"choices"') != 1:
-            return False
-        if b"\\u00" in data and _ESCAPED_NAME.search(data):
-            return False
-        if chunk.usage != _NULL and not bytes(chunk.usage).startswith(b"{"):
-            return False
-        if len(chunk.choices) != 1:
-            return not chunk.choices and chunk.usage != _NULL
-        choice = chunk.choices[0]
-        delta = choice.delta
-        if choice.index < 0 or data.count(b'"delta"') != 1 or data.count(b'"content"') > 1:
-            return False
-        return data.count(b'"reasoning') <= 1 and (delta.refusal is None or data.count(b'"refusal"') <= 1)
-
-    def _clean_calls(self, choice: _Choice, data: bytes) -> tuple[str, int] | None:
+    def _clean_calls(self, choice: Choice, data: bytes) -> tuple[str, int] | None:
         """The text and the number of new calls of a choice's pieces; None where one must be put right. Notes the choice's end."""
         state = self._choices.get(choice.index) or ChoiceState(choice.index)
         reason = choice.finish_reason
@@ -213,8 +160,8 @@ class ChatAnswer:
     def _odd_step(self, event: Event) -> Step:
         """The step of an event that is no clean chunk."""
         found = Found()
-        chunk = _decoded(event.data)
-        if _is_error(chunk, event.name):
+        chunk = decoded(event.data)
+        if is_error(chunk, event.name):
             return Step(counted=self._counted, fault=fault_in(chunk))
         if not isinstance(chunk, dict):
             raise VendorFailure("garbage", 200)
@@ -227,7 +174,8 @@ class ChatAnswer:
         says = any(name not in _CHUNK and value is not None for name, value in right.items())
         out = b""
         if is_empty and usage is not None and not says:
-            self._usage_chunk = encode(self._identified(right))
+            # One of ours tells it at the end.
+            self._usage_chunk = b""
         elif self._assembly is not None:
             self._assembly.add(right)
         elif is_empty and not says:
@@ -362,8 +310,8 @@ class ChatAnswer:
 
     def feed_whole(self, body: bytes) -> Step:
         """See `services.edge.call.dialect.Answer`."""
-        whole = _decoded(body.strip())
-        if _is_error(whole, ""):
+        whole = decoded(body.strip())
+        if is_error(whole, ""):
             raise VendorFailure("refused", 200, body[:_REFUSAL_BYTES_MAX], fault_in(whole))
         if not isinstance(whole, dict) or not whole.get("choices"):
             raise VendorFailure("garbage", 200)
@@ -411,7 +359,7 @@ class ChatAnswer:
             if self._usage_chunk and self._is_counted_so(used):
                 out += b"data: %b\n\n" % self._usage_chunk.replace(b"\n", b" ")
             else:
-                out += self._chunk(choices=[], usage=usage_object(used))
+                out += self._chunk(choices=[], usage=self._usage if self._is_counted_so(used) else usage_object(used))
         return out + _DONE
 
     def _chunk(self, **members: Any) -> bytes:
@@ -445,6 +393,41 @@ class ChatAnswer:
         return b"data: %b\n\n" % problem_body(problem)
 
 
+def _clean_piece(piece: Call, state: ChoiceState) -> tuple[str, int] | None:
+    """The text of a call's piece and whether a call begins with it; None where it must be put right."""
+    function = piece.function
+    if piece.index < 0 or function is None or function.arguments is None:
+        return None
+    if piece.id is None:
+        if function.name or state.routes.get(piece.index) != piece.index:
+            return None
+        return function.arguments, 0
+    if not piece.id or piece.index in state.named or piece.id in state.index_of or piece.type is None or not function.name:
+        return None
+    state.open_call(piece.id, piece.index)
+    state.named[piece.index] = function.name
+    return function.name + function.arguments, 1
+
+
+def _assemble(assembly: Assembly, chunk: Chunk, choice: Choice) -> None:
+    """Adds a clean chunk to the whole answer."""
+    delta = choice.delta
+    if delta.content is not None:
+        assembly.say(choice.index, delta.content)
+    if delta.reasoning_content:
+        assembly.think(choice.index, "reasoning_content", delta.reasoning_content)
+    elif delta.reasoning:
+        assembly.think(choice.index, "reasoning", delta.reasoning)
+    if delta.refusal:
+        assembly.join(choice.index, {"refusal": delta.refusal})
+    if delta.tool_calls:
+        assembly.join(choice.index, {"tool_calls": msgspec.to_builtins(delta.tool_calls)})
+    if chunk.system_fingerprint or chunk.service_tier or chunk.provider:
+        for name in ("system_fingerprint", "service_tier", "provider"):
+            if value := getattr(chunk, name):
+                assembly.tell(name, value)
+
+
 def usage_object(used: Vector) -> Json:
     """OpenAI's usage of what was charged."""
 
@@ -472,100 +455,3 @@ def usage_object(used: Vector) -> Json:
         "prompt_tokens_details": prompt_details,
         "completion_tokens_details": completion_details,
     }
-
-
-# Members of a chunk that say nothing of their own.
-_CHUNK: Final = frozenset(
-    {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "obfuscation", "provider"}
-)
-
-
-def _clean_piece(piece: _Call, state: ChoiceState) -> tuple[str, int] | None:
-    """The text of a call's piece and whether a call begins with it; None where it must be put right."""
-    function = piece.function
-    if piece.index < 0 or function is None or function.arguments is None:
-        return None
-    if piece.id is None:
-        if function.name or state.routes.get(piece.index) != piece.index:
-            return None
-        return function.arguments, 0
-    if not piece.id or piece.index in state.named or piece.id in state.index_of or piece.type is None or not function.name:
-        return None
-    state.open_call(piece.id, piece.index)
-    state.named[piece.index] = function.name
-    return function.name + function.arguments, 1
-
-
-def _assemble(assembly: Assembly, chunk: _Chunk, choice: _Choice) -> None:
-    """Adds a clean chunk to the whole answer."""
-    delta = choice.delta
-    if delta.content is not None:
-        assembly.say(choice.index, delta.content)
-    if delta.reasoning_content:
-        assembly.think(choice.index, "reasoning_content", delta.reasoning_content)
-    elif delta.reasoning:
-        assembly.think(choice.index, "reasoning", delta.reasoning)
-    if delta.refusal:
-        assembly.join(choice.index, {"refusal": delta.refusal})
-    if delta.tool_calls:
-        assembly.join(choice.index, {"tool_calls": msgspec.to_builtins(delta.tool_calls)})
-    if chunk.system_fingerprint or chunk.service_tier or chunk.provider:
-        for name in ("system_fingerprint", "service_tier", "provider"):
-            if value := getattr(chunk, name):
-                assembly.tell(name, value)
-
-
-def _has_more_than(chunk: _Chunk, data: bytes, usage: bytes, text: str) -> bool:
-    """Whether a chunk has more than its text and metadata, such as a name twice, or words so long that they count as output."""
-    words = [chunk.id, chunk.model, chunk.system_fingerprint, chunk.service_tier, chunk.obfuscation, chunk.provider]
-    for choice in chunk.choices:
-        words += (choice.finish_reason, choice.delta.role)
-        for call in choice.delta.tool_calls or ():
-            words += (call.id, call.type)
-            if call.function is not None:
-                text += (call.function.name or "") + (call.function.arguments or "")
-    sizes = [len(word.encode()) for word in words if word]
-    if len(usage) > _USAGE_BYTES_MAX or max(sizes) > METADATA_BYTES_MAX:
-        return True
-    return len(data) - len(text.encode()) - sum(sizes) - len(usage) > _NAMES_BYTES_MAX
-
-
-def _decoded(data: bytes) -> object:
-    """A vendor's JSON, also where it has NaN, lone surrogates or bytes that are no UTF-8. Errors: `VendorFailure` garbage."""
-    try:
-        return msgspec.json.decode(data)
-    except NOT_JSON:
-        pass
-    try:
-        return _sound(json.loads(data.decode("utf-8", "replace"), strict=False), 0)
-    except (ValueError, RecursionError):
-        raise VendorFailure("garbage", 200) from None
-
-
-def _sound(value: Any, depth: int) -> Any:
-    """The value with lone surrogates replaced: no text has them."""
-    if depth > 100:
-        raise ValueError("nested too deeply")
-    if isinstance(value, str):
-        return _LONE.sub("�", value)
-    if isinstance(value, list):
-        return [_sound(each, depth + 1) for each in value]
-    if isinstance(value, dict):
-        return {_LONE.sub("�", name): _sound(each, depth + 1) for name, each in value.items()}
-    return value
-
-
-def _is_error(found: object, event_name: str) -> bool:
-    """Whether a vendor tells of an error instead of an answer."""
-    if isinstance(found, list):
-        return bool(found) and _is_error(found[0], event_name)
-    if not isinstance(found, dict):
-        return event_name == "error"
-    if found.get("error") or event_name == "error" or found.get("type") == "error" or found.get("object") == "error":
-        return True
-    status = at(found, ("base_resp", "status_code"))
-    if status not in (None, 0, "0", ""):
-        return True
-    if found.get("choices") or isinstance(found.get("usage"), dict):
-        return False
-    return any(found.get(name) for name in ("message", "msg", "detail", "error_msg", "errors")) and "choices" not in found

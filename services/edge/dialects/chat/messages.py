@@ -17,6 +17,7 @@ from services.edge.dialects.json_text import (
     encode,
     is_set,
     members,
+    not_utf8,
     objects,
     plain,
     refuse_folds,
@@ -66,13 +67,14 @@ class Messages(NamedTuple):
 
 def read_messages(raw: Raw) -> Messages:
     """Reads the field `messages`. Errors: `Problem` 400 that names the message."""
-    if bytes(raw).startswith(_PLAIN_BEGIN):
+    raw_bytes = bytes(raw)
+    if raw_bytes.startswith(_PLAIN_BEGIN) and raw_bytes.isascii():
         try:
             plain_ones = _plain_decoder.decode(raw)
         except NOT_JSON:
             plain_ones = []
-        # As most clients write them, every name stands once, and in this order.
-        if plain_ones and encode(plain_ones) == bytes(raw):
+        # As most clients write them: every name stands once, and in this order.
+        if plain_ones and encode(plain_ones) == raw_bytes:
             texts = [message.content for message in plain_ones]
             others = [message.role.encode() for message in plain_ones if message.role not in _ROLES]
             return Messages(raw, len(plain_ones), texts, others, 0, "")
@@ -96,6 +98,11 @@ class _MessageReader:
             raise malformed("messages", "messages must have at least one message.", "invalid_value")
         for index, fields in enumerate(messages):
             self._read_message(fields, f"messages[{index}]")
+        try:
+            # What is text was decoded.
+            b"".join(self._others).decode()
+        except UnicodeDecodeError as error:
+            raise not_utf8("messages", error) from None
         return Messages(Raw(encode(messages)), len(messages), self._texts, self._others, self._images, self._unknown)
 
     def _read_message(self, fields: Fields, param: str) -> None:

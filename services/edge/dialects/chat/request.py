@@ -36,7 +36,7 @@ class ChatRequest:
 
     def __init__(self, body: bytes) -> None:
         """Reads a body. Errors: `Problem` 400 that names the field."""
-        fields = read_object(body)
+        fields = read_object(body, "messages")
         refuse_folds(fields, KNOWN_BY_FOLD)
         model_id = text(fields, "model", right="a string, the ID of a model")
         if not model_id:

@@ -1,0 +1,138 @@
+"""Chunks of a vendor's stream as they are read: strictly where they are as OpenAI writes them, else as any JSON. Pure."""
+
+import json
+import re
+from typing import Any, Final
+
+import msgspec
+
+from services.edge.dialects.chat.deltas import METADATA_BYTES_MAX
+from services.edge.dialects.json_text import NOT_JSON
+from services.edge.vendors.usage import at
+from services.edge.vendors.vendor import VendorFailure
+
+# All names and marks of a chunk that has every member, with white space.
+_NAMES_BYTES_MAX: Final = 440
+_USAGE_BYTES_MAX: Final = 1_024
+# A name that hides behind escapes of its letters; in a text the quote would be escaped.
+_ESCAPED_NAME: Final = re.compile(rb'\\u00[0-9A-Fa-f]{2}[A-Za-z_]*"\s*:')
+_TEXT_IN_USAGE: Final = re.compile(rb'[:\[]\s*"|,\s*"[^"]*"\s*[,\]]')
+_LONE: Final = re.compile("[\ud800-\udfff]")
+NO_USAGE: Final = msgspec.Raw(b"null")
+
+
+class Function(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class Call(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    index: int
+    id: str | None = None
+    type: str | None = None
+    function: Function | None = None
+
+
+class Delta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    content: str | None = None
+    role: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[Call] | None = None
+
+
+class Choice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    index: int
+    delta: Delta
+    finish_reason: str | None = None
+    logprobs: None = None
+
+
+class Chunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    id: str
+    model: str
+    created: int
+    object: str
+    choices: list[Choice]
+    usage: msgspec.Raw = NO_USAGE
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    obfuscation: str | None = None
+    provider: str | None = None
+
+
+chunk_decoder: Final = msgspec.json.Decoder(Chunk)
+
+
+def is_clean(chunk: Chunk, data: bytes) -> bool:
+    """Whether the chunk has all that clients expect, and each name of a text once."""
+    if not (chunk.id and chunk.model) or chunk.object != "chat.completion.chunk" or data.count(b'"choices"') != 1:
+        return False
+    if b"\\u00" in data and _ESCAPED_NAME.search(data):
+        return False
+    if chunk.usage != NO_USAGE and (not bytes(chunk.usage).startswith(b"{") or _TEXT_IN_USAGE.search(chunk.usage)):
+        return False
+    if len(chunk.choices) != 1:
+        return not chunk.choices and chunk.usage != NO_USAGE
+    choice = chunk.choices[0]
+    delta = choice.delta
+    if choice.index < 0 or data.count(b'"delta"') != 1 or data.count(b'"content"') > 1:
+        return False
+    return data.count(b'"reasoning') <= 1 and (delta.refusal is None or data.count(b'"refusal"') <= 1)
+
+
+def has_more_than(chunk: Chunk, data: bytes, usage: bytes, text: str) -> bool:
+    """Whether a chunk has more than its text and metadata, such as a name twice, or words so long that they count as output."""
+    words = [chunk.id, chunk.model, chunk.system_fingerprint, chunk.service_tier, chunk.obfuscation, chunk.provider]
+    for choice in chunk.choices:
+        words += (choice.finish_reason, choice.delta.role)
+        for call in choice.delta.tool_calls or ():
+            words += (call.id, call.type)
+            if call.function is not None:
+                text += (call.function.name or "") + (call.function.arguments or "")
+    sizes = [len(word.encode()) for word in words if word]
+    if len(usage) > _USAGE_BYTES_MAX or max(sizes) > METADATA_BYTES_MAX:
+        return True
+    return len(data) - len(text.encode()) - sum(sizes) - len(usage) > _NAMES_BYTES_MAX
+
+
+def decoded(data: bytes) -> object:
+    """A vendor's JSON, also where it has NaN, lone surrogates or bytes that are no UTF-8. Errors: `VendorFailure` garbage."""
+    try:
+        return msgspec.json.decode(data)
+    except NOT_JSON:
+        pass
+    try:
+        return _sound(json.loads(data.decode("utf-8", "replace"), strict=False), 0)
+    except (ValueError, RecursionError):
+        raise VendorFailure("garbage", 200) from None
+
+
+def _sound(value: Any, depth: int) -> Any:
+    """The value with lone surrogates replaced: no text has them."""
+    if depth > 100:
+        raise ValueError("nested too deeply")
+    if isinstance(value, str):
+        return _LONE.sub("�", value)
+    if isinstance(value, list):
+        return [_sound(each, depth + 1) for each in value]
+    if isinstance(value, dict):
+        return {_LONE.sub("�", name): _sound(each, depth + 1) for name, each in value.items()}
+    return value
+
+
+def is_error(found: object, event_name: str) -> bool:
+    """Whether a vendor tells of an error instead of an answer."""
+    if isinstance(found, list):
+        return bool(found) and is_error(found[0], event_name)
+    if not isinstance(found, dict):
+        return event_name == "error"
+    if found.get("error") or event_name == "error" or found.get("type") == "error" or found.get("object") == "error":
+        return True
+    status = at(found, ("base_resp", "status_code"))
+    if status not in (None, 0, "0", ""):
+        return True
+    if found.get("choices") or isinstance(found.get("usage"), dict):
+        return False
+    return any(found.get(name) for name in ("message", "msg", "detail", "error_msg", "errors")) and "choices" not in found

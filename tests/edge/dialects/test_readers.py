@@ -1,0 +1,129 @@
+"""What the edge lets through means one thing to readers in Python, Go and JavaScript."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.edge.call.dialect import Body
+from services.edge.dialects.chat.dialect import ChatCompletions
+from services.edge.dialects.chat.request import ChatRequest
+from services.edge.http.problems import Problem
+from tests.edge.dialects.readers.record import CASES, ENDPOINT, LIMIT, RECORDED, sent
+
+ROWS: list[dict[str, Any]] = json.loads(RECORDED.read_text())
+
+
+def read(body: str) -> ChatRequest:
+    return ChatCompletions().read(Body(body.encode(), "application/json"), {})
+
+
+def test_the_record_is_of_these_cases_and_of_what_the_edge_sends_now() -> None:
+    # Otherwise: python -m tests.edge.dialects.readers.record
+    assert [row["body"] for row in ROWS] == CASES
+    assert [row["sent"] for row in ROWS] == [sent(body) for body in CASES]
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row["sent"] is not None], ids=lambda row: row["body"][-40:])
+def test_readers_of_what_is_sent_read_what_the_edge_has_read(row: dict[str, Any]) -> None:
+    request = read(row["body"])
+    limit = min(request.output_limit or LIMIT, LIMIT)
+    for reader in ("go", "javascript"):
+        other = row[f"{reader}_of_sent"]
+        assert (other["model"], other["n"] or 1, other["stream"]) == (request.model_id, request.choices, request.streamed)
+        assert (other["max_tokens"], other["max_completion_tokens"]) == (limit, 0)
+        assert other["stream_options"] == {"include_usage": request.streamed}
+        texts = [message["content"] for message in other["messages"] if isinstance(message["content"], str)]
+        texts += [
+            part["text"] for message in other["messages"] if isinstance(message["content"], list) for part in message["content"]
+        ]
+        assert texts == list(request.size().texts())
+
+
+def test_a_body_that_readers_read_differently_is_refused_or_written_anew() -> None:
+    differing = [row for row in ROWS if row["go_of_body"] != row["javascript_of_body"]]
+    assert len(differing) >= 15
+    for row in differing:
+        assert row["sent"] is None or row["go_of_sent"] == row["javascript_of_sent"]
+
+
+# Any request
+
+NAMES = ["model", "messages", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens", "tools", "user", "odd"]
+FOLDED = [name.upper() for name in NAMES] + [
+    "\u017ftream",
+    "max_to\u212aens",
+    "Model",
+    "mode\\u006c",
+    "\\u006e",
+    "\\u004e",
+    "Max_Tokens",
+]
+MEMBER_NAMES = ["role", "content", "name", "Content", "ROLE", "c\\u006fntent", "odd"]
+TEXTS = st.sampled_from(['"x"', '"user"', '"\\u4f60"', '"\\ud800"', '"\\ud83d\\ude42"', '""'])
+NUMBERS = st.sampled_from(["1", "2", "100", "1.0", "1e2", "-1", "0", "9007199254740993", "1E400"])
+
+
+def objects(names: list[str], values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """The text of an object in which names may come twice."""
+    member = st.tuples(st.sampled_from(names), values).map(lambda pair: f'"{pair[0]}":{pair[1]}')
+    return st.lists(member, max_size=4).map(lambda members: "{" + ",".join(members) + "}")
+
+
+def lists(elements: st.SearchStrategy[str], min_size: int = 0) -> st.SearchStrategy[str]:
+    """The text of a list."""
+    return st.lists(elements, min_size=min_size, max_size=2).map(lambda texts: "[" + ",".join(texts) + "]")
+
+
+def body_with(pairs: list[tuple[str, str]]) -> str:
+    """A body that is whole without the pairs."""
+    return '{"model":"m","messages":[{"role":"user","content":"x"}]' + "".join(f',"{name}":{value}' for name, value in pairs) + "}"
+
+
+MESSAGE = objects(MEMBER_NAMES, TEXTS | NUMBERS).map(lambda text: text.replace("{", '{"role":"user",', 1).replace(",}", "}"))
+OPTIONS = objects(["include_usage", "Include_Usage", "odd"], st.sampled_from(["true", "false", "null"]))
+VALUES = TEXTS | NUMBERS | st.sampled_from(["true", "false", "null"]) | OPTIONS | lists(MESSAGE)
+FIELDS = st.one_of(
+    st.tuples(st.sampled_from(["n", "max_tokens", "max_completion_tokens"]), NUMBERS),
+    st.tuples(st.sampled_from(["stream"]), st.sampled_from(["true", "false"])),
+    st.tuples(st.sampled_from(["messages"]), lists(MESSAGE, 1)),
+    st.tuples(st.sampled_from(NAMES + FOLDED), VALUES),
+)
+BODIES = st.lists(FIELDS, max_size=5).map(body_with)
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    assert len({name.casefold() for name in names}) == len(names)
+    return dict(pairs)
+
+
+@given(BODIES)
+def test_whatever_is_let_through_has_each_name_once_and_means_what_was_read(body: str) -> None:
+    try:
+        request = read(body)
+        wire = request.vendor_request(ENDPOINT, request.model_id, LIMIT, streamed=request.streamed).body.content
+    except Problem as problem:
+        assert problem.status == 400
+        return
+    whole = json.loads(wire)
+    assert len(set(map(str.casefold, whole))) == len(whole) == len(json.loads(wire, object_pairs_hook=list))
+    assert (whole["model"], whole.get("n") or 1, bool(whole.get("stream"))) == (
+        request.model_id,
+        request.choices,
+        request.streamed,
+    )
+    assert whole["max_tokens"] == min(request.output_limit or LIMIT, LIMIT)
+    assert "max_completion_tokens" not in whole
+    messages = messages_of(wire)
+    assert [message["content"] for message in messages if message.get("content")] == [
+        text for text in request.size().texts() if text
+    ]
+
+
+def messages_of(wire: bytes) -> list[dict[str, Any]]:
+    """The messages of a body, of which no name may come twice in any spelling."""
+    pairs = dict(json.loads(wire, object_pairs_hook=list))
+    return [once(message) for message in pairs["messages"]]

@@ -254,6 +254,30 @@ def test_a_stream_that_is_cut_ends_as_if_at_its_limit() -> None:
     assert message.content[0].text == "Hello"
 
 
+def test_what_a_cut_kept_from_the_client_is_neither_closed_nor_assembled() -> None:
+    call = begin(1, type="tool_use", id="t", name="run", input={})
+    before = [start(), begin(), piece(type="text_delta", text="Hello"), stop()]
+    relaying = answer(streamed=True)
+    sent = feed_events(relaying, *before).out
+    # The call of a tool did not fit: it is not sent.
+    feed_events(relaying, call)
+    end = relaying.end(Ending.CUT, USED)
+    assert [event["type"] for event in events_of(end)] == ["message_delta", "message_stop"]
+    assert len(read_stream(sent + end).content) == 1
+    assembling = answer(streamed=False)
+    feed_events(assembling, *before[:3], piece(type="text_delta", text=" and more"))
+    assert read_whole(assembling.end(Ending.CUT, USED)).content[0].text == "Hello"
+
+
+def test_a_whole_answer_that_does_not_fit_is_kept_from_the_client() -> None:
+    body = msgspec.json.encode({**start()["message"], "content": [{"type": "text", "text": "Hello"}], "stop_reason": "end_turn"})
+    for streamed, read in ((True, read_stream), (False, read_whole)):
+        reading = answer(streamed=streamed)
+        reading.feed_whole(body)
+        message = read(reading.end(Ending.CUT, USED))
+        assert (message.content, message.stop_reason, message.usage.output_tokens) == ([], "max_tokens", 57)
+
+
 def test_a_stream_is_cut_before_it_began_and_after_it_stopped() -> None:
     message = read_stream(answer(streamed=True).end(Ending.CUT, USED))
     assert (message.stop_reason, message.content, message.model, message.usage.output_tokens) == ("max_tokens", [], "m", 57)
@@ -271,7 +295,7 @@ def test_an_assembled_answer_that_is_cut_says_so() -> None:
     feed_events(reading, start(), begin(), piece(type="text_delta", text="Hello"), stop(), call, arguments)
     message = read_whole(reading.end(Ending.CUT, USED))
     assert (message.stop_reason, message.usage.output_tokens, message.usage.input_tokens) == ("max_tokens", 57, 9)
-    assert (message.content[0].text, message.content[1].input) == ("Hello", {})
+    assert (message.content[0].text, message.content[1].name, message.content[1].input) == ("Hello", "run", {})
     assert read_whole(answer(streamed=False).end(Ending.CUT, USED)).content == []
 
 

@@ -201,6 +201,11 @@ class Meaning:
 _EVENT_OF_DELTA: Final = frozenset({"type", "index", "delta"})
 
 
+def has_output(step: Step) -> bool:
+    """Whether the vendor's model made something in it."""
+    return bool(step.said or step.thought or step.opaque_bytes or step.calls)
+
+
 def texts_of(value: object, left_out: frozenset[str] = frozenset()) -> list[str]:
     """All texts in a value of JSON, but for members of these names and for types."""
     if type(value) is str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import anthropic
 import msgspec
 import pytest
 from hypothesis import given
@@ -65,6 +66,7 @@ def ending(reason: str | None = "end_turn", usage: Any = None) -> dict[str, Any]
         (piece(type="input_json_delta", partial_json='{"a":'), '{"a":', "", "", 0, 0),
         (piece(type="signature_delta", signature="c2ln"), "", "", "", 4, 0),
         (piece(type="citations_delta", citation={"type": "char_location", "cited_text": "So."}), "So.", "", "", 0, 0),
+        (piece(type="compaction_delta", content="So far.", encrypted_content="eA=="), "So far.", "", "", 4, 0),
         (piece(type="song_delta", verse="La", notes=["do"]), "Lado", "", "", 0, 0),
         ({**piece(type="text_delta", text="He"), "more": "llo"}, "Hello", "", "", 0, 0),
         ({"type": "ping"}, "", "", "", 0, 0),
@@ -356,6 +358,13 @@ def test_an_interruption_is_an_error_event_of_the_dialect() -> None:
     assert events_of(last) == [
         {"type": "error", "error": {"type": "api_error", "message": "The vendor broke off."}, "request_id": "call-1"}
     ]
+
+
+def test_the_sdk_raises_an_interruption() -> None:
+    reading = answer(streamed=True)
+    out = feed_events(reading, start(), begin(), piece(type="text_delta", text="Hello")).out
+    with pytest.raises(anthropic.APIStatusError, match="The vendor broke off"):
+        read_stream(out + reading.interrupted(vendor_failed("The vendor broke off."), "call-1"))
 
 
 def test_a_count_of_tokens_is_relayed() -> None:

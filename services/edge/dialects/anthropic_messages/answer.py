@@ -248,13 +248,14 @@ class CountAnswer:
 class _Block:
     """A content block that grows."""
 
-    __slots__ = ("_arguments", "_members", "_texts")
+    __slots__ = ("_arguments", "_citations", "_members", "_texts")
 
     def __init__(self, block: object) -> None:
         self._members: Tree = dict(block) if isinstance(block, dict) else {"type": "text", "text": ""}
         # Pieces of texts by the member that they make.
         self._texts: dict[str, list[str]] = {}
         self._arguments: list[str] = []
+        self._citations: list[Any] = []
 
     def add(self, delta: Tree) -> None:
         """Takes a piece in."""
@@ -266,7 +267,7 @@ class _Block:
                 if isinstance(value, str):
                     self._arguments.append(value)
             elif name == "citation":
-                self._members["citations"] = [*(self._members.get("citations") or ()), value]
+                self._citations.append(value)
             elif name == "signature" or kind == "compaction_delta" or not isinstance(value, str):
                 self._members[name] = value
             else:
@@ -278,6 +279,8 @@ class _Block:
         for name, pieces in self._texts.items():
             begun = members.get(name)
             members = {**members, name: (begun if isinstance(begun, str) else "") + "".join(pieces)}
+        if self._citations:
+            members = {**members, "citations": [*(members.get("citations") or ()), *self._citations]}
         arguments = "".join(self._arguments).strip()
         if arguments:
             members = {**members, "input": _arguments(arguments)}

@@ -94,7 +94,7 @@ class Tally:
                 continue
             if name == "thinking":
                 self.thought += texts_of(value)
-            elif name == "signature" or (name == "data" and kind == "redacted_thinking"):
+            elif name in _OPAQUE or (name == "data" and kind == "redacted_thinking"):
                 self.opaque(value)
             elif name == "input" and kind in _CALLS:
                 self.said.append(encode(value).decode())
@@ -109,7 +109,7 @@ class Tally:
         for name, value in delta.items():
             if name == "thinking":
                 self.thought += texts_of(value)
-            elif name == "signature":
+            elif name in _OPAQUE:
                 self.opaque(value)
             elif name != "type":
                 self.said += texts_of(value, _OPAQUE)

@@ -5,14 +5,14 @@ from typing import Any
 import anthropic
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.edge.call.dialect import Body, Ending
 from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS
 from services.edge.http.problems import vendor_failed
 from services.edge.vendors.events import Event
-from services.edge.vendors.profile import UsageReading
+from services.edge.vendors.profile import Reasoning, UsageReading
 from services.edge.vendors.vendor import VendorFailure
 from services.token_classes import INDEX
 from tests.edge.dialects.anthropic_answers import ENDPOINT, NOTHING_USED, answer, complete, events_of, feed, feed_events
@@ -109,6 +109,7 @@ def test_every_text_that_a_client_gets_counts(
     assert (fed.thought, fed.added, fed.opaque_bytes, fed.calls) == (thought, added, opaque_bytes, calls)
 
 
+@settings(max_examples=40)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
@@ -149,6 +150,18 @@ def test_usage_is_read_where_the_profile_says() -> None:
     counted = feed_events(answer(streamed=True, endpoint=endpoint), start(), event).counted
     assert counted is not None
     assert counted.counts[:4] == (8, 0, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "output", "thinking"), [(Reasoning.INSIDE, 0, 10), (Reasoning.BY_TOTAL, 10, 12), (Reasoning.BESIDE, 10, 12)]
+)
+def test_a_recount_of_thinking_adds_nothing_where_it_is_inside(reasoning: Reasoning, output: int, thinking: int) -> None:
+    endpoint = ENDPOINT._replace(usage=UsageReading(reasoning))
+    usage = {"output_tokens": 10, "output_tokens_details": {"thinking_tokens": 12}}
+    counted = feed_events(answer(streamed=True, endpoint=endpoint), start(), ending(usage=usage)).counted
+    assert counted is not None
+    assert counted.counts[INDEX["output"]] == output
+    assert counted.counts[INDEX["reasoning"]] == thinking
 
 
 def test_a_count_after_the_end_is_read_and_not_relayed() -> None:

@@ -1,6 +1,5 @@
 """A vendor's answer on its way to a client: relayed event by event, or assembled as the official SDKs assemble it."""
 
-import re
 from typing import Any, Final
 
 import msgspec
@@ -8,6 +7,7 @@ import msgspec
 from services.edge.call.dialect import Ending, Step
 from services.edge.dialects.anthropic_messages.meaning import Meaning, Tree, has_output
 from services.edge.dialects.anthropic_messages.problems import problem_body
+from services.edge.dialects.anthropic_messages.wire import event_of, events_of, fields_of, message_of, whole_of
 from services.edge.dialects.json_text import NOT_JSON, encode
 from services.edge.http.problems import Problem
 from services.edge.vendors.errors import fault_in
@@ -22,8 +22,6 @@ STREAM: Final = "text/event-stream; charset=utf-8"
 _NOTHING: Final = Step()
 _NONE: Final[list[Tree]] = []
 _STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
-# A name that can stand in the line of an event.
-_NAME: Final = re.compile(r"[0-9A-Za-z_.-]{1,64}")
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -69,7 +67,7 @@ class StreamedAnswer:
         """Reads an answer that was not streamed, and makes the stream of it."""
         message = message_of(body)
         step = self._meaning.whole(message)
-        self._last, self._has_output = _events_of(message), has_output(step)
+        self._last, self._has_output = events_of(message), has_output(step)
         return step._replace(out=b"".join(self._out(each["type"], each, encode(each)) for each in self._last))
 
     def end(self, ending: Ending, used: Vector) -> bytes:
@@ -87,11 +85,11 @@ class StreamedAnswer:
                 events.append({"type": "message_delta", "delta": delta, "usage": _usage(used, counted)})
         elif self._bare is not None:
             events.append({**self._bare, "usage": _usage(used, counted)})
-        return b"".join(_event(each["type"], encode(each)) for each in events) + (self._stop or _STOP)
+        return b"".join(event_of(each["type"], encode(each)) for each in events) + (self._stop or _STOP)
 
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
         """The error event."""
-        return _event("error", problem_body(problem, charging_id))
+        return event_of("error", problem_body(problem, charging_id))
 
     def _out(self, kind: str, fields: Tree, data: bytes) -> bytes:
         """What the client gets for an event, which is what came wherever the official SDKs can read that."""
@@ -100,15 +98,15 @@ class StreamedAnswer:
                 message = fields.get("message")
                 if isinstance(message, dict) and not isinstance(message.get("usage"), dict):
                     none = {"input_tokens": 0, "output_tokens": 0}
-                    return _event(kind, encode({**fields, "message": {**message, "usage": none}}))
+                    return event_of(kind, encode({**fields, "message": {**message, "usage": none}}))
             case "message_delta":
                 if not isinstance(fields.get("usage"), dict):
                     self._bare = {**fields, "delta": {**_object(self._bare, "delta"), **_object(fields, "delta")}}
                     return b""
             case "message_stop":
-                self._stop = _event(kind, data)
+                self._stop = event_of(kind, data)
                 return b""
-        return _event(kind, data)
+        return event_of(kind, data)
 
     def _sent(self) -> None:
         """Notes what came last as sent."""
@@ -231,7 +229,7 @@ class CountAnswer:
 
     def feed_whole(self, body: bytes) -> Step:
         """Reads the count. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
-        if type(_whole_of(body).get("input_tokens")) is not int:
+        if type(whole_of(body).get("input_tokens")) is not int:
             raise VendorFailure("garbage", 200, body)
         self._body = body.strip()
         return Step(finished=True, ended=True)
@@ -295,89 +293,6 @@ def _arguments(text: str) -> Any:
     except (*NOT_JSON, UnicodeEncodeError):
         return {}
     return msgspec.Raw(raw)
-
-
-def fields_of(event: Event) -> tuple[Tree, bytes]:
-    """An event's members, with its type among them, and its data; no members for what only keeps a connection open.
-
-    Errors: `VendorFailure` garbage.
-    """
-    data = event.data
-    try:
-        fields = _decode(data)
-    except NOT_JSON:
-        if data.lstrip().startswith(b"{"):
-            raise VendorFailure("garbage", 200) from None
-        return {}, data
-    if type(fields) is not dict:
-        return {}, data
-    kind = fields.get("type")
-    if kind is None:
-        if fields.get("error") is not None:
-            return {**fields, "type": "error"}, data
-        # The SDKs take the type from the data.
-        kind = event.name
-        fields = {**fields, "type": kind}
-        data = encode(fields)
-    if type(kind) is not str or not _NAME.fullmatch(kind):
-        raise VendorFailure("garbage", 200)
-    return fields, data
-
-
-def message_of(body: bytes) -> Tree:
-    """A whole answer. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
-    message = _whole_of(body)
-    if not isinstance(message.get("content"), list):
-        raise VendorFailure("garbage", 200, body)
-    return message
-
-
-def _whole_of(body: bytes) -> Tree:
-    try:
-        found = _decode(body)
-    except NOT_JSON:
-        raise VendorFailure("garbage", 200, body) from None
-    if type(found) is not dict:
-        raise VendorFailure("garbage", 200, body)
-    if found.get("type") == "error" or found.get("error") is not None:
-        raise VendorFailure("refused", 200, body, fault_in(found))
-    return found
-
-
-def _events_of(message: Tree) -> list[Tree]:
-    """The events that a stream of this answer would have, up to its message_stop."""
-    usage = message.get("usage")
-    begun = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
-    events: list[Tree] = [{"type": "message_start", "message": begun}]
-    for index, block in enumerate(message["content"]):
-        deltas, start = _taken_apart(block)
-        events.append({"type": "content_block_start", "index": index, "content_block": start})
-        events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
-        events.append({"type": "content_block_stop", "index": index})
-    delta = {name: message.get(name) for name in ("stop_reason", "stop_sequence", "stop_details", "container") if name in message}
-    return [*events, {"type": "message_delta", "delta": delta, "usage": usage}]
-
-
-def _taken_apart(block: Any) -> tuple[list[Tree], Any]:
-    """A block's pieces, and how a stream begins it."""
-    match block:
-        case {"type": "text", "text": str(text)}:
-            cited = [{"type": "citations_delta", "citation": each} for each in block.get("citations") or ()]
-            return [{"type": "text_delta", "text": text}, *cited], {"type": "text", "text": ""}
-        case {"type": "thinking", "thinking": str(text)}:
-            signed = [{"type": "signature_delta", "signature": block["signature"]}] if block.get("signature") else []
-            return [{"type": "thinking_delta", "thinking": text}, *signed], {**block, "thinking": "", "signature": ""}
-        case {"type": "tool_use" | "server_tool_use" | "mcp_tool_use", "input": dict(arguments)}:
-            return [{"type": "input_json_delta", "partial_json": encode(arguments).decode()}], {**block, "input": {}}
-        case _:
-            return [], block
-
-
-def _event(kind: str, data: bytes) -> bytes:
-    """One event on the wire."""
-    if b"\n" in data:
-        data = data.replace(b"\n", b"\ndata: ")
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
 
 
 def _index(fields: Tree) -> int:

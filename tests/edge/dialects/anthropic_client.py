@@ -7,10 +7,12 @@ import anthropic
 import httpx2
 
 
-def sdk(body: bytes, content_type: str, status: int = 200) -> anthropic.Anthropic:
-    """A client whose every call is answered so."""
+def sdk(body: bytes, content_type: str, status: int = 200, asked: list[httpx2.Request] | None = None) -> anthropic.Anthropic:
+    """A client whose every call is answered so; what it asks is put into `asked`."""
 
-    def answer(_: httpx2.Request) -> httpx2.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if asked is not None:
+            asked.append(request)
         return httpx2.Response(status, headers={"content-type": content_type}, content=body)
 
     transport = httpx2.MockTransport(answer)

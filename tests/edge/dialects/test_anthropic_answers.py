@@ -2,16 +2,17 @@
 
 from typing import Any
 
+import anthropic
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.edge.call.dialect import Body, Ending
 from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS
 from services.edge.http.problems import vendor_failed
 from services.edge.vendors.events import Event
-from services.edge.vendors.profile import UsageReading
+from services.edge.vendors.profile import Reasoning, UsageReading
 from services.edge.vendors.vendor import VendorFailure
 from services.token_classes import INDEX
 from tests.edge.dialects.anthropic_answers import ENDPOINT, NOTHING_USED, answer, complete, events_of, feed, feed_events
@@ -65,6 +66,7 @@ def ending(reason: str | None = "end_turn", usage: Any = None) -> dict[str, Any]
         (piece(type="input_json_delta", partial_json='{"a":'), '{"a":', "", "", 0, 0),
         (piece(type="signature_delta", signature="c2ln"), "", "", "", 4, 0),
         (piece(type="citations_delta", citation={"type": "char_location", "cited_text": "So."}), "So.", "", "", 0, 0),
+        (piece(type="compaction_delta", content="So far.", encrypted_content="eA=="), "So far.", "", "", 4, 0),
         (piece(type="song_delta", verse="La", notes=["do"]), "Lado", "", "", 0, 0),
         ({**piece(type="text_delta", text="He"), "more": "llo"}, "Hello", "", "", 0, 0),
         ({"type": "ping"}, "", "", "", 0, 0),
@@ -107,6 +109,7 @@ def test_every_text_that_a_client_gets_counts(
     assert (fed.thought, fed.added, fed.opaque_bytes, fed.calls) == (thought, added, opaque_bytes, calls)
 
 
+@settings(max_examples=40)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
@@ -147,6 +150,18 @@ def test_usage_is_read_where_the_profile_says() -> None:
     counted = feed_events(answer(streamed=True, endpoint=endpoint), start(), event).counted
     assert counted is not None
     assert counted.counts[:4] == (8, 0, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "output", "thinking"), [(Reasoning.INSIDE, 0, 10), (Reasoning.BY_TOTAL, 10, 12), (Reasoning.BESIDE, 10, 12)]
+)
+def test_a_recount_of_thinking_adds_nothing_where_it_is_inside(reasoning: Reasoning, output: int, thinking: int) -> None:
+    endpoint = ENDPOINT._replace(usage=UsageReading(reasoning))
+    usage = {"output_tokens": 10, "output_tokens_details": {"thinking_tokens": 12}}
+    counted = feed_events(answer(streamed=True, endpoint=endpoint), start(), ending(usage=usage)).counted
+    assert counted is not None
+    assert counted.counts[INDEX["output"]] == output
+    assert counted.counts[INDEX["reasoning"]] == thinking
 
 
 def test_a_count_after_the_end_is_read_and_not_relayed() -> None:
@@ -254,6 +269,30 @@ def test_a_stream_that_is_cut_ends_as_if_at_its_limit() -> None:
     assert message.content[0].text == "Hello"
 
 
+def test_what_a_cut_kept_from_the_client_is_neither_closed_nor_assembled() -> None:
+    call = begin(1, type="tool_use", id="t", name="run", input={})
+    before = [start(), begin(), piece(type="text_delta", text="Hello"), stop()]
+    relaying = answer(streamed=True)
+    sent = feed_events(relaying, *before).out
+    # The call of a tool did not fit: it is not sent.
+    feed_events(relaying, call)
+    end = relaying.end(Ending.CUT, USED)
+    assert [event["type"] for event in events_of(end)] == ["message_delta", "message_stop"]
+    assert len(read_stream(sent + end).content) == 1
+    assembling = answer(streamed=False)
+    feed_events(assembling, *before[:3], piece(type="text_delta", text=" and more"))
+    assert read_whole(assembling.end(Ending.CUT, USED)).content[0].text == "Hello"
+
+
+def test_a_whole_answer_that_does_not_fit_is_kept_from_the_client() -> None:
+    body = msgspec.json.encode({**start()["message"], "content": [{"type": "text", "text": "Hello"}], "stop_reason": "end_turn"})
+    for streamed, read in ((True, read_stream), (False, read_whole)):
+        reading = answer(streamed=streamed)
+        reading.feed_whole(body)
+        message = read(reading.end(Ending.CUT, USED))
+        assert (message.content, message.stop_reason, message.usage.output_tokens) == ([], "max_tokens", 57)
+
+
 def test_a_stream_is_cut_before_it_began_and_after_it_stopped() -> None:
     message = read_stream(answer(streamed=True).end(Ending.CUT, USED))
     assert (message.stop_reason, message.content, message.model, message.usage.output_tokens) == ("max_tokens", [], "m", 57)
@@ -271,7 +310,7 @@ def test_an_assembled_answer_that_is_cut_says_so() -> None:
     feed_events(reading, start(), begin(), piece(type="text_delta", text="Hello"), stop(), call, arguments)
     message = read_whole(reading.end(Ending.CUT, USED))
     assert (message.stop_reason, message.usage.output_tokens, message.usage.input_tokens) == ("max_tokens", 57, 9)
-    assert (message.content[0].text, message.content[1].input) == ("Hello", {})
+    assert (message.content[0].text, message.content[1].name, message.content[1].input) == ("Hello", "run", {})
     assert read_whole(answer(streamed=False).end(Ending.CUT, USED)).content == []
 
 
@@ -332,6 +371,13 @@ def test_an_interruption_is_an_error_event_of_the_dialect() -> None:
     assert events_of(last) == [
         {"type": "error", "error": {"type": "api_error", "message": "The vendor broke off."}, "request_id": "call-1"}
     ]
+
+
+def test_the_sdk_raises_an_interruption() -> None:
+    reading = answer(streamed=True)
+    out = feed_events(reading, start(), begin(), piece(type="text_delta", text="Hello")).out
+    with pytest.raises(anthropic.APIStatusError, match="The vendor broke off"):
+        read_stream(out + reading.interrupted(vendor_failed("The vendor broke off."), "call-1"))
 
 
 def test_a_count_of_tokens_is_relayed() -> None:

@@ -12,6 +12,7 @@ from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESS
 from services.edge.http.problems import Problem
 from services.edge.vendors.profile import Endpoint, Unknown
 from tests.edge.dialects.anthropic_answers import ENDPOINT
+from tests.edge.dialects.anthropic_client import sdk
 
 PASSING = ENDPOINT._replace(unknown_fields=Unknown.PASSED)
 STRICT = ENDPOINT._replace(unknown_fields=Unknown.REFUSED, unknown_content=Unknown.REFUSED)
@@ -39,6 +40,11 @@ def refusal(body: bytes, endpoint: Endpoint = ENDPOINT) -> Problem:
         sent(body, endpoint)
     assert caught.value.status == 400
     return caught.value
+
+
+def json_bytes(*values: Any) -> int:
+    """The length of the JSON of values that are counted by it: they are counted as one list."""
+    return len(json.dumps(values, separators=(",", ":")))
 
 
 def size_of_content(content: Any) -> InputSize:
@@ -283,6 +289,8 @@ def test_unknown_content_is_counted() -> None:
         ('"container":"c"', "container"),
         ('"mcp_servers":[{"type":"url","url":"https://mcp"}]', "mcp_servers"),
         ('"fallbacks":[{"model":"m2"}]', "fallbacks"),
+        ('"thread":{"type":"continue","previous_message_id":"msg_1"}', "thread"),
+        ('"billing_policy":{"type":"billing_policy","bill_to":"user_profile"}', "billing_policy"),
         ('"tools":[{"type":"web_search_20250305","name":"web_search"}]', "tools[0].type"),
         ('"tools":[{"name":"a"},{"type":"code_execution_20250825","name":"x"}]', "tools[1].type"),
         ('"tools":[{"type":"mcp_toolset","mcp_server_name":"x"}]', "tools[0].type"),
@@ -381,14 +389,14 @@ def test_a_size_counts_texts_in_utf8_and_the_rest_as_json() -> None:
     result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "naïve 你好"}]}
     size = size_of_content([{"type": "text", "text": "a\nb", "cache_control": {"type": "ephemeral"}}, result])
     assert list(size.texts()) == ["a\nb", "naïve 你好"]
-    rest = len('{"type":"tool_result","tool_use_id":"t"}')
-    assert size.bytes_bound == len("a\nbnaïve 你好".encode()) + rest
+    rest = {"type": "tool_result", "tool_use_id": "t"}
+    assert size.bytes_bound == len("a\nbnaïve 你好".encode()) + json_bytes(rest)
     assert (size.messages, size.images) == (1, 0)
 
 
 def test_calls_of_tools_count_with_all_their_json() -> None:
     call = {"type": "tool_use", "id": "i", "name": "run", "input": {"cmd": "ls"}}
-    assert size_of_content([call]).bytes_bound == len(json.dumps(call, separators=(",", ":")))
+    assert size_of_content([call]).bytes_bound == json_bytes(call)
 
 
 @pytest.mark.parametrize(
@@ -414,7 +422,7 @@ def test_images_are_counted_and_their_data_is_no_text(source: dict[str, str]) ->
 def test_documents_of_text_count_as_text(source: dict[str, Any]) -> None:
     size = size_of_content([{"type": "document", "source": source, "title": "T"}])
     assert list(size.texts()) == ["All of it."]
-    assert size.bytes_bound == len("All of it.") + len('{"title":"T"}')
+    assert size.bytes_bound == len("All of it.") + json_bytes({"title": "T"})
 
 
 @pytest.mark.parametrize(
@@ -461,8 +469,7 @@ def test_proofs_of_thought_count_by_their_bytes_and_pass_to_the_letter() -> None
     ]
     size = size_of_content(blocks)
     assert list(size.texts()) == ["Hm."]
-    whole = sum(len(json.dumps(block, separators=(",", ":"))) for block in blocks[2:])
-    assert size.bytes_bound == len("Hm.") + 200 + whole
+    assert size.bytes_bound == len("Hm.") + 200 + json_bytes(*blocks[2:])
     assert sent_fields(text_of(content=json.dumps(blocks)), STRICT)["messages"][0]["content"] == blocks
 
 
@@ -485,6 +492,7 @@ def agents_request() -> dict[str, Any]:
                 "content": [{"type": "text", "text": "<reminder>A\nB</reminder>"}, {"type": "text", "text": "Hi", **cached}],
             },
             {"role": "system", "content": "The mode has changed.", "output_config": {"effort": "low"}},
+            {"role": "system", "output_config": {"effort": "high"}, "clear_at": "never"},
             {
                 "role": "assistant",
                 "content": [
@@ -530,8 +538,31 @@ def test_an_agents_request_passes_to_the_letter() -> None:
     assert asked.headers == tuple(headers.items())
     assert asked.dropped == ()
     size = read(body).size()
-    assert size.messages == 5
+    assert size.messages == 6
     assert size.bytes_bound < len(body)
+
+
+def test_what_the_sdk_writes_is_read() -> None:
+    asked: list[Any] = []
+    message = b'{"id":"1","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"usage":{}}'
+    client = sdk(message, "application/json", asked=asked)
+    fields = {name: value for name, value in agents_request().items() if name != "stream"}
+    client.with_options(timeout=600).beta.messages.create(betas=["a-1", "b-2"], **fields)
+    request = asked[0]
+    headers = {name.lower(): value for name, value in request.headers.raw}
+    sent = read(request.content, headers).vendor_request(STRICT, "m", None, streamed=False)
+    assert json.loads(sent.body.content) == fields
+    assert dict(sent.headers) == {name: headers[name] for name in (b"anthropic-version", b"anthropic-beta")}
+    assert headers[b"anthropic-beta"] == b"a-1,b-2"
+
+
+def test_what_the_sdk_asks_to_count_is_read() -> None:
+    asked: list[Any] = []
+    client = sdk(b'{"input_tokens":9}', "application/json", asked=asked)
+    counted = client.messages.count_tokens(model="m", messages=[{"role": "user", "content": "Hello"}], system="Be brief.")
+    assert counted.input_tokens == 9
+    request = read(asked[0].content, counting=True)
+    assert request.vendor_request(STRICT, "vendor-m", None, streamed=False).path == "/messages/count_tokens"
 
 
 json_values = st.recursive(

@@ -1,13 +1,13 @@
 """A vendor's answer on its way to a client: relayed event by event, or assembled as the official SDKs assemble it."""
 
-import re
 from typing import Any, Final
 
 import msgspec
 
 from services.edge.call.dialect import Ending, Step
-from services.edge.dialects.anthropic_messages.meaning import Meaning, Tree
+from services.edge.dialects.anthropic_messages.meaning import Meaning, Tree, has_output
 from services.edge.dialects.anthropic_messages.problems import problem_body
+from services.edge.dialects.anthropic_messages.wire import event_of, events_of, fields_of, message_of, whole_of
 from services.edge.dialects.json_text import NOT_JSON, encode
 from services.edge.http.problems import Problem
 from services.edge.vendors.errors import fault_in
@@ -20,24 +20,29 @@ from services.token_classes import INDEX, Vector, total_input, total_output
 JSON: Final = "application/json"
 STREAM: Final = "text/event-stream; charset=utf-8"
 _NOTHING: Final = Step()
+_NONE: Final[list[Tree]] = []
 _STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
-# A name that can stand in the line of an event.
-_NAME: Final = re.compile(r"[0-9A-Za-z_.-]{1,64}")
 _decode: Final = msgspec.json.Decoder().decode
 
 
 class StreamedAnswer:
-    """A stream that is relayed. Its message_stop is held back for `end`."""
+    """A stream that is relayed. Its message_stop is held back for `end`.
+
+    A cut comes after an event with output that the client did not get, so an event is noted as sent when the next one comes.
+    """
 
     content_type = STREAM
 
     def __init__(self, reading: UsageReading, model_id: str) -> None:
         self._meaning = Meaning(reading)
         self._model_id = model_id
+        # What the client has been sent: the message, a reason to stop, the blocks that are open.
         self._has_begun = False
-        # Whether a reason to stop has gone out.
         self._has_stopped = False
         self._open: dict[int, None] = {}
+        # The events that came last, and whether there is output in them.
+        self._last: list[Tree] = []
+        self._has_output = False
         # The vendor's last events, which go out at the end: a message_delta that has no usage, the message_stop.
         self._bare: Tree | None = None
         self._stop = b""
@@ -50,18 +55,25 @@ class StreamedAnswer:
         kind = fields["type"]
         if kind == "error":
             return Step(fault=fault_in(fields))
+        self._sent()
         # After its end nothing is relayed, but a count may still come.
         out = b"" if self._stop else self._out(kind, fields, data)
-        return self._meaning.event(kind, fields, out)
+        step = self._meaning.event(kind, fields, out)
+        if out and kind != "content_block_delta":
+            self._last, self._has_output = [fields], has_output(step)
+        return step
 
     def feed_whole(self, body: bytes) -> Step:
         """Reads an answer that was not streamed, and makes the stream of it."""
         message = message_of(body)
         step = self._meaning.whole(message)
-        return step._replace(out=b"".join(self._out(each["type"], each, encode(each)) for each in _events_of(message)))
+        self._last, self._has_output = events_of(message), has_output(step)
+        return step._replace(out=b"".join(self._out(each["type"], each, encode(each)) for each in self._last))
 
     def end(self, ending: Ending, used: Vector) -> bytes:
         """The events that are still to come."""
+        if ending is not Ending.CUT or not self._has_output:
+            self._sent()
         events: list[Tree] = []
         counted = self._meaning.counted
         if not self._has_begun:
@@ -73,38 +85,46 @@ class StreamedAnswer:
                 events.append({"type": "message_delta", "delta": delta, "usage": _usage(used, counted)})
         elif self._bare is not None:
             events.append({**self._bare, "usage": _usage(used, counted)})
-        return b"".join(_event(each["type"], encode(each)) for each in events) + (self._stop or _STOP)
+        return b"".join(event_of(each["type"], encode(each)) for each in events) + (self._stop or _STOP)
 
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
         """The error event."""
-        return _event("error", problem_body(problem, charging_id))
+        return event_of("error", problem_body(problem, charging_id))
 
     def _out(self, kind: str, fields: Tree, data: bytes) -> bytes:
         """What the client gets for an event, which is what came wherever the official SDKs can read that."""
         match kind:
-            case "content_block_start":
-                self._open[_index(fields)] = None
-            case "content_block_stop":
-                self._open.pop(_index(fields), None)
             case "message_start":
-                self._has_begun = True
                 message = fields.get("message")
                 if isinstance(message, dict) and not isinstance(message.get("usage"), dict):
                     none = {"input_tokens": 0, "output_tokens": 0}
-                    return _event(kind, encode({**fields, "message": {**message, "usage": none}}))
+                    return event_of(kind, encode({**fields, "message": {**message, "usage": none}}))
             case "message_delta":
                 if not isinstance(fields.get("usage"), dict):
                     self._bare = {**fields, "delta": {**_object(self._bare, "delta"), **_object(fields, "delta")}}
                     return b""
-                self._has_stopped = self._has_stopped or bool(_object(fields, "delta").get("stop_reason"))
             case "message_stop":
-                self._stop = _event(kind, data)
+                self._stop = event_of(kind, data)
                 return b""
-        return _event(kind, data)
+        return event_of(kind, data)
+
+    def _sent(self) -> None:
+        """Notes what came last as sent."""
+        for fields in self._last:
+            match fields["type"]:
+                case "message_start":
+                    self._has_begun = True
+                case "content_block_start":
+                    self._open[_index(fields)] = None
+                case "content_block_stop":
+                    self._open.pop(_index(fields), None)
+                case "message_delta":
+                    self._has_stopped = self._has_stopped or bool(_object(fields, "delta").get("stop_reason"))
+        self._last, self._has_output = _NONE, False
 
 
 class WholeAnswer:
-    """An answer that the client wants whole, from a stream or from a whole one."""
+    """An answer that the client wants whole, from a stream or from a whole one. An event with output that is cut is left out."""
 
     content_type = JSON
 
@@ -114,6 +134,9 @@ class WholeAnswer:
         self._message: Tree | None = None
         self._blocks: dict[int, _Block] = {}
         self._usage: Any = {}
+        # The event that came last, and whether there is output in it.
+        self._last: Tree = {}
+        self._has_output = False
         # A whole answer as the vendor wrote it.
         self._body = b""
 
@@ -123,9 +146,48 @@ class WholeAnswer:
         if not fields:
             return _NOTHING
         kind = fields["type"]
-        match kind:
-            case "error":
-                return Step(fault=fault_in(fields))
+        if kind == "error":
+            return Step(fault=fault_in(fields))
+        self._take()
+        step = self._meaning.event(kind, fields, b"")
+        self._last, self._has_output = fields, has_output(step)
+        return step
+
+    def feed_whole(self, body: bytes) -> Step:
+        """Reads an answer that was not streamed. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
+        message = message_of(body)
+        self._body = body.strip()
+        self._last = {"type": "message_start", "message": message}
+        step = self._meaning.whole(message)
+        self._has_output = has_output(step)
+        return step
+
+    def end(self, ending: Ending, used: Vector) -> bytes:
+        """The message."""
+        counted = self._meaning.counted
+        is_counted = counted is not None and counted.has_input and counted.has_output
+        if self._body and ending is Ending.COMPLETE and is_counted:
+            return self._body
+        if ending is not Ending.CUT or not self._has_output:
+            self._take()
+        elif self._body:
+            self._message = {**self._last["message"]}
+        message = self._message if self._message is not None else _empty_message(self._model_id, used)
+        changed: Tree = {"content": [self._blocks[index].whole() for index in sorted(self._blocks)]}
+        if ending is Ending.CUT:
+            changed |= {"stop_reason": "max_tokens", "stop_sequence": None}
+        elif is_counted:
+            return encode({**message, **changed, "usage": self._usage})
+        return encode({**message, **changed, "usage": {**self._usage, **_usage(used, counted)}})
+
+    def interrupted(self, problem: Problem, charging_id: str) -> bytes:
+        """The problem, as nothing has been sent."""
+        return problem_body(problem, charging_id)
+
+    def _take(self) -> None:
+        """Takes what came last into the message."""
+        fields = self._last
+        match fields.get("type"):
             case "message_start":
                 self._message = dict(_object(fields, "message"))
                 content = self._message.get("content")
@@ -140,33 +202,7 @@ class WholeAnswer:
                 block.add(_object(fields, "delta"))
             case "message_delta":
                 self._change(fields)
-        return self._meaning.event(kind, fields, b"")
-
-    def feed_whole(self, body: bytes) -> Step:
-        """Reads an answer that was not streamed. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
-        self._message = message_of(body)
-        self._usage = self._message.get("usage") or {}
-        self._blocks = {index: _Block(block) for index, block in enumerate(self._message["content"])}
-        self._body = body.strip()
-        return self._meaning.whole(self._message)
-
-    def end(self, ending: Ending, used: Vector) -> bytes:
-        """The message."""
-        counted = self._meaning.counted
-        is_counted = counted is not None and counted.has_input and counted.has_output
-        if self._body and ending is Ending.COMPLETE and is_counted:
-            return self._body
-        message = self._message if self._message is not None else _empty_message(self._model_id, used)
-        changed: Tree = {"content": [self._blocks[index].whole() for index in sorted(self._blocks)]}
-        if ending is Ending.CUT:
-            changed |= {"stop_reason": "max_tokens", "stop_sequence": None}
-        elif is_counted:
-            return encode({**message, **changed, "usage": self._usage})
-        return encode({**message, **changed, "usage": {**self._usage, **_usage(used, counted)}})
-
-    def interrupted(self, problem: Problem, charging_id: str) -> bytes:
-        """The problem, as nothing has been sent."""
-        return problem_body(problem, charging_id)
+        self._last = {}
 
     def _change(self, fields: Tree) -> None:
         """Takes the end of the message into it; what is null there changes nothing."""
@@ -193,7 +229,7 @@ class CountAnswer:
 
     def feed_whole(self, body: bytes) -> Step:
         """Reads the count. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
-        if type(_whole_of(body).get("input_tokens")) is not int:
+        if type(whole_of(body).get("input_tokens")) is not int:
             raise VendorFailure("garbage", 200, body)
         self._body = body.strip()
         return Step(finished=True, ended=True)
@@ -210,13 +246,14 @@ class CountAnswer:
 class _Block:
     """A content block that grows."""
 
-    __slots__ = ("_arguments", "_members", "_texts")
+    __slots__ = ("_arguments", "_citations", "_members", "_texts")
 
     def __init__(self, block: object) -> None:
         self._members: Tree = dict(block) if isinstance(block, dict) else {"type": "text", "text": ""}
         # Pieces of texts by the member that they make.
         self._texts: dict[str, list[str]] = {}
         self._arguments: list[str] = []
+        self._citations: list[Any] = []
 
     def add(self, delta: Tree) -> None:
         """Takes a piece in."""
@@ -228,7 +265,7 @@ class _Block:
                 if isinstance(value, str):
                     self._arguments.append(value)
             elif name == "citation":
-                self._members["citations"] = [*(self._members.get("citations") or ()), value]
+                self._citations.append(value)
             elif name == "signature" or kind == "compaction_delta" or not isinstance(value, str):
                 self._members[name] = value
             else:
@@ -240,6 +277,8 @@ class _Block:
         for name, pieces in self._texts.items():
             begun = members.get(name)
             members = {**members, name: (begun if isinstance(begun, str) else "") + "".join(pieces)}
+        if self._citations:
+            members = {**members, "citations": [*(members.get("citations") or ()), *self._citations]}
         arguments = "".join(self._arguments).strip()
         if arguments:
             members = {**members, "input": _arguments(arguments)}
@@ -254,89 +293,6 @@ def _arguments(text: str) -> Any:
     except (*NOT_JSON, UnicodeEncodeError):
         return {}
     return msgspec.Raw(raw)
-
-
-def fields_of(event: Event) -> tuple[Tree, bytes]:
-    """An event's members, with its type among them, and its data; no members for what only keeps a connection open.
-
-    Errors: `VendorFailure` garbage.
-    """
-    data = event.data
-    try:
-        fields = _decode(data)
-    except NOT_JSON:
-        if data.lstrip().startswith(b"{"):
-            raise VendorFailure("garbage", 200) from None
-        return {}, data
-    if type(fields) is not dict:
-        return {}, data
-    kind = fields.get("type")
-    if kind is None:
-        if fields.get("error") is not None:
-            return {**fields, "type": "error"}, data
-        # The SDKs take the type from the data.
-        kind = event.name
-        fields = {**fields, "type": kind}
-        data = encode(fields)
-    if type(kind) is not str or not _NAME.fullmatch(kind):
-        raise VendorFailure("garbage", 200)
-    return fields, data
-
-
-def message_of(body: bytes) -> Tree:
-    """A whole answer. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
-    message = _whole_of(body)
-    if not isinstance(message.get("content"), list):
-        raise VendorFailure("garbage", 200, body)
-    return message
-
-
-def _whole_of(body: bytes) -> Tree:
-    try:
-        found = _decode(body)
-    except NOT_JSON:
-        raise VendorFailure("garbage", 200, body) from None
-    if type(found) is not dict:
-        raise VendorFailure("garbage", 200, body)
-    if found.get("type") == "error" or found.get("error") is not None:
-        raise VendorFailure("refused", 200, body, fault_in(found))
-    return found
-
-
-def _events_of(message: Tree) -> list[Tree]:
-    """The events that a stream of this answer would have, up to its message_stop."""
-    usage = message.get("usage")
-    begun = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
-    events: list[Tree] = [{"type": "message_start", "message": begun}]
-    for index, block in enumerate(message["content"]):
-        deltas, start = _taken_apart(block)
-        events.append({"type": "content_block_start", "index": index, "content_block": start})
-        events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
-        events.append({"type": "content_block_stop", "index": index})
-    delta = {name: message.get(name) for name in ("stop_reason", "stop_sequence", "stop_details", "container") if name in message}
-    return [*events, {"type": "message_delta", "delta": delta, "usage": usage}]
-
-
-def _taken_apart(block: Any) -> tuple[list[Tree], Any]:
-    """A block's pieces, and how a stream begins it."""
-    match block:
-        case {"type": "text", "text": str(text)}:
-            cited = [{"type": "citations_delta", "citation": each} for each in block.get("citations") or ()]
-            return [{"type": "text_delta", "text": text}, *cited], {"type": "text", "text": ""}
-        case {"type": "thinking", "thinking": str(text)}:
-            signed = [{"type": "signature_delta", "signature": block["signature"]}] if block.get("signature") else []
-            return [{"type": "thinking_delta", "thinking": text}, *signed], {**block, "thinking": "", "signature": ""}
-        case {"type": "tool_use" | "server_tool_use" | "mcp_tool_use", "input": dict(arguments)}:
-            return [{"type": "input_json_delta", "partial_json": encode(arguments).decode()}], {**block, "input": {}}
-        case _:
-            return [], block
-
-
-def _event(kind: str, data: bytes) -> bytes:
-    """One event on the wire."""
-    if b"\n" in data:
-        data = data.replace(b"\n", b"\ndata: ")
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
 
 
 def _index(fields: Tree) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from services.edge.call.dialect import Step
 from services.edge.dialects.anthropic_messages.names import RESULT_SUFFIX
 from services.edge.dialects.json_text import encode
-from services.edge.vendors.profile import UsageReading
+from services.edge.vendors.profile import Reasoning, UsageReading
 from services.edge.vendors.usage import MESSAGES, VendorCount, at, merged, read_usage
 
 Tree = dict[str, Any]
@@ -94,7 +94,7 @@ class Tally:
                 continue
             if name == "thinking":
                 self.thought += texts_of(value)
-            elif name == "signature" or (name == "data" and kind == "redacted_thinking"):
+            elif name in _OPAQUE or (name == "data" and kind == "redacted_thinking"):
                 self.opaque(value)
             elif name == "input" and kind in _CALLS:
                 self.said.append(encode(value).decode())
@@ -109,7 +109,7 @@ class Tally:
         for name, value in delta.items():
             if name == "thinking":
                 self.thought += texts_of(value)
-            elif name == "signature":
+            elif name in _OPAQUE:
                 self.opaque(value)
             elif name != "type":
                 self.said += texts_of(value, _OPAQUE)
@@ -194,11 +194,26 @@ class Meaning:
         if not isinstance(usage, dict) or not usage:
             return False
         self._usage = merged(self._usage, usage)
-        self.counted = read_usage(self._usage, MESSAGES, self._reading)
+        self.counted = read_usage(self._within_output(), MESSAGES, self._reading)
         return self.counted is not None
+
+    def _within_output(self) -> Any:
+        """The usage with no more thinking than output, where thinking is inside: it is a recount, which may be a little off."""
+        details, output = self._usage.get("output_tokens_details"), self._usage.get("output_tokens")
+        if self._reading.reasoning is not Reasoning.INSIDE or not isinstance(details, dict) or type(output) is not int:
+            return self._usage
+        thinking = details.get("thinking_tokens")
+        if type(thinking) is not int or thinking <= output:
+            return self._usage
+        return {**self._usage, "output_tokens_details": {**details, "thinking_tokens": output}}
 
 
 _EVENT_OF_DELTA: Final = frozenset({"type", "index", "delta"})
+
+
+def has_output(step: Step) -> bool:
+    """Whether the vendor's model made something in it."""
+    return bool(step.said or step.thought or step.opaque_bytes or step.calls)
 
 
 def texts_of(value: object, left_out: frozenset[str] = frozenset()) -> list[str]:

@@ -5,7 +5,9 @@ from typing import Final, NamedTuple
 from services.edge.dialects.json_text import by_fold
 
 # Fields of a request that are part of the prompt; each counts with its JSON.
-PROMPT_FIELDS: Final = frozenset({"tool_choice", "thinking", "output_config", "output_format", "context_management", "mcp_servers"})
+PROMPT_FIELDS: Final = frozenset(
+    {"tool_choice", "thinking", "output_config", "output_format", "context_management", "compaction", "mcp_servers"}
+)
 # Fields that the dialect reads by itself.
 _READ: Final = frozenset({"model", "messages", "system", "tools", "max_tokens", "stream", "betas"})
 # Fields that change an answer or who is told of it, and no price.
@@ -29,14 +31,17 @@ PRICED: Final[dict[str, frozenset[bytes]]] = {
     "mcp_servers": frozenset({b"[]"}),
     "fallbacks": frozenset({b"[]"}),
     "fallback_credit_token": frozenset(),
+    "billing_policy": frozenset(),
+    # A conversation that the vendor keeps is input of which nothing is known here.
+    "thread": frozenset(),
 }
 FIELDS: Final = _READ | _HARMLESS | PROMPT_FIELDS | PRICED.keys()
 FIELDS_BY_FOLD: Final = by_fold(FIELDS)
 # Fields that counting takes; all others mean nothing there.
-COUNT_FIELDS: Final = PROMPT_FIELDS | {"model", "messages", "system", "tools", "cache_control", "speed", "betas"}
+COUNT_FIELDS: Final = PROMPT_FIELDS | {"model", "messages", "system", "tools", "cache_control", "speed", "betas", "billing_policy"}
 
 ROLES: Final = frozenset({"user", "assistant", "system"})
-MESSAGE_MEMBERS: Final = frozenset({"role", "content", "output_config"})
+MESSAGE_MEMBERS: Final = frozenset({"role", "content", "output_config", "clear_at"})
 MESSAGE_BY_FOLD: Final = by_fold(MESSAGE_MEMBERS)
 
 
@@ -46,40 +51,46 @@ class Kind(NamedTuple):
     members: frozenset[str]
     # Plain texts.
     texts: tuple[str, ...] = ()
-    # Proofs of thought, which only the vendor reads.
+    # A proof of thought, which only the vendor reads.
     opaque: str = ""
     # A text or a list of blocks.
     nested: str = ""
-    # Members that are there for the reader alone and are no input.
-    silent: frozenset[str] = frozenset({"type", "cache_control"})
+    # Members that count otherwise, or that are no input.
+    counted: frozenset[str] = frozenset({"cache_control"})
 
 
-def _members(*names: str) -> frozenset[str]:
-    return frozenset({"type", "cache_control", *names})
+def _kind(*names: str, text: str = "", opaque: str = "", nested: str = "", counted: tuple[str, ...] = ()) -> Kind:
+    members = frozenset({"type", "cache_control", text, opaque, nested, *names, *counted}) - {""}
+    return Kind(
+        members, (text,) if text else (), opaque, nested, frozenset({"cache_control", text, opaque, nested, *counted}) - {""}
+    )
 
 
 # Kinds that count with all their JSON.
-_CALL: Final = Kind(_members("id", "name", "input", "caller"), silent=frozenset({"cache_control"}))
-RESULT: Final = Kind(_members("tool_use_id", "content", "is_error", "caller"), silent=frozenset({"cache_control"}))
+_CALL: Final = _kind("id", "name", "input", "caller", "toolset_name")
+RESULT: Final = _kind("tool_use_id", "content", "is_error", "caller")
 # The end of the names of what a vendor's own tools said.
 RESULT_SUFFIX: Final = "_tool_result"
+_TYPE: Final = ("type",)
 KINDS: Final[dict[str, Kind]] = {
-    "text": Kind(_members("text", "citations"), ("text",)),
-    "image": Kind(_members("source")),
-    "document": Kind(_members("source", "title", "context", "citations")),
-    "search_result": Kind(_members("source", "title", "content", "citations"), nested="content"),
-    "thinking": Kind(_members("thinking", "signature"), ("thinking",), "signature"),
-    "redacted_thinking": Kind(_members("data"), opaque="data"),
+    "text": _kind("citations", text="text", counted=_TYPE),
+    "image": _kind("transformations", counted=("type", "source")),
+    "document": _kind("title", "context", "citations", counted=("type", "source")),
+    "search_result": _kind("source", "title", "citations", nested="content", counted=_TYPE),
+    "thinking": _kind(text="thinking", opaque="signature", counted=_TYPE),
+    "redacted_thinking": _kind(opaque="data", counted=_TYPE),
     "tool_use": _CALL,
     "server_tool_use": _CALL,
-    "mcp_tool_use": Kind(_members("id", "name", "server_name", "input"), silent=_CALL.silent),
-    "tool_result": Kind(_members("tool_use_id", "content", "is_error"), nested="content", silent=_CALL.silent),
-    "tool_reference": Kind(_members("tool_name"), silent=_CALL.silent),
-    "compaction": Kind(_members("content", "encrypted_content"), silent=_CALL.silent),
-    "tool_addition": Kind(_members("tool"), silent=_CALL.silent),
-    "tool_removal": Kind(_members("tool"), silent=_CALL.silent),
-    "fallback": Kind(_members("from", "to"), silent=_CALL.silent),
-    "container_upload": Kind(_members("file_id")),
+    "mcp_tool_use": _kind("id", "name", "server_name", "input"),
+    "tool_result": _kind("tool_use_id", "is_error", "toolset_name", nested="content"),
+    "tool_reference": _kind("tool_name"),
+    "browser_state": _kind("tabs", "state_changes"),
+    "compaction": _kind("content", "encrypted_content", "tool_changes", opaque="signature"),
+    "tool_addition": _kind("tool"),
+    "tool_removal": _kind("tool"),
+    "mcp_tool_listing": _kind("mcp_server_name", "tools"),
+    "fallback": _kind("from", "to", "trigger"),
+    "container_upload": _kind("file_id"),
 }
 BLOCK_BY_FOLD: Final = by_fold(frozenset().union(*(kind.members for kind in KINDS.values()), RESULT.members))
 SOURCE_MEMBERS: Final = frozenset({"type", "media_type", "data", "url", "file_id", "content"})
@@ -103,6 +114,6 @@ TOOL_BY_FOLD: Final = by_fold(
 )
 # The type of a tool that the client defines, and how the types of those begin that Anthropic defines and the client runs.
 CUSTOM_TOOL: Final = "custom"
-CLIENT_TOOLS: Final = ("bash_", "text_editor_", "computer_", "memory_")
+CLIENT_TOOLS: Final = ("bash_20", "text_editor_20", "computer_20", "memory_20")
 # Anthropic describes its own tools to its models in words that no request shows; none is known to take more tokens than this.
 VENDOR_TOOL_TOKENS: Final = 2_048

@@ -28,6 +28,7 @@ from services.edge.http.problems import Problem, malformed
 from services.edge.tokens.size import NO_TEXT, size_of
 
 Tree = dict[str, Any]
+Path = tuple[str | int, ...]
 # A document in the result of a tool holds blocks; nothing is nested deeper.
 _DEPTH_MAX: Final = 3
 # Opaque proofs are base64 of what is about as long as the thought they stand for.
@@ -40,7 +41,8 @@ class Prompt:
     def __init__(self, *, is_bounded: bool) -> None:
         """`is_bounded`: content whose tokens have no known bound is refused."""
         self._is_bounded = is_bounded
-        self._structures: list[bytes] = []
+        # What counts by its JSON.
+        self._trees: list[Any] = []
         self._opaque_bytes = 0
         self._hidden_bytes = 0
         self.texts: list[str] = []
@@ -52,8 +54,8 @@ class Prompt:
     def size(self) -> InputSize:
         """The size of what was read."""
         text = size_of("".join(self.texts)) if self.texts else NO_TEXT
-        if self._structures:
-            text += size_of(b"".join(self._structures).decode())
+        if self._trees:
+            text += size_of(encode(self._trees).decode())
         bound = text.utf8_bytes + self._opaque_bytes + self._hidden_bytes
         if self._opaque_bytes:
             letters = self._opaque_bytes * _OPAQUE_LETTERS[0] // _OPAQUE_LETTERS[1]
@@ -81,8 +83,9 @@ class Prompt:
             content = message.get("content")
             if type(content) is str:
                 self.texts.append(content)
-            else:
-                self._blocks(content, f"messages[{index}].content", 0)
+            elif content is not None or role != "system":
+                # A turn of the system may have settings alone.
+                self._blocks(content, ("messages", index, "content"), 0)
             if len(message) > 2:
                 self._rest(message, frozenset({"role", "content"}))
         self.turns += len(messages)
@@ -93,7 +96,7 @@ class Prompt:
         if type(system) is str:
             self.texts.append(system)
         else:
-            self._blocks(system, "system", 0)
+            self._blocks(system, ("system",), 0)
 
     def read_tools(self, tools: object) -> None:
         """Reads the tools. Names inside their schemas are data."""
@@ -109,65 +112,68 @@ class Prompt:
             if type(kind) is not str:
                 raise malformed(f"tools[{index}].type", f"tools[{index}].type must be a string.", "invalid_type")
             self._hidden_bytes += VENDOR_TOOL_TOKENS
-        self._structures.append(encode(tools))
+        self._trees.append(tools)
 
     def add(self, name: str, value: object) -> None:
         """Counts a field by its JSON."""
-        self._structures.append(encode({name: value}))
+        self._trees.append({name: value})
 
-    def _blocks(self, blocks: object, where: str, depth: int) -> None:
+    def _blocks(self, blocks: object, where: Path, depth: int) -> None:
         """Reads a list of content blocks."""
         if not isinstance(blocks, list):
-            raise malformed(where, f"{where} must be a string or a list of content blocks.", "invalid_type")
+            raise _wrong(where, "must be a string or a list of content blocks.", "invalid_type")
         if depth > _DEPTH_MAX:
-            raise malformed(where, f"{where} is nested too deep: blocks stand at most {_DEPTH_MAX} levels deep.", "invalid_value")
+            raise _wrong(where, f"is nested too deep: blocks stand at most {_DEPTH_MAX} levels deep.", "invalid_value")
         for index, block in enumerate(blocks):
             if type(block) is not dict:
-                raise malformed(f"{where}[{index}]", f"{where}[{index}] must be an object with a type.", "invalid_type")
-            name = block.get("type")
+                raise _wrong((*where, index), "must be an object with a type.", "invalid_type")
+            name, text = block.get("type"), block.get("text")
+            if name == "text" and len(block) == 2 and type(text) is str:
+                # Most blocks by far.
+                self.texts.append(text)
+                continue
             kind = KINDS.get(name) if type(name) is str else None
             if kind is None:
-                kind = self._other_kind(block, f"{where}[{index}]")
+                kind = self._other_kind(block, _text((*where, index)))
             elif not block.keys() <= kind.members:
-                self._odd(block, kind.members, BLOCK_BY_FOLD, f"{where}[{index}]")
+                self._odd(block, kind.members, BLOCK_BY_FOLD, _text((*where, index)))
             for member in kind.texts:
                 text = block.get(member)
                 if type(text) is not str:
-                    raise malformed(f"{where}[{index}].{member}", f"{where}[{index}].{member} must be a string.", "invalid_type")
+                    raise _wrong((*where, index, member), "must be a string.", "invalid_type")
                 self.texts.append(text)
             if len(block) > 2 or not kind.texts:
-                self._members(block, kind, f"{where}[{index}]", depth)
+                self._members(block, kind, (*where, index), depth)
 
-    def _members(self, block: Tree, kind: Kind, where: str, depth: int) -> None:
+    def _members(self, block: Tree, kind: Kind, where: Path, depth: int) -> None:
         """Counts what is no text of the block's own."""
-        skipped = kind.silent
-        if kind.texts:
-            skipped = skipped.union(kind.texts)
-        if kind.opaque and type(block.get(kind.opaque)) is str:
-            self._opaque_bytes += len(block[kind.opaque].encode())
-            skipped |= {kind.opaque}
-        name = block["type"]
-        if kind.nested:
+        skipped = kind.counted
+        if kind.opaque:
+            proof = block.get(kind.opaque)
+            if type(proof) is str:
+                self._opaque_bytes += len(proof.encode())
+            else:
+                skipped = skipped - {kind.opaque}
+        elif kind.nested:
             content = block.get(kind.nested)
             if type(content) is str:
                 self.texts.append(content)
             elif content is not None:
-                self._blocks(content, f"{where}.{kind.nested}", depth + 1)
-            skipped |= {kind.nested}
-        elif name == "image":
-            self._image(block, where)
-            skipped |= {"source"}
-        elif name == "document":
-            self._document(block, where, depth)
-            skipped |= {"source"}
-        elif name == "container_upload":
-            raise _of_one_vendor(f"{where}.file_id")
+                self._blocks(content, (*where, kind.nested), depth + 1)
+        else:
+            match block["type"]:
+                case "image":
+                    self._image(block, _text(where))
+                case "document":
+                    self._document(block, where, depth)
+                case "container_upload":
+                    raise _of_one_vendor(_text((*where, "file_id")))
         self._rest(block, skipped)
 
     def _rest(self, members: Tree, skipped: frozenset[str]) -> None:
         rest = {name: value for name, value in members.items() if name not in skipped}
         if rest:
-            self._structures.append(encode(rest))
+            self._trees.append(rest)
 
     def _image(self, block: Tree, where: str) -> None:
         """Counts an image; its data is no text."""
@@ -181,8 +187,9 @@ class Prompt:
                 raise malformed(f"{where}.source.type", f"{where}.source.type must be base64 or url.", "invalid_value")
         self._rest(source, SOURCE_MEMBERS)
 
-    def _document(self, block: Tree, where: str, depth: int) -> None:
+    def _document(self, block: Tree, path: Path, depth: int) -> None:
         """Counts a document that is text; of pages nobody knows the tokens before the vendor has read them."""
+        where = _text(path)
         source = self._source(block, where)
         match source.get("type"):
             case "text":
@@ -195,7 +202,7 @@ class Prompt:
                 if type(content) is str:
                     self.texts.append(content)
                 else:
-                    self._blocks(content, f"{where}.source.content", depth + 1)
+                    self._blocks(content, (*path, "source", "content"), depth + 1)
             case "base64" | "url":
                 if self._is_bounded:
                     message = (
@@ -236,6 +243,17 @@ class Prompt:
         refuse_folds(members, by_fold, where)
         if not self.unknown:
             self.unknown = f"{where}.{next(name for name in members if name not in known)}"
+
+
+def _text(path: Path) -> str:
+    """A path as clients know it, for example messages[0].content[2].text."""
+    first, *steps = path
+    return str(first) + "".join(f"[{step}]" if type(step) is int else f".{step}" for step in steps)
+
+
+def _wrong(path: Path, message: str, code: str) -> Problem:
+    where = _text(path)
+    return malformed(where, f"{where} {message}", code)
 
 
 def _of_one_vendor(where: str) -> Problem:

@@ -1,0 +1,100 @@
+"""Events and whole answers on the wire: reading a vendor's, writing a client's."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from services.edge.dialects.anthropic_messages.meaning import Tree
+from services.edge.dialects.json_text import NOT_JSON, encode
+from services.edge.vendors.errors import fault_in
+from services.edge.vendors.events import Event
+from services.edge.vendors.vendor import VendorFailure
+
+# A name that can stand in the line of an event.
+_NAME: Final = re.compile(r"[0-9A-Za-z_.-]{1,64}")
+_decode: Final = msgspec.json.Decoder().decode
+
+
+def fields_of(event: Event) -> tuple[Tree, bytes]:
+    """An event's members, with its type among them, and its data; no members for what only keeps a connection open.
+
+    Errors: `VendorFailure` garbage.
+    """
+    data = event.data
+    try:
+        fields = _decode(data)
+    except NOT_JSON:
+        if data.lstrip().startswith(b"{"):
+            raise VendorFailure("garbage", 200) from None
+        return {}, data
+    if type(fields) is not dict:
+        return {}, data
+    kind = fields.get("type")
+    if kind is None:
+        if fields.get("error") is not None:
+            return {**fields, "type": "error"}, data
+        # The SDKs take the type from the data.
+        kind = event.name
+        fields = {**fields, "type": kind}
+        data = encode(fields)
+    if type(kind) is not str or not _NAME.fullmatch(kind):
+        raise VendorFailure("garbage", 200)
+    return fields, data
+
+
+def message_of(body: bytes) -> Tree:
+    """A whole answer. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
+    message = whole_of(body)
+    if not isinstance(message.get("content"), list):
+        raise VendorFailure("garbage", 200, body)
+    return message
+
+
+def whole_of(body: bytes) -> Tree:
+    """An object that a vendor answered. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
+    try:
+        found = _decode(body)
+    except NOT_JSON:
+        raise VendorFailure("garbage", 200, body) from None
+    if type(found) is not dict:
+        raise VendorFailure("garbage", 200, body)
+    if found.get("type") == "error" or found.get("error") is not None:
+        raise VendorFailure("refused", 200, body, fault_in(found))
+    return found
+
+
+def events_of(message: Tree) -> list[Tree]:
+    """The events that a stream of this answer would have, up to its message_stop."""
+    usage = message.get("usage")
+    begun = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
+    events: list[Tree] = [{"type": "message_start", "message": begun}]
+    for index, block in enumerate(message["content"]):
+        deltas, start = _taken_apart(block)
+        events.append({"type": "content_block_start", "index": index, "content_block": start})
+        events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+        events.append({"type": "content_block_stop", "index": index})
+    delta = {name: message.get(name) for name in ("stop_reason", "stop_sequence", "stop_details", "container") if name in message}
+    return [*events, {"type": "message_delta", "delta": delta, "usage": usage}]
+
+
+def _taken_apart(block: Any) -> tuple[list[Tree], Any]:
+    """A block's pieces, and how a stream begins it."""
+    match block:
+        case {"type": "text", "text": str(text)}:
+            cited = [{"type": "citations_delta", "citation": each} for each in block.get("citations") or ()]
+            return [{"type": "text_delta", "text": text}, *cited], {"type": "text", "text": ""}
+        case {"type": "thinking", "thinking": str(text)}:
+            signed = [{"type": "signature_delta", "signature": block["signature"]}] if block.get("signature") else []
+            return [{"type": "thinking_delta", "thinking": text}, *signed], {**block, "thinking": "", "signature": ""}
+        case {"type": "tool_use" | "server_tool_use" | "mcp_tool_use", "input": dict(arguments)}:
+            return [{"type": "input_json_delta", "partial_json": encode(arguments).decode()}], {**block, "input": {}}
+        case _:
+            return [], block
+
+
+def event_of(kind: str, data: bytes) -> bytes:
+    """One event on the wire."""
+    if b"\n" in data:
+        data = data.replace(b"\n", b"\ndata: ")
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)

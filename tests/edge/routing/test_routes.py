@@ -16,6 +16,10 @@ ANSWER = (say("hello"), FINISH, counted(input=3, output=2), END)
 
 
 def refused(status: int, retry_after_ms: int = 0, **error: str) -> VendorFailure:
+    return _refused(status, error, retry_after_ms)
+
+
+def _refused(status: int, error: dict[str, str], retry_after_ms: int = 0) -> VendorFailure:
     body = json.dumps({"error": error}).encode() if error else b""
     return VendorFailure("refused", status, body, retry_after_ms=retry_after_ms)
 
@@ -115,7 +119,7 @@ async def test_of_two_times_to_wait_the_shorter_one_is_told() -> None:
 async def test_a_vendors_words_with_our_secret_are_not_told(quote: str, stream: str) -> None:
     for field in ("message", "code", "param"):
         scene = Scene()
-        scene.vendors.answers(refused(400, **{field: quote.format(SECRETS["ACME_KEY"])}))
+        scene.vendors.answers(_refused(400, {field: quote.format(SECRETS["ACME_KEY"])}))
         client = await scene.call(f"stream={stream}")
         assert client.status == 400
         assert b"acme-sec" not in client.body

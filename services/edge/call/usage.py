@@ -22,6 +22,8 @@ _HIDDEN_TOKENS_A_CHOICE: Final = 8
 _HIDDEN_TOKENS_A_CALL: Final = 4
 # Bytes of an encrypted thought or its signature that stand for one token of it.
 _OPAQUE_BYTES_A_TOKEN: Final = 8
+# The most that may: a signature of a short thought.
+_OPAQUE_BYTES_A_TOKEN_MAX: Final = 64
 # How far our count of output may lie above the truth, in thousandths: without a tokenizer, and with the family's own.
 _ERROR_ESTIMATED_MILLI: Final = 500
 _ERROR_EXACT_MILLI: Final = 20
@@ -154,8 +156,21 @@ class Used(NamedTuple):
 class Meter:
     """Counts one answer: `add` for each step in order, `leave` where what came after a mark is not for the client."""
 
-    def __init__(self, input_tokens: InputTokens, choices: int, count: Count | None, *, input_max: int, output_max: int) -> None:
-        """`count` is the family's tokenizer, where it is there. Counts above the maxima can't be true."""
+    def __init__(
+        self,
+        input_tokens: InputTokens,
+        choices: int,
+        count: Count | None,
+        *,
+        input_max: int,
+        output_max: int,
+        output_held: Callable[[], int],
+    ) -> None:
+        """`count` is the family's tokenizer, where it is there; counts above the maxima can't be true.
+
+        `output_held` tells the output tokens that are reserved at the moment.
+        """
+        self._output_held = output_held
         self._input = input_tokens
         self._choices = choices
         self._said = _Tally(count)
@@ -204,7 +219,7 @@ class Meter:
             # Zeros beside text are those of a vendor that has not counted yet, or never does.
             self._output_counts = counts
             self._at_count = self._own
-            self._low_at_count = self._said.low + self._thought.low
+            self._low_at_count = self._lowest
 
     def _doubt(self, what: str) -> None:
         if what not in self._doubts:
@@ -241,10 +256,15 @@ class Meter:
     @property
     def low(self) -> int:
         """The fewest output tokens that what came can have: the vendor's count as far as it goes, and ours at its lowest since."""
-        lowest = self._said.low + self._thought.low
+        lowest = self._lowest
         if self._output_counts is None:
             return lowest
         return max(lowest, total_output(self._output_counts) + max(0, lowest - self._low_at_count))
+
+    @property
+    def _lowest(self) -> int:
+        thought = max(self._thought.low, self._opaque_bytes // _OPAQUE_BYTES_A_TOKEN_MAX)
+        return self._said.low + thought + self._calls
 
     @property
     def _own(self) -> Own:
@@ -272,15 +292,23 @@ class Meter:
         if counts is None:
             return _outputs(own)
         since = own.total - self._at_count.total
-        if since <= 0:
-            return counts
-        return tuple(tokens + since * (index == _OUTPUT) for index, tokens in enumerate(counts))
+        return counts if since <= 0 else _with_output(counts, since)
+
+    def _within_held(self, outputs: Vector, held: int) -> Vector:
+        """An estimate is never charged above what is reserved; what a vendor has counted is, as it may become a debt."""
+        if self._output_counts is not None:
+            held = max(held, total_output(self._output_counts))
+        above = total_output(outputs) - held
+        if above <= 0:
+            return outputs
+        less = min(above, outputs[_OUTPUT])
+        return _with_output(outputs, -less, min(above - less, outputs[_REASONING]))
 
     def _input_now(self) -> Vector:
         if self._input_counts is not None:
             return self._input_counts
-        added = estimate(self._added)
-        return (self._input.estimate + added, 0, 0, 0, 0)
+        # An estimate is never charged above what was reserved.
+        return (min(self._input.estimate + estimate(self._added), self._input.bound), 0, 0, 0, 0)
 
     def used(self) -> Used:
         """What was used: of all that came, or, once it was left, of what the client got."""
@@ -288,7 +316,8 @@ class Meter:
 
     def made(self) -> Used:
         """All that was made, whoever got it."""
-        outputs = self._output_now()
+        # What can't be within it has broken its limit, and is charged at the fewest tokens that it can have.
+        outputs = self._within_held(self._output_now(), max(self._output_held(), self.low))
         return self._of(_joined(self._input_now(), outputs), ())
 
     def _of(self, charged: Vector, unpaid: Vector) -> Used:
@@ -297,12 +326,16 @@ class Meter:
 
     def _used_when_left(self, relayed: Own) -> Used:
         """Of a client that left: of each class the part that it was sent, rounded up; the rest of it nobody pays for."""
-        came = self._own
-        if self.uncounted:
-            whole, sent = _outputs(came), _outputs(relayed)
+        whole = self._output_now()
+        since = relayed.total - self._at_count.total
+        if (counts := self._vendors_output()) is None:
+            sent = _outputs(relayed)
+        elif since > 0:
+            sent = _with_output(counts, since)
         else:
-            whole = self._output_now()
-            sent = _shares(whole, relayed, came)
+            # It was left before the vendor counted.
+            sent = _shares(counts, relayed, self._at_count)
+        sent = self._within_held(sent, self._output_held())
         unpaid = tuple(max(0, tokens - paid) for tokens, paid in zip(whole, sent, strict=True))
         return self._of(_joined(self._input_now(), sent), unpaid)
 
@@ -314,6 +347,14 @@ class Meter:
         """Where the client pays the input alone: the output is the vendor's work."""
         made = self.made().charged
         return self._of(_joined(made, ()), _joined((), made))
+
+
+def _with_output(counts: Vector, output_tokens: int, less_reasoning_tokens: int = 0) -> Vector:
+    """The counts with so many tokens of output more, and of reasoning less."""
+    changed = list(counts)
+    changed[_OUTPUT] += output_tokens
+    changed[_REASONING] -= less_reasoning_tokens
+    return tuple(changed)
 
 
 def _outputs(own: Own) -> Vector:

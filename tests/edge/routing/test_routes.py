@@ -143,7 +143,7 @@ async def test_arrears_of_ours_are_not_the_clients_fault(stream: str) -> None:
     scene = Scene()
     scene.vendors.answers(refused(400, code="Arrearage", message="Your account is in arrears"))
     client = await scene.call(f"stream={stream}")
-    assert client.status == 503
+    assert client.status == 502
     assert b"arrears" not in client.body
     assert next(iter(scene.metrics.failures(CallbackOptions()))).attributes == {"vendor": "acme", "meaning": "account"}
 

@@ -11,8 +11,8 @@ from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Body, Dialect, Request
 from services.edge.call.path import CallPath
 from services.edge.config import EdgeConfig
-from services.edge.http.connection import Client, ClientGoneError
-from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed
+from services.edge.http.connection import Client, ClientGoneError, RevokedError
+from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed, revoked
 from services.edge.http.stream import ClientAnswer
 from services.edge.identity.principals import Principals
 from services.runtime.clock import Clock
@@ -62,6 +62,9 @@ class ModelCalls:
                 await self._path.serve(self._dialect, request, principal, charging_id, client, answer)
         except ClientGoneError:
             pass
+        except RevokedError:
+            # Before there was a session.
+            await self._fail(answer, revoked(), charging_id)
         except Problem as problem:
             await self._fail(answer, problem, charging_id)
         except ServiceError as error:

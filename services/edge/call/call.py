@@ -74,6 +74,7 @@ class Call:
             self._admitted.exact_count,
             input_max=model.context_window_tokens,
             output_max=model.max_output_tokens,
+            output_held=lambda: self._session.granted,
         )
 
     async def run(self) -> None:

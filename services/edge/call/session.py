@@ -78,8 +78,8 @@ class Session:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the last question brought nothing: the next one comes with the grant's renewal."""
-        return self._exhausted
+        """Whether the last question was answered and brought nothing: the next one comes with the grant's renewal."""
+        return self._exhausted and not self._unanswered
 
     def ask_for_more(self) -> None:
         """Asks for the next window in the background, unless a question is under way or the last one brought nothing."""

@@ -25,6 +25,8 @@ _HIDDEN_TOKENS_A_CHOICE: Final = 8
 _HIDDEN_TOKENS_A_CALL: Final = 4
 # Bytes of an encrypted thought or its signature that stand for one token of it.
 _OPAQUE_BYTES_A_TOKEN: Final = 8
+# The most that may: a signature of a short thought.
+_OPAQUE_BYTES_A_TOKEN_MAX: Final = 64
 # How far our count of output may lie above the truth, in thousandths: without a tokenizer, and with the family's own.
 _ERROR_ESTIMATED_MILLI: Final = 500
 _ERROR_EXACT_MILLI: Final = 20
@@ -163,8 +165,21 @@ class Used(NamedTuple):
 class Meter:
     """Counts one answer: `add` for each step in order, `leave` where what comes from then on is not for the client."""
 
-    def __init__(self, input_tokens: InputTokens, choices: int, count: Count | None, *, input_max: int, output_max: int) -> None:
-        """`count` is the family's tokenizer, where it is there. Counts above the maxima can't be true."""
+    def __init__(
+        self,
+        input_tokens: InputTokens,
+        choices: int,
+        count: Count | None,
+        *,
+        input_max: int,
+        output_max: int,
+        output_held: Callable[[], int],
+    ) -> None:
+        """`count` is the family's tokenizer, where it is there; counts above the maxima can't be true.
+
+        `output_held` tells the output tokens that are reserved at the moment.
+        """
+        self._output_held = output_held
         self._input = input_tokens
         self._count = count
         self._said = _Tally(count)
@@ -178,8 +193,11 @@ class Meter:
         self._input_counts: Vector | None = None
         self._output_counts: Vector | None = None
         self._since: _Tally | None = None
-        # Our count of what the client got, once it has left.
+        # Once the client has left: our count of what it got, the best count of it then; and our count of all that had come when
+        # the vendor counted after that.
         self._relayed: Own | None = None
+        self._relayed_output: Vector = NOTHING
+        self._came: Own | None = None
         self._doubts: list[str] = []
 
     @property
@@ -220,11 +238,13 @@ class Meter:
             self._doubt("output_too_large")
         elif output or not self.any_output:
             # Zeros beside text are those of a vendor that has not counted yet, or never does.
-            if output < self._said.low + self._thought.low and output < self._own.total:
+            if output < self._lowest and output < self._own.total:
                 self._doubt("output_too_small")
                 counts = _outputs(self._own)
             self._output_counts = counts
             self._since = _Tally(None)
+            if self._relayed is not None:
+                self._came = self._own
 
     def _doubt(self, what: str) -> None:
         if what not in self._doubts:
@@ -233,7 +253,7 @@ class Meter:
     def leave(self) -> None:
         """What comes from now on is not for the client."""
         if self._relayed is None:
-            self._relayed = self._own
+            self._relayed, self._relayed_output = self._own, self._output_now()
 
     @property
     def any_output(self) -> bool:
@@ -256,10 +276,15 @@ class Meter:
     @property
     def low(self) -> int:
         """The fewest output tokens that what came can have; no fewer than the vendor counted."""
-        lowest = self._said.low + self._thought.low
+        lowest = self._lowest
         if self._count is not None:
             lowest = max(lowest, self._own.total * (_MILLI - _ERROR_EXACT_MILLI) // _MILLI - _HIDDEN_TOKENS_A_CALL)
         return lowest if self._output_counts is None else max(lowest, total_output(self._output_counts))
+
+    @property
+    def _lowest(self) -> int:
+        thought = max(self._thought.low, self._opaque_bytes // _OPAQUE_BYTES_A_TOKEN_MAX)
+        return self._said.low + thought + self._calls
 
     def output_of(self, step: Step) -> int:
         """The output tokens of a step that is not added yet."""
@@ -284,15 +309,23 @@ class Meter:
         if counts is None or self._since is None:
             return _outputs(self._own)
         since = self._since.best
-        if not since:
-            return counts
-        return tuple(tokens + since * (index == _OUTPUT) for index, tokens in enumerate(counts))
+        return _with_output(counts, since) if since else counts
+
+    def _within_held(self, outputs: Vector, held: int) -> Vector:
+        """An estimate is never charged above what is reserved; what a vendor has counted is, as it may become a debt."""
+        if self._output_counts is not None:
+            held = max(held, total_output(self._output_counts))
+        above = total_output(outputs) - held
+        if above <= 0:
+            return outputs
+        less = min(above, outputs[_OUTPUT])
+        return _with_output(outputs, -less, min(above - less, outputs[_REASONING]))
 
     def _input_now(self) -> Vector:
         if self._input_counts is not None:
             return self._input_counts
-        added = estimate(self._added)
-        return (self._input.estimate + added, 0, 0, 0, 0)
+        # An estimate is never charged above what was reserved.
+        return (min(self._input.estimate + estimate(self._added), self._input.bound), 0, 0, 0, 0)
 
     def used(self) -> Used:
         """What was used: of all that came, or, once it was left, of what the client got."""
@@ -300,7 +333,10 @@ class Meter:
 
     def made(self) -> Used:
         """All that was made, whoever got it."""
+        # What can't be within it has broken its limit, and is charged at the fewest tokens that it can have.
         outputs = self._output_now()
+        if self._output_counts is None and total_output(outputs) > self._output_held():
+            outputs = self._within_held(outputs, max(self._output_held(), self.low))
         return self._of(_joined(self._input_now(), outputs), ())
 
     def _of(self, charged: Vector, unpaid: Vector) -> Used:
@@ -309,14 +345,15 @@ class Meter:
 
     def _used_when_left(self, relayed: Own) -> Used:
         """Of a client that left: of each class the part that it was sent, rounded up; the rest of it nobody pays for."""
-        came = self._own
-        if self.uncounted:
-            whole, sent = _outputs(came), _outputs(relayed)
+        whole = self._output_now()
+        if self._came is None or self._output_counts is None:
+            sent = self._relayed_output
         else:
-            whole = self._output_now()
-            sent = _shares(whole, relayed, came)
-        unpaid = tuple(max(0, tokens - paid) for tokens, paid in zip(whole, sent, strict=True))
-        return self._of(_joined(self._input_now(), sent), unpaid)
+            # It was left before the vendor counted.
+            sent = _shares(self._output_counts, relayed, self._came)
+        sent = self._within_held(sent, self._output_held())
+        unpaid = tuple(max(0, tokens - (sent[index] if index < len(sent) else 0)) for index, tokens in enumerate(whole))
+        return self._of(_joined(self._input_now(), sent), _joined((), unpaid))
 
     def unpaid(self) -> Used:
         """Where the client pays nothing: all of it is the vendor's work."""
@@ -326,6 +363,14 @@ class Meter:
         """Where the client pays the input alone: the output is the vendor's work."""
         made = self.made().charged
         return self._of(_joined(made, ()), _joined((), made))
+
+
+def _with_output(counts: Vector, output_tokens: int, less_reasoning_tokens: int = 0) -> Vector:
+    """The counts with so many tokens of output more, and of reasoning less."""
+    changed = list(counts)
+    changed[_OUTPUT] += output_tokens
+    changed[_REASONING] -= less_reasoning_tokens
+    return tuple(changed)
 
 
 def _outputs(own: Own) -> Vector:

@@ -26,7 +26,8 @@ class ClientAnswer:
         self.begun = False
 
     def add_header(self, name: bytes, value: bytes) -> None:
-        """Adds a header, as long as nothing has been sent."""
+        """Adds a header, as long as nothing has been sent; one that was added under this name before is replaced."""
+        self._headers = [header for header in self._headers if header[0] != name]
         self._headers.append((name, value))
 
     async def whole(self, status: int, content_type: str, body: bytes, headers: Sequence[Header] = ()) -> None:

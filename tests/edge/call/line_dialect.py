@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from services.edge.call.dialect import Answer, Body, Dialect, Ending, InputSize, Request, Step, VendorRequest
-from services.edge.http.problems import Header, Problem, malformed
+from services.edge.http.problems import Problem, malformed
 from services.edge.tokens.size import size_of
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import Endpoint
@@ -63,7 +63,7 @@ FINISH: Final = event("finish")
 END: Final = event("end")
 
 
-class LineAnswer(Answer):
+class LineAnswer:
     """A vendor's answer in lines."""
 
     def __init__(self, *, streamed: bool) -> None:
@@ -200,7 +200,7 @@ class LineRequest(NamedTuple):
         return LineAnswer(streamed=self.streamed)
 
 
-class LineDialect(Dialect):
+class LineDialect:
     """See the module."""
 
     # Catalogs know the names of real dialects alone.
@@ -224,6 +224,7 @@ class LineDialect(Dialect):
         return problem.status
 
 
-# A type checker sees here that the double keeps the protocol.
+# A type checker sees here that the doubles keep the protocols.
+_ANSWER: type[Answer] = LineAnswer
 _REQUEST: type[Request] = LineRequest
-_HEADERS: tuple[Header, ...] = ()
+_DIALECT: type[Dialect] = LineDialect

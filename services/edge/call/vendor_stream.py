@@ -89,6 +89,10 @@ class VendorStream:
         except StopAsyncIteration:
             self._over = True
             return self._reader.end()
+        except BaseException:
+            # A generator is over with what was raised in it; an answer whose client left is read on by another.
+            self._pieces = None
+            raise
         if self.ended:
             self._bytes_after_end += len(piece)
             if self._bytes_after_end > _AFTER_END_BYTES:

@@ -11,6 +11,7 @@ from services.edge.call.dialect import InputSize, Step
 from services.edge.catalog import TokenizerFamily
 from services.edge.tokens.estimate import estimate, low, margin
 from services.edge.tokens.size import NO_TEXT, size_of
+from services.edge.vendors.usage import VendorCount
 from services.token_classes import INDEX, INPUT_INDEXES, NOTHING, OUTPUT_INDEXES, Vector, total_input, total_output, trimmed
 
 Count = Callable[[str], int]
@@ -193,6 +194,7 @@ class Meter:
         self._input_counts: Vector | None = None
         self._output_counts: Vector | None = None
         self._since: _Tally | None = None
+        self._counted: VendorCount | None = None
         # Once the client has left: our count of what it got, the best count of it then; and our count of all that had come when
         # the vendor counted after that.
         self._relayed: Own | None = None
@@ -215,7 +217,11 @@ class Meter:
         self._calls += step.calls
         if step.added:
             self._added += size_of(step.added)
-        if (counted := step.counted) is not None:
+        # A dialect hands out its last count again with every step.
+        if (counted := step.counted) is not None and counted is not self._counted:
+            self._counted = counted
+            if counted.is_odd:
+                self._doubt("odd")
             self._take(counted.counts, has_input=counted.has_input, has_output=counted.has_output)
             if counted.has_output and self._output_counts is counted.counts:
                 return

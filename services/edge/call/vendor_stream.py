@@ -18,9 +18,10 @@ class VendorStream:
     """A vendor's answer as events, each of which is fed to the dialect when its turn comes. Close it, also after an error."""
 
     def __init__(self, vendor: VendorAnswer, answer: Answer, *, streamed: bool) -> None:
-        """`streamed` says what the vendor was asked for; what it sends is believed where it says that it is JSON."""
+        """`streamed` says what the vendor was asked for; where it names another of the two, that is believed."""
         self._vendor = vendor
-        self.is_streamed = streamed and "json" not in vendor.content_type
+        named = vendor.content_type
+        self.is_streamed = "event-stream" in named or (streamed and "json" not in named)
         self._pieces: AsyncIterator[bytes] | None = None
         self._reader = EventReader()
         self._bytes_after_end = 0

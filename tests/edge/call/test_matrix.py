@@ -49,7 +49,7 @@ async def test_no_quota_costs_nothing(stream: str) -> None:
 
 @BOTH
 async def test_a_balance_below_one_token_a_choice_is_released_as_rejected(stream: str) -> None:
-    scene = Scene(FakeCharging(balance=20))
+    scene = Scene(FakeCharging(balance=3))
     client = await scene.call(f"stream={stream} limit=5 n=4")
     assert client.status == 402
     assert scene.vendors.asked == []

@@ -63,7 +63,6 @@ async def test_a_whole_answer_that_breaks_its_limit_without_a_count_is_not_free(
     assert scene.used[3] > 0 or words(4_000).encode() not in client.body
 
 
-@pytest.mark.xfail(strict=True, reason="steps that came together with the one that is not covered have been fed to the dialect")
 @BOTH
 async def test_what_is_repeated_at_the_end_is_no_more_than_what_was_covered(stream: str) -> None:
     scene = Scene()

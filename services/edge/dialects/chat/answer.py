@@ -17,6 +17,7 @@ from services.edge.dialects.chat.chunks import (
     Choice,
     Chunk,
     chunk_decoder,
+    clean_whole,
     decoded,
     has_more_than,
     is_clean,
@@ -74,6 +75,8 @@ class ChatAnswer:
         # The vendor's own chunk of usage, for the end.
         self._usage_chunk = b""
         self._whole: Json | None = None
+        # A whole answer that needs nothing put right.
+        self._clean_body = b""
         self._ended = False
 
     def feed(self, event: Event) -> Step:
@@ -310,6 +313,17 @@ class ChatAnswer:
 
     def feed_whole(self, body: bytes) -> Step:
         """See `services.edge.call.dialect.Answer`."""
+        if not self._streamed and (clean := clean_whole(body)) is not None and len(clean.choices) == self._choices_asked:
+            self._take_usage(msgspec.json.decode(clean.usage))
+            self._clean_body = body
+            self._unfinished = 0
+            self._ended = True
+            said = "".join([choice.message.content or "" for choice in clean.choices])
+            thought = "".join([choice.message.reasoning_content or "" for choice in clean.choices])
+            return Step(said=said, thought=thought, counted=self._counted, finished=True, ended=True)
+        return self._read_whole(body)
+
+    def _read_whole(self, body: bytes) -> Step:
         whole = decoded(body.strip())
         if is_error(whole, ""):
             raise VendorFailure("refused", 200, body[:_REFUSAL_BYTES_MAX], fault_in(whole))
@@ -379,6 +393,10 @@ class ChatAnswer:
         return counted is not None and not counted.is_odd and trimmed(counted.counts) == trimmed(used)
 
     def _whole_answer(self, cut: str | None, used: Vector) -> bytes:
+        if self._clean_body:
+            if cut is None and self._is_counted_so(used):
+                return self._clean_body
+            self._read_whole(self._clean_body)
         usage = self._usage if self._is_counted_so(used) else usage_object(used)
         if self._whole is not None:
             reasons = self._reasons(cut)

@@ -62,6 +62,55 @@ class Chunk(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     provider: str | None = None
 
 
+class Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    role: str
+    content: str | None = None
+    refusal: None = None
+    reasoning_content: str | None = None
+
+
+class WholeChoice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    index: int
+    message: Message
+    finish_reason: str
+    logprobs: None = None
+
+
+class Whole(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    id: str
+    model: str
+    created: int
+    object: str
+    choices: list[WholeChoice]
+    usage: msgspec.Raw
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+
+
+whole_decoder: Final = msgspec.json.Decoder(Whole)
+
+
+def clean_whole(body: bytes) -> Whole | None:
+    """A whole answer that can be passed on as it is; None where it must be looked at more closely."""
+    try:
+        whole = whole_decoder.decode(body)
+    except NOT_JSON:
+        return None
+    count = len(whole.choices)
+    if not (whole.id and whole.model and count) or whole.object != "chat.completion":
+        return None
+    if body.count(b'"content"') > count or body.count(b'"message"') != count or body.count(b'"reasoning_content"') > count:
+        return None
+    if b"\\u00" in body and _ESCAPED_NAME.search(body):
+        return None
+    if not bytes(whole.usage).startswith(b"{") or _TEXT_IN_USAGE.search(whole.usage):
+        return None
+    for index, choice in enumerate(whole.choices):
+        if choice.index != index or not choice.finish_reason or choice.message.role != "assistant":
+            return None
+    return whole
+
+
 chunk_decoder: Final = msgspec.json.Decoder(Chunk)
 
 

@@ -57,6 +57,9 @@ SWEPT_MEMORY_US: Final = 7 * 24 * 3_600 * 1_000_000
 ENDED_MEMORY_US: Final = 90 * 24 * 3_600 * 1_000_000
 # How long after an unanswered attempt a transfer is tried again.
 TRANSFER_RETRY_US: Final = 5 * 1_000_000
+HOUR_US: Final = 3_600 * 1_000_000
+# How many hours of vendors' work are counted together.
+WORK_HOURS: Final = 24
 # What a counter of the sessions open at once counts in.
 SESSION_UNIT: Final = "SESSION"
 # Counters of ended windows are dropped when there are more than this, and then whenever their number has doubled.
@@ -117,6 +120,21 @@ class Debt(msgspec.Struct, array_like=True, gc=False):
         return self.incurred - self.repaid - self.written_off
 
 
+class Loss(msgspec.Struct, array_like=True, gc=False):
+    """The operator's loss, in micro-units: usage that was rated and that nobody pays. It never becomes debt."""
+
+    absorbed: int = 0
+
+
+class Work(msgspec.Struct, array_like=True, gc=False):
+    """What vendors made for the account in an hour, in micro-yuan: what was used, and what nobody paid for."""
+
+    # Hours since 1970.
+    hour: int
+    paid: int = 0
+    unpaid: int = 0
+
+
 class Session(msgspec.Struct, array_like=True, gc=False):
     """An open charging session: what it pinned, what it holds, and the answer to its last request."""
 
@@ -146,6 +164,8 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     wholesale: tuple[Wholesale, ...] = ()
     # What the last Update wanted.
     wanted: int = -1
+    # See `SessionCreated`.
+    debt_limit: int = -1
 
     @property
     def sweep_us(self) -> int:
@@ -168,6 +188,7 @@ class SweptSession(msgspec.Struct, array_like=True, gc=False):
 
     number: int
     record_number: int
+    # What its sweep rated; what of it was absorbed stays absorbed.
     charged: int
     model_id: str
     key_id: str
@@ -184,6 +205,7 @@ class SweptSession(msgspec.Struct, array_like=True, gc=False):
     counters: tuple[tuple[str, int], ...] = ()
     tokens_counted: int = 0
     wholesale: tuple[Wholesale, ...] = ()
+    debt_limit: int = -1
 
 
 class Counter(msgspec.Struct, array_like=True, gc=False):
@@ -331,6 +353,11 @@ class Account(msgspec.Struct, array_like=True, dict=True):
     counters_swept_at: int = _COUNTERS_KEPT_MIN
     # The end of the first free cycle that is renewed only when somebody uses the account.
     unused_until_us: int | None = None
+    # By unit.
+    losses: dict[str, Loss] = {}
+    # The hours of the last day in which a vendor worked, oldest first, and when it last did so for nothing; see `unpaid_work`.
+    work: list[Work] = []
+    last_unpaid_us: int = 0
 
     @cached_property
     def derived(self) -> Derived:
@@ -560,6 +587,7 @@ def _created(account: Account, entry: SessionCreated, seq: int) -> None:
         tokens_counted=entry.tokens_counted,
         output_window=entry.output_window,
         wholesale=entry.wholesale,
+        debt_limit=entry.debt_limit,
     )
     account.sessions[entry.charging_id] = session
     _open_windows(account, entry.windows_opened, entry.time_us)
@@ -664,6 +692,10 @@ def _settled(account: Account, entry: SessionSettled, seq: int) -> None:
         account.debts.setdefault(unit, Debt()).incurred += entry.debt
         if counters:
             _count(account, counters, unit, entry.debt, 0)
+    if entry.absorbed:
+        account.losses.setdefault(entry.tariff.unit, Loss()).absorbed += entry.absorbed
+    if entry.paid_worth or entry.unpaid_worth:
+        _count_work(account, entry)
     if entry.arrivals:
         account.arrivals.update(entry.arrivals)
     if entry.cached_share >= 0:
@@ -682,6 +714,19 @@ def _settled(account: Account, entry: SessionSettled, seq: int) -> None:
                 counter.reserved -= 1
         del account.sessions[entry.charging_id]
     _forget(account, entry.time_us)
+
+
+def _count_work(account: Account, entry: SessionSettled) -> None:
+    hour = entry.time_us // HOUR_US
+    work = account.work
+    if not work or work[-1].hour < hour:
+        while work and work[0].hour <= hour - WORK_HOURS:
+            del work[0]
+        work.append(Work(hour))
+    work[-1].paid += entry.paid_worth
+    if entry.unpaid_worth:
+        work[-1].unpaid += entry.unpaid_worth
+        account.last_unpaid_us = entry.time_us
 
 
 def _remember_swept(account: Account, entry: SessionSettled, session: Session | None, line: str, seq: int) -> None:
@@ -703,11 +748,13 @@ def _remember_swept(account: Account, entry: SessionSettled, session: Session | 
             counters=session.counters if session else (),
             tokens_counted=session.tokens_counted if session else 0,
             wholesale=session.wholesale if session else (),
+            debt_limit=session.debt_limit if session else -1,
         )
+    rated = entry.charged + entry.absorbed
     swept.record_number = entry.record_number
-    swept.charged += entry.charged
+    swept.charged += rated
     swept.usages[line] = entry.usage
-    swept.charges[line] = entry.charged
+    swept.charges[line] = rated
 
 
 def _remember_closed(account: Account, entry: SessionSettled, session: Session | None, seq: int) -> None:
@@ -719,11 +766,22 @@ def _remember_closed(account: Account, entry: SessionSettled, session: Session |
     if earlier is None:
         # A sweep and the late Release that set it off can stand in one row.
         numbers = tuple(number for number in swept.sequence_numbers if number != seq) if swept else ()
-        answer = Settled(*charges)
+        answer = Settled(*charges, absorbed=entry.absorbed)
         account.closed[entry.charging_id] = ClosedSession(entry.number, entry.digest, answer, entry.time_us, (*numbers, seq))
     else:
         answer = earlier.answer
-        earlier.answer = Settled(answer.unit, answer.charged, answer.debt, (*answer.others, charges))
+        earlier.answer = msgspec.structs.replace(
+            answer,
+            others=(*answer.others, charges),
+            others_absorbed=others_absorbed(answer, entry.absorbed),
+        )
+
+
+def others_absorbed(answer: Settled, absorbed: int) -> tuple[int, ...]:
+    """What was absorbed of each tariff but the first, once there is one more; empty as long as it is nothing."""
+    if not absorbed and not answer.others_absorbed:
+        return ()
+    return (*(answer.others_absorbed or (0,) * len(answer.others)), absorbed)
 
 
 def _forget(account: Account, now_us: int) -> None:

@@ -12,6 +12,7 @@ import grpc
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
+from services.accounting import features
 from services.accounting.catalog import charging_catalog
 from services.accounting.config import AccountingConfig
 from services.accounting.coordination import Coordinator
@@ -67,7 +68,7 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
         groups.on_deliver(servicer.deliver)
         if config.etcd is None:
             await groups.take_all()
-            directory.update(dict.fromkeys(range(config.partitions), ""))
+            directory.update(dict.fromkeys(range(config.partitions), ""), features.OWN)
         _export_metrics([owner.metrics for owner in groups.owners])
         await stack.enter_async_context(lifecycle.background("accounting-owner", groups.run()))
         channel = await stack.enter_async_context(connect(config.registry_address))
@@ -179,8 +180,19 @@ def _export_metrics(counts: Sequence[Metrics]) -> None:
         ("commits", "Transactions committed"),
         ("entries", "Journal entries written"),
         ("recoveries", "Times that the partitions were recovered after a failed commit"),
+        ("losses", "Settled records of which a part was above what the account may owe"),
+        ("paid_worth", "Worth of vendors' work that was used, in micro-yuan"),
+        ("unpaid_worth", "Worth of vendors' work that nobody paid for, in micro-yuan"),
     ):
         meter.create_observable_counter(f"charging.{name}", callbacks=[partial(_observe, counts, name)], description=description)
+    meter.create_observable_counter(
+        "charging.absorbed", callbacks=[partial(_observe_absorbed, counts)], description="Rated and paid by nobody, in micro-units"
+    )
+
+
+def _observe_absorbed(counts: Sequence[Metrics], options: CallbackOptions) -> list[Observation]:
+    units = sorted({unit for each in counts for unit in each.absorbed})
+    return [Observation(sum(each.absorbed.get(unit, 0) for each in counts), {"unit": unit}) for unit in units]
 
 
 def _observe(counts: Sequence[Metrics], name: str, options: CallbackOptions) -> list[Observation]:

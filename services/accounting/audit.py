@@ -43,6 +43,8 @@ class Findings(msgspec.Struct):
     open_sessions: int = 0
     in_transit: int = 0
     breaches: list[str] = []
+    # By unit, in micro-units: what was absorbed.
+    losses: dict[str, int] = {}
 
     def add(self, other: "Findings") -> None:
         """Takes those of another part of the cell in."""
@@ -52,6 +54,8 @@ class Findings(msgspec.Struct):
         self.open_sessions += other.open_sessions
         self.in_transit += other.in_transit
         self.breaches = [*self.breaches, *other.breaches][:_BREACHES_MAX]
+        for unit, absorbed in other.losses.items():
+            self.losses[unit] = self.losses.get(unit, 0) + absorbed
 
     def breach(self, what: str) -> None:
         """Notes what does not add up; the first hundred are kept."""
@@ -83,9 +87,10 @@ class _AccountBook:
         self.owed: defaultdict[str, int] = defaultdict(int)
         self.incurred: defaultdict[str, int] = defaultdict(int)
         self.written_off: defaultdict[str, int] = defaultdict(int)
-        # The records of each session: the numbers of those settled, and by tariff line what they charged.
+        self.absorbed: defaultdict[str, int] = defaultdict(int)
+        # The records of each session: the numbers of those settled, and by tariff line what they rated.
         self.settled: set[tuple[str, int]] = set()
-        self.charged_by_line: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.rated_by_line: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.charged: defaultdict[str, int] = defaultdict(int)
         # transfer_id -> (bucket_id, amount), of those whose outcome is not known yet.
         self.in_transit: dict[str, tuple[str, int]] = {}
@@ -95,8 +100,9 @@ def audit(snapshot: Snapshot) -> Findings:
     """Reads the whole journal and all checkpoints of `snapshot`.
 
     Checks: rows without a gap; no amount ever negative; nothing settled twice; every charge equal to its debits and debt;
-    every bucket's sum; charged = consumed - consumed for repaying + incurred; that checkpoint plus tail equals the journal;
-    and that recovery, which reads from the low-water mark on, misses nothing. What cannot be read is a breach too.
+    rated = charged + absorbed; every bucket's sum; charged = consumed - consumed for repaying + incurred; that checkpoint plus
+    tail equals the journal; and that recovery, which reads from the low-water mark on, misses nothing. What cannot be read is a
+    breach too.
     """
     findings = Findings()
     for partition in snapshot.partitions():
@@ -148,6 +154,8 @@ def audit(snapshot: Snapshot) -> Findings:
                 # A journal that was tampered with can do anything.
                 findings.breach(f"account {account_id}: its journal cannot be replayed: {error!r}")
                 continue
+            for unit, absorbed in book.absorbed.items():
+                findings.losses[unit] = findings.losses.get(unit, 0) + absorbed
             findings.in_transit += sum(amount for _, amount in book.in_transit.values())
             for breach in _compare(book, state):
                 findings.breach(f"account {account_id}: {breach}")
@@ -286,11 +294,17 @@ def _post_settled(book: _AccountBook, entry: SessionSettled) -> Iterator[str]:
         yield f"session {entry.charging_id} charged {entry.charged}, but took {used} and owes {entry.debt}"
     # The first release did not write the line: there was one for each unit, the account's own.
     line = (entry.charging_id, entry.line or f"||{entry.tariff.unit}")
-    before, book.charged_by_line[line] = book.charged_by_line[line], book.charged_by_line[line] + entry.charged
-    # A late Release charges what the sweep did not; what the sweep charged stands.
-    if before + entry.charged != max(before, sum(entry.class_amounts)):
-        yield f"session {entry.charging_id} charged {before} + {entry.charged}, but its classes come to {sum(entry.class_amounts)}"
+    before = book.rated_by_line[line]
+    # What nobody pays for is absorbed whole, beside what was used.
+    rated = entry.charged + entry.absorbed - sum(entry.unpaid_amounts)
+    book.rated_by_line[line] += rated
+    # A late Release rates what the sweep did not; what the sweep rated stands.
+    if before + rated != max(before, sum(entry.class_amounts)):
+        yield f"session {entry.charging_id} rated {before} + {rated}, but its classes come to {sum(entry.class_amounts)}"
+    if min(entry.charged, entry.debt, entry.absorbed) < 0 or entry.absorbed < sum(entry.unpaid_amounts):
+        yield f"session {entry.charging_id} charged {entry.charged}, owes {entry.debt} and has {entry.absorbed} absorbed"
     unit = entry.tariff.unit
+    book.absorbed[unit] += entry.absorbed
     book.owed[unit] += entry.debt
     book.incurred[unit] += entry.debt
     # `charged` of a unit counts what buckets paid; debts are added when they are paid.
@@ -332,6 +346,10 @@ def _compare(book: _AccountBook, state: Account) -> Iterator[str]:
         in_debt = (debt.incurred, debt.outstanding) if debt else (0, 0)
         if in_debt != (book.incurred[unit], book.owed[unit]):
             yield f"debt in {unit}: (incurred, outstanding) is {in_debt}, the journal says {(book.incurred[unit], book.owed[unit])}"
+    for unit in {*state.losses, *book.absorbed}:
+        absorbed = state.losses[unit].absorbed if unit in state.losses else 0
+        if absorbed != book.absorbed[unit]:
+            yield f"{unit}: {absorbed} absorbed in the state, {book.absorbed[unit]} in the journal"
     for unit in {*consumed, *book.charged}:
         if consumed[unit] != book.charged[unit]:
             yield f"{unit}: {consumed[unit]} consumed in all buckets, but {book.charged[unit]} charged and repaid"

@@ -111,6 +111,8 @@ def _rules(offering: registry_pb2.Offering, schedules: dict[str, Schedule], time
         model_ids=frozenset(offering.model_ids) or None,
         output_window=offering.output_window_tokens,
         expected=offering.reservation_policy == registry_pb2.RESERVATION_POLICY_EXPECTED,
+        calibrated=offering.reservation_policy == registry_pb2.RESERVATION_POLICY_CALIBRATED,
+        debt_limits={unit_name(each.unit, each.currency): each.amount for each in offering.debt_limits},
         limits=limits,
         final_action=final_action,
         terms=_terms(offering, limits, final_action, time_zone) if offering.allowances or offering.HasField("cycle") else None,

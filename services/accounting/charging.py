@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from services.accounting import limits
-from services.accounting.account import CLOSED_MEMORY_US, Account, Session, SweptSession
+from services.accounting import limits, losses
+from services.accounting.account import CLOSED_MEMORY_US, Account, Session, SweptSession, others_absorbed
 from services.accounting.amounts import (
     GRANTED_MAX,
     RATE_BASE,
@@ -69,7 +69,7 @@ from services.accounting.entries import (
 )
 from services.accounting.offerings import ChargingCatalog, Plan, plan
 from services.runtime.identifiers import uuid7_time_us
-from services.token_classes import NOTHING, TOKEN_CLASSES, Vector, total_input, total_output
+from services.token_classes import FIRST, NOTHING, TOKEN_CLASSES, Vector, folded, total_input, total_output
 
 # A charging_id this much ahead of the clock is refused; so a closed one is remembered for as long as it could be taken.
 CLOCK_AHEAD_US_MAX: Final = 60 * 1_000_000
@@ -78,6 +78,8 @@ CHARGING_ID_AGE_US_MAX: Final = CLOSED_MEMORY_US - CLOCK_AHEAD_US_MAX
 _THRESHOLD_DIVISOR: Final = 4
 # A metered session that finds less than this part of a window free waits, if others hold the rest.
 _SMALL_WINDOW_DIVISOR: Final = 8
+# An answer of fewer output tokens than it asks for and than these is of no use: the next call is refused, crumbs or not.
+_USEFUL_OUTPUT: Final = 64
 # A window lasts about this long at the stream's speed, and is this many times the offering's at the most.
 _WINDOW_US: Final = 8 * 1_000_000
 _WINDOW_GROWTH_MAX: Final = 4
@@ -102,7 +104,9 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
     planned = plan(account, catalog, command.model_id, now_us)
     if isinstance(planned, ResultCode):
         return Decision((), Refused(planned, "", 0, 0, 0, held=False))
-    lines, offering, worst_cases = planned
+    if (account.debts or account.last_unpaid_us) and (refusal := losses.refusal(account, planned, now_us)) is not None:
+        return _refuse(refusal, planned)
+    lines, offering, worst_cases, debt_limit = planned
     rules = _rules_of(account, catalog, command.key_id, command.member_id)
     admission = limits.admit(account, rules, now_us, catalog.time_zone, tokens)
     if isinstance(admission, Refused):
@@ -112,8 +116,10 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         estimates = {line: expected(tariff, tokens, share) for line, tariff in lines.items()}
         input_tokens = tokens
     else:
-        estimates = {line: worst_case_in(cases, command.input_bound) for line, cases in worst_cases.items()}
         input_tokens = command.input_bound
+        if offering.calibrated and 0 <= command.input_calibrated < input_tokens:
+            input_tokens = command.input_calibrated
+        estimates = {line: worst_case_in(cases, input_tokens) for line, cases in worst_cases.items()}
     window = offering.output_window
     wanted = min(command.output_limit, window) if command.metered else command.output_limit
     # A metered session can begin on a small window, since more may come; one that is not gets all it wants or all there is.
@@ -131,17 +137,18 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         granted = -1 if payable.input_missing else min(wanted, payable.output)
         payable_output = payable.output
     others_hold = False
-    if granted < wanted:
+    useful = min(command.output_limit, _USEFUL_OUTPUT)
+    if granted < wanted or payable_output < useful:
         reserved = sum(bucket.reserved for bucket in usable(account, lines, now_us))
         others_hold = reserved > 0
-    if granted < enough:
+    if granted < enough or payable_output < useful:
         hopeful = _hopeful_output(account, lines, sources, tokens, command.output_limit, None) if offering.expected else -1
-        if hopeful >= min(1, wanted) and (hopeful >= enough or not others_hold):
+        if hopeful >= useful and (hopeful >= enough or not others_hold):
             granted, payable_output = min(hopeful, wanted), hopeful
-        elif others_hold or granted < min(1, wanted):
+        elif others_hold or granted < 0 or payable_output < useful:
             # While others hold balance, what is left is no measure: better wait than begin an answer that ends too soon.
-            refused = _short(account, lines, estimates, input_tokens, command.output_limit, now_us, sources, reserved)
-            return _refuse(_by_cap(account, refused, admission, lines, estimates, input_tokens, now_us), planned)
+            refused = _short(account, lines, estimates, input_tokens, useful, now_us, sources, reserved)
+            return _refuse(_by_cap(account, refused, admission, lines, estimates, input_tokens, useful, now_us), planned)
     needed = reserve(sources, estimates, input_tokens, granted)
     created = SessionCreated(
         account_id=account.account_id,
@@ -174,6 +181,7 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         output_window=window,
         final_action=offering.final_action,
         wholesale=catalog.wholesale(command.model_id, now_us),
+        debt_limit=debt_limit,
     )
     answer = Granted(
         granted,
@@ -203,20 +211,23 @@ def _short(
     lines: dict[str, PinnedTariff],
     estimates: dict[str, Estimate],
     input_tokens: int,
-    output_limit: int,
+    useful: int,
     now_us: int,
     sources: Sequence[Source],
     reserved: int,
 ) -> Refused:
-    """The refusal of a session that the balance does not cover: what is needed of the last line's unit, and what there is of it."""
+    """The refusal of a session that the balance does not cover: what is needed of the last line's unit, and what there is of it.
+
+    `useful`: how many output tokens an answer must have.
+    """
     line = next(reversed(lines))
     unit = lines[line].unit
     earlier = [source for source in sources if lines[source.line].unit != unit]
     missing = reserve(earlier, estimates, input_tokens, 0).input_missing if earlier else input_tokens
-    needed = estimates[line].amount(missing, min(1, output_limit))
+    needed = estimates[line].amount(missing, useful)
     free = sum(source.amount for source in sources if lines[source.line].unit == unit)
     all_sources = _whole_sources(account, lines, now_us)
-    held = reserved > 0 and _covers(reserve(all_sources, estimates, input_tokens, min(1, output_limit)), min(1, output_limit))
+    held = reserved > 0 and _covers(reserve(all_sources, estimates, input_tokens, useful), useful)
     return Refused(ResultCode.QUOTA_LIMIT_REACHED, unit, needed, free, reserved, held)
 
 
@@ -241,20 +252,21 @@ def _by_cap(
     lines: dict[str, PinnedTariff],
     estimates: dict[str, Estimate],
     input_tokens: int,
+    useful: int,
     now_us: int,
 ) -> Refused:
     """The refusal as a limit's, if the balance would have covered the session but for it."""
     if admission.room is None:
         return refused
-    whole = estimates[next(iter(estimates))].amount(input_tokens, 1)
-    if not _covers(reserve(free_sources(account, lines, now_us, None, whole, []), estimates, input_tokens, 1), 1):
+    whole = estimates[next(iter(estimates))].amount(input_tokens, useful)
+    if not _covers(reserve(free_sources(account, lines, now_us, None, whole, []), estimates, input_tokens, useful), useful):
         return refused
     unit = next((tariff.unit for tariff in lines.values() if tariff.unit in admission.tightest), "")
     if not unit:
         return refused
     rule = admission.tightest[unit]
     line = next(line for line, tariff in lines.items() if tariff.unit == unit)
-    needed = estimates[line].amount(input_tokens, 1)
+    needed = estimates[line].amount(input_tokens, useful)
     counter = account.counters.get(rule.name)
     fresh = any(window.counter_id == rule.name for window in admission.windows_opened)
     reserved = 0 if counter is None or fresh else counter.reserved
@@ -311,12 +323,15 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
     if session is None:
         return _no_session(account, command, digest_of(command))
     used = command.used
+    if not catalog.extended and len(used) > FIRST:
+        used = folded(used)
     if command.number <= session.number:
         # The content itself is remembered of an Update, which is cheaper than a digest of it.
         if (
             command.number == session.number
             and not session.digest
-            and (used, command.output_wanted) == (session.used, session.wanted)
+            and command.output_wanted == session.wanted
+            and (command.used == session.used or _is_folded(command.used, session.used))
         ):
             return Decision((), session.answer)
         return _repeat(session, command.number, digest_of(command)) or _conflict(session.charging_id, command.number)
@@ -443,9 +458,27 @@ def _more_at_once(session: Session, used: Vector, now_us: int) -> int:
     return min(max(by_speed, window // _WINDOW_SHRINKAGE_MAX, 1), window * _WINDOW_GROWTH_MAX)
 
 
+def _is_folded(used: Vector, known: Vector) -> bool:
+    """Whether a usage was noted folded, or is told folded, as while a member of the cell knew no later classes."""
+    return (len(used) == FIRST) != (len(known) == FIRST) and folded(used) == folded(known)
+
+
+def _understood(command: ReleaseSession) -> ReleaseSession:
+    """A Release as members of the cell understand it that know the first token classes alone."""
+    is_revoked = command.close_cause == CloseCause.REVOKED
+    return msgspec.structs.replace(
+        command,
+        used=folded(command.used),
+        unpaid=(),
+        close_cause=CloseCause.QUOTA_EXHAUSTED if is_revoked else command.close_cause,
+    )
+
+
 def release(account: Account, command: ReleaseSession, now_us: int, catalog: ChargingCatalog) -> Decision:
     """Settles a session: charges what was used, frees the rest. A swept session is charged what its sweep did not."""
     digest = digest_of(command)
+    if not catalog.extended:
+        command = _understood(command)
     session = account.sessions.get(command.charging_id)
     if session is None:
         if command.charging_id in account.swept:
@@ -453,7 +486,7 @@ def release(account: Account, command: ReleaseSession, now_us: int, catalog: Cha
         return _no_session(account, command, digest)
     if (repeat := _repeat(session, command.number, digest)) is not None:
         return repeat
-    if (absurd := _absurd(command.used) or _excess(account, session.lines, command.used)) is not None:
+    if (absurd := _impossible(account, session.lines, command)) is not None:
         return absurd
     rules = _rules_of(account, catalog, session.key_id, session.member_id) if session.tokens_counted else None
     entries, settled = _settle(
@@ -467,6 +500,9 @@ def release(account: Account, command: ReleaseSession, now_us: int, catalog: Cha
         provenance=command.provenance,
         attempts=command.attempts,
         arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used) - session.tokens_counted) if rules else (),
+        debt_limit=session.debt_limit if catalog.extended else -1,
+        unpaid=command.unpaid,
+        catalog=catalog,
     )
     return Decision(entries, settled)
 
@@ -475,10 +511,11 @@ def _release_late(account: Account, command: ReleaseSession, digest: bytes, now_
     swept = account.swept[command.charging_id]
     if command.number <= swept.number:
         return _sequence_invalid(command.number, swept.number)
-    if (absurd := _absurd(command.used) or _excess(account, swept.lines, command.used)) is not None:
+    if (absurd := _impossible(account, swept.lines, command)) is not None:
         return absurd
     charges = _late_charges(account, swept, command.used, now_us)
     records = [_Record(charge, amount, (), tuple(charge.debits), charge.debt) for charge, amount in charges]
+    _absorb(account, records, swept.debt_limit if catalog.extended else -1)
     rules = _rules_of(account, catalog, swept.key_id, swept.member_id) if swept.tokens_counted else None
     entries = _records(
         account,
@@ -500,6 +537,8 @@ def _release_late(account: Account, command: ReleaseSession, digest: bytes, now_
         created_us=swept.created_us,
         arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used) - swept.tokens_counted) if rules else (),
         wholesale=_owed(swept.wholesale, command.attempts),
+        unpaid=command.unpaid,
+        catalog=catalog,
     )
     return Decision(entries, _settled_answer(records))
 
@@ -539,12 +578,14 @@ def event(account: Account, command: ChargeEvent, now_us: int, catalog: Charging
     digest = digest_of(command)
     if (known := _known(account, command, digest, now_us)) is not None:
         return known
+    if not catalog.extended:
+        command = msgspec.structs.replace(command, used=folded(command.used))
     if (absurd := _absurd(command.used)) is not None:
         return absurd
     planned = plan(account, catalog, command.model_id, now_us)
     if isinstance(planned, ResultCode):
         return Decision((), Refused(planned, "", 0, 0, 0, held=False))
-    lines, offering, _ = planned
+    lines, offering, _, debt_limit = planned
     if (excess := _excess(account, lines, command.used)) is not None:
         return excess
     rules = _rules_of(account, catalog, command.key_id, command.member_id)
@@ -554,6 +595,7 @@ def event(account: Account, command: ChargeEvent, now_us: int, catalog: Charging
         _Record(charge, charge.charged, (), tuple(charge.debits), charge.debt)
         for charge in settle(lines, command.used, sources) or [Charge(*next(iter(lines.items())))]
     ]
+    _absorb(account, records, debt_limit)
     entries = _records(
         account,
         records,
@@ -576,12 +618,13 @@ def event(account: Account, command: ChargeEvent, now_us: int, catalog: Charging
         wholesale=_owed(catalog.wholesale(command.model_id, now_us), command.attempts),
         counters=counters,
         windows_opened=opened,
+        catalog=catalog,
     )
     return Decision(entries, _settled_answer(records))
 
 
-def sweep(account: Account, session: Session, due_us: int) -> list[Entry]:
-    """Closes a session whose holder has gone silent: it is charged what it reported last."""
+def sweep(account: Account, session: Session, due_us: int, *, extended: bool = True) -> list[Entry]:
+    """Closes a session whose holder has gone silent: it is charged what it reported last. `extended`: as of the catalog."""
     entries, _ = _settle(
         account,
         session,
@@ -593,14 +636,15 @@ def sweep(account: Account, session: Session, due_us: int) -> list[Entry]:
         provenance=Provenance.PARTIAL,
         attempts=(),
         arrivals=(),
+        debt_limit=session.debt_limit if extended else -1,
     )
     return entries
 
 
 class _Record:
-    """A session's charge under one tariff, as a journal record: what of it is paid from the hold, from what is free, and owed."""
+    """A session's charge under one tariff, as a journal record: paid from the hold, from what is free, owed, and absorbed."""
 
-    __slots__ = ("charge", "charged", "debt", "free_debits", "held_debits")
+    __slots__ = ("absorbed", "charge", "charged", "debt", "free_debits", "held_debits")
 
     def __init__(
         self,
@@ -615,6 +659,16 @@ class _Record:
         self.held_debits = held_debits
         self.free_debits = free_debits
         self.debt = debt
+        self.absorbed = 0
+
+
+def _absorb(account: Account, records: list[_Record], debt_limit: int) -> None:
+    """Makes what the account may not owe the operator's loss. Only one record has debt: that of the last line."""
+    for record in records:
+        if record.debt:
+            record.absorbed = losses.beyond_limit(account, record.charge.tariff.unit, record.debt, debt_limit)
+            record.debt -= record.absorbed
+            record.charged -= record.absorbed
 
 
 def _settle(
@@ -629,8 +683,14 @@ def _settle(
     provenance: Provenance,
     attempts: tuple[VendorAttempt, ...],
     arrivals: Arrivals,
+    debt_limit: int,
+    unpaid: Vector = (),
+    catalog: ChargingCatalog | None = None,
 ) -> tuple[list[Entry], Settled]:
-    """Charges a session against its hold in burn order, then what is free, then as debt; frees the rest of the hold."""
+    """Charges a session against its hold in burn order, then what is free, then as debt, as far as it may be owed.
+
+    The rest is absorbed; the rest of the hold is freed.
+    """
     lines = session.lines
     sources = held_sources(account, session.hold)
     if len(lines) > 1:
@@ -655,6 +715,7 @@ def _settle(
             if amount > from_hold:
                 free_debits.append((bucket_id, amount - from_hold))
         records.append(_Record(charge, charge.charged, tuple(held_debits), tuple(free_debits), charge.debt))
+    _absorb(account, records, debt_limit)
     learned = -1
     if session.expected and (input_tokens := total_input(used)) and provenance == Provenance.VENDOR:
         known = account.cached_shares.get(session.model_id)
@@ -681,6 +742,8 @@ def _settle(
         arrivals=arrivals,
         cached_share=learned,
         wholesale=_owed(session.wholesale, attempts),
+        unpaid=unpaid,
+        catalog=catalog,
     )
     return entries, _settled_answer(records)
 
@@ -709,9 +772,23 @@ def _records(
     wholesale: Wholesale | None = None,
     counters: tuple[tuple[str, int], ...] = (),
     windows_opened: tuple[WindowOpened, ...] = (),
+    unpaid: Vector = (),
+    catalog: ChargingCatalog | None = None,
 ) -> list[Entry]:
-    """The records of a settled session, one a tariff, and the notices that its charges set off."""
-    owed = charges_of(wholesale.tariff, used) if wholesale else NOTHING
+    """The records of a settled session, one a tariff, and the notices that its charges set off.
+
+    The vendor is owed for what was used and what nobody pays for; the latter is absorbed in the first record. `catalog` values
+    the vendor's work; None: it is not counted.
+    """
+    made = _sum(used, unpaid) if unpaid else used
+    owed = charges_of(wholesale.tariff, made) if wholesale else NOTHING
+    unpaid_amounts: Vector = ()
+    if unpaid:
+        unpaid_amounts = losses.rated_unpaid(records[0].charge.tariff, used, unpaid)
+        records[0].absorbed += sum(unpaid_amounts)
+    paid_worth = unpaid_worth = 0
+    if catalog is not None and catalog.extended:
+        paid_worth, unpaid_worth = _worths(catalog, records[0].charge.tariff, wholesale, used, unpaid, owed)
     entries: list[Entry] = []
     last = len(records) - 1
     for index, record in enumerate(records):
@@ -747,14 +824,40 @@ def _records(
                 cached_share=cached_share if index == 0 else -1,
                 wholesale=wholesale if index == 0 else None,
                 wholesale_amounts=owed if index == 0 else NOTHING,
-                wholesale_usage=used if wholesale and index == 0 else NOTHING,
+                wholesale_usage=made if wholesale and index == 0 else NOTHING,
                 total_input=total_input(used) if last else -1,
                 counters=counters,
                 windows_opened=windows_opened if index == 0 else (),
+                absorbed=record.absorbed,
+                unpaid=unpaid if index == 0 else (),
+                unpaid_amounts=unpaid_amounts if index == 0 else (),
+                paid_worth=paid_worth if index == 0 else 0,
+                unpaid_worth=unpaid_worth if index == 0 else 0,
             )
         )
     entries.extend(_notices(account, records, now_us))
     return entries
+
+
+def _sum(one: Vector, other: Vector) -> Vector:
+    return tuple(a + b for a, b in zip_longest(one, other, fillvalue=0))
+
+
+def _worths(
+    catalog: ChargingCatalog, tariff: PinnedTariff, wholesale: Wholesale | None, used: Vector, unpaid: Vector, owed: Vector
+) -> tuple[int, int]:
+    """What the vendor's work is worth in micro-yuan: what was used, and what nobody pays for.
+
+    By what the vendor is owed (`owed` for both together), else by the session's own tariff in money.
+    """
+    unit = wholesale.tariff.unit if wholesale else tariff.unit
+    if not unit.startswith("CURRENCY:"):
+        return 0, 0
+    whole = sum(owed) if wholesale else sum(charges_of(tariff, _sum(used, unpaid)))
+    if not unpaid:
+        return catalog.worth(whole, unit), 0
+    paid = sum(charges_of(wholesale.tariff if wholesale else tariff, used))
+    return catalog.worth(paid, unit), catalog.worth(max(0, whole - paid), unit)
 
 
 def _notices(account: Account, records: list[_Record], now_us: int) -> list[Entry]:
@@ -787,8 +890,15 @@ def _owed(wholesale: tuple[Wholesale, ...], attempts: tuple[VendorAttempt, ...])
 
 
 def _settled_answer(records: list[_Record]) -> Settled:
-    charges = [(record.charge.tariff.unit, record.charged, record.debt) for record in records]
-    return Settled(*charges[0], tuple(charges[1:]))
+    first = records[0]
+    answer = Settled(first.charge.tariff.unit, first.charged, first.debt, (), first.absorbed)
+    if len(records) == 1:
+        return answer
+    for record in records[1:]:
+        charge = (record.charge.tariff.unit, record.charged, record.debt)
+        absorbed = others_absorbed(answer, record.absorbed)
+        answer = msgspec.structs.replace(answer, others=(*answer.others, charge), others_absorbed=absorbed)
+    return answer
 
 
 def _known(account: Account, command: CreateSession | ChargeEvent, digest: bytes, now_us: int) -> Decision | None:
@@ -847,14 +957,24 @@ def _no_session(account: Account, command: CreateSession | UpdateSession | Relea
     )
 
 
-def _absurd(usage: Vector) -> Decision | None:
+def _impossible(account: Account, lines: dict[str, PinnedTariff], command: ReleaseSession) -> Decision | None:
+    """Why a Release cannot be charged; None when it can."""
+    used = command.used
+    if command.unpaid:
+        if (absurd := _absurd(command.unpaid, "unpaid")) is not None:
+            return absurd
+        return _absurd(used) or _excess(account, lines, _sum(used, command.unpaid))
+    return _absurd(used) or _excess(account, lines, used)
+
+
+def _absurd(usage: Vector, field: str = "used") -> Decision | None:
     for count in usage:
         if not 0 <= count <= TOKENS_MAX:
             break
     else:
         return None
     name, count = next(each for each in zip(TOKEN_CLASSES, usage, strict=False) if not 0 <= each[1] <= TOKENS_MAX)
-    return fail(Fault.AMOUNT_OVERFLOW, f"used.{name} is {count}; it must be 0 to {TOKENS_MAX}")
+    return fail(Fault.AMOUNT_OVERFLOW, f"{field}.{name} is {count}; it must be 0 to {TOKENS_MAX}")
 
 
 def _excess(account: Account, lines: dict[str, PinnedTariff], usage: Vector) -> Decision | None:
@@ -863,6 +983,8 @@ def _excess(account: Account, lines: dict[str, PinnedTariff], usage: Vector) -> 
     for tariff in lines.values():
         debt = account.debts.get(tariff.unit)
         incurred = debt.incurred if debt else 0
+        if account.losses and (loss := account.losses.get(tariff.unit)) is not None:
+            incurred += loss.absorbed
         # Nearly every charge is far from the edge: the dearest rate for all that was counted shows it.
         if counts * tariff.rate_max // RATE_BASE + len(usage) + incurred <= GRANTED_MAX:
             continue

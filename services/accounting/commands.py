@@ -34,6 +34,7 @@ class CloseCause(IntEnum):
     VENDOR_ERROR = 4
     SWEPT = 5
     REJECTED = 6
+    REVOKED = 7
 
 
 class Provenance(IntEnum):
@@ -103,6 +104,8 @@ class CreateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     metered: bool
     # The input tokens that the call most likely has; -1: as many as the bound.
     input_expected: int = -1
+    # The estimate of the input tokens with its margin; -1: as many as the bound.
+    input_calibrated: int = -1
 
 
 class UpdateSession(msgspec.Struct, frozen=True, gc=False):
@@ -115,7 +118,7 @@ class UpdateSession(msgspec.Struct, frozen=True, gc=False):
     output_wanted: int
 
 
-class ReleaseSession(msgspec.Struct, frozen=True, gc=False):
+class ReleaseSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Ends a session with its cumulative usage."""
 
     account_id: str
@@ -125,6 +128,8 @@ class ReleaseSession(msgspec.Struct, frozen=True, gc=False):
     provenance: Provenance
     close_cause: CloseCause
     attempts: tuple[VendorAttempt, ...]
+    # What the vendor made beyond `used` and nobody pays for; empty: nothing.
+    unpaid: Vector = ()
 
 
 class ChargeEvent(msgspec.Struct, frozen=True, gc=False):
@@ -337,8 +342,11 @@ class Settled(msgspec.Struct, frozen=True, array_like=True, gc=False):
     unit: str
     charged: int
     debt: int
-    # The same in the other units, where several tariffs paid.
+    # (unit, charged, debt) of the further tariffs, where several paid.
     others: tuple[tuple[str, int, int], ...] = ()
+    # What was rated beyond it and is the operator's loss; then that of each of `others`, empty: nothing.
+    absorbed: int = 0
+    others_absorbed: tuple[int, ...] = ()
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from services.accounting import features
 from services.accounting.directory import Directory
 from services.accounting.server_groups import ServerGroups, raise_era
 from services.accounting.store import Claim, Store, check_era
@@ -66,6 +67,8 @@ class Member(msgspec.Struct, frozen=True):
     address: str
     # It hands its partitions over and takes no others.
     leaving: bool = False
+    # What it understands beyond the first release, whose members say nothing.
+    features: tuple[str, ...] = ()
 
 
 class Reached(msgspec.Struct, frozen=True, array_like=True):
@@ -98,6 +101,11 @@ class View(msgspec.Struct, frozen=True):
         if moved is not None and moved in live:
             return moved
         return first_choice(part_id, live)
+
+    def features(self) -> frozenset[str]:
+        """What every member understands, those too that are leaving: they may still get a partition back."""
+        announced = [frozenset(member.features) for member in self.members.values()]
+        return frozenset.intersection(*announced) if announced else frozenset()
 
     def owners(self) -> dict[int, str]:
         """part_id -> address of its owner, of those that have one."""
@@ -187,6 +195,8 @@ class Coordinator:
         self._shadowed = False
         # etcd is not what it was.
         self._forgotten = False
+        # Until it is known who the members are.
+        groups.set_features(frozenset())
 
     async def start(self) -> None:
         """Sees that etcd and the database belong together.
@@ -310,7 +320,7 @@ class Coordinator:
         self._look.set()
 
     async def _join(self, lease: int) -> None:
-        member = Member(self._directory.own_address, self._leaving)
+        member = Member(self._directory.own_address, self._leaving, tuple(sorted(features.OWN)))
         await self._etcd.put(f"{self._prefix}members/{self._member_id}", msgspec.json.encode(member), lease)
 
     async def _note_reached(self) -> None:
@@ -355,7 +365,9 @@ class Coordinator:
                 )
                 continue
             self._view = view
-            self._directory.update(view.owners())
+            understood = view.features() & features.OWN
+            self._groups.set_features(understood)
+            self._directory.update(view.owners(), understood)
             self._look.set()
 
     async def _knock(self) -> None:

@@ -61,11 +61,12 @@ def decide(account: Account | None, command: Command, now_us: int, catalog: Char
     return _RULES[type(command)](account, command, now_us, catalog)
 
 
-def due_entries(account: Account, now_us: int, serving_since_us: int, *, used: bool) -> Iterator[Entry]:
+def due_entries(account: Account, now_us: int, serving_since_us: int, *, used: bool, extended: bool = True) -> Iterator[Entry]:
     """What is due by `now_us`, each at its due time, earliest first. Apply each before the next is taken, and take them all.
 
     A session is never swept earlier than one Tcc after `serving_since_us`, when its partition began to serve: its holder
-    could not reach anybody before. `used`: somebody uses the account, so that free cycles are renewed too.
+    could not reach anybody before. `used`: somebody uses the account, so that free cycles are renewed too. `extended`: as of the
+    catalog.
     """
     is_due = account.next_due_us is not None and account.next_due_us <= now_us
     if not is_due and not (used and account.unused_until_us is not None and account.unused_until_us <= now_us):
@@ -81,7 +82,7 @@ def due_entries(account: Account, now_us: int, serving_since_us: int, *, used: b
     while queue:
         due_us, kind, _, item_id = heapq.heappop(queue)
         if kind == _SESSION:
-            yield from charging.sweep(account, account.sessions[item_id], due_us)
+            yield from charging.sweep(account, account.sessions[item_id], due_us, extended=extended)
         elif kind == _BUCKET:
             bucket = account.buckets[item_id]
             # A renewal may have given it another cycle, or ended it.

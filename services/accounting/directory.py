@@ -26,14 +26,17 @@ class Directory:
         # What others call this replica by; "" when it is the only one.
         self.own_address = ""
         self._addresses: dict[int, str] = {}
+        # What every member of the cell understands; see `services.accounting.features`.
+        self.features: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
         self._ended = False
         self._channels: dict[str, grpc.aio.Channel] = {}
 
-    def update(self, addresses: dict[int, str]) -> None:
-        """Who owns what from now on."""
-        if addresses != self._addresses:
+    def update(self, addresses: dict[int, str], features: frozenset[str]) -> None:
+        """Who owns what from now on, and what all of them understand."""
+        if (addresses, features) != (self._addresses, self.features):
             self._addresses = addresses
+            self.features = features
             self._changed.set()
             self._changed = asyncio.Event()
 
@@ -43,7 +46,7 @@ class Directory:
         return self._addresses
 
     async def changes(self) -> AsyncIterator[dict[int, str]]:
-        """The addresses as they are, and again after each change, until `end`."""
+        """The addresses as they are, and again after each change of them or of the features, until `end`."""
         while not self._ended:
             changed = self._changed
             yield self._addresses

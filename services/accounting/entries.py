@@ -144,6 +144,8 @@ class SessionCreated(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=Fal
     output_window: int = 0
     final_action: int = 1
     wholesale: tuple[Wholesale, ...] = ()
+    # The most that the account may owe in the unit of the last line, for this session; -1: no bound, as before there was one.
+    debt_limit: int = -1
 
 
 class SessionUpdated(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
@@ -171,7 +173,7 @@ class SessionSettled(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=Fal
 
     A session that was paid under several tariffs makes a record for each, numbered without a gap; the last of them closes it.
     `charged` = sum of `held_debits` and `free_debits` plus `debt`, all of this record; `usage` and `class_amounts` are
-    cumulative over what the session used under this tariff.
+    cumulative over what the session used under this tariff. Rated = `charged` + `absorbed`.
     """
 
     account_id: str
@@ -213,6 +215,14 @@ class SessionSettled(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=Fal
     # Of an Event, which has no session that knows them.
     counters: tuple[tuple[str, int], ...] = ()
     windows_opened: tuple[WindowOpened, ...] = ()
+    # What was rated by this record and nobody pays: beyond the debt limit, and for `unpaid`.
+    absorbed: int = 0
+    # What the vendor made beyond the session's usage, and what it comes to under this tariff; in the first record, empty: nothing.
+    unpaid: Vector = ()
+    unpaid_amounts: Vector = ()
+    # What the vendor's work is worth that was used, and that was not paid for, in micro-yuan; in the first record.
+    paid_worth: int = 0
+    unpaid_worth: int = 0
 
 
 class NoticeReached(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):

@@ -191,6 +191,8 @@ def _settled_message(entry: entries.SessionSettled) -> pb.SessionSettled:
         released=bucket_amounts(entry.released),
         more_records=entry.more_records,
         wholesale=_wholesale_message(entry) if entry.wholesale else None,
+        absorbed_amount=entry.absorbed,
+        unpaid=usage_message(entry.unpaid) if entry.unpaid else None,
     )
 
 

@@ -7,7 +7,15 @@ from bisect import bisect_right
 from typing import Final, NamedTuple
 
 from services.accounting.account import Account, line_of
-from services.accounting.amounts import PinnedTariff, WorstCases, exchanged, worst_cases
+from services.accounting.amounts import (
+    PinnedTariff,
+    WorstCases,
+    amount_of,
+    dearest_output_rate,
+    exchanged,
+    first_classes,
+    worst_cases,
+)
 from services.accounting.commands import ResultCode
 from services.accounting.entries import Wholesale
 from services.accounting.terms import FinalAction, Limit, Payment, Terms
@@ -15,6 +23,10 @@ from services.accounting.terms import FinalAction, Limit, Payment, Terms
 _EVERY_MODEL: Final = "*"
 _CURRENCY: Final = "CURRENCY:"
 _FOR_GOOD_US: Final = 2**63 - 1
+# What an account may owe where its offering does not say: the price of this many output tokens.
+_DEBT_TOKENS: Final = 4_096
+# What vendors' work is compared in.
+_WORTH: Final = "CNY"
 
 
 class TariffVersion(NamedTuple):
@@ -55,6 +67,10 @@ class OfferingRules(NamedTuple):
     # None: it grants nothing and is not ordered; accounts are opened on it.
     terms: Terms | None = None
     payments: frozenset[Payment] = frozenset()
+    # Reserves the calibrated estimate of the input, at the worst case's rates.
+    calibrated: bool = False
+    # By unit: the most that an account may owe.
+    debt_limits: dict[str, int] = {}  # noqa: RUF012  # read only
 
 
 class Line(NamedTuple):
@@ -78,11 +94,14 @@ class ChargingCatalog:
         model_groups: dict[str, frozenset[str]] | None = None,
         exchange_rates: dict[tuple[str, str], tuple[int, int]] | None = None,
         wholesale: dict[str, tuple[tuple[str, str, Schedule], ...]] | None = None,
+        extended: bool = True,
     ) -> None:
         """`exchange_rates`: (from, to) currency -> (micro-units of to for a unit of from, version).
 
-        `wholesale`: model -> (vendor, the model's ID there, what the vendor is owed).
+        `wholesale`: model -> (vendor, the model's ID there, what the vendor is owed). `extended`: every member of the cell reads
+        later token classes and what is absorbed; see `for_first_release`.
         """
+        self.extended: Final = extended
         self.offerings: Final = offerings
         self.model_ids: Final = model_ids
         self.default_offering_id: Final = default_offering_id
@@ -96,6 +115,36 @@ class ChargingCatalog:
         schedules = [schedule for offering in offerings.values() for schedule in offering.schedules]
         schedules += [schedule for routes in self._wholesale.values() for _, _, schedule in routes]
         self._change_times_us: Final = sorted({version.effective_us for schedule in schedules for version in schedule.versions})
+
+    def for_first_release(self) -> "ChargingCatalog":
+        """The catalog as members of the cell have it that know the first token classes alone, and no limit of debts."""
+        offerings = {
+            offering_id: rules._replace(schedules=tuple(map(_of_first_classes, rules.schedules)), debt_limits={})
+            for offering_id, rules in self.offerings.items()
+        }
+        wholesale = {
+            model_id: tuple((vendor_id, name, _of_first_classes(schedule)) for vendor_id, name, schedule in routes)
+            for model_id, routes in self._wholesale.items()
+        }
+        return ChargingCatalog(
+            offerings=offerings,
+            model_ids=self.model_ids,
+            default_offering_id=self.default_offering_id,
+            validity_us=self.validity_us,
+            time_zone=self.time_zone,
+            model_groups=self._model_groups,
+            exchange_rates=self._exchange_rates,
+            wholesale=wholesale,
+            extended=False,
+        )
+
+    def worth(self, amount: int, unit: str) -> int:
+        """An amount of money in micro-yuan; 0 for what is no money, and where there is no exchange rate."""
+        name, _, currency = unit.partition(":")
+        if currency == _WORTH:
+            return amount
+        rate = self._exchange_rates.get((currency, _WORTH)) if name == "CURRENCY" else None
+        return amount_of(amount, rate[0]) if rate else 0
 
     def next_change_us(self, now_us: int) -> int:
         """When a tariff changes next."""
@@ -161,6 +210,14 @@ class ChargingCatalog:
         return exchanged(tariff, pair[1], rate, f"{pair[0]}/{pair[1]}@{version}")
 
 
+def _of_first_classes(schedule: Schedule) -> Schedule:
+    versions = (
+        TariffVersion(each.effective_us, {model_id: first_classes(tariff) for model_id, tariff in each.rates.items()})
+        for each in schedule.versions
+    )
+    return Schedule(schedule.unit, tuple(versions))
+
+
 def own_offerings(account: Account) -> list[str]:
     """Which offerings price what belongs to none, such as topped-up money: the account's, then its subscriptions', latest first."""
     active = [each.terms.offering_id for each in account.subscriptions.values() if each.state == "active"]
@@ -174,6 +231,8 @@ class Plan(NamedTuple):
     lines: dict[str, PinnedTariff]
     rules: OfferingRules
     worst_cases: dict[str, WorstCases]
+    # The most that the account may owe in the unit of the last line; -1: no bound.
+    debt_limit: int
 
 
 class KeptPlan(NamedTuple):
@@ -240,7 +299,28 @@ def _work_out(account: Account, catalog: ChargingCatalog, model_id: str, now_us:
                 lines[line] = lines.pop(line)
                 break
     offering_id = next(iter(lines)).split("|", 1)[0] or next(each for each in own if catalog.sold(each, model_id) is None)
-    return Plan(lines, catalog.offerings[offering_id], {line: worst_cases(tariff) for line, tariff in lines.items()})
+    return Plan(
+        lines,
+        catalog.offerings[offering_id],
+        {line: worst_cases(tariff) for line, tariff in lines.items()},
+        _debt_limit(catalog, own, *next(reversed(lines.items())), model_id, now_us) if catalog.extended else -1,
+    )
+
+
+def _debt_limit(catalog: ChargingCatalog, own: list[str], line: str, tariff: PinnedTariff, model_id: str, now_us: int) -> int:
+    """What may be owed where debt is owed: as the offering says that prices the line, else the price of some output."""
+    if not tariff.rate_max:
+        # Nothing can be owed.
+        return -1
+    offering_id, model_group, unit = line.split("|")
+    priced_by = next(
+        each for each in ([offering_id] if offering_id else own) if catalog.price(each, model_group, unit, model_id, now_us)
+    )
+    limits = catalog.offerings[priced_by].debt_limits
+    if unit in limits:
+        return limits[unit]
+    # A model without output, such as one of embeddings, has a price of input.
+    return amount_of(_DEBT_TOKENS, dearest_output_rate(tariff) or tariff.rate_max)
 
 
 def _price(

@@ -19,6 +19,7 @@ from zlib import crc32
 
 import msgspec
 
+from services.accounting import features
 from services.accounting.account import Account, evolve, next_due_us
 from services.accounting.commands import (
     AccountView,
@@ -35,7 +36,7 @@ from services.accounting.commands import (
     Refused,
 )
 from services.accounting.decide import decide, due_entries
-from services.accounting.entries import Entry, TransferSent
+from services.accounting.entries import Entry, SessionSettled, TransferSent
 from services.accounting.grants import arriving_bucket
 from services.accounting.journal import JournalError, decode_checkpoint, decode_row, encode_checkpoint, encode_row
 from services.accounting.offerings import ChargingCatalog
@@ -121,6 +122,22 @@ class Metrics:
         self.commits = 0
         self.entries = 0
         self.recoveries = 0
+        # Records of which a part was above what the account may owe.
+        self.losses = 0
+        # By unit, in micro-units; there from the start, or its first increase would be seen by nobody.
+        self.absorbed = {"TOKEN": 0}
+        # What vendors' work was worth, in micro-yuan: what was used, and what nobody paid for.
+        self.paid_worth = 0
+        self.unpaid_worth = 0
+
+    def count_losses(self, entry: SessionSettled) -> None:
+        """Counts what nobody pays of a record."""
+        self.paid_worth += entry.paid_worth
+        self.unpaid_worth += entry.unpaid_worth
+        if entry.absorbed:
+            unit = entry.tariff.unit
+            self.absorbed[unit] = self.absorbed.get(unit, 0) + entry.absorbed
+            self.losses += entry.absorbed > sum(entry.unpaid_amounts)
 
 
 # What was refused, how, and when, in microseconds since 1970.
@@ -252,6 +269,9 @@ class Owner:
         # One takes, gives or recovers at a time.
         self._claiming = asyncio.Lock()
         self._catalog: ChargingCatalog | None = None
+        # The same with all that this code understands.
+        self._whole_catalog: ChargingCatalog | None = None
+        self._extended = True
         # Decided, but not committed yet.
         self._answers: list[tuple[_Partition, Caller, int, Answer]] = []
         self._work = asyncio.Event()
@@ -321,7 +341,17 @@ class Owner:
 
     def set_catalog(self, catalog: ChargingCatalog) -> None:
         """The catalog in force for new sessions from now on; open ones keep what they pinned."""
-        self._catalog = catalog
+        self._whole_catalog = catalog
+        self._catalog = catalog if self._extended else catalog.for_first_release()
+
+    def set_features(self, understood: frozenset[str]) -> None:
+        """What every member of the cell understands: nothing else is written from now on. At first it is all."""
+        extended = features.EXTENDED_USAGE in understood
+        if extended != self._extended:
+            self._extended = extended
+            logger.info("%s are written now", "all token classes" if extended else "only the first token classes")
+            if self._whole_catalog is not None:
+                self.set_catalog(self._whole_catalog)
 
     async def start(self, cell_id: str = "") -> None:
         """Sees that the store is this cell's, and learns its era. Errors: those of the store."""
@@ -512,7 +542,7 @@ class Owner:
         ):
             return False
         applied = False
-        for entry in due_entries(account, now_us, partition.serving_since_us, used=used):
+        for entry in due_entries(account, now_us, partition.serving_since_us, used=used, extended=self._extended):
             self._append(partition, account, entry)
             applied = True
         partition.timers.add(account)
@@ -534,6 +564,8 @@ class Owner:
             partition.timers.add(account)
         if type(entry) is TransferSent:
             self._deliver_transfers(partition, account_id)
+        elif type(entry) is SessionSettled and (entry.absorbed or entry.paid_worth):
+            self.metrics.count_losses(entry)
         return account
 
     # Transfers between accounts

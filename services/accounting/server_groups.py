@@ -75,6 +75,11 @@ class ServerGroups:
         for group in self._groups:
             group.owner.set_catalog(catalog)
 
+    def set_features(self, understood: frozenset[str]) -> None:
+        """See `Owner.set_features`."""
+        for group in self._groups:
+            group.owner.set_features(understood)
+
     def on_lost(self, lost: Callable[[set[int]], None]) -> None:
         """Who is told of partitions that somebody else has claimed."""
         for group in self._groups:

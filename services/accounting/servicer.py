@@ -314,7 +314,8 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     ) -> AsyncIterator[pb.WatchOwnersResponse]:
         async for addresses in self._directory.changes():
             owners = [pb.PartitionOwner(part_id=part_id, address=address) for part_id, address in sorted(addresses.items())]
-            yield pb.WatchOwnersResponse(partition_count=self._groups.partition_count, owners=owners)
+            understood = sorted(self._directory.features)
+            yield pb.WatchOwnersResponse(partition_count=self._groups.partition_count, owners=owners, features=understood)
 
     async def ListPartitions(self, request: pb.ListPartitionsRequest, context: "_Context[Any, Any]") -> pb.ListPartitionsResponse:
         if not self._groups.serving:
@@ -382,6 +383,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             open_sessions=findings.open_sessions,
             in_transit=findings.in_transit,
             breaches=findings.breaches,
+            losses=translation.losses_message(findings.losses),
         )
 
 

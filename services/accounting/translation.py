@@ -94,6 +94,9 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
             input_expected=_not_negative("input_tokens_expected", create.input_tokens_expected)
             if create.HasField("input_tokens_expected")
             else -1,
+            input_calibrated=_not_negative("input_tokens_calibrated", create.input_tokens_calibrated)
+            if create.HasField("input_tokens_calibrated")
+            else -1,
         )
     if kind == "release":
         release = operation.release
@@ -107,6 +110,7 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
             provenance=_provenance(release.provenance),
             close_cause=_close_cause(release.close_cause),
             attempts=_attempts(release.attempts),
+            unpaid=_unpaid(release.unpaid) if release.HasField("unpaid") else (),
         )
     if kind == "event":
         event = operation.event
@@ -402,6 +406,11 @@ def _usage(used: pb.TokenUsage, field: str = "used") -> Vector:
     return trimmed(counts)
 
 
+def _unpaid(unpaid: pb.TokenUsage) -> Vector:
+    usage = _usage(unpaid, "unpaid")
+    return usage if any(usage) else ()
+
+
 def _unit(unit: pb.UnitOfAmount) -> str:
     if unit.unit not in (registry_pb2.UNIT_TOKEN, registry_pb2.UNIT_POINT, registry_pb2.UNIT_CURRENCY):
         raise invalid("unit must be TOKEN, POINT or CURRENCY")
@@ -423,7 +432,9 @@ def _provenance(value: int) -> commands.Provenance:
 def _close_cause(value: int) -> commands.CloseCause:
     close_cause = _CLOSE_CAUSES.get(value)
     if close_cause is None:
-        raise invalid(f"close_cause {value} is unknown; give normal, quota_exhausted, client_gone, vendor_error or rejected")
+        raise invalid(
+            f"close_cause {value} is unknown; give normal, quota_exhausted, client_gone, vendor_error, rejected or revoked"
+        )
     return close_cause
 
 
@@ -462,8 +473,13 @@ def fill_result(result: pb.ChargeResult, answer: commands.Answer) -> None:
         settled.charged_amount = answer.charged
         settled.debt_amount = answer.debt
         settled.unit.CopyFrom(unit_message(answer.unit))
-        for unit, charged, debt in answer.others:
-            settled.other_charges.append(pb.UnitCharge(unit=unit_message(unit), charged_amount=charged, debt_amount=debt))
+        if answer.absorbed:
+            settled.absorbed_amount = answer.absorbed
+        for index, (unit, charged, debt) in enumerate(answer.others):
+            absorbed = answer.others_absorbed[index] if answer.others_absorbed else 0
+            settled.other_charges.append(
+                pb.UnitCharge(unit=unit_message(unit), charged_amount=charged, debt_amount=debt, absorbed_amount=absorbed)
+            )
     elif isinstance(answer, commands.ToppedUp):
         result.topped_up.repaid_amount = answer.repaid
     elif isinstance(answer, commands.Refused):
@@ -551,7 +567,13 @@ def account_message(account: Account) -> pb.Account:
         transfers=[_transfer(each) for each in account.transfers.values()],
         counters=[_counter(counter_id, each) for counter_id, each in account.counters.items()],
         limits=[_subject_limits(subject, each) for subject, each in account.limits.items()],
+        losses=losses_message({unit: loss.absorbed for unit, loss in account.losses.items()}),
     )
+
+
+def losses_message(absorbed: dict[str, int]) -> list[pb.Loss]:
+    """What was absorbed, by unit."""
+    return [pb.Loss(unit=unit_message(unit), absorbed=amount) for unit, amount in sorted(absorbed.items())]
 
 
 def _subscription(subscription: Subscription) -> pb.Subscription:

@@ -26,6 +26,7 @@ class NaiveAccount:
         self.validity = validity
         self.buckets: list[dict[str, Any]] = []
         self.debts: dict[str, dict[str, int]] = {}
+        self.losses: dict[str, int] = {}
         # In the order of creation; "state" is open, closed or swept.
         self.calls: dict[str, dict[str, Any]] = {}
 
@@ -71,9 +72,27 @@ class NaiveAccount:
                 amount -= part
         return parts
 
-    def owe(self, unit: str, amount: int) -> None:
-        if amount:
-            self.debts.setdefault(unit, {"incurred": 0, "repaid": 0})["incurred"] += amount
+    def bound(self, model: str) -> int | None:
+        """What may be owed: the price of 4,096 tokens of output; None for a model that costs nothing."""
+        rates = [rates for _, rates in self.models[model][1]]
+        dearest = max(row[each] for row in rates for each in CLASSES[3:]) or max(max(row.values()) for row in rates)
+        return math.ceil(Fraction(4096 * dearest, MILLION)) if dearest else None
+
+    def owed(self, unit: str) -> int:
+        debt = self.debts.get(unit, {"incurred": 0, "repaid": 0})
+        return debt["incurred"] - debt["repaid"]
+
+    def owe(self, model: str, amount: int) -> tuple[int, int]:
+        """(what of it is owed, what is lost)."""
+        unit, bound = self.models[model][0], self.bound(model)
+        lost = 0
+        while bound is not None and amount - lost > max(0, bound - self.owed(unit)):
+            lost = amount - max(0, bound - self.owed(unit))
+        if amount > lost:
+            self.debts.setdefault(unit, {"incurred": 0, "repaid": 0})["incurred"] += amount - lost
+        if lost:
+            self.losses[unit] = self.losses.get(unit, 0) + lost
+        return amount - lost, lost
 
     # Time
 
@@ -106,10 +125,10 @@ class NaiveAccount:
             bucket["consumed"] += paid
             bucket["expired" if bucket["over"] else "remaining"] += part - paid
         left -= sum(part for _, part in self.take(unit, now, left, "consumed"))
-        self.owe(unit, left)
+        debt, lost = self.owe(call["model"], left)
         call.update(state=state, hold=[], charged=charged, closed=now)
         self.forget(now)
-        return charged, left
+        return charged - lost, debt
 
     def forget(self, now: int) -> None:
         for charging_id, call in list(self.calls.items()):
@@ -168,14 +187,19 @@ class NaiveAccount:
         if (known := self.new_call(now, charging_id, made, 1, content)) is not None:
             return known
         unit, _ = self.models[model]
+        bound_of_debt = self.bound(model)
+        if bound_of_debt is not None and 0 < self.owed(unit) >= bound_of_debt:
+            return ("refused", 0, 0, False)
         wanted = min(limit, self.window) if metered else limit
         free = sum(bucket["remaining"] for bucket in self.payers(unit, now))
         held = sum(bucket["reserved"] for bucket in self.payers(unit, now))
         got = self.reach(model, bound, wanted, free)
         # While others hold something, an eighth of a window is worth beginning for who can ask for more, else only all.
         least = min(wanted, self.window // 8) if metered else wanted
-        if got < (least if held else min(1, wanted)):
-            return ("refused", free, held, free + held >= self.ceiling(model, bound, min(1, limit)))
+        # Less than 64 tokens, or all that was asked for, is no answer.
+        useful = min(limit, 64)
+        if self.reach(model, bound, limit, free) < useful or (held and got < least):
+            return ("refused", free, held, free + held >= self.ceiling(model, bound, useful))
         answer = ("granted", got, self.reach(model, bound, limit, free), got < wanted and not held)
         self.calls[charging_id] = {
             **{"state": "open", "model": model, "bound": bound, "limit": limit, "number": 1, "content": content, "answer": answer},
@@ -225,9 +249,9 @@ class NaiveAccount:
                 return ("SEQUENCE_INVALID",)
             unit, _ = self.models[call["model"]]
             missing = max(0, self.price(call["model"], used) - call["charged"])
-            debt = missing - sum(part for _, part in self.take(unit, now, missing, "consumed"))
-            self.owe(unit, debt)
-            answer: Outcome = ("settled", missing, debt)
+            uncovered = missing - sum(part for _, part in self.take(unit, now, missing, "consumed"))
+            debt, lost = self.owe(call["model"], uncovered)
+            answer: Outcome = ("settled", missing - lost, debt)
             call.update(state="closed", closed=now, number=number, content=content, answer=answer)
             self.forget(now)
             return answer

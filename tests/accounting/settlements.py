@@ -29,7 +29,8 @@ def settle_thirds(count: int) -> int:
         expected += -(-used[0] * _RATE // 1_000_000) + 1
         evolve(ledger.state, entry, 1, 0)
     debt = ledger.state.debts["TOKEN"].incurred if ledger.state.debts else 0
-    return abs(ledger.bucket(bucket).consumed + debt - expected) + abs(journaled - expected)
+    absorbed = ledger.state.losses["TOKEN"].absorbed if ledger.state.losses else 0
+    return abs(ledger.bucket(bucket).consumed + debt + absorbed - expected) + abs(journaled + absorbed - expected)
 
 
 if __name__ == "__main__":

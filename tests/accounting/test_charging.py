@@ -51,6 +51,7 @@ from tests.accounting.ledger import (
     MINUTE,
     SECOND,
     START_US,
+    TARIFFS,
     TCC_US,
     UNIT,
     VALIDITY_US,
@@ -235,11 +236,11 @@ def test_a_hold_goes_over_buckets_in_burn_order_and_is_burnt_in_that_order(ledge
 
 def test_only_buckets_of_the_tariffs_unit_pay(ledger: Ledger) -> None:
     ledger.grant(100 * UNIT)
-    dollars = ledger.grant(9 * UNIT, unit="CURRENCY:USD")
+    dollars = ledger.grant(139 * UNIT, unit="CURRENCY:USD")
     ledger.grant(100 * UNIT, unit="CURRENCY:EUR")
-    _, answer = ledger.create(1, 10, model="usd")
-    assert answer.output_granted == 3
-    assert ledger.amounts(dollars) == (UNIT, 8 * UNIT, 0, 0)
+    _, answer = ledger.create(1, 100, model="usd")
+    assert answer.output_granted == 68
+    assert ledger.amounts(dollars) == (UNIT, 138 * UNIT, 0, 0)
 
 
 def test_a_bucket_is_usable_from_its_beginning_to_just_before_its_end(ledger: Ledger) -> None:
@@ -328,31 +329,58 @@ def test_a_large_max_tokens_does_not_pin_a_budget_under_a_metered_stream(ledger:
 
 @pytest.mark.parametrize("metered", [False, True])
 def test_the_last_grant_is_all_there_is(ledger: Ledger, metered: bool) -> None:
-    ledger.grant(30 * UNIT)
-    _, answer = ledger.create(20, 40, metered=metered)
-    assert (answer.output_granted, answer.output_payable, answer.final) == (10, 10, True)
+    ledger.grant(84 * UNIT)
+    _, answer = ledger.create(20, 400, metered=metered)
+    # Of a metered session's first window all is there: that it is the last, the next answer says.
+    assert (answer.output_granted, answer.output_payable, answer.final) == (64, 64, not metered)
 
 
 @pytest.mark.parametrize("metered", [False, True])
-@pytest.mark.parametrize(("balance", "free"), [(0, 0), (19, 19), (20, 20)])
+@pytest.mark.parametrize(("balance", "free"), [(0, 0), (19, 19), (20, 20), (59, 59)])
 def test_a_spent_balance_refuses(ledger: Ledger, metered: bool, balance: int, free: int) -> None:
     if balance:
         ledger.grant(balance * UNIT)
     answer = ledger.unchanged_by(ledger.create_command(20, 40, metered=metered))
-    assert answer == Refused(ResultCode.QUOTA_LIMIT_REACHED, "TOKEN", 21 * UNIT, free * UNIT, 0, held=False, offering_id="default")
+    assert answer == Refused(ResultCode.QUOTA_LIMIT_REACHED, "TOKEN", 60 * UNIT, free * UNIT, 0, held=False, offering_id="default")
+
+
+@pytest.mark.parametrize("metered", [False, True])
+@pytest.mark.parametrize(("limit", "useful"), [(0, 0), (1, 1), (63, 63), (64, 64), (65, 64), (100_000, 64)])
+def test_less_than_a_useful_answer_is_used_up(metered: bool, limit: int, useful: int) -> None:
+    """Agents go on by themselves after an answer that was cut, so that crumbs would be served one by one."""
+    ledger = Ledger()
+    ledger.grant((10 + useful) * UNIT)
+    charging_id, answer = ledger.create(10, limit, metered=metered)
+    assert answer.output_granted == useful
+    ledger.release(charging_id, 2, usage(1))
+    refused = ledger.unchanged_by(ledger.create_command(10, limit, metered=metered))
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.held) == (ResultCode.QUOTA_LIMIT_REACHED, False)
+    assert (refused.needed, refused.free) == ((10 + useful) * UNIT, (9 + useful) * UNIT)
+
+
+@pytest.mark.parametrize("metered", [False, True])
+def test_less_than_a_useful_answer_is_held_while_others_hold_the_rest(ledger: Ledger, metered: bool) -> None:
+    ledger.grant(130 * UNIT)
+    charging_id, _ = ledger.create(0, 67)
+    refused = ledger.unchanged_by(ledger.create_command(0, 1_000, metered=metered))
+    assert isinstance(refused, Refused)
+    assert (refused.held, refused.free, refused.reserved) == (True, 63 * UNIT, 67 * UNIT)
+    ledger.release(charging_id, 2, usage())
+    assert isinstance(ledger.ask(ledger.create_command(0, 1_000, metered=metered)), Granted)
 
 
 def test_held_is_not_spent(ledger: Ledger) -> None:
     ledger.grant(60 * UNIT)
     charging_id, _ = ledger.create(20, 40)
     answer = ledger.unchanged_by(ledger.create_command(20, 40))
-    assert answer == Refused(ResultCode.QUOTA_LIMIT_REACHED, "TOKEN", 21 * UNIT, 0, 60 * UNIT, held=True, offering_id="default")
+    assert answer == Refused(ResultCode.QUOTA_LIMIT_REACHED, "TOKEN", 60 * UNIT, 0, 60 * UNIT, held=True, offering_id="default")
     # One that could not be paid even when nobody held anything is told so.
     answer = ledger.unchanged_by(ledger.create_command(60, 40))
     assert isinstance(answer, Refused)
-    assert (answer.needed, answer.held) == (61 * UNIT, False)
-    ledger.release(charging_id, 2, usage(input=20))
-    assert ledger.create(20, 40)[1].final is True
+    assert (answer.needed, answer.held) == (100 * UNIT, False)
+    ledger.release(charging_id, 2, usage())
+    assert ledger.create(20, 40)[1].output_granted == 40
 
 
 def test_a_session_that_is_not_metered_does_not_begin_on_less_while_others_hold_the_rest(ledger: Ledger) -> None:
@@ -361,18 +389,17 @@ def test_a_session_that_is_not_metered_does_not_begin_on_less_while_others_hold_
     answer = ledger.unchanged_by(ledger.create_command(20, 40))
     assert isinstance(answer, Refused)
     assert (answer.free, answer.reserved, answer.held) == (40 * UNIT, 60 * UNIT, True)
-    ledger.release(charging_id, 2, usage(input=20, output=40))
-    _, granted = ledger.create(20, 40)
-    assert (granted.output_granted, granted.final) == (20, True)
+    ledger.release(charging_id, 2, usage(input=20, output=10))
+    _, granted = ledger.create(0, 100)
+    assert (granted.output_granted, granted.final) == (70, True)
 
 
-@pytest.mark.parametrize(("free", "granted"), [(7, None), (8, 8), (9, 9)])
-def test_a_metered_session_begins_on_a_small_window_while_others_hold_the_rest(
-    ledger: Ledger, free: int, granted: int | None
-) -> None:
-    ledger.grant((60 + free) * UNIT)
-    ledger.create(20, 40)
-    answer = ledger.ask(ledger.create_command(0, 40, metered=True))
+@pytest.mark.parametrize(("free", "granted"), [(127, None), (128, 128), (129, 129)])
+def test_a_metered_session_begins_on_a_small_window_while_others_hold_the_rest(free: int, granted: int | None) -> None:
+    ledger = Ledger(catalog_of(offering(TARIFFS, window=1_024)))
+    ledger.grant((200 + free) * UNIT)
+    ledger.create(20, 180)
+    answer = ledger.ask(ledger.create_command(0, 400, metered=True))
     if granted is None:
         assert isinstance(answer, Refused)
         assert answer.held
@@ -407,7 +434,7 @@ def test_a_model_that_costs_nothing_needs_no_balance(ledger: Ledger, metered: bo
 def test_free_input_alone_does_not_open_a_session_that_could_say_nothing(ledger: Ledger) -> None:
     answer = ledger.ask(ledger.create_command(1_000, 10, model="output-only"))
     assert isinstance(answer, Refused)
-    assert (answer.needed, answer.held) == (UNIT, False)
+    assert (answer.needed, answer.held) == (10 * UNIT, False)
 
 
 @pytest.mark.parametrize(

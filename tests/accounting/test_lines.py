@@ -173,20 +173,20 @@ def test_a_swept_session_of_two_tariffs_is_charged_the_rest_once_it_is_released(
 
 def test_a_top_up_during_the_session_is_burnt_by_it() -> None:
     ledger = Ledger(catalog_of(both(main=flat(EACH), overage=flat(EACH, CNY))))
-    ledger.grant(20 * UNIT)
-    charging_id, answer = ledger.create(10, 100, metered=True)
-    assert (answer.output_granted, answer.final) == (10, True)
-    ledger.grant(30 * UNIT, unit=CNY)
+    ledger.grant(80 * UNIT)
+    charging_id, answer = ledger.create(10, 100)
+    assert (answer.output_granted, answer.final) == (70, True)
+    ledger.grant(20 * UNIT, unit=CNY)
     answer = ledger.update(charging_id, 2, usage(input=10, output=10), 100)
-    assert (answer.output_granted, answer.final) == (40, True)
-    assert ledger.release(charging_id, 3, usage(input=10, output=40)) == Settled("TOKEN", 20 * UNIT, 0, ((CNY, 30 * UNIT, 0),))
+    assert (answer.output_granted, answer.final) == (90, True)
+    assert ledger.release(charging_id, 3, usage(input=10, output=90)) == Settled("TOKEN", 80 * UNIT, 0, ((CNY, 20 * UNIT, 0),))
 
 
 @pytest.mark.parametrize("action", list(FinalAction))
 def test_the_last_grant_and_a_refusal_say_what_the_offering_does_then(action: FinalAction) -> None:
     ledger = Ledger(catalog_of(offering({"flat": flat(EACH)}, final_action=action)))
-    ledger.grant(20 * UNIT)
-    charging_id, answer = ledger.create(10, 100, metered=True)
+    ledger.grant(80 * UNIT)
+    charging_id, answer = ledger.create(10, 100)
     assert (answer.final, answer.final_action) == (True, action)
     assert ledger.update(charging_id, 2, usage(), 100).final_action == action
     refused = ledger.ask(ledger.create_command(10, 10))
@@ -284,13 +284,13 @@ def test_what_the_account_cannot_pay_even_at_the_least_is_refused() -> None:
 
 def test_the_overdraft_of_what_is_expected_is_bounded_by_what_was_not_held() -> None:
     ledger = agents()
-    ledger.grant(200 * UNIT)
+    ledger.grant(400 * UNIT)
     charging_id, granted = expect(ledger, 1_000)
     assert isinstance(granted, Granted)
     settled = ledger.release(charging_id, 2, usage(input=1_000, output=granted.output_granted))
-    assert settled.debt == settled.charged - 200 * UNIT
+    assert settled.debt == settled.charged - 400 * UNIT
     # The input at full price and one window, less what was held.
-    assert settled.debt <= 1_000 * UNIT + 64 * 5 * UNIT - 200 * UNIT
+    assert settled.debt <= 1_000 * UNIT + 64 * 5 * UNIT - 400 * UNIT
 
 
 @given(st.data())

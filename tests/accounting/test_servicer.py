@@ -195,11 +195,11 @@ async def test_money_and_points(client: Client) -> None:
 
 
 async def test_a_refusal_says_what_is_missing(client: Client) -> None:
-    account_id = await client.open(50)
+    account_id = await client.open(85)
     held, spent, denied = charging_id(), charging_id(), charging_id()
-    (result,) = await client.charge(create(account_id, held))
+    (result,) = await client.charge(create(account_id, held, output_tokens_limit=100))
     assert result.granted.final_unit_action == pb.FINAL_UNIT_ACTION_TERMINATE
-    assert (result.granted.output_tokens_granted, result.granted.output_tokens_payable) == (30, 30)
+    assert (result.granted.output_tokens_granted, result.granted.output_tokens_payable) == (65, 65)
     results = await client.charge(
         create(account_id, charging_id(), 1),
         create(account_id, spent, 2, input_tokens_bound=60),
@@ -208,14 +208,14 @@ async def test_a_refusal_says_what_is_missing(client: Client) -> None:
     assert results[0].refused == pb.Refused(
         result_code=pb.RESULT_CODE_QUOTA_LIMIT_REACHED,
         unit=TOKEN,
-        needed_amount=21 * UNIT,
-        held_amount=50 * UNIT,
+        needed_amount=60 * UNIT,
+        held_amount=85 * UNIT,
         retry_after_ms=1_000,
         held=True,
         offering_id="default",
         final_unit_action=pb.FINAL_UNIT_ACTION_TERMINATE,
     )
-    assert (results[1].refused.needed_amount, results[1].refused.retry_after_ms) == (61 * UNIT, 0)
+    assert (results[1].refused.needed_amount, results[1].refused.retry_after_ms) == (100 * UNIT, 0)
     assert results[2].refused.result_code == pb.RESULT_CODE_RATING_FAILED
     for operation in (update(account_id, spent, 2), release(account_id, denied, 2)):
         (result,) = await client.charge(operation)
@@ -389,7 +389,8 @@ BAD_OPERATIONS = [
     ("update", "update.output_tokens_wanted", -1, "output_tokens_wanted must not be negative"),
     *[(kind, f"{kind}.{path}", value, text) for kind in ("update", "release", "event") for path, value, text in USED],
     *[(kind, f"{kind}.{path}", value, text) for kind in ("release", "event") for path, value, text in [*ATTEMPTS, *PROVENANCE]],
-    *[("release", "release.close_cause", value, "close_cause") for value in (0, 5, 7, 99)],
+    *[("release", "release.close_cause", value, "close_cause") for value in (0, 5, 8, 99)],
+    *[("release", path.replace("used.", "release.unpaid."), value, text.replace("used", "unpaid")) for path, value, text in USED],
     *[("event", f"event.{path}", value, text) for path, value, text in NAMES],
 ]
 
@@ -420,7 +421,7 @@ async def test_every_bad_field_of_an_operation_is_named(client: Client) -> None:
     assert len(results) == len(operations) + 2
     for result, (kind, path, value, text) in zip(results, BAD_OPERATIONS, strict=False):
         case = f"{kind} with {path}={value!r}"
-        assert reason_of(result) == "INVALID_ARGUMENT", case
+        assert reason_of(result) == "INVALID_ARGUMENT", (case, result)
         assert text in result.error.message, case
     assert [result.WhichOneof("result") for result in results[-2:]] == ["granted", "granted"]
     assert (await client.account(account_id)).buckets == before.buckets
@@ -762,7 +763,7 @@ async def tampered_store(folder: Path) -> sqlite3.Connection:
         await client.charge(update(account_id, session, 2, input=20))
         await client.charge(release(account_id, session, 3, input=20, output=4))
         await client.charge(event(account_id, charging_id(), input=90))
-        await client.grant(account_id, 50, key="second")
+        await client.grant(account_id, 74, key="second")
         await client.charge(create(account_id, charging_id()))
     return sqlite3.connect(folder / "accounting.db")
 
@@ -818,6 +819,8 @@ TAMPERINGS: list[tuple[str, Callable[[sqlite3.Connection], object], str]] = [
     ("bucket", lambda connection: alter_checkpoint(connection, no_bucket), "in the state"),
     ("charge", lambda connection: alter_row(connection, SessionSettled, charged=UNIT), "but took"),
     ("classes", lambda connection: alter_row(connection, SessionSettled, class_amounts=(1, 0, 0, 0, 0)), "its classes come to"),
+    ("absorbed", lambda connection: alter_row(connection, SessionSettled, absorbed=1), "its classes come to"),
+    ("unpaid", lambda connection: alter_row(connection, SessionSettled, absorbed=1, unpaid_amounts=(1,)), "absorbed in the state"),
     ("released", lambda connection: alter_row(connection, SessionSettled, released=()), "not given back exactly"),
     ("stranger", lambda connection: alter_row(connection, SessionSettled, held_debits=(("bkt-x", UNIT),)), "never granted"),
     ("record", lambda connection: alter_row(connection, SessionSettled, charging_id="another"), "not given back|in the state"),

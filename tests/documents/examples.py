@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from services.accounting.catalog import charging_catalog
 from services.accounting.commands import (
     Answer,
@@ -47,7 +49,7 @@ from services.accounting.offerings import ChargingCatalog
 from services.accounting.terms import Limit, LimitKind, Payment, Scope
 from services.registry.catalog_folder import base_catalog_folder, load_catalog
 from services.runtime.identifiers import uuid7
-from services.token_classes import Vector, total_input, total_output
+from services.token_classes import TOKEN_CLASSES, Vector, total_input, total_output
 from tests.accounting.ledger import ACCOUNT_ID, UNIT, VALIDITY_US, Ledger, replayed, state_of, usage
 
 ZONE: Final = ZoneInfo("Asia/Shanghai")
@@ -262,6 +264,17 @@ class Example:
     def end(self, name: str, usage: str) -> str:
         return self._said(self._release(name, _usage(usage), CloseCause.NORMAL))
 
+    def leave(self, name: str, usage: str, unpaid: str) -> str:
+        """The client has gone; nobody pays for a part of what the vendor made."""
+        charging_id, number = self._sessions[name]
+        self._sessions[name] = (charging_id, number + 1)
+        command = _release_of(charging_id, number + 1, _usage(usage), CloseCause.CLIENT_GONE)
+        return self._said(self.ledger.ask(msgspec.structs.replace(command, unpaid=_usage(unpaid))))
+
+    def absorbed(self) -> str:
+        losses = [f"{amount_text(loss.absorbed)} {name_of(unit)}" for unit, loss in self.ledger.state.losses.items()]
+        return ", ".join(losses) or "nothing"
+
     def repeat(self, name: str, usage: str) -> str:
         charging_id, number = self._sessions[name]
         return self._said(self.ledger.ask(_release_of(charging_id, number, _usage(usage), CloseCause.NORMAL)))
@@ -309,10 +322,18 @@ class Example:
                 charges = [(answer.unit, answer.charged, answer.debt), *answer.others]
                 said = " and ".join(f"{amount_text(charged)} {name_of(unit)}" for unit, charged, _ in charges)
                 owed = [f", owes {amount_text(debt)} {name_of(unit)}" for unit, _, debt in charges if debt]
-                return f"charged {said}{''.join(owed)}"
+                losses = (answer.absorbed, *answer.others_absorbed)
+                lost = [
+                    f", {amount_text(loss)} {name_of(unit)} absorbed"
+                    for (unit, _, _), loss in zip(charges, losses, strict=False)
+                    if loss
+                ]
+                return f"charged {said}{''.join(owed + lost)}"
             case Refused():
                 why = answer.limit_id or answer.code.name
-                if answer.code == ResultCode.QUOTA_LIMIT_REACHED and not answer.limit_id:
+                if answer.code == ResultCode.QUOTA_LIMIT_REACHED and answer.message:
+                    why = answer.message
+                elif answer.code == ResultCode.QUOTA_LIMIT_REACHED and not answer.limit_id:
                     why = f"{amount_text(answer.needed)} {name_of(answer.unit)} needed, {amount_text(answer.free)} free"
                 elif answer.retry_after_us:
                     why += f", again in {-(-answer.retry_after_us // 1_000_000):,} s"
@@ -361,7 +382,8 @@ def _payment(text: str | None) -> Payment:
 
 _AMOUNT: Final = r"(?P<amount>[\d,.]+) (?P<unit>TOKEN|POINT|[A-Z]{3})"
 _PAID: Final = r"(?: paid by (?P<payment>prepaid|phone bill|external))?"
-_USAGE: Final = r"(?P<usage>(?:(?:input|cached|cache_write|output|reasoning) [\d,]+ ?)+)"
+_CLASS: Final = rf"(?:cached|{'|'.join(TOKEN_CLASSES)})"
+_USAGE: Final = rf"(?P<usage>(?:{_CLASS} [\d,]+ ?)+)"
 _WHO: Final = r"(?: by (?P<who>[\w-]+ of [\w-]+))?"
 _WHEN: Final = r"(?P<when>at once|at the cycle's end)"
 _LINES: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
@@ -396,6 +418,8 @@ _LINES: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
     ),
     (rf"more (?P<name>\w+): {_USAGE}", Example.more),
     (rf"end (?P<name>\w+): {_USAGE}", Example.end),
+    (rf"leave (?P<name>\w+): {_USAGE}unpaid (?P<unpaid>(?:{_CLASS} [\d,]+ ?)+)", Example.leave),
+    (r"absorbed", Example.absorbed),
     (rf"repeat (?P<name>\w+): {_USAGE}", Example.repeat),
     (rf"event (?P<model>[\w.-]+) {_USAGE}", Example.event),
     (r"held by (?P<name>\w+)", Example.held),

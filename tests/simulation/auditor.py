@@ -1,10 +1,15 @@
 """A second auditor, written apart from the core: what the journal must look like if the rules of burning were kept.
 
 It keeps its own books of every bucket, and asks of each hold and each debit whether an earlier bucket of the same line would have
-had to pay. `services.accounting.audit` checks that amounts add up; this checks that they were taken from the right place.
+had to pay. It rates every record again, by fractions, and asks whether that was charged or absorbed; and whether what is absorbed
+was above what the account may owe. `services.accounting.audit` checks that amounts add up; this checks that they were taken from
+the right place.
 """
 
+import math
+from collections import defaultdict
 from collections.abc import Iterator
+from fractions import Fraction
 
 from services.accounting import entries as e
 from services.accounting.journal import decode_row
@@ -35,14 +40,19 @@ def journal_breaches(snapshot: Snapshot) -> list[str]:
 def _of_partition(snapshot: Snapshot, part_id: int) -> Iterator[str]:
     lots: dict[str, dict[str, _Lot]] = {}
     sent: dict[str, tuple[str, int]] = {}
+    debts: dict[str, _Debts] = {}
     for row in snapshot.rows(part_id, 0):
         for entry in decode_row(row.body, f"row {row.seq}"):
             own = lots.setdefault(entry.account_id, {})
+            owing = debts.setdefault(entry.account_id, _Debts())
             where = f"{type(entry).__name__} in row {row.seq} of {entry.account_id}"
             match entry:
                 case e.BucketGranted():
                     own[entry.bucket_id] = _Lot(entry)
-                case e.DebtRepaid() | e.BucketReduced():
+                case e.DebtRepaid():
+                    own[entry.bucket_id].free -= entry.amount
+                    owing.owed[entry.unit] -= entry.amount
+                case e.BucketReduced():
                     own[entry.bucket_id].free -= entry.amount
                 case e.BucketToppedUp():
                     own[entry.bucket_id].free += entry.amount
@@ -52,6 +62,7 @@ def _of_partition(snapshot: Snapshot, part_id: int) -> Iterator[str]:
                     own[entry.bucket_id].free = 0
                     own[entry.bucket_id].ended = True
                 case e.SessionCreated():
+                    owing.limits[entry.charging_id] = entry.debt_limit
                     yield from _taken(own, entry.hold, entry.time_us, where)
                 case e.SessionUpdated():
                     yield from _taken(own, entry.hold_added, entry.time_us, where)
@@ -60,6 +71,7 @@ def _of_partition(snapshot: Snapshot, part_id: int) -> Iterator[str]:
                         if not own[bucket_id].ended:
                             own[bucket_id].free += amount
                     yield from _taken(own, entry.free_debits, entry.time_us, where)
+                    yield from owing.settle(entry, where)
                 case e.PriceCharged():
                     for bucket_id, amount in entry.debits:
                         own[bucket_id].free -= amount
@@ -73,6 +85,35 @@ def _of_partition(snapshot: Snapshot, part_id: int) -> Iterator[str]:
             for bucket_id, lot in own.items():
                 if lot.free < 0:
                     yield f"{where}: bucket {bucket_id} is at {lot.free}"
+
+
+class _Debts:
+    """What an account owes by unit, what each session may add to it, and what was rated of each session by tariff."""
+
+    def __init__(self) -> None:
+        self.owed: defaultdict[str, int] = defaultdict(int)
+        self.limits: dict[str, int] = {}
+        self.rated: defaultdict[tuple[str, str], int] = defaultdict(int)
+
+    def settle(self, entry: e.SessionSettled, where: str) -> Iterator[str]:
+        """Posts a record; yields what of it is neither charged nor absorbed, or is absorbed though it could be owed."""
+        unit = entry.tariff.unit
+        unpaid = _rated(entry.tariff.tiers[-1].rates, entry.unpaid)
+        session = (entry.charging_id, entry.line)
+        whole = max(self.rated[session], _rated(entry.tariff.tiers[-1].rates, entry.usage))
+        if entry.charged + entry.absorbed != whole - self.rated[session] + unpaid:
+            yield f"{where}: {entry.charged} charged and {entry.absorbed} absorbed of {whole - self.rated[session]} and {unpaid}"
+        self.rated[session] = whole
+        self.owed[unit] += entry.debt
+        lost = entry.absorbed - unpaid
+        limit = self.limits.get(entry.charging_id, -1)
+        if limit >= 0 and ((self.owed[unit] > limit and entry.debt) or (lost and self.owed[unit] < limit)):
+            yield f"{where}: owes {self.owed[unit]}, may owe {limit}, and {lost} was absorbed"
+
+
+def _rated(rates: tuple[int, ...], counts: tuple[int, ...]) -> int:
+    """Each class rounded up by itself; the simulated tariffs have one tier and a rate for every class that is used."""
+    return sum(math.ceil(Fraction(count * rate, 1_000_000)) for count, rate in zip(counts, rates, strict=False))
 
 
 def _taken(own: dict[str, _Lot], amounts: e.BucketAmounts, time_us: int, where: str) -> Iterator[str]:

@@ -87,6 +87,21 @@ MUTATIONS = (
         "owner.py",
         (("residents.shrink(dirty, timed, partition.waiting, partition.sending)", "residents.shrink()"),),
     ),
+    Mutation(
+        "debts have no limit",
+        "losses.py",
+        (("return 0 if limit < 0 else max(0, uncovered - max(0, limit - outstanding(account, unit)))", "return 0"),),
+    ),
+    Mutation(
+        "what is above the limit is forgotten",
+        "account.py",
+        (("account.losses.setdefault(entry.tariff.unit, Loss()).absorbed += entry.absorbed", "pass"),),
+    ),
+    Mutation(
+        "what nobody pays for is not absorbed",
+        "charging.py",
+        (("        records[0].absorbed += sum(unpaid_amounts)\n", ""),),
+    ),
 )
 
 

@@ -38,7 +38,7 @@ from services.accounting.offerings import ChargingCatalog, OfferingRules, Schedu
 from services.accounting.owner import Owner, ask, view_of
 from services.accounting.store import MemoryStore
 from services.accounting.terms import Allowance, Limit, LimitKind, Payment, Scope, Terms
-from services.token_classes import Vector, total_input, total_output
+from services.token_classes import NOTHING, Vector, total_input, total_output
 from tests.simulation.auditor import journal_breaches
 from tests.simulation.faulty_store import Faults, FaultyStore
 from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
@@ -52,6 +52,10 @@ MEMBERS = ("mbr-1", "mbr-2", "mbr-3")
 # What one member may use of one account's tokens, for good.
 CAP = 2_000 * UNIT
 GIFT = 300 * UNIT
+# So little that a good part of what no bucket covers is absorbed.
+DEBT_LIMIT = 30 * UNIT
+# How much more than was granted some calls use, as when a vendor keeps no limit.
+EXCESS_MAX = 200
 # A run takes about two minutes of virtual time; one that does not end has lost somebody's answer.
 _VIRTUAL_S_MAX = 600
 _TRY_AGAIN = (Fault.UNAVAILABLE, Fault.STORE_UNAVAILABLE, Fault.NOT_OWNER)
@@ -83,7 +87,8 @@ def catalog() -> ChargingCatalog:
         Limit("parallel", Scope.KEY, LimitKind.CONCURRENT_SESSIONS, 8),
         Limit("rate", Scope.ACCOUNT, LimitKind.REQUEST_RATE, 600, 30),
     )
-    rules = OfferingRules("default", (_schedule("TOKEN"), _schedule(MONEY)), None, 64, limits=limits)
+    debt_limits = {"TOKEN": DEBT_LIMIT, MONEY: DEBT_LIMIT}
+    rules = OfferingRules("default", (_schedule("TOKEN"), _schedule(MONEY)), None, 64, limits=limits, debt_limits=debt_limits)
     allowance = Allowance("gift", "TOKEN", GIFT, "", 1, 60_000_000, 0, postpaid=False, transferable=True, notice_percents=(50, 100))
     terms = Terms("gift", 0, "", None, False, 0, (allowance,), (), rules.final_action, "UTC")
     gift = OfferingRules("gift", (_schedule("TOKEN"),), None, 64, terms=terms)
@@ -331,7 +336,12 @@ class World:
             if answer.output_granted <= granted and output >= granted:
                 break
             granted = max(granted, answer.output_granted)
-        cost = self._cost(model_id, (input_tokens, 0, 0, output, 0))
+        exceeded = rng.random() < 0.05
+        if exceeded:
+            self.report.counts["exceeded"] += 1
+            output += rng.randint(1, EXCESS_MAX)
+        unpaid = (0, 0, 0, rng.randint(1, 20), 0) if rng.random() < 0.1 else ()
+        cost = self._cost(model_id, (input_tokens, 0, 0, output, 0)) + self._cost(model_id, unpaid or NOTHING)
         if rng.random() < 0.1:
             # The client's edge dies: the sweep charges what was last reported.
             self.report.counts["abandoned"] += 1
@@ -350,14 +360,15 @@ class World:
             Provenance.VENDOR,
             CloseCause.NORMAL,
             (),
+            unpaid,
         )
         settled = await self.ask(release)
         if not isinstance(settled, Settled):
             raise SimulationError(f"a Release was answered with {settled}")
         self.report.counts["released"] += 1
         for unit, charged, _ in ((settled.unit, settled.charged, settled.debt), *settled.others):
-            # What came after its sweep was charged beyond its hold, which the sweep had freed for others.
-            if unit == "TOKEN" and not late and self.loop.time() - renewed_s < TCC_S:
+            # What came after its sweep, or exceeded its grant, was charged beyond its hold, of what others may have had.
+            if unit == "TOKEN" and not late and not exceeded and self.loop.time() - renewed_s < TCC_S:
                 self.by_member[account_id, member_id] += charged
         self.least[account_id] += cost
         self.most[account_id] += cost
@@ -397,12 +408,17 @@ class World:
                 raise SimulationError(f"{account_id}: {granted} granted, {self.granted[account_id]} bought")
             incurred = sum(debt.incurred for debt in account.debts.values())
             repaid = sum(debt.repaid for debt in account.debts.values())
-            charged = sum(bucket.consumed for bucket in account.buckets.values()) - repaid + incurred
-            if not self.least[account_id] <= charged <= self.most[account_id]:
+            absorbed = sum(loss.absorbed for loss in account.losses.values())
+            rated = sum(bucket.consumed for bucket in account.buckets.values()) - repaid + incurred + absorbed
+            if not self.least[account_id] <= rated <= self.most[account_id]:
                 raise SimulationError(
-                    f"{account_id}: {charged} charged, its calls come to {self.least[account_id]} to {self.most[account_id]}"
+                    f"{account_id}: {rated} rated, its calls come to {self.least[account_id]} to {self.most[account_id]}"
                 )
+            for unit, debt in account.debts.items():
+                if debt.outstanding > DEBT_LIMIT:
+                    raise SimulationError(f"{account_id} owes {debt.outstanding} {unit}, it may owe {DEBT_LIMIT}")
             self.report.counts["debt"] += incurred
+            self.report.counts["absorbed"] += absorbed
 
 
 def simulate(seed: int, *, fenced: bool = True, calls: int = 150) -> Report:

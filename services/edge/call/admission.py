@@ -70,6 +70,8 @@ class Admitted(NamedTuple):
 
     def payable_limit(self, request: Request, granted: int, payable: int) -> int | None:
         """The limit of each choice that the vendor must be told, as no more can be paid for; None: the client's own will do."""
+        if not request.makes_output:
+            return None
         if self.metered:
             limit = within_error(max(granted, payable), request.choices, exact=self.exact_count is not None)
         else:

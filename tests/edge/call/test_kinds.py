@@ -1,0 +1,112 @@
+"""Kinds of calls that are to come: no output, bodies of several parts, counts for nothing; and what an event is on its way."""
+
+import pytest
+
+from services.edge.vendors.vendor import VendorFailure
+from tests.edge.call.doubles import FakeCharging
+from tests.edge.call.line_dialect import END, FINISH, counted, say
+from tests.edge.call.scene import SECRETS, Scene
+
+BOTH = pytest.mark.parametrize("stream", ["yes", "no"])
+PARTS = {"content-type": "multipart/form-data; boundary=part"}
+FILE = bytes(range(10, 256)) * 4
+
+
+async def test_embeddings_reserve_and_charge_their_input_alone() -> None:
+    # Enough for the input, with nothing left for output.
+    scene = Scene(FakeCharging(balance=9))
+    scene.vendors.answers(b"count input=3", content_type="application/json")
+    client = await scene.call("kind=embed")
+    assert client.status == 200
+    create = scene.charging.creates[0]
+    assert (create.input_tokens_bound, create.output_tokens_limit, create.output_metered) == (9, 0, False)
+    assert scene.vendors.asked[0].options["stream"] == "no"
+    assert "limit" not in scene.vendors.asked[0].options
+    assert (scene.used, scene.cause) == ((3, 0, 0, 0, 0), "normal")
+
+
+async def test_embeddings_without_a_count_are_charged_by_estimate() -> None:
+    scene = Scene()
+    scene.vendors.answers(b"finish", content_type="application/json")
+    await scene.call("kind=embed", "some words to embed")
+    assert 0 < scene.used[0] <= scene.charging.creates[0].input_tokens_bound
+    assert scene.used[3] == 0
+    assert scene.provenance == "estimated"
+
+
+async def test_bodies_of_several_parts_go_on_as_bytes() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("heard"), FINISH, counted(input=3, output=2), END)
+    body = b"--part\nmodel=solo stream=yes\nspeak\n--part\n" + FILE + b"\n--part--"
+    client = await scene.call("", body=body, headers=PARTS)
+    assert client.text == "heard"
+    asked = scene.vendors.asked[0]
+    assert asked.url == "http://acme/files"
+    assert asked.headers[b"content-type"] == PARTS["content-type"].encode()
+    assert FILE in asked.body
+    assert scene.charging.creates[0].input_tokens_bound >= len(FILE)
+
+
+async def test_a_free_count_opens_no_session() -> None:
+    scene = Scene()
+    scene.vendors.answers(b'say "17"', content_type="application/json")
+    client = await scene.call("kind=count")
+    assert client.status == 200
+    assert b"17" in client.body
+    assert scene.charging.creates == []
+    assert scene.vendors.asked[0].closed_at_s is not None
+
+
+async def test_a_free_count_is_answered_by_the_next_route() -> None:
+    scene = Scene()
+    scene.vendors.answers(VendorFailure("refused", 503))
+    scene.vendors.answers(b'say "17"', vendor="beta", content_type="application/json")
+    client = await scene.call("kind=count model=pair")
+    assert b"17" in client.body
+    assert scene.charging.creates == []
+
+
+async def test_a_free_count_that_is_refused_tells_no_secret() -> None:
+    scene = Scene()
+    scene.vendors.answers(VendorFailure("refused", 400, SECRETS["ACME_KEY"].encode()))
+    client = await scene.call("kind=count")
+    assert client.status == 400
+    assert SECRETS["ACME_KEY"].encode() not in client.body
+
+
+async def test_a_vendor_is_sent_what_the_dialect_wrote_and_its_own_key() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hello"), FINISH, counted(input=3, output=2), END)
+    client = await scene.call("stream=yes", "the prompt")
+    asked = scene.vendors.asked[0]
+    assert asked.headers == {
+        b"content-type": b"text/x-line",
+        b"x-lines": b"1",
+        b"authorization": b"Bearer " + SECRETS["ACME_KEY"].encode(),
+    }
+    assert asked.body.endswith(b"\nthe prompt")
+    assert client.header("x-request-id") == client.header("line-request-id")
+
+
+async def test_events_are_whole_and_those_that_came_together_travel_together() -> None:
+    scene = Scene()
+    long = "ä" * 5_000
+    together = [say("one"), say("two"), say(long)]
+    # The third event comes in three pieces, the last two of them with others.
+    stream = b"".join([*together, say("four"), say("five")])
+    cut = len(together[0]) + len(together[1]) + 700
+    scene.vendors.answers(
+        stream[:cut], 0.1, stream[cut : cut + 500], 0.1, stream[cut + 500 :], FINISH, counted(input=3, output=9), END
+    )
+    client = await scene.call("stream=yes limit=6000")
+    said = [piece.count(b"data: said ") for piece in client.pieces]
+    assert said[:2] == [2, 3]
+    assert all(piece.startswith(b"data: ") and piece.endswith(b"\n\n") for piece in client.pieces)
+    assert client.text == f"onetwo{long}fourfive"
+
+
+async def test_an_event_is_passed_on_as_soon_as_it_has_come() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("one"), 1.0, say("two"), 1.0, FINISH, 1.0, counted(input=3, output=2), END)
+    client = await scene.call("stream=yes")
+    assert [at for at, _ in client.messages] == [0.0, 0.0, 1.0, 3.0]

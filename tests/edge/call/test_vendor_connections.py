@@ -1,0 +1,149 @@
+"""Connections to vendors, in virtual time: which are used again, and which are not."""
+
+import asyncio
+import gzip
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from services.edge.config import EdgeConfig
+from services.edge.vendors.http import HttpVendorClient
+from services.edge.vendors.vendor import VendorFailure
+
+URL = "http://acme/v1/lines"
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+CONFIG = EdgeConfig(
+    registry_address="r", authentication_address="a", accounting_address="c", billing_address="b", admin_token_file="t"
+)
+
+
+class Line(asyncio.Transport):
+    """A connection of which the test is the vendor."""
+
+    def __init__(self, protocol: Any) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.requests = 0
+        self.asked_at_s = 0.0
+        self.aborted_at_s: float | None = None
+
+    def writelines(self, pieces: Any) -> None:
+        self.requests += 1
+        self.asked_at_s = asyncio.get_running_loop().time()
+
+    def abort(self) -> None:
+        if self.aborted_at_s is None:
+            self.aborted_at_s = asyncio.get_running_loop().time()
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+    def is_closing(self) -> bool:
+        return self.aborted_at_s is not None
+
+    def pause_reading(self) -> None:
+        """Nothing is read but what the test sends."""
+
+    def resume_reading(self) -> None:
+        """Nothing is read but what the test sends."""
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> "Callable[[], list[Line]]":
+    """Connections that were made, from within the test's loop."""
+    made: list[Line] = []
+
+    def begin() -> list[Line]:
+        async def connect(factory: Callable[[], Any], host: str, port: int, ssl: Any = None) -> tuple[Line, Any]:
+            protocol = factory()
+            made.append(Line(protocol))
+            protocol.connection_made(made[-1])
+            return made[-1], protocol
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
+        return made
+
+    return begin
+
+
+async def answered(vendors: HttpVendorClient, made: list[Line], answer: bytes = OK) -> bytes:
+    """One call, whose answer comes on the connection that was asked last."""
+    asked = asyncio.get_running_loop().create_task(vendors.post(URL, [], b"{}"))
+    await asyncio.sleep(0.1)
+    max(made, key=lambda line: line.asked_at_s).protocol.data_received(answer)
+    got = await asked
+    try:
+        return await got.read()
+    finally:
+        got.close()
+
+
+async def test_a_connection_is_used_again_while_it_is_young(lines: Callable[[], list[Line]]) -> None:
+    made = lines()
+    async with HttpVendorClient(CONFIG) as vendors:
+        for _ in range(3):
+            assert await answered(vendors, made) == b"ok"
+            await asyncio.sleep(1.0)
+    assert [line.requests for line in made] == [3]
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(lines: Callable[[], list[Line]]) -> None:
+    # Vendors and what is between close idle connections without a word; a request on one of them would be lost.
+    made = lines()
+    async with HttpVendorClient(CONFIG) as vendors:
+        await answered(vendors, made)
+        await asyncio.sleep(120.0)
+        await answered(vendors, made)
+    assert [line.requests for line in made] == [1, 1]
+    assert made[0].aborted_at_s is not None
+
+
+async def test_a_broken_connection_is_not_used_again(lines: Callable[[], list[Line]]) -> None:
+    made = lines()
+    async with HttpVendorClient(CONFIG) as vendors:
+        asked = asyncio.get_running_loop().create_task(vendors.post(URL, [], b"{}"))
+        await asyncio.sleep(0.1)
+        made[0].protocol.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+        answer = await asked
+        made[0].protocol.connection_lost(ConnectionResetError())
+        with pytest.raises(VendorFailure):
+            await answer.read()
+        answer.close()
+        await answered(vendors, made)
+    assert [line.requests for line in made] == [1, 1]
+
+
+async def test_an_answer_that_was_left_is_cut_off_and_its_connection_not_used_again(lines: Callable[[], list[Line]]) -> None:
+    made = lines()
+    async with HttpVendorClient(CONFIG) as vendors:
+        asked = asyncio.get_running_loop().create_task(vendors.post(URL, [], b"{}"))
+        await asyncio.sleep(0.1)
+        made[0].protocol.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+        (await asked).close()
+        assert made[0].aborted_at_s == 0.1
+        await answered(vendors, made)
+    assert [line.requests for line in made] == [1, 1]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_reader_that_is_cancelled_takes_nothing_away_from_the_next_one(
+    packed: bool, lines: Callable[[], list[Line]]
+) -> None:
+    made = lines()
+    text = b"data: %s\n\n" * 3 % (b"one" * 500, b"two" * 500, b"three" * 500)
+    content = gzip.compress(text) if packed else text
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n%s\r\n" % (len(content), b"content-encoding: gzip\r\n" if packed else b"")
+    async with HttpVendorClient(CONFIG) as vendors:
+        asked = asyncio.get_running_loop().create_task(vendors.post(URL, [], b"{}"))
+        await asyncio.sleep(0.1)
+        made[0].protocol.data_received(head + content[:30])
+        answer = await asked
+        got = []
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                async for piece in answer.pieces():
+                    got.append(piece)
+        made[0].protocol.data_received(content[30:])
+        async for piece in answer.pieces():
+            got.append(piece)
+        answer.close()
+    assert b"".join(got) == text

@@ -58,8 +58,12 @@ class ModelCalls:
             if request.is_free:
                 await self._free.serve(self._dialect, request, principal, client, answer)
                 return
-            with self._principals.watched(principal, client.revoke):
+            revoke = client.revoke
+            self._principals.watch(principal, revoke)
+            try:
                 await self._path.serve(self._dialect, request, principal, charging_id, client, answer)
+            finally:
+                self._principals.unwatch(principal, revoke)
         except ClientGoneError:
             pass
         except RevokedError:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from services.edge.call.dialect import InputSize, Step
 from services.edge.catalog import TokenizerFamily
-from services.edge.tokens.estimate import estimate, low, margin
+from services.edge.tokens.estimate import estimate, low, most
 from services.edge.tokens.size import NO_TEXT, size_of
 from services.edge.vendors.usage import VendorCount
 from services.token_classes import INDEX, INPUT_INDEXES, NOTHING, OUTPUT_INDEXES, Vector, total_input, total_output, trimmed
@@ -54,7 +54,7 @@ def measure(size: InputSize, family: TokenizerFamily, context_window_tokens: int
     images = size.images * family.image_tokens_max
     bound = min(size.bytes_bound + template + images, context_window_tokens)
     estimated = min(estimate(size.text) + images, bound)
-    return InputTokens(bound, estimated, min(estimated + margin(size.text) + template, bound))
+    return InputTokens(bound, estimated, min(most(size.text) + images + template, bound))
 
 
 def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFamily, count: Count) -> InputTokens:
@@ -113,7 +113,7 @@ class _Tally:
         text = "".join(self._kept)
         self._kept.clear()
         self._kept_bytes = 0
-        self._size += size_of(text)
+        self._size = size_of(text) if self._size is NO_TEXT else self._size + size_of(text)
         if self._count is not None:
             self._tokens += self._count(text)
 
@@ -139,7 +139,10 @@ class _Tally:
         """The fewest tokens that the text can have, by its size: no tokenizer is asked."""
         if not self.total_bytes:
             return 0
-        return low(self._size + size_of("".join(self._kept)) if self._kept else self._size)
+        if not self._kept:
+            return low(self._size)
+        kept = size_of("".join(self._kept))
+        return low(kept if self._size is NO_TEXT else self._size + kept)
 
 
 class Own(NamedTuple):

@@ -1,8 +1,7 @@
 """The client at the other end of a call: its body, whether it is still there, and what breaks off what only matters to it."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Final
 
 from litestar.types import Receive
@@ -30,6 +29,7 @@ class Client:
         self._interruptible = False
         self._watching: asyncio.Task[None] | None = None
         self._interruption: type[Exception] | None = None
+        self._interruptible_block = _Interruptible(self)
 
     async def read_body(self, bytes_max: int, timeout_ms: int) -> bytes:
         """The body. Errors: `Problem` 413 when it is too large, 408 when it comes too slowly; `ClientGoneError`."""
@@ -84,17 +84,38 @@ class Client:
             if self._interruptible and self._task is not None:
                 self._task.cancel()
 
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
+    def interruptible(self) -> "_Interruptible":
         """What is awaited in the block ends with `ClientGoneError` or `RevokedError` when that happens, or has happened."""
+        return self._interruptible_block
+
+    def begin_interruptible(self) -> None:
+        """See `interruptible`."""
         if self._interruption is not None:
             raise self._interruption
         self._interruptible = True
-        try:
-            yield
-        except asyncio.CancelledError:
-            if self._interruption is not None and self._task is not None and self._task.uncancel() == 0:
-                raise self._interruption from None
-            raise
-        finally:
-            self._interruptible = False
+
+    def end_interruptible(self, error: BaseException | None) -> None:
+        """See `interruptible`."""
+        self._interruptible = False
+        if (
+            isinstance(error, asyncio.CancelledError)
+            and self._interruption is not None
+            and self._task is not None
+            and self._task.uncancel() == 0
+        ):
+            raise self._interruption from None
+
+
+class _Interruptible:
+    """A block of `Client.interruptible`; a class, since a generator would cost more than all else of relaying an event."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __enter__(self) -> None:
+        self._client.begin_interruptible()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._client.end_interruptible(error)

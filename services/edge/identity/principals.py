@@ -8,8 +8,7 @@ not stop every call; after that nothing passes on the cache's word.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -88,17 +87,16 @@ class Principals:
         """Revocations are heard of, so that keys can be cached."""
         return self._monotonic_s() - self._heard_s <= self._silence_s
 
-    @contextmanager
-    def watched(self, principal: Principal, revoked: Callable[[], None]) -> Iterator[None]:
-        """Calls `revoked` once when the principal's key is revoked while the block runs."""
-        watching = self._watching.setdefault(principal.key_id, set())
-        watching.add(revoked)
-        try:
-            yield
-        finally:
-            watching.discard(revoked)
-            if not watching and self._watching.get(principal.key_id) is watching:
-                del self._watching[principal.key_id]
+    def watch(self, principal: Principal, revoked: Callable[[], None]) -> None:
+        """Calls `revoked` when the principal's key is revoked, until `unwatch`."""
+        self._watching.setdefault(principal.key_id, set()).add(revoked)
+
+    def unwatch(self, principal: Principal, revoked: Callable[[], None]) -> None:
+        """Ends `watch`."""
+        watching = self._watching[principal.key_id]
+        watching.discard(revoked)
+        if not watching:
+            del self._watching[principal.key_id]
 
     async def resolve(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
         """The principal of the API key in `Authorization: Bearer`, or in `x-api-key` where there is none.

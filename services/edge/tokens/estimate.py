@@ -57,8 +57,12 @@ def margin(size: TextSize) -> int:
 
     Estimate and margin together are at most one a byte.
     """
-    most = min(-(-_millitokens(HIGH, size) // _MILLI) + _STRAY_TOKENS, size.utf8_bytes)
-    return most - estimate(size)
+    return most(size) - estimate(size)
+
+
+def most(size: TextSize) -> int:
+    """The estimate with its margin."""
+    return min(-(-_millitokens(HIGH, size) // _MILLI) + _STRAY_TOKENS, size.utf8_bytes)
 
 
 def low(size: TextSize) -> int:

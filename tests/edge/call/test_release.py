@@ -229,3 +229,19 @@ async def test_owners_of_the_release_before_get_classes_and_causes_that_they_kno
         assert scene.used == (7, 0, 5, 3, 0)
         assert scene.cause == "quota_exhausted"
         assert not scene.charging.release_message.HasField("unpaid")
+
+
+async def test_a_revoked_key_is_told_behind_its_release() -> None:
+    scene = Scene()
+    scene.charging.release_gate = asyncio.Event()
+    scene.vendors.answers(say("hello"), 60.0)
+    client, task = scene.begin("stream=yes")
+    await asyncio.sleep(1.0)
+    scene.principals.revoke()
+    await asyncio.sleep(5.0)
+    assert len(scene.charging.releases) == 1
+    assert scene.vendors.asked[0].closed_at_s == 1.0
+    assert b"error" not in client.body
+    scene.charging.release_gate.set()
+    await task
+    assert b"error 401" in client.body

@@ -8,6 +8,8 @@ No value that a vendor may send raises an error.
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from services.edge.vendors.profile import Reasoning, UsageReading
 from services.token_classes import CLASSES, INDEX, INPUT_INDEXES, NOTHING, PARENTS, Measure, Vector, trimmed
 
@@ -142,6 +144,54 @@ def read_usage(found: object, rules: UsageRules, reading: UsageReading) -> Vendo
         counts[rule.inside] -= number
     has_input = has_input and any(counts[index] for index in INPUT_INDEXES)
     return VendorCount(trimmed(counts), has_input, has_output, is_odd)
+
+
+class _PromptDetails(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    cached_tokens: int | None = 0
+    audio_tokens: int | None = 0
+
+
+class _CompletionDetails(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    reasoning_tokens: int | None = 0
+    audio_tokens: int | None = 0
+    accepted_prediction_tokens: int | None = 0
+    rejected_prediction_tokens: int | None = 0
+
+
+class _PlainUsage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+_plain_decoder: Final = msgspec.json.Decoder(_PlainUsage)
+
+
+def read_plain_usage(raw: bytes | msgspec.Raw, reading: UsageReading) -> VendorCount | None:
+    """The counts of a usage object in JSON that is as OpenAI writes it, in a fraction of the time; None for any other."""
+    if reading.paths or reading.reasoning is Reasoning.BESIDE:
+        return None
+    try:
+        usage = _plain_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    if not (0 < prompt <= COUNT_MAX and 0 < completion <= COUNT_MAX and usage.total_tokens == prompt + completion):
+        return None
+    cached = reasoning = 0
+    if (of_prompt := usage.prompt_tokens_details) is not None:
+        cached = of_prompt.cached_tokens or 0
+        if of_prompt.audio_tokens:
+            return None
+    if (of_completion := usage.completion_tokens_details) is not None:
+        reasoning = of_completion.reasoning_tokens or 0
+        if of_completion.audio_tokens:
+            return None
+    if not (0 <= cached <= prompt and 0 <= reasoning <= completion):
+        return None
+    return VendorCount((prompt - cached, cached, 0, completion - reasoning, reasoning), has_input=True, has_output=True)
 
 
 def merged(earlier: dict[str, Any], later: object, _depth: int = 0) -> dict[str, Any]:

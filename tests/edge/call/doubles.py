@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from services.edge.api.models import AccountOfferings
@@ -371,13 +370,11 @@ class OnePrincipal(Principals):
     async def resolve(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
         return PRINCIPAL
 
-    @contextmanager
-    def watched(self, principal: Principal, revoke: Callable[[], None]) -> Iterator[None]:
-        self.revocations.append(revoke)
-        try:
-            yield
-        finally:
-            self.revocations.remove(revoke)
+    def watch(self, principal: Principal, revoked: Callable[[], None]) -> None:
+        self.revocations.append(revoked)
+
+    def unwatch(self, principal: Principal, revoked: Callable[[], None]) -> None:
+        self.revocations.remove(revoked)
 
     def revoke(self) -> None:
         """Revokes the key of all calls under way."""

@@ -36,7 +36,7 @@ from services.edge.http.problems import Problem, problem_body
 from services.edge.vendors.errors import fault_in
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import UsageReading
-from services.edge.vendors.usage import CHAT, VendorCount, at, merged, read_usage
+from services.edge.vendors.usage import CHAT, VendorCount, at, merged, read_plain_usage, read_usage
 from services.edge.vendors.vendor import VendorFailure
 from services.token_classes import INDEX, Vector, total_input, total_output, trimmed
 
@@ -70,7 +70,9 @@ class ChatAnswer:
         self._identity: Json | None = None
         # A first chunk without identity, until one is known.
         self._held: Json | None = None
+        # The vendor's usage object; as its JSON where that was read without taking it apart.
         self._usage: Json = {}
+        self._plain_usage = b""
         self._counted: VendorCount | None = None
         # The vendor's own chunk of usage, for the end.
         self._usage_chunk = b""
@@ -106,7 +108,7 @@ class ChatAnswer:
         if not chunk.choices:
             if has_more_than(chunk, data, usage, ""):
                 return None
-            self._take_usage(msgspec.json.decode(usage))
+            self._take_raw_usage(usage)
             self._usage_chunk = data
             return Step(counted=self._counted, finished=self._unfinished <= 0)
         choice = chunk.choices[0]
@@ -125,7 +127,7 @@ class ChatAnswer:
             said += taken[0]
             calls = taken[1]
         if usage:
-            self._take_usage(msgspec.json.decode(usage))
+            self._take_raw_usage(usage)
         if self._identity is None:
             self._know(chunk.id, chunk.model, chunk.created)
         if self._assembly is not None:
@@ -263,14 +265,29 @@ class ChatAnswer:
             self._take_usage(found)
         return found
 
+    def _take_raw_usage(self, raw: bytes) -> None:
+        counted = read_plain_usage(raw, self._reading)
+        if counted is None:
+            self._take_usage(msgspec.json.decode(raw))
+        else:
+            self._counted = counted
+            self._plain_usage = raw
+
+    def _known_usage(self) -> Json:
+        if self._plain_usage:
+            self._usage = msgspec.json.decode(self._plain_usage)
+            self._plain_usage = b""
+        return self._usage
+
     def _take_usage(self, found: object) -> None:
         counted = read_usage(found, CHAT, self._reading)
         if counted is None or not isinstance(found, dict):
             return
         if counted.has_input and counted.has_output and total_output(counted.counts):
+            self._plain_usage = b""
             self._usage = found
         else:
-            self._usage = merged(self._usage, found)
+            self._usage = merged(self._known_usage(), found)
             counted = read_usage(self._usage, CHAT, self._reading) or counted
         self._counted = counted
 
@@ -314,7 +331,7 @@ class ChatAnswer:
     def feed_whole(self, body: bytes) -> Step:
         """See `services.edge.call.dialect.Answer`."""
         if not self._streamed and (clean := clean_whole(body)) is not None and len(clean.choices) == self._choices_asked:
-            self._take_usage(msgspec.json.decode(clean.usage))
+            self._take_raw_usage(bytes(clean.usage))
             self._clean_body = body
             self._unfinished = 0
             self._ended = True
@@ -373,7 +390,7 @@ class ChatAnswer:
             if self._usage_chunk and self._is_counted_so(used):
                 out += b"data: %b\n\n" % self._usage_chunk.replace(b"\n", b" ")
             else:
-                out += self._chunk(choices=[], usage=self._usage if self._is_counted_so(used) else usage_object(used))
+                out += self._chunk(choices=[], usage=self._known_usage() if self._is_counted_so(used) else usage_object(used))
         return out + _DONE
 
     def _chunk(self, **members: Any) -> bytes:
@@ -397,7 +414,7 @@ class ChatAnswer:
             if cut is None and self._is_counted_so(used):
                 return self._clean_body
             self._read_whole(self._clean_body)
-        usage = self._usage if self._is_counted_so(used) else usage_object(used)
+        usage = self._known_usage() if self._is_counted_so(used) else usage_object(used)
         if self._whole is not None:
             reasons = self._reasons(cut)
             for choice in self._whole["choices"]:

@@ -86,9 +86,10 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
         offerings = AccountOfferings(accounting)
         calls = CallPath(catalog, charging, vendors, call_metrics, config.heartbeat_interval_ms)
         counts = TokenCounts(catalog, vendors, offerings)
+        model_calls = {path: ModelCalls(dialect, principals, calls, counts, config, clock) for path, dialect in _CALLS}
         application = _application(
             [
-                *(call_route(path, ModelCalls(dialect, principals, calls, counts, config, clock)) for path, dialect in _CALLS),
+                *(call_route(path, serve) for path, serve in model_calls.items()),
                 *models_routes(principals, catalog, offerings),
                 *me_routes(principals, accounting, billing),
                 admin_router(token, catalog, authentication, accounting, billing),
@@ -102,7 +103,7 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
             ],
             clock,
         )
-        answers = Answers(application, metrics, clock)
+        answers = Answers(application, metrics, clock, model_calls)
         listening = listen_http(answers, config.host, config.port, config.drain_timeout_ms / 1_000, config.drain_notice_ms / 1_000)
         port = await stack.enter_async_context(listening)
         host = f"[{config.host}]" if ":" in config.host else config.host

@@ -18,13 +18,12 @@ _RETRY_S: Final = 0.1
 _SIMULATOR_API_KEY: Final = "simulator"
 
 
-class RouteTarget(NamedTuple):
-    """One way to call a model."""
+class Route(NamedTuple):
+    """One vendor's way to a model, in one dialect."""
 
     vendor_id: str
     vendor_model_id: str
-    # By dialect.
-    endpoints: Mapping[str, Endpoint]
+    endpoint: Endpoint
 
 
 class TokenizerFamily(NamedTuple):
@@ -51,8 +50,8 @@ class SellableModel(NamedTuple):
     # Its output is not streamed as it is made.
     hidden_reasoning: bool
     family: TokenizerFamily
-    # The configured ones, in the order they are to be tried; empty: nobody can call it at the moment.
-    routes: tuple[RouteTarget, ...]
+    # The configured ones by dialect, in the order they are to be tried; empty: nobody can call it at the moment.
+    routes: Mapping[str, tuple[Route, ...]]
 
 
 class PriceTier(NamedTuple):
@@ -177,11 +176,10 @@ def _endpoints(vendor: registry_pb2.Vendor, environment: Mapping[str, str], simu
 def _sellable(
     model: registry_pb2.Model, families: Mapping[str, TokenizerFamily], endpoints: Mapping[str, dict[str, Endpoint]]
 ) -> SellableModel:
-    routes = (
-        RouteTarget(route.vendor_id, route.vendor_model_id, endpoints[route.vendor_id])
-        for route in sorted(model.routes, key=lambda route: route.priority)
-        if endpoints[route.vendor_id]
-    )
+    routes: dict[str, tuple[Route, ...]] = {}
+    for route in sorted(model.routes, key=lambda route: route.priority):
+        for dialect, endpoint in endpoints[route.vendor_id].items():
+            routes[dialect] = (*routes.get(dialect, ()), Route(route.vendor_id, route.vendor_model_id, endpoint))
     return SellableModel(
         model_id=model.model_id,
         display_name=model.display_name,
@@ -191,7 +189,7 @@ def _sellable(
         max_output_tokens=model.max_output_tokens,
         hidden_reasoning=model.hidden_reasoning,
         family=families[model.family_id],
-        routes=tuple(routes),
+        routes=routes,
     )
 
 

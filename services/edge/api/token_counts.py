@@ -4,12 +4,12 @@ from services.edge.api.models import AccountOfferings
 from services.edge.call.admission import model_of
 from services.edge.call.dialect import Dialect, Ending, Request
 from services.edge.call.outcome import problem_of
-from services.edge.catalog import CatalogHolder
+from services.edge.catalog import CatalogHolder, Route
 from services.edge.http.connection import Client
 from services.edge.http.problems import model_not_found, not_in_dialect, unavailable
 from services.edge.http.stream import ClientAnswer
 from services.edge.identity.principals import Principal
-from services.edge.routing.router import FailedAttempt, Route, failed_attempt, routes_of
+from services.edge.routing.router import FailedAttempt, failed_attempt
 from services.edge.vendors.vendor import VendorClient, VendorFailure
 from services.token_classes import NOTHING
 
@@ -32,7 +32,7 @@ class TokenCounts:
             offering = snapshot.offering(await self._offerings.offering_id(principal.account_id))
             if offering is None or model.model_id not in offering.prices:
                 raise model_not_found(request.model_id)
-            routes = routes_of(model, dialect.name)
+            routes = model.routes.get(dialect.name, ())
             if not routes:
                 raise not_in_dialect(model.model_id, "/v1/chat/completions")
             failed: list[FailedAttempt] = []

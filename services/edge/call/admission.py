@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from services.edge.call.dialect import Dialect, InputSize, Request, VendorRequest
 from services.edge.call.usage import Count, InputTokens, measure, measure_exactly, with_error, within_error
-from services.edge.catalog import SellableModel, Snapshot
+from services.edge.catalog import Route, SellableModel, Snapshot
 from services.edge.http.problems import (
     context_length_exceeded,
     malformed,
@@ -14,7 +14,6 @@ from services.edge.http.problems import (
     vendor_unavailable,
 )
 from services.edge.identity.principals import Principal
-from services.edge.routing.router import Route, routes_of
 from services.edge.tokens.estimate import estimate
 from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, is_loaded, tokenizer
 from services.edge.vendors.profile import Endpoint
@@ -114,11 +113,10 @@ def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: Sellabl
     if estimated * 100 > model.context_window_tokens * _CONTEXT_PERCENT_MAX:
         raise context_length_exceeded(model.model_id, model.context_window_tokens, estimated)
     tokens = measure(size, model.family, model.context_window_tokens)
-    routes = routes_of(model, dialect.name)
+    routes = model.routes.get(dialect.name, ())
     if not routes:
-        others = sorted(_DIALECT_URLS[name] for each in model.routes for name in each.endpoints if name in _DIALECT_URLS)
-        if others:
-            raise not_in_dialect(model.model_id, ", ".join(dict.fromkeys(others)))
+        if others := sorted(_DIALECT_URLS[name] for name in model.routes if name in _DIALECT_URLS):
+            raise not_in_dialect(model.model_id, ", ".join(others))
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
     metered = not model.hidden_reasoning and all(is_streamed(request, route.endpoint) for route in routes)
     streamed = is_streamed(request, routes[0].endpoint)

@@ -16,11 +16,11 @@ from services.edge.call.outcome import Ended, cause_of, problem_of, provenance_o
 from services.edge.call.session import NotExtendedError, Session, Settlement
 from services.edge.call.usage import Meter, Used, with_error
 from services.edge.call.vendor_stream import VendorStream
-from services.edge.catalog import Abandoned
+from services.edge.catalog import Abandoned, Route
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
 from services.edge.http.problems import Problem, revoked, unavailable, vendor_failed
 from services.edge.http.stream import ClientAnswer
-from services.edge.routing.router import FailedAttempt, Route, failed_attempt
+from services.edge.routing.router import FailedAttempt, failed_attempt
 from services.edge.vendors.events import Event
 from services.edge.vendors.vendor import VendorClient, VendorFailure, VendorFault
 from services.token_classes import NOTHING, Vector
@@ -58,10 +58,10 @@ class Call:
         self._metrics = metrics
         self._abandoned = abandoned
         self._limit = admitted.payable_limit(request, session.granted, session.payable)
-        self._meter = self._new_meter()
         # Of the route that answers.
         self._stream: VendorStream | None = None
         self._route = admitted.routes[0]
+        self._meter = self._new_meter()
         # Whether a vendor has been asked, and whether the client was sent any output.
         self._asked = False
         self._relayed = False
@@ -74,7 +74,7 @@ class Call:
             self._admitted.exact_count,
             input_max=model.context_window_tokens,
             output_max=model.max_output_tokens,
-            output_held=lambda: self._session.granted,
+            output_held=self._session.held,
         )
 
     async def run(self) -> None:
@@ -125,7 +125,9 @@ class Call:
         failed: list[FailedAttempt] = []
         for route in self._admitted.routes:
             began_s = time.monotonic()
-            self._route, self._meter = route, self._new_meter()
+            self._route = route
+            if failed:
+                self._meter = self._new_meter()
             try:
                 asked = self._vendor_request(route)
                 with self._client.interruptible():

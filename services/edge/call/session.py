@@ -76,6 +76,10 @@ class Session:
             self._renewing.cancel()
         self._renewing = asyncio.get_running_loop().call_later(delay_s, self._ask, 0)
 
+    def held(self) -> int:
+        """The output tokens that are reserved at the moment."""
+        return self.granted
+
     @property
     def is_exhausted(self) -> bool:
         """Whether the last question was answered and brought nothing: the next one comes with the grant's renewal."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from litestar import Request, Response
@@ -32,10 +32,16 @@ ExceptionHandler = Callable[[Request[Any, Any, Any], Any], Response[bytes]]
 
 
 class Answers:
-    """The ASGI application around the application: names and counts every answer."""
+    """The ASGI application around the application: names and counts every answer.
 
-    def __init__(self, application: ASGIApp, metrics: RequestMetrics, clock: Clock) -> None:
+    `hot` are applications by path that are called for a POST without a way through the other: they answer whatever happens.
+    """
+
+    def __init__(
+        self, application: ASGIApp, metrics: RequestMetrics, clock: Clock, hot: Mapping[str, ASGIApp] | None = None
+    ) -> None:
         self._application = application
+        self._hot = hot or {}
         self._metrics = metrics
         self._clock = clock
 
@@ -55,11 +61,14 @@ class Answers:
                     message["headers"] = [*headers, (b"x-request-id", uuid7(self._clock.now_us()).encode("ascii"))]
             await send(message)
 
+        path = scope["path"]
+        hot = self._hot.get(path) if scope["method"] == "POST" else None
         try:
-            await self._application(scope, receive, named)
+            await (hot or self._application)(scope, receive, named)
         finally:
             # A path that is not served has no template: its own text would make a label of anything that is asked for.
-            self._metrics.record(scope.get("path_template") or "unknown", status, time.perf_counter() - began_s)
+            template = path if hot is not None else scope.get("path_template") or "unknown"
+            self._metrics.record(template, status, time.perf_counter() - began_s)
 
 
 def exception_handlers(clock: Clock, body_bytes_max: int) -> dict[type[Exception], ExceptionHandler]:

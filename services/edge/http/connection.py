@@ -2,7 +2,7 @@
 
 import asyncio
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from litestar.types import Receive
 
@@ -29,7 +29,6 @@ class Client:
         self._interruptible = False
         self._watching: asyncio.Task[None] | None = None
         self._interruption: type[Exception] | None = None
-        self._interruptible_block = _Interruptible(self)
 
     async def read_body(self, bytes_max: int, timeout_ms: int) -> bytes:
         """The body. Errors: `Problem` 413 when it is too large, 408 when it comes too slowly; `ClientGoneError`."""
@@ -84,18 +83,18 @@ class Client:
             if self._interruptible and self._task is not None:
                 self._task.cancel()
 
-    def interruptible(self) -> "_Interruptible":
+    def interruptible(self) -> Self:
         """What is awaited in the block ends with `ClientGoneError` or `RevokedError` when that happens, or has happened."""
-        return self._interruptible_block
+        return self
 
-    def begin_interruptible(self) -> None:
-        """See `interruptible`."""
+    # The block is the client itself: a generator would cost more than all else of relaying an event.
+
+    def __enter__(self) -> None:
         if self._interruption is not None:
             raise self._interruption
         self._interruptible = True
 
-    def end_interruptible(self, error: BaseException | None) -> None:
-        """See `interruptible`."""
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._interruptible = False
         if (
             isinstance(error, asyncio.CancelledError)
@@ -104,18 +103,3 @@ class Client:
             and self._task.uncancel() == 0
         ):
             raise self._interruption from None
-
-
-class _Interruptible:
-    """A block of `Client.interruptible`; a class, since a generator would cost more than all else of relaying an event."""
-
-    __slots__ = ("_client",)
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def __enter__(self) -> None:
-        self._client.begin_interruptible()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._client.end_interruptible(error)

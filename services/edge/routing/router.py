@@ -1,19 +1,11 @@
-"""The ways to a model: its routes in a dialect, in the order in which they are tried. Pure."""
+"""What a route that did not answer means for the next one. Pure."""
 
 from typing import NamedTuple
 
-from services.edge.catalog import SellableModel
+from services.edge.catalog import Route
 from services.edge.vendors.errors import fault_of
-from services.edge.vendors.profile import CLIENTS, Endpoint, Meaning
+from services.edge.vendors.profile import CLIENTS, Meaning
 from services.edge.vendors.vendor import VendorFailure, VendorFault
-
-
-class Route(NamedTuple):
-    """One vendor's way to a model, in one dialect."""
-
-    vendor_id: str
-    vendor_model_id: str
-    endpoint: Endpoint
 
 
 class FailedAttempt(NamedTuple):
@@ -36,12 +28,3 @@ def failed_attempt(route: Route, failure: VendorFailure) -> FailedAttempt:
     if fault is None and failure.outcome == "refused":
         fault = fault_of(failure.http_status, failure.body, failure.retry_after_ms)
     return FailedAttempt(route, failure, fault, None if fault is None else route.endpoint.meaning(fault))
-
-
-def routes_of(model: SellableModel, dialect: str) -> tuple[Route, ...]:
-    """The configured routes whose vendors speak the dialect, in the catalog's order."""
-    return tuple(
-        Route(each.vendor_id, each.vendor_model_id, endpoint)
-        for each in model.routes
-        if (endpoint := each.endpoints.get(dialect)) is not None
-    )

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.edge.catalog import RouteTarget, SellableModel, TokenizerFamily
-from services.edge.routing.router import Route, failed_attempt, routes_of
+from services.edge.catalog import Route
+from services.edge.routing.router import failed_attempt
 from services.edge.vendors.profile import Endpoint, ErrorRule, Meaning
 from services.edge.vendors.vendor import VendorFailure, VendorFault
 
@@ -42,16 +42,3 @@ ROUTE = Route("acme", "acme-m", ENDPOINT)
 def test_the_meaning_of_a_failure(failure: VendorFailure, meaning: Meaning | None, is_clients: bool) -> None:
     failed = failed_attempt(ROUTE, failure)
     assert (failed.meaning, failed.is_clients_fault) == (meaning, is_clients)
-
-
-def test_routes_are_those_that_speak_the_dialect_in_the_catalogs_order() -> None:
-    other = ENDPOINT._replace(vendor_id="beta", dialect="anthropic_messages")
-    targets = (
-        RouteTarget("beta", "beta-m", {"anthropic_messages": other}),
-        RouteTarget("acme", "acme-m", {"openai_chat": ENDPOINT, "anthropic_messages": other}),
-        RouteTarget("gamma", "gamma-m", {"openai_chat": ENDPOINT}),
-    )
-    model = SellableModel("m", "M", "acme", 0, 1_000, 100, False, TokenizerFamily(4, 3), targets)
-    assert [route.vendor_id for route in routes_of(model, "openai_chat")] == ["acme", "gamma"]
-    assert [route.vendor_id for route in routes_of(model, "anthropic_messages")] == ["beta", "acme"]
-    assert routes_of(model, "nothing") == ()

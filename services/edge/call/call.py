@@ -64,6 +64,8 @@ class Call:
         # Whether a vendor has been asked, and whether the client was sent any output.
         self._asked = False
         self._relayed = False
+        # Steps without output that are held back: what they count is known, though nobody was sent it.
+        self._held: list[Step] = []
 
     def _new_meter(self) -> Meter:
         model = self._admitted.model
@@ -175,11 +177,12 @@ class Call:
 
     async def _begin(self, stream: VendorStream) -> list[Step]:
         """The first steps, up to one with output: until then another route can still answer. Errors: `VendorFailure`."""
-        held: list[Step] = []
+        held = self._held = []
         while steps := await stream.next():
             held += steps
             for step in steps:
                 if _has_output(step) or step.finished:
+                    self._held = []
                     return held
                 _check(step)
         # An end without an answer.
@@ -339,6 +342,8 @@ class Call:
 
     def _used_unseen(self) -> Used:
         """What is paid of an answer of which the client was sent nothing."""
+        for step in self._held:
+            self._meter.add(step)
         match self._abandoned:
             case Abandoned.NOTHING:
                 return self._meter.unpaid()

@@ -200,7 +200,7 @@ async def test_thought_that_nobody_sees_is_charged_as_the_vendor_counted(world: 
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
 async def test_a_limit_is_written_where_the_vendor_heeds_it(world: World, field: str, stream: bool) -> None:
     subscriber = await world.subscriber(f"heeds-{field}-{stream}", tokens=200)
-    body = chat(model="deep", stream=stream, simulate={"output_tokens": 4_000, "heeds": "max_tokens"}, **{field: 50})
+    body = {**chat(model="deep", stream=stream, simulate={"output_tokens": 4_000, "heeds": "max_tokens"}), field: 50}
     reply = await subscriber.call(body)
     assert reply.status == 200
     receipt = await subscriber.receipt(reply.headers["x-request-id"])
@@ -264,7 +264,7 @@ async def test_input_that_a_vendor_adds_becomes_a_debt_up_to_the_limit(world: Wo
 async def test_searches_that_cost_extra_are_refused(world: World) -> None:
     subscriber = await world.subscriber("search")
     for field, value in (("web_search_options", {}), ("service_tier", "priority")):
-        reply = await subscriber.call(chat(max_tokens=5, **{field: value}))
+        reply = await subscriber.call({**chat(max_tokens=5), field: value})
         assert (reply.status, reply.error["param"], reply.error["code"]) == (400, field, "unsupported_value")
     assert await subscriber.consumed() == 0
 

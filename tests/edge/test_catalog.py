@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from services.edge.catalog import CatalogHolder, PriceTier, RouteTarget, Snapshot, TokenizerFamily
+from services.edge.catalog import Abandoned, CatalogHolder, PriceTier, Route, Snapshot, TokenizerFamily
+from services.edge.vendors.profile import Endpoint
 from services.registry.app import run_registry
 from services.registry.config import RegistryConfig
 from services.runtime.clients import connect
 from services.runtime.lifecycle import Lifecycle
+from services.token_classes import FIRST, TOKEN_CLASSES
 from tests.registry.catalogs import CATALOG, changed, write
 from tests.waiting import until
 from tokenline.registry.v1 import registry_pb2
@@ -49,6 +51,7 @@ async def test_a_model_has_what_a_call_needs(tmp_path: Path) -> None:
     small, large = snapshot.model("small"), snapshot.model("large")
     assert small is not None
     assert large is not None
+    endpoint = Endpoint("acme", "openai_chat", "https://api.acme.test/v1", "sk-acme", output_limit_field="max_tokens")
     assert small._asdict() == {
         "model_id": "small",
         "display_name": "Small",
@@ -57,11 +60,12 @@ async def test_a_model_has_what_a_call_needs(tmp_path: Path) -> None:
         "context_window_tokens": 1_000,
         "max_output_tokens": 500,
         "hidden_reasoning": False,
-        "family": TokenizerFamily(4_000, 1_500, 8, 8),
-        "routes": (RouteTarget("acme", "acme-small", "https://api.acme.test/v1", "sk-acme"),),
+        "family": TokenizerFamily(template_tokens_per_message=8, template_tokens_per_request=8),
+        # A vendor without endpoints speaks OpenAI's chat, with all that the dialect says.
+        "routes": {"openai_chat": (Route("acme", "acme-small", endpoint),)},
     }
     assert large.hidden_reasoning
-    assert [route.vendor_model_id for route in large.routes] == ["acme-large-a", "acme-large-b"]
+    assert [route.vendor_model_id for route in large.routes["openai_chat"]] == ["acme-large-a", "acme-large-b"]
     assert snapshot.model("other") is None
 
 
@@ -74,18 +78,31 @@ async def test_an_offering_has_its_rates_and_choices(tmp_path: Path) -> None:
     # Classes without a rate of their own have that of input or output.
     assert metered.prices == {
         "small": (
-            PriceTier(-1, 280_000, 2_800, 280_000, 420_000, 420_000),
-            PriceTier(100, 500_000, 500_000, 500_000, 1_000_000, 1_000_000),
-            PriceTier(200, 600_000, 600_000, 600_000, 2_000_000, 3_000_000),
+            PriceTier(-1, rates(280_000, 2_800, 280_000, 420_000, 420_000)),
+            PriceTier(100, rates(500_000, 500_000, 500_000, 1_000_000, 1_000_000)),
+            PriceTier(200, rates(600_000, 600_000, 600_000, 2_000_000, 3_000_000)),
         )
     }
     assert (everything.unit, everything.currency) == ("TOKEN", None)
     assert set(everything.prices) == {"small", "large"}
     assert snapshot.offering("other") is None
     assert [offering.offering_id for offering in snapshot.offerings()] == ["default", "metered"]
-    assert snapshot.charges_input_when_client_gone_before_output("metered")
-    assert not snapshot.charges_input_when_client_gone_before_output("default")
-    assert not snapshot.charges_input_when_client_gone_before_output("other")
+    for streamed in (True, False):
+        assert snapshot.abandoned("metered", streamed=streamed) is Abandoned.INPUT
+        assert snapshot.abandoned("default", streamed=streamed) is Abandoned.NOTHING
+        assert snapshot.abandoned("other", streamed=streamed) is Abandoned.NOTHING
+
+
+def rates(*amounts: int) -> dict[str, int]:
+    """Rates of the first classes, in their order; later ones have none of their own."""
+    return dict(zip(TOKEN_CLASSES[:FIRST], amounts, strict=True))
+
+
+async def test_an_offering_says_what_an_abandoned_whole_answer_costs(tmp_path: Path) -> None:
+    text = changed("charge_input_when_client_gone_before_output: true", "abandoned_answer: made")
+    snapshot = await loaded(tmp_path, SECRET, text=text)
+    assert snapshot.abandoned("metered", streamed=False) is Abandoned.MADE
+    assert snapshot.abandoned("metered", streamed=True) is Abandoned.NOTHING
 
 
 SIMULATOR = "http://127.0.0.1:8090/v1"
@@ -109,7 +126,8 @@ async def test_where_a_vendor_is_called(
 ) -> None:
     model = (await loaded(tmp_path, environment, simulator_base_url)).model("small")
     assert model is not None
-    assert [(route.base_url, route.api_key) for route in model.routes] == ([expected] if expected else [])
+    called = [(route.endpoint.base_url, route.endpoint.api_key) for route in model.routes.get("openai_chat", ())]
+    assert called == ([expected] if expected else [])
 
 
 async def test_a_change_is_followed_and_the_last_catalog_outlives_the_registry(tmp_path: Path) -> None:

@@ -131,7 +131,8 @@ async def test_a_key_is_asked_for_once_and_then_known(edge: Edge) -> None:
         [(b"authorization", b"Bearer")],
         [(b"authorization", b"Bearer  ")],
         [(b"authorization", b"Basic dXNlcjpwYXNz")],
-        [(b"x-api-key", KEY.encode())],
+        [(b"x-api-key", b"")],
+        [(b"x-api-key", b"  ")],
     ],
 )
 async def test_no_key_is_401_and_nobody_is_asked(edge: Edge, headers: list[tuple[bytes, bytes]]) -> None:
@@ -139,6 +140,11 @@ async def test_no_key_is_401_and_nobody_is_asked(edge: Edge, headers: list[tuple
         await edge.principals.resolve(headers)
     assert (refused.value.status, refused.value.code) == (401, "invalid_api_key")
     assert edge.asked == 0
+
+
+async def test_a_key_passes_in_x_api_key_too_and_a_bearer_goes_first(edge: Edge) -> None:
+    assert await edge.principals.resolve([(b"x-api-key", KEY.encode())]) == PRINCIPAL
+    assert await edge.principals.resolve([(b"x-api-key", b"another"), (b"authorization", b"Bearer " + KEY.encode())]) == PRINCIPAL
 
 
 async def test_the_scheme_is_read_whatever_its_case(edge: Edge) -> None:

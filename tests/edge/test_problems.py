@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -8,10 +9,12 @@ from services.edge.http.problems import (
     context_length_exceeded,
     from_service_error,
     invalid_api_key,
+    limit_used_up,
     malformed,
     masked,
     model_not_found,
     problem_body,
+    quota_below_choices,
     quota_held,
     quota_used_up,
     too_large,
@@ -45,7 +48,10 @@ def test_the_body_has_openais_shape() -> None:
     [
         (invalid_api_key("tl-local-0123456789abcdefghij"), 401, "invalid_request_error", "invalid_api_key", None),
         (invalid_api_key(None), 401, "invalid_request_error", "invalid_api_key", None),
-        (quota_used_up(2_000_000, 0, "TOKEN"), 429, "insufficient_quota", "insufficient_quota", None),
+        (quota_used_up(2_000_000, 0, "TOKEN"), 402, "insufficient_quota", "insufficient_quota", None),
+        (quota_below_choices(4), 402, "insufficient_quota", "insufficient_quota", "n"),
+        (limit_used_up("cap@key-1", 0, "TOKEN", 0), 402, "insufficient_quota", "insufficient_quota", None),
+        (limit_used_up("5h@acct-1", 0, "TOKEN", 60_000), 429, "insufficient_quota", "usage_limit_reached", None),
         (quota_held(2_000_000, 0, 9_000_000, "TOKEN", 200), 429, "insufficient_quota", "insufficient_quota", None),
         (model_not_found("acme/large"), 404, "invalid_request_error", "model_not_found", "model"),
         (context_length_exceeded("small", 1_000, 1_500), 400, "invalid_request_error", "context_length_exceeded", "messages"),
@@ -67,6 +73,16 @@ def test_a_spent_balance_is_not_to_be_tried_again_and_says_what_is_missing() -> 
     assert headers(problem) == {b"x-should-retry": b"false"}
     assert "1.5 CNY" in problem.message
     assert "0.25 CNY" in problem.message
+
+
+def test_a_window_says_when_it_renews_and_is_not_to_be_tried_again_before() -> None:
+    before_s = time.time()
+    problem = limit_used_up("5h@acct-1", 250_000, "CNY", 59_001)
+    assert headers(problem) == {b"x-should-retry": b"false", b"retry-after-ms": b"59001", b"retry-after": b"60"}
+    assert before_s + 59 <= problem.resets_at <= time.time() + 61
+    assert json.loads(problem_body(problem))["error"]["resets_at"] == problem.resets_at
+    assert "ends in 60 s" in problem.message
+    assert headers(limit_used_up("cap@key-1", 0, "TOKEN", 0)) == {b"x-should-retry": b"false"}
 
 
 def test_a_held_balance_is_to_be_tried_again_soon() -> None:

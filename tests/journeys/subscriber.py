@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from services.vendor_simulator.text import text
 from tests.edge.system import Cell
 from tests.journeys.hostile_vendor import HostileVendor
 
@@ -97,6 +98,11 @@ offerings:
 def chat(content: str = "x" * 40, **fields: Any) -> dict[str, Any]:
     """A request body; 40 letters are 10 tokens of input."""
     return {"model": "small", "messages": [{"role": "user", "content": content}], **fields}
+
+
+def plain(tokens: int) -> str:
+    """The first tokens of what the simulator says."""
+    return text(0, tokens).decode()
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:

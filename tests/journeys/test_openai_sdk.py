@@ -127,9 +127,9 @@ async def test_quota_used_up_is_told_once_and_not_retried(running: tuple[Cell, S
 
     http = openai.DefaultAsyncHttpxClient(trust_env=False, event_hooks={"request": [count]})
     async with openai.AsyncOpenAI(base_url=services.base_url, api_key=poor.api_key, http_client=http, max_retries=2) as client:
-        with pytest.raises(openai.RateLimitError) as refused:
+        with pytest.raises(openai.APIStatusError) as refused:
             await client.chat.completions.create(model="small", messages=HELLO)
-    assert refused.value.code == "insufficient_quota"
+    assert (refused.value.status_code, refused.value.code) == (402, "insufficient_quota")
     assert len(requests) == 1
 
 

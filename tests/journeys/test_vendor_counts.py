@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.edge.counting import counted
 from tests.edge.system import Cell, cell
 from tests.journeys.hostile_vendor import DONE, STREAM, HostileVendor, event, usage
 from tests.journeys.subscriber import CATALOG, Subscriber, World, chat, eventually
@@ -14,6 +15,7 @@ from tests.journeys.subscriber import CATALOG, Subscriber, World, chat, eventual
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TEXT = "y" * 400
+INPUT = counted("x" * 40)
 ZEROS = usage(0, 0)
 STOP = event(finish_reason="stop")
 
@@ -27,9 +29,11 @@ def _in_choice(*indices: int, **fields: Any) -> bytes:
 @pytest.mark.parametrize(
     ("events", "close_cause", "provenance", "charged"),
     [
-        pytest.param((event(TEXT), event(finish_reason="stop", usage=ZEROS), DONE), "normal", "estimated", (10, 100), id="last"),
-        pytest.param((event(TEXT, usage=ZEROS), STOP, DONE), "normal", "estimated", (10, 100), id="every"),
-        pytest.param((event(TEXT, usage=ZEROS),), "vendor_error", "partial", (10, 100), id="every-then-broken"),
+        pytest.param(
+            (event(TEXT), event(finish_reason="stop", usage=ZEROS), DONE), "normal", "estimated", (INPUT, counted(TEXT)), id="last"
+        ),
+        pytest.param((event(TEXT, usage=ZEROS), STOP, DONE), "normal", "estimated", (INPUT, counted(TEXT)), id="every"),
+        pytest.param((event(TEXT, usage=ZEROS),), "vendor_error", "partial", (INPUT, counted(TEXT)), id="every-then-broken"),
         pytest.param(
             (event(TEXT, usage=ZEROS), event(finish_reason="stop", usage=usage(12, 90)), DONE),
             "normal",
@@ -38,13 +42,17 @@ def _in_choice(*indices: int, **fields: Any) -> bytes:
             id="real",
         ),
         pytest.param(
-            (event(TEXT, usage=usage(12, 0)), STOP, DONE), "normal", "estimated", (12, 100), id="the-vendors-input-still-counts"
+            (event(TEXT, usage=usage(12, 0)), STOP, DONE),
+            "normal",
+            "estimated",
+            (12, counted(TEXT)),
+            id="the-vendors-input-still-counts",
         ),
         pytest.param(
             (event(TEXT, usage=usage(12, 90)), event(TEXT, usage=ZEROS), STOP, DONE),
             "normal",
             "estimated",
-            (12, 190),
+            (12, 90 + counted(TEXT)),
             id="zeros-take-nothing-back",
         ),
     ],
@@ -69,7 +77,7 @@ async def test_zeros_of_a_plain_answer_are_no_count_either(world: World) -> None
     reply = await subscriber.call(chat(model="hostile", max_tokens=500))
     receipt = await subscriber.receipt(reply.headers["x-request-id"])
     assert (receipt["close_cause"], receipt["provenance"]) == ("normal", "estimated")
-    assert await subscriber.consumed() == 10 + 100
+    assert await subscriber.consumed() == INPUT + counted(TEXT)
 
 
 async def test_usage_within_the_only_choice_is_the_vendors_count(world: World) -> None:
@@ -86,7 +94,7 @@ async def test_usage_within_one_of_several_choices_is_no_count_of_all(world: Wor
     world.hostile.streams(event(TEXT), _in_choice(0), _in_choice(1), DONE)
     stream = await subscriber.stream(chat(model="hostile", n=2, max_tokens=500))
     assert (await subscriber.receipt(stream.charging_id))["provenance"] == "estimated"
-    assert await subscriber.consumed() == 10 + 100
+    assert await subscriber.consumed() == INPUT + counted(TEXT)
 
 
 @pytest.mark.parametrize(("choices", "last"), [(1, event("yyyy", finish_reason="")), (2, event("yyyy", finish_reason="stop"))])
@@ -99,12 +107,13 @@ async def test_an_end_before_all_choices_have_ended_is_broken(world: World, choi
     assert (await subscriber.receipt(stream.charging_id))["close_cause"] == "vendor_error"
 
 
-async def test_reasoning_in_a_structure_counts_as_output(world: World) -> None:
+async def test_reasoning_in_a_structure_counts_as_reasoning(world: World) -> None:
     subscriber = await world.subscriber("reasoning-details")
     delta = {"reasoning_details": [{"type": "reasoning.text", "text": "z" * 4_000}]}
-    world.hostile.streams(event(choices=[{"index": 0, "delta": delta}]), STOP, DONE)
+    world.hostile.streams(event(choices=[{"index": 0, "delta": delta}]), event(TEXT), STOP, DONE)
     stream = await subscriber.stream(chat(model="hostile", max_tokens=5_000))
-    assert (await subscriber.receipt(stream.charging_id))["usage"]["output"] >= 1_000
+    receipt = await subscriber.receipt(stream.charging_id)
+    assert (receipt["usage"]["output"], receipt["usage"]["reasoning"]) == (counted(TEXT), counted("z" * 4_000))
 
 
 async def test_a_vendor_is_stopped_before_the_charge_is_confirmed(tmp_path: Path) -> None:

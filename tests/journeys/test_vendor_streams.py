@@ -10,16 +10,21 @@ import aiohttp
 import msgspec
 import pytest
 
+from services.edge.call.usage import within_error
+from tests.edge.counting import counted
 from tests.edge.system import Cell, cell
 from tests.journeys.hostile_vendor import DONE, STREAM, event, usage
-from tests.journeys.subscriber import CATALOG, Subscriber, World, chat, eventually
+from tests.journeys.subscriber import CATALOG, TOKEN, Subscriber, World, chat, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+INPUT = counted("x" * 40)
 ERROR = b'data: {"error": {"message": "overloaded"}}\n\n'
 FAILED_BEFORE_THE_FIRST_EVENT = [
-    pytest.param((ERROR,), "broken", id="error"),
-    pytest.param((b": on its way\n\n", ERROR), "broken", id="comment-then-error"),
+    pytest.param((ERROR,), "refused", id="error"),
+    pytest.param((b": on its way\n\n", ERROR), "refused", id="comment-then-error"),
+    pytest.param((event("", usage=usage(12, 0)), ERROR), "refused", id="count-then-error"),
+    pytest.param((event(""),), "broken", id="role-then-nothing"),
     pytest.param((b"data: <html>\n\n",), "garbage", id="garbage"),
     pytest.param((DONE,), "garbage", id="done-at-once"),
     pytest.param((), "broken", id="nothing"),
@@ -54,16 +59,26 @@ async def test_another_route_answers_instead(world: World, events: tuple[bytes, 
     assert await subscriber.consumed() == before + 15
 
 
-async def test_bytes_that_are_no_utf8_break_a_stream_off(world: World) -> None:
+async def test_bytes_that_are_no_utf8_are_replaced_and_counted(world: World) -> None:
     subscriber = await world.subscriber("no-utf8")
-    world.hostile.streams(event("abcd"), b'data: {"choices":[{"delta":{"content":"\xff"}}]}\n\n')
+    world.hostile.streams(event("abcd"), b'data: {"choices":[{"delta":{"content":"\xff"}}]}\n\n', event(finish_reason="stop"), DONE)
+    stream = await subscriber.stream(chat(model="hostile", max_tokens=50))
+    assert (stream.text, stream.done) == ("abcd\ufffd", True)
+    receipt = await subscriber.receipt(stream.charging_id)
+    assert (receipt["close_cause"], receipt["provenance"]) == ("normal", "estimated")
+    assert await subscriber.consumed() == INPUT + counted("abcd\ufffd")
+
+
+async def test_what_is_no_json_breaks_a_stream_off(world: World) -> None:
+    subscriber = await world.subscriber("no-json")
+    world.hostile.streams(event("abcd"), b'data: {"choices":[{"delta":{"content":"more\n\n')
     stream = await subscriber.stream(chat(model="hostile", max_tokens=50))
     assert stream.text == "abcd"
     assert stream.events[-1]["error"]["code"] == "vendor_error"
     receipt = await subscriber.receipt(stream.charging_id)
     assert (receipt["close_cause"], receipt["provenance"]) == ("vendor_error", "partial")
     assert receipt["attempts"][0]["outcome"] == "garbage"
-    assert await subscriber.consumed() == 10 + 1
+    assert await subscriber.consumed() == INPUT + counted("abcd")
 
 
 async def test_a_refusal_that_is_no_utf8_is_still_the_clients_fault(world: World) -> None:
@@ -83,19 +98,21 @@ async def test_output_that_came_after_the_vendors_count_is_charged_too(
     world: World, ends: tuple[bytes, ...], close_cause: str, provenance: str
 ) -> None:
     subscriber = await world.subscriber(f"early-count-{close_cause}")
-    world.hostile.streams(event("", usage=usage(12, 1)), event("y" * 400), *ends)
+    world.hostile.streams(event("yyyy", usage=usage(12, 2)), event("y" * 400), *ends)
     stream = await subscriber.stream(chat(model="hostile", max_tokens=500))
     receipt = await subscriber.receipt(stream.charging_id)
     assert (receipt["close_cause"], receipt["provenance"]) == (close_cause, provenance)
-    assert (receipt["usage"]["input"], receipt["usage"]["output"]) == (12, 1 + 100)
-    assert await subscriber.consumed() == 12 + 1 + 100
+    assert (receipt["usage"]["input"], receipt["usage"]["output"]) == (12, 2 + counted("y" * 400))
+    assert await subscriber.consumed() == 12 + 2 + counted("y" * 400)
 
 
 @pytest.mark.parametrize(("offering_id", "charged"), [("default", 0), ("charging", 12)])
 async def test_a_count_without_output_is_no_output(world: World, offering_id: str, charged: int) -> None:
     subscriber = await world.subscriber(f"count-only-{offering_id}", offering_id=offering_id)
     world.hostile.streams_and_waits(event("", usage=usage(12, 0)))
-    await _leave(subscriber, b'"prompt_tokens"')
+    # Its chunk is held back until output comes; until then another vendor could answer.
+    received = await _leave(subscriber, b": keep-alive")
+    assert b"data:" not in received
     assert await subscriber.consumed() == charged
 
 
@@ -107,11 +124,11 @@ async def test_a_client_that_goes_away_stops_the_comments_too(world: World) -> N
         # Twice as long as a stream may be idle before it gets a comment.
         await asyncio.sleep(0.4)
     assert "heartbeat" not in names
-    assert await subscriber.consumed() == 10 + 1
+    assert await subscriber.consumed() == INPUT + counted("abcd")
 
 
 async def test_a_count_that_stands_still_does_not_open_the_balance(world: World) -> None:
-    # The vendor counts one token and then only writes. A letter can be a token, so no more letters may come than are held; the
+    # The vendor counts one token and then only writes, beyond its limit. No more may come, by our count, than is held; the
     # limit that the vendor was told is no bound, since another call took hold of a part of the balance after it.
     subscriber = await world.subscriber("standing-still", tokens=9_000)
     go_on = asyncio.Event()
@@ -120,9 +137,8 @@ async def test_a_count_that_stands_still_does_not_open_the_balance(world: World)
         writer.write(STREAM + event("", usage=usage(10, 1)))
         await writer.drain()
         await go_on.wait()
-        limit = msgspec.json.decode(world.hostile.requests[-1])["max_tokens"]
-        assert limit > 8_900
-        for _ in range(limit // 100):
+        assert msgspec.json.decode(world.hostile.requests[-1])["max_tokens"] == within_error(9_000 - 40 - 16, 1, exact=False)
+        for _ in range(1_000):
             writer.write(event("y" * 100))
 
     world.hostile.answer = answer
@@ -130,12 +146,15 @@ async def test_a_count_that_stands_still_does_not_open_the_balance(world: World)
     await eventually(lambda: _open_sessions(subscriber, 1))
     holding = asyncio.create_task(subscriber.call(chat(max_tokens=3_000, simulate={"first_token_delay_ms": 500})))
     await eventually(lambda: _open_sessions(subscriber, 2))
+    held = await _held(subscriber, "small")
     go_on.set()
     stream = await streaming
     assert not holding.done()
     assert (stream.finish_reasons, stream.done) == (["length"], True)
-    assert 5_000 < len(stream.text) <= 9_000 - 3_000
-    assert (await subscriber.receipt(stream.charging_id))["close_cause"] == "quota_exhausted"
+    receipt = await subscriber.receipt(stream.charging_id)
+    assert (receipt["close_cause"], receipt["provenance"]) == ("quota_exhausted", "partial")
+    assert receipt["usage"]["output"] == 1 + counted(stream.text)
+    assert 3_000 < 1 + counted(stream.text) <= 9_000 - held
     assert (await holding).status == 200
     assert await subscriber.debt() == 0
 
@@ -174,14 +193,22 @@ async def _open_sessions(subscriber: Subscriber, count: int) -> bool:
     return len(shown["sessions"]) == count
 
 
-async def _leave(subscriber: Subscriber, until: bytes) -> None:
-    """Calls the hostile model, leaves once `until` has come, and returns when the session is settled."""
+async def _held(subscriber: Subscriber, model_id: str) -> int:
+    """Whole tokens that the open calls of a model hold."""
+    shown = (await subscriber.services.admin("GET", f"/accounts/{subscriber.account_id}")).json
+    holds = (part["amount"] for session in shown["sessions"] if session["model_id"] == model_id for part in session["hold"])
+    return int(sum(holds) // TOKEN)
+
+
+async def _leave(subscriber: Subscriber, until: bytes) -> bytes:
+    """Calls the hostile model, leaves once `until` has come, and returns what came when the session is settled."""
     async with subscriber.begin(chat(model="hostile", stream=True, max_tokens=100)) as response:
         received = b""
         while until not in received:
             received += await response.content.readany()
         response.close()
     await eventually(lambda: _open_sessions(subscriber, 0))
+    return received
 
 
 @contextmanager

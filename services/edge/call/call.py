@@ -62,6 +62,8 @@ class Call:
         self._stream: VendorStream | None = None
         self._route = admitted.routes[0]
         self._meter = self._new_meter()
+        # Steps without output that are held back: what they count is known, though nobody was sent it.
+        self._held: list[Step] = []
         # Whether a vendor has been asked, and whether the client was sent any output.
         self._asked = False
         self._relayed = False
@@ -183,12 +185,13 @@ class Call:
 
         Errors: `VendorFailure`.
         """
-        held: list[Step] = []
+        held = self._held = []
         while events := await stream.next():
             for index, event in enumerate(events):
                 step = stream.feed(event)
                 held.append(step)
                 if _has_output(step) or step.finished:
+                    self._held = []
                     return held, events[index + 1 :]
                 _check(step)
         # An end without an answer.
@@ -345,6 +348,8 @@ class Call:
 
     def _used_unseen(self) -> Used:
         """What is paid of an answer of which the client was sent nothing."""
+        for step in self._held:
+            self._meter.add(step)
         match self._abandoned:
             case Abandoned.NOTHING:
                 return self._meter.unpaid()

@@ -74,6 +74,8 @@ class ChatAnswer:
         self._usage: Json = {}
         self._plain_usage = b""
         self._counted: VendorCount | None = None
+        # The count that the event under way says.
+        self._says: VendorCount | None = None
         # The vendor's own chunk of usage, for the end.
         self._usage_chunk = b""
         self._whole: Json | None = None
@@ -84,6 +86,7 @@ class ChatAnswer:
     def feed(self, event: Event) -> Step:
         """See `services.edge.call.dialect.Answer`."""
         data = event.data
+        self._says = None
         if not self._ended and event.name in _PLAIN_EVENTS:
             try:
                 chunk = chunk_decoder.decode(data)
@@ -95,7 +98,7 @@ class ChatAnswer:
                     return step
         if data.lstrip().startswith(b"[DONE]"):
             self._ended = True
-            return Step(finished=self._unfinished <= 0, ended=True, counted=self._counted)
+            return Step(finished=self._unfinished <= 0, ended=True)
         return self._odd_step(event)
 
     # Clean chunks
@@ -110,7 +113,7 @@ class ChatAnswer:
                 return None
             self._take_raw_usage(usage)
             self._usage_chunk = data
-            return Step(counted=self._counted, finished=self._unfinished <= 0)
+            return Step(counted=self._says, finished=self._unfinished <= 0)
         choice = chunk.choices[0]
         delta = choice.delta
         said = delta.content or ""
@@ -132,12 +135,12 @@ class ChatAnswer:
             self._know(chunk.id, chunk.model, chunk.created)
         if self._assembly is not None:
             _assemble(self._assembly, chunk, choice)
-            return Step(b"", said, thought, 0, calls, "", self._counted, self._unfinished <= 0)
+            return Step(b"", said, thought, 0, calls, "", self._says, self._unfinished <= 0)
         # Between members a line may break.
         out = b"data: %b\n\n" % (data.replace(b"\n", b" ") if b"\n" in data else data)
         if self._held is not None:
             out = self._released() + out
-        return Step(out, said, thought, 0, calls, "", self._counted, self._unfinished <= 0)
+        return Step(out, said, thought, 0, calls, "", self._says, self._unfinished <= 0)
 
     def _clean_calls(self, choice: Choice, data: bytes) -> tuple[str, int] | None:
         """The text and the number of new calls of a choice's pieces; None where one must be put right. Notes the choice's end."""
@@ -167,12 +170,12 @@ class ChatAnswer:
         found = Found()
         chunk = decoded(event.data)
         if is_error(chunk, event.name):
-            return Step(counted=self._counted, fault=fault_in(chunk))
+            return Step(counted=self._says, fault=fault_in(chunk))
         if not isinstance(chunk, dict):
             raise VendorFailure("garbage", 200)
         usage = self._usage_of(chunk)
         if self._ended:
-            return Step(counted=self._counted, finished=self._unfinished <= 0, ended=True)
+            return Step(counted=self._says, finished=self._unfinished <= 0, ended=True)
         self._know(chunk.get("id"), chunk.get("model"), chunk.get("created"))
         right = self._right_chunk(chunk, usage, found, is_whole=False)
         is_empty = not right["choices"]
@@ -194,7 +197,7 @@ class ChatAnswer:
 
     def _step(self, found: Found, out: bytes) -> Step:
         said, thought = "".join(found.said), "".join(found.thought)
-        return Step(out, said, thought, found.opaque_bytes, found.calls, counted=self._counted, finished=self._unfinished <= 0)
+        return Step(out, said, thought, found.opaque_bytes, found.calls, counted=self._says, finished=self._unfinished <= 0)
 
     def _right_chunk(self, chunk: Json, usage: object, found: Found, *, is_whole: bool) -> Json:
         """A chunk, or a whole answer, with each choice put right."""
@@ -270,7 +273,7 @@ class ChatAnswer:
         if counted is None:
             self._take_usage(msgspec.json.decode(raw))
         else:
-            self._counted = counted
+            self._counted = self._says = counted
             self._plain_usage = raw
 
     def _known_usage(self) -> Json:
@@ -286,10 +289,14 @@ class ChatAnswer:
         if counted.has_input and counted.has_output and total_output(counted.counts):
             self._plain_usage = b""
             self._usage = found
-        else:
-            self._usage = merged(self._known_usage(), found)
-            counted = read_usage(self._usage, CHAT, self._reading) or counted
-        self._counted = counted
+            self._counted = self._says = counted
+            return
+        says_output = counted.has_output and total_output(counted.counts) > 0
+        self._usage = merged(self._known_usage(), found)
+        self._counted = read_usage(self._usage, CHAT, self._reading) or counted
+        # An earlier count of output is none of what came since.
+        is_old = not says_output and total_output(self._counted.counts) > 0
+        self._says = self._counted._replace(has_output=False) if is_old else self._counted
 
     # Identity
 
@@ -337,7 +344,7 @@ class ChatAnswer:
             self._ended = True
             said = "".join([choice.message.content or "" for choice in clean.choices])
             thought = "".join([choice.message.reasoning_content or "" for choice in clean.choices])
-            return Step(said=said, thought=thought, counted=self._counted, finished=True, ended=True)
+            return Step(said=said, thought=thought, counted=self._says, finished=True, ended=True)
         return self._read_whole(body)
 
     def _read_whole(self, body: bytes) -> Step:

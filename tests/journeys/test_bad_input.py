@@ -162,7 +162,7 @@ async def test_an_idle_stream_is_kept_alive_by_comments_between_events(running: 
 async def test_a_second_call_waits_for_what_the_first_holds(running: tuple[Cell, aiohttp.ClientSession]) -> None:
     services, http = running
     # Enough for one reservation (10 tokens at 40 bytes, 16 of template, 50 of output) at a time, and for several real calls.
-    subscriber = await Subscriber.open(services, http, "burst", tokens=150)
+    subscriber = await Subscriber.open(services, http, "burst", tokens=180)
     quick = chat(max_tokens=50, simulate={"output_tokens": 5})
     replies = await asyncio.gather(*(subscriber.call(quick) for _ in range(5)))
     assert [reply.status for reply in replies] == [200] * 5

@@ -1,11 +1,12 @@
 """Accounting: accounts, balance buckets, charging sessions, and the journal of everything that changed them.
 
-The core (`amounts`, `entries`, `commands`, `account`, `charging`) is pure: values in, decisions out; time and catalog are
-arguments. `owner` runs it for the partitions of this process: one writer an account, group commit, no answer before the
-commit that covers what it saw. `store` is where journal and checkpoints are durable, and the fence against a second owner.
+The core (`amounts`, `entries`, `commands`, `account`, `balance`, `limits`, `losses`, `offerings`, `terms`, `cycles`, `charging`,
+`grants`, `selling`, `decide`) is pure: values in, decisions out; time and catalog are arguments. `owner` runs it for the
+partitions of this process: one writer an account, group commit, no answer before the commit that covers what it saw. `store` is
+where journal and checkpoints are durable, and the fence against a second owner.
 
 Invariants: in every bucket granted = remaining + reserved + consumed + expired + transferred; of every debt
-incurred = repaid + written_off + outstanding; nothing is negative.
+incurred = repaid + written_off + outstanding; of every session rated = charged + absorbed; nothing is negative.
 
 Called by edge (charging stream, balances) and billing (journal); calls registry (catalog).
 """

@@ -590,7 +590,8 @@ def _created(account: Account, entry: SessionCreated, seq: int) -> None:
         debt_limit=entry.debt_limit,
     )
     account.sessions[entry.charging_id] = session
-    _open_windows(account, entry.windows_opened, entry.time_us)
+    if entry.windows_opened:
+        _open_windows(account, entry.windows_opened, entry.time_us)
     _reserve(account, session, entry.hold)
     if session.counters:
         counters = account.counters

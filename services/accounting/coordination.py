@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
@@ -43,6 +44,8 @@ _REACHED_TOGETHER: Final = 100
 # An operator waits so long for a move.
 _MOVED_S_MAX: Final = 10.0
 _MOVED_LOOK_S: Final = 0.02
+# After a member that does not understand all was seen last, it may be alive without its lease, and come back, for so long.
+_LACKING_S: Final = _LEASE_S + 2 * _BEAT_S
 # Partitions that are handed over together: their calls wait for one another's successor.
 _HANDED_OVER_TOGETHER: Final = 2
 
@@ -195,6 +198,9 @@ class Coordinator:
         self._shadowed = False
         # etcd is not what it was.
         self._forgotten = False
+        # What every member understands, and when one was seen that does not understand all that this code does.
+        self._understood: frozenset[str] = frozenset()
+        self._lacking_s = -math.inf
         # Until it is known who the members are.
         groups.set_features(frozenset())
 
@@ -365,10 +371,25 @@ class Coordinator:
                 )
                 continue
             self._view = view
-            understood = view.features() & features.OWN
+            self._note_features(view)
+            self._directory.update(view.owners(), self._understood)
+            self._look.set()
+
+    def _note_features(self, view: View) -> None:
+        """Writes less at once when somebody understands less, and more only when nobody can come back who does not."""
+        if not view.members:
+            # After etcd was away all leases have ended; who the members are is told anew.
+            return
+        now_s = asyncio.get_running_loop().time()
+        understood = view.features() & features.OWN
+        if understood != features.OWN:
+            self._lacking_s = now_s
+        elif now_s - self._lacking_s < _LACKING_S:
+            return
+        if understood != self._understood:
+            self._understood = understood
             self._groups.set_features(understood)
             self._directory.update(view.owners(), understood)
-            self._look.set()
 
     async def _knock(self) -> None:
         """Finds out which members are dead before their lease ends."""
@@ -398,6 +419,8 @@ class Coordinator:
                 async with asyncio.timeout(_LOOK_S):
                     await self._look.wait()
             self._look.clear()
+            if self._view is not None and not self._forgotten:
+                self._note_features(self._view)
             if self._view is not None and self._lease and not self._leaving and not self._forgotten:
                 try:
                     await self._act(self._view)

@@ -564,7 +564,7 @@ class Owner:
             partition.timers.add(account)
         if type(entry) is TransferSent:
             self._deliver_transfers(partition, account_id)
-        elif type(entry) is SessionSettled and (entry.absorbed or entry.paid_worth):
+        elif type(entry) is SessionSettled and (entry.absorbed or entry.paid_worth or entry.unpaid_worth):
             self.metrics.count_losses(entry)
         return account
 

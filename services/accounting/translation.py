@@ -23,7 +23,7 @@ from services.accounting.catalog import CURRENCY_CODE, limit_of, unit_name
 from services.accounting.terms import Limit, LimitKind, Payment, Scope
 from services.runtime.clock import timestamp
 from services.runtime.errors import ServiceError, invalid
-from services.runtime.identifiers import uuid7_time_us
+from services.runtime.identifiers import is_uuid7
 from services.token_classes import FIRST, TOKEN_CLASSES, Vector, trimmed
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
@@ -367,9 +367,10 @@ def charging_id_of(
     request: pb.ChargeOperation | pb.RefundSessionRequest | pb.ExplainRefusalRequest | pb.GetSessionRecordsRequest,
 ) -> str:
     """Errors: `ServiceError` INVALID_ARGUMENT."""
-    if uuid7_time_us(request.charging_id) is None:
+    charging_id = request.charging_id
+    if not is_uuid7(charging_id):
         raise invalid("charging_id must be a UUID of version 7 in lower-case text")
-    return request.charging_id
+    return charging_id
 
 
 def _account_id(value: str, field: str = "account_id") -> str:
@@ -441,17 +442,17 @@ def _close_cause(value: int) -> commands.CloseCause:
 def _attempts(attempts: Sequence[pb.VendorAttempt]) -> tuple[entries.VendorAttempt, ...]:
     if len(attempts) > _ATTEMPTS_MAX:
         raise invalid(f"attempts must be at most {_ATTEMPTS_MAX}")
-    for attempt in attempts:
+    made = []
+    for each in attempts:
+        attempt = entries.VendorAttempt(each.vendor_id, each.vendor_model_id, each.outcome, each.http_status, each.duration_ms)
         if attempt.outcome not in _OUTCOMES:
             raise invalid(f"attempts.outcome must be one of {', '.join(sorted(_OUTCOMES))}")
         if len(attempt.vendor_id) > _NAME_LENGTH_MAX or len(attempt.vendor_model_id) > _NAME_LENGTH_MAX:
             raise invalid(f"attempts.vendor_id and vendor_model_id must have at most {_NAME_LENGTH_MAX} characters")
         if attempt.duration_ms < 0 or not 0 <= attempt.http_status <= 999:
             raise invalid("attempts.duration_ms must not be negative and http_status must be 0 to 999")
-    return tuple(
-        entries.VendorAttempt(each.vendor_id, each.vendor_model_id, each.outcome, each.http_status, each.duration_ms)
-        for each in attempts
-    )
+        made.append(attempt)
+    return tuple(made)
 
 
 # Answers

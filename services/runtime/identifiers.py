@@ -15,6 +15,11 @@ def uuid7(now_us: int) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def is_uuid7(text: str) -> bool:
+    """Whether it is a UUID of version 7 in lower-case text."""
+    return _UUID7.fullmatch(text) is not None
+
+
 def uuid7_time_us(text: str) -> int | None:
     """The time inside a UUID of version 7 in lower-case text, in microseconds; None for anything else."""
     if _UUID7.fullmatch(text) is None:

@@ -10,6 +10,12 @@ from typing import Any
 MINUTE = 60_000_000
 MILLION = 1_000_000
 CLASSES = ("input", "cached_input", "cache_write", "output", "reasoning")
+# Later classes, and whose rate each has; the tariffs here have none of their own.
+LATER_INPUTS = {
+    **{"cache_write_1h": "cache_write", "audio_input": "input", "image_input": "input"},
+    **{"audio_milliseconds": "input", "spoken_characters": "input"},
+}
+LATER_OUTPUTS = {"audio_output": "output", "image_output": "output", "generated_images": "output"}
 
 # (above this much input, rate by class), the highest that applies counts.
 Rows = list[tuple[int, dict[str, int]]]
@@ -35,9 +41,12 @@ class NaiveAccount:
     def price(self, model: str, used: dict[str, int]) -> int:
         """Each class rounded up by itself, all at the tier of the whole input."""
         _, rows = self.models[model]
-        total = used["input"] + used["cached_input"] + used["cache_write"]
+        total = sum(used.get(each, 0) for each in (*CLASSES[:3], *LATER_INPUTS))
         (rates,) = [rates for above, rates in rows if total > above][-1:]
-        return sum(math.ceil(Fraction(used[each] * rates[each], MILLION)) for each in CLASSES)
+        return sum(
+            math.ceil(Fraction(count * rates[{**LATER_INPUTS, **LATER_OUTPUTS}.get(each, each)], MILLION))
+            for each, count in used.items()
+        )
 
     def ceiling(self, model: str, bound: int, output: int) -> int:
         """The most that a call with at most `bound` input and `output` tokens can cost: each token at the dearest rate."""
@@ -228,7 +237,9 @@ class NaiveAccount:
         call = self.calls[charging_id]
         unit, _ = self.models[call["model"]]
         # Eight seconds at the speed since the last request must be three quarters of what comes on top.
-        speed = Fraction(sum(used[name] - call["used"][name] for name in ("output", "reasoning")), max(1, now - call["heard"]))
+        outputs = ("output", "reasoning", *LATER_OUTPUTS)
+        made = sum(used.get(name, 0) - call["used"].get(name, 0) for name in outputs)
+        speed = Fraction(made, max(1, now - call["heard"]))
         more = min(max(int(speed * 8_000_000 * 4 / 3), self.window // 4, 1), 4 * self.window)
         wanted = min(max(wanted, call["answer"][1]), call["limit"], call["answer"][1] + more)
         own = sum(part for _, part in call["hold"])

@@ -222,11 +222,18 @@ async def test_what_is_understood_follows_the_members_in_etcd(desk: Desk) -> Non
     entry = (await desk.store.journal())[-1]
     assert_first_release(entry)
     etcd.delete(f"{PREFIX}members/old-1")
+    gone_s = asyncio.get_running_loop().time()
     await understood(features.OWN)
+    # It may have been alive without its lease, as after etcd was away.
+    assert asyncio.get_running_loop().time() - gone_s >= 7
     await desk.ask(event_command(uuid7(desk.clock.now_us()), usage(200)))
     entry = (await desk.store.journal())[-1]
     assert isinstance(entry, SessionSettled)
     assert entry.absorbed == 200 * UNIT
+    # Members are told anew after etcd was away: until then nothing changes.
+    etcd.delete(*(key for key in etcd.keys if key.startswith(f"{PREFIX}members/")))
+    await asyncio.sleep(1)
+    assert directory.features == features.OWN
     for task in (running, serving):
         task.cancel()
     await asyncio.wait([running, serving])

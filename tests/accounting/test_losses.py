@@ -1,10 +1,13 @@
 """What an account may owe, what is absorbed beyond it, and vendors' work that nobody paid for."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from services.accounting.account import HOUR_US, Account
 from services.accounting.audit import _AccountBook, _compare, _post
+from services.accounting.catalog import charging_catalog
 from services.accounting.commands import (
     Answer,
     ChargeEvent,
@@ -23,6 +26,7 @@ from services.accounting.losses import UNPAID_WAIT_US, UNPAID_WORK
 from services.accounting.offerings import ChargingCatalog, Schedule, TariffVersion
 from services.accounting.translation import account_message, fill_result
 from services.token_classes import Vector
+from tests.accounting.cell import TOKEN, cell, charging_id, create, event, release
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     DAY,
@@ -47,6 +51,7 @@ from tests.accounting.ledger import (
 )
 from tests.accounting.shop import CNY, SHANGHAI
 from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.registry.v1 import registry_pb2
 
 USD = "CURRENCY:USD"
 
@@ -103,6 +108,18 @@ def test_what_no_bucket_covers_is_owed_up_to_the_limit_and_absorbed_above(
     assert sum(entry.class_amounts) == entry.charged + entry.absorbed == used * UNIT
     assert owed(ledger) == settled[1:]
     check(ledger)
+
+
+def test_the_catalogs_limits_and_policy_are_read() -> None:
+    limits = [
+        registry_pb2.DebtLimit(unit=registry_pb2.UNIT_CURRENCY, currency="CNY", amount=5),
+        registry_pb2.DebtLimit(unit=registry_pb2.UNIT_TOKEN, amount=0),
+    ]
+    policy = registry_pb2.RESERVATION_POLICY_CALIBRATED
+    offer = registry_pb2.Offering(offering_id="o", tariff_id="t", debt_limits=limits, reservation_policy=policy)
+    tariffs = [registry_pb2.Tariff(tariff_id="t", unit=registry_pb2.UNIT_TOKEN)]
+    rules = charging_catalog(registry_pb2.Catalog(tariffs=tariffs, offerings=[offer]), 1).offerings["o"]
+    assert (rules.debt_limits, rules.calibrated, rules.expected) == ({CNY: 5, "TOKEN": 0}, True, False)
 
 
 def test_the_default_limit_is_of_the_dearest_output_in_any_tier_and_is_pinned() -> None:
@@ -261,6 +278,29 @@ def test_losses_count_against_what_an_int64_holds() -> None:
             break
     assert fault_of(answer) == "AMOUNT_OVERFLOW"
     assert ledger.state.losses["TOKEN"].absorbed <= 2**62
+
+
+async def test_a_cell_of_one_process_announces_all_it_understands_and_tells_of_losses(tmp_path: Path) -> None:
+    async with cell(tmp_path) as client:
+        async for response in client.stub.WatchOwners(pb.WatchOwnersRequest(), timeout=10):
+            assert list(response.features) == [pb.FEATURE_TOKEN_CLASSES]
+            break
+        account_id, session = await client.open(100), charging_id()
+        await client.charge(create(account_id, session))
+        operation = release(account_id, session, 2, input=10, output=20, cache_write_1h=5, image_input=2)
+        operation.release.unpaid.CopyFrom(pb.TokenUsage(output=9))
+        operation.release.close_cause = pb.CLOSE_CAUSE_REVOKED
+        (result,) = await client.charge(operation)
+        assert (result.settled.charged_amount, result.settled.absorbed_amount) == (37 * UNIT, 9 * UNIT)
+        (record,) = await client.records(account_id, session)
+        settled = record.session_settled
+        assert settled.usage == pb.TokenUsage(input=10, output=20, cache_write_1h=5, image_input=2)
+        assert (settled.close_cause, settled.unpaid) == (pb.CLOSE_CAUSE_REVOKED, pb.TokenUsage(output=9))
+        await client.charge(event(account_id, charging_id(), input=5_000))
+        loss = pb.Loss(unit=TOKEN, absorbed=(5_000 - 63 - 4_096 + 9) * UNIT)
+        assert list((await client.account(account_id)).losses) == [loss]
+        audited = await client.audit()
+        assert (list(audited.breaches), list(audited.losses)) == ([], [loss])
 
 
 # Vendors' work that nobody paid for

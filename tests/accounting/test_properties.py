@@ -27,7 +27,7 @@ from services.accounting.commands import (
 from services.accounting.entries import SessionSettled
 from services.accounting.journal import decode_checkpoint, decode_row, encode_checkpoint, encode_row
 from services.runtime.identifiers import derived_name, uuid7_time_us
-from services.token_classes import Vector
+from services.token_classes import FIRST, TOKEN_CLASSES, Vector, trimmed
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     MINUTE,
@@ -60,7 +60,9 @@ def charging_id(number: int) -> str:
 sessions = st.one_of(st.integers(0, 2), st.integers(0, 9)).map(charging_id)
 models = st.sampled_from(sorted(TARIFFS))
 tokens = st.integers(0, 12)
-usages = st.tuples(tokens, st.integers(0, 3), st.integers(0, 3), tokens, st.integers(0, 3))
+firsts = st.tuples(tokens, st.integers(0, 3), st.integers(0, 3), tokens, st.integers(0, 3))
+later = st.lists(st.integers(0, 3), max_size=len(TOKEN_CLASSES) - FIRST)
+usages = st.one_of(firsts, st.tuples(firsts, later).map(lambda each: trimmed((*each[0], *each[1]))))
 numbers = st.integers(2, 5)
 passing = st.sampled_from([0, 1, SECOND, 10 * SECOND, 29 * SECOND, 30 * SECOND, 61 * SECOND, 4 * MINUTE, 16 * MINUTE])
 grants = st.builds(
@@ -147,7 +149,7 @@ def expected(naive: NaiveAccount, now_us: int, command: Any) -> Outcome:
 
 
 def counts(used: Vector) -> dict[str, int]:
-    return dict(zip(CLASSES, used, strict=True))
+    return dict(zip(TOKEN_CLASSES, used, strict=False))
 
 
 def compare(ledger: Ledger, naive: NaiveAccount) -> None:

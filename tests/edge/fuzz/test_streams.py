@@ -176,10 +176,9 @@ def test_a_whole_body_is_an_answer_or_a_failure(make: Make, bodies: st.SearchStr
     check()
 
 
-# Strings that tell of an answer and are none of it, beyond the metadata: where a client would not look for text.
+# Strings that tell of an answer and are none of it. Those of messages are free at any length, others of chat up to a bound.
+MESSAGES_METADATA = {"id", "index", "type", "role", "model", "name", "stop_reason", "usage", "request_id"}
 SILENT = METADATA | {
-    "logprobs",
-    "choices",
     "tool_use_id",
     "caller",
     "server_name",
@@ -202,14 +201,19 @@ def read_by_client(out: bytes, *, streamed: bool) -> int:
     return total
 
 
-def _bytes_in(value: Any, name: str = "") -> int:
+def _bytes_in(value: Any) -> int:
+    """The bytes of all strings within, but for those that are free."""
     if isinstance(value, str):
-        size = len(value.encode("utf-8", "surrogatepass"))
-        if name in SILENT:
-            return max(0, size - METADATA_BYTES_MAX)
-        return size
+        return len(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, list):
-        return sum(_bytes_in(each, name) for each in value)
+        return sum(map(_bytes_in, value))
     if isinstance(value, dict):
-        return sum(_bytes_in(each, member) for member, each in value.items() if member not in ("logprobs", "usage"))
+        total = 0
+        for name, each in value.items():
+            if name not in ("logprobs", "usage"):
+                size = _bytes_in(each)
+                total += (
+                    size if name not in SILENT else max(0, size - METADATA_BYTES_MAX) if name in METADATA - MESSAGES_METADATA else 0
+                )
+        return total
     return 0

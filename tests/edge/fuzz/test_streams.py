@@ -217,3 +217,12 @@ def _bytes_in(value: Any) -> int:
                 )
         return total
     return 0
+
+
+@pytest.mark.parametrize("kind", [["x"], {"a": 1}, 5, None])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_block_whose_type_is_no_text_is_counted(kind: Any, streamed: bool) -> None:
+    event = Event(
+        "", json.dumps({"type": "content_block_start", "index": 0, "content_block": {"type": kind, "input": "xyz"}}).encode()
+    )
+    assert relay(messages_answer(streamed=streamed), [event]).said == "xyz"

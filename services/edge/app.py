@@ -37,7 +37,7 @@ from tokenline.authentication.v1 import authentication_pb2_grpc
 from tokenline.billing.v1 import billing_pb2_grpc
 
 # Model calls, and the dialects they are in.
-_CALLS: Final[tuple[tuple[str, Dialect], ...]] = (
+CALLS: Final[tuple[tuple[str, Dialect], ...]] = (
     ("/v1/chat/completions", ChatCompletions()),
     ("/v1/messages", MESSAGES),
     ("/v1/messages/count_tokens", COUNT_TOKENS),
@@ -49,8 +49,8 @@ _BODY_BYTES_MAX: Final = 1_000_000
 class Parts(NamedTuple):
     """What the routes are about."""
 
-    calls: CallPath
-    counts: TokenCounts
+    # By path.
+    model_calls: Mapping[str, ModelCalls]
     principals: Principals
     catalog: CatalogHolder
     offerings: AccountOfferings
@@ -98,9 +98,11 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
         call_metrics = CallMetrics()
         call_metrics.export()
         offerings = AccountOfferings(accounting)
+        calls = CallPath(catalog, charging, vendors, call_metrics, config.heartbeat_interval_ms)
+        counts = TokenCounts(catalog, vendors, offerings)
+        model_calls = {path: ModelCalls(dialect, principals, calls, counts, config, clock) for path, dialect in CALLS}
         parts = Parts(
-            calls=CallPath(catalog, charging, vendors, call_metrics, config.heartbeat_interval_ms),
-            counts=TokenCounts(catalog, vendors, offerings),
+            model_calls=model_calls,
             principals=principals,
             catalog=catalog,
             offerings=offerings,
@@ -113,7 +115,7 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
                 "charging": lambda: charging.up,
             },
         )
-        application = application_of(parts, config, token, clock)
+        application = application_of(parts, token, clock)
         answers = Answers(application, metrics, clock)
         listening = listen_http(answers, config.host, config.port, config.drain_timeout_ms / 1_000, config.drain_notice_ms / 1_000)
         port = await stack.enter_async_context(listening)
@@ -121,13 +123,13 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
         yield f"http://{host}:{port}/v1"
 
 
-def application_of(parts: Parts, config: EdgeConfig, admin_token: str, clock: Clock) -> Litestar:
+def application_of(parts: Parts, admin_token: str, clock: Clock) -> Litestar:
     """The application with all routes of the edge."""
-    free, principals = parts.counts, parts.principals
+    principals = parts.principals
     handlers: Any = exception_handlers(clock, _BODY_BYTES_MAX)
     return Litestar(
         [
-            *(call_route(path, ModelCalls(dialect, principals, parts.calls, free, config, clock)) for path, dialect in _CALLS),
+            *(call_route(path, serve) for path, serve in parts.model_calls.items()),
             *models_routes(principals, parts.catalog, parts.offerings),
             *me_routes(principals, parts.accounting, parts.billing),
             admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing),

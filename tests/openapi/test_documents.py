@@ -11,8 +11,7 @@ import msgspec
 import pytest
 from litestar.routes import ASGIRoute, HTTPRoute
 
-from services.edge.app import Parts, application_of
-from services.edge.config import EdgeConfig
+from services.edge.app import CALLS, Parts, application_of
 from services.edge.dialects.anthropic_messages.dialect import MESSAGES
 from services.edge.http import problems
 from services.edge.http.problems import Problem, from_service_error, problem_body
@@ -21,9 +20,6 @@ from services.runtime.errors import ServiceError
 from tests.openapi.documents import NAMES, Json, Operation, document, operations, resolved
 from tokenline.errors.v1 import errors_pb2
 
-CONFIG = EdgeConfig(
-    registry_address="-", authentication_address="-", accounting_address="-", billing_address="-", admin_token_file="-"
-)
 TEMPLATE = re.compile(r"\{[^}]*\}")
 
 
@@ -39,8 +35,8 @@ class Route(msgspec.Struct):
 def routes() -> Iterator[Route]:
     # What routes call is not called here.
     nothing: Any = None
-    parts = Parts(nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, conditions={})
-    application = application_of(parts, CONFIG, "x" * 16, SystemClock())
+    parts = Parts({path: nothing for path, _ in CALLS}, nothing, nothing, nothing, nothing, nothing, nothing, conditions={})
+    application = application_of(parts, "x" * 16, SystemClock())
     for route in application.routes:
         if isinstance(route, ASGIRoute):
             yield Route(route.path, "POST", None)

@@ -11,7 +11,7 @@ REGION ?= beijing
 TOOLS := .tools
 export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 
-.PHONY: policy image up-cluster down-cluster test-cluster help setup run test simulate simulate-mutations faults lint types generate verify publish lock format bench clean
+.PHONY: policy image up-cluster down-cluster test-cluster help setup run test test-fast simulate simulate-mutations faults lint types generate verify publish lock format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -29,6 +29,17 @@ run: setup ## start everything on embedded defaults
 
 test: setup policy ## run the tests
 	$(BIN)/pytest
+
+# What is pure and quick. A file that starts a server is left out by its name.
+FAST := tests/edge/call tests/edge/dialects tests/edge/http tests/edge/routing tests/edge/tokens tests/edge/vendors \
+  tests/edge/test_problems.py tests/accounting tests/registry tests/documents tests/openapi/test_documents.py \
+  tests/billing/test_cdr.py tests/vendor_simulator/test_completion.py tests/test_token_classes.py
+NOT_FAST := tests/accounting/test_owner.py tests/accounting/test_peers.py tests/accounting/test_properties.py \
+  tests/accounting/test_replicas.py tests/accounting/test_residency.py tests/accounting/test_servicer.py \
+  tests/documents/test_rejections.py tests/registry/test_catalog_store.py tests/registry/test_registry.py
+
+test-fast: setup ## run the tests of what is pure, in less than 40 s
+	$(BIN)/pytest -q $(FAST) $(addprefix --ignore=,$(NOT_FAST))
 
 image: ## build the image of all services, tokenline:development, with docker, podman or buildah (BASE=NAME: on another base)
 	infra/build-image tokenline:development Dockerfile . $(ARCHIVE)

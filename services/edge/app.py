@@ -1,13 +1,12 @@
 """The wiring of the edge."""
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from litestar import Litestar, Router
-from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
+from litestar import Litestar
 
 from services.edge.api.admin.router import admin_router, read_admin_token
 from services.edge.api.calls import ModelCalls, call_route
@@ -38,13 +37,28 @@ from tokenline.authentication.v1 import authentication_pb2_grpc
 from tokenline.billing.v1 import billing_pb2_grpc
 
 # Model calls, and the dialects they are in.
-_CALLS: Final[tuple[tuple[str, Dialect], ...]] = (
+CALLS: Final[tuple[tuple[str, Dialect], ...]] = (
     ("/v1/chat/completions", ChatCompletions()),
     ("/v1/messages", MESSAGES),
     ("/v1/messages/count_tokens", COUNT_TOKENS),
 )
 # Of all routes but the model calls, which bound their bodies themselves.
 _BODY_BYTES_MAX: Final = 1_000_000
+
+
+class Parts(NamedTuple):
+    """What the routes are about."""
+
+    # By path.
+    model_calls: Mapping[str, ModelCalls]
+    principals: Principals
+    catalog: CatalogHolder
+    offerings: AccountOfferings
+    authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub"
+    accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub"
+    billing: "billing_pb2_grpc.BillingServiceAsyncStub"
+    # What must hold for the edge to be ready, by name.
+    conditions: Mapping[str, Callable[[], bool]]
 
 
 @asynccontextmanager
@@ -86,23 +100,22 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
         offerings = AccountOfferings(accounting)
         calls = CallPath(catalog, charging, vendors, call_metrics, config.heartbeat_interval_ms)
         counts = TokenCounts(catalog, vendors, offerings)
-        model_calls = {path: ModelCalls(dialect, principals, calls, counts, config, clock) for path, dialect in _CALLS}
-        application = _application(
-            [
-                *(call_route(path, serve) for path, serve in model_calls.items()),
-                *models_routes(principals, catalog, offerings),
-                *me_routes(principals, accounting, billing),
-                admin_router(token, catalog, authentication, accounting, billing),
-                *health_routes(
-                    {
-                        "catalog": lambda: catalog.current is not None,
-                        "authentication": lambda: principals.alive,
-                        "charging": lambda: charging.up,
-                    }
-                ),
-            ],
-            clock,
+        model_calls = {path: ModelCalls(dialect, principals, calls, counts, config, clock) for path, dialect in CALLS}
+        parts = Parts(
+            model_calls=model_calls,
+            principals=principals,
+            catalog=catalog,
+            offerings=offerings,
+            authentication=authentication,
+            accounting=accounting,
+            billing=billing,
+            conditions={
+                "catalog": lambda: catalog.current is not None,
+                "authentication": lambda: principals.alive,
+                "charging": lambda: charging.up,
+            },
         )
+        application = application_of(parts, token, clock)
         answers = Answers(application, metrics, clock, model_calls)
         listening = listen_http(answers, config.host, config.port, config.drain_timeout_ms / 1_000, config.drain_notice_ms / 1_000)
         port = await stack.enter_async_context(listening)
@@ -110,10 +123,18 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
         yield f"http://{host}:{port}/v1"
 
 
-def _application(routes: list[ASGIRouteHandler | HTTPRouteHandler | Router], clock: Clock) -> Litestar:
+def application_of(parts: Parts, admin_token: str, clock: Clock) -> Litestar:
+    """The application with all routes of the edge."""
+    principals = parts.principals
     handlers: Any = exception_handlers(clock, _BODY_BYTES_MAX)
     return Litestar(
-        routes,
+        [
+            *(call_route(path, serve) for path, serve in parts.model_calls.items()),
+            *models_routes(principals, parts.catalog, parts.offerings),
+            *me_routes(principals, parts.accounting, parts.billing),
+            admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing),
+            *health_routes(parts.conditions),
+        ],
         exception_handlers=handlers,
         openapi_config=None,
         # The process's own logging stays as it is.

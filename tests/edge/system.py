@@ -21,6 +21,7 @@ from services.registry.config import RegistryConfig
 from services.runtime.lifecycle import Lifecycle
 from services.vendor_simulator.app import run_vendor_simulator
 from services.vendor_simulator.config import VendorSimulatorConfig
+from tests.openapi.conformance import assert_documented
 from tests.registry.catalogs import CATALOG, write
 
 ADMIN_TOKEN = "an-admin-token-for-tests"
@@ -148,13 +149,14 @@ class Cell:
         )
 
     async def call(self, method: str, path: str, token: str | None = None, json: Any = None, body: bytes | None = None) -> Reply:
-        """One request; `path` begins behind the host."""
+        """One request; `path` begins behind the host. Asserts that the answer is as the OpenAPI documents say."""
         headers = {"authorization": f"Bearer {token}"} if token is not None else {}
         data = msgspec.json.encode(json) if json is not None else body
         url = self.base_url.removesuffix("/v1") + path
         async with self._http.request(method, url, headers=headers, data=data) as response:
             reply = Reply(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
         assert reply.headers["x-request-id"]
+        assert_documented(method, path, reply.status, reply.headers, reply.body)
         return reply
 
     async def admin(self, method: str, path: str, json: Any = None) -> Reply:

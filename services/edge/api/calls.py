@@ -49,6 +49,9 @@ class ModelCalls:
         client = Client(receive)
         answer = ClientAnswer(send, _named(self._dialect, charging_id))
         try:
+            # Answers lets nothing but HTTP come here, so there is a method.
+            if (method := str(scope.get("method"))) != "POST":
+                raise method_not_allowed(method, scope["path"], "POST")
             principal = await self._principals.resolve(scope["headers"])
             content = await client.read_body(self._config.body_bytes_max, self._config.body_timeout_ms)
             client.watch()
@@ -98,13 +101,10 @@ def _named(dialect: Dialect, charging_id: str) -> list[tuple[bytes, bytes]]:
 
 
 def call_route(path: str, serve: ASGIApp) -> ASGIRouteHandler:
-    """The route of a model call: POST alone."""
+    """The route of a model call. All methods come to it, so that another one than POST is refused in the dialect's words."""
 
     @asgi(path, copy_scope=False)
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        # Answers lets nothing but HTTP come here, so there is a method.
-        if (method := str(scope.get("method"))) != "POST":
-            raise method_not_allowed(method, scope["path"], "POST")
         await serve(scope, receive, send)
 
     return call

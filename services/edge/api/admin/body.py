@@ -34,7 +34,7 @@ _RIGHT: Final = {
     "valid_until": "a time like 2026-12-31T16:00:00Z",
     "charging_id": "the ID of the call, as x-request-id and receipt have it",
     "sequence_number": "an integer, as the receipt has it",
-    "record_sequence_number": "an integer of 1 or above",
+    "record_sequence_number": "an integer of 1 or above, as the receipt has it",
     "address": "the address of a replica of accounting, as `tokenline owners` shows it; left out for any other one",
 }
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)

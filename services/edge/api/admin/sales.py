@@ -67,12 +67,12 @@ class _Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Refund(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     charging_id: Name
-    sequence_number: Annotated[int, msgspec.Meta(ge=1)]
+    sequence_number: Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MAX)]
     amount: _Amount
     valid_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)]
     reason: _Reason
     idempotency_key: Name
-    record_sequence_number: Annotated[int, msgspec.Meta(ge=1)] = 1
+    record_sequence_number: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 1
 
 
 class _Reduction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

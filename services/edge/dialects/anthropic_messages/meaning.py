@@ -87,7 +87,7 @@ class Tally:
             # The vendor put it into the model's input; what is encrypted has no bytes of its own there.
             self.added += texts_of({name: value for name, value in block.items() if name not in _BLOCK}, _OPAQUE)
             return
-        if kind in _CALLS:
+        if isinstance(kind, str) and kind in _CALLS:
             self.calls += 1
         for name, value in block.items():
             if name in _BLOCK or not value:
@@ -96,7 +96,7 @@ class Tally:
                 self.thought += texts_of(value)
             elif name in _OPAQUE or (name == "data" and kind == "redacted_thinking"):
                 self.opaque(value)
-            elif name == "input" and kind in _CALLS:
+            elif name == "input" and isinstance(kind, str) and kind in _CALLS:
                 self.said.append(encode(value).decode())
             else:
                 self.said += texts_of(value, _OPAQUE)

@@ -1,0 +1,1 @@
+"""Any bytes, fed to what reads what others wrote."""

@@ -1,0 +1,228 @@
+"""Any bytes of a vendor, in any pieces: an answer, or a vendor's failure; all that a client can read was counted."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.edge.call.dialect import Answer, Ending
+from services.edge.dialects.chat.deltas import METADATA, METADATA_BYTES_MAX
+from services.edge.vendors.events import Event, EventReader
+from services.edge.vendors.vendor import VendorFailure
+from services.token_classes import NOTHING
+from tests.edge.dialects import answers as chat
+from tests.edge.dialects import anthropic_answers as messages
+from tests.edge.fuzz.inputs import NUMBERS, SCALARS, WORDS, Pairs, anything, broken, json_bytes, objects, pieces, streams, tries
+
+MADE_UP = re.compile(rb"chatcmpl-[0-9a-f]{32}")
+
+
+class Relayed(NamedTuple):
+    """What became of a body."""
+
+    out: bytes
+    said: str
+    thought: str
+    added: str
+    opaque_bytes: int
+    calls: int
+    counts: list[Any]
+    # How it ended: a fault, garbage, a refusal, or nothing of the kind.
+    failed: str
+
+
+def relay(answer: Answer, events: Iterable[Event]) -> Relayed:
+    out, said, thought, added, opaque_bytes, calls, failed = b"", "", "", "", 0, 0, ""
+    counts: list[Any] = []
+    try:
+        for event in events:
+            step = answer.feed(event)
+            out += step.out
+            said, thought, added = said + step.said, thought + step.thought, added + step.added
+            opaque_bytes, calls = opaque_bytes + step.opaque_bytes, calls + step.calls
+            counts.append(step.counted)
+            if step.fault is not None:
+                failed = "fault"
+                break
+    except VendorFailure as failure:
+        failed = failure.outcome
+    if not failed:
+        out += answer.end(Ending.COMPLETE, NOTHING)
+    return Relayed(MADE_UP.sub(b"chatcmpl-?", out), said, thought, added, opaque_bytes, calls, counts, failed)
+
+
+def events_of(body: Iterable[bytes]) -> list[Event]:
+    reader = EventReader()
+    return [event for piece in body for event in reader.feed(piece)] + reader.end()
+
+
+# Chat: chunks nearly as OpenAI writes them, with strings in all places.
+CHAT_NAMES = ("content", "role", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call", "audio", "x_note")
+FUNCTION = objects(("name", "arguments", "input", "note"), st.one_of(WORDS, SCALARS, anything(("a", "b"))), 3)
+CALL = objects(("index", "id", "type", "function", "custom", "note"), st.one_of(NUMBERS, WORDS, FUNCTION, FUNCTION), 5)
+PART = objects(("type", "text", "thinking", "refusal"), st.one_of(st.sampled_from(["text", "thinking"]), WORDS), 3)
+DELTA = objects(
+    CHAT_NAMES,
+    st.one_of(WORDS, WORDS, SCALARS, st.lists(CALL, max_size=2), st.lists(PART, max_size=2), FUNCTION, anything(CHAT_NAMES)),
+    3,
+)
+CHOICE = st.builds(
+    lambda index, delta, more: Pairs([("index", index), ("delta", delta), *more]),
+    st.integers(0, 1),
+    DELTA,
+    objects(("finish_reason", "logprobs", "message", "text", "usage"), st.one_of(WORDS, SCALARS, DELTA), 2),
+)
+USAGE = objects(("prompt_tokens", "completion_tokens", "total_tokens"), NUMBERS, 3)
+CHUNK = st.builds(
+    lambda choices, more: Pairs(
+        [("id", "c"), ("object", "chat.completion.chunk"), ("created", 1), ("model", "m"), ("choices", choices), *more]
+    ),
+    st.one_of(st.lists(CHOICE, max_size=2), SCALARS),
+    objects(("usage", "model", "id", "note", "system_fingerprint", "error", "provider"), st.one_of(USAGE, WORDS, SCALARS), 2),
+)
+CHAT = streams(
+    broken(st.one_of(CHUNK.map(json_bytes), CHUNK.map(json_bytes), st.just(b"[DONE]"), anything(CHAT_NAMES).map(json_bytes))),
+    ["error", "x"],
+)
+
+# Anthropic: events of each type, with strings in all places.
+KINDS = (
+    "message_start",
+    "content_block_start",
+    "content_block_delta",
+    "content_block_stop",
+    "message_delta",
+    "message_stop",
+    "ping",
+)
+BLOCK_NAMES = ("type", "text", "thinking", "partial_json", "signature", "data", "input", "citations", "note", "id", "name")
+BLOCK_KINDS = ("text", "thinking", "tool_use", "text_delta", "thinking_delta", "input_json_delta", "web_search_tool_result")
+BLOCK = objects(BLOCK_NAMES, st.one_of(st.sampled_from(BLOCK_KINDS), WORDS, SCALARS, anything(BLOCK_NAMES)), 4)
+MESSAGE = objects(
+    ("id", "content", "usage", "model", "note", "stop_reason"), st.one_of(WORDS, st.lists(BLOCK, max_size=2), USAGE), 4
+)
+EVENT = st.builds(
+    lambda kind, more: Pairs([("type", kind), *more]),
+    st.sampled_from((*KINDS, "content_block_delta", "content_block_delta", "error", "other")),
+    objects(("index", "delta", "content_block", "message", "usage", "note"), st.one_of(BLOCK, BLOCK, MESSAGE, USAGE, SCALARS), 4),
+)
+MESSAGES = streams(broken(st.one_of(EVENT.map(json_bytes), EVENT.map(json_bytes), anything(KINDS).map(json_bytes))), KINDS)
+
+
+def chat_answer(*, streamed: bool) -> Answer:
+    return chat.request(stream=streamed).answer(chat.ENDPOINT)
+
+
+def messages_answer(*, streamed: bool) -> Answer:
+    return messages.answer(streamed=streamed)
+
+
+Make = Callable[..., Answer]
+DIALECTS = [pytest.param(chat_answer, CHAT, id="chat"), pytest.param(messages_answer, MESSAGES, id="messages")]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(("make", "bodies"), DIALECTS)
+def test_a_body_means_the_same_in_any_pieces(make: Make, bodies: st.SearchStrategy[bytes], streamed: bool) -> None:
+    @tries(100)
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        body = data.draw(st.one_of(bodies, bodies, bodies, st.binary(max_size=60)))
+        whole = relay(make(streamed=streamed), events_of([body]))
+        assert relay(make(streamed=streamed), events_of(data.draw(pieces(body)))) == whole
+        assert relay(make(streamed=streamed), events_of(body[at : at + 1] for at in range(len(body)))) == whole
+
+    check()
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(("make", "bodies"), DIALECTS)
+def test_all_that_a_client_can_read_is_counted(make: Make, bodies: st.SearchStrategy[bytes], streamed: bool) -> None:
+    @tries(200)
+    @given(bodies)
+    def check(body: bytes) -> None:
+        relayed = relay(make(streamed=streamed), events_of([body]))
+        counted = len((relayed.said + relayed.thought + relayed.added).encode("utf-8", "surrogatepass")) + relayed.opaque_bytes
+        assert read_by_client(relayed.out, streamed=streamed) <= counted, relayed
+
+    check()
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(("make", "bodies"), DIALECTS)
+def test_a_whole_body_is_an_answer_or_a_failure(make: Make, bodies: st.SearchStrategy[bytes], streamed: bool) -> None:
+    wholes = st.one_of(
+        MESSAGE.map(json_bytes),
+        CHUNK.map(json_bytes),
+        CHUNK.map(json_bytes).map(lambda body: body.replace(b'"delta"', b'"message"')),
+    )
+
+    @tries(200)
+    @given(broken(wholes))
+    def check(body: bytes) -> None:
+        answer = make(streamed=streamed)
+        try:
+            step = answer.feed_whole(body)
+        except VendorFailure:
+            return
+        out = step.out + answer.end(Ending.COMPLETE, NOTHING)
+        counted = len((step.said + step.thought + step.added).encode("utf-8", "surrogatepass")) + step.opaque_bytes
+        assert read_by_client(out, streamed=streamed) <= counted
+
+    check()
+
+
+# Strings that tell of an answer and are none of it. Those of messages are free at any length, others of chat up to a bound.
+MESSAGES_METADATA = {"id", "index", "type", "role", "model", "name", "stop_reason", "usage", "request_id"}
+SILENT = METADATA | {
+    "tool_use_id",
+    "caller",
+    "server_name",
+    "cache_control",
+    "stop_sequence",
+    "stop_details",
+    "container",
+}
+
+
+def read_by_client(out: bytes, *, streamed: bool) -> int:
+    """The bytes of all strings that a client reads and that are no metadata."""
+    if not streamed:
+        return _bytes_in(json.loads(out)) if out else 0
+    total = 0
+    for event in out.split(b"\n\n"):
+        data = b"\n".join(line[6:] for line in event.split(b"\n") if line.startswith(b"data: "))
+        if data and data != b"[DONE]":
+            total += _bytes_in(json.loads(data))
+    return total
+
+
+def _bytes_in(value: Any) -> int:
+    """The bytes of all strings within, but for those that are free."""
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, list):
+        return sum(map(_bytes_in, value))
+    if isinstance(value, dict):
+        total = 0
+        for name, each in value.items():
+            if name not in ("logprobs", "usage"):
+                size = _bytes_in(each)
+                total += (
+                    size if name not in SILENT else max(0, size - METADATA_BYTES_MAX) if name in METADATA - MESSAGES_METADATA else 0
+                )
+        return total
+    return 0
+
+
+@pytest.mark.parametrize("kind", [["x"], {"a": 1}, 5, None])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_block_whose_type_is_no_text_is_counted(kind: Any, streamed: bool) -> None:
+    event = Event(
+        "", json.dumps({"type": "content_block_start", "index": 0, "content_block": {"type": kind, "input": "xyz"}}).encode()
+    )
+    assert relay(messages_answer(streamed=streamed), [event]).said == "xyz"

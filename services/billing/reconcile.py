@@ -277,6 +277,9 @@ class _PartitionComparison:
         tariff = self._tariffs.setdefault(tariff, tariff)
         classes = sum(each.amount for each in settled.class_charges)
         rated = settled.charged_amount + settled.absorbed_amount
+        if settled.HasField("unpaid"):
+            # It has no class charges: of what was absorbed it is what they do not explain. It stands in a session's first record.
+            rated -= min(settled.absorbed_amount, max(0, rated - classes))
         # The records of one row are of one tariff each, so that a record continues what an earlier row said. Buckets of the
         # account's own offering and of a bought one may have the same tariff: then the line continued is the one that adds up.
         earlier = [line for line in lines if line.tariff == tariff and line.sequence_number != entry.sequence_number]

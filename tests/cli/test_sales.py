@@ -128,10 +128,10 @@ def test_a_limit_refuses_and_the_refusal_can_be_asked_about(system: Up, ask: Cal
     ask("account", "topup", other_id, "--amount", "1000", "--unit", "TOKEN", "--valid-days", "1", "--idempotency-key", "t")
     ask("account", "limit", other_id, "--limits", budget(5))
     client = subscriber(system, ask, other_id)
-    with pytest.raises(openai.RateLimitError, match="budget@account") as raised:
+    with pytest.raises(openai.APIStatusError, match="budget@account") as spent:
         say(client, "qwen-flash")
-    assert raised.value.code == "insufficient_quota"
-    assert ask("refusal", raised.value.response.headers["x-request-id"])["help"] == "Raise the limit budget@account."
+    assert (spent.value.status_code, spent.value.code) == (402, "insufficient_quota")
+    assert ask("refusal", spent.value.response.headers["x-request-id"])["help"] == "Raise the limit budget@account."
     ask("account", "limit", other_id, "--limits", budget(500))
     used = say(client, "qwen-flash").usage
     assert used is not None

@@ -8,6 +8,7 @@ answer ended as its head promised, and not after it has been idle for long: a PO
 """
 
 import asyncio
+import codecs
 import ssl
 import zlib
 from collections import deque
@@ -365,7 +366,8 @@ class _HttpAnswer:
             size += len(piece)
             if size > bytes_max:
                 raise VendorFailure("garbage", 200)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return body.removeprefix(codecs.BOM_UTF8)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         connection = self._connection

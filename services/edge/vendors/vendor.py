@@ -53,7 +53,7 @@ class VendorAnswer(Protocol):
         ...
 
     async def read(self) -> bytes:
-        """The whole body, unpacked. Errors: `VendorFailure` broken, timeout, or garbage for one beyond the bound."""
+        """The whole body, unpacked, without BOM. Errors: `VendorFailure` broken, timeout, or garbage for one beyond the bound."""
         ...
 
     def pieces(self) -> AsyncIterator[bytes]:

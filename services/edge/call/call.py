@@ -277,7 +277,7 @@ class Call:
         while covered and best > self._covered:
             if session.granted >= self._whole:
                 # All that the vendor was told is reserved, with our count's error: it has broken its limit, or counts otherwise.
-                covered = meter.low <= self._told * self._request.choices
+                covered = meter.low + meter.lowest_of(step) <= self._told * self._request.choices
                 break
             if out:
                 await self._send(out)

@@ -303,6 +303,11 @@ class Meter:
                 tokens += estimate(size_of(text)) if self._count is None else self._count(text)
         return tokens
 
+    def lowest_of(self, step: Step) -> int:
+        """The fewest output tokens that a step can have which is not added yet."""
+        texts = sum(low(size_of(text)) for text in (step.said, step.thought) if text)
+        return texts + step.calls + step.opaque_bytes // _OPAQUE_BYTES_A_TOKEN_MAX
+
     @property
     def _own(self) -> Own:
         thought = max(self._thought.best, self._opaque_bytes // _OPAQUE_BYTES_A_TOKEN)

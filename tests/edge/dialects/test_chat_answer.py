@@ -338,7 +338,9 @@ def test_counts_are_told_as_they_come_and_zeros_erase_none() -> None:
         chunk({"content": "f"}, usage={"prompt_tokens": -1, "completion_tokens": 6}),
     )
     counted = [step.counted.counts if step.counted is not None else None for step in steps]
-    assert counted == [None, *([(10, 0, 0, 3, 0)] * 3), (10, 0, 0, 5, 0), (10, 0, 0, 6, 0)]
+    assert counted == [None, (10, 0, 0, 3, 0), (10, 0, 0, 3, 0), None, (10, 0, 0, 5, 0), (10, 0, 0, 6, 0)]
+    # What came with the zeros is not in the count before them.
+    assert [step.counted.has_output for step in steps if step.counted is not None] == [True, False, True, True]
 
 
 def test_usage_is_read_at_a_vendors_own_place() -> None:

@@ -131,7 +131,8 @@ def _aider(installed: Path, system: System, account: Account, project: Path, pro
 
 
 CLAUDE_CODE: Final = Agent("claude-code", "claude-sonnet-4-6", _claude_code, 1, 1, "Bash")
-OPENCODE: Final = Agent("opencode", "deepseek-v4-flash", _opencode, 2, 2, "bash")
+# A model without a tokenizer here: one that has it counts more than the simulator says where JSON comes in small pieces.
+OPENCODE: Final = Agent("opencode", "qwen-flash", _opencode, 2, 2, "bash")
 QWEN_CODE: Final = Agent("qwen-code", "qwen3-coder-plus", _qwen_code, 2, 1, "run_shell_command", {"is_background": False})
 # It heeds no x-should-retry, and for a minute waits twice as long after each refusal.
 AIDER: Final = Agent("aider", "deepseek-v4-pro", _aider, 1, 9)

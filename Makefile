@@ -11,7 +11,7 @@ REGION ?= beijing
 TOOLS := .tools
 export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 
-.PHONY: policy image up-cluster down-cluster test-cluster help setup run test test-fast simulate simulate-mutations faults lint types generate verify publish lock format bench clean
+.PHONY: policy image up-cluster down-cluster test-cluster test-clients help setup run test test-fast simulate simulate-mutations faults lint types generate verify publish lock format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -52,6 +52,20 @@ down-cluster: setup $(TOOLS)/helm ## remove all cells from the cluster of KUBECO
 
 test-cluster: setup $(TOOLS)/helm ## test a cell in the cluster of KUBECONFIG; DELIVER_IMAGE is how an image gets there
 	$(BIN)/pytest tests/cluster
+
+test-clients: setup .clients/.installed ## test real clients, as their vendors publish them, against `tokenline up`; Node 20 and npm
+	$(BIN)/pytest tests/clients
+
+# What is installed runs as it came: no script of a package, and the programs of this platform from the packages that carry them.
+# `npm ci` wants a lock of every platform's packages, and a registry need not serve those; `npm install` takes what is locked too.
+.clients/.installed: tests/clients/.npmrc tests/clients/package.json tests/clients/package-lock.json tests/clients/requirements.lock
+	@command -v npm > /dev/null || { echo "npm is needed, of Node 20 or later: see https://nodejs.org"; exit 1; }
+	@mkdir -p .clients
+	cp $(filter-out %.lock,$^) .clients/
+	cd .clients && npm install --no-save --ignore-scripts --no-audit --no-fund
+	@test -x .clients/aider/bin/python || python3 -m venv .clients/aider
+	.clients/aider/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/clients/requirements.lock
+	@touch $@
 
 # Its dependencies go with nobody else's.
 policy: .policy/.installed
@@ -109,10 +123,11 @@ publish: setup ## the protos as they are become what later ones must not break
 lock: setup ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header infra/policy/requirements.in -o infra/policy/requirements.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/clients/requirements.in -o tests/clients/requirements.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 bench: setup ## measure the edge with every service a process of its own
 	$(BIN)/tokenline bench edge
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .policy $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .policy .clients $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,7 +6,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from services.vendor_simulator.simulate import OUTPUT_TOKENS_MAX, Simulate
-from services.vendor_simulator.text import SCRIPTS, json_passage, text
+from services.vendor_simulator.text import SCRIPTS, TOKEN_BYTES, json_passage, text
 
 Kind = Literal["reasoning", "text", "tool"]
 Finish = Literal["stop", "length", "tool_calls"]
@@ -100,6 +100,8 @@ class Passage(msgspec.Struct, frozen=True):
     # Whether the segment begins and ends with it.
     first: bool
     last: bool
+    # The tool that is called; "" elsewhere.
+    tool: str = ""
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -145,13 +147,16 @@ class Counts(msgspec.Struct, frozen=True):
             first, last = max(start, begin), min(start + count, end)
             if first < last:
                 piece = self._text(segment, first - begin, last - first)
-                yield Passage(segment.kind, segment.call, number, piece, first == begin, last == end)
+                tool = self.simulate.tools.name_of(segment.call) if segment.kind == "tool" else ""
+                yield Passage(segment.kind, segment.call, number, piece, first == begin, last == end, tool)
             begin = end
 
     def _text(self, segment: Segment, start: int, count: int) -> str:
         script = self.simulate.text.script
         if segment.kind == "reasoning":
             return text(start, count).decode()
+        if segment.kind == "tool" and (document := self.simulate.tools.document):
+            return document[start * TOKEN_BYTES : (start + count) * TOKEN_BYTES]
         if segment.kind == "tool" or script == "json":
             return json_passage(segment.planned_tokens, start, count)
         return SCRIPTS[script].passage(self.simulate.text.bytes_per_token, start, count)
@@ -174,10 +179,11 @@ def count(simulate: Simulate, input_tokens: int, limit: int, choices: int = 1) -
     write_1h = min(simulate.cache_write_1h_tokens, input_tokens - cached - write)
 
     said = simulate.output_tokens - min(simulate.reasoning_tokens, simulate.output_tokens)
-    calls = min(simulate.tools.calls, said // simulate.tools.argument_tokens)
-    arguments = calls * simulate.tools.argument_tokens
+    tokens_of_call = simulate.tools.tokens
+    calls = min(simulate.tools.calls, said // tokens_of_call)
+    arguments = calls * tokens_of_call
     planned: list[tuple[Kind, int, int]] = [("text", 0, said - arguments)]
-    planned += [("tool", call, simulate.tools.argument_tokens) for call in range(calls)]
+    planned += [("tool", call, tokens_of_call) for call in range(calls)]
     if simulate.reasoning != "hidden":
         planned.insert(0, ("reasoning", 0, reasoning))
     left = output - (reasoning if simulate.reasoning == "hidden" else 0)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from services.vendor_simulator.answer import Answer
 from services.vendor_simulator.call import Call
 from services.vendor_simulator.chat_request import parse_request
@@ -18,7 +20,8 @@ from services.vendor_simulator.errors import ErrorWriter, RefusedError, error_bo
 from services.vendor_simulator.messages import counted, parse_count, parse_messages, plan_message
 from services.vendor_simulator.rich_completion import plan_rich
 from services.vendor_simulator.served import Served
-from services.vendor_simulator.simulate import Simulate
+from services.vendor_simulator.simulate import PLAIN, Simulate
+from services.vendor_simulator.spoken import simulate_in
 
 _MODELS: Final = (
     b'{"object":"list","data":[{"id":"simulated","object":"model","created":1767225600,"owned_by":"vendor-simulator"}]}'
@@ -44,6 +47,11 @@ class CallRequest(Protocol):
         ...
 
     @property
+    def last_text(self) -> str:
+        """The text that the answer is an answer to; "" where it brings results of tools."""
+        ...
+
+    @property
     def simulate(self) -> Simulate:
         """How the call shall go."""
         ...
@@ -52,21 +60,26 @@ class CallRequest(Protocol):
 class Dialect(NamedTuple):
     """How one protocol is read and answered."""
 
-    # The request in a body and the answer to it, under an identifier's number. Errors: `RefusedError`.
-    open: Callable[[bytes, str], tuple[CallRequest, Answer]]
+    # The request in a body and the answer to it, under an identifier's number; the last is whether its text is heeded.
+    # Errors: `RefusedError`.
+    open: Callable[[bytes, str, bool], tuple[CallRequest, Answer]]
     write_error: ErrorWriter
     # The header that names a call.
     id_header: bytes
 
 
-def _open_chat(body: bytes, number: str) -> tuple[CallRequest, Answer]:
+def _open_chat(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
     request = parse_request(body)
+    if heeds_text and request.simulate is PLAIN:
+        request = replace(request, simulate=simulate_in(request.last_text, error_body))
     planner = plan_rich if request.simulate.needs_more_than_plain else plan
     return request, planner(request, f"chatcmpl-{number}", int(time.time()))
 
 
-def _open_messages(body: bytes, number: str) -> tuple[CallRequest, Answer]:
+def _open_messages(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
     request = parse_messages(body)
+    if heeds_text and request.simulate is PLAIN:
+        request = replace(request, simulate=simulate_in(request.last_text, messages_error_body))
     return request, plan_message(request, f"msg_{number}")
 
 
@@ -77,7 +90,9 @@ _MESSAGES: Final = Dialect(_open_messages, messages_error_body, b"request-id")
 class VendorSimulator:
     """The ASGI application."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, heeds_text: bool = False) -> None:
+        """`heeds_text`: see `VendorSimulatorConfig`."""
+        self._heeds_text = heeds_text
         self._served = Served()
         self._waiting: set[Client] = set()
         self._numbers = itertools.count()
@@ -115,7 +130,7 @@ class VendorSimulator:
                 return
             number = f"{self._prefix}{next(self._numbers):012x}"
             try:
-                request, answer = dialect.open(body, number)
+                request, answer = dialect.open(body, number, self._heeds_text)
             except RefusedError as refusal:
                 await _answer(client, refusal.status, refusal.body)
                 return

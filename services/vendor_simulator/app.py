@@ -18,7 +18,7 @@ async def run_vendor_simulator(config: VendorSimulatorConfig, lifecycle: Lifecyc
 
     It has no background tasks, so `lifecycle` has nothing to watch. Errors: `OSError` when it cannot listen.
     """
-    simulator = VendorSimulator()
+    simulator = VendorSimulator(heeds_text=config.heeds_text)
     drain_s = config.drain_timeout_ms / 1_000 or _DRAIN_S
     async with listen_http(simulator, config.host, config.port, drain_s, config.drain_notice_ms / 1_000) as port:
         try:

@@ -64,6 +64,14 @@ class ChatRequest(msgspec.Struct, frozen=True, gc=False):
     simulate: Simulate = PLAIN
 
     @property
+    def last_text(self) -> str:
+        """The text of the last message that is no system prompt; "" where it is the result of a tool."""
+        last = next((message for message in reversed(self.messages) if message.role != "system"), None)
+        if last is None or last.content is None or last.role == "tool":
+            return ""
+        return last.content if isinstance(last.content, str) else "\n".join(part.text for part in last.content)
+
+    @property
     def counted_tokens(self) -> int:
         """The tokens of all strings and text parts together."""
         texts: list[str] = []

@@ -15,6 +15,9 @@ class VendorSimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     drain_notice_ms: int = 0
     # How long answers under way may take to end when the process stops; 0: clients that wait are hung up on at once.
     drain_timeout_ms: int = 0
+    # Whether a line `simulate: {...}` in a request's last message is read as the request's `simulate` object. So clients that
+    # cannot send the object, as agents, can be told to ask for what they need.
+    heeds_text: bool = False
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:

@@ -14,7 +14,6 @@ from services.vendor_simulator.usage import messages_usage
 
 _IGNORED: Final = msgspec.Raw()
 _SIGNATURE: Final = "c2ltdWxhdGVkIHNpZ25hdHVyZQ=="
-_TOOL_NAME: Final = "look_up"
 _STOP_REASONS: Final = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
@@ -73,6 +72,14 @@ class MessagesRequest(msgspec.Struct, frozen=True):
     def user(self) -> str | None:
         """Who asks, where it is said."""
         return self.metadata.user_id if self.metadata is not None else None
+
+    @property
+    def last_text(self) -> str:
+        """The text of the last message that is no system prompt; "" where it brings results of tools."""
+        said = next((message.content for message in reversed(self.messages) if message.role != "system"), "")
+        if isinstance(said, str):
+            return said
+        return "" if any(block.type == "tool_result" for block in said) else "\n".join(block.text for block in said)
 
     @property
     def counted_tokens(self) -> int:
@@ -253,7 +260,7 @@ def _block(passage: Passage, text: str) -> dict[str, Any]:
         return {"type": "thinking", "thinking": text, "signature": ""}
     if passage.kind == "text":
         return {"type": "text", "text": text}
-    return {"type": "tool_use", "id": f"toolu_{passage.call}", "name": f"{_TOOL_NAME}_{passage.call}", "input": {}}
+    return {"type": "tool_use", "id": f"toolu_{passage.call}", "name": passage.tool, "input": {}}
 
 
 MESSAGE_STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'

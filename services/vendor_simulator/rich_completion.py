@@ -1,6 +1,6 @@
 """A chat completion with everything that `simulate` can ask for: tool calls, scripts, visible reasoning, odd usage."""
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -13,8 +13,6 @@ from services.vendor_simulator.simulate import Usage
 from services.vendor_simulator.usage import chat_usage, no_usage_yet
 
 Chunk = dict[str, Any]
-
-_TOOL_NAME: Final = "look_up"
 
 
 class RichCompletion(msgspec.Struct, frozen=True):
@@ -116,7 +114,7 @@ def call_id(passage: Passage) -> str:
 
 def called(passage: Passage) -> Chunk:
     """The function that `passage` calls, with its arguments as JSON text."""
-    return {"name": f"{_TOOL_NAME}_{passage.call}", "arguments": passage.text}
+    return {"name": passage.tool, "arguments": passage.text}
 
 
 class RichEvents:

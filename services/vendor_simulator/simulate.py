@@ -3,9 +3,12 @@
 docs/vendor-simulator.md lists every field with examples.
 """
 
-from typing import Annotated, Final, Literal
+import json
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+
+from services.vendor_simulator.text import TOKEN_BYTES
 
 # Of one choice. An answer of this size is 8 MB of text.
 OUTPUT_TOKENS_MAX: Final = 2_000_000
@@ -151,6 +154,27 @@ class Tools(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calls: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
     # Of each call, within the output tokens.
     argument_tokens: Annotated[int, msgspec.Meta(ge=1, le=OUTPUT_TOKENS_MAX)] = 4
+    # The tool that every call names; "": look_up_0, look_up_1 and so on.
+    name: str = ""
+    # What every call says, in place of arguments of `argument_tokens`.
+    arguments: dict[str, Any] | None = None
+
+    @property
+    def document(self) -> str:
+        """`arguments` as ASCII JSON, with blanks at the end up to a whole token; "" where none are given."""
+        if self.arguments is None:
+            return ""
+        document = json.dumps(self.arguments)
+        return document + " " * (-len(document) % TOKEN_BYTES)
+
+    @property
+    def tokens(self) -> int:
+        """The argument tokens of each call."""
+        return self.argument_tokens if self.arguments is None else len(self.document) // TOKEN_BYTES
+
+    def name_of(self, call: int) -> str:
+        """The tool that a call names."""
+        return self.name or f"look_up_{call}"
 
 
 class Modalities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

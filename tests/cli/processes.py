@@ -56,14 +56,14 @@ def run(*arguments: str, **environment: str) -> Result:
 
 
 @contextmanager
-def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+def started(*arguments: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
     """A process of the command line, which is killed at the end if it has not ended."""
     process = subprocess.Popen(
         [sys.executable, "-m", "services", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **environment},
     )
     try:
         yield process
@@ -84,9 +84,9 @@ def in_time(process: "subprocess.Popen[str]", seconds: float = TIMEOUT_S) -> Ite
 
 
 @contextmanager
-def up(data_dir: Path) -> Iterator[Up]:
+def up(data_dir: Path, **environment: str) -> Iterator[Up]:
     """`tokenline up` on any free port, ready."""
-    with started("up", "--data-dir", str(data_dir), "--port", "0") as process:
+    with started("up", "--data-dir", str(data_dir), "--port", "0", **environment) as process:
         assert process.stdout is not None
         greeting = []
         # Printed once all is ready; an early end is an end of the output too.

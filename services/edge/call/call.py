@@ -23,7 +23,7 @@ from services.edge.http.stream import ClientAnswer
 from services.edge.routing.router import FailedAttempt, failed_attempt
 from services.edge.vendors.events import Event
 from services.edge.vendors.vendor import VendorClient, VendorFailure, VendorFault
-from services.token_classes import NOTHING, Vector
+from services.token_classes import NOTHING, Vector, total_output
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 Taken = TypeVar("Taken")
@@ -319,6 +319,8 @@ class Call:
         assert stream is not None
         stream.close()
         used = self._meter.used()
+        if ended is Ended.WHOLE and self._limit is not None and total_output(used.charged) >= self._limit * self._request.choices:
+            ended = Ended.LIMITED
         problem = _PROBLEMS[ended]() if ended in _PROBLEMS else None
         try:
             await self._session.release(self._settlement(ended, used))

@@ -24,6 +24,8 @@ class Ended(Enum):
     WHOLE = "whole"
     # The quota ended, or the vendor went beyond the limit it was told.
     CUT = "cut"
+    # The vendor kept a limit that was lower than the client's, since the account could not pay for more.
+    LIMITED = "limited"
     # The vendor broke off after output was relayed.
     BROKEN = "broken"
     # Accounting could not say whether the quota goes on.
@@ -49,6 +51,7 @@ class _Row(NamedTuple):
 _TABLE: Final = {
     Ended.WHOLE: _Row(pb.CLOSE_CAUSE_NORMAL, is_whole=True),
     Ended.CUT: _Row(pb.CLOSE_CAUSE_QUOTA_EXHAUSTED, is_whole=False),
+    Ended.LIMITED: _Row(pb.CLOSE_CAUSE_QUOTA_EXHAUSTED, is_whole=True),
     Ended.BROKEN: _Row(pb.CLOSE_CAUSE_VENDOR_ERROR, is_whole=False),
     Ended.NOT_EXTENDED: _Row(pb.CLOSE_CAUSE_QUOTA_EXHAUSTED, is_whole=False),
     Ended.LEFT: _Row(pb.CLOSE_CAUSE_CLIENT_GONE, is_whole=False),

@@ -175,7 +175,6 @@ def test_a_vendor_that_keeps_its_limit_is_never_cut(kind: str, model: str, strea
     keep()
 
 
-@pytest.mark.xfail(strict=True, reason="the fewest tokens of a text are not known for one emoji again and again")
 async def test_one_emoji_again_and_again_within_the_limit_is_not_cut() -> None:
     scene = Scene(FakeCharging(window=64))
     # One token each with the tokenizer of Qwen 3.

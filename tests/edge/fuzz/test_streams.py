@@ -176,8 +176,7 @@ def test_a_whole_body_is_an_answer_or_a_failure(make: Make, bodies: st.SearchStr
     check()
 
 
-# Strings that tell of an answer and are none of it. Those of messages are free at any length, others of chat up to a bound.
-MESSAGES_METADATA = {"id", "index", "type", "role", "model", "name", "stop_reason", "usage", "request_id"}
+# Strings that tell of an answer and are none of it: free up to a bound.
 SILENT = METADATA | {
     "tool_use_id",
     "caller",
@@ -212,8 +211,13 @@ def _bytes_in(value: Any) -> int:
         for name, each in value.items():
             if name not in ("logprobs", "usage"):
                 size = _bytes_in(each)
+                # In UTF-8 a character may have four bytes, and a value many strings.
                 total += (
-                    size if name not in SILENT else max(0, size - METADATA_BYTES_MAX) if name in METADATA - MESSAGES_METADATA else 0
+                    max(0, size - 4 * METADATA_BYTES_MAX)
+                    if name in SILENT and isinstance(each, str)
+                    else 0
+                    if name in SILENT
+                    else size
                 )
         return total
     return 0

@@ -45,6 +45,25 @@ _ENDING: Final = frozenset({"stop_reason", "stop_sequence", "stop_details", "con
 _TEXT_DELTA: Final = frozenset({"type", "text"})
 # Members of blocks that no model wrote.
 _BLOCK: Final = frozenset({"type", "id", "tool_use_id", "cache_control", "caller", "server_name"})
+# Members of events and answers that tell of an answer and are none of it: each text of them is free up to a bound.
+_METADATA: Final = frozenset(
+    {
+        "id",
+        "type",
+        "index",
+        "role",
+        "model",
+        "stop_reason",
+        "stop_sequence",
+        "stop_details",
+        "container",
+        "request_id",
+        "usage",
+        "context_management",
+        "input_transformations",
+    }
+)
+_METADATA_CHARACTERS_MAX: Final = 256
 _CALLS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _OPAQUE: Final = frozenset({"signature", "encrypted_content", "encrypted_index", "encrypted_stdout"})
 # What a message_start says of output is no count yet.
@@ -90,7 +109,10 @@ class Tally:
         if isinstance(kind, str) and kind in _CALLS:
             self.calls += 1
         for name, value in block.items():
-            if name in _BLOCK or not value:
+            if not value:
+                continue
+            if name in _BLOCK:
+                self.metadata(value)
                 continue
             if name == "thinking":
                 self.thought += texts_of(value)
@@ -111,7 +133,9 @@ class Tally:
                 self.thought += texts_of(value)
             elif name in _OPAQUE:
                 self.opaque(value)
-            elif name != "type":
+            elif name == "type":
+                self.metadata(value)
+            else:
                 self.said += texts_of(value, _OPAQUE)
 
     def opaque(self, value: object) -> None:
@@ -123,6 +147,14 @@ class Tally:
         for name, value in members.items():
             if name not in known:
                 self.said += texts_of(value)
+            elif name in _METADATA:
+                self.metadata(value)
+
+    def metadata(self, value: object) -> None:
+        """Counts what tells of the answer and is none of it, where it is longer than any such thing."""
+        if type(value) is str and len(value) <= _METADATA_CHARACTERS_MAX:
+            return
+        self.said += [text[_METADATA_CHARACTERS_MAX:] for text in texts_of(value) if len(text) > _METADATA_CHARACTERS_MAX]
 
 
 class Meaning:

@@ -13,6 +13,8 @@ _READ: Final = frozenset({"model", "messages", "system", "tools", "max_tokens", 
 # Fields that change an answer or who is told of it, and no price.
 _HARMLESS: Final = frozenset(
     {
+        # Instructions to the vendor simulator.
+        "simulate",
         "temperature",
         "top_p",
         "top_k",

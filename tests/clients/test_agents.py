@@ -1,0 +1,87 @@
+"""Agents, as their vendors publish them, against `tokenline up`: a turn, a tool, used-up quota."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.clients.agents import AGENTS, CLAUDE_CODE, Agent
+from tests.clients.bills import assert_paid_once, assert_refused
+from tests.clients.system import SAID, System
+
+every_agent = pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: agent.name)
+PLENTY = 1_000_000
+# Less than any agent's prompt.
+FEW = 10
+LONG_TOKENS = 3_000
+LONG = 'write a lot\nsimulate: {"output_tokens": 3000}'
+# Of output, TOKEN.
+LITTLE = 500
+# Of an answer that calls a tool.
+TOOL_TOKENS = 60
+
+
+@every_agent
+def test_a_turn_is_shown_and_paid_once(agent: Agent, system: System, installed: Path, tmp_path: Path) -> None:
+    account = system.open_account(PLENTY)
+    turn = agent.turn(installed, system, account, tmp_path, "say hi")
+    assert turn.status == 0, turn.shown
+    assert SAID in turn.stdout
+    bill = assert_paid_once(system, account, agent.calls)
+    assert {receipt["usage"]["output"] for receipt in bill.receipts} == {16}
+
+
+@every_agent
+def test_used_up_quota_is_told_in_our_words_and_costs_nothing(
+    agent: Agent, system: System, installed: Path, tmp_path: Path
+) -> None:
+    account = system.open_account(FEW)
+    turn = agent.turn(installed, system, account, tmp_path, "say hi")
+    assert "You exceeded your current quota" in turn.shown, turn.shown
+    assert f"{FEW} TOKEN are left. Top up the account" in turn.shown
+    assert_refused(system, account, agent.refusals)
+
+
+def test_claude_code_shows_the_vendors_count(system: System, installed: Path, tmp_path: Path) -> None:
+    account = system.open_account(PLENTY)
+    turn = CLAUDE_CODE.turn(installed, system, account, tmp_path, "say hi")
+    shown = json.loads(turn.stdout)["usage"]
+    (receipt,) = assert_paid_once(system, account, 1).receipts
+    assert (shown["input_tokens"], shown["output_tokens"]) == (receipt["usage"]["input"], receipt["usage"]["output"])
+
+
+def test_claude_code_is_told_when_the_quota_ends_in_an_answer(system: System, installed: Path, tmp_path: Path) -> None:
+    """The answer is cut and paid; the call that would go on with it is refused, and our text is shown."""
+    probe = system.open_account(PLENTY)
+    CLAUDE_CODE.turn(installed, system, probe, tmp_path / "probe", LONG)
+    (receipt,) = assert_paid_once(system, probe, 1).receipts
+    assert receipt["usage"]["output"] == LONG_TOKENS
+    # What the input may take at most is held; beside it little is left for output.
+    account = system.open_account(system.held_for_input(probe) + LITTLE)
+    turn = CLAUDE_CODE.turn(installed, system, account, tmp_path / "cut", LONG)
+    assert "You exceeded your current quota" in turn.shown, turn.shown
+    exchanges = system.exchanges()
+    assert [exchange.status for exchange in exchanges] == [200, 402]
+    (receipt,) = system.bill(account, exchanges).receipts
+    # Two prompts of one text differ by a few bytes, such as the ID of the session.
+    assert 64 <= receipt["usage"]["output"] < 2 * LITTLE
+    assert json.loads(turn.stdout)["usage"]["output_tokens"] == receipt["usage"]["output"]
+
+
+@pytest.mark.parametrize("agent", [agent for agent in AGENTS if agent.shell_tool], ids=lambda agent: agent.name)
+def test_a_tool_runs_and_every_call_is_paid_once(agent: Agent, system: System, installed: Path, tmp_path: Path) -> None:
+    account = system.open_account(PLENTY)
+    # In capitals it is in no request unless the tool ran. Short words, since the edge does not believe a vendor that counts
+    # less than a tokenizer does, and digits are more tokens than the simulator says.
+    arguments = {"command": "echo can pay for new use | tr a-z A-Z", "description": "Write it in capitals", **agent.tool_arguments}
+    tool = {"calls": 1, "name": agent.shell_tool, "arguments": arguments}
+    prompt = "write it in capitals\nsimulate: " + json.dumps({"output_tokens": TOOL_TOKENS, "tools": tool})
+    turn = agent.turn(installed, system, account, tmp_path, prompt)
+    assert turn.status == 0, turn.shown
+    assert SAID in turn.shown
+    calls = [b"CAN PAY FOR NEW USE" in exchange.body for exchange in system.peek()]
+    # What the tool said went with a call after the first.
+    assert calls[0] is False
+    assert any(calls), turn.shown
+    bill = assert_paid_once(system, account, len(calls))
+    assert {receipt["usage"]["output"] for receipt in bill.receipts} == {TOOL_TOKENS, 16}

@@ -45,7 +45,7 @@ def format_amount(amount: int) -> str:
 
 def unit_name(of: Mapping[str, Any]) -> str:
     """What the amounts of an answer count, of its `unit` and `currency`: for example "TOKEN" or "CNY"; empty: nothing."""
-    return "" if of["unit"] == "UNSPECIFIED" else str(of["currency"] or of["unit"])
+    return "" if of["unit"] is None else str(of["currency"] or of["unit"])
 
 
 def format_in_unit(amount: int, of: Mapping[str, Any]) -> str:

@@ -250,7 +250,7 @@ async def test_the_quota_ends_in_mid_stream(world: World) -> None:
     consumed = await subscriber.consumed()
     assert consumed == receipt["charged_amount"] // TOKEN <= 400
     # The vendor kept the limit that it was told, which is what the balance covers with our count's error.
-    assert (receipt["close_cause"], receipt["provenance"], receipt["debt_amount"]) == ("normal", "vendor", 0)
+    assert (receipt["close_cause"], receipt["provenance"], receipt["debt_amount"]) == ("quota_exhausted", "vendor", 0)
     assert receipt["usage"]["output"] == len(stream.text) // 4 == within_error(400 - 40 - 16, 1, exact=False)
     assert await subscriber.debt() == 0
 

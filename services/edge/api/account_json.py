@@ -26,8 +26,9 @@ def rfc3339_of_us(time_us: int) -> str:
 
 
 def unit_json(unit: accounting_pb2.UnitOfAmount) -> dict[str, Any]:
-    """{"unit", "currency"}; the currency is null unless the unit is CURRENCY."""
-    return {"unit": registry_pb2.Unit.Name(unit.unit).removeprefix("UNIT_"), "currency": unit.currency or None}
+    """{"unit", "currency"}; the currency is null unless the unit is CURRENCY, both where nothing is counted."""
+    name = registry_pb2.Unit.Name(unit.unit).removeprefix("UNIT_") if unit.unit else None
+    return {"unit": name, "currency": unit.currency or None}
 
 
 def bucket_json(bucket: accounting_pb2.Bucket) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from services.edge.call.dialect import InputSize, Step
 from services.edge.catalog import TokenizerFamily
 from services.edge.tokens.estimate import estimate, low, most
-from services.edge.tokens.size import NO_TEXT, TextSize, size_of
+from services.edge.tokens.size import NO_TEXT, size_of
 from services.edge.vendors.usage import VendorCount
 from services.token_classes import INDEX, INPUT_INDEXES, NOTHING, OUTPUT_INDEXES, Vector, total_input, total_output, trimmed
 
@@ -31,8 +31,8 @@ _OPAQUE_BYTES_A_TOKEN_MAX: Final = 64
 # How far our count of output may lie above the truth, in thousandths: without a tokenizer, and with the family's own.
 _ERROR_ESTIMATED_MILLI: Final = 500
 _ERROR_EXACT_MILLI: Final = 20
-# Texts that repeat themselves have fewer tokens than the published least of their size.
-_LOWEST_MILLI: Final = 800
+# A vendor's count below this part of the fewest tokens that its text can have is no count of it.
+_DOUBTED_BELOW_MILLI: Final = 800
 # A call's input may be read again in so many rounds, as searches and tools at the vendor's side do.
 _ROUNDS_MAX: Final = 16
 _MILLI: Final = 1_000
@@ -86,11 +86,6 @@ def within_error(counted_tokens: int, choices: int, *, exact: bool) -> int:
     while with_error(limit + 1, choices, exact=exact) <= counted_tokens:
         limit += 1
     return limit
-
-
-def _lowest_of(size: TextSize) -> int:
-    """The fewest tokens of a text; a part below the published bound, which texts that repeat themselves pass."""
-    return low(size) * _LOWEST_MILLI // _MILLI
 
 
 class _Tally:
@@ -147,9 +142,9 @@ class _Tally:
         if not self.total_bytes:
             return 0
         if not self._kept:
-            return _lowest_of(self._size)
+            return low(self._size)
         kept = size_of("".join(self._kept))
-        return _lowest_of(kept if self._size is NO_TEXT else self._size + kept)
+        return low(kept if self._size is NO_TEXT else self._size + kept)
 
 
 class Own(NamedTuple):
@@ -254,7 +249,7 @@ class Meter:
             self._doubt("output_too_large")
         elif output or not self.any_output:
             # Zeros beside text are those of a vendor that has not counted yet, or never does.
-            if output < self._lowest and output < self._own.total:
+            if output * _MILLI < self._lowest * _DOUBTED_BELOW_MILLI and output < self._own.total:
                 self._doubt("output_too_small")
                 counts = _outputs(self._own)
             self._output_counts = counts
@@ -312,7 +307,7 @@ class Meter:
 
     def lowest_of(self, step: Step) -> int:
         """The fewest output tokens that a step can have which is not added yet."""
-        texts = sum(_lowest_of(size_of(text)) for text in (step.said, step.thought) if text)
+        texts = sum(low(size_of(text)) for text in (step.said, step.thought) if text)
         return texts + step.calls + step.opaque_bytes // _OPAQUE_BYTES_A_TOKEN_MAX
 
     @property

@@ -211,14 +211,11 @@ def _bytes_in(value: Any) -> int:
         for name, each in value.items():
             if name not in ("logprobs", "usage"):
                 size = _bytes_in(each)
-                # In UTF-8 a character may have four bytes, and a value many strings.
-                total += (
-                    max(0, size - 4 * METADATA_BYTES_MAX)
-                    if name in SILENT and isinstance(each, str)
-                    else 0
-                    if name in SILENT
-                    else size
-                )
+                if name not in SILENT:
+                    total += size
+                elif isinstance(each, str):
+                    # Bounded in characters, of which one may have four bytes.
+                    total += max(0, size - 4 * METADATA_BYTES_MAX)
         return total
     return 0
 

@@ -99,7 +99,7 @@ def clean_whole(body: bytes) -> Whole | None:
     count = len(whole.choices)
     if not (whole.id and whole.model and count) or whole.object != "chat.completion":
         return None
-    if body.count(b'"content"') > count or body.count(b'"message"') != count or body.count(b'"reasoning_content"') > count:
+    if body.count(b'"content"') != count or body.count(b'"message"') != count or body.count(b'"reasoning_content"') > count:
         return None
     if b"\\u00" in body and _ESCAPED_NAME.search(body):
         return None

@@ -131,6 +131,9 @@ def right_delta(delta: Json, state: ChoiceState, found: Found, answer_id: str, *
             _read_function(value, state, found)
         elif name not in ("content", "reasoning_details", *_THOUGHTS):
             count_member(name, value, found)
+    if is_whole:
+        # Official SDKs want it.
+        right.setdefault("content", None)
     return right
 
 

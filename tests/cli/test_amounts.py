@@ -70,7 +70,7 @@ def test_an_amount_is_shown_in_whole_units_exactly(amount: int, text: str) -> No
         (-1, "CURRENCY", "CNY", "-0.000001 CNY"),
         (9_007_199_254_740_993_000_000, "POINT", "", "9,007,199,254,740,993 POINT"),
         # What is free counts nothing.
-        (0, "UNSPECIFIED", None, "0"),
+        (0, None, None, "0"),
     ],
 )
 def test_an_amount_is_shown_with_its_unit(amount: int, unit: str, currency: str | None, text: str) -> None:

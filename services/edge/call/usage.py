@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 from services.edge.call.dialect import InputSize, Step
 from services.edge.catalog import TokenizerFamily
 from services.edge.tokens.estimate import estimate, low, most
-from services.edge.tokens.size import NO_TEXT, size_of
+from services.edge.tokens.size import NO_TEXT, normalization_bytes, size_of
+from services.edge.tokens.tokenizers import NORMALIZING
 from services.edge.vendors.usage import VendorCount
 from services.token_classes import INDEX, INPUT_INDEXES, NOTHING, OUTPUT_INDEXES, Vector, total_input, total_output, trimmed
 
@@ -51,10 +52,16 @@ class InputTokens(NamedTuple):
 
 
 def measure(size: InputSize, family: TokenizerFamily, context_window_tokens: int) -> InputTokens:
-    """The tokens of an input by its size; the bound holds for tokenizers whose tokens stand for at least one byte."""
+    """The tokens of an input by its size; the bound holds for tokenizers whose tokens stand for at least one byte.
+
+    One that normalizes text has as many bytes more as that may add.
+    """
     template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
     images = size.images * family.image_tokens_max
-    bound = min(size.bytes_bound + template + images, context_window_tokens)
+    bytes_bound = size.bytes_bound
+    if family.tokenizer in NORMALIZING:
+        bytes_bound += sum(map(normalization_bytes, size.texts()))
+    bound = min(bytes_bound + template + images, context_window_tokens)
     estimated = min(estimate(size.text) + images, bound)
     return InputTokens(bound, estimated, min(most(size.text) + images + template, bound))
 

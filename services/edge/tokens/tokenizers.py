@@ -118,6 +118,8 @@ _CARRIED: Final[dict[str, _Carried]] = {
     "deepseek": _Carried(lambda: _DeepSeek("deepseek"), 84),
 }
 TOKENIZER_NAMES: Final = tuple(_CARRIED)
+# Those that normalize a text first: see `size.normalization_bytes`.
+NORMALIZING: Final = frozenset({"qwen3"})
 # What they may keep of the edge's memory together: room for any three of them.
 RESIDENT_MB_MAX: Final = 210
 _loaded: Final[dict[str, Tokenizer]] = {}

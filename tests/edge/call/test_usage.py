@@ -1,6 +1,6 @@
 """The meter's bound of its own count."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.edge.call.dialect import Step
@@ -35,6 +35,8 @@ def meter(*, exact: bool) -> Meter:
     )
 
 
+# The first example loads the tokenizer.
+@settings(deadline=None)
 @given(st.lists(st.tuples(STEPS, st.booleans()), max_size=60), st.booleans())
 def test_what_is_known_without_counting_is_never_below_the_count(steps: list[tuple[Step, bool]], exact: bool) -> None:
     of_steps = meter(exact=exact)

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from litestar import Litestar
 
 from services.edge.api.admin.router import admin_router, read_admin_token
-from services.edge.api.calls import ModelCalls, call_route
+from services.edge.api.calls import ModelCalls, call_route, refused_requests
 from services.edge.api.health import health_routes
 from services.edge.api.me import me_routes
 from services.edge.api.models import AccountOfferings, models_routes
@@ -117,7 +117,14 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
         )
         application = application_of(parts, token, clock)
         answers = Answers(application, metrics, clock, model_calls)
-        listening = listen_http(answers, config.host, config.port, config.drain_timeout_ms / 1_000, config.drain_notice_ms / 1_000)
+        listening = listen_http(
+            answers,
+            config.host,
+            config.port,
+            config.drain_timeout_ms / 1_000,
+            config.drain_notice_ms / 1_000,
+            refused_requests(dict(CALLS), clock),
+        )
         port = await stack.enter_async_context(listening)
         host = f"[{config.host}]" if ":" in config.host else config.host
         yield f"http://{host}:{port}/v1"

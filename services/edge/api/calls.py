@@ -1,6 +1,7 @@
 """Model calls: one ASGI application for each route, all of them over one call path."""
 
 import logging
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from litestar import asgi
@@ -12,7 +13,7 @@ from services.edge.call.dialect import Body, Dialect, Request
 from services.edge.call.path import CallPath
 from services.edge.config import EdgeConfig
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
-from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed, revoked
+from services.edge.http.problems import Problem, from_service_error, internal_error, malformed, method_not_allowed, revoked
 from services.edge.http.stream import ClientAnswer
 from services.edge.identity.principals import Principals
 from services.runtime.clock import Clock
@@ -98,6 +99,20 @@ def _named(dialect: Dialect, charging_id: str) -> list[tuple[bytes, bytes]]:
     if dialect.request_id_header != b"x-request-id":
         headers.append((dialect.request_id_header, value))
     return headers
+
+
+def refused_requests(dialects: Mapping[str, Dialect], clock: Clock) -> Callable[[bytes], tuple[list[tuple[bytes, bytes]], bytes]]:
+    """How the HTTP server answers what is no HTTP: in the dialect of the path, as far as that was read."""
+    fallback = next(iter(dialects.values()))
+
+    def refused(url: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        dialect = dialects.get(url.partition(b"?")[0].decode("latin-1"), fallback)
+        charging_id = uuid7(clock.now_us())
+        problem = malformed(None, "This is no HTTP request that can be read. Check what sends it.", "invalid_request")
+        headers = [(b"content-type", _JSON.encode("ascii")), *_named(dialect, charging_id)]
+        return headers, dialect.problem_body(problem, charging_id)
+
+    return refused
 
 
 def call_route(path: str, serve: ASGIApp) -> ASGIRouteHandler:

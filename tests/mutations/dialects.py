@@ -121,7 +121,21 @@ _ENDS: Final = (
     Mutation(
         "an odd chunk of usage is relayed as it comes",
         _CHAT_ANSWER,
-        (("        if is_empty and usage is not None and not says:\n", "        if False:\n"),),
+        (
+            ("        if is_empty and usage is not None and not says:\n", "        if False:\n"),
+            ("        elif is_empty and not says:\n", "        elif False:\n"),
+        ),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "a chunk of usage is shown that an odd one has corrected",
+        _CHAT_ANSWER,
+        (
+            (
+                '            # One of ours tells it at the end.\n            self._usage_chunk = b""\n',
+                "            # One of ours tells it at the end.\n            pass\n",
+            ),
+        ),
         _OF_CHAT_ANSWER,
     ),
     Mutation(
@@ -235,7 +249,7 @@ _COUNTS: Final = (
         "cached tokens of a plain usage are uncached",
         _USAGE,
         (("    return VendorCount((prompt - cached, cached, 0,", "    return VendorCount((prompt, 0, 0,"),),
-        _OF_CHAT_ANSWER,
+        _OF_USAGE,
     ),
     Mutation(
         "cached tokens are uncached",
@@ -265,7 +279,7 @@ _COUNTS: Final = (
         "reasoning beside the output of a plain usage is taken for a part",
         _USAGE,
         (("    if reading.paths or reading.reasoning is Reasoning.BESIDE:\n", "    if reading.paths:\n"),),
-        (*_OF_USAGE, *_OF_CHAT_ANSWER),
+        _OF_USAGE,
     ),
     Mutation(
         "a later zero erases a count",

@@ -46,6 +46,18 @@ class NoRunError(Exception):
     """What should notice faults could not be run."""
 
 
+def changed_text(mutation: Mutation, folder: Path = ROOT) -> str:
+    """The text of the mutation's file with the fault in it. Errors: `PlaceGoneError`; `SyntaxError` where that is no Python."""
+    file = folder / mutation.file
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    for old, new in mutation.changes:
+        if text.count(old) != 1:
+            raise PlaceGoneError(f"{mutation.file} has {text.count(old)} places that read {old!r}, not one")
+        text = text.replace(old, new)
+    compile(text, mutation.file, "exec")
+    return text
+
+
 class Copy:
     """A copy of the code in a folder of its own."""
 
@@ -57,17 +69,13 @@ class Copy:
 
     @contextmanager
     def planted(self, mutation: Mutation) -> Iterator[None]:
-        """Has the fault in the copy within the block. Errors: `PlaceGoneError`; `SyntaxError` of the changed file."""
+        """Has the fault in the copy within the block. Errors: those of `changed_text`."""
         if not mutation.changes:
             yield
             return
         file = self._folder / mutation.file
-        before = text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        for old, new in mutation.changes:
-            if text.count(old) != 1:
-                raise PlaceGoneError(f"{mutation.file} has {text.count(old)} places that read {old!r}, not one")
-            text = text.replace(old, new)
-        compile(text, mutation.file, "exec")
+        text = changed_text(mutation, self._folder)
+        before = file.read_text(encoding="utf-8")
         self._write(file, text)
         try:
             yield

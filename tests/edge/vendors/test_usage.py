@@ -248,3 +248,7 @@ def test_the_fast_reader_takes_what_openai_writes() -> None:
         "completion_tokens_details": {"reasoning_tokens": 30, "audio_tokens": 0, "rejected_prediction_tokens": 0},
     }
     assert read_plain_usage(json.dumps(usage).encode(), PLAIN) == VendorCount((36, 64, 0, 10, 30), has_input=True, has_output=True)
+    # Where reasoning is beside the output, a total that agrees says nothing.
+    beside = UsageReading(reasoning=Reasoning.BESIDE)
+    assert read_plain_usage(json.dumps(usage).encode(), beside) is None
+    assert chat(usage, beside) == (36, 64, 0, 40, 30)

@@ -178,6 +178,8 @@ def test_proofs_of_thought_count_as_bytes() -> None:
     assert read_stream(step.out).chunks[0]["choices"][0]["delta"]["reasoning_details"] == details
     [step] = say(stream(), chunk({"reasoning_details": [{"type": "reasoning.summary", "summary": "only here"}]}))
     assert step.thought == "only here"
+    [step] = say(stream(), chunk({"content": "x", "thought_signature": "s" * 50}))
+    assert (step.said, step.opaque_bytes) == ("x", 50)
     call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}, "extra_content": {"thought_signature": "s" * 30}}
     [step] = say(stream(), chunk({"tool_calls": [call]}))
     assert (step.said, step.opaque_bytes, step.calls) == ("f", 30, 1)
@@ -312,6 +314,19 @@ def test_usage_is_shown_once_and_only_to_who_asked() -> None:
     answer = stream(usage=True)
     got = ended(answer, feed(answer, body(*datas)), (10, 0, 0, 7, 0))
     assert got.usage == usage_object((10, 0, 0, 7, 0))
+
+
+def test_of_two_chunks_of_usage_the_later_is_shown() -> None:
+    members = {"id": "c-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": []}
+    later = {**USAGE, "prompt_tokens": 30, "total_tokens": 30 + USAGE["completion_tokens"]}
+    # The second of them is written as OpenAI writes none.
+    datas = [{**members, "usage": USAGE}, {"choices": None, "usage": later}]
+    answer = stream(usage=True)
+    steps = say(answer, chunk({"content": "x"}, reason="stop"), *(json.dumps(each).encode() for each in datas), b"[DONE]")
+    counted = steps[-2].counted
+    assert counted is not None
+    got = ended(answer, joined(steps), counted.counts)
+    assert got.usage == later
 
 
 def test_usage_that_the_vendor_did_not_give_is_what_was_charged() -> None:

@@ -49,6 +49,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     p50_ms: float
     p99_ms: float
+    # Content events of streams in the measured time.
+    chunks: int = 0
 
 
 class _Counts:
@@ -119,13 +121,19 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
 
+def requests_of(url: str, api_keys: Sequence[str], body: str) -> list[bytes]:
+    """The POST of a JSON body to a URL, with each API key."""
+    parts = urlsplit(url)
+    head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+    rest = f"Content-Length: {len(body.encode())}\r\n\r\n{body}"
+    return [f"{head}Authorization: Bearer {api_key}\r\n{rest}".encode() for api_key in api_keys]
+
+
 async def run(load: Load, report: Callable[[str], None]) -> Measured:
     """Sends the load; `report` hears when measuring begins and ends."""
     url = urlsplit(load.url)
     host, port = url.hostname or "", url.port or 80
-    head = f"POST {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n"
-    body = f"Content-Length: {len(load.body.encode())}\r\n\r\n{load.body}"
-    requests = [f"{head}Authorization: Bearer {api_key}\r\n{body}".encode() for api_key in load.api_keys]
+    requests = requests_of(load.url, load.api_keys, load.body)
     sent = 0
 
     def next_request() -> bytes:
@@ -178,17 +186,18 @@ def _measured(counts: _Counts, seconds: float) -> Measured:
         failures=dict(counts.failures),
         succeeded_in_all=counts.succeeded_in_all,
         seconds=seconds,
-        p50_ms=_percentile_ms(ordered, 50),
-        p99_ms=_percentile_ms(ordered, 99),
+        p50_ms=percentile_ms(ordered, 50),
+        p99_ms=percentile_ms(ordered, 99),
     )
 
 
-def _percentile_ms(ordered_s: Sequence[float], percent: int) -> float:
-    """By nearest rank; 0 when there is nothing."""
+def percentile_ms(ordered_s: Sequence[float], percent: int) -> float:
+    """A percentile of ascending times, in ms, by nearest rank; 0 when there is nothing."""
     return ordered_s[-(-percent * len(ordered_s) // 100) - 1] * 1_000 if ordered_s else 0.0
 
 
-def _report(line: str) -> None:
+def write_line(line: str) -> None:
+    """Tells whoever started this process."""
     print(line, flush=True)
 
 
@@ -196,7 +205,7 @@ def main() -> None:
     """Runs each load of standard input until it ends."""
     for line in sys.stdin:
         load = msgspec.json.decode(line, type=Load)
-        _report(msgspec.json.encode(uvloop.run(run(load, _report))).decode())
+        write_line(msgspec.json.encode(uvloop.run(run(load, write_line))).decode())
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ _STOP_S_MAX: Final = 20.0
 
 T = TypeVar("T")
 
+# What CPU time is counted in.
+CPU_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
+
 
 def cpu_s(pid: int) -> float:
     """User and system time of a process and of its children, in seconds, from proc(5)."""
@@ -33,8 +36,15 @@ def cpu_s(pid: int) -> float:
         # The second field is the name in brackets, which may hold anything; the parent is field 4, utime and stime are 14 and 15.
         fields = text.rpartition(")")[2].split()
         if int(stat.parent.name) == pid or int(fields[1]) == pid:
-            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            total += (int(fields[11]) + int(fields[12])) * CPU_TICK_S
     return total
+
+
+def resident_mib_peak(pid: int) -> float:
+    """The most memory that a process has had resident since its start, in MiB, from proc(5)."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(kilobytes) / 1_024
 
 
 def free_ports(count: int) -> list[int]:
@@ -54,8 +64,8 @@ class Processes:
         self._running: dict[str, subprocess.Popen[str]] = {}
         self.pids: dict[str, int] = {}
 
-    def start(self, name: str, *arguments: str) -> "subprocess.Popen[str]":
-        """Starts Python with these arguments."""
+    def start(self, name: str, *arguments: str, checkout: Path | None = None) -> "subprocess.Popen[str]":
+        """Starts Python with these arguments, on the code of a checkout; None: on that of this process."""
         with (self._folder / f"{name}.log").open("w", encoding="utf-8") as log:
             process = subprocess.Popen(  # noqa: S603  # our own modules
                 [sys.executable, *arguments],
@@ -63,6 +73,9 @@ class Processes:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                # `-m` looks in the current folder first.
+                cwd=checkout,
+                env=None if checkout is None else {**os.environ, "PYTHONPATH": f"{checkout}:{checkout / 'protos' / 'gen'}"},
                 # Ctrl-C is for this process, which then stops them in order.
                 start_new_session=True,
             )
@@ -70,13 +83,13 @@ class Processes:
         self.pids[name] = process.pid
         return process
 
-    def serve(self, service: str, name: str = "", **config: Any) -> str:
-        """Starts a service, as the process `name`, and returns its address once it listens."""
+    def serve(self, service: str, name: str = "", checkout: Path | None = None, **config: Any) -> str:
+        """Starts a service, as the process `name`, on the code of a checkout, and returns its address once it listens."""
         name = name or service
         # JSON is YAML.
         config_file = self._folder / f"{name}.yaml"
         config_file.write_bytes(msgspec.json.encode(config))
-        process = self.start(name, "-m", "services", "serve", service, "--config", str(config_file))
+        process = self.start(name, "-m", "services", "serve", service, "--config", str(config_file), checkout=checkout)
         return self.read_line(process).rpartition(" listens on ")[2]
 
     def read_line(self, process: "subprocess.Popen[str]") -> str:

@@ -37,13 +37,13 @@ class Up:
         return self.process.returncode
 
 
-def tokenline(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def tokenline(*arguments: str, timeout_s: float = TIMEOUT_S, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Runs the command line to its end."""
     return subprocess.run(
         [sys.executable, "-m", "services", *arguments],
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
         env={**ENVIRONMENT, **environment},
         check=False,
     )

@@ -269,8 +269,7 @@ class Call:
             # It is made already: what goes beyond the grant is charged as the account's offering says.
             meter.add(step)
             return True
-        if not _has_output(step) or meter.upper + _upper(step) <= session.safe:
-            meter.add(step)
+        if meter.add_within(step, session.safe):
             return True
         best = meter.best + meter.output_of(step)
         covered = True
@@ -402,11 +401,6 @@ _PROBLEMS: Final[dict[Ended, Callable[[], Problem]]] = {
 
 def _has_output(step: Step) -> bool:
     return bool(step.said or step.thought or step.opaque_bytes or step.calls)
-
-
-def _upper(step: Step) -> int:
-    """No fewer than the tokens of a step."""
-    return 4 * (len(step.said) + len(step.thought) + step.calls) + step.opaque_bytes
 
 
 def _check(step: Step) -> None:

@@ -25,6 +25,9 @@ _EXACT_TAIL_BYTES: Final = 512
 # Tokens that no text shows: the end of a turn, a few a choice; the frame of a tool call.
 _HIDDEN_TOKENS_A_CHOICE: Final = 8
 _HIDDEN_TOKENS_A_CALL: Final = 4
+# The most that a character may add to our count: of ASCII in a mixture, and of any in bytes.
+_ASCII_TOKENS_MAX: Final = 2
+_CHARACTER_TOKENS_MAX: Final = 4
 # Bytes of an encrypted thought or its signature that stand for one token of it.
 _OPAQUE_BYTES_A_TOKEN: Final = 8
 # The most that may: a signature of a short thought.
@@ -127,11 +130,6 @@ class _Tally:
             self._tokens += self._count(text)
 
     @property
-    def upper(self) -> int:
-        """Not below `best`, and known without counting."""
-        return self.total_bytes
-
-    @property
     def best(self) -> int:
         if not self.total_bytes:
             return 0
@@ -213,6 +211,8 @@ class Meter:
         self._relayed_output: Vector = NOTHING
         self._came: Own | None = None
         self._doubts: list[str] = []
+        # Output tokens so far: not below the best count, and known without counting.
+        self.upper = 0
 
     @property
     def is_exact(self) -> bool:
@@ -221,6 +221,17 @@ class Meter:
 
     def add(self, step: Step) -> None:
         """Counts what came."""
+        self._add(step, _most_of(step))
+
+    def add_within(self, step: Step, output_tokens: int) -> bool:
+        """Counts what came if all output is certainly within so many tokens, which is told without counting; whether it is."""
+        most = _most_of(step)
+        if most and self.upper + most > output_tokens:
+            return False
+        self._add(step, most)
+        return True
+
+    def _add(self, step: Step, most: int) -> None:
         if step.said:
             self._said.add(step.said)
         if step.thought:
@@ -237,6 +248,7 @@ class Meter:
             self._take(counted.counts, has_input=counted.has_input, has_output=counted.has_output)
             if counted.has_output and self._output_counts is counted.counts:
                 return
+        self.upper += most
         if self._since is not None:
             # By estimate alone: the next count is near.
             self._since.add(step.said + step.thought)
@@ -261,6 +273,7 @@ class Meter:
                 counts = _outputs(self._own)
             self._output_counts = counts
             self._since = _Tally(None)
+            self.upper = total_output(counts)
             if self._relayed is not None:
                 self._came = self._own
 
@@ -279,17 +292,11 @@ class Meter:
         return bool(self._said.total_bytes or self._thought.total_bytes or self._opaque_bytes or self._calls)
 
     @property
-    def upper(self) -> int:
-        """Output tokens so far: not below the best count, and known without counting."""
-        if self._output_counts is not None and self._since is not None:
-            return total_output(self._output_counts) + self._since.upper
-        tokens = self._said.upper + self._thought.upper + self._calls * _HIDDEN_TOKENS_A_CALL
-        return tokens + self._opaque_bytes // _OPAQUE_BYTES_A_TOKEN
-
-    @property
     def best(self) -> int:
         """Output tokens so far by the best count there is: the vendor's as far as it goes, and ours since."""
-        return total_output(self._output_now())
+        # What is known now bounds what comes next more closely.
+        self.upper = total_output(self._output_now())
+        return self.upper
 
     @property
     def low(self) -> int:
@@ -386,6 +393,15 @@ class Meter:
         """Where the client pays the input alone: the output is the vendor's work."""
         made = self.made().charged
         return self._of(_joined(made, ()), _joined((), made))
+
+
+def _most_of(step: Step) -> int:
+    """The most that a step can add to the best count; 0 where it has no output."""
+    tokens = step.calls * _HIDDEN_TOKENS_A_CALL + step.opaque_bytes
+    for text in (step.said, step.thought):
+        if text:
+            tokens += len(text) * (_ASCII_TOKENS_MAX if text.isascii() else _CHARACTER_TOKENS_MAX)
+    return tokens
 
 
 def _with_output(counts: Vector, output_tokens: int, less_reasoning_tokens: int = 0) -> Vector:

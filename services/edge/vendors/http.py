@@ -175,6 +175,10 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
+        # When the waiter has waited too long. One timer looks after all waits, since making one costs as much as a wait.
+        self._deadline_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = 0.0
         self._pieces: deque[bytes] = deque()
         self._unread = 0
         self._paused = False
@@ -241,17 +245,38 @@ class _Connection(asyncio.Protocol):
         """Waits until something has come, at most until the loop's time is `deadline_s`. Errors: `VendorFailure`."""
         if self._failure is not None:
             raise VendorFailure(self._failure, self._status)
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = loop.call_at(deadline_s, self._fail, "timeout")
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._deadline_s = deadline_s
+        if self._timer is None or self._timer_s > deadline_s:
+            self._look_at(deadline_s)
         try:
             await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
         # What came before a failure is still handed out.
         if self._failure is not None and not self._pieces:
             raise VendorFailure(self._failure, self._status)
+
+    def _look_at(self, time_s: float) -> None:
+        """Looks at the loop's time `time_s` whether the deadline has passed."""
+        self._stop_timer()
+        self._timer_s = time_s
+        self._timer = asyncio.get_running_loop().call_at(time_s, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        if self._timer_s >= self._deadline_s:
+            self._fail("timeout")
+        else:
+            # Something has come since.
+            self._look_at(self._deadline_s)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -295,6 +320,7 @@ class _Connection(asyncio.Protocol):
                 self._failure = "broken"
         self._keep_alive = False
         self._transport = None
+        self._stop_timer()
         self._wake()
 
     # httptools; what follows a complete answer is nobody's, and makes the connection unusable.

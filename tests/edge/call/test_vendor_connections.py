@@ -147,3 +147,37 @@ async def test_a_reader_that_is_cancelled_takes_nothing_away_from_the_next_one(
             got.append(piece)
         answer.close()
     assert b"".join(got) == text
+
+
+async def test_silence_is_measured_from_what_came_last(lines: Callable[[], list[Line]]) -> None:
+    made = lines()
+    loop = asyncio.get_running_loop()
+    idle_s = CONFIG.idle_timeout_ms / 1_000
+    async with HttpVendorClient(CONFIG) as vendors:
+        asked = loop.create_task(vendors.post(URL, [], b"{}"))
+        await asyncio.sleep(0.1)
+        made[0].protocol.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n")
+        reading = loop.create_task((await asked).read())
+        for _ in range(5):
+            await asyncio.sleep(idle_s * 0.9)
+            made[0].protocol.data_received(b"piece")
+        last_s = loop.time()
+        with pytest.raises(VendorFailure, match="timeout"):
+            await reading
+        assert loop.time() - last_s == pytest.approx(idle_s)
+        assert made[0].aborted_at_s == loop.time()
+
+
+async def test_an_earlier_call_does_not_shorten_the_time_of_the_next_one(lines: Callable[[], list[Line]]) -> None:
+    made = lines()
+    loop = asyncio.get_running_loop()
+    first_byte_s = CONFIG.first_byte_timeout_ms / 1_000
+    async with HttpVendorClient(CONFIG) as vendors:
+        await answered(vendors, made)
+        await asyncio.sleep(10.0)
+        asked = loop.create_task(vendors.post(URL, [], b"{}"))
+        began_s = loop.time()
+        with pytest.raises(VendorFailure, match="timeout"):
+            await asked
+        assert loop.time() - began_s == pytest.approx(first_byte_s)
+    assert [line.requests for line in made] == [2]

@@ -1,0 +1,149 @@
+"""A cell under a benchmark: every service of one checkout as a process of its own, its accounts, its model, its bill."""
+
+import time
+from pathlib import Path
+from secrets import token_hex
+from typing import Final
+
+import click
+import msgspec
+
+import services
+from services.cli.client import System, is_ready
+from services.cli.failures import CommandError
+from services.cli.processes import Processes, resident_mib_peak
+
+_ACCOUNTS: Final = 100
+# Enough for every call of the longest run.
+_TOPUP_AMOUNT: Final = 1_000_000_000 * 1_000_000
+_START_S_MAX: Final = 30.0
+_WHOLE_STORE_TIMEOUT_S: Final = 600.0
+_POLL_S: Final = 0.02
+_ANYWHERE: Final = "127.0.0.1:0"
+
+# The checkout that this process runs.
+OWN_CHECKOUT: Final = Path(services.__file__).resolve().parent.parent
+
+
+def checkout_of(folder: Path) -> Path:
+    """The checkout in a folder. Errors: `click.UsageError` when none is there."""
+    checkout = folder.resolve()
+    for needed in ("services/__main__.py", "protos/gen/tokenline"):
+        if not (checkout / needed).exists():
+            raise click.UsageError(f"--against {folder} is no checkout: it has no {needed}; make one with `git worktree add`")
+    return checkout
+
+
+class Bill(msgspec.Struct, frozen=True):
+    """What audit and reconciliation found wrong."""
+
+    breaches: list[str]
+    differences: list[str]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing was wrong."""
+        return not self.breaches and not self.differences
+
+
+def start_simulator(processes: Processes) -> str:
+    """Starts the vendor simulator of this checkout, as the vendor of every cell; its base URL."""
+    return processes.serve("vendor-simulator", port=0)
+
+
+class BenchCell:
+    """A running cell."""
+
+    def __init__(self, processes: Processes, folder: Path, vendor_base_url: str, name: str, checkout: Path) -> None:
+        """Starts the cell's services in a new folder `name` on the code of `checkout`, and waits until the edge is ready."""
+        self._processes = processes
+        self._folder = folder / name
+        self._name = name
+        self._checkout = checkout
+        self._folder.mkdir()
+        self._admin_token = token_hex(32)
+        self.base_url = self._start(vendor_base_url)
+        self.edge_pid = processes.pids[f"{name}-edge"]
+        self.accounting_pid = processes.pids[f"{name}-accounting"]
+        self._system = System(self.base_url, self._admin_token, "the edge has ended")
+        self._await_ready()
+        self.api_keys = self._make_accounts()
+
+    def _serve(self, service: str, **config: object) -> str:
+        return self._processes.serve(service, f"{self._name}-{service}", self._checkout, **config)
+
+    def _start(self, vendor_base_url: str) -> str:
+        folder = self._folder
+        (folder / "hash_key").write_text(token_hex(32), encoding="ascii")
+        (folder / "admin_token").write_text(self._admin_token, encoding="ascii")
+        catalog_folder = self._checkout / "services" / "registry" / "base_catalog"
+        registry = self._serve("registry", listen_address=_ANYWHERE, catalog_folders=[str(catalog_folder)])
+        authentication = self._serve(
+            "authentication",
+            listen_address=_ANYWHERE,
+            database=str(folder / "authentication.sqlite3"),
+            hash_key_file=str(folder / "hash_key"),
+        )
+        accounting = self._serve(
+            "accounting", listen_address=_ANYWHERE, database=str(folder / "accounting.sqlite3"), registry_address=registry
+        )
+        billing = self._serve(
+            "billing",
+            listen_address=_ANYWHERE,
+            database=str(folder / "billing.sqlite3"),
+            cdr_folder=str(folder / "cdr"),
+            accounting_address=accounting,
+        )
+        return self._serve(
+            "edge",
+            port=0,
+            registry_address=registry,
+            authentication_address=authentication,
+            accounting_address=accounting,
+            billing_address=billing,
+            admin_token_file=str(folder / "admin_token"),
+            simulator_base_url=vendor_base_url,
+        )
+
+    def _await_ready(self) -> None:
+        deadline_s = time.monotonic() + _START_S_MAX
+        while True:
+            ready, missing = is_ready(self.base_url)
+            if ready:
+                return
+            self._processes.check()
+            if time.monotonic() > deadline_s:
+                raise CommandError(f"the edge is not ready after {_START_S_MAX:g} s; it waits for {', '.join(missing)}")
+            time.sleep(_POLL_S)
+
+    def _make_accounts(self) -> list[str]:
+        """An API key of each of `_ACCOUNTS` accounts with TOKEN to spend."""
+        api_keys = []
+        for number in range(_ACCOUNTS):
+            account_id = self._system.ask("POST", "/accounts", {"idempotency_key": f"bench-{number}"})["account_id"]
+            topup = {"unit": "TOKEN", "amount": _TOPUP_AMOUNT, "valid_days": 1, "idempotency_key": "bench"}
+            self._system.ask("POST", f"/accounts/{account_id}/buckets", topup)
+            api_keys.append(self._system.ask("POST", f"/accounts/{account_id}/keys", {})["api_key"])
+        return api_keys
+
+    def models(self, context_tokens_min: int, output_tokens_min: int) -> list[str]:
+        """The models that take so much input and make so much output, in the catalog's order."""
+        return [
+            model["model_id"]
+            for model in self._system.ask("GET", "/models")["data"]
+            if model["context_window_tokens"] >= context_tokens_min and model["max_output_tokens"] >= output_tokens_min
+        ]
+
+    @property
+    def edge_resident_mib(self) -> float:
+        """The most memory that the edge has had resident, in MiB."""
+        return resident_mib_peak(self.edge_pid)
+
+    def bill(self, succeeded: int | None) -> Bill:
+        """Audits and reconciles the whole store. As many CDRs must be there as calls succeeded; None: some failed."""
+        reconciled = self._system.ask("POST", "/reconcile", {}, _WHOLE_STORE_TIMEOUT_S)
+        audited = self._system.ask("POST", "/audit", {}, _WHOLE_STORE_TIMEOUT_S)
+        differences = list(reconciled["differences"])
+        if succeeded is not None and reconciled["cdrs"] != succeeded:
+            differences.append(f"{succeeded} calls were answered but there are {reconciled['cdrs']} CDRs")
+        return Bill(list(audited["breaches"]), differences)

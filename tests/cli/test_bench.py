@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.cli.bench_cell import OWN_CHECKOUT
+from services.cli.bench_edge import CallsReport, StreamsReport
+from services.cli.prose import prose
+from tests.cli.processes import run, tokenline
+
+# Two cells start and audit.
+TIMEOUT_S = 180
+
+
+def test_calls_are_measured_against_another_checkout_and_both_bills_are_exact() -> None:
+    result = tokenline(
+        *("bench", "edge", "--seconds", "1", "--connections", "2", "--body-bytes", "2000"),
+        *("--against", str(OWN_CHECKOUT), "--output", "json"),
+        timeout_s=TIMEOUT_S,
+    )
+    assert result.returncode == 0, result.stderr
+    report = msgspec.json.decode(result.stdout, type=CallsReport)
+    assert report.calls > 0
+    assert report.edge_cpu_us_per_call > 0
+    assert (report.connections, report.body_bytes, report.failed) == (2, 2_000, 0)
+    assert report.seconds == pytest.approx(1, abs=0.3)
+    other = report.against
+    assert other is not None
+    assert other.folder == str(OWN_CHECKOUT)
+    assert (other.rounds, other.failed) == (5, 0)
+    assert other.calls > 0
+    ratio = other.edge_cpu_ratio
+    assert 0 < ratio.min <= ratio.median <= ratio.max
+    assert report.breaches == report.differences == other.breaches == other.differences == []
+
+
+def test_streams_are_measured_by_the_chunk() -> None:
+    result = tokenline(
+        "bench", "edge", "--seconds", "1", "--streams", "10", "--tokens-per-second", "40", "--output", "json", timeout_s=TIMEOUT_S
+    )
+    assert result.returncode == 0, result.stderr
+    report = msgspec.json.decode(result.stdout, type=StreamsReport)
+    assert (report.streams, report.calls, report.failed) == (10, 10, 0)
+    # 10 streams x 40 a second x 1 s.
+    assert report.chunks == pytest.approx(400, rel=0.3)
+    assert report.edge_cpu_us_per_chunk > 0
+    assert 20 < report.edge_resident_mib < 1_000
+    assert report.breaches == report.differences == []
+    assert report.against is None
+
+
+def test_options_that_say_nothing_together_are_refused(tmp_path: Path) -> None:
+    for arguments, said in (
+        (["--tokens-per-second", "5"], "give --streams N too"),
+        (["--streams", "5", "--connections", "5"], "not both"),
+        (["--against", str(tmp_path)], "is no checkout: it has no services/__main__.py"),
+    ):
+        result = run("bench", "edge", *arguments)
+        assert result.exit_code == 2
+        assert said in result.output.replace("\n", " ")
+
+
+def test_prose_has_the_length_asked_for_and_reads_like_english() -> None:
+    text = prose(50_000)
+    assert len(text.encode()) == 50_000
+    assert text == prose(50_000)
+    words = text.split()
+    assert 4 < len(text) / len(words) < 7
+    assert text.count(". ") + text.count(".\n") > 300

@@ -14,7 +14,7 @@ from services.edge.config import EdgeConfig
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
 from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed, revoked
 from services.edge.http.stream import ClientAnswer
-from services.edge.identity.principals import Principals
+from services.edge.identity.principals import Principal, Principals
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
@@ -53,18 +53,11 @@ class ModelCalls:
             if (method := str(scope.get("method"))) != "POST":
                 raise method_not_allowed(method, scope["path"], "POST")
             principal = await self._principals.resolve(scope["headers"])
-            content = await client.read_body(self._config.body_bytes_max, self._config.body_timeout_ms)
-            client.watch()
-            headers = dict(scope["headers"])
-            body = Body(content, headers.get(b"content-type", b"").decode("latin-1"))
-            request: Request = self._dialect.read(body, headers)
-            if request.is_free:
-                await self._free.serve(self._dialect, request, principal, client, answer)
-                return
             revoke = client.revoke
+            # A body may take a minute to come: a key that is revoked meanwhile must not begin a call.
             self._principals.watch(principal, revoke)
             try:
-                await self._path.serve(self._dialect, request, principal, charging_id, client, answer)
+                await self._serve(scope, principal, charging_id, client, answer)
             finally:
                 self._principals.unwatch(principal, revoke)
         except ClientGoneError:
@@ -82,6 +75,18 @@ class ModelCalls:
         finally:
             client.stop_watching()
             answer.stop()
+
+    async def _serve(self, scope: Scope, principal: Principal, charging_id: str, client: Client, answer: ClientAnswer) -> None:
+        """Serves a call of one whose key has passed. Errors: those of `CallPath.serve`, `RevokedError`."""
+        content = await client.read_body(self._config.body_bytes_max, self._config.body_timeout_ms)
+        client.watch()
+        headers = dict(scope["headers"])
+        body = Body(content, headers.get(b"content-type", b"").decode("latin-1"))
+        request: Request = self._dialect.read(body, headers)
+        if request.is_free:
+            await self._free.serve(self._dialect, request, principal, client, answer)
+        else:
+            await self._path.serve(self._dialect, request, principal, charging_id, client, answer)
 
     async def _fail(self, answer: ClientAnswer, problem: Problem, charging_id: str) -> None:
         body = self._dialect.problem_body(problem, charging_id)

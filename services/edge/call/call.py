@@ -256,8 +256,9 @@ class Call:
             events = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             with self._client.interruptible():
+                # From here on the client may have some of it, also if it leaves before it has taken all.
+                self._relayed = self._relayed or self._meter.any_output
                 await self._answer.send(events)
-            self._relayed = self._relayed or self._meter.any_output
 
     async def _covers(self, step: Step, out: list[bytes] | None = None) -> bool:
         """Counts a step; whether the grant covers its output. Asks for more in time, and waits if it must, `out` sent before.

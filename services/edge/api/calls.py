@@ -12,7 +12,7 @@ from services.edge.call.dialect import Body, Dialect, Request
 from services.edge.call.path import CallPath
 from services.edge.config import EdgeConfig
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
-from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed, revoked
+from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed, revoked, too_deep
 from services.edge.http.stream import ClientAnswer
 from services.edge.identity.principals import Principal, Principals
 from services.runtime.clock import Clock
@@ -82,7 +82,10 @@ class ModelCalls:
         client.watch()
         headers = dict(scope["headers"])
         body = Body(content, headers.get(b"content-type", b"").decode("latin-1"))
-        request: Request = self._dialect.read(body, headers)
+        try:
+            request: Request = self._dialect.read(body, headers)
+        except RecursionError:
+            raise too_deep() from None
         if request.is_free:
             await self._free.serve(self._dialect, request, principal, client, answer)
         else:

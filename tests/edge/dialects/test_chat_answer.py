@@ -358,6 +358,15 @@ def test_a_choices_usage_is_the_wholes_only_where_it_is_alone() -> None:
         assert (step.counted is not None) == counted
 
 
+@pytest.mark.parametrize("levels", [200, 900])
+def test_what_is_nested_too_deep_to_be_joined_is_garbage(levels: int) -> None:
+    data = chunk({"content": "x", "odd": 0}).replace(b'"odd":0', b'"odd":' + b'{"a":' * levels + b"0" + b"}" * levels)
+    for answer in (stream(), request().answer(ENDPOINT)):
+        with pytest.raises(VendorFailure) as raised:
+            say(answer, data)
+        assert raised.value.outcome == "garbage"
+
+
 # The end
 
 

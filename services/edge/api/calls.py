@@ -47,7 +47,7 @@ class ModelCalls:
         """Serves one call. Whatever ends it is answered here, with the charging_id as x-request-id."""
         charging_id = uuid7(self._clock.now_us())
         client = Client(receive)
-        answer = ClientAnswer(send, _named(self._dialect, charging_id))
+        answer = ClientAnswer(send, named(self._dialect, charging_id))
         try:
             # Answers lets nothing but HTTP come here, so there is a method.
             if (method := str(scope.get("method"))) != "POST":
@@ -100,7 +100,8 @@ class ModelCalls:
             await answer.whole(self._dialect.status_of(problem), _JSON, body, problem.headers)
 
 
-def _named(dialect: Dialect, charging_id: str) -> list[tuple[bytes, bytes]]:
+def named(dialect: Dialect, charging_id: str) -> list[tuple[bytes, bytes]]:
+    """The headers that carry the charging_id."""
     value = charging_id.encode("ascii")
     headers = [(b"x-request-id", value)]
     if dialect.request_id_header != b"x-request-id":

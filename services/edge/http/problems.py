@@ -166,6 +166,11 @@ def revoked() -> Problem:
     return Problem(401, INVALID_REQUEST, "invalid_api_key", "The API key was revoked while this answer was under way.")
 
 
+def no_http() -> Problem:
+    """400. The server could not read a request at all."""
+    return malformed(None, "This is no valid HTTP/1.1 request: its first line or a header is malformed.", "invalid_http")
+
+
 def too_deep() -> Problem:
     """400. Objects or lists within one another, more than can be read."""
     return malformed(None, "The body is nested too deeply. Send a flatter one.", "invalid_json")

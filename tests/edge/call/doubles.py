@@ -299,6 +299,8 @@ class AsgiClient:
         self._gone = asyncio.Event()
         # Of each message that was sent: when.
         self.messages: list[tuple[float, Any]] = []
+        # Where set, the body comes no earlier.
+        self.body_may_come: asyncio.Event | None = None
         # Where set, sending waits for it, as with a client that does not read.
         self.reading: asyncio.Event | None = None
         # Called soon after each message.
@@ -307,6 +309,8 @@ class AsgiClient:
 
     async def receive(self) -> Any:
         """The body, then nothing until the client leaves."""
+        if self.body_may_come is not None:
+            await self.body_may_come.wait()
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}

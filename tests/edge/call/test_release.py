@@ -242,6 +242,20 @@ async def test_owners_of_the_release_before_get_classes_and_causes_that_they_kno
         assert not scene.charging.release_message.HasField("unpaid")
 
 
+async def test_a_key_revoked_while_the_body_comes_begins_no_call() -> None:
+    scene = Scene()
+    client, task = scene.begin("stream=yes")
+    client.body_may_come = asyncio.Event()
+    await asyncio.sleep(1.0)
+    scene.principals.revoke()
+    client.body_may_come.set()
+    await task
+    assert client.status == 401
+    assert scene.charging.creates == []
+    assert scene.vendors.asked == []
+    assert scene.principals.revocations == []
+
+
 async def test_a_revoked_key_is_told_behind_its_release() -> None:
     scene = Scene()
     scene.charging.release_gate = asyncio.Event()

@@ -373,6 +373,15 @@ def test_a_choices_usage_is_the_wholes_only_where_it_is_alone() -> None:
         assert (step.counted is not None) == counted
 
 
+@pytest.mark.parametrize("levels", [200, 900])
+def test_what_is_nested_too_deep_to_be_joined_is_garbage(levels: int) -> None:
+    data = chunk({"content": "x", "odd": 0}).replace(b'"odd":0', b'"odd":' + b'{"a":' * levels + b"0" + b"}" * levels)
+    for answer in (stream(), request().answer(ENDPOINT)):
+        with pytest.raises(VendorFailure) as raised:
+            say(answer, data)
+        assert raised.value.outcome == "garbage"
+
+
 # The end
 
 
@@ -389,6 +398,23 @@ def test_a_stream_that_is_cut_ends_as_at_its_limit() -> None:
     assert {index: choice.finish_reason for index, choice in got.choices.items()} == {0: "length", 1: "length", 2: "stop"}
     assert got.done
     assert got.usage == usage_object(COUNTS)
+
+
+@pytest.mark.parametrize("odd", [{}, {"odd": 1}])
+@pytest.mark.parametrize("delta", [{"content": "b"}, {"tool_calls": [{"index": 0, "id": "x", "function": {"name": "f"}}]}])
+def test_an_event_that_is_cut_is_no_part_of_a_whole_answer(delta: dict[str, Any], odd: dict[str, Any]) -> None:
+    answer = request().answer(ENDPOINT)
+    say(answer, chunk({"content": "a"}), chunk(delta, 0, "stop", **odd))
+    got = read_whole(answer.end(Ending.CUT, COUNTS))
+    assert got.choices == {0: Choice("a", "", (), "length")}
+
+
+def test_the_reason_of_an_event_that_is_cut_is_not_the_streams() -> None:
+    answer = stream()
+    fed = feed(answer, body(chunk({"content": "a"})))
+    say(answer, chunk({"content": "b"}, 0, "stop"))
+    got = ended(answer, fed, COUNTS, Ending.CUT)
+    assert got.choices == {0: Choice("a", "", (), "length")}
 
 
 def test_a_stream_without_a_reason_ends_with_stop() -> None:

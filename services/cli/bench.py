@@ -12,7 +12,7 @@ from services.cli.failures import CommandFailed, expected_errors
 from services.cli.processes import terminated_as_interrupted
 
 if TYPE_CHECKING:
-    from services.cli.bench_edge import Report
+    from services.cli.bench_report import Report
 
 _CONNECTIONS: Final = 64
 _TOKENS_PER_SECOND: Final = 20.0

@@ -1,8 +1,114 @@
-"""A report of `tokenline bench edge` as a table, the other checkout in a column of its own."""
+"""What `tokenline bench edge` reports, and how it is printed: the other checkout in a column of its own."""
 
 from collections.abc import Iterator
 
-from services.cli.bench_edge import CallsReport, OtherCalls, OtherStreams, Report, Spread, StreamsReport
+import msgspec
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """How a figure varied over the rounds."""
+
+    min: float
+    median: float
+    max: float
+
+
+class OtherCalls(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured of the other checkout. Ratios are this one's over the other's, of each pair of rounds."""
+
+    folder: str
+    rounds: int
+    edge_cpu_ratio: Spread
+    accounting_cpu_ratio: Spread
+    calls_per_second: float
+    edge_cpu_us_per_call: float
+    accounting_cpu_us_per_call: float
+    calls: int
+    failed: int
+    failures: dict[str, int]
+    breaches: list[str]
+    differences: list[str]
+
+
+class CallsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured. CPU is user and system time of the processes over the measured time."""
+
+    calls_per_second: float
+    direct_calls_per_second: float
+    edge_pids: list[int]
+    accounting_pids: list[int]
+    edge_cpu_us_per_call: float
+    accounting_cpu_us_per_call: float
+    # Percentiles through the edge less those of the vendor simulator alone, at the same number of connections.
+    p50_ms_over_direct: float
+    p99_ms_over_direct: float
+    connections: int
+    # The length of the prompt; 0: a short one.
+    body_bytes: int
+    seconds: float
+    calls: int
+    failed: int
+    # How they failed: number of calls.
+    failures: dict[str, int]
+    database: str
+    # What audit and reconciliation found wrong.
+    breaches: list[str]
+    differences: list[str]
+    against: OtherCalls | None
+
+
+class OtherStreams(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured of the other checkout. Ratios are this one's over the other's, of each pair of rounds."""
+
+    folder: str
+    rounds: int
+    edge_cpu_ratio: Spread
+    accounting_cpu_ratio: Spread
+    chunks: int
+    chunks_per_second: float
+    edge_cpu_us_per_chunk: float
+    edge_cores: float
+    edge_resident_mib: float
+    p50_ms_late: float
+    p99_ms_late: float
+    failed: int
+    failures: dict[str, int]
+    breaches: list[str]
+    differences: list[str]
+
+
+class StreamsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured. No stream began or ended in the measured time."""
+
+    streams: int
+    tokens_per_second: float
+    # Content events that the load generator received.
+    chunks: int
+    chunks_per_second: float
+    edge_pids: list[int]
+    accounting_pids: list[int]
+    edge_cpu_us_per_chunk: float
+    accounting_cpu_us_per_chunk: float
+    # CPU time of the edge over the time of the clock.
+    edge_cores: float
+    # At the peak, since the edge's start.
+    edge_resident_mib: float
+    # How much later chunks came than that of their stream which came soonest by the vendor's beat; one stream of 16 is timed.
+    p50_ms_late: float
+    p99_ms_late: float
+    body_bytes: int
+    seconds: float
+    calls: int
+    failed: int
+    failures: dict[str, int]
+    database: str
+    breaches: list[str]
+    differences: list[str]
+    against: OtherStreams | None
+
+
+Report = CallsReport | StreamsReport
+
 
 # A name, and what stands in the columns of this checkout and of the other one.
 _Row = tuple[str, str, str]

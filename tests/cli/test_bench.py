@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from services.cli.bench_cell import OWN_CHECKOUT
-from services.cli.bench_edge import CallsReport, StreamsReport
+from services.cli.bench_report import CallsReport, StreamsReport
 from services.cli.prose import prose
 from tests.cli.processes import run, tokenline
 

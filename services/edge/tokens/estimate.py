@@ -13,9 +13,12 @@ the corpus has them: a common word or sign, repeated, is one token each time.
 from operator import mul
 from typing import Final, NamedTuple
 
-from services.edge.tokens.size import TextSize
+from services.edge.tokens.size import NO_TEXT, TextSize
 
 _MILLI: Final = 1_000
+# Where the counts by script begin in a size, and those of ASCII.
+_SCRIPTS: Final = TextSize._fields.index("latin")
+_NO_OTHERS: Final = NO_TEXT[_SCRIPTS:]
 # Short texts stray farther from their rates, by about as many tokens.
 _STRAY_TOKENS: Final = 2
 # Words are seldom longer; letters beyond are no words.
@@ -72,10 +75,11 @@ def low(size: TextSize) -> int:
 
 
 def _millitokens(rates: Rates, size: TextSize) -> int:
-    _, lowers, capitals, digits, spaces, marks, *others = size
+    _, lowers, capitals, digits, spaces, marks = size[:_SCRIPTS]
+    others = size[_SCRIPTS:]
     total = lowers * rates[0] + capitals * rates[1] + digits * rates[2] + spaces * rates[3] + marks * rates[4]
     separators = capitals + digits + spaces + marks
-    if any(others):
+    if others != _NO_OTHERS:
         separators += sum(others)
         total += sum(map(mul, others, rates[5]))
     if capitals:

@@ -89,6 +89,19 @@ class Whole(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     service_tier: str | None = None
 
 
+# Numbers alone, as nearly every usage is: read in a fifth of the time that a look for texts takes.
+_numbers_decoder: Final = msgspec.json.Decoder(dict[str, int | float | dict[str, int | float | None] | None])
+
+
+def has_text(usage: msgspec.Raw) -> bool:
+    """Whether a usage has text in it, or is no object at all."""
+    try:
+        _numbers_decoder.decode(usage)
+    except NOT_JSON:
+        return not bytes(usage).startswith(b"{") or _TEXT_IN_USAGE.search(usage) is not None
+    return False
+
+
 whole_decoder: Final = msgspec.json.Decoder(Whole)
 
 
@@ -105,7 +118,7 @@ def clean_whole(body: bytes) -> Whole | None:
         return None
     if b"\\u00" in body and _ESCAPED_NAME.search(body):
         return None
-    if not bytes(whole.usage).startswith(b"{") or _TEXT_IN_USAGE.search(whole.usage):
+    if has_text(whole.usage):
         return None
     for index, choice in enumerate(whole.choices):
         if choice.index != index or not choice.finish_reason or choice.message.role != "assistant":
@@ -122,7 +135,7 @@ def is_clean(chunk: Chunk, data: bytes) -> bool:
         return False
     if b"\\u00" in data and _ESCAPED_NAME.search(data):
         return False
-    if chunk.usage != NO_USAGE and (not bytes(chunk.usage).startswith(b"{") or _TEXT_IN_USAGE.search(chunk.usage)):
+    if chunk.usage != NO_USAGE and has_text(chunk.usage):
         return False
     if len(chunk.choices) != 1:
         return not chunk.choices and chunk.usage != NO_USAGE

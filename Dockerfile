@@ -6,10 +6,12 @@ ARG BASE=docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d
 
 FROM ${BASE} AS packages
 COPY requirements.lock /src/
-# Packages bring the C and Cython sources of their extensions, too.
+# Packages bring the C and Cython sources of their extensions, too, and two packages that are never imported here: a tokenizer's numpy
+# (docs/decisions/0013-tokenizers.md), and faker, with which Litestar's OpenAPI would make examples.
 RUN python3 -m venv --without-pip /opt/tokenline \
  && python3 -m pip --python /opt/tokenline/bin/python install --no-cache-dir --disable-pip-version-check --no-compile \
     --root-user-action=ignore --require-hashes -r /src/requirements.lock \
+ && rm -rf /opt/tokenline/lib/python3.11/site-packages/numpy* /opt/tokenline/lib/python3.11/site-packages/[Ff]aker* \
  && find /opt/tokenline/lib -type f \( -name '*.c' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' \) -delete \
  && python3 -m compileall -q -j 0 /opt/tokenline/lib
 

@@ -11,7 +11,7 @@ REGION ?= beijing
 TOOLS := .tools
 export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 
-.PHONY: policy image up-cluster down-cluster test-cluster test-clients help setup run test test-fast simulate simulate-mutations faults lint types generate verify publish lock format bench clean
+.PHONY: policy image up-cluster down-cluster test-cluster test-clients help setup run test test-fast simulate simulate-mutations mutations faults lint types generate verify publish lock format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -84,6 +84,9 @@ $(TOOLS)/helm: infra/tools/go.mod infra/tools/go.sum
 
 simulate-mutations: setup ## plant known faults into the charging core; the simulator must notice each
 	$(BIN)/python -m tests.simulation.mutations
+
+mutations: setup ## plant known faults into all the rest, some six minutes; the tests that each names must notice it
+	$(BIN)/python -m tests.mutations
 
 simulate: setup ## crash the charging core under SEEDS random schedules
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)

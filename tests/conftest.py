@@ -4,11 +4,16 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Tests start servers beside gRPC's threads: its fork handlers would run in the child, half of them, and crash or hang it.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 from services.cli.postgresql_server import PostgresqlServer
+
+# A machine that has other work to do, or a folder where Hypothesis has no tables of characters yet, is no fault of ours.
+settings.register_profile("tokenline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tokenline")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The wiring of the edge."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from litestar import Litestar
 
 from services.edge.api.admin.router import admin_router, read_admin_token
-from services.edge.api.calls import ModelCalls, call_route
+from services.edge.api.calls import ModelCalls, call_route, named
 from services.edge.api.health import health_routes
 from services.edge.api.me import me_routes
 from services.edge.api.models import AccountOfferings, models_routes
@@ -25,11 +25,13 @@ from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESS
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.http.answers import Answers, exception_handlers
 from services.edge.http.metrics import RequestMetrics
+from services.edge.http.problems import Header, no_http
 from services.edge.identity.principals import Principals
 from services.edge.vendors.http import HttpVendorClient
 from services.runtime.clients import connect
 from services.runtime.clock import Clock, SystemClock
-from services.runtime.http import listen_http
+from services.runtime.http import Refuse, listen_http
+from services.runtime.identifiers import uuid7
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.locks import exclusive
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
@@ -117,10 +119,24 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
         )
         application = application_of(parts, token, clock)
         answers = Answers(application, metrics, clock, model_calls)
-        listening = listen_http(answers, config.host, config.port, config.drain_timeout_ms / 1_000, config.drain_notice_ms / 1_000)
+        drain_s, notice_s = config.drain_timeout_ms / 1_000, config.drain_notice_ms / 1_000
+        listening = listen_http(answers, config.host, config.port, drain_s, notice_s, _refusing(clock))
         port = await stack.enter_async_context(listening)
         host = f"[{config.host}]" if ":" in config.host else config.host
         yield f"http://{host}:{port}/v1"
+
+
+def _refusing(clock: Clock) -> Refuse:
+    """The answers to what is no HTTP: in the dialect of the path, as far as that was read, and under an ID as all others are."""
+    dialects = dict(CALLS)
+
+    def refuse(url: bytes) -> tuple[Sequence[Header], bytes]:
+        dialect = dialects.get(url.partition(b"?")[0].decode("latin-1"), CALLS[0][1])
+        request_id = uuid7(clock.now_us())
+        headers = [(b"content-type", b"application/json"), *named(dialect, request_id)]
+        return headers, dialect.problem_body(no_http(), request_id)
+
+    return refuse
 
 
 def application_of(parts: Parts, admin_token: str, clock: Clock) -> Litestar:

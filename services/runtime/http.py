@@ -3,15 +3,33 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+# The answer to what is no HTTP: of the URL, as far as it was read, to the headers and the body of a 400.
+Refuse = Callable[[bytes], tuple[Sequence[tuple[bytes, bytes]], bytes]]
 
 _CLOSE: Final = (b"connection", b"close")
 # How long a connection that came as the last may take to bring its request.
 _LAST_REQUESTS_S: Final = 1.0
+
+
+class _Protocol(HttpToolsProtocol):
+    """A connection of uvicorn's that answers what is no HTTP in the application's words, and never into another answer."""
+
+    refuse: Refuse
+
+    def send_400_response(self, msg: str) -> None:
+        """Ends the connection, with a 400 unless an answer is under way."""
+        if self.cycle is None or self.cycle.response_complete:
+            headers, body = self.refuse(getattr(self, "url", b""))
+            lines = [b"%b: %b\r\n" % header for header in (*headers, (b"content-length", b"%d" % len(body)), _CLOSE)]
+            self.transport.write(b"".join((b"HTTP/1.1 400 Bad Request\r\n", *lines, b"\r\n", body)))
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -23,8 +41,10 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listen_http(application: Any, host: str, port: int, drain_s: float = 30.0, notice_s: float = 0.0) -> AsyncIterator[int]:
-    """Serves `application` on host:port (port 0: any) and yields the port.
+async def listen_http(
+    application: Any, host: str, port: int, drain_s: float = 30.0, notice_s: float = 0.0, refuse: Refuse | None = None
+) -> AsyncIterator[int]:
+    """Serves `application` on host:port (port 0: any) and yields the port; `refuse` words the answer to what is no HTTP.
 
     When the block is left, it goes on for `notice_s`, and every answer tells its client to close the connection; then no new
     connection is taken, what was on its way on the open ones is read for up to a second more, and requests under way get
@@ -34,7 +54,7 @@ async def listen_http(application: Any, host: str, port: int, drain_s: float = 3
     server = _Server(
         uvicorn.Config(
             application,
-            http="httptools",
+            http="httptools" if refuse is None else type("Protocol", (_Protocol,), {"refuse": staticmethod(refuse)}),
             ws="none",
             lifespan="off",
             access_log=False,

@@ -880,9 +880,9 @@ async def test_the_audit_call_tells_of_a_tampered_database(tmp_path: Path) -> No
 async def test_it_is_not_serving_until_there_is_a_catalog_and_serves_then(tmp_path: Path) -> None:
     async with accounting(config_of(tmp_path)) as client:
         await client.health(NOT_SERVING)
-        error = await refused(client.stub.GetAccount(pb.GetAccountRequest(account_id="acct-01234567"), timeout=5))
+        error = await refused(client.stub.GetAccount(pb.GetAccountRequest(account_id="acct-01234567"), timeout=60))
         assert error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE
-        error = await refused(client.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=5))
+        error = await refused(client.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=60))
         assert error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await client.charge(event("acct-01234567", charging_id(), input=1))

@@ -113,6 +113,8 @@ def test_an_autoscaler_goes_on_from_what_is_there(cell: ClusterCell) -> None:
     assert cell.get("deployment", "tokenline-authentication")["spec"]["replicas"] > 2
     with pytest.raises(ClusterError, match=r"conflict.*\.spec\.replicas"):
         cell.upgrade()
+    # Helm takes an autoscaler away last, so left to it that one could speak once more after the release has.
+    cell.kubectl("delete", "horizontalpodautoscaler", "tokenline-authentication")
     cell.upgrade(force=True)
     assert len(cell.pods("authentication")) == 2
 

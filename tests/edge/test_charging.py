@@ -111,12 +111,12 @@ def create(limit: int = 1) -> pb.CreateSession:
     return pb.CreateSession(model_id="m", output_tokens_limit=limit)
 
 
-async def test_operations_asked_together_travel_together_and_find_their_answers(accounting: Accounting, address: str) -> None:
-    async with charging(address) as client:
+async def test_operations_asked_together_find_their_answers(accounting: Accounting, address: str) -> None:
+    async with charging(address, create_timeout_ms=60_000) as client:
         await until(lambda: client.up)
         answers = await asyncio.gather(*(client.create("acct-1", ID, create(limit)) for limit in range(3_000)))
         assert [answer.output_tokens_granted for answer in answers if isinstance(answer, pb.Granted)] == list(range(3_000))
-        assert len(accounting.requests) < 20
+        # How they travel is tested in virtual time.
         assert max(len(request.operations) for request in accounting.requests) <= 1_024
 
 

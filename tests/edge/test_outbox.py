@@ -128,6 +128,26 @@ async def test_a_partition_on_its_way_to_another_owner_is_no_refusal(tmp_path: P
         await until(lambda: not kept(path))
 
 
+async def test_what_could_not_be_answered_for_certain_stays_in_the_outbox(tmp_path: Path, address: str) -> None:
+    path, charging_id = tmp_path / "outbox", new_id()
+    outbox, _ = await Outbox.open(path, 10)
+    await outbox.keep(operation(charging_id))
+    await outbox.close()
+    accounting = Accounting()  # type: ignore[abstract]
+    accounting.script = lambda each: fails(errors_pb2.ERROR_REASON_NOT_OWNER) if each.HasField("release") else grants(each)
+    async with serving(accounting, address):
+        async with charging(address, path, create_timeout_ms=5_000, release_timeout_ms=100) as client:
+            await until(lambda: accounting.operations)
+            # Answers of one stream are read in order: the Release's has been.
+            await client.create("acct-1", new_id(), pb.CreateSession(model_id="m"))
+        # What was being written is written when the outbox is closed.
+        assert kept(path) == [charging_id]
+        accounting.script = grants
+        async with charging(address, path):
+            await until(lambda: not kept(path))
+    assert {each.charging_id for each in accounting.operations if each.HasField("release")} == {charging_id}
+
+
 async def test_a_full_outbox_says_so_and_the_release_is_held_back(
     tmp_path: Path, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:

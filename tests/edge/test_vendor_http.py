@@ -1,6 +1,7 @@
 """The vendor client against servers that misbehave."""
 
 import asyncio
+import gzip
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -186,6 +187,43 @@ async def test_a_refusal_without_end_is_cut() -> None:
             await vendors.post(vendor.base_url, KEY, b"{}")
         assert (raised.value.outcome, raised.value.http_status, raised.value.body) == ("refused", 500, b"")
         await vendor.closed_by_client.wait()
+
+
+async def test_a_refusal_that_drips_is_not_waited_for() -> None:
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 No\r\n\r\n")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async with server(handle) as vendor, client() as vendors:
+        assert await failure_of(vendors, vendor.base_url) == ("refused", 503)
+        await vendor.closed_by_client.wait()
+
+
+async def test_others_have_their_turn_while_a_packed_body_is_unpacked() -> None:
+    content = gzip.compress(b": x\n\n" * 2_000_000)
+    assert len(content) < 64_000
+    head = OK + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(content)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with server(writes(head + content)) as vendor, client() as vendors:
+        answer = await vendors.post(vendor.base_url, KEY, b"{}")
+        pieces = answer.pieces()
+        await anext(pieces)
+        task = asyncio.create_task(others())
+        unpacked = [len(piece) async for piece in pieces]
+        task.cancel()
+        answer.close()
+    assert max(unpacked) <= 64 * 1024
+    assert turns >= len(unpacked) - 1 > 100
 
 
 async def failure_of(vendors: HttpVendorClient, url: str) -> tuple[str, int]:

@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 
 from services.edge.call.usage import with_error
+from services.edge.tokens.estimate import estimate
+from services.edge.tokens.size import size_of
 from tests.edge.counting import counted
 from tests.journeys.hostile_vendor import DONE, STREAM, event, usage
 from tests.journeys.subscriber import CATALOG, TOKEN, Stream, Subscriber, World, chat, eventually, plain
@@ -194,6 +196,26 @@ async def test_thought_that_nobody_sees_is_charged_as_the_vendor_counted(world: 
     used = await _used(subscriber, stream.charging_id)
     assert (used["input"], used["output"], used["reasoning"]) == (10, 1, 5_000)
     assert await subscriber.consumed() == 10 + 5_001
+
+
+@pytest.mark.parametrize(
+    "fields", [{"content": "hello world " * 50_000}, {"tool_calls": [{"function": {"arguments": "x" * 600_000}}]}]
+)
+async def test_an_event_above_the_balance_is_neither_charged_nor_delivered(world: World, fields: dict[str, Any]) -> None:
+    subscriber = await world.subscriber(f"above{next(iter(fields))}", 2_000)
+    data = {"id": "c", "choices": [{"index": 0, "delta": fields, "finish_reason": "stop"}]}
+    world.hostile.streams_and_waits(event("hello"), b"data: " + msgspec.json.encode(data) + b"\n\n")
+    reply = await subscriber.call({**chat(), "model": "hostile"})
+    assert reply.json["choices"] == [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "hello", "refusal": None},
+            "logprobs": None,
+            "finish_reason": "length",
+        }
+    ]
+    used = await _used(subscriber, reply.headers["x-request-id"])
+    assert used["output"] == estimate(size_of("hello"))
 
 
 @pytest.mark.parametrize("stream", [False, True])

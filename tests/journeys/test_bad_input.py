@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -210,3 +211,41 @@ async def test_1000_calls_at_once_on_a_balance_for_about_100(running: tuple[Cell
     left = 100 * cost - await subscriber.consumed()
     assert 0 <= left < reservation
     assert await subscriber.debt() == 0
+
+
+@pytest.mark.parametrize(("path", "is_openai"), [("/v1/chat/completions", True), ("/v1/messages", False), ("/", True)])
+@pytest.mark.parametrize("header", ["no header", "x\x01: a", "content-length: abc"])
+async def test_what_is_no_http_is_refused_in_the_words_of_the_path(
+    running: tuple[Cell, aiohttp.ClientSession], path: str, header: str, is_openai: bool
+) -> None:
+    services, _ = running
+    host, port = services.base_url.removeprefix("http://").removesuffix("/v1").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"POST {path} HTTP/1.1\r\nhost: edge\r\n{header}\r\n\r\n".encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 400 ")
+    headers = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    assert headers[b"content-type"] == b"application/json"
+    assert headers[b"x-request-id"]
+    error = msgspec.json.decode(body)
+    assert error["error"]["type"] == "invalid_request_error"
+    assert error.get("request_id", "").encode() == (b"" if is_openai else headers[b"request-id"])
+
+
+async def test_what_is_no_http_behind_a_request_never_stands_in_its_answer(running: tuple[Cell, aiohttp.ClientSession]) -> None:
+    services, http = running
+    subscriber = await Subscriber.open(services, http, "no-http-behind")
+    body = msgspec.json.encode({**chat(max_tokens=20, simulate={"output_tokens": 20, "tokens_per_second": 200}), "stream": True})
+    host, port = services.base_url.removeprefix("http://").removesuffix("/v1").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer {subscriber.api_key}\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    answer = await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"\x00\x01\r\n\r\n")
+    answer += await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"400" not in answer

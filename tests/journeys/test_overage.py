@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -125,12 +126,15 @@ async def test_the_checks_of_a_cell_with_overage_end_with_0(services: Cell) -> N
         subscriber = await monthly(services, http, "checked")
         await subscriber.call(chat(max_tokens=400, simulate={"output_tokens": 310}))
     assert (await services.admin("POST", "/audit")).json["breaches"] == []
-    environment = {"TOKENLINE_URL": services.base_url, "TOKENLINE_TOKEN": ADMIN_TOKEN}
+
+    def told(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return tokenline(*arguments, TOKENLINE_URL=services.base_url, TOKENLINE_TOKEN=ADMIN_TOKEN)
+
     for command, wrong in (("audit", "breaches"), ("reconcile", "differences")):
-        done = await asyncio.to_thread(tokenline, command, "--output", "json", **environment)
+        done = await asyncio.to_thread(told, command, "--output", "json")
         assert done.returncode == 0, done.stdout
         assert json.loads(done.stdout)[wrong] == []
-    shown = await asyncio.to_thread(tokenline, "account", "show", subscriber.account_id, **environment)
+    shown = await asyncio.to_thread(told, "account", "show", subscriber.account_id)
     assert "0.00088 " in shown.stdout
 
 

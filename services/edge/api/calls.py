@@ -12,9 +12,9 @@ from services.edge.call.dialect import Body, Dialect, Request
 from services.edge.call.path import CallPath
 from services.edge.config import EdgeConfig
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
-from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed, revoked
+from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed, revoked, too_deep
 from services.edge.http.stream import ClientAnswer
-from services.edge.identity.principals import Principals
+from services.edge.identity.principals import Principal, Principals
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
@@ -47,24 +47,17 @@ class ModelCalls:
         """Serves one call. Whatever ends it is answered here, with the charging_id as x-request-id."""
         charging_id = uuid7(self._clock.now_us())
         client = Client(receive)
-        answer = ClientAnswer(send, _named(self._dialect, charging_id))
+        answer = ClientAnswer(send, named(self._dialect, charging_id))
         try:
             # Answers lets nothing but HTTP come here, so there is a method.
             if (method := str(scope.get("method"))) != "POST":
                 raise method_not_allowed(method, scope["path"], "POST")
             principal = await self._principals.resolve(scope["headers"])
-            content = await client.read_body(self._config.body_bytes_max, self._config.body_timeout_ms)
-            client.watch()
-            headers = dict(scope["headers"])
-            body = Body(content, headers.get(b"content-type", b"").decode("latin-1"))
-            request: Request = self._dialect.read(body, headers)
-            if request.is_free:
-                await self._free.serve(self._dialect, request, principal, client, answer)
-                return
             revoke = client.revoke
+            # A body may take a minute to come: a key that is revoked meanwhile must not begin a call.
             self._principals.watch(principal, revoke)
             try:
-                await self._path.serve(self._dialect, request, principal, charging_id, client, answer)
+                await self._serve(scope, principal, charging_id, client, answer)
             finally:
                 self._principals.unwatch(principal, revoke)
         except ClientGoneError:
@@ -83,6 +76,21 @@ class ModelCalls:
             client.stop_watching()
             answer.stop()
 
+    async def _serve(self, scope: Scope, principal: Principal, charging_id: str, client: Client, answer: ClientAnswer) -> None:
+        """Serves a call of one whose key has passed. Errors: those of `CallPath.serve`, `RevokedError`."""
+        content = await client.read_body(self._config.body_bytes_max, self._config.body_timeout_ms)
+        client.watch()
+        headers = dict(scope["headers"])
+        body = Body(content, headers.get(b"content-type", b"").decode("latin-1"))
+        try:
+            request: Request = self._dialect.read(body, headers)
+        except RecursionError:
+            raise too_deep() from None
+        if request.is_free:
+            await self._free.serve(self._dialect, request, principal, client, answer)
+        else:
+            await self._path.serve(self._dialect, request, principal, charging_id, client, answer)
+
     async def _fail(self, answer: ClientAnswer, problem: Problem, charging_id: str) -> None:
         body = self._dialect.problem_body(problem, charging_id)
         if answer.begun:
@@ -92,7 +100,8 @@ class ModelCalls:
             await answer.whole(self._dialect.status_of(problem), _JSON, body, problem.headers)
 
 
-def _named(dialect: Dialect, charging_id: str) -> list[tuple[bytes, bytes]]:
+def named(dialect: Dialect, charging_id: str) -> list[tuple[bytes, bytes]]:
+    """The headers that carry the charging_id."""
     value = charging_id.encode("ascii")
     headers = [(b"x-request-id", value)]
     if dialect.request_id_header != b"x-request-id":

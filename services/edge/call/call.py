@@ -5,8 +5,9 @@ end of an answer is held back until that Release is durable.
 """
 
 import asyncio
+import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from services.edge.call.admission import Admitted, is_streamed
@@ -31,6 +32,9 @@ Taken = TypeVar("Taken")
 # A client that left: its vendor's answer is read on for its count only where no more than this is to come.
 _DRAIN_S: Final = 2.0
 _DRAIN_TOKENS_MAX: Final = 256
+# The header that names the fields which were left out is no longer.
+_DROPPED_CHARACTERS_MAX: Final = 1_024
+_NOT_PRINTED: Final = re.compile("[^ -~]")
 _NOT_USED: Final = Used(NOTHING, (), counted_by_vendor=True)
 
 
@@ -167,7 +171,7 @@ class Call:
         self._asked = True
         vendor = await self._vendors.post(endpoint.base_url + asked.path, asked.headers_for(endpoint), asked.body.content)
         if asked.dropped:
-            self._answer.add_header(b"x-dropped-fields", ", ".join(asked.dropped).encode("ascii", "replace"))
+            self._answer.add_header(b"x-dropped-fields", _listed(asked.dropped))
         return VendorStream(vendor, self._request.answer(endpoint), streamed=is_streamed(self._request, endpoint))
 
     def _failed(self, route: Route, failure: VendorFailure) -> FailedAttempt:
@@ -256,8 +260,9 @@ class Call:
             events = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             with self._client.interruptible():
+                # From here on the client may have some of it, also if it leaves before it has taken all.
+                self._relayed = self._relayed or self._meter.any_output
                 await self._answer.send(events)
-            self._relayed = self._relayed or self._meter.any_output
 
     async def _covers(self, step: Step, out: list[bytes] | None = None) -> bool:
         """Counts a step; whether the grant covers its output. Asks for more in time, and waits if it must, `out` sent before.
@@ -397,6 +402,12 @@ _PROBLEMS: Final[dict[Ended, Callable[[], Problem]]] = {
     Ended.BROKEN: lambda: vendor_failed("The model's vendor broke off in the middle of the answer."),
     Ended.NOT_EXTENDED: lambda: unavailable("the quota for the rest of this answer cannot be reserved"),
 }
+
+
+def _listed(names: Sequence[str]) -> bytes:
+    """Names of a client's fields as a header's value, which takes no control characters and not too many of any."""
+    listed = ", ".join(names)[:_DROPPED_CHARACTERS_MAX]
+    return _NOT_PRINTED.sub("?", listed).encode("ascii")
 
 
 def _has_output(step: Step) -> bool:

@@ -18,7 +18,10 @@ class CallMetrics:
         self._failed: dict[tuple[str, str], int] = {}
 
     def doubted(self, vendor_id: str, doubt: str) -> None:
-        """A vendor's count could not be true: `no_input`, `input_too_large`, `output_too_large`, `output_too_small`, `odd`."""
+        """A vendor's count could not be true, or is strange and believed all the same (`input_too_small`).
+
+        The others: `no_input`, `input_too_large`, `output_too_large`, `output_too_small`, `odd`.
+        """
         self._doubted[vendor_id, doubt] = self._doubted.get((vendor_id, doubt), 0) + 1
 
     def failed(self, vendor_id: str, meaning: str) -> None:

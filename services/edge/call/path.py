@@ -20,6 +20,7 @@ from services.edge.http.problems import (
     quota_held,
     quota_used_up,
     rate_limited,
+    too_deep,
     unavailable,
 )
 from services.edge.http.stream import ClientAnswer
@@ -63,7 +64,12 @@ class CallPath:
         snapshot = self._catalog.current
         if snapshot is None:
             raise unavailable("no catalog is loaded yet")
-        admitted = admit(snapshot, dialect, request, model_of(snapshot, request.model_id))
+        model = model_of(snapshot, request.model_id)
+        try:
+            admitted = admit(snapshot, dialect, request, model)
+        except RecursionError:
+            # It could be read, but not written anew, which needs a little more.
+            raise too_deep() from None
         with client.interruptible():
             admitted, granted = await self._open(snapshot, dialect, request, admitted, principal, charging_id)
         session = Session(self._charging, charging_id, principal, granted)

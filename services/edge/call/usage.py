@@ -52,6 +52,8 @@ class InputTokens(NamedTuple):
     bound: int
     estimate: int
     calibrated: int
+    # The fewest tokens that its text can have.
+    low: int = 0
 
 
 def measure(size: InputSize, family: TokenizerFamily, context_window_tokens: int) -> InputTokens:
@@ -66,7 +68,7 @@ def measure(size: InputSize, family: TokenizerFamily, context_window_tokens: int
         bytes_bound += sum(map(normalization_bytes, size.texts()))
     bound = min(bytes_bound + template + images, context_window_tokens)
     estimated = min(estimate(size.text) + images, bound)
-    return InputTokens(bound, estimated, min(most(size.text) + images + template, bound))
+    return InputTokens(bound, estimated, min(most(size.text) + images + template, bound), low(size.text))
 
 
 def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFamily, count: Count) -> InputTokens:
@@ -78,7 +80,7 @@ def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFam
     template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
     bound = tokens + max(0, size.bytes_bound - text_bytes) + template + size.images * family.image_tokens_max
     bound = min(bound, measured.bound)
-    return InputTokens(bound, min(measured.estimate, bound), bound)
+    return InputTokens(bound, min(measured.estimate, bound), bound, measured.low)
 
 
 def with_error(output_tokens: int, choices: int, *, exact: bool) -> int:
@@ -211,6 +213,8 @@ class Meter:
         self._relayed_output: Vector = NOTHING
         self._came: Own | None = None
         self._doubts: list[str] = []
+        # What is strange and believed all the same: told to those on call, and nothing else.
+        self._noted: list[str] = []
         # Output tokens so far: not below the best count, and known without counting.
         self.upper = 0
 
@@ -261,6 +265,9 @@ class Meter:
                 self._doubt("input_too_large")
             else:
                 self._input_counts = counts
+                if total_input(counts) * 2 < self._input.low:
+                    # A vendor may leave out what it was sent, such as earlier thoughts.
+                    self._note("input_too_small")
         if not has_output:
             return
         output = total_output(counts)
@@ -276,6 +283,10 @@ class Meter:
             self.upper = total_output(counts)
             if self._relayed is not None:
                 self._came = self._own
+
+    def _note(self, what: str) -> None:
+        if what not in self._noted:
+            self._noted.append(what)
 
     def _doubt(self, what: str) -> None:
         if what not in self._doubts:
@@ -371,7 +382,7 @@ class Meter:
 
     def _of(self, charged: Vector, unpaid: Vector) -> Used:
         counted = not self.uncounted and self._input_counts is not None and not self._doubts
-        return Used(charged, unpaid, counted, tuple(self._doubts))
+        return Used(charged, unpaid, counted, (*self._doubts, *self._noted))
 
     def _used_when_left(self, relayed: Own) -> Used:
         """Of a client that left: of each class the part that it was sent, rounded up; the rest of it nobody pays for."""

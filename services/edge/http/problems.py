@@ -166,6 +166,16 @@ def revoked() -> Problem:
     return Problem(401, INVALID_REQUEST, "invalid_api_key", "The API key was revoked while this answer was under way.")
 
 
+def no_http() -> Problem:
+    """400. The server could not read a request at all."""
+    return malformed(None, "This is no valid HTTP/1.1 request: its first line or a header is malformed.", "invalid_http")
+
+
+def too_deep() -> Problem:
+    """400. Objects or lists within one another, more than can be read."""
+    return malformed(None, "The body is nested too deeply. Send a flatter one.", "invalid_json")
+
+
 def too_large(body_bytes_max: int) -> Problem:
     """413. The connection can't be used any more, since the body was not read to its end."""
     message = f"The request body is too large; at most {body_bytes_max} bytes are taken."

@@ -25,6 +25,8 @@ from services.edge.vendors.vendor import Outcome, VendorFailure
 
 _BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
+# A refusal's words may drip; the caller, and the next route, wait for them no longer.
+_REFUSAL_S: Final = 5.0
 _HEAD_BYTES_MAX: Final = 64 * 1024
 # Above this much unread, the socket is not read any more; below half of it, it is again.
 _UNREAD_BYTES_MAX: Final = 1024 * 1024
@@ -32,6 +34,8 @@ _UNREAD_BYTES_MAX: Final = 1024 * 1024
 _KEEPALIVE_S: Final = 15.0
 _IDLE_CONNECTIONS_MAX: Final = 512
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS + 32
+# A packed piece may be a thousand times as long unpacked: others have their turn after each part of this size.
+_UNPACKED_BYTES_MAX: Final = 64 * 1024
 _RETRY_AFTER_MS_MAX: Final = 24 * 3_600 * 1_000
 
 
@@ -101,7 +105,7 @@ class HttpVendorClient:
             answer = _HttpAnswer(self, target, connection, self._idle_timeout_s)
             if status == 200:
                 return answer
-            refusal = await _refusal(answer)
+            refusal = await _refusal(answer, min(_REFUSAL_S, self._idle_timeout_s))
         except BaseException:
             connection.abort()
             raise
@@ -140,11 +144,12 @@ class HttpVendorClient:
             connections.popleft().abort()
 
 
-async def _refusal(answer: "_HttpAnswer") -> bytes:
-    """What a refusing vendor said, as far as it came."""
+async def _refusal(answer: "_HttpAnswer", seconds: float) -> bytes:
+    """What a refusing vendor said; nothing where that breaks off or takes longer."""
     try:
-        return await answer.read(_REFUSAL_BYTES_MAX)
-    except VendorFailure:
+        async with asyncio.timeout(seconds):
+            return await answer.read(_REFUSAL_BYTES_MAX)
+    except (VendorFailure, TimeoutError):
         return b""
 
 
@@ -152,7 +157,7 @@ def _unpacked(unpacker: "zlib._Decompress", piece: bytes) -> Iterator[bytes]:
     """A piece of a packed body unpacked, in bounded parts. Errors: `VendorFailure` garbage."""
     while piece:
         try:
-            part = unpacker.decompress(piece, _UNREAD_BYTES_MAX)
+            part = unpacker.decompress(piece, _UNPACKED_BYTES_MAX)
         except zlib.error as error:
             raise VendorFailure("garbage", 200) from error
         if part:
@@ -407,6 +412,8 @@ class _HttpAnswer:
         while piece := await connection.piece(self._idle_timeout_s):
             for unpacked in _unpacked(self._unpacker, piece):
                 yield unpacked
+                if len(unpacked) == _UNPACKED_BYTES_MAX:
+                    await asyncio.sleep(0)
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

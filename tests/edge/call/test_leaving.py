@@ -204,3 +204,17 @@ async def test_a_client_that_leaves_while_its_answer_waits_for_quota() -> None:
     assert scene.cause == "client_gone"
     assert 70 < scene.used[3] <= 100
     assert scene.vendors.asked[0].was_cut
+
+
+async def test_a_client_that_leaves_while_the_first_events_are_sent_pays_for_them() -> None:
+    scene = Scene()
+    scene.vendors.answers(say(words(100)), 60.0)
+    client, task = scene.begin("stream=yes")
+    client.reading = asyncio.Event()
+    await asyncio.sleep(1.0)
+    client.leave()
+    await task
+    scene.check()
+    assert scene.cause == "client_gone"
+    assert scene.used[0] > 0
+    assert scene.used[3] == pytest.approx(100, rel=0.1)

@@ -175,12 +175,16 @@ def test_a_vendor_that_keeps_its_limit_is_never_cut(kind: str, model: str, strea
     keep()
 
 
-async def test_one_emoji_again_and_again_within_the_limit_is_not_cut() -> None:
+@pytest.mark.parametrize("choices", [1, 2, 3])
+async def test_one_emoji_again_and_again_within_the_limit_is_not_cut(choices: int) -> None:
     scene = Scene(FakeCharging(window=64))
-    # One token each with the tokenizer of Qwen 3.
-    scene.vendors.answers(*(say("🙂") for _ in range(300)), FINISH, counted(input=3, output=300), END)
-    client = await scene.call("stream=yes limit=300")
+    # One token each with the tokenizer of Qwen 3, and more by our estimate.
+    made = 300 * choices
+    scene.vendors.answers(*(say("🙂") for _ in range(made)), FINISH, counted(input=3, output=made), END)
+    client = await scene.call(f"stream=yes limit=300 n={choices}")
     assert b"[complete]" in client.body
+    # Nor is it relayed without a reservation.
+    assert scene.charging.grants[-1].output_tokens_granted >= made
 
 
 async def test_calls_of_tools_within_the_limit_are_not_cut() -> None:

@@ -213,6 +213,17 @@ async def test_an_update_under_way_does_not_follow_the_release() -> None:
     assert len(scene.charging.updates) == 1
 
 
+@BOTH
+async def test_an_update_that_did_not_begin_does_not_follow_the_release(stream: str) -> None:
+    # All comes at once, and near the end of the window more is asked for in the background.
+    scene = Scene(FakeCharging(window=100))
+    scene.vendors.answers(say(words(85)) + FINISH + counted(input=3, output=85) + END)
+    client = await scene.call(f"stream={stream} limit=1000")
+    await asyncio.sleep(1.0)
+    scene.check()
+    assert b"[complete]" in client.body
+
+
 @pytest.mark.parametrize("takes_all", [True, False])
 async def test_owners_of_the_release_before_get_classes_and_causes_that_they_know(takes_all: bool) -> None:
     scene = Scene(FakeCharging(takes_all_classes=takes_all))
@@ -229,6 +240,20 @@ async def test_owners_of_the_release_before_get_classes_and_causes_that_they_kno
         assert scene.used == (7, 0, 5, 3, 0)
         assert scene.cause == "quota_exhausted"
         assert not scene.charging.release_message.HasField("unpaid")
+
+
+async def test_a_key_revoked_while_the_body_comes_begins_no_call() -> None:
+    scene = Scene()
+    client, task = scene.begin("stream=yes")
+    client.body_may_come = asyncio.Event()
+    await asyncio.sleep(1.0)
+    scene.principals.revoke()
+    client.body_may_come.set()
+    await task
+    assert client.status == 401
+    assert scene.charging.creates == []
+    assert scene.vendors.asked == []
+    assert scene.principals.revocations == []
 
 
 async def test_a_revoked_key_is_told_behind_its_release() -> None:

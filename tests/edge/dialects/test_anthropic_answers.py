@@ -75,6 +75,12 @@ def ending(reason: str | None = "end_turn", usage: Any = None) -> dict[str, Any]
         ({**stop(), "text": "Hidden"}, "Hidden", "", "", 0, 0),
         ({**STOP, "text": "Hidden"}, "Hidden", "", "", 0, 0),
         ({**STOP, "amazon-bedrock-invocationMetrics": {"inputTokenCount": 9}}, "", "", "", 0, 0),
+        (piece(type="x", **{"n" * 65: 1}), "n" * 65, "", "", 0, 0),
+        (piece(type="x", y={"n" * 65: 1}), "n" * 65, "", "", 0, 0),
+        (piece(type="x", y={"type": "t" * 65}), "t" * 65, "", "", 0, 0),
+        (begin(type="song", **{"n" * 65: 1}), "n" * 65, "", "", 0, 0),
+        ({"type": "news", "n" * 65: 1}, "n" * 65, "", "", 0, 0),
+        (ending(usage={"output_tokens": 1, "x": "u" * 300}), "u" * 44, "", "", 0, 0),
         (start(content=[{"type": "text", "text": "Hello"}]), "Hello", "", "", 0, 0),
         (start(poem="Hello"), "Hello", "", "", 0, 0),
         (begin(type="text", text="Hello"), "Hello", "", "", 0, 0),
@@ -170,6 +176,20 @@ def test_a_count_after_the_end_is_read_and_not_relayed() -> None:
     assert fed.counted is not None
     assert fed.counted.has_output
     assert b"message_delta" not in fed.out
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_what_comes_after_the_end_is_neither_delivered_nor_counted(*, streamed: bool) -> None:
+    reading = answer(streamed=streamed)
+    before = feed_events(reading, start(), begin(), piece(type="text_delta", text="Hello"), stop(), ending(), STOP)
+    after = feed_events(
+        reading, piece(type="text_delta", text=" and"), begin(1, type="text", text="more"), ending(usage={"output_tokens": 4}), STOP
+    )
+    assert (after.out, after.said, after.thought, after.calls) == (b"", "", "", 0)
+    assert after.counted is not None
+    end = reading.end(Ending.COMPLETE, USED)
+    message = read_stream(before.out + end) if streamed else read_whole(end)
+    assert [block.text for block in message.content] == ["Hello"]
 
 
 def test_the_reason_to_stop_finishes_and_message_stop_ends() -> None:

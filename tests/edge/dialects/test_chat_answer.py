@@ -178,6 +178,8 @@ def test_proofs_of_thought_count_as_bytes() -> None:
     assert read_stream(step.out).chunks[0]["choices"][0]["delta"]["reasoning_details"] == details
     [step] = say(stream(), chunk({"reasoning_details": [{"type": "reasoning.summary", "summary": "only here"}]}))
     assert step.thought == "only here"
+    [step] = say(stream(), chunk({"content": "x", "thought_signature": "s" * 50}))
+    assert (step.said, step.opaque_bytes) == ("x", 50)
     call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}, "extra_content": {"thought_signature": "s" * 30}}
     [step] = say(stream(), chunk({"tool_calls": [call]}))
     assert (step.said, step.opaque_bytes, step.calls) == ("f", 30, 1)
@@ -314,6 +316,19 @@ def test_usage_is_shown_once_and_only_to_who_asked() -> None:
     assert got.usage == usage_object((10, 0, 0, 7, 0))
 
 
+def test_of_two_chunks_of_usage_the_later_is_shown() -> None:
+    members = {"id": "c-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": []}
+    later = {**USAGE, "prompt_tokens": 30, "total_tokens": 30 + USAGE["completion_tokens"]}
+    # The second of them is written as OpenAI writes none.
+    datas = [{**members, "usage": USAGE}, {"choices": None, "usage": later}]
+    answer = stream(usage=True)
+    steps = say(answer, chunk({"content": "x"}, reason="stop"), *(json.dumps(each).encode() for each in datas), b"[DONE]")
+    counted = steps[-2].counted
+    assert counted is not None
+    got = ended(answer, joined(steps), counted.counts)
+    assert got.usage == later
+
+
 def test_usage_that_the_vendor_did_not_give_is_what_was_charged() -> None:
     answer = stream(usage=True)
     got = ended(answer, feed(answer, body(chunk({"content": "x"}), b"[DONE]")), (4, 3, 2, 5, 6, 1, 7, 8, 9, 10))
@@ -358,6 +373,15 @@ def test_a_choices_usage_is_the_wholes_only_where_it_is_alone() -> None:
         assert (step.counted is not None) == counted
 
 
+@pytest.mark.parametrize("levels", [200, 900])
+def test_what_is_nested_too_deep_to_be_joined_is_garbage(levels: int) -> None:
+    data = chunk({"content": "x", "odd": 0}).replace(b'"odd":0', b'"odd":' + b'{"a":' * levels + b"0" + b"}" * levels)
+    for answer in (stream(), request().answer(ENDPOINT)):
+        with pytest.raises(VendorFailure) as raised:
+            say(answer, data)
+        assert raised.value.outcome == "garbage"
+
+
 # The end
 
 
@@ -374,6 +398,23 @@ def test_a_stream_that_is_cut_ends_as_at_its_limit() -> None:
     assert {index: choice.finish_reason for index, choice in got.choices.items()} == {0: "length", 1: "length", 2: "stop"}
     assert got.done
     assert got.usage == usage_object(COUNTS)
+
+
+@pytest.mark.parametrize("odd", [{}, {"odd": 1}])
+@pytest.mark.parametrize("delta", [{"content": "b"}, {"tool_calls": [{"index": 0, "id": "x", "function": {"name": "f"}}]}])
+def test_an_event_that_is_cut_is_no_part_of_a_whole_answer(delta: dict[str, Any], odd: dict[str, Any]) -> None:
+    answer = request().answer(ENDPOINT)
+    say(answer, chunk({"content": "a"}), chunk(delta, 0, "stop", **odd))
+    got = read_whole(answer.end(Ending.CUT, COUNTS))
+    assert got.choices == {0: Choice("a", "", (), "length")}
+
+
+def test_the_reason_of_an_event_that_is_cut_is_not_the_streams() -> None:
+    answer = stream()
+    fed = feed(answer, body(chunk({"content": "a"})))
+    say(answer, chunk({"content": "b"}, 0, "stop"))
+    got = ended(answer, fed, COUNTS, Ending.CUT)
+    assert got.choices == {0: Choice("a", "", (), "length")}
 
 
 def test_a_stream_without_a_reason_ends_with_stop() -> None:

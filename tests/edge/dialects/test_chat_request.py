@@ -442,6 +442,16 @@ def test_a_members_media_is_refused(member: str) -> None:
     assert refused(messages('{"role":"user","content":"x",' + member + "}")).status == 400
 
 
+@pytest.mark.parametrize(("open_", "close"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("leaf", ["1", '{"type":"input_audio"}'])
+def test_a_member_may_be_nested_as_deep_as_json_is_read(open_: str, close: str, leaf: str) -> None:
+    body = messages('{"role":"user","content":"x","foo":' + open_ * 800 + leaf + close * 800 + "}")
+    if leaf == "1":
+        assert read(body).size().bytes_bound > 1_600
+    else:
+        assert refused(body).code == "unsupported_value"
+
+
 def test_an_image_is_counted_as_one_and_its_bytes_are_no_text() -> None:
     data = "data:image/png;base64," + "A" * 10_000
     parts = [

@@ -214,6 +214,16 @@ async def test_what_was_dropped_is_named() -> None:
     assert client.header("x-dropped-fields") == "seed, top_k"
 
 
+async def test_a_name_that_no_header_takes_is_named_without_harm() -> None:
+    scene = Scene()
+    scene.vendors.answers(*ANSWER)
+    client = await scene.call("dropped=a\x01b\x00,\u00fc\x7f," + "z" * 100_000)
+    named = client.header("x-dropped-fields")
+    assert named is not None
+    assert named.startswith("a?b?, ??, zzz")
+    assert len(named) == 1_024
+
+
 async def test_what_was_dropped_is_named_once_whatever_route_answers() -> None:
     scene = Scene()
     scene.vendors.answers(say("x"), VendorFailure("broken", 200))

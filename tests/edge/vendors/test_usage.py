@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.edge.vendors.profile import Reasoning, UsageReading
-from services.edge.vendors.usage import CHAT, COUNT_MAX, MESSAGES, VendorCount, merged, read_usage
+from services.edge.vendors.usage import CHAT, COUNT_MAX, MESSAGES, VendorCount, merged, read_plain_usage, read_usage
 from services.token_classes import INDEX, Vector, total_input, total_output
 
 PLAIN = UsageReading()
@@ -209,3 +210,45 @@ def test_classes_add_up_to_what_the_vendor_says(details: dict[str, int], prompt:
     counted = read_usage(usage, CHAT, PLAIN)
     assert counted is not None
     assert (total_input(counted.counts), total_output(counted.counts)) == (prompt, completion)
+
+
+# What the fast reader takes
+
+
+@pytest.mark.parametrize("reasoning", list(Reasoning))
+@given(
+    st.fixed_dictionaries(
+        {"prompt_tokens": st.integers(-1, 50), "completion_tokens": st.integers(-1, 50)},
+        optional={
+            "prompt_tokens_details": st.none()
+            | st.fixed_dictionaries(
+                {}, optional={"cached_tokens": st.none() | st.integers(-1, 60), "audio_tokens": st.integers(0, 1)}
+            ),
+            "completion_tokens_details": st.none()
+            | st.fixed_dictionaries(
+                {}, optional={"reasoning_tokens": st.none() | st.integers(-1, 60), "rejected_prediction_tokens": st.integers(0, 9)}
+            ),
+        },
+    ),
+    st.sampled_from([0, 0, 0, 7]),
+)
+def test_the_fast_reader_reads_as_the_other_one_or_not_at_all(reasoning: Reasoning, usage: dict[str, Any], more: int) -> None:
+    usage = {**usage, "total_tokens": usage["prompt_tokens"] + usage["completion_tokens"] + more}
+    reading = UsageReading(reasoning=reasoning)
+    fast = read_plain_usage(json.dumps(usage).encode(), reading)
+    assert fast is None or fast == read_usage(usage, CHAT, reading)
+
+
+def test_the_fast_reader_takes_what_openai_writes() -> None:
+    usage = {
+        "prompt_tokens": 100,
+        "completion_tokens": 40,
+        "total_tokens": 140,
+        "prompt_tokens_details": {"cached_tokens": 64, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 30, "audio_tokens": 0, "rejected_prediction_tokens": 0},
+    }
+    assert read_plain_usage(json.dumps(usage).encode(), PLAIN) == VendorCount((36, 64, 0, 10, 30), has_input=True, has_output=True)
+    # Where reasoning is beside the output, a total that agrees says nothing.
+    beside = UsageReading(reasoning=Reasoning.BESIDE)
+    assert read_plain_usage(json.dumps(usage).encode(), beside) is None
+    assert chat(usage, beside) == (36, 64, 0, 40, 30)

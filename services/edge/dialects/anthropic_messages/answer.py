@@ -56,8 +56,9 @@ class StreamedAnswer:
         if kind == "error":
             return Step(fault=fault_in(fields))
         self._sent()
-        # After its end nothing is relayed, but a count may still come.
-        out = b"" if self._stop else self._out(kind, fields, data)
+        if self._stop:
+            return self._meaning.after_end(kind, fields)
+        out = self._out(kind, fields, data)
         step = self._meaning.event(kind, fields, out)
         if out and kind != "content_block_delta":
             self._last, self._has_output = [fields], has_output(step)
@@ -137,6 +138,8 @@ class WholeAnswer:
         # The event that came last, and whether there is output in it.
         self._last: Tree = {}
         self._has_output = False
+        # The terminal event has come.
+        self._has_ended = False
         # A whole answer as the vendor wrote it.
         self._body = b""
 
@@ -149,7 +152,11 @@ class WholeAnswer:
         if kind == "error":
             return Step(fault=fault_in(fields))
         self._take()
+        if self._has_ended:
+            self._last, self._has_output = {"type": "message_delta", "usage": fields.get("usage")}, False
+            return self._meaning.after_end(kind, fields)
         step = self._meaning.event(kind, fields, b"")
+        self._has_ended = step.ended
         self._last, self._has_output = fields, has_output(step)
         return step
 

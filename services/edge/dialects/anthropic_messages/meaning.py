@@ -64,6 +64,8 @@ _METADATA: Final = frozenset(
     }
 )
 _METADATA_CHARACTERS_MAX: Final = 256
+# Names and types that are longer are texts, whatever they stand for.
+_NAME_CHARACTERS_MAX: Final = 64
 _CALLS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _OPAQUE: Final = frozenset({"signature", "encrypted_content", "encrypted_index", "encrypted_stdout"})
 # What a message_start says of output is no count yet.
@@ -101,6 +103,7 @@ class Tally:
         if not isinstance(block, dict):
             self.said += texts_of(block)
             return
+        self.names(block)
         kind = block.get("type")
         if isinstance(kind, str) and kind.endswith(RESULT_SUFFIX):
             # The vendor put it into the model's input; what is encrypted has no bytes of its own there.
@@ -128,6 +131,7 @@ class Tally:
         if not isinstance(delta, dict):
             self.said += texts_of(delta)
             return
+        self.names(delta)
         for name, value in delta.items():
             if name == "thinking":
                 self.thought += texts_of(value)
@@ -144,11 +148,16 @@ class Tally:
 
     def others(self, members: Tree, known: frozenset[str]) -> None:
         """Counts the members that are not known."""
+        self.names(members)
         for name, value in members.items():
             if name not in known:
                 self.said += texts_of(value)
             elif name in _METADATA:
                 self.metadata(value)
+
+    def names(self, members: Tree) -> None:
+        """Counts names that are none."""
+        self.said += [name for name in members if len(name) > _NAME_CHARACTERS_MAX]
 
     def metadata(self, value: object) -> None:
         """Counts what tells of the answer and is none of it, where it is longer than any such thing."""
@@ -175,8 +184,7 @@ class Meaning:
                 return Step(out, delta["text"])
         tally = Tally()
         known = _EVENTS.get(kind, _OTHER_EVENT)
-        if not fields.keys() <= known:
-            tally.others(fields, known)
+        tally.others(fields, known)
         finished = False
         match kind:
             case "message_start":
@@ -192,6 +200,10 @@ class Meaning:
                     tally.others(delta, _ENDING)
         counted = self._count(kind, fields)
         return tally.step(out=out, counted=counted, finished=finished, ended=kind == "message_stop")
+
+    def after_end(self, kind: str, fields: Tree) -> Step:
+        """What an event means that came after the terminal one: a count at most, since no client gets anything of it."""
+        return Step(counted=self._count(kind, fields), ended=True)
 
     def whole(self, message: Tree) -> Step:
         """What an answer means that came in one piece."""
@@ -249,7 +261,7 @@ def has_output(step: Step) -> bool:
 
 
 def texts_of(value: object, left_out: frozenset[str] = frozenset()) -> list[str]:
-    """All texts in a value of JSON, but for members of these names and for types."""
+    """All texts in a value of JSON, but for members of these names; of types and of names those that are no plain ones."""
     if type(value) is str:
         return [value]
     texts: list[str] = []
@@ -259,7 +271,12 @@ def texts_of(value: object, left_out: frozenset[str] = frozenset()) -> list[str]
         if isinstance(each, str):
             texts.append(each)
         elif isinstance(each, dict):
-            waiting += [member for name, member in each.items() if name not in left_out and name != "type"]
+            for name, member in each.items():
+                if len(name) > _NAME_CHARACTERS_MAX:
+                    texts.append(name)
+                if name in left_out or (name == "type" and isinstance(member, str) and len(member) <= _NAME_CHARACTERS_MAX):
+                    continue
+                waiting.append(member)
         elif isinstance(each, list):
             waiting += each
     return texts

@@ -43,6 +43,7 @@ from services.token_classes import INDEX, Vector, total_input, total_output, tri
 _STREAM: Final = "text/event-stream; charset=utf-8"
 _JSON: Final = "application/json"
 _DONE: Final = b"data: [DONE]\n\n"
+_NOTHING: Final = Step()
 # A clean chunk has no more than this beside its text, or each of its words is looked at.
 _HEAD_BYTES_MAX: Final = 300
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
@@ -56,7 +57,7 @@ _CHUNK: Final = frozenset(
 
 
 class ChatAnswer:
-    """See `services.edge.call.dialect.Answer`."""
+    """See `services.edge.call.dialect.Answer`. An event with output that is cut is no part of the answer."""
 
     def __init__(self, reading: UsageReading, choices: int, *, streamed: bool, include_usage: bool) -> None:
         self.content_type = _STREAM if streamed else _JSON
@@ -65,7 +66,12 @@ class ChatAnswer:
         self._streamed = streamed
         self._include_usage = include_usage
         self._assembly = None if streamed else Assembly()
+        # What the last event adds to the whole answer: where it is cut, the client does not get it.
+        self._last: Step = _NOTHING
+        self._adds: Json | tuple[Chunk, Choice] | None = None
         self._choices: dict[int, ChoiceState] = {}
+        # Those that the last event finished.
+        self._finished: list[ChoiceState] = []
         self._unfinished = choices
         self._identity: Json | None = None
         # A first chunk without identity, until one is known.
@@ -85,6 +91,14 @@ class ChatAnswer:
 
     def feed(self, event: Event) -> Step:
         """See `services.edge.call.dialect.Answer`."""
+        if self._adds is not None:
+            self._take()
+        if self._finished:
+            self._finished.clear()
+        step = self._last = self._read(event)
+        return step
+
+    def _read(self, event: Event) -> Step:
         data = event.data
         self._says = None
         if not self._ended and event.name in _PLAIN_EVENTS:
@@ -134,7 +148,7 @@ class ChatAnswer:
         if self._identity is None:
             self._know(chunk.id, chunk.model, chunk.created)
         if self._assembly is not None:
-            _assemble(self._assembly, chunk, choice)
+            self._adds = (chunk, choice)
             return Step(b"", said, thought, 0, calls, "", self._says, self._unfinished <= 0)
         # Between members a line may break.
         out = b"data: %b\n\n" % (data.replace(b"\n", b" ") if b"\n" in data else data)
@@ -159,9 +173,23 @@ class ChatAnswer:
             taken = opened
         self._choices[choice.index] = state
         if reason is not None and state.finish_reason is None:
-            state.finish_reason = reason
-            self._unfinished -= 1
+            self._finish(state, reason)
         return taken
+
+    def _finish(self, state: ChoiceState, reason: str) -> None:
+        state.finish_reason = reason
+        self._finished.append(state)
+        self._unfinished -= 1
+
+    def _take(self) -> None:
+        """Takes what the last event said into the whole answer."""
+        adds, self._adds = self._adds, None
+        if adds is None or self._assembly is None:
+            return
+        if isinstance(adds, tuple):
+            _assemble(self._assembly, *adds)
+        else:
+            self._assembly.add(adds)
 
     # Other chunks
 
@@ -185,7 +213,7 @@ class ChatAnswer:
             # One of ours tells it at the end.
             self._usage_chunk = b""
         elif self._assembly is not None:
-            self._assembly.add(right)
+            self._adds = right
         elif is_empty and not says:
             # It would tell a client nothing, and many read the first choice of every chunk.
             pass
@@ -231,8 +259,7 @@ class ChatAnswer:
         said = "".join(found.said[said_before:])
         reason = state.reason(choice.get("finish_reason"))
         if reason is not None and state.finish_reason is None:
-            state.finish_reason = reason
-            self._unfinished -= 1
+            self._finish(state, reason)
         for name, value in choice.items():
             if name in ("index", "message", "delta", "usage"):
                 continue
@@ -380,6 +407,13 @@ class ChatAnswer:
     def end(self, ending: Ending, used: Vector) -> bytes:
         """See `services.edge.call.dialect.Answer`."""
         cut = "length" if ending is Ending.CUT else None
+        last = self._last
+        if cut is not None and (last.said or last.thought or last.opaque_bytes or last.calls) and self._whole is None:
+            # The client does not get the event that was cut, nor the end that it told.
+            self._adds = None
+            for finished in self._finished:
+                finished.finish_reason = None
+        self._take()
         if not self._streamed:
             return self._whole_answer(cut, used)
         out = self._released()

@@ -17,6 +17,8 @@ _USAGE_BYTES_MAX: Final = 1_024
 # A name that hides behind escapes of its letters; in a text the quote would be escaped.
 _ESCAPED_NAME: Final = re.compile(rb'\\u00[0-9A-Fa-f]{2}[A-Za-z_]*"\s*:')
 _TEXT_IN_USAGE: Final = re.compile(rb'[:\[]\s*"|,\s*"[^"]*"\s*[,\]]')
+# Joining and writing take a few calls a level.
+_DEPTH_MAX: Final = 100
 _LONE: Final = re.compile("[\ud800-\udfff]")
 NO_USAGE: Final = msgspec.Raw(b"null")
 
@@ -162,18 +164,20 @@ def has_more_than(chunk: Chunk, data: bytes, usage: bytes, text: str) -> bool:
 def decoded(data: bytes) -> object:
     """A vendor's JSON, also where it has NaN, lone surrogates or bytes that are no UTF-8. Errors: `VendorFailure` garbage."""
     try:
-        return msgspec.json.decode(data)
+        found = msgspec.json.decode(data)
+        if data.count(b"{") + data.count(b"[") <= _DEPTH_MAX:
+            return found
     except NOT_JSON:
-        pass
+        found = None
     try:
-        return _sound(json.loads(data.decode("utf-8", "replace"), strict=False), 0)
+        return _sound(json.loads(data.decode("utf-8", "replace"), strict=False) if found is None else found, 0)
     except (ValueError, RecursionError):
         raise VendorFailure("garbage", 200) from None
 
 
 def _sound(value: Any, depth: int) -> Any:
     """The value with lone surrogates replaced: no text has them."""
-    if depth > 100:
+    if depth > _DEPTH_MAX:
         raise ValueError("nested too deeply")
     if isinstance(value, str):
         return _LONE.sub("�", value)

@@ -246,12 +246,17 @@ def _has_media(raw: Raw) -> bool:
 
 
 def _names_media(value: Any) -> bool:
-    if isinstance(value, dict):
-        kind = value.get("type")
-        if isinstance(kind, str) and _MEDIA.search(kind):
-            return True
-        return any(_MEDIA.search(name) is not None or _names_media(each) for name, each in value.items())
-    return isinstance(value, list) and any(map(_names_media, value))
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            kind = each.get("type")
+            if (isinstance(kind, str) and _MEDIA.search(kind)) or any(map(_MEDIA.search, each)):
+                return True
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
+    return False
 
 
 def _unbounded(param: str, kind: str) -> Problem:

@@ -1,0 +1,355 @@
+"""Faults of a call's path through the edge: admission, routes, metering, settlement, the end of the answer."""
+
+from typing import Final
+
+from tests.mutations.planting import Mutation
+
+_ADMISSION: Final = "services/edge/call/admission.py"
+_CALL: Final = "services/edge/call/call.py"
+_OUTCOME: Final = "services/edge/call/outcome.py"
+_PATH: Final = "services/edge/call/path.py"
+_SESSION: Final = "services/edge/call/session.py"
+_USAGE: Final = "services/edge/call/usage.py"
+_KINDS: Final = "tests/edge/call/test_kinds.py"
+_LEAVING: Final = "tests/edge/call/test_leaving.py"
+_LOGS: Final = "tests/edge/call/test_logs.py"
+_MATRIX: Final = "tests/edge/call/test_matrix.py"
+_METERING: Final = "tests/edge/call/test_metering.py"
+_RELEASE: Final = "tests/edge/call/test_release.py"
+_VENDOR_CONNECTIONS: Final = "tests/edge/call/test_vendor_connections.py"
+_WINDOWS: Final = "tests/edge/call/test_windows.py"
+_ROUTES: Final = "tests/edge/routing/test_routes.py"
+
+
+def _one(name: str, file: str, before: str, after: str, test: str) -> Mutation:
+    return Mutation(name, file, ((before, after),), (test,))
+
+
+_SETTLING: Final = (
+    _one(
+        "an answer's end does not wait for its Release",
+        _CALL,
+        "await self._session.release(self._settlement(ended, used))",
+        "self._session.release_later(self._settlement(ended, used))",
+        _RELEASE,
+    ),
+    _one(
+        "a revoked key is told before the Release",
+        _CALL,
+        "await self._session.release(self._settlement(Ended.REVOKED, used))",
+        "self._session.release_later(self._settlement(Ended.REVOKED, used))",
+        _RELEASE,
+    ),
+    _one(
+        "the failure of all routes is told before the Release",
+        _CALL,
+        "await self._session.release(self._settlement(Ended.UNANSWERED, _NOT_USED))",
+        "self._session.release_later(self._settlement(Ended.UNANSWERED, _NOT_USED))",
+        _RELEASE,
+    ),
+    _one(
+        "a session is released twice",
+        _SESSION,
+        "        if not self.released:\n            number, message = self._close(settlement)",
+        "        if True:\n            number, message = self._close(settlement)",
+        _RELEASE,
+    ),
+    _one("a shutdown releases at nothing", _CALL, "            if not self._session.released:", "            if False:", _RELEASE),
+    _one(
+        "a fault of ours before the call leaves the session open",
+        _PATH,
+        "            session.release_later(_FAILED)",
+        "            pass",
+        _RELEASE,
+    ),
+    _one(
+        "an Update follows the Release",
+        _SESSION,
+        "        if self.released:\n            # It was released before",
+        "        if False:\n            # It was released before",
+        _RELEASE,
+    ),
+    _one(
+        "what nobody pays for is not reported",
+        _SESSION,
+        "message.unpaid.CopyFrom(_token_usage(settlement.unpaid))",
+        "pass",
+        _LEAVING,
+    ),
+    _one("a revoked key ends as any call", _OUTCOME, "_Row(pb.CLOSE_CAUSE_REVOKED", "_Row(pb.CLOSE_CAUSE_NORMAL", _MATRIX),
+)
+
+_ANSWERS: Final = (
+    _one(
+        "an event is sent in halves",
+        _CALL,
+        "                await self._answer.send(events)\n",
+        "                await self._answer.send(events[: len(events) // 2])\n"
+        "                await self._answer.send(events[len(events) // 2 :])\n",
+        _KINDS,
+    ),
+    _one(
+        "events that came together travel alone",
+        _CALL,
+        "                await self._answer.send(events)\n",
+        "                for each in events.split(b'\\n\\n')[:-1]:\n"
+        "                    await self._answer.send(each + b'\\n\\n')\n",
+        _KINDS,
+    ),
+    _one(
+        "what is covered waits for more quota",
+        _CALL,
+        "            if out:\n                await self._send(out)\n            with",
+        "            with",
+        _WINDOWS,
+    ),
+    _one(
+        "an answer that is cut goes on at the vendor",
+        _CALL,
+        "        assert stream is not None\n        stream.close()\n        used",
+        "        assert stream is not None\n        used",
+        _RELEASE,
+    ),
+    _one(
+        "a window is asked for when the last one is used up",
+        _CALL,
+        "            session.ask_for_more()\n",
+        "            pass\n",
+        _WINDOWS,
+    ),
+    _one(
+        "a grant is not renewed",
+        _SESSION,
+        "        self._renew_in(granted.validity_ms / 1_000 * _RENEW_AT)",
+        "        pass",
+        _WINDOWS,
+    ),
+    _one(
+        "Updates report what was not sent",
+        _CALL,
+        "return self._meter.used().charged if self._relayed else NOTHING",
+        "return self._meter.used().charged",
+        _WINDOWS,
+    ),
+    _one(
+        "quota that is held is told as used up",
+        _PATH,
+        "case pb.RESULT_CODE_QUOTA_LIMIT_REACHED if refused.held:",
+        "case pb.RESULT_CODE_QUOTA_LIMIT_REACHED if False:",
+        _MATRIX,
+    ),
+    _one(
+        "a limit is told as a quota",
+        _PATH,
+        "case pb.RESULT_CODE_QUOTA_LIMIT_REACHED if refused.limit_id:",
+        "case pb.RESULT_CODE_QUOTA_LIMIT_REACHED if False:",
+        _MATRIX,
+    ),
+)
+
+_CHOICES: Final = (
+    _one(
+        "n is forgotten where windows are reserved",
+        _ADMISSION,
+        "whole = with_error(limit, request.choices, exact",
+        "whole = with_error(limit, 1, exact",
+        _METERING,
+    ),
+    _one("n is forgotten where all is reserved", _ADMISSION, "whole = limit * request.choices", "whole = limit", _METERING),
+    _one(
+        "n is forgotten in the limit that the vendor is told",
+        _ADMISSION,
+        "within_error(max(granted, payable), request.choices,",
+        "within_error(max(granted, payable), 1,",
+        _METERING,
+    ),
+    _one(
+        "n is forgotten in the limit that an unmetered vendor is told",
+        _ADMISSION,
+        "limit = granted // request.choices",
+        "limit = granted",
+        _METERING,
+    ),
+    _one(
+        "n is forgotten where a vendor breaks its limit",
+        _CALL,
+        "covered = meter.low + meter.lowest_of(step) <= self._told * self._request.choices",
+        "covered = meter.low + meter.lowest_of(step) <= self._told",
+        _METERING,
+    ),
+    _one(
+        "n is forgotten in all that can be needed",
+        _CALL,
+        "return with_error(self._told, self._request.choices, exact",
+        "return with_error(self._told, 1, exact",
+        _METERING,
+    ),
+    _one(
+        "n is forgotten in the counts that can be true",
+        _USAGE,
+        "max(input_max, output_max) * choices",
+        "max(input_max, output_max)",
+        _METERING,
+    ),
+    _one(
+        "n is forgotten where an answer is read on",
+        _CALL,
+        "self._told * self._request.choices - begun_at",
+        "self._told - begun_at",
+        _METERING,
+    ),
+)
+
+_COUNTING: Final = (
+    _one("an estimate is charged above the hold", _USAGE, "        if above <= 0:\n", "        if True:\n", _WINDOWS),
+    _one(
+        "input is estimated above what was reserved",
+        _USAGE,
+        "min(self._input.estimate + estimate(self._added), self._input.bound)",
+        "self._input.estimate + estimate(self._added)",
+        _METERING,
+    ),
+    _one("zeros are believed", _USAGE, "        elif output or not self.any_output:", "        else:", _METERING),
+    _one(
+        "a count that is too small is believed",
+        _USAGE,
+        "            if output * _MILLI < self._lowest * _DOUBTED_BELOW_MILLI and output < self._own.total:",
+        "            if False:",
+        _METERING,
+    ),
+    _one("a huge count is believed", _USAGE, "        if output > self._output_max:", "        if False:", _METERING),
+    _one(
+        "text after the last count is forgotten",
+        _USAGE,
+        "return _with_output(counts, since) if since else counts",
+        "return counts",
+        _METERING,
+    ),
+    _one(
+        "calls have no fewest tokens",
+        _USAGE,
+        "return self._said.low + thought + self._calls",
+        "return self._said.low + thought",
+        _METERING,
+    ),
+    _one("opaque bytes are not counted", _USAGE, "        self._opaque_bytes += step.opaque_bytes\n", "", _METERING),
+)
+
+_LEAVING_CLIENTS: Final = (
+    _one(
+        "a part of a token is nothing",
+        _USAGE,
+        "shares[index] = -(-whole[index] * sent // all_that_came)",
+        "shares[index] = whole[index] * sent // all_that_came",
+        _LEAVING,
+    ),
+    _one(
+        "reasoning that nobody was shown is shared",
+        _USAGE,
+        "sent, all_that_came = int(relayed.total > 0), 1",
+        "sent, all_that_came = relayed.total, came.total",
+        _LEAVING,
+    ),
+    _one(
+        "an answer is read on without an end",
+        _CALL,
+        "                    if self._meter.best - begun_at > _DRAIN_TOKENS_MAX:\n                        return\n",
+        "",
+        _LEAVING,
+    ),
+    _one("an answer is read on for longer", _CALL, "_DRAIN_S: Final = 2.0", "_DRAIN_S: Final = 4.0", _LEAVING),
+    _one(
+        "who reads on finds a reader that is over",
+        "services/edge/call/vendor_stream.py",
+        "            self._pieces = None\n            raise",
+        "            raise",
+        _LEAVING,
+    ),
+    _one(
+        "the attempt of a client that left is not recorded",
+        _CALL,
+        '                self._session.attempts.append(_attempt(route, "broken", 0, began_s))\n',
+        "",
+        _ROUTES,
+    ),
+)
+
+_VENDORS: Final = (
+    _one(
+        "the next route is tried after a fault of the client",
+        _CALL,
+        "                if failed[-1].is_clients_fault:\n                    break\n",
+        "",
+        _ROUTES,
+    ),
+    _one(
+        "a vendor that failed is left open",
+        _CALL,
+        "            except VendorFailure as failure:\n                self._close_stream()\n",
+        "            except VendorFailure as failure:\n",
+        _ROUTES,
+    ),
+    _one(
+        "a vendor's words with our secret are told",
+        _OUTCOME,
+        "    return any(\n        api_key[start",
+        "    return False and any(\n        api_key[start",
+        _ROUTES,
+    ),
+    _one(
+        "what is between us and a vendor is told",
+        _OUTCOME,
+        'return vendor_failed("The model\'s vendor failed to answer.")',
+        'return vendor_failed(last.fault.message if last.fault else "")',
+        _ROUTES,
+    ),
+    _one("a vendor's time to wait is not told", _OUTCOME, "min(waits, default=1_000)", "1_000", _ROUTES),
+    _one(
+        "an old connection is used again",
+        "services/edge/vendors/http.py",
+        "if connection.usable and now_s - connection.idle_since_s < _KEEPALIVE_S:",
+        "if connection.usable:",
+        _VENDOR_CONNECTIONS,
+    ),
+    _one(
+        "the connection of an answer that was left is used again",
+        "services/edge/vendors/http.py",
+        "        return self.complete and self._keep_alive and",
+        "        return self._keep_alive and",
+        _VENDOR_CONNECTIONS,
+    ),
+    _one(
+        "a usage after the terminal event is not waited for",
+        "services/edge/call/vendor_stream.py",
+        "        self.ended = self.ended or step.ended\n",
+        "        self.ended = self._over = self.ended or step.ended\n",
+        _METERING,
+    ),
+)
+
+_LOGGED: Final = (
+    _one(
+        "a key stands in the log",
+        "services/edge/identity/principals.py",
+        "        digest = sha256(key).digest()\n",
+        "        digest = sha256(key).digest()\n        logger.info('resolving %s', key.decode())\n",
+        _LOGS,
+    ),
+    _one(
+        "a vendor's words stand in the log",
+        _CALL,
+        "                failed.append(self._failed(route, failure))\n",
+        "                failed.append(self._failed(route, failure))\n"
+        "                __import__('logging').getLogger('x').debug('%s', failure.body)\n",
+        _LOGS,
+    ),
+    _one(
+        "a prompt stands in the log",
+        _CALL,
+        "        vendor = await self._vendors.post(",
+        "        __import__('logging').getLogger('x').debug('%s', asked.body.content)\n        vendor = await self._vendors.post(",
+        _LOGS,
+    ),
+)
+
+CALLS: Final = (*_SETTLING, *_ANSWERS, *_CHOICES, *_COUNTING, *_LEAVING_CLIENTS, *_VENDORS, *_LOGGED)

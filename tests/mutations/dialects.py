@@ -1,0 +1,292 @@
+"""Faults of reading what clients and vendors write: names, duplicates, output in odd places, usage."""
+
+from typing import Final
+
+from tests.mutations.planting import Mutation
+
+_JSON_TEXT: Final = "services/edge/dialects/json_text.py"
+_CHAT_REQUEST: Final = "services/edge/dialects/chat/request.py"
+_CHAT_MESSAGES: Final = "services/edge/dialects/chat/messages.py"
+_CHAT_ANSWER: Final = "services/edge/dialects/chat/answer.py"
+_DELTAS: Final = "services/edge/dialects/chat/deltas.py"
+_MESSAGES_REQUEST: Final = "services/edge/dialects/anthropic_messages/request.py"
+_MESSAGES_ANSWER: Final = "services/edge/dialects/anthropic_messages/answer.py"
+_MEANING: Final = "services/edge/dialects/anthropic_messages/meaning.py"
+_USAGE: Final = "services/edge/vendors/usage.py"
+
+_OF_CHAT_REQUEST: Final = ("tests/edge/dialects/test_chat_request.py",)
+_OF_CHAT_ANSWER: Final = ("tests/edge/dialects/test_chat_answer.py",)
+_OF_MESSAGES_REQUEST: Final = ("tests/edge/dialects/test_anthropic_requests.py",)
+_OF_MESSAGES_ANSWER: Final = ("tests/edge/dialects/test_anthropic_answers.py",)
+_OF_USAGE: Final = ("tests/edge/vendors/test_usage.py",)
+
+_NAMES: Final = (
+    Mutation(
+        "a name that another reader folds is let through",
+        _JSON_TEXT,
+        (("        if meant is not None and meant != name:\n", "        if False:\n"),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "a name is folded as Python does",
+        _JSON_TEXT,
+        (('    return name.upper().casefold().replace("\\u0307", "")', "    return name.lower()"),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "a folded option of a stream is let through",
+        _CHAT_REQUEST,
+        (('        refuse_folds(options, OPTIONS_BY_FOLD, "stream_options")\n', ""),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "a folded name of an endpoint's own field is let through",
+        _CHAT_REQUEST,
+        (("            refuse_folds((name,), own.by_fold)\n", ""),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "a folded member of a message is let through",
+        _CHAT_MESSAGES,
+        (("        refuse_folds(fields, _MEMBERS_BY_FOLD, param)\n", ""),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "a folded member of a part is let through",
+        _CHAT_MESSAGES,
+        (("        refuse_folds(part, _PARTS_BY_FOLD, param)\n", ""),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "a folded field of messages is let through",
+        _MESSAGES_REQUEST,
+        (("        refuse_folds(fields, FIELDS_BY_FOLD)\n", "        pass\n"),),
+        _OF_MESSAGES_REQUEST,
+    ),
+    Mutation(
+        "a member that came twice in a message is sent twice",
+        _CHAT_MESSAGES,
+        (("return Messages(Raw(encode(messages)), len(messages),", "return Messages(raw, len(messages),"),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "a member that came twice in a plain message is sent twice",
+        _CHAT_MESSAGES,
+        (("        if plain_ones and encode(plain_ones) == raw_bytes:", "        if plain_ones:"),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "a member that came twice in a part is sent twice",
+        _CHAT_MESSAGES,
+        (('        fields["content"] = Raw(encode(parts))\n', ""),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "a member that came twice in a call is sent twice",
+        _CHAT_MESSAGES,
+        (('        fields["tool_calls"] = Raw(encode(calls))\n', ""),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "two output limits are sent",
+        _CHAT_REQUEST,
+        (
+            (
+                "            elif name in LIMITS or name == endpoint.output_limit_field:",
+                "            elif name == endpoint.output_limit_field:",
+            ),
+        ),
+        _OF_CHAT_REQUEST,
+    ),
+)
+
+_ENDS: Final = (
+    Mutation(
+        "usage is shown to who did not ask",
+        _CHAT_ANSWER,
+        (("        if self._include_usage:\n", "        if True:\n"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "a chunk of usage is relayed as it comes",
+        _CHAT_ANSWER,
+        (
+            (
+                "            self._usage_chunk = data\n            return Step(counted",
+                '            self._usage_chunk = data\n            return Step(b"data: %b\\n\\n" % data, counted',
+            ),
+        ),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "an odd chunk of usage is relayed as it comes",
+        _CHAT_ANSWER,
+        (
+            ("        if is_empty and usage is not None and not says:\n", "        if False:\n"),
+            ("        elif is_empty and not says:\n", "        elif False:\n"),
+        ),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "a chunk of usage is shown that an odd one has corrected",
+        _CHAT_ANSWER,
+        (
+            (
+                '            # One of ours tells it at the end.\n            self._usage_chunk = b""\n',
+                "            # One of ours tells it at the end.\n            pass\n",
+            ),
+        ),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "[DONE] goes out before the usage",
+        _CHAT_ANSWER,
+        (
+            ("        if self._include_usage:\n", "        out += _DONE\n        if self._include_usage:\n"),
+            ("        return out + _DONE\n", "        return out\n"),
+        ),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "[DONE] is relayed as it comes",
+        _CHAT_ANSWER,
+        (
+            (
+                "            return Step(finished=self._unfinished <= 0, ended=True)\n",
+                "            return Step(_DONE, finished=self._unfinished <= 0, ended=True)\n",
+            ),
+        ),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "message_stop is relayed as it comes",
+        _MESSAGES_ANSWER,
+        (
+            (
+                '                self._stop = event_of(kind, data)\n                return b""\n',
+                "                self._stop = event_of(kind, data)\n",
+            ),
+        ),
+        _OF_MESSAGES_ANSWER,
+    ),
+)
+
+_OUTPUT: Final = (
+    Mutation(
+        "text in an unknown member of a delta is not counted",
+        _DELTAS,
+        (('        elif name not in ("content", "reasoning_details", *_THOUGHTS):\n', "        elif False:\n"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "text in an unknown member of a chunk is not counted",
+        _CHAT_ANSWER,
+        (('            if name != "choices":\n                count_member(name, value, found)\n', "            pass\n"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "thought under another name is not counted",
+        _DELTAS,
+        (("    _read_thoughts(right, found)\n", ""),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "arguments of a call are not counted",
+        _DELTAS,
+        (("            found.said.append(function[member])\n", ""),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "metadata is free however long",
+        _DELTAS,
+        (("METADATA_BYTES_MAX: Final = 256\n", "METADATA_BYTES_MAX: Final = 1_000_000\n"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "opaque bytes of a member are ignored",
+        _DELTAS,
+        (("        found.opaque_bytes += len(value)\n        return\n", "        return\n"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "opaque bytes of a thought's details are ignored",
+        _DELTAS,
+        (("                found.opaque_bytes += len(value)\n                others += 1\n", "                others += 1\n"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "opaque bytes of messages are ignored",
+        _MEANING,
+        (
+            (
+                '        self.opaque_bytes += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts_of(value))\n',
+                "        pass\n",
+            ),
+        ),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "text in an unknown member of messages is not counted",
+        _MEANING,
+        (
+            (
+                "            if name not in known:\n                self.said += texts_of(value)\n",
+                "            if name not in known:\n                pass\n",
+            ),
+        ),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "what a message_start says of output is a count",
+        _MEANING,
+        (("{name: value for name, value in usage.items() if name not in _OUTPUT}", "usage"),),
+        _OF_MESSAGES_ANSWER,
+    ),
+)
+
+_COUNTS: Final = (
+    Mutation(
+        "cached tokens of a plain usage are uncached",
+        _USAGE,
+        (("    return VendorCount((prompt - cached, cached, 0,", "    return VendorCount((prompt, 0, 0,"),),
+        _OF_USAGE,
+    ),
+    Mutation(
+        "cached tokens are uncached",
+        _USAGE,
+        (('                "prompt_tokens_details.cached_tokens",\n', ""),),
+        _OF_USAGE,
+    ),
+    Mutation(
+        "parts are counted beside their whole",
+        _USAGE,
+        (("        counts[rule.inside] -= number\n", ""),),
+        _OF_USAGE,
+    ),
+    Mutation(
+        "reasoning beside the output is dropped",
+        _USAGE,
+        (("        counts[_REASONING] = beside\n", "        counts[_REASONING] = 0\n"),),
+        _OF_USAGE,
+    ),
+    Mutation(
+        "reasoning that only the total has is dropped",
+        _USAGE,
+        (("    return rest if rest > 0 and thought in (0, rest) else None\n", "    return None\n"),),
+        _OF_USAGE,
+    ),
+    Mutation(
+        "reasoning beside the output of a plain usage is taken for a part",
+        _USAGE,
+        (("    if reading.paths or reading.reasoning is Reasoning.BESIDE:\n", "    if reading.paths:\n"),),
+        _OF_USAGE,
+    ),
+    Mutation(
+        "a later zero erases a count",
+        _USAGE,
+        (("        elif _count(value) or not (_count(before) or isinstance(before, dict)):\n", "        else:\n"),),
+        _OF_USAGE,
+    ),
+)
+
+DIALECTS: Final = (*_NAMES, *_ENDS, *_OUTPUT, *_COUNTS)

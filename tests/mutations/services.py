@@ -1,0 +1,179 @@
+"""Faults of charging on its way, of accounting, of billing's export and of every process."""
+
+from typing import Final
+
+from tests.mutations.planting import Mutation
+
+_OUTBOX: Final = ("tests/edge/test_outbox.py",)
+_ACCOUNTING: Final = ("tests/accounting/test_planted_faults.py",)
+_EXPORTER: Final = ("tests/billing/test_exporter.py",)
+_SINK: Final = ("tests/billing/test_sink.py",)
+_SERVER: Final = ("tests/runtime/test_server.py",)
+_LIFECYCLE: Final = ("tests/runtime/test_lifecycle.py",)
+
+_DELIVERY: Final = (
+    Mutation(
+        "a Release leaves the outbox before it is answered for certain",
+        "services/edge/charging/client.py",
+        (
+            (
+                '        if result.HasField("error") and result.error.reason in TRANSIENT:\n',
+                "        if operation.is_release and operation.kept:\n"
+                "            self._outbox.delivered(operation.message)\n"
+                '        if result.HasField("error") and result.error.reason in TRANSIENT:\n',
+            ),
+        ),
+        _OUTBOX,
+    ),
+    Mutation(
+        "a Release in the outbox is not sent on",
+        "services/edge/charging/client.py",
+        (("        for message in left:\n            self._owe(message)\n", ""),),
+        _OUTBOX,
+    ),
+)
+
+_CHARGES: Final = (
+    Mutation(
+        "more of a session is taken from a bucket that begins later",
+        "services/accounting/charging.py",
+        (
+            (
+                "bucket.line == line and bucket.valid_from_us <= now_us < bucket.valid_until_us:",
+                "bucket.line == line and now_us < bucket.valid_until_us:",
+            ),
+        ),
+        _ACCOUNTING,
+    ),
+    Mutation(
+        "a micro-unit more than the cap lives on",
+        "services/accounting/selling.py",
+        (("max(0, bucket.remaining - bucket.rollover_cap)", "max(0, bucket.remaining - bucket.rollover_cap - 1)"),),
+        _ACCOUNTING,
+    ),
+    Mutation(
+        "a debt is repaid by each bucket of an order",
+        "services/accounting/selling.py",
+        (
+            (
+                "bucket_entries(account, granted, repaid.get(allowance.unit, 0))",
+                "bucket_entries(account, granted, 0)",
+            ),
+        ),
+        _ACCOUNTING,
+    ),
+    Mutation(
+        "a repeat of other provenance and cause is the same",
+        "services/accounting/commands.py",
+        (
+            (
+                "    return blake2b(_encode(command), digest_size=8).digest()",
+                "    if isinstance(command, ReleaseSession):\n"
+                "        command = msgspec.structs.replace(\n"
+                "            command, provenance=Provenance.VENDOR, close_cause=CloseCause.NORMAL, attempts=()\n"
+                "        )\n"
+                "    return blake2b(_encode(command), digest_size=8).digest()",
+            ),
+        ),
+        _ACCOUNTING,
+    ),
+    Mutation(
+        "the first vendor that was tried is owed",
+        "services/accounting/charging.py",
+        (("    for attempt in reversed(attempts):", "    for attempt in attempts:"),),
+        _ACCOUNTING,
+    ),
+    Mutation(
+        "a phone bill is paid from prepaid money",
+        "services/accounting/selling.py",
+        (
+            (
+                "for bucket in _money(account, unit, now_us) if bucket.postpaid == postpaid]",
+                "for bucket in _money(account, unit, now_us)]",
+            ),
+        ),
+        _ACCOUNTING,
+    ),
+)
+
+_EXPORT: Final = (
+    Mutation(
+        "a manifest is there before its file",
+        "services/billing/exporter.py",
+        (
+            (
+                "        await self._sink.put(file.name, content)\n"
+                "        await self._sink.put(manifest_name(file.name), manifest_content(file))\n"
+                "        return await",
+                "        await self._sink.put(manifest_name(file.name), manifest_content(file))\n"
+                "        await self._sink.put(file.name, content)\n"
+                "        return await",
+            ),
+        ),
+        _EXPORTER,
+    ),
+    Mutation(
+        "a record number is used again after a crash",
+        "services/billing/exporter.py",
+        (
+            (
+                "            builder = await self._build(cursor, pending.to_seq, entries_max=None)\n",
+                "            builder = await self._build(cursor, pending.to_seq, entries_max=None)\n"
+                "            builder.index = builder.index[:-1] or builder.index\n",
+            ),
+        ),
+        _EXPORTER,
+    ),
+    Mutation(
+        "a file is not on the disk when its name is",
+        "services/billing/sink.py",
+        (("                os.fsync(file.fileno())\n", ""),),
+        _SINK,
+    ),
+    Mutation(
+        "a file is written in its place",
+        "services/billing/sink.py",
+        (
+            ('            with temporary.open("xb") as file:\n', '            with (self._folder / name).open("wb") as file:\n'),
+            ("            temporary.rename(self._folder / name)\n", ""),
+        ),
+        _SINK,
+    ),
+)
+
+_PROCESSES: Final = (
+    Mutation(
+        "a server that stops still says that it serves",
+        "services/runtime/server.py",
+        (
+            (
+                "            await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)\n"
+                "            await asyncio.sleep(_DRAIN_NOTICE_S)\n"
+                "            await self.server.stop(drain_grace_s)\n",
+                "            await self.server.stop(drain_grace_s)\n"
+                "            await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)\n",
+            ),
+        ),
+        _SERVER,
+    ),
+    Mutation(
+        "a server serves before it says so",
+        "services/runtime/server.py",
+        (
+            (
+                "        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)\n"
+                "        await self._health.set(LIVENESS",
+                "        await self._health.set(LIVENESS",
+            ),
+        ),
+        _SERVER,
+    ),
+    Mutation(
+        "a second signal is ignored",
+        "services/runtime/lifecycle.py",
+        (("            raise SystemExit(128 + number)\n", "            return\n"),),
+        _LIFECYCLE,
+    ),
+)
+
+SERVICES: Final = (*_DELIVERY, *_CHARGES, *_EXPORT, *_PROCESSES)

@@ -1,0 +1,52 @@
+"""The health of a server over its life, as its callers see it."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.runtime.clients import connect
+from services.runtime.server import LIVENESS, GrpcServer
+
+SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_a_server_serves_once_it_says_so_and_alive_it_is_from_the_start(tmp_path: Path) -> None:
+    server = GrpcServer(["a.Service"])
+    async with server.listen(f"unix:{tmp_path}/s") as address, connect(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+
+        async def said(name: str) -> int:
+            status: int = (await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=30, wait_for_ready=True)).status
+            return status
+
+        assert [await said(name) for name in ("", "a.Service", LIVENESS)] == [NOT_SERVING, NOT_SERVING, SERVING]
+        await server.set_serving()
+        assert [await said(name) for name in ("", "a.Service", LIVENESS)] == [SERVING, SERVING, SERVING]
+
+
+async def test_callers_see_not_serving_before_a_server_that_stops_refuses_them(tmp_path: Path) -> None:
+    server = GrpcServer(["a.Service"])
+    serving, seen = asyncio.Event(), []
+
+    async def watch(address: str) -> None:
+        async with connect(address) as channel:
+            stream = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
+            async for response in stream:
+                seen.append(response.status)
+                if response.status == SERVING:
+                    serving.set()
+                elif serving.is_set():
+                    # Nothing is under way any more, so that the server need not wait for it.
+                    return
+
+    async with server.listen(f"unix:{tmp_path}/s", drain_grace_s=1.0) as address:
+        await server.set_serving()
+        watching = asyncio.create_task(watch(address))
+        async with asyncio.timeout(30):
+            await serving.wait()
+    # A server that refuses first breaks the stream.
+    await watching
+    assert seen[-2:] == [SERVING, NOT_SERVING]

@@ -271,7 +271,7 @@ class Edge(_Values, frozen=True):
             ge=0,
             le=60,
         ),
-    ] = 5
+    ] = 10
     drainSeconds: Annotated[
         int,
         Meta(

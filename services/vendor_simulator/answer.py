@@ -162,6 +162,37 @@ class Counts(msgspec.Struct, frozen=True):
         return SCRIPTS[script].passage(self.simulate.text.bytes_per_token, start, count)
 
 
+class CountedAnswer(msgspec.Struct, frozen=True):
+    """What one call answers: its counts, which each dialect puts into words of its own."""
+
+    counts: Counts
+
+    @property
+    def choices(self) -> int:
+        """How many answers side by side, each with the same tokens; messages have one."""
+        return self.counts.choices
+
+    @property
+    def input_tokens(self) -> int:
+        """All input, cached or not."""
+        return self.counts.input_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        """The tokens of each choice, reasoning included."""
+        return self.counts.output_tokens
+
+    @property
+    def silent_tokens(self) -> int:
+        """The reasoning tokens of each choice that nobody sees."""
+        return self.counts.silent_tokens
+
+    @property
+    def visible_tokens(self) -> int:
+        """The tokens of each choice that are sent."""
+        return self.counts.visible_tokens
+
+
 def cut_output(simulate: Simulate, limit: int) -> tuple[int, int]:
     """The tokens of each choice that a limit of `limit` leaves, and how many of them are reasoning."""
     planned_reasoning = min(simulate.reasoning_tokens, simulate.output_tokens)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, cast
 
 import msgspec
 
-from services.vendor_simulator.answer import Counts, Events, Passage, count
+from services.vendor_simulator.answer import CountedAnswer, Events, Passage, count
 from services.vendor_simulator.errors import RefusedError, messages_error_body
 from services.vendor_simulator.quirks import ShapedEvents, shape_body
 from services.vendor_simulator.reading import Names, read_body
@@ -167,37 +167,11 @@ def _other_input(simulate: Simulate) -> int:
     return simulate.modalities.image_input_tokens + simulate.modalities.audio_input_tokens
 
 
-class MessageAnswer(msgspec.Struct, frozen=True):
+class MessageAnswer(CountedAnswer, frozen=True):
     """What one call answers."""
 
-    counts: Counts
     message_id: str
     model: str
-
-    @property
-    def choices(self) -> int:
-        """One: messages have no choices."""
-        return 1
-
-    @property
-    def input_tokens(self) -> int:
-        """All input, cached or not."""
-        return self.counts.input_tokens
-
-    @property
-    def output_tokens(self) -> int:
-        """The tokens of the answer, thinking included."""
-        return self.counts.output_tokens
-
-    @property
-    def silent_tokens(self) -> int:
-        """The thinking tokens that nobody sees."""
-        return self.counts.silent_tokens
-
-    @property
-    def visible_tokens(self) -> int:
-        """The tokens that are sent."""
-        return self.counts.visible_tokens
 
     @property
     def stop_reason(self) -> str:

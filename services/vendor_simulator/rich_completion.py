@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from services.vendor_simulator.answer import Counts, Events, Passage, count
+from services.vendor_simulator.answer import CountedAnswer, Events, Passage, count
 from services.vendor_simulator.chat_request import ChatRequest
 from services.vendor_simulator.completion import DONE
 from services.vendor_simulator.quirks import ShapedEvents, shape_body
@@ -15,41 +15,15 @@ from services.vendor_simulator.usage import chat_usage, no_usage_yet
 Chunk = dict[str, Any]
 
 
-class RichCompletion(msgspec.Struct, frozen=True):
+class RichCompletion(CountedAnswer, frozen=True):
     """What one call answers."""
 
-    counts: Counts
     completion_id: str
     # Unix time.
     created_s: int
     model: str
     # Whether a stream carries usage at all.
     stream_usage: bool
-
-    @property
-    def choices(self) -> int:
-        """How many answers side by side, each with the same tokens."""
-        return self.counts.choices
-
-    @property
-    def input_tokens(self) -> int:
-        """All input, cached or not."""
-        return self.counts.input_tokens
-
-    @property
-    def output_tokens(self) -> int:
-        """The tokens of each choice, reasoning included."""
-        return self.counts.output_tokens
-
-    @property
-    def silent_tokens(self) -> int:
-        """The reasoning tokens of each choice that nobody sees."""
-        return self.counts.silent_tokens
-
-    @property
-    def visible_tokens(self) -> int:
-        """The tokens of each choice that are sent."""
-        return self.counts.visible_tokens
 
     @property
     def finish_reason(self) -> str:

@@ -4,7 +4,7 @@ docs/vendor-simulator.md lists every field with examples.
 """
 
 import json
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
@@ -19,8 +19,7 @@ Tokens = Annotated[int, msgspec.Meta(ge=0, le=OUTPUT_TOKENS_MAX)]
 # Input may be as long as a body says; a count beyond any context is still a count.
 InputTokens = Annotated[int, msgspec.Meta(ge=0)]
 
-UsageShape = Literal[
-    "openai",
+OddUsageShape = Literal[
     "without_details",
     "top_level_cached",
     "hit_and_miss",
@@ -31,6 +30,7 @@ UsageShape = Literal[
     "negative",
     "absurd",
 ]
+UsageShape = Literal["openai", OddUsageShape]
 UsagePlace = Literal[
     "final",
     "none",
@@ -44,28 +44,8 @@ UsagePlace = Literal[
     "preview_first",
     "zeros_until_end",
 ]
-UsageMode = Literal[
-    "final",
-    "none",
-    "every_chunk",
-    "last_chunk_with_choices",
-    "negative",
-    "absurd",
-    "before_last",
-    "in_choice",
-    "x_groq",
-    "after_done",
-    "twice",
-    "preview_first",
-    "zeros_until_end",
-    "without_details",
-    "top_level_cached",
-    "hit_and_miss",
-    "reasoning_beside",
-    "thoughts_in_total",
-    "completion_zero",
-    "prompt_zero",
-]
+# One of both: what a request may say in one word.
+UsageMode = Literal[UsagePlace, OddUsageShape]
 Failure = Literal[
     "",
     "refuse_400",
@@ -268,31 +248,6 @@ class Simulate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False
 # What is done where nothing is asked for.
 PLAIN: Final = Simulate()
 _PLAIN_USAGE: Final = frozenset({"final", "none", "every_chunk", "last_chunk_with_choices", "negative", "absurd"})
-_SHAPES: Final[tuple[UsageShape, ...]] = (
-    "openai",
-    "without_details",
-    "top_level_cached",
-    "hit_and_miss",
-    "reasoning_beside",
-    "thoughts_in_total",
-    "completion_zero",
-    "prompt_zero",
-    "negative",
-    "absurd",
-)
-_PLACES: Final[tuple[UsagePlace, ...]] = (
-    "final",
-    "none",
-    "every_chunk",
-    "last_chunk_with_choices",
-    "before_last",
-    "in_choice",
-    "x_groq",
-    "after_done",
-    "twice",
-    "preview_first",
-    "zeros_until_end",
-)
-_USAGE: Final[dict[str, Usage]] = {shape: Usage(shape=shape) for shape in _SHAPES} | {
-    place: Usage(place=place) for place in _PLACES
+_USAGE: Final[dict[UsageMode, Usage]] = {shape: Usage(shape=shape) for shape in get_args(OddUsageShape)} | {
+    place: Usage(place=place) for place in get_args(UsagePlace)
 }

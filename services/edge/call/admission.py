@@ -112,7 +112,7 @@ def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: Sellabl
     estimated = estimate(size.text)
     if estimated * 100 > model.context_window_tokens * _CONTEXT_PERCENT_MAX:
         raise context_length_exceeded(model.model_id, model.context_window_tokens, estimated)
-    tokens = measure(size, model.family, model.context_window_tokens)
+    tokens = measure(size, estimated, model.family, model.context_window_tokens)
     routes = model.routes.get(dialect.name, ())
     if not routes:
         if others := sorted(_DIALECT_URLS[name] for name in model.routes if name in _DIALECT_URLS):

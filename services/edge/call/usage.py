@@ -56,10 +56,11 @@ class InputTokens(NamedTuple):
     low: int = 0
 
 
-def measure(size: InputSize, family: TokenizerFamily, context_window_tokens: int) -> InputTokens:
-    """The tokens of an input by its size; the bound holds for tokenizers whose tokens stand for at least one byte.
+def measure(size: InputSize, estimated: int, family: TokenizerFamily, context_window_tokens: int) -> InputTokens:
+    """The tokens of an input by its size, and what its text is estimated at.
 
-    One that normalizes text has as many bytes more as that may add.
+    The bound holds for tokenizers whose tokens stand for at least one byte. One that normalizes text has as many bytes more as that
+    may add.
     """
     template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
     images = size.images * family.image_tokens_max
@@ -67,8 +68,7 @@ def measure(size: InputSize, family: TokenizerFamily, context_window_tokens: int
     if family.tokenizer in NORMALIZING:
         bytes_bound += sum(map(normalization_bytes, size.texts()))
     bound = min(bytes_bound + template + images, context_window_tokens)
-    estimated = min(estimate(size.text) + images, bound)
-    return InputTokens(bound, estimated, min(most(size.text) + images + template, bound), low(size.text))
+    return InputTokens(bound, min(estimated + images, bound), min(most(size.text) + images + template, bound), low(size.text))
 
 
 def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFamily, count: Count) -> InputTokens:

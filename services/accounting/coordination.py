@@ -198,8 +198,7 @@ class Coordinator:
         self._shadowed = False
         # etcd is not what it was.
         self._forgotten = False
-        # What every member understands, and when one was seen that does not understand all that this code does.
-        self._understood: frozenset[str] = frozenset()
+        # When a member was seen last that does not understand all that this code does.
         self._lacking_s = -math.inf
         # Until it is known who the members are.
         groups.set_features(frozenset())
@@ -371,25 +370,27 @@ class Coordinator:
                 )
                 continue
             self._view = view
-            self._note_features(view)
-            self._directory.update(view.owners(), self._understood)
+            self._tell(view)
             self._look.set()
 
-    def _note_features(self, view: View) -> None:
-        """Writes less at once when somebody understands less, and more only when nobody can come back who does not."""
+    def _tell(self, view: View) -> None:
+        """Tells the owners here what all members understand, and the directory also who owns what."""
+        understood = self._understood(view)
+        self._groups.set_features(understood)
+        self._directory.update(view.owners(), understood)
+
+    def _understood(self, view: View) -> frozenset[str]:
+        """Less at once when somebody understands less, and more only when nobody can come back who does not."""
         if not view.members:
             # After etcd was away all leases have ended; who the members are is told anew.
-            return
+            return self._directory.features
         now_s = asyncio.get_running_loop().time()
         understood = view.features() & features.OWN
         if understood != features.OWN:
             self._lacking_s = now_s
         elif now_s - self._lacking_s < _LACKING_S:
-            return
-        if understood != self._understood:
-            self._understood = understood
-            self._groups.set_features(understood)
-            self._directory.update(view.owners(), understood)
+            return self._directory.features
+        return understood
 
     async def _knock(self) -> None:
         """Finds out which members are dead before their lease ends."""
@@ -420,7 +421,7 @@ class Coordinator:
                     await self._look.wait()
             self._look.clear()
             if self._view is not None and not self._forgotten:
-                self._note_features(self._view)
+                self._tell(self._view)
             if self._view is not None and self._lease and not self._leaving and not self._forgotten:
                 try:
                     await self._act(self._view)

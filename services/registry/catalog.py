@@ -32,8 +32,8 @@ from services.token_classes import CLASSES, TOKEN_CLASSES
 # The model ID of a tariff row for every model without a row of its own.
 EVERY_MODEL: Final = "*"
 
-# The tokenizers that an edge carries; "": none, and text is estimated.
-TOKENIZERS: Final = ("", "cl100k", "o200k", "llama3", "qwen3", "deepseek")
+# The tokenizers that an edge carries.
+TOKENIZERS: Final = ("cl100k", "o200k", "llama3", "qwen3", "deepseek")
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _PAIR: Final = re.compile(r"[A-Z]{3}/[A-Z]{3}")
@@ -50,7 +50,7 @@ class TokenizerFamily(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     # The most tokens that the chat template adds for each message, and for the whole request.
     template_tokens_per_message: int
     template_tokens_per_request: int
-    # One of `TOKENIZERS`: that of every model of the family, exactly.
+    # One of `TOKENIZERS`: that of every model of the family, exactly; empty: none, and text is estimated.
     tokenizer: str = ""
     # The most tokens of one image in the input; 0: there is no bound.
     image_tokens_max: int = 0
@@ -320,7 +320,7 @@ def _family_flaws(family: TokenizerFamily) -> Iterator[FieldFlaw]:
     yield from whole_flaws("template_tokens_per_message", family.template_tokens_per_message, 0, INT32_MAX)
     yield from whole_flaws("template_tokens_per_request", family.template_tokens_per_request, 0, INT32_MAX)
     if family.tokenizer:
-        yield from choice_flaws("tokenizer", family.tokenizer, TOKENIZERS[1:])
+        yield from choice_flaws("tokenizer", family.tokenizer, TOKENIZERS)
     yield from whole_flaws("image_tokens_max", family.image_tokens_max, 0, INT32_MAX)
 
 

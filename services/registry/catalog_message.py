@@ -120,7 +120,8 @@ def _model_rates(row: ModelRates) -> registry_pb2.ModelRates:
 
 def _rates(rates: Rates) -> registry_pb2.TokenRates:
     """The first classes always, the later ones where the author gave them: readers take the parent's rate for what is not set."""
-    set_rates = {token_class: rates.by_class()[token_class] for token_class in TOKEN_CLASSES[:FIRST]} | rates.given()
+    filled = rates.by_class()
+    set_rates = {token_class: filled[token_class] for token_class in TOKEN_CLASSES[:FIRST]} | rates.given()
     return registry_pb2.TokenRates(**{token_class: micro_amount(rate) for token_class, rate in set_rates.items()})
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.registry.catalog import Rates
+from services.edge.tokens.tokenizers import TOKENIZER_NAMES
+from services.registry.catalog import TOKENIZERS, Rates
 from services.registry.catalog_folder import CatalogReader, load_catalog
 from services.registry.rules import micro_amount
 from services.runtime.config import ConfigError
@@ -107,6 +108,10 @@ def test_what_a_family_says_of_its_tokenizer_and_of_images(tmp_path: Path) -> No
     write(tmp_path, CATALOG)
     (family,) = load_catalog([tmp_path]).tokenizer_families
     assert (family.tokenizer, family.image_tokens_max) == ("", 0)
+
+
+def test_the_tokenizers_are_those_that_an_edge_carries() -> None:
+    assert sorted(TOKENIZERS) == sorted(TOKENIZER_NAMES)
 
 
 def test_digest_is_of_the_content_not_of_the_writing(tmp_path: Path) -> None:

@@ -1,13 +1,24 @@
 """Vendors: what comes out of a profile, what a layer changes of one, and what every mistake is answered with."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from services.registry.catalog import Rates
 from services.registry.catalog_folder import CatalogReader, base_catalog_folder, load_catalog
-from services.registry.vendors import ERROR_MEANINGS, METERED_FIELDS
+from services.registry.vendors import (
+    AUTHENTICATIONS,
+    DIALECTS,
+    ERROR_MEANINGS,
+    METERED_FIELDS,
+    REASONING_COUNTS,
+    UNKNOWN_CONTENT,
+    UNKNOWN_FIELDS,
+    Endpoints,
+)
 from services.runtime.config import ConfigError
 from services.token_classes import TOKEN_CLASSES
 from tests.registry.catalogs import CATALOG, changed, write
@@ -269,6 +280,23 @@ def test_files_in_folders_of_a_layer_belong_to_it(tmp_path: Path) -> None:
     path.write_text(path.read_text() + "models: 3\n")
     with pytest.raises(ConfigError, match=r"layer/vendors/acme\.yaml:\d+: models"):
         load_catalog([tmp_path / "layer"])
+
+
+@pytest.mark.parametrize(
+    ("names", "enum", "prefix"),
+    [
+        (DIALECTS, registry_pb2.Dialect, "DIALECT_"),
+        # A dialect that is in one of them alone would be read and left out without a word.
+        ([each.name for each in msgspec.structs.fields(Endpoints)], registry_pb2.Dialect, "DIALECT_"),
+        (AUTHENTICATIONS, registry_pb2.VendorAuthentication, "VENDOR_AUTHENTICATION_"),
+        ({*UNKNOWN_FIELDS, *UNKNOWN_CONTENT}, registry_pb2.UnknownField, "UNKNOWN_FIELD_"),
+        (set(REASONING_COUNTS) - {"as_total_shows"}, registry_pb2.ReasoningCount, "REASONING_COUNT_"),
+        (ERROR_MEANINGS, registry_pb2.VendorErrorMeaning, "VENDOR_ERROR_MEANING_"),
+    ],
+)
+def test_a_profile_can_say_what_the_contract_can(names: Iterable[str], enum: type[Any], prefix: str) -> None:
+    contract = {name.removeprefix(prefix).lower() for name, _ in enum.items()} - {"unspecified"}
+    assert set(names) == contract
 
 
 def test_rates_name_every_token_class() -> None:

@@ -40,11 +40,6 @@ class Bill(msgspec.Struct, frozen=True):
     breaches: list[str]
     differences: list[str]
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether nothing was wrong."""
-        return not self.breaches and not self.differences
-
 
 def start_simulator(processes: Processes) -> str:
     """Starts the vendor simulator of this checkout, as the vendor of every cell; its base URL."""
@@ -59,7 +54,7 @@ class BenchCell:
         self._processes = processes
         self._folder = folder / name
         self._name = name
-        self._checkout = checkout
+        self.checkout = checkout
         self._folder.mkdir()
         self._admin_token = token_hex(32)
         self.base_url = self._start(vendor_base_url)
@@ -70,13 +65,13 @@ class BenchCell:
         self.api_keys = self._make_accounts()
 
     def _serve(self, service: str, **config: object) -> str:
-        return self._processes.serve(service, f"{self._name}-{service}", self._checkout, **config)
+        return self._processes.serve(service, f"{self._name}-{service}", self.checkout, **config)
 
     def _start(self, vendor_base_url: str) -> str:
         folder = self._folder
         (folder / "hash_key").write_text(token_hex(32), encoding="ascii")
         (folder / "admin_token").write_text(self._admin_token, encoding="ascii")
-        catalog_folder = self._checkout / "services" / "registry" / "base_catalog"
+        catalog_folder = self.checkout / "services" / "registry" / "base_catalog"
         registry = self._serve("registry", listen_address=_ANYWHERE, catalog_folders=[str(catalog_folder)])
         authentication = self._serve(
             "authentication",

@@ -273,43 +273,25 @@ def measure_calls(connections: int, body_bytes: int, seconds: float, other: Path
             raise CommandError(f"the vendor simulator alone did not answer every call: {direct.failures}")
         bench.run(seconds)
     return CallsReport(
-        calls_per_second=own.calls_per_second,
+        **_figures_of_calls(own),
+        **_setting(own, body_bytes),
         direct_calls_per_second=round((direct.calls - direct.failed) / direct.seconds, 1),
-        edge_pids=[own.cell.edge_pid],
-        accounting_pids=[own.cell.accounting_pid],
-        edge_cpu_us_per_call=own.edge_cpu_us(own.calls),
-        accounting_cpu_us_per_call=own.accounting_cpu_us(own.calls),
         p50_ms_over_direct=round(own.p50_ms - direct.p50_ms, 3),
         p99_ms_over_direct=round(own.p99_ms - direct.p99_ms, 3),
         connections=connections,
-        body_bytes=body_bytes,
-        seconds=round(own.seconds, 3),
-        calls=own.calls,
-        failed=own.failed,
-        failures=own.failures,
-        database="sqlite",
-        breaches=own.bill.breaches,
-        differences=own.bill.differences,
-        against=None if bench.other is None or other is None else _other_calls(other, own, bench.other),
+        against=None
+        if bench.other is None
+        else OtherCalls(**_figures_of_calls(bench.other), **_comparison(own, bench.other, lambda each: each.measured.calls)),
     )
 
 
-def _other_calls(folder: Path, own: Side, other: Side) -> OtherCalls:
-    edge, accounting = _ratios(own, other, lambda each: each.measured.calls)
-    return OtherCalls(
-        folder=str(folder),
-        rounds=len(other.rounds),
-        edge_cpu_ratio=edge,
-        accounting_cpu_ratio=accounting,
-        calls_per_second=other.calls_per_second,
-        edge_cpu_us_per_call=other.edge_cpu_us(other.calls),
-        accounting_cpu_us_per_call=other.accounting_cpu_us(other.calls),
-        calls=other.calls,
-        failed=other.failed,
-        failures=other.failures,
-        breaches=other.bill.breaches,
-        differences=other.bill.differences,
-    )
+def _figures_of_calls(side: Side) -> dict[str, Any]:
+    return {
+        **_found(side),
+        "calls_per_second": side.calls_per_second,
+        "edge_cpu_us_per_call": side.edge_cpu_us(side.calls),
+        "accounting_cpu_us_per_call": side.accounting_cpu_us(side.calls),
+    }
 
 
 def measure_streams(streams: int, tokens_per_second: float, body_bytes: int, seconds: float, other: Path | None) -> StreamsReport:
@@ -320,49 +302,61 @@ def measure_streams(streams: int, tokens_per_second: float, body_bytes: int, sec
         bench.run(seconds)
     own = bench.own
     return StreamsReport(
+        **_figures_of_streams(own),
+        **_setting(own, body_bytes),
         streams=streams,
         tokens_per_second=tokens_per_second,
-        chunks=own.chunks,
-        chunks_per_second=own.chunks_per_second,
-        edge_pids=[own.cell.edge_pid],
-        accounting_pids=[own.cell.accounting_pid],
-        edge_cpu_us_per_chunk=own.edge_cpu_us(own.chunks),
-        accounting_cpu_us_per_chunk=own.accounting_cpu_us(own.chunks),
-        edge_cores=round(own.edge_cpu_s / own.seconds, 3),
-        edge_resident_mib=own.edge_resident_mib,
-        p50_ms_late=round(own.p50_ms, 3),
-        p99_ms_late=round(own.p99_ms, 3),
-        body_bytes=body_bytes,
-        seconds=round(own.seconds, 3),
-        calls=own.calls,
-        failed=own.failed,
-        failures=own.failures,
-        database="sqlite",
-        breaches=own.bill.breaches,
-        differences=own.bill.differences,
-        against=None if bench.other is None or other is None else _other_streams(other, own, bench.other),
+        against=None
+        if bench.other is None
+        else OtherStreams(**_figures_of_streams(bench.other), **_comparison(own, bench.other, lambda each: each.measured.chunks)),
     )
 
 
-def _other_streams(folder: Path, own: Side, other: Side) -> OtherStreams:
-    edge, accounting = _ratios(own, other, lambda each: each.measured.chunks)
-    return OtherStreams(
-        folder=str(folder),
-        rounds=len(other.rounds),
-        edge_cpu_ratio=edge,
-        accounting_cpu_ratio=accounting,
-        chunks=other.chunks,
-        chunks_per_second=other.chunks_per_second,
-        edge_cpu_us_per_chunk=other.edge_cpu_us(other.chunks),
-        edge_cores=round(other.edge_cpu_s / other.seconds, 3),
-        edge_resident_mib=other.edge_resident_mib,
-        p50_ms_late=round(other.p50_ms, 3),
-        p99_ms_late=round(other.p99_ms, 3),
-        failed=other.failed,
-        failures=other.failures,
-        breaches=other.bill.breaches,
-        differences=other.bill.differences,
-    )
+def _figures_of_streams(side: Side) -> dict[str, Any]:
+    return {
+        **_found(side),
+        "chunks": side.chunks,
+        "chunks_per_second": side.chunks_per_second,
+        "edge_cpu_us_per_chunk": side.edge_cpu_us(side.chunks),
+        "accounting_cpu_us_per_chunk": side.accounting_cpu_us(side.chunks),
+        "edge_cores": round(side.edge_cpu_s / side.seconds, 3),
+        "edge_resident_mib": side.edge_resident_mib,
+        "p50_ms_late": round(side.p50_ms, 3),
+        "p99_ms_late": round(side.p99_ms, 3),
+    }
+
+
+def _found(side: Side) -> dict[str, Any]:
+    bill = side.bill
+    return {
+        "calls": side.calls,
+        "failed": side.failed,
+        "failures": side.failures,
+        "breaches": bill.breaches,
+        "differences": bill.differences,
+    }
+
+
+def _setting(side: Side, body_bytes: int) -> dict[str, Any]:
+    """How this checkout was measured, whatever was sent."""
+    return {
+        "edge_pids": [side.cell.edge_pid],
+        "accounting_pids": [side.cell.accounting_pid],
+        "body_bytes": body_bytes,
+        "seconds": round(side.seconds, 3),
+        "database": "sqlite",
+    }
+
+
+def _comparison(own: Side, other: Side, count_of: Callable[[Round], int]) -> dict[str, Any]:
+    """The other checkout, and this one's CPU over its CPU for each of what is counted."""
+    edge, accounting = _ratios(own, other, count_of)
+    return {
+        "folder": str(other.cell.checkout),
+        "rounds": len(other.rounds),
+        "edge_cpu_ratio": edge,
+        "accounting_cpu_ratio": accounting,
+    }
 
 
 def _ratios(own: Side, other: Side, count_of: Callable[[Round], int]) -> tuple[Spread, Spread]:

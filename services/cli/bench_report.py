@@ -1,6 +1,6 @@
 """What `tokenline bench edge` reports, and how it is printed: the other checkout in a column of its own."""
 
-from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
@@ -13,32 +13,46 @@ class Spread(msgspec.Struct, frozen=True):
     max: float
 
 
-class OtherCalls(msgspec.Struct, frozen=True, kw_only=True):
+class _Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What is reported of every checkout and workload."""
+
+    calls: int
+    failed: int
+    # How they failed: number of calls.
+    failures: dict[str, int]
+    # What audit and reconciliation found wrong.
+    breaches: list[str]
+    differences: list[str]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing was wrong with the bill."""
+        return not self.breaches and not self.differences
+
+
+class CallsFigures(_Found, frozen=True, kw_only=True):
+    """What was measured of plain calls. CPU is user and system time of the processes over the measured time."""
+
+    calls_per_second: float
+    edge_cpu_us_per_call: float
+    accounting_cpu_us_per_call: float
+
+
+class OtherCalls(CallsFigures, frozen=True, kw_only=True):
     """What was measured of the other checkout. Ratios are this one's over the other's, of each pair of rounds."""
 
     folder: str
     rounds: int
     edge_cpu_ratio: Spread
     accounting_cpu_ratio: Spread
-    calls_per_second: float
-    edge_cpu_us_per_call: float
-    accounting_cpu_us_per_call: float
-    calls: int
-    failed: int
-    failures: dict[str, int]
-    breaches: list[str]
-    differences: list[str]
 
 
-class CallsReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured. CPU is user and system time of the processes over the measured time."""
+class CallsReport(CallsFigures, frozen=True, kw_only=True):
+    """What was measured of this checkout, and how."""
 
-    calls_per_second: float
     direct_calls_per_second: float
     edge_pids: list[int]
     accounting_pids: list[int]
-    edge_cpu_us_per_call: float
-    accounting_cpu_us_per_call: float
     # Percentiles through the edge less those of the vendor simulator alone, at the same number of connections.
     p50_ms_over_direct: float
     p99_ms_over_direct: float
@@ -46,47 +60,16 @@ class CallsReport(msgspec.Struct, frozen=True, kw_only=True):
     # The length of the prompt; 0: a short one.
     body_bytes: int
     seconds: float
-    calls: int
-    failed: int
-    # How they failed: number of calls.
-    failures: dict[str, int]
     database: str
-    # What audit and reconciliation found wrong.
-    breaches: list[str]
-    differences: list[str]
     against: OtherCalls | None
 
 
-class OtherStreams(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured of the other checkout. Ratios are this one's over the other's, of each pair of rounds."""
+class StreamsFigures(_Found, frozen=True, kw_only=True):
+    """What was measured of streams, none of which began or ended in the measured time. CPU as of plain calls."""
 
-    folder: str
-    rounds: int
-    edge_cpu_ratio: Spread
-    accounting_cpu_ratio: Spread
-    chunks: int
-    chunks_per_second: float
-    edge_cpu_us_per_chunk: float
-    edge_cores: float
-    edge_resident_mib: float
-    p50_ms_late: float
-    p99_ms_late: float
-    failed: int
-    failures: dict[str, int]
-    breaches: list[str]
-    differences: list[str]
-
-
-class StreamsReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured. No stream began or ended in the measured time."""
-
-    streams: int
-    tokens_per_second: float
     # Content events that the load generator received.
     chunks: int
     chunks_per_second: float
-    edge_pids: list[int]
-    accounting_pids: list[int]
     edge_cpu_us_per_chunk: float
     accounting_cpu_us_per_chunk: float
     # CPU time of the edge over the time of the clock.
@@ -96,22 +79,61 @@ class StreamsReport(msgspec.Struct, frozen=True, kw_only=True):
     # How much later chunks came than that of their stream which came soonest by the vendor's beat; one stream of 16 is timed.
     p50_ms_late: float
     p99_ms_late: float
+
+
+class OtherStreams(StreamsFigures, frozen=True, kw_only=True):
+    """What was measured of the other checkout. Ratios are this one's over the other's, of each pair of rounds."""
+
+    folder: str
+    rounds: int
+    edge_cpu_ratio: Spread
+    accounting_cpu_ratio: Spread
+
+
+class StreamsReport(StreamsFigures, frozen=True, kw_only=True):
+    """What was measured of this checkout, and how."""
+
+    streams: int
+    tokens_per_second: float
+    edge_pids: list[int]
+    accounting_pids: list[int]
     body_bytes: int
     seconds: float
-    calls: int
-    failed: int
-    failures: dict[str, int]
     database: str
-    breaches: list[str]
-    differences: list[str]
     against: OtherStreams | None
 
 
 Report = CallsReport | StreamsReport
 
-
-# A name, and what stands in the columns of this checkout and of the other one.
-_Row = tuple[str, str, str]
+# What each table begins with: a row's name, its field, how it is written. What is not measured of the other checkout has no
+# such field there.
+_Rows = tuple[tuple[str, str, str], ...]
+_CALLS: Final[_Rows] = (
+    ("calls a second", "calls_per_second", "{:,.0f}"),
+    ("calls a second of the simulator alone", "direct_calls_per_second", "{:,.0f}"),
+    ("edge CPU a call", "edge_cpu_us_per_call", "{:,.0f} us"),
+    ("accounting CPU a call", "accounting_cpu_us_per_call", "{:,.0f} us"),
+    ("p50 over the simulator's own", "p50_ms_over_direct", "{:,.2f} ms"),
+    ("p99 over the simulator's own", "p99_ms_over_direct", "{:,.2f} ms"),
+    ("connections", "connections", "{:,}"),
+)
+_STREAMS: Final[_Rows] = (
+    ("chunks a second", "chunks_per_second", "{:,.0f}"),
+    ("edge CPU a chunk", "edge_cpu_us_per_chunk", "{:,.1f} us"),
+    ("edge CPU", "edge_cores", "{:.2f} cores"),
+    ("edge resident at the peak", "edge_resident_mib", "{:,.0f} MiB"),
+    ("p50 late by the stream's own beat", "p50_ms_late", "{:,.1f} ms"),
+    ("p99 late by the stream's own beat", "p99_ms_late", "{:,.1f} ms"),
+    ("streams", "streams", "{:,}"),
+    ("tokens a second of each", "tokens_per_second", "{:g}"),
+)
+_LENGTH: Final[_Rows] = (("length of the prompt", "body_bytes", "{:,} bytes"),)
+_BOTH: Final[_Rows] = (
+    ("measured", "seconds", "{:,.1f} s"),
+    ("calls", "calls", "{:,}"),
+    ("failed", "failed", "{:,}"),
+    ("database", "database", "{}"),
+)
 
 
 def print_report(report: Report) -> None:
@@ -128,8 +150,10 @@ def print_report(report: Report) -> None:
     table.add_column("this checkout", justify="right")
     if other is not None:
         table.add_column(other.folder, justify="right")
-    for name, own, others in _rows(report):
-        table.add_row(name, own, *([] if other is None else [others]))
+    checkouts = (report,) if other is None else (report, other)
+    for name, field, form in (*(_CALLS if calls else _STREAMS), *(_LENGTH if report.body_bytes else ()), *_BOTH):
+        table.add_row(name, *(form.format(getattr(of, field)) if hasattr(of, field) else "" for of in checkouts))
+    table.add_row("the bill is exact", *("yes" if of.is_exact else "NO" for of in checkouts))
     console = Console()
     console.print(table)
     if other is not None:
@@ -141,46 +165,3 @@ def print_report(report: Report) -> None:
 
 def _ratio(spread: Spread) -> str:
     return f"{spread.median:.2f} ({spread.min:.2f} to {spread.max:.2f})"
-
-
-def _exact(of: Report | OtherCalls | OtherStreams) -> str:
-    return "NO" if of.breaches or of.differences else "yes"
-
-
-def _rows(report: Report) -> Iterator[_Row]:
-    yield from _rows_of_calls(report) if isinstance(report, CallsReport) else _rows_of_streams(report)
-    if report.body_bytes:
-        yield "length of the prompt", f"{report.body_bytes:,} bytes", ""
-    yield "measured", f"{report.seconds:,.1f} s", ""
-    yield "calls", f"{report.calls:,}", ""
-    other = report.against
-    yield "failed", f"{report.failed:,}", "" if other is None else f"{other.failed:,}"
-    yield "database", report.database, ""
-    yield "the bill is exact", _exact(report), "" if other is None else _exact(other)
-
-
-def _rows_of_calls(report: CallsReport) -> Iterator[_Row]:
-    other = report.against
-    yield "calls a second", f"{report.calls_per_second:,.0f}", "" if other is None else f"{other.calls_per_second:,.0f}"
-    yield "calls a second of the simulator alone", f"{report.direct_calls_per_second:,.0f}", ""
-    edge, accounting = report.edge_cpu_us_per_call, report.accounting_cpu_us_per_call
-    yield "edge CPU a call", f"{edge:,.0f} us", "" if other is None else f"{other.edge_cpu_us_per_call:,.0f} us"
-    others = "" if other is None else f"{other.accounting_cpu_us_per_call:,.0f} us"
-    yield "accounting CPU a call", f"{accounting:,.0f} us", others
-    yield "p50 over the simulator's own", f"{report.p50_ms_over_direct:,.2f} ms", ""
-    yield "p99 over the simulator's own", f"{report.p99_ms_over_direct:,.2f} ms", ""
-    yield "connections", f"{report.connections:,}", ""
-
-
-def _rows_of_streams(report: StreamsReport) -> Iterator[_Row]:
-    for name, field, form in (
-        ("chunks a second", "chunks_per_second", "{:,.0f}"),
-        ("edge CPU a chunk", "edge_cpu_us_per_chunk", "{:,.1f} us"),
-        ("edge CPU", "edge_cores", "{:.2f} cores"),
-        ("edge resident at the peak", "edge_resident_mib", "{:,.0f} MiB"),
-        ("p50 late by the stream's own beat", "p50_ms_late", "{:,.1f} ms"),
-        ("p99 late by the stream's own beat", "p99_ms_late", "{:,.1f} ms"),
-    ):
-        others = "" if report.against is None else form.format(getattr(report.against, field))
-        yield name, form.format(getattr(report, field)), others
-    yield "streams", f"{report.streams:,} at {report.tokens_per_second:g} tokens/s", ""

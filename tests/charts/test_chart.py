@@ -22,6 +22,7 @@ from services.registry.config import RegistryConfig
 from services.runtime.config import parse_yaml
 from services.vendor_simulator.config import VendorSimulatorConfig
 from tests.charts.rendering import EVERYTHING, REQUIRED, merged, region_values, rendered
+from tests.openapi.documents import NAMES, operations
 
 CASES = {
     "required": REQUIRED,
@@ -121,6 +122,23 @@ def test_clients_that_are_named_do_not_lock_out_helm_test() -> None:
     assert {"namespaceSelector": {"matchLabels": {"a": "b"}}} in allowed
     labels = next(each["podSelector"]["matchLabels"] for each in allowed if "podSelector" in each)
     assert labels.items() <= test["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("admin", [False, True])
+def test_an_ingress_leads_to_each_operation_that_clients_have(admin: bool) -> None:
+    (ingress,) = [
+        each for each in rendered(merged(CASES["everything"], {"ingress": {"admin": admin}})) if each["kind"] == "Ingress"
+    ]
+    (rule,) = ingress["spec"]["rules"]
+    prefixes = tuple(each["path"] for each in rule["http"]["paths"])
+
+    def passes(path: str) -> bool:
+        return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)
+
+    passed = {operation.path for name in NAMES for operation in operations(name) if passes(operation.path)}
+    own = {operation.path for name in ("account", "calls") for operation in operations(name)}
+    of_admin = {operation.path for operation in operations("admin") if operation.path.startswith("/v1/")}
+    assert passed == (own | of_admin if admin else own)
 
 
 @pytest.mark.parametrize("secret", ["", "owner"])

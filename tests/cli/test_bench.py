@@ -1,10 +1,11 @@
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from services.cli.bench_cell import OWN_CHECKOUT
-from services.cli.bench_report import CallsReport, StreamsReport
+from services.cli.bench_report import CallsReport, OtherStreams, Spread, StreamsReport, print_report
 from services.cli.prose import prose
 from tests.cli.processes import run, tokenline
 
@@ -47,6 +48,36 @@ def test_streams_are_measured_by_the_chunk() -> None:
     assert 20 < report.edge_resident_mib < 1_000
     assert report.breaches == report.differences == []
     assert report.against is None
+
+
+def test_the_table_has_the_other_checkout_beside_this_one(capsys: pytest.CaptureFixture[str]) -> None:
+    figures: dict[str, Any] = {
+        **{"calls": 10, "failed": 0, "failures": {}, "breaches": [], "differences": []},
+        **{"chunks": 4_000, "chunks_per_second": 400.0, "edge_cpu_us_per_chunk": 30.25, "accounting_cpu_us_per_chunk": 1.0},
+        **{"edge_cores": 0.5, "edge_resident_mib": 100.0, "p50_ms_late": 1.0, "p99_ms_late": 2.0},
+    }
+    ratio = Spread(0.9, 1.0, 1.1)
+    other = OtherStreams(
+        **{**figures, "differences": ["one"]}, folder="/other", rounds=5, edge_cpu_ratio=ratio, accounting_cpu_ratio=ratio
+    )
+    report = StreamsReport(
+        **figures,
+        streams=10,
+        tokens_per_second=40.0,
+        edge_pids=[1],
+        accounting_pids=[2],
+        body_bytes=0,
+        seconds=10.0,
+        database="sqlite",
+        against=other,
+    )
+    print_report(report)
+    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "this checkout /other" in printed
+    assert "edge CPU a chunk 30.2 us 30.2 us" in printed
+    assert "streams 10" in printed
+    assert "the bill is exact yes NO" in printed
+    assert "edge 1.00 (0.90 to 1.10); accounting 1.00 (0.90 to 1.10)" in printed
 
 
 def test_options_that_say_nothing_together_are_refused(tmp_path: Path) -> None:

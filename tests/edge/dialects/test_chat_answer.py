@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from services.edge.call.dialect import Ending, Step
 from services.edge.dialects.chat.answer import ChatAnswer, usage_object
+from services.edge.dialects.chat.deltas import METADATA_BYTES_MAX
 from services.edge.http.problems import unavailable
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import UsageReading
@@ -467,6 +468,47 @@ def test_a_whole_answer_is_relayed_whole_or_as_a_stream() -> None:
     got = ended(answer, joined([answer.feed_whole(sent)]), COUNTS)
     assert got.choices == {0: Choice("Hi", "hm", (("x", "f", "{}"),), "tool_calls")}
     assert (got.usage, got.done) == (USAGE, True)
+
+
+PLAIN = {"role": "assistant", "content": "Hi"}
+
+
+def test_a_plain_whole_answer_is_relayed_to_the_letter() -> None:
+    sent = json.dumps(json.loads(whole(PLAIN, usage=USAGE)), indent=2).encode()
+    answer = request().answer(ENDPOINT)
+    assert answer.feed_whole(sent).said == "Hi"
+    assert answer.end(Ending.COMPLETE, COUNTS) == sent
+
+
+LONG = "long " * 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(whole(PLAIN, usage=USAGE, id=LONG), id="id"),
+        pytest.param(whole(PLAIN, usage=USAGE, model=LONG), id="model"),
+        pytest.param(whole(PLAIN, usage=USAGE, system_fingerprint=LONG), id="fingerprint"),
+        pytest.param(whole(PLAIN, usage=USAGE, service_tier=LONG), id="tier"),
+        pytest.param(whole(PLAIN, LONG, usage=USAGE), id="reason"),
+        pytest.param(whole(PLAIN, usage={**USAGE, LONG * 2: 1}), id="usage"),
+    ],
+)
+def test_long_words_of_a_whole_answer_are_counted(sent: bytes) -> None:
+    assert len(request().answer(ENDPOINT).feed_whole(sent).said) >= len(LONG) - METADATA_BYTES_MAX
+
+
+def test_a_name_that_comes_twice_in_a_whole_answer_is_relayed_once() -> None:
+    answer = request().answer(ENDPOINT)
+    answer.feed_whole(whole(PLAIN, usage=USAGE).replace(b'"id": ', b'"id": "%b", "id": ' % LONG.encode()))
+    assert json.loads(last := answer.end(Ending.COMPLETE, COUNTS)) == json.loads(whole(PLAIN, usage=USAGE))
+    assert LONG.encode() not in last
+
+
+def test_a_reason_to_end_is_told_in_openais_words_in_a_whole_answer_too() -> None:
+    answer = request().answer(ENDPOINT)
+    answer.feed_whole(whole(PLAIN, "eos", usage=USAGE))
+    assert json.loads(answer.end(Ending.COMPLETE, COUNTS))["choices"][0]["finish_reason"] == "stop"
 
 
 def test_a_whole_answers_usage_is_what_was_charged() -> None:

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from services.edge.dialects.chat.deltas import METADATA_BYTES_MAX
-from services.edge.dialects.json_text import NOT_JSON
+from services.edge.dialects.chat.deltas import METADATA_BYTES_MAX, ChoiceState
+from services.edge.dialects.json_text import NOT_JSON, encode
 from services.edge.vendors.usage import at
 from services.edge.vendors.vendor import VendorFailure
 
@@ -118,12 +118,25 @@ def clean_whole(body: bytes) -> Whole | None:
         return None
     if b"\\u00" in body and _ESCAPED_NAME.search(body):
         return None
-    if has_text(whole.usage):
+    if has_text(whole.usage) or len(whole.usage) > _USAGE_BYTES_MAX:
+        return None
+    if _longest(whole.id, whole.model, whole.system_fingerprint, whole.service_tier) > METADATA_BYTES_MAX:
+        return None
+    # More than that is white space, text in escapes, or a name twice.
+    if len(body) > len(encode(whole)) + _NAMES_BYTES_MAX:
         return None
     for index, choice in enumerate(whole.choices):
-        if choice.index != index or not choice.finish_reason or choice.message.role != "assistant":
+        if choice.index != index or choice.message.role != "assistant":
+            return None
+        reason = choice.finish_reason
+        if len(reason) > METADATA_BYTES_MAX or ChoiceState(index).reason(reason) != reason:
             return None
     return whole
+
+
+def _longest(*words: str | None) -> int:
+    """The bytes of the longest of these words."""
+    return max(len(word.encode()) for word in words if word)
 
 
 chunk_decoder: Final = msgspec.json.Decoder(Chunk)

@@ -7,6 +7,8 @@ import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from services.runtime.memory import keep_freed_memory
+
 logger = logging.getLogger(__name__)
 
 
@@ -16,6 +18,7 @@ _COLLECT_AFTER = 50_000
 
 def started() -> None:
     """Call once a process serves: what was made until now stays, so the garbage collector need not look at it again."""
+    keep_freed_memory()
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 20, 20)

@@ -169,6 +169,12 @@ _PROCESSES: Final = (
         _SERVER,
     ),
     Mutation(
+        "a process that serves gives each large block back",
+        "services/runtime/lifecycle.py",
+        (("    keep_freed_memory()\n", ""),),
+        ("tests/runtime/test_memory.py",),
+    ),
+    Mutation(
         "a second signal is ignored",
         "services/runtime/lifecycle.py",
         (("            raise SystemExit(128 + number)\n", "            return\n"),),

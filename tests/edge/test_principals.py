@@ -25,6 +25,7 @@ class Authentication(authentication_pb2_grpc.AuthenticationServiceServicer):
 
     # Nobody calls these here.
     CreateMember = CreateKey = RevokeKey = ListKeys = None  # type: ignore[assignment]
+    SuspendAccount = ResumeAccount = GetSuspension = None  # type: ignore[assignment]
 
     def __init__(self) -> None:
         self.asked: list[str] = []

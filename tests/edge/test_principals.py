@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.edge.http.problems import Problem
-from services.edge.identity.principals import Principal, Principals
+from services.edge.identity.principals import End, Principal, Principals
 from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Lifecycle
@@ -227,6 +227,57 @@ async def test_a_revoked_key_is_dropped_at_once_and_others_stay(edge: Edge) -> N
     await until(lambda: edge.principals._revision == 7)
     assert await edge.status(KEY + "#1") == 401
     assert (await edge.resolve(KEY + "#2")).key_id == "key-2"
+
+
+def tells(told: list[str], name: str) -> End:
+    return lambda problem: told.append(name)
+
+
+async def test_calls_of_a_key_are_told_once_that_it_was_revoked_and_calls_of_others_are_not(edge: Edge) -> None:
+    principals = edge.principals
+    first, other = await edge.resolve(KEY + "#1"), await edge.resolve(KEY + "#2")
+    told: list[str] = []
+
+    def leaves(problem: Problem) -> None:
+        # A call that ends within the word of its end.
+        told.append("leaves")
+        principals.unwatch(first, leaves)
+
+    principals.watch(first, leaves)
+    principals.watch(first, stays := tells(told, "stays"))
+    principals.watch(first, gone := tells(told, "gone"))
+    principals.watch(other, others := tells(told, "other"))
+    principals.unwatch(first, gone)
+    edge.authentication.says(1, "key-9")
+    edge.authentication.says(2, "key-1", "key-8")
+    edge.authentication.says(3)
+    await until(lambda: principals._revision == 3)
+    assert sorted(told) == ["leaves", "stays"]
+    edge.authentication.says(4, "key-2")
+    await until(lambda: principals._revision == 4)
+    assert sorted(told) == ["leaves", "other", "stays"]
+    principals.unwatch(first, stays)
+    principals.unwatch(other, others)
+    assert not principals._watching
+
+
+async def test_a_call_is_told_of_a_key_that_is_not_cached(edge: Edge) -> None:
+    told: list[str] = []
+    # Its key was dropped for newer ones while the call went on.
+    edge.principals.watch(PRINCIPAL, tells(told, "told"))
+    edge.authentication.says(1, "key-1")
+    await until(lambda: edge.principals._revision == 1)
+    assert told == ["told"]
+
+
+async def test_a_call_is_told_of_what_was_revoked_while_the_stream_was_broken(edge: Edge) -> None:
+    told: list[str] = []
+    await edge.heartbeat(41)
+    edge.principals.watch(await edge.resolve(), tells(told, "told"))
+    edge.authentication.messages.put_nowait(None)
+    edge.authentication.says(42, "key-1")
+    await until(lambda: edge.principals._revision == 42)
+    assert told == ["told"]
 
 
 async def test_a_revocation_that_overtakes_the_answer_wins(edge: Edge) -> None:

@@ -69,11 +69,13 @@ async def key_id(subscriber: Subscriber) -> str:
     return str(key["key_id"])
 
 
-async def ends(subscriber: Subscriber, subject: str, in_s: float) -> None:
-    """The subject's time ends in so many seconds."""
+async def ends(subscriber: Subscriber, subject: str, in_s: float) -> float:
+    """Ends the subject's time in so many seconds; the monotonic time of that."""
+    at_s = time.monotonic() + in_s
     at = datetime.fromtimestamp(time.time() + in_s, UTC).isoformat().replace("+00:00", "Z")
     limits = {"subject": subject, "limits": [], "valid_until": at}
     assert (await subscriber.services.admin("PUT", f"/accounts/{subscriber.account_id}/limits", limits)).status == 200
+    return at_s
 
 
 async def passes(subscriber: Subscriber) -> bool:
@@ -156,8 +158,7 @@ async def test_a_stream_ends_with_the_time_of_its_key_member_or_account(world: W
     subscriber = await world.subscriber(f"ends-{of}")
     issued = (await world.services.admin("GET", f"/accounts/{subscriber.account_id}/keys")).json["data"][0]
     subject = "account" if of == "account" else f"{of}:{issued[f'{of}_id']}"
-    await ends(subscriber, subject, 1.5)
-    ends_at_s = time.monotonic() + 1.5
+    ends_at_s = await ends(subscriber, subject, 1.5)
     async with subscriber.begin(long(of, stream=True)) as response:
         running = Running(response)
         whole = asyncio.create_task(subscriber.call(long(of)))

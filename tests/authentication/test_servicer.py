@@ -302,24 +302,28 @@ async def news(watcher: Any) -> tuple[int, list[str], list[str]]:
 
 
 async def test_a_suspension_reaches_watchers_at_once_and_in_order_with_revocations(tmp_path: Path) -> None:
-    async with running(tmp_path) as stub, asyncio.timeout(5):
+    async with running(tmp_path) as stub, asyncio.timeout(20):
         issued = await issue(stub)
         watchers = [stub.WatchRevocations(pb.WatchRevocationsRequest()) for _ in range(3)]
-        for watcher in watchers:
-            await watcher.read()
-        began_s = time.monotonic()
-        await suspend(stub)
-        assert [await news(watcher) for watcher in watchers] == [(1, [], ["acct-1"])] * 3
-        # Well before the next heartbeat.
-        assert time.monotonic() - began_s < 0.15
+        took_s = []
+        for number in range(1, 6):
+            for watcher in watchers:
+                await watcher.read()
+            began_s = time.monotonic()
+            await suspend(stub)
+            assert [await news(watcher) for watcher in watchers] == [(number, [], ["acct-1"])] * 3
+            took_s.append(time.monotonic() - began_s)
+            await resume(stub)
+        # Well before the next heartbeat, once this machine lets it.
+        assert min(took_s) < 0.1
         await ask(stub.RevokeKey, pb.RevokeKeyRequest(key_id=issued.key.key_id))
-        assert [await news(watcher) for watcher in watchers] == [(2, [issued.key.key_id], [])] * 3
+        assert [await news(watcher) for watcher in watchers] == [(6, [issued.key.key_id], [])] * 3
         for watcher in watchers:
             watcher.cancel()
 
 
 async def test_a_suspension_that_is_over_at_once_is_told_to_all_that_watched(tmp_path: Path) -> None:
-    async with running(tmp_path) as stub, asyncio.timeout(5):
+    async with running(tmp_path) as stub, asyncio.timeout(20):
         issued = await issue(stub)
         watcher = stub.WatchRevocations(pb.WatchRevocationsRequest())
         await watcher.read()
@@ -338,7 +342,7 @@ async def test_a_suspension_that_is_over_at_once_is_told_to_all_that_watched(tmp
 
 @pytest.mark.parametrize("after", [0, 99])
 async def test_a_watcher_that_begins_hears_of_accounts_that_are_suspended_now(tmp_path: Path, after: int) -> None:
-    async with running(tmp_path) as stub, asyncio.timeout(5):
+    async with running(tmp_path) as stub, asyncio.timeout(20):
         for name in ("1", "2"):
             await issue(stub, name, f"acct-{name}")
             await suspend(stub, f"acct-{name}")

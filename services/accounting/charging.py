@@ -47,6 +47,7 @@ from services.accounting.commands import (
     Decision,
     Fault,
     Granted,
+    GrantedUntil,
     Provenance,
     Refused,
     ReleaseSession,
@@ -97,7 +98,7 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
     """Opens a session and holds what it may need, or says what it lacks."""
     digest = digest_of(command)
     if (known := _known(account, command, digest, now_us)) is not None:
-        return known
+        return _until(account, catalog, command.key_id, command.member_id, now_us, known)
     tokens = command.input_bound if command.input_expected < 0 else min(command.input_expected, command.input_bound)
     if not (0 <= command.input_bound <= TOKENS_MAX and 0 <= command.output_limit <= TOKENS_MAX):
         return fail(Fault.AMOUNT_OVERFLOW, f"input_tokens_bound and output_tokens_limit must be 0 to {TOKENS_MAX}")
@@ -192,7 +193,30 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         offering.offering_id,
         offering.final_action,
     )
-    return Decision((created,), answer)
+    return _until(account, catalog, command.key_id, command.member_id, now_us, Decision((created,), answer))
+
+
+def _until(account: Account, catalog: ChargingCatalog, key_id: str, member_id: str, now_us: int, decision: Decision) -> Decision:
+    """The same, where a grant says when the session must end."""
+    answer = decision.answer
+    # Only limits that were set on a subject have an end, and few accounts have any.
+    if not account.limits or type(answer) is not Granted:
+        return decision
+    rules = _rules_of(account, catalog, key_id, member_id)
+    if not rules.valid_until_us:
+        return decision
+    until = GrantedUntil(
+        answer.output_granted,
+        answer.output_payable,
+        answer.output_threshold,
+        answer.validity_us,
+        answer.final,
+        answer.offering_id,
+        answer.final_action,
+        max(0, rules.valid_until_us - now_us),
+        rules.ended_subject,
+    )
+    return Decision(decision.entries, until)
 
 
 def _rules_of(account: Account, catalog: ChargingCatalog, key_id: str, member_id: str) -> limits.Rules:
@@ -333,8 +357,11 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
             and command.output_wanted == session.wanted
             and (command.used == session.used or _is_folded(command.used, session.used))
         ):
-            return Decision((), session.answer)
+            return _until(account, catalog, session.key_id, session.member_id, now_us, Decision((), session.answer))
         return _repeat(session, command.number, digest_of(command)) or _conflict(session.charging_id, command.number)
+    if account.limits and (message := _rules_of(account, catalog, session.key_id, session.member_id).ended_at(now_us)):
+        # What it holds stays held for its Release.
+        return fail(Fault.SUBJECT_ENDED, message)
     # A sweep may have to charge it, and nobody could refuse it then.
     if (absurd := _absurd(used) or _excess(account, session.lines, used)) is not None:
         return absurd
@@ -369,7 +396,7 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
         command.output_wanted,
     )
     answer = Granted(granted, payable, threshold, before.validity_us, final, before.offering_id, before.final_action)
-    return Decision((updated,), answer)
+    return _until(account, catalog, session.key_id, session.member_id, now_us, Decision((updated,), answer))
 
 
 def _extend(

@@ -66,6 +66,7 @@ class Fault(IntEnum):
     ITEM_UNKNOWN = 20
     PAYMENT_REQUIRED = 21
     NOT_POSSIBLE = 22
+    SUBJECT_ENDED = 24
 
 
 class OpenAccount(msgspec.Struct, frozen=True, gc=False):
@@ -334,6 +335,16 @@ class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     offering_id: str
     # What `final` means.
     final_action: int = FinalAction.TERMINATE
+
+
+class GrantedUntil(Granted, frozen=True, array_like=True, gc=False):
+    """Such a grant to a session that must end: in `ends_in_us`, with the time of `ending_subject`.
+
+    It is worked out for each answer, since limits may be set anew, and is not part of an account's state.
+    """
+
+    ends_in_us: int = 0
+    ending_subject: str = ""
 
 
 class Settled(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -34,7 +34,7 @@ class Rule(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """All the limits of one key of one member; no session begins from `valid_until_us` on (0: there is no end)."""
+    """All the limits of one key of one member; no session begins or goes on from `valid_until_us` on (0: there is no end)."""
 
     request_rates: tuple[Rule, ...]
     token_rates: tuple[Rule, ...]
@@ -43,6 +43,12 @@ class Rules(NamedTuple):
     amounts: dict[str, int]
     valid_until_us: int
     ended_subject: str
+
+    def ended_at(self, now_us: int) -> str:
+        """Why nothing may begin or go on any more; empty while it may."""
+        if not self.valid_until_us or now_us < self.valid_until_us:
+            return ""
+        return f"{self.ended_subject} may not be used any more; its time has ended"
 
 
 class Admission(NamedTuple):
@@ -116,14 +122,9 @@ def admit(account: Account, rules: Rules, now_us: int, time_zone: str, tokens: i
 
     Checked here: the end of the subject, rates, sessions open at once, and that every window has any room at all.
     """
-    if rules.valid_until_us and now_us >= rules.valid_until_us:
-        return Refused(
-            ResultCode.END_USER_SERVICE_REJECTED,
-            *("", 0, 0, 0),
-            held=False,
-            limit_id=f"end@{rules.ended_subject}",
-            message=f"{rules.ended_subject} may not be used any more; its time has ended",
-        )
+    if message := rules.ended_at(now_us):
+        code = ResultCode.END_USER_SERVICE_REJECTED
+        return Refused(code, *("", 0, 0, 0), held=False, limit_id=f"end@{rules.ended_subject}", message=message)
     arrivals = []
     for rule in rules.request_rates:
         arrival = _arrival(account, rule, now_us, 1)

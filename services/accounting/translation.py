@@ -460,7 +460,7 @@ def _attempts(attempts: Sequence[pb.VendorAttempt]) -> tuple[entries.VendorAttem
 
 def fill_result(result: pb.ChargeResult, answer: commands.Answer) -> None:
     """Puts the answer to a charging operation into `result`, in place: a message made apart would be copied."""
-    if type(answer) is commands.Granted:
+    if isinstance(answer, commands.Granted):
         granted = result.granted
         granted.output_tokens_granted = answer.output_granted
         granted.output_tokens_payable = answer.output_payable
@@ -469,6 +469,10 @@ def fill_result(result: pb.ChargeResult, answer: commands.Answer) -> None:
         granted.offering_id = answer.offering_id
         if answer.final:
             granted.final_unit_action = answer.final_action  # type: ignore[assignment]  # the numbers are the contract's
+        if type(answer) is commands.GrantedUntil:
+            # An end is no 0, and is not before its time.
+            granted.ends_in_ms = max(1, -(-answer.ends_in_us // 1_000))
+            granted.ending_subject = answer.ending_subject
     elif isinstance(answer, commands.Settled):
         settled = result.settled
         settled.charged_amount = answer.charged

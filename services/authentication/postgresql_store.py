@@ -3,7 +3,16 @@
 import math
 from typing import Any, Final
 
-from services.authentication.store import Key, Member, no_key, no_member, refuse_second_key, same_member
+from services.authentication.store import (
+    Key,
+    Member,
+    Revocations,
+    Suspension,
+    no_key,
+    no_member,
+    refuse_second_key,
+    same_member,
+)
 from services.runtime.postgresql import Pool
 
 _MIGRATIONS: Final = (
@@ -32,10 +41,18 @@ _MIGRATIONS: Final = (
     );
     CREATE INDEX api_key_account ON api_key (account_id, created_us, number);
     CREATE UNIQUE INDEX api_key_revision ON api_key (revision) WHERE revision > 0;
-    -- The newest revision. Whoever revokes holds this row until its commit, so that revisions become visible in their order and a
-    -- reader that has seen one has seen all before it.
+    -- The newest revision. Whoever revokes or suspends holds this row until its commit, so that revisions become visible in their
+    -- order and a reader that has seen one has seen all before it.
     CREATE TABLE revocation (id integer PRIMARY KEY CHECK (id = 1), newest bigint NOT NULL);
     INSERT INTO revocation VALUES (1, 0);
+    """,
+    """
+    CREATE TABLE suspension (
+        account_id text PRIMARY KEY,
+        suspended_us bigint NOT NULL,
+        resumed_us bigint NOT NULL,
+        revision bigint NOT NULL UNIQUE
+    );
     """,
 )
 _CONNECTIONS_MAX: Final = 8
@@ -43,6 +60,7 @@ _MEMBER: Final = "SELECT member_id, account_id, display_name, created_us, idempo
 _KEY: Final = (
     "SELECT key_id, account_id, member_id, masked_key, key_hash, created_us, idempotency_key, revoked_us, revision FROM api_key"
 )
+_SUSPENSION: Final = "SELECT account_id, suspended_us, resumed_us, revision FROM suspension WHERE account_id = $1"
 
 
 class PostgresqlStore:
@@ -80,7 +98,7 @@ class PostgresqlStore:
                 key.member_id,
             )
             if member_id is None:
-                raise no_member(key)
+                raise no_member(key.account_id, key.member_id)
             issued = key._replace(member_id=member_id)
             made = await connection.fetchval(
                 "INSERT INTO api_key (key_id, account_id, member_id, masked_key, key_hash, created_us, idempotency_key, "
@@ -123,14 +141,62 @@ class PostgresqlStore:
             row = await connection.fetchrow(f"{_KEY} WHERE key_hash = $1", key_hash)
         return None if row is None else Key(*row)
 
-    async def revocations(self, after_revision: int) -> tuple[int, list[str]]:
+    async def suspend_account(self, account_id: str, now_us: int) -> Suspension:
+        async def work(connection: Any) -> Suspension:
+            # Of two at once the second one waits here for the first one's commit, and finds its row.
+            newest = await connection.fetchval("SELECT newest FROM revocation FOR UPDATE")
+            await _expect_member(connection, account_id)
+            row = await connection.fetchrow(_SUSPENSION, account_id)
+            if row is not None and not row["resumed_us"]:
+                return Suspension(*row)
+            suspension = Suspension(account_id, now_us, 0, newest + 1)
+            await connection.execute("UPDATE revocation SET newest = $1", suspension.revision)
+            await connection.execute(
+                "INSERT INTO suspension (account_id, suspended_us, resumed_us, revision) VALUES ($1, $2, $3, $4) "
+                "ON CONFLICT (account_id) DO UPDATE SET suspended_us = $2, resumed_us = $3, revision = $4",
+                *suspension,
+            )
+            return suspension
+
+        return await self._pool.transaction(work)
+
+    async def resume_account(self, account_id: str, now_us: int) -> Suspension | None:
+        async def work(connection: Any) -> Suspension | None:
+            await _expect_member(connection, account_id)
+            await connection.execute(
+                "UPDATE suspension SET resumed_us = $2 WHERE account_id = $1 AND resumed_us = 0", account_id, now_us
+            )
+            row = await connection.fetchrow(_SUSPENSION, account_id)
+            return None if row is None else Suspension(*row)
+
+        return await self._pool.transaction(work)
+
+    async def find_suspension(self, account_id: str) -> Suspension | None:
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(_SUSPENSION, account_id)
+        return None if row is None else Suspension(*row)
+
+    async def revocations(self, after_revision: int) -> Revocations:
         async with self._pool.connection() as connection:
             # One statement sees one state.
             rows = await connection.fetch(
-                "SELECT newest, key_id FROM revocation LEFT JOIN api_key ON revision > greatest($1, 0) ORDER BY revision",
+                "SELECT newest, key_id, account_id, suspended_us, resumed_us, revision FROM revocation LEFT JOIN ("
+                "SELECT key_id, account_id, 0 AS suspended_us, 0 AS resumed_us, revision FROM api_key "
+                "UNION ALL SELECT NULL, account_id, suspended_us, resumed_us, revision FROM suspension"
+                ") AS told ON revision > greatest($1, 0) ORDER BY revision",
                 after_revision,
             )
-        return rows[0]["newest"], [row["key_id"] for row in rows if row["key_id"] is not None]
+        told = [row for row in rows if row["revision"] is not None]
+        return Revocations(
+            rows[0]["newest"],
+            [row["key_id"] for row in told if row["key_id"] is not None],
+            [Suspension(*row[2:]) for row in told if row["key_id"] is None],
+        )
 
     async def close(self) -> None:
         await self._pool.close()
+
+
+async def _expect_member(connection: Any, account_id: str) -> None:
+    if await connection.fetchval("SELECT true FROM member WHERE account_id = $1 LIMIT 1", account_id) is None:
+        raise no_member(account_id)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import grpc
 
 from services.authentication.keys import hash_key, new_key, parse_key
-from services.authentication.store import Key, Member, Store
+from services.authentication.store import Key, Member, Store, Suspension
 from services.runtime.clock import Clock, timestamp
 from services.runtime.errors import ServiceError, invalid
 from services.runtime.identifiers import derived_name, random_name
@@ -79,6 +79,22 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
             self._revoked.notify_all()
         return pb.RevokeKeyResponse(key=_key_message(key))
 
+    async def SuspendAccount(self, request: pb.SuspendAccountRequest, context: "_Context[Any, Any]") -> pb.SuspendAccountResponse:
+        suspension = await self._store.suspend_account(_name("account_id", request.account_id), self._clock.now_us())
+        async with self._revoked:
+            self._revoked.notify_all()
+        return pb.SuspendAccountResponse(suspension=_suspension_message(suspension))
+
+    async def ResumeAccount(self, request: pb.ResumeAccountRequest, context: "_Context[Any, Any]") -> pb.ResumeAccountResponse:
+        account_id = _name("account_id", request.account_id)
+        suspension = await self._store.resume_account(account_id, self._clock.now_us())
+        return pb.ResumeAccountResponse(suspension=_suspension_message(suspension or Suspension(account_id, 0)))
+
+    async def GetSuspension(self, request: pb.GetSuspensionRequest, context: "_Context[Any, Any]") -> pb.GetSuspensionResponse:
+        account_id = _name("account_id", request.account_id)
+        suspension = await self._store.find_suspension(account_id)
+        return pb.GetSuspensionResponse(suspension=_suspension_message(suspension or Suspension(account_id, 0)))
+
     async def ListKeys(self, request: pb.ListKeysRequest, context: "_Context[Any, Any]") -> pb.ListKeysResponse:
         keys = await self._store.list_keys(_name("account_id", request.account_id))
         return pb.ListKeysResponse(keys=[_key_message(key) for key in keys])
@@ -97,6 +113,9 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
             raise ServiceError(errors_pb2.ERROR_REASON_KEY_UNKNOWN, "the API key was never issued here")
         if key.revision:
             raise ServiceError(errors_pb2.ERROR_REASON_KEY_REVOKED, "the API key was revoked")
+        suspension = await self._store.find_suspension(key.account_id)
+        if suspension is not None and not suspension.resumed_us:
+            raise ServiceError(errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED, f"account {key.account_id} is suspended")
         return pb.ResolveKeyResponse(key_id=key.key_id, member_id=key.member_id, account_id=key.account_id)
 
     async def WatchRevocations(
@@ -106,17 +125,24 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
 
         A watcher ahead of the newest revision knows a database that was since restored to an earlier state. It gets every
         revocation again, under a revision lower than its own, by which it can tell; refused, it would hear of none.
+
+        A suspension that is over is sent too, since it may have lasted too short for anybody to ask while it did. Not so where the
+        watcher begins, or begins again: its calls under way may be younger than the account's resumption.
         """
         if request.after_revision < 0:
             raise invalid("after_revision must not be negative")
         revision = request.after_revision
+        goes_on = revision > 0
         while not self._stopping:
-            newest, key_ids = await self._store.revocations(revision)
-            if newest < revision:
-                newest, key_ids = await self._store.revocations(0)
-            revision = newest
+            news = await self._store.revocations(revision)
+            if news.revision < revision:
+                news = await self._store.revocations(0)
+                goes_on = False
+            revision = news.revision
+            account_ids = [each.account_id for each in news.suspensions if goes_on or not each.resumed_us]
+            goes_on = True
             # Without news this is the heartbeat; it has asked the store, so it also says that the store answers.
-            yield pb.WatchRevocationsResponse(revision=revision, key_ids=key_ids)
+            yield pb.WatchRevocationsResponse(revision=revision, key_ids=news.key_ids, account_ids=account_ids)
             async with self._revoked:
                 try:
                     async with asyncio.timeout(_HEARTBEAT_S):
@@ -147,4 +173,12 @@ def _key_message(key: Key) -> pb.Key:
         masked_key=key.masked_key,
         create_time=timestamp(key.created_us),
         revoke_time=timestamp(key.revoked_us) if key.revision else None,
+    )
+
+
+def _suspension_message(suspension: Suspension) -> pb.Suspension:
+    return pb.Suspension(
+        account_id=suspension.account_id,
+        suspend_time=timestamp(suspension.suspended_us) if suspension.suspended_us else None,
+        resume_time=timestamp(suspension.resumed_us) if suspension.resumed_us else None,
     )

@@ -4,7 +4,16 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from services.authentication.store import Key, Member, no_key, no_member, refuse_second_key, same_member
+from services.authentication.store import (
+    Key,
+    Member,
+    Revocations,
+    Suspension,
+    no_key,
+    no_member,
+    refuse_second_key,
+    same_member,
+)
 from services.runtime.sqlite import Database
 
 _MIGRATIONS: Final = (
@@ -31,7 +40,17 @@ _MIGRATIONS: Final = (
     CREATE INDEX api_key_account ON api_key (account_id, created_us);
     CREATE UNIQUE INDEX api_key_revision ON api_key (revision) WHERE revision > 0
     """,
+    """
+    CREATE TABLE suspension (
+        account_id TEXT PRIMARY KEY,
+        suspended_us INTEGER NOT NULL,
+        resumed_us INTEGER NOT NULL,
+        revision INTEGER NOT NULL UNIQUE
+    )
+    """,
 )
+# Keys and accounts are numbered in one sequence.
+_NEWEST: Final = "SELECT max((SELECT coalesce(max(revision), 0) FROM api_key), (SELECT coalesce(max(revision), 0) FROM suspension))"
 
 
 class SqliteStore:
@@ -65,7 +84,7 @@ class SqliteStore:
                 (key.account_id, key.member_id),
             ).fetchone()
             if member is None:
-                raise no_member(key)
+                raise no_member(key.account_id, key.member_id)
             issued = key._replace(member_id=member[0])
             connection.execute("INSERT INTO api_key VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", issued)
             return issued
@@ -74,10 +93,9 @@ class SqliteStore:
 
     async def revoke_key(self, key_id: str, now_us: int) -> Key:
         def work(connection: sqlite3.Connection) -> Key:
+            revision = 1 + connection.execute(_NEWEST).fetchone()[0]
             connection.execute(
-                "UPDATE api_key SET revoked_us = ?, revision = (SELECT max(revision) + 1 FROM api_key) "
-                "WHERE key_id = ? AND revision = 0",
-                (now_us, key_id),
+                "UPDATE api_key SET revoked_us = ?, revision = ? WHERE key_id = ? AND revision = 0", (now_us, revision, key_id)
             )
             row = connection.execute("SELECT * FROM api_key WHERE key_id = ?", (key_id,)).fetchone()
             if row is None:
@@ -100,13 +118,47 @@ class SqliteStore:
 
         return await self._database.read(work)
 
-    async def revocations(self, after_revision: int) -> tuple[int, list[str]]:
-        def work(connection: sqlite3.Connection) -> tuple[int, list[str]]:
-            newest = connection.execute("SELECT coalesce(max(revision), 0) FROM api_key").fetchone()[0]
-            rows = connection.execute("SELECT key_id FROM api_key WHERE revision > max(?, 0) ORDER BY revision", (after_revision,))
-            return newest, [row[0] for row in rows]
+    async def suspend_account(self, account_id: str, now_us: int) -> Suspension:
+        def work(connection: sqlite3.Connection) -> Suspension:
+            _expect_member(connection, account_id)
+            known = _suspension(connection, account_id)
+            if known is not None and not known.resumed_us:
+                return known
+            suspension = Suspension(account_id, now_us, 0, 1 + connection.execute(_NEWEST).fetchone()[0])
+            connection.execute("INSERT OR REPLACE INTO suspension VALUES (?, ?, ?, ?)", suspension)
+            return suspension
+
+        return await self._database.write(work)
+
+    async def resume_account(self, account_id: str, now_us: int) -> Suspension | None:
+        def work(connection: sqlite3.Connection) -> Suspension | None:
+            _expect_member(connection, account_id)
+            connection.execute("UPDATE suspension SET resumed_us = ? WHERE account_id = ? AND resumed_us = 0", (now_us, account_id))
+            return _suspension(connection, account_id)
+
+        return await self._database.write(work)
+
+    async def find_suspension(self, account_id: str) -> Suspension | None:
+        return await self._database.read(lambda connection: _suspension(connection, account_id))
+
+    async def revocations(self, after_revision: int) -> Revocations:
+        def work(connection: sqlite3.Connection) -> Revocations:
+            newest = connection.execute(_NEWEST).fetchone()[0]
+            keys = connection.execute("SELECT key_id FROM api_key WHERE revision > max(?, 0) ORDER BY revision", (after_revision,))
+            accounts = connection.execute("SELECT * FROM suspension WHERE revision > ? ORDER BY revision", (after_revision,))
+            return Revocations(newest, [row[0] for row in keys], [Suspension(*row) for row in accounts])
 
         return await self._database.read(work)
 
     async def close(self) -> None:
         await self._database.close()
+
+
+def _expect_member(connection: sqlite3.Connection, account_id: str) -> None:
+    if connection.execute("SELECT 1 FROM member WHERE account_id = ? LIMIT 1", (account_id,)).fetchone() is None:
+        raise no_member(account_id)
+
+
+def _suspension(connection: sqlite3.Connection, account_id: str) -> Suspension | None:
+    row = connection.execute("SELECT * FROM suspension WHERE account_id = ?", (account_id,)).fetchone()
+    return Suspension(*row) if row else None

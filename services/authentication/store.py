@@ -30,6 +30,24 @@ class Key(NamedTuple):
     revision: int = 0
 
 
+class Suspension(NamedTuple):
+    """The last suspension of an account, over where `resumed_us` is set. `revision` numbers its begin."""
+
+    account_id: str
+    suspended_us: int
+    resumed_us: int = 0
+    revision: int = 0
+
+
+class Revocations(NamedTuple):
+    """What must not pass any more: the newest revision, and what was revoked and suspended since another one, each in order."""
+
+    revision: int
+    key_ids: list[str]
+    # Also those that are over.
+    suspensions: list[Suspension]
+
+
 class Store(Protocol):
     """Every method is one transaction, durable when it returns. Errors of all: `ServiceError` STORE_UNAVAILABLE."""
 
@@ -57,8 +75,23 @@ class Store(Protocol):
         """The key of this hash, revoked or not."""
         ...
 
-    async def revocations(self, after_revision: int) -> tuple[int, list[str]]:
-        """The newest revision, and the key_ids revoked after `after_revision`, in order."""
+    async def suspend_account(self, account_id: str, now_us: int) -> Suspension:
+        """Suspends an account; one that is suspended stays as it is. Errors: ACCOUNT_UNKNOWN when it has no member."""
+        ...
+
+    async def resume_account(self, account_id: str, now_us: int) -> Suspension | None:
+        """Ends an account's suspension; one that is over stays as it is, and None is where there never was any.
+
+        Errors: ACCOUNT_UNKNOWN when it has no member.
+        """
+        ...
+
+    async def find_suspension(self, account_id: str) -> Suspension | None:
+        """The account's last suspension, in force or over."""
+        ...
+
+    async def revocations(self, after_revision: int) -> Revocations:
+        """What was revoked and suspended after `after_revision`. Keys and accounts are numbered in one sequence, without a gap."""
         ...
 
     async def close(self) -> None:
@@ -84,10 +117,10 @@ def refuse_second_key(known: Key, wanted: Key) -> ServiceError:
     )
 
 
-def no_member(wanted: Key) -> ServiceError:
-    """The error for a key without a member."""
-    who = f"member {wanted.member_id}" if wanted.member_id else "member"
-    return ServiceError(errors_pb2.ERROR_REASON_ACCOUNT_UNKNOWN, f"account {wanted.account_id} has no {who}; create one first")
+def no_member(account_id: str, member_id: str = "") -> ServiceError:
+    """The error for an account without a member, or without this one."""
+    who = f"member {member_id}" if member_id else "member"
+    return ServiceError(errors_pb2.ERROR_REASON_ACCOUNT_UNKNOWN, f"account {account_id} has no {who}; create one first")
 
 
 def no_key(key_id: str) -> ServiceError:
@@ -105,6 +138,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._members: list[Member] = []
         self._keys: dict[str, Key] = {}
+        self._suspensions: dict[str, Suspension] = {}
         self._revision = 0
 
     async def add_member(self, member: Member) -> Member:
@@ -123,7 +157,7 @@ class MemoryStore:
                 key = key._replace(member_id=member.member_id)
                 self._keys[key.key_id] = key
                 return key
-        raise no_member(key)
+        raise no_member(key.account_id, key.member_id)
 
     async def revoke_key(self, key_id: str, now_us: int) -> Key:
         if key_id not in self._keys:
@@ -140,9 +174,36 @@ class MemoryStore:
     async def find_key(self, key_hash: bytes) -> Key | None:
         return next((key for key in self._keys.values() if key.key_hash == key_hash), None)
 
-    async def revocations(self, after_revision: int) -> tuple[int, list[str]]:
+    async def suspend_account(self, account_id: str, now_us: int) -> Suspension:
+        self._expect_member(account_id)
+        known = self._suspensions.get(account_id)
+        if known is None or known.resumed_us:
+            self._revision += 1
+            known = self._suspensions[account_id] = Suspension(account_id, now_us, 0, self._revision)
+        return known
+
+    async def resume_account(self, account_id: str, now_us: int) -> Suspension | None:
+        self._expect_member(account_id)
+        known = self._suspensions.get(account_id)
+        if known is not None and not known.resumed_us:
+            known = self._suspensions[account_id] = known._replace(resumed_us=now_us)
+        return known
+
+    def _expect_member(self, account_id: str) -> None:
+        if not any(member.account_id == account_id for member in self._members):
+            raise no_member(account_id)
+
+    async def find_suspension(self, account_id: str) -> Suspension | None:
+        return self._suspensions.get(account_id)
+
+    async def revocations(self, after_revision: int) -> Revocations:
         revoked = sorted((key.revision, key.key_id) for key in self._keys.values() if key.revision > after_revision)
-        return self._revision, [key_id for _, key_id in revoked]
+        suspended = sorted(self._suspensions.values(), key=lambda suspension: suspension.revision)
+        return Revocations(
+            self._revision,
+            [key_id for _, key_id in revoked],
+            [suspension for suspension in suspended if suspension.revision > after_revision],
+        )
 
     async def close(self) -> None:
         pass

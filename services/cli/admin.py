@@ -35,7 +35,7 @@ _WHOLE_STORE_TIMEOUT_S: Final = 600.0
 
 @click.group("account")
 def account_group() -> None:
-    """Open, show and top up accounts."""
+    """Open, show, top up and suspend accounts."""
 
 
 @account_group.command("create")
@@ -87,6 +87,24 @@ def topup_account(
         wanted["currency"] = currency
     bucket = find_system(data_dir).ask("POST", f"/accounts/{quote(account_id, safe='')}/buckets", wanted)
     print_amounts(bucket, output, lambda: [bucket_table([bucket])])
+
+
+@account_group.command("suspend")
+@click.argument("account_id", metavar="ID")
+@common_options
+def suspend_account(account_id: str, data_dir: Path | None, output: str) -> None:
+    """Let no key of an account pass, and end its calls; in force within a second."""
+    suspended = find_system(data_dir).ask("POST", f"/accounts/{quote(account_id, safe='')}/suspend")
+    print_answer(suspended, output, lambda: fields_of(_set_of(suspended)))
+
+
+@account_group.command("resume")
+@click.argument("account_id", metavar="ID")
+@common_options
+def resume_account(account_id: str, data_dir: Path | None, output: str) -> None:
+    """Let an account's keys pass again, those that are not revoked."""
+    resumed = find_system(data_dir).ask("POST", f"/accounts/{quote(account_id, safe='')}/resume")
+    print_answer(resumed, output, lambda: fields_of(_set_of(resumed)))
 
 
 for _command in (transfer_command, limit_command, refund_command, reduce_command, write_off_command):
@@ -305,9 +323,14 @@ def bucket_table(buckets: Iterable[dict[str, Any]]) -> Any:
     return table("Balance buckets, in whole units", columns, rows, right=(*amounts, "priority"))
 
 
+def _set_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an answer that are set."""
+    return {field: value for field, value in answer.items() if value is not None}
+
+
 def account_tables(account: dict[str, Any]) -> list[Any]:
     """An account for people, amounts in whole units."""
-    identity = {field: account[field] for field in ("account_id", "offering_id", "created_at")}
+    identity = _set_of({field: account[field] for field in ("account_id", "offering_id", "created_at", "suspended_at")})
     tables = [*fields_of(identity), bucket_table(account["buckets"])]
     if account["debt"]:
         amounts = ("incurred", "repaid", "written_off", "outstanding")

@@ -38,6 +38,8 @@ _STATUS_BY_REASON: Final = {
     errors_pb2.ERROR_REASON_ITEM_UNKNOWN: grpc.StatusCode.NOT_FOUND,
     errors_pb2.ERROR_REASON_PAYMENT_REQUIRED: grpc.StatusCode.FAILED_PRECONDITION,
     errors_pb2.ERROR_REASON_NOT_POSSIBLE: grpc.StatusCode.FAILED_PRECONDITION,
+    errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED: grpc.StatusCode.PERMISSION_DENIED,
+    errors_pb2.ERROR_REASON_SUBJECT_ENDED: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 # What passes by itself: whoever can wait asks again.

@@ -224,3 +224,142 @@ def test_a_wrong_region_is_named(region: str) -> None:
     text = f"listen_address: x\ndatabase: x\nhash_key_file: x\nregion: '{region}'\n"
     with pytest.raises(ConfigError, match="region must be 1 to 16 lower-case letters and digits"):
         parse_yaml(text, AuthenticationConfig, "authentication.yaml")
+
+
+async def suspend(stub: Any, account_id: str = "acct-1") -> Any:
+    return (await ask(stub.SuspendAccount, pb.SuspendAccountRequest(account_id=account_id))).suspension
+
+
+async def resume(stub: Any, account_id: str = "acct-1") -> Any:
+    return (await ask(stub.ResumeAccount, pb.ResumeAccountRequest(account_id=account_id))).suspension
+
+
+async def suspension_of(stub: Any, account_id: str = "acct-1") -> Any:
+    return (await ask(stub.GetSuspension, pb.GetSuspensionRequest(account_id=account_id))).suspension
+
+
+async def test_keys_of_a_suspended_account_do_not_pass_until_it_is_resumed(tmp_path: Path) -> None:
+    async with running(tmp_path) as stub:
+        kept, revoked, other = await issue(stub, "1"), await issue(stub, "2"), await issue(stub, "3", "acct-2")
+        suspended = await suspend(stub)
+        assert suspended.account_id == "acct-1"
+        assert suspended.HasField("suspend_time")
+        assert not suspended.HasField("resume_time")
+        said = await refused(stub.ResolveKey, pb.ResolveKeyRequest(api_key=kept.api_key))
+        assert said == "ACCOUNT_SUSPENDED: account acct-1 is suspended"
+        assert (await ask(stub.ResolveKey, pb.ResolveKeyRequest(api_key=other.api_key))).account_id == "acct-2"
+        # The operator goes on with its keys.
+        made = await issue(stub, "4")
+        await ask(stub.RevokeKey, pb.RevokeKeyRequest(key_id=revoked.key.key_id))
+        assert len((await ask(stub.ListKeys, pb.ListKeysRequest(account_id="acct-1"))).keys) == 3
+        for api_key, reason in ((made.api_key, "ACCOUNT_SUSPENDED"), (revoked.api_key, "KEY_REVOKED")):
+            assert (await refused(stub.ResolveKey, pb.ResolveKeyRequest(api_key=api_key))).startswith(reason)
+        await resume(stub)
+        for api_key in (kept.api_key, made.api_key):
+            assert (await ask(stub.ResolveKey, pb.ResolveKeyRequest(api_key=api_key))).account_id == "acct-1"
+        assert (await refused(stub.ResolveKey, pb.ResolveKeyRequest(api_key=revoked.api_key))).startswith("KEY_REVOKED")
+
+
+async def test_a_repeat_of_a_suspension_and_of_a_resumption_returns_the_first_time(tmp_path: Path) -> None:
+    async with running(tmp_path) as stub:
+        await issue(stub)
+        assert await suspension_of(stub) == pb.Suspension(account_id="acct-1")
+        assert await resume(stub) == pb.Suspension(account_id="acct-1")
+        suspended = await suspend(stub)
+        assert await suspend(stub) == suspended == await suspension_of(stub)
+        over = await resume(stub)
+        assert over.suspend_time == suspended.suspend_time
+        assert over.HasField("resume_time")
+        assert await resume(stub) == over == await suspension_of(stub)
+        again = await suspend(stub)
+        assert again.suspend_time.ToMicroseconds() > over.resume_time.ToMicroseconds()
+        assert not again.HasField("resume_time")
+
+
+async def test_an_account_without_members_is_not_suspended(tmp_path: Path) -> None:
+    async with running(tmp_path) as stub:
+        for call, request in (
+            (stub.SuspendAccount, pb.SuspendAccountRequest(account_id="acct-9")),
+            (stub.ResumeAccount, pb.ResumeAccountRequest(account_id="acct-9")),
+        ):
+            assert await refused(call, request) == "ACCOUNT_UNKNOWN: account acct-9 has no member; create one first"
+        assert await suspension_of(stub, "acct-9") == pb.Suspension(account_id="acct-9")
+
+
+@pytest.mark.parametrize("account_id", ["", LONG, UNPRINTABLE])
+@pytest.mark.parametrize("rpc", ["SuspendAccount", "ResumeAccount", "GetSuspension"])
+async def test_bad_account_ids_are_named(tmp_path: Path, rpc: str, account_id: str) -> None:
+    async with running(tmp_path) as stub:
+        said = await refused(getattr(stub, rpc), getattr(pb, f"{rpc}Request")(account_id=account_id))
+        assert said.startswith("INVALID_ARGUMENT: account_id must")
+
+
+async def news(watcher: Any) -> tuple[int, list[str], list[str]]:
+    """The next message that is no heartbeat."""
+    while not (message := await watcher.read()).key_ids and not message.account_ids:
+        pass
+    return message.revision, list(message.key_ids), list(message.account_ids)
+
+
+async def test_a_suspension_reaches_watchers_at_once_and_in_order_with_revocations(tmp_path: Path) -> None:
+    async with running(tmp_path) as stub, asyncio.timeout(20):
+        issued = await issue(stub)
+        watchers = [stub.WatchRevocations(pb.WatchRevocationsRequest()) for _ in range(3)]
+        took_s = []
+        for number in range(1, 6):
+            for watcher in watchers:
+                await watcher.read()
+            began_s = time.monotonic()
+            await suspend(stub)
+            assert [await news(watcher) for watcher in watchers] == [(number, [], ["acct-1"])] * 3
+            took_s.append(time.monotonic() - began_s)
+            await resume(stub)
+        # Well before the next heartbeat, once this machine lets it.
+        assert min(took_s) < 0.1
+        await ask(stub.RevokeKey, pb.RevokeKeyRequest(key_id=issued.key.key_id))
+        assert [await news(watcher) for watcher in watchers] == [(6, [issued.key.key_id], [])] * 3
+        for watcher in watchers:
+            watcher.cancel()
+
+
+async def test_a_suspension_that_is_over_at_once_is_told_to_all_that_watched(tmp_path: Path) -> None:
+    async with running(tmp_path) as stub, asyncio.timeout(20):
+        issued = await issue(stub)
+        watcher = stub.WatchRevocations(pb.WatchRevocationsRequest())
+        await watcher.read()
+        await suspend(stub)
+        await resume(stub)
+        assert await news(watcher) == (1, [], ["acct-1"])
+        watcher.cancel()
+        # One whose stream was broken meanwhile goes on where it was.
+        await ask(stub.RevokeKey, pb.RevokeKeyRequest(key_id=issued.key.key_id))
+        await suspend(stub)
+        await resume(stub)
+        goes_on = stub.WatchRevocations(pb.WatchRevocationsRequest(after_revision=2))
+        assert await news(goes_on) == (3, [], ["acct-1"])
+        goes_on.cancel()
+
+
+@pytest.mark.parametrize("after", [0, 99])
+async def test_a_watcher_that_begins_hears_of_accounts_that_are_suspended_now(tmp_path: Path, after: int) -> None:
+    async with running(tmp_path) as stub, asyncio.timeout(20):
+        for name in ("1", "2"):
+            await issue(stub, name, f"acct-{name}")
+            await suspend(stub, f"acct-{name}")
+        await resume(stub, "acct-1")
+        # 99 is of a database that was since restored to an earlier state.
+        watcher = stub.WatchRevocations(pb.WatchRevocationsRequest(after_revision=after))
+        assert await news(watcher) == (2, [], ["acct-2"])
+        await suspend(stub, "acct-1")
+        await resume(stub, "acct-1")
+        assert await news(watcher) == (3, [], ["acct-1"])
+        watcher.cancel()
+
+
+async def test_a_restart_keeps_a_suspension(tmp_path: Path) -> None:
+    async with running(tmp_path) as stub:
+        issued = await issue(stub)
+        suspended = await suspend(stub)
+    async with running(tmp_path) as stub:
+        assert await suspension_of(stub) == suspended
+        assert (await refused(stub.ResolveKey, pb.ResolveKeyRequest(api_key=issued.api_key))).startswith("ACCOUNT_SUSPENDED")

@@ -46,7 +46,7 @@ def test_an_account_is_opened_topped_up_and_shown(ask: Callable[..., Any]) -> No
 
     shown = ask("account", "show", account_id)
     assert set(shown) == {"amounts_in", "account_id", "offering_id", "created_at", "buckets", "debt", "absorbed", "sessions"} | {
-        *("subscriptions", "orders", "transfers", "counters", "limits"),
+        *("suspended_at", "subscriptions", "orders", "transfers", "counters", "limits"),
     }
     assert shown["amounts_in"] == bucket["amounts_in"] == "micro_units"
     buckets = {shown_bucket["unit"]: shown_bucket for shown_bucket in shown["buckets"]}
@@ -74,6 +74,20 @@ def test_keys_are_issued_listed_and_revoked(ask: Callable[..., Any]) -> None:
     assert revoked["key_id"] == issued["key_id"]
     (listed,) = ask("key", "list", "--account", account_id)["data"]
     assert listed["revoked_at"] == revoked["revoked_at"]
+
+
+def test_an_account_is_suspended_and_resumed(ask: Callable[..., Any], system: Up) -> None:
+    account_id = ask("account", "create")["account_id"]
+    suspended = ask("account", "suspend", account_id)
+    assert (suspended["account_id"], suspended["resumed_at"]) == (account_id, None)
+    assert ask("account", "show", account_id)["suspended_at"] == suspended["suspended_at"]
+    told = run("account", "suspend", account_id, "--data-dir", str(system.data_dir)).output
+    assert told == f"account_id: {account_id}\nsuspended_at: {suspended['suspended_at']}\n"
+    assert suspended["suspended_at"] in run("account", "show", account_id, "--data-dir", str(system.data_dir)).output
+    resumed = ask("account", "resume", account_id)
+    assert resumed["suspended_at"] == suspended["suspended_at"] < resumed["resumed_at"]
+    assert ask("account", "show", account_id)["suspended_at"] is None
+    assert "suspended_at" not in run("account", "show", account_id, "--data-dir", str(system.data_dir)).output
 
 
 def test_the_catalog_is_listed(ask: Callable[..., Any]) -> None:
@@ -133,7 +147,8 @@ def test_an_account_shows_its_losses_and_holds_in_whole_units() -> None:
     money = {"bucket_id": "bkt-1", "unit": "CURRENCY", "currency": "CNY", **amounts, "valid_until": "2027", "priority": 0}
     session: dict[str, Any] = {"charging_id": "c", "model_id": "m", "key_id": "k", "hold": [{"bucket_id": "bkt-1", "amount": 3}]}
     session |= {"output_tokens_granted": 7, "created_at": "t", "sweep_at": "t"}
-    account = {"account_id": "a", "offering_id": "o", "created_at": "t", "buckets": [money], "debt": [], "sessions": [session]}
+    account: dict[str, Any] = {"account_id": "a", "offering_id": "o", "created_at": "t", "suspended_at": None}
+    account |= {"buckets": [money], "debt": [], "sessions": [session]}
     rows = shown_by(account_tables({**account, "absorbed": LOSSES}))
     assert ["TOKEN", "4"] in rows
     assert ["CNY", "0.0473"] in rows
@@ -145,6 +160,8 @@ def test_an_account_shows_its_losses_and_holds_in_whole_units() -> None:
     [
         (["account", "show", "acct-0000000000000000"], "acct-0000000000000000"),
         (["account", "create", "--offering", "no-such"], "no-such"),
+        (["account", "suspend", "acct-0000000000000000"], "acct-0000000000000000 has no member"),
+        (["account", "resume", "acct-0000000000000000"], "acct-0000000000000000 has no member"),
         (["key", "revoke", "key-0000000000000000"], "key-0000000000000000"),
         (["key", "list", "--account", "../admin"], "admin"),
     ],

@@ -168,6 +168,30 @@ async def _(system: Rejections) -> str:
     return await operate(system, "create", charging_id(3_600_000), 1)
 
 
+async def ended(system: Rejections) -> str:
+    """An open session whose key's time has ended."""
+    session = charging_id()
+    create = changed(changed(system.bases["create"], "charging_id", session), "create.key_id", "ended")
+    unlimited = changed(changed(system.bases["SetLimits"], "subject_limits.subject", "key:ended"), "subject_limits.limits", [])
+    for kind, request in (
+        ("SetLimits", changed(unlimited, "subject_limits.valid_until_time", "2069-01-01T00:00:00Z")),
+        ("create", create),
+        ("SetLimits", changed(unlimited, "subject_limits.valid_until_time", "2020-01-01T00:00:00Z")),
+    ):
+        assert await system.ask(kind, request) == "taken"
+    return session
+
+
+@scenario("an Update after the time of its key has ended")
+async def _(system: Rejections) -> str:
+    return await operate(system, "update", await ended(system), 2)
+
+
+@scenario("a Release after the time of its key has ended")
+async def _(system: Rejections) -> str:
+    return await operate(system, "release", await ended(system), 2)
+
+
 @scenario("an Event on an open session")
 async def _(system: Rejections) -> str:
     return await operate(system, "event", await opened(system), 2)

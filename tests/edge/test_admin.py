@@ -18,6 +18,8 @@ BUCKET = {"unit": "TOKEN", "amount": 5_000_000, "valid_days": 30, "idempotency_k
 ROUTES = [
     ("POST", "/accounts"),
     ("GET", "/accounts/acct-0123456789abcdef"),
+    ("POST", "/accounts/acct-0123456789abcdef/suspend"),
+    ("POST", "/accounts/acct-0123456789abcdef/resume"),
     ("POST", "/accounts/acct-0123456789abcdef/buckets"),
     ("POST", "/accounts/acct-0123456789abcdef/keys"),
     ("GET", "/accounts/acct-0123456789abcdef/keys"),
@@ -98,6 +100,7 @@ async def test_buckets_are_granted_once_and_shown(running: Cell) -> None:
         "account_id": account_id,
         "offering_id": "default",
         "created_at": shown.json["created_at"],
+        "suspended_at": None,
         "buckets": [bucket],
         "debt": [],
         "absorbed": [],
@@ -186,7 +189,15 @@ async def test_a_body_that_is_too_large_is_refused(running: Cell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body"), [("GET", "", None), ("POST", "/buckets", BUCKET), ("POST", "/keys", {}), ("GET", "/keys", None)]
+    ("method", "path", "body"),
+    [
+        ("GET", "", None),
+        ("POST", "/suspend", None),
+        ("POST", "/resume", None),
+        ("POST", "/buckets", BUCKET),
+        ("POST", "/keys", {}),
+        ("GET", "/keys", None),
+    ],
 )
 @pytest.mark.parametrize("account_id", ["acct-0123456789abcdef"])
 async def test_an_unknown_account_is_404(running: Cell, method: str, path: str, body: Any, account_id: str) -> None:
@@ -244,6 +255,26 @@ async def test_a_revoked_key_is_refused_within_a_second(running: Cell) -> None:
             pass
     assert (reply.status, reply.error["code"]) == (401, "invalid_api_key")
     assert api_key not in reply.error["message"]
+
+
+async def test_an_account_is_suspended_and_resumed_and_says_so(running: Cell) -> None:
+    account_id, _ = await running.subscriber("to be suspended")
+    path = f"/accounts/{account_id}"
+    assert (await running.admin("GET", path)).json["suspended_at"] is None
+    never = await running.admin("POST", f"{path}/resume")
+    assert (never.status, never.json) == (200, {"account_id": account_id, "suspended_at": None, "resumed_at": None})
+    suspended = await running.admin("POST", f"{path}/suspend")
+    assert suspended.status == 200
+    assert suspended.json.keys() == {"account_id", "suspended_at", "resumed_at"}
+    assert RFC_3339.fullmatch(suspended.json["suspended_at"])
+    assert suspended.json["resumed_at"] is None
+    assert (await running.admin("POST", f"{path}/suspend")).json == suspended.json
+    assert (await running.admin("GET", path)).json["suspended_at"] == suspended.json["suspended_at"]
+    resumed = await running.admin("POST", f"{path}/resume")
+    assert resumed.json["suspended_at"] == suspended.json["suspended_at"]
+    assert RFC_3339.fullmatch(resumed.json["resumed_at"])
+    assert (await running.admin("POST", f"{path}/resume")).json == resumed.json
+    assert (await running.admin("GET", path)).json["suspended_at"] is None
 
 
 async def test_the_catalog_is_shown(running: Cell) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.edge.http.problems import Problem
-from services.edge.identity.principals import Principal, Principals
+from services.edge.identity.principals import End, Principal, Principals
 from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Lifecycle
@@ -25,6 +25,7 @@ class Authentication(authentication_pb2_grpc.AuthenticationServiceServicer):
 
     # Nobody calls these here.
     CreateMember = CreateKey = RevokeKey = ListKeys = None  # type: ignore[assignment]
+    SuspendAccount = ResumeAccount = GetSuspension = None  # type: ignore[assignment]
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -228,6 +229,57 @@ async def test_a_revoked_key_is_dropped_at_once_and_others_stay(edge: Edge) -> N
     assert (await edge.resolve(KEY + "#2")).key_id == "key-2"
 
 
+def tells(told: list[str], name: str) -> End:
+    return lambda problem: told.append(name)
+
+
+async def test_calls_of_a_key_are_told_once_that_it_was_revoked_and_calls_of_others_are_not(edge: Edge) -> None:
+    principals = edge.principals
+    first, other = await edge.resolve(KEY + "#1"), await edge.resolve(KEY + "#2")
+    told: list[str] = []
+
+    def leaves(problem: Problem) -> None:
+        # A call that ends within the word of its end.
+        told.append("leaves")
+        principals.unwatch(first, leaves)
+
+    principals.watch(first, leaves)
+    principals.watch(first, stays := tells(told, "stays"))
+    principals.watch(first, gone := tells(told, "gone"))
+    principals.watch(other, others := tells(told, "other"))
+    principals.unwatch(first, gone)
+    edge.authentication.says(1, "key-9")
+    edge.authentication.says(2, "key-1", "key-8")
+    edge.authentication.says(3)
+    await until(lambda: principals._revision == 3)
+    assert sorted(told) == ["leaves", "stays"]
+    edge.authentication.says(4, "key-2")
+    await until(lambda: principals._revision == 4)
+    assert sorted(told) == ["leaves", "other", "stays"]
+    principals.unwatch(first, stays)
+    principals.unwatch(other, others)
+    assert not principals._watching
+
+
+async def test_a_call_is_told_of_a_key_that_is_not_cached(edge: Edge) -> None:
+    told: list[str] = []
+    # Its key was dropped for newer ones while the call went on.
+    edge.principals.watch(PRINCIPAL, tells(told, "told"))
+    edge.authentication.says(1, "key-1")
+    await until(lambda: edge.principals._revision == 1)
+    assert told == ["told"]
+
+
+async def test_a_call_is_told_of_what_was_revoked_while_the_stream_was_broken(edge: Edge) -> None:
+    told: list[str] = []
+    await edge.heartbeat(41)
+    edge.principals.watch(await edge.resolve(), tells(told, "told"))
+    edge.authentication.messages.put_nowait(None)
+    edge.authentication.says(42, "key-1")
+    await until(lambda: edge.principals._revision == 42)
+    assert told == ["told"]
+
+
 async def test_a_revocation_that_overtakes_the_answer_wins(edge: Edge) -> None:
     await edge.heartbeat()
     go = asyncio.Event()
@@ -349,3 +401,133 @@ async def test_without_authentication_it_is_503(tmp_path: Path) -> None:
         with pytest.raises(Problem) as refused:
             await principals.resolve([(b"authorization", b"Bearer " + KEY.encode())])
         assert refused.value.status == 503
+
+
+def heard_of(revision: int, *account_ids: str) -> authentication_pb2.WatchRevocationsResponse:
+    return authentication_pb2.WatchRevocationsResponse(revision=revision, account_ids=account_ids)
+
+
+async def refusal(edge: Edge, key: str = KEY) -> tuple[int, str | None]:
+    with pytest.raises(Problem) as refused:
+        await edge.resolve(key)
+    return refused.value.status, refused.value.code
+
+
+async def of_two_accounts(key: str) -> authentication_pb2.ResolveKeyResponse:
+    """Keys 1 and 2 are of one account, key 3 of another."""
+    number = int(key.rpartition("#")[2])
+    return authentication_pb2.ResolveKeyResponse(key_id=f"key-{number}", member_id="mem-1", account_id=f"acct-{number // 3}")
+
+
+async def test_all_keys_of_a_suspended_account_are_dropped_at_once_and_others_stay(edge: Edge) -> None:
+    await edge.heartbeat()
+    edge.authentication.resolve = of_two_accounts
+    for number in (1, 2, 3):
+        await edge.resolve(f"{KEY}#{number}")
+    edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED)
+    edge.authentication.messages.put_nowait(heard_of(7, "acct-0", "acct-9"))
+    await until(lambda: edge.principals._revision == 7)
+    for number in (1, 2):
+        assert await refusal(edge, f"{KEY}#{number}") == (403, "account_suspended")
+    assert (await edge.resolve(f"{KEY}#3")).key_id == "key-3"
+    assert edge.asked == 5
+
+
+async def test_a_key_of_a_suspended_account_is_asked_for_again_after_a_second(edge: Edge) -> None:
+    await edge.heartbeat()
+    edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED)
+    assert await refusal(edge) == (403, "account_suspended")
+    edge.time.now_s += 0.9
+    assert await refusal(edge) == (403, "account_suspended")
+    assert edge.asked == 1
+    # It was resumed meanwhile.
+    edge.time.now_s += 0.2
+    edge.authentication.resolve = edge.authentication.known
+    assert await edge.resolve() == PRINCIPAL
+
+
+async def test_calls_of_a_suspended_account_end_and_are_told_so(edge: Edge) -> None:
+    await edge.heartbeat()
+    principals, told = edge.principals, list[tuple[str, int, str | None]]()
+
+    def call(name: str) -> Callable[[Problem], None]:
+        return lambda problem: told.append((name, problem.status, problem.message))
+
+    others = Principal("key-3", "mem-3", "acct-3")
+    calls = [(PRINCIPAL, call("first")), (PRINCIPAL._replace(key_id="key-2"), call("second")), (others, call("other"))]
+    for principal, end in calls:
+        principals.watch(principal, end)
+    edge.authentication.messages.put_nowait(heard_of(1, "acct-1"))
+    await until(lambda: principals._revision == 1)
+    said = "The account was suspended while this answer was under way."
+    assert sorted(told) == [("first", 403, said), ("second", 403, said)]
+    edge.authentication.says(2, "key-3")
+    await until(lambda: principals._revision == 2)
+    assert told[2:] == [("other", 401, "The API key was revoked while this answer was under way.")]
+    for principal, end in calls:
+        principals.unwatch(principal, end)
+    assert not principals._watching
+
+
+async def test_a_suspension_that_overtakes_the_answer_wins(edge: Edge) -> None:
+    await edge.heartbeat()
+    go = asyncio.Event()
+
+    async def slowly(key: str) -> authentication_pb2.ResolveKeyResponse:
+        await go.wait()
+        return await edge.authentication.known(key)
+
+    edge.authentication.resolve = slowly
+    asking = asyncio.create_task(edge.resolve())
+    await until(lambda: edge.asked == 1)
+    edge.authentication.messages.put_nowait(heard_of(3, "acct-1"))
+    await until(lambda: edge.principals._revision == 3)
+    go.set()
+    with pytest.raises(Problem) as refused:
+        await asking
+    assert (refused.value.status, refused.value.code) == (403, "account_suspended")
+    assert not edge.principals._cached
+    # Nothing is remembered of an answer that was overtaken: the account may be resumed by now.
+    assert await edge.resolve() == PRINCIPAL
+
+
+@pytest.mark.parametrize(
+    "message", [heard_of(3, "acct-1"), authentication_pb2.WatchRevocationsResponse(revision=3, key_ids=["key-1"])]
+)
+async def test_what_is_heard_between_the_answer_and_the_call_ends_the_call(
+    edge: Edge, message: authentication_pb2.WatchRevocationsResponse
+) -> None:
+    await edge.heartbeat()
+    go = asyncio.Event()
+
+    async def slowly(key: str) -> authentication_pb2.ResolveKeyResponse:
+        await go.wait()
+        return await edge.authentication.known(key)
+
+    edge.authentication.resolve = slowly
+    asking = asyncio.create_task(edge.resolve())
+    await until(lambda: edge.asked == 1)
+    (question,) = edge.principals._questions.values()
+    assert question.task is not None
+    question.task.add_done_callback(lambda _: edge.principals._take(message))
+    edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED)
+    go.set()
+    with pytest.raises(Problem) as refused:
+        await asking
+    assert refused.value.code == "account_suspended"
+    assert edge.asked == 2
+
+
+@pytest.mark.parametrize("reason", [errors_pb2.ERROR_REASON_KEY_REVOKED, errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED])
+async def test_what_authentication_refused_while_its_stream_was_silent_may_be_heard_of_later(
+    edge: Edge, reason: errors_pb2.ErrorReason
+) -> None:
+    await edge.heartbeat()
+    await edge.resolve()
+    edge.time.now_s += 61
+    edge.authentication.resolve = refuses(reason)
+    assert (await refusal(edge))[0] in (401, 403)
+    assert not edge.principals._digest_by_key_id
+    edge.authentication.says(1, "key-1")
+    edge.authentication.messages.put_nowait(heard_of(2, "acct-1"))
+    await until(lambda: edge.principals._revision == 2)

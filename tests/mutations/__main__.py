@@ -10,10 +10,12 @@ import sys
 
 from tests.mutations.calls import CALLS
 from tests.mutations.dialects import DIALECTS
+from tests.mutations.ends import ENDS
+from tests.mutations.keys import KEYS
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.services import SERVICES
 
-MUTATIONS = (*CALLS, *DIALECTS, *SERVICES)
+MUTATIONS = (*CALLS, *DIALECTS, *ENDS, *KEYS, *SERVICES)
 
 
 def readers_differ() -> bool:

@@ -63,7 +63,7 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        for name in ("services", "tests"):
+        for name in ("services", "tests", "docs"):
             shutil.copytree(ROOT / name, folder / name, ignore=_IGNORED)
         shutil.copy(ROOT / "pyproject.toml", folder)
 

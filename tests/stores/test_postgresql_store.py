@@ -199,7 +199,7 @@ async def test_revocations_become_visible_in_their_order(postgresql: PostgresqlS
     async def read() -> None:
         newest = 0
         while len(seen) < 60:
-            newest, key_ids = await stores[2].revocations(newest)
+            newest, key_ids, _ = await stores[2].revocations(newest)
             seen.extend(key_ids)
 
     async def revoke(store: AuthenticationStore, first: int) -> None:
@@ -209,7 +209,22 @@ async def test_revocations_become_visible_in_their_order(postgresql: PostgresqlS
     async with asyncio.timeout(20):
         await asyncio.gather(read(), revoke(stores[0], 0), revoke(stores[1], 1))
     assert sorted(seen) == sorted(f"key-{number}" for number in range(60))
-    assert await stores[0].revocations(0) == (60, seen)
+    assert await stores[0].revocations(0) == (60, seen, [])
+    for store in stores:
+        await store.close()
+
+
+async def test_an_account_suspended_from_two_replicas_is_suspended_once(postgresql: PostgresqlServer) -> None:
+    dsn = postgresql.new_database()
+    stores = [await AuthenticationStore.open(dsn) for _ in range(2)]
+    await stores[0].add_member(Member("mem-1", "acct-1", "", 1, "m"))
+    for number in range(20):
+        both = await asyncio.gather(*(store.suspend_account("acct-1", 2 + number) for store in stores))
+        assert both[0] == both[1]
+        assert both[0].revision == number + 1
+        over = await asyncio.gather(*(store.resume_account("acct-1", 100 + number + index) for index, store in enumerate(stores)))
+        assert over[0] == over[1]
+    assert (await stores[0].revocations(0)).revision == 20
     for store in stores:
         await store.close()
 
@@ -220,7 +235,7 @@ async def test_the_services_share_a_database(postgresql: PostgresqlServer) -> No
         PostgresqlStore.open(dsn, SystemClock()), AuthenticationStore.open(dsn), BillingStore.open(dsn)
     )
     await accounting.initialise(3)
-    assert await authentication.revocations(0) == (0, [])
+    assert await authentication.revocations(0) == (0, [], [])
     assert await billing.cursors() == {}
     await accounting.close()
     await authentication.close()

@@ -12,7 +12,7 @@ from services.edge.call.dialect import Body, Dialect, Request
 from services.edge.call.path import CallPath
 from services.edge.config import EdgeConfig
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
-from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed, revoked, too_deep
+from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed, too_deep
 from services.edge.http.stream import ClientAnswer
 from services.edge.identity.principals import Principal, Principals
 from services.runtime.clock import Clock
@@ -62,9 +62,9 @@ class ModelCalls:
                 self._principals.unwatch(principal, revoke)
         except ClientGoneError:
             pass
-        except RevokedError:
+        except RevokedError as error:
             # Before there was a session.
-            await self._fail(answer, revoked(), charging_id)
+            await self._fail(answer, error.problem, charging_id)
         except Problem as problem:
             await self._fail(answer, problem, charging_id)
         except ServiceError as error:

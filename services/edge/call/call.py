@@ -19,7 +19,7 @@ from services.edge.call.usage import Meter, Used, with_error
 from services.edge.call.vendor_stream import VendorStream
 from services.edge.catalog import Abandoned, Route
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
-from services.edge.http.problems import Problem, revoked, unavailable, vendor_failed
+from services.edge.http.problems import Problem, unavailable, vendor_failed
 from services.edge.http.stream import ClientAnswer
 from services.edge.routing.router import FailedAttempt, failed_attempt
 from services.edge.vendors.events import Event
@@ -100,8 +100,8 @@ class Call:
         except ClientGoneError:
             await self._settle_left(Ended.LEFT)
             raise
-        except RevokedError:
-            await self._end_revoked()
+        except RevokedError as error:
+            await self._end_revoked(error.problem)
         finally:
             if self._stream is not None:
                 self._stream.close()
@@ -382,13 +382,12 @@ class Call:
         except (VendorFailure, TimeoutError):
             return
 
-    async def _end_revoked(self) -> None:
-        """The key was revoked: input and what was relayed are charged, and the client is told."""
+    async def _end_revoked(self, problem: Problem) -> None:
+        """The key must not be used any more: input and what was relayed are charged, and the client is told the problem."""
         stream = self._stream
         if stream is not None:
             stream.close()
         used = self._meter.used() if self._relayed else self._meter.unpaid() if self._asked else _NOT_USED
-        problem = revoked()
         try:
             await self._session.release(self._settlement(Ended.REVOKED, used))
         except Problem as unsettled:

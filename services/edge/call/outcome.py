@@ -32,7 +32,7 @@ class Ended(Enum):
     NOT_EXTENDED = "not_extended"
     # The client left.
     LEFT = "left"
-    # The key was revoked.
+    # The key was revoked, the time of it or its member or account ended, or the account was suspended.
     REVOKED = "revoked"
     # No vendor answered.
     UNANSWERED = "unanswered"

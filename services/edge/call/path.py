@@ -108,6 +108,7 @@ class CallPath:
             snapshot.abandoned(granted.offering_id, streamed=request.streamed),
         )
         session.used_so_far = call.used_so_far
+        session.ended = client.revoke
         try:
             await call.run()
         except Problem as problem:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from services.edge.charging.port import Charging
-from services.edge.http.problems import unavailable
+from services.edge.http.problems import Problem, key_ended, unavailable
 from services.edge.identity.principals import Principal
 from services.runtime.errors import ServiceError
 from services.token_classes import FIRST, NOTHING, TOKEN_CLASSES, Vector, folded
@@ -54,11 +54,14 @@ class Session:
         self._number = 1
         self._step = max(granted.output_tokens_granted, _EXTENSION_TOKENS_MIN)
         self._renewing: asyncio.TimerHandle | None = None
+        self._ending: asyncio.TimerHandle | None = None
         self._asking: asyncio.Task[None] | None = None
         self._exhausted = False
         self._unanswered = False
         # What Updates report; whoever relays the output sets it.
         self.used_so_far: Callable[[], Vector] = lambda: NOTHING
+        # Called when the session must end, as the time of its key, member or account has ended.
+        self.ended: Callable[[Problem], None] = lambda problem: None
         self.released = False
         self.attempts: list[pb.VendorAttempt] = []
         self._take(granted)
@@ -70,6 +73,19 @@ class Session:
         self.safe = self.granted - granted.output_tokens_threshold
         self.offering_id = granted.offering_id
         self._renew_in(granted.validity_ms / 1_000 * _RENEW_AT)
+        self._stop_ending()
+        if granted.ends_in_ms:
+            message = f"{granted.ending_subject} may not be used any more; its time has ended"
+            self._ending = asyncio.get_running_loop().call_later(granted.ends_in_ms / 1_000, self._end, message)
+
+    def _stop_ending(self) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
+
+    def _end(self, message: str) -> None:
+        if not self.released:
+            self.ended(key_ended(message))
 
     def _renew_in(self, delay_s: float) -> None:
         if self._renewing is not None:
@@ -126,6 +142,8 @@ class Session:
             self._unanswered = True
             if error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE and not self.released:
                 self._renew_in(_RENEW_AGAIN_S)
+            elif error.reason == errors_pb2.ERROR_REASON_SUBJECT_ENDED:
+                self._end(error.message)
         else:
             self._unanswered = False
             if not self.released:
@@ -156,6 +174,7 @@ class Session:
         self.used_so_far = lambda: NOTHING
         if self._renewing is not None:
             self._renewing.cancel()
+        self._stop_ending()
         self._number += 1
         message = pb.ReleaseSession(
             used=self._usage(settlement.used),

@@ -1,12 +1,14 @@
 """The client at the other end of a call: its body, whether it is still there, and what breaks off what only matters to it."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
 from litestar.types import Receive
 
-from services.edge.http.problems import too_large, too_slow
+from services.edge.http.problems import Problem, too_large, too_slow
 
 # A body beyond the bound is read on up to this many times the bound, so that the client gets to see why it is refused.
 _DRAIN_FACTOR: Final = 5
@@ -17,7 +19,11 @@ class ClientGoneError(Exception):
 
 
 class RevokedError(Exception):
-    """The client's key was revoked while its call was under way."""
+    """The client lost its right to the call while that was under way; `problem` says how."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
 
 
 class Client:
@@ -28,7 +34,8 @@ class Client:
         self._task = asyncio.current_task()
         self._interruptible = False
         self._watching: asyncio.Task[None] | None = None
-        self._interruption: type[Exception] | None = None
+        # Makes the error that ends what is awaited: kept itself, it would keep this in a circle.
+        self._interruption: Callable[[], Exception] | None = None
 
     async def read_body(self, bytes_max: int, timeout_ms: int) -> bytes:
         """The body. Errors: `Problem` 413 when it is too large, 408 when it comes too slowly; `ClientGoneError`."""
@@ -68,16 +75,16 @@ class Client:
             self._watching.cancel()
         self._watching = self._task = None
 
-    def revoke(self) -> None:
-        """Ends the call: its key must not be used any more."""
-        self._interrupt(RevokedError)
+    def revoke(self, problem: Problem) -> None:
+        """Ends the call, as its key must not be used any more; the client is told the problem."""
+        self._interrupt(partial(RevokedError, problem))
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._interrupt(ClientGoneError)
 
-    def _interrupt(self, reason: type[Exception]) -> None:
+    def _interrupt(self, reason: Callable[[], Exception]) -> None:
         if self._interruption is None:
             self._interruption = reason
             if self._interruptible and self._task is not None:
@@ -91,7 +98,7 @@ class Client:
 
     def __enter__(self) -> None:
         if self._interruption is not None:
-            raise self._interruption
+            raise self._interruption()
         self._interruptible = True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -102,4 +109,4 @@ class Client:
             and self._task is not None
             and self._task.uncancel() == 0
         ):
-            raise self._interruption from None
+            raise self._interruption() from None

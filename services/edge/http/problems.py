@@ -125,8 +125,14 @@ def limit_used_up(limit_id: str, free_amount: int, unit: str, window_ends_ms: in
 
 
 def key_ended(message: str) -> Problem:
-    """403. The key's or member's time has ended."""
+    """403. The key's, member's or account's time has ended."""
     return Problem(403, INVALID_REQUEST, "key_ended", _sentence(message))
+
+
+def account_suspended() -> Problem:
+    """403. The operator has suspended the key's account."""
+    message = "The account of this API key is suspended, so that its keys do not pass. Ask its operator to resume it."
+    return Problem(403, INVALID_REQUEST, "account_suspended", message)
 
 
 def model_not_found(model_id: str) -> Problem:
@@ -164,6 +170,11 @@ def not_in_dialect(model_id: str, dialects: str) -> Problem:
 def revoked() -> Problem:
     """401. The key was revoked while its call was under way."""
     return Problem(401, INVALID_REQUEST, "invalid_api_key", "The API key was revoked while this answer was under way.")
+
+
+def suspended() -> Problem:
+    """403. The account was suspended while its call was under way."""
+    return Problem(403, INVALID_REQUEST, "account_suspended", "The account was suspended while this answer was under way.")
 
 
 def no_http() -> Problem:

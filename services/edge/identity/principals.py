@@ -1,20 +1,20 @@
-"""Who calls: the principal behind an API key, cached for as long as revocations are heard of.
+"""Who calls: the principal behind an API key, cached for as long as revocations and suspensions are heard of.
 
-A key that is cached costs one hash. The cache may be trusted because authentication streams every revocation, with a heartbeat
-at least every 250 ms. When the stream falls silent, cached keys go on for a stated grace, since authentication being away must
+A key that is cached costs one hash. The cache may be trusted because authentication streams each of them, with a heartbeat at
+least every 250 ms. When the stream falls silent, cached keys go on for a stated grace, since authentication being away must
 not stop every call; after that nothing passes on the cache's word.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 import grpc
 
-from services.edge.http.problems import invalid_api_key, unavailable
+from services.edge.http.problems import Problem, account_suspended, invalid_api_key, revoked, suspended, unavailable
 from services.runtime.clients import answer
 from services.runtime.errors import TRANSIENT, ServiceError
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
@@ -30,7 +30,12 @@ _KEY_BYTES_MAX: Final = 512
 _RETRY_S: Final = 0.05
 
 _MUST_NOT_PASS: Final = frozenset(
-    {errors_pb2.ERROR_REASON_KEY_UNKNOWN, errors_pb2.ERROR_REASON_KEY_REVOKED, errors_pb2.ERROR_REASON_INVALID_ARGUMENT}
+    {
+        errors_pb2.ERROR_REASON_KEY_UNKNOWN,
+        errors_pb2.ERROR_REASON_KEY_REVOKED,
+        errors_pb2.ERROR_REASON_INVALID_ARGUMENT,
+        errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED,
+    }
 )
 
 
@@ -42,13 +47,26 @@ class Principal(NamedTuple):
     account_id: str
 
 
+End = Callable[[Problem], None]
+_Response = authentication_pb2.ResolveKeyResponse
+
+
 class _Question:
     """A ResolveKey under way, for all who ask for the same key."""
 
     def __init__(self) -> None:
         self.task: asyncio.Task[Principal | ServiceError] | None = None
-        # Revocations heard of meanwhile: the answer may be older than they are.
-        self.revoked: list[Sequence[str]] = []
+        # What was heard of meanwhile: the answer may be older.
+        self.heard: list[authentication_pb2.WatchRevocationsResponse] = []
+
+    def overtaken(self, response: _Response) -> ServiceError | None:
+        """Why a principal must not pass who was found while this was heard."""
+        for message in self.heard:
+            if response.key_id in message.key_ids:
+                return ServiceError(errors_pb2.ERROR_REASON_KEY_REVOKED, "the key was revoked a moment ago")
+            if response.account_id in message.account_ids:
+                return ServiceError(errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED, "the account was suspended a moment ago")
+        return None
 
 
 class Principals:
@@ -74,11 +92,11 @@ class Principals:
         self._monotonic_s = monotonic_s
         self._cached: dict[bytes, Principal] = {}
         self._digest_by_key_id: dict[str, bytes] = {}
-        # Until when a key is known not to pass; in order of time.
-        self._negative: dict[bytes, float] = {}
+        # Until when a key is known not to pass, and why; in order of time.
+        self._negative: dict[bytes, tuple[float, errors_pb2.ErrorReason]] = {}
         self._questions: dict[bytes, _Question] = {}
-        # By key_id, what ends calls that are under way.
-        self._watching: dict[str, set[Callable[[], None]]] = {}
+        # By key_id and by account_id, what ends calls that are under way.
+        self._watching: dict[str, set[End]] = {}
         self._revision = 0
         self._heard_s = float("-inf")
 
@@ -87,22 +105,24 @@ class Principals:
         """Revocations are heard of, so that keys can be cached."""
         return self._monotonic_s() - self._heard_s <= self._silence_s
 
-    def watch(self, principal: Principal, revoked: Callable[[], None]) -> None:
-        """Calls `revoked` when the principal's key is revoked, until `unwatch`."""
-        self._watching.setdefault(principal.key_id, set()).add(revoked)
+    def watch(self, principal: Principal, end: End) -> None:
+        """Calls `end` when the principal's key is revoked, or its account suspended, until `unwatch`."""
+        for watched in (principal.key_id, principal.account_id):
+            self._watching.setdefault(watched, set()).add(end)
 
-    def unwatch(self, principal: Principal, revoked: Callable[[], None]) -> None:
+    def unwatch(self, principal: Principal, end: End) -> None:
         """Ends `watch`."""
-        watching = self._watching[principal.key_id]
-        watching.discard(revoked)
-        if not watching:
-            del self._watching[principal.key_id]
+        for watched in (principal.key_id, principal.account_id):
+            watching = self._watching[watched]
+            watching.discard(end)
+            if not watching:
+                del self._watching[watched]
 
     async def resolve(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
         """The principal of the API key in `Authorization: Bearer`, or in `x-api-key` where there is none.
 
-        `headers` are an ASGI scope's: names in lower case. Errors: `Problem` 401 invalid_api_key when the key must not pass, 503
-        when authentication cannot say.
+        `headers` are an ASGI scope's: names in lower case. Errors: `Problem` 401 invalid_api_key when the key must not pass, 403
+        account_suspended when none of its account may, 503 when authentication cannot say.
         """
         key = bearer(headers) or _api_key(headers)
         if key is None:
@@ -112,8 +132,11 @@ class Principals:
         principal = self._cached.get(digest)
         if principal is not None and now_s - self._heard_s <= self._grace_s:
             return principal
-        if len(key) > _KEY_BYTES_MAX or not key.isascii() or now_s < self._negative.get(digest, now_s):
+        if len(key) > _KEY_BYTES_MAX or not key.isascii():
             raise invalid_api_key(key.decode("latin-1"))
+        until_s, reason = self._negative.get(digest, (now_s, errors_pb2.ERROR_REASON_UNSPECIFIED))
+        if now_s < until_s:
+            raise _refusal(reason, key)
         question = self._questions.get(digest)
         if question is None:
             question = self._questions[digest] = _Question()
@@ -122,13 +145,14 @@ class Principals:
         # One client that goes away must not take the answer from the others.
         found = await asyncio.shield(question.task)
         if isinstance(found, Principal):
-            return found
+            # Between the answer and here it may have been dropped, and nobody has watched yet.
+            return found if self._cached.get(digest) == found else await self.resolve(headers)
         if found.reason in _MUST_NOT_PASS:
-            raise invalid_api_key(key.decode("ascii"))
+            raise _refusal(found.reason, key)
         raise unavailable("authentication does not answer")
 
     async def follow_revocations(self) -> None:
-        """Drops revoked keys as they are told; runs until cancelled."""
+        """Drops revoked keys and those of suspended accounts as they are told; runs until cancelled."""
         while True:
             request = authentication_pb2.WatchRevocationsRequest(after_revision=self._revision)
             call = self._authentication.WatchRevocations(request, wait_for_ready=True)
@@ -158,33 +182,43 @@ class Principals:
             self._digest_by_key_id.clear()
         self._revision = message.revision
         self._heard_s = self._monotonic_s()
-        if not message.key_ids:
+        if not message.key_ids and not message.account_ids:
             return
         for key_id in message.key_ids:
-            digest = self._digest_by_key_id.pop(key_id, None)
-            if digest is not None:
-                del self._cached[digest]
-            for revoked in tuple(self._watching.get(key_id, ())):
-                revoked()
+            self._drop(key_id)
+            for end in tuple(self._watching.get(key_id, ())):
+                end(revoked())
+        if message.account_ids:
+            accounts = frozenset(message.account_ids)
+            for principal in [each for each in self._cached.values() if each.account_id in accounts]:
+                self._drop(principal.key_id)
+            for account_id in accounts:
+                for end in tuple(self._watching.get(account_id, ())):
+                    end(suspended())
         for question in self._questions.values():
-            question.revoked.append(message.key_ids)
+            question.heard.append(message)
+
+    def _drop(self, key_id: str) -> None:
+        digest = self._digest_by_key_id.pop(key_id, None)
+        if digest is not None:
+            del self._cached[digest]
 
     async def _ask(self, digest: bytes, key: str, question: _Question) -> Principal | ServiceError:
         try:
             response = await self._resolve(authentication_pb2.ResolveKeyRequest(api_key=key))
-            if any(response.key_id in key_ids for key_ids in question.revoked):
-                return ServiceError(errors_pb2.ERROR_REASON_KEY_REVOKED, "the key was revoked a moment ago")
+            if (overtaken := question.overtaken(response)) is not None:
+                return overtaken
             principal = Principal(response.key_id, response.member_id, response.account_id)
             self._remember(digest, principal)
             return principal
         except ServiceError as error:
             if error.reason in _MUST_NOT_PASS:
-                self._refuse_for_a_while(digest)
+                self._refuse_for_a_while(digest, error.reason)
             return error
         finally:
             del self._questions[digest]
 
-    async def _resolve(self, request: authentication_pb2.ResolveKeyRequest) -> authentication_pb2.ResolveKeyResponse:
+    async def _resolve(self, request: authentication_pb2.ResolveKeyRequest) -> _Response:
         """Asks again while authentication, or the replica that was asked, is away. Errors: `ServiceError`."""
         until_s = time.monotonic() + self._resolve_timeout_s
         while True:
@@ -203,15 +237,22 @@ class Principals:
             oldest = self._cached.pop(next(iter(self._cached)))
             del self._digest_by_key_id[oldest.key_id]
 
-    def _refuse_for_a_while(self, digest: bytes) -> None:
+    def _refuse_for_a_while(self, digest: bytes, reason: errors_pb2.ErrorReason) -> None:
         now_s = self._monotonic_s()
-        self._cached.pop(digest, None)
+        if (cached := self._cached.get(digest)) is not None:
+            self._drop(cached.key_id)
         while self._negative:
             oldest = next(iter(self._negative))
-            if self._negative[oldest] > now_s and len(self._negative) < _NEGATIVE_KEYS_MAX:
+            if self._negative[oldest][0] > now_s and len(self._negative) < _NEGATIVE_KEYS_MAX:
                 break
             del self._negative[oldest]
-        self._negative[digest] = now_s + _NEGATIVE_S
+        self._negative[digest] = now_s + _NEGATIVE_S, reason
+
+
+def _refusal(reason: errors_pb2.ErrorReason, key: bytes) -> Problem:
+    if reason == errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED:
+        return account_suspended()
+    return invalid_api_key(key.decode("ascii"))
 
 
 def _api_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:

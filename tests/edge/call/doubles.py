@@ -8,7 +8,8 @@ from typing import Any, Final
 from services.edge.api.models import AccountOfferings
 from services.edge.catalog import CatalogHolder, Snapshot
 from services.edge.charging.port import Charging
-from services.edge.identity.principals import Principal, Principals
+from services.edge.http.problems import Problem, revoked
+from services.edge.identity.principals import End, Principal, Principals
 from services.edge.vendors.vendor import VendorAnswer, VendorClient, VendorFailure
 from services.runtime.errors import ServiceError
 from services.token_classes import TOKEN_CLASSES, trimmed
@@ -173,12 +174,15 @@ class FakeCharging(Charging):
         validity_ms: int = 60_000,
         offering_id: str = "plan",
         takes_all_classes: bool = True,
+        ends_in_ms: int = 0,
     ) -> None:
         self.balance = balance
         self.window = window
         self.validity_ms = validity_ms
         self.offering_id = offering_id
         self._takes_all_classes = takes_all_classes
+        # When the time of the key ends, from now on; 0: it does not.
+        self.ends_at_s = now_s() + ends_in_ms / 1_000 if ends_in_ms else 0.0
         self.refuses: list[pb.Refused] = []
         # An answer is held back until its event is set; a failure is raised instead of it.
         self.create_gate: asyncio.Event | None = None
@@ -226,6 +230,8 @@ class FakeCharging(Charging):
             output_tokens_threshold=min(granted, self.window) // 4,
             validity_ms=self.validity_ms,
             offering_id=self.offering_id,
+            ends_in_ms=round((self.ends_at_s - now_s()) * 1_000) if self.ends_at_s else 0,
+            ending_subject="key:key-1" if self.ends_at_s else "",
         )
         self.grants.append(answer)
         return answer
@@ -373,21 +379,21 @@ class OnePrincipal(Principals):
     """Knows one key, and can revoke it."""
 
     def __init__(self) -> None:
-        self.revocations: list[Callable[[], None]] = []
+        self.revocations: list[End] = []
 
     async def resolve(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
         return PRINCIPAL
 
-    def watch(self, principal: Principal, revoked: Callable[[], None]) -> None:
-        self.revocations.append(revoked)
+    def watch(self, principal: Principal, end: End) -> None:
+        self.revocations.append(end)
 
-    def unwatch(self, principal: Principal, revoked: Callable[[], None]) -> None:
-        self.revocations.remove(revoked)
+    def unwatch(self, principal: Principal, end: End) -> None:
+        self.revocations.remove(end)
 
-    def revoke(self) -> None:
-        """Revokes the key of all calls under way."""
-        for revoke in list(self.revocations):
-            revoke()
+    def revoke(self, problem: Problem | None = None) -> None:
+        """Ends all calls under way, as the key was revoked or for another problem."""
+        for end in list(self.revocations):
+            end(problem or revoked())
 
 
 class FixedCatalog(CatalogHolder):

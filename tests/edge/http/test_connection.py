@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
-from services.edge.http.problems import Problem
+from services.edge.http.problems import Problem, revoked
 
 
 class Messages:
@@ -66,12 +66,12 @@ async def test_a_client_that_leaves_within_its_body() -> None:
         await read(part(b"a"), GONE)
 
 
-@pytest.mark.parametrize(("messages", "revoked", "error"), [([1.0, GONE], False, ClientGoneError), ([], True, RevokedError)])
-async def test_what_is_awaited_ends_when_the_client_goes(messages: list[Any], revoked: bool, error: type[Exception]) -> None:
+@pytest.mark.parametrize(("messages", "is_revoked", "error"), [([1.0, GONE], False, ClientGoneError), ([], True, RevokedError)])
+async def test_what_is_awaited_ends_when_the_client_goes(messages: list[Any], is_revoked: bool, error: type[Exception]) -> None:
     client = Client(Messages(*messages).receive)
     client.watch()
-    if revoked:
-        asyncio.get_running_loop().call_later(1.0, client.revoke)
+    if is_revoked:
+        asyncio.get_running_loop().call_later(1.0, client.revoke, revoked())
     with pytest.raises(error), client.interruptible():
         await asyncio.sleep(60.0)
     assert asyncio.get_running_loop().time() == 1.0
@@ -94,14 +94,14 @@ async def test_what_is_not_interruptible_goes_on() -> None:
 async def test_the_first_reason_stays() -> None:
     client = Client(Messages(2.0, GONE).receive)
     client.watch()
-    client.revoke()
+    client.revoke(revoked())
     await asyncio.sleep(5.0)
     with pytest.raises(RevokedError), client.interruptible():
         pass
     client.stop_watching()
 
 
-@pytest.mark.parametrize("also", [lambda client: None, lambda client: client.revoke()])
+@pytest.mark.parametrize("also", [lambda client: None, lambda client: client.revoke(revoked())])
 async def test_a_shutdown_is_no_leaving(also: Callable[[Client], None]) -> None:
     async def call() -> None:
         client = Client(Messages().receive)

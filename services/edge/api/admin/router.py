@@ -106,11 +106,14 @@ def admin_router(
     @get("/accounts/{account_id:str}")
     async def show_account(account_id: FromPath[str]) -> dict[str, Any]:
         found = await account(account_id)
+        asking = authentication_pb2.GetSuspensionRequest(account_id=account_id)
+        suspension = (await answer(authentication.GetSuspension(asking, timeout=_TIMEOUT_S))).suspension
         return {
             **AMOUNTS_IN,
             "account_id": found.account_id,
             "offering_id": found.offering_id,
             "created_at": rfc3339(found.create_time),
+            "suspended_at": None if suspension.HasField("resume_time") else rfc3339(suspension.suspend_time),
             "buckets": [bucket_json(bucket) for bucket in found.buckets],
             "debt": [debt_json(debt) for debt in found.debts],
             "absorbed": losses_json(found.losses),
@@ -121,6 +124,16 @@ def admin_router(
             "counters": [counter_json(each) for each in found.counters],
             "limits": [limits_json(each) for each in found.limits],
         }
+
+    @post("/accounts/{account_id:str}/suspend", status_code=200)
+    async def suspend_account(account_id: FromPath[str]) -> dict[str, Any]:
+        suspending = authentication_pb2.SuspendAccountRequest(account_id=account_id)
+        return _suspension_json((await answer(authentication.SuspendAccount(suspending, timeout=_TIMEOUT_S))).suspension)
+
+    @post("/accounts/{account_id:str}/resume", status_code=200)
+    async def resume_account(account_id: FromPath[str]) -> dict[str, Any]:
+        resuming = authentication_pb2.ResumeAccountRequest(account_id=account_id)
+        return _suspension_json((await answer(authentication.ResumeAccount(resuming, timeout=_TIMEOUT_S))).suspension)
 
     @post("/accounts/{account_id:str}/buckets")
     async def grant_bucket(request: Request[Any, Any, Any], account_id: FromPath[str]) -> dict[str, Any]:
@@ -221,6 +234,8 @@ def admin_router(
         route_handlers=[
             open_account,
             show_account,
+            suspend_account,
+            resume_account,
             grant_bucket,
             issue_key,
             list_keys,
@@ -232,6 +247,14 @@ def admin_router(
         ],
         guards=[only_with_token],
     )
+
+
+def _suspension_json(suspension: authentication_pb2.Suspension) -> dict[str, Any]:
+    return {
+        "account_id": suspension.account_id,
+        "suspended_at": rfc3339(suspension.suspend_time),
+        "resumed_at": rfc3339(suspension.resume_time),
+    }
 
 
 def _digest(token: bytes) -> bytes:

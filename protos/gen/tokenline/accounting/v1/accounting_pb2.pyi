@@ -251,20 +251,24 @@ class ChargeResult(_message.Message):
     def __init__(self, operation_id: _Optional[int] = ..., granted: _Optional[_Union[Granted, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., error: _Optional[_Union[OperationError, _Mapping]] = ..., topped_up: _Optional[_Union[ToppedUp, _Mapping]] = ...) -> None: ...
 
 class Granted(_message.Message):
-    __slots__ = ("output_tokens_granted", "output_tokens_payable", "output_tokens_threshold", "validity_ms", "final_unit_action", "offering_id")
+    __slots__ = ("output_tokens_granted", "output_tokens_payable", "output_tokens_threshold", "validity_ms", "final_unit_action", "offering_id", "ends_in_ms", "ending_subject")
     OUTPUT_TOKENS_GRANTED_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_PAYABLE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     VALIDITY_MS_FIELD_NUMBER: _ClassVar[int]
     FINAL_UNIT_ACTION_FIELD_NUMBER: _ClassVar[int]
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    ENDS_IN_MS_FIELD_NUMBER: _ClassVar[int]
+    ENDING_SUBJECT_FIELD_NUMBER: _ClassVar[int]
     output_tokens_granted: int
     output_tokens_payable: int
     output_tokens_threshold: int
     validity_ms: int
     final_unit_action: FinalUnitAction
     offering_id: str
-    def __init__(self, output_tokens_granted: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., output_tokens_threshold: _Optional[int] = ..., validity_ms: _Optional[int] = ..., final_unit_action: _Optional[_Union[FinalUnitAction, str]] = ..., offering_id: _Optional[str] = ...) -> None: ...
+    ends_in_ms: int
+    ending_subject: str
+    def __init__(self, output_tokens_granted: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., output_tokens_threshold: _Optional[int] = ..., validity_ms: _Optional[int] = ..., final_unit_action: _Optional[_Union[FinalUnitAction, str]] = ..., offering_id: _Optional[str] = ..., ends_in_ms: _Optional[int] = ..., ending_subject: _Optional[str] = ...) -> None: ...
 
 class Settled(_message.Message):
     __slots__ = ("unit", "charged_amount", "debt_amount", "other_charges", "absorbed_amount")

@@ -37,6 +37,16 @@ class Key(_message.Message):
     revoke_time: _timestamp_pb2.Timestamp
     def __init__(self, key_id: _Optional[str] = ..., account_id: _Optional[str] = ..., member_id: _Optional[str] = ..., masked_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revoke_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
+class Suspension(_message.Message):
+    __slots__ = ("account_id", "suspend_time", "resume_time")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    SUSPEND_TIME_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TIME_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    suspend_time: _timestamp_pb2.Timestamp
+    resume_time: _timestamp_pb2.Timestamp
+    def __init__(self, account_id: _Optional[str] = ..., suspend_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., resume_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class CreateMemberRequest(_message.Message):
     __slots__ = ("account_id", "display_name", "idempotency_key")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +105,42 @@ class ListKeysResponse(_message.Message):
     keys: _containers.RepeatedCompositeFieldContainer[Key]
     def __init__(self, keys: _Optional[_Iterable[_Union[Key, _Mapping]]] = ...) -> None: ...
 
+class SuspendAccountRequest(_message.Message):
+    __slots__ = ("account_id",)
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    def __init__(self, account_id: _Optional[str] = ...) -> None: ...
+
+class SuspendAccountResponse(_message.Message):
+    __slots__ = ("suspension",)
+    SUSPENSION_FIELD_NUMBER: _ClassVar[int]
+    suspension: Suspension
+    def __init__(self, suspension: _Optional[_Union[Suspension, _Mapping]] = ...) -> None: ...
+
+class ResumeAccountRequest(_message.Message):
+    __slots__ = ("account_id",)
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    def __init__(self, account_id: _Optional[str] = ...) -> None: ...
+
+class ResumeAccountResponse(_message.Message):
+    __slots__ = ("suspension",)
+    SUSPENSION_FIELD_NUMBER: _ClassVar[int]
+    suspension: Suspension
+    def __init__(self, suspension: _Optional[_Union[Suspension, _Mapping]] = ...) -> None: ...
+
+class GetSuspensionRequest(_message.Message):
+    __slots__ = ("account_id",)
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    def __init__(self, account_id: _Optional[str] = ...) -> None: ...
+
+class GetSuspensionResponse(_message.Message):
+    __slots__ = ("suspension",)
+    SUSPENSION_FIELD_NUMBER: _ClassVar[int]
+    suspension: Suspension
+    def __init__(self, suspension: _Optional[_Union[Suspension, _Mapping]] = ...) -> None: ...
+
 class ResolveKeyRequest(_message.Message):
     __slots__ = ("api_key",)
     API_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -118,9 +164,11 @@ class WatchRevocationsRequest(_message.Message):
     def __init__(self, after_revision: _Optional[int] = ...) -> None: ...
 
 class WatchRevocationsResponse(_message.Message):
-    __slots__ = ("revision", "key_ids")
+    __slots__ = ("revision", "key_ids", "account_ids")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     KEY_IDS_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_IDS_FIELD_NUMBER: _ClassVar[int]
     revision: int
     key_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, revision: _Optional[int] = ..., key_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    account_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, revision: _Optional[int] = ..., key_ids: _Optional[_Iterable[str]] = ..., account_ids: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -55,6 +55,21 @@ class AuthenticationServiceStub:
                 request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListKeysRequest.SerializeToString,
                 response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListKeysResponse.FromString,
                 _registered_method=True)
+        self.SuspendAccount = channel.unary_unary(
+                '/tokenline.authentication.v1.AuthenticationService/SuspendAccount',
+                request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.SuspendAccountRequest.SerializeToString,
+                response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.SuspendAccountResponse.FromString,
+                _registered_method=True)
+        self.ResumeAccount = channel.unary_unary(
+                '/tokenline.authentication.v1.AuthenticationService/ResumeAccount',
+                request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ResumeAccountRequest.SerializeToString,
+                response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ResumeAccountResponse.FromString,
+                _registered_method=True)
+        self.GetSuspension = channel.unary_unary(
+                '/tokenline.authentication.v1.AuthenticationService/GetSuspension',
+                request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.GetSuspensionRequest.SerializeToString,
+                response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.GetSuspensionResponse.FromString,
+                _registered_method=True)
         self.ResolveKey = channel.unary_unary(
                 '/tokenline.authentication.v1.AuthenticationService/ResolveKey',
                 request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ResolveKeyRequest.SerializeToString,
@@ -101,8 +116,31 @@ class AuthenticationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SuspendAccount(self, request, context):
+        """Suspends an account: none of its keys passes, and its calls under way end. Keys are issued, listed and revoked as
+        before. Idempotent: a repeat returns the first suspension's time. Account without members: ACCOUNT_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeAccount(self, request, context):
+        """Lets an account's keys pass again, those that are not revoked. Idempotent: a repeat returns the first resumption's
+        time; of an account that never was suspended there is none. Account without members: ACCOUNT_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSuspension(self, request, context):
+        """Whether an account is suspended; one that nobody ever suspended, known or not, is not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ResolveKey(self, request, context):
-        """Finds the principal of an API key. KEY_UNKNOWN or KEY_REVOKED when it must not pass;
+        """Finds the principal of an API key. KEY_UNKNOWN, KEY_REVOKED or ACCOUNT_SUSPENDED when it must not pass;
         STORE_UNAVAILABLE when nobody can say (never taken for "unknown").
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -110,7 +148,7 @@ class AuthenticationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchRevocations(self, request, context):
-        """Streams revocations from a revision on, and a heartbeat at least every 250 ms, so that a silent
+        """Streams revocations and suspensions from a revision on, and a heartbeat at least every 250 ms, so that a silent
         stream is known to be broken within a second.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -139,6 +177,21 @@ def add_AuthenticationServiceServicer_to_server(servicer, server):
                     servicer.ListKeys,
                     request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListKeysRequest.FromString,
                     response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListKeysResponse.SerializeToString,
+            ),
+            'SuspendAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendAccount,
+                    request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.SuspendAccountRequest.FromString,
+                    response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.SuspendAccountResponse.SerializeToString,
+            ),
+            'ResumeAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeAccount,
+                    request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ResumeAccountRequest.FromString,
+                    response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ResumeAccountResponse.SerializeToString,
+            ),
+            'GetSuspension': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSuspension,
+                    request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.GetSuspensionRequest.FromString,
+                    response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.GetSuspensionResponse.SerializeToString,
             ),
             'ResolveKey': grpc.unary_unary_rpc_method_handler(
                     servicer.ResolveKey,
@@ -260,6 +313,87 @@ class AuthenticationService:
             '/tokenline.authentication.v1.AuthenticationService/ListKeys',
             tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListKeysRequest.SerializeToString,
             tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.authentication.v1.AuthenticationService/SuspendAccount',
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.SuspendAccountRequest.SerializeToString,
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.SuspendAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.authentication.v1.AuthenticationService/ResumeAccount',
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ResumeAccountRequest.SerializeToString,
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.ResumeAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSuspension(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.authentication.v1.AuthenticationService/GetSuspension',
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.GetSuspensionRequest.SerializeToString,
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.GetSuspensionResponse.FromString,
             options,
             channel_credentials,
             insecure,

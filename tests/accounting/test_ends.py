@@ -1,0 +1,113 @@
+"""The time of a session's key, member or account: what a grant says of its end, and what is refused after it."""
+
+import pytest
+
+from services.accounting.commands import CreateSession, Failed, Granted, GrantedUntil, Refused, Settled, UpdateSession
+from services.accounting.translation import fill_result
+from tests.accounting.ledger import ACCOUNT_ID, HOUR, MINUTE, SECOND, UNIT, check_conservation, fault_of, release_command, usage
+from tests.accounting.shop import Shopper
+from tokenline.accounting.v1 import accounting_pb2 as pb
+
+# A session that is renewed as often is not swept.
+HALF = 30 * SECOND
+KEY, MEMBER = "key:key-1", "member:mbr-1"
+
+
+@pytest.fixture
+def shopper() -> Shopper:
+    """An account with plenty, and no limits."""
+    shopper = Shopper()
+    shopper.grant(1_000_000 * UNIT)
+    return shopper
+
+
+def update(charging_id: str, number: int, output: int = 0) -> UpdateSession:
+    return UpdateSession(ACCOUNT_ID, charging_id, number, usage(input=10, output=output), 0)
+
+
+def test_a_session_without_an_end_is_told_of_none(shopper: Shopper) -> None:
+    shopper.limits("key:another", valid_until_us=shopper.now_us + HOUR)
+    charging_id, granted = shopper.create(10, 100, metered=True)
+    assert type(granted) is Granted
+    assert type(shopper.update(charging_id, 2, usage(input=10), 0)) is Granted
+
+
+def test_a_grant_says_when_the_first_of_its_subjects_ends_and_which_one_that_is(shopper: Shopper) -> None:
+    shopper.limits("account", valid_until_us=shopper.now_us + 3 * HOUR)
+    shopper.limits(KEY, valid_until_us=shopper.now_us + 2 * HOUR)
+    shopper.limits(MEMBER, valid_until_us=shopper.now_us + HOUR)
+    charging_id, granted = shopper.create(10, 100, metered=True)
+    assert isinstance(granted, GrantedUntil)
+    assert (granted.ends_in_us, granted.ending_subject) == (HOUR, MEMBER)
+    # An Update tells of it anew, as time has passed and as it was set meanwhile.
+    shopper.pass_time(HALF)
+    renewed = shopper.update(charging_id, 2, usage(input=10), 0)
+    assert isinstance(renewed, GrantedUntil)
+    assert (renewed.ends_in_us, renewed.ending_subject) == (HOUR - HALF, MEMBER)
+    shopper.limits(MEMBER, valid_until_us=shopper.now_us + 5 * HOUR)
+    renewed = shopper.update(charging_id, 3, usage(input=10), 0)
+    assert isinstance(renewed, GrantedUntil)
+    assert (renewed.ends_in_us, renewed.ending_subject) == (2 * HOUR - HALF, KEY)
+
+
+def test_a_repeat_is_told_of_the_end_as_it_is_now(shopper: Shopper) -> None:
+    shopper.limits(KEY, valid_until_us=shopper.now_us + HOUR)
+    create = shopper.create_command(10, 100, metered=True)
+    assert isinstance(create, CreateSession)
+    first = shopper.ask(create)
+    shopper.pass_time(HALF)
+    again = shopper.unchanged_by(create)
+    assert isinstance(first, GrantedUntil)
+    assert isinstance(again, GrantedUntil)
+    assert (first.ends_in_us, again.ends_in_us) == (HOUR, HOUR - HALF)
+    renewal = update(create.charging_id, 2)
+    shopper.ask(renewal)
+    shopper.pass_time(HALF)
+    again = shopper.unchanged_by(renewal)
+    assert isinstance(again, GrantedUntil)
+    assert again.ends_in_us == HOUR - 2 * HALF
+
+
+def test_from_its_end_on_an_update_is_refused_and_the_hold_stands_until_the_release(shopper: Shopper) -> None:
+    shopper.limits(KEY, valid_until_us=shopper.now_us + MINUTE)
+    charging_id, _ = shopper.create(10, 100, metered=True)
+    held = dict(shopper.state.sessions[charging_id].hold)
+    shopper.pass_time(HALF)
+    shopper.ask(update(charging_id, 2, output=5))
+    shopper.pass_time(HALF - 1)
+    assert isinstance(shopper.ask(update(charging_id, 3, output=6)), GrantedUntil)
+    shopper.pass_time(1)
+    refused = shopper.unchanged_by(update(charging_id, 4, output=7))
+    assert fault_of(refused) == "SUBJECT_ENDED"
+    assert isinstance(refused, Failed)
+    assert refused.message == "key:key-1 may not be used any more; its time has ended"
+    assert shopper.state.sessions[charging_id].hold == held
+    settled = shopper.ask(release_command(charging_id, 5, usage(input=10, output=8)))
+    assert isinstance(settled, Settled)
+    assert settled.charged == 18 * UNIT
+    check_conservation(shopper.state)
+
+
+def test_an_end_that_is_set_earlier_while_a_session_is_open_refuses_its_next_update(shopper: Shopper) -> None:
+    charging_id, granted = shopper.create(10, 100, metered=True)
+    assert type(granted) is Granted
+    shopper.limits("account", valid_until_us=shopper.now_us)
+    refused = shopper.unchanged_by(update(charging_id, 2))
+    assert fault_of(refused) == "SUBJECT_ENDED"
+    assert isinstance(refused, Failed)
+    assert refused.message.startswith("account may not be used any more")
+    # Nothing else begins either.
+    begun = shopper.unchanged_by(shopper.create_command(10, 100, metered=True))
+    assert isinstance(begun, Refused)
+    assert begun.limit_id == "end@account"
+    # Where the end is taken back, the session goes on.
+    shopper.limits("account")
+    assert type(shopper.update(charging_id, 2, usage(input=10), 0)) is Granted
+
+
+@pytest.mark.parametrize(("ends_in_us", "ends_in_ms"), [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (HOUR, 3_600_000)])
+def test_an_end_travels_in_whole_milliseconds_and_never_as_none(ends_in_us: int, ends_in_ms: int) -> None:
+    result = pb.ChargeResult()
+    fill_result(result, GrantedUntil(5, 6, 1, 60 * SECOND, False, "plan", 1, ends_in_us, KEY))
+    assert (result.granted.ends_in_ms, result.granted.ending_subject) == (ends_in_ms, KEY)
+    assert (result.granted.output_tokens_granted, result.granted.validity_ms) == (5, 60_000)

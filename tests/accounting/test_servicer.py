@@ -33,7 +33,6 @@ from services.token_classes import TOKEN_CLASSES
 from tests.accounting import cell as cells
 from tests.accounting.cell import (
     MODEL,
-    NOT_SERVING,
     SERVING,
     TOKEN,
     UNIT,
@@ -875,30 +874,6 @@ async def test_the_audit_call_tells_of_a_tampered_database(tmp_path: Path) -> No
 
 
 # Starting, stopping, and others
-
-
-async def test_it_is_not_serving_until_there_is_a_catalog_and_serves_then(tmp_path: Path) -> None:
-    async with accounting(config_of(tmp_path)) as client:
-        await client.health(NOT_SERVING)
-        error = await refused(client.stub.GetAccount(pb.GetAccountRequest(account_id="acct-01234567"), timeout=60))
-        assert error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE
-        error = await refused(client.stub.ListPartitions(pb.ListPartitionsRequest(), timeout=60))
-        assert error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await client.charge(event("acct-01234567", charging_id(), input=1))
-        assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
-        # Reading the journal and auditing need no catalog.
-        assert await client.journal(0) == []
-        assert list((await client.audit()).breaches) == []
-        async with registry(tmp_path):
-            await client.health(SERVING)
-            account_id = await client.open(100)
-        # The registry is gone; the last catalog stays in force.
-        (result,) = await client.charge(create(account_id, charging_id()))
-        assert result.WhichOneof("result") == "granted"
-        async with registry(tmp_path):
-            (result,) = await client.charge(event(account_id, charging_id(), input=1))
-            assert result.settled.charged_amount == UNIT
 
 
 async def test_a_restart_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Servers and clients of one loop, in virtual time: its clock jumps only when no socket has anything to read or to write."""
 
+import os
 import selectors
 from typing import Any
 
@@ -20,15 +21,18 @@ class NetworkLoop(VirtualLoop):
     def __init__(self) -> None:
         super().__init__(_PatientSelector())
 
-    async def create_server(self, factory: Any, *, sock: Any, **options: Any) -> Any:  # type: ignore[override]
-        """Listens where clients of the port of `sock` knock; `sock` itself keeps others away from the port."""
-        return await self.create_unix_server(factory, _path(sock.getsockname()[1]), **options)
+    async def create_server(self, factory: Any, host: Any = None, port: int = 0, *, sock: Any = None, **options: Any) -> Any:  # type: ignore[override]
+        """Listens where clients of the port knock; a `sock` is left alone, but for keeping others away from its port."""
+        # As many as TCP lets wait: one more would not be refused, but be connected to nothing.
+        options = {"backlog": 4_096, **options}
+        return await self.create_unix_server(factory, _path(sock.getsockname()[1] if sock else port), **options)
 
     async def create_connection(self, factory: Any, host: Any, port: int, **options: Any) -> Any:  # type: ignore[override]
         """Errors: `ConnectionRefusedError` where nobody listens."""
-        return await self.create_unix_connection(factory, _path(port), **options)
+        named = {"server_hostname": host} if options.get("ssl") else {}
+        return await self.create_unix_connection(factory, _path(port), **named, **options)
 
 
 def _path(port: int) -> str:
     # Of Linux's abstract ones, which end with their listener.
-    return f"\0port {port}"
+    return f"\0port {port} of process {os.getpid()}"

@@ -26,6 +26,7 @@ from services.runtime.identifiers import uuid7_time_us
 from services.runtime.lifecycle import Lifecycle
 from tests.edge.counting import counted
 from tests.edge.system import ADMIN_TOKEN, Cell, Reply, cell
+from tests.waiting import WAIT_S
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
@@ -112,7 +113,7 @@ async def test_a_call_without_a_good_key_is_401(running: Cell, token: str | None
 
 async def test_the_edge_starts_before_all_others_and_says_what_it_waits_for(tmp_path: Path) -> None:
     async def until_missing(*names: str) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             while (reply := await services.call("GET", "/readyz")).json["missing"] != list(names):
                 pass
         assert reply.status == (503 if names else 200)

@@ -115,7 +115,7 @@ async def test_keys_that_must_not_pass(running: tuple[Cell, aiohttp.ClientSessio
     async def refused() -> bool:
         return bool((await subscriber.call(chat(max_tokens=5))).status == 401)
 
-    await eventually(refused, 1.0)
+    await eventually(refused)
 
 
 async def test_models_that_must_not_be_used(running: tuple[Cell, aiohttp.ClientSession]) -> None:

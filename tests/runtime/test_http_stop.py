@@ -52,7 +52,7 @@ def stopped(*calls: tuple[Any, ...]) -> tuple[list[Any], float]:
     """How each call of `asked` ended, and how many seconds the stop took."""
 
     async def main() -> tuple[list[Any], float]:
-        async with listen_http(slow, "127.0.0.1", 0, DRAIN_S, NOTICE_S) as port:
+        async with listen_http(slow, "127.0.0.1", 0, drain_s=DRAIN_S, notice_s=NOTICE_S) as port:
             asking = asyncio.gather(*(asked(port, *call) for call in calls), return_exceptions=True)
             await until(0.0)
         took_s = asyncio.get_running_loop().time() - STOP_S

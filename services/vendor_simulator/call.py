@@ -1,7 +1,6 @@
 """One call as it is answered: waits, sends, failures, and the count of what was served."""
 
 import asyncio
-import time
 from typing import Final
 
 from services.vendor_simulator.answer import Answer, Events, chunk_sizes
@@ -116,9 +115,10 @@ class Call:
             tally.begun(answer.input_tokens, output_tokens)
         else:
             tally.begun(answer.input_tokens)
-            begin_s = time.monotonic()
+            loop = asyncio.get_running_loop()
+            begin_s = loop.time()
             if not await self._wait(answer.output_tokens / simulate.tokens_per_second):
-                made = min(answer.output_tokens, int((time.monotonic() - begin_s) * simulate.tokens_per_second))
+                made = min(answer.output_tokens, int((loop.time() - begin_s) * simulate.tokens_per_second))
                 tally.made(made * answer.choices)
                 await self._abort()
                 return

@@ -297,7 +297,7 @@ async def test_etcd_away_at_the_start_is_waited_for(
             async with accounting(alone) as other:
                 await other.health(SERVING)
             caplog.clear()
-            await until(lambda: "can't be reached or has no leader; check endpoints" in caplog.text, 10)
+            await until(lambda: "can't be reached or has no leader; check endpoints" in caplog.text)
             # Whoever rolls replicas out must not stop an old one for this one yet.
             asked = await health_pb2_grpc.HealthStub(replica.channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
             assert asked.status == NOT_SERVING
@@ -337,7 +337,7 @@ async def test_an_etcd_that_was_wiped_is_treated_as_down_until_recover(
         async with replicas.client() as client:
             for name in (await client.get_prefix(replicas.prefix)).keys:
                 await client.delete(f"{replicas.prefix}{name}")
-        await until(lambda: "etcd has lost what it knew of this cell" in caplog.text, 5)
+        await until(lambda: "etcd has lost what it knew of this cell" in caplog.text)
         await asyncio.sleep(1.5)
         await pay(owner, account_id)
         assert await first.owners() == owners
@@ -361,7 +361,7 @@ async def test_an_etcd_that_went_back_gives_no_partition_away(replicas: Replicas
     async with replicas.store() as store:
         await store._readers._pool.execute("UPDATE partition SET claim_revision = 1000000000")
     async with replicas.replica() as second:
-        await until(lambda: "etcd was restored: run `tokenline recover`" in caplog.text, 10)
+        await until(lambda: "etcd was restored: run `tokenline recover`" in caplog.text)
         (refused,) = await second.charge(create(account_id, charging_id()))
         assert refused.HasField("error")
     async with replicas.store() as store, replicas.client() as client:
@@ -475,7 +475,7 @@ async def test_two_replicas_on_one_address_are_told(replicas: Replicas, caplog: 
             while len(await first.owners()) < PARTITIONS:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         async with replicas.replica(advertised_address="127.0.0.1:1"):
-            await until(lambda: "give each an advertised_address of its own" in caplog.text, 5)
+            await until(lambda: "give each an advertised_address of its own" in caplog.text)
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:7003", "[::]:7003"])

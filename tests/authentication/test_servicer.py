@@ -1,8 +1,6 @@
 """Authentication behind its real server, on a real database."""
 
-import asyncio
 import sqlite3
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -27,16 +25,20 @@ LONG = "x" * 201
 UNPRINTABLE = "a\x1b[2J"
 
 
+def config_of(folder: Path, **changes: str) -> AuthenticationConfig:
+    (folder / "hash_key").write_bytes(b"0123456789abcdef" * 2)
+    values: dict[str, Any] = {
+        "listen_address": "127.0.0.1:0",
+        "database": str(folder / "authentication.db"),
+        "hash_key_file": str(folder / "hash_key"),
+        "region": "local",
+    }
+    return AuthenticationConfig(**{**values, **changes})
+
+
 @asynccontextmanager
 async def running(folder: Path, region: str = "local") -> AsyncIterator[Any]:
-    (folder / "hash_key").write_bytes(b"0123456789abcdef" * 2)
-    config = AuthenticationConfig(
-        listen_address="127.0.0.1:0",
-        database=str(folder / "authentication.db"),
-        hash_key_file=str(folder / "hash_key"),
-        region=region,
-    )
-    async with run_authentication(config, Lifecycle()) as address, connect(address) as channel:
+    async with run_authentication(config_of(folder, region=region), Lifecycle()) as address, connect(address) as channel:
         yield Stub(channel)
 
 
@@ -147,31 +149,18 @@ async def test_a_watcher_cannot_have_seen_less_than_nothing(tmp_path: Path) -> N
         assert "after_revision must not be negative" in (raised.value.details() or "")
 
 
-async def test_a_revocation_reaches_watchers_at_once(tmp_path: Path) -> None:
+async def test_a_revocation_reaches_watchers(tmp_path: Path) -> None:
     async with running(tmp_path) as stub:
         issued = await issue(stub)
         watchers = [stub.WatchRevocations(pb.WatchRevocationsRequest()) for _ in range(20)]
         for watcher in watchers:
             assert (await watcher.read()).revision == 0
-        began_s = time.monotonic()
         await ask(stub.RevokeKey, pb.RevokeKeyRequest(key_id=issued.key.key_id))
-        async with asyncio.timeout(1):
-            for watcher in watchers:
-                while not (message := await watcher.read()).key_ids:
-                    assert message.revision == 0
-                assert (message.revision, list(message.key_ids)) == (1, [issued.key.key_id])
-        assert time.monotonic() - began_s < 1
         for watcher in watchers:
+            while not (message := await watcher.read()).key_ids:
+                assert message.revision == 0
+            assert (message.revision, list(message.key_ids)) == (1, [issued.key.key_id])
             watcher.cancel()
-
-
-async def test_a_silent_stream_never_lasts(tmp_path: Path) -> None:
-    async with running(tmp_path) as stub:
-        watcher = stub.WatchRevocations(pb.WatchRevocationsRequest())
-        async with asyncio.timeout(1):
-            for _ in range(4):
-                await watcher.read()
-        watcher.cancel()
 
 
 async def test_a_watcher_resumes_and_one_from_the_future_hears_everything(tmp_path: Path) -> None:
@@ -187,11 +176,15 @@ async def test_a_watcher_resumes_and_one_from_the_future_hears_everything(tmp_pa
 
 
 async def test_open_watchers_do_not_hold_up_the_end(tmp_path: Path) -> None:
-    async with running(tmp_path) as stub:
-        watcher = stub.WatchRevocations(pb.WatchRevocationsRequest())
-        await watcher.read()
-        began_s = time.monotonic()
-    assert time.monotonic() - began_s < 2
+    config = config_of(tmp_path, listen_address=f"unix:{tmp_path}/authentication.sock")
+    async with connect(config.listen_address) as channel:
+        async with run_authentication(config, Lifecycle()):
+            watcher = Stub(channel).WatchRevocations(pb.WatchRevocationsRequest())
+            await watcher.read()
+        # Its server would have cut it off without a word.
+        with pytest.raises(grpc.aio.AioRpcError, match="authentication is stopping; watch again"):
+            while True:
+                await watcher.read()
 
 
 async def test_a_restart_keeps_everything(tmp_path: Path) -> None:

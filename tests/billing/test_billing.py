@@ -19,6 +19,7 @@ from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
 from tests.billing.journals import ACCOUNT_ID, ScriptedAccounting, charging_id, settled
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 from tokenline.billing.v1 import billing_pb2 as pb
 from tokenline.billing.v1 import billing_pb2_grpc
@@ -161,7 +162,7 @@ async def test_a_journal_of_an_era_before_ends_the_process(
         await reconcile(channel)
     accounting.era = 1
     async with running(config_of(tmp_path, accounting_address)) as (channel, lifecycle):
-        await asyncio.wait_for(lifecycle.wait(), 5)
+        await asyncio.wait_for(lifecycle.wait(), WAIT_S)
         assert isinstance(lifecycle.failure, EraMismatchError)
         await wait_for_health(channel, NOT_SERVING)
 

@@ -21,6 +21,7 @@ from services.billing.sqlite_store import SqliteStore
 from services.billing.store import Cursor, PendingRange, Store
 from services.runtime.errors import ServiceError
 from tests.billing.journals import ScriptedAccounting, charging_id, created, opened, settled
+from tests.waiting import WAIT_S
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -422,7 +423,7 @@ async def test_a_journal_that_ends_before_what_it_said_it_had_is_not_exported(
     for part_id in (1, 2, 3):
         del accounting.rows[part_id]
     accounting.rows_lost = 1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         failures = await exporter.export()
     assert failures == {0: "the journal ends at sequence number 1, before 2, which it said it had"}
     assert (await store.cursors(), files_in(folder)) == ({}, {})
@@ -542,9 +543,9 @@ async def test_the_loop_exports_what_comes_and_outlives_an_accounting_that_is_aw
     await exporter.start()
     running = asyncio.create_task(exporter.run())
     accounting.append(0, settled(1))
-    assert await asyncio.wait_for(sink.manifests.get(), 5) == "cdr-p0000-00000000000001-00000000000001.manifest.json"
+    assert await asyncio.wait_for(sink.manifests.get(), WAIT_S) == "cdr-p0000-00000000000001-00000000000001.manifest.json"
     accounting.append(0, settled(2))
-    assert await asyncio.wait_for(sink.manifests.get(), 5) == "cdr-p0000-00000000000002-00000000000002.manifest.json"
+    assert await asyncio.wait_for(sink.manifests.get(), WAIT_S) == "cdr-p0000-00000000000002-00000000000002.manifest.json"
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running

@@ -10,6 +10,7 @@ import pytest_asyncio
 from services.edge.api.admin.router import read_admin_token
 from services.runtime.config import ConfigError
 from tests.edge.system import ADMIN_TOKEN, Cell, cell
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -245,12 +246,12 @@ async def test_an_idempotency_key_is_its_callers_own_for_each_kind_of_thing_and_
     assert [reply.status for reply in issued] == [201, 201]
 
 
-async def test_a_revoked_key_is_refused_within_a_second(running: Cell) -> None:
+async def test_a_revoked_key_is_refused_once_the_edge_has_heard_of_it(running: Cell) -> None:
     account_id, api_key = await running.subscriber("to be revoked")
     assert (await running.call("GET", "/v1/me/balance", api_key)).status == 200
     key_id = (await running.admin("GET", f"/accounts/{account_id}/keys")).json["data"][0]["key_id"]
     assert (await running.admin("DELETE", f"/keys/{key_id}")).status == 200
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(WAIT_S):
         while (reply := await running.call("GET", "/v1/me/balance", api_key)).status == 200:
             pass
     assert (reply.status, reply.error["code"]) == (401, "invalid_api_key")

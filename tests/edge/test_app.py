@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -27,6 +26,7 @@ from services.runtime.identifiers import uuid7_time_us
 from services.runtime.lifecycle import Lifecycle
 from tests.edge.counting import counted
 from tests.edge.system import ADMIN_TOKEN, Cell, Reply, cell
+from tests.waiting import WAIT_S
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
@@ -113,7 +113,7 @@ async def test_a_call_without_a_good_key_is_401(running: Cell, token: str | None
 
 async def test_the_edge_starts_before_all_others_and_says_what_it_waits_for(tmp_path: Path) -> None:
     async def until_missing(*names: str) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             while (reply := await services.call("GET", "/readyz")).json["missing"] != list(names):
                 pass
         assert reply.status == (503 if names else 200)
@@ -300,40 +300,21 @@ async def test_a_fault_says_nothing_of_the_inside_but_the_log_has_it_under_the_r
 
 async def test_an_edge_that_stops_tells_its_clients_to_close_and_goes_on_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "admin_token").write_text(ADMIN_TOKEN)
-    told = config(admin_token_file=str(tmp_path / "admin_token"), drain_notice_ms=500)
+    told = config(admin_token_file=str(tmp_path / "admin_token"), drain_notice_ms=60_000)
     async with AsyncExitStack() as stack, aiohttp.ClientSession() as known, aiohttp.ClientSession() as new:
         url = (await stack.enter_async_context(run_edge(told, Lifecycle(), {}))).removesuffix("/v1") + "/healthz"
         async with known.get(url) as response:
             assert "connection" not in response.headers
         stopping = asyncio.create_task(stack.aclose())
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0)
         # Also whoever comes only now.
         for client in (known, new):
             async with client.get(url) as response:
                 assert (response.status, response.headers["connection"]) == (200, "close")
-        await stopping
-
-
-async def test_an_edge_that_stops_answers_on_each_connection_that_it_took(tmp_path: Path) -> None:
-    (tmp_path / "admin_token").write_text(ADMIN_TOKEN)
-    told = config(admin_token_file=str(tmp_path / "admin_token"), drain_notice_ms=4_000)
-    async with AsyncExitStack() as stack:
-        at = urlsplit(await stack.enter_async_context(run_edge(told, Lifecycle(), {})))
-        stopping = asyncio.create_task(stack.aclose())
-        reader, writer = await asyncio.open_connection(at.hostname, at.port)
-        # Once the notice is over nobody new is taken, and whoever came before is not cut off.
-        # A connection that is just being made when the port closes is reset.
-        with pytest.raises((ConnectionRefusedError, ConnectionResetError)):
-            while not stopping.done():
-                _, another = await asyncio.open_connection(at.hostname, at.port)
-                another.close()
-                await asyncio.sleep(0.02)
-        writer.write(b"GET /healthz HTTP/1.1\r\nhost: edge\r\n\r\n")
-        answer = await reader.read()
-        assert answer.startswith(b"HTTP/1.1 200")
-        assert b"connection: close" in answer
-        writer.close()
-        await stopping
+        # Nobody waits for the end of the notice.
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
 
 
 async def test_requests_are_counted_by_route_and_time() -> None:

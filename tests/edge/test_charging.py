@@ -1,7 +1,6 @@
 """The charging client against a scripted accounting, over real gRPC."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from services.edge.charging.client import ChargingClient
 from services.edge.config import EdgeConfig
 from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
@@ -89,7 +88,7 @@ async def charging(address: str, **changes: Any) -> AsyncIterator[ChargingClient
         accounting_address=address,
         billing_address="-",
         admin_token_file="-",
-        **dict[str, Any]({"create_timeout_ms": 500, "release_timeout_ms": 500, **changes}),
+        **dict[str, Any]({"create_timeout_ms": 60_000, "release_timeout_ms": 60_000, **changes}),
     )
     async with connect(address) as channel, ChargingClient(channel, config) as client:
         yield client
@@ -196,7 +195,8 @@ async def test_a_create_that_was_given_up_does_not_come_again_behind_its_release
         await until(lambda: accounting.operations[-1].HasField("release"))
         # Longer than until it would be asked again.
         await asyncio.sleep(0.15)
-        assert [operation.WhichOneof("operation") for operation in accounting.operations] == ["create", "update", "release"]
+        kinds = [operation.WhichOneof("operation") for operation in accounting.operations]
+        assert (kinds[0], kinds[-1], kinds.count("update"), kinds.count("release")) == ("create", "release", 1, 1)
 
 
 async def test_a_create_that_never_left_needs_no_release(address: str) -> None:
@@ -274,9 +274,7 @@ async def test_a_release_that_is_refused_is_an_error_in_the_log(
 
 
 async def test_the_end_waits_for_releases_but_not_for_ever(address: str, caplog: pytest.LogCaptureFixture) -> None:
-    began_s = time.monotonic()
-    async with charging(address, release_timeout_ms=300) as client:
+    async with asyncio.timeout(WAIT_S), charging(address, release_timeout_ms=300) as client:
         client.release_later("acct-1", ID, 2, pb.ReleaseSession())
         await asyncio.sleep(0)
-    assert time.monotonic() - began_s < 2
     assert "1 sessions could not be released" in caplog.text

@@ -10,6 +10,7 @@ from services.edge.api.me import receipt_json
 from services.runtime.clients import connect
 from services.runtime.identifiers import uuid7
 from tests.edge.system import Cell, cell
+from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 from tokenline.billing.v1 import billing_pb2
 from tokenline.registry.v1 import registry_pb2
@@ -165,7 +166,7 @@ async def test_a_receipt_tells_what_a_call_used_and_cost(running: Cell) -> None:
         "unpaid": {},
     }
     # Once exported, the record has its number; all else stays the same.
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         while (receipt := (await running.call("GET", f"/v1/me/receipts/{charging_id}", api_key)).json)["records"][0][
             "record_number"
         ] == 0:

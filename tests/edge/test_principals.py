@@ -11,7 +11,7 @@ from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
@@ -336,7 +336,7 @@ async def test_a_broken_stream_is_taken_up_behind_the_last_revision(edge: Edge) 
     await edge.heartbeat(41)
     await edge.resolve()
     edge.authentication.messages.put_nowait(None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         assert await edge.authentication.after_revisions.get() == 41
     # What was revoked meanwhile comes first.
     edge.authentication.says(42, "key-1")
@@ -358,7 +358,7 @@ async def test_a_stream_that_hangs_is_opened_anew_and_one_that_restarts_is_found
     first, second = Authentication(), Authentication()
     async with connect(address) as channel:
         principals = Principals(channel, 60_000, silence_ms=40)
-        async with Lifecycle().background("revocations", principals.follow_revocations()), asyncio.timeout(5):
+        async with Lifecycle().background("revocations", principals.follow_revocations()), asyncio.timeout(WAIT_S):
             async with serving(first, address):
                 first.says(3)
                 assert await first.after_revisions.get() == 0
@@ -384,7 +384,7 @@ async def test_who_asks_while_a_replica_of_authentication_goes_waits_for_the_nex
     address = f"unix:{tmp_path}/authentication.sock"
     going, next_one = Authentication(), Authentication()
     going.resolve = refuses(errors_pb2.ERROR_REASON_UNAVAILABLE)
-    async with connect(address) as channel, asyncio.timeout(5):
+    async with connect(address) as channel, asyncio.timeout(WAIT_S):
         principals = Principals(channel, 60_000)
         asking = asyncio.create_task(principals.resolve([(b"authorization", b"Bearer " + KEY.encode())]))
         async with serving(going, address):

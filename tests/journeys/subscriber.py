@@ -10,6 +10,7 @@ import msgspec
 from services.vendor_simulator.text import text
 from tests.edge.system import Cell
 from tests.journeys.hostile_vendor import HostileVendor
+from tests.waiting import WAIT_S
 
 TOKEN = 1_000_000
 
@@ -105,7 +106,7 @@ def plain(tokens: int) -> str:
     return text(0, tokens).decode()
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = WAIT_S) -> None:
     """Returns once the condition holds. Errors: `TimeoutError`."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110  # what is waited for is on the other side of HTTP

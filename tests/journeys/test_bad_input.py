@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.edge.system import Cell, cell
 from tests.journeys.subscriber import CATALOG, Subscriber, chat, eventually
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -114,7 +115,7 @@ async def test_keys_that_must_not_pass(running: tuple[Cell, aiohttp.ClientSessio
     async def refused() -> bool:
         return bool((await subscriber.call(chat(max_tokens=5))).status == 401)
 
-    await eventually(refused, 1.0)
+    await eventually(refused)
 
 
 async def test_models_that_must_not_be_used(running: tuple[Cell, aiohttp.ClientSession]) -> None:
@@ -143,7 +144,7 @@ async def test_a_body_that_never_ends_is_408(running: tuple[Cell, aiohttp.Client
         f"authorization: Bearer {subscriber.api_key}\r\n\r\n{{"
     )
     writer.write(head.encode())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         answer = await reader.read()
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"code":"request_timeout"' in answer

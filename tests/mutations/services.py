@@ -6,6 +6,7 @@ from tests.mutations.planting import Mutation
 
 _OUTBOX: Final = ("tests/edge/test_outbox.py",)
 _ACCOUNTING: Final = ("tests/accounting/test_planted_faults.py",)
+_READINESS: Final = ("tests/accounting/test_readiness.py",)
 _EXPORTER: Final = ("tests/billing/test_exporter.py",)
 _SINK: Final = ("tests/billing/test_sink.py",)
 _SERVER: Final = ("tests/runtime/test_server.py",)
@@ -173,6 +174,12 @@ _PROCESSES: Final = (
         "services/runtime/lifecycle.py",
         (("    keep_freed_memory()\n", ""),),
         ("tests/runtime/test_memory.py",),
+    ),
+    Mutation(
+        "accounting serves before it has a catalog",
+        "services/accounting/app.py",
+        (("    await supplied.wait()\n    await joined.wait()\n", "    await joined.wait()\n"),),
+        _READINESS,
     ),
     Mutation(
         "a second signal is ignored",

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from services.runtime.clients import answer, connect
 from services.runtime.errors import ServiceError, from_rpc
 from services.runtime.lifecycle import Lifecycle
 from tests.registry.catalogs import CATALOG, changed, write
+from tests.waiting import WAIT_S
 from tokenline.errors.v1 import errors_pb2
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
@@ -108,12 +108,12 @@ async def test_an_invalid_change_keeps_the_last_valid_catalog(tmp_path: Path) ->
         first = (await anext(watch)).catalog
         with logged(f"the catalog's change is refused, revision 1 stays in force: {path}:") as refused:
             write(tmp_path, changed("unit: TOKEN", "unit: GALLON"))
-            await asyncio.wait_for(refused.wait(), 5)
+            await asyncio.wait_for(refused.wait(), WAIT_S)
         assert await client.get() == first
         assert await client.serving("")
         with logged("the catalog's files are valid again: revision 1 stays in force") as valid_again:
             write(tmp_path, CATALOG)
-            await asyncio.wait_for(valid_again.wait(), 5)
+            await asyncio.wait_for(valid_again.wait(), WAIT_S)
         path.unlink()
         write(tmp_path, changed("display_name: Large", "display_name: Larger"))
         assert (await anext(watch)).catalog.revision == 2
@@ -123,7 +123,7 @@ async def test_invalid_at_the_start_then_mended(tmp_path: Path) -> None:
     with logged("there is no valid catalog") as refused:
         path = write(tmp_path, changed("currency: USD", "currency: dollars"))
         async with registry(tmp_path) as client:
-            await asyncio.wait_for(refused.wait(), 5)
+            await asyncio.wait_for(refused.wait(), WAIT_S)
             assert not await client.serving("")
             # It is not ready, and it lives.
             assert await client.serving("liveness")
@@ -144,7 +144,7 @@ async def test_a_folder_that_comes_later_is_found(tmp_path: Path) -> None:
     folder = tmp_path / "later"
     with logged("cannot be read: No such file or directory") as refused:
         async with registry(folder) as client:
-            await asyncio.wait_for(refused.wait(), 5)
+            await asyncio.wait_for(refused.wait(), WAIT_S)
             assert not await client.serving("")
             write(folder, CATALOG)
             assert (await anext(client.watch())).catalog.revision == 1
@@ -158,9 +158,8 @@ async def test_stopping_ends_the_watchers_and_does_not_wait_for_them(tmp_path: P
             assert address == config.listen_address
             watch = Client(channel).watch()
             await anext(watch)
-            began = time.monotonic()
-        assert time.monotonic() - began < 2
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
+        # Its server would have cut it off without a word.
+        with pytest.raises(grpc.aio.AioRpcError, match="the registry is stopping; watch again") as caught:
             await anext(watch)
         assert from_rpc(caught.value).reason == errors_pb2.ERROR_REASON_UNAVAILABLE
 

@@ -8,7 +8,7 @@ from typing import Any
 START_US = 1_700_000_000_000_000
 
 
-class _JumpingSelector(selectors.SelectSelector):
+class JumpingSelector(selectors.SelectSelector):
     """Instead of waiting for `timeout` seconds it lets them have passed."""
 
     def __init__(self) -> None:
@@ -25,8 +25,8 @@ class _JumpingSelector(selectors.SelectSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """See the module."""
 
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
+    def __init__(self, selector: JumpingSelector | None = None) -> None:
+        self._jumping = selector or JumpingSelector()
         super().__init__(self._jumping)
 
     def time(self) -> float:

@@ -296,7 +296,7 @@ async def test_a_server_that_is_asked_in_the_wrong_way_is_not_waited_for(
     command = [sys.executable, "-m", "tests.faults.proxy", str(port), f"{host}/.s.PGSQL.5432"]
     relay = await asyncio.create_subprocess_exec(*command)
     try:
-        await until(lambda: is_listening(port), 10)
+        await until(lambda: is_listening(port))
         with pytest.raises(ServiceError, match=f"{complaint}.*; check sslmode and sslrootcert in the URL"):
             await BillingStore.open(f"postgresql://postgres@127.0.0.1:{port}/{location.rpartition('/')[2]}?{parameters}", 30)
     finally:

@@ -1,0 +1,37 @@
+"""Watchers of revocations, in virtual time: how soon they hear, and that silence tells them something too."""
+
+import asyncio
+from typing import Any
+
+from services.authentication.servicer import AuthenticationServicer
+from services.authentication.store import MemoryStore
+from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
+from tokenline.authentication.v1 import authentication_pb2 as pb
+
+# No call here looks at it.
+CONTEXT: Any = None
+
+
+async def watched(loop: VirtualLoop) -> None:
+    servicer = AuthenticationServicer(MemoryStore(), LoopClock(loop), "local", b"0123456789abcdef" * 2)
+    await servicer.CreateMember(pb.CreateMemberRequest(account_id="acct-1", idempotency_key="member"), CONTEXT)
+    issued = await servicer.CreateKey(pb.CreateKeyRequest(account_id="acct-1", idempotency_key="key"), CONTEXT)
+    heard: list[tuple[float, int, list[str]]] = []
+
+    async def watch() -> None:
+        async for message in servicer.WatchRevocations(pb.WatchRevocationsRequest(), CONTEXT):
+            heard.append((round(loop.time(), 3), message.revision, list(message.key_ids)))
+
+    watchers = [asyncio.create_task(watch()) for _ in range(3)]
+    await asyncio.sleep(0.5)
+    await servicer.RevokeKey(pb.RevokeKeyRequest(key_id=issued.key.key_id), CONTEXT)
+    await asyncio.sleep(0.3)
+    for watcher in watchers:
+        watcher.cancel()
+    silent: list[tuple[float, int, list[str]]] = [(at_s, 0, []) for at_s in (0.0, 0.2, 0.4)]
+    assert heard[::3] == heard[1::3] == heard[2::3] == [*silent, (0.5, 1, [issued.key.key_id]), (0.7, 1, [])]
+
+
+def test_a_revocation_reaches_watchers_at_once_and_a_silent_stream_never_lasts() -> None:
+    loop = VirtualLoop()
+    run_virtually(watched(loop), loop)

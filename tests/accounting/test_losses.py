@@ -481,6 +481,26 @@ def test_an_event_counts_as_paid_work() -> None:
     assert [each.paid for each in ledger.state.work] == [7_000]
 
 
+def test_a_late_release_counts_as_work_of_both_kinds() -> None:
+    ledger = rich(priced())
+    charging_id, _ = ledger.create(1_000, 1_000)
+    ledger.pass_time(TCC_US)
+    ledger.ask(leaving(charging_id, usage(1_000), usage(0, 100)))
+    assert [(each.paid, each.unpaid) for each in ledger.state.work] == [(7_000, 700)]
+
+
+def test_what_was_paid_more_than_a_day_ago_excuses_nothing() -> None:
+    ledger = rich(priced())
+    ledger.pass_time(HOUR - ledger.now_us % HOUR)
+    leave(ledger, usage(10_000_000), ())
+    # It is forgotten with the next hour's work alone; but it does not count from the next hour on.
+    ledger.pass_time(DAY - MINUTE)
+    leave(ledger, usage(), usage(0, 200_000))
+    assert not is_throttled(ledger)
+    ledger.pass_time(MINUTE)
+    assert is_throttled(ledger)
+
+
 def test_work_survives_a_checkpoint() -> None:
     ledger = rich(priced())
     leave(ledger, usage(), usage(0, 200_000))

@@ -40,7 +40,9 @@ def operation(charging_id: str, number: int = 2) -> pb.ChargeOperation:
 
 
 @asynccontextmanager
-async def charging(address: str, path: Path, releases_max: int = 1_000, **changes: Any) -> AsyncIterator[ChargingClient]:
+async def charging(
+    address: str, path: Path, releases_max: int = 1_000, *, kind: type[Outbox] = Outbox, **changes: Any
+) -> AsyncIterator[ChargingClient]:
     config = EdgeConfig(
         registry_address="-",
         authentication_address="-",
@@ -49,7 +51,7 @@ async def charging(address: str, path: Path, releases_max: int = 1_000, **change
         admin_token_file="-",
         **dict[str, Any]({"create_timeout_ms": 500, "release_timeout_ms": 1_000, "outbox_after_ms": 50, **changes}),
     )
-    outbox, left = await Outbox.open(path, releases_max)
+    outbox, left = await kind.open(path, releases_max)
     try:
         async with connect(address) as channel, ChargingClient(channel, config, outbox, left) as client:
             yield client
@@ -84,6 +86,30 @@ async def test_what_is_answered_in_time_never_touches_the_disk(tmp_path: Path, a
         assert client._outbox is not None
         assert client._outbox._count == 0
     assert kept(tmp_path / "outbox") == []
+
+
+async def test_what_is_answered_while_it_is_written_does_not_stay(tmp_path: Path, address: str) -> None:
+    # Else the outbox would be full one day of what was answered long ago.
+    written = asyncio.Event()
+
+    class SlowOutbox(Outbox):
+        async def keep(self, operation: pb.ChargeOperation) -> None:
+            await super().keep(operation)
+            await written.wait()
+
+    path = tmp_path / "outbox"
+    accounting = Accounting()  # type: ignore[abstract]
+    async with charging(address, path, kind=SlowOutbox, release_timeout_ms=5_000) as client:
+        releasing = asyncio.create_task(client.release("acct-1", new_id(), 2, pb.ReleaseSession()))
+        await until(lambda: kept(path))
+        async with serving(accounting, address):
+            await until(lambda: accounting.operations)
+            # Answers of one stream are read in order: the Release's has been.
+            await client.create("acct-1", new_id(), pb.CreateSession(model_id="m"))
+            assert kept(path)
+            written.set()
+            await releasing
+            await until(lambda: not kept(path))
 
 
 async def test_what_was_left_is_delivered_by_who_opens_the_file_next(tmp_path: Path, address: str) -> None:

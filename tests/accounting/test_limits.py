@@ -9,7 +9,7 @@ from services.accounting.commands import Done, Granted, Refused, ResultCode, Set
 from services.accounting.offerings import Schedule, TariffVersion
 from services.accounting.terms import Limit, LimitKind, Period, Scope
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, MINUTE, SECOND, UNIT, flat, offering, replayed, state_of, usage
-from tests.accounting.shop import CNY, SHANGHAI, Shopper, limit
+from tests.accounting.shop import CNY, SHANGHAI, Shopper, allowance, for_sale, limit
 
 RPM = limit("rpm", Scope.ACCOUNT, LimitKind.REQUEST_RATE, 6, burst=2)
 TPM = limit("tpm", Scope.ACCOUNT, LimitKind.TOKEN_RATE, 600, burst=100)
@@ -160,6 +160,19 @@ def test_limits_set_for_a_key_replace_those_of_its_offering_by_name() -> None:
     shopper.limits("key:key-1")
     shopper.pass_time(10 * SECOND)
     assert refusal(shopper, 1, 1).limit_id == "parallel@key:key-1"
+
+
+def test_limits_of_a_subscription_end_with_it() -> None:
+    few = limit("rpm", Scope.ACCOUNT, LimitKind.REQUEST_RATE, 6, burst=1)
+    shopper = Shopper(for_sale("small", allowance(100), limits=(few,)))
+    shopper.grant(1_000 * UNIT)
+    shopper.open_call(1, 1)
+    ordered = shopper.order("small")
+    shopper.open_call(1, 1)
+    assert refusal(shopper, 1, 1).limit_id == "rpm@account"
+    shopper.cancel(ordered.subscription_id, at_once=True)
+    shopper.open_call(1, 1)
+    shopper.open_call(1, 1)
 
 
 def test_an_agent_s_key_has_a_budget_and_a_life_of_its_own() -> None:

@@ -187,6 +187,34 @@ async def test_a_full_outbox_says_so_and_the_release_is_held_back(
     assert "1 sessions could not be released" in caplog.text
 
 
+async def test_what_comes_together_fills_the_outbox_together(tmp_path: Path) -> None:
+    outbox, _ = await Outbox.open(tmp_path / "outbox", 3)
+    await outbox.keep(operation(new_id()))
+    done = await asyncio.gather(*(outbox.keep(operation(new_id())) for _ in range(4)), return_exceptions=True)
+    await outbox.close()
+    assert [isinstance(each, ServiceError) for each in done] == [False, False, True, True]
+    assert len(kept(tmp_path / "outbox")) == 3
+    # Who opens it next finds it full.
+    outbox, left = await Outbox.open(tmp_path / "outbox", 3)
+    assert len(left) == 3
+    with pytest.raises(ServiceError, match="the outbox has its 3 Releases"):
+        await outbox.keep(operation(new_id()))
+    await outbox.close()
+
+
+async def test_what_could_not_be_written_is_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "outbox"
+    outbox, _ = await Outbox.open(path, 10)
+    with sqlite3.connect(path) as connection:
+        # As a full disk does.
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON release BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    connection.close()
+    with pytest.raises(ServiceError, match="disk is full; check that the disk is writable and not full"):
+        await outbox.keep(operation(new_id()))
+    await outbox.close()
+    assert kept(path) == []
+
+
 async def test_a_file_that_is_no_outbox_is_refused(tmp_path: Path) -> None:
     (tmp_path / "outbox").write_bytes(b"something else entirely, and long enough to be looked at" * 100)
     with pytest.raises(SchemaError, match="is not a database of ours"):

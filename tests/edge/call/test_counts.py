@@ -146,6 +146,16 @@ async def test_what_a_route_has_said_before_it_failed_is_not_charged_with_the_ne
     assert scene.attempts == [("acme", "broken", 200), ("beta", "answered", 200)]
 
 
+async def test_an_error_in_the_middle_is_the_end_whatever_comes_after_it() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hello"), event("fault 500 internal"), say("more"), FINISH, counted(input=9_000, output=700), END)
+    client = await scene.call("stream=yes")
+    assert client.text == "hello"
+    assert b"data: error 502" in client.body
+    assert (scene.cause, scene.provenance, scene.attempts) == ("vendor_error", "partial", [("acme", "broken", 200)])
+    assert scene.used == (estimate(size_of("hi")), 0, 0, estimate(size_of("hello")), 0)
+
+
 # Clients that leave before they were sent anything
 
 

@@ -9,11 +9,14 @@ import subprocess
 import sys
 
 from tests.mutations.calls import CALLS
+from tests.mutations.charges import CHARGES
+from tests.mutations.delivery import DELIVERY
 from tests.mutations.dialects import DIALECTS
+from tests.mutations.metering import METERING
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.services import SERVICES
 
-MUTATIONS = (*CALLS, *DIALECTS, *SERVICES)
+MUTATIONS = (*CALLS, *METERING, *DIALECTS, *DELIVERY, *CHARGES, *SERVICES)
 
 
 def readers_differ() -> bool:

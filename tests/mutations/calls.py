@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutations.planting import Mutation
+from tests.mutations.planting import one as _one
 
 _ADMISSION: Final = "services/edge/call/admission.py"
 _CALL: Final = "services/edge/call/call.py"
@@ -20,10 +20,6 @@ _RELEASE: Final = "tests/edge/call/test_release.py"
 _VENDOR_CONNECTIONS: Final = "tests/edge/call/test_vendor_connections.py"
 _WINDOWS: Final = "tests/edge/call/test_windows.py"
 _ROUTES: Final = "tests/edge/routing/test_routes.py"
-
-
-def _one(name: str, file: str, before: str, after: str, test: str) -> Mutation:
-    return Mutation(name, file, ((before, after),), (test,))
 
 
 _SETTLING: Final = (

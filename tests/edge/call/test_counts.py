@@ -146,6 +146,45 @@ async def test_what_a_route_has_said_before_it_failed_is_not_charged_with_the_ne
     assert scene.attempts == [("acme", "broken", 200), ("beta", "answered", 200)]
 
 
+async def test_an_end_without_an_answer_is_none() -> None:
+    scene = Scene()
+    scene.vendors.answers(END)
+    scene.vendors.answers(say("hello"), FINISH, counted(input=3, output=2), END, vendor="beta")
+    client = await scene.call("stream=no limit=500 model=pair")
+    assert client.status == 200
+    assert b"hello" in client.body
+    assert scene.attempts == [("acme", "garbage", 200), ("beta", "answered", 200)]
+
+
+async def test_half_an_event_at_the_end_of_an_answer_is_nothing() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hello"), FINISH, counted(input=3, output=2), b"data: nonsen")
+    client = await scene.call("stream=yes")
+    assert b"[complete]" in client.body
+    assert (scene.used, scene.cause, scene.provenance) == ((3, 0, 0, 2, 0), "normal", "vendor")
+
+
+@pytest.mark.parametrize(("kilobytes", "provenance"), [(60, "vendor"), (70, "estimated")])
+async def test_of_what_comes_after_the_end_64_kilobytes_are_read(kilobytes: int, provenance: str) -> None:
+    scene = Scene()
+    noise = b": " + b"x" * 1_000 + b"\n\n"
+    scene.vendors.answers(say("hello"), FINISH, END, *(noise for _ in range(kilobytes)), counted(input=3, output=2))
+    await scene.call("stream=yes")
+    assert scene.provenance == provenance
+
+
+async def test_a_count_of_our_own_tokenizer_is_an_estimate_where_the_vendors_is_doubted() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hi"), FINISH, END)
+    await scene.call("model=exact stream=yes")
+    scene.charging.forget()
+    for usage, provenance in (([], "tokenizer"), ([counted(input=0, output=2)], "estimated")):
+        scene.vendors.answers(say("hello"), FINISH, *usage, END)
+        await scene.call("model=exact stream=yes")
+        assert scene.provenance == provenance
+        scene.charging.forget()
+
+
 async def test_an_error_in_the_middle_is_the_end_whatever_comes_after_it() -> None:
     scene = Scene()
     scene.vendors.answers(say("hello"), event("fault 500 internal"), say("more"), FINISH, counted(input=9_000, output=700), END)

@@ -202,6 +202,21 @@ def test_the_last_vendor_that_worked_is_owed(attempts: list[tuple[str, str]], ow
     assert sum(entry.wholesale_amounts) == {"one": 3, "two": 6, None: 0}[owed]
 
 
+def test_the_vendor_of_a_swept_session_is_owed_with_its_late_release() -> None:
+    routes = (("vendor", "m", Schedule(CNY, (TariffVersion(0, {"flat": flat(EACH, CNY)}),))),)
+    ledger = Ledger(catalog_of(offering({"flat": flat(EACH)}), wholesale={"flat": routes}))
+    ledger.grant(100 * UNIT)
+    charging_id, _ = ledger.create(10, 10)
+    ledger.pass_time(TCC_US)
+    # The route may have left the catalog meanwhile.
+    ledger.catalog = catalog_of(offering({"flat": flat(EACH)}))
+    attempts = (VendorAttempt("vendor", "m", "answered", 200, 1),)
+    ledger.ask(msgspec.structs.replace(release_command(charging_id, 2, usage(3)), attempts=attempts))
+    entry = ledger.last_entries[-1]
+    assert isinstance(entry, SessionSettled)
+    assert sum(entry.wholesale_amounts) == 3 * UNIT
+
+
 # A session of several tariffs
 
 

@@ -65,6 +65,20 @@ _OF_RECORDS: Final = (
         "attempts=attempts",
         _IN_RECORDS,
     ),
+    one(
+        "an Update's tokens are forgotten by its session",
+        _ACCOUNT,
+        "        session.tokens_counted = entry.tokens_counted\n",
+        "        pass\n",
+        _IN_RECORDS,
+    ),
+    one(
+        "the vendor of a swept session is owed nothing",
+        _ACCOUNT,
+        "            wholesale=session.wholesale if session else (),\n",
+        "",
+        _IN_RECORDS,
+    ),
 )
 
 _OF_LOSSES: Final = (

@@ -9,11 +9,66 @@ _LANE: Final = "services/edge/charging/lane.py"
 _OUTBOX: Final = "services/edge/charging/outbox.py"
 _PRINCIPALS: Final = "services/edge/identity/principals.py"
 _HTTP: Final = "services/edge/vendors/http.py"
+_PROFILE: Final = "services/edge/vendors/profile.py"
+_IN_PROFILES: Final = "tests/edge/vendors/test_profile.py"
 _IN_CONNECTIONS: Final = "tests/edge/call/test_vendor_connections.py"
 _IN_LANE: Final = "tests/edge/charging/test_lane.py"
 _IN_CHARGING: Final = "tests/edge/test_charging.py"
 _IN_OUTBOX: Final = "tests/edge/test_outbox.py"
 _IN_PRINCIPALS: Final = "tests/edge/test_principals.py"
+
+_OF_PROFILES: Final = (
+    one(
+        "a vendor's kind of error is no sign",
+        _PROFILE,
+        "self.code in (fault.code, fault.kind)",
+        "self.code == fault.code",
+        _IN_PROFILES,
+    ),
+    one(
+        "a vendor's words are read by case",
+        _PROFILE,
+        "self.message_part in fault.message.lower()",
+        "self.message_part in fault.message",
+        _IN_PROFILES,
+    ),
+    one(
+        "a key goes where the vendor does not look",
+        _PROFILE,
+        "key_in_header=each.authentication == pb.VENDOR_AUTHENTICATION_X_API_KEY",
+        "key_in_header=False",
+        _IN_PROFILES,
+    ),
+    one("every vendor is read on", _PROFILE, "            drainable=each.drainable,\n", "", _IN_PROFILES),
+    one(
+        "every vendor's limit counts thought",
+        _PROFILE,
+        "            limit_counts_reasoning=each.limit_counts_reasoning,\n",
+        "",
+        _IN_PROFILES,
+    ),
+    one(
+        "a vendor's own paths of usage are lost",
+        _PROFILE,
+        "if path.token_class in INDEX\n                ),",
+        "if False\n                ),",
+        _IN_PROFILES,
+    ),
+    one(
+        "a vendor of an older registry has no endpoint",
+        _PROFILE,
+        "    for each in vendor.endpoints or _plain():",
+        "    for each in vendor.endpoints:",
+        _IN_PROFILES,
+    ),
+    one(
+        "a vendor's 429 is our own trouble",
+        _PROFILE,
+        "            case 408 | 429:\n                return Meaning.RATE_LIMIT",
+        "            case 408:\n                return Meaning.RATE_LIMIT",
+        _IN_PROFILES,
+    ),
+)
 
 _OF_CONNECTIONS: Final = (
     one(
@@ -157,4 +212,4 @@ _OF_KEYS: Final = (
     ),
 )
 
-DELIVERY: Final = (*_OF_CONNECTIONS, *_OF_LANES, *_OF_OUTBOX, *_OF_KEYS)
+DELIVERY: Final = (*_OF_PROFILES, *_OF_CONNECTIONS, *_OF_LANES, *_OF_OUTBOX, *_OF_KEYS)

@@ -6,11 +6,14 @@ from tests.mutations.planting import one
 
 _CALL: Final = "services/edge/call/call.py"
 _OUTCOME: Final = "services/edge/call/outcome.py"
+_PATH: Final = "services/edge/call/path.py"
 _SESSION: Final = "services/edge/call/session.py"
 _USAGE: Final = "services/edge/call/usage.py"
 _VENDOR_STREAM: Final = "services/edge/call/vendor_stream.py"
 _IN_COUNTS: Final = "tests/edge/call/test_counts.py"
 _IN_WINDOWS: Final = "tests/edge/call/test_windows.py"
+_IN_ROUTES: Final = "tests/edge/routing/test_routes.py"
+_IN_ADMISSION: Final = "tests/edge/call/test_admission.py"
 
 _OF_COUNTS: Final = (
     one(
@@ -175,4 +178,36 @@ _OF_WINDOWS: Final = (
     ),
 )
 
-METERING: Final = (*_OF_COUNTS, *_OF_WINDOWS)
+_OF_REFUSALS: Final = (
+    one(
+        "one busy vendor stands for all",
+        _OUTCOME,
+        "    if all(each.meaning in (Meaning.RATE",
+        "    if any(each.meaning in (Meaning.RATE",
+        _IN_ROUTES,
+    ),
+    one(
+        "one vendor out of reach stands for all",
+        _OUTCOME,
+        '    if all(each.failure.outcome in ("unreachable"',
+        '    if any(each.failure.outcome in ("unreachable"',
+        _IN_ROUTES,
+    ),
+    one(
+        "a fault's param tells a key",
+        _OUTCOME,
+        "param = fault.param if fault.param and not _tells_secrets(fault.param, api_keys) else None",
+        "param = fault.param or None",
+        _IN_ROUTES,
+    ),
+    one("an overloaded vendor is a broken one", _OUTCOME, "in (503, 529)", "in (503,)", _IN_ROUTES),
+    one(
+        "what is free and what is held change places",
+        _PATH,
+        "quota_held(refused.needed_amount, refused.free_amount, refused.held_amount",
+        "quota_held(refused.needed_amount, refused.held_amount, refused.free_amount",
+        _IN_ADMISSION,
+    ),
+)
+
+METERING: Final = (*_OF_COUNTS, *_OF_WINDOWS, *_OF_REFUSALS)

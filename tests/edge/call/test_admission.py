@@ -13,6 +13,7 @@ from tests.edge.call.doubles import PRINCIPAL, FakeCharging
 from tests.edge.call.line_dialect import END, FINISH, LineDialect, counted, say, whole, words
 from tests.edge.call.scene import Scene, catalog
 from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.registry.v1 import registry_pb2 as registry
 
 COUNT = counted(input=3, output=2)
 JSON = "application/json"
@@ -203,3 +204,19 @@ async def test_who_has_used_up_the_quota_is_told_what_to_order() -> None:
     client = await scene.call("stream=no limit=500")
     assert client.status == 402
     assert b"Order gold, top up the account" in client.body
+
+
+async def test_who_waits_for_other_calls_is_told_what_they_hold() -> None:
+    scene = Scene()
+    unit = pb.UnitOfAmount(unit=registry.UNIT_TOKEN)
+    amounts: dict[str, Any] = {
+        "needed_amount": 7_000_000,
+        "free_amount": 2_000_000,
+        "held_amount": 5_500_000,
+        "retry_after_ms": 1_500,
+    }
+    scene.charging.refuses = [used_up(held=True, unit=unit, **amounts)]
+    client = await scene.call("stream=no limit=500")
+    assert client.status == 429
+    assert b"needs at least 7 TOKEN; 2 TOKEN are free and 5.5 TOKEN are held by other open calls" in client.body
+    assert (client.header("retry-after"), client.header("x-should-retry")) == ("2", "true")

@@ -78,6 +78,8 @@ async def test_a_zero_beside_a_call_is_no_count() -> None:
     await scene.call("stream=yes")
     # The frame of a call.
     assert scene.used == (9, 0, 0, 4, 0)
+    # A vendor that has not counted is not to be doubted.
+    assert doubts(scene) == set()
 
 
 async def test_a_whole_answer_beyond_its_limit_is_charged_at_the_fewest_tokens_that_it_can_have() -> None:

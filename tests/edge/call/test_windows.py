@@ -185,10 +185,16 @@ async def test_a_renewal_that_was_not_answered_is_tried_again_a_second_later() -
 
 
 async def test_quota_that_has_ended_is_told_as_that_though_a_question_was_not_answered_before() -> None:
-    scene = Scene(FakeCharging(window=100, balance=400))
+    scene = Scene(FakeCharging(window=100))
     scene.charging.update_failures = [lost()]
     scene.vendors.answers(*slowly(100))
-    client = await scene.call("stream=yes")
+    client, task = scene.begin("stream=yes")
+    await asyncio.sleep(0.1)
+    # Other calls have taken the rest.
+    scene.charging.leave_free(200)
+    await task
+    scene.check()
+    assert scene.charging.grants[-1].output_tokens_granted == 200
     assert b"[cut]" in client.body
     assert b"data: error" not in client.body
     assert scene.cause == "quota_exhausted"

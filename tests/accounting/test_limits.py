@@ -8,8 +8,22 @@ import pytest
 from services.accounting.commands import Done, Granted, Refused, ResultCode, SetLimits
 from services.accounting.offerings import Schedule, TariffVersion
 from services.accounting.terms import Limit, LimitKind, Period, Scope
-from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, MINUTE, SECOND, UNIT, flat, offering, replayed, state_of, usage
-from tests.accounting.shop import CNY, SHANGHAI, Shopper, limit
+from tests.accounting.ledger import (
+    ACCOUNT_ID,
+    DAY,
+    EACH,
+    HOUR,
+    MINUTE,
+    SECOND,
+    UNIT,
+    catalog_of,
+    flat,
+    offering,
+    replayed,
+    state_of,
+    usage,
+)
+from tests.accounting.shop import CNY, SHANGHAI, Shopper, allowance, for_sale, limit
 
 RPM = limit("rpm", Scope.ACCOUNT, LimitKind.REQUEST_RATE, 6, burst=2)
 TPM = limit("tpm", Scope.ACCOUNT, LimitKind.TOKEN_RATE, 600, burst=100)
@@ -162,6 +176,19 @@ def test_limits_set_for_a_key_replace_those_of_its_offering_by_name() -> None:
     assert refusal(shopper, 1, 1).limit_id == "parallel@key:key-1"
 
 
+def test_limits_of_a_subscription_end_with_it() -> None:
+    few = limit("rpm", Scope.ACCOUNT, LimitKind.REQUEST_RATE, 6, burst=1)
+    shopper = Shopper(for_sale("small", allowance(100), limits=(few,)))
+    shopper.grant(1_000 * UNIT)
+    shopper.open_call(1, 1)
+    ordered = shopper.order("small")
+    shopper.open_call(1, 1)
+    assert refusal(shopper, 1, 1).limit_id == "rpm@account"
+    shopper.cancel(ordered.subscription_id, at_once=True)
+    shopper.open_call(1, 1)
+    shopper.open_call(1, 1)
+
+
 def test_an_agent_s_key_has_a_budget_and_a_life_of_its_own() -> None:
     shopper = shop()
     budget = limit("budget", Scope.KEY, LimitKind.USAGE, 20 * UNIT, unit="TOKEN")
@@ -249,3 +276,87 @@ def test_the_journal_alone_makes_limits_again(scope: Scope) -> None:
     assert state_of(replayed(shopper.rows)) == state_of(shopper.state)
     for name, counter in shopper.state.counters.items():
         assert counter.reserved >= 0, name
+
+
+# Kept, and worked out again
+
+
+def test_limits_that_the_catalog_changes_hold_from_the_next_call_on() -> None:
+    shopper = shop()
+    shopper.open_call(1, 1)
+    few = limit("rpm", Scope.ACCOUNT, LimitKind.REQUEST_RATE, 6, burst=1)
+    shopper.catalog = catalog_of(offering({"flat": flat(EACH)}, limits=(few,)), time_zone=SHANGHAI)
+    shopper.open_call(1, 1)
+    assert refusal(shopper, 1, 1).limit_id == "rpm@account"
+    shopper.catalog = catalog_of(offering({"flat": flat(EACH)}), time_zone=SHANGHAI)
+    shopper.open_call(1, 1)
+
+
+@pytest.mark.parametrize(("account_ends", "key_ends"), [(1, 2), (2, 1)])
+def test_the_end_that_comes_first_counts(account_ends: int, key_ends: int) -> None:
+    shopper = shop()
+    shopper.limits("account", valid_until_us=shopper.now_us + account_ends * HOUR)
+    shopper.limits("key:key-1", valid_until_us=shopper.now_us + key_ends * HOUR)
+    shopper.pass_time(HOUR - 1)
+    shopper.release(shopper.open_call(1, 1), 2, usage())
+    shopper.pass_time(1)
+    assert refusal(shopper, 1, 1).limit_id == ("end@account" if account_ends == 1 else "end@key:key-1")
+
+
+def test_a_cap_in_another_unit_begins_at_nothing() -> None:
+    shopper = shop()
+    shopper.limits("account", limit("cap", Scope.ACCOUNT, LimitKind.USAGE, 100 * UNIT, unit="TOKEN"))
+    shopper.release(shopper.open_call(60, 1), 2, usage(60))
+    shopper.limits("account", limit("cap", Scope.ACCOUNT, LimitKind.USAGE, 50 * UNIT, unit=CNY))
+    shopper.open_call(60, 1)
+    assert (shopper.state.counters["cap@account"].unit, shopper.state.counters["cap@account"].used) == (CNY, 0)
+
+
+# While a session runs
+
+
+def test_tokens_that_come_late_count_from_when_they_come() -> None:
+    shopper = shop(TPM)
+    charging_id = shopper.open_call(10, 200)
+    shopper.pass_time(20 * SECOND)
+    shopper.release(charging_id, 2, usage(10, 100))
+    assert refusal(shopper, 1, 1).retry_after_us == SECOND // 10
+
+
+def test_a_session_is_not_held_to_the_window_after_its_own() -> None:
+    shopper = shop(limit("cap", Scope.ACCOUNT, LimitKind.USAGE, 200 * UNIT, unit="TOKEN", window_us=40 * SECOND))
+    charging_id, granted = shopper.create(10, 150, metered=True)
+    shopper.pass_time(45 * SECOND)
+    # All of the next window.
+    shopper.open_call(150, 50)
+    assert shopper.update(charging_id, 2, usage(10, 60), 150).output_granted > granted.output_granted
+
+
+@pytest.mark.parametrize("amounts", [(100, 1_000), (1_000, 100)])
+def test_a_stream_goes_on_within_the_tightest_of_its_caps(amounts: tuple[int, int]) -> None:
+    caps = [
+        limit(f"cap-{number}", Scope.ACCOUNT, LimitKind.USAGE, amount * UNIT, unit="TOKEN") for number, amount in enumerate(amounts)
+    ]
+    shopper = shop(*caps)
+    charging_id, _ = shopper.create(10, 500, metered=True)
+    shopper.pass_time(SECOND)
+    more = shopper.update(charging_id, 2, usage(10, 60), 500)
+    assert (more.output_granted, more.final) == (90, True)
+
+
+def test_what_others_hold_of_a_cap_comes_back_before_its_window_ends() -> None:
+    shopper = shop(limit("cap", Scope.ACCOUNT, LimitKind.USAGE, 100 * UNIT, unit="TOKEN", window_us=HOUR))
+    first = shopper.open_call(50, 50)
+    refused = refusal(shopper, 1, 1)
+    assert (refused.held, refused.retry_after_us) == (True, 0)
+    shopper.release(first, 2, usage(50, 50))
+    refused = refusal(shopper, 1, 1)
+    assert (refused.held, refused.retry_after_us) == (False, HOUR)
+
+
+def test_what_is_owed_counts_in_a_cap_as_what_is_paid() -> None:
+    cap = limit("cap", Scope.ACCOUNT, LimitKind.USAGE, 100 * UNIT, unit="TOKEN")
+    shopper = Shopper(base=offering({"flat": flat(EACH)}, limits=(cap,)))
+    shopper.grant(50 * UNIT)
+    assert shopper.event(usage(80)).debt == 30 * UNIT
+    assert shopper.state.counters["cap@account"].used == 80 * UNIT

@@ -382,6 +382,7 @@ def test_unpaid_work_is_rated_at_the_tier_of_all_input() -> None:
     ledger = rich(catalog_of(offering({"flat": tiered})))
     assert leave(ledger, usage(), usage(1_001, 10)).absorbed == 3 * 1_011
     assert leave(ledger, usage(600), usage(300)).absorbed == 300
+    assert leave(ledger, usage(600), usage(500)).absorbed == 3 * 500
     check(ledger)
 
 
@@ -479,6 +480,50 @@ def test_an_event_counts_as_paid_work() -> None:
     assert isinstance(ledger.ask(msgspec.structs.replace(command, attempts=ATTEMPTS)), Settled)
     assert isinstance(command, ChargeEvent)
     assert [each.paid for each in ledger.state.work] == [7_000]
+
+
+def test_a_late_release_counts_as_work_of_both_kinds() -> None:
+    ledger = rich(priced())
+    charging_id, _ = ledger.create(1_000, 1_000)
+    ledger.pass_time(TCC_US)
+    ledger.ask(leaving(charging_id, usage(1_000), usage(0, 100)))
+    assert [(each.paid, each.unpaid) for each in ledger.state.work] == [(7_000, 700)]
+
+
+def test_what_was_paid_more_than_a_day_ago_excuses_nothing() -> None:
+    ledger = rich(priced())
+    ledger.pass_time(HOUR - ledger.now_us % HOUR)
+    leave(ledger, usage(10_000_000), ())
+    # It is forgotten with the next hour's work alone; but it does not count from the next hour on.
+    ledger.pass_time(DAY - MINUTE)
+    leave(ledger, usage(), usage(0, 200_000))
+    assert not is_throttled(ledger)
+    ledger.pass_time(MINUTE)
+    assert is_throttled(ledger)
+
+
+def test_what_was_left_more_than_a_day_ago_accuses_nobody() -> None:
+    ledger = rich(priced())
+    ledger.pass_time(HOUR - ledger.now_us % HOUR)
+    leave(ledger, usage(), usage(0, 200_000))
+    ledger.pass_time(DAY - MINUTE)
+    leave(ledger, usage(), usage(0, 1))
+    assert is_throttled(ledger)
+    ledger.pass_time(MINUTE)
+    assert not is_throttled(ledger)
+
+
+def test_what_is_owed_in_the_last_unit_is_in_the_way_of_every_call() -> None:
+    schedules = [each for unit in ("TOKEN", CNY) for each in offering({"flat": flat(EACH, unit)}).schedules]
+    rules = offering({"flat": flat(EACH)}, debt_limits={CNY: 10 * UNIT})._replace(schedules=tuple(schedules))
+    ledger = Ledger(catalog_of(rules))
+    ledger.event(usage(10))
+    # Tokens do not repay money.
+    ledger.grant(1_000 * UNIT)
+    refused = ledger.ask(ledger.create_command(1, 1))
+    assert isinstance(refused, Refused)
+    assert (refused.unit, refused.needed) == (CNY, 10 * UNIT)
+    assert "owes 10 CNY and may owe 10 CNY at most" in refused.message
 
 
 def test_work_survives_a_checkpoint() -> None:

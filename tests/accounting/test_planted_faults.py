@@ -9,18 +9,20 @@ from services.accounting.commands import (
     CloseCause,
     Granted,
     Provenance,
+    Settled,
     TopUpBucket,
     digest_of,
 )
-from services.accounting.entries import BucketRolledOver, PriceCharged, SessionSettled, VendorAttempt
+from services.accounting.entries import BucketRolledOver, NoticeReached, PriceCharged, SessionSettled, VendorAttempt
 from services.accounting.offerings import Schedule, TariffVersion
-from services.accounting.terms import Allowance, Payment
+from services.accounting.terms import Allowance, LimitKind, Payment, Scope
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     DAY,
     EACH,
     HOUR,
     SECOND,
+    TCC_US,
     UNIT,
     Ledger,
     catalog_of,
@@ -32,7 +34,7 @@ from tests.accounting.ledger import (
     tariff,
     usage,
 )
-from tests.accounting.shop import CNY, DAILY, Shopper, allowance, for_sale
+from tests.accounting.shop import CNY, DAILY, Shopper, allowance, for_sale, limit
 
 
 def lasting(amount: int, unit: str = "TOKEN", **more: Any) -> Allowance:
@@ -178,6 +180,9 @@ def test_every_field_of_a_create_and_an_event_makes_it_another_one() -> None:
         ([("one", "answered"), ("two", "refused")], "one"),
         ([("one", "timeout"), ("two", "garbage"), ("one", "unreachable")], "two"),
         ([("one", "broken"), ("two", "broken"), ("one", "answered")], "one"),
+        # One that fell silent or wrote nonsense has worked, too.
+        ([("one", "answered"), ("two", "timeout")], "two"),
+        ([("one", "answered"), ("two", "garbage")], "two"),
         ([("one", "refused"), ("two", "unreachable")], None),
     ],
 )
@@ -195,6 +200,134 @@ def test_the_last_vendor_that_worked_is_owed(attempts: list[tuple[str, str]], ow
     assert isinstance(entry, SessionSettled)
     assert (entry.wholesale.vendor_id if entry.wholesale else None) == owed
     assert sum(entry.wholesale_amounts) == {"one": 3, "two": 6, None: 0}[owed]
+
+
+def test_the_vendor_of_a_swept_session_is_owed_with_its_late_release() -> None:
+    routes = (("vendor", "m", Schedule(CNY, (TariffVersion(0, {"flat": flat(EACH, CNY)}),))),)
+    ledger = Ledger(catalog_of(offering({"flat": flat(EACH)}), wholesale={"flat": routes}))
+    ledger.grant(100 * UNIT)
+    charging_id, _ = ledger.create(10, 10)
+    ledger.pass_time(TCC_US)
+    # The route may have left the catalog meanwhile.
+    ledger.catalog = catalog_of(offering({"flat": flat(EACH)}))
+    attempts = (VendorAttempt("vendor", "m", "answered", 200, 1),)
+    ledger.ask(msgspec.structs.replace(release_command(charging_id, 2, usage(3)), attempts=attempts))
+    entry = ledger.last_entries[-1]
+    assert isinstance(entry, SessionSettled)
+    assert sum(entry.wholesale_amounts) == 3 * UNIT
+
+
+# A session of several tariffs
+
+
+def test_what_concerns_a_whole_session_stands_in_one_of_its_records() -> None:
+    schedules = [each for unit in ("TOKEN", "POINT", CNY) for each in offering({"flat": flat(EACH, unit)}).schedules]
+    routes = (("vendor", "m", Schedule(CNY, (TariffVersion(0, {"flat": flat(EACH, CNY)}),))),)
+    rate = limit("tpm", Scope.ACCOUNT, LimitKind.TOKEN_RATE, 600)
+    rules = offering({"flat": flat(EACH)}, limits=(rate,))._replace(schedules=tuple(schedules))
+    ledger = Ledger(catalog_of(rules, wholesale={"flat": routes}))
+    ledger.grant(100 * UNIT)
+    ledger.grant(20 * UNIT, unit="POINT", priority=1)
+    money = ledger.grant(100 * UNIT, unit=CNY, priority=2)
+    charging_id, _ = ledger.create(50, 100)
+    attempt = VendorAttempt("vendor", "m", "answered", 200, 1)
+    command = msgspec.structs.replace(release_command(charging_id, 2, usage(40, 100)), attempts=(attempt,), unpaid=usage(1))
+    settled = ledger.ask(command)
+    first, second, last = (entry for entry in ledger.last_entries if isinstance(entry, SessionSettled))
+    assert [each.charged // UNIT for each in (first, second, last)] == [100, 20, 20]
+    assert [each.total_input for each in (first, second, last)] == [40, 40, 40]
+    assert [each.attempts for each in (first, second, last)] == [(attempt,), (), ()]
+    assert [each.unpaid for each in (first, second, last)] == [usage(1), (), ()]
+    assert [each.wholesale_usage for each in (first, second, last)] == [usage(41, 100), usage(), usage()]
+    assert [len(each.arrivals) for each in (first, second, last)] == [1, 0, 0]
+    assert [each.released for each in (first, second, last)] == [(), (), ((money.bucket_id, 10 * UNIT),)]
+    assert isinstance(settled, Settled)
+    assert settled.others == (("POINT", 20 * UNIT, 0), (CNY, 20 * UNIT, 0))
+    # As it is told again to who asks again.
+    assert ledger.unchanged_by(command) == settled
+
+
+# Rates of tokens
+
+
+def rated() -> Shopper:
+    """An account that may use 600 tokens a minute, 100 of them at once."""
+    rate = limit("tpm", Scope.ACCOUNT, LimitKind.TOKEN_RATE, 600, burst=100)
+    shopper = Shopper(base=offering({"flat": flat(EACH)}, limits=(rate,), window=1_000))
+    shopper.grant(1_000_000 * UNIT)
+    return shopper
+
+
+def left(ledger: Shopper) -> int:
+    """How many tokens may come at once."""
+    for tokens in range(100, 0, -1):
+        if isinstance(ledger.call(tokens, 1), Granted):
+            return tokens
+    return 0
+
+
+def test_tokens_that_an_update_has_counted_are_not_counted_again() -> None:
+    shopper = rated()
+    charging_id, _ = shopper.create(10, 100, metered=True)
+    shopper.update(charging_id, 2, usage(10, 20), 100)
+    shopper.update(charging_id, 3, usage(10, 40), 100)
+    shopper.release(charging_id, 4, usage(10, 50))
+    assert left(shopper) == 100 - 60
+
+
+def test_tokens_that_were_counted_before_a_sweep_are_not_counted_again() -> None:
+    shopper = rated()
+    charging_id, _ = shopper.create(60, 100, metered=True)
+    shopper.pass_time(TCC_US)
+    shopper.release(charging_id, 2, usage(60, 30))
+    assert left(shopper) == 100 - 30
+
+
+def test_no_more_tokens_are_expected_than_there_can_be() -> None:
+    shopper = rated()
+    shopper.ask(msgspec.structs.replace(shopper.create_command(10, 100), input_expected=50))
+    assert left(shopper) == 100 - 10
+
+
+# Reserved at what is expected
+
+
+def agents(window: int = 64) -> Ledger:
+    rates = tariff("TOKEN", (-1, EACH, EACH // 10, EACH, 5 * EACH, 5 * EACH))
+    return Ledger(catalog_of(offering({"flat": rates}, expected=True, window=window)))
+
+
+@pytest.mark.parametrize(("provenance", "share"), [(Provenance.VENDOR, 960_000), (Provenance.ESTIMATED, None)])
+def test_the_cached_share_is_learned_of_what_a_vendor_has_counted(provenance: Provenance, share: int | None) -> None:
+    # Our own estimate knows of no cache: it would make every next call hold the full price.
+    ledger = agents()
+    ledger.grant(100_000 * UNIT)
+    charging_id, _ = ledger.create(1_000, 64)
+    command = release_command(charging_id, 2, usage(input=40, cached_input=960, output=10))
+    ledger.ask(msgspec.structs.replace(command, provenance=provenance))
+    assert ledger.state.cached_shares.get("flat") == share
+
+
+def test_a_session_does_not_hope_for_its_own_hold() -> None:
+    ledger = agents(window=4_000)
+    ledger.grant(2_000 * UNIT)
+    command = ledger.create_command(4_000, 10_000, metered=True)
+    granted = ledger.ask(msgspec.structs.replace(command, input_expected=1_000))
+    # Three quarters of the input, from the cache, cost 75: 1,925 are left for output at 5.
+    assert isinstance(granted, Granted)
+    assert granted.output_granted == 385
+    assert ledger.update(command.charging_id, 2, usage(), 10_000).output_granted == 385
+
+
+# Notices
+
+
+@pytest.mark.parametrize(("used", "percents"), [(49, []), (50, [50]), (79, [50]), (80, [80]), (100, [80])])
+def test_a_notice_is_given_when_its_share_is_reached_exactly(used: int, percents: list[int]) -> None:
+    ledger = Shopper(for_sale("pack", lasting(100, notice_percents=(50, 80)), cycle=None))
+    ledger.order("pack")
+    ledger.event(usage(used))
+    assert [entry.percent for entry in ledger.last_entries if isinstance(entry, NoticeReached)] == percents
 
 
 # Which money pays

@@ -42,14 +42,23 @@ class Accounting(accounting_pb2_grpc.AccountingServiceServicer):
         self.streams = 0
         self.break_next = False
         self.backwards = False
+        self._features: tuple[pb.Feature, ...] = ()
+        self._announced = asyncio.Event()
+
+    def announce(self, *features: pb.Feature) -> None:
+        """What all members of the cell understand from now on."""
+        self._features = features
+        self._announced.set()
 
     @property
     def operations(self) -> list[pb.ChargeOperation]:
         return [operation for request in self.requests for operation in request.operations]
 
     async def WatchOwners(self, request: Any, context: Any) -> AsyncIterator[pb.WatchOwnersResponse]:
-        yield pb.WatchOwnersResponse(partition_count=1, owners=[pb.PartitionOwner(part_id=0)])
-        await asyncio.Event().wait()
+        while True:
+            yield pb.WatchOwnersResponse(partition_count=1, owners=[pb.PartitionOwner(part_id=0)], features=self._features)
+            await self._announced.wait()
+            self._announced.clear()
 
     async def Charge(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.ChargeResponse]:
         self.streams += 1
@@ -278,3 +287,14 @@ async def test_the_end_waits_for_releases_but_not_for_ever(address: str, caplog:
         client.release_later("acct-1", ID, 2, pb.ReleaseSession())
         await asyncio.sleep(0)
     assert "1 sessions could not be released" in caplog.text
+
+
+async def test_all_classes_are_sent_for_as_long_as_every_member_takes_them(accounting: Accounting, address: str) -> None:
+    async with charging(address) as client:
+        await until(lambda: client.up)
+        assert not client.takes_all_classes
+        accounting.announce(pb.FEATURE_TOKEN_CLASSES)
+        await until(lambda: client.takes_all_classes)
+        # A member of the release before has come back.
+        accounting.announce()
+        await until(lambda: not client.takes_all_classes)

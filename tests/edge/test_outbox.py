@@ -40,7 +40,9 @@ def operation(charging_id: str, number: int = 2) -> pb.ChargeOperation:
 
 
 @asynccontextmanager
-async def charging(address: str, path: Path, releases_max: int = 1_000, **changes: Any) -> AsyncIterator[ChargingClient]:
+async def charging(
+    address: str, path: Path, releases_max: int = 1_000, *, kind: type[Outbox] = Outbox, **changes: Any
+) -> AsyncIterator[ChargingClient]:
     config = EdgeConfig(
         registry_address="-",
         authentication_address="-",
@@ -49,7 +51,7 @@ async def charging(address: str, path: Path, releases_max: int = 1_000, **change
         admin_token_file="-",
         **dict[str, Any]({"create_timeout_ms": 500, "release_timeout_ms": 1_000, "outbox_after_ms": 50, **changes}),
     )
-    outbox, left = await Outbox.open(path, releases_max)
+    outbox, left = await kind.open(path, releases_max)
     try:
         async with connect(address) as channel, ChargingClient(channel, config, outbox, left) as client:
             yield client
@@ -84,6 +86,30 @@ async def test_what_is_answered_in_time_never_touches_the_disk(tmp_path: Path, a
         assert client._outbox is not None
         assert client._outbox._count == 0
     assert kept(tmp_path / "outbox") == []
+
+
+async def test_what_is_answered_while_it_is_written_does_not_stay(tmp_path: Path, address: str) -> None:
+    # Else the outbox would be full one day of what was answered long ago.
+    written = asyncio.Event()
+
+    class SlowOutbox(Outbox):
+        async def keep(self, operation: pb.ChargeOperation) -> None:
+            await super().keep(operation)
+            await written.wait()
+
+    path = tmp_path / "outbox"
+    accounting = Accounting()  # type: ignore[abstract]
+    async with charging(address, path, kind=SlowOutbox, release_timeout_ms=5_000) as client:
+        releasing = asyncio.create_task(client.release("acct-1", new_id(), 2, pb.ReleaseSession()))
+        await until(lambda: kept(path))
+        async with serving(accounting, address):
+            await until(lambda: accounting.operations)
+            # Answers of one stream are read in order: the Release's has been.
+            await client.create("acct-1", new_id(), pb.CreateSession(model_id="m"))
+            assert kept(path)
+            written.set()
+            await releasing
+            await until(lambda: not kept(path))
 
 
 async def test_what_was_left_is_delivered_by_who_opens_the_file_next(tmp_path: Path, address: str) -> None:
@@ -159,6 +185,34 @@ async def test_a_full_outbox_says_so_and_the_release_is_held_back(
         assert raised.value.reason == errors_pb2.ERROR_REASON_UNAVAILABLE
     assert "the outbox has its 1 Releases; see why accounting does not answer" in caplog.text
     assert "1 sessions could not be released" in caplog.text
+
+
+async def test_what_comes_together_fills_the_outbox_together(tmp_path: Path) -> None:
+    outbox, _ = await Outbox.open(tmp_path / "outbox", 3)
+    await outbox.keep(operation(new_id()))
+    done = await asyncio.gather(*(outbox.keep(operation(new_id())) for _ in range(4)), return_exceptions=True)
+    await outbox.close()
+    assert [isinstance(each, ServiceError) for each in done] == [False, False, True, True]
+    assert len(kept(tmp_path / "outbox")) == 3
+    # Who opens it next finds it full.
+    outbox, left = await Outbox.open(tmp_path / "outbox", 3)
+    assert len(left) == 3
+    with pytest.raises(ServiceError, match="the outbox has its 3 Releases"):
+        await outbox.keep(operation(new_id()))
+    await outbox.close()
+
+
+async def test_what_could_not_be_written_is_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "outbox"
+    outbox, _ = await Outbox.open(path, 10)
+    with sqlite3.connect(path) as connection:
+        # As a full disk does.
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON release BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    connection.close()
+    with pytest.raises(ServiceError, match="disk is full; check that the disk is writable and not full"):
+        await outbox.keep(operation(new_id()))
+    await outbox.close()
+    assert kept(path) == []
 
 
 async def test_a_file_that_is_no_outbox_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.edge.http.problems import Problem
-from services.edge.identity.principals import End, Principal, Principals
+from services.edge.identity.principals import _KEYS_MAX, End, Principal, Principals
 from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Lifecycle
@@ -368,6 +368,61 @@ async def test_a_stream_that_hangs_is_opened_anew_and_one_that_restarts_is_found
                 assert await second.after_revisions.get() == 3
                 second.says(4)
                 await until(lambda: principals._revision == 4)
+
+
+async def test_calls_under_way_are_ended_with_their_key_for_as_long_as_they_watch_it(edge: Edge) -> None:
+    ended: list[str] = []
+
+    def first() -> None:
+        ended.append("first")
+
+    def second() -> None:
+        ended.append("second")
+
+    await edge.heartbeat()
+    edge.principals.watch(PRINCIPAL, first)
+    edge.principals.watch(PRINCIPAL, second)
+    edge.principals.unwatch(PRINCIPAL, second)
+    edge.authentication.says(1, "key-2")
+    edge.authentication.says(2, "key-1")
+    await until(lambda: ended)
+    assert ended == ["first"]
+    edge.principals.unwatch(PRINCIPAL, first)
+    assert edge.principals._watching == {}
+
+
+async def test_a_key_in_two_headers_is_the_bearers(edge: Edge) -> None:
+    await edge.heartbeat()
+    await edge.principals.resolve([(b"x-api-key", b"tl-other-0123456789"), (b"authorization", b"Bearer " + KEY.encode())])
+    assert edge.authentication.asked == [KEY]
+
+
+async def test_a_key_that_was_refused_after_the_grace_is_cached_no_more(edge: Edge) -> None:
+    await edge.heartbeat()
+    await edge.resolve()
+    edge.time.now_s += 61
+    edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_KEY_UNKNOWN)
+    assert await edge.status() == 401
+    # Revocations are heard of again, and of this key nothing more is said.
+    await edge.heartbeat()
+    edge.time.now_s += 2
+    assert await edge.status() == 401
+
+
+async def test_keys_that_are_forgotten_can_still_be_revoked(edge: Edge) -> None:
+    await edge.heartbeat()
+    for number in range(_KEYS_MAX + 1):
+        edge.principals._remember(b"%d" % number, Principal(f"key-{number}", "mem-1", "acct-1"))
+    assert len(edge.principals._cached) == len(edge.principals._digest_by_key_id) == _KEYS_MAX
+    edge.principals._take(authentication_pb2.WatchRevocationsResponse(revision=1, key_ids=["key-0", "key-1"]))
+    assert "key-1" not in edge.principals._digest_by_key_id
+    assert len(edge.principals._cached) == _KEYS_MAX - 1
+
+
+async def test_no_more_bad_keys_are_remembered_than_16_384(edge: Edge) -> None:
+    for number in range(20_000):
+        edge.principals._refuse_for_a_while(b"%d" % number)
+    assert next(iter(edge.principals._negative)) == b"%d" % (20_000 - 16_384)
 
 
 async def test_memory_is_bounded_under_a_flood_of_bad_keys(edge: Edge) -> None:

@@ -1,7 +1,7 @@
 """Plants all faults: `python -m tests.mutations`, or those alone whose names have the words given.
 
 Ends with 1 if one of them survives, or if what it would change is no longer there. With all of them, readers in Go and JavaScript
-are asked whether they still read what is recorded of them.
+are asked whether they still read what is recorded of them; where `go` or `node` is not here, that is an error too.
 """
 
 import shutil
@@ -9,20 +9,26 @@ import subprocess
 import sys
 
 from tests.mutations.calls import CALLS
+from tests.mutations.charges import CHARGES
+from tests.mutations.delivery import DELIVERY
 from tests.mutations.dialects import DIALECTS
 from tests.mutations.ends import ENDS
 from tests.mutations.keys import KEYS
+from tests.mutations.metering import METERING
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.services import SERVICES
 
-MUTATIONS = (*CALLS, *DIALECTS, *ENDS, *KEYS, *SERVICES)
+MUTATIONS = (*CALLS, *METERING, *DIALECTS, *KEYS, *ENDS, *DELIVERY, *CHARGES, *SERVICES)
 
 
 def readers_differ() -> bool:
-    """Whether readers in other languages read otherwise than is recorded; false where they are not here."""
+    """Whether readers in other languages read otherwise than is recorded, or cannot be asked."""
     if missing := [tool for tool in ("go", "node") if shutil.which(tool) is None]:
-        print(f"not checked: what readers in Go and JavaScript make of bodies, as {' and '.join(missing)} cannot be found")
-        return False
+        print(
+            f"NO RUN    readers in Go and JavaScript: {' and '.join(missing)} cannot be found. "
+            "Install Go 1.22 or later and Node.js 18 or later so that `go` and `node` are on the PATH."
+        )
+        return True
     done = subprocess.run([sys.executable, "-m", "tests.edge.dialects.readers.record", "--check"], cwd=ROOT, check=False)
     print(f"{'DIFFER' if done.returncode else 'agree':8}  readers in Go and JavaScript")
     return done.returncode != 0

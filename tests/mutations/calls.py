@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutations.planting import Mutation
+from tests.mutations.planting import one as _one
 
 _ADMISSION: Final = "services/edge/call/admission.py"
 _CALL: Final = "services/edge/call/call.py"
@@ -10,6 +10,7 @@ _OUTCOME: Final = "services/edge/call/outcome.py"
 _PATH: Final = "services/edge/call/path.py"
 _SESSION: Final = "services/edge/call/session.py"
 _USAGE: Final = "services/edge/call/usage.py"
+_ADMITTED: Final = "tests/edge/call/test_admission.py"
 _KINDS: Final = "tests/edge/call/test_kinds.py"
 _LEAVING: Final = "tests/edge/call/test_leaving.py"
 _LOGS: Final = "tests/edge/call/test_logs.py"
@@ -19,10 +20,6 @@ _RELEASE: Final = "tests/edge/call/test_release.py"
 _VENDOR_CONNECTIONS: Final = "tests/edge/call/test_vendor_connections.py"
 _WINDOWS: Final = "tests/edge/call/test_windows.py"
 _ROUTES: Final = "tests/edge/routing/test_routes.py"
-
-
-def _one(name: str, file: str, before: str, after: str, test: str) -> Mutation:
-    return Mutation(name, file, ((before, after),), (test,))
 
 
 _SETTLING: Final = (
@@ -144,6 +141,130 @@ _ANSWERS: Final = (
         "case pb.RESULT_CODE_QUOTA_LIMIT_REACHED if refused.limit_id:",
         "case pb.RESULT_CODE_QUOTA_LIMIT_REACHED if False:",
         _MATRIX,
+    ),
+)
+
+_ASKED: Final = (
+    _one(
+        "an input that may fit is refused",
+        _ADMISSION,
+        "if estimated * 100 > model.context_window_tokens * _CONTEXT_PERCENT_MAX:",
+        "if estimated > model.context_window_tokens:",
+        _ADMITTED,
+    ),
+    _one(
+        "windows are reserved where one vendor of several streams",
+        _ADMISSION,
+        "metered = not model.hidden_reasoning and all(",
+        "metered = not model.hidden_reasoning and any(",
+        _ADMITTED,
+    ),
+    _one(
+        "n is forgotten where an answer is taken for a small one",
+        _ADMISSION,
+        "limit * request.choices <= _SMALL_TOKENS",
+        "limit <= _SMALL_TOKENS",
+        _ADMITTED,
+    ),
+    _one(
+        "an answer with thought beside its limit is taken for a small one",
+        _ADMISSION,
+        " <= _SMALL_TOKENS and endpoint.limit_counts_reasoning",
+        " <= _SMALL_TOKENS",
+        _ADMITTED,
+    ),
+    _one(
+        "the calibrated input has no margin",
+        _ADMISSION,
+        "input_tokens_calibrated=self.tokens.calibrated",
+        "input_tokens_calibrated=self.tokens.estimate",
+        _ADMITTED,
+    ),
+    _one(
+        "the bound is told as what is expected",
+        _ADMISSION,
+        "input_tokens_expected=self.tokens.estimate",
+        "input_tokens_expected=self.tokens.bound",
+        _ADMITTED,
+    ),
+    _one("a call has no member", _ADMISSION, "            member_id=principal.member_id,\n", "", _ADMITTED),
+    _one(
+        "a tokenizer that is no bound reserves",
+        _ADMISSION,
+        "if found is None or not found.is_bound:",
+        "if found is None:",
+        _ADMITTED,
+    ),
+    _one(
+        "a tokenizer that has counted the input is forgotten for the output",
+        _ADMISSION,
+        "self._replace(tokens=tokens, exact_count=found.count)",
+        "self._replace(tokens=tokens)",
+        _ADMITTED,
+    ),
+    _one(
+        "a call that fits by its tokens goes on with its bytes",
+        _PATH,
+        "return exact, await self._charging.create(",
+        "return admitted, await self._charging.create(",
+        _ADMITTED,
+    ),
+    _one(
+        "a call that is refused for its rate is asked for twice",
+        _PATH,
+        "if isinstance(opened, pb.Granted) or opened.result_code != pb.RESULT_CODE_QUOTA_LIMIT_REACHED:",
+        "if isinstance(opened, pb.Granted):",
+        _ADMITTED,
+    ),
+    _one("a call goes on with a cheaper model while quota is held", _PATH, "        or refused.held\n", "", _ADMITTED),
+    _one(
+        "a call goes on with a cheaper model's name alone",
+        _PATH,
+        "        admitted = admit(snapshot, dialect, request, cheaper)\n",
+        "        admitted = admitted._replace(model=cheaper)\n",
+        _ADMITTED,
+    ),
+    _one(
+        "what to order is not told",
+        _PATH,
+        'offering.redirect_offering_id if offering else "")',
+        '"")',
+        _ADMITTED,
+    ),
+    _one(
+        "the calibrated input has no images",
+        _USAGE,
+        "min(most(size.text) + images + template, bound)",
+        "min(most(size.text) + template, bound)",
+        _ADMITTED,
+    ),
+    _one(
+        "the calibrated input has no template",
+        _USAGE,
+        "min(most(size.text) + images + template, bound)",
+        "min(most(size.text) + images, bound)",
+        _ADMITTED,
+    ),
+    _one(
+        "more input is reserved than a model takes",
+        _USAGE,
+        "bound = min(bytes_bound + template + images, context_window_tokens)",
+        "bound = bytes_bound + template + images",
+        _ADMITTED,
+    ),
+    _one(
+        "what is no text is forgotten beside the tokenizer's count",
+        _USAGE,
+        "bound = tokens + max(0, size.bytes_bound - text_bytes) + template",
+        "bound = tokens + template",
+        _ADMITTED,
+    ),
+    _one(
+        "images are forgotten beside the tokenizer's count",
+        _USAGE,
+        " + template + size.images * family.image_tokens_max\n",
+        " + template\n",
+        _ADMITTED,
     ),
 )
 
@@ -352,4 +473,4 @@ _LOGGED: Final = (
     ),
 )
 
-CALLS: Final = (*_SETTLING, *_ANSWERS, *_CHOICES, *_COUNTING, *_LEAVING_CLIENTS, *_VENDORS, *_LOGGED)
+CALLS: Final = (*_SETTLING, *_ANSWERS, *_ASKED, *_CHOICES, *_COUNTING, *_LEAVING_CLIENTS, *_VENDORS, *_LOGGED)

@@ -31,6 +31,11 @@ class Mutation(NamedTuple):
     tests: tuple[str, ...] = ()
 
 
+def one(name: str, file: str, before: str, after: str, test: str) -> Mutation:
+    """A fault that changes one text, and the file of tests that shall see it."""
+    return Mutation(name, file, ((before, after),), (test,))
+
+
 class Verdict(NamedTuple):
     """Whether the code was found faulty, and the first words that were said of it."""
 

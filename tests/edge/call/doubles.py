@@ -223,6 +223,10 @@ class FakeCharging(Charging):
         self._limit, self._free = create.output_tokens_limit, free
         return self._grant(min(self._limit, self.window if create.output_metered else self._limit, free))
 
+    def leave_free(self, output_tokens: int) -> None:
+        """Leaves the open session so much, what it has included."""
+        self._free = output_tokens
+
     def _grant(self, granted: int) -> pb.Granted:
         answer = pb.Granted(
             output_tokens_granted=granted,

@@ -29,6 +29,7 @@ SECRETS: Final = {
     "BETA_KEY": "beta-secret-0123456789",
     "SLOW_KEY": "slow-secret-0123456789",
     "RUDE_KEY": "rude-secret-0123456789",
+    "DEEP_KEY": "deep-secret-0123456789",
 }
 CONTEXT_TOKENS: Final = 100_000
 OUTPUT_TOKENS: Final = 8_000
@@ -71,10 +72,14 @@ def catalog(**offering: Any) -> Snapshot:
             _vendor("beta"),
             _vendor("slow", streams=False, drainable=False),
             _vendor("rude", drainable=False),
+            _vendor("deep", limit_counts_reasoning=False),
         ],
         tokenizer_families=[
             registry.TokenizerFamily(family_id="bytes", template_tokens_per_message=4, template_tokens_per_request=3),
             registry.TokenizerFamily(family_id="exact", tokenizer="qwen3", template_tokens_per_message=4),
+            # Its tokenizer is no bound.
+            registry.TokenizerFamily(family_id="loose", tokenizer="llama3", template_tokens_per_message=4),
+            registry.TokenizerFamily(family_id="seeing", tokenizer="qwen3", image_tokens_max=1_000, template_tokens_per_message=4),
         ],
         models=[
             _model("solo", "acme"),
@@ -84,6 +89,12 @@ def catalog(**offering: Any) -> Snapshot:
             _model("undrained", "rude"),
             _model("hidden", "acme", hidden_reasoning=True),
             _model("exact", "acme", family_id="exact"),
+            _model("loose", "acme", family_id="loose"),
+            _model("seeing", "acme", family_id="seeing"),
+            # Its second vendor does not stream.
+            _model("mixed", "acme", "slow"),
+            # Its vendor's limit does not count thought.
+            _model("deep", "deep"),
         ],
         tariffs=[registry.Tariff(tariff_id="t", version=1, unit=registry.UNIT_TOKEN, model_rates=[row])],
         offerings=[registry.Offering(offering_id="plan", tariff_id="t", **offering)],

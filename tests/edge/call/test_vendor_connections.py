@@ -65,9 +65,9 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> "Callable[[], list[Line]]":
     return begin
 
 
-async def answered(vendors: HttpVendorClient, made: list[Line], answer: bytes = OK) -> bytes:
+async def answered(vendors: HttpVendorClient, made: list[Line], answer: bytes = OK, url: str = URL) -> bytes:
     """One call, whose answer comes on the connection that was asked last."""
-    asked = asyncio.get_running_loop().create_task(vendors.post(URL, [], b"{}"))
+    asked = asyncio.get_running_loop().create_task(vendors.post(url, [], b"{}"))
     await asyncio.sleep(0.1)
     max(made, key=lambda line: line.asked_at_s).protocol.data_received(answer)
     got = await asked
@@ -181,3 +181,92 @@ async def test_an_earlier_call_does_not_shorten_the_time_of_the_next_one(lines: 
             await asked
         assert loop.time() - began_s == pytest.approx(first_byte_s)
     assert [line.requests for line in made] == [2]
+
+
+# What a head says
+
+
+async def told_to_wait(vendors: HttpVendorClient, made: list[Line], *headers: bytes) -> int:
+    """How long a client is told to wait after a refusal with these headers, in milliseconds."""
+    head = b"HTTP/1.1 429 Busy\r\ncontent-length: 2\r\n" + b"".join(header + b"\r\n" for header in headers)
+    with pytest.raises(VendorFailure) as raised:
+        await answered(vendors, made, head + b"\r\nno")
+    return raised.value.retry_after_ms
+
+
+@pytest.mark.parametrize(
+    ("headers", "milliseconds"),
+    [
+        ([b"retry-after: 37"], 37_000),
+        ([b"retry-after: 0.5"], 500),
+        ([b"retry-after-ms: 1500"], 1_500),
+        # Of the two, milliseconds are what the vendor means.
+        ([b"retry-after: 2", b"retry-after-ms: 1500"], 1_500),
+        ([b"retry-after-ms: 1500", b"retry-after: 2"], 1_500),
+        # Nobody is sent away for longer than a day.
+        ([b"retry-after: 1000000000"], 86_400_000),
+        ([b"retry-after: -5"], 0),
+        ([b"retry-after: inf"], 0),
+        ([b"retry-after: Wed, 21 Oct 2026 07:28:00 GMT"], 0),
+    ],
+)
+async def test_how_long_a_vendor_says_to_wait(headers: list[bytes], milliseconds: int, lines: Callable[[], list[Line]]) -> None:
+    made = lines()
+    async with HttpVendorClient(CONFIG) as vendors:
+        assert await told_to_wait(vendors, made, *headers) == milliseconds
+
+
+async def test_what_a_head_has_said_is_not_said_by_the_next_one(lines: Callable[[], list[Line]]) -> None:
+    made = lines()
+    packed = gzip.compress(b"packed")
+    async with HttpVendorClient(CONFIG) as vendors:
+        head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed)
+        assert await answered(vendors, made, head + packed) == b"packed"
+        assert await answered(vendors, made) == b"ok"
+        assert await told_to_wait(vendors, made, b"retry-after: 37") == 37_000
+        assert await told_to_wait(vendors, made) == 0
+    assert [line.requests for line in made] == [4]
+
+
+# Which connection is taken
+
+
+async def together(vendors: HttpVendorClient, made: list[Line], count: int) -> None:
+    """So many calls at once, answered in the order in which they were asked."""
+    loop = asyncio.get_running_loop()
+    before = len(made)
+    asked = [loop.create_task(vendors.post(URL, [], b"{}")) for _ in range(count)]
+    await asyncio.sleep(0.1)
+    for line in made[before:]:
+        line.protocol.data_received(OK)
+    for each in asked:
+        answer = await each
+        assert await answer.read() == b"ok"
+        answer.close()
+
+
+async def test_the_connection_that_was_used_last_is_taken_first(lines: Callable[[], list[Line]]) -> None:
+    # The other one has been idle for longer, and its vendor may be closing it.
+    made = lines()
+    async with HttpVendorClient(CONFIG) as vendors:
+        await together(vendors, made, 3)
+        await answered(vendors, made)
+    assert [line.requests for line in made] == [1, 1, 2]
+
+
+async def test_no_more_connections_are_kept_than_512(lines: Callable[[], list[Line]]) -> None:
+    made = lines()
+    async with HttpVendorClient(CONFIG) as vendors:
+        await together(vendors, made, 514)
+        assert [index for index, line in enumerate(made) if line.is_closing()] == [0, 1]
+
+
+async def test_a_connection_in_plain_text_is_none_for_a_call_under_tls(lines: Callable[[], list[Line]]) -> None:
+    made = lines()
+    async with HttpVendorClient(CONFIG) as vendors:
+        await answered(vendors, made, url="http://acme:8443/v1/lines")
+        await asyncio.sleep(1.0)
+        await answered(vendors, made, url="https://acme:8443/v1/lines")
+        await asyncio.sleep(1.0)
+        await answered(vendors, made, url="https://acme:8444/v1/lines")
+    assert [line.requests for line in made] == [1, 1, 1]

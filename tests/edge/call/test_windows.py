@@ -175,6 +175,41 @@ async def test_accounting_that_does_not_answer_once_is_asked_again() -> None:
     assert scene.cause == "normal"
 
 
+async def test_a_renewal_that_was_not_answered_is_tried_again_a_second_later() -> None:
+    # Else the session would be swept under a stream that goes on.
+    scene = Scene(FakeCharging(validity_ms=6_000))
+    scene.charging.update_failures = [lost(), lost()]
+    scene.vendors.answers(say("hello"), 11.0, FINISH, counted(input=3, output=2), END)
+    await scene.call("stream=yes")
+    assert scene.charging.update_times_s == [4.0, 5.0, 6.0, 10.0]
+
+
+async def test_quota_that_has_ended_is_told_as_that_though_a_question_was_not_answered_before() -> None:
+    scene = Scene(FakeCharging(window=100))
+    scene.charging.update_failures = [lost()]
+    scene.vendors.answers(*slowly(100))
+    client, task = scene.begin("stream=yes")
+    await asyncio.sleep(0.1)
+    # Other calls have taken the rest.
+    scene.charging.leave_free(200)
+    await task
+    scene.check()
+    assert scene.charging.grants[-1].output_tokens_granted == 200
+    assert b"[cut]" in client.body
+    assert b"data: error" not in client.body
+    assert scene.cause == "quota_exhausted"
+
+
+async def test_a_renewal_that_asked_for_nothing_does_not_stand_for_a_refusal() -> None:
+    # The vendor thinks for longer than a grant is valid, and then says more than one window.
+    scene = Scene(FakeCharging(window=100, validity_ms=6_000))
+    scene.vendors.answers(say("hello"), 5.0, *slowly(30))
+    client = await scene.call("stream=yes")
+    assert scene.charging.updates[0].output_tokens_wanted == 0
+    assert client.text == "hello" + words(300)
+    assert scene.cause == "normal"
+
+
 @BOTH
 async def test_accounting_that_refuses_an_update_does_not_break_what_is_covered(stream: str) -> None:
     scene = Scene(FakeCharging(validity_ms=3_000))

@@ -1,13 +1,16 @@
 """A lane over a scripted stream, in virtual time: what travels together, and what is asked again."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
 import pytest
 
+from services.edge.charging.client import ChargingClient
 from services.edge.charging.lane import Lane, Operation
+from services.edge.config import EdgeConfig
+from services.runtime.errors import ServiceError
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 
@@ -17,6 +20,7 @@ class ScriptedStream:
     def __init__(self, write_s: float = 0.0) -> None:
         self._write_s = write_s
         self._answers: asyncio.Queue[Any] = asyncio.Queue()
+        self.operations: list[pb.ChargeOperation] = []
         self.written: list[list[int]] = []
 
     async def wait_for_connection(self) -> None:
@@ -24,6 +28,7 @@ class ScriptedStream:
 
     async def write(self, request: pb.ChargeRequest) -> None:
         await asyncio.sleep(self._write_s)
+        self.operations += request.operations
         self.written.append([operation.operation_id for operation in request.operations])
 
     async def read(self) -> Any:
@@ -39,6 +44,12 @@ class ScriptedStream:
         pass
 
 
+async def _owners(request: Any, **call: Any) -> AsyncIterator[Any]:
+    """The stream of owners: there is one, and it stays."""
+    yield pb.WatchOwnersResponse(partition_count=1, owners=[pb.PartitionOwner(part_id=0)])
+    await asyncio.get_running_loop().create_future()
+
+
 class ScriptedChannel:
     """A channel whose charging streams are those of the test, in order."""
 
@@ -51,7 +62,8 @@ class ScriptedChannel:
     def unary_unary(self, method: str, **options: Any) -> None:
         return None
 
-    unary_stream = unary_unary
+    def unary_stream(self, method: str, **options: Any) -> Callable[..., AsyncIterator[Any]]:
+        return _owners
 
 
 class Caller:
@@ -135,6 +147,56 @@ async def test_what_was_given_up_before_it_was_sent_is_not_sent() -> None:
     assert stream.written == [[1]]
     assert not caller.unanswered[2].sent
     await caller.lane.close()
+
+
+async def test_what_goes_to_another_owner_meanwhile_is_not_sent_to_this_one() -> None:
+    stream = ScriptedStream(write_s=0.5)
+    caller = await connected(stream)
+    caller.send(1)
+    await asyncio.sleep(0.1)
+    caller.send(2)
+    caller.unanswered[2].lane = None
+    await asyncio.sleep(2)
+    assert stream.written == [[1]]
+    await caller.lane.close()
+
+
+async def test_what_is_being_written_may_be_known_to_accounting() -> None:
+    # Its sender must undo it, also where the stream breaks before the write has ended.
+    stream = ScriptedStream(write_s=0.5)
+    caller = await connected(stream)
+    caller.send(1)
+    await asyncio.sleep(0.1)
+    assert stream.written == []
+    assert caller.unanswered[1].sent
+    await caller.lane.close()
+
+
+async def test_a_create_that_was_given_up_does_not_follow_its_end() -> None:
+    # Nobody would use the session that it opens, and its hold would stand until it is swept.
+    stream = ScriptedStream(write_s=1.0)
+    config = EdgeConfig(
+        registry_address="-",
+        authentication_address="-",
+        accounting_address="-",
+        billing_address="-",
+        admin_token_file="-",
+        create_timeout_ms=500,
+        release_timeout_ms=100,
+    )
+    async with ChargingClient(ScriptedChannel(stream), config) as client:  # type: ignore[arg-type]  # a double
+        while not client.up:  # noqa: ASYNC110  # a client tells nobody
+            await asyncio.sleep(0)
+
+        async def create(charging_id: str, after_s: float) -> None:
+            await asyncio.sleep(after_s)
+            with pytest.raises(ServiceError):
+                await client.create("acct-1", charging_id, pb.CreateSession())
+
+        await asyncio.gather(create("written", 0.0), create("waiting", 0.1))
+        await asyncio.sleep(3.0)
+    sent = [(each.charging_id, each.WhichOneof("operation")) for each in stream.operations]
+    assert sent == [("written", "create"), ("written", "release")]
 
 
 @pytest.mark.parametrize("broken_streams", [1, 4])

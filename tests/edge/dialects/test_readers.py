@@ -7,44 +7,66 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.edge.call.dialect import Body
-from services.edge.dialects.chat.dialect import ChatCompletions
-from services.edge.dialects.chat.request import ChatRequest
+from services.edge.call.dialect import Request
 from services.edge.http.problems import Problem
-from tests.edge.dialects.readers.record import CASES, ENDPOINT, LIMIT, RECORDED, sent
+from tests.edge.dialects.readers.record import CASES, LIMIT, RECORDED, endpoint, read, sent
 
 ROWS: list[dict[str, Any]] = json.loads(RECORDED.read_text())
+READERS = ("go", "javascript")
 
 
-def read(body: str) -> ChatRequest:
-    return ChatCompletions().read(Body(body.encode(), "application/json"), {})
+def accepted(dialect: str) -> list[dict[str, Any]]:
+    return [row for row in ROWS if row["dialect"] == dialect and row["sent"] is not None]
+
+
+def limit_of(request: Request) -> int:
+    return min(request.output_limit or LIMIT, LIMIT)
 
 
 def test_the_record_is_of_these_cases_and_of_what_the_edge_sends_now() -> None:
     # Otherwise: python -m tests.edge.dialects.readers.record
-    assert [row["body"] for row in ROWS] == CASES
-    assert [row["sent"] for row in ROWS] == [sent(body) for body in CASES]
+    assert [(row["dialect"], row["body"]) for row in ROWS] == CASES
+    assert [row["sent"] for row in ROWS] == [sent(dialect, body) for dialect, body in CASES]
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row["sent"] is not None], ids=lambda row: row["body"][-40:])
-def test_readers_of_what_is_sent_read_what_the_edge_has_read(row: dict[str, Any]) -> None:
-    request = read(row["body"])
-    limit = min(request.output_limit or LIMIT, LIMIT)
-    for reader in ("go", "javascript"):
-        other = row[f"{reader}_of_sent"]
-        assert (other["model"], other["n"] or 1, other["stream"]) == (request.model_id, request.choices, request.streamed)
-        assert (other["max_tokens"], other["max_completion_tokens"]) == (limit, 0)
-        assert other["stream_options"] == {"include_usage": request.streamed}
-        texts = [message["content"] for message in other["messages"] if isinstance(message["content"], str)]
-        texts += [
-            part["text"] for message in other["messages"] if isinstance(message["content"], list) for part in message["content"]
-        ]
-        assert texts == list(request.size().texts())
+@pytest.mark.parametrize("row", accepted("openai_chat"), ids=lambda row: row["body"][-40:])
+@pytest.mark.parametrize("reader", READERS)
+def test_readers_of_a_chat_read_what_the_edge_has_read(row: dict[str, Any], reader: str) -> None:
+    request = read(row["dialect"], row["body"])
+    other = row[f"{reader}_of_sent"]
+    assert (other["model"], other["n"] or 1, other["stream"]) == (request.model_id, request.choices, request.streamed)
+    assert (other["max_tokens"], other["max_completion_tokens"]) == (limit_of(request), 0)
+    assert other["stream_options"] == {"include_usage": request.streamed}
+    texts = [message["content"] for message in other["messages"] if isinstance(message["content"], str)]
+    texts += [part["text"] for message in other["messages"] if isinstance(message["content"], list) for part in message["content"]]
+    assert texts == list(request.size().texts())
 
 
-def test_a_body_that_readers_read_differently_is_refused_or_written_anew() -> None:
-    differing = [row for row in ROWS if row["go_of_body"] != row["javascript_of_body"]]
-    assert len(differing) >= 15
+def texts_of(blocks: list[dict[str, Any]] | None) -> list[str]:
+    """The texts of blocks and of those in them, in order."""
+    found: list[str] = []
+    for block in blocks or ():
+        found += [block["text"]] if block["text"] else []
+        found += texts_of(block["content"])
+    return found
+
+
+@pytest.mark.parametrize("row", accepted("anthropic_messages"), ids=lambda row: row["body"][-40:])
+@pytest.mark.parametrize("reader", READERS)
+def test_readers_of_messages_read_what_the_edge_has_read(row: dict[str, Any], reader: str) -> None:
+    request = read(row["dialect"], row["body"])
+    other = row[f"{reader}_of_sent"]
+    assert (other["model"], other["stream"], other["max_tokens"]) == (request.model_id, request.streamed, limit_of(request))
+    asked = json.loads(row["body"]).get("thinking") or {}
+    assert other["thinking"] == {"type": asked.get("type", ""), "budget_tokens": asked.get("budget_tokens", 0)}
+    texts = [text for turn in other["messages"] for text in texts_of(turn["content"])]
+    assert texts + texts_of(other["system"]) == list(request.size().texts())
+
+
+@pytest.mark.parametrize(("dialect", "many"), [("openai_chat", 15), ("anthropic_messages", 20)])
+def test_a_body_that_readers_read_differently_is_refused_or_written_anew(dialect: str, many: int) -> None:
+    differing = [row for row in ROWS if row["dialect"] == dialect and row["go_of_body"] != row["javascript_of_body"]]
+    assert len(differing) >= many
     for row in differing:
         assert row["sent"] is None or row["go_of_sent"] == row["javascript_of_sent"]
 
@@ -103,8 +125,8 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 @given(BODIES)
 def test_whatever_is_let_through_has_each_name_once_and_means_what_was_read(body: str) -> None:
     try:
-        request = read(body)
-        wire = request.vendor_request(ENDPOINT, request.model_id, LIMIT, streamed=request.streamed).body.content
+        request = read("openai_chat", body)
+        wire = request.vendor_request(endpoint("openai_chat"), request.model_id, LIMIT, streamed=request.streamed).body.content
     except Problem as problem:
         assert problem.status == 400
         return

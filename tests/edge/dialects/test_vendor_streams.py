@@ -5,7 +5,7 @@ import gzip
 import itertools
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -208,29 +208,40 @@ def test_a_body_that_is_an_error_is_told_as_the_vendors() -> None:
     assert (failure.fault.code, failure.fault.message) == ("1008", "insufficient balance")
 
 
+def cuts(body: bytes) -> Iterator[list[bytes]]:
+    """A body whole, in single bytes, and in every split in two."""
+    yield [body]
+    yield split(body, range(1, len(body)))
+    for place in range(1, len(body)):
+        yield [body[:place], body[place:]]
+
+
 def test_an_error_as_the_first_event_is_a_fault_before_any_output() -> None:
-    fed = feed(streamed().answer(ENDPOINT), [body_of("c26")])
-    assert (fed.out, fed.said) == (b"", "")
-    assert fed.fault == fault_of(200, b'{"error":{"message":"model is overloaded","type":"server_error","code":"overloaded"}}', 0)
+    fault = fault_of(200, b'{"error":{"message":"model is overloaded","type":"server_error","code":"overloaded"}}', 0)
+    for pieces in cuts(body_of("c26")):
+        fed = feed(streamed().answer(ENDPOINT), pieces)
+        assert (fed.out, fed.said) == (b"", "")
+        assert fed.fault == fault
 
 
 def test_an_error_after_output_leaves_what_came() -> None:
-    fed = feed(streamed().answer(ENDPOINT), [body_of("c27")])
-    assert fed.said == "Half of"
-    assert read_stream(fed.out).choices[0].content == "Half of"
-    assert not fed.finished
-    assert fed.fault is not None
-    assert (fed.fault.code, fed.fault.message) == ("502", "upstream disconnected")
+    for pieces in cuts(body_of("c27")):
+        fed = feed(streamed().answer(ENDPOINT), pieces)
+        assert fed.said == "Half of"
+        assert read_stream(fed.out).choices[0].content == "Half of"
+        assert not fed.finished
+        assert fed.fault is not None
+        assert (fed.fault.code, fed.fault.message) == ("502", "upstream disconnected")
 
 
 def test_an_empty_body_says_nothing() -> None:
-    fed = feed(streamed().answer(ENDPOINT), [body_of("c40")])
-    assert fed == joined([])
+    # It has no place where it could be cut.
+    assert body_of("c40") == b""
+    assert feed(streamed().answer(ENDPOINT), []) == feed(streamed().answer(ENDPOINT), [b""]) == joined([])
 
 
 def test_half_an_event_at_the_end_is_neither_delivered_nor_counted() -> None:
-    body = body_of("c41")
-    for pieces in ([body], split(body, range(1, len(body)))):
+    for pieces in cuts(body_of("c41")):
         fed = feed(streamed().answer(ENDPOINT), pieces)
         assert fed.is_half
         assert fed.said == "The answer is"

@@ -6,10 +6,12 @@ import json
 import pytest
 from opentelemetry.metrics import CallbackOptions
 
+from services.edge.call.outcome import problem_of
+from services.edge.routing.router import failed_attempt
 from services.edge.vendors.vendor import VendorFailure
 from tests.edge.call.doubles import HANG, FakeCharging
 from tests.edge.call.line_dialect import END, FINISH, counted, event, say
-from tests.edge.call.scene import SECRETS, Scene
+from tests.edge.call.scene import SECRETS, Scene, catalog
 
 BOTH = pytest.mark.parametrize("stream", ["yes", "no"])
 ANSWER = (say("hello"), FINISH, counted(input=3, output=2), END)
@@ -256,3 +258,41 @@ async def test_json_with_an_error_from_a_vendor_that_was_asked_for_a_stream() ->
     scene.vendors.answers(*ANSWER, vendor="beta")
     client = await scene.call("model=pair stream=yes")
     assert client.text == "hello"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [
+        # There is only too much to do: it is worth trying again.
+        (refused(429), refused(503), 503),
+        (refused(529), refused(429), 503),
+        (VendorFailure("unreachable"), VendorFailure("timeout"), 503),
+        # One of them has failed otherwise.
+        (refused(429), refused(500), 502),
+        (refused(500), refused(529), 502),
+        (VendorFailure("unreachable"), refused(500), 502),
+        (refused(401), VendorFailure("timeout"), 502),
+        (VendorFailure("unreachable"), refused(429), 502),
+    ],
+)
+async def test_what_all_routes_have_in_common_is_told(first: VendorFailure, second: VendorFailure, status: int) -> None:
+    scene = Scene()
+    scene.vendors.answers(first)
+    scene.vendors.answers(second, vendor="beta")
+    client = await scene.call("model=pair stream=no")
+    assert client.status == status
+    assert (client.header("retry-after") is not None) == (status == 503)
+
+
+@pytest.mark.parametrize("field", ["message", "code", "param"])
+def test_no_word_of_a_fault_tells_a_part_of_a_key(field: str) -> None:
+    secret = SECRETS["ACME_KEY"]
+    model = catalog().model("solo")
+    assert model is not None
+    (route,) = model.routes["openai_chat"]
+    told = {"message": "bad request", "code": "bad", "param": "messages"}
+    problem = problem_of([failed_attempt(route, _refused(400, told | {field: f"at {secret[4:20]}"}))], [secret])
+    assert problem.status == 400
+    shown = {"message": problem.message, "code": problem.code, "param": problem.param}
+    assert not any(secret[4:20] in (each or "") for each in shown.values())
+    assert {name: shown[name] for name in told if name != field} == {name: told[name] for name in told if name != field}

@@ -1,4 +1,4 @@
-// Reads bodies of chat completions as a vendor in Go does, and writes what it has read.
+// Reads bodies as a vendor in Go does that speaks the dialect of its argument, and writes what it has read.
 package main
 
 import (
@@ -15,7 +15,7 @@ type options struct {
 	IncludeUsage bool `json:"include_usage"`
 }
 
-type request struct {
+type chatCompletion struct {
 	Model               string    `json:"model"`
 	N                   int64     `json:"n"`
 	MaxTokens           int64     `json:"max_tokens"`
@@ -25,6 +25,46 @@ type request struct {
 	Messages            []message `json:"messages"`
 }
 
+// A text, or a list of blocks.
+type blocks []block
+
+type block struct {
+	Type    string `json:"type"`
+	Text    string `json:"text"`
+	Content blocks `json:"content"`
+}
+
+func (read *blocks) UnmarshalJSON(body []byte) error {
+	var text string
+	if json.Unmarshal(body, &text) == nil {
+		*read = blocks{{Type: "text", Text: text}}
+		return nil
+	}
+	var list []block
+	err := json.Unmarshal(body, &list)
+	*read = list
+	return err
+}
+
+type turn struct {
+	Role    string `json:"role"`
+	Content blocks `json:"content"`
+}
+
+type thinking struct {
+	Type         string `json:"type"`
+	BudgetTokens int64  `json:"budget_tokens"`
+}
+
+type messages struct {
+	Model     string   `json:"model"`
+	MaxTokens int64    `json:"max_tokens"`
+	Stream    bool     `json:"stream"`
+	Thinking  thinking `json:"thinking"`
+	System    blocks   `json:"system"`
+	Messages  []turn   `json:"messages"`
+}
+
 func main() {
 	var bodies []string
 	if err := json.NewDecoder(os.Stdin).Decode(&bodies); err != nil {
@@ -32,8 +72,11 @@ func main() {
 	}
 	read := make([]any, len(bodies))
 	for index, body := range bodies {
-		var each request
-		if err := json.Unmarshal([]byte(body), &each); err == nil {
+		var each any = new(chatCompletion)
+		if os.Args[1] == "anthropic_messages" {
+			each = new(messages)
+		}
+		if err := json.Unmarshal([]byte(body), each); err == nil {
 			read[index] = each
 		}
 	}

@@ -1,13 +1,8 @@
-// Reads bodies of chat completions as a vendor in JavaScript does, and writes what it has read.
+// Reads bodies as a vendor in JavaScript does that speaks the dialect of its argument, and writes what it has read.
 const bodies = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const read = { openai_chat: chatCompletion, anthropic_messages: messages }[process.argv[2]];
 
-function read(body) {
-  let each;
-  try {
-    each = JSON.parse(body);
-  } catch {
-    return null;
-  }
+function chatCompletion(each) {
   const messages = Array.isArray(each.messages) ? each.messages : [];
   return {
     model: each.model ?? "",
@@ -20,4 +15,35 @@ function read(body) {
   };
 }
 
-console.log(JSON.stringify(bodies.map(read)));
+// A text, or a list of blocks.
+function blocks(content) {
+  if (typeof content === "string") {
+    return [{ type: "text", text: content, content: null }];
+  }
+  if (!Array.isArray(content)) {
+    return null;
+  }
+  return content.map((block) => ({ type: block?.type ?? "", text: block?.text ?? "", content: blocks(block?.content) }));
+}
+
+function messages(each) {
+  const turns = Array.isArray(each.messages) ? each.messages : [];
+  return {
+    model: each.model ?? "",
+    max_tokens: each.max_tokens ?? 0,
+    stream: each.stream ?? false,
+    thinking: { type: each.thinking?.type ?? "", budget_tokens: each.thinking?.budget_tokens ?? 0 },
+    system: blocks(each.system),
+    messages: turns.map((turn) => ({ role: turn?.role ?? "", content: blocks(turn?.content) })),
+  };
+}
+
+function readOrNull(body) {
+  try {
+    return read(JSON.parse(body));
+  } catch {
+    return null;
+  }
+}
+
+console.log(JSON.stringify(bodies.map(readOrNull)));

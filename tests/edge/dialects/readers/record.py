@@ -7,22 +7,22 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from services.edge.call.dialect import Body
+from services.edge.call.dialect import Body, Dialect, Request
+from services.edge.dialects.anthropic_messages.dialect import MESSAGES
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.http.problems import Problem
 from services.edge.vendors.profile import Endpoint, Unknown
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded.json"
-# The endpoint that lets most through.
-ENDPOINT = Endpoint("vendor", "openai_chat", "http://vendor.test/v1", unknown_fields=Unknown.PASSED)
+DIALECTS: Final[dict[str, Dialect]] = {"openai_chat": ChatCompletions(), "anthropic_messages": MESSAGES}
 LIMIT = 77
 
 _MESSAGES = '"messages":[{"role":"user","content":"x"}]'
 _MODEL = '"model":"m"'
-CASES = [
+_CHAT = [
     f"{{{_MODEL},{_MESSAGES}}}",
     *(
         f"{{{_MODEL},{_MESSAGES},{inner}}}"
@@ -67,13 +67,80 @@ CASES = [
 ]
 
 
-def sent(body: str) -> str | None:
+_TURN = '"max_tokens":50,"messages":[{"role":"user","content":"x"}]'
+_THINKING = '"thinking":{"type":"enabled","budget_tokens":1024'
+_ANTHROPIC = [
+    f"{{{_MODEL},{_TURN}}}",
+    f'{{{_MODEL},"messages":[{{"role":"user","content":"x"}}]}}',
+    *(
+        f"{{{_MODEL},{_TURN},{inner}}}"
+        for inner in (
+            '"Model":"dear"',
+            '"mode\\u004c":"dear"',
+            '"model":"other"',
+            '"Max_Tokens":100000',
+            '"max_token\u017f":100000',
+            '"max_token\\u017f":100000',
+            '"max_to\u212aens":100000',
+            '"max_tokens":2',
+            '"max_tokens":100000',
+            '"max_tokens":1e3',
+            '"max_tokens":10.0',
+            '"max_tokens":9007199254740993',
+            '"max_tokens":"5"',
+            '"max_tokens":null',
+            '"max_completion_tokens":100000',
+            '"Stream":true',
+            '"stream":false,"\u017ftream":true',
+            '"stream":true,"stream":false',
+            '"system":"Be brief."',
+            '"system":"Be brief.","System":"Be long."',
+            '"system":"Be brief.","system":"Be long."',
+            '"system":[{"type":"text","text":"Be brief.","Text":"Be long."}]',
+            '"system":[{"type":"text","text":"Be brief.","text":"Be long."}]',
+            _THINKING + "}",
+            _THINKING + ',"Budget_Tokens":100000}',
+            _THINKING + ',"budget_tokens":2048}',
+            _THINKING + '},"Thinking":{"type":"disabled"}',
+            '"Messages":[{"role":"user","content":"dear"}]',
+            '"messages":[{"role":"user","content":"y","Content":"dear"}]',
+            '"messages":[{"role":"user","content":"y","content":"dear"}]',
+            '"messages":[{"role":"user","content":"y","\\u0063ontent":"dear"}]',
+            '"messages":[{"role":"user","Role":"assistant","content":"y"}]',
+            '"messages":[{"role":"user","content":"\\ud800"}]',
+            '"messages":[{"role":"user","content":"\\ud83d\\ude42"}]',
+            '"messages":[{"role":"user","content":[{"type":"text","text":"y","text":"z"}]}]',
+            '"messages":[{"role":"user","content":[{"type":"text","text":"y","TEXT":"z"}]}]',
+            '"messages":[{"role":"user","content":[{"type":"text","Type":"thinking","text":"y"}]}]',
+            '"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"y","Text":"z"}]}]}]',
+            '"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"y","content":"z"}]}]',
+            '"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"y","Content":"z"}]}]',
+            '"temperature":1.50,"top_k":12345678901234567890123',
+            '"metadata":{"user_id":"\\ud800"}',
+        )
+    ),
+]
+CASES = [("openai_chat", body) for body in _CHAT] + [("anthropic_messages", body) for body in _ANTHROPIC]
+
+
+def endpoint(dialect: str) -> Endpoint:
+    """The endpoint that lets most through."""
+    return Endpoint("vendor", dialect, "http://vendor.test/v1", unknown_fields=Unknown.PASSED)
+
+
+def read(dialect: str, body: str) -> Request:
+    """What the edge reads. Errors: `Problem`."""
+    return DIALECTS[dialect].read(Body(body.encode(), "application/json"), {})
+
+
+def sent(dialect: str, body: str) -> str | None:
     """The body that a vendor gets for a client's; None: it is refused."""
     try:
-        request = ChatCompletions().read(Body(body.encode(), "application/json"), {})
-        return request.vendor_request(ENDPOINT, request.model_id, LIMIT, streamed=request.streamed).body.content.decode()
+        request = read(dialect, body)
+        asked = request.vendor_request(endpoint(dialect), request.model_id, LIMIT, streamed=request.streamed)
     except Problem:
         return None
+    return asked.body.content.decode()
 
 
 def run(command: list[str], bodies: list[str]) -> list[Any]:
@@ -85,14 +152,16 @@ def run(command: list[str], bodies: list[str]) -> list[Any]:
 
 def record() -> list[dict[str, Any]]:
     """A row for each case: the client's body, the vendor's, and what each reader makes of either."""
-    vendor_bodies = [sent(body) for body in CASES]
-    accepted = [body for body in vendor_bodies if body is not None]
-    rows = [{"body": body, "sent": other} for body, other in zip(CASES, vendor_bodies, strict=True)]
+    rows: list[dict[str, Any]] = [{"dialect": dialect, "body": body, "sent": sent(dialect, body)} for dialect, body in CASES]
     for name, command in (("go", ["go", "run", "reader.go"]), ("javascript", ["node", "reader.js"])):
-        of_sent = iter(run(command, accepted))
-        for row, of_body in zip(rows, run(command, CASES), strict=True):
-            row[f"{name}_of_body"] = of_body
-            row[f"{name}_of_sent"] = next(of_sent) if row["sent"] is not None else None
+        for dialect in DIALECTS:
+            own = [row for row in rows if row["dialect"] == dialect]
+            accepted = [row for row in own if row["sent"] is not None]
+            for row, made in zip(own, run([*command, dialect], [row["body"] for row in own]), strict=True):
+                row[f"{name}_of_body"] = made
+                row[f"{name}_of_sent"] = None
+            for row, made in zip(accepted, run([*command, dialect], [row["sent"] for row in accepted]), strict=True):
+                row[f"{name}_of_sent"] = made
     return rows
 
 

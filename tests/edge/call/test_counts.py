@@ -1,0 +1,247 @@
+"""Counts to the token, where one that is a little off would pass for an estimate."""
+
+import asyncio
+
+import pytest
+from opentelemetry.metrics import CallbackOptions
+
+from services.edge.call.dialect import Step
+from services.edge.call.usage import InputTokens, Meter
+from services.edge.tokens.estimate import estimate, low
+from services.edge.tokens.size import size_of
+from services.edge.vendors.usage import VendorCount
+from services.edge.vendors.vendor import VendorFailure
+from tests.edge.call.doubles import FakeCharging
+from tests.edge.call.line_dialect import END, FINISH, counted, event, say, words
+from tests.edge.call.scene import CONTEXT_TOKENS, Scene
+
+# Several runs, of which each but the last has been counted.
+LONG = 1_000
+
+
+def meter(*, held: int = 10_000) -> Meter:
+    return Meter(InputTokens(90, 30, 50), 1, None, input_max=10_000, output_max=10_000, output_held=lambda: held)
+
+
+def vendor_count(output_tokens: int, *, is_odd: bool = False) -> VendorCount:
+    return VendorCount((3, 0, 0, output_tokens, 0), has_input=True, has_output=True, is_odd=is_odd)
+
+
+def doubts(scene: Scene) -> set[object]:
+    return {each.attributes["doubt"] for each in scene.metrics.doubts(CallbackOptions()) if each.attributes}
+
+
+# Input
+
+
+async def test_the_bound_has_the_bytes_that_normalization_may_add() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hello"), FINISH, END)
+    # Each letter has three bytes, and six once it is normalized; the tokenizer of Qwen 3 counts those.
+    await scene.call("stream=yes model=exact", "\u0958" * 100)
+    assert scene.charging.creates[0].input_tokens_bound == 300 + 8 * 100 + 4
+
+
+@pytest.mark.parametrize(("tokens", "believed"), [(CONTEXT_TOKENS * 16, True), (CONTEXT_TOKENS * 16 + 1, False)])
+async def test_an_input_that_is_read_again_in_rounds_may_be_above_the_context_window(tokens: int, believed: bool) -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hello"), FINISH, counted(input=tokens, output=2), END)
+    await scene.call("stream=yes")
+    assert (scene.used[0] == tokens) == believed
+    assert doubts(scene) == (set() if believed else {"input_too_large"})
+
+
+async def test_an_input_that_is_strangely_small_is_charged_as_counted_and_told() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hello"), FINISH, counted(input=100, output=2), END)
+    await scene.call("stream=yes", words(LONG))
+    assert scene.used == (100, 0, 0, 2, 0)
+    assert scene.provenance == "vendor"
+    assert doubts(scene) == {"input_too_small"}
+
+
+# Output
+
+
+async def test_the_fewest_tokens_are_those_of_all_that_came() -> None:
+    # More than the last run alone can have, and less than all of them.
+    scene = Scene()
+    scene.vendors.answers(*(say(words(10)) for _ in range(LONG // 10)), FINISH, counted(input=3, output=300), END)
+    await scene.call("stream=yes")
+    assert scene.used[3] == estimate(size_of(words(LONG)))
+    assert doubts(scene) == {"output_too_small"}
+
+
+async def test_a_zero_beside_a_call_is_no_count() -> None:
+    scene = Scene()
+    scene.vendors.answers(event("call f"), FINISH, counted(input=9, output=0), END)
+    await scene.call("stream=yes")
+    # The frame of a call.
+    assert scene.used == (9, 0, 0, 4, 0)
+    # A vendor that has not counted is not to be doubted.
+    assert doubts(scene) == set()
+
+
+async def test_a_whole_answer_beyond_its_limit_is_charged_at_the_fewest_tokens_that_it_can_have() -> None:
+    scene = Scene()
+    scene.vendors.answers(f'say "{words(4_000)}"'.encode(), vendor="slow", content_type="application/json")
+    await scene.call("stream=no limit=1 model=whole")
+    assert scene.used[3] == low(size_of(words(4_000)))
+
+
+def test_a_count_that_is_handed_out_again_ends_at_the_same_place() -> None:
+    of_steps = meter()
+    said = vendor_count(40)
+    of_steps.add(Step(said=words(40), counted=said))
+    of_steps.add(Step(said=words(10), counted=said))
+    of_steps.add(Step(thought=words(10), counted=said))
+    assert of_steps.best == 40 + estimate(size_of(words(20)))
+    assert of_steps.used().charged == (3, 0, 0, of_steps.best, 0)
+
+
+def test_an_odd_count_is_told_and_is_not_the_vendors() -> None:
+    of_steps = meter()
+    of_steps.add(Step(said=words(40), counted=vendor_count(40, is_odd=True)))
+    used = of_steps.used()
+    assert (used.charged, used.doubts, used.counted_by_vendor) == ((3, 0, 0, 40, 0), ("odd",), False)
+
+
+def test_a_client_that_leaves_twice_left_the_first_time() -> None:
+    # An answer that is cut is left; then the client leaves while its last piece is sent.
+    of_steps = meter()
+    of_steps.add(Step(said=words(40)))
+    of_steps.leave()
+    of_steps.add(Step(said=words(60)))
+    of_steps.leave()
+    used = of_steps.used()
+    assert used.charged[3] == estimate(size_of(words(40)))
+    assert used.unpaid[3] == estimate(size_of(words(100))) - used.charged[3]
+
+
+def test_what_a_step_has_is_all_of_it() -> None:
+    step = Step(said=words(10), thought=words(20), opaque_bytes=80, calls=3)
+    assert meter().output_of(step) == estimate(size_of(words(10))) + estimate(size_of(words(20))) + 10 + 3 * 4
+    assert meter().lowest_of(step) == low(size_of(words(10))) + low(size_of(words(20))) + 80 // 64 + 3
+
+
+# Choices and routes
+
+
+@pytest.mark.parametrize(("made", "cause"), [(40, "normal"), (55, "normal"), (56, "quota_exhausted")])
+async def test_an_answer_has_reached_its_limit_where_all_choices_have(made: int, cause: str) -> None:
+    # 28 tokens are left for each of two choices.
+    scene = Scene(FakeCharging(balance=109))
+    scene.vendors.answers(say("hello"), FINISH, counted(input=3, output=made), END)
+    await scene.call("stream=yes limit=100 n=2")
+    assert scene.vendors.asked[0].options["limit"] == "28"
+    assert (scene.used[3], scene.cause) == (made, cause)
+
+
+@pytest.mark.parametrize("usage", [[], [counted(input=9_000, output=700)]])
+async def test_what_a_route_has_said_before_it_failed_is_not_charged_with_the_next_one(usage: list[bytes]) -> None:
+    scene = Scene()
+    scene.vendors.answers(say(words(100)), *usage, VendorFailure("broken", 200))
+    scene.vendors.answers(say("hello"), FINISH, END, vendor="beta")
+    client = await scene.call("stream=no limit=500 model=pair")
+    assert client.status == 200
+    assert scene.used == (estimate(size_of("hi")), 0, 0, estimate(size_of("hello")), 0)
+    assert scene.attempts == [("acme", "broken", 200), ("beta", "answered", 200)]
+
+
+async def test_an_end_without_an_answer_is_none() -> None:
+    scene = Scene()
+    scene.vendors.answers(END)
+    scene.vendors.answers(say("hello"), FINISH, counted(input=3, output=2), END, vendor="beta")
+    client = await scene.call("stream=no limit=500 model=pair")
+    assert client.status == 200
+    assert b"hello" in client.body
+    assert scene.attempts == [("acme", "garbage", 200), ("beta", "answered", 200)]
+
+
+async def test_half_an_event_at_the_end_of_an_answer_is_nothing() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hello"), FINISH, counted(input=3, output=2), b"data: nonsen")
+    client = await scene.call("stream=yes")
+    assert b"[complete]" in client.body
+    assert (scene.used, scene.cause, scene.provenance) == ((3, 0, 0, 2, 0), "normal", "vendor")
+
+
+@pytest.mark.parametrize(("kilobytes", "provenance"), [(60, "vendor"), (70, "estimated")])
+async def test_of_what_comes_after_the_end_64_kilobytes_are_read(kilobytes: int, provenance: str) -> None:
+    scene = Scene()
+    noise = b": " + b"x" * 1_000 + b"\n\n"
+    scene.vendors.answers(say("hello"), FINISH, END, *(noise for _ in range(kilobytes)), counted(input=3, output=2))
+    await scene.call("stream=yes")
+    assert scene.provenance == provenance
+
+
+async def test_a_count_of_our_own_tokenizer_is_an_estimate_where_the_vendors_is_doubted() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hi"), FINISH, END)
+    await scene.call("model=exact stream=yes")
+    scene.charging.forget()
+    for usage, provenance in (([], "tokenizer"), ([counted(input=0, output=2)], "estimated")):
+        scene.vendors.answers(say("hello"), FINISH, *usage, END)
+        await scene.call("model=exact stream=yes")
+        assert scene.provenance == provenance
+        scene.charging.forget()
+
+
+async def test_an_error_in_the_middle_is_the_end_whatever_comes_after_it() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hello"), event("fault 500 internal"), say("more"), FINISH, counted(input=9_000, output=700), END)
+    client = await scene.call("stream=yes")
+    assert client.text == "hello"
+    assert b"data: error 502" in client.body
+    assert (scene.cause, scene.provenance, scene.attempts) == ("vendor_error", "partial", [("acme", "broken", 200)])
+    assert scene.used == (estimate(size_of("hi")), 0, 0, estimate(size_of("hello")), 0)
+
+
+# Clients that leave before they were sent anything
+
+
+async def test_the_input_that_a_vendor_has_counted_is_its_work_where_no_output_was_sent() -> None:
+    scene = Scene()
+    scene.vendors.answers(counted(input=9_000), 60.0)
+    client, task = scene.begin("stream=yes")
+    await asyncio.sleep(1.0)
+    client.leave()
+    await task
+    scene.check()
+    assert (scene.used[0], scene.unpaid[0]) == (0, 9_000)
+
+
+async def test_a_vendor_that_was_asked_and_has_not_answered_has_worked() -> None:
+    scene = Scene()
+    scene.vendors.answers(hangs=True)
+    client, task = scene.begin("stream=yes", words(100))
+    await asyncio.sleep(1.0)
+    client.leave()
+    await task
+    scene.check()
+    assert (scene.used[0], scene.unpaid[0]) == (0, estimate(size_of(words(100))))
+
+
+async def test_a_vendor_whose_answer_was_ended_with_its_key_has_worked() -> None:
+    scene = Scene()
+    scene.vendors.answers(60.0)
+    _, task = scene.begin("stream=yes", words(100))
+    await asyncio.sleep(1.0)
+    scene.principals.revoke()
+    await task
+    scene.check()
+    assert scene.cause == "revoked"
+    assert (scene.used[0], scene.unpaid[0]) == (0, estimate(size_of(words(100))))
+
+
+async def test_what_a_vendor_was_told_says_how_much_is_to_come() -> None:
+    # Of the client's 8,000 tokens the account can pay for 293.
+    scene = Scene(FakeCharging(balance=457))
+    scene.vendors.answers(say(words(100)), 0.5, FINISH, counted(input=3, output=110), END)
+    client, task = scene.begin("stream=yes limit=8000")
+    await asyncio.sleep(0.1)
+    client.leave()
+    await task
+    scene.check()
+    assert scene.vendors.asked[0].options["limit"] == "293"
+    assert (scene.used[3], scene.provenance) == (110, "vendor")

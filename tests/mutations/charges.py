@@ -1,0 +1,188 @@
+"""Faults of accounting's rules: records of a session, rates and caps, losses."""
+
+from typing import Final
+
+from tests.mutations.planting import one
+
+_ACCOUNT: Final = "services/accounting/account.py"
+_CHARGING: Final = "services/accounting/charging.py"
+_LIMITS: Final = "services/accounting/limits.py"
+_LOSSES: Final = "services/accounting/losses.py"
+_IN_RECORDS: Final = "tests/accounting/test_planted_faults.py"
+_IN_LOSSES: Final = "tests/accounting/test_losses.py"
+_IN_LIMITS: Final = "tests/accounting/test_limits.py"
+
+_OF_RECORDS: Final = (
+    one(
+        "more tokens count against a rate than there can be",
+        _CHARGING,
+        "min(command.input_expected, command.input_bound)",
+        "command.input_expected",
+        _IN_RECORDS,
+    ),
+    one("what an Update has counted is counted again", _CHARGING, "        counted += more\n", "", _IN_RECORDS),
+    one(
+        "what a swept session has counted is counted again",
+        _CHARGING,
+        "tokens_of(command.used) - swept.tokens_counted",
+        "tokens_of(command.used)",
+        _IN_RECORDS,
+    ),
+    one("the cached share is learned of our own estimates", _CHARGING, " and provenance == Provenance.VENDOR:", ":", _IN_RECORDS),
+    one(
+        "a record's tier is not that of the whole session",
+        _CHARGING,
+        "total_input=total_input(used) if last else -1",
+        "total_input=-1",
+        _IN_RECORDS,
+    ),
+    one(
+        "a notice comes a token late",
+        _CHARGING,
+        "consumed * 100 >= percent * bucket.granted",
+        "consumed * 100 > percent * bucket.granted",
+        _IN_RECORDS,
+    ),
+    one(
+        "a vendor that fell silent is owed nothing",
+        _CHARGING,
+        '"answered", "broken", "timeout", "garbage"',
+        '"answered", "broken", "garbage"',
+        _IN_RECORDS,
+    ),
+    one(
+        "a repeat forgets all but the last tariff",
+        _CHARGING,
+        "others=(*answer.others, charge), others_absorbed",
+        "others=(charge,), others_absorbed",
+        _IN_RECORDS,
+    ),
+    one("a session hopes for its own hold", _CHARGING, "if other is session or not", "if not", _IN_RECORDS),
+    one(
+        "a vendor's attempts stand in every record",
+        _CHARGING,
+        "attempts=attempts if index == 0 else ()",
+        "attempts=attempts",
+        _IN_RECORDS,
+    ),
+    one(
+        "an Update's tokens are forgotten by its session",
+        _ACCOUNT,
+        "        session.tokens_counted = entry.tokens_counted\n",
+        "        pass\n",
+        _IN_RECORDS,
+    ),
+    one(
+        "the vendor of a swept session is owed nothing",
+        _ACCOUNT,
+        "            wholesale=session.wholesale if session else (),\n",
+        "",
+        _IN_RECORDS,
+    ),
+)
+
+_OF_LOSSES: Final = (
+    one(
+        "a late Release is no work of a vendor",
+        _CHARGING,
+        "        wholesale=_owed(swept.wholesale, command.attempts),\n        unpaid=command.unpaid,\n        catalog=catalog,\n",
+        "        wholesale=_owed(swept.wholesale, command.attempts),\n        unpaid=command.unpaid,\n",
+        _IN_LOSSES,
+    ),
+    one(
+        "unpaid work of an earlier day counts",
+        _LOSSES,
+        "unpaid = sum(each.unpaid for each in account.work if each.hour > since)",
+        "unpaid = sum(each.unpaid for each in account.work)",
+        _IN_LOSSES,
+    ),
+    one(
+        "paid work of an earlier day counts",
+        _LOSSES,
+        "paid = sum(each.paid for each in account.work if each.hour > since)",
+        "paid = sum(each.paid for each in account.work)",
+        _IN_LOSSES,
+    ),
+    one(
+        "unpaid work is rated by its own input",
+        _LOSSES,
+        "rates_for(tariff, total_input(used) + total_input(unpaid))",
+        "rates_for(tariff, total_input(unpaid))",
+        _IN_LOSSES,
+    ),
+    one(
+        "a debt is looked for in the first unit",
+        _LOSSES,
+        "unit = plan.lines[next(reversed(plan.lines))].unit",
+        "unit = plan.lines[next(iter(plan.lines))].unit",
+        _IN_LOSSES,
+    ),
+)
+
+_OF_LIMITS: Final = (
+    one(
+        "limits of an earlier catalog hold on",
+        _LIMITS,
+        "if derived.base_limits is not base_limits or len(kept)",
+        "if len(kept)",
+        _IN_LIMITS,
+    ),
+    one(
+        "a subscription that has ended limits",
+        _LIMITS,
+        '        if subscription.state == "active":\n',
+        "        if True:\n",
+        _IN_LIMITS,
+    ),
+    one(
+        "the end that comes last counts",
+        _LIMITS,
+        "of_subject.valid_until_us < valid_until_us",
+        "of_subject.valid_until_us > valid_until_us",
+        _IN_LIMITS,
+    ),
+    one(
+        "use in another unit counts in a cap",
+        _LIMITS,
+        "counter is not None and counter.unit == unit and _in_window",
+        "counter is not None and _in_window",
+        _IN_LIMITS,
+    ),
+    one(
+        "tokens that come late count from before",
+        _LIMITS,
+        "earliest_ns = now_us * 1_000 if tokens > 0 else 0",
+        "earliest_ns = 0",
+        _IN_LIMITS,
+    ),
+    one(
+        "a session is held to the window after its own",
+        _LIMITS,
+        "if counter is None or counter.start_us != start_us or (amount",
+        "if counter is None or (amount",
+        _IN_LIMITS,
+    ),
+    one(
+        "a stream goes on within the last of its caps",
+        _LIMITS,
+        "        if unit not in room or free < room[unit]:",
+        "        if True:",
+        _IN_LIMITS,
+    ),
+    one(
+        "what is held comes back at the window's end",
+        _LIMITS,
+        "retry_after_us=max(0, end_us - now_us) if not held else 0",
+        "retry_after_us=max(0, end_us - now_us)",
+        _IN_LIMITS,
+    ),
+    one(
+        "what is owed counts in no cap",
+        _ACCOUNT,
+        "            _count(account, counters, unit, entry.debt, 0)\n",
+        "            pass\n",
+        _IN_LIMITS,
+    ),
+)
+
+CHARGES: Final = (*_OF_RECORDS, *_OF_LOSSES, *_OF_LIMITS)

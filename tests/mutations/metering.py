@@ -1,0 +1,213 @@
+"""Faults of a call's counts: the meter, windows, routes that failed, clients that left."""
+
+from typing import Final
+
+from tests.mutations.planting import one
+
+_CALL: Final = "services/edge/call/call.py"
+_OUTCOME: Final = "services/edge/call/outcome.py"
+_PATH: Final = "services/edge/call/path.py"
+_SESSION: Final = "services/edge/call/session.py"
+_USAGE: Final = "services/edge/call/usage.py"
+_VENDOR_STREAM: Final = "services/edge/call/vendor_stream.py"
+_IN_COUNTS: Final = "tests/edge/call/test_counts.py"
+_IN_WINDOWS: Final = "tests/edge/call/test_windows.py"
+_IN_ROUTES: Final = "tests/edge/routing/test_routes.py"
+_IN_ADMISSION: Final = "tests/edge/call/test_admission.py"
+
+_OF_COUNTS: Final = (
+    one(
+        "the bound forgets what normalization adds",
+        _USAGE,
+        "        bytes_bound += sum(map(normalization_bytes, size.texts()))\n",
+        "        pass\n",
+        _IN_COUNTS,
+    ),
+    one(
+        "an input is read in one round at most",
+        _USAGE,
+        "self._input_max = input_max * _ROUNDS_MAX",
+        "self._input_max = input_max",
+        _IN_COUNTS,
+    ),
+    one(
+        "the fewest tokens are those of the last run",
+        _USAGE,
+        "return low(kept if self._size is NO_TEXT else self._size + kept)",
+        "return low(kept)",
+        _IN_COUNTS,
+    ),
+    one(
+        "an odd count is the vendor's all the same",
+        _USAGE,
+        '                self._doubt("odd")\n',
+        "                pass\n",
+        _IN_COUNTS,
+    ),
+    one(
+        "an input that is strangely small is told to nobody",
+        _USAGE,
+        '                    self._note("input_too_small")\n',
+        "                    pass\n",
+        _IN_COUNTS,
+    ),
+    one(
+        "a client that leaves twice left the second time",
+        _USAGE,
+        "        if self._relayed is None:\n            self._relayed, self",
+        "        if True:\n            self._relayed, self",
+        _IN_COUNTS,
+    ),
+    one("calls are no output", _USAGE, " or self._opaque_bytes or self._calls)", " or self._opaque_bytes)", _IN_COUNTS),
+    one(
+        "an answer beyond its limit costs what was held",
+        _USAGE,
+        "self._within_held(outputs, max(self._output_held(), self.low))",
+        "self._within_held(outputs, self._output_held())",
+        _IN_COUNTS,
+    ),
+    one("a count that is handed out again is a new one", _USAGE, " and counted is not self._counted:", ":", _IN_COUNTS),
+    one(
+        "thought after the last count is forgotten",
+        _USAGE,
+        "self._since.add(step.said + step.thought)",
+        "self._since.add(step.said)",
+        _IN_COUNTS,
+    ),
+    one(
+        "a step's calls are forgotten before it is added",
+        _USAGE,
+        "tokens = step.calls * _HIDDEN_TOKENS_A_CALL + step.opaque_bytes // _OPAQUE_BYTES_A_TOKEN",
+        "tokens = step.opaque_bytes // _OPAQUE_BYTES_A_TOKEN",
+        _IN_COUNTS,
+    ),
+    one(
+        "what a failed route has said is charged with the next one",
+        _CALL,
+        "            if failed:\n                self._meter = self._new_meter()\n",
+        "",
+        _IN_COUNTS,
+    ),
+    one(
+        "n is forgotten where an answer has reached its limit",
+        _CALL,
+        "total_output(used.charged) >= self._limit * self._request.choices",
+        "total_output(used.charged) >= self._limit",
+        _IN_COUNTS,
+    ),
+    one(
+        "what a vendor has counted before any output is forgotten",
+        _CALL,
+        "        for step in self._held:\n            self._meter.add(step)\n",
+        "",
+        _IN_COUNTS,
+    ),
+    one(
+        "a vendor's work for a revoked key is forgotten",
+        _CALL,
+        "self._meter.used() if self._relayed else self._meter.unpaid() if self._asked else _NOT_USED\n        problem",
+        "self._meter.used() if self._relayed else _NOT_USED\n        problem",
+        _IN_COUNTS,
+    ),
+    one("a vendor that has not answered yet was not asked", _CALL, "        self._asked = True\n", "", _IN_COUNTS),
+    one(
+        "what a vendor was told is what the client wants",
+        _CALL,
+        "return self._limit or self._admitted.output_limit(self._request)",
+        "return self._admitted.output_limit(self._request)",
+        _IN_COUNTS,
+    ),
+    one(
+        "an error in the middle is passed over",
+        _CALL,
+        '        if step.fault is not None:\n            raise VendorFailure("broken", 200, fault=step.fault)\n',
+        "",
+        _IN_COUNTS,
+    ),
+    one(
+        "an end without an answer is an answer",
+        _CALL,
+        "        if not self._meter.any_output and not stream.finished:",
+        "        if False:",
+        _IN_COUNTS,
+    ),
+    one(
+        "all that comes after the end is read",
+        _VENDOR_STREAM,
+        "            if self._bytes_after_end > _AFTER_END_BYTES:",
+        "            if False:",
+        _IN_COUNTS,
+    ),
+    one(
+        "half an event at the end breaks an answer",
+        _VENDOR_STREAM,
+        "            if self._over:\n                # What stood",
+        "            if False:\n                # What stood",
+        _IN_COUNTS,
+    ),
+    one(
+        "our own count is the tokenizer's whatever is doubted",
+        _OUTCOME,
+        "if exact and not used.doubts else",
+        "if exact else",
+        _IN_COUNTS,
+    ),
+)
+
+_OF_WINDOWS: Final = (
+    one(
+        "a renewal that was not answered is not tried again",
+        _SESSION,
+        "                self._renew_in(_RENEW_AGAIN_S)\n",
+        "                pass\n",
+        _IN_WINDOWS,
+    ),
+    one(
+        "a renewal stands for a refusal",
+        _SESSION,
+        "self._exhausted = output_tokens_wanted > before == self.granted",
+        "self._exhausted = before == self.granted",
+        _IN_WINDOWS,
+    ),
+    one(
+        "a question that was not answered is never forgotten",
+        _SESSION,
+        "            self._unanswered = False\n            if not",
+        "            if not",
+        _IN_WINDOWS,
+    ),
+)
+
+_OF_REFUSALS: Final = (
+    one(
+        "one busy vendor stands for all",
+        _OUTCOME,
+        "    if all(each.meaning in (Meaning.RATE",
+        "    if any(each.meaning in (Meaning.RATE",
+        _IN_ROUTES,
+    ),
+    one(
+        "one vendor out of reach stands for all",
+        _OUTCOME,
+        '    if all(each.failure.outcome in ("unreachable"',
+        '    if any(each.failure.outcome in ("unreachable"',
+        _IN_ROUTES,
+    ),
+    one(
+        "a fault's param tells a key",
+        _OUTCOME,
+        "param = fault.param if fault.param and not _tells_secrets(fault.param, api_keys) else None",
+        "param = fault.param or None",
+        _IN_ROUTES,
+    ),
+    one("an overloaded vendor is a broken one", _OUTCOME, "in (503, 529)", "in (503,)", _IN_ROUTES),
+    one(
+        "what is free and what is held change places",
+        _PATH,
+        "quota_held(refused.needed_amount, refused.free_amount, refused.held_amount",
+        "quota_held(refused.needed_amount, refused.held_amount, refused.free_amount",
+        _IN_ADMISSION,
+    ),
+)
+
+METERING: Final = (*_OF_COUNTS, *_OF_WINDOWS, *_OF_REFUSALS)

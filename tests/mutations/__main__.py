@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 
+from tests.mutations.amounts import AMOUNTS
 from tests.mutations.calls import CALLS
 from tests.mutations.dialects import DIALECTS
 from tests.mutations.keys import KEYS
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.services import SERVICES
 
-MUTATIONS = (*CALLS, *DIALECTS, *KEYS, *SERVICES)
+MUTATIONS = (*AMOUNTS, *CALLS, *DIALECTS, *KEYS, *SERVICES)
 
 
 def readers_differ() -> bool:

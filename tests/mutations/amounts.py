@@ -28,6 +28,15 @@ _RESERVED: Final = (
     ),
 )
 
+_KEPT: Final = (
+    Mutation(
+        "an answer within its limit is cut where our count is above it",
+        "services/edge/call/call.py",
+        (("covered = meter.low + meter.lowest_of(step) <=", "covered = best <="),),
+        ("tests/edge/call/test_kept_limits.py",),
+    ),
+)
+
 _CHARGED: Final = (
     Mutation(
         "tokens from a cache are input beside it too",
@@ -61,4 +70,4 @@ _CHARGED: Final = (
     ),
 )
 
-AMOUNTS: Final = (*_RESERVED, *_CHARGED)
+AMOUNTS: Final = (*_RESERVED, *_KEPT, *_CHARGED)

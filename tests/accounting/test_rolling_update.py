@@ -1,9 +1,6 @@
 """A rolling update from the release before vectors, both ways, with real processes of both on one PostgreSQL and one etcd."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +8,6 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-import yaml
 
 from services.accounting.app import run_accounting
 from services.accounting.config import AccountingConfig
@@ -20,10 +16,9 @@ from services.runtime.clients import connect
 from services.runtime.lifecycle import Lifecycle
 from tests.accounting.cell import UNIT, Client, charging_id, create, registry, release, update
 from tests.etcd_cluster import EtcdCluster
+from tests.release_before import serving, unpacked
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
-BEFORE: Final = "9192b26"
-ROOT: Final = Path(__file__).parents[2]
 # So many that both replicas own some, whatever they are called.
 PARTITIONS: Final = 16
 WAIT_S_MAX: Final = 30.0
@@ -31,17 +26,8 @@ WAIT_S_MAX: Final = 30.0
 
 @pytest.fixture(scope="module")
 def release_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The code of the release before, out of the repository's history."""
-    folder = tmp_path_factory.mktemp("release-before")
-    archive = folder / "release.tar"
-    try:
-        subprocess.run(
-            ["git", "archive", f"--output={archive}", BEFORE, "services", "protos/gen"], cwd=ROOT, check=True, capture_output=True
-        )
-        subprocess.run(["tar", "-xf", archive, "-C", folder], check=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip(f"the history with {BEFORE}, the release before token classes became a vector, is not here")
-    return folder
+    """The code of the release before."""
+    return unpacked(tmp_path_factory.mktemp("release-before"))
 
 
 @pytest.fixture(scope="module")
@@ -72,24 +58,11 @@ class Cell:
     @asynccontextmanager
     async def old(self) -> AsyncIterator["OldReplica"]:
         """A replica of the release before, as a process; ended by SIGTERM."""
-        config = self.folder / "old.yaml"
-        config.write_text(yaml.safe_dump(self.config("old")), encoding="utf-8")
-        path = os.pathsep.join([str(self.before), str(self.before / "protos" / "gen")])
-        with (self.folder / "old.log").open("w", encoding="utf-8") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "services", "serve", "accounting", "--config", str(config)),
-                cwd=self.before,
-                env=os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
-                stdout=log,
-                stderr=log,
-            )
-            try:
-                async with connect(f"unix:{self.folder}/old") as channel:
-                    yield OldReplica(channel, process, f"unix:{self.folder}/old")
-            finally:
-                if process.returncode is None:
-                    process.terminate()
-                await asyncio.wait_for(process.wait(), WAIT_S_MAX)
+        async with (
+            serving(self.before, self.folder, "accounting", self.config("old")) as process,
+            connect(f"unix:{self.folder}/old") as channel,
+        ):
+            yield OldReplica(channel, process, f"unix:{self.folder}/old")
 
     @asynccontextmanager
     async def new(self) -> AsyncIterator["Replica"]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+from tests.mutations.amounts import AMOUNTS
 from tests.mutations.calls import CALLS
 from tests.mutations.charges import CHARGES
 from tests.mutations.delivery import DELIVERY
@@ -18,7 +19,7 @@ from tests.mutations.metering import METERING
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.services import SERVICES
 
-MUTATIONS = (*CALLS, *METERING, *DIALECTS, *KEYS, *ENDS, *DELIVERY, *CHARGES, *SERVICES)
+MUTATIONS = (*CALLS, *METERING, *DIALECTS, *KEYS, *ENDS, *DELIVERY, *CHARGES, *SERVICES, *AMOUNTS)
 
 
 def readers_differ() -> bool:

@@ -1,4 +1,4 @@
-"""Faults with keys: revocations that end no call."""
+"""Faults with keys: revocations that end no call, and lines of the log that tell a key or a secret."""
 
 from typing import Final
 
@@ -45,4 +45,61 @@ _REVOKED: Final = (
     ),
 )
 
-KEYS: Final = _REVOKED
+_OF_LOGS: Final = ("tests/journeys/test_logs.py",)
+
+
+def _said(name: str, file: str, line: str, secret: str, level: str = "debug") -> Mutation:
+    """A line of the log before a line of the code, with what it must not have."""
+    indent = line[: len(line) - len(line.lstrip())]
+    log = f"{indent}__import__('logging').getLogger(__name__).{level}('it is %s', {secret})\n"
+    return Mutation(name, file, ((line, log + line),), _OF_LOGS)
+
+
+_CALLS: Final = "services/edge/api/calls.py"
+_VENDORS: Final = "services/edge/vendors/http.py"
+_AUTHENTICATION: Final = "services/authentication/servicer.py"
+
+_LOGGED: Final = (
+    _said("a vendor's headers stand in the log", _VENDORS, "            target = _target(url, tuple(headers))\n", "headers"),
+    _said(
+        "a refusing vendor's words stand in the log", _VENDORS, "        answer.close()\n        raise VendorFailure(", "refusal"
+    ),
+    _said("a call's headers stand in the log", _CALLS, "            principal = await self._principals.resolve(", "scope"),
+    _said("a question about a key tells it", _PRINCIPALS, "            response = await self._resolve(", "key"),
+    _said("a key that does not pass stands in the log", _PRINCIPALS, "        if found.reason in _MUST_NOT_PASS:\n", "key", "info"),
+    _said(
+        "what authentication is asked stands in its log",
+        _AUTHENTICATION,
+        "        parsed = parse_key(request.api_key)\n",
+        "request",
+    ),
+    _said("a key that is issued stands in the log", _AUTHENTICATION, "        key = await self._store.add_key(\n", "issued"),
+    _said(
+        "a method that fails logs what it was asked",
+        "services/runtime/server.py",
+        "                code = error.status_code if isinstance(error, ServiceError)",
+        "request",
+        "warning",
+    ),
+    _said(
+        "what is no HTTP stands in the log",
+        "services/runtime/http.py",
+        "        if self.cycle is None or self.cycle.response_complete:\n",
+        "self.headers",
+        "warning",
+    ),
+    _said(
+        "the operators' token stands in the log",
+        "services/edge/api/admin/router.py",
+        "        if not hmac.compare_digest(",
+        'connection.scope["headers"]',
+    ),
+    Mutation(
+        "the access log has what stands in URLs",
+        "services/runtime/http.py",
+        (("            access_log=False,\n", "            access_log=True,\n"),),
+        _OF_LOGS,
+    ),
+)
+
+KEYS: Final = (*_REVOKED, *_LOGGED)

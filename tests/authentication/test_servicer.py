@@ -1,6 +1,8 @@
 """Authentication behind its real server, on a real database."""
 
+import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path

@@ -373,10 +373,10 @@ async def test_a_stream_that_hangs_is_opened_anew_and_one_that_restarts_is_found
 async def test_calls_under_way_are_ended_with_their_key_for_as_long_as_they_watch_it(edge: Edge) -> None:
     ended: list[str] = []
 
-    def first() -> None:
+    def first(problem: Problem) -> None:
         ended.append("first")
 
-    def second() -> None:
+    def second(problem: Problem) -> None:
         ended.append("second")
 
     await edge.heartbeat()
@@ -421,7 +421,7 @@ async def test_keys_that_are_forgotten_can_still_be_revoked(edge: Edge) -> None:
 
 async def test_no_more_bad_keys_are_remembered_than_16_384(edge: Edge) -> None:
     for number in range(20_000):
-        edge.principals._refuse_for_a_while(b"%d" % number)
+        edge.principals._refuse_for_a_while(b"%d" % number, errors_pb2.ERROR_REASON_KEY_UNKNOWN)
     assert next(iter(edge.principals._negative)) == b"%d" % (20_000 - 16_384)
 
 

@@ -180,7 +180,6 @@ _OF_OUTBOX: Final = (
 )
 
 _OF_KEYS: Final = (
-    one("a revoked key's calls go on", _PRINCIPALS, "                revoked()\n", "                pass\n", _IN_PRINCIPALS),
     one(
         "a key that was forgotten ends the stream of revocations",
         _PRINCIPALS,
@@ -188,7 +187,13 @@ _OF_KEYS: Final = (
         "            pass\n",
         _IN_PRINCIPALS,
     ),
-    one("a key that was refused stays cached", _PRINCIPALS, "        self._cached.pop(digest, None)\n", "", _IN_PRINCIPALS),
+    one(
+        "a key that was refused stays cached",
+        _PRINCIPALS,
+        "            self._drop(cached.key_id)\n",
+        "            pass\n",
+        _IN_PRINCIPALS,
+    ),
     one(
         "x-api-key goes before a bearer",
         _PRINCIPALS,
@@ -199,15 +204,15 @@ _OF_KEYS: Final = (
     one(
         "a call that has ended is told of revocations",
         _PRINCIPALS,
-        "        watching.discard(revoked)\n        if not",
-        "        if not",
+        "            watching.discard(end)\n            if not",
+        "            if not",
         _IN_PRINCIPALS,
     ),
     one(
         "bad keys are remembered without end",
         _PRINCIPALS,
-        "self._negative[oldest] > now_s and len(self._negative) < _NEGATIVE_KEYS_MAX",
-        "self._negative[oldest] > now_s",
+        "self._negative[oldest][0] > now_s and len(self._negative) < _NEGATIVE_KEYS_MAX",
+        "self._negative[oldest][0] > now_s",
         _IN_PRINCIPALS,
     ),
 )

@@ -105,8 +105,8 @@ _OF_COUNTS: Final = (
     one(
         "a vendor's work for a revoked key is forgotten",
         _CALL,
-        "self._meter.used() if self._relayed else self._meter.unpaid() if self._asked else _NOT_USED\n        problem",
-        "self._meter.used() if self._relayed else _NOT_USED\n        problem",
+        "self._meter.used() if self._relayed else self._meter.unpaid() if self._asked else _NOT_USED\n        try",
+        "self._meter.used() if self._relayed else _NOT_USED\n        try",
         _IN_COUNTS,
     ),
     one("a vendor that has not answered yet was not asked", _CALL, "        self._asked = True\n", "", _IN_COUNTS),

@@ -183,14 +183,14 @@ _SUSPENSIONS: Final = (
         _PRINCIPALS,
         "                for end in tuple(self._watching.get(account_id, ())):\n                    end(suspended())\n",
         "                pass\n",
-        _JOURNEY,
+        _IDENTITY,
     ),
     _one(
         "a suspended account's calls are told of a revoked key",
         _PRINCIPALS,
         "end(suspended())",
         "end(revoked())",
-        _JOURNEY,
+        _IDENTITY,
     ),
     _one(
         "an answer that a suspension has overtaken is believed",

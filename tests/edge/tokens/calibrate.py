@@ -36,6 +36,8 @@ class Errors(NamedTuple):
     estimate: tuple[tuple[float, float, float, float], ...]
     # Of the estimate with its margin, by the greatest count of all tokenizers: the least and the median.
     most: tuple[float, float]
+    # How many of the texts have more tokens than the estimate with its margin, for any tokenizer.
+    overrun: int
     # The greatest of the low bound, by the least count of all tokenizers.
     low: float
 
@@ -58,19 +60,28 @@ def _errors(rows: list[tuple[int, int, int, tuple[int, ...]]]) -> Errors:
         by_tokenizer.append((ratios[0], ratios[len(ratios) // 2], ratios[(len(ratios) * 99 - 1) // 100], ratios[-1]))
     most = sorted(top / max(real) for _, top, _, real in rows)
     return Errors(
-        len(rows), tuple(by_tokenizer), (most[0], most[len(most) // 2]), max(bottom / min(real) for _, _, bottom, real in rows)
+        len(rows),
+        tuple(by_tokenizer),
+        (most[0], most[len(most) // 2]),
+        sum(top < max(real) for _, top, _, real in rows),
+        max(bottom / min(real) for _, _, bottom, real in rows),
     )
 
 
 def row_of(kind: str, errors: Errors) -> str:
     """The kind's row of the table."""
     cells = [" ".join(f"{ratio:.2f}" for ratio in each) for each in errors.estimate]
-    return f"| {kind} | {' | '.join(cells)} | {errors.most[0]:.2f} {errors.most[1]:.2f} | {errors.low:.2f} |"
+    return f"| {kind} | {' | '.join(cells)} | {errors.most[0]:.2f} {errors.most[1]:.2f} | {_overrun(errors)} | {errors.low:.2f} |"
+
+
+def _overrun(errors: Errors) -> str:
+    """How often, in percent of the texts."""
+    return f"{100 * errors.overrun / errors.texts:.3g} %"
 
 
 def _table(found: dict[str, Errors]) -> list[str]:
-    head = f"| texts | {' | '.join(TOKENIZER_NAMES)} | with margin: min p50 | low: max |"
-    return [head, "|---" * (len(TOKENIZER_NAMES) + 3) + "|", *(row_of(kind, errors) for kind, errors in found.items())]
+    head = f"| texts | {' | '.join(TOKENIZER_NAMES)} | with margin: min p50 | overrun | low: max |"
+    return [head, "|---" * (len(TOKENIZER_NAMES) + 4) + "|", *(row_of(kind, errors) for kind, errors in found.items())]
 
 
 def translations(folder: Path) -> Iterator[Text]:
@@ -105,7 +116,9 @@ def _of_all(found: dict[str, Errors], kind: str) -> dict[str, Errors]:
             (min(e[0] for e in each), sorted(e[1] for e in each)[len(each) // 2], max(e[2] for e in each), max(e[3] for e in each))
         )
     most = min(e.most[0] for e in every), sorted(e.most[1] for e in every)[len(every) // 2]
-    return {kind: Errors(sum(e.texts for e in every), tuple(columns), most, max(e.low for e in every))}
+    return {
+        kind: Errors(sum(e.texts for e in every), tuple(columns), most, sum(e.overrun for e in every), max(e.low for e in every))
+    }
 
 
 def _resident_mb() -> float:

@@ -83,7 +83,7 @@ class Admitted(NamedTuple):
         if not family.tokenizer:
             return None
         found = await asyncio.to_thread(tokenizer, family.tokenizer)
-        if found is None or not found.is_bound:
+        if found is None:
             return None
         if self.size.bytes_bound <= COUNT_INLINE_BYTES_MAX:
             tokens = measure_exactly(self.size, self.tokens, family, found.count)

@@ -106,8 +106,8 @@ _ANSWERS: Final = (
     _one(
         "an answer that is cut goes on at the vendor",
         _CALL,
-        "        assert stream is not None\n        stream.close()\n        used",
-        "        assert stream is not None\n        used",
+        "        assert stream is not None\n        stream.close()\n        await self._weigh()",
+        "        assert stream is not None\n        await self._weigh()",
         _RELEASE,
     ),
     _one(
@@ -127,8 +127,8 @@ _ANSWERS: Final = (
     _one(
         "Updates report what was not sent",
         _CALL,
-        "return self._meter.used().charged if self._relayed else NOTHING",
-        "return self._meter.used().charged",
+        "        self._meter = self._new_meter()\n        # Steps",
+        "        self._meter = session.meter = self._new_meter()\n        # Steps",
         _WINDOWS,
     ),
     _one(
@@ -232,6 +232,36 @@ _COUNTING: Final = (
         "return self._said.low + thought",
         _METERING,
     ),
+    _one(
+        "input without a vendor's count is estimated",
+        _CALL,
+        "if meter.is_input_estimated and (counted",
+        "if False and (counted",
+        _METERING,
+    ),
+    _one(
+        "an estimate passes for the tokenizer's count",
+        _USAGE,
+        "is_exact = self._input.is_exact and not self._added.utf8_bytes",
+        "is_exact = True",
+        _METERING,
+    ),
+    _one(
+        "an answer that came as one is charged the fewest tokens that it can have",
+        _USAGE,
+        "if self._output_counts is None and not self._is_whole and",
+        "if self._output_counts is None and",
+        _METERING,
+    ),
+    _one("a whole answer that broke its limit ends as any", _CALL, "return Ended.EXCEEDED", "return Ended.WHOLE", _METERING),
+    _one(
+        "a long text is counted on the event loop",
+        _CALL,
+        "meter.take_long(await asyncio.to_thread(meter.count, text))",
+        "meter.take_long(meter.count(text))",
+        _METERING,
+    ),
+    _one("a count above the text is not noted", _USAGE, 'self._note("output_above_text")', "pass", _METERING),
     _one("opaque bytes are not counted", _USAGE, "        self._opaque_bytes += step.opaque_bytes\n", "", _METERING),
 )
 

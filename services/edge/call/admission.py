@@ -79,6 +79,13 @@ class Admitted(NamedTuple):
 
     async def measured_exactly(self) -> "Admitted | None":
         """The same with the input counted by the family's own tokenizer; None where that makes no difference."""
+        tokens = await self.counted_input()
+        if tokens is None or tokens.bound >= self.tokens.bound:
+            return None
+        return self._replace(tokens=tokens, exact_count=loaded_count(self.model.family.tokenizer))
+
+    async def counted_input(self) -> InputTokens | None:
+        """The input as the family's own tokenizer counts it, off the event loop, loaded if need be; None: there is none."""
         family = self.model.family
         if not family.tokenizer:
             return None
@@ -86,10 +93,8 @@ class Admitted(NamedTuple):
         if found is None:
             return None
         if self.size.bytes_bound <= COUNT_INLINE_BYTES_MAX:
-            tokens = measure_exactly(self.size, self.tokens, family, found.count)
-        else:
-            tokens = await asyncio.to_thread(measure_exactly, self.size, self.tokens, family, found.count)
-        return self._replace(tokens=tokens, exact_count=found.count) if tokens.bound < self.tokens.bound else None
+            return measure_exactly(self.size, self.tokens, family, found.count)
+        return await asyncio.to_thread(measure_exactly, self.size, self.tokens, family, found.count)
 
 
 def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: SellableModel) -> Admitted:
@@ -121,7 +126,7 @@ def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: Sellabl
     metered = not model.hidden_reasoning and all(is_streamed(request, route.endpoint) for route in routes)
     streamed = is_streamed(request, routes[0].endpoint)
     first = request.vendor_request(routes[0].endpoint, routes[0].vendor_model_id, None, streamed=streamed)
-    return Admitted(model, routes, first, size, tokens, metered, _loaded_count(model.family.tokenizer))
+    return Admitted(model, routes, first, size, tokens, metered, loaded_count(model.family.tokenizer))
 
 
 def is_streamed(request: Request, endpoint: Endpoint) -> bool:
@@ -144,7 +149,7 @@ def model_of(snapshot: Snapshot, model_id: str) -> SellableModel:
     return model
 
 
-def _loaded_count(name: str) -> Count | None:
+def loaded_count(name: str) -> Count | None:
     """The tokenizer's count where it is loaded; else it is loaded in the background, for the next calls."""
     if not name:
         return None

@@ -107,7 +107,6 @@ class CallPath:
             self._metrics,
             snapshot.abandoned(granted.offering_id, streamed=request.streamed),
         )
-        session.used_so_far = call.used_so_far
         try:
             await call.run()
         except Problem as problem:

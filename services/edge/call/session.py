@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Final
 
+from services.edge.call.usage import Meter
 from services.edge.charging.port import Charging
 from services.edge.http.problems import unavailable
 from services.edge.identity.principals import Principal
@@ -57,8 +57,8 @@ class Session:
         self._asking: asyncio.Task[None] | None = None
         self._exhausted = False
         self._unanswered = False
-        # What Updates report; whoever relays the output sets it.
-        self.used_so_far: Callable[[], Vector] = lambda: NOTHING
+        # The answer's meter, from which Updates report; None before the client was sent any output: a sweep would charge nothing.
+        self.meter: Meter | None = None
         self.released = False
         self.attempts: list[pb.VendorAttempt] = []
         self._take(granted)
@@ -115,7 +115,7 @@ class Session:
             # It was released before this task began; no number may follow the Release's.
             return
         self._number += 1
-        used = self._usage(self.used_so_far())
+        used = self._usage(NOTHING if self.meter is None else self.meter.so_far())
         update = pb.UpdateSession(used=used, output_tokens_wanted=output_tokens_wanted)
         before = self.granted
         try:
@@ -153,7 +153,7 @@ class Session:
 
     def _close(self, settlement: Settlement) -> tuple[int, pb.ReleaseSession]:
         self.released = True
-        self.used_so_far = lambda: NOTHING
+        self.meter = None
         if self._renewing is not None:
             self._renewing.cancel()
         self._number += 1

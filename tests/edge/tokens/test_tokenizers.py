@@ -73,6 +73,16 @@ def test_loading_leaves_the_interpreter_to_others() -> None:
     assert ticks > 20
 
 
+@pytest.mark.parametrize("name", TOKENIZER_NAMES)
+def test_a_long_text_has_the_tokens_of_its_parts(tokenizers: dict[str, Tokenizer], name: str) -> None:
+    """Parts are cut between words; of letters without any, each cut may add a token."""
+    words = "the quick brown fox jumps over it all "
+    assert len(words) * 5_000 > 5 * 32_768
+    assert tokenizers[name].count(words * 5_000) == tokenizers[name].count(words * 50) * 100 - 99
+    letters = "ab" * 100_000
+    assert 0 <= tokenizers[name].count(letters) - tokenizers[name].count("ab" * 10_000) * 10 <= 7
+
+
 def test_half_a_surrogate_pair_is_counted(tokenizers: dict[str, Tokenizer]) -> None:
     for each in tokenizers.values():
         assert each.count("a\ud800b") == each.count("a\ufffdb")

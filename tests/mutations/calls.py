@@ -333,6 +333,13 @@ _VENDORS: Final = (
         'return vendor_failed(last.fault.message if last.fault else "")',
         _ROUTES,
     ),
+    _one(
+        "Anthropic's clients are told of an overload as of any fault",
+        "services/edge/dialects/anthropic_messages/problems.py",
+        "        return _OVERLOADED\n",
+        "        return problem.status\n",
+        "tests/edge/dialects/test_anthropic_problems.py",
+    ),
     _one("a vendor's time to wait is not told", _OUTCOME, "min(waits, default=1_000)", "1_000", _ROUTES),
     _one(
         "an old connection is used again",

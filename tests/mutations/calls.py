@@ -340,6 +340,13 @@ _VENDORS: Final = (
         "        return problem.status\n",
         "tests/edge/dialects/test_anthropic_problems.py",
     ),
+    _one(
+        "a tool that does not say its type passes for a free one",
+        "services/edge/dialects/chat/fields.py",
+        "                _require(each, rest[0], free_values, where)\n",
+        "                pass\n",
+        "tests/edge/dialects/test_chat_request.py",
+    ),
     _one("a vendor's time to wait is not told", _OUTCOME, "min(waits, default=1_000)", "1_000", _ROUTES),
     _one(
         "an old connection is used again",

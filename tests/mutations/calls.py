@@ -347,6 +347,13 @@ _VENDORS: Final = (
         "                pass\n",
         "tests/edge/dialects/test_chat_request.py",
     ),
+    _one(
+        "a model of another dialect passes for one without vendors",
+        _PATH,
+        "if not model.routes.get(dialect.name) and (others",
+        "if False and (others",
+        _KINDS,
+    ),
     _one("a vendor's time to wait is not told", _OUTCOME, "min(waits, default=1_000)", "1_000", _ROUTES),
     _one(
         "an old connection is used again",

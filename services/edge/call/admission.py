@@ -10,7 +10,6 @@ from services.edge.http.problems import (
     context_length_exceeded,
     malformed,
     model_not_found,
-    not_in_dialect,
     vendor_unavailable,
 )
 from services.edge.identity.principals import Principal
@@ -23,8 +22,6 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 _CONTEXT_PERCENT_MAX: Final = 125
 # A whole answer of at most this many tokens is asked for as one.
 _SMALL_TOKENS: Final = 256
-# Where each dialect's calls go, for who called a model in a dialect that its vendors do not speak.
-_DIALECT_URLS: Final = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
 
 _loading: Final[dict[str, "asyncio.Future[object]"]] = {}
 
@@ -120,8 +117,6 @@ def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: Sellabl
     tokens = measure(size, estimated, model.family, model.context_window_tokens)
     routes = model.routes.get(dialect.name, ())
     if not routes:
-        if others := sorted(_DIALECT_URLS[name] for name in model.routes if name in _DIALECT_URLS):
-            raise not_in_dialect(model.model_id, ", ".join(others))
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
     metered = not model.hidden_reasoning and all(is_streamed(request, route.endpoint) for route in routes)
     streamed = is_streamed(request, routes[0].endpoint)

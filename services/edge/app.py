@@ -100,7 +100,9 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
         call_metrics = CallMetrics()
         call_metrics.export()
         offerings = AccountOfferings(accounting)
-        calls = CallPath(catalog, charging, vendors, call_metrics, config.heartbeat_interval_ms)
+        # Of a dialect's paths the first is that of its calls.
+        served_at = {dialect.name: path for path, dialect in reversed(CALLS)}
+        calls = CallPath(catalog, charging, vendors, call_metrics, config.heartbeat_interval_ms, served_at)
         counts = TokenCounts(catalog, vendors, offerings)
         model_calls = {path: ModelCalls(dialect, principals, calls, counts, config, clock) for path, dialect in CALLS}
         parts = Parts(

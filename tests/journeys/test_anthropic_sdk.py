@@ -251,6 +251,22 @@ async def test_a_balance_that_ends_in_the_middle_ends_the_stream_as_its_limit(ru
     assert await short.debt() == 0
 
 
+async def test_a_vendor_with_too_much_to_do_is_retried_as_anthropic_is(running: Running) -> None:
+    services, subscriber = running
+    async with sdk(services, subscriber.api_key) as client:
+        with pytest.raises(anthropic.OverloadedError) as busy:
+            await client.messages.create(
+                model="small",
+                max_tokens=50,
+                messages=HELLO,
+                metadata={"user_id": "busy"},
+                extra_body={"simulate": {"failure": "overloaded_503"}},
+            )
+    assert busy.value.status_code == 529
+    assert _kind(busy.value) == "overloaded_error"
+    assert (await subscriber.served("busy"))["calls"] == 3
+
+
 async def test_a_vendor_in_trouble_is_retried_and_an_error_in_the_middle_is_raised(running: Running) -> None:
     services, subscriber = running
     before = await subscriber.consumed()

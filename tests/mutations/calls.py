@@ -103,8 +103,8 @@ _ANSWERS: Final = (
     _one(
         "an answer that is cut goes on at the vendor",
         _CALL,
-        "        assert stream is not None\n        stream.close()\n        used",
-        "        assert stream is not None\n        used",
+        "        assert stream is not None\n        stream.close()\n        await self._weigh()",
+        "        assert stream is not None\n        await self._weigh()",
         _RELEASE,
     ),
     _one(
@@ -124,8 +124,8 @@ _ANSWERS: Final = (
     _one(
         "Updates report what was not sent",
         _CALL,
-        "return self._meter.used().charged if self._relayed else NOTHING",
-        "return self._meter.used().charged",
+        "        self._meter = self._new_meter()\n        # Steps",
+        "        self._meter = session.meter = self._new_meter()\n        # Steps",
         _WINDOWS,
     ),
     _one(
@@ -353,6 +353,36 @@ _COUNTING: Final = (
         "return self._said.low + thought",
         _METERING,
     ),
+    _one(
+        "input without a vendor's count is estimated",
+        _CALL,
+        "if meter.is_input_estimated and (counted",
+        "if False and (counted",
+        _METERING,
+    ),
+    _one(
+        "an estimate passes for the tokenizer's count",
+        _USAGE,
+        "is_exact = self._input.is_exact and not self._added.utf8_bytes",
+        "is_exact = True",
+        _METERING,
+    ),
+    _one(
+        "an answer that came as one is charged the fewest tokens that it can have",
+        _USAGE,
+        "if self._output_counts is None and not self._is_whole and",
+        "if self._output_counts is None and",
+        _METERING,
+    ),
+    _one("a whole answer that broke its limit ends as any", _CALL, "return Ended.EXCEEDED", "return Ended.WHOLE", _METERING),
+    _one(
+        "a long text is counted on the event loop",
+        _CALL,
+        "meter.take_long(await asyncio.to_thread(meter.count, text))",
+        "meter.take_long(meter.count(text))",
+        _METERING,
+    ),
+    _one("a count above the text is not noted", _USAGE, 'self._note("output_above_text")', "pass", _METERING),
     _one("opaque bytes are not counted", _USAGE, "        self._opaque_bytes += step.opaque_bytes\n", "", _METERING),
 )
 
@@ -423,6 +453,27 @@ _VENDORS: Final = (
         'return vendor_failed("The model\'s vendor failed to answer.")',
         'return vendor_failed(last.fault.message if last.fault else "")',
         _ROUTES,
+    ),
+    _one(
+        "Anthropic's clients are told of an overload as of any fault",
+        "services/edge/dialects/anthropic_messages/problems.py",
+        "        return _OVERLOADED\n",
+        "        return problem.status\n",
+        "tests/edge/dialects/test_anthropic_problems.py",
+    ),
+    _one(
+        "a tool that does not say its type passes for a free one",
+        "services/edge/dialects/chat/fields.py",
+        "                _require(each, rest[0], free_values, where)\n",
+        "                pass\n",
+        "tests/edge/dialects/test_chat_request.py",
+    ),
+    _one(
+        "a model of another dialect passes for one without vendors",
+        _PATH,
+        "if not model.routes.get(dialect.name) and (others",
+        "if False and (others",
+        _KINDS,
     ),
     _one("a vendor's time to wait is not told", _OUTCOME, "min(waits, default=1_000)", "1_000", _ROUTES),
     _one(

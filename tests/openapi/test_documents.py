@@ -172,12 +172,14 @@ def test_messages_errors_have_the_documents_shape_and_types() -> None:
 def test_model_calls_document_each_status_and_header_of_a_problem() -> None:
     calls = [operation for operation in OPERATIONS if ROUTES[place(operation)].function is None]
     assert len(calls) == 3
+    dialects = dict(CALLS)
     for operation in calls:
         for problem in PROBLEMS:
             # Another method has no operation; a conflict is of the administration.
             if problem.status in (405, 409):
                 continue
-            response = resolved("calls", operation.spec["responses"][str(problem.status)])
+            status = dialects[operation.path].status_of(problem)
+            response = resolved("calls", operation.spec["responses"][str(status)])
             own = {name.decode() for name, _ in problem.headers} - {"connection", "www-authenticate"}
             assert own <= set(response["headers"]), (operation.path, problem.status)
 

@@ -10,7 +10,6 @@ from services.edge.http.problems import (
     context_length_exceeded,
     malformed,
     model_not_found,
-    not_in_dialect,
     vendor_unavailable,
 )
 from services.edge.identity.principals import Principal
@@ -23,8 +22,6 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 _CONTEXT_PERCENT_MAX: Final = 125
 # A whole answer of at most this many tokens is asked for as one.
 _SMALL_TOKENS: Final = 256
-# Where each dialect's calls go, for who called a model in a dialect that its vendors do not speak.
-_DIALECT_URLS: Final = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
 
 _loading: Final[dict[str, "asyncio.Future[object]"]] = {}
 
@@ -79,17 +76,22 @@ class Admitted(NamedTuple):
 
     async def measured_exactly(self) -> "Admitted | None":
         """The same with the input counted by the family's own tokenizer; None where that makes no difference."""
+        tokens = await self.counted_input()
+        if tokens is None or tokens.bound >= self.tokens.bound:
+            return None
+        return self._replace(tokens=tokens, exact_count=loaded_count(self.model.family.tokenizer))
+
+    async def counted_input(self) -> InputTokens | None:
+        """The input as the family's own tokenizer counts it, off the event loop, loaded if need be; None: there is none."""
         family = self.model.family
         if not family.tokenizer:
             return None
         found = await asyncio.to_thread(tokenizer, family.tokenizer)
-        if found is None or not found.is_bound:
+        if found is None:
             return None
         if self.size.bytes_bound <= COUNT_INLINE_BYTES_MAX:
-            tokens = measure_exactly(self.size, self.tokens, family, found.count)
-        else:
-            tokens = await asyncio.to_thread(measure_exactly, self.size, self.tokens, family, found.count)
-        return self._replace(tokens=tokens, exact_count=found.count) if tokens.bound < self.tokens.bound else None
+            return measure_exactly(self.size, self.tokens, family, found.count)
+        return await asyncio.to_thread(measure_exactly, self.size, self.tokens, family, found.count)
 
 
 def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: SellableModel) -> Admitted:
@@ -115,13 +117,11 @@ def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: Sellabl
     tokens = measure(size, estimated, model.family, model.context_window_tokens)
     routes = model.routes.get(dialect.name, ())
     if not routes:
-        if others := sorted(_DIALECT_URLS[name] for name in model.routes if name in _DIALECT_URLS):
-            raise not_in_dialect(model.model_id, ", ".join(others))
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
     metered = not model.hidden_reasoning and all(is_streamed(request, route.endpoint) for route in routes)
     streamed = is_streamed(request, routes[0].endpoint)
     first = request.vendor_request(routes[0].endpoint, routes[0].vendor_model_id, None, streamed=streamed)
-    return Admitted(model, routes, first, size, tokens, metered, _loaded_count(model.family.tokenizer))
+    return Admitted(model, routes, first, size, tokens, metered, loaded_count(model.family.tokenizer))
 
 
 def is_streamed(request: Request, endpoint: Endpoint) -> bool:
@@ -144,7 +144,7 @@ def model_of(snapshot: Snapshot, model_id: str) -> SellableModel:
     return model
 
 
-def _loaded_count(name: str) -> Count | None:
+def loaded_count(name: str) -> Count | None:
     """The tokenizer's count where it is loaded; else it is loaded in the background, for the next calls."""
     if not name:
         return None

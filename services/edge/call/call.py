@@ -10,12 +10,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from services.edge.call.admission import Admitted, is_streamed
+from services.edge.call.admission import Admitted, is_streamed, loaded_count
 from services.edge.call.dialect import Ending, Request, Step, VendorRequest
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.outcome import Ended, cause_of, problem_of, provenance_of
 from services.edge.call.session import NotExtendedError, Session, Settlement
-from services.edge.call.usage import Meter, Used, with_error
+from services.edge.call.usage import Meter, Source, Used, with_error
 from services.edge.call.vendor_stream import VendorStream
 from services.edge.catalog import Abandoned, Route
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
@@ -24,7 +24,7 @@ from services.edge.http.stream import ClientAnswer
 from services.edge.routing.router import FailedAttempt, failed_attempt
 from services.edge.vendors.events import Event
 from services.edge.vendors.vendor import VendorClient, VendorFailure, VendorFault
-from services.token_classes import NOTHING, Vector, total_output
+from services.token_classes import NOTHING, total_output
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 Taken = TypeVar("Taken")
@@ -35,7 +35,7 @@ _DRAIN_TOKENS_MAX: Final = 256
 # The header that names the fields which were left out is no longer.
 _DROPPED_CHARACTERS_MAX: Final = 1_024
 _NOT_PRINTED: Final = re.compile("[^ -~]")
-_NOT_USED: Final = Used(NOTHING, (), counted_by_vendor=True)
+_NOT_USED: Final = Used(NOTHING, (), Source.VENDOR)
 
 
 class Call:
@@ -77,7 +77,8 @@ class Call:
         return Meter(
             self._admitted.tokens,
             self._request.choices,
-            self._admitted.exact_count,
+            # It may have been loaded since.
+            self._admitted.exact_count or loaded_count(model.family.tokenizer),
             input_max=model.context_window_tokens,
             output_max=model.max_output_tokens,
             output_held=self._session.held,
@@ -111,14 +112,39 @@ class Call:
 
     # Usage
 
-    def used_so_far(self) -> Vector:
-        """What Updates report, and a sweep would charge: nothing before the client was sent any output."""
-        return self._meter.used().charged if self._relayed else NOTHING
+    async def _catch_up(self) -> None:
+        """Counts off the event loop what would hold it up, while nothing else of this answer is looked at."""
+        meter = self._meter
+        while (text := meter.long_text) is not None:
+            assert meter.count is not None
+            meter.take_long(await asyncio.to_thread(meter.count, text))
+
+    async def _add(self, step: Step) -> None:
+        """Counts a step of any length: the text of a long one before the vendor's count of it is weighed."""
+        if self._meter.is_long(step):
+            self._meter.add(step._replace(counted=None))
+            await self._catch_up()
+            step = Step(counted=step.counted)
+        self._meter.add(step)
+
+    async def _doubt_excess(self) -> None:
+        """Notes a vendor's count of the output that is above our own and its error; the tokenizer is asked only where it may be."""
+        if claimed := self._meter.excess(hides_thought=self._admitted.model.hidden_reasoning):
+            await self._catch_up()
+            self._meter.note_excess(claimed)
+
+    async def _weigh(self) -> None:
+        """Counts what no vendor has counted, off the event loop: before the meter is asked what was used."""
+        meter = self._meter
+        if meter.uncounted:
+            await self._catch_up()
+        if meter.is_input_estimated and (counted := await self._admitted.counted_input()) is not None:
+            meter.take_input(counted)
 
     def _settlement(self, ended: Ended, used: Used) -> Settlement:
         for doubt in used.doubts:
             self._metrics.doubted(self._route.vendor_id, doubt)
-        provenance = provenance_of(ended, used, exact=self._meter.is_exact)
+        provenance = provenance_of(ended, used)
         return Settlement(used.charged, provenance, cause_of(ended), used.unpaid)
 
     # Calling vendors
@@ -261,7 +287,9 @@ class Call:
             out.clear()
             with self._client.interruptible():
                 # From here on the client may have some of it, also if it leaves before it has taken all.
-                self._relayed = self._relayed or self._meter.any_output
+                if not self._relayed and self._meter.any_output:
+                    self._relayed = True
+                    self._session.meter = self._meter
                 await self._answer.send(events)
 
     async def _covers(self, step: Step, out: list[bytes] | None = None) -> bool:
@@ -272,11 +300,14 @@ class Call:
         meter, session = self._meter, self._session
         if self._stream is not None and not self._stream.is_streamed:
             # It is made already: what goes beyond the grant is charged as the account's offering says.
-            meter.add(step)
+            meter.came_whole()
+            await self._add(step)
             return True
-        if meter.add_within(step, session.safe):
+        if not meter.is_long(step) and meter.add_within(step, session.safe):
             return True
-        best = meter.best + meter.output_of(step)
+        await self._catch_up()
+        output = await asyncio.to_thread(meter.output_of, step) if meter.is_long(step) else meter.output_of(step)
+        best = meter.best + output
         covered = True
         while covered and best > self._covered:
             if session.granted >= self._whole:
@@ -291,7 +322,7 @@ class Call:
             meter.leave()
         elif best > session.safe and session.granted < self._whole:
             session.ask_for_more()
-        meter.add(step)
+        await self._add(step)
         return covered
 
     @property
@@ -322,9 +353,12 @@ class Call:
         stream = self._stream
         assert stream is not None
         stream.close()
+        await self._weigh()
+        if ended is Ended.WHOLE:
+            await self._doubt_excess()
         used = self._meter.used()
-        if ended is Ended.WHOLE and self._limit is not None and total_output(used.charged) >= self._limit * self._request.choices:
-            ended = Ended.LIMITED
+        if ended is Ended.WHOLE:
+            ended = self._ended_whole(stream, used)
         problem = _PROBLEMS[ended]() if ended in _PROBLEMS else None
         try:
             await self._session.release(self._settlement(ended, used))
@@ -340,22 +374,37 @@ class Call:
         else:
             await self._answer.end_stream(stream.answer.end(Ending.CUT if ended is Ended.CUT else Ending.COMPLETE, used.charged))
 
+    def _ended_whole(self, stream: VendorStream, used: Used) -> Ended:
+        """How an answer ended that its vendor ended."""
+        output, choices = total_output(used.charged), self._request.choices
+        if self._limit is not None and output >= self._limit * choices:
+            return Ended.LIMITED
+        if not stream.is_streamed and self._route.endpoint.limit_counts_reasoning:
+            # A stream would have been cut.
+            exact = self._meter.is_exact or not self._meter.uncounted
+            if output > with_error(self._told, choices, exact=exact):
+                return Ended.EXCEEDED
+        return Ended.WHOLE
+
     async def _settle_left(self, ended: Ended) -> None:
         """The client left: it pays for what it was sent."""
         if self._relayed:
+            await self._catch_up()
             self._meter.leave()
             await self._drain()
+            await self._weigh()
             used = self._meter.used()
         elif self._asked:
-            used = self._used_unseen()
+            used = await self._used_unseen()
         else:
             used = _NOT_USED
         self._session.release_later(self._settlement(ended, used))
 
-    def _used_unseen(self) -> Used:
+    async def _used_unseen(self) -> Used:
         """What is paid of an answer of which the client was sent nothing."""
         for step in self._held:
-            self._meter.add(step)
+            await self._add(step)
+        await self._weigh()
         match self._abandoned:
             case Abandoned.NOTHING:
                 return self._meter.unpaid()
@@ -376,7 +425,7 @@ class Call:
             async with asyncio.timeout(_DRAIN_S):
                 while events := await stream.next():
                     for event in events:
-                        self._meter.add(stream.feed(event))
+                        await self._add(stream.feed(event))
                     if self._meter.best - begun_at > _DRAIN_TOKENS_MAX:
                         return
         except (VendorFailure, TimeoutError):
@@ -387,6 +436,8 @@ class Call:
         stream = self._stream
         if stream is not None:
             stream.close()
+        if self._asked:
+            await self._weigh()
         used = self._meter.used() if self._relayed else self._meter.unpaid() if self._asked else _NOT_USED
         try:
             await self._session.release(self._settlement(Ended.REVOKED, used))

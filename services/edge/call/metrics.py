@@ -18,7 +18,7 @@ class CallMetrics:
         self._failed: dict[tuple[str, str], int] = {}
 
     def doubted(self, vendor_id: str, doubt: str) -> None:
-        """A vendor's count could not be true, or is strange and believed all the same (`input_too_small`).
+        """A vendor's count could not be true, or is strange and believed all the same (`input_too_small`, `output_above_text`).
 
         The others: `no_input`, `input_too_large`, `output_too_large`, `output_too_small`, `odd`.
         """

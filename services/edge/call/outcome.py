@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
-from services.edge.call.usage import Used
+from services.edge.call.usage import Source, Used
 from services.edge.http.problems import (
     Problem,
     content_refused,
@@ -26,6 +26,8 @@ class Ended(Enum):
     CUT = "cut"
     # The vendor kept a limit that was lower than the client's, since the account could not pay for more.
     LIMITED = "limited"
+    # The vendor broke the limit that it was told, in an answer that came as one and could not be cut.
+    EXCEEDED = "exceeded"
     # The vendor broke off after output was relayed.
     BROKEN = "broken"
     # Accounting could not say whether the quota goes on.
@@ -52,6 +54,7 @@ _TABLE: Final = {
     Ended.WHOLE: _Row(pb.CLOSE_CAUSE_NORMAL, is_whole=True),
     Ended.CUT: _Row(pb.CLOSE_CAUSE_QUOTA_EXHAUSTED, is_whole=False),
     Ended.LIMITED: _Row(pb.CLOSE_CAUSE_QUOTA_EXHAUSTED, is_whole=True),
+    Ended.EXCEEDED: _Row(pb.CLOSE_CAUSE_QUOTA_EXHAUSTED, is_whole=True),
     Ended.BROKEN: _Row(pb.CLOSE_CAUSE_VENDOR_ERROR, is_whole=False),
     Ended.NOT_EXTENDED: _Row(pb.CLOSE_CAUSE_QUOTA_EXHAUSTED, is_whole=False),
     Ended.LEFT: _Row(pb.CLOSE_CAUSE_CLIENT_GONE, is_whole=False),
@@ -67,16 +70,16 @@ def cause_of(ended: Ended) -> pb.CloseCause:
     return _TABLE[ended].cause
 
 
-def provenance_of(ended: Ended, used: Used, *, exact: bool) -> pb.UsageProvenance:
+def provenance_of(ended: Ended, used: Used) -> pb.UsageProvenance:
     """Where the counts came from."""
     row = _TABLE[ended]
     if ended in (Ended.UNANSWERED, Ended.REJECTED):
         return pb.USAGE_PROVENANCE_VENDOR
-    if used.counted_by_vendor and (row.is_whole or ended is Ended.LEFT):
+    if used.source is Source.VENDOR and (row.is_whole or ended is Ended.LEFT):
         return pb.USAGE_PROVENANCE_VENDOR
     if not row.is_whole:
         return pb.USAGE_PROVENANCE_PARTIAL
-    return pb.USAGE_PROVENANCE_TOKENIZER if exact and not used.doubts else pb.USAGE_PROVENANCE_ESTIMATED
+    return pb.USAGE_PROVENANCE_TOKENIZER if used.source is Source.TOKENIZER else pb.USAGE_PROVENANCE_ESTIMATED
 
 
 def problem_of(failed: Sequence[FailedAttempt], api_keys: Sequence[str]) -> Problem:

@@ -1,5 +1,6 @@
 """The path of a call: admission, the session, the call itself. The same for every dialect."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from services.edge.call.admission import Admitted, admit, model_of
@@ -16,6 +17,7 @@ from services.edge.http.problems import (
     key_ended,
     limit_used_up,
     model_not_found,
+    not_in_dialect,
     quota_below_choices,
     quota_held,
     quota_used_up,
@@ -44,12 +46,15 @@ class CallPath:
         vendors: VendorClient,
         metrics: CallMetrics,
         heartbeat_interval_ms: int,
+        served_at: Mapping[str, str],
     ) -> None:
+        """`served_at`: the URL of each dialect's calls by its name, for who calls a model in one that no vendor of it speaks."""
         self._catalog = catalog
         self._charging = charging
         self._vendors = vendors
         self._metrics = metrics
         self._heartbeat_interval_s = heartbeat_interval_ms / 1_000
+        self._served_at = served_at
 
     async def serve(
         self,
@@ -66,7 +71,7 @@ class CallPath:
             raise unavailable("no catalog is loaded yet")
         model = model_of(snapshot, request.model_id)
         try:
-            admitted = admit(snapshot, dialect, request, model)
+            admitted = self._admit(snapshot, dialect, request, model)
         except RecursionError:
             # It could be read, but not written anew, which needs a little more.
             raise too_deep() from None
@@ -107,7 +112,6 @@ class CallPath:
             self._metrics,
             snapshot.abandoned(granted.offering_id, streamed=request.streamed),
         )
-        session.used_so_far = call.used_so_far
         session.ended = client.revoke
         try:
             await call.run()
@@ -136,11 +140,17 @@ class CallPath:
         if cheaper is None:
             raise _refusal(opened, admitted.model.model_id, offering.redirect_offering_id if offering else "")
         # The quota has ended, and the offering lets calls go on with a cheaper model.
-        admitted = admit(snapshot, dialect, request, cheaper)
+        admitted = self._admit(snapshot, dialect, request, cheaper)
         admitted, opened = await self._reserve(request, admitted, principal, charging_id)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         raise _refusal(opened, admitted.model.model_id, "")
+
+    def _admit(self, snapshot: Snapshot, dialect: Dialect, request: Request, model: SellableModel) -> Admitted:
+        """Checks what can be checked without accounting. Errors: `Problem` 400, 503."""
+        if not model.routes.get(dialect.name) and (others := self._served_at.keys() & model.routes.keys()):
+            raise not_in_dialect(model.model_id, ", ".join(sorted(self._served_at[name] for name in others)))
+        return admit(snapshot, dialect, request, model)
 
     async def _reserve(
         self, request: Request, admitted: Admitted, principal: Principal, charging_id: str

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from services.edge.call.usage import Meter
 from services.edge.charging.port import Charging
 from services.edge.http.problems import Problem, key_ended, unavailable
 from services.edge.identity.principals import Principal
@@ -58,10 +59,10 @@ class Session:
         self._asking: asyncio.Task[None] | None = None
         self._exhausted = False
         self._unanswered = False
-        # What Updates report; whoever relays the output sets it.
-        self.used_so_far: Callable[[], Vector] = lambda: NOTHING
         # Called when the session must end, as the time of its key, member or account has ended.
         self.ended: Callable[[Problem], None] = lambda problem: None
+        # The answer's meter, from which Updates report; None before the client was sent any output: a sweep would charge nothing.
+        self.meter: Meter | None = None
         self.released = False
         self.attempts: list[pb.VendorAttempt] = []
         self._take(granted)
@@ -131,7 +132,7 @@ class Session:
             # It was released before this task began; no number may follow the Release's.
             return
         self._number += 1
-        used = self._usage(self.used_so_far())
+        used = self._usage(NOTHING if self.meter is None else self.meter.so_far())
         update = pb.UpdateSession(used=used, output_tokens_wanted=output_tokens_wanted)
         before = self.granted
         try:
@@ -171,7 +172,7 @@ class Session:
 
     def _close(self, settlement: Settlement) -> tuple[int, pb.ReleaseSession]:
         self.released = True
-        self.used_so_far = lambda: NOTHING
+        self.meter = None
         if self._renewing is not None:
             self._renewing.cancel()
         self._stop_ending()

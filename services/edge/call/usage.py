@@ -1,17 +1,19 @@
 """What a call has used: bounds of its input, a count of its output as it passes, and the vendor's word weighed against both. Pure.
 
 Every byte of output counts here as it comes. The vendor's own count corrects ours; where it can't be true, the most plausible
-reading holds: at least our count of what was relayed.
+reading holds: at least our count of what was relayed. A tokenizer takes its time over long texts, so these are kept for whoever can
+count them off the event loop (`Meter.long_text`); a count that is asked for before is right, but slow.
 """
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Final, NamedTuple
 
 from services.edge.call.dialect import InputSize, Step
 from services.edge.catalog import TokenizerFamily
 from services.edge.tokens.estimate import estimate, low, most
-from services.edge.tokens.size import NO_TEXT, normalization_bytes, size_of
-from services.edge.tokens.tokenizers import NORMALIZING
+from services.edge.tokens.size import NO_TEXT, TextSize, normalization_bytes, size_of
+from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, NORMALIZING
 from services.edge.vendors.usage import VendorCount
 from services.token_classes import INDEX, INPUT_INDEXES, NOTHING, OUTPUT_INDEXES, Vector, total_input, total_output, trimmed
 
@@ -25,6 +27,8 @@ _EXACT_TAIL_BYTES: Final = 512
 # Tokens that no text shows: the end of a turn, a few a choice; the frame of a tool call.
 _HIDDEN_TOKENS_A_CHOICE: Final = 8
 _HIDDEN_TOKENS_A_CALL: Final = 4
+# The most that the frame of a tool call has, as vendors count it.
+_FRAME_TOKENS_MAX: Final = 16
 # The most that a character may add to our count: of ASCII in a mixture, and of any in bytes.
 _ASCII_TOKENS_MAX: Final = 2
 _CHARACTER_TOKENS_MAX: Final = 4
@@ -54,6 +58,9 @@ class InputTokens(NamedTuple):
     calibrated: int
     # The fewest tokens that its text can have.
     low: int = 0
+    # Whether the family's tokenizer has counted its texts, and whether that is all of it but for the template.
+    has_counted_texts: bool = False
+    is_exact: bool = False
 
 
 def measure(size: InputSize, estimated: int, family: TokenizerFamily, context_window_tokens: int) -> InputTokens:
@@ -72,15 +79,16 @@ def measure(size: InputSize, estimated: int, family: TokenizerFamily, context_wi
 
 
 def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFamily, count: Count) -> InputTokens:
-    """The same with the family's own tokenizer: its count of the texts, and the bytes of what is no plain text."""
-    tokens = text_bytes = 0
-    for text in size.texts():
-        tokens += count(text)
-        text_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    """The same with the family's own tokenizer: its count of the texts, and of what is no plain text the bytes and the estimate."""
+    texts = list(size.texts())
+    of_texts = size_of("".join(texts))
+    other_bytes = max(0, size.bytes_bound - of_texts.utf8_bytes)
+    other_tokens = min(max(0, estimate(size.text) - estimate(of_texts)), other_bytes)
     template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
-    bound = tokens + max(0, size.bytes_bound - text_bytes) + template + size.images * family.image_tokens_max
-    bound = min(bound, measured.bound)
-    return InputTokens(bound, min(measured.estimate, bound), bound, measured.low)
+    tokens = sum(map(count, texts)) + template + size.images * family.image_tokens_max
+    bound = min(tokens + other_bytes, measured.bound)
+    is_exact = not other_bytes and not size.images
+    return InputTokens(bound, min(tokens + other_tokens, bound), bound, measured.low, has_counted_texts=True, is_exact=is_exact)
 
 
 def with_error(output_tokens: int, choices: int, *, exact: bool) -> int:
@@ -103,14 +111,16 @@ def within_error(counted_tokens: int, choices: int, *, exact: bool) -> int:
 class _Tally:
     """The tokens of a text that comes in pieces. Pieces are kept until somebody asks, or they come to a run."""
 
-    __slots__ = ("_count", "_kept", "_kept_bytes", "_run_bytes", "_size", "_tokens", "total_bytes")
+    __slots__ = ("_count", "_kept", "_kept_bytes", "_run_bytes", "_runs", "_size", "_tokens", "total_bytes")
 
     def __init__(self, count: Count | None) -> None:
         self._count = count
         self._run_bytes = _RUN_BYTES if count is None else _EXACT_RUN_BYTES
         self._kept: list[str] = []
         self._kept_bytes = 0
-        # Of the runs before those: their size, and their tokens by the tokenizer.
+        # Runs that the tokenizer has not counted yet.
+        self._runs: list[str] = []
+        # Of all runs: their size, and the tokens of those that were counted.
         self._size = NO_TEXT
         self._tokens = 0
         self.total_bytes = 0
@@ -129,7 +139,19 @@ class _Tally:
         self._kept_bytes = 0
         self._size = size_of(text) if self._size is NO_TEXT else self._size + size_of(text)
         if self._count is not None:
-            self._tokens += self._count(text)
+            self._runs.append(text)
+
+    @property
+    def long_text(self) -> str | None:
+        """The first run that is not counted yet; None where `best` has little to count."""
+        if self._count is not None and self._kept_bytes > COUNT_INLINE_BYTES_MAX:
+            self._fold()
+        return self._runs[0] if self._runs else None
+
+    def take(self, tokens: int) -> None:
+        """The tokens of `long_text`."""
+        self._tokens += tokens
+        del self._runs[0]
 
     @property
     def best(self) -> int:
@@ -141,17 +163,29 @@ class _Tally:
             return estimate(self._size)
         if self._kept_bytes > _EXACT_TAIL_BYTES:
             self._fold()
+        self._tokens += sum(map(self._count, self._runs))
+        self._runs.clear()
         return self._tokens + (self._count("".join(self._kept)) if self._kept else 0)
+
+    @property
+    def near(self) -> int:
+        """As `best`, but what is not counted yet is estimated; it changes nothing."""
+        if self._count is None:
+            return estimate(self.size)
+        return self._tokens + estimate(size_of("".join((*self._runs, *self._kept))))
+
+    @property
+    def size(self) -> TextSize:
+        """The size of the text."""
+        if not self._kept:
+            return self._size
+        kept = size_of("".join(self._kept))
+        return kept if self._size is NO_TEXT else self._size + kept
 
     @property
     def low(self) -> int:
         """The fewest tokens that the text can have, by its size: no tokenizer is asked."""
-        if not self.total_bytes:
-            return 0
-        if not self._kept:
-            return low(self._size)
-        kept = size_of("".join(self._kept))
-        return low(kept if self._size is NO_TEXT else self._size + kept)
+        return low(self.size) if self.total_bytes else 0
 
 
 class Own(NamedTuple):
@@ -166,12 +200,21 @@ class Own(NamedTuple):
         return self.said + self.thought
 
 
+class Source(Enum):
+    """Who counted the tokens of a call; of its sides, input and output, the less certain one."""
+
+    VENDOR = "vendor"
+    # The family's own, of one side at least; the other one may be the vendor's.
+    TOKENIZER = "tokenizer"
+    ESTIMATE = "estimate"
+
+
 class Used(NamedTuple):
-    """What a call has used: what is charged, the vendor's work beyond it, whether the vendor counted it, and what can't be true."""
+    """What a call has used: what is charged, the vendor's work beyond it, who counted it, and which of its counts are in doubt."""
 
     charged: Vector
     unpaid: Vector
-    counted_by_vendor: bool
+    source: Source
     doubts: tuple[str, ...] = ()
 
 
@@ -193,8 +236,9 @@ class Meter:
         `output_held` tells the output tokens that are reserved at the moment.
         """
         self._output_held = output_held
+        self._choices = choices
         self._input = input_tokens
-        self._count = count
+        self._count = self.count = count
         self._said = _Tally(count)
         self._thought = _Tally(count)
         self._opaque_bytes = 0
@@ -210,6 +254,8 @@ class Meter:
         # Once the client has left: our count of what it got, the best count of it then; and our count of all that had come when
         # the vendor counted after that.
         self._relayed: Own | None = None
+        # It came as one, and nobody could cut it.
+        self._is_whole = False
         self._relayed_output: Vector = NOTHING
         self._came: Own | None = None
         self._doubts: list[str] = []
@@ -226,6 +272,53 @@ class Meter:
     def add(self, step: Step) -> None:
         """Counts what came."""
         self._add(step, _most_of(step))
+
+    def came_whole(self) -> None:
+        """The answer comes as one: what it has beyond the hold is charged too, since it was made before anybody could cut it."""
+        self._is_whole = True
+
+    def is_long(self, step: Step) -> bool:
+        """Whether the tokenizer would hold up the event loop with it."""
+        return self._count is not None and len(step.said) + len(step.thought) > COUNT_INLINE_BYTES_MAX
+
+    @property
+    def long_text(self) -> str | None:
+        """What is to be counted next where it would hold up the event loop; None: nothing. Add nothing before its `take_long`."""
+        said = self._said.long_text
+        return self._thought.long_text if said is None else said
+
+    def take_long(self, tokens: int) -> None:
+        """The tokens of `long_text`, counted with `count`."""
+        (self._said if self._said.long_text is not None else self._thought).take(tokens)
+
+    def excess(self, *, hides_thought: bool) -> int:
+        """The output tokens that the vendor says of what was said, if that is above our estimate of it; else 0.
+
+        Thought that is counted with it may be hidden, or shown in short, and then nothing is known.
+        """
+        counts = self._output_counts
+        if counts is None:
+            return 0
+        has_thought = hides_thought or self._thought.total_bytes or self._opaque_bytes
+        if has_thought and not any(counts[_REASONING : _REASONING + 1]):
+            return 0
+        claimed = counts[_OUTPUT] - self._choices * _HIDDEN_TOKENS_A_CHOICE - self._calls * _FRAME_TOKENS_MAX
+        size = self._said.size
+        return claimed if claimed > (most(size) if self._count is None else estimate(size)) else 0
+
+    def note_excess(self, claimed: int) -> None:
+        """Notes an `excess` that is above the tokenizer's count and its error, where there is one. It is charged all the same."""
+        if self._count is None or claimed * _MILLI > self._said.best * (_MILLI + _ERROR_EXACT_MILLI):
+            self._note("output_above_text")
+
+    @property
+    def is_input_estimated(self) -> bool:
+        """Whether neither the vendor nor a tokenizer has counted the input."""
+        return self._input_counts is None and not self._input.has_counted_texts
+
+    def take_input(self, tokens: InputTokens) -> None:
+        """Our own count of the input, better than the one that there was. What was reserved for it stays what it was."""
+        self._input = tokens._replace(bound=self._input.bound)
 
     def add_within(self, step: Step, output_tokens: int) -> bool:
         """Counts what came if all output is certainly within so many tokens, which is told without counting; whether it is."""
@@ -277,7 +370,9 @@ class Meter:
             # Zeros beside text are those of a vendor that has not counted yet, or never does.
             if output * _MILLI < self._lowest * _DOUBTED_BELOW_MILLI and output < self._own.total:
                 self._doubt("output_too_small")
-                counts = _outputs(self._own)
+                self._output_counts = self._since = None
+                self.upper = self._own.total
+                return
             self._output_counts = counts
             self._since = _Tally(None)
             self.upper = total_output(counts)
@@ -337,8 +432,10 @@ class Meter:
 
     @property
     def _own(self) -> Own:
-        thought = max(self._thought.best, self._opaque_bytes // _OPAQUE_BYTES_A_TOKEN)
-        return Own(self._said.best + self._calls * _HIDDEN_TOKENS_A_CALL, thought)
+        return self._own_of(self._said.best, self._thought.best)
+
+    def _own_of(self, said: int, thought: int) -> Own:
+        return Own(said + self._calls * _HIDDEN_TOKENS_A_CALL, max(thought, self._opaque_bytes // _OPAQUE_BYTES_A_TOKEN))
 
     @property
     def uncounted(self) -> bool:
@@ -365,8 +462,18 @@ class Meter:
     def _input_now(self) -> Vector:
         if self._input_counts is not None:
             return self._input_counts
-        # An estimate is never charged above what was reserved.
+        # What nobody else has counted is never charged above what was reserved.
         return (min(self._input.estimate + estimate(self._added), self._input.bound), 0, 0, 0, 0)
+
+    def so_far(self) -> Vector:
+        """What was used so far, as near as it is known without counting: for reports while the answer is on its way."""
+        if self._relayed is not None:
+            outputs = self._relayed_output
+        elif self._output_counts is not None:
+            outputs = self._output_now()
+        else:
+            outputs = _outputs(self._own_of(self._said.near, self._thought.near))
+        return _joined(self._input_now(), self._within_held(outputs, self._output_held()))
 
     def used(self) -> Used:
         """What was used: of all that came, or, once it was left, of what the client got."""
@@ -376,13 +483,28 @@ class Meter:
         """All that was made, whoever got it."""
         # What can't be within it has broken its limit, and is charged at the fewest tokens that it can have.
         outputs = self._output_now()
-        if self._output_counts is None and total_output(outputs) > self._output_held():
+        if self._output_counts is None and not self._is_whole and total_output(outputs) > self._output_held():
             outputs = self._within_held(outputs, max(self._output_held(), self.low))
         return self._of(_joined(self._input_now(), outputs), ())
 
     def _of(self, charged: Vector, unpaid: Vector) -> Used:
-        counted = not self.uncounted and self._input_counts is not None and not self._doubts
-        return Used(charged, unpaid, counted, (*self._doubts, *self._noted))
+        return Used(charged, unpaid, self._source, (*self._doubts, *self._noted))
+
+    @property
+    def _source(self) -> Source:
+        inputs = outputs = Source.VENDOR
+        if self._input_counts is None:
+            is_exact = self._input.is_exact and not self._added.utf8_bytes
+            inputs = Source.TOKENIZER if is_exact else Source.ESTIMATE
+        if self.uncounted:
+            is_exact = self._count is not None and self._output_counts is None and not self._opaque_bytes
+            outputs = Source.TOKENIZER if is_exact else Source.ESTIMATE
+        if Source.ESTIMATE in (inputs, outputs):
+            return Source.ESTIMATE
+        if inputs is outputs is Source.VENDOR:
+            # Of a vendor whose word could not be true before, nothing is its word alone.
+            return Source.ESTIMATE if self._doubts else Source.VENDOR
+        return Source.TOKENIZER
 
     def _used_when_left(self, relayed: Own) -> Used:
         """Of a client that left: of each class the part that it was sent, rounded up; the rest of it nobody pays for."""

@@ -56,16 +56,8 @@ def estimate(size: TextSize) -> int:
     return min(-(-_millitokens(BEST, size) // _MILLI), size.utf8_bytes)
 
 
-def margin(size: TextSize) -> int:
-    """Tokens to add to the estimate so that it is not below the truth, as far as docs/tokens.md says.
-
-    Estimate and margin together are at most one a byte.
-    """
-    return most(size) - estimate(size)
-
-
 def most(size: TextSize) -> int:
-    """The estimate with its margin."""
+    """The estimate with a margin, so that it is not below the truth, as far as docs/tokens.md says; at most one a byte."""
     return min(-(-_millitokens(HIGH, size) // _MILLI) + _STRAY_TOKENS, size.utf8_bytes)
 
 

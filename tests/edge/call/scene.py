@@ -30,14 +30,17 @@ SECRETS: Final = {
     "SLOW_KEY": "slow-secret-0123456789",
     "RUDE_KEY": "rude-secret-0123456789",
     "DEEP_KEY": "deep-secret-0123456789",
+    "ODD_KEY": "odd-secret-0123456789",
 }
+# Where models can be called whose vendors do not speak the line dialect, which has another's name.
+SERVED_AT: Final = {"openai_chat": "/v1/lines", "anthropic_messages": "/v1/others"}
 CONTEXT_TOKENS: Final = 100_000
 OUTPUT_TOKENS: Final = 8_000
 
 
 def _endpoint(**fields: Any) -> registry.VendorEndpoint:
     plain = {"limit_counts_reasoning": True, "streams": True, "takes_stream_options": True, "drainable": True}
-    return registry.VendorEndpoint(dialect=registry.DIALECT_OPENAI_CHAT, **{**plain, **fields})
+    return registry.VendorEndpoint(**{"dialect": registry.DIALECT_OPENAI_CHAT, **plain, **fields})
 
 
 def _vendor(vendor_id: str, **fields: Any) -> registry.Vendor:
@@ -73,12 +76,11 @@ def catalog(**offering: Any) -> Snapshot:
             _vendor("slow", streams=False, drainable=False),
             _vendor("rude", drainable=False),
             _vendor("deep", limit_counts_reasoning=False),
+            _vendor("odd", dialect=registry.DIALECT_ANTHROPIC_MESSAGES),
         ],
         tokenizer_families=[
             registry.TokenizerFamily(family_id="bytes", template_tokens_per_message=4, template_tokens_per_request=3),
             registry.TokenizerFamily(family_id="exact", tokenizer="qwen3", template_tokens_per_message=4),
-            # Its tokenizer is no bound.
-            registry.TokenizerFamily(family_id="loose", tokenizer="llama3", template_tokens_per_message=4),
             registry.TokenizerFamily(family_id="seeing", tokenizer="qwen3", image_tokens_max=1_000, template_tokens_per_message=4),
         ],
         models=[
@@ -87,9 +89,10 @@ def catalog(**offering: Any) -> Snapshot:
             # Its vendor does not stream.
             _model("whole", "slow"),
             _model("undrained", "rude"),
+            # Its vendor speaks another dialect alone.
+            _model("other", "odd"),
             _model("hidden", "acme", hidden_reasoning=True),
             _model("exact", "acme", family_id="exact"),
-            _model("loose", "acme", family_id="loose"),
             _model("seeing", "acme", family_id="seeing"),
             # Its second vendor does not stream.
             _model("mixed", "acme", "slow"),
@@ -118,7 +121,7 @@ class Scene:
             billing_address="b",
             admin_token_file="t",
         )
-        path = CallPath(holder, self.charging, self.vendors, self.metrics, config.heartbeat_interval_ms)
+        path = CallPath(holder, self.charging, self.vendors, self.metrics, config.heartbeat_interval_ms, SERVED_AT)
         free = TokenCounts(holder, self.vendors, FixedOfferings("plan"))
         self._serve: Any = ModelCalls(LineDialect(), self.principals, path, free, config, SystemClock())
 

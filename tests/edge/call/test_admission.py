@@ -145,13 +145,6 @@ async def test_what_was_counted_by_the_tokenizer_goes_on_with_it() -> None:
     assert exact.create(request, PRINCIPAL).output_tokens_limit == 1_000 + 20 + 8
 
 
-async def test_a_tokenizer_that_is_no_bound_reserves_nothing() -> None:
-    scene = Scene(FakeCharging(balance=400))
-    client = await scene.call("stream=yes limit=100 model=loose", words(100))
-    assert client.status == 402
-    assert len(scene.charging.creates) == 1
-
-
 async def test_nothing_is_counted_where_the_refusal_has_another_reason() -> None:
     scene = Scene()
     scene.charging.refuses = [pb.Refused(result_code=pb.RESULT_CODE_RATE_LIMITED, limit_id="calls@key", retry_after_ms=1_500)]

@@ -6,7 +6,7 @@ import pytest
 from opentelemetry.metrics import CallbackOptions
 
 from services.edge.call.dialect import Step
-from services.edge.call.usage import InputTokens, Meter
+from services.edge.call.usage import InputTokens, Meter, Source
 from services.edge.tokens.estimate import estimate, low
 from services.edge.tokens.size import size_of
 from services.edge.vendors.usage import VendorCount
@@ -103,7 +103,7 @@ def test_an_odd_count_is_told_and_is_not_the_vendors() -> None:
     of_steps = meter()
     of_steps.add(Step(said=words(40), counted=vendor_count(40, is_odd=True)))
     used = of_steps.used()
-    assert (used.charged, used.doubts, used.counted_by_vendor) == ((3, 0, 0, 40, 0), ("odd",), False)
+    assert (used.charged, used.doubts, used.source) == ((3, 0, 0, 40, 0), ("odd",), Source.ESTIMATE)
 
 
 def test_a_client_that_leaves_twice_left_the_first_time() -> None:

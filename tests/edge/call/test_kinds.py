@@ -110,3 +110,11 @@ async def test_an_event_is_passed_on_as_soon_as_it_has_come() -> None:
     scene.vendors.answers(say("one"), 1.0, say("two"), 1.0, FINISH, 1.0, counted(input=3, output=2), END)
     client = await scene.call("stream=yes")
     assert [at for at, _ in client.messages] == [0.0, 0.0, 1.0, 3.0]
+
+
+async def test_a_model_whose_vendors_speak_another_dialect_says_where_it_can_be_called() -> None:
+    scene = Scene()
+    client = await scene.call("stream=yes model=other")
+    assert client.status == 400
+    assert client.body == b"unsupported_dialect: The model `other` is not served in this dialect; call it at /v1/others."
+    assert not scene.charging.creates

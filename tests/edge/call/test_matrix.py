@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from services.edge.tokens.estimate import estimate
+from services.edge.tokens.size import size_of
 from services.edge.vendors.vendor import VendorFailure
 from tests.edge.call.doubles import FakeCharging
 from tests.edge.call.line_dialect import END, FINISH, count, counted, event, say, words
@@ -143,6 +145,8 @@ async def test_a_client_that_goes_away_pays_what_it_was_sent() -> None:
     assert scene.cause == "client_gone"
     assert scene.provenance == "partial"
     assert scene.vendors.asked[0].was_cut
+    assert scene.used == (estimate(size_of("hi")), 0, 0, estimate(size_of(words(1_000))), 0)
+    assert scene.unpaid == (0, 0, 0, 0, 0)
 
 
 @BOTH

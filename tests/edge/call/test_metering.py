@@ -10,7 +10,7 @@ from opentelemetry.metrics import CallbackOptions
 
 from services.edge.tokens.estimate import estimate
 from services.edge.tokens.size import size_of
-from services.edge.tokens.tokenizers import tokenizer
+from services.edge.tokens.tokenizers import load, tokenizer
 from services.edge.vendors.vendor import VendorFailure
 from tests.edge.call.doubles import FakeCharging
 from tests.edge.call.line_dialect import END, FINISH, count, counted, event, say, think, words
@@ -21,6 +21,8 @@ from tests.simulation.virtual_time import run_virtually
 # By our estimate: of "hello", and of the prompt.
 HELLO: Final = estimate(size_of("hello"))
 HI: Final = estimate(size_of("hi"))
+# Tokens as the model "exact" has them.
+QWEN: Final = load("qwen3").count
 BOTH = pytest.mark.parametrize("stream", ["yes", "no"])
 ENDLESS: Final = 20_000
 
@@ -54,13 +56,33 @@ async def test_a_whole_answer_that_breaks_its_limit_is_charged_as_it_came() -> N
     client = await scene.call("stream=no limit=1 model=whole")
     assert words(4_000).encode() in client.body
     assert scene.used == (3, 0, 0, 4_000, 0)
+    assert (scene.cause, scene.provenance) == ("quota_exhausted", "vendor")
 
 
-async def test_a_whole_answer_that_breaks_its_limit_without_a_count_is_not_free() -> None:
+@pytest.mark.parametrize("model", ["whole", "exact"])
+async def test_a_whole_answer_that_breaks_its_limit_without_a_count_is_not_free(model: str) -> None:
+    # It goes beyond what was reserved: the account's debt limit says what of it becomes debt.
     scene = Scene()
-    scene.vendors.answers(f'say "{words(4_000)}"'.encode(), vendor="slow", content_type="application/json")
-    client = await scene.call("stream=no limit=1 model=whole")
-    assert scene.used[3] > 0 or words(4_000).encode() not in client.body
+    text = words(4_000)
+    vendor = "slow" if model == "whole" else "acme"
+    scene.vendors.answers(f'say "{text}"'.encode(), vendor=vendor, content_type="application/json")
+    client = await scene.call(f"stream=no limit=1 model={model}")
+    assert text.encode() in client.body
+    if model == "whole":
+        assert scene.used == (HI, 0, 0, estimate(size_of(text)), 0)
+    else:
+        assert scene.used == (QWEN("hi") + 4, 0, 0, QWEN(text), 0)
+    assert scene.unpaid == (0, 0, 0, 0, 0)
+    assert (scene.cause, scene.provenance) == ("quota_exhausted", "estimated" if model == "whole" else "tokenizer")
+
+
+@pytest.mark.parametrize("output", [256, 269])
+async def test_a_whole_answer_at_its_limit_ends_as_any(output: int) -> None:
+    # Vendors count a few tokens that end a turn.
+    scene = Scene()
+    scene.vendors.answers(f'say "hello"\ncount input=3 output={output}'.encode(), content_type="application/json")
+    await scene.call("stream=no limit=256")
+    assert scene.cause == "normal"
 
 
 @BOTH
@@ -235,6 +257,89 @@ async def test_usage_in_odd_places(items: list[bytes], used: tuple[int, ...], pr
     client = await scene.call(f"stream={stream}")
     assert b"[complete]" in client.body
     assert (scene.used, scene.provenance) == (used, provenance)
+
+
+@BOTH
+async def test_input_and_output_that_no_vendor_counted_are_counted_by_the_tokenizer(stream: str) -> None:
+    # Nothing was loaded before the call.
+    scene = Scene()
+    prompt, text = "🙂" * 300, "🎉 done" * 50
+    scene.vendors.answers(say(text), FINISH, END)
+    await scene.call(f"stream={stream} model=exact", prompt)
+    # The template's 4 tokens a message are reserved, and charged.
+    assert QWEN(prompt) == 300
+    assert scene.used == (304, 0, 0, QWEN(text), 0)
+    assert scene.provenance == "tokenizer"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("items", "used", "provenance"),
+    [
+        # Each side by itself.
+        ([say(" the" * 100), FINISH, counted(input=9), END], (9, 0, 0, 100, 0), "tokenizer"),
+        ([say(" the" * 100), FINISH, counted(output=90), END], (304, 0, 0, 90, 0), "tokenizer"),
+        # Text after the last count, what the vendor added to the input, and thought that nobody sees are estimated.
+        ([say(" the", count(input=9, output=70)), say("hello"), FINISH, END], (9, 0, 0, 70 + HELLO, 0), "estimated"),
+        ([event('add "a"'), say(" the"), FINISH, END], (305, 0, 0, 1, 0), "estimated"),
+        ([say(" the"), event("opaque 80"), FINISH, END], (304, 0, 0, 1, 10), "estimated"),
+        # A count that can't be true is none.
+        ([say(" the" * 100), FINISH, counted(input=10_000_000, output=3), END], (304, 0, 0, 100, 0), "tokenizer"),
+    ],
+)
+async def test_who_counted_is_told(items: list[bytes], used: tuple[int, ...], provenance: str, stream: str) -> None:
+    scene = Scene()
+    scene.vendors.answers(*items)
+    await scene.call(f"stream={stream} model=exact", "🙂" * 300)
+    assert (scene.used, scene.provenance) == (used, provenance)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("model", "items", "is_noted"),
+    [
+        # 1,000 tokens are said: without a tokenizer, 2,000 are within the greatest error.
+        ("solo", [say(" the" * 1_000), FINISH, counted(input=9, output=1_500), END], False),
+        ("solo", [say(" the" * 1_000), FINISH, counted(input=9, output=3_000), END], True),
+        # The tokenizer's error is 2 %, and 8 tokens that end a turn.
+        ("exact", [say(" the" * 1_000), FINISH, counted(input=9, output=1_028), END], False),
+        ("exact", [say(" the" * 1_000), FINISH, counted(input=9, output=1_029), END], True),
+        # Thought that is counted apart hides nothing of what is said.
+        ("exact", [say(" the" * 1_000), FINISH, counted(input=9, output=1_000, reasoning=5_000), END], False),
+        ("exact", [say(" the" * 1_000), FINISH, counted(input=9, output=1_100, reasoning=5_000), END], True),
+        # Thought that is not may be shown in short, or not at all.
+        ("exact", [think("so"), say(" the" * 1_000), FINISH, counted(input=9, output=3_000), END], False),
+        ("hidden", [say(" the" * 1_000), FINISH, counted(input=9, output=5_000), END], False),
+    ],
+)
+async def test_a_count_above_what_was_said_is_charged_and_noted(
+    model: str, items: list[bytes], is_noted: bool, stream: str
+) -> None:
+    scene = Scene()
+    scene.vendors.answers(*items)
+    await scene.call(f"stream={stream} model={model}")
+    assert scene.used[3] >= 1_000
+    assert scene.provenance == "vendor"
+    doubts = {each.attributes["doubt"] for each in scene.metrics.doubts(CallbackOptions()) if each.attributes}
+    assert doubts == ({"output_above_text"} if is_noted else set())
+
+
+@BOTH
+@pytest.mark.parametrize(("words_said", "is_long"), [(500, False), (600, True)])
+async def test_a_long_text_is_counted_off_the_event_loop(words_said: int, is_long: bool, stream: str) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, CallLoop)
+    scene = Scene()
+    # The first call has the tokenizer loaded.
+    scene.vendors.answers(say("hello"), FINISH, counted(input=9, output=2), END)
+    await scene.call("stream=yes model=exact")
+    scene.charging.forget()
+    before = loop.handed_over
+    scene.vendors.answers(say(" the" * words_said), FINISH, counted(input=9), END)
+    await scene.call(f"stream={stream} model=exact")
+    assert scene.used == (9, 0, 0, words_said, 0)
+    # Once to see whether it is covered, and once for what is charged.
+    assert loop.handed_over - before == (2 if is_long else 0)
 
 
 async def test_a_count_that_comes_too_late_is_not_waited_for() -> None:

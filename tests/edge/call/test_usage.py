@@ -1,10 +1,15 @@
 """The meter's bound of its own count."""
 
+from typing import Final
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.edge.call.dialect import Step
-from services.edge.call.usage import InputTokens, Meter
+from services.edge.call.dialect import InputSize, Step
+from services.edge.call.usage import InputTokens, Meter, Source, measure, measure_exactly
+from services.edge.catalog import TokenizerFamily
+from services.edge.tokens.estimate import estimate
+from services.edge.tokens.size import size_of
 from services.edge.tokens.tokenizers import tokenizer
 from services.edge.vendors.usage import VendorCount
 
@@ -48,6 +53,73 @@ def test_what_is_known_without_counting_is_never_below_the_count(steps: list[tup
             assert of_steps.upper == of_steps.best
     upper = of_steps.upper
     assert of_steps.best <= upper
+
+
+LONG: Final = "word " * 10_000
+
+
+class Counted:
+    """A tokenizer that remembers the lengths of the texts that it was given."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+
+    def __call__(self, text: str) -> int:
+        self.lengths.append(len(text))
+        return len(text) // 5
+
+
+def meter_of(count: Counted) -> Meter:
+    return Meter(InputTokens(9, 3, 5), 1, count, input_max=100_000, output_max=100_000, output_held=lambda: 100_000)
+
+
+def test_long_texts_are_handed_out_and_short_ones_counted() -> None:
+    count = Counted()
+    of_steps = meter_of(count)
+    of_steps.add(Step(said=LONG))
+    for _ in range(1_000):
+        of_steps.add(Step(said="word ", thought="word "))
+    handed_out = []
+    while (text := of_steps.long_text) is not None:
+        handed_out.append(len(text))
+        of_steps.take_long(len(text) // 5)
+    assert handed_out == [50_000, 5_000, 5_000]
+    of_steps.add(Step(said="word "))
+    assert of_steps.used().charged == (3, 0, 0, 11_001, 1_000)
+    assert set(count.lengths) == {5}
+
+
+def test_what_a_vendor_counts_is_not_counted_again() -> None:
+    count = Counted()
+    of_steps = meter_of(count)
+    of_steps.add(Step(said="word " * 400))
+    of_steps.add(Step(said="word " * 400, counted=vendor_count(500)))
+    assert not of_steps.uncounted
+    assert of_steps.used().source is Source.VENDOR
+    assert not of_steps.excess(hides_thought=False)
+    assert not count.lengths
+
+
+def test_what_is_reported_on_the_way_is_near_and_asks_no_tokenizer() -> None:
+    count = Counted()
+    of_steps = meter_of(count)
+    of_steps.add(Step(said=LONG))
+    assert of_steps.so_far() == (3, 0, 0, estimate(size_of(LONG)), 0)
+    assert not count.lengths
+
+
+def test_an_input_that_is_no_plain_text_is_estimated_for_that_part() -> None:
+    family = TokenizerFamily(4, 3, "qwen3", 100)
+    text, other = "🙂" * 300, '{"type":"object"}'
+    size = InputSize(1_200 + len(other), size_of(text) + size_of(other), 1, 0, lambda: [text])
+    measured = measure(size, estimate(size.text), family, 100_000)
+    carried = tokenizer("qwen3")
+    assert carried is not None
+    mixed = measure_exactly(size, measured, family, carried.count)
+    assert (mixed.bound, mixed.is_exact) == (300 + len(other) + 7, False)
+    assert mixed.estimate == 300 + estimate(size.text) - estimate(size_of(text)) + 7
+    plain = measure_exactly(size._replace(bytes_bound=1_200, text=size_of(text)), measured, family, carried.count)
+    assert (plain.bound, plain.estimate, plain.is_exact) == (307, 307, True)
 
 
 def test_a_step_that_may_go_beyond_is_not_counted() -> None:

@@ -367,6 +367,9 @@ PRICED = ENDPOINT._replace(
         ('"tools":[{"type":"function"},{"type":"web_search"}]', "tools[1].type"),
         ('"tools":[{"type":"function","Type":"web_search"}]', "tools[0].Type"),
         ('"tools":{"type":"function"}', "tools"),
+        # A vendor may take these for tools of its own.
+        ('"tools":[{"web_search":{"enable":true}}]', "tools[0].type"),
+        ('"tools":[{"type":"function"},{"type":null,"web_search":{}}]', "tools[1].type"),
         ('"extra":{"search":{"on":true}}', "extra.search.on"),
         ('"web_search_options":{}', "web_search_options"),
         ('"modalities":["text","audio"]', "modalities"),
@@ -383,7 +386,7 @@ def test_what_costs_nothing_extra_passes_and_means_one_thing() -> None:
     raw = body(
         '"enable_search":  false,"service_tier":"priority","service_tier":"default","modalities": ["text"],'
         '"web_search_options":null,'
-        '"tools":[{"type":"web_search","type":"function","function":{"name":"f","parameters":{"Type":1.50}}},{"x":1}]'
+        '"tools":[{"type":"web_search","type":"function","function":{"name":"f","parameters":{"Type":1.50}}},{"type":"function","x":1}]'
     )
     wire = sent(read(raw), PRICED)
     assert b'"enable_search":false,"service_tier":"default","modalities":["text"],"web_search_options":null' in wire

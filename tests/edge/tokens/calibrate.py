@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
 
-from services.edge.tokens.estimate import estimate, low, margin
+from services.edge.tokens.estimate import estimate, low, most
 from services.edge.tokens.size import size_of
 from services.edge.tokens.tokenizers import TOKENIZER_NAMES, Tokenizer, load
 from tests.edge.tokens.corpus import Text, corpus, hostile
@@ -49,7 +49,7 @@ def errors_of(texts: Iterable[Text], tokenizers: Iterable[Tokenizer]) -> dict[st
     for kind, text in texts:
         size = size_of(text)
         real = tuple(counter.count(text) for counter in counters)
-        rows.setdefault(kind, []).append((estimate(size), estimate(size) + margin(size), low(size), real))
+        rows.setdefault(kind, []).append((estimate(size), most(size), low(size), real))
     return {kind: _errors(row) for kind, row in rows.items()}
 
 
@@ -138,7 +138,7 @@ def _speeds() -> list[str]:
     for label, text in samples.items():
         lines.append(f"| `size_of` {label} | {_microseconds(partial(size_of, text), 20_000 if len(text) < 100 else 20):.1f} |")
     size = size_of(samples["20 characters, ASCII"])
-    for call in (estimate, margin, low):
+    for call in (estimate, most, low):
         lines.append(f"| `{call.__name__}` of a size in ASCII | {_microseconds(partial(call, size), 20_000):.1f} |")
     lines += ["", f"| tokenizer | load, ms | resident, MB | {' | '.join(f'{kind}, µs/KB' for kind in _SPEED_KINDS)} |"]
     lines.append("|---" * (len(_SPEED_KINDS) + 3) + "|")
@@ -155,7 +155,7 @@ def _microseconds(call: Callable[[], object], times: int) -> float:
 def _speed_of(name: str, texts: dict[str, str]) -> str:
     """The tokenizer's row, from a process of its own: memory that another has freed would be taken again."""
     code = (
-        "from tests.edge.tokens.calibrate import _resident_mb, load; from time import perf_counter; import kitoken, quicktok\n"
+        "from tests.edge.tokens.calibrate import _resident_mb, load; from time import perf_counter; import kitoken\n"
         f"before, start = _resident_mb(), perf_counter(); kept = load({name!r})\n"
         "print(round((perf_counter() - start) * 1000), round(_resident_mb() - before))"
     )

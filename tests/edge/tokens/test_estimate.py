@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from services.edge.tokens.estimate import BEST, HIGH, LOW, estimate, low, margin
+from services.edge.tokens.estimate import BEST, HIGH, LOW, estimate, low, most
 from services.edge.tokens.size import NO_TEXT, TextSize, size_of
 from services.edge.tokens.tokenizers import TOKENIZER_NAMES, load
 from tests.edge.tokens.calibrate import DOCUMENT, errors_of, row_of
@@ -37,13 +37,13 @@ def test_the_truth_lies_within_the_errors() -> None:
 
 
 def test_nothing_has_no_tokens() -> None:
-    assert (estimate(NO_TEXT), margin(NO_TEXT), low(NO_TEXT)) == (0, 0, 0)
+    assert (estimate(NO_TEXT), most(NO_TEXT), low(NO_TEXT)) == (0, 0, 0)
 
 
 def test_no_estimate_exceeds_the_bytes() -> None:
     for text in ("a", "€", "😀", "\x00", "12", "Aa1", "བ" * 50):
         size = size_of(text)
-        assert low(size) <= estimate(size) <= estimate(size) + margin(size) <= len(text.encode())
+        assert low(size) <= estimate(size) <= most(size) <= len(text.encode())
 
 
 def test_a_stream_is_estimated_alike_wherever_it_is_cut() -> None:
@@ -56,4 +56,4 @@ def test_a_stream_is_estimated_alike_wherever_it_is_cut() -> None:
             rest = rest[length:]
         streamed, whole = sum(map(size_of, chunks), NO_TEXT), size_of(text)
         assert streamed == whole, kind
-        assert (estimate(streamed), margin(streamed), low(streamed)) == (estimate(whole), margin(whole), low(whole))
+        assert (estimate(streamed), most(streamed), low(streamed)) == (estimate(whole), most(whole), low(whole))

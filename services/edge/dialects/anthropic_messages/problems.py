@@ -8,6 +8,8 @@ from services.edge.http.problems import INSUFFICIENT_QUOTA, Problem
 _LIMIT_REACHED: Final = "usage_limit_reached"
 _RETRIED: Final = (b"x-should-retry", b"true")
 _BILLING: Final = 402
+_UNAVAILABLE: Final = 503
+_OVERLOADED: Final = 529
 _TYPES: Final = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -18,14 +20,18 @@ _TYPES: Final = {
     429: "rate_limit_error",
     500: "api_error",
     502: "api_error",
-    503: "overloaded_error",
     504: "timeout_error",
-    529: "overloaded_error",
+    _OVERLOADED: "overloaded_error",
 }
 
 
 def status_of(problem: Problem) -> int:
-    """402 for a balance that is used up, which clients show at once; a balance that is held, and a window, stay 429."""
+    """402 for a balance that is used up, which clients show at once; a balance that is held, and a window, stay 429.
+
+    What does not answer at the moment is 529, as at Anthropic, whose clients wait and try again.
+    """
+    if problem.status == _UNAVAILABLE:
+        return _OVERLOADED
     if problem.status == 429 and problem.code == INSUFFICIENT_QUOTA and _RETRIED not in problem.headers:
         return _BILLING
     return problem.status

@@ -96,13 +96,25 @@ def _free(raw: Raw, steps: tuple[str, ...], free_values: frozenset[bytes], param
         return Raw(compact)
     step, *rest = steps
     if step == "[]":
-        free = [_free(each, tuple(rest), free_values, f"{param}[{index}]") for index, each in enumerate(elements(raw, param))]
+        free = []
+        for index, each in enumerate(elements(raw, param)):
+            where = f"{param}[{index}]"
+            if rest:
+                _require(each, rest[0], free_values, where)
+            free.append(_free(each, tuple(rest), free_values, where))
         return Raw(encode(free))
     fields: Fields = members(raw, param)
     refuse_folds(fields, by_fold((step,)), param)
     if step in fields:
         fields[step] = _free(fields[step], tuple(rest), free_values, f"{param}.{step}")
     return Raw(encode(fields))
+
+
+def _require(raw: Raw, name: str, free_values: frozenset[bytes], param: str) -> None:
+    """Errors: `Problem` 400 for an element that does not say what it is: a vendor may take it for one that costs extra."""
+    if bytes(members(raw, param).get(name, NULL)) == b"null":
+        values = ", ".join(sorted(value.decode() for value in free_values))
+        raise malformed(f"{param}.{name}", f"{param}.{name} is missing. Send one of: {values}.", "missing_required_parameter")
 
 
 def _costs_extra(param: str, free_values: frozenset[bytes]) -> Problem:

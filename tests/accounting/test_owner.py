@@ -17,6 +17,8 @@ from services.accounting.commands import (
     GrantBucket,
     Granted,
     OpenAccount,
+    Ordered,
+    PlaceOrder,
     ReadAccount,
     RecordsFound,
     Refused,
@@ -27,23 +29,26 @@ from services.accounting.commands import (
 from services.accounting.entries import BucketExpired, SessionCreated, SessionSettled
 from services.accounting.journal import JournalError
 from services.accounting.owner import OneAnswer, OwnershipLostError, ask, view_of
-from services.accounting.terms import Limit, LimitKind, Scope
+from services.accounting.terms import Limit, LimitKind, Payment, Scope
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     CATALOG,
     DAY,
+    EACH,
     TCC_US,
     UNIT,
     catalog_of,
     event_command,
     fault_of,
+    flat,
     offering,
     release_command,
     usage,
 )
 from tests.accounting.owners import TCC_S, Collector, Desk, in_virtual_time, released
+from tests.accounting.shop import DAILY, allowance, for_sale
 
 
 def pairs(collector: Collector) -> list[str]:
@@ -757,6 +762,22 @@ async def test_a_bucket_expires_without_traffic(desk: Desk) -> None:
     await asyncio.sleep(91)
     (expired,) = [entry for entry in await desk.store.journal() if isinstance(entry, BucketExpired)]
     assert expired.amount == 10 * UNIT
+
+
+@in_virtual_time
+async def test_a_free_cycle_is_renewed_by_the_call_that_uses_it(desk: Desk) -> None:
+    # No timer renews it: an idle account costs nothing. The day ends in 47 minutes.
+    daily = for_sale("daily", allowance(100), cycle=DAILY)
+    assert daily.terms is not None
+    daily = daily._replace(terms=msgspec.structs.replace(daily.terms, time_zone="Europe/Berlin"))
+    await desk.start(catalog=catalog_of(offering({"flat": flat(EACH)}), daily, time_zone="Europe/Berlin"))
+    await desk.open()
+    assert isinstance(await desk.ask(PlaceOrder(ACCOUNT_ID, "daily", Payment.FREE, "order")), Ordered)
+    assert isinstance(await desk.ask(event_command(uuid7(desk.clock.now_us()), usage(100))), Settled)
+    assert isinstance(await desk.ask(desk.create(60, 30)), Refused)
+    await asyncio.sleep(50 * 60)
+    assert isinstance(await desk.ask(desk.create(60, 30)), Granted)
+    await desk.audit()
 
 
 @in_virtual_time

@@ -185,4 +185,16 @@ _OF_LIMITS: Final = (
     ),
 )
 
-CHARGES: Final = (*_OF_RECORDS, *_OF_LOSSES, *_OF_LIMITS)
+_DUE: Final = (
+    one(
+        "what is due waits for a timer",
+        "services/accounting/owner.py",
+        "        used = type(command) is not ApplyDue\n"
+        "        if account is not None:\n"
+        "            self._apply_due(partition, account, now_us, used=used)\n",
+        "        used = type(command) is not ApplyDue\n",
+        "tests/accounting/test_owner.py",
+    ),
+)
+
+CHARGES: Final = (*_OF_RECORDS, *_OF_LOSSES, *_OF_LIMITS, *_DUE)

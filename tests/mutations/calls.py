@@ -189,16 +189,9 @@ _ASKED: Final = (
     ),
     _one("a call has no member", _ADMISSION, "            member_id=principal.member_id,\n", "", _ADMITTED),
     _one(
-        "a tokenizer that is no bound reserves",
-        _ADMISSION,
-        "if found is None or not found.is_bound:",
-        "if found is None:",
-        _ADMITTED,
-    ),
-    _one(
         "a tokenizer that has counted the input is forgotten for the output",
         _ADMISSION,
-        "self._replace(tokens=tokens, exact_count=found.count)",
+        "self._replace(tokens=tokens, exact_count=loaded_count(self.model.family.tokenizer))",
         "self._replace(tokens=tokens)",
         _ADMITTED,
     ),
@@ -220,7 +213,7 @@ _ASKED: Final = (
     _one(
         "a call goes on with a cheaper model's name alone",
         _PATH,
-        "        admitted = admit(snapshot, dialect, request, cheaper)\n",
+        "        admitted = self._admit(snapshot, dialect, request, cheaper)\n",
         "        admitted = admitted._replace(model=cheaper)\n",
         _ADMITTED,
     ),
@@ -255,8 +248,8 @@ _ASKED: Final = (
     _one(
         "what is no text is forgotten beside the tokenizer's count",
         _USAGE,
-        "bound = tokens + max(0, size.bytes_bound - text_bytes) + template",
-        "bound = tokens + template",
+        "bound = min(tokens + other_bytes, measured.bound)",
+        "bound = min(tokens, measured.bound)",
         _ADMITTED,
     ),
     _one(

@@ -33,8 +33,8 @@ _OF_COUNTS: Final = (
     one(
         "the fewest tokens are those of the last run",
         _USAGE,
-        "return low(kept if self._size is NO_TEXT else self._size + kept)",
-        "return low(kept)",
+        "return kept if self._size is NO_TEXT else self._size + kept",
+        "return kept",
         _IN_COUNTS,
     ),
     one(
@@ -91,14 +91,14 @@ _OF_COUNTS: Final = (
     one(
         "n is forgotten where an answer has reached its limit",
         _CALL,
-        "total_output(used.charged) >= self._limit * self._request.choices",
-        "total_output(used.charged) >= self._limit",
+        "output >= self._limit * choices",
+        "output >= self._limit",
         _IN_COUNTS,
     ),
     one(
         "what a vendor has counted before any output is forgotten",
         _CALL,
-        "        for step in self._held:\n            self._meter.add(step)\n",
+        "        for step in self._held:\n            await self._add(step)\n",
         "",
         _IN_COUNTS,
     ),
@@ -143,13 +143,6 @@ _OF_COUNTS: Final = (
         _VENDOR_STREAM,
         "            if self._over:\n                # What stood",
         "            if False:\n                # What stood",
-        _IN_COUNTS,
-    ),
-    one(
-        "our own count is the tokenizer's whatever is doubted",
-        _OUTCOME,
-        "if exact and not used.doubts else",
-        "if exact else",
         _IN_COUNTS,
     ),
 )

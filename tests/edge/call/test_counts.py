@@ -82,13 +82,6 @@ async def test_a_zero_beside_a_call_is_no_count() -> None:
     assert doubts(scene) == set()
 
 
-async def test_a_whole_answer_beyond_its_limit_is_charged_at_the_fewest_tokens_that_it_can_have() -> None:
-    scene = Scene()
-    scene.vendors.answers(f'say "{words(4_000)}"'.encode(), vendor="slow", content_type="application/json")
-    await scene.call("stream=no limit=1 model=whole")
-    assert scene.used[3] == low(size_of(words(4_000)))
-
-
 def test_a_count_that_is_handed_out_again_ends_at_the_same_place() -> None:
     of_steps = meter()
     said = vendor_count(40)
@@ -175,15 +168,15 @@ async def test_of_what_comes_after_the_end_64_kilobytes_are_read(kilobytes: int,
     assert scene.provenance == provenance
 
 
-async def test_a_count_of_our_own_tokenizer_is_an_estimate_where_the_vendors_is_doubted() -> None:
+async def test_the_input_that_a_vendor_left_out_is_the_tokenizers() -> None:
     scene = Scene()
     scene.vendors.answers(say("hi"), FINISH, END)
     await scene.call("model=exact stream=yes")
     scene.charging.forget()
-    for usage, provenance in (([], "tokenizer"), ([counted(input=0, output=2)], "estimated")):
+    for usage in ([], [counted(input=0, output=2)]):
         scene.vendors.answers(say("hello"), FINISH, *usage, END)
         await scene.call("model=exact stream=yes")
-        assert scene.provenance == provenance
+        assert scene.provenance == "tokenizer"
         scene.charging.forget()
 
 

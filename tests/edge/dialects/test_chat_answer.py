@@ -511,6 +511,13 @@ def test_a_reason_to_end_is_told_in_openais_words_in_a_whole_answer_too() -> Non
     assert json.loads(answer.end(Ending.COMPLETE, COUNTS))["choices"][0]["finish_reason"] == "stop"
 
 
+def test_a_usage_has_the_counts_that_clients_expect_where_a_vendor_leaves_one_out() -> None:
+    answer = request().answer(ENDPOINT)
+    answer.feed_whole(whole(PLAIN, usage={"prompt_tokens": 9, "completion_tokens": 2}))
+    told = json.loads(answer.end(Ending.COMPLETE, (9, 0, 0, 2, 0)))["usage"]
+    assert (told["prompt_tokens"], told["completion_tokens"], told["total_tokens"]) == (9, 2, 11)
+
+
 def test_a_whole_answers_usage_is_what_was_charged() -> None:
     answer = request().answer(ENDPOINT)
     answer.feed_whole(whole({"role": "assistant", "content": "Hi"}, usage={"prompt_tokens": -5, "completion_tokens": 10**9}))

@@ -13,6 +13,7 @@ from services.edge.call.dialect import Ending, Step
 from services.edge.dialects.chat.assembly import Assembly
 from services.edge.dialects.chat.chunks import (
     NO_USAGE,
+    USAGE_COUNTS,
     Call,
     Choice,
     Chunk,
@@ -431,7 +432,7 @@ class ChatAnswer:
             if self._usage_chunk and self._is_counted_so(used):
                 out += b"data: %b\n\n" % self._usage_chunk.replace(b"\n", b" ")
             else:
-                out += self._chunk(choices=[], usage=self._known_usage() if self._is_counted_so(used) else usage_object(used))
+                out += self._chunk(choices=[], usage=self._told_usage(used))
         return out + _DONE
 
     def _chunk(self, **members: Any) -> bytes:
@@ -450,12 +451,18 @@ class ChatAnswer:
         counted = self._counted
         return counted is not None and not counted.is_odd and trimmed(counted.counts) == trimmed(used)
 
+    def _told_usage(self, used: Vector) -> Json:
+        """The vendor's usage where it is what was charged and has what clients expect, else one of what was charged."""
+        if self._is_counted_so(used) and self._known_usage().keys() >= USAGE_COUNTS:
+            return self._known_usage()
+        return usage_object(used)
+
     def _whole_answer(self, cut: str | None, used: Vector) -> bytes:
         if self._clean_body:
             if cut is None and self._is_counted_so(used):
                 return self._clean_body
             self._read_whole(self._clean_body)
-        usage = self._known_usage() if self._is_counted_so(used) else usage_object(used)
+        usage = self._told_usage(used)
         if self._whole is not None:
             reasons = self._reasons(cut)
             for choice in self._whole["choices"]:

@@ -16,7 +16,6 @@ _NAMES_BYTES_MAX: Final = 440
 _USAGE_BYTES_MAX: Final = 1_024
 # A name that hides behind escapes of its letters; in a text the quote would be escaped.
 _ESCAPED_NAME: Final = re.compile(rb'\\u00[0-9A-Fa-f]{2}[A-Za-z_]*"\s*:')
-_TEXT_IN_USAGE: Final = re.compile(rb'[:\[]\s*"|,\s*"[^"]*"\s*[,\]]')
 # Joining and writing take a few calls a level.
 _DEPTH_MAX: Final = 100
 _LONE: Final = re.compile("[\ud800-\udfff]")
@@ -93,13 +92,16 @@ class Whole(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _numbers_decoder: Final = msgspec.json.Decoder(dict[str, int | float | dict[str, int | float | None] | None])
 
 
-def has_text(usage: msgspec.Raw) -> bool:
-    """Whether a usage has text in it, or is no object at all."""
+# What clients of OpenAI's find in every usage.
+USAGE_COUNTS: Final = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+
+
+def is_plain_usage(usage: msgspec.Raw) -> bool:
+    """Whether a usage has the counts that clients expect, and no text in it."""
     try:
-        _numbers_decoder.decode(usage)
+        return _numbers_decoder.decode(usage).keys() >= USAGE_COUNTS
     except NOT_JSON:
-        return not bytes(usage).startswith(b"{") or _TEXT_IN_USAGE.search(usage) is not None
-    return False
+        return False
 
 
 whole_decoder: Final = msgspec.json.Decoder(Whole)
@@ -118,7 +120,7 @@ def clean_whole(body: bytes) -> Whole | None:
         return None
     if b"\\u00" in body and _ESCAPED_NAME.search(body):
         return None
-    if has_text(whole.usage) or len(whole.usage) > _USAGE_BYTES_MAX:
+    if not is_plain_usage(whole.usage) or len(whole.usage) > _USAGE_BYTES_MAX:
         return None
     if _longest(whole.id, whole.model, whole.system_fingerprint, whole.service_tier) > METADATA_BYTES_MAX:
         return None
@@ -148,7 +150,7 @@ def is_clean(chunk: Chunk, data: bytes) -> bool:
         return False
     if b"\\u00" in data and _ESCAPED_NAME.search(data):
         return False
-    if chunk.usage != NO_USAGE and has_text(chunk.usage):
+    if chunk.usage != NO_USAGE and not is_plain_usage(chunk.usage):
         return False
     if len(chunk.choices) != 1:
         return not chunk.choices and chunk.usage != NO_USAGE

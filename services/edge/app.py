@@ -9,10 +9,11 @@ from typing import Any, Final, NamedTuple
 from litestar import Litestar
 
 from services.edge.api.admin.router import admin_router, read_admin_token
-from services.edge.api.calls import ModelCalls, call_route, named
+from services.edge.api.calls import ModelCalls, named
 from services.edge.api.health import health_routes
 from services.edge.api.me import me_routes
 from services.edge.api.models import AccountOfferings, models_routes
+from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Dialect
 from services.edge.call.metrics import CallMetrics
@@ -24,13 +25,14 @@ from services.edge.config import EdgeConfig
 from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESSAGES
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.http.answers import Answers, exception_handlers
+from services.edge.http.bodies import Bodies
 from services.edge.http.metrics import RequestMetrics
-from services.edge.http.problems import Header, no_http
+from services.edge.http.problems import Header, by_server
 from services.edge.identity.principals import Principals
 from services.edge.vendors.http import HttpVendorClient
 from services.runtime.clients import connect
 from services.runtime.clock import Clock, SystemClock
-from services.runtime.http import Refuse, listen_http
+from services.runtime.http.listener import Refuse, listen_http
 from services.runtime.identifiers import uuid7
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.locks import exclusive
@@ -46,13 +48,14 @@ CALLS: Final[tuple[tuple[str, Dialect], ...]] = (
 )
 # Of all routes but the model calls, which bound their bodies themselves.
 _BODY_BYTES_MAX: Final = 1_000_000
+# So many of the largest bodies may be on their way in.
+_BODIES_IN_ALL: Final = 10
+_BODIES_OF_ACCOUNT: Final = 2
 
 
 class Parts(NamedTuple):
     """What the routes are about."""
 
-    # By path.
-    model_calls: Mapping[str, ModelCalls]
     principals: Principals
     catalog: CatalogHolder
     offerings: AccountOfferings
@@ -102,9 +105,17 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
         offerings = AccountOfferings(accounting)
         calls = CallPath(catalog, charging, vendors, call_metrics, config.heartbeat_interval_ms)
         counts = TokenCounts(catalog, vendors, offerings)
-        model_calls = {path: ModelCalls(dialect, principals, calls, counts, config, clock) for path, dialect in CALLS}
+        reader = RequestReader()
+        stack.callback(reader.close)
+        bodies = Bodies(
+            config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max,
+            config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max,
+        )
+        model_calls = {
+            path: ModelCalls(dialect, principals, calls, counts, reader, bodies, config.body_bytes_max, clock)
+            for path, dialect in CALLS
+        }
         parts = Parts(
-            model_calls=model_calls,
             principals=principals,
             catalog=catalog,
             offerings=offerings,
@@ -120,21 +131,29 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
         application = application_of(parts, token, clock)
         answers = Answers(application, metrics, clock, model_calls)
         drain_s, notice_s = config.drain_timeout_ms / 1_000, config.drain_notice_ms / 1_000
-        listening = listen_http(answers, config.host, config.port, drain_s, notice_s, _refusing(clock))
-        port = await stack.enter_async_context(listening)
+        listening = listen_http(
+            answers,
+            config.host,
+            config.port,
+            drain_s=drain_s,
+            notice_s=notice_s,
+            limits=config.http_limits,
+            refuse=_refusing(clock),
+        )
+        listener = await stack.enter_async_context(listening)
         host = f"[{config.host}]" if ":" in config.host else config.host
-        yield f"http://{host}:{port}/v1"
+        yield f"http://{host}:{listener.port}/v1"
 
 
 def _refusing(clock: Clock) -> Refuse:
-    """The answers to what is no HTTP: in the dialect of the path, as far as that was read, and under an ID as all others are."""
+    """The server's own answers: in the dialect of the path, as far as that was read, and under an ID as all others are."""
     dialects = dict(CALLS)
 
-    def refuse(url: bytes) -> tuple[Sequence[Header], bytes]:
+    def refuse(status: int, url: bytes) -> tuple[Sequence[Header], bytes]:
         dialect = dialects.get(url.partition(b"?")[0].decode("latin-1"), CALLS[0][1])
         request_id = uuid7(clock.now_us())
         headers = [(b"content-type", b"application/json"), *named(dialect, request_id)]
-        return headers, dialect.problem_body(no_http(), request_id)
+        return headers, dialect.problem_body(by_server(status), request_id)
 
     return refuse
 
@@ -145,7 +164,6 @@ def application_of(parts: Parts, admin_token: str, clock: Clock) -> Litestar:
     handlers: Any = exception_handlers(clock, _BODY_BYTES_MAX)
     return Litestar(
         [
-            *(call_route(path, serve) for path, serve in parts.model_calls.items()),
             *models_routes(principals, parts.catalog, parts.offerings),
             *me_routes(principals, parts.accounting, parts.billing),
             admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing),

@@ -14,6 +14,7 @@ import pytest_asyncio
 from litestar import Litestar, get
 from opentelemetry.metrics import CallbackOptions
 
+from services.api_keys import new_key
 from services.edge.app import run_edge
 from services.edge.config import EdgeConfig
 from services.edge.http.answers import Answers, exception_handlers
@@ -22,7 +23,7 @@ from services.runtime.clients import answer, connect
 from services.runtime.clock import SystemClock
 from services.runtime.config import ConfigError, parse_yaml
 from services.runtime.errors import ServiceError
-from services.runtime.http import listen_http
+from services.runtime.http.listener import listen_http
 from services.runtime.identifiers import uuid7_time_us
 from services.runtime.lifecycle import Lifecycle
 from tests.edge.counting import counted
@@ -122,7 +123,7 @@ async def test_the_edge_starts_before_all_others_and_says_what_it_waits_for(tmp_
     async with cell(tmp_path, "edge") as services:
         assert (await services.call("GET", "/healthz")).json == {"alive": True}
         await until_missing("catalog", "authentication", "charging")
-        unready = await services.call("GET", "/v1/models", "tl-local-somebody")
+        unready = await services.call("GET", "/v1/models", new_key("local").api_key)
         assert (unready.status, unready.error["type"]) == (503, "server_error")
         assert unready.headers["retry-after"] == "1"
         await services.start("registry")
@@ -147,7 +148,7 @@ async def test_the_edge_starts_before_all_others_and_says_what_it_waits_for(tmp_
         await until_missing("authentication")
         # A key that is known goes on for its grace, another one needs authentication: never 401.
         assert (await services.call("GET", "/v1/models", api_key)).status == 200
-        assert (await services.call("GET", "/v1/models", api_key + "x")).status == 503
+        assert (await services.call("GET", "/v1/models", new_key("local").api_key)).status == 503
         assert (await services.call("GET", "/healthz")).status == 200
 
 
@@ -246,6 +247,13 @@ def config(**changes: Any) -> EdgeConfig:
         ("heartbeat_interval_ms", 3_600_001),
         ("cached_key_grace_ms", -1),
         ("drain_timeout_ms", 10),
+        ("head_timeout_ms", 0),
+        ("write_timeout_ms", 3_600_001),
+        ("answer_timeout_ms", 0),
+        ("connections_max", -1),
+        ("address_connections_max", 1_000_001),
+        ("bodies_bytes_max", 1_000),
+        ("account_bodies_bytes_max", 19_999_999),
         ("prots", 8_080),
     ],
 )
@@ -274,8 +282,8 @@ async def faulty() -> AsyncIterator[tuple[str, RequestMetrics]]:
     clock, metrics = SystemClock(), RequestMetrics()
     handlers: Any = exception_handlers(clock, 100)
     application = Litestar([unexpected, inside, away], exception_handlers=handlers, openapi_config=None, logging_config=None)
-    async with listen_http(Answers(application, metrics, clock), "127.0.0.1", 0) as port:
-        yield f"http://127.0.0.1:{port}", metrics
+    async with listen_http(Answers(application, metrics, clock), "127.0.0.1", 0) as listener:
+        yield f"http://127.0.0.1:{listener.port}", metrics
 
 
 @pytest.mark.parametrize(("path", "status"), [("/unexpected", 500), ("/inside", 500), ("/away", 503)])

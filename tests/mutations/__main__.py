@@ -10,10 +10,11 @@ import sys
 
 from tests.mutations.calls import CALLS
 from tests.mutations.dialects import DIALECTS
+from tests.mutations.doors import DOORS
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.services import SERVICES
 
-MUTATIONS = (*CALLS, *DIALECTS, *SERVICES)
+MUTATIONS = (*CALLS, *DIALECTS, *DOORS, *SERVICES)
 
 
 def readers_differ() -> bool:

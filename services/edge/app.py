@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from litestar import Litestar
+from litestar.types import ControllerRouterHandler
 
 from services.edge.api.admin.router import admin_router, read_admin_token
 from services.edge.api.calls import ModelCalls, named
@@ -32,7 +33,8 @@ from services.edge.identity.principals import Principals
 from services.edge.vendors.http import HttpVendorClient
 from services.runtime.clients import connect
 from services.runtime.clock import Clock, SystemClock
-from services.runtime.http.listener import Refuse, listen_http
+from services.runtime.http.limits import HttpLimits
+from services.runtime.http.listener import Listener, Refuse, listen_http
 from services.runtime.identifiers import uuid7
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.locks import exclusive
@@ -51,6 +53,10 @@ _BODY_BYTES_MAX: Final = 1_000_000
 # So many of the largest bodies may be on their way in.
 _BODIES_IN_ALL: Final = 10
 _BODIES_OF_ACCOUNT: Final = 2
+# People, Prometheus and probes.
+_OPERATORS_CONNECTIONS_MAX: Final = 256
+# They have had all the time that clients had.
+_OPERATORS_DRAIN_S: Final = 1.0
 
 
 class Parts(NamedTuple):
@@ -66,14 +72,28 @@ class Parts(NamedTuple):
     conditions: Mapping[str, Callable[[], bool]]
 
 
+class Addresses(NamedTuple):
+    """Where an edge is reached."""
+
+    # "http://host:port/v1".
+    clients: str
+    # "http://host:port".
+    operators: str
+
+    def __str__(self) -> str:
+        return f"{self.clients}, for operators on {self.operators}"
+
+
 @asynccontextmanager
-async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mapping[str, str] = os.environ) -> AsyncIterator[str]:
-    """Runs the edge; yields "http://host:port/v1" once it listens. It is ready (/readyz) once the services it needs are.
+async def run_edge(
+    config: EdgeConfig, lifecycle: Lifecycle, environment: Mapping[str, str] = os.environ
+) -> AsyncIterator[Addresses]:
+    """Runs the edge; yields its addresses once it listens. It is ready (/readyz) once the services it needs are.
 
     `environment` holds the vendors' secrets, under the names that the catalog gives. At the end clients are told to close their
     connections for `drain_notice_ms`; then no new connection is taken, requests under way end, what is owed to accounting is
-    delivered, and connections close. Errors: `ConfigError` when the admin token can't be used; `OSError` when the address cannot be
-    bound.
+    delivered, and connections close; operators are served until then. Errors: `ConfigError` when the admin token can't be used;
+    `OSError` when an address cannot be bound.
     """
     token = read_admin_token(Path(config.admin_token_file))
     clock = SystemClock()
@@ -115,6 +135,8 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
             path: ModelCalls(dialect, principals, calls, counts, reader, bodies, config.body_bytes_max, clock)
             for path, dialect in CALLS
         }
+        # Once it listens.
+        doors: list[Listener] = []
         parts = Parts(
             principals=principals,
             catalog=catalog,
@@ -126,23 +148,38 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
                 "catalog": lambda: catalog.current is not None,
                 "authentication": lambda: principals.alive,
                 "charging": lambda: charging.up,
+                "listener": lambda: any(door.accepts for door in doors),
             },
         )
-        application = application_of(parts, token, clock)
-        answers = Answers(application, metrics, clock, model_calls)
-        drain_s, notice_s = config.drain_timeout_ms / 1_000, config.drain_notice_ms / 1_000
+        for_operators = Answers(operators_application(parts, token, clock), metrics, clock)
+        operators = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
         listening = listen_http(
-            answers,
+            Answers(clients_application(parts, clock), metrics, clock, model_calls),
             config.host,
             config.port,
-            drain_s=drain_s,
-            notice_s=notice_s,
+            drain_s=config.drain_timeout_ms / 1_000,
+            notice_s=config.drain_notice_ms / 1_000,
             limits=config.http_limits,
             refuse=_refusing(clock),
         )
-        listener = await stack.enter_async_context(listening)
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        yield f"http://{host}:{listener.port}/v1"
+        doors.append(await stack.enter_async_context(listening))
+        yield Addresses(f"{_origin(config.host, doors[0].port)}/v1", _origin(config.admin_host, operators.port))
+
+
+@asynccontextmanager
+async def _listen_to_operators(answers: Answers, config: EdgeConfig, refuse: Refuse) -> AsyncIterator[Listener]:
+    limits = HttpLimits(connections_max=_OPERATORS_CONNECTIONS_MAX, connections_per_address_max=_OPERATORS_CONNECTIONS_MAX)
+    listening = listen_http(answers, config.admin_host, config.admin_port, drain_s=_OPERATORS_DRAIN_S, limits=limits, refuse=refuse)
+    async with AsyncExitStack() as stack:
+        try:
+            listener = await stack.enter_async_context(listening)
+        except OSError as error:
+            raise OSError(f"for operators, admin_port: {error}") from error
+        yield listener
+
+
+def _origin(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _refusing(clock: Clock) -> Refuse:
@@ -158,17 +195,29 @@ def _refusing(clock: Clock) -> Refuse:
     return refuse
 
 
-def application_of(parts: Parts, admin_token: str, clock: Clock) -> Litestar:
-    """The application with all routes of the edge."""
+def clients_application(parts: Parts, clock: Clock) -> Litestar:
+    """All that clients reach but the model calls."""
     principals = parts.principals
+    return _application(
+        clock,
+        *models_routes(principals, parts.catalog, parts.offerings),
+        *me_routes(principals, parts.accounting, parts.billing),
+    )
+
+
+def operators_application(parts: Parts, admin_token: str, clock: Clock) -> Litestar:
+    """All that operators reach, and what runs the edge."""
+    return _application(
+        clock,
+        admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing),
+        *health_routes(parts.conditions),
+    )
+
+
+def _application(clock: Clock, *routes: ControllerRouterHandler) -> Litestar:
     handlers: Any = exception_handlers(clock, _BODY_BYTES_MAX)
     return Litestar(
-        [
-            *models_routes(principals, parts.catalog, parts.offerings),
-            *me_routes(principals, parts.accounting, parts.billing),
-            admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing),
-            *health_routes(parts.conditions),
-        ],
+        routes,
         exception_handlers=handlers,
         openapi_config=None,
         # The process's own logging stays as it is.

@@ -9,9 +9,12 @@ from services.runtime.telemetry import TelemetryConfig
 class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of `tokenline serve edge`. Addresses are "host:port" or "unix:/path"."""
 
-    # Where HTTP is served; port 0: any.
+    # Where clients are served; port 0: any.
     host: str = "127.0.0.1"
     port: int = 8080
+    # Where operators are: /v1/admin, /metrics, /healthz and /readyz, which clients are not to reach.
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 8081
     # Where the other services listen.
     registry_address: str
     authentication_address: str
@@ -69,8 +72,9 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65_535:
-            raise ValueError("port must be 0 to 65535")
+        for field in ("port", "admin_port"):
+            if not 0 <= getattr(self, field) <= 65_535:
+                raise ValueError(f"{field} must be 0 to 65535")
         if self.simulator_base_url and not self.simulator_base_url.startswith(("http://", "https://")):
             raise ValueError("simulator_base_url must begin with http:// or https://, or be empty")
         if not 1_024 <= self.body_bytes_max <= 1_000_000_000:

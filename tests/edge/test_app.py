@@ -78,6 +78,55 @@ async def test_every_answer_has_a_request_id_of_its_own(running: Cell) -> None:
     assert all(uuid7_time_us(name) for name in names)
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/v1/admin/accounts", "/v1/admin/models"])
+async def test_what_is_for_operators_is_not_there_for_clients(running: Cell, path: str) -> None:
+    headers = {"authorization": f"Bearer {ADMIN_TOKEN}"}
+    async with aiohttp.ClientSession() as http:
+        async with http.get(running.base_url.removesuffix("/v1") + path, headers=headers) as response:
+            assert (response.status, (await response.json())["error"]["code"]) == (404, "unknown_url")
+        async with http.get(running.operators_url + "/v1/models", headers=headers) as response:
+            assert (response.status, (await response.json())["error"]["code"]) == (404, "unknown_url")
+        async with http.post(running.operators_url + "/v1/chat/completions", headers=headers, data=b"{}") as response:
+            assert (response.status, (await response.json())["error"]["code"]) == (404, "unknown_url")
+
+
+async def test_whether_it_is_there_can_be_asked_without_a_key(running: Cell) -> None:
+    async with aiohttp.ClientSession() as http, http.head(running.base_url.removesuffix("/v1") + "/") as response:
+        assert response.status == 200
+        assert uuid7_time_us(response.headers["x-request-id"])
+        assert await response.read() == b""
+
+
+async def test_metrics_are_made_once_for_all_who_read_them_within_a_second(running: Cell) -> None:
+    await asyncio.sleep(1.1)
+    first, second = await asyncio.gather(*(running.call("GET", "/metrics") for _ in range(2)))
+    assert first.body == second.body
+    assert (await running.call("GET", "/metrics")).body == first.body
+    await asyncio.sleep(1.1)
+    assert (await running.call("GET", "/metrics")).body != first.body
+
+
+async def test_an_edge_that_takes_no_clients_is_not_ready(tmp_path: Path) -> None:
+    def prepare(services: Cell) -> None:
+        services.edge_changes = {"connections_max": 1}
+
+    async with cell(tmp_path, prepare=prepare) as services:
+        await services.ready()
+        _, api_key = await services.subscriber("somebody")
+        at = urlsplit(services.base_url)
+        _, writer = await asyncio.open_connection(at.hostname, at.port)
+        # A call whose body never comes has the only place.
+        writer.write(
+            b"POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer %b\r\ncontent-length: 5\r\n\r\n" % api_key.encode()
+        )
+        async with asyncio.timeout(5):
+            while (reply := await services.call("GET", "/readyz")).status == 200:
+                pass
+        assert (reply.status, reply.json["missing"]) == (503, ["listener"])
+        writer.close()
+        await services.ready()
+
+
 async def test_metrics_are_served_as_prometheus_reads_them(running: Cell) -> None:
     page = await running.call("GET", "/metrics")
     assert page.status == 200
@@ -229,11 +278,15 @@ async def test_a_port_in_use_is_said(running: Cell, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="choose another port"):
         async with run_edge(config(port=port, admin_token_file=str(tmp_path / "admin_token")), Lifecycle(), {}):
             pass
+    port = int(running.operators_url.rpartition(":")[2])
+    with pytest.raises(OSError, match=f"for operators, admin_port: cannot listen on 127.0.0.1:{port}: .*choose another port"):
+        async with run_edge(config(admin_port=port, admin_token_file=str(tmp_path / "admin_token")), Lifecycle(), {}):
+            pass
 
 
 def config(**changes: Any) -> EdgeConfig:
     addresses = {f"{name}_address": "127.0.0.1:1" for name in ("registry", "authentication", "accounting", "billing")}
-    return EdgeConfig(**{"port": 0, "admin_token_file": "token", **addresses, **changes})
+    return EdgeConfig(**{"port": 0, "admin_port": 0, "admin_token_file": "token", **addresses, **changes})
 
 
 @pytest.mark.parametrize(
@@ -241,6 +294,7 @@ def config(**changes: Any) -> EdgeConfig:
     [
         ("port", 65_536),
         ("port", "http"),
+        ("admin_port", -1),
         ("simulator_base_url", "127.0.0.1:8090"),
         ("body_bytes_max", 0),
         ("connect_timeout_ms", 0),
@@ -310,14 +364,14 @@ async def test_an_edge_that_stops_tells_its_clients_to_close_and_goes_on_meanwhi
     (tmp_path / "admin_token").write_text(ADMIN_TOKEN)
     told = config(admin_token_file=str(tmp_path / "admin_token"), drain_notice_ms=500)
     async with AsyncExitStack() as stack, aiohttp.ClientSession() as known, aiohttp.ClientSession() as new:
-        url = (await stack.enter_async_context(run_edge(told, Lifecycle(), {}))).removesuffix("/v1") + "/healthz"
-        async with known.get(url) as response:
+        url = (await stack.enter_async_context(run_edge(told, Lifecycle(), {}))).clients.removesuffix("/v1") + "/"
+        async with known.head(url) as response:
             assert "connection" not in response.headers
         stopping = asyncio.create_task(stack.aclose())
         await asyncio.sleep(0.1)
         # Also whoever comes only now.
         for client in (known, new):
-            async with client.get(url) as response:
+            async with client.head(url) as response:
                 assert (response.status, response.headers["connection"]) == (200, "close")
         await stopping
 
@@ -326,7 +380,7 @@ async def test_an_edge_that_stops_answers_on_each_connection_that_it_took(tmp_pa
     (tmp_path / "admin_token").write_text(ADMIN_TOKEN)
     told = config(admin_token_file=str(tmp_path / "admin_token"), drain_notice_ms=4_000)
     async with AsyncExitStack() as stack:
-        at = urlsplit(await stack.enter_async_context(run_edge(told, Lifecycle(), {})))
+        at = urlsplit((await stack.enter_async_context(run_edge(told, Lifecycle(), {}))).clients)
         stopping = asyncio.create_task(stack.aclose())
         reader, writer = await asyncio.open_connection(at.hostname, at.port)
         # Once the notice is over nobody new is taken, and whoever came before is not cut off.
@@ -336,7 +390,7 @@ async def test_an_edge_that_stops_answers_on_each_connection_that_it_took(tmp_pa
                 _, another = await asyncio.open_connection(at.hostname, at.port)
                 another.close()
                 await asyncio.sleep(0.02)
-        writer.write(b"GET /healthz HTTP/1.1\r\nhost: edge\r\n\r\n")
+        writer.write(b"HEAD / HTTP/1.1\r\nhost: edge\r\n\r\n")
         answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in answer

@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException
 
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import (
+    Header,
     Problem,
     from_service_error,
     internal_error,
@@ -55,14 +56,21 @@ class Answers:
         # A path that is not served has no template: its own text would make a label of anything that is asked for.
         template = "unknown"
         try:
-            if hot is not None:
+            if path == "/" and exchange.method == "HEAD":
+                # Clients look whether anybody is there.
+                template = path
+                exchange.whole(200, [self._request_id()], b"")
+            elif hot is not None:
                 template = "/" + path.strip("/")
                 await hot(exchange)
             else:
-                scope = await self._others(exchange, (b"x-request-id", uuid7(self._clock.now_us()).encode("ascii")))
+                scope = await self._others(exchange, self._request_id())
                 template = scope.get("path_template") or template
         finally:
             self._metrics.record(template, exchange.status or _CLIENT_GONE, time.perf_counter() - began_s)
+
+    def _request_id(self) -> Header:
+        return b"x-request-id", uuid7(self._clock.now_us()).encode("ascii")
 
 
 def exception_handlers(clock: Clock, body_bytes_max: int) -> dict[type[Exception], ExceptionHandler]:

@@ -1,9 +1,10 @@
-# Run `make` alone for the targets. PORT, DATA_DIR and SEEDS can be set on the command line.
+# Run `make` alone for the targets. PORT, ADMIN_PORT, DATA_DIR and SEEDS can be set on the command line.
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(shell find protos/tokenline protos/etcdserverpb -name '*.proto' | sort)
 PORT ?= 8080
+ADMIN_PORT ?= 8081
 DATA_DIR ?= $(HOME)/.tokenline
 SEEDS ?= 200
 
@@ -25,7 +26,7 @@ $(VENV)/.installed: requirements.lock requirements-dev.lock pyproject.toml
 	@touch $@
 
 run: setup ## start everything on embedded defaults
-	$(BIN)/tokenline up --port $(PORT) --data-dir $(DATA_DIR)
+	$(BIN)/tokenline up --port $(PORT) --admin-port $(ADMIN_PORT) --data-dir $(DATA_DIR)
 
 test: setup policy ## run the tests
 	$(BIN)/pytest

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import grpc
 
-from services.authentication.keys import hash_key, new_key, parse_key
+from services.api_keys import new_key, parse_key
+from services.authentication.keys import hash_key
 from services.authentication.store import Key, Member, Store, Suspension
 from services.runtime.clock import Clock, timestamp
 from services.runtime.errors import ServiceError, invalid

@@ -57,10 +57,12 @@ class BenchCell:
         self.checkout = checkout
         self._folder.mkdir()
         self._admin_token = token_hex(32)
-        self.base_url = self._start(vendor_base_url)
+        # An older checkout serves clients and operators at one address.
+        self.base_url, _, admin_url = self._start(vendor_base_url).partition(", for operators on ")
+        self._admin_url = admin_url or self.base_url
         self.edge_pid = processes.pids[f"{name}-edge"]
         self.accounting_pid = processes.pids[f"{name}-accounting"]
-        self._system = System(self.base_url, self._admin_token, "the edge has ended")
+        self._system = System(self._admin_url, self._admin_token, "the edge has ended")
         self._await_ready()
         self.api_keys = self._make_accounts()
 
@@ -89,9 +91,11 @@ class BenchCell:
             cdr_folder=str(folder / "cdr"),
             accounting_address=accounting,
         )
+        has_admin_port = "admin_port" in (self.checkout / "services" / "edge" / "config.py").read_text(encoding="utf-8")
         return self._serve(
             "edge",
             port=0,
+            **({"admin_port": 0} if has_admin_port else {}),
             registry_address=registry,
             authentication_address=authentication,
             accounting_address=accounting,
@@ -103,7 +107,7 @@ class BenchCell:
     def _await_ready(self) -> None:
         deadline_s = time.monotonic() + _START_S_MAX
         while True:
-            ready, missing = is_ready(self.base_url)
+            ready, missing = is_ready(self._admin_url)
             if ready:
                 return
             self._processes.check()

@@ -62,12 +62,14 @@ def _refusal(error: urllib.error.HTTPError, url: str) -> str:
         problem = msgspec.json.decode(error.read(), type=_Problem).error
     except (msgspec.DecodeError, UnicodeDecodeError, OSError, http.client.HTTPException):
         return f"{url} answered {error.code}; is this Tokenline's address?"
+    if problem.code == "unknown_url":
+        return f"{url} is not served; give the address for operators, as `tokenline up` prints it, whose port is 8081 by default"
     return f"{problem.message} ({problem.code or error.code})"
 
 
-def is_ready(base_url: str) -> tuple[bool, list[str]]:
-    """Whether the edge at `base_url` says that it is ready, and which of its conditions do not hold. Blocking."""
-    url = base_url.removesuffix("/v1") + "/readyz"
+def is_ready(admin_url: str) -> tuple[bool, list[str]]:
+    """Whether the edge whose operators are at `admin_url` is ready, and which of its conditions do not hold. Blocking."""
+    url = admin_url.removesuffix("/v1") + "/readyz"
     try:
         with _opener.open(url, timeout=_TIMEOUT_S):
             return True, []
@@ -103,7 +105,7 @@ def find_system(data_dir: Path | None) -> System:
     demo = folder.read_demo()
     if demo is None:
         raise CommandError(f"no system is ready in {folder.path}; {how_to_start}, or set TOKENLINE_URL and TOKENLINE_TOKEN")
-    return System(demo.base_url, demo.admin_token, how_to_start)
+    return System(demo.admin_url, demo.admin_token, how_to_start)
 
 
 def _token_of_environment() -> str:

@@ -37,8 +37,9 @@ class DataFolderInUseError(CommandError):
 class Demo(msgspec.Struct, frozen=True, kw_only=True):
     """The content of demo.json."""
 
-    # Ends in /v1.
+    # Clients', which ends in /v1, and operators', which does not.
     base_url: str
+    admin_url: str
     api_key: str
     account_id: str
     admin_token: str

@@ -26,8 +26,9 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     """A running system."""
 
     folder: DataFolder
-    # Where the edge serves, "http://host:port/v1".
+    # Where the edge serves clients, "http://host:port/v1", and operators, "http://host:port".
     base_url: str
+    admin_url: str
     # The vendor simulator's, "http://host:port/v1".
     simulator_base_url: str
     # gRPC addresses.
@@ -38,7 +39,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def run_all(data_dir: Path, host: str, port: int, lifecycle: "Lifecycle") -> AsyncIterator[Running]:
+async def run_all(data_dir: Path, host: str, port: int, admin_port: int, lifecycle: "Lifecycle") -> AsyncIterator[Running]:
     """Runs every service over the data folder and yields once all listen; the edge alone is reached from outside.
 
     At the end the edge drains first, then the services it calls. Errors: `CommandError` for the folder, `ConfigError` for the
@@ -76,6 +77,7 @@ async def run_all(data_dir: Path, host: str, port: int, lifecycle: "Lifecycle") 
             outbox=str(folder.outbox),
             host=host,
             port=port,
+            admin_port=admin_port,
             registry_address=registry,
             authentication_address=authentication,
             accounting_address=accounting,
@@ -83,10 +85,11 @@ async def run_all(data_dir: Path, host: str, port: int, lifecycle: "Lifecycle") 
             admin_token_file=str(folder.admin_token_file),
             simulator_base_url=simulator_base_url,
         )
-        base_url = await stack.enter_async_context(run_edge(edge_config, lifecycle))
+        addresses = await stack.enter_async_context(run_edge(edge_config, lifecycle))
         yield Running(
             folder=folder,
-            base_url=base_url,
+            base_url=addresses.clients,
+            admin_url=addresses.operators,
             simulator_base_url=simulator_base_url,
             registry=registry,
             authentication=authentication,

@@ -55,9 +55,8 @@ class _LazyGroup(click.Group):
 def command_line() -> None:
     """Online charging for LLM tokens.
 
-    Commands that talk to a running system find it by --data-dir, else by TOKENLINE_URL and TOKENLINE_TOKEN (or
-    TOKENLINE_TOKEN_FILE), else in
-    ~/.tokenline.
+    Commands that talk to a running system find it by --data-dir, else by TOKENLINE_URL, its address for operators, and
+    TOKENLINE_TOKEN (or TOKENLINE_TOKEN_FILE), else in ~/.tokenline.
     """
 
 

@@ -34,9 +34,16 @@ _READY_NOTICE_S: Final = 10.0
 
 @click.command("up")
 @click.option("--data-dir", default=DEFAULT_DATA_DIR, type=click.Path(path_type=Path), metavar="DIR", help="Default: ~/.tokenline.")
-@click.option("--host", default="127.0.0.1", metavar="H", help="Where HTTP is served. Default: 127.0.0.1.")
+@click.option("--host", default="127.0.0.1", metavar="H", help="Where clients are served. Default: 127.0.0.1.")
 @click.option("--port", default=8080, type=click.IntRange(0, 65_535), metavar="N", help="Default: 8080; 0: any that is free.")
-def up_command(data_dir: Path, host: str, port: int) -> None:
+@click.option(
+    "--admin-port",
+    default=8081,
+    type=click.IntRange(0, 65_535),
+    metavar="N",
+    help="Where operators are served, on 127.0.0.1. Default: 8081; 0: any that is free.",
+)
+def up_command(data_dir: Path, host: str, port: int, admin_port: int) -> None:
     """Run everything in one process and print how to call it.
 
     SIGTERM drains it and ends with 0. What it cannot start with, the folder, the port, ends with 2; a service that fails
@@ -46,7 +53,7 @@ def up_command(data_dir: Path, host: str, port: int) -> None:
         import uvloop
 
         try:
-            uvloop.run(_up(data_dir, host, port))
+            uvloop.run(_up(data_dir, host, port, admin_port))
         except OSError as error:
             # A write that finds no room does not know its file.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename:
@@ -54,7 +61,7 @@ def up_command(data_dir: Path, host: str, port: int) -> None:
             raise CommandError(f"data folder {data_dir}: {error.strerror}; make room or choose another with --data-dir") from error
 
 
-async def _up(data_dir: Path, host: str, port: int) -> None:
+async def _up(data_dir: Path, host: str, port: int, admin_port: int) -> None:
     from services.cli.embedded import run_all
     from services.runtime.lifecycle import Lifecycle, StoppedError, started
     from services.runtime.telemetry import TelemetryConfig, start_logging, start_telemetry
@@ -67,7 +74,7 @@ async def _up(data_dir: Path, host: str, port: int) -> None:
     lifecycle.stop_on_signals()
     ready = False
     try:
-        async with run_all(data_dir, host, port, lifecycle) as running:
+        async with run_all(data_dir, host, port, admin_port, lifecycle) as running:
             with lifecycle.unless_stopped():
                 demo, model_id = await make_ready(running)
             started()
@@ -98,7 +105,7 @@ async def make_ready(running: "Running") -> tuple[Demo, str]:
     from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
     base_url = running.base_url.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")
-    await _until_ready(base_url)
+    await _until_ready(running.admin_url)
     async with connect(running.registry) as channel:
         registry = registry_pb2_grpc.RegistryServiceStub(channel)
         catalog = (await answer(registry.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=_TIMEOUT_S))).catalog
@@ -109,6 +116,7 @@ async def make_ready(running: "Running") -> tuple[Demo, str]:
     offering = next(offering for offering in catalog.offerings if offering.offering_id == account.offering_id)
     demo = Demo(
         base_url=base_url,
+        admin_url=running.admin_url,
         api_key=api_key,
         account_id=account.account_id,
         admin_token=running.folder.read_admin_token(),
@@ -118,11 +126,11 @@ async def make_ready(running: "Running") -> tuple[Demo, str]:
     return demo, next(iter(offering.model_ids), catalog.models[0].model_id)
 
 
-async def _until_ready(base_url: str) -> None:
+async def _until_ready(admin_url: str) -> None:
     from services.cli.client import is_ready
 
     for polls in count(1):
-        ready, missing = await asyncio.to_thread(is_ready, base_url)
+        ready, missing = await asyncio.to_thread(is_ready, admin_url)
         if ready:
             return
         if polls % round(_READY_NOTICE_S / _READY_POLL_S) == 0:
@@ -205,8 +213,9 @@ def _greeting(demo: Demo, model_id: str) -> str:
     return f"""\
 Tokenline is ready.
 
-  base URL  {demo.base_url}
-  demo key  {demo.api_key}
+  base URL   {demo.base_url}
+  demo key   {demo.api_key}
+  operators  {demo.admin_url}
 
   curl {demo.base_url}/chat/completions -H 'Authorization: Bearer {demo.api_key}' -H 'Content-Type: application/json' \
 -d '{{"model": "{model_id}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from litestar import Litestar
+from litestar.types import ControllerRouterHandler
 
 from services.edge.api.admin.router import admin_router, read_admin_token
-from services.edge.api.calls import ModelCalls, call_route, named
+from services.edge.api.calls import ModelCalls, named
 from services.edge.api.health import health_routes
 from services.edge.api.me import me_routes
 from services.edge.api.models import AccountOfferings, models_routes
+from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Dialect
 from services.edge.call.metrics import CallMetrics
@@ -24,13 +26,15 @@ from services.edge.config import EdgeConfig
 from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESSAGES
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.http.answers import Answers, exception_handlers
+from services.edge.http.bodies import Bodies
 from services.edge.http.metrics import RequestMetrics
-from services.edge.http.problems import Header, no_http
+from services.edge.http.problems import Header, by_server
 from services.edge.identity.principals import Principals
 from services.edge.vendors.http import HttpVendorClient
 from services.runtime.clients import connect
 from services.runtime.clock import Clock, SystemClock
-from services.runtime.http import Refuse, listen_http
+from services.runtime.http.limits import HttpLimits
+from services.runtime.http.listener import Listener, Refuse, listen_http
 from services.runtime.identifiers import uuid7
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.locks import exclusive
@@ -46,13 +50,18 @@ CALLS: Final[tuple[tuple[str, Dialect], ...]] = (
 )
 # Of all routes but the model calls, which bound their bodies themselves.
 _BODY_BYTES_MAX: Final = 1_000_000
+# So many of the largest bodies may be on their way in.
+_BODIES_IN_ALL: Final = 10
+_BODIES_OF_ACCOUNT: Final = 2
+# People, Prometheus and probes.
+_OPERATORS_CONNECTIONS_MAX: Final = 256
+# They have had all the time that clients had.
+_OPERATORS_DRAIN_S: Final = 1.0
 
 
 class Parts(NamedTuple):
     """What the routes are about."""
 
-    # By path.
-    model_calls: Mapping[str, ModelCalls]
     principals: Principals
     catalog: CatalogHolder
     offerings: AccountOfferings
@@ -63,14 +72,28 @@ class Parts(NamedTuple):
     conditions: Mapping[str, Callable[[], bool]]
 
 
+class Addresses(NamedTuple):
+    """Where an edge is reached."""
+
+    # "http://host:port/v1".
+    clients: str
+    # "http://host:port".
+    operators: str
+
+    def __str__(self) -> str:
+        return f"{self.clients}, for operators on {self.operators}"
+
+
 @asynccontextmanager
-async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mapping[str, str] = os.environ) -> AsyncIterator[str]:
-    """Runs the edge; yields "http://host:port/v1" once it listens. It is ready (/readyz) once the services it needs are.
+async def run_edge(
+    config: EdgeConfig, lifecycle: Lifecycle, environment: Mapping[str, str] = os.environ
+) -> AsyncIterator[Addresses]:
+    """Runs the edge; yields its addresses once it listens. It is ready (/readyz) once the services it needs are.
 
     `environment` holds the vendors' secrets, under the names that the catalog gives. At the end clients are told to close their
     connections for `drain_notice_ms`; then no new connection is taken, requests under way end, what is owed to accounting is
-    delivered, and connections close. Errors: `ConfigError` when the admin token can't be used; `OSError` when the address cannot be
-    bound.
+    delivered, and connections close; operators are served until then. Errors: `ConfigError` when the admin token can't be used;
+    `OSError` when an address cannot be bound.
     """
     token = read_admin_token(Path(config.admin_token_file))
     clock = SystemClock()
@@ -104,9 +127,19 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
         served_at = {dialect.name: path for path, dialect in reversed(CALLS)}
         calls = CallPath(catalog, charging, vendors, call_metrics, config.heartbeat_interval_ms, served_at)
         counts = TokenCounts(catalog, vendors, offerings)
-        model_calls = {path: ModelCalls(dialect, principals, calls, counts, config, clock) for path, dialect in CALLS}
+        reader = RequestReader()
+        stack.callback(reader.close)
+        bodies = Bodies(
+            config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max,
+            config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max,
+        )
+        model_calls = {
+            path: ModelCalls(dialect, principals, calls, counts, reader, bodies, config.body_bytes_max, clock)
+            for path, dialect in CALLS
+        }
+        # Once it listens.
+        doors: list[Listener] = []
         parts = Parts(
-            model_calls=model_calls,
             principals=principals,
             catalog=catalog,
             offerings=offerings,
@@ -117,42 +150,76 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
                 "catalog": lambda: catalog.current is not None,
                 "authentication": lambda: principals.alive,
                 "charging": lambda: charging.up,
+                "listener": lambda: any(door.accepts for door in doors),
             },
         )
-        application = application_of(parts, token, clock)
-        answers = Answers(application, metrics, clock, model_calls)
-        drain_s, notice_s = config.drain_timeout_ms / 1_000, config.drain_notice_ms / 1_000
-        listening = listen_http(answers, config.host, config.port, drain_s, notice_s, _refusing(clock))
-        port = await stack.enter_async_context(listening)
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        yield f"http://{host}:{port}/v1"
+        for_operators = Answers(operators_application(parts, token, clock), metrics, clock)
+        operators = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
+        listening = listen_http(
+            Answers(clients_application(parts, clock), metrics, clock, model_calls),
+            config.host,
+            config.port,
+            drain_s=config.drain_timeout_ms / 1_000,
+            notice_s=config.drain_notice_ms / 1_000,
+            limits=config.http_limits,
+            refuse=_refusing(clock),
+        )
+        doors.append(await stack.enter_async_context(listening))
+        yield Addresses(f"{_origin(config.host, doors[0].port)}/v1", _origin(config.admin_host, operators.port))
+
+
+@asynccontextmanager
+async def _listen_to_operators(answers: Answers, config: EdgeConfig, refuse: Refuse) -> AsyncIterator[Listener]:
+    limits = HttpLimits(connections_max=_OPERATORS_CONNECTIONS_MAX, connections_per_address_max=_OPERATORS_CONNECTIONS_MAX)
+    listening = listen_http(answers, config.admin_host, config.admin_port, drain_s=_OPERATORS_DRAIN_S, limits=limits, refuse=refuse)
+    async with AsyncExitStack() as stack:
+        try:
+            listener = await stack.enter_async_context(listening)
+        except OSError as error:
+            raise OSError(f"for operators, admin_port: {error}") from error
+        yield listener
+
+
+def _origin(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _refusing(clock: Clock) -> Refuse:
-    """The answers to what is no HTTP: in the dialect of the path, as far as that was read, and under an ID as all others are."""
+    """The server's own answers: in the dialect of the path, as far as that was read, and under an ID as all others are."""
     dialects = dict(CALLS)
 
-    def refuse(url: bytes) -> tuple[Sequence[Header], bytes]:
+    def refuse(status: int, url: bytes) -> tuple[Sequence[Header], bytes]:
         dialect = dialects.get(url.partition(b"?")[0].decode("latin-1"), CALLS[0][1])
         request_id = uuid7(clock.now_us())
         headers = [(b"content-type", b"application/json"), *named(dialect, request_id)]
-        return headers, dialect.problem_body(no_http(), request_id)
+        return headers, dialect.problem_body(by_server(status), request_id)
 
     return refuse
 
 
-def application_of(parts: Parts, admin_token: str, clock: Clock) -> Litestar:
-    """The application with all routes of the edge."""
+def clients_application(parts: Parts, clock: Clock) -> Litestar:
+    """All that clients reach but the model calls."""
     principals = parts.principals
+    return _application(
+        clock,
+        *models_routes(principals, parts.catalog, parts.offerings),
+        *me_routes(principals, parts.accounting, parts.billing),
+    )
+
+
+def operators_application(parts: Parts, admin_token: str, clock: Clock) -> Litestar:
+    """All that operators reach, and what runs the edge."""
+    return _application(
+        clock,
+        admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing),
+        *health_routes(parts.conditions),
+    )
+
+
+def _application(clock: Clock, *routes: ControllerRouterHandler) -> Litestar:
     handlers: Any = exception_handlers(clock, _BODY_BYTES_MAX)
     return Litestar(
-        [
-            *(call_route(path, serve) for path, serve in parts.model_calls.items()),
-            *models_routes(principals, parts.catalog, parts.offerings),
-            *me_routes(principals, parts.accounting, parts.billing),
-            admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing),
-            *health_routes(parts.conditions),
-        ],
+        routes,
         exception_handlers=handlers,
         openapi_config=None,
         # The process's own logging stays as it is.

@@ -2,15 +2,19 @@
 
 import msgspec
 
+from services.runtime.http.limits import HttpLimits
 from services.runtime.telemetry import TelemetryConfig
 
 
 class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of `tokenline serve edge`. Addresses are "host:port" or "unix:/path"."""
 
-    # Where HTTP is served; port 0: any.
+    # Where clients are served; port 0: any.
     host: str = "127.0.0.1"
     port: int = 8080
+    # Where operators are: /v1/admin, /metrics, /healthz and /readyz, which clients are not to reach.
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 8081
     # Where the other services listen.
     registry_address: str
     authentication_address: str
@@ -22,8 +26,23 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     simulator_base_url: str = ""
     # Larger request bodies are refused.
     body_bytes_max: int = 20_000_000
-    # How long a client may take to send its request body.
+    # Of all request bodies that are on their way in, and of those of one account, so many bytes are held at once; 0: ten times
+    # body_bytes_max, and twice.
+    bodies_bytes_max: int = 0
+    account_bodies_bytes_max: int = 0
+    # How long a client may take to send its request's head, from its first byte, and then its body.
+    head_timeout_ms: int = 10_000
     body_timeout_ms: int = 60_000
+    # How long a client's connection may be without a request.
+    connection_idle_timeout_ms: int = 75_000
+    # A client that takes nothing of what is sent to it for so long counts as gone.
+    write_timeout_ms: int = 30_000
+    # The longest answer; then the client counts as gone.
+    answer_timeout_ms: int = 3_600_000
+    # Clients' connections at once; 0: half of the files that the process may open, as a call has another one to its vendor.
+    connections_max: int = 0
+    # Of one address, which is /64 in IPv6; 0: half of all. Behind a proxy all clients have its address.
+    address_connections_max: int = 0
     # How long connecting to a vendor may take.
     connect_timeout_ms: int = 5_000
     # How long a vendor may take from the request to its first byte; models think for minutes.
@@ -53,14 +72,18 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65_535:
-            raise ValueError("port must be 0 to 65535")
+        for field in ("port", "admin_port"):
+            if not 0 <= getattr(self, field) <= 65_535:
+                raise ValueError(f"{field} must be 0 to 65535")
         if self.simulator_base_url and not self.simulator_base_url.startswith(("http://", "https://")):
             raise ValueError("simulator_base_url must begin with http:// or https://, or be empty")
         if not 1_024 <= self.body_bytes_max <= 1_000_000_000:
             raise ValueError("body_bytes_max must be 1024 to 1000000000")
         for field in (
+            "head_timeout_ms",
             "body_timeout_ms",
+            "connection_idle_timeout_ms",
+            "write_timeout_ms",
             "connect_timeout_ms",
             "first_byte_timeout_ms",
             "idle_timeout_ms",
@@ -72,9 +95,30 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         ):
             if not 1 <= getattr(self, field) <= 3_600_000:
                 raise ValueError(f"{field} must be 1 to 3600000")
+        if not 1 <= self.answer_timeout_ms <= 86_400_000:
+            raise ValueError("answer_timeout_ms must be 1 to 86400000")
+        for field in ("bodies_bytes_max", "account_bodies_bytes_max"):
+            if getattr(self, field) and getattr(self, field) < self.body_bytes_max:
+                raise ValueError(f"{field} must be 0, or at least body_bytes_max, which is {self.body_bytes_max}")
+        for field in ("connections_max", "address_connections_max"):
+            if not 0 <= getattr(self, field) <= 1_000_000:
+                raise ValueError(f"{field} must be 0 to 1000000")
         if not 0 <= self.cached_key_grace_ms <= 86_400_000:
             raise ValueError("cached_key_grace_ms must be 0 to 86400000")
         if not 0 <= self.drain_notice_ms <= 60_000:
             raise ValueError("drain_notice_ms must be 0 to 60000")
         if not 1_000 <= self.drain_timeout_ms <= 3_600_000:
             raise ValueError("drain_timeout_ms must be 1000 to 3600000")
+
+    @property
+    def http_limits(self) -> HttpLimits:
+        """Of the listener for clients."""
+        return HttpLimits(
+            head_s=self.head_timeout_ms / 1_000,
+            body_s=self.body_timeout_ms / 1_000,
+            idle_s=self.connection_idle_timeout_ms / 1_000,
+            write_s=self.write_timeout_ms / 1_000,
+            answer_s=self.answer_timeout_ms / 1_000,
+            connections_max=self.connections_max,
+            connections_per_address_max=self.address_connections_max,
+        )

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from services.runtime.http import listen_http
+from services.runtime.http.asgi import Asgi
+from services.runtime.http.listener import listen_http
 from services.runtime.lifecycle import Lifecycle
 from services.vendor_simulator.api import VendorSimulator
 from services.vendor_simulator.config import VendorSimulatorConfig
@@ -20,9 +21,10 @@ async def run_vendor_simulator(config: VendorSimulatorConfig, lifecycle: Lifecyc
     """
     simulator = VendorSimulator(heeds_text=config.heeds_text)
     drain_s = config.drain_timeout_ms / 1_000 or _DRAIN_S
-    async with listen_http(simulator, config.host, config.port, drain_s, config.drain_notice_ms / 1_000) as port:
+    notice_s = config.drain_notice_ms / 1_000
+    async with listen_http(Asgi(simulator), config.host, config.port, drain_s=drain_s, notice_s=notice_s) as listener:
         try:
-            yield f"http://{config.host}:{port}/v1"
+            yield f"http://{config.host}:{listener.port}/v1"
         finally:
             if not config.drain_timeout_ms:
                 simulator.stop()

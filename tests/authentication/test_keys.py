@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.authentication.keys import hash_key, new_key, parse_key, read_hash_key
+from services.api_keys import new_key, parse_key
+from services.authentication.keys import hash_key, read_hash_key
 from services.runtime.config import ConfigError
 
 SECRET = b"0123456789abcdef" * 2

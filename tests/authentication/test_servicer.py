@@ -12,9 +12,9 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
+from services.api_keys import new_key
 from services.authentication.app import run_authentication
 from services.authentication.config import AuthenticationConfig
-from services.authentication.keys import new_key
 from services.runtime.clients import answer, connect
 from services.runtime.config import ConfigError, parse_yaml
 from services.runtime.errors import ServiceError

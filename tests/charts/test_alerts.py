@@ -40,11 +40,10 @@ def test_alerts_look_at_what_a_cell_exports(tmp_path: Path) -> None:
     alerts = {each["alert"]: selectors(each["expr"]) for group in rule["spec"]["groups"] for each in group["rules"]}
     assert alerts and all(alerts.values())
     with up(tmp_path) as system:
-        base = system.demo.base_url.removesuffix("/v1")
         # What is counted only once it happens.
         with urlopen(_call_with_a_doubtful_count(system.demo), timeout=10) as answered:
             assert answered.status == 200
-        with urlopen(f"{base}/metrics", timeout=10) as page:
+        with urlopen(f"{system.demo.admin_url}/metrics", timeout=10) as page:
             families = text_string_to_metric_families(page.read().decode())
             exported = {sample.name: set(sample.labels) for family in families for sample in family.samples}
     for alert, seen in alerts.items():

@@ -86,7 +86,7 @@ def in_time(process: "subprocess.Popen[str]", seconds: float = TIMEOUT_S) -> Ite
 @contextmanager
 def up(data_dir: Path, **environment: str) -> Iterator[Up]:
     """`tokenline up` on any free port, ready."""
-    with started("up", "--data-dir", str(data_dir), "--port", "0", **environment) as process:
+    with started("up", "--data-dir", str(data_dir), "--port", "0", "--admin-port", "0", **environment) as process:
         assert process.stdout is not None
         greeting = []
         # Printed once all is ready; an early end is an end of the output too.

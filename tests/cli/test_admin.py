@@ -194,20 +194,23 @@ def test_a_topup_that_cannot_be_is_wrong_usage(changes: dict[str, str], complain
 
 def test_the_environment_names_the_system_with_or_without_v1(system: Up, tmp_path: Path) -> None:
     token = system.demo.admin_token
-    for url in (system.demo.base_url, system.demo.base_url.removesuffix("/v1"), system.demo.base_url + "/"):
+    for url in (system.demo.admin_url, system.demo.admin_url + "/v1", system.demo.admin_url + "/"):
         assert run("offering", "list", TOKENLINE_URL=url, TOKENLINE_TOKEN=token).exit_code == 0
-    refused = run("offering", "list", TOKENLINE_URL=system.demo.base_url, TOKENLINE_TOKEN="wrong")
+    refused = run("offering", "list", TOKENLINE_URL=system.demo.admin_url, TOKENLINE_TOKEN="wrong")
     assert refused.exit_code == 2
     assert "admin" in refused.stderr
-    refused = run("offering", "list", TOKENLINE_URL=system.demo.base_url)
+    refused = run("offering", "list", TOKENLINE_URL=system.demo.admin_url)
     assert "TOKENLINE_TOKEN is not" in refused.stderr
     file = tmp_path / "token"
     file.write_text(f"{token}\n")
-    assert run("offering", "list", TOKENLINE_URL=system.demo.base_url, TOKENLINE_TOKEN_FILE=str(file)).exit_code == 0
-    refused = run("offering", "list", TOKENLINE_URL=system.demo.base_url, TOKENLINE_TOKEN_FILE=str(tmp_path / "none"))
+    assert run("offering", "list", TOKENLINE_URL=system.demo.admin_url, TOKENLINE_TOKEN_FILE=str(file)).exit_code == 0
+    refused = run("offering", "list", TOKENLINE_URL=system.demo.admin_url, TOKENLINE_TOKEN_FILE=str(tmp_path / "none"))
     assert refused.stderr.endswith(f"TOKENLINE_TOKEN_FILE: {tmp_path}/none cannot be read: No such file or directory\n")
     refused = run("offering", "list", TOKENLINE_URL="127.0.0.1:1", TOKENLINE_TOKEN=token)
     assert "should begin with http://" in refused.stderr
+    refused = run("offering", "list", TOKENLINE_URL=system.demo.base_url, TOKENLINE_TOKEN=token)
+    assert refused.exit_code == 2
+    assert "is not served; give the address for operators" in refused.stderr
 
 
 def test_a_proxy_of_the_environment_is_not_asked(system: Up) -> None:

@@ -2,6 +2,7 @@ import json
 import shlex
 import shutil
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -49,6 +50,8 @@ def test_up_serves_calls_and_the_next_start_goes_on_with_a_new_key(tmp_path: Pat
         assert mode(data_dir) == mode(data_dir / "secrets") == 0o700
         assert any(demo.base_url in line for line in system.greeting)
         assert any(demo.api_key in line for line in system.greeting)
+        assert any(line.endswith(demo.admin_url) for line in system.greeting)
+        assert ask(f"{demo.admin_url}/readyz", "") == {"ready": True, "missing": []}
 
         # The printed curl line, made without curl.
         (line,) = (line for line in system.greeting if line.startswith("  curl "))
@@ -65,7 +68,7 @@ def test_up_serves_calls_and_the_next_start_goes_on_with_a_new_key(tmp_path: Pat
         assert bucket["granted"] == 10_000_000_000 * TOKEN
         assert bucket["consumed"] == answer["usage"]["total_tokens"] * TOKEN
 
-        refused = tokenline("up", "--data-dir", str(data_dir), "--port", "0")
+        refused = tokenline("up", "--data-dir", str(data_dir), "--port", "0", "--admin-port", "0")
         assert refused.returncode == 2
         assert refused.stderr == (
             f"Error: data folder {data_dir} is in use by process {demo.pid}; stop it or choose another folder\n"
@@ -185,19 +188,29 @@ def test_what_does_not_add_up_ends_audit_and_reconcile_with_1(tmp_path: Path) ->
     assert "is missing before" in json.loads(audited.stdout)["breaches"][0]
 
 
+def test_a_port_for_operators_in_use_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = tokenline("up", "--data-dir", str(tmp_path), "--port", "0", "--admin-port", port)
+    assert refused.returncode == 2
+    assert refused.stderr.endswith(
+        f"Error: for operators, admin_port: cannot listen on 127.0.0.1:{port}: Address already in use; choose another port\n"
+    )
+
+
 async def test_a_port_in_use_is_refused_and_all_that_was_started_ends(tmp_path: Path) -> None:
     lifecycle = Lifecycle()
-    async with run_all(tmp_path / "first", "127.0.0.1", 0, lifecycle) as running:
+    async with run_all(tmp_path / "first", "127.0.0.1", 0, 0, lifecycle) as running:
         port = int(running.base_url.removesuffix("/v1").rpartition(":")[2])
         with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
-            async with run_all(tmp_path / "second", "127.0.0.1", port, lifecycle):
+            async with run_all(tmp_path / "second", "127.0.0.1", port, 0, lifecycle):
                 pass
     with open_data_folder(tmp_path / "second"):
         assert lifecycle.failure is None
 
 
 async def test_the_demo_account_gets_another_grant_when_less_than_a_tenth_is_left(tmp_path: Path) -> None:
-    async with run_all(tmp_path, "127.0.0.1", 0, Lifecycle()) as running, connect(running.accounting) as channel:
+    async with run_all(tmp_path, "127.0.0.1", 0, 0, Lifecycle()) as running, connect(running.accounting) as channel:
         accounting = accounting_pb2_grpc.AccountingServiceStub(channel)
         demo, model_id = await make_ready(running)
 

@@ -25,6 +25,7 @@ from tests.openapi.conformance import assert_documented
 from tests.registry.catalogs import CATALOG, write
 
 ADMIN_TOKEN = "an-admin-token-for-tests"
+OPERATORS_PATHS = ("/v1/admin", "/healthz", "/readyz", "/metrics")
 _STARTING_ORDER = ("vendor_simulator", "registry", "authentication", "accounting", "billing", "edge")
 
 
@@ -57,6 +58,7 @@ class Cell:
         self.folder = folder
         self.lifecycle = Lifecycle()
         self.base_url = ""
+        self.operators_url = ""
         self.simulator_base_url = ""
         self._http = http
         # The edge's, with the vendors' secrets and addresses.
@@ -128,7 +130,7 @@ class Cell:
                 simulator = run_vendor_simulator(VendorSimulatorConfig(port=0), lifecycle)
                 self.simulator_base_url = await stack.enter_async_context(simulator)
             case "edge":
-                self.base_url = await stack.enter_async_context(
+                self.base_url, self.operators_url = await stack.enter_async_context(
                     run_edge(self.edge_config(**self.edge_changes), lifecycle, self.environment)
                 )
             case _:
@@ -138,6 +140,7 @@ class Cell:
         return EdgeConfig(
             **{
                 "port": 0,
+                "admin_port": 0,
                 "registry_address": self.address("registry"),
                 "authentication_address": self.address("authentication"),
                 "accounting_address": self.address("accounting"),
@@ -149,10 +152,10 @@ class Cell:
         )
 
     async def call(self, method: str, path: str, token: str | None = None, json: Any = None, body: bytes | None = None) -> Reply:
-        """One request; `path` begins behind the host. Asserts that the answer is as the OpenAPI documents say."""
+        """One request to the door that is for it; `path` begins behind the host. Asserts that the answer is as documented."""
         headers = {"authorization": f"Bearer {token}"} if token is not None else {}
         data = msgspec.json.encode(json) if json is not None else body
-        url = self.base_url.removesuffix("/v1") + path
+        url = (self.operators_url if path.startswith(OPERATORS_PATHS) else self.base_url.removesuffix("/v1")) + path
         async with self._http.request(method, url, headers=headers, data=data) as response:
             reply = Reply(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
         assert reply.headers["x-request-id"]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -13,6 +14,7 @@ import pytest_asyncio
 from litestar import Litestar, get
 from opentelemetry.metrics import CallbackOptions
 
+from services.api_keys import new_key
 from services.edge.app import run_edge
 from services.edge.config import EdgeConfig
 from services.edge.http.answers import Answers, exception_handlers
@@ -21,7 +23,7 @@ from services.runtime.clients import answer, connect
 from services.runtime.clock import SystemClock
 from services.runtime.config import ConfigError, parse_yaml
 from services.runtime.errors import ServiceError
-from services.runtime.http import listen_http
+from services.runtime.http.listener import listen_http
 from services.runtime.identifiers import uuid7_time_us
 from services.runtime.lifecycle import Lifecycle
 from tests.edge.counting import counted
@@ -77,6 +79,55 @@ async def test_every_answer_has_a_request_id_of_its_own(running: Cell) -> None:
     assert all(uuid7_time_us(name) for name in names)
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/v1/admin/accounts", "/v1/admin/models"])
+async def test_what_is_for_operators_is_not_there_for_clients(running: Cell, path: str) -> None:
+    headers = {"authorization": f"Bearer {ADMIN_TOKEN}"}
+    async with aiohttp.ClientSession() as http:
+        async with http.get(running.base_url.removesuffix("/v1") + path, headers=headers) as response:
+            assert (response.status, (await response.json())["error"]["code"]) == (404, "unknown_url")
+        async with http.get(running.operators_url + "/v1/models", headers=headers) as response:
+            assert (response.status, (await response.json())["error"]["code"]) == (404, "unknown_url")
+        async with http.post(running.operators_url + "/v1/chat/completions", headers=headers, data=b"{}") as response:
+            assert (response.status, (await response.json())["error"]["code"]) == (404, "unknown_url")
+
+
+async def test_whether_it_is_there_can_be_asked_without_a_key(running: Cell) -> None:
+    async with aiohttp.ClientSession() as http, http.head(running.base_url.removesuffix("/v1") + "/") as response:
+        assert response.status == 200
+        assert uuid7_time_us(response.headers["x-request-id"])
+        assert await response.read() == b""
+
+
+async def test_metrics_are_made_once_for_all_who_read_them_within_a_second(running: Cell) -> None:
+    await asyncio.sleep(1.1)
+    first, second = await asyncio.gather(*(running.call("GET", "/metrics") for _ in range(2)))
+    assert first.body == second.body
+    assert (await running.call("GET", "/metrics")).body == first.body
+    await asyncio.sleep(1.1)
+    assert (await running.call("GET", "/metrics")).body != first.body
+
+
+async def test_an_edge_that_takes_no_clients_is_not_ready(tmp_path: Path) -> None:
+    def prepare(services: Cell) -> None:
+        services.edge_changes = {"connections_max": 1}
+
+    async with cell(tmp_path, prepare=prepare) as services:
+        await services.ready()
+        _, api_key = await services.subscriber("somebody")
+        at = urlsplit(services.base_url)
+        _, writer = await asyncio.open_connection(at.hostname, at.port)
+        # A call whose body never comes has the only place.
+        writer.write(
+            b"POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer %b\r\ncontent-length: 5\r\n\r\n" % api_key.encode()
+        )
+        async with asyncio.timeout(5):
+            while (reply := await services.call("GET", "/readyz")).status == 200:
+                pass
+        assert (reply.status, reply.json["missing"]) == (503, ["listener"])
+        writer.close()
+        await services.ready()
+
+
 async def test_metrics_are_served_as_prometheus_reads_them(running: Cell) -> None:
     page = await running.call("GET", "/metrics")
     assert page.status == 200
@@ -122,7 +173,7 @@ async def test_the_edge_starts_before_all_others_and_says_what_it_waits_for(tmp_
     async with cell(tmp_path, "edge") as services:
         assert (await services.call("GET", "/healthz")).json == {"alive": True}
         await until_missing("catalog", "authentication", "charging")
-        unready = await services.call("GET", "/v1/models", "tl-local-somebody")
+        unready = await services.call("GET", "/v1/models", new_key("local").api_key)
         assert (unready.status, unready.error["type"]) == (503, "server_error")
         assert unready.headers["retry-after"] == "1"
         await services.start("registry")
@@ -147,7 +198,7 @@ async def test_the_edge_starts_before_all_others_and_says_what_it_waits_for(tmp_
         await until_missing("authentication")
         # A key that is known goes on for its grace, another one needs authentication: never 401.
         assert (await services.call("GET", "/v1/models", api_key)).status == 200
-        assert (await services.call("GET", "/v1/models", api_key + "x")).status == 503
+        assert (await services.call("GET", "/v1/models", new_key("local").api_key)).status == 503
         assert (await services.call("GET", "/healthz")).status == 200
 
 
@@ -228,11 +279,15 @@ async def test_a_port_in_use_is_said(running: Cell, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="choose another port"):
         async with run_edge(config(port=port, admin_token_file=str(tmp_path / "admin_token")), Lifecycle(), {}):
             pass
+    port = int(running.operators_url.rpartition(":")[2])
+    with pytest.raises(OSError, match=f"for operators, admin_port: cannot listen on 127.0.0.1:{port}: .*choose another port"):
+        async with run_edge(config(admin_port=port, admin_token_file=str(tmp_path / "admin_token")), Lifecycle(), {}):
+            pass
 
 
 def config(**changes: Any) -> EdgeConfig:
     addresses = {f"{name}_address": "127.0.0.1:1" for name in ("registry", "authentication", "accounting", "billing")}
-    return EdgeConfig(**{"port": 0, "admin_token_file": "token", **addresses, **changes})
+    return EdgeConfig(**{"port": 0, "admin_port": 0, "admin_token_file": "token", **addresses, **changes})
 
 
 @pytest.mark.parametrize(
@@ -240,12 +295,20 @@ def config(**changes: Any) -> EdgeConfig:
     [
         ("port", 65_536),
         ("port", "http"),
+        ("admin_port", -1),
         ("simulator_base_url", "127.0.0.1:8090"),
         ("body_bytes_max", 0),
         ("connect_timeout_ms", 0),
         ("heartbeat_interval_ms", 3_600_001),
         ("cached_key_grace_ms", -1),
         ("drain_timeout_ms", 10),
+        ("head_timeout_ms", 0),
+        ("write_timeout_ms", 3_600_001),
+        ("answer_timeout_ms", 0),
+        ("connections_max", -1),
+        ("address_connections_max", 1_000_001),
+        ("bodies_bytes_max", 1_000),
+        ("account_bodies_bytes_max", 19_999_999),
         ("prots", 8_080),
     ],
 )
@@ -274,8 +337,8 @@ async def faulty() -> AsyncIterator[tuple[str, RequestMetrics]]:
     clock, metrics = SystemClock(), RequestMetrics()
     handlers: Any = exception_handlers(clock, 100)
     application = Litestar([unexpected, inside, away], exception_handlers=handlers, openapi_config=None, logging_config=None)
-    async with listen_http(Answers(application, metrics, clock), "127.0.0.1", 0) as port:
-        yield f"http://127.0.0.1:{port}", metrics
+    async with listen_http(Answers(application, metrics, clock), "127.0.0.1", 0) as listener:
+        yield f"http://127.0.0.1:{listener.port}", metrics
 
 
 @pytest.mark.parametrize(("path", "status"), [("/unexpected", 500), ("/inside", 500), ("/away", 503)])
@@ -302,14 +365,14 @@ async def test_an_edge_that_stops_tells_its_clients_to_close_and_goes_on_meanwhi
     (tmp_path / "admin_token").write_text(ADMIN_TOKEN)
     told = config(admin_token_file=str(tmp_path / "admin_token"), drain_notice_ms=60_000)
     async with AsyncExitStack() as stack, aiohttp.ClientSession() as known, aiohttp.ClientSession() as new:
-        url = (await stack.enter_async_context(run_edge(told, Lifecycle(), {}))).removesuffix("/v1") + "/healthz"
-        async with known.get(url) as response:
+        url = (await stack.enter_async_context(run_edge(told, Lifecycle(), {}))).clients.removesuffix("/v1") + "/"
+        async with known.head(url) as response:
             assert "connection" not in response.headers
         stopping = asyncio.create_task(stack.aclose())
         await asyncio.sleep(0)
         # Also whoever comes only now.
         for client in (known, new):
-            async with client.get(url) as response:
+            async with client.head(url) as response:
                 assert (response.status, response.headers["connection"]) == (200, "close")
         # Nobody waits for the end of the notice.
         stopping.cancel()

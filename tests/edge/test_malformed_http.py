@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from services.api_keys import new_key
 from tests.edge.system import Cell, cell
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -16,7 +17,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cell]:
-    async with cell(tmp_path_factory.mktemp("cell"), "registry", "edge") as services:
+    def prepare(services: Cell) -> None:
+        services.edge_changes = {"body_timeout_ms": 400}
+
+    async with cell(tmp_path_factory.mktemp("cell"), "registry", "edge", prepare=prepare) as services:
         yield services
 
 
@@ -57,3 +61,28 @@ async def test_on_the_path_of_messages_it_has_the_shape_of_anthropic(running: Ce
     assert status == b"HTTP/1.1 400 Bad Request"
     assert headers["request-id"] == headers["x-request-id"] == answer["request_id"]
     assert (answer["type"], answer["error"]["type"]) == ("error", "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    ("rest", "status", "code"),
+    [
+        (b"content-length: 5\r\n\r\nab", 408, "request_timeout"),
+        (b"expect: wonders\r\n\r\n", 417, "expectation_failed"),
+        (b"x: y\r\n" * 101 + b"\r\n", 431, "headers_too_large"),
+        (b"transfer-encoding: gzip\r\n\r\n", 501, "not_implemented"),
+    ],
+)
+@pytest.mark.parametrize("path", ["chat/completions", "messages"])
+async def test_whatever_the_server_itself_refuses_has_the_dialects_shape(
+    running: Cell, path: str, rest: bytes, status: int, code: str
+) -> None:
+    # With a good key the body is waited for; whose key that is nobody can tell here.
+    request = b"POST /v1/%b HTTP/1.1\r\nauthorization: Bearer %b\r\n" % (path.encode(), new_key("local").api_key.encode())
+    line, headers, answer = await sent(running, request + rest)
+    assert line.split(b" ")[1] == b"%d" % status
+    assert headers["connection"] == "close"
+    assert len(headers["x-request-id"]) == 36
+    if path == "messages":
+        assert headers["request-id"] == answer["request_id"] == headers["x-request-id"]
+    else:
+        assert answer["error"]["code"] == code

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from services.api_keys import checksum
 from services.edge.http.problems import Problem
 from services.edge.identity.principals import _KEYS_MAX, End, Principal, Principals
 from services.runtime.clients import connect
@@ -15,7 +16,14 @@ from tests.waiting import WAIT_S, until
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
-KEY = "tl-local-0123456789abcdefghij"
+
+def key_of(number: int) -> str:
+    """A key of the right form."""
+    random = f"tl-local-{number:032d}"
+    return random + checksum(random)
+
+
+KEY = key_of(1)
 PRINCIPAL = Principal("key-1", "mem-1", "acct-1")
 Resolve = Callable[[str], Awaitable[authentication_pb2.ResolveKeyResponse]]
 
@@ -34,7 +42,7 @@ class Authentication(authentication_pb2_grpc.AuthenticationServiceServicer):
         self.resolve: Resolve = self.known
 
     async def known(self, key: str) -> authentication_pb2.ResolveKeyResponse:
-        number = key.rpartition("#")[2] if "#" in key else "1"
+        number = int(key.removeprefix("tl-local-")[:32])
         return authentication_pb2.ResolveKeyResponse(key_id=f"key-{number}", member_id="mem-1", account_id="acct-1")
 
     async def ResolveKey(
@@ -220,13 +228,13 @@ async def test_those_who_ask_for_one_key_at_once_share_one_question(edge: Edge) 
 
 async def test_a_revoked_key_is_dropped_at_once_and_others_stay(edge: Edge) -> None:
     await edge.heartbeat()
-    await edge.resolve(KEY + "#1")
-    await edge.resolve(KEY + "#2")
+    await edge.resolve(key_of(1))
+    await edge.resolve(key_of(2))
     edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_KEY_REVOKED)
     edge.authentication.says(7, "key-1", "key-9")
     await until(lambda: edge.principals._revision == 7)
-    assert await edge.status(KEY + "#1") == 401
-    assert (await edge.resolve(KEY + "#2")).key_id == "key-2"
+    assert await edge.status(key_of(1)) == 401
+    assert (await edge.resolve(key_of(2))).key_id == "key-2"
 
 
 def tells(told: list[str], name: str) -> End:
@@ -235,7 +243,7 @@ def tells(told: list[str], name: str) -> End:
 
 async def test_calls_of_a_key_are_told_once_that_it_was_revoked_and_calls_of_others_are_not(edge: Edge) -> None:
     principals = edge.principals
-    first, other = await edge.resolve(KEY + "#1"), await edge.resolve(KEY + "#2")
+    first, other = await edge.resolve(key_of(1)), await edge.resolve(key_of(2))
     told: list[str] = []
 
     def leaves(problem: Problem) -> None:
@@ -309,7 +317,7 @@ async def test_a_silent_stream_lets_cached_keys_pass_for_the_grace_and_no_longer
     edge.time.now_s += 58.8
     assert await edge.resolve() == PRINCIPAL
     # A key that is not cached needs authentication.
-    assert await edge.status(KEY + "#2") == 503
+    assert await edge.status(key_of(2)) == 503
     edge.time.now_s += 0.2
     assert await edge.status() == 503
     # A word from the stream, and what is cached can be trusted again: it would have told of a revocation.
@@ -429,7 +437,7 @@ async def test_memory_is_bounded_under_a_flood_of_bad_keys(edge: Edge) -> None:
     edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_KEY_UNKNOWN)
     for number in range(50):
         edge.time.now_s += 0.1
-        assert await edge.status(f"{KEY}-{number}") == 401
+        assert await edge.status(key_of(number)) == 401
     # Those of the last second are left.
     assert len(edge.principals._negative) <= 11
     assert not edge.principals._questions
@@ -470,7 +478,7 @@ async def refusal(edge: Edge, key: str = KEY) -> tuple[int, str | None]:
 
 async def of_two_accounts(key: str) -> authentication_pb2.ResolveKeyResponse:
     """Keys 1 and 2 are of one account, key 3 of another."""
-    number = int(key.rpartition("#")[2])
+    number = int(key.removeprefix("tl-local-")[:32])
     return authentication_pb2.ResolveKeyResponse(key_id=f"key-{number}", member_id="mem-1", account_id=f"acct-{number // 3}")
 
 
@@ -478,13 +486,13 @@ async def test_all_keys_of_a_suspended_account_are_dropped_at_once_and_others_st
     await edge.heartbeat()
     edge.authentication.resolve = of_two_accounts
     for number in (1, 2, 3):
-        await edge.resolve(f"{KEY}#{number}")
+        await edge.resolve(key_of(number))
     edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED)
     edge.authentication.messages.put_nowait(heard_of(7, "acct-0", "acct-9"))
     await until(lambda: edge.principals._revision == 7)
     for number in (1, 2):
-        assert await refusal(edge, f"{KEY}#{number}") == (403, "account_suspended")
-    assert (await edge.resolve(f"{KEY}#3")).key_id == "key-3"
+        assert await refusal(edge, key_of(number)) == (403, "account_suspended")
+    assert (await edge.resolve(key_of(3))).key_id == "key-3"
     assert edge.asked == 5
 
 
@@ -586,3 +594,35 @@ async def test_what_authentication_refused_while_its_stream_was_silent_may_be_he
     edge.authentication.says(1, "key-1")
     edge.authentication.messages.put_nowait(heard_of(2, "acct-1"))
     await until(lambda: edge.principals._revision == 2)
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-proj-0123456789", KEY[:-1], KEY[:-1] + "!", KEY.swapcase(), "tl-local-" + "x" * 10_000, "é" * 10]
+)
+async def test_what_is_no_key_by_its_form_never_reaches_authentication(edge: Edge, key: str) -> None:
+    assert await edge.status(key) == 401
+    assert edge.authentication.asked == []
+
+
+async def test_no_more_than_a_thousand_calls_wait_for_authentication(tmp_path: Path) -> None:
+    async with connect(f"unix:{tmp_path}/nobody.sock") as channel:
+        principals = Principals(channel, 60_000, resolve_timeout_ms=60_000)
+
+        async def ask(number: int) -> int:
+            with pytest.raises(Problem) as refused:
+                await principals.resolve([(b"authorization", b"Bearer " + key_of(number).encode())])
+            return refused.value.status
+
+        async with asyncio.TaskGroup() as tasks:
+            waiting = [tasks.create_task(ask(number % 100)) for number in range(1_024)]
+            await asyncio.sleep(0)
+            assert await ask(5) == await ask(2_000) == 503
+            assert not any(task.done() for task in waiting)
+            for task in waiting:
+                task.cancel()
+        assert principals._waiting == 0
+        # Those who left make room.
+        late = asyncio.create_task(ask(3_000))
+        await asyncio.sleep(0.05)
+        assert not late.done()
+        late.cancel()

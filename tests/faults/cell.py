@@ -47,6 +47,12 @@ class Process:
         return port
 
     @property
+    def admin_port(self) -> int:
+        """Where an edge serves operators."""
+        port: int = self._config["admin_port"]
+        return port
+
+    @property
     def address(self) -> str:
         """Where it serves gRPC."""
         address: str = self._config["listen_address"]
@@ -253,6 +259,7 @@ class FaultCell:
             "edge",
             f"edge-{number}",
             port=free_ports(1)[0],
+            admin_port=free_ports(1)[0],
             registry_address=self._through("edge-registry", self.registry.address),
             authentication_address=self._through("edge-authentication", self.authentication.address),
             accounting_address=self._accounting_target,
@@ -274,11 +281,14 @@ class FaultCell:
     def base_url(self, edge: int = 0) -> str:
         return f"http://127.0.0.1:{self.edges[edge].port}"
 
+    def operators_url(self, edge: int = 0) -> str:
+        return f"http://127.0.0.1:{self.edges[edge].admin_port}"
+
     def admin(self, method: str, path: str, body: Any = None, timeout_s: float = 60.0) -> Any:
         """What the administration answers. Errors: `OSError`."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.admin_token}", "Content-Type": "application/json"}
-        request = Request(f"{self.base_url()}/v1/admin{path}", data, headers, method=method)
+        request = Request(f"{self.operators_url()}/v1/admin{path}", data, headers, method=method)
         with urlopen(request, timeout=timeout_s) as response:
             return json.load(response)
 
@@ -289,7 +299,7 @@ class FaultCell:
 
     def _is_ready(self, edge: int) -> bool:
         try:
-            with urlopen(f"{self.base_url(edge)}/readyz", timeout=2.0):
+            with urlopen(f"{self.operators_url(edge)}/readyz", timeout=2.0):
                 return True
         except (URLError, OSError):
             return False

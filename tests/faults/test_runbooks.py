@@ -28,7 +28,7 @@ class Operator:
         self._environment = {
             "PATH": f"{Path(sys.executable).parent}:{cell.postgresql.programs}:{etcd_programs}:{os.environ['PATH']}",
             "HOME": str(backup),
-            "TOKENLINE_URL": cell.base_url(),
+            "TOKENLINE_URL": cell.operators_url(),
             "TOKENLINE_TOKEN": cell.admin_token,
             "ACCOUNTING_CONFIG": str(cell.accounting[0].config_file),
             "PGHOST": host,

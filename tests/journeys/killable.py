@@ -64,6 +64,7 @@ async def run(folder: Path, port: int) -> None:
         billing = await enter(run_billing(billing_config, lifecycle))
         edge_config = EdgeConfig(
             port=port,
+            admin_port=0,
             registry_address=registry,
             authentication_address=authentication,
             accounting_address=accounting,
@@ -71,7 +72,7 @@ async def run(folder: Path, port: int) -> None:
             admin_token_file=str(folder / "admin_token"),
             simulator_base_url=await enter(run_vendor_simulator(VendorSimulatorConfig(port=0), lifecycle)),
         )
-        print(await enter(run_edge(edge_config, lifecycle, {})), flush=True)
+        print(*await enter(run_edge(edge_config, lifecycle, {})), flush=True)
         await lifecycle.wait()
     if lifecycle.failure is not None:
         raise lifecycle.failure

@@ -21,15 +21,16 @@ TOKEN = 1_000_000
 ADMIN = {"authorization": f"Bearer {ADMIN_TOKEN}"}
 
 
-async def start(folder: Path, http: aiohttp.ClientSession) -> tuple[Process, str]:
+async def start(folder: Path, http: aiohttp.ClientSession) -> tuple[Process, str, str]:
+    """A process, and its addresses for clients and for the administration."""
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.journeys.killable", str(folder), "0", stdout=PIPE)
     assert process.stdout is not None
-    base_url = (await process.stdout.readline()).decode().strip()
-    assert base_url, "it ended before it listened"
+    base_url, _, operators_url = (await process.stdout.readline()).decode().strip().partition(" ")
+    assert operators_url, "it ended before it listened"
     async with asyncio.timeout(20):
-        while (await answer(http, "GET", base_url.removesuffix("/v1") + "/readyz"))[0] != 200:  # noqa: ASYNC110  # another process
+        while (await answer(http, "GET", operators_url + "/readyz"))[0] != 200:  # noqa: ASYNC110  # another process
             await asyncio.sleep(0.02)
-    return process, base_url
+    return process, base_url, f"{operators_url}/v1"
 
 
 async def answer(http: aiohttp.ClientSession, method: str, url: str, **options: Any) -> tuple[int, Any]:
@@ -63,12 +64,12 @@ async def test_killed_again_and_again_everything_acknowledged_is_charged_exactly
     rng = random.Random(7)
     outcomes: Counter[str] = Counter()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-        process, base_url = await start(tmp_path, http)
-        _, opened = await answer(http, "POST", f"{base_url}/admin/accounts", json={}, headers=ADMIN)
+        process, base_url, admin_url = await start(tmp_path, http)
+        _, opened = await answer(http, "POST", f"{admin_url}/admin/accounts", json={}, headers=ADMIN)
         account = f"/admin/accounts/{opened['account_id']}"
         bucket = {"unit": "TOKEN", "amount": 10**9 * TOKEN, "valid_days": 1, "idempotency_key": "first"}
-        assert (await answer(http, "POST", base_url + account + "/buckets", json=bucket, headers=ADMIN))[0] == 201
-        _, key = await answer(http, "POST", base_url + account + "/keys", json={}, headers=ADMIN)
+        assert (await answer(http, "POST", admin_url + account + "/buckets", json=bucket, headers=ADMIN))[0] == 201
+        _, key = await answer(http, "POST", admin_url + account + "/keys", json={}, headers=ADMIN)
 
         for _ in range(KILLS):
             answered, killed = asyncio.Event(), asyncio.Event()
@@ -90,11 +91,11 @@ async def test_killed_again_and_again_everything_acknowledged_is_charged_exactly
                 process.kill()
                 await process.wait()
                 killed.set()
-            process, base_url = await start(tmp_path, http)
+            process, base_url, admin_url = await start(tmp_path, http)
 
         # Whatever was open when it was killed is swept one Tcc (2 s here) after the last start.
         async with asyncio.timeout(15):
-            while (shown := (await answer(http, "GET", base_url + account, headers=ADMIN))[1])["sessions"]:  # noqa: ASYNC110
+            while (shown := (await answer(http, "GET", admin_url + account, headers=ADMIN))[1])["sessions"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         (bucket,) = shown["buckets"]
         cost = (INPUT_TOKENS + OUTPUT_TOKENS) * TOKEN
@@ -104,8 +105,8 @@ async def test_killed_again_and_again_everything_acknowledged_is_charged_exactly
         assert outcomes["acknowledged"] * cost <= bucket["consumed"] <= (outcomes["acknowledged"] + outcomes["unknown"]) * cost
         assert bucket["reserved"] == 0
         assert shown["debt"] == []
-        assert (await answer(http, "POST", f"{base_url}/admin/audit", headers=ADMIN))[1]["breaches"] == []
-        reconciled = (await answer(http, "POST", f"{base_url}/admin/reconcile", headers=ADMIN))[1]
+        assert (await answer(http, "POST", f"{admin_url}/admin/audit", headers=ADMIN))[1]["breaches"] == []
+        reconciled = (await answer(http, "POST", f"{admin_url}/admin/reconcile", headers=ADMIN))[1]
         assert reconciled["differences"] == []
         assert reconciled["cdrs"] >= outcomes["acknowledged"]
         process.terminate()

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.authentication.keys import new_key
+from services.api_keys import new_key
 from tests.edge.system import ADMIN_TOKEN
 from tests.journeys.hostile_vendor import DONE, STREAM, HostileVendor, event, usage
 from tests.journeys.subscriber import CATALOG, Subscriber, World, chat, eventually

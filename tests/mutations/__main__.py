@@ -13,13 +13,14 @@ from tests.mutations.calls import CALLS
 from tests.mutations.charges import CHARGES
 from tests.mutations.delivery import DELIVERY
 from tests.mutations.dialects import DIALECTS
+from tests.mutations.doors import DOORS
 from tests.mutations.ends import ENDS
 from tests.mutations.keys import KEYS
 from tests.mutations.metering import METERING
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.services import SERVICES
 
-MUTATIONS = (*CALLS, *METERING, *DIALECTS, *KEYS, *ENDS, *DELIVERY, *CHARGES, *SERVICES, *AMOUNTS)
+MUTATIONS = (*CALLS, *METERING, *DIALECTS, *KEYS, *ENDS, *DOORS, *DELIVERY, *CHARGES, *SERVICES, *AMOUNTS)
 
 
 def readers_differ() -> bool:

@@ -29,10 +29,15 @@ class Told(msgspec.Struct):
     """What a client needs."""
 
     origin: str
+    operators_origin: str
     admin_token: str
     api_key: str
     # Things that are there, by the name of the path parameter or field.
     known: dict[str, str]
+
+    def origin_of(self, document: str) -> str:
+        """Where the document's operations are."""
+        return self.operators_origin if document == "admin" else self.origin
 
 
 async def serve() -> None:
@@ -67,7 +72,7 @@ async def _furnish(services: Cell) -> Told:
         "order_id": ordered.json["order_id"],
         "to_account_id": poor_id,
     }
-    return Told(services.base_url.removesuffix("/v1"), ADMIN_TOKEN, api_key, known)
+    return Told(services.base_url.removesuffix("/v1"), services.operators_url, ADMIN_TOKEN, api_key, known)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 import pytest
-from litestar.routes import ASGIRoute, HTTPRoute
+from litestar import Litestar
+from litestar.routes import HTTPRoute
 
-from services.edge.app import CALLS, Parts, application_of
+from services.edge.app import CALLS, Parts, clients_application, operators_application
 from services.edge.dialects.anthropic_messages.dialect import MESSAGES
 from services.edge.http import problems
 from services.edge.http.problems import Problem, from_service_error, problem_body
@@ -24,7 +25,7 @@ TEMPLATE = re.compile(r"\{[^}]*\}")
 
 
 class Route(msgspec.Struct):
-    """A route as the application registers it."""
+    """A route as an application registers it."""
 
     path: str
     method: str
@@ -32,22 +33,20 @@ class Route(msgspec.Struct):
     function: Any
 
 
-def routes() -> Iterator[Route]:
-    # What routes call is not called here.
-    nothing: Any = None
-    parts = Parts({path: nothing for path, _ in CALLS}, nothing, nothing, nothing, nothing, nothing, nothing, conditions={})
-    application = application_of(parts, "x" * 16, SystemClock())
+def routes(application: Litestar) -> Iterator[Route]:
     for route in application.routes:
-        if isinstance(route, ASGIRoute):
-            yield Route(route.path, "POST", None)
-        else:
-            assert isinstance(route, HTTPRoute)
-            for handler in route.route_handlers:
-                for method in set(handler.http_methods) - {"OPTIONS"}:
-                    yield Route(route.path, method, handler.fn)
+        assert isinstance(route, HTTPRoute)
+        for handler in route.route_handlers:
+            for method in set(handler.http_methods) - {"OPTIONS"}:
+                yield Route(route.path, method, handler.fn)
 
 
-ROUTES = {(TEMPLATE.sub("{}", route.path), route.method): route for route in routes()}
+# What routes call is not called here.
+_NOTHING: Any = None
+_PARTS = Parts(_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, conditions={})
+CLIENTS = [*(Route(path, "POST", None) for path, _ in CALLS), *routes(clients_application(_PARTS, SystemClock()))]
+OPERATORS = [*routes(operators_application(_PARTS, "x" * 16, SystemClock()))]
+ROUTES = {(TEMPLATE.sub("{}", route.path), route.method): route for route in (*CLIENTS, *OPERATORS)}
 OPERATIONS = [operation for name in NAMES for operation in operations(name)]
 
 
@@ -57,6 +56,11 @@ def place(operation: Operation) -> tuple[str, str]:
 
 def test_each_route_is_in_one_document_and_nothing_else_is() -> None:
     assert Counter(place(operation) for operation in OPERATIONS) == Counter(ROUTES.keys())
+
+
+def test_operators_have_a_document_of_their_own() -> None:
+    of_operators = {place(operation) for operation in OPERATIONS if operation.document == "admin"}
+    assert of_operators == {(TEMPLATE.sub("{}", route.path), route.method) for route in OPERATORS}
 
 
 def test_operations_have_names_of_their_own() -> None:

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import pytest
 
-from services.runtime.http import listen_http
+from services.runtime.http.asgi import Asgi
+from services.runtime.http.listener import listen_http
 from tests.runtime.network import NetworkLoop
 from tests.simulation.virtual_time import run_virtually
 
@@ -52,8 +53,8 @@ def stopped(*calls: tuple[Any, ...]) -> tuple[list[Any], float]:
     """How each call of `asked` ended, and how many seconds the stop took."""
 
     async def main() -> tuple[list[Any], float]:
-        async with listen_http(slow, "127.0.0.1", 0, drain_s=DRAIN_S, notice_s=NOTICE_S) as port:
-            asking = asyncio.gather(*(asked(port, *call) for call in calls), return_exceptions=True)
+        async with listen_http(Asgi(slow), "127.0.0.1", 0, drain_s=DRAIN_S, notice_s=NOTICE_S) as listener:
+            asking = asyncio.gather(*(asked(listener.port, *call) for call in calls), return_exceptions=True)
             await until(0.0)
         took_s = asyncio.get_running_loop().time() - STOP_S
         return await asking, took_s
@@ -108,8 +109,8 @@ async def test_over_tcp_a_request_under_way_is_answered_before_the_server_has_st
         await answering.wait()
         await slow(scope, receive, send)
 
-    async with listen_http(held, "127.0.0.1", 0) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with listen_http(Asgi(held), "127.0.0.1", 0) as listener:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         writer.write(request())
         await taken.wait()
         # Comes first once the block is left and the server waits for what is under way.
@@ -119,4 +120,4 @@ async def test_over_tcp_a_request_under_way_is_answered_before_the_server_has_st
     assert answer.endswith(b"\r\n\r\ndone")
     writer.close()
     with pytest.raises(ConnectionRefusedError):
-        await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.open_connection("127.0.0.1", listener.port)

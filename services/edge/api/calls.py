@@ -1,22 +1,20 @@
-"""Model calls: one ASGI application for each route, all of them over one call path."""
+"""Model calls: one application for each route, all of them over one call path."""
 
 import logging
 from typing import Final
 
-from litestar import asgi
-from litestar.handlers import ASGIRouteHandler
-from litestar.types import ASGIApp, Receive, Scope, Send
-
+from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
-from services.edge.call.dialect import Body, Dialect, Request
+from services.edge.call.dialect import Body, Dialect
 from services.edge.call.path import CallPath
-from services.edge.config import EdgeConfig
+from services.edge.http.bodies import Bodies
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
-from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed, too_deep
+from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed
 from services.edge.http.stream import ClientAnswer
 from services.edge.identity.principals import Principal, Principals
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
+from services.runtime.http.exchange import Exchange
 from services.runtime.identifiers import uuid7
 
 logger = logging.getLogger(__name__)
@@ -25,7 +23,7 @@ _JSON: Final = "application/json"
 
 
 class ModelCalls:
-    """The ASGI application of one route."""
+    """The application of one route, for whatever method."""
 
     def __init__(
         self,
@@ -33,31 +31,34 @@ class ModelCalls:
         principals: Principals,
         path: CallPath,
         free: TokenCounts,
-        config: EdgeConfig,
+        reader: RequestReader,
+        bodies: Bodies,
+        body_bytes_max: int,
         clock: Clock,
     ) -> None:
         self._dialect = dialect
         self._principals = principals
         self._path = path
         self._free = free
-        self._config = config
+        self._reader = reader
+        self._bodies = bodies
+        self._body_bytes_max = body_bytes_max
         self._clock = clock
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, exchange: Exchange) -> None:
         """Serves one call. Whatever ends it is answered here, with the charging_id as x-request-id."""
         charging_id = uuid7(self._clock.now_us())
-        client = Client(receive)
-        answer = ClientAnswer(send, named(self._dialect, charging_id))
+        client = Client(exchange)
+        answer = ClientAnswer(exchange, named(self._dialect, charging_id))
         try:
-            # Answers lets nothing but HTTP come here, so there is a method.
-            if (method := str(scope.get("method"))) != "POST":
-                raise method_not_allowed(method, scope["path"], "POST")
-            principal = await self._principals.resolve(scope["headers"])
+            if exchange.method != "POST":
+                raise method_not_allowed(exchange.method, exchange.path, "POST")
+            principal = await self._principals.resolve(exchange.headers)
             revoke = client.revoke
             # A body may take a minute to come: a key that is revoked meanwhile must not begin a call.
             self._principals.watch(principal, revoke)
             try:
-                await self._serve(scope, principal, charging_id, client, answer)
+                await self._serve(exchange, principal, charging_id, client, answer)
             finally:
                 self._principals.unwatch(principal, revoke)
         except ClientGoneError:
@@ -76,16 +77,17 @@ class ModelCalls:
             client.stop_watching()
             answer.stop()
 
-    async def _serve(self, scope: Scope, principal: Principal, charging_id: str, client: Client, answer: ClientAnswer) -> None:
+    async def _serve(
+        self, exchange: Exchange, principal: Principal, charging_id: str, client: Client, answer: ClientAnswer
+    ) -> None:
         """Serves a call of one whose key has passed. Errors: those of `CallPath.serve`, `RevokedError`."""
-        content = await client.read_body(self._config.body_bytes_max, self._config.body_timeout_ms)
-        client.watch()
-        headers = dict(scope["headers"])
-        body = Body(content, headers.get(b"content-type", b"").decode("latin-1"))
-        try:
-            request: Request = self._dialect.read(body, headers)
-        except RecursionError:
-            raise too_deep() from None
+        with self._bodies.coming(principal.account_id) as coming:
+            content = await client.read_body(self._body_bytes_max, coming)
+            client.watch()
+            body = Body(content, exchange.value_of(b"content-type").decode("latin-1"))
+            with client.interruptible():
+                request = await self._reader.read(self._dialect, body, exchange.headers)
+            del content, body
         if request.is_free:
             await self._free.serve(self._dialect, request, principal, client, answer)
         else:
@@ -107,13 +109,3 @@ def named(dialect: Dialect, charging_id: str) -> list[tuple[bytes, bytes]]:
     if dialect.request_id_header != b"x-request-id":
         headers.append((dialect.request_id_header, value))
     return headers
-
-
-def call_route(path: str, serve: ASGIApp) -> ASGIRouteHandler:
-    """The route of a model call. All methods come to it, so that another one than POST is refused in the dialect's words."""
-
-    @asgi(path, copy_scope=False)
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        await serve(scope, receive, send)
-
-    return call

@@ -11,7 +11,7 @@ _FAILED: Final = "edge.vendor.failures"
 
 
 class CallMetrics:
-    """Plain integers on the way, OpenTelemetry only when somebody looks."""
+    """Plain integers on the way, OpenTelemetry only when somebody looks: from another thread, so a copy is made in one step."""
 
     def __init__(self) -> None:
         self._doubted: dict[tuple[str, str], int] = {}
@@ -36,8 +36,10 @@ class CallMetrics:
 
     def doubts(self, options: CallbackOptions) -> Iterable[Observation]:
         """Counts by vendor and doubt."""
-        return [Observation(count, {"vendor": vendor, "doubt": doubt}) for (vendor, doubt), count in self._doubted.items()]
+        return [Observation(count, {"vendor": vendor, "doubt": doubt}) for (vendor, doubt), count in list(self._doubted.items())]
 
     def failures(self, options: CallbackOptions) -> Iterable[Observation]:
         """Counts by vendor and meaning."""
-        return [Observation(count, {"vendor": vendor, "meaning": meaning}) for (vendor, meaning), count in self._failed.items()]
+        return [
+            Observation(count, {"vendor": vendor, "meaning": meaning}) for (vendor, meaning), count in list(self._failed.items())
+        ]

@@ -11,6 +11,8 @@ from services.edge.vendors.vendor import VendorAnswer, VendorFailure
 # After its terminal event a stream may say its count; for this long, and this many bytes.
 _AFTER_END_S: Final = 2.0
 _AFTER_END_BYTES: Final = 64 * 1024
+# So many events on end that say nothing are no answer: pings come every few seconds, and the longest answer has an end.
+_SILENT_EVENTS_MAX: Final = 10_000
 _NOTHING: Final = Step()
 
 
@@ -25,6 +27,7 @@ class VendorStream:
         self._pieces: AsyncIterator[bytes] | None = None
         self._reader = EventReader()
         self._bytes_after_end = 0
+        self._silent_events = 0
         # The body has ended, or what is still to come is nobody's business.
         self._over = False
         self.answer = answer
@@ -61,7 +64,7 @@ class VendorStream:
         return []
 
     def feed(self, event: Event) -> Step:
-        """What an event means. Errors: `VendorFailure` when it is none of the dialect."""
+        """What an event means. Errors: `VendorFailure` when it is none of the dialect, or says nothing for too long."""
         if not self.is_streamed:
             self.finished = self.ended = True
             return self.answer.feed_whole(event.data)
@@ -72,6 +75,10 @@ class VendorStream:
                 # What stood at the end without an empty line was half an event.
                 return _NOTHING
             raise
+        says = step.said or step.thought or step.opaque_bytes or step.calls
+        self._silent_events = 0 if says else self._silent_events + 1
+        if self._silent_events > _SILENT_EVENTS_MAX:
+            raise VendorFailure("garbage", 200)
         self.finished = self.finished or step.finished
         self.ended = self.ended or step.ended
         return step

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from litestar import Request, Response
-from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import (
+    Header,
     Problem,
     from_service_error,
     internal_error,
@@ -23,6 +22,9 @@ from services.edge.http.problems import (
 )
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
+from services.runtime.http.asgi import Asgi, AsgiApplication
+from services.runtime.http.exchange import Exchange
+from services.runtime.http.listener import Application
 from services.runtime.identifiers import uuid7
 
 logger = logging.getLogger(__name__)
@@ -32,43 +34,43 @@ ExceptionHandler = Callable[[Request[Any, Any, Any], Any], Response[bytes]]
 
 
 class Answers:
-    """The ASGI application around the application: names and counts every answer.
+    """The application of a listener: names and counts every answer.
 
-    `hot` are applications by path that are called for a POST without a way through the other: they answer whatever happens.
+    `hot` are applications by path that are called without a way through the framework: they answer whatever happens.
     """
 
     def __init__(
-        self, application: ASGIApp, metrics: RequestMetrics, clock: Clock, hot: Mapping[str, ASGIApp] | None = None
+        self, application: AsgiApplication, metrics: RequestMetrics, clock: Clock, hot: Mapping[str, Application] | None = None
     ) -> None:
-        self._application = application
+        self._others = Asgi(application)
         self._hot = hot or {}
         self._metrics = metrics
         self._clock = clock
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one HTTP request; an x-request-id that the handler set stays."""
-        if scope["type"] != ScopeType.HTTP:
-            return
+    async def __call__(self, exchange: Exchange) -> None:
+        """Serves one request; an x-request-id that the handler set stays."""
         began_s = time.perf_counter()
-        status = _CLIENT_GONE
-
-        async def named(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = message["headers"]
-                if not any(name == b"x-request-id" for name, _ in headers):
-                    message["headers"] = [*headers, (b"x-request-id", uuid7(self._clock.now_us()).encode("ascii"))]
-            await send(message)
-
-        path = scope["path"]
-        hot = self._hot.get(path) if scope["method"] == "POST" else None
+        path = exchange.path
+        # Others take a slash too many as none.
+        hot = self._hot.get(path) or self._hot.get("/" + path.strip("/"))
+        # A path that is not served has no template: its own text would make a label of anything that is asked for.
+        template = "unknown"
         try:
-            await (hot or self._application)(scope, receive, named)
+            if path == "/" and exchange.method == "HEAD":
+                # Clients look whether anybody is there.
+                template = path
+                exchange.whole(200, [self._request_id()], b"")
+            elif hot is not None:
+                template = "/" + path.strip("/")
+                await hot(exchange)
+            else:
+                scope = await self._others(exchange, self._request_id())
+                template = scope.get("path_template") or template
         finally:
-            # A path that is not served has no template: its own text would make a label of anything that is asked for.
-            template = path if hot is not None else scope.get("path_template") or "unknown"
-            self._metrics.record(template, status, time.perf_counter() - began_s)
+            self._metrics.record(template, exchange.status or _CLIENT_GONE, time.perf_counter() - began_s)
+
+    def _request_id(self) -> Header:
+        return b"x-request-id", uuid7(self._clock.now_us()).encode("ascii")
 
 
 def exception_handlers(clock: Clock, body_bytes_max: int) -> dict[type[Exception], ExceptionHandler]:

@@ -4,14 +4,11 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Self
 
-from litestar.types import Receive
-
-from services.edge.http.problems import Problem, too_large, too_slow
-
-# A body beyond the bound is read on up to this many times the bound, so that the client gets to see why it is refused.
-_DRAIN_FACTOR: Final = 5
+from services.edge.http.bodies import Coming
+from services.edge.http.problems import Problem, too_large
+from services.runtime.http.exchange import Exchange, GoneError
 
 
 class ClientGoneError(Exception):
@@ -29,59 +26,45 @@ class RevokedError(Exception):
 class Client:
     """The client's connection. What is awaited within `interruptible` ends when the client goes away, or must go."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
         self._task = asyncio.current_task()
         self._interruptible = False
-        self._watching: asyncio.Task[None] | None = None
         # Makes the error that ends what is awaited: kept itself, it would keep this in a circle.
         self._interruption: Callable[[], Exception] | None = None
 
-    async def read_body(self, bytes_max: int, timeout_ms: int) -> bytes:
-        """The body. Errors: `Problem` 413 when it is too large, 408 when it comes too slowly; `ClientGoneError`."""
+    async def read_body(self, bytes_max: int, coming: Coming) -> bytes:
+        """The body. Errors: `Problem` 413 when it is too large, 429 or 503 when too much is coming; `ClientGoneError`."""
+        exchange = self._exchange
+        pieces: list[bytes] = []
+        size = 0
         try:
-            async with asyncio.timeout(timeout_ms / 1_000):
-                return await self._read(bytes_max)
-        except TimeoutError as error:
-            raise too_slow(timeout_ms) from error
-
-    async def _read(self, bytes_max: int) -> bytes:
-        message: Any = await self._receive()
-        body: bytes = message.get("body", b"")
-        pieces, size = [body], len(body)
-        while message.get("more_body"):
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError
-            body = message.get("body", b"")
-            size += len(body)
-            if size > bytes_max:
-                pieces.clear()
-                if size > _DRAIN_FACTOR * bytes_max:
-                    break
-            else:
-                pieces.append(body)
-        if size > bytes_max:
-            raise too_large(bytes_max)
+            while piece := await exchange.read():
+                size += len(piece)
+                if size > bytes_max:
+                    raise too_large(bytes_max)
+                coming.add(len(piece))
+                pieces.append(piece)
+        except GoneError:
+            raise ClientGoneError from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def watch(self) -> None:
-        """Begins to listen for the end of the connection; the body must have been read."""
-        self._watching = asyncio.create_task(self._watch(), name="client-watch")
+        """Begins to listen for the end of the connection."""
+        self._exchange.on_gone = self._left
+        if self._exchange.gone:
+            self._left()
 
     def stop_watching(self) -> None:
-        """Lets go of the connection, and of the tasks, which would otherwise wait for the garbage collector with it."""
-        if self._watching is not None:
-            self._watching.cancel()
-        self._watching = self._task = None
+        """Lets go of the connection and the task, which would otherwise wait for the garbage collector with it."""
+        self._exchange.on_gone = None
+        self._task = None
 
     def revoke(self, problem: Problem) -> None:
         """Ends the call, as its key must not be used any more; the client is told the problem."""
         self._interrupt(partial(RevokedError, problem))
 
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    def _left(self) -> None:
         self._interrupt(ClientGoneError)
 
     def _interrupt(self, reason: Callable[[], Exception]) -> None:

@@ -177,9 +177,21 @@ def suspended() -> Problem:
     return Problem(403, INVALID_REQUEST, "account_suspended", "The account was suspended while this answer was under way.")
 
 
-def no_http() -> Problem:
-    """400. The server could not read a request at all."""
-    return malformed(None, "This is no valid HTTP/1.1 request: its first line or a header is malformed.", "invalid_http")
+def by_server(status: int) -> Problem:
+    """What the HTTP server itself refuses: 400, 408, 417, 431, 501, 505. The connection ends with it."""
+    status = status if status in _BY_SERVER else 400
+    code, message = _BY_SERVER[status]
+    return Problem(status, INVALID_REQUEST, code, message)
+
+
+_BY_SERVER: Final = {
+    400: ("invalid_http", "This is no valid HTTP/1.1 request: its first line, a header or its body's frame is malformed."),
+    408: ("request_timeout", "The request did not come to its end in time."),
+    417: ("expectation_failed", "Nothing but Expect: 100-continue can be expected here."),
+    431: ("headers_too_large", "The first line and the headers are too large, or there are too many headers. Send fewer."),
+    501: ("not_implemented", "Neither CONNECT nor another transfer coding than chunked is served here."),
+    505: ("http_version_not_supported", "This port speaks HTTP/1.1, without TLS. HTTP/2 is not served here."),
+}
 
 
 def too_deep() -> Problem:
@@ -187,16 +199,23 @@ def too_deep() -> Problem:
     return malformed(None, "The body is nested too deeply. Send a flatter one.", "invalid_json")
 
 
+def too_many_values(values_max: int) -> Problem:
+    """400. More values than are read of one body."""
+    message = f"The body has more than {values_max} values (names, texts, numbers, lists and objects). Send a smaller one."
+    return malformed(None, message, "too_many_values")
+
+
+def bodies_of_account(bytes_max: int) -> Problem:
+    """429, to be tried again: other large requests of the account are on their way in."""
+    message = f"More than {bytes_max} bytes of this account's requests are on their way in. Send fewer at once, and try again."
+    headers = ((b"x-should-retry", b"true"), *_retry_after(1_000))
+    return Problem(429, "rate_limit_error", "rate_limit_exceeded", message, headers=headers)
+
+
 def too_large(body_bytes_max: int) -> Problem:
     """413. The connection can't be used any more, since the body was not read to its end."""
     message = f"The request body is too large; at most {body_bytes_max} bytes are taken."
     return Problem(413, INVALID_REQUEST, "request_too_large", message, headers=((b"connection", b"close"),))
-
-
-def too_slow(body_timeout_ms: int) -> Problem:
-    """408. The request body did not come to its end in time."""
-    message = f"The request body did not come to its end within {body_timeout_ms / 1_000:g} s."
-    return Problem(408, INVALID_REQUEST, "request_timeout", message, headers=((b"connection", b"close"),))
 
 
 def unavailable(what: str, retry_after_ms: int = 1_000) -> Problem:

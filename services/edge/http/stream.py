@@ -2,25 +2,25 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
-
-from litestar.types import Send
+from typing import Final
 
 from services.edge.http.problems import Header
+from services.runtime.http.exchange import Exchange
 
 _KEEP_ALIVE: Final = b": keep-alive\n\n"
+_STREAM_HEADERS: Final[tuple[Header, ...]] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
 class ClientAnswer:
     """Sends one answer. `headers` are on it whatever it says, the charging_id among them."""
 
-    def __init__(self, send: Send, headers: Sequence[Header]) -> None:
-        self._send: Any = send
+    def __init__(self, exchange: Exchange, headers: Sequence[Header]) -> None:
+        self._exchange = exchange
         self._headers = list(headers)
+        self._loop = asyncio.get_running_loop()
         self._heartbeat: asyncio.TimerHandle | None = None
         self._heartbeat_interval_s = 0.0
         self._stream_content_type = ""
-        self._beating: asyncio.Task[None] | None = None
         self._sent_s = 0.0
         self._ended = False
         self.begun = False
@@ -35,66 +35,66 @@ class ClientAnswer:
         if self._ended:
             return
         self.stop()
-        length = (b"content-length", b"%d" % len(body))
-        await self._start(status, (b"content-type", content_type.encode("ascii")), length, *headers)
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        self.begun = True
+        self._exchange.whole(status, ((b"content-type", content_type.encode("ascii")), *headers, *self._headers), body)
 
     def expect_stream(self, content_type: str, heartbeat_interval_s: float) -> None:
         """A stream of events will come: after each interval without anything a comment is sent, the first one with the head."""
         self._stream_content_type = content_type
         self._heartbeat_interval_s = heartbeat_interval_s
-        loop = asyncio.get_running_loop()
-        self._sent_s = loop.time()
-        self._heartbeat = loop.call_later(heartbeat_interval_s, self._beat)
+        self._sent_s = self._loop.time()
+        self._heartbeat = self._loop.call_later(heartbeat_interval_s, self._beat)
+        # A client that sends no more may have left: it has if a comment to it fails.
+        self._exchange.on_half_closed = self._comment
 
     async def send(self, events: bytes) -> None:
         """Whole events of the expected stream."""
-        self._sent_s = asyncio.get_running_loop().time()
+        self._sent_s = self._loop.time()
+        exchange = self._exchange
+        if exchange.congested:
+            await exchange.drained()
         if not self.begun:
-            await self._begin()
-        await self._send({"type": "http.response.body", "body": events, "more_body": True})
+            self._begin()
+        exchange.write(events)
 
     async def end_stream(self, events: bytes) -> None:
         """The last events."""
         if self._ended:
             return
         self.stop()
+        if self._exchange.congested:
+            await self._exchange.drained()
         if not self.begun:
-            await self._begin()
-        await self._send({"type": "http.response.body", "body": events, "more_body": False})
+            self._begin()
+        self._exchange.end(events)
 
     def stop(self) -> None:
         """No more comments: the answer has ended, or nobody is there to read them."""
         self._ended = True
+        self._exchange.on_half_closed = None
         if self._heartbeat is not None:
             self._heartbeat.cancel()
             self._heartbeat = None
 
-    async def _begin(self) -> None:
-        await self._start(
-            200,
-            (b"content-type", self._stream_content_type.encode("ascii")),
-            (b"cache-control", b"no-cache"),
-            (b"x-accel-buffering", b"no"),
-        )
-
-    async def _start(self, status: int, *headers: Header) -> None:
+    def _begin(self) -> None:
         self.begun = True
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self._headers]})
+        content_type = (b"content-type", self._stream_content_type.encode("ascii"))
+        self._exchange.start(200, (content_type, *_STREAM_HEADERS, *self._headers))
 
     def _beat(self) -> None:
         if self._ended:
             return
-        loop = asyncio.get_running_loop()
-        idle_s = loop.time() - self._sent_s
+        idle_s = self._loop.time() - self._sent_s
         if idle_s < self._heartbeat_interval_s:
-            self._heartbeat = loop.call_later(self._heartbeat_interval_s - idle_s, self._beat)
+            self._heartbeat = self._loop.call_later(self._heartbeat_interval_s - idle_s, self._beat)
             return
-        if self._beating is None or self._beating.done():
-            self._beating = loop.create_task(self._send_comment(), name="heartbeat")
-        self._heartbeat = loop.call_later(self._heartbeat_interval_s, self._beat)
+        self._comment()
+        self._heartbeat = self._loop.call_later(self._heartbeat_interval_s, self._beat)
 
-    async def _send_comment(self) -> None:
-        # The answer may have ended since the timer fired.
-        if not self._ended:
-            await self.send(_KEEP_ALIVE)
+    def _comment(self) -> None:
+        # For a client that does not read there would be a heap of them.
+        if not self._ended and not self._exchange.congested:
+            self._sent_s = self._loop.time()
+            if not self.begun:
+                self._begin()
+            self._exchange.write(_KEEP_ALIVE)

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import grpc
 
+from services.api_keys import parse_key
 from services.edge.http.problems import Problem, account_suspended, invalid_api_key, revoked, suspended, unavailable
 from services.runtime.clients import answer
 from services.runtime.errors import TRANSIENT, ServiceError
@@ -25,8 +26,8 @@ logger = logging.getLogger(__name__)
 _NEGATIVE_S: Final = 1.0
 _NEGATIVE_KEYS_MAX: Final = 16_384
 _KEYS_MAX: Final = 131_072
-# No key of ours is this long; what is longer is not worth a question.
-_KEY_BYTES_MAX: Final = 512
+# So many calls wait for authentication at once. Each holds some 30 KB; more are refused until it answers.
+_WAITING_MAX: Final = 1_024
 _RETRY_S: Final = 0.05
 
 _MUST_NOT_PASS: Final = frozenset(
@@ -95,6 +96,7 @@ class Principals:
         # Until when a key is known not to pass, and why; in order of time.
         self._negative: dict[bytes, tuple[float, errors_pb2.ErrorReason]] = {}
         self._questions: dict[bytes, _Question] = {}
+        self._waiting = 0
         # By key_id and by account_id, what ends calls that are under way.
         self._watching: dict[str, set[End]] = {}
         self._revision = 0
@@ -132,23 +134,31 @@ class Principals:
         principal = self._cached.get(digest)
         if principal is not None and now_s - self._heard_s <= self._grace_s:
             return principal
-        if len(key) > _KEY_BYTES_MAX or not key.isascii():
-            raise invalid_api_key(key.decode("latin-1"))
+        text = key.decode("latin-1")
+        # What can't be a key of ours by its form is not worth a question.
+        if parse_key(text) is None:
+            raise invalid_api_key(text)
         until_s, reason = self._negative.get(digest, (now_s, errors_pb2.ERROR_REASON_UNSPECIFIED))
         if now_s < until_s:
-            raise _refusal(reason, key)
+            raise _refusal(reason, text)
+        if self._waiting >= _WAITING_MAX:
+            raise unavailable("authentication does not answer")
         question = self._questions.get(digest)
         if question is None:
             question = self._questions[digest] = _Question()
-            question.task = asyncio.create_task(self._ask(digest, key.decode("ascii"), question), name="resolve-key")
+            question.task = asyncio.create_task(self._ask(digest, text, question), name="resolve-key")
         assert question.task is not None
         # One client that goes away must not take the answer from the others.
-        found = await asyncio.shield(question.task)
+        self._waiting += 1
+        try:
+            found = await asyncio.shield(question.task)
+        finally:
+            self._waiting -= 1
         if isinstance(found, Principal):
             # Between the answer and here it may have been dropped, and nobody has watched yet.
             return found if self._cached.get(digest) == found else await self.resolve(headers)
         if found.reason in _MUST_NOT_PASS:
-            raise _refusal(found.reason, key)
+            raise _refusal(found.reason, text)
         raise unavailable("authentication does not answer")
 
     async def follow_revocations(self) -> None:
@@ -249,10 +259,10 @@ class Principals:
         self._negative[digest] = now_s + _NEGATIVE_S, reason
 
 
-def _refusal(reason: errors_pb2.ErrorReason, key: bytes) -> Problem:
+def _refusal(reason: errors_pb2.ErrorReason, key: str) -> Problem:
     if reason == errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED:
         return account_suspended()
-    return invalid_api_key(key.decode("ascii"))
+    return invalid_api_key(key)
 
 
 def _api_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:

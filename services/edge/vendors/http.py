@@ -28,6 +28,8 @@ _REFUSAL_BYTES_MAX: Final = 64 * 1024
 # A refusal's words may drip; the caller, and the next route, wait for them no longer.
 _REFUSAL_S: Final = 5.0
 _HEAD_BYTES_MAX: Final = 64 * 1024
+# So much is parsed before it is looked at what came of it.
+_SLICE_BYTES: Final = 64 * 1024
 # Above this much unread, the socket is not read any more; below half of it, it is again.
 _UNREAD_BYTES_MAX: Final = 1024 * 1024
 # Less than the idle time after which servers commonly close a connection: a POST must not meet one that is just closing.
@@ -187,7 +189,9 @@ class _Connection(asyncio.Protocol):
         self._pieces: deque[bytes] = deque()
         self._unread = 0
         self._paused = False
-        self._head_bytes = 0
+        # Bytes since a head was whole, or a part of a body came.
+        self._silent_bytes = 0
+        self._progressed = False
         self._status = 0
         # Whether the head says where the body ends; if not, the end of the connection is its end.
         self._delimited = False
@@ -214,7 +218,7 @@ class _Connection(asyncio.Protocol):
             raise VendorFailure("broken")
         self._parser = httptools.HttpResponseParser(self)
         self._pieces.clear()
-        self._unread = self._head_bytes = self._status = 0
+        self._unread = self._silent_bytes = self._status = 0
         self._delimited = self._keep_alive = self.complete = False
         self._failure = None
         self.content_type, self.packed, self.retry_after_ms = b"", False, 0
@@ -304,16 +308,20 @@ class _Connection(asyncio.Protocol):
             # Nothing was asked: it is no answer of ours.
             self.abort()
             return
-        if not self._status:
-            self._head_bytes += len(data)
-            if self._head_bytes > _HEAD_BYTES_MAX + len(data):
-                self._fail("garbage")
+        view = memoryview(data)
+        for begin in range(0, len(data), _SLICE_BYTES):
+            piece = view[begin : begin + _SLICE_BYTES]
+            self._progressed = False
+            try:
+                self._parser.feed_data(piece)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+                self._fail("broken" if self._status else "garbage")
                 return
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail("broken" if self._status else "garbage")
-            return
+            # Of a head, of trailers, of anything that is no body: the parser gathers a line of it in steps that get longer.
+            self._silent_bytes = 0 if self._progressed else self._silent_bytes + len(piece)
+            if self._silent_bytes > _HEAD_BYTES_MAX:
+                self._fail("broken" if self._status else "garbage")
+                return
         if self._pieces or self._status:
             self._wake()
 
@@ -352,12 +360,14 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
+        self._progressed = True
         status = self._parser.get_status_code()
         if status >= 200 and not self.complete:
             self._status = status
             self._keep_alive = self._delimited and self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
+        self._progressed = True
         if self.complete:
             return
         self._pieces.append(body)

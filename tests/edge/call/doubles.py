@@ -12,6 +12,7 @@ from services.edge.http.problems import Problem, revoked
 from services.edge.identity.principals import End, Principal, Principals
 from services.edge.vendors.vendor import VendorAnswer, VendorClient, VendorFailure
 from services.runtime.errors import ServiceError
+from services.runtime.http.exchange import Exchange, Wire
 from services.token_classes import TOKEN_CLASSES, trimmed
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
@@ -299,14 +300,36 @@ def vector(usage: pb.TokenUsage) -> tuple[int, ...]:
     return trimmed([getattr(usage, name) for name in TOKEN_CLASSES])
 
 
-class AsgiClient:
-    """A client at the other end of an ASGI application."""
+class NoWire(Wire):
+    """No connection."""
+
+    congested = False
+    closes = False
+
+    def write(self, data: bytes) -> None:
+        raise AssertionError("there is no connection")
+
+    async def drained(self) -> None:
+        raise AssertionError("there is no connection")
+
+    def resume(self) -> None:
+        pass
+
+    def answered(self, exchange: Exchange) -> None:
+        raise AssertionError("there is no connection")
+
+    def cut(self) -> None:
+        raise AssertionError("there is no connection")
+
+
+class CallClient(Exchange):
+    """A client at the other end of an application, with one request; what it was sent is kept as messages of ASGI's kind."""
 
     def __init__(self, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         given = {"authorization": "Bearer sk-line-0123456789abcdef", "content-type": "text/x-line", **(headers or {})}
-        self.headers = [(name.encode(), value.encode()) for name, value in given.items()]
-        self._body: bytes | None = body
-        self._gone = asyncio.Event()
+        super().__init__(NoWire(), "POST", b"/v1/lines", [(name.encode(), value.encode()) for name, value in given.items()])
+        self.came(body)
+        self.came_to_end()
         # Of each message that was sent: when.
         self.messages: list[tuple[float, Any]] = []
         # Where set, the body comes no earlier.
@@ -317,41 +340,41 @@ class AsgiClient:
         self.on_message: Callable[[Any], None] = lambda message: None
         self.answered = asyncio.Event()
 
-    async def receive(self) -> Any:
-        """The body, then nothing until the client leaves."""
+    async def read(self) -> bytes:
         if self.body_may_come is not None:
             await self.body_may_come.wait()
-        if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
-        await self._gone.wait()
-        return {"type": "http.disconnect"}
+        return await super().read()
 
-    async def send(self, message: Any) -> None:
-        """Takes a message of the answer."""
-        assert not self.ended, "something was sent after the end"
-        if message["type"] == "http.response.start":
-            assert not self.messages, "the answer was begun twice"
-        else:
-            assert self.messages, "the answer was not begun"
+    def start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        assert not self.messages, "the answer was begun twice"
+        self.status, self.begun = status, True
+        self._sent({"type": "http.response.start", "status": status, "headers": headers})
+
+    @property
+    def congested(self) -> bool:
+        return self.reading is not None and not self.reading.is_set() and not self.gone
+
+    async def drained(self) -> None:
         if self.reading is not None:
             await self.reading.wait()
+
+    def write(self, data: bytes) -> None:
+        self._sent({"type": "http.response.body", "body": data, "more_body": True})
+
+    def end(self, data: bytes = b"") -> None:
+        self._sent({"type": "http.response.body", "body": data, "more_body": False})
+        self.ended = True
+
+    def _sent(self, message: Any) -> None:
+        assert not self.ended, "something was sent after the end"
+        assert self.messages or message["type"] == "http.response.start", "the answer was not begun"
         self.messages.append((now_s(), message))
         self.answered.set()
         asyncio.get_running_loop().call_soon(self.on_message, message)
 
     def leave(self) -> None:
         """Closes the connection."""
-        self._gone.set()
-
-    @property
-    def begun(self) -> bool:
-        return bool(self.messages)
-
-    @property
-    def status(self) -> int:
-        status: int = self.messages[0][1]["status"]
-        return status
+        self.lose()
 
     def header(self, name: str) -> str | None:
         """The value of a header of the answer."""
@@ -367,10 +390,6 @@ class AsgiClient:
     @property
     def body(self) -> bytes:
         return b"".join(self.pieces)
-
-    @property
-    def ended(self) -> bool:
-        return bool(self.messages) and not self.messages[-1][1].get("more_body", True)
 
     @property
     def text(self) -> str:

@@ -5,14 +5,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from services.edge.api.calls import ModelCalls
+from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
 from services.edge.catalog import Snapshot
 from services.edge.config import EdgeConfig
+from services.edge.http.bodies import Bodies
 from services.runtime.clock import SystemClock
 from tests.edge.call.doubles import (
-    AsgiClient,
+    CallClient,
     FakeCharging,
     FixedCatalog,
     FixedOfferings,
@@ -123,23 +125,31 @@ class Scene:
         )
         path = CallPath(holder, self.charging, self.vendors, self.metrics, config.heartbeat_interval_ms, SERVED_AT)
         free = TokenCounts(holder, self.vendors, FixedOfferings("plan"))
-        self._serve: Any = ModelCalls(LineDialect(), self.principals, path, free, config, SystemClock())
+        self._serve: Any = ModelCalls(
+            LineDialect(),
+            self.principals,
+            path,
+            free,
+            RequestReader(),
+            Bodies(config.body_bytes_max, config.body_bytes_max),
+            config.body_bytes_max,
+            SystemClock(),
+        )
 
-    def begin(self, head: str, prompt: str = "hi", **client: Any) -> "tuple[AsgiClient, asyncio.Task[None]]":
+    def begin(self, head: str, prompt: str = "hi", **client: Any) -> "tuple[CallClient, asyncio.Task[None]]":
         """Begins a call; the options are the line dialect's."""
         body = client.pop("body", None) or f"{head}\n{prompt}".encode()
-        caller = AsgiClient(body, client.get("headers"))
-        scope = {"type": "http", "method": "POST", "path": "/v1/lines", "headers": caller.headers}
-        return caller, asyncio.get_running_loop().create_task(self._serve(scope, caller.receive, caller.send))
+        caller = CallClient(body, client.get("headers"))
+        return caller, asyncio.get_running_loop().create_task(self._serve(caller))
 
-    async def call(self, head: str, prompt: str = "hi", **client: Any) -> AsgiClient:
+    async def call(self, head: str, prompt: str = "hi", **client: Any) -> CallClient:
         """Makes a call to its end, and checks what must hold of every call."""
         caller, task = self.begin(head, prompt, **client)
         await task
         self.check()
         return caller
 
-    async def left(self, head: str, when: Callable[[AsgiClient], bool], prompt: str = "hi") -> AsgiClient:
+    async def left(self, head: str, when: Callable[[CallClient], bool], prompt: str = "hi") -> CallClient:
         """A call whose client leaves once `when` holds of what it was sent."""
         caller, task = self.begin(head, prompt)
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.edge.vendors.vendor import VendorFailure
-from tests.edge.call.doubles import HANG, AsgiClient, FakeCharging
+from tests.edge.call.doubles import HANG, CallClient, FakeCharging
 from tests.edge.call.line_dialect import END, FINISH, count, counted, event, say, think, words
 from tests.edge.call.scene import Scene, catalog
 from tokenline.registry.v1 import registry_pb2 as registry
@@ -24,7 +24,7 @@ class Left:
     def __init__(self, pieces: int) -> None:
         self._pieces = pieces
 
-    def __call__(self, client: AsgiClient) -> bool:
+    def __call__(self, client: CallClient) -> bool:
         return len(client.pieces) == self._pieces
 
 

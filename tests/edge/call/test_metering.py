@@ -30,6 +30,21 @@ ENDLESS: Final = 20_000
 # Limits
 
 
+@BOTH
+@pytest.mark.parametrize("said", ["", "hello"])
+async def test_a_vendor_that_says_nothing_without_end_is_broken_off(stream: str, said: str) -> None:
+    scene = Scene()
+    empty = [say("")] * 4_000
+    # Something in between begins the count anew.
+    scene.vendors.streams([*empty, *empty, say(said), *empty, *empty, *empty, *empty])
+    client = await scene.call(f"stream={stream}")
+    assert scene.cause == "vendor_error"
+    assert scene.attempts == [("acme", "garbage", 200)]
+    asked = scene.vendors.asked[0]
+    assert asked.bytes_read == len(say("")) * (18_001 if said else 10_000) + len(say(said))
+    assert client.status == (200 if stream == "yes" and said else 502)
+
+
 @pytest.mark.parametrize(("stream", "limit"), [("yes", 1), ("no", 300)])
 @pytest.mark.parametrize("model", ["solo", "exact", "hidden"])
 @pytest.mark.parametrize("item", [say("word "), think("word "), event("call f"), event("opaque 40")])

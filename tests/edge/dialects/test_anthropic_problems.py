@@ -21,7 +21,7 @@ from tests.edge.dialects.anthropic_client import read_error
         (Problem(429, "insufficient_quota", "usage_limit_reached", "Spent."), 429, "rate_limit_error", anthropic.RateLimitError),
         (problems.model_not_found("m"), 404, "not_found_error", anthropic.NotFoundError),
         (problems.too_large(9), 413, "request_too_large", anthropic.APIStatusError),
-        (problems.too_slow(9), 408, "invalid_request_error", anthropic.APIStatusError),
+        (problems.by_server(408), 408, "invalid_request_error", anthropic.APIStatusError),
         (problems.context_length_exceeded("m", 9, 9), 400, "invalid_request_error", anthropic.BadRequestError),
         (problems.malformed("messages", "No."), 400, "invalid_request_error", anthropic.BadRequestError),
         (problems.key_ended("it has ended"), 403, "permission_error", anthropic.PermissionDeniedError),

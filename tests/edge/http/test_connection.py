@@ -2,111 +2,135 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import pytest
 
+from services.edge.http.bodies import Bodies, Coming
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
 from services.edge.http.problems import Problem, revoked
+from services.runtime.http.exchange import Exchange
+from tests.edge.call.doubles import NoWire
 
 
-class Messages:
-    """What comes from a client, in order; then nothing."""
-
-    def __init__(self, *messages: Any) -> None:
-        self._messages = list(messages)
-
-    async def receive(self) -> Any:
-        if self._messages and isinstance(self._messages[0], float):
-            await asyncio.sleep(self._messages.pop(0))
-        if not self._messages:
-            await asyncio.get_running_loop().create_future()
-        return self._messages.pop(0)
-
-
-def part(body: bytes, more: bool = True) -> Any:
-    return {"type": "http.request", "body": body, "more_body": more}
-
-
-GONE: Any = {"type": "http.disconnect"}
-
-
-async def read(*messages: Any) -> bytes:
-    return await Client(Messages(*messages).receive).read_body(10, 1_000)
+def client(*parts: bytes, whole: bool = True, account_bytes_max: int = 100) -> tuple[Client, Exchange, Coming]:
+    """A client of whose body these parts have come, with its exchange."""
+    exchange = Exchange(NoWire(), "POST", b"/", [])
+    for each in parts:
+        exchange.came(each)
+    if whole:
+        exchange.came_to_end()
+    return Client(exchange), exchange, Bodies(1_000, account_bytes_max).coming("account")
 
 
 async def test_a_body_in_parts() -> None:
-    assert await read(part(b"abc"), part(b""), part(b"de", more=False)) == b"abcde"
+    reader, _, coming = client(b"abc", b"", b"de")
+    assert await reader.read_body(10, coming) == b"abcde"
+
+
+async def test_a_body_that_comes_while_it_is_read() -> None:
+    reader, exchange, coming = client(b"abc", whole=False)
+    asyncio.get_running_loop().call_later(1.0, exchange.came, b"de")
+    asyncio.get_running_loop().call_later(2.0, exchange.came_to_end)
+    assert await reader.read_body(10, coming) == b"abcde"
 
 
 async def test_a_body_at_its_bound() -> None:
-    assert await read(part(b"0123456789", more=False)) == b"0123456789"
+    reader, _, coming = client(b"0123456789")
+    assert await reader.read_body(10, coming) == b"0123456789"
 
 
-@pytest.mark.parametrize(
-    ("messages", "status"),
-    [
-        ([part(b"01234567890", more=False)], 413),
-        ([part(b"0123456789"), part(b"0", more=False)], 413),
-        # Without end: what is far beyond the bound is not read on.
-        ([part(b"0" * 11)] * 10, 413),
-        ([part(b"a"), 1.5, part(b"b", more=False)], 408),
-        ([], 408),
-    ],
-)
-async def test_bodies_that_are_not_taken(messages: list[Any], status: int) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+async def test_bodies_beyond_the_bound_are_refused_before_they_are_whole(whole: bool) -> None:
+    reader, _, coming = client(b"01234567890", whole=whole)
     with pytest.raises(Problem) as problem:
-        await read(*messages)
-    assert problem.value.status == status
+        await reader.read_body(10, coming)
+    assert problem.value.status == 413
     assert (b"connection", b"close") in problem.value.headers
 
 
 async def test_a_client_that_leaves_within_its_body() -> None:
+    reader, exchange, coming = client(b"a", whole=False)
+    asyncio.get_running_loop().call_later(1.0, exchange.lose)
     with pytest.raises(ClientGoneError):
-        await read(part(b"a"), GONE)
+        await reader.read_body(10, coming)
 
 
-@pytest.mark.parametrize(("messages", "is_revoked", "error"), [([1.0, GONE], False, ClientGoneError), ([], True, RevokedError)])
-async def test_what_is_awaited_ends_when_the_client_goes(messages: list[Any], is_revoked: bool, error: type[Exception]) -> None:
-    client = Client(Messages(*messages).receive)
-    client.watch()
-    if is_revoked:
-        asyncio.get_running_loop().call_later(1.0, client.revoke, revoked())
-    with pytest.raises(error), client.interruptible():
+async def test_bodies_of_an_account_are_counted_together_until_they_are_read() -> None:
+    bodies = Bodies(bytes_max=25, account_bytes_max=10)
+    with (
+        bodies.coming("one") as first,
+        bodies.coming("one") as second,
+        bodies.coming("two") as other,
+        bodies.coming("three") as third,
+    ):
+        first.add(6)
+        with pytest.raises(Problem) as problem:
+            second.add(5)
+        assert (problem.value.status, problem.value.code) == (429, "rate_limit_exceeded")
+        assert (b"retry-after", b"1") in problem.value.headers
+        second.add(4)
+        other.add(10)
+        with pytest.raises(Problem) as problem:
+            third.add(6)
+        assert (problem.value.status, problem.value.code) == (503, "service_unavailable")
+        third.add(5)
+    with bodies.coming("one") as first, bodies.coming("two") as second:
+        first.add(10)
+        second.add(10)
+
+
+@pytest.mark.parametrize("error", [ClientGoneError, RevokedError])
+async def test_what_is_awaited_ends_when_the_client_goes(error: type[Exception]) -> None:
+    caller, exchange, _ = client()
+    caller.watch()
+    asyncio.get_running_loop().call_later(1.0, exchange.lose if error is ClientGoneError else partial(caller.revoke, revoked()))
+    with pytest.raises(error), caller.interruptible():
         await asyncio.sleep(60.0)
     assert asyncio.get_running_loop().time() == 1.0
     # The task itself goes on, and nothing more is interrupted by itself.
     await asyncio.sleep(5.0)
-    with pytest.raises(error), client.interruptible():
+    with pytest.raises(error), caller.interruptible():
         pass
-    client.stop_watching()
+    caller.stop_watching()
 
 
 async def test_what_is_not_interruptible_goes_on() -> None:
-    client = Client(Messages(1.0, GONE).receive)
-    client.watch()
+    caller, exchange, _ = client()
+    caller.watch()
+    asyncio.get_running_loop().call_later(1.0, exchange.lose)
     await asyncio.sleep(5.0)
-    with pytest.raises(ClientGoneError), client.interruptible():
+    with pytest.raises(ClientGoneError), caller.interruptible():
         raise AssertionError("it has gone before")
-    client.stop_watching()
+    caller.stop_watching()
+
+
+async def test_a_client_that_left_before_it_was_watched() -> None:
+    caller, exchange, _ = client()
+    exchange.lose()
+    caller.watch()
+    with pytest.raises(ClientGoneError), caller.interruptible():
+        raise AssertionError("it has gone before")
+    caller.stop_watching()
 
 
 async def test_the_first_reason_stays() -> None:
-    client = Client(Messages(2.0, GONE).receive)
-    client.watch()
-    client.revoke(revoked())
+    caller, exchange, _ = client()
+    caller.watch()
+    asyncio.get_running_loop().call_later(2.0, exchange.lose)
+    caller.revoke(revoked())
     await asyncio.sleep(5.0)
-    with pytest.raises(RevokedError), client.interruptible():
+    with pytest.raises(RevokedError), caller.interruptible():
         pass
-    client.stop_watching()
+    caller.stop_watching()
 
 
 @pytest.mark.parametrize("also", [lambda client: None, lambda client: client.revoke(revoked())])
 async def test_a_shutdown_is_no_leaving(also: Callable[[Client], None]) -> None:
     async def call() -> None:
-        client = Client(Messages().receive)
-        holder.append(client)
-        with client.interruptible():
+        caller, _, _ = client()
+        holder.append(caller)
+        with caller.interruptible():
             await asyncio.sleep(60.0)
 
     holder: list[Client] = []

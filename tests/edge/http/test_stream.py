@@ -1,24 +1,18 @@
 """The answer to a client: begun once, ended once, kept alive in between."""
 
 import asyncio
-from typing import Any
 
 from services.edge.http.stream import ClientAnswer
+from tests.edge.call.doubles import CallClient
 
 COMMENT = b": keep-alive\n\n"
 
 
-class Sent:
-    """What was sent, and when; a client that does not read holds it up."""
+class Sent(CallClient):
+    """What was sent, and when."""
 
     def __init__(self) -> None:
-        self.messages: list[tuple[float, Any]] = []
-        self.reads = asyncio.Event()
-        self.reads.set()
-
-    async def send(self, message: Any) -> None:
-        await self.reads.wait()
-        self.messages.append((asyncio.get_running_loop().time(), message))
+        super().__init__(b"")
 
     @property
     def bodies(self) -> list[tuple[float, bytes]]:
@@ -27,7 +21,7 @@ class Sent:
 
 async def test_comments_come_after_each_interval_without_anything() -> None:
     sent = Sent()
-    answer = ClientAnswer(sent.send, [(b"x-request-id", b"1")])
+    answer = ClientAnswer(sent, [(b"x-request-id", b"1")])
     answer.expect_stream("text/event-stream", 15.0)
     await asyncio.sleep(20.0)
     await answer.send(b"data: 1\n\n")
@@ -54,13 +48,14 @@ async def test_comments_come_after_each_interval_without_anything() -> None:
 
 async def test_a_client_that_does_not_read_gets_no_heap_of_comments() -> None:
     sent = Sent()
-    answer = ClientAnswer(sent.send, [])
+    answer = ClientAnswer(sent, [])
     answer.expect_stream("text/event-stream", 15.0)
     await asyncio.sleep(1.0)
-    sent.reads.clear()
+    sent.reading = asyncio.Event()
     await asyncio.sleep(200.0)
-    sent.reads.set()
-    await asyncio.sleep(1.0)
+    assert sent.bodies == []
+    sent.reading.set()
+    await asyncio.sleep(15.0)
     assert [body for _, body in sent.bodies] == [COMMENT]
     answer.stop()
     await asyncio.sleep(200.0)
@@ -69,7 +64,7 @@ async def test_a_client_that_does_not_read_gets_no_heap_of_comments() -> None:
 
 async def test_one_answer_is_sent() -> None:
     sent = Sent()
-    answer = ClientAnswer(sent.send, [])
+    answer = ClientAnswer(sent, [])
     await answer.whole(200, "text/plain", b"one")
     await answer.whole(500, "text/plain", b"two")
     await answer.end_stream(b"three")
@@ -79,7 +74,7 @@ async def test_one_answer_is_sent() -> None:
 
 async def test_a_stream_ends_once() -> None:
     sent = Sent()
-    answer = ClientAnswer(sent.send, [])
+    answer = ClientAnswer(sent, [])
     answer.expect_stream("text/event-stream", 15.0)
     await answer.send(b"one")
     await answer.end_stream(b"two")
@@ -89,9 +84,21 @@ async def test_a_stream_ends_once() -> None:
 
 async def test_a_header_that_is_added_again_is_replaced() -> None:
     sent = Sent()
-    answer = ClientAnswer(sent.send, [])
+    answer = ClientAnswer(sent, [])
     answer.add_header(b"a", b"1")
     answer.add_header(b"b", b"1")
     answer.add_header(b"a", b"2")
     await answer.whole(200, "text/plain", b"")
     assert [header for header in sent.messages[0][1]["headers"] if header[0] in (b"a", b"b")] == [(b"b", b"1"), (b"a", b"2")]
+
+
+async def test_a_client_that_sends_no_more_gets_a_comment_at_once_that_tells_whether_it_reads() -> None:
+    sent = Sent()
+    answer = ClientAnswer(sent, [])
+    answer.expect_stream("text/event-stream", 15.0)
+    await asyncio.sleep(1.0)
+    assert sent.on_half_closed is not None
+    sent.on_half_closed()
+    assert sent.bodies == [(1.0, COMMENT)]
+    await answer.end_stream(b"data: 1\n\n")
+    assert sent.on_half_closed is None

@@ -286,6 +286,24 @@ async def test_a_vendor_that_hangs_up_at_once_is_broken_or_unreachable() -> None
     assert set(outcomes) <= {("broken", 0), ("unreachable", 0)}
 
 
+@pytest.mark.parametrize("endless", [b"0\r\nx-trailer: ", b"0\r\n" + b"x: y\r\n" * 200, b"5;extension="])
+async def test_a_vendor_that_says_no_body_without_end_is_cut_off_at_once(endless: bytes) -> None:
+    async def handle(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n" + endless)
+        for _ in range(1_000):
+            writer.write(b"y" * 65_536 if not endless.endswith(b"\n") else b"x: y\r\n" * 10_000)
+            await writer.drain()
+
+    async with server(handle), client(idle_timeout_ms=10_000) as vendors:
+        answer = await vendors.post(URL, [], b"{}")
+        began_s = now_s()
+        with pytest.raises(VendorFailure) as failure:
+            await answer.read()
+        assert failure.value.outcome == "broken"
+        assert now_s() - began_s < 1.0
+        answer.close()
+
+
 @pytest.mark.parametrize("drip", [b"x-trailer: y\r\n", b""])
 async def test_what_is_no_body_is_no_sign_of_life(drip: bytes) -> None:
     # Trailers without end, or the digits of a chunk's size one by one.

@@ -1,0 +1,468 @@
+"""One connection: reads requests off it in order, each within its bounds, and writes their answers in the same order."""
+
+import asyncio
+import fcntl
+import socket
+import struct
+import termios
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import httptools
+
+from services.runtime.http.exchange import Exchange, Header
+
+if TYPE_CHECKING:
+    from services.runtime.http.listener import Listener
+
+# So much is parsed before it is looked at what came of it.
+_SLICE_BYTES: Final = 16 * 1024
+# Of a body that nobody reads yet, no more is taken off the connection than this and what one read brings.
+_UNREAD_BYTES_MAX: Final = 64 * 1024
+# Requests that wait for the answers before theirs. No client in use sends several at once; more are not read.
+_PIPELINED_MAX: Final = 64
+# What a client still sends that was refused is read and dropped, up to so much, so that it gets to see why.
+_DROPPED_BYTES_MAX: Final = 128 * 1024 * 1024
+# A client that is gone resets the connection that something was sent on, a round trip later. It is looked for after this time,
+# then after twice as long each time up to the last; a slower one is found when the listener looks.
+_PROBE_S: Final = 0.001
+_PROBE_S_MAX: Final = 0.25
+_INT: Final = struct.Struct("i")
+_HTTP_2_PREFACE: Final = b"PRI * HTTP/2.0"
+
+
+class _RefusedError(Exception):
+    """The request is not read on."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Connection(asyncio.Protocol):
+    """See the module. It is the `Wire` of its exchanges."""
+
+    __slots__ = (
+        "_coming",
+        "_current",
+        "_eof",
+        "_headers",
+        "_held",
+        "_in_head",
+        "_listener",
+        "_over",
+        "_parser",
+        "_progressed",
+        "_queue",
+        "_reading_paused",
+        "_refusal",
+        "_silent_bytes",
+        "_target",
+        "_transport",
+        "_upgraded",
+        "_writable",
+        "address",
+        "congested",
+    )
+
+    def __init__(self, listener: "Listener") -> None:
+        self._listener = listener
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpRequestParser | None = None
+        self.address = ""
+        # The head that is being read.
+        self._target = b""
+        self._headers: list[Header] = []
+        self._in_head = False
+        # Bytes that were parsed since a head, or a part of a body, has come of it: of a head, or trailers, or nonsense.
+        self._silent_bytes = 0
+        self._progressed = False
+        # Asked for another protocol and has a body, which the parser takes for that protocol.
+        self._upgraded: Exchange | None = None
+        # Whose body is coming; who is answered; who waits for that.
+        self._coming: Exchange | None = None
+        self._current: Exchange | None = None
+        self._queue: deque[Exchange] = deque()
+        # What came behind too many requests.
+        self._held = b""
+        self._reading_paused = False
+        # The client sends no more.
+        self._eof = False
+        # Nothing more is read, but dropped; the status that is told once the answers before it are whole.
+        self._over = False
+        self._refusal = 0
+        self.congested = False
+        self._writable: asyncio.Event | None = None
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports have asyncio's methods without being of its class.
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if isinstance(peer, tuple) else ""
+        if self._listener.takes(self):
+            self._parser = httptools.HttpRequestParser(self)
+        else:
+            self._over = True
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._over:
+            self._discard(len(data))
+        elif self._held:
+            self._held += data
+            self._pause()
+        elif len(data) <= _SLICE_BYTES:
+            self._feed(data)
+        else:
+            self._feed_in_slices(data)
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        current = self._current
+        if current is None or self._coming is not None or self._over or (current.begun and current.on_half_closed is None):
+            # Nothing is to be answered, or what should be is not whole, or there is no telling whether somebody still reads.
+            self._lose_all()
+            return False
+        self._listener.half_closed[self] = None
+        self._probe(current)
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._listener.forget(self)
+        self._over = True
+        # The parser holds the connection.
+        self._parser = self._transport = None
+        self._held = b""
+        self.congested = False
+        if self._writable is not None:
+            self._writable.set()
+        self._lose_all()
+
+    def pause_writing(self) -> None:
+        self.congested = True
+        self._writable = asyncio.Event()
+        self._listener.watch_writing(self)
+
+    def resume_writing(self) -> None:
+        self.congested = False
+        if self._writable is not None:
+            self._writable.set()
+
+    # Reading
+
+    def _feed_in_slices(self, data: bytes) -> None:
+        view = memoryview(data)
+        for begin in range(0, len(data), _SLICE_BYTES):
+            if self._over:
+                self._discard(len(data) - begin)
+                return
+            if self._queue:
+                self._held = data[begin:]
+                self._pause()
+                return
+            self._feed(view[begin : begin + _SLICE_BYTES])
+
+    def _feed(self, piece: bytes | memoryview) -> None:
+        """Parses a piece of at most a slice."""
+        parser = self._parser
+        if parser is None:
+            return
+        self._progressed = False
+        try:
+            parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay_with_http(piece[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            self._refuse_parsed(piece, error)
+            return
+        if self._progressed:
+            self._silent_bytes = 0
+        else:
+            self._silent_bytes += len(piece)
+            if self._silent_bytes > self._listener.limits.head_bytes_max:
+                self.refuse(400 if self._coming is not None else 431)
+                return
+        if self._coming is not None:
+            self._listener.await_body(self)
+            if self._coming.unread > _UNREAD_BYTES_MAX and not self._coming.is_read:
+                self._pause()
+        elif self._queue:
+            self._pause()
+        elif self._in_head and self._current is None:
+            self._listener.await_head(self)
+
+    def _stay_with_http(self, rest: bytes | memoryview) -> None:
+        """Reads on after a request for another protocol, which is served as if it had not asked."""
+        upgraded = self._upgraded
+        if upgraded is not None:
+            # Its body is told to a new parser, by a head of which nothing else is used.
+            self._parser = httptools.HttpRequestParser(self)
+            framing = (header for header in upgraded.headers if header[0] in (b"content-length", b"transfer-encoding"))
+            self._feed(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % header for header in framing))
+        self._feed(rest)
+
+    def _refuse_parsed(self, piece: bytes | memoryview, error: httptools.HttpParserError) -> None:
+        cause = error.__context__
+        if isinstance(cause, _RefusedError):
+            self.refuse(cause.status)
+        elif bytes(piece[: len(_HTTP_2_PREFACE)]) == _HTTP_2_PREFACE:
+            self.refuse(505)
+        else:
+            self.refuse(400)
+
+    def _discard(self, count: int) -> None:
+        if not self._listener.drops(self, count, _DROPPED_BYTES_MAX):
+            self.drop()
+
+    def _pause(self) -> None:
+        if not self._reading_paused and self._transport is not None:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """See `Wire`."""
+        if self._reading_paused and not self._held and self._transport is not None:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        self._target = b""
+        self._headers = []
+        self._in_head = True
+
+    def on_url(self, target: bytes) -> None:
+        self._target += target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        headers = self._headers
+        headers.append((name.lower(), value))
+        if len(headers) > self._listener.limits.headers_max:
+            # Of trailers too, which come into the same list, which nobody reads any more.
+            raise _RefusedError(431 if self._in_head else 400)
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        assert parser is not None
+        self._in_head = False
+        self._progressed = True
+        if self._upgraded is not None:
+            self._upgraded = None
+            return
+        method = parser.get_method().decode("ascii")
+        if method == "CONNECT":
+            raise _RefusedError(501)
+        exchange = Exchange(self, method, self._target, self._headers)
+        # Trailers are not among a request's headers.
+        self._headers = []
+        version = parser.get_http_version()
+        if version != "1.1":
+            if version != "1.0":
+                raise _RefusedError(505)
+            exchange.is_http_1_0 = True
+        exchange.keep_alive = parser.should_keep_alive()
+        upgrades = has_body = False
+        for name, value in exchange.headers:
+            if name == b"content-length":
+                has_body = has_body or value.strip() != b"0"
+            elif name == b"upgrade":
+                upgrades = parser.should_upgrade()
+            elif name == b"expect":
+                if value.lower() != b"100-continue":
+                    raise _RefusedError(417)
+                exchange.expect_continue()
+            elif name == b"transfer-encoding":
+                if value.strip().lower() != b"chunked":
+                    raise _RefusedError(501)
+                has_body = True
+        self._coming = exchange
+        if upgrades and has_body:
+            self._upgraded = exchange
+        if self._current is None:
+            self._begin(exchange)
+        elif len(self._queue) < _PIPELINED_MAX:
+            self._queue.append(exchange)
+        else:
+            raise _RefusedError(400)
+
+    def on_body(self, body: bytes) -> None:
+        self._progressed = True
+        if self._coming is not None:
+            self._coming.came(body)
+
+    def on_message_complete(self) -> None:
+        self._progressed = True
+        if self._coming is not None and self._upgraded is None:
+            coming, self._coming = self._coming, None
+            coming.came_to_end()
+            self._listener.bodies.pop(self, None)
+
+    # Answering
+
+    def _begin(self, exchange: Exchange) -> None:
+        self._current = exchange
+        self._listener.begin(self, exchange)
+
+    @property
+    def closes(self) -> bool:
+        """See `Wire`."""
+        return self._listener.closing or ((self._over or self._eof) and not self._queue and not self._refusal)
+
+    def write(self, data: bytes) -> None:
+        """See `Wire`."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    async def drained(self) -> None:
+        """See `Wire`."""
+        if self.congested and self._writable is not None:
+            await self._writable.wait()
+
+    def answered(self, exchange: Exchange) -> None:
+        """See `Wire`."""
+        if exchange is not self._current:
+            return
+        self._current = None
+        if self._transport is None:
+            return
+        if self._coming is exchange:
+            # Its body was not read to the end: there is no telling where the next request begins.
+            self._linger()
+        elif not exchange.keep_alive:
+            self.close()
+        elif self._queue:
+            self._begin(self._queue.popleft())
+        elif self._refusal:
+            self._tell(self._refusal)
+        elif self._eof:
+            self.close()
+        else:
+            self._listener.idles(self)
+            if self._held:
+                held, self._held = self._held, b""
+                self._feed_in_slices(held)
+            elif self._in_head:
+                self._listener.await_head(self)
+            self.resume()
+
+    def refuse(self, status: int) -> None:
+        """Reads no more of this connection, and ends it with the server's own answer once those before are whole."""
+        self._listener.count_refused(self, status)
+        self._over = True
+        current, coming = self._current, self._coming
+        if current is None:
+            self._tell(status)
+        elif coming is not current:
+            if coming is not None and self._queue and self._queue[-1] is coming:
+                self._queue.pop()
+            self._coming = None
+            self._refusal = status
+        else:
+            # It is being answered while its body comes, which went wrong.
+            self._current = None
+            if current.begun:
+                self._linger()
+            else:
+                current.status = status
+                self._tell(status, current.raw_path)
+            current.lose()
+
+    def _tell(self, status: int, target: bytes = b"") -> None:
+        """Answers in the server's own words, and closes."""
+        headers, body = self._listener.refuse(status, target or self._target)
+        refused = Exchange(self, "POST", b"/", [])
+        self._over = True
+        self._refusal = 0
+        self._current = refused
+        refused.start(status, (*headers, (b"content-length", b"%d" % len(body))))
+        self._coming = refused
+        refused.end(body)
+
+    def _linger(self) -> None:
+        """Closes after the client's last words: closed with a byte unread, a connection takes back what was written on it."""
+        self._over = True
+        self._coming = None
+        self._held = b""
+        self._queue.clear()
+        self._listener.ends(self)
+        if self._transport is not None:
+            self.resume()
+            if self._eof:
+                self._transport.close()
+            else:
+                self._transport.write_eof()
+
+    def close(self) -> None:
+        """Ends the connection once what was written is sent."""
+        self._over = True
+        self._listener.ends(self)
+        if self._transport is not None:
+            self._transport.close()
+
+    def cut(self) -> None:
+        """See `Wire`."""
+        self.close()
+
+    def drop(self) -> None:
+        """Ends the connection at once, whatever is under way."""
+        self._over = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _lose_all(self) -> None:
+        current, self._current = self._current, None
+        self._coming = None
+        self._queue.clear()
+        if current is not None:
+            current.lose()
+
+    # What the listener looks at
+
+    def end_late_head(self) -> None:
+        """Ends the connection, whose head has not come in time."""
+        if self._in_head:
+            self.refuse(408)
+        else:
+            self.drop()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What this process still has to send."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    @property
+    def untaken_bytes(self) -> int:
+        """The same, and what the kernel has not got confirmed: the kernel takes more only when a third of its buffer is free."""
+        if self._transport is None:
+            return 0
+        own: Any = self._transport.get_extra_info("socket")
+        count = bytearray(_INT.size)
+        fcntl.ioctl(own.fileno(), termios.TIOCOUTQ, count)
+        return self.unsent_bytes + int(_INT.unpack(count)[0])
+
+    def _probe(self, current: Exchange) -> None:
+        """Sends something harmless: whether the client still reads, or has left, tells nothing but the answer to that."""
+        if current.begun:
+            if current.on_half_closed is not None:
+                current.on_half_closed()
+        elif not current.is_http_1_0:
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._look_after(_PROBE_S)
+
+    def _look_after(self, delay_s: float) -> None:
+        if self._transport is not None and not self._over:
+            self.look_whether_gone()
+            if delay_s <= _PROBE_S_MAX:
+                asyncio.get_running_loop().call_later(delay_s, self._look_after, 2 * delay_s)
+
+    def look_whether_gone(self) -> None:
+        """Drops a half-closed connection that has been reset, which nothing else tells before more is written."""
+        if self._transport is None:
+            return
+        own: Any = self._transport.get_extra_info("socket")
+        if own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.drop()

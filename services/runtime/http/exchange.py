@@ -1,0 +1,278 @@
+"""One request and its answer, as an application is given them.
+
+The answer is written without waiting; `drained` is where a writer waits for a client that reads slowly. Once the client is gone,
+`gone` holds, `on_gone` has been called, reading fails and what is written goes nowhere.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Final, Protocol
+
+import httptools
+
+Header = tuple[bytes, bytes]
+Headers = Sequence[Header]
+
+CLOSE: Final[Header] = (b"connection", b"close")
+_STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus}
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+# Statuses whose answers have no body.
+_BODILESS: Final = (204, 304)
+
+
+class GoneError(Exception):
+    """The client has left, or was cut off, before its request was whole."""
+
+
+class Wire(Protocol):
+    """What an exchange needs of the connection that it is on."""
+
+    # The client reads more slowly than it is written to.
+    congested: bool
+
+    @property
+    def closes(self) -> bool:
+        """The answer that is begun now is to be the connection's last."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Sends bytes; nothing happens on a connection that is lost."""
+        ...
+
+    async def drained(self) -> None:
+        """Returns once the client has taken most of what was sent, or is gone."""
+        ...
+
+    def resume(self) -> None:
+        """More of the body may come."""
+        ...
+
+    def answered(self, exchange: "Exchange") -> None:
+        """The answer is whole."""
+        ...
+
+    def cut(self) -> None:
+        """Ends the connection; what was sent before still arrives."""
+        ...
+
+
+class Exchange:
+    """One request, with the answer to it."""
+
+    __slots__ = (
+        "_bodiless",
+        "_chunked",
+        "_expects_continue",
+        "_head",
+        "_pieces",
+        "_waiter",
+        "_wire",
+        "begun",
+        "body_ended",
+        "ended",
+        "gone",
+        "headers",
+        "is_http_1_0",
+        "keep_alive",
+        "method",
+        "on_gone",
+        "on_half_closed",
+        "path",
+        "query",
+        "raw_path",
+        "status",
+        "unread",
+    )
+
+    def __init__(self, wire: Wire, method: str, target: bytes, headers: list[Header]) -> None:
+        """`headers` have names in lower case. Errors: `httptools.HttpParserInvalidURLError`."""
+        self._wire = wire
+        self.method = method
+        self.headers = headers
+        if not target.startswith(b"/") or b"#" in target:
+            target = _origin_form(target)
+        self.raw_path, _, self.query = target.partition(b"?")
+        self.path = self.raw_path.decode("latin-1")
+        self.is_http_1_0 = False
+        self.keep_alive = True
+        # Of the body: what has come and was not read, and whether all has come.
+        self._pieces: list[bytes] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._expects_continue = False
+        self.unread = 0
+        self.body_ended = False
+        # The client's leaving. `on_half_closed` is called when it will send no more, which many do that leave: whoever has
+        # something harmless to send finds out.
+        self.gone = False
+        self.on_gone: Callable[[], None] | None = None
+        self.on_half_closed: Callable[[], None] | None = None
+        # Of the answer; its status is 0 until there is one.
+        self.status = 0
+        self.begun = False
+        self.ended = False
+        self._head = b""
+        self._chunked = False
+        self._bodiless = False
+
+    # The request
+
+    def value_of(self, wanted: bytes) -> bytes:
+        """The value of a header by its name in lower case; empty where there is none."""
+        return next((value for name, value in self.headers if name == wanted), b"")
+
+    def expect_continue(self) -> None:
+        """The client sends its body once it is told to."""
+        self._expects_continue = True
+
+    async def read(self) -> bytes:
+        """What has come of the body since it was read last, at least a byte; empty at its end. Errors: `GoneError`."""
+        while not self._pieces:
+            if self.body_ended:
+                return b""
+            if self.gone:
+                raise GoneError
+            if self._expects_continue:
+                self._expects_continue = False
+                if not self.begun:
+                    self._wire.write(_CONTINUE)
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._wire.resume()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self.unread = 0
+        return body
+
+    def came(self, piece: bytes) -> None:
+        """A part of the body has come."""
+        self._pieces.append(piece)
+        self.unread += len(piece)
+        self._wake()
+
+    def came_to_end(self) -> None:
+        """The body is whole."""
+        self.body_ended = True
+        self._wake()
+
+    async def left(self) -> None:
+        """Returns once the client is gone, or the answer whole."""
+        while not self.gone and not self.ended:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    @property
+    def is_read(self) -> bool:
+        """Somebody waits for more of the body."""
+        return self._waiter is not None
+
+    def lose(self) -> None:
+        """The client is gone."""
+        if not self.gone:
+            self.gone = True
+            self._wake()
+            if self.on_gone is not None:
+                self.on_gone()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # The answer
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Begins the answer; its head goes out with what is written first. Without content-length its end is told otherwise.
+
+        Errors: `ValueError` for a header that would begin another line.
+        """
+        assert not self.begun, "the answer was begun twice"
+        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        delimited = told = False
+        for header in headers:
+            lines.append(b"%b: %b\r\n" % header)
+            name = header[0]
+            if name == b"content-length":
+                delimited = True
+            elif name == b"connection":
+                told = True
+                if header[1].lower() == b"close":
+                    self.keep_alive = False
+        self._bodiless = self.method == "HEAD" or status in _BODILESS
+        if not delimited and not self._bodiless:
+            if self.is_http_1_0:
+                self.keep_alive = False
+            else:
+                self._chunked = True
+                lines.append(b"transfer-encoding: chunked\r\n")
+        if self._wire.closes:
+            self.keep_alive = False
+        if not told:
+            if not self.keep_alive:
+                lines.append(b"connection: close\r\n")
+            elif self.is_http_1_0:
+                lines.append(b"connection: keep-alive\r\n")
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
+            raise ValueError("a header of an answer must be one line")
+        self.status = status
+        self.begun = True
+        self._head = head + b"\r\n"
+
+    @property
+    def congested(self) -> bool:
+        """The client reads more slowly than it is written to: `drained` should be awaited."""
+        return self._wire.congested and not self.gone
+
+    async def drained(self) -> None:
+        """Returns once the client has taken most of what was sent, or is gone."""
+        await self._wire.drained()
+
+    def write(self, data: bytes) -> None:
+        """A part of the answer's body, which must have been begun."""
+        head = self._head
+        if head:
+            self._head = b""
+        if self._bodiless:
+            data = b""
+        elif self._chunked and data:
+            data = b"%b%x\r\n%b\r\n" % (head, len(data), data)
+            head = b""
+        if head or data:
+            self._wire.write(head + data if head else data)
+
+    def end(self, data: bytes = b"") -> None:
+        """The last part of the answer's body, if any."""
+        head, self._head = self._head, b""
+        if self._bodiless:
+            data = b""
+        elif self._chunked:
+            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+        self.ended = True
+        self._wake()
+        if head or data:
+            self._wire.write(head + data if head else data)
+        self._wire.answered(self)
+
+    def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """An answer in one piece; `headers` are without its length."""
+        self.start(status, (*headers, (b"content-length", b"%d" % len(body))))
+        self.end(body)
+
+    def cut(self) -> None:
+        """Ends the connection, whatever of the answer is missing; what was sent before still arrives."""
+        self._wire.cut()
+
+
+def _origin_form(target: bytes) -> bytes:
+    """A target as path and query, from a whole URL, "*" or CONNECT's authority. Errors: `httptools.HttpParserInvalidURLError`."""
+    if b"://" not in target and not target.startswith(b"/"):
+        return target
+    url = httptools.parse_url(target)
+    return (url.path or b"/") + (b"?" + url.query if url.query else b"")

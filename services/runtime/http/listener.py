@@ -1,0 +1,326 @@
+"""The one HTTP server bootstrap: an application on a port, inside a loop that is already running, within limits."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from ipaddress import IPv6Address
+from typing import Any, Final
+
+from services.runtime.http.connection import Connection
+from services.runtime.http.exchange import Exchange, GoneError, Header
+from services.runtime.http.limits import HttpLimits
+
+logger = logging.getLogger(__name__)
+
+Application = Callable[[Exchange], Awaitable[Any]]
+# The server's own answer: of a status, and the URL as far as it was read, to the headers and the body.
+Refuse = Callable[[int, bytes], tuple[Sequence[Header], bytes]]
+
+_BACKLOG: Final = 4_096
+# How long a connection that came as the last may take to bring its request.
+_LAST_REQUESTS_S: Final = 1.0
+# What lasts too long is looked for this often, and at least as often as this part of the shortest time.
+_LOOK_S: Final = 1.0
+_LOOKS_A_TIME: Final = 4
+# How long a client that was refused may go on sending before its connection is cut.
+_LINGER_S: Final = 10.0
+_LAST_BYTES_POLL_S: Final = 0.01
+_KERNEL_UNSENT_BYTES_MAX: Final = 128 * 1024
+
+
+def plain_refusal(status: int, url: bytes) -> tuple[Sequence[Header], bytes]:
+    """A `Refuse` that says nothing."""
+    return [(b"content-type", b"text/plain")], b""
+
+
+class Listener:
+    """The connections of one port. Connections tell it what they do; it knows which of them has done so for too long.
+
+    Each dictionary is in the order of the times in it, since whoever begins anew goes to its end.
+    """
+
+    def __init__(self, application: Application, limits: HttpLimits, refuse: Refuse) -> None:
+        self._application = application
+        self._loop = asyncio.get_running_loop()
+        self.limits = limits
+        self.refuse = refuse
+        self.port = 0
+        # Every answer is to be its connection's last.
+        self.closing = False
+        self._server: asyncio.Server | None = None
+        self._connections: set[Connection] = set()
+        self._by_address: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Since when: without a request and with nothing or a part of a head; after an answer; a body comes; an answer is made.
+        self._heads: dict[Connection, float] = {}
+        self._idle: dict[Connection, float] = {}
+        self.bodies: dict[Connection, float] = {}
+        self._answers: dict[Connection, float] = {}
+        # Whose client sends no more.
+        self.half_closed: dict[Connection, None] = {}
+        # Those whose client is slow, or which end: since when it has taken nothing, and what it has not taken.
+        self._writing: dict[Connection, tuple[float, int]] = {}
+        # Those that end, and how much was dropped of what still came.
+        self._ending: dict[Connection, int] = {}
+        # Connections that were refused, or whose request was, since it was logged last, and an example.
+        self._refused = 0
+        self._refused_example = ""
+        times_s = (limits.head_s, limits.body_s, limits.idle_s, limits.write_s, limits.answer_s)
+        self._look_s = min(_LOOK_S, min(times_s) / _LOOKS_A_TIME)
+        self._looking: asyncio.TimerHandle | None = None
+
+    async def listen(self, on: socket.socket) -> None:
+        """Begins to take connections."""
+        self._server = await self._loop.create_server(lambda: Connection(self), sock=on, backlog=_BACKLOG)
+        self.port = on.getsockname()[1]
+        self._look_again()
+
+    @property
+    def accepts(self) -> bool:
+        """Whether another client would be served: it listens, and has a place, or one whose owner does nothing."""
+        serving = self._server is not None and self._server.is_serving()
+        return serving and (len(self._connections) < self.limits.connections_max or bool(self._heads or self._idle))
+
+    # What connections tell
+
+    def takes(self, connection: Connection) -> bool:
+        """Whether a new connection has a place; the one that has been without a request for the longest makes way for it."""
+        limits = self.limits
+        connection.address = _network(connection.address)
+        of_address = self._by_address.get(connection.address, 0)
+        if of_address >= limits.connections_per_address_max:
+            self._count(f"{connection.address} has {of_address} connections")
+            return False
+        if len(self._connections) >= limits.connections_max:
+            self._count(f"there are {len(self._connections)} connections")
+            # Those that never sent a request go first: a client that did may be sending its next just now.
+            longest = next(iter(self._heads), None) or next(iter(self._idle), None)
+            if longest is None:
+                return False
+            self.forget(longest)
+            longest.drop()
+        self._connections.add(connection)
+        self._by_address[connection.address] = of_address + 1
+        self._heads[connection] = self._loop.time()
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is lost."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        left = self._by_address[connection.address] - 1
+        if left:
+            self._by_address[connection.address] = left
+        else:
+            del self._by_address[connection.address]
+        states: Iterable[dict[Connection, Any]] = (
+            self._heads,
+            self._idle,
+            self.bodies,
+            self._answers,
+            self.half_closed,
+            self._writing,
+            self._ending,
+        )
+        for state in states:
+            state.pop(connection, None)
+
+    def begin(self, connection: Connection, exchange: Exchange) -> None:
+        """A request's head has come, and it is its turn: the application serves it."""
+        self._heads.pop(connection, None)
+        self._idle.pop(connection, None)
+        self._answers[connection] = self._loop.time()
+        task = self._loop.create_task(self._serve(exchange))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        try:
+            await self._application(exchange)
+        except GoneError:
+            pass
+        except Exception:
+            logger.exception("%s %s failed", exchange.method, exchange.path)
+        finally:
+            if not exchange.ended and not exchange.gone:
+                # No answer, or half of one: its client must not take that for a whole one.
+                exchange.cut()
+
+    def idles(self, connection: Connection) -> None:
+        """Its answer is whole, and it waits for the next request."""
+        self._answers.pop(connection, None)
+        self._idle[connection] = self._loop.time()
+
+    def await_head(self, connection: Connection) -> None:
+        """A part of a head has come."""
+        if connection not in self._heads:
+            self._idle.pop(connection, None)
+            self._heads[connection] = self._loop.time()
+
+    def await_body(self, connection: Connection) -> None:
+        """A part of a body is still to come."""
+        if connection not in self.bodies:
+            self.bodies[connection] = self._loop.time()
+
+    def watch_writing(self, connection: Connection) -> None:
+        """Its client is slow."""
+        self._writing[connection] = (self._loop.time(), connection.untaken_bytes)
+
+    def ends(self, connection: Connection) -> None:
+        """It will do nothing more than send what it has written, and drop what comes."""
+        for state in (self._heads, self._idle, self.bodies, self._answers):
+            state.pop(connection, None)
+        self._ending[connection] = 0
+        self.watch_writing(connection)
+
+    def drops(self, connection: Connection, count: int, bytes_max: int) -> bool:
+        """Bytes came on a connection that ends; whether more may come."""
+        dropped = self._ending[connection] = self._ending.get(connection, 0) + count
+        return dropped <= bytes_max
+
+    def count_refused(self, connection: Connection, status: int) -> None:
+        """A request was refused by the server itself."""
+        self._count(f"{connection.address} was answered {status}")
+
+    def _count(self, example: str) -> None:
+        self._refused += 1
+        self._refused_example = example
+
+    # What lasts too long
+
+    def _look_again(self) -> None:
+        self._looking = self._loop.call_later(self._look_s, self._look)
+
+    def _look(self) -> None:
+        self._look_again()
+        limits, now_s = self.limits, self._loop.time()
+        for connection in _since(self._heads, now_s - limits.head_s):
+            connection.end_late_head()
+        for connection in _since(self.bodies, now_s - limits.body_s):
+            connection.refuse(408)
+        for times, lasts_s in ((self._idle, limits.idle_s), (self._answers, limits.answer_s)):
+            for connection in _since(times, now_s - lasts_s):
+                connection.drop()
+        for connection in list(self.half_closed):
+            connection.look_whether_gone()
+        for connection, (since_s, unsent) in list(self._writing.items()):
+            left = connection.untaken_bytes
+            if left < unsent:
+                self._writing[connection] = (now_s, left)
+            elif not connection.congested and connection not in self._ending:
+                del self._writing[connection]
+            elif now_s - since_s > (limits.write_s if left else _LINGER_S):
+                connection.drop()
+            elif left > unsent:
+                self._writing[connection] = (since_s, left)
+        if self._refused:
+            logger.warning("refused %d connections or requests since the last such line; %s", self._refused, self._refused_example)
+            self._refused = 0
+
+    # The end
+
+    def stop_listening(self) -> None:
+        """Takes no connections any more."""
+        if self._server is not None:
+            self._server.close()
+
+    async def stop(self, drain_s: float) -> None:
+        """Lets answers under way end, for up to `drain_s`, then cuts them off; returns once every connection is closed."""
+        self.closing = True
+        self.stop_listening()
+        until_s = self._loop.time() + drain_s
+        for connection in (*self._idle, *self._heads):
+            connection.drop()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=drain_s)
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        # What was written still goes out.
+        while self._connections and self._loop.time() < until_s:
+            for connection in tuple(self._connections):
+                if not connection.unsent_bytes:
+                    connection.close()
+            await asyncio.sleep(_LAST_BYTES_POLL_S)
+        for connection in tuple(self._connections):
+            connection.drop()
+        if self._looking is not None:
+            self._looking.cancel()
+
+
+def _since(times: dict[Connection, float], limit_s: float) -> list[Connection]:
+    """Takes those out whose time is at or before the limit."""
+    found = []
+    for connection, since_s in times.items():
+        if since_s > limit_s:
+            break
+        found.append(connection)
+    for connection in found:
+        del times[connection]
+    return found
+
+
+def _network(address: str) -> str:
+    """What counts as one address: one of IPv4, or the 64 bits that a provider gives to one subscriber of IPv6."""
+    if ":" not in address:
+        return address
+    parsed = IPv6Address(address.partition("%")[0])
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
+
+
+@asynccontextmanager
+async def listen_http(
+    application: Application,
+    host: str,
+    port: int,
+    *,
+    drain_s: float = 30.0,
+    notice_s: float = 0.0,
+    limits: HttpLimits | None = None,
+    refuse: Refuse = plain_refusal,
+) -> AsyncIterator[Listener]:
+    """Serves `application` on host:port (port 0: any) and yields the listener; `refuse` words the server's own answers.
+
+    When the block is left, it goes on for `notice_s`, and every answer tells its client to close the connection; then no new
+    connection is taken, what was on its way on the open ones is read for up to a second more, and requests under way get
+    `drain_s` to end, then are cut. Errors: `OSError` when the address cannot be bound.
+    """
+    with contextlib.closing(_bind(host, port)) as on:
+        listener = Listener(application, (limits or HttpLimits()).for_process(), refuse)
+        await listener.listen(on)
+        try:
+            yield listener
+            listener.closing = True
+            await asyncio.sleep(notice_s)
+            # Closed with a request unread, a connection is reset, and that call has failed; the youngest have theirs still to come.
+            listener.stop_listening()
+            await asyncio.sleep(min(notice_s, _LAST_REQUESTS_S))
+        finally:
+            await listener.stop(drain_s)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except socket.gaierror as error:
+        raise OSError(f"cannot listen on {host}:{port}: {error.strerror}; choose an address of this machine") from error
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform == "linux":
+        # Of each connection. Else the kernel would take megabytes for a client that takes nothing, and nobody would notice it.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _KERNEL_UNSENT_BYTES_MAX)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise OSError(f"cannot listen on {host}:{port}: {error.strerror}; choose another port") from error
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,195 @@
+"""Faults of the doors: each takes out a bound of what may come in, or of who may take a place."""
+
+from typing import Final
+
+from tests.mutations.planting import Mutation
+
+_LISTENER: Final = ("tests/runtime/http/test_listener.py",)
+_DOORS: Final = ("tests/edge/test_doors.py",)
+_CONNECTION_PY: Final = "services/runtime/http/connection.py"
+_LISTENER_PY: Final = "services/runtime/http/listener.py"
+
+
+def _listener(name: str, file: str, old: str, new: str) -> Mutation:
+    return Mutation(name, file, ((old, new),), _LISTENER)
+
+
+DOORS: Final = (
+    _listener(
+        "a head may be as large as it likes",
+        _CONNECTION_PY,
+        "            if self._silent_bytes > self._listener.limits.head_bytes_max:\n",
+        "            if self._silent_bytes > self._listener.limits.head_bytes_max and not self._in_head:\n",
+    ),
+    _listener(
+        "trailers are bounded in number alone",
+        _CONNECTION_PY,
+        "            if self._silent_bytes > self._listener.limits.head_bytes_max:\n",
+        "            if self._silent_bytes > self._listener.limits.head_bytes_max and self._coming is None:\n",
+    ),
+    _listener(
+        "headers in any number",
+        _CONNECTION_PY,
+        "        if len(headers) > self._listener.limits.headers_max:\n",
+        "        if len(headers) > 100 * self._listener.limits.headers_max:\n",
+    ),
+    _listener(
+        "half a head is waited for as long as it takes",
+        _CONNECTION_PY,
+        "        elif self._in_head and self._current is None:\n            self._listener.await_head(self)\n",
+        "        elif self._in_head and self._current is None:\n            self._listener._heads.pop(self, None)\n",
+    ),
+    _listener(
+        "a byte of a body begins its time anew",
+        _LISTENER_PY,
+        "        if connection not in self.bodies:\n            self.bodies[connection] = self._loop.time()\n",
+        "        self.bodies.pop(connection, None)\n        self.bodies[connection] = self._loop.time()\n",
+    ),
+    _listener(
+        "a connection that was answered stays for ever",
+        _LISTENER_PY,
+        "        self._idle[connection] = self._loop.time()\n",
+        "        self._idle[connection] = float('inf')\n",
+    ),
+    _listener(
+        "an address may hold all connections",
+        _LISTENER_PY,
+        "        if of_address >= limits.connections_per_address_max:\n",
+        "        if of_address >= limits.connections_max:\n",
+    ),
+    _listener(
+        "at the limit a client that asks makes way for one that did not",
+        _LISTENER_PY,
+        "longest = next(iter(self._heads), None) or next(iter(self._idle), None)",
+        "longest = next(iter(self._idle), None) or next(iter(self._heads), None)",
+    ),
+    _listener(
+        "a client that takes nothing stays",
+        _LISTENER_PY,
+        "(limits.write_s if left else _LINGER_S)",
+        "(limits.answer_s if left else _LINGER_S)",
+    ),
+    _listener(
+        "a client that takes a little is cut off",
+        _LISTENER_PY,
+        "                self._writing[connection] = (now_s, left)\n",
+        "                self._writing[connection] = (since_s, left)\n",
+    ),
+    _listener(
+        "an answer may last for ever",
+        _LISTENER_PY,
+        "((self._idle, limits.idle_s), (self._answers, limits.answer_s))",
+        "((self._idle, limits.idle_s),)",
+    ),
+    _listener(
+        "a body that nobody reads is taken",
+        _CONNECTION_PY,
+        "            if self._coming.unread > _UNREAD_BYTES_MAX and not self._coming.is_read:\n",
+        "            if self._coming.unread > 1_000 * _UNREAD_BYTES_MAX and not self._coming.is_read:\n",
+    ),
+    _listener(
+        "each malformed request is logged",
+        _LISTENER_PY,
+        "        self._refused += 1\n",
+        "        self._refused += 1\n        logger.warning('refused 1 request; %s', example)\n",
+    ),
+    _listener(
+        "a half-closed client counts as gone",
+        _CONNECTION_PY,
+        "        if current is None or self._coming is not None or self._over or (",
+        "        if True or current is None or self._coming is not None or self._over or (",
+    ),
+    _listener(
+        "a client that has left is not looked for",
+        _CONNECTION_PY,
+        "        self._look_after(_PROBE_S)\n",
+        "",
+    ),
+    _listener(
+        "a request to upgrade loses its body",
+        _CONNECTION_PY,
+        "        if upgrades and has_body:\n            self._upgraded = exchange\n",
+        "",
+    ),
+    _listener(
+        "an answer is cut off by what stands behind its request",
+        _CONNECTION_PY,
+        "            self._refusal = status\n",
+        "            self._refusal = status\n            self.close()\n",
+    ),
+    Mutation(
+        "values of a body are not counted",
+        "services/edge/api/reading.py",
+        (("        if values > _VALUES_MAX:\n", "        if values > 1_000 * _VALUES_MAX:\n"),),
+        _DOORS,
+    ),
+    Mutation(
+        "an account may hold as many bytes as all",
+        "services/edge/http/bodies.py",
+        (("        if of_account > self._account_bytes_max:\n", "        if of_account > self._bytes_max:\n"),),
+        ("tests/edge/http/test_connection.py",),
+    ),
+    Mutation(
+        "bodies stay counted after they were read",
+        "services/edge/http/bodies.py",
+        (("        if self._bytes:\n            self._bodies.remove", "        if error:\n            self._bodies.remove"),),
+        ("tests/edge/http/test_connection.py",),
+    ),
+    Mutation(
+        "what can be no key reaches authentication",
+        "services/edge/identity/principals.py",
+        (("        if parse_key(text) is None or now_s", "        if now_s"),),
+        ("tests/edge/test_principals.py",),
+    ),
+    Mutation(
+        "calls wait for authentication in any number",
+        "services/edge/identity/principals.py",
+        (("        if self._waiting >= _WAITING_MAX:\n", "        if self._waiting >= 10 * _WAITING_MAX:\n"),),
+        ("tests/edge/test_principals.py",),
+    ),
+    Mutation(
+        "a vendor's trailer is read without end",
+        "services/edge/vendors/http.py",
+        (
+            (
+                "            if self._silent_bytes > _HEAD_BYTES_MAX:\n",
+                "            if self._silent_bytes > 10_000 * _HEAD_BYTES_MAX:\n",
+            ),
+        ),
+        ("tests/edge/test_vendor_http.py",),
+    ),
+    Mutation(
+        "empty events are relayed without end",
+        "services/edge/call/vendor_stream.py",
+        (
+            (
+                "        if self._silent_events > _SILENT_EVENTS_MAX:\n",
+                "        if self._silent_events > 10 * _SILENT_EVENTS_MAX:\n",
+            ),
+        ),
+        ("tests/edge/call/test_metering.py",),
+    ),
+    Mutation(
+        "clients reach what is for operators",
+        "services/edge/app.py",
+        (
+            (
+                "        *me_routes(principals, parts.accounting, parts.billing),\n",
+                "        *me_routes(principals, parts.accounting, parts.billing),\n        *health_routes(parts.conditions),\n",
+            ),
+        ),
+        ("tests/edge/test_app.py",),
+    ),
+    Mutation(
+        "each reader of metrics has a page of its own",
+        "services/edge/api/health.py",
+        (("time.monotonic() - self._made_s < _PAGE_S", "time.monotonic() - self._made_s < 0"),),
+        ("tests/edge/test_app.py",),
+    ),
+    Mutation(
+        "an edge that takes no clients is ready",
+        "services/edge/app.py",
+        (("any(door.accepts for door in doors)", "bool(doors)"),),
+        ("tests/edge/test_app.py",),
+    ),
+)

@@ -1,0 +1,447 @@
+"""What a connection may do to a listener: each limit over a real socket."""
+
+import asyncio
+import logging
+import resource
+import socket
+import time
+
+import pytest
+
+from services.runtime.http.limits import HttpLimits
+from services.runtime.http.listener import _network
+from tests.runtime.http.system import Client, answer_to, listening, status_of
+from tests.waiting import until
+
+CLOSING = b"\r\nconnection: close\r\n\r\n"
+GET = b"GET /a HTTP/1.1\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nbad\x00name: 1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\ncontent-length: -5\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnumber\r\n", 400),
+        # TLS on the plain port.
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET / HTTP/2.0\r\n\r\n", 505),
+        (b"CONNECT vendor:443 HTTP/1.1\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nexpect: payment\r\ncontent-length: 1\r\n\r\n", 417),
+        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 101 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\na: " + b"b" * 50_000, 431),
+        (b"GET /" + b"a" * 50_000, 431),
+        (b"\r\n" * 25_000, 431),
+    ],
+)
+async def test_the_servers_own_refusals(request_bytes: bytes, status: int) -> None:
+    async with listening() as (listener, application):
+        answer = await answer_to(listener, request_bytes)
+        assert status_of(answer) == status
+        assert b"\r\nconnection: close\r\n" in answer
+        assert answer.count(b"HTTP/1.1") == 1
+        assert application.called in ([], ["/"])
+
+
+async def test_a_header_of_60_mb_is_refused_at_once_and_costs_neither_time_nor_memory() -> None:
+    async with listening() as (listener, _):
+        client = await Client.to(listener)
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        answering = asyncio.create_task(answer_to(listener, b"GET / HTTP/1.1\r\na: " + b"b" * 60_000_000))
+        worst_s = 0.0
+        while not answering.done():
+            began_s = time.perf_counter()
+            await client.send(GET)
+            await client.until(b"GET /a 0")
+            worst_s = max(worst_s, time.perf_counter() - began_s)
+        assert status_of(await answering) == 431
+        assert worst_s < 0.5
+        # The client's own 60 MB and their copy are in this process too.
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before.ru_maxrss < 200_000
+        client.close()
+
+
+async def test_trailers_without_end_are_refused() -> None:
+    begun = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+    async with listening() as (listener, application):
+        for trailers in (b"t: " + b"1" * 1_000_000, b"t: 1\r\n" * 1_000, b"a" * 100_000):
+            assert status_of(await answer_to(listener, begun + trailers)) == 400
+        # An extension of a chunk is no body either.
+        assert application.called == ["/"] * 3
+        assert status_of(await answer_to(listener, begun.removesuffix(b"0\r\n") + b"1;" + b"e" * 100_000)) == 400
+        few = await answer_to(listener, b"POST / HTTP/1.1\r\nconnection: close\r\n" + begun.partition(b"\r\n")[2] + b"t: 1\r\n\r\n")
+        assert few.endswith(b"POST / 0")
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        # Nothing, or nothing more: there is nothing to answer.
+        (b"", b""),
+        (b"G", b"HTTP/1.1 408 "),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n", b"HTTP/1.1 408 "),
+        (b"POST /b HTTP/1.1\r\ncontent-length: 5\r\n\r\nab", b"HTTP/1.1 408 "),
+        (b"POST /b HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab", b"HTTP/1.1 408 "),
+    ],
+)
+async def test_what_does_not_come_to_its_end_in_time_ends_the_connection(sent: bytes, answered: bytes) -> None:
+    async with listening(head_s=0.4, body_s=0.4) as (listener, application):
+        began_s = time.monotonic()
+        answer = await answer_to(listener, sent)
+        assert 0.35 < time.monotonic() - began_s < 3.0
+        assert answer[: len(answered)] == answered
+        assert bool(answer) is bool(answered)
+        assert application.left == (["/b"] if b"/b" in sent else [])
+
+
+@pytest.mark.parametrize("begun", [b"GET / HTTP/1.1\r\na: ", b"POST / HTTP/1.1\r\ncontent-length: 1000\r\n\r\n"])
+async def test_a_byte_now_and_then_makes_nobody_wait_longer(begun: bytes) -> None:
+    async with listening(head_s=0.4, body_s=0.4) as (listener, _):
+        client = await Client.to(listener)
+        began_s = time.monotonic()
+        await client.send(begun)
+        answering = asyncio.create_task(client.rest())
+        while not answering.done():
+            await client.send(b"b")
+            await asyncio.sleep(0.05)
+        assert status_of(await answering) == 408
+        assert time.monotonic() - began_s < 3.0
+        client.close()
+
+
+async def test_a_connection_without_a_request_is_closed_after_its_time() -> None:
+    async with listening(idle_s=0.3) as (listener, _):
+        client = await Client.to(listener)
+        await client.send(GET)
+        assert (await client.rest()).endswith(b"GET /a 0")
+        client.close()
+
+
+async def test_connections_of_one_address_are_bounded() -> None:
+    async with listening(connections_per_address_max=3) as (listener, _):
+        clients = [await Client.to(listener) for _ in range(3)]
+        for client in clients:
+            await client.send(GET)
+            await client.until(b"GET /a 0")
+        assert await answer_to(listener, GET) == b""
+        # Another address has its own.
+        other = await Client.to(listener, local_addr=("127.0.0.2", 0))
+        await other.send(GET)
+        await other.until(b"GET /a 0")
+        clients.pop().close()
+        await until(lambda: len(listener._connections) == 3)
+        clients.append(await Client.to(listener))
+        await clients[-1].send(GET)
+        await clients[-1].until(b"GET /a 0")
+        for client in (*clients, other):
+            client.close()
+
+
+async def test_at_the_limit_of_all_connections_one_that_does_nothing_makes_way() -> None:
+    async with listening(connections_max=3, connections_per_address_max=100) as (listener, application):
+        holding, asked, silent = [await Client.to(listener) for _ in range(3)]
+        await holding.send(b"GET /hold HTTP/1.1\r\n\r\n")
+        await asked.send(GET)
+        await asked.until(b"GET /a 0")
+        await until(lambda: len(listener._connections) == 3)
+        first = await Client.to(listener)
+        # The one that never asked goes before the one that did.
+        assert await silent.rest() == b""
+        await first.send(GET)
+        await first.until(b"GET /a 0")
+        assert listener.accepts
+        second = await Client.to(listener)
+        assert await asked.rest() == b""
+        for client in (first, second):
+            await client.send(b"GET /hold HTTP/1.1\r\n\r\n")
+        await until(lambda: application.called.count("/hold") == 3)
+        # All are at work: nobody makes way.
+        assert not listener.accepts
+        assert await answer_to(listener, GET) == b""
+        application.let_go.set()
+        for client in (holding, first, second):
+            await client.until(b"/hold 0")
+            client.close()
+
+
+async def test_a_listener_that_was_closed_accepts_nothing() -> None:
+    async with listening() as (listener, _):
+        assert listener.accepts
+        listener.stop_listening()
+        assert not listener.accepts
+
+
+def test_open_files_are_raised_to_what_the_process_may_have() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1_024), hard))
+        limits = HttpLimits().for_process()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
+        assert limits.connections_max == (hard - 256) // 2
+        assert limits.connections_per_address_max == limits.connections_max // 2
+        assert HttpLimits(connections_max=10).for_process().connections_per_address_max == 5
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_what_counts_as_one_address(address: str, network: str) -> None:
+    assert _network(address) == network
+
+
+async def test_a_client_that_takes_nothing_is_cut_off() -> None:
+    async with listening(write_s=0.4) as (listener, application):
+        client = await Client.to(listener, limit=1_024)
+        await client.send(b"GET /flood HTTP/1.1\r\n\r\n")
+        began_s = time.monotonic()
+        await until(lambda: application.left == ["/flood"], 5.0)
+        assert time.monotonic() - began_s > 0.35
+        await until(lambda: not listener._connections)
+        client.close()
+
+
+async def test_a_client_that_takes_a_little_is_not() -> None:
+    async with listening(write_s=0.5) as (listener, application):
+        with socket.socket() as slow:
+            slow.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(slow, ("127.0.0.1", listener.port))
+            await loop.sock_sendall(slow, b"GET /flood HTTP/1.1\r\n\r\n")
+            for _ in range(40):
+                await loop.sock_recv(slow, 65_536)
+                await asyncio.sleep(0.05)
+            assert application.left == []
+        await until(lambda: application.left == ["/flood"])
+
+
+async def test_the_longest_answer_ends() -> None:
+    async with listening(answer_s=0.4) as (listener, application):
+        assert await answer_to(listener, b"GET /hold HTTP/1.1\r\n\r\n") == b""
+        assert application.left == ["/hold"]
+
+
+async def test_malformed_requests_are_logged_once_a_look_with_their_count(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "services.runtime.http"):
+        async with listening(head_s=0.4) as (listener, _):
+            for _ in range(20):
+                await answer_to(listener, b"nonsense\r\n\r\n")
+            await until(lambda: listener._refused == 0)
+    counts = [int(record.getMessage().split()[1]) for record in caplog.records]
+    assert sum(counts) == 20
+    assert len(counts) < 20
+    assert "127.0.0.1 was answered 400" in caplog.records[0].getMessage()
+
+
+# Requests in order
+
+
+async def test_requests_sent_together_are_answered_in_their_order() -> None:
+    numbers = range(50)
+    requests = [f"POST /{number} HTTP/1.1\r\ncontent-length: 1\r\n\r\nx".encode() for number in numbers]
+    requests[7] = b"GET /stream HTTP/1.1\r\n\r\n"
+    async with listening() as (listener, application):
+        answers = await answer_to(listener, b"".join(requests) + b"GET /last HTTP/1.1" + CLOSING)
+        assert application.called == [*(f"/{number}" if number != 7 else "/stream" for number in numbers), "/last"]
+        places = [answers.index(f"POST /{number} 1".encode()) for number in numbers if number != 7]
+        assert places == sorted(places)
+        assert answers.count(b"HTTP/1.1 200") == 51
+
+
+async def test_requests_without_end_sent_together_are_answered_up_to_a_bound() -> None:
+    async with listening() as (listener, application):
+        answers = await answer_to(listener, GET * 20_000)
+        assert answers.endswith(b"connection: close\r\n\r\n")
+        assert b"HTTP/1.1 400" in answers
+        assert 64 <= len(application.called) <= 66
+
+
+async def test_an_answer_under_way_is_whole_before_the_next_request_is_refused() -> None:
+    async with listening() as (listener, application):
+        client = await Client.to(listener)
+        await client.send(b"GET /hold HTTP/1.1\r\n\r\nnonsense\r\n\r\n")
+        await until(lambda: application.called == ["/hold"])
+        await asyncio.sleep(0.05)
+        application.let_go.set()
+        answers = await client.rest()
+        assert answers.index(b"GET /hold 0") < answers.index(b"HTTP/1.1 400")
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "framing", [b"content-length: 3\r\n\r\nabc", b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", b"\r\n"]
+)
+async def test_a_request_to_upgrade_is_served_as_http_and_so_is_what_follows(framing: bytes) -> None:
+    upgrading = b"POST /up HTTP/1.1\r\nconnection: Upgrade\r\nupgrade: h2c\r\n" + framing
+    async with listening() as (listener, _):
+        answers = await answer_to(listener, upgrading + b"GET /next HTTP/1.1" + CLOSING)
+        assert (b"POST /up 3" if b"abc" in framing else b"POST /up 0") in answers
+        assert answers.endswith(b"GET /next 0")
+
+
+async def test_a_client_that_sends_no_more_gets_its_answer() -> None:
+    async with listening() as (listener, application):
+        for request in (b"GET /a HTTP/1.1\r\n\r\n", b"GET /stream HTTP/1.1\r\n\r\n", b"GET /a HTTP/1.0\r\n\r\n"):
+            answer = await answer_to(listener, request, half_close=True)
+            assert b"HTTP/1.1 200 OK\r\n" in answer
+            assert answer.endswith((b"GET /a 0", b"5\r\nthree\r\n0\r\n\r\n"))
+        application.let_go.clear()
+        client = await Client.to(listener)
+        await client.send(b"GET /hold HTTP/1.1\r\n\r\n")
+        client.writer.write_eof()
+        await asyncio.sleep(0.2)
+        assert application.left == []
+        application.let_go.set()
+        assert (await client.rest()).endswith(b"GET /hold 0")
+        client.close()
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_client_that_closes_is_known_to_be_gone_at_once(reset: bool) -> None:
+    async with listening() as (listener, application):
+        client = await Client.to(listener)
+        await client.send(b"GET /hold HTTP/1.1\r\n\r\n")
+        await until(lambda: application.called == ["/hold"])
+        began_s = time.monotonic()
+        if reset:
+            client.writer.transport.abort()
+        else:
+            client.close()
+        await until(lambda: application.left == ["/hold"])
+        assert time.monotonic() - began_s < 1.0
+
+
+async def test_a_client_that_sends_no_more_within_its_body_is_gone() -> None:
+    async with listening() as (listener, application):
+        assert await answer_to(listener, b"POST /b HTTP/1.1\r\ncontent-length: 5\r\n\r\nab", half_close=True) == b""
+        assert application.left == ["/b"]
+
+
+# HTTP
+
+
+async def test_http_1_0_is_answered_as_it_reads() -> None:
+    async with listening() as (listener, _):
+        streamed = await answer_to(listener, b"GET /stream HTTP/1.0\r\n\r\n")
+        assert b"chunked" not in streamed
+        assert streamed.endswith(b"\r\nconnection: close\r\n\r\none two three")
+        kept = await answer_to(listener, b"GET /a HTTP/1.0\r\nconnection: keep-alive\r\n\r\nGET /b HTTP/1.0\r\n\r\n")
+        assert b"connection: keep-alive\r\n\r\nGET /a 0HTTP/1.1 200" in kept
+        assert kept.endswith(b"connection: close\r\n\r\nGET /b 0")
+
+
+async def test_head_has_no_body() -> None:
+    async with listening() as (listener, _):
+        for path in (b"/a", b"/stream"):
+            answer = await answer_to(listener, b"HEAD " + path + b" HTTP/1.1" + CLOSING)
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert answer.endswith(b"\r\n\r\n")
+            assert b"chunked" not in answer
+
+
+async def test_a_client_that_asks_whether_to_go_on_is_told_to_when_its_body_is_wanted() -> None:
+    async with listening() as (listener, _):
+        client = await Client.to(listener)
+        await client.send(b"POST /b HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
+        assert await client.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await client.send(b"abc")
+        await client.until(b"POST /b 3")
+        # Refused without its body.
+        await client.send(b"POST /unread HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
+        answer = await client.rest()
+        assert status_of(answer) == 401
+        assert b"100 Continue" not in answer
+        client.close()
+
+
+async def test_a_body_that_nobody_reads_is_not_taken_and_its_client_sees_the_answer() -> None:
+    async with listening() as (listener, application):
+        client = await Client.to(listener)
+        await client.send(b"POST /hold HTTP/1.1\r\ncontent-length: 30000000\r\n\r\n")
+        await until(lambda: application.called == ["/hold"])
+        sending = asyncio.create_task(client.send(b"b" * 30_000_000))
+        await asyncio.sleep(0.3)
+        (connection,) = listener._connections
+        assert connection._coming is not None
+        assert connection._coming.unread < 1_000_000
+        assert not sending.done()
+        application.let_go.set()
+        await client.until(b"POST /hold 30000000")
+        await sending
+        client.close()
+        refused = await answer_to(listener, b"POST /unread HTTP/1.1\r\ncontent-length: 30000000\r\n\r\n" + b"b" * 30_000_000)
+        assert status_of(refused) == 401
+        assert refused.endswith(b"no")
+
+
+async def test_targets_have_several_forms() -> None:
+    async with listening() as (listener, application):
+        for target in (b"http://edge:80/whole?q=1", b"*", b"/path#fragment", b"/%2e%2e?a"):
+            assert status_of(await answer_to(listener, b"OPTIONS " + target + b" HTTP/1.1" + CLOSING)) == 200
+        assert application.called == ["/whole", "*", "/path", "/%2e%2e"]
+
+
+async def test_a_fault_of_the_application_is_never_a_whole_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async with listening() as (listener, _):
+        assert await answer_to(listener, b"GET /fault HTTP/1.1\r\n\r\n") == b""
+        assert (await answer_to(listener, b"GET /half HTTP/1.1\r\n\r\n")).endswith(b"4\r\nhalf\r\n")
+    assert [record.getMessage() for record in caplog.records] == ["GET /fault failed", "GET /half failed"]
+
+
+async def test_nothing_is_left_of_connections(caplog: pytest.LogCaptureFixture) -> None:
+    async with listening() as (listener, _):
+        for request in (GET, b"GET / HT", b"nonsense\r\n\r\n", b"POST /b HTTP/1.1\r\ncontent-length: 5\r\n\r\nab", b""):
+            client = await Client.to(listener)
+            await client.send(request)
+            await asyncio.sleep(0.02)
+            client.close()
+        await until(lambda: not listener._connections)
+        states = (listener._heads, listener._idle, listener.bodies, listener._answers, listener.half_closed, listener._writing)
+        assert not any(states)
+        assert not listener._ending
+        assert not listener._by_address
+        assert not listener._tasks
+
+
+# The end
+
+
+async def test_a_listener_that_stops_lets_answers_end_and_closes_what_does_nothing() -> None:
+    async with listening() as (listener, application):
+        idle, holding = await Client.to(listener), await Client.to(listener)
+        await idle.send(GET)
+        await idle.until(b"GET /a 0")
+        await holding.send(b"GET /hold HTTP/1.1\r\n\r\n")
+        await until(lambda: application.called == ["/a", "/hold"])
+        asyncio.get_running_loop().call_later(0.2, application.let_go.set)
+        stopping = asyncio.create_task(listener.stop(5.0))
+        assert await idle.rest() == b""
+        assert (await holding.rest()).endswith(b"connection: close\r\n\r\nGET /hold 0")
+        await stopping
+        assert not listener._connections
+        for client in (idle, holding):
+            client.close()
+
+
+async def test_an_answer_that_outlives_the_drain_is_cut_off() -> None:
+    async with listening() as (listener, application):
+        client = await Client.to(listener)
+        await client.send(b"GET /hold HTTP/1.1\r\n\r\n")
+        await until(lambda: application.called == ["/hold"])
+        began_s = time.monotonic()
+        await listener.stop(0.2)
+        assert 0.15 < time.monotonic() - began_s < 3.0
+        assert await client.rest() == b""
+        client.close()

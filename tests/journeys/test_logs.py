@@ -216,7 +216,7 @@ async def test_no_key_stands_in_a_log(tmp_path: Path, caplog: pytest.LogCaptureF
             await _administration(world, staying, staying.api_key)
             await _services_away(world, told, staying, staying.api_key)
             await eventually(lambda: _all_closed(world, staying, leaving))
-            async with world.http.get(world.services.base_url.removesuffix("/v1") + "/metrics") as response:
+            async with world.http.get(world.services.operators_url + "/metrics") as response:
                 page = await response.text()
             assert not [secret for secret in told.secrets if secret in page]
         told.check()

@@ -83,9 +83,9 @@ _LOGGED: Final = (
     ),
     _said(
         "what is no HTTP stands in the log",
-        "services/runtime/http.py",
-        "        if self.cycle is None or self.cycle.response_complete:\n",
-        "self.headers",
+        "services/runtime/http/connection.py",
+        "        self._listener.count_refused(self, status)\n",
+        "self._headers",
         "warning",
     ),
     _said(
@@ -94,11 +94,11 @@ _LOGGED: Final = (
         "        if not hmac.compare_digest(",
         'connection.scope["headers"]',
     ),
-    Mutation(
-        "the access log has what stands in URLs",
-        "services/runtime/http.py",
-        (("            access_log=False,\n", "            access_log=True,\n"),),
-        _OF_LOGS,
+    _said(
+        "a request's headers stand in the log of the server",
+        "services/runtime/http/listener.py",
+        "            await self._application(exchange)\n",
+        "exchange.headers",
     ),
 )
 

@@ -68,6 +68,7 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # Answers are compared with what the documents say.
         for name in ("services", "tests", "docs"):
             shutil.copytree(ROOT / name, folder / name, ignore=_IGNORED)
         shutil.copy(ROOT / "pyproject.toml", folder)

@@ -21,8 +21,10 @@ _SLICE_BYTES: Final = 16 * 1024
 _UNREAD_BYTES_MAX: Final = 64 * 1024
 # Requests that wait for the answers before theirs. No client in use sends several at once; more are not read.
 _PIPELINED_MAX: Final = 64
-# What a client still sends that was refused is read and dropped, up to so much, so that it gets to see why.
+# What a client still sends of a body that nobody wants is read and dropped, up to so much, so that it gets to see why; and what it
+# sends of something that is no request.
 _DROPPED_BYTES_MAX: Final = 128 * 1024 * 1024
+_DROPPED_NONSENSE_BYTES_MAX: Final = 1024 * 1024
 # A client that is gone resets the connection that something was sent on, a round trip later. It is looked for after this time,
 # then after twice as long each time up to the last; a slower one is found when the listener looks.
 _PROBE_S: Final = 0.001
@@ -58,6 +60,7 @@ class Connection(asyncio.Protocol):
         "_refusal",
         "_silent_bytes",
         "_target",
+        "_told",
         "_transport",
         "_upgraded",
         "_writable",
@@ -91,6 +94,7 @@ class Connection(asyncio.Protocol):
         # Nothing more is read, but dropped; the status that is told once the answers before it are whole.
         self._over = False
         self._refusal = 0
+        self._told = False
         self.congested = False
         self._writable: asyncio.Event | None = None
 
@@ -214,7 +218,7 @@ class Connection(asyncio.Protocol):
             self.refuse(400)
 
     def _discard(self, count: int) -> None:
-        if not self._listener.drops(self, count, _DROPPED_BYTES_MAX):
+        if not self._listener.drops(self, count, _DROPPED_NONSENSE_BYTES_MAX if self._told else _DROPPED_BYTES_MAX):
             self.drop()
 
     def _pause(self) -> None:
@@ -375,7 +379,7 @@ class Connection(asyncio.Protocol):
         """Answers in the server's own words, and closes."""
         headers, body = self._listener.refuse(status, target or self._target)
         refused = Exchange(self, "POST", b"/", [])
-        self._over = True
+        self._over = self._told = True
         self._refusal = 0
         self._current = refused
         refused.start(status, (*headers, (b"content-length", b"%d" % len(body))))

@@ -98,7 +98,7 @@ class Client:
             async with asyncio.timeout(ANSWER_S_MAX):
                 while piece := await self.reader.read(65_536):
                     got += piece
-        except ConnectionResetError:
+        except ConnectionError:
             pass
         return got
 

@@ -171,7 +171,7 @@ _PROCESSES: Final = (
     Mutation(
         "a second signal is ignored",
         "services/runtime/lifecycle.py",
-        (("            raise SystemExit(128 + number)\n", "            return\n"),),
+        (("            os._exit(128 + number)\n", "            return\n"),),
         _LIFECYCLE,
     ),
 )

@@ -27,7 +27,8 @@ _SET_BY_THE_CHART: Final = {
     *("listen_address", "advertised_address", "host", "port", "database", "postgresql", "etcd", "etcd_prefix", "telemetry"),
     *("registry_address", "authentication_address", "accounting_address", "billing_address", "simulator_base_url"),
     *("catalog_folders", "partitions", "hash_key_file", "region", "admin_token_file", "outbox", "cdr_folder"),
-    *("drain_notice_ms", "drain_timeout_ms"),
+    *("drain_notice_ms", "drain_timeout_ms", "health_port"),
+    *("grpc_tls", "grpc_tls_port", "grpc_certificate_file", "grpc_key_file", "grpc_ca_file"),
 }
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]

@@ -147,11 +147,8 @@ _PROCESSES: Final = (
         "services/runtime/server.py",
         (
             (
-                "            await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)\n"
-                "            await asyncio.sleep(_DRAIN_NOTICE_S)\n"
-                "            await self.server.stop(drain_grace_s)\n",
-                "            await self.server.stop(drain_grace_s)\n"
-                "            await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)\n",
+                "            await self.stop_serving()\n            await self.server.stop(drain_grace_s)\n",
+                "            await self.server.stop(drain_grace_s)\n            await self.stop_serving()\n",
             ),
         ),
         _SERVER,

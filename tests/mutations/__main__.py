@@ -12,8 +12,9 @@ from tests.mutations.calls import CALLS
 from tests.mutations.dialects import DIALECTS
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.services import SERVICES
+from tests.mutations.services_trust import SERVICES_TRUST
 
-MUTATIONS = (*CALLS, *DIALECTS, *SERVICES)
+MUTATIONS = (*CALLS, *DIALECTS, *SERVICES, *SERVICES_TRUST)
 
 
 def readers_differ() -> bool:

@@ -57,7 +57,8 @@ class _Listening:
 async def _listening(folder: Path, tls: str, **fields: Any) -> AsyncIterator[_Listening]:
     registry = _Registry()
     logged_s = fields.pop("logged_s", 10.0)
-    server = GrpcServer([_SERVICE], CALLERS, reflection=fields.get("reflection", False), refusals_logged_s=logged_s)
+    callers = fields.pop("callers", CALLERS)
+    server = GrpcServer([_SERVICE], callers, reflection=fields.get("reflection", False), refusals_logged_s=logged_s)
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server.server)
     config = GrpcServerConfig(**{"listen_address": "127.0.0.1:0", "grpc_tls": tls, **files_of(folder, "registry"), **fields})
     async with server.serve(config, certificates(folder, "registry")) as address:
@@ -119,6 +120,15 @@ async def test_a_caller_reaches_nobody_who_is_not_the_service_that_it_asks_for(a
             said = await _asked(channel)
             assert said.startswith("UNAVAILABLE: ")
             assert "CERTIFICATE_VERIFY_FAILED" in said
+        assert listening.registry.asked == 0
+
+
+async def test_what_stands_in_no_table_nobody_may_call(authority: Path) -> None:
+    only_watch = {f"/{_SERVICE}/WatchCatalog": CALLERS[f"/{_SERVICE}/WatchCatalog"]}
+    async with _listening(authority, "required", callers=only_watch) as listening:
+        for role in ("edge", "accounting", "operator", "registry"):
+            async with connect(listening.address, "registry", certificates(authority, role)) as channel:
+                assert await _asked(channel) == f"INTERNAL: {role}.tokenline may not call {_GET_CATALOG}"
         assert listening.registry.asked == 0
 
 

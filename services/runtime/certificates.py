@@ -99,7 +99,8 @@ class Certificates:
         """`look_s`: how often the files are looked at. Errors: `ConfigError` that names the file which is of no use, and why."""
         self._look_s = look_s
         self.service = service
-        self._files = tuple(Path(file) for file in config.grpc_files)
+        # Certificate, key, authorities.
+        self.files = (Path(config.grpc_certificate_file), Path(config.grpc_key_file), Path(config.grpc_ca_file))
         # Before they are read: what changes meanwhile is read again.
         self._seen = self._state()
         self._warned_s: float = -_DAY_S
@@ -135,11 +136,11 @@ class Certificates:
             return
         if (self._ends - datetime.now(UTC)).total_seconds() < _WARN_DAYS * _DAY_S:
             self._warned_s = now_s
-            logger.error("%s ends at %s: replace it, no restart is needed", self._files[0], self._ends.isoformat())
+            logger.error("%s ends at %s: replace it, no restart is needed", self.files[0], self._ends.isoformat())
 
     def _state(self) -> tuple[tuple[int, int, int], ...]:
         states = []
-        for file in self._files:
+        for file in self.files:
             try:
                 stat = file.stat()
                 states.append((stat.st_mtime_ns, stat.st_ino, stat.st_size))
@@ -148,8 +149,8 @@ class Certificates:
         return tuple(states)
 
     def _read(self) -> tuple[Pems, datetime]:
-        pems = Pems(*map(_content, self._files))
-        return pems, _check(pems, self._files, name_of(self.service))
+        pems = Pems(*map(_content, self.files))
+        return pems, _check(pems, self.files, name_of(self.service))
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
         """Those of a client, as the files are now."""

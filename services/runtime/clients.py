@@ -1,6 +1,7 @@
 """Channels to other services: bounded, reconnecting, certain of whom they reach, and with typed errors."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final, Self, TypeVar
 from weakref import WeakSet
@@ -10,6 +11,9 @@ import grpc
 from services.runtime.certificates import Certificates, name_of
 from services.runtime.config import ConfigError
 from services.runtime.errors import from_rpc
+from services.runtime.handshakes import obstacle
+
+logger = logging.getLogger(__name__)
 
 Response = TypeVar("Response")
 
@@ -34,12 +38,12 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
 _TLS_OPTIONS: Final[list[tuple[str, Any]]] = [("grpc.min_reconnect_backoff_ms", 2_000)]
 
 
-def connect(address: str, service: str = "", certificates: Certificates | None = None) -> grpc.aio.Channel:
+def connect(address: str, service: str = "", certificates: Certificates | None = None, explain_s: float = 10.0) -> grpc.aio.Channel:
     """A channel to a service at "host:port", "unix:/path" or any target that gRPC resolves; with TLS at "tls:" and such a target.
 
     It connects when first used; close it at the end. With TLS the server must be `service`, by its certificate, whatever its
     address. Of several addresses ("ipv4:HOST:PORT,HOST:PORT", or a DNS name with several) it keeps to one until that fails.
-    Errors: `ConfigError` for TLS without certificates.
+    A stream that waits for a connection with TLS says why once in `explain_s`. Errors: `ConfigError` for TLS without certificates.
     """
     if not address.startswith(TLS):
         return grpc.aio.insecure_channel(address, options=_OPTIONS)
@@ -47,7 +51,7 @@ def connect(address: str, service: str = "", certificates: Certificates | None =
         raise ConfigError(
             f"{address} is reached with TLS; give grpc_certificate_file, grpc_key_file and grpc_ca_file in the config"
         )
-    return _SecureChannel(address.removeprefix(TLS), service, certificates)
+    return _SecureChannel(address.removeprefix(TLS), service, certificates, explain_s)
 
 
 async def answer(call: Awaitable[Response]) -> Response:
@@ -61,8 +65,10 @@ async def answer(call: Awaitable[Response]) -> Response:
 class _SecureChannel(grpc.aio.Channel):
     """A channel whose new calls use the certificates as they are now; calls under way stay where they began."""
 
-    def __init__(self, target: str, service: str, certificates: Certificates) -> None:
+    def __init__(self, target: str, service: str, certificates: Certificates, explain_s: float) -> None:
         self._target = target
+        self.explain_s = explain_s
+        self._service = service
         # gRPC compares the certificate with this name instead of the target.
         kept = [each for each in _OPTIONS if each[0] not in dict(_TLS_OPTIONS)]
         self._options = [*kept, *_TLS_OPTIONS, ("grpc.ssl_target_name_override", name_of(service))]
@@ -94,7 +100,7 @@ class _SecureChannel(grpc.aio.Channel):
                 made = getattr(current, kind)(method, *arguments, **named)
             begun = made(*of, **terms)
             calls.add(begun)
-            return _Stream(begun, self._certificates.replaced) if streams else begun
+            return _Stream(begun, self) if streams else begun
 
         return call
 
@@ -110,6 +116,17 @@ class _SecureChannel(grpc.aio.Channel):
 
     def stream_stream(self, method: str, *arguments: Any, **named: Any) -> Any:
         return self._callable("stream_stream", method, *arguments, **named)
+
+    @property
+    def replaced(self) -> asyncio.Event:
+        """Set once other certificates are current."""
+        return self._certificates.replaced
+
+    async def explain(self) -> None:
+        """Logs what is in the way of a connection."""
+        found = await obstacle(self._target, self._service, self._certificates)
+        if found:
+            logger.warning("no connection to %s at %s yet: %s", self._service, self._target, found)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
         return self._of_now()[0].get_state(try_to_connect)
@@ -137,9 +154,10 @@ class _Stream:
     A call that waits stays on its channel: with certificates that have ended meanwhile it would wait for ever.
     """
 
-    def __init__(self, call: Any, replaced: asyncio.Event) -> None:
+    def __init__(self, call: Any, channel: _SecureChannel) -> None:
         self._call = call
-        self._replaced = replaced
+        self._channel = channel
+        self._replaced = channel.replaced
         # As often as there are messages.
         self.read = call.read
         self.write = getattr(call, "write", None)
@@ -152,7 +170,9 @@ class _Stream:
         connecting = asyncio.ensure_future(self._call.wait_for_connection())
         waiting = asyncio.ensure_future(self._replaced.wait())
         try:
-            await asyncio.wait((connecting, waiting), return_when=asyncio.FIRST_COMPLETED)
+            every_s, either = self._channel.explain_s, (connecting, waiting)
+            while not (await asyncio.wait(either, timeout=every_s, return_when=asyncio.FIRST_COMPLETED))[0]:
+                await self._channel.explain()
             if not connecting.done():
                 nothing = grpc.aio.Metadata()
                 said = "the certificates were replaced before there was a connection"

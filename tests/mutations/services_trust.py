@@ -161,7 +161,7 @@ _OF_CERTIFICATES: Final = (
     Mutation(
         "a call waits for a server with certificates that were replaced",
         _CLIENTS,
-        (("            return _Stream(begun, self._certificates.replaced) if streams else begun\n", "            return begun\n"),),
+        (("            return _Stream(begun, self) if streams else begun\n", "            return begun\n"),),
         _REPLACING,
     ),
 )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
@@ -25,6 +26,9 @@ from tokenline.accounting.v1 import accounting_pb2_grpc
 
 _PARTITIONS: Final = 4
 _SETTLED_S_MAX: Final = 30.0
+_REQUIRED: Final = {"grpc_tls": "required"}
+_numbers: Final = count()
+_BOTH: Final = {"grpc_tls": "both", "grpc_tls_port": 0}
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +38,22 @@ def etcd() -> Iterator[EtcdCluster]:
 
 
 @asynccontextmanager
-async def _replicas(folder: Path, authority: Path, etcd: EtcdCluster, database: str) -> AsyncIterator[list[str]]:
-    """Two replicas' addresses."""
+async def _replicas(
+    folder: Path, authority: Path, etcd: EtcdCluster, database: str, *modes: dict[str, Any]
+) -> AsyncIterator[list[str]]:
+    """Replicas, each with TLS in its mode; their addresses."""
     lifecycle = Lifecycle()
+    prefix = f"/trust-{next(_numbers)}/"
     async with registry(folder), AsyncExitStack() as stack:
         addresses = []
-        for _ in range(2):
+        for mode in modes:
             config = AccountingConfig(
                 listen_address="127.0.0.1:0",
-                grpc_tls="required",
+                **mode,
                 **files_of(authority, "accounting"),
                 postgresql=database,
                 etcd=etcd.config,
-                etcd_prefix="/trust/",
+                etcd_prefix=prefix,
                 registry_address=f"unix:{folder}/registry.sock",
                 partitions=_PARTITIONS,
             )
@@ -62,6 +69,14 @@ async def _owners(channel: grpc.aio.Channel) -> dict[int, str]:
     raise AssertionError("the stream ended")
 
 
+async def _settled(channel: grpc.aio.Channel, addresses: set[str]) -> dict[int, str]:
+    """Who owns which partition, once all of these do."""
+    async with asyncio.timeout(_SETTLED_S_MAX):
+        while len(owners := await _owners(channel)) != _PARTITIONS or set(owners.values()) != addresses:
+            pass
+    return owners
+
+
 def _account_of(partitions: set[int]) -> str:
     names = (f"acct-{number:08}" for number in range(1_000))
     return next(name for name in names if crc32(name.encode()) % _PARTITIONS in partitions)
@@ -72,19 +87,11 @@ async def test_a_replica_asks_who_calls_before_it_passes_on_and_the_owner_trusts
 ) -> None:
     authority = made(tmp_path / "certs")
     async with (
-        _replicas(tmp_path, authority, etcd, postgresql.new_database()) as (first, second),
+        _replicas(tmp_path, authority, etcd, postgresql.new_database(), _REQUIRED, _REQUIRED) as (first, second),
         connect(first, "accounting", certificates(authority, "edge")) as edge,
         connect(first, "accounting", certificates(authority, "billing")) as billing,
     ):
-        owners: dict[int, str] = {}
-
-        async def settled() -> bool:
-            owners.update(await _owners(edge))
-            return len(owners) == _PARTITIONS and set(owners.values()) == {first, second}
-
-        async with asyncio.timeout(_SETTLED_S_MAX):
-            while not await settled():
-                pass
+        owners = await _settled(edge, {first, second})
         account_id = _account_of({part_id for part_id, address in owners.items() if address == second})
         granting = pb.GrantBucketRequest(
             account_id=account_id, unit=TOKEN, amount=5 * UNIT, valid_for=Duration(seconds=3_600), idempotency_key="once"
@@ -113,3 +120,19 @@ async def test_a_replica_asks_who_calls_before_it_passes_on_and_the_owner_trusts
         with pytest.raises(ServiceError) as unknown:
             await answer(accounting_pb2_grpc.AccountingServiceStub(billing).GetSessionRecords(reading, timeout=20))
         assert unknown.value.reason_name == "RECORD_UNKNOWN"
+
+
+async def test_replicas_that_are_at_different_steps_pass_on_to_one_another(
+    tmp_path: Path, etcd: EtcdCluster, postgresql: PostgresqlServer
+) -> None:
+    authority = made(tmp_path / "certs")
+    edge = certificates(authority, "edge")
+    async with _replicas(tmp_path, authority, etcd, postgresql.new_database(), _BOTH, _REQUIRED) as (plain, secure):
+        assert (plain.startswith("127.0.0.1:"), secure.startswith("tls:127.0.0.1:")) == (True, True)
+        async with connect(plain, "accounting", edge) as of_plain, connect(secure, "accounting", edge) as of_secure:
+            owners = await _settled(of_plain, {plain, secure})
+            for channel, owner in ((of_plain, secure), (of_secure, plain)):
+                account_id = _account_of({part_id for part_id, address in owners.items() if address == owner})
+                stub = accounting_pb2_grpc.AccountingServiceStub(channel)
+                opened = await answer(stub.OpenAccount(pb.OpenAccountRequest(account_id=account_id), timeout=20))
+                assert opened.account.account_id == account_id

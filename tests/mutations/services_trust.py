@@ -177,7 +177,7 @@ _STOPS: Final = (
         "a second signal waits for all that ends in its order",
         "services/runtime/lifecycle.py",
         (("            os._exit(128 + number)\n", "            raise SystemExit(128 + number)\n"),),
-        _STOPPING,
+        ("tests/runtime/test_lifecycle.py",),
     ),
 )
 

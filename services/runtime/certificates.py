@@ -150,7 +150,11 @@ class Certificates:
 
     def _read(self) -> tuple[Pems, datetime]:
         pems = Pems(*map(_content, self.files))
-        return pems, _check(pems, self.files, name_of(self.service))
+        try:
+            return pems, _check(pems, self.files, name_of(self.service))
+        except ValueError as error:
+            # What is in it cannot be decoded.
+            raise ConfigError(f"{self.files[0]}: can't be used: {error}; have a new one signed") from error
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
         """Those of a client, as the files are now."""

@@ -7,6 +7,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtensionOID
 
 from services.cli.certs import write_certificates
 from services.runtime.certificates import Certificates, GrpcClientConfig
@@ -31,8 +32,10 @@ def certificates(folder: Path, holder: str) -> Certificates:
     return Certificates(holder, GrpcClientConfig(**files_of(folder, holder)))
 
 
-def pems(folder: Path, *names: str, starts_days: float = -1.0, ends_days: float = 1.0) -> tuple[bytes, bytes, bytes]:
-    """Key, certificate and authority in PEM, for these DNS names, signed by the authority in a folder."""
+def pems(
+    folder: Path, *names: str, starts_days: float = -1.0, ends_days: float = 1.0, garbled: bool = False
+) -> tuple[bytes, bytes, bytes]:
+    """Key, certificate and authority in PEM, for these DNS names or garbled ones, signed by the authority in a folder."""
     authority_key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
     assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
     authority_pem = (folder / "ca.crt").read_bytes()
@@ -49,6 +52,10 @@ def pems(folder: Path, *names: str, starts_days: float = -1.0, ends_days: float 
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+    if garbled:
+        builder = builder.add_extension(
+            x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"garbled"), critical=False
+        )
     certificate = builder.sign(authority_key, hashes.SHA256())
     key_pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return key_pem, certificate.public_bytes(serialization.Encoding.PEM), authority_pem

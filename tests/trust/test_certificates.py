@@ -26,9 +26,9 @@ def _of_another_authority(folder: Path, edge: Path) -> None:
     (edge / "ca.crt").write_bytes((made(folder / "other") / "ca.crt").read_bytes())
 
 
-def _for(*names: str, **days: float) -> Callable[[Path, Path], None]:
+def _for(*names: str, **terms: Any) -> Callable[[Path, Path], None]:
     def write(folder: Path, edge: Path) -> None:
-        key, certificate, _ = pems(folder, *names, **days)
+        key, certificate, _ = pems(folder, *names, **terms)
         write_pems(folder, "edge", key, certificate)
 
     return write
@@ -54,6 +54,10 @@ _CASES: Final[dict[str, tuple[Callable[[Path, Path], Any], str]]] = {
     "of another authority": (_of_another_authority, r"tls\.crt: no authority of .*ca\.crt signed it; give the one that did"),
     "of another service": (_for("billing.tokenline"), r"tls\.crt: names billing\.tokenline; it must have edge\.tokenline among"),
     "of nobody": (_for(), r"tls\.crt: names nobody; it must have edge\.tokenline among its DNS names"),
+    "names that nobody can read": (
+        _for(garbled=True),
+        r"tls\.crt: can't be used: error parsing asn1 value: .*; have a new one signed",
+    ),
     "ended": (_for("edge.tokenline", starts_days=-2, ends_days=-1), r"tls\.crt: ended at 20.*; have a new one signed"),
     "not begun": (_for("edge.tokenline", starts_days=1, ends_days=2), r"tls\.crt: begins at 20.*; have a new one signed"),
 }

@@ -168,13 +168,14 @@ async def test_files_that_are_of_no_use_change_nothing(authority: Path, caplog: 
         for key, certificate, _ in (
             pems(authority, "billing.tokenline"),
             pems(authority, "edge.tokenline", starts_days=-2, ends_days=-1),
+            pems(authority, garbled=True),
             (b"no key", b"no certificate", b""),
         ):
             before = len(_errors(caplog))
             write_pems(authority, "edge", key, certificate)
             await until(lambda: len(_errors(caplog)) > before, 20)  # noqa: B023  # it ends within the round
             assert await _get(channel) == old_client
-        assert [message.partition(": ")[2].partition(" ")[0] for message in _errors(caplog)] == ["names", "ended", "is"]
+        assert [message.partition(": ")[2].partition(" ")[0] for message in _errors(caplog)] == ["names", "ended", "can't", "is"]
         assert all(message.endswith("; what was read before stays in force") for message in _errors(caplog))
         assert of_server.current.certificate == (authority / "registry" / "tls.crt").read_bytes()
         assert old_server == _number_of(authority, "registry")

@@ -187,8 +187,8 @@ class GrpcTls(_Values, frozen=True):
     mode: Annotated[
         str,
         Meta(
-            description='`"off"`, with the quotation marks: services call one another without TLS. `both`: they serve with it, too, at '
-            "port 7001. `required`: with it only, and each does for another what its role allows. Each needs the Secret "
+            description='`"off"`, with the quotation marks: services call one another without TLS. `both`: they serve with it, '
+            "too, at port 7001. `required`: with it only, and each does for another what its role allows. Each needs the Secret "
             "`tokenline-SERVICE-grpc` with `tls.crt`, `tls.key` and `ca.crt`; the certificate names `SERVICE.tokenline`.",
             pattern=r"^(off|both|required)$",
         ),
@@ -196,8 +196,8 @@ class GrpcTls(_Values, frozen=True):
     clients: Annotated[
         bool,
         Meta(
-            description="With `both`: services call one another with TLS. A running cell goes from `off` to `both`, then to this, then "
-            "to `required`, an upgrade each, and no call fails."
+            description="With `both`: services call one another with TLS. A running cell goes from `off` to `both`, then to this, "
+            "then to `required`, an upgrade each: each serves the callers of the one before."
         ),
     ] = False
     certManager: CertManager = CertManager()

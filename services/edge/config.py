@@ -1,13 +1,12 @@
 """What an edge process needs to know."""
 
-import msgspec
-
+from services.runtime.certificates import GrpcClientConfig
 from services.runtime.http.limits import HttpLimits
 from services.runtime.telemetry import TelemetryConfig
 
 
-class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Configuration of `tokenline serve edge`. Addresses are "host:port" or "unix:/path"."""
+class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tokenline serve edge`. Addresses are "host:port", "unix:/path" or "tls:host:port"."""
 
     # Where clients are served; port 0: any.
     host: str = "127.0.0.1"
@@ -72,6 +71,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for field in ("port", "admin_port"):
             if not 0 <= getattr(self, field) <= 65_535:
                 raise ValueError(f"{field} must be 0 to 65535")

@@ -19,8 +19,9 @@ from tests.mutations.keys import KEYS
 from tests.mutations.metering import METERING
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.services import SERVICES
+from tests.mutations.services_trust import SERVICES_TRUST
 
-MUTATIONS = (*CALLS, *METERING, *DIALECTS, *KEYS, *ENDS, *DOORS, *DELIVERY, *CHARGES, *SERVICES, *AMOUNTS)
+MUTATIONS = (*CALLS, *METERING, *DIALECTS, *KEYS, *ENDS, *DOORS, *DELIVERY, *CHARGES, *SERVICES, *SERVICES_TRUST, *AMOUNTS)
 
 
 def readers_differ() -> bool:

@@ -32,3 +32,39 @@ def test_a_second_signal_ends_a_process_that_stops_slowly_at_once(number: signal
         [sys.executable, "-c", _STOPS_SLOWLY, str(int(number))], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.stdout, done.returncode) == ("stopping\n", 128 + number), done.stderr
+
+
+# A process that ends two things one after the other, the first of which takes its time.
+_ENDS_IN_ORDER = """
+import asyncio, os, sys
+from contextlib import AsyncExitStack
+import uvloop
+from services.runtime.lifecycle import Lifecycle
+
+async def end_slowly():
+    print("ending the first", flush=True)
+    os.kill(os.getpid(), int(sys.argv[1]))
+    await asyncio.sleep(30)
+
+async def end_next():
+    print("ending the next", flush=True)
+
+async def main():
+    lifecycle = Lifecycle()
+    lifecycle.stop_on_signals()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(end_next)
+        stack.push_async_callback(end_slowly)
+        os.kill(os.getpid(), int(sys.argv[1]))
+        await lifecycle.wait()
+
+uvloop.run(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_after_a_second_signal_nothing_more_is_ended_in_its_order(number: signal.Signals) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ENDS_IN_ORDER, str(int(number))], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.returncode) == ("ending the first\n", 128 + number), done.stderr

@@ -340,18 +340,24 @@ class Connection(asyncio.Protocol):
             self.close()
         elif self._queue:
             self._begin(self._queue.popleft())
+            self._read_on()
         elif self._refusal:
             self._tell(self._refusal)
         elif self._eof:
             self.close()
         else:
             self._listener.idles(self)
-            if self._held:
-                held, self._held = self._held, b""
-                self._feed_in_slices(held)
-            elif self._in_head:
+            if self._in_head:
                 self._listener.await_head(self)
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Reads what waited for answers, if none waits any more; a body of the request that is answered now may be in it."""
+        if not self._queue:
+            held, self._held = self._held, b""
             self.resume()
+            if held:
+                self._feed_in_slices(held)
 
     def refuse(self, status: int) -> None:
         """Reads no more of this connection, and ends it with the server's own answer once those before are whole."""

@@ -14,7 +14,6 @@ import httptools
 Header = tuple[bytes, bytes]
 Headers = Sequence[Header]
 
-CLOSE: Final[Header] = (b"connection", b"close")
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus}
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Statuses whose answers have no body.
@@ -236,6 +235,8 @@ class Exchange:
 
     def write(self, data: bytes) -> None:
         """A part of the answer's body, which must have been begun."""
+        if self.gone:
+            return
         head = self._head
         if head:
             self._head = b""
@@ -249,6 +250,9 @@ class Exchange:
 
     def end(self, data: bytes = b"") -> None:
         """The last part of the answer's body, if any."""
+        if self.gone:
+            self.ended = True
+            return
         head, self._head = self._head, b""
         if self._bodiless:
             data = b""

@@ -1,0 +1,116 @@
+"""What leads to pods: Services, the Ingress, what Prometheus finds."""
+
+from typing import Any, Final
+
+import pytest
+
+from tests.charts.rendering import CASES, REQUIRED, Object, config_of, merged, objects_of, of_kind, pod_templates, rendered
+
+GRPC: Final = [{"name": "grpc", "port": 7000, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}]
+PORTS: Final[dict[str, list[Object]]] = {
+    **dict.fromkeys(("authentication", "registry", "accounting", "billing"), GRPC),
+    "edge": [{"name": "http", "port": 80, "targetPort": "http"}],
+    "vendor-simulator": [{"name": "http", "port": 8090, "targetPort": "http"}],
+    "metrics": [{"name": "metrics", "port": 9000, "targetPort": "metrics"}],
+}
+
+
+@pytest.fixture(params=list(CASES))
+def case(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def objects(case: str) -> list[Object]:
+    return objects_of(case)
+
+
+def test_each_service_leads_to_its_own_pods(case: str, objects: list[Object]) -> None:
+    pods = pod_templates(objects)
+    of_the_cell = {"app.kubernetes.io/name": "tokenline", "app.kubernetes.io/instance": "tokenline"}
+    services = {name.removeprefix("tokenline-"): each["spec"] for name, each in of_kind(objects, "Service").items()}
+    running = {each for each, pod in pods.items() if pod.owner["kind"] in ("Deployment", "StatefulSet")}
+    assert services.keys() == running | ({"metrics"} if case == "everything" else set())
+    for name, spec in services.items():
+        ports = PORTS[name]
+        kind = "NodePort" if name == "edge" and case not in ("required", "no policies", "ephemeral") else "ClusterIP"
+        if (name, case) == ("edge", "everything"):
+            ports = [{**ports[0], "nodePort": 30080}]
+        if name == "metrics":
+            # Of every pod for itself, ready or not.
+            expected = {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": of_the_cell, "ports": ports}
+        else:
+            expected = {"type": kind, "selector": {**of_the_cell, "app.kubernetes.io/component": name}, "ports": ports}
+        assert spec == expected, name
+    annotations = {name: each["metadata"].get("annotations") for name, each in of_kind(objects, "Service").items()}
+    assert {name for name, each in annotations.items() if each} == ({"tokenline-edge"} if case == "everything" else set())
+
+
+def test_addresses_lead_to_where_somebody_listens(objects: list[Object]) -> None:
+    pods, services = pod_templates(objects), of_kind(objects, "Service")
+    followed = set()
+    for component in ("registry", "accounting", "billing", "edge"):
+        for field, address in config_of(objects, component).items():
+            if not (field.endswith("_address") and field != "listen_address"):
+                continue
+            host, _, port = address.partition(":")
+            (opened,) = [each for each in services[host]["spec"]["ports"] if each["port"] == int(port)]
+            service = host.removeprefix("tokenline-")
+            (container,) = pods[service].containers
+            (listened,) = [each["containerPort"] for each in container["ports"] if each["name"] == opened["targetPort"]]
+            assert config_of(objects, service)["listen_address"] == f"0.0.0.0:{listened}"
+            followed.add((component, service))
+    others = ("registry", "authentication", "accounting", "billing")
+    assert followed == {("accounting", "registry"), ("billing", "accounting"), *(("edge", each) for each in others)}
+
+
+def test_there_is_no_way_in_unless_it_is_asked_for(case: str, objects: list[Object]) -> None:
+    assert list(of_kind(objects, "Ingress")) == (["tokenline"] if case == "everything" else [])
+
+
+@pytest.mark.parametrize(
+    ("given", "rest"),
+    [
+        ({}, {}),
+        (
+            {"className": "nginx", "tlsSecret": "tls", "annotations": {"a": "b"}},
+            {"ingressClassName": "nginx", "tls": [{"hosts": ["api.example.net"], "secretName": "tls"}]},
+        ),
+    ],
+)
+def test_the_way_in(given: dict[str, Any], rest: Object) -> None:
+    ingress = {"enabled": True, "host": "api.example.net", **given}
+    (made,) = of_kind(rendered(merged(REQUIRED, {"ingress": ingress})), "Ingress").values()
+    (rule,) = made["spec"].pop("rules")
+    assert made["spec"] == rest
+    assert made["metadata"].get("annotations") == given.get("annotations")
+    assert rule["host"] == "api.example.net"
+    for path in rule["http"]["paths"]:
+        assert path["backend"] == {"service": {"name": "tokenline-edge", "port": {"name": "http"}}}
+        assert path["pathType"] == "Prefix"
+    assert [each["path"] for each in rule["http"]["paths"]] == ["/v1/chat/completions", "/v1/messages", "/v1/models", "/v1/me"]
+
+
+def test_prometheus_finds_every_pod_of_the_cell() -> None:
+    objects = objects_of("everything")
+    (monitor,) = of_kind(objects, "ServiceMonitor").values()
+    (service,) = [
+        each
+        for each in of_kind(objects, "Service").values()
+        if monitor["spec"]["selector"]["matchLabels"].items() <= each["metadata"]["labels"].items()
+    ]
+    assert service["metadata"]["name"] == "tokenline-metrics"
+    assert monitor["metadata"]["labels"]["a"] == "b"
+    assert monitor["spec"]["endpoints"] == [{"port": "metrics", "interval": "15s"}]
+    assert monitor["spec"]["podTargetLabels"] == ["app.kubernetes.io/component"]
+    served = {
+        component
+        for component, pod in pod_templates(objects).items()
+        if any(each["name"] == "metrics" for container in pod.containers for each in container.get("ports", ()))
+    }
+    assert served == {"authentication", "registry", "accounting", "billing", "edge", "vendor-simulator"}
+
+
+def test_nothing_is_watched_unless_it_is_asked_for(case: str, objects: list[Object]) -> None:
+    watching = {*of_kind(objects, "ServiceMonitor"), *of_kind(objects, "PrometheusRule")}
+    assert watching == ({"tokenline"} if case == "everything" else set())

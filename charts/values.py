@@ -1,7 +1,8 @@
 """The chart's values as types: their defaults, their documentation and what is refused, in one place.
 
 `python -m charts.values` writes from them what Helm and people read: values.yaml, values.schema.json and README.md of
-charts/tokenline. What the services themselves are told (`services.NAME.config`) has the types of their own configs.
+charts/tokenline. What the services themselves are told (`services.NAME.config`) has the types of their own configs. What an
+Ingress lets clients call is written from docs/openapi, into files/client-paths.yaml.
 """
 
 import json
@@ -21,6 +22,9 @@ from services.edge.config import EdgeConfig
 from services.registry.config import RegistryConfig
 
 CHART: Final = Path(__file__).parent / "tokenline"
+CLIENT_PATHS: Final = CHART / "files" / "client-paths.yaml"
+# What clients call, as they are told.
+_CLIENT_DOCUMENTS: Final = tuple(Path(__file__).parents[1] / "docs" / "openapi" / f"{name}.yaml" for name in ("account", "calls"))
 
 # What the chart itself sets, or makes no sense in a pod.
 _SET_BY_THE_CHART: Final = {
@@ -107,7 +111,10 @@ class Secrets(_Values, frozen=True):
     ] = "tokenline-hash-key"
     vendors: Annotated[
         NameOrEmpty,
-        Meta(description="The Secret whose keys are the vendors' environment variables, as the catalog names them (`secret_env`)."),
+        Meta(
+            description="The Secret whose keys are the vendors' environment variables, as the catalog names them: "
+            "`api_key_env` and `base_url_env`."
+        ),
     ] = ""
 
 
@@ -487,8 +494,21 @@ def values_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def client_paths() -> str:
+    """The paths of an Ingress that leads to what clients call and nowhere else: none is a part of another."""
+    documents = (yaml.safe_load(each.read_text(encoding="utf-8")) for each in _CLIENT_DOCUMENTS)
+    called = {path.partition("{")[0].rstrip("/") or "/" for each in documents for path in each["paths"]}
+    outermost = sorted(path for path in called if not any(path.startswith(f"{other}/") for other in called - {"/"}))
+    # As a prefix, the root would lead everywhere.
+    kinds = {path: "Exact" if path == "/" else "Prefix" for path in outermost}
+    lines = ["# What an Ingress lets clients call. Written by `make generate` from docs/openapi."]
+    return "\n".join([*lines, *(f"- {{path: {path}, pathType: {kind}}}" for path, kind in kinds.items())]) + "\n"
+
+
 def main() -> None:
-    """Writes the three files."""
+    """Writes the four files."""
+    CLIENT_PATHS.parent.mkdir(exist_ok=True)
+    CLIENT_PATHS.write_text(client_paths(), encoding="utf-8")
     (CHART / "values.yaml").write_text(values_yaml(), encoding="utf-8")
     (CHART / "values.schema.json").write_text(json.dumps(schema(), indent=2) + "\n", encoding="utf-8")
     readme = (CHART / "README.md").read_text(encoding="utf-8") if (CHART / "README.md").exists() else "<!-- values -->\n"

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from charts.values import schema, values_table, values_yaml
+from charts.values import CLIENT_PATHS, client_paths, schema, values_table, values_yaml
 from infra.cluster import CHART, ROOT, ClusterError, regions, values_of
 from services.accounting.config import AccountingConfig
 from services.authentication.config import AuthenticationConfig
@@ -238,3 +238,4 @@ def test_generated_files_are_fresh() -> None:
     assert (CHART / "values.yaml").read_text(encoding="utf-8") == values_yaml()
     assert json.loads((CHART / "values.schema.json").read_text(encoding="utf-8")) == json.loads(json.dumps(schema()))
     assert (CHART / "README.md").read_text(encoding="utf-8").endswith(values_table())
+    assert CLIENT_PATHS.read_text(encoding="utf-8") == client_paths()

@@ -85,10 +85,9 @@ def test_the_way_in(given: dict[str, Any], rest: Object) -> None:
     assert made["spec"] == rest
     assert made["metadata"].get("annotations") == given.get("annotations")
     assert rule["host"] == "api.example.net"
-    for path in rule["http"]["paths"]:
-        assert path["backend"] == {"service": {"name": "tokenline-edge", "port": {"name": "http"}}}
-        assert path["pathType"] == "Prefix"
-    assert [each["path"] for each in rule["http"]["paths"]] == ["/v1/chat/completions", "/v1/messages", "/v1/models", "/v1/me"]
+    backend = {"service": {"name": "tokenline-edge", "port": {"name": "http"}}}
+    called = ("/v1/chat/completions", "/v1/me/balance", "/v1/me/receipts", "/v1/messages", "/v1/models")
+    assert rule["http"]["paths"] == [{"path": each, "pathType": "Prefix", "backend": backend} for each in called]
 
 
 def test_prometheus_finds_every_pod_of_the_cell() -> None:

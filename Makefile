@@ -27,7 +27,7 @@ $(VENV)/.installed: requirements.lock requirements-dev.lock pyproject.toml
 run: setup ## start everything on embedded defaults
 	$(BIN)/tokenline up --port $(PORT) --data-dir $(DATA_DIR)
 
-test: setup policy ## run the tests
+test: setup ## run the tests
 	$(BIN)/pytest
 
 # What is pure and quick. A file that starts a server is left out by its name.
@@ -94,11 +94,14 @@ simulate: setup ## crash the charging core under SEEDS random schedules
 faults: setup ## hurt a running cell in every way it must bear, under load, and count what was lost
 	$(BIN)/python -m tests.faults
 
-lint: setup ## formatter, linter, import contracts, proto lint
+lint: setup policy ## formatter, linter, import contracts, proto lint, scanners
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against published.binpb
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive charts infra services
+	$(BIN)/shellcheck .ci/run .ci/deliver-image infra/build-image infra/kind/deliver-image
+	$(BIN)/python -m tests.charts.scan
 
 types: setup ## strict types
 	$(BIN)/mypy

@@ -9,11 +9,12 @@ import subprocess
 import sys
 
 from tests.mutations.calls import CALLS
+from tests.mutations.chart import CHART
 from tests.mutations.dialects import DIALECTS
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.services import SERVICES
 
-MUTATIONS = (*CALLS, *DIALECTS, *SERVICES)
+MUTATIONS = (*CALLS, *CHART, *DIALECTS, *SERVICES)
 
 
 def readers_differ() -> bool:

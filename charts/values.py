@@ -31,7 +31,8 @@ _SET_BY_THE_CHART: Final = {
     *("listen_address", "advertised_address", "host", "port", "database", "postgresql", "etcd", "etcd_prefix", "telemetry"),
     *("registry_address", "authentication_address", "accounting_address", "billing_address", "simulator_base_url"),
     *("catalog_folders", "partitions", "hash_key_file", "region", "admin_token_file", "outbox", "cdr_folder"),
-    *("drain_notice_ms", "drain_timeout_ms"),
+    *("drain_notice_ms", "drain_timeout_ms", "health_port"),
+    *("grpc_tls", "grpc_tls_port", "grpc_certificate_file", "grpc_key_file", "grpc_ca_file"),
 }
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
@@ -173,6 +174,40 @@ class Etcd(_Values, frozen=True):
     peers: Annotated[
         list[Peer], Meta(description="What network policies let through to etcd. Required with `networkPolicy.enabled`.")
     ] = []
+
+
+class CertManager(_Values, frozen=True):
+    enabled: Annotated[bool, Meta(description="Make a cert-manager Certificate for each service, which makes its Secret.")] = False
+    issuerName: Annotated[
+        NameOrEmpty,
+        Meta(
+            description="Required with `enabled`. Its issuer, whose authority must sign for this cell alone: whoever it signs for "
+            "belongs to the cell."
+        ),
+    ] = ""
+    issuerKind: Annotated[str, Meta(description="The issuer's kind.", pattern=r"^(Issuer|ClusterIssuer)$")] = "Issuer"
+    durationHours: Annotated[int, Meta(description="How long a certificate is valid.", ge=2, le=87_600)] = 2_160
+    renewBeforeHours: Annotated[int, Meta(description="How long before its end it is replaced.", ge=1, le=87_599)] = 720
+
+
+class GrpcTls(_Values, frozen=True):
+    mode: Annotated[
+        str,
+        Meta(
+            description='`"off"`, with the quotation marks: services call one another without TLS. `both`: they serve with it, too, at '
+            "port 7001. `required`: with it only, and each does for another what its role allows. Each needs the Secret "
+            "`tokenline-SERVICE-grpc` with `tls.crt`, `tls.key` and `ca.crt`; the certificate names `SERVICE.tokenline`.",
+            pattern=r"^(off|both|required)$",
+        ),
+    ] = "off"
+    clients: Annotated[
+        bool,
+        Meta(
+            description="With `both`: services call one another with TLS. A running cell goes from `off` to `both`, then to this, then "
+            "to `required`, an upgrade each, and no call fails."
+        ),
+    ] = False
+    certManager: CertManager = CertManager()
 
 
 class ResourceAmounts(_Values, frozen=True):
@@ -372,6 +407,7 @@ class Values(_Values, frozen=True):
     secrets: Annotated[Secrets, Meta(description="Secrets that exist before the release, in its namespace.")] = Secrets()
     postgresql: Annotated[Postgresql, Meta(description="The database; it is not part of the release.")] = Postgresql()
     etcd: Annotated[Etcd, Meta(description="etcd; it is not part of the release.")] = Etcd()
+    grpcTls: Annotated[GrpcTls, Meta(description="Certificates between the services.")] = GrpcTls()
     catalog: Annotated[
         dict[str, str],
         Meta(

@@ -23,6 +23,8 @@ from services.accounting.server_groups import ServerGroup, ServerGroups
 from services.accounting.servicer import AccountingServicer
 from services.accounting.sqlite_store import SqliteStore
 from services.accounting.store import Share, Store
+from services.callers import CALLERS
+from services.runtime.certificates import certificates_of
 from services.runtime.clients import connect
 from services.runtime.clock import SystemClock
 from services.runtime.config import ConfigError
@@ -38,6 +40,8 @@ from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 logger = logging.getLogger(__name__)
 
 _SERVICE: Final = "tokenline.accounting.v1.AccountingService"
+# 1,024 Releases on one stream's message, each with the most attempts and the longest names that one may have.
+_REQUEST_BYTES_MAX: Final = 16 * 1024 * 1024
 _STOP_S_MAX: Final = 10.0
 _RETRY_S: Final = 0.1
 _RETRY_S_LONG: Final = 1.0
@@ -47,9 +51,9 @@ _RETRY_S_LONG: Final = 1.0
 async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> AsyncIterator[str]:
     """Runs accounting; yields its address once it listens. It serves once it has a catalog, and has joined the others in etcd.
 
-    Errors: `ConfigError` without an address for others; `InUseError` when another process uses the database; those of the store;
-    `OSError` for the address. At the end: no new calls, what was decided is committed and answered, checkpoints, then the store is
-    closed.
+    Errors: `ConfigError` without an address for others, or for certificates; `InUseError` when another process uses the database;
+    those of the store; `OSError` for the address. At the end: NOT_SERVING, no new calls, what was decided is committed and
+    answered, checkpoints, then the store is closed.
     """
     if config.is_unreachable:
         raise ConfigError(
@@ -59,10 +63,11 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
     async with AsyncExitStack() as stack:
         clock = SystemClock()
         incarnation = random_name("own")
-        server = GrpcServer([_SERVICE])
+        server = GrpcServer([_SERVICE], CALLERS, request_bytes_max=_REQUEST_BYTES_MAX, reflection=config.reflection)
+        certificates = await stack.enter_async_context(certificates_of("accounting", config, lifecycle))
         groups = ServerGroups(await _groups(config, clock, incarnation, stack))
         await groups.start()
-        directory = Directory()
+        directory = Directory(certificates)
         stack.push_async_callback(directory.close)
         servicer = AccountingServicer(groups, directory)
         groups.on_deliver(servicer.deliver)
@@ -71,9 +76,9 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
             directory.update(dict.fromkeys(range(config.partitions), ""), features.OWN)
         _export_metrics([owner.metrics for owner in groups.owners])
         await stack.enter_async_context(lifecycle.background("accounting-owner", groups.run()))
-        channel = await stack.enter_async_context(connect(config.registry_address))
+        channel = await stack.enter_async_context(connect(config.registry_address, "registry", certificates))
         accounting_pb2_grpc.add_AccountingServiceServicer_to_server(servicer, server.server)
-        address = await stack.enter_async_context(server.listen(config.listen_address))
+        address = await stack.enter_async_context(server.serve(config, certificates))
         stack.push_async_callback(_stop, groups, servicer)
         supplied, joined = asyncio.Event(), asyncio.Event()
         following = _follow_catalog(channel, groups, config.validity_ms * 1_000, supplied)
@@ -89,6 +94,7 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
             servicer.move = coordinator.move
             await stack.enter_async_context(lifecycle.background("accounting-coordination", _coordinate(coordinator, supplied)))
             stack.push_async_callback(_leave, coordinator)
+        stack.push_async_callback(server.stop_serving)
         yield address
 
 

@@ -2,8 +2,7 @@
 
 from typing import Final
 
-import msgspec
-
+from services.runtime.certificates import GrpcServerConfig
 from services.runtime.etcd import EtcdConfig, check_prefix
 from services.runtime.telemetry import TelemetryConfig
 
@@ -11,11 +10,9 @@ from services.runtime.telemetry import TelemetryConfig
 _EVERYWHERE: Final = ("0.0.0.0:", "[::]:", ":")
 
 
-class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class AccountingConfig(GrpcServerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of `tokenline serve accounting`."""
 
-    # "host:port" or "unix:/path".
-    listen_address: str
     # Where the registry listens.
     registry_address: str
     # The SQLite file, made if it is missing: for one process on one machine.
@@ -53,6 +50,7 @@ class AccountingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return (self.postgresql,) if isinstance(self.postgresql, str) and self.postgresql else tuple(self.postgresql)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(set(self.servers)) < len(self.servers) or not all(self.servers) or len(self.servers) > self.partitions:
             raise ValueError("postgresql must name each database once, and no more of them than partitions")
         if bool(self.database) == bool(self.postgresql):

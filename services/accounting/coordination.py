@@ -21,6 +21,7 @@ from services.accounting import features
 from services.accounting.directory import Directory
 from services.accounting.server_groups import ServerGroups, raise_era
 from services.accounting.store import Claim, Store, check_era
+from services.runtime.clients import TLS
 from services.runtime.errors import ServiceError
 from services.runtime.etcd import EtcdClient, EtcdError, Snapshot
 from services.runtime.identifiers import random_name
@@ -523,7 +524,7 @@ async def _refuses(address: str) -> bool:
             if address.startswith("unix:"):
                 _, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
             else:
-                host, _, port = address.rpartition(":")
+                host, _, port = address.removeprefix(TLS).rpartition(":")
                 _, writer = await asyncio.open_connection(host, int(port))
     except (ConnectionRefusedError, FileNotFoundError):
         return True

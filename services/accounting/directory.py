@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import grpc
 
+from services.runtime.certificates import Certificates
 from services.runtime.clients import answer, connect
 from services.runtime.errors import ServiceError
 from tokenline.accounting.v1 import accounting_pb2_grpc
@@ -22,7 +23,8 @@ _ELSEWHERE_OR_LATER: Final = frozenset({errors_pb2.ERROR_REASON_NOT_OWNER, error
 class Directory:
     """Partitions to addresses."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificates: Certificates | None = None) -> None:
+        self._certificates = certificates
         # What others call this replica by; "" when it is the only one.
         self.own_address = ""
         self._addresses: dict[int, str] = {}
@@ -61,7 +63,7 @@ class Directory:
         """The replica at an address."""
         channel = self._channels.get(address)
         if channel is None:
-            channel = self._channels[address] = connect(address)
+            channel = self._channels[address] = connect(address, "accounting", self._certificates)
         return accounting_pb2_grpc.AccountingServiceStub(channel)
 
     def others(self) -> set[str]:

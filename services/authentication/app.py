@@ -11,6 +11,8 @@ from services.authentication.postgresql_store import PostgresqlStore
 from services.authentication.servicer import AuthenticationServicer
 from services.authentication.sqlite_store import SqliteStore
 from services.authentication.store import Store
+from services.callers import CALLERS
+from services.runtime.certificates import certificates_of
 from services.runtime.clock import SystemClock
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
@@ -23,7 +25,7 @@ _SERVICE: Final = "tokenline.authentication.v1.AuthenticationService"
 async def run_authentication(config: AuthenticationConfig, lifecycle: Lifecycle) -> AsyncIterator[str]:
     """Runs authentication; yields its address once it listens, and it serves then.
 
-    Errors: `ConfigError` for the hash key file; those of the store.
+    Errors: `ConfigError` for the hash key file and certificates; those of the store.
     """
     secret = read_hash_key(Path(config.hash_key_file))
     async with AsyncExitStack() as stack:
@@ -34,9 +36,11 @@ async def run_authentication(config: AuthenticationConfig, lifecycle: Lifecycle)
             store = await SqliteStore.open(Path(config.database))
         stack.push_async_callback(store.close)
         servicer = AuthenticationServicer(store, SystemClock(), config.region, secret)
-        server = GrpcServer([_SERVICE])
+        server = GrpcServer([_SERVICE], CALLERS, reflection=config.reflection)
         authentication_pb2_grpc.add_AuthenticationServiceServicer_to_server(servicer, server.server)
-        address = await stack.enter_async_context(server.listen(config.listen_address))
+        certificates = await stack.enter_async_context(certificates_of("authentication", config, lifecycle))
+        address = await stack.enter_async_context(server.serve(config, certificates))
         stack.push_async_callback(servicer.stop)
+        stack.push_async_callback(server.stop_serving)
         await server.set_serving()
         yield address

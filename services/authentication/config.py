@@ -2,16 +2,13 @@
 
 import re
 
-import msgspec
-
+from services.runtime.certificates import GrpcServerConfig
 from services.runtime.telemetry import TelemetryConfig
 
 
-class AuthenticationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class AuthenticationConfig(GrpcServerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of `tokenline serve authentication`."""
 
-    # "host:port" or "unix:/path".
-    listen_address: str
     # The SQLite file, made if it is missing: for one process on one machine.
     database: str = ""
     # Or the PostgreSQL database, as a URL without a password (that comes from PGPASSWORD or the passfile).
@@ -23,6 +20,7 @@ class AuthenticationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if bool(self.database) == bool(self.postgresql):
             raise ValueError("give either database (a SQLite file) or postgresql (a URL)")
         if re.fullmatch(r"[a-z0-9]{1,16}", self.region) is None:

@@ -14,6 +14,8 @@ from services.billing.servicer import BillingServicer
 from services.billing.sink import FolderSink
 from services.billing.sqlite_store import SqliteStore
 from services.billing.store import Store
+from services.callers import CALLERS
+from services.runtime.certificates import certificates_of
 from services.runtime.clients import connect
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
@@ -37,15 +39,17 @@ async def run_billing(config: BillingConfig, lifecycle: Lifecycle) -> AsyncItera
         else:
             store = await SqliteStore.open(Path(config.database))
         stack.push_async_callback(store.close)
-        channel = await stack.enter_async_context(connect(config.accounting_address))
+        certificates = await stack.enter_async_context(certificates_of("billing", config, lifecycle))
+        channel = await stack.enter_async_context(connect(config.accounting_address, "accounting", certificates))
         journal = JournalReader(accounting_pb2_grpc.AccountingServiceStub(channel))
         folder = Path(config.cdr_folder)
         exporter = Exporter(journal, store, FolderSink(folder), config.export_interval_ms)
-        server = GrpcServer([_SERVICE])
+        server = GrpcServer([_SERVICE], CALLERS, reflection=config.reflection)
         servicer = BillingServicer(journal, store, Reconciler(journal, store, exporter, folder))
         billing_pb2_grpc.add_BillingServiceServicer_to_server(servicer, server.server)
-        address = await stack.enter_async_context(server.listen(config.listen_address))
+        address = await stack.enter_async_context(server.serve(config, certificates))
         await stack.enter_async_context(lifecycle.background("billing-export", _export(exporter, server)))
+        stack.push_async_callback(server.stop_serving)
         yield address
 
 

@@ -1,15 +1,12 @@
 """What a billing process needs to know."""
 
-import msgspec
-
+from services.runtime.certificates import GrpcServerConfig
 from services.runtime.telemetry import TelemetryConfig
 
 
-class BillingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class BillingConfig(GrpcServerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of `tokenline serve billing`."""
 
-    # "host:port" or "unix:/path".
-    listen_address: str
     # Cursors, file rows and the receipt index.
     # The SQLite file, made if it is missing: for one process on one machine.
     database: str = ""
@@ -24,6 +21,7 @@ class BillingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if bool(self.database) == bool(self.postgresql):
             raise ValueError("give either database (a SQLite file) or postgresql (a URL)")
         if not 10 <= self.export_interval_ms <= 3_600_000:

@@ -47,6 +47,9 @@ bench_group.add_command(charging_command)
     metavar="FOLDER",
     help="Another checkout to measure in turn, for --seconds too.",
 )
+@click.option(
+    "--grpc-tls", is_flag=True, help="TLS between the services, but not between those of --against, which may be this checkout."
+)
 @click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the report is printed.")
 def edge_command(
     seconds: float,
@@ -55,6 +58,7 @@ def edge_command(
     tokens_per_second: float | None,
     body_bytes: int,
     against: Path | None,
+    grpc_tls: bool,
     output: str,
 ) -> None:
     """Measure chat completions through the edge against a vendor simulator.
@@ -74,9 +78,10 @@ def edge_command(
     with expected_errors(), terminated_as_interrupted():
         report: Report
         if streams is None:
-            report = measure_calls(connections or _CONNECTIONS, body_bytes, seconds, other)
+            report = measure_calls(connections or _CONNECTIONS, body_bytes, seconds, other, grpc_tls=grpc_tls)
         else:
-            report = measure_streams(streams, tokens_per_second or _TOKENS_PER_SECOND, body_bytes, seconds, other)
+            speed = tokens_per_second or _TOKENS_PER_SECOND
+            report = measure_streams(streams, speed, body_bytes, seconds, other, grpc_tls=grpc_tls)
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(report)))
     else:

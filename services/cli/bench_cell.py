@@ -49,11 +49,17 @@ def start_simulator(processes: Processes) -> str:
 class BenchCell:
     """A running cell."""
 
-    def __init__(self, processes: Processes, folder: Path, vendor_base_url: str, name: str, checkout: Path) -> None:
-        """Starts the cell's services in a new folder `name` on the code of `checkout`, and waits until the edge is ready."""
+    def __init__(
+        self, processes: Processes, folder: Path, vendor_base_url: str, name: str, checkout: Path, certificates: Path | None = None
+    ) -> None:
+        """Starts the cell's services in a new folder `name` on the code of `checkout`, and waits until the edge is ready.
+
+        They call one another with TLS where there are `certificates`, as `tokenline certs` makes them.
+        """
         self._processes = processes
         self._folder = folder / name
         self._name = name
+        self._certificates = certificates
         self.checkout = checkout
         self._folder.mkdir()
         self._admin_token = token_hex(32)
@@ -65,6 +71,11 @@ class BenchCell:
         self.api_keys = self._make_accounts()
 
     def _serve(self, service: str, **config: object) -> str:
+        if self._certificates is not None:
+            files = {"certificate": "tls.crt", "key": "tls.key", "ca": "ca.crt"}
+            config |= {f"grpc_{what}_file": str(self._certificates / service / name) for what, name in files.items()}
+            if "listen_address" in config:
+                config["grpc_tls"] = "required"
         return self._processes.serve(service, f"{self._name}-{service}", self.checkout, **config)
 
     def _start(self, vendor_base_url: str) -> str:

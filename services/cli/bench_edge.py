@@ -13,6 +13,7 @@ import msgspec
 
 from services.cli.bench_cell import OWN_CHECKOUT, BenchCell, Bill, start_simulator
 from services.cli.bench_report import CallsReport, OtherCalls, OtherStreams, Spread, StreamsReport
+from services.cli.certs import write_certificates
 from services.cli.failures import CommandError
 from services.cli.load import Load, Measured
 from services.cli.processes import CPU_TICK_S, Processes
@@ -207,11 +208,13 @@ def _body(model_id: str, prompt: str, output_tokens: int, **simulate: float) -> 
 class _Bench:
     """Running processes: a vendor, a load generator, and a cell of each checkout."""
 
-    def __init__(self, processes: Processes, folder: Path, workload: Workload, other: Path | None) -> None:
+    def __init__(
+        self, processes: Processes, folder: Path, workload: Workload, other: Path | None, certificates: Path | None
+    ) -> None:
         self._processes = processes
         self._workload = workload
         self.vendor_base_url = start_simulator(processes)
-        self.own = Side(BenchCell(processes, folder, self.vendor_base_url, "own", OWN_CHECKOUT))
+        self.own = Side(BenchCell(processes, folder, self.vendor_base_url, "own", OWN_CHECKOUT, certificates))
         self.other = None if other is None else Side(BenchCell(processes, folder, self.vendor_base_url, "other", other))
         self.model_id = self._model()
         self._generator = processes.start("load", "-m", workload.generator, checkout=OWN_CHECKOUT)
@@ -255,18 +258,22 @@ class _Bench:
 
 
 @contextmanager
-def _bench(workload: Workload, other: Path | None) -> Iterator[_Bench]:
+def _bench(workload: Workload, other: Path | None, *, grpc_tls: bool) -> Iterator[_Bench]:
+    """`grpc_tls`: with TLS between the services of this checkout, and none between those of the other."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenline-bench-")))
+        certificates = folder / "certs" if grpc_tls else None
+        if certificates is not None:
+            write_certificates(certificates, 1)
         processes = Processes(folder)
         stack.callback(processes.stop)
-        yield _Bench(processes, folder, workload, other)
+        yield _Bench(processes, folder, workload, other, certificates)
 
 
-def measure_calls(connections: int, body_bytes: int, seconds: float, other: Path | None) -> CallsReport:
+def measure_calls(connections: int, body_bytes: int, seconds: float, other: Path | None, *, grpc_tls: bool) -> CallsReport:
     """Measures plain calls. Blocking. Errors: `CommandError`."""
     calls = Calls(connections, body_bytes)
-    with _bench(calls, other) as bench:
+    with _bench(calls, other, grpc_tls=grpc_tls) as bench:
         own = bench.own
         direct = bench.measure(calls.to(bench.vendor_base_url, own.cell.api_keys, bench.model_id, _DIRECT_SECONDS, _WARM_UP_S / 2))
         if direct.failed or not direct.calls:
@@ -294,11 +301,13 @@ def _figures_of_calls(side: Side) -> dict[str, Any]:
     }
 
 
-def measure_streams(streams: int, tokens_per_second: float, body_bytes: int, seconds: float, other: Path | None) -> StreamsReport:
+def measure_streams(
+    streams: int, tokens_per_second: float, body_bytes: int, seconds: float, other: Path | None, *, grpc_tls: bool
+) -> StreamsReport:
     """Measures streams. Blocking. Errors: `CommandError`."""
     _allow_descriptors(streams)
     workload = Streams(streams, tokens_per_second, body_bytes, seconds if other is None else seconds / _ROUNDS)
-    with _bench(workload, other) as bench:
+    with _bench(workload, other, grpc_tls=grpc_tls) as bench:
         bench.run(seconds)
     own = bench.own
     return StreamsReport(

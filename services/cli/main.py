@@ -27,6 +27,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "move": ("services.cli.cell", "move_command", "Have another replica own a partition."),
     "migrate": ("services.cli.migrate", "migrate_command", "Bring a service's database up to date."),
     "recover": ("services.cli.cell", "recover_command", "Begin a new era, after a restore."),
+    "certs": ("services.cli.certs", "certs_command", "Make certificates of the services, for tests and development."),
     "capacity": ("services.cli.capacity", "capacity_command", "Say how large a cell must be."),
     "bench": ("services.cli.bench", "bench_group", "Measure throughput and latency."),
 }
@@ -66,4 +67,6 @@ def main() -> None:
     # Until the command says otherwise, which takes it a second of imports. The first process of a container gets no signal that
     # it has not asked for, and would start and go on until it is killed.
     signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+    # gRPC's own log has a line for each handshake that fails, as many as anybody likes to begin.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     command_line(prog_name="tokenline")

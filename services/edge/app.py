@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -28,6 +29,7 @@ from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import Header, no_http
 from services.edge.identity.principals import Principals
 from services.edge.vendors.http import HttpVendorClient
+from services.runtime.certificates import certificates_of
 from services.runtime.clients import connect
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.http import Refuse, listen_http
@@ -69,16 +71,20 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
 
     `environment` holds the vendors' secrets, under the names that the catalog gives. At the end clients are told to close their
     connections for `drain_notice_ms`; then no new connection is taken, requests under way end, what is owed to accounting is
-    delivered, and connections close. Errors: `ConfigError` when the admin token can't be used; `OSError` when the address cannot be
-    bound.
+    delivered, and connections close. Errors: `ConfigError` when the admin token or a certificate can't be used; `OSError` when the
+    address cannot be bound.
     """
     token = read_admin_token(Path(config.admin_token_file))
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        registry_channel = await stack.enter_async_context(connect(config.registry_address))
-        authentication_channel = await stack.enter_async_context(connect(config.authentication_address))
-        accounting_channel = await stack.enter_async_context(connect(config.accounting_address))
-        billing_channel = await stack.enter_async_context(connect(config.billing_address))
+        certificates = await stack.enter_async_context(certificates_of("edge", config, lifecycle))
+        to_accounting = partial(connect, service="accounting", certificates=certificates)
+        registry_channel = await stack.enter_async_context(connect(config.registry_address, "registry", certificates))
+        authentication_channel = await stack.enter_async_context(
+            connect(config.authentication_address, "authentication", certificates)
+        )
+        accounting_channel = await stack.enter_async_context(to_accounting(config.accounting_address))
+        billing_channel = await stack.enter_async_context(connect(config.billing_address, "billing", certificates))
         authentication = authentication_pb2_grpc.AuthenticationServiceStub(authentication_channel)
         accounting = accounting_pb2_grpc.AccountingServiceStub(accounting_channel)
         billing = billing_pb2_grpc.BillingServiceStub(billing_channel)
@@ -93,7 +99,7 @@ async def run_edge(config: EdgeConfig, lifecycle: Lifecycle, environment: Mappin
             stack.enter_context(exclusive(Path(f"{config.outbox}.lock"), config.outbox))
             outbox, left = await Outbox.open(Path(config.outbox), config.outbox_releases_max)
             stack.push_async_callback(outbox.close)
-        charging = await stack.enter_async_context(ChargingClient(accounting_channel, config, outbox, left))
+        charging = await stack.enter_async_context(ChargingClient(accounting_channel, config, outbox, left, to_accounting))
 
         metrics = RequestMetrics()
         metrics.export()

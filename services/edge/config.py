@@ -1,12 +1,11 @@
 """What an edge process needs to know."""
 
-import msgspec
-
+from services.runtime.certificates import GrpcClientConfig
 from services.runtime.telemetry import TelemetryConfig
 
 
-class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Configuration of `tokenline serve edge`. Addresses are "host:port" or "unix:/path"."""
+class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of `tokenline serve edge`. Addresses are "host:port", "unix:/path" or "tls:host:port"."""
 
     # Where HTTP is served; port 0: any.
     host: str = "127.0.0.1"
@@ -53,6 +52,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.port <= 65_535:
             raise ValueError("port must be 0 to 65535")
         if self.simulator_base_url and not self.simulator_base_url.startswith(("http://", "https://")):

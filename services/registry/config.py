@@ -4,15 +4,14 @@ from typing import Annotated
 
 import msgspec
 
+from services.runtime.certificates import GrpcServerConfig
 from services.runtime.etcd import EtcdConfig, check_prefix
 from services.runtime.telemetry import TelemetryConfig
 
 
-class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RegistryConfig(GrpcServerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The registry's configuration."""
 
-    # Where it serves gRPC: "host:port" or "unix:/path".
-    listen_address: str
     # Folders of *.yaml files, the base first; a later folder adds entries or replaces those of the same ID, vendors field by field.
     catalog_folders: Annotated[list[str], msgspec.Meta(min_length=1)]
     # Where layers over the folders are published, for all registries of a cell; left out: nowhere.
@@ -25,4 +24,5 @@ class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_prefix(self.etcd_prefix)

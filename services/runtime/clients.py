@@ -1,15 +1,27 @@
-"""Channels to other services: bounded, reconnecting, and with typed errors."""
+"""Channels to other services: bounded, reconnecting, certain of whom they reach, and with typed errors."""
 
-from collections.abc import Awaitable
-from typing import Any, Final, TypeVar
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, Final, Self, TypeVar
+from weakref import WeakSet
 
 import grpc
 
+from services.runtime.certificates import Certificates, name_of
+from services.runtime.config import ConfigError
 from services.runtime.errors import from_rpc
+from services.runtime.handshakes import obstacle
+
+logger = logging.getLogger(__name__)
 
 Response = TypeVar("Response")
 
+# Before the address of a server whose certificate is checked, and who is shown one.
+TLS: Final = "tls:"
+
 _OPTIONS: Final[list[tuple[str, Any]]] = [
+    # A journal row travels whole, and a stall on one partition can gather thousands of entries in a row.
     ("grpc.max_receive_message_length", 256 * 1024 * 1024),
     ("grpc.max_send_message_length", 256 * 1024 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -22,14 +34,24 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     # Many services of one process share nothing by default: each channel has its own connection.
     ("grpc.use_local_subchannel_pool", 1),
 ]
+# How long an attempt to connect may take, whatever this option's name says: a handshake on a busy machine takes more than 50 ms.
+_TLS_OPTIONS: Final[list[tuple[str, Any]]] = [("grpc.min_reconnect_backoff_ms", 2_000)]
 
 
-def connect(address: str) -> grpc.aio.Channel:
-    """A channel to "host:port", "unix:/path" or any target that gRPC resolves; it connects when first used, close it at the end.
+def connect(address: str, service: str = "", certificates: Certificates | None = None, explain_s: float = 10.0) -> grpc.aio.Channel:
+    """A channel to a service at "host:port", "unix:/path" or any target that gRPC resolves; with TLS at "tls:" and such a target.
 
-    Of several addresses ("ipv4:HOST:PORT,HOST:PORT", or a DNS name with several) it keeps to one until that fails.
+    It connects when first used; close it at the end. With TLS the server must be `service`, by its certificate, whatever its
+    address. Of several addresses ("ipv4:HOST:PORT,HOST:PORT", or a DNS name with several) it keeps to one until that fails.
+    A stream that waits for a connection with TLS says why once in `explain_s`. Errors: `ConfigError` for TLS without certificates.
     """
-    return grpc.aio.insecure_channel(address, options=_OPTIONS)
+    if not address.startswith(TLS):
+        return grpc.aio.insecure_channel(address, options=_OPTIONS)
+    if certificates is None:
+        raise ConfigError(
+            f"{address} is reached with TLS; give grpc_certificate_file, grpc_key_file and grpc_ca_file in the config"
+        )
+    return _SecureChannel(address.removeprefix(TLS), service, certificates, explain_s)
 
 
 async def answer(call: Awaitable[Response]) -> Response:
@@ -38,3 +60,134 @@ async def answer(call: Awaitable[Response]) -> Response:
         return await call
     except grpc.aio.AioRpcError as error:
         raise from_rpc(error) from error
+
+
+class _SecureChannel(grpc.aio.Channel):
+    """A channel whose new calls use the certificates as they are now; calls under way stay where they began."""
+
+    def __init__(self, target: str, service: str, certificates: Certificates, explain_s: float) -> None:
+        self._target = target
+        self.explain_s = explain_s
+        self._service = service
+        # gRPC compares the certificate with this name instead of the target.
+        kept = [each for each in _OPTIONS if each[0] not in dict(_TLS_OPTIONS)]
+        self._options = [*kept, *_TLS_OPTIONS, ("grpc.ssl_target_name_override", name_of(service))]
+        self._certificates = certificates
+        # Those with calls under way, and the last one, which is current.
+        self._channels: list[tuple[grpc.aio.Channel, WeakSet[Any]]] = []
+        self._current: object = None
+
+    def _of_now(self) -> tuple[grpc.aio.Channel, WeakSet[Any]]:
+        certificates = self._certificates
+        if self._current is not certificates.current:
+            # A channel that is dropped closes by itself.
+            self._channels = [each for each in self._channels if each[1]]
+            made = grpc.aio.secure_channel(self._target, certificates.channel_credentials(), options=self._options)
+            self._channels.append((made, WeakSet()))
+            self._current = certificates.current
+        return self._channels[-1]
+
+    def _callable(self, kind: str, method: str, *arguments: Any, **named: Any) -> Any:
+        made: Any = None
+        channel: grpc.aio.Channel | None = None
+        streams = kind.endswith("_stream")
+
+        def call(*of: Any, **terms: Any) -> Any:
+            nonlocal made, channel
+            current, calls = self._of_now()
+            if channel is not current:
+                channel = current
+                made = getattr(current, kind)(method, *arguments, **named)
+            begun = made(*of, **terms)
+            calls.add(begun)
+            return _Stream(begun, self) if streams else begun
+
+        return call
+
+    def unary_unary(self, method: str, *arguments: Any, **named: Any) -> Any:
+        """As `grpc.aio.Channel` has it, like all that follows."""
+        return self._callable("unary_unary", method, *arguments, **named)
+
+    def unary_stream(self, method: str, *arguments: Any, **named: Any) -> Any:
+        return self._callable("unary_stream", method, *arguments, **named)
+
+    def stream_unary(self, method: str, *arguments: Any, **named: Any) -> Any:
+        return self._callable("stream_unary", method, *arguments, **named)
+
+    def stream_stream(self, method: str, *arguments: Any, **named: Any) -> Any:
+        return self._callable("stream_stream", method, *arguments, **named)
+
+    @property
+    def replaced(self) -> asyncio.Event:
+        """Set once other certificates are current."""
+        return self._certificates.replaced
+
+    async def explain(self) -> None:
+        """Logs what is in the way of a connection."""
+        found = await obstacle(self._target, self._service, self._certificates)
+        if found:
+            logger.warning("no connection to %s at %s yet: %s", self._service, self._target, found)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        return self._of_now()[0].get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        await self._of_now()[0].wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        await self._of_now()[0].channel_ready()
+
+    async def close(self, grace: float | None = None) -> None:
+        for channel, _ in self._channels:
+            await channel.close(grace)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+
+class _Stream:
+    """A call that streams answers, and waits for a connection no longer than its certificates are current.
+
+    A call that waits stays on its channel: with certificates that have ended meanwhile it would wait for ever.
+    """
+
+    def __init__(self, call: Any, channel: _SecureChannel) -> None:
+        self._call = call
+        self._channel = channel
+        self._replaced = channel.replaced
+        # As often as there are messages.
+        self.read = call.read
+        self.write = getattr(call, "write", None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+    async def wait_for_connection(self) -> None:
+        """Errors: `AioRpcError` UNAVAILABLE, also when the certificates were replaced before."""
+        connecting = asyncio.ensure_future(self._call.wait_for_connection())
+        waiting = asyncio.ensure_future(self._replaced.wait())
+        try:
+            every_s, either = self._channel.explain_s, (connecting, waiting)
+            while not (await asyncio.wait(either, timeout=every_s, return_when=asyncio.FIRST_COMPLETED))[0]:
+                await self._channel.explain()
+            if not connecting.done():
+                nothing = grpc.aio.Metadata()
+                said = "the certificates were replaced before there was a connection"
+                raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, said)
+            connecting.result()
+        finally:
+            waiting.cancel()
+            if not connecting.done():
+                connecting.cancel()
+                self._call.cancel()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._messages()
+
+    async def _messages(self) -> AsyncIterator[Any]:
+        await self.wait_for_connection()
+        async for message in self._call:
+            yield message

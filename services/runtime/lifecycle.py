@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -73,14 +74,16 @@ class Lifecycle:
         await self._stop.wait()
 
     def stop_on_signals(self) -> None:
-        """SIGTERM and SIGINT end the process in order; a second one ends it at once."""
+        """SIGTERM and SIGINT end the process in order; a second one ends it at once, with 128 and the signal's number."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():
-            raise SystemExit(128 + number)
+            logger.warning("ending at once on a second signal, %s; what was under way is cut off", number.name)
+            # An exception would be caught by the loop, which first lets every task end in its order.
+            os._exit(128 + number)
         logger.info("stopping on %s", number.name)
         self.stop()
 

@@ -1,18 +1,30 @@
-"""The one gRPC server bootstrap: health that starts as NOT_SERVING, reflection, deadlines, errors, telemetry, drain."""
+"""The one gRPC server bootstrap: who may call what, health that starts as NOT_SERVING, deadlines, errors, telemetry, drain.
+
+Without TLS, on a plain port or a Unix socket, everybody who gets there may call everything. With TLS a caller shows the
+certificate of a service, and may call what the table of callers lets that service call. A certificate that is missing, has ended or
+is of another authority ends the handshake; gRPC tells nobody but its own log, so such connections are counted here.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from stat import S_IMODE
 from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
+from grpc_reflection.v1alpha.reflection import enable_server_reflection as tell_reflection
 
+from services.runtime.certificates import DOMAIN, Certificates, GrpcServerConfig
+from services.runtime.clients import TLS
+from services.runtime.config import ConfigError
 from services.runtime.errors import ServiceError
 from services.runtime.telemetry import record_rpc, rpc_server_span
 from tokenline.errors.v1 import errors_pb2
@@ -22,65 +34,243 @@ logger = logging.getLogger(__name__)
 # A unary call that came without a deadline is given up after this time; a caller who waits longer must say so.
 _DEADLINE_S: Final = 120.0
 _DEADLINE_S_MAX: Final = 3_600.0
+# What is larger is refused by its length, before it is read.
+_REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
 # A journal row travels whole, and a stall on one partition can gather thousands of entries in a row.
-_MESSAGE_BYTES_MAX: Final = 256 * 1024 * 1024
+_ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
+# A probe names a service.
+_PROBE_BYTES_MAX: Final = 4 * 1024
+_PROBES_MAX: Final = 64
 # The name whose health is SERVING also while nothing else is: whoever gets no answer to it talks to a process that hangs.
 LIVENESS: Final = "liveness"
 # How long callers get to see NOT_SERVING before the server refuses new calls.
 _DRAIN_NOTICE_S: Final = 0.1
 
 
-class GrpcServer:
-    """A gRPC server with health and reflection. Register servicers on `server`, then `listen`."""
+# This many connections are remembered to have brought a call.
+_CONNECTIONS_KNOWN_MAX: Final = 4_096
 
-    def __init__(self, service_names: Sequence[str]) -> None:
+
+class GrpcServer:
+    """A gRPC server with health. Register servicers on `server`, then `listen`, or `serve` as a config says."""
+
+    def __init__(
+        self,
+        service_names: Sequence[str],
+        callers: Mapping[str, frozenset[str]] | None = None,
+        *,
+        request_bytes_max: int = _REQUEST_BYTES_MAX,
+        reflection: bool = False,
+        refusals_logged_s: float = 10.0,
+    ) -> None:
+        """`callers`: "/package.Service/Method" -> the services that may call it with TLS; what is not there is refused to all.
+
+        Refused callers are logged once in `refusals_logged_s`, however many they are.
+        """
+        self._guard = _Guard(callers or {}, refusals_logged_s)
         self.server = grpc.aio.server(
-            interceptors=[_CallInterceptor()],
+            interceptors=[_CallInterceptor(self._guard)],
             options=[
-                ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
-                ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
+                ("grpc.max_receive_message_length", request_bytes_max),
+                ("grpc.max_send_message_length", _ANSWER_BYTES_MAX),
                 ("grpc.so_reuseport", 0),
                 ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
             ],
         )
         self._names = [*service_names, ""]
+        self._stopping = False
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
-        reflection.enable_server_reflection([*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME], self.server)
+        # Where TLS and health are told, once the server listens.
+        self.tls_address = ""
+        self.health_address = ""
+        if reflection:
+            tell_reflection([*service_names, health.SERVICE_NAME, REFLECTION], self.server)
 
     @asynccontextmanager
-    async def listen(self, address: str, drain_grace_s: float = 5.0) -> AsyncIterator[str]:
-        """Listens on "host:port" (port 0: any) or "unix:/path" and yields the address; drains when the block is left.
+    async def serve(self, config: GrpcServerConfig, certificates: Certificates | None) -> AsyncIterator[str]:
+        """Listens as the config says, and keeps the certificates up to date; yields the address for other services.
 
-        Health stays NOT_SERVING until `set_serving`. Errors: `OSError` when the address cannot be bound.
+        Errors: `OSError` when an address cannot be bound; `ConfigError` for a Unix socket in a folder that others may enter.
         """
-        # The health servicer of grpcio starts as SERVING; nobody may see that.
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
-        try:
-            port = self.server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}: in use, or not an address of this machine") from error
+        host = config.listen_address.rpartition(":")[0]
+        tls_at = None
+        plain_at: str | None = config.listen_address
+        if config.grpc_tls != "off" and config.listen_address.startswith("unix:"):
+            _check_folder(Path(config.listen_address.removeprefix("unix:")).parent)
+        elif config.grpc_tls != "off":
+            tls_at = config.listen_address if config.grpc_tls_port is None else f"{host}:{config.grpc_tls_port}"
+            plain_at = plain_at if config.grpc_tls == "both" else None
+        async with AsyncExitStack() as stack:
+            await self._begin()
+            if config.health_port is not None:
+                await stack.enter_async_context(self._tell_health(f"{host}:{config.health_port}"))
+            if tls_at is not None:
+                assert certificates is not None
+                self._guard.on()
+                self.tls_address = self._bind(tls_at, certificates.server_credentials(self._guard.greeted))
+                logger.info("TLS at %s", self.tls_address)
+                await stack.enter_async_context(_running(self._guard.watch(), "grpc-handshakes"))
+            yield await stack.enter_async_context(self.listen(plain_at))
+
+    @asynccontextmanager
+    async def listen(self, address: str | None, drain_grace_s: float = 5.0) -> AsyncIterator[str]:
+        """Listens on "host:port" (port 0: any) or "unix:/path", without TLS, and yields the address; drains when the block is left.
+
+        None: where TLS is alone. Health stays NOT_SERVING until `set_serving`. Errors: `OSError` when the address cannot be bound.
+        """
+        await self._begin()
+        bound = TLS + self.tls_address if address is None else self._bind(address, None)
         await self.server.start()
-        bound = address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
         try:
             yield bound
         finally:
-            await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-            await asyncio.sleep(_DRAIN_NOTICE_S)
+            await self.stop_serving()
             await self.server.stop(drain_grace_s)
 
+    async def _begin(self) -> None:
+        # The health servicer of grpcio starts as SERVING; nobody may see that.
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
+
+    def _bind(self, address: str, credentials: grpc.ServerCredentials | None) -> str:
+        return _bind(self.server, address, credentials)
+
+    @asynccontextmanager
+    async def _tell_health(self, address: str) -> AsyncIterator[None]:
+        """Health and nothing else, for probes, which have no certificate."""
+        server = grpc.aio.server(
+            maximum_concurrent_rpcs=_PROBES_MAX,
+            options=[("grpc.max_receive_message_length", _PROBE_BYTES_MAX), ("grpc.so_reuseport", 0)],
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        self.health_address = _bind(server, address, None)
+        await server.start()
+        logger.info("health at %s", self.health_address)
+        try:
+            yield
+        finally:
+            await server.stop(None)
+
     async def set_serving(self) -> None:
-        """Health says SERVING from now on."""
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        """Health says SERVING from now on, until `stop_serving`."""
+        if not self._stopping:
+            await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop_serving(self) -> None:
+        """Health says NOT_SERVING from now on; returns once callers have had the time to see it. The first thing of a stop."""
+        if self._stopping:
+            return
+        self._stopping = True
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await asyncio.sleep(_DRAIN_NOTICE_S)
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in self._names:
             await self._health.set(name, status)
 
 
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
+    """The address with its port. Errors: `OSError`."""
+    try:
+        port = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}: in use, or not an address of this machine") from error
+    return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+
+def _check_folder(folder: Path) -> None:
+    """Errors: `ConfigError` for a folder that others than its owner may enter."""
+    mode = S_IMODE(folder.stat().st_mode)
+    if mode & 0o077:
+        raise ConfigError(f"listen_address: others may enter {folder}, which has mode {mode:04o}; grpc_tls wants 0700 of it")
+
+
+@asynccontextmanager
+async def _running(work: Any, name: str) -> AsyncIterator[None]:
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class _Guard:
+    """Says who may call what, and logs who was refused, at a bounded rate."""
+
+    def __init__(self, callers: Mapping[str, frozenset[str]], logged_s: float) -> None:
+        self._callers = callers
+        self._log_s = logged_s
+        self._on = False
+        self._greeted = 0
+        # Connections that brought a call, by the other end's address.
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._called = 0
+        self._refused = 0
+        self._logged_at_s = -logged_s
+
+    def on(self) -> None:
+        """There is a port with TLS."""
+        self._on = True
+
+    def greeted(self) -> None:
+        """A connection has begun its handshake."""
+        self._greeted += 1
+
+    async def check(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Ends a call that is not allowed, PERMISSION_DENIED, before anything is done for it."""
+        if not self._on:
+            return
+        facts = context.auth_context()
+        if facts.get("transport_security_type") != [b"ssl"]:
+            # It came by the plain port.
+            return
+        self._note(context.peer())
+        names = [name.decode("ascii", "replace") for name in facts.get("peer_dns", ())]
+        allowed = self._callers.get(method, frozenset())
+        if not any(name.removesuffix(f".{DOMAIN}") in allowed for name in names if name.endswith(f".{DOMAIN}")):
+            who = ", ".join(names) or "a caller without a name"
+            self._log("%s may not call %s: the table of callers says who may", who, method)
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{who} may not call {method}")
+
+    def _note(self, peer: str) -> None:
+        if peer not in self._known:
+            self._known[peer] = None
+            self._called += 1
+            if len(self._known) > _CONNECTIONS_KNOWN_MAX:
+                self._known.popitem(last=False)
+
+    def _log(self, message: str, *arguments: Any) -> None:
+        self._refused += 1
+        now_s = time.monotonic()
+        if now_s - self._logged_at_s >= self._log_s:
+            others, self._refused, self._logged_at_s = self._refused - 1, 0, now_s
+            logger.warning(f"{message}; %d more were refused since the last such line", *arguments, others)
+
+    async def watch(self) -> None:
+        """Logs how many connections brought no call, until it is cancelled."""
+        logged = 0
+        while True:
+            greeted = self._greeted
+            # Its call may come a little later than its handshake.
+            await asyncio.sleep(self._log_s)
+            silent = greeted - self._called - logged
+            if silent > 0:
+                logged += silent
+                logger.warning(
+                    "%d connections with TLS brought no call: whoever has no certificate, one that ended, or one of another "
+                    "authority gets no further; with GRPC_VERBOSITY=INFO gRPC logs why, each time",
+                    silent,
+                )
+
+
 class _CallInterceptor(grpc.aio.ServerInterceptor):
-    """Bounds unary calls in time, turns `ServiceError` into a status, and records every call."""
+    """Refuses who may not call, bounds unary calls in time, turns `ServiceError` into a status, and records every call."""
+
+    def __init__(self, guard: _Guard) -> None:
+        self._guard = guard
 
     async def intercept_service(
         self,
@@ -93,12 +283,14 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
             # Unknown methods, and health and reflection, which answer for themselves.
             return handler  # type: ignore[no-any-return]  # the stubs know only synchronous handlers
         metadata = handler_call_details.invocation_metadata
+        check = self._guard.check
         if handler.response_streaming:
             make: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
             inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
             async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
                 try:
+                    await check(method, context)
                     async for response in inner(request, context):
                         yield response
                 except BaseException as error:
@@ -113,6 +305,7 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
             code = grpc.StatusCode.OK
             remaining_s = context.time_remaining()
             try:
+                await check(method, context)
                 with rpc_server_span(method, metadata):
                     async with asyncio.timeout(min(remaining_s or _DEADLINE_S, _DEADLINE_S_MAX)):
                         return await unary(request, context)

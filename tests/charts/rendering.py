@@ -116,6 +116,7 @@ CASES: Final[dict[str, dict[str, Any]]] = {
     "required": REQUIRED,
     "everything": merged(REQUIRED, EVERYTHING),
     "no policies": merged(REQUIRED, {"networkPolicy": {"enabled": False}, "priorityClasses": {"create": False}}),
+    "certificates": merged(REQUIRED, {"grpcTls": {"mode": "required"}}),
     "ephemeral": merged(REQUIRED, {"services": {each: {"volume": {"kind": "ephemeral"}} for each in ("edge", "billing")}}),
     **{region: region_values(region) for region in regions()},
 }

@@ -53,6 +53,7 @@ REQUIRED_CONFIGS: Final[dict[str, dict[str, Any]]] = {
 }
 SIMULATOR: Final = {"host": "0.0.0.0", "port": 8090, "drain_notice_ms": 5_000, "drain_timeout_ms": 45_000}
 _BASE_URL: Final = {"simulator_base_url": "http://tokenline-vendor-simulator:8090/v1"}
+_CERTIFICATE: Final = {"certificate": "tls.crt", "key": "tls.key", "ca": "ca.crt"}
 _LAYERS: Final = {"catalog_folders": ["/opt/tokenline/catalog", "/etc/tokenline/catalog"]}
 
 
@@ -75,6 +76,16 @@ def configs_of(case: str) -> dict[str, dict[str, Any]]:
         configs["billing"] |= {"postgresql": url}
         configs["edge"] |= {"body_bytes_max": 50_000_000, **_BASE_URL}
         configs["vendor-simulator"] = dict(SIMULATOR)
+    for service in ("authentication", "registry", "accounting", "billing"):
+        configs[service]["health_port"] = 7002
+    if case == "certificates":
+        for config in configs.values():
+            config |= {f"grpc_{what}_file": f"/etc/tokenline/grpc-tls/{file}" for what, file in _CERTIFICATE.items()}
+            if "listen_address" in config:
+                config |= {"grpc_tls": "required", "grpc_tls_port": 7001}
+            for field, value in config.items():
+                if field.endswith("_address") and field != "listen_address":
+                    config[field] = f"tls:{value.replace(':7000', ':7001')}"
     if case in regions():
         for service in ("authentication", "accounting", "billing"):
             configs[service]["postgresql"] = f"postgresql://postgresql.tokenline-stores:5432/{case}"

@@ -6,6 +6,7 @@ import pytest
 
 from tests.charts.rendering import CASES, REQUIRED, Object, config_of, merged, objects_of, of_kind, pod_templates, rendered
 
+GRPC_TLS: Final = [{"name": "grpc-tls", "port": 7001, "targetPort": "grpc-tls"}]
 GRPC: Final = [{"name": "grpc", "port": 7000, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}]
 PORTS: Final[dict[str, list[Object]]] = {
     **dict.fromkeys(("authentication", "registry", "accounting", "billing"), GRPC),
@@ -33,9 +34,13 @@ def test_each_service_leads_to_its_own_pods(case: str, objects: list[Object]) ->
     assert services.keys() == running | ({"metrics"} if case == "everything" else set())
     for name, spec in services.items():
         ports = PORTS[name]
-        kind = "NodePort" if name == "edge" and case not in ("required", "no policies", "ephemeral") else "ClusterIP"
+        kind = (
+            "NodePort" if name == "edge" and case not in ("required", "no policies", "certificates", "ephemeral") else "ClusterIP"
+        )
         if (name, case) == ("edge", "everything"):
             ports = [{**ports[0], "nodePort": 30080}]
+        if case == "certificates" and ports == GRPC:
+            ports = GRPC_TLS
         if name == "metrics":
             # Of every pod for itself, ready or not.
             expected = {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": of_the_cell, "ports": ports}
@@ -53,12 +58,16 @@ def test_addresses_lead_to_where_somebody_listens(objects: list[Object]) -> None
         for field, address in config_of(objects, component).items():
             if not (field.endswith("_address") and field != "listen_address"):
                 continue
-            host, _, port = address.partition(":")
+            host, _, port = address.removeprefix("tls:").partition(":")
             (opened,) = [each for each in services[host]["spec"]["ports"] if each["port"] == int(port)]
             service = host.removeprefix("tokenline-")
             (container,) = pods[service].containers
             (listened,) = [each["containerPort"] for each in container["ports"] if each["name"] == opened["targetPort"]]
-            assert config_of(objects, service)["listen_address"] == f"0.0.0.0:{listened}"
+            own = config_of(objects, service)
+            assert (own["grpc_tls_port"] if address.startswith("tls:") else own["listen_address"]) in (
+                listened,
+                f"0.0.0.0:{listened}",
+            )
             followed.add((component, service))
     others = ("registry", "authentication", "accounting", "billing")
     assert followed == {("accounting", "registry"), ("billing", "accounting"), *(("edge", each) for each in others)}

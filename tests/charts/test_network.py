@@ -56,6 +56,8 @@ def calls_of(case: str) -> Opened:
     """All that may be opened in a cell with the values of a case, but for names that are looked up and clients."""
     values = CASES[case]
     calls = {(source, to): set(ports) for source, targets in CALLS.items() for to, ports in targets.items()}
+    if case == "certificates":
+        calls = {pair: {Port(7001)} if ports == GRPC else ports for pair, ports in calls.items()}
     services = list(SERVICES)
     if values.get("vendorSimulator", {}).get("enabled"):
         calls["edge", "vendor-simulator"] = {Port(8090)}

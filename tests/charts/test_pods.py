@@ -73,11 +73,11 @@ ARGS: Final = {
 LIVE: Final[Object] = {"periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3}
 READY: Final[Object] = {"initialDelaySeconds": 3, "periodSeconds": 1, "timeoutSeconds": 3}
 STARTED: Final[Object] = {"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 3600}
-# A process lives while it answers at all; it is ready when its health says SERVING.
+# A process lives while it answers at all; it is ready when its health says SERVING. Health has a port without TLS.
 _GRPC: Final = {
-    "startupProbe": {"grpc": {"port": 7000, "service": "liveness"}, **STARTED},
-    "readinessProbe": {"grpc": {"port": 7000}, **READY},
-    "livenessProbe": {"grpc": {"port": 7000, "service": "liveness"}, **LIVE},
+    "startupProbe": {"grpc": {"port": 7002, "service": "liveness"}, **STARTED},
+    "readinessProbe": {"grpc": {"port": 7002}, **READY},
+    "livenessProbe": {"grpc": {"port": 7002, "service": "liveness"}, **LIVE},
 }
 PROBES: Final[dict[str, Object]] = {
     **dict.fromkeys(("authentication", "registry", "accounting", "billing"), _GRPC),
@@ -94,7 +94,7 @@ PROBES: Final[dict[str, Object]] = {
     },
     **{each: {} for each in JOBS},
 }
-_GRPC_PORTS: Final = {"grpc": 7000, "metrics": 9000}
+_GRPC_PORTS: Final = {"grpc": 7000, "health": 7002, "metrics": 9000}
 PORTS: Final[dict[str, dict[str, int]]] = {
     **dict.fromkeys(("authentication", "registry", "accounting", "billing"), _GRPC_PORTS),
     "edge": {"http": 8080, "metrics": 9000},
@@ -221,6 +221,8 @@ def test_a_pod_runs_what_it_is_named_after(case: str, pods: dict[str, PodTemplat
             args = [*ARGS[component, container["name"]]]
             if case == "everything" and component == "migration":
                 args.append("--grant-to=$(SERVICE_USER)")
+            if case == "certificates" and component == "accounting":
+                args[-1] = "--set=advertised_address=tls:$(POD_IP):7001"
             assert container["args"] == args
     # One after the other, so that a failure is one of one schema; the first two before the last.
     migration = pods["migration"].spec
@@ -229,13 +231,17 @@ def test_a_pod_runs_what_it_is_named_after(case: str, pods: dict[str, PodTemplat
     assert {each: pods[each].spec["restartPolicy"] for each in JOBS} == dict.fromkeys(JOBS, "Never")
 
 
-def test_a_pod_is_looked_at_where_it_listens(pods: dict[str, PodTemplate]) -> None:
+def test_a_pod_is_looked_at_where_it_listens(case: str, pods: dict[str, PodTemplate]) -> None:
     for component, pod in pods.items():
         for container in pod.containers:
             probes = {each: container[each] for each in ("startupProbe", "readinessProbe", "livenessProbe") if each in container}
             assert probes == PROBES[component], component
             ports = {each["name"]: each["containerPort"] for each in container.get("ports", ())}
-            assert ports == PORTS[component], component
+            expected = dict(PORTS[component])
+            if case == "certificates" and "grpc" in expected:
+                del expected["grpc"]
+                expected["grpc-tls"] = 7001
+            assert ports == expected, component
 
 
 def environment_of(container: Mapping[str, Any]) -> dict[str, str]:
@@ -287,6 +293,9 @@ def test_a_pod_reads_its_own_files_and_writes_to_its_volume_alone(case: str, pod
         expected = dict(FILES[component])
         if case == "everything":
             expected |= FILES_OF_EVERYTHING.get(component, {})
+        if case == "certificates" and component not in ("migration", "test"):
+            owner = "accounting" if component == "recovery" else component
+            expected["/etc/tokenline/grpc-tls"] = f"read-only Secret tokenline-{owner}-grpc"
         if case == "ephemeral" and component in ("billing", "edge"):
             expected["/var/lib/tokenline"] = f"{'10Gi' if component == 'billing' else '1Gi'} of the node's disk"
         if component == "registry" and "catalog" in CASES[case]:

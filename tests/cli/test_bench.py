@@ -16,7 +16,7 @@ TIMEOUT_S = 180
 def test_calls_are_measured_against_another_checkout_and_both_bills_are_exact() -> None:
     result = tokenline(
         *("bench", "edge", "--seconds", "1", "--connections", "2", "--body-bytes", "2000"),
-        *("--against", str(OWN_CHECKOUT), "--output", "json"),
+        *("--against", str(OWN_CHECKOUT), "--grpc-tls", "--output", "json"),
         timeout_s=TIMEOUT_S,
     )
     assert result.returncode == 0, result.stderr

@@ -13,8 +13,9 @@ from tests.mutations.chart import CHART
 from tests.mutations.dialects import DIALECTS
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.services import SERVICES
+from tests.mutations.services_trust import SERVICES_TRUST
 
-MUTATIONS = (*CALLS, *CHART, *DIALECTS, *SERVICES)
+MUTATIONS = (*CALLS, *CHART, *DIALECTS, *SERVICES, *SERVICES_TRUST)
 
 
 def readers_differ() -> bool:

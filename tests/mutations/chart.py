@@ -92,7 +92,16 @@ _CONNECTIONS: Final = (
     Mutation(
         "services may call one another on any port",
         _NETWORK,
-        (("    - ports: [{port: 7000}]\n      to:\n        {{- range . }}", "    - to:\n        {{- range . }}"),),
+        (
+            (
+                "    - ports:\n"
+                '        {{- range include "tokenline.grpcPorts" $ | fromYamlArray }}\n'
+                "        - {port: {{ .port }}}\n"
+                "        {{- end }}\n"
+                "      to:",
+                "    - to:",
+            ),
+        ),
         _OF_NETWORK,
     ),
     Mutation(
@@ -213,7 +222,7 @@ _LOOKS: Final = (
     Mutation(
         "a service is ready as soon as it lives",
         _WORKLOADS,
-        (("            grpc: {port: 7000}\n", "            grpc: {port: 7000, service: liveness}\n"),),
+        (("            grpc: {port: 7002}\n", "            grpc: {port: 7002, service: liveness}\n"),),
         _OF_PODS,
     ),
     Mutation(
@@ -221,8 +230,8 @@ _LOOKS: Final = (
         _WORKLOADS,
         (
             (
-                "            grpc: {port: 7000, service: liveness}\n          {{- end }}\n            periodSeconds: 10\n",
-                "            grpc: {port: 7000}\n          {{- end }}\n            periodSeconds: 10\n",
+                "            grpc: {port: 7002, service: liveness}\n          {{- end }}\n            periodSeconds: 10\n",
+                "            grpc: {port: 7002}\n          {{- end }}\n            periodSeconds: 10\n",
             ),
         ),
         _OF_PODS,
@@ -303,7 +312,7 @@ _LOOKS: Final = (
     Mutation(
         "replicas of accounting are found through their Service",
         _WORKLOADS,
-        (("--set=advertised_address=$(POD_IP):7000", "--set=advertised_address=tokenline-accounting:7000"),),
+        (('"$(POD_IP):7000"', '"tokenline-accounting:7000"'),),
         _OF_PODS,
     ),
 )
@@ -491,8 +500,8 @@ _DOORS: Final = (
         _HELPERS,
         (
             (
-                '"cdr_folder" "/var/lib/tokenline/cdr" "accounting_address" "tokenline-accounting:7000"',
-                '"cdr_folder" "/var/lib/tokenline/cdr" "accounting_address" "tokenline-registry:7000"',
+                '"cdr_folder" "/var/lib/tokenline/cdr" "accounting_address" $address.accounting',
+                '"cdr_folder" "/var/lib/tokenline/cdr" "accounting_address" $address.registry',
             ),
         ),
         _OF_DOORS,

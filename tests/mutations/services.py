@@ -147,11 +147,8 @@ _PROCESSES: Final = (
         "services/runtime/server.py",
         (
             (
-                "            await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)\n"
-                "            await asyncio.sleep(_DRAIN_NOTICE_S)\n"
-                "            await self.server.stop(drain_grace_s)\n",
-                "            await self.server.stop(drain_grace_s)\n"
-                "            await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)\n",
+                "            await self.stop_serving()\n            await self.server.stop(drain_grace_s)\n",
+                "            await self.server.stop(drain_grace_s)\n            await self.stop_serving()\n",
             ),
         ),
         _SERVER,
@@ -171,7 +168,7 @@ _PROCESSES: Final = (
     Mutation(
         "a second signal is ignored",
         "services/runtime/lifecycle.py",
-        (("            raise SystemExit(128 + number)\n", "            return\n"),),
+        (("            os._exit(128 + number)\n", "            return\n"),),
         _LIFECYCLE,
     ),
 )

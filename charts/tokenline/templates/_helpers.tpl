@@ -84,6 +84,9 @@ securityContext:
 {{- if eq .service "authentication" }}
 - {name: hash-key, secret: {secretName: {{ $values.secrets.hashKey }}, defaultMode: 288}}
 {{- end }}
+{{- if include "tokenline.grpcTls" . }}
+- {name: grpc-tls, secret: {secretName: tokenline-{{ .service }}-grpc, defaultMode: 288}}
+{{- end }}
 {{- if eq .service "edge" }}
 - {name: admin-token, secret: {secretName: {{ $values.secrets.adminToken }}, defaultMode: 288}}
 {{- end }}
@@ -134,6 +137,32 @@ replicas: {{ .spec.replicas }}
 {{ ternary "StatefulSet" "Deployment" (hasKey . "volume") }}
 {{- end }}
 
+{{/* Not empty where a service has a certificate; takes (dict "root" $ "service" NAME). */}}
+{{- define "tokenline.grpcTls" -}}
+{{- if and (ne .root.Values.grpcTls.mode "off") (has .service (list "authentication" "registry" "accounting" "billing" "edge")) }}yes{{ end }}
+{{- end }}
+
+{{/* Not empty where services call one another with TLS; takes the root. */}}
+{{- define "tokenline.callsWithTls" -}}
+{{- if or (eq .Values.grpcTls.mode "required") .Values.grpcTls.clients }}yes{{ end }}
+{{- end }}
+
+{{/* Where a service is called: takes (dict "root" $ "service" NAME). */}}
+{{- define "tokenline.address" -}}
+{{- if include "tokenline.callsWithTls" .root }}tls:tokenline-{{ .service }}:7001{{ else }}tokenline-{{ .service }}:7000{{ end }}
+{{- end }}
+
+{{/* The ports of services that are called, as a list: 7000 without TLS, 7001 with it; takes the root. */}}
+{{- define "tokenline.grpcPorts" -}}
+{{- $mode := .Values.grpcTls.mode }}
+{{- if ne $mode "required" }}
+- {name: grpc, port: 7000}
+{{- end }}
+{{- if ne $mode "off" }}
+- {name: grpc-tls, port: 7001}
+{{- end }}
+{{- end }}
+
 {{/* The config file of a service, as JSON, which is YAML; takes (dict "root" $ "service" NAME). */}}
 {{- define "tokenline.config" -}}
 {{- $values := .root.Values }}
@@ -145,6 +174,8 @@ replicas: {{ .spec.replicas }}
 {{- if $values.etcd.username }}
 {{- $_ := merge $etcd (dict "username" $values.etcd.username "password_file" "/etc/tokenline/etcd-password/password") }}
 {{- end }}
+{{- $address := dict }}
+{{- range list "authentication" "registry" "accounting" "billing" }}{{ $_ := set $address . (include "tokenline.address" (dict "root" $.root "service" .)) }}{{ end }}
 {{- $config := dict "telemetry" (dict "otlp_endpoint" $values.telemetry.otlpEndpoint "trace_sample_ppm" $values.telemetry.traceSamplePpm "metrics_port" 9000 "metrics_host" "0.0.0.0") }}
 {{- if eq .service "authentication" }}
 {{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "postgresql" $values.postgresql.url "hash_key_file" "/etc/tokenline/hash-key/key" "region" $values.cell.region) }}
@@ -153,15 +184,23 @@ replicas: {{ .spec.replicas }}
 {{- if $values.catalog }}{{ $folders = append $folders "/etc/tokenline/catalog" }}{{ end }}
 {{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "catalog_folders" $folders "etcd" $etcd "etcd_prefix" (printf "%scatalog/" $prefix)) }}
 {{- else if eq .service "accounting" }}
-{{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "postgresql" ($values.postgresql.accountingUrls | default $values.postgresql.url) "partitions" $values.cell.partitions "registry_address" "tokenline-registry:7000" "etcd" $etcd "etcd_prefix" (printf "%saccounting/" $prefix)) }}
+{{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "postgresql" ($values.postgresql.accountingUrls | default $values.postgresql.url) "partitions" $values.cell.partitions "registry_address" $address.registry "etcd" $etcd "etcd_prefix" (printf "%saccounting/" $prefix)) }}
 {{- else if eq .service "billing" }}
-{{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "postgresql" $values.postgresql.url "cdr_folder" "/var/lib/tokenline/cdr" "accounting_address" "tokenline-accounting:7000") }}
+{{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "postgresql" $values.postgresql.url "cdr_folder" "/var/lib/tokenline/cdr" "accounting_address" $address.accounting) }}
 {{- else if eq .service "edge" }}
 {{- $edge := $values.services.edge }}
-{{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8080 "registry_address" "tokenline-registry:7000" "authentication_address" "tokenline-authentication:7000" "accounting_address" "tokenline-accounting:7000" "billing_address" "tokenline-billing:7000" "admin_token_file" "/etc/tokenline/admin-token/token" "outbox" "/var/lib/tokenline/outbox.sqlite3" "drain_notice_ms" (mul 1000 $edge.drainNoticeSeconds) "drain_timeout_ms" (mul 1000 $edge.drainSeconds)) }}
+{{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8080 "registry_address" $address.registry "authentication_address" $address.authentication "accounting_address" $address.accounting "billing_address" $address.billing "admin_token_file" "/etc/tokenline/admin-token/token" "outbox" "/var/lib/tokenline/outbox.sqlite3" "drain_notice_ms" (mul 1000 $edge.drainNoticeSeconds) "drain_timeout_ms" (mul 1000 $edge.drainSeconds)) }}
 {{- if $values.vendorSimulator.enabled }}{{ $_ := set $config "simulator_base_url" "http://tokenline-vendor-simulator:8090/v1" }}{{ end }}
 {{- else if eq .service "vendor-simulator" }}
 {{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8090 "drain_notice_ms" 5000 "drain_timeout_ms" 45000) }}
+{{- end }}
+{{- $tls := include "tokenline.grpcTls" . }}
+{{- if $tls }}
+{{- $_ := merge $config (dict "grpc_certificate_file" "/etc/tokenline/grpc-tls/tls.crt" "grpc_key_file" "/etc/tokenline/grpc-tls/tls.key" "grpc_ca_file" "/etc/tokenline/grpc-tls/ca.crt") }}
+{{- end }}
+{{- if hasKey $config "listen_address" }}
+{{- $_ := set $config "health_port" 7002 }}
+{{- if $tls }}{{ $_ := merge $config (dict "grpc_tls" $values.grpcTls.mode "grpc_tls_port" 7001) }}{{ end }}
 {{- end }}
 {{- with index $values.services .service }}{{ $_ := merge $config .config }}{{ end }}
 {{- toJson $config }}

@@ -7,7 +7,7 @@ long, it goes to the outbox on disk, counts as delivered, and is sent on.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 from zlib import crc32
@@ -17,6 +17,7 @@ import grpc
 from services.edge.charging.lane import Lane, Operation
 from services.edge.charging.outbox import Outbox
 from services.edge.config import EdgeConfig
+from services.runtime.clients import connect
 from services.runtime.errors import TRANSIENT, ServiceError
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
@@ -42,8 +43,11 @@ class ChargingClient:
         config: EdgeConfig,
         outbox: Outbox | None = None,
         left: Sequence[pb.ChargeOperation] = (),
+        to_owner: Callable[[str], grpc.aio.Channel] = connect,
     ) -> None:
+        """`to_owner`: a channel to accounting at the address of an owner."""
         self._channel = channel
+        self._to_owner = to_owner
         self._create_timeout_s = config.create_timeout_ms / 1_000
         self._release_timeout_s = config.release_timeout_ms / 1_000
         self._outbox = outbox
@@ -291,7 +295,7 @@ class ChargingClient:
 
     def _take_owners(self, partitions: int, owners: dict[int, str]) -> None:
         for address in set(owners.values()) - self._lanes.keys():
-            self._lanes[address] = Lane(address, self._channel, self._answered, self._of_lane)
+            self._lanes[address] = Lane(address, self._channel, self._answered, self._of_lane, self._to_owner)
         self._partitions, self._owners = partitions, owners
         # Whatever waits for an owner that is another one now is asked there; numbers make it harmless if both answer.
         for operation in list(self._unanswered.values()):

@@ -50,9 +50,10 @@ class Lane:
         channel: grpc.aio.Channel,
         answered: Callable[[pb.ChargeResult], None],
         unanswered: Callable[["Lane"], list[Operation]],
+        to_owner: Callable[[str], grpc.aio.Channel] = connect,
     ) -> None:
         # Where accounting is one process, its address is the one that was asked.
-        self._own_channel = connect(address) if address else None
+        self._own_channel = to_owner(address) if address else None
         self._stub: Any = accounting_pb2_grpc.AccountingServiceStub(self._own_channel or channel)
         self._answered = answered
         self._unanswered = unanswered

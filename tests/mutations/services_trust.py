@@ -1,0 +1,184 @@
+"""Faults of what services know of one another, and of how they stop."""
+
+from typing import Final
+
+from tests.mutations.planting import Mutation
+
+_SERVER: Final = "services/runtime/server.py"
+_CLIENTS: Final = "services/runtime/clients.py"
+_CERTIFICATES: Final = "services/runtime/certificates.py"
+_HANDSHAKES: Final = ("tests/trust/test_handshakes.py",)
+_REPLACING: Final = ("tests/trust/test_replacing.py",)
+_FILES: Final = ("tests/trust/test_certificates.py",)
+_TABLE: Final = ("tests/trust/test_callers.py",)
+_PROCESSES: Final = ("tests/trust/test_processes.py",)
+_MESSAGES: Final = ("tests/trust/test_messages.py",)
+_STOPPING: Final = ("tests/trust/test_stopping.py",)
+
+
+_CALLERS: Final = (
+    Mutation(
+        "a server does not look at the table of callers",
+        _SERVER,
+        (('            await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{who} may not call {method}")\n', ""),),
+        _TABLE,
+    ),
+    Mutation(
+        "streams are not asked who calls",
+        _SERVER,
+        (("                    await check(method, context)\n                    async for", "                    async for"),),
+        _TABLE,
+    ),
+    Mutation(
+        "what stands in no table everybody may call",
+        _SERVER,
+        (
+            (
+                "        allowed = self._callers.get(method, frozenset())\n",
+                '        allowed = self._callers.get(method, {"edge", "accounting", "operator"})\n',
+            ),
+        ),
+        _HANDSHAKES,
+    ),
+    Mutation(
+        "a caller's name counts without its domain",
+        _SERVER,
+        (('in allowed for name in names if name.endswith(f".{DOMAIN}")', "in allowed for name in names"),),
+        _TABLE,
+    ),
+    Mutation(
+        "whoever says that he passes something on is not asked who he is",
+        _SERVER,
+        (
+            (
+                "        if not self._on:\n            return\n",
+                '        passed_on = ("tokenline-forwarded", "1")\n'
+                "        if not self._on or passed_on in (context.invocation_metadata() or ()):\n            return\n",
+            ),
+        ),
+        ("tests/trust/test_forwarding.py",),
+    ),
+    Mutation(
+        "billing may grant",
+        "services/callers.py",
+        (('        "GrantBucket": _PASSED_ON,\n', '        "GrantBucket": _PASSED_ON | {BILLING},\n'),),
+        _TABLE,
+    ),
+    Mutation(
+        "a caller needs no certificate",
+        _CERTIFICATES,
+        (("require_client_authentication=True", "require_client_authentication=False"),),
+        _HANDSHAKES,
+    ),
+    Mutation(
+        "a client does not look whom it reaches",
+        _CLIENTS,
+        (('("grpc.ssl_target_name_override", name_of(service))', '("grpc.ssl_target_name_override", name_of("registry"))'),),
+        _HANDSHAKES,
+    ),
+    Mutation(
+        "required serves without TLS, too",
+        _SERVER,
+        (('            plain_at = plain_at if config.grpc_tls == "both" else None\n', ""),),
+        _PROCESSES,
+    ),
+    Mutation(
+        "others may enter the folder of a socket that asks nobody",
+        _SERVER,
+        (("    if mode & 0o077:\n", "    if mode & 0:\n"),),
+        _HANDSHAKES,
+    ),
+    Mutation(
+        "each refused caller is logged",
+        _SERVER,
+        (("        if now_s - self._logged_at_s >= self._log_s:\n", "        if now_s:\n"),),
+        _HANDSHAKES,
+    ),
+    Mutation(
+        "all that a service does is done at the port of health",
+        _SERVER,
+        (
+            (
+                "        self.health_address = _bind(server, address, None)\n",
+                "        self.health_address = _bind(self.server, address, None)\n",
+            ),
+        ),
+        _HANDSHAKES,
+    ),
+    Mutation(
+        "contracts are told unasked", _SERVER, (("        if reflection:\n", "        if reflection is not None:\n"),), _HANDSHAKES
+    ),
+    Mutation(
+        "a message has no bound",
+        _SERVER,
+        (('("grpc.max_receive_message_length", request_bytes_max)', '("grpc.max_receive_message_length", -1)'),),
+        _MESSAGES,
+    ),
+    Mutation(
+        "the largest request of charging is refused",
+        "services/accounting/app.py",
+        (("_REQUEST_BYTES_MAX: Final = 16 * 1024 * 1024\n", "_REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024\n"),),
+        _MESSAGES,
+    ),
+)
+
+_OF_CERTIFICATES: Final = (
+    Mutation(
+        "a service takes the certificate of another",
+        _CERTIFICATES,
+        (("    if name not in names:\n", "    if not names:\n"),),
+        _FILES,
+    ),
+    Mutation(
+        "a service takes a certificate that ended",
+        _CERTIFICATES,
+        (
+            (
+                "    if not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:\n",
+                "    if not certificate.not_valid_before_utc <= now:\n",
+            ),
+        ),
+        _FILES,
+    ),
+    Mutation(
+        "a service takes a certificate of another authority",
+        _CERTIFICATES,
+        (("    if not _leads_to(certificate, between, authorities):\n", "    if not authorities:\n"),),
+        _FILES,
+    ),
+    Mutation(
+        "a server shows the certificate that it began with",
+        _CERTIFICATES,
+        (("            if current is given:\n", "            if current:\n"),),
+        _REPLACING,
+    ),
+    Mutation(
+        "a client shows the certificate that it began with",
+        _CLIENTS,
+        (("        if self._current is not certificates.current:\n", "        if self._current is None:\n"),),
+        _REPLACING,
+    ),
+    Mutation(
+        "a call waits for a server with certificates that were replaced",
+        _CLIENTS,
+        (("            return _Stream(begun, self) if streams else begun\n", "            return begun\n"),),
+        _REPLACING,
+    ),
+)
+
+_STOPS: Final = (
+    Mutation(
+        "accounting gives up its partitions before it says that it stops",
+        "services/accounting/app.py",
+        (("        stack.push_async_callback(server.stop_serving)\n", ""),),
+        _STOPPING,
+    ),
+    Mutation(
+        "a second signal waits for all that ends in its order",
+        "services/runtime/lifecycle.py",
+        (("            os._exit(128 + number)\n", "            raise SystemExit(128 + number)\n"),),
+        _STOPPING,
+    ),
+)
+
+SERVICES_TRUST: Final = (*_CALLERS, *_OF_CERTIFICATES, *_STOPS)

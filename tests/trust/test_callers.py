@@ -1,0 +1,77 @@
+"""The table of callers: that it is whole, what it says, and that servers do as it says."""
+
+from pathlib import Path
+from typing import Final
+
+import grpc
+import pytest
+
+from services.callers import CALLERS
+from services.runtime.clients import connect
+from tests.trust.authority import certificates, made, pems
+from tests.trust.cell import secure_cell, status_of
+from tokenline.accounting.v1 import accounting_pb2
+from tokenline.authentication.v1 import authentication_pb2
+from tokenline.billing.v1 import billing_pb2
+from tokenline.registry.v1 import registry_pb2
+
+METHODS: Final = {
+    f"/{service.full_name}/{method.name}": method
+    for contract in (accounting_pb2, authentication_pb2, billing_pb2, registry_pb2)
+    for service in contract.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+_HOLDERS: Final = ("authentication", "registry", "accounting", "billing", "edge", "operator")
+_ACCOUNTING: Final = "/tokenline.accounting.v1.AccountingService/"
+
+
+def test_each_rpc_of_the_contracts_stands_in_the_table_and_nothing_else_does() -> None:
+    assert set(CALLERS) == set(METHODS)
+    assert set().union(*CALLERS.values()) == {"accounting", "billing", "edge", "operator"}
+    assert all(CALLERS.values())
+
+
+def test_each_role_may_call_what_it_asks_for_and_no_more() -> None:
+    may = {role: {method for method, roles in CALLERS.items() if role in roles} for role in _HOLDERS}
+    assert may["registry"] == may["authentication"] == set()
+    assert may["billing"] == {f"{_ACCOUNTING}{name}" for name in ("GetSessionRecords", "ListPartitions", "ReadJournal")}
+    reads = {"GetAccount", "ListPartitions", "ReadJournal", "Audit", "ListCursors", "GetCatalog"}
+    assert {method.rpartition("/")[2] for method in may["operator"]} == reads
+    assert [roles for method, roles in CALLERS.items() if method.endswith("/Charge")] == [{"edge"}]
+    assert [roles for method, roles in CALLERS.items() if method.endswith("/ReceiveTransfer")] == [{"accounting"}]
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    return made(tmp_path / "certs")
+
+
+async def test_servers_let_each_service_call_what_the_table_says_and_refuse_the_rest(tmp_path: Path, authority: Path) -> None:
+    unlike = []
+    async with secure_cell(tmp_path, authority) as addresses:
+        for role in _HOLDERS:
+            for name, address in addresses.items():
+                async with connect(address, name, certificates(authority, role)) as channel:
+                    for path, method in METHODS.items():
+                        if f".{name}." not in path:
+                            continue
+                        code, details = await status_of(channel, method)
+                        refused = (code, details) == (grpc.StatusCode.PERMISSION_DENIED, f"{role}.tokenline may not call {path}")
+                        if refused == (role in CALLERS[path]):
+                            unlike.append((role, path, code, details))
+    assert unlike == []
+
+
+async def test_a_name_that_no_service_has_may_call_nothing(tmp_path: Path, authority: Path) -> None:
+    async with secure_cell(tmp_path, authority) as addresses:
+        for names, said in (((), "a caller without a name"), (("edge",), "edge"), (("x.edge.tokenline",), "x.edge.tokenline")):
+            key, certificate, ca = pems(authority, *names)
+            credentials = grpc.ssl_channel_credentials(ca, key, certificate)
+            options = [("grpc.ssl_target_name_override", "accounting.tokenline")]
+            address = addresses["accounting"].removeprefix("tls:")
+            async with grpc.aio.secure_channel(address, credentials, options=options) as channel:
+                path = f"{_ACCOUNTING}GetAccount"
+                assert await status_of(channel, METHODS[path]) == (
+                    grpc.StatusCode.PERMISSION_DENIED,
+                    f"{said} may not call {path}",
+                )

@@ -28,7 +28,19 @@ _CLIENT_DOCUMENTS: Final = tuple(Path(__file__).parents[1] / "docs" / "openapi" 
 
 # What the chart itself sets, or makes no sense in a pod.
 _SET_BY_THE_CHART: Final = {
-    *("listen_address", "advertised_address", "host", "port", "database", "postgresql", "etcd", "etcd_prefix", "telemetry"),
+    *(
+        "listen_address",
+        "advertised_address",
+        "host",
+        "port",
+        "admin_host",
+        "admin_port",
+        "database",
+        "postgresql",
+        "etcd",
+        "etcd_prefix",
+        "telemetry",
+    ),
     *("registry_address", "authentication_address", "accounting_address", "billing_address", "simulator_base_url"),
     *("catalog_folders", "partitions", "hash_key_file", "region", "admin_token_file", "outbox", "cdr_folder"),
     *("drain_notice_ms", "drain_timeout_ms", "health_port"),
@@ -286,9 +298,9 @@ class Billing(_Values, frozen=True):
 
 
 class EdgeService(_Values, frozen=True):
-    type: Annotated[str, Meta(description="Of the Service that takes calls.", pattern=r"^(ClusterIP|NodePort|LoadBalancer)$")] = (
-        "ClusterIP"
-    )
+    type: Annotated[
+        str, Meta(description="Of the Service that takes clients' calls.", pattern=r"^(ClusterIP|NodePort|LoadBalancer)$")
+    ] = "ClusterIP"
     port: Annotated[int, Meta(description="Its port.", ge=1, le=65535)] = 80
     nodePort: Annotated[int, Meta(description="The nodes' port, for NodePort; 0: any.", ge=0, le=65535)] = 0
     annotations: Annotated[Labels, Meta(description="For a cloud's load balancer.")] = {}
@@ -340,7 +352,14 @@ class VendorSimulator(_Values, frozen=True):
 
 class NetworkPolicy(_Values, frozen=True):
     enabled: Annotated[bool, Meta(description="Deny everything but the cell's own connections.")] = True
-    clients: Annotated[list[Peer], Meta(description="Who may call the edge; empty: everybody who reaches it.")] = []
+    clients: Annotated[list[Peer], Meta(description="Who may call the edge as a client; empty: everybody who reaches it.")] = []
+    operators: Annotated[
+        list[Peer],
+        Meta(
+            description="Who may reach the edges' listener for operators, on which the administrative API is; empty: `helm test`, "
+            "`kubectl exec` and `kubectl port-forward` alone."
+        ),
+    ] = []
     vendors: Annotated[tuple[Peer, ...], Meta(description="Where the edge reaches vendors; by default public addresses.")] = (
         Peer(
             ipBlock=IpBlock(
@@ -352,7 +371,9 @@ class NetworkPolicy(_Values, frozen=True):
     vendorPorts: Annotated[tuple[Annotated[int, Meta(ge=1, le=65535)], ...], Meta(description="On which ports.", min_length=1)] = (
         443,
     )
-    monitoring: Annotated[list[Peer], Meta(description="Who may read metrics; empty: nobody, but those of the edge.")] = []
+    monitoring: Annotated[
+        list[Peer], Meta(description="Who may read metrics, an edge's on its listener for operators; empty: nobody.")
+    ] = []
     telemetry: Annotated[list[Peer], Meta(description="Where the OTLP collector is.")] = []
 
 
@@ -368,7 +389,16 @@ class Ingress(_Values, frozen=True):
             "`services.edge.config.body_bytes_max`, 20 MB."
         ),
     ] = {}
-    admin: Annotated[bool, Meta(description="Let it pass the administrative API, too.")] = False
+
+
+class AdminIngress(_Values, frozen=True):
+    enabled: Annotated[bool, Meta(description="Make an Ingress for the administrative API, and nothing else.")] = False
+    className: Annotated[str, Meta(description="Its class, of a controller that clients do not reach; empty: the default one.")] = (
+        ""
+    )
+    host: Annotated[str, Meta(description="Required with `enabled`. Its host name, another than that of `ingress`.")] = ""
+    tlsSecret: Annotated[NameOrEmpty, Meta(description="The Secret of its certificate; empty: without TLS.")] = ""
+    annotations: Annotated[Labels, Meta(description="For the controller.")] = {}
 
 
 class ServiceMonitor(_Values, frozen=True):
@@ -418,7 +448,8 @@ class Values(_Values, frozen=True):
     services: Annotated[Services, Meta(description="The services, each with its own scale.")] = Services()
     vendorSimulator: Annotated[VendorSimulator, Meta(description="For trying things out.")] = VendorSimulator()
     networkPolicy: Annotated[NetworkPolicy, Meta(description="Who may talk to whom.")] = NetworkPolicy()
-    ingress: Annotated[Ingress, Meta(description="The way in from outside.")] = Ingress()
+    ingress: Annotated[Ingress, Meta(description="The clients' way in from outside.")] = Ingress()
+    adminIngress: Annotated[AdminIngress, Meta(description="The operators' way in from outside.")] = AdminIngress()
     monitoring: Annotated[Monitoring, Meta(description="For the Prometheus operator.")] = Monitoring()
     telemetry: Annotated[Telemetry, Meta(description="Traces.")] = Telemetry()
     priorityClasses: Annotated[PriorityClasses, Meta(description="What goes first when a node is full.")] = PriorityClasses()

@@ -56,6 +56,7 @@ EVERYTHING: Final[dict[str, Any]] = {
     },
     "networkPolicy": {
         "clients": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}],
+        "operators": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "operators"}}}],
         "monitoring": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
         "telemetry": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "telemetry"}}}],
     },
@@ -65,7 +66,13 @@ EVERYTHING: Final[dict[str, Any]] = {
         "className": "nginx",
         "tlsSecret": "tls",
         "annotations": {"a": "b"},
-        "admin": True,
+    },
+    "adminIngress": {
+        "enabled": True,
+        "host": "admin.example.net",
+        "className": "internal",
+        "tlsSecret": "admin-tls",
+        "annotations": {"c": "d"},
     },
     "monitoring": {
         "serviceMonitor": {"enabled": True, "labels": {"a": "b"}},

@@ -9,7 +9,9 @@ import yaml
 from infra.cluster import regions
 from tests.charts.rendering import CASES, EVERYTHING, config_of, objects_of, of_kind
 
-TELEMETRY: Final = {"otlp_endpoint": "", "trace_sample_ppm": 1000, "metrics_port": 9000, "metrics_host": "0.0.0.0"}
+TELEMETRY: Final = {"otlp_endpoint": "", "trace_sample_ppm": 1000}
+# An edge has its listener for operators.
+METRICS: Final = {"metrics_port": 9000, "metrics_host": "0.0.0.0"}
 _DATABASE: Final = "postgresql://postgresql:5432/tokenline"
 REQUIRED_CONFIGS: Final[dict[str, dict[str, Any]]] = {
     "authentication": {
@@ -41,6 +43,8 @@ REQUIRED_CONFIGS: Final[dict[str, dict[str, Any]]] = {
     "edge": {
         "host": "0.0.0.0",
         "port": 8080,
+        "admin_host": "0.0.0.0",
+        "admin_port": 8081,
         "registry_address": "tokenline-registry:7000",
         "authentication_address": "tokenline-authentication:7000",
         "accounting_address": "tokenline-accounting:7000",
@@ -102,7 +106,10 @@ def configs_of(case: str) -> dict[str, dict[str, Any]]:
 def test_what_each_service_is_told(case: str) -> None:
     objects = objects_of(case)
     telemetry = {**TELEMETRY, "otlp_endpoint": "collector:4317"} if case == "everything" else TELEMETRY
-    expected = {service: {**config, "telemetry": telemetry} for service, config in configs_of(case).items()}
+    expected = {
+        service: {**config, "telemetry": telemetry if service == "edge" else telemetry | METRICS}
+        for service, config in configs_of(case).items()
+    }
     assert {service: config_of(objects, service) for service in expected} == expected
     migration = of_kind(objects, "ConfigMap")["tokenline-migration"]["data"]
     assert {name: yaml.safe_load(text) for name, text in migration.items()} == {

@@ -1,4 +1,4 @@
-"""What leads to pods: Services, the Ingress, what Prometheus finds."""
+"""What leads to pods: Services, the ways in of clients and of operators, what Prometheus finds."""
 
 from typing import Any, Final
 
@@ -12,7 +12,11 @@ PORTS: Final[dict[str, list[Object]]] = {
     **dict.fromkeys(("authentication", "registry", "accounting", "billing"), GRPC),
     "edge": [{"name": "http", "port": 80, "targetPort": "http"}],
     "vendor-simulator": [{"name": "http", "port": 8090, "targetPort": "http"}],
-    "metrics": [{"name": "metrics", "port": 9000, "targetPort": "metrics"}],
+    "admin": [{"name": "admin", "port": 8081, "targetPort": "admin"}],
+    "metrics": [
+        {"name": "metrics", "port": 9000, "targetPort": "metrics"},
+        {"name": "admin", "port": 8081, "targetPort": "admin"},
+    ],
 }
 
 
@@ -31,12 +35,11 @@ def test_each_service_leads_to_its_own_pods(case: str, objects: list[Object]) ->
     of_the_cell = {"app.kubernetes.io/name": "tokenline", "app.kubernetes.io/instance": "tokenline"}
     services = {name.removeprefix("tokenline-"): each["spec"] for name, each in of_kind(objects, "Service").items()}
     running = {each for each, pod in pods.items() if pod.owner["kind"] in ("Deployment", "StatefulSet")}
-    assert services.keys() == running | ({"metrics"} if case == "everything" else set())
+    assert services.keys() == running | {"admin"} | ({"metrics"} if case == "everything" else set())
     for name, spec in services.items():
-        ports = PORTS[name]
-        kind = (
-            "NodePort" if name == "edge" and case not in ("required", "no policies", "certificates", "ephemeral") else "ClusterIP"
-        )
+        ports, component = PORTS[name], "edge" if name == "admin" else name
+        by_default = ("required", "no policies", "certificates", "ephemeral")
+        kind = "NodePort" if name == "edge" and case not in by_default else "ClusterIP"
         if (name, case) == ("edge", "everything"):
             ports = [{**ports[0], "nodePort": 30080}]
         if case == "certificates" and ports == GRPC:
@@ -45,7 +48,7 @@ def test_each_service_leads_to_its_own_pods(case: str, objects: list[Object]) ->
             # Of every pod for itself, ready or not.
             expected = {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": of_the_cell, "ports": ports}
         else:
-            expected = {"type": kind, "selector": {**of_the_cell, "app.kubernetes.io/component": name}, "ports": ports}
+            expected = {"type": kind, "selector": {**of_the_cell, "app.kubernetes.io/component": component}, "ports": ports}
         assert spec == expected, name
     annotations = {name: each["metadata"].get("annotations") for name, each in of_kind(objects, "Service").items()}
     assert {name for name, each in annotations.items() if each} == ({"tokenline-edge"} if case == "everything" else set())
@@ -74,9 +77,17 @@ def test_addresses_lead_to_where_somebody_listens(objects: list[Object]) -> None
 
 
 def test_there_is_no_way_in_unless_it_is_asked_for(case: str, objects: list[Object]) -> None:
-    assert list(of_kind(objects, "Ingress")) == (["tokenline"] if case == "everything" else [])
+    assert list(of_kind(objects, "Ingress")) == (["tokenline", "tokenline-admin"] if case == "everything" else [])
 
 
+WAYS: Final[dict[str, tuple[str, Object]]] = {
+    "ingress": ("tokenline", {}),
+    "adminIngress": ("tokenline-admin", {"networkPolicy": {"operators": [{"podSelector": {}}]}}),
+}
+CLIENTS_CALL: Final = ("/v1/chat/completions", "/v1/me/balance", "/v1/me/receipts", "/v1/messages", "/v1/models")
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("given", "rest"),
     [
@@ -87,16 +98,32 @@ def test_there_is_no_way_in_unless_it_is_asked_for(case: str, objects: list[Obje
         ),
     ],
 )
-def test_the_way_in(given: dict[str, Any], rest: Object) -> None:
-    ingress = {"enabled": True, "host": "api.example.net", **given}
-    (made,) = of_kind(rendered(merged(REQUIRED, {"ingress": ingress})), "Ingress").values()
+def test_a_way_in_leads_to_its_own_listener_alone(way: str, given: dict[str, Any], rest: Object) -> None:
+    name, needed = WAYS[way]
+    values = merged(REQUIRED, needed, {way: {"enabled": True, "host": "api.example.net", **given}})
+    (made,) = of_kind(rendered(values), "Ingress").values()
     (rule,) = made["spec"].pop("rules")
-    assert made["spec"] == rest
+    assert (made["metadata"]["name"], made["spec"]) == (name, rest)
     assert made["metadata"].get("annotations") == given.get("annotations")
     assert rule["host"] == "api.example.net"
-    backend = {"service": {"name": "tokenline-edge", "port": {"name": "http"}}}
-    called = ("/v1/chat/completions", "/v1/me/balance", "/v1/me/receipts", "/v1/messages", "/v1/models")
-    assert rule["http"]["paths"] == [{"path": each, "pathType": "Prefix", "backend": backend} for each in called]
+    service, port = {"tokenline": ("tokenline-edge", "http"), "tokenline-admin": ("tokenline-admin", "admin")}[name]
+    backend = {"service": {"name": service, "port": {"name": port}}}
+    paths = CLIENTS_CALL if way == "ingress" else ("/v1/admin",)
+    assert rule["http"]["paths"] == [{"path": each, "pathType": "Prefix", "backend": backend} for each in paths]
+
+
+def test_both_ways_in_are_apart() -> None:
+    ways = of_kind(objects_of("everything"), "Ingress")
+    spec = {name: (each["spec"]["ingressClassName"], each["spec"]["rules"][0]["host"]) for name, each in ways.items()}
+    assert spec == {"tokenline": ("nginx", "*.example.net"), "tokenline-admin": ("internal", "admin.example.net")}
+    assert {name: each["spec"]["tls"] for name, each in ways.items()} == {
+        "tokenline": [{"hosts": ["*.example.net"], "secretName": "tls"}],
+        "tokenline-admin": [{"hosts": ["admin.example.net"], "secretName": "admin-tls"}],
+    }
+    assert {name: each["metadata"]["annotations"] for name, each in ways.items()} == {
+        "tokenline": {"a": "b"},
+        "tokenline-admin": {"c": "d"},
+    }
 
 
 def test_prometheus_finds_every_pod_of_the_cell() -> None:
@@ -109,14 +136,16 @@ def test_prometheus_finds_every_pod_of_the_cell() -> None:
     ]
     assert service["metadata"]["name"] == "tokenline-metrics"
     assert monitor["metadata"]["labels"]["a"] == "b"
-    assert monitor["spec"]["endpoints"] == [{"port": "metrics", "interval": "15s"}]
+    assert monitor["spec"]["endpoints"] == [{"port": "metrics", "interval": "15s"}, {"port": "admin", "interval": "15s"}]
     assert monitor["spec"]["podTargetLabels"] == ["app.kubernetes.io/component"]
-    served = {
-        component
+    ports = {each["port"] for each in monitor["spec"]["endpoints"]}
+    read = {
+        component: ports & {each["name"] for container in pod.containers for each in container.get("ports", ())}
         for component, pod in pod_templates(objects).items()
-        if any(each["name"] == "metrics" for container in pod.containers for each in container.get("ports", ()))
     }
-    assert served == {"authentication", "registry", "accounting", "billing", "edge", "vendor-simulator"}
+    services = ("authentication", "registry", "accounting", "billing", "vendor-simulator")
+    others = {each: set[str]() for each in ("migration", "recovery", "test")}
+    assert read == {**{each: {"metrics"} for each in services}, "edge": {"admin"}, **others}
 
 
 def test_nothing_is_watched_unless_it_is_asked_for(case: str, objects: list[Object]) -> None:

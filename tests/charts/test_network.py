@@ -16,6 +16,7 @@ DNS: Final = frozenset({Port(53), Port(53, "UDP")})
 EVERY: Final = DNS | {Port(number) for number in (22, 80, 443, 2379, 4317, 5432, 7000, 7001, 8080, 8081, 8090, 9000, 65535)}
 GRPC: Final = {Port(7000)}
 CLIENTS: Final = {Port(8080)}
+OPERATORS: Final = {Port(8081)}
 
 # Around the cell. Where a cell has no peers for one of them, it is a stranger like all others.
 OUTSIDE: Final = {
@@ -23,6 +24,7 @@ OUTSIDE: Final = {
     "etcd": Party("10.42.1.1", "tokenline-stores", {"app": "etcd"}),
     "another store": Party("10.42.1.2", "tokenline-stores", {"app": "cache"}),
     "ingress controller": Party("10.42.1.3", "ingress", {"app": "nginx"}),
+    "operators' gateway": Party("10.42.1.8", "operators", {"app": "nginx"}),
     "prometheus": Party("10.42.1.4", "monitoring", {"app": "prometheus"}),
     "collector": Party("10.42.1.5", "telemetry", {"app": "collector"}),
     "pod beside": Party("10.42.1.6", "cell", {"app": "batch"}),
@@ -47,7 +49,7 @@ CALLS: Final[dict[str, dict[str, Any]]] = {
     "edge": {"authentication": GRPC, "registry": GRPC, "accounting": GRPC, "billing": GRPC, "vendor": {Port(443)}},
     "migration": {"postgresql": EVERY},
     "recovery": {"postgresql": EVERY, "etcd": EVERY},
-    "test": {"edge": CLIENTS},
+    "test": {"edge": OPERATORS},
 }
 SERVICES: Final = ("authentication", "registry", "accounting", "billing", "edge")
 
@@ -62,9 +64,11 @@ def calls_of(case: str) -> Opened:
     if values.get("vendorSimulator", {}).get("enabled"):
         calls["edge", "vendor-simulator"] = {Port(8090)}
         services.append("vendor-simulator")
+    if "operators" in values.get("networkPolicy", {}):
+        calls["operators' gateway", "edge"] = set(OPERATORS)
     for service in services:
         if "monitoring" in values.get("networkPolicy", {}):
-            calls["prometheus", service] = {Port(9000)}
+            calls["prometheus", service] = set(OPERATORS) if service == "edge" else {Port(9000)}
         if "telemetry" in values.get("networkPolicy", {}):
             calls[service, "collector"] = set(EVERY)
     return calls

@@ -81,11 +81,12 @@ _GRPC: Final = {
 }
 PROBES: Final[dict[str, Object]] = {
     **dict.fromkeys(("authentication", "registry", "accounting", "billing"), _GRPC),
-    # It is ready once it has found all others, and from then on while it answers: 503 says more than no answer.
+    # It is ready once it has found all others, and from then on while it answers: 503 says more than no answer. Where clients
+    # come in, a flood of them would keep its probes out, too.
     "edge": {
-        "startupProbe": {"httpGet": {"path": "/readyz", "port": "http"}, **STARTED},
-        "readinessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, **READY},
-        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, **LIVE},
+        "startupProbe": {"httpGet": {"path": "/readyz", "port": "admin"}, **STARTED},
+        "readinessProbe": {"httpGet": {"path": "/healthz", "port": "admin"}, **READY},
+        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "admin"}, **LIVE},
     },
     "vendor-simulator": {
         "startupProbe": {"tcpSocket": {"port": "http"}, **STARTED},
@@ -97,7 +98,7 @@ PROBES: Final[dict[str, Object]] = {
 _GRPC_PORTS: Final = {"grpc": 7000, "health": 7002, "metrics": 9000}
 PORTS: Final[dict[str, dict[str, int]]] = {
     **dict.fromkeys(("authentication", "registry", "accounting", "billing"), _GRPC_PORTS),
-    "edge": {"http": 8080, "metrics": 9000},
+    "edge": {"http": 8080, "admin": 8081},
     "vendor-simulator": {"http": 8090, "metrics": 9000},
     **{each: {} for each in JOBS},
 }
@@ -110,11 +111,11 @@ ENVIRONMENT: Final[dict[str, dict[str, str]]] = {
     "registry": {},
     "accounting": {**DATABASE_USER, "POD_IP": "its status.podIP"},
     "billing": DATABASE_USER,
-    "edge": {"TOKENLINE_URL": "http://127.0.0.1:8080", **TOKEN_FILE},
+    "edge": {"TOKENLINE_URL": "http://127.0.0.1:8081", **TOKEN_FILE},
     "vendor-simulator": {},
     "migration": DATABASE_USER,
     "recovery": DATABASE_USER,
-    "test": {"TOKENLINE_URL": "http://tokenline-edge:80", **TOKEN_FILE},
+    "test": {"TOKENLINE_URL": "http://tokenline-admin:8081", **TOKEN_FILE},
 }
 
 CONFIG: Final = "/etc/tokenline/config"

@@ -198,7 +198,7 @@ from urllib.request import Request, urlopen
 token = Path(os.environ["TOKENLINE_TOKEN_FILE"]).read_text().strip()
 def ask(path, body):
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    with urlopen(Request(f"http://127.0.0.1:8080/v1/admin{path}", json.dumps(body).encode(), headers), timeout=30) as response:
+    with urlopen(Request(f"http://127.0.0.1:8081/v1/admin{path}", json.dumps(body).encode(), headers), timeout=30) as response:
         return json.load(response)
 keys = []
 for _ in range(int(sys.argv[1])):

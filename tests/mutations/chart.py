@@ -6,8 +6,10 @@ from tests.mutations.planting import Mutation
 
 _HELPERS: Final = "charts/tokenline/templates/_helpers.tpl"
 _AVAILABILITY: Final = "charts/tokenline/templates/availability.yaml"
+_CLIENT_PATHS: Final = "charts/tokenline/files/client-paths.yaml"
 _INGRESS: Final = "charts/tokenline/templates/ingress.yaml"
 _JOBS: Final = "charts/tokenline/templates/jobs.yaml"
+_MONITORING: Final = "charts/tokenline/templates/monitoring.yaml"
 _NETWORK: Final = "charts/tokenline/templates/network.yaml"
 _SERVICES: Final = "charts/tokenline/templates/services.yaml"
 _WORKLOADS: Final = "charts/tokenline/templates/workloads.yaml"
@@ -113,18 +115,43 @@ _CONNECTIONS: Final = (
     Mutation(
         "anybody may read metrics",
         _NETWORK,
-        (("    - ports: [{port: metrics}]\n      from: {{- toYaml . | nindent 8 }}\n", "    - ports: [{port: metrics}]\n"),),
+        (
+            (
+                "    - ports: [{port: metrics}]\n      from: {{- toYaml $policy.monitoring | nindent 8 }}\n",
+                "    - ports: [{port: metrics}]\n",
+            ),
+        ),
+        _OF_NETWORK,
+    ),
+    Mutation(
+        "clients may reach the operators' listener",
+        _NETWORK,
+        (("    - ports: [{port: http}]\n", "    - ports: [{port: http}, {port: admin}]\n"),),
+        _OF_NETWORK,
+    ),
+    Mutation(
+        "anybody may reach the operators' listener",
+        _NETWORK,
+        (
+            (
+                "        {{- with concat $policy.operators $policy.monitoring }}\n"
+                "        {{- toYaml . | nindent 8 }}\n"
+                "        {{- end }}\n",
+                "        - namespaceSelector: {}\n",
+            ),
+        ),
+        _OF_NETWORK,
+    ),
+    Mutation(
+        "operators are locked out of their listener",
+        _NETWORK,
+        (("concat $policy.operators $policy.monitoring", "$policy.monitoring"),),
         _OF_NETWORK,
     ),
     Mutation(
         "clients that are named do not count",
         _NETWORK,
-        (
-            (
-                "        {{- toYaml . | nindent 8 }}\n        - podSelector:",
-                "        - namespaceSelector: {}\n        - podSelector:",
-            ),
-        ),
+        (("      {{- with $policy.clients }}\n      from: {{- toYaml . | nindent 8 }}\n", "      {{- with $policy.clients }}\n"),),
         _OF_NETWORK,
     ),
     Mutation(
@@ -267,6 +294,23 @@ _LOOKS: Final = (
                 "          startupProbe:\n            httpGet: {path: /healthz,",
             ),
         ),
+        _OF_PODS,
+    ),
+    Mutation(
+        "an edge is looked at where clients come in",
+        _WORKLOADS,
+        (
+            (
+                "          livenessProbe:\n            httpGet: {path: /healthz, port: admin}",
+                "          livenessProbe:\n            httpGet: {path: /healthz, port: http}",
+            ),
+        ),
+        _OF_PODS,
+    ),
+    Mutation(
+        "commands in a pod talk to the clients' listener",
+        _WORKLOADS,
+        (('value: "http://127.0.0.1:8081"', 'value: "http://127.0.0.1:8080"'),),
         _OF_PODS,
     ),
     Mutation(
@@ -467,8 +511,13 @@ _ENDS: Final = (
 _DOORS: Final = (
     Mutation(
         "the clients' way in leads to administration",
-        _INGRESS,
-        (("          {{- if $ingress.admin }}\n", "          {{- if true }}\n"),),
+        _CLIENT_PATHS,
+        (
+            (
+                "- {path: /v1/models, pathType: Prefix}\n",
+                "- {path: /v1/models, pathType: Prefix}\n- {path: /v1/admin, pathType: Prefix}\n",
+            ),
+        ),
         _OF_DOORS,
     ),
     Mutation(
@@ -477,7 +526,31 @@ _DOORS: Final = (
         (("          - path: {{ .path }}\n", "          - path: /\n"),),
         _OF_DOORS,
     ),
-    Mutation("a way in is made unasked", _INGRESS, (("{{- if .Values.ingress.enabled }}", "{{- if true }}"),), _OF_DOORS),
+    Mutation("a way in is made unasked", _INGRESS, (("{{- if $ingress.enabled }}", "{{- if true }}"),), _OF_DOORS),
+    Mutation(
+        "the operators' way in leads to the clients' listener",
+        _INGRESS,
+        (("{service: {name: tokenline-admin, port: {name: admin}}}", "{service: {name: tokenline-edge, port: {name: http}}}"),),
+        _OF_DOORS,
+    ),
+    Mutation(
+        "the operators' way in leads to metrics",
+        _INGRESS,
+        (("          - path: /v1/admin\n", "          - path: /\n"),),
+        _OF_DOORS,
+    ),
+    Mutation(
+        "clients find the operators' listener at their Service",
+        _SERVICES,
+        (("      targetPort: http\n", "      targetPort: admin\n"),),
+        _OF_DOORS,
+    ),
+    Mutation(
+        "edges' metrics are not read",
+        _MONITORING,
+        (('{{- range list "metrics" "admin" }}', '{{- range list "metrics" }}'),),
+        _OF_DOORS,
+    ),
     Mutation(
         "a Service leads to pods of all services",
         _SERVICES,

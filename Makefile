@@ -28,7 +28,7 @@ $(VENV)/.installed: requirements.lock requirements-dev.lock pyproject.toml
 run: setup ## start everything on embedded defaults
 	$(BIN)/tokenline up --port $(PORT) --admin-port $(ADMIN_PORT) --data-dir $(DATA_DIR)
 
-test: setup policy ## run the tests
+test: setup ## run the tests
 	$(BIN)/pytest
 
 # What is pure and quick. A file that starts a server is left out by its name.
@@ -98,11 +98,14 @@ simulate: setup ## crash the charging core under SEEDS random schedules
 faults: setup ## hurt a running cell in every way it must bear, under load, and count what was lost
 	$(BIN)/python -m tests.faults
 
-lint: setup ## formatter, linter, import contracts, proto lint
+lint: setup policy ## formatter, linter, import contracts, proto lint, scanners
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against published.binpb
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive charts infra services
+	$(BIN)/shellcheck .ci/run .ci/deliver-image infra/build-image infra/kind/deliver-image
+	$(BIN)/python -m tests.charts.scan
 
 types: setup ## strict types
 	$(BIN)/mypy
@@ -111,14 +114,14 @@ format: setup ## rewrite to the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: setup ## rewrite what is generated: protos/gen from the protos, the chart's values from their types
+generate: setup ## rewrite what is generated: protos/gen from the protos, the chart's values from their types, its ways in from docs/openapi
 	rm -rf protos/gen && mkdir -p protos/gen
 	PATH=$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos/gen --pyi_out=protos/gen \
 	  --grpc_python_out=protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
 	find protos/gen/* -type d -exec touch {}/__init__.py \;
 	$(BIN)/python -m charts.values
 
-GENERATED := protos/gen charts/tokenline/values.yaml charts/tokenline/values.schema.json charts/tokenline/README.md
+GENERATED := protos/gen charts/tokenline/values.yaml charts/tokenline/values.schema.json charts/tokenline/README.md charts/tokenline/files
 
 verify: generate ## fail when what is committed is not what is generated
 	@git diff --exit-code --stat -- $(GENERATED) && test -z "$$(git status --porcelain -- $(GENERATED))" \

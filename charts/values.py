@@ -1,7 +1,8 @@
 """The chart's values as types: their defaults, their documentation and what is refused, in one place.
 
 `python -m charts.values` writes from them what Helm and people read: values.yaml, values.schema.json and README.md of
-charts/tokenline. What the services themselves are told (`services.NAME.config`) has the types of their own configs.
+charts/tokenline. What the services themselves are told (`services.NAME.config`) has the types of their own configs. What an
+Ingress lets clients call is written from docs/openapi, into files/client-paths.yaml.
 """
 
 import json
@@ -21,10 +22,25 @@ from services.edge.config import EdgeConfig
 from services.registry.config import RegistryConfig
 
 CHART: Final = Path(__file__).parent / "tokenline"
+CLIENT_PATHS: Final = CHART / "files" / "client-paths.yaml"
+# What clients call, as they are told.
+_CLIENT_DOCUMENTS: Final = tuple(Path(__file__).parents[1] / "docs" / "openapi" / f"{name}.yaml" for name in ("account", "calls"))
 
 # What the chart itself sets, or makes no sense in a pod.
 _SET_BY_THE_CHART: Final = {
-    *("listen_address", "advertised_address", "host", "port", "database", "postgresql", "etcd", "etcd_prefix", "telemetry"),
+    *(
+        "listen_address",
+        "advertised_address",
+        "host",
+        "port",
+        "admin_host",
+        "admin_port",
+        "database",
+        "postgresql",
+        "etcd",
+        "etcd_prefix",
+        "telemetry",
+    ),
     *("registry_address", "authentication_address", "accounting_address", "billing_address", "simulator_base_url"),
     *("catalog_folders", "partitions", "hash_key_file", "region", "admin_token_file", "outbox", "cdr_folder"),
     *("drain_notice_ms", "drain_timeout_ms", "health_port"),
@@ -108,7 +124,10 @@ class Secrets(_Values, frozen=True):
     ] = "tokenline-hash-key"
     vendors: Annotated[
         NameOrEmpty,
-        Meta(description="The Secret whose keys are the vendors' environment variables, as the catalog names them (`secret_env`)."),
+        Meta(
+            description="The Secret whose keys are the vendors' environment variables, as the catalog names them: "
+            "`api_key_env` and `base_url_env`."
+        ),
     ] = ""
 
 
@@ -279,9 +298,9 @@ class Billing(_Values, frozen=True):
 
 
 class EdgeService(_Values, frozen=True):
-    type: Annotated[str, Meta(description="Of the Service that takes calls.", pattern=r"^(ClusterIP|NodePort|LoadBalancer)$")] = (
-        "ClusterIP"
-    )
+    type: Annotated[
+        str, Meta(description="Of the Service that takes clients' calls.", pattern=r"^(ClusterIP|NodePort|LoadBalancer)$")
+    ] = "ClusterIP"
     port: Annotated[int, Meta(description="Its port.", ge=1, le=65535)] = 80
     nodePort: Annotated[int, Meta(description="The nodes' port, for NodePort; 0: any.", ge=0, le=65535)] = 0
     annotations: Annotated[Labels, Meta(description="For a cloud's load balancer.")] = {}
@@ -333,7 +352,14 @@ class VendorSimulator(_Values, frozen=True):
 
 class NetworkPolicy(_Values, frozen=True):
     enabled: Annotated[bool, Meta(description="Deny everything but the cell's own connections.")] = True
-    clients: Annotated[list[Peer], Meta(description="Who may call the edge; empty: everybody who reaches it.")] = []
+    clients: Annotated[list[Peer], Meta(description="Who may call the edge as a client; empty: everybody who reaches it.")] = []
+    operators: Annotated[
+        list[Peer],
+        Meta(
+            description="Who may reach the edges' listener for operators, on which the administrative API is; empty: `helm test`, "
+            "`kubectl exec` and `kubectl port-forward` alone."
+        ),
+    ] = []
     vendors: Annotated[tuple[Peer, ...], Meta(description="Where the edge reaches vendors; by default public addresses.")] = (
         Peer(
             ipBlock=IpBlock(
@@ -345,7 +371,9 @@ class NetworkPolicy(_Values, frozen=True):
     vendorPorts: Annotated[tuple[Annotated[int, Meta(ge=1, le=65535)], ...], Meta(description="On which ports.", min_length=1)] = (
         443,
     )
-    monitoring: Annotated[list[Peer], Meta(description="Who may read metrics; empty: nobody, but those of the edge.")] = []
+    monitoring: Annotated[
+        list[Peer], Meta(description="Who may read metrics, an edge's on its listener for operators; empty: nobody.")
+    ] = []
     telemetry: Annotated[list[Peer], Meta(description="Where the OTLP collector is.")] = []
 
 
@@ -361,7 +389,16 @@ class Ingress(_Values, frozen=True):
             "`services.edge.config.body_bytes_max`, 20 MB."
         ),
     ] = {}
-    admin: Annotated[bool, Meta(description="Let it pass the administrative API, too.")] = False
+
+
+class AdminIngress(_Values, frozen=True):
+    enabled: Annotated[bool, Meta(description="Make an Ingress for the administrative API, and nothing else.")] = False
+    className: Annotated[str, Meta(description="Its class, of a controller that clients do not reach; empty: the default one.")] = (
+        ""
+    )
+    host: Annotated[str, Meta(description="Required with `enabled`. Its host name, another than that of `ingress`.")] = ""
+    tlsSecret: Annotated[NameOrEmpty, Meta(description="The Secret of its certificate; empty: without TLS.")] = ""
+    annotations: Annotated[Labels, Meta(description="For the controller.")] = {}
 
 
 class ServiceMonitor(_Values, frozen=True):
@@ -411,7 +448,8 @@ class Values(_Values, frozen=True):
     services: Annotated[Services, Meta(description="The services, each with its own scale.")] = Services()
     vendorSimulator: Annotated[VendorSimulator, Meta(description="For trying things out.")] = VendorSimulator()
     networkPolicy: Annotated[NetworkPolicy, Meta(description="Who may talk to whom.")] = NetworkPolicy()
-    ingress: Annotated[Ingress, Meta(description="The way in from outside.")] = Ingress()
+    ingress: Annotated[Ingress, Meta(description="The clients' way in from outside.")] = Ingress()
+    adminIngress: Annotated[AdminIngress, Meta(description="The operators' way in from outside.")] = AdminIngress()
     monitoring: Annotated[Monitoring, Meta(description="For the Prometheus operator.")] = Monitoring()
     telemetry: Annotated[Telemetry, Meta(description="Traces.")] = Telemetry()
     priorityClasses: Annotated[PriorityClasses, Meta(description="What goes first when a node is full.")] = PriorityClasses()
@@ -523,8 +561,21 @@ def values_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def client_paths() -> str:
+    """The paths of an Ingress that leads to what clients call and nowhere else: none is a part of another."""
+    documents = (yaml.safe_load(each.read_text(encoding="utf-8")) for each in _CLIENT_DOCUMENTS)
+    called = {path.partition("{")[0].rstrip("/") or "/" for each in documents for path in each["paths"]}
+    outermost = sorted(path for path in called if not any(path.startswith(f"{other}/") for other in called - {"/"}))
+    # As a prefix, the root would lead everywhere.
+    kinds = {path: "Exact" if path == "/" else "Prefix" for path in outermost}
+    lines = ["# What an Ingress lets clients call. Written by `make generate` from docs/openapi."]
+    return "\n".join([*lines, *(f"- {{path: {path}, pathType: {kind}}}" for path, kind in kinds.items())]) + "\n"
+
+
 def main() -> None:
-    """Writes the three files."""
+    """Writes the four files."""
+    CLIENT_PATHS.parent.mkdir(exist_ok=True)
+    CLIENT_PATHS.write_text(client_paths(), encoding="utf-8")
     (CHART / "values.yaml").write_text(values_yaml(), encoding="utf-8")
     (CHART / "values.schema.json").write_text(json.dumps(schema(), indent=2) + "\n", encoding="utf-8")
     readme = (CHART / "README.md").read_text(encoding="utf-8") if (CHART / "README.md").exists() else "<!-- values -->\n"

@@ -1,19 +1,30 @@
-"""The chart, rendered without a cluster."""
+"""The chart, rendered without a cluster: the values that tests render it with, and what stands in the objects."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import helm_python
 import yaml
 
-from infra.cluster import CHART, DEVELOPMENT, REGIONS
+from infra.cluster import CHART, DEVELOPMENT, REGIONS, regions
+
+Object = dict[str, Any]
 
 # What has no default.
 REQUIRED: Final[dict[str, Any]] = {
     "cell": {"region": "north"},
     "postgresql": {"url": "postgresql://postgresql:5432/tokenline", "peers": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]},
-    "etcd": {"endpoints": ["etcd:2379"], "peers": [{"podSelector": {"matchLabels": {"app": "etcd"}}}]},
+    "etcd": {
+        "endpoints": ["etcd:2379"],
+        "peers": [
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "tokenline-stores"}},
+                "podSelector": {"matchLabels": {"app": "etcd"}},
+            }
+        ],
+    },
 }
 # Everything that is left out by default.
 _VERIFIED: Final = "?sslmode=verify-full&sslrootcert=/etc/tokenline/postgresql/ca.crt"
@@ -44,9 +55,10 @@ EVERYTHING: Final[dict[str, Any]] = {
         },
     },
     "networkPolicy": {
-        "clients": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
-        "monitoring": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
-        "telemetry": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
+        "clients": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}],
+        "operators": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "operators"}}}],
+        "monitoring": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+        "telemetry": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "telemetry"}}}],
     },
     "ingress": {
         "enabled": True,
@@ -54,7 +66,13 @@ EVERYTHING: Final[dict[str, Any]] = {
         "className": "nginx",
         "tlsSecret": "tls",
         "annotations": {"a": "b"},
-        "admin": True,
+    },
+    "adminIngress": {
+        "enabled": True,
+        "host": "admin.example.net",
+        "className": "internal",
+        "tlsSecret": "admin-tls",
+        "annotations": {"c": "d"},
     },
     "monitoring": {
         "serviceMonitor": {"enabled": True, "labels": {"a": "b"}},
@@ -65,6 +83,10 @@ EVERYTHING: Final[dict[str, Any]] = {
     "nodeSelector": {"pool": "charging"},
     "tolerations": [{"key": "charging", "operator": "Exists"}],
 }
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,5 +112,74 @@ def rendered(values: Mapping[str, Any], namespace: str = "cell") -> list[dict[st
     return [each for name, text in files.items() if name.endswith(".yaml") for each in yaml.safe_load_all(text) if each]
 
 
-def _yaml(path: Path) -> dict[str, Any]:
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as templates see them."""
+    return merged(_yaml(CHART / "values.yaml"), values)
+
+
+VERSION: Final[str] = _yaml(CHART / "Chart.yaml")["appVersion"]
+# By name, all values that tests render the chart with.
+CASES: Final[dict[str, dict[str, Any]]] = {
+    "required": REQUIRED,
+    "everything": merged(REQUIRED, EVERYTHING),
+    "no policies": merged(REQUIRED, {"networkPolicy": {"enabled": False}, "priorityClasses": {"create": False}}),
+    "certificates": merged(REQUIRED, {"grpcTls": {"mode": "required"}}),
+    "ephemeral": merged(REQUIRED, {"services": {each: {"volume": {"kind": "ephemeral"}} for each in ("edge", "billing")}}),
+    **{region: region_values(region) for region in regions()},
+}
+
+
+@cache
+def objects_of(case: str) -> list[Object]:
+    """The objects of a case, in namespace cell; not to be changed."""
+    return rendered(CASES[case])
+
+
+class PodTemplate(NamedTuple):
+    """What one object makes pods of."""
+
+    owner: Object
+    metadata: Object
+    spec: Object
+
+    @property
+    def labels(self) -> dict[str, str]:
+        labels: dict[str, str] = self.metadata["labels"]
+        return labels
+
+    @property
+    def containers(self) -> list[Object]:
+        """All, those that run before the others first."""
+        return [*self.spec.get("initContainers", []), *self.spec["containers"]]
+
+
+def pod_templates(objects: Sequence[Object]) -> dict[str, PodTemplate]:
+    """All pods that a release makes, by component."""
+    found = {}
+    for each in objects:
+        match each["kind"]:
+            case "Deployment" | "StatefulSet" | "Job":
+                template = each["spec"]["template"]
+            case "CronJob":
+                template = each["spec"]["jobTemplate"]["spec"]["template"]
+            case "Pod":
+                template = each
+            case _:
+                continue
+        component = each["metadata"]["labels"]["app.kubernetes.io/component"]
+        assert component not in found, component
+        found[component] = PodTemplate(each, template["metadata"], template["spec"])
+    return found
+
+
+def of_kind(objects: Sequence[Object], kind: str) -> dict[str, Object]:
+    """The objects of a kind, by name."""
+    found = [each for each in objects if each["kind"] == kind]
+    named = {each["metadata"]["name"]: each for each in found}
+    assert len(named) == len(found), kind
+    return named
+
+
+def config_of(objects: Sequence[Object], service: str) -> dict[str, Any]:
+    """The config that the pods of a service read."""
+    return dict(yaml.safe_load(of_kind(objects, "ConfigMap")[f"tokenline-{service}"]["data"]["config.yaml"]))

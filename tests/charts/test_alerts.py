@@ -8,7 +8,7 @@ import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.cli.data_folder import Demo
-from tests.charts.rendering import EVERYTHING, REQUIRED, merged, rendered
+from tests.charts.rendering import objects_of, of_kind
 from tests.cli.processes import up
 
 # What Prometheus itself says of each pod that it reads, and what it adds.
@@ -29,6 +29,17 @@ def selectors(expression: str) -> list[tuple[str, set[str]]]:
     return found
 
 
+def test_alerts_look_at_their_own_cell() -> None:
+    rule = of_kind(objects_of("everything"), "PrometheusRule")["tokenline"]
+    assert rule["metadata"]["labels"]["a"] == "b"
+    for group in rule["spec"]["groups"]:
+        for each in group["rules"]:
+            seen = len(selectors(each["expr"]))
+            assert seen and each["expr"].count('namespace="cell"') == seen, each["alert"]
+            assert each["labels"]["severity"] in ("critical", "warning")
+            assert each["annotations"]["summary"]
+
+
 def _call_with_a_doubtful_count(demo: Demo) -> Request:
     body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "simulate": {"usage": "absurd"}}
     headers = {"authorization": f"Bearer {demo.api_key}", "content-type": "application/json"}
@@ -36,7 +47,7 @@ def _call_with_a_doubtful_count(demo: Demo) -> Request:
 
 
 def test_alerts_look_at_what_a_cell_exports(tmp_path: Path) -> None:
-    (rule,) = [each for each in rendered(merged(REQUIRED, EVERYTHING)) if each["kind"] == "PrometheusRule"]
+    (rule,) = of_kind(objects_of("everything"), "PrometheusRule").values()
     alerts = {each["alert"]: selectors(each["expr"]) for group in rule["spec"]["groups"] for each in group["rules"]}
     assert alerts and all(alerts.values())
     with up(tmp_path) as system:

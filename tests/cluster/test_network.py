@@ -27,6 +27,7 @@ def addresses(cell: ClusterCell) -> dict[str, str]:
         for service in ("authentication", "registry", "accounting", "billing")
     }
     found["edge"] = f"{cell.pods('edge')[0]['status']['podIP']}:8080"
+    found["administration"] = f"{cell.pods('edge')[0]['status']['podIP']}:8081"
     found["metrics"] = f"{cell.pods('accounting')[0]['status']['podIP']}:9000"
     for name, port in (("postgresql", 5432), ("etcd", 2379)):
         found[name] = f"{get(STORES, 'pod', f'{name}-0')['status']['podIP']}:{port}"

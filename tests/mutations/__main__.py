@@ -11,6 +11,7 @@ import sys
 from tests.mutations.amounts import AMOUNTS
 from tests.mutations.calls import CALLS
 from tests.mutations.charges import CHARGES
+from tests.mutations.chart import CHART
 from tests.mutations.delivery import DELIVERY
 from tests.mutations.dialects import DIALECTS
 from tests.mutations.doors import DOORS
@@ -21,7 +22,7 @@ from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
 
-MUTATIONS = (*CALLS, *METERING, *DIALECTS, *KEYS, *ENDS, *DOORS, *DELIVERY, *CHARGES, *SERVICES, *SERVICES_TRUST, *AMOUNTS)
+MUTATIONS = (*CALLS, *METERING, *DIALECTS, *KEYS, *ENDS, *DOORS, *DELIVERY, *CHARGES, *SERVICES, *SERVICES_TRUST, *CHART, *AMOUNTS)
 
 
 def readers_differ() -> bool:

@@ -52,14 +52,15 @@ class NoRunError(Exception):
 
 
 def changed_text(mutation: Mutation, folder: Path = ROOT) -> str:
-    """The text of the mutation's file with the fault in it. Errors: `PlaceGoneError`; `SyntaxError` where that is no Python."""
+    """The text of the mutation's file with the fault in it. Errors: `PlaceGoneError`; `SyntaxError` for what is no Python."""
     file = folder / mutation.file
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     for old, new in mutation.changes:
         if text.count(old) != 1:
             raise PlaceGoneError(f"{mutation.file} has {text.count(old)} places that read {old!r}, not one")
         text = text.replace(old, new)
-    compile(text, mutation.file, "exec")
+    if file.suffix == ".py":
+        compile(text, mutation.file, "exec")
     return text
 
 
@@ -69,7 +70,7 @@ class Copy:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         # Answers are compared with what the documents say.
-        for name in ("services", "tests", "docs"):
+        for name in ("charts", "docs", "infra", "services", "tests"):
             shutil.copytree(ROOT / name, folder / name, ignore=_IGNORED)
         shutil.copy(ROOT / "pyproject.toml", folder)
 

@@ -176,7 +176,10 @@ replicas: {{ .spec.replicas }}
 {{- end }}
 {{- $address := dict }}
 {{- range list "authentication" "registry" "accounting" "billing" }}{{ $_ := set $address . (include "tokenline.address" (dict "root" $.root "service" .)) }}{{ end }}
-{{- $config := dict "telemetry" (dict "otlp_endpoint" $values.telemetry.otlpEndpoint "trace_sample_ppm" $values.telemetry.traceSamplePpm "metrics_port" 9000 "metrics_host" "0.0.0.0") }}
+{{- $telemetry := dict "otlp_endpoint" $values.telemetry.otlpEndpoint "trace_sample_ppm" $values.telemetry.traceSamplePpm }}
+{{- /* An edge's metrics are on its listener for operators. */}}
+{{- if ne .service "edge" }}{{ $_ := merge $telemetry (dict "metrics_port" 9000 "metrics_host" "0.0.0.0") }}{{ end }}
+{{- $config := dict "telemetry" $telemetry }}
 {{- if eq .service "authentication" }}
 {{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "postgresql" $values.postgresql.url "hash_key_file" "/etc/tokenline/hash-key/key" "region" $values.cell.region) }}
 {{- else if eq .service "registry" }}
@@ -189,7 +192,7 @@ replicas: {{ .spec.replicas }}
 {{- $_ := merge $config (dict "listen_address" "0.0.0.0:7000" "postgresql" $values.postgresql.url "cdr_folder" "/var/lib/tokenline/cdr" "accounting_address" $address.accounting) }}
 {{- else if eq .service "edge" }}
 {{- $edge := $values.services.edge }}
-{{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8080 "registry_address" $address.registry "authentication_address" $address.authentication "accounting_address" $address.accounting "billing_address" $address.billing "admin_token_file" "/etc/tokenline/admin-token/token" "outbox" "/var/lib/tokenline/outbox.sqlite3" "drain_notice_ms" (mul 1000 $edge.drainNoticeSeconds) "drain_timeout_ms" (mul 1000 $edge.drainSeconds)) }}
+{{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8080 "admin_host" "0.0.0.0" "admin_port" 8081 "registry_address" $address.registry "authentication_address" $address.authentication "accounting_address" $address.accounting "billing_address" $address.billing "admin_token_file" "/etc/tokenline/admin-token/token" "outbox" "/var/lib/tokenline/outbox.sqlite3" "drain_notice_ms" (mul 1000 $edge.drainNoticeSeconds) "drain_timeout_ms" (mul 1000 $edge.drainSeconds)) }}
 {{- if $values.vendorSimulator.enabled }}{{ $_ := set $config "simulator_base_url" "http://tokenline-vendor-simulator:8090/v1" }}{{ end }}
 {{- else if eq .service "vendor-simulator" }}
 {{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8090 "drain_notice_ms" 5000 "drain_timeout_ms" 45000) }}

@@ -128,7 +128,7 @@ async def test_the_checks_of_a_cell_with_overage_end_with_0(services: Cell) -> N
     assert (await services.admin("POST", "/audit")).json["breaches"] == []
 
     def told(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return tokenline(*arguments, TOKENLINE_URL=services.base_url, TOKENLINE_TOKEN=ADMIN_TOKEN)
+        return tokenline(*arguments, TOKENLINE_URL=services.operators_url, TOKENLINE_TOKEN=ADMIN_TOKEN)
 
     for command, wrong in (("audit", "breaches"), ("reconcile", "differences")):
         done = await asyncio.to_thread(told, command, "--output", "json")

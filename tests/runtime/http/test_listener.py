@@ -348,7 +348,8 @@ async def test_a_client_that_closes_is_known_to_be_gone_at_once(reset: bool) -> 
         else:
             client.close()
         await until(lambda: application.left == ["/hold"])
-        assert time.monotonic() - began_s < 1.0
+        # The listener itself looks a second after its start.
+        assert time.monotonic() - began_s < 0.5
 
 
 async def test_a_client_that_sends_no_more_within_its_body_is_gone() -> None:

@@ -61,6 +61,12 @@ _PASSED: Final = (
 
 _DISGUISED: Final = (
     Mutation(
+        "form feeds count as white space",
+        "services/edge/tokens/size.py",
+        (('        (0x09, 0x0A, b"s"),\n', '        (0x09, 0x0C, b"s"),\n'),),
+        ("tests/edge/tokens/test_size.py",),
+    ),
+    Mutation(
         "short names carry a text uncounted",
         _DISGUISE,
         (("    if sum(map(len, names)) > _NAMES_CHARACTERS_MAX:\n", "    if False:\n"),),

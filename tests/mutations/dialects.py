@@ -28,6 +28,12 @@ _OF_USAGE: Final = ("tests/edge/vendors/test_usage.py",)
 
 _PASSED: Final = (
     Mutation(
+        "a tool that runs at the vendor passes",
+        "services/edge/dialects/chat/fields.py",
+        (('    if "tools" not in paths and "tools" not in extra:\n', "    if False:\n"),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
         "a limit that the meter never saw passes to a vendor of messages",
         _MESSAGES_REQUEST,
         (("                    refuse_unmetered(name, value)\n", "                    pass\n"),),

@@ -257,7 +257,7 @@ def test_the_vendors_body_keeps_order_and_text_and_changes_what_it_must() -> Non
     )
     wire = sent(read(raw), output_limit=9, streamed=True)
     assert b'"temperature":1.50,"model":"theirs","seed":10000000000000000000001' in wire
-    assert b'"tools":[{"type":"function",  "x":2.50}]' in wire
+    assert b'"tools":[{"type":"function","x":2.50}]' in wire
     assert list(json.loads(wire)) == [
         "temperature",
         "model",
@@ -368,6 +368,27 @@ def test_what_a_vendor_may_heed_and_the_meter_never_reads_does_not_pass(member: 
         asked.vendor_request(PASSING, "theirs", None, streamed=False)
     assert (raised.value.status, raised.value.param) == (400, param)
     assert asked.vendor_request(ENDPOINT, "theirs", None, streamed=False).dropped
+
+
+@pytest.mark.parametrize(
+    ("tool", "param"),
+    [
+        ('{"type":"web_search"}', "tools[1].type"),
+        ('{"type":"function","type":"web_search","function":{"name":"f"}}', "tools[1].type"),
+        ('{"Type":"web_search"}', "tools[1].type"),
+        ('{"type":"function","TYPE":"web_search"}', "tools[1].TYPE"),
+        ('{"web_search":{"enable":true}}', "tools[1].type"),
+    ],
+)
+def test_a_tool_that_runs_at_the_vendor_is_refused_where_its_profile_says_nothing(tool: str, param: str) -> None:
+    own = '{"type":"function","function":{"name":"f","parameters":{"Type":1.50}}}'
+    with pytest.raises(Problem) as raised:
+        read(body(f'"tools":[{own},{tool}]')).vendor_request(ENDPOINT, "theirs", None, streamed=False)
+    assert (raised.value.status, raised.value.param) == (400, param)
+    sold = ENDPOINT._replace(extra_fields=frozenset({"tools"}))
+    assert tool.encode() in read(body(f'"tools":[{own},{tool}]')).vendor_request(sold, "theirs", None, streamed=False).body.content
+    free = read(body(f'"tools":[{own},{{"type":"custom"}}]')).vendor_request(ENDPOINT, "theirs", None, streamed=False)
+    assert own.encode() in free.body.content
 
 
 PRICED = ENDPOINT._replace(

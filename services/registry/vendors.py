@@ -29,7 +29,7 @@ ERROR_MEANINGS: Final = ("request", "account", "rate_limit", "overloaded", "cont
 # What the meter itself reads and writes, in any dialect: a profile that passed one of them on would let a client choose its price.
 METERED_FIELDS: Final = frozenset(
     {
-        "model", "messages", "system", "stream", "stream_options", "n",
+        "model", "messages", "system", "stream", "stream_options", "n", "best_of",
         "max_tokens", "max_completion_tokens", "max_output_tokens",
     }
 )  # fmt: skip

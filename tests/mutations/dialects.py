@@ -13,12 +13,119 @@ _MESSAGES_REQUEST: Final = "services/edge/dialects/anthropic_messages/request.py
 _MESSAGES_ANSWER: Final = "services/edge/dialects/anthropic_messages/answer.py"
 _MEANING: Final = "services/edge/dialects/anthropic_messages/meaning.py"
 _USAGE: Final = "services/edge/vendors/usage.py"
+_UNMETERED: Final = "services/edge/dialects/unmetered.py"
+_DISGUISE: Final = "services/edge/dialects/disguise.py"
+_PROMPT: Final = "services/edge/dialects/anthropic_messages/prompt.py"
+_WIRE: Final = "services/edge/dialects/anthropic_messages/wire.py"
+_EVENTS: Final = "services/edge/vendors/events.py"
+_ASSEMBLY: Final = "services/edge/dialects/chat/assembly.py"
 
 _OF_CHAT_REQUEST: Final = ("tests/edge/dialects/test_chat_request.py",)
 _OF_CHAT_ANSWER: Final = ("tests/edge/dialects/test_chat_answer.py",)
 _OF_MESSAGES_REQUEST: Final = ("tests/edge/dialects/test_anthropic_requests.py",)
 _OF_MESSAGES_ANSWER: Final = ("tests/edge/dialects/test_anthropic_answers.py",)
 _OF_USAGE: Final = ("tests/edge/vendors/test_usage.py",)
+
+_PASSED: Final = (
+    Mutation(
+        "a tool that runs at the vendor passes",
+        "services/edge/dialects/chat/fields.py",
+        (('    if "tools" not in paths and "tools" not in extra:\n', "    if False:\n"),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "a limit that the meter never saw passes to a vendor of messages",
+        _MESSAGES_REQUEST,
+        (("                    refuse_unmetered(name, value)\n", "                    pass\n"),),
+        _OF_MESSAGES_REQUEST,
+    ),
+    Mutation(
+        "a limit that the meter never saw passes to a vendor of chat",
+        _CHAT_REQUEST,
+        (("                refuse_unmetered(name, plain(raw))\n", ""),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "a limit that the meter never saw passes within another field",
+        _UNMETERED,
+        (("            waiting += [(inner, f", "            [(inner, f"),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "a limit that the meter never saw passes in another spelling",
+        _UNMETERED,
+        (('    return fold(name).replace("_", "").replace("-", "")', "    return name"),),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
+        "media that are not known pass in messages",
+        _PROMPT,
+        (("        if self._is_bounded and (MEDIA", "        if not self._is_bounded and (MEDIA"),),
+        _OF_MESSAGES_REQUEST,
+    ),
+)
+
+_DISGUISED: Final = (
+    Mutation(
+        "form feeds count as white space",
+        "services/edge/tokens/size.py",
+        (('        (0x09, 0x0A, b"s"),\n', '        (0x09, 0x0C, b"s"),\n'),),
+        ("tests/edge/tokens/test_size.py",),
+    ),
+    Mutation(
+        "short names carry a text uncounted",
+        _DISGUISE,
+        (("    if sum(map(len, names)) > _NAMES_CHARACTERS_MAX:\n", "    if False:\n"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "a list of numbers carries a text uncounted",
+        _DISGUISE,
+        (("if len(numbers) > _NUMBERS_MAX else []", "if False else []"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "a large number carries a text uncounted",
+        _DISGUISE,
+        (("value.bit_length() > _NUMBER_BITS_MAX", "value.bit_length() < 0"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "the index of a block carries a text uncounted",
+        _MEANING,
+        (("            if is_text and type(index) is int and 0 <= index <= _INDEX_MAX:\n", "            if is_text:\n"),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "a member that came twice in an event of messages is relayed twice",
+        _WIRE,
+        (("    return fields, as_read(data, fields)\n", "    return fields, data\n"),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "a member that came twice in a whole message is relayed twice",
+        _MESSAGES_ANSWER,
+        (("        self._body = as_read(body.strip(), message)\n", "        self._body = body.strip()\n"),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "empty lines and comments come without end",
+        _EVENTS,
+        (("        if self._bytes_since_event > EVENT_BYTES_MAX:\n", "        if len(self._rest) > EVENT_BYTES_MAX:\n"),),
+        ("tests/edge/vendors/test_events.py",),
+    ),
+    Mutation(
+        "each piece of a list is looked for in all of it",
+        _ASSEMBLY,
+        (
+            (
+                "            joined.append(_own(piece))\n            continue\n",
+                "            any(each is piece for each in joined)\n            joined.append(_own(piece))\n            continue\n",
+            ),
+        ),
+        _OF_CHAT_ANSWER,
+    ),
+)
 
 _NAMES: Final = (
     Mutation(
@@ -289,4 +396,4 @@ _COUNTS: Final = (
     ),
 )
 
-DIALECTS: Final = (*_NAMES, *_ENDS, *_OUTPUT, *_COUNTS)
+DIALECTS: Final = (*_PASSED, *_DISGUISED, *_NAMES, *_ENDS, *_OUTPUT, *_COUNTS)

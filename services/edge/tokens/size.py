@@ -21,7 +21,7 @@ class TextSize(NamedTuple):
     """The size of a text: its bytes, and its characters by class. An unlisted character is counted by its bytes alone."""
 
     utf8_bytes: int
-    # ASCII: a to z, A to Z, 0 to 9, white space, and all else.
+    # ASCII: a to z, A to Z, 0 to 9, white space but for vertical tabs and form feeds, and all else.
     lowers: int
     capitals: int
     digits: int
@@ -83,7 +83,8 @@ def _classes() -> bytes:
         (0x61, 0x7A, b"l"),
         (0x41, 0x5A, b"u"),
         (0x30, 0x39, b"d"),
-        (0x09, 0x0D, b"s"),
+        (0x09, 0x0A, b"s"),
+        (0x0D, 0x0D, b"s"),
         (0x20, 0x20, b"s"),
         (0xC0, 0xCB, b"a"),
         (0xCC, 0xCF, b"g"),

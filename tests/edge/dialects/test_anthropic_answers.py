@@ -55,6 +55,12 @@ def ending(reason: str | None = "end_turn", usage: Any = None) -> dict[str, Any]
 # What counts
 
 
+# More numbers, and longer names together, than any answer has of its own.
+NUMBERS = list(range(65))
+NUMBERS_SAID = str(NUMBERS).replace(" ", "")
+NAMES = {f"{number:052}": 1 for number in range(10)}
+
+
 @pytest.mark.parametrize(
     ("event", "said", "thought", "added", "opaque_bytes", "calls"),
     [
@@ -80,6 +86,16 @@ def ending(reason: str | None = "end_turn", usage: Any = None) -> dict[str, Any]
         (piece(type="x", y={"type": "t" * 65}), "t" * 65, "", "", 0, 0),
         (begin(type="song", **{"n" * 65: 1}), "n" * 65, "", "", 0, 0),
         ({"type": "news", "n" * 65: 1}, "n" * 65, "", "", 0, 0),
+        (piece(type="x", y=NUMBERS), NUMBERS_SAID, "", "", 0, 0),
+        (piece(type="x", y={"z": [NUMBERS]}), NUMBERS_SAID, "", "", 0, 0),
+        (piece(type="x", y=NUMBERS[1:]), "", "", "", 0, 0),
+        (piece(type="x", y=10**40), str(10**40), "", "", 0, 0),
+        ({"type": "news", **NAMES}, "type" + "".join(NAMES), "", "", 0, 0),
+        (piece(type="x", y=NAMES), "".join(NAMES), "", "", 0, 0),
+        ({**piece(type="x"), "index": 10**40}, str(10**40), "", "", 0, 0),
+        ({**piece(type="text_delta", text="He"), "index": 10**40}, f"He{10**40}", "", "", 0, 0),
+        ({**piece(type="text_delta", text="He"), "index": "u" * 300}, "He" + "u" * 44, "", "", 0, 0),
+        (start(diagnostics={"note": "u" * 300}), "u" * 44, "", "", 0, 0),
         (ending(usage={"output_tokens": 1, "x": "u" * 300}), "u" * 44, "", "", 0, 0),
         (start(content=[{"type": "text", "text": "Hello"}]), "Hello", "", "", 0, 0),
         (start(poem="Hello"), "Hello", "", "", 0, 0),
@@ -113,6 +129,32 @@ def test_every_text_that_a_client_gets_counts(
     fed = feed_events(answer(streamed=streamed), event)
     assert sorted(fed.said) == sorted(said)
     assert (fed.thought, fed.added, fed.opaque_bytes, fed.calls) == (thought, added, opaque_bytes, calls)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"text":"He"', f'"text":"{"lost" * 50}","text":"He"'),
+        ('"delta":', f'"delta":{{"type":"text_delta","text":"{"lost" * 50}"}},"delta":'),
+        ('"index":0', f'"index":{" " * 200}0'),
+    ],
+)
+def test_what_was_not_counted_is_not_relayed(old: str, new: str) -> None:
+    text = msgspec.json.encode(piece(type="text_delta", text="He")).decode()
+    assert old in text
+    step = answer(streamed=True).feed(Event("content_block_delta", text.replace(old, new).encode()))
+    assert (step.said, step.out) == ("He", b"event: content_block_delta\ndata: %b\n\n" % text.encode())
+    padded = text.replace("}", " " * 60 + "}", 1)
+    assert padded.encode() in answer(streamed=True).feed(Event("content_block_delta", padded.encode())).out
+
+
+@pytest.mark.parametrize("twice", ['"content":[{"type":"text","text":"LOST"}],"content":', '"content":' + " " * 200])
+def test_what_was_not_counted_of_a_whole_answer_is_not_relayed(twice: str) -> None:
+    usage = {"input_tokens": 9, "output_tokens": 1}
+    whole = msgspec.json.encode({"id": "m", "type": "message", "content": [{"type": "text", "text": "He"}], "usage": usage})
+    taken = answer(streamed=False)
+    assert taken.feed_whole(whole.replace(b'"content":', twice.replace("LOST", "lost" * 50).encode())).said == "He"
+    assert taken.end(Ending.COMPLETE, (9, 0, 0, 1, 0)) == whole
 
 
 @settings(max_examples=40)

@@ -255,6 +255,47 @@ def test_unknown_fields_follow_the_profile() -> None:
 
 
 @pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ('"max_completion_tokens":9', "max_completion_tokens"),
+        ('"max_output_tokens":9', "max_output_tokens"),
+        ('"maxOutputTokens":9', "maxOutputTokens"),
+        ('"MAX_NEW_TO\u212aENS":9', "MAX_NEW_TO\u212aENS"),
+        ('"n":2', "n"),
+        ('"best_of":2', "best_of"),
+        ('"models":["dear"]', "models"),
+        ('"previous_response_id":"r"', "previous_response_id"),
+        ('"web_search_options":{}', "web_search_options"),
+        ('"extra":[{"a":{"num_predict":9}}]', "extra[0].a.num_predict"),
+    ],
+)
+def test_what_a_vendor_may_heed_and_the_meter_never_reads_does_not_pass(members: str, param: str) -> None:
+    problem = refusal(text_of(members), PASSING)
+    assert (problem.code, problem.param) == ("unknown_parameter", param)
+    # Elsewhere it is left out as any other.
+    assert sent(text_of(members)).dropped == (param.partition("[")[0].partition(".")[0],)
+
+
+def test_the_limit_is_written_over_where_the_vendor_heeds_another_field() -> None:
+    endpoint = PASSING._replace(output_limit_field="max_completion_tokens")
+    fields = sent_fields(text_of('"max_completion_tokens":999'), endpoint)
+    assert (fields["max_completion_tokens"], "max_tokens" in fields) == (100, False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"type":"video_url","video_url":{"url":"u"}}]',
+        '[{"type":"hologram","parts":[{"type":"input_audio"}]}]',
+        '[{"type":"text","text":"a","image_url":"u"}]',
+    ],
+)
+def test_media_that_are_not_known_have_no_bound(content: str) -> None:
+    assert refusal(text_of(content=content)).code == "unsupported_value"
+    assert read(text_of(content=content), counting=True).is_free
+
+
+@pytest.mark.parametrize(
     ("content", "named"),
     [
         ('[{"type":"text","text":"a","mood":"good"}]', "messages[0].content[0].mood"),

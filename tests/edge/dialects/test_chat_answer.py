@@ -1,4 +1,5 @@
 import json
+import time
 from typing import Any
 
 import pytest
@@ -155,6 +156,37 @@ def test_text_that_came_first_of_two_is_not_relayed(data: bytes) -> None:
     [step] = say(stream(), data)
     assert step.said == "a"
     assert b"lost" not in step.out
+
+
+NUMBERS = list(range(65))
+NAMES: dict[str, Any] = {f"{number:0100}": 1 for number in range(9)}
+SHORT_NAMES: dict[str, Any] = {f"{number:052}": 1 for number in range(10)}
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (chunk({"odd": NUMBERS}), str(NUMBERS).replace(" ", "")),
+        (chunk({"odd": [{"deep": NUMBERS}]}), str(NUMBERS).replace(" ", "")),
+        (chunk({}, odd=10**40), str(10**40)),
+        (with_choice(delta=NAMES), "".join(NAMES)),
+        (chunk({"odd": NAMES}), "".join(NAMES)),
+        (chunk({"odd": SHORT_NAMES}), "".join(SHORT_NAMES)),
+        (chunk({}, **SHORT_NAMES), "".join(SHORT_NAMES)),
+        (with_choice(**SHORT_NAMES), "".join(SHORT_NAMES)),
+        (chunk({"tool_calls": [{"index": 0, "id": "a", **SHORT_NAMES}]}), "".join(SHORT_NAMES)),
+        (with_choice(logprobs={"content": [{"token": "", "bytes": NUMBERS}]}), str(NUMBERS).replace(" ", "")),
+    ],
+)
+def test_names_and_numbers_in_mass_are_said(data: bytes, told: str) -> None:
+    [step] = say(stream(), data)
+    assert told in step.said
+
+
+def test_a_few_names_and_numbers_are_not_said() -> None:
+    few = {"odd": NUMBERS[:64], "names": dict(list(SHORT_NAMES.items())[:9]), "time": 2**64 - 1}
+    [step] = say(stream(), chunk(few))
+    assert step.said == ""
 
 
 def test_probabilities_repeat_the_text_and_count_only_beyond_it() -> None:
@@ -578,6 +610,20 @@ def test_an_assembled_answer_has_all_that_the_stream_had() -> None:
         ],
         "usage": usage_object(COUNTS),
     }
+
+
+def test_the_work_of_an_assembly_grows_with_its_lists_and_not_with_their_square() -> None:
+    def seconds(count: int) -> float:
+        answer = request().answer(ENDPOINT)
+        entries = {"content": [{"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": []}]}
+        data = with_choice(delta={"content": "a"}, logprobs=entries)
+        begun = time.process_time()
+        for _ in range(count):
+            answer.feed(Event("", data))
+        return time.process_time() - begun
+
+    small = min(seconds(500) for _ in range(3))
+    assert min(seconds(5_000) for _ in range(2)) < 20 * small
 
 
 def test_an_assembled_answer_of_which_nothing_came_is_whole_all_the_same() -> None:

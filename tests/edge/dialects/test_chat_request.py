@@ -3,12 +3,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from services.edge.call.dialect import Body
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.dialects.chat.request import ChatRequest
+from services.edge.dialects.unmetered import refuse_unmetered
 from services.edge.http.problems import Problem
 from services.edge.vendors.profile import Endpoint, Unknown
 from tests.edge.dialects.answers import ENDPOINT, MESSAGES, request
@@ -256,7 +257,7 @@ def test_the_vendors_body_keeps_order_and_text_and_changes_what_it_must() -> Non
     )
     wire = sent(read(raw), output_limit=9, streamed=True)
     assert b'"temperature":1.50,"model":"theirs","seed":10000000000000000000001' in wire
-    assert b'"tools":[{"type":"function",  "x":2.50}]' in wire
+    assert b'"tools":[{"type":"function","x":2.50}]' in wire
     assert list(json.loads(wire)) == [
         "temperature",
         "model",
@@ -345,6 +346,49 @@ def test_unknown_fields_follow_the_endpoint() -> None:
         asked.vendor_request(ENDPOINT._replace(unknown_fields=Unknown.REFUSED), "theirs", None, streamed=False)
     assert (raised.value.status, raised.value.param) == (400, "odd")
     assert asked.size().bytes_bound > request().size().bytes_bound + len("oddenable_thinking")
+
+
+@pytest.mark.parametrize(
+    ("member", "param"),
+    [
+        ('"max_output_tokens":9', "max_output_tokens"),
+        ('"maxOutputTokens":9', "maxOutputTokens"),
+        ('"best_of":3', "best_of"),
+        ('"num_return_sequences":3', "num_return_sequences"),
+        ('"fallbacks":["dear"]', "fallbacks"),
+        ('"conversation":"c"', "conversation"),
+        ('"speed":"fast"', "speed"),
+        ('"extra_body":{"n":9}', "extra_body.n"),
+        ('"options":[{"num_predict":9}]', "options[0].num_predict"),
+    ],
+)
+def test_what_a_vendor_may_heed_and_the_meter_never_reads_does_not_pass(member: str, param: str) -> None:
+    asked = read(body(member))
+    with pytest.raises(Problem) as raised:
+        asked.vendor_request(PASSING, "theirs", None, streamed=False)
+    assert (raised.value.status, raised.value.param) == (400, param)
+    assert asked.vendor_request(ENDPOINT, "theirs", None, streamed=False).dropped
+
+
+@pytest.mark.parametrize(
+    ("tool", "param"),
+    [
+        ('{"type":"web_search"}', "tools[1].type"),
+        ('{"type":"function","type":"web_search","function":{"name":"f"}}', "tools[1].type"),
+        ('{"Type":"web_search"}', "tools[1].type"),
+        ('{"type":"function","TYPE":"web_search"}', "tools[1].TYPE"),
+        ('{"web_search":{"enable":true}}', "tools[1].type"),
+    ],
+)
+def test_a_tool_that_runs_at_the_vendor_is_refused_where_its_profile_says_nothing(tool: str, param: str) -> None:
+    own = '{"type":"function","function":{"name":"f","parameters":{"Type":1.50}}}'
+    with pytest.raises(Problem) as raised:
+        read(body(f'"tools":[{own},{tool}]')).vendor_request(ENDPOINT, "theirs", None, streamed=False)
+    assert (raised.value.status, raised.value.param) == (400, param)
+    sold = ENDPOINT._replace(extra_fields=frozenset({"tools"}))
+    assert tool.encode() in read(body(f'"tools":[{own},{tool}]')).vendor_request(sold, "theirs", None, streamed=False).body.content
+    free = read(body(f'"tools":[{own},{{"type":"custom"}}]')).vendor_request(ENDPOINT, "theirs", None, streamed=False)
+    assert own.encode() in free.body.content
 
 
 PRICED = ENDPOINT._replace(
@@ -528,6 +572,10 @@ def test_the_size_of_long_texts_has_their_exact_bytes() -> None:
 
 @given(st.dictionaries(st.text().map("x_".__add__), JSON, max_size=5), st.booleans(), st.sampled_from([None, 9]))
 def test_whatever_else_a_request_has_passes_byte_for_byte(fields: dict[str, Any], indented: bool, limit: int | None) -> None:
+    try:
+        refuse_unmetered("", fields)
+    except Problem:
+        reject()
     whole = {"model": "m", **fields, "messages": MESSAGES}
     raw = json.dumps(whole, indent=2 if indented else None).encode()
     before = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])

@@ -27,6 +27,9 @@ from services.edge.tokens.size import NO_TEXT, SAMPLE_BYTES, TextSize, normaliza
         ("ქ", {"utf8_bytes": 3, "rare": 1}),
         ("—，", {"utf8_bytes": 6, "signs": 2}),
         ("か。", {"utf8_bytes": 6, "kana": 2}),
+        ("\t\n\r ", {"utf8_bytes": 4, "spaces": 4}),
+        # Each of these is a token, where of white space many are one.
+        ("\x00\x0b\x0c\x1b", {"utf8_bytes": 4, "marks": 4}),
         ("中文", {"utf8_bytes": 6, "chinese": 2}),
         ("한", {"utf8_bytes": 3, "hangul": 1}),
         ("😀", {"utf8_bytes": 4, "emoji": 1}),

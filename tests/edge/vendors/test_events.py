@@ -109,6 +109,20 @@ def test_an_event_of_any_size_up_to_the_bound_is_read_and_none_beyond() -> None:
         assert raised.value.outcome == "garbage"
 
 
+@pytest.mark.parametrize("nothing", [b"\n", b": \n\n", b"id: 1\n\n", b"data:\n\n"])
+def test_a_body_that_says_nothing_is_read_up_to_the_bound(nothing: bytes) -> None:
+    reader = EventReader()
+    piece = nothing * (EVENT_BYTES_MAX // 4 // len(nothing))
+    for _ in range(2):
+        for _ in range(3):
+            assert reader.feed(piece) == []
+        assert [event.data for event in reader.feed(b"\n\ndata: a\n\n")] == [b"a"]
+    with pytest.raises(VendorFailure) as raised:
+        for _ in range(5):
+            reader.feed(piece)
+    assert raised.value.outcome == "garbage"
+
+
 def test_many_events_in_one_piece_are_not_taken_for_a_large_one() -> None:
     event = b"data: " + b"x" * 1_000_000 + b"\n\n"
     assert len(read(event * 10)) == 10

@@ -7,7 +7,7 @@ import msgspec
 from services.edge.call.dialect import Ending, Step
 from services.edge.dialects.anthropic_messages.meaning import Meaning, Tree, has_output
 from services.edge.dialects.anthropic_messages.problems import problem_body
-from services.edge.dialects.anthropic_messages.wire import event_of, events_of, fields_of, message_of, whole_of
+from services.edge.dialects.anthropic_messages.wire import as_read, event_of, events_of, fields_of, message_of, whole_of
 from services.edge.dialects.json_text import NOT_JSON, encode
 from services.edge.http.problems import Problem
 from services.edge.vendors.errors import fault_in
@@ -163,7 +163,7 @@ class WholeAnswer:
     def feed_whole(self, body: bytes) -> Step:
         """Reads an answer that was not streamed. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
         message = message_of(body)
-        self._body = body.strip()
+        self._body = as_read(body.strip(), message)
         self._last = {"type": "message_start", "message": message}
         step = self._meaning.whole(message)
         self._has_output = has_output(step)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from services.edge.call.dialect import Step
 from services.edge.dialects.anthropic_messages.names import RESULT_SUFFIX
+from services.edge.dialects.disguise import NAME_CHARACTERS_MAX, told_by_names, told_by_numbers
 from services.edge.dialects.json_text import encode
 from services.edge.vendors.profile import Reasoning, UsageReading
 from services.edge.vendors.usage import MESSAGES, VendorCount, at, merged, read_usage
@@ -42,6 +43,8 @@ _MESSAGE: Final = frozenset(
     }
 )
 _ENDING: Final = frozenset({"stop_reason", "stop_sequence", "stop_details", "container"})
+# More blocks than any answer has.
+_INDEX_MAX: Final = 65_535
 _TEXT_DELTA: Final = frozenset({"type", "text"})
 # Members of blocks that no model wrote.
 _BLOCK: Final = frozenset({"type", "id", "tool_use_id", "cache_control", "caller", "server_name"})
@@ -57,6 +60,7 @@ _METADATA: Final = frozenset(
         "stop_sequence",
         "stop_details",
         "container",
+        "diagnostics",
         "request_id",
         "usage",
         "context_management",
@@ -64,8 +68,6 @@ _METADATA: Final = frozenset(
     }
 )
 _METADATA_CHARACTERS_MAX: Final = 256
-# Names and types that are longer are texts, whatever they stand for.
-_NAME_CHARACTERS_MAX: Final = 64
 _CALLS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _OPAQUE: Final = frozenset({"signature", "encrypted_content", "encrypted_index", "encrypted_stdout"})
 # What a message_start says of output is no count yet.
@@ -157,10 +159,12 @@ class Tally:
 
     def names(self, members: Tree) -> None:
         """Counts names that are none."""
-        self.said += [name for name in members if len(name) > _NAME_CHARACTERS_MAX]
+        self.said += told_by_names(members)
 
     def metadata(self, value: object) -> None:
         """Counts what tells of the answer and is none of it, where it is longer than any such thing."""
+        if type(value) is int:
+            self.said += told_by_numbers(value)
         if type(value) is str and len(value) <= _METADATA_CHARACTERS_MAX:
             return
         self.said += [text[_METADATA_CHARACTERS_MAX:] for text in texts_of(value) if len(text) > _METADATA_CHARACTERS_MAX]
@@ -180,7 +184,9 @@ class Meaning:
         if kind == "content_block_delta" and fields.keys() == _EVENT_OF_DELTA:
             delta = fields["delta"]
             # Most events by far.
-            if type(delta) is dict and delta.keys() == _TEXT_DELTA and type(delta["text"]) is str:
+            is_text = type(delta) is dict and delta.keys() == _TEXT_DELTA and type(delta["text"]) is str
+            index = fields["index"]
+            if is_text and type(index) is int and 0 <= index <= _INDEX_MAX:
                 return Step(out, delta["text"])
         tally = Tally()
         known = _EVENTS.get(kind, _OTHER_EVENT)
@@ -271,12 +277,13 @@ def texts_of(value: object, left_out: frozenset[str] = frozenset()) -> list[str]
         if isinstance(each, str):
             texts.append(each)
         elif isinstance(each, dict):
+            texts += told_by_names(each)
             for name, member in each.items():
-                if len(name) > _NAME_CHARACTERS_MAX:
-                    texts.append(name)
-                if name in left_out or (name == "type" and isinstance(member, str) and len(member) <= _NAME_CHARACTERS_MAX):
+                if name in left_out or (name == "type" and isinstance(member, str) and len(member) <= NAME_CHARACTERS_MAX):
                     continue
                 waiting.append(member)
-        elif isinstance(each, list):
-            waiting += each
+        else:
+            texts += told_by_numbers(each)
+            if isinstance(each, list):
+                waiting += each
     return texts

@@ -24,6 +24,7 @@ from services.edge.dialects.anthropic_messages.names import (
     Kind,
 )
 from services.edge.dialects.json_text import encode, refuse_folds
+from services.edge.dialects.unmetered import MEDIA, names_media, unbounded
 from services.edge.http.problems import Problem, malformed
 from services.edge.tokens.size import NO_TEXT, size_of
 
@@ -226,7 +227,7 @@ class Prompt:
             if not block.keys() <= RESULT.members:
                 self._odd(block, RESULT.members, BLOCK_BY_FOLD, where)
         else:
-            self.unknown = self.unknown or where
+            self._note_unknown(block, where, name)
         return RESULT
 
     def _source(self, block: Tree, where: str) -> Tree:
@@ -241,8 +242,15 @@ class Prompt:
     def _odd(self, members: Tree, known: frozenset[str], by_fold: dict[str, str], where: str) -> None:
         """Refuses a name that folds onto a known one; keeps the first that is not known."""
         refuse_folds(members, by_fold, where)
-        if not self.unknown:
-            self.unknown = f"{where}.{next(name for name in members if name not in known)}"
+        for name, value in members.items():
+            if name not in known:
+                self._note_unknown({name: value}, f"{where}.{name}", name)
+
+    def _note_unknown(self, members: Tree, where: str, name: str) -> None:
+        """Keeps the first that is not known. Media have no bound, whatever they are called."""
+        if self._is_bounded and (MEDIA.search(name) or names_media(members)):
+            raise unbounded(where, name)
+        self.unknown = self.unknown or where
 
 
 def _text(path: Path) -> str:

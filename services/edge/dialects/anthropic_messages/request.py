@@ -18,6 +18,7 @@ from services.edge.dialects.anthropic_messages.names import (
 from services.edge.dialects.anthropic_messages.priced import fields_of, refuse_priced
 from services.edge.dialects.anthropic_messages.prompt import Prompt, Tree
 from services.edge.dialects.json_text import INTEGER_MAX, NOT_JSON, encode, refuse_folds
+from services.edge.dialects.unmetered import refuse_unmetered
 from services.edge.http.problems import Header, malformed
 from services.edge.vendors.profile import Endpoint, Unknown
 
@@ -115,6 +116,8 @@ class MessagesRequest:
                 dropped.append(name)
             else:
                 refuse_folds((name,), own.own_by_fold)
+                if name != endpoint.output_limit_field:
+                    refuse_unmetered(name, value)
                 taken[name] = value
         return taken, tuple(dropped)
 

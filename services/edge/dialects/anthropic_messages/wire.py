@@ -13,6 +13,8 @@ from services.edge.vendors.vendor import VendorFailure
 
 # A name that can stand in the line of an event.
 _NAME: Final = re.compile(r"[0-9A-Za-z_.-]{1,64}")
+# Anthropic pads its events against listeners.
+_PADDING_BYTES_MAX: Final = 64
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -40,7 +42,13 @@ def fields_of(event: Event) -> tuple[Tree, bytes]:
         data = encode(fields)
     if type(kind) is not str or not _NAME.fullmatch(kind):
         raise VendorFailure("garbage", 200)
-    return fields, data
+    return fields, as_read(data, fields)
+
+
+def as_read(data: bytes, members: Tree) -> bytes:
+    """JSON as it came, or written anew where it has more than was read and counted: white space, or a member twice."""
+    written = encode(members)
+    return data if len(data) <= len(written) + _PADDING_BYTES_MAX else written
 
 
 def message_of(body: bytes) -> Tree:

@@ -32,6 +32,7 @@ from services.edge.dialects.chat.deltas import (
     count_member,
     right_delta,
 )
+from services.edge.dialects.disguise import told_by_names
 from services.edge.dialects.json_text import NOT_JSON, encode
 from services.edge.http.problems import Problem, problem_body
 from services.edge.vendors.errors import fault_in
@@ -230,6 +231,7 @@ class ChatAnswer:
 
     def _right_chunk(self, chunk: Json, usage: object, found: Found, *, is_whole: bool) -> Json:
         """A chunk, or a whole answer, with each choice put right."""
+        found.said.extend(told_by_names(chunk))
         right = {**chunk, "object": "chat.completion" if is_whole else "chat.completion.chunk", "choices": []}
         choices = chunk.get("choices")
         for position, choice in enumerate(choices if isinstance(choices, list) else (choices,)):
@@ -254,6 +256,7 @@ class ChatAnswer:
             # Some write a message into a chunk.
             other = choice.get("message")
             delta = other if isinstance(other, dict) else {"content": delta} if isinstance(delta, str) else {}
+        found.said.extend(told_by_names(choice))
         said_before = len(found.said)
         answer_id = str((self._identity or {}).get("id", ""))
         right: Json = {"index": index, part: right_delta(delta, state, found, answer_id, is_whole=is_whole)}

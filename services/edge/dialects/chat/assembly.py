@@ -100,13 +100,19 @@ def _join(joined: Json, delta: Mapping[str, Any]) -> None:
 
 
 def _join_list(joined: list[Any], pieces: list[Any]) -> None:
+    by_index: dict[int, Json] | None = None
     for piece in pieces:
         index = piece.get("index") if isinstance(piece, dict) else None
-        known = next(
-            (each for each in reversed(joined) if isinstance(each, dict) and index is not None and each.get("index") == index), None
-        )
-        if known is None:
+        if type(index) is not int:
+            # Such lists grow long, as those of the probabilities of tokens do: nobody looks through what is there.
             joined.append(_own(piece))
+            continue
+        if by_index is None:
+            by_index = {each["index"]: each for each in joined if isinstance(each, dict) and type(each.get("index")) is int}
+        known = by_index.get(index)
+        if known is None:
+            by_index[index] = known = _own(piece)
+            joined.append(known)
         else:
             _join(known, piece)
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from services.edge.dialects.disguise import told_by_names, told_by_numbers
 from services.edge.dialects.json_text import encode
 
 Json = dict[str, Any]
@@ -109,6 +110,7 @@ class ChoiceState:
 def right_delta(delta: Json, state: ChoiceState, found: Found, answer_id: str, *, is_whole: bool = False) -> Json:
     """A delta, or a whole message, as clients expect it; what it says is added to `found`."""
     right = dict(delta)
+    found.said.extend(told_by_names(delta))
     content = right.get("content")
     if isinstance(content, str):
         found.said.append(content)
@@ -140,6 +142,7 @@ def right_delta(delta: Json, state: ChoiceState, found: Found, answer_id: str, *
 def count_member(name: str, value: object, found: Found) -> None:
     """Counts the strings of a member that is no known output."""
     if value is None or isinstance(value, bool | int | float):
+        found.said.extend(told_by_numbers(value))
         return
     if isinstance(value, str) and _OPAQUE.search(name):
         found.opaque_bytes += len(value)
@@ -171,6 +174,9 @@ def count_logprobs(logprobs: object, said: str, found: Found) -> None:
                     tokens.append(value)
                 elif member == "top_logprobs" and isinstance(value, list):
                     _count_alternatives(value, found)
+                elif member == "bytes" and isinstance(value, list) and len(value) <= len(str(entry.get("token")).encode()):
+                    # Those of the token.
+                    continue
                 elif isinstance(value, str | list | dict):
                     found.said.extend(strings(value))
     repeated = "".join(tokens)
@@ -179,32 +185,35 @@ def count_logprobs(logprobs: object, said: str, found: Found) -> None:
 
 
 def strings(value: object, depth: int = 0) -> Iterator[str]:
-    """Every string of a value, names of nested members too."""
+    """Every string of a value, names of nested members too, and numbers that may stand for a text."""
     if isinstance(value, str):
         yield value
     elif depth > _DEPTH_MAX:
         # What is nested deeper counts with its JSON.
         yield encode(value).decode()
     elif isinstance(value, list):
+        yield from told_by_numbers(value)
         for each in value:
             yield from strings(each, depth + 1)
     elif isinstance(value, dict):
         for name, each in value.items():
             yield name
             yield from strings(each, depth + 1)
+    else:
+        yield from told_by_numbers(value)
 
 
 def _counted_strings(value: object, found: Found, depth: int) -> Iterator[str]:
     """As `strings`, of objects the values alone where the names are short, and without what is opaque."""
     if isinstance(value, dict) and depth <= _DEPTH_MAX:
+        yield from told_by_names(value)
         for name, each in value.items():
             if isinstance(each, str) and _OPAQUE.search(name):
                 found.opaque_bytes += len(each)
                 continue
-            if len(name) > _ALTERNATIVE_CHARACTERS_MAX:
-                yield name
             yield from _counted_strings(each, found, depth + 1)
     elif isinstance(value, list) and depth <= _DEPTH_MAX:
+        yield from told_by_numbers(value)
         for each in value:
             yield from _counted_strings(each, found, depth + 1)
     else:
@@ -312,6 +321,7 @@ def _right_call(piece: Json, state: ChoiceState, found: Found, answer_id: str, *
         call_id = call_id or f"call_{answer_id}_{state.index}_{state.last + 1}"
         ours = state.open_call(call_id, index)
         found.calls += 1
+    found.said.extend((*told_by_names(piece), *told_by_names(function)))
     right = {**piece, "index": ours} if not is_whole else dict(piece)
     if is_new:
         right["id"] = call_id

@@ -45,6 +45,8 @@ PRICED: Final = {
     # Tokens of it that the model rejects are charged as output.
     "prediction": frozenset[bytes](),
 }
+# Tools that the client runs. Others run at the vendor: they cost extra, and add input after the reservation.
+CLIENT_TOOLS: Final = frozenset({b'"function"', b'"custom"'})
 KNOWN: Final = READ | SETTINGS | PROMPT | PRICED.keys()
 KNOWN_BY_FOLD: Final = by_fold(KNOWN)
 OPTIONS: Final = frozenset({"include_usage", "continuous_usage_stats", "include_obfuscation"})
@@ -78,6 +80,8 @@ def endpoint_fields(extra: frozenset[str], priced: tuple[tuple[str, frozenset[by
     for field, free_values in PRICED.items():
         if field not in paths and field not in extra:
             paths[field] = [PricedPath((), free_values)]
+    if "tools" not in paths and "tools" not in extra:
+        paths["tools"] = [PricedPath(("[]", "type"), CLIENT_TOOLS)]
     return EndpointFields(extra, {field: tuple(each) for field, each in paths.items()}, by_fold({*KNOWN, *extra, *paths}))
 
 

@@ -4,8 +4,7 @@ Plain messages, a role and a text each, are the most of them and the longest: th
 came. All others are taken apart into members and written anew from what was read.
 """
 
-import re
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -23,7 +22,8 @@ from services.edge.dialects.json_text import (
     refuse_folds,
     text,
 )
-from services.edge.http.problems import Problem, malformed
+from services.edge.dialects.unmetered import MEDIA, names_media, unbounded
+from services.edge.http.problems import malformed
 
 # Roles that the template's own tokens cover.
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -38,8 +38,6 @@ _PARTS_BY_FOLD: Final = by_fold(_PARTS)
 _CALLS_BY_FOLD: Final = by_fold(_CALLS)
 _FUNCTIONS_BY_FOLD: Final = by_fold(_FUNCTIONS)
 _IMAGES_BY_FOLD: Final = by_fold({"url", "detail"})
-# Names of members and kinds of parts that stand for media, whose tokens nobody here can bound.
-_MEDIA: Final = re.compile("audio|video|image|file|document|media|pdf|speech|voice", re.IGNORECASE)
 
 
 class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -124,7 +122,7 @@ class _MessageReader:
                 self._add_text(text(fields, name, f"{param}.{name}"))
             elif name == "audio":
                 if is_set(fields, name):
-                    raise _unbounded(f"{param}.audio", "audio")
+                    raise unbounded(f"{param}.audio", "audio")
             elif name in ("name", "tool_call_id"):
                 self._others.append(bytes(fields[name]))
             elif name not in _MEMBERS:
@@ -154,8 +152,8 @@ class _MessageReader:
             if not is_set(part, kind):
                 raise malformed(f"{param}.{kind}", f"{param} must have a {kind}.", "missing_required_parameter")
             self._add_text(text(part, kind, f"{param}.{kind}"))
-        elif _MEDIA.search(kind):
-            raise _unbounded(param, kind)
+        elif MEDIA.search(kind):
+            raise unbounded(param, kind)
         elif not self._unknown:
             self._unknown = f"{param}.type {kind}"
         for name, raw in part.items():
@@ -232,8 +230,8 @@ class _MessageReader:
     def _note_unknown(self, raw: Raw, param: str, name: str) -> None:
         if bytes(raw) == b"null":
             return
-        if _MEDIA.search(name) or _has_media(raw):
-            raise _unbounded(param, name)
+        if MEDIA.search(name) or _has_media(raw):
+            raise unbounded(param, name)
         if not self._unknown:
             self._unknown = param
 
@@ -242,23 +240,4 @@ def _has_media(raw: Raw) -> bool:
     """Whether a value that is not known names media anywhere."""
     if not bytes(raw).startswith((b"{", b"[")):
         return False
-    return _names_media(plain(raw))
-
-
-def _names_media(value: Any) -> bool:
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, dict):
-            kind = each.get("type")
-            if (isinstance(kind, str) and _MEDIA.search(kind)) or any(map(_MEDIA.search, each)):
-                return True
-            waiting += each.values()
-        elif isinstance(each, list):
-            waiting += each
-    return False
-
-
-def _unbounded(param: str, kind: str) -> Problem:
-    message = f"{param}: content of type {kind!r} has no known bound in tokens here. Send text, or an image as image_url."
-    return malformed(param, message, "unsupported_value")
+    return names_media(plain(raw))

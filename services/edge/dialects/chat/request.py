@@ -17,7 +17,20 @@ from services.edge.dialects.chat.fields import (
     free_of_charge,
 )
 from services.edge.dialects.chat.messages import Messages, read_messages
-from services.edge.dialects.json_text import Fields, Raw, encode, integer, is_set, members, read_object, refuse_folds, text, truth
+from services.edge.dialects.json_text import (
+    Fields,
+    Raw,
+    encode,
+    integer,
+    is_set,
+    members,
+    plain,
+    read_object,
+    refuse_folds,
+    text,
+    truth,
+)
+from services.edge.dialects.unmetered import refuse_unmetered
 from services.edge.http.problems import malformed
 from services.edge.tokens.size import size_of
 from services.edge.vendors.profile import Endpoint, Unknown
@@ -141,6 +154,7 @@ class ChatRequest:
                 message = f"{name} is not a field that this model's vendor is known to take. Leave it out."
                 raise malformed(name, message, "unknown_parameter")
             if endpoint.unknown_fields is Unknown.PASSED:
+                refuse_unmetered(name, plain(raw))
                 written[name] = raw
             else:
                 dropped.append(name)

@@ -1,0 +1,110 @@
+"""What a vendor may heed though no dialect here speaks it: limits, numbers of answers, other models, hidden input, media. Pure.
+
+A profile may let unknown fields and content pass. What decides how much is made, by which model and from which input must be read
+by the meter first, so no such field passes, under no spelling and at no depth: `max_completion_tokens` beside `max_tokens` would be
+a second limit, which the vendor may heed and the meter never saw.
+"""
+
+import re
+from typing import Any, Final
+
+from services.edge.dialects.json_text import fold
+from services.edge.http.problems import Problem, malformed
+
+_BY_MEANING: Final = {
+    "would be another limit of the output; write it as max_tokens": (
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_new_tokens",
+        "max_gen_len",
+        "max_length",
+        "max_tokens_to_sample",
+        "num_predict",
+    ),
+    "would change how many answers are made": (
+        "n",
+        "best_of",
+        "candidate_count",
+        "num_beams",
+        "num_choices",
+        "num_completions",
+        "num_generations",
+        "num_return_sequences",
+        "num_samples",
+    ),
+    "would let another model answer": ("model", "models", "model_id", "fallbacks", "fallback_models", "router"),
+    "would add input of which nothing is known here": (
+        "messages",
+        "system",
+        "previous_response_id",
+        "conversation",
+        "conversation_id",
+        "thread",
+        "thread_id",
+        "cached_content",
+    ),
+    "costs extra": (
+        "service_tier",
+        "speed",
+        "inference_geo",
+        "container",
+        "mcp_servers",
+        "plugins",
+        "modalities",
+        "prediction",
+        "web_search",
+        "web_search_options",
+        "enable_search",
+        "search_parameters",
+    ),
+}
+
+# Names of members and kinds of parts that stand for media, whose tokens nobody here can bound.
+MEDIA: Final = re.compile("audio|video|image|file|document|media|pdf|speech|voice", re.IGNORECASE)
+
+
+def _plain(name: str) -> str:
+    """A name as the most tolerant reader compares it: `maxOutputTokens` is `max_output_tokens`."""
+    return fold(name).replace("_", "").replace("-", "")
+
+
+_MEANINGS: Final = {_plain(name): meaning for meaning, names in _BY_MEANING.items() for name in names}
+
+
+def refuse_unmetered(name: str, value: Any) -> None:
+    """Refuses a field that is to pass unread, decoded, where it or any member of it may be heeded so.
+
+    Errors: `Problem` 400 that names the field.
+    """
+    waiting: list[tuple[str, str, Any]] = [(name, name, value)]
+    while waiting:
+        member, where, each = waiting.pop()
+        meaning = _MEANINGS.get(_plain(member))
+        if meaning is not None and each is not None:
+            raise malformed(where, f"{where} {meaning}. Leave it out.", "unknown_parameter")
+        if isinstance(each, dict):
+            waiting += [(inner, f"{where}.{inner}", within) for inner, within in each.items()]
+        elif isinstance(each, list):
+            waiting += [("", f"{where}[{index}]", within) for index, within in enumerate(each)]
+
+
+def names_media(value: Any) -> bool:
+    """Whether a decoded value that is not known names media anywhere."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            kind = each.get("type")
+            if (isinstance(kind, str) and MEDIA.search(kind)) or any(map(MEDIA.search, each)):
+                return True
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
+    return False
+
+
+def unbounded(param: str, kind: str) -> Problem:
+    """400. Content that may be any number of tokens."""
+    message = f"{param}: content of type {kind!r} has no known bound in tokens here. Send text, or an image as the dialect has it."
+    return malformed(param, message, "unsupported_value")

@@ -6,8 +6,8 @@ of a Linux distribution; docs/tokens.md has the errors, and `python -m tests.edg
 
 A token hardly joins two classes, but mixtures are dearer than their parts: capitals among small letters, as in base64, digits among
 letters, as in hexadecimal numbers, and small letters that nothing separates. All terms depend on counts alone, so a stream's
-estimate does not depend on where the stream was cut. The fewest of Chinese, kana, Hangul and emoji are set lower than any text of
-the corpus has them: a common word or sign, repeated, is one token each time.
+estimate does not depend on where the stream was cut. The fewest of letters, Chinese, kana, Hangul and emoji are set lower than any
+text of the corpus has them: a letter, a common word or a sign, repeated, is one token for several of them.
 """
 
 from operator import mul
@@ -40,7 +40,7 @@ class Rates(NamedTuple):
     unseparated_lowers: int
 
 
-LOW: Final = Rates(180, 220, 310, 5, 5, (110, 400, 290, 270, 320, 345, 335, 335, 375, 55, 200, 300, 450, 900), 70, 280, 0)
+LOW: Final = Rates(120, 15, 310, 5, 5, (110, 400, 290, 270, 320, 345, 335, 335, 375, 55, 200, 250, 250, 900), 70, 280, 0)
 BEST: Final = Rates(
     190, 350, 515, 160, 550, (1_255, 545, 375, 515, 445, 695, 485, 1_485, 1_520, 1_005, 680, 795, 910, 2_025), 825, 505, 365
 )

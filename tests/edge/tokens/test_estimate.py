@@ -57,3 +57,11 @@ def test_a_stream_is_estimated_alike_wherever_it_is_cut() -> None:
         streamed, whole = sum(map(size_of, chunks), NO_TEXT), size_of(text)
         assert streamed == whole, kind
         assert (estimate(streamed), most(streamed), low(streamed)) == (estimate(whole), most(whole), low(whole))
+
+
+def test_what_is_repeated_has_no_fewer_tokens_than_the_fewest() -> None:
+    """Vocabularies have words of one letter several times over; an honest count of such a text must not be doubted."""
+    tokenizers = [load(name) for name in TOKENIZER_NAMES]
+    for sign in (*"aflox", *"MXAF", *"哈ㅋ。ー—…", "ha", "ab", "word "):
+        text = sign * 750
+        assert low(size_of(text)) <= min(each.count(text) for each in tokenizers), sign

@@ -9,7 +9,7 @@ import msgspec
 
 from services.accounting import features
 from services.accounting.commands import ReadAccount
-from services.accounting.coordination import Coordinator, Member
+from services.accounting.coordination import Coordinator, Member, Reached
 from services.accounting.directory import Directory
 from services.accounting.owner import Owner, ask
 from services.accounting.server_groups import ServerGroup, ServerGroups
@@ -179,6 +179,34 @@ async def test_a_claim_of_its_own_on_an_earlier_lease_is_made_anew(site: Site) -
     leases = {part_id: site.etcd.keys[f"{PREFIX}claims/{part_id}"].lease for part_id in (0, 1)}
     own = site.etcd.keys[f"{PREFIX}members/one"].lease
     assert leases == {0: own, 1: own}
+
+
+@at_a_site
+async def test_who_leaves_is_owed_no_partition(site: Site) -> None:
+    site.etcd.leases[1] = (LONG_S, LONG_S)
+    leaving = Member("address of two", leaving=True, features=tuple(features.OWN))
+    site.etcd.put(f"{PREFIX}members/two", msgspec.json.encode(leaving), 1)
+    # One of the two would be its own otherwise.
+    await Replica(site, "one").owns(0, 1)
+
+
+@at_a_site
+async def test_what_an_operator_wants_goes_before_the_hashes(site: Site) -> None:
+    first, second = Replica(site, "one"), Replica(site, "two")
+    await first.owns(0)
+    await second.owns(1)
+    site.etcd.put(f"{PREFIX}moves/0", b"two", 0)
+    await second.owns(0, 1)
+    await first.owns()
+    assert site.claims() == {"0": "two", "1": "two"}
+
+
+@at_a_site
+async def test_a_database_is_only_held_to_how_far_this_era_went(site: Site) -> None:
+    await site.store.initialise(PARTITIONS, WHOLE, "")
+    era = await site.store.raise_era(0)
+    site.etcd.put(f"{PREFIX}reached/0", msgspec.json.encode(Reached(era - 1, 1_000)), 0)
+    await Replica(site, "one").owns(0, 1)
 
 
 @at_a_site

@@ -12,6 +12,7 @@ from services.accounting.amounts import (
     PinnedTariff,
     amount_of,
     charges_of,
+    cheapest,
     rates_for,
     worst_case,
     worst_case_in,
@@ -117,6 +118,8 @@ def test_the_worst_case_out_of_what_was_worked_out_before_is_the_same(pinned: Pi
 def test_a_dearer_tier_below_is_held_too() -> None:
     falling = PinnedTariff("any", 1, "TOKEN", (ContextTier(-1, (2 * EACH,) * 5), ContextTier(10, (EACH,) * 5)))
     assert worst_case_in(worst_cases(falling), 11).amount(11, 0) == 22 * UNIT
+    # And the least that a call can come to is that of the cheaper tier.
+    assert cheapest(falling).amount(11, 5) == 16 * UNIT
 
 
 @given(st.data())

@@ -149,7 +149,7 @@ _OF_LANES: Final = (
         "the stream to a former owner stays open",
         _CLIENT,
         "            self._spawn(self._lanes.pop(address).close())\n",
-        "            self._lanes.pop(address)\n",
+        "            pass\n",
         _IN_CHARGING,
     ),
     one("what is being written is not known to accounting", _LANE, "                        operation.sent = True\n", "", _IN_LANE),

@@ -16,10 +16,12 @@ from tests.mutations.dialects import DIALECTS
 from tests.mutations.ends import ENDS
 from tests.mutations.keys import KEYS
 from tests.mutations.metering import METERING
+from tests.mutations.ownership import OWNERSHIP
 from tests.mutations.planting import ROOT, plant_all, run_tests
+from tests.mutations.records import RECORDS
 from tests.mutations.services import SERVICES
 
-MUTATIONS = (*CALLS, *METERING, *DIALECTS, *KEYS, *ENDS, *DELIVERY, *CHARGES, *SERVICES, *AMOUNTS)
+MUTATIONS = (*CALLS, *METERING, *DIALECTS, *KEYS, *ENDS, *DELIVERY, *CHARGES, *SERVICES, *AMOUNTS, *OWNERSHIP, *RECORDS)
 
 
 def readers_differ() -> bool:

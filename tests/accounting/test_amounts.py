@@ -12,8 +12,11 @@ from services.accounting.amounts import (
     PinnedTariff,
     amount_of,
     charges_of,
+    cheapest,
     rates_for,
     worst_case,
+    worst_case_in,
+    worst_cases,
 )
 from tests.accounting.ledger import EACH, TARIFFS, UNIT, flat, tariff, usage
 
@@ -104,6 +107,19 @@ def test_amounts_of_the_largest_counts_are_exact() -> None:
 def test_the_worst_case_by_values(model: str, input_bound: int, hold_of_0: int, hold_of_10: int) -> None:
     worst = worst_case(TARIFFS[model], input_bound)
     assert (worst.amount(input_bound, 0), worst.amount(input_bound, 10)) == (hold_of_0, hold_of_10)
+
+
+@given(tariffs(), st.integers(0, 70))
+@settings(max_examples=300, deadline=None)
+def test_the_worst_case_out_of_what_was_worked_out_before_is_the_same(pinned: PinnedTariff, input_bound: int) -> None:
+    assert worst_case_in(worst_cases(pinned), input_bound) == worst_case(pinned, input_bound)
+
+
+def test_a_dearer_tier_below_is_held_too() -> None:
+    falling = PinnedTariff("any", 1, "TOKEN", (ContextTier(-1, (2 * EACH,) * 5), ContextTier(10, (EACH,) * 5)))
+    assert worst_case_in(worst_cases(falling), 11).amount(11, 0) == 22 * UNIT
+    # And the least that a call can come to is that of the cheaper tier.
+    assert cheapest(falling).amount(11, 5) == 16 * UNIT
 
 
 @given(st.data())

@@ -225,6 +225,15 @@ def test_a_stream_is_cut_at_its_cap_and_not_beyond() -> None:
     refusal(shopper, 1, 0)
 
 
+def test_a_cap_holds_over_several_buckets() -> None:
+    cap = limit("cap", Scope.KEY, LimitKind.USAGE, 100 * UNIT, unit="TOKEN")
+    shopper = Shopper(base=offering({"flat": flat(EACH)}, window=500, limits=(cap,)))
+    shopper.grant(60 * UNIT)
+    shopper.grant(60 * UNIT)
+    _, granted = shopper.create(10, 1_000, metered=True)
+    assert (granted.output_granted, granted.output_payable) == (90, 90)
+
+
 def test_use_beyond_a_cap_that_was_made_already_is_counted() -> None:
     shopper = shop(limit("cap", Scope.KEY, LimitKind.USAGE, 100 * UNIT, unit="TOKEN"))
     shopper.event(usage(input=250))

@@ -37,6 +37,18 @@ def both(*, main: PinnedTariff, overage: PinnedTariff, **more: object) -> Offeri
     return offering({"flat": main}, **more)._replace(schedules=schedules)  # type: ignore[arg-type]
 
 
+def test_more_of_a_session_of_two_tariffs_holds_no_more_than_it_needs() -> None:
+    shopper = Shopper(base=both(main=flat(EACH), overage=flat(EACH, CNY)))
+    shopper.grant(100 * UNIT)
+    shopper.money(1_000)
+    charging_id, granted = shopper.create(10, 500, metered=True)
+    assert granted.output_granted == 64
+    more = shopper.update(charging_id, 2, usage(10, 60), 200)
+    assert more.output_granted == 200
+    hold = shopper.state.sessions[charging_id].hold
+    assert list(hold.values()) == [100 * UNIT, 110 * UNIT]
+
+
 # Scope
 
 

@@ -13,6 +13,8 @@ from services.accounting.commands import (
     CloseCause,
     Command,
     Done,
+    Failed,
+    Fault,
     FindRecords,
     GrantBucket,
     Granted,
@@ -20,15 +22,18 @@ from services.accounting.commands import (
     Ordered,
     PlaceOrder,
     ReadAccount,
+    ReceiveTransfer,
     RecordsFound,
     Refused,
+    SendTransfer,
     SetLimits,
     Settled,
     UpdateSession,
 )
 from services.accounting.entries import BucketExpired, SessionCreated, SessionSettled
 from services.accounting.journal import JournalError
-from services.accounting.owner import OneAnswer, OwnershipLostError, ask, view_of
+from services.accounting.owner import OneAnswer, Owner, OwnershipLostError, ask, view_of
+from services.accounting.store import Claim
 from services.accounting.terms import Limit, LimitKind, Payment, Scope
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
@@ -309,6 +314,118 @@ async def test_accounts_that_cannot_be_loaded_are_unavailable_and_load_later(des
     assert [bucket.remaining for bucket in (await desk.account()).buckets.values()] == [10 * UNIT]
 
 
+# Giving partitions away
+
+
+@in_virtual_time
+async def test_what_was_decided_is_answered_before_its_partition_is_given(desk: Desk) -> None:
+    await desk.start()
+    await desk.open(100)
+    collector = Collector()
+    desk.owner.submit(event_command(desk.create(0).charging_id, usage(input=1)), collector, 0)
+    # Its commit has not begun yet.
+    await desk.owner.give({0, 1})
+    assert collector.answers == [(0, Settled("TOKEN", UNIT, 0))]
+    assert desk.owner.part_ids == frozenset()
+
+
+@in_virtual_time
+async def test_what_waits_for_its_account_is_answered_before_its_partition_is_given(desk: Desk) -> None:
+    await desk.start()
+    await desk.open(100)
+    await desk.owner.stop()
+    await desk.kill()
+    await desk.start()
+    desk.store.loads_let_go.clear()
+    collector = Collector()
+    desk.owner.submit(event_command(desk.create(0).charging_id, usage(input=1)), collector, 0)
+    await asyncio.sleep(0.1)
+    giving = asyncio.ensure_future(desk.owner.give({0, 1}))
+    await asyncio.sleep(1)
+    assert not giving.done()
+    desk.store.loads_let_go.set()
+    await giving
+    assert collector.answers == [(0, Settled("TOKEN", UNIT, 0))]
+
+
+@in_virtual_time
+async def test_what_was_decided_during_the_commit_that_showed_the_loss_is_told_of_it(desk: Desk) -> None:
+    owner = await desk.start(partitions=1)
+    lost: list[set[int]] = []
+    owner.lost = lost.append
+    await desk.open(100)
+    desk.store.hold()
+    collector = Collector()
+    owner.submit(ReadAccount(ACCOUNT_ID), collector, 0)
+    await desk.store.waiting.wait()
+    owner.submit(ReadAccount(ACCOUNT_ID), collector, 1)
+    assert await desk.store.claim("another", owner.identity.era, [Claim(0, 1)], again=False)
+    desk.store.let_go.set()
+    answers = await asyncio.wait_for(collector.wait(2), 10)
+    assert [fault_of(answer) for answer in answers] == ["NOT_OWNER", "NOT_OWNER"]
+    assert lost == [{0}]
+
+
+# Transfers between accounts
+
+
+GIFT = for_sale("gift", allowance(10, valid_for_us=5 * DAY, transferable=True), cycle=None)
+GETTER_ID = "acct-9876543210"
+
+
+class Carrier:
+    """The way to the receiver's owner, which is away as long as it is told to be."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self.away = True
+        self.asked = 0
+
+    async def deliver(self, command: ReceiveTransfer) -> Failed | None:
+        self.asked += 1
+        return Failed(Fault.UNAVAILABLE, "away") if self.away else await self._owner.receive(command)
+
+
+async def sent_gift(desk: Desk) -> Carrier:
+    """A gift of 4 on its way, to an owner that is away."""
+    catalog = catalog_of(offering({"flat": flat(EACH)}), GIFT)
+    carrier = Carrier(await desk.start(catalog=catalog))
+    desk.owner.deliver = carrier.deliver
+    await desk.open()
+    await desk.open(account_id=GETTER_ID)
+    ordered = await desk.ask(PlaceOrder(ACCOUNT_ID, "gift", Payment.FREE, "order"))
+    assert isinstance(ordered, Ordered)
+    await desk.ask(SendTransfer(ACCOUNT_ID, GETTER_ID, ordered.bucket_ids[0], 4 * UNIT, "gift"))
+    await asyncio.sleep(10)
+    assert carrier.asked > 2
+    assert await states_and_arrived(desk) == (["in_transit"], [])
+    return carrier
+
+
+async def states_and_arrived(desk: Desk) -> tuple[list[str], list[int]]:
+    sender, receiver = await desk.account(), await desk.account(GETTER_ID)
+    return [each.state for each in sender.transfers.values()], [each.remaining for each in receiver.buckets.values()]
+
+
+@in_virtual_time
+async def test_a_transfer_to_an_owner_that_is_away_does_not_come_back(desk: Desk) -> None:
+    carrier = await sent_gift(desk)
+    carrier.away = False
+    await asyncio.sleep(10)
+    assert await states_and_arrived(desk) == (["confirmed"], [4 * UNIT])
+
+
+@in_virtual_time
+async def test_a_transfer_that_was_under_way_arrives_after_a_restart(desk: Desk) -> None:
+    await sent_gift(desk)
+    await desk.kill()
+    await desk.start(catalog=catalog_of(offering({"flat": flat(EACH)}), GIFT))
+    # Nobody asks for the sender.
+    await asyncio.sleep(10)
+    receiver = await desk.account(GETTER_ID)
+    assert [each.remaining for each in receiver.buckets.values()] == [4 * UNIT]
+
+
 # Another owner
 
 
@@ -383,6 +500,26 @@ async def test_a_restart_replays_what_was_committed(desk: Desk) -> None:
     again = await desk.ask(UpdateSession(ACCOUNT_ID, session.charging_id, 2, usage(input=10, output=3), 10))
     assert isinstance(again, Granted)
     assert await desk.ask(released(session.charging_id, 3, 10)) == Settled("TOKEN", 10 * UNIT, 0)
+
+
+@in_virtual_time
+async def test_a_second_crash_soon_after_the_first_loses_nothing(desk: Desk) -> None:
+    """More accounts than a commit checkpoints: of the others, all rows must still be replayed."""
+    account_ids = [f"acct-{number:08d}" for number in range(200)]
+    await desk.start(partitions=1)
+    for account_id in account_ids:
+        await desk.ask(OpenAccount(account_id, ""))
+    await desk.kill()
+    await desk.start(partitions=1)
+    before = len(desk.store.commits)
+    while len(desk.store.commits) == before:  # noqa: ASYNC110  # a store tells nobody
+        await asyncio.sleep(0.0001)
+    await desk.kill()
+    assert len(desk.store.commits) == before + 1
+    assert 0 < len(desk.store.commits[-1][0].checkpoints) < len(account_ids)
+    await desk.start(partitions=1)
+    for account_id in account_ids:
+        assert (await desk.account(account_id)).account_id == account_id
 
 
 @in_virtual_time

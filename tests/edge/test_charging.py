@@ -40,14 +40,22 @@ class Accounting(accounting_pb2_grpc.AccountingServiceServicer):
         self.script: Script = grants
         self.requests: list[pb.ChargeRequest] = []
         self.streams = 0
+        self.open_streams = 0
         self.break_next = False
         self.backwards = False
         self._features: tuple[pb.Feature, ...] = ()
+        # The owner's address; empty: this process.
+        self._owner = ""
         self._announced = asyncio.Event()
 
     def announce(self, *features: pb.Feature) -> None:
         """What all members of the cell understand from now on."""
         self._features = features
+        self._announced.set()
+
+    def move(self, owner: str) -> None:
+        """Who owns the partition from now on."""
+        self._owner = owner
         self._announced.set()
 
     @property
@@ -56,12 +64,21 @@ class Accounting(accounting_pb2_grpc.AccountingServiceServicer):
 
     async def WatchOwners(self, request: Any, context: Any) -> AsyncIterator[pb.WatchOwnersResponse]:
         while True:
-            yield pb.WatchOwnersResponse(partition_count=1, owners=[pb.PartitionOwner(part_id=0)], features=self._features)
+            owner = pb.PartitionOwner(part_id=0, address=self._owner)
+            yield pb.WatchOwnersResponse(partition_count=1, owners=[owner], features=self._features)
             await self._announced.wait()
             self._announced.clear()
 
     async def Charge(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.ChargeResponse]:
         self.streams += 1
+        self.open_streams += 1
+        try:
+            async for response in self._answers(request_iterator, context):
+                yield response
+        finally:
+            self.open_streams -= 1
+
+    async def _answers(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.ChargeResponse]:
         await context.send_initial_metadata(())
         async for request in request_iterator:
             self.requests.append(request)
@@ -79,7 +96,8 @@ class Accounting(accounting_pb2_grpc.AccountingServiceServicer):
 
 @asynccontextmanager
 async def serving(accounting: Accounting, address: str) -> AsyncIterator[None]:
-    server = grpc.aio.server()
+    # The edge asks often whether accounting is there, and is not to be hung up on for it.
+    server = grpc.aio.server(options=(("grpc.http2.max_ping_strikes", 0),))
     accounting_pb2_grpc.add_AccountingServiceServicer_to_server(accounting, server)
     server.add_insecure_port(address)
     await server.start()
@@ -298,3 +316,16 @@ async def test_all_classes_are_sent_for_as_long_as_every_member_takes_them(accou
         # A member of the release before has come back.
         accounting.announce()
         await until(lambda: not client.takes_all_classes)
+
+
+async def test_the_stream_to_a_former_owner_ends(accounting: Accounting, address: str, tmp_path: Path) -> None:
+    owner = Accounting()  # type: ignore[abstract]  # the stream is all of it that the edge uses
+    owner_address = f"unix:{tmp_path}/d"
+    async with serving(owner, owner_address), charging(address) as client:
+        await until(lambda: accounting.open_streams == 1)
+        accounting.move(owner_address)
+        await until(lambda: owner.open_streams == 1)
+        # A stream that stays costs both sides a connection, for as long as they run.
+        await until(lambda: accounting.open_streams == 0, 10)
+        assert isinstance(await client.create("acct-1", ID, create(7)), pb.Granted)
+        assert (len(accounting.operations), len(owner.operations)) == (0, 1)

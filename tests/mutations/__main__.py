@@ -18,11 +18,28 @@ from tests.mutations.doors import DOORS
 from tests.mutations.ends import ENDS
 from tests.mutations.keys import KEYS
 from tests.mutations.metering import METERING
+from tests.mutations.ownership import OWNERSHIP
 from tests.mutations.planting import ROOT, plant_all, run_tests
+from tests.mutations.records import RECORDS
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
 
-MUTATIONS = (*CALLS, *METERING, *DIALECTS, *KEYS, *ENDS, *DOORS, *DELIVERY, *CHARGES, *SERVICES, *SERVICES_TRUST, *CHART, *AMOUNTS)
+MUTATIONS = (
+    *CALLS,
+    *METERING,
+    *DIALECTS,
+    *KEYS,
+    *ENDS,
+    *DOORS,
+    *DELIVERY,
+    *CHARGES,
+    *SERVICES,
+    *SERVICES_TRUST,
+    *CHART,
+    *AMOUNTS,
+    *OWNERSHIP,
+    *RECORDS,
+)
 
 
 def readers_differ() -> bool:

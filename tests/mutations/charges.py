@@ -5,10 +5,12 @@ from typing import Final
 from tests.mutations.planting import one
 
 _ACCOUNT: Final = "services/accounting/account.py"
+_BALANCE: Final = "services/accounting/balance.py"
 _CHARGING: Final = "services/accounting/charging.py"
 _LIMITS: Final = "services/accounting/limits.py"
 _LOSSES: Final = "services/accounting/losses.py"
 _IN_RECORDS: Final = "tests/accounting/test_planted_faults.py"
+_IN_LINES: Final = "tests/accounting/test_lines.py"
 _IN_LOSSES: Final = "tests/accounting/test_losses.py"
 _IN_LIMITS: Final = "tests/accounting/test_limits.py"
 
@@ -185,6 +187,30 @@ _OF_LIMITS: Final = (
     ),
 )
 
+_OF_HOLDS: Final = (
+    one(
+        "what is held already is held again",
+        _BALANCE,
+        "        (bucket_id, amount - hold.get(bucket_id, 0))\n",
+        "        (bucket_id, amount)\n",
+        _IN_LINES,
+    ),
+    one(
+        "what a cap keeps from one bucket is had from the next",
+        _BALANCE,
+        "            capped = amount >= limit\n",
+        "            capped = False\n",
+        _IN_LIMITS,
+    ),
+    one(
+        "each bucket gives all that a cap leaves",
+        _BALANCE,
+        "            room[bucket.unit] = limit - amount\n",
+        "",
+        _IN_LIMITS,
+    ),
+)
+
 _DUE: Final = (
     one(
         "what is due waits for a timer",
@@ -197,4 +223,4 @@ _DUE: Final = (
     ),
 )
 
-CHARGES: Final = (*_OF_RECORDS, *_OF_LOSSES, *_OF_LIMITS, *_DUE)
+CHARGES: Final = (*_OF_RECORDS, *_OF_LOSSES, *_OF_LIMITS, *_OF_HOLDS, *_DUE)

@@ -145,6 +145,13 @@ _OF_LANES: Final = (
         "if not operation.answered:",
         _IN_LANE,
     ),
+    one(
+        "the stream to a former owner stays open",
+        _CLIENT,
+        "            self._spawn(self._lanes.pop(address).close())\n",
+        "            pass\n",
+        _IN_CHARGING,
+    ),
     one("what is being written is not known to accounting", _LANE, "                        operation.sent = True\n", "", _IN_LANE),
 )
 

@@ -4,13 +4,15 @@ The code as it is must pass first, or noticing a fault would mean nothing. A fau
 that nothing notices: its promise is not looked after any more.
 """
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -65,10 +67,11 @@ def changed_text(mutation: Mutation, folder: Path = ROOT) -> str:
 
 
 class Copy:
-    """A copy of the code in a folder of its own."""
+    """A copy of the code in a folder of its own. Close it, since it has a process that runs its tests."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._nursery: subprocess.Popen[str] | None = None
         # Answers are compared with what the documents say.
         for name in ("charts", "docs", "infra", "services", "tests"):
             shutil.copytree(ROOT / name, folder / name, ignore=_IGNORED)
@@ -95,18 +98,51 @@ class Copy:
         for compiled in (file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"):
             compiled.unlink()
 
+    @property
+    def _environment(self) -> dict[str, str]:
+        path = os.pathsep.join([str(self._folder), str(ROOT / "protos" / "gen")])
+        # gRPC is imported before the tests can say so, see `tests/conftest.py`.
+        return os.environ | {"PYTHONPATH": path, "GRPC_ENABLE_FORK_SUPPORT": "false"}
+
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Runs Python in the copy. Errors: `subprocess.TimeoutExpired`."""
-        path = os.pathsep.join([str(self._folder), str(ROOT / "protos" / "gen")])
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self._folder,
-            env=os.environ | {"PYTHONPATH": path},
+            env=self._environment,
             capture_output=True,
             text=True,
             check=False,
             timeout=_RUN_S_MAX,
         )
+
+    def test(self, *arguments: str) -> tuple[int, str]:
+        """Runs pytest in the copy; returns its exit code and what it said. Errors: `subprocess.TimeoutExpired`; `NoRunError`."""
+        if self._nursery is None:
+            self._nursery = subprocess.Popen(
+                # Without its folder on the path: the names of its neighbours are also those of libraries.
+                [sys.executable, "-P", "tests/mutations/nursery.py"],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self._nursery.stdin is not None
+        assert self._nursery.stdout is not None
+        output = self._folder / "output.txt"
+        print(json.dumps([str(output), _RUN_S_MAX, arguments]), file=self._nursery.stdin, flush=True)
+        ended = self._nursery.stdout.readline()
+        if not ended:
+            raise NoRunError("tests/mutations/nursery.py has ended; standard error says why")
+        if int(ended) == -signal.SIGALRM:
+            raise subprocess.TimeoutExpired("pytest", _RUN_S_MAX)
+        return int(ended), output.read_text(encoding="utf-8", errors="replace")
+
+    def close(self) -> None:
+        """Ends the process that runs tests, if there is one."""
+        if self._nursery is not None:
+            self._nursery.communicate()
 
 
 Judge = Callable[[Copy, Mutation], Verdict]
@@ -114,21 +150,20 @@ Judge = Callable[[Copy, Mutation], Verdict]
 
 def run_tests(copy: Copy, mutation: Mutation) -> Verdict:
     """Runs the mutation's tests up to the first that fails. Errors: `NoRunError` where it does not come to its tests."""
-    run = copy.run("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--durations=0", *mutation.tests)
-    lines = run.stdout.splitlines()
+    code, output = copy.test("-q", "-x", "-p", "no:cacheprovider", "--durations=0", *mutation.tests)
+    lines = output.strip().splitlines()
     failed = [line.partition(" - ")[0] for line in lines if line.startswith(("FAILED tests", "ERROR tests"))]
-    said = [*failed, *lines[-1:], *run.stderr.strip().splitlines()[-1:], "it said nothing"][0]
-    if run.returncode not in (0, 1):
-        raise NoRunError(f"pytest ended with {run.returncode}: {said}")
-    return Verdict(run.returncode == 1, said)
+    said = [*failed, *lines[-1:], "it said nothing"][0]
+    if code not in (0, 1):
+        raise NoRunError(f"pytest ended with {code}: {said}")
+    return Verdict(code == 1, said)
 
 
 def plant_all(mutations: Sequence[Mutation], judge: Judge) -> int:
     """Plants each of the mutations, and prints what became of it; 1 if one survives or has no place."""
     tests = tuple(dict.fromkeys(test for mutation in mutations for test in mutation.tests))
     unlike: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="tokenline-mutations-") as folder:
-        copy = Copy(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="tokenline-mutations-") as folder, closing(Copy(Path(folder))) as copy:
         for mutation in (Mutation("nothing is changed", "", (), tests), *mutations):
             word, said = _outcome(copy, mutation, judge)
             print(f"{word:8}  {mutation.name}: {said[:200]}", flush=True)

@@ -144,6 +144,12 @@ _EXPORT: Final = (
 
 _PROCESSES: Final = (
     Mutation(
+        "a commit does not wait for the disk",
+        "services/runtime/sqlite.py",
+        (("PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL"),),
+        ("tests/runtime/test_sqlite.py",),
+    ),
+    Mutation(
         "a server that stops still says that it serves",
         "services/runtime/server.py",
         (

@@ -133,6 +133,8 @@ MISTAKES = [
     ("        drainable: false", "        drained: false", "endpoints.openai_chat", "unknown field `drained`"),
     ("test/anthropic/v1", "test/anthropic/v1/", "endpoints.anthropic_messages.base_url", "must not end in a slash"),
     ("https://api.acme.test/anthropic/v1", "api.acme.test", "endpoints.anthropic_messages.base_url", "must be an http or https"),
+    ("https://api.acme.test/anthropic/v1", "https://somebody@api.acme.test/v1",
+     "endpoints.anthropic_messages.base_url", "must have no query, fragment, user or space"),
     ("[top_k, enable_thinking]", "[top_k, Max_Tokens]",
      "endpoints.openai_chat.extra_fields[1]", "'Max_Tokens' is read and written by the meter"),
     ("[top_k, enable_thinking]", "[top_k, 'a b']", "endpoints.openai_chat.extra_fields[1]", "must be the name of a field"),

@@ -9,7 +9,7 @@ from services.edge.call.dialect import Body
 from services.edge.tokens.estimate import estimate, most
 from services.edge.tokens.size import size_of
 from services.edge.tokens.tokenizers import tokenizer
-from tests.edge.call.doubles import PRINCIPAL, FakeCharging
+from tests.edge.call.doubles import PRINCIPAL, FakeCharging, vector
 from tests.edge.call.line_dialect import END, FINISH, LineDialect, counted, say, whole, words
 from tests.edge.call.scene import Scene, catalog
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -120,6 +120,15 @@ async def test_an_input_whose_bytes_do_not_fit_is_counted_by_its_tokenizer() -> 
     # The vendor did not count, and our estimate is above what was reserved at last.
     assert estimate(size_of(DENSE)) > second.input_tokens_bound
     assert scene.used[0] == second.input_tokens_bound
+
+
+async def test_reports_of_a_call_that_fits_by_its_tokens_stay_within_what_was_reserved_for_it() -> None:
+    scene = Scene(FakeCharging(balance=400, window=60))
+    scene.vendors.answers(*(say(words(20)) for _ in range(4)), FINISH, END)
+    await scene.call("stream=yes limit=100 model=exact", DENSE)
+    reserved = scene.charging.creates[1].input_tokens_bound
+    assert estimate(size_of(DENSE)) > reserved
+    assert [vector(update.used)[0] for update in scene.charging.updates] == [reserved]
 
 
 async def test_images_and_files_are_bounds_beside_the_tokenizers_count() -> None:

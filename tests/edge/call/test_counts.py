@@ -72,6 +72,15 @@ async def test_the_fewest_tokens_are_those_of_all_that_came() -> None:
     assert doubts(scene) == {"output_too_small"}
 
 
+def test_an_answer_that_broke_its_limit_costs_the_fewest_tokens_that_it_can_have() -> None:
+    text = words(LONG)
+    broken = meter(held=10)
+    broken.add(Step(said=text))
+    fewest = low(size_of(text))
+    assert 10 < fewest < estimate(size_of(text))
+    assert broken.made().charged[3] == fewest
+
+
 async def test_a_zero_beside_a_call_is_no_count() -> None:
     scene = Scene()
     scene.vendors.answers(event("call f"), FINISH, counted(input=9, output=0), END)

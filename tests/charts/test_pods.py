@@ -48,7 +48,7 @@ FIELDS: Final[dict[str, Any]] = {
     **dict.fromkeys(SERVICES, SERVICE_FIELDS),
     "migration": POD_FIELDS | {"restartPolicy", "initContainers"},
     "recovery": POD_FIELDS | {"restartPolicy"},
-    "test": POD_FIELDS - {"serviceAccountName", "terminationGracePeriodSeconds"} | {"restartPolicy"},
+    "test": POD_FIELDS - {"serviceAccountName", "terminationGracePeriodSeconds"} | {"restartPolicy", "activeDeadlineSeconds"},
 }
 CONTAINER_FIELDS: Final = {
     *("name", "image", "imagePullPolicy", "terminationMessagePolicy", "securityContext", "args", "env", "envFrom", "ports"),
@@ -229,7 +229,9 @@ def test_a_pod_runs_what_it_is_named_after(case: str, pods: dict[str, PodTemplat
     migration = pods["migration"].spec
     assert [each["name"] for each in migration["initContainers"]] == ["authentication", "billing"]
     assert [each["name"] for each in migration["containers"]] == ["accounting"]
-    assert {each: pods[each].spec["restartPolicy"] for each in JOBS} == dict.fromkeys(JOBS, "Never")
+    # The network may learn of a pod a moment after it has begun to call.
+    assert {each: pods[each].spec["restartPolicy"] for each in JOBS} == {**dict.fromkeys(JOBS, "Never"), "test": "OnFailure"}
+    assert pods["test"].spec["activeDeadlineSeconds"] == 120
 
 
 def test_a_pod_is_looked_at_where_it_listens(case: str, pods: dict[str, PodTemplate]) -> None:

@@ -115,6 +115,15 @@ async def test_every_wrong_field_is_named_and_changes_nothing(running: Cell) -> 
     assert (await running.admin("GET", f"/journal?account_id={account_id}")).json["data"] == before
 
 
+async def test_a_wrong_word_within_a_limit_is_answered_with_the_right_ones(running: Cell) -> None:
+    account_id = (await running.admin("POST", "/accounts")).json["account_id"]
+    body = {"subject": "account", "limits": [{"limit_id": "parallel", "per": "account", "concurrent_sessions": 1}]}
+    refused = await running.admin("PUT", f"/accounts/{account_id}/limits", body)
+    assert refused.status == 400
+    for word in ("per", "LIMIT_SCOPE_ACCOUNT", "LIMIT_SCOPE_MEMBER", "LIMIT_SCOPE_KEY", "UNIT_TOKEN"):
+        assert word in refused.error["message"]
+
+
 async def test_what_is_right_of_an_unknown_account_is_404(running: Cell) -> None:
     for route in ROUTES:
         refused = await running.admin(route.method, f"/accounts/{ACCOUNT}{route.path}", route.body)

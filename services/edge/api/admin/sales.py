@@ -59,6 +59,11 @@ class _Transfer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idempotency_key: Name
 
 
+_LIMIT_NAMES: Final = (
+    "per is LIMIT_SCOPE_ACCOUNT, LIMIT_SCOPE_MEMBER or LIMIT_SCOPE_KEY; a unit is UNIT_TOKEN, UNIT_POINT or UNIT_CURRENCY."
+)
+
+
 class _Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     subject: Name
     limits: list[dict[str, Any]] = []
@@ -161,7 +166,7 @@ def sales_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -
         try:
             subject_limits = ParseDict({"subject": wanted.subject, "limits": wanted.limits}, pb.SubjectLimits())
         except ParseError as error:
-            raise malformed("limits", f"limits: {error}", "invalid_value") from None
+            raise malformed("limits", f"limits: {error}. {_LIMIT_NAMES}", "invalid_value") from None
         if wanted.valid_until is not None:
             try:
                 subject_limits.valid_until_time.FromJsonString(wanted.valid_until)

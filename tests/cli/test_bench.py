@@ -31,7 +31,9 @@ def test_calls_are_measured_against_another_checkout_and_both_bills_are_exact() 
     assert (other.rounds, other.failed) == (5, 0)
     assert other.calls > 0
     ratio = other.edge_cpu_ratio
-    assert 0 < ratio.min <= ratio.median <= ratio.max
+    # Rounds this short may have had less of the processor than its clock tells.
+    assert 0 <= ratio.min <= ratio.median <= ratio.max
+    assert ratio.max > 0
     assert report.breaches == report.differences == other.breaches == other.differences == []
 
 

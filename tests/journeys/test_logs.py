@@ -44,7 +44,7 @@ class Told:
         written = self._caplog.text + out + err
         written += "".join(f"{record.getMessage()}{record.args!r}{record.exc_info!r}" for record in records)
         # Fails too where nothing was listened to.
-        assert {"services.edge.charging.lane", "services.edge.http.answers", "services.edge.identity.principals"} <= {
+        assert {"services.edge.http.answers", "services.edge.identity.principals", "services.runtime.http.listener"} <= {
             record.name for record in records
         }
         assert logging.DEBUG in {record.levelno for record in records}

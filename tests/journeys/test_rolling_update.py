@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from tests.edge.system import ADMIN_TOKEN, Cell, cell
+from tests.edge.system import ADMIN_TOKEN, OPERATORS_PATHS, Cell, cell
 from tests.journeys.subscriber import CATALOG, TOKEN, Stream, chat, eventually, plain
 from tests.release_before import serving, unpacked
 
@@ -25,15 +25,17 @@ def release_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Api:
     """An edge's API, without a look into this release's documents."""
 
-    def __init__(self, http: aiohttp.ClientSession, base_url: str) -> None:
+    def __init__(self, http: aiohttp.ClientSession, base_url: str, operators_url: str) -> None:
         self._http = http
         self._root = base_url.removesuffix("/v1")
+        self._operators_url = operators_url or self._root
 
     async def ask(self, method: str, path: str, token: str, body: Any = None) -> tuple[int, dict[str, str], bytes]:
         """One request: status, headers, body."""
         data = None if body is None else msgspec.json.encode(body)
         headers = {"authorization": f"Bearer {token}"}
-        async with self._http.request(method, self._root + path, data=data, headers=headers) as response:
+        root = self._operators_url if path.startswith(OPERATORS_PATHS) else self._root
+        async with self._http.request(method, root + path, data=data, headers=headers) as response:
             return response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read()
 
     async def admin(self, method: str, path: str, body: Any = None) -> Any:
@@ -90,9 +92,12 @@ async def old_services(code: Path, services: Cell) -> AsyncIterator[None]:
         yield
 
 
-async def calls_are_charged_exactly(http: aiohttp.ClientSession, base_url: str) -> None:
-    """A whole answer and a streamed one, a call beyond the balance, a key that is revoked: all as both releases promise."""
-    api = Api(http, base_url)
+async def calls_are_charged_exactly(http: aiohttp.ClientSession, base_url: str, operators_url: str = "") -> None:
+    """A whole answer and a streamed one, a call beyond the balance, a key that is revoked: all as both releases promise.
+
+    The release before has one address for clients and operators.
+    """
+    api = Api(http, base_url, operators_url)
     await eventually(api.is_ready, 20)
     account_id = (await api.admin("POST", "/accounts", {"idempotency_key": "first"}))["account_id"]
     issued = await api.admin("POST", f"/accounts/{account_id}/keys")
@@ -145,5 +150,5 @@ async def test_a_new_edge_before_old_services(release_before: Path, tmp_path: Pa
         aiohttp.ClientSession() as http,
     ):
         await services.start("edge")
-        await calls_are_charged_exactly(http, services.base_url)
+        await calls_are_charged_exactly(http, services.base_url, services.operators_url)
         await services.stop("edge")

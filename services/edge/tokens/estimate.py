@@ -6,8 +6,9 @@ of a Linux distribution; docs/tokens.md has the errors, and `python -m tests.edg
 
 A token hardly joins two classes, but mixtures are dearer than their parts: capitals among small letters, as in base64, digits among
 letters, as in hexadecimal numbers, and small letters that nothing separates. All terms depend on counts alone, so a stream's
-estimate does not depend on where the stream was cut. The fewest of letters, Chinese, kana, Hangul and emoji are set lower than any
-text of the corpus has them: a letter, a common word or a sign, repeated, is one token for several of them.
+estimate does not depend on where the stream was cut. The fewest of Chinese, kana, Hangul and emoji, and of letters that nothing
+separates, are set lower than any text of the corpus has them: a letter, a common word or a sign, repeated, is one token for several
+of them.
 """
 
 from operator import mul
@@ -38,16 +39,17 @@ class Rates(NamedTuple):
     mixed_capitals: int
     mixed_digits: int
     unseparated_lowers: int
+    unseparated_capitals: int
 
 
-LOW: Final = Rates(120, 15, 310, 5, 5, (110, 400, 290, 270, 320, 345, 335, 335, 375, 55, 200, 250, 250, 900), 70, 280, 0)
+LOW: Final = Rates(180, 220, 310, 5, 5, (110, 400, 290, 270, 320, 345, 335, 335, 375, 55, 200, 250, 250, 900), 70, 280, -60, -205)
 BEST: Final = Rates(
-    190, 350, 515, 160, 550, (1_255, 545, 375, 515, 445, 695, 485, 1_485, 1_520, 1_005, 680, 795, 910, 2_025), 825, 505, 365
+    190, 350, 515, 160, 550, (1_255, 545, 375, 515, 445, 695, 485, 1_485, 1_520, 1_005, 680, 795, 910, 2_025), 825, 505, 365, 0
 )
 HIGH: Final = Rates(
     445, 620, 1_205, 230, 735,
     (1_880, 1_170, 985, 2_210, 1_330, 1_685, 1_140, 3_060, 3_225, 1_130, 1_205, 1_835, 1_635, 4_000),
-    825, 505, 365,
+    825, 505, 365, 0,
 )  # fmt: skip
 
 
@@ -80,4 +82,6 @@ def _millitokens(rates: Rates, size: TextSize) -> int:
         total += min(digits, lowers + capitals) * rates[7]
     if lowers > _LETTERS_PER_WORD * separators:
         total += (lowers - _LETTERS_PER_WORD * separators) * rates[8]
+    if capitals > (separated := _LETTERS_PER_WORD * (separators - capitals + lowers)):
+        total += (capitals - separated) * rates[9]
     return total

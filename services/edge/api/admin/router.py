@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+import grpc
 import msgspec
 from google.protobuf.duration_pb2 import Duration
 from litestar import Request, Router, delete, get, post
@@ -25,6 +26,7 @@ from services.edge.http.problems import invalid_admin_token, unavailable
 from services.edge.identity.principals import bearer
 from services.runtime.clients import answer
 from services.runtime.config import ConfigError
+from services.runtime.errors import from_rpc
 from services.runtime.identifiers import derived_name
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
@@ -103,11 +105,20 @@ def admin_router(
         member = (await answer(authentication.CreateMember(joining, timeout=_TIMEOUT_S))).member
         return {"account_id": opened.account_id, "offering_id": opened.offering_id, "member_id": member.member_id}
 
+    async def suspension_of(account_id: str) -> authentication_pb2.Suspension:
+        asking = authentication_pb2.GetSuspensionRequest(account_id=account_id)
+        try:
+            return (await authentication.GetSuspension(asking, timeout=_TIMEOUT_S)).suspension
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                # In a rolling update: the release before suspends nobody.
+                return authentication_pb2.Suspension(account_id=account_id)
+            raise from_rpc(error) from error
+
     @get("/accounts/{account_id:str}")
     async def show_account(account_id: FromPath[str]) -> dict[str, Any]:
         found = await account(account_id)
-        asking = authentication_pb2.GetSuspensionRequest(account_id=account_id)
-        suspension = (await answer(authentication.GetSuspension(asking, timeout=_TIMEOUT_S))).suspension
+        suspension = await suspension_of(account_id)
         return {
             **AMOUNTS_IN,
             "account_id": found.account_id,

@@ -32,12 +32,13 @@ test: setup ## run the tests
 	$(BIN)/pytest
 
 # What is pure and quick. A file that starts a server is left out by its name.
-FAST := tests/edge/call tests/edge/dialects tests/edge/http tests/edge/routing tests/edge/tokens tests/edge/vendors \
+FAST := tests/edge/call tests/edge/dialects tests/edge/http tests/edge/routing tests/edge/vendors \
   tests/edge/test_problems.py tests/accounting tests/registry tests/documents tests/openapi/test_documents.py \
   tests/billing/test_cdr.py tests/vendor_simulator/test_completion.py tests/test_token_classes.py
 NOT_FAST := tests/accounting/test_owner.py tests/accounting/test_peers.py tests/accounting/test_properties.py \
-  tests/accounting/test_replicas.py tests/accounting/test_residency.py tests/accounting/test_servicer.py \
-  tests/documents/test_rejections.py tests/registry/test_catalog_store.py tests/registry/test_registry.py
+  tests/accounting/test_replicas.py tests/accounting/test_residency.py tests/accounting/test_rolling_update.py \
+  tests/accounting/test_servicer.py tests/documents/test_rejections.py tests/edge/call/test_kept_limits.py \
+  tests/registry/test_catalog_store.py tests/registry/test_packs.py tests/registry/test_registry.py
 
 test-fast: setup ## run the tests of what is pure, in less than 40 s
 	$(BIN)/pytest -q $(FAST) $(addprefix --ignore=,$(NOT_FAST))

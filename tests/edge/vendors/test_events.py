@@ -109,7 +109,9 @@ def test_an_event_of_any_size_up_to_the_bound_is_read_and_none_beyond() -> None:
         assert raised.value.outcome == "garbage"
 
 
-@pytest.mark.parametrize("nothing", [b"\n", b": \n\n", b"id: 1\n\n", b"data:\n\n"])
+@pytest.mark.parametrize(
+    "nothing", [b"\n", b": " + b"." * 96 + b"\n\n", b"id: " + b"1" * 94 + b"\n\n", b"data:\n\n" * 2 + b"\n" * 90]
+)
 def test_a_body_that_says_nothing_is_read_up_to_the_bound(nothing: bytes) -> None:
     reader = EventReader()
     piece = nothing * (EVENT_BYTES_MAX // 4 // len(nothing))

@@ -48,7 +48,7 @@ class Rules(NamedTuple):
         """Why nothing may begin or go on any more; empty while it may."""
         if not self.valid_until_us or now_us < self.valid_until_us:
             return ""
-        return f"{self.ended_subject} may not be used any more; its time has ended"
+        return f"the time of {self.ended_subject} has ended; ask the operator for a longer one"
 
 
 class Admission(NamedTuple):

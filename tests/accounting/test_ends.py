@@ -80,7 +80,7 @@ def test_from_its_end_on_an_update_is_refused_and_the_hold_stands_until_the_rele
     refused = shopper.unchanged_by(update(charging_id, 4, output=7))
     assert fault_of(refused) == "SUBJECT_ENDED"
     assert isinstance(refused, Failed)
-    assert refused.message == "key:key-1 may not be used any more; its time has ended"
+    assert refused.message == "the time of key:key-1 has ended; ask the operator for a longer one"
     assert shopper.state.sessions[charging_id].hold == held
     settled = shopper.ask(release_command(charging_id, 5, usage(input=10, output=8)))
     assert isinstance(settled, Settled)
@@ -95,7 +95,7 @@ def test_an_end_that_is_set_earlier_while_a_session_is_open_refuses_its_next_upd
     refused = shopper.unchanged_by(update(charging_id, 2))
     assert fault_of(refused) == "SUBJECT_ENDED"
     assert isinstance(refused, Failed)
-    assert refused.message.startswith("account may not be used any more")
+    assert refused.message.startswith("the time of account has ended")
     # Nothing else begins either.
     begun = shopper.unchanged_by(shopper.create_command(10, 100, metered=True))
     assert isinstance(begun, Refused)

@@ -26,7 +26,7 @@ SUSPENDED = {
 
 
 def ended(subject: str) -> dict[str, Any]:
-    message = f"{subject} may not be used any more; its time has ended."
+    message = f"The time of {subject} has ended; ask the operator for a longer one."
     return {"message": message, "type": "invalid_request_error", "param": None, "code": "key_ended"}
 
 
@@ -164,7 +164,7 @@ async def test_a_stream_ends_with_the_time_of_its_key_member_or_account(world: W
         whole = asyncio.create_task(subscriber.call(long(of)))
         stream = await running.whole()
     assert -0.05 < running.ended_s - ends_at_s < 1
-    assert stream.events[-1] == {"error": ended(subject.capitalize() if of == "account" else subject[0].upper() + subject[1:])}
+    assert stream.events[-1] == {"error": ended(subject)}
     refused = await whole
     assert (refused.status, refused.error["code"]) == (403, "key_ended")
     # Nothing begins any more; the bill can be read.
@@ -181,7 +181,7 @@ async def test_an_end_that_is_set_while_a_stream_runs_ends_it_with_its_next_upda
         subject = f"key:{await key_id(subscriber)}"
         await ends(subscriber, subject, -1.0)
         stream = await running.whole()
-    assert stream.events[-1] == {"error": ended(f"K{subject[1:]}")}
+    assert stream.events[-1] == {"error": ended(subject)}
     # Long before its grant is to be renewed: it has asked for more output.
     assert counted(stream.text) < LONG["output_tokens"]
     await check_bill(subscriber, stream)

@@ -76,7 +76,7 @@ class Session:
         self._renew_in(granted.validity_ms / 1_000 * _RENEW_AT)
         self._stop_ending()
         if granted.ends_in_ms:
-            message = f"{granted.ending_subject} may not be used any more; its time has ended"
+            message = f"the time of {granted.ending_subject} has ended; ask the operator for a longer one"
             self._ending = asyncio.get_running_loop().call_later(granted.ends_in_ms / 1_000, self._end, message)
 
     def _stop_ending(self) -> None:

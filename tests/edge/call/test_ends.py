@@ -12,7 +12,7 @@ from tests.edge.call.scene import Scene
 from tokenline.errors.v1 import errors_pb2
 
 BOTH = pytest.mark.parametrize("stream", ["yes", "no"])
-TOLD = b"Key:key-1 may not be used any more; its time has ended."
+TOLD = b"The time of key:key-1 has ended; ask the operator for a longer one."
 
 
 def ends_in(seconds: float, **charging: object) -> Scene:
@@ -133,12 +133,14 @@ async def test_an_end_that_is_moved_is_heard_of_with_the_next_update(ended_at_s:
 @BOTH
 async def test_an_update_that_is_refused_as_the_key_has_ended_ends_the_call(stream: str) -> None:
     scene = Scene(FakeCharging(validity_ms=30_000))
-    ended = ServiceError(errors_pb2.ERROR_REASON_SUBJECT_ENDED, "member:m-1 may not be used any more; its time has ended")
+    ended = ServiceError(
+        errors_pb2.ERROR_REASON_SUBJECT_ENDED, "the time of member:m-1 has ended; ask the operator for a longer one"
+    )
     scene.charging.update_failures = [ended]
     scene.vendors.answers(say("hello"), 100.0, FINISH, counted(input=3, output=2), END)
     client = await scene.call(f"stream={stream}")
     assert client.status == (200 if stream == "yes" else 403)
-    assert b"Member:m-1 may not be used any more; its time has ended." in client.body
+    assert b"The time of member:m-1 has ended; ask the operator for a longer one." in client.body
     assert scene.charging.released_at_s == [20.0]
     assert len(scene.charging.updates) == 1
     assert scene.cause == "revoked"
@@ -149,7 +151,9 @@ async def test_an_update_that_is_refused_as_the_key_has_ended_ends_the_call(stre
 @BOTH
 async def test_a_call_that_waits_for_quota_when_its_key_has_ended(stream: str) -> None:
     scene = Scene(FakeCharging(window=100))
-    ended = ServiceError(errors_pb2.ERROR_REASON_SUBJECT_ENDED, "key:key-1 may not be used any more; its time has ended")
+    ended = ServiceError(
+        errors_pb2.ERROR_REASON_SUBJECT_ENDED, "the time of key:key-1 has ended; ask the operator for a longer one"
+    )
     scene.charging.update_failures = [ended] * 2
     # The whole window at once, and more.
     scene.vendors.answers(say(words(90)), say(words(40)), FINISH, END)

@@ -4,6 +4,11 @@ Everything is done by the methods of `bytes`, so that 20 MB take some 30 ms. Wha
 reads it.
 """
 
+from typing import Final
+
+# All bytes but those that stand before a value, or around a string.
+_OTHERS: Final = bytes(set(range(256)) - set(b',{["'))
+
 
 def values_in(text: bytes, few: int, many: int) -> int:
     """How many values a text holds, the names of members among them, within what it needs to know.
@@ -11,7 +16,11 @@ def values_in(text: bytes, few: int, many: int) -> int:
     Up to `few` it may be told as more than there are, never as fewer; above `many` as `many + 1`. A value alone between brackets,
     and one that is no string behind a colon, go with what stands before them.
     """
-    told = _signs(text) + text.count(b'"') // 2
+    if len(text) <= few:
+        return len(text)
+    signs = text.translate(None, _OTHERS)
+    quotes = signs.count(b'"')
+    told = len(signs) - quotes + quotes // 2
     if told <= few:
         return told
     if b"\\" in text:

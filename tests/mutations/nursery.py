@@ -29,7 +29,6 @@ _LIBRARIES: Final = (
     "msgspec",
     "opentelemetry.sdk.trace",
     "prometheus_client",
-    "uvicorn",
     "yaml",
 )
 _PLANTED: Final = ("services", "tests")

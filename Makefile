@@ -90,7 +90,7 @@ $(TOOLS)/helm: infra/tools/go.mod infra/tools/go.sum
 simulate-mutations: setup ## plant known faults into the charging core; the simulator must notice each
 	$(BIN)/python -m tests.simulation.mutations
 
-mutations: setup ## plant known faults into all the rest, some twelve minutes, with go and node; the tests that each names must notice it
+mutations: setup ## plant known faults into all the rest, some twenty minutes, with go and node; the tests that each names must notice it
 	$(BIN)/python -m tests.mutations
 
 simulate: setup ## crash the charging core under SEEDS random schedules

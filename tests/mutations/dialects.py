@@ -389,6 +389,18 @@ _COUNTS: Final = (
         _OF_USAGE,
     ),
     Mutation(
+        "a usage without its total is told as it came",
+        _CHAT_ANSWER,
+        ((" and self._known_usage().keys() >= USAGE_COUNTS:\n", ":\n"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "a repeated letter has as many tokens as words have",
+        "services/edge/tokens/estimate.py",
+        ((", 70, 280, -60, -205)", ", 70, 280, 0, 0)"),),
+        ("tests/edge/tokens/test_estimate.py",),
+    ),
+    Mutation(
         "a later zero erases a count",
         _USAGE,
         (("        elif _count(value) or not (_count(before) or isinstance(before, dict)):\n", "        else:\n"),),

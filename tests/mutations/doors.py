@@ -170,6 +170,12 @@ DOORS: Final = (
         ("tests/edge/call/test_metering.py",),
     ),
     Mutation(
+        "strings of a body are no values",
+        "services/edge/http/json_bounds.py",
+        (("    told = len(signs) - quotes + quotes // 2\n", "    told = len(signs) - quotes\n"),),
+        ("tests/edge/http/test_json_bounds.py",),
+    ),
+    Mutation(
         "clients reach what is for operators",
         "services/edge/app.py",
         (

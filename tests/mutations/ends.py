@@ -66,8 +66,8 @@ _TIMES: Final = (
     _one(
         "a call does not hear of the end of its key",
         "services/edge/call/path.py",
-        "        session.ended = client.revoke\n",
-        "",
+        "principal, granted, client.revoke)",
+        "principal, granted, lambda problem: None)",
         _JOURNEY,
     ),
     _one(

@@ -77,7 +77,7 @@ class CallPath:
             raise too_deep() from None
         with client.interruptible():
             admitted, granted = await self._open(snapshot, dialect, request, admitted, principal, charging_id)
-        session = Session(self._charging, charging_id, principal, granted)
+        session = Session(self._charging, charging_id, principal, granted, client.revoke)
         try:
             await self._serve(request, snapshot, admitted, granted, session, client, answer)
         finally:
@@ -112,7 +112,6 @@ class CallPath:
             self._metrics,
             snapshot.abandoned(granted.offering_id, streamed=request.streamed),
         )
-        session.ended = client.revoke
         try:
             await call.run()
         except Problem as problem:

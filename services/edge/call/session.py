@@ -48,7 +48,9 @@ class Session:
         charging_id: str,
         principal: Principal,
         granted: pb.Granted,
+        ended: Callable[[Problem], None],
     ) -> None:
+        """`ended` is called with what to tell when the time of the session's key, member or account has ended."""
         self._charging = charging
         self.charging_id = charging_id
         self._principal = principal
@@ -59,8 +61,7 @@ class Session:
         self._asking: asyncio.Task[None] | None = None
         self._exhausted = False
         self._unanswered = False
-        # Called when the session must end, as the time of its key, member or account has ended.
-        self.ended: Callable[[Problem], None] = lambda problem: None
+        self._ended = ended
         # The answer's meter, from which Updates report; None before the client was sent any output: a sweep would charge nothing.
         self.meter: Meter | None = None
         self.released = False
@@ -86,7 +87,7 @@ class Session:
 
     def _end(self, message: str) -> None:
         if not self.released:
-            self.ended(key_ended(message))
+            self._ended(key_ended(message))
 
     def _renew_in(self, delay_s: float) -> None:
         if self._renewing is not None:

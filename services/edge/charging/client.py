@@ -19,6 +19,7 @@ from services.edge.charging.outbox import Outbox
 from services.edge.config import EdgeConfig
 from services.runtime.clients import connect
 from services.runtime.errors import TRANSIENT, ServiceError
+from services.runtime.timeouts import Timeouts
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
@@ -48,10 +49,11 @@ class ChargingClient:
         """`to_owner`: a channel to accounting at the address of an owner."""
         self._channel = channel
         self._to_owner = to_owner
-        self._create_timeout_s = config.create_timeout_ms / 1_000
         self._release_timeout_s = config.release_timeout_ms / 1_000
+        self._asked = Timeouts(config.create_timeout_ms / 1_000, self._time_is_up)
+        self._released = Timeouts(self._release_timeout_s, self._time_is_up)
         self._outbox = outbox
-        self._outbox_after_s = config.outbox_after_ms / 1_000
+        self._to_outbox = Timeouts(config.outbox_after_ms / 1_000, self._keep_late)
         self._last_operation_id = 0
         # By operation_id, in the order of asking.
         self._unanswered: dict[int, Operation] = {}
@@ -123,7 +125,7 @@ class ChargingClient:
     async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> pb.Granted | pb.Refused:
         """Opens a session. Errors: `ServiceError`; UNAVAILABLE when there was no answer in time, and then nothing stays held."""
         message = pb.ChargeOperation(account_id=account_id, charging_id=charging_id, invocation_sequence_number=1, create=create)
-        operation = self._begin(message, self._create_timeout_s)
+        operation = self._begin(message, self._asked)
         try:
             result = await self._answer_to(operation)
         except (ServiceError, asyncio.CancelledError) as error:
@@ -139,7 +141,7 @@ class ChargingClient:
         message = pb.ChargeOperation(
             account_id=account_id, charging_id=charging_id, invocation_sequence_number=number, update=update
         )
-        return (await self._answer_to(self._begin(message, self._create_timeout_s))).granted
+        return (await self._answer_to(self._begin(message, self._asked))).granted
 
     async def release(self, account_id: str, charging_id: str, number: int, release: pb.ReleaseSession) -> pb.Settled | None:
         """Settles a session; returns once that is durable: what was charged, or None when it stands in the outbox.
@@ -150,12 +152,19 @@ class ChargingClient:
         message = pb.ChargeOperation(
             account_id=account_id, charging_id=charging_id, invocation_sequence_number=number, release=release
         )
-        operation = self._begin(message, self._release_timeout_s)
+        operation = self._begin(message, self._released)
         if self._outbox is not None:
-            await asyncio.wait([operation.future], timeout=self._outbox_after_s)
-            if not operation.future.done() and await self._keep(operation):
-                return None
-        return (await self._answer_to(operation)).settled
+            self._to_outbox.add(operation)
+        result = await self._answer_to(operation)
+        return None if result is _IN_OUTBOX else result.settled
+
+    def _keep_late(self, operation: Operation) -> None:
+        self._spawn(self._keep_and_tell(operation))
+
+    async def _keep_and_tell(self, operation: Operation) -> None:
+        """Puts a Release into the outbox, and tells who waits for it that it is there."""
+        if await self._keep(operation) and not operation.future.done():
+            operation.future.set_result(_IN_OUTBOX)
 
     async def _keep(self, operation: Operation) -> bool:
         """Puts a Release into the outbox; whether it stands there."""
@@ -167,9 +176,7 @@ class ChargingClient:
                 logger.error("session %s can't be kept in the outbox: %s", operation.message.charging_id, error.message)
                 return False
             operation.kept = True
-            if operation.timer is not None:
-                operation.timer.cancel()
-                operation.timer = None
+            operation.wait_no_more()
             if operation.answered:
                 # It was answered meanwhile.
                 self._outbox.delivered(operation.message)
@@ -195,12 +202,11 @@ class ChargingClient:
 
     # Asking
 
-    def _begin(self, message: pb.ChargeOperation, timeout_s: float) -> Operation:
-        loop = asyncio.get_running_loop()
+    def _begin(self, message: pb.ChargeOperation, timeouts: Timeouts[Operation]) -> Operation:
         self._last_operation_id += 1
         message.operation_id = operation_id = self._last_operation_id
-        operation = Operation(message, loop.create_future())
-        operation.timer = loop.call_later(timeout_s, self._time_is_up, operation)
+        operation = Operation(message, asyncio.get_running_loop().create_future(), timeouts)
+        timeouts.add(operation)
         self._unanswered[operation_id] = operation
         self._send(operation)
         return operation
@@ -234,7 +240,7 @@ class ChargingClient:
             operation.answered = True
 
     def _time_is_up(self, operation: Operation) -> None:
-        operation.timer = None
+        operation.wait_no_more()
         self._give_up(operation)
         if not operation.future.done():
             operation.future.set_exception(ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "accounting did not answer in time"))
@@ -245,17 +251,17 @@ class ChargingClient:
             return
         # Who waits for an answer hears of these only when the time is up: until then it is asked again.
         if result.HasField("error") and result.error.reason in TRANSIENT:
-            repeat_s = _REPEAT_LATER_S if operation.timer is None else _REPEAT_S
+            repeat_s = _REPEAT_LATER_S if operation.timeouts is None else _REPEAT_S
             asyncio.get_running_loop().call_later(repeat_s, self._send_again, result.operation_id)
             return
         del self._unanswered[result.operation_id]
         operation.answered = True
         if operation.is_release:
             self._release_answered.set()
+            self._to_outbox.remove(operation)
             if operation.kept:
                 self._leave_outbox(operation, result)
-        if operation.timer is not None:
-            operation.timer.cancel()
+        operation.wait_no_more()
         if not operation.future.done():
             operation.future.set_result(result)
 
@@ -308,6 +314,8 @@ class ChargingClient:
         return [operation for operation in self._unanswered.values() if operation.lane is lane]
 
 
+# What is told instead of an answer.
+_IN_OUTBOX: Final = pb.ChargeResult()
 _NOTHING_USED: Final[dict[str, Any]] = {
     "provenance": pb.USAGE_PROVENANCE_VENDOR,
     "close_cause": pb.CLOSE_CAUSE_REJECTED,

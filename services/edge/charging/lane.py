@@ -8,6 +8,7 @@ from typing import Any, Final
 import grpc
 
 from services.runtime.clients import connect
+from services.runtime.timeouts import Timeouts
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 
@@ -19,14 +20,17 @@ _RECONNECT_S_MAX: Final = 1.0
 
 
 class Operation:
-    """An operation that is not answered yet. Without a timer nobody waits any more, and it is sent until it is answered."""
+    """An operation that is not answered yet. Without a time-out nobody waits any more, and it is sent until it is answered."""
 
-    __slots__ = ("answered", "future", "kept", "lane", "message", "sent", "timer")
+    __slots__ = ("answered", "future", "kept", "lane", "message", "sent", "timeouts")
 
-    def __init__(self, message: pb.ChargeOperation, future: asyncio.Future[pb.ChargeResult]) -> None:
+    def __init__(
+        self, message: pb.ChargeOperation, future: asyncio.Future[pb.ChargeResult], timeouts: "Timeouts[Operation] | None" = None
+    ) -> None:
+        """`timeouts`: the ones that it is among."""
         self.message = message
         self.future = future
-        self.timer: asyncio.TimerHandle | None = None
+        self.timeouts = timeouts
         # The owner that it goes to; None while there is none.
         self.lane: Lane | None = None
         # Accounting may know of it.
@@ -39,6 +43,12 @@ class Operation:
     @property
     def is_release(self) -> bool:
         return self.message.HasField("release")
+
+    def wait_no_more(self) -> None:
+        """Nobody waits for its answer any more."""
+        if self.timeouts is not None:
+            self.timeouts.remove(self)
+            self.timeouts = None
 
 
 class Lane:

@@ -69,7 +69,7 @@ _SETTLING: Final = (
     _one(
         "what nobody pays for is not reported",
         _SESSION,
-        "message.unpaid.CopyFrom(_token_usage(settlement.unpaid))",
+        "self._write(settlement.unpaid, message.unpaid)",
         "pass",
         _LEAVING,
     ),

@@ -133,8 +133,8 @@ class Session:
             # It was released before this task began; no number may follow the Release's.
             return
         self._number += 1
-        used = self._usage(NOTHING if self.meter is None else self.meter.so_far())
-        update = pb.UpdateSession(used=used, output_tokens_wanted=output_tokens_wanted)
+        update = pb.UpdateSession(output_tokens_wanted=output_tokens_wanted)
+        self._write(NOTHING if self.meter is None else self.meter.so_far(), update.used)
         before = self.granted
         try:
             granted = await self._charging.update(self._principal.account_id, self.charging_id, self._number, update)
@@ -178,24 +178,20 @@ class Session:
             self._renewing.cancel()
         self._stop_ending()
         self._number += 1
-        message = pb.ReleaseSession(
-            used=self._usage(settlement.used),
-            provenance=settlement.provenance,
-            close_cause=settlement.cause,
-            attempts=self.attempts,
-        )
+        message = pb.ReleaseSession(provenance=settlement.provenance, close_cause=settlement.cause, attempts=self.attempts)
+        self._write(settlement.used, message.used)
         if self._charging.takes_all_classes:
             if settlement.unpaid is not None and any(settlement.unpaid):
-                message.unpaid.CopyFrom(_token_usage(settlement.unpaid))
+                self._write(settlement.unpaid, message.unpaid)
         elif settlement.cause == pb.CLOSE_CAUSE_REVOKED:
             message.close_cause = pb.CLOSE_CAUSE_QUOTA_EXHAUSTED
         return self._number, message
 
-    def _usage(self, counts: Vector) -> pb.TokenUsage:
+    def _write(self, counts: Vector, usage: pb.TokenUsage) -> None:
+        """Writes counts into a usage that has none."""
         if len(counts) > FIRST and not self._charging.takes_all_classes:
             counts = folded(counts)
-        return _token_usage(counts)
-
-
-def _token_usage(counts: Vector) -> pb.TokenUsage:
-    return pb.TokenUsage(**dict(zip(TOKEN_CLASSES, counts, strict=False)))
+        usage.SetInParent()
+        for name, count in zip(TOKEN_CLASSES, counts, strict=False):
+            if count:
+                setattr(usage, name, count)

@@ -15,7 +15,7 @@ from services.edge.tokens.estimate import estimate, low, most
 from services.edge.tokens.size import NO_TEXT, TextSize, normalization_bytes, size_of
 from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, NORMALIZING
 from services.edge.vendors.usage import VendorCount
-from services.token_classes import INDEX, INPUT_INDEXES, NOTHING, OUTPUT_INDEXES, Vector, total_input, total_output, trimmed
+from services.token_classes import FIRST, INDEX, INPUT_INDEXES, NOTHING, OUTPUT_INDEXES, Vector, total_input, total_output, trimmed
 
 Count = Callable[[str], int]
 
@@ -111,13 +111,15 @@ def within_error(counted_tokens: int, choices: int, *, exact: bool) -> int:
 class _Tally:
     """The tokens of a text that comes in pieces. Pieces are kept until somebody asks, or they come to a run."""
 
-    __slots__ = ("_count", "_kept", "_kept_bytes", "_run_bytes", "_runs", "_size", "_tokens", "total_bytes")
+    __slots__ = ("_count", "_kept", "_kept_bytes", "_kept_size", "_run_bytes", "_runs", "_size", "_tokens", "total_bytes")
 
     def __init__(self, count: Count | None) -> None:
         self._count = count
         self._run_bytes = _RUN_BYTES if count is None else _EXACT_RUN_BYTES
         self._kept: list[str] = []
         self._kept_bytes = 0
+        # Of what is kept, where it was asked for since the last piece.
+        self._kept_size: TextSize | None = None
         # Runs that the tokenizer has not counted yet.
         self._runs: list[str] = []
         # Of all runs: their size, and the tokens of those that were counted.
@@ -128,16 +130,17 @@ class _Tally:
     def add(self, text: str) -> None:
         size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         self._kept.append(text)
+        self._kept_size = None
         self._kept_bytes += size
         self.total_bytes += size
         if self._kept_bytes > self._run_bytes:
             self._fold()
 
     def _fold(self) -> None:
+        self._size = self.size
         text = "".join(self._kept)
         self._kept.clear()
         self._kept_bytes = 0
-        self._size = size_of(text) if self._size is NO_TEXT else self._size + size_of(text)
         if self._count is not None:
             self._runs.append(text)
 
@@ -179,7 +182,9 @@ class _Tally:
         """The size of the text."""
         if not self._kept:
             return self._size
-        kept = size_of("".join(self._kept))
+        kept = self._kept_size
+        if kept is None:
+            kept = self._kept_size = size_of("".join(self._kept))
         return kept if self._size is NO_TEXT else self._size + kept
 
     @property
@@ -574,6 +579,8 @@ def _shares(whole: Vector, relayed: Own, came: Own) -> Vector:
 
 def _joined(inputs: Vector, outputs: Vector) -> Vector:
     """The input classes of the one and the output classes of the other."""
+    if len(inputs) == len(outputs) == FIRST:
+        return inputs[:_OUTPUT] + outputs[_OUTPUT:]
     joined = [0] * max(len(inputs), len(outputs))
     for index in INPUT_INDEXES:
         if index < len(inputs):

@@ -118,7 +118,10 @@ class Exchange:
 
     def value_of(self, wanted: bytes) -> bytes:
         """The value of a header by its name in lower case; empty where there is none."""
-        return next((value for name, value in self.headers if name == wanted), b"")
+        for name, value in self.headers:
+            if name == wanted:
+                return value
+        return b""
 
     def expect_continue(self) -> None:
         """The client sends its body once it is told to."""

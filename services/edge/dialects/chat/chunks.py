@@ -122,16 +122,20 @@ def clean_whole(body: bytes) -> Whole | None:
         return None
     if not is_plain_usage(whole.usage) or len(whole.usage) > _USAGE_BYTES_MAX:
         return None
-    if _longest(whole.id, whole.model, whole.system_fingerprint, whole.service_tier) > METADATA_BYTES_MAX:
-        return None
-    # More than that is white space, text in escapes, or a name twice.
-    if len(body) > len(encode(whole)) + _NAMES_BYTES_MAX:
-        return None
+    others = len(body) - len(whole.usage)
     for index, choice in enumerate(whole.choices):
-        if choice.index != index or choice.message.role != "assistant":
+        message = choice.message
+        if choice.index != index or message.role != "assistant":
             return None
         reason = choice.finish_reason
         if len(reason) > METADATA_BYTES_MAX or ChoiceState(index).reason(reason) != reason:
+            return None
+        others -= len(message.content or "") + len(message.reasoning_content or "")
+    if others > METADATA_BYTES_MAX:
+        # There is room for words that count as output, or for white space, text in escapes, a name twice.
+        if _longest(whole.id, whole.model, whole.system_fingerprint, whole.service_tier) > METADATA_BYTES_MAX:
+            return None
+        if len(body) > len(encode(whole)) + _NAMES_BYTES_MAX:
             return None
     return whole
 

@@ -152,6 +152,7 @@ _OF_LANES: Final = (
         "            pass\n",
         _IN_CHARGING,
     ),
+    one("who asks a turn later travels alone", _LANE, "_TURNS_GATHERED: Final = 2", "_TURNS_GATHERED: Final = 0", _IN_LANE),
     one("what is being written is not known to accounting", _LANE, "                        operation.sent = True\n", "", _IN_LANE),
 )
 

@@ -15,6 +15,8 @@ from tokenline.accounting.v1 import accounting_pb2_grpc
 logger = logging.getLogger(__name__)
 
 _OPERATIONS_A_REQUEST_MAX: Final = 1_024
+# A message costs as much as a dozen of its operations: who asks within so many turns of the event loop travels along.
+_TURNS_GATHERED: Final = 2
 _RECONNECT_S_MIN: Final = 0.05
 _RECONNECT_S_MAX: Final = 1.0
 
@@ -117,6 +119,8 @@ class Lane:
         while True:
             await self._work.wait()
             self._work.clear()
+            for _ in range(_TURNS_GATHERED):
+                await asyncio.sleep(0)
             if reading.done():
                 reading.result()
                 return

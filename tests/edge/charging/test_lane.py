@@ -106,6 +106,22 @@ async def test_operations_asked_together_travel_together_at_most_1024_at_once() 
     await caller.lane.close()
 
 
+async def test_what_is_asked_in_the_next_turns_of_the_loop_travels_along() -> None:
+    stream = ScriptedStream()
+    caller = await connected(stream)
+    await asyncio.sleep(0.01)
+    caller.send(1)
+    await asyncio.sleep(0)
+    caller.send(2)
+    await asyncio.sleep(0)
+    caller.send(3)
+    await asyncio.sleep(0.01)
+    caller.send(4)
+    await asyncio.sleep(0.01)
+    assert stream.written == [[1, 2, 3], [4]]
+    await caller.lane.close()
+
+
 async def test_what_is_asked_while_a_batch_is_written_goes_into_the_next_one() -> None:
     stream = ScriptedStream(write_s=0.5)
     caller = await connected(stream)

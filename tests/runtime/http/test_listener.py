@@ -224,12 +224,14 @@ async def test_a_client_that_takes_nothing_is_cut_off() -> None:
 async def test_a_client_that_takes_a_little_is_not() -> None:
     async with listening(write_s=0.5) as (listener, application):
         with socket.socket() as slow:
+            # So little that the listener has more for it at every moment.
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
             slow.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(slow, ("127.0.0.1", listener.port))
             await loop.sock_sendall(slow, b"GET /flood HTTP/1.1\r\n\r\n")
             for _ in range(40):
-                await loop.sock_recv(slow, 65_536)
+                await loop.sock_recv(slow, 2_048)
                 await asyncio.sleep(0.05)
             assert application.left == []
         await until(lambda: application.left == ["/flood"])

@@ -319,8 +319,8 @@ _COUNTING: Final = (
     _one(
         "input is estimated above what was reserved",
         _USAGE,
-        "min(self._input.estimate + estimate(self._added), self._input.bound)",
-        "self._input.estimate + estimate(self._added)",
+        "added = min(added, max(self._input.bound - total_input(counts), self._added_lowest))",
+        "pass",
         _METERING,
     ),
     _one("zeros are believed", _USAGE, "        elif output or not self.any_output:", "        else:", _METERING),
@@ -356,8 +356,8 @@ _COUNTING: Final = (
     _one(
         "an estimate passes for the tokenizer's count",
         _USAGE,
-        "is_exact = self._input.is_exact and not self._added.utf8_bytes",
-        "is_exact = True",
+        "inputs = Source.TOKENIZER if self._input.is_exact else Source.ESTIMATE",
+        "inputs = Source.TOKENIZER",
         _METERING,
     ),
     _one(

@@ -324,12 +324,13 @@ _OUTPUT: Final = (
     Mutation(
         "opaque bytes of messages are ignored",
         _MEANING,
-        (
-            (
-                '        self.opaque_bytes += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts_of(value))\n',
-                "        pass\n",
-            ),
-        ),
+        (("        self.opaque_bytes += _bytes_of(texts_of(value))\n", "        pass\n"),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "what is encrypted in a result of messages is free",
+        _MEANING,
+        (("                self.added_opaque_bytes += _bytes_of(hidden)\n", ""),),
         _OF_MESSAGES_ANSWER,
     ),
     Mutation(

@@ -11,6 +11,7 @@ _SESSION: Final = "services/edge/call/session.py"
 _USAGE: Final = "services/edge/call/usage.py"
 _VENDOR_STREAM: Final = "services/edge/call/vendor_stream.py"
 _IN_COUNTS: Final = "tests/edge/call/test_counts.py"
+_IN_METERING: Final = "tests/edge/call/test_metering.py"
 _IN_WINDOWS: Final = "tests/edge/call/test_windows.py"
 _IN_ROUTES: Final = "tests/edge/routing/test_routes.py"
 _IN_ADMISSION: Final = "tests/edge/call/test_admission.py"
@@ -57,6 +58,27 @@ _OF_COUNTS: Final = (
         "        if self._relayed is None:\n            self._relayed, self",
         "        if True:\n            self._relayed, self",
         _IN_COUNTS,
+    ),
+    one(
+        "results that a vendor relays after its count are free",
+        _USAGE,
+        "        if not self._has_added:\n            return counts\n",
+        "        if not self._has_added or self._input_counts is not None:\n            return counts\n",
+        _IN_METERING,
+    ),
+    one(
+        "an input that did not grow has the results counted with it",
+        _USAGE,
+        "        if grown and grown * _MILLI",
+        "        if grown * _MILLI",
+        _IN_COUNTS,
+    ),
+    one(
+        "any input that has grown has the results counted with it",
+        _USAGE,
+        "        if grown and grown * _MILLI >= self._added_lowest * _DOUBTED_BELOW_MILLI:",
+        "        if grown:",
+        _IN_METERING,
     ),
     one("calls are no output", _USAGE, " or self._opaque_bytes or self._calls)", " or self._opaque_bytes)", _IN_COUNTS),
     one(

@@ -80,6 +80,8 @@ class Step(NamedTuple):
     ended: bool = False
     # The vendor's error in the middle of its answer.
     fault: VendorFault | None = None
+    # Bytes that the vendor added to the input in encrypted form: no text shows them.
+    added_opaque_bytes: int = 0
 
 
 class Ending(Enum):

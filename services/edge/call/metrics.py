@@ -20,7 +20,7 @@ class CallMetrics:
     def doubted(self, vendor_id: str, doubt: str) -> None:
         """A vendor's count could not be true, or is strange and believed all the same (`input_too_small`, `output_above_text`).
 
-        The others: `no_input`, `input_too_large`, `output_too_large`, `output_too_small`, `odd`.
+        The others: `no_input`, `input_too_large`, `added_too_small`, `output_too_large`, `output_too_small`, `odd`.
         """
         self._doubted[vendor_id, doubt] = self._doubted.get((vendor_id, doubt), 0) + 1
 

@@ -32,7 +32,7 @@ _FRAME_TOKENS_MAX: Final = 16
 # The most that a character may add to our count: of ASCII in a mixture, and of any in bytes.
 _ASCII_TOKENS_MAX: Final = 2
 _CHARACTER_TOKENS_MAX: Final = 4
-# Bytes of an encrypted thought or its signature that stand for one token of it.
+# Bytes of an encrypted thought or its signature, or of an encrypted result of a tool, that stand for one token of it.
 _OPAQUE_BYTES_A_TOKEN: Final = 8
 # The most that may: a signature of a short thought.
 _OPAQUE_BYTES_A_TOKEN_MAX: Final = 64
@@ -248,7 +248,9 @@ class Meter:
         self._thought = _Tally(count)
         self._opaque_bytes = 0
         self._calls = 0
+        # What the vendor has added to the input and relayed since it counted the input.
         self._added = NO_TEXT
+        self._added_opaque_bytes = 0
         self._input_max = input_max * _ROUNDS_MAX
         self._output_max = max(input_max, output_max) * choices
         # The vendor's last word on each side, and what came after it spoke of the output.
@@ -340,8 +342,9 @@ class Meter:
             self._thought.add(step.thought)
         self._opaque_bytes += step.opaque_bytes
         self._calls += step.calls
-        if step.added:
+        if step.added or step.added_opaque_bytes:
             self._added += size_of(step.added)
+            self._added_opaque_bytes += step.added_opaque_bytes
         # A dialect hands out its last count again with every step.
         if (counted := step.counted) is not None and counted is not self._counted:
             self._counted = counted
@@ -361,7 +364,7 @@ class Meter:
                 self._doubt("no_input")
             elif total_input(counts) > self._input_max:
                 self._doubt("input_too_large")
-            else:
+            elif self._counts_added(total_input(counts)):
                 self._input_counts = counts
                 if total_input(counts) * 2 < self._input.low:
                     # A vendor may leave out what it was sent, such as earlier thoughts.
@@ -383,6 +386,22 @@ class Meter:
             self.upper = total_output(counts)
             if self._relayed is not None:
                 self._came = self._own
+
+    def _counts_added(self, input_tokens: int) -> bool:
+        """Whether a vendor's count of the input can be one; what it added since its last count is then counted with it, or not.
+
+        A count that has not grown is that of the prompt, and what was added stands beside it. One that has grown by less than what
+        was added can have is none.
+        """
+        if not self._has_added:
+            return True
+        grown = input_tokens - (total_input(self._input_counts) if self._input_counts is not None else 0)
+        if grown and grown * _MILLI >= self._added_lowest * _DOUBTED_BELOW_MILLI:
+            self._added, self._added_opaque_bytes = NO_TEXT, 0
+        elif grown:
+            self._doubt("added_too_small")
+            return False
+        return True
 
     def _note(self, what: str) -> None:
         if what not in self._noted:
@@ -464,11 +483,24 @@ class Meter:
         less = min(above, outputs[_OUTPUT])
         return _with_output(outputs, -less, min(above - less, outputs[_REASONING]))
 
+    @property
+    def _has_added(self) -> bool:
+        return bool(self._added.utf8_bytes or self._added_opaque_bytes)
+
+    @property
+    def _added_lowest(self) -> int:
+        return low(self._added) + self._added_opaque_bytes // _OPAQUE_BYTES_A_TOKEN_MAX
+
     def _input_now(self) -> Vector:
-        if self._input_counts is not None:
-            return self._input_counts
-        # What nobody else has counted is never charged above what was reserved.
-        return (min(self._input.estimate + estimate(self._added), self._input.bound), 0, 0, 0, 0)
+        counts = self._input_counts
+        if counts is None:
+            counts = (min(self._input.estimate, self._input.bound), 0, 0, 0, 0)
+        if not self._has_added:
+            return counts
+        # An estimate is not charged above what was reserved; what was relayed is, at the fewest tokens that it can have.
+        added = estimate(self._added) + self._added_opaque_bytes // _OPAQUE_BYTES_A_TOKEN
+        added = min(added, max(self._input.bound - total_input(counts), self._added_lowest))
+        return (counts[_INPUT] + added, *counts[_INPUT + 1 :])
 
     def so_far(self) -> Vector:
         """What was used so far, as near as it is known without counting: for reports while the answer is on its way."""
@@ -498,9 +530,10 @@ class Meter:
     @property
     def _source(self) -> Source:
         inputs = outputs = Source.VENDOR
-        if self._input_counts is None:
-            is_exact = self._input.is_exact and not self._added.utf8_bytes
-            inputs = Source.TOKENIZER if is_exact else Source.ESTIMATE
+        if self._has_added:
+            inputs = Source.ESTIMATE
+        elif self._input_counts is None:
+            inputs = Source.TOKENIZER if self._input.is_exact else Source.ESTIMATE
         if self.uncounted:
             is_exact = self._count is not None and self._output_counts is None and not self._opaque_bytes
             outputs = Source.TOKENIZER if is_exact else Source.ESTIMATE

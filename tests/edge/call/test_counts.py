@@ -60,6 +60,33 @@ async def test_an_input_that_is_strangely_small_is_charged_as_counted_and_told()
     assert doubts(scene) == {"input_too_small"}
 
 
+def test_what_a_vendor_adds_is_reported_while_it_is_on_its_way() -> None:
+    of_steps = meter()
+    of_steps.add(Step(counted=VendorCount((30, 8, 0, 0, 0), has_input=True, has_output=False)))
+    of_steps.add(Step(added=words(10), added_opaque_bytes=80))
+    assert of_steps.so_far()[:2] == (30 + estimate(size_of(words(10))) + 10, 8)
+
+
+def test_the_count_of_the_prompt_once_more_is_no_count_of_a_short_result() -> None:
+    of_steps = meter()
+    for _ in range(2):
+        of_steps.add(Step(counted=VendorCount((30, 0, 0, 0, 0), has_input=True, has_output=False), added="a"))
+    assert low(size_of("aa")) == 0
+    assert of_steps.used().charged[0] == 30 + 1
+
+
+def test_encrypted_input_has_the_fewest_tokens_that_its_bytes_can_have() -> None:
+    of_steps = meter()
+    of_steps.add(Step(counted=VendorCount((90, 0, 0, 0, 0), has_input=True, has_output=False)))
+    of_steps.add(Step(added_opaque_bytes=6_400))
+    # Nothing more is reserved.
+    assert of_steps.used().charged[0] == 90 + 100
+    of_steps.add(Step(counted=VendorCount((90 + 79, 0, 0, 0, 0), has_input=True, has_output=False)))
+    assert of_steps.used().doubts == ("added_too_small",)
+    of_steps.add(Step(counted=VendorCount((90 + 80, 0, 0, 0, 0), has_input=True, has_output=False)))
+    assert of_steps.used().charged[0] == 170
+
+
 # Output
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.metrics import CallbackOptions
 
-from services.edge.tokens.estimate import estimate
+from services.edge.tokens.estimate import estimate, low
 from services.edge.tokens.size import size_of
 from services.edge.tokens.tokenizers import load, tokenizer
 from services.edge.vendors.vendor import VendorFailure
@@ -417,11 +417,45 @@ async def test_what_a_vendor_counts_in_the_middle_above_the_grant_cuts_it() -> N
 
 
 @BOTH
-async def test_input_that_a_vendor_adds_is_never_estimated_above_what_was_reserved_for_it(stream: str) -> None:
+async def test_input_that_a_vendor_adds_above_what_was_reserved_costs_the_fewest_tokens_that_it_can_have(stream: str) -> None:
     scene = Scene()
     scene.vendors.answers(event('add "' + words(1_000) + '"'), say("hello"), FINISH, END)
     await scene.call(f"stream={stream}")
-    assert scene.used[0] == scene.charging.creates[0].input_tokens_bound
+    fewest = low(size_of(words(1_000)))
+    assert scene.charging.creates[0].input_tokens_bound < fewest < estimate(size_of(words(1_000)))
+    assert scene.used[0] == HI + fewest
+    # A short one is within it.
+    scene = Scene()
+    scene.vendors.answers(event('add "a"'), say("hello"), FINISH, END)
+    await scene.call(f"stream={stream}")
+    assert scene.used[0] == HI + 1
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("final", "used", "provenance", "doubt"),
+    [
+        # None at all, or that of the prompt once more.
+        (count(output=2), 900 + estimate(size_of(words(100))), "estimated", None),
+        (count(input=900, output=2), 900 + estimate(size_of(words(100))), "estimated", None),
+        # One that has them.
+        (count(input=1_030, output=2), 1_030, "vendor", None),
+        # One that can't have them.
+        (count(input=910, output=2), 900 + estimate(size_of(words(100))), "estimated", "added_too_small"),
+        (count(input=90, output=2), 900 + estimate(size_of(words(100))), "estimated", "added_too_small"),
+    ],
+)
+async def test_what_a_vendor_adds_after_its_count_of_the_input_is_charged_once(
+    final: str, used: int, provenance: str, doubt: str | None, stream: str
+) -> None:
+    scene = Scene()
+    added = event(f'add "{words(100)}"')
+    scene.vendors.answers(counted(input=900), added, say("hello"), FINISH, event(final), END)
+    # What was reserved for the input has room for it.
+    await scene.call(f"stream={stream}", words(900))
+    assert (scene.used[0], scene.provenance) == (used, provenance)
+    doubts = {each.attributes["doubt"] for each in scene.metrics.doubts(CallbackOptions()) if each.attributes}
+    assert doubts == ({doubt} if doubt else set())
 
 
 async def test_the_limit_of_the_model_holds_where_the_client_gave_none() -> None:

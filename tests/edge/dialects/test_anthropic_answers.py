@@ -72,6 +72,7 @@ NAMES = {f"{number:052}": 1 for number in range(10)}
         (piece(type="input_json_delta", partial_json='{"a":'), '{"a":', "", "", 0, 0),
         (piece(type="signature_delta", signature="c2ln"), "", "", "", 4, 0),
         (piece(type="citations_delta", citation={"type": "char_location", "cited_text": "So."}), "So.", "", "", 0, 0),
+        (piece(type="citations_delta", citation={"cited_text": "So.", "encrypted_index": "eA=="}), "So.", "", "", 4, 0),
         (piece(type="compaction_delta", content="So far.", encrypted_content="eA=="), "So far.", "", "", 4, 0),
         (piece(type="song_delta", verse="La", notes=["do"]), "Lado", "", "", 0, 0),
         ({**piece(type="text_delta", text="He"), "more": "llo"}, "Hello", "", "", 0, 0),
@@ -129,6 +130,15 @@ def test_every_text_that_a_client_gets_counts(
     fed = feed_events(answer(streamed=streamed), event)
     assert sorted(fed.said) == sorted(said)
     assert (fed.thought, fed.added, fed.opaque_bytes, fed.calls) == (thought, added, opaque_bytes, calls)
+
+
+def test_what_is_encrypted_in_a_result_counts_as_added() -> None:
+    result = {"type": "web_search_result", "title": "Rain", "encrypted_content": "e" * 800}
+    event = begin(type="web_search_tool_result", tool_use_id="s", content=[result])
+    step = answer(streamed=True).feed(Event("", msgspec.json.encode(event)))
+    assert (step.added, step.added_opaque_bytes, step.opaque_bytes, step.said) == ("Rain", 800, 0, "")
+    hidden = begin(type="web_search_tool_result", tool_use_id="s" * 300, content=[])
+    assert feed_events(answer(streamed=True), hidden).said == "s" * 44
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def relay(answer: Answer, events: Iterable[Event]) -> Relayed:
             step = answer.feed(event)
             out += step.out
             said, thought, added = said + step.said, thought + step.thought, added + step.added
-            opaque_bytes, calls = opaque_bytes + step.opaque_bytes, calls + step.calls
+            opaque_bytes, calls = opaque_bytes + step.opaque_bytes + step.added_opaque_bytes, calls + step.calls
             counts.append(step.counted)
             if step.fault is not None:
                 failed = "fault"

@@ -77,12 +77,13 @@ _OUTPUT: Final = ("output_tokens", "output_tokens_details")
 class Tally:
     """What was found in one event or answer."""
 
-    __slots__ = ("added", "calls", "opaque_bytes", "said", "thought")
+    __slots__ = ("added", "added_opaque_bytes", "calls", "opaque_bytes", "said", "thought")
 
     def __init__(self) -> None:
         self.said: list[str] = []
         self.thought: list[str] = []
         self.added: list[str] = []
+        self.added_opaque_bytes = 0
         self.opaque_bytes = 0
         self.calls = 0
 
@@ -98,6 +99,7 @@ class Tally:
             counted,
             finished,
             ended,
+            added_opaque_bytes=self.added_opaque_bytes,
         )
 
     def block(self, block: object) -> None:
@@ -108,8 +110,7 @@ class Tally:
         self.names(block)
         kind = block.get("type")
         if isinstance(kind, str) and kind.endswith(RESULT_SUFFIX):
-            # The vendor put it into the model's input; what is encrypted has no bytes of its own there.
-            self.added += texts_of({name: value for name, value in block.items() if name not in _BLOCK}, _OPAQUE)
+            self.result(block)
             return
         if isinstance(kind, str) and kind in _CALLS:
             self.calls += 1
@@ -126,7 +127,17 @@ class Tally:
             elif name == "input" and isinstance(kind, str) and kind in _CALLS:
                 self.said.append(encode(value).decode())
             else:
-                self.said += texts_of(value, _OPAQUE)
+                self.say(value)
+
+    def result(self, block: Tree) -> None:
+        """Counts what a tool of the vendor's said, which the vendor puts into the model's input."""
+        for name, value in block.items():
+            if name in _BLOCK:
+                self.metadata(value)
+            else:
+                hidden: list[str] = []
+                self.added += texts_of({name: value}, hidden)
+                self.added_opaque_bytes += _bytes_of(hidden)
 
     def delta(self, delta: object) -> None:
         """Counts a piece of a content block."""
@@ -142,11 +153,17 @@ class Tally:
             elif name == "type":
                 self.metadata(value)
             else:
-                self.said += texts_of(value, _OPAQUE)
+                self.say(value)
+
+    def say(self, value: object) -> None:
+        """Counts what is said, and proofs of thought within it."""
+        hidden: list[str] = []
+        self.said += texts_of(value, hidden)
+        self.opaque_bytes += _bytes_of(hidden)
 
     def opaque(self, value: object) -> None:
         """Counts a proof of thought."""
-        self.opaque_bytes += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts_of(value))
+        self.opaque_bytes += _bytes_of(texts_of(value))
 
     def others(self, members: Tree, known: frozenset[str]) -> None:
         """Counts the members that are not known."""
@@ -266,8 +283,15 @@ def has_output(step: Step) -> bool:
     return bool(step.said or step.thought or step.opaque_bytes or step.calls)
 
 
-def texts_of(value: object, left_out: frozenset[str] = frozenset()) -> list[str]:
-    """All texts in a value of JSON, but for members of these names; of types and of names those that are no plain ones."""
+def _bytes_of(texts: list[str]) -> int:
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+
+
+def texts_of(value: object, hidden: list[str] | None = None) -> list[str]:
+    """All texts in a value of JSON; of types and of names those that are no plain ones.
+
+    Encrypted texts are added to `hidden` instead, where it is given.
+    """
     if type(value) is str:
         return [value]
     texts: list[str] = []
@@ -279,9 +303,10 @@ def texts_of(value: object, left_out: frozenset[str] = frozenset()) -> list[str]
         elif isinstance(each, dict):
             texts += told_by_names(each)
             for name, member in each.items():
-                if name in left_out or (name == "type" and isinstance(member, str) and len(member) <= NAME_CHARACTERS_MAX):
-                    continue
-                waiting.append(member)
+                if hidden is not None and name in _OPAQUE:
+                    hidden += texts_of(member)
+                elif name != "type" or not isinstance(member, str) or len(member) > NAME_CHARACTERS_MAX:
+                    waiting.append(member)
         else:
             texts += told_by_numbers(each)
             if isinstance(each, list):

@@ -73,6 +73,18 @@ _DISGUISED: Final = (
         ("tests/edge/tokens/test_size.py",),
     ),
     Mutation(
+        "signs that nobody writes cost as much as full-width commas",
+        "services/edge/tokens/size.py",
+        (("        found = _rare(utf8, 0xEF) - utf8.count(_REPLACEMENT) if", "        found = 0 if"),),
+        ("tests/edge/tokens/test_estimate.py",),
+    ),
+    Mutation(
+        "scripts beside Hangul cost as much as Hangul",
+        "services/edge/tokens/size.py",
+        (("        hangul -= found\n", "        rare -= found\n"),),
+        ("tests/edge/tokens/test_estimate.py",),
+    ),
+    Mutation(
         "short names carry a text uncounted",
         _DISGUISE,
         (("    if sum(map(len, names)) > _NAMES_CHARACTERS_MAX:\n", "    if False:\n"),),

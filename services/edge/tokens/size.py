@@ -32,15 +32,15 @@ class TextSize(NamedTuple):
     # Greek, and combining accents.
     greek: int
     cyrillic: int
-    # Armenian and Hebrew.
+    # Armenian, Hebrew, Syriac, Thaana, N'Ko.
     hebrew: int
-    # Arabic, Syriac.
     arabic: int
     devanagari: int
     thai: int
     # Bengali, Tamil, Telugu, Lao: the other scripts of U+0800 to U+0EFF.
     indic: int
-    # Tibetan, Myanmar, Georgian, Ethiopic, Khmer, Mongolian and others that tokenizers were hardly trained on.
+    # Tibetan, Myanmar, Georgian, Ethiopic, Khmer, Mongolian and others that tokenizers were hardly trained on; signs that nobody
+    # writes, and code points that stand for nothing: most are a token a byte.
     rare: int
     # Typographic, mathematical and full-width signs, joiners and selectors of emoji.
     signs: int
@@ -90,14 +90,16 @@ def _classes() -> bytes:
         (0xCC, 0xCF, b"g"),
         (0xD0, 0xD3, b"x"),
         (0xD4, 0xD7, b"w"),
-        (0xD8, 0xDF, b"r"),
+        (0xD8, 0xDB, b"r"),
+        (0xDC, 0xDF, b"w"),
         (0xE0, 0xE0, b"i"),
         (0xE1, 0xE1, b"t"),
         (0xE2, 0xE2, b"y"),
         (0xE3, 0xE3, b"k"),
         (0xE4, 0xE9, b"c"),
         (0xEA, 0xED, b"h"),
-        (0xEE, 0xEF, b"y"),
+        (0xEE, 0xEE, b"t"),
+        (0xEF, 0xEF, b"f"),
         (0xF0, 0xFF, b"e"),
     ):
         table[first : last + 1] = letter * (last + 1 - first)
@@ -111,6 +113,30 @@ _CONTINUATION: Final = bytes(range(0x80, 0xC0))
 _DEVANAGARI: Final = (b"\xe0\xa4", b"\xe0\xa5")
 _THAI: Final = (b"\xe0\xb8", b"\xe0\xb9")
 _TIBETAN: Final = (b"\xe0\xbc", b"\xe0\xbd", b"\xe0\xbe", b"\xe0\xbf")
+# The second bytes of rare characters by their first: Braille to radicals beside common signs, and those that lie in no script's
+# block; Yi to Meetei Mayek beside Hangul; private use, Chinese and Arabic of other encodings, small forms beside full-width ones.
+_RARE_SECONDS: Final = {
+    0xE2: (0x83, 0x90, 0x91, *range(0xA0, 0xC0)),
+    0xEA: tuple(range(0x80, 0xB0)),
+    0xEF: (*range(0x80, 0xB8), 0xB9, 0xBA, 0xBB, 0xBF),
+}
+# How most text has these first bytes: dashes and quotes, full-width commas.
+_DASHES: Final = b"\xe2\x80"
+_FULL_WIDTH: Final = b"\xef\xbc"
+# What stands for bytes that are no text: vocabularies have words of it.
+_REPLACEMENT: Final = b"\xef\xbf\xbd"
+
+
+def _pairs(first: int) -> bytes:
+    """A table that writes such a first byte as `1`, the second bytes of its rare characters as `2`, and all else as `0`."""
+    table = bytearray(b"0" * 256)
+    table[first] = ord("1")
+    for second in _RARE_SECONDS[first]:
+        table[second] = ord("2")
+    return bytes(table)
+
+
+_PAIRS: Final = {first: _pairs(first) for first in _RARE_SECONDS}
 
 
 def size_of(text: str) -> TextSize:
@@ -152,6 +178,20 @@ def _classified(utf8: bytes) -> TextSize:
         # A sample's block may end within a character.
         indic = max(0, indic - devanagari - thai - tibetan)
         rare += tibetan
+    signs = count(b"y")
+    if signs and signs != utf8.count(_DASHES):
+        found = _rare(utf8, 0xE2)
+        rare += found
+        signs -= found
+    hangul = count(b"h")
+    if hangul:
+        found = _rare(utf8, 0xEA)
+        rare += found
+        hangul -= found
+    if others := count(b"f"):
+        found = _rare(utf8, 0xEF) - utf8.count(_REPLACEMENT) if others != utf8.count(_FULL_WIDTH) else 0
+        rare += found
+        signs += others - found
     return TextSize._make(
         (
             len(utf8),
@@ -169,13 +209,18 @@ def _classified(utf8: bytes) -> TextSize:
             thai,
             indic,
             rare,
-            count(b"y"),
+            signs,
             count(b"k"),
             count(b"c"),
-            count(b"h"),
+            hangul,
             count(b"e"),
         )
     )
+
+
+def _rare(utf8: bytes, first: int) -> int:
+    """How many characters with such a first byte are rare."""
+    return utf8.translate(_PAIRS[first]).count(b"12")
 
 
 def _sampled(whole: AnyStr) -> list[AnyStr]:

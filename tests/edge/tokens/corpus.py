@@ -188,6 +188,10 @@ def _repeated_letter(random: Random, length: int) -> str:
     return random.choice("0aAx哈呵ㅋwあ😂хα") * length
 
 
+def _repeated_sign(random: Random, length: int) -> str:
+    return random.choice("\ufe6b\ue000\uffef\ufdd0\u20cf\u2e7f⣿ꔀ") * length
+
+
 def _from(alphabet: str) -> Callable[[Random, int], str]:
     return lambda random, length: "".join(random.choices(alphabet, k=length))
 
@@ -224,6 +228,7 @@ _KINDS: Final[dict[str, Callable[[Random, int], str]]] = {
 }
 _HOSTILE: Final[dict[str, Callable[[Random, int], str]]] = {
     "repeated_letter": _repeated_letter,
+    "repeated_sign": _repeated_sign,
     "controls": _from(_range(0, 8) + _range(14, 31)),
     "random_latin": _from(_range(0xC0, 0x24F)),
     "random_greek": _from(_range(0x370, 0x52F)),

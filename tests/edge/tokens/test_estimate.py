@@ -59,6 +59,16 @@ def test_a_stream_is_estimated_alike_wherever_it_is_cut() -> None:
         assert (estimate(streamed), most(streamed), low(streamed)) == (estimate(whole), most(whole), low(whole))
 
 
+def test_a_sign_that_nobody_writes_costs_its_bytes_however_often_it_stands() -> None:
+    tokenizers = [load(name) for name in TOKENIZER_NAMES]
+    # A small form, private use, no characters, Braille, Vai, Syriac.
+    for sign in "\ufe6b\ue000\uf8ff\uffef\ufdd0\ufdef\u20cf\u2e7f\u2fff\u28ff\ua500\ua9ff\u0710":
+        text = sign * 750
+        most_real = max(each.count(text) for each in tokenizers)
+        assert low(size_of(text)) <= min(each.count(text) for each in tokenizers), ascii(sign)
+        assert most(size_of(text)) >= most_real >= len(text.encode()) * 2 // 3, ascii(sign)
+
+
 def test_what_is_repeated_has_no_fewer_tokens_than_the_fewest() -> None:
     """Vocabularies have words of one letter several times over; an honest count of such a text must not be doubted."""
     tokenizers = [load(name) for name in TOKENIZER_NAMES]

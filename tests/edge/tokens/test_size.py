@@ -26,6 +26,12 @@ from services.edge.tokens.size import NO_TEXT, SAMPLE_BYTES, TextSize, normaliza
         ("བ", {"utf8_bytes": 3, "rare": 1}),
         ("ქ", {"utf8_bytes": 3, "rare": 1}),
         ("—，", {"utf8_bytes": 6, "signs": 2}),
+        ("€→─①", {"utf8_bytes": 12, "signs": 3, "rare": 1}),
+        # Braille, Vai, a small form, private use, no characters; the sign for what is none is no rare one.
+        ("⣿ꔀ﹫\ue000\uffef\u2fff", {"utf8_bytes": 18, "rare": 6}),
+        ("ｶﾞ\ufe0f\ufffd", {"utf8_bytes": 12, "signs": 4}),
+        ("가힣", {"utf8_bytes": 6, "hangul": 2}),
+        ("ܐ", {"utf8_bytes": 2, "hebrew": 1}),
         ("か。", {"utf8_bytes": 6, "kana": 2}),
         ("\t\n\r ", {"utf8_bytes": 4, "spaces": 4}),
         # Each of these is a token, where of white space many are one.

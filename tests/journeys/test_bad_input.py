@@ -188,6 +188,24 @@ async def test_held_is_not_spent(running: tuple[Cell, aiohttp.ClientSession]) ->
     assert (await subscriber.call(chat(max_tokens=50))).status == 200
 
 
+# A small whole answer is asked for as one, a larger one is streamed from the vendor.
+@pytest.mark.parametrize(("limit", "output"), [(50, 50), (300, 50)])
+@pytest.mark.parametrize(("delay_ms", "others"), [(1_500, "429 true"), (50, "402 false")])
+async def test_whole_answers_at_once_on_a_balance_for_one(
+    running: tuple[Cell, aiohttp.ClientSession], limit: int, output: int, delay_ms: int, others: str
+) -> None:
+    services, http = running
+    subscriber = await Subscriber.open(services, http, f"one-{limit}-{delay_ms}", tokens=150)
+    body = chat(max_tokens=limit, simulate={"output_tokens": output, "first_token_delay_ms": delay_ms})
+    replies = await asyncio.gather(*(subscriber.call(body) for _ in range(5)))
+    # Who waited while the balance was held is told so; who waited until it was spent is told that.
+    outcomes = Counter(f"{reply.status} {reply.headers.get('x-should-retry', '')}".strip() for reply in replies)
+    assert outcomes == {"200": 1, others: 4}
+    assert {reply.error["code"] for reply in replies if reply.status != 200} == {"insufficient_quota"}
+    assert await subscriber.consumed() == 10 + output
+    assert (await subscriber.call(body)).status == 402
+
+
 async def test_1000_calls_at_once_on_a_balance_for_about_100(running: tuple[Cell, aiohttp.ClientSession]) -> None:
     services, http = running
     cost, reservation = 10 + 30, 40 + 16 + 30

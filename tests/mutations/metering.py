@@ -225,4 +225,14 @@ _OF_REFUSALS: Final = (
     ),
 )
 
-METERING: Final = (*_OF_COUNTS, *_OF_WINDOWS, *_OF_REFUSALS)
+_OF_HOLDS: Final = (
+    one(
+        "a balance that others hold is told as used up",
+        "services/accounting/charging.py",
+        "held = reserved > 0 and _covers(",
+        "held = False and _covers(",
+        "tests/journeys/test_bad_input.py",
+    ),
+)
+
+METERING: Final = (*_OF_COUNTS, *_OF_WINDOWS, *_OF_REFUSALS, *_OF_HOLDS)

@@ -235,4 +235,35 @@ _OF_HOLDS: Final = (
     ),
 )
 
-METERING: Final = (*_OF_COUNTS, *_OF_WINDOWS, *_OF_REFUSALS, *_OF_HOLDS)
+_OF_WHOLE_ANSWERS: Final = (
+    one(
+        "a whole answer may be as long as any",
+        _VENDOR_STREAM,
+        "await self._vendor.read(self._whole_bytes_max())",
+        "await self._vendor.read()",
+        _IN_METERING,
+    ),
+    one(
+        "a whole answer has no room for thought that its limit does not count",
+        _CALL,
+        "            each += self._admitted.model.max_output_tokens\n",
+        "            pass\n",
+        _IN_METERING,
+    ),
+    one(
+        "a whole answer has no room for our count's error",
+        _CALL,
+        "self._request.whole_bytes_max(with_error(each, self._request.choices, exact=False))",
+        "self._request.whole_bytes_max(each * self._request.choices)",
+        _IN_METERING,
+    ),
+    one(
+        "a whole answer has no room for probabilities that were asked for",
+        "services/edge/dialects/chat/request.py",
+        "TOKEN_BYTES_MAX * (1 + told)",
+        "TOKEN_BYTES_MAX",
+        "tests/edge/dialects/test_chat_request.py",
+    ),
+)
+
+METERING: Final = (*_OF_COUNTS, *_OF_WINDOWS, *_OF_REFUSALS, *_OF_HOLDS, *_OF_WHOLE_ANSWERS)

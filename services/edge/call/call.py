@@ -23,7 +23,7 @@ from services.edge.http.problems import Problem, unavailable, vendor_failed
 from services.edge.http.stream import ClientAnswer
 from services.edge.routing.router import FailedAttempt, failed_attempt
 from services.edge.vendors.events import Event
-from services.edge.vendors.vendor import VendorClient, VendorFailure, VendorFault
+from services.edge.vendors.vendor import BODY_BYTES_MAX, VendorClient, VendorFailure, VendorFault
 from services.token_classes import NOTHING, total_output
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
@@ -198,7 +198,8 @@ class Call:
         vendor = await self._vendors.post(endpoint.base_url + asked.path, asked.headers_for(endpoint), asked.body.content)
         if asked.dropped:
             self._answer.add_header(b"x-dropped-fields", _listed(asked.dropped))
-        return VendorStream(vendor, self._request.answer(endpoint), streamed=is_streamed(self._request, endpoint))
+        streamed = is_streamed(self._request, endpoint)
+        return VendorStream(vendor, self._request.answer(endpoint), self._whole_bytes_max, streamed=streamed)
 
     def _failed(self, route: Route, failure: VendorFailure) -> FailedAttempt:
         failed = failed_attempt(route, failure)
@@ -345,6 +346,13 @@ class Call:
         if not self._admitted.metered:
             return self._told * self._request.choices
         return with_error(self._told, self._request.choices, exact=self._meter.is_exact)
+
+    def _whole_bytes_max(self) -> int:
+        """The most bytes of a whole answer within the limit, by our count with its error; thought may come on top."""
+        each = self._told
+        if not self._route.endpoint.limit_counts_reasoning:
+            each += self._admitted.model.max_output_tokens
+        return min(self._request.whole_bytes_max(with_error(each, self._request.choices, exact=False)), BODY_BYTES_MAX)
 
     # Ending
 

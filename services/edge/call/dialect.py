@@ -173,6 +173,10 @@ class Request(Protocol):
         """
         ...
 
+    def whole_bytes_max(self, output_tokens: int) -> int:
+        """The most bytes of a whole answer with so many tokens of output, with all that the client asked to be told of them."""
+        ...
+
     def answer(self, endpoint: Endpoint) -> Answer:
         """What takes the vendor's answer to such a request."""
         ...

@@ -1,7 +1,7 @@
 """One vendor's answer on its way: bytes, events, steps. It is read to the end of its body, within bounds."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from services.edge.call.dialect import Answer, Step
@@ -19,9 +19,13 @@ _NOTHING: Final = Step()
 class VendorStream:
     """A vendor's answer as events, each of which is fed to the dialect when its turn comes. Close it, also after an error."""
 
-    def __init__(self, vendor: VendorAnswer, answer: Answer, *, streamed: bool) -> None:
-        """`streamed` says what the vendor was asked for; where it names another of the two, that is believed."""
+    def __init__(self, vendor: VendorAnswer, answer: Answer, whole_bytes_max: Callable[[], int], *, streamed: bool) -> None:
+        """`streamed` says what the vendor was asked for; where it names another of the two, that is believed.
+
+        `whole_bytes_max` is asked of an answer that is not streamed: a longer one is garbage.
+        """
         self._vendor = vendor
+        self._whole_bytes_max = whole_bytes_max
         named = vendor.content_type
         self.is_streamed = "event-stream" in named or (streamed and "json" not in named)
         self._pieces: AsyncIterator[bytes] | None = None
@@ -87,7 +91,7 @@ class VendorStream:
         if self._over:
             return []
         self._over = True
-        return [Event("", await self._vendor.read())]
+        return [Event("", await self._vendor.read(self._whole_bytes_max()))]
 
     async def _read(self) -> list[Event]:
         if self._pieces is None:

@@ -21,9 +21,8 @@ from urllib.parse import urlsplit
 import httptools
 
 from services.edge.config import EdgeConfig
-from services.edge.vendors.vendor import Outcome, VendorFailure
+from services.edge.vendors.vendor import BODY_BYTES_MAX, Outcome, VendorFailure
 
-_BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
 # A refusal's words may drip; the caller, and the next route, wait for them no longer.
 _REFUSAL_S: Final = 5.0
@@ -399,7 +398,7 @@ class _HttpAnswer:
     def content_type(self) -> str:
         return "" if self._connection is None else self._connection.content_type.decode("latin-1")
 
-    async def read(self, bytes_max: int = _BODY_BYTES_MAX) -> bytes:
+    async def read(self, bytes_max: int = BODY_BYTES_MAX) -> bytes:
         pieces = []
         size = 0
         async for piece in self.pieces():

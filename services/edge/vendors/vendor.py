@@ -1,8 +1,10 @@
 """What the edge asks of a vendor's HTTP API, whatever client carries it."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
+# No answer is longer.
+BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 Outcome = Literal["answered", "refused", "unreachable", "timeout", "broken", "garbage"]
 
 
@@ -52,8 +54,8 @@ class VendorAnswer(Protocol):
         """Its media type in lower case, with its parameters; empty where the vendor named none."""
         ...
 
-    async def read(self) -> bytes:
-        """The whole body, unpacked, without BOM. Errors: `VendorFailure` broken, timeout, or garbage for one beyond the bound."""
+    async def read(self, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+        """The whole body, unpacked, without BOM. Errors: `VendorFailure` broken, timeout, or garbage for one of more bytes."""
         ...
 
     def pieces(self) -> AsyncIterator[bytes]:

@@ -10,7 +10,7 @@ from services.edge.catalog import CatalogHolder, Snapshot
 from services.edge.charging.port import Charging
 from services.edge.http.problems import Problem, revoked
 from services.edge.identity.principals import End, Principal, Principals
-from services.edge.vendors.vendor import VendorAnswer, VendorClient, VendorFailure
+from services.edge.vendors.vendor import BODY_BYTES_MAX, VendorAnswer, VendorClient, VendorFailure
 from services.runtime.errors import ServiceError
 from services.runtime.http.exchange import Exchange, Wire
 from services.token_classes import TOKEN_CLASSES, trimmed
@@ -101,8 +101,11 @@ class ScriptedAnswer(VendorAnswer):
     def content_type(self) -> str:
         return self._script.content_type
 
-    async def read(self) -> bytes:
-        return b"".join([piece async for piece in self.pieces()])
+    async def read(self, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+        body = b"".join([piece async for piece in self.pieces()])
+        if len(body) > bytes_max:
+            raise VendorFailure("garbage", 200)
+        return body
 
     async def pieces(self) -> AsyncIterator[bytes]:
         # A reader that is cancelled while it waits takes nothing away from the next one.

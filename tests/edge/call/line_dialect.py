@@ -196,6 +196,9 @@ class LineRequest(NamedTuple):
         parts = b"%s\n%s\n%s\n%s\n%s--" % (_BOUNDARY, content, _BOUNDARY, self.file, _BOUNDARY)
         return VendorRequest("/files", Body(parts, _PARTS), (), dropped)
 
+    def whole_bytes_max(self, output_tokens: int) -> int:
+        return 40_000 + output_tokens * 10
+
     def answer(self, endpoint: Endpoint) -> LineAnswer:
         return LineAnswer(streamed=self.streamed)
 

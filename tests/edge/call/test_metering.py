@@ -91,6 +91,35 @@ async def test_a_whole_answer_that_breaks_its_limit_without_a_count_is_not_free(
     assert (scene.cause, scene.provenance) == ("quota_exhausted", "estimated" if model == "whole" else "tokenizer")
 
 
+@BOTH
+@pytest.mark.parametrize(("model", "limit"), [("whole", 100), ("deep", 100), ("solo", 200)])
+async def test_a_whole_answer_beyond_what_its_limit_could_need_is_neither_delivered_nor_charged(
+    model: str, limit: int, stream: str
+) -> None:
+    # By our count with its error, and with the thought that a limit does not count; ten bytes a token and 40,000 for the rest.
+    most = 40_000 + 10 * ((limit + (OUTPUT_TOKENS if model == "deep" else 0)) * 3 // 2 + 8)
+    vendor = {"whole": "slow", "deep": "deep", "solo": "acme"}[model]
+    for beyond in (False, True):
+        scene = Scene()
+        text = "a" * (most - len('say ""') + beyond)
+        scene.vendors.answers(f'say "{text}"'.encode(), vendor=vendor, content_type="application/json")
+        client = await scene.call(f"stream={stream} limit={limit} model={model}")
+        assert client.status == (502 if beyond else 200)
+        assert (text.encode() in client.body) is not beyond
+        assert (scene.used[3] > 0) is not beyond
+        assert scene.cause == ("vendor_error" if beyond else "normal" if model == "deep" else "quota_exhausted")
+
+
+async def test_another_route_answers_where_a_whole_answer_is_too_long() -> None:
+    scene = Scene()
+    scene.vendors.answers(b'say "%b"' % (b"a" * 100_000), content_type="application/json")
+    scene.vendors.answers(b'say "hello"\ncount input=3 output=2', vendor="beta", content_type="application/json")
+    client = await scene.call("stream=no limit=100 model=pair")
+    assert client.body.startswith(b"hello")
+    assert scene.used == (3, 0, 0, 2, 0)
+    assert scene.attempts == [("acme", "garbage", 200), ("beta", "answered", 200)]
+
+
 @pytest.mark.parametrize("output", [256, 269])
 async def test_a_whole_answer_at_its_limit_ends_as_any(output: int) -> None:
     # Vendors count a few tokens that end a turn.

@@ -282,6 +282,17 @@ def test_the_limit_is_written_over_where_the_vendor_heeds_another_field() -> Non
     assert (fields["max_completion_tokens"], "max_tokens" in fields) == (100, False)
 
 
+def test_a_whole_answer_has_room_for_its_output_and_for_what_tools_at_the_vendor_say() -> None:
+    def most(**fields: Any) -> int:
+        members = json.dumps(fields)[1:-1]
+        return read(text_of(members)).whole_bytes_max(100)
+
+    of_output = 65_536 + 100 * 256
+    assert most() == of_output
+    assert most(tools=[{"name": "run", "input_schema": {}}, {"type": "bash_20250124", "name": "bash"}]) == of_output
+    assert most(tools=[{"type": "web_search_20250305", "name": "web_search"}]) == of_output + 8 * 1_024 * 1_024
+
+
 @pytest.mark.parametrize(
     "content",
     [

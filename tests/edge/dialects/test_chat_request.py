@@ -371,6 +371,33 @@ def test_what_a_vendor_may_heed_and_the_meter_never_reads_does_not_pass(member: 
 
 
 @pytest.mark.parametrize(
+    ("fields", "alternatives", "most"),
+    [
+        ({}, None, 256),
+        ({"logprobs": False, "top_logprobs": 5}, None, 256),
+        ({"logprobs": True}, 0, 2 * 256),
+        ({"logprobs": True, "top_logprobs": 20}, 20, 22 * 256),
+    ],
+)
+def test_a_whole_answer_has_room_for_the_probabilities_that_were_asked_for(
+    fields: dict[str, Any], alternatives: int | None, most: int
+) -> None:
+    asked = request(**fields)
+    assert asked.alternatives == alternatives
+    assert asked.whole_bytes_max(100) == 65_536 + 100 * most
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [({"logprobs": 5}, "logprobs"), ({"top_logprobs": -1}, "top_logprobs"), ({"top_logprobs": 21}, "top_logprobs")],
+)
+def test_probabilities_are_asked_for_as_the_dialect_has_it(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(Problem) as refused:
+        request(**fields)
+    assert (refused.value.status, refused.value.param) == (400, param)
+
+
+@pytest.mark.parametrize(
     ("tool", "param"),
     [
         ('{"type":"web_search"}', "tools[1].type"),

@@ -52,8 +52,13 @@ def refuse_priced(fields: dict[str, Any], endpoint: Endpoint) -> None:
     if known.has_dialects_tools:
         for index, tool in enumerate(fields.get("tools") or ()):
             kind = tool.get("type")
-            if kind is not None and kind != CUSTOM_TOOL and not kind.startswith(CLIENT_TOOLS):
+            if runs_at_vendor(kind):
                 raise _costs_extra(f"tools[{index}].type", frozenset())
+
+
+def runs_at_vendor(kind: str | None) -> bool:
+    """Whether a tool of this type runs at the vendor, and what it says is added to the input."""
+    return kind is not None and kind != CUSTOM_TOOL and not kind.startswith(CLIENT_TOOLS)
 
 
 def _refuse_at(value: Any, path: tuple[str, ...], free: frozenset[bytes], where: str) -> None:

@@ -15,9 +15,10 @@ from services.edge.dialects.anthropic_messages.names import (
     PROMPT_FIELDS,
     THINKING_BY_FOLD,
 )
-from services.edge.dialects.anthropic_messages.priced import fields_of, refuse_priced
+from services.edge.dialects.anthropic_messages.priced import fields_of, refuse_priced, runs_at_vendor
 from services.edge.dialects.anthropic_messages.prompt import Prompt, Tree
 from services.edge.dialects.json_text import INTEGER_MAX, NOT_JSON, encode, refuse_folds
+from services.edge.dialects.sizes import ANSWER_BYTES, RESULTS_BYTES_MAX, TOKEN_BYTES_MAX
 from services.edge.dialects.unmetered import refuse_unmetered
 from services.edge.http.problems import Header, malformed
 from services.edge.vendors.profile import Endpoint, Unknown
@@ -87,6 +88,11 @@ class MessagesRequest:
                 body.pop("stream", None)
         path = COUNT_PATH if self.is_free else MESSAGES_PATH
         return VendorRequest(path, Body(encode(body), "application/json"), self._headers, dropped)
+
+    def whole_bytes_max(self, output_tokens: int) -> int:
+        """See `services.edge.call.dialect.Request`."""
+        has_results = any(runs_at_vendor(tool.get("type")) for tool in self._fields.get("tools") or ())
+        return ANSWER_BYTES + output_tokens * TOKEN_BYTES_MAX + (RESULTS_BYTES_MAX if has_results else 0)
 
     def answer(self, endpoint: Endpoint) -> Answer:
         """What takes the vendor's answer."""

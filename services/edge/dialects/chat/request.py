@@ -30,12 +30,14 @@ from services.edge.dialects.json_text import (
     text,
     truth,
 )
+from services.edge.dialects.sizes import ANSWER_BYTES, TOKEN_BYTES_MAX
 from services.edge.dialects.unmetered import refuse_unmetered
 from services.edge.http.problems import malformed
 from services.edge.tokens.size import size_of
 from services.edge.vendors.profile import Endpoint, Unknown
 
 CHOICES_MAX: Final = 128
+ALTERNATIVES_MAX: Final = 20
 _MISSING: Final = "missing_required_parameter"
 _TRUE: Final = Raw(b"true")
 _FALSE: Final = Raw(b"false")
@@ -66,6 +68,9 @@ class ChatRequest:
             # Where both are given, the smaller holds.
             if limit is not None and (self.output_limit is None or limit < self.output_limit):
                 self.output_field, self.output_limit = field, limit
+        alternatives = integer(fields, "top_logprobs", 0, most=ALTERNATIVES_MAX) or 0
+        # How many alternatives to each token of output the client asked for; None: no probabilities of tokens at all.
+        self.alternatives: int | None = alternatives if truth(fields, "logprobs") else None
         # Whether the client wants the count in its stream.
         self.include_usage = False
         self._include_obfuscation: Raw | None = None
@@ -163,6 +168,11 @@ class ChatRequest:
         if self._include_obfuscation is None:
             return Raw(b'{"include_usage":true}')
         return Raw(b'{"include_usage":true,"include_obfuscation":%b}' % bytes(self._include_obfuscation))
+
+    def whole_bytes_max(self, output_tokens: int) -> int:
+        """See `services.edge.call.dialect.Request`."""
+        told = 0 if self.alternatives is None else 1 + self.alternatives
+        return ANSWER_BYTES + output_tokens * TOKEN_BYTES_MAX * (1 + told)
 
     def answer(self, endpoint: Endpoint) -> ChatAnswer:
         """See `services.edge.call.dialect.Request`."""

@@ -365,11 +365,20 @@ async def test_an_edge_that_stops_tells_its_clients_to_close_and_goes_on_meanwhi
     (tmp_path / "admin_token").write_text(ADMIN_TOKEN)
     told = config(admin_token_file=str(tmp_path / "admin_token"), drain_notice_ms=60_000)
     async with AsyncExitStack() as stack, aiohttp.ClientSession() as known, aiohttp.ClientSession() as new:
-        url = (await stack.enter_async_context(run_edge(told, Lifecycle(), {}))).clients.removesuffix("/v1") + "/"
+        addresses = await stack.enter_async_context(run_edge(told, Lifecycle(), {}))
+        url = addresses.clients.removesuffix("/v1") + "/"
+
+        async def missing() -> list[str]:
+            async with known.get(f"{addresses.operators}/readyz") as response:
+                return list((await response.json())["missing"])
+
         async with known.head(url) as response:
             assert "connection" not in response.headers
+        assert "listener" not in await missing()
         stopping = asyncio.create_task(stack.aclose())
         await asyncio.sleep(0)
+        # Whoever sends clients here by this hears of it before nobody is taken any more.
+        assert "listener" in await missing()
         # Also whoever comes only now.
         for client in (known, new):
             async with client.head(url) as response:

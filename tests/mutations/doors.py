@@ -14,6 +14,10 @@ def _listener(name: str, file: str, old: str, new: str) -> Mutation:
     return Mutation(name, file, ((old, new),), _LISTENER)
 
 
+def _stop(name: str, file: str, old: str, new: str) -> Mutation:
+    return Mutation(name, file, ((old, new),), ("tests/runtime/test_http_stop.py",))
+
+
 DOORS: Final = (
     _listener(
         "a head may be as large as it likes",
@@ -116,6 +120,72 @@ DOORS: Final = (
         _CONNECTION_PY,
         "            self._refusal = status\n",
         "            self._refusal = status\n            self.close()\n",
+    ),
+    _stop(
+        "an answer of a server that stops does not say that its connection ends",
+        _CONNECTION_PY,
+        "        return self._listener.closing or ((self._over",
+        "        return ((self._over",
+    ),
+    _stop(
+        "clients are told to close when the notice is over",
+        _LISTENER_PY,
+        "            listener.closing = True\n            await asyncio.sleep(notice_s)\n",
+        "            await asyncio.sleep(notice_s)\n            listener.closing = True\n",
+    ),
+    _stop(
+        "nobody is taken from the signal on",
+        _LISTENER_PY,
+        "            await asyncio.sleep(notice_s)\n",
+        "",
+    ),
+    _stop(
+        "the port stays open while answers end",
+        _LISTENER_PY,
+        "            last_came = await listener.stop_listening()\n",
+        "            last_came = False\n",
+    ),
+    _stop(
+        "what is on its way when the port closes is not read",
+        _LISTENER_PY,
+        "            await asyncio.sleep(_LAST_REQUESTS_S if last_came else min(notice_s, _LAST_REQUESTS_S))\n",
+        "",
+    ),
+    _stop(
+        "answers are cut off when the port closes",
+        _LISTENER_PY,
+        "            await asyncio.wait(self._tasks, timeout=drain_s)\n",
+        "            await asyncio.wait(self._tasks, timeout=0)\n",
+    ),
+    _stop(
+        "what does not end in time is waited for",
+        _LISTENER_PY,
+        "            await asyncio.wait(self._tasks, timeout=drain_s)\n",
+        "            await asyncio.wait(self._tasks)\n",
+    ),
+    _listener(
+        "connections without a request are waited for",
+        _LISTENER_PY,
+        "        for connection in (*self._idle, *self._heads):\n            connection.drop()\n",
+        "",
+    ),
+    _listener(
+        "who waits in the kernel is reset with the port",
+        _LISTENER_PY,
+        "            last = _waiting_on(on)\n",
+        "            last: list[socket.socket] = []\n",
+    ),
+    _listener(
+        "who came last has no time to ask",
+        _LISTENER_PY,
+        "_LAST_REQUESTS_S if last_came else min",
+        "min",
+    ),
+    Mutation(
+        "an edge that will stop is ready",
+        _LISTENER_PY,
+        (("        serving = not self.closing and self._server", "        serving = self._server"),),
+        ("tests/edge/test_app.py",),
     ),
     Mutation(
         "values of a body are not counted",

@@ -81,8 +81,8 @@ class Listener:
 
     @property
     def accepts(self) -> bool:
-        """Whether another client would be served: it listens, and has a place, or one whose owner does nothing."""
-        serving = self._server is not None and self._server.is_serving()
+        """Whether clients should come: it will not close soon, listens, and has a place, or one whose owner does nothing."""
+        serving = not self.closing and self._server is not None and self._server.is_serving()
         return serving and (len(self._connections) < self.limits.connections_max or bool(self._heads or self._idle))
 
     # What connections tell
@@ -224,15 +224,23 @@ class Listener:
 
     # The end
 
-    def stop_listening(self) -> None:
-        """Takes no connections any more."""
-        if self._server is not None:
-            self._server.close()
+    async def stop_listening(self) -> bool:
+        """Closes the port; whether the kernel had connections for it, which are taken, as they would be reset."""
+        server, self._server = self._server, None
+        if server is None:
+            return False
+        with server.sockets[0].dup() as on:
+            last = _waiting_on(on)
+            server.close()
+        for each in last:
+            with contextlib.suppress(OSError):
+                await self._loop.connect_accepted_socket(lambda: Connection(self), each)
+        return bool(last)
 
     async def stop(self, drain_s: float) -> None:
         """Lets answers under way end, for up to `drain_s`, then cuts them off; returns once every connection is closed."""
         self.closing = True
-        self.stop_listening()
+        await self.stop_listening()
         until_s = self._loop.time() + drain_s
         for connection in (*self._idle, *self._heads):
             connection.drop()
@@ -266,6 +274,22 @@ def _since(times: dict[Connection, float], limit_s: float) -> list[Connection]:
     return found
 
 
+def _waiting_on(listening: socket.socket) -> list[socket.socket]:
+    """Takes the connections that wait to be taken."""
+    listening.setblocking(False)
+    taken: list[socket.socket] = []
+    # Somebody may connect faster than this takes.
+    while len(taken) < _BACKLOG:
+        try:
+            taken.append(listening.accept()[0])
+        except ConnectionAbortedError:
+            continue
+        except OSError:
+            # No more wait, or no file can be opened.
+            break
+    return taken
+
+
 def _network(address: str) -> str:
     """What counts as one address: one of IPv4, or the 64 bits that a provider gives to one subscriber of IPv6."""
     if ":" not in address:
@@ -290,8 +314,8 @@ async def listen_http(
     """Serves `application` on host:port (port 0: any) and yields the listener; `refuse` words the server's own answers.
 
     When the block is left, it goes on for `notice_s`, and every answer tells its client to close the connection; then no new
-    connection is taken, what was on its way on the open ones is read for up to a second more, and requests under way get
-    `drain_s` to end, then are cut. Errors: `OSError` when the address cannot be bound.
+    connection is taken but those that the kernel has, what was on its way on the open ones is read for up to a second more, and
+    requests under way get `drain_s` to end, then are cut. Errors: `OSError` when the address cannot be bound.
     """
     with contextlib.closing(_bind(host, port)) as on:
         listener = Listener(application, (limits or HttpLimits()).for_process(), refuse)
@@ -301,8 +325,8 @@ async def listen_http(
             listener.closing = True
             await asyncio.sleep(notice_s)
             # Closed with a request unread, a connection is reset, and that call has failed; the youngest have theirs still to come.
-            listener.stop_listening()
-            await asyncio.sleep(min(notice_s, _LAST_REQUESTS_S))
+            last_came = await listener.stop_listening()
+            await asyncio.sleep(_LAST_REQUESTS_S if last_came else min(notice_s, _LAST_REQUESTS_S))
         finally:
             await listener.stop(drain_s)
 

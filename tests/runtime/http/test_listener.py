@@ -179,7 +179,7 @@ async def test_at_the_limit_of_all_connections_one_that_does_nothing_makes_way()
 async def test_a_listener_that_was_closed_accepts_nothing() -> None:
     async with listening() as (listener, _):
         assert listener.accepts
-        listener.stop_listening()
+        await listener.stop_listening()
         assert not listener.accepts
 
 
@@ -456,14 +456,36 @@ async def test_a_listener_that_stops_lets_answers_end_and_closes_what_does_nothi
         await idle.until(b"GET /a 0")
         await holding.send(b"GET /hold HTTP/1.1\r\n\r\n")
         await until(lambda: application.called == ["/a", "/hold"])
-        asyncio.get_running_loop().call_later(0.2, application.let_go.set)
         stopping = asyncio.create_task(listener.stop(5.0))
+        # What does nothing does not wait for what is under way.
         assert await idle.rest() == b""
+        application.let_go.set()
         assert (await holding.rest()).endswith(b"connection: close\r\n\r\nGET /hold 0")
         await stopping
         assert not listener._connections
         for client in (idle, holding):
             client.close()
+
+
+async def test_who_was_connected_when_the_port_closes_is_answered_and_not_reset() -> None:
+    async with listening() as (listener, _):
+        port = listener.port
+        # The loop does nothing meanwhile: they wait in the kernel, with their requests.
+        waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(50)]
+        for each in waiting[:25]:
+            each.sendall(GET)
+        for each in waiting[25:]:
+            # Theirs are still on their way.
+            asyncio.get_running_loop().call_later(0.2, each.sendall, GET)
+        assert not listener._connections
+    clients = [Client(*await asyncio.open_connection(sock=each)) for each in waiting]
+    answers = [await client.rest() for client in clients]
+    assert [answer.split(b"\r\n\r\n")[1] for answer in answers] == [b"GET /a 0"] * 50
+    assert all(b"\r\nconnection: close\r\n" in answer for answer in answers)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    for client in clients:
+        client.close()
 
 
 async def test_an_answer_that_outlives_the_drain_is_cut_off() -> None:

@@ -24,6 +24,7 @@ from services.accounting.servicer import AccountingServicer
 from services.accounting.sqlite_store import SqliteStore
 from services.accounting.store import Share, Store
 from services.callers import CALLERS
+from services.messages import CHARGE_REQUEST_BYTES_MAX
 from services.runtime.certificates import certificates_of
 from services.runtime.clients import connect
 from services.runtime.clock import SystemClock
@@ -40,8 +41,6 @@ from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 logger = logging.getLogger(__name__)
 
 _SERVICE: Final = "tokenline.accounting.v1.AccountingService"
-# 1,024 Releases on one stream's message, each with the most attempts and the longest names that one may have.
-_REQUEST_BYTES_MAX: Final = 16 * 1024 * 1024
 _STOP_S_MAX: Final = 10.0
 _RETRY_S: Final = 0.1
 _RETRY_S_LONG: Final = 1.0
@@ -63,7 +62,7 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
     async with AsyncExitStack() as stack:
         clock = SystemClock()
         incarnation = random_name("own")
-        server = GrpcServer([_SERVICE], CALLERS, request_bytes_max=_REQUEST_BYTES_MAX, reflection=config.reflection)
+        server = GrpcServer([_SERVICE], CALLERS, request_bytes_max=CHARGE_REQUEST_BYTES_MAX, reflection=config.reflection)
         certificates = await stack.enter_async_context(certificates_of("accounting", config, lifecycle))
         groups = ServerGroups(await _groups(config, clock, incarnation, stack))
         await groups.start()

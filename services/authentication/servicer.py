@@ -1,14 +1,14 @@
 """The gRPC face of authentication: proto to core, core to proto."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import grpc
 
 from services.api_keys import new_key, parse_key
 from services.authentication.keys import hash_key
-from services.authentication.store import Key, Member, Store, Suspension
+from services.authentication.store import Key, Member, Revocations, Store, Suspension
 from services.runtime.clock import Clock, timestamp
 from services.runtime.errors import ServiceError, invalid
 from services.runtime.identifiers import derived_name, random_name
@@ -18,6 +18,8 @@ from tokenline.errors.v1 import errors_pb2
 
 _NAME_LENGTH_MAX: Final = 200
 _HEARTBEAT_S: Final = 0.2
+# 1.2 MB. Who begins to watch is told of all that were ever revoked.
+_NAMES_A_MESSAGE_MAX: Final = 50_000
 
 _Context = grpc.aio.ServicerContext
 
@@ -122,7 +124,7 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
     async def WatchRevocations(
         self, request: pb.WatchRevocationsRequest, context: "_Context[Any, Any]"
     ) -> AsyncIterator[pb.WatchRevocationsResponse]:
-        """Sends all revocations after `after_revision` in one message, then new ones as they happen, and heartbeats.
+        """Sends all revocations after `after_revision`, then new ones as they happen, and heartbeats.
 
         A watcher ahead of the newest revision knows a database that was since restored to an earlier state. It gets every
         revocation again, under a revision lower than its own, by which it can tell; refused, it would hear of none.
@@ -137,13 +139,15 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
         while not self._stopping:
             news = await self._store.revocations(revision)
             if news.revision < revision:
-                news = await self._store.revocations(0)
+                revision = 0
+                news = await self._store.revocations(revision)
                 goes_on = False
-            revision = news.revision
             account_ids = [each.account_id for each in news.suspensions if goes_on or not each.resumed_us]
             goes_on = True
             # Without news this is the heartbeat; it has asked the store, so it also says that the store answers.
-            yield pb.WatchRevocationsResponse(revision=revision, key_ids=news.key_ids, account_ids=account_ids)
+            for message in _told(revision, news, account_ids):
+                yield message
+            revision = news.revision
             async with self._revoked:
                 try:
                     async with asyncio.timeout(_HEARTBEAT_S):
@@ -151,6 +155,17 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
                 except TimeoutError:
                     pass
         raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "authentication is stopping; watch again")
+
+
+def _told(before: int, news: Revocations, account_ids: list[str]) -> Iterator[pb.WatchRevocationsResponse]:
+    """News in messages of bounded size. Only the last one brings the watcher to the new revision: it may hear no further."""
+    key_ids = news.key_ids
+    while len(key_ids) + len(account_ids) > _NAMES_A_MESSAGE_MAX:
+        keys, key_ids = key_ids[:_NAMES_A_MESSAGE_MAX], key_ids[_NAMES_A_MESSAGE_MAX:]
+        few = _NAMES_A_MESSAGE_MAX - len(keys)
+        yield pb.WatchRevocationsResponse(revision=before, key_ids=keys, account_ids=account_ids[:few])
+        account_ids = account_ids[few:]
+    yield pb.WatchRevocationsResponse(revision=news.revision, key_ids=key_ids, account_ids=account_ids)
 
 
 def _name(field: str, value: str) -> str:

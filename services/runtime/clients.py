@@ -8,6 +8,7 @@ from weakref import WeakSet
 
 import grpc
 
+from services.messages import CHARGE_REQUEST_BYTES_MAX, ROW_ANSWER_BYTES_MAX, SERVICE_CONFIG
 from services.runtime.certificates import Certificates, name_of
 from services.runtime.config import ConfigError
 from services.runtime.errors import from_rpc
@@ -21,9 +22,10 @@ Response = TypeVar("Response")
 TLS: Final = "tls:"
 
 _OPTIONS: Final[list[tuple[str, Any]]] = [
-    # A journal row travels whole, and a stall on one partition can gather thousands of entries in a row.
-    ("grpc.max_receive_message_length", 256 * 1024 * 1024),
-    ("grpc.max_send_message_length", 256 * 1024 * 1024),
+    ("grpc.max_send_message_length", CHARGE_REQUEST_BYTES_MAX),
+    # The largest of any method; each has its own in the service config, and the smaller of the two holds.
+    ("grpc.max_receive_message_length", ROW_ANSWER_BYTES_MAX),
+    ("grpc.service_config", SERVICE_CONFIG),
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 1_000),

@@ -22,6 +22,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
 from grpc_reflection.v1alpha.reflection import enable_server_reflection as tell_reflection
 
+from services.messages import REQUEST_BYTES_MAX, ROW_ANSWER_BYTES_MAX
 from services.runtime.certificates import DOMAIN, Certificates, GrpcServerConfig
 from services.runtime.clients import TLS
 from services.runtime.config import ConfigError
@@ -34,10 +35,6 @@ logger = logging.getLogger(__name__)
 # A unary call that came without a deadline is given up after this time; a caller who waits longer must say so.
 _DEADLINE_S: Final = 120.0
 _DEADLINE_S_MAX: Final = 3_600.0
-# What is larger is refused by its length, before it is read.
-_REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
-# A journal row travels whole, and a stall on one partition can gather thousands of entries in a row.
-_ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 # A probe names a service.
 _PROBE_BYTES_MAX: Final = 4 * 1024
 _PROBES_MAX: Final = 64
@@ -59,7 +56,7 @@ class GrpcServer:
         service_names: Sequence[str],
         callers: Mapping[str, frozenset[str]] | None = None,
         *,
-        request_bytes_max: int = _REQUEST_BYTES_MAX,
+        request_bytes_max: int = REQUEST_BYTES_MAX,
         reflection: bool = False,
         refusals_logged_s: float = 10.0,
     ) -> None:
@@ -72,7 +69,7 @@ class GrpcServer:
             interceptors=[_CallInterceptor(self._guard)],
             options=[
                 ("grpc.max_receive_message_length", request_bytes_max),
-                ("grpc.max_send_message_length", _ANSWER_BYTES_MAX),
+                ("grpc.max_send_message_length", ROW_ANSWER_BYTES_MAX),
                 ("grpc.so_reuseport", 0),
                 ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
             ],

@@ -3,8 +3,10 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from services.authentication.servicer import AuthenticationServicer
-from services.authentication.store import MemoryStore
+from services.authentication.store import MemoryStore, Revocations, Suspension
 from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
 from tokenline.authentication.v1 import authentication_pb2 as pb
 
@@ -35,3 +37,34 @@ async def watched(loop: VirtualLoop) -> None:
 def test_a_revocation_reaches_watchers_at_once_and_a_silent_stream_never_lasts() -> None:
     loop = VirtualLoop()
     run_virtually(watched(loop), loop)
+
+
+class LongStore(MemoryStore):
+    """In which 120,000 keys were revoked, and 10 accounts stand still since then."""
+
+    async def revocations(self, after_revision: int) -> Revocations:
+        told = range(max(after_revision, 0) + 1, 120_001)
+        suspended = [Suspension(f"acct-{number}", 1, 0, 120_000 + number) for number in range(1, 11)]
+        return Revocations(120_010, [f"key-{number:016}" for number in told], suspended)
+
+
+@pytest.mark.parametrize(("after", "before"), [(3, 3), (130_000, 0)])
+def test_all_that_was_ever_revoked_comes_in_messages_of_bounded_size(after: int, before: int) -> None:
+    async def heard() -> list[pb.WatchRevocationsResponse]:
+        servicer = AuthenticationServicer(LongStore(), LoopClock(loop), "local", b"0123456789abcdef" * 2)
+        messages = []
+        async for message in servicer.WatchRevocations(pb.WatchRevocationsRequest(after_revision=after), CONTEXT):
+            messages.append(message)
+            if message.revision == 120_010:
+                break
+        return messages
+
+    loop = VirtualLoop()
+    messages = run_virtually(heard(), loop)
+    # Only the last message brings a watcher to the newest revision: who hears no further asks from the same place again.
+    assert [(each.revision, len(each.key_ids), len(each.account_ids)) for each in messages] == [
+        (before, 50_000, 0),
+        (before, 50_000, 0),
+        (120_010, 20_000 - before, 10),
+    ]
+    assert max(each.ByteSize() for each in messages) < 1_300_000

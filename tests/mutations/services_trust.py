@@ -117,8 +117,32 @@ _CALLERS: Final = (
     Mutation(
         "the largest request of charging is refused",
         "services/accounting/app.py",
-        (("_REQUEST_BYTES_MAX: Final = 16 * 1024 * 1024\n", "_REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024\n"),),
+        (("request_bytes_max=CHARGE_REQUEST_BYTES_MAX, ", ""),),
         _MESSAGES,
+    ),
+    Mutation(
+        "an answer has no bound but that of a journal's rows",
+        _CLIENTS,
+        (('    ("grpc.service_config", SERVICE_CONFIG),\n', ""),),
+        _MESSAGES,
+    ),
+    Mutation(
+        "a journal's row may be no larger than other answers",
+        "services/messages.py",
+        (('            {"name": [_ROWS], "maxResponseMessageBytes": ROW_ANSWER_BYTES_MAX},\n', ""),),
+        _MESSAGES,
+    ),
+    Mutation(
+        "all that was ever revoked comes in one message",
+        "services/authentication/servicer.py",
+        (("    while len(key_ids) + len(account_ids) > _NAMES_A_MESSAGE_MAX:\n", "    while len(key_ids) < 0:\n"),),
+        ("tests/authentication/test_watching.py",),
+    ),
+    Mutation(
+        "half of the revocations brings a watcher to the end of them",
+        "services/authentication/servicer.py",
+        (("WatchRevocationsResponse(revision=before, ", "WatchRevocationsResponse(revision=news.revision, "),),
+        ("tests/authentication/test_watching.py",),
     ),
 )
 

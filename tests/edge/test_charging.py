@@ -146,6 +146,27 @@ async def test_operations_asked_together_find_their_answers(accounting: Accounti
         assert max(len(request.operations) for request in accounting.requests) <= 1_024
 
 
+async def test_an_owner_that_needs_certificates_is_told_once_and_what_to_do(
+    accounting: Accounting, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with charging(address) as client:
+        await until(lambda: client.up)
+        accounting.move("tls:localhost:7443")
+        await until(lambda: not client.up)
+        # Twice as long as the stream of owners, and a lane, wait at most before they try again.
+        await asyncio.sleep(2.1)
+        assert [record.getMessage() for record in caplog.records] == [
+            "calls of accounts at an owner that cannot be reached get 503: tls:localhost:7443 is reached with TLS; "
+            "give grpc_certificate_file, grpc_key_file and grpc_ca_file in the config"
+        ]
+        asked = asyncio.create_task(client.create("acct-1", ID, create(7)))
+        # It may be reached without them again, and what waits for it is asked there.
+        accounting.move("")
+        granted = await asked
+        assert isinstance(granted, pb.Granted)
+        assert granted.output_tokens_granted == 7
+
+
 async def test_a_broken_stream_is_resumed_and_what_was_not_answered_is_asked_again(accounting: Accounting, address: str) -> None:
     async with charging(address) as client:
         await until(lambda: client.up)

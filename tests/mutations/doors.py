@@ -6,6 +6,7 @@ from tests.mutations.planting import Mutation
 
 _LISTENER: Final = ("tests/runtime/http/test_listener.py",)
 _DOORS: Final = ("tests/edge/test_doors.py",)
+_LANES: Final = ("tests/edge/charging/test_lane.py",)
 _CONNECTION_PY: Final = "services/runtime/http/connection.py"
 _LISTENER_PY: Final = "services/runtime/http/listener.py"
 
@@ -186,6 +187,24 @@ DOORS: Final = (
         _LISTENER_PY,
         (("        serving = not self.closing and self._server", "        serving = self._server"),),
         ("tests/edge/test_app.py",),
+    ),
+    Mutation(
+        "an owner that the config does not reach fills the log",
+        "services/edge/charging/lane.py",
+        (("            await asyncio.sleep(_EXPLAIN_S)\n", "            await asyncio.sleep(_RECONNECT_S_MIN)\n"),),
+        _LANES,
+    ),
+    Mutation(
+        "a lane without certificates breaks the stream of owners",
+        "services/edge/charging/lane.py",
+        (("        except ConfigError as error:\n", "        except ZeroDivisionError as error:\n"),),
+        _LANES,
+    ),
+    Mutation(
+        "a stream of owners that breaks is asked for without a pause",
+        "services/edge/charging/client.py",
+        (("            backoff_s = min(2 * backoff_s, _RECONNECT_S_MAX)\n", ""),),
+        _LANES,
     ),
     Mutation(
         "values of a body are not counted",

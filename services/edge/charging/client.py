@@ -27,6 +27,7 @@ from tokenline.errors.v1 import errors_pb2
 logger = logging.getLogger(__name__)
 
 _RECONNECT_S_MIN: Final = 0.05
+_RECONNECT_S_MAX: Final = 1.0
 _REPEAT_S: Final = 0.02
 # The same when nobody waits for the answer any more.
 _REPEAT_LATER_S: Final = 1.0
@@ -288,16 +289,19 @@ class ChargingClient:
     async def _follow_owners(self) -> None:
         """Keeps a stream to each owner; while nobody says who that is, the last ones are taken to be."""
         stub: Any = accounting_pb2_grpc.AccountingServiceStub(self._channel)
+        backoff_s = _RECONNECT_S_MIN
         while True:
             try:
                 async for response in stub.WatchOwners(pb.WatchOwnersRequest(), wait_for_ready=True):
+                    backoff_s = _RECONNECT_S_MIN
                     self._takes_all_classes = pb.FEATURE_TOKEN_CLASSES in response.features
                     self._take_owners(response.partition_count, {each.part_id: each.address for each in response.owners})
             except grpc.aio.AioRpcError as error:
                 logger.warning("accounting's stream of owners broke (%s), connecting again", error.code().name)
             except Exception:
                 logger.exception("accounting's stream of owners failed, connecting again")
-            await asyncio.sleep(_RECONNECT_S_MIN)
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _RECONNECT_S_MAX)
 
     def _take_owners(self, partitions: int, owners: dict[int, str]) -> None:
         for address in set(owners.values()) - self._lanes.keys():

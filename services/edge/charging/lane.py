@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import grpc
 
 from services.runtime.clients import connect
+from services.runtime.config import ConfigError
 from services.runtime.timeouts import Timeouts
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
@@ -15,10 +17,12 @@ from tokenline.accounting.v1 import accounting_pb2_grpc
 logger = logging.getLogger(__name__)
 
 _OPERATIONS_A_REQUEST_MAX: Final = 1_024
-# A message costs as much as a dozen of its operations: who asks within so many turns of the event loop travels along.
+# Operations asked within this many turns of the event loop travel in one message, which costs as much as a dozen of them.
 _TURNS_GATHERED: Final = 2
 _RECONNECT_S_MIN: Final = 0.05
 _RECONNECT_S_MAX: Final = 1.0
+# What only an operator can change is said this often.
+_EXPLAIN_S: Final = 60.0
 
 
 class Operation:
@@ -64,14 +68,19 @@ class Lane:
         unanswered: Callable[["Lane"], list[Operation]],
         to_owner: Callable[[str], grpc.aio.Channel] = connect,
     ) -> None:
-        # Where accounting is one process, its address is the one that was asked.
-        self._own_channel = to_owner(address) if address else None
+        self._own_channel: grpc.aio.Channel | None = None
+        keeping: Callable[[], Coroutine[None, None, None]] = self._keep_stream
+        try:
+            # Where accounting is one process, its address is the one that was asked.
+            self._own_channel = to_owner(address) if address else None
+        except ConfigError as error:
+            keeping = partial(self._explain, error)
         self._stub: Any = accounting_pb2_grpc.AccountingServiceStub(self._own_channel or channel)
         self._answered = answered
         self._unanswered = unanswered
         self._outgoing: list[Operation] = []
         self._work = asyncio.Event()
-        self._keeping = asyncio.create_task(self._keep_stream(), name="charging-stream")
+        self._keeping = asyncio.create_task(keeping(), name="charging-stream")
         self.up = False
 
     def send(self, operation: Operation) -> None:
@@ -86,6 +95,12 @@ class Lane:
         await asyncio.wait([self._keeping])
         if self._own_channel is not None:
             await self._own_channel.close()
+
+    async def _explain(self, error: ConfigError) -> None:
+        """There will be no stream, whatever the owner does."""
+        while True:
+            logger.error("calls of accounts at an owner that cannot be reached get 503: %s", error)
+            await asyncio.sleep(_EXPLAIN_S)
 
     async def _keep_stream(self) -> None:
         backoff_s = _RECONNECT_S_MIN

@@ -10,6 +10,7 @@ import pytest
 from services.edge.charging.client import ChargingClient
 from services.edge.charging.lane import Lane, Operation
 from services.edge.config import EdgeConfig
+from services.runtime.config import ConfigError
 from services.runtime.errors import ServiceError
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
@@ -226,3 +227,40 @@ async def test_a_lane_connects_again_ever_more_slowly_but_never_later_than_a_sec
     await asyncio.sleep(broken_streams * 1.1)
     assert last.written == [[1]]
     await caller.lane.close()
+
+
+async def test_an_owner_that_the_config_does_not_reach_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    def refused(address: str) -> grpc.aio.Channel:
+        raise ConfigError(f"{address} needs certificates")
+
+    lane = Lane("tls:owner:7443", ScriptedChannel(ScriptedStream()), lambda _: None, lambda _: [], refused)  # type: ignore[arg-type]
+    await asyncio.sleep(150)
+    assert not lane.up
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == ["tls:owner:7443 needs certificates"] * 3
+    await lane.close()
+
+
+async def test_a_stream_of_owners_that_breaks_is_asked_for_ever_more_slowly(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(ScriptedChannel):
+        asked = 0
+
+        def unary_stream(self, method: str, **options: Any) -> Callable[..., AsyncIterator[Any]]:
+            return self._broken
+
+        async def _broken(self, request: Any, **call: Any) -> AsyncIterator[Any]:
+            self.asked += 1
+            if self.asked == 20:
+                yield pb.WatchOwnersResponse()
+            raise ValueError("broken")
+
+    channel = Broken()
+    config = EdgeConfig(
+        registry_address="-", authentication_address="-", accounting_address="-", billing_address="-", admin_token_file="-"
+    )
+    async with ChargingClient(channel, config):  # type: ignore[arg-type]  # a double
+        await asyncio.sleep(10.0)
+        # After 0.05, 0.15, 0.35, 0.75, 1.55 s, then once a second.
+        assert channel.asked == 1 + 5 + 8
+        # What was heard makes it quick again.
+        await asyncio.sleep(6.0)
+        assert channel.asked == 20 + 3

@@ -265,6 +265,18 @@ DOORS: Final = (
         ("tests/edge/http/test_json_bounds.py",),
     ),
     Mutation(
+        "the depth of a body is not looked at",
+        "services/edge/api/reading.py",
+        (("        if depth > DEPTH_MAX:\n", "        if depth > 1_000 * DEPTH_MAX:\n"),),
+        ("tests/edge/http/test_json_bounds.py",),
+    ),
+    Mutation(
+        "brackets within strings make a body deeper",
+        "services/edge/http/json_bounds.py",
+        (("_depth(bare) if values", "_depth(text) if values"),),
+        ("tests/edge/http/test_json_bounds.py",),
+    ),
+    Mutation(
         "clients reach what is for operators",
         "services/edge/app.py",
         (

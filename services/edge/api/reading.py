@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from services.edge.call.dialect import Body, Dialect, Request
-from services.edge.http.json_bounds import values_in
+from services.edge.http.json_bounds import DEPTH_MAX, held_by
 from services.edge.http.problems import too_deep, too_many_values
 from services.runtime.http.exchange import Headers
 
@@ -23,9 +23,11 @@ class RequestReader:
 
     async def read(self, dialect: Dialect, body: Body, headers: Headers) -> Request:
         """The request. Errors: `Problem` 400 that says what would be right."""
-        values = values_in(body.content, _VALUES_ON_LOOP_MAX, _VALUES_MAX)
+        values, depth = held_by(body.content, _VALUES_ON_LOOP_MAX, _VALUES_MAX)
         if values > _VALUES_MAX:
             raise too_many_values(_VALUES_MAX)
+        if depth > DEPTH_MAX:
+            raise too_deep()
         named = dict(headers)
         try:
             if values <= _VALUES_ON_LOOP_MAX:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.edge.http.problems import Problem, malformed
+from services.edge.http.problems import Problem, malformed, too_deep
 
 Raw = msgspec.Raw
 Fields = dict[str, Raw]
@@ -47,6 +47,8 @@ def read_object(body: bytes, decoded: str = "") -> Fields:
         raise malformed(None, "The body must be a JSON object.", "invalid_type") from None
     except UnicodeDecodeError as error:
         raise not_utf8(None, error) from None
+    except RecursionError:
+        raise too_deep() from None
     except NOT_JSON as error:
         raise malformed(None, f"The body is not valid JSON: {error}.", "invalid_json") from None
     return fields

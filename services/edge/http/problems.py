@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services.edge.http.json_bounds import DEPTH_MAX
 from services.runtime.errors import ServiceError
 from tokenline.errors.v1 import errors_pb2
 
@@ -195,8 +196,8 @@ _BY_SERVER: Final = {
 
 
 def too_deep() -> Problem:
-    """400. Objects or lists within one another, more than can be read."""
-    return malformed(None, "The body is nested too deeply. Send a flatter one.", "invalid_json")
+    """400. Objects or lists within one another, more than are read."""
+    return malformed(None, f"The body is nested more than {DEPTH_MAX} lists and objects deep. Send a flatter one.", "invalid_json")
 
 
 def too_many_values(values_max: int) -> Problem:

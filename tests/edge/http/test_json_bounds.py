@@ -1,6 +1,7 @@
 """How much a JSON text holds, told without reading it."""
 
 import json
+import threading
 import time
 from typing import Any
 
@@ -8,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.edge.http.json_bounds import values_in
+from services.edge.api.reading import RequestReader
+from services.edge.call.dialect import Body
+from services.edge.dialects.chat.dialect import ChatCompletions
+from services.edge.http.json_bounds import held_by
+from services.edge.http.problems import Problem
 
 TEXT = st.text(st.sampled_from('a"\\,{}[]:\n\u00e9'))
 JSON = st.recursive(st.none() | st.integers() | TEXT, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=30)
@@ -24,16 +29,23 @@ def values_of(value: Any) -> int:
     return int(isinstance(value, str))
 
 
+def depth_of(value: Any) -> int:
+    """Lists and objects within one another."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(depth_of, inner), default=0)
+
+
 @given(JSON, st.booleans())
 def test_strings_commas_and_brackets_are_counted_but_for_those_in_strings(value: Any, ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only).encode()
     right = values_of(value)
-    assert values_in(text, 0, MANY) == right
+    held = held_by(text, 0, MANY)
+    assert (held.values, held.depth) == (right, depth_of(value) if right else 0)
     # What is told without a closer look is never too little.
-    assert all(right <= values_in(text, few, MANY) for few in (*range(1, 60), MANY))
+    assert all(right <= held_by(text, few, MANY).values for few in (*range(1, 60), MANY))
     # Above what is many it is told as one more.
-    assert values_in(text, 0, 3) == min(right, 4)
-    assert values_in(json.dumps(text.decode()).encode(), 0, MANY) == 1
+    assert held_by(text, 0, 3).values == min(right, 4)
+    assert held_by(json.dumps(text.decode()).encode(), 0, MANY) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +57,41 @@ def test_strings_commas_and_brackets_are_counted_but_for_those_in_strings(value:
     ],
 )
 def test_the_count(text: bytes, values: int) -> None:
-    assert values_in(text, 0, MANY) == values
+    assert held_by(text, 0, MANY).values == values
+
+
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        (b"[" * 501, 501),
+        (b'{"a":[{"b":' * 200 + b"1" + b"}]}" * 200, 600),
+        (b"[" + b"[]," * 700 + b"[[[]]]]", 4),
+        (b'["' + b"[{" * 900 + b'","' + b"]" * 900 + b'"' + b",[]" * 500 + b"]", 2),
+    ],
+)
+def test_the_depth(text: bytes, depth: int) -> None:
+    assert held_by(text, 100, MANY).depth == depth
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 40_000, b"[" * 50_000 + b"]" * 50_000])
+async def test_a_body_of_nothing_but_brackets_takes_no_thread(body: bytes) -> None:
+    reader = RequestReader()
+    began_s = time.process_time()
+    with pytest.raises(Problem) as refused:
+        await reader.read(ChatCompletions(), Body(body, "application/json"), [])
+    assert time.process_time() - began_s < 0.1
+    assert (refused.value.status, refused.value.code) == (400, "invalid_json")
+    assert refused.value.message == "The body is nested more than 500 lists and objects deep. Send a flatter one."
+    assert [each.name for each in threading.enumerate() if each.name.startswith("request-reader")] == []
+    reader.close()
+
+
+@pytest.mark.parametrize("nested", [b"[" * 5_000, b'{"a":' * 2_000 + b"1" + b"}" * 2_000])
+async def test_a_small_body_that_is_nested_too_deep_is_refused_in_the_same_words(nested: bytes) -> None:
+    reader = RequestReader()
+    with pytest.raises(Problem, match="nested more than 500 lists and objects deep"):
+        await reader.read(ChatCompletions(), Body(b'{"model":"small","messages":' + nested, "application/json"), [])
+    reader.close()
 
 
 def test_large_texts_take_little_time() -> None:
@@ -54,5 +100,5 @@ def test_large_texts_take_little_time() -> None:
     for text, expected in ((members, 100_001), (prose, 3), (b"[" * 18_000_000, 100_001)):
         assert len(text) > 15_000_000
         began_s = time.process_time()
-        assert values_in(text, 10_000, 100_000) == expected
+        assert held_by(text, 10_000, 100_000).values == expected
         assert time.process_time() - began_s < 1.0

@@ -36,7 +36,7 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
     connection_idle_timeout_ms: int = 75_000
     # A client that takes nothing of what is sent to it for so long counts as gone.
     write_timeout_ms: int = 30_000
-    # The longest answer; then the client counts as gone.
+    # The longest answer; then it ends with an error, and what was sent is charged.
     answer_timeout_ms: int = 3_600_000
     # Clients' connections at once; 0: half of the files that the process may open, as a call has another one to its vendor.
     connections_max: int = 0

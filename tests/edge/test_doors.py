@@ -1,9 +1,11 @@
 """What a stranger, or a customer without scruples, may do at the edge's door: each over a real socket, against a whole cell."""
 
 import asyncio
+import re
 import socket
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,6 +13,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from tests.edge.counting import counted
 from tests.edge.system import Cell, cell
 from tests.journeys.subscriber import CATALOG, Subscriber, chat, eventually
 from tests.waiting import until
@@ -128,6 +131,32 @@ async def test_a_reader_who_stops_reading_is_cut_off_and_pays_for_what_it_was_se
     assert receipt["close_cause"] == "client_gone"
     assert 0 < receipt["usage"]["output"] < 400_000
     writer.close()
+
+
+async def test_a_stream_that_takes_the_longest_time_ends_with_an_error_and_is_charged_what_it_said(tmp_path: Path) -> None:
+    def prepare(services: Cell) -> None:
+        services.edge_changes = {"answer_timeout_ms": 1_500}
+
+    async with cell(tmp_path, catalog=CATALOG, prepare=prepare) as services, aiohttp.ClientSession() as http:
+        await services.ready()
+        subscriber = await Subscriber.open(services, http, "takes-long")
+        body = {**chat(max_tokens=2_000, simulate={"output_tokens": 2_000, "tokens_per_second": 50}), "stream": True}
+        reader, writer = await connected(services)
+        writer.write(post(subscriber.api_key, msgspec.json.encode(body)))
+        async with asyncio.timeout(10):
+            answer = (await reader.readuntil(b"\r\n0\r\n\r\n")).decode()
+        assert '"code":"answer_too_long"' in answer
+        assert "not whole after 1.5 s" in answer
+        assert "[DONE]" not in answer
+        # The next request on the same connection is served.
+        writer.write(b"HEAD / HTTP/1.1\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        receipt = await subscriber.receipt(answer.split("x-request-id: ")[1][:36])
+        assert receipt["close_cause"] == "client_gone"
+        said = "".join(re.findall(r'"content":"([^"]*)"', answer))
+        assert len(said) > 100
+        assert counted(said) <= receipt["usage"]["output"] <= counted(said + "word" * 5)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -33,8 +33,8 @@ _SETTLING: Final = (
     _one(
         "a revoked key is told before the Release",
         _CALL,
-        "await self._session.release(self._settlement(Ended.REVOKED, used))",
-        "self._session.release_later(self._settlement(Ended.REVOKED, used))",
+        "await self._session.release(self._settlement(early, used))",
+        "self._session.release_later(self._settlement(early, used))",
         _RELEASE,
     ),
     _one(

@@ -83,8 +83,44 @@ DOORS: Final = (
     _listener(
         "an answer may last for ever",
         _LISTENER_PY,
-        "((self._idle, limits.idle_s), (self._answers, limits.answer_s))",
+        "_since(self._answers, now_s - limits.answer_s)",
+        "_since(self._answers, now_s - 100 * limits.answer_s)",
+    ),
+    _listener(
+        "last words may last for ever",
+        _LISTENER_PY,
+        "((self._idle, limits.idle_s), (self._late, limits.last_words_s))",
         "((self._idle, limits.idle_s),)",
+    ),
+    _listener(
+        "the longest answer is cut off without a word",
+        _LISTENER_PY,
+        "            if connection.end_late_answer(limits.answer_s):\n",
+        "            if False:\n",
+    ),
+    _listener(
+        "a connection whose last words came in time is cut off",
+        _LISTENER_PY,
+        "        self._answers.pop(connection, None)\n        self._late.pop(connection, None)\n",
+        "        self._answers.pop(connection, None)\n",
+    ),
+    _listener(
+        "who asks on and on has no longest answer",
+        _LISTENER_PY,
+        "        self._answered(connection)\n        self._answers[connection] = self._loop.time()\n",
+        "        self._answers[connection] = self._loop.time()\n",
+    ),
+    Mutation(
+        "the longest answer of a call is cut off without a word",
+        "services/edge/http/connection.py",
+        (("        self._exchange.on_late = self._late\n", ""),),
+        _DOORS,
+    ),
+    Mutation(
+        "a call that takes too long is closed as revoked",
+        "services/edge/call/call.py",
+        (("Ended.TOO_LONG if isinstance(error, TooLongError) else Ended.REVOKED", "Ended.REVOKED"),),
+        ("tests/edge/call/test_ends.py",),
     ),
     _listener(
         "a body that nobody reads is taken",

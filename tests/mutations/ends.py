@@ -101,8 +101,8 @@ _TIMES: Final = (
     _one(
         "the client of a call that must end is not told why",
         "services/edge/call/call.py",
-        "            await self._end_revoked(error.problem)\n",
-        '            await self._end_revoked(vendor_failed("broken"))\n',
+        "            await self._end_early(error)\n",
+        '            await self._end_early(RevokedError(vendor_failed("broken")))\n',
         _CALLS,
     ),
 )

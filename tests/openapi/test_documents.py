@@ -127,7 +127,7 @@ def test_a_body_is_that_of_the_struct(operation: Operation) -> None:
 def all_problems() -> list[Problem]:
     """A problem from each function that makes one."""
     made: list[Problem] = []
-    samples = {int: 7, str: "word"}
+    samples = {int: 7, float: 7.0, str: "word"}
     for name, function in inspect.getmembers(problems, inspect.isfunction):
         signature = inspect.signature(function)
         if name.startswith("_") or signature.return_annotation is not Problem or function is from_service_error:

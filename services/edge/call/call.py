@@ -18,7 +18,7 @@ from services.edge.call.session import NotExtendedError, Session, Settlement
 from services.edge.call.usage import Meter, Source, Used, with_error
 from services.edge.call.vendor_stream import VendorStream
 from services.edge.catalog import Abandoned, Route
-from services.edge.http.connection import Client, ClientGoneError, RevokedError
+from services.edge.http.connection import Client, ClientGoneError, RevokedError, TooLongError
 from services.edge.http.problems import Problem, unavailable, vendor_failed
 from services.edge.http.stream import ClientAnswer
 from services.edge.routing.router import FailedAttempt, failed_attempt
@@ -102,7 +102,7 @@ class Call:
             await self._settle_left(Ended.LEFT)
             raise
         except RevokedError as error:
-            await self._end_revoked(error.problem)
+            await self._end_early(error)
         finally:
             if self._stream is not None:
                 self._stream.close()
@@ -439,16 +439,17 @@ class Call:
         except (VendorFailure, TimeoutError):
             return
 
-    async def _end_revoked(self, problem: Problem) -> None:
-        """The key must not be used any more: input and what was relayed are charged, and the client is told the problem."""
-        stream = self._stream
+    async def _end_early(self, error: RevokedError) -> None:
+        """The call must not go on: input and what was relayed are charged, and the client is told the problem."""
+        stream, problem = self._stream, error.problem
+        early = Ended.TOO_LONG if isinstance(error, TooLongError) else Ended.REVOKED
         if stream is not None:
             stream.close()
         if self._asked:
             await self._weigh()
         used = self._meter.used() if self._relayed else self._meter.unpaid() if self._asked else _NOT_USED
         try:
-            await self._session.release(self._settlement(Ended.REVOKED, used))
+            await self._session.release(self._settlement(early, used))
         except Problem as unsettled:
             problem = unsettled
         if stream is None or not self._request.streamed:

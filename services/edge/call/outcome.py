@@ -36,6 +36,8 @@ class Ended(Enum):
     LEFT = "left"
     # The key was revoked, the time of it or its member or account ended, or the account was suspended.
     REVOKED = "revoked"
+    # The answer took longer than any may.
+    TOO_LONG = "too_long"
     # No vendor answered.
     UNANSWERED = "unanswered"
     # It ended before a vendor was called.
@@ -59,6 +61,7 @@ _TABLE: Final = {
     Ended.NOT_EXTENDED: _Row(pb.CLOSE_CAUSE_QUOTA_EXHAUSTED, is_whole=False),
     Ended.LEFT: _Row(pb.CLOSE_CAUSE_CLIENT_GONE, is_whole=False),
     Ended.REVOKED: _Row(pb.CLOSE_CAUSE_REVOKED, is_whole=False),
+    Ended.TOO_LONG: _Row(pb.CLOSE_CAUSE_CLIENT_GONE, is_whole=False),
     Ended.UNANSWERED: _Row(pb.CLOSE_CAUSE_VENDOR_ERROR, is_whole=True),
     Ended.REJECTED: _Row(pb.CLOSE_CAUSE_REJECTED, is_whole=True),
     Ended.FAILED: _Row(pb.CLOSE_CAUSE_VENDOR_ERROR, is_whole=False),

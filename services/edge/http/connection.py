@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from services.edge.http.bodies import Coming
-from services.edge.http.problems import Problem, too_large
+from services.edge.http.problems import Problem, answer_too_long, too_large
 from services.runtime.http.exchange import Exchange, GoneError
 
 
@@ -16,11 +16,15 @@ class ClientGoneError(Exception):
 
 
 class RevokedError(Exception):
-    """The client lost its right to the call while that was under way; `problem` says how."""
+    """The call must end while it is under way, as the client lost its right to it; `problem` says how."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
+
+
+class TooLongError(RevokedError):
+    """The call must end since its answer has taken longer than any may."""
 
 
 class Client:
@@ -52,12 +56,13 @@ class Client:
     def watch(self) -> None:
         """Begins to listen for the end of the connection."""
         self._exchange.on_gone = self._left
+        self._exchange.on_late = self._late
         if self._exchange.gone:
             self._left()
 
     def stop_watching(self) -> None:
         """Lets go of the connection and the task, which would otherwise wait for the garbage collector with it."""
-        self._exchange.on_gone = None
+        self._exchange.on_gone = self._exchange.on_late = None
         self._task = None
 
     def revoke(self, problem: Problem) -> None:
@@ -66,6 +71,9 @@ class Client:
 
     def _left(self) -> None:
         self._interrupt(ClientGoneError)
+
+    def _late(self, longest_s: float) -> None:
+        self._interrupt(partial(TooLongError, answer_too_long(longest_s)))
 
     def _interrupt(self, reason: Callable[[], Exception]) -> None:
         if self._interruption is None:

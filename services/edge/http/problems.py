@@ -178,6 +178,15 @@ def suspended() -> Problem:
     return Problem(403, INVALID_REQUEST, "account_suspended", "The account was suspended while this answer was under way.")
 
 
+def answer_too_long(longest_s: float) -> Problem:
+    """504. The answer was not whole after the longest time; tried again, it would take as long."""
+    message = (
+        f"This answer was not whole after {longest_s:g} s, the longest that one may take. What was sent of it is charged. "
+        "Ask for less at once, and read as fast as it is made."
+    )
+    return Problem(504, SERVER_ERROR, "answer_too_long", message, headers=(_NO_RETRY,))
+
+
 def by_server(status: int) -> Problem:
     """What the HTTP server itself refuses: 400, 408, 417, 431, 501, 505. The connection ends with it."""
     status = status if status in _BY_SERVER else 400

@@ -439,6 +439,14 @@ class Connection(asyncio.Protocol):
         else:
             self.drop()
 
+    def end_late_answer(self, longest_s: float) -> bool:
+        """Asks who answers to come to an end; whether there is somebody to ask."""
+        current = self._current
+        if current is None or current.on_late is None:
+            return False
+        current.on_late(longest_s)
+        return True
+
     @property
     def unsent_bytes(self) -> int:
         """What this process still has to send."""

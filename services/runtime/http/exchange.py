@@ -77,6 +77,7 @@ class Exchange:
         "method",
         "on_gone",
         "on_half_closed",
+        "on_late",
         "path",
         "query",
         "raw_path",
@@ -106,6 +107,9 @@ class Exchange:
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
         self.on_half_closed: Callable[[], None] | None = None
+        # Called when the longest answer is over, with the seconds that it takes: who answers has a moment for the last words. Where
+        # nobody is called, the connection is cut.
+        self.on_late: Callable[[float], None] | None = None
         # Of the answer; its status is 0 until there is one.
         self.status = 0
         self.begun = False

@@ -21,8 +21,9 @@ class HttpLimits(NamedTuple):
     idle_s: float = 75.0
     # A client that takes nothing of what is sent to it for this long is cut off.
     write_s: float = 30.0
-    # The longest answer, from its request's head.
+    # The longest answer, from its request's head; and how long it may then take to come to an end.
     answer_s: float = 3_600.0
+    last_words_s: float = 30.0
     # Connections at once; 0: half of the files that the process may open, since a call has another to its vendor.
     connections_max: int = 0
     # Of one address, which is /64 in IPv6; 0: half of all.

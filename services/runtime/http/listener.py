@@ -55,11 +55,13 @@ class Listener:
         self._connections: set[Connection] = set()
         self._by_address: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # Since when: without a request and with nothing or a part of a head; after an answer; a body comes; an answer is made.
+        # Since when: without a request and with nothing or a part of a head; after an answer; a body comes; an answer is made; it
+        # was asked to come to an end.
         self._heads: dict[Connection, float] = {}
         self._idle: dict[Connection, float] = {}
         self.bodies: dict[Connection, float] = {}
         self._answers: dict[Connection, float] = {}
+        self._late: dict[Connection, float] = {}
         # Whose client sends no more.
         self.half_closed: dict[Connection, None] = {}
         # Those whose client is slow, or which end: since when it has taken nothing, and what it has not taken.
@@ -123,6 +125,7 @@ class Listener:
             self._idle,
             self.bodies,
             self._answers,
+            self._late,
             self.half_closed,
             self._writing,
             self._ending,
@@ -134,6 +137,7 @@ class Listener:
         """A request's head has come, and it is its turn: the application serves it."""
         self._heads.pop(connection, None)
         self._idle.pop(connection, None)
+        self._answered(connection)
         self._answers[connection] = self._loop.time()
         task = self._loop.create_task(self._serve(exchange))
         self._tasks.add(task)
@@ -153,8 +157,12 @@ class Listener:
 
     def idles(self, connection: Connection) -> None:
         """Its answer is whole, and it waits for the next request."""
-        self._answers.pop(connection, None)
+        self._answered(connection)
         self._idle[connection] = self._loop.time()
+
+    def _answered(self, connection: Connection) -> None:
+        self._answers.pop(connection, None)
+        self._late.pop(connection, None)
 
     def await_head(self, connection: Connection) -> None:
         """A part of a head has come."""
@@ -173,7 +181,7 @@ class Listener:
 
     def ends(self, connection: Connection) -> None:
         """It will do nothing more than send what it has written, and drop what comes."""
-        for state in (self._heads, self._idle, self.bodies, self._answers):
+        for state in (self._heads, self._idle, self.bodies, self._answers, self._late):
             state.pop(connection, None)
         self._ending[connection] = 0
         self.watch_writing(connection)
@@ -203,7 +211,12 @@ class Listener:
             connection.end_late_head()
         for connection in _since(self.bodies, now_s - limits.body_s):
             connection.refuse(408)
-        for times, lasts_s in ((self._idle, limits.idle_s), (self._answers, limits.answer_s)):
+        for connection in _since(self._answers, now_s - limits.answer_s):
+            if connection.end_late_answer(limits.answer_s):
+                self._late[connection] = now_s
+            else:
+                connection.drop()
+        for times, lasts_s in ((self._idle, limits.idle_s), (self._late, limits.last_words_s)):
             for connection in _since(times, now_s - lasts_s):
                 connection.drop()
         for connection in list(self.half_closed):

@@ -79,6 +79,40 @@ async def test_an_end_before_the_vendor_answered(stream: str) -> None:
     assert scene.cause == "revoked"
 
 
+async def test_a_stream_that_takes_too_long_ends_with_an_error_and_is_charged_what_was_relayed() -> None:
+    scene = Scene()
+    scene.vendors.answers(say(words(10)), 2.0, say(words(10)), 60.0, say(words(10)))
+    client, task = scene.begin("stream=yes")
+    await asyncio.sleep(3.0)
+    assert client.on_late is not None
+    client.on_late(3_600.0)
+    await task
+    scene.check()
+    assert client.status == 200
+    assert client.text == words(10) * 2
+    assert b"error 504 answer_too_long This answer was not whole after 3600 s, the longest that one may take." in client.body
+    assert b"[complete]" not in client.body
+    assert client.ended
+    assert scene.vendors.asked[0].closed_at_s == 3.0
+    assert (scene.cause, scene.provenance) == ("client_gone", "partial")
+    assert scene.used[3] == pytest.approx(21, abs=4)
+
+
+async def test_a_whole_answer_that_takes_too_long_is_an_error_and_costs_nothing() -> None:
+    scene = Scene()
+    scene.vendors.answers(say(words(10)), 60.0, FINISH, END)
+    client, task = scene.begin("stream=no")
+    await asyncio.sleep(3.0)
+    assert client.on_late is not None
+    client.on_late(3_600.0)
+    await task
+    scene.check()
+    assert (client.status, client.header("x-should-retry")) == (504, "false")
+    assert client.body.startswith(b"answer_too_long: This answer was not whole after 3600 s")
+    assert (scene.cause, any(scene.used)) == ("client_gone", False)
+    assert scene.charging.release_message.unpaid.output > 0
+
+
 async def test_an_end_is_told_behind_its_release() -> None:
     scene = ends_in(5.0)
     scene.charging.release_gate = asyncio.Event()

@@ -27,6 +27,16 @@ class Application:
         self.called.append(exchange.path)
         exchange.on_gone = lambda: self.left.append(exchange.path)
         match exchange.path:
+            case "/deaf":
+                exchange.on_late = lambda _: None
+                await self.let_go.wait()
+            case "/last-words":
+                late = asyncio.get_running_loop().create_future()
+                exchange.on_late = late.set_result
+                exchange.start(200, [PLAIN])
+                exchange.write(b"begun, ")
+                exchange.end(f"ended after {await late} s".encode())
+                return
             case "/unread":
                 exchange.whole(401, [PLAIN], b"no")
                 return

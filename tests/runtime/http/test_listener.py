@@ -237,6 +237,41 @@ async def test_a_client_that_takes_a_little_is_not() -> None:
         await until(lambda: application.left == ["/flood"])
 
 
+async def test_who_answers_for_the_longest_time_has_a_moment_for_the_last_words() -> None:
+    async with listening(answer_s=0.4, last_words_s=0.4) as (listener, application):
+        client = await Client.to(listener)
+        for _ in range(2):
+            began_s = time.monotonic()
+            await client.send(b"GET /last-words HTTP/1.1\r\n\r\n")
+            assert b"begun, " in await client.until(b"ended after 0.4 s\r\n0\r\n\r\n")
+            assert 0.35 < time.monotonic() - began_s < 3.0
+        # It was in time, and so its connection goes on.
+        await asyncio.sleep(0.6)
+        await client.send(GET)
+        await client.until(b"GET /a 0")
+        client.close()
+        began_s = time.monotonic()
+        assert await answer_to(listener, b"GET /deaf HTTP/1.1\r\n\r\n") == b""
+        assert 0.75 < time.monotonic() - began_s < 3.0
+        assert application.left == ["/deaf"]
+
+
+async def test_requests_sent_together_have_each_the_longest_time_from_its_turn() -> None:
+    async with listening(answer_s=0.6) as (listener, application):
+        first, second = await Client.to(listener), await Client.to(listener)
+        # Its first answer ends at once, its second one begins later than that of the other client.
+        await first.send(b"GET /hold HTTP/1.1\r\n\r\nGET /flood HTTP/1.1\r\n\r\n")
+        await second.send(b"GET /flood HTTP/1.1\r\n\r\n")
+        await until(lambda: application.called == ["/hold", "/flood"])
+        application.let_go.set()
+        await until(lambda: len(application.called) == 3)
+        (late, _), (later, _) = sorted((since_s, id(each)) for each, since_s in listener._answers.items())
+        assert late < later
+        assert list(listener._answers.values()) == [late, later]
+        for client in (first, second):
+            client.close()
+
+
 async def test_the_longest_answer_ends() -> None:
     async with listening(answer_s=0.4) as (listener, application):
         assert await answer_to(listener, b"GET /hold HTTP/1.1\r\n\r\n") == b""
@@ -439,8 +474,9 @@ async def test_nothing_is_left_of_connections(caplog: pytest.LogCaptureFixture) 
             await asyncio.sleep(0.02)
             client.close()
         await until(lambda: not listener._connections)
-        states = (listener._heads, listener._idle, listener.bodies, listener._answers, listener.half_closed, listener._writing)
+        states = (listener._heads, listener._idle, listener.bodies, listener._answers, listener._late, listener.half_closed)
         assert not any(states)
+        assert not listener._writing
         assert not listener._ending
         assert not listener._by_address
         assert not listener._tasks

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,20 @@ def test_an_unknown_service_is_wrong_usage(tmp_path: Path) -> None:
     refused = tokenline("serve", "bookkeeping", "--config", str(tmp_path / "config.yaml"))
     assert refused.returncode == 2
     assert "'bookkeeping' is not one of" in refused.stderr
+
+
+def test_an_edge_whose_port_for_operators_is_taken_says_so_and_ends_with_2(tmp_path: Path) -> None:
+    (tmp_path / "admin_token").write_text("an-admin-token-for-tests")
+    config = tmp_path / "edge.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        addresses = "".join(f"{each}_address: 127.0.0.1:1\n" for each in ("registry", "authentication", "accounting", "billing"))
+        config.write_text(f"{addresses}port: 0\nadmin_port: {port}\nadmin_token_file: {tmp_path}/admin_token\n")
+        refused = tokenline("serve", "edge", "--config", str(config))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.splitlines()[-1] == (
+        f"Error: for operators, admin_port: cannot listen on 127.0.0.1:{port}: Address already in use; choose another port"
+    )
 
 
 @pytest.mark.parametrize(

@@ -242,6 +242,41 @@ DOORS: Final = (
         (("            backoff_s = min(2 * backoff_s, _RECONNECT_S_MAX)\n", ""),),
         _LANES,
     ),
+    _listener(
+        "many addresses take more places than there are",
+        _LISTENER_PY,
+        "        if len(self._connections) >= limits.connections_max:\n",
+        "        if len(self._connections) >= 3 * limits.connections_max:\n",
+    ),
+    _listener(
+        "open files stay as they were",
+        "services/runtime/http/limits.py",
+        "        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))\n",
+        "        hard = soft\n",
+    ),
+    Mutation(
+        "nobody can ask without a key whether it is there",
+        "services/edge/http/answers.py",
+        (
+            (
+                '            if path == "/" and exchange.method == "HEAD":\n',
+                '            if path == "/health" and exchange.method == "HEAD":\n',
+            ),
+        ),
+        ("tests/edge/test_app.py",),
+    ),
+    Mutation(
+        "sockets between services stand where others may enter",
+        "services/cli/embedded.py",
+        (("        yield Path(folder)\n", "        Path(folder).chmod(0o755)\n        yield Path(folder)\n"),),
+        ("tests/cli/test_embedded.py",),
+    ),
+    Mutation(
+        "an edge does not say which port is taken",
+        "services/edge/app.py",
+        (('            raise OSError(f"for operators, admin_port: {error}") from error\n', "            raise\n"),),
+        ("tests/edge/test_app.py",),
+    ),
     Mutation(
         "values of a body are not counted",
         "services/edge/api/reading.py",

@@ -176,6 +176,26 @@ async def test_at_the_limit_of_all_connections_one_that_does_nothing_makes_way()
             client.close()
 
 
+async def test_a_thousand_addresses_take_no_more_places_than_there_are_and_nobody_waits_for_them() -> None:
+    async with listening(connections_max=100, connections_per_address_max=10) as (listener, _):
+        honest = await Client.to(listener, local_addr=("127.0.0.1", 0))
+        attackers = []
+        worst_s = 0.0
+        for number in range(1_000):
+            attackers.append(await Client.to(listener, local_addr=(f"127.1.{number // 250}.{number % 250 + 1}", 0)))
+            if number % 50 == 0:
+                began_s = time.perf_counter()
+                await honest.send(GET)
+                await honest.until(b"GET /a 0")
+                worst_s = max(worst_s, time.perf_counter() - began_s)
+                assert len(listener._connections) <= 100
+        assert worst_s < 0.5
+        # Whoever comes next finds a place: the one that has been silent for the longest makes way.
+        assert b"GET /a 0" in await answer_to(listener, b"GET /a HTTP/1.1" + CLOSING)
+        for client in (honest, *attackers):
+            client.close()
+
+
 async def test_a_listener_that_was_closed_accepts_nothing() -> None:
     async with listening() as (listener, _):
         assert listener.accepts
@@ -235,6 +255,23 @@ async def test_a_client_that_takes_a_little_is_not() -> None:
                 await asyncio.sleep(0.05)
             assert application.left == []
         await until(lambda: application.left == ["/flood"])
+
+
+async def test_a_client_that_takes_a_byte_now_and_then_is_cut_off() -> None:
+    # It takes less than its kernel tells ours of: nothing, as far as can be seen.
+    async with listening(write_s=0.5) as (listener, application):
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            slow.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(slow, ("127.0.0.1", listener.port))
+            await loop.sock_sendall(slow, b"GET /flood HTTP/1.1\r\n\r\n")
+            began_s = time.monotonic()
+            while not application.left:
+                assert await loop.sock_recv(slow, 1)
+                await asyncio.sleep(0.02)
+            assert 0.45 < time.monotonic() - began_s < 3.0
+            assert not listener._connections
 
 
 async def test_who_answers_for_the_longest_time_has_a_moment_for_the_last_words() -> None:

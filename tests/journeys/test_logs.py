@@ -1,6 +1,7 @@
 """What a whole cell logs while it says all that it can: no key of a client, no secret of a vendor, not the operators' token."""
 
 import asyncio
+import gzip
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -225,3 +226,32 @@ async def test_no_key_stands_in_a_log(tmp_path: Path, caplog: pytest.LogCaptureF
 async def _all_closed(world: World, *subscribers: Subscriber) -> bool:
     shown = [(await world.services.admin("GET", f"/accounts/{each.account_id}")).json["sessions"] for each in subscribers]
     return not any(shown)
+
+
+async def test_no_prompt_no_answer_and_no_key_is_written_down(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    prompt, answer = "a prompt that nobody keeps", "an answer that nobody keeps"
+    with all_said(caplog):
+        async with running_world(tmp_path, BOTH) as world:
+            subscriber = await world.subscriber("says")
+            for stream in (True, False):
+                for path in ("/v1/chat/completions", "/v1/messages"):
+                    body = chat(prompt, model="hostile", max_tokens=500, stream=stream)
+                    headers = {"authorization": f"Bearer {subscriber.api_key}"}
+                    world.hostile.streams(event(answer), event(finish_reason="stop"), event(choices=[], usage=usage(12, 7)), DONE)
+                    status, told = await _call(world, path, body, headers)
+                    assert (answer.encode() in told) is (status == 200) is (path == "/v1/chat/completions")
+                    _refuses(world.hostile, 400, f"I do not like {prompt}")
+                    assert (await _call(world, path, body, headers))[0] >= 400
+            await eventually(lambda: _all_closed(world, subscriber))
+    out, err = capfd.readouterr()
+    logged = caplog.text + out + err
+    files = [each for each in tmp_path.rglob("*") if each.is_file()]
+    written = b"".join(gzip.decompress(each.read_bytes()) if each.suffix == ".gz" else each.read_bytes() for each in files)
+    # Databases and CDRs were looked at.
+    assert {"accounting.db", "authentication.db", "billing.db"} <= {each.name for each in files}
+    assert subscriber.account_id.encode() in written
+    for said in (prompt, answer, subscriber.api_key, SECRET):
+        assert said.encode() not in written
+        assert said not in logged

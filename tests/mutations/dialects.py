@@ -14,6 +14,7 @@ _MESSAGES_ANSWER: Final = "services/edge/dialects/anthropic_messages/answer.py"
 _MEANING: Final = "services/edge/dialects/anthropic_messages/meaning.py"
 _USAGE: Final = "services/edge/vendors/usage.py"
 _UNMETERED: Final = "services/edge/dialects/unmetered.py"
+_METADATA: Final = "services/edge/dialects/metadata.py"
 _DISGUISE: Final = "services/edge/dialects/disguise.py"
 _PROMPT: Final = "services/edge/dialects/anthropic_messages/prompt.py"
 _WIRE: Final = "services/edge/dialects/anthropic_messages/wire.py"
@@ -24,6 +25,7 @@ _OF_CHAT_REQUEST: Final = ("tests/edge/dialects/test_chat_request.py",)
 _OF_CHAT_ANSWER: Final = ("tests/edge/dialects/test_chat_answer.py",)
 _OF_MESSAGES_REQUEST: Final = ("tests/edge/dialects/test_anthropic_requests.py",)
 _OF_MESSAGES_ANSWER: Final = ("tests/edge/dialects/test_anthropic_answers.py",)
+_OF_METADATA: Final = ("tests/edge/dialects/test_metadata.py",)
 _OF_USAGE: Final = ("tests/edge/vendors/test_usage.py",)
 
 _PASSED: Final = (
@@ -300,7 +302,12 @@ _OUTPUT: Final = (
     Mutation(
         "text in an unknown member of a chunk is not counted",
         _CHAT_ANSWER,
-        (('            if name != "choices":\n                count_member(name, value, found)\n', "            pass\n"),),
+        (
+            (
+                '            if name not in ("choices", "object"):\n                count_member(name, value, found)\n',
+                "            pass\n",
+            ),
+        ),
         _OF_CHAT_ANSWER,
     ),
     Mutation(
@@ -350,8 +357,8 @@ _OUTPUT: Final = (
         _MEANING,
         (
             (
-                "            if name not in known:\n                self.said += texts_of(value)\n",
-                "            if name not in known:\n                pass\n",
+                '                self.said += texts\n                self.tell(f"{place} {name}"',
+                '                self.tell(f"{place} {name}"',
             ),
         ),
         _OF_MESSAGES_ANSWER,
@@ -421,4 +428,106 @@ _COUNTS: Final = (
     ),
 )
 
-DIALECTS: Final = (*_PASSED, *_DISGUISED, *_NAMES, *_ENDS, *_OUTPUT, *_COUNTS)
+_TOLD: Final = (
+    Mutation(
+        "metadata is free without end",
+        _METADATA,
+        (("        over = cost - self._left\n", "        over = 0\n"),),
+        _OF_METADATA,
+    ),
+    Mutation(
+        "what is told again costs as much as what is new",
+        _METADATA,
+        (("        if known == raw:\n            return 0\n", ""),),
+        _OF_METADATA,
+    ),
+    Mutation(
+        "metadata may be told in turns",
+        _METADATA,
+        (
+            (
+                '            if self._plain.get(name) == value:\n                return ""\n',
+                '            if value in self._plain.values():\n                return ""\n',
+            ),
+        ),
+        _OF_METADATA,
+    ),
+    Mutation(
+        "output fills up no budget",
+        _METADATA,
+        (("min(self._left + FREE_BYTES_A_PIECE, FREE_BYTES)", "self._left"),),
+        _OF_METADATA,
+    ),
+    Mutation(
+        "a budget grows with each piece of output",
+        _METADATA,
+        (("min(self._left + FREE_BYTES_A_PIECE, FREE_BYTES)", "self._left + FREE_BYTES_A_PIECE"),),
+        _OF_METADATA,
+    ),
+    Mutation(
+        "a few names are free in each event",
+        _METADATA,
+        (("told_by_names(members) or [self.beyond(", "told_by_names(members) or [] and [self.beyond("),),
+        _OF_METADATA,
+    ),
+    Mutation(
+        "metadata of a clean chunk is free",
+        _CHAT_ANSWER,
+        (("        if not self._metadata.takes(told, says=says):\n            return False\n", ""),),
+        _OF_METADATA,
+    ),
+    Mutation(
+        "any reason to end is free",
+        _CHAT_ANSWER,
+        (("(pieces or reason not in _REASONS or state", "(pieces or state"),),
+        _OF_METADATA,
+    ),
+    Mutation(
+        "a long padding is free",
+        _CHAT_ANSWER,
+        (("not (says and len(padding) <= FREE_BYTES_A_PIECE)", "False"),),
+        _OF_METADATA,
+    ),
+    Mutation(
+        "an ID of a call is free however long",
+        _DELTAS,
+        (("        found.said.append(call_id[CALL_ID_CHARACTERS_MAX:])\n", ""),),
+        _OF_METADATA,
+    ),
+    Mutation(
+        "metadata of a message is free",
+        _MEANING,
+        (("        self.tell(name, value, _bytes_of(beyond))\n", ""),),
+        _OF_METADATA,
+    ),
+    Mutation(
+        "names in a result are free",
+        _MEANING,
+        (
+            (
+                '        self.added.append(self._metadata.beyond("result", value, _bytes_of(texts) + _bytes_of(hidden)))\n',
+                "        pass\n",
+            ),
+        ),
+        _OF_METADATA,
+    ),
+    Mutation(
+        "alternatives are free that nobody asked for",
+        _DELTAS,
+        (
+            (
+                "            free = alternatives if alternatives is not None and entries_left > 0 else _NONE_FREE\n",
+                "            free = 20 if entries_left > 0 else _NONE_FREE\n",
+            ),
+        ),
+        _OF_METADATA,
+    ),
+    Mutation(
+        "alternatives to no text are free",
+        _DELTAS,
+        (("is not None and entries_left > 0 else", "is not None else"),),
+        _OF_METADATA,
+    ),
+)
+
+DIALECTS: Final = (*_TOLD, *_PASSED, *_DISGUISED, *_NAMES, *_ENDS, *_OUTPUT, *_COUNTS)

@@ -9,6 +9,7 @@ from services.edge.call.dialect import Step
 from services.edge.dialects.anthropic_messages.names import RESULT_SUFFIX
 from services.edge.dialects.disguise import NAME_CHARACTERS_MAX, told_by_names, told_by_numbers
 from services.edge.dialects.json_text import encode
+from services.edge.dialects.metadata import Metadata
 from services.edge.vendors.profile import Reasoning, UsageReading
 from services.edge.vendors.usage import MESSAGES, VendorCount, at, merged, read_usage
 
@@ -68,18 +69,48 @@ _METADATA: Final = frozenset(
     }
 )
 _METADATA_CHARACTERS_MAX: Final = 256
+# Names that any event, message, block or delta may have.
+_NAMES: Final = frozenset().union(
+    *_EVENTS.values(),
+    _MESSAGE,
+    _BLOCK,
+    {"text", "thinking", "signature", "data", "name", "input", "citations", "citation", "partial_json", "estimated_tokens"},
+)
 _CALLS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _OPAQUE: Final = frozenset({"signature", "encrypted_content", "encrypted_index", "encrypted_stdout"})
 # What a message_start says of output is no count yet.
 _OUTPUT: Final = ("output_tokens", "output_tokens_details")
 
 
+# Words that tell what every answer tells.
+_USUAL: Final = frozenset(_EVENTS) | {
+    "message",
+    "assistant",
+    "text",
+    "thinking",
+    "redacted_thinking",
+    "tool_use",
+    "server_tool_use",
+    "text_delta",
+    "input_json_delta",
+    "thinking_delta",
+    "signature_delta",
+    "citations_delta",
+    "end_turn",
+    "max_tokens",
+    "stop_sequence",
+    "pause_turn",
+    "refusal",
+}
+
+
 class Tally:
-    """What was found in one event or answer."""
+    """What was found in one event or answer; `metadata` is that of the whole answer."""
 
-    __slots__ = ("added", "added_opaque_bytes", "calls", "opaque_bytes", "said", "thought")
+    __slots__ = ("_metadata", "added", "added_opaque_bytes", "calls", "opaque_bytes", "said", "thought")
 
-    def __init__(self) -> None:
+    def __init__(self, metadata: Metadata) -> None:
+        self._metadata = metadata
         self.said: list[str] = []
         self.thought: list[str] = []
         self.added: list[str] = []
@@ -89,6 +120,8 @@ class Tally:
 
     def step(self, *, out: bytes = b"", counted: VendorCount | None = None, finished: bool = False, ended: bool = False) -> Step:
         """The step that it makes."""
+        if self.said or self.thought or self.calls or self.added:
+            self._metadata.earn()
         return Step(
             out,
             "".join(self.said),
@@ -105,9 +138,9 @@ class Tally:
     def block(self, block: object) -> None:
         """Counts a content block, empty as a stream begins it or whole."""
         if not isinstance(block, dict):
-            self.said += texts_of(block)
+            self.say("block", block)
             return
-        self.names(block)
+        self.names("block", block)
         kind = block.get("type")
         if isinstance(kind, str) and kind.endswith(RESULT_SUFFIX):
             self.result(block)
@@ -118,73 +151,89 @@ class Tally:
             if not value:
                 continue
             if name in _BLOCK:
-                self.metadata(value)
+                self.metadata(f"block {name}", value)
                 continue
-            if name == "thinking":
-                self.thought += texts_of(value)
+            if name == "thinking" and isinstance(value, str):
+                self.thought.append(value)
             elif name in _OPAQUE or (name == "data" and kind == "redacted_thinking"):
                 self.opaque(value)
             elif name == "input" and isinstance(kind, str) and kind in _CALLS:
                 self.said.append(encode(value).decode())
             else:
-                self.say(value)
+                self.say(f"block {name}", value)
 
     def result(self, block: Tree) -> None:
         """Counts what a tool of the vendor's said, which the vendor puts into the model's input."""
         for name, value in block.items():
             if name in _BLOCK:
-                self.metadata(value)
+                self.metadata(f"block {name}", value)
             else:
                 hidden: list[str] = []
-                self.added += texts_of({name: value}, hidden)
+                texts = texts_of({name: value}, hidden)
+                self.added += texts
                 self.added_opaque_bytes += _bytes_of(hidden)
+                self.added.append(self._metadata.beyond("result", value, _bytes_of(texts) + _bytes_of(hidden)))
 
     def delta(self, delta: object) -> None:
         """Counts a piece of a content block."""
         if not isinstance(delta, dict):
-            self.said += texts_of(delta)
+            self.say("delta", delta)
             return
-        self.names(delta)
+        self.names("delta", delta)
         for name, value in delta.items():
-            if name == "thinking":
-                self.thought += texts_of(value)
+            if name == "thinking" and isinstance(value, str):
+                self.thought.append(value)
             elif name in _OPAQUE:
                 self.opaque(value)
             elif name == "type":
-                self.metadata(value)
+                self.metadata("delta type", value)
             else:
-                self.say(value)
+                self.say(f"delta {name}", value)
 
-    def say(self, value: object) -> None:
-        """Counts what is said, and proofs of thought within it."""
+    def say(self, name: str, value: object) -> None:
+        """Counts what a member says, and proofs of thought within it."""
+        if type(value) is str:
+            self.said.append(value)
+            return
         hidden: list[str] = []
-        self.said += texts_of(value, hidden)
+        texts = texts_of(value, hidden)
+        self.said += texts
         self.opaque_bytes += _bytes_of(hidden)
+        self.tell(name, value, _bytes_of(texts) + _bytes_of(hidden))
+
+    def tell(self, name: str, value: object, counted_bytes: int = 0) -> None:
+        """Counts what of a member is no free metadata any more; so many bytes of it are counted already."""
+        if value is not None and (beyond := self._metadata.beyond(name, value, counted_bytes)):
+            self.said.append(beyond)
 
     def opaque(self, value: object) -> None:
         """Counts a proof of thought."""
         self.opaque_bytes += _bytes_of(texts_of(value))
 
-    def others(self, members: Tree, known: frozenset[str]) -> None:
+    def others(self, place: str, members: Tree, known: frozenset[str]) -> None:
         """Counts the members that are not known."""
-        self.names(members)
+        self.names(place, members)
         for name, value in members.items():
             if name not in known:
-                self.said += texts_of(value)
+                texts = texts_of(value)
+                self.said += texts
+                self.tell(f"{place} {name}", value, _bytes_of(texts))
             elif name in _METADATA:
-                self.metadata(value)
+                self.metadata(f"{place} {name}", value)
 
-    def names(self, members: Tree) -> None:
+    def names(self, place: str, members: Tree) -> None:
         """Counts names that are none."""
-        self.said += told_by_names(members)
+        self.said += self._metadata.names(place, members, _NAMES)
 
-    def metadata(self, value: object) -> None:
-        """Counts what tells of the answer and is none of it, where it is longer than any such thing."""
+    def metadata(self, name: str, value: object) -> None:
+        """Counts what tells of the answer and is none of it, where it is longer than any such thing, or too much of it is new."""
         if type(value) is int:
             self.said += told_by_numbers(value)
-        if type(value) is str and len(value) <= _METADATA_CHARACTERS_MAX:
+        if type(value) is str and value in _USUAL:
             return
-        self.said += [text[_METADATA_CHARACTERS_MAX:] for text in texts_of(value) if len(text) > _METADATA_CHARACTERS_MAX]
+        beyond = [text[_METADATA_CHARACTERS_MAX:] for text in texts_of(value) if len(text) > _METADATA_CHARACTERS_MAX]
+        self.said += beyond
+        self.tell(name, value, _bytes_of(beyond))
 
 
 class Meaning:
@@ -192,6 +241,7 @@ class Meaning:
 
     def __init__(self, reading: UsageReading) -> None:
         self._reading = reading
+        self._metadata = Metadata()
         # The vendor's usage so far; without the output that a message_start names.
         self._usage: Any = {}
         self.counted: VendorCount | None = None
@@ -205,9 +255,9 @@ class Meaning:
             index = fields["index"]
             if is_text and type(index) is int and 0 <= index <= _INDEX_MAX:
                 return Step(out, delta["text"])
-        tally = Tally()
+        tally = Tally(self._metadata)
         known = _EVENTS.get(kind, _OTHER_EVENT)
-        tally.others(fields, known)
+        tally.others("event", fields, known)
         finished = False
         match kind:
             case "message_start":
@@ -220,7 +270,7 @@ class Meaning:
                 delta = fields.get("delta")
                 if isinstance(delta, dict):
                     finished = bool(delta.get("stop_reason"))
-                    tally.others(delta, _ENDING)
+                    tally.others("ending", delta, _ENDING)
         counted = self._count(kind, fields)
         return tally.step(out=out, counted=counted, finished=finished, ended=kind == "message_stop")
 
@@ -230,7 +280,7 @@ class Meaning:
 
     def whole(self, message: Tree) -> Step:
         """What an answer means that came in one piece."""
-        tally = Tally()
+        tally = Tally(self._metadata)
         self._message(message, tally)
         self._take(message.get("usage"))
         return tally.step(counted=self.counted, finished=True, ended=True)
@@ -238,7 +288,7 @@ class Meaning:
     def _message(self, message: object, tally: Tally) -> None:
         if not isinstance(message, dict):
             return
-        tally.others(message, _MESSAGE)
+        tally.others("message", message, _MESSAGE)
         content = message.get("content")
         for block in content if isinstance(content, list) else (content,):
             if block:

@@ -25,6 +25,8 @@ from services.edge.dialects.chat.chunks import (
     is_error,
 )
 from services.edge.dialects.chat.deltas import (
+    CALL_ID_CHARACTERS_MAX,
+    INDEX_MAX,
     ChoiceState,
     Found,
     Json,
@@ -32,8 +34,8 @@ from services.edge.dialects.chat.deltas import (
     count_member,
     right_delta,
 )
-from services.edge.dialects.disguise import told_by_names
 from services.edge.dialects.json_text import NOT_JSON, encode
+from services.edge.dialects.metadata import FREE_BYTES_A_PIECE, Metadata
 from services.edge.http.problems import Problem, problem_body
 from services.edge.vendors.errors import fault_in
 from services.edge.vendors.events import Event
@@ -52,6 +54,11 @@ _REFUSAL_BYTES_MAX: Final = 64 * 1024
 _USAGE_PLACES: Final = (("usage",), ("x_groq", "usage"))
 # "message" is what an event without a name is.
 _PLAIN_EVENTS: Final = frozenset({"", "message"})
+_REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+# What a clean chunk tells of the answer.
+_WORDS: Final = ("id", "model", "created", "system_fingerprint", "service_tier", "provider")
+_DIGITS: Final = b"0123456789"
+_CALL_TYPES: Final = frozenset({"function", "custom"})
 # Members of a chunk that say nothing of their own.
 _CHUNK: Final = frozenset(
     {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "obfuscation", "provider"}
@@ -61,10 +68,18 @@ _CHUNK: Final = frozenset(
 class ChatAnswer:
     """See `services.edge.call.dialect.Answer`. An event with output that is cut is no part of the answer."""
 
-    def __init__(self, reading: UsageReading, choices: int, *, streamed: bool, include_usage: bool) -> None:
+    def __init__(
+        self, reading: UsageReading, choices: int, alternatives: int | None, *, streamed: bool, include_usage: bool
+    ) -> None:
+        """`alternatives` to each token were asked for; None: no probabilities of tokens at all."""
         self.content_type = _STREAM if streamed else _JSON
         self._reading = reading
         self._choices_asked = choices
+        self._alternatives = alternatives
+        self._metadata = Metadata()
+        # The last clean chunk that told something new of the answer, and the names of its usage.
+        self._clean: Chunk | None = None
+        self._usage_names = b""
         self._streamed = streamed
         self._include_usage = include_usage
         self._assembly = None if streamed else Assembly()
@@ -123,7 +138,7 @@ class ChatAnswer:
         """The step of a chunk that needs nothing put right; None for any other, of which nothing was noted then."""
         if not is_clean(chunk, data):
             return None
-        usage = bytes(chunk.usage) if chunk.usage != NO_USAGE else b""
+        usage = bytes(chunk.usage) if chunk.usage is not NO_USAGE and chunk.usage != NO_USAGE else b""
         if not chunk.choices:
             if has_more_than(chunk, data, usage, ""):
                 return None
@@ -137,6 +152,16 @@ class ChatAnswer:
         if delta.refusal:
             said += delta.refusal
         if len(data) - len(said) - len(thought) > _HEAD_BYTES_MAX and has_more_than(chunk, data, usage, said + thought):
+            return None
+        says = bool(said or thought)
+        if (
+            ((last := self._clean) is None or chunk.id != last.id or chunk.created != last.created or chunk.model != last.model)
+            or (chunk.system_fingerprint != last.system_fingerprint or chunk.service_tier != last.service_tier)
+            or (chunk.provider != last.provider or (usage and not (says and self._is_usual(usage))))
+            or ((padding := chunk.obfuscation) and not (says and len(padding) <= FREE_BYTES_A_PIECE))
+        ) and not self._takes(chunk, usage, says=says):
+            return None
+        if delta.role and delta.role != "assistant":
             return None
         calls = 0
         if delta.tool_calls or choice.finish_reason is not None or choice.index not in self._choices:
@@ -158,12 +183,37 @@ class ChatAnswer:
             out = self._released() + out
         return Step(out, said, thought, 0, calls, "", self._says, self._unfinished <= 0)
 
+    def _is_usual(self, usage: bytes) -> bool:
+        """Whether a usage has the names that it had, and a few numbers, which are free with output."""
+        names = usage.translate(None, _DIGITS)
+        return names == self._usage_names and len(usage) - len(names) <= FREE_BYTES_A_PIECE
+
+    def _takes(self, chunk: Chunk, usage: bytes, *, says: bool) -> bool:
+        """Whether what a clean chunk tells of the answer is free."""
+        last = self._clean
+        told: list[tuple[str, object]] = []
+        for name in _WORDS:
+            word = getattr(chunk, name)
+            if word is not None and (last is None or word != getattr(last, name)):
+                told.append((name, word))
+        if usage:
+            self._usage_names = usage.translate(None, _DIGITS)
+            told.append(("usage", chunk.usage))
+        if padding := chunk.obfuscation:
+            told.append(("obfuscation", padding))
+        if not self._metadata.takes(told, says=says):
+            return False
+        self._clean = chunk
+        return True
+
     def _clean_calls(self, choice: Choice, data: bytes) -> tuple[str, int] | None:
         """The text and the number of new calls of a choice's pieces; None where one must be put right. Notes the choice's end."""
         state = self._choices.get(choice.index) or ChoiceState(choice.index)
         reason = choice.finish_reason
         pieces = choice.delta.tool_calls
-        if reason is not None and (pieces or state.reason(reason) != reason):
+        if reason is not None and (pieces or reason not in _REASONS or state.reason(reason) != reason):
+            return None
+        if choice.index >= self._choices_asked:
             return None
         taken = ("", 0)
         if pieces:
@@ -197,7 +247,7 @@ class ChatAnswer:
 
     def _odd_step(self, event: Event) -> Step:
         """The step of an event that is no clean chunk."""
-        found = Found()
+        found = Found(self._metadata)
         chunk = decoded(event.data)
         if is_error(chunk, event.name):
             return Step(counted=self._says, fault=fault_in(chunk))
@@ -226,12 +276,13 @@ class ChatAnswer:
         return self._step(found, out)
 
     def _step(self, found: Found, out: bytes) -> Step:
+        found.earn()
         said, thought = "".join(found.said), "".join(found.thought)
         return Step(out, said, thought, found.opaque_bytes, found.calls, counted=self._says, finished=self._unfinished <= 0)
 
     def _right_chunk(self, chunk: Json, usage: object, found: Found, *, is_whole: bool) -> Json:
         """A chunk, or a whole answer, with each choice put right."""
-        found.said.extend(told_by_names(chunk))
+        found.names("chunk", chunk)
         right = {**chunk, "object": "chat.completion" if is_whole else "chat.completion.chunk", "choices": []}
         choices = chunk.get("choices")
         for position, choice in enumerate(choices if isinstance(choices, list) else (choices,)):
@@ -240,7 +291,8 @@ class ChatAnswer:
             elif choice is not None:
                 count_member("choice", choice, found)
         for name, value in chunk.items():
-            if name != "choices":
+            # The object is written anew.
+            if name not in ("choices", "object"):
                 count_member(name, value, found)
         if usage is not None or "usage" in chunk:
             right["usage"] = usage
@@ -248,7 +300,9 @@ class ChatAnswer:
 
     def _right_choice(self, choice: Json, position: int, found: Found, *, is_whole: bool) -> Json:
         index = choice.get("index")
-        index = index if type(index) is int and index >= 0 else position
+        index = index if type(index) is int and 0 <= index <= INDEX_MAX else position
+        if index >= self._choices_asked:
+            found.tell("index", index)
         state = self._choices.setdefault(index, ChoiceState(index))
         part = "message" if is_whole else "delta"
         delta = choice.get(part)
@@ -256,7 +310,7 @@ class ChatAnswer:
             # Some write a message into a chunk.
             other = choice.get("message")
             delta = other if isinstance(other, dict) else {"content": delta} if isinstance(delta, str) else {}
-        found.said.extend(told_by_names(choice))
+        found.names("choice", choice)
         said_before = len(found.said)
         answer_id = str((self._identity or {}).get("id", ""))
         right: Json = {"index": index, part: right_delta(delta, state, found, answer_id, is_whole=is_whole)}
@@ -272,7 +326,7 @@ class ChatAnswer:
                 continue
             right[name] = value
             if name == "logprobs":
-                count_logprobs(value, said, found)
+                count_logprobs(value, said, found, self._alternatives)
             else:
                 count_member(name, value, found)
         right["finish_reason"] = reason
@@ -384,7 +438,7 @@ class ChatAnswer:
             raise VendorFailure("refused", 200, body[:_REFUSAL_BYTES_MAX], fault_in(whole))
         if not isinstance(whole, dict) or not whole.get("choices"):
             raise VendorFailure("garbage", 200)
-        found = Found()
+        found = Found(self._metadata)
         usage = self._usage_of(whole)
         self._know(whole.get("id"), whole.get("model"), whole.get("created"))
         self._whole = self._identified(self._right_chunk(whole, usage, found, is_whole=True))
@@ -482,12 +536,14 @@ class ChatAnswer:
 def _clean_piece(piece: Call, state: ChoiceState) -> tuple[str, int] | None:
     """The text of a call's piece and whether a call begins with it; None where it must be put right."""
     function = piece.function
-    if piece.index < 0 or function is None or function.arguments is None:
+    if not 0 <= piece.index <= INDEX_MAX or function is None or function.arguments is None:
         return None
     if piece.id is None:
         if function.name or state.routes.get(piece.index) != piece.index:
             return None
         return function.arguments, 0
+    if len(piece.id) > CALL_ID_CHARACTERS_MAX or piece.type not in _CALL_TYPES:
+        return None
     if not piece.id or piece.index in state.named or piece.id in state.index_of or piece.type is None or not function.name:
         return None
     state.open_call(piece.id, piece.index)

@@ -154,7 +154,7 @@ def is_clean(chunk: Chunk, data: bytes) -> bool:
         return False
     if b"\\u00" in data and _ESCAPED_NAME.search(data):
         return False
-    if chunk.usage != NO_USAGE and not is_plain_usage(chunk.usage):
+    if chunk.usage is not NO_USAGE and chunk.usage != NO_USAGE and not is_plain_usage(chunk.usage):
         return False
     if len(chunk.choices) != 1:
         return not chunk.choices and chunk.usage != NO_USAGE

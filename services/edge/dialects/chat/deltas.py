@@ -1,8 +1,8 @@
 """What a choice of a chunk or of a whole answer says: put right where vendors differ, and every string of it counted. Pure.
 
 Text and thought are told apart; thought that stands in two fields is delivered and counted once; pieces of calls get the index
-under which the official SDKs join them. A string under a name that is not known counts as said, since a client can read it;
-metadata is free up to `METADATA_BYTES_MAX`.
+under which the official SDKs join them. A string under a name that is not known counts as said, since a client can read it; each
+member of metadata is free up to `METADATA_BYTES_MAX`, and all of an answer's together as `Metadata` says.
 """
 
 import re
@@ -11,14 +11,22 @@ from typing import Any, Final
 
 from services.edge.dialects.disguise import told_by_names, told_by_numbers
 from services.edge.dialects.json_text import encode
+from services.edge.dialects.metadata import Metadata
 
 Json = dict[str, Any]
 
 METADATA_BYTES_MAX: Final = 256
+# An ID of a call, which has some tokens of its own.
+CALL_ID_CHARACTERS_MAX: Final = 64
+# No answer has more choices, or calls.
+INDEX_MAX: Final = 4_095
 _DEPTH_MAX: Final = 64
-# Alternatives to a token are no output; more or longer ones than these count.
-_ALTERNATIVES_MAX: Final = 20
+# Alternatives to a token that were asked for are no output; longer ones count.
 _ALTERNATIVE_CHARACTERS_MAX: Final = 64
+_BYTE_MAX: Final = 255
+# Fewer alternatives than none: not even a token's own probability is free.
+_NONE_FREE: Final = -1
+_LOGPROB_NAMES: Final = frozenset({"token", "logprob", "bytes", "top_logprobs"})
 
 # Members of a chunk, a choice or a delta that tell of the answer and are none of it.
 METADATA: Final = frozenset(
@@ -49,21 +57,61 @@ METADATA: Final = frozenset(
         "matched_stop",
     }
 )
+# Names that any chunk may have.
+_NAMES: Final = METADATA | {
+    "choices",
+    "delta",
+    "message",
+    "logprobs",
+    "content",
+    "refusal",
+    "tool_calls",
+    "function_call",
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+    "annotations",
+    "audio",
+    "function",
+    "custom",
+    "arguments",
+    "input",
+}
+_DETAIL_NAMES: Final = frozenset({"type", "format", "id", "index", "text", "summary", "signature", "data"})
 _THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 _OPAQUE: Final = re.compile("signature|encrypted|redacted", re.IGNORECASE)
 _REASONS: Final = {"eos": "stop", "eos_token": "stop", "end_turn": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
 
 
 class Found:
-    """Output that was found."""
+    """Output that was found in one event of an answer, or in a whole one."""
 
-    __slots__ = ("calls", "opaque_bytes", "said", "thought")
+    __slots__ = ("_metadata", "calls", "opaque_bytes", "said", "thought")
 
-    def __init__(self) -> None:
+    def __init__(self, metadata: Metadata) -> None:
+        self._metadata = metadata
         self.said: list[str] = []
         self.thought: list[str] = []
         self.opaque_bytes = 0
         self.calls = 0
+
+    def tell(self, name: str, value: object, counted_bytes: int = 0) -> None:
+        """Counts what of a member is no free metadata any more; so many bytes of it are counted already."""
+        if beyond := self._metadata.beyond(name, value, counted_bytes):
+            self.said.append(beyond)
+
+    def knows(self, name: str, value: object) -> bool:
+        """Whether a plain value is as it was told last."""
+        return self._metadata.knows(name, value)
+
+    def names(self, place: str, members: Json, usual: frozenset[str] = _NAMES) -> None:
+        """Counts names of members."""
+        self.said.extend(self._metadata.names(place, members, usual))
+
+    def earn(self) -> None:
+        """Tells the metadata of the event's output."""
+        if self.said or self.thought or self.calls:
+            self._metadata.earn()
 
 
 class ChoiceState:
@@ -110,7 +158,7 @@ class ChoiceState:
 def right_delta(delta: Json, state: ChoiceState, found: Found, answer_id: str, *, is_whole: bool = False) -> Json:
     """A delta, or a whole message, as clients expect it; what it says is added to `found`."""
     right = dict(delta)
-    found.said.extend(told_by_names(delta))
+    found.names("delta", delta)
     content = right.get("content")
     if isinstance(content, str):
         found.said.append(content)
@@ -123,8 +171,8 @@ def right_delta(delta: Json, state: ChoiceState, found: Found, answer_id: str, *
             right["reasoning_content"] = f"{before}{thought}" if isinstance(before, str) else thought
     _read_thoughts(right, found)
     for name, value in delta.items():
-        if name == "refusal":
-            found.said.extend(strings(value))
+        if name == "refusal" and isinstance(value, str):
+            found.said.append(value)
         elif name == "tool_calls":
             right[name] = _right_calls(value, state, found, answer_id, is_whole=is_whole)
             if not right[name]:
@@ -141,44 +189,49 @@ def right_delta(delta: Json, state: ChoiceState, found: Found, answer_id: str, *
 
 def count_member(name: str, value: object, found: Found) -> None:
     """Counts the strings of a member that is no known output."""
-    if value is None or isinstance(value, bool | int | float):
-        found.said.extend(told_by_numbers(value))
+    if value is None or isinstance(value, bool):
+        return
+    if name in METADATA and found.knows(name, value):
         return
     if isinstance(value, str) and _OPAQUE.search(name):
         found.opaque_bytes += len(value)
         return
     free = METADATA_BYTES_MAX if name in METADATA else 0
+    counted = -found.opaque_bytes
     for text in _counted_strings(value, found, 0):
-        size = len(text.encode()) if free else 0
-        if size > free or not free:
-            found.said.append(text.encode()[free:].decode("utf-8", "replace") if free else text)
-        free = max(free - size, 0)
+        raw = text.encode()
+        if len(raw) > free or not free:
+            found.said.append(raw[free:].decode("utf-8", "replace") if free else text)
+            counted += len(raw) - free
+        free = max(free - len(raw), 0)
+    found.tell(name, value, counted + found.opaque_bytes)
 
 
-def count_logprobs(logprobs: object, said: str, found: Found) -> None:
-    """Counts what the probabilities of tokens say beyond the text that they repeat."""
+def count_logprobs(logprobs: object, said: str, found: Found, alternatives: int | None) -> None:
+    """Counts what the probabilities of tokens say beyond the text that they repeat, and the `alternatives` asked for to each token.
+
+    `alternatives` is None where no probabilities were asked for: none are free then.
+    """
     if not isinstance(logprobs, dict):
         count_member("logprobs", logprobs, found)
         return
     tokens: list[str] = []
+    # A character has a token at least, and may have one for each of its bytes.
+    entries_left = len(said.encode())
+    found.names("logprobs", logprobs)
     for name, entries in logprobs.items():
         if name not in ("content", "refusal") or not isinstance(entries, list):
             count_member(name, entries, found)
             continue
         for entry in entries:
             if not isinstance(entry, dict):
-                found.said.extend(strings(entry))
+                count_member("logprob entry", entry, found)
                 continue
-            for member, value in entry.items():
-                if member == "token" and isinstance(value, str):
-                    tokens.append(value)
-                elif member == "top_logprobs" and isinstance(value, list):
-                    _count_alternatives(value, found)
-                elif member == "bytes" and isinstance(value, list) and len(value) <= len(str(entry.get("token")).encode()):
-                    # Those of the token.
-                    continue
-                elif isinstance(value, str | list | dict):
-                    found.said.extend(strings(value))
+            free = alternatives if alternatives is not None and entries_left > 0 else _NONE_FREE
+            entries_left -= 1
+            _count_entry(entry, free, found)
+            if isinstance(token := entry.get("token"), str):
+                tokens.append(token)
     repeated = "".join(tokens)
     if len(repeated) > len(said):
         found.said.append(repeated[len(said) :])
@@ -220,15 +273,42 @@ def _counted_strings(value: object, found: Found, depth: int) -> Iterator[str]:
         yield from strings(value, depth)
 
 
-def _count_alternatives(entries: list[Any], found: Found) -> None:
+def _count_entry(entry: Json, alternatives: int, found: Found) -> None:
+    """Counts a token's probability, but for the token, and so many alternatives where its probability is free."""
+    found.names("logprob", entry, _LOGPROB_NAMES)
+    is_free = alternatives > _NONE_FREE
+    for name, value in entry.items():
+        match name:
+            case "token" if isinstance(value, str):
+                pass
+            case "logprob" if is_free and isinstance(value, float):
+                pass
+            case "bytes" if is_free and _are_bytes(value, entry.get("token")):
+                pass
+            case "top_logprobs" if isinstance(value, list):
+                _count_alternatives(value, alternatives, found)
+            case _:
+                count_member(f"logprob {name}", value, found)
+
+
+def _count_alternatives(entries: list[Any], free: int, found: Found) -> None:
     for position, entry in enumerate(entries):
         token = entry.get("token") if isinstance(entry, dict) else None
-        if position >= _ALTERNATIVES_MAX or not isinstance(token, str) or len(token) > _ALTERNATIVE_CHARACTERS_MAX:
-            found.said.extend(strings(entry))
-            continue
-        for name, value in entry.items():
-            if name != "token" and isinstance(value, str | list | dict):
-                found.said.extend(strings(value))
+        if not isinstance(token, str) or len(token) > _ALTERNATIVE_CHARACTERS_MAX:
+            count_member("logprob alternative", entry, found)
+        elif position >= free:
+            found.tell("logprob alternative", entry)
+        else:
+            _count_entry(entry, 0, found)
+
+
+def _are_bytes(value: object, token: object) -> bool:
+    """Whether these are the bytes of a token, which may be a part of a character."""
+    if value is None:
+        return True
+    if not isinstance(value, list) or len(value) > len(str(token).encode()):
+        return False
+    return all(type(each) is int and 0 <= each <= _BYTE_MAX for each in value)
 
 
 def _parts(content: object) -> tuple[str, str]:
@@ -275,9 +355,11 @@ def _read_thoughts(right: Json, found: Found) -> None:
             elif name in ("signature", "data") and isinstance(value, str):
                 found.opaque_bytes += len(value)
                 others += 1
-            elif name not in ("type", "format", "id", "index") or (isinstance(value, str) and len(value) > METADATA_BYTES_MAX):
+            elif name not in ("type", "format", "id", "index"):
                 found.thought.extend(_counted_strings(value, found, 0))
                 others += value is not None
+            else:
+                found.tell(f"detail {name}", value)
     repeated = "".join(texts)
     if not first or repeated != first:
         found.thought.extend(texts)
@@ -301,7 +383,7 @@ def _right_call(piece: Json, state: ChoiceState, found: Found, answer_id: str, *
     call_id = piece.get("id")
     call_id = call_id if isinstance(call_id, str) else ""
     index = piece.get("index")
-    index = index if type(index) is int and index >= 0 else None
+    index = index if type(index) is int and 0 <= index <= INDEX_MAX else None
     kind = "custom" if isinstance(piece.get("custom"), dict) else "function"
     function = piece.get(kind)
     function = dict(function) if isinstance(function, dict) else {}
@@ -321,7 +403,9 @@ def _right_call(piece: Json, state: ChoiceState, found: Found, answer_id: str, *
         call_id = call_id or f"call_{answer_id}_{state.index}_{state.last + 1}"
         ours = state.open_call(call_id, index)
         found.calls += 1
-    found.said.extend((*told_by_names(piece), *told_by_names(function)))
+        found.said.append(call_id[CALL_ID_CHARACTERS_MAX:])
+    found.names("call", piece)
+    found.names("function", function)
     right = {**piece, "index": ours} if not is_whole else dict(piece)
     if is_new:
         right["id"] = call_id
@@ -338,7 +422,9 @@ def _right_call(piece: Json, state: ChoiceState, found: Found, answer_id: str, *
     if function:
         right[kind] = function
     for member, value in piece.items():
-        if member not in ("id", "index", "type", kind):
+        if member == "type":
+            found.tell("type of a call", value)
+        elif member not in ("id", "index", kind):
             count_member(member, value, found)
     return right
 
@@ -364,7 +450,11 @@ def _read_function(value: object, state: ChoiceState, found: Found) -> None:
         if not state.has_function:
             found.calls += 1
         state.has_function = True
-        for each in value.values():
-            found.said.extend(strings(each))
+        found.names("function", value)
+        for name, each in value.items():
+            if isinstance(each, str):
+                found.said.append(each)
+            else:
+                count_member(f"function {name}", each, found)
     else:
         found.said.extend(strings(value))

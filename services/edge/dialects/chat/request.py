@@ -176,4 +176,4 @@ class ChatRequest:
 
     def answer(self, endpoint: Endpoint) -> ChatAnswer:
         """See `services.edge.call.dialect.Request`."""
-        return ChatAnswer(endpoint.usage, self.choices, streamed=self.streamed, include_usage=self.include_usage)
+        return ChatAnswer(endpoint.usage, self.choices, self.alternatives, streamed=self.streamed, include_usage=self.include_usage)

@@ -359,6 +359,12 @@ DOORS: Final = (
         ("tests/edge/test_app.py",),
     ),
     Mutation(
+        "a page of metrics is made for each who reads it",
+        "services/edge/api/health.py",
+        (("_PAGE_S: Final = 1.0\n", "_PAGE_S: Final = 0.0\n"),),
+        ("tests/edge/test_app.py",),
+    ),
+    Mutation(
         "an edge that takes no clients is ready",
         "services/edge/app.py",
         (("any(door.accepts for door in doors)", "bool(doors)"),),

@@ -80,6 +80,20 @@ _OF_COUNTS: Final = (
         "        if grown:",
         _IN_METERING,
     ),
+    one(
+        "choices that come in turns are one text",
+        _USAGE,
+        "return _Tally(count) if count is None or choices == 1 else _Choices(count)",
+        "return _Tally(count)",
+        _IN_COUNTS,
+    ),
+    one(
+        "a step forgets which choice said it",
+        "services/edge/dialects/chat/answer.py",
+        '        return Step(out, said, thought, 0, calls, "", self._says, self._unfinished <= 0, choice=choice.index)',
+        '        return Step(out, said, thought, 0, calls, "", self._says, self._unfinished <= 0)',
+        "tests/edge/dialects/test_chat_answer.py",
+    ),
     one("calls are no output", _USAGE, " or self._opaque_bytes or self._calls)", " or self._opaque_bytes)", _IN_COUNTS),
     one(
         "an answer beyond its limit costs what was held",

@@ -82,6 +82,8 @@ class Step(NamedTuple):
     fault: VendorFault | None = None
     # Bytes that the vendor added to the input in encrypted form: no text shows them.
     added_opaque_bytes: int = 0
+    # The choice that says it, where the answer has several; several choices in one event count as the first.
+    choice: int = 0
 
 
 class Ending(Enum):

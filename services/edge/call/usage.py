@@ -127,7 +127,7 @@ class _Tally:
         self._tokens = 0
         self.total_bytes = 0
 
-    def add(self, text: str) -> None:
+    def add(self, text: str, choice: int = 0) -> None:
         size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         self._kept.append(text)
         self._kept_size = None
@@ -193,6 +193,53 @@ class _Tally:
         return low(self.size) if self.total_bytes else 0
 
 
+class _Choices:
+    """The tokens of several texts side by side, each with the tally of its own: pieces of two never make one token."""
+
+    __slots__ = ("_by_choice", "_count")
+
+    def __init__(self, count: Count) -> None:
+        self._count = count
+        self._by_choice: dict[int, _Tally] = {}
+
+    def add(self, text: str, choice: int) -> None:
+        tally = self._by_choice.get(choice)
+        if tally is None:
+            tally = self._by_choice[choice] = _Tally(self._count)
+        tally.add(text)
+
+    @property
+    def total_bytes(self) -> int:
+        return sum([tally.total_bytes for tally in self._by_choice.values()])
+
+    @property
+    def long_text(self) -> str | None:
+        return next((text for tally in self._by_choice.values() if (text := tally.long_text) is not None), None)
+
+    def take(self, tokens: int) -> None:
+        next(tally for tally in self._by_choice.values() if tally.long_text is not None).take(tokens)
+
+    @property
+    def best(self) -> int:
+        return sum([tally.best for tally in self._by_choice.values()])
+
+    @property
+    def near(self) -> int:
+        return sum([tally.near for tally in self._by_choice.values()])
+
+    @property
+    def size(self) -> TextSize:
+        return sum([tally.size for tally in self._by_choice.values()], NO_TEXT)
+
+    @property
+    def low(self) -> int:
+        return low(self.size)
+
+
+def _tally(count: Count | None, choices: int) -> _Tally | _Choices:
+    return _Tally(count) if count is None or choices == 1 else _Choices(count)
+
+
 class Own(NamedTuple):
     """Our count of output, in tokens: what is said, and what is thought."""
 
@@ -244,8 +291,8 @@ class Meter:
         self._choices = choices
         self._input = input_tokens
         self._count = self.count = count
-        self._said = _Tally(count)
-        self._thought = _Tally(count)
+        # The estimate is the same however texts are joined.
+        self._said, self._thought = _tally(count, choices), _tally(count, choices)
         self._opaque_bytes = 0
         self._calls = 0
         # What the vendor has added to the input and relayed since it counted the input.
@@ -337,9 +384,9 @@ class Meter:
 
     def _add(self, step: Step, most: int) -> None:
         if step.said:
-            self._said.add(step.said)
+            self._said.add(step.said, step.choice)
         if step.thought:
-            self._thought.add(step.thought)
+            self._thought.add(step.thought, step.choice)
         self._opaque_bytes += step.opaque_bytes
         self._calls += step.calls
         if step.added or step.added_opaque_bytes:

@@ -9,6 +9,7 @@ from services.edge.call.dialect import Step
 from services.edge.call.usage import InputTokens, Meter, Source
 from services.edge.tokens.estimate import estimate, low
 from services.edge.tokens.size import size_of
+from services.edge.tokens.tokenizers import load
 from services.edge.vendors.usage import VendorCount
 from services.edge.vendors.vendor import VendorFailure
 from tests.edge.call.doubles import FakeCharging
@@ -154,6 +155,32 @@ def test_what_a_step_has_is_all_of_it() -> None:
 
 
 # Choices and routes
+
+
+def test_choices_side_by_side_count_as_each_by_itself() -> None:
+    count = load("qwen3").count
+    pieces = ["Un", "believ", "ably", " qui", "ck", " fo", "xes", " ju", "mp."] * 40
+    answer = Meter(InputTokens(90, 30, 50), 3, count, input_max=10_000, output_max=10_000, output_held=lambda: 10_000)
+    for piece in pieces:
+        for choice in range(3):
+            answer.add(Step(said=piece, thought=piece, choice=choice))
+    each = count("".join(pieces))
+    assert count("".join(piece * 3 for piece in pieces)) > 3 * each * 11 // 10
+    assert answer.so_far()[3:5] != (0, 0)
+    assert answer.best == 2 * 3 * each
+    assert answer.used().charged[3:5] == (3 * each, 3 * each)
+
+
+def test_long_choices_are_handed_out_one_by_one() -> None:
+    answer = Meter(InputTokens(90, 30, 50), 2, len, input_max=10_000, output_max=100_000, output_held=lambda: 100_000)
+    for choice in (0, 1):
+        answer.add(Step(said="ab"[choice] * 9_000, choice=choice))
+    handed = []
+    while (text := answer.long_text) is not None:
+        handed.append(text[0] * 2 + str(len(text)))
+        answer.take_long(7)
+    assert handed == ["aa9000", "bb9000"]
+    assert answer.best == 14
 
 
 @pytest.mark.parametrize(("made", "cause"), [(40, "normal"), (55, "normal"), (56, "quota_exhausted")])

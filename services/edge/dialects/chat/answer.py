@@ -176,12 +176,12 @@ class ChatAnswer:
             self._know(chunk.id, chunk.model, chunk.created)
         if self._assembly is not None:
             self._adds = (chunk, choice)
-            return Step(b"", said, thought, 0, calls, "", self._says, self._unfinished <= 0)
+            return Step(b"", said, thought, 0, calls, "", self._says, self._unfinished <= 0, choice=choice.index)
         # Between members a line may break.
         out = b"data: %b\n\n" % (data.replace(b"\n", b" ") if b"\n" in data else data)
         if self._held is not None:
             out = self._released() + out
-        return Step(out, said, thought, 0, calls, "", self._says, self._unfinished <= 0)
+        return Step(out, said, thought, 0, calls, "", self._says, self._unfinished <= 0, choice=choice.index)
 
     def _is_usual(self, usage: bytes) -> bool:
         """Whether a usage has the names that it had, and a few numbers, which are free with output."""
@@ -273,7 +273,8 @@ class ChatAnswer:
             self._held = right
         else:
             out = self._released() + b"data: %b\n\n" % encode(self._identified(right))
-        return self._step(found, out)
+        choices = right["choices"]
+        return self._step(found, out)._replace(choice=choices[0]["index"] if len(choices) == 1 else 0)
 
     def _step(self, found: Found, out: bytes) -> Step:
         found.earn()

@@ -430,6 +430,12 @@ _COUNTS: Final = (
 
 _TOLD: Final = (
     Mutation(
+        "the last usage is the vendor's, whatever was charged",
+        _CHAT_ANSWER,
+        (("        if self._is_counted_so(used) and self._known_usage().keys()", "        if self._known_usage().keys()"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
         "metadata is free without end",
         _METADATA,
         (("        over = cost - self._left\n", "        over = 0\n"),),

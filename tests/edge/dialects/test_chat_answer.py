@@ -356,6 +356,18 @@ def test_usage_is_shown_once_and_only_to_who_asked() -> None:
     assert got.usage == usage_object((10, 0, 0, 7, 0))
 
 
+def test_counts_on_the_way_are_the_vendors_and_the_last_one_is_what_was_charged() -> None:
+    running = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    on_the_way = [chunk({"content": "a"}, usage=running), chunk({"content": "a"}, x_groq={"usage": running})]
+    answer = stream(usage=True)
+    steps = say(answer, *on_the_way, b"[DONE]")
+    got = read_stream(b"".join(step.out for step in steps) + answer.end(Ending.COMPLETE, (10, 0, 0, 5, 0)))
+    assert [each.get("usage") for each in got.chunks[:2]] == [running, running]
+    assert got.chunks[1]["x_groq"] == {"usage": running}
+    assert got.usage is not None
+    assert (got.usage["prompt_tokens"], got.usage["completion_tokens"], got.usage["total_tokens"]) == (10, 5, 15)
+
+
 def test_of_two_chunks_of_usage_the_later_is_shown() -> None:
     members = {"id": "c-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": []}
     later = {**USAGE, "prompt_tokens": 30, "total_tokens": 30 + USAGE["completion_tokens"]}

@@ -453,8 +453,9 @@ _TOLD: Final = (
         (
             (
                 '            if self._plain.get(name) == value:\n                return ""\n',
-                '            if value in self._plain.values():\n                return ""\n',
+                '            if self._plain.get(f"{name} {value}") == value:\n                return ""\n',
             ),
+            ("                self._plain[name] = value\n", '                self._plain[f"{name} {value}"] = value\n'),
         ),
         _OF_METADATA,
     ),

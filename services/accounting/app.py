@@ -12,17 +12,17 @@ import grpc
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from services.accounting import features
-from services.accounting.catalog import charging_catalog
+from services.accounting.cell.coordinator import Coordinator
+from services.accounting.cell.directory import Directory
+from services.accounting.cell.server_groups import ServerGroup, ServerGroups
 from services.accounting.config import AccountingConfig
-from services.accounting.coordination import Coordinator
-from services.accounting.directory import Directory
-from services.accounting.owner import Metrics, Owner
-from services.accounting.postgresql_store import PostgresqlStore
-from services.accounting.server_groups import ServerGroup, ServerGroups
-from services.accounting.servicer import AccountingServicer
-from services.accounting.sqlite_store import SqliteStore
-from services.accounting.store import Share, Store
+from services.accounting.core import features
+from services.accounting.journal.postgresql import PostgresqlStore
+from services.accounting.journal.sqlite import SqliteStore
+from services.accounting.journal.store import Share, Store
+from services.accounting.rpc.catalog import charging_catalog
+from services.accounting.rpc.servicer import AccountingServicer
+from services.accounting.writer.owner import Metrics, Owner
 from services.callers import CALLERS
 from services.messages import CHARGE_REQUEST_BYTES_MAX
 from services.runtime.certificates import certificates_of

@@ -16,8 +16,8 @@ from services.cli.failures import CommandFailed, expected_errors
 from services.cli.processes import Processes, terminated_as_interrupted
 
 if TYPE_CHECKING:
-    from services.accounting.account import Account
-    from services.accounting.store import Store
+    from services.accounting.core.account.state import Account
+    from services.accounting.journal.store import Store
     from services.cli.charging_load import ChargingLoad, ChargingMeasured
 
 _MODEL_ID: Final = "deepseek-v4-flash"
@@ -324,8 +324,8 @@ def _account_id(number: int) -> str:
 
 
 async def _open(place: str, store_name: str) -> "Store":
-    from services.accounting.postgresql_store import PostgresqlStore
-    from services.accounting.sqlite_store import SqliteStore
+    from services.accounting.journal.postgresql import PostgresqlStore
+    from services.accounting.journal.sqlite import SqliteStore
     from services.runtime.clock import SystemClock
 
     return await (PostgresqlStore.open(place, SystemClock()) if store_name == "postgresql" else SqliteStore.open(Path(place)))
@@ -336,9 +336,9 @@ async def _seed(place: str, store_name: str, offering_id: str, accounts: int, bu
 
     Returns the time at which the renewals are due.
     """
-    from services.accounting.account import next_due_us
-    from services.accounting.journal import encode_checkpoint
-    from services.accounting.store import Checkpoint, Claim, PartitionWrite
+    from services.accounting.core.account.state import next_due_us
+    from services.accounting.journal.codec import encode_checkpoint
+    from services.accounting.journal.store import Checkpoint, Claim, PartitionWrite
 
     store = await _open(place, store_name)
     era = (await store.initialise(_PARTITIONS)).era
@@ -406,8 +406,8 @@ async def _journal(place: str, store_name: str) -> tuple[int, int, int]:
 
 
 def _charged_account(offering_id: str, now_us: int, buckets: int) -> "Account":
-    from services.accounting.account import evolve
-    from services.accounting.entries import AccountOpened, BucketGranted
+    from services.accounting.core.account.state import evolve
+    from services.accounting.core.entries import AccountOpened, BucketGranted
 
     account = evolve(None, AccountOpened(_ACCOUNT_ID, now_us, offering_id), 0, 0)
     for index in range(buckets):
@@ -430,11 +430,11 @@ def _charged_account(offering_id: str, now_us: int, buckets: int) -> "Account":
 
 def _subscriber(now_us: int) -> "Account":
     """An account whose subscription's cycle ends now, with the money for many more."""
-    from services.accounting.account import evolve
-    from services.accounting.catalog import charging_catalog
-    from services.accounting.commands import GrantBucket, OpenAccount, PlaceOrder
-    from services.accounting.decide import decide
-    from services.accounting.terms import Payment
+    from services.accounting.core.account.state import evolve
+    from services.accounting.core.commands import GrantBucket, OpenAccount, PlaceOrder
+    from services.accounting.core.decide import decide
+    from services.accounting.core.terms import Payment
+    from services.accounting.rpc.catalog import charging_catalog
     from services.registry.catalog_folder import base_catalog_folder, load_catalog
 
     began_us = now_us - 30 * 86_400 * _MICROSECONDS

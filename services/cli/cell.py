@@ -70,7 +70,7 @@ def recover_command(config_file: Path | None, data_dir: Path | None, output: str
 
 
 async def _recover_folder(database: Path) -> dict[str, Any]:
-    from services.accounting.sqlite_store import SqliteStore
+    from services.accounting.journal.sqlite import SqliteStore
 
     store = await SqliteStore.open(database)
     try:
@@ -80,11 +80,11 @@ async def _recover_folder(database: Path) -> dict[str, Any]:
 
 
 async def _recover_cell(config_file: Path) -> dict[str, Any]:
+    from services.accounting.cell.coordinator import WrongCellError, enter_new_era
+    from services.accounting.cell.server_groups import raise_era
     from services.accounting.config import AccountingConfig
-    from services.accounting.coordination import WrongCellError, enter_new_era
-    from services.accounting.postgresql_store import PostgresqlStore
-    from services.accounting.server_groups import raise_era
-    from services.accounting.store import Share
+    from services.accounting.journal.postgresql import PostgresqlStore
+    from services.accounting.journal.store import Share
     from services.runtime.clock import SystemClock
     from services.runtime.config import read_yaml
     from services.runtime.etcd import EtcdClient, EtcdError

@@ -97,10 +97,10 @@ def _of_system_down(wanted: dict[str, Any], database: Path) -> Iterator[dict[str
     """Reads the file row by row; nothing is claimed or changed."""
     import asyncio
 
-    from services.accounting.journal import decode_row
-    from services.accounting.journal_translation import journal_entry_message
-    from services.accounting.sqlite_store import SqliteStore
-    from services.accounting.store import JournalRow
+    from services.accounting.journal.codec import decode_row
+    from services.accounting.journal.sqlite import SqliteStore
+    from services.accounting.journal.store import JournalRow
+    from services.accounting.rpc.journal import journal_entry_message
     from services.edge.api.admin.journal_page import JournalFilter, entry_json
 
     matches = JournalFilter(**wanted)

@@ -9,11 +9,16 @@ import click
 from services.cli.failures import CommandError, expected_errors
 from services.cli.serve import SERVICES
 
-_SERVICES: Final = ("accounting", "authentication", "billing")
+# By service: the module of its SQLite store and that of its PostgreSQL store.
+_STORES: Final = {
+    "accounting": ("services.accounting.journal.sqlite", "services.accounting.journal.postgresql"),
+    "authentication": ("services.authentication.sqlite_store", "services.authentication.postgresql_store"),
+    "billing": ("services.billing.sqlite_store", "services.billing.postgresql_store"),
+}
 
 
 @click.command("migrate")
-@click.argument("service", type=click.Choice(_SERVICES), metavar="SERVICE")
+@click.argument("service", type=click.Choice(tuple(_STORES)), metavar="SERVICE")
 @click.option("--config", "config_file", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Its YAML config.")
 @click.option(
     "--grant-to", "user", default="", metavar="USER", help="PostgreSQL's user whom the service has, if it is another one."
@@ -55,10 +60,11 @@ async def _opened(service: str, config: Any) -> Sequence[Any]:
     from services.runtime.clock import SystemClock
     from services.runtime.postgresql import COMMAND_WAIT_S_MAX
 
+    sqlite_module, postgresql_module = _STORES[service]
     if config.database:
-        sqlite = import_module(f"services.{service}.sqlite_store").SqliteStore
+        sqlite = import_module(sqlite_module).SqliteStore
         return [await sqlite.open(Path(config.database))]
-    postgresql = import_module(f"services.{service}.postgresql_store").PostgresqlStore
+    postgresql = import_module(postgresql_module).PostgresqlStore
     if service == "accounting":
         return [await postgresql.open(server, SystemClock(), COMMAND_WAIT_S_MAX) for server in config.servers]
     return [await postgresql.open(config.postgresql, COMMAND_WAIT_S_MAX)]

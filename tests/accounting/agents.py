@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.accounting.account import Session
-from services.accounting.amounts import amount_of, charges_of
-from services.accounting.catalog import charging_catalog
-from services.accounting.commands import CreateSession, Granted, Refused, TopUpBucket
+from services.accounting.core.account.state import Session
+from services.accounting.core.amounts import amount_of, charges_of
+from services.accounting.core.commands import CreateSession, Granted, Refused, TopUpBucket
+from services.accounting.rpc.catalog import charging_catalog
 from services.registry.catalog_folder import base_catalog_folder, load_catalog
 from services.token_classes import Vector, total_input, total_output
 from tests.accounting.ledger import ACCOUNT_ID, DAY, SECOND, VALIDITY_US, Ledger, class_of, usage

@@ -1,6 +1,6 @@
 """Claims of a store's partitions, as a process makes them."""
 
-from services.accounting.store import Claim, ClaimedPartition, Store
+from services.accounting.journal.store import Claim, ClaimedPartition, Store
 
 
 async def claim(

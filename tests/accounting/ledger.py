@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from services.accounting.account import Account, Bucket, evolve
-from services.accounting.amounts import ContextTier, PinnedTariff
-from services.accounting.commands import (
+from services.accounting.core.account.state import Account, Bucket, evolve
+from services.accounting.core.amounts import ContextTier, PinnedTariff
+from services.accounting.core.commands import (
     Answer,
     BucketAdded,
     ChargeEvent,
@@ -23,9 +23,9 @@ from services.accounting.commands import (
     Settled,
     UpdateSession,
 )
-from services.accounting.decide import decide, due_entries
-from services.accounting.entries import Entry
-from services.accounting.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
+from services.accounting.core.decide import decide, due_entries
+from services.accounting.core.entries import Entry
+from services.accounting.core.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.runtime.identifiers import uuid7
 from services.token_classes import INDEX, TOKEN_CLASSES, Vector, trimmed
 

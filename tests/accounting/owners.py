@@ -5,9 +5,8 @@ import gc
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
-from services.accounting.account import Account
-from services.accounting.audit import Findings, audit
-from services.accounting.commands import (
+from services.accounting.core.account.state import Account
+from services.accounting.core.commands import (
     Answer,
     BucketAdded,
     Command,
@@ -18,11 +17,12 @@ from services.accounting.commands import (
     ReleaseSession,
     UpdateSession,
 )
-from services.accounting.entries import Entry
-from services.accounting.journal import decode_row
-from services.accounting.offerings import ChargingCatalog
-from services.accounting.owner import Owner, ask, view_of
-from services.accounting.store import Checkpoint, Claim, ClaimedPartition, JournalRow, MemoryStore, PartitionWrite
+from services.accounting.core.entries import Entry
+from services.accounting.core.offerings import ChargingCatalog
+from services.accounting.journal.audit import Findings, audit
+from services.accounting.journal.codec import decode_row
+from services.accounting.journal.store import Checkpoint, Claim, ClaimedPartition, JournalRow, MemoryStore, PartitionWrite
+from services.accounting.writer.owner import Owner, ask, view_of
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
 from tests.accounting.ledger import (

@@ -2,9 +2,9 @@
 
 import sys
 
-from services.accounting.account import evolve
-from services.accounting.decide import decide
-from services.accounting.entries import SessionSettled
+from services.accounting.core.account.state import evolve
+from services.accounting.core.decide import decide
+from services.accounting.core.entries import SessionSettled
 from tests.accounting.ledger import CATALOG, UNIT, Ledger, event_command, usage
 
 _RATE = 333_333

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from services.accounting.amounts import PinnedTariff
-from services.accounting.commands import (
+from services.accounting.core.amounts import PinnedTariff
+from services.accounting.core.commands import (
     Answer,
     CancelOrder,
     CancelSubscription,
@@ -16,8 +16,8 @@ from services.accounting.commands import (
     PlaceOrder,
     SetLimits,
 )
-from services.accounting.offerings import OfferingRules
-from services.accounting.terms import Allowance, Cycle, FinalAction, Limit, LimitKind, Payment, Period, Scope, Terms
+from services.accounting.core.offerings import OfferingRules
+from services.accounting.core.terms import Allowance, Cycle, FinalAction, Limit, LimitKind, Payment, Period, Scope, Terms
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, UNIT, Ledger, catalog_of, flat, offering, tariff
 
 CNY = "CURRENCY:CNY"

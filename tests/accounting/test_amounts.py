@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.accounting.amounts import (
+from services.accounting.core.amounts import (
     INT64_MAX,
     TOKENS_MAX,
     ContextTier,

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from services.accounting.account import CLOSED_MEMORY_US, SWEPT_MEMORY_US, Session, evolve, next_due_us
-from services.accounting.amounts import INT64_MAX, TOKENS_MAX, PinnedTariff
-from services.accounting.charging import CHARGING_ID_AGE_US_MAX, CLOCK_AHEAD_US_MAX
-from services.accounting.commands import (
+from services.accounting.core.account.state import CLOSED_MEMORY_US, SWEPT_MEMORY_US, Session, evolve, next_due_us
+from services.accounting.core.amounts import INT64_MAX, TOKENS_MAX, PinnedTariff
+from services.accounting.core.commands import (
     AccountView,
     ApplyDue,
     BucketAdded,
@@ -27,8 +26,8 @@ from services.accounting.commands import (
     Settled,
     UpdateSession,
 )
-from services.accounting.decide import decide, due_entries
-from services.accounting.entries import (
+from services.accounting.core.decide import decide, due_entries
+from services.accounting.core.entries import (
     AccountOpened,
     BucketExpired,
     BucketGranted,
@@ -37,9 +36,10 @@ from services.accounting.entries import (
     SessionSettled,
     SessionUpdated,
 )
-from services.accounting.grants import BUCKETS_MAX
-from services.accounting.journal import decode_checkpoint, encode_checkpoint, encode_row
-from services.accounting.offerings import ChargingCatalog
+from services.accounting.core.grants import BUCKETS_MAX
+from services.accounting.core.offerings import ChargingCatalog
+from services.accounting.core.sessions.charging import CHARGING_ID_AGE_US_MAX, CLOCK_AHEAD_US_MAX
+from services.accounting.journal.codec import decode_checkpoint, encode_checkpoint, encode_row
 from services.runtime.identifiers import uuid7
 from services.token_classes import TOKEN_CLASSES, Vector
 from tests.accounting.ledger import (

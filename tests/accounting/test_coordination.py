@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import msgspec
 
-from services.accounting import features
-from services.accounting.commands import ReadAccount
-from services.accounting.coordination import Coordinator, Member, Reached
-from services.accounting.directory import Directory
-from services.accounting.owner import Owner, ask
-from services.accounting.server_groups import ServerGroup, ServerGroups
-from services.accounting.store import WHOLE, MemoryStore
+from services.accounting.cell.coordinator import Coordinator, Member, Reached
+from services.accounting.cell.directory import Directory
+from services.accounting.cell.server_groups import ServerGroup, ServerGroups
+from services.accounting.core import features
+from services.accounting.core.commands import ReadAccount
+from services.accounting.journal.store import WHOLE, MemoryStore
+from services.accounting.writer.owner import Owner, ask
 from tests.accounting.ledger import ACCOUNT_ID, CATALOG
 from tests.accounting.owners import HeldStore
 from tests.simulation.fake_etcd import FakeEtcd, FakeEtcdClient

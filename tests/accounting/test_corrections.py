@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from services.accounting.account import ENDED_MEMORY_US
-from services.accounting.commands import (
+from services.accounting.core.account.state import ENDED_MEMORY_US
+from services.accounting.core.commands import (
     BucketAdded,
     Command,
     Done,
@@ -16,9 +16,9 @@ from services.accounting.commands import (
     TransferView,
     WriteOffDebt,
 )
-from services.accounting.entries import BucketGranted
-from services.accounting.grants import arriving_bucket
-from services.accounting.offerings import OfferingRules
+from services.accounting.core.entries import BucketGranted
+from services.accounting.core.grants import arriving_bucket
+from services.accounting.core.offerings import OfferingRules
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     CATALOG,

@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.accounting.cycles import cycle_end_us, cycle_number_at, days_of, period_bounds_us
-from services.accounting.terms import Cycle, Period
+from services.accounting.core.cycles import cycle_end_us, cycle_number_at, days_of, period_bounds_us
+from services.accounting.core.terms import Cycle, Period
 
 SHANGHAI = "Asia/Shanghai"
 BERLIN = "Europe/Berlin"

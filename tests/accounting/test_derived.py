@@ -2,8 +2,8 @@
 
 import msgspec
 
-from services.accounting.commands import Granted, Refused, ResultCode
-from services.accounting.journal import decode_checkpoint, encode_checkpoint
+from services.accounting.core.commands import Granted, Refused, ResultCode
+from services.accounting.journal.codec import decode_checkpoint, encode_checkpoint
 from tests.accounting.ledger import UNIT, Ledger, catalog_of, flat, offering
 
 

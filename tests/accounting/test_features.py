@@ -7,14 +7,14 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from services.accounting import features
-from services.accounting.commands import CloseCause, Granted, ReleaseSession, Settled, UpdateSession
-from services.accounting.coordination import Coordinator, Member, View
-from services.accounting.decide import due_entries
-from services.accounting.directory import Directory
-from services.accounting.entries import Entry, SessionCreated, SessionSettled
-from services.accounting.offerings import ChargingCatalog, Schedule, TariffVersion
-from services.accounting.server_groups import ServerGroup, ServerGroups
+from services.accounting.cell.coordinator import Coordinator, Member, View
+from services.accounting.cell.directory import Directory
+from services.accounting.cell.server_groups import ServerGroup, ServerGroups
+from services.accounting.core import features
+from services.accounting.core.commands import CloseCause, Granted, ReleaseSession, Settled, UpdateSession
+from services.accounting.core.decide import due_entries
+from services.accounting.core.entries import Entry, SessionCreated, SessionSettled
+from services.accounting.core.offerings import ChargingCatalog, Schedule, TariffVersion
 from services.runtime.identifiers import uuid7
 from tests.accounting.ledger import (
     ACCOUNT_ID,

@@ -5,9 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.accounting.commands import Done, Granted, Refused, ResultCode, SetLimits
-from services.accounting.offerings import Schedule, TariffVersion
-from services.accounting.terms import Limit, LimitKind, Period, Scope
+from services.accounting.core.commands import Done, Granted, Refused, ResultCode, SetLimits
+from services.accounting.core.offerings import Schedule, TariffVersion
+from services.accounting.core.terms import Limit, LimitKind, Period, Scope
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     DAY,

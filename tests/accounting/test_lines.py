@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.accounting.amounts import ContextTier, PinnedTariff
-from services.accounting.commands import CreateSession, GrantBucket, Granted, Refused, ResultCode, Settled
-from services.accounting.entries import SessionSettled, VendorAttempt
-from services.accounting.offerings import OfferingRules, Schedule, TariffVersion
-from services.accounting.terms import FinalAction
+from services.accounting.core.amounts import ContextTier, PinnedTariff
+from services.accounting.core.commands import CreateSession, GrantBucket, Granted, Refused, ResultCode, Settled
+from services.accounting.core.entries import SessionSettled, VendorAttempt
+from services.accounting.core.offerings import OfferingRules, Schedule, TariffVersion
+from services.accounting.core.terms import FinalAction
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     DAY,

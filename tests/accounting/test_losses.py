@@ -5,10 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.accounting.account import HOUR_US, Account
-from services.accounting.audit import _AccountBook, _compare, _post
-from services.accounting.catalog import charging_catalog
-from services.accounting.commands import (
+from services.accounting.core.account.state import HOUR_US, Account
+from services.accounting.core.commands import (
     Answer,
     ChargeEvent,
     CloseCause,
@@ -20,11 +18,13 @@ from services.accounting.commands import (
     TopUpBucket,
     WriteOffDebt,
 )
-from services.accounting.entries import SessionCreated, SessionSettled, VendorAttempt
-from services.accounting.journal_translation import journal_entry_message
-from services.accounting.losses import UNPAID_WAIT_US, UNPAID_WORK
-from services.accounting.offerings import ChargingCatalog, Schedule, TariffVersion
-from services.accounting.translation import account_message, fill_result
+from services.accounting.core.entries import SessionCreated, SessionSettled, VendorAttempt
+from services.accounting.core.losses import UNPAID_WAIT_US, UNPAID_WORK
+from services.accounting.core.offerings import ChargingCatalog, Schedule, TariffVersion
+from services.accounting.journal.audit import _AccountBook, _compare, _post
+from services.accounting.rpc.catalog import charging_catalog
+from services.accounting.rpc.journal import journal_entry_message
+from services.accounting.rpc.translation import account_message, fill_result
 from services.token_classes import Vector
 from tests.accounting.cell import TOKEN, cell, charging_id, create, event, release
 from tests.accounting.ledger import (

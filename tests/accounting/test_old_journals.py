@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.accounting.audit import audit
-from services.accounting.commands import Answer, Command, ReadAccount, Settled
-from services.accounting.journal import decode_row
-from services.accounting.journal_translation import journal_entry_message
-from services.accounting.owner import Owner, ask, view_of
-from services.accounting.sqlite_store import SqliteStore
+from services.accounting.core.commands import Answer, Command, ReadAccount, Settled
+from services.accounting.journal.audit import audit
+from services.accounting.journal.codec import decode_row
+from services.accounting.journal.sqlite import SqliteStore
+from services.accounting.rpc.journal import journal_entry_message
+from services.accounting.writer.owner import Owner, ask, view_of
 from tests.accounting.ledger import CATALOG, UNIT, release_command, usage
 
 # Two accounts of the release before offerings, limits and several tariffs: grants, sessions, a sweep, debt and its repayment;

@@ -6,8 +6,8 @@ import random
 import msgspec
 import pytest
 
-from services.accounting.amounts import PinnedTariff
-from services.accounting.commands import (
+from services.accounting.core.amounts import PinnedTariff
+from services.accounting.core.commands import (
     ApplyDue,
     BucketAdded,
     CloseCause,
@@ -30,11 +30,11 @@ from services.accounting.commands import (
     Settled,
     UpdateSession,
 )
-from services.accounting.entries import BucketExpired, SessionCreated, SessionSettled
-from services.accounting.journal import JournalError
-from services.accounting.owner import OneAnswer, Owner, OwnershipLostError, ask, view_of
-from services.accounting.store import Claim
-from services.accounting.terms import Limit, LimitKind, Payment, Scope
+from services.accounting.core.entries import BucketExpired, SessionCreated, SessionSettled
+from services.accounting.core.terms import Limit, LimitKind, Payment, Scope
+from services.accounting.journal.codec import JournalError
+from services.accounting.journal.store import Claim
+from services.accounting.writer.owner import OneAnswer, Owner, OwnershipLostError, ask, view_of
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
 from tests.accounting.ledger import (

@@ -1,8 +1,8 @@
 """How other gateways and meters lose or overcharge, each as a test that it can't happen here."""
 
-from services.accounting.commands import CloseCause, Granted, Refused, Settled
-from services.accounting.entries import BucketGranted
-from services.accounting.terms import Cycle, Payment, Period
+from services.accounting.core.commands import CloseCause, Granted, Refused, Settled
+from services.accounting.core.entries import BucketGranted
+from services.accounting.core.terms import Cycle, Payment, Period
 from tests.accounting.ledger import DAY, EACH, SECOND, TCC_US, UNIT, WINDOW, Ledger, flat, offering, release_command, usage
 from tests.accounting.settlements import settle_thirds
 from tests.accounting.shop import CNY, MONTHLY, Shopper, allowance, for_sale

@@ -13,8 +13,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from services.accounting.audit import audit
-from services.accounting.commands import (
+from services.accounting.core.commands import (
     Answer,
     BucketAdded,
     CancelOrder,
@@ -45,12 +44,13 @@ from services.accounting.commands import (
     UpdateSession,
     WriteOffDebt,
 )
-from services.accounting.entries import Entry, SessionSettled, VendorAttempt
-from services.accounting.journal import decode_row
-from services.accounting.offerings import Schedule, TariffVersion
-from services.accounting.owner import Owner, ask
-from services.accounting.store import MemoryStore
-from services.accounting.terms import Allowance, LimitKind, Payment, Scope
+from services.accounting.core.entries import Entry, SessionSettled, VendorAttempt
+from services.accounting.core.offerings import Schedule, TariffVersion
+from services.accounting.core.terms import Allowance, LimitKind, Payment, Scope
+from services.accounting.journal.audit import audit
+from services.accounting.journal.codec import decode_row
+from services.accounting.journal.store import MemoryStore
+from services.accounting.writer.owner import Owner, ask
 from services.token_classes import NOTHING, Vector
 from tests.accounting.ledger import DAY, EACH, HOUR, MINUTE, SECOND, UNIT, catalog_of, flat, offering, tariff
 from tests.accounting.shop import CNY, DAILY, MONEY, POINTS, SHANGHAI, allowance, for_sale, limit

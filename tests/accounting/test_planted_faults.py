@@ -5,17 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.accounting.commands import (
-    CloseCause,
-    Granted,
-    Provenance,
-    Settled,
-    TopUpBucket,
-    digest_of,
-)
-from services.accounting.entries import BucketRolledOver, NoticeReached, PriceCharged, SessionSettled, VendorAttempt
-from services.accounting.offerings import Schedule, TariffVersion
-from services.accounting.terms import Allowance, LimitKind, Payment, Scope
+from services.accounting.core.commands import CloseCause, Granted, Provenance, Settled, TopUpBucket, digest_of
+from services.accounting.core.entries import BucketRolledOver, NoticeReached, PriceCharged, SessionSettled, VendorAttempt
+from services.accounting.core.offerings import Schedule, TariffVersion
+from services.accounting.core.terms import Allowance, LimitKind, Payment, Scope
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     DAY,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.accounting.commands import (
+from services.accounting.core.commands import (
     Answer,
     BucketAdded,
     ChargeEvent,
@@ -24,8 +24,8 @@ from services.accounting.commands import (
     Settled,
     UpdateSession,
 )
-from services.accounting.entries import SessionSettled
-from services.accounting.journal import decode_checkpoint, decode_row, encode_checkpoint, encode_row
+from services.accounting.core.entries import SessionSettled
+from services.accounting.journal.codec import decode_checkpoint, decode_row, encode_checkpoint, encode_row
 from services.runtime.identifiers import derived_name, uuid7_time_us
 from services.token_classes import FIRST, TOKEN_CLASSES, Vector, trimmed
 from tests.accounting.ledger import (

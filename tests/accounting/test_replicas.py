@@ -14,12 +14,12 @@ from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.accounting.app import run_accounting
+from services.accounting.cell.coordinator import CellRecord, Member, Reached, WrongCellError, enter_new_era
+from services.accounting.cell.server_groups import raise_era
 from services.accounting.config import AccountingConfig
-from services.accounting.coordination import CellRecord, Member, Reached, WrongCellError, enter_new_era
-from services.accounting.owner import OwnershipLostError
-from services.accounting.postgresql_store import PostgresqlStore
-from services.accounting.server_groups import raise_era
-from services.accounting.store import EraMismatchError, Identity, Share, StoreRestoredError
+from services.accounting.journal.postgresql import PostgresqlStore
+from services.accounting.journal.store import EraMismatchError, Identity, Share, StoreRestoredError
+from services.accounting.writer.owner import OwnershipLostError
 from services.cli.postgresql_server import PostgresqlServer
 from services.runtime.clients import answer, connect
 from services.runtime.clock import SystemClock

@@ -4,9 +4,9 @@ import asyncio
 
 import msgspec
 
-from services.accounting.commands import Granted
-from services.accounting.entries import BucketExpired
-from services.accounting.residency import Residents
+from services.accounting.core.commands import Granted
+from services.accounting.core.entries import BucketExpired
+from services.accounting.writer.residents import Residents
 from tests.accounting.ledger import UNIT
 from tests.accounting.owners import TCC_S, Desk, in_virtual_time, released
 

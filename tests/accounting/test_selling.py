@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.accounting.commands import (
+from services.accounting.core.commands import (
     ApplyDue,
     CancelSubscription,
     ChangeSubscription,
@@ -14,8 +14,8 @@ from services.accounting.commands import (
     Ordered,
     Settled,
 )
-from services.accounting.entries import CycleStarted, NoticeReached, OrderFailed, PriceCharged
-from services.accounting.terms import Payment
+from services.accounting.core.entries import CycleStarted, NoticeReached, OrderFailed, PriceCharged
+from services.accounting.core.terms import Payment
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, offering, replayed, state_of, usage
 from tests.accounting.shop import CALENDAR, CNY, DAILY, MONEY, MONTHLY, POINTS, SHANGHAI, Shopper, allowance, for_sale
 
@@ -225,7 +225,7 @@ def test_an_idle_free_tier_costs_nothing_until_somebody_uses_it(shopper: Shopper
 
 def poke_by_timer(shopper: Shopper) -> None:
     """What the owner's clock does, of itself."""
-    from services.accounting.decide import due_entries
+    from services.accounting.core.decide import due_entries
 
     shopper.rows.append((len(shopper.rows) + 1, []))
     for entry in due_entries(shopper.state, shopper.now_us, 0, used=False):

@@ -17,12 +17,12 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.accounting.app import run_accounting
-from services.accounting.audit import audit
 from services.accounting.config import AccountingConfig
-from services.accounting.entries import SessionSettled
-from services.accounting.journal import decode_checkpoint, decode_row, encode_checkpoint, encode_row
-from services.accounting.owner import OwnershipLostError
-from services.accounting.sqlite_store import SqliteStore
+from services.accounting.core.entries import SessionSettled
+from services.accounting.journal.audit import audit
+from services.accounting.journal.codec import decode_checkpoint, decode_row, encode_checkpoint, encode_row
+from services.accounting.journal.sqlite import SqliteStore
+from services.accounting.writer.owner import OwnershipLostError
 from services.runtime.clients import answer, connect
 from services.runtime.config import ConfigError, parse_yaml
 from services.runtime.errors import SchemaError, ServiceError

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.accounting.account import evolve
-from services.accounting.amounts import ContextTier, PinnedTariff, charges_of, dearest_rate, exchanged, tokens_of, worst_case
-from services.accounting.catalog import charging_catalog
-from services.accounting.commands import CloseCause, Provenance, ReleaseSession, digest_of
-from services.accounting.entries import SessionSettled, SessionUpdated, VendorAttempt
-from services.accounting.journal import decode_checkpoint, decode_row, encode_checkpoint, encode_row
-from services.accounting.journal_translation import journal_entry_message
+from services.accounting.core.account.state import evolve
+from services.accounting.core.amounts import ContextTier, PinnedTariff, charges_of, dearest_rate, exchanged, tokens_of, worst_case
+from services.accounting.core.commands import CloseCause, Provenance, ReleaseSession, digest_of
+from services.accounting.core.entries import SessionSettled, SessionUpdated, VendorAttempt
+from services.accounting.journal.codec import decode_checkpoint, decode_row, encode_checkpoint, encode_row
+from services.accounting.rpc.catalog import charging_catalog
+from services.accounting.rpc.journal import journal_entry_message
 from services.token_classes import CLASSES, INDEX, TOKEN_CLASSES, Measure, folded, trimmed
 from tests.accounting.ledger import (
     ACCOUNT_ID,

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from services.accounting import commands
-from services.accounting.commands import BucketAdded, GrantedUntil, Refused, ResultCode, Settled
-from services.accounting.translation import (
+from services.accounting.core import commands
+from services.accounting.core.commands import BucketAdded, GrantedUntil, Refused, ResultCode, Settled
+from services.accounting.rpc.translation import (
     bucket_added_message,
     command_of,
     fill_result,

@@ -15,8 +15,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from services.accounting.catalog import charging_catalog
-from services.accounting.commands import (
+from services.accounting.core.commands import (
     Answer,
     ApplyDue,
     CancelOrder,
@@ -44,9 +43,10 @@ from services.accounting.commands import (
     UpdateSession,
     WriteOffDebt,
 )
-from services.accounting.entries import NoticeReached, SessionSettled
-from services.accounting.offerings import ChargingCatalog
-from services.accounting.terms import Limit, LimitKind, Payment, Scope
+from services.accounting.core.entries import NoticeReached, SessionSettled
+from services.accounting.core.offerings import ChargingCatalog
+from services.accounting.core.terms import Limit, LimitKind, Payment, Scope
+from services.accounting.rpc.catalog import charging_catalog
 from services.registry.catalog_folder import base_catalog_folder, load_catalog
 from services.runtime.identifiers import uuid7
 from services.token_classes import TOKEN_CLASSES, Vector, total_input, total_output

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from services.accounting.entries import Entry
-from services.accounting.journal import SCHEMA_VERSION
+from services.accounting.core.entries import Entry
+from services.accounting.journal.codec import SCHEMA_VERSION
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "journal.md"
 ROW = re.compile(r"^\| (\d+) \| (\w+) \| ([\w, ]+) \| ([^|]+) \|$", re.MULTILINE)

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from services.accounting.entries import SessionSettled
-from services.accounting.journal import decode_row
-from services.accounting.postgresql_store import PostgresqlStore
-from services.accounting.store import Snapshot
+from services.accounting.core.entries import SessionSettled
+from services.accounting.journal.codec import decode_row
+from services.accounting.journal.postgresql import PostgresqlStore
+from services.accounting.journal.store import Snapshot
 from services.runtime.clock import SystemClock
 from tests.etcd_cluster import etcd_version
 from tests.faults.cell import VALIDITY_MS, FaultCell, eventually

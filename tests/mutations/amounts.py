@@ -64,7 +64,7 @@ _CHARGED: Final = (
     ),
     Mutation(
         "an account that leaves its answers goes on",
-        "services/accounting/losses.py",
+        "services/accounting/core/losses.py",
         (("_UNPAID_WORTH_MIN: Final = 1_000_000", "_UNPAID_WORTH_MIN: Final = 10_000_000"),),
         _AMOUNTS,
     ),

@@ -4,11 +4,11 @@ from typing import Final
 
 from tests.mutations.planting import one
 
-_ACCOUNT: Final = "services/accounting/account.py"
-_BALANCE: Final = "services/accounting/balance.py"
-_CHARGING: Final = "services/accounting/charging.py"
-_LIMITS: Final = "services/accounting/limits.py"
-_LOSSES: Final = "services/accounting/losses.py"
+_ACCOUNT: Final = "services/accounting/core/account/state.py"
+_BALANCE: Final = "services/accounting/core/balance.py"
+_CHARGING: Final = "services/accounting/core/sessions/charging.py"
+_LIMITS: Final = "services/accounting/core/limits.py"
+_LOSSES: Final = "services/accounting/core/losses.py"
 _IN_RECORDS: Final = "tests/accounting/test_planted_faults.py"
 _IN_LINES: Final = "tests/accounting/test_lines.py"
 _IN_LOSSES: Final = "tests/accounting/test_losses.py"
@@ -214,7 +214,7 @@ _OF_HOLDS: Final = (
 _DUE: Final = (
     one(
         "what is due waits for a timer",
-        "services/accounting/owner.py",
+        "services/accounting/writer/owner.py",
         "        used = type(command) is not ApplyDue\n"
         "        if account is not None:\n"
         "            self._apply_due(partition, account, now_us, used=used)\n",

@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.mutations.planting import Mutation
 
-_CHARGING: Final = "services/accounting/charging.py"
+_CHARGING: Final = "services/accounting/core/sessions/charging.py"
 _SESSION: Final = "services/edge/call/session.py"
 _PRINCIPALS: Final = "services/edge/identity/principals.py"
 _AUTHENTICATION: Final = "services/authentication/servicer.py"
@@ -51,14 +51,14 @@ _TIMES: Final = (
     ),
     _one(
         "an end that has just come travels as none",
-        "services/accounting/translation.py",
+        "services/accounting/rpc/translation.py",
         "max(1, -(-answer.ends_in_us // 1_000))",
         "-(-answer.ends_in_us // 1_000)",
         _ACCOUNTS,
     ),
     _one(
         "an end travels as earlier than it is",
-        "services/accounting/translation.py",
+        "services/accounting/rpc/translation.py",
         "-(-answer.ends_in_us // 1_000)",
         "answer.ends_in_us // 1_000",
         _ACCOUNTS,

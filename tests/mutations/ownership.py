@@ -4,9 +4,9 @@ from typing import Final
 
 from tests.mutations.planting import one
 
-_OWNER: Final = "services/accounting/owner.py"
-_COORDINATION: Final = "services/accounting/coordination.py"
-_FEATURES: Final = "services/accounting/features.py"
+_OWNER: Final = "services/accounting/writer/owner.py"
+_COORDINATION: Final = "services/accounting/cell/coordinator.py"
+_FEATURES: Final = "services/accounting/core/features.py"
 _IN_OWNER: Final = "tests/accounting/test_owner.py"
 _IN_COORDINATION: Final = "tests/accounting/test_coordination.py"
 _IN_FEATURES: Final = "tests/accounting/test_features.py"
@@ -127,7 +127,7 @@ _OF_COORDINATION: Final = (
     ),
     one(
         "a second server's coordinator does not matter",
-        "services/accounting/server_groups.py",
+        "services/accounting/cell/server_groups.py",
         "        for group in self._groups:\n            if (known := await",
         "        for group in self._groups[:1]:\n            if (known := await",
         _IN_COORDINATION,

@@ -4,8 +4,8 @@ from typing import Final
 
 from tests.mutations.planting import one
 
-_AMOUNTS: Final = "services/accounting/amounts.py"
-_TRANSLATION: Final = "services/accounting/translation.py"
+_AMOUNTS: Final = "services/accounting/core/amounts.py"
+_TRANSLATION: Final = "services/accounting/rpc/translation.py"
 _CDR: Final = "services/billing/cdr.py"
 _CDR_FILE: Final = "services/billing/cdr_file.py"
 _EXPORTER: Final = "services/billing/exporter.py"

@@ -37,7 +37,7 @@ _DELIVERY: Final = (
 _CHARGES: Final = (
     Mutation(
         "more of a session is taken from a bucket that begins later",
-        "services/accounting/charging.py",
+        "services/accounting/core/sessions/charging.py",
         (
             (
                 "bucket.line == line and bucket.valid_from_us <= now_us < bucket.valid_until_us:",
@@ -48,13 +48,13 @@ _CHARGES: Final = (
     ),
     Mutation(
         "a micro-unit more than the cap lives on",
-        "services/accounting/selling.py",
+        "services/accounting/core/sales/selling.py",
         (("max(0, bucket.remaining - bucket.rollover_cap)", "max(0, bucket.remaining - bucket.rollover_cap - 1)"),),
         _ACCOUNTING,
     ),
     Mutation(
         "a debt is repaid by each bucket of an order",
-        "services/accounting/selling.py",
+        "services/accounting/core/sales/selling.py",
         (
             (
                 "bucket_entries(account, granted, repaid.get(allowance.unit, 0))",
@@ -65,7 +65,7 @@ _CHARGES: Final = (
     ),
     Mutation(
         "a repeat of other provenance and cause is the same",
-        "services/accounting/commands.py",
+        "services/accounting/core/commands.py",
         (
             (
                 "    return blake2b(_encode(command), digest_size=8).digest()",
@@ -80,13 +80,13 @@ _CHARGES: Final = (
     ),
     Mutation(
         "the first vendor that was tried is owed",
-        "services/accounting/charging.py",
+        "services/accounting/core/sessions/charging.py",
         (("    for attempt in reversed(attempts):", "    for attempt in attempts:"),),
         _ACCOUNTING,
     ),
     Mutation(
         "a phone bill is paid from prepaid money",
-        "services/accounting/selling.py",
+        "services/accounting/core/sales/selling.py",
         (
             (
                 "for bucket in _money(account, unit, now_us) if bucket.postpaid == postpaid]",

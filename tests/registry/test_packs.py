@@ -7,10 +7,10 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from services.accounting.catalog import charging_catalog
-from services.accounting.commands import ConfirmPayment, Granted, Ordered, PlaceOrder
-from services.accounting.terms import Payment
-from services.accounting.translation import command_of
+from services.accounting.core.commands import ConfirmPayment, Granted, Ordered, PlaceOrder
+from services.accounting.core.terms import Payment
+from services.accounting.rpc.catalog import charging_catalog
+from services.accounting.rpc.translation import command_of
 from services.edge.call.admission import Admitted, admit
 from services.edge.call.dialect import Body, Dialect, Request
 from services.edge.catalog import SellableModel, Snapshot

@@ -2,8 +2,8 @@
 
 It keeps its own books of every bucket, and asks of each hold and each debit whether an earlier bucket of the same line would have
 had to pay. It rates every record again, by fractions, and asks whether that was charged or absorbed; and whether what is absorbed
-was above what the account may owe. `services.accounting.audit` checks that amounts add up; this checks that they were taken from
-the right place.
+was above what the account may owe. `services.accounting.journal.audit` checks that amounts add up; this checks that they were taken
+from the right place.
 """
 
 import math
@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
 
-from services.accounting import entries as e
-from services.accounting.journal import decode_row
-from services.accounting.store import Snapshot
+from services.accounting.core import entries as e
+from services.accounting.journal.codec import decode_row
+from services.accounting.journal.store import Snapshot
 
 # Whole tokens a source: where another tariff pays in between, less than the price of a token may stay in a bucket, once in what a
 # session holds of it and once in what is free. The dearest token of the simulated tariffs costs 7 units.

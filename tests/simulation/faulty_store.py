@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from services.accounting.store import (
+from services.accounting.journal.store import (
     WHOLE,
     Checkpoint,
     Claim,

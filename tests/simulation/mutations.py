@@ -13,22 +13,22 @@ _SEEDS: Final = 60
 MUTATIONS = (
     Mutation(
         "no fence",
-        "services/accounting/store.py",
+        "services/accounting/journal/store.py",
         (("if (partition.epoch, partition.next_seq) != (write.epoch, write.expected_seq):", "if False:"),),
     ),
     Mutation(
         "no idempotency memory",
-        "services/accounting/account.py",
+        "services/accounting/core/account/state.py",
         (("_forget_before(account.closed, now_us - CLOSED_MEMORY_US)", "_forget_before(account.closed, now_us + 1)"),),
     ),
     Mutation(
         "a hold is not given back",
-        "services/accounting/charging.py",
+        "services/accounting/core/sessions/charging.py",
         (("released=tuple((bucket_id, amount) for bucket_id, amount in hold_left.items() if amount),", "released=(),"),),
     ),
     Mutation(
         "burnt in another order",
-        "services/accounting/account.py",
+        "services/accounting/core/account/state.py",
         (
             (
                 "return (self.priority, self.valid_until_us, self.created_us, self.bucket_id)",
@@ -38,7 +38,7 @@ MUTATIONS = (
     ),
     Mutation(
         "caps are not checked",
-        "services/accounting/limits.py",
+        "services/accounting/core/limits.py",
         (
             ("used, reserved, end_us = counter.used, counter.reserved, counter.end_us", "used = reserved = 0"),
             ("free = amount - counter.used - counter.reserved", "free = amount"),
@@ -46,7 +46,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a repeat is answered before its commit",
-        "services/accounting/owner.py",
+        "services/accounting/writer/owner.py",
         (
             (
                 "        self._answers.append((partition, pending.caller, pending.tag, answer))\n",
@@ -56,7 +56,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a stale owner refuses from memory",
-        "services/accounting/owner.py",
+        "services/accounting/writer/owner.py",
         (
             (
                 "if not partition.pending and not checkpoints and id(partition) not in touched:",
@@ -71,22 +71,22 @@ MUTATIONS = (
     ),
     Mutation(
         "accounts leave memory that the store does not have",
-        "services/accounting/owner.py",
+        "services/accounting/writer/owner.py",
         (("residents.shrink(dirty, timed, partition.waiting, partition.sending)", "residents.shrink()"),),
     ),
     Mutation(
         "debts have no limit",
-        "services/accounting/losses.py",
+        "services/accounting/core/losses.py",
         (("return 0 if limit < 0 else max(0, uncovered - max(0, limit - outstanding(account, unit)))", "return 0"),),
     ),
     Mutation(
         "what is above the limit is forgotten",
-        "services/accounting/account.py",
+        "services/accounting/core/account/state.py",
         (("account.losses.setdefault(entry.tariff.unit, Loss()).absorbed += entry.absorbed", "pass"),),
     ),
     Mutation(
         "what nobody pays for is not absorbed",
-        "services/accounting/charging.py",
+        "services/accounting/core/sessions/charging.py",
         (("        records[0].absorbed += sum(unpaid_amounts)\n", ""),),
     ),
 )

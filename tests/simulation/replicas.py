@@ -5,11 +5,11 @@ import random
 from typing import Any, cast
 from zlib import crc32
 
-from services.accounting.commands import Failed, Fault, ReceiveTransfer
-from services.accounting.coordination import Coordinator
-from services.accounting.directory import Directory
-from services.accounting.owner import Owner
-from services.accounting.server_groups import ServerGroup, ServerGroups
+from services.accounting.cell.coordinator import Coordinator
+from services.accounting.cell.directory import Directory
+from services.accounting.cell.server_groups import ServerGroup, ServerGroups
+from services.accounting.core.commands import Failed, Fault, ReceiveTransfer
+from services.accounting.writer.owner import Owner
 from tests.simulation.fake_etcd import FakeEtcd, FakeEtcdClient
 from tests.simulation.faulty_store import Faults, FaultyStore
 from tests.simulation.virtual_time import run_virtually

@@ -9,10 +9,9 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
-from services.accounting.account import Account
-from services.accounting.amounts import ContextTier, PinnedTariff
-from services.accounting.audit import audit
-from services.accounting.commands import (
+from services.accounting.core.account.state import Account
+from services.accounting.core.amounts import ContextTier, PinnedTariff
+from services.accounting.core.commands import (
     Answer,
     BucketAdded,
     CloseCause,
@@ -34,10 +33,11 @@ from services.accounting.commands import (
     TransferView,
     UpdateSession,
 )
-from services.accounting.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
-from services.accounting.owner import Owner, ask, view_of
-from services.accounting.store import MemoryStore
-from services.accounting.terms import Allowance, Limit, LimitKind, Payment, Scope, Terms
+from services.accounting.core.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
+from services.accounting.core.terms import Allowance, Limit, LimitKind, Payment, Scope, Terms
+from services.accounting.journal.audit import audit
+from services.accounting.journal.store import MemoryStore
+from services.accounting.writer.owner import Owner, ask, view_of
 from services.token_classes import NOTHING, Vector, total_input, total_output
 from tests.simulation.auditor import journal_breaches
 from tests.simulation.faulty_store import Faults, FaultyStore

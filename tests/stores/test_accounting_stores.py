@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from services.accounting.postgresql_store import PostgresqlStore
-from services.accounting.sqlite_store import SqliteStore
-from services.accounting.store import (
+from services.accounting.journal.postgresql import PostgresqlStore
+from services.accounting.journal.sqlite import SqliteStore
+from services.accounting.journal.store import (
     Checkpoint,
     ClaimedPartition,
     DueAccount,
@@ -345,7 +345,7 @@ async def test_another_process_that_claims_fences_this_one_off(tmp_path: Path) -
     assert await store.commit([row(0, 1)]) == {0}
     program = (
         "import asyncio, pathlib, sys\n"
-        "from services.accounting.sqlite_store import SqliteStore\n"
+        "from services.accounting.journal.sqlite import SqliteStore\n"
         "from tests.accounting.claims import claim\n"
         "async def main():\n"
         "    store = await SqliteStore.open(pathlib.Path(sys.argv[1]))\n"

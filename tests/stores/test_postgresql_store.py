@@ -7,8 +7,7 @@ import sys
 import asyncpg
 import pytest
 
-from services.accounting import postgresql_store
-from services.accounting.postgresql_store import PostgresqlStore
+from services.accounting.journal.postgresql import _MIGRATIONS, PostgresqlStore
 from services.authentication.postgresql_store import PostgresqlStore as AuthenticationStore
 from services.authentication.store import Key, Member
 from services.billing.postgresql_store import PostgresqlStore as BillingStore
@@ -125,7 +124,7 @@ async def test_an_older_schema_is_brought_up_to_date_with_what_is_in_it(postgres
     connection = await asyncpg.connect(dsn, server_settings={"search_path": "accounting"})
     await connection.execute("CREATE SCHEMA accounting")
     await connection.execute("CREATE TABLE schema_version (version integer NOT NULL)")
-    await connection.execute(postgresql_store._MIGRATIONS[0])
+    await connection.execute(_MIGRATIONS[0])
     await connection.execute("INSERT INTO schema_version VALUES (1)")
     await connection.execute("INSERT INTO partition SELECT part_id, 4, 'old', 3, 1, 77 FROM generate_series(0, 2) AS part_id")
     await connection.execute("INSERT INTO journal SELECT 1, seq, 4, 1, 'x' FROM generate_series(1, 2) AS seq")

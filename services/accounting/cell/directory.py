@@ -1,0 +1,107 @@
+"""Who owns which partition, as this replica knows it, and the way to the other replicas."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+
+from services.runtime.certificates import Certificates
+from services.runtime.clients import answer, connect
+from services.runtime.errors import ServiceError
+from tokenline.accounting.v1 import accounting_pb2_grpc
+from tokenline.errors.v1 import errors_pb2
+
+# Marks a request that another replica passed on: it is not passed on again.
+_FORWARDED: Final = "tokenline-forwarded"
+# For so long a request looks for the owner of its account, while partitions change hands.
+_LOOKING_S_MAX: Final = 4.0
+_LOOK_AGAIN_S: Final = 0.05
+_ELSEWHERE_OR_LATER: Final = frozenset({errors_pb2.ERROR_REASON_NOT_OWNER, errors_pb2.ERROR_REASON_UNAVAILABLE})
+
+
+class Directory:
+    """Partitions to addresses."""
+
+    def __init__(self, certificates: Certificates | None = None) -> None:
+        self._certificates = certificates
+        # What others call this replica by; "" when it is the only one.
+        self.own_address = ""
+        self._addresses: dict[int, str] = {}
+        # What every member of the cell understands; see `services.accounting.core.features`.
+        self.features: frozenset[str] = frozenset()
+        self._changed = asyncio.Event()
+        self._ended = False
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    def update(self, addresses: dict[int, str], features: frozenset[str]) -> None:
+        """Who owns what from now on, and what all of them understand."""
+        if (addresses, features) != (self._addresses, self.features):
+            self._addresses = addresses
+            self.features = features
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    @property
+    def addresses(self) -> dict[int, str]:
+        """part_id -> the address of its owner."""
+        return self._addresses
+
+    async def changes(self) -> AsyncIterator[dict[int, str]]:
+        """The addresses as they are, and again after each change of them or of the features, until `end`."""
+        while not self._ended:
+            changed = self._changed
+            yield self._addresses
+            await changed.wait()
+
+    def end(self) -> None:
+        """This replica stops: who follows it shall follow another one."""
+        self._ended = True
+        self._changed.set()
+
+    def stub(self, address: str) -> "accounting_pb2_grpc.AccountingServiceAsyncStub":
+        """The replica at an address."""
+        channel = self._channels.get(address)
+        if channel is None:
+            channel = self._channels[address] = connect(address, "accounting", self._certificates)
+        return accounting_pb2_grpc.AccountingServiceStub(channel)
+
+    def others(self) -> set[str]:
+        """The addresses of the other replicas that own something."""
+        return set(self._addresses.values()) - {self.own_address}
+
+    async def at_owner(
+        self, part_id: int, method: str, here: Callable[[Any, Any], Awaitable[Any]], request: Any, context: Any
+    ) -> Any:
+        """Answers a request about a partition's account: here, or by passing it on to the owner.
+
+        Errors: `ServiceError`; NOT_OWNER and UNAVAILABLE only after the partition had no owner for a while.
+        """
+        forwarded = is_forwarded(context)
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + min(context.time_remaining() or _LOOKING_S_MAX, _LOOKING_S_MAX)
+        while True:
+            address = self._addresses.get(part_id, self.own_address)
+            try:
+                if forwarded or address == self.own_address:
+                    return await here(request, context)
+                return await self.forward(address, method, request, until_s - loop.time())
+            except ServiceError as error:
+                alone = not self.own_address
+                if alone or forwarded or error.reason not in _ELSEWHERE_OR_LATER or loop.time() + _LOOK_AGAIN_S > until_s:
+                    raise
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def forward(self, address: str, method: str, request: Any, timeout_s: float) -> Any:
+        """What the replica at the address answers. Errors: `ServiceError`."""
+        return await answer(getattr(self.stub(address), method)(request, timeout=timeout_s, metadata=((_FORWARDED, "1"),)))
+
+    async def close(self) -> None:
+        """Ends the connections."""
+        for channel in self._channels.values():
+            await channel.close()
+
+
+def is_forwarded(context: Any) -> bool:
+    """Whether another replica passed the request on."""
+    return any(key == _FORWARDED for key, _ in context.invocation_metadata() or ())

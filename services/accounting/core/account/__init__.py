@@ -1,0 +1,1 @@
+"""An account's state, and how each entry changes it. Replay uses nothing else."""

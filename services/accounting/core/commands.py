@@ -1,0 +1,458 @@
+"""What can be asked of an account, and what it answers."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from services.accounting.core.entries import BucketGranted, Entry, VendorAttempt
+from services.accounting.core.terms import FinalAction, Limit, Payment
+from services.token_classes import Vector
+
+if TYPE_CHECKING:
+    from services.accounting.core.account.state import Account
+
+
+class ResultCode(IntEnum):
+    """Why nothing was granted; the numbers of the protobuf contract."""
+
+    QUOTA_LIMIT_REACHED = 2
+    END_USER_SERVICE_DENIED = 3
+    RATING_FAILED = 4
+    RATE_LIMITED = 5
+    END_USER_SERVICE_REJECTED = 6
+
+
+class CloseCause(IntEnum):
+    """Why a session ended; the numbers of the protobuf contract."""
+
+    NORMAL = 1
+    QUOTA_EXHAUSTED = 2
+    CLIENT_GONE = 3
+    VENDOR_ERROR = 4
+    SWEPT = 5
+    REJECTED = 6
+    REVOKED = 7
+
+
+class Provenance(IntEnum):
+    """Where token counts came from; the numbers of the protobuf contract."""
+
+    VENDOR = 1
+    PARTIAL = 2
+    TOKENIZER = 3
+    ESTIMATED = 4
+
+
+class Fault(IntEnum):
+    """Why a command was not carried out; the numbers of `tokenline.errors.v1.ErrorReason`."""
+
+    INVALID_ARGUMENT = 1
+    ACCOUNT_UNKNOWN = 2
+    SESSION_UNKNOWN = 3
+    SESSION_CLOSED = 4
+    SEQUENCE_INVALID = 5
+    IDEMPOTENCY_CONFLICT = 6
+    CHARGING_ID_STALE = 7
+    AMOUNT_OVERFLOW = 8
+    NOT_OWNER = 9
+    STORE_UNAVAILABLE = 10
+    OFFERING_UNKNOWN = 12
+    RECORD_UNKNOWN = 16
+    UNAVAILABLE = 18
+    INTERNAL = 19
+    ITEM_UNKNOWN = 20
+    PAYMENT_REQUIRED = 21
+    NOT_POSSIBLE = 22
+    SUBJECT_ENDED = 24
+
+
+class OpenAccount(msgspec.Struct, frozen=True, gc=False):
+    """Opens an account on an offering."""
+
+    account_id: str
+    offering_id: str
+
+
+class GrantBucket(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Adds a bucket of `amount` micro-units, valid for `valid_for_us` from `valid_from_us` (None: from now)."""
+
+    account_id: str
+    unit: str
+    amount: int
+    valid_from_us: int | None
+    valid_for_us: int
+    priority: int
+    idempotency_key: str
+    model_group: str = ""
+    # Why an operator granted it; empty for a top-up.
+    reason: str = ""
+
+
+class CreateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Opens a session: at most `input_bound` input tokens and `output_limit` output tokens."""
+
+    account_id: str
+    charging_id: str
+    number: int
+    model_id: str
+    key_id: str
+    member_id: str
+    input_bound: int
+    output_limit: int
+    metered: bool
+    # The input tokens that the call most likely has; -1: as many as the bound.
+    input_expected: int = -1
+    # The estimate of the input tokens with its margin; -1: as many as the bound.
+    input_calibrated: int = -1
+
+
+class UpdateSession(msgspec.Struct, frozen=True, gc=False):
+    """Reports cumulative usage, wants `output_wanted` cumulative output tokens, renews the validity."""
+
+    account_id: str
+    charging_id: str
+    number: int
+    used: Vector
+    output_wanted: int
+
+
+class ReleaseSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Ends a session with its cumulative usage."""
+
+    account_id: str
+    charging_id: str
+    number: int
+    used: Vector
+    provenance: Provenance
+    close_cause: CloseCause
+    attempts: tuple[VendorAttempt, ...]
+    # What the vendor made beyond `used` and nobody pays for; empty: nothing.
+    unpaid: Vector = ()
+
+
+class ChargeEvent(msgspec.Struct, frozen=True, gc=False):
+    """Charges usage that had no session."""
+
+    account_id: str
+    charging_id: str
+    number: int
+    model_id: str
+    key_id: str
+    member_id: str
+    used: Vector
+    provenance: Provenance
+    attempts: tuple[VendorAttempt, ...]
+
+
+class TopUpBucket(msgspec.Struct, frozen=True, gc=False):
+    """Adds `amount` to a bucket that has not ended; its validity stays."""
+
+    account_id: str
+    bucket_id: str
+    amount: int
+    idempotency_key: str
+
+
+class RefundSession(msgspec.Struct, frozen=True, gc=False):
+    """Gives back `amount` of what the record at (`sequence_number`, `record_number`) of a session charged, as a new bucket.
+
+    `unit` and `charged` are what that record says; the caller has read it from the journal.
+    """
+
+    account_id: str
+    charging_id: str
+    sequence_number: int
+    record_number: int
+    unit: str
+    charged: int
+    amount: int
+    valid_for_us: int
+    reason: str
+    idempotency_key: str
+
+
+class ReduceBucket(msgspec.Struct, frozen=True, gc=False):
+    """Takes back `amount` of what remains in a bucket."""
+
+    account_id: str
+    bucket_id: str
+    amount: int
+    reason: str
+    idempotency_key: str
+
+
+class WriteOffDebt(msgspec.Struct, frozen=True, gc=False):
+    """Gives up `amount` of a debt."""
+
+    account_id: str
+    unit: str
+    amount: int
+    reason: str
+    idempotency_key: str
+
+
+class PlaceOrder(msgspec.Struct, frozen=True, gc=False):
+    """Orders an offering. `payment` says how its price is paid."""
+
+    account_id: str
+    offering_id: str
+    payment: Payment
+    idempotency_key: str
+
+
+class ConfirmPayment(msgspec.Struct, frozen=True, gc=False):
+    """An order that waited for it was paid outside."""
+
+    account_id: str
+    order_id: str
+    payment_reference: str
+
+
+class CancelOrder(msgspec.Struct, frozen=True, gc=False):
+    """An order that waits for its payment is given up."""
+
+    account_id: str
+    order_id: str
+    reason: str
+
+
+class ChangeSubscription(msgspec.Struct, frozen=True, gc=False):
+    """A subscription goes on under another offering: at once, or from the next cycle on."""
+
+    account_id: str
+    subscription_id: str
+    offering_id: str
+    payment: Payment
+    at_once: bool
+    idempotency_key: str
+
+
+class CancelSubscription(msgspec.Struct, frozen=True, gc=False):
+    """A subscription ends: with its cycle, or at once."""
+
+    account_id: str
+    subscription_id: str
+    at_once: bool
+
+
+class SendTransfer(msgspec.Struct, frozen=True, gc=False):
+    """Gives `amount` of a transferable bucket to another account."""
+
+    account_id: str
+    to_account_id: str
+    bucket_id: str
+    amount: int
+    idempotency_key: str
+
+
+class ReceiveTransfer(msgspec.Struct, frozen=True, gc=False):
+    """The other half of a transfer: what arrives. `granted` is the bucket it becomes."""
+
+    account_id: str
+    granted: BucketGranted
+
+
+class EndTransfer(msgspec.Struct, frozen=True, gc=False):
+    """A transfer has arrived, or (`refusal` not empty) could not be taken and comes back."""
+
+    account_id: str
+    transfer_id: str
+    refusal: str
+
+
+class SetLimits(msgspec.Struct, frozen=True, gc=False):
+    """Puts limits on "account", "member:ID" or "key:ID", in place of those it had; `valid_until_us` 0: no end."""
+
+    account_id: str
+    subject: str
+    limits: tuple[Limit, ...]
+    valid_until_us: int
+
+
+class ReadAccount(msgspec.Struct, frozen=True, gc=False):
+    """Asks for the account as it is."""
+
+    account_id: str
+
+
+class FindRecords(msgspec.Struct, frozen=True, gc=False):
+    """Asks where a closed session's records stand in the journal."""
+
+    account_id: str
+    charging_id: str
+
+
+class ApplyDue(msgspec.Struct, frozen=True, gc=False):
+    """Asks for nothing but that what is due is applied."""
+
+    account_id: str
+
+
+Command = (
+    OpenAccount
+    | GrantBucket
+    | CreateSession
+    | UpdateSession
+    | ReleaseSession
+    | ChargeEvent
+    | TopUpBucket
+    | RefundSession
+    | ReduceBucket
+    | WriteOffDebt
+    | PlaceOrder
+    | ConfirmPayment
+    | CancelOrder
+    | ChangeSubscription
+    | CancelSubscription
+    | SendTransfer
+    | ReceiveTransfer
+    | EndTransfer
+    | SetLimits
+    | ReadAccount
+    | FindRecords
+    | ApplyDue
+)
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def digest_of(command: Command) -> bytes:
+    """Eight bytes that differ when a repeat's content does."""
+    return blake2b(_encode(command), digest_size=8).digest()
+
+
+class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Quota for cumulative `output_granted` output tokens is held."""
+
+    output_granted: int
+    output_payable: int
+    output_threshold: int
+    validity_us: int
+    final: bool
+    offering_id: str
+    # What `final` means.
+    final_action: int = FinalAction.TERMINATE
+
+
+class GrantedUntil(Granted, frozen=True, array_like=True, gc=False):
+    """Such a grant to a session that must end: in `ends_in_us`, with the time of `ending_subject`.
+
+    It is worked out for each answer, since limits may be set anew, and is not part of an account's state.
+    """
+
+    ends_in_us: int = 0
+    ending_subject: str = ""
+
+
+class Settled(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """`charged` micro-units of `unit` were charged, `debt` of them covered by no bucket."""
+
+    unit: str
+    charged: int
+    debt: int
+    # (unit, charged, debt) of the further tariffs, where several paid.
+    others: tuple[tuple[str, int, int], ...] = ()
+    # What was rated beyond it and is the operator's loss; then that of each of `others`, empty: nothing.
+    absorbed: int = 0
+    others_absorbed: tuple[int, ...] = ()
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """Nothing was granted and nothing changed; `held` says that others' holds are the only reason."""
+
+    code: ResultCode
+    unit: str
+    needed: int
+    free: int
+    reserved: int
+    held: bool
+    # The limit that refused, and of whom: "limit_id@subject"; empty: the balance.
+    limit_id: str = ""
+    # When the limit lets this call pass, if nothing else comes; 0: not known.
+    retry_after_us: int = 0
+    # For people: why, where the code does not say it all.
+    message: str = ""
+    offering_id: str = ""
+    final_action: int = FinalAction.TERMINATE
+
+
+class Failed(msgspec.Struct, frozen=True, gc=False):
+    """The command was not carried out."""
+
+    fault: Fault
+    message: str
+
+
+class BucketAdded(msgspec.Struct, frozen=True, gc=False):
+    """The bucket as it was granted, after `repaid` of it went to debt."""
+
+    bucket_id: str
+    unit: str
+    amount: int
+    valid_from_us: int
+    valid_until_us: int
+    priority: int
+    repaid: int
+
+
+class ToppedUp(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """`repaid` of what came into a bucket paid debt."""
+
+    repaid: int
+
+
+class Ordered(msgspec.Struct, frozen=True, gc=False):
+    """An order as it stands: "awaiting_payment", "completed" or "failed", and what it made."""
+
+    order_id: str
+    offering_id: str
+    payment: Payment
+    state: str
+    subscription_id: str
+    bucket_ids: tuple[str, ...]
+    unit: str
+    amount: int
+    expires_us: int
+    reason: str
+
+
+class TransferView(msgspec.Struct, frozen=True, gc=False):
+    """A transfer as it stands: "in_transit", "confirmed" or "returned"."""
+
+    transfer_id: str
+    state: str
+    reason: str
+
+
+class AccountView(msgspec.Struct, frozen=True, gc=False):
+    """A copy of the account, without its memory of closed sessions, that later changes do not touch."""
+
+    account: "Account"
+
+
+class RecordsFound(msgspec.Struct, frozen=True, gc=False):
+    """The journal rows of a session's records."""
+
+    sequence_numbers: tuple[int, ...]
+
+
+class Done(msgspec.Struct, frozen=True, gc=False):
+    """What was due is applied."""
+
+
+Answer = Granted | Settled | Refused | Failed | BucketAdded | ToppedUp | Ordered | TransferView | AccountView | RecordsFound | Done
+
+
+class Decision(NamedTuple):
+    """What a command does and what it answers."""
+
+    entries: Sequence[Entry]
+    answer: Answer
+
+
+def fail(fault: Fault, message: str) -> Decision:
+    """A command that is not carried out, and why."""
+    return Decision((), Failed(fault, message))

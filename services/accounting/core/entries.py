@@ -1,0 +1,447 @@
+"""The journal's entries: facts that changed an account. What is written here stays readable for ever.
+
+Entries are msgpack arrays whose first element is the tag. Fields are only ever added at the end, with a default; a tag is
+never used again for something else. Times are microseconds since 1970, amounts micro-units.
+"""
+
+import msgspec
+
+from services.accounting.core.amounts import Estimate, PinnedTariff
+from services.accounting.core.terms import Limit, Payment, Terms
+from services.token_classes import NOTHING, Vector
+
+# (bucket_id, amount) pairs in burn order.
+BucketAmounts = tuple[tuple[str, int], ...]
+# (limiter_id, theoretical arrival time in nanoseconds) pairs: what a rate limiter stands at from now on.
+Arrivals = tuple[tuple[str, int], ...]
+
+
+class VendorAttempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One try to get the answer from a vendor."""
+
+    vendor_id: str
+    vendor_model_id: str
+    outcome: str
+    http_status: int
+    duration_ms: int
+
+
+class WindowOpened(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A counter of use began a new window; what was counted before no longer counts."""
+
+    counter_id: str
+    # What it counts; "SESSION" for the sessions open at once.
+    unit: str
+    start_us: int
+    # 0: it never ends.
+    end_us: int
+
+
+class Wholesale(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a vendor is owed for a model under one of its routes."""
+
+    vendor_id: str
+    vendor_model_id: str
+    tariff: PinnedTariff
+
+
+class AccountOpened(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """An account was opened on an offering."""
+
+    account_id: str
+    time_us: int
+    offering_id: str
+
+
+class BucketGranted(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """A bucket was granted."""
+
+    account_id: str
+    time_us: int
+    bucket_id: str
+    unit: str
+    amount: int
+    valid_from_us: int
+    valid_until_us: int
+    priority: int
+    idempotency_key: str
+    digest: bytes
+    # What of it repaid debt; the DebtRepaid entry behind this one moves it.
+    repaid: int
+    # Which of the account's tariffs prices it: the offering's ("" for the account's own), and for which model group ("" for all).
+    offering_id: str = ""
+    model_group: str = ""
+    # Where it came from: "order:ID", "transfer:ID", "refund:CHARGING_ID", "adjustment"; empty: a top-up.
+    source: str = ""
+    # Who granted it and why, where somebody had to say so.
+    reason: str = ""
+    # The subscription whose cycle it belongs to, and the allowance it is.
+    subscription_id: str = ""
+    allowance_id: str = ""
+    rollover_cap: int = 0
+    postpaid: bool = False
+    transferable: bool = False
+    notice_percents: tuple[int, ...] = ()
+
+
+class DebtRepaid(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """A bucket paid a debt of its unit."""
+
+    account_id: str
+    time_us: int
+    bucket_id: str
+    unit: str
+    amount: int
+
+
+class BucketExpired(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """A bucket's validity ended; `amount` is what remained. What is held then goes to expired when it is freed."""
+
+    account_id: str
+    time_us: int
+    bucket_id: str
+    amount: int
+
+
+class SessionCreated(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """A session was opened and holds quota."""
+
+    account_id: str
+    time_us: int
+    charging_id: str
+    number: int
+    digest: bytes
+    model_id: str
+    key_id: str
+    member_id: str
+    offering_id: str
+    tariff: PinnedTariff
+    input_bound: int
+    output_limit: int
+    output_granted: int
+    output_payable: int
+    output_threshold: int
+    final: bool
+    validity_us: int
+    hold: BucketAmounts
+    # `tariff` prices the buckets of this line; "" in entries older than lines.
+    line: str = ""
+    # The tariffs of the other lines that the session may burn; the last line of all is the one that debt is owed in.
+    more_lines: dict[str, PinnedTariff] = {}
+    # By line, what tokens are reserved at; empty: the worst case of `input_bound` tokens.
+    estimates: dict[str, Estimate] = {}
+    # The input tokens that are reserved for; -1: `input_bound`.
+    input_reserved: int = -1
+    # Reserved at what is expected, not at the worst case.
+    expected: bool = False
+    # The counters of use that the session counts in, with the begin of the window it counts in.
+    counters: tuple[tuple[str, int], ...] = ()
+    # Those of them whose window began with it.
+    windows_opened: tuple[WindowOpened, ...] = ()
+    arrivals: Arrivals = ()
+    # What was counted against token rates so far.
+    tokens_counted: int = 0
+    output_window: int = 0
+    final_action: int = 1
+    wholesale: tuple[Wholesale, ...] = ()
+    # The most that the account may owe in the unit of the last line, for this session; -1: no bound, as before there was one.
+    debt_limit: int = -1
+
+
+class SessionUpdated(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """A session reported usage, renewed its validity and perhaps holds more."""
+
+    account_id: str
+    time_us: int
+    charging_id: str
+    number: int
+    digest: bytes
+    used: Vector
+    output_granted: int
+    output_payable: int
+    output_threshold: int
+    final: bool
+    hold_added: BucketAmounts
+    arrivals: Arrivals = ()
+    tokens_counted: int = 0
+    # What the request wanted: with `used` it is its content, so that a repeat is known. -1 in older entries, which have a digest.
+    wanted: int = -1
+
+
+class SessionSettled(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """A session, an event, or a late Release of a swept session was charged; becomes a CDR.
+
+    A session that was paid under several tariffs makes a record for each, numbered without a gap; the last of them closes it.
+    `charged` = sum of `held_debits` and `free_debits` plus `debt`, all of this record; `usage` and `class_amounts` are
+    cumulative over what the session used under this tariff. Rated = `charged` + `absorbed`.
+    """
+
+    account_id: str
+    time_us: int
+    charging_id: str
+    number: int
+    digest: bytes
+    record_number: int
+    model_id: str
+    key_id: str
+    member_id: str
+    offering_id: str
+    tariff: PinnedTariff
+    usage: Vector
+    class_amounts: Vector
+    charged: int
+    held_debits: BucketAmounts
+    free_debits: BucketAmounts
+    released: BucketAmounts
+    debt: int
+    close_cause: int
+    provenance: int
+    attempts: tuple[VendorAttempt, ...]
+    created_us: int
+    # More records of the same session follow in the same row.
+    more_records: bool = False
+    # The line that `tariff` belongs to; "" in entries older than lines.
+    line: str = ""
+    arrivals: Arrivals = ()
+    # What the account has learned of the model's cached share, in millionths; -1: nothing new.
+    cached_share: int = -1
+    # What the vendor that answered is owed; once a session, in its first record.
+    wholesale: Wholesale | None = None
+    wholesale_amounts: Vector = NOTHING
+    # What the vendor counted: the usage of the whole session.
+    wholesale_usage: Vector = NOTHING
+    # The input of the whole session, which chose the tier; -1: that of `usage`.
+    total_input: int = -1
+    # Of an Event, which has no session that knows them.
+    counters: tuple[tuple[str, int], ...] = ()
+    windows_opened: tuple[WindowOpened, ...] = ()
+    # What was rated by this record and nobody pays: beyond the debt limit, and for `unpaid`.
+    absorbed: int = 0
+    # What the vendor made beyond the session's usage, and what it comes to under this tariff; in the first record, empty: nothing.
+    unpaid: Vector = ()
+    unpaid_amounts: Vector = ()
+    # What the vendor's work is worth that was used, and that was not paid for, in micro-yuan; in the first record.
+    paid_worth: int = 0
+    unpaid_worth: int = 0
+
+
+class NoticeReached(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """So many percent of a bucket are consumed: the subscriber gets a notice."""
+
+    account_id: str
+    time_us: int
+    bucket_id: str
+    percent: int
+
+
+class OrderPlaced(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """An offering was ordered. `amount` of `terms.price_unit` is to be paid; until it is, the order waits till `expires_us`."""
+
+    account_id: str
+    time_us: int
+    order_id: str
+    terms: Terms
+    payment: Payment
+    amount: int
+    expires_us: int
+    # The subscription it makes, renews or changes; empty: a pack.
+    subscription_id: str
+    idempotency_key: str
+    digest: bytes
+
+
+class PriceCharged(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
+    """A price was paid from buckets."""
+
+    account_id: str
+    time_us: int
+    order_id: str
+    offering_id: str
+    unit: str
+    amount: int
+    debits: BucketAmounts
+
+
+class OrderCompleted(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):
+    """An order is paid and carried out; `payment_reference` is the payer's own, when it was paid outside."""
+
+    account_id: str
+    time_us: int
+    order_id: str
+    payment_reference: str
+
+
+class OrderFailed(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False):
+    """An order came to nothing."""
+
+    account_id: str
+    time_us: int
+    order_id: str
+    reason: str
+
+
+class SubscriptionStarted(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
+    """A subscription began, or got other terms; its cycles count from `time_us` on."""
+
+    account_id: str
+    time_us: int
+    subscription_id: str
+    terms: Terms
+    payment: Payment
+
+
+class CycleStarted(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=False):
+    """A cycle of a subscription began; its price and buckets are in the entries beside it."""
+
+    account_id: str
+    time_us: int
+    subscription_id: str
+    number: int
+    end_us: int
+    # What was paid for it, and for how many days: what a change in its middle gives back is reckoned from it.
+    price: int
+    days: int
+
+
+class RenewalChanged(msgspec.Struct, frozen=True, array_like=True, tag=15, gc=False):
+    """What happens at the end of the cycle: it ends (`terms` None), or goes on under `terms`."""
+
+    account_id: str
+    time_us: int
+    subscription_id: str
+    terms: Terms | None
+    payment: Payment
+
+
+class SubscriptionSuspended(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
+    """A renewal could not be paid; it is tried again whenever money comes, until `grace_end_us`."""
+
+    account_id: str
+    time_us: int
+    subscription_id: str
+    grace_end_us: int
+
+
+class SubscriptionEnded(msgspec.Struct, frozen=True, array_like=True, tag=17, gc=False):
+    """A subscription ended."""
+
+    account_id: str
+    time_us: int
+    subscription_id: str
+    reason: str
+
+
+class BucketRolledOver(msgspec.Struct, frozen=True, array_like=True, tag=18, gc=False):
+    """A bucket lives on for another cycle; `expired` of what remained was above the cap."""
+
+    account_id: str
+    time_us: int
+    bucket_id: str
+    expired: int
+    valid_until_us: int
+
+
+class TransferSent(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False):
+    """A part of a bucket left for another account; it is in transit until it is confirmed or returned."""
+
+    account_id: str
+    time_us: int
+    transfer_id: str
+    to_account_id: str
+    bucket_id: str
+    amount: int
+    idempotency_key: str
+    digest: bytes
+
+
+class TransferConfirmed(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
+    """A transfer has arrived."""
+
+    account_id: str
+    time_us: int
+    transfer_id: str
+
+
+class TransferReturned(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
+    """A transfer could not be taken and came back."""
+
+    account_id: str
+    time_us: int
+    transfer_id: str
+    reason: str
+
+
+class BucketReduced(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
+    """The operator took back a part of a bucket; it counts as expired."""
+
+    account_id: str
+    time_us: int
+    bucket_id: str
+    amount: int
+    reason: str
+    idempotency_key: str
+    digest: bytes
+
+
+class DebtWrittenOff(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=False):
+    """The operator gave up a debt."""
+
+    account_id: str
+    time_us: int
+    unit: str
+    amount: int
+    reason: str
+    idempotency_key: str
+    digest: bytes
+
+
+class LimitsSet(msgspec.Struct, frozen=True, array_like=True, tag=24, gc=False):
+    """A subject ("account", "member:ID" or "key:ID") got these limits in place of those it had."""
+
+    account_id: str
+    time_us: int
+    subject: str
+    limits: tuple[Limit, ...]
+    # No session begins for the subject from then on; 0: there is no end.
+    valid_until_us: int
+
+
+class BucketToppedUp(msgspec.Struct, frozen=True, array_like=True, tag=25, gc=False):
+    """More came into a bucket. `repaid` of it paid debt; the DebtRepaid entry behind this one moves it."""
+
+    account_id: str
+    time_us: int
+    bucket_id: str
+    amount: int
+    repaid: int
+    idempotency_key: str
+    digest: bytes
+
+
+Entry = (
+    AccountOpened
+    | BucketGranted
+    | DebtRepaid
+    | BucketExpired
+    | SessionCreated
+    | SessionUpdated
+    | SessionSettled
+    | NoticeReached
+    | OrderPlaced
+    | PriceCharged
+    | OrderCompleted
+    | OrderFailed
+    | SubscriptionStarted
+    | CycleStarted
+    | RenewalChanged
+    | SubscriptionSuspended
+    | SubscriptionEnded
+    | BucketRolledOver
+    | TransferSent
+    | TransferConfirmed
+    | TransferReturned
+    | BucketReduced
+    | DebtWrittenOff
+    | LimitsSet
+    | BucketToppedUp
+)

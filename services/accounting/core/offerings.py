@@ -1,0 +1,332 @@
+"""What accounting needs of the catalog, shaped for charging: which tariff prices which bucket for which model, and when.
+
+Pure; made from the registry's catalog by `services.accounting.rpc.catalog`, a new one for every revision.
+"""
+
+from bisect import bisect_right
+from typing import Final, NamedTuple
+
+from services.accounting.core.account.state import Account, line_of
+from services.accounting.core.amounts import (
+    PinnedTariff,
+    WorstCases,
+    amount_of,
+    dearest_output_rate,
+    exchanged,
+    first_classes,
+    worst_cases,
+)
+from services.accounting.core.commands import ResultCode
+from services.accounting.core.entries import Wholesale
+from services.accounting.core.terms import FinalAction, Limit, Payment, Terms
+
+_EVERY_MODEL: Final = "*"
+_CURRENCY: Final = "CURRENCY:"
+_FOR_GOOD_US: Final = 2**63 - 1
+# What an account may owe where its offering does not say: the price of this many output tokens.
+_DEBT_TOKENS: Final = 4_096
+# What vendors' work is compared in.
+_WORTH: Final = "CNY"
+
+
+class TariffVersion(NamedTuple):
+    """A tariff's rates by model ("*": every model without its own) from `effective_us` on."""
+
+    effective_us: int
+    rates: dict[str, PinnedTariff]
+
+
+class Schedule(NamedTuple):
+    """A tariff with what it was, is and will be; versions by rising `effective_us`, the first one from the beginning."""
+
+    unit: str
+    versions: tuple[TariffVersion, ...]
+
+    def at(self, model_id: str, now_us: int) -> tuple[PinnedTariff | None, int]:
+        """The model's rates at a time (None: it has none), and until when they hold."""
+        version, until_us = self.versions[0], _FOR_GOOD_US
+        for later in self.versions[1:]:
+            if later.effective_us > now_us:
+                until_us = later.effective_us
+                break
+            version = later
+        return version.rates.get(model_id) or version.rates.get(_EVERY_MODEL), until_us
+
+
+class OfferingRules(NamedTuple):
+    """What an offering says about charging. `model_ids` None: every model that `schedules` rate."""
+
+    offering_id: str
+    # The tariff of its unit, then that of its overage.
+    schedules: tuple[Schedule, ...]
+    model_ids: frozenset[str] | None
+    output_window: int
+    expected: bool = False
+    limits: tuple[Limit, ...] = ()
+    final_action: FinalAction = FinalAction.TERMINATE
+    # None: it grants nothing and is not ordered; accounts are opened on it.
+    terms: Terms | None = None
+    payments: frozenset[Payment] = frozenset()
+    # Reserves the calibrated estimate of the input, at the worst case's rates.
+    calibrated: bool = False
+    # By unit: the most that an account may owe.
+    debt_limits: dict[str, int] = {}  # noqa: RUF012  # read only
+
+
+class Line(NamedTuple):
+    """The tariff that prices a kind of bucket for one model (None: there is none), and until when that holds."""
+
+    tariff: PinnedTariff | None
+    until_us: int
+
+
+class ChargingCatalog:
+    """The catalog as far as charging needs it."""
+
+    def __init__(
+        self,
+        *,
+        offerings: dict[str, OfferingRules],
+        model_ids: frozenset[str],
+        default_offering_id: str,
+        validity_us: int,
+        time_zone: str = "UTC",
+        model_groups: dict[str, frozenset[str]] | None = None,
+        exchange_rates: dict[tuple[str, str], tuple[int, int]] | None = None,
+        wholesale: dict[str, tuple[tuple[str, str, Schedule], ...]] | None = None,
+        extended: bool = True,
+    ) -> None:
+        """`exchange_rates`: (from, to) currency -> (micro-units of to for a unit of from, version).
+
+        `wholesale`: model -> (vendor, the model's ID there, what the vendor is owed). `extended`: every member of the cell reads
+        later token classes and what is absorbed; see `for_first_release`.
+        """
+        self.extended: Final = extended
+        self.offerings: Final = offerings
+        self.model_ids: Final = model_ids
+        self.default_offering_id: Final = default_offering_id
+        self.validity_us: Final = validity_us
+        self.time_zone: Final = time_zone
+        self._model_groups: Final = model_groups or {}
+        self._exchange_rates: Final = exchange_rates or {}
+        self._wholesale: Final = wholesale or {}
+        self._lines: dict[tuple[str, str, str, str], Line] = {}
+        self._owed: dict[str, tuple[int, tuple[Wholesale, ...]]] = {}
+        schedules = [schedule for offering in offerings.values() for schedule in offering.schedules]
+        schedules += [schedule for routes in self._wholesale.values() for _, _, schedule in routes]
+        self._change_times_us: Final = sorted({version.effective_us for schedule in schedules for version in schedule.versions})
+
+    def for_first_release(self) -> "ChargingCatalog":
+        """The catalog as members of the cell have it that know the first token classes alone, and no limit of debts."""
+        offerings = {
+            offering_id: rules._replace(schedules=tuple(map(_of_first_classes, rules.schedules)), debt_limits={})
+            for offering_id, rules in self.offerings.items()
+        }
+        wholesale = {
+            model_id: tuple((vendor_id, name, _of_first_classes(schedule)) for vendor_id, name, schedule in routes)
+            for model_id, routes in self._wholesale.items()
+        }
+        return ChargingCatalog(
+            offerings=offerings,
+            model_ids=self.model_ids,
+            default_offering_id=self.default_offering_id,
+            validity_us=self.validity_us,
+            time_zone=self.time_zone,
+            model_groups=self._model_groups,
+            exchange_rates=self._exchange_rates,
+            wholesale=wholesale,
+            extended=False,
+        )
+
+    def worth(self, amount: int, unit: str) -> int:
+        """An amount of money in micro-yuan; 0 for what is no money, and where there is no exchange rate."""
+        name, _, currency = unit.partition(":")
+        if currency == _WORTH:
+            return amount
+        rate = self._exchange_rates.get((currency, _WORTH)) if name == "CURRENCY" else None
+        return amount_of(amount, rate[0]) if rate else 0
+
+    def next_change_us(self, now_us: int) -> int:
+        """When a tariff changes next."""
+        index = bisect_right(self._change_times_us, now_us)
+        return self._change_times_us[index] if index < len(self._change_times_us) else _FOR_GOOD_US
+
+    def wholesale(self, model_id: str, now_us: int) -> tuple[Wholesale, ...]:
+        """What each vendor of the model is owed, at a time."""
+        kept = self._owed.get(model_id)
+        if kept is None or kept[0] <= now_us:
+            kept = self._owed[model_id] = (self.next_change_us(now_us), self._wholesale_at(model_id, now_us))
+        return kept[1]
+
+    def _wholesale_at(self, model_id: str, now_us: int) -> tuple[Wholesale, ...]:
+        owed = []
+        for vendor_id, vendor_model_id, schedule in self._wholesale.get(model_id, ()):
+            tariff, _ = schedule.at(model_id, now_us)
+            if tariff is not None:
+                owed.append(Wholesale(vendor_id, vendor_model_id, tariff))
+        return tuple(owed)
+
+    def sold(self, offering_id: str, model_id: str) -> ResultCode | None:
+        """Why an offering's own tariff does not price a model; None when it may."""
+        rules = self.offerings.get(offering_id)
+        if rules is None or model_id not in self.model_ids:
+            return ResultCode.RATING_FAILED
+        if rules.model_ids is not None and model_id not in rules.model_ids:
+            return ResultCode.END_USER_SERVICE_DENIED
+        return None
+
+    def price(self, offering_id: str, model_group: str, unit: str, model_id: str, now_us: int) -> PinnedTariff | None:
+        """The tariff at which an offering's buckets of a unit and a model group pay for a model; None: they don't."""
+        key = (offering_id, model_group, unit, model_id)
+        line = self._lines.get(key)
+        if line is None or line.until_us <= now_us:
+            line = self._lines[key] = self._line(offering_id, model_group, unit, model_id, now_us)
+        return line.tariff
+
+    def _line(self, offering_id: str, model_group: str, unit: str, model_id: str, now_us: int) -> Line:
+        rules = self.offerings.get(offering_id)
+        if rules is None or self.sold(offering_id, model_id) is not None:
+            return Line(None, _FOR_GOOD_US)
+        if model_group and model_id not in self._model_groups.get(model_group, ()):
+            return Line(None, _FOR_GOOD_US)
+        next_us = _FOR_GOOD_US
+        for schedule in rules.schedules:
+            tariff, until_us = schedule.at(model_id, now_us)
+            next_us = min(next_us, until_us)
+            if tariff is not None and schedule.unit != unit:
+                tariff = self._exchanged(tariff, unit)
+            if tariff is not None:
+                return Line(tariff, until_us)
+        return Line(None, next_us)
+
+    def _exchanged(self, tariff: PinnedTariff, unit: str) -> PinnedTariff | None:
+        """A tariff in money, in another currency, if there is an exchange rate."""
+        if not (tariff.unit.startswith(_CURRENCY) and unit.startswith(_CURRENCY)):
+            return None
+        pair = (tariff.unit.removeprefix(_CURRENCY), unit.removeprefix(_CURRENCY))
+        if pair not in self._exchange_rates:
+            return None
+        rate, version = self._exchange_rates[pair]
+        return exchanged(tariff, pair[1], rate, f"{pair[0]}/{pair[1]}@{version}")
+
+
+def _of_first_classes(schedule: Schedule) -> Schedule:
+    versions = (
+        TariffVersion(each.effective_us, {model_id: first_classes(tariff) for model_id, tariff in each.rates.items()})
+        for each in schedule.versions
+    )
+    return Schedule(schedule.unit, tuple(versions))
+
+
+def own_offerings(account: Account) -> list[str]:
+    """Which offerings price what belongs to none, such as topped-up money: the account's, then its subscriptions', latest first."""
+    active = [each.terms.offering_id for each in account.subscriptions.values() if each.state == "active"]
+    return [account.offering_id, *reversed(active)]
+
+
+class Plan(NamedTuple):
+    """What a session of a model may burn, and under whose rules."""
+
+    # In the order in which they burn; debt is owed in the last one.
+    lines: dict[str, PinnedTariff]
+    rules: OfferingRules
+    worst_cases: dict[str, WorstCases]
+    # The most that the account may owe in the unit of the last line; -1: no bound.
+    debt_limit: int
+
+
+class KeptPlan(NamedTuple):
+    """A plan, and what it holds for."""
+
+    catalog: ChargingCatalog
+    until_us: int
+    plan: Plan | ResultCode
+
+
+def plan(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int) -> Plan | ResultCode:
+    """The tariffs that a session pins, or why it must not be sold.
+
+    Worked out once and kept, until buckets, subscriptions or the catalog change, or a tariff or a bucket comes into force.
+    """
+    if model_id not in catalog.model_ids:
+        # Not kept: whoever asks may make up names without end.
+        return ResultCode.RATING_FAILED
+    plans = account.derived.plans
+    kept = plans.get(model_id)
+    if kept is not None and kept.catalog is catalog and now_us < kept.until_us:
+        return kept.plan
+    plan = _work_out(account, catalog, model_id, now_us)
+    until_us = catalog.next_change_us(now_us)
+    for bucket_id in account.burn_order:
+        bucket = account.buckets[bucket_id]
+        for time_us in (bucket.valid_from_us, bucket.valid_until_us):
+            if now_us < time_us < until_us:
+                until_us = time_us
+    if len(plans) > len(catalog.model_ids):
+        # Models that the catalog no longer has.
+        plans.clear()
+    plans[model_id] = KeptPlan(catalog, until_us, plan)
+    return plan
+
+
+def _work_out(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int) -> Plan | ResultCode:
+    own = own_offerings(account)
+    lines: dict[str, PinnedTariff] = {}
+    tried: set[str] = set()
+    for bucket_id in account.burn_order:
+        bucket = account.buckets[bucket_id]
+        if bucket.line in tried or not bucket.valid_from_us <= now_us < bucket.valid_until_us:
+            continue
+        tried.add(bucket.line)
+        offering_id, model_group, unit = bucket.line.split("|")
+        if tariff := _price(catalog, [offering_id] if offering_id else own, model_group, unit, model_id, now_us):
+            lines[bucket.line] = tariff
+    # Lines of the account's own that no bucket has yet: a top-up during the session can be burnt, and debt is owed there.
+    units = [schedule.unit for each in own if each in catalog.offerings for schedule in catalog.offerings[each].schedules]
+    for unit in sorted(set(units), key=lambda unit: (unit.startswith(_CURRENCY), units.index(unit))):
+        line = line_of("", "", unit)
+        if unit.startswith(_CURRENCY) and any(f"|{_CURRENCY}" in each for each in lines):
+            # Money in one currency is enough: a debt in another could not be repaid by what the account has.
+            continue
+        if line not in tried and (tariff := _price(catalog, own, "", unit, model_id, now_us)):
+            lines[line] = tariff
+    if not lines:
+        return catalog.sold(account.offering_id, model_id) or ResultCode.RATING_FAILED
+    if not next(reversed(lines)).split("|")[2].startswith(_CURRENCY):
+        for line in reversed(lines):
+            if line.split("|")[2].startswith(_CURRENCY):
+                # Debt is owed in money where there is a tariff in money.
+                lines[line] = lines.pop(line)
+                break
+    offering_id = next(iter(lines)).split("|", 1)[0] or next(each for each in own if catalog.sold(each, model_id) is None)
+    return Plan(
+        lines,
+        catalog.offerings[offering_id],
+        {line: worst_cases(tariff) for line, tariff in lines.items()},
+        _debt_limit(catalog, own, *next(reversed(lines.items())), model_id, now_us) if catalog.extended else -1,
+    )
+
+
+def _debt_limit(catalog: ChargingCatalog, own: list[str], line: str, tariff: PinnedTariff, model_id: str, now_us: int) -> int:
+    """What may be owed where debt is owed: as the offering says that prices the line, else the price of some output."""
+    if not tariff.rate_max:
+        # Nothing can be owed.
+        return -1
+    offering_id, model_group, unit = line.split("|")
+    priced_by = next(
+        each for each in ([offering_id] if offering_id else own) if catalog.price(each, model_group, unit, model_id, now_us)
+    )
+    limits = catalog.offerings[priced_by].debt_limits
+    if unit in limits:
+        return limits[unit]
+    # A model without output, such as one of embeddings, has a price of input.
+    return amount_of(_DEBT_TOKENS, dearest_output_rate(tariff) or tariff.rate_max)
+
+
+def _price(
+    catalog: ChargingCatalog, offering_ids: list[str], model_group: str, unit: str, model_id: str, now_us: int
+) -> PinnedTariff | None:
+    for offering_id in offering_ids:
+        if tariff := catalog.price(offering_id, model_group, unit, model_id, now_us):
+            return tariff
+    return None

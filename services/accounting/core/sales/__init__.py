@@ -1,0 +1,1 @@
+"""What an account buys: orders, subscriptions and their renewals, prices."""

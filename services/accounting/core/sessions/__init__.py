@@ -1,0 +1,1 @@
+"""Charging sessions: what a call may use, what it used, and what that costs whom."""

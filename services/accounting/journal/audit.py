@@ -1,0 +1,355 @@
+"""The auditor: adds up the journal by itself, and compares with what the owner's state would be.
+
+Written apart from the charging rules on purpose: it shares the entries' format and the state's, but no arithmetic.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from services.accounting.core.account.state import Account, evolve
+from services.accounting.core.entries import (
+    AccountOpened,
+    BucketExpired,
+    BucketGranted,
+    BucketReduced,
+    BucketRolledOver,
+    BucketToppedUp,
+    DebtRepaid,
+    DebtWrittenOff,
+    Entry,
+    PriceCharged,
+    SessionCreated,
+    SessionSettled,
+    SessionUpdated,
+    TransferConfirmed,
+    TransferReturned,
+    TransferSent,
+)
+from services.accounting.journal.codec import JournalError, decode_checkpoint, decode_row
+from services.accounting.journal.store import Snapshot
+
+_BREACHES_MAX: Final = 100
+
+
+class Findings(msgspec.Struct):
+    """What an audit found. `in_transit` is in micro-units; `breaches` are sentences."""
+
+    accounts: int = 0
+    buckets: int = 0
+    entries: int = 0
+    open_sessions: int = 0
+    in_transit: int = 0
+    breaches: list[str] = []
+    # By unit, in micro-units: what was absorbed.
+    losses: dict[str, int] = {}
+
+    def add(self, other: "Findings") -> None:
+        """Takes those of another part of the cell in."""
+        self.accounts += other.accounts
+        self.buckets += other.buckets
+        self.entries += other.entries
+        self.open_sessions += other.open_sessions
+        self.in_transit += other.in_transit
+        self.breaches = [*self.breaches, *other.breaches][:_BREACHES_MAX]
+        for unit, absorbed in other.losses.items():
+            self.losses[unit] = self.losses.get(unit, 0) + absorbed
+
+    def breach(self, what: str) -> None:
+        """Notes what does not add up; the first hundred are kept."""
+        if len(self.breaches) < _BREACHES_MAX:
+            self.breaches.append(what)
+
+
+class _BucketBook:
+    """A bucket as the journal tells it."""
+
+    def __init__(self, unit: str, granted: int) -> None:
+        self.unit = unit
+        self.granted = granted
+        self.free = granted
+        self.held = 0
+        self.used = 0
+        self.expired = 0
+        self.given = 0
+        self.ended = False
+
+
+class _AccountBook:
+    """An account as the journal tells it."""
+
+    def __init__(self) -> None:
+        self.opened = False
+        self.buckets: dict[str, _BucketBook] = {}
+        self.holds: dict[str, dict[str, int]] = {}
+        self.owed: defaultdict[str, int] = defaultdict(int)
+        self.incurred: defaultdict[str, int] = defaultdict(int)
+        self.written_off: defaultdict[str, int] = defaultdict(int)
+        self.absorbed: defaultdict[str, int] = defaultdict(int)
+        # The records of each session: the numbers of those settled, and by tariff line what they rated.
+        self.settled: set[tuple[str, int]] = set()
+        self.rated_by_line: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.charged: defaultdict[str, int] = defaultdict(int)
+        # transfer_id -> (bucket_id, amount), of those whose outcome is not known yet.
+        self.in_transit: dict[str, tuple[str, int]] = {}
+
+
+def audit(snapshot: Snapshot) -> Findings:
+    """Reads the whole journal and all checkpoints of `snapshot`.
+
+    Checks: rows without a gap; no amount ever negative; nothing settled twice; every charge equal to its debits and debt;
+    rated = charged + absorbed; every bucket's sum; charged = consumed - consumed for repaying + incurred; that checkpoint plus
+    tail equals the journal; and that recovery, which reads from the low-water mark on, misses nothing. What cannot be read is a
+    breach too.
+    """
+    findings = Findings()
+    for partition in snapshot.partitions():
+        books: defaultdict[str, _AccountBook] = defaultdict(_AccountBook)
+        tails: defaultdict[str, list[tuple[int, int, Entry]]] = defaultdict(list)
+        states: dict[str, Account] = {}
+        for checkpoint in snapshot.checkpoints(partition.part_id):
+            try:
+                states[checkpoint.account_id] = decode_checkpoint(checkpoint.body, f"the checkpoint of {checkpoint.account_id}")
+            except JournalError as error:
+                findings.breach(str(error))
+        expected_seq = 1
+        for row in snapshot.rows(partition.part_id, 0):
+            if row.seq != expected_seq:
+                findings.breach(f"partition {row.part_id}: row {expected_seq} is missing before {row.seq}")
+            expected_seq = row.seq + 1
+            try:
+                entries = decode_row(row.body, f"journal row {row.part_id}/{row.seq}")
+            except JournalError as error:
+                findings.breach(str(error))
+                continue
+            if len(entries) != row.entry_count:
+                findings.breach(f"partition {row.part_id}: row {row.seq} has {len(entries)} entries, not {row.entry_count}")
+            for index, entry in enumerate(entries):
+                findings.entries += 1
+                where = f"partition {row.part_id}, row {row.seq}, entry {index}, account {entry.account_id}"
+                try:
+                    for breach in _post(books[entry.account_id], entry):
+                        findings.breach(f"{where}: {breach}")
+                except KeyError as unknown:
+                    findings.breach(f"{where}: {type(entry).__name__} of bucket {unknown}, which was never granted")
+                state = states.get(entry.account_id)
+                if state is None or (state.seq, state.index) < (row.seq, index):
+                    tails[entry.account_id].append((row.seq, index, entry))
+        if expected_seq != partition.next_seq:
+            findings.breach(f"partition {partition.part_id}: the journal ends at {expected_seq - 1}, not {partition.next_seq - 1}")
+        for account_id in states.keys() - books.keys():
+            findings.breach(f"account {account_id} has a checkpoint but no journal")
+        for account_id, book in books.items():
+            findings.accounts += 1
+            findings.buckets += len(book.buckets)
+            findings.open_sessions += len(book.holds)
+            tail = tails[account_id]
+            if tail and tail[0][0] < partition.low_water:
+                findings.breach(f"account {account_id}: row {tail[0][0]} is in no checkpoint, but below the low-water mark")
+            try:
+                state = _replay(states.get(account_id), tail)
+            except Exception as error:
+                # A journal that was tampered with can do anything.
+                findings.breach(f"account {account_id}: its journal cannot be replayed: {error!r}")
+                continue
+            for unit, absorbed in book.absorbed.items():
+                findings.losses[unit] = findings.losses.get(unit, 0) + absorbed
+            findings.in_transit += sum(amount for _, amount in book.in_transit.values())
+            for breach in _compare(book, state):
+                findings.breach(f"account {account_id}: {breach}")
+    return findings
+
+
+def _replay(state: Account | None, tail: list[tuple[int, int, Entry]]) -> Account:
+    for seq, index, entry in tail:
+        state = evolve(state, entry, seq, index)
+    assert state is not None, "it has no entries"
+    return state
+
+
+def _post(book: _AccountBook, entry: Entry) -> Iterator[str]:
+    """Posts an entry; yields what is wrong with it."""
+    if isinstance(entry, AccountOpened):
+        if book.opened:
+            yield "opened twice"
+        book.opened = True
+        return
+    if not book.opened:
+        yield f"{type(entry).__name__} before the account was opened"
+    if isinstance(entry, BucketGranted):
+        if entry.bucket_id in book.buckets:
+            yield f"bucket {entry.bucket_id} granted twice"
+        book.buckets[entry.bucket_id] = _BucketBook(entry.unit, entry.amount)
+    elif isinstance(entry, DebtRepaid):
+        bucket = book.buckets[entry.bucket_id]
+        bucket.free -= entry.amount
+        bucket.used += entry.amount
+        book.owed[entry.unit] -= entry.amount
+        # What repays a debt was charged when the debt was incurred.
+        book.charged[entry.unit] += entry.amount
+        if book.owed[entry.unit] < 0:
+            yield f"more {entry.unit} repaid than owed"
+    elif isinstance(entry, BucketExpired):
+        bucket = book.buckets[entry.bucket_id]
+        if entry.amount != bucket.free:
+            yield f"bucket {entry.bucket_id} expired {entry.amount}, but {bucket.free} remained"
+        bucket.free -= entry.amount
+        bucket.expired += entry.amount
+        bucket.ended = True
+    elif isinstance(entry, SessionCreated):
+        if entry.charging_id in book.holds or (entry.charging_id, 1) in book.settled:
+            yield f"session {entry.charging_id} created twice"
+        book.holds[entry.charging_id] = {}
+        _hold(book, entry.charging_id, entry.hold)
+    elif isinstance(entry, SessionUpdated):
+        if entry.charging_id not in book.holds:
+            yield f"session {entry.charging_id} updated but not open"
+            book.holds[entry.charging_id] = {}
+        _hold(book, entry.charging_id, entry.hold_added)
+    elif isinstance(entry, SessionSettled):
+        yield from _post_settled(book, entry)
+    elif isinstance(entry, PriceCharged):
+        if sum(amount for _, amount in entry.debits) != entry.amount:
+            yield f"a price of {entry.amount} was paid with {entry.debits}"
+        for bucket_id, amount in entry.debits:
+            book.buckets[bucket_id].free -= amount
+            book.buckets[bucket_id].used += amount
+        book.charged[entry.unit] += entry.amount
+    elif isinstance(entry, BucketToppedUp):
+        book.buckets[entry.bucket_id].granted += entry.amount
+        book.buckets[entry.bucket_id].free += entry.amount
+    elif isinstance(entry, BucketRolledOver | BucketReduced):
+        bucket = book.buckets[entry.bucket_id]
+        amount = entry.expired if isinstance(entry, BucketRolledOver) else entry.amount
+        bucket.free -= amount
+        bucket.expired += amount
+    elif isinstance(entry, DebtWrittenOff):
+        book.owed[entry.unit] -= entry.amount
+        book.written_off[entry.unit] += entry.amount
+        if book.owed[entry.unit] < 0:
+            yield f"more {entry.unit} written off than owed"
+    elif isinstance(entry, TransferSent):
+        if entry.transfer_id in book.in_transit:
+            yield f"transfer {entry.transfer_id} sent twice"
+        book.in_transit[entry.transfer_id] = (entry.bucket_id, entry.amount)
+        book.buckets[entry.bucket_id].free -= entry.amount
+        book.buckets[entry.bucket_id].given += entry.amount
+    elif isinstance(entry, TransferConfirmed | TransferReturned):
+        bucket_id, amount = book.in_transit.pop(entry.transfer_id, ("", 0))
+        if not bucket_id:
+            yield f"transfer {entry.transfer_id} ended, but was not in transit"
+        elif isinstance(entry, TransferReturned):
+            bucket = book.buckets[bucket_id]
+            bucket.given -= amount
+            if bucket.ended:
+                bucket.expired += amount
+            else:
+                bucket.free += amount
+    for bucket_id, bucket in book.buckets.items():
+        if min(bucket.free, bucket.held, bucket.used, bucket.expired, bucket.given) < 0:
+            yield f"bucket {bucket_id} has a negative amount"
+
+
+def _hold(book: _AccountBook, charging_id: str, amounts: tuple[tuple[str, int], ...]) -> None:
+    held = book.holds[charging_id]
+    for bucket_id, amount in amounts:
+        held[bucket_id] = held.get(bucket_id, 0) + amount
+        book.buckets[bucket_id].free -= amount
+        book.buckets[bucket_id].held += amount
+
+
+def _post_settled(book: _AccountBook, entry: SessionSettled) -> Iterator[str]:
+    record = (entry.charging_id, entry.record_number)
+    if record in book.settled:
+        yield f"session {entry.charging_id} record {entry.record_number} settled twice"
+    if entry.record_number > 1 and (entry.charging_id, entry.record_number - 1) not in book.settled:
+        yield f"session {entry.charging_id} has a record {entry.record_number}, but none before it"
+    book.settled.add(record)
+    held = book.holds.pop(entry.charging_id, {})
+    used = 0
+    for bucket_id, amount in entry.held_debits:
+        held[bucket_id] = held.get(bucket_id, 0) - amount
+        book.buckets[bucket_id].held -= amount
+        book.buckets[bucket_id].used += amount
+        used += amount
+    for bucket_id, amount in entry.released:
+        held[bucket_id] = held.get(bucket_id, 0) - amount
+        bucket = book.buckets[bucket_id]
+        bucket.held -= amount
+        if bucket.ended:
+            bucket.expired += amount
+        else:
+            bucket.free += amount
+    for bucket_id, amount in entry.free_debits:
+        book.buckets[bucket_id].free -= amount
+        book.buckets[bucket_id].used += amount
+        used += amount
+    if entry.more_records:
+        book.holds[entry.charging_id] = held
+    elif any(held.values()):
+        yield f"session {entry.charging_id} settled, but its hold was not given back exactly: {held}"
+    if entry.charged != used + entry.debt:
+        yield f"session {entry.charging_id} charged {entry.charged}, but took {used} and owes {entry.debt}"
+    # The first release did not write the line: there was one for each unit, the account's own.
+    line = (entry.charging_id, entry.line or f"||{entry.tariff.unit}")
+    before = book.rated_by_line[line]
+    # What nobody pays for is absorbed whole, beside what was used.
+    rated = entry.charged + entry.absorbed - sum(entry.unpaid_amounts)
+    book.rated_by_line[line] += rated
+    # A late Release rates what the sweep did not; what the sweep rated stands.
+    if before + rated != max(before, sum(entry.class_amounts)):
+        yield f"session {entry.charging_id} rated {before} + {rated}, but its classes come to {sum(entry.class_amounts)}"
+    if min(entry.charged, entry.debt, entry.absorbed) < 0 or entry.absorbed < sum(entry.unpaid_amounts):
+        yield f"session {entry.charging_id} charged {entry.charged}, owes {entry.debt} and has {entry.absorbed} absorbed"
+    unit = entry.tariff.unit
+    book.absorbed[unit] += entry.absorbed
+    book.owed[unit] += entry.debt
+    book.incurred[unit] += entry.debt
+    # `charged` of a unit counts what buckets paid; debts are added when they are paid.
+    book.charged[unit] += used
+
+
+def _compare(book: _AccountBook, state: Account) -> Iterator[str]:
+    """Yields where the owner's state differs from the books, and what in it does not add up."""
+    # The state may have forgotten what ended long ago, as long as nothing of it is held.
+    forgotten = book.buckets.keys() - state.buckets.keys()
+    unknown = sorted(state.buckets.keys() - book.buckets.keys())
+    lost = sorted(each for each in forgotten if not book.buckets[each].ended or book.buckets[each].held)
+    if unknown or lost:
+        yield f"buckets {unknown} are in the state but not in the journal, {lost} in the journal but not in the state"
+        return
+    consumed: defaultdict[str, int] = defaultdict(int)
+    for bucket_id in forgotten:
+        consumed[book.buckets[bucket_id].unit] += book.buckets[bucket_id].used
+    for bucket_id, bucket in state.buckets.items():
+        ledger = book.buckets[bucket_id]
+        if bucket.granted != bucket.remaining + bucket.reserved + bucket.consumed + bucket.expired + bucket.transferred:
+            yield f"bucket {bucket_id}: granted is not remaining + reserved + consumed + expired + transferred"
+        in_state = (bucket.granted, bucket.remaining, bucket.reserved, bucket.consumed, bucket.expired, bucket.transferred)
+        in_book = (ledger.granted, ledger.free, ledger.held, ledger.used, ledger.expired, ledger.given)
+        if in_state != in_book:
+            fields = "(granted, remaining, reserved, consumed, expired, transferred)"
+            yield f"bucket {bucket_id}: {fields} is {in_state}, the journal says {in_book}"
+        consumed[bucket.unit] += bucket.consumed
+    in_transit = {
+        each.transfer_id: (each.bucket_id, each.amount) for each in state.transfers.values() if each.state == "in_transit"
+    }
+    if in_transit != book.in_transit:
+        yield f"transfers {sorted(in_transit)} are in transit in the state, {sorted(book.in_transit)} in the journal"
+    held_in_state = {charging_id: dict(session.hold) for charging_id, session in state.sessions.items()}
+    if held_in_state != book.holds:
+        yield f"holds {held_in_state} in the state, {book.holds} in the journal"
+    for unit in {*state.debts, *book.incurred}:
+        debt = state.debts.get(unit)
+        in_debt = (debt.incurred, debt.outstanding) if debt else (0, 0)
+        if in_debt != (book.incurred[unit], book.owed[unit]):
+            yield f"debt in {unit}: (incurred, outstanding) is {in_debt}, the journal says {(book.incurred[unit], book.owed[unit])}"
+    for unit in {*state.losses, *book.absorbed}:
+        absorbed = state.losses[unit].absorbed if unit in state.losses else 0
+        if absorbed != book.absorbed[unit]:
+            yield f"{unit}: {absorbed} absorbed in the state, {book.absorbed[unit]} in the journal"
+    for unit in {*consumed, *book.charged}:
+        if consumed[unit] != book.charged[unit]:
+            yield f"{unit}: {consumed[unit]} consumed in all buckets, but {book.charged[unit]} charged and repaid"

@@ -1,0 +1,77 @@
+"""How entries become a journal row's body and come back: msgpack of [schema version, entries]."""
+
+from typing import Final
+
+import msgspec
+
+from services.accounting.core.account.state import Account, upgraded
+from services.accounting.core.entries import Entry
+from services.runtime.errors import SchemaError
+
+SCHEMA_VERSION: Final = 1
+
+
+class JournalError(SchemaError):
+    """A row or a checkpoint cannot be read: written by newer code, or damaged."""
+
+
+class _Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    schema_version: int
+    entries: list[Entry]
+
+
+class _Checkpoint(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    schema_version: int
+    account: Account
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_version_decoder: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_row_decoder: Final = msgspec.msgpack.Decoder(_Row)
+_checkpoint_decoder: Final = msgspec.msgpack.Decoder(_Checkpoint)
+
+
+def encode_row(entries: list[Entry]) -> bytes:
+    """A journal row's body."""
+    return _encoder.encode(_Row(SCHEMA_VERSION, entries))
+
+
+def decode_row(body: bytes, where: str) -> list[Entry]:
+    """The entries of a row's body; `where` names it in errors. Errors: `JournalError`."""
+    try:
+        row = _row_decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise _unreadable(body, where, error) from error
+    _check_version(row.schema_version, where)
+    return row.entries
+
+
+def encode_checkpoint(account: Account) -> bytes:
+    """An account's state as a checkpoint's body."""
+    return _encoder.encode(_Checkpoint(SCHEMA_VERSION, account))
+
+
+def decode_checkpoint(body: bytes, where: str) -> Account:
+    """The account of a checkpoint's body. Errors: `JournalError`."""
+    try:
+        checkpoint = _checkpoint_decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise _unreadable(body, where, error) from error
+    _check_version(checkpoint.schema_version, where)
+    return upgraded(checkpoint.account)
+
+
+def _check_version(version: int, where: str) -> None:
+    # Newer code's fields may decode here all the same, and would be lost without a word.
+    if version > SCHEMA_VERSION:
+        raise JournalError(f"{where} has schema version {version}; this code reads up to {SCHEMA_VERSION}: run the newer release")
+
+
+def _unreadable(body: bytes, where: str, error: Exception) -> JournalError:
+    try:
+        version = msgspec.msgpack.decode(_version_decoder.decode(body)[0])
+    except (msgspec.DecodeError, IndexError):
+        version = None
+    if isinstance(version, int):
+        _check_version(version, where)
+    return JournalError(f"{where} is damaged: {error}")

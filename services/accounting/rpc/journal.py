@@ -1,0 +1,220 @@
+"""The journal's entries to proto, as billing and the command line read them."""
+
+from services.accounting.core import entries
+from services.accounting.core.amounts import rates_for
+from services.accounting.rpc.translation import bucket_amounts, unit_message, usage_message
+from services.token_classes import TOKEN_CLASSES, Vector, rate_of, total_input
+from tokenline.accounting.v1 import accounting_pb2 as pb
+
+
+def journal_entry_message(part_id: int, seq: int, index: int, entry: entries.Entry) -> pb.JournalEntry:
+    """An entry as others read it."""
+    message = pb.JournalEntry(part_id=part_id, sequence_number=seq, index=index, account_id=entry.account_id, time_us=entry.time_us)
+    match entry:
+        case entries.AccountOpened():
+            message.account_opened.offering_id = entry.offering_id
+        case entries.BucketGranted():
+            message.bucket_granted.CopyFrom(
+                pb.BucketGranted(
+                    bucket_id=entry.bucket_id,
+                    unit=unit_message(entry.unit),
+                    amount=entry.amount,
+                    valid_from_us=entry.valid_from_us,
+                    valid_until_us=entry.valid_until_us,
+                    priority=entry.priority,
+                    idempotency_key=entry.idempotency_key,
+                    offering_id=entry.offering_id,
+                    model_group=entry.model_group,
+                    source=entry.source,
+                    reason=entry.reason,
+                    subscription_id=entry.subscription_id,
+                    postpaid=entry.postpaid,
+                )
+            )
+        case entries.DebtRepaid():
+            message.debt_repaid.CopyFrom(
+                pb.DebtRepaid(bucket_id=entry.bucket_id, unit=unit_message(entry.unit), amount=entry.amount)
+            )
+        case entries.BucketExpired():
+            message.bucket_expired.CopyFrom(pb.BucketExpired(bucket_id=entry.bucket_id, amount=entry.amount))
+        case entries.SessionCreated():
+            message.session_created.CopyFrom(
+                pb.SessionCreated(
+                    charging_id=entry.charging_id,
+                    model_id=entry.model_id,
+                    key_id=entry.key_id,
+                    member_id=entry.member_id,
+                    hold=bucket_amounts(entry.hold),
+                    output_tokens_granted=entry.output_granted,
+                )
+            )
+        case entries.SessionUpdated():
+            message.session_updated.CopyFrom(
+                pb.SessionUpdated(
+                    charging_id=entry.charging_id,
+                    invocation_sequence_number=entry.number,
+                    used=usage_message(entry.used),
+                    hold_added=bucket_amounts(entry.hold_added),
+                    output_tokens_granted=entry.output_granted,
+                )
+            )
+        case entries.SessionSettled():
+            message.session_settled.CopyFrom(_settled_message(entry))
+        case entries.NoticeReached():
+            message.notice_reached.bucket_id, message.notice_reached.percent = entry.bucket_id, entry.percent
+        case entries.BucketRolledOver():
+            message.bucket_rolled_over.CopyFrom(
+                pb.BucketRolledOver(bucket_id=entry.bucket_id, expired_amount=entry.expired, valid_until_us=entry.valid_until_us)
+            )
+        case entries.BucketReduced():
+            message.bucket_reduced.CopyFrom(pb.BucketReduced(bucket_id=entry.bucket_id, amount=entry.amount, reason=entry.reason))
+        case entries.BucketToppedUp():
+            message.bucket_topped_up.CopyFrom(
+                pb.BucketToppedUp(bucket_id=entry.bucket_id, amount=entry.amount, idempotency_key=entry.idempotency_key)
+            )
+        case entries.DebtWrittenOff():
+            message.debt_written_off.CopyFrom(
+                pb.DebtWrittenOff(unit=unit_message(entry.unit), amount=entry.amount, reason=entry.reason)
+            )
+        case entries.LimitsSet():
+            message.limits_set.CopyFrom(
+                pb.LimitsSet(subject=entry.subject, limit_count=len(entry.limits), valid_until_us=entry.valid_until_us)
+            )
+        case entries.TransferSent():
+            message.transfer_sent.CopyFrom(
+                pb.TransferSent(
+                    transfer_id=entry.transfer_id,
+                    to_account_id=entry.to_account_id,
+                    bucket_id=entry.bucket_id,
+                    amount=entry.amount,
+                )
+            )
+        case entries.TransferConfirmed():
+            message.transfer_confirmed.transfer_id = entry.transfer_id
+        case entries.TransferReturned():
+            message.transfer_returned.CopyFrom(pb.TransferReturned(transfer_id=entry.transfer_id, reason=entry.reason))
+        case _:
+            _sale_message(message, entry)
+    return message
+
+
+def _sale_message(message: pb.JournalEntry, entry: entries.Entry) -> None:
+    """The entries of orders and subscriptions."""
+    match entry:
+        case entries.OrderPlaced():
+            message.order_placed.CopyFrom(
+                pb.OrderPlaced(
+                    order_id=entry.order_id,
+                    offering_id=entry.terms.offering_id,
+                    payment_method=int(entry.payment),  # type: ignore[arg-type]  # the numbers are the contract's
+                    unit=unit_message(entry.terms.price_unit),
+                    amount=entry.amount,
+                    expires_us=entry.expires_us,
+                    subscription_id=entry.subscription_id,
+                )
+            )
+        case entries.PriceCharged():
+            message.price_charged.CopyFrom(
+                pb.PriceCharged(
+                    order_id=entry.order_id,
+                    offering_id=entry.offering_id,
+                    unit=unit_message(entry.unit),
+                    amount=entry.amount,
+                    debits=bucket_amounts(entry.debits),
+                )
+            )
+        case entries.OrderCompleted():
+            message.order_completed.CopyFrom(pb.OrderCompleted(order_id=entry.order_id, payment_reference=entry.payment_reference))
+        case entries.OrderFailed():
+            message.order_failed.CopyFrom(pb.OrderFailed(order_id=entry.order_id, reason=entry.reason))
+        case entries.SubscriptionStarted():
+            message.subscription_started.CopyFrom(
+                pb.SubscriptionStarted(
+                    subscription_id=entry.subscription_id,
+                    offering_id=entry.terms.offering_id,
+                    payment_method=int(entry.payment),  # type: ignore[arg-type]  # the numbers are the contract's
+                )
+            )
+        case entries.CycleStarted():
+            message.cycle_started.CopyFrom(
+                pb.CycleStarted(subscription_id=entry.subscription_id, number=entry.number, end_us=entry.end_us, price=entry.price)
+            )
+        case entries.RenewalChanged():
+            message.renewal_changed.CopyFrom(
+                pb.RenewalChanged(subscription_id=entry.subscription_id, offering_id=entry.terms.offering_id if entry.terms else "")
+            )
+        case entries.SubscriptionSuspended():
+            message.subscription_suspended.CopyFrom(
+                pb.SubscriptionSuspended(subscription_id=entry.subscription_id, grace_end_us=entry.grace_end_us)
+            )
+        case entries.SubscriptionEnded():
+            message.subscription_ended.CopyFrom(pb.SubscriptionEnded(subscription_id=entry.subscription_id, reason=entry.reason))
+        case _:
+            raise AssertionError(f"{type(entry).__name__} has no message")
+
+
+def _settled_message(entry: entries.SessionSettled) -> pb.SessionSettled:
+    usage = entry.usage
+    # The tier is chosen by the input of the whole session, of which this record may be a part.
+    rates = rates_for(entry.tariff, total_input(usage) if entry.total_input < 0 else entry.total_input)
+    debits: dict[str, int] = {}
+    for bucket_id, amount in (*entry.held_debits, *entry.free_debits):
+        debits[bucket_id] = debits.get(bucket_id, 0) + amount
+    return pb.SessionSettled(
+        charging_id=entry.charging_id,
+        record_sequence_number=entry.record_number,
+        model_id=entry.model_id,
+        key_id=entry.key_id,
+        member_id=entry.member_id,
+        offering_id=entry.offering_id,
+        tariff_id=entry.tariff.tariff_id,
+        tariff_version=entry.tariff.version,
+        unit=unit_message(entry.tariff.unit),
+        usage=usage_message(usage),
+        class_charges=_class_charges(usage, rates, entry.class_amounts),
+        charged_amount=entry.charged,
+        debits=bucket_amounts(tuple(debits.items())),
+        debt_amount=entry.debt,
+        close_cause=entry.close_cause,  # type: ignore[arg-type]  # the numbers are the contract's
+        provenance=entry.provenance,  # type: ignore[arg-type]
+        attempts=[
+            pb.VendorAttempt(
+                vendor_id=each.vendor_id,
+                vendor_model_id=each.vendor_model_id,
+                outcome=each.outcome,
+                http_status=each.http_status,
+                duration_ms=each.duration_ms,
+            )
+            for each in entry.attempts
+        ],
+        create_time_us=entry.created_us,
+        released=bucket_amounts(entry.released),
+        more_records=entry.more_records,
+        wholesale=_wholesale_message(entry) if entry.wholesale else None,
+        absorbed_amount=entry.absorbed,
+        unpaid=usage_message(entry.unpaid) if entry.unpaid else None,
+    )
+
+
+def _wholesale_message(entry: entries.SessionSettled) -> pb.WholesaleCharge:
+    owed = entry.wholesale
+    assert owed is not None
+    usage = entry.wholesale_usage
+    rates = rates_for(owed.tariff, total_input(usage))
+    return pb.WholesaleCharge(
+        vendor_id=owed.vendor_id,
+        vendor_model_id=owed.vendor_model_id,
+        tariff_id=owed.tariff.tariff_id,
+        tariff_version=owed.tariff.version,
+        unit=unit_message(owed.tariff.unit),
+        amount=sum(entry.wholesale_amounts),
+        class_charges=_class_charges(usage, rates, entry.wholesale_amounts),
+    )
+
+
+def _class_charges(usage: Vector, rates: Vector, amounts: Vector) -> list[pb.ClassCharge]:
+    return [
+        pb.ClassCharge(token_class=TOKEN_CLASSES[index], tokens=count, rate=rate_of(rates, index), amount=amount)
+        for index, (count, amount) in enumerate(zip(usage, amounts, strict=True))
+        if count
+    ]

@@ -1,0 +1,1 @@
+"""The one writer of an account: runs the rules for the partitions of this process, in batches, each answered after its commit."""

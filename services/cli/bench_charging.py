@@ -336,7 +336,7 @@ async def _seed(place: str, store_name: str, offering_id: str, accounts: int, bu
 
     Returns the time at which the renewals are due.
     """
-    from services.accounting.core.account.state import next_due_us
+    from services.accounting.core.account.due import next_due_us
     from services.accounting.journal.codec import encode_checkpoint
     from services.accounting.journal.store import Checkpoint, Claim, PartitionWrite
 
@@ -406,7 +406,7 @@ async def _journal(place: str, store_name: str) -> tuple[int, int, int]:
 
 
 def _charged_account(offering_id: str, now_us: int, buckets: int) -> "Account":
-    from services.accounting.core.account.state import evolve
+    from services.accounting.core.account.evolve import evolve
     from services.accounting.core.entries import AccountOpened, BucketGranted
 
     account = evolve(None, AccountOpened(_ACCOUNT_ID, now_us, offering_id), 0, 0)
@@ -430,7 +430,7 @@ def _charged_account(offering_id: str, now_us: int, buckets: int) -> "Account":
 
 def _subscriber(now_us: int) -> "Account":
     """An account whose subscription's cycle ends now, with the money for many more."""
-    from services.accounting.core.account.state import evolve
+    from services.accounting.core.account.evolve import evolve
     from services.accounting.core.commands import GrantBucket, OpenAccount, PlaceOrder
     from services.accounting.core.decide import decide
     from services.accounting.core.terms import Payment

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from services.accounting.core.account.state import Account, Bucket, evolve
+from services.accounting.core.account.evolve import evolve
+from services.accounting.core.account.state import Account, Bucket
 from services.accounting.core.amounts import ContextTier, PinnedTariff
 from services.accounting.core.commands import (
     Answer,

@@ -2,7 +2,7 @@
 
 import sys
 
-from services.accounting.core.account.state import evolve
+from services.accounting.core.account.evolve import evolve
 from services.accounting.core.decide import decide
 from services.accounting.core.entries import SessionSettled
 from tests.accounting.ledger import CATALOG, UNIT, Ledger, event_command, usage

@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
-from services.accounting.core.account.state import CLOSED_MEMORY_US, SWEPT_MEMORY_US, Session, evolve, next_due_us
+from services.accounting.core.account.due import next_due_us
+from services.accounting.core.account.evolve import evolve
+from services.accounting.core.account.sessions import CLOSED_MEMORY_US, SWEPT_MEMORY_US
+from services.accounting.core.account.state import Session
 from services.accounting.core.amounts import INT64_MAX, TOKENS_MAX, PinnedTariff
 from services.accounting.core.commands import (
     AccountView,

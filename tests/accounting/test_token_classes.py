@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.accounting.core.account.state import evolve
+from services.accounting.core.account.evolve import evolve
 from services.accounting.core.amounts import ContextTier, PinnedTariff, charges_of, dearest_rate, exchanged, tokens_of, worst_case
 from services.accounting.core.commands import CloseCause, Provenance, ReleaseSession, digest_of
 from services.accounting.core.entries import SessionSettled, SessionUpdated, VendorAttempt

@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.mutations.planting import one
 
-_ACCOUNT: Final = "services/accounting/core/account/state.py"
+_ACCOUNT: Final = "services/accounting/core/account/sessions.py"
 _BALANCE: Final = "services/accounting/core/balance.py"
 _CHARGING: Final = "services/accounting/core/sessions/charging.py"
 _LIMITS: Final = "services/accounting/core/limits.py"

@@ -18,7 +18,7 @@ MUTATIONS = (
     ),
     Mutation(
         "no idempotency memory",
-        "services/accounting/core/account/state.py",
+        "services/accounting/core/account/sessions.py",
         (("_forget_before(account.closed, now_us - CLOSED_MEMORY_US)", "_forget_before(account.closed, now_us + 1)"),),
     ),
     Mutation(
@@ -81,7 +81,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what is above the limit is forgotten",
-        "services/accounting/core/account/state.py",
+        "services/accounting/core/account/sessions.py",
         (("account.losses.setdefault(entry.tariff.unit, Loss()).absorbed += entry.absorbed", "pass"),),
     ),
     Mutation(

@@ -12,7 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from services.accounting.core import grants
-from services.accounting.core.account.state import Account, due_of
+from services.accounting.core.account.due import due_of
+from services.accounting.core.account.state import Account
 from services.accounting.core.commands import (
     AccountView,
     ApplyDue,

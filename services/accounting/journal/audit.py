@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from services.accounting.core.account.state import Account, evolve
+from services.accounting.core.account.evolve import evolve
+from services.accounting.core.account.state import Account
 from services.accounting.core.entries import (
     AccountOpened,
     BucketExpired,

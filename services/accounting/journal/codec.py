@@ -4,7 +4,8 @@ from typing import Final
 
 import msgspec
 
-from services.accounting.core.account.state import Account, upgraded
+from services.accounting.core.account.evolve import upgraded
+from services.accounting.core.account.state import Account
 from services.accounting.core.entries import Entry
 from services.runtime.errors import SchemaError
 

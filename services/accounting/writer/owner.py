@@ -20,7 +20,9 @@ from zlib import crc32
 import msgspec
 
 from services.accounting.core import features
-from services.accounting.core.account.state import Account, evolve, next_due_us
+from services.accounting.core.account.due import next_due_us
+from services.accounting.core.account.evolve import evolve
+from services.accounting.core.account.state import Account
 from services.accounting.core.commands import (
     AccountView,
     Answer,

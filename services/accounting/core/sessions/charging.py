@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 
 from services.accounting.core import limits, losses
-from services.accounting.core.account.state import CLOSED_MEMORY_US, Account, Session, SweptSession, others_absorbed
+from services.accounting.core.account.sessions import CLOSED_MEMORY_US, others_absorbed
+from services.accounting.core.account.state import Account, Session, SweptSession
 from services.accounting.core.amounts import (
     GRANTED_MAX,
     RATE_BASE,

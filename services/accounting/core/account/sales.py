@@ -1,0 +1,136 @@
+"""How entries change orders and subscriptions."""
+
+from typing import Final
+
+from services.accounting.core.account.due import due_no_later_than, due_of, unused_until_us
+from services.accounting.core.account.state import ENDED_MEMORY_US, Account, Applies, Order, Subscription
+from services.accounting.core.entries import (
+    CycleStarted,
+    OrderCompleted,
+    OrderFailed,
+    OrderPlaced,
+    PriceCharged,
+    RenewalChanged,
+    SubscriptionEnded,
+    SubscriptionStarted,
+    SubscriptionSuspended,
+)
+
+
+def retry_suspended(account: Account, time_us: int) -> None:
+    """Money has come: renewals that could not be paid are tried again."""
+    for subscription in account.subscriptions.values():
+        if subscription.state == "suspended":
+            subscription.retry_us = time_us
+            due_no_later_than(account, time_us)
+
+
+def _order_placed(account: Account, entry: OrderPlaced, seq: int) -> None:
+    account.orders[entry.order_id] = Order(
+        order_id=entry.order_id,
+        terms=entry.terms,
+        payment=entry.payment,
+        amount=entry.amount,
+        expires_us=entry.expires_us,
+        subscription_id=entry.subscription_id,
+        idempotency_key=entry.idempotency_key,
+        digest=entry.digest,
+        placed_us=entry.time_us,
+    )
+    due_no_later_than(account, entry.expires_us)
+
+
+def _price_charged(account: Account, entry: PriceCharged, seq: int) -> None:
+    for bucket_id, amount in entry.debits:
+        bucket = account.buckets[bucket_id]
+        bucket.remaining -= amount
+        bucket.consumed += amount
+
+
+def _order_completed(account: Account, entry: OrderCompleted, seq: int) -> None:
+    order = account.orders[entry.order_id]
+    order.state = "completed"
+    order.remark = entry.payment_reference
+    if order.terms.cycle is not None:
+        order.remembered_until_us = entry.time_us + ENDED_MEMORY_US
+
+
+def _order_failed(account: Account, entry: OrderFailed, seq: int) -> None:
+    order = account.orders[entry.order_id]
+    order.state = "failed"
+    order.remark = entry.reason
+    order.remembered_until_us = entry.time_us + ENDED_MEMORY_US
+
+
+def _subscription_started(account: Account, entry: SubscriptionStarted, seq: int) -> None:
+    account.subscriptions[entry.subscription_id] = Subscription(
+        subscription_id=entry.subscription_id,
+        terms=entry.terms,
+        payment=entry.payment,
+        first_us=entry.time_us,
+        next_terms=entry.terms if entry.terms.automatic_renewal else None,
+        next_payment=entry.payment,
+    )
+    account.forget_derived()
+
+
+def _cycle_started(account: Account, entry: CycleStarted, seq: int) -> None:
+    subscription = account.subscriptions[entry.subscription_id]
+    if subscription.next_terms is not None and entry.number > 1:
+        subscription.terms = subscription.next_terms
+        subscription.payment = subscription.next_payment
+        if not subscription.terms.automatic_renewal:
+            subscription.next_terms = None
+    subscription.state = "active"
+    subscription.retry_us = subscription.grace_end_us = 0
+    subscription.cycle_number = entry.number
+    subscription.cycle_start_us = entry.time_us
+    subscription.cycle_end_us = entry.end_us
+    subscription.cycle_price = entry.price
+    subscription.cycle_days = entry.days
+    account.forget_derived()
+    _subscription_due(account, subscription)
+
+
+def _subscription_due(account: Account, subscription: Subscription) -> None:
+    if (due_us := due_of(subscription)) is not None:
+        due_no_later_than(account, due_us)
+    account.unused_until_us = unused_until_us(account)
+
+
+def _renewal_changed(account: Account, entry: RenewalChanged, seq: int) -> None:
+    subscription = account.subscriptions[entry.subscription_id]
+    subscription.next_terms = entry.terms
+    subscription.next_payment = entry.payment
+    _subscription_due(account, subscription)
+
+
+def _subscription_suspended(account: Account, entry: SubscriptionSuspended, seq: int) -> None:
+    subscription = account.subscriptions[entry.subscription_id]
+    if subscription.state != "suspended":
+        subscription.state = "suspended"
+        subscription.grace_end_us = entry.grace_end_us
+    subscription.retry_us = 0
+    account.forget_derived()
+    due_no_later_than(account, subscription.grace_end_us)
+
+
+def _subscription_ended(account: Account, entry: SubscriptionEnded, seq: int) -> None:
+    subscription = account.subscriptions[entry.subscription_id]
+    subscription.state = "ended"
+    subscription.ended_us = entry.time_us
+    account.unused_until_us = unused_until_us(account)
+    account.forget_derived()
+
+
+APPLY: Final[Applies] = {
+    OrderPlaced: _order_placed,
+    PriceCharged: _price_charged,
+    OrderCompleted: _order_completed,
+    OrderFailed: _order_failed,
+    SubscriptionStarted: _subscription_started,
+    CycleStarted: _cycle_started,
+    RenewalChanged: _renewal_changed,
+    SubscriptionSuspended: _subscription_suspended,
+    SubscriptionEnded: _subscription_ended,
+}

@@ -24,7 +24,8 @@ from services.accounting.core.commands import (
     Settled,
     UpdateSession,
 )
-from services.accounting.core.decide import decide, due_entries
+from services.accounting.core.decide import decide
+from services.accounting.core.due import due_entries
 from services.accounting.core.entries import Entry
 from services.accounting.core.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.runtime.identifiers import uuid7

@@ -9,6 +9,7 @@ from services.accounting.core.account.evolve import evolve
 from services.accounting.core.account.sessions import CLOSED_MEMORY_US, SWEPT_MEMORY_US
 from services.accounting.core.account.state import Session
 from services.accounting.core.amounts import INT64_MAX, TOKENS_MAX, PinnedTariff
+from services.accounting.core.buckets import BUCKETS_MAX
 from services.accounting.core.commands import (
     AccountView,
     ApplyDue,
@@ -29,7 +30,8 @@ from services.accounting.core.commands import (
     Settled,
     UpdateSession,
 )
-from services.accounting.core.decide import decide, due_entries
+from services.accounting.core.decide import decide
+from services.accounting.core.due import due_entries
 from services.accounting.core.entries import (
     AccountOpened,
     BucketExpired,
@@ -39,7 +41,6 @@ from services.accounting.core.entries import (
     SessionSettled,
     SessionUpdated,
 )
-from services.accounting.core.grants import BUCKETS_MAX
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.sessions.charging import CHARGING_ID_AGE_US_MAX, CLOCK_AHEAD_US_MAX
 from services.accounting.journal.codec import decode_checkpoint, encode_checkpoint, encode_row

@@ -17,8 +17,8 @@ from services.accounting.core.commands import (
     WriteOffDebt,
 )
 from services.accounting.core.entries import BucketGranted
-from services.accounting.core.grants import arriving_bucket
 from services.accounting.core.offerings import OfferingRules
+from services.accounting.core.transfers import arriving_bucket
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     CATALOG,

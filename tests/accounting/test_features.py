@@ -12,7 +12,7 @@ from services.accounting.cell.directory import Directory
 from services.accounting.cell.server_groups import ServerGroup, ServerGroups
 from services.accounting.core import features
 from services.accounting.core.commands import CloseCause, Granted, ReleaseSession, Settled, UpdateSession
-from services.accounting.core.decide import due_entries
+from services.accounting.core.due import due_entries
 from services.accounting.core.entries import Entry, SessionCreated, SessionSettled
 from services.accounting.core.offerings import ChargingCatalog, Schedule, TariffVersion
 from services.runtime.identifiers import uuid7

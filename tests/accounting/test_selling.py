@@ -225,7 +225,7 @@ def test_an_idle_free_tier_costs_nothing_until_somebody_uses_it(shopper: Shopper
 
 def poke_by_timer(shopper: Shopper) -> None:
     """What the owner's clock does, of itself."""
-    from services.accounting.core.decide import due_entries
+    from services.accounting.core.due import due_entries
 
     shopper.rows.append((len(shopper.rows) + 1, []))
     for entry in due_entries(shopper.state, shopper.now_us, 0, used=False):

@@ -48,13 +48,13 @@ _CHARGES: Final = (
     ),
     Mutation(
         "a micro-unit more than the cap lives on",
-        "services/accounting/core/sales/selling.py",
+        "services/accounting/core/sales/renewals.py",
         (("max(0, bucket.remaining - bucket.rollover_cap)", "max(0, bucket.remaining - bucket.rollover_cap - 1)"),),
         _ACCOUNTING,
     ),
     Mutation(
         "a debt is repaid by each bucket of an order",
-        "services/accounting/core/sales/selling.py",
+        "services/accounting/core/sales/openings.py",
         (
             (
                 "bucket_entries(account, granted, repaid.get(allowance.unit, 0))",
@@ -86,7 +86,7 @@ _CHARGES: Final = (
     ),
     Mutation(
         "a phone bill is paid from prepaid money",
-        "services/accounting/core/sales/selling.py",
+        "services/accounting/core/sales/prices.py",
         (
             (
                 "for bucket in _money(account, unit, now_us) if bucket.postpaid == postpaid]",

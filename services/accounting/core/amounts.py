@@ -29,10 +29,8 @@ GRANTED_MAX: Final = INT64_MAX // 2
 # More tokens than any call can have; counts above it are refused as absurd.
 TOKENS_MAX: Final = 10_000_000_000
 RATE_BASE: Final = 1_000_000
-
 # No rate of its own, in a row of rates.
 NO_RATE: Final = -1
-
 _TOKENS: Final = tuple(index for index, each in enumerate(CLASSES) if each.measure is Measure.TOKEN)
 # What is reserved by the token: the classes of input and of output that are counted in tokens.
 _INPUT_TOKENS: Final = tuple(index for index in INPUT_INDEXES if index in _TOKENS)

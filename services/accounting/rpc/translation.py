@@ -7,7 +7,7 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 
-from services.accounting.core import commands, entries, grants
+from services.accounting.core import commands, entries, transfers
 from services.accounting.core.account.state import (
     SESSION_UNIT,
     Account,
@@ -272,7 +272,7 @@ def receive_transfer_of(request: pb.ReceiveTransferRequest) -> commands.ReceiveT
         raise invalid(f"digest must have 1 to {_DIGEST_LENGTH_MAX} bytes")
     if not 0 <= request.valid_from_us < request.valid_until_us:
         raise invalid("valid_from_us must not be negative and lie before valid_until_us")
-    return grants.receive_transfer_of(
+    return transfers.receive_transfer_of(
         _account_id(request.account_id),
         _name("transfer_id", request.transfer_id),
         digest=request.digest,

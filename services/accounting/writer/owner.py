@@ -37,10 +37,11 @@ from services.accounting.core.commands import (
     ReceiveTransfer,
     Refused,
 )
-from services.accounting.core.decide import decide, due_entries
+from services.accounting.core.decide import decide
+from services.accounting.core.due import due_entries
 from services.accounting.core.entries import Entry, SessionSettled, TransferSent
-from services.accounting.core.grants import arriving_bucket
 from services.accounting.core.offerings import ChargingCatalog
+from services.accounting.core.transfers import arriving_bucket
 from services.accounting.journal.codec import JournalError, decode_checkpoint, decode_row, encode_checkpoint, encode_row
 from services.accounting.journal.store import (
     WHOLE,

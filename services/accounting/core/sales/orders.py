@@ -1,0 +1,158 @@
+"""Orders: placed, paid, given up. Pure.
+
+A price is paid from the account's own money (prepaid), from its credit line (phone bill), or outside: then the order waits in the
+journal until the payment is confirmed. What an order promises is pinned in its terms; a later catalog does not touch it.
+"""
+
+from typing import Final
+
+from services.accounting.core.account.state import Account, Order
+from services.accounting.core.commands import CancelOrder, ConfirmPayment, Decision, Fault, Ordered, PlaceOrder, digest_of, fail
+from services.accounting.core.entries import BucketGranted, Entry, OrderCompleted, OrderFailed, OrderPlaced
+from services.accounting.core.offerings import ChargingCatalog
+from services.accounting.core.sales.openings import opening_entries, restart_entries
+from services.accounting.core.sales.prices import first_cycle, no_room_for, payment_entries, sold, waits_for_payment
+from services.accounting.core.terms import Payment, Terms
+from services.runtime.identifiers import derived_name
+
+# How long an order waits for a payment from outside.
+_PAYMENT_US_MAX: Final = 24 * 3_600 * 1_000_000
+
+
+def place_order(account: Account, command: PlaceOrder, now_us: int, catalog: ChargingCatalog) -> Decision:
+    """Buys a pack or a subscription: at once when it is free or the account can pay, else once it is paid outside."""
+    digest = digest_of(command)
+    order_id = derived_name("ord", account.account_id, command.idempotency_key)
+    known = account.orders.get(order_id)
+    if known is not None:
+        return known_order(known, digest)
+    terms = sold(catalog, command.offering_id, command.payment)
+    if isinstance(terms, Decision):
+        return terms
+    if (full := no_room_for(account, terms)) is not None:
+        return full
+    subscription_id = derived_name("sub", account.account_id, command.idempotency_key) if terms.cycle else ""
+    price, days, cycle_end = first_cycle(terms, now_us)
+    placed = order_placed(
+        account, order_id, terms, command.payment, price, now_us, subscription_id, command.idempotency_key, digest
+    )
+    if waits_for_payment(account, terms, command.payment, price, now_us):
+        return Decision((placed,), ordered(placed, "awaiting_payment", subscription_id))
+    opening = opening_entries(account, order_id, terms, command.payment, price, days, cycle_end, now_us, subscription_id)
+    payment = payment_entries(account, terms, command.payment, price, order_id, now_us, opening)
+    if isinstance(payment, Decision):
+        return payment
+    entries = [placed, *opening, *payment, OrderCompleted(account.account_id, now_us, order_id, "")]
+    return Decision(entries, ordered(placed, "completed", subscription_id, entries))
+
+
+def confirm_payment(account: Account, command: ConfirmPayment, now_us: int, catalog: ChargingCatalog) -> Decision:
+    """Carries out an order that was paid outside."""
+    order = account.orders.get(command.order_id)
+    if order is None:
+        return fail(Fault.ITEM_UNKNOWN, f"no order {command.order_id} is on account {account.account_id}")
+    if order.state == "completed":
+        if order.remark != command.payment_reference:
+            return fail(Fault.IDEMPOTENCY_CONFLICT, f"order {order.order_id} was confirmed with reference {order.remark!r}")
+        return Decision((), _order_view(order))
+    if order.state == "failed":
+        return fail(
+            Fault.NOT_POSSIBLE, f"order {order.order_id} has failed ({order.remark}); give the payment back and order again"
+        )
+    completed = OrderCompleted(account.account_id, now_us, order.order_id, command.payment_reference)
+    renewed = account.subscriptions.get(order.subscription_id)
+    if renewed is None:
+        # The same as ordering now: the cycle begins when it is paid.
+        subscription_id = order.subscription_id
+        _, days, cycle_end = first_cycle(order.terms, now_us)
+        entries = opening_entries(
+            account, order.order_id, order.terms, order.payment, order.amount, days, cycle_end, now_us, subscription_id
+        )
+    else:
+        subscription_id = renewed.subscription_id
+        if renewed.state == "ended":
+            return fail(Fault.NOT_POSSIBLE, f"subscription {subscription_id} has ended; give the payment back and order again")
+        entries = restart_entries(account, renewed, order.terms, order.payment, order.order_id, now_us)
+    entries.append(completed)
+    return Decision(entries, _order_view(order, entries, "completed", subscription_id))
+
+
+def cancel_order(account: Account, command: CancelOrder, now_us: int, catalog: ChargingCatalog) -> Decision:
+    """Gives up an order that waits for its payment."""
+    order = account.orders.get(command.order_id)
+    if order is None:
+        return fail(Fault.ITEM_UNKNOWN, f"no order {command.order_id} is on account {account.account_id}")
+    if order.state == "completed":
+        return fail(Fault.NOT_POSSIBLE, f"order {order.order_id} is completed; cancel what it made")
+    if order.state == "failed":
+        return Decision((), _order_view(order))
+    failed = OrderFailed(account.account_id, now_us, order.order_id, command.reason)
+    return Decision((failed,), _order_view(order, [failed], "failed", order.subscription_id))
+
+
+def order_expiry_entry(account: Account, order: Order, due_us: int) -> Entry:
+    """The end of an order that nobody has paid."""
+    return OrderFailed(account.account_id, due_us, order.order_id, "it was not paid in time")
+
+
+def order_placed(
+    account: Account,
+    order_id: str,
+    terms: Terms,
+    payment: Payment,
+    amount: int,
+    now_us: int,
+    subscription_id: str,
+    idempotency_key: str,
+    digest: bytes,
+    wait_us: int = _PAYMENT_US_MAX,
+) -> OrderPlaced:
+    return OrderPlaced(
+        account_id=account.account_id,
+        time_us=now_us,
+        order_id=order_id,
+        terms=terms,
+        payment=payment,
+        amount=amount,
+        expires_us=now_us + wait_us,
+        subscription_id=subscription_id,
+        idempotency_key=idempotency_key,
+        digest=digest,
+    )
+
+
+def known_order(known: Order, digest: bytes) -> Decision:
+    if known.digest != digest:
+        return fail(Fault.IDEMPOTENCY_CONFLICT, f"the idempotency key {known.idempotency_key} was used for another order")
+    return Decision((), _order_view(known))
+
+
+def ordered(placed: OrderPlaced, state: str, subscription_id: str, entries: list[Entry] | None = None) -> Ordered:
+    return Ordered(
+        order_id=placed.order_id,
+        offering_id=placed.terms.offering_id,
+        payment=placed.payment,
+        state=state,
+        subscription_id=subscription_id,
+        bucket_ids=tuple(entry.bucket_id for entry in entries or () if isinstance(entry, BucketGranted)),
+        unit=placed.terms.price_unit,
+        amount=placed.amount,
+        expires_us=placed.expires_us,
+        reason="",
+    )
+
+
+def _order_view(order: Order, entries: list[Entry] | None = None, state: str = "", subscription_id: str = "") -> Ordered:
+    granted = tuple(entry.bucket_id for entry in entries or () if isinstance(entry, BucketGranted))
+    return Ordered(
+        order_id=order.order_id,
+        offering_id=order.terms.offering_id,
+        payment=order.payment,
+        state=state or order.state,
+        subscription_id=subscription_id or order.subscription_id,
+        bucket_ids=(*order.bucket_ids, *granted),
+        unit=order.terms.price_unit,
+        amount=order.amount,
+        expires_us=order.expires_us,
+        reason=order.remark,
+    )

@@ -1,0 +1,113 @@
+"""What a cycle costs and who pays it: the account's own money, its credit line, or somebody outside. Pure."""
+
+from collections.abc import Sequence
+
+from services.accounting.core.account.state import Account, Bucket, Subscription
+from services.accounting.core.buckets import BUCKETS_MAX, no_room
+from services.accounting.core.commands import Decision, Fault, fail
+from services.accounting.core.cycles import cycle_end_us, days_of
+from services.accounting.core.entries import BucketExpired, BucketGranted, Entry, PriceCharged
+from services.accounting.core.offerings import ChargingCatalog
+from services.accounting.core.terms import Payment, Terms
+
+
+def unused_value(subscription: Subscription, now_us: int) -> int:
+    """What of the price of the running cycle was for whole days that are left, rounded down."""
+    if subscription.state != "active" or not subscription.cycle_days:
+        return 0
+    left = days_of(subscription.terms.time_zone, now_us, subscription.cycle_end_us) - 1
+    return subscription.cycle_price * max(0, min(left, subscription.cycle_days)) // subscription.cycle_days
+
+
+def sold(catalog: ChargingCatalog, offering_id: str, payment: Payment) -> Terms | Decision:
+    """The terms of an offering that can be ordered and paid so."""
+    rules = catalog.offerings.get(offering_id)
+    if rules is None:
+        return fail(Fault.OFFERING_UNKNOWN, f"no offering {offering_id!r} in the catalog; `tokenline offering list` shows them")
+    terms = rules.terms
+    if terms is None:
+        return fail(Fault.NOT_POSSIBLE, f"offering {offering_id} grants nothing and can't be ordered; open an account on it")
+    if terms.price and payment not in rules.payments:
+        methods = ", ".join(sorted(each.name.lower() for each in rules.payments))
+        return fail(Fault.NOT_POSSIBLE, f"offering {offering_id} can be paid by {methods}; not by {payment.name.lower()}")
+    return terms
+
+
+def no_room_for(account: Account, terms: Terms) -> Decision | None:
+    for allowance in terms.allowances:
+        if (full := no_room(account, allowance.unit, allowance.amount)) is not None:
+            return full
+    if len(account.burn_order) + len(terms.allowances) > BUCKETS_MAX:
+        return fail(Fault.NOT_POSSIBLE, f"the account would have more than {BUCKETS_MAX} buckets that have not ended")
+    return None
+
+
+def first_cycle(terms: Terms, now_us: int) -> tuple[int, int, int]:
+    """(price, days, end) of a cycle 1 that begins now; of a pack, its price."""
+    if terms.cycle is None:
+        return terms.price, 0, 0
+    end_us = cycle_end_us(terms.cycle, terms.time_zone, now_us, 1)
+    part, whole = first_share(terms, now_us, end_us)
+    return terms.price * part // whole, days_of(terms.time_zone, now_us, end_us), end_us
+
+
+def first_share(terms: Terms, now_us: int, end_us: int) -> tuple[int, int]:
+    """The part of a first cycle that the calendar leaves, in days of days; (1, 1) when it counts as a whole."""
+    cycle = terms.cycle
+    if cycle is None or not cycle.prorated:
+        return 1, 1
+    whole_start_us = cycle_end_us(cycle, terms.time_zone, now_us, 0)
+    return days_of(terms.time_zone, now_us, end_us), days_of(terms.time_zone, whole_start_us, end_us)
+
+
+def waits_for_payment(account: Account, terms: Terms, payment: Payment, price: int, now_us: int) -> bool:
+    """Whether the price must be confirmed from outside: it is paid there, or on a phone bill without a credit line here."""
+    if not price or payment == Payment.EXTERNAL:
+        return bool(price)
+    if payment != Payment.PHONE_BILL:
+        return False
+    has_line = any(bucket.postpaid and bucket.unit == terms.price_unit for bucket in _money(account, terms.price_unit, now_us))
+    return not has_line and not any(each.postpaid and each.unit == terms.price_unit for each in terms.allowances)
+
+
+def payment_entries(
+    account: Account, terms: Terms, payment: Payment, price: int, order_id: str, now_us: int, granting: Sequence[Entry]
+) -> list[Entry] | Decision:
+    """The debit of a price, or why it can't be paid. A credit line that is just being granted pays too."""
+    if not price:
+        return []
+    unit = terms.price_unit
+    postpaid = payment == Payment.PHONE_BILL
+    money = [(bucket.bucket_id, bucket.remaining) for bucket in _money(account, unit, now_us) if bucket.postpaid == postpaid]
+    if postpaid:
+        ending = {entry.bucket_id for entry in granting if isinstance(entry, BucketExpired)}
+        money = [each for each in money if each[0] not in ending]
+        money += [
+            (entry.bucket_id, entry.amount - entry.repaid)
+            for entry in granting
+            if isinstance(entry, BucketGranted) and entry.postpaid and entry.unit == unit and not entry.model_group
+        ]
+    debits: list[tuple[str, int]] = []
+    missing = price
+    for bucket_id, remaining in money:
+        part = min(remaining, missing)
+        if part:
+            debits.append((bucket_id, part))
+            missing -= part
+    if missing:
+        return fail(
+            Fault.PAYMENT_REQUIRED,
+            f"the price is {price} micro-units of {unit}, and {missing} of them are missing: "
+            + ("the credit line does not cover it" if postpaid else "top up, or pay another way"),
+        )
+    return [PriceCharged(account.account_id, now_us, order_id, terms.offering_id, unit, price, tuple(debits))]
+
+
+def _money(account: Account, unit: str, now_us: int) -> list[Bucket]:
+    """The buckets that can pay a price in `unit` now: money for every model, in burn order."""
+    buckets = [account.buckets[bucket_id] for bucket_id in account.burn_order]
+    return [
+        bucket
+        for bucket in buckets
+        if bucket.unit == unit and bucket.line.split("|")[1] == "" and bucket.valid_from_us <= now_us < bucket.valid_until_us
+    ]

@@ -1,0 +1,97 @@
+"""What happens to a subscription by itself: its next cycle, its suspension, its end. Pure."""
+
+from services.accounting.core.account.state import Account, Subscription
+from services.accounting.core.commands import Decision
+from services.accounting.core.cycles import cycle_end_us, cycle_number_at, days_of
+from services.accounting.core.entries import BucketRolledOver, CycleStarted, Entry, SubscriptionEnded, SubscriptionSuspended
+from services.accounting.core.sales.openings import allowance_entries, restart_entries
+from services.accounting.core.sales.orders import order_placed
+from services.accounting.core.sales.prices import first_cycle, payment_entries
+from services.accounting.core.terms import Payment, Terms
+from services.runtime.identifiers import derived_name
+
+
+def renewal_entries(account: Account, subscription: Subscription, due_us: int, now_us: int) -> list[Entry]:
+    """What happens to a subscription at `due_us`: the next cycle, its suspension, or its end."""
+    account_id, subscription_id = account.account_id, subscription.subscription_id
+    if subscription.state == "suspended":
+        if subscription.retry_us and subscription.retry_us <= subscription.grace_end_us:
+            return _anew_entries(account, subscription, subscription.next_terms or subscription.terms, due_us)
+        return [SubscriptionEnded(account_id, due_us, subscription_id, "not paid")]
+    terms = subscription.next_terms
+    if terms is None:
+        return [SubscriptionEnded(account_id, due_us, subscription_id, "its last cycle is over")]
+    number = subscription.cycle_number + 1
+    first_us = subscription.first_us
+    if terms != subscription.terms:
+        # Another offering counts its cycles from here.
+        return _anew_entries(account, subscription, terms, due_us)
+    assert terms.cycle is not None
+    price = terms.price
+    if not price and not any(allowance.rollover_cap for allowance in terms.allowances):
+        # Nobody has used the cycles that went by, and they leave nothing behind.
+        number = max(number, cycle_number_at(terms.cycle, terms.time_zone, first_us, number, now_us))
+        if number > subscription.cycle_number + 1:
+            due_us = cycle_end_us(terms.cycle, terms.time_zone, first_us, number - 1)
+    if price and subscription.next_payment == Payment.EXTERNAL:
+        return _ask_for_payment(account, subscription, terms, due_us)
+    end_us = cycle_end_us(terms.cycle, terms.time_zone, first_us, number)
+    source = f"cycle:{subscription_id}/{first_us}/{number}"
+    granted = allowance_entries(account, terms, source, subscription_id, due_us, end_us, 1, 1)
+    payment = payment_entries(account, terms, subscription.next_payment, price, "", due_us, granted)
+    if isinstance(payment, Decision):
+        return _suspend(account, subscription, due_us)
+    rolled = _rollover_entries(account, subscription, due_us, end_us)
+    days = days_of(terms.time_zone, due_us, end_us)
+    cycle = CycleStarted(account_id, due_us, subscription_id, number, end_us, price, days)
+    return [*rolled, cycle, *granted, *payment]
+
+
+def _anew_entries(account: Account, subscription: Subscription, terms: Terms, due_us: int) -> list[Entry]:
+    """A paid renewal whose cycles count from here: after a suspension, or under another offering."""
+    if terms.price and subscription.next_payment == Payment.EXTERNAL:
+        return _ask_for_payment(account, subscription, terms, due_us)
+    restart = restart_entries(account, subscription, terms, subscription.next_payment, "", due_us)
+    price, _, _ = first_cycle(terms, due_us)
+    payment = payment_entries(account, terms, subscription.next_payment, price, "", due_us, restart)
+    return _suspend(account, subscription, due_us) if isinstance(payment, Decision) else [*restart, *payment]
+
+
+def _ask_for_payment(account: Account, subscription: Subscription, terms: Terms, due_us: int) -> list[Entry]:
+    if subscription.state == "suspended" or not subscription.terms.grace_us:
+        # It was asked for when it was suspended; without a grace period there is no time to pay in.
+        return _suspend(account, subscription, due_us)
+    number = subscription.cycle_number + 1
+    key = f"renewal:{subscription.subscription_id}/{subscription.first_us}/{number}"
+    order_id = derived_name("ord", account.account_id, key)
+    placed = order_placed(
+        account,
+        order_id,
+        terms,
+        Payment.EXTERNAL,
+        terms.price,
+        due_us,
+        subscription.subscription_id,
+        key,
+        b"",
+        subscription.terms.grace_us,
+    )
+    return [placed, *_suspend(account, subscription, due_us)]
+
+
+def _suspend(account: Account, subscription: Subscription, due_us: int) -> list[Entry]:
+    if subscription.state == "suspended" and due_us >= subscription.grace_end_us:
+        return [SubscriptionEnded(account.account_id, due_us, subscription.subscription_id, "not paid")]
+    grace_us = subscription.terms.grace_us
+    if subscription.state != "suspended" and not grace_us:
+        return [SubscriptionEnded(account.account_id, due_us, subscription.subscription_id, "not paid")]
+    return [SubscriptionSuspended(account.account_id, due_us, subscription.subscription_id, due_us + grace_us)]
+
+
+def _rollover_entries(account: Account, subscription: Subscription, due_us: int, end_us: int) -> list[Entry]:
+    """What lives on of the cycle that ends."""
+    return [
+        BucketRolledOver(account.account_id, due_us, bucket.bucket_id, max(0, bucket.remaining - bucket.rollover_cap), end_us)
+        for bucket in account.buckets.values()
+        if bucket.subscription_id == subscription.subscription_id and bucket.rollover_cap and not bucket.ended and bucket.remaining
+    ]

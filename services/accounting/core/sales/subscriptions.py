@@ -1,0 +1,90 @@
+"""Subscriptions: changed and cancelled by their account. Pure."""
+
+from services.accounting.core.account.state import Account
+from services.accounting.core.commands import CancelSubscription, ChangeSubscription, Decision, Done, Fault, digest_of, fail
+from services.accounting.core.entries import Entry, OrderCompleted, RenewalChanged, SubscriptionEnded
+from services.accounting.core.offerings import ChargingCatalog
+from services.accounting.core.sales.openings import end_cycle, restart_entries
+from services.accounting.core.sales.orders import known_order, order_placed, ordered
+from services.accounting.core.sales.prices import first_cycle, no_room_for, payment_entries, sold, unused_value, waits_for_payment
+from services.accounting.core.terms import Payment
+from services.runtime.identifiers import derived_name
+
+
+def change_subscription(account: Account, command: ChangeSubscription, now_us: int, catalog: ChargingCatalog) -> Decision:
+    """Puts a subscription on another offering, at once or from its next cycle on.
+
+    At once: the cycle ends now, its allowances with it; what was paid for the days that are left counts towards the new price; what
+    is over comes back as money.
+    """
+    digest = digest_of(command)
+    subscription = account.subscriptions.get(command.subscription_id)
+    if subscription is None or subscription.state == "ended":
+        return fail(Fault.ITEM_UNKNOWN, f"no subscription {command.subscription_id} is active on account {account.account_id}")
+    order_id = derived_name("ord", account.account_id, command.idempotency_key)
+    known = account.orders.get(order_id)
+    if known is not None:
+        return known_order(known, digest)
+    terms = sold(catalog, command.offering_id, command.payment)
+    if isinstance(terms, Decision):
+        return terms
+    if terms.cycle is None:
+        return fail(
+            Fault.NOT_POSSIBLE, f"offering {command.offering_id} is a pack and has no cycles; order it beside the subscription"
+        )
+    if not command.at_once:
+        if subscription.state != "active":
+            return fail(Fault.NOT_POSSIBLE, f"subscription {command.subscription_id} is suspended; change it at once, or pay first")
+        placed = order_placed(
+            account,
+            order_id,
+            terms,
+            command.payment,
+            0,
+            now_us,
+            command.subscription_id,
+            command.idempotency_key,
+            digest,
+        )
+        changed = RenewalChanged(account.account_id, now_us, command.subscription_id, terms, command.payment)
+        done = OrderCompleted(account.account_id, now_us, order_id, "")
+        return Decision((placed, changed, done), ordered(placed, "completed", command.subscription_id))
+    if (full := no_room_for(account, terms)) is not None:
+        return full
+    price, _, _ = first_cycle(terms, now_us)
+    if subscription.terms.price_unit not in ("", terms.price_unit) and terms.price_unit and subscription.cycle_price:
+        return fail(
+            Fault.NOT_POSSIBLE,
+            f"the subscription is paid in {subscription.terms.price_unit} and {command.offering_id} in {terms.price_unit}: "
+            "change it from the next cycle on",
+        )
+    to_pay = max(0, price - unused_value(subscription, now_us))
+    placed = order_placed(
+        account, order_id, terms, command.payment, to_pay, now_us, command.subscription_id, command.idempotency_key, digest
+    )
+    if waits_for_payment(account, terms, command.payment, to_pay, now_us):
+        return Decision((placed,), ordered(placed, "awaiting_payment", command.subscription_id))
+    restart = restart_entries(account, subscription, terms, command.payment, order_id, now_us)
+    payment = payment_entries(account, terms, command.payment, to_pay, order_id, now_us, restart)
+    if isinstance(payment, Decision):
+        return payment
+    entries = [placed, *restart, *payment, OrderCompleted(account.account_id, now_us, order_id, "")]
+    return Decision(entries, ordered(placed, "completed", command.subscription_id, entries))
+
+
+def cancel_subscription(account: Account, command: CancelSubscription, now_us: int, catalog: ChargingCatalog) -> Decision:
+    """Ends a subscription with its cycle, or at once, its allowances with it; nothing is paid back."""
+    subscription = account.subscriptions.get(command.subscription_id)
+    if subscription is None:
+        return fail(Fault.ITEM_UNKNOWN, f"no subscription {command.subscription_id} is on account {account.account_id}")
+    if subscription.state == "ended":
+        return Decision((), Done())
+    if command.at_once or subscription.state == "suspended":
+        entries: list[Entry] = [
+            *end_cycle(account, subscription, now_us),
+            SubscriptionEnded(account.account_id, now_us, subscription.subscription_id, "cancelled"),
+        ]
+        return Decision(entries, Done())
+    if subscription.next_terms is None:
+        return Decision((), Done())
+    return Decision((RenewalChanged(account.account_id, now_us, subscription.subscription_id, None, Payment.FREE),), Done())

@@ -2,38 +2,31 @@
 
 from typing import Final
 
-import msgspec
-
 from services.accounting.core.account.state import Account, Subscription
 from services.accounting.core.buckets import bucket_entries
 from services.accounting.core.entries import BucketExpired, BucketGranted, CycleStarted, Entry, SubscriptionStarted
-from services.accounting.core.sales.prices import first_cycle, first_share, unused_value
+from services.accounting.core.sales.prices import Span, first_cycle, unused_value
 from services.accounting.core.terms import Allowance, Payment, Terms
 from services.runtime.identifiers import derived_name
+
+# Money that comes back from a change of subscription can be used for this long.
+_SURPLUS_VALID_US: Final = 366 * 24 * 3_600 * 1_000_000
 
 
 def restart_entries(
     account: Account, subscription: Subscription, terms: Terms, payment: Payment, order_id: str, now_us: int
 ) -> list[Entry]:
     """A subscription begins anew under `terms`: the running cycle, if there is one, ends, and cycle 1 begins."""
-    price, days, end_us = first_cycle(terms, now_us)
     assert terms.cycle is not None
     subscription_id = subscription.subscription_id
+    span = first_cycle(terms, now_us)
     entries = [
         *end_cycle(account, subscription, now_us),
         SubscriptionStarted(account.account_id, now_us, subscription_id, terms, payment),
-        CycleStarted(account.account_id, now_us, subscription_id, 1, end_us, price, days),
-        *allowance_entries(
-            account,
-            terms,
-            f"restart:{subscription_id}/{now_us}/{order_id}",
-            subscription_id,
-            now_us,
-            end_us,
-            *first_share(terms, now_us, end_us),
-        ),
+        CycleStarted(account.account_id, now_us, subscription_id, 1, span.end_us, span.price, span.days),
+        *allowance_entries(account, terms, f"restart:{subscription_id}/{now_us}/{order_id}", subscription_id, span),
     ]
-    surplus = unused_value(subscription, now_us) - price
+    surplus = unused_value(subscription, now_us) - span.price
     if surplus > 0:
         unit = subscription.terms.price_unit
         entries += bucket_entries(
@@ -57,10 +50,6 @@ def restart_entries(
     return entries
 
 
-# Money that comes back from a change of subscription can be used for this long.
-_SURPLUS_VALID_US: Final = 366 * 24 * 3_600 * 1_000_000
-
-
 def end_cycle(account: Account, subscription: Subscription, now_us: int) -> list[Entry]:
     """The allowances of a subscription end now."""
     return [
@@ -71,36 +60,25 @@ def end_cycle(account: Account, subscription: Subscription, now_us: int) -> list
 
 
 def opening_entries(
-    account: Account,
-    order_id: str,
-    terms: Terms,
-    payment: Payment,
-    price: int,
-    days: int,
-    end_us: int,
-    now_us: int,
-    subscription_id: str,
+    account: Account, order_id: str, subscription_id: str, terms: Terms, payment: Payment, span: Span
 ) -> list[Entry]:
     """What a paid order makes: the buckets of a pack, or a subscription with its first cycle."""
     source = f"order:{order_id}"
     if terms.cycle is None:
-        return allowance_entries(account, terms, source, "", now_us, 0, 1, 1)
+        return allowance_entries(account, terms, source, "", span)
     return [
-        SubscriptionStarted(account.account_id, now_us, subscription_id, terms, payment),
-        CycleStarted(account.account_id, now_us, subscription_id, 1, end_us, price, days),
-        *allowance_entries(account, terms, source, subscription_id, now_us, end_us, *first_share(terms, now_us, end_us)),
+        SubscriptionStarted(account.account_id, span.begin_us, subscription_id, terms, payment),
+        CycleStarted(account.account_id, span.begin_us, subscription_id, 1, span.end_us, span.price, span.days),
+        *allowance_entries(account, terms, source, subscription_id, span),
     ]
 
 
-def allowance_entries(
-    account: Account, terms: Terms, source: str, subscription_id: str, now_us: int, end_us: int, part: int, whole: int
-) -> list[Entry]:
+def allowance_entries(account: Account, terms: Terms, source: str, subscription_id: str, span: Span) -> list[Entry]:
     """The buckets of all allowances; a first cycle cut short grants its share, rounded up."""
     entries: list[Entry] = []
     repaid: dict[str, int] = {}
     for allowance in terms.allowances:
-        granted = _allowance_bucket(account, terms, allowance, source, subscription_id, now_us, end_us)
-        granted = msgspec.structs.replace(granted, amount=-(-allowance.amount * part // whole))
+        granted = _allowance_bucket(account, terms, allowance, source, subscription_id, span)
         made = bucket_entries(account, granted, repaid.get(allowance.unit, 0))
         first = made[0]
         assert isinstance(first, BucketGranted)
@@ -110,16 +88,16 @@ def allowance_entries(
 
 
 def _allowance_bucket(
-    account: Account, terms: Terms, allowance: Allowance, source: str, subscription_id: str, now_us: int, end_us: int
+    account: Account, terms: Terms, allowance: Allowance, source: str, subscription_id: str, span: Span
 ) -> BucketGranted:
     return BucketGranted(
         account_id=account.account_id,
-        time_us=now_us,
+        time_us=span.begin_us,
         bucket_id=derived_name("bkt", account.account_id, f"{source}/{allowance.allowance_id}"),
         unit=allowance.unit,
-        amount=allowance.amount,
-        valid_from_us=now_us,
-        valid_until_us=end_us or now_us + allowance.valid_for_us,
+        amount=-(-allowance.amount * span.part // span.whole),
+        valid_from_us=span.begin_us,
+        valid_until_us=span.end_us or span.begin_us + allowance.valid_for_us,
         priority=allowance.priority,
         idempotency_key="",
         digest=b"",

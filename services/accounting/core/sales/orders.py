@@ -7,12 +7,22 @@ journal until the payment is confirmed. What an order promises is pinned in its 
 from typing import Final
 
 from services.accounting.core.account.state import Account, Order
-from services.accounting.core.commands import CancelOrder, ConfirmPayment, Decision, Fault, Ordered, PlaceOrder, digest_of, fail
+from services.accounting.core.commands import (
+    CancelOrder,
+    ChangeSubscription,
+    ConfirmPayment,
+    Decision,
+    Fault,
+    Ordered,
+    PlaceOrder,
+    digest_of,
+    fail,
+)
 from services.accounting.core.entries import BucketGranted, Entry, OrderCompleted, OrderFailed, OrderPlaced
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.sales.openings import opening_entries, restart_entries
 from services.accounting.core.sales.prices import first_cycle, no_room_for, payment_entries, sold, waits_for_payment
-from services.accounting.core.terms import Payment, Terms
+from services.accounting.core.terms import Terms
 from services.runtime.identifiers import derived_name
 
 # How long an order waits for a payment from outside.
@@ -22,7 +32,7 @@ _PAYMENT_US_MAX: Final = 24 * 3_600 * 1_000_000
 def place_order(account: Account, command: PlaceOrder, now_us: int, catalog: ChargingCatalog) -> Decision:
     """Buys a pack or a subscription: at once when it is free or the account can pay, else once it is paid outside."""
     digest = digest_of(command)
-    order_id = derived_name("ord", account.account_id, command.idempotency_key)
+    order_id = order_id_of(account, command)
     known = account.orders.get(order_id)
     if known is not None:
         return known_order(known, digest)
@@ -32,14 +42,12 @@ def place_order(account: Account, command: PlaceOrder, now_us: int, catalog: Cha
     if (full := no_room_for(account, terms)) is not None:
         return full
     subscription_id = derived_name("sub", account.account_id, command.idempotency_key) if terms.cycle else ""
-    price, days, cycle_end = first_cycle(terms, now_us)
-    placed = order_placed(
-        account, order_id, terms, command.payment, price, now_us, subscription_id, command.idempotency_key, digest
-    )
-    if waits_for_payment(account, terms, command.payment, price, now_us):
+    span = first_cycle(terms, now_us)
+    placed = order_placed(account, command, digest, subscription_id, terms, span.price, now_us)
+    if waits_for_payment(account, terms, command.payment, span.price, now_us):
         return Decision((placed,), ordered(placed, "awaiting_payment", subscription_id))
-    opening = opening_entries(account, order_id, terms, command.payment, price, days, cycle_end, now_us, subscription_id)
-    payment = payment_entries(account, terms, command.payment, price, order_id, now_us, opening)
+    opening = opening_entries(account, order_id, subscription_id, terms, command.payment, span)
+    payment = payment_entries(account, terms, command.payment, span.price, order_id, now_us, opening)
     if isinstance(payment, Decision):
         return payment
     entries = [placed, *opening, *payment, OrderCompleted(account.account_id, now_us, order_id, "")]
@@ -64,10 +72,8 @@ def confirm_payment(account: Account, command: ConfirmPayment, now_us: int, cata
     if renewed is None:
         # The same as ordering now: the cycle begins when it is paid.
         subscription_id = order.subscription_id
-        _, days, cycle_end = first_cycle(order.terms, now_us)
-        entries = opening_entries(
-            account, order.order_id, order.terms, order.payment, order.amount, days, cycle_end, now_us, subscription_id
-        )
+        span = first_cycle(order.terms, now_us)._replace(price=order.amount)
+        entries = opening_entries(account, order.order_id, subscription_id, order.terms, order.payment, span)
     else:
         subscription_id = renewed.subscription_id
         if renewed.state == "ended":
@@ -95,39 +101,44 @@ def order_expiry_entry(account: Account, order: Order, due_us: int) -> Entry:
     return OrderFailed(account.account_id, due_us, order.order_id, "it was not paid in time")
 
 
+def order_id_of(account: Account, command: PlaceOrder | ChangeSubscription) -> str:
+    """The order that a command places; its repeat places the same one."""
+    return derived_name("ord", account.account_id, command.idempotency_key)
+
+
 def order_placed(
     account: Account,
-    order_id: str,
+    command: PlaceOrder | ChangeSubscription,
+    digest: bytes,
+    subscription_id: str,
     terms: Terms,
-    payment: Payment,
     amount: int,
     now_us: int,
-    subscription_id: str,
-    idempotency_key: str,
-    digest: bytes,
-    wait_us: int = _PAYMENT_US_MAX,
 ) -> OrderPlaced:
+    """The order that a command places, of `amount` micro-units of the price's unit; `digest` is the command's."""
     return OrderPlaced(
         account_id=account.account_id,
         time_us=now_us,
-        order_id=order_id,
+        order_id=order_id_of(account, command),
         terms=terms,
-        payment=payment,
+        payment=command.payment,
         amount=amount,
-        expires_us=now_us + wait_us,
+        expires_us=now_us + _PAYMENT_US_MAX,
         subscription_id=subscription_id,
-        idempotency_key=idempotency_key,
+        idempotency_key=command.idempotency_key,
         digest=digest,
     )
 
 
 def known_order(known: Order, digest: bytes) -> Decision:
+    """The answer to a command whose order is there already."""
     if known.digest != digest:
         return fail(Fault.IDEMPOTENCY_CONFLICT, f"the idempotency key {known.idempotency_key} was used for another order")
     return Decision((), _order_view(known))
 
 
 def ordered(placed: OrderPlaced, state: str, subscription_id: str, entries: list[Entry] | None = None) -> Ordered:
+    """The answer to a command that placed an order and wrote `entries`."""
     return Ordered(
         order_id=placed.order_id,
         offering_id=placed.terms.offering_id,

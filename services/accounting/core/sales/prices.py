@@ -1,6 +1,7 @@
 """What a cycle costs and who pays it: the account's own money, its credit line, or somebody outside. Pure."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from services.accounting.core.account.state import Account, Bucket, Subscription
 from services.accounting.core.buckets import BUCKETS_MAX, no_room
@@ -34,6 +35,7 @@ def sold(catalog: ChargingCatalog, offering_id: str, payment: Payment) -> Terms 
 
 
 def no_room_for(account: Account, terms: Terms) -> Decision | None:
+    """Why an account can't be granted what the terms allow; None when it can."""
     for allowance in terms.allowances:
         if (full := no_room(account, allowance.unit, allowance.amount)) is not None:
             return full
@@ -42,16 +44,28 @@ def no_room_for(account: Account, terms: Terms) -> Decision | None:
     return None
 
 
-def first_cycle(terms: Terms, now_us: int) -> tuple[int, int, int]:
-    """(price, days, end) of a cycle 1 that begins now; of a pack, its price."""
+class Span(NamedTuple):
+    """A cycle of a subscription, or the sale of a pack, which ends with none (`end_us` 0)."""
+
+    begin_us: int
+    end_us: int
+    price: int
+    days: int
+    # It grants this part of its allowances, in days of days.
+    part: int = 1
+    whole: int = 1
+
+
+def first_cycle(terms: Terms, now_us: int) -> Span:
+    """A cycle 1 that begins now, or a pack that is sold now."""
     if terms.cycle is None:
-        return terms.price, 0, 0
+        return Span(now_us, 0, terms.price, 0)
     end_us = cycle_end_us(terms.cycle, terms.time_zone, now_us, 1)
-    part, whole = first_share(terms, now_us, end_us)
-    return terms.price * part // whole, days_of(terms.time_zone, now_us, end_us), end_us
+    part, whole = _first_share(terms, now_us, end_us)
+    return Span(now_us, end_us, terms.price * part // whole, days_of(terms.time_zone, now_us, end_us), part, whole)
 
 
-def first_share(terms: Terms, now_us: int, end_us: int) -> tuple[int, int]:
+def _first_share(terms: Terms, now_us: int, end_us: int) -> tuple[int, int]:
     """The part of a first cycle that the calendar leaves, in days of days; (1, 1) when it counts as a whole."""
     cycle = terms.cycle
     if cycle is None or not cycle.prorated:

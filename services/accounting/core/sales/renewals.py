@@ -3,10 +3,16 @@
 from services.accounting.core.account.state import Account, Subscription
 from services.accounting.core.commands import Decision
 from services.accounting.core.cycles import cycle_end_us, cycle_number_at, days_of
-from services.accounting.core.entries import BucketRolledOver, CycleStarted, Entry, SubscriptionEnded, SubscriptionSuspended
+from services.accounting.core.entries import (
+    BucketRolledOver,
+    CycleStarted,
+    Entry,
+    OrderPlaced,
+    SubscriptionEnded,
+    SubscriptionSuspended,
+)
 from services.accounting.core.sales.openings import allowance_entries, restart_entries
-from services.accounting.core.sales.orders import order_placed
-from services.accounting.core.sales.prices import first_cycle, payment_entries
+from services.accounting.core.sales.prices import Span, first_cycle, payment_entries
 from services.accounting.core.terms import Payment, Terms
 from services.runtime.identifiers import derived_name
 
@@ -36,14 +42,13 @@ def renewal_entries(account: Account, subscription: Subscription, due_us: int, n
     if price and subscription.next_payment == Payment.EXTERNAL:
         return _ask_for_payment(account, subscription, terms, due_us)
     end_us = cycle_end_us(terms.cycle, terms.time_zone, first_us, number)
-    source = f"cycle:{subscription_id}/{first_us}/{number}"
-    granted = allowance_entries(account, terms, source, subscription_id, due_us, end_us, 1, 1)
+    span = Span(due_us, end_us, price, days_of(terms.time_zone, due_us, end_us))
+    granted = allowance_entries(account, terms, f"cycle:{subscription_id}/{first_us}/{number}", subscription_id, span)
     payment = payment_entries(account, terms, subscription.next_payment, price, "", due_us, granted)
     if isinstance(payment, Decision):
         return _suspend(account, subscription, due_us)
     rolled = _rollover_entries(account, subscription, due_us, end_us)
-    days = days_of(terms.time_zone, due_us, end_us)
-    cycle = CycleStarted(account_id, due_us, subscription_id, number, end_us, price, days)
+    cycle = CycleStarted(account_id, due_us, subscription_id, number, end_us, price, span.days)
     return [*rolled, cycle, *granted, *payment]
 
 
@@ -52,7 +57,7 @@ def _anew_entries(account: Account, subscription: Subscription, terms: Terms, du
     if terms.price and subscription.next_payment == Payment.EXTERNAL:
         return _ask_for_payment(account, subscription, terms, due_us)
     restart = restart_entries(account, subscription, terms, subscription.next_payment, "", due_us)
-    price, _, _ = first_cycle(terms, due_us)
+    price = first_cycle(terms, due_us).price
     payment = payment_entries(account, terms, subscription.next_payment, price, "", due_us, restart)
     return _suspend(account, subscription, due_us) if isinstance(payment, Decision) else [*restart, *payment]
 
@@ -63,18 +68,17 @@ def _ask_for_payment(account: Account, subscription: Subscription, terms: Terms,
         return _suspend(account, subscription, due_us)
     number = subscription.cycle_number + 1
     key = f"renewal:{subscription.subscription_id}/{subscription.first_us}/{number}"
-    order_id = derived_name("ord", account.account_id, key)
-    placed = order_placed(
-        account,
-        order_id,
-        terms,
-        Payment.EXTERNAL,
-        terms.price,
-        due_us,
-        subscription.subscription_id,
-        key,
-        b"",
-        subscription.terms.grace_us,
+    placed = OrderPlaced(
+        account_id=account.account_id,
+        time_us=due_us,
+        order_id=derived_name("ord", account.account_id, key),
+        terms=terms,
+        payment=Payment.EXTERNAL,
+        amount=terms.price,
+        expires_us=due_us + subscription.terms.grace_us,
+        subscription_id=subscription.subscription_id,
+        idempotency_key=key,
+        digest=b"",
     )
     return [placed, *_suspend(account, subscription, due_us)]
 

@@ -5,10 +5,9 @@ from services.accounting.core.commands import CancelSubscription, ChangeSubscrip
 from services.accounting.core.entries import Entry, OrderCompleted, RenewalChanged, SubscriptionEnded
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.sales.openings import end_cycle, restart_entries
-from services.accounting.core.sales.orders import known_order, order_placed, ordered
+from services.accounting.core.sales.orders import known_order, order_id_of, order_placed, ordered
 from services.accounting.core.sales.prices import first_cycle, no_room_for, payment_entries, sold, unused_value, waits_for_payment
 from services.accounting.core.terms import Payment
-from services.runtime.identifiers import derived_name
 
 
 def change_subscription(account: Account, command: ChangeSubscription, now_us: int, catalog: ChargingCatalog) -> Decision:
@@ -21,7 +20,7 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
     subscription = account.subscriptions.get(command.subscription_id)
     if subscription is None or subscription.state == "ended":
         return fail(Fault.ITEM_UNKNOWN, f"no subscription {command.subscription_id} is active on account {account.account_id}")
-    order_id = derived_name("ord", account.account_id, command.idempotency_key)
+    order_id = order_id_of(account, command)
     known = account.orders.get(order_id)
     if known is not None:
         return known_order(known, digest)
@@ -35,33 +34,20 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
     if not command.at_once:
         if subscription.state != "active":
             return fail(Fault.NOT_POSSIBLE, f"subscription {command.subscription_id} is suspended; change it at once, or pay first")
-        placed = order_placed(
-            account,
-            order_id,
-            terms,
-            command.payment,
-            0,
-            now_us,
-            command.subscription_id,
-            command.idempotency_key,
-            digest,
-        )
+        placed = order_placed(account, command, digest, command.subscription_id, terms, 0, now_us)
         changed = RenewalChanged(account.account_id, now_us, command.subscription_id, terms, command.payment)
         done = OrderCompleted(account.account_id, now_us, order_id, "")
         return Decision((placed, changed, done), ordered(placed, "completed", command.subscription_id))
     if (full := no_room_for(account, terms)) is not None:
         return full
-    price, _, _ = first_cycle(terms, now_us)
     if subscription.terms.price_unit not in ("", terms.price_unit) and terms.price_unit and subscription.cycle_price:
         return fail(
             Fault.NOT_POSSIBLE,
             f"the subscription is paid in {subscription.terms.price_unit} and {command.offering_id} in {terms.price_unit}: "
             "change it from the next cycle on",
         )
-    to_pay = max(0, price - unused_value(subscription, now_us))
-    placed = order_placed(
-        account, order_id, terms, command.payment, to_pay, now_us, command.subscription_id, command.idempotency_key, digest
-    )
+    to_pay = max(0, first_cycle(terms, now_us).price - unused_value(subscription, now_us))
+    placed = order_placed(account, command, digest, command.subscription_id, terms, to_pay, now_us)
     if waits_for_payment(account, terms, command.payment, to_pay, now_us):
         return Decision((placed,), ordered(placed, "awaiting_payment", command.subscription_id))
     restart = restart_entries(account, subscription, terms, command.payment, order_id, now_us)

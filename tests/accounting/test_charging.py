@@ -42,7 +42,7 @@ from services.accounting.core.entries import (
     SessionUpdated,
 )
 from services.accounting.core.offerings import ChargingCatalog
-from services.accounting.core.sessions.charging import CHARGING_ID_AGE_US_MAX, CLOCK_AHEAD_US_MAX
+from services.accounting.core.sessions.repeats import CHARGING_ID_AGE_US_MAX, CLOCK_AHEAD_US_MAX
 from services.accounting.journal.codec import decode_checkpoint, encode_checkpoint, encode_row
 from services.runtime.identifiers import uuid7
 from services.token_classes import TOKEN_CLASSES, Vector

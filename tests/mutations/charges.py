@@ -6,7 +6,8 @@ from tests.mutations.planting import one
 
 _ACCOUNT: Final = "services/accounting/core/account/sessions.py"
 _BALANCE: Final = "services/accounting/core/balance.py"
-_CHARGING: Final = "services/accounting/core/sessions/charging.py"
+_SETTLE: Final = "services/accounting/core/sessions/settle.py"
+_RECORDS: Final = "services/accounting/core/sessions/records.py"
 _LIMITS: Final = "services/accounting/core/limits.py"
 _LOSSES: Final = "services/accounting/core/losses.py"
 _IN_RECORDS: Final = "tests/accounting/test_planted_faults.py"
@@ -17,52 +18,70 @@ _IN_LIMITS: Final = "tests/accounting/test_limits.py"
 _OF_RECORDS: Final = (
     one(
         "more tokens count against a rate than there can be",
-        _CHARGING,
+        "services/accounting/core/sessions/create.py",
         "min(command.input_expected, command.input_bound)",
         "command.input_expected",
         _IN_RECORDS,
     ),
-    one("what an Update has counted is counted again", _CHARGING, "        counted += more\n", "", _IN_RECORDS),
+    one(
+        "what an Update has counted is counted again",
+        "services/accounting/core/sessions/extend.py",
+        "        counted += more\n",
+        "",
+        _IN_RECORDS,
+    ),
     one(
         "what a swept session has counted is counted again",
-        _CHARGING,
+        _SETTLE,
         "tokens_of(command.used) - swept.tokens_counted",
         "tokens_of(command.used)",
         _IN_RECORDS,
     ),
-    one("the cached share is learned of our own estimates", _CHARGING, " and provenance == Provenance.VENDOR:", ":", _IN_RECORDS),
+    one(
+        "the cached share is learned of our own estimates",
+        _SETTLE,
+        " and provenance == Provenance.VENDOR:",
+        ":",
+        _IN_RECORDS,
+    ),
     one(
         "a record's tier is not that of the whole session",
-        _CHARGING,
+        _RECORDS,
         "total_input=total_input(used) if last else -1",
         "total_input=-1",
         _IN_RECORDS,
     ),
     one(
         "a notice comes a token late",
-        _CHARGING,
+        _RECORDS,
         "consumed * 100 >= percent * bucket.granted",
         "consumed * 100 > percent * bucket.granted",
         _IN_RECORDS,
     ),
     one(
         "a vendor that fell silent is owed nothing",
-        _CHARGING,
+        _RECORDS,
         '"answered", "broken", "timeout", "garbage"',
         '"answered", "broken", "garbage"',
         _IN_RECORDS,
     ),
     one(
         "a repeat forgets all but the last tariff",
-        _CHARGING,
+        _RECORDS,
         "others=(*answer.others, charge), others_absorbed",
         "others=(charge,), others_absorbed",
         _IN_RECORDS,
     ),
-    one("a session hopes for its own hold", _CHARGING, "if other is session or not", "if not", _IN_RECORDS),
+    one(
+        "a session hopes for its own hold",
+        "services/accounting/core/sessions/hope.py",
+        "if other is session or not",
+        "if not",
+        _IN_RECORDS,
+    ),
     one(
         "a vendor's attempts stand in every record",
-        _CHARGING,
+        _RECORDS,
         "attempts=attempts if index == 0 else ()",
         "attempts=attempts",
         _IN_RECORDS,
@@ -86,9 +105,9 @@ _OF_RECORDS: Final = (
 _OF_LOSSES: Final = (
     one(
         "a late Release is no work of a vendor",
-        _CHARGING,
-        "        wholesale=_owed(swept.wholesale, command.attempts),\n        unpaid=command.unpaid,\n        catalog=catalog,\n",
-        "        wholesale=_owed(swept.wholesale, command.attempts),\n        unpaid=command.unpaid,\n",
+        _SETTLE,
+        "wholesale_of(swept.wholesale, command.attempts),\n        unpaid=command.unpaid,\n        catalog=catalog,\n",
+        "wholesale_of(swept.wholesale, command.attempts),\n        unpaid=command.unpaid,\n",
         _IN_LOSSES,
     ),
     one(

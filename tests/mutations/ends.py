@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.mutations.planting import Mutation
 
-_CHARGING: Final = "services/accounting/core/sessions/charging.py"
+_EXTEND: Final = "services/accounting/core/sessions/extend.py"
 _SESSION: Final = "services/edge/call/session.py"
 _PRINCIPALS: Final = "services/edge/identity/principals.py"
 _AUTHENTICATION: Final = "services/authentication/servicer.py"
@@ -23,29 +23,29 @@ def _one(name: str, file: str, before: str, after: str, test: str) -> Mutation:
 _TIMES: Final = (
     _one(
         "an Update after the end of its key is granted",
-        _CHARGING,
+        _EXTEND,
         "    if account.limits and (message := ",
         "    if not account.limits and (message := ",
         _ACCOUNTS,
     ),
     _one(
         "a repeated Create is not told of its end",
-        _CHARGING,
-        "        return _until(account, catalog, command.key_id, command.member_id, now_us, known)\n",
+        "services/accounting/core/sessions/create.py",
+        "        return until_its_end(account, catalog, command.key_id, command.member_id, now_us, known)\n",
         "        return known\n",
         _ACCOUNTS,
     ),
     _one(
         "a repeated Update is not told of its end",
-        _CHARGING,
-        "            return _until(account, catalog, session.key_id, session.member_id, now_us, Decision((), session.answer))\n",
-        "            return Decision((), session.answer)\n",
+        _EXTEND,
+        "until_its_end(account, catalog, session.key_id, session.member_id, now_us, Decision((), session.answer))\n",
+        "Decision((), session.answer)\n",
         _ACCOUNTS,
     ),
     _one(
         "an Update is not told of its end",
-        _CHARGING,
-        "    return _until(account, catalog, session.key_id, session.member_id, now_us, Decision((updated,), answer))\n",
+        _EXTEND,
+        "    return until_its_end(account, catalog, session.key_id, session.member_id, now_us, Decision((updated,), answer))\n",
         "    return Decision((updated,), answer)\n",
         _ACCOUNTS,
     ),

@@ -37,7 +37,7 @@ _DELIVERY: Final = (
 _CHARGES: Final = (
     Mutation(
         "more of a session is taken from a bucket that begins later",
-        "services/accounting/core/sessions/charging.py",
+        "services/accounting/core/sessions/extend.py",
         (
             (
                 "bucket.line == line and bucket.valid_from_us <= now_us < bucket.valid_until_us:",
@@ -80,7 +80,7 @@ _CHARGES: Final = (
     ),
     Mutation(
         "the first vendor that was tried is owed",
-        "services/accounting/core/sessions/charging.py",
+        "services/accounting/core/sessions/records.py",
         (("    for attempt in reversed(attempts):", "    for attempt in attempts:"),),
         _ACCOUNTING,
     ),

@@ -23,7 +23,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a hold is not given back",
-        "services/accounting/core/sessions/charging.py",
+        "services/accounting/core/sessions/settle.py",
         (("released=tuple((bucket_id, amount) for bucket_id, amount in hold_left.items() if amount),", "released=(),"),),
     ),
     Mutation(
@@ -86,7 +86,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what nobody pays for is not absorbed",
-        "services/accounting/core/sessions/charging.py",
+        "services/accounting/core/sessions/records.py",
         (("        records[0].absorbed += sum(unpaid_amounts)\n", ""),),
     ),
 )

@@ -7,6 +7,7 @@ A usage, a row of rates and a row of amounts are vectors in the order of `servic
 that has none of its own; what a vector does not have at its end is 0 in a usage and the parent's rate in rates.
 """
 
+from itertools import zip_longest
 from typing import Final
 
 import msgspec
@@ -82,6 +83,11 @@ def tokens_of(usage: Vector) -> int:
     if len(usage) == FIRST:
         return sum(usage)
     return sum(usage[index] for index in _TOKENS if index < len(usage))
+
+
+def added_up(one: Vector, other: Vector) -> Vector:
+    """Two usages as one."""
+    return tuple(a + b for a, b in zip_longest(one, other, fillvalue=0))
 
 
 def cached_of(usage: Vector) -> int:

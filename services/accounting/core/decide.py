@@ -44,7 +44,7 @@ from services.accounting.core.commands import (
 from services.accounting.core.entries import AccountOpened
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.sales import orders, subscriptions
-from services.accounting.core.sessions import charging
+from services.accounting.core.sessions import create, extend, settle
 
 
 def decide(account: Account | None, command: Command, now_us: int, catalog: ChargingCatalog) -> Decision:
@@ -95,10 +95,10 @@ def _nothing(account: Account, command: ApplyDue, now_us: int, catalog: Charging
 
 _RULES: Final[dict[type, Callable[[Account, Any, int, ChargingCatalog], Decision]]] = {
     OpenAccount: _open_again,
-    CreateSession: charging.create,
-    UpdateSession: charging.update,
-    ReleaseSession: charging.release,
-    ChargeEvent: charging.event,
+    CreateSession: create.create,
+    UpdateSession: extend.update,
+    ReleaseSession: settle.release,
+    ChargeEvent: settle.event,
     GrantBucket: corrections.grant,
     TopUpBucket: corrections.top_up,
     RefundSession: corrections.refund,

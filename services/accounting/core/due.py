@@ -12,7 +12,7 @@ from services.accounting.core.account.state import Account
 from services.accounting.core.entries import BucketExpired, Entry
 from services.accounting.core.sales.orders import order_expiry_entry
 from services.accounting.core.sales.renewals import renewal_entries
-from services.accounting.core.sessions import charging
+from services.accounting.core.sessions.settle import sweep
 
 # What is due at the same time goes in this order: a renewal decides what of a bucket lives on, and a bucket's end comes before a
 # sweep that frees into it.
@@ -40,7 +40,7 @@ def due_entries(account: Account, now_us: int, serving_since_us: int, *, used: b
     while queue:
         due_us, kind, _, item_id = heapq.heappop(queue)
         if kind == _SESSION:
-            yield from charging.sweep(account, account.sessions[item_id], due_us, extended=extended)
+            yield from sweep(account, account.sessions[item_id], due_us, extended=extended)
         elif kind == _BUCKET:
             bucket = account.buckets[item_id]
             # A renewal may have given it another cycle, or ended it.

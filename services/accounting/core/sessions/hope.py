@@ -1,0 +1,47 @@
+"""What the balance may still pay for under the policy `expected`, if all sessions cost the least they can. Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from services.accounting.core.account.state import Account, Session
+from services.accounting.core.amounts import PinnedTariff, charges_of, cheapest
+from services.accounting.core.balance import Source, held_sources, reserve
+
+# Under the policy `expected`, the part of the expected input that is certain to come.
+_CERTAIN_NUMERATOR: Final = 3
+_CERTAIN_DENOMINATOR: Final = 4
+
+
+def hopeful_output(
+    account: Account,
+    lines: dict[str, PinnedTariff],
+    sources: Sequence[Source],
+    input_tokens: int,
+    output_limit: int,
+    session: Session | None,
+) -> int:
+    """Output tokens that the balance may still pay for if all open sessions cost the least they can; -1: not even the input.
+
+    Under the policy `expected` a session must not be refused for what others only reserve: the least that they cost is all of their
+    certain input from the cache. The rest of their holds counts as free here, though it is not taken from them.
+    """
+    floors = {line: cheapest(tariff) for line, tariff in lines.items()}
+    slack: dict[str, int] = {}
+    for other in account.sessions.values():
+        if other is session or not (held_by := held_sources(account, other.hold)):
+            continue
+        line = held_by[0].line
+        if line in floors:
+            certain = other.input_reserved * _CERTAIN_NUMERATOR // _CERTAIN_DENOMINATOR
+            tariff = other.lines[line]
+            least = max(floors[line].amount(certain, 0), sum(charges_of(tariff, other.used)))
+            held = sum(other.hold.values())
+            slack[line] = slack.get(line, 0) + max(0, held - least)
+    hopeful = list(sources)
+    for line, amount in slack.items():
+        source = Source(line)
+        source.amount = amount
+        hopeful.append(source)
+    certain = input_tokens * _CERTAIN_NUMERATOR // _CERTAIN_DENOMINATOR
+    payable = reserve(hopeful, floors, certain, output_limit)
+    return -1 if payable.input_missing else payable.output

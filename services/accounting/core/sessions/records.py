@@ -1,0 +1,189 @@
+"""The journal's records of a charge: one a tariff, with what vendors are owed and the notices that it sets off. Pure."""
+
+from typing import Final
+
+import msgspec
+
+from services.accounting.core import losses
+from services.accounting.core.account.sessions import others_absorbed
+from services.accounting.core.account.state import Account
+from services.accounting.core.amounts import PinnedTariff, added_up, charges_of
+from services.accounting.core.balance import Charge
+from services.accounting.core.commands import CloseCause, Provenance, Settled
+from services.accounting.core.entries import Arrivals, Entry, NoticeReached, SessionSettled, VendorAttempt, Wholesale, WindowOpened
+from services.accounting.core.offerings import ChargingCatalog
+from services.token_classes import NOTHING, Vector, total_input
+
+# Attempts that ended so have cost the vendor something.
+_COSTLY_OUTCOMES: Final = frozenset({"answered", "broken", "timeout", "garbage"})
+
+
+class Record:
+    """A session's charge under one tariff, as a journal record: paid from the hold, from what is free, owed, and absorbed."""
+
+    __slots__ = ("absorbed", "charge", "charged", "debt", "free_debits", "held_debits")
+
+    def __init__(
+        self,
+        charge: Charge,
+        charged: int,
+        held_debits: tuple[tuple[str, int], ...],
+        free_debits: tuple[tuple[str, int], ...],
+        debt: int,
+    ) -> None:
+        self.charge = charge
+        self.charged = charged
+        self.held_debits = held_debits
+        self.free_debits = free_debits
+        self.debt = debt
+        self.absorbed = 0
+
+
+def entries_of(
+    account: Account,
+    records: list[Record],
+    *,
+    now_us: int,
+    charging_id: str,
+    number: int,
+    digest: bytes,
+    first_record: int,
+    model_id: str,
+    key_id: str,
+    member_id: str,
+    offering_id: str,
+    used: Vector,
+    released: tuple[tuple[str, int], ...],
+    close_cause: CloseCause,
+    provenance: Provenance,
+    attempts: tuple[VendorAttempt, ...],
+    created_us: int,
+    arrivals: Arrivals = (),
+    cached_share: int = -1,
+    wholesale: Wholesale | None = None,
+    counters: tuple[tuple[str, int], ...] = (),
+    windows_opened: tuple[WindowOpened, ...] = (),
+    unpaid: Vector = (),
+    catalog: ChargingCatalog | None = None,
+) -> list[Entry]:
+    """The records of a settled session, one a tariff, and the notices that its charges set off.
+
+    The vendor is owed for what was used and what nobody pays for; the latter is absorbed in the first record. `catalog` values
+    the vendor's work; None: it is not counted.
+    """
+    made = added_up(used, unpaid) if unpaid else used
+    owed = charges_of(wholesale.tariff, made) if wholesale else NOTHING
+    unpaid_amounts: Vector = ()
+    if unpaid:
+        unpaid_amounts = losses.rated_unpaid(records[0].charge.tariff, used, unpaid)
+        records[0].absorbed += sum(unpaid_amounts)
+    paid_worth = unpaid_worth = 0
+    if catalog is not None and catalog.extended:
+        paid_worth, unpaid_worth = _worths(catalog, records[0].charge.tariff, wholesale, used, unpaid, owed)
+    entries: list[Entry] = []
+    last = len(records) - 1
+    for index, record in enumerate(records):
+        charge = record.charge
+        usage = charge.usage
+        entries.append(
+            SessionSettled(
+                account_id=account.account_id,
+                time_us=now_us,
+                charging_id=charging_id,
+                number=number,
+                digest=digest,
+                record_number=first_record + index,
+                model_id=model_id,
+                key_id=key_id,
+                member_id=member_id,
+                offering_id=charge.line.split("|", 1)[0] or offering_id,
+                tariff=charge.tariff,
+                usage=usage,
+                class_amounts=tuple(charge.amounts[: len(usage)]),
+                charged=record.charged,
+                held_debits=record.held_debits,
+                free_debits=record.free_debits,
+                released=released if index == last else (),
+                debt=record.debt,
+                close_cause=close_cause,
+                provenance=provenance,
+                attempts=attempts if index == 0 else (),
+                created_us=created_us,
+                more_records=index < last,
+                line=charge.line,
+                arrivals=arrivals if index == 0 else (),
+                cached_share=cached_share if index == 0 else -1,
+                wholesale=wholesale if index == 0 else None,
+                wholesale_amounts=owed if index == 0 else NOTHING,
+                wholesale_usage=made if wholesale and index == 0 else NOTHING,
+                total_input=total_input(used) if last else -1,
+                counters=counters,
+                windows_opened=windows_opened if index == 0 else (),
+                absorbed=record.absorbed,
+                unpaid=unpaid if index == 0 else (),
+                unpaid_amounts=unpaid_amounts if index == 0 else (),
+                paid_worth=paid_worth if index == 0 else 0,
+                unpaid_worth=unpaid_worth if index == 0 else 0,
+            )
+        )
+    entries.extend(_notices(account, records, now_us))
+    return entries
+
+
+def _worths(
+    catalog: ChargingCatalog, tariff: PinnedTariff, wholesale: Wholesale | None, used: Vector, unpaid: Vector, owed: Vector
+) -> tuple[int, int]:
+    """What the vendor's work is worth in micro-yuan: what was used, and what nobody pays for.
+
+    By what the vendor is owed (`owed` for both together), else by the session's own tariff in money.
+    """
+    unit = wholesale.tariff.unit if wholesale else tariff.unit
+    if not unit.startswith("CURRENCY:"):
+        return 0, 0
+    whole = sum(owed) if wholesale else sum(charges_of(tariff, added_up(used, unpaid)))
+    if not unpaid:
+        return catalog.worth(whole, unit), 0
+    paid = sum(charges_of(wholesale.tariff if wholesale else tariff, used))
+    return catalog.worth(paid, unit), catalog.worth(max(0, whole - paid), unit)
+
+
+def _notices(account: Account, records: list[Record], now_us: int) -> list[Entry]:
+    """A notice for each bucket whose consumption passes a threshold; of several at once, the highest."""
+    debits: dict[str, int] = {}
+    for record in records:
+        for bucket_id, amount in (*record.held_debits, *record.free_debits):
+            if account.buckets[bucket_id].notice_percents:
+                debits[bucket_id] = debits.get(bucket_id, 0) + amount
+    notices: list[Entry] = []
+    for bucket_id, amount in debits.items():
+        bucket = account.buckets[bucket_id]
+        consumed = bucket.consumed + amount
+        reached = [percent for percent in bucket.notice_percents if consumed * 100 >= percent * bucket.granted]
+        if reached and reached[-1] > bucket.noticed_percent:
+            notices.append(NoticeReached(account.account_id, now_us, bucket_id, reached[-1]))
+    return notices
+
+
+def wholesale_of(wholesale: tuple[Wholesale, ...], attempts: tuple[VendorAttempt, ...]) -> Wholesale | None:
+    """What the vendor is owed that made what was used: that of the last attempt which cost it something."""
+    for attempt in reversed(attempts):
+        if attempt.outcome in _COSTLY_OUTCOMES:
+            for each in wholesale:
+                if (each.vendor_id, each.vendor_model_id) == (attempt.vendor_id, attempt.vendor_model_id):
+                    return each
+            return None
+    # A swept session names no attempt; with one vendor there is no doubt.
+    return wholesale[0] if len(wholesale) == 1 and not attempts else None
+
+
+def settled_answer(records: list[Record]) -> Settled:
+    """The answer that says what all records charge."""
+    first = records[0]
+    answer = Settled(first.charge.tariff.unit, first.charged, first.debt, (), first.absorbed)
+    if len(records) == 1:
+        return answer
+    for record in records[1:]:
+        charge = (record.charge.tariff.unit, record.charged, record.debt)
+        absorbed = others_absorbed(answer, record.absorbed)
+        answer = msgspec.structs.replace(answer, others=(*answer.others, charge), others_absorbed=absorbed)
+    return answer

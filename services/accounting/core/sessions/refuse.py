@@ -1,0 +1,95 @@
+"""Why a session is not opened: what it needs, what is free, what others hold, and which limit is in the way. Pure."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from services.accounting.core import limits
+from services.accounting.core.account.state import Account
+from services.accounting.core.amounts import Estimate, PinnedTariff
+from services.accounting.core.balance import Reservation, Source, free_sources, reserve, usable
+from services.accounting.core.commands import Decision, Refused, ResultCode
+from services.accounting.core.offerings import Plan
+
+
+def refusal_of(refused: Refused, planned: Plan) -> Decision:
+    """A refusal that names the offering, and what its final unit asks for."""
+    offering = planned.rules
+    told = msgspec.structs.replace(refused, offering_id=offering.offering_id, final_action=offering.final_action)
+    return Decision((), told)
+
+
+def refused_for_balance(
+    account: Account,
+    lines: dict[str, PinnedTariff],
+    estimates: dict[str, Estimate],
+    input_tokens: int,
+    useful: int,
+    now_us: int,
+    sources: Sequence[Source],
+    reserved: int,
+) -> Refused:
+    """The refusal of a session that the balance does not cover: what is needed of the last line's unit, and what there is of it.
+
+    `useful`: how many output tokens an answer must have.
+    """
+    line = next(reversed(lines))
+    unit = lines[line].unit
+    earlier = [source for source in sources if lines[source.line].unit != unit]
+    missing = reserve(earlier, estimates, input_tokens, 0).input_missing if earlier else input_tokens
+    needed = estimates[line].amount(missing, useful)
+    free = sum(source.amount for source in sources if lines[source.line].unit == unit)
+    all_sources = _whole_sources(account, lines, now_us)
+    held = reserved > 0 and _covers(reserve(all_sources, estimates, input_tokens, useful), useful)
+    return Refused(ResultCode.QUOTA_LIMIT_REACHED, unit, needed, free, reserved, held)
+
+
+def _covers(reservation: Reservation, output: int) -> bool:
+    return not reservation.input_missing and reservation.output >= output
+
+
+def _whole_sources(account: Account, lines: dict[str, PinnedTariff], now_us: int) -> list[Source]:
+    """The usable buckets with what others hold of them, as if nobody held anything."""
+    sources: list[Source] = []
+    for bucket in usable(account, lines, now_us):
+        if not sources or sources[-1].line != bucket.line:
+            sources.append(Source(bucket.line))
+        sources[-1].add(bucket.bucket_id, bucket.remaining + bucket.reserved)
+    return sources
+
+
+def refused_by_cap(
+    account: Account,
+    refused: Refused,
+    admission: limits.Admission,
+    lines: dict[str, PinnedTariff],
+    estimates: dict[str, Estimate],
+    input_tokens: int,
+    useful: int,
+    now_us: int,
+) -> Refused:
+    """The refusal as a limit's, if the balance would have covered the session but for it."""
+    if admission.room is None:
+        return refused
+    whole = estimates[next(iter(estimates))].amount(input_tokens, useful)
+    if not _covers(reserve(free_sources(account, lines, now_us, None, whole, []), estimates, input_tokens, useful), useful):
+        return refused
+    unit = next((tariff.unit for tariff in lines.values() if tariff.unit in admission.tightest), "")
+    if not unit:
+        return refused
+    rule = admission.tightest[unit]
+    line = next(line for line, tariff in lines.items() if tariff.unit == unit)
+    needed = estimates[line].amount(input_tokens, useful)
+    counter = account.counters.get(rule.name)
+    fresh = any(window.counter_id == rule.name for window in admission.windows_opened)
+    reserved = 0 if counter is None or fresh else counter.reserved
+    return Refused(
+        ResultCode.QUOTA_LIMIT_REACHED,
+        unit,
+        needed,
+        admission.room[unit],
+        reserved,
+        held=admission.room[unit] + reserved >= needed,
+        limit_id=rule.name,
+        retry_after_us=max(0, counter.end_us - now_us) if counter and not fresh and counter.end_us else 0,
+    )

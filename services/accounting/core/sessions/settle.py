@@ -1,0 +1,296 @@
+"""Release, Event and the sweep: what a session is charged, and what of its hold is freed. Pure."""
+
+from itertools import zip_longest
+from typing import Final
+
+import msgspec
+
+from services.accounting.core import limits, losses
+from services.accounting.core.account.state import Account, Session, SweptSession
+from services.accounting.core.amounts import GRANTED_MAX, SHARE_BASE, cached_of, charges_of, tokens_of
+from services.accounting.core.balance import Charge, free_sources, held_sources, settle, settle_one
+from services.accounting.core.commands import (
+    ChargeEvent,
+    CloseCause,
+    Decision,
+    Provenance,
+    Refused,
+    ReleaseSession,
+    ResultCode,
+    Settled,
+    digest_of,
+)
+from services.accounting.core.entries import Arrivals, Entry, VendorAttempt
+from services.accounting.core.offerings import ChargingCatalog, plan
+from services.accounting.core.sessions.bounds import too_many_tokens, too_much_to_owe, unchargeable
+from services.accounting.core.sessions.limited import rules_of
+from services.accounting.core.sessions.records import Record, entries_of, settled_answer, wholesale_of
+from services.accounting.core.sessions.repeats import known_session, no_session, repeated, sequence_invalid
+from services.token_classes import Vector, folded, total_input
+
+# How fast the learned cached share follows: a quarter of the way with each session.
+_LEARNING_DIVISOR: Final = 4
+
+
+def _understood(command: ReleaseSession) -> ReleaseSession:
+    """A Release as members of the cell understand it that know the first token classes alone."""
+    is_revoked = command.close_cause == CloseCause.REVOKED
+    return msgspec.structs.replace(
+        command,
+        used=folded(command.used),
+        unpaid=(),
+        close_cause=CloseCause.QUOTA_EXHAUSTED if is_revoked else command.close_cause,
+    )
+
+
+def release(account: Account, command: ReleaseSession, now_us: int, catalog: ChargingCatalog) -> Decision:
+    """Settles a session: charges what was used, frees the rest. A swept session is charged what its sweep did not."""
+    digest = digest_of(command)
+    if not catalog.extended:
+        command = _understood(command)
+    session = account.sessions.get(command.charging_id)
+    if session is None:
+        if command.charging_id in account.swept:
+            return _release_late(account, command, digest, now_us, catalog)
+        return no_session(account, command, digest)
+    if (repeat := repeated(session, command.number, digest)) is not None:
+        return repeat
+    if (absurd := unchargeable(account, session.lines, command)) is not None:
+        return absurd
+    rules = rules_of(account, catalog, session.key_id, session.member_id) if session.tokens_counted else None
+    entries, settled = _settle(
+        account,
+        session,
+        now_us=now_us,
+        number=command.number,
+        digest=digest,
+        used=command.used,
+        close_cause=command.close_cause,
+        provenance=command.provenance,
+        attempts=command.attempts,
+        arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used) - session.tokens_counted) if rules else (),
+        debt_limit=session.debt_limit if catalog.extended else -1,
+        unpaid=command.unpaid,
+        catalog=catalog,
+    )
+    return Decision(entries, settled)
+
+
+def _release_late(account: Account, command: ReleaseSession, digest: bytes, now_us: int, catalog: ChargingCatalog) -> Decision:
+    swept = account.swept[command.charging_id]
+    if command.number <= swept.number:
+        return sequence_invalid(command.number, swept.number)
+    if (absurd := unchargeable(account, swept.lines, command)) is not None:
+        return absurd
+    charges = _late_charges(account, swept, command.used, now_us)
+    records = [Record(charge, amount, (), tuple(charge.debits), charge.debt) for charge, amount in charges]
+    _absorb(account, records, swept.debt_limit if catalog.extended else -1)
+    rules = rules_of(account, catalog, swept.key_id, swept.member_id) if swept.tokens_counted else None
+    entries = entries_of(
+        account,
+        records,
+        now_us=now_us,
+        charging_id=command.charging_id,
+        number=command.number,
+        digest=digest,
+        first_record=swept.record_number + 1,
+        model_id=swept.model_id,
+        key_id=swept.key_id,
+        member_id=swept.member_id,
+        offering_id=swept.offering_id,
+        used=command.used,
+        released=(),
+        close_cause=command.close_cause,
+        provenance=command.provenance,
+        attempts=command.attempts,
+        created_us=swept.created_us,
+        arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used) - swept.tokens_counted) if rules else (),
+        wholesale=wholesale_of(swept.wholesale, command.attempts),
+        unpaid=command.unpaid,
+        catalog=catalog,
+    )
+    return Decision(entries, settled_answer(records))
+
+
+def _late_charges(account: Account, swept: SweptSession, used: Vector, now_us: int) -> list[tuple[Charge, int]]:
+    """What a late Release charges by line, and how much that is beyond what the sweep charged.
+
+    What the sweep charged was the holder's own report; if the end came out lower, that report stands.
+    """
+    if len(swept.lines) == 1:
+        line, tariff = next(iter(swept.lines.items()))
+        missing = max(0, sum(charges_of(tariff, used)) - swept.charged)
+        sources = free_sources(account, swept.lines, now_us, None, missing, [])
+        charge = Charge(line, tariff)
+        charge.tokens = list(used)
+        charge.amounts = list(charges_of(tariff, used))
+        charge.pay(sources, missing)
+        return [(charge, missing)]
+    taken = {}
+    for line, usage in swept.usages.items():
+        charge = taken[line] = Charge(line, swept.lines[line])
+        charge.tokens = list(usage)
+        charge.amounts = list(charges_of(swept.lines[line], usage))
+    swept_counts = [sum(counts) for counts in zip_longest(*(charge.tokens for charge in taken.values()), fillvalue=0)]
+    more = tuple(max(0, count - before) for count, before in zip_longest(used, swept_counts, fillvalue=0))
+    sources = free_sources(account, swept.lines, now_us, None, GRANTED_MAX, [])
+    before = {line: charge.charged for line, charge in taken.items()}
+    return [
+        (charge, charge.charged - before.get(charge.line, 0))
+        for charge in settle(swept.lines, more, sources, taken)
+        if charge.charged > before.get(charge.line, 0)
+    ] or [(next(iter(taken.values())), 0)]
+
+
+def event(account: Account, command: ChargeEvent, now_us: int, catalog: ChargingCatalog) -> Decision:
+    """Charges usage that had no session. It is used already, so that no limit refuses it; it counts against all of them."""
+    digest = digest_of(command)
+    if (known := known_session(account, command, digest, now_us)) is not None:
+        return known
+    if not catalog.extended:
+        command = msgspec.structs.replace(command, used=folded(command.used))
+    if (absurd := too_many_tokens(command.used)) is not None:
+        return absurd
+    planned = plan(account, catalog, command.model_id, now_us)
+    if isinstance(planned, ResultCode):
+        return Decision((), Refused(planned, "", 0, 0, 0, held=False))
+    lines, offering, _, debt_limit = planned
+    if (excess := too_much_to_owe(account, lines, command.used)) is not None:
+        return excess
+    rules = rules_of(account, catalog, command.key_id, command.member_id)
+    counters, opened = limits.windows(account, rules, now_us, catalog.time_zone)
+    sources = free_sources(account, lines, now_us, None, GRANTED_MAX, [])
+    records = [
+        Record(charge, charge.charged, (), tuple(charge.debits), charge.debt)
+        for charge in settle(lines, command.used, sources) or [Charge(*next(iter(lines.items())))]
+    ]
+    _absorb(account, records, debt_limit)
+    entries = entries_of(
+        account,
+        records,
+        now_us=now_us,
+        charging_id=command.charging_id,
+        number=command.number,
+        digest=digest,
+        first_record=1,
+        model_id=command.model_id,
+        key_id=command.key_id,
+        member_id=command.member_id,
+        offering_id=offering.offering_id,
+        used=command.used,
+        released=(),
+        close_cause=CloseCause.NORMAL,
+        provenance=command.provenance,
+        attempts=command.attempts,
+        created_us=now_us,
+        arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used)),
+        wholesale=wholesale_of(catalog.wholesale(command.model_id, now_us), command.attempts),
+        counters=counters,
+        windows_opened=opened,
+        catalog=catalog,
+    )
+    return Decision(entries, settled_answer(records))
+
+
+def sweep(account: Account, session: Session, due_us: int, *, extended: bool = True) -> list[Entry]:
+    """Closes a session whose holder has gone silent: it is charged what it reported last. `extended`: as of the catalog."""
+    entries, _ = _settle(
+        account,
+        session,
+        now_us=due_us,
+        number=session.number,
+        digest=session.digest,
+        used=session.used,
+        close_cause=CloseCause.SWEPT,
+        provenance=Provenance.PARTIAL,
+        attempts=(),
+        arrivals=(),
+        debt_limit=session.debt_limit if extended else -1,
+    )
+    return entries
+
+
+def _absorb(account: Account, records: list[Record], debt_limit: int) -> None:
+    """Makes what the account may not owe the operator's loss. Only one record has debt: that of the last line."""
+    for record in records:
+        if record.debt:
+            record.absorbed = losses.beyond_limit(account, record.charge.tariff.unit, record.debt, debt_limit)
+            record.debt -= record.absorbed
+            record.charged -= record.absorbed
+
+
+def _settle(
+    account: Account,
+    session: Session,
+    *,
+    now_us: int,
+    number: int,
+    digest: bytes,
+    used: Vector,
+    close_cause: CloseCause,
+    provenance: Provenance,
+    attempts: tuple[VendorAttempt, ...],
+    arrivals: Arrivals,
+    debt_limit: int,
+    unpaid: Vector = (),
+    catalog: ChargingCatalog | None = None,
+) -> tuple[list[Entry], Settled]:
+    """Charges a session against its hold in burn order, then what is free, then as debt, as far as it may be owed.
+
+    The rest is absorbed; the rest of the hold is freed.
+    """
+    lines = session.lines
+    sources = held_sources(account, session.hold)
+    if len(lines) > 1:
+        free_sources(account, lines, now_us, None, GRANTED_MAX, sources)
+        charges = settle(lines, used, sources)
+    else:
+        ((line, tariff),) = lines.items()
+        amounts = charges_of(tariff, used)
+        if (charged := sum(amounts)) > sum(session.hold.values()):
+            free_sources(account, lines, now_us, None, charged, sources)
+        charges = [settle_one(line, tariff, used, amounts, sources)]
+    hold_left = dict(session.hold)
+    records = []
+    for charge in charges or [Charge(*next(iter(lines.items())))]:
+        held_debits = []
+        free_debits = []
+        for bucket_id, amount in charge.debits:
+            from_hold = min(amount, hold_left.get(bucket_id, 0))
+            if from_hold:
+                hold_left[bucket_id] -= from_hold
+                held_debits.append((bucket_id, from_hold))
+            if amount > from_hold:
+                free_debits.append((bucket_id, amount - from_hold))
+        records.append(Record(charge, charge.charged, tuple(held_debits), tuple(free_debits), charge.debt))
+    _absorb(account, records, debt_limit)
+    learned = -1
+    if session.expected and (input_tokens := total_input(used)) and provenance == Provenance.VENDOR:
+        known = account.cached_shares.get(session.model_id)
+        seen = cached_of(used) * SHARE_BASE // input_tokens
+        learned = seen if known is None else known + (seen - known) // _LEARNING_DIVISOR
+    entries = entries_of(
+        account,
+        records,
+        now_us=now_us,
+        charging_id=session.charging_id,
+        number=number,
+        digest=digest,
+        first_record=1,
+        model_id=session.model_id,
+        key_id=session.key_id,
+        member_id=session.member_id,
+        offering_id=session.answer.offering_id,
+        used=used,
+        released=tuple((bucket_id, amount) for bucket_id, amount in hold_left.items() if amount),
+        close_cause=close_cause,
+        provenance=provenance,
+        attempts=attempts,
+        created_us=session.created_us,
+        arrivals=arrivals,
+        cached_share=learned,
+        wholesale=wholesale_of(session.wholesale, attempts),
+        unpaid=unpaid,
+        catalog=catalog,
+    )
+    return entries, settled_answer(records)

@@ -40,7 +40,7 @@ _OF_RECORDS: Final = (
     one(
         "the cached share is learned of our own estimates",
         _SETTLE,
-        " and provenance == Provenance.VENDOR:",
+        " or end.provenance != Provenance.VENDOR:",
         ":",
         _IN_RECORDS,
     ),
@@ -82,8 +82,8 @@ _OF_RECORDS: Final = (
     one(
         "a vendor's attempts stand in every record",
         _RECORDS,
-        "attempts=attempts if index == 0 else ()",
-        "attempts=attempts",
+        "attempts=facts.attempts if index == 0 else ()",
+        "attempts=facts.attempts",
         _IN_RECORDS,
     ),
     one(
@@ -106,8 +106,8 @@ _OF_LOSSES: Final = (
     one(
         "a late Release is no work of a vendor",
         _SETTLE,
-        "wholesale_of(swept.wholesale, command.attempts),\n        unpaid=command.unpaid,\n        catalog=catalog,\n",
-        "wholesale_of(swept.wholesale, command.attempts),\n        unpaid=command.unpaid,\n",
+        "facts, now_us, catalog)\n    return Decision(entries, settled_answer(records))\n\n\ndef _late",
+        "facts, now_us, None)\n    return Decision(entries, settled_answer(records))\n\n\ndef _late",
         _IN_LOSSES,
     ),
     one(

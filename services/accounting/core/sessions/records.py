@@ -10,7 +10,16 @@ from services.accounting.core.account.state import Account
 from services.accounting.core.amounts import PinnedTariff, added_up, charges_of
 from services.accounting.core.balance import Charge
 from services.accounting.core.commands import CloseCause, Provenance, Settled
-from services.accounting.core.entries import Arrivals, Entry, NoticeReached, SessionSettled, VendorAttempt, Wholesale, WindowOpened
+from services.accounting.core.entries import (
+    Arrivals,
+    BucketAmounts,
+    Entry,
+    NoticeReached,
+    SessionSettled,
+    VendorAttempt,
+    Wholesale,
+    WindowOpened,
+)
 from services.accounting.core.offerings import ChargingCatalog
 from services.token_classes import NOTHING, Vector, total_input
 
@@ -27,8 +36,8 @@ class Record:
         self,
         charge: Charge,
         charged: int,
-        held_debits: tuple[tuple[str, int], ...],
-        free_debits: tuple[tuple[str, int], ...],
+        held_debits: BucketAmounts,
+        free_debits: BucketAmounts,
         debt: int,
     ) -> None:
         self.charge = charge
@@ -39,38 +48,45 @@ class Record:
         self.absorbed = 0
 
 
+class SessionFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a session's end says, whatever tariffs charge it."""
+
+    charging_id: str
+    number: int
+    digest: bytes
+    model_id: str
+    key_id: str
+    member_id: str
+    # Where a line names none.
+    offering_id: str
+    created_us: int
+    used: Vector
+    close_cause: CloseCause
+    provenance: Provenance
+    # Of what had no session.
+    counters: tuple[tuple[str, int], ...] = ()
+    # The number of its first record here; a sweep's came before a late Release's.
+    first_record: int = 1
+    # What of its hold is freed, in the last record.
+    released: BucketAmounts = ()
+    # In the first record alone.
+    attempts: tuple[VendorAttempt, ...]
+    arrivals: Arrivals = ()
+    windows_opened: tuple[WindowOpened, ...] = ()
+    cached_share: int = -1
+    wholesale: Wholesale | None = None
+    unpaid: Vector = ()
+
+
 def entries_of(
-    account: Account,
-    records: list[Record],
-    *,
-    now_us: int,
-    charging_id: str,
-    number: int,
-    digest: bytes,
-    first_record: int,
-    model_id: str,
-    key_id: str,
-    member_id: str,
-    offering_id: str,
-    used: Vector,
-    released: tuple[tuple[str, int], ...],
-    close_cause: CloseCause,
-    provenance: Provenance,
-    attempts: tuple[VendorAttempt, ...],
-    created_us: int,
-    arrivals: Arrivals = (),
-    cached_share: int = -1,
-    wholesale: Wholesale | None = None,
-    counters: tuple[tuple[str, int], ...] = (),
-    windows_opened: tuple[WindowOpened, ...] = (),
-    unpaid: Vector = (),
-    catalog: ChargingCatalog | None = None,
+    account: Account, records: list[Record], facts: SessionFacts, now_us: int, catalog: ChargingCatalog | None
 ) -> list[Entry]:
     """The records of a settled session, one a tariff, and the notices that its charges set off.
 
     The vendor is owed for what was used and what nobody pays for; the latter is absorbed in the first record. `catalog` values
     the vendor's work; None: it is not counted.
     """
+    used, unpaid, wholesale = facts.used, facts.unpaid, facts.wholesale
     made = added_up(used, unpaid) if unpaid else used
     owed = charges_of(wholesale.tariff, made) if wholesale else NOTHING
     unpaid_amounts: Vector = ()
@@ -89,36 +105,36 @@ def entries_of(
             SessionSettled(
                 account_id=account.account_id,
                 time_us=now_us,
-                charging_id=charging_id,
-                number=number,
-                digest=digest,
-                record_number=first_record + index,
-                model_id=model_id,
-                key_id=key_id,
-                member_id=member_id,
-                offering_id=charge.line.split("|", 1)[0] or offering_id,
+                charging_id=facts.charging_id,
+                number=facts.number,
+                digest=facts.digest,
+                record_number=facts.first_record + index,
+                model_id=facts.model_id,
+                key_id=facts.key_id,
+                member_id=facts.member_id,
+                offering_id=charge.line.split("|", 1)[0] or facts.offering_id,
                 tariff=charge.tariff,
                 usage=usage,
                 class_amounts=tuple(charge.amounts[: len(usage)]),
                 charged=record.charged,
                 held_debits=record.held_debits,
                 free_debits=record.free_debits,
-                released=released if index == last else (),
+                released=facts.released if index == last else (),
                 debt=record.debt,
-                close_cause=close_cause,
-                provenance=provenance,
-                attempts=attempts if index == 0 else (),
-                created_us=created_us,
+                close_cause=facts.close_cause,
+                provenance=facts.provenance,
+                attempts=facts.attempts if index == 0 else (),
+                created_us=facts.created_us,
                 more_records=index < last,
                 line=charge.line,
-                arrivals=arrivals if index == 0 else (),
-                cached_share=cached_share if index == 0 else -1,
+                arrivals=facts.arrivals if index == 0 else (),
+                cached_share=facts.cached_share if index == 0 else -1,
                 wholesale=wholesale if index == 0 else None,
                 wholesale_amounts=owed if index == 0 else NOTHING,
                 wholesale_usage=made if wholesale and index == 0 else NOTHING,
                 total_input=total_input(used) if last else -1,
-                counters=counters,
-                windows_opened=windows_opened if index == 0 else (),
+                counters=facts.counters,
+                windows_opened=facts.windows_opened if index == 0 else (),
                 absorbed=record.absorbed,
                 unpaid=unpaid if index == 0 else (),
                 unpaid_amounts=unpaid_amounts if index == 0 else (),

@@ -20,11 +20,11 @@ from services.accounting.core.commands import (
     Settled,
     digest_of,
 )
-from services.accounting.core.entries import Arrivals, Entry, VendorAttempt
+from services.accounting.core.entries import Arrivals, Entry
 from services.accounting.core.offerings import ChargingCatalog, plan
 from services.accounting.core.sessions.bounds import too_many_tokens, too_much_to_owe, unchargeable
 from services.accounting.core.sessions.limited import rules_of
-from services.accounting.core.sessions.records import Record, entries_of, settled_answer, wholesale_of
+from services.accounting.core.sessions.records import Record, SessionFacts, entries_of, settled_answer, wholesale_of
 from services.accounting.core.sessions.repeats import known_session, no_session, repeated, sequence_invalid
 from services.token_classes import Vector, folded, total_input
 
@@ -57,22 +57,7 @@ def release(account: Account, command: ReleaseSession, now_us: int, catalog: Cha
         return repeat
     if (absurd := unchargeable(account, session.lines, command)) is not None:
         return absurd
-    rules = rules_of(account, catalog, session.key_id, session.member_id) if session.tokens_counted else None
-    entries, settled = _settle(
-        account,
-        session,
-        now_us=now_us,
-        number=command.number,
-        digest=digest,
-        used=command.used,
-        close_cause=command.close_cause,
-        provenance=command.provenance,
-        attempts=command.attempts,
-        arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used) - session.tokens_counted) if rules else (),
-        debt_limit=session.debt_limit if catalog.extended else -1,
-        unpaid=command.unpaid,
-        catalog=catalog,
-    )
+    entries, settled = _settle(account, session, command, digest, now_us, catalog, extended=catalog.extended)
     return Decision(entries, settled)
 
 
@@ -86,29 +71,25 @@ def _release_late(account: Account, command: ReleaseSession, digest: bytes, now_
     records = [Record(charge, amount, (), tuple(charge.debits), charge.debt) for charge, amount in charges]
     _absorb(account, records, swept.debt_limit if catalog.extended else -1)
     rules = rules_of(account, catalog, swept.key_id, swept.member_id) if swept.tokens_counted else None
-    entries = entries_of(
-        account,
-        records,
-        now_us=now_us,
+    facts = SessionFacts(
         charging_id=command.charging_id,
         number=command.number,
         digest=digest,
-        first_record=swept.record_number + 1,
         model_id=swept.model_id,
         key_id=swept.key_id,
         member_id=swept.member_id,
         offering_id=swept.offering_id,
+        created_us=swept.created_us,
         used=command.used,
-        released=(),
         close_cause=command.close_cause,
         provenance=command.provenance,
+        first_record=swept.record_number + 1,
         attempts=command.attempts,
-        created_us=swept.created_us,
         arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used) - swept.tokens_counted) if rules else (),
         wholesale=wholesale_of(swept.wholesale, command.attempts),
         unpaid=command.unpaid,
-        catalog=catalog,
     )
+    entries = entries_of(account, records, facts, now_us, catalog)
     return Decision(entries, settled_answer(records))
 
 
@@ -165,48 +146,40 @@ def event(account: Account, command: ChargeEvent, now_us: int, catalog: Charging
         for charge in settle(lines, command.used, sources) or [Charge(*next(iter(lines.items())))]
     ]
     _absorb(account, records, debt_limit)
-    entries = entries_of(
-        account,
-        records,
-        now_us=now_us,
+    facts = SessionFacts(
         charging_id=command.charging_id,
         number=command.number,
         digest=digest,
-        first_record=1,
         model_id=command.model_id,
         key_id=command.key_id,
         member_id=command.member_id,
         offering_id=offering.offering_id,
+        created_us=now_us,
         used=command.used,
-        released=(),
         close_cause=CloseCause.NORMAL,
         provenance=command.provenance,
-        attempts=command.attempts,
-        created_us=now_us,
-        arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used)),
-        wholesale=wholesale_of(catalog.wholesale(command.model_id, now_us), command.attempts),
         counters=counters,
+        attempts=command.attempts,
+        arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used)),
         windows_opened=opened,
-        catalog=catalog,
+        wholesale=wholesale_of(catalog.wholesale(command.model_id, now_us), command.attempts),
     )
+    entries = entries_of(account, records, facts, now_us, catalog)
     return Decision(entries, settled_answer(records))
 
 
 def sweep(account: Account, session: Session, due_us: int, *, extended: bool = True) -> list[Entry]:
     """Closes a session whose holder has gone silent: it is charged what it reported last. `extended`: as of the catalog."""
-    entries, _ = _settle(
-        account,
-        session,
-        now_us=due_us,
+    end = ReleaseSession(
+        account_id=account.account_id,
+        charging_id=session.charging_id,
         number=session.number,
-        digest=session.digest,
         used=session.used,
-        close_cause=CloseCause.SWEPT,
         provenance=Provenance.PARTIAL,
+        close_cause=CloseCause.SWEPT,
         attempts=(),
-        arrivals=(),
-        debt_limit=session.debt_limit if extended else -1,
     )
+    entries, _ = _settle(account, session, end, session.digest, due_us, None, extended=extended)
     return entries
 
 
@@ -222,24 +195,19 @@ def _absorb(account: Account, records: list[Record], debt_limit: int) -> None:
 def _settle(
     account: Account,
     session: Session,
-    *,
-    now_us: int,
-    number: int,
+    end: ReleaseSession,
     digest: bytes,
-    used: Vector,
-    close_cause: CloseCause,
-    provenance: Provenance,
-    attempts: tuple[VendorAttempt, ...],
-    arrivals: Arrivals,
-    debt_limit: int,
-    unpaid: Vector = (),
-    catalog: ChargingCatalog | None = None,
+    now_us: int,
+    catalog: ChargingCatalog | None,
+    *,
+    extended: bool,
 ) -> tuple[list[Entry], Settled]:
     """Charges a session against its hold in burn order, then what is free, then as debt, as far as it may be owed.
 
-    The rest is absorbed; the rest of the hold is freed.
+    The rest is absorbed; the rest of the hold is freed. `catalog` None: nothing is counted but what is charged. `extended`: as of
+    the catalog in force.
     """
-    lines = session.lines
+    lines, used = session.lines, end.used
     sources = held_sources(account, session.hold)
     if len(lines) > 1:
         free_sources(account, lines, now_us, None, GRANTED_MAX, sources)
@@ -263,34 +231,37 @@ def _settle(
             if amount > from_hold:
                 free_debits.append((bucket_id, amount - from_hold))
         records.append(Record(charge, charge.charged, tuple(held_debits), tuple(free_debits), charge.debt))
-    _absorb(account, records, debt_limit)
-    learned = -1
-    if session.expected and (input_tokens := total_input(used)) and provenance == Provenance.VENDOR:
-        known = account.cached_shares.get(session.model_id)
-        seen = cached_of(used) * SHARE_BASE // input_tokens
-        learned = seen if known is None else known + (seen - known) // _LEARNING_DIVISOR
-    entries = entries_of(
-        account,
-        records,
-        now_us=now_us,
+    _absorb(account, records, session.debt_limit if extended else -1)
+    arrivals: Arrivals = ()
+    if catalog is not None and session.tokens_counted:
+        rules = rules_of(account, catalog, session.key_id, session.member_id)
+        arrivals = limits.counted_tokens(account, rules, now_us, tokens_of(used) - session.tokens_counted)
+    facts = SessionFacts(
         charging_id=session.charging_id,
-        number=number,
+        number=end.number,
         digest=digest,
-        first_record=1,
         model_id=session.model_id,
         key_id=session.key_id,
         member_id=session.member_id,
         offering_id=session.answer.offering_id,
-        used=used,
-        released=tuple((bucket_id, amount) for bucket_id, amount in hold_left.items() if amount),
-        close_cause=close_cause,
-        provenance=provenance,
-        attempts=attempts,
         created_us=session.created_us,
+        used=used,
+        close_cause=end.close_cause,
+        provenance=end.provenance,
+        released=tuple((bucket_id, amount) for bucket_id, amount in hold_left.items() if amount),
+        attempts=end.attempts,
         arrivals=arrivals,
-        cached_share=learned,
-        wholesale=wholesale_of(session.wholesale, attempts),
-        unpaid=unpaid,
-        catalog=catalog,
+        cached_share=_learned_share(account, session, end),
+        wholesale=wholesale_of(session.wholesale, end.attempts),
+        unpaid=end.unpaid,
     )
-    return entries, settled_answer(records)
+    return entries_of(account, records, facts, now_us, catalog), settled_answer(records)
+
+
+def _learned_share(account: Account, session: Session, end: ReleaseSession) -> int:
+    """How much of the model's input the account has come to have from a cache, in millionths; -1: nothing is learned."""
+    if not session.expected or not (input_tokens := total_input(end.used)) or end.provenance != Provenance.VENDOR:
+        return -1
+    known = account.cached_shares.get(session.model_id)
+    seen = cached_of(end.used) * SHARE_BASE // input_tokens
+    return seen if known is None else known + (seen - known) // _LEARNING_DIVISOR

@@ -1,24 +1,33 @@
 """Create: opens a session and holds what it may need. Pure."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.accounting.core import limits, losses
 from services.accounting.core.account.state import Account
-from services.accounting.core.amounts import GRANTED_MAX, TOKENS_MAX, expected, worst_case_in
+from services.accounting.core.amounts import GRANTED_MAX, TOKENS_MAX, Estimate, expected, worst_case_in
 from services.accounting.core.balance import free_sources, reserve, take, usable
 from services.accounting.core.commands import CreateSession, Decision, Fault, Granted, Refused, ResultCode, digest_of, fail
-from services.accounting.core.entries import SessionCreated
-from services.accounting.core.offerings import ChargingCatalog, plan
+from services.accounting.core.entries import BucketAmounts, SessionCreated
+from services.accounting.core.offerings import ChargingCatalog, Plan, plan
 from services.accounting.core.sessions.extend import THRESHOLD_DIVISOR
 from services.accounting.core.sessions.hope import hopeful_output
 from services.accounting.core.sessions.limited import rules_of, until_its_end
-from services.accounting.core.sessions.refuse import refusal_of, refused_by_cap, refused_for_balance
+from services.accounting.core.sessions.refuse import Need, refusal_of, refused_by_cap, refused_for_balance
 from services.accounting.core.sessions.repeats import known_session
 
 # A metered session that finds less than this part of a window free waits, if others hold the rest.
 _SMALL_WINDOW_DIVISOR: Final = 8
 # An answer of fewer output tokens than it asks for and than these is of no use: the next call is refused, crumbs or not.
 _USEFUL_OUTPUT: Final = 64
+
+
+class _Quota(NamedTuple):
+    """Output tokens that a session is granted, those it may have at most, whether no more come, and what is held."""
+
+    granted: int
+    payable: int
+    final: bool
+    hold: BucketAmounts
 
 
 def create(account: Account, command: CreateSession, now_us: int, catalog: ChargingCatalog) -> Decision:
@@ -34,20 +43,83 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         return Decision((), Refused(planned, "", 0, 0, 0, held=False))
     if (account.debts or account.last_unpaid_us) and (refusal := losses.refusal(account, planned, now_us)) is not None:
         return refusal_of(refusal, planned)
-    lines, offering, worst_cases, debt_limit = planned
+    lines, offering = planned.lines, planned.rules
     rules = rules_of(account, catalog, command.key_id, command.member_id)
     admission = limits.admit(account, rules, now_us, catalog.time_zone, tokens)
     if isinstance(admission, Refused):
         return refusal_of(admission, planned)
+    input_tokens, estimates = _estimates(account, command, planned, tokens)
+    quota = _quota(account, command, planned, admission, input_tokens, estimates, now_us)
+    if isinstance(quota, Decision):
+        return quota
+    created = SessionCreated(
+        account_id=account.account_id,
+        time_us=now_us,
+        charging_id=command.charging_id,
+        number=command.number,
+        digest=digest,
+        model_id=command.model_id,
+        key_id=command.key_id,
+        member_id=command.member_id,
+        offering_id=offering.offering_id,
+        tariff=next(iter(lines.values())),
+        input_bound=command.input_bound,
+        output_limit=command.output_limit,
+        output_granted=quota.granted,
+        output_payable=quota.payable,
+        output_threshold=quota.granted // THRESHOLD_DIVISOR,
+        final=quota.final,
+        validity_us=catalog.validity_us,
+        hold=quota.hold,
+        line=next(iter(lines)),
+        more_lines=dict(list(lines.items())[1:]) if len(lines) > 1 else {},
+        estimates=estimates,
+        input_reserved=input_tokens,
+        expected=offering.expected,
+        counters=admission.counters,
+        windows_opened=admission.windows_opened,
+        arrivals=admission.arrivals,
+        tokens_counted=tokens if rules.token_rates else 0,
+        output_window=offering.output_window,
+        final_action=offering.final_action,
+        wholesale=catalog.wholesale(command.model_id, now_us),
+        debt_limit=planned.debt_limit,
+    )
+    answer = Granted(
+        quota.granted,
+        quota.payable,
+        created.output_threshold,
+        catalog.validity_us,
+        quota.final,
+        offering.offering_id,
+        offering.final_action,
+    )
+    return until_its_end(account, catalog, command.key_id, command.member_id, now_us, Decision((created,), answer))
+
+
+def _estimates(account: Account, command: CreateSession, planned: Plan, tokens: int) -> tuple[int, dict[str, Estimate]]:
+    """How many input tokens are reserved, and what they cost by line; `tokens` are those that most likely come."""
+    offering = planned.rules
     if offering.expected:
         share = account.cached_shares.get(command.model_id, 0)
-        estimates = {line: expected(tariff, tokens, share) for line, tariff in lines.items()}
-        input_tokens = tokens
-    else:
-        input_tokens = command.input_bound
-        if offering.calibrated and 0 <= command.input_calibrated < input_tokens:
-            input_tokens = command.input_calibrated
-        estimates = {line: worst_case_in(cases, input_tokens) for line, cases in worst_cases.items()}
+        return tokens, {line: expected(tariff, tokens, share) for line, tariff in planned.lines.items()}
+    input_tokens = command.input_bound
+    if offering.calibrated and 0 <= command.input_calibrated < input_tokens:
+        input_tokens = command.input_calibrated
+    return input_tokens, {line: worst_case_in(cases, input_tokens) for line, cases in planned.worst_cases.items()}
+
+
+def _quota(
+    account: Account,
+    command: CreateSession,
+    planned: Plan,
+    admission: limits.Admission,
+    input_tokens: int,
+    estimates: dict[str, Estimate],
+    now_us: int,
+) -> _Quota | Decision:
+    """What the balance and the limits have for a session, or its refusal."""
+    lines, offering = planned.lines, planned.rules
     window = offering.output_window
     wanted = min(command.output_limit, window) if command.metered else command.output_limit
     # A metered session can begin on a small window, since more may come; one that is not gets all it wants or all there is.
@@ -70,54 +142,13 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         reserved = sum(bucket.reserved for bucket in usable(account, lines, now_us))
         others_hold = reserved > 0
     if granted < enough or payable_output < useful:
-        hopeful = hopeful_output(account, lines, sources, tokens, command.output_limit, None) if offering.expected else -1
+        hopeful = hopeful_output(account, lines, sources, input_tokens, command.output_limit, None) if offering.expected else -1
         if hopeful >= useful and (hopeful >= enough or not others_hold):
             granted, payable_output = min(hopeful, wanted), hopeful
         elif others_hold or granted < 0 or payable_output < useful:
             # While others hold balance, what is left is no measure: better wait than begin an answer that ends too soon.
-            refused = refused_for_balance(account, lines, estimates, input_tokens, useful, now_us, sources, reserved)
-            return refusal_of(refused_by_cap(account, refused, admission, lines, estimates, input_tokens, useful, now_us), planned)
+            need = Need(lines, estimates, input_tokens, useful)
+            refused = refused_for_balance(account, need, sources, reserved, now_us)
+            return refusal_of(refused_by_cap(account, need, refused, admission, now_us), planned)
     needed = reserve(sources, estimates, input_tokens, granted)
-    created = SessionCreated(
-        account_id=account.account_id,
-        time_us=now_us,
-        charging_id=command.charging_id,
-        number=command.number,
-        digest=digest,
-        model_id=command.model_id,
-        key_id=command.key_id,
-        member_id=command.member_id,
-        offering_id=offering.offering_id,
-        tariff=next(iter(lines.values())),
-        input_bound=command.input_bound,
-        output_limit=command.output_limit,
-        output_granted=granted,
-        output_payable=max(granted, payable_output),
-        output_threshold=granted // THRESHOLD_DIVISOR,
-        final=granted < wanted and not others_hold,
-        validity_us=catalog.validity_us,
-        hold=take(sources, needed.amounts),
-        line=next(iter(lines)),
-        more_lines=dict(list(lines.items())[1:]) if len(lines) > 1 else {},
-        estimates=estimates,
-        input_reserved=input_tokens,
-        expected=offering.expected,
-        counters=admission.counters,
-        windows_opened=admission.windows_opened,
-        arrivals=admission.arrivals,
-        tokens_counted=tokens if rules.token_rates else 0,
-        output_window=window,
-        final_action=offering.final_action,
-        wholesale=catalog.wholesale(command.model_id, now_us),
-        debt_limit=debt_limit,
-    )
-    answer = Granted(
-        granted,
-        created.output_payable,
-        created.output_threshold,
-        catalog.validity_us,
-        created.final,
-        offering.offering_id,
-        offering.final_action,
-    )
-    return until_its_end(account, catalog, command.key_id, command.member_id, now_us, Decision((created,), answer))
+    return _Quota(granted, max(granted, payable_output), granted < wanted and not others_hold, take(sources, needed.amounts))

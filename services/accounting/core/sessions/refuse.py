@@ -1,6 +1,7 @@
 """Why a session is not opened: what it needs, what is free, what others hold, and which limit is in the way. Pure."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,20 +20,18 @@ def refusal_of(refused: Refused, planned: Plan) -> Decision:
     return Decision((), told)
 
 
-def refused_for_balance(
-    account: Account,
-    lines: dict[str, PinnedTariff],
-    estimates: dict[str, Estimate],
-    input_tokens: int,
-    useful: int,
-    now_us: int,
-    sources: Sequence[Source],
-    reserved: int,
-) -> Refused:
-    """The refusal of a session that the balance does not cover: what is needed of the last line's unit, and what there is of it.
+class Need(NamedTuple):
+    """The least that a session must have: its input, and as many output tokens as make an answer useful."""
 
-    `useful`: how many output tokens an answer must have.
-    """
+    lines: dict[str, PinnedTariff]
+    estimates: dict[str, Estimate]
+    input_tokens: int
+    useful: int
+
+
+def refused_for_balance(account: Account, need: Need, sources: Sequence[Source], reserved: int, now_us: int) -> Refused:
+    """The refusal of a session that the balance does not cover: what is needed of the last line's unit, and what there is of it."""
+    lines, estimates, input_tokens, useful = need
     line = next(reversed(lines))
     unit = lines[line].unit
     earlier = [source for source in sources if lines[source.line].unit != unit]
@@ -58,19 +57,11 @@ def _whole_sources(account: Account, lines: dict[str, PinnedTariff], now_us: int
     return sources
 
 
-def refused_by_cap(
-    account: Account,
-    refused: Refused,
-    admission: limits.Admission,
-    lines: dict[str, PinnedTariff],
-    estimates: dict[str, Estimate],
-    input_tokens: int,
-    useful: int,
-    now_us: int,
-) -> Refused:
+def refused_by_cap(account: Account, need: Need, refused: Refused, admission: limits.Admission, now_us: int) -> Refused:
     """The refusal as a limit's, if the balance would have covered the session but for it."""
     if admission.room is None:
         return refused
+    lines, estimates, input_tokens, useful = need
     whole = estimates[next(iter(estimates))].amount(input_tokens, useful)
     if not _covers(reserve(free_sources(account, lines, now_us, None, whole, []), estimates, input_tokens, useful), useful):
         return refused

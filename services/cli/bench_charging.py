@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from zlib import crc32
 
 import click
 import msgspec
 
 from services.cli.failures import CommandFailed, expected_errors
 from services.cli.processes import Processes, terminated_as_interrupted
+from services.partitions import partition_of
 
 if TYPE_CHECKING:
     from services.accounting.core.account.state import Account
@@ -354,7 +354,7 @@ async def _seed(place: str, store_name: str, offering_id: str, accounts: int, bu
         body, due_us = encode_checkpoint(template), next_due_us(template)
         for number in range(first, first + count):
             account_id = _account_id(number)
-            part_id = crc32(account_id.encode()) % _PARTITIONS
+            part_id = partition_of(account_id, _PARTITIONS)
             named = body.replace(_ACCOUNT_ID.encode(), account_id.encode())
             waiting[part_id].append(Checkpoint(account_id, 0, 0, due_us, named))
             if len(waiting[part_id]) >= _SEEDED_A_COMMIT:

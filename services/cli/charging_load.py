@@ -15,11 +15,11 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from itertools import accumulate
 from typing import Any, Final
-from zlib import crc32
 
 import grpc
 import msgspec
 
+from services.partitions import partition_of
 from services.runtime.clients import connect
 from services.runtime.identifiers import uuid7
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -260,7 +260,7 @@ async def _accounts_of_owners(load: ChargingLoad) -> dict[str, list[str]]:
                 break
     accounts: dict[str, list[str]] = {address: [] for address in load.addresses}
     for account_id in load.account_ids:
-        accounts[owners[crc32(account_id.encode()) % len(owners)]].append(account_id)
+        accounts[owners[partition_of(account_id, len(owners))]].append(account_id)
     return accounts
 
 

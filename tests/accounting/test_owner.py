@@ -35,6 +35,7 @@ from services.accounting.core.terms import Limit, LimitKind, Payment, Scope
 from services.accounting.journal.codec import JournalError
 from services.accounting.journal.store import Claim
 from services.accounting.writer.owner import OneAnswer, Owner, OwnershipLostError, ask, view_of
+from services.partitions import partition_of
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
 from tests.accounting.ledger import (
@@ -134,7 +135,7 @@ async def test_one_commit_covers_many_partitions(desk: Desk) -> None:
     await collector.wait(65)
     assert len(desk.store.commits) == 2
     assert sum(write.entry_count for write in desk.store.commits[-1]) == 64
-    assert len(desk.store.commits[-1]) == len({desk.owner.partition_of(f"acct-{tag:08}") for tag in range(1, 65)})
+    assert len(desk.store.commits[-1]) == len({partition_of(f"acct-{tag:08}", desk.owner.partition_count) for tag in range(1, 65)})
 
 
 @in_virtual_time
@@ -1177,13 +1178,6 @@ async def test_a_caller_that_has_gone_hurts_nobody(desk: Desk) -> None:
     caller.future.cancel()
     desk.store.let_go.set()
     assert len((await desk.account()).sessions) == 1
-
-
-@in_virtual_time
-async def test_the_partition_of_an_account_is_fixed_for_ever(desk: Desk) -> None:
-    """crc32: another function would make every account of an installed cell unknown."""
-    owner = await desk.start(partitions=64)
-    assert [owner.partition_of(f"acct-{number:016x}") for number in range(4)] == [41, 63, 5, 19]
 
 
 @in_virtual_time

@@ -13,6 +13,13 @@ _IN_FEATURES: Final = "tests/accounting/test_features.py"
 
 _OF_OWNERS: Final = (
     one(
+        "accounts belong to other partitions than before",
+        "services/partitions.py",
+        "crc32(account_id.encode())",
+        "crc32(account_id.encode(), 1)",
+        "tests/test_partitions.py",
+    ),
+    one(
         "rows of accounts without a checkpoint are not replayed again",
         _OWNER,
         "partition.dirty.setdefault(entry.account_id, (seq, 0))",

@@ -13,6 +13,7 @@ from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.journal.audit import Findings, audit
 from services.accounting.journal.store import Claim, ClaimedPartition, Identity, JournalRow, Store
 from services.accounting.writer.owner import Caller, Owner, Refusal
+from services.partitions import partition_of
 from services.runtime.errors import ServiceError
 
 
@@ -29,7 +30,6 @@ class ServerGroups:
     def __init__(self, groups: Sequence[ServerGroup]) -> None:
         self._groups = tuple(groups)
         first = groups[0].owner
-        self.partition_of: Callable[[str], int] = first.partition_of
         self.partition_count = first.partition_count
         # See `Owner.submit`; with one group it is that of its owner.
         self.submit: Callable[[Command, Caller, int], None] = first.submit if len(groups) == 1 else self._submit
@@ -58,6 +58,10 @@ class ServerGroups:
     def reached(self) -> dict[int, int]:
         """See `Owner.reached`."""
         return {part_id: seq for group in self._groups for part_id, seq in group.owner.reached.items()}
+
+    def partition_of(self, account_id: str) -> int:
+        """The partition of an account."""
+        return partition_of(account_id, self.partition_count)
 
     def _submit(self, command: Command, caller: Caller, tag: int) -> None:
         self._group(self.partition_of(command.account_id)).owner.submit(command, caller, tag)

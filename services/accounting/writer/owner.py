@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
-from zlib import crc32
 
 import msgspec
 
@@ -57,6 +56,7 @@ from services.accounting.journal.store import (
     parts_of,
 )
 from services.accounting.writer.residents import Residents
+from services.partitions import partition_of
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
 from tokenline.errors.v1 import errors_pb2
@@ -319,10 +319,6 @@ class Owner:
         """The cell's number of partitions."""
         return self._partition_count
 
-    def partition_of(self, account_id: str) -> int:
-        """The partition that an account belongs to, for ever."""
-        return crc32(account_id.encode()) % self._partition_count
-
     def check_opening(self, offering_id: str) -> None:
         """Whether accounts can be opened on an offering ("" the cell's default).
 
@@ -436,7 +432,7 @@ class Owner:
         """Decides `command` as soon as its account is in memory; the caller gets the answer after the commit."""
         pending = _Pending(command, caller, tag)
         account_id = command.account_id
-        part_id = crc32(account_id.encode()) % self._partition_count
+        part_id = partition_of(account_id, self._partition_count)
         partition = self._partitions.get(part_id)
         if partition is None or partition.closed or self._catalog is None or self._closing:
             self._refuse((pending,), self._not_here(part_id))

@@ -10,13 +10,13 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
-from zlib import crc32
 
 import grpc
 
 from services.edge.charging.lane import Lane, Operation
 from services.edge.charging.outbox import Outbox
 from services.edge.config import EdgeConfig
+from services.partitions import partition_of
 from services.runtime.clients import connect
 from services.runtime.errors import TRANSIENT, ServiceError
 from services.runtime.timeouts import Timeouts
@@ -231,7 +231,7 @@ class ChargingClient:
     def _lane_of(self, account_id: str) -> Lane | None:
         if not self._partitions:
             return None
-        address = self._owners.get(crc32(account_id.encode()) % self._partitions)
+        address = self._owners.get(partition_of(account_id, self._partitions))
         return None if address is None else self._lanes[address]
 
     def _give_up(self, operation: Operation) -> None:

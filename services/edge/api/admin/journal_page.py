@@ -1,10 +1,10 @@
 """The journal for people: page by page, filtered by account, call and time, its entries as JSON."""
 
 from typing import Any, Final, NamedTuple
-from zlib import crc32
 
 from google.protobuf.json_format import MessageToDict
 
+from services.partitions import partition_of
 from services.runtime.clients import answer
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
@@ -56,7 +56,7 @@ async def journal_page(
     for partition in partitions:
         if partition.part_id < cursor.part_id:
             continue
-        if wanted.account_id and crc32(wanted.account_id.encode()) % len(partitions) != partition.part_id:
+        if wanted.account_id and partition_of(wanted.account_id, len(partitions)) != partition.part_id:
             continue
         after = cursor.after_sequence_number if partition.part_id == cursor.part_id else 0
         if after >= partition.last_sequence_number:

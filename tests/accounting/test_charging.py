@@ -17,6 +17,7 @@ from services.accounting.core.commands import (
     CloseCause,
     Command,
     Done,
+    Failed,
     Fault,
     FindRecords,
     GrantBucket,
@@ -71,6 +72,7 @@ from tests.accounting.ledger import (
     state_of,
     usage,
 )
+from tests.accounting.shop import allowance, for_sale
 from tokenline.accounting.v1 import accounting_pb2
 from tokenline.errors.v1 import errors_pb2
 
@@ -447,7 +449,6 @@ def test_free_input_alone_does_not_open_a_session_that_could_say_nothing(ledger:
         ("default", "no-such-model", ResultCode.RATING_FAILED),
         ("default", "unrated", ResultCode.RATING_FAILED),
         ("limited", "free", ResultCode.END_USER_SERVICE_DENIED),
-        ("withdrawn", "flat", ResultCode.RATING_FAILED),
     ],
 )
 def test_what_is_not_sold_is_refused_with_the_reason(offering_id: str, model: str, code: ResultCode) -> None:
@@ -456,6 +457,31 @@ def test_what_is_not_sold_is_refused_with_the_reason(offering_id: str, model: st
     refused = Refused(code, "", 0, 0, 0, held=False)
     assert ledger.unchanged_by(ledger.create_command(1, 1, model=model)) == refused
     assert ledger.unchanged_by(event_command(ledger.charging_id(), usage(input=1), model=model)) == refused
+
+
+def test_what_was_withdrawn_is_sold_no_more_and_its_account_is_opened_again_as_before() -> None:
+    ledger = Ledger(offering_id="everything")
+    ledger.grant(100 * UNIT)
+    ledger.catalog = catalog_of(offering(TARIFFS))
+    refused = Refused(ResultCode.RATING_FAILED, "", 0, 0, 0, held=False)
+    assert ledger.unchanged_by(ledger.create_command(1, 1)) == refused
+    opened = ledger.unchanged_by(OpenAccount(ACCOUNT_ID, "everything"))
+    assert isinstance(opened, AccountView)
+    assert opened.account.offering_id == "everything"
+    assert fault_of(ledger.unchanged_by(OpenAccount(ACCOUNT_ID, "default"))) == "IDEMPOTENCY_CONFLICT"
+
+
+def test_an_account_is_opened_on_what_is_in_the_catalog_and_not_ordered() -> None:
+    pack = for_sale("pack", allowance(1), cycle=None)
+    catalog = catalog_of(offering(TARIFFS), pack)
+    unknown = decide(None, OpenAccount(ACCOUNT_ID, "gold"), 0, catalog)
+    assert (unknown.entries, fault_of(unknown.answer)) == ((), "OFFERING_UNKNOWN")
+    assert isinstance(unknown.answer, Failed)
+    assert "there are default, pack" in unknown.answer.message
+    ordered = decide(None, OpenAccount(ACCOUNT_ID, "pack"), 0, catalog)
+    assert (ordered.entries, fault_of(ordered.answer)) == ((), "NOT_POSSIBLE")
+    assert isinstance(ordered.answer, Failed)
+    assert "without it, then order it" in ordered.answer.message
 
 
 @pytest.mark.parametrize("offering_id", ["everything", "limited"])

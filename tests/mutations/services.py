@@ -47,6 +47,12 @@ _CHARGES: Final = (
         _ACCOUNTING,
     ),
     Mutation(
+        "an account is opened on what must be ordered",
+        "services/accounting/core/decide.py",
+        (("if offering.terms is not None:", "if offering.terms is None and not offering.schedules:"),),
+        ("tests/accounting/test_charging.py",),
+    ),
+    Mutation(
         "a micro-unit more than the cap lives on",
         "services/accounting/core/sales/renewals.py",
         (("max(0, bucket.remaining - bucket.rollover_cap)", "max(0, bucket.remaining - bucket.rollover_cap - 1)"),),

@@ -70,10 +70,6 @@ class ServerGroups:
         """Why a call was refused here, as long as it is remembered."""
         return next((found for group in self._groups if (found := group.owner.refusals.get(charging_id)) is not None), None)
 
-    def check_opening(self, offering_id: str) -> None:
-        """See `Owner.check_opening`."""
-        self._groups[0].owner.check_opening(offering_id)
-
     def set_catalog(self, catalog: ChargingCatalog) -> None:
         """See `Owner.set_catalog`."""
         for group in self._groups:

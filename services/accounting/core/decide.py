@@ -57,6 +57,18 @@ def decide(account: Account | None, command: Command, now_us: int, catalog: Char
 
 
 def _open(command: OpenAccount, now_us: int, catalog: ChargingCatalog) -> Decision:
+    if command.offering_id:
+        offering = catalog.offerings.get(command.offering_id)
+        if offering is None:
+            return fail(
+                Fault.OFFERING_UNKNOWN,
+                f"no offering {command.offering_id!r} in the catalog; there are {', '.join(sorted(catalog.offerings))}",
+            )
+        if offering.terms is not None:
+            return fail(
+                Fault.NOT_POSSIBLE,
+                f"offering {command.offering_id!r} is a pack or a subscription: open the account without it, then order it",
+            )
     offering_id = command.offering_id or catalog.default_offering_id
     opened = AccountOpened(command.account_id, now_us, offering_id)
     return Decision((opened,), AccountView(Account(command.account_id, offering_id, now_us)))

@@ -155,10 +155,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
 
     @_at_owner
     async def OpenAccount(self, request: pb.OpenAccountRequest, context: "_Context[Any, Any]") -> pb.OpenAccountResponse:
-        command = translation.open_account_of(request)
-        self._groups.check_opening(command.offering_id)
-        answer = await ask(self._groups, command)
-        translation.raise_if_failed(answer)
+        answer = await self._done(translation.open_account_of(request))
         return pb.OpenAccountResponse(account=translation.account_message(view_of(answer)))
 
     @_at_owner

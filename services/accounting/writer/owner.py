@@ -59,7 +59,6 @@ from services.accounting.writer.residents import Residents
 from services.partitions import partition_of
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
-from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
 
@@ -318,25 +317,6 @@ class Owner:
     def partition_count(self) -> int:
         """The cell's number of partitions."""
         return self._partition_count
-
-    def check_opening(self, offering_id: str) -> None:
-        """Whether accounts can be opened on an offering ("" the cell's default).
-
-        Errors: `ServiceError` OFFERING_UNKNOWN when the catalog in force does not have it, NOT_POSSIBLE when it is to be ordered.
-        """
-        if self._catalog is None or not offering_id:
-            return
-        offerings = self._catalog.offerings
-        if offering_id not in offerings:
-            raise ServiceError(
-                errors_pb2.ERROR_REASON_OFFERING_UNKNOWN,
-                f"no offering {offering_id!r} in the catalog; there are {', '.join(sorted(offerings))}",
-            )
-        if offerings[offering_id].terms is not None:
-            raise ServiceError(
-                errors_pb2.ERROR_REASON_NOT_POSSIBLE,
-                f"offering {offering_id!r} is a pack or a subscription: open the account without it, then order it",
-            )
 
     def set_catalog(self, catalog: ChargingCatalog) -> None:
         """The catalog in force for new sessions from now on; open ones keep what they pinned."""

@@ -17,12 +17,13 @@ from services.accounting.cell.directory import Directory
 from services.accounting.cell.server_groups import ServerGroup, ServerGroups
 from services.accounting.config import AccountingConfig
 from services.accounting.core import features
+from services.accounting.core.commands import Failed, ReceiveTransfer
 from services.accounting.journal.postgresql import PostgresqlStore
 from services.accounting.journal.sqlite import SqliteStore
 from services.accounting.journal.store import Share, Store
 from services.accounting.rpc.catalog import charging_catalog
 from services.accounting.rpc.servicer import AccountingServicer
-from services.accounting.writer.owner import Metrics, Owner
+from services.accounting.writer.owner import Deliver, Lost, Metrics, Owner
 from services.callers import CALLERS
 from services.messages import CHARGE_REQUEST_BYTES_MAX
 from services.runtime.certificates import certificates_of
@@ -61,16 +62,30 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
         )
     async with AsyncExitStack() as stack:
         clock = SystemClock()
+        supplied, joined = asyncio.Event(), asyncio.Event()
         incarnation = random_name("own")
         server = GrpcServer([_SERVICE], CALLERS, request_bytes_max=CHARGE_REQUEST_BYTES_MAX, reflection=config.reflection)
         certificates = await stack.enter_async_context(certificates_of("accounting", config, lifecycle))
-        groups = ServerGroups(await _groups(config, clock, incarnation, stack))
+        # Both are made of the owners, and called by them once they run.
+        coordinator: Coordinator | None = None
+        servicer: AccountingServicer
+
+        def lost(part_ids: set[int]) -> None:
+            assert coordinator is not None
+            coordinator.lost(part_ids)
+
+        async def deliver(command: ReceiveTransfer) -> Failed | None:
+            return await servicer.deliver(command)
+
+        groups = ServerGroups(await _groups(config, clock, incarnation, stack, lost if config.etcd else None, deliver))
         await groups.start()
         directory = Directory(certificates)
         stack.push_async_callback(directory.close)
-        servicer = AccountingServicer(groups, directory)
-        groups.on_deliver(servicer.deliver)
-        if config.etcd is None:
+        if config.etcd is not None:
+            etcd = await stack.enter_async_context(EtcdClient(config.etcd))
+            coordinator = Coordinator(etcd, config.etcd_prefix, groups, directory, incarnation, joined=joined)
+        servicer = AccountingServicer(groups, directory, coordinator.move if coordinator else None)
+        if coordinator is None:
             await groups.take_all()
             directory.update(dict.fromkeys(range(config.partitions), ""), features.OWN)
         _export_metrics([owner.metrics for owner in groups.owners])
@@ -79,25 +94,22 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
         accounting_pb2_grpc.add_AccountingServiceServicer_to_server(servicer, server.server)
         address = await stack.enter_async_context(server.serve(config, certificates))
         stack.push_async_callback(_stop, groups, servicer)
-        supplied, joined = asyncio.Event(), asyncio.Event()
         following = _follow_catalog(channel, groups, config.validity_ms * 1_000, supplied)
         await stack.enter_async_context(lifecycle.background("accounting-catalog", following))
         await stack.enter_async_context(lifecycle.background("accounting-readiness", _serve(server, supplied, joined)))
-        if config.etcd is None:
+        if coordinator is None:
             joined.set()
         else:
             directory.own_address = config.advertised_address or address
-            etcd = await stack.enter_async_context(EtcdClient(config.etcd))
-            coordinator = Coordinator(etcd, config.etcd_prefix, groups, directory, incarnation, joined=joined)
-            groups.on_lost(coordinator.lost)
-            servicer.move = coordinator.move
             await stack.enter_async_context(lifecycle.background("accounting-coordination", _coordinate(coordinator, supplied)))
             stack.push_async_callback(_leave, coordinator)
         stack.push_async_callback(server.stop_serving)
         yield address
 
 
-async def _groups(config: AccountingConfig, clock: SystemClock, incarnation: str, stack: AsyncExitStack) -> list[ServerGroup]:
+async def _groups(
+    config: AccountingConfig, clock: SystemClock, incarnation: str, stack: AsyncExitStack, lost: Lost | None, deliver: Deliver
+) -> list[ServerGroup]:
     """The stores, opened until the stack ends, and an owner of each."""
     groups = []
     servers = len(config.servers) or 1
@@ -120,6 +132,8 @@ async def _groups(config: AccountingConfig, clock: SystemClock, incarnation: str
             checkpoint_age_ms=config.checkpoint_age_ms,
             hot_accounts_max=config.hot_accounts_max,
             packed_bytes_max=config.packed_accounts_mib_max * 1024 * 1024,
+            lost=lost,
+            deliver=deliver,
         )
         groups.append(ServerGroup(owner, store))
     return groups

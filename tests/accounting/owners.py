@@ -22,7 +22,7 @@ from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.journal.audit import Findings, audit
 from services.accounting.journal.codec import decode_row
 from services.accounting.journal.store import Checkpoint, Claim, ClaimedPartition, JournalRow, MemoryStore, PartitionWrite
-from services.accounting.writer.owner import Owner, ask, view_of
+from services.accounting.writer.owner import Deliver, Lost, Owner, ask, view_of
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
 from tests.accounting.ledger import (
@@ -154,6 +154,8 @@ class Desk:
         partitions: int = 2,
         hot_accounts_max: int = 1_000,
         packed_bytes_max: int = 1_000_000,
+        lost: Lost | None = None,
+        deliver: Deliver | None = None,
     ) -> Owner:
         """A new owner takes over; the old one, if there is one, knows nothing of it."""
         self.starts += 1
@@ -166,6 +168,8 @@ class Desk:
             checkpoint_age_ms=checkpoint_age_ms,
             hot_accounts_max=hot_accounts_max,
             packed_bytes_max=packed_bytes_max,
+            lost=lost,
+            deliver=deliver,
         )
         if catalog is not None:
             self.owner.set_catalog(catalog)

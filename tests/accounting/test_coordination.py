@@ -38,6 +38,7 @@ class Replica:
             checkpoint_age_ms=5_000,
             hot_accounts_max=100,
             packed_bytes_max=1_000,
+            lost=self._lost,
         )
         self.owner.set_catalog(CATALOG)
         self.directory = Directory()
@@ -52,8 +53,10 @@ class Replica:
             name,
             site.refuses,
         )
-        self.owner.lost = self.coordinator.lost
         self.tasks = [asyncio.create_task(self.owner.run()), asyncio.create_task(self._coordinate())]
+
+    def _lost(self, part_ids: set[int]) -> None:
+        self.coordinator.lost(part_ids)
 
     async def _coordinate(self) -> None:
         await self.owner.start()

@@ -34,7 +34,7 @@ from services.accounting.core.entries import BucketExpired, SessionCreated, Sess
 from services.accounting.core.terms import Limit, LimitKind, Payment, Scope
 from services.accounting.journal.codec import JournalError
 from services.accounting.journal.store import Claim
-from services.accounting.writer.owner import OneAnswer, Owner, OwnershipLostError, ask, view_of
+from services.accounting.writer.owner import OneAnswer, OwnershipLostError, ask, view_of
 from services.partitions import partition_of
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
@@ -351,9 +351,8 @@ async def test_what_waits_for_its_account_is_answered_before_its_partition_is_gi
 
 @in_virtual_time
 async def test_what_was_decided_during_the_commit_that_showed_the_loss_is_told_of_it(desk: Desk) -> None:
-    owner = await desk.start(partitions=1)
     lost: list[set[int]] = []
-    owner.lost = lost.append
+    owner = await desk.start(partitions=1, lost=lost.append)
     await desk.open(100)
     desk.store.hold()
     collector = Collector()
@@ -377,21 +376,21 @@ GETTER_ID = "acct-9876543210"
 class Carrier:
     """The way to the receiver's owner, which is away as long as it is told to be."""
 
-    def __init__(self, owner: Owner) -> None:
-        self._owner = owner
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
         self.away = True
         self.asked = 0
 
     async def deliver(self, command: ReceiveTransfer) -> Failed | None:
         self.asked += 1
-        return Failed(Fault.UNAVAILABLE, "away") if self.away else await self._owner.receive(command)
+        return Failed(Fault.UNAVAILABLE, "away") if self.away else await self._desk.owner.receive(command)
 
 
 async def sent_gift(desk: Desk) -> Carrier:
     """A gift of 4 on its way, to an owner that is away."""
     catalog = catalog_of(offering({"flat": flat(EACH)}), GIFT)
-    carrier = Carrier(await desk.start(catalog=catalog))
-    desk.owner.deliver = carrier.deliver
+    carrier = Carrier(desk)
+    await desk.start(catalog=catalog, deliver=carrier.deliver)
     await desk.open()
     await desk.open(account_id=GETTER_ID)
     ordered = await desk.ask(PlaceOrder(ACCOUNT_ID, "gift", Payment.FREE, "order"))

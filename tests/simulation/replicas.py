@@ -37,9 +37,10 @@ class Replica:
             checkpoint_age_ms=world.rng.choice((100, 1_000, 5_000)),
             hot_accounts_max=world.rng.choice((1, 2, 100)),
             packed_bytes_max=world.rng.choice((0, 2_000, 1_000_000)),
+            lost=self._lost,
+            deliver=world.deliver,
         )
         self.owner.set_catalog(catalog())
-        self.owner.deliver = world.deliver
         self.directory = Directory()
         self.directory.own_address = address
         self.etcd = FakeEtcdClient(world.etcd, world.rng, world.etcd_fails, self.connection.thawed)
@@ -51,8 +52,10 @@ class Replica:
             incarnation,
             world.refuses,
         )
-        self.owner.lost = self.coordinator.lost
         self.tasks = [asyncio.create_task(self.owner.run()), asyncio.create_task(self._coordinate())]
+
+    def _lost(self, part_ids: set[int]) -> None:
+        self.coordinator.lost(part_ids)
 
     async def _coordinate(self) -> None:
         while True:

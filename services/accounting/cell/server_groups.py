@@ -5,7 +5,7 @@ that is away takes nothing but its own partitions with it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from services.accounting.core.commands import Command, Failed, ReceiveTransfer
@@ -79,16 +79,6 @@ class ServerGroups:
         """See `Owner.set_features`."""
         for group in self._groups:
             group.owner.set_features(understood)
-
-    def on_lost(self, lost: Callable[[set[int]], None]) -> None:
-        """Who is told of partitions that somebody else has claimed."""
-        for group in self._groups:
-            group.owner.lost = lost
-
-    def on_deliver(self, deliver: Callable[[ReceiveTransfer], Awaitable[Failed | None]]) -> None:
-        """What carries a transfer to the owner of the receiver's partition."""
-        for group in self._groups:
-            group.owner.deliver = deliver
 
     # Running
 

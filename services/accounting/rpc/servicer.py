@@ -32,6 +32,8 @@ _DELIVERY_S_MAX: Final = 5.0
 _FAULTS: Final = frozenset(int(fault) for fault in Fault)
 
 _Context = grpc.aio.ServicerContext
+# Has a partition owned by the replica at an address; returns the address of its owner then.
+Move = Callable[[int, str], Awaitable[str]]
 
 
 class _ChargeStream:
@@ -83,12 +85,14 @@ def _at_owner(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[
 class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     """See tokenline/accounting/v1/accounting.proto."""
 
-    def __init__(self, groups: ServerGroups, directory: Directory) -> None:
+    def __init__(
+        self, groups: ServerGroups, directory: Directory, move: Callable[[int, str], Awaitable[str]] | None = None
+    ) -> None:
+        """`move`: see `Coordinator.move`; None: there is one replica."""
         self._groups = groups
         self._directory = directory
         self._streams: set[_ChargeStream] = set()
-        # Has a partition owned by the replica at an address, where there are several; see `Coordinator.move`.
-        self.move: Callable[[int, str], Awaitable[str]] | None = None
+        self._move = move
 
     def end_streams(self) -> None:
         """Ends the streams, those of charging once what was asked on them is answered; callers ask elsewhere, or later."""
@@ -332,12 +336,12 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         self._check_part_id(request.part_id)
         if len(request.address) > _ADDRESS_LENGTH_MAX:
             raise invalid(f"address must have at most {_ADDRESS_LENGTH_MAX} characters")
-        if self.move is None:
+        if self._move is None:
             raise ServiceError(
                 errors_pb2.ERROR_REASON_NOT_POSSIBLE,
                 "this cell has one accounting process and no etcd; there is nowhere to move to",
             )
-        return pb.MovePartitionResponse(address=await self.move(request.part_id, request.address))
+        return pb.MovePartitionResponse(address=await self._move(request.part_id, request.address))
 
     async def ReadJournal(
         self, request: pb.ReadJournalRequest, context: "_Context[Any, Any]"

@@ -146,6 +146,12 @@ class Metrics:
 Refusal = tuple[CreateSession | ChargeEvent, Refused, int]
 
 
+# Is told of partitions that somebody else has claimed.
+Lost = Callable[[set[int]], None]
+# Carries a transfer to the owner of the receiver's partition; returns why it was not taken.
+Deliver = Callable[[ReceiveTransfer], Awaitable[Failed | None]]
+
+
 class _Pending(NamedTuple):
     command: Command
     caller: Caller
@@ -234,10 +240,7 @@ class _Partition:
 
 
 class Owner:
-    """Owns partitions of a store. `start`, then `take` and `submit`; `run` must be running all the while.
-
-    `lost` is told of partitions that somebody else has claimed; as long as it is None that ends `run` with `OwnershipLostError`.
-    """
+    """Owns partitions of a store. `start`, then `take` and `submit`; `run` must be running all the while."""
 
     def __init__(
         self,
@@ -251,7 +254,13 @@ class Owner:
         checkpoint_age_ms: int,
         hot_accounts_max: int,
         packed_bytes_max: int,
+        lost: Lost | None = None,
+        deliver: Deliver | None = None,
     ) -> None:
+        """`lost` is told of partitions that somebody else has claimed; None: that ends `run` with `OwnershipLostError`.
+
+        `deliver` carries a transfer to the owner of the receiver's partition; None: all are owned here.
+        """
         self._store = store
         self._clock = clock
         self._incarnation = incarnation
@@ -267,7 +276,7 @@ class Owner:
         self._partitions: dict[int, _Partition] = {}
         # The number behind the last row that was surely committed here.
         self._committed: dict[int, int] = {}
-        self.lost: Callable[[set[int]], None] | None = None
+        self._lost = lost
         # One takes, gives or recovers at a time.
         self._claiming = asyncio.Lock()
         self._catalog: ChargingCatalog | None = None
@@ -283,8 +292,7 @@ class Owner:
         self._closing = False
         self.identity = Identity("", 0)
         self.metrics = Metrics()
-        # Carries a transfer to the owner of the receiver's partition; returns why it was not taken.
-        self.deliver: Callable[[ReceiveTransfer], Awaitable[Failed | None]] = self.receive
+        self._carry = deliver or self.receive
         # The last refusals by charging_id, oldest first, so that somebody can ask why.
         self.refusals: dict[str, Refusal] = {}
 
@@ -404,9 +412,9 @@ class Owner:
         """Somebody else has claimed partitions. Errors: `OwnershipLostError` where nobody wants to know."""
         self._drop(part_ids, Failed(Fault.NOT_OWNER, _LOST))
         logger.warning("lost partitions %s to another owner", sorted(part_ids))
-        if self.lost is None:
+        if self._lost is None:
             raise OwnershipLostError(_LOST)
-        self.lost(part_ids)
+        self._lost(part_ids)
 
     def submit(self, command: Command, caller: Caller, tag: int) -> None:
         """Decides `command` as soon as its account is in memory; the caller gets the answer after the commit."""
@@ -566,7 +574,7 @@ class Owner:
                     partition.sending.discard(account_id)
                     return
                 for transfer_id in sent:
-                    failed = await self.deliver(arriving_bucket(view.account, transfer_id))
+                    failed = await self._carry(arriving_bucket(view.account, transfer_id))
                     if failed is None:
                         await ask(self, EndTransfer(account_id, transfer_id, ""))
                     elif failed.fault in _TRANSFER_REFUSALS:

@@ -426,6 +426,26 @@ async def test_a_transfer_that_was_under_way_arrives_after_a_restart(desk: Desk)
     assert [each.remaining for each in receiver.buckets.values()] == [4 * UNIT]
 
 
+@in_virtual_time
+async def test_a_transfer_goes_on_though_its_partition_waits_for_others_to_be_taken(desk: Desk) -> None:
+    carrier = Carrier(desk)
+    catalog = catalog_of(offering({"flat": flat(EACH)}), GIFT)
+    await desk.start(catalog=catalog, deliver=carrier.deliver)
+    giver, getter = "acct-9876543210", ACCOUNT_ID
+    assert [partition_of(each, 2) for each in (giver, getter)] == [0, 1]
+    await desk.open(account_id=giver)
+    await desk.open(account_id=getter)
+    ordered = await desk.ask(PlaceOrder(giver, "gift", Payment.FREE, "order"))
+    assert isinstance(ordered, Ordered)
+    await desk.ask(SendTransfer(giver, getter, ordered.bucket_ids[0], 4 * UNIT, "gift"))
+    await desk.kill()
+    # The giver's partition is in memory while the tail of the other is still read.
+    await desk.start(catalog=catalog)
+    await asyncio.sleep(10)
+    assert [each.state for each in (await desk.account(giver)).transfers.values()] == ["confirmed"]
+    assert [each.remaining for each in (await desk.account(getter)).buckets.values()] == [4 * UNIT]
+
+
 # Another owner
 
 

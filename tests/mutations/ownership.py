@@ -52,8 +52,7 @@ _OF_OWNERS: Final = (
     one(
         "a transfer stays under way after a restart",
         _OWNER,
-        '        if any(transfer.state == "in_transit" for transfer in account.transfers.values()):\n'
-        "            self._deliver_transfers(partition, account.account_id)\n",
+        "            self._resume_transfers(partitions.values())\n",
         "",
         _IN_OWNER,
     ),

@@ -365,6 +365,7 @@ class Owner:
             partitions = {each.part_id: await self._replayed(each) for each in claimed}
             self._claims.update((claim.part_id, claim) for claim in claims if claim.part_id in partitions)
             self._partitions.update(partitions)
+            self._resume_transfers(partitions.values())
         return set(partitions)
 
     async def give(self, part_ids: Iterable[int]) -> None:
@@ -563,6 +564,13 @@ class Owner:
             partition.sending.add(account_id)
             self._spawn(self._send_until_known(partition, account_id))
 
+    def _resume_transfers(self, partitions: Iterable[_Partition]) -> None:
+        """Goes on with what was under way, once all partitions that were taken together are served: before, nobody is asked."""
+        for partition in partitions:
+            for account in list(partition.residents.hot.values()):
+                if _is_sending(account):
+                    self._deliver_transfers(partition, account.account_id)
+
     async def _send_until_known(self, partition: _Partition, account_id: str) -> None:
         backoff_s = _TRANSFER_BACKOFF_S
         while self._has(partition) and not self._closing:
@@ -664,7 +672,7 @@ class Owner:
         account.next_due_us = next_due_us(account)
         partition.residents.add(account)
         partition.timers.add(account)
-        if any(transfer.state == "in_transit" for transfer in account.transfers.values()):
+        if _is_sending(account):
             self._deliver_transfers(partition, account.account_id)
 
     # Committing
@@ -862,6 +870,7 @@ class Owner:
         for each in claimed:
             check_reached(each, self._committed.get(each.part_id, 0))
         self._partitions = {each.part_id: await self._replayed(each) for each in claimed}
+        self._resume_transfers(self._partitions.values())
         return self._claims.keys() - self._partitions.keys()
 
     async def _replayed(self, claimed: ClaimedPartition) -> _Partition:
@@ -893,7 +902,9 @@ class Owner:
                         accounts[entry.account_id] = evolve(account, entry, seq, index)
                         partition.dirty.setdefault(entry.account_id, (seq, 0))
         for account in accounts.values():
-            self._enter(partition, account)
+            partition.residents.add(account)
+            account.next_due_us = next_due_us(account)
+            partition.timers.add(account)
 
     # Time
 
@@ -984,6 +995,10 @@ class Owner:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _is_sending(account: Account) -> bool:
+    return any(transfer.state == "in_transit" for transfer in account.transfers.values())
 
 
 async def _let_calls_pass() -> None:

@@ -23,7 +23,10 @@ from services.accounting.journal.sqlite import SqliteStore
 from services.accounting.journal.store import Share, Store
 from services.accounting.rpc.catalog import charging_catalog
 from services.accounting.rpc.servicer import AccountingServicer
-from services.accounting.writer.owner import Deliver, Lost, Metrics, Owner
+from services.accounting.writer.holdings import Lost
+from services.accounting.writer.metrics import Metrics
+from services.accounting.writer.owner import Owner
+from services.accounting.writer.transfers import Deliver
 from services.callers import CALLERS
 from services.messages import CHARGE_REQUEST_BYTES_MAX
 from services.runtime.certificates import certificates_of

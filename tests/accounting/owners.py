@@ -22,7 +22,10 @@ from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.journal.audit import Findings, audit
 from services.accounting.journal.codec import decode_row
 from services.accounting.journal.store import Checkpoint, Claim, ClaimedPartition, JournalRow, MemoryStore, PartitionWrite
-from services.accounting.writer.owner import Deliver, Lost, Owner, ask, view_of
+from services.accounting.writer.asking import ask, view_of
+from services.accounting.writer.holdings import Lost
+from services.accounting.writer.owner import Owner
+from services.accounting.writer.transfers import Deliver
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
 from tests.accounting.ledger import (

@@ -13,7 +13,8 @@ from services.accounting.cell.server_groups import ServerGroup, ServerGroups
 from services.accounting.core import features
 from services.accounting.core.commands import ReadAccount
 from services.accounting.journal.store import WHOLE, MemoryStore
-from services.accounting.writer.owner import Owner, ask
+from services.accounting.writer.asking import ask
+from services.accounting.writer.owner import Owner
 from tests.accounting.ledger import ACCOUNT_ID, CATALOG
 from tests.accounting.owners import HeldStore
 from tests.simulation.fake_etcd import FakeEtcd, FakeEtcdClient

@@ -13,7 +13,8 @@ from services.accounting.journal.audit import audit
 from services.accounting.journal.codec import decode_row
 from services.accounting.journal.sqlite import SqliteStore
 from services.accounting.rpc.journal import journal_entry_message
-from services.accounting.writer.owner import Owner, ask, view_of
+from services.accounting.writer.asking import ask, view_of
+from services.accounting.writer.owner import Owner
 from tests.accounting.ledger import CATALOG, UNIT, release_command, usage
 
 # Two accounts of the release before offerings, limits and several tariffs: grants, sessions, a sweep, debt and its repayment;

@@ -34,7 +34,8 @@ from services.accounting.core.entries import BucketExpired, SessionCreated, Sess
 from services.accounting.core.terms import Limit, LimitKind, Payment, Scope
 from services.accounting.journal.codec import JournalError
 from services.accounting.journal.store import Claim
-from services.accounting.writer.owner import OneAnswer, OwnershipLostError, ask, view_of
+from services.accounting.writer.asking import OneAnswer, ask, view_of
+from services.accounting.writer.holdings import OwnershipLostError
 from services.partitions import partition_of
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
@@ -878,7 +879,7 @@ async def test_a_storm_of_creates_and_releases_never_loses_an_answer(desk: Desk)
     assert {"Granted", "Refused"} == set(outcomes)
     account = await desk.account()
     assert [bucket.remaining for bucket in account.buckets.values()] == [300 * UNIT]
-    assert desk.owner._partitions[0].waiting == desk.owner._partitions[1].waiting == {}
+    assert desk.owner._partitions[0].waiting.queues == desk.owner._partitions[1].waiting.queues == {}
     await desk.audit()
 
 
@@ -1029,7 +1030,7 @@ async def test_timers_and_memories_do_not_grow_with_traffic(desk: Desk) -> None:
     assert len(partition.residents.hot[ACCOUNT_ID].closed) <= 15 * 60 + 1
     assert partition.pending == [] and partition.loading == {}
     assert desk.owner._tasks == set()
-    assert len(partition.dirty) <= 1
+    assert len(partition.checkpoints.dirty) <= 1
 
 
 # The end
@@ -1168,7 +1169,7 @@ async def test_an_unknown_account_leaves_no_trace(desk: Desk) -> None:
     for number in range(100):
         assert fault_of(await desk.ask(ReadAccount(f"acct-{number:08}"))) == "ACCOUNT_UNKNOWN"
     (partition,) = desk.owner._partitions.values()
-    assert (partition.residents.hot, partition.loading, partition.dirty, len(partition.timers)) == ({}, {}, {}, 0)
+    assert (partition.residents.hot, partition.loading, partition.checkpoints.dirty, len(partition.timers)) == ({}, {}, {}, 0)
     assert await desk.store.journal() == []
 
 

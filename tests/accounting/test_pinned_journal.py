@@ -50,7 +50,8 @@ from services.accounting.core.terms import Allowance, LimitKind, Payment, Scope
 from services.accounting.journal.audit import audit
 from services.accounting.journal.codec import decode_row
 from services.accounting.journal.store import MemoryStore
-from services.accounting.writer.owner import Owner, ask
+from services.accounting.writer.asking import ask
+from services.accounting.writer.owner import Owner
 from services.token_classes import NOTHING, Vector
 from tests.accounting.ledger import DAY, EACH, HOUR, MINUTE, SECOND, UNIT, catalog_of, flat, offering, tariff
 from tests.accounting.shop import CNY, DAILY, MONEY, POINTS, SHANGHAI, allowance, for_sale, limit

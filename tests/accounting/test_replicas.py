@@ -19,7 +19,7 @@ from services.accounting.cell.server_groups import raise_era
 from services.accounting.config import AccountingConfig
 from services.accounting.journal.postgresql import PostgresqlStore
 from services.accounting.journal.store import EraMismatchError, Identity, Share, StoreRestoredError
-from services.accounting.writer.owner import OwnershipLostError
+from services.accounting.writer.holdings import OwnershipLostError
 from services.cli.postgresql_server import PostgresqlServer
 from services.runtime.clients import answer, connect
 from services.runtime.clock import SystemClock

@@ -22,7 +22,7 @@ from services.accounting.core.entries import SessionSettled
 from services.accounting.journal.audit import audit
 from services.accounting.journal.codec import decode_checkpoint, decode_row, encode_checkpoint, encode_row
 from services.accounting.journal.sqlite import SqliteStore
-from services.accounting.writer.owner import OwnershipLostError
+from services.accounting.writer.holdings import OwnershipLostError
 from services.runtime.clients import answer, connect
 from services.runtime.config import ConfigError, parse_yaml
 from services.runtime.errors import SchemaError, ServiceError

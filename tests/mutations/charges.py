@@ -233,10 +233,10 @@ _OF_HOLDS: Final = (
 _DUE: Final = (
     one(
         "what is due waits for a timer",
-        "services/accounting/writer/owner.py",
+        "services/accounting/writer/partition.py",
         "        used = type(command) is not ApplyDue\n"
         "        if account is not None:\n"
-        "            self._apply_due(partition, account, now_us, used=used)\n",
+        "            self._apply_due(account, now_us, used=used, extended=catalog.extended)\n",
         "        used = type(command) is not ApplyDue\n",
         "tests/accounting/test_owner.py",
     ),

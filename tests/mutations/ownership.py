@@ -4,7 +4,9 @@ from typing import Final
 
 from tests.mutations.planting import one
 
-_OWNER: Final = "services/accounting/writer/owner.py"
+_HOLDINGS: Final = "services/accounting/writer/holdings.py"
+_PARTITION: Final = "services/accounting/writer/partition.py"
+_RECOVERY: Final = "services/accounting/writer/recovery.py"
 _COORDINATION: Final = "services/accounting/cell/coordinator.py"
 _FEATURES: Final = "services/accounting/core/features.py"
 _IN_OWNER: Final = "tests/accounting/test_owner.py"
@@ -21,75 +23,78 @@ _OF_OWNERS: Final = (
     ),
     one(
         "rows of accounts without a checkpoint are not replayed again",
-        _OWNER,
-        "partition.dirty.setdefault(entry.account_id, (seq, 0))",
-        "partition.dirty.setdefault(entry.account_id, (partition.next_seq, 0))",
+        _RECOVERY,
+        "partition.checkpoints.note_replayed(entry.account_id, seq)",
+        "partition.checkpoints.note_replayed(entry.account_id, partition.next_seq)",
         _IN_OWNER,
     ),
     one(
         "a partition is given before its answers",
-        _OWNER,
-        "while self._has(partition) and self._undone_of(partition):",
-        "while self._has(partition) and partition.committing:",
+        _HOLDINGS,
+        "while self.has(partition) and (partition.undone or self._answers.are_of(partition)):",
+        "while self.has(partition) and partition.committing:",
         _IN_OWNER,
     ),
     one(
         "a partition is given before its accounts are loaded",
-        _OWNER,
-        "            or bool(partition.pending or partition.loading or partition.waiting)\n"
-        "            or any(answer[0] is partition",
-        "            or bool(partition.pending)\n            or any(answer[0] is partition",
+        _PARTITION,
+        "bool(self.pending or self.loading or self.waiting.queues)",
+        "bool(self.pending)",
         _IN_OWNER,
     ),
     one(
         "what was decided before a loss is never answered",
-        _OWNER,
-        "        self._deliver((partition, caller, tag, failed) for partition, caller, tag, _ in unanswered)\n"
-        "        for partition in dropped:",
-        "        for partition in dropped:",
+        _HOLDINGS,
+        "        self._answers.withdraw(dropped, failed)\n",
+        "        self._answers.withdraw([], failed)\n",
         _IN_OWNER,
     ),
     one(
         "a transfer stays under way after a restart",
-        _OWNER,
-        "            self._resume_transfers(partitions.values())\n",
+        _HOLDINGS,
+        "            self._begun(partitions.values())\n",
         "",
         _IN_OWNER,
     ),
     one(
         "a transfer comes back from an owner that is away",
-        _OWNER,
-        "elif failed.fault in _TRANSFER_REFUSALS:",
+        "services/accounting/writer/transfers.py",
+        "elif failed.fault in _REFUSALS:",
         "elif failed.fault != Fault.NOT_OWNER:",
         _IN_OWNER,
     ),
-    one("what has a time of its own is no tail", _OWNER, "*(seq for seq, _ in partition.dirty_timed.values())", "", _IN_OWNER),
+    one(
+        "what has a time of its own is no tail",
+        "services/accounting/writer/checkpoints.py",
+        "*(seq for seq, _ in self.timed.values())",
+        "",
+        _IN_OWNER,
+    ),
     one(
         "a clock that goes backwards is believed",
-        _OWNER,
-        "        now_us = partition.last_time_us = max(self._clock.now_us(), partition.last_time_us)",
-        "        now_us = partition.last_time_us = self._clock.now_us()",
+        _PARTITION,
+        "        now_us = self._last_time_us = max(clock_us, self._last_time_us)",
+        "        now_us = self._last_time_us = clock_us",
         _IN_OWNER,
     ),
     one(
         "a row that is missing in the middle is passed over",
-        _OWNER,
-        "                if seq != after_seq + 1:\n",
-        "                if False:\n",
+        _RECOVERY,
+        "            if seq != after_seq + 1:\n",
+        "            if False:\n",
         _IN_OWNER,
     ),
     one(
         "an entry in a checkpoint is applied again",
-        _OWNER,
+        _RECOVERY,
         "if account is None or (account.seq, account.index) < (seq, index):",
         "if account is None or account.seq <= seq:",
         _IN_OWNER,
     ),
     one(
         "who gave up waiting keeps the others waiting",
-        _OWNER,
-        "        # It may have been the only one that there was too little for.\n"
-        "        self._retry_waiting(partition, account_id)\n",
+        "services/accounting/writer/waiting.py",
+        "        # It may have been the only one that there was too little for.\n        self.retry(account_id)\n",
         "",
         _IN_OWNER,
     ),

@@ -46,33 +46,33 @@ MUTATIONS = (
     ),
     Mutation(
         "a repeat is answered before its commit",
-        "services/accounting/writer/owner.py",
+        "services/accounting/writer/answers.py",
         (
             (
-                "        self._answers.append((partition, pending.caller, pending.tag, answer))\n",
+                "        self.waiting.append((partition, pending.caller, pending.tag, answer))\n",
                 "        pending.caller.answer(pending.tag, answer)\n        pending.caller.flush()\n",
             ),
         ),
     ),
     Mutation(
         "a stale owner refuses from memory",
-        "services/accounting/writer/owner.py",
+        "services/accounting/writer/committer.py",
         (
             (
-                "if not partition.pending and not checkpoints and id(partition) not in touched:",
+                "if not partition.pending and not checkpoints and partition not in touched:",
                 "if not partition.pending and not checkpoints:",
             ),
             (
                 "            # Only answers of partitions that were recovered since; they were answered then.\n"
                 "            return\n",
-                "            self._deliver(answers)\n            return\n",
+                "            deliver(answers)\n            return\n",
             ),
         ),
     ),
     Mutation(
         "accounts leave memory that the store does not have",
-        "services/accounting/writer/owner.py",
-        (("residents.shrink(dirty, timed, partition.waiting, partition.sending)", "residents.shrink()"),),
+        "services/accounting/writer/partition.py",
+        (("residents.shrink(dirty, timed, waiting, sending)", "residents.shrink()"),),
     ),
     Mutation(
         "debts have no limit",

@@ -37,7 +37,8 @@ from services.accounting.core.offerings import ChargingCatalog, OfferingRules, S
 from services.accounting.core.terms import Allowance, Limit, LimitKind, Payment, Scope, Terms
 from services.accounting.journal.audit import audit
 from services.accounting.journal.store import MemoryStore
-from services.accounting.writer.owner import Owner, ask, view_of
+from services.accounting.writer.asking import ask, view_of
+from services.accounting.writer.owner import Owner
 from services.token_classes import NOTHING, Vector, total_input, total_output
 from tests.simulation.auditor import journal_breaches
 from tests.simulation.faulty_store import Faults, FaultyStore

@@ -12,7 +12,9 @@ from services.accounting.core.commands import Command, Failed, ReceiveTransfer
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.journal.audit import Findings, audit
 from services.accounting.journal.store import Claim, ClaimedPartition, Identity, JournalRow, Store
-from services.accounting.writer.owner import Caller, Owner, Refusal
+from services.accounting.writer.asking import Caller
+from services.accounting.writer.metrics import Refusal
+from services.accounting.writer.owner import Owner
 from services.partitions import partition_of
 from services.runtime.errors import ServiceError
 
@@ -68,7 +70,7 @@ class ServerGroups:
 
     def refusal(self, charging_id: str) -> Refusal | None:
         """Why a call was refused here, as long as it is remembered."""
-        return next((found for group in self._groups if (found := group.owner.refusals.get(charging_id)) is not None), None)
+        return next((found for group in self._groups if (found := group.owner.refusals.find(charging_id)) is not None), None)
 
     def set_catalog(self, catalog: ChargingCatalog) -> None:
         """See `Owner.set_catalog`."""

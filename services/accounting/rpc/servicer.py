@@ -16,7 +16,7 @@ from services.accounting.core.entries import SessionSettled
 from services.accounting.journal.codec import decode_row
 from services.accounting.rpc import translation
 from services.accounting.rpc.journal import journal_entry_message
-from services.accounting.writer.owner import ask, view_of
+from services.accounting.writer.asking import ask, view_of
 from services.runtime.clock import timestamp
 from services.runtime.errors import ServiceError, invalid
 from tokenline.accounting.v1 import accounting_pb2 as pb

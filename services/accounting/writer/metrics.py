@@ -1,0 +1,57 @@
+"""What an owner counts, and which calls it refused last."""
+
+from typing import Final
+
+from services.accounting.core.commands import ChargeEvent, Command, CreateSession, Refused
+from services.accounting.core.entries import SessionSettled
+
+_REFUSALS_KEPT_MAX: Final = 10_000
+
+# What was refused, how, and when, in microseconds since 1970.
+Refusal = tuple[CreateSession | ChargeEvent, Refused, int]
+
+
+class Metrics:
+    """Counts since the start, read by telemetry."""
+
+    def __init__(self) -> None:
+        self.commands = 0
+        self.refusals = 0
+        self.commits = 0
+        self.entries = 0
+        self.recoveries = 0
+        # Records of which a part was above what the account may owe.
+        self.losses = 0
+        # By unit, in micro-units; there from the start, or its first increase would be seen by nobody.
+        self.absorbed = {"TOKEN": 0}
+        # What vendors' work was worth, in micro-yuan: what was used, and what nobody paid for.
+        self.paid_worth = 0
+        self.unpaid_worth = 0
+
+    def count_losses(self, entry: SessionSettled) -> None:
+        """Counts what nobody pays of a record."""
+        self.paid_worth += entry.paid_worth
+        self.unpaid_worth += entry.unpaid_worth
+        if entry.absorbed:
+            unit = entry.tariff.unit
+            self.absorbed[unit] = self.absorbed.get(unit, 0) + entry.absorbed
+            self.losses += entry.absorbed > sum(entry.unpaid_amounts)
+
+
+class Refusals:
+    """The last refusals by charging_id, so that somebody can ask why."""
+
+    def __init__(self) -> None:
+        # Oldest first.
+        self._kept: dict[str, Refusal] = {}
+
+    def remember(self, command: Command, refused: Refused, time_us: int) -> None:
+        """Keeps why a call was refused."""
+        if isinstance(command, CreateSession | ChargeEvent):
+            self._kept[command.charging_id] = (command, refused, time_us)
+            if len(self._kept) > _REFUSALS_KEPT_MAX:
+                del self._kept[next(iter(self._kept))]
+
+    def find(self, charging_id: str) -> Refusal | None:
+        """Why a call was refused, as long as it is remembered."""
+        return self._kept.get(charging_id)

@@ -22,6 +22,7 @@ from services.accounting.journal.postgresql import PostgresqlStore
 from services.accounting.journal.sqlite import SqliteStore
 from services.accounting.journal.store import Share, Store
 from services.accounting.rpc.catalog import charging_catalog
+from services.accounting.rpc.delivery import Delivery
 from services.accounting.rpc.servicer import AccountingServicer
 from services.accounting.writer.holdings import Lost
 from services.accounting.writer.metrics import Metrics
@@ -71,14 +72,14 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
         certificates = await stack.enter_async_context(certificates_of("accounting", config, lifecycle))
         # Both are made of the owners, and called by them once they run.
         coordinator: Coordinator | None = None
-        servicer: AccountingServicer
+        delivery: Delivery
 
         def lost(part_ids: set[int]) -> None:
             assert coordinator is not None
             coordinator.lost(part_ids)
 
         async def deliver(command: ReceiveTransfer) -> Failed | None:
-            return await servicer.deliver(command)
+            return await delivery.deliver(command)
 
         groups = ServerGroups(await _groups(config, clock, incarnation, stack, lost if config.etcd else None, deliver))
         await groups.start()
@@ -87,6 +88,7 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
         if config.etcd is not None:
             etcd = await stack.enter_async_context(EtcdClient(config.etcd))
             coordinator = Coordinator(etcd, config.etcd_prefix, groups, directory, incarnation, joined=joined)
+        delivery = Delivery(groups, directory)
         servicer = AccountingServicer(groups, directory, coordinator.move if coordinator else None)
         if coordinator is None:
             await groups.take_all()

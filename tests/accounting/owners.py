@@ -21,7 +21,8 @@ from services.accounting.core.entries import Entry
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.journal.audit import Findings, audit
 from services.accounting.journal.codec import decode_row
-from services.accounting.journal.store import Checkpoint, Claim, ClaimedPartition, JournalRow, MemoryStore, PartitionWrite
+from services.accounting.journal.memory import MemoryStore
+from services.accounting.journal.store import Checkpoint, Claim, ClaimedPartition, JournalRow, PartitionWrite
 from services.accounting.writer.asking import ask, view_of
 from services.accounting.writer.holdings import Lost
 from services.accounting.writer.owner import Owner

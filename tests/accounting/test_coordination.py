@@ -7,12 +7,14 @@ from typing import Any, cast
 
 import msgspec
 
-from services.accounting.cell.coordinator import Coordinator, Member, Reached
+from services.accounting.cell.coordinator import Coordinator
 from services.accounting.cell.directory import Directory
 from services.accounting.cell.server_groups import ServerGroup, ServerGroups
+from services.accounting.cell.view import Member, Reached
 from services.accounting.core import features
 from services.accounting.core.commands import ReadAccount
-from services.accounting.journal.store import WHOLE, MemoryStore
+from services.accounting.journal.memory import MemoryStore
+from services.accounting.journal.store import WHOLE
 from services.accounting.writer.asking import ask
 from services.accounting.writer.owner import Owner
 from tests.accounting.ledger import ACCOUNT_ID, CATALOG

@@ -3,7 +3,7 @@
 import pytest
 
 from services.accounting.core.commands import CreateSession, Failed, Granted, GrantedUntil, Refused, Settled, UpdateSession
-from services.accounting.rpc.translation import fill_result
+from services.accounting.rpc.answers import fill_result
 from tests.accounting.ledger import ACCOUNT_ID, HOUR, MINUTE, SECOND, UNIT, check_conservation, fault_of, release_command, usage
 from tests.accounting.shop import Shopper
 from tokenline.accounting.v1 import accounting_pb2 as pb

@@ -7,9 +7,10 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from services.accounting.cell.coordinator import Coordinator, Member, View
+from services.accounting.cell.coordinator import Coordinator
 from services.accounting.cell.directory import Directory
 from services.accounting.cell.server_groups import ServerGroup, ServerGroups
+from services.accounting.cell.view import Member, View
 from services.accounting.core import features
 from services.accounting.core.commands import CloseCause, Granted, ReleaseSession, Settled, UpdateSession
 from services.accounting.core.due import due_entries

@@ -22,9 +22,10 @@ from services.accounting.core.entries import SessionCreated, SessionSettled, Ven
 from services.accounting.core.losses import UNPAID_WAIT_US, UNPAID_WORK
 from services.accounting.core.offerings import ChargingCatalog, Schedule, TariffVersion
 from services.accounting.journal.audit import _AccountBook, _compare, _post
+from services.accounting.rpc.account import account_message
+from services.accounting.rpc.answers import fill_result
 from services.accounting.rpc.catalog import charging_catalog
 from services.accounting.rpc.journal import journal_entry_message
-from services.accounting.rpc.translation import account_message, fill_result
 from services.token_classes import Vector
 from tests.accounting.cell import TOKEN, cell, charging_id, create, event, release
 from tests.accounting.ledger import (

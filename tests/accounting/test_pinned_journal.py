@@ -49,7 +49,7 @@ from services.accounting.core.offerings import Schedule, TariffVersion
 from services.accounting.core.terms import Allowance, LimitKind, Payment, Scope
 from services.accounting.journal.audit import audit
 from services.accounting.journal.codec import decode_row
-from services.accounting.journal.store import MemoryStore
+from services.accounting.journal.memory import MemoryStore
 from services.accounting.writer.asking import ask
 from services.accounting.writer.owner import Owner
 from services.token_classes import NOTHING, Vector

@@ -14,8 +14,9 @@ from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.accounting.app import run_accounting
-from services.accounting.cell.coordinator import CellRecord, Member, Reached, WrongCellError, enter_new_era
+from services.accounting.cell.coordinator import WrongCellError, enter_new_era
 from services.accounting.cell.server_groups import raise_era
+from services.accounting.cell.view import CellRecord, Member, Reached
 from services.accounting.config import AccountingConfig
 from services.accounting.journal.postgresql import PostgresqlStore
 from services.accounting.journal.store import EraMismatchError, Identity, Share, StoreRestoredError

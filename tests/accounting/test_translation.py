@@ -6,16 +6,9 @@ import pytest
 
 from services.accounting.core import commands
 from services.accounting.core.commands import BucketAdded, GrantedUntil, Refused, ResultCode, Settled
-from services.accounting.rpc.translation import (
-    bucket_added_message,
-    command_of,
-    fill_result,
-    receive_transfer_message,
-    receive_transfer_of,
-    refused_message,
-    set_limits_of,
-    unit_message,
-)
+from services.accounting.rpc.answers import bucket_added_message, fill_result, refused_message
+from services.accounting.rpc.commands import command_of, receive_transfer_message, receive_transfer_of, set_limits_of
+from services.accounting.rpc.fields import unit_message
 from services.runtime.errors import ServiceError
 from tests.accounting.ledger import ACCOUNT_ID, UNIT
 from tokenline.accounting.v1 import accounting_pb2 as pb

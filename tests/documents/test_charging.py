@@ -9,7 +9,7 @@ from google.protobuf.json_format import ParseDict
 
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.terms import LimitKind
-from services.accounting.rpc.translation import set_limits_of
+from services.accounting.rpc.commands import set_limits_of
 from tests.accounting.ledger import ACCOUNT_ID
 from tests.documents.examples import Example, catalog_with
 from tokenline.accounting.v1 import accounting_pb2 as pb

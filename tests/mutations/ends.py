@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.mutations.planting import Mutation
 
+_ANSWERS: Final = "services/accounting/rpc/answers.py"
 _EXTEND: Final = "services/accounting/core/sessions/extend.py"
 _SESSION: Final = "services/edge/call/session.py"
 _PRINCIPALS: Final = "services/edge/identity/principals.py"
@@ -51,14 +52,14 @@ _TIMES: Final = (
     ),
     _one(
         "an end that has just come travels as none",
-        "services/accounting/rpc/translation.py",
+        _ANSWERS,
         "max(1, -(-answer.ends_in_us // 1_000))",
         "-(-answer.ends_in_us // 1_000)",
         _ACCOUNTS,
     ),
     _one(
         "an end travels as earlier than it is",
-        "services/accounting/rpc/translation.py",
+        _ANSWERS,
         "-(-answer.ends_in_us // 1_000)",
         "answer.ends_in_us // 1_000",
         _ACCOUNTS,

@@ -159,7 +159,7 @@ _OF_COORDINATION: Final = (
     ),
     one(
         "what an operator wants is passed over",
-        _COORDINATION,
+        "services/accounting/cell/view.py",
         "        if moved is not None and moved in live:\n            return moved\n",
         "",
         _IN_COORDINATION,
@@ -173,7 +173,7 @@ _OF_COORDINATION: Final = (
     ),
     one(
         "one member that understands all is enough",
-        _COORDINATION,
+        "services/accounting/cell/view.py",
         "frozenset.intersection(*announced)",
         "frozenset.union(*announced)",
         _IN_FEATURES,

@@ -5,7 +5,9 @@ from typing import Final
 from tests.mutations.planting import one
 
 _AMOUNTS: Final = "services/accounting/core/amounts.py"
-_TRANSLATION: Final = "services/accounting/rpc/translation.py"
+_ANSWERS: Final = "services/accounting/rpc/answers.py"
+_COMMANDS: Final = "services/accounting/rpc/commands.py"
+_FIELDS: Final = "services/accounting/rpc/fields.py"
 _CDR: Final = "services/billing/cdr.py"
 _CDR_FILE: Final = "services/billing/cdr_file.py"
 _EXPORTER: Final = "services/billing/exporter.py"
@@ -88,66 +90,66 @@ _OF_AMOUNTS: Final = (
 _OF_THE_CONTRACT: Final = (
     one(
         "a remainder of a millisecond ends at once",
-        _TRANSLATION,
+        _ANSWERS,
         "max(1, -(-answer.ends_in_us // 1_000))",
         "answer.ends_in_us // 1_000",
         _IN_TRANSLATION,
     ),
     one(
         "a wait is told too short",
-        _TRANSLATION,
+        _ANSWERS,
         "else -(-answer.retry_after_us // 1_000),",
         "else answer.retry_after_us // 1_000,",
         _IN_TRANSLATION,
     ),
-    one("a caller may sweep", _TRANSLATION, "if release.close_cause == pb.CLOSE_CAUSE_SWEPT:", "if False:", _IN_TRANSLATION),
+    one("a caller may sweep", _COMMANDS, "if release.close_cause == pb.CLOSE_CAUSE_SWEPT:", "if False:", _IN_TRANSLATION),
     one(
         "what was never expected is expected to be nothing",
-        _TRANSLATION,
+        _COMMANDS,
         'if create.HasField("input_tokens_expected")\n            else -1',
         "if True\n            else -1",
         _IN_TRANSLATION,
     ),
     one(
         "what was never calibrated is calibrated to nothing",
-        _TRANSLATION,
+        _COMMANDS,
         'if create.HasField("input_tokens_calibrated")\n            else -1',
         "if True\n            else -1",
         _IN_TRANSLATION,
     ),
-    one("unpaid work of nothing is some", _TRANSLATION, "return usage if any(usage) else ()", "return usage", _IN_TRANSLATION),
+    one("unpaid work of nothing is some", _FIELDS, "return usage if any(usage) else ()", "return usage", _IN_TRANSLATION),
     one(
         "a negative count of a later class passes",
-        _TRANSLATION,
+        _FIELDS,
         "    if min(counts) < 0:",
         "    if min(first) < 0:",
         _IN_TRANSLATION,
     ),
     one(
         "a charge in a second unit is lost",
-        _TRANSLATION,
+        _ANSWERS,
         "for index, (unit, charged, debt) in enumerate(answer.others):",
         "for index, (unit, charged, debt) in enumerate(answer.others[1:]):",
         _IN_TRANSLATION,
     ),
     one(
         "a new bucket has what it repaid",
-        _TRANSLATION,
+        _ANSWERS,
         "remaining=answer.amount - answer.repaid,",
         "remaining=answer.amount,",
         _IN_TRANSLATION,
     ),
-    one("a limit may be of another subject", _TRANSLATION, "        if made.scope != scope:", "        if False:", _IN_TRANSLATION),
+    one("a limit may be of another subject", _COMMANDS, "        if made.scope != scope:", "        if False:", _IN_TRANSLATION),
     one(
         "a transfer forgets its group",
-        _TRANSLATION,
-        '        model_group=_at_most("model_group", request.model_group, _NAME_LENGTH_MAX),\n    )\n\n\ndef set_limits_of',
+        _COMMANDS,
+        '        model_group=at_most("model_group", request.model_group, NAME_LENGTH_MAX),\n    )\n\n\ndef set_limits_of',
         "    )\n\n\ndef set_limits_of",
         _IN_TRANSLATION,
     ),
     one(
         "a transfer is sent without its group",
-        _TRANSLATION,
+        _COMMANDS,
         "        offering_id=granted.offering_id,\n        model_group=granted.model_group,\n",
         "        offering_id=granted.offering_id,\n",
         _IN_TRANSLATION,

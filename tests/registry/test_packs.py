@@ -10,7 +10,7 @@ import pytest
 from services.accounting.core.commands import ConfirmPayment, Granted, Ordered, PlaceOrder
 from services.accounting.core.terms import Payment
 from services.accounting.rpc.catalog import charging_catalog
-from services.accounting.rpc.translation import command_of
+from services.accounting.rpc.commands import command_of
 from services.edge.call.admission import Admitted, admit
 from services.edge.call.dialect import Body, Dialect, Request
 from services.edge.catalog import SellableModel, Snapshot

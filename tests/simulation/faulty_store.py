@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+from services.accounting.journal.memory import MemoryStore
 from services.accounting.journal.store import (
     WHOLE,
     Checkpoint,
@@ -13,7 +14,6 @@ from services.accounting.journal.store import (
     DueAccount,
     Identity,
     JournalRow,
-    MemoryStore,
     PartitionWrite,
     Share,
     Snapshot,

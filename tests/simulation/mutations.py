@@ -13,7 +13,7 @@ _SEEDS: Final = 60
 MUTATIONS = (
     Mutation(
         "no fence",
-        "services/accounting/journal/store.py",
+        "services/accounting/journal/memory.py",
         (("if (partition.epoch, partition.next_seq) != (write.epoch, write.expected_seq):", "if False:"),),
     ),
     Mutation(

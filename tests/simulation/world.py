@@ -36,7 +36,7 @@ from services.accounting.core.commands import (
 from services.accounting.core.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.accounting.core.terms import Allowance, Limit, LimitKind, Payment, Scope, Terms
 from services.accounting.journal.audit import audit
-from services.accounting.journal.store import MemoryStore
+from services.accounting.journal.memory import MemoryStore
 from services.accounting.writer.asking import ask, view_of
 from services.accounting.writer.owner import Owner
 from services.token_classes import NOTHING, Vector, total_input, total_output

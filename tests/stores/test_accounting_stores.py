@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from services.accounting.journal.memory import MemoryStore
 from services.accounting.journal.postgresql import PostgresqlStore
 from services.accounting.journal.sqlite import SqliteStore
 from services.accounting.journal.store import (
@@ -17,7 +18,6 @@ from services.accounting.journal.store import (
     DueAccount,
     EraMismatchError,
     JournalRow,
-    MemoryStore,
     PartitionWrite,
     Snapshot,
     Store,

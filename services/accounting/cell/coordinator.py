@@ -9,21 +9,21 @@ lease. While etcd is down nobody can claim, and owners go on. What is written to
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from services.accounting.cell.directory import Directory
 from services.accounting.cell.server_groups import ServerGroups, raise_era
+from services.accounting.cell.view import CellRecord, Member, Reached, View, first_choice, view_of
 from services.accounting.core import features
 from services.accounting.journal.store import Claim, Store, check_era
 from services.runtime.clients import TLS
 from services.runtime.errors import ServiceError
-from services.runtime.etcd import EtcdClient, EtcdError, Snapshot
+from services.runtime.etcd import EtcdClient, EtcdError
 from services.runtime.identifiers import random_name
 from tokenline.errors.v1 import errors_pb2
 
@@ -53,92 +53,6 @@ _HANDED_OVER_TOGETHER: Final = 2
 
 class WrongCellError(Exception):
     """etcd and the database do not belong together. Nobody may serve."""
-
-
-class CellRecord(msgspec.Struct, frozen=True):
-    """The key `cell`."""
-
-    cell_id: str
-    era: int
-    partitions: int
-    # Made with the key: a wiped etcd, or another one, is known by it.
-    coordinator_id: str
-
-
-class Member(msgspec.Struct, frozen=True):
-    """A key below `members/`."""
-
-    address: str
-    # It hands its partitions over and takes no others.
-    leaving: bool = False
-    # What it understands beyond the first release, whose members say nothing.
-    features: tuple[str, ...] = ()
-
-
-class Reached(msgspec.Struct, frozen=True, array_like=True):
-    """A key below `reached/`."""
-
-    era: int
-    # The number behind the last row that was surely committed.
-    next_seq: int
-
-
-class View(msgspec.Struct, frozen=True):
-    """What stands in etcd, as of a revision."""
-
-    revision: int
-    cell: CellRecord | None
-    # By ID.
-    members: dict[str, Member]
-    # By ID of the member: its lease, and the revision at which it came.
-    leases: dict[str, int]
-    since: dict[str, int]
-    # part_id -> (ID of the owner, the revision at which it claimed).
-    claims: dict[int, tuple[str, int]]
-    # part_id -> ID of whom an operator wants.
-    moves: dict[int, str]
-    reached: dict[int, Reached]
-
-    def chosen(self, part_id: int, live: Iterable[str]) -> str | None:
-        """Who of the live members should own a partition: as few as possible move when one comes or goes."""
-        moved = self.moves.get(part_id)
-        if moved is not None and moved in live:
-            return moved
-        return first_choice(part_id, live)
-
-    def features(self) -> frozenset[str]:
-        """What every member understands, those too that are leaving: they may still get a partition back."""
-        announced = [frozenset(member.features) for member in self.members.values()]
-        return frozenset.intersection(*announced) if announced else frozenset()
-
-    def owners(self) -> dict[int, str]:
-        """part_id -> address of its owner, of those that have one."""
-        return {part_id: self.members[owner].address for part_id, (owner, _) in self.claims.items() if owner in self.members}
-
-
-def first_choice(part_id: int, members: Iterable[str]) -> str | None:
-    """Rendezvous hashing: of other members, the same one as long as it is there."""
-    return max(members, key=lambda member_id: hashlib.blake2b(f"{member_id}/{part_id}".encode()).digest(), default=None)
-
-
-def view_of(snapshot: Snapshot) -> View:
-    """A snapshot of the keys below the prefix, in words."""
-    view = View(snapshot.revision, None, {}, {}, {}, {}, {}, {})
-    for name, each in snapshot.keys.items():
-        kind, _, rest = name.partition("/")
-        if name == "cell":
-            view = msgspec.structs.replace(view, cell=msgspec.json.decode(each.value, type=CellRecord))
-        elif kind == "members":
-            view.members[rest] = msgspec.json.decode(each.value, type=Member)
-            view.leases[rest] = each.lease
-            view.since[rest] = each.create_revision
-        elif kind == "claims":
-            view.claims[int(rest)] = (each.value.decode(), each.mod_revision)
-        elif kind == "moves":
-            view.moves[int(rest)] = each.value.decode()
-        elif kind == "reached":
-            view.reached[int(rest)] = msgspec.json.decode(each.value, type=Reached)
-    return view
 
 
 async def enter_new_era(etcd: EtcdClient, prefix: str, stores: Sequence[Store], cell_id: str, partitions: int) -> int:

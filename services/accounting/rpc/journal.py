@@ -2,7 +2,7 @@
 
 from services.accounting.core import entries
 from services.accounting.core.amounts import rates_for
-from services.accounting.rpc.translation import bucket_amounts, unit_message, usage_message
+from services.accounting.rpc.fields import bucket_amounts, unit_message, usage_message
 from services.token_classes import TOKEN_CLASSES, Vector, rate_of, total_input
 from tokenline.accounting.v1 import accounting_pb2 as pb
 

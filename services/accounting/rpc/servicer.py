@@ -10,11 +10,11 @@ import grpc
 
 from services.accounting.cell.directory import Directory, is_forwarded
 from services.accounting.cell.server_groups import ServerGroups
-from services.accounting.core import commands
-from services.accounting.core.commands import Answer, BucketAdded, Command, Failed, Fault, Ordered, RecordsFound, TransferView
+from services.accounting.core.commands import Answer, BucketAdded, Command, Ordered, RecordsFound, TransferView
 from services.accounting.core.entries import SessionSettled
 from services.accounting.journal.codec import decode_row
-from services.accounting.rpc import translation
+from services.accounting.rpc import account, answers, commands, fields
+from services.accounting.rpc.charge_stream import ChargeStream, read
 from services.accounting.rpc.journal import journal_entry_message
 from services.accounting.writer.asking import ask, view_of
 from services.runtime.clock import timestamp
@@ -23,53 +23,14 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
-_OPERATIONS_A_REQUEST_MAX: Final = 1_024
 _JOURNAL_ROWS_A_READ: Final = 200
 _JOURNAL_ENTRIES_A_MESSAGE: Final = 1_000
 
 _ADDRESS_LENGTH_MAX: Final = 500
-_DELIVERY_S_MAX: Final = 5.0
-_FAULTS: Final = frozenset(int(fault) for fault in Fault)
 
 _Context = grpc.aio.ServicerContext
 # Has a partition owned by the replica at an address; returns the address of its owner then.
 Move = Callable[[int, str], Awaitable[str]]
-
-
-class _ChargeStream:
-    """One caller's stream: gathers the answers of a commit into one response."""
-
-    def __init__(self) -> None:
-        self._response = pb.ChargeResponse()
-        self._ready = asyncio.Event()
-        self._ended = False
-
-    def answer(self, tag: int, answer: Answer) -> None:
-        result = self._response.results.add()
-        result.operation_id = tag
-        translation.fill_result(result, answer)
-
-    def fail(self, tag: int, error: ServiceError) -> None:
-        result = self._response.results.add()
-        result.operation_id = tag
-        translation.fill_error(result, error.reason, error.message)
-
-    def flush(self) -> None:
-        self._ready.set()
-
-    def end(self) -> None:
-        self._ended = True
-        self._ready.set()
-
-    async def responses(self) -> AsyncIterator[pb.ChargeResponse]:
-        while True:
-            await self._ready.wait()
-            self._ready.clear()
-            if self._response.results:
-                response, self._response = self._response, pb.ChargeResponse()
-                yield response
-            if self._ended and not self._response.results:
-                return
 
 
 def _at_owner(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -91,7 +52,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         """`move`: see `Coordinator.move`; None: there is one replica."""
         self._groups = groups
         self._directory = directory
-        self._streams: set[_ChargeStream] = set()
+        self._streams: set[ChargeStream] = set()
         self._move = move
 
     def end_streams(self) -> None:
@@ -107,9 +68,9 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "accounting is starting, recovering or stopping")
         # Tells the caller that its stream is taken, before there is anything to answer.
         await context.send_initial_metadata(())
-        stream = _ChargeStream()
+        stream = ChargeStream()
         self._streams.add(stream)
-        reading = asyncio.create_task(self._read(request_iterator, stream), name="charge-stream")
+        reading = asyncio.create_task(read(request_iterator, stream, self._groups.submit), name="charge-stream")
         try:
             async for response in stream.responses():
                 yield response
@@ -120,26 +81,6 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             self._streams.discard(stream)
             reading.cancel()
 
-    async def _read(self, requests: AsyncIterator[pb.ChargeRequest], stream: _ChargeStream) -> None:
-        submit = self._groups.submit
-        outstanding = _Outstanding(stream)
-        try:
-            async for request in requests:
-                if len(request.operations) > _OPERATIONS_A_REQUEST_MAX:
-                    raise invalid(f"operations must be at most {_OPERATIONS_A_REQUEST_MAX}")
-                for operation in request.operations:
-                    try:
-                        command = translation.command_of(operation)
-                    except ServiceError as error:
-                        stream.fail(operation.operation_id, error)
-                        stream.flush()
-                    else:
-                        outstanding.count += 1
-                        submit(command, outstanding, operation.operation_id)
-        finally:
-            # The caller sends no more, but may still wait for answers.
-            outstanding.end()
-
     async def at_owner(self, method: Callable[..., Awaitable[Any]], request: Any, context: Any) -> Any:
         """What the owner of the account's partition answers."""
         part_id = self._groups.partition_of(request.account_id)
@@ -149,36 +90,36 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     async def _done(self, command: Command) -> Answer:
         """The answer to a command; errors: the `ServiceError` that a `Failed` stands for."""
         answer = await ask(self._groups, command)
-        translation.raise_if_failed(answer)
+        answers.raise_if_failed(answer)
         return answer
 
     async def _ordered(self, command: Command) -> pb.Order:
         answer = await self._done(command)
         assert isinstance(answer, Ordered)
-        return translation.ordered_message(answer)
+        return answers.ordered_message(answer)
 
     @_at_owner
     async def OpenAccount(self, request: pb.OpenAccountRequest, context: "_Context[Any, Any]") -> pb.OpenAccountResponse:
-        answer = await self._done(translation.open_account_of(request))
-        return pb.OpenAccountResponse(account=translation.account_message(view_of(answer)))
+        answer = await self._done(commands.open_account_of(request))
+        return pb.OpenAccountResponse(account=account.account_message(view_of(answer)))
 
     @_at_owner
     async def GetAccount(self, request: pb.GetAccountRequest, context: "_Context[Any, Any]") -> pb.GetAccountResponse:
-        answer = await ask(self._groups, translation.read_account_of(request))
-        translation.raise_if_failed(answer)
-        return pb.GetAccountResponse(account=translation.account_message(view_of(answer)))
+        answer = await ask(self._groups, commands.read_account_of(request))
+        answers.raise_if_failed(answer)
+        return pb.GetAccountResponse(account=account.account_message(view_of(answer)))
 
     @_at_owner
     async def GrantBucket(self, request: pb.GrantBucketRequest, context: "_Context[Any, Any]") -> pb.GrantBucketResponse:
-        answer = await ask(self._groups, translation.grant_bucket_of(request))
-        translation.raise_if_failed(answer)
+        answer = await ask(self._groups, commands.grant_bucket_of(request))
+        answers.raise_if_failed(answer)
         assert isinstance(answer, BucketAdded)
-        return translation.bucket_added_message(answer)
+        return answers.bucket_added_message(answer)
 
     @_at_owner
     async def RefundSession(self, request: pb.RefundSessionRequest, context: "_Context[Any, Any]") -> pb.RefundSessionResponse:
         # Checked before the journal is read for it.
-        translation.refund_of(request, "", 0)
+        commands.refund_of(request, "", 0)
         part_id = self._groups.partition_of(request.account_id)
         rows = await self._groups.read_rows(part_id, request.sequence_number - 1, 1)
         for row in rows if rows and rows[0].seq == request.sequence_number else ():
@@ -189,9 +130,9 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
                     and entry.charging_id == request.charging_id
                     and entry.record_number == (request.record_sequence_number or 1)
                 ):
-                    answer = await self._done(translation.refund_of(request, entry.tariff.unit, entry.charged))
+                    answer = await self._done(commands.refund_of(request, entry.tariff.unit, entry.charged))
                     assert isinstance(answer, BucketAdded)
-                    added = translation.bucket_added_message(answer)
+                    added = answers.bucket_added_message(answer)
                     return pb.RefundSessionResponse(bucket=added.bucket, repaid_amount=added.repaid_amount)
         raise ServiceError(
             errors_pb2.ERROR_REASON_RECORD_UNKNOWN,
@@ -201,52 +142,52 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
 
     @_at_owner
     async def ReduceBucket(self, request: pb.ReduceBucketRequest, context: "_Context[Any, Any]") -> pb.ReduceBucketResponse:
-        await self._done(translation.reduce_of(request))
+        await self._done(commands.reduce_of(request))
         return pb.ReduceBucketResponse()
 
     @_at_owner
     async def WriteOffDebt(self, request: pb.WriteOffDebtRequest, context: "_Context[Any, Any]") -> pb.WriteOffDebtResponse:
-        await self._done(translation.write_off_of(request))
+        await self._done(commands.write_off_of(request))
         return pb.WriteOffDebtResponse()
 
     @_at_owner
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, context: "_Context[Any, Any]") -> pb.PlaceOrderResponse:
-        return pb.PlaceOrderResponse(order=await self._ordered(translation.place_order_of(request)))
+        return pb.PlaceOrderResponse(order=await self._ordered(commands.place_order_of(request)))
 
     @_at_owner
     async def ConfirmPayment(self, request: pb.ConfirmPaymentRequest, context: "_Context[Any, Any]") -> pb.ConfirmPaymentResponse:
-        return pb.ConfirmPaymentResponse(order=await self._ordered(translation.confirm_payment_of(request)))
+        return pb.ConfirmPaymentResponse(order=await self._ordered(commands.confirm_payment_of(request)))
 
     @_at_owner
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: "_Context[Any, Any]") -> pb.CancelOrderResponse:
-        return pb.CancelOrderResponse(order=await self._ordered(translation.cancel_order_of(request)))
+        return pb.CancelOrderResponse(order=await self._ordered(commands.cancel_order_of(request)))
 
     @_at_owner
     async def ChangeSubscription(
         self, request: pb.ChangeSubscriptionRequest, context: "_Context[Any, Any]"
     ) -> pb.ChangeSubscriptionResponse:
-        return pb.ChangeSubscriptionResponse(order=await self._ordered(translation.change_subscription_of(request)))
+        return pb.ChangeSubscriptionResponse(order=await self._ordered(commands.change_subscription_of(request)))
 
     @_at_owner
     async def CancelSubscription(
         self, request: pb.CancelSubscriptionRequest, context: "_Context[Any, Any]"
     ) -> pb.CancelSubscriptionResponse:
-        await self._done(translation.cancel_subscription_of(request))
+        await self._done(commands.cancel_subscription_of(request))
         return pb.CancelSubscriptionResponse()
 
     @_at_owner
     async def SendTransfer(self, request: pb.SendTransferRequest, context: "_Context[Any, Any]") -> pb.SendTransferResponse:
-        answer = await self._done(translation.send_transfer_of(request))
+        answer = await self._done(commands.send_transfer_of(request))
         assert isinstance(answer, TransferView)
         return pb.SendTransferResponse(transfer_id=answer.transfer_id, state=answer.state, remark=answer.reason)
 
     @_at_owner
     async def SetLimits(self, request: pb.SetLimitsRequest, context: "_Context[Any, Any]") -> pb.SetLimitsResponse:
-        await self._done(translation.set_limits_of(request))
+        await self._done(commands.set_limits_of(request))
         return pb.SetLimitsResponse()
 
     async def ExplainRefusal(self, request: pb.ExplainRefusalRequest, context: "_Context[Any, Any]") -> pb.ExplainRefusalResponse:
-        refusal = self._groups.refusal(translation.charging_id_of(request))
+        refusal = self._groups.refusal(fields.charging_id_of(request))
         if refusal is None:
             for address in () if is_forwarded(context) else self._directory.others():
                 with contextlib.suppress(ServiceError):
@@ -262,15 +203,15 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             model_id=command.model_id,
             key_id=command.key_id,
             refuse_time=timestamp(time_us),
-            refused=translation.refused_message(refused),
+            refused=answers.refused_message(refused),
         )
 
     @_at_owner
     async def GetSessionRecords(
         self, request: pb.GetSessionRecordsRequest, context: "_Context[Any, Any]"
     ) -> pb.GetSessionRecordsResponse:
-        answer = await ask(self._groups, translation.find_records_of(request))
-        translation.raise_if_failed(answer)
+        answer = await ask(self._groups, commands.find_records_of(request))
+        answers.raise_if_failed(answer)
         assert isinstance(answer, RecordsFound)
         part_id = self._groups.partition_of(request.account_id)
         response = pb.GetSessionRecordsResponse()
@@ -285,22 +226,10 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     async def ReceiveTransfer(
         self, request: pb.ReceiveTransferRequest, context: "_Context[Any, Any]"
     ) -> pb.ReceiveTransferResponse:
-        failed = await self._groups.receive(translation.receive_transfer_of(request))
+        failed = await self._groups.receive(commands.receive_transfer_of(request))
         if failed is not None:
-            translation.raise_if_failed(failed)
+            answers.raise_if_failed(failed)
         return pb.ReceiveTransferResponse()
-
-    async def deliver(self, command: commands.ReceiveTransfer) -> Failed | None:
-        """Takes a transfer to the receiver's owner; returns why it was not taken."""
-        address = self._directory.addresses.get(self._groups.partition_of(command.account_id), self._directory.own_address)
-        if address == self._directory.own_address:
-            return await self._groups.receive(command)
-        try:
-            request = translation.receive_transfer_message(command)
-            await self._directory.forward(address, "ReceiveTransfer", request, _DELIVERY_S_MAX)
-        except ServiceError as error:
-            return Failed(Fault(error.reason) if error.reason in _FAULTS else Fault.UNAVAILABLE, error.message)
-        return None
 
     async def WatchOwners(
         self, request: pb.WatchOwnersRequest, context: "_Context[Any, Any]"
@@ -376,28 +305,5 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             open_sessions=findings.open_sessions,
             in_transit=findings.in_transit,
             breaches=findings.breaches,
-            losses=translation.losses_message(findings.losses),
+            losses=account.losses_message(findings.losses),
         )
-
-
-class _Outstanding:
-    """A stream's operations that wait for answers, so that it ends only after the last of them."""
-
-    def __init__(self, stream: _ChargeStream) -> None:
-        self._stream = stream
-        self._no_more = False
-        self.count = 0
-
-    def answer(self, tag: int, answer: Answer) -> None:
-        self.count -= 1
-        self._stream.answer(tag, answer)
-
-    def flush(self) -> None:
-        if self._no_more and not self.count:
-            self._stream.end()
-        self._stream.flush()
-
-    def end(self) -> None:
-        self._no_more = True
-        if not self.count:
-            self._stream.end()

@@ -1,0 +1,308 @@
+"""Requests to commands. Every field of a request is checked here."""
+
+import re
+from typing import Final
+
+from services.accounting.core import commands, transfers
+from services.accounting.core.terms import Limit, Scope
+from services.accounting.rpc.catalog import limit_of
+from services.accounting.rpc.fields import (
+    _VALIDITY_S_MAX,
+    NAME_LENGTH_MAX,
+    REASON_LENGTH_MAX,
+    account_id_of,
+    amount_of,
+    at_most,
+    attempts_of,
+    charging_id_of,
+    close_cause_of,
+    name_of,
+    not_negative,
+    payment_of,
+    priority_of,
+    provenance_of,
+    reason_of,
+    unit_message,
+    unit_of,
+    unpaid_of,
+    usage_of,
+    valid_for_us_of,
+)
+from services.runtime.errors import invalid
+from tokenline.accounting.v1 import accounting_pb2 as pb
+
+_SUBJECT: Final = re.compile(r"account|(member|key):[^\s]{1,200}")
+_LIMITS_MAX: Final = 32
+_DIGEST_LENGTH_MAX: Final = 64
+
+
+def command_of(operation: pb.ChargeOperation) -> commands.Command:
+    """The command of a charging operation. Errors: `ServiceError` INVALID_ARGUMENT."""
+    kind = operation.WhichOneof("operation")
+    account_id = account_id_of(operation.account_id)
+    if kind == "top_up":
+        top_up = operation.top_up
+        return commands.TopUpBucket(
+            account_id,
+            name_of("bucket_id", top_up.bucket_id),
+            amount_of(top_up.amount),
+            name_of("idempotency_key", top_up.idempotency_key),
+        )
+    charging_id = charging_id_of(operation)
+    number = operation.invocation_sequence_number
+    if number < 1:
+        raise invalid("invocation_sequence_number must be 1 or above")
+    if kind == "update":
+        update = operation.update
+        return commands.UpdateSession(
+            account_id,
+            charging_id,
+            number,
+            usage_of(update.used),
+            not_negative("output_tokens_wanted", update.output_tokens_wanted),
+        )
+    if kind == "create":
+        create = operation.create
+        if number != 1:
+            raise invalid("invocation_sequence_number of a Create must be 1")
+        return commands.CreateSession(
+            account_id=account_id,
+            charging_id=charging_id,
+            number=number,
+            model_id=name_of("model_id", create.model_id),
+            key_id=name_of("key_id", create.key_id),
+            member_id=name_of("member_id", create.member_id),
+            input_bound=not_negative("input_tokens_bound", create.input_tokens_bound),
+            output_limit=not_negative("output_tokens_limit", create.output_tokens_limit),
+            metered=create.output_metered,
+            input_expected=not_negative("input_tokens_expected", create.input_tokens_expected)
+            if create.HasField("input_tokens_expected")
+            else -1,
+            input_calibrated=not_negative("input_tokens_calibrated", create.input_tokens_calibrated)
+            if create.HasField("input_tokens_calibrated")
+            else -1,
+        )
+    if kind == "release":
+        release = operation.release
+        if release.close_cause == pb.CLOSE_CAUSE_SWEPT:
+            raise invalid("close_cause SWEPT is accounting's own; say why the caller ended the session")
+        return commands.ReleaseSession(
+            account_id=account_id,
+            charging_id=charging_id,
+            number=number,
+            used=usage_of(release.used),
+            provenance=provenance_of(release.provenance),
+            close_cause=close_cause_of(release.close_cause),
+            attempts=attempts_of(release.attempts),
+            unpaid=unpaid_of(release.unpaid) if release.HasField("unpaid") else (),
+        )
+    if kind == "event":
+        event = operation.event
+        return commands.ChargeEvent(
+            account_id=account_id,
+            charging_id=charging_id,
+            number=number,
+            model_id=name_of("model_id", event.model_id),
+            key_id=name_of("key_id", event.key_id),
+            member_id=name_of("member_id", event.member_id),
+            used=usage_of(event.used),
+            provenance=provenance_of(event.provenance),
+            attempts=attempts_of(event.attempts),
+        )
+    raise invalid("operation is not set; give create, update, release, event or top_up")
+
+
+def open_account_of(request: pb.OpenAccountRequest) -> commands.OpenAccount:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    if len(request.offering_id) > NAME_LENGTH_MAX:
+        raise invalid(f"offering_id must have at most {NAME_LENGTH_MAX} characters")
+    return commands.OpenAccount(account_id_of(request.account_id), request.offering_id)
+
+
+def grant_bucket_of(request: pb.GrantBucketRequest) -> commands.GrantBucket:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    valid_from_us: int | None = None
+    if request.HasField("valid_from_time"):
+        valid_from_us = request.valid_from_time.seconds * 1_000_000 + request.valid_from_time.nanos // 1_000
+        if not 0 <= valid_from_us <= _VALIDITY_S_MAX * 1_000_000:
+            raise invalid("valid_from_time must lie within a century of 1970")
+    return commands.GrantBucket(
+        account_id=account_id_of(request.account_id),
+        unit=unit_of(request.unit),
+        amount=amount_of(request.amount),
+        valid_from_us=valid_from_us,
+        valid_for_us=valid_for_us_of(request.valid_for),
+        priority=priority_of(request.priority),
+        idempotency_key=name_of("idempotency_key", request.idempotency_key),
+        model_group=at_most("model_group", request.model_group, NAME_LENGTH_MAX),
+        reason=at_most("reason", request.reason, REASON_LENGTH_MAX),
+    )
+
+
+def refund_of(request: pb.RefundSessionRequest, unit: str, charged: int) -> commands.RefundSession:
+    """`unit` and `charged` are those of the record. Errors: `ServiceError` INVALID_ARGUMENT."""
+    if request.sequence_number < 1 or request.record_sequence_number < 0:
+        raise invalid("sequence_number must be 1 or above and record_sequence_number not negative; its receipt has both")
+    return commands.RefundSession(
+        account_id=account_id_of(request.account_id),
+        charging_id=charging_id_of(request),
+        sequence_number=request.sequence_number,
+        record_number=request.record_sequence_number or 1,
+        unit=unit,
+        charged=charged,
+        amount=amount_of(request.amount),
+        valid_for_us=valid_for_us_of(request.valid_for),
+        reason=reason_of(request.reason),
+        idempotency_key=name_of("idempotency_key", request.idempotency_key),
+    )
+
+
+def reduce_of(request: pb.ReduceBucketRequest) -> commands.ReduceBucket:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.ReduceBucket(
+        account_id=account_id_of(request.account_id),
+        bucket_id=name_of("bucket_id", request.bucket_id),
+        amount=amount_of(request.amount),
+        reason=reason_of(request.reason),
+        idempotency_key=name_of("idempotency_key", request.idempotency_key),
+    )
+
+
+def write_off_of(request: pb.WriteOffDebtRequest) -> commands.WriteOffDebt:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.WriteOffDebt(
+        account_id=account_id_of(request.account_id),
+        unit=unit_of(request.unit),
+        amount=amount_of(request.amount),
+        reason=reason_of(request.reason),
+        idempotency_key=name_of("idempotency_key", request.idempotency_key),
+    )
+
+
+def place_order_of(request: pb.PlaceOrderRequest) -> commands.PlaceOrder:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.PlaceOrder(
+        account_id=account_id_of(request.account_id),
+        offering_id=name_of("offering_id", request.offering_id),
+        payment=payment_of(request.payment_method),
+        idempotency_key=name_of("idempotency_key", request.idempotency_key),
+    )
+
+
+def confirm_payment_of(request: pb.ConfirmPaymentRequest) -> commands.ConfirmPayment:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.ConfirmPayment(
+        account_id=account_id_of(request.account_id),
+        order_id=name_of("order_id", request.order_id),
+        payment_reference=name_of("payment_reference", request.payment_reference),
+    )
+
+
+def cancel_order_of(request: pb.CancelOrderRequest) -> commands.CancelOrder:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.CancelOrder(account_id_of(request.account_id), name_of("order_id", request.order_id), reason_of(request.reason))
+
+
+def change_subscription_of(request: pb.ChangeSubscriptionRequest) -> commands.ChangeSubscription:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.ChangeSubscription(
+        account_id=account_id_of(request.account_id),
+        subscription_id=name_of("subscription_id", request.subscription_id),
+        offering_id=name_of("offering_id", request.offering_id),
+        payment=payment_of(request.payment_method),
+        at_once=request.at_once,
+        idempotency_key=name_of("idempotency_key", request.idempotency_key),
+    )
+
+
+def cancel_subscription_of(request: pb.CancelSubscriptionRequest) -> commands.CancelSubscription:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.CancelSubscription(
+        account_id_of(request.account_id), name_of("subscription_id", request.subscription_id), request.at_once
+    )
+
+
+def send_transfer_of(request: pb.SendTransferRequest) -> commands.SendTransfer:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.SendTransfer(
+        account_id=account_id_of(request.account_id),
+        to_account_id=account_id_of(request.to_account_id, "to_account_id"),
+        bucket_id=name_of("bucket_id", request.bucket_id),
+        amount=amount_of(request.amount),
+        idempotency_key=name_of("idempotency_key", request.idempotency_key),
+    )
+
+
+def receive_transfer_message(command: commands.ReceiveTransfer) -> pb.ReceiveTransferRequest:
+    """A transfer on its way to another owner."""
+    granted = command.granted
+    return pb.ReceiveTransferRequest(
+        account_id=command.account_id,
+        transfer_id=granted.idempotency_key,
+        digest=granted.digest,
+        unit=unit_message(granted.unit),
+        amount=granted.amount,
+        valid_from_us=granted.valid_from_us,
+        valid_until_us=granted.valid_until_us,
+        priority=granted.priority,
+        offering_id=granted.offering_id,
+        model_group=granted.model_group,
+    )
+
+
+def receive_transfer_of(request: pb.ReceiveTransferRequest) -> commands.ReceiveTransfer:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    if not 1 <= len(request.digest) <= _DIGEST_LENGTH_MAX:
+        raise invalid(f"digest must have 1 to {_DIGEST_LENGTH_MAX} bytes")
+    if not 0 <= request.valid_from_us < request.valid_until_us:
+        raise invalid("valid_from_us must not be negative and lie before valid_until_us")
+    return transfers.receive_transfer_of(
+        account_id_of(request.account_id),
+        name_of("transfer_id", request.transfer_id),
+        digest=request.digest,
+        unit=unit_of(request.unit),
+        amount=amount_of(request.amount),
+        valid_from_us=request.valid_from_us,
+        valid_until_us=request.valid_until_us,
+        priority=priority_of(request.priority),
+        offering_id=at_most("offering_id", request.offering_id, NAME_LENGTH_MAX),
+        model_group=at_most("model_group", request.model_group, NAME_LENGTH_MAX),
+    )
+
+
+def set_limits_of(request: pb.SetLimitsRequest) -> commands.SetLimits:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    subject = request.subject_limits.subject
+    if _SUBJECT.fullmatch(subject) is None:
+        raise invalid('subject_limits.subject must be "account", "member:" or "key:" and an ID of at most 200 characters')
+    scope = Scope[subject.split(":", 1)[0].upper()]
+    limits: list[Limit] = []
+    for index, limit in enumerate(request.subject_limits.limits):
+        field = f"subject_limits.limits[{index}]"
+        try:
+            made = limit_of(limit)
+        except ValueError as error:
+            raise invalid(f"{field}: {error}") from None
+        if made.scope != scope:
+            raise invalid(f"{field}.per must be {scope.name.lower()}, like its subject")
+        if made.limit_id in {each.limit_id for each in limits} or len(made.limit_id) > NAME_LENGTH_MAX:
+            raise invalid(f"{field}.limit_id must come once and have at most {NAME_LENGTH_MAX} characters")
+        limits.append(made)
+    if len(limits) > _LIMITS_MAX:
+        raise invalid(f"subject_limits.limits must be at most {_LIMITS_MAX}")
+    valid_until_us = 0
+    if request.subject_limits.HasField("valid_until_time"):
+        valid_until_us = request.subject_limits.valid_until_time.ToMicroseconds()
+        if not 0 < valid_until_us <= _VALIDITY_S_MAX * 1_000_000:
+            raise invalid("subject_limits.valid_until_time must lie within a century of 1970")
+    return commands.SetLimits(account_id_of(request.account_id), subject, tuple(limits), valid_until_us)
+
+
+def read_account_of(request: pb.GetAccountRequest) -> commands.ReadAccount:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.ReadAccount(account_id_of(request.account_id))
+
+
+def find_records_of(request: pb.GetSessionRecordsRequest) -> commands.FindRecords:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.FindRecords(account_id_of(request.account_id), charging_id_of(request))

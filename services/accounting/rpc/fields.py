@@ -1,0 +1,179 @@
+"""One field of a message: read and checked, or written. Errors name the field and say what would be right."""
+
+import re
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+
+from services.accounting.core import commands, entries
+from services.accounting.core.terms import Payment
+from services.accounting.rpc.catalog import CURRENCY_CODE, unit_name
+from services.runtime.errors import invalid
+from services.runtime.identifiers import is_uuid7
+from services.token_classes import FIRST, TOKEN_CLASSES, Vector, trimmed
+from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.registry.v1 import registry_pb2
+
+_ACCOUNT_ID: Final = re.compile(r"acct-[0-9a-z]{8,40}")
+NAME_LENGTH_MAX: Final = 200
+REASON_LENGTH_MAX: Final = 500
+_ATTEMPTS_MAX: Final = 32
+_PRIORITY_MAX: Final = 1_000
+_VALIDITY_S_MAX: Final = 100 * 366 * 24 * 3_600
+_UNITS: Final = {
+    "": registry_pb2.UNIT_UNSPECIFIED,
+    "TOKEN": registry_pb2.UNIT_TOKEN,
+    "POINT": registry_pb2.UNIT_POINT,
+    "CURRENCY": registry_pb2.UNIT_CURRENCY,
+}
+# An enum's own look-up takes five times as long, and every Release has one of each.
+_PROVENANCES: Final = {int(each): each for each in commands.Provenance}
+_CLOSE_CAUSES: Final = {int(each): each for each in commands.CloseCause}
+_OUTCOMES: Final = frozenset({"answered", "refused", "unreachable", "timeout", "broken", "garbage"})
+
+
+def payment_of(value: int) -> Payment:
+    try:
+        return Payment(value)
+    except ValueError:
+        raise invalid(
+            f"payment_method {value} is unknown; give prepaid, phone_bill or external, or none for a free offering"
+        ) from None
+
+
+def amount_of(value: int) -> int:
+    if value < 1:
+        raise invalid("amount must be above 0, in micro-units")
+    return value
+
+
+def priority_of(value: int) -> int:
+    if not 0 <= value <= _PRIORITY_MAX:
+        raise invalid(f"priority must be 0 to {_PRIORITY_MAX}")
+    return value
+
+
+def reason_of(value: str) -> str:
+    if not 1 <= len(value) <= REASON_LENGTH_MAX:
+        raise invalid(f"reason must have 1 to {REASON_LENGTH_MAX} characters")
+    return value
+
+
+def at_most(field: str, value: str, length: int) -> str:
+    if len(value) > length:
+        raise invalid(f"{field} must have at most {length} characters")
+    return value
+
+
+def valid_for_us_of(span: Duration) -> int:
+    if span.nanos or not 1 <= span.seconds <= _VALIDITY_S_MAX:
+        raise invalid("valid_for must be whole seconds, above 0 and at most 100 years")
+    return span.seconds * 1_000_000
+
+
+def charging_id_of(
+    request: pb.ChargeOperation | pb.RefundSessionRequest | pb.ExplainRefusalRequest | pb.GetSessionRecordsRequest,
+) -> str:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    charging_id = request.charging_id
+    if not is_uuid7(charging_id):
+        raise invalid("charging_id must be a UUID of version 7 in lower-case text")
+    return charging_id
+
+
+def account_id_of(value: str, field: str = "account_id") -> str:
+    if _ACCOUNT_ID.fullmatch(value) is None:
+        raise invalid(f'{field} must be "acct-" and 8 to 40 lower-case letters and digits')
+    return value
+
+
+def name_of(field: str, value: str) -> str:
+    if not 1 <= len(value) <= NAME_LENGTH_MAX:
+        raise invalid(f"{field} must have 1 to {NAME_LENGTH_MAX} characters")
+    return value
+
+
+def not_negative(field: str, value: int) -> int:
+    if value < 0:
+        raise invalid(f"{field} must not be negative")
+    return value
+
+
+_counts: Final = attrgetter(*TOKEN_CLASSES)
+_NONE_LATER: Final = (0,) * (len(TOKEN_CLASSES) - FIRST)
+
+
+def usage_of(used: pb.TokenUsage, field: str = "used") -> Vector:
+    counts: Vector = _counts(used)
+    first = counts[:FIRST]
+    if counts[FIRST:] == _NONE_LATER:
+        a, b, c, d, e = first
+        if a >= 0 and b >= 0 and c >= 0 and d >= 0 and e >= 0:
+            return first
+    if min(counts) < 0:
+        raise invalid(f"{field} must not be negative in any class")
+    return trimmed(counts)
+
+
+def unpaid_of(unpaid: pb.TokenUsage) -> Vector:
+    usage = usage_of(unpaid, "unpaid")
+    return usage if any(usage) else ()
+
+
+def unit_of(unit: pb.UnitOfAmount) -> str:
+    if unit.unit not in (registry_pb2.UNIT_TOKEN, registry_pb2.UNIT_POINT, registry_pb2.UNIT_CURRENCY):
+        raise invalid("unit must be TOKEN, POINT or CURRENCY")
+    if unit.unit == registry_pb2.UNIT_CURRENCY:
+        if CURRENCY_CODE.fullmatch(unit.currency) is None:
+            raise invalid("currency must be an ISO 4217 code of three capital letters")
+    elif unit.currency:
+        raise invalid("currency is given exactly for the unit CURRENCY")
+    return unit_name(unit.unit, unit.currency)
+
+
+def provenance_of(value: int) -> commands.Provenance:
+    provenance = _PROVENANCES.get(value)
+    if provenance is None:
+        raise invalid(f"provenance {value} is unknown; give vendor, partial, tokenizer or estimated")
+    return provenance
+
+
+def close_cause_of(value: int) -> commands.CloseCause:
+    close_cause = _CLOSE_CAUSES.get(value)
+    if close_cause is None:
+        raise invalid(
+            f"close_cause {value} is unknown; give normal, quota_exhausted, client_gone, vendor_error, rejected or revoked"
+        )
+    return close_cause
+
+
+def attempts_of(attempts: Sequence[pb.VendorAttempt]) -> tuple[entries.VendorAttempt, ...]:
+    if len(attempts) > _ATTEMPTS_MAX:
+        raise invalid(f"attempts must be at most {_ATTEMPTS_MAX}")
+    made = []
+    for each in attempts:
+        attempt = entries.VendorAttempt(each.vendor_id, each.vendor_model_id, each.outcome, each.http_status, each.duration_ms)
+        if attempt.outcome not in _OUTCOMES:
+            raise invalid(f"attempts.outcome must be one of {', '.join(sorted(_OUTCOMES))}")
+        if len(attempt.vendor_id) > NAME_LENGTH_MAX or len(attempt.vendor_model_id) > NAME_LENGTH_MAX:
+            raise invalid(f"attempts.vendor_id and vendor_model_id must have at most {NAME_LENGTH_MAX} characters")
+        if attempt.duration_ms < 0 or not 0 <= attempt.http_status <= 999:
+            raise invalid("attempts.duration_ms must not be negative and http_status must be 0 to 999")
+        made.append(attempt)
+    return tuple(made)
+
+
+def unit_message(unit: str) -> pb.UnitOfAmount:
+    """The proto of a unit's name; empty for an empty name."""
+    name, _, currency = unit.partition(":")
+    return pb.UnitOfAmount(unit=_UNITS[name], currency=currency)
+
+
+def bucket_amounts(amounts: entries.BucketAmounts) -> list[pb.BucketAmount]:
+    return [pb.BucketAmount(bucket_id=bucket_id, amount=amount) for bucket_id, amount in amounts]
+
+
+def usage_message(usage: Vector) -> pb.TokenUsage:
+    return pb.TokenUsage(**dict(zip(TOKEN_CLASSES, usage, strict=False)))

@@ -242,7 +242,7 @@ _OF_REFUSALS: Final = (
 _OF_HOLDS: Final = (
     one(
         "a balance that others hold is told as used up",
-        "services/accounting/charging.py",
+        "services/accounting/core/sessions/refuse.py",
         "held = reserved > 0 and _covers(",
         "held = False and _covers(",
         "tests/journeys/test_bad_input.py",

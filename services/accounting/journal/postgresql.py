@@ -145,7 +145,7 @@ _ROWS_A_FETCH: Final = 500
 
 
 class PostgresqlStore:
-    """See `services.accounting.store.Store`."""
+    """See `services.accounting.journal.store.Store`."""
 
     def __init__(self, dsn: str, clock: Clock, readers: Pool) -> None:
         self._dsn = dsn

@@ -95,7 +95,7 @@ _FIRST: Final = DueAccount(-(2**63), -1, "")
 
 
 class SqliteStore:
-    """See `services.accounting.store.Store`."""
+    """See `services.accounting.journal.store.Store`."""
 
     def __init__(self, path: Path, writer: Database, reader: Database) -> None:
         self._path = path

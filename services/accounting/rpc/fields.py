@@ -1,4 +1,7 @@
-"""One field of a message: read and checked, or written. Errors name the field and say what would be right."""
+"""One field of a message: read and checked, or written.
+
+Errors of what reads: `ServiceError` INVALID_ARGUMENT, which names the field and says what would be right.
+"""
 
 import re
 from collections.abc import Sequence
@@ -35,6 +38,7 @@ _OUTCOMES: Final = frozenset({"answered", "refused", "unreachable", "timeout", "
 
 
 def payment_of(value: int) -> Payment:
+    """How a price is paid."""
     try:
         return Payment(value)
     except ValueError:
@@ -44,30 +48,35 @@ def payment_of(value: int) -> Payment:
 
 
 def amount_of(value: int) -> int:
+    """An amount in micro-units, above 0."""
     if value < 1:
         raise invalid("amount must be above 0, in micro-units")
     return value
 
 
 def priority_of(value: int) -> int:
+    """A bucket's priority."""
     if not 0 <= value <= _PRIORITY_MAX:
         raise invalid(f"priority must be 0 to {_PRIORITY_MAX}")
     return value
 
 
 def reason_of(value: str) -> str:
+    """Why something is done, for people."""
     if not 1 <= len(value) <= REASON_LENGTH_MAX:
         raise invalid(f"reason must have 1 to {REASON_LENGTH_MAX} characters")
     return value
 
 
 def at_most(field: str, value: str, length: int) -> str:
+    """A text that may be empty."""
     if len(value) > length:
         raise invalid(f"{field} must have at most {length} characters")
     return value
 
 
 def valid_for_us_of(span: Duration) -> int:
+    """How long a bucket is valid."""
     if span.nanos or not 1 <= span.seconds <= _VALIDITY_S_MAX:
         raise invalid("valid_for must be whole seconds, above 0 and at most 100 years")
     return span.seconds * 1_000_000
@@ -84,18 +93,21 @@ def charging_id_of(
 
 
 def account_id_of(value: str, field: str = "account_id") -> str:
+    """An account's ID."""
     if _ACCOUNT_ID.fullmatch(value) is None:
         raise invalid(f'{field} must be "acct-" and 8 to 40 lower-case letters and digits')
     return value
 
 
 def name_of(field: str, value: str) -> str:
+    """A name that is not empty."""
     if not 1 <= len(value) <= NAME_LENGTH_MAX:
         raise invalid(f"{field} must have 1 to {NAME_LENGTH_MAX} characters")
     return value
 
 
 def not_negative(field: str, value: int) -> int:
+    """A number from 0 on."""
     if value < 0:
         raise invalid(f"{field} must not be negative")
     return value
@@ -106,6 +118,7 @@ _NONE_LATER: Final = (0,) * (len(TOKEN_CLASSES) - FIRST)
 
 
 def usage_of(used: pb.TokenUsage, field: str = "used") -> Vector:
+    """Counts by class, trimmed."""
     counts: Vector = _counts(used)
     first = counts[:FIRST]
     if counts[FIRST:] == _NONE_LATER:
@@ -118,11 +131,13 @@ def usage_of(used: pb.TokenUsage, field: str = "used") -> Vector:
 
 
 def unpaid_of(unpaid: pb.TokenUsage) -> Vector:
+    """Counts of what nobody pays; empty for nothing."""
     usage = usage_of(unpaid, "unpaid")
     return usage if any(usage) else ()
 
 
 def unit_of(unit: pb.UnitOfAmount) -> str:
+    """The name of a unit."""
     if unit.unit not in (registry_pb2.UNIT_TOKEN, registry_pb2.UNIT_POINT, registry_pb2.UNIT_CURRENCY):
         raise invalid("unit must be TOKEN, POINT or CURRENCY")
     if unit.unit == registry_pb2.UNIT_CURRENCY:
@@ -134,6 +149,7 @@ def unit_of(unit: pb.UnitOfAmount) -> str:
 
 
 def provenance_of(value: int) -> commands.Provenance:
+    """Where counts came from."""
     provenance = _PROVENANCES.get(value)
     if provenance is None:
         raise invalid(f"provenance {value} is unknown; give vendor, partial, tokenizer or estimated")
@@ -141,6 +157,7 @@ def provenance_of(value: int) -> commands.Provenance:
 
 
 def close_cause_of(value: int) -> commands.CloseCause:
+    """Why a session ended."""
     close_cause = _CLOSE_CAUSES.get(value)
     if close_cause is None:
         raise invalid(
@@ -150,6 +167,7 @@ def close_cause_of(value: int) -> commands.CloseCause:
 
 
 def attempts_of(attempts: Sequence[pb.VendorAttempt]) -> tuple[entries.VendorAttempt, ...]:
+    """The vendor calls that were made."""
     if len(attempts) > _ATTEMPTS_MAX:
         raise invalid(f"attempts must be at most {_ATTEMPTS_MAX}")
     made = []
@@ -172,8 +190,10 @@ def unit_message(unit: str) -> pb.UnitOfAmount:
 
 
 def bucket_amounts(amounts: entries.BucketAmounts) -> list[pb.BucketAmount]:
+    """Amounts by bucket."""
     return [pb.BucketAmount(bucket_id=bucket_id, amount=amount) for bucket_id, amount in amounts]
 
 
 def usage_message(usage: Vector) -> pb.TokenUsage:
+    """Counts by class."""
     return pb.TokenUsage(**dict(zip(TOKEN_CLASSES, usage, strict=False)))

@@ -26,7 +26,7 @@ from services.accounting.rpc.delivery import Delivery
 from services.accounting.rpc.servicer import AccountingServicer
 from services.accounting.writer.holdings import Lost
 from services.accounting.writer.metrics import Metrics
-from services.accounting.writer.owner import Owner
+from services.accounting.writer.owner import Owner, OwnerSettings
 from services.accounting.writer.transfers import Deliver
 from services.callers import CALLERS
 from services.messages import CHARGE_REQUEST_BYTES_MAX
@@ -130,13 +130,15 @@ async def _groups(
         owner = Owner(
             store,
             clock,
-            incarnation=incarnation,
-            partitions=config.partitions,
-            share=Share(number, servers),
-            held_wait_ms=config.held_wait_ms,
-            checkpoint_age_ms=config.checkpoint_age_ms,
-            hot_accounts_max=config.hot_accounts_max,
-            packed_bytes_max=config.packed_accounts_mib_max * 1024 * 1024,
+            OwnerSettings(
+                incarnation=incarnation,
+                partitions=config.partitions,
+                share=Share(number, servers),
+                held_wait_ms=config.held_wait_ms,
+                checkpoint_age_ms=config.checkpoint_age_ms,
+                hot_accounts_max=config.hot_accounts_max,
+                packed_bytes_max=config.packed_accounts_mib_max * 1024 * 1024,
+            ),
             lost=lost,
             deliver=deliver,
         )

@@ -25,7 +25,7 @@ from services.accounting.journal.memory import MemoryStore
 from services.accounting.journal.store import Checkpoint, Claim, ClaimedPartition, JournalRow, PartitionWrite
 from services.accounting.writer.asking import ask, view_of
 from services.accounting.writer.holdings import Lost
-from services.accounting.writer.owner import Owner
+from services.accounting.writer.owner import Owner, OwnerSettings
 from services.accounting.writer.transfers import Deliver
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
@@ -166,12 +166,14 @@ class Desk:
         self.owner = Owner(
             self.store,
             self.clock,
-            incarnation=f"own-{self.starts}",
-            partitions=partitions,
-            held_wait_ms=held_wait_ms,
-            checkpoint_age_ms=checkpoint_age_ms,
-            hot_accounts_max=hot_accounts_max,
-            packed_bytes_max=packed_bytes_max,
+            OwnerSettings(
+                incarnation=f"own-{self.starts}",
+                partitions=partitions,
+                held_wait_ms=held_wait_ms,
+                checkpoint_age_ms=checkpoint_age_ms,
+                hot_accounts_max=hot_accounts_max,
+                packed_bytes_max=packed_bytes_max,
+            ),
             lost=lost,
             deliver=deliver,
         )

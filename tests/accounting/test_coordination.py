@@ -16,7 +16,7 @@ from services.accounting.core.commands import ReadAccount
 from services.accounting.journal.memory import MemoryStore
 from services.accounting.journal.store import WHOLE
 from services.accounting.writer.asking import ask
-from services.accounting.writer.owner import Owner
+from services.accounting.writer.owner import Owner, OwnerSettings
 from tests.accounting.ledger import ACCOUNT_ID, CATALOG
 from tests.accounting.owners import HeldStore
 from tests.simulation.fake_etcd import FakeEtcd, FakeEtcdClient
@@ -35,12 +35,14 @@ class Replica:
         self.owner = Owner(
             site.store,
             site.clock,
-            incarnation=name,
-            partitions=PARTITIONS,
-            held_wait_ms=0,
-            checkpoint_age_ms=5_000,
-            hot_accounts_max=100,
-            packed_bytes_max=1_000,
+            OwnerSettings(
+                incarnation=name,
+                partitions=PARTITIONS,
+                held_wait_ms=0,
+                checkpoint_age_ms=5_000,
+                hot_accounts_max=100,
+                packed_bytes_max=1_000,
+            ),
             lost=self._lost,
         )
         self.owner.set_catalog(CATALOG)

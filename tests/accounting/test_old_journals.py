@@ -14,7 +14,7 @@ from services.accounting.journal.codec import decode_row
 from services.accounting.journal.sqlite import SqliteStore
 from services.accounting.rpc.journal import journal_entry_message
 from services.accounting.writer.asking import ask, view_of
-from services.accounting.writer.owner import Owner
+from services.accounting.writer.owner import Owner, OwnerSettings
 from tests.accounting.ledger import CATALOG, UNIT, release_command, usage
 
 # Two accounts of the release before offerings, limits and several tariffs: grants, sessions, a sweep, debt and its repayment;
@@ -62,12 +62,14 @@ async def reopened(tmp_path: Path) -> AsyncIterator[Reopened]:
     owner = Owner(
         store,
         StoppedClock(),
-        incarnation="own-now",
-        partitions=2,
-        held_wait_ms=0,
-        checkpoint_age_ms=100,
-        hot_accounts_max=1_000,
-        packed_bytes_max=1_000_000,
+        OwnerSettings(
+            incarnation="own-now",
+            partitions=2,
+            held_wait_ms=0,
+            checkpoint_age_ms=100,
+            hot_accounts_max=1_000,
+            packed_bytes_max=1_000_000,
+        ),
     )
     owner.set_catalog(CATALOG)
     await owner.start()

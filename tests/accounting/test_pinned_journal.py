@@ -51,7 +51,7 @@ from services.accounting.journal.audit import audit
 from services.accounting.journal.codec import decode_row
 from services.accounting.journal.memory import MemoryStore
 from services.accounting.writer.asking import ask
-from services.accounting.writer.owner import Owner
+from services.accounting.writer.owner import Owner, OwnerSettings
 from services.token_classes import NOTHING, Vector
 from tests.accounting.ledger import DAY, EACH, HOUR, MINUTE, SECOND, UNIT, catalog_of, flat, offering, tariff
 from tests.accounting.shop import CNY, DAILY, MONEY, POINTS, SHANGHAI, allowance, for_sale, limit
@@ -120,12 +120,14 @@ class Script:
         owner = Owner(
             self.store,
             self.clock,
-            incarnation="own-pinned",
-            partitions=PARTITIONS,
-            held_wait_ms=0,
-            checkpoint_age_ms=100,
-            hot_accounts_max=3,
-            packed_bytes_max=3_000,
+            OwnerSettings(
+                incarnation="own-pinned",
+                partitions=PARTITIONS,
+                held_wait_ms=0,
+                checkpoint_age_ms=100,
+                hot_accounts_max=3,
+                packed_bytes_max=3_000,
+            ),
         )
         owner.set_catalog(catalog())
         await owner.start()

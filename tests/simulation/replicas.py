@@ -9,7 +9,7 @@ from services.accounting.cell.coordinator import Coordinator
 from services.accounting.cell.directory import Directory
 from services.accounting.cell.server_groups import ServerGroup, ServerGroups
 from services.accounting.core.commands import Failed, Fault, ReceiveTransfer
-from services.accounting.writer.owner import Owner
+from services.accounting.writer.owner import Owner, OwnerSettings
 from tests.simulation.fake_etcd import FakeEtcd, FakeEtcdClient
 from tests.simulation.faulty_store import Faults, FaultyStore
 from tests.simulation.virtual_time import run_virtually
@@ -31,12 +31,14 @@ class Replica:
         self.owner = Owner(
             self.connection,
             world.clock,
-            incarnation=incarnation,
-            partitions=PARTITIONS,
-            held_wait_ms=world.rng.choice((0, 200)),
-            checkpoint_age_ms=world.rng.choice((100, 1_000, 5_000)),
-            hot_accounts_max=world.rng.choice((1, 2, 100)),
-            packed_bytes_max=world.rng.choice((0, 2_000, 1_000_000)),
+            OwnerSettings(
+                incarnation=incarnation,
+                partitions=PARTITIONS,
+                held_wait_ms=world.rng.choice((0, 200)),
+                checkpoint_age_ms=world.rng.choice((100, 1_000, 5_000)),
+                hot_accounts_max=world.rng.choice((1, 2, 100)),
+                packed_bytes_max=world.rng.choice((0, 2_000, 1_000_000)),
+            ),
             lost=self._lost,
             deliver=world.deliver,
         )

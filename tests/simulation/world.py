@@ -38,7 +38,7 @@ from services.accounting.core.terms import Allowance, Limit, LimitKind, Payment,
 from services.accounting.journal.audit import audit
 from services.accounting.journal.memory import MemoryStore
 from services.accounting.writer.asking import ask, view_of
-from services.accounting.writer.owner import Owner
+from services.accounting.writer.owner import Owner, OwnerSettings
 from services.token_classes import NOTHING, Vector, total_input, total_output
 from tests.simulation.auditor import journal_breaches
 from tests.simulation.faulty_store import Faults, FaultyStore
@@ -169,13 +169,15 @@ class World:
             owner = Owner(
                 connection,
                 self.clock,
-                incarnation=f"own-{self.rng.getrandbits(32):08x}",
-                partitions=PARTITIONS,
-                held_wait_ms=self.rng.choice((0, 200)),
-                checkpoint_age_ms=self.rng.choice((100, 1_000, 5_000)),
-                # So few that accounts are packed, leave memory and come back.
-                hot_accounts_max=self.rng.choice((1, 2, 100)),
-                packed_bytes_max=self.rng.choice((0, 2_000, 1_000_000)),
+                OwnerSettings(
+                    incarnation=f"own-{self.rng.getrandbits(32):08x}",
+                    partitions=PARTITIONS,
+                    held_wait_ms=self.rng.choice((0, 200)),
+                    checkpoint_age_ms=self.rng.choice((100, 1_000, 5_000)),
+                    # So few that accounts are packed, leave memory and come back.
+                    hot_accounts_max=self.rng.choice((1, 2, 100)),
+                    packed_bytes_max=self.rng.choice((0, 2_000, 1_000_000)),
+                ),
             )
             owner.set_catalog(catalog())
             try:

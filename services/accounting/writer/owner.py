@@ -11,6 +11,7 @@ and the journal says what is so. Callers repeat what was not answered; idempoten
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
+from typing import NamedTuple
 
 from services.accounting.core import features
 from services.accounting.core.account.state import Account
@@ -44,6 +45,24 @@ logger = logging.getLogger(__name__)
 _STOP_LOOK_S = 0.005
 
 
+class OwnerSettings(NamedTuple):
+    """What an owner is told of its cell, and how much it may use."""
+
+    # Who claims: another one for each process that ever did.
+    incarnation: str
+    # The cell's number of partitions.
+    partitions: int
+    # For how long a Create may wait for what only others' holds keep from it.
+    held_wait_ms: int
+    # At which age of its oldest change an account is checkpointed.
+    checkpoint_age_ms: int
+    # Accounts that are objects in memory, and bytes of those that are packed, at most.
+    hot_accounts_max: int
+    packed_bytes_max: int
+    # The partitions that its store has.
+    share: Share = WHOLE
+
+
 class Owner:
     """Owns partitions of a store. `start`, then `take` and `submit`; `run` must be running all the while."""
 
@@ -51,14 +70,8 @@ class Owner:
         self,
         store: Store,
         clock: Clock,
+        settings: OwnerSettings,
         *,
-        incarnation: str,
-        partitions: int,
-        share: Share = WHOLE,
-        held_wait_ms: int,
-        checkpoint_age_ms: int,
-        hot_accounts_max: int,
-        packed_bytes_max: int,
         lost: Lost | None = None,
         deliver: Deliver | None = None,
     ) -> None:
@@ -67,14 +80,14 @@ class Owner:
         `deliver` carries a transfer to the owner of the receiver's partition; None: all are owned here.
         """
         self._clock = clock
-        self._share = share
-        self._held_wait_s = held_wait_ms / 1_000
+        self._share = settings.share
+        self._held_wait_s = settings.held_wait_ms / 1_000
         # Accounts are spread evenly over partitions.
-        self._settings = PartitionSettings(
+        self._of_partitions = PartitionSettings(
             held_wait_s=self._held_wait_s,
-            checkpoint_age_us=checkpoint_age_ms * 1_000,
-            hot_max=max(1, hot_accounts_max // partitions),
-            packed_bytes_max=packed_bytes_max // partitions,
+            checkpoint_age_us=settings.checkpoint_age_ms * 1_000,
+            hot_max=max(1, settings.hot_accounts_max // settings.partitions),
+            packed_bytes_max=settings.packed_bytes_max // settings.partitions,
         )
         self._catalog: ChargingCatalog | None = None
         # The same with all that this code understands.
@@ -82,13 +95,13 @@ class Owner:
         # Whether every member of the cell reads what is newer than the first release.
         self.extended = True
         # The cell's number of partitions.
-        self.partition_count = partitions
+        self.partition_count = settings.partitions
         self.metrics = Metrics()
         self.refusals = Refusals()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._answers = Answers(self.metrics, self.refusals)
-        self._holdings = Holdings(store, incarnation, self._made, self._begun, lost, self._answers)
+        self._holdings = Holdings(store, settings.incarnation, self._made, self._begun, lost, self._answers)
         self._partitions = self._holdings.partitions
         self._committer = Committer(store, clock, self._holdings, self._answers, self.metrics)
         self._transfers = Transfers(self, self._holdings, deliver or self.receive, self._spawn)
@@ -98,7 +111,7 @@ class Owner:
     def _made(self, claimed: ClaimedPartition) -> Partition:
         """The state of a partition, nothing of its journal in it yet."""
         serving_since_us = max(self._clock.now_us(), claimed.last_time_us)
-        return Partition(claimed, serving_since_us, self._settings, self.metrics, self._decide, self._answers.add)
+        return Partition(claimed, serving_since_us, self._of_partitions, self.metrics, self._decide, self._answers.add)
 
     def _begun(self, partitions: Iterable[Partition]) -> None:
         self._transfers.resume(partitions)

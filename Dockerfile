@@ -5,14 +5,17 @@
 ARG BASE=docker.io/library/python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${BASE} AS packages
+RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends binutils
 COPY requirements.lock /src/
-# Packages bring the C and Cython sources of their extensions, too, and two packages that are never imported here: a tokenizer's numpy
-# (docs/decisions/0013-tokenizers.md), and faker, with which Litestar's OpenAPI would make examples.
+# Packages bring the debugging symbols of their extensions, a seventh of the image. They bring their C and Cython sources, too, and two
+# packages that are never imported here: a tokenizer's numpy (docs/decisions/0013-tokenizers.md), and faker, with which Litestar's OpenAPI
+# would make examples.
 RUN python3 -m venv --without-pip /opt/tokenline \
  && python3 -m pip --python /opt/tokenline/bin/python install --no-cache-dir --disable-pip-version-check --no-compile \
     --root-user-action=ignore --require-hashes -r /src/requirements.lock \
  && rm -rf /opt/tokenline/lib/python3.11/site-packages/numpy* /opt/tokenline/lib/python3.11/site-packages/[Ff]aker* \
  && find /opt/tokenline/lib -type f \( -name '*.c' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' \) -delete \
+ && find /opt/tokenline/lib -type f -name '*.so' -exec strip --strip-unneeded {} + \
  && python3 -m compileall -q -j 0 /opt/tokenline/lib
 
 FROM packages AS tokenline

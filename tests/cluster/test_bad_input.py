@@ -102,6 +102,12 @@ def test_another_size_of_a_volume(cell: ClusterCell) -> None:
         cell.upgrade("services.billing.volume.size=20Gi")
 
 
+@pytest.mark.parametrize("asked", [["grpcTls.mode=required"], ["grpcTls.mode=both", "grpcTls.clients=true"]])
+def test_tls_between_services_in_one_step(other: ClusterCell, asked: list[str]) -> None:
+    with going_on(other), pytest.raises(ClusterError, match=r"grpcTls.mode: it is off in the cluster.*: upgrade to both first"):
+        other.upgrade(*asked)
+
+
 def test_etcd_out_of_reach(other: ClusterCell) -> None:
     with going_on(other), pytest.raises(ClusterError, match=r"accounting|time"):
         other.upgrade("etcd.endpoints={etcd.tokenline-stores:2380}", timeout_s=30)

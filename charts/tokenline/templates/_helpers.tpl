@@ -147,6 +147,11 @@ replicas: {{ .spec.replicas }}
 {{- if or (eq .Values.grpcTls.mode "required") .Values.grpcTls.clients }}yes{{ end }}
 {{- end }}
 
+{{/* How far a cell is on its way to TLS, 0 to 3: neighbours reach one another while pods are replaced. Takes (list MODE CALLS-WITH-TLS). */}}
+{{- define "tokenline.grpcStep" -}}
+{{- if eq (index . 0) "both" }}{{ ternary 2 1 (index . 1) }}{{ else }}{{ ternary 3 0 (eq (index . 0) "required") }}{{ end }}
+{{- end }}
+
 {{/* Where a service is called: takes (dict "root" $ "service" NAME). */}}
 {{- define "tokenline.address" -}}
 {{- if include "tokenline.callsWithTls" .root }}tls:tokenline-{{ .service }}:7001{{ else }}tokenline-{{ .service }}:7000{{ end }}

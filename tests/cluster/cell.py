@@ -49,6 +49,10 @@ class ClusterCell:
             *sets,
         )
 
+    def keep(self, *sets: str) -> None:
+        """These values are its own from the next release on."""
+        self._sets = (*self._sets, *sets)
+
     def prepare(self) -> None:
         """Its namespace, secrets and database."""
         prepare(self.namespace, self.database)
@@ -78,6 +82,10 @@ class ClusterCell:
 
     def names(self, service: str = "") -> list[str]:
         return sorted(pod["metadata"]["name"] for pod in self.pods(service))
+
+    def started(self) -> set[tuple[str, int]]:
+        """The pods, by identity, and how often the container of each was restarted."""
+        return {(pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"]) for pod in self.pods()}
 
     def await_rollout(self, *services: str) -> None:
         """Returns once these services are as they were asked to be."""

@@ -18,8 +18,8 @@ ROWS: Final = pytest.StashKey[list[str]]()
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Those that share the one cell, in the order in which they stand: it is hurt, then removed.
-    order = ("test_install", "test_network", "test_bad_input", "test_regions", "test_faults", "test_uninstall", "test_runbooks")
-    items.sort(key=lambda item: order.index(item.path.stem))
+    order = ("install", "network", "bad_input", "regions", "faults", "certificates", "uninstall", "runbooks")
+    items.sort(key=lambda item: order.index(item.path.stem.removeprefix("test_")))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -3,18 +3,23 @@
 Each row of the table at the end is a step. Times are told and bounded only loosely: they count where nothing else runs.
 """
 
+import hashlib
 import json
 import signal
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
 
 from infra.cluster import RELEASE, STORES, ClusterError, kubectl
 from services.cli.replay import read_trace
-from tests.cluster.cell import VALIDITY_MS, ClusterCell, Driver, Tools, eventually, is_ready
+from tests.cluster.cell import SERVICES, VALIDITY_MS, ClusterCell, Driver, Tools, eventually, is_ready
+from tests.cluster.peers import SERVERS, shown_certificates
+from tests.cluster.runbook import Operator
 from tests.faults.load import SHORT
 from tests.traces import TRACES
 
@@ -32,16 +37,22 @@ class Scene(NamedTuple):
     cell: ClusterCell
     tools: Tools
     driver: Driver
+    operator: Operator
 
 
 @pytest.fixture(scope="module")
-def scene(cell: ClusterCell, other: ClusterCell, tools: Tools) -> Iterator[Scene]:
+def scene(
+    cell: ClusterCell, other: ClusterCell, tools: Tools, image_tag: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
     # It would take CPU, and be drained with its node.
     other.helm("uninstall", RELEASE, "--ignore-not-found", "--wait")
     cell.upgrade()
     lengths = [(row.input_tokens, row.output_tokens) for row in read_trace(_TRACE, _ROWS_MAX)] if _TRACE.exists() else SHORT
+    values = {"services": {"accounting": {"config": {"validity_ms": VALIDITY_MS}}}}
+    operator = Operator(cell, image_tag, tmp_path_factory.mktemp("faults"), values)
+    operator.run('kubectl config set-context --current --namespace="$NAMESPACE"')
     driver = Driver(cell, cell.new_keys(16, 1_000_000_000), lengths, _CALLS_PER_SECOND)
-    yield Scene(cell, tools, driver)
+    yield Scene(cell, tools, driver, operator)
     driver.kill()
 
 
@@ -59,17 +70,52 @@ def quiet(scene: Scene) -> None:
     time.sleep(15)
 
 
-def roll_everything(scene: Scene) -> None:
+_CERTIFICATES: Final = "Services get certificates"
+
+
+def serve_with_tls(scene: Scene) -> None:
     before = set(scene.cell.names())
-    scene.cell.upgrade("telemetry.traceSamplePpm=999")
+    scene.operator.execute(_CERTIFICATES, 0, 1)
     # A StatefulSet's pods keep their names, and get a new identity.
     assert not before & set(scene.cell.names()) - {"tokenline-billing-0", "tokenline-edge-0", "tokenline-edge-1"}
+
+
+def call_with_tls(scene: Scene) -> None:
+    scene.operator.execute(_CERTIFICATES, 2)
+
+
+def require_tls(scene: Scene) -> None:
+    scene.operator.execute(_CERTIFICATES, 3)
+    scene.cell.keep("grpcTls.mode=required")
+
+
+def renew_certificates(scene: Scene) -> None:
+    cell = scene.cell
+    before = cell.started()
+    scene.operator.execute(_CERTIFICATES, 4)
+    # The node looks at a pod's Secrets once a minute, and when something is said of the pod.
+    cell.kubectl("annotate", "pods", "--selector=app.kubernetes.io/part-of=tokenline", "certificates=renewed")
+    waiting = {name: f"the certificate of {service} was replaced" for service in SERVICES for name in cell.names(service)}
+
+    def taken() -> bool:
+        for name in [name for name, line in waiting.items() if line in cell.kubectl("logs", name)]:
+            del waiting[name]
+        return not waiting
+
+    eventually(taken, f"taken by {waiting}", 120)
+    folder = Path(scene.operator.environment["CERTIFICATES"])
+    assert shown_certificates(cell) == {service: {sha256_of(folder / service / "tls.crt")} for service in SERVERS}
+    assert cell.started() == before
+
+
+def sha256_of(certificate: Path) -> str:
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))).hexdigest()
 
 
 def change_a_value(scene: Scene) -> None:
     before = {pod["metadata"]["uid"] for pod in scene.cell.pods()}
     changed = {pod["metadata"]["uid"] for pod in scene.cell.pods("accounting")}
-    scene.cell.upgrade("telemetry.traceSamplePpm=999", "services.accounting.config.held_wait_ms=250")
+    scene.cell.upgrade("services.accounting.config.held_wait_ms=250")
     # Only what reads it is rolled.
     assert before - {pod["metadata"]["uid"] for pod in scene.cell.pods()} == changed
 
@@ -179,7 +225,10 @@ def fail_an_upgrade(scene: Scene) -> None:
 
 STEPS: Final = (
     Step("nothing", quiet),
-    Step("rolling update of everything", roll_everything),
+    Step("rolled: served with TLS, too", serve_with_tls),
+    Step("rolled: called with TLS", call_with_tls),
+    Step("rolled: TLS required", require_tls),
+    Step("certificates renewed", renew_certificates),
     Step("a value of accounting changed", change_a_value),
     Step("accounting 2, 1, 3, 1, 2", scale_accounting),
     Step("edge 2, 4, 2", scale_edge),

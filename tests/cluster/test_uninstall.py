@@ -3,7 +3,7 @@
 import json
 
 from infra.cluster import kubectl
-from tests.cluster.cell import ClusterCell, eventually
+from tests.cluster.cell import SERVICES, ClusterCell, eventually
 
 
 def test_uninstall_leaves_nothing_but_data(cell: ClusterCell) -> None:
@@ -18,7 +18,8 @@ def test_uninstall_leaves_nothing_but_data(cell: ClusterCell) -> None:
     claims = {each["metadata"]["name"] for each in cell.get("persistentvolumeclaims")["items"]}
     assert {"outbox-tokenline-edge-0", "outbox-tokenline-edge-1", "cdr-tokenline-billing-0"} <= claims
     secrets = {each["metadata"]["name"] for each in cell.get("secrets")["items"]}
-    assert secrets == {"tokenline-admin-token", "tokenline-hash-key", "tokenline-postgresql"}
+    certificates = {f"tokenline-{service}-grpc" for service in SERVICES}
+    assert secrets - certificates == {"tokenline-admin-token", "tokenline-hash-key", "tokenline-postgresql"}
     classes = json.loads(kubectl("get", "priorityclasses", "--output", "json"))["items"]
     assert not [each for each in classes if each["metadata"]["name"].startswith(f"{cell.namespace}-")]
     cell.remove()

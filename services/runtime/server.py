@@ -258,7 +258,8 @@ class _Guard:
                 logged += silent
                 logger.warning(
                     "%d connections with TLS brought no call: whoever has no certificate, one that ended, or one of another "
-                    "authority gets no further; with GRPC_VERBOSITY=INFO gRPC logs why, each time",
+                    "authority gets no further, and a replica that only sees that this one lives brings none; with "
+                    "GRPC_VERBOSITY=INFO gRPC logs why, each time",
                     silent,
                 )
 

@@ -8,9 +8,11 @@ _HOLDINGS: Final = "services/accounting/writer/holdings.py"
 _PARTITION: Final = "services/accounting/writer/partition.py"
 _RECOVERY: Final = "services/accounting/writer/recovery.py"
 _COORDINATION: Final = "services/accounting/cell/coordinator.py"
+_DIRECTORY: Final = "services/accounting/cell/directory.py"
 _FEATURES: Final = "services/accounting/core/features.py"
 _IN_OWNER: Final = "tests/accounting/test_owner.py"
 _IN_COORDINATION: Final = "tests/accounting/test_coordination.py"
+_IN_FORWARDING: Final = "tests/trust/test_forwarding.py"
 _IN_FEATURES: Final = "tests/accounting/test_features.py"
 
 _OF_OWNERS: Final = (
@@ -101,6 +103,20 @@ _OF_OWNERS: Final = (
 )
 
 _OF_COORDINATION: Final = (
+    one(
+        "a replica knocks at those it is connected with",
+        _DIRECTORY,
+        "get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:",
+        "get_state(try_to_connect=True) is None:",
+        _IN_FORWARDING,
+    ),
+    one(
+        "connections to replicas that have gone stay",
+        _DIRECTORY,
+        "for address in self._channels.keys() - addresses:",
+        "for address in set[str]():",
+        _IN_FORWARDING,
+    ),
     one(
         "a claim goes before its partition is given",
         _COORDINATION,

@@ -13,11 +13,15 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from services.accounting.app import run_accounting
+from services.accounting.cell.directory import Directory
 from services.accounting.config import AccountingConfig
+from services.callers import CALLERS
 from services.cli.postgresql_server import PostgresqlServer
+from services.runtime.certificates import GrpcServerConfig
 from services.runtime.clients import answer, connect
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Lifecycle
+from services.runtime.server import GrpcServer
 from tests.accounting.cell import TOKEN, UNIT, registry
 from tests.etcd_cluster import EtcdCluster
 from tests.trust.authority import certificates, files_of, made
@@ -136,3 +140,48 @@ async def test_replicas_that_are_at_different_steps_pass_on_to_one_another(
                 stub = accounting_pb2_grpc.AccountingServiceStub(channel)
                 opened = await answer(stub.OpenAccount(pb.OpenAccountRequest(account_id=account_id), timeout=20))
                 assert opened.account.account_id == account_id
+
+
+async def test_replicas_see_that_others_live_without_a_handshake_each_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = made(tmp_path / "certificates")
+    server = GrpcServer(["tokenline.accounting.v1.AccountingService"], CALLERS, refusals_logged_s=0.1)
+    fields: dict[str, Any] = {**_REQUIRED, **files_of(authority, "accounting")}
+    config = GrpcServerConfig(listen_address="127.0.0.1:0", **fields)
+    directory = Directory(certificates(authority, "accounting"))
+    async with server.serve(config, certificates(authority, "accounting")) as address:
+        for _ in range(50):
+            assert not await directory.refuses(address)
+            # As replicas do, but faster.
+            await asyncio.sleep(0.05)
+    said = [record.getMessage() for record in caplog.records if "connections with TLS brought no call" in record.getMessage()]
+    # The one that stays, and knocks until it had come about.
+    assert 1 <= sum(int(line.split()[0]) for line in said) <= 10
+    async with asyncio.timeout(10):
+        while not await directory.refuses(address):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await directory.close()
+
+
+async def test_connections_to_replicas_that_have_gone_end() -> None:
+    held, ended = asyncio.Event(), asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A knock says nothing.
+        if await reader.read(1):
+            held.set()
+            await reader.read()
+            ended.set()
+        writer.close()
+
+    async with await asyncio.start_server(hold, "127.0.0.1", 0) as server, asyncio.timeout(10):
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        directory = Directory()
+        assert not await directory.refuses(address)
+        await held.wait()
+        directory.keep({address})
+        assert not ended.is_set()
+        directory.keep(set())
+        await ended.wait()
+        await directory.close()

@@ -21,7 +21,6 @@ from services.accounting.cell.server_groups import ServerGroups, raise_era
 from services.accounting.cell.view import CellRecord, Member, Reached, View, first_choice, view_of
 from services.accounting.core import features
 from services.accounting.journal.store import Claim, Store, check_era
-from services.runtime.clients import TLS
 from services.runtime.errors import ServiceError
 from services.runtime.etcd import EtcdClient, EtcdError
 from services.runtime.identifiers import random_name
@@ -91,13 +90,13 @@ class Coordinator:
         refuses: Callable[[str], Awaitable[bool]] | None = None,
         joined: asyncio.Event | None = None,
     ) -> None:
-        """`refuses`: whether nobody listens at an address; as it comes, by knocking there. `joined` is set once it is a member."""
+        """`refuses`: whether nobody listens at an address, unless the directory finds out. `joined` is set once it is a member."""
         self._etcd = etcd
         self._prefix = prefix
         self._groups = groups
         self._directory = directory
         self._member_id = member_id
-        self._refuses = refuses or _refuses
+        self._refuses = refuses or directory.refuses
         self._joined = joined or asyncio.Event()
         self._lease = 0
         self._view: View | None = None
@@ -314,6 +313,7 @@ class Coordinator:
             await asyncio.sleep(_KNOCK_S)
             members = {} if self._view is None else dict(self._view.members)
             members.pop(self._member_id, None)
+            self._directory.keep({member.address for member in members.values()})
             refused = await asyncio.gather(*(self._refuses(member.address) for member in members.values()))
             before, self._refusing = self._refusing, {}
             for member_id, is_refused in zip(members, refused, strict=True):
@@ -429,20 +429,3 @@ class Coordinator:
                         # The claim ends with the lease, or is taken by whoever finds this port closed.
                         self._note(str(error))
             self._giving.difference_update(together)
-
-
-async def _refuses(address: str) -> bool:
-    """Whether nobody listens there: refused at once, not merely slow."""
-    try:
-        async with asyncio.timeout(_KNOCK_S):
-            if address.startswith("unix:"):
-                _, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
-            else:
-                host, _, port = address.removeprefix(TLS).rpartition(":")
-                _, writer = await asyncio.open_connection(host, int(port))
-    except (ConnectionRefusedError, FileNotFoundError):
-        return True
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    return False

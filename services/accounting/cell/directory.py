@@ -7,7 +7,7 @@ from typing import Any, Final
 import grpc
 
 from services.runtime.certificates import Certificates
-from services.runtime.clients import answer, connect
+from services.runtime.clients import TLS, answer, connect
 from services.runtime.errors import ServiceError
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
@@ -17,6 +17,7 @@ _FORWARDED: Final = "tokenline-forwarded"
 # For so long a request looks for the owner of its account, while partitions change hands.
 _LOOKING_S_MAX: Final = 4.0
 _LOOK_AGAIN_S: Final = 0.05
+_KNOCK_S_MAX: Final = 0.2
 _ELSEWHERE_OR_LATER: Final = frozenset({errors_pb2.ERROR_REASON_NOT_OWNER, errors_pb2.ERROR_REASON_UNAVAILABLE})
 
 
@@ -33,6 +34,7 @@ class Directory:
         self._changed = asyncio.Event()
         self._ended = False
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._closing = set[asyncio.Task[None]]()
 
     def update(self, addresses: dict[int, str], features: frozenset[str]) -> None:
         """Who owns what from now on, and what all of them understand."""
@@ -61,10 +63,41 @@ class Directory:
 
     def stub(self, address: str) -> "accounting_pb2_grpc.AccountingServiceAsyncStub":
         """The replica at an address."""
+        return accounting_pb2_grpc.AccountingServiceStub(self._channel(address))
+
+    def _channel(self, address: str) -> grpc.aio.Channel:
         channel = self._channels.get(address)
         if channel is None:
             channel = self._channels[address] = connect(address, "accounting", self._certificates)
-        return accounting_pb2_grpc.AccountingServiceStub(channel)
+        return channel
+
+    async def refuses(self, address: str) -> bool:
+        """Whether nobody listens at a replica's address: refused at once, not merely slow.
+
+        Who is connected need not knock: at a port with TLS each knock begins a handshake that comes to nothing.
+        """
+        if self._channel(address).get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            return False
+        try:
+            async with asyncio.timeout(_KNOCK_S_MAX):
+                if address.startswith("unix:"):
+                    _, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
+                else:
+                    host, _, port = address.removeprefix(TLS).rpartition(":")
+                    _, writer = await asyncio.open_connection(host, int(port))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return False
+
+    def keep(self, addresses: set[str]) -> None:
+        """Ends the connections to all other replicas, which have gone, once they have answered."""
+        for address in self._channels.keys() - addresses:
+            closing = asyncio.create_task(self._channels.pop(address).close(_LOOKING_S_MAX), name="replica-gone")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def others(self) -> set[str]:
         """The addresses of the other replicas that own something."""
@@ -100,6 +133,8 @@ class Directory:
         """Ends the connections."""
         for channel in self._channels.values():
             await channel.close()
+        for closing in self._closing:
+            closing.cancel()
 
 
 def is_forwarded(context: Any) -> bool:

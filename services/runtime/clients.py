@@ -27,7 +27,8 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.max_receive_message_length", ROW_ANSWER_BYTES_MAX),
     ("grpc.service_config", SERVICE_CONFIG),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    # How long an attempt to connect may take, whatever the option's name says: on a busy machine settings take more than 50 ms.
+    ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # A server that was frozen, or cut off, is noticed within 4 s.
     ("grpc.keepalive_time_ms", 2_000),
@@ -36,7 +37,7 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     # Many services of one process share nothing by default: each channel has its own connection.
     ("grpc.use_local_subchannel_pool", 1),
 ]
-# How long an attempt to connect may take, whatever this option's name says: a handshake on a busy machine takes more than 50 ms.
+# An attempt to connect with a handshake in it takes longer.
 _TLS_OPTIONS: Final[list[tuple[str, Any]]] = [("grpc.min_reconnect_backoff_ms", 2_000)]
 
 

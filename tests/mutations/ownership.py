@@ -106,8 +106,15 @@ _OF_COORDINATION: Final = (
     one(
         "a replica knocks at those it is connected with",
         _DIRECTORY,
-        "get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:",
-        "get_state(try_to_connect=True) is None:",
+        "get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY\n",
+        "get_state(try_to_connect=True) is None\n",
+        _IN_FORWARDING,
+    ),
+    one(
+        "a replica without certificates fails at the address of one with them",
+        _DIRECTORY,
+        "            except ConfigError as error:\n",
+        "            except ZeroDivisionError as error:\n",
         _IN_FORWARDING,
     ),
     one(

@@ -185,3 +185,18 @@ async def test_connections_to_replicas_that_have_gone_end() -> None:
         directory.keep(set())
         await ended.wait()
         await directory.close()
+
+
+async def test_a_replica_without_certificates_says_so_of_one_that_wants_them(tmp_path: Path) -> None:
+    authority = made(tmp_path / "certificates")
+    server = GrpcServer(["tokenline.accounting.v1.AccountingService"], CALLERS)
+    fields: dict[str, Any] = {**_REQUIRED, **files_of(authority, "accounting")}
+    config = GrpcServerConfig(listen_address="127.0.0.1:0", **fields)
+    directory = Directory()
+    async with server.serve(config, certificates(authority, "accounting")) as address:
+        # It lives, as a knock tells.
+        assert not await directory.refuses(address)
+        with pytest.raises(ServiceError, match="give grpc_certificate_file, grpc_key_file and grpc_ca_file") as found:
+            directory.stub(address)
+        assert found.value.reason_name == "UNAVAILABLE"
+    await directory.close()

@@ -8,6 +8,7 @@ import grpc
 
 from services.runtime.certificates import Certificates
 from services.runtime.clients import TLS, answer, connect
+from services.runtime.config import ConfigError
 from services.runtime.errors import ServiceError
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
@@ -62,21 +63,31 @@ class Directory:
         self._changed.set()
 
     def stub(self, address: str) -> "accounting_pb2_grpc.AccountingServiceAsyncStub":
-        """The replica at an address."""
+        """The replica at an address. Errors: `ServiceError` UNAVAILABLE where this replica lacks the certificates for it."""
         return accounting_pb2_grpc.AccountingServiceStub(self._channel(address))
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         channel = self._channels.get(address)
         if channel is None:
-            channel = self._channels[address] = connect(address, "accounting", self._certificates)
+            try:
+                channel = self._channels[address] = connect(address, "accounting", self._certificates)
+            except ConfigError as error:
+                # A replica that is at another step on the way to TLS.
+                raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, str(error)) from error
         return channel
+
+    def _is_connected(self, address: str) -> bool:
+        try:
+            return self._channel(address).get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+        except ServiceError:
+            return False
 
     async def refuses(self, address: str) -> bool:
         """Whether nobody listens at a replica's address: refused at once, not merely slow.
 
         Who is connected need not knock: at a port with TLS each knock begins a handshake that comes to nothing.
         """
-        if self._channel(address).get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+        if self._is_connected(address):
             return False
         try:
             async with asyncio.timeout(_KNOCK_S_MAX):

@@ -18,7 +18,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "catalog": ("services.cli.catalog", "catalog_group", "Publish catalog layers in etcd."),
     "audit": ("services.cli.admin", "audit_command", "Check conservation over the whole store."),
     "reconcile": ("services.cli.admin", "reconcile_command", "Check that journal, CDRs and bills tell the same."),
-    "replay": ("services.cli.replay", "replay_command", "Make real calls after a trace and check the bill."),
+    "replay": ("services.cli.replay.command", "replay_command", "Make real calls after a trace and check the bill."),
     "order": ("services.cli.sales", "order_group", "Pay and cancel orders that wait for their payment."),
     "subscription": ("services.cli.sales", "subscription_group", "Change and end subscriptions."),
     "refusal": ("services.cli.sales", "refusal_command", "Say why a call was refused, and what would help."),

@@ -12,31 +12,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from services.cli.replay import (
-    Answer,
-    Call,
-    Charged,
-    Latency,
-    Pricing,
-    ReplayError,
-    ReplayOptions,
-    ReplayReport,
-    Row,
-    SaleModel,
-    Tier,
-    Usage,
-    body_pieces,
-    expected_charge,
-    output_tokens_due,
-    percentiles,
-    plan_calls,
-    read_trace,
-    replay,
-    replay_command,
-    report_table,
-    run_open_loop,
-    tokens_by_class,
-)
+from services.cli.replay.bill import expected_charge, output_tokens_due, tokens_by_class
+from services.cli.replay.calls import Answer, Usage, body_pieces, run_open_loop
+from services.cli.replay.command import ReplayOptions, replay, replay_command
+from services.cli.replay.plan import Call, Pricing, SaleModel, Tier, plan_calls
+from services.cli.replay.report import Charged, Latency, ReplayReport, percentiles, report_table
+from services.cli.replay.trace import ReplayError, Row, read_trace
 from services.token_classes import TOKEN_CLASSES
 from services.vendor_simulator.chat_request import parse_request
 from services.vendor_simulator.completion import plan

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from infra.cluster import RELEASE, STORES, ClusterError, kubectl
-from services.cli.replay import read_trace
+from services.cli.replay.trace import read_trace
 from tests.cluster.cell import SERVICES, VALIDITY_MS, ClusterCell, Driver, Tools, eventually, is_ready
 from tests.cluster.peers import SERVERS, shown_certificates
 from tests.cluster.runbook import Operator

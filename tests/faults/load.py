@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 import msgspec
 
-from services.cli.replay import read_trace
+from services.cli.replay.trace import read_trace
 
 _CALL_S_MAX: Final = 60.0
 _TOKENS_PER_SECOND: Final = 100

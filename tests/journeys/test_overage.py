@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from services.cli.replay import ReplayOptions, replay
+from services.cli.replay.command import ReplayOptions, replay
 from tests.cli.processes import tokenline
 from tests.edge.system import ADMIN_TOKEN, Cell, cell
 from tests.journeys.subscriber import CATALOG, TOKEN, Subscriber, chat

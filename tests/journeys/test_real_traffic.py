@@ -5,7 +5,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from services.cli.replay import ReplayOptions, replay
+from services.cli.replay.command import ReplayOptions, replay
 from services.registry.catalog_folder import base_catalog_folder
 from tests.edge.system import cell
 from tests.journeys.subscriber import Subscriber

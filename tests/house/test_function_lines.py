@@ -1,0 +1,64 @@
+"""A function fits a screen. Longer ones are named here with their length, which may only fall."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).parents[2]
+_LINES_MAX: Final = 70
+# By file and qualified name: lines from `def` to the last one. Cut a function: lower its number here, or take its line out.
+_LONGER: Final = {
+    "services/accounting/audit.py:_post": 81,
+    "services/accounting/charging.py:create": 100,
+    "services/accounting/charging.py:_settle": 75,
+    "services/accounting/charging.py:_records": 89,
+    "services/accounting/journal_translation.py:journal_entry_message": 89,
+    "services/accounting/translation.py:command_of": 74,
+    "services/cli/bench_charging.py:_bench": 82,
+    "services/edge/api/admin/router.py:admin_router": 191,
+    "services/edge/api/admin/sales.py:sales_routes": 160,
+    "services/edge/app.py:run_edge": 85,
+    "tests/accounting/rejections.py:_bases": 108,
+    "tests/simulation/world.py:World.call": 78,
+}
+
+
+def _longer(source: str) -> dict[str, int]:
+    """Lines of the functions above the limit by qualified name; nested functions count in those around them too."""
+
+    def visit(node: ast.AST, scope: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+        for child in ast.iter_child_nodes(node):
+            inner = scope
+            if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                inner = (*scope, child.name)
+                lines = (child.end_lineno or child.lineno) - child.lineno + 1
+                if lines > _LINES_MAX and not isinstance(child, ast.ClassDef):
+                    yield ".".join(inner), lines
+            yield from visit(child, inner)
+
+    return dict(visit(ast.parse(source), ()))
+
+
+def test_no_function_is_longer_than_a_screen_but_those_named() -> None:
+    longer = {
+        f"{path.relative_to(_ROOT)}:{name}": lines
+        for folder in ("services", "tests")
+        for path in sorted((_ROOT / folder).rglob("*.py"))
+        for name, lines in _longer(path.read_text(encoding="utf-8")).items()
+    }
+    grown = {name: lines for name, lines in longer.items() if lines > _LONGER.get(name, _LINES_MAX)}
+    assert not grown, f"cut these functions to at most {_LINES_MAX} lines, or to the length that they had"
+    lowered = {name: longer.get(name, "gone") for name, lines in _LONGER.items() if longer.get(name) != lines}
+    assert not lowered, "these functions are shorter now: lower their numbers in _LONGER, or take their lines out"
+
+
+def test_a_function_of_one_line_more_is_found_wherever_it_stands() -> None:
+    body = "\n        x = 1" * 69
+    fitting = f"class A:\n    def fitting(self):{body}"
+    assert _longer(fitting) == {}
+    assert _longer(f"{fitting}\n        x = 2") == {"A.fitting": 71}
+    assert _longer(f"def outer():\n    async def inner():{body}\n        x = 2") == {"outer": 72, "outer.inner": 71}
+    # Decorators, such as the options of a command, are no part of the function.
+    decorated = fitting.replace("    def", "    @cached\n    @timed\n    def")
+    assert _longer(decorated) == {}

@@ -7,9 +7,9 @@ dollars per million tokens. Pure: no protos, no files; where an entry stands is 
 
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 from zoneinfo import available_timezones
 
 import msgspec
@@ -243,51 +243,53 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
             entry_id = getattr(entry, id_field)
             if not _ID.fullmatch(entry_id):
                 yield Flaw(section, entry_id, id_field, f"must be letters, digits and . _ : / @ + - only; it is {entry_id!r}")
-    vendor_ids = {vendor.vendor_id for vendor in catalog.vendors}
-    family_ids = {family.family_id for family in catalog.tokenizer_families}
-    model_ids = {model.model_id for model in catalog.models}
-    tariffs = {tariff.tariff_id: tariff for tariff in catalog.tariffs}
-    for vendor in catalog.vendors:
-        for field, message in (*missing_flaws(vendor), *vendor_flaws(vendor)):
-            yield Flaw("vendors", vendor.vendor_id, field, message)
-    for family in catalog.tokenizer_families:
-        for field, message in _family_flaws(family):
-            yield Flaw("tokenizer_families", family.family_id, field, message)
-    for model in catalog.models:
-        for field, message in _model_flaws(model, vendor_ids, family_ids):
-            yield Flaw("models", model.model_id, field, message)
-    for tariff in catalog.tariffs:
-        for field, message in _tariff_flaws(tariff, model_ids):
-            yield Flaw("tariffs", tariff.tariff_id, field, message)
-    for group in catalog.model_groups:
-        for field, message in _group_flaws(group, model_ids):
-            yield Flaw("model_groups", group.group_id, field, message)
-    for each in catalog.exchange_rates:
-        for field, message in _exchange_flaws(each):
-            yield Flaw("exchange_rates", each.pair, field, message)
-    offering_ids = {offering.offering_id for offering in catalog.offerings}
-    ordered_ids = {offering.offering_id for offering in catalog.offerings if offering.is_ordered}
-    sale = Sale(
-        model_ids,
-        {group.group_id for group in catalog.model_groups},
-        ordered_ids,
-        {tariff_id: (tariff.unit, tariff.currency, tariff.rated_models()) for tariff_id, tariff in tariffs.items()},
-        {each.pair for each in catalog.exchange_rates},
-    )
-    for offering in catalog.offerings:
-        for field, message in offering_flaws(offering, sale):
-            yield Flaw("offerings", offering.offering_id, field, message)
-    for section, entry_id, field, message in _wholesale_flaws(catalog, tariffs):
+    for section, entry_flaws in _checks(catalog).items():
+        for entry in getattr(catalog, section):
+            for field, message in entry_flaws(entry):
+                yield Flaw(section, getattr(entry, ID_FIELDS[section]), field, message)
+    for section, entry_id, field, message in _wholesale_flaws(catalog, {tariff.tariff_id: tariff for tariff in catalog.tariffs}):
         yield Flaw(section, entry_id, field, message)
     if catalog.time_zone and catalog.time_zone not in available_timezones():
         yield Flaw("", "", "time_zone", f"must be an IANA name like Asia/Shanghai; it is {catalog.time_zone!r}")
-    if catalog.default_offering_id in ordered_ids:
-        message = f"{catalog.default_offering_id!r} is to be ordered; name one without cycle and allowances"
+    for message in _default_offering_flaws(catalog):
         yield Flaw("", "", "default_offering_id", message)
+
+
+def _checks(catalog: Catalog) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]:
+    """By section: the flaws of one of its entries."""
+    vendor_ids = {vendor.vendor_id for vendor in catalog.vendors}
+    family_ids = {family.family_id for family in catalog.tokenizer_families}
+    model_ids = {model.model_id for model in catalog.models}
+    sale = Sale(
+        model_ids,
+        {group.group_id for group in catalog.model_groups},
+        _ordered_ids(catalog),
+        {tariff.tariff_id: (tariff.unit, tariff.currency, tariff.rated_models()) for tariff in catalog.tariffs},
+        {each.pair for each in catalog.exchange_rates},
+    )
+    return {
+        "vendors": lambda vendor: (*missing_flaws(vendor), *vendor_flaws(vendor)),
+        "tokenizer_families": _family_flaws,
+        "models": lambda model: _model_flaws(model, vendor_ids, family_ids),
+        "tariffs": lambda tariff: _tariff_flaws(tariff, model_ids),
+        "model_groups": lambda group: _group_flaws(group, model_ids),
+        "exchange_rates": _exchange_flaws,
+        "offerings": lambda offering: offering_flaws(offering, sale),
+    }
+
+
+def _ordered_ids(catalog: Catalog) -> set[str]:
+    return {offering.offering_id for offering in catalog.offerings if offering.is_ordered}
+
+
+def _default_offering_flaws(catalog: Catalog) -> Iterator[str]:
+    offering_ids = {offering.offering_id for offering in catalog.offerings}
+    if catalog.default_offering_id in _ordered_ids(catalog):
+        yield f"{catalog.default_offering_id!r} is to be ordered; name one without cycle and allowances"
     if not catalog.default_offering_id:
-        yield Flaw("", "", "default_offering_id", "is missing; name the offering of an account opened without one")
+        yield "is missing; name the offering of an account opened without one"
     elif catalog.default_offering_id not in offering_ids:
-        yield Flaw("", "", "default_offering_id", unknown("offering", catalog.default_offering_id, offering_ids))
+        yield unknown("offering", catalog.default_offering_id, offering_ids)
 
 
 def flaws_of_change(before: Catalog, after: Catalog) -> Iterator[Flaw]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import click
 
 from services.cli.amounts import AmountType, format_amount, format_in_unit, unit_name
-from services.cli.client import find_folder, find_system
+from services.cli.client import find_folder, find_system, given
 from services.cli.data_folder import DataFolder, DataFolderInUseError, open_data_folder
 from services.cli.failures import CommandError, expected_errors
 from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table, text_of
@@ -44,8 +44,7 @@ def account_group() -> None:
 @common_options
 def create_account(offering: str | None, idempotency_key: str | None, data_dir: Path | None, output: str) -> None:
     """Open an account with its first member."""
-    wanted = {"offering_id": offering, "idempotency_key": idempotency_key}
-    opened = find_system(data_dir).ask("POST", "/accounts", {field: value for field, value in wanted.items() if value is not None})
+    opened = find_system(data_dir).ask("POST", "/accounts", given(offering_id=offering, idempotency_key=idempotency_key))
     print_answer(opened, output, lambda: fields_of(opened))
 
 
@@ -67,25 +66,11 @@ def show_account(account_id: str, data_dir: Path | None, output: str) -> None:
 @click.option("--priority", default=0, type=click.IntRange(0, 1_000), metavar="P", help="Lower burns first. Default: 0.")
 @click.option("--idempotency-key", required=True, metavar="K", help="Makes a repeat harmless: a key adds one bucket.")
 @common_options
-def topup_account(
-    *,
-    account_id: str,
-    amount: int,
-    unit: str,
-    currency: str | None,
-    valid_days: int,
-    priority: int,
-    idempotency_key: str,
-    data_dir: Path | None,
-    output: str,
-) -> None:
+def topup_account(account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:
     """Add a balance bucket to an account; it repays debt of its unit first."""
-    if (currency is not None) != (unit == "CURRENCY"):
+    if (wanted["currency"] is not None) != (wanted["unit"] == "CURRENCY"):
         raise click.UsageError("--currency goes with --unit CURRENCY, and only with it")
-    wanted = {"unit": unit, "amount": amount, "valid_days": valid_days, "priority": priority, "idempotency_key": idempotency_key}
-    if currency is not None:
-        wanted["currency"] = currency
-    bucket = find_system(data_dir).ask("POST", f"/accounts/{quote(account_id, safe='')}/buckets", wanted)
+    bucket = find_system(data_dir).ask("POST", f"/accounts/{quote(account_id, safe='')}/buckets", given(**wanted))
     print_amounts(bucket, output, lambda: [bucket_table([bucket])])
 
 

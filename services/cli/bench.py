@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -52,14 +52,7 @@ bench_group.add_command(charging_command)
 )
 @click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the report is printed.")
 def edge_command(
-    seconds: float,
-    connections: int | None,
-    streams: int | None,
-    tokens_per_second: float | None,
-    body_bytes: int,
-    against: Path | None,
-    grpc_tls: bool,
-    output: str,
+    connections: int | None, streams: int | None, tokens_per_second: float | None, against: Path | None, output: str, **setting: Any
 ) -> None:
     """Measure chat completions through the edge against a vendor simulator.
 
@@ -78,10 +71,9 @@ def edge_command(
     with expected_errors(), terminated_as_interrupted():
         report: Report
         if streams is None:
-            report = measure_calls(connections or _CONNECTIONS, body_bytes, seconds, other, grpc_tls=grpc_tls)
+            report = measure_calls(connections or _CONNECTIONS, other=other, **setting)
         else:
-            speed = tokens_per_second or _TOKENS_PER_SECOND
-            report = measure_streams(streams, speed, body_bytes, seconds, other, grpc_tls=grpc_tls)
+            report = measure_streams(streams, tokens_per_second or _TOKENS_PER_SECOND, other=other, **setting)
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(report)))
     else:

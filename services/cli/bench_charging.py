@@ -3,10 +3,10 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 import msgspec
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from services.accounting.core.account.state import Account
     from services.accounting.journal.store import Store
     from services.cli.charging_load import ChargingLoad, ChargingMeasured
+    from services.cli.etcd_server import EtcdServer
+    from services.cli.postgresql_server import PostgresqlServer
 
 _MODEL_ID: Final = "deepseek-v4-flash"
 _ACCOUNT_ID: Final = "acct-0000000000"
@@ -59,6 +61,27 @@ offerings:
     allowances:
       - {{allowance_id: main, unit: TOKEN, amount: 10000000, notice_percents: [80, 100]}}
 """
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True):
+    """What is measured, as the command's options say."""
+
+    # "sqlite" or "postgresql".
+    store: str
+    seconds: float
+    # In the store.
+    accounts: int
+    # Accounts that are used, by Zipf's law; None: all, evenly.
+    active: int | None
+    # Open at once.
+    sessions: int
+    # Operations a second; 0: as many as go.
+    rate: float
+    # Of an account.
+    buckets: int
+    # Subscriptions due at once as the server begins.
+    renewals: int
+    mix: str
 
 
 class ChargingReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,19 +142,7 @@ class ChargingReport(msgspec.Struct, frozen=True, kw_only=True):
     help="Processes that share the partitions; several, like 1,2, are measured in turn. Default: 1.",
 )
 @click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the report is printed.")
-def charging_command(
-    store: str,
-    seconds: float,
-    accounts: int,
-    active: int | None,
-    sessions: int,
-    rate: float,
-    buckets: int,
-    renewals: int,
-    mix: str,
-    owners: str,
-    output: str,
-) -> None:
+def charging_command(owners: str, output: str, **options: Any) -> None:
     """Measure accounting alone: report-and-reserve over its gRPC stream, durable before each answer.
 
     Server, database and load generator are processes of their own in a temporary folder. An account has 2 rate limits, 2 usage
@@ -140,10 +151,11 @@ def charging_command(
     counts = [int(each) for each in owners.split(",") if each.strip().isdigit()]
     if len(counts) != owners.count(",") + 1 or not all(1 <= each <= _OWNERS_MAX for each in counts):
         raise click.UsageError(f"--owners takes numbers from 1 to {_OWNERS_MAX}, like 1,2")
-    if store == "sqlite" and counts != [1]:
+    workload = Workload(**options)
+    if workload.store == "sqlite" and counts != [1]:
         raise click.UsageError("--owners goes with --store postgresql: an SQLite file has one owner")
     with expected_errors(), terminated_as_interrupted():
-        reports = [_bench(store, seconds, accounts, active, sessions, rate, buckets, renewals, mix, each) for each in counts]
+        reports = [_bench(workload, each) for each in counts]
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(reports[0] if len(reports) == 1 else reports)))
     else:
@@ -153,59 +165,96 @@ def charging_command(
         raise CommandFailed("; ".join(f"{count} operations failed: {how}" for how, count in failures.items()))
 
 
-def _bench(
-    store: str,
-    seconds: float,
-    accounts: int,
-    active: int | None,
-    sessions: int,
-    rate: float,
-    buckets: int,
-    renewals: int,
-    mix: str,
-    owners: int,
-) -> ChargingReport:
+class _Servers(NamedTuple):
+    """What accounting stands on."""
+
+    folder: Path
+    owners: int
+    # None: SQLite.
+    database: "PostgresqlServer | None"
+    # None: one owner needs none.
+    etcd: "EtcdServer | None"
+
+    def new_store(self, name: str) -> str:
+        """The place of an empty store."""
+        return self.database.new_database() if self.database else str(self.folder / f"{name}.sqlite3")
+
+
+@contextmanager
+def _servers(store: str, owners: int) -> Iterator[_Servers]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenline-bench-")))
         (folder / "catalog").mkdir()
         (folder / "catalog" / "bench.yaml").write_text(_CATALOG, encoding="utf-8")
-        database: Any = None
+        database = etcd = None
         if store == "postgresql":
             from services.cli.postgresql_server import PostgresqlServer
 
             database = stack.enter_context(PostgresqlServer())
-        etcd: Any = None
         if owners > 1:
             from services.cli.etcd_server import EtcdServer
 
             etcd = stack.enter_context(EtcdServer())
-        results = {}
-        used: dict[str, float] = {}
-        for offering_id in ("bench-bare", "bench-full"):
-            with ExitStack() as run:
-                processes = Processes(folder)
-                run.callback(processes.stop)
-                place = database.new_database() if database else str(folder / f"{offering_id}.sqlite3")
-                full = offering_id == "bench-full"
-                count = accounts if full else min(accounts, 1_000)
-                due_us = asyncio.run(_seed(place, store, offering_id, count, buckets if full else 1, renewals if full else 0))
-                addresses, ready_s = _serve(processes, folder, store, place, owners, etcd.endpoint if etcd else "", offering_id)
-                served_from_s = time.monotonic()
-                generator = processes.start("load", "-m", "services.cli.charging_load")
-                load = _load(addresses, count, active, sessions, mix, seconds, rate)
-                server_pids = [processes.pids[_owner_name(number)] for number in range(owners)]
-                pids = {f"server-{number}": pid for number, pid in enumerate(server_pids)}
-                pids["load"] = processes.pids["load"]
-                pids |= {name: server.pid for name, server in (("database", database), ("etcd", etcd)) if server is not None}
-                results[offering_id], used = _measure(processes, generator, load, pids)
-                if full:
-                    resident_mib = max(map(_resident_mib, server_pids))
-                    half = results[offering_id].operations / results[offering_id].seconds / 2
-                    results["half"], _ = _measure(processes, generator, msgspec.structs.replace(load, rate=half), pids)
-                    served_s = time.monotonic() - served_from_s
-                    renewed = renewals - asyncio.run(_still_due(place, store, due_us)) if renewals else 0
-                    rows, entries, written = asyncio.run(_journal(place, store))
-    loaded, bare, half_rate = results["bench-full"], results["bench-bare"], results["half"]
+        yield _Servers(folder, owners, database, etcd)
+
+
+class _Cell(NamedTuple):
+    """Accounting on a seeded store of its own, and the load generator."""
+
+    place: str
+    workload: Workload
+    processes: Processes
+    generator: Any
+    addresses: list[str]
+    server_pids: list[int]
+    # Everything whose CPU is measured, by name: "server-0" and so on, "load", "database", "etcd".
+    pids: dict[str, int]
+    # The time at which the renewals are due.
+    due_us: int
+    ready_s: float
+    served_from_s: float
+
+    def measure(self, rate: float) -> "tuple[ChargingMeasured, dict[str, float]]":
+        """Makes the load at `rate` operations a second, 0: as many as go. Returns seconds of CPU by name, too."""
+        from services.cli.charging_load import ChargingMeasured
+
+        load = _load(self.addresses, self.workload, rate)
+        measured, used = self.processes.measure(self.generator, load, ChargingMeasured, list(self.pids.values()))
+        return measured, dict(zip(self.pids, used, strict=True))
+
+
+@contextmanager
+def _cell(servers: _Servers, workload: Workload, offering_id: str) -> Iterator[_Cell]:
+    processes = Processes(servers.folder)
+    try:
+        place = servers.new_store(offering_id)
+        due_us = asyncio.run(_seed(place, workload, offering_id))
+        addresses, ready_s = _serve(processes, servers, place, offering_id)
+        served_from_s = time.monotonic()
+        generator = processes.start("load", "-m", "services.cli.charging_load")
+        server_pids = [processes.pids[_owner_name(number)] for number in range(servers.owners)]
+        pids = {f"server-{number}": pid for number, pid in enumerate(server_pids)}
+        pids["load"] = processes.pids["load"]
+        pids |= {
+            name: server.pid for name, server in (("database", servers.database), ("etcd", servers.etcd)) if server is not None
+        }
+        yield _Cell(place, workload, processes, generator, addresses, server_pids, pids, due_us, ready_s, served_from_s)
+    finally:
+        processes.stop()
+
+
+def _bench(workload: Workload, owners: int) -> ChargingReport:
+    with _servers(workload.store, owners) as servers:
+        bare_workload = msgspec.structs.replace(workload, accounts=min(workload.accounts, 1_000), buckets=1, renewals=0)
+        with _cell(servers, bare_workload, "bench-bare") as cell:
+            bare, _ = cell.measure(workload.rate)
+        with _cell(servers, workload, "bench-full") as cell:
+            loaded, used = cell.measure(workload.rate)
+            resident_mib = max(map(_resident_mib, cell.server_pids))
+            half_rate, _ = cell.measure(loaded.operations / loaded.seconds / 2)
+            served_s = time.monotonic() - cell.served_from_s
+            still_due = asyncio.run(_still_due(cell.place, workload.store, cell.due_us)) if workload.renewals else 0
+            rows, entries, written = asyncio.run(_journal(cell.place, workload.store))
     per_operation = _MICROSECONDS / max(loaded.operations, 1)
     return ChargingReport(
         operations_per_second=round(loaded.operations / loaded.seconds, 1),
@@ -215,8 +264,8 @@ def _bench(
         p50_ms_at_half_rate=half_rate.p50_ms,
         bare_operations_per_second=round(bare.operations / bare.seconds, 1),
         owners=owners,
-        server_pid=server_pids[0],
-        server_pids=server_pids,
+        server_pid=cell.server_pids[0],
+        server_pids=cell.server_pids,
         server_cpu_us_per_operation=round(sum(s for name, s in used.items() if name.startswith("server")) * per_operation, 2),
         database_cpu_us_per_operation=round(used.get("database", 0.0) * per_operation, 2),
         generator_cpu_us_per_operation=round(used["load"] * per_operation, 2),
@@ -224,47 +273,36 @@ def _bench(
         journal_bytes_per_entry=round(written / max(entries, 1), 1),
         journal_rows_per_second=round(rows / served_s, 1),
         server_resident_mib=resident_mib,
-        ready_s=round(ready_s, 2),
-        store=store,
-        accounts=accounts,
-        active=active or accounts,
-        mix=mix,
-        sessions=sessions,
-        buckets=buckets,
-        renewals=renewals,
-        renewals_per_second=round(renewed / served_s, 1),
-        failures={how: count for each in results.values() for how, count in each.failures.items()},
+        ready_s=round(cell.ready_s, 2),
+        store=workload.store,
+        accounts=workload.accounts,
+        active=workload.active or workload.accounts,
+        mix=workload.mix,
+        sessions=workload.sessions,
+        buckets=workload.buckets,
+        renewals=workload.renewals,
+        renewals_per_second=round((workload.renewals - still_due) / served_s, 1),
+        failures={how: count for each in (bare, loaded, half_rate) for how, count in each.failures.items()},
     )
 
 
-def _measure(
-    processes: Processes, generator: Any, load: "ChargingLoad", pids: dict[str, int]
-) -> "tuple[ChargingMeasured, dict[str, float]]":
-    from services.cli.charging_load import ChargingMeasured
-
-    measured, used = processes.measure(generator, load, ChargingMeasured, list(pids.values()))
-    return measured, dict(zip(pids, used, strict=True))
-
-
-def _load(
-    addresses: list[str], accounts: int, active: int | None, sessions: int, mix: str, seconds: float, rate: float
-) -> "ChargingLoad":
+def _load(addresses: list[str], workload: Workload, rate: float) -> "ChargingLoad":
     from services.cli.charging_load import ChargingLoad
 
-    used = min(active or accounts, accounts)
+    used = min(workload.active or workload.accounts, workload.accounts)
     # Spread over all accounts of the store, not the first ones of it.
-    step = accounts // used
+    step = workload.accounts // used
     return ChargingLoad(
         addresses=addresses,
         account_ids=[_account_id(number * step) for number in range(used)],
         bucket_id="bkt-bench-0",
         model_id=_MODEL_ID,
-        mix=mix,
-        zipf=active is not None,
-        sessions=sessions,
+        mix=workload.mix,
+        zipf=workload.active is not None,
+        sessions=workload.sessions,
         streams=4,
         warm_up_s=_WARM_UP_S,
-        seconds=seconds,
+        seconds=workload.seconds,
         rate=rate,
     )
 
@@ -273,18 +311,17 @@ def _owner_name(number: int) -> str:
     return f"accounting-{number}" if number else "accounting"
 
 
-def _serve(
-    processes: Processes, folder: Path, store: str, place: str, owners: int, etcd: str, prefix: str
-) -> tuple[list[str], float]:
+def _serve(processes: Processes, servers: _Servers, place: str, prefix: str) -> tuple[list[str], float]:
+    """The owners' addresses, and the seconds until all of them answered."""
     from services.registry.catalog_folder import base_catalog_folder
 
     registry = processes.serve(
-        "registry", listen_address="127.0.0.1:0", catalog_folders=[str(base_catalog_folder()), str(folder / "catalog")]
+        "registry", listen_address="127.0.0.1:0", catalog_folders=[str(base_catalog_folder()), str(servers.folder / "catalog")]
     )
     begin_s = time.monotonic()
-    where: dict[str, Any] = {"postgresql": place} if store == "postgresql" else {"database": place}
-    if etcd:
-        where |= {"etcd": {"endpoints": [etcd]}, "etcd_prefix": f"/{prefix}/"}
+    where: dict[str, Any] = {"postgresql": place} if servers.database else {"database": place}
+    if servers.etcd:
+        where |= {"etcd": {"endpoints": [servers.etcd.endpoint]}, "etcd_prefix": f"/{prefix}/"}
     addresses = [
         processes.serve(
             "accounting",
@@ -294,7 +331,7 @@ def _serve(
             partitions=_PARTITIONS,
             **where,
         )
-        for number in range(owners)
+        for number in range(servers.owners)
     ]
     for address in addresses:
         asyncio.run(_await_serving(address))
@@ -331,7 +368,7 @@ async def _open(place: str, store_name: str) -> "Store":
     return await (PostgresqlStore.open(place, SystemClock()) if store_name == "postgresql" else SqliteStore.open(Path(place)))
 
 
-async def _seed(place: str, store_name: str, offering_id: str, accounts: int, buckets: int, renewals: int) -> int:
+async def _seed(place: str, workload: Workload, offering_id: str) -> int:
     """Puts the accounts into the store as checkpoints, as if they had been opened and topped up long ago.
 
     Returns the time at which the renewals are due.
@@ -340,7 +377,7 @@ async def _seed(place: str, store_name: str, offering_id: str, accounts: int, bu
     from services.accounting.journal.codec import encode_checkpoint
     from services.accounting.journal.store import Checkpoint, Claim, PartitionWrite
 
-    store = await _open(place, store_name)
+    store = await _open(place, workload.store)
     era = (await store.initialise(_PARTITIONS)).era
     await store.claim("seed", era, [Claim(part_id, 0) for part_id in range(_PARTITIONS)], again=False)
     now_us = time.time_ns() // 1_000
@@ -360,9 +397,9 @@ async def _seed(place: str, store_name: str, offering_id: str, accounts: int, bu
             if len(waiting[part_id]) >= _SEEDED_A_COMMIT:
                 await flush(part_id)
 
-    await save(0, accounts, _charged_account(offering_id, now_us, buckets))
+    await save(0, workload.accounts, _charged_account(offering_id, now_us, workload.buckets))
     subscriber = _subscriber(now_us)
-    await save(_SUBSCRIBERS_FROM, renewals, subscriber)
+    await save(_SUBSCRIBERS_FROM, workload.renewals, subscriber)
     for part_id in waiting:
         await flush(part_id)
     await store.close()

@@ -116,3 +116,8 @@ def _token_of_environment() -> str:
         return Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"TOKENLINE_TOKEN_FILE: {file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    """The fields of a request that were given; options left out are None."""
+    return {field: value for field, value in fields.items() if value is not None}

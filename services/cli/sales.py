@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from services.cli.amounts import AmountType, format_amount, format_in_unit
-from services.cli.client import find_system
+from services.cli.client import find_system, given
 from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table
 
 _PAYMENT: Final = click.Choice(["prepaid", "phone_bill", "external"])
@@ -17,10 +17,6 @@ _REPEATABLE: Final = "Makes a repeat harmless."
 
 def _path(account_id: str, *parts: str) -> str:
     return "/".join(["/accounts", quote(account_id, safe=""), *(quote(part, safe="") for part in parts)])
-
-
-def _given(**fields: Any) -> dict[str, Any]:
-    return {field: value for field, value in fields.items() if value is not None}
 
 
 def _in_whole_units(answer: dict[str, Any], *amounts: str) -> list[Any]:
@@ -47,7 +43,7 @@ def place_order(
     *, offering_id: str, account_id: str, payment_method: str | None, idempotency_key: str, data_dir: Path | None, output: str
 ) -> None:
     """Order a pack or a subscription. What is paid outside waits for `order pay`."""
-    wanted = _given(offering_id=offering_id, payment_method=payment_method, idempotency_key=idempotency_key)
+    wanted = given(offering_id=offering_id, payment_method=payment_method, idempotency_key=idempotency_key)
     order = find_system(data_dir).ask("POST", _path(account_id, "orders"), wanted)
     print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
 
@@ -90,20 +86,9 @@ def subscription_group() -> None:
 @click.option("--at-once", is_flag=True, help="Now, and not from the next cycle on.")
 @click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
 @common_options
-def change_subscription(
-    *,
-    subscription_id: str,
-    account_id: str,
-    offering_id: str,
-    payment_method: str | None,
-    at_once: bool,
-    idempotency_key: str,
-    data_dir: Path | None,
-    output: str,
-) -> None:
+def change_subscription(subscription_id: str, account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:
     """Put a subscription on another offering."""
-    wanted = _given(offering_id=offering_id, payment_method=payment_method, at_once=at_once, idempotency_key=idempotency_key)
-    order = find_system(data_dir).ask("PUT", _path(account_id, "subscriptions", subscription_id), wanted)
+    order = find_system(data_dir).ask("PUT", _path(account_id, "subscriptions", subscription_id), given(**wanted))
     print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
 
 
@@ -133,7 +118,7 @@ def transfer_command(
     *, account_id: str, to_account_id: str, bucket_id: str, amount: int, idempotency_key: str, data_dir: Path | None, output: str
 ) -> None:
     """Give a part of a bucket to another account."""
-    wanted = _given(to_account_id=to_account_id, bucket_id=bucket_id, amount=amount, idempotency_key=idempotency_key)
+    wanted = given(to_account_id=to_account_id, bucket_id=bucket_id, amount=amount, idempotency_key=idempotency_key)
     sent = find_system(data_dir).ask("POST", _path(account_id, "transfers"), wanted)
     print_answer(sent, output, lambda: fields_of(sent))
 
@@ -152,7 +137,7 @@ def limit_command(
         limits = msgspec.json.decode(limits_json)
     except msgspec.DecodeError as error:
         raise click.UsageError(f"--limits is not valid JSON: {error}") from None
-    wanted = _given(subject=subject, limits=limits, valid_until=valid_until)
+    wanted = given(subject=subject, limits=limits, valid_until=valid_until)
     there = find_system(data_dir).ask("PUT", _path(account_id, "limits"), wanted)
     print_answer(there, output, lambda: fields_of(there))
 
@@ -197,7 +182,7 @@ def reduce_command(account_id: str, data_dir: Path | None, output: str, **wanted
 @common_options
 def write_off_command(account_id: str, data_dir: Path | None, output: str, **wanted: Any) -> None:
     """Give up a debt, or a part of it."""
-    given_up = find_system(data_dir).ask("POST", _path(account_id, "write-offs"), _given(**wanted))
+    given_up = find_system(data_dir).ask("POST", _path(account_id, "write-offs"), given(**wanted))
     print_amounts(given_up, output, lambda: _in_whole_units(given_up, "amount"))
 
 

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from services.cli.bench_cell import OWN_CHECKOUT
+from services.cli.bench_charging import ChargingReport
 from services.cli.bench_report import CallsReport, OtherStreams, Spread, StreamsReport, print_report
 from services.cli.prose import prose
 from tests.cli.processes import run, tokenline
@@ -50,6 +51,29 @@ def test_streams_are_measured_by_the_chunk() -> None:
     assert 20 < report.edge_resident_mib < 1_000
     assert report.breaches == report.differences == []
     assert report.against is None
+
+
+def test_charging_is_measured_on_as_many_owners_as_asked_for_and_says_of_what() -> None:
+    result = tokenline(
+        *("bench", "charging", "--seconds", "0.5", "--owners", "2", "--accounts", "20", "--active", "10", "--sessions", "8"),
+        *("--buckets", "2", "--renewals", "30", "--output", "json"),
+        timeout_s=TIMEOUT_S,
+    )
+    assert result.returncode == 0, result.stderr
+    report = msgspec.json.decode(result.stdout, type=ChargingReport)
+    assert (report.store, report.accounts, report.active, report.sessions) == ("postgresql", 20, 10, 8)
+    assert (report.owners, len(set(report.server_pids))) == (2, 2)
+    assert (report.buckets, report.mix, report.failures) == (2, "voltdb", {})
+    assert min(report.operations_per_second, report.bare_operations_per_second, report.journal_bytes_per_entry) > 0
+    # All were due as the server began.
+    assert report.renewals == 30
+    assert report.renewals_per_second > 0
+
+
+def test_an_sqlite_file_has_one_owner() -> None:
+    result = tokenline("bench", "charging", "--store", "sqlite", "--owners", "1,2")
+    assert result.returncode == 2
+    assert "--owners goes with --store postgresql: an SQLite file has one owner" in result.stderr
 
 
 def test_the_table_has_the_other_checkout_beside_this_one(capsys: pytest.CaptureFixture[str]) -> None:

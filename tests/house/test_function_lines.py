@@ -15,7 +15,6 @@ _LONGER: Final = {
     "services/accounting/charging.py:_records": 89,
     "services/accounting/journal_translation.py:journal_entry_message": 89,
     "services/accounting/translation.py:command_of": 74,
-    "services/cli/bench_charging.py:_bench": 82,
     "services/edge/api/admin/router.py:admin_router": 191,
     "services/edge/api/admin/sales.py:sales_routes": 160,
     "services/edge/app.py:run_edge": 85,

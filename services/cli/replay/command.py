@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import click
@@ -145,37 +146,20 @@ def _demo(data_folder: Path, missing: str, option: str) -> _Demo:
     help="Where the running system and its demo key are.",
 )
 @click.option("--output", default="table", type=click.Choice(["table", "json"]))
-def replay_command(
-    *,
-    trace: Path,
-    base_url: str | None,
-    api_keys: tuple[str, ...],
-    model: str,
-    speed: float,
-    limit: int | None,
-    stream: bool,
-    concurrency: int,
-    data_dir: Path,
-    output: str,
-) -> None:
+def replay_command(*, base_url: str | None, api_keys: tuple[str, ...], data_dir: Path, output: str, **options: Any) -> None:
     """Make real calls after TRACE and compare the bill with the sum of its rows.
 
     TRACE is CSV, plain or gzipped, with the columns timestamp_s, session, model, input_tokens, output_tokens and
     perhaps cached_input_tokens. Ends with 0 when the bill is exact and no call failed, with 1 when not.
     """
     try:
-        options = ReplayOptions(
-            trace=trace,
+        asked = ReplayOptions(
             base_url=base_url or _demo(data_dir, "base URL", "--base-url").base_url,
             api_keys=api_keys or (_demo(data_dir, "API key", "--api-key").api_key,),
-            model=model,
-            speed=speed,
-            limit=limit,
-            stream=stream,
-            concurrency=concurrency,
             progress=True,
+            **options,
         )
-        report = uvloop.run(replay(options))
+        report = uvloop.run(replay(asked))
     except ReplayError as error:
         raise _CommandError(str(error)) from error
     if output == "json":

@@ -60,7 +60,7 @@ def show_account(account_id: str, data_dir: Path | None, output: str) -> None:
 @account_group.command("topup")
 @click.argument("account_id", metavar="ID")
 @click.option("--amount", required=True, type=AmountType(), metavar="A", help="In whole units, with up to 6 decimal places.")
-@click.option("--unit", required=True, type=click.Choice(["TOKEN", "POINT", "CURRENCY"]), help="What the amount counts.")
+@click.option("--unit", required=True, type=click.Choice(["TOKEN", "POINT", "CURRENCY"]), help="Unit of the amount.")
 @click.option("--currency", metavar="ISO", help="ISO 4217 code, like USD; exactly with --unit CURRENCY.")
 @click.option("--valid-days", required=True, type=click.IntRange(1, 36_500), metavar="N", help="How long it can be used.")
 @click.option("--priority", default=0, type=click.IntRange(0, 1_000), metavar="P", help="Lower burns first. Default: 0.")
@@ -114,7 +114,7 @@ def create_key(account_id: str, data_dir: Path | None, output: str) -> None:
 
 
 @key_group.command("list")
-@click.option("--account", "account_id", required=True, metavar="ID", help="Whose keys.")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The account of the keys.")
 @common_options
 def list_keys(account_id: str, data_dir: Path | None, output: str) -> None:
     """List an account's API keys, oldest first."""
@@ -253,7 +253,7 @@ async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) 
     from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
     from tokenline.billing.v1 import billing_pb2, billing_pb2_grpc
 
-    # What services say while they wait for one another is of no interest here.
+    # Hide the messages of services that wait for one another, because they are of no interest here.
     logging.basicConfig(level=logging.ERROR)
     lifecycle = Lifecycle()
     lifecycle.stop_on_signals()

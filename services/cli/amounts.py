@@ -44,7 +44,7 @@ def format_amount(amount: int) -> str:
 
 
 def unit_name(of: Mapping[str, Any]) -> str:
-    """What the amounts of an answer count, of its `unit` and `currency`: for example "TOKEN" or "CNY"; empty: nothing."""
+    """Name of the unit of an answer's amounts, from its `unit` and `currency`, for example "TOKEN" or "CNY"; empty: none."""
     return "" if of["unit"] is None else str(of["currency"] or of["unit"])
 
 

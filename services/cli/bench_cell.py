@@ -35,7 +35,7 @@ def checkout_of(folder: Path) -> Path:
 
 
 class Bill(msgspec.Struct, frozen=True):
-    """What audit and reconciliation found wrong."""
+    """Findings of audit and reconciliation; empty where the bill is exact."""
 
     breaches: list[str]
     differences: list[str]
@@ -137,7 +137,7 @@ class BenchCell:
         return api_keys
 
     def models(self, context_tokens_min: int, output_tokens_min: int) -> list[str]:
-        """The models that take so much input and make so much output, in the catalog's order."""
+        """The models that take at least this input and make at least this output, in the catalog's order."""
         return [
             model["model_id"]
             for model in self._system.ask("GET", "/models")["data"]

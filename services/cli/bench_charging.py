@@ -64,7 +64,7 @@ offerings:
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
-    """What is measured, as the command's options say."""
+    """The store and the load, as the command's options say."""
 
     # "sqlite" or "postgresql".
     store: str
@@ -77,7 +77,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     sessions: int
     # Operations a second; 0: as many as go.
     rate: float
-    # Of an account.
+    # Buckets an account.
     buckets: int
     # Subscriptions due at once as the server begins.
     renewals: int
@@ -85,7 +85,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChargingReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured. CPU is user and system time over the measured time, divided by the operations."""
+    """Measured figures. CPU is user and system time over the measured time, divided by the operations."""
 
     operations_per_second: float
     p50_ms: float
@@ -93,13 +93,13 @@ class ChargingReport(msgspec.Struct, frozen=True, kw_only=True):
     # At half of operations_per_second, operations due at fixed times.
     p99_ms_at_half_rate: float
     p50_ms_at_half_rate: float
-    # The same on accounts with one bucket and no limit.
+    # Operations a second on accounts with one bucket and no limit.
     bare_operations_per_second: float
     owners: int
-    # Of the first owner, and of all of them.
+    # The first owner's, and all of them.
     server_pid: int
     server_pids: list[int]
-    # Of all owners together.
+    # All owners together.
     server_cpu_us_per_operation: float
     database_cpu_us_per_operation: float
     generator_cpu_us_per_operation: float
@@ -128,11 +128,15 @@ class ChargingReport(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--seconds", default=10.0, type=click.FloatRange(min=0.5), metavar="S", help="How long each part is. Default: 10.")
 @click.option("--accounts", default=1_000, type=click.IntRange(1, 100_000_000), metavar="N", help="In the store. Default: 1,000.")
 @click.option(
-    "--active", default=None, type=click.IntRange(1), metavar="N", help="That are used, by Zipf's law. Default: all, evenly."
+    "--active",
+    default=None,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Accounts that are used, by Zipf's law. Default: all, evenly.",
 )
 @click.option("--sessions", default=1_024, type=click.IntRange(4, 100_000), metavar="N", help="Open at once. Default: 1,024.")
 @click.option("--rate", default=0.0, type=click.FloatRange(min=0), metavar="R", help="Operations a second. Default: as many as go.")
-@click.option("--buckets", default=3, type=click.IntRange(1, 1_000), metavar="N", help="Of an account. Default: 3.")
+@click.option("--buckets", default=3, type=click.IntRange(1, 1_000), metavar="N", help="Buckets an account. Default: 3.")
 @click.option("--renewals", default=0, type=click.IntRange(0), metavar="N", help="Due at once as it begins. Default: none.")
 @click.option("--mix", default="voltdb", type=click.Choice(["voltdb", "agent"]), help="Default: voltdb, with 20 % top-ups.")
 @click.option(
@@ -166,7 +170,7 @@ def charging_command(owners: str, output: str, **options: Any) -> None:
 
 
 class _Servers(NamedTuple):
-    """What accounting stands on."""
+    """Servers that accounting needs."""
 
     folder: Path
     owners: int

@@ -34,7 +34,7 @@ _CHUNKS_PER_SECOND_MAX: Final = 50
 # A token of English prose has more bytes.
 _PROMPT_BYTES_A_TOKEN: Final = 3
 _PROMPT: Final = "Say in one sentence what a token is."
-# Of a process beside its streams.
+# Descriptors of a process beside those of its streams.
 _DESCRIPTORS: Final = 500
 _MICROSECONDS: Final = 1_000_000
 
@@ -125,7 +125,7 @@ class Side:
 
 
 class Workload(Protocol):
-    """What is sent to an edge."""
+    """A load for an edge."""
 
     # The load generator's module.
     generator: str
@@ -235,7 +235,7 @@ class _Bench:
         )
 
     def measure(self, load: msgspec.Struct) -> Measured:
-        """What a load brings that is not for a cell."""
+        """Figures of a load that goes to no cell."""
         return self._processes.measure(self._generator, load, Measured, [])[0]
 
     def run(self, seconds: float) -> None:

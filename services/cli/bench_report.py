@@ -1,4 +1,4 @@
-"""What `tokenline bench edge` reports, and how it is printed: the other checkout in a column of its own."""
+"""The report of `tokenline bench edge`, and its table with the other checkout in a column of its own."""
 
 from typing import Final
 
@@ -14,13 +14,13 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class _Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What is reported of every checkout and workload."""
+    """Figures of every checkout and workload."""
 
     calls: int
     failed: int
     # How they failed: number of calls.
     failures: dict[str, int]
-    # What audit and reconciliation found wrong.
+    # Findings of audit and reconciliation.
     breaches: list[str]
     differences: list[str]
 
@@ -31,7 +31,7 @@ class _Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallsFigures(_Found, frozen=True, kw_only=True):
-    """What was measured of plain calls. CPU is user and system time of the processes over the measured time."""
+    """Figures of plain calls. CPU is user and system time of the processes over the measured time."""
 
     calls_per_second: float
     edge_cpu_us_per_call: float
@@ -39,7 +39,7 @@ class CallsFigures(_Found, frozen=True, kw_only=True):
 
 
 class OtherCalls(CallsFigures, frozen=True, kw_only=True):
-    """What was measured of the other checkout. Ratios are this one's over the other's, of each pair of rounds."""
+    """Figures of the other checkout. Ratios are this one's over the other's, of each pair of rounds."""
 
     folder: str
     rounds: int
@@ -48,7 +48,7 @@ class OtherCalls(CallsFigures, frozen=True, kw_only=True):
 
 
 class CallsReport(CallsFigures, frozen=True, kw_only=True):
-    """What was measured of this checkout, and how."""
+    """Figures of this checkout, and how they were measured."""
 
     direct_calls_per_second: float
     edge_pids: list[int]
@@ -65,7 +65,7 @@ class CallsReport(CallsFigures, frozen=True, kw_only=True):
 
 
 class StreamsFigures(_Found, frozen=True, kw_only=True):
-    """What was measured of streams, none of which began or ended in the measured time. CPU as of plain calls."""
+    """Figures of streams, none of which began or ended in the measured time. CPU as of plain calls."""
 
     # Content events that the load generator received.
     chunks: int
@@ -82,7 +82,7 @@ class StreamsFigures(_Found, frozen=True, kw_only=True):
 
 
 class OtherStreams(StreamsFigures, frozen=True, kw_only=True):
-    """What was measured of the other checkout. Ratios are this one's over the other's, of each pair of rounds."""
+    """Figures of the other checkout. Ratios are this one's over the other's, of each pair of rounds."""
 
     folder: str
     rounds: int
@@ -91,7 +91,7 @@ class OtherStreams(StreamsFigures, frozen=True, kw_only=True):
 
 
 class StreamsReport(StreamsFigures, frozen=True, kw_only=True):
-    """What was measured of this checkout, and how."""
+    """Figures of this checkout, and how they were measured."""
 
     streams: int
     tokens_per_second: float
@@ -105,8 +105,7 @@ class StreamsReport(StreamsFigures, frozen=True, kw_only=True):
 
 Report = CallsReport | StreamsReport
 
-# What each table begins with: a row's name, its field, how it is written. What is not measured of the other checkout has no
-# such field there.
+# First rows of each table: name, field, format. The other checkout lacks the fields that are measured of this one alone.
 _Rows = tuple[tuple[str, str, str], ...]
 _CALLS: Final[_Rows] = (
     ("calls a second", "calls_per_second", "{:,.0f}"),

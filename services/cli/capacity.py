@@ -33,7 +33,7 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Demand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the cell must bear."""
+    """The load that the cell must bear."""
 
     subscribers: int
     busy: Load
@@ -62,7 +62,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Costs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was measured, in microseconds of CPU and in bytes."""
+    """Measured costs, in microseconds of CPU and in bytes."""
 
     accounting_us_per_operation: float
     accounting_database_us_per_operation: float
@@ -92,7 +92,7 @@ class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Size(msgspec.Struct, frozen=True):
-    """What a load needs. Processes have a spare one; a process is single-threaded but for the edge's."""
+    """Processes, CPU and memory for a load. Each service has a spare process; a process is single-threaded except the edge's."""
 
     calls_per_second: float
     operations_per_second: float
@@ -106,12 +106,12 @@ class Size(msgspec.Struct, frozen=True):
     # Journal, checkpoints, indexes; and the log that a standby or an archive takes, at this rate.
     database_mib_per_second: float
     etcd_writes_per_second: float
-    # Of all owners together: accounts in use, and as much again while they are replaced.
+    # All owners together: accounts in use, twice, because both old and new owners have them during a replacement.
     accounting_memory_gib: float
 
 
 class Storage(msgspec.Struct, frozen=True):
-    """What a day adds, and what is kept, in GiB."""
+    """Growth a day, and the whole that is kept, in GiB."""
 
     database_gib_a_day: float
     wal_gib_a_day: float
@@ -125,12 +125,12 @@ class Capacity(msgspec.Struct, frozen=True):
     busy: Size
     surge: Size
     storage: Storage
-    # What two owners do of what one does, as far as CPU goes.
+    # Operations of two owners over those of one, as far as CPU goes.
     two_owners_over_one: float
 
 
 def size_of(inputs: Inputs, load: Load) -> Size:
-    """What a load needs."""
+    """Processes, CPU and memory for a load."""
     demand, plan, costs = inputs.demand, inputs.plan, inputs.costs
     share = plan.utilisation_percent / 100
     calls = demand.subscribers * load.active_percent / 100 / load.seconds_per_call
@@ -159,7 +159,7 @@ def size_of(inputs: Inputs, load: Load) -> Size:
 
 
 def capacity_of(inputs: Inputs) -> Capacity:
-    """What the whole needs."""
+    """Sizes for the busy hour and for the surge, and storage."""
     demand, plan, costs = inputs.demand, inputs.plan, inputs.costs
     gib_a_day = demand.subscribers * demand.calls_a_day_per_subscriber / _GIB
     storage = Storage(

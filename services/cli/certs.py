@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 _DAYS_MAX: Final = 3_650
-# Who may be named: the services, and people with tools of their own.
+# Names that a certificate may have: the services, and people with tools of their own.
 _HOLDERS: Final = ("authentication", "registry", "accounting", "billing", "edge", "operator")
 # Another machine's clock may be late.
 _BEFORE: Final = timedelta(minutes=5)

@@ -2,7 +2,7 @@
 
 Reads its load as one line of JSON; prints a line when measuring begins, another when it ends, then what it measured.
 
-A session is a Create, so many Updates that report and reserve, and a Release; beside them come top-ups of the account's first
+A session is a Create, Updates that report and reserve, and a Release; beside them come top-ups of the account's first
 bucket. In a closed loop every stream sends all its sessions' next operations as soon as the answers before are there; at a fixed
 rate, operations are due at their times and latency counts from there.
 """
@@ -33,9 +33,9 @@ _TOP_UP: Final = 1_000_000_000
 
 
 class ChargingLoad(msgspec.Struct, frozen=True):
-    """What to send."""
+    """The load to send."""
 
-    # Of every owner.
+    # One of each owner.
     addresses: list[str]
     account_ids: list[str]
     bucket_id: str
@@ -52,7 +52,7 @@ class ChargingLoad(msgspec.Struct, frozen=True):
 
 
 class ChargingMeasured(msgspec.Struct, frozen=True):
-    """What came back."""
+    """Figures of the answers."""
 
     operations: int
     seconds: float
@@ -77,7 +77,7 @@ class _Session:
 
 
 class _Generator:
-    """What is asked of one owner."""
+    """Makes the operations for one owner."""
 
     def __init__(self, load: ChargingLoad, account_ids: list[str]) -> None:
         self._account_ids = account_ids

@@ -84,7 +84,7 @@ class DataFolder:
         self.demo_file.unlink(missing_ok=True)
 
     def read_admin_token(self) -> str:
-        """What opens the administrative API. Errors: `OSError`."""
+        """The token of the administrative API. Errors: `OSError`."""
         return self.admin_token_file.read_text(encoding="ascii").strip()
 
     def read_demo_key_id(self) -> str:
@@ -113,7 +113,7 @@ def open_data_folder(path: Path, create: bool = True) -> Iterator[DataFolder]:
             elif not folder.accounting_database.exists():
                 raise CommandError(f"{folder.path} holds no data; `tokenline up --data-dir {folder.path}` starts a system there")
             stack.enter_context(exclusive(folder.lock, f"data folder {folder.path}"))
-            # What a killed process left behind would tell of a system that is not there.
+            # A killed process leaves its file, which would tell of a system that is not there.
             folder.remove_demo()
             if create:
                 _fill(folder)

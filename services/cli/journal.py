@@ -36,8 +36,10 @@ class _Time(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs 
 
 
 @click.command("journal")
-@click.option("--account", "account_id", metavar="ID", help="Of this account alone.")
-@click.option("--session", "charging_id", metavar="ID", help="Of this call alone: its charging_id, which is its x-request-id.")
+@click.option("--account", "account_id", metavar="ID", help="Only entries of this account.")
+@click.option(
+    "--session", "charging_id", metavar="ID", help="Only entries of this call: its charging_id, which is its x-request-id."
+)
 @click.option("--from", "from_us", type=_Time(), metavar="TIME", help="Not before.")
 @click.option("--until", "until_us", type=_Time(), metavar="TIME", help="Before.")
 @common_options

@@ -16,13 +16,13 @@ import httptools
 import msgspec
 import uvloop
 
-# Whoever gets no answer for this long after the end counts as failed.
+# A call without an answer for this long after the end counts as failed.
 _LAST_ANSWERS_S: Final = 30.0
 _RECONNECT_S: Final = 0.05
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send."""
+    """The load to send."""
 
     # Where to POST.
     url: str
@@ -36,7 +36,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back."""
+    """Figures of the answers."""
 
     # Answers in the measured time, and how many of these were not 200.
     calls: int

@@ -65,7 +65,7 @@ class PostgresqlServer:
         return uri
 
     def psql(self, command: str) -> str:
-        """What psql prints for a command, as the superuser."""
+        """Runs a command in psql as the superuser; returns its output."""
         printed = self._server.psql(command)
         assert isinstance(printed, str)
         return printed

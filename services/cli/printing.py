@@ -26,7 +26,7 @@ def print_answer(answer: dict[str, Any], output: str, tables: Callable[[], Itera
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        # What is piped on shall not be folded to the width of a terminal that is not there.
+        # Piped output is not folded, because there is no terminal whose width would matter.
         console.width = 1_000
     for each in tables():
         console.print(each)

@@ -20,7 +20,7 @@ _STOP_S_MAX: Final = 20.0
 
 T = TypeVar("T")
 
-# What CPU time is counted in.
+# Unit of CPU time in /proc.
 CPU_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -105,9 +105,10 @@ class Processes:
     def measure(
         self, generator: "subprocess.Popen[str]", load: msgspec.Struct, measured: type[T], pids: list[int]
     ) -> tuple[T, list[float]]:
-        """What a load generator measured, and the CPU seconds of each process (with its children) meanwhile.
+        """Runs a load; returns its result and the CPU seconds of each process (with its children) meanwhile.
 
-        It is told its load in a line of JSON; it prints a line when measuring begins, one when it ends, then the result as JSON.
+        The load generator reads its load as a line of JSON. It prints a line when measuring begins, one when it ends, then the
+        result as JSON.
         """
         assert generator.stdin is not None
         generator.stdin.write(msgspec.json.encode(load).decode() + "\n")

@@ -12,7 +12,7 @@ good very make world still own see men work long get here between both life bein
 might us great old year off come since against go came right used take three account answer billing customer engine journal
 language machine meter network operator partition question record service settlement telephone throughput understanding
 vocabulary weather yesterday
-""".split()  # noqa: SIM905  # a list of so many quoted words is not read by anybody
+""".split()  # noqa: SIM905  # nobody reads a list of this many quoted words
 _SENTENCE_WORDS: Final = (5, 24)
 _PARAGRAPH_SENTENCES: Final = 6
 

@@ -35,7 +35,7 @@ def order_group() -> None:
 
 @click.command("order")
 @click.argument("offering_id", metavar="OFFERING")
-@click.option("--account", "account_id", required=True, metavar="ID", help="Who buys.")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The account that buys.")
 @click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out for what is free.")
 @click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
 @common_options
@@ -50,7 +50,7 @@ def place_order(
 
 @order_group.command("pay")
 @click.argument("order_id", metavar="ORDER_ID")
-@click.option("--account", "account_id", required=True, metavar="ID", help="Whose order.")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The order's account.")
 @click.option("--reference", required=True, metavar="R", help="The payer's own reference.")
 @common_options
 def pay_order(*, order_id: str, account_id: str, reference: str, data_dir: Path | None, output: str) -> None:
@@ -61,7 +61,7 @@ def pay_order(*, order_id: str, account_id: str, reference: str, data_dir: Path 
 
 @order_group.command("cancel")
 @click.argument("order_id", metavar="ORDER_ID")
-@click.option("--account", "account_id", required=True, metavar="ID", help="Whose order.")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The order's account.")
 @click.option("--reason", required=True, metavar="WHY", help="Why it is given up.")
 @common_options
 def cancel_order(*, order_id: str, account_id: str, reason: str, data_dir: Path | None, output: str) -> None:
@@ -80,8 +80,8 @@ def subscription_group() -> None:
 
 @subscription_group.command("change")
 @click.argument("subscription_id", metavar="SUBSCRIPTION_ID")
-@click.option("--account", "account_id", required=True, metavar="ID", help="Whose subscription.")
-@click.option("--offering", "offering_id", required=True, metavar="OFFERING", help="What it goes on under.")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The subscription's account.")
+@click.option("--offering", "offering_id", required=True, metavar="OFFERING", help="The offering to change to.")
 @click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out for what is free.")
 @click.option("--at-once", is_flag=True, help="Now, and not from the next cycle on.")
 @click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
@@ -94,7 +94,7 @@ def change_subscription(subscription_id: str, account_id: str, data_dir: Path | 
 
 @subscription_group.command("cancel")
 @click.argument("subscription_id", metavar="SUBSCRIPTION_ID")
-@click.option("--account", "account_id", required=True, metavar="ID", help="Whose subscription.")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The subscription's account.")
 @click.option("--at-once", is_flag=True, help="Now, its allowances with it; else with its cycle.")
 @common_options
 def cancel_subscription(*, subscription_id: str, account_id: str, at_once: bool, data_dir: Path | None, output: str) -> None:
@@ -104,15 +104,15 @@ def cancel_subscription(*, subscription_id: str, account_id: str, at_once: bool,
     print_answer(ended, output, lambda: fields_of(ended))
 
 
-# Of an account
+# Transfers, limits and corrections of an account
 
 
 @click.command("transfer")
 @click.argument("account_id", metavar="ID")
-@click.option("--to", "to_account_id", required=True, metavar="ID", help="Who gets it.")
+@click.option("--to", "to_account_id", required=True, metavar="ID", help="The account that receives it.")
 @click.option("--bucket", "bucket_id", required=True, metavar="BUCKET_ID", help="A bucket that may be given away.")
 @click.option("--amount", required=True, type=AmountType(), metavar="A", help="In whole units, with up to 6 decimal places.")
-@click.option("--idempotency-key", required=True, metavar="K", help="The same again says what became of it.")
+@click.option("--idempotency-key", required=True, metavar="K", help="Makes a repeat harmless: it says what became of the transfer.")
 @common_options
 def transfer_command(
     *, account_id: str, to_account_id: str, bucket_id: str, amount: int, idempotency_key: str, data_dir: Path | None, output: str
@@ -174,7 +174,7 @@ def reduce_command(account_id: str, data_dir: Path | None, output: str, **wanted
 
 @click.command("write-off")
 @click.argument("account_id", metavar="ID")
-@click.option("--unit", required=True, type=click.Choice(["TOKEN", "POINT", "CURRENCY"]), help="What the debt counts.")
+@click.option("--unit", required=True, type=click.Choice(["TOKEN", "POINT", "CURRENCY"]), help="Unit of the debt.")
 @click.option("--currency", metavar="ISO", help="ISO 4217 code, like USD; exactly with --unit CURRENCY.")
 @click.option("--amount", required=True, type=AmountType(), metavar="A", help="In whole units, at most what is owed.")
 @click.option("--reason", required=True, metavar="WHY", help="Why.")

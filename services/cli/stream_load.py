@@ -22,16 +22,16 @@ _DONE: Final = b"[DONE]"
 # The last chunk of a chunked body.
 _BODY_END: Final = b"0\r\n\r\n"
 _OK: Final = b"HTTP/1.1 200"
-# Of what came the end is kept, since a mark may lie in two pieces; it is too short for a whole one.
+# Keep the end of each piece, because a mark may lie in two pieces. It is too short for a whole mark.
 _KEPT_BYTES: Final = len(_CONTENT) - 1
-# One stream of so many is timed.
+# Times one stream of this many.
 _TIMED_EVERY: Final = 16
 # Streams that have not ended after this long count as failed.
 _LAST_ENDS_S: Final = 60.0
 
 
 class StreamLoad(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send. Each call is answered with `chunks` content events, `chunks_per_second` of them a second."""
+    """The load to send. Each call is answered with `chunks` content events, `chunks_per_second` of them a second."""
 
     # Where to POST.
     url: str
@@ -54,7 +54,7 @@ class _Counts:
         self.failures: dict[str, int] = {}
         self.succeeded = 0
         self.measuring = False
-        # Of each timed stream: how late its chunks came by its own beat, in the measured time.
+        # Lateness of the chunks of each timed stream by its own beat, in the measured time.
         self.late_s: list[float] = []
 
     def fail(self, how: str) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What the demo account is made of: idempotency keys that stay, so that each start finds what the last one made.
+# The demo account. Its idempotency key stays, so that each start finds the account of the last one.
 _IDEMPOTENCY_KEY: Final = "demo"
 _GRANT_AMOUNT: Final = 10_000_000_000 * 1_000_000
 _GRANT_VALID_DAYS: Final = 365

@@ -15,13 +15,13 @@ from services.token_classes import FIRST, TOKEN_CLASSES
 from services.vendor_simulator.text import TOKEN_BYTES
 
 _TOKENS_PER_RATE: Final = 1_000_000
-# What an answer's usage counts apart inside of input and output, and the classes that it is there.
+# Details that an answer's usage counts inside of input and output, and their token classes.
 _INPUT_DETAILS: Final = {"cached_tokens": "cached_input", "audio_tokens": "audio_input"}
 _OUTPUT_DETAILS: Final = {"reasoning_tokens": "reasoning", "audio_tokens": "audio_output"}
 
 
 def expected_charge(row: Row, pricing: Pricing, output_tokens: int) -> int:
-    """What a call of `row` with `output_tokens` of output costs, in micro-units: each class by itself, rounded up."""
+    """Cost of a call of `row` with `output_tokens` of output, in micro-units. Each class is rounded up by itself."""
     tier = max(
         (tier for tier in pricing.tiers if tier.above_input_tokens < row.input_tokens), key=lambda tier: tier.above_input_tokens
     )
@@ -57,7 +57,7 @@ class Bill:
 
     def __init__(self) -> None:
         self.succeeded = 0
-        # Of those, ended early by the account's quota.
+        # Succeeded calls that quota ended early.
         self.cut = 0
         # By token class, from the answers: the first five always.
         self.tokens: Counter[str] = Counter(dict.fromkeys(TOKEN_CLASSES[:FIRST], 0))

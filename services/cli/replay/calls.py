@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 # Quota used up, and whatever else was refused by a limit.
 _REFUSALS: Final = (402, 429)
-# A body goes out in pieces of at most so many tokens, so that a million-token row needs no more memory than a short one.
+# A body goes out in pieces of at most this many tokens, so that a million-token row needs no more memory than a short one.
 _PIECE_TOKENS: Final = 16_384
 _PIECE: Final = text(0, _PIECE_TOKENS)
 _QUESTION_TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
@@ -136,7 +136,7 @@ class CallError(Exception):
 
 
 class Outcome:
-    """What a whole answer said, gathered event by event."""
+    """A whole answer's content, gathered event by event."""
 
     def __init__(self) -> None:
         self.usage = Usage()
@@ -177,7 +177,7 @@ class Caller:
         self.refused: Counter[str] = Counter()
         # How calls failed: number of calls.
         self.failures: Counter[str] = Counter()
-        # Of whole calls that succeeded.
+        # Whole calls that succeeded.
         self.latencies_ms: list[float] = []
 
     async def call(self, call: Call) -> Outcome | None:

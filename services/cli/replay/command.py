@@ -21,7 +21,7 @@ from services.cli.replay.trace import ReplayError, read_trace
 
 
 class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What to replay, and how."""
+    """The trace to replay, and how."""
 
     # A CSV file, plain or gzipped.
     trace: Path
@@ -31,9 +31,9 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     api_keys: Sequence[str]
     # For rows without a model of the catalog; empty: one with a context of a million tokens.
     model: str = ""
-    # The trace's time runs so many times faster.
+    # Times that the trace's time runs faster.
     speed: float = 1.0
-    # Only the first so many rows; None: all.
+    # At most this many rows, from the first; None: all.
     limit: int | None = None
     stream: bool = True
     # The most calls at once.

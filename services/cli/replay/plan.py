@@ -21,7 +21,7 @@ class Tier(msgspec.Struct, frozen=True):
 
 
 class Pricing(msgspec.Struct, frozen=True):
-    """What a model costs in a key's offering."""
+    """The price of a model in a key's offering."""
 
     unit: str
     tiers: list[Tier]

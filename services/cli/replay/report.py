@@ -1,4 +1,4 @@
-"""What came of a replay, for people and for programs."""
+"""The report of a replay, for people and for programs."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from services.cli.amounts import format_in_unit
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Of whole calls that succeeded, in milliseconds; None when none did."""
+    """Percentiles over whole calls that succeeded, in milliseconds; None when none did."""
 
     p50: float | None
     p90: float | None
@@ -17,7 +17,7 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Charged(msgspec.Struct, frozen=True):
-    """What was charged in one unit, in micro-units. `currency` is empty unless the unit is CURRENCY."""
+    """The charge in one unit, in micro-units. `currency` is empty unless the unit is CURRENCY."""
 
     unit: str
     currency: str
@@ -25,7 +25,7 @@ class Charged(msgspec.Struct, frozen=True):
 
 
 class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a replay. Amounts are integers of micro-units, of `unit` where they do not say their own."""
+    """The report of a replay. Amounts are integers of micro-units, of `unit` where they do not say their own."""
 
     amounts_in: str = "micro_units"
 
@@ -33,7 +33,7 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     calls: int
     succeeded: int
-    # Of those, ended early by the account's quota, with finish_reason "length".
+    # Succeeded calls that quota ended early, with finish_reason "length".
     cut: int
     # By error code.
     refused: dict[str, int]
@@ -45,11 +45,11 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
     # By token class, from the answers: the first five always, later ones where they are not 0.
     tokens: dict[str, int]
     latency_ms: Latency
-    # What the accounts were charged, from their balances.
+    # The accounts' charge, from their balances.
     charged: int
-    # What they ought to have been, from the trace.
+    # The right charge, from the trace.
     expected: int
-    # What they were charged in other units, as where an allowance ended and overage went on: no row says how much is right.
+    # Charges in other units, for example overage after an allowance ended. No row of the trace says how much is right.
     other_charges: list[Charged]
     # The charge is what was expected, and there is no other one.
     exact: bool

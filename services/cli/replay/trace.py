@@ -44,7 +44,7 @@ def read_trace(path: Path, limit: int | None = None) -> list[Row]:
             if header not in (_COLUMNS, [*_COLUMNS, _CACHED_COLUMN]):
                 raise ReplayError(
                     f"{path}:1: the header is {','.join(header)!r}; it should be {','.join(_COLUMNS)!r}, "
-                    f"with or without {',' + _CACHED_COLUMN!r} behind it"
+                    f"with or without {',' + _CACHED_COLUMN!r} after it"
                 )
             for cells in reader:
                 if limit is not None and len(rows) >= limit:

@@ -1,9 +1,9 @@
 """The charging data record: what a session used and what it was charged, as one JSON line.
 
 A CDR depends on its journal entry and its record number alone, and its line on nothing else, so that a file written again
-has the same bytes. Field names, their order and the words of enums are what mediation systems read: they stay. What later
-releases add stands at the end of its object, and only where there is something to say: the line of a session that used the
-first five token classes and of which nothing was absorbed is the same for every release.
+has the same bytes. Field names, their order and the words of enums are what mediation systems read: they stay. Later
+releases add members at the end of an object, and only where they are not empty. The line of a session that used the first five
+token classes and of which nothing was absorbed is the same for every release.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -40,7 +40,7 @@ _PROVENANCES: Final[dict[int, str]] = {
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Readers of the first release want each of these classes in every line.
 _FIRST_CLASSES: Final = TOKEN_CLASSES[:FIRST]
-# Two steps into the message for all classes, and not one for each: this runs for every CDR.
+# Read all classes in two steps into the message instead of one for each, because this runs for every CDR.
 _first_counts: Final = attrgetter(*_FIRST_CLASSES)
 _later_counts: Final = attrgetter(*TOKEN_CLASSES[FIRST:])
 _NO_LATER_COUNTS: Final = (0,) * (len(TOKEN_CLASSES) - FIRST)
@@ -62,7 +62,7 @@ class ClassCharge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fa
 
 
 class Debit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """What was taken from a bucket, in micro-units."""
+    """The amount taken from a bucket, in micro-units."""
 
     bucket_id: str
     amount: int
@@ -111,9 +111,9 @@ class Cdr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     attempts: list[VendorAttempt]
     start_time: str
     end_time: str
-    # Rated beyond `charged_amount`: the operator's loss.
+    # The operator's loss: rated = `charged_amount` + absorbed.
     absorbed_amount: int = 0
-    # What the vendor made beyond the session's usage; in the session's first record.
+    # Unpaid usage: the vendor made it beyond the session's usage. Only the session's first record has it.
     unpaid: dict[str, int] = {}
 
 
@@ -192,7 +192,7 @@ def _rfc3339(time_us: int) -> str:
     return f"{_second(seconds)}.{microseconds:06d}Z"
 
 
-# CDRs that are made together are of few seconds, and writing dates would be a third of the work.
+# Keep the dates: CDRs that are made together share a few seconds, and writing dates would be a third of the work.
 @lru_cache(maxsize=1_024)
 def _second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]

@@ -14,7 +14,7 @@ import msgspec
 from services.billing.cdr import Cdr, cdr_of, is_charged
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
-# Level 1: CDRs repeat themselves so much that higher levels cost far more time than they save space.
+# Level 1, because CDRs repeat themselves: higher levels cost far more time than they save space.
 _GZIP_LEVEL: Final = 1
 # zlib's number for "write a gzip header"; it has no time and no name in it.
 GZIP_WINDOW: Final = 31
@@ -26,9 +26,9 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 class CdrFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a manifest and a file row say of a file; `sha256` and `size_bytes` are of the compressed file.
+    """A file as manifest and file row describe it; `sha256` and `size_bytes` are of the compressed file.
 
-    Ranges of one partition follow one another and never overlap; what lies between two of them made no CDR. Record numbers
+    Ranges of one partition follow one another and never overlap; entries between two of them made no CDR. Record numbers
     go on from file to file without a gap.
     """
 
@@ -94,7 +94,7 @@ class CdrFileBuilder:
 
     @property
     def size_bytes(self) -> int:
-        """Of the lines so far, uncompressed."""
+        """Size of the lines so far, uncompressed."""
         return len(self._lines)
 
     def add(self, entries: Sequence[pb.JournalEntry]) -> None:
@@ -125,7 +125,7 @@ class CdrFileBuilder:
 
     def finish(self) -> tuple[CdrFile, bytes]:
         """The file and its bytes."""
-        # Compressed in one call: what deflate makes of pieces may depend on where they were cut.
+        # Compress in one call, because the bytes that deflate makes of pieces may depend on where they were cut.
         content = zlib.compress(self._lines, _GZIP_LEVEL, GZIP_WINDOW)
         file = CdrFile(
             name=self.name,

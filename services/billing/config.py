@@ -1,4 +1,4 @@
-"""What a billing process needs to know."""
+"""The configuration of a billing process."""
 
 from services.runtime.certificates import GrpcServerConfig
 from services.runtime.telemetry import TelemetryConfig
@@ -10,13 +10,13 @@ class BillingConfig(GrpcServerConfig, frozen=True, forbid_unknown_fields=True, k
     # Cursors, file rows and the receipt index.
     # The SQLite file, made if it is missing: for one process on one machine.
     database: str = ""
-    # Or the PostgreSQL database, as a URL without a password (that comes from PGPASSWORD or the passfile).
+    # The PostgreSQL database in its place, as a URL without a password (that comes from PGPASSWORD or the passfile).
     postgresql: str = ""
     # Where CDR files and their manifests go; made if it is missing.
     cdr_folder: str
     # Where accounting listens.
     accounting_address: str
-    # How often the journal is looked at for entries to export, and so about the longest that a CDR waits for its file.
+    # How often the journal is looked at for entries to export: about the longest that a CDR waits for its file.
     export_interval_ms: int = 10_000
     telemetry: TelemetryConfig = TelemetryConfig()
 

@@ -24,14 +24,14 @@ FILE_ENTRIES_MAX: Final = 50_000
 # Less work than this, about a millisecond, is not worth the way to a thread and back.
 _INLINE_ENTRIES_MAX: Final = 64
 _INLINE_BYTES_MAX: Final = 64 * 1024
-# How the log names what concerns all partitions.
 # How soon accounting is asked again while it does not serve yet.
 _RETRY_S: Final = 0.1
+# Name in the log for trouble of all partitions.
 _JOURNAL: Final = "the journal"
 
 
 class EraMismatchError(Exception):
-    """The journal is of another era than what was exported from it, and lacks some of that: one of the two was restored."""
+    """The journal is of another era than the exported range and lacks a part of it, because journal or store was restored."""
 
 
 class Exporter:
@@ -47,7 +47,7 @@ class Exporter:
         self._file_entries_max = file_entries_max
         self._lock = asyncio.Lock()
         self._sink_prepared = False
-        # What is not exported, and why, as last logged.
+        # Partitions that are not exported, and why, as last logged.
         self._trouble: dict[str, str] = {}
 
     async def start(self) -> None:
@@ -128,7 +128,7 @@ class Exporter:
             return failures
 
     async def _survey(self) -> tuple[dict[int, Cursor], Listing]:
-        # Cursors first: they only follow the journal, so what is listed after them is never behind them by itself.
+        # Read the cursors first. They follow the journal, so a listing made later is at least as far as they are.
         cursors = await self._store.cursors()
         listing = await self._journal.list_partitions()
         for part_id, cursor in cursors.items():
@@ -156,7 +156,7 @@ class Exporter:
             try:
                 made = (await self._build(before, last.to_sequence_number, entries_max=None)).index
                 known = await self._store.index_rows(part_id, last.from_sequence_number, last.to_sequence_number)
-                # All but the entry itself, whose bytes a newer release may write otherwise.
+                # Everything except the entry itself, because a newer release may write its bytes otherwise.
                 same = [row[:-1] for row in made] == [row[:-1] for row in known]
             except (JournalError, CdrError):
                 same = False
@@ -218,7 +218,7 @@ class Exporter:
             self._sink_prepared = True
 
     def _log_trouble(self, trouble: dict[str, str]) -> None:
-        """Logs what is new and what is over; the same trouble again at every interval would hide the rest of the log."""
+        """Logs trouble once when it begins and once when it is over, because repeats would hide the rest of the log."""
         for what, message in trouble.items():
             if self._trouble.get(what) != message:
                 # An accounting that is away, as at every start, is no error yet.

@@ -12,7 +12,7 @@ from tokenline.accounting.v1 import accounting_pb2_grpc
 
 _UNARY_S_MAX: Final = 5.0
 _READ_S_MAX: Final = 100.0
-# Rows are small; handing them on in batches of about so many entries spares a step per row.
+# Rows are small: batches of about this many entries spare a step per row.
 _BATCH_ENTRIES: Final = 512
 
 
@@ -39,7 +39,7 @@ class JournalReader:
         return Listing(response.era, {each.part_id: each.last_sequence_number for each in response.partitions})
 
     async def read(self, part_id: int, after_seq: int, to_seq: int) -> AsyncGenerator[list[pb.JournalEntry], None]:
-        """The partition's entries behind `after_seq` up to and including `to_seq`, in batches of whole rows.
+        """The partition's entries after `after_seq` up to and including `to_seq`, in batches of whole rows.
 
         Close the iterator when stopping early. Errors: `JournalError` when an entry is missing, comes twice or is of another
         partition, or the journal ends before `to_seq`; `ServiceError` when accounting can't answer.

@@ -27,7 +27,7 @@ from tokenline.registry.v1 import registry_pb2
 
 DIFFERENCES_MAX: Final = 100
 
-# Sequence numbers whose index rows are read at once behind the journal's end.
+# Sequence numbers whose index rows are read at once after the journal's end.
 _LEFTOVER_ROWS: Final = 1_000
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,7 +58,7 @@ def _words(numbers: Iterable[tuple[str, int]], prefix: str) -> dict[int, str]:
 
 # Taken from the contract itself, and not from `cdr`.
 _USAGE_FIELDS: Final = _names(pb.TokenUsage)
-# What a CDR's usage names even where it is 0: the fields of the first release.
+# Classes that a CDR's usage names even where they are 0: the fields of the first release.
 _USAGE_FIELDS_ALWAYS: Final = {name for name in _USAGE_FIELDS if pb.TokenUsage.DESCRIPTOR.fields_by_name[name].number <= 5}
 _CLASS_CHARGE_FIELDS: Final = _names(pb.ClassCharge)
 _DEBIT_FIELDS: Final = _names(pb.BucketAmount)
@@ -67,14 +67,14 @@ _UNITS: Final = _words(registry_pb2.Unit.items(), "UNIT_")
 _CLOSE_CAUSES: Final = _words(pb.CloseCause.items(), "CLOSE_CAUSE_")
 _PROVENANCES: Final = _words(pb.UsageProvenance.items(), "USAGE_PROVENANCE_")
 
-# (sequence number, index): what identifies an entry within its partition.
+# (sequence number, index): identifies an entry within its partition.
 _Place = tuple[int, int]
 # Offering, tariff, its version, unit and currency of a record.
 _Tariff = tuple[str, str, int, str, str]
 
 
 class _Line(NamedTuple):
-    """What a session was rated under one tariff so far, in micro-units, and the row that last said so."""
+    """The rated amount of a session under one tariff so far, in micro-units, and the last row that changed it."""
 
     tariff: _Tariff
     rated: int
@@ -82,7 +82,7 @@ class _Line(NamedTuple):
 
 
 class Reconciliation(NamedTuple):
-    """What was read, and what does not agree (at most `DIFFERENCES_MAX` are listed)."""
+    """Counts of what was read, and the differences found (at most `DIFFERENCES_MAX` are listed)."""
 
     entries: int
     cdrs: int
@@ -91,7 +91,7 @@ class Reconciliation(NamedTuple):
 
 
 class Reconciler:
-    """Compares the journal of one accounting with what was exported from it."""
+    """Compares the journal of one accounting with the files and the index exported from it."""
 
     def __init__(self, journal: JournalReader, store: Store, exporter: Exporter, folder: Path) -> None:
         self._journal = journal
@@ -137,16 +137,16 @@ class Reconciler:
                     after_seq = last_seq
         except JournalError as error:
             findings.add(f"partition {part_id}: the journal is broken: {error}")
-        # Only where the journal ended too early is there anything behind it.
+        # Index rows after the journal's end exist only where the journal ended too early.
         for from_seq in range(after_seq + 1, cursor.exported_seq + 1, _LEFTOVER_ROWS):
             to_seq = min(from_seq + _LEFTOVER_ROWS - 1, cursor.exported_seq)
             comparison.take_unjournaled(await self._store.index_rows(part_id, from_seq, to_seq))
         await asyncio.to_thread(comparison.finish)
 
     async def _find_strangers(self, findings: "_Findings") -> None:
-        """Names what is in the folder without a file row: nobody may take it for CDRs."""
-        # The folder before cursors before file rows: a range is pending before its file exists, and has its row before it is
-        # no more pending, so what export writes meanwhile is always found in one of the two.
+        """Names files of the folder without a file row, because nobody may take them for CDRs."""
+        # Read the folder first, then the cursors, then the file rows. A range is pending before its file exists, and has its row
+        # before it is no longer pending, so a file that is written meanwhile is found in one of the two.
         names = await asyncio.to_thread(_list_folder, self._folder, findings)
         known: set[str] = set()
         cursors = await self._store.cursors()
@@ -233,12 +233,12 @@ class _PartitionComparison:
         self.take_unjournaled(index_by_place.values())
 
     def take_unjournaled(self, rows: Iterable[IndexRow]) -> None:
-        """Names index rows that no entry stands behind."""
+        """Names index rows without an entry."""
         for row in rows:
             self._add(f"CDR {row.record_number} of charging_id {row.charging_id}: in the index, but not in the journal")
 
     def finish(self) -> None:
-        """The journal has ended: what is left in files is too much, and the sums must agree."""
+        """Ends the comparison: a line left in a file is too much, and the sums must agree."""
         while self._file is not None or self._next_file is not None:
             self._turn_file()
         if self._cursor.next_record_number != self._record_number + 1:
@@ -262,7 +262,7 @@ class _PartitionComparison:
                 self._sums.setdefault((account_id, what, unit), [0, 0])[side] += amount
 
     def _check_sums(self, entry: pb.JournalEntry, label: str) -> None:
-        """The journal's own sums: a charge is debits and debt; under a tariff, what was rated is what was charged and absorbed."""
+        """Checks the journal's own sums: a charge is debits and debt; under a tariff, rated = charged + absorbed."""
         settled = entry.session_settled
         parts = sum(debit.amount for debit in settled.debits) + settled.debt_amount
         if settled.charged_amount != parts:
@@ -278,7 +278,8 @@ class _PartitionComparison:
         classes = sum(each.amount for each in settled.class_charges)
         rated = settled.charged_amount + settled.absorbed_amount
         if settled.HasField("unpaid"):
-            # It has no class charges: of what was absorbed it is what they do not explain. It stands in a session's first record.
+            # Take off the unpaid part of what was absorbed. It has no class charges, so it is the part that they do not explain.
+            # Only a session's first record has it.
             rated -= min(settled.absorbed_amount, max(0, rated - classes))
         # The records of one row are of one tariff each, so that a record continues what an earlier row said. Buckets of the
         # account's own offering and of a bought one may have the same tariff: then the line continued is the one that adds up.
@@ -342,7 +343,7 @@ class _PartitionComparison:
                 self._findings.add(f"{label}: {difference}")
 
     def _turn_file(self) -> None:
-        """Ends the file at hand: what the journal did not ask for is too much in it. Then reads the next one."""
+        """Ends the file at hand: names its lines without a journal entry. Then reads the next file."""
         if self._file is not None:
             for line in self._file.lines.values():
                 cdr: dict[str, Any] = msgspec.json.decode(line)
@@ -433,9 +434,9 @@ def _unpack(content: bytes) -> tuple[list[bytes], str]:
     if not unpacker.eof:
         damage = "is cut off"
     elif unpacker.unused_data:
-        damage = f"has {len(unpacker.unused_data)} bytes behind its end"
+        damage = f"has {len(unpacker.unused_data)} bytes after its end"
     lines = text.split(b"\n")
-    # Each line ends with a line feed, so what stands behind the last one is no whole line.
+    # Each line ends with a line feed, so bytes after the last one are no whole line.
     if lines.pop() and not damage:
         damage = "ends within a line"
     return lines, damage
@@ -458,15 +459,15 @@ def _tariff_of(settled: pb.SessionSettled) -> _Tariff:
 
 
 def _adds_up(before: int, rated: int, classes: int) -> bool:
-    """Whether a record that rates so much brings a line to what its classes come to.
+    """Whether a record that rates `rated` brings a line to the amount of its classes.
 
-    A late Release that comes out below what the sweep charged charges nothing, and gives nothing back.
+    A late Release that rates less than the sweep charged charges nothing, and gives nothing back.
     """
     return before + rated == max(before, classes)
 
 
 def _plain_cdr(entry: pb.JournalEntry) -> dict[str, Any]:
-    """What the CDR's JSON must say, but for its record number."""
+    """The CDR's JSON as it must be, without its record number."""
     settled = entry.session_settled
     cdr: dict[str, Any] = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
     for name in _SETTLED_FIELDS:

@@ -58,7 +58,7 @@ class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
         try:
             return await self._journal.session_records(request.account_id, request.charging_id)
         except ServiceError as error:
-            # What is exported is a good receipt, also while accounting is away or has forgotten the session.
+            # The exported records are a good receipt, also while accounting is away or has forgotten the session.
             if found:
                 return []
             unknown = (errors_pb2.ERROR_REASON_RECORD_UNKNOWN, errors_pb2.ERROR_REASON_ACCOUNT_UNKNOWN)
@@ -71,7 +71,7 @@ class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
 
 
 def _may_go_on(records: dict[int, pb.ReceiptRecord]) -> bool:
-    """Whether accounting may have a record behind these: nothing is exported, or a swept session may get a late Release."""
+    """Whether accounting may have a later record: nothing is exported, or a swept session may get a late Release."""
     if not records:
         return True
     return records[max(records)].entry.session_settled.close_cause == accounting_pb2.CLOSE_CAUSE_SWEPT

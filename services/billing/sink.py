@@ -15,7 +15,7 @@ class Sink(Protocol):
     """Takes whole files. Errors of all methods: `OSError`."""
 
     async def prepare(self) -> None:
-        """Makes the sink usable and removes what an interrupted `put` left behind."""
+        """Makes the sink usable and removes the leftovers of an interrupted `put`."""
         ...
 
     async def names(self) -> set[str]:

@@ -30,7 +30,7 @@ class Cursor(NamedTuple):
 
 
 def first_cursor(part_id: int, era: int) -> Cursor:
-    """Where a partition begins, before anything of it was exported."""
+    """The cursor of a partition before anything of it was exported."""
     return Cursor(part_id, era, 0, 1, None)
 
 
@@ -42,7 +42,7 @@ class Store(Protocol):
     """
 
     async def cursors(self) -> dict[int, Cursor]:
-        """By part_id, of the partitions of which something was begun."""
+        """Cursors by part_id, of the partitions that were begun."""
         ...
 
     async def begin(self, cursor: Cursor, pending: PendingRange) -> Cursor:
@@ -58,11 +58,11 @@ class Store(Protocol):
         ...
 
     async def enter_era(self, cursor: Cursor, era: int) -> Cursor:
-        """What comes next is exported from a journal of another era. Errors: `CursorMovedError` unless it is at `cursor`."""
+        """Exports from a journal of another era from now on. Errors: `CursorMovedError` unless it is at `cursor`."""
         ...
 
     async def records(self, account_id: str, charging_id: str) -> list[IndexRow]:
-        """That account's exported records of the session, in order of record_sequence_number."""
+        """The account's exported records of the session, in order of record_sequence_number."""
         ...
 
     async def index_rows(self, part_id: int, from_seq: int, to_seq: int) -> list[IndexRow]:
@@ -131,7 +131,7 @@ class MemoryStore:
 
 
 def advanced(cursor: Cursor, to_seq: int, records: int) -> Cursor:
-    """The cursor behind a range that made so many records."""
+    """The cursor after a range that made `records` records."""
     return Cursor(cursor.part_id, cursor.era, to_seq, cursor.next_record_number + records, None)
 
 

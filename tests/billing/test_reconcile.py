@@ -117,7 +117,7 @@ ALTERED = f"partition 1: {FILE} was altered: its checksum is not the one it was 
         ),
         pytest.param(
             lambda path: path.write_bytes(path.read_bytes() + b"x"),
-            [ALTERED, f"partition 1: {FILE} has 1 bytes behind its end"],
+            [ALTERED, f"partition 1: {FILE} has 1 bytes after its end"],
             id="appended",
         ),
         pytest.param(

@@ -1,4 +1,4 @@
-"""What the authentication service needs to know."""
+"""The configuration of the authentication service."""
 
 import re
 
@@ -11,9 +11,9 @@ class AuthenticationConfig(GrpcServerConfig, frozen=True, forbid_unknown_fields=
 
     # The SQLite file, made if it is missing: for one process on one machine.
     database: str = ""
-    # Or the PostgreSQL database, as a URL without a password (that comes from PGPASSWORD or the passfile).
+    # The PostgreSQL database in its place, as a URL without a password (that comes from PGPASSWORD or the passfile).
     postgresql: str = ""
-    # The file with the cell's hash key: at least 32 random bytes. Whoever loses it loses all keys.
+    # The file with the cell's hash key: at least 32 random bytes. Losing it loses all keys.
     hash_key_file: str
     # The home region in every key issued here: 1 to 16 lower-case letters and digits.
     region: str = "local"

@@ -1,4 +1,4 @@
-"""What is stored of API keys: a hash under a secret of the cell."""
+"""The stored form of API keys: a hash under a secret of the cell."""
 
 import hashlib
 import hmac
@@ -11,7 +11,7 @@ _HASH_KEY_BYTES_MIN: Final = 32
 
 
 def hash_key(api_key: str, secret: bytes) -> bytes:
-    """What is stored of a key: HMAC-SHA256 under the cell's secret."""
+    """The stored form of a key: HMAC-SHA256 under the cell's secret."""
     return hmac.digest(secret, api_key.encode(), hashlib.sha256)
 
 

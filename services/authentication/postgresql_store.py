@@ -76,7 +76,7 @@ class PostgresqlStore:
 
     async def add_member(self, member: Member) -> Member:
         async def work(connection: Any) -> Member:
-            # Of two at once the second one waits here for the first one's commit, and finds its row.
+            # The second of two at once waits here for the first one's commit, and finds its row.
             await connection.execute(
                 "INSERT INTO member (member_id, account_id, display_name, created_us, idempotency_key) "
                 "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (idempotency_key) DO NOTHING",
@@ -143,7 +143,7 @@ class PostgresqlStore:
 
     async def suspend_account(self, account_id: str, now_us: int) -> Suspension:
         async def work(connection: Any) -> Suspension:
-            # Of two at once the second one waits here for the first one's commit, and finds its row.
+            # The second of two at once waits here for the first one's commit, and finds its row.
             newest = await connection.fetchval("SELECT newest FROM revocation FOR UPDATE")
             await _expect_member(connection, account_id)
             row = await connection.fetchrow(_SUSPENSION, account_id)

@@ -169,7 +169,7 @@ def _told(before: int, news: Revocations, account_ids: list[str]) -> Iterator[pb
 
 
 def _name(field: str, value: str) -> str:
-    # What is not printable could forge lines of a log or a terminal that shows the name.
+    # Characters that are not printable could forge lines of a log or a terminal that shows the name.
     if not 1 <= len(value) <= _NAME_LENGTH_MAX or not value.isprintable():
         raise invalid(f"{field} must have 1 to {_NAME_LENGTH_MAX} printable characters")
     return value

@@ -7,7 +7,7 @@ from tokenline.errors.v1 import errors_pb2
 
 
 class Member(NamedTuple):
-    """Somebody drawing from an account."""
+    """A member: owns keys that draw from an account."""
 
     member_id: str
     account_id: str
@@ -40,11 +40,11 @@ class Suspension(NamedTuple):
 
 
 class Revocations(NamedTuple):
-    """What must not pass any more: the newest revision, and what was revoked and suspended since another one, each in order."""
+    """Revocations and suspensions since another revision, each in order, and the newest revision."""
 
     revision: int
     key_ids: list[str]
-    # Also those that are over.
+    # Suspensions that are over are among them.
     suspensions: list[Suspension]
 
 
@@ -91,7 +91,7 @@ class Store(Protocol):
         ...
 
     async def revocations(self, after_revision: int) -> Revocations:
-        """What was revoked and suspended after `after_revision`. Keys and accounts are numbered in one sequence, without a gap."""
+        """Revocations and suspensions after `after_revision`. Keys and accounts are numbered in one sequence, without a gap."""
         ...
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The catalog as its author writes it, and what must hold in it.
+"""The catalog as its author writes it, and the rules that it must keep.
 
 A YAML file is a part of a `Catalog`; the layers of a cell, put over one another, are the whole. Rates are written as
 decimals in whole units per 1,000,000 tokens: with the unit CURRENCY and the currency USD, `input: 0.28` is 0.28 US
@@ -71,7 +71,7 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A model for sale."""
 
-    # What clients send.
+    # The name that clients send.
     model_id: str
     display_name: str
     # The company that makes it, as shown in model lists.
@@ -88,7 +88,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What each class of usage costs, in whole units per 1,000,000 of its measure, to 6 decimals; named as in `TOKEN_CLASSES`.
+    """The rate of each token class, in whole units per 1,000,000 of its measure, to 6 decimals; named as in `TOKEN_CLASSES`.
 
     A class without a rate of its own costs what its parent does.
     """
@@ -148,7 +148,7 @@ class TariffVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class Tariff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is charged."""
+    """The rates of models in one unit, with a version."""
 
     tariff_id: str
     # Must be another one whenever unit, currency or rates change.
@@ -160,7 +160,7 @@ class Tariff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     # Where the prices came from and when.
     source: str = ""
     rates: tuple[ModelRates, ...]
-    # What replaces version and rates from a time on, by rising time.
+    # Versions that replace version and rates from a time on, by rising time.
     upcoming: tuple[TariffVersion, ...] = ()
 
     def rated_models(self) -> set[str] | None:
@@ -183,7 +183,7 @@ class ModelGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class ExchangeRate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a unit of the pair's first currency is worth in its second."""
+    """The worth of a unit of the pair's first currency in its second."""
 
     # "USD/CNY".
     pair: str
@@ -193,7 +193,7 @@ class ExchangeRate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All that is for sale, or the part of it that stands in one file."""
+    """Everything that is for sale, or the part of it that stands in one file."""
 
     vendors: tuple[Vendor, ...] = ()
     tokenizer_families: tuple[TokenizerFamily, ...] = ()
@@ -221,7 +221,7 @@ ID_FIELDS: Final = {
 
 
 class Flaw(msgspec.Struct, frozen=True):
-    """Something that must not be so."""
+    """One thing that is wrong in a catalog."""
 
     # The list the entry stands in, for example "models"; "" for the catalog itself.
     section: str
@@ -229,7 +229,7 @@ class Flaw(msgspec.Struct, frozen=True):
     entry_id: str
     # The field's path inside the entry, for example "routes[0].vendor_id".
     field: str
-    # What is wrong and what would be right.
+    # Says what is wrong and what would be right.
     message: str
 
 
@@ -293,9 +293,9 @@ def _default_offering_flaws(catalog: Catalog) -> Iterator[str]:
 
 
 def flaws_of_change(before: Catalog, after: Catalog) -> Iterator[Flaw]:
-    """What is wrong in going from one valid catalog to another.
+    """Everything that is wrong in going from one valid catalog to another.
 
-    A record names the tariff and its version, so one version may stand for one set of rates only. A lower version is
+    One version may stand for one set of rates only, because a record names the tariff and its version. A lower version is
     right: that is how a change is taken back.
     """
     tariffs_before = {tariff.tariff_id: _charges(tariff) for tariff in before.tariffs}
@@ -446,7 +446,7 @@ def _exchange_flaws(rate: ExchangeRate) -> Iterator[FieldFlaw]:
 
 
 def _charges(tariff: Tariff) -> dict[int, tuple[str, str, dict[str, list[tuple[int, dict[str, Decimal]]]]]]:
-    """What each version of a tariff charges, whatever the order of its rows and the way its numbers are written."""
+    """The rates of each version of a tariff, without regard to the order of its rows and the way its numbers are written."""
     return {
         version: (
             tariff.unit,

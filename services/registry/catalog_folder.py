@@ -23,7 +23,7 @@ _FIRST_REVISION: Final = 1
 # The files of a layer and their texts.
 Layer = tuple[tuple[Path, str], ...]
 
-# What tells a changed file from one that was read before: name, and modification, size and identity on disk.
+# Tells a changed file from one that was read before: name, and modification, size and identity on disk.
 _Fingerprint = tuple[tuple[str, int, int, int, int], ...]
 
 
@@ -50,7 +50,7 @@ def check_change(before: Sequence[Layer], after: Sequence[Layer]) -> None:
         known = _layered(before)
         known.check(flaws(known.catalog))
     except ConfigError:
-        # It is not in force anywhere.
+        # This catalog is not in force anywhere.
         whole.check(found)
     else:
         whole.check(chain(found, flaws_of_change(known.catalog, whole.catalog)))
@@ -72,7 +72,7 @@ class CatalogReader:
         Its revision is one above that of the catalog before if its content is another, else the same.
         Errors: `ConfigError` once for each invalid state of the files, and every time for what cannot be read.
         """
-        # Taken before reading: a file written meanwhile differs at the next call.
+        # Take fingerprints before reading, so that a file written meanwhile differs at the next call.
         fingerprint = (_fingerprint(self._folders), published)
         if fingerprint == self._fingerprint:
             return None
@@ -100,7 +100,7 @@ class _Place(msgspec.Struct, frozen=True):
     line_of: Callable[[str], int]
 
     def error(self, field: str, message: str) -> ConfigError:
-        """What is wrong in a field of the entry; "" for the entry itself."""
+        """The error for a field of the entry; "" for the entry itself."""
         whole = f"{self.field}.{field}" if self.field and field else self.field or field
         return ConfigError(f"{self.path}:{self.line_of(whole)}: {whole}: {message}")
 
@@ -115,7 +115,7 @@ class _Layered(msgspec.Struct, frozen=True):
     def check(self, found: Iterable[Flaw]) -> None:
         """Errors: `ConfigError` for the first flaw."""
         for flaw in found:
-            # What is wrong with the catalog itself stands where that was set, if it was.
+            # A flaw of the catalog itself is told at the place where the field was set, if it was.
             place = self.places.get((flaw.section, flaw.entry_id or flaw.field)) or self.places["", ""]
             raise place.error(flaw.field, flaw.message)
 
@@ -194,7 +194,7 @@ def _layered(layers: Sequence[Layer]) -> _Layered:
                     _refuse_repetition(seen, (section, entry_id), place, id_field)
                     below = entries[section].get(entry_id)
                     if isinstance(below, Vendor):
-                        # Each is checked where it stands, before one lies over the other.
+                        # Check each layer by itself, before one lies over the other.
                         _refuse_flaws(below, places["vendors", entry_id])
                         _refuse_flaws(entry, place)
                     entries[section][entry_id] = layered(below, entry) if isinstance(below, Vendor) else entry

@@ -1,4 +1,4 @@
-"""The catalog in force, who waits for the next one, and the task that brings it."""
+"""The catalog in force, its followers, and the task that brings the next one."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ class CatalogInForce:
         self._changed = asyncio.Event()
 
     def put(self, catalog: registry_pb2.Catalog) -> None:
-        """Puts a valid catalog in force and wakes those who follow, if its revision is a new one."""
+        """Puts a valid catalog in force and wakes its followers, if its revision is a new one."""
         if self._catalog is None or catalog.revision > self._catalog.revision:
             logger.info(
                 "catalog revision %d is in force: %d models of %d vendors, %d tariffs, %d offerings, digest %s",
@@ -44,7 +44,7 @@ class CatalogInForce:
         self._error = ""
 
     def refuse(self, error: str) -> None:
-        """Says, once, that the files are not valid. What is in force stays."""
+        """Says, once, that the files are not valid. The catalog in force stays."""
         if error == self._error:
             return
         self._error = error
@@ -61,7 +61,7 @@ class CatalogInForce:
         return self._catalog
 
     async def follow(self) -> AsyncIterator[registry_pb2.Catalog]:
-        """The catalog in force, as soon as there is one, then each later one; whoever is slow gets the newest.
+        """The catalog in force, as soon as there is one, then each later one; a slow follower gets the newest.
 
         Errors: `ServiceError` UNAVAILABLE when the registry stops.
         """
@@ -76,7 +76,7 @@ class CatalogInForce:
         raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "the registry is stopping; watch again")
 
     def stop(self) -> None:
-        """Ends all who follow, so that the server need not wait for them."""
+        """Ends all followers, so that the server need not wait for them."""
         self._stopping = True
         self._wake()
 

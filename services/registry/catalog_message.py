@@ -119,7 +119,7 @@ def _model_rates(row: ModelRates) -> registry_pb2.ModelRates:
 
 
 def _rates(rates: Rates) -> registry_pb2.TokenRates:
-    """The first classes always, the later ones where the author gave them: readers take the parent's rate for what is not set."""
+    """Rates of the first classes, and of later ones that the author gave: readers take the parent's rate where none is set."""
     filled = rates.by_class()
     set_rates = {token_class: filled[token_class] for token_class in TOKEN_CLASSES[:FIRST]} | rates.given()
     return registry_pb2.TokenRates(**{token_class: micro_amount(rate) for token_class, rate in set_rates.items()})

@@ -30,13 +30,13 @@ class PublishedLayers:
         self.changed = asyncio.Event()
 
     async def follow(self) -> None:
-        """Keeps up with etcd, for ever; while it is away, what it said last stays."""
+        """Keeps up with etcd, for ever. While etcd is away, the layers that it said last stay."""
         async for snapshot in self._etcd.follow(self._prefix):
             self._snapshot = snapshot
             self.changed.set()
 
     def layers(self) -> tuple[Layer, ...]:
-        """In their order. Errors: `ConfigError` until etcd has said, and for a key that is no layer."""
+        """The layers in their order. Errors: `ConfigError` until etcd has said, and for a key that is no layer."""
         if self._snapshot is None:
             raise ConfigError(f"the layers below {self._prefix} have not been read from etcd yet; see the log of this process")
         return _layers(self._prefix, self._snapshot)
@@ -98,7 +98,7 @@ class CatalogStore:
         try:
             before = {**others, name: _layer(self._prefix, name, snapshot.keys[name])} if name in snapshot.keys else others
         except ConfigError:
-            # It is repaired now; nobody has it in force.
+            # The stored layer is broken, so it is in force nowhere: any valid layer may take its place.
             before = after
         await asyncio.to_thread(check_change, [*folders, *_in_order(before)], [*folders, *_in_order(after)])
         revision = snapshot.keys[name].mod_revision if name in snapshot.keys else 0

@@ -1,4 +1,4 @@
-"""What the registry is told at its start."""
+"""The configuration of a registry process."""
 
 from typing import Annotated
 
@@ -10,13 +10,13 @@ from services.runtime.telemetry import TelemetryConfig
 
 
 class RegistryConfig(GrpcServerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The registry's configuration."""
+    """Configuration of `tokenline serve registry`."""
 
     # Folders of *.yaml files, the base first; a later folder adds entries or replaces those of the same ID, vendors field by field.
     catalog_folders: Annotated[list[str], msgspec.Meta(min_length=1)]
-    # Where layers over the folders are published, for all registries of a cell; left out: nowhere.
+    # The etcd where layers over the folders are published, for all registries of a cell; left out: none.
     etcd: EtcdConfig | None = None
-    # What the keys of these layers begin with.
+    # Begin of these layers' keys.
     etcd_prefix: str = "/tokenline/catalog/"
     # How often the folders are looked at for a change.
     poll_interval_ms: Annotated[int, msgspec.Meta(ge=1)] = 1_000

@@ -49,7 +49,7 @@ class Cycle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Renewal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What happens at the end of a cycle."""
+    """Rules of the end of a cycle."""
 
     automatic: bool = True
     # How long a renewal that can't be paid waits for the money.
@@ -68,11 +68,11 @@ class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     model_group: str = ""
     # Lower burns first.
     priority: int = 100
-    # Of a pack.
+    # Validity of a pack.
     valid_days: int | None = None
-    # What of it may live on for one more cycle.
+    # The part that may live on for one more cycle.
     rollover_cap: Decimal = Decimal(0)
-    # A credit line: what is consumed of it is billed afterwards.
+    # A credit line: its consumed amount is billed afterwards.
     postpaid: bool = False
     # It can be given to another account.
     transferable: bool = False
@@ -81,7 +81,7 @@ class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The time in which use is counted: of so many hours from the first call in it, or a period of the calendar."""
+    """The time in which use is counted: a number of hours from the first call in it, or a period of the calendar."""
 
     hours: int | None = None
     # One of `PERIODS`.
@@ -100,26 +100,26 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     burst: int | None = None
     concurrent_sessions: int | None = None
     usage: Decimal | None = None
-    # Of usage.
+    # Goes with usage.
     unit: str = ""
     currency: str = ""
-    # Of usage; left out: for good.
+    # Goes with usage; left out: for good.
     window: Window | None = None
 
 
 class FinalUnit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What happens when the quota ends."""
+    """The final unit action: follows the end of the quota."""
 
     # One of `FINAL_UNITS`.
     action: str = "terminate"
-    # Of redirect.
+    # Goes with redirect.
     redirect_offering_id: str = ""
-    # Of restrict_access.
+    # Goes with restrict_access.
     restricted_model_id: str = ""
 
 
 class DebtLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How much an account may owe in a unit; what is consumed beyond it is the operator's loss."""
+    """How much an account may owe in a unit; use beyond it is absorbed."""
 
     # One of `UNITS`: that of the offering's tariff or of its overage tariff.
     unit: str
@@ -129,7 +129,7 @@ class DebtLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A plan for sale: with a cycle a subscription; with allowances alone a pack; with neither, what accounts are opened on."""
+    """A plan for sale: with a cycle a subscription; with allowances alone a pack; with neither, accounts are opened on it."""
 
     offering_id: str
     display_name: str
@@ -153,7 +153,7 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     final_unit: FinalUnit = FinalUnit()
     # At most one a unit; of a unit without one: 4,096 output tokens at the dearest rate of the call's tariff.
     debt_limits: tuple[DebtLimit, ...] = ()
-    # What an answer that is not streamed costs a client that did not wait for it: one of `ABANDONED_ANSWERS`; left out:
+    # Cost of an answer that is not streamed for a client that did not wait for it: one of `ABANDONED_ANSWERS`; left out:
     # input where charge_input_when_client_gone_before_output is set, else nothing.
     abandoned_answer: str = ""
 
@@ -164,16 +164,16 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def is_ordered(self) -> bool:
-        """Whether it is bought by an order, and not what an account is opened on."""
+        """Whether it is bought by an order. Accounts are opened on the others."""
         return self.cycle is not None or bool(self.allowances)
 
 
 class Sale(msgspec.Struct, frozen=True):
-    """What of the catalog an offering can refer to."""
+    """The parts of the catalog that an offering can refer to."""
 
     model_ids: set[str]
     group_ids: set[str]
-    # Those that are bought by an order.
+    # Offerings that are bought by an order.
     ordered_ids: set[str]
     # tariff_id -> (unit, currency, the models it rates; None: every one).
     tariffs: dict[str, tuple[str, str, set[str] | None]]
@@ -269,7 +269,7 @@ def _allowance_flaws(offering: Offering, allowance: Allowance, sale: Sale) -> It
     yield from text_flaws("allowance_id", allowance.allowance_id)
     yield from choice_flaws("unit", allowance.unit, UNITS)
     yield from currency_flaws("currency", allowance.unit, allowance.currency)
-    yield from _reckoned_flaws(offering, allowance.unit, allowance.currency, sale)
+    yield from _charged_unit_flaws(offering, allowance.unit, allowance.currency, sale)
     yield from _amount("amount", allowance.amount)
     if allowance.model_group and allowance.model_group not in sale.group_ids:
         yield "model_group", unknown("model group", allowance.model_group, sale.group_ids)
@@ -296,7 +296,7 @@ def _allowance_flaws(offering: Offering, allowance: Allowance, sale: Sale) -> It
         before = percent
 
 
-def _reckoned_flaws(offering: Offering, unit: str, currency: str, sale: Sale) -> Iterator[FieldFlaw]:
+def _charged_unit_flaws(offering: Offering, unit: str, currency: str, sale: Sale) -> Iterator[FieldFlaw]:
     """A unit must be one that calls of the offering can be charged in."""
     own = [sale.tariffs[each] for each in (offering.tariff_id, offering.overage_tariff_id) if each in sale.tariffs]
     if own and not any(
@@ -315,7 +315,7 @@ def _debt_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
         for name, message in (
             *choice_flaws("unit", limit.unit, UNITS),
             *currency_flaws("currency", limit.unit, limit.currency),
-            *_reckoned_flaws(offering, limit.unit, limit.currency, sale),
+            *_charged_unit_flaws(offering, limit.unit, limit.currency, sale),
         ):
             yield f"{field}.{name}", message
         try:

@@ -1,4 +1,4 @@
-"""What is the same in every entry of a catalog: how a flaw is told, and what an amount, a number and a name may be."""
+"""Rules of every entry of a catalog: how a flaw is told, and which amounts, numbers and names are right."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ INT64_MAX: Final = 2**63 - 1
 _AMOUNT_MAX: Final = Decimal(INT64_MAX) / 1_000_000
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
-# What is wrong in an entry: the field's path inside it, and what would be right.
+# A flaw of an entry: the field's path inside it, and what would be right.
 FieldFlaw = tuple[str, str]
 
 
@@ -55,7 +55,7 @@ def currency_flaws(field: str, unit: str, currency: str) -> Iterator[FieldFlaw]:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """What is said of a name that nothing has."""
+    """The message for a name that nothing has."""
     names = sorted(known)
     shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") if names else "none"
     return f"no {kind} has the ID {name!r}; known are: {shown}"

@@ -71,6 +71,6 @@ def _error(error: VendorError) -> registry_pb2.VendorError:
 
 
 def _set(value: T | None) -> T:
-    """What `filled` has set."""
+    """The value, which `filled` has set."""
     assert value is not None
     return value

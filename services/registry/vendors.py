@@ -1,6 +1,6 @@
-"""Vendors as their author writes them: what is known of a vendor's API, and what must hold in it.
+"""Vendors as their author writes them: profiles of their APIs, and the rules that each must keep.
 
-A layer may change single fields of a vendor that a layer below it has, and of each of its endpoints; what it leaves out stays.
+A layer may change single fields of a vendor that a layer below it has, and of each of its endpoints; the fields left out stay.
 Pure.
 """
 
@@ -26,7 +26,7 @@ UNKNOWN_CONTENT: Final = ("refused", "passed")
 REASONING_COUNTS: Final = ("as_total_shows", "inside", "beside")
 ERROR_MEANINGS: Final = ("request", "account", "rate_limit", "overloaded", "content", "context")
 
-# What the meter itself reads and writes, in any dialect: a profile that passed one of them on would let a client choose its price.
+# Fields that the meter itself reads and writes, in any dialect. Passed on by a profile, they would let a client choose its price.
 METERED_FIELDS: Final = frozenset(
     {
         "model", "messages", "system", "stream", "stream_options", "n", "best_of",
@@ -44,7 +44,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class UsageReading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where a vendor's usage has what its dialect does not have there."""
+    """Places in a vendor's usage that its dialect does not have."""
 
     # One of `REASONING_COUNTS`; left out: as_total_shows.
     reasoning: str | None = None
@@ -55,7 +55,7 @@ class UsageReading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One dialect that a vendor speaks. What is left out is as `filled` says."""
+    """One dialect that a vendor speaks. `filled` says what a field that is left out means."""
 
     # Where it begins, no slash at the end; left out: the vendor's base_url.
     base_url: str | None = None
@@ -86,12 +86,12 @@ class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     anthropic_messages: Endpoint | None = None
 
     def by_dialect(self) -> dict[str, Endpoint]:
-        """Those there are, in the order of `DIALECTS`."""
+        """The endpoints that are given, in the order of `DIALECTS`."""
         return {dialect: endpoint for dialect in DIALECTS if (endpoint := getattr(self, dialect)) is not None}
 
 
 class VendorError(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an error of a vendor means; all that is given must match."""
+    """The meaning of a vendor's error; every condition that is given must match."""
 
     # 0: any.
     http_status: int = 0
@@ -172,7 +172,7 @@ def layered(below: Vendor, above: Vendor) -> Vendor:
 
 
 def missing_flaws(vendor: Vendor) -> Iterator[FieldFlaw]:
-    """What no layer has given."""
+    """Required fields that no layer has given."""
     for name in _REQUIRED:
         if getattr(vendor, name) is None:
             yield "", f"missing required field `{name}`; only a vendor of a layer below may leave it out"

@@ -1,4 +1,4 @@
-"""The answer to one call, in any dialect: its counts, its passages, and what a dialect makes of them."""
+"""The answer to one call, in any dialect: its counts, its passages, and the interface of a dialect's words for them."""
 
 from collections.abc import Iterator
 from typing import Final, Literal, Protocol
@@ -11,7 +11,7 @@ from services.vendor_simulator.text import SCRIPTS, TOKEN_BYTES, json_passage, t
 Kind = Literal["reasoning", "text", "tool"]
 Finish = Literal["stop", "length", "tool_calls"]
 
-# An unpaced stream of any length costs at most so many content chunks.
+# An unpaced stream of any length has at most this many content chunks.
 UNPACED_CHUNKS_MAX: Final = 64
 PACED_CHUNKS_PER_SECOND_MAX: Final = 50
 
@@ -52,7 +52,7 @@ class Events(Protocol):
 
 
 class Answer(Protocol):
-    """What one call is answered with if nothing fails."""
+    """The answer to one call if nothing fails."""
 
     @property
     def choices(self) -> int:
@@ -115,7 +115,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """What the answer to one call consists of, whatever the dialect."""
+    """The content of the answer to one call, in any dialect."""
 
     simulate: Simulate
     choices: int
@@ -126,7 +126,7 @@ class Counts(msgspec.Struct, frozen=True):
     output_tokens: int
     reasoning_tokens: int
     finish: Finish
-    # Those that are sent, in order.
+    # The segments that are sent, in order.
     segments: tuple[Segment, ...]
 
     @property
@@ -163,7 +163,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class CountedAnswer(msgspec.Struct, frozen=True):
-    """What one call answers: its counts, which each dialect puts into words of its own."""
+    """The answer to one call: its counts, which each dialect puts into words of its own."""
 
     counts: Counts
 
@@ -203,7 +203,7 @@ def cut_output(simulate: Simulate, limit: int) -> tuple[int, int]:
 
 
 def count(simulate: Simulate, input_tokens: int, limit: int, choices: int = 1) -> Counts:
-    """What `simulate` makes of an input of `input_tokens` under an output limit of `limit` tokens a choice."""
+    """Counts of the answer to `input_tokens` of input, under an output limit of `limit` tokens a choice, as `simulate` says."""
     output, reasoning = cut_output(simulate, limit)
     cached = min(simulate.cached_input_tokens, input_tokens)
     write = min(simulate.cache_write_tokens, input_tokens - cached)

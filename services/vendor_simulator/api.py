@@ -43,7 +43,7 @@ class CallRequest(Protocol):
 
     @property
     def user(self) -> str | None:
-        """Who asks, where it is said."""
+        """The end user, where the request names one."""
         ...
 
     @property

@@ -11,7 +11,7 @@ from services.vendor_simulator.served import CallTally
 from services.vendor_simulator.simulate import Simulate
 
 _HANG_S: Final = 600.0
-# So many events of an unpaced stream go out at once; between them others get their turn.
+# At most this many events of an unpaced stream go out at once, because other calls need their turn.
 _EVENTS_AT_ONCE: Final = 16
 _BREAKING_OFF: Final = ("break_mid_stream", "hang_mid_stream", "error_mid_stream", "cut_mid_event")
 _MID_STREAM_ERROR: Final = ("the server failed in mid-stream, as asked for", "server_error", "simulated_error")
@@ -134,7 +134,7 @@ class Call:
         tally.sent(answer.visible_tokens * answer.choices)
 
     async def _break_off(self, body: bytes) -> None:
-        """Sends the first half of `body`, and then what the failure says."""
+        """Sends the first half of `body`, then fails as asked."""
         half = body[: len(body) // 2]
         if self._simulate.failure == "cut_mid_event":
             await self._send_whole(200, half, self._gzip)

@@ -1,4 +1,4 @@
-"""A chat completion request: what of it matters here, and how it is refused when it is wrong."""
+"""A chat completion request: the fields that matter here, and its refusal when one is wrong."""
 
 from typing import Annotated, Final, cast
 
@@ -42,7 +42,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False)
 
 
 class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """What a stream shall contain."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
     # Known, not read.

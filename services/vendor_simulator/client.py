@@ -1,4 +1,4 @@
-"""The client at the other end of one call: what is sent to it, and whether it is still there."""
+"""The client at the other end of one call: takes the answer, and shows whether it is still there."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -39,7 +39,7 @@ class Client:
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        # Cuts what is sent, where pieces are asked for.
+        # Cuts the body, where pieces are asked for.
         self._cut: Cutter | None = None
         self._watch: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None

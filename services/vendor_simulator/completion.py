@@ -1,6 +1,6 @@
 """A chat completion of plain text: the bytes that say so, fast, for calls that ask for nothing else.
 
-`rich_completion` says everything that this cannot, and says this in the same words.
+`rich_completion` says everything that this module cannot, in the same words.
 """
 
 from typing import Final
@@ -19,7 +19,7 @@ DONE: Final = b"data: [DONE]\n\n"
 
 
 class Completion(msgspec.Struct, frozen=True, gc=False):
-    """What one call answers."""
+    """The answer to one call, in plain text."""
 
     completion_id: str
     # Unix time.
@@ -30,7 +30,7 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
     input_tokens: int
     # Within input_tokens.
     cached_input_tokens: int
-    # Of each choice.
+    # Output of each choice.
     output_tokens: int
     # Within output_tokens, not visible.
     reasoning_tokens: int
@@ -137,7 +137,7 @@ class PlainEvents:
 
 
 def plan(request: ChatRequest, completion_id: str, created_s: int) -> Completion:
-    """What `request` gets if nothing fails and it asks for nothing but text."""
+    """The answer to `request` if nothing fails and it asks for text alone."""
     simulate: Simulate = request.simulate
     input_tokens = request.input_tokens
     output_tokens, reasoning_tokens = cut_output(simulate, request.output_tokens_max)

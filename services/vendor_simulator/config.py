@@ -1,4 +1,4 @@
-"""What the vendor simulator is told at its start."""
+"""The configuration of the vendor simulator."""
 
 import msgspec
 
@@ -15,8 +15,8 @@ class VendorSimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     drain_notice_ms: int = 0
     # How long answers under way may take to end when the process stops; 0: clients that wait are hung up on at once.
     drain_timeout_ms: int = 0
-    # Whether a line `simulate: {...}` in a request's last message is read as the request's `simulate` object. So clients that
-    # cannot send the object, as agents, can be told to ask for what they need.
+    # Whether a line `simulate: {...}` in a request's last message is read as the request's `simulate` object. Clients that
+    # cannot send the object, such as agents, can ask for what they need in this way.
     heeds_text: bool = False
     telemetry: TelemetryConfig = TelemetryConfig()
 

@@ -50,7 +50,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who asks."""
+    """The end user of a request."""
 
     user_id: str | None = None
 
@@ -70,7 +70,7 @@ class MessagesRequest(msgspec.Struct, frozen=True):
 
     @property
     def user(self) -> str | None:
-        """Who asks, where it is said."""
+        """The end user, where the request names one."""
         return self.metadata.user_id if self.metadata is not None else None
 
     @property
@@ -168,7 +168,7 @@ def _other_input(simulate: Simulate) -> int:
 
 
 class MessageAnswer(CountedAnswer, frozen=True):
-    """What one call answers."""
+    """The answer to one call."""
 
     message_id: str
     model: str
@@ -225,7 +225,7 @@ def _tool_input(arguments: str) -> Any:
     try:
         return msgspec.json.decode(arguments)
     except msgspec.DecodeError:
-        # A limit cut them.
+        # A limit cut the arguments.
         return {"partial": arguments}
 
 
@@ -253,7 +253,7 @@ class MessageEvents:
         self._answer = answer
         self._counts = answer.counts
         self._report = answer.counts.simulate.usage_report
-        # Of the blocks that stand before the first segment.
+        # Number of blocks that stand before the first segment.
         self._blocks_before = 1 if answer.hides_thinking else 0
 
     def head(self) -> bytes:
@@ -291,7 +291,7 @@ class MessageEvents:
         if self._report.place == "none":
             usage = None
         elif self._report.place == "twice":
-            # Of two reports the first is early, and its nulls leave what was said before.
+            # The first of two reports is early, and its nulls keep the counts that were said before.
             early = {"output_tokens": min(1, self._counts.output_tokens), "input_tokens": None, "cache_read_input_tokens": None}
             end += self._message_delta(None, early)
         return end + self._message_delta(self._answer.stop_reason, usage) + MESSAGE_STOP
@@ -331,7 +331,7 @@ def _event(name: str, data: dict[str, Any]) -> bytes:
 
 
 def plan_message(request: MessagesRequest, message_id: str) -> MessageAnswer:
-    """What `request` gets if nothing fails."""
+    """The answer to `request` if nothing fails."""
     simulate = request.simulate
     input_tokens = request.counted_tokens + _other_input(simulate) + simulate.added_input_tokens
     return MessageAnswer(count(simulate, input_tokens, request.output_tokens_max), message_id, request.model)

@@ -16,7 +16,7 @@ Chunk = dict[str, Any]
 
 
 class RichCompletion(CountedAnswer, frozen=True):
-    """What one call answers."""
+    """The answer to one call, with everything that `simulate` can ask for."""
 
     completion_id: str
     # Unix time.
@@ -191,6 +191,6 @@ def _event(chunk: Chunk) -> bytes:
 
 
 def plan_rich(request: ChatRequest, completion_id: str, created_s: int) -> RichCompletion:
-    """What `request` gets if nothing fails."""
+    """The answer to `request` if nothing fails."""
     counts = count(request.simulate, request.input_tokens, request.output_tokens_max, request.n or 1)
     return RichCompletion(counts, completion_id, created_s, request.model, request.stream_usage)

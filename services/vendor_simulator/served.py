@@ -1,4 +1,4 @@
-"""What was served: the vendor's own count, to hold against what was charged."""
+"""The vendor's own count of served usage, to compare with charges."""
 
 from typing import Final
 
@@ -13,11 +13,11 @@ class Tally(msgspec.Struct):
 
     # Well-formed requests, whatever became of them.
     calls: int = 0
-    # Of the calls whose answer was begun.
+    # Input of the calls whose answer was begun.
     input_tokens: int = 0
-    # Made, over all choices, reasoning included.
+    # Output made, over all choices, reasoning included.
     output_tokens: int = 0
-    # Handed to the connection as text while the client was there.
+    # Output handed to the connection as text while the client was there.
     output_tokens_sent: int = 0
     # Calls whose client went away before the end.
     aborted: int = 0
@@ -34,23 +34,23 @@ class CallTally:
             tally.calls += 1
 
     def begun(self, input_tokens: int, output_tokens: int = 0) -> None:
-        """The answer begins: the input has been read, and so many tokens are made at once."""
+        """Counts the begin of an answer: the input has been read, and `output_tokens` are made at once."""
         for tally in self._tallies:
             tally.input_tokens += input_tokens
             tally.output_tokens += output_tokens
 
     def made(self, output_tokens: int) -> None:
-        """So many more tokens were made."""
+        """Counts tokens that were made since."""
         for tally in self._tallies:
             tally.output_tokens += output_tokens
 
     def sent(self, output_tokens: int) -> None:
-        """So many more tokens were handed to the connection."""
+        """Counts tokens that were handed to the connection since."""
         for tally in self._tallies:
             tally.output_tokens_sent += output_tokens
 
     def aborted(self) -> None:
-        """The client went away."""
+        """Counts a client that went away."""
         for tally in self._tallies:
             tally.aborted += 1
 

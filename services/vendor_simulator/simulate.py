@@ -10,7 +10,7 @@ import msgspec
 
 from services.vendor_simulator.text import TOKEN_BYTES
 
-# Of one choice. An answer of this size is 8 MB of text.
+# The most output of one choice. An answer of this size is 8 MB of text.
 OUTPUT_TOKENS_MAX: Final = 2_000_000
 _WAIT_MS_MAX: Final = 600_000
 _BODY_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -44,7 +44,7 @@ UsagePlace = Literal[
     "preview_first",
     "zeros_until_end",
 ]
-# One of both: what a request may say in one word.
+# Shape and place together, as a request may say them in one word.
 UsageMode = Literal[UsagePlace, OddUsageShape]
 Failure = Literal[
     "",
@@ -121,7 +121,7 @@ class Usage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the visible text looks like."""
+    """The form of the visible text."""
 
     script: ScriptName = "plain"
     # UTF-8 bytes a token; 0: the script's own, which is near what real tokenizers make of it.
@@ -132,11 +132,11 @@ class Tools(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Calls of tools at the end of the answer; their arguments are JSON."""
 
     calls: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
-    # Of each call, within the output tokens.
+    # Tokens of each call's arguments, within the output tokens.
     argument_tokens: Annotated[int, msgspec.Meta(ge=1, le=OUTPUT_TOKENS_MAX)] = 4
     # The tool that every call names; "": look_up_0, look_up_1 and so on.
     name: str = ""
-    # What every call says, in place of arguments of `argument_tokens`.
+    # Arguments of every call, in place of ones of `argument_tokens`.
     arguments: dict[str, Any] | None = None
 
     @property
@@ -180,19 +180,19 @@ class VendorError(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Simulate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """How the call shall go; a request's top-level object "simulate"."""
 
-    # What the model would say if no limit cut it, reasoning and tool calls included, in tokens of each choice.
+    # Tokens of each choice if no limit cut it, reasoning and tool calls included.
     output_tokens: Tokens = 16
     # The part of the input that the cache served; never more than the input.
     cached_input_tokens: InputTokens = 0
     # The part of the output that is thought; never more than the output.
     reasoning_tokens: Tokens = 0
-    # Nothing is sent before.
+    # Nothing is sent before this time.
     first_token_delay_ms: Annotated[int, msgspec.Meta(ge=0, le=_WAIT_MS_MAX)] = 0
     # How fast each choice is made; 0: as fast as it goes.
     tokens_per_second: Annotated[float, msgspec.Meta(ge=0)] = 0
     # Where usage stands, what it looks like, and whether it is true: a name, or shape and place.
     usage: UsageMode | Usage = "final"
-    # What goes wrong.
+    # The failure that is simulated; "": none.
     failure: Failure = ""
     # The visible tokens of each choice that a stream sends before it fails.
     failure_after_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -245,7 +245,7 @@ class Simulate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False
         )
 
 
-# What is done where nothing is asked for.
+# Taken where a request asks for nothing.
 PLAIN: Final = Simulate()
 _PLAIN_USAGE: Final = frozenset({"final", "none", "every_chunk", "last_chunk_with_choices", "negative", "absurd"})
 _USAGE: Final[dict[UsageMode, Usage]] = {shape: Usage(shape=shape) for shape in get_args(OddUsageShape)} | {

@@ -13,7 +13,7 @@ _decode: Final = msgspec.json.Decoder(Simulate).decode
 
 
 def simulate_in(text: str, write_error: ErrorWriter) -> Simulate:
-    """The object in the first line `simulate: {...}` of `text`; what is done by default where there is none.
+    """The object in the first line `simulate: {...}` of `text`; the default where there is none.
 
     Errors: `RefusedError` with status 400, worded by `write_error`.
     """

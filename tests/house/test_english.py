@@ -1,0 +1,56 @@
+"""Comments and docstrings begin with a verb or a noun, and name a number by `at most N` or `this many`."""
+
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+_SERVICES: Final = Path(__file__).parents[2] / "services"
+# Grows with the rest of the services.
+_FOLDERS: Final = ("authentication", "billing", "cli", "registry", "vendor_simulator")
+_BEGINNING: Final = re.compile(r'(?:# |""")(?:What|Whoever|Whose|Who|The same|Of|Or|And|Also)\b')
+_WORDS: Final = re.compile(r"\b(?:so many|but for|behind|reckon\w*)\b", re.IGNORECASE)
+
+
+def _unclear(source: str) -> Iterator[tuple[int, str]]:
+    """Line and text of each comment and docstring that breaks the rule."""
+    before = None
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        # A second comment line goes on with the sentence of the first.
+        continued = before is not None and before.type == tokenize.COMMENT and before.start[1] == token.start[1]
+        is_docstring = token.type == tokenize.STRING and token.string.startswith('"""')
+        if token.type == tokenize.COMMENT or is_docstring:
+            begins = _BEGINNING.match(token.string) and not continued
+            if begins or _WORDS.search(token.string):
+                yield token.start[0], token.string
+        if token.type not in (tokenize.NL, tokenize.INDENT):
+            before = token
+
+
+@pytest.mark.parametrize("folder", _FOLDERS)
+def test_comments_begin_with_the_thing_that_they_speak_of(folder: str) -> None:
+    assert [
+        f"{path.relative_to(_SERVICES)}:{line}: {text}"
+        for path in sorted((_SERVICES / folder).rglob("*.py"))
+        for line, text in _unclear(path.read_text(encoding="utf-8"))
+    ] == []
+
+
+def test_an_unclear_comment_is_found_and_a_line_that_goes_on_is_none() -> None:
+    source = '''"""What is here."""
+# Of a pack.
+DAYS = 1  # Who knows.
+# One of the offering's
+# Or rather of its tariff's.
+UNIT = ""
+
+
+def wait():
+    """Waits for so many seconds."""
+    text = "what stands behind it"
+'''
+    assert [line for line, _ in _unclear(source)] == [1, 2, 3, 10]

@@ -82,6 +82,41 @@ def edge_command(
         raise CommandFailed("; ".join(wrong))
 
 
+@bench_group.command("attacks")
+@click.option(
+    "--seconds",
+    default=24.0,
+    type=click.FloatRange(min=0.5),
+    metavar="S",
+    help="How long each attack lasts, in two rounds; heads that do not come end a round's tenth second. Default: 24.",
+)
+@click.option("--attacks", "names", default="", metavar="NAMES", help="Which, with commas. Default: all.")
+@click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the report is printed.")
+def attacks_command(seconds: float, names: str, output: str) -> None:
+    """Attack the edge's doors while honest clients call.
+
+    Services have a processor to themselves; honest clients, the vendor simulator and attackers share another, where attackers come
+    last. Quiet times, in which a process burns what attackers would take, and attacks take turns. Ends with 1 when an honest call
+    failed, or audit or reconciliation finds the bill not exact.
+    """
+    from services.cli.attackers import WAYS
+    from services.cli.bench_attacks import measure_attacks
+    from services.cli.bench_report import print_attacks
+
+    chosen = names.split(",") if names else list(WAYS)
+    if unknown := [name for name in chosen if name not in WAYS]:
+        raise click.UsageError(f"no attack is named {', '.join(unknown)}; there are {', '.join(WAYS)}")
+    with expected_errors(), terminated_as_interrupted():
+        report = measure_attacks(chosen, seconds)
+    if output == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+    else:
+        print_attacks(report)
+    failed = [f"{each.name}: {count} calls failed: {how}" for each in report.attacks for how, count in each.failures.items()]
+    if wrong := [*report.breaches, *report.differences, *failed]:
+        raise CommandFailed("; ".join(wrong))
+
+
 def _wrong(report: "Report") -> Iterator[str]:
     for folder, of in (("", report), *((f"{of.folder}: ", of) for of in (report.against,) if of is not None)):
         for found in (*of.breaches, *of.differences, *(f"{count} calls failed: {how}" for how, count in of.failures.items())):

@@ -65,10 +65,10 @@ class BenchCell:
         self._admin_token = token_hex(32)
         # An older checkout serves clients and operators at one address.
         self.base_url, _, admin_url = self._start(vendor_base_url).partition(", for operators on ")
-        self._admin_url = admin_url or self.base_url
+        self.admin_url = admin_url or self.base_url
         self.edge_pid = processes.pids[f"{name}-edge"]
         self.accounting_pid = processes.pids[f"{name}-accounting"]
-        self._system = System(self._admin_url, self._admin_token, "the edge has ended")
+        self._system = System(self.admin_url, self._admin_token, "the edge has ended")
         self._await_ready()
         self.api_keys = self._make_accounts()
 
@@ -118,7 +118,7 @@ class BenchCell:
     def _await_ready(self) -> None:
         deadline_s = time.monotonic() + _START_S_MAX
         while True:
-            ready, missing = is_ready(self._admin_url)
+            ready, missing = is_ready(self.admin_url)
             if ready:
                 return
             self._processes.check()

@@ -105,6 +105,53 @@ class StreamsReport(StreamsFigures, frozen=True, kw_only=True):
 
 Report = CallsReport | StreamsReport
 
+
+class AttackFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What one attack did to honest calls and to the edge. Latencies are medians of the rounds; memory is the edge's, resident."""
+
+    name: str
+    # In words.
+    says: str
+    p50_ms_quiet: float
+    p50_ms: float
+    p99_ms_quiet: float
+    p99_ms: float
+    # Under attack over quiet, of each pair of turns.
+    p99_ratio: Spread
+    # At the peaks of quiet times and of attacks; the largest difference of a pair of turns.
+    resident_mib_quiet: float
+    resident_mib_peak: float
+    resident_mib_rise: float
+    # Honest calls under attack; of them and of the quiet ones those that failed, and how.
+    calls: int
+    failed: int
+    failures: dict[str, int]
+    # Of the attackers: connections that they opened and that the edge ended, what they sent, answers by their status.
+    connections: int
+    ended: int
+    sent_mib: float
+    answers: dict[str, int]
+
+
+class AttacksReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What attacks on the edge's doors cost."""
+
+    attacks: list[AttackFigures]
+    # What so many connections that do nothing take of the edge's memory, by their kind.
+    idle_connections: int
+    idle_mib: dict[str, float]
+    # At the peak of the first quiet time.
+    resident_mib_first: float
+    # Of honest clients.
+    calls_per_second: float
+    rounds: int
+    # Of each attack, and as long quiet, over all rounds.
+    seconds: float
+    # What audit and reconciliation found wrong.
+    breaches: list[str]
+    differences: list[str]
+
+
 # First rows of each table: name, field, format. The other checkout lacks the fields that are measured of this one alone.
 _Rows = tuple[tuple[str, str, str], ...]
 _CALLS: Final[_Rows] = (
@@ -164,3 +211,35 @@ def print_report(report: Report) -> None:
 
 def _ratio(spread: Spread) -> str:
     return f"{spread.median:.2f} ({spread.min:.2f} to {spread.max:.2f})"
+
+
+def print_attacks(report: AttacksReport) -> None:
+    """Prints the table of attacks."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"Honest calls, {report.calls_per_second:g} a second: quiet, and under attack"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table.add_column("attack")
+    for column in ("p50 ms", "p99 ms", "p99 ratio", "resident MiB", "rise", "calls", "failed", "attackers: sent, answers"):
+        table.add_column(column, justify="right")
+    for each in report.attacks:
+        answers = ", ".join(f"{count:,} x {status}" for status, count in each.answers.items())
+        table.add_row(
+            each.name,
+            f"{each.p50_ms_quiet:.1f}, {each.p50_ms:.1f}",
+            f"{each.p99_ms_quiet:.1f}, {each.p99_ms:.1f}",
+            _ratio(each.p99_ratio),
+            f"{each.resident_mib_quiet:.0f}, {each.resident_mib_peak:.0f}",
+            f"{each.resident_mib_rise:+.0f}",
+            f"{each.calls:,}",
+            f"{each.failed:,}",
+            f"{each.sent_mib:,.0f} MiB on {each.connections:,} connections, {each.ended:,} ended; {answers or 'none'}",
+        )
+    console = Console()
+    console.print(table)
+    idle = "; ".join(f"{kind} {mib:.0f} MiB" for kind, mib in report.idle_mib.items())
+    console.print(f"Memory of {report.idle_connections:,} idle connections: {idle}")
+    console.print(f"The edge in its first quiet time: {report.resident_mib_first:.0f} MiB")
+    console.print(f"The bill is exact: {'NO' if report.breaches or report.differences else 'yes'}")

@@ -41,10 +41,29 @@ def cpu_s(pid: int) -> float:
 
 
 def resident_mib_peak(pid: int) -> float:
-    """The most memory that a process has had resident since its start, in MiB, from proc(5)."""
+    """The most memory that a process has had resident since its start, or `forget_resident_peak`, in MiB, from proc(5)."""
+    return _status_mib(pid, "VmHWM:")
+
+
+def resident_mib(pid: int) -> float:
+    """What a process has resident, in MiB, from proc(5)."""
+    return _status_mib(pid, "VmRSS:")
+
+
+def _status_mib(pid: int, field: str) -> float:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith(field))
     return int(kilobytes) / 1_024
+
+
+def open_files(pid: int) -> int:
+    """How many files and connections a process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def forget_resident_peak(pid: int) -> None:
+    """Lets `resident_mib_peak` count from now on. Errors: `OSError` where the system has no such thing, or does not allow it."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
 
 
 def free_ports(count: int) -> list[int]:
@@ -102,6 +121,12 @@ class Processes:
             raise CommandError("a process of the benchmark ended too early")
         return line.rstrip("\n")
 
+    def tell(self, process: "subprocess.Popen[str]", what: msgspec.Struct) -> None:
+        """Writes a line of JSON to it."""
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(what).decode() + "\n")
+        process.stdin.flush()
+
     def measure(
         self, generator: "subprocess.Popen[str]", load: msgspec.Struct, measured: type[T], pids: list[int]
     ) -> tuple[T, list[float]]:
@@ -110,9 +135,7 @@ class Processes:
         The load generator reads its load as a line of JSON. It prints a line when measuring begins, one when it ends, then the
         result as JSON.
         """
-        assert generator.stdin is not None
-        generator.stdin.write(msgspec.json.encode(load).decode() + "\n")
-        generator.stdin.flush()
+        self.tell(generator, load)
         self.read_line(generator)
         before = [cpu_s(pid) for pid in pids]
         self.read_line(generator)

@@ -6,7 +6,7 @@ import pytest
 
 from services.cli.bench_cell import OWN_CHECKOUT
 from services.cli.bench_charging import ChargingReport
-from services.cli.bench_report import CallsReport, OtherStreams, Spread, StreamsReport, print_report
+from services.cli.bench_report import AttacksReport, CallsReport, OtherStreams, Spread, StreamsReport, print_report
 from services.cli.prose import prose
 from tests.cli.processes import run, tokenline
 
@@ -74,6 +74,36 @@ def test_an_sqlite_file_has_one_owner() -> None:
     result = tokenline("bench", "charging", "--store", "sqlite", "--owners", "1,2")
     assert result.returncode == 2
     assert "--owners goes with --store postgresql: an SQLite file has one owner" in result.stderr
+
+
+def test_attacks_are_carried_out_beside_honest_calls_and_the_bill_is_exact() -> None:
+    result = tokenline(
+        *("bench", "attacks", "--seconds", "1", "--attacks", "malformed,stopped-readers", "--output", "json"), timeout_s=TIMEOUT_S
+    )
+    assert result.returncode == 0, result.stderr
+    report = msgspec.json.decode(result.stdout, type=AttacksReport)
+    malformed, stopped = report.attacks
+    for each in report.attacks:
+        assert each.calls == report.calls_per_second
+        assert (each.failed, each.failures) == (0, {})
+        assert 0 < each.p50_ms <= each.p99_ms
+        assert 0 < each.p50_ms_quiet <= each.p99_ms_quiet
+        assert 40 < each.resident_mib_quiet < 1_000
+        assert 40 < each.resident_mib_peak < 1_000
+    assert set(malformed.answers) == {"400"}
+    assert malformed.answers["400"] > 0
+    assert malformed.ended > 0
+    # In each of two rounds.
+    assert 0 < stopped.answers["200"] <= 40
+    assert set(report.idle_mib) == {"silent", "answered"}
+    assert all(0 < mib < 1_000 for mib in report.idle_mib.values())
+    assert report.breaches == report.differences == []
+
+
+def test_attacks_that_are_not_known_are_named() -> None:
+    result = run("bench", "attacks", "--attacks", "malformed,flood")
+    assert result.exit_code == 2
+    assert "no attack is named flood; there are headers, long-header," in " ".join(result.output.split())
 
 
 def test_the_table_has_the_other_checkout_beside_this_one(capsys: pytest.CaptureFixture[str]) -> None:

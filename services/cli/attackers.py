@@ -188,7 +188,7 @@ def _upgrades(attack: Attack) -> Pieces:
 
 @cache
 def _body_of_names() -> bytes:
-    return b'{"model":"m",' + b",".join(b'"k%d":1' % number for number in range(_NAMES)) + b"}"
+    return b'{"model":"m",' + b",".join(b'"%x":1' % number for number in range(_NAMES)) + b"}"
 
 
 def _names(attack: Attack) -> Pieces:

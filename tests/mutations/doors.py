@@ -19,6 +19,10 @@ def _stop(name: str, file: str, old: str, new: str) -> Mutation:
     return Mutation(name, file, ((old, new),), ("tests/runtime/test_http_stop.py",))
 
 
+def _fairness(name: str, file: str, old: str, new: str) -> Mutation:
+    return Mutation(name, file, ((old, new),), ("tests/runtime/http/test_fairness.py",))
+
+
 DOORS: Final = (
     _listener(
         "a head may be as large as it likes",
@@ -369,5 +373,59 @@ DOORS: Final = (
         "services/edge/app.py",
         (("any(door.accepts for door in doors)", "bool(doors)"),),
         ("tests/edge/test_app.py",),
+    ),
+    _fairness(
+        "requests in vain are served as fast as they come",
+        _CONNECTION_PY,
+        "        if seconds and not self._unread_for & _RESTS:\n",
+        "        if False:\n",
+    ),
+    _fairness(
+        "requests of one packet do not wait for turns",
+        _CONNECTION_PY,
+        "            if not self._unread_for & _RESTS:\n                self._begin",
+        "            if True:\n                self._begin",
+    ),
+    _fairness(
+        "a new connection makes up for requests in vain",
+        _CONNECTION_PY,
+        "        elif self._new and self._rests_at_first():\n",
+        "        elif False:\n",
+    ),
+    _fairness(
+        "all addresses wait for the wasteful ones",
+        _LISTENER_PY,
+        "        if since_s is None or now_s - since_s > _KNOWN_S or not self._in_vain.wait_s(now_s):\n",
+        "        if not self._in_vain.wait_s(now_s):\n",
+    ),
+    _fairness(
+        "turns are given for ever later",
+        _LISTENER_PY,
+        "self._in_vain.take_s(now_s) if self._in_vain.wait_s(now_s) < _REST_S_MAX else _REST_S_MAX",
+        "self._in_vain.take_s(now_s)",
+    ),
+    _fairness(
+        "customers wait as strangers do",
+        _CONNECTION_PY,
+        "        self._known = self._known or exchange.known\n",
+        "",
+    ),
+    _fairness(
+        "what is dropped is read as fast as it comes",
+        _CONNECTION_PY,
+        "        elif count >= _MUCH_BYTES:\n",
+        "        elif count >= 1_000 * _MUCH_BYTES:\n",
+    ),
+    _fairness(
+        "who brings much is read on and on",
+        _CONNECTION_PY,
+        "        if len(data) >= _MUCH_BYTES and not self._unread_for & _QUEUED:\n",
+        "        if len(data) >= 1_000 * _MUCH_BYTES and not self._unread_for & _QUEUED:\n",
+    ),
+    _fairness(
+        "all whose time is over are ended at once",
+        _LISTENER_PY,
+        "_ENDED_AT_ONCE: Final = 8\n",
+        "_ENDED_AT_ONCE: Final = 8_000\n",
     ),
 )

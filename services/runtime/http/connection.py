@@ -29,6 +29,12 @@ _DROPPED_NONSENSE_BYTES_MAX: Final = 1024 * 1024
 # then after twice as long each time up to the last; a slower one is found when the listener looks.
 _PROBE_S: Final = 0.001
 _PROBE_S_MAX: Final = 0.25
+# A connection that has brought so much at once lets others be read before it brings more.
+_MUCH_BYTES: Final = 64 * 1024
+# Why a connection is not read: more has come than is wanted; others are read first; it rests after something in vain.
+_UNWANTED: Final = 1
+_QUEUED: Final = 2
+_RESTS: Final = 4
 _INT: Final = struct.Struct("i")
 _HTTP_2_PREFACE: Final = b"PRI * HTTP/2.0"
 
@@ -51,17 +57,19 @@ class Connection(asyncio.Protocol):
         "_headers",
         "_held",
         "_in_head",
+        "_known",
         "_listener",
+        "_new",
         "_over",
         "_parser",
         "_progressed",
         "_queue",
-        "_reading_paused",
         "_refusal",
         "_silent_bytes",
         "_target",
         "_told",
         "_transport",
+        "_unread_for",
         "_upgraded",
         "_writable",
         "address",
@@ -88,7 +96,12 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         # What came behind too many requests.
         self._held = b""
-        self._reading_paused = False
+        # The reasons why it is not read, added up.
+        self._unread_for = 0
+        # Nothing has come yet.
+        self._new = True
+        # A request of it was from somebody who is known.
+        self._known = False
         # The client sends no more.
         self._eof = False
         # Nothing more is read, but dropped; the status that is told once the answers before it are whole.
@@ -116,11 +129,16 @@ class Connection(asyncio.Protocol):
             self._discard(len(data))
         elif self._held:
             self._held += data
-            self._pause()
+            self._pause(_UNWANTED)
+        elif self._new and self._rests_at_first():
+            self._held = data
         elif len(data) <= _SLICE_BYTES:
             self._feed(data)
         else:
             self._feed_in_slices(data)
+        if len(data) >= _MUCH_BYTES and not self._unread_for & _QUEUED:
+            self._pause(_QUEUED)
+            self._listener.queue_reading(self)
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -164,7 +182,7 @@ class Connection(asyncio.Protocol):
                 return
             if self._queue:
                 self._held = data[begin:]
-                self._pause()
+                self._pause(_UNWANTED)
                 return
             self._feed(view[begin : begin + _SLICE_BYTES])
 
@@ -192,9 +210,9 @@ class Connection(asyncio.Protocol):
         if self._coming is not None:
             self._listener.await_body(self)
             if self._coming.unread > _UNREAD_BYTES_MAX and not self._coming.is_read:
-                self._pause()
+                self._pause(_UNWANTED)
         elif self._queue:
-            self._pause()
+            self._pause(_UNWANTED)
         elif self._in_head and self._current is None:
             self._listener.await_head(self)
 
@@ -220,17 +238,49 @@ class Connection(asyncio.Protocol):
     def _discard(self, count: int) -> None:
         if not self._listener.drops(self, count, _DROPPED_NONSENSE_BYTES_MAX if self._told else _DROPPED_BYTES_MAX):
             self.drop()
+        elif count >= _MUCH_BYTES:
+            self._rest(self._listener.wasted(self))
 
-    def _pause(self) -> None:
-        if not self._reading_paused and self._transport is not None:
-            self._reading_paused = True
+    def _pause(self, reason: int) -> None:
+        if not self._unread_for and self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
+        self._unread_for |= reason
+
+    def _unpause(self, reason: int) -> None:
+        if self._unread_for & reason:
+            self._unread_for &= ~reason
+            if not self._unread_for and self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
 
     def resume(self) -> None:
         """See `Wire`."""
-        if self._reading_paused and not self._held and self._transport is not None:
-            self._reading_paused = False
-            self._transport.resume_reading()
+        if not self._held:
+            self._unpause(_UNWANTED)
+
+    def take_turn(self) -> None:
+        """Those before it have been read."""
+        self._unpause(_QUEUED)
+
+    def _rest(self, seconds: float) -> None:
+        if seconds and not self._unread_for & _RESTS:
+            self._pause(_RESTS)
+            asyncio.get_running_loop().call_later(seconds, self._rested)
+
+    def _rests_at_first(self) -> bool:
+        """Whether what came first of a new connection is to wait, as others from its address were in vain."""
+        self._new = False
+        seconds = self._listener.first_rest_s(self)
+        self._rest(seconds)
+        return seconds > 0
+
+    def _rested(self) -> None:
+        self._unpause(_RESTS)
+        if self._current is not None:
+            return
+        if self._queue:
+            self._go_on()
+        elif not self._over:
+            self._read_on()
 
     # httptools
 
@@ -333,14 +383,23 @@ class Connection(asyncio.Protocol):
         self._current = None
         if self._transport is None:
             return
+        self._known = self._known or exchange.known
+        if not self._known and (self._told or 400 <= exchange.status < 500):
+            self._rest(self._listener.wasted(self))
         if self._coming is exchange:
             # Its body was not read to the end: there is no telling where the next request begins.
             self._linger()
         elif not exchange.keep_alive:
             self.close()
-        elif self._queue:
-            self._begin(self._queue.popleft())
-            self._read_on()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Turns to the next request, if there is one and the connection does not rest."""
+        if self._queue:
+            if not self._unread_for & _RESTS:
+                self._begin(self._queue.popleft())
+                self._read_on()
         elif self._refusal:
             self._tell(self._refusal)
         elif self._eof:

@@ -74,6 +74,7 @@ class Exchange:
         "headers",
         "is_http_1_0",
         "keep_alive",
+        "known",
         "method",
         "on_gone",
         "on_half_closed",
@@ -96,6 +97,8 @@ class Exchange:
         self.path = self.raw_path.decode("latin-1")
         self.is_http_1_0 = False
         self.keep_alive = True
+        # Whoever sent it has shown who he is: what is refused to him is no stranger's attempt.
+        self.known = False
         # Of the body: what has come and was not read, and whether all has come.
         self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None

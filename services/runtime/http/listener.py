@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import IPv6Address
@@ -13,6 +14,7 @@ from typing import Any, Final
 from services.runtime.http.connection import Connection
 from services.runtime.http.exchange import Exchange, GoneError, Header
 from services.runtime.http.limits import HttpLimits
+from services.runtime.http.pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,16 @@ _LOOKS_A_TIME: Final = 4
 # How long a client that was refused may go on sending before its connection is cut.
 _LINGER_S: Final = 10.0
 _LAST_BYTES_POLL_S: Final = 0.01
+# Of those whose time is over so many are ended at once, before others have their turn.
+_ENDED_AT_ONCE: Final = 8
+# Requests in vain, of all who send such: each costs as much as a tenth of a call, or as a whole one where authentication is asked.
+_IN_VAIN_PER_SECOND: Final = 200.0
+_IN_VAIN_AT_ONCE: Final = 50
+# No connection rests for longer.
+_REST_S_MAX: Final = 5.0
+# For how long an address is known for a request in vain, and so many addresses are.
+_KNOWN_S: Final = 10.0
+_KNOWN_MAX: Final = 16_384
 _KERNEL_UNSENT_BYTES_MAX: Final = 128 * 1024
 
 
@@ -68,6 +80,11 @@ class Listener:
         self._writing: dict[Connection, tuple[float, int]] = {}
         # Those that end, and how much was dropped of what still came.
         self._ending: dict[Connection, int] = {}
+        # Who wastes the time of others waits for turns; the addresses of such, and when that was, in order of time.
+        self._in_vain = Pace(_IN_VAIN_PER_SECOND, _IN_VAIN_AT_ONCE)
+        self._wasteful: dict[str, float] = {}
+        # Those that send much, of which one is read at a time.
+        self._bulky: deque[Connection] = deque()
         # Connections that were refused, or whose request was, since it was logged last, and an example.
         self._refused = 0
         self._refused_example = ""
@@ -132,6 +149,38 @@ class Listener:
         )
         for state in states:
             state.pop(connection, None)
+
+    def first_rest_s(self, connection: Connection) -> float:
+        """How long what comes first of a new connection is to rest: not at all, unless others from there were in vain lately."""
+        now_s = self._loop.time()
+        since_s = self._wasteful.get(connection.address)
+        if since_s is None or now_s - since_s > _KNOWN_S or not self._in_vain.wait_s(now_s):
+            return 0.0
+        return self._take_turn(now_s)
+
+    def wasted(self, connection: Connection) -> float:
+        """A request was in vain, or bytes came that are dropped; how long its connection is to rest before more is read."""
+        now_s = self._loop.time()
+        wasteful = self._wasteful
+        wasteful.pop(connection.address, None)
+        wasteful[connection.address] = now_s
+        if len(wasteful) > _KNOWN_MAX:
+            del wasteful[next(iter(wasteful))]
+        return self._take_turn(now_s)
+
+    def _take_turn(self, now_s: float) -> float:
+        return self._in_vain.take_s(now_s) if self._in_vain.wait_s(now_s) < _REST_S_MAX else _REST_S_MAX
+
+    def queue_reading(self, connection: Connection) -> None:
+        """It has brought much: it is read again when those before it have been."""
+        if not self._bulky:
+            self._loop.call_soon(self._read_next)
+        self._bulky.append(connection)
+
+    def _read_next(self) -> None:
+        self._bulky.popleft().take_turn()
+        if self._bulky:
+            self._loop.call_soon(self._read_next)
 
     def begin(self, connection: Connection, exchange: Exchange) -> None:
         """A request's head has come, and it is its turn: the application serves it."""
@@ -207,18 +256,7 @@ class Listener:
     def _look(self) -> None:
         self._look_again()
         limits, now_s = self.limits, self._loop.time()
-        for connection in _since(self._heads, now_s - limits.head_s):
-            connection.end_late_head()
-        for connection in _since(self.bodies, now_s - limits.body_s):
-            connection.refuse(408)
-        for connection in _since(self._answers, now_s - limits.answer_s):
-            if connection.end_late_answer(limits.answer_s):
-                self._late[connection] = now_s
-            else:
-                connection.drop()
-        for times, lasts_s in ((self._idle, limits.idle_s), (self._late, limits.last_words_s)):
-            for connection in _since(times, now_s - lasts_s):
-                connection.drop()
+        self._end_late()
         for connection in list(self.half_closed):
             connection.look_whether_gone()
         for connection, (since_s, unsent) in list(self._writing.items()):
@@ -234,6 +272,29 @@ class Listener:
         if self._refused:
             logger.warning("refused %d connections or requests since the last such line; %s", self._refused, self._refused_example)
             self._refused = 0
+
+    def _end_late(self) -> None:
+        """Ends some of those whose time is over, and the next ones when others have had their turn."""
+        limits, now_s = self.limits, self._loop.time()
+        left = _ENDED_AT_ONCE
+        for connection in _since(self._heads, now_s - limits.head_s, left):
+            connection.end_late_head()
+            left -= 1
+        for connection in _since(self.bodies, now_s - limits.body_s, left):
+            connection.refuse(408)
+            left -= 1
+        for connection in _since(self._answers, now_s - limits.answer_s, left):
+            left -= 1
+            if connection.end_late_answer(limits.answer_s):
+                self._late[connection] = now_s
+            else:
+                connection.drop()
+        for times, lasts_s in ((self._idle, limits.idle_s), (self._late, limits.last_words_s)):
+            for connection in _since(times, now_s - lasts_s, left):
+                connection.drop()
+                left -= 1
+        if not left:
+            self._loop.call_soon(self._end_late)
 
     # The end
 
@@ -275,11 +336,11 @@ class Listener:
             self._looking.cancel()
 
 
-def _since(times: dict[Connection, float], limit_s: float) -> list[Connection]:
-    """Takes those out whose time is at or before the limit."""
-    found = []
+def _since(times: dict[Connection, float], limit_s: float, count_max: int) -> list[Connection]:
+    """Takes those out whose time is at or before the limit, at most so many."""
+    found: list[Connection] = []
     for connection, since_s in times.items():
-        if since_s > limit_s:
+        if since_s > limit_s or len(found) == count_max:
             break
         found.append(connection)
     for connection in found:

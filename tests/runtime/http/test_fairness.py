@@ -1,0 +1,156 @@
+"""What clients do in vain, or in mass, takes turns with the others."""
+
+import asyncio
+from itertools import pairwise
+
+import uvloop
+
+from services.runtime.http.exchange import Exchange
+from services.runtime.http.listener import Listener, listen_http
+from tests.runtime.http.system import Client, listening
+from tests.waiting import until
+
+IN_VAIN = b"GET /unread HTTP/1.1\r\n\r\n"
+# Turns that are free, and how fast the others come.
+FREE = 50
+PER_SECOND = 200
+
+
+def waits_s(listener: Listener) -> float:
+    return listener._in_vain.wait_s(asyncio.get_running_loop().time())
+
+
+async def waste(listener: Listener, requests: int) -> None:
+    """Sends requests that are malformed, each on a connection of its own."""
+    for _ in range(requests):
+        client = await Client.to(listener)
+        await client.send(b"nonsense\r\n\r\n")
+        assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+        client.close()
+
+
+async def test_requests_in_vain_on_one_connection_wait_for_turns() -> None:
+    async with listening() as (listener, _):
+        client = await Client.to(listener)
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        for _ in range(FREE + 100):
+            await client.send(IN_VAIN)
+            assert (await client.until(b"\r\n\r\nno")).startswith(b"HTTP/1.1 401 ")
+        # The last answer has come; what follows it would wait.
+        assert loop.time() - began_s > 99 / PER_SECOND
+        client.close()
+
+
+async def test_requests_in_vain_in_one_packet_wait_for_turns() -> None:
+    async with listening() as (listener, application):
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        clients = [await Client.to(listener) for _ in range(5)]
+        for client in clients:
+            await client.send(IN_VAIN * 60)
+        await until(lambda: len(application.called) >= FREE + 105)
+        assert loop.time() - began_s > 99 / PER_SECOND
+        for client in clients:
+            client.close()
+
+
+async def test_after_requests_in_vain_an_address_waits_with_new_connections_and_others_do_not() -> None:
+    async with listening() as (listener, application):
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        await waste(listener, FREE + 50)
+        assert loop.time() - began_s > 49 / PER_SECOND
+        # A backlog of a second.
+        while waits_s(listener) < 1.0:
+            listener._in_vain.take_s(loop.time())
+        same = await Client.to(listener)
+        await same.send(b"GET /same HTTP/1.1\r\n\r\n")
+        other = await Client.to(listener, local_addr=("127.0.0.9", 0))
+        await other.send(b"GET /other HTTP/1.1\r\n\r\n")
+        assert b"GET /other 0" in await other.until(b"/other 0")
+        assert application.called == ["/other"]
+        assert b"GET /same 0" in await same.until(b"/same 0")
+        assert application.called == ["/other", "/same"]
+
+
+async def test_a_rest_has_an_end_however_many_wait() -> None:
+    async with listening() as (listener, _):
+        loop = asyncio.get_running_loop()
+        for _ in range(100_000):
+            listener._take_turn(loop.time())
+        assert 4.9 < waits_s(listener) < 5.1
+
+
+async def test_what_is_refused_to_somebody_who_is_known_is_not_in_vain() -> None:
+    async with listening() as (listener, _):
+        client = await Client.to(listener)
+        for _ in range(FREE + 10):
+            await client.send(b"GET /known HTTP/1.1\r\n\r\n")
+            assert (await client.until(b"\r\n\r\nno")).startswith(b"HTTP/1.1 401 ")
+        # Nor is another request on his connection.
+        await client.send(IN_VAIN)
+        await client.until(b"\r\n\r\nno")
+        assert not listener._wasteful
+        client.close()
+
+
+async def test_bytes_that_are_dropped_wait_for_turns() -> None:
+    async with listening() as (listener, _):
+        clients = [await Client.to(listener) for _ in range(4)]
+        sending = [
+            asyncio.create_task(client.send(b"POST /unread HTTP/1.1\r\ncontent-length: 60000000\r\n\r\n" + b" " * 60_000_000))
+            for client in clients
+        ]
+        await until(lambda: waits_s(listener) > 0)
+        # 240 MB would have been read by now otherwise.
+        assert sum(listener._ending.values()) < 100_000_000
+        for task, client in zip(sending, clients, strict=True):
+            client.writer.transport.abort()
+            await task
+
+
+def test_a_connection_that_brings_much_lets_others_be_read_between() -> None:
+    # asyncio's own loop reads once before it looks at others; uvloop, which services run on, up to 32 times.
+    pieces: list[int] = []
+
+    async def application(exchange: Exchange) -> None:
+        while piece := await exchange.read():
+            pieces.append(len(piece))
+        exchange.whole(200, [], b"read")
+
+    async def scenario() -> None:
+        async with listen_http(application, "127.0.0.1", 0) as listener:
+            client = await Client.to(listener)
+            sending = asyncio.create_task(client.send(b"POST / HTTP/1.1\r\ncontent-length: 30000000\r\n\r\n" + b" " * 30_000_000))
+            await client.until(b"read")
+            await sending
+            client.close()
+
+    uvloop.run(scenario())
+    assert sum(pieces) == 30_000_000
+    # Between two reads the application had its turn.
+    assert max(pieces) <= 256_000
+
+
+async def test_connections_whose_time_is_over_end_a_few_at_once() -> None:
+    async with listening() as (listener, _):
+        clients = [await Client.to(listener) for _ in range(200)]
+        await until(lambda: len(listener._heads) == 200)
+        for connection in listener._heads:
+            listener._heads[connection] = float("-inf")
+        left: list[int] = []
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            left.append(len(listener._connections))
+            if left[-1]:
+                loop.call_soon(look)
+
+        look()
+        listener._look()
+        await until(lambda: not left[-1])
+        assert left[0] == 200
+        assert max(before - after for before, after in pairwise(left)) <= 16
+        for client in clients:
+            client.close()

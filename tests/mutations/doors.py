@@ -425,7 +425,19 @@ DOORS: Final = (
     _fairness(
         "all whose time is over are ended at once",
         _LISTENER_PY,
-        "_ENDED_AT_ONCE: Final = 8\n",
-        "_ENDED_AT_ONCE: Final = 8_000\n",
+        "_ENDED_AT_ONCE: Final = 4\n",
+        "_ENDED_AT_ONCE: Final = 4_000\n",
+    ),
+    _fairness(
+        "who has no place may come again at once",
+        _LISTENER_PY,
+        "        self._loop.call_later(_TURNED_AWAY_S, connection.drop)\n",
+        "        connection.drop()\n",
+    ),
+    _fairness(
+        "those who are turned away keep their places",
+        _LISTENER_PY,
+        "            self._turned_away_first().drop()\n",
+        "            return False\n",
     ),
 )

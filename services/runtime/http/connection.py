@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
             self._parser = httptools.HttpRequestParser(self)
         else:
             self._over = True
-            self._transport.abort()
+            self._listener.turn_away(self)
 
     def data_received(self, data: bytes) -> None:
         if self._over:
@@ -236,7 +236,9 @@ class Connection(asyncio.Protocol):
             self.refuse(400)
 
     def _discard(self, count: int) -> None:
-        if not self._listener.drops(self, count, _DROPPED_NONSENSE_BYTES_MAX if self._told else _DROPPED_BYTES_MAX):
+        if self._listener.turns_away(self):
+            self._pause(_UNWANTED)
+        elif not self._listener.drops(self, count, _DROPPED_NONSENSE_BYTES_MAX if self._told else _DROPPED_BYTES_MAX):
             self.drop()
         elif count >= _MUCH_BYTES:
             self._rest(self._listener.wasted(self))

@@ -32,7 +32,9 @@ _LOOKS_A_TIME: Final = 4
 _LINGER_S: Final = 10.0
 _LAST_BYTES_POLL_S: Final = 0.01
 # Of those whose time is over so many are ended at once, before others have their turn.
-_ENDED_AT_ONCE: Final = 8
+_ENDED_AT_ONCE: Final = 4
+# Whoever has no place for his address is turned away after this time, so that who comes again at once comes less often.
+_TURNED_AWAY_S: Final = 1.0
 # Requests in vain, of all who send such: each costs as much as a tenth of a call, or as a whole one where authentication is asked.
 _IN_VAIN_PER_SECOND: Final = 200.0
 _IN_VAIN_AT_ONCE: Final = 50
@@ -66,6 +68,8 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
         self._by_address: dict[str, int] = {}
+        # Those that have no place, in places that nobody else needs.
+        self._turned_away: dict[Connection, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # Since when: without a request and with nothing or a part of a head; after an answer; a body comes; an answer is made; it
         # was asked to come to an end.
@@ -114,6 +118,8 @@ class Listener:
         if of_address >= limits.connections_per_address_max:
             self._count(f"{connection.address} has {of_address} connections")
             return False
+        if self._turned_away and len(self._connections) + len(self._turned_away) >= limits.connections_max:
+            self._turned_away_first().drop()
         if len(self._connections) >= limits.connections_max:
             self._count(f"there are {len(self._connections)} connections")
             # Those that never sent a request go first: a client that did may be sending its next just now.
@@ -127,8 +133,26 @@ class Listener:
         self._heads[connection] = self._loop.time()
         return True
 
+    def turn_away(self, connection: Connection) -> None:
+        """Ends a connection that has no place: later, where there is room for it meanwhile."""
+        if len(self._connections) + len(self._turned_away) >= self.limits.connections_max:
+            connection.drop()
+            return
+        self._turned_away[connection] = None
+        self._loop.call_later(_TURNED_AWAY_S, connection.drop)
+
+    def turns_away(self, connection: Connection) -> bool:
+        """Whether it waits to be ended, without a place."""
+        return connection in self._turned_away
+
+    def _turned_away_first(self) -> Connection:
+        connection = next(iter(self._turned_away))
+        del self._turned_away[connection]
+        return connection
+
     def forget(self, connection: Connection) -> None:
         """The connection is lost."""
+        self._turned_away.pop(connection, None)
         if connection not in self._connections:
             return
         self._connections.discard(connection)
@@ -316,7 +340,7 @@ class Listener:
         self.closing = True
         await self.stop_listening()
         until_s = self._loop.time() + drain_s
-        for connection in (*self._idle, *self._heads):
+        for connection in (*self._idle, *self._heads, *self._turned_away):
             connection.drop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=drain_s)

@@ -133,6 +133,33 @@ def test_a_connection_that_brings_much_lets_others_be_read_between() -> None:
     assert max(pieces) <= 256_000
 
 
+async def test_who_has_no_place_for_his_address_is_turned_away_after_a_moment() -> None:
+    async with listening(connections_per_address_max=1) as (listener, application):
+        first, second = await Client.to(listener), await Client.to(listener)
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        await second.send(b"GET /a HTTP/1.1\r\n\r\n")
+        assert await second.rest() == b""
+        assert loop.time() - began_s > 0.9
+        assert application.called == []
+        first.close()
+
+
+async def test_those_who_are_turned_away_make_way_for_others() -> None:
+    async with listening(connections_max=3, connections_per_address_max=1) as (listener, _):
+        clients = [await Client.to(listener) for _ in range(4)]
+        # One has a place, two wait in the others, the last was turned away at once.
+        assert await clients[3].rest() == b""
+        assert len(listener._turned_away) == 2
+        other = await Client.to(listener, local_addr=("127.0.0.9", 0))
+        await other.send(b"GET /b HTTP/1.1\r\n\r\n")
+        await other.until(b"GET /b 0")
+        await clients[0].send(b"GET /a HTTP/1.1\r\n\r\n")
+        await clients[0].until(b"GET /a 0")
+        for client in (*clients, other):
+            client.close()
+
+
 async def test_connections_whose_time_is_over_end_a_few_at_once() -> None:
     async with listening() as (listener, _):
         clients = [await Client.to(listener) for _ in range(200)]

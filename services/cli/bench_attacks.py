@@ -27,7 +27,7 @@ from services.cli.bench_edge import Calls
 from services.cli.bench_report import AttackFigures, AttacksReport, Spread
 from services.cli.failures import CommandError
 from services.cli.load import Measured
-from services.cli.processes import Processes, forget_resident_peak, open_files, resident_mib, resident_mib_peak
+from services.cli.processes import Processes, cpu_s, forget_resident_peak, open_files, resident_mib, resident_mib_peak
 
 # Well below what the edge can do, and enough that a percentile of some seconds says something.
 CALLS_PER_SECOND: Final = 150.0
@@ -59,6 +59,8 @@ class _Turn(msgspec.Struct, frozen=True):
 
     measured: Measured
     resident_mib: float
+    # CPU time of the edge over the time of the clock.
+    edge_cores: float
     attacked: Attacked
 
 
@@ -106,8 +108,10 @@ class _Bench:
         processes.tell(self._generator, msgspec.structs.replace(self._load, seconds=seconds))
         processes.read_line(self._generator)
         forget_resident_peak(self.cell.edge_pid)
+        used_s, began_s = cpu_s(self.cell.edge_pid), time.monotonic()
         self._begin(name)
         processes.read_line(self._generator)
+        edge_cores = (cpu_s(self.cell.edge_pid) - used_s) / (time.monotonic() - began_s)
         peak_mib = resident_mib_peak(self.cell.edge_pid)
         attacked = self._end()
         measured = msgspec.json.decode(processes.read_line(self._generator), type=Measured)
@@ -116,7 +120,7 @@ class _Bench:
         self.failed += measured.failed
         if name != NOTHING and WAYS[name].is_charged:
             self.succeeded += attacked.answers.get("200", 0)
-        return _Turn(measured, peak_mib, attacked)
+        return _Turn(measured, peak_mib, edge_cores, attacked)
 
     def idle_mib(self, name: str) -> float:
         """What `IDLE[name]` takes of the edge's memory."""
@@ -201,6 +205,8 @@ def _figures(name: str, turns: Sequence[tuple[_Turn, _Turn]]) -> AttackFigures:
         resident_mib_quiet=round(max(turn.resident_mib for turn, _ in turns), 1),
         resident_mib_peak=round(max(turn.resident_mib for _, turn in turns), 1),
         resident_mib_rise=round(max(rises_mib), 1),
+        edge_cores_quiet=round(statistics.median(turn.edge_cores for turn, _ in turns), 3),
+        edge_cores=round(statistics.median(turn.edge_cores for _, turn in turns), 3),
         calls=sum(each.calls for each in under),
         failed=sum(each.failed for each in (*quiet, *under)),
         failures=_added([each.failures for each in (*quiet, *under)]),

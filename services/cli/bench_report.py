@@ -122,6 +122,9 @@ class AttackFigures(msgspec.Struct, frozen=True, kw_only=True):
     resident_mib_quiet: float
     resident_mib_peak: float
     resident_mib_rise: float
+    # CPU time of the edge over the time of the clock.
+    edge_cores_quiet: float
+    edge_cores: float
     # Honest calls under attack; of them and of the quiet ones those that failed, and how.
     calls: int
     failed: int
@@ -222,7 +225,17 @@ def print_attacks(report: AttacksReport) -> None:
     title = f"Honest calls, {report.calls_per_second:g} a second: quiet, and under attack"
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
     table.add_column("attack")
-    for column in ("p50 ms", "p99 ms", "p99 ratio", "resident MiB", "rise", "calls", "failed", "attackers: sent, answers"):
+    for column in (
+        "p50 ms",
+        "p99 ms",
+        "p99 ratio",
+        "edge cores",
+        "resident MiB",
+        "rise",
+        "calls",
+        "failed",
+        "attackers: sent, answers",
+    ):
         table.add_column(column, justify="right")
     for each in report.attacks:
         answers = ", ".join(f"{count:,} x {status}" for status, count in each.answers.items())
@@ -231,6 +244,7 @@ def print_attacks(report: AttacksReport) -> None:
             f"{each.p50_ms_quiet:.1f}, {each.p50_ms:.1f}",
             f"{each.p99_ms_quiet:.1f}, {each.p99_ms:.1f}",
             _ratio(each.p99_ratio),
+            f"{each.edge_cores_quiet:.2f}, {each.edge_cores:.2f}",
             f"{each.resident_mib_quiet:.0f}, {each.resident_mib_peak:.0f}",
             f"{each.resident_mib_rise:+.0f}",
             f"{each.calls:,}",

@@ -88,6 +88,8 @@ def test_attacks_are_carried_out_beside_honest_calls_and_the_bill_is_exact() -> 
         assert (each.failed, each.failures) == (0, {})
         assert 0 < each.p50_ms <= each.p99_ms
         assert 0 < each.p50_ms_quiet <= each.p99_ms_quiet
+        assert 0 <= each.edge_cores_quiet < 2
+        assert 0 < each.edge_cores < 2
         assert 40 < each.resident_mib_quiet < 1_000
         assert 40 < each.resident_mib_peak < 1_000
     assert set(malformed.answers) == {"400"}

@@ -28,7 +28,8 @@ from tests.trust.authority import certificates, files_of, made
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 
-_PARTITIONS: Final = 4
+# So many that, whatever the replicas are called, each gets some.
+_PARTITIONS: Final = 32
 _SETTLED_S_MAX: Final = 30.0
 _REQUIRED: Final = {"grpc_tls": "required"}
 _numbers: Final = count()

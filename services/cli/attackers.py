@@ -28,7 +28,7 @@ from services.cli.load import write_line
 _FIRST_ADDRESS: Final = IPv4Address("127.1.0.1")
 # Closed at once, else the kernel would keep each port for a minute.
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-# Who could not connect tries again after this time.
+# A connection that was refused is tried again after this time.
 _AGAIN_S: Final = 0.01
 _SMALL_BUFFER_BYTES: Final = 4_096
 _NICE: Final = 19
@@ -49,7 +49,7 @@ _REQUESTS_A_PACKET: Final = 5_000
 _STALLED_BYTES: Final = 18_000_000
 _ANNOUNCED_BYTES: Final = 19_000_000
 _NAMES: Final = 1_800_000
-# Of a stream: enough to fill all buffers on the way within seconds.
+# A stream this long fills all buffers on the way within seconds.
 STREAM_TOKENS: Final = 16_000
 _CHOICES: Final = 8
 _TOKENS_PER_SECOND: Final = 2_500
@@ -57,20 +57,20 @@ _HOST: Final = b"Host: edge\r\n"
 
 
 class Attack(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do, to whom."""
+    """An attack, and its target."""
 
     # One of `WAYS` or `IDLE`, or `NOTHING`.
     name: str
     port: int
     admin_port: int
-    # Of customers who attack.
+    # Keys of attacking customers.
     api_keys: list[str]
     # A model that says `STREAM_TOKENS`.
     model_id: str
 
 
 class Attacked(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done, and what came back."""
+    """Counts of an attack: connections, bytes sent, answers."""
 
     # That were opened, and that the edge ended.
     connections: int = 0
@@ -80,7 +80,7 @@ class Attacked(msgspec.Struct, frozen=True, kw_only=True):
     answers: dict[str, int] = {}
 
 
-# What is sent on a connection, piece by piece; None: the next piece waits for an answer.
+# Pieces sent on a connection, one by one; None: the next piece waits for an answer.
 Pieces = Iterator[bytes | None]
 
 
@@ -284,7 +284,7 @@ class _Attacker(asyncio.Protocol):
             self.go_on()
 
     def data_received(self, data: bytes) -> None:
-        # What is no HTTP is no answer.
+        # Bytes that are not HTTP are no answer.
         with suppress(httptools.HttpParserError):
             self._parser.feed_data(data)
 

@@ -32,7 +32,7 @@ from services.cli.processes import Processes, cpu_s, forget_resident_peak, open_
 # Well below what the edge can do, and enough that a percentile of some seconds says something.
 CALLS_PER_SECOND: Final = 150.0
 _CALLS_PER_CONNECTION: Final = 10
-# So many calls may wait for their answer; more would fail.
+# At most this many calls may wait for their answer; more would fail.
 _CONNECTIONS_MAX: Final = 2_000
 # Accounts of the cell that attack; the others are honest.
 _ATTACKING: Final = 10
@@ -45,7 +45,7 @@ _POLL_S: Final = 0.02
 
 @contextmanager
 def _on(processor: int) -> Iterator[None]:
-    """What is started within the block runs on this processor."""
+    """Runs processes that are started within the block on this processor."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {processor})
     try:
@@ -99,7 +99,7 @@ class _Bench:
 
     @property
     def edge_resident_mib(self) -> float:
-        """What the edge has resident."""
+        """The edge's resident memory."""
         return resident_mib(self.cell.edge_pid)
 
     def turn(self, name: str, seconds: float) -> _Turn:
@@ -123,7 +123,7 @@ class _Bench:
         return _Turn(measured, peak_mib, edge_cores, attacked)
 
     def idle_mib(self, name: str) -> float:
-        """What `IDLE[name]` takes of the edge's memory."""
+        """Measures the memory that connections of kind `IDLE[name]` take of the edge."""
         edge_pid = self.cell.edge_pid
         before_mib = self.edge_resident_mib
         self._begin(name)

@@ -107,7 +107,7 @@ Report = CallsReport | StreamsReport
 
 
 class AttackFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What one attack did to honest calls and to the edge. Latencies are medians of the rounds; memory is the edge's, resident."""
+    """Figures of one attack: honest calls, and the edge. Latencies are medians of the rounds; memory is the edge's, resident."""
 
     name: str
     # In words.
@@ -129,7 +129,7 @@ class AttackFigures(msgspec.Struct, frozen=True, kw_only=True):
     calls: int
     failed: int
     failures: dict[str, int]
-    # Of the attackers: connections that they opened and that the edge ended, what they sent, answers by their status.
+    # The attackers' connections, opened and ended by the edge, the MiB that they sent, their answers by status.
     connections: int
     ended: int
     sent_mib: float
@@ -137,20 +137,20 @@ class AttackFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttacksReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What attacks on the edge's doors cost."""
+    """Costs of attacks on the edge's doors."""
 
     attacks: list[AttackFigures]
-    # What so many connections that do nothing take of the edge's memory, by their kind.
+    # Memory of the edge that this many idle connections take, by their kind.
     idle_connections: int
     idle_mib: dict[str, float]
     # At the peak of the first quiet time.
     resident_mib_first: float
-    # Of honest clients.
+    # Rate of honest clients.
     calls_per_second: float
     rounds: int
-    # Of each attack, and as long quiet, over all rounds.
+    # Time of each attack over all rounds; quiet times are as long.
     seconds: float
-    # What audit and reconciliation found wrong.
+    # Findings of audit and reconciliation.
     breaches: list[str]
     differences: list[str]
 

@@ -163,7 +163,7 @@ class _Arrivals:
         self._free: dict[_Arrival, None] = {}
         self._open: set[_Arrival] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        # Also those that are being opened.
+        # Connections that are being opened count too.
         self._connections = 0
         self._all_due = False
 

@@ -46,7 +46,7 @@ def resident_mib_peak(pid: int) -> float:
 
 
 def resident_mib(pid: int) -> float:
-    """What a process has resident, in MiB, from proc(5)."""
+    """The resident memory of a process, in MiB, from proc(5)."""
     return _status_mib(pid, "VmRSS:")
 
 

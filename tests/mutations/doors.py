@@ -87,8 +87,8 @@ DOORS: Final = (
     _listener(
         "an answer may last for ever",
         _LISTENER_PY,
-        "_since(self._answers, now_s - limits.answer_s)",
-        "_since(self._answers, now_s - 100 * limits.answer_s)",
+        "_since(self._answers, now_s - limits.answer_s, left)",
+        "_since(self._answers, now_s - 100 * limits.answer_s, left)",
     ),
     _listener(
         "last words may last for ever",
@@ -207,7 +207,7 @@ DOORS: Final = (
     _listener(
         "connections without a request are waited for",
         _LISTENER_PY,
-        "        for connection in (*self._idle, *self._heads):\n            connection.drop()\n",
+        "        for connection in (*self._idle, *self._heads, *self._turned_away):\n            connection.drop()\n",
         "",
     ),
     _listener(

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.accounting.core.amounts import ContextTier, PinnedTariff
-from services.accounting.core.commands import CreateSession, GrantBucket, Granted, Refused, ResultCode, Settled
+from services.accounting.core.commands import ApplyDue, CreateSession, GrantBucket, Granted, Refused, ResultCode, Settled
 from services.accounting.core.entries import SessionSettled, VendorAttempt
 from services.accounting.core.offerings import OfferingRules, Schedule, TariffVersion
 from services.accounting.core.terms import FinalAction
@@ -15,6 +15,7 @@ from tests.accounting.ledger import (
     EACH,
     HOUR,
     START_US,
+    TCC_US,
     UNIT,
     Ledger,
     catalog_of,
@@ -352,3 +353,22 @@ def test_what_a_session_may_use_is_paid_from_its_hold_alone_over_any_tariffs(dat
             # What was free when it began, since a tariff asked nothing, may be paid from a bucket that came later.
             assert not known[charging_id] & {bucket_id for bucket_id, _ in entry.free_debits}
     assert state_of(replayed(ledger.rows)) == state_of(ledger.state)
+
+
+def test_a_late_release_does_not_charge_again_what_the_sweep_rated_at_the_tier_of_the_whole_session() -> None:
+    # Three times as much above ten tokens of input, which no line has alone.
+    tiers = ((-1, *(EACH,) * 5), (10, *(3 * EACH,) * 5))
+    main, overage = tariff("TOKEN", *tiers), tariff(CNY, *tiers)
+    ledger = Ledger(catalog_of(both(main=main, overage=overage, window=64)))
+    ledger.grant(21 * UNIT)
+    ledger.grant(1_000 * UNIT, unit=CNY)
+    charging_id, _ = ledger.create(12, 40, metered=True)
+    ledger.update(charging_id, 2, usage(12, 10), 40)
+    ledger.pass_time(TCC_US)
+    ledger.ask(ApplyDue(ACCOUNT_ID))
+    swept = [entry for entry in ledger.last_entries if isinstance(entry, SessionSettled)]
+    assert [(entry.usage[0], entry.charged) for entry in swept] == [(7, 21 * UNIT), (5, 45 * UNIT)]
+    # Two more tokens.
+    assert ledger.release(charging_id, 3, usage(12, 12)) == Settled(CNY, 6 * UNIT, 0)
+    (late,) = [entry for entry in ledger.last_entries if isinstance(entry, SessionSettled)]
+    assert late.class_amounts == (15 * UNIT, 0, 0, 36 * UNIT, 0)

@@ -38,6 +38,13 @@ _OF_RECORDS: Final = (
         _IN_RECORDS,
     ),
     one(
+        "a late Release rates what was swept at the tier of each line",
+        _SETTLE,
+        "rates = rates_for(swept.lines[line], swept_input)",
+        "rates = rates_for(swept.lines[line], total_input(usage))",
+        _IN_LINES,
+    ),
+    one(
         "the cached share is learned of our own estimates",
         _SETTLE,
         " or end.provenance != Provenance.VENDOR:",

@@ -7,7 +7,7 @@ import msgspec
 
 from services.accounting.core import limits, losses
 from services.accounting.core.account.state import Account, Session, SweptSession
-from services.accounting.core.amounts import GRANTED_MAX, SHARE_BASE, cached_of, charges_of, tokens_of
+from services.accounting.core.amounts import GRANTED_MAX, SHARE_BASE, amount_of, cached_of, charges_of, rates_for, tokens_of
 from services.accounting.core.balance import Charge, free_sources, held_sources, settle, settle_one
 from services.accounting.core.commands import (
     ChargeEvent,
@@ -26,7 +26,7 @@ from services.accounting.core.sessions.bounds import too_many_tokens, too_much_t
 from services.accounting.core.sessions.limited import rules_of
 from services.accounting.core.sessions.records import Record, SessionFacts, entries_of, settled_answer, wholesale_of
 from services.accounting.core.sessions.repeats import known_session, no_session, repeated, sequence_invalid
-from services.token_classes import Vector, folded, total_input
+from services.token_classes import Vector, folded, rate_of, total_input
 
 # How fast the learned cached share follows: a quarter of the way with each session.
 _LEARNING_DIVISOR: Final = 4
@@ -108,10 +108,13 @@ def _late_charges(account: Account, swept: SweptSession, used: Vector, now_us: i
         charge.pay(sources, missing)
         return [(charge, missing)]
     taken = {}
+    # The sweep rated each line at the tier of the whole session.
+    swept_input = sum(map(total_input, swept.usages.values()))
     for line, usage in swept.usages.items():
         charge = taken[line] = Charge(line, swept.lines[line])
+        rates = rates_for(swept.lines[line], swept_input)
         charge.tokens = list(usage)
-        charge.amounts = list(charges_of(swept.lines[line], usage))
+        charge.amounts = [amount_of(count, rate_of(rates, index)) for index, count in enumerate(usage)]
     swept_counts = [sum(counts) for counts in zip_longest(*(charge.tokens for charge in taken.values()), fillvalue=0)]
     more = tuple(max(0, count - before) for count, before in zip_longest(used, swept_counts, fillvalue=0))
     sources = free_sources(account, swept.lines, now_us, None, GRANTED_MAX, [])

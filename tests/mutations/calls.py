@@ -78,6 +78,13 @@ _SETTLING: Final = (
 
 _ANSWERS: Final = (
     _one(
+        "a call waits for the garbage collector with its body",
+        "services/edge/call/vendor_stream.py",
+        "        self._whole_bytes_max = 0 if self.is_streamed else whole_bytes_max()\n",
+        "        self._ask, self._whole_bytes_max = whole_bytes_max, 10_000_000\n",
+        "tests/edge/call/test_garbage.py",
+    ),
+    _one(
         "an event is sent in halves",
         _CALL,
         "                await self._answer.send(events)\n",

@@ -25,9 +25,10 @@ class VendorStream:
         `whole_bytes_max` is asked of an answer that is not streamed: a longer one is garbage.
         """
         self._vendor = vendor
-        self._whole_bytes_max = whole_bytes_max
         named = vendor.content_type
         self.is_streamed = "event-stream" in named or (streamed and "json" not in named)
+        # Asked here: a call that its own stream knew would wait for the garbage collector, with its body.
+        self._whole_bytes_max = 0 if self.is_streamed else whole_bytes_max()
         self._pieces: AsyncIterator[bytes] | None = None
         self._reader = EventReader()
         self._bytes_after_end = 0
@@ -91,7 +92,7 @@ class VendorStream:
         if self._over:
             return []
         self._over = True
-        return [Event("", await self._vendor.read(self._whole_bytes_max()))]
+        return [Event("", await self._vendor.read(self._whole_bytes_max))]
 
     async def _read(self) -> list[Event]:
         if self._pieces is None:

@@ -29,8 +29,8 @@ _DROPPED_NONSENSE_BYTES_MAX: Final = 1024 * 1024
 # then after twice as long each time up to the last; a slower one is found when the listener looks.
 _PROBE_S: Final = 0.001
 _PROBE_S_MAX: Final = 0.25
-# A connection that has brought so much at once lets others be read before it brings more.
-_MUCH_BYTES: Final = 64 * 1024
+# A connection that fills uvloop's buffer at once, with more to come, lets others be read before it brings more.
+_MUCH_BYTES: Final = 256_000
 # Why a connection is not read: more has come than is wanted; others are read first; it rests after something in vain.
 _UNWANTED: Final = 1
 _QUEUED: Final = 2

@@ -231,26 +231,31 @@ def _post(book: _AccountBook, entry: Entry) -> Iterator[str]:
         book.written_off[entry.unit] += entry.amount
         if book.owed[entry.unit] < 0:
             yield f"more {entry.unit} written off than owed"
-    elif isinstance(entry, TransferSent):
+    elif isinstance(entry, TransferSent | TransferConfirmed | TransferReturned):
+        yield from _post_transfer(book, entry)
+    for bucket_id, bucket in book.buckets.items():
+        if min(bucket.free, bucket.held, bucket.used, bucket.expired, bucket.given) < 0:
+            yield f"bucket {bucket_id} has a negative amount"
+
+
+def _post_transfer(book: _AccountBook, entry: TransferSent | TransferConfirmed | TransferReturned) -> Iterator[str]:
+    if isinstance(entry, TransferSent):
         if entry.transfer_id in book.in_transit:
             yield f"transfer {entry.transfer_id} sent twice"
         book.in_transit[entry.transfer_id] = (entry.bucket_id, entry.amount)
         book.buckets[entry.bucket_id].free -= entry.amount
         book.buckets[entry.bucket_id].given += entry.amount
-    elif isinstance(entry, TransferConfirmed | TransferReturned):
-        bucket_id, amount = book.in_transit.pop(entry.transfer_id, ("", 0))
-        if not bucket_id:
-            yield f"transfer {entry.transfer_id} ended, but was not in transit"
-        elif isinstance(entry, TransferReturned):
-            bucket = book.buckets[bucket_id]
-            bucket.given -= amount
-            if bucket.ended:
-                bucket.expired += amount
-            else:
-                bucket.free += amount
-    for bucket_id, bucket in book.buckets.items():
-        if min(bucket.free, bucket.held, bucket.used, bucket.expired, bucket.given) < 0:
-            yield f"bucket {bucket_id} has a negative amount"
+        return
+    bucket_id, amount = book.in_transit.pop(entry.transfer_id, ("", 0))
+    if not bucket_id:
+        yield f"transfer {entry.transfer_id} ended, but was not in transit"
+    elif isinstance(entry, TransferReturned):
+        bucket = book.buckets[bucket_id]
+        bucket.given -= amount
+        if bucket.ended:
+            bucket.expired += amount
+        else:
+            bucket.free += amount
 
 
 def _hold(book: _AccountBook, charging_id: str, amounts: tuple[tuple[str, int], ...]) -> None:

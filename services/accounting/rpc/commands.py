@@ -41,13 +41,7 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
     kind = operation.WhichOneof("operation")
     account_id = account_id_of(operation.account_id)
     if kind == "top_up":
-        top_up = operation.top_up
-        return commands.TopUpBucket(
-            account_id,
-            name_of("bucket_id", top_up.bucket_id),
-            amount_of(top_up.amount),
-            name_of("idempotency_key", top_up.idempotency_key),
-        )
+        return _top_up_of(account_id, operation.top_up)
     charging_id = charging_id_of(operation)
     number = operation.invocation_sequence_number
     if number < 1:
@@ -110,6 +104,15 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
             attempts=attempts_of(event.attempts),
         )
     raise invalid("operation is not set; give create, update, release, event or top_up")
+
+
+def _top_up_of(account_id: str, top_up: pb.TopUpBucket) -> commands.TopUpBucket:
+    return commands.TopUpBucket(
+        account_id,
+        name_of("bucket_id", top_up.bucket_id),
+        amount_of(top_up.amount),
+        name_of("idempotency_key", top_up.idempotency_key),
+    )
 
 
 def open_account_of(request: pb.OpenAccountRequest) -> commands.OpenAccount:

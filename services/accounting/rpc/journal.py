@@ -66,6 +66,14 @@ def journal_entry_message(part_id: int, seq: int, index: int, entry: entries.Ent
             message.bucket_rolled_over.CopyFrom(
                 pb.BucketRolledOver(bucket_id=entry.bucket_id, expired_amount=entry.expired, valid_until_us=entry.valid_until_us)
             )
+        case _:
+            _correction_message(message, entry)
+    return message
+
+
+def _correction_message(message: pb.JournalEntry, entry: entries.Entry) -> None:
+    """The entries of what operators do, and of transfers."""
+    match entry:
         case entries.BucketReduced():
             message.bucket_reduced.CopyFrom(pb.BucketReduced(bucket_id=entry.bucket_id, amount=entry.amount, reason=entry.reason))
         case entries.BucketToppedUp():
@@ -95,7 +103,6 @@ def journal_entry_message(part_id: int, seq: int, index: int, entry: entries.Ent
             message.transfer_returned.CopyFrom(pb.TransferReturned(transfer_id=entry.transfer_id, reason=entry.reason))
         case _:
             _sale_message(message, entry)
-    return message
 
 
 def _sale_message(message: pb.JournalEntry, entry: entries.Entry) -> None:

@@ -13,7 +13,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from services.runtime.clients import answer
 from services.runtime.errors import ServiceError
-from tests.accounting.cell import MODEL, UNIT, Client, cell, charging_id
+from tests.accounting.one_cell import MODEL, UNIT, Client, cell, charging_id
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
 

@@ -11,7 +11,7 @@ import pytest
 from services.runtime.clients import answer
 from services.runtime.errors import ServiceError
 from services.runtime.identifiers import uuid7
-from tests.accounting.cell import charging_id
+from tests.accounting.one_cell import charging_id
 from tests.accounting.rejections import Rejections, call_fields, calls, changed
 from tokenline.accounting.v1 import accounting_pb2 as pb
 

@@ -10,10 +10,10 @@ _SETTLE: Final = "services/accounting/core/sessions/settle.py"
 _RECORDS: Final = "services/accounting/core/sessions/records.py"
 _LIMITS: Final = "services/accounting/core/limits.py"
 _LOSSES: Final = "services/accounting/core/losses.py"
-_IN_RECORDS: Final = "tests/accounting/test_planted_faults.py"
-_IN_LINES: Final = "tests/accounting/test_lines.py"
-_IN_LOSSES: Final = "tests/accounting/test_losses.py"
-_IN_LIMITS: Final = "tests/accounting/test_limits.py"
+_IN_RECORDS: Final = "tests/accounting/core/test_planted_faults.py"
+_IN_LINES: Final = "tests/accounting/core/test_lines.py"
+_IN_LOSSES: Final = "tests/accounting/core/test_losses.py"
+_IN_LIMITS: Final = "tests/accounting/core/test_limits.py"
 
 _OF_RECORDS: Final = (
     one(
@@ -245,7 +245,7 @@ _DUE: Final = (
         "        if account is not None:\n"
         "            self._apply_due(account, now_us, used=used, extended=catalog.extended)\n",
         "        used = type(command) is not ApplyDue\n",
-        "tests/accounting/test_owner.py",
+        "tests/accounting/writer/test_owner.py",
     ),
 )
 

@@ -10,10 +10,10 @@ _RECOVERY: Final = "services/accounting/writer/recovery.py"
 _COORDINATION: Final = "services/accounting/cell/coordinator.py"
 _DIRECTORY: Final = "services/accounting/cell/directory.py"
 _FEATURES: Final = "services/accounting/core/features.py"
-_IN_OWNER: Final = "tests/accounting/test_owner.py"
-_IN_COORDINATION: Final = "tests/accounting/test_coordination.py"
+_IN_OWNER: Final = "tests/accounting/writer/test_owner.py"
+_IN_COORDINATION: Final = "tests/accounting/cell/test_coordination.py"
 _IN_FORWARDING: Final = "tests/trust/test_forwarding.py"
-_IN_FEATURES: Final = "tests/accounting/test_features.py"
+_IN_FEATURES: Final = "tests/accounting/cell/test_features.py"
 
 _OF_OWNERS: Final = (
     one(

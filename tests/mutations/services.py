@@ -5,8 +5,8 @@ from typing import Final
 from tests.mutations.planting import Mutation
 
 _OUTBOX: Final = ("tests/edge/test_outbox.py",)
-_ACCOUNTING: Final = ("tests/accounting/test_planted_faults.py",)
-_READINESS: Final = ("tests/accounting/test_readiness.py",)
+_ACCOUNTING: Final = ("tests/accounting/core/test_planted_faults.py",)
+_READINESS: Final = ("tests/accounting/cell/test_readiness.py",)
 _EXPORTER: Final = ("tests/billing/test_exporter.py",)
 _SINK: Final = ("tests/billing/test_sink.py",)
 _SERVER: Final = ("tests/runtime/test_server.py",)
@@ -50,7 +50,7 @@ _CHARGES: Final = (
         "an account is opened on what must be ordered",
         "services/accounting/core/decide.py",
         (("if offering.terms is not None:", "if offering.terms is None and not offering.schedules:"),),
-        ("tests/accounting/test_charging.py",),
+        ("tests/accounting/core/test_charging.py",),
     ),
     Mutation(
         "a micro-unit more than the cap lives on",

@@ -17,7 +17,7 @@ from services.accounting.config import AccountingConfig
 from services.cli.postgresql_server import PostgresqlServer
 from services.runtime.clients import connect
 from services.runtime.lifecycle import Lifecycle
-from tests.accounting.cell import SERVING, UNIT, Client, charging_id, create, registry, release
+from tests.accounting.one_cell import SERVING, UNIT, Client, charging_id, create, registry, release
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
 

@@ -22,7 +22,7 @@ from services.runtime.clients import answer, connect
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
-from tests.accounting.cell import TOKEN, UNIT, registry
+from tests.accounting.one_cell import TOKEN, UNIT, registry
 from tests.etcd_cluster import EtcdCluster
 from tests.trust.authority import certificates, files_of, made
 from tokenline.accounting.v1 import accounting_pb2 as pb

@@ -30,8 +30,9 @@ from services.runtime.identifiers import derived_name
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.locks import InUseError
 from services.token_classes import TOKEN_CLASSES
-from tests.accounting import cell as cells
-from tests.accounting.cell import (
+from tests.accounting import one_cell as cells
+from tests.accounting.claims import claim
+from tests.accounting.one_cell import (
     MODEL,
     SERVING,
     TOKEN,
@@ -47,7 +48,6 @@ from tests.accounting.cell import (
     release,
     update,
 )
-from tests.accounting.claims import claim
 from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2

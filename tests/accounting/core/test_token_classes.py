@@ -39,7 +39,7 @@ from tokenline.registry.v1 import registry_pb2
 
 # Rows and a checkpoint as the release before vectors wrote them: sessions of two tariffs with a vendor's wholesale tariff, a
 # sweep, an open session, an Event.
-FIRST_CLASSES = Path(__file__).parent / "data" / "first_classes.msgpack"
+FIRST_CLASSES = Path(__file__).parents[1] / "data" / "first_classes.msgpack"
 # Five rates, then an hour's cache write and, after a gap, images in the output; sound in the output has the parent's.
 LATER = tariff("TOKEN", (-1, EACH, EACH // 10, 2 * EACH, 4 * EACH, 5 * EACH, 3 * EACH, -1, -1, -1, 40 * EACH))
 

@@ -28,7 +28,7 @@ from services.runtime.config import ConfigError
 from services.runtime.errors import ServiceError
 from services.runtime.etcd import EtcdClient
 from services.runtime.lifecycle import Lifecycle
-from tests.accounting.cell import NOT_SERVING, SERVING, UNIT, Client, accounting, charging_id, create, registry, release
+from tests.accounting.one_cell import NOT_SERVING, SERVING, UNIT, Client, accounting, charging_id, create, registry, release
 from tests.etcd_cluster import EtcdCluster
 from tests.waiting import until
 from tokenline.accounting.v1 import accounting_pb2 as pb

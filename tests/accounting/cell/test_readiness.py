@@ -16,17 +16,7 @@ from services.registry.servicer import RegistryServicer
 from services.runtime.clients import answer
 from services.runtime.errors import ServiceError
 from services.runtime.server import GrpcServer
-from tests.accounting.cell import (
-    DEADLINE_S,
-    NOT_SERVING,
-    SERVING,
-    UNIT,
-    accounting,
-    charging_id,
-    config_of,
-    create,
-    event,
-)
+from tests.accounting.one_cell import DEADLINE_S, NOT_SERVING, SERVING, UNIT, accounting, charging_id, config_of, create, event
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc

@@ -14,7 +14,7 @@ from services.accounting.config import AccountingConfig
 from services.cli.postgresql_server import PostgresqlServer
 from services.runtime.clients import connect
 from services.runtime.lifecycle import Lifecycle
-from tests.accounting.cell import UNIT, Client, charging_id, create, registry, release, update
+from tests.accounting.one_cell import UNIT, Client, charging_id, create, registry, release, update
 from tests.etcd_cluster import EtcdCluster
 from tests.release_before import serving, unpacked
 from tokenline.accounting.v1 import accounting_pb2 as pb

@@ -19,7 +19,7 @@ from tests.accounting.ledger import CATALOG, UNIT, release_command, usage
 
 # Two accounts of the release before offerings, limits and several tariffs: grants, sessions, a sweep, debt and its repayment;
 # stopped with checkpoints, begun again, killed with a session open.
-FIRST_RELEASE = Path(__file__).parent / "data" / "first_release.sqlite3"
+FIRST_RELEASE = Path(__file__).parents[1] / "data" / "first_release.sqlite3"
 RICH, POOR = "acct-00000001", "acct-00000002"
 SWEPT, CLOSED, OPEN = (
     "018bcfe5-680d-7cae-9f2f-323889419760",

@@ -27,7 +27,6 @@ from services.accounting.rpc.answers import fill_result
 from services.accounting.rpc.catalog import charging_catalog
 from services.accounting.rpc.journal import journal_entry_message
 from services.token_classes import Vector
-from tests.accounting.cell import TOKEN, cell, charging_id, create, event, release
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     DAY,
@@ -50,6 +49,7 @@ from tests.accounting.ledger import (
     tariff,
     usage,
 )
+from tests.accounting.one_cell import TOKEN, cell, charging_id, create, event, release
 from tests.accounting.shop import CNY, SHANGHAI
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2

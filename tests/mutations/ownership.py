@@ -26,8 +26,8 @@ _OF_OWNERS: Final = (
     one(
         "rows of accounts without a checkpoint are not replayed again",
         _RECOVERY,
-        "partition.checkpoints.note_replayed(entry.account_id, seq)",
-        "partition.checkpoints.note_replayed(entry.account_id, partition.next_seq)",
+        "partition.note_replayed(entry.account_id, seq)",
+        "partition.note_replayed(entry.account_id, partition.next_seq)",
         _IN_OWNER,
     ),
     one(
@@ -40,7 +40,7 @@ _OF_OWNERS: Final = (
     one(
         "a partition is given before its accounts are loaded",
         _PARTITION,
-        "bool(self.pending or self.loading or self.waiting.queues)",
+        "bool(self.pending or self._loading or self.waiting.queues)",
         "bool(self.pending)",
         _IN_OWNER,
     ),

@@ -118,7 +118,7 @@ class Holdings:
         for partition in leaving:
             partition.leave()
         for partition in leaving:
-            while self.has(partition) and len(partition.checkpoints) > _GIVE_DIRTY_MAX and loop.time() < until_s:
+            while self.has(partition) and partition.dirty_count > _GIVE_DIRTY_MAX and loop.time() < until_s:
                 self._answers.work.set()
                 await asyncio.sleep(_GIVE_LOOK_S)
         for partition in leaving:

@@ -34,18 +34,16 @@ class Loader:
 
     async def load(self, partition: Partition) -> None:
         """Loads every account of the partition that somebody waits for, in batches, until nobody does."""
-        loading = partition.loading
-        while loading:
-            wanted = list(loading)
+        while wanted := partition.wanted():
             try:
                 checkpoints = await self._store.load_checkpoints(partition.part_id, wanted)
             except ServiceError as error:
                 for account_id in wanted:
-                    _refuse_unloadable(loading.pop(account_id, []), error)
+                    _refuse_unloadable(partition.end_load(account_id), error)
                 continue
             # A partition that was recovered meanwhile has answered all who waited here.
             for account_id in wanted if self._holdings.has(partition) else ():
-                waiting = loading.pop(account_id)
+                waiting = partition.end_load(account_id)
                 if account_id in checkpoints:
                     try:
                         account = decode_checkpoint(checkpoints[account_id].body, f"the checkpoint of {account_id}")

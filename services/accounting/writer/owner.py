@@ -194,7 +194,7 @@ class Owner:
         self._transfers.close()
         for partition in self._partitions.values():
             partition.waiting.give_up()
-        while self._committer.undone or any(partition.loading for partition in self._partitions.values()):
+        while self._committer.undone or any(partition.wanted() for partition in self._partitions.values()):
             self._answers.work.set()
             await asyncio.sleep(_STOP_LOOK_S)
 
@@ -211,12 +211,8 @@ class Owner:
             return
         if partition.resident(account_id) is not None:
             self._accept(partition, pending)
-        elif account_id in partition.loading:
-            partition.loading[account_id].append(pending)
-        else:
-            partition.loading[account_id] = [pending]
-            if len(partition.loading) == 1:
-                self._spawn(self._loader.load(partition))
+        elif partition.await_load(pending):
+            self._spawn(self._loader.load(partition))
 
     def _not_here(self, part_id: int) -> Failed:
         if self._closing or self._catalog is None or (part_id in self._holdings.claims and part_id not in self._partitions):

@@ -58,7 +58,7 @@ class Partition:
         self.checkpoints = Checkpoints(settings.checkpoint_age_us)
         self.timers = Timers()
         # Commands whose accounts are not in memory, by account.
-        self.loading: dict[str, list[Pending]] = {}
+        self._loading: dict[str, list[Pending]] = {}
         self.waiting = Waiting(
             settings.held_wait_s, lambda command: decide(self, command), lambda pending, given: answer(self, pending, given)
         )
@@ -167,7 +167,37 @@ class Partition:
 
     def is_used(self, account_id: str) -> bool:
         """Whether the account is an object in memory, or becomes one."""
-        return account_id in self.residents.hot or account_id in self.loading
+        return account_id in self.residents.hot or account_id in self._loading
+
+    def accounts(self) -> list[Account]:
+        """Those that are objects in memory."""
+        return list(self.residents.hot.values())
+
+    def await_load(self, pending: Pending) -> bool:
+        """Keeps a command until its account is in memory; whether somebody must begin to load."""
+        account_id = pending.command.account_id
+        if account_id in self._loading:
+            self._loading[account_id].append(pending)
+            return False
+        self._loading[account_id] = [pending]
+        return len(self._loading) == 1
+
+    def wanted(self) -> list[str]:
+        """The accounts that somebody waits for."""
+        return list(self._loading)
+
+    def end_load(self, account_id: str) -> list[Pending]:
+        """Who waited for an account: it is in memory now, or cannot be."""
+        return self._loading.pop(account_id, [])
+
+    def note_replayed(self, account_id: str, seq: int) -> None:
+        """See `Checkpoints.note_replayed`."""
+        self.checkpoints.note_replayed(account_id, seq)
+
+    @property
+    def dirty_count(self) -> int:
+        """How many accounts the next owner would have to replay."""
+        return len(self.checkpoints)
 
     def pass_on(self, account_id: str) -> None:
         """Lets an account that nobody used leave memory with its next checkpoint, if it was changed."""
@@ -250,10 +280,10 @@ class Partition:
     @property
     def undone(self) -> bool:
         """Whether somebody waits for something of it, its answers that are not committed left out."""
-        return self.committing or bool(self.pending or self.loading or self.waiting.queues)
+        return self.committing or bool(self.pending or self._loading or self.waiting.queues)
 
     def clear(self) -> list[Pending]:
         """Its memory is thrown away; returns who waits for something of it."""
-        pending = self.waiting.clear() + [each for queue in self.loading.values() for each in queue]
-        self.loading.clear()
+        pending = self.waiting.clear() + [each for queue in self._loading.values() for each in queue]
+        self._loading.clear()
         return pending

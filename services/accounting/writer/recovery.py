@@ -35,6 +35,6 @@ async def replay(store: Store, partition: Partition) -> None:
                 account = accounts.get(entry.account_id)
                 if account is None or (account.seq, account.index) < (seq, index):
                     accounts[entry.account_id] = evolve(account, entry, seq, index)
-                    partition.checkpoints.note_replayed(entry.account_id, seq)
+                    partition.note_replayed(entry.account_id, seq)
     for account in accounts.values():
         partition.enter(account)

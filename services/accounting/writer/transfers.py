@@ -46,7 +46,7 @@ class Transfers:
     def resume(self, partitions: Iterable[Partition]) -> None:
         """Goes on with what was under way, once all partitions that were taken together are served: before, nobody is asked."""
         for partition in partitions:
-            for account in list(partition.residents.hot.values()):
+            for account in partition.accounts():
                 self.resume_of(partition, account)
 
     def resume_of(self, partition: Partition, account: Account) -> None:

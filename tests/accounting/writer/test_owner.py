@@ -1028,7 +1028,7 @@ async def test_timers_and_memories_do_not_grow_with_traffic(desk: Desk) -> None:
     assert len(partition.timers) < 64
     # A quarter of an hour's worth of closed sessions.
     assert len(partition.residents.hot[ACCOUNT_ID].closed) <= 15 * 60 + 1
-    assert partition.pending == [] and partition.loading == {}
+    assert partition.pending == [] and partition.wanted() == []
     assert desk.owner._tasks == set()
     assert len(partition.checkpoints.dirty) <= 1
 
@@ -1169,7 +1169,7 @@ async def test_an_unknown_account_leaves_no_trace(desk: Desk) -> None:
     for number in range(100):
         assert fault_of(await desk.ask(ReadAccount(f"acct-{number:08}"))) == "ACCOUNT_UNKNOWN"
     (partition,) = desk.owner._partitions.values()
-    assert (partition.residents.hot, partition.loading, partition.checkpoints.dirty, len(partition.timers)) == ({}, {}, {}, 0)
+    assert (partition.residents.hot, partition.wanted(), partition.checkpoints.dirty, len(partition.timers)) == ({}, [], {}, 0)
     assert await desk.store.journal() == []
 
 

@@ -253,7 +253,7 @@ _OF_WHOLE_ANSWERS: Final = (
     one(
         "a whole answer may be as long as any",
         _VENDOR_STREAM,
-        "await self._vendor.read(self._whole_bytes_max())",
+        "await self._vendor.read(self._whole_bytes_max)",
         "await self._vendor.read()",
         _IN_METERING,
     ),

@@ -24,6 +24,24 @@ def _fairness(name: str, file: str, old: str, new: str) -> Mutation:
 
 
 DOORS: Final = (
+    _fairness(
+        "behind a proxy honest clients rest for others",
+        _CONNECTION_PY,
+        "and not self._listener.knows(self.address):",
+        "and not self.known:",
+    ),
+    _fairness(
+        "a new connection of a proxy rests for others",
+        _LISTENER_PY,
+        " or self.knows(connection.address) or",
+        " or",
+    ),
+    _fairness(
+        "an address is known for ever",
+        _LISTENER_PY,
+        "            _count_down(self._known, connection.address)\n",
+        "            pass\n",
+    ),
     _listener(
         "a head may be as large as it likes",
         _CONNECTION_PY,
@@ -395,8 +413,8 @@ DOORS: Final = (
     _fairness(
         "all addresses wait for the wasteful ones",
         _LISTENER_PY,
-        "        if since_s is None or now_s - since_s > _KNOWN_S or not self._in_vain.wait_s(now_s):\n",
-        "        if not self._in_vain.wait_s(now_s):\n",
+        "        if since_s is None or now_s - since_s > _KNOWN_S or self.knows(",
+        "        if self.knows(",
     ),
     _fairness(
         "turns are given for ever later",
@@ -407,8 +425,8 @@ DOORS: Final = (
     _fairness(
         "customers wait as strangers do",
         _CONNECTION_PY,
-        "        self._known = self._known or exchange.known\n",
-        "",
+        "            self._listener.know(self)\n",
+        "            pass\n",
     ),
     _fairness(
         "what is dropped is read as fast as it comes",

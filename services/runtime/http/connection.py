@@ -57,7 +57,6 @@ class Connection(asyncio.Protocol):
         "_headers",
         "_held",
         "_in_head",
-        "_known",
         "_listener",
         "_new",
         "_over",
@@ -74,6 +73,7 @@ class Connection(asyncio.Protocol):
         "_writable",
         "address",
         "congested",
+        "known",
     )
 
     def __init__(self, listener: "Listener") -> None:
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
         # Nothing has come yet.
         self._new = True
         # A request of it was from somebody who is known.
-        self._known = False
+        self.known = False
         # The client sends no more.
         self._eof = False
         # Nothing more is read, but dropped; the status that is told once the answers before it are whole.
@@ -385,8 +385,10 @@ class Connection(asyncio.Protocol):
         self._current = None
         if self._transport is None:
             return
-        self._known = self._known or exchange.known
-        if not self._known and (self._told or 400 <= exchange.status < 500):
+        if exchange.known and not self.known:
+            self.known = True
+            self._listener.know(self)
+        if (self._told or 400 <= exchange.status < 500) and not self._listener.knows(self.address):
             self._rest(self._listener.wasted(self))
         if self._coming is exchange:
             # Its body was not read to the end: there is no telling where the next request begins.

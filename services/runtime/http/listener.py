@@ -87,6 +87,8 @@ class Listener:
         # Who wastes the time of others waits for turns; the addresses of such, and when that was, in order of time.
         self._in_vain = Pace(_IN_VAIN_PER_SECOND, _IN_VAIN_AT_ONCE)
         self._wasteful: dict[str, float] = {}
+        # Connections on which a request was from somebody who is known, by address.
+        self._known: dict[str, int] = {}
         # Those that send much, of which one is read at a time.
         self._bulky: deque[Connection] = deque()
         # Connections that were refused, or whose request was, since it was logged last, and an example.
@@ -156,11 +158,9 @@ class Listener:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
-        left = self._by_address[connection.address] - 1
-        if left:
-            self._by_address[connection.address] = left
-        else:
-            del self._by_address[connection.address]
+        _count_down(self._by_address, connection.address)
+        if connection.known:
+            _count_down(self._known, connection.address)
         states: Iterable[dict[Connection, Any]] = (
             self._heads,
             self._idle,
@@ -174,11 +174,19 @@ class Listener:
         for state in states:
             state.pop(connection, None)
 
+    def know(self, connection: Connection) -> None:
+        """A request on it was from somebody who is known."""
+        self._known[connection.address] = self._known.get(connection.address, 0) + 1
+
+    def knows(self, address: str) -> bool:
+        """Whether somebody known is connected from there: a proxy passes honest requests on, which must not rest for others."""
+        return address in self._known
+
     def first_rest_s(self, connection: Connection) -> float:
         """How long what comes first of a new connection is to rest: not at all, unless others from there were in vain lately."""
         now_s = self._loop.time()
         since_s = self._wasteful.get(connection.address)
-        if since_s is None or now_s - since_s > _KNOWN_S or not self._in_vain.wait_s(now_s):
+        if since_s is None or now_s - since_s > _KNOWN_S or self.knows(connection.address) or not self._in_vain.wait_s(now_s):
             return 0.0
         return self._take_turn(now_s)
 
@@ -370,6 +378,12 @@ def _since(times: dict[Connection, float], limit_s: float, count_max: int) -> li
     for connection in found:
         del times[connection]
     return found
+
+
+def _count_down(counts: dict[str, int], address: str) -> None:
+    counts[address] -= 1
+    if not counts[address]:
+        del counts[address]
 
 
 def _waiting_on(listening: socket.socket) -> list[socket.socket]:

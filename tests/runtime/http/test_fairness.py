@@ -74,6 +74,36 @@ async def test_after_requests_in_vain_an_address_waits_with_new_connections_and_
         assert application.called == ["/other", "/same"]
 
 
+async def test_where_somebody_known_is_connected_nobody_rests() -> None:
+    # A proxy's address: behind it are those who waste requests, and honest ones, on whatever connection is free.
+    async with listening() as (listener, _):
+        known = await Client.to(listener)
+        await known.send(b"GET /known HTTP/1.1\r\n\r\n")
+        await known.until(b"\r\n\r\nno")
+        wasting = await Client.to(listener)
+        for _ in range(FREE + 10):
+            await wasting.send(IN_VAIN)
+            await wasting.until(b"\r\n\r\nno")
+        assert (waits_s(listener), listener._wasteful) == (0.0, {})
+        # Waste from before he came is forgiven too, and no longer than he stays.
+        listener._wasteful["127.0.0.1"] = asyncio.get_running_loop().time()
+        while waits_s(listener) < 1.0:
+            listener._in_vain.take_s(asyncio.get_running_loop().time())
+        new = await Client.to(listener)
+        began_s = asyncio.get_running_loop().time()
+        await new.send(b"GET /new HTTP/1.1\r\n\r\n")
+        await new.until(b"/new 0")
+        assert asyncio.get_running_loop().time() - began_s < 0.5
+        known.close()
+        await until(lambda: not listener.knows("127.0.0.1"))
+        late = await Client.to(listener)
+        await late.send(b"GET /late HTTP/1.1\r\n\r\n")
+        await late.until(b"/late 0")
+        assert asyncio.get_running_loop().time() - began_s > 0.9
+        for client in (wasting, new, late):
+            client.close()
+
+
 async def test_a_rest_has_an_end_however_many_wait() -> None:
     async with listening() as (listener, _):
         loop = asyncio.get_running_loop()

@@ -335,6 +335,16 @@ async def test_audit_and_reconciliation_tell_what_they_read(running: Cell) -> No
     assert reconciled.json["entries"] >= 2
 
 
+async def test_a_billing_that_was_just_replaced_is_waited_for(running: Cell) -> None:
+    assert (await running.admin("POST", "/reconcile")).status == 200
+    await running.stop("billing")
+    asked = [asyncio.create_task(running.admin(*route)) for route in (("POST", "/reconcile"), ("GET", "/partitions"))]
+    await asyncio.sleep(1.0)
+    assert not any(each.done() for each in asked)
+    await running.start("billing")
+    assert [(await each).status for each in asked] == [200, 200]
+
+
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 async def test_only_the_admin_token_opens_the_administration(running: Cell, method: str, path: str) -> None:
     _, api_key = await running.subscriber("curious")

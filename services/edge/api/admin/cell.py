@@ -69,6 +69,8 @@ def cell_routes(
     async def reconcile(request: Request[Any, Any, Any]) -> dict[str, Any]:
         wanted = parse(await request.body(), _Reconciliation)
         comparing = billing_pb2.ReconcileRequest(write_missing=wanted.write_missing)
+        # A billing that was just replaced is waited for, but not for as long as the comparison may take.
+        await answer(billing.ListCursors(billing_pb2.ListCursorsRequest(), timeout=_TIMEOUT_S, wait_for_ready=True))
         compared = await answer(billing.Reconcile(comparing, timeout=_WHOLE_STORE_TIMEOUT_S))
         return {
             "entries": compared.entries,
@@ -80,7 +82,8 @@ def cell_routes(
     @get("/partitions")
     async def list_partitions() -> dict[str, Any]:
         # Cursors first: they follow the journal, so that what lags behind is never negative.
-        cursors = (await answer(billing.ListCursors(billing_pb2.ListCursorsRequest(), timeout=_TIMEOUT_S))).cursors
+        listing = billing.ListCursors(billing_pb2.ListCursorsRequest(), timeout=_TIMEOUT_S, wait_for_ready=True)
+        cursors = (await answer(listing)).cursors
         exported = {each.part_id: each.exported_sequence_number for each in cursors}
         listed = await answer(accounting.ListPartitions(accounting_pb2.ListPartitionsRequest(), timeout=_TIMEOUT_S))
         return {

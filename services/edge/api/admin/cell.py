@@ -1,6 +1,7 @@
 """The operator's administration of a whole cell over HTTP: journal, audit, reconciliation, owners of partitions."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -69,8 +70,7 @@ def cell_routes(
     async def reconcile(request: Request[Any, Any, Any]) -> dict[str, Any]:
         wanted = parse(await request.body(), _Reconciliation)
         comparing = billing_pb2.ReconcileRequest(write_missing=wanted.write_missing)
-        # A billing that was just replaced is waited for, but not for as long as the comparison may take.
-        await answer(billing.ListCursors(billing_pb2.ListCursorsRequest(), timeout=_TIMEOUT_S, wait_for_ready=True))
+        await _cursors(billing)
         compared = await answer(billing.Reconcile(comparing, timeout=_WHOLE_STORE_TIMEOUT_S))
         return {
             "entries": compared.entries,
@@ -82,9 +82,7 @@ def cell_routes(
     @get("/partitions")
     async def list_partitions() -> dict[str, Any]:
         # Cursors first: they follow the journal, so that what lags behind is never negative.
-        listing = billing.ListCursors(billing_pb2.ListCursorsRequest(), timeout=_TIMEOUT_S, wait_for_ready=True)
-        cursors = (await answer(listing)).cursors
-        exported = {each.part_id: each.exported_sequence_number for each in cursors}
+        exported = {each.part_id: each.exported_sequence_number for each in await _cursors(billing)}
         listed = await answer(accounting.ListPartitions(accounting_pb2.ListPartitionsRequest(), timeout=_TIMEOUT_S))
         return {
             "era": listed.era,
@@ -111,3 +109,10 @@ def cell_routes(
         return {"part_id": part_id, "owner": moved.address}
 
     return [read_journal, audit, reconcile, list_partitions, move_partition]
+
+
+async def _cursors(billing: Any) -> Sequence[billing_pb2.ExportCursor]:
+    """The export's cursors. A billing that was just replaced is waited for, for as long as this question may take."""
+    listing = billing.ListCursors(billing_pb2.ListCursorsRequest(), timeout=_TIMEOUT_S, wait_for_ready=True)
+    listed: billing_pb2.ListCursorsResponse = await answer(listing)
+    return listed.cursors

@@ -152,6 +152,27 @@ _OF_LANES: Final = (
         "            pass\n",
         _IN_CHARGING,
     ),
+    one(
+        "a Release that nobody answers never comes to the outbox",
+        _CLIENT,
+        "            self._to_outbox.add(operation)\n",
+        "            pass\n",
+        "tests/edge/test_outbox.py",
+    ),
+    one(
+        "all wait no longer than the first of them",
+        "services/runtime/timeouts.py",
+        "            if deadline_s > loop.time():\n",
+        "            if deadline_s > loop.time() + 1_000:\n",
+        "tests/runtime/test_timeouts.py",
+    ),
+    one(
+        "a whole answer may have anything beside its text",
+        "services/edge/dialects/chat/chunks.py",
+        "    if others > METADATA_BYTES_MAX:\n",
+        "    if others > 100_000 * METADATA_BYTES_MAX:\n",
+        "tests/edge/dialects/test_chat_answer.py",
+    ),
     one("who asks a turn later travels alone", _LANE, "_TURNS_GATHERED: Final = 2", "_TURNS_GATHERED: Final = 0", _IN_LANE),
     one("what is being written is not known to accounting", _LANE, "                        operation.sent = True\n", "", _IN_LANE),
 )

@@ -9,7 +9,7 @@ Item = TypeVar("Item", bound=Hashable)
 
 
 class Timeouts(Generic[Item]):
-    """What is waited for, by when: as all wait equally long, in the order in which it was added."""
+    """Deadlines of items. All wait equally long, so the order of adding is the order of the deadlines."""
 
     def __init__(self, delay_s: float, expired: Callable[[Item], None]) -> None:
         """`expired` is called with each item that was added `delay_s` ago and not taken out since."""

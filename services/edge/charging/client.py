@@ -318,7 +318,7 @@ class ChargingClient:
         return [operation for operation in self._unanswered.values() if operation.lane is lane]
 
 
-# What is told instead of an answer.
+# Told to the caller instead of an answer, once a Release stands in the outbox.
 _IN_OUTBOX: Final = pb.ChargeResult()
 _NOTHING_USED: Final[dict[str, Any]] = {
     "provenance": pb.USAGE_PROVENANCE_VENDOR,

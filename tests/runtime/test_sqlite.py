@@ -1,9 +1,18 @@
 """The SQLite file under the stores of all services."""
 
+import asyncio
 import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
+import pytest
+
+from services.runtime.errors import ServiceError
 from services.runtime.sqlite import Database
+from tokenline.errors.v1 import errors_pb2
 
 _FULL = 2
 
@@ -20,4 +29,138 @@ async def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
     try:
         assert await database.read(_durability) == ("wal", _FULL)
     finally:
+        await database.close()
+
+
+# Work on what is in the cache
+
+_TABLE = "CREATE TABLE word (word TEXT NOT NULL, thread TEXT NOT NULL)"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = await Database.open(tmp_path / "it", [_TABLE])
+    yield database
+    await database.close()
+
+
+def _add(connection: sqlite3.Connection, word: str) -> None:
+    connection.execute("INSERT INTO word VALUES (?, ?)", (word, threading.current_thread().name))
+
+
+def _words(connection: sqlite3.Connection) -> list[str]:
+    return [row[0] for row in connection.execute("SELECT word FROM word ORDER BY rowid")]
+
+
+def _threads(connection: sqlite3.Connection) -> list[str]:
+    return [row[0] for row in connection.execute("SELECT thread FROM word ORDER BY rowid")]
+
+
+def _committed(path: Path) -> list[str]:
+    """What another process sees."""
+    with sqlite3.connect(path) as connection:
+        words = _words(connection)
+    connection.close()
+    return words
+
+
+async def test_cached_work_is_done_here_and_committed_when_it_returns(database: Database, tmp_path: Path) -> None:
+    await database.write_cached(lambda connection: _add(connection, "one"))
+    assert _committed(tmp_path / "it") == ["one"]
+    assert await database.read_cached(_threads) == [threading.current_thread().name]
+
+
+async def test_work_keeps_its_order_while_the_thread_is_busy(database: Database, tmp_path: Path) -> None:
+    free = threading.Event()
+
+    def slow(connection: sqlite3.Connection) -> None:
+        assert free.wait(10)
+        _add(connection, "first")
+
+    first = asyncio.create_task(database.write(slow))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(database.write_cached(lambda connection: _add(connection, "second")))
+    third = asyncio.create_task(database.read_cached(_words))
+    await asyncio.sleep(0)
+    free.set()
+    assert await third == ["first", "second"]
+    await asyncio.gather(first, second)
+    assert await database.read_cached(_threads) == ["sqlite-it_0", "sqlite-it_0"]
+    # The thread has nothing to do any more.
+    await database.write_cached(lambda connection: _add(connection, "third"))
+    assert (await database.read_cached(_threads))[2] == threading.current_thread().name
+
+
+async def test_cached_work_that_fails_leaves_nothing(database: Database, tmp_path: Path) -> None:
+    def fails(connection: sqlite3.Connection) -> None:
+        _add(connection, "never")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await database.write_cached(fails)
+    with pytest.raises(ServiceError, match="no such table"):
+        await database.write_cached(lambda connection: connection.execute("DELETE FROM phrase"))
+    await database.write_cached(lambda connection: _add(connection, "one"))
+    assert _committed(tmp_path / "it") == ["one"]
+
+
+async def test_the_loop_goes_on_while_another_process_has_the_file(database: Database, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "it", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writing = asyncio.create_task(database.write_cached(lambda connection: _add(connection, "one")))
+    begin_s = time.monotonic()
+    await asyncio.sleep(0.05)
+    assert time.monotonic() - begin_s < 5
+    assert not writing.done()
+    other.execute("COMMIT")
+    other.close()
+    await writing
+    assert _committed(tmp_path / "it") == ["one"]
+
+
+async def test_work_that_nobody_waits_for_any_more_is_done(database: Database) -> None:
+    free = threading.Event()
+    first = asyncio.create_task(database.write(lambda connection: free.wait(10)))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(database.write_cached(lambda connection: _add(connection, "one")))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.wait([second])
+    free.set()
+    await first
+    assert await database.read(_words) == ["one"]
+    # Nobody is kept off by it.
+    await database.write_cached(lambda connection: _add(connection, "two"))
+    assert (await database.read_cached(_threads))[1] == threading.current_thread().name
+
+
+async def test_a_caller_that_leaves_during_the_commit_breaks_nothing(database: Database) -> None:
+    for number in range(20):
+        left = asyncio.create_task(database.write_cached(partial(_add, word=str(number))))
+        await asyncio.sleep(0)
+        left.cancel()
+        await asyncio.wait([left])
+        await database.write_cached(lambda connection: None)
+    assert await database.read(_words) == [str(number) for number in range(20)]
+
+
+async def test_a_migration_of_several_transactions_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    broken = True
+
+    def spell(connection: sqlite3.Connection) -> None:
+        for word in ("one", "two", "three"):
+            if word in _words(connection):
+                continue
+            if word == "three" and broken:
+                raise ServiceError(errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, "the process was killed")
+            _add(connection, word)
+
+    with pytest.raises(ServiceError, match="was killed"):
+        await Database.open(path, [_TABLE, spell, "INSERT INTO word VALUES ('end', '')"])
+    assert _committed(path) == ["one", "two"]
+    broken = False
+    for _ in range(2):
+        database = await Database.open(path, [_TABLE, spell, "INSERT INTO word VALUES ('end', '')"])
+        assert await database.read(_words) == ["one", "two", "three", "end"]
         await database.close()

@@ -110,7 +110,8 @@ class Committer:
             self._holdings.lose({write.part_id for write in writes} - held)
         else:
             deliver(answers)
-        for partition in self._holdings.partitions.values():
+        # Accounts come into memory with an answer, or by a replay that makes their checkpoints overdue: both are written.
+        for partition in written:
             partition.shrink()
 
     async def _write(self, writes: list[PartitionWrite]) -> set[int]:

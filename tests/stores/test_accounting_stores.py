@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from services.accounting.journal import sqlite as sqlite_journal
 from services.accounting.journal.memory import MemoryStore
 from services.accounting.journal.postgresql import PostgresqlStore
-from services.accounting.journal.sqlite import SqliteStore
+from services.accounting.journal.sqlite import MIGRATIONS, SqliteStore
 from services.accounting.journal.store import (
     Checkpoint,
     ClaimedPartition,
@@ -24,6 +25,7 @@ from services.accounting.journal.store import (
 )
 from services.runtime.clock import SystemClock
 from services.runtime.errors import SchemaError, ServiceError
+from services.runtime.sqlite import Database
 from tests.accounting.claims import claim
 from tokenline.errors.v1 import errors_pb2
 
@@ -406,6 +408,86 @@ async def test_what_is_due_is_found_in_the_partitions_asked_for(store: Store) ->
     assert await store.due_accounts([2, 0], 100, found[0], 10) == found[1:]
     assert await store.due_accounts([0, 2], 9, None, 10) == found[:1]
     assert await store.due_accounts([], 100, None, 10) == []
+
+
+async def _with_rows_of_an_older_schema(path: Path) -> list[JournalRow]:
+    """A file as releases up to schema version 3 left it, with rows of three partitions; they are returned in order."""
+    rows = [JournalRow(part_id, seq, 1, 2, b"row %d/%d" % (part_id, seq) * 200) for part_id in range(3) for seq in range(1, 41)]
+    database = await Database.open(path, MIGRATIONS[:3])
+
+    def work(connection: sqlite3.Connection) -> None:
+        connection.executemany("INSERT INTO partition VALUES (?, 1, 'own-a', 41, 41, 1000, 1, 0)", [(n,) for n in range(3)])
+        connection.execute("UPDATE cell SET cell_id = 'cell-of-then'")
+        connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", rows)
+
+    await database.write(work)
+    await database.close()
+    return rows
+
+
+async def _rows_of(store: Store) -> list[JournalRow]:
+    return [each for part_id in range(3) for each in await store.read_rows(part_id, 0, 1_000)]
+
+
+async def test_rows_of_an_older_schema_are_moved_and_the_journal_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_journal, "_MOVED_AT_ONCE", 7)
+    path = tmp_path / "accounting.db"
+    rows = await _with_rows_of_an_older_schema(path)
+    store = await SqliteStore.open(path)
+    assert (await store.initialise(3)).cell_id == "cell-of-then"
+    assert await _rows_of(store) == rows
+    await claim(store, "own-b", again=False)
+    assert await store.commit([row(0, 41, epoch=2), row(2, 41, epoch=2)]) == {0, 2}
+    assert [each.seq for each in await store.read_rows(2, 38, 10)] == [39, 40, 41]
+    await store.close()
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 5, 17])
+async def test_a_move_that_was_killed_goes_on(tmp_path: Path, killed_after: int) -> None:
+    path = tmp_path / "accounting.db"
+    rows = await _with_rows_of_an_older_schema(path)
+    program = (
+        "import asyncio, os, pathlib, sys\n"
+        "from services.accounting.journal import sqlite\n"
+        "sqlite._MOVED_AT_ONCE = 7\n"
+        "class Connection:\n"
+        "    def __init__(self, real): self.real, self.left = real, int(sys.argv[2])\n"
+        "    def execute(self, sql, *parameters):\n"
+        "        if sql == 'COMMIT':\n"
+        "            self.left -= 1\n"
+        "            if self.left < 0: os.kill(os.getpid(), 9)\n"
+        "        return self.real.execute(sql, *parameters)\n"
+        "move = sqlite.MIGRATIONS[4]\n"
+        "sqlite.MIGRATIONS = (*sqlite.MIGRATIONS[:4], lambda connection: move(Connection(connection)), *sqlite.MIGRATIONS[5:])\n"
+        "asyncio.run(sqlite.SqliteStore.open(pathlib.Path(sys.argv[1])))\n"
+    )
+    run = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program, str(path), str(killed_after)], capture_output=True, timeout=30, check=False
+    )
+    assert run.returncode == -9, run.stderr
+    with sqlite3.connect(path) as connection:
+        left: int = connection.execute("SELECT count(*) FROM journal").fetchone()[0]
+        moved: int = connection.execute("SELECT count(*) FROM journal_row").fetchone()[0]
+    connection.close()
+    assert (left, moved) == (120 - 7 * killed_after, 7 * killed_after)
+    # A release that knows only the table of before must not go on with half of it.
+    with pytest.raises(SchemaError, match="newer release"):
+        await Database.open(path, MIGRATIONS[:3])
+    store = await SqliteStore.open(path)
+    assert await _rows_of(store) == rows
+    await store.close()
+
+
+async def test_rows_are_not_moved_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "accounting.db"
+    rows = await _with_rows_of_an_older_schema(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_journal, "_MOVE_FREE_BYTES", 2**62)
+        with pytest.raises(ServiceError, match=r"accounting.db: its schema .* MiB are free: make room and start again"):
+            await SqliteStore.open(path)
+    store = await SqliteStore.open(path)
+    assert await _rows_of(store) == rows
+    await store.close()
 
 
 async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:

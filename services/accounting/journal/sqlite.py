@@ -3,6 +3,8 @@
 Reads have connections of their own, so that they never hold up a commit (WAL).
 """
 
+import logging
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,12 +25,56 @@ from services.accounting.journal.store import (
     check_share,
     parts_of,
 )
+from services.runtime.errors import ServiceError
 from services.runtime.identifiers import random_name
 from services.runtime.sqlite import Database
+from tokenline.errors.v1 import errors_pb2
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_MIGRATIONS: Final = (
+# Rows of the journal that are moved to their newer table in one transaction.
+_MOVED_AT_ONCE: Final = 2_000
+# What the disk must have free for the move. Rows that were moved make room in the file for those that follow.
+_MOVE_FREE_BYTES: Final = 64 * 1024 * 1024
+_LAST_TO_MOVE: Final = "SELECT part_id, seq FROM journal ORDER BY part_id, seq LIMIT 1 OFFSET ?"
+_MOVE: Final = """
+    INSERT INTO journal_row SELECT part_id, seq, epoch, entry_count, body FROM journal
+    WHERE (part_id, seq) <= (?, ?) ORDER BY part_id, seq
+"""
+
+
+def _move_rows(connection: sqlite3.Connection) -> None:
+    """Moves the journal's rows to the table of the newer schema; what was moved stays moved when the process is killed.
+
+    Errors: `ServiceError` STORE_UNAVAILABLE where the disk is too full to begin.
+    """
+
+    def are_left() -> bool:
+        return connection.execute("SELECT 1 FROM journal LIMIT 1").fetchone() is not None
+
+    path = Path(connection.execute("PRAGMA database_list").fetchone()[2])
+    if are_left():
+        free_bytes = shutil.disk_usage(path.parent).free
+        if free_bytes < _MOVE_FREE_BYTES:
+            raise ServiceError(
+                errors_pb2.ERROR_REASON_STORE_UNAVAILABLE,
+                f"{path}: its schema is to be brought up to date, and that takes {_MOVE_FREE_BYTES >> 20} MiB of free disk; "
+                f"{free_bytes >> 20} MiB are free: make room and start again",
+            )
+        logger.info("%s: moving the rows of the journal to their newer table", path)
+    while are_left():
+        connection.execute("BEGIN IMMEDIATE")
+        # The last ones are fewer.
+        until = connection.execute(_LAST_TO_MOVE, (_MOVED_AT_ONCE - 1,)).fetchone() or (2**62, 0)
+        connection.execute(_MOVE, until)
+        connection.execute("DELETE FROM journal WHERE (part_id, seq) <= (?, ?)", until)
+        connection.execute("COMMIT")
+
+
+# What leads from each version of the schema to the next.
+MIGRATIONS: Final = (
     """
     CREATE TABLE cell (id INTEGER PRIMARY KEY CHECK (id = 1), era INTEGER NOT NULL);
     INSERT INTO cell VALUES (1, 1);
@@ -69,6 +115,23 @@ _MIGRATIONS: Final = (
     ALTER TABLE cell ADD COLUMN cell_id TEXT NOT NULL DEFAULT '';
     ALTER TABLE cell ADD COLUMN coordinator_id TEXT NOT NULL DEFAULT ''
     """,
+    # Rows in the order of their coming, with an index: in the order of partitions, each partition's last page is split again and
+    # again, and a row above a quarter of a page goes to pages of its own.
+    """
+    CREATE TABLE journal_row (
+        part_id INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        entry_count INTEGER NOT NULL,
+        body BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX journal_place ON journal_row (part_id, seq)
+    """,
+    _move_rows,
+    """
+    DROP TABLE journal;
+    ALTER TABLE journal_row RENAME TO journal
+    """,
 )
 
 _PARTITIONS: Final = "SELECT part_id, epoch, next_seq, low_water, last_time_us FROM partition"
@@ -105,9 +168,9 @@ class SqliteStore:
     @classmethod
     async def open(cls, path: Path) -> "SqliteStore":
         """Opens or creates the file. Errors: those of `Database.open`."""
-        writer = await Database.open(path, _MIGRATIONS)
+        writer = await Database.open(path, MIGRATIONS)
         try:
-            return cls(path, writer, await Database.open(path, _MIGRATIONS))
+            return cls(path, writer, await Database.open(path, MIGRATIONS))
         except BaseException:
             await writer.close()
             raise
@@ -161,15 +224,21 @@ class SqliteStore:
         return await self._writer.write(work)
 
     async def commit(self, writes: Sequence[PartitionWrite]) -> set[int]:
-        if all(write.body is None and not write.checkpoints for write in writes):
-            return await self._writer.read(
-                lambda connection: {
-                    write.part_id
-                    for write in writes
-                    if connection.execute(_FENCE, (write.part_id, write.epoch, write.expected_seq)).fetchone() is not None
-                }
-            )
-        return await self._writer.write(lambda connection: {write.part_id for write in writes if _write(connection, write)})
+        def work(connection: sqlite3.Connection) -> set[int]:
+            return {write.part_id for write in writes if _write(connection, write)}
+
+        if any(write.checkpoints for write in writes):
+            # The checkpoint before may have to be read from the disk.
+            return await self._writer.write(work)
+        if any(write.body is not None for write in writes):
+            return await self._writer.write_cached(work)
+        return await self._writer.read_cached(
+            lambda connection: {
+                write.part_id
+                for write in writes
+                if connection.execute(_FENCE, (write.part_id, write.epoch, write.expected_seq)).fetchone() is not None
+            }
+        )
 
     async def read_rows(self, part_id: int, after_seq: int, limit: int) -> list[JournalRow]:
         def work(connection: sqlite3.Connection) -> list[JournalRow]:
@@ -205,7 +274,7 @@ class SqliteStore:
 
     async def snapshot(self, work: Callable[[Snapshot], T]) -> T:
         # It may take long, and loading an account must not wait for it.
-        database = await Database.open(self._path, _MIGRATIONS)
+        database = await Database.open(self._path, MIGRATIONS)
         try:
             return await database.read(lambda connection: work(_SqliteSnapshot(connection)))
         finally:

@@ -1,8 +1,12 @@
 """`tokenline bench charging`: what accounting reaches over its real stream, every answer durable before it leaves."""
 
 import asyncio
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,56 +15,24 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 import msgspec
 
-from services.cli.failures import CommandFailed, expected_errors
-from services.cli.processes import Processes, terminated_as_interrupted
-from services.partitions import partition_of
+from services.cli import charging_seed
+from services.cli.bench_cell import OWN_CHECKOUT, checkout_of
+from services.cli.bench_report import Spread, spread
+from services.cli.charging_seed import CATALOG, PARTITIONS, Seed, Seeded, account_id, open_store
+from services.cli.failures import CommandError, CommandFailed, expected_errors
+from services.cli.processes import CPU_TICK_S, Processes, environment_of, terminated_as_interrupted
 
 if TYPE_CHECKING:
-    from services.accounting.core.account.state import Account
-    from services.accounting.journal.store import Store
     from services.cli.charging_load import ChargingLoad, ChargingMeasured
     from services.cli.etcd_server import EtcdServer
     from services.cli.postgresql_server import PostgresqlServer
 
 _MODEL_ID: Final = "deepseek-v4-flash"
-_ACCOUNT_ID: Final = "acct-0000000000"
-_UNIT: Final = 1_000_000
-_ACCOUNT_DIGITS: Final = 10
-# Subscribers have a range of ids of their own.
-_SUBSCRIBERS_FROM: Final = 9_000_000_000
-_PARTITIONS: Final = 16
 _OWNERS_MAX: Final = 8
 _WARM_UP_S: Final = 3.0
-_SEEDED_A_COMMIT: Final = 2_000
+# Two checkouts take turns this often: machines drift from minute to minute.
+_ROUNDS: Final = 5
 _MICROSECONDS: Final = 1_000_000
-# Limits that count every operation and never refuse one.
-_PLENTY: Final = 1_000_000_000
-_CATALOG: Final = f"""
-offerings:
-  - offering_id: bench-full
-    display_name: An account under two rates, two windows and a member's cap
-    tariff_id: token-flat
-    reservation_policy: worst_case
-    limits:
-      - {{limit_id: requests, per: account, requests_per_minute: {_PLENTY}}}
-      - {{limit_id: tokens, per: key, tokens_per_minute: {_PLENTY}}}
-      - {{limit_id: five-hours, per: key, usage: 1000000000000, unit: TOKEN, window: {{hours: 5}}}}
-      - {{limit_id: day, per: account, usage: 1000000000000, unit: TOKEN, window: {{calendar: day}}}}
-      - {{limit_id: cap, per: member, usage: 1000000000000, unit: TOKEN}}
-  - offering_id: bench-bare
-    display_name: An account with one bucket and no limit
-    tariff_id: token-flat
-    reservation_policy: worst_case
-  - offering_id: bench-monthly
-    display_name: 10 million tokens for 30 days, paid from prepaid money
-    tariff_id: token-flat
-    reservation_policy: worst_case
-    price: {{amount: 9.9, currency: CNY}}
-    payment_methods: [prepaid]
-    cycle: {{period: day, count: 30}}
-    allowances:
-      - {{allowance_id: main, unit: TOKEN, amount: 10000000, notice_percents: [80, 100]}}
-"""
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +54,21 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     # Subscriptions due at once as the server begins.
     renewals: int
     mix: str
+
+
+class OtherCharging(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of the other checkout, and this one's CPU over its CPU."""
+
+    folder: str
+    rounds: int
+    operations_per_second: float
+    p50_ms: float
+    p99_ms: float
+    server_cpu_us_per_operation: float
+    database_cpu_us_per_operation: float
+    # The server's CPU an operation, of each pair of rounds.
+    server_cpu_ratio: Spread
+    failures: dict[str, int]
 
 
 class ChargingReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +108,8 @@ class ChargingReport(msgspec.Struct, frozen=True, kw_only=True):
     renewals: int
     renewals_per_second: float
     failures: dict[str, int]
+    # None: only this checkout was measured.
+    against: OtherCharging | None
 
 
 @click.command("charging")
@@ -145,13 +134,20 @@ class ChargingReport(msgspec.Struct, frozen=True, kw_only=True):
     metavar="N",
     help="Processes that share the partitions; several, like 1,2, are measured in turn. Default: 1.",
 )
+@click.option(
+    "--against",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Another checkout: the full accounts of both take turns in five rounds.",
+)
 @click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the report is printed.")
-def charging_command(owners: str, output: str, **options: Any) -> None:
+def charging_command(owners: str, against: Path | None, output: str, **options: Any) -> None:
     """Measure accounting alone: report-and-reserve over its gRPC stream, durable before each answer.
 
     Server, database and load generator are processes of their own in a temporary folder. An account has 2 rate limits, 2 usage
     windows and a member's cap. Ends with 1 when an operation failed.
     """
+    other = None if against is None else checkout_of(against)
     counts = [int(each) for each in owners.split(",") if each.strip().isdigit()]
     if len(counts) != owners.count(",") + 1 or not all(1 <= each <= _OWNERS_MAX for each in counts):
         raise click.UsageError(f"--owners takes numbers from 1 to {_OWNERS_MAX}, like 1,2")
@@ -159,12 +155,12 @@ def charging_command(owners: str, output: str, **options: Any) -> None:
     if workload.store == "sqlite" and counts != [1]:
         raise click.UsageError("--owners goes with --store postgresql: an SQLite file has one owner")
     with expected_errors(), terminated_as_interrupted():
-        reports = [_bench(workload, each) for each in counts]
+        reports = [_bench(workload, each, other) for each in counts]
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(reports[0] if len(reports) == 1 else reports)))
     else:
         _print_table(reports)
-    failures = {how: count for report in reports for how, count in report.failures.items()}
+    failures = _together(*(each.failures for report in reports for each in (report, report.against) if each is not None))
     if failures:
         raise CommandFailed("; ".join(f"{count} operations failed: {how}" for how, count in failures.items()))
 
@@ -189,7 +185,7 @@ def _servers(store: str, owners: int) -> Iterator[_Servers]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenline-bench-")))
         (folder / "catalog").mkdir()
-        (folder / "catalog" / "bench.yaml").write_text(_CATALOG, encoding="utf-8")
+        (folder / "catalog" / "bench.yaml").write_text(CATALOG, encoding="utf-8")
         database = etcd = None
         if store == "postgresql":
             from services.cli.postgresql_server import PostgresqlServer
@@ -218,22 +214,23 @@ class _Cell(NamedTuple):
     ready_s: float
     served_from_s: float
 
-    def measure(self, rate: float) -> "tuple[ChargingMeasured, dict[str, float]]":
+    def measure(self, rate: float, seconds: float) -> "tuple[ChargingMeasured, dict[str, float]]":
         """Makes the load at `rate` operations a second, 0: as many as go. Returns seconds of CPU by name, too."""
         from services.cli.charging_load import ChargingMeasured
 
-        load = _load(self.addresses, self.workload, rate)
+        load = _load(self.addresses, self.workload, rate, seconds)
         measured, used = self.processes.measure(self.generator, load, ChargingMeasured, list(self.pids.values()))
         return measured, dict(zip(self.pids, used, strict=True))
 
 
 @contextmanager
-def _cell(servers: _Servers, workload: Workload, offering_id: str) -> Iterator[_Cell]:
-    processes = Processes(servers.folder)
+def _cell(servers: _Servers, workload: Workload, offering_id: str, checkout: Path = OWN_CHECKOUT) -> Iterator[_Cell]:
+    folder = Path(tempfile.mkdtemp(dir=servers.folder))
+    processes = Processes(folder)
     try:
-        place = servers.new_store(offering_id)
-        due_us = asyncio.run(_seed(place, workload, offering_id))
-        addresses, ready_s = _serve(processes, servers, place, offering_id)
+        place = servers.new_store(folder.name)
+        due_us = _seed(place, workload, offering_id, checkout)
+        addresses, ready_s = _serve(processes, servers, place, folder.name, checkout)
         served_from_s = time.monotonic()
         generator = processes.start("load", "-m", "services.cli.charging_load")
         server_pids = [processes.pids[_owner_name(number)] for number in range(servers.owners)]
@@ -247,33 +244,130 @@ def _cell(servers: _Servers, workload: Workload, offering_id: str) -> Iterator[_
         processes.stop()
 
 
-def _bench(workload: Workload, owners: int) -> ChargingReport:
+def _seed(place: str, workload: Workload, offering_id: str, checkout: Path) -> int:
+    """Fills an empty store by a checkout's own code, and returns when its renewals are due. Errors: `CommandError`."""
+    seed = Seed(
+        place=place,
+        store=workload.store,
+        offering_id=offering_id,
+        accounts=workload.accounts,
+        buckets=workload.buckets,
+        renewals=workload.renewals,
+    )
+    run = subprocess.run(  # noqa: S603  # our own module
+        [sys.executable, "-P", charging_seed.__file__],
+        input=msgspec.json.encode(seed),
+        capture_output=True,
+        cwd=checkout,
+        env=environment_of(checkout),
+        check=False,
+    )
+    if run.returncode:
+        said = run.stderr.decode(errors="replace").strip().splitlines()
+        raise CommandError(f"the code in {checkout} could not make the store: {said[-1] if said else 'it said nothing'}")
+    return msgspec.json.decode(run.stdout, type=Seeded).due_us
+
+
+class _Rounds:
+    """What was measured of one cell, in rounds."""
+
+    def __init__(self, cell: _Cell, rate: float) -> None:
+        self._cell = cell
+        self._rate = rate
+        self.rounds: list[tuple[ChargingMeasured, dict[str, float]]] = []
+
+    def measure(self, seconds: float) -> None:
+        """One more."""
+        self.rounds.append(self._cell.measure(self._rate, seconds))
+
+    @property
+    def operations_per_second(self) -> float:
+        """Of all rounds."""
+        return round(self._operations / sum(measured.seconds for measured, _ in self.rounds), 1)
+
+    @property
+    def _operations(self) -> int:
+        return sum(measured.operations for measured, _ in self.rounds)
+
+    @property
+    def seconds(self) -> float:
+        """The measured time."""
+        return sum(measured.seconds for measured, _ in self.rounds)
+
+    @property
+    def p50_ms(self) -> float:
+        """The median of the rounds' medians."""
+        return statistics.median(measured.p50_ms for measured, _ in self.rounds)
+
+    @property
+    def p99_ms(self) -> float:
+        """The median of the rounds' 99th percentiles."""
+        return statistics.median(measured.p99_ms for measured, _ in self.rounds)
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How operations failed: how many."""
+        return _together(*(measured.failures for measured, _ in self.rounds))
+
+    def cpu_s(self, process: str) -> float:
+        """CPU time of the processes whose names begin so."""
+        return sum(used for _, each in self.rounds for name, used in each.items() if name.startswith(process))
+
+    def cpu_us(self, process: str) -> float:
+        """The same for each operation, in microseconds."""
+        return round(self.cpu_s(process) * _MICROSECONDS / max(self._operations, 1), 2)
+
+    def server_cpu_ratio(self, other: "_Rounds") -> Spread:
+        """The servers' CPU an operation over that of another cell, in each pair of rounds."""
+        pairs = zip(self.rounds, other.rounds, strict=True)
+        return spread([_server_cpu_us(*own) / max(_server_cpu_us(*of_other), CPU_TICK_S) for own, of_other in pairs])
+
+
+def _server_cpu_us(measured: "ChargingMeasured", used: dict[str, float]) -> float:
+    seconds = sum(each for name, each in used.items() if name.startswith("server"))
+    return max(seconds, CPU_TICK_S) * _MICROSECONDS / max(measured.operations, 1)
+
+
+def _together(*counts: dict[str, int]) -> dict[str, int]:
+    return dict(sum(map(Counter, counts), Counter[str]()))
+
+
+def _bench(workload: Workload, owners: int, other_checkout: Path | None) -> ChargingReport:
     with _servers(workload.store, owners) as servers:
         bare_workload = msgspec.structs.replace(workload, accounts=min(workload.accounts, 1_000), buckets=1, renewals=0)
         with _cell(servers, bare_workload, "bench-bare") as cell:
-            bare, _ = cell.measure(workload.rate)
-        with _cell(servers, workload, "bench-full") as cell:
-            loaded, used = cell.measure(workload.rate)
+            bare, _ = cell.measure(workload.rate, workload.seconds)
+        with ExitStack() as stack:
+            cell = stack.enter_context(_cell(servers, workload, "bench-full"))
+            own, other = _Rounds(cell, workload.rate), None
+            if other_checkout is None:
+                own.measure(workload.seconds)
+            else:
+                other_cell = stack.enter_context(_cell(servers, workload, "bench-full", other_checkout))
+                other = _Rounds(other_cell, workload.rate)
+                for number in range(_ROUNDS):
+                    # None is always the first of a pair.
+                    for side in (own, other) if number % 2 == 0 else (other, own):
+                        side.measure(workload.seconds / _ROUNDS)
             resident_mib = max(map(_resident_mib, cell.server_pids))
-            half_rate, _ = cell.measure(loaded.operations / loaded.seconds / 2)
+            half_rate, _ = cell.measure(own.operations_per_second / 2, workload.seconds)
             served_s = time.monotonic() - cell.served_from_s
             still_due = asyncio.run(_still_due(cell.place, workload.store, cell.due_us)) if workload.renewals else 0
             rows, entries, written = asyncio.run(_journal(cell.place, workload.store))
-    per_operation = _MICROSECONDS / max(loaded.operations, 1)
     return ChargingReport(
-        operations_per_second=round(loaded.operations / loaded.seconds, 1),
-        p50_ms=loaded.p50_ms,
-        p99_ms=loaded.p99_ms,
+        operations_per_second=own.operations_per_second,
+        p50_ms=own.p50_ms,
+        p99_ms=own.p99_ms,
         p99_ms_at_half_rate=half_rate.p99_ms,
         p50_ms_at_half_rate=half_rate.p50_ms,
         bare_operations_per_second=round(bare.operations / bare.seconds, 1),
         owners=owners,
         server_pid=cell.server_pids[0],
         server_pids=cell.server_pids,
-        server_cpu_us_per_operation=round(sum(s for name, s in used.items() if name.startswith("server")) * per_operation, 2),
-        database_cpu_us_per_operation=round(used.get("database", 0.0) * per_operation, 2),
-        generator_cpu_us_per_operation=round(used["load"] * per_operation, 2),
-        etcd_cpu_ms_per_second=round(used.get("etcd", 0.0) * 1_000 / loaded.seconds, 2),
+        server_cpu_us_per_operation=own.cpu_us("server"),
+        database_cpu_us_per_operation=own.cpu_us("database"),
+        generator_cpu_us_per_operation=own.cpu_us("load"),
+        etcd_cpu_ms_per_second=round(own.cpu_s("etcd") * 1_000 / own.seconds, 2),
         journal_bytes_per_entry=round(written / max(entries, 1), 1),
         journal_rows_per_second=round(rows / served_s, 1),
         server_resident_mib=resident_mib,
@@ -286,11 +380,26 @@ def _bench(workload: Workload, owners: int) -> ChargingReport:
         buckets=workload.buckets,
         renewals=workload.renewals,
         renewals_per_second=round((workload.renewals - still_due) / served_s, 1),
-        failures={how: count for each in (bare, loaded, half_rate) for how, count in each.failures.items()},
+        failures=_together(bare.failures, own.failures, half_rate.failures),
+        against=None if other is None else _other_report(own, other, other_checkout),
     )
 
 
-def _load(addresses: list[str], workload: Workload, rate: float) -> "ChargingLoad":
+def _other_report(own: _Rounds, other: _Rounds, checkout: Path | None) -> OtherCharging:
+    return OtherCharging(
+        folder=str(checkout),
+        rounds=len(other.rounds),
+        operations_per_second=other.operations_per_second,
+        p50_ms=other.p50_ms,
+        p99_ms=other.p99_ms,
+        server_cpu_us_per_operation=other.cpu_us("server"),
+        database_cpu_us_per_operation=other.cpu_us("database"),
+        server_cpu_ratio=own.server_cpu_ratio(other),
+        failures=other.failures,
+    )
+
+
+def _load(addresses: list[str], workload: Workload, rate: float, seconds: float) -> "ChargingLoad":
     from services.cli.charging_load import ChargingLoad
 
     used = min(workload.active or workload.accounts, workload.accounts)
@@ -298,7 +407,7 @@ def _load(addresses: list[str], workload: Workload, rate: float) -> "ChargingLoa
     step = workload.accounts // used
     return ChargingLoad(
         addresses=addresses,
-        account_ids=[_account_id(number * step) for number in range(used)],
+        account_ids=[account_id(number * step) for number in range(used)],
         bucket_id="bkt-bench-0",
         model_id=_MODEL_ID,
         mix=workload.mix,
@@ -306,7 +415,7 @@ def _load(addresses: list[str], workload: Workload, rate: float) -> "ChargingLoa
         sessions=workload.sessions,
         streams=4,
         warm_up_s=_WARM_UP_S,
-        seconds=workload.seconds,
+        seconds=seconds,
         rate=rate,
     )
 
@@ -315,8 +424,8 @@ def _owner_name(number: int) -> str:
     return f"accounting-{number}" if number else "accounting"
 
 
-def _serve(processes: Processes, servers: _Servers, place: str, prefix: str) -> tuple[list[str], float]:
-    """The owners' addresses, and the seconds until all of them answered."""
+def _serve(processes: Processes, servers: _Servers, place: str, prefix: str, checkout: Path) -> tuple[list[str], float]:
+    """The addresses of owners on a checkout's code, and the seconds until all of them answered."""
     from services.registry.catalog_folder import base_catalog_folder
 
     registry = processes.serve(
@@ -330,9 +439,10 @@ def _serve(processes: Processes, servers: _Servers, place: str, prefix: str) -> 
         processes.serve(
             "accounting",
             _owner_name(number),
+            checkout,
             listen_address="127.0.0.1:0",
             registry_address=registry,
-            partitions=_PARTITIONS,
+            partitions=PARTITIONS,
             **where,
         )
         for number in range(servers.owners)
@@ -357,69 +467,14 @@ async def _await_serving(address: str) -> None:
                 return
 
 
-# The store, before accounting takes it over
-
-
-def _account_id(number: int) -> str:
-    return f"acct-{number:0{_ACCOUNT_DIGITS}}"
-
-
-async def _open(place: str, store_name: str) -> "Store":
-    from services.accounting.journal.postgresql import PostgresqlStore
-    from services.accounting.journal.sqlite import SqliteStore
-    from services.runtime.clock import SystemClock
-
-    return await (PostgresqlStore.open(place, SystemClock()) if store_name == "postgresql" else SqliteStore.open(Path(place)))
-
-
-async def _seed(place: str, workload: Workload, offering_id: str) -> int:
-    """Puts the accounts into the store as checkpoints, as if they had been opened and topped up long ago.
-
-    Returns the time at which the renewals are due.
-    """
-    from services.accounting.core.account.due import next_due_us
-    from services.accounting.journal.codec import encode_checkpoint
-    from services.accounting.journal.store import Checkpoint, Claim, PartitionWrite
-
-    store = await _open(place, workload.store)
-    era = (await store.initialise(_PARTITIONS)).era
-    await store.claim("seed", era, [Claim(part_id, 0) for part_id in range(_PARTITIONS)], again=False)
-    now_us = time.time_ns() // 1_000
-    waiting: dict[int, list[Checkpoint]] = {part_id: [] for part_id in range(_PARTITIONS)}
-
-    async def flush(part_id: int) -> None:
-        checkpoints, waiting[part_id] = waiting[part_id], []
-        await store.commit([PartitionWrite(part_id, 1, 1, 0, 0, None, 1, checkpoints)])
-
-    async def save(first: int, count: int, template: Any) -> None:
-        body, due_us = encode_checkpoint(template), next_due_us(template)
-        for number in range(first, first + count):
-            account_id = _account_id(number)
-            part_id = partition_of(account_id, _PARTITIONS)
-            named = body.replace(_ACCOUNT_ID.encode(), account_id.encode())
-            waiting[part_id].append(Checkpoint(account_id, 0, 0, due_us, named))
-            if len(waiting[part_id]) >= _SEEDED_A_COMMIT:
-                await flush(part_id)
-
-    await save(0, workload.accounts, _charged_account(offering_id, now_us, workload.buckets))
-    subscriber = _subscriber(now_us)
-    await save(_SUBSCRIBERS_FROM, workload.renewals, subscriber)
-    for part_id in waiting:
-        await flush(part_id)
-    await store.close()
-    due_us = next_due_us(subscriber)
-    assert due_us is not None
-    return due_us
-
-
 async def _still_due(place: str, store_name: str, due_us: int) -> int:
     """How many accounts the store has on which something is due since `due_us`."""
-    store = await _open(place, store_name)
+    store = await open_store(place, store_name)
     try:
         return await store.snapshot(
             lambda snapshot: sum(
                 each.next_due_us is not None and each.next_due_us <= due_us
-                for part_id in range(_PARTITIONS)
+                for part_id in range(PARTITIONS)
                 for each in snapshot.checkpoints(part_id)
             )
         )
@@ -429,11 +484,11 @@ async def _still_due(place: str, store_name: str, due_us: int) -> int:
 
 async def _journal(place: str, store_name: str) -> tuple[int, int, int]:
     """How many rows the journal has, how many entries, and how many bytes."""
-    store = await _open(place, store_name)
+    store = await open_store(place, store_name)
 
     def count(snapshot: Any) -> tuple[int, int, int]:
         rows = entries = written = 0
-        for part_id in range(_PARTITIONS):
+        for part_id in range(PARTITIONS):
             for row in snapshot.rows(part_id, 0):
                 rows += 1
                 entries += row.entry_count
@@ -444,56 +499,6 @@ async def _journal(place: str, store_name: str) -> tuple[int, int, int]:
         return await store.snapshot(count)
     finally:
         await store.close()
-
-
-def _charged_account(offering_id: str, now_us: int, buckets: int) -> "Account":
-    from services.accounting.core.account.evolve import evolve
-    from services.accounting.core.entries import AccountOpened, BucketGranted
-
-    account = evolve(None, AccountOpened(_ACCOUNT_ID, now_us, offering_id), 0, 0)
-    for index in range(buckets):
-        granted = BucketGranted(
-            account_id=_ACCOUNT_ID,
-            time_us=now_us,
-            bucket_id=f"bkt-bench-{index}",
-            unit="TOKEN",
-            amount=1_000_000_000 * _UNIT,
-            valid_from_us=now_us,
-            valid_until_us=now_us + 365 * 86_400 * _MICROSECONDS,
-            priority=index,
-            idempotency_key=f"bench-{index}",
-            digest=b"",
-            repaid=0,
-        )
-        account = evolve(account, granted, 0, index + 1)
-    return account
-
-
-def _subscriber(now_us: int) -> "Account":
-    """An account whose subscription's cycle ends now, with the money for many more."""
-    from services.accounting.core.account.evolve import evolve
-    from services.accounting.core.commands import GrantBucket, OpenAccount, PlaceOrder
-    from services.accounting.core.decide import decide
-    from services.accounting.core.terms import Payment
-    from services.accounting.rpc.catalog import charging_catalog
-    from services.registry.catalog_folder import base_catalog_folder, load_catalog
-
-    began_us = now_us - 30 * 86_400 * _MICROSECONDS
-    with tempfile.TemporaryDirectory(prefix="tokenline-bench-") as folder:
-        (Path(folder) / "bench.yaml").write_text(_CATALOG, encoding="utf-8")
-        catalog = charging_catalog(load_catalog([base_catalog_folder(), Path(folder)]), 30 * _MICROSECONDS)
-    account = None
-    index = 0
-    for command in (
-        OpenAccount(_ACCOUNT_ID, ""),
-        GrantBucket(_ACCOUNT_ID, "CURRENCY:CNY", 1_000 * _UNIT, None, 365 * 86_400 * _MICROSECONDS, 0, "money"),
-        PlaceOrder(_ACCOUNT_ID, "bench-monthly", Payment.PREPAID, "subscription"),
-    ):
-        for entry in decide(account, command, began_us, catalog).entries:
-            index += 1
-            account = evolve(account, entry, 0, index)
-    assert account is not None
-    return account
 
 
 def _resident_mib(pid: int) -> float:
@@ -534,6 +539,22 @@ def _print_table(reports: Sequence[ChargingReport]) -> None:
     row("renewals due / renewed a second", lambda report: f"{report.renewals:,} / {report.renewals_per_second:,.0f}")
     row("mix", lambda report: report.mix)
     Console().print(table)
+    for report in reports:
+        if report.against is not None:
+            _print_against(report, report.against)
+
+
+def _print_against(report: ChargingReport, other: OtherCharging) -> None:
+    from rich.console import Console
+
+    ratio = other.server_cpu_ratio
+    Console().print(
+        f"against {other.folder}, {report.owners} owner{'s' if report.owners > 1 else ''}, {other.rounds} rounds: "
+        f"{other.operations_per_second:,.0f} operations a second, server CPU {other.server_cpu_us_per_operation:,.1f} us, "
+        f"database CPU {other.database_cpu_us_per_operation:,.1f} us; "
+        f"server CPU of this checkout over it: {ratio.median} ({ratio.min} to {ratio.max})",
+        soft_wrap=True,
+    )
 
 
 def _journal_text(report: ChargingReport) -> str:

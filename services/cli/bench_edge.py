@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from services.cli.bench_cell import OWN_CHECKOUT, BenchCell, Bill, start_simulator
-from services.cli.bench_report import CallsReport, OtherCalls, OtherStreams, Spread, StreamsReport
+from services.cli.bench_report import CallsReport, OtherCalls, OtherStreams, Spread, StreamsReport, spread
 from services.cli.certs import write_certificates
 from services.cli.failures import CommandError
 from services.cli.load import Load, Measured
@@ -377,11 +377,7 @@ def _ratios(own: Side, other: Side, count_of: Callable[[Round], int]) -> tuple[S
         # A tick of the CPU clock is the least that can be told.
         edge.append(scale * one.edge_cpu_s / max(another.edge_cpu_s, CPU_TICK_S))
         accounting.append(scale * one.accounting_cpu_s / max(another.accounting_cpu_s, CPU_TICK_S))
-    return _spread(edge), _spread(accounting)
-
-
-def _spread(values: list[float]) -> Spread:
-    return Spread(round(min(values), 3), round(statistics.median(values), 3), round(max(values), 3))
+    return spread(edge), spread(accounting)
 
 
 def _allow_descriptors(streams: int) -> None:

@@ -1,5 +1,6 @@
 """The report of `tokenline bench edge`, and its table with the other checkout in a column of its own."""
 
+import statistics
 from typing import Final
 
 import msgspec
@@ -11,6 +12,11 @@ class Spread(msgspec.Struct, frozen=True):
     min: float
     median: float
     max: float
+
+
+def spread(values: list[float]) -> Spread:
+    """How values varied, to three decimals."""
+    return Spread(round(min(values), 3), round(statistics.median(values), 3), round(max(values), 3))
 
 
 class _Found(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,6 +75,11 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def environment_of(checkout: Path | None) -> dict[str, str] | None:
+    """The environment of Python on the code of a checkout; None: as that of this process."""
+    return None if checkout is None else {**os.environ, "PYTHONPATH": f"{checkout}:{checkout / 'protos' / 'gen'}"}
+
+
 class Processes:
     """Child processes, whose output is kept in a folder; all are stopped at the end, the last started first."""
 
@@ -94,7 +99,7 @@ class Processes:
                 text=True,
                 # `-m` looks in the current folder first.
                 cwd=checkout,
-                env=None if checkout is None else {**os.environ, "PYTHONPATH": f"{checkout}:{checkout / 'protos' / 'gen'}"},
+                env=environment_of(checkout),
                 # Ctrl-C is for this process, which then stops them in order.
                 start_new_session=True,
             )

@@ -70,6 +70,35 @@ def test_charging_is_measured_on_as_many_owners_as_asked_for_and_says_of_what() 
     assert report.renewals_per_second > 0
 
 
+def test_charging_is_measured_against_another_checkout() -> None:
+    result = tokenline(
+        *("bench", "charging", "--store", "sqlite", "--seconds", "1", "--accounts", "20", "--sessions", "8"),
+        *("--against", str(OWN_CHECKOUT), "--output", "json"),
+        timeout_s=TIMEOUT_S,
+    )
+    assert result.returncode == 0, result.stderr
+    report = msgspec.json.decode(result.stdout, type=ChargingReport)
+    other = report.against
+    assert other is not None
+    assert (other.folder, other.rounds, other.failures, report.failures) == (str(OWN_CHECKOUT), 5, {}, {})
+    assert min(report.operations_per_second, other.operations_per_second) > 0
+    ratio = other.server_cpu_ratio
+    # It is one checkout, but rounds this short may have had less of the processor than its clock tells.
+    assert 0 < ratio.min <= ratio.median <= ratio.max
+
+
+def test_a_checkout_that_cannot_make_its_store_is_named(tmp_path: Path) -> None:
+    for needed in ("services", "protos/gen/tokenline"):
+        (tmp_path / needed).mkdir(parents=True)
+    (tmp_path / "services" / "__init__.py").touch()
+    (tmp_path / "services" / "__main__.py").touch()
+    result = tokenline(
+        "bench", "charging", "--store", "sqlite", "--seconds", "0.5", "--against", str(tmp_path), timeout_s=TIMEOUT_S
+    )
+    assert result.returncode == 2
+    assert f"the code in {tmp_path} could not make the store: ModuleNotFoundError: No module named" in result.stderr
+
+
 def test_an_sqlite_file_has_one_owner() -> None:
     result = tokenline("bench", "charging", "--store", "sqlite", "--owners", "1,2")
     assert result.returncode == 2

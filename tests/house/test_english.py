@@ -11,7 +11,9 @@ import pytest
 
 _SERVICES: Final = Path(__file__).parents[2] / "services"
 # Grows with the rest of the services.
-_FOLDERS: Final = ("authentication", "billing", "cli", "registry", "vendor_simulator")
+_FOLDERS: Final = ("accounting", "authentication", "billing", "cli", "registry", "vendor_simulator")
+# By file: comments and docstrings that are not rewritten yet. The numbers may only fall.
+_LEFT: Final = {"accounting/writer/committer.py": 1}
 _BEGINNING: Final = re.compile(r'(?:# |""")(?:What|Whoever|Whose|Who|The same|Of|Or|And|Also)\b')
 _WORDS: Final = re.compile(r"\b(?:so many|but for|behind|reckon\w*)\b", re.IGNORECASE)
 
@@ -33,11 +35,14 @@ def _unclear(source: str) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize("folder", _FOLDERS)
 def test_comments_begin_with_the_thing_that_they_speak_of(folder: str) -> None:
-    assert [
-        f"{path.relative_to(_SERVICES)}:{line}: {text}"
+    unclear = {
+        str(path.relative_to(_SERVICES)): [f"line {line}: {text}" for line, text in found]
         for path in sorted((_SERVICES / folder).rglob("*.py"))
-        for line, text in _unclear(path.read_text(encoding="utf-8"))
-    ] == []
+        if (found := list(_unclear(path.read_text(encoding="utf-8"))))
+    }
+    left = {name: count for name, count in _LEFT.items() if name.startswith(f"{folder}/")}
+    assert {name: texts for name, texts in unclear.items() if len(texts) > left.get(name, 0)} == {}
+    assert {name: len(unclear.get(name, ())) for name in left} == left, "fewer are left now: lower the numbers in _LEFT"
 
 
 def test_an_unclear_comment_is_found_and_a_line_that_goes_on_is_none() -> None:

@@ -1,4 +1,4 @@
-"""The auditor: adds up the journal by itself, and compares with what the owner's state would be.
+"""The auditor: adds up the journal by itself, and compares the sums with the owner's state.
 
 Written apart from the charging rules on purpose: it shares the entries' format and the state's, but no arithmetic.
 """
@@ -36,7 +36,7 @@ _BREACHES_MAX: Final = 100
 
 
 class Findings(msgspec.Struct):
-    """What an audit found. `in_transit` is in micro-units; `breaches` are sentences."""
+    """Findings of an audit. `in_transit` is in micro-units; `breaches` are sentences."""
 
     accounts: int = 0
     buckets: int = 0
@@ -44,11 +44,11 @@ class Findings(msgspec.Struct):
     open_sessions: int = 0
     in_transit: int = 0
     breaches: list[str] = []
-    # By unit, in micro-units: what was absorbed.
+    # By unit, in micro-units: absorbed amounts.
     losses: dict[str, int] = {}
 
     def add(self, other: "Findings") -> None:
-        """Takes those of another part of the cell in."""
+        """Adds the findings of another part of the cell."""
         self.accounts += other.accounts
         self.buckets += other.buckets
         self.entries += other.entries
@@ -59,7 +59,7 @@ class Findings(msgspec.Struct):
             self.losses[unit] = self.losses.get(unit, 0) + absorbed
 
     def breach(self, what: str) -> None:
-        """Notes what does not add up; the first hundred are kept."""
+        """Notes a sum that is wrong; the first hundred are kept."""
         if len(self.breaches) < _BREACHES_MAX:
             self.breaches.append(what)
 
@@ -89,11 +89,11 @@ class _AccountBook:
         self.incurred: defaultdict[str, int] = defaultdict(int)
         self.written_off: defaultdict[str, int] = defaultdict(int)
         self.absorbed: defaultdict[str, int] = defaultdict(int)
-        # The records of each session: the numbers of those settled, and by tariff line what they rated.
+        # Records of each session: the numbers of the settled ones, and by tariff line their rated amounts.
         self.settled: set[tuple[str, int]] = set()
         self.rated_by_line: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.charged: defaultdict[str, int] = defaultdict(int)
-        # transfer_id -> (bucket_id, amount), of those whose outcome is not known yet.
+        # transfer_id -> (bucket_id, amount), for transfers whose outcome is not known yet.
         self.in_transit: dict[str, tuple[str, int]] = {}
 
 
@@ -102,8 +102,8 @@ def audit(snapshot: Snapshot) -> Findings:
 
     Checks: rows without a gap; no amount ever negative; nothing settled twice; every charge equal to its debits and debt;
     rated = charged + absorbed; every bucket's sum; charged = consumed - consumed for repaying + incurred; that checkpoint plus
-    tail equals the journal; and that recovery, which reads from the low-water mark on, misses nothing. What cannot be read is a
-    breach too.
+    tail equals the journal; and that recovery, which reads from the low-water mark on, misses nothing. Unreadable rows and
+    checkpoints are breaches too.
     """
     findings = Findings()
     for partition in snapshot.partitions():
@@ -152,7 +152,7 @@ def audit(snapshot: Snapshot) -> Findings:
             try:
                 state = _replay(states.get(account_id), tail)
             except Exception as error:
-                # A journal that was tampered with can do anything.
+                # A journal that was tampered with can raise anything.
                 findings.breach(f"account {account_id}: its journal cannot be replayed: {error!r}")
                 continue
             for unit, absorbed in book.absorbed.items():
@@ -171,7 +171,7 @@ def _replay(state: Account | None, tail: list[tuple[int, int, Entry]]) -> Accoun
 
 
 def _post(book: _AccountBook, entry: Entry) -> Iterator[str]:
-    """Posts an entry; yields what is wrong with it."""
+    """Posts an entry; yields its errors."""
     if isinstance(entry, AccountOpened):
         if book.opened:
             yield "opened twice"
@@ -188,7 +188,7 @@ def _post(book: _AccountBook, entry: Entry) -> Iterator[str]:
         bucket.free -= entry.amount
         bucket.used += entry.amount
         book.owed[entry.unit] -= entry.amount
-        # What repays a debt was charged when the debt was incurred.
+        # A repayment was charged when its debt was incurred.
         book.charged[entry.unit] += entry.amount
         if book.owed[entry.unit] < 0:
             yield f"more {entry.unit} repaid than owed"
@@ -298,13 +298,13 @@ def _post_settled(book: _AccountBook, entry: SessionSettled) -> Iterator[str]:
         yield f"session {entry.charging_id} settled, but its hold was not given back exactly: {held}"
     if entry.charged != used + entry.debt:
         yield f"session {entry.charging_id} charged {entry.charged}, but took {used} and owes {entry.debt}"
-    # The first release did not write the line: there was one for each unit, the account's own.
+    # The first release did not write the line: each unit had one, the account's own.
     line = (entry.charging_id, entry.line or f"||{entry.tariff.unit}")
     before = book.rated_by_line[line]
-    # What nobody pays for is absorbed whole, beside what was used.
+    # Unpaid usage is absorbed whole, beside the used part.
     rated = entry.charged + entry.absorbed - sum(entry.unpaid_amounts)
     book.rated_by_line[line] += rated
-    # A late Release rates what the sweep did not; what the sweep rated stands.
+    # A late Release rates what the sweep did not; the sweep's rated amount stands.
     if before + rated != max(before, sum(entry.class_amounts)):
         yield f"session {entry.charging_id} rated {before} + {rated}, but its classes come to {sum(entry.class_amounts)}"
     if min(entry.charged, entry.debt, entry.absorbed) < 0 or entry.absorbed < sum(entry.unpaid_amounts):
@@ -313,13 +313,13 @@ def _post_settled(book: _AccountBook, entry: SessionSettled) -> Iterator[str]:
     book.absorbed[unit] += entry.absorbed
     book.owed[unit] += entry.debt
     book.incurred[unit] += entry.debt
-    # `charged` of a unit counts what buckets paid; debts are added when they are paid.
+    # `charged` counts, by unit, what buckets paid; debts are added when they are paid.
     book.charged[unit] += used
 
 
 def _compare(book: _AccountBook, state: Account) -> Iterator[str]:
-    """Yields where the owner's state differs from the books, and what in it does not add up."""
-    # The state may have forgotten what ended long ago, as long as nothing of it is held.
+    """Yields differences of the owner's state from the books, and wrong sums in it."""
+    # The state may have forgotten buckets that ended long ago, as long as nothing of them is held.
     forgotten = book.buckets.keys() - state.buckets.keys()
     unknown = sorted(state.buckets.keys() - book.buckets.keys())
     lost = sorted(each for each in forgotten if not book.buckets[each].ended or book.buckets[each].held)

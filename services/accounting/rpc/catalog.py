@@ -20,7 +20,7 @@ def unit_name(unit: registry_pb2.Unit, currency: str) -> str:
 
 
 def charging_catalog(catalog: registry_pb2.Catalog, validity_us: int) -> ChargingCatalog:
-    """The rules that sessions and orders pin, of a catalog that the registry has validated."""
+    """Rules that sessions and orders pin, from a catalog that the registry has validated."""
     schedules = {tariff.tariff_id: _schedule(tariff) for tariff in catalog.tariffs}
     time_zone = catalog.time_zone or "UTC"
     return ChargingCatalog(
@@ -43,7 +43,7 @@ def charging_catalog(catalog: registry_pb2.Catalog, validity_us: int) -> Chargin
 
 
 def limit_of(limit: registry_pb2.Limit) -> Limit:
-    """A limit as the core has it. Errors: `ValueError` that says what would be right."""
+    """A limit for the core. Errors: `ValueError` that says what would be right."""
     kind = limit.WhichOneof("kind")
     if not limit.limit_id or "@" in limit.limit_id:
         raise ValueError("limit_id must not be empty and have no @")
@@ -176,7 +176,7 @@ def _tier(tier: registry_pb2.ContextTier) -> ContextTier:
 
 
 def _row(rates: registry_pb2.TokenRates) -> Vector:
-    """The rates as a vector, as short as it can be: a tariff of the first classes alone is written as it always was."""
+    """The rates as a vector, as short as possible, so that a tariff of the first classes alone is written as it always was."""
     row = [getattr(rates, name) for name in TOKEN_CLASSES[:FIRST]]
     row += [getattr(rates, name) if rates.HasField(name) else NO_RATE for name in TOKEN_CLASSES[FIRST:]]
     while row[-1] == NO_RATE:

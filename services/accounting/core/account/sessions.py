@@ -1,4 +1,4 @@
-"""How entries change sessions, their windows, and what is remembered of them."""
+"""Applies entries to sessions, their windows, and the memory of closed sessions."""
 
 from typing import Final, TypeVar
 
@@ -27,7 +27,7 @@ from services.accounting.core.commands import CloseCause, Granted, Settled
 from services.accounting.core.entries import LimitsSet, SessionCreated, SessionSettled, SessionUpdated, WindowOpened
 from services.token_classes import NOTHING
 
-# How long a closed session's last answer is remembered, and a swept one's, whose Release may still come.
+# A closed session's last answer is remembered this long; so is a swept session, whose Release may still come.
 CLOSED_MEMORY_US: Final = 15 * 60 * 1_000_000
 SWEPT_MEMORY_US: Final = 7 * 24 * 3_600 * 1_000_000
 
@@ -96,7 +96,7 @@ def _reserve(account: Account, session: Session, amounts: tuple[tuple[str, int],
 
 
 def _count(account: Account, counters: tuple[tuple[str, int], ...], unit: str, used: int, reserved: int) -> None:
-    """Adds to the counters of a unit, those whose window is still the one that the session counts in."""
+    """Adds to the counters of a unit, as far as their window is still the one that the session counts in."""
     for counter_id, start_us in counters:
         counter = account.counters.get(counter_id)
         if counter is not None and counter.unit == unit and counter.start_us == start_us:
@@ -245,7 +245,7 @@ def _remember_closed(account: Account, entry: SessionSettled, session: Session |
     if swept is not None and not entry.more_records:
         del account.swept[entry.charging_id]
     if earlier is None:
-        # A sweep and the late Release that set it off can stand in one row.
+        # A sweep and the late Release that triggered it can stand in one row.
         numbers = tuple(number for number in swept.sequence_numbers if number != seq) if swept else ()
         answer = Settled(*charges, absorbed=entry.absorbed)
         account.closed[entry.charging_id] = ClosedSession(entry.number, entry.digest, answer, entry.time_us, (*numbers, seq))
@@ -259,14 +259,14 @@ def _remember_closed(account: Account, entry: SessionSettled, session: Session |
 
 
 def others_absorbed(answer: Settled, absorbed: int) -> tuple[int, ...]:
-    """What was absorbed of each tariff but the first, once there is one more; empty as long as it is nothing."""
+    """The absorbed amount of each tariff after the first, once there is a second; empty while all are 0."""
     if not absorbed and not answer.others_absorbed:
         return ()
     return (*(answer.others_absorbed or (0,) * len(answer.others)), absorbed)
 
 
 def _forget(account: Account, now_us: int) -> None:
-    """Drops what need not be remembered any longer; both memories are in the order of closing."""
+    """Drops closed and swept sessions whose memory has run out; both stand in the order of closing."""
     _forget_before(account.closed, now_us - CLOSED_MEMORY_US)
     _forget_before(account.swept, now_us - SWEPT_MEMORY_US)
 

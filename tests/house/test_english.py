@@ -11,9 +11,9 @@ import pytest
 
 _SERVICES: Final = Path(__file__).parents[2] / "services"
 # Grows with the rest of the services.
-_FOLDERS: Final = ("accounting", "authentication", "billing", "cli", "registry", "vendor_simulator")
+_FOLDERS: Final = ("accounting", "authentication", "billing", "cli", "registry", "runtime", "vendor_simulator")
 # By file: comments and docstrings that are not rewritten yet. The numbers may only fall.
-_LEFT: Final = {"accounting/writer/committer.py": 1}
+_LEFT: Final = {"accounting/writer/committer.py": 1, "runtime/sqlite.py": 1}
 _BEGINNING: Final = re.compile(r'(?:# |""")(?:What|Whoever|Whose|Who|The same|Of|Or|And|Also)\b')
 _WORDS: Final = re.compile(r"\b(?:so many|but for|behind|reckon\w*)\b", re.IGNORECASE)
 

@@ -62,8 +62,8 @@ _SETTLING: Final = (
     _one(
         "an Update follows the Release",
         _SESSION,
-        "        if self.released:\n            # It was released before",
-        "        if False:\n            # It was released before",
+        "        if self.released:\n            # The session was released before",
+        "        if False:\n            # The session was released before",
         _RELEASE,
     ),
     _one(

@@ -4,6 +4,8 @@ Pure; made from the registry's catalog by `services.accounting.rpc.catalog`, a n
 """
 
 from bisect import bisect_right
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from services.accounting.core.account.state import Account, line_of
@@ -80,39 +82,39 @@ class Line(NamedTuple):
     until_us: int
 
 
+class CatalogContent(NamedTuple):
+    """One revision of the catalog, as far as charging needs it."""
+
+    offerings: dict[str, OfferingRules]
+    model_ids: frozenset[str]
+    default_offering_id: str
+    validity_us: int
+    time_zone: str = "UTC"
+    model_groups: Mapping[str, frozenset[str]] = MappingProxyType({})
+    # (from, to) currency -> (micro-units of to for a unit of from, version).
+    exchange_rates: Mapping[tuple[str, str], tuple[int, int]] = MappingProxyType({})
+    # By model: (vendor, the model's ID there, the vendor's claim).
+    wholesale: Mapping[str, tuple[tuple[str, str, Schedule], ...]] = MappingProxyType({})
+
+
 class ChargingCatalog:
-    """The catalog as far as charging needs it."""
+    """Answers questions about the catalog's content, and keeps the answers."""
 
-    def __init__(
-        self,
-        *,
-        offerings: dict[str, OfferingRules],
-        model_ids: frozenset[str],
-        default_offering_id: str,
-        validity_us: int,
-        time_zone: str = "UTC",
-        model_groups: dict[str, frozenset[str]] | None = None,
-        exchange_rates: dict[tuple[str, str], tuple[int, int]] | None = None,
-        wholesale: dict[str, tuple[tuple[str, str, Schedule], ...]] | None = None,
-        extended: bool = True,
-    ) -> None:
-        """`exchange_rates`: (from, to) currency -> (micro-units of to for a unit of from, version).
-
-        `wholesale`: model -> (vendor, the model's ID there, the vendor's claim). `extended`: every member of the cell reads
-        later token classes and absorbed amounts; see `for_first_release`.
-        """
+    def __init__(self, content: CatalogContent, *, extended: bool = True) -> None:
+        """`extended`: every member of the cell reads later token classes and absorbed amounts; see `for_first_release`."""
         self.extended: Final = extended
-        self.offerings: Final = offerings
-        self.model_ids: Final = model_ids
-        self.default_offering_id: Final = default_offering_id
-        self.validity_us: Final = validity_us
-        self.time_zone: Final = time_zone
-        self._model_groups: Final = model_groups or {}
-        self._exchange_rates: Final = exchange_rates or {}
-        self._wholesale: Final = wholesale or {}
+        self._content: Final = content
+        self.offerings: Final = content.offerings
+        self.model_ids: Final = content.model_ids
+        self.default_offering_id: Final = content.default_offering_id
+        self.validity_us: Final = content.validity_us
+        self.time_zone: Final = content.time_zone
+        self._model_groups: Final = content.model_groups
+        self._exchange_rates: Final = content.exchange_rates
+        self._wholesale: Final = content.wholesale
         self._lines: dict[tuple[str, str, str, str], Line] = {}
         self._owed: dict[str, tuple[int, tuple[Wholesale, ...]]] = {}
-        schedules = [schedule for offering in offerings.values() for schedule in offering.schedules]
+        schedules = [schedule for offering in self.offerings.values() for schedule in offering.schedules]
         schedules += [schedule for routes in self._wholesale.values() for _, _, schedule in routes]
         self._change_times_us: Final = sorted({version.effective_us for schedule in schedules for version in schedule.versions})
 
@@ -126,17 +128,7 @@ class ChargingCatalog:
             model_id: tuple((vendor_id, name, _of_first_classes(schedule)) for vendor_id, name, schedule in routes)
             for model_id, routes in self._wholesale.items()
         }
-        return ChargingCatalog(
-            offerings=offerings,
-            model_ids=self.model_ids,
-            default_offering_id=self.default_offering_id,
-            validity_us=self.validity_us,
-            time_zone=self.time_zone,
-            model_groups=self._model_groups,
-            exchange_rates=self._exchange_rates,
-            wholesale=wholesale,
-            extended=False,
-        )
+        return ChargingCatalog(self._content._replace(offerings=offerings, wholesale=wholesale), extended=False)
 
     def worth(self, amount: int, unit: str) -> int:
         """An amount of money in micro-yuan; 0 for other units, and where there is no exchange rate."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from services.accounting.core.amounts import GRANTED_MAX, NO_RATE, ContextTier, PinnedTariff, dearest_rate
-from services.accounting.core.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
+from services.accounting.core.offerings import CatalogContent, ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.accounting.core.terms import Allowance, Cycle, FinalAction, Limit, LimitKind, Payment, Period, Scope, Terms
 from services.token_classes import FIRST, TOKEN_CLASSES, Vector
 from tokenline.registry.v1 import registry_pb2
@@ -23,7 +23,7 @@ def charging_catalog(catalog: registry_pb2.Catalog, validity_us: int) -> Chargin
     """Rules that sessions and orders pin, from a catalog that the registry has validated."""
     schedules = {tariff.tariff_id: _schedule(tariff) for tariff in catalog.tariffs}
     time_zone = catalog.time_zone or "UTC"
-    return ChargingCatalog(
+    content = CatalogContent(
         offerings={offering.offering_id: _rules(offering, schedules, time_zone) for offering in catalog.offerings},
         model_ids=frozenset(model.model_id for model in catalog.models),
         default_offering_id=catalog.default_offering_id,
@@ -40,6 +40,7 @@ def charging_catalog(catalog: registry_pb2.Catalog, validity_us: int) -> Chargin
             for model in catalog.models
         },
     )
+    return ChargingCatalog(content)
 
 
 def limit_of(limit: registry_pb2.Limit) -> Limit:

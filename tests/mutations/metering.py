@@ -149,8 +149,8 @@ _OF_COUNTS: Final = (
     one(
         "what a vendor was told is what the client wants",
         _CALL,
-        "return self._limit or self._admitted.output_limit(self._request)",
-        "return self._admitted.output_limit(self._request)",
+        "return self._limit or self._admitted.output_limit",
+        "return self._admitted.output_limit",
         _IN_COUNTS,
     ),
     one(

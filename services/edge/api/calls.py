@@ -25,7 +25,7 @@ _JSON: Final = "application/json"
 class ModelCalls:
     """The application of one route, for every method."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the wiring calls it, once, and each part has another maker
         self,
         dialect: Dialect,
         principals: Principals,

@@ -29,6 +29,7 @@ _loading: Final[dict[str, "asyncio.Future[object]"]] = {}
 class Admitted(NamedTuple):
     """A request that can be served, and its reservation."""
 
+    request: Request
     model: SellableModel
     routes: tuple[Route, ...]
     # The first route's request, if the account can pay for all that the client wants.
@@ -40,13 +41,14 @@ class Admitted(NamedTuple):
     # The family's tokenizer, where it is carried and loaded.
     exact_count: Count | None
 
-    def output_limit(self, request: Request) -> int:
+    @property
+    def output_limit(self) -> int:
         """The most output tokens that the client wants, a choice."""
-        return request.output_limit or self.model.max_output_tokens
+        return self.request.output_limit or self.model.max_output_tokens
 
-    def create(self, request: Request, principal: Principal) -> pb.CreateSession:
+    def create(self, principal: Principal) -> pb.CreateSession:
         """The Create for accounting."""
-        limit = self.output_limit(request)
+        request, limit = self.request, self.output_limit
         if not request.makes_output:
             whole = 0
         elif self.metered:
@@ -64,15 +66,16 @@ class Admitted(NamedTuple):
             input_tokens_calibrated=self.tokens.calibrated,
         )
 
-    def payable_limit(self, request: Request, granted: int, payable: int) -> int | None:
+    def payable_limit(self, granted: int, payable: int) -> int | None:
         """The limit, a choice, that the vendor must be told because no more can be paid for; None: the client's own will do."""
+        request = self.request
         if not request.makes_output:
             return None
         if self.metered:
             limit = within_error(max(granted, payable), request.choices, exact=self.exact_count is not None)
         else:
             limit = granted // request.choices
-        return limit if limit < self.output_limit(request) else None
+        return limit if limit < self.output_limit else None
 
     async def measured_exactly(self) -> "Admitted | None":
         """A copy whose input is counted by the family's own tokenizer; None where that makes no difference."""
@@ -121,7 +124,7 @@ def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: Sellabl
     metered = not model.hidden_reasoning and all(is_streamed(request, route.endpoint) for route in routes)
     streamed = is_streamed(request, routes[0].endpoint)
     first = request.vendor_request(routes[0].endpoint, routes[0].vendor_model_id, None, streamed=streamed)
-    return Admitted(model, routes, first, size, tokens, metered, loaded_count(model.family.tokenizer))
+    return Admitted(request, model, routes, first, size, tokens, metered, loaded_count(model.family.tokenizer))
 
 
 def is_streamed(request: Request, endpoint: Endpoint) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from services.edge.call.admission import Admitted, is_streamed, loaded_count
-from services.edge.call.dialect import Ending, Request, Step, VendorRequest
+from services.edge.call.dialect import Ending, Step, VendorRequest
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.outcome import Ended, cause_of, problem_of, provenance_of
 from services.edge.call.session import NotExtendedError, Session, Settlement
@@ -43,7 +43,6 @@ class Call:
 
     def __init__(
         self,
-        request: Request,
         admitted: Admitted,
         session: Session,
         client: Client,
@@ -53,7 +52,7 @@ class Call:
         abandoned: Abandoned,
     ) -> None:
         """`abandoned`: the part that a client pays if it leaves before it was sent any output."""
-        self._request = request
+        self._request = admitted.request
         self._admitted = admitted
         self._session = session
         self._client = client
@@ -61,7 +60,7 @@ class Call:
         self._vendors = vendors
         self._metrics = metrics
         self._abandoned = abandoned
-        self._limit = admitted.payable_limit(request, session.granted, session.payable)
+        self._limit = admitted.payable_limit(session.granted, session.payable)
         # Belongs to the route that answers.
         self._stream: VendorStream | None = None
         self._route = admitted.routes[0]
@@ -340,7 +339,7 @@ class Call:
     @property
     def _told(self) -> int:
         """The limit of each choice that the vendor was told, or has by itself."""
-        return self._limit or self._admitted.output_limit(self._request)
+        return self._limit or self._admitted.output_limit
 
     @property
     def _whole(self) -> int:

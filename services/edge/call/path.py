@@ -76,17 +76,16 @@ class CallPath:
             # Its depth was read, but writing it anew needs a little more.
             raise too_deep() from None
         with client.interruptible():
-            admitted, granted = await self._open(snapshot, dialect, request, admitted, principal, charging_id)
+            admitted, granted = await self._open(snapshot, dialect, admitted, principal, charging_id)
         session = Session(self._charging, charging_id, principal, granted, client.revoke)
         try:
-            await self._serve(request, snapshot, admitted, granted, session, client, answer)
+            await self._serve(snapshot, admitted, granted, session, client, answer)
         finally:
             # Releases the session after a fault of ours before the call.
             session.release_later(_FAILED)
 
     async def _serve(
         self,
-        request: Request,
         snapshot: Snapshot,
         admitted: Admitted,
         granted: pb.Granted,
@@ -95,15 +94,15 @@ class CallPath:
         answer: ClientAnswer,
     ) -> None:
         """Serves a call whose session is open. Errors: those of `serve`. Only a fault of ours leaves it unreleased."""
+        request = admitted.request
         if request.streamed:
             answer.expect_stream(request.answer(admitted.routes[0].endpoint).content_type, self._heartbeat_interval_s)
-        limit = admitted.payable_limit(request, granted.output_tokens_granted, granted.output_tokens_payable)
+        limit = admitted.payable_limit(granted.output_tokens_granted, granted.output_tokens_payable)
         if request.makes_output and limit is not None and limit < 1:
             # Each choice needs at least one token, or the vendor can't be told a limit.
             session.release_later(_NOTHING_USED)
             raise quota_below_choices(request.choices)
         call = Call(
-            request,
             admitted,
             session,
             client,
@@ -125,13 +124,12 @@ class CallPath:
         self,
         snapshot: Snapshot,
         dialect: Dialect,
-        request: Request,
         admitted: Admitted,
         principal: Principal,
         charging_id: str,
     ) -> tuple[Admitted, pb.Granted]:
         """Reserves, for the requested model or the one that calls go on with. Errors: `Problem`, `ServiceError`."""
-        admitted, opened = await self._reserve(request, admitted, principal, charging_id)
+        admitted, opened = await self._reserve(admitted, principal, charging_id)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         offering = snapshot.offering(opened.offering_id)
@@ -139,8 +137,8 @@ class CallPath:
         if cheaper is None:
             raise _refusal(opened, admitted.model.model_id, offering.redirect_offering_id if offering else "")
         # The quota has ended, but the offering lets calls go on with a cheaper model.
-        admitted = self._admit(snapshot, dialect, request, cheaper)
-        admitted, opened = await self._reserve(request, admitted, principal, charging_id)
+        admitted = self._admit(snapshot, dialect, admitted.request, cheaper)
+        admitted, opened = await self._reserve(admitted, principal, charging_id)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         raise _refusal(opened, admitted.model.model_id, "")
@@ -152,16 +150,16 @@ class CallPath:
         return admit(snapshot, dialect, request, model)
 
     async def _reserve(
-        self, request: Request, admitted: Admitted, principal: Principal, charging_id: str
+        self, admitted: Admitted, principal: Principal, charging_id: str
     ) -> tuple[Admitted, pb.Granted | pb.Refused]:
         """Asks accounting; asks once more with the exact bound if the balance is less than the bound by bytes."""
-        opened = await self._charging.create(principal.account_id, charging_id, admitted.create(request, principal))
+        opened = await self._charging.create(principal.account_id, charging_id, admitted.create(principal))
         if isinstance(opened, pb.Granted) or opened.result_code != pb.RESULT_CODE_QUOTA_LIMIT_REACHED:
             return admitted, opened
         exact = await admitted.measured_exactly()
         if exact is None:
             return admitted, opened
-        return exact, await self._charging.create(principal.account_id, charging_id, exact.create(request, principal))
+        return exact, await self._charging.create(principal.account_id, charging_id, exact.create(principal))
 
 
 def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOffering | None) -> SellableModel | None:

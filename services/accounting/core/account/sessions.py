@@ -146,6 +146,30 @@ def _settled(account: Account, entry: SessionSettled, seq: int) -> None:
     counters = session.counters if session else earlier.counters if earlier else entry.counters
     if entry.windows_opened:
         _open_windows(account, entry.windows_opened, entry.time_us)
+    _pay(account, entry, counters)
+    if entry.absorbed:
+        account.losses.setdefault(entry.tariff.unit, Loss()).absorbed += entry.absorbed
+    if entry.paid_worth or entry.unpaid_worth:
+        _count_work(account, entry)
+    if entry.arrivals:
+        account.arrivals.update(entry.arrivals)
+    if entry.cached_share >= 0:
+        account.cached_shares[entry.model_id] = entry.cached_share
+    line = entry.line or line_of("", "", entry.tariff.unit)
+    if entry.close_cause == CloseCause.SWEPT:
+        _remember_swept(account, entry, session, line, seq)
+    else:
+        _remember_closed(account, entry, session, seq)
+    if entry.more_records:
+        return
+    if session is not None:
+        _end(account, session)
+        del account.sessions[entry.charging_id]
+    _forget(account, entry.time_us)
+
+
+def _pay(account: Account, entry: SessionSettled, counters: tuple[tuple[str, int], ...]) -> None:
+    """Moves a record's amounts: from its hold, back from the hold, from free balance, and into debt."""
     buckets = account.buckets
     for bucket_id, amount in entry.held_debits:
         bucket = buckets[bucket_id]
@@ -173,28 +197,14 @@ def _settled(account: Account, entry: SessionSettled, seq: int) -> None:
         account.debts.setdefault(unit, Debt()).incurred += entry.debt
         if counters:
             _count(account, counters, unit, entry.debt, 0)
-    if entry.absorbed:
-        account.losses.setdefault(entry.tariff.unit, Loss()).absorbed += entry.absorbed
-    if entry.paid_worth or entry.unpaid_worth:
-        _count_work(account, entry)
-    if entry.arrivals:
-        account.arrivals.update(entry.arrivals)
-    if entry.cached_share >= 0:
-        account.cached_shares[entry.model_id] = entry.cached_share
-    line = entry.line or line_of("", "", entry.tariff.unit)
-    if entry.close_cause == CloseCause.SWEPT:
-        _remember_swept(account, entry, session, line, seq)
-    else:
-        _remember_closed(account, entry, session, seq)
-    if entry.more_records:
-        return
-    if session is not None:
-        for counter_id, start_us in session.counters:
-            counter = account.counters.get(counter_id)
-            if counter is not None and counter.unit == SESSION_UNIT and counter.start_us == start_us:
-                counter.reserved -= 1
-        del account.sessions[entry.charging_id]
-    _forget(account, entry.time_us)
+
+
+def _end(account: Account, session: Session) -> None:
+    """Takes an ended session out of the counters of sessions open at once."""
+    for counter_id, start_us in session.counters:
+        counter = account.counters.get(counter_id)
+        if counter is not None and counter.unit == SESSION_UNIT and counter.start_us == start_us:
+            counter.reserved -= 1
 
 
 def _count_work(account: Account, entry: SessionSettled) -> None:

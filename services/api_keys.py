@@ -1,7 +1,6 @@
 """API keys: "tl-<region>-", 32 random characters, and 6 characters of checksum over all before them.
 
-The checksum lets secret scanners recognise a leaked key, and lets a mistyped one be refused, without a database and by whoever
-sees it first.
+The checksum lets secret scanners recognise a leaked key. It also lets every service refuse a mistyped key without a database.
 """
 
 import re

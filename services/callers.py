@@ -1,8 +1,8 @@
-"""Who may call which RPC: the roles of a cell's services, and all that their certificates are good for.
+"""The table of callers: the RPCs that each role of a cell may call. A certificate is good for nothing else.
 
-A role is the name in front of ".tokenline" in a certificate. Each line is what a service really asks for, no more. The edge has the
-administrative API, so it opens accounts, grants and corrects; its own token guards that. Accounting asks accounting where a replica
-passes on to the owner of an account what it was asked itself, and was asked by somebody who may.
+A role is the name in front of ".tokenline" in a certificate. Each line has the methods that a service really calls, no more. The
+edge has the administrative API, so it opens accounts, grants and corrects; its own token guards that. A replica of accounting calls
+another one to pass a request on to the owner of an account; its own caller was allowed to ask.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ _BY_SERVICE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     },
 }
 
-# "/package.Service/Method" -> the roles that may call it. What is not here nobody may.
+# "/package.Service/Method" -> the roles that may call it. Nobody may call a method that is missing here.
 CALLERS: Final[Mapping[str, frozenset[str]]] = {
     f"/{service}/{method}": roles for service, methods in _BY_SERVICE.items() for method, roles in methods.items()
 }

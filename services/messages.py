@@ -1,6 +1,6 @@
-"""How large a message between services may be: the bounds of those who read and of those who send, in one place.
+"""The largest messages between services: bounds of readers and senders, in one place.
 
-What is larger is refused by its length, before it is read: a service that was taken over must not fill the memory of others.
+A larger message is refused by its length, before it is read, because a service that was taken over must not fill others' memory.
 """
 
 import json
@@ -9,7 +9,7 @@ from typing import Final
 _MIB: Final = 1024 * 1024
 
 REQUEST_BYTES_MAX: Final = 4 * _MIB
-# 1,024 Releases, each with the most attempts and the longest names that one may have.
+# 1,024 Releases, each with the most attempts and the longest names that it may have.
 CHARGE_REQUEST_BYTES_MAX: Final = 16 * _MIB
 # The catalog has 0.1 MiB; 100,000 keys of an account have 10.
 ANSWER_BYTES_MAX: Final = 16 * _MIB
@@ -18,7 +18,7 @@ ROW_ANSWER_BYTES_MAX: Final = 256 * _MIB
 
 _ROWS: Final = {"service": "tokenline.accounting.v1.AccountingService", "method": "ReadJournal"}
 
-# What a channel reads of an answer, as gRPC is told: of all methods, and of those that are named.
+# Bounds of a channel's answers, in gRPC's form: for all methods, and for those that are named.
 SERVICE_CONFIG: Final = json.dumps(
     {
         "methodConfig": [

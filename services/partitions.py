@@ -1,6 +1,6 @@
-"""Which partition an account belongs to: one rule for whoever writes, asks or shows.
+"""The partition of an account: one rule for all services that write it, ask it or show it.
 
-It is fixed for ever: another function would make every account of an installed cell unknown.
+The rule is fixed for ever: another one would make every account of an installed cell unknown.
 """
 
 from zlib import crc32

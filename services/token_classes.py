@@ -2,8 +2,8 @@
 
 A usage, a row of rates and a row of amounts are vectors: tuples of integers in the order of `TOKEN_CLASSES`, which is the order of
 charging and the order of the fields of `tokenline.accounting.v1.TokenUsage` (field number = index + 1). A vector has at least
-`FIRST` elements; what it does not have after them is 0 in a usage, and the parent's rate in rates. Classes are only ever added at
-the end. Pure.
+`FIRST` elements; elements missing at its end mean 0 in a usage, and the parent's rate in rates. Classes are only added at the end.
+Pure.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ Vector = tuple[int, ...]
 
 
 class Measure(Enum):
-    """What one unit of a class is."""
+    """The unit in which a class is measured."""
 
     TOKEN = "token"  # noqa: S105  # a measure, no secret
     IMAGE = "image"
@@ -23,7 +23,7 @@ class Measure(Enum):
 
 
 class TokenClass(NamedTuple):
-    """A class. `parent` is whose rate it has where it has none of its own, and into which it is folded for old readers."""
+    """A class. `parent` is the class whose rate it has if it has none of its own, and into which it is folded for old readers."""
 
     name: str
     measure: Measure
@@ -48,7 +48,7 @@ CLASSES: Final = (
     TokenClass("spoken_characters", Measure.CHARACTER, "input", is_input=True),
 )
 TOKEN_CLASSES: Final = tuple(each.name for each in CLASSES)
-# The classes of the first release: what every reader of a journal or a request knows.
+# The classes of the first release, which every reader of a journal or a request knows.
 FIRST: Final = 5
 
 INDEX: Final = {name: index for index, name in enumerate(TOKEN_CLASSES)}
@@ -75,7 +75,7 @@ def folded(counts: Sequence[int]) -> Vector:
 
 
 def total_input(counts: Sequence[int]) -> int:
-    """All input, of whatever class: what chooses a context tier."""
+    """All input, of every class; it chooses the context tier."""
     total = counts[0] + counts[1] + counts[2]
     if len(counts) > FIRST:
         total += sum(counts[index] for index in INPUT_INDEXES[3:] if index < len(counts))
@@ -83,7 +83,7 @@ def total_input(counts: Sequence[int]) -> int:
 
 
 def total_output(counts: Sequence[int]) -> int:
-    """All output, of whatever class."""
+    """All output, of every class."""
     total = counts[3] + counts[4]
     if len(counts) > FIRST:
         total += sum(counts[index] for index in OUTPUT_INDEXES[2:] if index < len(counts))
@@ -91,7 +91,7 @@ def total_output(counts: Sequence[int]) -> int:
 
 
 def rate_of(rates: Sequence[int], index: int) -> int:
-    """The rate of the class at `index`, where there is none that of its parent."""
+    """The rate of the class at `index`, or its parent's if it has none."""
     while index >= len(rates) or rates[index] < 0:
         index = PARENTS[index]
     return rates[index]

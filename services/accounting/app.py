@@ -1,4 +1,4 @@
-"""The wiring of accounting."""
+"""Wires accounting."""
 
 import asyncio
 import logging
@@ -56,8 +56,8 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
     """Runs accounting; yields its address once it listens. It serves once it has a catalog, and has joined the others in etcd.
 
     Errors: `ConfigError` without an address for others, or for certificates; `InUseError` when another process uses the database;
-    those of the store; `OSError` for the address. At the end: NOT_SERVING, no new calls, what was decided is committed and
-    answered, checkpoints, then the store is closed.
+    those of the store; `OSError` for the address. At the end: NOT_SERVING, no new calls; all decisions are committed and answered,
+    accounts are checkpointed, then the store is closed.
     """
     if config.is_unreachable:
         raise ConfigError(
@@ -70,7 +70,7 @@ async def run_accounting(config: AccountingConfig, lifecycle: Lifecycle) -> Asyn
         incarnation = random_name("own")
         server = GrpcServer([_SERVICE], CALLERS, request_bytes_max=CHARGE_REQUEST_BYTES_MAX, reflection=config.reflection)
         certificates = await stack.enter_async_context(certificates_of("accounting", config, lifecycle))
-        # Both are made of the owners, and called by them once they run.
+        # Both are made from the owners, which call them once they run.
         coordinator: Coordinator | None = None
         delivery: Delivery
 
@@ -123,7 +123,7 @@ async def _groups(
         if config.servers:
             store = await PostgresqlStore.open(config.servers[number], clock)
         else:
-            # The store fences a second owner off, but only after it took everything over: refuse it here.
+            # Refuse a second owner here: the store fences it off, but only after it took everything over.
             stack.enter_context(exclusive(Path(f"{config.database}.lock"), config.database))
             store = await SqliteStore.open(Path(config.database))
         stack.push_async_callback(store.close)
@@ -147,14 +147,14 @@ async def _groups(
 
 
 async def _serve(server: GrpcServer, supplied: asyncio.Event, joined: asyncio.Event) -> None:
-    """Whoever rolls replicas out may stop an old one when the new one says that it serves: so it must be able to."""
+    """Reports SERVING once this replica can serve, because a rollout stops an old replica when the new one says so."""
     await supplied.wait()
     await joined.wait()
     await server.set_serving()
 
 
 async def _coordinate(coordinator: Coordinator, supplied: asyncio.Event) -> None:
-    """Takes part once etcd answers and there is a catalog to charge by."""
+    """Joins the cell once etcd answers and there is a catalog to charge by."""
     while True:
         try:
             await coordinator.start()

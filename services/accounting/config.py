@@ -1,4 +1,4 @@
-"""What an accounting process needs to know."""
+"""Configuration of an accounting process."""
 
 from typing import Final
 
@@ -6,42 +6,42 @@ from services.runtime.certificates import GrpcServerConfig
 from services.runtime.etcd import EtcdConfig, check_prefix
 from services.runtime.telemetry import TelemetryConfig
 
-# What listens on all interfaces is no address for others.
+# An address on all interfaces is no address for others.
 _EVERYWHERE: Final = ("0.0.0.0:", "[::]:", ":")
 
 
 class AccountingConfig(GrpcServerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of `tokenline serve accounting`."""
 
-    # Where the registry listens.
+    # Address of the registry.
     registry_address: str
     # The SQLite file, made if it is missing: for one process on one machine.
     database: str = ""
-    # Or the PostgreSQL database, as a URL without a password (that comes from PGPASSWORD or the passfile); several: the partitions
-    # are spread over them in turn, fixed when they are made.
+    # PostgreSQL instead: a URL without a password (that comes from PGPASSWORD or the passfile). Partitions are spread over several
+    # URLs in turn, fixed when they are made.
     postgresql: str | tuple[str, ...] = ""
-    # Where partitions are given to replicas; left out: this is the only one. Goes with postgresql.
+    # Gives partitions to replicas; left out: this process is the only replica. Goes with postgresql.
     etcd: EtcdConfig | None = None
-    # What the keys of this cell begin with.
+    # Prefix of the keys of this cell.
     etcd_prefix: str = "/tokenline/accounting/"
-    # What other services reach this replica by; empty: listen_address, if that is no address of all interfaces.
+    # Address at which other services reach this replica; empty: listen_address, if that is no address of all interfaces.
     advertised_address: str = ""
-    # How many slices the accounts are cut into; fixed when the database is made.
+    # Number of slices of the accounts; fixed when the database is made.
     partitions: int = 16
-    # How long a grant lives without an Update; a session is swept at twice this time (Tcc).
+    # A grant lives this long without an Update; a session is swept after twice this time (Tcc).
     validity_ms: int = 30_000
-    # How long a Create may wait for balance that other sessions hold.
+    # A Create waits at most this long for balance that other sessions hold.
     held_wait_ms: int = 200
     # A changed account is checkpointed at this age, so that the journal's tail stays short.
     checkpoint_age_ms: int = 5_000
-    # So many accounts are ready to be charged; others are packed, and beyond the size of these, loaded from the database when used.
+    # At most this many accounts are kept as objects; the rest are packed, and above packed_accounts_mib_max left to the database.
     hot_accounts_max: int = 50_000
     packed_accounts_mib_max: int = 384
     telemetry: TelemetryConfig = TelemetryConfig()
 
     @property
     def is_unreachable(self) -> bool:
-        """Whether others are told no address at which they reach this replica."""
+        """Whether others are told no address for this replica."""
         return self.etcd is not None and not self.advertised_address and self.listen_address.startswith(_EVERYWHERE)
 
     @property

@@ -15,7 +15,7 @@ from services.cli.printing import common_options, fields_of, print_answer, table
 @click.command("owners")
 @common_options
 def owners_command(data_dir: Path | None, output: str) -> None:
-    """Show who owns which partition.
+    """Show the owner of each partition.
 
     epoch: rises with each new owner. tail: journal rows that the next owner would have to replay. lag: journal rows that are not
     exported yet.
@@ -48,9 +48,9 @@ def move_command(partition: int, address: str | None, data_dir: Path | None, out
 def recover_command(config_file: Path | None, data_dir: Path | None, output: str) -> None:
     """Begin a new era, after a database or etcd was restored from a backup.
 
-    Whoever serves the cell ends and starts again in the new era; no claim and no mark of the time before counts any more. It does
-    not bring back what a backup lacks: see first what is missing. A cell is named by its accounting's config, a data folder, whose
-    system must be down, by --data-dir.
+    The processes that serve the cell end and start again in the new era; earlier claims and marks no longer count. This does not
+    bring back what a backup lacks: look first for what is missing. Name a cell by its accounting's config, or by --data-dir a data
+    folder whose system is down.
     """
     if config_file is not None and data_dir is not None:
         raise click.UsageError("give --config or --data-dir, not both")

@@ -353,7 +353,7 @@ def percentile_ms(ordered_s: Sequence[float], percent: int) -> float:
 
 
 def write_line(line: str) -> None:
-    """Tells whoever started this process."""
+    """Tells the parent process."""
     print(line, flush=True)
 
 

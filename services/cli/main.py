@@ -23,7 +23,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "subscription": ("services.cli.sales", "subscription_group", "Change and end subscriptions."),
     "refusal": ("services.cli.sales", "refusal_command", "Say why a call was refused, and what would help."),
     "journal": ("services.cli.journal", "journal_command", "Read the journal."),
-    "owners": ("services.cli.cell", "owners_command", "Show who owns which partition."),
+    "owners": ("services.cli.cell", "owners_command", "Show the owner of each partition."),
     "move": ("services.cli.cell", "move_command", "Have another replica own a partition."),
     "migrate": ("services.cli.migrate", "migrate_command", "Bring a service's database up to date."),
     "recover": ("services.cli.cell", "recover_command", "Begin a new era, after a restore."),

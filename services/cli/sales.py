@@ -36,7 +36,7 @@ def order_group() -> None:
 @click.command("order")
 @click.argument("offering_id", metavar="OFFERING")
 @click.option("--account", "account_id", required=True, metavar="ID", help="The account that buys.")
-@click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out for what is free.")
+@click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out where nothing is to be paid.")
 @click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
 @common_options
 def place_order(
@@ -82,7 +82,7 @@ def subscription_group() -> None:
 @click.argument("subscription_id", metavar="SUBSCRIPTION_ID")
 @click.option("--account", "account_id", required=True, metavar="ID", help="The subscription's account.")
 @click.option("--offering", "offering_id", required=True, metavar="OFFERING", help="The offering to change to.")
-@click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out for what is free.")
+@click.option("--payment", "payment_method", type=_PAYMENT, help="How its price is paid; leave it out where nothing is to be paid.")
 @click.option("--at-once", is_flag=True, help="Now, and not from the next cycle on.")
 @click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
 @common_options

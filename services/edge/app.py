@@ -50,9 +50,9 @@ CALLS: Final[tuple[tuple[str, Dialect], ...]] = (
     ("/v1/messages", MESSAGES),
     ("/v1/messages/count_tokens", COUNT_TOKENS),
 )
-# Of all routes but the model calls, which bound their bodies themselves.
+# Bounds the bodies of all routes except model calls, which bound theirs themselves.
 _BODY_BYTES_MAX: Final = 1_000_000
-# So many of the largest bodies may be on their way in.
+# At most this many of the largest bodies may be on their way in.
 _BODIES_IN_ALL: Final = 10
 _BODIES_OF_ACCOUNT: Final = 2
 # People, Prometheus and probes.
@@ -62,7 +62,7 @@ _OPERATORS_DRAIN_S: Final = 1.0
 
 
 class Parts(NamedTuple):
-    """What the routes are about."""
+    """Parts that the routes work with."""
 
     principals: Principals
     catalog: CatalogHolder
@@ -70,12 +70,12 @@ class Parts(NamedTuple):
     authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub"
     accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub"
     billing: "billing_pb2_grpc.BillingServiceAsyncStub"
-    # What must hold for the edge to be ready, by name.
+    # Conditions of the edge's readiness, by name.
     conditions: Mapping[str, Callable[[], bool]]
 
 
 class Addresses(NamedTuple):
-    """Where an edge is reached."""
+    """Addresses of an edge."""
 
     # "http://host:port/v1".
     clients: str
@@ -129,7 +129,7 @@ async def run_edge(
         call_metrics = CallMetrics()
         call_metrics.export()
         offerings = AccountOfferings(accounting)
-        # Of a dialect's paths the first is that of its calls.
+        # A dialect's first path is that of its calls.
         served_at = {dialect.name: path for path, dialect in reversed(CALLS)}
         calls = CallPath(catalog, charging, vendors, call_metrics, config.heartbeat_interval_ms, served_at)
         counts = TokenCounts(catalog, vendors, offerings)

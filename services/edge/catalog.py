@@ -1,4 +1,4 @@
-"""What the edge needs of the catalog, in the shape that calls need it, kept up to date in the background."""
+"""The catalog in the shape that calls need, kept up to date in the background."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ class Route(NamedTuple):
 
 
 class TokenizerFamily(NamedTuple):
-    """How a model's text is counted; see registry.proto for the units."""
+    """The tokenization of a family of models; see registry.proto for the units."""
 
     template_tokens_per_message: int
     template_tokens_per_request: int
@@ -47,10 +47,10 @@ class SellableModel(NamedTuple):
     release_time_s: int
     context_window_tokens: int
     max_output_tokens: int
-    # Its output is not streamed as it is made.
+    # Whether its output comes without a stream of it being made.
     hidden_reasoning: bool
     family: TokenizerFamily
-    # The configured ones by dialect, in the order they are to be tried; empty: nobody can call it at the moment.
+    # Configured routes by dialect, in the order of trying; empty: nobody can call the model now.
     routes: Mapping[str, tuple[Route, ...]]
 
 
@@ -58,12 +58,12 @@ class PriceTier(NamedTuple):
     """A model's rates above a number of input tokens, by class, in micro-units per 1,000,000 of its measure."""
 
     above_input_tokens: int
-    # Of the first classes, and of later ones that have a rate of their own.
+    # The first classes, and later ones that have a rate of their own.
     rates: Mapping[str, int]
 
 
 class Abandoned(Enum):
-    """What a client pays of an answer that it did not wait for."""
+    """The part of an answer that a client pays for if it did not wait for it."""
 
     NOTHING = registry_pb2.ABANDONED_ANSWER_NOTHING
     INPUT = registry_pb2.ABANDONED_ANSWER_INPUT
@@ -71,7 +71,7 @@ class Abandoned(Enum):
 
 
 class SellableOffering(NamedTuple):
-    """A plan for sale, with the tariff it charges by."""
+    """A plan for sale, with its tariff."""
 
     offering_id: str
     display_name: str
@@ -82,11 +82,11 @@ class SellableOffering(NamedTuple):
     tariff_id: str
     tariff_version: int
     charges_input_when_client_gone_before_output: bool
-    # What an answer that is not streamed costs a client that did not wait for it.
+    # The price of an answer that is not streamed, for a client that did not wait for it.
     abandoned_answer: Abandoned
-    # What each of its models costs, tiers by rising above_input_tokens; a model that is not here is not in the offering.
+    # Prices of its models, tiers by rising above_input_tokens; a model that is missing is not in the offering.
     prices: Mapping[str, tuple[PriceTier, ...]]
-    # What is recommended, or the model that calls go on with, when the quota has ended; empty: neither.
+    # The offering to recommend, or the model that calls go on with, when the quota has ended; empty: neither.
     redirect_offering_id: str
     restricted_model_id: str
 
@@ -95,7 +95,7 @@ class Snapshot:
     """One version of the catalog; it never changes."""
 
     def __init__(self, catalog: registry_pb2.Catalog, environment: Mapping[str, str], simulator_base_url: str) -> None:
-        """Errors: `KeyError` when the catalog refers to what is not in it, which the registry does not let pass."""
+        """Reads the catalog. Errors: `KeyError` for a dangling reference, which the registry does not let pass."""
         self.catalog: Final = catalog
         families = {
             family.family_id: TokenizerFamily(
@@ -122,11 +122,11 @@ class Snapshot:
         return self._offerings.get(offering_id)
 
     def offerings(self) -> list[SellableOffering]:
-        """All of them, by ID."""
+        """All offerings, by ID."""
         return list(self._offerings.values())
 
     def abandoned(self, offering_id: str, *, streamed: bool) -> Abandoned:
-        """What a client pays that went away before it was sent any output; nothing, for an unknown offering."""
+        """The part that a client pays if it left before it was sent any output; nothing, for an unknown offering."""
         offering = self._offerings.get(offering_id)
         if offering is None:
             return Abandoned.NOTHING
@@ -136,7 +136,7 @@ class Snapshot:
 
 
 class CatalogHolder:
-    """The catalog in force at this edge; None until the registry has sent one, then never None again."""
+    """The catalog in force at this edge; None until the registry has sent the first one."""
 
     def __init__(self, channel: grpc.aio.Channel, environment: Mapping[str, str], simulator_base_url: str) -> None:
         self.current: Snapshot | None = None
@@ -157,7 +157,7 @@ class CatalogHolder:
 
 
 def _endpoints(vendor: registry_pb2.Vendor, environment: Mapping[str, str], simulator_base_url: str) -> dict[str, Endpoint]:
-    """A vendor's endpoints by dialect; none when it is not configured here."""
+    """A vendor's endpoints by dialect; none if the vendor is not configured here."""
     api_key = environment.get(vendor.api_key_env, "")
     replaced = environment.get(vendor.base_url_env, "") if vendor.base_url_env else ""
     if not api_key and not replaced:
@@ -227,7 +227,7 @@ def _price_tier(tier: registry_pb2.ContextTier) -> PriceTier:
     rates = {
         name: getattr(tier.rates, name)
         for index, name in enumerate(TOKEN_CLASSES)
-        # Later classes without a rate of their own have their parent's.
+        # Later classes without a rate of their own have their parent's rate.
         if index < FIRST or tier.rates.HasField(name)
     }
     return PriceTier(tier.above_input_tokens, rates)

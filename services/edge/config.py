@@ -1,4 +1,4 @@
-"""What an edge process needs to know."""
+"""Configuration of an edge process."""
 
 from services.runtime.certificates import GrpcClientConfig
 from services.runtime.http.limits import HttpLimits
@@ -8,64 +8,64 @@ from services.runtime.telemetry import TelemetryConfig
 class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of `tokenline serve edge`. Addresses are "host:port", "unix:/path" or "tls:host:port"."""
 
-    # Where clients are served; port 0: any.
+    # Address for clients; port 0: any.
     host: str = "127.0.0.1"
     port: int = 8080
-    # Where operators are: /v1/admin, /metrics, /healthz and /readyz, which clients are not to reach.
+    # Address for operators: /v1/admin, /metrics, /healthz and /readyz, which clients must not reach.
     admin_host: str = "127.0.0.1"
     admin_port: int = 8081
-    # Where the other services listen.
+    # Addresses of the other services.
     registry_address: str
     authentication_address: str
     accounting_address: str
     billing_address: str
-    # The file whose content, without surrounding white space, opens the administrative API.
+    # A file whose content, without surrounding white space, opens the administrative API.
     admin_token_file: str
     # Serves every vendor that has no secret here, for example "http://127.0.0.1:8090/v1"; empty: such vendors are left out.
     simulator_base_url: str = ""
     # Larger request bodies are refused.
     body_bytes_max: int = 20_000_000
-    # Of all request bodies that are on their way in, and of those of one account, so many bytes are held at once; 0: ten times
+    # At most this many bytes of request bodies on their way in are held at once, in all and of one account; 0: ten times
     # body_bytes_max, and twice.
     bodies_bytes_max: int = 0
     account_bodies_bytes_max: int = 0
-    # How long a client may take to send its request's head, from its first byte, and then its body.
+    # Time for a client to send its request's head, from the first byte, and then its body.
     head_timeout_ms: int = 10_000
     body_timeout_ms: int = 60_000
-    # How long a client's connection may be without a request.
+    # A client's connection may be without a request for this long.
     connection_idle_timeout_ms: int = 75_000
-    # A client that takes nothing of what is sent to it for so long counts as gone.
+    # A client that takes none of the sent bytes for this long counts as gone.
     write_timeout_ms: int = 30_000
-    # The longest answer; then it ends with an error, and what was sent is charged.
+    # The longest answer; then it ends with an error, and the sent part is charged.
     answer_timeout_ms: int = 3_600_000
-    # Clients' connections at once; 0: half of the files that the process may open, as a call has another one to its vendor.
+    # Clients' connections at once; 0: half of the files that the process may open, because a call has another to its vendor.
     connections_max: int = 0
-    # Of one address, which is /64 in IPv6; 0: half of all. Behind a proxy all clients have its address.
+    # Connections from one address, which is /64 in IPv6; 0: half of all. All clients of a proxy have the proxy's address.
     address_connections_max: int = 0
-    # How long connecting to a vendor may take.
+    # Connecting to a vendor may take this long.
     connect_timeout_ms: int = 5_000
-    # How long a vendor may take from the request to its first byte; models think for minutes.
+    # A vendor may take this long from the request to its first byte; models think for minutes.
     first_byte_timeout_ms: int = 300_000
-    # How long a vendor may fall silent within an answer.
+    # A vendor may fall silent within an answer for this long.
     idle_timeout_ms: int = 120_000
     # A stream to a client that is idle this long gets a comment, so that nothing on the way closes it.
     heartbeat_interval_ms: int = 15_000
-    # How long accounting may take to reserve before the call is refused.
+    # Accounting may take this long to reserve before the call is refused.
     create_timeout_ms: int = 5_000
-    # How long accounting may take to settle while the end of the answer is held back.
+    # Accounting may take this long to settle while the end of the answer is held back.
     release_timeout_ms: int = 10_000
     # The SQLite file for Releases that accounting does not answer, made if it is missing; empty: they stay in memory alone.
     outbox: str = ""
-    # A Release that is not answered for so long goes there, and the answer's end is held back no longer.
+    # A Release without an answer for this long goes there, and the answer's end is held back no longer.
     outbox_after_ms: int = 3_000
-    # So many Releases fit; about 1 KB each.
+    # At most this many Releases fit; about 1 KB each.
     outbox_releases_max: int = 1_000_000
-    # How long cached API keys pass after the last word from authentication's revocation stream.
+    # Cached API keys pass for this long after the last word from authentication's revocation stream.
     cached_key_grace_ms: int = 60_000
-    # How long the edge goes on taking calls once it shall stop, and tells clients to close their connections: as long as those
-    # who send them here may take to notice.
+    # Once it shall stop, the edge takes calls for this long, and tells clients to close their connections. Load balancers must
+    # notice within this time.
     drain_notice_ms: int = 0
-    # How long requests under way may take to end when the process stops, after that.
+    # After that, requests under way may take this long to end when the process stops.
     drain_timeout_ms: int = 30_000
     # Traces and metrics.
     telemetry: TelemetryConfig = TelemetryConfig()
@@ -112,7 +112,7 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
 
     @property
     def http_limits(self) -> HttpLimits:
-        """Of the listener for clients."""
+        """Limits of the listener for clients."""
         return HttpLimits(
             head_s=self.head_timeout_ms / 1_000,
             body_s=self.body_timeout_ms / 1_000,

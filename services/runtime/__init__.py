@@ -1,4 +1,4 @@
-"""Machinery every service needs, without a domain word in it.
+"""Machinery that every service needs, without a domain word in it.
 
-Nothing here imports a service. What a service does with it is wired in that service's `app.py`.
+Nothing here imports a service. Each service's `app.py` wires it.
 """

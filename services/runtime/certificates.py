@@ -1,8 +1,8 @@
 """A service's certificate, its key and the authorities that it trusts: checked, and read anew when their files change.
 
-A certificate names its service as the DNS name `SERVICE.tokenline`, in its subject alternative names. It says who the holder is on
-both ends of a connection; addresses are not compared, since replicas are dialled by those of their pods. An authority signs for one
-cell and nothing else: whoever it signs for belongs to that cell.
+A certificate names its service as the DNS name `SERVICE.tokenline`, in its subject alternative names. It identifies the holder on
+both ends of a connection. Addresses are not compared, because replicas are dialled by those of their pods. An authority signs for
+one cell and nothing else, so every holder of its certificates belongs to that cell.
 """
 
 import asyncio
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What comes after a service's name in its certificate.
+# Follows a service's name in its certificate.
 DOMAIN: Final = "tokenline"
 _DAY_S: Final = 86_400
-# A certificate that ends so soon should have been replaced.
+# A certificate that ends this soon should have been replaced.
 _WARN_DAYS: Final = 3
 
 
 class GrpcClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a service names itself to others. Addresses are "host:port", "unix:/path", or "tls:host:port" of who must be certain."""
+    """Identity for others. An address is "host:port", "unix:/path", or "tls:host:port" for a server that proves its name."""
 
-    # PEM files: this service's certificate and what leads from it to its authority, its key, and the authorities that are trusted.
-    # They are read anew when they change.
+    # PEM files: this service's certificate with the chain to its authority, its key, and the authorities that are trusted. Each is
+    # read again when it changes.
     grpc_certificate_file: str = ""
     grpc_key_file: str = ""
     grpc_ca_file: str = ""
 
     @property
     def grpc_files(self) -> tuple[str, str, str]:
-        """Certificate, key, authorities."""
+        """The files of certificate, key and authorities."""
         return (self.grpc_certificate_file, self.grpc_key_file, self.grpc_ca_file)
 
     def __post_init__(self) -> None:
@@ -52,18 +52,18 @@ class GrpcClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 class GrpcServerConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a service is reached."""
+    """Addresses of a service, and their protection."""
 
     # "host:port" or "unix:/path".
     listen_address: str
-    # off: without TLS, for everybody who reaches it. both: so, and with TLS at grpc_tls_port. required: with TLS only, at
-    # grpc_tls_port or, without one, at listen_address. A Unix socket never has TLS: who may enter its folder may ask everything.
+    # off: without TLS, for every caller. both: so, and with TLS at grpc_tls_port. required: with TLS only, at grpc_tls_port or,
+    # without one, at listen_address. A Unix socket never has TLS: its folder's mode says who may call.
     grpc_tls: Literal["off", "both", "required"] = "off"
     # On the host of listen_address; 0: any.
     grpc_tls_port: int | None = None
-    # Where health is told to probes, without TLS and nothing else; 0: any; left out: nowhere.
+    # Port that tells probes the health, without TLS and nothing else; 0: any; left out: none.
     health_port: int | None = None
-    # Tells callers the contracts, for tools that ask for them.
+    # Tells callers the contracts, for tools that ask.
     reflection: bool = False
 
     def __post_init__(self) -> None:
@@ -93,29 +93,29 @@ class Pems(NamedTuple):
 
 
 class Certificates:
-    """What names a service. `follow` keeps it up to date."""
+    """A service's certificate and key, and its trusted authorities. `follow` keeps them up to date."""
 
     def __init__(self, service: str, config: GrpcClientConfig, look_s: float = 1.0) -> None:
-        """`look_s`: how often the files are looked at. Errors: `ConfigError` that names the file which is of no use, and why."""
+        """`look_s`: the interval of looks at the files. Errors: `ConfigError` that names the file which is of no use, and why."""
         self._look_s = look_s
         self.service = service
         # Certificate, key, authorities.
         self.files = (Path(config.grpc_certificate_file), Path(config.grpc_key_file), Path(config.grpc_ca_file))
-        # Before they are read: what changes meanwhile is read again.
+        # Noted before the files are read, so that a change meanwhile is read again.
         self._seen = self._state()
         self._warned_s: float = -_DAY_S
         self.current, self._ends = self._read()
-        # Set once others have come, and replaced then.
+        # Set once other certificates have come; another event replaces this one then.
         self.replaced = asyncio.Event()
 
     async def follow(self) -> None:
-        """Looks at the files until it is cancelled. What is of no use is logged, and what was read before stays in force."""
+        """Looks at the files until it is cancelled. Useless files are logged, and the last good ones stay in force."""
         last = self._seen
         while True:
             self._warn()
             await asyncio.sleep(self._look_s)
             before, last = last, self._state()
-            # They are written one after the other: what has just changed may go on changing.
+            # The files are written one after the other, so that a change may be followed by another.
             if last == self._seen or last != before:
                 continue
             self._seen = last
@@ -130,7 +130,7 @@ class Certificates:
             replaced.set()
 
     def _warn(self) -> None:
-        """Once a day."""
+        """Warns once a day of an end that is near."""
         now_s = time.monotonic()
         if now_s - self._warned_s < _DAY_S:
             return
@@ -153,15 +153,15 @@ class Certificates:
         try:
             return pems, _check(pems, self.files, name_of(self.service))
         except ValueError as error:
-            # What is in it cannot be decoded.
+            # The files pass the checks, but OpenSSL cannot decode them.
             raise ConfigError(f"{self.files[0]}: can't be used: {error}; have a new one signed") from error
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
-        """Those of a client, as the files are now."""
+        """Credentials of a client, from the present files."""
         return grpc.ssl_channel_credentials(self.current.authorities, self.current.key, self.current.certificate)
 
     def server_credentials(self, greeted: Callable[[], None]) -> grpc.ServerCredentials:
-        """Those of a server, of which each new connection takes what is current; it is told of each. Callers need one, too."""
+        """Credentials of a server. Each new connection takes the present files and calls `greeted`. Callers need one too."""
         given = self.current
 
         def fetch() -> Any:
@@ -179,7 +179,7 @@ class Certificates:
 
 @asynccontextmanager
 async def certificates_of(service: str, config: GrpcClientConfig, lifecycle: Lifecycle) -> AsyncIterator[Certificates | None]:
-    """The certificates of a config, kept up to date; None where it has none. Errors as those of `Certificates`."""
+    """The certificates of a config, kept up to date; None where it has none. Errors: those of `Certificates`."""
     if not all(config.grpc_files):
         yield None
         return
@@ -189,7 +189,7 @@ async def certificates_of(service: str, config: GrpcClientConfig, lifecycle: Lif
 
 
 def name_of(service: str) -> str:
-    """What a service is called in its certificate."""
+    """The name of a service in its certificate."""
     return f"{service}.{DOMAIN}"
 
 
@@ -207,8 +207,8 @@ def _content(file: Path) -> bytes:
 
 
 def _check(pems: Pems, files: tuple[Path, ...], name: str) -> datetime:
-    """When the certificate ends. Errors: `ConfigError`."""
-    # It takes a tenth of a second, which those without TLS need not wait.
+    """The end of the certificate. Errors: `ConfigError`."""
+    # Imported here, because it takes a tenth of a second, which processes without TLS need not wait.
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

@@ -1,4 +1,4 @@
-"""Channels to other services: bounded, reconnecting, certain of whom they reach, and with typed errors."""
+"""Channels to other services: bounded, reconnecting, with proof of the server's name, and with typed errors."""
 
 import asyncio
 import logging
@@ -18,23 +18,23 @@ logger = logging.getLogger(__name__)
 
 Response = TypeVar("Response")
 
-# Before the address of a server whose certificate is checked, and who is shown one.
+# Stands before the address of a server that proves its name by certificate, and demands one.
 TLS: Final = "tls:"
 
 _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.max_send_message_length", CHARGE_REQUEST_BYTES_MAX),
-    # The largest of any method; each has its own in the service config, and the smaller of the two holds.
+    # The largest message of any method; each method has its own bound in the service config, and the smaller of the two holds.
     ("grpc.max_receive_message_length", ROW_ANSWER_BYTES_MAX),
     ("grpc.service_config", SERVICE_CONFIG),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    # How long an attempt to connect may take, whatever the option's name says: on a busy machine settings take more than 50 ms.
+    # Bounds an attempt to connect, whatever the option's name says: on a busy machine settings take more than 50 ms.
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # A server that was frozen, or cut off, is noticed within 4 s.
     ("grpc.keepalive_time_ms", 2_000),
     ("grpc.keepalive_timeout_ms", 2_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # Many services of one process share nothing by default: each channel has its own connection.
+    # Each channel has its own connection, which by default it would share with others of the process.
     ("grpc.use_local_subchannel_pool", 1),
 ]
 # An attempt to connect with a handshake in it takes longer.
@@ -42,11 +42,12 @@ _TLS_OPTIONS: Final[list[tuple[str, Any]]] = [("grpc.min_reconnect_backoff_ms", 
 
 
 def connect(address: str, service: str = "", certificates: Certificates | None = None, explain_s: float = 10.0) -> grpc.aio.Channel:
-    """A channel to a service at "host:port", "unix:/path" or any target that gRPC resolves; with TLS at "tls:" and such a target.
+    """A channel to a service at "host:port", "unix:/path" or any target that gRPC resolves; with TLS at "tls:" and a target.
 
     It connects when first used; close it at the end. With TLS the server must be `service`, by its certificate, whatever its
-    address. Of several addresses ("ipv4:HOST:PORT,HOST:PORT", or a DNS name with several) it keeps to one until that fails.
-    A stream that waits for a connection with TLS says why once in `explain_s`. Errors: `ConfigError` for TLS without certificates.
+    address. Of several addresses ("ipv4:HOST:PORT,HOST:PORT", or a DNS name with several) it keeps to one until that fails. A
+    stream that waits for a connection with TLS logs the reason once in `explain_s`. Errors: `ConfigError` for TLS without
+    certificates.
     """
     if not address.startswith(TLS):
         return grpc.aio.insecure_channel(address, options=_OPTIONS)
@@ -58,7 +59,7 @@ def connect(address: str, service: str = "", certificates: Certificates | None =
 
 
 async def answer(call: Awaitable[Response]) -> Response:
-    """Awaits a unary call, made with a timeout. Errors: `ServiceError` for whatever went wrong."""
+    """Awaits a unary call, made with a timeout. Errors: `ServiceError` for every failure."""
     try:
         return await call
     except grpc.aio.AioRpcError as error:
@@ -66,7 +67,7 @@ async def answer(call: Awaitable[Response]) -> Response:
 
 
 class _SecureChannel(grpc.aio.Channel):
-    """A channel whose new calls use the certificates as they are now; calls under way stay where they began."""
+    """A channel whose new calls use the present certificates; calls under way stay where they began."""
 
     def __init__(self, target: str, service: str, certificates: Certificates, explain_s: float) -> None:
         self._target = target
@@ -76,7 +77,7 @@ class _SecureChannel(grpc.aio.Channel):
         kept = [each for each in _OPTIONS if each[0] not in dict(_TLS_OPTIONS)]
         self._options = [*kept, *_TLS_OPTIONS, ("grpc.ssl_target_name_override", name_of(service))]
         self._certificates = certificates
-        # Those with calls under way, and the last one, which is current.
+        # Channels with calls under way, and the present one, which is last.
         self._channels: list[tuple[grpc.aio.Channel, WeakSet[Any]]] = []
         self._current: object = None
 
@@ -108,7 +109,7 @@ class _SecureChannel(grpc.aio.Channel):
         return call
 
     def unary_unary(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """As `grpc.aio.Channel` has it, like all that follows."""
+        """See `grpc.aio.Channel`, as for all methods below."""
         return self._callable("unary_unary", method, *arguments, **named)
 
     def unary_stream(self, method: str, *arguments: Any, **named: Any) -> Any:
@@ -126,7 +127,7 @@ class _SecureChannel(grpc.aio.Channel):
         return self._certificates.replaced
 
     async def explain(self) -> None:
-        """Logs what is in the way of a connection."""
+        """Logs the obstacle to a connection."""
         found = await obstacle(self._target, self._service, self._certificates)
         if found:
             logger.warning("no connection to %s at %s yet: %s", self._service, self._target, found)
@@ -152,16 +153,16 @@ class _SecureChannel(grpc.aio.Channel):
 
 
 class _Stream:
-    """A call that streams answers, and waits for a connection no longer than its certificates are current.
+    """A call that streams answers. It waits for a connection at most as long as its certificates are the present ones.
 
-    A call that waits stays on its channel: with certificates that have ended meanwhile it would wait for ever.
+    A waiting call stays on its channel: with certificates that have ended meanwhile it would wait for ever.
     """
 
     def __init__(self, call: Any, channel: _SecureChannel) -> None:
         self._call = call
         self._channel = channel
         self._replaced = channel.replaced
-        # As often as there are messages.
+        # Bound once, because it is called for every message.
         self.read = call.read
         self.write = getattr(call, "write", None)
 
@@ -169,7 +170,7 @@ class _Stream:
         return getattr(self._call, name)
 
     async def wait_for_connection(self) -> None:
-        """Errors: `AioRpcError` UNAVAILABLE, also when the certificates were replaced before."""
+        """Waits. Errors: `AioRpcError` UNAVAILABLE, also when the certificates were replaced before."""
         connecting = asyncio.ensure_future(self._call.wait_for_connection())
         waiting = asyncio.ensure_future(self._replaced.wait())
         try:

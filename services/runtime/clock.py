@@ -23,5 +23,5 @@ class SystemClock:
 
 
 def timestamp(time_us: int) -> Timestamp:
-    """A time in microseconds as protobuf has it."""
+    """A time in microseconds as a protobuf timestamp."""
     return Timestamp(seconds=time_us // 1_000_000, nanos=time_us % 1_000_000 * 1_000)

@@ -1,4 +1,4 @@
-"""YAML into frozen structs. Unknown keys are refused; every error names file, line, field and what would be right."""
+"""Reads YAML into frozen structs. Unknown keys are refused; every error names file, line, field and what would be right."""
 
 import re
 from collections.abc import Callable, Hashable, Mapping
@@ -15,7 +15,7 @@ _PATH_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\.\.\.\]")
 
 
 class ConfigError(Exception):
-    """A file cannot be used as it is. The message is "FILE:LINE: FIELD: what is wrong"."""
+    """A file cannot be used. The message is "FILE:LINE: FIELD: what is wrong"."""
 
 
 # PyYAML's C parser is five times faster; where it was not built, its Python one reads the same.
@@ -23,7 +23,7 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_SafeLoader):  # type: ignore[misc]  # chosen at run time
-    """Reads numbers with a point as exact decimals, since they may become money, and refuses duplicate keys."""
+    """Reads numbers with a point as exact decimals, because they may become money, and refuses duplicate keys."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -56,7 +56,7 @@ def _construct_decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decima
 
 
 _Loader.add_constructor("tag:yaml.org,2002:float", _construct_decimal)
-# Only true and false are, as YAML 1.2 has it: off, on, yes and no are words, as they were meant.
+# Only true and false are booleans, as in YAML 1.2: off, on, yes and no are words.
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
     for first, resolvers in _Loader.yaml_implicit_resolvers.items()
@@ -65,7 +65,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True
 
 
 def read_yaml(path: Path, kind: type[T], settings: Mapping[str, str] | None = None) -> T:
-    """Reads one file into `kind`; `settings` come in the place of its top-level fields, or beside them.
+    """Reads one file into `kind`; `settings` replace its top-level fields, or add to them.
 
     Errors: `ConfigError` when it cannot be read, is not YAML, has an unknown or missing key or a value of another type.
     """
@@ -78,18 +78,18 @@ def read_yaml(path: Path, kind: type[T], settings: Mapping[str, str] | None = No
 
 
 def parse_yaml(text: str, kind: type[T], source: str) -> T:
-    """Like `read_yaml`, of a text; `source` stands for the file in errors."""
+    """Reads a text as `read_yaml` reads a file; `source` stands for the file in errors."""
     return parse_yaml_with_lines(text, kind, source)[0]
 
 
 def parse_yaml_with_lines(
     text: str, kind: type[T], source: str, settings: Mapping[str, str] | None = None
 ) -> tuple[T, Callable[[str], int]]:
-    """Like `parse_yaml`, and with it what `line_of` says of a field path in this text, for errors found later."""
+    """Reads as `parse_yaml` does; also returns a function from a field path to its line, for errors found later."""
     try:
         loader = _Loader(text)
         try:
-            # The nodes keep the line numbers that the values lose.
+            # The nodes keep the line numbers, which the values lose.
             node = loader.get_single_node()
             value = None if node is None else loader.construct_document(node)
         finally:
@@ -113,7 +113,7 @@ def parse_yaml_with_lines(
 
 
 def line_of(node: yaml.Node | None, field: str) -> int:
-    """The line of a field path like `models[3].routes[0].vendor_id`; that of its nearest parent if it is missing."""
+    """The line of a field path like `models[3].routes[0].vendor_id`; the line of its nearest parent if it is missing."""
     line = node.start_mark.line + 1 if node is not None else 1
     for match in _PATH_STEP.finditer("." + field if field and not field.startswith("[") else field):
         key, index = match.group(1), match.group(2)

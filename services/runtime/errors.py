@@ -1,7 +1,7 @@
 """Errors that cross an RPC: a typed reason, a sentence for people, and the gRPC status they travel as.
 
-Core code raises `ServiceError`; the server bootstrap turns it into a status with a google.rpc.ErrorInfo; clients
-turn it back with `from_rpc`. User-facing problems are made of them at the edge only.
+Core code raises `ServiceError`; the server bootstrap turns it into a status with a google.rpc.ErrorInfo; clients turn it back with
+`from_rpc`. Only the edge makes user-facing problems of them.
 """
 
 from typing import Final
@@ -42,7 +42,7 @@ _STATUS_BY_REASON: Final = {
     errors_pb2.ERROR_REASON_SUBJECT_ENDED: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
-# What passes by itself: whoever can wait asks again.
+# Reasons that pass by themselves: a caller that can wait asks again.
 TRANSIENT: Final = frozenset(
     {errors_pb2.ERROR_REASON_NOT_OWNER, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, errors_pb2.ERROR_REASON_UNAVAILABLE}
 )
@@ -61,7 +61,7 @@ _REASON_BY_UNTYPED_STATUS: Final = {
 class ServiceError(Exception):
     """A request was not carried out.
 
-    `reason` says to programs why; `message` says to people what is wrong and what would be right.
+    `reason` tells programs the cause; `message` tells people what is wrong and what would be right.
     """
 
     def __init__(self, reason: errors_pb2.ErrorReason, message: str) -> None:
@@ -76,7 +76,7 @@ class ServiceError(Exception):
 
     @property
     def status_code(self) -> grpc.StatusCode:
-        """The gRPC status it travels as."""
+        """The gRPC status of the reason."""
         return _STATUS_BY_REASON[self.reason]
 
     def to_status(self) -> "rpc_status._Status":
@@ -88,7 +88,7 @@ class ServiceError(Exception):
 
 
 class SchemaError(Exception):
-    """What is stored cannot be read: written by newer code, damaged, or not ours. The message names it and what to do."""
+    """Stored data cannot be read: written by newer code, damaged, or not ours. The message names it and what to do."""
 
 
 def invalid(message: str) -> ServiceError:
@@ -97,7 +97,7 @@ def invalid(message: str) -> ServiceError:
 
 
 def from_rpc(error: grpc.aio.AioRpcError) -> ServiceError:
-    """What a failed call means; a status without our reason (a broken connection, a deadline) is UNAVAILABLE."""
+    """The error of a failed call; a status without our reason (a broken connection, a deadline) is UNAVAILABLE."""
     status = rpc_status.from_call(error)
     if status is not None:
         for detail in status.details:

@@ -1,7 +1,7 @@
 """An etcd client: etcd's API is gRPC, so this is a thin layer over generated stubs.
 
-Several endpoints: a call goes to the one that answered last, and after a failure the next goes to another. Every call is bounded in
-time. Reads are repeated on another endpoint; a Put or Txn of unknown outcome is not, since it may have happened.
+With several endpoints, a call goes to the one that answered last, and after a failure the next call goes to another. Every call is
+bounded in time. Reads are repeated on another endpoint. A Put or Txn of unknown outcome is not, because it may have happened.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from services.runtime.config import ConfigError
 logger = logging.getLogger(__name__)
 
 _CALL_S_MAX: Final = 2.0
-# How often a silent watch is asked whether it lives, and how long it may take to say so.
+# A silent watch is asked at this interval whether it lives, and may take this long to answer.
 _PULSE_S: Final = 1.0
 _PULSE_S_MAX: Final = 3.0
 _RETRY_S: Final = 0.1
 _RETRY_S_MAX: Final = 1.0
-# What etcd says when a token has ended: it was not used for 5 minutes, or users were changed.
+# Messages of etcd for a token that has ended: it was not used for 5 minutes, or users were changed.
 _TOKEN_IS_OLD: Final = ("invalid auth token", "revision of auth store is old")
-# The stream is refused, or ended, by a member that has lost its quorum.
+# Makes a member that has lost its quorum refuse the stream, or end it.
 _WITH_LEADER: Final = (("hasleader", "true"),)
 _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -41,7 +41,7 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
 
 
 class EtcdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where etcd is. With `ca_file` connections are encrypted; certificate and key, or name and password, name this client."""
+    """Addresses and access of etcd. With `ca_file` connections are encrypted; a certificate or a password identifies us."""
 
     # "host:port" of every member.
     endpoints: tuple[str, ...]
@@ -49,7 +49,7 @@ class EtcdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     certificate_file: str = ""
     key_file: str = ""
     username: str = ""
-    # The file whose content, without surrounding white space, is its password.
+    # A file that holds its password; white space around the password is ignored.
     password_file: str = ""
 
     def __post_init__(self) -> None:
@@ -64,21 +64,21 @@ class EtcdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 def check_prefix(prefix: str) -> None:
-    """What keys of a config begin with. Errors: `ValueError`."""
+    """Checks the prefix of a config's keys. Errors: `ValueError`."""
     if not prefix.startswith("/") or not prefix.endswith("/") or not prefix.isascii():
         raise ValueError("etcd_prefix must begin and end with /, in ASCII")
 
 
 class EtcdError(Exception):
-    """etcd did not do what was asked, or not for certain. The message says what is wrong."""
+    """etcd failed, or its outcome is unknown. The message says what is wrong."""
 
 
 class EtcdUnreachableError(EtcdError):
-    """No answer came; it may when it is asked again."""
+    """No answer came; a repeat may get one."""
 
 
 class KeyValue(NamedTuple):
-    """A key's value, the revisions at which it was made and changed last, and its lease (0: none)."""
+    """A key's value, the revisions of its creation and its last change, and its lease (0: none)."""
 
     value: bytes
     create_revision: int
@@ -94,14 +94,14 @@ class Snapshot(NamedTuple):
 
 
 class EtcdClient:
-    """An asynchronous context manager. Errors of all methods: `EtcdError`."""
+    """Calls etcd; an asynchronous context manager. Errors of all methods: `EtcdError`."""
 
     def __init__(self, config: EtcdConfig) -> None:
-        """Errors: `ConfigError` for a file that can't be read."""
+        """Reads the files of the config. Errors: `ConfigError` for a file that can't be read."""
         self._endpoints = config.endpoints
         self._username = config.username
         self._password = _content("password_file", config.password_file).decode().strip() if config.username else ""
-        # What names this client to any member, until etcd forgets it. One call fetches it, the others wait for that.
+        # Identifies this client to any member, until etcd forgets it. One call fetches it, and the others wait for that.
         self._token = ""
         self._authenticating = asyncio.Lock()
         credentials = _credentials(config)
@@ -121,7 +121,7 @@ class EtcdClient:
             await channel.close()
 
     async def reach(self, prefix: str, wait_s_max: float) -> None:
-        """Waits, and logs it, until somebody answers who asks for keys below the prefix. Errors: also once the time is over."""
+        """Waits, and logs it, until etcd answers for keys below the prefix. Errors: also once the time is over."""
         until_s = time.monotonic() + wait_s_max
         while True:
             try:
@@ -159,15 +159,15 @@ class EtcdClient:
         return response.header.revision
 
     async def put_if(self, key: str, value: bytes, lease: int = 0, *, mod_revision: int = 0) -> int | None:
-        """Sets the key if it was changed last at `mod_revision` (0: if it is not there).
+        """Sets the key if its last change was at `mod_revision` (0: if the key is missing).
 
-        Returns the revision; None when it was not so. After an error it may be set all the same.
+        Returns the revision; None when the condition was false. After an error the key may be set all the same.
         """
         put = pb.RequestOp(request_put=pb.PutRequest(key=key.encode(), value=value, lease=lease))
         return await self._if(key, mod_revision, put)
 
     async def delete_if(self, key: str, *, mod_revision: int) -> int | None:
-        """Deletes the key if it was changed last at `mod_revision`; else returns None."""
+        """Deletes the key if its last change was at `mod_revision`; else returns None."""
         return await self._if(key, mod_revision, pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key.encode())))
 
     async def delete(self, key: str) -> None:
@@ -182,7 +182,7 @@ class EtcdClient:
         return response.header.revision if response.succeeded else None
 
     async def compact(self, revision: int) -> None:
-        """Forgets what keys were before the revision."""
+        """Makes etcd forget values of keys before the revision."""
         request = pb.CompactionRequest(revision=revision)
         await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Compact(request, **self._terms()))
 
@@ -221,10 +221,11 @@ class EtcdClient:
     # Changes
 
     async def follow(self, prefix: str) -> AsyncIterator[Snapshot]:
-        """All keys below the prefix, and again after each change, for ever; none is missed, though several may come at once.
+        """Yields all keys below the prefix, and again after each change, for ever. Several changes may come at once; none is
+        missed.
 
-        Goes on behind the last revision that it saw after a break, and lists anew where etcd has forgotten that one, or has
-        gone back behind it.
+        After a break it goes on after the last revision that it saw. It lists anew where etcd has forgotten that revision, or has
+        gone back before it.
         """
         snapshot: Snapshot | None = None
         backoff_s = _RETRY_S
@@ -237,7 +238,7 @@ class EtcdClient:
                     backoff_s = _RETRY_S
                     snapshot = changed
                     yield snapshot
-                # Compacted, or gone back.
+                # That revision was compacted, or etcd went back.
                 snapshot = None
             except (EtcdError, grpc.aio.AioRpcError, TimeoutError) as error:
                 said = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error) or "it fell silent"
@@ -247,7 +248,7 @@ class EtcdClient:
             backoff_s = min(2 * backoff_s, _RETRY_S_MAX)
 
     async def _watch(self, prefix: str, snapshot: Snapshot) -> AsyncIterator[Snapshot]:
-        """Snapshots behind this one; ends when etcd has forgotten what came next, or has gone back behind it."""
+        """Snapshots after this one; ends when etcd has forgotten the next change, or has gone back before it."""
         token = await self._authenticate(self._channels[self._current])
         call: Any = rpc_pb2_grpc.WatchStub(self._channels[self._current]).Watch(metadata=self._terms(_WITH_LEADER)["metadata"])
         create = pb.WatchCreateRequest(key=prefix.encode(), range_end=_end_of(prefix), start_revision=snapshot.revision + 1)
@@ -267,7 +268,7 @@ class EtcdClient:
                     self._forget(token, response.cancel_reason)
                     raise EtcdError(f"etcd ended the watch: {response.cancel_reason}")
                 if response.header.revision < snapshot.revision:
-                    # It was restored from a backup, or this member lags behind: what it has must be listed.
+                    # List anew: etcd was restored from a backup, or this member lags.
                     return
                 if response.events:
                     keys = dict(snapshot.keys)
@@ -309,7 +310,7 @@ class EtcdClient:
                 except grpc.aio.AioRpcError as error:
                     if not self._forget(token, error.details() or ""):
                         raise
-                    # Refused before anything was done.
+                    # Refused before anything was done, so the call may be repeated.
                     await self._authenticate(self._channels[current])
                     return await call(self._channels[current])
         except grpc.aio.AioRpcError as error:
@@ -320,9 +321,9 @@ class EtcdClient:
             raise EtcdUnreachableError(f"etcd at {self._endpoints[current]} did not answer within {_CALL_S_MAX:g} s") from error
 
     async def _authenticate(self, channel: grpc.aio.Channel) -> str:
-        """The token, which the next call carries if it is made at once; empty where nobody asks for one."""
+        """The token, which the next call carries if it is made at once; empty where etcd asks for none."""
         if self._username and not self._token:
-            # A password costs etcd a tenth of a second of CPU.
+            # One at a time, because a password costs etcd a tenth of a second of CPU.
             async with self._authenticating:
                 if not self._token:
                     request = pb.AuthenticateRequest(name=self._username, password=self._password)
@@ -330,11 +331,11 @@ class EtcdClient:
         return self._token
 
     def _terms(self, metadata: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
-        """How a call is made: bounded in time, and in this client's name."""
+        """Arguments of every call: bounded in time, and in this client's name."""
         return {"timeout": _CALL_S_MAX, "metadata": (*metadata, *((("token", self._token),) if self._token else ()))}
 
     def _forget(self, token: str, said: str) -> bool:
-        """Whether etcd does not know this token any more; then the next call gets a new one, unless another call did already."""
+        """Whether etcd has forgotten this token; then the next call gets a new one, unless another call did already."""
         is_old = bool(token) and any(each in said for each in _TOKEN_IS_OLD)
         if is_old and self._token == token:
             self._token = ""
@@ -360,9 +361,9 @@ class EtcdClient:
         if "invalid user ID or password" in details:
             said = f"the password of user {self._username!r} is wrong, or there is no such user ({details})"
         elif "user name is empty" in details:
-            said = f"it wants to know who calls: give username and password_file, or a certificate ({details})"
+            said = f"it refuses anonymous calls: give username and password_file, or a certificate ({details})"
         elif error.code() == grpc.StatusCode.PERMISSION_DENIED:
-            said = f"user {self._username!r} may not; grant its role readwrite on the prefix ({details})"
+            said = f"user {self._username!r} is not permitted; grant its role readwrite on the prefix ({details})"
         else:
             said = details
         return EtcdError(f"etcd at {endpoint}: {said}")
@@ -394,7 +395,7 @@ def _content(field: str, path: str) -> bytes:
 
 
 def _end_of(prefix: str) -> bytes:
-    # The first key behind all that begin with an ASCII prefix.
+    # The first key after all that begin with an ASCII prefix.
     return prefix[:-1].encode() + bytes([ord(prefix[-1]) + 1])
 
 

@@ -1,4 +1,4 @@
-"""Why a connection with TLS does not come about: gRPC tells that to no call that waits for one."""
+"""Explains why a connection with TLS fails, which gRPC tells to no waiting call."""
 
 import asyncio
 import ssl
@@ -13,14 +13,14 @@ _PLAIN: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGT
 
 
 async def obstacle(target: str, service: str, certificates: Certificates) -> str:
-    """What a handshake of our own with "host:port" finds in the way, for people; "" where it finds nothing."""
+    """The obstacle that a handshake of our own with "host:port" finds, for people; "" where it finds nothing."""
     host, _, port = target.rpartition(":")
     try:
         terms = _terms(certificates)
         async with asyncio.timeout(_TRIED_S_MAX):
             reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=terms, server_hostname=name_of(service))
             with closing(writer):
-                # By then our side is done: gRPC's server says something at once, or closes where it refuses our certificate.
+                # Our side is done by now: gRPC's server says something at once, or closes where it refuses our certificate.
                 return "" if await reader.read(1) else _REFUSED
     except ssl.SSLCertVerificationError as error:
         return f"its certificate is not that of {name_of(service)} by an authority in our ca.crt: {error.verify_message}"

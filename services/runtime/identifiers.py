@@ -1,4 +1,4 @@
-"""Identifiers that are made here: UUIDs of version 7 (RFC 9562) and prefixed random names."""
+"""Identifiers made here: UUIDs of version 7 (RFC 9562) and prefixed random names."""
 
 import hashlib
 import os
@@ -8,13 +8,13 @@ from random import Random
 from typing import Final
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-# Seeded by the system, and again in a process that was forked: bits that are unique need be no secret.
+# Seeded by the system, and again in a forked process; unique bits need not be secret.
 _UNIQUE: Final = Random()  # noqa: S311
 os.register_at_fork(after_in_child=_UNIQUE.seed)
 
 
 def uuid7(now_us: int) -> str:
-    """A UUID of version 7 in lower-case text: ordered by its millisecond, 74 random bits behind it."""
+    """A UUID of version 7 in lower-case text: ordered by its millisecond, followed by 74 random bits."""
     milliseconds = now_us // 1_000
     bits = _UNIQUE.getrandbits(74)
     text = f"{milliseconds:012x}7{bits >> 62:03x}{0x8 | (bits >> 60) & 0x3:x}{bits & (1 << 60) - 1:015x}"

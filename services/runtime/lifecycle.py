@@ -13,12 +13,12 @@ from services.runtime.memory import keep_freed_memory
 logger = logging.getLogger(__name__)
 
 
-# Objects made before the collector looks at the young ones; the standard 700 made it a tenth of a call's time.
+# The collector looks at the young objects after this many new ones; the standard 700 made it a tenth of a call's time.
 _COLLECT_AFTER = 50_000
 
 
 def started() -> None:
-    """Call once a process serves: what was made until now stays, so the garbage collector need not look at it again."""
+    """Excludes all objects made until now from garbage collection. Call it once a process serves."""
     keep_freed_memory()
     gc.collect()
     gc.freeze()
@@ -26,7 +26,7 @@ def started() -> None:
 
 
 class StoppedError(Exception):
-    """The process shall end before what it waited for came."""
+    """The process shall end before the awaited result came."""
 
 
 class Lifecycle:
@@ -54,9 +54,9 @@ class Lifecycle:
 
     @contextmanager
     def unless_stopped(self) -> Iterator[None]:
-        """Around what a process waits for without need once it shall end: then that is cancelled.
+        """Wraps a wait that a process does not need once it shall end: then the wait is cancelled.
 
-        Errors: `StoppedError` then, once what was begun is undone.
+        Errors: `StoppedError` in that case, once all that was begun is undone.
         """
         outer, self._cancelled_by_stop = self._cancelled_by_stop, asyncio.current_task()
         try:
@@ -77,7 +77,7 @@ class Lifecycle:
         await self._stop.wait()
 
     def stop_on_signals(self) -> None:
-        """SIGTERM and SIGINT end the process in order; a second one ends it at once, with 128 and the signal's number."""
+        """Lets SIGTERM and SIGINT end the process in order; a second one ends it at once, with 128 and the signal's number."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
@@ -85,7 +85,7 @@ class Lifecycle:
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():
             logger.warning("ending at once on a second signal, %s; what was under way is cut off", number.name)
-            # An exception would be caught by the loop, which first lets every task end in its order.
+            # No exception, because the loop would catch it, and first let every task end in its order.
             os._exit(128 + number)
         logger.info("stopping on %s", number.name)
         self.stop()

@@ -15,7 +15,7 @@ class InUseError(Exception):
 def exclusive(lock_file: Path, what: str) -> Iterator[None]:
     """Holds `lock_file`, which is made if it is missing, until the block is left.
 
-    Errors: `InUseError` at once when another process holds it, with `what` is in use and by which process; `OSError`.
+    Errors: `InUseError` at once when another process holds it, naming `what` and that process; `OSError`.
     """
     descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
     try:

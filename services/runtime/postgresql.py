@@ -1,4 +1,4 @@
-"""What the PostgreSQL stores of all services stand on: a pool, migrations under a lock, errors in one form, durable settings.
+"""Shared by the PostgreSQL stores of all services: a pool, migrations under a lock, errors in one form, durable settings.
 
 Services may share a database: each has its tables, and its schema version, in a PostgreSQL schema of its own.
 """
@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CONNECT_S_MAX: Final = 5.0
-# A statement that takes longer is given up; its outcome is unknown then.
+# A slower statement is given up; its outcome is unknown then.
 STATEMENT_S_MAX: Final = 30.0
-# Migrations of one database are made by one process at a time.
+# One process at a time migrates a database.
 MIGRATION_LOCK: Final = 0x746F6B656E6C696E
 FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-# What must be on, or a commit that was answered could be lost with the machine.
+# These settings must be on, or a commit that was answered could be lost with the machine.
 _DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
-# Nothing is wrong with what was asked; somebody has to be there.
+# Errors without a fault of the request: the database is not there.
 _NOT_THERE: Final = (
     TimeoutError,
     OSError,
@@ -41,14 +41,14 @@ _NOT_THERE: Final = (
     asyncpg.TargetServerAttributeNotMatched,
 )
 _RETRY_S: Final = 2.0
-# How long commands that somebody waits for do so; services wait for ever.
+# Commands with a person waiting wait this long; services wait for ever.
 COMMAND_WAIT_S_MAX: Final = 60.0
 _ROLLED_BACK_TRIES_MAX: Final = 5
 
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Errors: `ServiceError` STORE_UNAVAILABLE in place of whatever the client or the server says."""
+    """Turns every error of the client or the server into `ServiceError` STORE_UNAVAILABLE."""
     try:
         yield
     except asyncpg.InsufficientPrivilegeError as error:
@@ -88,9 +88,9 @@ class Pool:
     ) -> Self:
         """Connects, and brings the schema up to date. `dsn` is a libpq URL; a password comes from PGPASSWORD or the passfile.
 
-        `migrations[n]` leads from version n to n + 1. For a server that cannot be reached, or is starting, it waits, and logs it; a
-        service as long as it takes. Errors: `SchemaError` for a newer schema, or settings that do not keep what was committed;
-        `ServiceError` STORE_UNAVAILABLE for what waiting does not cure.
+        `migrations[n]` leads from version n to n + 1. While a server cannot be reached, or is starting, it waits and logs; a
+        service waits for ever. Errors: `SchemaError` for a newer schema, or settings that do not keep committed data;
+        `ServiceError` STORE_UNAVAILABLE for faults that waiting does not cure.
         """
         until_s = time.monotonic() + wait_s_max
         with translated():
@@ -125,7 +125,7 @@ class Pool:
                 for setting in _DURABLE:
                     if await connection.fetchval("SELECT current_setting($1)", setting) == "off":
                         raise SchemaError(
-                            f"PostgreSQL runs with {setting} = off, so that what it has committed can be lost; set {setting} = on"
+                            f"PostgreSQL runs with {setting} = off, so that committed data can be lost; set {setting} = on"
                         )
         except BaseException:
             await made.close()
@@ -134,7 +134,7 @@ class Pool:
 
     @contextlib.asynccontextmanager
     async def connection(self) -> "AsyncIterator[Any]":
-        """A connection. Errors in the block: `ServiceError` STORE_UNAVAILABLE for what the client or the server says."""
+        """A connection. Errors in the block: `ServiceError` STORE_UNAVAILABLE for every error of the client or the server."""
         with translated():
             async with self._pool.acquire(timeout=CONNECT_S_MAX) as connection:
                 yield connection
@@ -142,7 +142,7 @@ class Pool:
     async def transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Runs `work` in a transaction, again if it was certainly rolled back.
 
-        Errors: whatever `work` raises, with nothing written; `ServiceError` STORE_UNAVAILABLE, and then it is unknown.
+        Errors: those of `work`, with nothing written; `ServiceError` STORE_UNAVAILABLE, and then the outcome is unknown.
         """
         for tries in range(1, _ROLLED_BACK_TRIES_MAX + 1):
             try:
@@ -156,23 +156,23 @@ class Pool:
         raise AssertionError("unreachable")
 
     async def close(self) -> None:
-        """Ends; nothing may be under way."""
+        """Closes the pool; nothing may be under way."""
         with contextlib.suppress(TimeoutError, *FAILURES):
-            # Not `asyncio.wait_for`: what does not end in time is cut off.
+            # Not `asyncio.wait_for`: connections that do not end in time are cut off.
             await self._pool.expire_connections()
         self._pool.terminate()
 
 
 def _is_about_tls(error: BaseException, dsn: str) -> bool:
-    """Whether what is wrong is how the server is asked, or how it names itself; asyncpg says that in several ways."""
+    """Whether TLS is at fault, on our side or the server's; asyncpg says that in several ways."""
     no_file = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError) and "sslrootcert=" in dsn
     return isinstance(error, ssl.SSLError) or "rejected SSL upgrade" in str(error) or no_file
 
 
 async def let_read_and_write(dsn: str, schema: str, user: str) -> None:
-    """Lets a user do what a service does with the tables of its schema, once they are made; it may be repeated.
+    """Lets a user read and write the tables of a service's schema, once they are made; it may be repeated.
 
-    Errors: `ServiceError` STORE_UNAVAILABLE, for a user that is not there, too.
+    Errors: `ServiceError` STORE_UNAVAILABLE, also for a user that does not exist.
     """
     with translated():
         connection = await asyncpg.connect(dsn, timeout=CONNECT_S_MAX, command_timeout=STATEMENT_S_MAX)
@@ -185,7 +185,7 @@ async def let_read_and_write(dsn: str, schema: str, user: str) -> None:
 
 
 async def _migrate(connection: Any, schema: str, migrations: Sequence[str]) -> None:
-    # Where all is made already, a user without rights to make anything is enough.
+    # Where all is made already, a user without rights to make anything will do.
     if await _version(connection, schema) == len(migrations):
         return
     async with connection.transaction():
@@ -206,8 +206,8 @@ async def _migrate(connection: Any, schema: str, migrations: Sequence[str]) -> N
 
 
 async def _version(connection: Any, schema: str) -> int:
-    """0 in a new database."""
-    # Not to_regclass: what it did not find before a lock it may not find behind it, out of its cache.
+    """The schema's version; 0 in a new database."""
+    # Not to_regclass: out of its cache, it may miss after a lock what it missed before it.
     made = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'schema_version')"
     if not await connection.fetchval(made, schema):
         return 0

@@ -1,8 +1,8 @@
-"""The one gRPC server bootstrap: who may call what, health that starts as NOT_SERVING, deadlines, errors, telemetry, drain.
+"""The one gRPC server bootstrap: allowed callers, health that starts as NOT_SERVING, deadlines, errors, telemetry, drain.
 
-Without TLS, on a plain port or a Unix socket, everybody who gets there may call everything. With TLS a caller shows the
-certificate of a service, and may call what the table of callers lets that service call. A certificate that is missing, has ended or
-is of another authority ends the handshake; gRPC tells nobody but its own log, so such connections are counted here.
+Without TLS, on a plain port or a Unix socket, every caller may call everything. With TLS a caller shows the certificate of a
+service, and may call what the table of callers lets that service call. A certificate that is missing, has ended or is of another
+authority ends the handshake. gRPC tells only its own log of that, so such connections are counted here.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
 
-# A unary call that came without a deadline is given up after this time; a caller who waits longer must say so.
+# A unary call that came without a deadline is given up after this time; a caller that waits longer must say so.
 _DEADLINE_S: Final = 120.0
 _DEADLINE_S_MAX: Final = 3_600.0
-# A probe names a service.
+# A probe names a service, so its message is short.
 _PROBE_BYTES_MAX: Final = 4 * 1024
 _PROBES_MAX: Final = 64
-# The name whose health is SERVING also while nothing else is: whoever gets no answer to it talks to a process that hangs.
+# The name whose health is SERVING even while nothing else is; a process that does not answer for it hangs.
 LIVENESS: Final = "liveness"
-# How long callers get to see NOT_SERVING before the server refuses new calls.
+# Callers get to see NOT_SERVING for this long before the server refuses new calls.
 _DRAIN_NOTICE_S: Final = 0.1
 
 
-# This many connections are remembered to have brought a call.
+# At most this many connections are remembered to have brought a call.
 _CONNECTIONS_KNOWN_MAX: Final = 4_096
 
 
@@ -60,9 +60,9 @@ class GrpcServer:
         reflection: bool = False,
         refusals_logged_s: float = 10.0,
     ) -> None:
-        """`callers`: "/package.Service/Method" -> the services that may call it with TLS; what is not there is refused to all.
+        """`callers`: "/package.Service/Method" -> the services that may call it with TLS; other methods are refused to all.
 
-        Refused callers are logged once in `refusals_logged_s`, however many they are.
+        Refused callers are logged once in `refusals_logged_s`, however many there are.
         """
         self._guard = _Guard(callers or {}, refusals_logged_s)
         self.server = grpc.aio.server(
@@ -78,7 +78,7 @@ class GrpcServer:
         self._stopping = False
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
-        # Where TLS and health are told, once the server listens.
+        # Addresses of TLS and of health, once the server listens.
         self.tls_address = ""
         self.health_address = ""
         if reflection:
@@ -86,7 +86,7 @@ class GrpcServer:
 
     @asynccontextmanager
     async def serve(self, config: GrpcServerConfig, certificates: Certificates | None) -> AsyncIterator[str]:
-        """Listens as the config says, and keeps the certificates up to date; yields the address for other services.
+        """Listens by the config, and keeps the certificates up to date; yields the address for other services.
 
         Errors: `OSError` when an address cannot be bound; `ConfigError` for a Unix socket in a folder that others may enter.
         """
@@ -114,7 +114,8 @@ class GrpcServer:
     async def listen(self, address: str | None, drain_grace_s: float = 5.0) -> AsyncIterator[str]:
         """Listens on "host:port" (port 0: any) or "unix:/path", without TLS, and yields the address; drains when the block is left.
 
-        None: where TLS is alone. Health stays NOT_SERVING until `set_serving`. Errors: `OSError` when the address cannot be bound.
+        None: TLS alone is offered, elsewhere. Health stays NOT_SERVING until `set_serving`. Errors: `OSError` when the address
+        cannot be bound.
         """
         await self._begin()
         bound = TLS + self.tls_address if address is None else self._bind(address, None)
@@ -126,7 +127,7 @@ class GrpcServer:
             await self.server.stop(drain_grace_s)
 
     async def _begin(self) -> None:
-        # The health servicer of grpcio starts as SERVING; nobody may see that.
+        # grpcio's health servicer starts as SERVING, which nobody may see.
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
 
@@ -135,7 +136,7 @@ class GrpcServer:
 
     @asynccontextmanager
     async def _tell_health(self, address: str) -> AsyncIterator[None]:
-        """Health and nothing else, for probes, which have no certificate."""
+        """Tells health and nothing else, to probes, which have no certificate."""
         server = grpc.aio.server(
             maximum_concurrent_rpcs=_PROBES_MAX,
             options=[("grpc.max_receive_message_length", _PROBE_BYTES_MAX), ("grpc.so_reuseport", 0)],
@@ -150,12 +151,12 @@ class GrpcServer:
             await server.stop(None)
 
     async def set_serving(self) -> None:
-        """Health says SERVING from now on, until `stop_serving`."""
+        """Sets health to SERVING, until `stop_serving`."""
         if not self._stopping:
             await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     async def stop_serving(self) -> None:
-        """Health says NOT_SERVING from now on; returns once callers have had the time to see it. The first thing of a stop."""
+        """Sets health to NOT_SERVING; returns once callers have had the time to see it. A stop begins with this."""
         if self._stopping:
             return
         self._stopping = True
@@ -177,7 +178,7 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
 
 
 def _check_folder(folder: Path) -> None:
-    """Errors: `ConfigError` for a folder that others than its owner may enter."""
+    """Checks a socket's folder. Errors: `ConfigError` for a folder that users other than its owner may enter."""
     mode = S_IMODE(folder.stat().st_mode)
     if mode & 0o077:
         raise ConfigError(f"listen_address: others may enter {folder}, which has mode {mode:04o}; grpc_tls wants 0700 of it")
@@ -195,41 +196,41 @@ async def _running(work: Any, name: str) -> AsyncIterator[None]:
 
 
 class _Guard:
-    """Says who may call what, and logs who was refused, at a bounded rate."""
+    """Checks callers by the table of callers, and logs refused ones at a bounded rate."""
 
     def __init__(self, callers: Mapping[str, frozenset[str]], logged_s: float) -> None:
         self._callers = callers
         self._log_s = logged_s
         self._on = False
         self._greeted = 0
-        # Connections that brought a call, by the other end's address.
+        # Addresses of the other ends of connections that brought a call.
         self._known: OrderedDict[str, None] = OrderedDict()
         self._called = 0
         self._refused = 0
         self._logged_at_s = -logged_s
 
     def on(self) -> None:
-        """There is a port with TLS."""
+        """Notes that there is a port with TLS."""
         self._on = True
 
     def greeted(self) -> None:
-        """A connection has begun its handshake."""
+        """Counts a connection that has begun its handshake."""
         self._greeted += 1
 
     async def check(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """Ends a call that is not allowed, PERMISSION_DENIED, before anything is done for it."""
+        """Ends a call that is not permitted with PERMISSION_DENIED, before anything is done for it."""
         if not self._on:
             return
         facts = context.auth_context()
         if facts.get("transport_security_type") != [b"ssl"]:
-            # It came by the plain port.
+            # The call came by the plain port.
             return
         self._note(context.peer())
         names = [name.decode("ascii", "replace") for name in facts.get("peer_dns", ())]
         allowed = self._callers.get(method, frozenset())
         if not any(name.removesuffix(f".{DOMAIN}") in allowed for name in names if name.endswith(f".{DOMAIN}")):
             who = ", ".join(names) or "a caller without a name"
-            self._log("%s may not call %s: the table of callers says who may", who, method)
+            self._log("%s may not call %s: see the table of callers", who, method)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{who} may not call {method}")
 
     def _note(self, peer: str) -> None:
@@ -247,25 +248,25 @@ class _Guard:
             logger.warning(f"{message}; %d more were refused since the last such line", *arguments, others)
 
     async def watch(self) -> None:
-        """Logs how many connections brought no call, until it is cancelled."""
+        """Logs the number of connections that brought no call, until it is cancelled."""
         logged = 0
         while True:
             greeted = self._greeted
-            # Its call may come a little later than its handshake.
+            # The call may come a little later than its handshake.
             await asyncio.sleep(self._log_s)
             silent = greeted - self._called - logged
             if silent > 0:
                 logged += silent
                 logger.warning(
-                    "%d connections with TLS brought no call: whoever has no certificate, one that ended, or one of another "
-                    "authority gets no further, and a replica that only sees that this one lives brings none; with "
-                    "GRPC_VERBOSITY=INFO gRPC logs why, each time",
+                    "%d connections with TLS brought no call: a caller gets no further without a certificate, or with one that "
+                    "ended or is of another authority; a replica that only checks whether this one lives brings no call; with "
+                    "GRPC_VERBOSITY=INFO gRPC logs the reason each time",
                     silent,
                 )
 
 
 class _CallInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses who may not call, bounds unary calls in time, turns `ServiceError` into a status, and records every call."""
+    """Refuses callers that may not call, bounds unary calls in time, turns `ServiceError` into a status, and records every call."""
 
     def __init__(self, guard: _Guard) -> None:
         self._guard = guard
@@ -278,7 +279,7 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
         handler: Any = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or method.startswith("/grpc."):
-            # Unknown methods, and health and reflection, which answer for themselves.
+            # These are unknown methods, and health and reflection, which answer for themselves.
             return handler  # type: ignore[no-any-return]  # the stubs know only synchronous handlers
         metadata = handler_call_details.invocation_metadata
         check = self._guard.check
@@ -317,7 +318,7 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 async def _abort(method: str, error: BaseException, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-    """Ends the call with the status that `error` stands for; always raises."""
+    """Ends the call with the status of `error`; always raises."""
     if isinstance(error, ServiceError):
         await context.abort_with_status(error.to_status())
     if isinstance(error, TimeoutError):

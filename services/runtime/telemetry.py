@@ -1,7 +1,7 @@
 """OpenTelemetry, cheap enough to leave on.
 
-Metrics are read by Prometheus. A trace is begun for the share of calls that the config names, or where the caller's
-trace is sampled; a call that is not sampled costs one random number.
+Prometheus reads metrics. A trace is begun for the share of calls that the config names, or where the caller's trace is sampled; a
+call that is not sampled costs one random number.
 """
 
 import logging
@@ -24,13 +24,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest, start_http_s
 
 
 class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What of telemetry is on."""
+    """Settings of telemetry."""
 
-    # Where spans go, "host:port" of an OTLP gRPC collector; empty: nowhere.
+    # Address of an OTLP gRPC collector, "host:port", for spans; empty: none.
     otlp_endpoint: str = ""
     # The share of calls traced, in parts of a million.
     trace_sample_ppm: int = 1_000
-    # Where Prometheus may read, for services without HTTP of their own; 0: nowhere.
+    # Port for Prometheus, for services without HTTP of their own; 0: none.
     metrics_port: int = 0
     metrics_host: str = "127.0.0.1"
 
@@ -49,11 +49,11 @@ def start_telemetry(service_name: str, config: TelemetryConfig) -> "Telemetry":
     metrics.set_meter_provider(meters)
     tracers: TracerProvider | None = None
     if config.otlp_endpoint:
-        # Imported only where it is used: it takes longer than all the rest of a start.
+        # Imported only where it is used, because it takes longer than the rest of a start.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
         _sample_share = config.trace_sample_ppm / 1_000_000
-        # The share is drawn before a span is made; a span once begun is recorded.
+        # The share is drawn before a span is made, so every span is recorded.
         tracers = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(1.0)))
         tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=config.otlp_endpoint, insecure=True)))
         trace.set_tracer_provider(tracers)
@@ -70,7 +70,7 @@ class Telemetry:
         self._tracers = tracers
 
     def shutdown(self) -> None:
-        """Flushes what is not sent yet."""
+        """Flushes spans and metrics that are not sent yet."""
         if self._tracers is not None:
             self._tracers.shutdown()
         self._meters.shutdown()

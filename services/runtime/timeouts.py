@@ -1,4 +1,4 @@
-"""Time-outs by the thousand that nearly all are called off: those of one length share one timer of the event loop."""
+"""Time-outs by the thousand, nearly all called off: those of one length share one timer of the event loop."""
 
 import asyncio
 from collections import OrderedDict
@@ -12,21 +12,21 @@ class Timeouts(Generic[Item]):
     """Deadlines of items. All wait equally long, so the order of adding is the order of the deadlines."""
 
     def __init__(self, delay_s: float, expired: Callable[[Item], None]) -> None:
-        """`expired` is called with each item that was added `delay_s` ago and not taken out since."""
+        """Calls `expired` with each item that was added `delay_s` ago and not removed since."""
         self._delay_s = delay_s
         self._expired = expired
         self._deadlines_s: OrderedDict[Item, float] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, item: Item) -> None:
-        """Waits for an item, which is not waited for already."""
+        """Waits for an item, which must not be waited for already."""
         loop = asyncio.get_running_loop()
         self._deadlines_s[item] = loop.time() + self._delay_s
         if self._timer is None:
             self._timer = loop.call_later(self._delay_s, self._look)
 
     def remove(self, item: Item) -> None:
-        """Waits no longer; nothing happens where it was not waited for."""
+        """Waits no longer for an item; does nothing where it was not waited for."""
         self._deadlines_s.pop(item, None)
 
     def _look(self) -> None:

@@ -27,7 +27,7 @@ from services.accounting.core.commands import (
 from services.accounting.core.decide import decide
 from services.accounting.core.due import due_entries
 from services.accounting.core.entries import Entry
-from services.accounting.core.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
+from services.accounting.core.offerings import CatalogContent, ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.runtime.identifiers import uuid7
 from services.token_classes import INDEX, TOKEN_CLASSES, Vector, trimmed
 
@@ -77,13 +77,14 @@ def offering(tariffs: dict[str, PinnedTariff], *, offering_id: str = "default", 
 def catalog_of(*offerings: OfferingRules, **more: Any) -> ChargingCatalog:
     """A catalog of these offerings, the first being the default."""
     models = {model for each in offerings for schedule in each.schedules for model in schedule.versions[0].rates}
-    return ChargingCatalog(
+    content = CatalogContent(
         offerings={each.offering_id: each for each in offerings},
         model_ids=frozenset(models | more.pop("model_ids", set())),
         default_offering_id=offerings[0].offering_id,
         validity_us=VALIDITY_US,
         **more,
     )
+    return ChargingCatalog(content)
 
 
 CATALOG = catalog_of(

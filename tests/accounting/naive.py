@@ -147,9 +147,9 @@ class NaiveAccount:
 
     # What can be asked
 
-    def grant(
-        self, now: int, key: str, bucket_id: str, content: Any, unit: str, amount: int, start: int | None, span: int
-    ) -> Outcome:
+    def grant(self, now: int, key: str, bucket_id: str, content: tuple[int, str, int, int | None, int]) -> Outcome:
+        """`content`: priority, unit, amount, begin of validity (None: now), length of validity."""
+        priority, unit, amount, start, span = content
         self.until(now)
         for bucket in self.buckets:
             if bucket["key"] == key:
@@ -158,7 +158,7 @@ class NaiveAccount:
         if begin + span <= now:
             return ("INVALID_ARGUMENT",)
         bucket = {
-            **{"key": key, "id": bucket_id, "content": content, "unit": unit, "priority": content[0], "born": now},
+            **{"key": key, "id": bucket_id, "content": content, "unit": unit, "priority": priority, "born": now},
             **{"from": begin, "until": begin + span, "over": False, "granted": amount},
             **{"remaining": amount, "reserved": 0, "consumed": 0, "expired": 0, "repaid": 0},
         }
@@ -189,9 +189,10 @@ class NaiveAccount:
         answer: Outcome = call["answer"]
         return answer if content == call["content"] else ("IDEMPOTENCY_CONFLICT",)
 
-    def create(
-        self, now: int, charging_id: str, made: int, content: Any, model: str, bound: int, limit: int, metered: bool
-    ) -> Outcome:
+    def create(self, now: int, charging_id: str, made: int, content: dict[str, Any]) -> Outcome:
+        """`content`: the command's fields, without those that have their default."""
+        model, bound, limit = content["model_id"], content["input_bound"], content["output_limit"]
+        metered = content["metered"]
         self.until(now)
         if (known := self.new_call(now, charging_id, made, 1, content)) is not None:
             return known

@@ -152,28 +152,25 @@ class Desk:
     async def start(
         self,
         *,
-        held_wait_ms: int = 0,
-        checkpoint_age_ms: int = 5_000,
         catalog: ChargingCatalog | None = CATALOG,
-        partitions: int = 2,
-        hot_accounts_max: int = 1_000,
-        packed_bytes_max: int = 1_000_000,
         lost: Lost | None = None,
         deliver: Deliver | None = None,
+        **settings: int,
     ) -> Owner:
-        """A new owner takes over; the old one, if there is one, knows nothing of it."""
+        """A new owner takes over; the old one, if there is one, knows nothing of it. `settings` are those of `OwnerSettings`."""
         self.starts += 1
+        usual = OwnerSettings(
+            incarnation=f"own-{self.starts}",
+            partitions=2,
+            held_wait_ms=0,
+            checkpoint_age_ms=5_000,
+            hot_accounts_max=1_000,
+            packed_bytes_max=1_000_000,
+        )
         self.owner = Owner(
             self.store,
             self.clock,
-            OwnerSettings(
-                incarnation=f"own-{self.starts}",
-                partitions=partitions,
-                held_wait_ms=held_wait_ms,
-                checkpoint_age_ms=checkpoint_age_ms,
-                hot_accounts_max=hot_accounts_max,
-                packed_bytes_max=packed_bytes_max,
-            ),
+            usual._replace(**settings),  # type: ignore[arg-type]  # no field of another type is set so
             lost=lost,
             deliver=deliver,
         )

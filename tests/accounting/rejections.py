@@ -2,10 +2,10 @@
 
 import copy
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf import json_format
@@ -21,6 +21,17 @@ SERVICE = pb.DESCRIPTOR.services_by_name["AccountingService"]
 OPERATIONS = ("create", "update", "release", "event", "top_up")
 USED = {"input": "10", "cached_input": "1", "cache_write": "1", "output": "5", "reasoning": "1"}
 ATTEMPTS = [{"vendor_id": "vendor-1", "vendor_model_id": "model-1", "outcome": "answered", "http_status": 200, "duration_ms": "10"}]
+WHO = {"model_id": MODEL, "key_id": "key-1", "member_id": "mbr-1"}
+CREATE = {**WHO, "input_tokens_bound": "20", "output_tokens_limit": "40", "output_metered": True, "input_tokens_expected": "10"}
+RELEASE = {
+    **{"used": USED, "provenance": "USAGE_PROVENANCE_VENDOR", "close_cause": "CLOSE_CAUSE_NORMAL"},
+    "attempts": ATTEMPTS,
+}
+EVENT = {**WHO, "used": USED, "provenance": "USAGE_PROVENANCE_VENDOR", "attempts": ATTEMPTS}
+KEY = {"idempotency_key": "a-key-of-its-own"}
+REASON = {"reason": "a complaint, ticket 17"}
+MONEY = {"unit": "UNIT_CURRENCY", "currency": "CNY"}
+LIMIT = {"limit_id": "rpm", "per": "LIMIT_SCOPE_KEY"}
 # Values that a table can't hold as they are.
 LONG = {"201 letters": "x" * 201, "501 letters": "x" * 501}
 # The other kinds of a limit: calls of their own here, with the fields of that kind.
@@ -148,18 +159,48 @@ def calls() -> list[str]:
     return [*OPERATIONS, *(method.name for method in SERVICE.methods if method.name != "Charge"), *kinds]
 
 
-async def _bases(client: Client) -> tuple[dict[str, dict[str, Any]], str]:
+class _Made(NamedTuple):
+    """An account, and all that its good requests name: a bucket, orders, subscriptions, and a session in each state."""
+
+    account_id: str
+    other_id: str
+    indebted_id: str
+    bucket_id: str
+    giving_id: str
+    orders: Sequence[str]
+    subscriptions: Sequence[str]
+    settled: str
+    opened: str
+    refused: str
+    # The journal row of the settled session's record.
+    record: int
+
+
+def _grant_to(account_id: str) -> dict[str, Any]:
+    return {"account_id": account_id, "unit": MONEY, "amount": str(100 * UNIT), "valid_for": "864000s"}
+
+
+def _pack_for(account_id: str) -> dict[str, Any]:
+    return {"account_id": account_id, "offering_id": "pack-400k", "payment_method": "PAYMENT_METHOD_EXTERNAL"}
+
+
+def _operation(kind: str, account_id: str, session: str, number: int, fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **{"operation_id": "7", "account_id": account_id, "charging_id": session, "invocation_sequence_number": number},
+        kind: fields,
+    }
+
+
+async def _make(client: Client) -> _Made:
     account_id = await client.open(10_000)
     other_id = await client.open(10)
-    money = {"unit": "UNIT_CURRENCY", "currency": "CNY"}
 
     async def ask(name: str, request: dict[str, Any]) -> Any:
         message = json_format.ParseDict(request, getattr(pb, f"{name}Request")())
         return await answer(getattr(client.stub, name)(message, timeout=10))
 
-    grant = {"account_id": account_id, "unit": money, "amount": str(100 * UNIT), "valid_for": "864000s"}
-    await ask("GrantBucket", {**grant, "idempotency_key": "money"})
-    pack = {"account_id": account_id, "offering_id": "pack-400k", "payment_method": "PAYMENT_METHOD_EXTERNAL"}
+    await ask("GrantBucket", {**_grant_to(account_id), "idempotency_key": "money"})
+    pack = _pack_for(account_id)
     orders = [(await ask("PlaceOrder", {**pack, "idempotency_key": f"pack-{number}"})).order.order_id for number in range(2)]
     monthly = {"account_id": account_id, "offering_id": "personal-10m", "payment_method": "PAYMENT_METHOD_PREPAID"}
     subscriptions = [
@@ -171,79 +212,87 @@ async def _bases(client: Client) -> tuple[dict[str, dict[str, Any]], str]:
     # A settled session that can be refunded, one that is open, and debt on an account of its own.
     settled, opened, refused = charging_id(), charging_id(), charging_id()
     indebted_id = await client.open(1)
-
-    def operation(kind: str, session: str, number: int, fields: dict[str, Any], owner: str = account_id) -> dict[str, Any]:
-        return {
-            **{"operation_id": "7", "account_id": owner, "charging_id": session, "invocation_sequence_number": number},
-            kind: fields,
-        }
-
-    who = {"model_id": MODEL, "key_id": "key-1", "member_id": "mbr-1"}
-    create = {**who, "input_tokens_bound": "20", "output_tokens_limit": "40", "output_metered": True, "input_tokens_expected": "10"}
-    release = {
-        **{"used": USED, "provenance": "USAGE_PROVENANCE_VENDOR", "close_cause": "CLOSE_CAUSE_NORMAL"},
-        "attempts": ATTEMPTS,
-    }
-    event = {**who, "used": USED, "provenance": "USAGE_PROVENANCE_VENDOR", "attempts": ATTEMPTS}
     for each in (
-        operation("create", settled, 1, create),
-        operation("release", settled, 2, release),
-        operation("create", opened, 1, create),
-        operation("event", charging_id(), 1, event, indebted_id),
-        operation("create", refused, 1, create, indebted_id),
+        _operation("create", account_id, settled, 1, CREATE),
+        _operation("release", account_id, settled, 2, RELEASE),
+        _operation("create", account_id, opened, 1, CREATE),
+        _operation("event", indebted_id, charging_id(), 1, EVENT),
+        _operation("create", indebted_id, refused, 1, CREATE),
     ):
         await client.charge(json_format.ParseDict(each, pb.ChargeOperation()))
     record = (await client.records(account_id, settled))[0].sequence_number
-    key = {"idempotency_key": "a-key-of-its-own"}
-    reason = {"reason": "a complaint, ticket 17"}
-    limit = {"limit_id": "rpm", "per": "LIMIT_SCOPE_KEY"}
-    later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86_400))
-    bases: dict[str, dict[str, Any]] = {
-        "create": operation("create", charging_id(), 1, create),
-        "update": operation("update", opened, 2, {"used": USED, "output_tokens_wanted": "40"}),
-        "release": operation("release", opened, 3, release),
-        "event": operation("event", charging_id(), 1, event),
+    return _Made(account_id, other_id, indebted_id, bucket_id, giving_id, orders, subscriptions, settled, opened, refused, record)
+
+
+def _operations(made: _Made) -> dict[str, dict[str, Any]]:
+    return {
+        "create": _operation("create", made.account_id, charging_id(), 1, CREATE),
+        "update": _operation("update", made.account_id, made.opened, 2, {"used": USED, "output_tokens_wanted": "40"}),
+        "release": _operation("release", made.account_id, made.opened, 3, RELEASE),
+        "event": _operation("event", made.account_id, charging_id(), 1, EVENT),
         "top_up": {
-            **{"operation_id": "7", "account_id": account_id},
-            "top_up": {"bucket_id": bucket_id, "amount": str(UNIT), **key},
+            **{"operation_id": "7", "account_id": made.account_id},
+            "top_up": {"bucket_id": made.bucket_id, "amount": str(UNIT), **KEY},
         },
-        "OpenAccount": {"account_id": "acct-tobeopened", "offering_id": "default"},
-        "GetAccount": {"account_id": account_id},
+    }
+
+
+def _corrections(made: _Made, later: str) -> dict[str, dict[str, Any]]:
+    account = {"account_id": made.account_id}
+    return {
         "GrantBucket": {
-            **grant,
-            **key,
-            **reason,
+            **_grant_to(made.account_id),
+            **KEY,
+            **REASON,
             "valid_from_time": later,
             "priority": 5,
             "model_group": "",
         },
         "RefundSession": {
-            **{"account_id": account_id, "charging_id": settled, "sequence_number": str(record), "record_sequence_number": 1},
-            **{"amount": str(UNIT), "valid_for": "864000s", **reason, **key},
+            **{**account, "charging_id": made.settled, "sequence_number": str(made.record), "record_sequence_number": 1},
+            **{"amount": str(UNIT), "valid_for": "864000s", **REASON, **KEY},
         },
-        "ReduceBucket": {"account_id": account_id, "bucket_id": bucket_id, "amount": str(UNIT), **reason, **key},
-        "WriteOffDebt": {"account_id": indebted_id, "unit": {"unit": "UNIT_TOKEN"}, "amount": str(UNIT), **reason, **key},
-        "PlaceOrder": {**pack, **key},
-        "ConfirmPayment": {"account_id": account_id, "order_id": orders[0], "payment_reference": "receipt 4711"},
-        "CancelOrder": {"account_id": account_id, "order_id": orders[1], **reason},
-        "ChangeSubscription": {
-            **{"account_id": account_id, "subscription_id": subscriptions[0], "offering_id": "personal-30m"},
-            **{"payment_method": "PAYMENT_METHOD_PREPAID", "at_once": True, **key},
-        },
-        "CancelSubscription": {"account_id": account_id, "subscription_id": subscriptions[1], "at_once": False},
-        "SendTransfer": {"account_id": account_id, "to_account_id": other_id, "bucket_id": giving_id, "amount": str(UNIT), **key},
+        "ReduceBucket": {**account, "bucket_id": made.bucket_id, "amount": str(UNIT), **REASON, **KEY},
+        "WriteOffDebt": {"account_id": made.indebted_id, "unit": {"unit": "UNIT_TOKEN"}, "amount": str(UNIT), **REASON, **KEY},
         "SetLimits": {
-            "account_id": account_id,
+            **account,
             "subject_limits": {
                 "subject": "key:key-1",
-                "limits": [{**limit, "request_rate": {"requests_per_minute": "60", "burst": "10"}}],
+                "limits": [{**LIMIT, "request_rate": {"requests_per_minute": "60", "burst": "10"}}],
                 "valid_until_time": later,
             },
         },
-        "ExplainRefusal": {"charging_id": refused},
-        "GetSessionRecords": {"account_id": account_id, "charging_id": settled},
+    }
+
+
+def _sales(made: _Made) -> dict[str, dict[str, Any]]:
+    account = {"account_id": made.account_id}
+    return {
+        "PlaceOrder": {**_pack_for(made.account_id), **KEY},
+        "ConfirmPayment": {**account, "order_id": made.orders[0], "payment_reference": "receipt 4711"},
+        "CancelOrder": {**account, "order_id": made.orders[1], **REASON},
+        "ChangeSubscription": {
+            **{**account, "subscription_id": made.subscriptions[0], "offering_id": "personal-30m"},
+            **{"payment_method": "PAYMENT_METHOD_PREPAID", "at_once": True, **KEY},
+        },
+        "CancelSubscription": {**account, "subscription_id": made.subscriptions[1], "at_once": False},
+        "SendTransfer": {**account, "to_account_id": made.other_id, "bucket_id": made.giving_id, "amount": str(UNIT), **KEY},
+    }
+
+
+async def _bases(client: Client) -> tuple[dict[str, dict[str, Any]], str]:
+    made = await _make(client)
+    later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86_400))
+    bases: dict[str, dict[str, Any]] = {
+        **_operations(made),
+        "OpenAccount": {"account_id": "acct-tobeopened", "offering_id": "default"},
+        "GetAccount": {"account_id": made.account_id},
+        **_corrections(made, later),
+        **_sales(made),
+        "ExplainRefusal": {"charging_id": made.refused},
+        "GetSessionRecords": {"account_id": made.account_id, "charging_id": made.settled},
         "ReceiveTransfer": {
-            **{"account_id": account_id, "transfer_id": "trf-1", "digest": "AAAA", "unit": money, "amount": str(UNIT)},
+            **{"account_id": made.account_id, "transfer_id": "trf-1", "digest": "AAAA", "unit": MONEY, "amount": str(UNIT)},
             **{"valid_from_us": "0", "valid_until_us": str(time.time_ns() // 1_000 + 86_400_000_000), "priority": 5},
         },
         "WatchOwners": {},
@@ -254,5 +303,5 @@ async def _bases(client: Client) -> tuple[dict[str, dict[str, Any]], str]:
     }
     for kind, value in LIMIT_KINDS.items():
         of_kind = {"usage" if kind == "calendar_window" else kind: value}
-        bases[f"SetLimits/{kind}"] = changed(bases["SetLimits"], "subject_limits.limits[0]", {**limit, **of_kind})
-    return bases, account_id
+        bases[f"SetLimits/{kind}"] = changed(bases["SetLimits"], "subject_limits.limits[0]", {**LIMIT, **of_kind})
+    return bases, made.account_id

@@ -55,20 +55,18 @@ def for_sale(
     cycle: Cycle | None = MONTHLY,
     tariffs: dict[str, PinnedTariff] | None = None,
     payments: frozenset[Payment] = frozenset(Payment),
-    grace_days: int = 3,
     limits: tuple[Limit, ...] = (),
-    automatic: bool = True,
     final_action: FinalAction = FinalAction.TERMINATE,
-    **rules: Any,
+    **more: Any,
 ) -> OfferingRules:
-    """An offering that is ordered, at `price` micro-yuan."""
+    """An offering that is ordered, at `price` micro-yuan; `more`: `grace_days` (3), `automatic` (true), and fields of its rules."""
     terms = Terms(
         offering_id=offering_id,
         price=price,
         price_unit=CNY if price else "",
         cycle=cycle,
-        automatic_renewal=automatic,
-        grace_us=grace_days * DAY,
+        automatic_renewal=more.pop("automatic", True),
+        grace_us=more.pop("grace_days", 3) * DAY,
         allowances=allowances,
         limits=limits,
         final_action=final_action,
@@ -81,7 +79,7 @@ def for_sale(
         payments=payments,
         limits=limits,
         final_action=final_action,
-        **rules,
+        **more,
     )
 
 

@@ -97,7 +97,7 @@ def test_what_cannot_be_bought_says_why(system: Up, ask: Callable[..., Any]) -> 
     buy = ["offering", "order", "personal-10m", "--account", account_id, "--payment", "prepaid", "--idempotency-key", "poor"]
     done = run(*buy, "--data-dir", str(system.data_dir))
     assert done.exit_code != 0
-    assert "9900000 of them are missing: top up, or pay another way" in done.output
+    assert "9.9 CNY are missing: top up, or pay another way" in done.output
     done = run("account", "create", "--offering", "pack-400k", "--data-dir", str(system.data_dir))
     assert "open the account without it, then order it" in done.output
 

@@ -1,4 +1,4 @@
-"""Comments and docstrings begin with a verb or a noun, and name a number by `at most N` or `this many`."""
+"""Comments and docstrings begin with a verb or a noun; they and messages name a number by `at most N` or `this many`."""
 
 import io
 import re
@@ -7,23 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 _SERVICES: Final = Path(__file__).parents[2] / "services"
-# Grows with the rest of the services.
-_FOLDERS: Final = ("authentication", "billing", "cli", "registry", "vendor_simulator")
+# By file: comments and docstrings that are not rewritten yet. The numbers may only fall.
+_LEFT: Final = {"accounting/writer/committer.py": 1, "runtime/sqlite.py": 1}
 _BEGINNING: Final = re.compile(r'(?:# |""")(?:What|Whoever|Whose|Who|The same|Of|Or|And|Also)\b')
 _WORDS: Final = re.compile(r"\b(?:so many|but for|behind|reckon\w*)\b", re.IGNORECASE)
 
 
 def _unclear(source: str) -> Iterator[tuple[int, str]]:
-    """Line and text of each comment and docstring that breaks the rule."""
+    """Line and text of each comment, docstring and message that breaks the rule."""
     before = None
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         # A second comment line goes on with the sentence of the first.
         continued = before is not None and before.type == tokenize.COMMENT and before.start[1] == token.start[1]
-        is_docstring = token.type == tokenize.STRING and token.string.startswith('"""')
-        if token.type == tokenize.COMMENT or is_docstring:
+        if token.type in (tokenize.COMMENT, tokenize.STRING):
             begins = _BEGINNING.match(token.string) and not continued
             if begins or _WORDS.search(token.string):
                 yield token.start[0], token.string
@@ -31,13 +28,14 @@ def _unclear(source: str) -> Iterator[tuple[int, str]]:
             before = token
 
 
-@pytest.mark.parametrize("folder", _FOLDERS)
-def test_comments_begin_with_the_thing_that_they_speak_of(folder: str) -> None:
-    assert [
-        f"{path.relative_to(_SERVICES)}:{line}: {text}"
-        for path in sorted((_SERVICES / folder).rglob("*.py"))
-        for line, text in _unclear(path.read_text(encoding="utf-8"))
-    ] == []
+def test_comments_begin_with_the_thing_that_they_speak_of() -> None:
+    unclear = {
+        str(path.relative_to(_SERVICES)): [f"line {line}: {text}" for line, text in found]
+        for path in sorted(_SERVICES.rglob("*.py"))
+        if (found := list(_unclear(path.read_text(encoding="utf-8"))))
+    }
+    assert {name: texts for name, texts in unclear.items() if len(texts) > _LEFT.get(name, 0)} == {}
+    assert {name: len(unclear.get(name, ())) for name in _LEFT} == _LEFT, "fewer are left now: lower the numbers in _LEFT"
 
 
 def test_an_unclear_comment_is_found_and_a_line_that_goes_on_is_none() -> None:
@@ -51,6 +49,7 @@ UNIT = ""
 
 def wait():
     """Waits for so many seconds."""
-    text = "what stands behind it"
+    text = "What stands after it"
+    text = f"{text} stands behind it"
 '''
-    assert [line for line, _ in _unclear(source)] == [1, 2, 3, 10]
+    assert [line for line, _ in _unclear(source)] == [1, 2, 3, 10, 12]

@@ -12,8 +12,6 @@ _LONGER: Final = {
     "services/edge/api/admin/router.py:admin_router": 191,
     "services/edge/api/admin/sales.py:sales_routes": 160,
     "services/edge/app.py:run_edge": 85,
-    "tests/accounting/rejections.py:_bases": 108,
-    "tests/simulation/world.py:World.call": 78,
 }
 
 

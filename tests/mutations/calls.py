@@ -62,8 +62,8 @@ _SETTLING: Final = (
     _one(
         "an Update follows the Release",
         _SESSION,
-        "        if self.released:\n            # It was released before",
-        "        if False:\n            # It was released before",
+        "        if self.released:\n            # The session was released before",
+        "        if False:\n            # The session was released before",
         _RELEASE,
     ),
     _one(
@@ -220,7 +220,7 @@ _ASKED: Final = (
     _one(
         "a call goes on with a cheaper model's name alone",
         _PATH,
-        "        admitted = self._admit(snapshot, dialect, request, cheaper)\n",
+        "        admitted = self._admit(snapshot, dialect, admitted.request, cheaper)\n",
         "        admitted = admitted._replace(model=cheaper)\n",
         _ADMITTED,
     ),

@@ -249,4 +249,14 @@ _DUE: Final = (
     ),
 )
 
-CHARGES: Final = (*_OF_RECORDS, *_OF_LOSSES, *_OF_LIMITS, *_OF_HOLDS, *_DUE)
+_AUDIT: Final = (
+    one(
+        "the audit does not post what an update holds",
+        "services/accounting/journal/audit.py",
+        "    SessionUpdated: _post_updated,\n",
+        "",
+        "tests/accounting/journal/test_pinned_journal.py",
+    ),
+)
+
+CHARGES: Final = (*_OF_RECORDS, *_OF_LOSSES, *_OF_LIMITS, *_OF_HOLDS, *_DUE, *_AUDIT)

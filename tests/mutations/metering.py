@@ -149,8 +149,8 @@ _OF_COUNTS: Final = (
     one(
         "what a vendor was told is what the client wants",
         _CALL,
-        "return self._limit or self._admitted.output_limit(self._request)",
-        "return self._admitted.output_limit(self._request)",
+        "return self._limit or self._admitted.output_limit",
+        "return self._admitted.output_limit",
         _IN_COUNTS,
     ),
     one(
@@ -177,8 +177,8 @@ _OF_COUNTS: Final = (
     one(
         "half an event at the end breaks an answer",
         _VENDOR_STREAM,
-        "            if self._over:\n                # What stood",
-        "            if False:\n                # What stood",
+        "            if self._over:\n                # An event at the end",
+        "            if False:\n                # An event at the end",
         _IN_COUNTS,
     ),
 )

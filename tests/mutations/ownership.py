@@ -96,7 +96,7 @@ _OF_OWNERS: Final = (
     one(
         "who gave up waiting keeps the others waiting",
         "services/accounting/writer/waiting.py",
-        "        # It may have been the only one that there was too little for.\n        self.retry(account_id)\n",
+        "        # The others may have waited for this one alone.\n        self.retry(account_id)\n",
         "",
         _IN_OWNER,
     ),

@@ -233,4 +233,19 @@ _PROCESSES: Final = (
     ),
 )
 
-SERVICES: Final = (*_DELIVERY, *_CHARGES, *_EXPORT, *_PROCESSES)
+_WORDS: Final = (
+    Mutation(
+        "a message to customers is unclear",
+        "services/edge/http/problems.py",
+        (("Shorten the messages or ask for less output.", "So many do not fit."),),
+        ("tests/house/test_english.py",),
+    ),
+    Mutation(
+        "a comment begins with a word that names nothing",
+        "services/runtime/http/pace.py",
+        (('"""Turns for requests in vain."""', '"""What is done in vain waits for turns."""'),),
+        ("tests/house/test_english.py",),
+    ),
+)
+
+SERVICES: Final = (*_DELIVERY, *_CHARGES, *_EXPORT, *_PROCESSES, *_WORDS)

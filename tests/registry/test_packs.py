@@ -68,7 +68,7 @@ class Buyer(Ledger):
             account_id=ACCOUNT_ID,
             charging_id=charging_id,
             invocation_sequence_number=1,
-            create=admitted.create(request, PRINCIPAL),
+            create=admitted.create(PRINCIPAL),
         )
         granted = self.ask(command_of(operation))
         assert isinstance(granted, Granted), (admitted.model.model_id, granted)
@@ -110,7 +110,7 @@ async def test_an_english_prompt_of_110_000_tokens_fits_a_pack_of_400_000(model_
         request, admitted = asked(model_id, dialect, prompt(), stream=stream, max_tokens=4_096)
         charging_id, granted = buyer.begins(admitted, request)
         # All the output that was asked for can be paid for: the vendor is told the client's own limit.
-        assert admitted.payable_limit(request, granted.output_granted, granted.output_payable) is None
+        assert admitted.payable_limit(granted.output_granted, granted.output_payable) is None
         assert buyer.release(charging_id, 2, usage(110_000, 4_096)).debt == 0
         [bucket] = buyer.state.buckets.values()
         assert (bucket.remaining, bucket.consumed, bucket.reserved) == (285_904 * UNIT, 114_096 * UNIT, 0)
@@ -139,7 +139,7 @@ async def test_four_plain_calls_at_once_without_a_limit_are_served_from_a_pack_o
     begun = [buyer.begins(admitted, request) for _ in range(4)]
     for charging_id, granted in begun:
         assert granted.output_granted >= 1_024
-        limit = admitted.payable_limit(request, granted.output_granted, granted.output_payable)
+        limit = admitted.payable_limit(granted.output_granted, granted.output_payable)
         assert limit is None or limit >= 50_000
         assert buyer.release(charging_id, 2, usage(20, 1_000)).debt == 0
     [bucket] = buyer.state.buckets.values()

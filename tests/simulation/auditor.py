@@ -38,53 +38,71 @@ def journal_breaches(snapshot: Snapshot) -> list[str]:
 
 
 def _of_partition(snapshot: Snapshot, part_id: int) -> Iterator[str]:
-    lots: dict[str, dict[str, _Lot]] = {}
-    sent: dict[str, tuple[str, int]] = {}
-    debts: dict[str, _Debts] = {}
+    books: defaultdict[str, _Books] = defaultdict(_Books)
     for row in snapshot.rows(part_id, 0):
         for entry in decode_row(row.body, f"row {row.seq}"):
-            own = lots.setdefault(entry.account_id, {})
-            owing = debts.setdefault(entry.account_id, _Debts())
+            own = books[entry.account_id]
             where = f"{type(entry).__name__} in row {row.seq} of {entry.account_id}"
-            match entry:
-                case e.BucketGranted():
-                    own[entry.bucket_id] = _Lot(entry)
-                case e.DebtRepaid():
-                    own[entry.bucket_id].free -= entry.amount
-                    owing.owed[entry.unit] -= entry.amount
-                case e.BucketReduced():
-                    own[entry.bucket_id].free -= entry.amount
-                case e.BucketToppedUp():
-                    own[entry.bucket_id].free += entry.amount
-                case e.BucketExpired():
-                    if own[entry.bucket_id].free != entry.amount:
-                        yield f"{where}: {entry.amount} expired, {own[entry.bucket_id].free} were left"
-                    own[entry.bucket_id].free = 0
-                    own[entry.bucket_id].ended = True
-                case e.SessionCreated():
-                    owing.limits[entry.charging_id] = entry.debt_limit
-                    yield from _taken(own, entry.hold, entry.time_us, where)
-                case e.SessionUpdated():
-                    yield from _taken(own, entry.hold_added, entry.time_us, where)
-                case e.SessionSettled():
-                    for bucket_id, amount in entry.released:
-                        if not own[bucket_id].ended:
-                            own[bucket_id].free += amount
-                    yield from _taken(own, entry.free_debits, entry.time_us, where)
-                    yield from owing.settle(entry, where)
-                case e.PriceCharged():
-                    for bucket_id, amount in entry.debits:
-                        own[bucket_id].free -= amount
-                case e.TransferSent():
-                    own[entry.bucket_id].free -= entry.amount
-                    sent[entry.transfer_id] = (entry.bucket_id, entry.amount)
-                case e.TransferReturned():
-                    bucket_id, amount = sent[entry.transfer_id]
-                    if not own[bucket_id].ended:
-                        own[bucket_id].free += amount
-            for bucket_id, lot in own.items():
+            own.move(entry)
+            yield from own.judge(entry, where)
+            for bucket_id, lot in own.lots.items():
                 if lot.free < 0:
                     yield f"{where}: bucket {bucket_id} is at {lot.free}"
+
+
+class _Books:
+    """The buckets, debts and transfers of one account."""
+
+    def __init__(self) -> None:
+        self.lots: dict[str, _Lot] = {}
+        self.debts = _Debts()
+        self.sent: dict[str, tuple[str, int]] = {}
+
+    def move(self, entry: e.Entry) -> None:
+        """Posts an entry that moves amounts as it says, without a choice of buckets."""
+        lots = self.lots
+        match entry:
+            case e.BucketGranted():
+                lots[entry.bucket_id] = _Lot(entry)
+            case e.DebtRepaid():
+                lots[entry.bucket_id].free -= entry.amount
+                self.debts.owed[entry.unit] -= entry.amount
+            case e.BucketReduced():
+                lots[entry.bucket_id].free -= entry.amount
+            case e.BucketToppedUp():
+                lots[entry.bucket_id].free += entry.amount
+            case e.PriceCharged():
+                for bucket_id, amount in entry.debits:
+                    lots[bucket_id].free -= amount
+            case e.TransferSent():
+                lots[entry.bucket_id].free -= entry.amount
+                self.sent[entry.transfer_id] = (entry.bucket_id, entry.amount)
+            case e.TransferReturned():
+                self._give_back(*self.sent[entry.transfer_id])
+
+    def judge(self, entry: e.Entry, where: str) -> Iterator[str]:
+        """Posts an entry whose amounts follow the rules of burning; yields where they do not."""
+        match entry:
+            case e.BucketExpired():
+                lot = self.lots[entry.bucket_id]
+                if lot.free != entry.amount:
+                    yield f"{where}: {entry.amount} expired, {lot.free} were left"
+                lot.free = 0
+                lot.ended = True
+            case e.SessionCreated():
+                self.debts.limits[entry.charging_id] = entry.debt_limit
+                yield from _taken(self.lots, entry.hold, entry.time_us, where)
+            case e.SessionUpdated():
+                yield from _taken(self.lots, entry.hold_added, entry.time_us, where)
+            case e.SessionSettled():
+                for bucket_id, amount in entry.released:
+                    self._give_back(bucket_id, amount)
+                yield from _taken(self.lots, entry.free_debits, entry.time_us, where)
+                yield from self.debts.settle(entry, where)
+
+    def _give_back(self, bucket_id: str, amount: int) -> None:
+        if not self.lots[bucket_id].ended:
+            self.lots[bucket_id].free += amount
 
 
 class _Debts:

@@ -33,7 +33,7 @@ from services.accounting.core.commands import (
     TransferView,
     UpdateSession,
 )
-from services.accounting.core.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
+from services.accounting.core.offerings import CatalogContent, ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.accounting.core.terms import Allowance, Limit, LimitKind, Payment, Scope, Terms
 from services.accounting.journal.audit import audit
 from services.accounting.journal.memory import MemoryStore
@@ -93,12 +93,38 @@ def catalog() -> ChargingCatalog:
     allowance = Allowance("gift", "TOKEN", GIFT, "", 1, 60_000_000, 0, postpaid=False, transferable=True, notice_percents=(50, 100))
     terms = Terms("gift", 0, "", None, False, 0, (allowance,), (), rules.final_action, "UTC")
     gift = OfferingRules("gift", (_schedule("TOKEN"),), None, 64, terms=terms)
-    return ChargingCatalog(
+    content = CatalogContent(
         offerings={"default": rules, "gift": gift},
         model_ids=frozenset(RATES),
         default_offering_id="default",
         validity_us=TCC_S * 1_000_000 // 2,
     )
+    return ChargingCatalog(content)
+
+
+@dataclass
+class _Call:
+    """A client's call: its request, and what the client knows of its session."""
+
+    account_id: str
+    member_id: str
+    model_id: str
+    charging_id: str
+    input_tokens: int
+    input_bound: int
+    output_limit: int
+    # Output tokens granted so far, and made so far.
+    granted: int = 0
+    output: int = 0
+    # The number of the last request, and the time at which it was sent.
+    number: int = 1
+    renewed_s: float = 0.0
+    # The cost of the usage that the last Update reported.
+    reported: int = 0
+
+    @property
+    def used(self) -> Vector:
+        return (self.input_tokens, 0, 0, self.output, 0)
 
 
 class World:
@@ -303,78 +329,89 @@ class World:
 
     async def call(self, number: int) -> None:
         await asyncio.sleep(self.rng.uniform(0.0, self.calls / 5))
+        call = self._new_call()
+        if await self._is_granted(call):
+            await self._stream(call)
+            await self._end(call)
+
+    def _new_call(self) -> _Call:
         rng = self.rng
         account_id = rng.choice(self.accounts)
         model_id = rng.choice(list(RATES))
         charging_id = self._charging_id()
         input_tokens, output_limit = rng.randint(0, 50), rng.choice((1, 20, 300))
         bound = input_tokens + rng.randint(0, 30)
-        member_id = rng.choice(MEMBERS)
-        renewed_s = self.loop.time()
-        answer = await self.ask(self._create(account_id, charging_id, model_id, bound, output_limit, member_id))
+        return _Call(account_id, rng.choice(MEMBERS), model_id, charging_id, input_tokens, bound, output_limit)
+
+    async def _is_granted(self, call: _Call) -> bool:
+        call.renewed_s = self.loop.time()
+        command = self._create(
+            call.account_id, call.charging_id, call.model_id, call.input_bound, call.output_limit, call.member_id
+        )
+        answer = await self.ask(command)
         if isinstance(answer, Refused):
             self.report.counts["refused"] += 1
-            return
+            return False
         if not isinstance(answer, Granted):
             raise SimulationError(f"a Create was answered with {answer}")
         self.report.counts["created"] += 1
-        granted, last_number, output = answer.output_granted, 1, 0
-        reported = 0
-        wanted_output = min(output_limit, rng.randint(0, output_limit))
-        while output < wanted_output:
+        call.granted = answer.output_granted
+        return True
+
+    async def _stream(self, call: _Call) -> None:
+        """Makes the call's output, and updates its session on the way."""
+        rng = self.rng
+        wanted_output = min(call.output_limit, rng.randint(0, call.output_limit))
+        while call.output < wanted_output:
             await asyncio.sleep(rng.choice((0.01, 0.5, 3.0)))
-            output = min(wanted_output, granted, output + rng.randint(1, 40))
-            if output >= wanted_output:
+            call.output = min(wanted_output, call.granted, call.output + rng.randint(1, 40))
+            if call.output >= wanted_output:
                 break
-            last_number += 1
-            used = (input_tokens, 0, 0, output, 0)
-            renewed_s = self.loop.time()
-            answer = await self.ask(UpdateSession(account_id, charging_id, last_number, used, granted + 64))
+            call.number += 1
+            used = call.used
+            call.renewed_s = self.loop.time()
+            answer = await self.ask(UpdateSession(call.account_id, call.charging_id, call.number, used, call.granted + 64))
             if isinstance(answer, Failed) and answer.fault == Fault.SESSION_CLOSED:
                 # It was swept while the answers did not come through.
                 break
             if not isinstance(answer, Granted):
                 raise SimulationError(f"an Update was answered with {answer}")
-            reported = self._cost(model_id, used)
-            if answer.output_granted <= granted and output >= granted:
+            call.reported = self._cost(call.model_id, used)
+            if answer.output_granted <= call.granted and call.output >= call.granted:
                 break
-            granted = max(granted, answer.output_granted)
+            call.granted = max(call.granted, answer.output_granted)
+
+    async def _end(self, call: _Call) -> None:
+        """Releases the call's session: in time, late, with more than was granted, or never."""
+        rng = self.rng
         exceeded = rng.random() < 0.05
         if exceeded:
             self.report.counts["exceeded"] += 1
-            output += rng.randint(1, EXCESS_MAX)
+            call.output += rng.randint(1, EXCESS_MAX)
         unpaid = (0, 0, 0, rng.randint(1, 20), 0) if rng.random() < 0.1 else ()
-        cost = self._cost(model_id, (input_tokens, 0, 0, output, 0)) + self._cost(model_id, unpaid or NOTHING)
+        cost = self._cost(call.model_id, call.used) + self._cost(call.model_id, unpaid or NOTHING)
         if rng.random() < 0.1:
             # The client's edge dies: the sweep charges what was last reported.
             self.report.counts["abandoned"] += 1
-            self.least[account_id] += reported
-            self.most[account_id] += reported
+            self.least[call.account_id] += call.reported
+            self.most[call.account_id] += call.reported
             return
         late = rng.random() < 0.05
         if late:
             self.report.counts["late"] += 1
             await asyncio.sleep(1.5 * TCC_S)
-        release = ReleaseSession(
-            account_id,
-            charging_id,
-            last_number + 1,
-            (input_tokens, 0, 0, output, 0),
-            Provenance.VENDOR,
-            CloseCause.NORMAL,
-            (),
-            unpaid,
-        )
+        number, vendor = call.number + 1, Provenance.VENDOR
+        release = ReleaseSession(call.account_id, call.charging_id, number, call.used, vendor, CloseCause.NORMAL, (), unpaid)
         settled = await self.ask(release)
         if not isinstance(settled, Settled):
             raise SimulationError(f"a Release was answered with {settled}")
         self.report.counts["released"] += 1
         for unit, charged, _ in ((settled.unit, settled.charged, settled.debt), *settled.others):
-            # What came after its sweep, or exceeded its grant, was charged beyond its hold, of what others may have had.
-            if unit == "TOKEN" and not late and not exceeded and self.loop.time() - renewed_s < TCC_S:
-                self.by_member[account_id, member_id] += charged
-        self.least[account_id] += cost
-        self.most[account_id] += cost
+            # Output after its sweep, or beyond its grant, was charged beyond its hold, from quota that others may have had.
+            if unit == "TOKEN" and not late and not exceeded and self.loop.time() - call.renewed_s < TCC_S:
+                self.by_member[call.account_id, call.member_id] += charged
+        self.least[call.account_id] += cost
+        self.most[call.account_id] += cost
         if rng.random() < 0.2:
             repeated = await self.ask(release)
             if repeated != settled:

@@ -176,7 +176,7 @@ async def test_refused_callers_are_logged_at_a_bounded_rate(authority: Path, cap
         for _ in range(100):
             assert await _asked(channel) != ""
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    said = f"billing.tokenline may not call {_GET_CATALOG}: the table of callers says who may"
+    said = f"billing.tokenline may not call {_GET_CATALOG}: see the table of callers"
     assert lines == [f"{said}; 0 more were refused since the last such line"]
     assert listening.registry.asked == 0
 

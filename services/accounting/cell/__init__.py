@@ -1,1 +1,1 @@
-"""The cell's replicas: which of them owns which partition, through etcd, and the way to the others."""
+"""The cell's replicas: the partitions that each owns, through etcd, and the way to the others."""

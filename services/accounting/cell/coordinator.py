@@ -1,10 +1,10 @@
-"""Which replica owns which partition: members and claims in etcd.
+"""Gives partitions to replicas: members and claims in etcd.
 
-Below the prefix stand `cell` (which cell and era this is), `members/ID` (a live replica), `claims/PARTITION` (the ID of
-its owner), `moves/PARTITION` (the ID of whom an operator wants as owner) and `reached/PARTITION` (how far its journal went, so
-that a restored database is noticed). Members and claims hang on their replica's lease, a move on that of whom is wanted. etcd
-elects, the database fences: a claim counts once the database has taken its revision, and nothing that holds quota hangs on a
-lease. While etcd is down nobody can claim, and owners go on. What is written to etcd does not grow with calls.
+Keys below the prefix: `cell` (this cell and its era), `members/ID` (a live replica), `claims/PARTITION` (the ID of its owner),
+`moves/PARTITION` (the ID of the owner that an operator wants), `reached/PARTITION` (how far its journal went). The last one shows a
+database that was restored. A member and its claims hang on its lease, a move on the lease of the wanted owner. etcd elects, the
+database fences: a claim counts once the database has taken its revision, and nothing that holds quota hangs on a lease. While etcd
+is down nobody can claim, and owners go on. The writes to etcd do not grow with calls.
 """
 
 import asyncio
@@ -32,21 +32,21 @@ _LEASE_S: Final = 5
 _BEAT_S: Final = 1.0
 _BEAT_AGAIN_S: Final = 0.2
 _LOOK_S: Final = 0.5
-# A commit that takes longer, though the database answers others, is this process's own trouble: others should take over.
+# A slower commit, while the database answers others, is this process's own trouble: others should take over.
 _STUCK_S: Final = 3.0
 _PROBE_S_MAX: Final = 1.0
-# An owner whose port has refused connections for so long is dead, whatever its lease says; the database fences it if it is not.
+# An owner whose port refuses connections for this long is dead, whatever its lease says; the database fences it if it is not.
 _REFUSED_S: Final = 0.5
 _KNOCK_S: Final = 0.2
-# How often it is noted how far the journal went, and how many partitions a transaction of etcd takes.
+# Interval at which the journals' progress is noted, and the partitions that one transaction of etcd takes.
 _REACHED_S: Final = 5.0
 _REACHED_TOGETHER: Final = 100
-# An operator waits so long for a move.
+# An operator waits at most this long for a move.
 _MOVED_S_MAX: Final = 10.0
 _MOVED_LOOK_S: Final = 0.02
-# After a member that does not understand all was seen last, it may be alive without its lease, and come back, for so long.
+# After the last sight of a member that lacks a feature, it may live on without its lease, and come back, for this long.
 _LACKING_S: Final = _LEASE_S + 2 * _BEAT_S
-# Partitions that are handed over together: their calls wait for one another's successor.
+# This many partitions are handed over together, because their calls wait for one another's successor.
 _HANDED_OVER_TOGETHER: Final = 2
 
 
@@ -55,7 +55,7 @@ class WrongCellError(Exception):
 
 
 async def enter_new_era(etcd: EtcdClient, prefix: str, stores: Sequence[Store], cell_id: str, partitions: int) -> int:
-    """Begins a new era in the databases and in etcd; returns it. Again after an error: until both agree nobody serves.
+    """Begins a new era in the databases and in etcd; returns it. Call it again after an error: until both agree nobody serves.
 
     Errors: `WrongCellError`; `EtcdError`; those of the store.
     """
@@ -78,7 +78,7 @@ def _check_cell(prefix: str, cell: CellRecord, cell_id: str) -> None:
 
 
 class Coordinator:
-    """One replica's part in it. `start`, then `run` all the while; `leave` hands everything over."""
+    """One replica's part in the cell. Call `start`, then keep `run` running; `leave` hands everything over."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Coordinator:
         refuses: Callable[[str], Awaitable[bool]] | None = None,
         joined: asyncio.Event | None = None,
     ) -> None:
-        """`refuses`: whether nobody listens at an address, unless the directory finds out. `joined` is set once it is a member."""
+        """`refuses`: whether nobody listens at an address; by default the directory asks. `joined` is set once it is a member."""
         self._etcd = etcd
         self._prefix = prefix
         self._groups = groups
@@ -104,21 +104,21 @@ class Coordinator:
         # part_id -> the revision at which it was claimed here.
         self._held: dict[int, int] = {}
         self._giving: set[int] = set()
-        # Members whose port refuses connections, since when.
+        # Members whose port refuses connections, with the time of the first refusal.
         self._refusing: dict[str, float] = {}
         self._handing_over: asyncio.Task[None] | None = None
         self._leaving = False
         self._trouble = ""
         self._shadowed = False
-        # etcd is not what it was.
+        # Set once etcd has lost what it knew of this cell.
         self._forgotten = False
-        # When a member was seen last that does not understand all that this code does.
+        # When a member was last seen that lacks a feature of this code.
         self._lacking_s = -math.inf
-        # Until it is known who the members are.
+        # No features until the members are known.
         groups.set_features(frozenset())
 
     async def start(self) -> None:
-        """Sees that etcd and the database belong together.
+        """Checks that etcd and the database belong together.
 
         Errors: `WrongCellError`; `EraMismatchError`; `EtcdError` while etcd can't be asked; those of the store.
         """
@@ -127,7 +127,7 @@ class Coordinator:
         await self._etcd.put_if(f"{self._prefix}cell", msgspec.json.encode(own))
         known = await self._etcd.get(f"{self._prefix}cell")
         if known is None:
-            raise EtcdError(f"etcd: the key {self._prefix}cell was written and is not there")
+            raise EtcdError(f"etcd: the key {self._prefix}cell was written but is gone; ask again")
         cell = msgspec.json.decode(known.value, type=CellRecord)
         self._check(cell)
         if await self._groups.coordinated_by(cell.coordinator_id) != cell.coordinator_id:
@@ -142,13 +142,13 @@ class Coordinator:
         check_era(own.era, cell.era)
 
     def lost(self, part_ids: set[int]) -> None:
-        """The database says that somebody else has claimed partitions."""
+        """Notes that the database has given partitions to somebody else."""
         for part_id in part_ids:
             self._held.pop(part_id, None)
         self._look.set()
 
     async def run(self) -> None:
-        """Takes part, for ever. Errors: an `ExceptionGroup` of `EraMismatchError`, `StoreRestoredError` or `WrongCellError`."""
+        """Takes part for ever. Errors: an `ExceptionGroup` of `EraMismatchError`, `StoreRestoredError` or `WrongCellError`."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._live(), name="coordination-lease")
             group.create_task(self._follow(), name="coordination-watch")
@@ -157,7 +157,7 @@ class Coordinator:
             await self._reconcile()
 
     async def leave(self) -> None:
-        """Hands all partitions over, one after another, and is no member any more."""
+        """Hands all partitions over, one after another, and leaves the cell."""
         self._leaving = True
         if self._lease:
             with contextlib.suppress(EtcdError):
@@ -170,13 +170,13 @@ class Coordinator:
                 await self._etcd.revoke(self._lease)
 
     async def move(self, part_id: int, address: str) -> str:
-        """Has the replica at the address ("": any other one) own a partition, as long as it lives; returns the owner's address.
+        """Moves a partition to the replica at the address ("": any other one), as long as that lives; returns the owner's address.
 
-        Errors: `ServiceError` NOT_POSSIBLE when there is no such replica, UNAVAILABLE when it takes too long.
+        Errors: `ServiceError` NOT_POSSIBLE if there is no such replica, UNAVAILABLE if the move takes too long.
         """
         view = self._view
         if view is None:
-            raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "who owns what is not known yet; try again")
+            raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, "the owners of partitions are not known yet; try again")
         staying = {each: view.members[each].address for each in self._live_members(view) if not view.members[each].leaving}
         owner = view.claims.get(part_id, ("", 0))[0]
         target = first_choice(part_id, [each for each in staying if (staying[each] == address if address else each != owner)])
@@ -198,7 +198,7 @@ class Coordinator:
                 async for addresses in self._directory.changes():
                     if addresses.get(part_id) == staying[target]:
                         break
-                # Chosen; its owner once the database says so.
+                # The replica is chosen; it owns the partition once the database says so.
                 while target != owner:
                     if await self._epoch(part_id) > epoch:
                         break
@@ -213,7 +213,7 @@ class Coordinator:
     async def _epoch(self, part_id: int) -> int:
         return next(each.epoch for each in await self._groups.partitions() if each.part_id == part_id)
 
-    # Being a member
+    # Membership
 
     async def _live(self) -> None:
         while True:
@@ -268,7 +268,7 @@ class Coordinator:
             logger.info("etcd is back")
         self._trouble = trouble
 
-    # Seeing
+    # Watching
 
     async def _follow(self) -> None:
         async for snapshot in self._etcd.follow(self._prefix):
@@ -277,7 +277,7 @@ class Coordinator:
                 self._check(view.cell)
             self._forgotten = view.cell is None or (self._view is not None and view.revision < self._view.revision)
             if self._forgotten:
-                # What it says of owners and claims is not so; whoever owns something goes on, as while etcd is down.
+                # Ignore its owners and claims; owners go on, as while etcd is down.
                 logger.error(
                     "etcd has lost what it knew of this cell, it was wiped or restored; partitions stay where they are, and nobody "
                     "can take them over: run `tokenline recover`"
@@ -288,15 +288,15 @@ class Coordinator:
             self._look.set()
 
     def _tell(self, view: View) -> None:
-        """Tells the owners here what all members understand, and the directory also who owns what."""
+        """Tells the owners here the features that all members understand, and the directory also the owners."""
         understood = self._understood(view)
         self._groups.set_features(understood)
         self._directory.update(view.owners(), understood)
 
     def _understood(self, view: View) -> frozenset[str]:
-        """Less at once when somebody understands less, and more only when nobody can come back who does not."""
+        """The features of all members: fewer at once when somebody lacks one, more only when nobody who lacks one can come back."""
         if not view.members:
-            # After etcd was away all leases have ended; who the members are is told anew.
+            # After etcd was away all leases have ended; members announce themselves anew.
             return self._directory.features
         now_s = asyncio.get_running_loop().time()
         understood = view.features() & features.OWN
@@ -307,7 +307,7 @@ class Coordinator:
         return understood
 
     async def _knock(self) -> None:
-        """Finds out which members are dead before their lease ends."""
+        """Finds members that died before their leases ended."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_KNOCK_S)
@@ -323,7 +323,7 @@ class Coordinator:
 
     def _live_members(self, view: View) -> set[str]:
         now_s = asyncio.get_running_loop().time()
-        # Whoever came later on an address is there now.
+        # The member that came last on an address is there now.
         latest = {view.members[each].address: each for each in sorted(view.members, key=view.since.__getitem__)}
         return {each for each in latest.values() if now_s - self._refusing.get(each, now_s) < _REFUSED_S}
 
@@ -350,7 +350,7 @@ class Coordinator:
             return
         staying = sorted(each for each in live if not view.members[each].leaving)
         wanted = {part_id for part_id in range(self._groups.partition_count) if view.chosen(part_id, staying) == self._member_id}
-        # What this view can't know yet was claimed behind it.
+        # Claims made after this view's revision are not in it.
         mine = {part_id for part_id, (owner, _) in view.claims.items() if owner == self._member_id}
         gone = {part_id for part_id, revision in self._held.items() if revision <= view.revision and part_id not in mine}
         if gone - self._giving:
@@ -361,7 +361,7 @@ class Coordinator:
         for part_id, revision in zip(free, await asyncio.gather(*(self._claim(view, each) for each in free)), strict=True):
             if revision is not None:
                 self._held[part_id] = revision
-        # Among them those claimed before, while the database was away.
+        # Claims made while the database was away are among them.
         idle = self._held.keys() - self._groups.claimed - self._giving
         to_take = [Claim(part_id, self._held[part_id], self._reached(view, part_id)) for part_id in sorted(idle)]
         for claims in self._groups.by_group(to_take):
@@ -369,12 +369,12 @@ class Coordinator:
                 await self._take(claims)
             except ServiceError as error:
                 logger.error("partitions can't be taken over yet: %s", error.message)
-        # A claim of which nobody said whether it was made, or given up; while it stands, nobody else takes the partition.
+        # Give up a claim of unknown outcome: while it stands, nobody else takes the partition.
         for part_id in sorted(mine - self._held.keys() - wanted - self._giving):
             await self._etcd.delete_if(f"{self._prefix}claims/{part_id}", mod_revision=view.claims[part_id][1])
         unwanted = sorted(self._held.keys() - wanted - self._giving)
         if unwanted:
-            # Others go on being served, and claimed, meanwhile.
+            # Other partitions are served, and claimed, meanwhile.
             self._handing_over = asyncio.create_task(self._hand_over(unwanted), name="coordination-hand-over")
 
     async def _take(self, claims: list[Claim]) -> None:
@@ -392,7 +392,7 @@ class Coordinator:
 
     def _is_free(self, view: View, part_id: int, live: set[str]) -> bool:
         owner = view.claims.get(part_id, ("", 0))[0]
-        # A claim of this very replica on a lease before: it is made anew, so that it hangs on the lease of now.
+        # A claim of this very replica on an earlier lease is made anew, so that it hangs on the present lease.
         return owner not in live or owner == self._member_id
 
     def _note_shadow(self, view: View) -> None:
@@ -405,7 +405,7 @@ class Coordinator:
             )
 
     def _reached(self, view: View, part_id: int) -> int:
-        """How far its journal surely went in this era."""
+        """The number after the last row of its journal that is surely committed in this era."""
         reached = view.reached.get(part_id)
         return reached.next_seq if reached is not None and reached.era == self._groups.identity.era else 0
 
@@ -426,6 +426,6 @@ class Coordinator:
                     try:
                         await self._etcd.delete_if(f"{self._prefix}claims/{part_id}", mod_revision=revision)
                     except EtcdError as error:
-                        # The claim ends with the lease, or is taken by whoever finds this port closed.
+                        # The claim ends with the lease, or is taken by the replica that finds this port closed.
                         self._note(str(error))
             self._giving.difference_update(together)

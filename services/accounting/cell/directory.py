@@ -1,4 +1,4 @@
-"""Who owns which partition, as this replica knows it, and the way to the other replicas."""
+"""Directory of the partitions' owners, as this replica knows them, and the way to the other replicas."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,9 +13,9 @@ from services.runtime.errors import ServiceError
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
-# Marks a request that another replica passed on: it is not passed on again.
+# Marks a request that another replica passed on, so that it is not passed on again.
 _FORWARDED: Final = "tokenline-forwarded"
-# For so long a request looks for the owner of its account, while partitions change hands.
+# A request looks for the owner of its account for at most this long, while partitions change hands.
 _LOOKING_S_MAX: Final = 4.0
 _LOOK_AGAIN_S: Final = 0.05
 _KNOCK_S_MAX: Final = 0.2
@@ -23,14 +23,14 @@ _ELSEWHERE_OR_LATER: Final = frozenset({errors_pb2.ERROR_REASON_NOT_OWNER, error
 
 
 class Directory:
-    """Partitions to addresses."""
+    """Addresses of the owners by partition."""
 
     def __init__(self, certificates: Certificates | None = None) -> None:
         self._certificates = certificates
-        # What others call this replica by; "" when it is the only one.
+        # The address that others use for this replica; "" when it is the only one.
         self.own_address = ""
         self._addresses: dict[int, str] = {}
-        # What every member of the cell understands; see `services.accounting.core.features`.
+        # Features that every member of the cell understands; see `services.accounting.core.features`.
         self.features: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
         self._ended = False
@@ -38,7 +38,7 @@ class Directory:
         self._closing = set[asyncio.Task[None]]()
 
     def update(self, addresses: dict[int, str], features: frozenset[str]) -> None:
-        """Who owns what from now on, and what all of them understand."""
+        """Sets the owners from now on, and the features that all of them understand."""
         if (addresses, features) != (self._addresses, self.features):
             self._addresses = addresses
             self.features = features
@@ -51,14 +51,14 @@ class Directory:
         return self._addresses
 
     async def changes(self) -> AsyncIterator[dict[int, str]]:
-        """The addresses as they are, and again after each change of them or of the features, until `end`."""
+        """Yields the addresses now, and again after each change of them or of the features, until `end`."""
         while not self._ended:
             changed = self._changed
             yield self._addresses
             await changed.wait()
 
     def end(self) -> None:
-        """This replica stops: who follows it shall follow another one."""
+        """Stops this replica's directory, so that its followers follow another replica."""
         self._ended = True
         self._changed.set()
 
@@ -72,7 +72,7 @@ class Directory:
             try:
                 channel = self._channels[address] = connect(address, "accounting", self._certificates)
             except ConfigError as error:
-                # A replica that is at another step on the way to TLS.
+                # The replica is at another step of the change to TLS.
                 raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, str(error)) from error
         return channel
 
@@ -85,7 +85,7 @@ class Directory:
     async def refuses(self, address: str) -> bool:
         """Whether nobody listens at a replica's address: refused at once, not merely slow.
 
-        Who is connected need not knock: at a port with TLS each knock begins a handshake that comes to nothing.
+        A connected caller need not knock: at a port with TLS each knock begins a handshake that comes to nothing.
         """
         if self._is_connected(address):
             return False
@@ -104,7 +104,7 @@ class Directory:
         return False
 
     def keep(self, addresses: set[str]) -> None:
-        """Ends the connections to all other replicas, which have gone, once they have answered."""
+        """Closes the connections to replicas that have gone, once they have answered."""
         for address in self._channels.keys() - addresses:
             closing = asyncio.create_task(self._channels.pop(address).close(_LOOKING_S_MAX), name="replica-gone")
             self._closing.add(closing)
@@ -137,7 +137,7 @@ class Directory:
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def forward(self, address: str, method: str, request: Any, timeout_s: float) -> Any:
-        """What the replica at the address answers. Errors: `ServiceError`."""
+        """The answer of the replica at the address. Errors: `ServiceError`."""
         return await answer(getattr(self.stub(address), method)(request, timeout=timeout_s, metadata=((_FORWARDED, "1"),)))
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
 """The server groups of a cell: the partitions of each database server, with an owner and a commit of their own.
 
-Partition `part_id` is on server `part_id % servers`; that is fixed at installation. No transaction needs two servers, and one
-that is away takes nothing but its own partitions with it.
+Partition `part_id` is on server `part_id % servers`; that is fixed at installation. No transaction needs two servers. A server that
+is away takes only its own partitions with it.
 """
 
 import asyncio
@@ -20,35 +20,35 @@ from services.runtime.errors import ServiceError
 
 
 class ServerGroup(NamedTuple):
-    """What one database server has, and who owns it here."""
+    """One database server: its store, and the owner of its partitions here."""
 
     owner: Owner
     store: Store
 
 
 class ServerGroups:
-    """All groups as one: what concerns an account or a partition goes to its group."""
+    """All groups as one: passes a command on an account or a partition to its group."""
 
     def __init__(self, groups: Sequence[ServerGroup]) -> None:
         self._groups = tuple(groups)
         first = groups[0].owner
         self.partition_count = first.partition_count
-        # See `Owner.submit`; with one group it is that of its owner.
+        # See `Owner.submit`; with one group it is its owner's own.
         self.submit: Callable[[Command, Caller, int], None] = first.submit if len(groups) == 1 else self._submit
 
     @property
     def owners(self) -> list[Owner]:
-        """Of each group."""
+        """The owner of each group."""
         return [group.owner for group in self._groups]
 
     @property
     def identity(self) -> Identity:
-        """Of the cell, as its first server knows it; the others are of the same."""
+        """The cell's identity, as its first server knows it; all servers have the same."""
         return self._groups[0].owner.identity
 
     @property
     def serving(self) -> bool:
-        """Whether commands of some partitions can be decided here; what can't be is answered so."""
+        """Whether commands of some partitions can be decided here; the others are answered with an error."""
         return any(group.owner.serving for group in self._groups)
 
     @property
@@ -69,7 +69,7 @@ class ServerGroups:
         self._group(self.partition_of(command.account_id)).owner.submit(command, caller, tag)
 
     def refusal(self, charging_id: str) -> Refusal | None:
-        """Why a call was refused here, as long as it is remembered."""
+        """The refusal of a call, as long as it is remembered."""
         return next((found for group in self._groups if (found := group.owner.refusals.find(charging_id)) is not None), None)
 
     def set_catalog(self, catalog: ChargingCatalog) -> None:
@@ -85,7 +85,7 @@ class ServerGroups:
     # Running
 
     async def start(self) -> None:
-        """Sees that all servers are of one cell and era. Errors: those of the store; `ServiceError` INVALID_ARGUMENT."""
+        """Checks that all servers are of one cell and era. Errors: those of the store; `ServiceError` INVALID_ARGUMENT."""
         cell_id = ""
         for group in self._groups:
             await group.owner.start(cell_id)
@@ -130,21 +130,21 @@ class ServerGroups:
         await asyncio.gather(*(group.owner.give(wanted & group.owner.claimed) for group in self._groups))
 
     async def are_stuck(self, seconds: float, probe_s_max: float) -> bool:
-        """Whether a commit has been under way for so long though its database answers others."""
+        """Whether a commit has been under way for at least `seconds` though its database answers others."""
         for owner, store in self._groups:
             if owner.pending_s >= seconds:
                 try:
                     async with asyncio.timeout(probe_s_max):
                         await store.partitions()
                 except (ServiceError, TimeoutError):
-                    # The database is away for all: nobody could do better.
+                    # The database is away for all: no other replica could do better.
                     continue
                 if owner.pending_s >= seconds:
                     return True
         return False
 
     async def coordinated_by(self, coordinator_id: str) -> str:
-        """See `Store.coordinated_by`; the first other one that a server knows."""
+        """See `Store.coordinated_by`; the first coordinator other than this one that a server knows."""
         for group in self._groups:
             if (known := await group.store.coordinated_by(coordinator_id)) != coordinator_id:
                 return known

@@ -1,4 +1,4 @@
-"""What etcd says of a cell: who its replicas are, who has claimed what, and who should own it. Pure."""
+"""A cell as etcd describes it: its replicas, their claims, and the replica that should own each partition. Pure."""
 
 import hashlib
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ class CellRecord(msgspec.Struct, frozen=True):
     cell_id: str
     era: int
     partitions: int
-    # Made with the key: a wiped etcd, or another one, is known by it.
+    # Made with the key, so that a wiped etcd, or another one, is noticed.
     coordinator_id: str
 
 
@@ -24,7 +24,7 @@ class Member(msgspec.Struct, frozen=True):
     address: str
     # It hands its partitions over and takes no others.
     leaving: bool = False
-    # What it understands beyond the first release, whose members say nothing.
+    # Features beyond the first release, whose members say nothing.
     features: tuple[str, ...] = ()
 
 
@@ -32,12 +32,12 @@ class Reached(msgspec.Struct, frozen=True, array_like=True):
     """A key below `reached/`."""
 
     era: int
-    # The number behind the last row that was surely committed.
+    # Next sequence number after the last row that is surely committed.
     next_seq: int
 
 
 class View(msgspec.Struct, frozen=True):
-    """What stands in etcd, as of a revision."""
+    """State of etcd as of a revision."""
 
     revision: int
     cell: CellRecord | None
@@ -48,34 +48,34 @@ class View(msgspec.Struct, frozen=True):
     since: dict[str, int]
     # part_id -> (ID of the owner, the revision at which it claimed).
     claims: dict[int, tuple[str, int]]
-    # part_id -> ID of whom an operator wants.
+    # part_id -> ID of the member that an operator wants.
     moves: dict[int, str]
     reached: dict[int, Reached]
 
     def chosen(self, part_id: int, live: Iterable[str]) -> str | None:
-        """Who of the live members should own a partition: as few as possible move when one comes or goes."""
+        """The live member that should own a partition: as few partitions as possible move when a member comes or goes."""
         moved = self.moves.get(part_id)
         if moved is not None and moved in live:
             return moved
         return first_choice(part_id, live)
 
     def features(self) -> frozenset[str]:
-        """What every member understands, those too that are leaving: they may still get a partition back."""
+        """Features that every member understands, leaving members included: they may still get a partition back."""
         announced = [frozenset(member.features) for member in self.members.values()]
         return frozenset.intersection(*announced) if announced else frozenset()
 
     def owners(self) -> dict[int, str]:
-        """part_id -> address of its owner, of those that have one."""
+        """part_id -> address of its owner, without partitions that have none."""
         return {part_id: self.members[owner].address for part_id, (owner, _) in self.claims.items() if owner in self.members}
 
 
 def first_choice(part_id: int, members: Iterable[str]) -> str | None:
-    """Rendezvous hashing: of other members, the same one as long as it is there."""
+    """Rendezvous hashing: the choice stays as long as the chosen member does."""
     return max(members, key=lambda member_id: hashlib.blake2b(f"{member_id}/{part_id}".encode()).digest(), default=None)
 
 
 def view_of(snapshot: Snapshot) -> View:
-    """A snapshot of the keys below the prefix, in words."""
+    """A snapshot of the keys below the prefix, decoded."""
     view = View(snapshot.revision, None, {}, {}, {}, {}, {}, {})
     for name, each in snapshot.keys.items():
         kind, _, rest = name.partition("/")

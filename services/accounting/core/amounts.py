@@ -4,7 +4,7 @@ An amount is an int64 of micro-units. A rate is micro-units per 1,000,000 of the
 amount = ceil(cumulative count x rate / 1,000,000).
 
 A usage, a row of rates and a row of amounts are vectors in the order of `services.token_classes`. In rates -1 stands for a class
-that has none of its own; what a vector does not have at its end is 0 in a usage and the parent's rate in rates.
+without a rate of its own. Elements missing at the end mean 0 in a usage and the parent's rate in rates.
 """
 
 from itertools import zip_longest
@@ -25,15 +25,17 @@ from services.token_classes import (
 )
 
 INT64_MAX: Final = 2**63 - 1
-# The most that all buckets of a unit together may have been granted, so that sums stay int64.
+# All buckets of a unit together are granted at most this, so that sums stay int64.
 GRANTED_MAX: Final = INT64_MAX // 2
-# More tokens than any call can have; counts above it are refused as absurd.
+# No call has this many tokens; higher counts are refused as absurd.
 TOKENS_MAX: Final = 10_000_000_000
 RATE_BASE: Final = 1_000_000
-# No rate of its own, in a row of rates.
+# Micro-units of one unit.
+_WHOLE: Final = 1_000_000
+# In a row of rates: no rate of its own.
 NO_RATE: Final = -1
 _TOKENS: Final = tuple(index for index, each in enumerate(CLASSES) if each.measure is Measure.TOKEN)
-# What is reserved by the token: the classes of input and of output that are counted in tokens.
+# Classes of input and of output that are counted in tokens; quota is reserved for these alone.
 _INPUT_TOKENS: Final = tuple(index for index in INPUT_INDEXES if index in _TOKENS)
 _OUTPUT_TOKENS: Final = tuple(index for index in OUTPUT_INDEXES if index in _TOKENS)
 _INPUT: Final = INDEX["input"]
@@ -48,7 +50,7 @@ class ContextTier(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class PinnedTariff(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A model's rates as a session pinned them at Create; settling needs no catalog any more.
+    """A model's rates as a session pinned them at Create; settling needs no catalog.
 
     `unit` is "TOKEN", "POINT" or "CURRENCY:" and an ISO 4217 code. `tiers` rise by `above_input_tokens`.
     """
@@ -59,7 +61,7 @@ class PinnedTariff(msgspec.Struct, frozen=True, array_like=True, gc=False):
     tiers: tuple[ContextTier, ...]
     # The exchange rate that turned the tariff's own currency into `unit`, for example "USD/CNY@3"; empty: none was needed.
     exchange: str = ""
-    # The dearest of all rates, so that an absurd charge is seen without reckoning it; 0 in what older code wrote.
+    # The dearest of all rates, which shows an absurd charge without computing it; 0 in what older code wrote.
     dearest_rate: int = 0
 
     @property
@@ -79,14 +81,14 @@ def amount_of(tokens: int, rate: int) -> int:
 
 
 def tokens_of(usage: Vector) -> int:
-    """All tokens of a usage; what is measured otherwise is none."""
+    """All tokens of a usage, without classes that are measured otherwise."""
     if len(usage) == FIRST:
         return sum(usage)
     return sum(usage[index] for index in _TOKENS if index < len(usage))
 
 
 def added_up(one: Vector, other: Vector) -> Vector:
-    """Two usages as one."""
+    """The sum of two usages."""
     return tuple(a + b for a, b in zip_longest(one, other, fillvalue=0))
 
 
@@ -96,7 +98,7 @@ def cached_of(usage: Vector) -> int:
 
 
 def first_classes(tariff: PinnedTariff) -> PinnedTariff:
-    """The tariff as a reader of the first classes alone has it: it rates later ones, folded, like their parents."""
+    """The tariff as a reader of the first classes alone has it: it rates later classes, folded, like their parents."""
     if all(len(tier.rates) == FIRST for tier in tariff.tiers):
         return tariff
     tiers = tuple(ContextTier(tier.above_input_tokens, tier.rates[:FIRST]) for tier in tariff.tiers)
@@ -115,7 +117,7 @@ def rates_for(tariff: PinnedTariff, input_tokens: int) -> Vector:
 def charges_of(tariff: PinnedTariff, usage: Vector) -> Vector:
     """The amount of each class of the usage."""
     if len(usage) == FIRST:
-        # Written out: every call comes here, and this takes half the time of a loop.
+        # Unrolled, because every call comes here and this takes half the time of a loop.
         a, b, c, d, e = usage
         p, q, r, s, t = rates_for(tariff, a + b + c)[:FIRST]
         return (
@@ -130,7 +132,7 @@ def charges_of(tariff: PinnedTariff, usage: Vector) -> Vector:
 
 
 class Estimate(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a session's tokens may come to under one tariff: a rate for each token of input and of output.
+    """Bound of the amount of a session's tokens under one tariff: a rate for each token of input and of output.
 
     Since each class rounds up by itself, splitting tokens over classes can cost up to a micro-unit for each further class;
     the slacks cover that for the first classes and for each later one that has a rate of its own.
@@ -142,11 +144,11 @@ class Estimate(msgspec.Struct, frozen=True, array_like=True, gc=False):
     output_slack: int
 
     def input_amount(self, tokens: int) -> int:
-        """What `tokens` of input may cost."""
+        """The highest amount that `tokens` of input cost."""
         return -(-tokens * self.input_rate // RATE_BASE) + self.input_slack if tokens else 0
 
     def amount(self, input_tokens: int, output_tokens: int) -> int:
-        """What the tokens together may cost."""
+        """The highest amount that the tokens together cost."""
         amount = -(-input_tokens * self.input_rate // RATE_BASE) + self.input_slack if input_tokens else 0
         if output_tokens:
             amount += -(-output_tokens * self.output_rate // RATE_BASE) + self.output_slack
@@ -178,7 +180,7 @@ WorstCases = tuple[tuple[int, Estimate], ...]
 
 
 def worst_cases(tariff: PinnedTariff) -> WorstCases:
-    """By tier, above how many input tokens it may apply, and the worst case of sessions with a bound in it."""
+    """By tier: the input above which the tier may apply, and the worst case of sessions whose bound lies in it."""
     return tuple(
         (tier.above_input_tokens, _dearest_of([each.rates for each in tariff.tiers[: index + 1]]))
         for index, tier in enumerate(tariff.tiers)
@@ -186,7 +188,7 @@ def worst_cases(tariff: PinnedTariff) -> WorstCases:
 
 
 def worst_case_in(cases: WorstCases, input_tokens: int) -> Estimate:
-    """What `worst_case` says, out of what was worked out before."""
+    """The result of `worst_case`, found among those computed before."""
     worst = cases[0][1]
     for above, estimate in cases[1:]:
         if above < input_tokens:
@@ -195,7 +197,7 @@ def worst_case_in(cases: WorstCases, input_tokens: int) -> Estimate:
 
 
 def _dearest_of(tiers: list[Vector]) -> Estimate:
-    """Images, milliseconds and characters are no part of it: no bound of tokens says how many there may be."""
+    """The dearest rates of input and output. Images, milliseconds and characters have no part in it: tokens do not bound them."""
     input_classes = [_own_rates(rates, _INPUT_TOKENS) for rates in tiers]
     output_classes = [_own_rates(rates, _OUTPUT_TOKENS) for rates in tiers]
     return Estimate(
@@ -207,12 +209,12 @@ def _dearest_of(tiers: list[Vector]) -> Estimate:
 
 
 def _own_rates(rates: Vector, indexes: tuple[int, ...]) -> list[int]:
-    """The rates of these classes, of those that have one of their own."""
+    """The rates of those of these classes that have one of their own."""
     return [rates[index] for index in indexes if index < len(rates) and rates[index] != NO_RATE]
 
 
 def _slack(classes: list[list[int]]) -> int:
-    """A micro-unit for each class but one, where any rate is no whole number of micro-units a token."""
+    """One micro-unit for each class after the first, where any rate is no whole number of micro-units a token."""
     return max(map(len, classes)) - 1 if any(rate % RATE_BASE for rates in classes for rate in rates) else 0
 
 
@@ -226,7 +228,7 @@ SHARE_BASE: Final = 1_000_000
 
 
 def expected(tariff: PinnedTariff, input_tokens: int, cached_share: int) -> Estimate:
-    """What a session with `input_tokens` of input is likely to cost, if `cached_share` millionths of it come from a cache."""
+    """The likely cost of a session with `input_tokens` of input, if `cached_share` millionths of them come from a cache."""
     rates = rates_for(tariff, input_tokens)
     return Estimate(
         input_rate=-(-(rates[_CACHED] * cached_share + rates[_INPUT] * (SHARE_BASE - cached_share)) // SHARE_BASE),
@@ -255,3 +257,9 @@ def exchanged(tariff: PinnedTariff, currency: str, rate: int, name: str) -> Pinn
 
     tiers = tuple(ContextTier(tier.above_input_tokens, turned(tier.rates)) for tier in tariff.tiers)
     return PinnedTariff(tariff.tariff_id, tariff.version, f"CURRENCY:{currency}", tiers, name, dearest_rate(tiers))
+
+
+def whole(amount: int) -> str:
+    """Micro-units as whole units for people: 1,234.5."""
+    units, parts = divmod(amount, _WHOLE)
+    return f"{units:,}.{parts:06d}".rstrip("0").rstrip(".")

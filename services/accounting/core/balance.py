@@ -11,7 +11,7 @@ from services.accounting.core.amounts import RATE_BASE, Estimate, PinnedTariff, 
 from services.accounting.core.entries import BucketAmounts
 from services.token_classes import FIRST, Vector, rate_of, total_input, trimmed
 
-# What a session may take at the most of each unit, because a limit says so; a unit that is not in it has no limit.
+# By unit: the most that a session may take, because a limit says so; a unit that is missing has no limit.
 Room = dict[str, int]
 
 
@@ -42,9 +42,9 @@ def usable(account: Account, lines: dict[str, PinnedTariff], now_us: int) -> Ite
 def free_sources(
     account: Account, lines: dict[str, PinnedTariff], now_us: int, room: Room | None, enough: int, sources: list[Source]
 ) -> list[Source]:
-    """Appends what is free, in burn order, to `sources`; stops once one source of the first line alone has `enough`.
+    """Appends free amounts, in burn order, to `sources`; stops once one source of the first line alone has `enough`.
 
-    What is free never joins a source that is held: a token that the hold pays for must not be paid from what is free.
+    Keep held and free money in separate sources: the hold must pay for its tokens first.
     """
     buckets = account.buckets
     first = next(iter(lines))
@@ -65,21 +65,21 @@ def free_sources(
         if amount:
             source.add(bucket_id, amount)
         if capped or (source.amount >= enough and source.line == first and len(sources) == 1):
-            # What a cap keeps from one bucket must not be had from the next one, perhaps in money.
+            # Stop here: the next bucket, perhaps of money, must not give what the cap kept from this one.
             break
     last = next(reversed(lines))
     if not sources or sources[-1].line != last:
-        # Debt's line can always pay what costs nothing.
+        # The line of the debt can always pay for what costs nothing.
         sources.append(Source(last))
     return sources
 
 
 def held_sources(account: Account, hold: dict[str, int]) -> list[Source]:
-    """What is held, in the order in which it is burnt."""
+    """The sources of a hold, in burn order."""
     sources: list[Source] = []
     for bucket_id, amount in hold.items():
         if (bucket := account.buckets.get(bucket_id)) is None:
-            # It ended long ago, and only what costs nothing was to come from it.
+            # The bucket ended long ago, and only what costs nothing was to come from it.
             continue
         line = bucket.line
         if not sources or sources[-1].line != line:
@@ -89,7 +89,7 @@ def held_sources(account: Account, hold: dict[str, int]) -> list[Source]:
 
 
 class Reservation(NamedTuple):
-    """How many tokens the sources pay for: all the input or not, and output; and what each source gives for it."""
+    """The tokens that the sources pay for: missing input, and output; and the amount that each source gives."""
 
     input_missing: int
     output: int
@@ -122,7 +122,7 @@ def reserve(sources: Sequence[Source], estimates: dict[str, Estimate], input_tok
 def take(sources: Sequence[Source], amounts: Sequence[int]) -> BucketAmounts:
     """The amounts, source by source, out of their buckets in order; a bucket that gives to two sources comes once.
 
-    A source that gives nothing, since its tariff asks nothing for the tokens, is there with 0: at the end it still comes first.
+    Record a zero hold for a free tariff, so settlement burns that source first.
     """
     if len(amounts) == 1 and (parts := sources[0].parts) and parts[0][1] >= amounts[0]:
         return ((parts[0][0], amounts[0]),)
@@ -150,7 +150,7 @@ def holding(account: Account, hold: dict[str, int], added: BucketAmounts) -> lis
 
 
 def less_hold(taken: BucketAmounts, hold: dict[str, int]) -> BucketAmounts:
-    """What of `taken` is not held yet."""
+    """The part of `taken` that is not held yet."""
     return tuple(
         (bucket_id, amount - hold.get(bucket_id, 0))
         for bucket_id, amount in taken
@@ -159,7 +159,7 @@ def less_hold(taken: BucketAmounts, hold: dict[str, int]) -> BucketAmounts:
 
 
 class Charge:
-    """What a session is charged under one tariff."""
+    """A session's charge under one tariff."""
 
     __slots__ = ("amounts", "debits", "debt", "line", "tariff", "tokens")
 
@@ -168,12 +168,12 @@ class Charge:
         self.tariff = tariff
         self.tokens = [0] * classes
         self.amounts = [0] * classes
-        # (bucket_id, amount), in order; and what no bucket covered.
+        # (bucket_id, amount), in order; then the amount that no bucket covered.
         self.debits: list[tuple[str, int]] = []
         self.debt = 0
 
     def pay(self, sources: Iterable[Source], amount: int) -> None:
-        """Takes `amount` from the sources in order; what they don't have is debt."""
+        """Takes `amount` from the sources in order; the rest is debt."""
         for source in sources:
             for bucket_id, has in source.parts:
                 if amount <= 0:
@@ -197,9 +197,9 @@ def settle(
 ) -> list[Charge]:
     """Charges `usage` to the sources in order, classes in their fixed order, whole tokens a source; the rest is debt.
 
-    Each class rounds up once a line, however many sources of the line pay for it. What the sources have must not be needed for
-    anything else. `taken` are the charges so far, when a part of the session was settled before: then `usage` is what came since.
-    The last line is the one that debt is owed in.
+    Each class rounds up once a line, however many sources of the line pay for it. Nothing else may need what the sources have.
+    `taken` are the charges so far, when a part of the session was settled before: then `usage` is what came since.
+    Debt is owed in the last line.
     """
     if len(lines) == 1 and not taken:
         ((line, tariff),) = lines.items()
@@ -238,7 +238,7 @@ def settle(
             left[index] -= tokens
             spent += after - before
             if left[index]:
-                # Classes keep their order: what is left of this one goes to the next source before anything else does.
+                # Classes keep their order: the rest of this class goes to the next source before the next class does.
                 break
         for bucket_id, has in source.parts:
             if spent <= 0:
@@ -259,7 +259,7 @@ def settle(
 
 
 def settle_one(line: str, tariff: PinnedTariff, usage: Vector, amounts: Vector, sources: Sequence[Source]) -> Charge:
-    """Charges under one tariff, where a bucket may pay a part of a token; `amounts` are what the classes come to."""
+    """Charges under one tariff, where a bucket may pay a part of a token; `amounts` are those of the classes."""
     charge = Charge(line, tariff)
     charge.tokens = list(usage)
     charge.amounts = list(amounts)

@@ -1,4 +1,4 @@
-"""Buckets as they are granted, and the debt that they repay first. Pure."""
+"""Grants buckets, and repays debt from them first. Pure."""
 
 from typing import Final
 
@@ -9,14 +9,14 @@ from services.accounting.core.amounts import GRANTED_MAX
 from services.accounting.core.commands import BucketAdded, Decision, Fault, fail
 from services.accounting.core.entries import BucketGranted, DebtRepaid, Entry
 
-# The most buckets that an account may have which have not ended: each is looked at for every call.
+# An account has at most this many buckets that have not ended, because each is looked at for every call.
 BUCKETS_MAX: Final = 1_000
 
 
 def bucket_entries(account: Account, granted: BucketGranted, repaid_before: int = 0) -> list[Entry]:
-    """A grant, and the repayment of debt that it makes. `repaid_before`: what other grants of the same decision repay."""
+    """A grant, and the repayment of debt that it makes. `repaid_before`: the amount that other grants of the decision repay."""
     debt = account.debts.get(granted.unit)
-    # A bucket that is not valid yet pays no debt: it could not be spent either.
+    # A bucket that is not valid yet pays no debt, because it could not be spent either.
     repaid = 0
     if debt and granted.valid_from_us <= granted.time_us:
         repaid = max(0, min(granted.amount, debt.outstanding - repaid_before))

@@ -1,4 +1,4 @@
-"""What can be asked of an account, and what it answers."""
+"""Commands to an account, and their answers."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -87,7 +87,7 @@ class GrantBucket(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     priority: int
     idempotency_key: str
     model_group: str = ""
-    # Why an operator granted it; empty for a top-up.
+    # The operator's reason; empty for a top-up.
     reason: str = ""
 
 
@@ -103,9 +103,9 @@ class CreateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     input_bound: int
     output_limit: int
     metered: bool
-    # The input tokens that the call most likely has; -1: as many as the bound.
+    # Likely input tokens of the call; -1: as many as the bound.
     input_expected: int = -1
-    # The estimate of the input tokens with its margin; -1: as many as the bound.
+    # Estimated input tokens with their margin; -1: as many as the bound.
     input_calibrated: int = -1
 
 
@@ -129,7 +129,7 @@ class ReleaseSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     provenance: Provenance
     close_cause: CloseCause
     attempts: tuple[VendorAttempt, ...]
-    # What the vendor made beyond `used` and nobody pays for; empty: nothing.
+    # Usage that the vendor made beyond `used` and nobody pays for; empty: nothing.
     unpaid: Vector = ()
 
 
@@ -204,7 +204,7 @@ class PlaceOrder(msgspec.Struct, frozen=True, gc=False):
 
 
 class ConfirmPayment(msgspec.Struct, frozen=True, gc=False):
-    """An order that waited for it was paid outside."""
+    """Tells that an order was paid outside."""
 
     account_id: str
     order_id: str
@@ -212,7 +212,7 @@ class ConfirmPayment(msgspec.Struct, frozen=True, gc=False):
 
 
 class CancelOrder(msgspec.Struct, frozen=True, gc=False):
-    """An order that waits for its payment is given up."""
+    """Gives up an order that waits for its payment."""
 
     account_id: str
     order_id: str
@@ -220,7 +220,7 @@ class CancelOrder(msgspec.Struct, frozen=True, gc=False):
 
 
 class ChangeSubscription(msgspec.Struct, frozen=True, gc=False):
-    """A subscription goes on under another offering: at once, or from the next cycle on."""
+    """Puts a subscription on another offering: at once, or from the next cycle on."""
 
     account_id: str
     subscription_id: str
@@ -231,7 +231,7 @@ class ChangeSubscription(msgspec.Struct, frozen=True, gc=False):
 
 
 class CancelSubscription(msgspec.Struct, frozen=True, gc=False):
-    """A subscription ends: with its cycle, or at once."""
+    """Ends a subscription: with its cycle, or at once."""
 
     account_id: str
     subscription_id: str
@@ -249,14 +249,14 @@ class SendTransfer(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReceiveTransfer(msgspec.Struct, frozen=True, gc=False):
-    """The other half of a transfer: what arrives. `granted` is the bucket it becomes."""
+    """The other half of a transfer: its arrival. `granted` is the bucket it becomes."""
 
     account_id: str
     granted: BucketGranted
 
 
 class EndTransfer(msgspec.Struct, frozen=True, gc=False):
-    """A transfer has arrived, or (`refusal` not empty) could not be taken and comes back."""
+    """Tells that a transfer has arrived, or (`refusal` not empty) could not be taken and comes back."""
 
     account_id: str
     transfer_id: str
@@ -286,7 +286,7 @@ class FindRecords(msgspec.Struct, frozen=True, gc=False):
 
 
 class ApplyDue(msgspec.Struct, frozen=True, gc=False):
-    """Asks for nothing but that what is due is applied."""
+    """Asks only to apply what is due."""
 
     account_id: str
 
@@ -320,7 +320,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def digest_of(command: Command) -> bytes:
-    """Eight bytes that differ when a repeat's content does."""
+    """Eight bytes that differ when the content of a repeat does."""
     return blake2b(_encode(command), digest_size=8).digest()
 
 
@@ -333,14 +333,14 @@ class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     validity_us: int
     final: bool
     offering_id: str
-    # What `final` means.
+    # The action that `final` announces.
     final_action: int = FinalAction.TERMINATE
 
 
 class GrantedUntil(Granted, frozen=True, array_like=True, gc=False):
-    """Such a grant to a session that must end: in `ends_in_us`, with the time of `ending_subject`.
+    """A grant to a session that must end: in `ends_in_us`, with the time of `ending_subject`.
 
-    It is worked out for each answer, since limits may be set anew, and is not part of an account's state.
+    Each answer computes it anew, since limits may change. It is not part of an account's state.
     """
 
     ends_in_us: int = 0
@@ -355,7 +355,7 @@ class Settled(msgspec.Struct, frozen=True, array_like=True, gc=False):
     debt: int
     # (unit, charged, debt) of the further tariffs, where several paid.
     others: tuple[tuple[str, int, int], ...] = ()
-    # What was rated beyond it and is the operator's loss; then that of each of `others`, empty: nothing.
+    # Rated beyond it and absorbed by the operator; then the same for each of `others`, empty: nothing.
     absorbed: int = 0
     others_absorbed: tuple[int, ...] = ()
 
@@ -369,11 +369,11 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     free: int
     reserved: int
     held: bool
-    # The limit that refused, and of whom: "limit_id@subject"; empty: the balance.
+    # The limit that refused, as "limit_id@subject"; empty: the balance.
     limit_id: str = ""
-    # When the limit lets this call pass, if nothing else comes; 0: not known.
+    # The time after which the limit lets this call pass, if nothing else comes; 0: not known.
     retry_after_us: int = 0
-    # For people: why, where the code does not say it all.
+    # Tells people why, where the code does not say it all.
     message: str = ""
     offering_id: str = ""
     final_action: int = FinalAction.TERMINATE
@@ -399,13 +399,13 @@ class BucketAdded(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToppedUp(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """`repaid` of what came into a bucket paid debt."""
+    """Answer to a top-up; `repaid` of it paid debt."""
 
     repaid: int
 
 
 class Ordered(msgspec.Struct, frozen=True, gc=False):
-    """An order as it stands: "awaiting_payment", "completed" or "failed", and what it made."""
+    """An order: its state, "awaiting_payment", "completed" or "failed", and what it made."""
 
     order_id: str
     offering_id: str
@@ -420,7 +420,7 @@ class Ordered(msgspec.Struct, frozen=True, gc=False):
 
 
 class TransferView(msgspec.Struct, frozen=True, gc=False):
-    """A transfer as it stands: "in_transit", "confirmed" or "returned"."""
+    """A transfer: its state is "in_transit", "confirmed" or "returned"."""
 
     transfer_id: str
     state: str
@@ -440,19 +440,19 @@ class RecordsFound(msgspec.Struct, frozen=True, gc=False):
 
 
 class Done(msgspec.Struct, frozen=True, gc=False):
-    """What was due is applied."""
+    """Due entries are applied."""
 
 
 Answer = Granted | Settled | Refused | Failed | BucketAdded | ToppedUp | Ordered | TransferView | AccountView | RecordsFound | Done
 
 
 class Decision(NamedTuple):
-    """What a command does and what it answers."""
+    """A command's entries and answer."""
 
     entries: Sequence[Entry]
     answer: Answer
 
 
 def fail(fault: Fault, message: str) -> Decision:
-    """A command that is not carried out, and why."""
+    """A decision without entries: the command is not carried out, and the answer says why."""
     return Decision((), Failed(fault, message))

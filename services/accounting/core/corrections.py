@@ -1,4 +1,4 @@
-"""What operators do: grants, top-ups, refunds, reductions, write-offs, limits. Pure."""
+"""Commands of operators: grants, top-ups, refunds, reductions, write-offs, limits. Pure."""
 
 from typing import Final
 
@@ -22,7 +22,7 @@ from services.accounting.core.entries import BucketGranted, BucketReduced, Bucke
 from services.accounting.core.offerings import ChargingCatalog
 from services.runtime.identifiers import derived_name
 
-# The most subjects that an account can set limits for.
+# An account has limits for at most this many subjects.
 _SUBJECTS_MAX: Final = 100_000
 
 
@@ -89,7 +89,7 @@ def top_up(account: Account, command: TopUpBucket, now_us: int, catalog: Chargin
 
 
 def refund(account: Account, command: RefundSession, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """Gives back what a record charged, or a part of it, as a new bucket; never more than the record charged in all."""
+    """Gives back a record's charge, or a part of it, as a new bucket; never more than the record charged in all."""
     digest = digest_of(command)
     bucket_id = derived_name("bkt", account.account_id, command.idempotency_key)
     known = account.buckets.get(bucket_id)
@@ -166,7 +166,7 @@ def _known_adjustment(account: Account, idempotency_key: str, digest: bytes) -> 
 
 
 def set_limits(account: Account, command: SetLimits, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """Puts limits on a subject. What its counters have counted stays counted."""
+    """Puts limits on a subject. Its counters keep their counts."""
     known = account.limits.get(command.subject)
     if known is None and len(account.limits) >= _SUBJECTS_MAX:
         return fail(

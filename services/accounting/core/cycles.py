@@ -1,8 +1,8 @@
 """Calendar arithmetic of cycles and windows, in the cell's time zone. Times are microseconds since 1970-01-01 UTC.
 
-A month's cycle that begins on the 31st ends on the last day of a shorter month, and on the 31st again where there is one: each
-end is reckoned from the first beginning, never from the end before it. A local time that a change to summer time leaves out
-becomes the first one after it; of one that comes twice, the first counts.
+A month's cycle that begins on the 31st ends on the last day of a shorter month. It ends on the 31st again where there is one. Each
+end is computed from the first beginning, never from the end before it. A local time that a change to summer time leaves out
+becomes the first one after it. A local time that comes twice counts when it comes first.
 """
 
 import datetime
@@ -18,7 +18,7 @@ _DAYS = {Period.DAY: 1, Period.WEEK: 7}
 
 
 def cycle_end_us(cycle: Cycle, time_zone: str, first_us: int, number: int) -> int:
-    """When the cycle of this number ends, and the next begins; cycle 1 began at `first_us`."""
+    """The end of the cycle of this number, where the next begins; cycle 1 began at `first_us`."""
     zone = ZoneInfo(time_zone)
     first = _local(first_us, zone)
     steps = number * cycle.count
@@ -36,7 +36,7 @@ def cycle_end_us(cycle: Cycle, time_zone: str, first_us: int, number: int) -> in
 
 def cycle_number_at(cycle: Cycle, time_zone: str, first_us: int, number: int, time_us: int) -> int:
     """The number, `number` or above, of the cycle that `time_us` lies in."""
-    # Steps double while they fall short, then halve: a subscription that slept for years is found in a few steps.
+    # Steps double while they fall short, then halve, so that a subscription that slept for years is found in a few steps.
     step = 1
     while cycle_end_us(cycle, time_zone, first_us, number + step) <= time_us:
         step *= 2
@@ -51,14 +51,14 @@ def cycle_number_at(cycle: Cycle, time_zone: str, first_us: int, number: int, ti
 
 
 def days_of(time_zone: str, begin_us: int, end_us: int) -> int:
-    """How many local days lie between two times, the one in which `begin_us` falls counted as a whole."""
+    """The number of local days between two times, counting the day of `begin_us` as a whole."""
     zone = ZoneInfo(time_zone)
     return (_local(end_us, zone).date() - _local(begin_us, zone).date()).days
 
 
 def period_bounds_us(period: Period, time_zone: str, time_us: int) -> tuple[int, int]:
     """The begin and end of the day, the week (from Monday) or the month that `time_us` lies in."""
-    # Windows ask this for every call: the answer changes once a period, so the last ones are kept.
+    # The last answers are kept, because windows ask this for every call and an answer changes once a period.
     hour_us = time_us - time_us % 3_600_000_000
     begin_us, end_us = _period_bounds_us(period, time_zone, hour_us)
     if time_us >= end_us:
@@ -86,11 +86,11 @@ def _period_begin(period: Period, local: datetime.datetime) -> datetime.datetime
 
 
 def _local(time_us: int, zone: ZoneInfo) -> datetime.datetime:
-    """The wall clock at a time, without its zone: arithmetic on it keeps the hour of the day."""
+    """The wall clock at a time, without its zone, so that arithmetic keeps the hour of the day."""
     return (_EPOCH + datetime.timedelta(microseconds=time_us)).astimezone(zone).replace(tzinfo=None)
 
 
 def _us(local: datetime.datetime, zone: ZoneInfo) -> int:
     aware = local.replace(tzinfo=zone, fold=0)
-    # With fold=0 a time inside a gap is read with the offset before it, which gives the same distance behind the gap.
+    # With fold=0 a time inside a gap takes the offset before the gap, and so lands at the same distance after it.
     return (aware - _EPOCH) // _MICROSECOND

@@ -1,4 +1,4 @@
-"""What a command does, and what it is answered. Pure and deterministic.
+"""Decides a command: its entries and its answer. Pure and deterministic.
 
 The caller applies what is due first (`due.due_entries`), so that every rule sees the account as it is at `now_us`.
 """
@@ -48,7 +48,7 @@ from services.accounting.core.sessions import create, extend, settle
 
 
 def decide(account: Account | None, command: Command, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """What `command` does to `account` at `now_us`. Nothing is changed here; the entries are for `evolve`."""
+    """The entries and the answer of `command` to `account` at `now_us`. Changes nothing: `evolve` applies the entries."""
     if account is None:
         if isinstance(command, OpenAccount):
             return _open(command, now_us, catalog)
@@ -75,7 +75,7 @@ def _open(command: OpenAccount, now_us: int, catalog: ChargingCatalog) -> Decisi
 
 
 def _open_again(account: Account, command: OpenAccount, now_us: int, catalog: ChargingCatalog) -> Decision:
-    # Without an offering it is the same request as before, whatever the cell's default has become since.
+    # A repeat without an offering is the same request, even if the cell's default has changed since.
     if command.offering_id and account.offering_id != command.offering_id:
         return fail(
             Fault.IDEMPOTENCY_CONFLICT,
@@ -85,7 +85,7 @@ def _open_again(account: Account, command: OpenAccount, now_us: int, catalog: Ch
 
 
 def _view(account: Account) -> AccountView:
-    # The memory of closed sessions can be a thousand times larger than all that is shown.
+    # Closed sessions are left out, because their memory can be a thousand times larger than all that is shown.
     shown = msgspec.structs.replace(account, closed={}, swept={})
     return AccountView(msgspec.msgpack.decode(msgspec.msgpack.encode(shown), type=Account))
 

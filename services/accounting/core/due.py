@@ -1,4 +1,4 @@
-"""What has fallen due on an account, in the order of its times. Pure but for the account's own hint of when to look next.
+"""Finds what has fallen due on an account, in order of time. Pure except for the account's own hint of when to look next.
 
 The caller applies each entry before it takes the next one.
 """
@@ -14,22 +14,22 @@ from services.accounting.core.sales.orders import order_expiry_entry
 from services.accounting.core.sales.renewals import renewal_entries
 from services.accounting.core.sessions.settle import sweep
 
-# What is due at the same time goes in this order: a renewal decides what of a bucket lives on, and a bucket's end comes before a
-# sweep that frees into it.
+# Order of what is due at the same time. A renewal decides which part of a bucket lives on. A bucket's end comes before a sweep that
+# frees into it.
 _RENEWAL, _ORDER, _BUCKET, _SESSION = range(4)
 
 
 def due_entries(account: Account, now_us: int, serving_since_us: int, *, used: bool, extended: bool = True) -> Iterator[Entry]:
-    """What is due by `now_us`, each at its due time, earliest first. Apply each before the next is taken, and take them all.
+    """Entries that are due by `now_us`, each at its due time, earliest first. Apply each before taking the next, and take them all.
 
-    A session is never swept earlier than one Tcc after `serving_since_us`, when its partition began to serve: its holder
-    could not reach anybody before. `used`: somebody uses the account, so that free cycles are renewed too. `extended`: as of the
+    A session is never swept earlier than one Tcc after `serving_since_us`, when its partition began to serve, because its holder
+    could not reach anybody before. `used`: somebody uses the account, so that free cycles are renewed too. `extended`: see the
     catalog.
     """
     is_due = account.next_due_us is not None and account.next_due_us <= now_us
     if not is_due and not (used and account.unused_until_us is not None and account.unused_until_us <= now_us):
         return
-    # At the same time and of the same kind, what came first goes first.
+    # Items due at the same time and of the same kind go in the order in which they are found.
     ranks = count()
     queue = [
         (due_us, kind, next(ranks), item_id)
@@ -43,7 +43,7 @@ def due_entries(account: Account, now_us: int, serving_since_us: int, *, used: b
             yield from sweep(account, account.sessions[item_id], due_us, extended=extended)
         elif kind == _BUCKET:
             bucket = account.buckets[item_id]
-            # A renewal may have given it another cycle, or ended it.
+            # A renewal may have extended the bucket by a cycle, or ended it.
             if not bucket.ended and bucket.valid_until_us == due_us:
                 yield BucketExpired(account.account_id, due_us, item_id, bucket.remaining)
         elif kind == _ORDER:
@@ -52,7 +52,7 @@ def due_entries(account: Account, now_us: int, serving_since_us: int, *, used: b
                 yield order_expiry_entry(account, order, due_us)
         else:
             yield from renewal_entries(account, account.subscriptions[item_id], due_us, now_us)
-            # What it made can fall due in its turn, as after days of standstill.
+            # Its entries can fall due in their turn, as after days of standstill.
             for due in _due_of_subscription(account, item_id, used=used):
                 if due[0] <= now_us:
                     heapq.heappush(queue, (due[0], due[1], next(ranks), due[2]))
@@ -71,7 +71,7 @@ def _due_of_subscription(account: Account, subscription_id: str, *, used: bool) 
 
 
 def _due_times(account: Account, serving_since_us: int, *, used: bool) -> Iterator[tuple[int, int, str]]:
-    """What falls due on the account by itself some time, and when."""
+    """Due times of everything on the account that happens by itself, each with its kind and ID."""
     for subscription in account.subscriptions.values():
         due_us = subscription.due_us if used else due_of(subscription)
         if due_us is not None:

@@ -1,7 +1,7 @@
-"""The journal's entries: facts that changed an account. What is written here stays readable for ever.
+"""The journal's entries: facts that changed an account. They stay readable for ever.
 
-Entries are msgpack arrays whose first element is the tag. Fields are only ever added at the end, with a default; a tag is
-never used again for something else. Times are microseconds since 1970, amounts micro-units.
+Entries are msgpack arrays whose first element is the tag. Fields are only added at the end, with a default; a tag is never used
+again for something else. Times are microseconds since 1970, amounts micro-units.
 """
 
 import msgspec
@@ -12,7 +12,7 @@ from services.token_classes import NOTHING, Vector
 
 # (bucket_id, amount) pairs in burn order.
 BucketAmounts = tuple[tuple[str, int], ...]
-# (limiter_id, theoretical arrival time in nanoseconds) pairs: what a rate limiter stands at from now on.
+# (limiter_id, theoretical arrival time in nanoseconds) pairs: the state of rate limiters from now on.
 Arrivals = tuple[tuple[str, int], ...]
 
 
@@ -27,18 +27,18 @@ class VendorAttempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class WindowOpened(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A counter of use began a new window; what was counted before no longer counts."""
+    """A counter of use began a new window; earlier use no longer counts."""
 
     counter_id: str
-    # What it counts; "SESSION" for the sessions open at once.
+    # Unit of the count; "SESSION" for the sessions open at once.
     unit: str
     start_us: int
-    # 0: it never ends.
+    # 0: the window never ends.
     end_us: int
 
 
 class Wholesale(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a vendor is owed for a model under one of its routes."""
+    """A vendor's claim for a model under one of its routes."""
 
     vendor_id: str
     vendor_model_id: str
@@ -66,14 +66,14 @@ class BucketGranted(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=Fals
     priority: int
     idempotency_key: str
     digest: bytes
-    # What of it repaid debt; the DebtRepaid entry behind this one moves it.
+    # The part that repaid debt; the next DebtRepaid entry moves it.
     repaid: int
-    # Which of the account's tariffs prices it: the offering's ("" for the account's own), and for which model group ("" for all).
+    # The tariff that prices it: of an offering ("" for the account's own), and of a model group ("" for all).
     offering_id: str = ""
     model_group: str = ""
-    # Where it came from: "order:ID", "transfer:ID", "refund:CHARGING_ID", "adjustment"; empty: a top-up.
+    # Origin: "order:ID", "transfer:ID", "refund:CHARGING_ID", "adjustment"; empty: a top-up.
     source: str = ""
-    # Who granted it and why, where somebody had to say so.
+    # The operator's reason, where one is required.
     reason: str = ""
     # The subscription whose cycle it belongs to, and the allowance it is.
     subscription_id: str = ""
@@ -95,7 +95,7 @@ class DebtRepaid(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
 
 
 class BucketExpired(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
-    """A bucket's validity ended; `amount` is what remained. What is held then goes to expired when it is freed."""
+    """A bucket's validity ended; `amount` is what remained. Held amounts go to expired when they are freed."""
 
     account_id: str
     time_us: int
@@ -124,27 +124,27 @@ class SessionCreated(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=Fal
     final: bool
     validity_us: int
     hold: BucketAmounts
-    # `tariff` prices the buckets of this line; "" in entries older than lines.
+    # The line whose buckets `tariff` prices; "" in entries older than lines.
     line: str = ""
-    # The tariffs of the other lines that the session may burn; the last line of all is the one that debt is owed in.
+    # Tariffs of the other lines that the session may burn; debt is owed in the last line of all.
     more_lines: dict[str, PinnedTariff] = {}
-    # By line, what tokens are reserved at; empty: the worst case of `input_bound` tokens.
+    # By line: the rates at which tokens are reserved; empty: the worst case of `input_bound` tokens.
     estimates: dict[str, Estimate] = {}
-    # The input tokens that are reserved for; -1: `input_bound`.
+    # Input tokens for which quota is reserved; -1: `input_bound`.
     input_reserved: int = -1
-    # Reserved at what is expected, not at the worst case.
+    # Quota is reserved for the likely cost, not for the worst case.
     expected: bool = False
-    # The counters of use that the session counts in, with the begin of the window it counts in.
+    # Counters that the session counts in, each with the begin of its window.
     counters: tuple[tuple[str, int], ...] = ()
-    # Those of them whose window began with it.
+    # Those whose window began with this session.
     windows_opened: tuple[WindowOpened, ...] = ()
     arrivals: Arrivals = ()
-    # What was counted against token rates so far.
+    # Tokens counted against token rates so far.
     tokens_counted: int = 0
     output_window: int = 0
     final_action: int = 1
     wholesale: tuple[Wholesale, ...] = ()
-    # The most that the account may owe in the unit of the last line, for this session; -1: no bound, as before there was one.
+    # The most that this session may leave owing in the unit of the last line; -1: no bound, as in entries older than the bound.
     debt_limit: int = -1
 
 
@@ -164,14 +164,14 @@ class SessionUpdated(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=Fal
     hold_added: BucketAmounts
     arrivals: Arrivals = ()
     tokens_counted: int = 0
-    # What the request wanted: with `used` it is its content, so that a repeat is known. -1 in older entries, which have a digest.
+    # Output tokens that the request wanted: with `used` they identify a repeat. -1 in older entries, which have a digest.
     wanted: int = -1
 
 
 class SessionSettled(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
-    """A session, an event, or a late Release of a swept session was charged; becomes a CDR.
+    """A session, an event, or a late Release of a swept session was charged. Becomes a CDR.
 
-    A session that was paid under several tariffs makes a record for each, numbered without a gap; the last of them closes it.
+    A session paid under several tariffs makes one record for each, numbered without a gap; the last record closes it.
     `charged` = sum of `held_debits` and `free_debits` plus `debt`, all of this record; `usage` and `class_amounts` are
     cumulative over what the session used under this tariff. Rated = `charged` + `absorbed`.
     """
@@ -200,33 +200,33 @@ class SessionSettled(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=Fal
     created_us: int
     # More records of the same session follow in the same row.
     more_records: bool = False
-    # The line that `tariff` belongs to; "" in entries older than lines.
+    # The line of `tariff`; "" in entries older than lines.
     line: str = ""
     arrivals: Arrivals = ()
-    # What the account has learned of the model's cached share, in millionths; -1: nothing new.
+    # The model's cached share that the account has learned, in millionths; -1: nothing new.
     cached_share: int = -1
-    # What the vendor that answered is owed; once a session, in its first record.
+    # The claim of the vendor that answered; once a session, in its first record.
     wholesale: Wholesale | None = None
     wholesale_amounts: Vector = NOTHING
-    # What the vendor counted: the usage of the whole session.
+    # Usage of the whole session as the vendor counted it.
     wholesale_usage: Vector = NOTHING
-    # The input of the whole session, which chose the tier; -1: that of `usage`.
+    # Input of the whole session, which chose the tier; -1: that of `usage`.
     total_input: int = -1
-    # Of an Event, which has no session that knows them.
+    # For an Event alone, because no session knows them.
     counters: tuple[tuple[str, int], ...] = ()
     windows_opened: tuple[WindowOpened, ...] = ()
-    # What was rated by this record and nobody pays: beyond the debt limit, and for `unpaid`.
+    # Amount that this record rated and nobody pays: beyond the debt limit, and for `unpaid`.
     absorbed: int = 0
-    # What the vendor made beyond the session's usage, and what it comes to under this tariff; in the first record, empty: nothing.
+    # Usage that the vendor made beyond the session's, and its amount under this tariff; in the first record, empty: nothing.
     unpaid: Vector = ()
     unpaid_amounts: Vector = ()
-    # What the vendor's work is worth that was used, and that was not paid for, in micro-yuan; in the first record.
+    # Worth of the vendor's used and unpaid work, in micro-yuan; in the first record.
     paid_worth: int = 0
     unpaid_worth: int = 0
 
 
 class NoticeReached(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
-    """So many percent of a bucket are consumed: the subscriber gets a notice."""
+    """Notifies the subscriber: this many percent of a bucket are consumed."""
 
     account_id: str
     time_us: int
@@ -244,7 +244,7 @@ class OrderPlaced(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False)
     payment: Payment
     amount: int
     expires_us: int
-    # The subscription it makes, renews or changes; empty: a pack.
+    # The subscription that the order makes, renews or changes; empty: a pack.
     subscription_id: str
     idempotency_key: str
     digest: bytes
@@ -298,13 +298,13 @@ class CycleStarted(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=Fals
     subscription_id: str
     number: int
     end_us: int
-    # What was paid for it, and for how many days: what a change in its middle gives back is reckoned from it.
+    # The price paid for it, and its days: a change in its middle gives back a part computed from them.
     price: int
     days: int
 
 
 class RenewalChanged(msgspec.Struct, frozen=True, array_like=True, tag=15, gc=False):
-    """What happens at the end of the cycle: it ends (`terms` None), or goes on under `terms`."""
+    """The end of the cycle was decided: the subscription ends (`terms` None), or goes on under `terms`."""
 
     account_id: str
     time_us: int
@@ -407,7 +407,7 @@ class LimitsSet(msgspec.Struct, frozen=True, array_like=True, tag=24, gc=False):
 
 
 class BucketToppedUp(msgspec.Struct, frozen=True, array_like=True, tag=25, gc=False):
-    """More came into a bucket. `repaid` of it paid debt; the DebtRepaid entry behind this one moves it."""
+    """A bucket was topped up. `repaid` of it paid debt; the next DebtRepaid entry moves it."""
 
     account_id: str
     time_us: int

@@ -1,12 +1,12 @@
-"""What a cell's members understand beyond the first release; names of `tokenline.accounting.v1.Feature`.
+"""Features that a cell's members understand beyond the first release; names of `tokenline.accounting.v1.Feature`.
 
-Old readers drop trailing elements in silence. So nothing that only newer code understands is written until every member of the
-cell announces that it does.
+Old readers drop trailing elements in silence. So anything that only newer code understands is written once every member of the
+cell announces the feature.
 """
 
 from typing import Final
 
-# Later token classes, what is absorbed and left unpaid, and the close cause `revoked`.
+# Later token classes, absorbed and unpaid amounts, and the close cause `revoked`.
 EXTENDED_USAGE: Final = "FEATURE_TOKEN_CLASSES"
-# What this code understands.
+# Features of this code.
 OWN: Final = frozenset({EXTENDED_USAGE})

@@ -1,6 +1,6 @@
 """Limits: rates by GCRA, use within windows, caps for good, sessions open at once; of a key, of a member, of an account.
 
-Pure. What is checked here changes only through entries: an entry says what a limiter or a window stands at after it, so that
+Pure. Only entries change the state that is checked here. An entry gives the state of a limiter or a window after it, so that
 replay needs neither the catalog nor a calendar. A session counts in the windows of its Create and is corrected there.
 
 The generic cell rate algorithm (ITU-T I.371): a limiter keeps the theoretical arrival time of the next unit; a unit may come
@@ -17,9 +17,9 @@ from services.accounting.core.entries import Arrivals, WindowOpened
 from services.accounting.core.terms import Limit, LimitKind, Scope
 
 _MINUTE_NS: Final = 60_000_000_000
-# In the year 2116: an absurd use under a slow rate must stay an int64.
+# In the year 2116, because an absurd use under a slow rate must stay an int64.
 _ARRIVAL_MAX_NS: Final = 2**62
-# Limits worked out for subjects are thrown away when there are more than this, as with very many keys of one account.
+# Rules kept for subjects are dropped when there are more than this, as with very many keys of one account.
 _KEPT_SUBJECTS_MAX: Final = 20_000
 
 
@@ -34,38 +34,38 @@ class Rule(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """All the limits of one key of one member; no session begins or goes on from `valid_until_us` on (0: there is no end)."""
+    """All limits of one key of one member; no session begins or goes on from `valid_until_us` on (0: there is no end)."""
 
     request_rates: tuple[Rule, ...]
     token_rates: tuple[Rule, ...]
     counted: tuple[Rule, ...]
-    # By name, what the limits on use allow.
+    # By name: amounts of the limits on use.
     amounts: dict[str, int]
     valid_until_us: int
     ended_subject: str
 
     def ended_at(self, now_us: int) -> str:
-        """Why nothing may begin or go on any more; empty while it may."""
+        """Reason why nothing may begin or go on any more; empty while it may."""
         if not self.valid_until_us or now_us < self.valid_until_us:
             return ""
         return f"the time of {self.ended_subject} has ended; ask the operator for a longer one"
 
 
 class Admission(NamedTuple):
-    """What a session counts in from its Create on."""
+    """Counters and windows of a session from its Create on."""
 
     counters: tuple[tuple[str, int], ...]
     windows_opened: tuple[WindowOpened, ...]
     arrivals: Arrivals
     room: Room | None
-    # By unit, the counted limit that leaves the least room.
+    # By unit: the limit that leaves the least room.
     tightest: dict[str, Rule]
 
 
 def rules_for(account: Account, base_limits: tuple[Limit, ...], key_id: str, member_id: str) -> Rules:
     """The limits in force for a key, `base_limits` being those of the account's offering.
 
-    Worked out once and kept, until limits, subscriptions or the offering change.
+    Derived once and kept, until limits, subscriptions or the offering change.
     """
     derived = account.derived
     kept = derived.rules
@@ -84,7 +84,7 @@ def _work_out(account: Account, base_limits: tuple[Limit, ...], key_id: str, mem
     offered: dict[str, Limit] = {limit.limit_id: limit for limit in base_limits}
     for subscription in account.subscriptions.values():
         if subscription.state == "active":
-            # A later subscription's limit takes the place of an earlier one's of the same name.
+            # A later subscription's limit replaces an earlier one's of the same name.
             offered.update((limit.limit_id, limit) for limit in subscription.terms.limits)
     named = {f"{limit.limit_id}@{subjects[limit.scope]}": limit for limit in offered.values()}
     valid_until_us, ended_subject = 0, ""
@@ -118,9 +118,9 @@ def _rule(name: str, limit: Limit) -> Rule:
 
 
 def admit(account: Account, rules: Rules, now_us: int, time_zone: str, tokens: int) -> Admission | Refused:
-    """Whether a session may begin now, `tokens` of it counting against token rates, and what it counts in.
+    """Admits a session, `tokens` of it counting against token rates, and names its counters; or refuses it.
 
-    Checked here: the end of the subject, rates, sessions open at once, and that every window has any room at all.
+    Checks the end of the subject, rates, sessions open at once, and that every window has any room at all.
     """
     if message := rules.ended_at(now_us):
         code = ResultCode.END_USER_SERVICE_REJECTED
@@ -132,7 +132,7 @@ def admit(account: Account, rules: Rules, now_us: int, time_zone: str, tokens: i
             return arrival
         arrivals.append((rule.name, arrival))
     for rule in rules.token_rates:
-        # A call larger than the burst passes once the burst is full again; all of it is counted.
+        # A call larger than the burst passes once the burst is full again; all of its tokens are counted.
         arrival = _arrival(account, rule, now_us, tokens)
         if isinstance(arrival, Refused):
             return arrival
@@ -171,7 +171,7 @@ def admit(account: Account, rules: Rules, now_us: int, time_zone: str, tokens: i
 def windows(
     account: Account, rules: Rules, now_us: int, time_zone: str
 ) -> tuple[tuple[tuple[str, int], ...], tuple[WindowOpened, ...]]:
-    """What something that begins now counts in: (counter_id, begin of its window), and the windows that begin with it."""
+    """Counters of a session that begins now, as (counter_id, begin of its window), and the windows that begin with it."""
     counters = []
     opened = []
     for rule in rules.counted:
@@ -199,7 +199,7 @@ def _arrival(account: Account, rule: Rule, now_us: int, units: int) -> int | Ref
 
 
 def counted_tokens(account: Account, rules: Rules, now_us: int, tokens: int) -> Arrivals:
-    """What token rates stand at after `tokens` more (or fewer) than were counted before. Never refuses: they are used."""
+    """Arrival times of token rates after `tokens` more (or fewer) than were counted. Never refuses: the tokens are used."""
     if not tokens:
         return ()
     earliest_ns = now_us * 1_000 if tokens > 0 else 0
@@ -211,12 +211,12 @@ def counted_tokens(account: Account, rules: Rules, now_us: int, tokens: int) -> 
 
 
 def room_of(account: Account, rules: Rules, counters: tuple[tuple[str, int], ...]) -> Room | None:
-    """What the windows that a session counts in leave it, by unit; None: nothing limits it."""
+    """Room that a session's windows leave it, by unit; None: nothing limits it."""
     room: Room = {}
     amounts = rules.amounts
     for counter_id, start_us in counters:
         counter = account.counters.get(counter_id)
-        # Where the limit is gone, or its window is over, it says nothing any more.
+        # A limit that is gone, or whose window is over, no longer applies.
         if counter is None or counter.start_us != start_us or (amount := amounts.get(counter_id)) is None:
             continue
         free = amount - counter.used - counter.reserved
@@ -229,7 +229,7 @@ def room_of(account: Account, rules: Rules, counters: tuple[tuple[str, int], ...
 def _in_window(counter: Counter, limit: Limit, now_us: int, time_zone: str) -> bool:
     if counter.end_us and now_us >= counter.end_us:
         return False
-    # A limit whose window was changed begins a new one.
+    # A limit with another window begins a new one.
     if limit.calendar is not None:
         return (counter.start_us, counter.end_us) == period_bounds_us(limit.calendar, time_zone, now_us)
     return counter.end_us == (counter.start_us + limit.window_us if limit.window_us else 0)

@@ -1,40 +1,39 @@
-"""What an account may owe, what the operator absorbs beyond it, and vendors' work that nobody paid for. Pure.
+"""Debt that an account may owe, the operator's losses beyond it, and vendors' unpaid work. Pure.
 
-debt = min(uncovered, max(0, limit - outstanding)); the rest is absorbed and never becomes debt. What is counted here changes only
-through entries.
+debt = min(uncovered, max(0, limit - outstanding)); the rest is absorbed and never becomes debt. Only entries change the state that
+is counted here.
 """
 
 from typing import Final
 
 from services.accounting.core.account.state import HOUR_US, WORK_HOURS, Account
-from services.accounting.core.amounts import PinnedTariff, amount_of, rates_for
+from services.accounting.core.amounts import PinnedTariff, amount_of, rates_for, whole
 from services.accounting.core.commands import Refused, ResultCode
 from services.accounting.core.offerings import Plan
 from services.token_classes import Vector, rate_of, total_input
 
 UNPAID_WORK: Final = "unpaid_work@account"
-# Unpaid work above this part of the paid, and of at least this worth in micro-yuan, closes the account for a while.
+# An account closes for a while if its unpaid work is above this part of the paid, and at least of this worth in micro-yuan.
 _UNPAID_DIVISOR: Final = 10
 _UNPAID_WORTH_MIN: Final = 1_000_000
-# How long after the last unpaid session: long enough that hanging up does not pay, short enough that a broken client's owner
-# sees it while looking for the reason.
+# It stays closed this long after the last unpaid session, because hanging up must not pay. The owner of a broken client shall still
+# see the refusal while looking for the reason.
 UNPAID_WAIT_US: Final = 5 * 60 * 1_000_000
-_WHOLE: Final = 1_000_000
 
 
 def outstanding(account: Account, unit: str) -> int:
-    """What the account owes in a unit."""
+    """The amount that the account owes in a unit."""
     debt = account.debts.get(unit)
     return debt.outstanding if debt else 0
 
 
 def beyond_limit(account: Account, unit: str, uncovered: int, limit: int) -> int:
-    """The part of what no bucket covers that the account may not owe; `limit` -1: it may owe all."""
+    """The uncovered amount that the account may not owe; `limit` -1: it may owe all."""
     return 0 if limit < 0 else max(0, uncovered - max(0, limit - outstanding(account, unit)))
 
 
 def refusal(account: Account, plan: Plan, now_us: int) -> Refused | None:
-    """Why a session must not begin: the account owes what it may, or too much of what was made for it was not paid."""
+    """Refuses a session whose account owes what it may, or left too much of the work for it unpaid."""
     unit = plan.lines[next(reversed(plan.lines))].unit
     owed = outstanding(account, unit)
     if owed > 0 and 0 <= plan.debt_limit <= owed:
@@ -42,7 +41,7 @@ def refusal(account: Account, plan: Plan, now_us: int) -> Refused | None:
         return Refused(
             *(ResultCode.QUOTA_LIMIT_REACHED, unit, owed, 0, 0),
             held=False,
-            message=f"the account owes {whole(owed)} {name} and may owe {whole(plan.debt_limit)} {name} at most; top up more "
+            message=f"the account owes {whole(owed)} {name} and may owe at most {whole(plan.debt_limit)} {name}; top up more "
             "than it owes, then call again",
         )
     if now_us < account.last_unpaid_us + UNPAID_WAIT_US and is_unpaid_work_high(account, now_us):
@@ -65,12 +64,6 @@ def is_unpaid_work_high(account: Account, now_us: int) -> bool:
 
 
 def rated_unpaid(tariff: PinnedTariff, used: Vector, unpaid: Vector) -> Vector:
-    """The amount of each class of what nobody pays for, at the tier of all that the vendor took in."""
+    """Amounts of unpaid usage by class, at the tier of all that the vendor took in."""
     rates = rates_for(tariff, total_input(used) + total_input(unpaid))
     return tuple(amount_of(count, rate_of(rates, index)) for index, count in enumerate(unpaid))
-
-
-def whole(amount: int) -> str:
-    """Micro-units as whole units for people: 1,234.5."""
-    units, parts = divmod(amount, _WHOLE)
-    return f"{units:,}.{parts:06d}".rstrip("0").rstrip(".")

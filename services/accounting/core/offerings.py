@@ -1,9 +1,11 @@
-"""What accounting needs of the catalog, shaped for charging: which tariff prices which bucket for which model, and when.
+"""The catalog, shaped for charging: which tariff prices which bucket for which model, and when.
 
 Pure; made from the registry's catalog by `services.accounting.rpc.catalog`, a new one for every revision.
 """
 
 from bisect import bisect_right
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from services.accounting.core.account.state import Account, line_of
@@ -23,27 +25,27 @@ from services.accounting.core.terms import FinalAction, Limit, Payment, Terms
 _EVERY_MODEL: Final = "*"
 _CURRENCY: Final = "CURRENCY:"
 _FOR_GOOD_US: Final = 2**63 - 1
-# What an account may owe where its offering does not say: the price of this many output tokens.
+# An account whose offering sets no debt limit may owe the price of this many output tokens.
 _DEBT_TOKENS: Final = 4_096
-# What vendors' work is compared in.
+# Currency in which vendors' work is compared.
 _WORTH: Final = "CNY"
 
 
 class TariffVersion(NamedTuple):
-    """A tariff's rates by model ("*": every model without its own) from `effective_us` on."""
+    """A tariff's rates from `effective_us` on, by model ("*": every model without its own)."""
 
     effective_us: int
     rates: dict[str, PinnedTariff]
 
 
 class Schedule(NamedTuple):
-    """A tariff with what it was, is and will be; versions by rising `effective_us`, the first one from the beginning."""
+    """A tariff's versions, past, present and future, by rising `effective_us`; the first holds from the beginning."""
 
     unit: str
     versions: tuple[TariffVersion, ...]
 
     def at(self, model_id: str, now_us: int) -> tuple[PinnedTariff | None, int]:
-        """The model's rates at a time (None: it has none), and until when they hold."""
+        """The model's rates at a time (None: it has none), and the time until which they hold."""
         version, until_us = self.versions[0], _FOR_GOOD_US
         for later in self.versions[1:]:
             if later.effective_us > now_us:
@@ -54,7 +56,7 @@ class Schedule(NamedTuple):
 
 
 class OfferingRules(NamedTuple):
-    """What an offering says about charging. `model_ids` None: every model that `schedules` rate."""
+    """An offering's rules for charging. `model_ids` None: every model that `schedules` rate."""
 
     offering_id: str
     # The tariff of its unit, then that of its overage.
@@ -64,7 +66,7 @@ class OfferingRules(NamedTuple):
     expected: bool = False
     limits: tuple[Limit, ...] = ()
     final_action: FinalAction = FinalAction.TERMINATE
-    # None: it grants nothing and is not ordered; accounts are opened on it.
+    # None: the offering grants nothing and is not ordered; accounts are opened on it.
     terms: Terms | None = None
     payments: frozenset[Payment] = frozenset()
     # Reserves the calibrated estimate of the input, at the worst case's rates.
@@ -74,50 +76,50 @@ class OfferingRules(NamedTuple):
 
 
 class Line(NamedTuple):
-    """The tariff that prices a kind of bucket for one model (None: there is none), and until when that holds."""
+    """The tariff that prices a kind of bucket for one model (None: there is none), and the time until which it does."""
 
     tariff: PinnedTariff | None
     until_us: int
 
 
+class CatalogContent(NamedTuple):
+    """One revision of the catalog, as far as charging needs it."""
+
+    offerings: dict[str, OfferingRules]
+    model_ids: frozenset[str]
+    default_offering_id: str
+    validity_us: int
+    time_zone: str = "UTC"
+    model_groups: Mapping[str, frozenset[str]] = MappingProxyType({})
+    # (from, to) currency -> (micro-units of to for a unit of from, version).
+    exchange_rates: Mapping[tuple[str, str], tuple[int, int]] = MappingProxyType({})
+    # By model: (vendor, the model's ID there, the vendor's claim).
+    wholesale: Mapping[str, tuple[tuple[str, str, Schedule], ...]] = MappingProxyType({})
+
+
 class ChargingCatalog:
-    """The catalog as far as charging needs it."""
+    """Answers questions about the catalog's content, and keeps the answers."""
 
-    def __init__(
-        self,
-        *,
-        offerings: dict[str, OfferingRules],
-        model_ids: frozenset[str],
-        default_offering_id: str,
-        validity_us: int,
-        time_zone: str = "UTC",
-        model_groups: dict[str, frozenset[str]] | None = None,
-        exchange_rates: dict[tuple[str, str], tuple[int, int]] | None = None,
-        wholesale: dict[str, tuple[tuple[str, str, Schedule], ...]] | None = None,
-        extended: bool = True,
-    ) -> None:
-        """`exchange_rates`: (from, to) currency -> (micro-units of to for a unit of from, version).
-
-        `wholesale`: model -> (vendor, the model's ID there, what the vendor is owed). `extended`: every member of the cell reads
-        later token classes and what is absorbed; see `for_first_release`.
-        """
+    def __init__(self, content: CatalogContent, *, extended: bool = True) -> None:
+        """`extended`: every member of the cell reads later token classes and absorbed amounts; see `for_first_release`."""
         self.extended: Final = extended
-        self.offerings: Final = offerings
-        self.model_ids: Final = model_ids
-        self.default_offering_id: Final = default_offering_id
-        self.validity_us: Final = validity_us
-        self.time_zone: Final = time_zone
-        self._model_groups: Final = model_groups or {}
-        self._exchange_rates: Final = exchange_rates or {}
-        self._wholesale: Final = wholesale or {}
+        self._content: Final = content
+        self.offerings: Final = content.offerings
+        self.model_ids: Final = content.model_ids
+        self.default_offering_id: Final = content.default_offering_id
+        self.validity_us: Final = content.validity_us
+        self.time_zone: Final = content.time_zone
+        self._model_groups: Final = content.model_groups
+        self._exchange_rates: Final = content.exchange_rates
+        self._wholesale: Final = content.wholesale
         self._lines: dict[tuple[str, str, str, str], Line] = {}
         self._owed: dict[str, tuple[int, tuple[Wholesale, ...]]] = {}
-        schedules = [schedule for offering in offerings.values() for schedule in offering.schedules]
+        schedules = [schedule for offering in self.offerings.values() for schedule in offering.schedules]
         schedules += [schedule for routes in self._wholesale.values() for _, _, schedule in routes]
         self._change_times_us: Final = sorted({version.effective_us for schedule in schedules for version in schedule.versions})
 
     def for_first_release(self) -> "ChargingCatalog":
-        """The catalog as members of the cell have it that know the first token classes alone, and no limit of debts."""
+        """The catalog for members of the cell that know the first token classes alone, and no limit of debts."""
         offerings = {
             offering_id: rules._replace(schedules=tuple(map(_of_first_classes, rules.schedules)), debt_limits={})
             for offering_id, rules in self.offerings.items()
@@ -126,20 +128,10 @@ class ChargingCatalog:
             model_id: tuple((vendor_id, name, _of_first_classes(schedule)) for vendor_id, name, schedule in routes)
             for model_id, routes in self._wholesale.items()
         }
-        return ChargingCatalog(
-            offerings=offerings,
-            model_ids=self.model_ids,
-            default_offering_id=self.default_offering_id,
-            validity_us=self.validity_us,
-            time_zone=self.time_zone,
-            model_groups=self._model_groups,
-            exchange_rates=self._exchange_rates,
-            wholesale=wholesale,
-            extended=False,
-        )
+        return ChargingCatalog(self._content._replace(offerings=offerings, wholesale=wholesale), extended=False)
 
     def worth(self, amount: int, unit: str) -> int:
-        """An amount of money in micro-yuan; 0 for what is no money, and where there is no exchange rate."""
+        """An amount of money in micro-yuan; 0 for other units, and where there is no exchange rate."""
         name, _, currency = unit.partition(":")
         if currency == _WORTH:
             return amount
@@ -147,12 +139,12 @@ class ChargingCatalog:
         return amount_of(amount, rate[0]) if rate else 0
 
     def next_change_us(self, now_us: int) -> int:
-        """When a tariff changes next."""
+        """The next time at which a tariff changes."""
         index = bisect_right(self._change_times_us, now_us)
         return self._change_times_us[index] if index < len(self._change_times_us) else _FOR_GOOD_US
 
     def wholesale(self, model_id: str, now_us: int) -> tuple[Wholesale, ...]:
-        """What each vendor of the model is owed, at a time."""
+        """Claims of all vendors of the model, at a time."""
         kept = self._owed.get(model_id)
         if kept is None or kept[0] <= now_us:
             kept = self._owed[model_id] = (self.next_change_us(now_us), self._wholesale_at(model_id, now_us))
@@ -167,7 +159,7 @@ class ChargingCatalog:
         return tuple(owed)
 
     def sold(self, offering_id: str, model_id: str) -> ResultCode | None:
-        """Why an offering's own tariff does not price a model; None when it may."""
+        """Reason why an offering's own tariff does not price a model; None when it may."""
         rules = self.offerings.get(offering_id)
         if rules is None or model_id not in self.model_ids:
             return ResultCode.RATING_FAILED
@@ -200,7 +192,7 @@ class ChargingCatalog:
         return Line(None, next_us)
 
     def _exchanged(self, tariff: PinnedTariff, unit: str) -> PinnedTariff | None:
-        """A tariff in money, in another currency, if there is an exchange rate."""
+        """A tariff in money, turned into another currency if there is an exchange rate."""
         if not (tariff.unit.startswith(_CURRENCY) and unit.startswith(_CURRENCY)):
             return None
         pair = (tariff.unit.removeprefix(_CURRENCY), unit.removeprefix(_CURRENCY))
@@ -219,15 +211,15 @@ def _of_first_classes(schedule: Schedule) -> Schedule:
 
 
 def own_offerings(account: Account) -> list[str]:
-    """Which offerings price what belongs to none, such as topped-up money: the account's, then its subscriptions', latest first."""
+    """Offerings that price what belongs to none, such as topped-up money: the account's, then its subscriptions', latest first."""
     active = [each.terms.offering_id for each in account.subscriptions.values() if each.state == "active"]
     return [account.offering_id, *reversed(active)]
 
 
 class Plan(NamedTuple):
-    """What a session of a model may burn, and under whose rules."""
+    """Tariffs that a session of a model may burn, and the offering whose rules hold."""
 
-    # In the order in which they burn; debt is owed in the last one.
+    # In burn order; debt is owed in the last line.
     lines: dict[str, PinnedTariff]
     rules: OfferingRules
     worst_cases: dict[str, WorstCases]
@@ -236,7 +228,7 @@ class Plan(NamedTuple):
 
 
 class KeptPlan(NamedTuple):
-    """A plan, and what it holds for."""
+    """A plan, and the state for which it holds."""
 
     catalog: ChargingCatalog
     until_us: int
@@ -246,10 +238,10 @@ class KeptPlan(NamedTuple):
 def plan(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int) -> Plan | ResultCode:
     """The tariffs that a session pins, or why it must not be sold.
 
-    Worked out once and kept, until buckets, subscriptions or the catalog change, or a tariff or a bucket comes into force.
+    Derived once and kept, until buckets, subscriptions or the catalog change, or a tariff or a bucket comes into force.
     """
     if model_id not in catalog.model_ids:
-        # Not kept: whoever asks may make up names without end.
+        # Not kept, because a caller may make up names without end.
         return ResultCode.RATING_FAILED
     plans = account.derived.plans
     kept = plans.get(model_id)
@@ -263,7 +255,7 @@ def plan(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int)
             if now_us < time_us < until_us:
                 until_us = time_us
     if len(plans) > len(catalog.model_ids):
-        # Models that the catalog no longer has.
+        # Some of these models are no longer in the catalog: drop all, so that the plans stay bounded.
         plans.clear()
     plans[model_id] = KeptPlan(catalog, until_us, plan)
     return plan
@@ -286,7 +278,7 @@ def _work_out(account: Account, catalog: ChargingCatalog, model_id: str, now_us:
     for unit in sorted(set(units), key=lambda unit: (unit.startswith(_CURRENCY), units.index(unit))):
         line = line_of("", "", unit)
         if unit.startswith(_CURRENCY) and any(f"|{_CURRENCY}" in each for each in lines):
-            # Money in one currency is enough: a debt in another could not be repaid by what the account has.
+            # Money in one currency is enough: what the account has could not repay a debt in another.
             continue
         if line not in tried and (tariff := _price(catalog, own, "", unit, model_id, now_us)):
             lines[line] = tariff
@@ -308,9 +300,9 @@ def _work_out(account: Account, catalog: ChargingCatalog, model_id: str, now_us:
 
 
 def _debt_limit(catalog: ChargingCatalog, own: list[str], line: str, tariff: PinnedTariff, model_id: str, now_us: int) -> int:
-    """What may be owed where debt is owed: as the offering says that prices the line, else the price of some output."""
+    """The most that may be owed in a line: as its offering says, else the price of some output tokens."""
     if not tariff.rate_max:
-        # Nothing can be owed.
+        # A line that charges nothing leaves nothing owed.
         return -1
     offering_id, model_group, unit = line.split("|")
     priced_by = next(
@@ -319,7 +311,7 @@ def _debt_limit(catalog: ChargingCatalog, own: list[str], line: str, tariff: Pin
     limits = catalog.offerings[priced_by].debt_limits
     if unit in limits:
         return limits[unit]
-    # A model without output, such as one of embeddings, has a price of input.
+    # A model without output, such as one of embeddings, has only a price of input.
     return amount_of(_DEBT_TOKENS, dearest_output_rate(tariff) or tariff.rate_max)
 
 

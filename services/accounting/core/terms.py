@@ -1,4 +1,4 @@
-"""What an offering promises, as accounting pins it: once ordered, a change of the catalog does not touch it.
+"""Promises of an offering, as accounting pins them: once ordered, a change of the catalog does not touch them.
 
 Amounts are micro-units; `unit` is "TOKEN", "POINT" or "CURRENCY:" and an ISO 4217 code. These structs stand in journal and
 checkpoints: fields are only ever added at the end, with a default.
@@ -31,7 +31,7 @@ class Payment(IntEnum):
 
 
 class FinalAction(IntEnum):
-    """What happens when the quota ends; the numbers of the protobuf contract."""
+    """The action when the quota ends; the numbers of the protobuf contract."""
 
     TERMINATE = 1
     REDIRECT = 2
@@ -39,7 +39,7 @@ class FinalAction(IntEnum):
 
 
 class Scope(IntEnum):
-    """Whose use a limit counts; the numbers of the registry's contract."""
+    """The subject whose use a limit counts; the numbers of the registry's contract."""
 
     ACCOUNT = 1
     MEMBER = 2
@@ -47,7 +47,7 @@ class Scope(IntEnum):
 
 
 class LimitKind(IntEnum):
-    """What a limit counts."""
+    """The measure of a limit."""
 
     # Requests a minute (GCRA).
     REQUEST_RATE = 1
@@ -67,7 +67,7 @@ class Limit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     kind: LimitKind
     # A minute, at once, or in micro-units of `unit`.
     amount: int
-    # How much may come at once after a pause; for rates.
+    # Units that may come at once after a pause; for rates.
     burst: int = 0
     # For USAGE.
     unit: str = ""
@@ -97,24 +97,24 @@ class Allowance(msgspec.Struct, frozen=True, array_like=True, gc=False):
     # The model group it pays for; empty: every model of the offering.
     model_group: str
     priority: int
-    # Of a pack.
+    # For a pack: how long it is valid.
     valid_for_us: int
-    # What of it may live on for one more cycle.
+    # The part that may live on for one more cycle.
     rollover_cap: int
-    # A credit line.
+    # Marks a credit line.
     postpaid: bool
     transferable: bool
     notice_percents: tuple[int, ...]
 
 
 class Terms(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is sold under an offering."""
+    """Everything that an offering sells."""
 
     offering_id: str
     # Micro-units of `price_unit`; 0: free.
     price: int
     price_unit: str
-    # None: a pack.
+    # None for a pack.
     cycle: Cycle | None
     automatic_renewal: bool
     grace_us: int

@@ -22,7 +22,7 @@ from services.runtime.identifiers import derived_name
 
 
 def send_transfer(account: Account, command: SendTransfer, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """Takes what is given out of its bucket; it is in transit until the receiver's half is known."""
+    """Takes the amount out of its bucket; it is in transit until the receiver's half is known."""
     digest = digest_of(command)
     transfer_id = derived_name("trf", account.account_id, command.idempotency_key)
     known = account.transfers.get(transfer_id)
@@ -57,7 +57,7 @@ def send_transfer(account: Account, command: SendTransfer, now_us: int, catalog:
 
 
 def arriving_bucket(sender: Account, transfer_id: str) -> ReceiveTransfer:
-    """The receiver's half of a transfer that is in transit: the same terms as the bucket it came from."""
+    """The receiver's half of a transfer in transit: the same terms as the bucket it came from."""
     transfer = sender.transfers[transfer_id]
     bucket = sender.buckets[transfer.bucket_id]
     offering_id, model_group, _ = bucket.line.split("|")
@@ -70,7 +70,7 @@ def arriving_bucket(sender: Account, transfer_id: str) -> ReceiveTransfer:
         valid_from_us=bucket.valid_from_us,
         valid_until_us=bucket.valid_until_us,
         priority=bucket.priority,
-        # What the account's own offering prices here, the receiver's own prices there.
+        # A bucket priced by the sender's own offering is priced by the receiver's own.
         offering_id=offering_id,
         model_group=model_group,
     )
@@ -80,7 +80,7 @@ def receive_transfer_of(account_id: str, transfer_id: str, **terms: Any) -> Rece
     """The receiver's half, with its terms as fields of `BucketGranted`."""
     granted = BucketGranted(
         account_id=account_id,
-        # When it arrives.
+        # Set on arrival.
         time_us=0,
         bucket_id=derived_name("bkt", account_id, transfer_id),
         idempotency_key=transfer_id,
@@ -98,7 +98,7 @@ def receive_transfer(account: Account, command: ReceiveTransfer, now_us: int, ca
     if known is not None:
         return known_bucket(known, granted.digest, granted.idempotency_key)
     if granted.valid_until_us <= now_us:
-        return fail(Fault.NOT_POSSIBLE, "what was sent is not valid any more")
+        return fail(Fault.NOT_POSSIBLE, "the validity of the sent bucket has ended")
     if (full := no_room(account, granted.unit, granted.amount)) is not None:
         return full
     return granting(account, msgspec.structs.replace(granted, time_us=now_us))

@@ -1,11 +1,11 @@
-"""The auditor: adds up the journal by itself, and compares with what the owner's state would be.
+"""The auditor: adds up the journal by itself, and compares the sums with the owner's state.
 
 Written apart from the charging rules on purpose: it shares the entries' format and the state's, but no arithmetic.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
 
 import msgspec
 
@@ -30,13 +30,13 @@ from services.accounting.core.entries import (
     TransferSent,
 )
 from services.accounting.journal.codec import JournalError, decode_checkpoint, decode_row
-from services.accounting.journal.store import Snapshot
+from services.accounting.journal.store import Checkpoint, ClaimedPartition, JournalRow, Snapshot
 
 _BREACHES_MAX: Final = 100
 
 
 class Findings(msgspec.Struct):
-    """What an audit found. `in_transit` is in micro-units; `breaches` are sentences."""
+    """Findings of an audit. `in_transit` is in micro-units; `breaches` are sentences."""
 
     accounts: int = 0
     buckets: int = 0
@@ -44,11 +44,11 @@ class Findings(msgspec.Struct):
     open_sessions: int = 0
     in_transit: int = 0
     breaches: list[str] = []
-    # By unit, in micro-units: what was absorbed.
+    # By unit, in micro-units: absorbed amounts.
     losses: dict[str, int] = {}
 
     def add(self, other: "Findings") -> None:
-        """Takes those of another part of the cell in."""
+        """Adds the findings of another part of the cell."""
         self.accounts += other.accounts
         self.buckets += other.buckets
         self.entries += other.entries
@@ -59,7 +59,7 @@ class Findings(msgspec.Struct):
             self.losses[unit] = self.losses.get(unit, 0) + absorbed
 
     def breach(self, what: str) -> None:
-        """Notes what does not add up; the first hundred are kept."""
+        """Notes a sum that is wrong; the first hundred are kept."""
         if len(self.breaches) < _BREACHES_MAX:
             self.breaches.append(what)
 
@@ -89,11 +89,11 @@ class _AccountBook:
         self.incurred: defaultdict[str, int] = defaultdict(int)
         self.written_off: defaultdict[str, int] = defaultdict(int)
         self.absorbed: defaultdict[str, int] = defaultdict(int)
-        # The records of each session: the numbers of those settled, and by tariff line what they rated.
+        # Records of each session: the numbers of the settled ones, and by tariff line their rated amounts.
         self.settled: set[tuple[str, int]] = set()
         self.rated_by_line: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.charged: defaultdict[str, int] = defaultdict(int)
-        # transfer_id -> (bucket_id, amount), of those whose outcome is not known yet.
+        # transfer_id -> (bucket_id, amount), for transfers whose outcome is not known yet.
         self.in_transit: dict[str, tuple[str, int]] = {}
 
 
@@ -102,65 +102,97 @@ def audit(snapshot: Snapshot) -> Findings:
 
     Checks: rows without a gap; no amount ever negative; nothing settled twice; every charge equal to its debits and debt;
     rated = charged + absorbed; every bucket's sum; charged = consumed - consumed for repaying + incurred; that checkpoint plus
-    tail equals the journal; and that recovery, which reads from the low-water mark on, misses nothing. What cannot be read is a
-    breach too.
+    tail equals the journal; and that recovery, which reads from the low-water mark on, misses nothing. Unreadable rows and
+    checkpoints are breaches too.
     """
     findings = Findings()
     for partition in snapshot.partitions():
-        books: defaultdict[str, _AccountBook] = defaultdict(_AccountBook)
-        tails: defaultdict[str, list[tuple[int, int, Entry]]] = defaultdict(list)
-        states: dict[str, Account] = {}
-        for checkpoint in snapshot.checkpoints(partition.part_id):
+        audited = _PartitionAudit(partition, findings)
+        audited.read_checkpoints(snapshot.checkpoints(partition.part_id))
+        audited.read_journal(snapshot.rows(partition.part_id, 0))
+        audited.compare()
+    return findings
+
+
+class _PartitionAudit:
+    """The audit of one partition: the books of its accounts, their checkpoints, and the entries after these."""
+
+    def __init__(self, partition: ClaimedPartition, findings: Findings) -> None:
+        self._partition = partition
+        self._findings = findings
+        self._books: defaultdict[str, _AccountBook] = defaultdict(_AccountBook)
+        self._tails: defaultdict[str, list[tuple[int, int, Entry]]] = defaultdict(list)
+        self._states: dict[str, Account] = {}
+
+    def read_checkpoints(self, checkpoints: Iterable[Checkpoint]) -> None:
+        """Decodes the accounts' states."""
+        for checkpoint in checkpoints:
+            account_id = checkpoint.account_id
             try:
-                states[checkpoint.account_id] = decode_checkpoint(checkpoint.body, f"the checkpoint of {checkpoint.account_id}")
+                self._states[account_id] = decode_checkpoint(checkpoint.body, f"the checkpoint of {account_id}")
             except JournalError as error:
-                findings.breach(str(error))
-        expected_seq = 1
-        for row in snapshot.rows(partition.part_id, 0):
+                self._findings.breach(str(error))
+
+    def read_journal(self, rows: Iterable[JournalRow]) -> None:
+        """Posts all entries, and checks that no row is missing."""
+        part_id, expected_seq = self._partition.part_id, 1
+        for row in rows:
             if row.seq != expected_seq:
-                findings.breach(f"partition {row.part_id}: row {expected_seq} is missing before {row.seq}")
+                self._findings.breach(f"partition {part_id}: row {expected_seq} is missing before {row.seq}")
             expected_seq = row.seq + 1
             try:
-                entries = decode_row(row.body, f"journal row {row.part_id}/{row.seq}")
+                entries = decode_row(row.body, f"journal row {part_id}/{row.seq}")
             except JournalError as error:
-                findings.breach(str(error))
+                self._findings.breach(str(error))
                 continue
             if len(entries) != row.entry_count:
-                findings.breach(f"partition {row.part_id}: row {row.seq} has {len(entries)} entries, not {row.entry_count}")
+                self._findings.breach(f"partition {part_id}: row {row.seq} has {len(entries)} entries, not {row.entry_count}")
             for index, entry in enumerate(entries):
-                findings.entries += 1
-                where = f"partition {row.part_id}, row {row.seq}, entry {index}, account {entry.account_id}"
-                try:
-                    for breach in _post(books[entry.account_id], entry):
-                        findings.breach(f"{where}: {breach}")
-                except KeyError as unknown:
-                    findings.breach(f"{where}: {type(entry).__name__} of bucket {unknown}, which was never granted")
-                state = states.get(entry.account_id)
-                if state is None or (state.seq, state.index) < (row.seq, index):
-                    tails[entry.account_id].append((row.seq, index, entry))
-        if expected_seq != partition.next_seq:
-            findings.breach(f"partition {partition.part_id}: the journal ends at {expected_seq - 1}, not {partition.next_seq - 1}")
-        for account_id in states.keys() - books.keys():
-            findings.breach(f"account {account_id} has a checkpoint but no journal")
-        for account_id, book in books.items():
-            findings.accounts += 1
-            findings.buckets += len(book.buckets)
-            findings.open_sessions += len(book.holds)
-            tail = tails[account_id]
-            if tail and tail[0][0] < partition.low_water:
-                findings.breach(f"account {account_id}: row {tail[0][0]} is in no checkpoint, but below the low-water mark")
-            try:
-                state = _replay(states.get(account_id), tail)
-            except Exception as error:
-                # A journal that was tampered with can do anything.
-                findings.breach(f"account {account_id}: its journal cannot be replayed: {error!r}")
-                continue
-            for unit, absorbed in book.absorbed.items():
-                findings.losses[unit] = findings.losses.get(unit, 0) + absorbed
-            findings.in_transit += sum(amount for _, amount in book.in_transit.values())
-            for breach in _compare(book, state):
-                findings.breach(f"account {account_id}: {breach}")
-    return findings
+                self._take(entry, row.seq, index)
+        if expected_seq != self._partition.next_seq:
+            self._findings.breach(
+                f"partition {part_id}: the journal ends at {expected_seq - 1}, not {self._partition.next_seq - 1}"
+            )
+
+    def _take(self, entry: Entry, seq: int, index: int) -> None:
+        account_id = entry.account_id
+        self._findings.entries += 1
+        where = f"partition {self._partition.part_id}, row {seq}, entry {index}, account {account_id}"
+        try:
+            for breach in _post(self._books[account_id], entry):
+                self._findings.breach(f"{where}: {breach}")
+        except KeyError as unknown:
+            self._findings.breach(f"{where}: {type(entry).__name__} of bucket {unknown}, which was never granted")
+        state = self._states.get(account_id)
+        if state is None or (state.seq, state.index) < (seq, index):
+            self._tails[account_id].append((seq, index, entry))
+
+    def compare(self) -> None:
+        """Compares the books with the states that recovery would make."""
+        for account_id in self._states.keys() - self._books.keys():
+            self._findings.breach(f"account {account_id} has a checkpoint but no journal")
+        for account_id, book in self._books.items():
+            self._compare_account(account_id, book)
+
+    def _compare_account(self, account_id: str, book: _AccountBook) -> None:
+        findings = self._findings
+        findings.accounts += 1
+        findings.buckets += len(book.buckets)
+        findings.open_sessions += len(book.holds)
+        tail = self._tails[account_id]
+        if tail and tail[0][0] < self._partition.low_water:
+            findings.breach(f"account {account_id}: row {tail[0][0]} is in no checkpoint, but below the low-water mark")
+        try:
+            state = _replay(self._states.get(account_id), tail)
+        except Exception as error:
+            # A journal that was tampered with can raise anything.
+            findings.breach(f"account {account_id}: its journal cannot be replayed: {error!r}")
+            return
+        for unit, absorbed in book.absorbed.items():
+            findings.losses[unit] = findings.losses.get(unit, 0) + absorbed
+        findings.in_transit += sum(amount for _, amount in book.in_transit.values())
+        for breach in _compare(book, state):
+            findings.breach(f"account {account_id}: {breach}")
 
 
 def _replay(state: Account | None, tail: list[tuple[int, int, Entry]]) -> Account:
@@ -171,7 +203,7 @@ def _replay(state: Account | None, tail: list[tuple[int, int, Entry]]) -> Accoun
 
 
 def _post(book: _AccountBook, entry: Entry) -> Iterator[str]:
-    """Posts an entry; yields what is wrong with it."""
+    """Posts an entry; yields its errors."""
     if isinstance(entry, AccountOpened):
         if book.opened:
             yield "opened twice"
@@ -179,63 +211,82 @@ def _post(book: _AccountBook, entry: Entry) -> Iterator[str]:
         return
     if not book.opened:
         yield f"{type(entry).__name__} before the account was opened"
-    if isinstance(entry, BucketGranted):
-        if entry.bucket_id in book.buckets:
-            yield f"bucket {entry.bucket_id} granted twice"
-        book.buckets[entry.bucket_id] = _BucketBook(entry.unit, entry.amount)
-    elif isinstance(entry, DebtRepaid):
-        bucket = book.buckets[entry.bucket_id]
-        bucket.free -= entry.amount
-        bucket.used += entry.amount
-        book.owed[entry.unit] -= entry.amount
-        # What repays a debt was charged when the debt was incurred.
-        book.charged[entry.unit] += entry.amount
-        if book.owed[entry.unit] < 0:
-            yield f"more {entry.unit} repaid than owed"
-    elif isinstance(entry, BucketExpired):
-        bucket = book.buckets[entry.bucket_id]
-        if entry.amount != bucket.free:
-            yield f"bucket {entry.bucket_id} expired {entry.amount}, but {bucket.free} remained"
-        bucket.free -= entry.amount
-        bucket.expired += entry.amount
-        bucket.ended = True
-    elif isinstance(entry, SessionCreated):
-        if entry.charging_id in book.holds or (entry.charging_id, 1) in book.settled:
-            yield f"session {entry.charging_id} created twice"
-        book.holds[entry.charging_id] = {}
-        _hold(book, entry.charging_id, entry.hold)
-    elif isinstance(entry, SessionUpdated):
-        if entry.charging_id not in book.holds:
-            yield f"session {entry.charging_id} updated but not open"
-            book.holds[entry.charging_id] = {}
-        _hold(book, entry.charging_id, entry.hold_added)
-    elif isinstance(entry, SessionSettled):
-        yield from _post_settled(book, entry)
-    elif isinstance(entry, PriceCharged):
-        if sum(amount for _, amount in entry.debits) != entry.amount:
-            yield f"a price of {entry.amount} was paid with {entry.debits}"
-        for bucket_id, amount in entry.debits:
-            book.buckets[bucket_id].free -= amount
-            book.buckets[bucket_id].used += amount
-        book.charged[entry.unit] += entry.amount
-    elif isinstance(entry, BucketToppedUp):
-        book.buckets[entry.bucket_id].granted += entry.amount
-        book.buckets[entry.bucket_id].free += entry.amount
-    elif isinstance(entry, BucketRolledOver | BucketReduced):
-        bucket = book.buckets[entry.bucket_id]
-        amount = entry.expired if isinstance(entry, BucketRolledOver) else entry.amount
-        bucket.free -= amount
-        bucket.expired += amount
-    elif isinstance(entry, DebtWrittenOff):
-        book.owed[entry.unit] -= entry.amount
-        book.written_off[entry.unit] += entry.amount
-        if book.owed[entry.unit] < 0:
-            yield f"more {entry.unit} written off than owed"
-    elif isinstance(entry, TransferSent | TransferConfirmed | TransferReturned):
-        yield from _post_transfer(book, entry)
+    post = _POSTS.get(type(entry))
+    if post is not None:
+        yield from post(book, entry)
     for bucket_id, bucket in book.buckets.items():
         if min(bucket.free, bucket.held, bucket.used, bucket.expired, bucket.given) < 0:
             yield f"bucket {bucket_id} has a negative amount"
+
+
+def _post_granted(book: _AccountBook, entry: BucketGranted) -> Iterator[str]:
+    if entry.bucket_id in book.buckets:
+        yield f"bucket {entry.bucket_id} granted twice"
+    book.buckets[entry.bucket_id] = _BucketBook(entry.unit, entry.amount)
+
+
+def _post_topped_up(book: _AccountBook, entry: BucketToppedUp) -> Iterable[str]:
+    book.buckets[entry.bucket_id].granted += entry.amount
+    book.buckets[entry.bucket_id].free += entry.amount
+    return ()
+
+
+def _post_repaid(book: _AccountBook, entry: DebtRepaid) -> Iterator[str]:
+    bucket = book.buckets[entry.bucket_id]
+    bucket.free -= entry.amount
+    bucket.used += entry.amount
+    book.owed[entry.unit] -= entry.amount
+    # A repayment was charged when its debt was incurred.
+    book.charged[entry.unit] += entry.amount
+    if book.owed[entry.unit] < 0:
+        yield f"more {entry.unit} repaid than owed"
+
+
+def _post_expired(book: _AccountBook, entry: BucketExpired) -> Iterator[str]:
+    bucket = book.buckets[entry.bucket_id]
+    if entry.amount != bucket.free:
+        yield f"bucket {entry.bucket_id} expired {entry.amount}, but {bucket.free} remained"
+    bucket.free -= entry.amount
+    bucket.expired += entry.amount
+    bucket.ended = True
+
+
+def _post_cut(book: _AccountBook, entry: BucketRolledOver | BucketReduced) -> Iterable[str]:
+    bucket = book.buckets[entry.bucket_id]
+    amount = entry.expired if isinstance(entry, BucketRolledOver) else entry.amount
+    bucket.free -= amount
+    bucket.expired += amount
+    return ()
+
+
+def _post_created(book: _AccountBook, entry: SessionCreated) -> Iterator[str]:
+    if entry.charging_id in book.holds or (entry.charging_id, 1) in book.settled:
+        yield f"session {entry.charging_id} created twice"
+    book.holds[entry.charging_id] = {}
+    _hold(book, entry.charging_id, entry.hold)
+
+
+def _post_updated(book: _AccountBook, entry: SessionUpdated) -> Iterator[str]:
+    if entry.charging_id not in book.holds:
+        yield f"session {entry.charging_id} updated but not open"
+        book.holds[entry.charging_id] = {}
+    _hold(book, entry.charging_id, entry.hold_added)
+
+
+def _post_price(book: _AccountBook, entry: PriceCharged) -> Iterator[str]:
+    if sum(amount for _, amount in entry.debits) != entry.amount:
+        yield f"a price of {entry.amount} was paid with {entry.debits}"
+    for bucket_id, amount in entry.debits:
+        book.buckets[bucket_id].free -= amount
+        book.buckets[bucket_id].used += amount
+    book.charged[entry.unit] += entry.amount
+
+
+def _post_written_off(book: _AccountBook, entry: DebtWrittenOff) -> Iterator[str]:
+    book.owed[entry.unit] -= entry.amount
+    book.written_off[entry.unit] += entry.amount
+    if book.owed[entry.unit] < 0:
+        yield f"more {entry.unit} written off than owed"
 
 
 def _post_transfer(book: _AccountBook, entry: TransferSent | TransferConfirmed | TransferReturned) -> Iterator[str]:
@@ -298,13 +349,13 @@ def _post_settled(book: _AccountBook, entry: SessionSettled) -> Iterator[str]:
         yield f"session {entry.charging_id} settled, but its hold was not given back exactly: {held}"
     if entry.charged != used + entry.debt:
         yield f"session {entry.charging_id} charged {entry.charged}, but took {used} and owes {entry.debt}"
-    # The first release did not write the line: there was one for each unit, the account's own.
+    # The first release did not write the line: each unit had one, the account's own.
     line = (entry.charging_id, entry.line or f"||{entry.tariff.unit}")
     before = book.rated_by_line[line]
-    # What nobody pays for is absorbed whole, beside what was used.
+    # Unpaid usage is absorbed whole, beside the used part.
     rated = entry.charged + entry.absorbed - sum(entry.unpaid_amounts)
     book.rated_by_line[line] += rated
-    # A late Release rates what the sweep did not; what the sweep rated stands.
+    # A late Release rates what the sweep did not; the sweep's rated amount stands.
     if before + rated != max(before, sum(entry.class_amounts)):
         yield f"session {entry.charging_id} rated {before} + {rated}, but its classes come to {sum(entry.class_amounts)}"
     if min(entry.charged, entry.debt, entry.absorbed) < 0 or entry.absorbed < sum(entry.unpaid_amounts):
@@ -313,13 +364,32 @@ def _post_settled(book: _AccountBook, entry: SessionSettled) -> Iterator[str]:
     book.absorbed[unit] += entry.absorbed
     book.owed[unit] += entry.debt
     book.incurred[unit] += entry.debt
-    # `charged` of a unit counts what buckets paid; debts are added when they are paid.
+    # `charged` counts, by unit, what buckets paid; debts are added when they are paid.
     book.charged[unit] += used
 
 
+# By kind of entry: the function that posts one. Other kinds move no amount.
+_POSTS: Final[dict[type, Callable[[_AccountBook, Any], Iterable[str]]]] = {
+    BucketGranted: _post_granted,
+    BucketToppedUp: _post_topped_up,
+    DebtRepaid: _post_repaid,
+    BucketExpired: _post_expired,
+    BucketRolledOver: _post_cut,
+    BucketReduced: _post_cut,
+    SessionCreated: _post_created,
+    SessionUpdated: _post_updated,
+    SessionSettled: _post_settled,
+    PriceCharged: _post_price,
+    DebtWrittenOff: _post_written_off,
+    TransferSent: _post_transfer,
+    TransferConfirmed: _post_transfer,
+    TransferReturned: _post_transfer,
+}
+
+
 def _compare(book: _AccountBook, state: Account) -> Iterator[str]:
-    """Yields where the owner's state differs from the books, and what in it does not add up."""
-    # The state may have forgotten what ended long ago, as long as nothing of it is held.
+    """Yields differences of the owner's state from the books, and wrong sums in it."""
+    # The state may have forgotten buckets that ended long ago, as long as nothing of them is held.
     forgotten = book.buckets.keys() - state.buckets.keys()
     unknown = sorted(state.buckets.keys() - book.buckets.keys())
     lost = sorted(each for each in forgotten if not book.buckets[each].ended or book.buckets[each].held)

@@ -1,4 +1,4 @@
-"""How entries become a journal row's body and come back: msgpack of [schema version, entries]."""
+"""Encodes entries as a journal row's body, and decodes them: msgpack of [schema version, entries]."""
 
 from typing import Final
 
@@ -63,7 +63,7 @@ def decode_checkpoint(body: bytes, where: str) -> Account:
 
 
 def _check_version(version: int, where: str) -> None:
-    # Newer code's fields may decode here all the same, and would be lost without a word.
+    # Refuse it even if it decodes here, because fields of newer code would be lost without a word.
     if version > SCHEMA_VERSION:
         raise JournalError(f"{where} has schema version {version}; this code reads up to {SCHEMA_VERSION}: run the newer release")
 

@@ -21,7 +21,7 @@ from services.accounting.journal.store import (
 
 
 class MemoryStore:
-    """The store in memory, for tests and the simulator: same contract, durable as long as the object lives."""
+    """The store in memory, for tests and the simulator: one contract for all stores, durable as long as the object lives."""
 
     def __init__(self) -> None:
         self._partitions: dict[int, ClaimedPartition] = {}

@@ -1,6 +1,6 @@
 """The store in PostgreSQL: one statement and one round trip a commit, for all its partitions.
 
-The statement's first part is the fence: it moves the partitions that are still at the epoch and number expected; everything else is
+The statement's first part is the fence: it moves the partitions that are still at the epoch and number expected. Everything else is
 written only for those. Commits have a connection of their own; reads never hold them up.
 """
 
@@ -178,9 +178,9 @@ class PostgresqlStore:
             return Identity(*await connection.fetchrow(_IDENTITY))
 
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
-        # Behind a commit of unknown outcome there may be one that is still running on the old connection: then a new one.
+        # After a commit of unknown outcome, the old connection may still run it: open a new one.
         async with self._new_writer() if again else self._readers.connection() as connection, connection.transaction():
-            # Shared with other claims; a new era waits for them, and they for it.
+            # Shared with other claims; a new era and claims wait for one another.
             check_era(await connection.fetchval("SELECT era FROM cell FOR SHARE"), era)
             database_us: int = await connection.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
             off_us = self._clock.now_us() - database_us
@@ -264,7 +264,7 @@ class PostgresqlStore:
         return [DueAccount(*row) for row in rows]
 
     async def snapshot(self, work: Callable[[Snapshot], T]) -> T:
-        # `work` reads in a plain loop and may take long: it gets a thread, an event loop and a connection of its own.
+        # `work` reads in a plain loop and may take long, so it gets a thread, an event loop and a connection of its own.
         return await asyncio.to_thread(self._snapshot, work)
 
     def _snapshot(self, work: Callable[[Snapshot], T]) -> T:

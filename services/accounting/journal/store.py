@@ -1,7 +1,7 @@
-"""Where journal, checkpoints and the fence are durable: the contract.
+"""The contract of the durable store: journal, checkpoints and the fence.
 
-A partition row is the fence: every write names the epoch and the sequence number it expects, and has no effect if another
-owner has claimed the partition since.
+A partition row is the fence: every write names the epoch and the sequence number it expects. It has no effect if another owner has
+claimed the partition since.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,11 +42,11 @@ class DueAccount(NamedTuple):
 
 
 class PartitionWrite(NamedTuple):
-    """What a commit does to one partition. Without a body it only checks the fence (and writes checkpoints)."""
+    """A commit's write to one partition. Without a body it only checks the fence (and writes checkpoints)."""
 
     part_id: int
     epoch: int
-    # The sequence number that the new row gets, and that the partition must be at.
+    # The sequence number of the new row, at which the partition must stand.
     expected_seq: int
     time_us: int
     entry_count: int
@@ -57,14 +57,14 @@ class PartitionWrite(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """Which store it is: the cell it was made for, and the era, which rises when it, or the coordinator, was restored."""
+    """Identity of a store: its cell, and the era, which rises when the store, or the coordinator, was restored."""
 
     cell_id: str
     era: int
 
 
 class Share(NamedTuple):
-    """Which of a cell's partitions a store has: those whose part_id is `server` modulo `servers`."""
+    """The partitions of a cell that a store has: those whose part_id is `server` modulo `servers`."""
 
     server: int
     servers: int
@@ -74,12 +74,12 @@ WHOLE: Final = Share(0, 1)
 
 
 class Claim(NamedTuple):
-    """That a process may own a partition."""
+    """Says that a process may own a partition."""
 
     part_id: int
-    # The coordinator's revision that gave it, which rises with each new claim; 0 without a coordinator.
+    # The coordinator's revision of the claim, which rises with each new claim; 0 without a coordinator.
     revision: int
-    # The sequence number that the partition is known to have reached: one below it shows a store that was restored.
+    # The sequence number that the partition is known to have reached: a lower one shows a store that was restored.
     reached: int = 0
 
 
@@ -92,7 +92,7 @@ class StoreRestoredError(Exception):
 
 
 class ClaimedPartition(NamedTuple):
-    """A partition as it stood when it was claimed."""
+    """A partition as it was claimed."""
 
     part_id: int
     epoch: int
@@ -102,14 +102,14 @@ class ClaimedPartition(NamedTuple):
 
 
 class Snapshot(Protocol):
-    """One state of the whole store; only used inside `Store.snapshot`, from its thread."""
+    """One state of the whole store; only used inside `Store.snapshot`, in its thread."""
 
     def partitions(self) -> list[ClaimedPartition]:
         """All partitions in order."""
         ...
 
     def rows(self, part_id: int, after_seq: int) -> Iterator[JournalRow]:
-        """The partition's rows behind `after_seq`, in order."""
+        """The partition's rows after `after_seq`, in order."""
         ...
 
     def checkpoints(self, part_id: int) -> Iterator[Checkpoint]:
@@ -123,16 +123,16 @@ class Store(Protocol):
     async def initialise(self, partitions: int, share: Share = WHOLE, cell_id: str = "") -> Identity:
         """Makes its share of the cell's partitions in a new store.
 
-        `ServiceError` INVALID_ARGUMENT if it has others, or is of another cell than `cell_id`, where that is given.
+        Errors: `ServiceError` INVALID_ARGUMENT if it has others, or is of another cell than `cell_id`, where that is given.
         """
         ...
 
     async def identity(self) -> Identity:
-        """Which cell and era it is of."""
+        """The cell and the era of the store."""
         ...
 
     async def claim(self, incarnation: str, era: int, claims: Sequence[Claim], *, again: bool) -> list[ClaimedPartition]:
-        """Raises the epoch of the partitions: whoever owned them before can't write any more. Returns them in order.
+        """Raises the epoch of the partitions, so that their former owners can't write any more. Returns them in order.
 
         A partition that was claimed with a higher revision stays as it is and is not returned. `again`: only those that
         `incarnation` claimed last, as after a commit of unknown outcome; the rest have a new owner. Errors: `EraMismatchError`.
@@ -140,25 +140,25 @@ class Store(Protocol):
         ...
 
     async def coordinated_by(self, coordinator_id: str) -> str:
-        """Remembers who gives out its partitions, the first time in an era; returns who does."""
+        """Remembers the coordinator that gives out its partitions, once in an era; returns the one that is remembered."""
         ...
 
     async def raise_era(self, above: int, coordinator_id: str = "") -> int:
-        """Begins a new era, higher than the store's and than `above`; returns it. Whoever owns partitions can't write any more.
+        """Begins a new era, higher than the store's and than `above`; returns it. Former owners can't write any more.
 
-        `coordinator_id`: who gives out its partitions in that era; empty: whoever comes first.
+        `coordinator_id`: the coordinator that gives out its partitions in that era; empty: the first one to come.
         """
         ...
 
     async def commit(self, writes: Sequence[PartitionWrite]) -> set[int]:
         """One transaction over several partitions. Returns the part_ids whose fence held; the others were left as they are.
 
-        When it returns, what it wrote survives the loss of the process and of power.
+        A commit that has returned survives the loss of the process and of power.
         """
         ...
 
     async def read_rows(self, part_id: int, after_seq: int, limit: int) -> list[JournalRow]:
-        """At most `limit` committed rows behind `after_seq`, in order."""
+        """At most `limit` committed rows after `after_seq`, in order."""
         ...
 
     async def partitions(self) -> list[ClaimedPartition]:
@@ -170,7 +170,7 @@ class Store(Protocol):
         ...
 
     async def due_accounts(self, part_ids: Sequence[int], until_us: int, after: DueAccount | None, limit: int) -> list[DueAccount]:
-        """At most `limit` checkpoints of these partitions with next_due_us <= `until_us`, in their order, behind `after`."""
+        """At most `limit` checkpoints of these partitions with next_due_us <= `until_us`, in their order, after `after`."""
         ...
 
     async def snapshot(self, work: Callable[[Snapshot], T]) -> T:
@@ -178,7 +178,7 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Ends; nothing may be under way."""
+        """Closes the store; nothing may be under way."""
         ...
 
 

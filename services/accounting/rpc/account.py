@@ -1,4 +1,4 @@
-"""An account as it is shown."""
+"""Writes an account as a message."""
 
 from services.accounting.core.account.state import (
     SESSION_UNIT,
@@ -47,7 +47,7 @@ def account_message(account: Account) -> pb.Account:
 
 
 def losses_message(absorbed: dict[str, int]) -> list[pb.Loss]:
-    """What was absorbed, by unit."""
+    """Absorbed amounts by unit."""
     return [pb.Loss(unit=unit_message(unit), absorbed=amount) for unit, amount in sorted(absorbed.items())]
 
 
@@ -112,7 +112,7 @@ def _subject_limits(subject: str, limits: SubjectLimits) -> pb.SubjectLimits:
 
 
 def limit_message(limit: Limit) -> registry_pb2.Limit:
-    """A limit as the contract has it."""
+    """A limit as a message."""
     message = registry_pb2.Limit(limit_id=limit.limit_id, per=int(limit.scope))  # type: ignore[arg-type]  # the contract's numbers
     if limit.kind == LimitKind.REQUEST_RATE:
         message.request_rate.requests_per_minute, message.request_rate.burst = limit.amount, limit.burst

@@ -1,4 +1,4 @@
-"""Answers to messages."""
+"""Writes answers as messages."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 
 
 def fill_result(result: pb.ChargeResult, answer: commands.Answer) -> None:
-    """Puts the answer to a charging operation into `result`, in place: a message made apart would be copied."""
+    """Puts the answer to a charging operation into `result`, in place, because a message made apart would be copied."""
     if isinstance(answer, commands.Granted):
         granted = result.granted
         granted.output_tokens_granted = answer.output_granted
@@ -21,7 +21,7 @@ def fill_result(result: pb.ChargeResult, answer: commands.Answer) -> None:
         if answer.final:
             granted.final_unit_action = answer.final_action  # type: ignore[assignment]  # the numbers are the contract's
         if type(answer) is commands.GrantedUntil:
-            # An end is no 0, and is not before its time.
+            # An end is never 0, and is not before its time.
             granted.ends_in_ms = max(1, -(-answer.ends_in_us // 1_000))
             granted.ending_subject = answer.ending_subject
     elif isinstance(answer, commands.Settled):
@@ -46,7 +46,7 @@ def fill_result(result: pb.ChargeResult, answer: commands.Answer) -> None:
 
 
 def refused_message(answer: commands.Refused) -> pb.Refused:
-    """Why nothing was granted."""
+    """A refusal as a message."""
     return pb.Refused(
         result_code=int(answer.code),  # type: ignore[arg-type]  # the numbers are the contract's
         unit=unit_message(answer.unit),
@@ -62,12 +62,12 @@ def refused_message(answer: commands.Refused) -> pb.Refused:
     )
 
 
-# What a caller refused for held balance is told to wait; holds end with calls, which take about as long.
+# Callers refused for held balance wait this long; holds end with calls, which take about as long.
 HELD_RETRY_AFTER_MS: Final = 1_000
 
 
 def fill_error(result: pb.ChargeResult, reason: int, message: str) -> None:
-    """Puts why an operation was not carried out into `result`."""
+    """Puts the error of an operation into `result`."""
     result.error.reason = reason  # type: ignore[assignment]  # an open enum
     result.error.message = message
 
@@ -94,7 +94,7 @@ def bucket_added_message(answer: commands.BucketAdded) -> pb.GrantBucketResponse
 
 
 def ordered_message(answer: commands.Ordered) -> pb.Order:
-    """An order as a command left it."""
+    """An order after a command."""
     return pb.Order(
         order_id=answer.order_id,
         offering_id=answer.offering_id,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from services.accounting.core.amounts import GRANTED_MAX, NO_RATE, ContextTier, PinnedTariff, dearest_rate
-from services.accounting.core.offerings import ChargingCatalog, OfferingRules, Schedule, TariffVersion
+from services.accounting.core.offerings import CatalogContent, ChargingCatalog, OfferingRules, Schedule, TariffVersion
 from services.accounting.core.terms import Allowance, Cycle, FinalAction, Limit, LimitKind, Payment, Period, Scope, Terms
 from services.token_classes import FIRST, TOKEN_CLASSES, Vector
 from tokenline.registry.v1 import registry_pb2
@@ -20,10 +20,10 @@ def unit_name(unit: registry_pb2.Unit, currency: str) -> str:
 
 
 def charging_catalog(catalog: registry_pb2.Catalog, validity_us: int) -> ChargingCatalog:
-    """The rules that sessions and orders pin, of a catalog that the registry has validated."""
+    """Rules that sessions and orders pin, from a catalog that the registry has validated."""
     schedules = {tariff.tariff_id: _schedule(tariff) for tariff in catalog.tariffs}
     time_zone = catalog.time_zone or "UTC"
-    return ChargingCatalog(
+    content = CatalogContent(
         offerings={offering.offering_id: _rules(offering, schedules, time_zone) for offering in catalog.offerings},
         model_ids=frozenset(model.model_id for model in catalog.models),
         default_offering_id=catalog.default_offering_id,
@@ -40,10 +40,11 @@ def charging_catalog(catalog: registry_pb2.Catalog, validity_us: int) -> Chargin
             for model in catalog.models
         },
     )
+    return ChargingCatalog(content)
 
 
 def limit_of(limit: registry_pb2.Limit) -> Limit:
-    """A limit as the core has it. Errors: `ValueError` that says what would be right."""
+    """A limit for the core. Errors: `ValueError` that says what would be right."""
     kind = limit.WhichOneof("kind")
     if not limit.limit_id or "@" in limit.limit_id:
         raise ValueError("limit_id must not be empty and have no @")
@@ -176,7 +177,7 @@ def _tier(tier: registry_pb2.ContextTier) -> ContextTier:
 
 
 def _row(rates: registry_pb2.TokenRates) -> Vector:
-    """The rates as a vector, as short as it can be: a tariff of the first classes alone is written as it always was."""
+    """The rates as a vector, as short as possible, so that a tariff of the first classes alone is written as it always was."""
     row = [getattr(rates, name) for name in TOKEN_CLASSES[:FIRST]]
     row += [getattr(rates, name) if rates.HasField(name) else NO_RATE for name in TOKEN_CLASSES[FIRST:]]
     while row[-1] == NO_RATE:

@@ -1,4 +1,4 @@
-"""The charge stream: operations come in batches, answers go by commits."""
+"""The charge stream: operations come in batches, answers leave by commits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -39,7 +39,7 @@ class ChargeStream:
         self._ready.set()
 
     def end(self) -> None:
-        """Ends the stream once all that was answered is sent."""
+        """Ends the stream once all answers are sent."""
         self._ended = True
         self._ready.set()
 
@@ -79,7 +79,7 @@ class _Outstanding:
 
 
 async def read(requests: AsyncIterator[pb.ChargeRequest], stream: ChargeStream, submit: Submit) -> None:
-    """Submits all that a caller asks on its stream; the stream ends once the last of it is answered.
+    """Submits all operations of a caller's stream; the stream ends after the answer to the last one.
 
     Errors: `ServiceError` INVALID_ARGUMENT for a request that is malformed as a whole.
     """

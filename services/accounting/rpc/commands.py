@@ -1,4 +1,4 @@
-"""Requests to commands. Every field of a request is checked here."""
+"""Reads requests as commands. Every field of a request is checked here."""
 
 import re
 from typing import Final
@@ -116,14 +116,14 @@ def _top_up_of(account_id: str, top_up: pb.TopUpBucket) -> commands.TopUpBucket:
 
 
 def open_account_of(request: pb.OpenAccountRequest) -> commands.OpenAccount:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     if len(request.offering_id) > NAME_LENGTH_MAX:
         raise invalid(f"offering_id must have at most {NAME_LENGTH_MAX} characters")
     return commands.OpenAccount(account_id_of(request.account_id), request.offering_id)
 
 
 def grant_bucket_of(request: pb.GrantBucketRequest) -> commands.GrantBucket:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     valid_from_us: int | None = None
     if request.HasField("valid_from_time"):
         valid_from_us = request.valid_from_time.seconds * 1_000_000 + request.valid_from_time.nanos // 1_000
@@ -143,7 +143,7 @@ def grant_bucket_of(request: pb.GrantBucketRequest) -> commands.GrantBucket:
 
 
 def refund_of(request: pb.RefundSessionRequest, unit: str, charged: int) -> commands.RefundSession:
-    """`unit` and `charged` are those of the record. Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request; `unit` and `charged` are those of the record. Errors: `ServiceError` INVALID_ARGUMENT."""
     if request.sequence_number < 1 or request.record_sequence_number < 0:
         raise invalid("sequence_number must be 1 or above and record_sequence_number not negative; its receipt has both")
     return commands.RefundSession(
@@ -161,7 +161,7 @@ def refund_of(request: pb.RefundSessionRequest, unit: str, charged: int) -> comm
 
 
 def reduce_of(request: pb.ReduceBucketRequest) -> commands.ReduceBucket:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.ReduceBucket(
         account_id=account_id_of(request.account_id),
         bucket_id=name_of("bucket_id", request.bucket_id),
@@ -172,7 +172,7 @@ def reduce_of(request: pb.ReduceBucketRequest) -> commands.ReduceBucket:
 
 
 def write_off_of(request: pb.WriteOffDebtRequest) -> commands.WriteOffDebt:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.WriteOffDebt(
         account_id=account_id_of(request.account_id),
         unit=unit_of(request.unit),
@@ -183,7 +183,7 @@ def write_off_of(request: pb.WriteOffDebtRequest) -> commands.WriteOffDebt:
 
 
 def place_order_of(request: pb.PlaceOrderRequest) -> commands.PlaceOrder:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.PlaceOrder(
         account_id=account_id_of(request.account_id),
         offering_id=name_of("offering_id", request.offering_id),
@@ -193,7 +193,7 @@ def place_order_of(request: pb.PlaceOrderRequest) -> commands.PlaceOrder:
 
 
 def confirm_payment_of(request: pb.ConfirmPaymentRequest) -> commands.ConfirmPayment:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.ConfirmPayment(
         account_id=account_id_of(request.account_id),
         order_id=name_of("order_id", request.order_id),
@@ -202,12 +202,12 @@ def confirm_payment_of(request: pb.ConfirmPaymentRequest) -> commands.ConfirmPay
 
 
 def cancel_order_of(request: pb.CancelOrderRequest) -> commands.CancelOrder:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.CancelOrder(account_id_of(request.account_id), name_of("order_id", request.order_id), reason_of(request.reason))
 
 
 def change_subscription_of(request: pb.ChangeSubscriptionRequest) -> commands.ChangeSubscription:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.ChangeSubscription(
         account_id=account_id_of(request.account_id),
         subscription_id=name_of("subscription_id", request.subscription_id),
@@ -219,14 +219,14 @@ def change_subscription_of(request: pb.ChangeSubscriptionRequest) -> commands.Ch
 
 
 def cancel_subscription_of(request: pb.CancelSubscriptionRequest) -> commands.CancelSubscription:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.CancelSubscription(
         account_id_of(request.account_id), name_of("subscription_id", request.subscription_id), request.at_once
     )
 
 
 def send_transfer_of(request: pb.SendTransferRequest) -> commands.SendTransfer:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.SendTransfer(
         account_id=account_id_of(request.account_id),
         to_account_id=account_id_of(request.to_account_id, "to_account_id"),
@@ -254,7 +254,7 @@ def receive_transfer_message(command: commands.ReceiveTransfer) -> pb.ReceiveTra
 
 
 def receive_transfer_of(request: pb.ReceiveTransferRequest) -> commands.ReceiveTransfer:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     if not 1 <= len(request.digest) <= _DIGEST_LENGTH_MAX:
         raise invalid(f"digest must have 1 to {_DIGEST_LENGTH_MAX} bytes")
     if not 0 <= request.valid_from_us < request.valid_until_us:
@@ -274,7 +274,7 @@ def receive_transfer_of(request: pb.ReceiveTransferRequest) -> commands.ReceiveT
 
 
 def set_limits_of(request: pb.SetLimitsRequest) -> commands.SetLimits:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     subject = request.subject_limits.subject
     if _SUBJECT.fullmatch(subject) is None:
         raise invalid('subject_limits.subject must be "account", "member:" or "key:" and an ID of at most 200 characters')
@@ -302,10 +302,10 @@ def set_limits_of(request: pb.SetLimitsRequest) -> commands.SetLimits:
 
 
 def read_account_of(request: pb.GetAccountRequest) -> commands.ReadAccount:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.ReadAccount(account_id_of(request.account_id))
 
 
 def find_records_of(request: pb.GetSessionRecordsRequest) -> commands.FindRecords:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.FindRecords(account_id_of(request.account_id), charging_id_of(request))

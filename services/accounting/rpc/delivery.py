@@ -1,4 +1,4 @@
-"""The way of a transfer to the owner of its receiver's partition."""
+"""Carries a transfer to the owner of its receiver's partition."""
 
 from typing import Final
 
@@ -13,14 +13,14 @@ _FAULTS: Final = frozenset(int(fault) for fault in Fault)
 
 
 class Delivery:
-    """To an owner of this replica, or to another replica."""
+    """Delivers to an owner of this replica, or to another replica."""
 
     def __init__(self, groups: ServerGroups, directory: Directory) -> None:
         self._groups = groups
         self._directory = directory
 
     async def deliver(self, command: ReceiveTransfer) -> Failed | None:
-        """Takes a transfer to the receiver's owner; returns why it was not taken."""
+        """Gives a transfer to the receiver's owner; returns its refusal, if it was not taken."""
         address = self._directory.addresses.get(self._groups.partition_of(command.account_id), self._directory.own_address)
         if address == self._directory.own_address:
             return await self._groups.receive(command)

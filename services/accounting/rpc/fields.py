@@ -1,6 +1,6 @@
 """One field of a message: read and checked, or written.
 
-Errors of what reads: `ServiceError` INVALID_ARGUMENT, which names the field and says what would be right.
+Errors of the readers: `ServiceError` INVALID_ARGUMENT, which names the field and says what would be right.
 """
 
 import re
@@ -38,7 +38,7 @@ _OUTCOMES: Final = frozenset({"answered", "refused", "unreachable", "timeout", "
 
 
 def payment_of(value: int) -> Payment:
-    """How a price is paid."""
+    """The way a price is paid."""
     try:
         return Payment(value)
     except ValueError:
@@ -62,7 +62,7 @@ def priority_of(value: int) -> int:
 
 
 def reason_of(value: str) -> str:
-    """Why something is done, for people."""
+    """A reason, for people."""
     if not 1 <= len(value) <= REASON_LENGTH_MAX:
         raise invalid(f"reason must have 1 to {REASON_LENGTH_MAX} characters")
     return value
@@ -76,7 +76,7 @@ def at_most(field: str, value: str, length: int) -> str:
 
 
 def valid_for_us_of(span: Duration) -> int:
-    """How long a bucket is valid."""
+    """The validity of a bucket, in microseconds."""
     if span.nanos or not 1 <= span.seconds <= _VALIDITY_S_MAX:
         raise invalid("valid_for must be whole seconds, above 0 and at most 100 years")
     return span.seconds * 1_000_000
@@ -85,7 +85,7 @@ def valid_for_us_of(span: Duration) -> int:
 def charging_id_of(
     request: pb.ChargeOperation | pb.RefundSessionRequest | pb.ExplainRefusalRequest | pb.GetSessionRecordsRequest,
 ) -> str:
-    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    """A call's ID. Errors: `ServiceError` INVALID_ARGUMENT."""
     charging_id = request.charging_id
     if not is_uuid7(charging_id):
         raise invalid("charging_id must be a UUID of version 7 in lower-case text")
@@ -131,13 +131,13 @@ def usage_of(used: pb.TokenUsage, field: str = "used") -> Vector:
 
 
 def unpaid_of(unpaid: pb.TokenUsage) -> Vector:
-    """Counts of what nobody pays; empty for nothing."""
+    """Counts of unpaid usage; empty for nothing."""
     usage = usage_of(unpaid, "unpaid")
     return usage if any(usage) else ()
 
 
 def unit_of(unit: pb.UnitOfAmount) -> str:
-    """The name of a unit."""
+    """A unit's name."""
     if unit.unit not in (registry_pb2.UNIT_TOKEN, registry_pb2.UNIT_POINT, registry_pb2.UNIT_CURRENCY):
         raise invalid("unit must be TOKEN, POINT or CURRENCY")
     if unit.unit == registry_pb2.UNIT_CURRENCY:
@@ -149,7 +149,7 @@ def unit_of(unit: pb.UnitOfAmount) -> str:
 
 
 def provenance_of(value: int) -> commands.Provenance:
-    """Where counts came from."""
+    """The provenance of counts."""
     provenance = _PROVENANCES.get(value)
     if provenance is None:
         raise invalid(f"provenance {value} is unknown; give vendor, partial, tokenizer or estimated")
@@ -157,7 +157,7 @@ def provenance_of(value: int) -> commands.Provenance:
 
 
 def close_cause_of(value: int) -> commands.CloseCause:
-    """Why a session ended."""
+    """The cause of a session's end."""
     close_cause = _CLOSE_CAUSES.get(value)
     if close_cause is None:
         raise invalid(
@@ -167,7 +167,7 @@ def close_cause_of(value: int) -> commands.CloseCause:
 
 
 def attempts_of(attempts: Sequence[pb.VendorAttempt]) -> tuple[entries.VendorAttempt, ...]:
-    """The vendor calls that were made."""
+    """The attempts at vendors."""
     if len(attempts) > _ATTEMPTS_MAX:
         raise invalid(f"attempts must be at most {_ATTEMPTS_MAX}")
     made = []
@@ -184,7 +184,7 @@ def attempts_of(attempts: Sequence[pb.VendorAttempt]) -> tuple[entries.VendorAtt
 
 
 def unit_message(unit: str) -> pb.UnitOfAmount:
-    """The proto of a unit's name; empty for an empty name."""
+    """A unit's message from its name; empty for an empty name."""
     name, _, currency = unit.partition(":")
     return pb.UnitOfAmount(unit=_UNITS[name], currency=currency)
 

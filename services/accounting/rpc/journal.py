@@ -1,4 +1,4 @@
-"""The journal's entries to proto, as billing and the command line read them."""
+"""Writes the journal's entries as messages, for billing and the command line."""
 
 from services.accounting.core import entries
 from services.accounting.core.amounts import rates_for
@@ -8,7 +8,7 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 
 
 def journal_entry_message(part_id: int, seq: int, index: int, entry: entries.Entry) -> pb.JournalEntry:
-    """An entry as others read it."""
+    """An entry as a message."""
     message = pb.JournalEntry(part_id=part_id, sequence_number=seq, index=index, account_id=entry.account_id, time_us=entry.time_us)
     match entry:
         case entries.AccountOpened():
@@ -72,7 +72,7 @@ def journal_entry_message(part_id: int, seq: int, index: int, entry: entries.Ent
 
 
 def _correction_message(message: pb.JournalEntry, entry: entries.Entry) -> None:
-    """The entries of what operators do, and of transfers."""
+    """Writes entries of operators' corrections, and of transfers."""
     match entry:
         case entries.BucketReduced():
             message.bucket_reduced.CopyFrom(pb.BucketReduced(bucket_id=entry.bucket_id, amount=entry.amount, reason=entry.reason))
@@ -106,7 +106,7 @@ def _correction_message(message: pb.JournalEntry, entry: entries.Entry) -> None:
 
 
 def _sale_message(message: pb.JournalEntry, entry: entries.Entry) -> None:
-    """The entries of orders and subscriptions."""
+    """Writes entries of orders and subscriptions."""
     match entry:
         case entries.OrderPlaced():
             message.order_placed.CopyFrom(
@@ -162,7 +162,7 @@ def _sale_message(message: pb.JournalEntry, entry: entries.Entry) -> None:
 
 def _settled_message(entry: entries.SessionSettled) -> pb.SessionSettled:
     usage = entry.usage
-    # The tier is chosen by the input of the whole session, of which this record may be a part.
+    # The input of the whole session chooses the tier; this record may be a part of the session.
     rates = rates_for(entry.tariff, total_input(usage) if entry.total_input < 0 else entry.total_input)
     debits: dict[str, int] = {}
     for bucket_id, amount in (*entry.held_debits, *entry.free_debits):

@@ -1,4 +1,4 @@
-"""The gRPC face of accounting: proto to core, core to proto."""
+"""Serves accounting's gRPC contract: messages to the core, answers back."""
 
 import asyncio
 import contextlib
@@ -29,12 +29,12 @@ _JOURNAL_ENTRIES_A_MESSAGE: Final = 1_000
 _ADDRESS_LENGTH_MAX: Final = 500
 
 _Context = grpc.aio.ServicerContext
-# Has a partition owned by the replica at an address; returns the address of its owner then.
+# Moves a partition to the replica at an address; returns its owner's address then.
 Move = Callable[[int, str], Awaitable[str]]
 
 
 def _at_owner(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Has a request about an account answered by the owner of its partition."""
+    """Decorates a request about an account, so that the owner of its partition answers it."""
 
     @functools.wraps(method)
     async def routed(self: "AccountingServicer", request: Any, context: Any) -> Any:
@@ -56,7 +56,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         self._move = move
 
     def end_streams(self) -> None:
-        """Ends the streams, those of charging once what was asked on them is answered; callers ask elsewhere, or later."""
+        """Ends the streams, charge streams once their operations are answered; callers ask another replica, or later."""
         self._directory.end()
         for stream in self._streams:
             stream.end()
@@ -82,13 +82,13 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             reading.cancel()
 
     async def at_owner(self, method: Callable[..., Awaitable[Any]], request: Any, context: Any) -> Any:
-        """What the owner of the account's partition answers."""
+        """The answer of the owner of the account's partition."""
         part_id = self._groups.partition_of(request.account_id)
         here = functools.partial(method, self)
         return await self._directory.at_owner(part_id, method.__name__, here, request, context)
 
     async def _done(self, command: Command) -> Answer:
-        """The answer to a command; errors: the `ServiceError` that a `Failed` stands for."""
+        """The answer to a command. Errors: the `ServiceError` of a `Failed`."""
         answer = await ask(self._groups, command)
         answers.raise_if_failed(answer)
         return answer
@@ -118,7 +118,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
 
     @_at_owner
     async def RefundSession(self, request: pb.RefundSessionRequest, context: "_Context[Any, Any]") -> pb.RefundSessionResponse:
-        # Checked before the journal is read for it.
+        # Check the request before reading the journal for it.
         commands.refund_of(request, "", 0)
         part_id = self._groups.partition_of(request.account_id)
         rows = await self._groups.read_rows(part_id, request.sequence_number - 1, 1)

@@ -1,4 +1,4 @@
-"""Answers that wait for the commit which covers what they saw."""
+"""Keeps answers until the commit that covers what they saw."""
 
 import asyncio
 from collections.abc import Collection, Iterable
@@ -8,18 +8,18 @@ from services.accounting.writer.asking import Caller, Pending
 from services.accounting.writer.metrics import Metrics, Refusals
 from services.accounting.writer.partition import Partition
 
-# An answer that is not delivered yet: the partition that gave it, who asked, under which tag.
+# An answer that is not delivered yet: the partition that gave it, its caller, and the caller's tag.
 Given = tuple[Partition, Caller, int, Answer]
 
 
 class Answers:
-    """Decided, but not committed yet."""
+    """Answers that are decided, but not committed yet."""
 
     def __init__(self, metrics: Metrics, refusals: Refusals) -> None:
         self._metrics = metrics
         self._refusals = refusals
         self.waiting: list[Given] = []
-        # There is something to commit, or to look at.
+        # Set when there is something to commit, or to look at.
         self.work = asyncio.Event()
 
     def add(self, partition: Partition, pending: Pending, answer: Answer) -> None:
@@ -32,18 +32,18 @@ class Answers:
         self.work.set()
 
     def take(self) -> list[Given]:
-        """All that wait; they are the taker's from now on."""
+        """Takes all that wait; the caller delivers them."""
         taken, self.waiting = self.waiting, []
         return taken
 
     def withdraw(self, partitions: Collection[Partition], failed: Failed) -> None:
-        """Tells those who wait for an answer of partitions that are gone, instead of the answer."""
+        """Tells callers of partitions that are gone of the failure, instead of their answers."""
         withdrawn = [given for given in self.waiting if given[0] in partitions]
         self.waiting = [given for given in self.waiting if given[0] not in partitions]
         deliver_instead(withdrawn, failed)
 
     def are_of(self, partition: Partition) -> bool:
-        """Whether an answer of the partition waits."""
+        """Whether an answer from the partition waits."""
         return any(given[0] is partition for given in self.waiting)
 
 
@@ -58,12 +58,12 @@ def deliver(answers: Iterable[Given]) -> None:
 
 
 def deliver_instead(answers: Iterable[Given], failed: Failed) -> None:
-    """Tells callers that it failed, whatever their answers were."""
+    """Tells callers of the failure, whatever their answers were."""
     deliver((partition, caller, tag, failed) for partition, caller, tag, _ in answers)
 
 
 def refuse(pending: Iterable[Pending], failed: Failed) -> None:
-    """Answers commands that were not decided, at once."""
+    """Answers undecided commands at once."""
     for _, caller, tag in pending:
         caller.answer(tag, failed)
         caller.flush()

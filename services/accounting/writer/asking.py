@@ -1,4 +1,4 @@
-"""Who asks an owner, and how one waits for an answer."""
+"""Callers of an owner, and the wait for an answer."""
 
 import asyncio
 from typing import NamedTuple, Protocol
@@ -8,14 +8,14 @@ from services.accounting.core.commands import AccountView, Answer, Command
 
 
 class Caller(Protocol):
-    """Where answers go. `answer` is called after the commit; `flush` once after the last answer of a commit."""
+    """A receiver of answers. `answer` is called after the commit; `flush` once after the last answer of a commit."""
 
     def answer(self, tag: int, answer: Answer) -> None:
         """Takes the answer to the command submitted with `tag`."""
         ...
 
     def flush(self) -> None:
-        """Sends what was taken."""
+        """Sends the answers that were taken."""
         ...
 
 

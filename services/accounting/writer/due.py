@@ -1,4 +1,4 @@
-"""What falls due by itself: on accounts in use, which have timers, and on all others, whose checkpoints say when."""
+"""Applies what falls due: on accounts in use, which have timers, and on all others, whose checkpoints name the time."""
 
 import asyncio
 import logging
@@ -16,20 +16,20 @@ from services.runtime.errors import ServiceError
 logger = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.5
-# What is due goes in slices of accounts with a pause behind each: 3,200 accounts a second at the most. A pause that the event loop
-# ended late shows that calls are waiting: then so many times as long comes on top, since calls go first.
+# Due work goes in slices of accounts with a pause after each: at most 3,200 accounts a second. A pause that the event loop ended
+# late shows that calls are waiting. Then this many times as long is added, because calls go first.
 _ACCOUNTS_A_SLICE: Final = 32
 _PAUSE_S: Final = 0.01
 _LATENESS_S: Final = 0.001
 _LATENESS_FACTOR: Final = 16
-# Slices of accounts that are not in use: so many at once, or an owner that is slow would load more and more of them.
+# At most this many slices of stored accounts at once, or a slow owner would load more and more of them.
 _SLICES_AT_ONCE: Final = 16
 _ACCOUNTS_A_READ: Final = 512
 _PASSING_LOOK_S: Final = 0.002
 
 
 class Serves(Submits, Protocol):
-    """The owner, as far as it matters here."""
+    """The owner, as far as due work needs it."""
 
     @property
     def serving(self) -> bool:
@@ -48,7 +48,7 @@ class Serves(Submits, Protocol):
 
 
 class DueWork:
-    """See the module."""
+    """Runs the due work of the module for an owner."""
 
     def __init__(self, owner: Serves, store: Store, clock: Clock, holdings: Holdings, answers: Answers) -> None:
         self._owner = owner
@@ -70,7 +70,7 @@ class DueWork:
             self._work.set()
 
     async def _apply_in_use(self) -> None:
-        """Applies what is due on the accounts that are objects in memory."""
+        """Applies what is due on accounts that are objects in memory."""
         applied = 0
         for partition in list(self._holdings.partitions.values()):
             while partition.apply_next_due(self._clock.now_us(), extended=self._owner.extended):
@@ -82,7 +82,7 @@ class DueWork:
                         break
 
     async def _apply_stored(self) -> None:
-        """Applies what is due on accounts that are not in use, and lets go of them."""
+        """Applies what is due on accounts that are not in use, and releases them from memory."""
         until_us = self._clock.now_us()
         after: DueAccount | None = None
         slices: set[asyncio.Task[None]] = set()
@@ -98,7 +98,7 @@ class DueWork:
                     await _let_calls_pass()
                 if len(found) < _ACCOUNTS_A_READ:
                     break
-                # What is in use has its own timer, though the store does not know yet that nothing is due any more: go on behind.
+                # Go on after the last one: accounts in use have timers, but the store lists them until their next checkpoints.
                 after = found[-1]
             if slices:
                 await asyncio.wait(slices)
@@ -107,7 +107,7 @@ class DueWork:
                 task.cancel()
 
     async def _apply_idle(self, due: Sequence[DueAccount]) -> None:
-        """Applies what is due on a few; returns when they are checkpointed and gone from memory again."""
+        """Applies what is due on a slice of accounts; returns when they are checkpointed and gone from memory again."""
         asked = []
         for _, part_id, account_id in due:
             if not self._owner.serving:

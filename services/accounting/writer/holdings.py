@@ -15,24 +15,24 @@ from services.runtime.errors import ServiceError
 logger = logging.getLogger(__name__)
 
 _RECOVERY_BACKOFF_S_MAX: Final = 1.0
-# Before partitions are given away, their dirty accounts are checkpointed while they are served; for so long at the most, since
-# the next owner replays what is left.
+# Before partitions are given away, their dirty accounts are checkpointed while they are served. This takes at most this long,
+# because the next owner replays the rest.
 _GIVE_CHECKPOINTS_S_MAX: Final = 2.0
 _GIVE_DIRTY_MAX: Final = 64
 _GIVE_LOOK_S: Final = 0.002
 
 LOST: Final = "the partition has another owner now"
 
-# Is told of partitions that somebody else has claimed.
+# Called with partitions that somebody else has claimed.
 Lost = Callable[[set[int]], None]
 
 
 class OwnershipLostError(Exception):
-    """Another process has claimed partitions that this one must have. It must end: it can write nothing any more."""
+    """Another process has claimed partitions that this one must have. This one must end, because it can write nothing any more."""
 
 
 class Holdings:
-    """See the module."""
+    """Holds the partitions; see the module."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Holdings:
         lost: Lost | None,
         answers: Answers,
     ) -> None:
-        """`make` makes the state of a claimed partition; `begun` is told of partitions that are served from now on.
+        """`make` makes the state of a claimed partition; `begun` is called with partitions that are served from now on.
 
         `lost`: see `Owner`.
         """
@@ -54,17 +54,17 @@ class Holdings:
         self._lost = lost
         self._answers = answers
         self.identity = Identity("", 0)
-        # What was claimed; while it is recovered after a failed commit, it is not among the partitions.
+        # All claims; a claimed partition that is being recovered is not among the partitions.
         self.claims: dict[int, Claim] = {}
         self.partitions: dict[int, Partition] = {}
-        # The number behind the last row that was surely committed here.
+        # Next sequence number after the last row this process knows is committed.
         self._committed: dict[int, int] = {}
-        # One takes, gives or recovers at a time.
+        # Taking, giving and recovering exclude one another.
         self._claiming = asyncio.Lock()
 
     @property
     def whole(self) -> bool:
-        """Whether all that was claimed is served."""
+        """Whether every claimed partition is served."""
         return len(self.partitions) == len(self.claims)
 
     @property
@@ -73,11 +73,11 @@ class Holdings:
         return {part_id: self._committed[part_id] for part_id in self.partitions if part_id in self._committed}
 
     def note_committed(self, partition: Partition) -> None:
-        """All rows of the partition below its next one are committed for sure."""
+        """Notes that all rows of the partition before its next one are surely committed."""
         self._committed[partition.part_id] = partition.next_seq
 
     def has(self, partition: Partition) -> bool:
-        """Whether this is the partition's state in force; after a recovery it is another."""
+        """Whether this is the partition's present state; after a recovery it is another."""
         return self.partitions.get(partition.part_id) is partition
 
     async def start(self, partition_count: int, share: Share, cell_id: str) -> None:
@@ -128,11 +128,11 @@ class Holdings:
                 self._answers.work.set()
                 await asyncio.sleep(_GIVE_LOOK_S)
         async with self._claiming:
-            # What was recovered meanwhile is given up too: nobody was told that it is still here.
+            # Partitions that were recovered meanwhile are given up too: nobody was told that they are still here.
             self._drop(part_ids)
 
     def _drop(self, part_ids: Iterable[int]) -> None:
-        """Forgets partitions; who waits for something of them is told."""
+        """Forgets partitions; tells callers who wait for something of them."""
         failed = Failed(Fault.NOT_OWNER, LOST)
         dropped = []
         for part_id in part_ids:
@@ -145,7 +145,7 @@ class Holdings:
             refuse(partition.clear(), failed)
 
     def lose(self, part_ids: set[int]) -> None:
-        """Somebody else has claimed partitions. Errors: `OwnershipLostError` where nobody wants to know."""
+        """Drops partitions that somebody else has claimed. Errors: `OwnershipLostError` where nobody is to be told."""
         self._drop(part_ids)
         logger.warning("lost partitions %s to another owner", sorted(part_ids))
         if self._lost is None:
@@ -153,11 +153,11 @@ class Holdings:
         self._lost(part_ids)
 
     async def recover(self, answers: list[Given], why: str) -> None:
-        """Throws the memory away, tells everybody who waits that the outcome is unknown, and starts from the journal.
+        """Drops the state in memory, tells all waiting callers that the outcome is unknown, and starts from the journal.
 
         `answers` are those of the commit that failed. Errors: as of `lose`; `JournalError`.
         """
-        # Who takes or gives waits; a partition that comes in the middle would be thrown away with the others.
+        # Taking and giving wait, because a partition that came in the middle would be dropped with the others.
         async with self._claiming:
             self._forget_all(answers, Failed(Fault.STORE_UNAVAILABLE, f"{why}; the outcome is unknown, a repeat is safe"))
             backoff_s = 0.05
@@ -175,7 +175,7 @@ class Holdings:
         logger.info("claimed the partitions again")
 
     def _forget_all(self, answers: list[Given], failed: Failed) -> None:
-        """Drops the state in memory; `answers`, and all who wait for one, are told that it failed."""
+        """Drops the state in memory; callers of `answers`, and all who wait for one, are told of the failure."""
         forgotten = list(self.partitions.values())
         self.partitions.clear()
         deliver_instead(answers + self._answers.take(), failed)
@@ -183,7 +183,7 @@ class Holdings:
             refuse(partition.clear(), failed)
 
     async def _claim_again(self) -> set[int]:
-        """Claims again what was claimed before, and replays it; returns what somebody else has claimed meanwhile."""
+        """Claims the partitions again and replays them; returns those that somebody else has claimed meanwhile."""
         claimed = await self._store.claim(self._incarnation, self.identity.era, list(self.claims.values()), again=True)
         for each in claimed:
             check_reached(each, self._committed.get(each.part_id, 0))

@@ -1,4 +1,4 @@
-"""How accounts that somebody waits for come into memory."""
+"""Loads accounts into memory that commands wait for."""
 
 import logging
 from collections.abc import Callable
@@ -26,14 +26,14 @@ class Loader:
         enter: Callable[[Partition, Account], None],
         accept: Callable[[Partition, Pending], None],
     ) -> None:
-        """`enter` takes an account into memory, `accept` decides who waited for it."""
+        """`enter` takes an account into memory, `accept` decides the commands that waited for it."""
         self._store = store
         self._holdings = holdings
         self._enter = enter
         self._accept = accept
 
     async def load(self, partition: Partition) -> None:
-        """Loads every account of the partition that somebody waits for, in batches, until nobody does."""
+        """Loads every account of the partition that commands wait for, in batches, until none waits."""
         while wanted := partition.wanted():
             try:
                 checkpoints = await self._store.load_checkpoints(partition.part_id, wanted)
@@ -41,7 +41,7 @@ class Loader:
                 for account_id in wanted:
                     _refuse_unloadable(partition.end_load(account_id), error)
                 continue
-            # A partition that was recovered meanwhile has answered all who waited here.
+            # If the partition was recovered meanwhile, all who waited here are answered.
             for account_id in wanted if self._holdings.has(partition) else ():
                 waiting = partition.end_load(account_id)
                 if account_id in checkpoints:

@@ -1,4 +1,4 @@
-"""What an owner counts, and which calls it refused last."""
+"""Counters of an owner, and its last refusals."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from services.accounting.core.entries import SessionSettled
 
 _REFUSALS_KEPT_MAX: Final = 10_000
 
-# What was refused, how, and when, in microseconds since 1970.
+# The command, its refusal, and the time in microseconds since 1970.
 Refusal = tuple[CreateSession | ChargeEvent, Refused, int]
 
 
@@ -20,16 +20,16 @@ class Metrics:
         self.commits = 0
         self.entries = 0
         self.recoveries = 0
-        # Records of which a part was above what the account may owe.
+        # Records that were partly above what the account may owe.
         self.losses = 0
-        # By unit, in micro-units; there from the start, or its first increase would be seen by nobody.
+        # By unit, in micro-units; present from the start, or nobody would see its first increase.
         self.absorbed = {"TOKEN": 0}
-        # What vendors' work was worth, in micro-yuan: what was used, and what nobody paid for.
+        # Worth of vendors' used and unpaid work, in micro-yuan.
         self.paid_worth = 0
         self.unpaid_worth = 0
 
     def count_losses(self, entry: SessionSettled) -> None:
-        """Counts what nobody pays of a record."""
+        """Counts the part of a record that nobody pays."""
         self.paid_worth += entry.paid_worth
         self.unpaid_worth += entry.unpaid_worth
         if entry.absorbed:
@@ -39,19 +39,19 @@ class Metrics:
 
 
 class Refusals:
-    """The last refusals by charging_id, so that somebody can ask why."""
+    """The last refusals by charging_id, so that somebody can ask for the reason."""
 
     def __init__(self) -> None:
         # Oldest first.
         self._kept: dict[str, Refusal] = {}
 
     def remember(self, command: Command, refused: Refused, time_us: int) -> None:
-        """Keeps why a call was refused."""
+        """Keeps the refusal of a call."""
         if isinstance(command, CreateSession | ChargeEvent):
             self._kept[command.charging_id] = (command, refused, time_us)
             if len(self._kept) > _REFUSALS_KEPT_MAX:
                 del self._kept[next(iter(self._kept))]
 
     def find(self, charging_id: str) -> Refusal | None:
-        """Why a call was refused, as long as it is remembered."""
+        """The refusal of a call, as long as it is remembered."""
         return self._kept.get(charging_id)

@@ -1,11 +1,10 @@
 """The owner: the only writer of its partitions' accounts, and group commit.
 
-Which partitions those are is decided elsewhere: `take` claims some and brings them into memory, `give` lets go of them in order.
-
-Commands are decided at once, on state that runs ahead of the database; all that arrived while the last transaction ran goes
-into the next one. An answer leaves only after the commit that covers what it saw: grants, refusals, reads and repeats alike.
-After a failed commit the outcome is unknown: the memory is thrown away, the partitions are claimed again with a higher epoch,
-and the journal says what is so. Callers repeat what was not answered; idempotency makes that harmless.
+The coordinator decides which partitions those are: `take` claims some and brings them into memory, `give` lets go of them in order.
+Commands are decided at once, on state that runs ahead of the database. All that arrived while the last transaction ran goes into
+the next one. An answer leaves only after the commit that covers what it saw: grants, refusals, reads and repeats alike.
+After a failed commit the outcome is unknown. The memory is dropped, the partitions are claimed again with a higher epoch, and
+their state is read from the journal. Callers repeat what was not answered; idempotency makes that harmless.
 """
 
 import asyncio
@@ -46,17 +45,17 @@ _STOP_LOOK_S = 0.005
 
 
 class OwnerSettings(NamedTuple):
-    """What an owner is told of its cell, and how much it may use."""
+    """An owner's cell, and the bounds of its resources."""
 
-    # Who claims: another one for each process that ever did.
+    # The claimant's name: each process that ever claims has another one.
     incarnation: str
     # The cell's number of partitions.
     partitions: int
-    # For how long a Create may wait for what only others' holds keep from it.
+    # A Create waits at most this long for balance that others hold.
     held_wait_ms: int
-    # At which age of its oldest change an account is checkpointed.
+    # An account is checkpointed when its oldest change has this age.
     checkpoint_age_ms: int
-    # Accounts that are objects in memory, and bytes of those that are packed, at most.
+    # At most this many accounts are objects in memory, and the packed ones have at most this many bytes.
     hot_accounts_max: int
     packed_bytes_max: int
     # The partitions that its store has.
@@ -64,7 +63,7 @@ class OwnerSettings(NamedTuple):
 
 
 class Owner:
-    """Owns partitions of a store. `start`, then `take` and `submit`; `run` must be running all the while."""
+    """Owns partitions of a store. Call `start`, then `take` and `submit`; keep `run` running."""
 
     def __init__(
         self,
@@ -75,7 +74,7 @@ class Owner:
         lost: Lost | None = None,
         deliver: Deliver | None = None,
     ) -> None:
-        """`lost` is told of partitions that somebody else has claimed; None: that ends `run` with `OwnershipLostError`.
+        """`lost` is called with partitions that somebody else has claimed; None: that ends `run` with `OwnershipLostError`.
 
         `deliver` carries a transfer to the owner of the receiver's partition; None: all are owned here.
         """
@@ -90,7 +89,7 @@ class Owner:
             packed_bytes_max=settings.packed_bytes_max // settings.partitions,
         )
         self._catalog: ChargingCatalog | None = None
-        # The same with all that this code understands.
+        # The catalog with all that this code understands.
         self._whole_catalog: ChargingCatalog | None = None
         # Whether every member of the cell reads what is newer than the first release.
         self.extended = True
@@ -109,7 +108,7 @@ class Owner:
         self._due = DueWork(self, store, clock, self._holdings, self._answers)
 
     def _made(self, claimed: ClaimedPartition) -> Partition:
-        """The state of a partition, nothing of its journal in it yet."""
+        """The state of a partition before any of its journal is replayed."""
         serving_since_us = max(self._clock.now_us(), claimed.last_time_us)
         return Partition(claimed, serving_since_us, self._of_partitions, self.metrics, self._decide, self._answers.add)
 
@@ -118,7 +117,7 @@ class Owner:
 
     @property
     def identity(self) -> Identity:
-        """The store's cell and era, known once it is started."""
+        """The store's cell and era, known after `start`."""
         return self._holdings.identity
 
     @property
@@ -133,26 +132,26 @@ class Owner:
 
     @property
     def claimed(self) -> frozenset[int]:
-        """The partitions that were taken and not given or lost since, also while they are recovered."""
+        """Partitions that were taken and not given or lost since, including those being recovered."""
         return frozenset(self._holdings.claims)
 
     @property
     def reached(self) -> dict[int, int]:
-        """The partitions owned here -> the number after the last row that was surely committed here."""
+        """Partitions owned here -> next sequence number after the last row that was surely committed here."""
         return self._holdings.reached
 
     @property
     def pending_s(self) -> float:
-        """For how long the commit under way has been."""
+        """The age of the commit under way, in seconds."""
         return self._committer.pending_s
 
     def set_catalog(self, catalog: ChargingCatalog) -> None:
-        """The catalog in force for new sessions from now on; open ones keep what they pinned."""
+        """Sets the catalog for new sessions; open ones keep what they pinned."""
         self._whole_catalog = catalog
         self._catalog = catalog if self.extended else catalog.for_first_release()
 
     def set_features(self, understood: frozenset[str]) -> None:
-        """What every member of the cell understands: nothing else is written from now on. At first it is all."""
+        """Sets the features that every member of the cell understands: entries use no others from now on. At first all are set."""
         extended = features.EXTENDED_USAGE in understood
         if extended != self.extended:
             self.extended = extended
@@ -163,22 +162,22 @@ class Owner:
     # Owning
 
     async def start(self, cell_id: str = "") -> None:
-        """Sees that the store is this cell's, and learns its era. Errors: those of the store."""
+        """Checks that the store is this cell's, and learns its era. Errors: those of the store."""
         await self._holdings.start(self.partition_count, self._share, cell_id)
 
     async def take_all(self) -> None:
-        """Takes every partition of the store, as the only process of a cell does. Errors: as of `take`; `OwnershipLostError`."""
+        """Takes every partition of the store, as the only process of a cell does. Errors: those of `take`; `OwnershipLostError`."""
         await self._holdings.take_all(self.partition_count, self._share)
 
     async def take(self, claims: Sequence[Claim]) -> set[int]:
         """Claims partitions, replays their tails and serves them; returns those that it got.
 
-        Errors: those of the store; then nothing is known of the claims, and they can be taken again. `StoreRestoredError`.
+        Errors: those of the store: the claims' outcome is unknown then, and they can be taken again. `StoreRestoredError`.
         """
         return await self._holdings.take(claims)
 
     async def give(self, part_ids: Iterable[int]) -> None:
-        """Lets go of partitions: checkpoints them while they are served, then takes no more commands, answers all, forgets them."""
+        """Releases partitions: checkpoints them while they are served, then takes no more commands, answers all, forgets them."""
         await self._holdings.give(part_ids)
 
     async def run(self) -> None:
@@ -188,7 +187,7 @@ class Owner:
             await self._committer.run()
 
     async def stop(self) -> None:
-        """Takes no more commands; returns once all that was decided is committed and answered, and all is checkpointed."""
+        """Takes no more commands; returns once all decisions are committed and answered, and all accounts checkpointed."""
         self._closing = True
         self._committer.close()
         self._transfers.close()
@@ -221,7 +220,7 @@ class Owner:
 
     def _accept(self, partition: Partition, pending: Pending) -> None:
         command, queues = pending.command, partition.waiting.queues
-        # Nobody overtakes a Create of the same account that came before and still waits.
+        # A Create does not overtake an earlier one of its account that still waits.
         if queues and type(command) is CreateSession and command.account_id in queues:
             partition.waiting.add(pending)
             return
@@ -239,12 +238,12 @@ class Owner:
             partition.waiting.retry(command.account_id)
 
     def _decide(self, partition: Partition, command: Command) -> Answer:
-        """For those who waited."""
+        """Decides a command that waited."""
         assert self._catalog is not None
         return partition.decide(command, self._clock.now_us(), self._catalog)
 
     async def receive(self, command: ReceiveTransfer) -> Failed | None:
-        """Takes a transfer for an account of a partition owned here; returns why it was not taken."""
+        """Takes a transfer for an account of a partition owned here; returns its refusal, if it was not taken."""
         answer = await ask(self, command)
         return answer if isinstance(answer, Failed) else None
 

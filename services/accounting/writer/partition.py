@@ -1,4 +1,4 @@
-"""One partition in memory: its accounts, and what was decided on them that is not committed yet."""
+"""One partition in memory: its accounts, and its decisions that are not committed yet."""
 
 import logging
 from collections.abc import Callable
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class PartitionSettings(NamedTuple):
-    """What all partitions of an owner have in common."""
+    """Settings that all partitions of an owner share."""
 
     held_wait_s: float
     checkpoint_age_us: int
@@ -45,7 +45,7 @@ class Partition:
         decide: "Callable[[Partition, Command], Answer]",
         answer: "Callable[[Partition, Pending, Answer], None]",
     ) -> None:
-        """`decide` and `answer` are for those who waited, see `Waiting`."""
+        """`decide` and `answer` serve commands that waited, see `Waiting`."""
         self.part_id = claimed.part_id
         self.low_water = claimed.low_water
         # The number of the row that `pending` will become.
@@ -62,24 +62,24 @@ class Partition:
         self.waiting = Waiting(
             settings.held_wait_s, lambda command: decide(self, command), lambda pending, given: answer(self, pending, given)
         )
-        # It is being given away: first checkpointed, then closed to commands.
+        # Set while it is given away: first checkpointed, then closed to commands.
         self.leaving = False
         self.closed = False
-        # A commit with something of it is under way.
+        # Set while a commit with something of it is under way.
         self.committing = False
         self.pending: list[Entry] = []
-        # Accounts that nobody used, in memory for what was due on them; they leave it once they are checkpointed.
+        # Accounts that nobody used, in memory for due work; they leave memory once they are checkpointed.
         self._passing: set[str] = set()
         # Accounts whose transfers are being delivered.
         self._sending: set[str] = set()
 
     @property
     def last_time_us(self) -> int:
-        """The latest time that something was decided at."""
+        """The latest time of a decision."""
         return self._last_time_us
 
     def time_us(self, clock_us: int) -> int:
-        """The time as this partition has it, which never goes backwards."""
+        """The partition's time, which never goes backwards."""
         return max(clock_us, self._last_time_us)
 
     # Deciding
@@ -94,13 +94,13 @@ class Partition:
         try:
             entries, answer = decide(account, command, now_us, catalog)
         except Exception:
-            # Nothing was changed, since decide only reads: the others must not suffer from one command.
+            # Nothing was changed, because decide only reads: one command must not harm the others.
             logger.exception("deciding a %s of account %s failed", type(command).__name__, command.account_id)
             return Failed(Fault.INTERNAL, "deciding failed; the log says why")
         for entry in entries:
             account = self._append(account, entry)
         if entries and account is not None:
-            # Money that came may pay a renewal that waits for it.
+            # New money may pay a renewal that waits for it.
             self._apply_due(account, now_us, used=used, extended=catalog.extended)
         return answer
 
@@ -155,12 +155,12 @@ class Partition:
         """The account, if it is in memory; None: it must be loaded."""
         account = self.residents.use(account_id)
         if account is None and (account := self.residents.unpack(account_id)) is not None:
-            # No transfer is under way on it, or it would not have been packed.
+            # No transfer is under way on it, because such an account is not packed.
             self.enter(account)
         return account
 
     def enter(self, account: Account) -> None:
-        """Takes in an account as the store has it."""
+        """Takes in an account from the store."""
         account.next_due_us = next_due_us(account)
         self.residents.add(account)
         self.timers.add(account)
@@ -170,11 +170,11 @@ class Partition:
         return account_id in self.residents.hot or account_id in self._loading
 
     def accounts(self) -> list[Account]:
-        """Those that are objects in memory."""
+        """The accounts that are objects in memory."""
         return list(self.residents.hot.values())
 
     def await_load(self, pending: Pending) -> bool:
-        """Keeps a command until its account is in memory; whether somebody must begin to load."""
+        """Keeps a command until its account is in memory; True when the caller must begin to load."""
         account_id = pending.command.account_id
         if account_id in self._loading:
             self._loading[account_id].append(pending)
@@ -183,11 +183,11 @@ class Partition:
         return len(self._loading) == 1
 
     def wanted(self) -> list[str]:
-        """The accounts that somebody waits for."""
+        """The accounts that commands wait for."""
         return list(self._loading)
 
     def end_load(self, account_id: str) -> list[Pending]:
-        """Who waited for an account: it is in memory now, or cannot be."""
+        """Takes the commands that waited for an account, which is in memory now, or cannot be."""
         return self._loading.pop(account_id, [])
 
     def note_replayed(self, account_id: str, seq: int) -> None:
@@ -196,21 +196,21 @@ class Partition:
 
     @property
     def dirty_count(self) -> int:
-        """How many accounts the next owner would have to replay."""
+        """The number of accounts that the next owner would have to replay."""
         return len(self.checkpoints)
 
     def pass_on(self, account_id: str) -> None:
         """Lets an account that nobody used leave memory with its next checkpoint, if it was changed."""
-        # Without an entry it was too early, as it is for sweeps after a start: the account's timer sees to it.
+        # Without an entry it was too early, as for sweeps after a start; the account's timer comes back to it.
         if self.checkpoints.hurry(account_id):
             self._passing.add(account_id)
 
     def is_passing(self, account_id: str) -> bool:
-        """Whether an account is to leave memory, and has not yet."""
+        """Whether an account is to leave memory, and is still there."""
         return account_id in self._passing
 
     def shrink(self) -> None:
-        """Packs accounts beyond what memory may have. Only between two commits: then the store has what is not dirty."""
+        """Packs accounts above the bound. Call it only between two commits, when the store has all that is not dirty."""
         dirty, timed = self.checkpoints.dirty, self.checkpoints.timed
         waiting, sending = self.waiting.queues, self._sending
         for account_id in [each for each in self._passing if each not in dirty and each not in timed]:
@@ -222,14 +222,14 @@ class Partition:
             self.timers.drop(account_id)
 
     def begin_sending(self, account_id: str) -> bool:
-        """Keeps an account in memory whose transfers are delivered; False when they are already."""
+        """Keeps an account in memory while its transfers are delivered; False when they are already under way."""
         if account_id in self._sending:
             return False
         self._sending.add(account_id)
         return True
 
     def end_sending(self, account_id: str) -> None:
-        """All that the account has sent is known."""
+        """Notes that the outcome of all the account's transfers is known."""
         self._sending.discard(account_id)
 
     # Committing
@@ -243,7 +243,7 @@ class Partition:
         return self.checkpoints.collect(self.residents.hot, now_us, limit, bytes_max, at_once=at_once or self.leaving)
 
     def begin_commit(self, checkpoints: list[Checkpoint]) -> PartitionWrite:
-        """What is pending, as the next row. Errors: `OverflowError`, `MsgspecError` for what no store can take."""
+        """The pending entries as the next row. Errors: `OverflowError`, `MsgspecError` for entries that no store can take."""
         entries, self.pending = self.pending, []
         self.committing = True
         body = encode_row(entries) if entries else None
@@ -263,27 +263,27 @@ class Partition:
         )
 
     def end_commit(self) -> None:
-        """The commit that was begun is done."""
+        """Notes that the commit is done."""
         self.committing = False
 
     # Leaving
 
     def leave(self) -> None:
-        """It is being given away: its accounts are checkpointed at once."""
+        """Begins to give it away: its accounts are checkpointed at once."""
         self.leaving = True
 
     def close(self) -> None:
-        """Takes no more commands; who waits for held balance is answered now."""
+        """Takes no more commands; Creates that wait for held balance are answered now."""
         self.closed = True
         self.waiting.give_up()
 
     @property
     def undone(self) -> bool:
-        """Whether somebody waits for something of it, its answers that are not committed left out."""
+        """Whether a command waits here, apart from answers that are not committed."""
         return self.committing or bool(self.pending or self._loading or self.waiting.queues)
 
     def clear(self) -> list[Pending]:
-        """Its memory is thrown away; returns who waits for something of it."""
+        """Drops its memory; returns the commands that wait here."""
         pending = self.waiting.clear() + [each for queue in self._loading.values() for each in queue]
         self._loading.clear()
         return pending

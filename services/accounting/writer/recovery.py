@@ -1,4 +1,4 @@
-"""How a claimed partition's tail comes into memory."""
+"""Replays a claimed partition's tail into memory."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _ROWS_A_READ: Final = 1_000
 
 
 async def replay(store: Store, partition: Partition) -> None:
-    """Brings the accounts of the journal's tail into memory: their checkpoints, and what came after.
+    """Brings the accounts of the journal's tail into memory: their checkpoints, then later entries.
 
     Errors: those of the store; `JournalError` for a row that is missing or can't be read.
     """

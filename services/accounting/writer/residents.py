@@ -1,8 +1,7 @@
-"""Which of a partition's accounts are in memory, and in which form.
+"""Holds a partition's accounts in memory, as objects or packed.
 
-Accounts in use are objects. Beyond a number of them, those that were not used for longest are packed: a compressed checkpoint of
-some hundred bytes. Beyond a size of all packed ones, the oldest leave memory; the store has them. Only what the store has may be
-packed.
+Accounts in use are objects. Above a number of them, those unused for longest are packed: a compressed checkpoint of some hundred
+bytes. Above a size of all packed ones, the oldest leave memory. An account may be packed only when the store has its state.
 """
 
 import zlib
@@ -14,10 +13,10 @@ from services.accounting.journal.codec import decode_checkpoint, encode_checkpoi
 
 
 class Residents:
-    """The accounts of one partition that are in memory."""
+    """Accounts of one partition that are in memory."""
 
     def __init__(self, hot_max: int, packed_bytes_max: int) -> None:
-        # By account_id, the one not used for longest first.
+        # By account_id, the one unused for longest first.
         self.hot: OrderedDict[str, Account] = OrderedDict()
         self._hot_max = hot_max
         # The one packed first comes first.
@@ -26,14 +25,14 @@ class Residents:
         self._packed_bytes_max = packed_bytes_max
 
     def use(self, account_id: str) -> Account | None:
-        """The account, if it is an object; it is the one used last then."""
+        """The account, if it is an object; it becomes the one used last."""
         account = self.hot.get(account_id)
         if account is not None:
             self.hot.move_to_end(account_id)
         return account
 
     def unpack(self, account_id: str) -> Account | None:
-        """The account, if it is packed; the caller adds it again, or it is gone from memory."""
+        """The account, if it is packed; the caller adds it again, or it leaves memory."""
         body = self._packed.pop(account_id, None)
         if body is None:
             return None
@@ -45,10 +44,10 @@ class Residents:
         self.hot[account.account_id] = account
 
     def shrink(self, *busy: Container[str]) -> list[str]:
-        """Packs what is too much; the account_ids that are packed or gone. An account that is in `busy` stays."""
+        """Packs accounts above the bounds; returns the account_ids that are packed or gone. An account in `busy` stays."""
         too_many = len(self.hot) - self._hot_max
         packed: list[str] = []
-        # Those that must stay go to the end of the queue; a look at twice as many as are too many is enough for one time.
+        # Accounts that must stay go to the end of the queue. Looking at twice the excess is enough for one time.
         for _ in range(min(2 * too_many, len(self.hot))):
             if len(packed) == too_many:
                 break
@@ -66,5 +65,5 @@ class Residents:
         return packed
 
     def forget(self, account_id: str) -> None:
-        """Drops an account that the store has as it is."""
+        """Drops an account whose state the store has."""
         self.hot.pop(account_id, None)

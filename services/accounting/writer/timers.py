@@ -1,4 +1,4 @@
-"""When to look at which account that is in memory."""
+"""Timers of accounts in memory."""
 
 import heapq
 from typing import Final
@@ -9,7 +9,7 @@ _STALE_MAX: Final = 1_000
 
 
 class Timers:
-    """The earliest time of each account, or an account in use would leave more of them every minute."""
+    """The earliest time of each account, because an account in use would leave more of them every minute."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, str]] = []
@@ -19,7 +19,7 @@ class Timers:
         return len(self._heap)
 
     def add(self, account: Account) -> None:
-        """Makes sure that the account is looked at when something is due on it."""
+        """Sets the account's timer to the next time at which something is due on it."""
         due_us = account.next_due_us
         if due_us is None:
             return
@@ -29,7 +29,7 @@ class Timers:
             heapq.heappush(self._heap, (due_us, account.account_id))
 
     def drop(self, account_id: str) -> None:
-        """The account has left memory."""
+        """Drops the timer of an account that has left memory."""
         if self._kept.pop(account_id, None) is not None and len(self._heap) > 2 * len(self._kept) + _STALE_MAX:
             self._heap = [(due_us, account_id) for account_id, due_us in self._kept.items()]
             heapq.heapify(self._heap)

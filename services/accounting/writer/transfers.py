@@ -1,4 +1,4 @@
-"""Transfers between accounts: what an account has sent arrives, or comes back."""
+"""Transfers between accounts: a sent amount arrives, or comes back."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -13,17 +13,17 @@ from services.accounting.writer.partition import Partition
 
 _BACKOFF_S: Final = 0.1
 _BACKOFF_S_MAX: Final = 5.0
-# Why a receiver turns a transfer away for good; anything else is tried again.
+# Faults for which a receiver refuses a transfer for good; after any other it is tried again.
 _REFUSALS: Final = frozenset(
     {Fault.ACCOUNT_UNKNOWN, Fault.NOT_POSSIBLE, Fault.AMOUNT_OVERFLOW, Fault.IDEMPOTENCY_CONFLICT, Fault.INVALID_ARGUMENT}
 )
 
-# Carries a transfer to the owner of the receiver's partition; returns why it was not taken.
+# Carries a transfer to the owner of the receiver's partition; returns its refusal, if it was not taken.
 Deliver = Callable[[ReceiveTransfer], Awaitable[Failed | None]]
 
 
 class Transfers:
-    """Delivers what accounts of the partitions here have sent."""
+    """Delivers transfers that accounts of the partitions here have sent."""
 
     def __init__(
         self, owner: Submits, holdings: Holdings, deliver: Deliver, spawn: Callable[[Coroutine[Any, Any, None]], None]
@@ -35,29 +35,29 @@ class Transfers:
         self._closing = False
 
     def close(self) -> None:
-        """Tries nothing again; the next owner does."""
+        """Tries no transfer again, because the next owner does."""
         self._closing = True
 
     def begin(self, partition: Partition, account_id: str) -> None:
-        """Sees to it that what an account has sent arrives, or comes back; again and again, until it is known."""
+        """Delivers an account's transfers, again and again, until each has arrived or come back."""
         if partition.begin_sending(account_id):
             self._spawn(self._send_until_known(partition, account_id))
 
     def resume(self, partitions: Iterable[Partition]) -> None:
-        """Goes on with what was under way, once all partitions that were taken together are served: before, nobody is asked."""
+        """Resumes transfers once all partitions that were taken together are served: before, nobody is asked."""
         for partition in partitions:
             for account in partition.accounts():
                 self.resume_of(partition, account)
 
     def resume_of(self, partition: Partition, account: Account) -> None:
-        """Goes on with what an account has sent."""
+        """Resumes an account's transfers."""
         if any(transfer.state == "in_transit" for transfer in account.transfers.values()):
             self.begin(partition, account.account_id)
 
     async def _send_until_known(self, partition: Partition, account_id: str) -> None:
         backoff_s = _BACKOFF_S
         while self._holdings.has(partition) and not self._closing:
-            # Only what is committed may arrive: an answer about the sender comes after the commit that has its half.
+            # Only a committed transfer may arrive: an answer about the sender comes after the commit that has its half.
             view = await ask(self._owner, ReadAccount(account_id))
             if isinstance(view, AccountView):
                 sent = [each.transfer_id for each in view.account.transfers.values() if each.state == "in_transit"]

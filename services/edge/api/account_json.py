@@ -9,7 +9,7 @@ from services.token_classes import FIRST, TOKEN_CLASSES
 from tokenline.accounting.v1 import accounting_pb2
 from tokenline.registry.v1 import registry_pb2
 
-# Said once in each answer that has amounts.
+# Stands once in each answer that has amounts.
 AMOUNTS_IN: Final = {"amounts_in": "micro_units"}
 
 
@@ -19,14 +19,14 @@ def rfc3339(timestamp: Timestamp) -> str | None:
 
 
 def rfc3339_of_us(time_us: int) -> str:
-    """The time of so many microseconds since 1970-01-01 UTC."""
+    """The time of `time_us`, in microseconds since 1970-01-01 UTC."""
     timestamp = Timestamp()
     timestamp.FromMicroseconds(time_us)
     return timestamp.ToJsonString()
 
 
 def unit_json(unit: accounting_pb2.UnitOfAmount) -> dict[str, Any]:
-    """{"unit", "currency"}; the currency is null unless the unit is CURRENCY, both where nothing is counted."""
+    """{"unit", "currency"}; the currency is null unless the unit is CURRENCY; both are null where nothing is counted."""
     name = registry_pb2.Unit.Name(unit.unit).removeprefix("UNIT_") if unit.unit else None
     return {"unit": name, "currency": unit.currency or None}
 
@@ -73,12 +73,12 @@ def session_json(session: accounting_pb2.Session) -> dict[str, Any]:
 
 
 def losses_json(losses: Iterable[accounting_pb2.Loss]) -> list[dict[str, Any]]:
-    """What was absorbed, one a unit."""
+    """Absorbed amounts, one a unit."""
     return [{**unit_json(loss.unit), "amount": loss.absorbed} for loss in losses]
 
 
 def audit_json(audited: accounting_pb2.AuditResponse) -> dict[str, Any]:
-    """What an audit found over all accounts."""
+    """Findings of an audit over all accounts."""
     return {
         **AMOUNTS_IN,
         "accounts": audited.accounts,

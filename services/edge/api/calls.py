@@ -23,9 +23,9 @@ _JSON: Final = "application/json"
 
 
 class ModelCalls:
-    """The application of one route, for whatever method."""
+    """The application of one route, for every method."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the wiring calls it, once, and each part has another maker
         self,
         dialect: Dialect,
         principals: Principals,
@@ -46,7 +46,7 @@ class ModelCalls:
         self._clock = clock
 
     async def __call__(self, exchange: Exchange) -> None:
-        """Serves one call. Whatever ends it is answered here, with the charging_id as x-request-id."""
+        """Serves one call. Answers every end of it, with the charging_id as x-request-id."""
         charging_id = uuid7(self._clock.now_us())
         client = Client(exchange)
         answer = ClientAnswer(exchange, named(self._dialect, charging_id))
@@ -56,7 +56,7 @@ class ModelCalls:
             principal = await self._principals.resolve(exchange.headers)
             exchange.known = True
             revoke = client.revoke
-            # A body may take a minute to come: a key that is revoked meanwhile must not begin a call.
+            # Watch now, because a body may take a minute to come: a key that is revoked meanwhile must not begin a call.
             self._principals.watch(principal, revoke)
             try:
                 await self._serve(exchange, principal, charging_id, client, answer)
@@ -65,7 +65,7 @@ class ModelCalls:
         except ClientGoneError:
             pass
         except RevokedError as error:
-            # Before there was a session.
+            # The call failed before there was a session.
             await self._fail(answer, error.problem, charging_id)
         except Problem as problem:
             await self._fail(answer, problem, charging_id)
@@ -81,7 +81,7 @@ class ModelCalls:
     async def _serve(
         self, exchange: Exchange, principal: Principal, charging_id: str, client: Client, answer: ClientAnswer
     ) -> None:
-        """Serves a call of one whose key has passed. Errors: those of `CallPath.serve`, `RevokedError`."""
+        """Serves a call whose key has passed. Errors: those of `CallPath.serve`, `RevokedError`."""
         with self._bodies.coming(principal.account_id) as coming:
             content = await client.read_body(self._body_bytes_max, coming)
             client.watch()
@@ -97,7 +97,7 @@ class ModelCalls:
     async def _fail(self, answer: ClientAnswer, problem: Problem, charging_id: str) -> None:
         body = self._dialect.problem_body(problem, charging_id)
         if answer.begun:
-            # Nothing but a fault of ours can come here: the stream ends without its end mark.
+            # Only a fault of ours can come here: the stream ends without its end mark.
             await answer.end_stream(b"")
         else:
             await answer.whole(self._dialect.status_of(problem), _JSON, body, problem.headers)

@@ -1,4 +1,4 @@
-"""GET /healthz, /readyz and /metrics: for the machinery that runs the edge."""
+"""GET /healthz, /readyz and /metrics: for probes and Prometheus."""
 
 import asyncio
 import time
@@ -10,12 +10,12 @@ from litestar.handlers import HTTPRouteHandler
 
 from services.runtime.telemetry import prometheus_page
 
-# A page is made at most this often, however many read it.
+# A page is made at most this often, however many readers there are.
 _PAGE_S: Final = 1.0
 
 
 class _Page:
-    """The page of metrics: made in a thread, since that takes milliseconds, for all who ask meanwhile, and kept for a moment."""
+    """The page of metrics. A thread makes it, because that takes milliseconds; all readers of a moment share one page."""
 
     def __init__(self) -> None:
         self._made: tuple[str, bytes] | None = None
@@ -23,12 +23,12 @@ class _Page:
         self._making: asyncio.Task[tuple[str, bytes]] | None = None
 
     async def read(self) -> tuple[str, bytes]:
-        """Content type and body, as they are now or were a moment ago."""
+        """Content type and body, at most a moment old."""
         if self._made is not None and time.monotonic() - self._made_s < _PAGE_S:
             return self._made
         if self._making is None or self._making.done():
             self._making = asyncio.create_task(self._make(), name="metrics")
-        # One reader that goes away must not take the page from the others.
+        # Shielded, because one reader that goes away must not take the page from the others.
         return await asyncio.shield(self._making)
 
     async def _make(self) -> tuple[str, bytes]:
@@ -38,7 +38,7 @@ class _Page:
 
 
 def health_routes(conditions: Mapping[str, Callable[[], bool]]) -> list[HTTPRouteHandler]:
-    """The process is ready while all `conditions` hold; those that do not are named."""
+    """The routes. The process is ready while all `conditions` hold; the answer names those that do not."""
     page = _Page()
 
     @get("/healthz")

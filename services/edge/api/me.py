@@ -54,7 +54,7 @@ def me_routes(
 
 
 class _Line(NamedTuple):
-    """What a session used under one tariff: the last record that says so, its row, and what was rated so far in micro-units."""
+    """A session's usage under one tariff: its last record, that record's row, and the rated amount so far in micro-units."""
 
     settled: accounting_pb2.SessionSettled
     row: int
@@ -62,16 +62,16 @@ class _Line(NamedTuple):
 
 
 def receipt_json(records: Sequence[billing_pb2.ReceiptRecord]) -> dict[str, Any]:
-    """All records of one session, which are of several tariffs and units where it went on from an allowance into overage.
+    """All records of one session; they have several tariffs and units where it went on from an allowance into overage.
 
-    `charges` has one sum a unit. `unit`, `currency`, `charged_amount` and `debt_amount` are there where there is one unit, and
+    `charges` has one sum a unit. `unit`, `currency`, `charged_amount` and `debt_amount` are present where there is one unit, and
     `class_charges` where there is one tariff; each record has its own.
     """
     last = records[-1].entry
     settled = last.session_settled
     lines = _lines(records)
     charges = _charges(records)
-    # All records but one name no attempts: the first of a row has them, and what was swept before a late Release has none.
+    # One record names the attempts: the first of a row. Records that were swept before a late Release name none.
     attempts = next((each for record in reversed(records) if (each := record.entry.session_settled.attempts)), settled.attempts)
     receipt = {
         "object": "receipt",
@@ -112,7 +112,7 @@ def receipt_json(records: Sequence[billing_pb2.ReceiptRecord]) -> dict[str, Any]
 
 
 def _charges(records: Sequence[billing_pb2.ReceiptRecord]) -> list[dict[str, Any]]:
-    """What was charged, owed and absorbed in each unit, in the order in which the session came to them."""
+    """Charged, owed and absorbed amounts by unit, in the order in which the session came to the units."""
     charges: dict[tuple[int, str], dict[str, Any]] = {}
     for record in records:
         settled = record.entry.session_settled
@@ -126,7 +126,7 @@ def _charges(records: Sequence[billing_pb2.ReceiptRecord]) -> list[dict[str, Any
 
 
 def _lines(records: Sequence[billing_pb2.ReceiptRecord]) -> list[_Line]:
-    """A session's lines, one a tariff. The records of one row are of one line each; those of a late Release go on with them."""
+    """A session's lines, one a tariff. The records of one row are of one line each; a late Release's records continue the lines."""
     lines: list[_Line] = []
     row = 0
     for record in records:
@@ -134,7 +134,7 @@ def _lines(records: Sequence[billing_pb2.ReceiptRecord]) -> list[_Line]:
         rated = settled.charged_amount + settled.absorbed_amount
         classes = sum(each.amount for each in settled.class_charges)
         earlier = [line for line in lines if line.row < row and _tariff(line.settled) == _tariff(settled)]
-        # Buckets of the account's own offering and of a bought one may have the same tariff: the right line adds up.
+        # Buckets of the account's own offering and of a bought one may have one tariff; the right line adds up.
         fitting = (line for line in earlier if line.rated + rated == max(line.rated, classes))
         continued = next(fitting, earlier[0] if earlier else None)
         if continued is None:
@@ -150,7 +150,7 @@ def _tariff(settled: accounting_pb2.SessionSettled) -> tuple[str, str, int, int,
 
 
 def _usage(lines: Sequence[_Line]) -> accounting_pb2.TokenUsage:
-    """The whole session's: each line has a part of it."""
+    """The whole session's usage: each line has a part of it."""
     return accounting_pb2.TokenUsage(**{name: sum(getattr(line.settled.usage, name) for line in lines) for name in TOKEN_CLASSES})
 
 

@@ -1,4 +1,4 @@
-"""GET /v1/models: what this key may use, and what it costs there."""
+"""GET /v1/models: the models that this key may use, and their prices there."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _ACCOUNTS_MAX: Final = 65_536
 
 
 class AccountOfferings:
-    """Which offering an account is on, remembered for a few seconds, so that a client that polls lists costs accounting little."""
+    """Offerings of accounts, remembered for a few seconds, so that a client that polls lists costs accounting little."""
 
     def __init__(
         self,
@@ -30,11 +30,11 @@ class AccountOfferings:
         self._accounting = accounting
         self._remembered_s = remembered_s
         self._monotonic_s = monotonic_s
-        # In order of the time until which they hold.
+        # In the order of their ends.
         self._known: dict[str, tuple[float, str]] = {}
 
     async def offering_id(self, account_id: str) -> str:
-        """Errors: `ServiceError` ACCOUNT_UNKNOWN, or when accounting cannot answer."""
+        """The account's offering. Errors: `ServiceError` ACCOUNT_UNKNOWN, or when accounting cannot answer."""
         known = self._known.get(account_id)
         if known is not None and self._monotonic_s() < known[0]:
             return known[1]

@@ -1,4 +1,4 @@
-"""Reads bodies of model calls: looks how much one holds before a decoder makes anything of it, and reads large ones in a thread."""
+"""Reads bodies of model calls: counts a body's values before a decoder reads them, and reads large bodies in a thread."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -9,14 +9,14 @@ from services.edge.http.json_bounds import DEPTH_MAX, held_by
 from services.edge.http.problems import too_deep, too_many_values
 from services.runtime.http.exchange import Headers
 
-# The largest requests of agents have a fifth of it. Reading as many takes some 0.15 s.
+# The largest requests of agents have a fifth of this. Reading this many takes some 0.15 s.
 _VALUES_MAX: Final = 100_000
-# Up to here others can wait for it.
+# At most this many are read on the event loop, where others wait for it.
 _VALUES_ON_LOOP_MAX: Final = 10_000
 
 
 class RequestReader:
-    """Reads requests in their dialect. One large one at a time, so that they never take all of a processor from the others."""
+    """Reads requests in their dialect, large ones one at a time, so that they never take all of a processor from the others."""
 
     def __init__(self) -> None:
         self._large = ThreadPoolExecutor(max_workers=1, thread_name_prefix="request-reader")
@@ -37,5 +37,5 @@ class RequestReader:
             raise too_deep() from None
 
     def close(self) -> None:
-        """Waits for what is being read."""
+        """Waits for the request that is being read."""
         self._large.shutdown(cancel_futures=True)

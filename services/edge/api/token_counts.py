@@ -1,4 +1,4 @@
-"""Requests that make no output and cost nothing: a vendor counts the tokens of an input."""
+"""Requests that make no output and cost nothing: the vendor counts the tokens of an input."""
 
 from services.edge.api.models import AccountOfferings
 from services.edge.call.admission import model_of

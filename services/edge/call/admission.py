@@ -1,4 +1,4 @@
-"""What must hold before a session is opened: a model, a route in the dialect, an input that fits; and what is to be reserved."""
+"""Conditions of a session: a model, a route in the dialect, an input that fits. Works out the reservation too."""
 
 import asyncio
 from typing import Final, NamedTuple
@@ -18,7 +18,7 @@ from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, is_loaded, t
 from services.edge.vendors.profile import Endpoint
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
-# An input whose estimate is this much above the context window can't fit; nearer ones are for the vendor to judge.
+# An input whose estimate is this much above the context window can't fit; the vendor judges nearer ones.
 _CONTEXT_PERCENT_MAX: Final = 125
 # A whole answer of at most this many tokens is asked for as one.
 _SMALL_TOKENS: Final = 256
@@ -27,26 +27,28 @@ _loading: Final[dict[str, "asyncio.Future[object]"]] = {}
 
 
 class Admitted(NamedTuple):
-    """A request that can be served, and what of it is reserved."""
+    """A request that can be served, and its reservation."""
 
+    request: Request
     model: SellableModel
     routes: tuple[Route, ...]
-    # What the first route is asked, if the account can pay for all that the client wants.
+    # The first route's request, if the account can pay for all that the client wants.
     first: VendorRequest
     size: InputSize
     tokens: InputTokens
-    # The edge sees output as it is made, so that a window is reserved and not the whole limit.
+    # Whether the edge sees output as it is made, so that a window is reserved and not the whole limit.
     metered: bool
     # The family's tokenizer, where it is carried and loaded.
     exact_count: Count | None
 
-    def output_limit(self, request: Request) -> int:
-        """What the client wants of each choice at most."""
-        return request.output_limit or self.model.max_output_tokens
+    @property
+    def output_limit(self) -> int:
+        """The most output tokens that the client wants, a choice."""
+        return self.request.output_limit or self.model.max_output_tokens
 
-    def create(self, request: Request, principal: Principal) -> pb.CreateSession:
-        """What accounting is asked."""
-        limit = self.output_limit(request)
+    def create(self, principal: Principal) -> pb.CreateSession:
+        """The Create for accounting."""
+        request, limit = self.request, self.output_limit
         if not request.makes_output:
             whole = 0
         elif self.metered:
@@ -64,25 +66,26 @@ class Admitted(NamedTuple):
             input_tokens_calibrated=self.tokens.calibrated,
         )
 
-    def payable_limit(self, request: Request, granted: int, payable: int) -> int | None:
-        """The limit of each choice that the vendor must be told, as no more can be paid for; None: the client's own will do."""
+    def payable_limit(self, granted: int, payable: int) -> int | None:
+        """The limit, a choice, that the vendor must be told because no more can be paid for; None: the client's own will do."""
+        request = self.request
         if not request.makes_output:
             return None
         if self.metered:
             limit = within_error(max(granted, payable), request.choices, exact=self.exact_count is not None)
         else:
             limit = granted // request.choices
-        return limit if limit < self.output_limit(request) else None
+        return limit if limit < self.output_limit else None
 
     async def measured_exactly(self) -> "Admitted | None":
-        """The same with the input counted by the family's own tokenizer; None where that makes no difference."""
+        """A copy whose input is counted by the family's own tokenizer; None where that makes no difference."""
         tokens = await self.counted_input()
         if tokens is None or tokens.bound >= self.tokens.bound:
             return None
         return self._replace(tokens=tokens, exact_count=loaded_count(self.model.family.tokenizer))
 
     async def counted_input(self) -> InputTokens | None:
-        """The input as the family's own tokenizer counts it, off the event loop, loaded if need be; None: there is none."""
+        """The input as the family's own tokenizer counts it, off the event loop, loaded if need be; None: none is carried."""
         family = self.model.family
         if not family.tokenizer:
             return None
@@ -95,7 +98,7 @@ class Admitted(NamedTuple):
 
 
 def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: SellableModel) -> Admitted:
-    """Checks what can be checked without accounting. Errors: `Problem` 400, 503."""
+    """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
     limit = request.output_limit
     if limit is not None and limit > model.max_output_tokens:
         raise malformed(
@@ -107,7 +110,7 @@ def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: Sellabl
     size = request.size()
     if size.images and not model.family.image_tokens_max:
         message = (
-            f"{model.model_id} takes no images here: how many tokens an image may have is not known for it, and a call is reserved "
+            f"{model.model_id} takes no images here, because the tokens of an image are not known for it and a call is reserved "
             "before it is made. Send text, or choose another model."
         )
         raise malformed("messages", message, "unsupported_content")
@@ -121,13 +124,13 @@ def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: Sellabl
     metered = not model.hidden_reasoning and all(is_streamed(request, route.endpoint) for route in routes)
     streamed = is_streamed(request, routes[0].endpoint)
     first = request.vendor_request(routes[0].endpoint, routes[0].vendor_model_id, None, streamed=streamed)
-    return Admitted(model, routes, first, size, tokens, metered, loaded_count(model.family.tokenizer))
+    return Admitted(request, model, routes, first, size, tokens, metered, loaded_count(model.family.tokenizer))
 
 
 def is_streamed(request: Request, endpoint: Endpoint) -> bool:
-    """Whether the vendor is asked for a stream, also where the client wants a whole answer: so windows are reserved, not its limit.
+    """Whether the vendor is asked for a stream, even for a whole answer to the client: then windows are reserved, not its limit.
 
-    A small whole answer is not worth it: its limit is less than a window.
+    Not so for a small whole answer, because its limit is less than a window.
     """
     if not request.makes_output or not endpoint.streams:
         return False
@@ -145,7 +148,7 @@ def model_of(snapshot: Snapshot, model_id: str) -> SellableModel:
 
 
 def loaded_count(name: str) -> Count | None:
-    """The tokenizer's count where it is loaded; else it is loaded in the background, for the next calls."""
+    """The tokenizer's count if it is loaded; else loads it in the background, for the next calls."""
     if not name:
         return None
     if is_loaded(name):

@@ -1,7 +1,7 @@
 """A call from its grant to its Release: try routes, relay and meter, settle, end the answer. The charge matrix is kept here.
 
-Whatever happens to a call after its Create, exactly one Release follows: on every way out, also when this task is cancelled. The
-end of an answer is held back until that Release is durable.
+Exactly one Release follows every Create: on every way out, also when this task is cancelled. The end of an answer is held back
+until that Release is durable.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from services.edge.call.admission import Admitted, is_streamed, loaded_count
-from services.edge.call.dialect import Ending, Request, Step, VendorRequest
+from services.edge.call.dialect import Ending, Step, VendorRequest
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.outcome import Ended, cause_of, problem_of, provenance_of
 from services.edge.call.session import NotExtendedError, Session, Settlement
@@ -29,10 +29,10 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 
 Taken = TypeVar("Taken")
 
-# A client that left: its vendor's answer is read on for its count only where no more than this is to come.
+# The answer of a client that left is read on for the vendor's count only if at most this is to come.
 _DRAIN_S: Final = 2.0
 _DRAIN_TOKENS_MAX: Final = 256
-# The header that names the fields which were left out is no longer.
+# The header that names dropped fields has at most this many characters.
 _DROPPED_CHARACTERS_MAX: Final = 1_024
 _NOT_PRINTED: Final = re.compile("[^ -~]")
 _NOT_USED: Final = Used(NOTHING, (), Source.VENDOR)
@@ -43,7 +43,6 @@ class Call:
 
     def __init__(
         self,
-        request: Request,
         admitted: Admitted,
         session: Session,
         client: Client,
@@ -52,8 +51,8 @@ class Call:
         metrics: CallMetrics,
         abandoned: Abandoned,
     ) -> None:
-        """`abandoned` says what a client pays that leaves before it was sent any output."""
-        self._request = request
+        """`abandoned`: the part that a client pays if it leaves before it was sent any output."""
+        self._request = admitted.request
         self._admitted = admitted
         self._session = session
         self._client = client
@@ -61,12 +60,12 @@ class Call:
         self._vendors = vendors
         self._metrics = metrics
         self._abandoned = abandoned
-        self._limit = admitted.payable_limit(request, session.granted, session.payable)
-        # Of the route that answers.
+        self._limit = admitted.payable_limit(session.granted, session.payable)
+        # Belongs to the route that answers.
         self._stream: VendorStream | None = None
         self._route = admitted.routes[0]
         self._meter = self._new_meter()
-        # Steps without output that are held back: what they count is known, though nobody was sent it.
+        # Steps without output that are held back: their counts are known, though nobody was sent them.
         self._held: list[Step] = []
         # Whether a vendor has been asked, and whether the client was sent any output.
         self._asked = False
@@ -87,13 +86,14 @@ class Call:
     async def run(self) -> None:
         """Calls vendors, answers the client and releases.
 
-        Errors: `Problem` (then nothing but comments was sent), `ClientGoneError`, `RevokedError`; released but for a fault of ours.
+        Errors: `Problem` (then at most comments were sent), `ClientGoneError`, `RevokedError`. Only a fault of ours leaves it
+        unreleased.
         """
         try:
             if self._request.streamed:
                 out: list[bytes] = []
                 ended = await self._relay(*await self._first_answer(self._begin), out)
-                # What was covered before the answer ended.
+                # Send the output that was covered before the answer ended.
                 await self._send(out)
             else:
                 ended = await self._first_answer(self._collect)
@@ -107,13 +107,13 @@ class Call:
             if self._stream is not None:
                 self._stream.close()
             if not self._session.released:
-                # A fault of ours, or a shutdown.
+                # This is a fault of ours, or a shutdown.
                 self._session.release_later(self._settlement(Ended.FAILED, self._meter.used() if self._relayed else _NOT_USED))
 
     # Usage
 
     async def _catch_up(self) -> None:
-        """Counts off the event loop what would hold it up, while nothing else of this answer is looked at."""
+        """Counts off the event loop the text that would hold the loop up, while nothing else of this answer is looked at."""
         meter = self._meter
         while (text := meter.long_text) is not None:
             assert meter.count is not None
@@ -128,13 +128,13 @@ class Call:
         self._meter.add(step)
 
     async def _doubt_excess(self) -> None:
-        """Notes a vendor's count of the output that is above our own and its error; the tokenizer is asked only where it may be."""
+        """Notes a vendor's count of the output that is above our own and its error; the tokenizer is asked only if it may be."""
         if claimed := self._meter.excess(hides_thought=self._admitted.model.hidden_reasoning):
             await self._catch_up()
             self._meter.note_excess(claimed)
 
     async def _weigh(self) -> None:
-        """Counts what no vendor has counted, off the event loop: before the meter is asked what was used."""
+        """Counts off the event loop the tokens that no vendor has counted, before the meter is asked for the usage."""
         meter = self._meter
         if meter.uncounted:
             await self._catch_up()
@@ -150,9 +150,9 @@ class Call:
     # Calling vendors
 
     async def _first_answer(self, take: Callable[[VendorStream], Awaitable[Taken]]) -> Taken:
-        """What `take` makes of the first route's answer that it accepts.
+        """The result of `take` for the first route's answer that it accepts.
 
-        Errors: `Problem` when there is none, with the session released and nothing charged; `ClientGoneError`, `RevokedError`.
+        Errors: `Problem` if no route answers, with the session released and nothing charged; `ClientGoneError`, `RevokedError`.
         """
         failed: list[FailedAttempt] = []
         for route in self._admitted.routes:
@@ -172,7 +172,7 @@ class Call:
                 if failed[-1].is_clients_fault:
                     break
             except Problem:
-                # A profile that refuses a field of this request; only a later route can have another one than the first.
+                # The profile refuses a field of this request; only a later route can have a profile other than the first's.
                 self._session.attempts.append(_attempt(route, "refused", 0, began_s))
                 if route is self._admitted.routes[-1] and not failed:
                     await self._session.release(self._settlement(Ended.REJECTED, _NOT_USED))
@@ -212,7 +212,7 @@ class Call:
             self._stream = None
 
     async def _begin(self, stream: VendorStream) -> tuple[list[Step], list[Event]]:
-        """The first steps up to one with output, and the events that came with it: until then another route can still answer.
+        """The first steps up to one with output, and its other events: until then another route can still answer.
 
         Errors: `VendorFailure`.
         """
@@ -225,7 +225,7 @@ class Call:
                     self._held = []
                     return held, events[index + 1 :]
                 _check(step)
-        # An end without an answer.
+        # The stream ended without an answer.
         raise VendorFailure("garbage", 200)
 
     async def _collect(self, stream: VendorStream) -> Ended:
@@ -242,14 +242,14 @@ class Call:
                     stream.close()
                     return Ended.CUT
         if not self._meter.any_output and not stream.finished:
-            # An end without an answer.
+            # The stream ended without an answer.
             raise VendorFailure("garbage", 200)
         return Ended.WHOLE
 
     # Relaying
 
     async def _relay(self, held: list[Step], events: list[Event], out: list[bytes]) -> Ended:
-        """Relays what comes, until the answer ends in one of the ways of the charge matrix; `out` is then what was not sent yet."""
+        """Relays steps until the answer ends in one of the ways of the charge matrix; `out` then holds the bytes not sent yet."""
         stream = self._stream
         assert stream is not None
         try:
@@ -272,7 +272,7 @@ class Call:
             return Ended.NOT_EXTENDED
 
     async def _relays(self, step: Step, out: list[bytes]) -> bool:
-        """Adds a step to what is to be sent; False where the grant does not cover it. Errors: `VendorFailure`, as `_covers`."""
+        """Adds a step to the bytes to send; False if the grant does not cover it. Errors: `VendorFailure`; those of `_covers`."""
         if step.fault is not None:
             raise VendorFailure("broken", 200, fault=step.fault)
         if not await self._covers(step, out):
@@ -282,25 +282,25 @@ class Call:
         return True
 
     async def _send(self, out: list[bytes]) -> None:
-        """Sends what is to be relayed, and empties it."""
+        """Sends the bytes that wait, and empties `out`."""
         if out:
             events = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             with self._client.interruptible():
-                # From here on the client may have some of it, also if it leaves before it has taken all.
+                # From here on the client may have some of it, even if it leaves before it has taken all.
                 if not self._relayed and self._meter.any_output:
                     self._relayed = True
                     self._session.meter = self._meter
                 await self._answer.send(events)
 
     async def _covers(self, step: Step, out: list[bytes] | None = None) -> bool:
-        """Counts a step; whether the grant covers its output. Asks for more in time, and waits if it must, `out` sent before.
+        """Counts a step; whether the grant covers its output. Asks for more in time, and waits if it must, after sending `out`.
 
-        Where it does not, the step is not for the client. Errors: `NotExtendedError`; `ClientGoneError`, `RevokedError`.
+        The client must not get an uncovered step. Errors: `NotExtendedError`; `ClientGoneError`, `RevokedError`.
         """
         meter, session = self._meter, self._session
         if self._stream is not None and not self._stream.is_streamed:
-            # It is made already: what goes beyond the grant is charged as the account's offering says.
+            # The answer is made already: the excess over the grant is charged as the account's offering says.
             meter.came_whole()
             await self._add(step)
             return True
@@ -312,7 +312,8 @@ class Call:
         covered = True
         while covered and best > self._covered:
             if session.granted >= self._whole:
-                # All that the vendor was told is reserved, with our count's error: it has broken its limit, or counts otherwise.
+                # The whole limit that the vendor was told is reserved, with our count's error: it broke its limit, or counts
+                # otherwise.
                 covered = meter.low + meter.lowest_of(step) <= self._told * self._request.choices
                 break
             if out:
@@ -332,17 +333,17 @@ class Call:
         granted, choices = self._session.granted, self._request.choices
         if self._admitted.metered:
             return granted
-        # The vendor's limit itself was reserved, and our count of an answer within it may lie above it.
+        # The vendor's limit itself was reserved, and our count of an answer within the limit may be higher.
         return with_error(granted // choices, choices, exact=self._meter.is_exact)
 
     @property
     def _told(self) -> int:
         """The limit of each choice that the vendor was told, or has by itself."""
-        return self._limit or self._admitted.output_limit(self._request)
+        return self._limit or self._admitted.output_limit
 
     @property
     def _whole(self) -> int:
-        """All that the session can need for what the vendor was told."""
+        """The most output tokens that the session can need for the limit that the vendor was told."""
         if not self._admitted.metered:
             return self._told * self._request.choices
         return with_error(self._told, self._request.choices, exact=self._meter.is_exact)
@@ -383,19 +384,19 @@ class Call:
             await self._answer.end_stream(stream.answer.end(Ending.CUT if ended is Ended.CUT else Ending.COMPLETE, used.charged))
 
     def _ended_whole(self, stream: VendorStream, used: Used) -> Ended:
-        """How an answer ended that its vendor ended."""
+        """The ending of an answer that its vendor ended."""
         output, choices = total_output(used.charged), self._request.choices
         if self._limit is not None and output >= self._limit * choices:
             return Ended.LIMITED
         if not stream.is_streamed and self._route.endpoint.limit_counts_reasoning:
-            # A stream would have been cut.
+            # A stream would have been cut here.
             exact = self._meter.is_exact or not self._meter.uncounted
             if output > with_error(self._told, choices, exact=exact):
                 return Ended.EXCEEDED
         return Ended.WHOLE
 
     async def _settle_left(self, ended: Ended) -> None:
-        """The client left: it pays for what it was sent."""
+        """Settles after the client left: it pays for the output that it was sent."""
         if self._relayed:
             await self._catch_up()
             self._meter.leave()
@@ -409,7 +410,7 @@ class Call:
         self._session.release_later(self._settlement(ended, used))
 
     async def _used_unseen(self) -> Used:
-        """What is paid of an answer of which the client was sent nothing."""
+        """The usage that is paid for an answer of which the client was sent nothing."""
         for step in self._held:
             await self._add(step)
         await self._weigh()
@@ -422,7 +423,7 @@ class Call:
                 return self._meter.made()
 
     async def _drain(self) -> None:
-        """Reads a left answer on for the vendor's count, where little more is to come."""
+        """Reads an answer on for the vendor's count after its client left, if little more is to come."""
         stream = self._stream
         if stream is None or not self._route.endpoint.drainable:
             return
@@ -440,7 +441,7 @@ class Call:
             return
 
     async def _end_early(self, error: RevokedError) -> None:
-        """The call must not go on: input and what was relayed are charged, and the client is told the problem."""
+        """Ends a call that must not go on: charges input and relayed output, and tells the client the problem."""
         stream, problem = self._stream, error.problem
         early = Ended.TOO_LONG if isinstance(error, TooLongError) else Ended.REVOKED
         if stream is not None:
@@ -464,7 +465,7 @@ _PROBLEMS: Final[dict[Ended, Callable[[], Problem]]] = {
 
 
 def _listed(names: Sequence[str]) -> bytes:
-    """Names of a client's fields as a header's value, which takes no control characters and not too many of any."""
+    """Names of a client's fields as a header's value: no control characters, and not too many of any."""
     listed = ", ".join(names)[:_DROPPED_CHARACTERS_MAX]
     return _NOT_PRINTED.sub("?", listed).encode("ascii")
 
@@ -474,7 +475,7 @@ def _has_output(step: Step) -> bool:
 
 
 def _check(step: Step) -> None:
-    """Errors: `VendorFailure` where the vendor tells of its failure."""
+    """Checks a step. Errors: `VendorFailure` where the vendor tells of its failure."""
     fault: VendorFault | None = step.fault
     if fault is not None:
         raise VendorFailure("refused", 200, fault=fault)

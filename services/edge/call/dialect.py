@@ -1,6 +1,6 @@
-"""What the call path asks of a dialect: to read a request, size it, write the vendor's, read the answer, end it, word a problem.
+"""The contract of dialects: read a request, size it, write the vendor's, read the answer, end it, word a problem.
 
-A dialect is a protocol that clients and vendors speak. It is told what happens and says what that means on the wire; it decides
+A dialect is a protocol that clients and vendors speak. It translates between events of a call and bytes on the wire. It decides
 nothing, awaits nothing and knows no balance. The call path knows nothing of JSON. Bodies are bytes with a content type.
 """
 
@@ -18,39 +18,39 @@ from services.token_classes import Vector
 
 
 class Body(NamedTuple):
-    """What is sent: bytes, and what they are."""
+    """Bytes with their content type."""
 
     content: bytes
     content_type: str
 
 
 class InputSize(NamedTuple):
-    """How large an input is, before anybody has counted its tokens."""
+    """The size of an input, before anybody has counted its tokens."""
 
-    # What may become tokens one byte each: all text in UTF-8, and the JSON of what is no plain text, such as tools.
+    # Bytes that may become one token each: all text in UTF-8, and the JSON of everything else, such as tools.
     bytes_bound: int
-    # The same by script, for estimates.
+    # These bytes by script, for estimates.
     text: TextSize
-    # How many turns the chat template wraps.
+    # Turns that the chat template wraps.
     messages: int
-    # How many images, each of which has the bound of its family.
+    # Images, each of which has the bound of its family.
     images: int
-    # The plain texts among it, for a tokenizer; what is no text is `bytes_bound` less their bytes.
+    # The plain texts of the input, for a tokenizer; `bytes_bound` less their bytes is the rest.
     texts: Callable[[], Iterable[str]]
 
 
 class VendorRequest(NamedTuple):
-    """What one vendor is asked."""
+    """The request to one vendor."""
 
     # Appended to the endpoint's base URL, for example "/chat/completions".
     path: str
     body: Body
     headers: tuple[Header, ...]
-    # Top-level fields that the vendor's profile leaves out: the client is told their names.
+    # Top-level fields that the vendor's profile drops: the client is told their names.
     dropped: tuple[str, ...]
 
     def headers_for(self, endpoint: Endpoint) -> list[Header]:
-        """All headers of the vendor's request, its secret among them."""
+        """All headers of the vendor's request, including its secret."""
         headers = [(b"content-type", self.body.content_type.encode("ascii")), *self.headers]
         if endpoint.api_key:
             secret = endpoint.api_key.encode("latin-1", "replace")
@@ -59,39 +59,39 @@ class VendorRequest(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one event of a vendor's answer means."""
+    """The meaning of one event of a vendor's answer."""
 
-    # What the client gets for it, whole events of its own stream; empty: nothing, as always while an answer is assembled.
+    # Whole events for the client's own stream; empty: none, as always while an answer is assembled.
     out: bytes = b""
-    # Output in it, known field or not: what is said (text, calls of tools), and what is thought.
+    # Output in it, from known fields or others: said (text, calls of tools), and thought.
     said: str = ""
     thought: str = ""
-    # Bytes of opaque proofs of thought (signatures, encrypted reasoning), which stand for thought that is not shown.
+    # Bytes of opaque proofs of thought (signatures, encrypted reasoning), which stand for hidden thought.
     opaque_bytes: int = 0
-    # Calls of tools that begin with it: each has a few tokens that no text shows.
+    # Calls of tools that begin with it: each has a few tokens without text.
     calls: int = 0
-    # Text that the vendor added to the input on its own, such as results of a search.
+    # Text that the vendor added to the input by itself, such as results of a search.
     added: str = ""
-    # The vendor's count, where it says one; cumulative. The last one holds.
+    # The vendor's cumulative count, where the event has one; the last count holds.
     counted: VendorCount | None = None
-    # Every choice that was asked for has said how it ends; only counts can follow.
+    # Every choice that was asked for has ended; only counts can follow.
     finished: bool = False
     # The dialect's terminal event.
     ended: bool = False
     # The vendor's error in the middle of its answer.
     fault: VendorFault | None = None
-    # Bytes that the vendor added to the input in encrypted form: no text shows them.
+    # Encrypted bytes that the vendor added to the input; they have no text.
     added_opaque_bytes: int = 0
-    # The choice that says it, where the answer has several; several choices in one event count as the first.
+    # The choice of this output, where the answer has several; several choices in one event count as the first.
     choice: int = 0
 
 
 class Ending(Enum):
-    """How an answer ends for its client."""
+    """The end of an answer, for its client."""
 
-    # As the vendor ended it.
+    # The answer ends as the vendor ended it.
     COMPLETE = "complete"
-    # The quota is used up: as if the output limit had been reached.
+    # The quota is used up: the answer ends as if the output limit had been reached.
     CUT = "cut"
 
 
@@ -100,11 +100,11 @@ class Answer(Protocol):
 
     @property
     def content_type(self) -> str:
-        """What the client gets: "text/event-stream; charset=utf-8", or "application/json" for one that is assembled."""
+        """The type of the client's answer: "text/event-stream; charset=utf-8", or "application/json" for an assembled one."""
         ...
 
     def feed(self, event: Event) -> Step:
-        """Reads one event of a stream. Errors: `VendorFailure` garbage for what is not of the dialect."""
+        """Reads one event of a stream. Errors: `VendorFailure` garbage for an event outside the dialect."""
         ...
 
     def feed_whole(self, body: bytes) -> Step:
@@ -112,14 +112,14 @@ class Answer(Protocol):
         ...
 
     def end(self, ending: Ending, used: Vector) -> bytes:
-        """What the client still gets at the end: the terminal events of its stream, or the whole answer.
+        """The rest of the answer: the terminal events of its stream, or the whole answer.
 
-        `used` is what is charged; it stands where the client asked for usage and the vendor gave none.
+        `used` is the charged usage; it stands where the client asked for usage and the vendor gave none.
         """
         ...
 
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
-        """The last events of a stream that can't go on: the problem, in the dialect's shape."""
+        """The last events of a stream that can't go on: the problem, as the dialect words it."""
         ...
 
 
@@ -128,7 +128,7 @@ class Request(Protocol):
 
     @property
     def model_id(self) -> str:
-        """The model asked for."""
+        """The ID of the model."""
         ...
 
     @property
@@ -138,49 +138,49 @@ class Request(Protocol):
 
     @property
     def choices(self) -> int:
-        """How many answers side by side; each has the output limit of its own."""
+        """The number of answers side by side; each has an output limit of its own."""
         ...
 
     @property
     def output_limit(self) -> int | None:
-        """The output tokens that the client asked for at most, a choice, thinking included; None: no limit was given."""
+        """The most output tokens that the client asked for, a choice, thinking included; None: no limit was given."""
         ...
 
     @property
     def output_field(self) -> str | None:
-        """The field that said so."""
+        """The field that gave the limit."""
         ...
 
     @property
     def is_free(self) -> bool:
-        """Whether it makes no output and costs nothing, as counting tokens does: no session is opened for it."""
+        """Whether it makes no output and costs nothing, as counting tokens does: then no session is opened for it."""
         ...
 
     @property
     def makes_output(self) -> bool:
-        """Whether it makes output tokens; embeddings make none: nothing but the input is reserved."""
+        """Whether it makes output tokens; embeddings make none, so that only the input is reserved."""
         ...
 
     def size(self) -> InputSize:
-        """How large the input is."""
+        """The size of the input."""
         ...
 
     def vendor_request(
         self, endpoint: Endpoint, vendor_model_id: str, output_limit: int | None, *, streamed: bool
     ) -> VendorRequest:
-        """The vendor's request, built from what was read: nothing that was not reaches a vendor.
+        """The vendor's request, built from the fields that were read: nothing else reaches a vendor.
 
-        `output_limit` is written into the field that the endpoint heeds, a choice; None: the client's own, where it gave one.
+        `output_limit` is written, a choice, into the field that the endpoint heeds; None: the client's own, where it gave one.
         Errors: `Problem` 400 for a field that the endpoint's profile refuses or that costs extra.
         """
         ...
 
     def whole_bytes_max(self, output_tokens: int) -> int:
-        """The most bytes of a whole answer with so many tokens of output, with all that the client asked to be told of them."""
+        """The most bytes of a whole answer with `output_tokens` of output, with all details that the client asked for."""
         ...
 
     def answer(self, endpoint: Endpoint) -> Answer:
-        """What takes the vendor's answer to such a request."""
+        """A reader of the vendor's answer to this request."""
         ...
 
 
@@ -189,7 +189,7 @@ class Dialect(Protocol):
 
     @property
     def name(self) -> str:
-        """As catalogs name it, for example "openai_chat"."""
+        """Its name in catalogs, for example "openai_chat"."""
         ...
 
     @property

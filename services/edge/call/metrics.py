@@ -1,4 +1,4 @@
-"""What calls count beside requests: counts of vendors that can't be true, and vendors' failures by what they mean."""
+"""Counters of calls beside those of requests: counts of vendors that can't be true, and vendors' failures by meaning."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -11,21 +11,21 @@ _FAILED: Final = "edge.vendor.failures"
 
 
 class CallMetrics:
-    """Plain integers on the way, OpenTelemetry only when somebody looks: from another thread, so a copy is made in one step."""
+    """Plain integers that OpenTelemetry copies in one step, because it reads them from another thread."""
 
     def __init__(self) -> None:
         self._doubted: dict[tuple[str, str], int] = {}
         self._failed: dict[tuple[str, str], int] = {}
 
     def doubted(self, vendor_id: str, doubt: str) -> None:
-        """A vendor's count could not be true, or is strange and believed all the same (`input_too_small`, `output_above_text`).
+        """Counts a vendor's count that could not be true, or is strange but believed (`input_too_small`, `output_above_text`).
 
-        The others: `no_input`, `input_too_large`, `added_too_small`, `output_too_large`, `output_too_small`, `odd`.
+        The other doubts: `no_input`, `input_too_large`, `added_too_small`, `output_too_large`, `output_too_small`, `odd`.
         """
         self._doubted[vendor_id, doubt] = self._doubted.get((vendor_id, doubt), 0) + 1
 
     def failed(self, vendor_id: str, meaning: str) -> None:
-        """A vendor did not answer: its error's meaning (`account` is the operator's own trouble with it), or the outcome."""
+        """Counts a failure by its error's meaning (`account` is the operator's own trouble with the vendor), or by the outcome."""
         self._failed[vendor_id, meaning] = self._failed.get((vendor_id, meaning), 0) + 1
 
     def export(self) -> None:

@@ -1,4 +1,4 @@
-"""How a call can end, as a table: why it is closed and where its counts come from; and what clients hear of failures. Pure."""
+"""The endings of a call, as a table: close cause and source of its counts; and the problems that clients get. Pure."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -18,13 +18,13 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 
 
 class Ended(Enum):
-    """How a call ended."""
+    """The ending of a call."""
 
     # The vendor finished.
     WHOLE = "whole"
-    # The quota ended, or the vendor went beyond the limit it was told.
+    # The quota ended, or the vendor exceeded the limit it was told.
     CUT = "cut"
-    # The vendor kept a limit that was lower than the client's, since the account could not pay for more.
+    # The vendor kept a limit below the client's, because the account could not pay for more.
     LIMITED = "limited"
     # The vendor broke the limit that it was told, in an answer that came as one and could not be cut.
     EXCEEDED = "exceeded"
@@ -34,21 +34,21 @@ class Ended(Enum):
     NOT_EXTENDED = "not_extended"
     # The client left.
     LEFT = "left"
-    # The key was revoked, the time of it or its member or account ended, or the account was suspended.
+    # The key was revoked, the time of the key, its member or account ended, or the account was suspended.
     REVOKED = "revoked"
-    # The answer took longer than any may.
+    # The answer took longer than the longest allowed.
     TOO_LONG = "too_long"
     # No vendor answered.
     UNANSWERED = "unanswered"
-    # It ended before a vendor was called.
+    # The call ended before a vendor was called.
     REJECTED = "rejected"
-    # A fault of ours, or the process stops.
+    # The cause is a fault of ours, or the process stops.
     FAILED = "failed"
 
 
 class _Row(NamedTuple):
     cause: pb.CloseCause
-    # Whether the answer came to its end, so that counts of all of it are no part.
+    # Whether the answer came to its end; else counts of the whole are no counts of the part.
     is_whole: bool
 
 
@@ -69,12 +69,12 @@ _TABLE: Final = {
 
 
 def cause_of(ended: Ended) -> pb.CloseCause:
-    """Why the session is closed."""
+    """The close cause of the session."""
     return _TABLE[ended].cause
 
 
 def provenance_of(ended: Ended, used: Used) -> pb.UsageProvenance:
-    """Where the counts came from."""
+    """The provenance of the counts."""
     row = _TABLE[ended]
     if ended in (Ended.UNANSWERED, Ended.REJECTED):
         return pb.USAGE_PROVENANCE_VENDOR
@@ -86,9 +86,10 @@ def provenance_of(ended: Ended, used: Used) -> pb.UsageProvenance:
 
 
 def problem_of(failed: Sequence[FailedAttempt], api_keys: Sequence[str]) -> Problem:
-    """What the client is told when no route answered.
+    """The problem of a call that no route answered.
 
-    Of the client's own fault the vendor's words are told, but none of its secrets; of the operator's trouble with a vendor nothing.
+    A client's own fault is told in the vendor's words, without its secrets; of the operator's trouble with a vendor nothing is
+    told.
     """
     last = failed[-1]
     if last.is_clients_fault and last.fault is not None:
@@ -96,7 +97,7 @@ def problem_of(failed: Sequence[FailedAttempt], api_keys: Sequence[str]) -> Prob
     waits = [each.failure.retry_after_ms for each in failed if each.failure.retry_after_ms]
     retry_after_ms = min(waits, default=1_000)
     if all(each.meaning in (Meaning.RATE_LIMIT, Meaning.OVERLOADED) and _is_busy(each) for each in failed):
-        return vendor_unavailable("The model's vendor has too much to do at the moment. Try again.", retry_after_ms)
+        return vendor_unavailable("The model's vendor is overloaded at the moment. Try again.", retry_after_ms)
     if all(each.failure.outcome in ("unreachable", "timeout") for each in failed):
         return vendor_unavailable("The model's vendor cannot be reached at the moment. Try again.", retry_after_ms)
     return vendor_failed("The model's vendor failed to answer.")
@@ -120,12 +121,12 @@ def _clients_problem(attempt: FailedAttempt, api_keys: Sequence[str]) -> Problem
     return malformed(param, message or "The model's vendor refused the request as malformed.", code or None)
 
 
-# A part of a secret this long gives it away.
+# This many characters of a secret give it away.
 _TELLING_CHARACTERS: Final = 8
 
 
 def _tells_secrets(text: str, api_keys: Sequence[str]) -> bool:
-    """Whether a vendor's text has a part of a secret of ours, as vendors quote keys in their errors."""
+    """Whether a vendor's text has a part of a secret of ours, because vendors quote keys in their errors."""
     return any(
         api_key[start : start + _TELLING_CHARACTERS] in text
         for api_key in api_keys

@@ -1,4 +1,4 @@
-"""The path of a call: admission, the session, the call itself. The same for every dialect."""
+"""The path of a call, for every dialect: admission, the session, the call itself."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -48,7 +48,7 @@ class CallPath:
         heartbeat_interval_ms: int,
         served_at: Mapping[str, str],
     ) -> None:
-        """`served_at`: the URL of each dialect's calls by its name, for who calls a model in one that no vendor of it speaks."""
+        """`served_at`: the URL of each dialect's calls by its name, for callers whose dialect no vendor of the model speaks."""
         self._catalog = catalog
         self._charging = charging
         self._vendors = vendors
@@ -73,20 +73,19 @@ class CallPath:
         try:
             admitted = self._admit(snapshot, dialect, request, model)
         except RecursionError:
-            # It could be read, but not written anew, which needs a little more.
+            # Its depth was read, but writing it anew needs a little more.
             raise too_deep() from None
         with client.interruptible():
-            admitted, granted = await self._open(snapshot, dialect, request, admitted, principal, charging_id)
+            admitted, granted = await self._open(snapshot, dialect, admitted, principal, charging_id)
         session = Session(self._charging, charging_id, principal, granted, client.revoke)
         try:
-            await self._serve(request, snapshot, admitted, granted, session, client, answer)
+            await self._serve(snapshot, admitted, granted, session, client, answer)
         finally:
-            # Where a fault of ours came before the call.
+            # Releases the session after a fault of ours before the call.
             session.release_later(_FAILED)
 
     async def _serve(
         self,
-        request: Request,
         snapshot: Snapshot,
         admitted: Admitted,
         granted: pb.Granted,
@@ -94,16 +93,16 @@ class CallPath:
         client: Client,
         answer: ClientAnswer,
     ) -> None:
-        """Serves a call whose session is open. Errors: those of `serve`; released but for a fault of ours."""
+        """Serves a call whose session is open. Errors: those of `serve`. Only a fault of ours leaves it unreleased."""
+        request = admitted.request
         if request.streamed:
             answer.expect_stream(request.answer(admitted.routes[0].endpoint).content_type, self._heartbeat_interval_s)
-        limit = admitted.payable_limit(request, granted.output_tokens_granted, granted.output_tokens_payable)
+        limit = admitted.payable_limit(granted.output_tokens_granted, granted.output_tokens_payable)
         if request.makes_output and limit is not None and limit < 1:
-            # There must be a token for each choice, or the vendor can't be told a limit.
+            # Each choice needs at least one token, or the vendor can't be told a limit.
             session.release_later(_NOTHING_USED)
             raise quota_below_choices(request.choices)
         call = Call(
-            request,
             admitted,
             session,
             client,
@@ -117,7 +116,7 @@ class CallPath:
         except Problem as problem:
             if not answer.begun:
                 raise
-            # Comments have gone out: the problem comes as the stream's last event.
+            # Comments have gone out, so the problem comes as the stream's last event.
             ended = request.answer(admitted.routes[0].endpoint)
             await answer.end_stream(ended.interrupted(problem, session.charging_id))
 
@@ -125,47 +124,46 @@ class CallPath:
         self,
         snapshot: Snapshot,
         dialect: Dialect,
-        request: Request,
         admitted: Admitted,
         principal: Principal,
         charging_id: str,
     ) -> tuple[Admitted, pb.Granted]:
-        """Reserves, for the model asked for or the one that calls go on with. Errors: `Problem`, `ServiceError`."""
-        admitted, opened = await self._reserve(request, admitted, principal, charging_id)
+        """Reserves, for the requested model or the one that calls go on with. Errors: `Problem`, `ServiceError`."""
+        admitted, opened = await self._reserve(admitted, principal, charging_id)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         offering = snapshot.offering(opened.offering_id)
         cheaper = _restricted_to(snapshot, opened, offering)
         if cheaper is None:
             raise _refusal(opened, admitted.model.model_id, offering.redirect_offering_id if offering else "")
-        # The quota has ended, and the offering lets calls go on with a cheaper model.
-        admitted = self._admit(snapshot, dialect, request, cheaper)
-        admitted, opened = await self._reserve(request, admitted, principal, charging_id)
+        # The quota has ended, but the offering lets calls go on with a cheaper model.
+        admitted = self._admit(snapshot, dialect, admitted.request, cheaper)
+        admitted, opened = await self._reserve(admitted, principal, charging_id)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         raise _refusal(opened, admitted.model.model_id, "")
 
     def _admit(self, snapshot: Snapshot, dialect: Dialect, request: Request, model: SellableModel) -> Admitted:
-        """Checks what can be checked without accounting. Errors: `Problem` 400, 503."""
+        """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
         if not model.routes.get(dialect.name) and (others := self._served_at.keys() & model.routes.keys()):
             raise not_in_dialect(model.model_id, ", ".join(sorted(self._served_at[name] for name in others)))
         return admit(snapshot, dialect, request, model)
 
     async def _reserve(
-        self, request: Request, admitted: Admitted, principal: Principal, charging_id: str
+        self, admitted: Admitted, principal: Principal, charging_id: str
     ) -> tuple[Admitted, pb.Granted | pb.Refused]:
-        """Asks accounting; where the balance is less than the bound by bytes, once more with the exact one."""
-        opened = await self._charging.create(principal.account_id, charging_id, admitted.create(request, principal))
+        """Asks accounting; asks once more with the exact bound if the balance is less than the bound by bytes."""
+        opened = await self._charging.create(principal.account_id, charging_id, admitted.create(principal))
         if isinstance(opened, pb.Granted) or opened.result_code != pb.RESULT_CODE_QUOTA_LIMIT_REACHED:
             return admitted, opened
         exact = await admitted.measured_exactly()
         if exact is None:
             return admitted, opened
-        return exact, await self._charging.create(principal.account_id, charging_id, exact.create(request, principal))
+        return exact, await self._charging.create(principal.account_id, charging_id, exact.create(principal))
 
 
 def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOffering | None) -> SellableModel | None:
-    """The model that calls go on with when the quota has ended; None when the refusal has another reason, or they don't."""
+    """The model that calls go on with when the quota has ended; None if the refusal has another reason, or calls end."""
     if (
         offering is None
         or refused.result_code != pb.RESULT_CODE_QUOTA_LIMIT_REACHED

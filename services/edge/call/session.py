@@ -1,4 +1,4 @@
-"""A charging session as the edge sees it: the grant, its renewal and extension, and the one Release."""
+"""A charging session at the edge: the grant, its renewal and extension, and the one Release."""
 
 import asyncio
 import logging
@@ -16,9 +16,9 @@ from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
 
-# What is asked for at a threshold, at least.
+# A question at a threshold asks for at least this many tokens.
 _EXTENSION_TOKENS_MIN: Final = 256
-# A grant is renewed when this part of its validity is over, and after this time again if accounting did not answer.
+# A grant is renewed when this part of its validity is over. If accounting did not answer, the question is repeated after this time.
 _RENEW_AT: Final = 2 / 3
 _RENEW_AGAIN_S: Final = 1.0
 
@@ -28,7 +28,7 @@ class NotExtendedError(Exception):
 
 
 class Settlement:
-    """What a session's end reports: usage that is charged, the vendor's work that nobody pays for, and where counts came from."""
+    """The report at a session's end: charged usage, the vendor's unpaid work, and the provenance of the counts."""
 
     __slots__ = ("cause", "provenance", "unpaid", "used")
 
@@ -40,7 +40,7 @@ class Settlement:
 
 
 class Session:
-    """An open session. Whatever happens, `release` or `release_later` must be called; after the first, they change nothing."""
+    """An open session. In every case call `release` or `release_later`; after the first call, they change nothing."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Session:
         granted: pb.Granted,
         ended: Callable[[Problem], None],
     ) -> None:
-        """`ended` is called with what to tell when the time of the session's key, member or account has ended."""
+        """`ended` is called with a message when the time of the session's key, member or account has ended."""
         self._charging = charging
         self.charging_id = charging_id
         self._principal = principal
@@ -62,7 +62,7 @@ class Session:
         self._exhausted = False
         self._unanswered = False
         self._ended = ended
-        # The answer's meter, from which Updates report; None before the client was sent any output: a sweep would charge nothing.
+        # The answer's meter, from which Updates report. None before the client was sent any output: then a sweep charges nothing.
         self.meter: Meter | None = None
         self.released = False
         self.attempts: list[pb.VendorAttempt] = []
@@ -71,7 +71,7 @@ class Session:
     def _take(self, granted: pb.Granted) -> None:
         self.granted = granted.output_tokens_granted
         self.payable = granted.output_tokens_payable
-        # Output up to here needs no question.
+        # Output up to this count needs no question.
         self.safe = self.granted - granted.output_tokens_threshold
         self.offering_id = granted.offering_id
         self._renew_in(granted.validity_ms / 1_000 * _RENEW_AT)
@@ -95,12 +95,12 @@ class Session:
         self._renewing = asyncio.get_running_loop().call_later(delay_s, self._ask, 0)
 
     def held(self) -> int:
-        """The output tokens that are reserved at the moment."""
+        """The output tokens that are reserved now."""
         return self.granted
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the last question was answered and brought nothing: the next one comes with the grant's renewal."""
+        """Whether the last question brought nothing: the next one comes with the grant's renewal."""
         return self._exhausted and not self._unanswered
 
     def ask_for_more(self) -> None:
@@ -109,7 +109,7 @@ class Session:
             self._ask(self.granted + self._step)
 
     async def more(self) -> bool:
-        """Waits for the answer under way, and asks once more if that brought nothing; whether the grant has grown.
+        """Waits for the answer under way, and asks once more if that brought nothing; returns whether the grant has grown.
 
         Errors: `NotExtendedError` when accounting did not answer.
         """
@@ -130,7 +130,7 @@ class Session:
 
     async def _update(self, output_tokens_wanted: int) -> None:
         if self.released:
-            # It was released before this task began; no number may follow the Release's.
+            # The session was released before this task began: no number may follow the Release's.
             return
         self._number += 1
         update = pb.UpdateSession(output_tokens_wanted=output_tokens_wanted)
@@ -139,7 +139,7 @@ class Session:
         try:
             granted = await self._charging.update(self._principal.account_id, self.charging_id, self._number, update)
         except ServiceError as error:
-            # The hold stands as it is; the Release tells what was used.
+            # The hold stands as it is; the Release tells the usage.
             logger.warning("session %s was not extended: %s", self.charging_id, error.message)
             self._unanswered = True
             if error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE and not self.released:
@@ -155,7 +155,7 @@ class Session:
             self._exhausted = output_tokens_wanted > before == self.granted
 
     async def release(self, settlement: Settlement) -> None:
-        """Settles; returns once that is durable. Errors: `Problem` 503 when that takes too long; then it goes on behind."""
+        """Settles; returns once that is durable. Errors: `Problem` 503 when that takes too long; the Release goes on after that."""
         if self.released:
             return
         number, message = self._close(settlement)
@@ -166,7 +166,7 @@ class Session:
             raise unavailable("the charge for this call is not confirmed yet") from error
 
     def release_later(self, settlement: Settlement) -> None:
-        """Settles without waiting; nothing happens if it is released already."""
+        """Settles without waiting; does nothing if the session is released already."""
         if not self.released:
             number, message = self._close(settlement)
             self._charging.release_later(self._principal.account_id, self.charging_id, number, message)
@@ -188,7 +188,7 @@ class Session:
         return self._number, message
 
     def _write(self, counts: Vector, usage: pb.TokenUsage) -> None:
-        """Writes counts into a usage that has none."""
+        """Writes counts into a usage without counts."""
         if len(counts) > FIRST and not self._charging.takes_all_classes:
             counts = folded(counts)
         usage.SetInParent()

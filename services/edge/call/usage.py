@@ -1,8 +1,8 @@
-"""What a call has used: bounds of its input, a count of its output as it passes, and the vendor's word weighed against both. Pure.
+"""The meter of a call: bounds of its input, a count of its output as it passes, and the vendor's count weighed by both. Pure.
 
-Every byte of output counts here as it comes. The vendor's own count corrects ours; where it can't be true, the most plausible
-reading holds: at least our count of what was relayed. A tokenizer takes its time over long texts, so these are kept for whoever can
-count them off the event loop (`Meter.long_text`); a count that is asked for before is right, but slow.
+Every byte of output counts here as it comes. The vendor's own count corrects ours. Where it can't be true, the most plausible
+reading holds: at least our count of the relayed output. A tokenizer takes its time over long texts, so these are kept for a caller
+that counts them off the event loop (`Meter.long_text`). A count that is asked for before is right, but slow.
 """
 
 from collections.abc import Callable
@@ -19,29 +19,29 @@ from services.token_classes import FIRST, INDEX, INPUT_INDEXES, NOTHING, OUTPUT_
 
 Count = Callable[[str], int]
 
-# So many bytes of text are kept uncounted: for the estimator, and for a tokenizer, which most answers never need. Where it is
-# needed all the time, near the end of a grant, only so many are counted again with each piece; a run's ends may cost a token.
+# This many bytes of text are kept uncounted: for the estimator, and for a tokenizer, which most answers never need. Near the end of
+# a grant the tokenizer is needed all the time, but counts only this much again with each piece. A run's ends may cost a token.
 _RUN_BYTES: Final = 2_048
 _EXACT_RUN_BYTES: Final = 16_384
 _EXACT_TAIL_BYTES: Final = 512
-# Tokens that no text shows: the end of a turn, a few a choice; the frame of a tool call.
+# Tokens without text: the end of a turn, a few a choice; the frame of a tool call.
 _HIDDEN_TOKENS_A_CHOICE: Final = 8
 _HIDDEN_TOKENS_A_CALL: Final = 4
-# The most that the frame of a tool call has, as vendors count it.
+# The frame of a tool call has at most this many tokens, as vendors count it.
 _FRAME_TOKENS_MAX: Final = 16
-# The most that a character may add to our count: of ASCII in a mixture, and of any in bytes.
+# A character adds at most this to our count: in ASCII within a mixture, and in bytes elsewhere.
 _ASCII_TOKENS_MAX: Final = 2
 _CHARACTER_TOKENS_MAX: Final = 4
-# Bytes of an encrypted thought or its signature, or of an encrypted result of a tool, that stand for one token of it.
+# Bytes of an encrypted thought or its signature, or of an encrypted result of a tool, that stand for one token.
 _OPAQUE_BYTES_A_TOKEN: Final = 8
-# The most that may: a signature of a short thought.
+# At most this many bytes stand for a token: a signature of a short thought.
 _OPAQUE_BYTES_A_TOKEN_MAX: Final = 64
-# How far our count of output may lie above the truth, in thousandths: without a tokenizer, and with the family's own.
+# Our count of output is above the truth by at most this, in thousandths: without a tokenizer, and with the family's own.
 _ERROR_ESTIMATED_MILLI: Final = 500
 _ERROR_EXACT_MILLI: Final = 20
-# A vendor's count below this part of the fewest tokens that its text can have is no count of it.
+# A vendor's count below this part of the fewest tokens of its text is none.
 _DOUBTED_BELOW_MILLI: Final = 800
-# A call's input may be read again in so many rounds, as searches and tools at the vendor's side do.
+# A call's input may be read again in at most this many rounds, by searches and tools at the vendor's side.
 _ROUNDS_MAX: Final = 16
 _MILLI: Final = 1_000
 
@@ -51,23 +51,23 @@ _REASONING: Final = INDEX["reasoning"]
 
 
 class InputTokens(NamedTuple):
-    """An input's tokens before a vendor has counted: never more than `bound`, about `estimate`, nearly never above `calibrated`."""
+    """An input's tokens before a vendor has counted: at most `bound`, about `estimate`, nearly never above `calibrated`."""
 
     bound: int
     estimate: int
     calibrated: int
     # The fewest tokens that its text can have.
     low: int = 0
-    # Whether the family's tokenizer has counted its texts, and whether that is all of it but for the template.
+    # Whether the family's tokenizer has counted its texts, and whether only the template remains uncounted.
     has_counted_texts: bool = False
     is_exact: bool = False
 
 
 def measure(size: InputSize, estimated: int, family: TokenizerFamily, context_window_tokens: int) -> InputTokens:
-    """The tokens of an input by its size, and what its text is estimated at.
+    """The tokens of an input by its size, and by the estimate of its text.
 
-    The bound holds for tokenizers whose tokens stand for at least one byte. One that normalizes text has as many bytes more as that
-    may add.
+    The bound holds for tokenizers whose tokens stand for at least one byte. A tokenizer that normalizes text needs a bound higher
+    by the bytes that normalization may add.
     """
     template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
     images = size.images * family.image_tokens_max
@@ -79,7 +79,7 @@ def measure(size: InputSize, estimated: int, family: TokenizerFamily, context_wi
 
 
 def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFamily, count: Count) -> InputTokens:
-    """The same with the family's own tokenizer: its count of the texts, and of what is no plain text the bytes and the estimate."""
+    """Tokens of an input by the family's tokenizer: its count of the texts, with bytes and estimate for the rest."""
     texts = list(size.texts())
     of_texts = size_of("".join(texts))
     other_bytes = max(0, size.bytes_bound - of_texts.utf8_bytes)
@@ -92,13 +92,13 @@ def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFam
 
 
 def with_error(output_tokens: int, choices: int, *, exact: bool) -> int:
-    """What our count of an answer may come to whose vendor keeps a limit of `output_tokens` for each of its choices."""
+    """The most that our count of an answer may be if its vendor keeps a limit of `output_tokens` for each choice."""
     error = _ERROR_EXACT_MILLI if exact else _ERROR_ESTIMATED_MILLI
     return choices * (output_tokens + -(-output_tokens * error // _MILLI) + _HIDDEN_TOKENS_A_CHOICE)
 
 
 def within_error(counted_tokens: int, choices: int, *, exact: bool) -> int:
-    """The largest limit of each choice whose answers we never count above `counted_tokens`; 0 where there is none."""
+    """The largest limit, a choice, whose answers we never count above `counted_tokens`; 0 where there is none."""
     error = _ERROR_EXACT_MILLI if exact else _ERROR_ESTIMATED_MILLI
     limit = max(0, (counted_tokens // choices - _HIDDEN_TOKENS_A_CHOICE) * _MILLI // (_MILLI + error))
     while limit and with_error(limit, choices, exact=exact) > counted_tokens:
@@ -109,7 +109,7 @@ def within_error(counted_tokens: int, choices: int, *, exact: bool) -> int:
 
 
 class _Tally:
-    """The tokens of a text that comes in pieces. Pieces are kept until somebody asks, or they come to a run."""
+    """The tokens of a text that comes in pieces. Pieces are kept until a count is asked for, or they make a run."""
 
     __slots__ = ("_count", "_kept", "_kept_bytes", "_kept_size", "_run_bytes", "_runs", "_size", "_tokens", "total_bytes")
 
@@ -118,11 +118,11 @@ class _Tally:
         self._run_bytes = _RUN_BYTES if count is None else _EXACT_RUN_BYTES
         self._kept: list[str] = []
         self._kept_bytes = 0
-        # Of what is kept, where it was asked for since the last piece.
+        # Size of the kept pieces, if it was asked for since the last piece.
         self._kept_size: TextSize | None = None
         # Runs that the tokenizer has not counted yet.
         self._runs: list[str] = []
-        # Of all runs: their size, and the tokens of those that were counted.
+        # Size of all runs, and tokens of the counted ones.
         self._size = NO_TEXT
         self._tokens = 0
         self.total_bytes = 0
@@ -152,7 +152,7 @@ class _Tally:
         return self._runs[0] if self._runs else None
 
     def take(self, tokens: int) -> None:
-        """The tokens of `long_text`."""
+        """Takes the tokens of `long_text`."""
         self._tokens += tokens
         del self._runs[0]
 
@@ -172,7 +172,7 @@ class _Tally:
 
     @property
     def near(self) -> int:
-        """As `best`, but what is not counted yet is estimated; it changes nothing."""
+        """`best`, with an estimate of the uncounted part; changes nothing."""
         if self._count is None:
             return estimate(self.size)
         return self._tokens + estimate(size_of("".join((*self._runs, *self._kept))))
@@ -189,12 +189,12 @@ class _Tally:
 
     @property
     def low(self) -> int:
-        """The fewest tokens that the text can have, by its size: no tokenizer is asked."""
+        """The fewest tokens that the text can have, by its size; asks no tokenizer."""
         return low(self.size) if self.total_bytes else 0
 
 
 class _Choices:
-    """The tokens of several texts side by side, each with the tally of its own: pieces of two never make one token."""
+    """The tokens of several texts side by side, each with its own tally, because pieces of two never make one token."""
 
     __slots__ = ("_by_choice", "_count")
 
@@ -241,28 +241,28 @@ def _tally(count: Count | None, choices: int) -> _Tally | _Choices:
 
 
 class Own(NamedTuple):
-    """Our count of output, in tokens: what is said, and what is thought."""
+    """Our count of output, in tokens: said, and thought."""
 
     said: int
     thought: int
 
     @property
     def total(self) -> int:
-        """Both."""
+        """The sum of both."""
         return self.said + self.thought
 
 
 class Source(Enum):
-    """Who counted the tokens of a call; of its sides, input and output, the less certain one."""
+    """The counter of a call's tokens; where input and output differ, the less certain one."""
 
     VENDOR = "vendor"
-    # The family's own, of one side at least; the other one may be the vendor's.
+    # The family's own tokenizer, for at least one side; the other side may be the vendor's.
     TOKENIZER = "tokenizer"
     ESTIMATE = "estimate"
 
 
 class Used(NamedTuple):
-    """What a call has used: what is charged, the vendor's work beyond it, who counted it, and which of its counts are in doubt."""
+    """A call's usage: the charged part, the vendor's work beyond it, the counter of both, and the doubts about it."""
 
     charged: Vector
     unpaid: Vector
@@ -271,7 +271,7 @@ class Used(NamedTuple):
 
 
 class Meter:
-    """Counts one answer: `add` for each step in order, `leave` where what comes from then on is not for the client."""
+    """Counts one answer: call `add` for each step in order, and `leave` when the client gets no more steps."""
 
     def __init__(
         self,
@@ -283,39 +283,39 @@ class Meter:
         output_max: int,
         output_held: Callable[[], int],
     ) -> None:
-        """`count` is the family's tokenizer, where it is there; counts above the maxima can't be true.
+        """`count` is the family's tokenizer, if it is loaded; counts above the maxima can't be true.
 
-        `output_held` tells the output tokens that are reserved at the moment.
+        `output_held` returns the output tokens that are reserved now.
         """
         self._output_held = output_held
         self._choices = choices
         self._input = input_tokens
         self._count = self.count = count
-        # The estimate is the same however texts are joined.
+        # The estimate does not depend on how texts are joined.
         self._said, self._thought = _tally(count, choices), _tally(count, choices)
         self._opaque_bytes = 0
         self._calls = 0
-        # What the vendor has added to the input and relayed since it counted the input.
+        # Text that the vendor has added to the input and relayed since its last count of the input.
         self._added = NO_TEXT
         self._added_opaque_bytes = 0
         self._input_max = input_max * _ROUNDS_MAX
         self._output_max = max(input_max, output_max) * choices
-        # The vendor's last word on each side, and what came after it spoke of the output.
+        # The vendor's last count of each side, and the output since its last count of output.
         self._input_counts: Vector | None = None
         self._output_counts: Vector | None = None
         self._since: _Tally | None = None
         self._counted: VendorCount | None = None
-        # Once the client has left: our count of what it got, the best count of it then; and our count of all that had come when
-        # the vendor counted after that.
+        # Once the client has left: our count of the part it got, and the best count at that time; then our count of all output at
+        # the vendor's next count.
         self._relayed: Own | None = None
-        # It came as one, and nobody could cut it.
+        # Set for an answer that came as one, and could not be cut.
         self._is_whole = False
         self._relayed_output: Vector = NOTHING
         self._came: Own | None = None
         self._doubts: list[str] = []
-        # What is strange and believed all the same: told to those on call, and nothing else.
+        # Doubts about counts that are strange but believed: they are told to those on call, and change nothing.
         self._noted: list[str] = []
-        # Output tokens so far: not below the best count, and known without counting.
+        # Upper bound of the output tokens so far, known without counting.
         self.upper = 0
 
     @property
@@ -324,31 +324,31 @@ class Meter:
         return self._count is not None
 
     def add(self, step: Step) -> None:
-        """Counts what came."""
+        """Counts a step."""
         self._add(step, _most_of(step))
 
     def came_whole(self) -> None:
-        """The answer comes as one: what it has beyond the hold is charged too, since it was made before anybody could cut it."""
+        """Notes that the answer comes as one: output beyond the hold is charged too, because nobody could cut it in time."""
         self._is_whole = True
 
     def is_long(self, step: Step) -> bool:
-        """Whether the tokenizer would hold up the event loop with it."""
+        """Whether the tokenizer would hold up the event loop with this step."""
         return self._count is not None and len(step.said) + len(step.thought) > COUNT_INLINE_BYTES_MAX
 
     @property
     def long_text(self) -> str | None:
-        """What is to be counted next where it would hold up the event loop; None: nothing. Add nothing before its `take_long`."""
+        """The next text to count off the event loop; None: there is none. Add nothing before its `take_long`."""
         said = self._said.long_text
         return self._thought.long_text if said is None else said
 
     def take_long(self, tokens: int) -> None:
-        """The tokens of `long_text`, counted with `count`."""
+        """Takes the tokens of `long_text`, counted with `count`."""
         (self._said if self._said.long_text is not None else self._thought).take(tokens)
 
     def excess(self, *, hides_thought: bool) -> int:
-        """The output tokens that the vendor says of what was said, if that is above our estimate of it; else 0.
+        """The vendor's output tokens for the said text, if they are above our estimate of it; else 0.
 
-        Thought that is counted with it may be hidden, or shown in short, and then nothing is known.
+        A vendor may count thought with it that is hidden, or shown in short; then nothing is known.
         """
         counts = self._output_counts
         if counts is None:
@@ -361,7 +361,7 @@ class Meter:
         return claimed if claimed > (most(size) if self._count is None else estimate(size)) else 0
 
     def note_excess(self, claimed: int) -> None:
-        """Notes an `excess` that is above the tokenizer's count and its error, where there is one. It is charged all the same."""
+        """Notes an `excess` that is above the tokenizer's count and its error, if there is one. It is charged all the same."""
         if self._count is None or claimed * _MILLI > self._said.best * (_MILLI + _ERROR_EXACT_MILLI):
             self._note("output_above_text")
 
@@ -371,11 +371,11 @@ class Meter:
         return self._input_counts is None and not self._input.has_counted_texts
 
     def take_input(self, tokens: InputTokens) -> None:
-        """Our own count of the input, better than the one that there was. What was reserved for it stays what it was."""
+        """Takes our own count of the input, better than the one before. The reservation for it stays."""
         self._input = tokens._replace(bound=self._input.bound)
 
     def add_within(self, step: Step, output_tokens: int) -> bool:
-        """Counts what came if all output is certainly within so many tokens, which is told without counting; whether it is."""
+        """Counts a step if all output is certainly within `output_tokens`, known without counting; returns whether it is."""
         most = _most_of(step)
         if most and self.upper + most > output_tokens:
             return False
@@ -402,7 +402,7 @@ class Meter:
                 return
         self.upper += most
         if self._since is not None:
-            # By estimate alone: the next count is near.
+            # An estimate will do, because the next count is near.
             self._since.add(step.said + step.thought)
 
     def _take(self, counts: Vector, *, has_input: bool, has_output: bool) -> None:
@@ -414,7 +414,7 @@ class Meter:
             elif self._counts_added(total_input(counts)):
                 self._input_counts = counts
                 if total_input(counts) * 2 < self._input.low:
-                    # A vendor may leave out what it was sent, such as earlier thoughts.
+                    # A vendor may leave out parts of its input, such as earlier thoughts.
                     self._note("input_too_small")
         if not has_output:
             return
@@ -422,7 +422,7 @@ class Meter:
         if output > self._output_max:
             self._doubt("output_too_large")
         elif output or not self.any_output:
-            # Zeros beside text are those of a vendor that has not counted yet, or never does.
+            # Zeros beside text come from a vendor that has not counted yet, or never does.
             if output * _MILLI < self._lowest * _DOUBTED_BELOW_MILLI and output < self._own.total:
                 self._doubt("output_too_small")
                 self._output_counts = self._since = None
@@ -435,10 +435,10 @@ class Meter:
                 self._came = self._own
 
     def _counts_added(self, input_tokens: int) -> bool:
-        """Whether a vendor's count of the input can be one; what it added since its last count is then counted with it, or not.
+        """Whether a vendor's count of the input can be true; text it added since its last count is then counted with it, or not.
 
-        A count that has not grown is that of the prompt, and what was added stands beside it. One that has grown by less than what
-        was added can have is none.
+        A count that has not grown is the prompt's, and the added text counts beside it. A count that has grown by less than the
+        fewest tokens of the added text is none.
         """
         if not self._has_added:
             return True
@@ -459,7 +459,7 @@ class Meter:
             self._doubts.append(what)
 
     def leave(self) -> None:
-        """What comes from now on is not for the client."""
+        """Notes that the client gets no later step."""
         if self._relayed is None:
             self._relayed, self._relayed_output = self._own, self._output_now()
 
@@ -470,14 +470,14 @@ class Meter:
 
     @property
     def best(self) -> int:
-        """Output tokens so far by the best count there is: the vendor's as far as it goes, and ours since."""
-        # What is known now bounds what comes next more closely.
+        """Output tokens so far by the best count: the vendor's as far as it goes, and ours since."""
+        # This count makes the bound of later output tighter.
         self.upper = total_output(self._output_now())
         return self.upper
 
     @property
     def low(self) -> int:
-        """The fewest output tokens that what came can have; no fewer than the vendor counted."""
+        """The fewest tokens that the output so far can have; at least the vendor's count."""
         lowest = self._lowest
         if self._count is not None:
             lowest = max(lowest, self._own.total * (_MILLI - _ERROR_EXACT_MILLI) // _MILLI - _HIDDEN_TOKENS_A_CALL)
@@ -489,7 +489,7 @@ class Meter:
         return self._said.low + thought + self._calls
 
     def output_of(self, step: Step) -> int:
-        """The output tokens of a step that is not added yet."""
+        """The output tokens of a step that was not added yet."""
         tokens = step.calls * _HIDDEN_TOKENS_A_CALL + step.opaque_bytes // _OPAQUE_BYTES_A_TOKEN
         for text in (step.said, step.thought):
             if text:
@@ -497,7 +497,7 @@ class Meter:
         return tokens
 
     def lowest_of(self, step: Step) -> int:
-        """The fewest output tokens that a step can have which is not added yet."""
+        """The fewest output tokens of a step that was not added yet."""
         texts = sum(low(size_of(text)) for text in (step.said, step.thought) if text)
         return texts + step.calls + step.opaque_bytes // _OPAQUE_BYTES_A_TOKEN_MAX
 
@@ -510,7 +510,7 @@ class Meter:
 
     @property
     def uncounted(self) -> bool:
-        """Whether output came after the vendor's last count of it, or without any."""
+        """Whether output came after the vendor's last count of it, or the vendor has not counted output."""
         return self._since is None or self._since.total_bytes > 0
 
     def _output_now(self) -> Vector:
@@ -521,7 +521,7 @@ class Meter:
         return _with_output(counts, since) if since else counts
 
     def _within_held(self, outputs: Vector, held: int) -> Vector:
-        """An estimate is never charged above what is reserved; what a vendor has counted is, as it may become a debt."""
+        """Bounds an estimate by the reservation. A vendor's count is not bounded, because it may become a debt."""
         if self._output_counts is not None:
             held = max(held, total_output(self._output_counts))
         above = total_output(outputs) - held
@@ -544,13 +544,13 @@ class Meter:
             counts = (min(self._input.estimate, self._input.bound), 0, 0, 0, 0)
         if not self._has_added:
             return counts
-        # An estimate is not charged above what was reserved; what was relayed is, at the fewest tokens that it can have.
+        # An estimate is charged at most at the reservation; relayed text is charged at least at its fewest tokens.
         added = estimate(self._added) + self._added_opaque_bytes // _OPAQUE_BYTES_A_TOKEN
         added = min(added, max(self._input.bound - total_input(counts), self._added_lowest))
         return (counts[_INPUT] + added, *counts[_INPUT + 1 :])
 
     def so_far(self) -> Vector:
-        """What was used so far, as near as it is known without counting: for reports while the answer is on its way."""
+        """The usage so far, as near as it is known without counting, for reports while the answer is on its way."""
         if self._relayed is not None:
             outputs = self._relayed_output
         elif self._output_counts is not None:
@@ -560,12 +560,12 @@ class Meter:
         return _joined(self._input_now(), self._within_held(outputs, self._output_held()))
 
     def used(self) -> Used:
-        """What was used: of all that came, or, once it was left, of what the client got."""
+        """The usage: of the whole output, or, after `leave`, of the part that the client got."""
         return self.made() if self._relayed is None else self._used_when_left(self._relayed)
 
     def made(self) -> Used:
-        """All that was made, whoever got it."""
-        # What can't be within it has broken its limit, and is charged at the fewest tokens that it can have.
+        """All usage that the vendor made, whether the client got it or not."""
+        # Output that can't be within the limit has broken it, and is charged at its fewest tokens.
         outputs = self._output_now()
         if self._output_counts is None and not self._is_whole and total_output(outputs) > self._output_held():
             outputs = self._within_held(outputs, max(self._output_held(), self.low))
@@ -587,34 +587,34 @@ class Meter:
         if Source.ESTIMATE in (inputs, outputs):
             return Source.ESTIMATE
         if inputs is outputs is Source.VENDOR:
-            # Of a vendor whose word could not be true before, nothing is its word alone.
+            # A vendor whose count could not be true before is never the only source.
             return Source.ESTIMATE if self._doubts else Source.VENDOR
         return Source.TOKENIZER
 
     def _used_when_left(self, relayed: Own) -> Used:
-        """Of a client that left: of each class the part that it was sent, rounded up; the rest of it nobody pays for."""
+        """Usage of a client that left: of each class the sent part, rounded up; nobody pays for the rest."""
         whole = self._output_now()
         if self._came is None or self._output_counts is None:
             sent = self._relayed_output
         else:
-            # It was left before the vendor counted.
+            # The client left before the vendor counted.
             sent = _shares(self._output_counts, relayed, self._came)
         sent = self._within_held(sent, self._output_held())
         unpaid = tuple(max(0, tokens - (sent[index] if index < len(sent) else 0)) for index, tokens in enumerate(whole))
         return self._of(_joined(self._input_now(), sent), _joined((), unpaid))
 
     def unpaid(self) -> Used:
-        """Where the client pays nothing: all of it is the vendor's work."""
+        """The usage if the client pays nothing: all of it is the vendor's unpaid work."""
         return self._of(NOTHING, self.made().charged)
 
     def input_only(self) -> Used:
-        """Where the client pays the input alone: the output is the vendor's work."""
+        """The usage if the client pays for the input alone: the output is the vendor's unpaid work."""
         made = self.made().charged
         return self._of(_joined(made, ()), _joined((), made))
 
 
 def _most_of(step: Step) -> int:
-    """The most that a step can add to the best count; 0 where it has no output."""
+    """The most tokens that a step can add to the best count; 0 for a step without output."""
     tokens = step.calls * _HIDDEN_TOKENS_A_CALL + step.opaque_bytes
     for text in (step.said, step.thought):
         if text:
@@ -623,7 +623,7 @@ def _most_of(step: Step) -> int:
 
 
 def _with_output(counts: Vector, output_tokens: int, less_reasoning_tokens: int = 0) -> Vector:
-    """The counts with so many tokens of output more, and of reasoning less."""
+    """The counts with `output_tokens` more, and with less reasoning."""
     changed = list(counts)
     changed[_OUTPUT] += output_tokens
     changed[_REASONING] -= less_reasoning_tokens
@@ -637,7 +637,7 @@ def _outputs(own: Own) -> Vector:
 def _shares(whole: Vector, relayed: Own, came: Own) -> Vector:
     """ceil(V x R / T) of each class of output.
 
-    Thought that nobody was shown counts whole once anything after it was relayed.
+    Hidden thought counts whole once anything after it was relayed.
     """
     has_reasoning = len(whole) > _REASONING and whole[_REASONING] > 0
     shares = list(whole)
@@ -658,7 +658,7 @@ def _shares(whole: Vector, relayed: Own, came: Own) -> Vector:
 
 
 def _joined(inputs: Vector, outputs: Vector) -> Vector:
-    """The input classes of the one and the output classes of the other."""
+    """The input classes of `inputs` and the output classes of `outputs`."""
     if len(inputs) == len(outputs) == FIRST:
         return inputs[:_OUTPUT] + outputs[_OUTPUT:]
     joined = [0] * max(len(inputs), len(outputs))

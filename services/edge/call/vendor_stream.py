@@ -1,4 +1,4 @@
-"""One vendor's answer on its way: bytes, events, steps. It is read to the end of its body, within bounds."""
+"""One vendor's answer on its way: bytes, events, steps. Reads to the end of the body, within bounds."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,40 +8,40 @@ from services.edge.call.dialect import Answer, Step
 from services.edge.vendors.events import Event, EventReader
 from services.edge.vendors.vendor import VendorAnswer, VendorFailure
 
-# After its terminal event a stream may say its count; for this long, and this many bytes.
+# After its terminal event a stream may tell its count, within this time and this many bytes.
 _AFTER_END_S: Final = 2.0
 _AFTER_END_BYTES: Final = 64 * 1024
-# So many events on end that say nothing are no answer: pings come every few seconds, and the longest answer has an end.
+# At most this many events in a row may say nothing: pings come every few seconds, and the longest answer has an end.
 _SILENT_EVENTS_MAX: Final = 10_000
 _NOTHING: Final = Step()
 
 
 class VendorStream:
-    """A vendor's answer as events, each of which is fed to the dialect when its turn comes. Close it, also after an error."""
+    """A vendor's answer as events, each of which is fed to the dialect in turn. Close it, also after an error."""
 
     def __init__(self, vendor: VendorAnswer, answer: Answer, whole_bytes_max: Callable[[], int], *, streamed: bool) -> None:
-        """`streamed` says what the vendor was asked for; where it names another of the two, that is believed.
+        """`streamed`: the kind of answer that the vendor was asked for; if the vendor names the other kind, that is believed.
 
-        `whole_bytes_max` is asked of an answer that is not streamed: a longer one is garbage.
+        `whole_bytes_max` is called for an answer that is not streamed: a longer one is garbage.
         """
         self._vendor = vendor
         named = vendor.content_type
         self.is_streamed = "event-stream" in named or (streamed and "json" not in named)
-        # Asked here: a call that its own stream knew would wait for the garbage collector, with its body.
+        # Called here, so that the stream does not hold its call, which would wait for the garbage collector with its body.
         self._whole_bytes_max = 0 if self.is_streamed else whole_bytes_max()
         self._pieces: AsyncIterator[bytes] | None = None
         self._reader = EventReader()
         self._bytes_after_end = 0
         self._silent_events = 0
-        # The body has ended, or what is still to come is nobody's business.
+        # Set when the body has ended, or the rest of it does not matter.
         self._over = False
         self.answer = answer
-        # Every choice has said how it ends; the terminal event has come.
+        # Set when every choice has ended; then, when the terminal event has come.
         self.finished = False
         self.ended = False
 
     async def next(self) -> list[Event]:
-        """The events that have come since, at least one; none at the end. A whole answer is one event.
+        """The new events, at least one; none at the end. A whole answer is one event.
 
         Errors: `VendorFailure` when the answer breaks off.
         """
@@ -57,7 +57,7 @@ class VendorStream:
             except TimeoutError:
                 self._over = True
             except VendorFailure:
-                # All of the answer has come: what breaks now is of no interest to anybody.
+                # The whole answer has come, so that a broken connection changes nothing.
                 if not self.finished and not self.ended:
                     raise
                 self._over = True
@@ -69,7 +69,7 @@ class VendorStream:
         return []
 
     def feed(self, event: Event) -> Step:
-        """What an event means. Errors: `VendorFailure` when it is none of the dialect, or says nothing for too long."""
+        """The meaning of an event. Errors: `VendorFailure` for an event outside the dialect, or after too many that say nothing."""
         if not self.is_streamed:
             self.finished = self.ended = True
             return self.answer.feed_whole(event.data)
@@ -77,7 +77,7 @@ class VendorStream:
             step = self.answer.feed(event)
         except VendorFailure:
             if self._over:
-                # What stood at the end without an empty line was half an event.
+                # An event at the end without an empty line was half an event.
                 return _NOTHING
             raise
         says = step.said or step.thought or step.opaque_bytes or step.calls
@@ -103,7 +103,7 @@ class VendorStream:
             self._over = True
             return self._reader.end()
         except BaseException:
-            # A generator is over with what was raised in it; an answer whose client left is read on by another.
+            # A generator ends with an exception raised in it; another one reads on the answer of a client that left.
             self._pieces = None
             raise
         if self.ended:
@@ -114,5 +114,5 @@ class VendorStream:
         return self._reader.feed(piece)
 
     def close(self) -> None:
-        """Ends the answer; a vendor that is still at work is cut off."""
+        """Ends the answer; cuts off a vendor that is still at work."""
         self._vendor.close()

@@ -1,8 +1,8 @@
 """The edge's side of charging: one batched stream to each owner of partitions, on which its accounts' operations travel.
 
-Operations are numbered and idempotent, so whatever was not answered is sent again after the stream broke, when the partition has
-another owner, or when accounting says that it could not answer for certain. A Release is sent until it is answered; when that takes
-long, it goes to the outbox on disk, counts as delivered, and is sent on.
+Operations are numbered and idempotent. So an unanswered one is sent again: after the stream broke, to another owner of the
+partition, or when accounting says that its answer is not certain. A Release is sent until it is answered. If that takes long, it
+goes to the outbox on disk, counts as delivered, and is sent on.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ logger = logging.getLogger(__name__)
 _RECONNECT_S_MIN: Final = 0.05
 _RECONNECT_S_MAX: Final = 1.0
 _REPEAT_S: Final = 0.02
-# The same when nobody waits for the answer any more.
+# Interval of repeats once nobody waits for the answer.
 _REPEAT_LATER_S: Final = 1.0
 
 
 class ChargingClient:
-    """An asynchronous context manager; at its end it gives Releases that are not delivered the time that a Release may take.
+    """An asynchronous context manager; at its end it gives undelivered Releases the time that a Release may take.
 
-    What is not delivered then stays in the outbox, where there is one; `left` is what was found in it.
+    Undelivered ones then stay in the outbox, where there is one; `left` are those that were found in it.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ChargingClient:
         self._outbox = outbox
         self._to_outbox = Timeouts(config.outbox_after_ms / 1_000, self._keep_late)
         self._last_operation_id = 0
-        # By operation_id, in the order of asking.
+        # By operation_id, in the order of submission.
         self._unanswered: dict[int, Operation] = {}
         self._release_answered = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
@@ -86,7 +86,7 @@ class ChargingClient:
         if self._background:
             await asyncio.wait(self._background, timeout=self._release_timeout_s)
         try:
-            # Also those for which nobody waits any more.
+            # Wait for all of them, including those that nobody waits for.
             async with asyncio.timeout_at(deadline_s):
                 while self._undelivered():
                     self._release_answered.clear()
@@ -111,7 +111,7 @@ class ChargingClient:
         return sum(operation.is_release for operation in self._unanswered.values())
 
     def _owe(self, message: pb.ChargeOperation) -> None:
-        """A Release from the outbox: it is sent until it is answered."""
+        """Takes a Release from the outbox: it is sent until it is answered."""
         self._last_operation_id += 1
         message.operation_id = self._last_operation_id
         operation = Operation(message, asyncio.get_running_loop().create_future())
@@ -130,7 +130,7 @@ class ChargingClient:
         try:
             result = await self._answer_to(operation)
         except (ServiceError, asyncio.CancelledError) as error:
-            # What got no answer may have been granted for all we know; what was never sent can't have been.
+            # A Create without an answer may have been granted; one that was never sent can't have been.
             unknown = not isinstance(error, ServiceError) or error.reason == errors_pb2.ERROR_REASON_UNAVAILABLE
             if unknown and operation.sent:
                 self.release_later(account_id, charging_id, 2, pb.ReleaseSession(**_NOTHING_USED))
@@ -145,10 +145,10 @@ class ChargingClient:
         return (await self._answer_to(self._begin(message, self._asked))).granted
 
     async def release(self, account_id: str, charging_id: str, number: int, release: pb.ReleaseSession) -> pb.Settled | None:
-        """Settles a session; returns once that is durable: what was charged, or None when it stands in the outbox.
+        """Settles a session; returns once that is durable: the charge, or None when the Release stands in the outbox.
 
-        Errors: `ServiceError`; UNAVAILABLE when that took too long, and then it goes on being sent. Being cancelled does not
-        stop it either.
+        Errors: `ServiceError`; UNAVAILABLE when that took too long, and then it goes on being sent. A cancellation does not stop it
+        either.
         """
         message = pb.ChargeOperation(
             account_id=account_id, charging_id=charging_id, invocation_sequence_number=number, release=release
@@ -163,12 +163,12 @@ class ChargingClient:
         self._spawn(self._keep_and_tell(operation))
 
     async def _keep_and_tell(self, operation: Operation) -> None:
-        """Puts a Release into the outbox, and tells who waits for it that it is there."""
+        """Puts a Release into the outbox, and tells the caller that it is there."""
         if await self._keep(operation) and not operation.future.done():
             operation.future.set_result(_IN_OUTBOX)
 
     async def _keep(self, operation: Operation) -> bool:
-        """Puts a Release into the outbox; whether it stands there."""
+        """Puts a Release into the outbox; returns whether it stands there."""
         assert self._outbox is not None
         if not operation.kept:
             try:
@@ -184,7 +184,7 @@ class ChargingClient:
         return True
 
     def release_later(self, account_id: str, charging_id: str, number: int, release: pb.ReleaseSession) -> None:
-        """Settles a session for which nobody waits."""
+        """Settles a session whose caller does not wait."""
         self._spawn(self._release_quietly(account_id, charging_id, number, release))
 
     async def _release_quietly(self, account_id: str, charging_id: str, number: int, release: pb.ReleaseSession) -> None:
@@ -223,7 +223,7 @@ class ChargingClient:
         return result
 
     def _send(self, operation: Operation) -> None:
-        # While its partition has no owner, or no stream to it, it waits among the unanswered ones.
+        # While its partition has no owner, or no stream to it, the operation waits among the unanswered ones.
         operation.lane = lane = self._lane_of(operation.message.account_id)
         if lane is not None:
             lane.send(operation)
@@ -235,7 +235,7 @@ class ChargingClient:
         return None if address is None else self._lanes[address]
 
     def _give_up(self, operation: Operation) -> None:
-        """Asks no more, so that a Create does not come again behind the Release that undoes it; only a Release goes on."""
+        """Asks no more, so that a Create does not come again after the Release that undoes it; only a Release goes on."""
         if not operation.is_release:
             self._unanswered.pop(operation.message.operation_id, None)
             operation.answered = True
@@ -250,7 +250,7 @@ class ChargingClient:
         operation = self._unanswered.get(result.operation_id)
         if operation is None:
             return
-        # Who waits for an answer hears of these only when the time is up: until then it is asked again.
+        # The operation is asked again; its caller hears of such errors only when the time is up.
         if result.HasField("error") and result.error.reason in TRANSIENT:
             repeat_s = _REPEAT_LATER_S if operation.timeouts is None else _REPEAT_S
             asyncio.get_running_loop().call_later(repeat_s, self._send_again, result.operation_id)
@@ -275,7 +275,7 @@ class ChargingClient:
         assert self._outbox is not None
         self._outbox.delivered(operation.message)
         if result.HasField("error"):
-            # Whoever reads this can charge it by hand.
+            # A reader of the log can charge it by hand.
             logger.error(
                 "session %s from the outbox was refused: %s; it was of account %s and used %s",
                 operation.message.charging_id,
@@ -287,7 +287,7 @@ class ChargingClient:
     # Owners
 
     async def _follow_owners(self) -> None:
-        """Keeps a stream to each owner; while nobody says who that is, the last ones are taken to be."""
+        """Keeps a stream to each owner; while nobody tells the owners, the last known ones hold."""
         stub: Any = accounting_pb2_grpc.AccountingServiceStub(self._channel)
         backoff_s = _RECONNECT_S_MIN
         while True:
@@ -307,7 +307,7 @@ class ChargingClient:
         for address in set(owners.values()) - self._lanes.keys():
             self._lanes[address] = Lane(address, self._channel, self._answered, self._of_lane, self._to_owner)
         self._partitions, self._owners = partitions, owners
-        # Whatever waits for an owner that is another one now is asked there; numbers make it harmless if both answer.
+        # Operations for a former owner go to the present one; numbers make it harmless if both answer.
         for operation in list(self._unanswered.values()):
             if self._lane_of(operation.message.account_id) is not operation.lane:
                 self._send(operation)
@@ -318,7 +318,7 @@ class ChargingClient:
         return [operation for operation in self._unanswered.values() if operation.lane is lane]
 
 
-# Told to the caller instead of an answer, once a Release stands in the outbox.
+# Given to the caller instead of an answer, once a Release stands in the outbox.
 _IN_OUTBOX: Final = pb.ChargeResult()
 _NOTHING_USED: Final[dict[str, Any]] = {
     "provenance": pb.USAGE_PROVENANCE_VENDOR,

@@ -17,33 +17,33 @@ from tokenline.accounting.v1 import accounting_pb2_grpc
 logger = logging.getLogger(__name__)
 
 _OPERATIONS_A_REQUEST_MAX: Final = 1_024
-# Operations asked within this many turns of the event loop travel in one message, which costs as much as a dozen of them.
+# Operations asked within this many turns of the event loop travel in one message, because a message costs as much as a dozen.
 _TURNS_GATHERED: Final = 2
 _RECONNECT_S_MIN: Final = 0.05
 _RECONNECT_S_MAX: Final = 1.0
-# What only an operator can change is said this often.
+# Interval of log lines about errors that only an operator can cure.
 _EXPLAIN_S: Final = 60.0
 
 
 class Operation:
-    """An operation that is not answered yet. Without a time-out nobody waits any more, and it is sent until it is answered."""
+    """An operation that is not answered yet. Without a time-out no caller waits, and it is sent until it is answered."""
 
     __slots__ = ("answered", "future", "kept", "lane", "message", "sent", "timeouts")
 
     def __init__(
         self, message: pb.ChargeOperation, future: asyncio.Future[pb.ChargeResult], timeouts: "Timeouts[Operation] | None" = None
     ) -> None:
-        """`timeouts`: the ones that it is among."""
+        """`timeouts`: the time-outs that hold it."""
         self.message = message
         self.future = future
         self.timeouts = timeouts
-        # The owner that it goes to; None while there is none.
+        # The lane to its owner; None while there is none.
         self.lane: Lane | None = None
-        # Accounting may know of it.
+        # Set once accounting may know of it.
         self.sent = False
-        # It stands in the outbox.
+        # Set once it stands in the outbox.
         self.kept = False
-        # Or given up.
+        # Set once it is answered or given up.
         self.answered = False
 
     @property
@@ -51,7 +51,7 @@ class Operation:
         return self.message.HasField("release")
 
     def wait_no_more(self) -> None:
-        """Nobody waits for its answer any more."""
+        """Notes that nobody waits for its answer any more."""
         if self.timeouts is not None:
             self.timeouts.remove(self)
             self.timeouts = None
@@ -71,7 +71,7 @@ class Lane:
         self._own_channel: grpc.aio.Channel | None = None
         keeping: Callable[[], Coroutine[None, None, None]] = self._keep_stream
         try:
-            # Where accounting is one process, its address is the one that was asked.
+            # Where accounting is one process, the address is empty, and the channel is the one that told the owners.
             self._own_channel = to_owner(address) if address else None
         except ConfigError as error:
             keeping = partial(self._explain, error)
@@ -84,7 +84,7 @@ class Lane:
         self.up = False
 
     def send(self, operation: Operation) -> None:
-        """Sends it now, or as soon as there is a stream."""
+        """Sends an operation now, or as soon as there is a stream."""
         if self.up:
             self._outgoing.append(operation)
             self._work.set()
@@ -97,7 +97,7 @@ class Lane:
             await self._own_channel.close()
 
     async def _explain(self, error: ConfigError) -> None:
-        """There will be no stream, whatever the owner does."""
+        """Logs why there will be no stream, whatever the owner does."""
         while True:
             logger.error("calls of accounts at an owner that cannot be reached get 503: %s", error)
             await asyncio.sleep(_EXPLAIN_S)
@@ -111,7 +111,7 @@ class Lane:
                 await call.wait_for_connection()
                 self.up = True
                 backoff_s = _RECONNECT_S_MIN
-                # Whatever was sent on the stream before, and not answered, is asked again first.
+                # Unanswered operations of the stream before are asked again first.
                 self._outgoing = self._unanswered(self)
                 self._work.set()
                 reading = asyncio.create_task(self._read(call), name="charging-answers")
@@ -146,7 +146,7 @@ class Lane:
                 )
                 messages = []
                 for operation in batch:
-                    # What was given up before it was sent stays unsent, and what goes to another owner now.
+                    # Operations that were given up, or go to another owner now, are not sent.
                     if operation.lane is self and not operation.answered:
                         operation.sent = True
                         messages.append(operation.message)

@@ -1,7 +1,7 @@
 """Releases that accounting has not answered, kept on this machine's disk until it does.
 
-A Release that stands here counts as acknowledged: it survives the process, and whoever opens the file next delivers it. The
-database is SQLite with every commit synchronised; what comes while a commit runs goes into the next one.
+A Release that stands here counts as acknowledged: it survives the process, and the next process that opens the file delivers it.
+The database is SQLite with every commit synchronised; writes during a commit go into the next one.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Outbox:
 
     @classmethod
     async def open(cls, path: Path, releases_max: int) -> tuple[Self, list[pb.ChargeOperation]]:
-        """Opens or creates the file; returns what was left in it, too. Errors: those of `Database.open`."""
+        """Opens or creates the file; also returns the Releases left in it. Errors: those of `Database.open`."""
         database = await Database.open(path, _MIGRATIONS)
         rows = await database.read(lambda connection: connection.execute("SELECT operation FROM release").fetchall())
         return cls(database, releases_max, len(rows)), [pb.ChargeOperation.FromString(row[0]) for row in rows]
@@ -55,7 +55,7 @@ class Outbox:
         await kept
 
     def delivered(self, operation: pb.ChargeOperation) -> None:
-        """It was answered, so it need not stay. If the process ends before it is gone, it is delivered again, which is harmless."""
+        """Drops a Release that was answered. If the process ends before, it is delivered again, which is harmless."""
         self._delivered.append(operation.charging_id)
         self._write()
 
@@ -94,7 +94,7 @@ class Outbox:
             self._writing = None
 
     async def close(self) -> None:
-        """Waits for what is being written and closes the file."""
+        """Waits for writes under way and closes the file."""
         if self._writing is not None:
             await asyncio.wait([self._writing])
         await self._database.close()

@@ -1,4 +1,4 @@
-"""What the call path asks of charging, wherever and however it is carried out."""
+"""The port of charging for the call path, whatever carries it out."""
 
 from typing import Protocol
 
@@ -22,12 +22,12 @@ class Charging(Protocol):
         ...
 
     async def release(self, account_id: str, charging_id: str, number: int, release: pb.ReleaseSession) -> pb.Settled | None:
-        """Settles a session; returns once that is durable: what was charged, or None when it stands in the outbox.
+        """Settles a session; returns once that is durable: the charge, or None when the Release stands in the outbox.
 
-        Errors: UNAVAILABLE when that took too long, and then it goes on being sent. Being cancelled does not stop it either.
+        Errors: UNAVAILABLE when that took too long, and then it goes on being sent. A cancellation does not stop it either.
         """
         ...
 
     def release_later(self, account_id: str, charging_id: str, number: int, release: pb.ReleaseSession) -> None:
-        """Settles a session for which nobody waits."""
+        """Settles a session whose caller does not wait."""
         ...

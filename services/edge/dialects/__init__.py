@@ -1,1 +1,1 @@
-"""How clients and vendors speak: one file a protocol. A dialect reads, sizes, writes and words; it decides nothing."""
+"""Protocols of clients and vendors, one file each. A dialect reads, sizes, writes and words; it decides nothing."""

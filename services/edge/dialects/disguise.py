@@ -1,7 +1,7 @@
-"""What may carry a text without being one: names of members, and numbers. Pure.
+"""Disguised text: names of members, and numbers. Pure.
 
-A client that reads an answer's JSON can read these as well as any string. A few are as every answer has them, and free; names or
-numbers in such mass count as what was said.
+A client that reads an answer's JSON can read these as well as any string. A few are as every answer has them, and free. Names or
+numbers in such mass count as said.
 """
 
 from collections.abc import Collection
@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from services.edge.dialects.json_text import encode
 
-# Names that are longer are texts; so are all names of an object that are longer together.
+# Longer names are texts; so are all names of an object that are longer together.
 NAME_CHARACTERS_MAX: Final = 64
 _NAMES_CHARACTERS_MAX: Final = 512
-# So many numbers of a list are free.
+# At most this many numbers of a list are free.
 _NUMBERS_MAX: Final = 64
 # No measure or time needs more bits.
 _NUMBER_BITS_MAX: Final = 64
@@ -26,7 +26,7 @@ def told_by_names(names: Collection[str]) -> list[str]:
 
 
 def told_by_numbers(value: object) -> list[str]:
-    """The numbers that count as output: of a list all where they are many, or one that is too large for any use."""
+    """The numbers that count as output: all of a list that has many, or one that is too large for any use."""
     if isinstance(value, list):
         numbers: list[Any] = [each for each in value if type(each) in (int, float)]
         return [encode(numbers).decode()] if len(numbers) > _NUMBERS_MAX else []

@@ -1,10 +1,10 @@
-"""JSON as requests bring it: read once, and so that every reader reads the same. Pure.
+"""Reads the JSON of requests once, so that every reader reads one meaning. Pure.
 
-Readers differ: Go's folds the case of names, some take the first of two members of one name, JavaScript's rounds large integers,
-and a number may be written in ways that one takes for an integer and another does not. What charging reads must mean one thing to
-all of them, so an object is taken apart into members of which the last of a name holds, and is written anew from them; a name that
-another reader would take for a known one is refused; and a number that charging reads is a plain integer within 2^53. Values that
-are not read keep their text to the letter.
+Readers differ: Go's folds the case of names, some take the first of two members of one name, JavaScript's rounds large integers.
+One takes a number for an integer that another does not. Fields that charging reads must mean one thing to all of them. So an
+object is taken apart into members, of which the last of a name holds, and is written anew from them. A name that another reader
+would take for a known one is refused. A number that charging reads is a plain integer within 2^53. Unread values keep their text
+to the letter.
 """
 
 import re
@@ -17,10 +17,10 @@ from services.edge.http.problems import Problem, malformed, too_deep
 
 Raw = msgspec.Raw
 Fields = dict[str, Raw]
-# What is raised for bytes that are no JSON: msgspec lets a string that is not UTF-8 pass as `UnicodeDecodeError`.
+# Exceptions for bytes that are no JSON: msgspec lets a string that is not UTF-8 pass as `UnicodeDecodeError`.
 NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 NULL: Final = Raw(b"null")
-# Above this JavaScript's readers round.
+# JavaScript's readers round above this.
 INTEGER_MAX: Final = 2**53 - 1
 
 _INTEGER: Final = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
@@ -165,7 +165,7 @@ def integer(fields: Fields, name: str, least: int, param: str = "", most: int = 
 
 
 def plain(raw: Raw) -> Any:
-    """Any value as Python has it. Errors: `Problem` 400."""
+    """Any value in Python's form. Errors: `Problem` 400."""
     try:
         return msgspec.json.decode(raw)
     except NOT_JSON as error:

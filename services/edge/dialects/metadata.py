@@ -1,7 +1,7 @@
-"""What an answer tells of itself beside its output, and how much of that is free. Pure.
+"""Metadata of an answer beside its output, and its free part. Pure.
 
-Names, IDs, numbers and the like are no output, but a client can read them as it reads any text. What is told again as it was before
-is free. What is new is paid from a budget of the whole answer, which output fills up again; what is beyond it counts as said.
+Names, IDs, numbers and the like are no output, but a client can read them as it reads any text. Metadata that is repeated unchanged
+is free. New metadata is paid from a budget of the whole answer, which output fills up again; the excess counts as said.
 """
 
 from collections.abc import Collection, Iterable
@@ -10,35 +10,35 @@ from typing import Final
 from services.edge.dialects.disguise import told_by_names
 from services.edge.dialects.json_text import encode
 
-# More than any answer tells of itself at once; and what it may tell with each piece of output, as the numbers of a usage.
+# More metadata than any answer has at once; then the metadata of each piece of output, as the numbers of a usage.
 FREE_BYTES: Final = 4_096
 FREE_BYTES_A_PIECE: Final = 64
-# Longer members are not known again, nor are more than so many.
+# Longer members are not recognised again, and at most this many members are.
 _KNOWN_BYTES_MAX: Final = 1_024
 _KNOWN_MAX: Final = 256
 _DIGITS: Final = b"0123456789"
-# A digit says less than half of what a byte says.
+# A digit carries less than half of a byte's information.
 _DIGITS_A_BYTE: Final = 2
 
 
 class Metadata:
-    """What one answer has told of itself, and what of it is still free."""
+    """One answer's metadata so far, and its free budget."""
 
     __slots__ = ("_known", "_left", "_plain")
 
     def __init__(self) -> None:
-        # Plain values as they were told last: to be known at a glance.
+        # Plain values as they were told last, recognised at a glance.
         self._plain: dict[str, str | int | float] = {}
-        # The JSON of each member as it was told last: only one that is told again at once is known, or values would be letters.
+        # JSON of each member as it was told last: only an immediate repeat is recognised, or values would be letters.
         self._known: dict[str, bytes] = {}
         self._left = FREE_BYTES
 
     def earn(self) -> None:
-        """A piece of output has come."""
+        """Adds a piece of output to the budget."""
         self._left = min(self._left + FREE_BYTES_A_PIECE, FREE_BYTES)
 
     def takes(self, members: Iterable[tuple[str, object]], *, says: bool) -> bool:
-        """Takes members from the budget, which earns first where their event `says` something; False: they are more than it has."""
+        """Takes members from the budget, which earns first where their event `says` something; False: they exceed it."""
         told = [(name, encode(value)) for name, value in members]
         cost = sum([self._cost(name, raw) for name, raw in told]) - says * FREE_BYTES_A_PIECE
         if cost > self._left:
@@ -49,11 +49,11 @@ class Metadata:
         return True
 
     def knows(self, name: str, value: object) -> bool:
-        """Whether a plain value is as it was told last."""
+        """Whether a plain value is unchanged since it was told last."""
         return self._plain.get(name) == value is not None
 
     def beyond(self, name: str, value: object, counted_bytes: int = 0) -> str:
-        """Takes a member from the budget, but for so many bytes that are counted already. Returns what is beyond it."""
+        """Takes a member from the budget, less `counted_bytes` that are counted already. Returns the excess."""
         if isinstance(value, str | int | float) and (isinstance(value, int | float) or len(value) <= _KNOWN_BYTES_MAX):
             if self._plain.get(name) == value:
                 return ""
@@ -77,7 +77,7 @@ class Metadata:
             self._known[name] = raw
 
     def _cost(self, name: str, raw: bytes) -> int:
-        """The bytes that are new; of a member in which the numbers alone have changed those of the numbers."""
+        """The new bytes of a member; if only its numbers have changed, those of the numbers."""
         known = self._known.get(name)
         if known == raw:
             return 0

@@ -1,10 +1,10 @@
-"""How many bytes a whole answer may have. Data alone."""
+"""The most bytes of a whole answer. Data alone."""
 
 from typing import Final
 
-# All that is told of an answer beside its output.
+# Metadata of an answer, beside its output.
 ANSWER_BYTES: Final = 64 * 1024
 # A token of output in JSON: vocabularies have words of 128 spaces, and some vendors write each character as an escape.
 TOKEN_BYTES_MAX: Final = 256
-# What the vendor's own tools may say within an answer: pages, mostly.
+# Results of the vendor's own tools within an answer: pages, mostly.
 RESULTS_BYTES_MAX: Final = 8 * 1024 * 1024

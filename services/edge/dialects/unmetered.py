@@ -1,8 +1,8 @@
-"""What a vendor may heed though no dialect here speaks it: limits, numbers of answers, other models, hidden input, media. Pure.
+"""Fields that a vendor may heed though no dialect here has them: limits, more answers, other models, hidden input, media. Pure.
 
-A profile may let unknown fields and content pass. What decides how much is made, by which model and from which input must be read
-by the meter first, so no such field passes, under no spelling and at no depth: `max_completion_tokens` beside `max_tokens` would be
-a second limit, which the vendor may heed and the meter never saw.
+A profile may let unknown fields and content pass. A field that decides the amount of output, the model or the input must be read by
+the meter first. So no such field passes, under no spelling and at no depth. `max_completion_tokens` beside `max_tokens` would be a
+second limit, which the vendor may heed and the meter never saw.
 """
 
 import re
@@ -34,7 +34,7 @@ _BY_MEANING: Final = {
         "num_samples",
     ),
     "would let another model answer": ("model", "models", "model_id", "fallbacks", "fallback_models", "router"),
-    "would add input of which nothing is known here": (
+    "would add input that is not known here": (
         "messages",
         "system",
         "previous_response_id",
@@ -60,7 +60,7 @@ _BY_MEANING: Final = {
     ),
 }
 
-# Names of members and kinds of parts that stand for media, whose tokens nobody here can bound.
+# Names of members and kinds of parts that stand for media, whose tokens have no bound here.
 MEDIA: Final = re.compile("audio|video|image|file|document|media|pdf|speech|voice", re.IGNORECASE)
 
 
@@ -73,7 +73,7 @@ _MEANINGS: Final = {_plain(name): meaning for meaning, names in _BY_MEANING.item
 
 
 def refuse_unmetered(name: str, value: Any) -> None:
-    """Refuses a field that is to pass unread, decoded, where it or any member of it may be heeded so.
+    """Refuses an unread field, decoded, if a vendor may heed it or any member of it.
 
     Errors: `Problem` 400 that names the field.
     """
@@ -90,7 +90,7 @@ def refuse_unmetered(name: str, value: Any) -> None:
 
 
 def names_media(value: Any) -> bool:
-    """Whether a decoded value that is not known names media anywhere."""
+    """Whether an unknown decoded value names media anywhere."""
     waiting = [value]
     while waiting:
         each = waiting.pop()

@@ -1,1 +1,1 @@
-"""How HTTP requests come in and answers leave, whatever they are about."""
+"""HTTP requests and answers of the edge, whatever they are about."""

@@ -1,4 +1,4 @@
-"""How answers leave the edge: each with `x-request-id` and counted, each error in OpenAI's shape."""
+"""Answers on their way out of the edge: each with `x-request-id` and counted, each error in OpenAI's shape."""
 
 import logging
 import time
@@ -36,7 +36,7 @@ ExceptionHandler = Callable[[Request[Any, Any, Any], Any], Response[bytes]]
 class Answers:
     """The application of a listener: names and counts every answer.
 
-    `hot` are applications by path that are called without a way through the framework: they answer whatever happens.
+    `hot` are applications by path that are called without the framework: they answer in every case.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Answers:
         """Serves one request; an x-request-id that the handler set stays."""
         began_s = time.perf_counter()
         path = exchange.path
-        # Others take a slash too many as none.
+        # Litestar ignores a superfluous slash, and so do we.
         hot = self._hot.get(path) or self._hot.get("/" + path.strip("/"))
-        # A path that is not served has no template: its own text would make a label of anything that is asked for.
+        # A path that is not served has no template: its own text would make a label of every request.
         template = "unknown"
         try:
             if path == "/" and exchange.method == "HEAD":
-                # Clients look whether anybody is there.
+                # Clients probe this path to see whether anybody is there.
                 template = path
                 exchange.whole(200, [self._request_id()], b"")
             elif hot is not None:
@@ -74,7 +74,7 @@ class Answers:
 
 
 def exception_handlers(clock: Clock, body_bytes_max: int) -> dict[type[Exception], ExceptionHandler]:
-    """Litestar's exception handlers: whatever is raised becomes an error in OpenAI's shape."""
+    """Litestar's exception handlers: every exception becomes an error in OpenAI's shape."""
 
     def problem(request: Request[Any, Any, Any], error: Problem) -> Response[bytes]:
         return _answer(error)
@@ -109,7 +109,7 @@ def _of_http_exception(request: Request[Any, Any, Any], error: HTTPException, bo
         case 413:
             return too_large(body_bytes_max)
         case 400 if isinstance(error.extra, list) and error.extra:
-            # What the framework finds wrong in a query, field by field.
+            # Flaws of a query, as the framework finds them, field by field.
             flaw = error.extra[0]
             return malformed(flaw.get("key"), f"{flaw.get('key')} is wrong: {flaw.get('message')}.", "invalid_value")
         case status if status < 500:

@@ -1,4 +1,4 @@
-"""Request bodies that are on their way in, or wait to be read: how many bytes of them are held in all, and by account."""
+"""Bounds request bodies on their way in, or waiting to be read: the bytes held in all, and by account."""
 
 from types import TracebackType
 from typing import Self
@@ -7,7 +7,7 @@ from services.edge.http.problems import bodies_of_account, unavailable
 
 
 class Bodies:
-    """The bounds, and what is held at the moment."""
+    """The bounds, and the bytes held now."""
 
     def __init__(self, bytes_max: int, account_bytes_max: int) -> None:
         self._bytes_max = bytes_max
@@ -20,7 +20,7 @@ class Bodies:
         return Coming(self, account_id)
 
     def add(self, account_id: str, count: int) -> None:
-        """More bytes are held. Errors: `Problem` 429 when the account holds too many, 503 when all do."""
+        """Counts more bytes. Errors: `Problem` 429 when the account holds too many, 503 when all do."""
         of_account = self._by_account.get(account_id, 0) + count
         if of_account > self._account_bytes_max:
             raise bodies_of_account(self._account_bytes_max)
@@ -30,7 +30,7 @@ class Bodies:
         self._by_account[account_id] = of_account
 
     def remove(self, account_id: str, count: int) -> None:
-        """Bytes are held no longer."""
+        """Counts bytes that are held no longer."""
         self._bytes -= count
         left = self._by_account[account_id] - count
         if left:

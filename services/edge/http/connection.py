@@ -1,4 +1,4 @@
-"""The client at the other end of a call: its body, whether it is still there, and what breaks off what only matters to it."""
+"""The client of a call: its body, whether it is still there, and the interruption of work that only matters to it."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class ClientGoneError(Exception):
 
 
 class RevokedError(Exception):
-    """The call must end while it is under way, as the client lost its right to it; `problem` says how."""
+    """The call must end while it is under way, because the client lost its right to it; `problem` says how."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -24,17 +24,17 @@ class RevokedError(Exception):
 
 
 class TooLongError(RevokedError):
-    """The call must end since its answer has taken longer than any may."""
+    """The call must end, because its answer has taken longer than the longest allowed."""
 
 
 class Client:
-    """The client's connection. What is awaited within `interruptible` ends when the client goes away, or must go."""
+    """The client's connection. Awaits within `interruptible` end when the client goes away, or must go."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._task = asyncio.current_task()
         self._interruptible = False
-        # Makes the error that ends what is awaited: kept itself, it would keep this in a circle.
+        # Makes the error that ends an await. Kept as a function, because the error itself would keep this object in a circle.
         self._interruption: Callable[[], Exception] | None = None
 
     async def read_body(self, bytes_max: int, coming: Coming) -> bytes:
@@ -66,7 +66,7 @@ class Client:
         self._task = None
 
     def revoke(self, problem: Problem) -> None:
-        """Ends the call, as its key must not be used any more; the client is told the problem."""
+        """Ends the call, because its key must not be used any more; the client is told the problem."""
         self._interrupt(partial(RevokedError, problem))
 
     def _left(self) -> None:
@@ -82,10 +82,10 @@ class Client:
                 self._task.cancel()
 
     def interruptible(self) -> Self:
-        """What is awaited in the block ends with `ClientGoneError` or `RevokedError` when that happens, or has happened."""
+        """A block whose awaits end with `ClientGoneError` or `RevokedError` when that happens, or has happened."""
         return self
 
-    # The block is the client itself: a generator would cost more than all else of relaying an event.
+    # The block is the client itself, because a generator would cost more than the rest of relaying an event.
 
     def __enter__(self) -> None:
         if self._interruption is not None:

@@ -1,17 +1,17 @@
-"""How much a JSON text holds, before anything is made of it: reading a value costs some 1.5 us and 80 bytes.
+"""Measures a JSON text before anything reads it, because reading a value costs some 1.5 us and 80 bytes.
 
-Everything is done by the methods of `bytes`, so that 20 MB take some 30 ms. What is no JSON gets some number, and is refused by who
-reads it.
+All work is done by the methods of `bytes`, so that 20 MB take some 30 ms. A text that is no JSON gets some number, and its reader
+refuses it.
 """
 
 from array import array
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-# Lists and objects within one another. Clients come to some 30; a reader of small texts gives up at twice this.
+# Lists and objects within one another. Clients reach some 30; a reader of small texts gives up at twice this.
 DEPTH_MAX: Final = 500
 
-# All bytes but those that stand before a value, or around a string.
+# All bytes except those that stand before a value, or around a string.
 _OTHERS: Final = bytes(set(range(256)) - set(b',{["'))
 # Brackets as steps down and up, which are signed bytes.
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
@@ -19,19 +19,19 @@ _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[{]}"))
 
 
 class Held(NamedTuple):
-    """What a text holds."""
+    """The contents of a text."""
 
-    # The names of members among them.
+    # Values, including the names of members.
     values: int
-    # How many lists and objects stand within one another, where there are more than few and no more than many values; else 0.
+    # Lists and objects within one another, if there are more than few and at most many values; else 0.
     depth: int
 
 
 def held_by(text: bytes, few: int, many: int) -> Held:
-    """How many values a text holds, and how deep, within what its reader needs to know.
+    """The number of values in a text, and their depth, as far as its reader needs to know.
 
-    Up to `few` it may be told as more than there are, never as fewer; above `many` as `many + 1`. A value alone between brackets,
-    and one that is no string behind a colon, go with what stands before them. The depth of few values their reader bounds, at a
+    Up to `few` the number may be too high, but never too low; above `many` it is `many + 1`. A value alone between brackets, and
+    one that is no string after a colon, count with the byte before them. The reader itself bounds the depth of few values, at a
     thousandth of the cost.
     """
     if len(text) <= few:
@@ -42,7 +42,7 @@ def held_by(text: bytes, few: int, many: int) -> Held:
     if told <= few:
         return Held(told, 0)
     if b"\\" in text:
-        # A quote within a string stands behind a backslash that stands behind no other one.
+        # A quote within a string follows a backslash that follows no other backslash.
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     strings = text.count(b'"') // 2
     if strings > many:

@@ -1,7 +1,7 @@
-"""What a client is told when a request is not carried out: an HTTP status and an error in OpenAI's shape.
+"""Problems of clients: an HTTP status and an error in OpenAI's shape.
 
-The one place where reasons of other services become problems of users. SDKs retry 408, 409, 429 and 5xx by themselves, and obey
-`x-should-retry` first; so each problem says here whether trying again can help.
+This is the one place where reasons of other services become problems of users. SDKs retry 408, 409, 429 and 5xx by themselves, and
+obey `x-should-retry` first, so each problem says here whether trying again can help.
 """
 
 import time
@@ -75,13 +75,13 @@ def invalid_admin_token() -> Problem:
 
 
 def masked(key: str) -> str:
-    """A key to be recognised by and not used: at most its first 7 and last 4 characters, and only of a long one."""
+    """A key that can be recognised and not used: at most its first 7 and last 4 characters, and only of a long one."""
     shown = "".join(character if 32 < ord(character) < 127 else "?" for character in key)
     return f"{shown[:7]}******{shown[-4:]}" if len(shown) >= 24 else f"{shown[:2] if len(shown) >= 8 else ''}******"
 
 
 def quota_used_up(needed_amount: int, free_amount: int, unit: str, redirect_offering_id: str = "", message: str = "") -> Problem:
-    """402. Amounts in micro-units; `unit` is "TOKEN", "POINT" or a currency's code; `message` says what the amounts do not."""
+    """402. Amounts in micro-units; `unit` is "TOKEN", "POINT" or a currency's code; `message` replaces the amounts."""
     if message:
         return Problem(402, INSUFFICIENT_QUOTA, "insufficient_quota", _sentence(message), headers=(_NO_RETRY,))
     remedy = f"Order {redirect_offering_id}, top" if redirect_offering_id else "Top"
@@ -93,13 +93,13 @@ def quota_used_up(needed_amount: int, free_amount: int, unit: str, redirect_offe
 
 
 def quota_below_choices(choices: int) -> Problem:
-    """402. The balance does not cover one token of output for each of the choices asked for."""
-    message = f"The balance covers fewer output tokens than n asks for choices ({choices}). Top up the account, or lower n."
+    """402. The balance does not cover one token of output for each requested choice."""
+    message = f"The balance covers fewer than {choices} output tokens, one for each choice. Top up the account, or lower n."
     return Problem(402, INSUFFICIENT_QUOTA, "insufficient_quota", message, param="n", headers=(_NO_RETRY,))
 
 
 def quota_held(needed_amount: int, free_amount: int, held_amount: int, unit: str, retry_after_ms: int) -> Problem:
-    """429, to be tried again: the balance would do, but other open calls of the account hold it."""
+    """429, to be tried again: the balance would be enough, but other open calls of the account hold it."""
     message = (
         f"This request needs at least {whole(needed_amount)} {unit}; {whole(free_amount)} {unit} are free and "
         f"{whole(held_amount)} {unit} are held by other open calls of this account. Try again when one of them has ended."
@@ -109,15 +109,15 @@ def quota_held(needed_amount: int, free_amount: int, held_amount: int, unit: str
 
 
 def rate_limited(limit_id: str, retry_after_ms: int, message: str = "") -> Problem:
-    """429, to be tried again after so long. `limit_id` is "limit@subject"; `message` says more where there is more to say."""
+    """429, to be tried again after `retry_after_ms`. `limit_id` is "limit@subject"; `message` explains the limit, if not empty."""
     message = f"{_sentence(message) or f'The limit {limit_id} is reached.'} Try again in {retry_after_ms / 1_000:g} s."
     headers = ((b"x-should-retry", b"true"), *_retry_after(retry_after_ms))
     return Problem(429, "rate_limit_error", "rate_limit_exceeded", message, headers=headers)
 
 
 def limit_used_up(limit_id: str, free_amount: int, unit: str, window_ends_ms: int) -> Problem:
-    """A cap that never ends is spent: 402. A window that will renew, in `window_ends_ms`: 429, not to be tried again before."""
-    message = f"The limit {limit_id} leaves {whole(free_amount)} {unit}, which this request does not fit into"
+    """402 for a spent cap that never ends. 429 for a window that renews in `window_ends_ms`, not to be tried again before."""
+    message = f"The limit {limit_id} leaves {whole(free_amount)} {unit}, less than this request needs"
     if not window_ends_ms:
         return Problem(402, INSUFFICIENT_QUOTA, "insufficient_quota", f"{message}.", headers=(_NO_RETRY,))
     message += f"; its window ends in {-(-window_ends_ms // 1_000)} s."
@@ -132,7 +132,7 @@ def key_ended(message: str) -> Problem:
 
 def account_suspended() -> Problem:
     """403. The operator has suspended the key's account."""
-    message = "The account of this API key is suspended, so that its keys do not pass. Ask its operator to resume it."
+    message = "The account of this API key is suspended, and its keys are refused. Ask the operator to resume it."
     return Problem(403, INVALID_REQUEST, "account_suspended", message)
 
 
@@ -143,7 +143,7 @@ def model_not_found(model_id: str) -> Problem:
 
 
 def context_length_exceeded(model_id: str, context_window_tokens: int, input_tokens: int, output_tokens: int = 0) -> Problem:
-    """400. The input, and with it the output asked for, does not fit the model."""
+    """400. The input, or the input with the requested output, does not fit the model."""
     asked = f"about {input_tokens} in the messages" + (f" and {output_tokens} in the completion" if output_tokens else "")
     message = (
         f"The maximum context length of {model_id} is {context_window_tokens} tokens. You asked for {asked}. "
@@ -153,17 +153,17 @@ def context_length_exceeded(model_id: str, context_window_tokens: int, input_tok
 
 
 def malformed(param: str | None, message: str, code: str | None = None) -> Problem:
-    """400. A field (or, without `param`, the whole body) is not what it should be; the message says what would be right."""
+    """400. A field (or, without `param`, the whole body) is wrong; the message says what would be right."""
     return Problem(400, INVALID_REQUEST, code, message, param=param)
 
 
 def content_refused(message: str) -> Problem:
-    """400. The vendor's moderation refused what the request says."""
+    """400. The vendor's moderation refused the content of the request."""
     return Problem(400, INVALID_REQUEST, "content_policy_violation", message, param="messages")
 
 
 def not_in_dialect(model_id: str, dialects: str) -> Problem:
-    """400. No vendor of the model speaks the request's dialect; `dialects` says where it can be called."""
+    """400. No vendor of the model speaks the request's dialect; `dialects` names the URLs where it can be called."""
     message = f"The model `{model_id}` is not served in this dialect; call it at {dialects}."
     return Problem(400, INVALID_REQUEST, "unsupported_dialect", message, param="model")
 
@@ -179,38 +179,38 @@ def suspended() -> Problem:
 
 
 def answer_too_long(longest_s: float) -> Problem:
-    """504. The answer was not whole after the longest time; tried again, it would take as long."""
+    """504. The answer was not whole after the longest time; another try would take as long."""
     message = (
-        f"This answer was not whole after {longest_s:g} s, the longest that one may take. What was sent of it is charged. "
-        "Ask for less at once, and read as fast as it is made."
+        f"This answer was not whole after {longest_s:g} s, the longest time allowed. The part that was sent is charged. "
+        "Ask for less at once, and read it as fast as it comes."
     )
     return Problem(504, SERVER_ERROR, "answer_too_long", message, headers=(_NO_RETRY,))
 
 
 def by_server(status: int) -> Problem:
-    """What the HTTP server itself refuses: 400, 408, 417, 431, 501, 505. The connection ends with it."""
+    """The problem of a request that the HTTP server itself refuses: 400, 408, 417, 431, 501, 505. Ends the connection."""
     status = status if status in _BY_SERVER else 400
     code, message = _BY_SERVER[status]
     return Problem(status, INVALID_REQUEST, code, message)
 
 
 _BY_SERVER: Final = {
-    400: ("invalid_http", "This is no valid HTTP/1.1 request: its first line, a header or its body's frame is malformed."),
-    408: ("request_timeout", "The request did not come to its end in time."),
-    417: ("expectation_failed", "Nothing but Expect: 100-continue can be expected here."),
+    400: ("invalid_http", "This is not a valid HTTP/1.1 request: its first line, a header or its body's frame is malformed."),
+    408: ("request_timeout", "The request was not complete in time. Send it again."),
+    417: ("expectation_failed", "This port supports only Expect: 100-continue. Leave the header out."),
     431: ("headers_too_large", "The first line and the headers are too large, or there are too many headers. Send fewer."),
-    501: ("not_implemented", "Neither CONNECT nor another transfer coding than chunked is served here."),
+    501: ("not_implemented", "CONNECT and transfer codings other than chunked are not supported here."),
     505: ("http_version_not_supported", "This port speaks HTTP/1.1, without TLS. HTTP/2 is not served here."),
 }
 
 
 def too_deep() -> Problem:
-    """400. Objects or lists within one another, more than are read."""
+    """400. More objects or lists are within one another than are read."""
     return malformed(None, f"The body is nested more than {DEPTH_MAX} lists and objects deep. Send a flatter one.", "invalid_json")
 
 
 def too_many_values(values_max: int) -> Problem:
-    """400. More values than are read of one body."""
+    """400. One body has more values than are read."""
     message = f"The body has more than {values_max} values (names, texts, numbers, lists and objects). Send a smaller one."
     return malformed(None, message, "too_many_values")
 
@@ -223,8 +223,8 @@ def bodies_of_account(bytes_max: int) -> Problem:
 
 
 def too_large(body_bytes_max: int) -> Problem:
-    """413. The connection can't be used any more, since the body was not read to its end."""
-    message = f"The request body is too large; at most {body_bytes_max} bytes are taken."
+    """413. The connection can't be used any more, because the body was not read to its end."""
+    message = f"The request body is too large; at most {body_bytes_max} bytes are accepted."
     return Problem(413, INVALID_REQUEST, "request_too_large", message, headers=((b"connection", b"close"),))
 
 
@@ -235,12 +235,12 @@ def unavailable(what: str, retry_after_ms: int = 1_000) -> Problem:
 
 
 def vendor_failed(message: str) -> Problem:
-    """502. The model's vendor answered with a failure, or with what is no answer."""
+    """502. The model's vendor answered with a failure, or with no valid answer."""
     return Problem(502, SERVER_ERROR, "vendor_error", message)
 
 
 def vendor_unavailable(message: str, retry_after_ms: int = 1_000) -> Problem:
-    """503. The model's vendor cannot be reached, or has too much to do."""
+    """503. The model's vendor cannot be reached, or is overloaded."""
     return Problem(503, SERVER_ERROR, "vendor_unavailable", message, headers=_retry_after(retry_after_ms))
 
 
@@ -266,7 +266,7 @@ def internal_error() -> Problem:
 
 
 def from_service_error(error: ServiceError) -> Problem:
-    """What another service's refusal means to the caller. Key errors of a call are told apart by `Principals`, not here."""
+    """The problem of another service's error. `Principals` tells a call's key errors apart, not this function."""
     match error.reason:
         case errors_pb2.ERROR_REASON_INVALID_ARGUMENT:
             return malformed(None, error.message, "invalid_argument")
@@ -316,11 +316,11 @@ def _sentence(message: str) -> str:
 
 
 def _conflict(code: str, message: str) -> Problem:
-    # SDKs try a 409 again by themselves, which can't help here.
+    # No retry, because SDKs try a 409 again by themselves, which can't help here.
     return Problem(409, INVALID_REQUEST, code, message, param="idempotency_key", headers=(_NO_RETRY,))
 
 
 def _retry_after(retry_after_ms: int) -> tuple[Header, ...]:
-    # Whole seconds, rounded up: a client that knows only the old header shall not come too early.
+    # Whole seconds, rounded up, so that a client that knows only the old header does not come too early.
     seconds = max(1, -(-retry_after_ms // 1_000))
     return (b"retry-after-ms", b"%d" % retry_after_ms), (b"retry-after", b"%d" % seconds)

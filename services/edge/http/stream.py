@@ -12,7 +12,7 @@ _STREAM_HEADERS: Final[tuple[Header, ...]] = ((b"cache-control", b"no-cache"), (
 
 
 class ClientAnswer:
-    """Sends one answer. `headers` are on it whatever it says, the charging_id among them."""
+    """Sends one answer. `headers` are on every answer, the charging_id among them."""
 
     def __init__(self, exchange: Exchange, headers: Sequence[Header]) -> None:
         self._exchange = exchange
@@ -26,12 +26,12 @@ class ClientAnswer:
         self.begun = False
 
     def add_header(self, name: bytes, value: bytes) -> None:
-        """Adds a header, as long as nothing has been sent; one that was added under this name before is replaced."""
+        """Adds a header, as long as nothing has been sent; replaces one added before under this name."""
         self._headers = [header for header in self._headers if header[0] != name]
         self._headers.append((name, value))
 
     async def whole(self, status: int, content_type: str, body: bytes, headers: Sequence[Header] = ()) -> None:
-        """An answer in one piece; nothing happens where one has ended."""
+        """Sends an answer in one piece; does nothing after an answer has ended."""
         if self._ended:
             return
         self.stop()
@@ -39,16 +39,16 @@ class ClientAnswer:
         self._exchange.whole(status, ((b"content-type", content_type.encode("ascii")), *headers, *self._headers), body)
 
     def expect_stream(self, content_type: str, heartbeat_interval_s: float) -> None:
-        """A stream of events will come: after each interval without anything a comment is sent, the first one with the head."""
+        """Expects a stream of events: a comment is sent after each silent interval, the first one with the head."""
         self._stream_content_type = content_type
         self._heartbeat_interval_s = heartbeat_interval_s
         self._sent_s = self._loop.time()
         self._heartbeat = self._loop.call_later(heartbeat_interval_s, self._beat)
-        # A client that sends no more may have left: it has if a comment to it fails.
+        # A client that sends no more may have left, which a comment finds out: it fails then.
         self._exchange.on_half_closed = self._comment
 
     async def send(self, events: bytes) -> None:
-        """Whole events of the expected stream."""
+        """Sends whole events of the expected stream."""
         self._sent_s = self._loop.time()
         exchange = self._exchange
         if exchange.congested:
@@ -58,7 +58,7 @@ class ClientAnswer:
         exchange.write(events)
 
     async def end_stream(self, events: bytes) -> None:
-        """The last events."""
+        """Sends the last events."""
         if self._ended:
             return
         self.stop()
@@ -69,7 +69,7 @@ class ClientAnswer:
         self._exchange.end(events)
 
     def stop(self) -> None:
-        """No more comments: the answer has ended, or nobody is there to read them."""
+        """Sends no more comments: the answer has ended, or nobody is there to read them."""
         self._ended = True
         self._exchange.on_half_closed = None
         if self._heartbeat is not None:
@@ -92,7 +92,7 @@ class ClientAnswer:
         self._heartbeat = self._loop.call_later(self._heartbeat_interval_s, self._beat)
 
     def _comment(self) -> None:
-        # For a client that does not read there would be a heap of them.
+        # Not to a client that does not read, or comments would pile up.
         if not self._ended and not self._exchange.congested:
             self._sent_s = self._loop.time()
             if not self.begun:

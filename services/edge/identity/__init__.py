@@ -1,1 +1,1 @@
-"""Who calls."""
+"""Identity of callers."""

@@ -1,8 +1,8 @@
-"""Who calls: the principal behind an API key, cached for as long as revocations and suspensions are heard of.
+"""Principals of API keys, cached for as long as revocations and suspensions are heard of.
 
-A key that is cached costs one hash. The cache may be trusted because authentication streams each of them, with a heartbeat at
-least every 250 ms. When the stream falls silent, cached keys go on for a stated grace, since authentication being away must
-not stop every call; after that nothing passes on the cache's word.
+A cached key costs one hash. The cache may be trusted because authentication streams each revocation and suspension, with a
+heartbeat at least every 250 ms. When the stream falls silent, cached keys go on for a stated grace, because an absent
+authentication must not stop every call. After that the cache lets nothing pass.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 _NEGATIVE_S: Final = 1.0
 _NEGATIVE_KEYS_MAX: Final = 16_384
 _KEYS_MAX: Final = 131_072
-# So many calls wait for authentication at once. Each holds some 30 KB; more are refused until it answers.
+# At most this many calls wait for authentication at once. Each holds some 30 KB; more are refused until it answers.
 _WAITING_MAX: Final = 1_024
 _RETRY_S: Final = 0.05
 
@@ -41,7 +41,7 @@ _MUST_NOT_PASS: Final = frozenset(
 
 
 class Principal(NamedTuple):
-    """Who calls, and on whose account."""
+    """The caller, and the account that pays."""
 
     key_id: str
     member_id: str
@@ -53,15 +53,15 @@ _Response = authentication_pb2.ResolveKeyResponse
 
 
 class _Question:
-    """A ResolveKey under way, for all who ask for the same key."""
+    """A ResolveKey under way, for all callers with this key."""
 
     def __init__(self) -> None:
         self.task: asyncio.Task[Principal | ServiceError] | None = None
-        # What was heard of meanwhile: the answer may be older.
+        # Messages that came meanwhile: the answer may be older.
         self.heard: list[authentication_pb2.WatchRevocationsResponse] = []
 
     def overtaken(self, response: _Response) -> ServiceError | None:
-        """Why a principal must not pass who was found while this was heard."""
+        """Reason why a principal must not pass that was found while these messages came."""
         for message in self.heard:
             if response.key_id in message.key_ids:
                 return ServiceError(errors_pb2.ERROR_REASON_KEY_REVOKED, "the key was revoked a moment ago")
@@ -71,7 +71,7 @@ class _Question:
 
 
 class Principals:
-    """Finds principals. `follow_revocations` must run beside it."""
+    """Finds principals. Keep `follow_revocations` running beside it."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Principals:
     ) -> None:
         """The stream counts as dead after `silence_ms`; `cached_key_grace_ms` counts from its last message.
 
-        A key that is not cached is asked for until there is an answer, for up to `resolve_timeout_ms`.
+        A key that is not cached is asked for until there is an answer, for at most `resolve_timeout_ms`.
         """
         self._authentication = authentication_pb2_grpc.AuthenticationServiceStub(channel)
         self._grace_s = cached_key_grace_ms / 1_000
@@ -93,18 +93,18 @@ class Principals:
         self._monotonic_s = monotonic_s
         self._cached: dict[bytes, Principal] = {}
         self._digest_by_key_id: dict[str, bytes] = {}
-        # Until when a key is known not to pass, and why; in order of time.
+        # Keys known not to pass: until when, and the reason; in order of time.
         self._negative: dict[bytes, tuple[float, errors_pb2.ErrorReason]] = {}
         self._questions: dict[bytes, _Question] = {}
         self._waiting = 0
-        # By key_id and by account_id, what ends calls that are under way.
+        # By key_id and by account_id: functions that end calls under way.
         self._watching: dict[str, set[End]] = {}
         self._revision = 0
         self._heard_s = float("-inf")
 
     @property
     def alive(self) -> bool:
-        """Revocations are heard of, so that keys can be cached."""
+        """Whether revocations are heard of, so that keys can be cached."""
         return self._monotonic_s() - self._heard_s <= self._silence_s
 
     def watch(self, principal: Principal, end: End) -> None:
@@ -124,7 +124,7 @@ class Principals:
         """The principal of the API key in `Authorization: Bearer`, or in `x-api-key` where there is none.
 
         `headers` are an ASGI scope's: names in lower case. Errors: `Problem` 401 invalid_api_key when the key must not pass, 403
-        account_suspended when none of its account may, 503 when authentication cannot say.
+        account_suspended when no key of its account may, 503 when authentication cannot say.
         """
         key = bearer(headers) or _api_key(headers)
         if key is None:
@@ -135,7 +135,7 @@ class Principals:
         if principal is not None and now_s - self._heard_s <= self._grace_s:
             return principal
         text = key.decode("latin-1")
-        # What can't be a key of ours by its form is not worth a question.
+        # Not worth a question, because no key of ours has this form.
         if parse_key(text) is None:
             raise invalid_api_key(text)
         until_s, reason = self._negative.get(digest, (now_s, errors_pb2.ERROR_REASON_UNSPECIFIED))
@@ -148,21 +148,21 @@ class Principals:
             question = self._questions[digest] = _Question()
             question.task = asyncio.create_task(self._ask(digest, text, question), name="resolve-key")
         assert question.task is not None
-        # One client that goes away must not take the answer from the others.
+        # Shielded, because one client that goes away must not take the answer from the others.
         self._waiting += 1
         try:
             found = await asyncio.shield(question.task)
         finally:
             self._waiting -= 1
         if isinstance(found, Principal):
-            # Between the answer and here it may have been dropped, and nobody has watched yet.
+            # Ask again if the key was dropped between the answer and here, when nobody watched it yet.
             return found if self._cached.get(digest) == found else await self.resolve(headers)
         if found.reason in _MUST_NOT_PASS:
             raise _refusal(found.reason, text)
         raise unavailable("authentication does not answer")
 
     async def follow_revocations(self) -> None:
-        """Drops revoked keys and those of suspended accounts as they are told; runs until cancelled."""
+        """Drops revoked keys and keys of suspended accounts as they are told; runs until cancelled."""
         while True:
             request = authentication_pb2.WatchRevocationsRequest(after_revision=self._revision)
             call = self._authentication.WatchRevocations(request, wait_for_ready=True)
@@ -176,7 +176,7 @@ class Principals:
                     self._take(message)
                     heard = True
             except TimeoutError:
-                # While authentication is away, that is said once.
+                # Logged once while authentication is away.
                 if heard:
                     logger.warning("authentication's revocation stream fell silent, connecting again")
             except grpc.aio.AioRpcError as error:
@@ -187,7 +187,7 @@ class Principals:
 
     def _take(self, message: authentication_pb2.WatchRevocationsResponse) -> None:
         if message.revision < self._revision:
-            # Authentication was set back to an older state: what it told before says nothing any more.
+            # Authentication was set back to an older state, so its earlier messages are void.
             self._cached.clear()
             self._digest_by_key_id.clear()
         self._revision = message.revision
@@ -266,7 +266,7 @@ def _refusal(reason: errors_pb2.ErrorReason, key: str) -> Problem:
 
 
 def _api_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-    """What stands in the x-api-key header, where Anthropic's clients send it."""
+    """The key in the x-api-key header, where Anthropic's clients send it."""
     for name, value in headers:
         if name == b"x-api-key":
             return value.strip() or None
@@ -274,7 +274,7 @@ def _api_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
 
 
 def bearer(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-    """What stands behind "Bearer" in the Authorization header; None if there is none."""
+    """The text after "Bearer" in the Authorization header; None if there is none."""
     for name, value in headers:
         if name == b"authorization":
             scheme, _, key = value.partition(b" ")

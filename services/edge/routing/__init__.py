@@ -1,1 +1,1 @@
-"""Which vendors can answer a call, and in which order they are tried."""
+"""Vendors that can answer a call, in the order of trying."""

@@ -1,4 +1,4 @@
-"""What a route that did not answer means for the next one. Pure."""
+"""Decides about the next route after one did not answer. Pure."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from services.edge.vendors.vendor import VendorFailure, VendorFault
 
 
 class FailedAttempt(NamedTuple):
-    """A route that did not answer, and what its failure means; None: there was no answer to read a meaning from."""
+    """A route that did not answer, and its failure's meaning; None: there was no answer to read a meaning from."""
 
     route: Route
     failure: VendorFailure
@@ -18,7 +18,7 @@ class FailedAttempt(NamedTuple):
 
     @property
     def is_clients_fault(self) -> bool:
-        """Whether another route would say the same."""
+        """Whether another route would fail in the same way."""
         return self.meaning in CLIENTS
 
 

@@ -1,14 +1,14 @@
-"""Tokens of a text whose tokenizer is not carried: an estimate, and how far the truth may lie from it. Pure.
+"""Tokens of a text whose tokenizer is not carried: an estimate, and its distance from the truth. Pure.
 
-Each class of characters has three rates, in thousandths of a token a character: about how many tokens the carried tokenizers make
-of it, the most and the fewest. They were found by linear programs over the corpus of `tests/edge/tokens` and over the translations
-of a Linux distribution; docs/tokens.md has the errors, and `python -m tests.edge.tokens.calibrate` measures them.
+Each class of characters has three rates, in thousandths of a token a character. They are the likely, the most and the fewest tokens
+that the carried tokenizers make of it. They were found by linear programs over the corpus of `tests/edge/tokens` and over the
+translations of a Linux distribution; docs/tokens.md has the errors, and `python -m tests.edge.tokens.calibrate` measures them.
 
-A token hardly joins two classes, but mixtures are dearer than their parts: capitals among small letters, as in base64, digits among
-letters, as in hexadecimal numbers, and small letters that nothing separates. All terms depend on counts alone, so a stream's
-estimate does not depend on where the stream was cut. The fewest of Chinese, kana, Hangul and emoji, and of letters that nothing
-separates, are set lower than any text of the corpus has them: a letter, a common word or a sign, repeated, is one token for several
-of them.
+A token hardly joins two classes, but mixtures are dearer than their parts. Such are capitals among small letters, as in base64,
+digits among letters, as in hexadecimal numbers, and small letters that nothing separates. All terms depend on counts alone, so a
+stream's estimate does not depend on where the stream was cut. The fewest tokens are set below those of any text of the corpus for
+Chinese, kana, Hangul and emoji, and for letters that nothing separates. A repeated letter, common word or sign is one token for
+several of them.
 """
 
 from operator import mul
@@ -17,17 +17,17 @@ from typing import Final, NamedTuple
 from services.edge.tokens.size import NO_TEXT, TextSize
 
 _MILLI: Final = 1_000
-# Where the counts by script begin in a size, and those of ASCII.
+# First field of the counts by script in a size, and of those of ASCII.
 _SCRIPTS: Final = TextSize._fields.index("latin")
 _NO_OTHERS: Final = NO_TEXT[_SCRIPTS:]
-# Short texts stray farther from their rates, by about as many tokens.
+# Short texts stray farther from their rates, by about this many tokens.
 _STRAY_TOKENS: Final = 2
-# Words are seldom longer; letters beyond are no words.
+# Words are seldom longer; further letters are no words.
 _LETTERS_PER_WORD: Final = 12
 
 
 class Rates(NamedTuple):
-    """Thousandths of a token for a character of each class, and more for each one in a mixture."""
+    """Thousandths of a token for a character of each class, and the surcharge for each one in a mixture."""
 
     lowers: int
     capitals: int
@@ -54,17 +54,17 @@ HIGH: Final = Rates(
 
 
 def estimate(size: TextSize) -> int:
-    """About how many tokens a text has; at most one a byte."""
+    """About the tokens of a text; at most one a byte."""
     return min(-(-_millitokens(BEST, size) // _MILLI), size.utf8_bytes)
 
 
 def most(size: TextSize) -> int:
-    """The estimate with a margin, so that it is not below the truth, as far as docs/tokens.md says; at most one a byte."""
+    """The estimate with a margin, so that it is not below the truth, within docs/tokens.md; at most one a byte."""
     return min(-(-_millitokens(HIGH, size) // _MILLI) + _STRAY_TOKENS, size.utf8_bytes)
 
 
 def low(size: TextSize) -> int:
-    """The fewest tokens that a text of this size has, as far as docs/tokens.md says."""
+    """The fewest tokens of a text of this size, within docs/tokens.md."""
     return max(0, _millitokens(LOW, size) // _MILLI - _STRAY_TOKENS)
 
 

@@ -1,7 +1,7 @@
 """Sizes of texts: bytes in UTF-8, and characters by class. Pure.
 
-A class is what tokenizers treat alike: letters, capitals (many in base64, few in words), digits, Chinese characters, emoji. A size
-is a vector of counts, so the sizes of a stream's chunks add up to the size of the stream, wherever it was cut.
+A class holds characters that tokenizers treat alike: letters, capitals (many in base64, few in words), digits, Chinese characters,
+emoji. A size is a vector of counts. So the sizes of a stream's chunks add up to the size of the stream, wherever it was cut.
 """
 
 import re
@@ -9,7 +9,7 @@ from operator import add
 from random import SystemRandom
 from typing import AnyStr, Final, NamedTuple
 
-# Of a longer text as many bytes are classified, in blocks spread over the text; its length in bytes stays exact.
+# At most this many bytes of a text are classified, in blocks spread over it; its length in bytes stays exact.
 SAMPLE_BYTES: Final = 16_384
 _BLOCK_BYTES: Final = 512
 _BLOCKS: Final = SAMPLE_BYTES // _BLOCK_BYTES
@@ -21,7 +21,7 @@ class TextSize(NamedTuple):
     """The size of a text: its bytes, and its characters by class. An unlisted character is counted by its bytes alone."""
 
     utf8_bytes: int
-    # ASCII: a to z, A to Z, 0 to 9, white space but for vertical tabs and form feeds, and all else.
+    # ASCII: a to z, A to Z, 0 to 9, white space except vertical tabs and form feeds, and all else.
     lowers: int
     capitals: int
     digits: int
@@ -39,8 +39,8 @@ class TextSize(NamedTuple):
     thai: int
     # Bengali, Tamil, Telugu, Lao: the other scripts of U+0800 to U+0EFF.
     indic: int
-    # Tibetan, Myanmar, Georgian, Ethiopic, Khmer, Mongolian and others that tokenizers were hardly trained on; signs that nobody
-    # writes, and code points that stand for nothing: most are a token a byte.
+    # Tibetan, Myanmar, Georgian, Ethiopic, Khmer, Mongolian and others that tokenizers were hardly trained on. Also unused signs
+    # and code points: most are a token a byte.
     rare: int
     # Typographic, mathematical and full-width signs, joiners and selectors of emoji.
     signs: int
@@ -56,7 +56,7 @@ class TextSize(NamedTuple):
 
 
 NO_TEXT: Final = TextSize(*(0 for _ in TextSize._fields))
-# The classes of a text in ASCII that it cannot have.
+# Classes that a text in ASCII cannot have.
 _NO_OTHERS: Final = NO_TEXT[TextSize._fields.index("latin") :]
 
 
@@ -109,7 +109,7 @@ def _classes() -> bytes:
 _CLASSES: Final = _classes()
 # Bytes that continue a character.
 _CONTINUATION: Final = bytes(range(0x80, 0xC0))
-# How characters of the scripts begin that share a first byte with others.
+# Beginnings of characters whose scripts share a first byte with others.
 _DEVANAGARI: Final = (b"\xe0\xa4", b"\xe0\xa5")
 _THAI: Final = (b"\xe0\xb8", b"\xe0\xb9")
 _TIBETAN: Final = (b"\xe0\xbc", b"\xe0\xbd", b"\xe0\xbe", b"\xe0\xbf")
@@ -120,15 +120,15 @@ _RARE_SECONDS: Final = {
     0xEA: tuple(range(0x80, 0xB0)),
     0xEF: (*range(0x80, 0xB8), 0xB9, 0xBA, 0xBB, 0xBF),
 }
-# How most text has these first bytes: dashes and quotes, full-width commas.
+# Second bytes that most text has after these first ones: dashes and quotes, full-width commas.
 _DASHES: Final = b"\xe2\x80"
 _FULL_WIDTH: Final = b"\xef\xbc"
-# What stands for bytes that are no text: vocabularies have words of it.
+# Stands for bytes that are no text; vocabularies have words of it.
 _REPLACEMENT: Final = b"\xef\xbf\xbd"
 
 
 def _pairs(first: int) -> bytes:
-    """A table that writes such a first byte as `1`, the second bytes of its rare characters as `2`, and all else as `0`."""
+    """A table that writes this first byte as `1`, the second bytes of its rare characters as `2`, and all else as `0`."""
     table = bytearray(b"0" * 256)
     table[first] = ord("1")
     for second in _RARE_SECONDS[first]:
@@ -157,7 +157,7 @@ def size_of(text: str) -> TextSize:
 
 
 def normalization_bytes(text: str) -> int:
-    """Bytes that Unicode's normalization form C may add to a text at the most; 0 for ASCII.
+    """The most bytes that Unicode's normalization form C may add to a text; 0 for ASCII.
 
     A tokenizer that normalizes (qwen3) may make more tokens than a text has bytes, but not more than its bytes and these together.
     It is slow for long texts, 25 ns a character, so ask it where such a tokenizer's bound is needed.
@@ -166,7 +166,7 @@ def normalization_bytes(text: str) -> int:
 
 
 def _classified(utf8: bytes) -> TextSize:
-    """The size of a text that is given in UTF-8, or of blocks of one, cut anywhere."""
+    """The size of a text in UTF-8, or of blocks of one, cut anywhere."""
     count = utf8.translate(_CLASSES, _CONTINUATION).count
     indic = count(b"i")
     rare = count(b"t")
@@ -219,12 +219,12 @@ def _classified(utf8: bytes) -> TextSize:
 
 
 def _rare(utf8: bytes, first: int) -> int:
-    """How many characters with such a first byte are rare."""
+    """The number of rare characters with this first byte."""
     return utf8.translate(_PAIRS[first]).count(b"12")
 
 
 def _sampled(whole: AnyStr) -> list[AnyStr]:
-    """As much of a long text as is classified: a block from each of its equal parts."""
+    """The part of a long text that is classified: a block from each of its equal parts."""
     part = len(whole) / _BLOCKS
     room = part - _BLOCK_BYTES
     starts = [int(part * index + room * jitter) for index, jitter in enumerate(_JITTER)]
@@ -232,6 +232,6 @@ def _sampled(whole: AnyStr) -> list[AnyStr]:
 
 
 def _scaled(sample: bytes, utf8_bytes: int) -> TextSize:
-    """The size of a text of so many bytes that is like its sample; counts are rounded up."""
+    """The size of a text of `utf8_bytes` that is like its sample; counts are rounded up."""
     counts = _classified(sample)
     return TextSize._make((utf8_bytes, *(-(-count * utf8_bytes // len(sample)) for count in counts[1:])))

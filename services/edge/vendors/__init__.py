@@ -1,1 +1,1 @@
-"""How vendors are called: HTTP, the events of their streams, what is known of each of them."""
+"""Calls to vendors: HTTP, the events of their streams, and the profile of each."""

@@ -1,7 +1,7 @@
-"""Reads what a vendor says of its failure, whatever shape its words have. Pure; no body raises an error.
+"""Reads a vendor's error, in whatever shape. Pure; no body raises an error.
 
-Vendors that speak one dialect word their errors in many: an object under `error`, or plain text there, or the error alone, in a
-list, as MiniMax's `base_resp`, as FastAPI's `detail`, or a page of a proxy.
+Vendors that speak one dialect word their errors in many. There is an object under `error`, or plain text there, or the error alone.
+Others send a list, MiniMax's `base_resp`, FastAPI's `detail`, or a page of a proxy.
 """
 
 import html
@@ -16,14 +16,14 @@ from services.edge.vendors.vendor import VendorFault
 _MESSAGE_CHARACTERS_MAX: Final = 2_000
 _WORD_CHARACTERS_MAX: Final = 128
 _BODY_BYTES_MAX: Final = 64 * 1024
-# Patterns that look ahead take time with the square of it.
+# Bounded, because patterns that look ahead take time with the square of it.
 _PAGE_BYTES_MAX: Final = 4_096
 _DEPTH_MAX: Final = 4
 _WRAPPERS: Final = ("error", "Error", "base_resp", "errors", "ResponseMetadata", "fault", "err")
 _CODES: Final = ("code", "status_code", "error_code", "Code", "errcode")
 _KINDS: Final = ("type", "status", "Status")
 _MESSAGES: Final = ("message", "status_msg", "error_msg", "msg", "Message", "errmsg", "error_description", "detail", "title")
-# A wrapper's type that says no more than that it is an error.
+# Types of a wrapper that only say that it is an error.
 _NO_KINDS: Final = frozenset({"error", "object"})
 _TITLE: Final = re.compile(r"<(title|h1)[^>]*>(.*?)</\1", re.IGNORECASE | re.DOTALL)
 _TAG: Final = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
@@ -31,7 +31,7 @@ _BLANKS: Final = re.compile(r"\s+")
 
 
 def fault_of(http_status: int, body: bytes, retry_after_ms: int) -> VendorFault:
-    """The fault that an error's body tells of. `http_status` 200: an error within an answer."""
+    """The fault in an error's body. `http_status` 200: an error within an answer."""
     body = body[:_BODY_BYTES_MAX]
     try:
         found: object = msgspec.json.decode(body)
@@ -41,7 +41,7 @@ def fault_of(http_status: int, body: bytes, retry_after_ms: int) -> VendorFault:
 
 
 def fault_in(found: object, http_status: int = 200, retry_after_ms: int = 0) -> VendorFault:
-    """The fault that a decoded value tells of."""
+    """The fault in a decoded value."""
     code, kind, message, param = _read(found, 0)
     return VendorFault(
         http_status,
@@ -54,7 +54,7 @@ def fault_in(found: object, http_status: int = 200, retry_after_ms: int = 0) -> 
 
 
 def _read(found: object, depth: int) -> tuple[str, str, str, str]:
-    """Code, kind, message and param; the innermost object that has each."""
+    """Code, kind, message and param, each from the innermost object that has it."""
     if isinstance(found, str):
         return "", "", found, ""
     if isinstance(found, list):

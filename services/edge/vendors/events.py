@@ -1,8 +1,8 @@
-"""Server-sent events as vendors send them, read by the WHATWG's rules and a little more kindly. Pure.
+"""Reads server-sent events of vendors, by the WHATWG's rules and a little more kindly. Pure.
 
 Bytes come in any pieces. One BOM at the start is dropped; a line ends with CR, LF or both; comments, `id:` and `retry:` are left
-out; an event without data is none. The standard drops an event whose empty line never came; here it is handed out at the end,
-since its count may be whole.
+out; an event without data is none. The standard drops an event whose empty line never came. Here it is handed out at the end,
+because its count may be whole.
 """
 
 from typing import Final, NamedTuple
@@ -24,18 +24,18 @@ class EventReader:
     """Cuts a body into events. Its work grows with the bytes, however small their pieces are."""
 
     def __init__(self) -> None:
-        # What came of the event that is not complete: no empty line is in it.
+        # Bytes of the incomplete event, without an empty line.
         self._rest = bytearray()
-        # What may be the start of a BOM.
+        # Bytes that may be the start of a BOM.
         self._half = b""
-        # What came since the last event, comments and empty lines too.
+        # Bytes since the last event, including comments and empty lines.
         self._bytes_since_event = 0
-        # The last byte was a CR: an LF that follows belongs to it.
+        # Set if the last byte was a CR: an LF that follows belongs to it.
         self._after_cr = False
         self._begun = False
 
     def feed(self, piece: bytes) -> list[Event]:
-        """The events that are complete now. Errors: `VendorFailure` garbage when none comes within `EVENT_BYTES_MAX`."""
+        """Events that are complete now. Errors: `VendorFailure` garbage when none comes within `EVENT_BYTES_MAX`."""
         events = self._cut(piece)
         self._bytes_since_event = len(self._rest) if events else self._bytes_since_event + len(piece)
         if self._bytes_since_event > EVENT_BYTES_MAX:
@@ -43,7 +43,7 @@ class EventReader:
         return events
 
     def _cut(self, piece: bytes) -> list[Event]:
-        """Takes a piece in, and the events out that are complete."""
+        """Adds a piece, and takes out the complete events."""
         if not self._begun:
             piece, self._half = self._half + piece, b""
             if len(piece) < len(_BOM) and _BOM.startswith(piece):
@@ -58,7 +58,7 @@ class EventReader:
             self._after_cr = piece.endswith(b"\r")
             piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if self._rest:
-            # The empty line may begin with the last byte that was held; nothing before it is looked at again.
+            # The empty line may begin with the last byte that was held; earlier bytes are not looked at again.
             seam = len(self._rest) - 1
             self._rest += piece
             if self._rest.find(b"\n\n", seam) < 0:
@@ -72,7 +72,7 @@ class EventReader:
         self._hold(rest)
         events = []
         for block in blocks:
-            # Empty lines alone come by the million where a vendor wishes ill.
+            # Skip empty lines quickly, because a hostile vendor sends them by the million.
             if block and (event := _event_of(block)) is not None:
                 events.append(event)
         return events
@@ -82,7 +82,7 @@ class EventReader:
         self._rest += rest.lstrip(b"\n")
 
     def end(self) -> list[Event]:
-        """What stands after the last empty line when the body has ended: an event that may be half."""
+        """The rest after the last empty line when the body has ended: an event that may be half."""
         rest = bytes(self._rest) if self._begun else self._half
         self._rest.clear()
         return [event for block in rest.split(b"\n\n") if (event := _event_of(block)) is not None]

@@ -1,10 +1,10 @@
-"""Vendor calls: a small HTTP/1.1 client on httptools, for one thing only: POST a body, take the answer as it comes.
+"""Vendor calls: a small HTTP/1.1 client on httptools that only POSTs a body and takes the answer as it comes.
 
-It is the hottest part of a relayed call, and a general client costs more than all the rest of it. What a general client brings
-and this one has not: redirects (refused), cookies, proxies, HTTP/2. Compression is not asked for, and unpacked where a vendor
-compresses all the same. Everything is bounded: connecting,
-the first byte, silence, the head, a whole body; a slow reader stops the vendor's socket. A connection is used again only if its
-answer ended as its head promised, and not after it has been idle for long: a POST is never sent twice.
+It is the hottest part of a relayed call, and a general client costs more than the rest of the call. It lacks redirects (refused),
+cookies, proxies and HTTP/2. It does not ask for compression, but unpacks an answer that a vendor compresses all the same.
+Everything is bounded: connecting, the first byte, silence, the head, a whole body; a slow reader stops the vendor's socket. A
+connection is used again only if its answer ended as its head promised, and it was not idle for long, because a POST is never sent
+twice.
 """
 
 import asyncio
@@ -24,24 +24,24 @@ from services.edge.config import EdgeConfig
 from services.edge.vendors.vendor import BODY_BYTES_MAX, Outcome, VendorFailure
 
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
-# A refusal's words may drip; the caller, and the next route, wait for them no longer.
+# A refusal's words may drip; the caller, and the next route, wait for them at most this long.
 _REFUSAL_S: Final = 5.0
 _HEAD_BYTES_MAX: Final = 64 * 1024
-# So much is parsed before it is looked at what came of it.
+# At most this much is parsed before its result is looked at.
 _SLICE_BYTES: Final = 64 * 1024
-# Above this much unread, the socket is not read any more; below half of it, it is again.
+# Above this much unread, reading the socket stops; below half of it, reading goes on.
 _UNREAD_BYTES_MAX: Final = 1024 * 1024
-# Less than the idle time after which servers commonly close a connection: a POST must not meet one that is just closing.
+# Less than the idle time after which servers commonly close a connection, because a POST must not meet one that is just closing.
 _KEEPALIVE_S: Final = 15.0
 _IDLE_CONNECTIONS_MAX: Final = 512
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS + 32
-# A packed piece may be a thousand times as long unpacked: others have their turn after each part of this size.
+# A packed piece may be a thousand times as long unpacked, so others have their turn after each part of this size.
 _UNPACKED_BYTES_MAX: Final = 64 * 1024
 _RETRY_AFTER_MS_MAX: Final = 24 * 3_600 * 1_000
 
 
 class _Target(NamedTuple):
-    """Where a URL leads, and what a request to it begins with."""
+    """A URL's server, and the begin of a request to it."""
 
     host: str
     port: int
@@ -54,7 +54,7 @@ class _Target(NamedTuple):
 
 
 def _are_lines(lines: bytes, count: int) -> bool:
-    """Whether headers are as many lines, so that none can begin another one."""
+    """Whether headers are `count` lines, so that none can begin another one."""
     return lines.count(b"\n") == count == lines.count(b"\r")
 
 
@@ -121,7 +121,7 @@ class HttpVendorClient:
                     _Connection, target.host, target.port, ssl=self._tls if target.tls else None
                 )
         except (OSError, TimeoutError) as error:
-            # OSError also stands for names that do not resolve and certificates that do not hold.
+            # OSError also stands for names that do not resolve and certificates that are not valid.
             raise VendorFailure("unreachable") from error
         return connection
 
@@ -129,7 +129,7 @@ class HttpVendorClient:
         connections = self._idle.get(target.origin)
         now_s = asyncio.get_running_loop().time()
         while connections:
-            # The one used last is the least likely to be closed just now.
+            # The connection used last is the least likely to be closed just now.
             connection = connections.pop()
             if connection.usable and now_s - connection.idle_since_s < _KEEPALIVE_S:
                 return connection
@@ -146,7 +146,7 @@ class HttpVendorClient:
 
 
 async def _refusal(answer: "_HttpAnswer", seconds: float) -> bytes:
-    """What a refusing vendor said; nothing where that breaks off or takes longer."""
+    """A refusing vendor's words; nothing if they break off or take longer."""
     try:
         async with asyncio.timeout(seconds):
             return await answer.read(_REFUSAL_BYTES_MAX)
@@ -155,7 +155,7 @@ async def _refusal(answer: "_HttpAnswer", seconds: float) -> bytes:
 
 
 def _unpacked(unpacker: "zlib._Decompress", piece: bytes) -> Iterator[bytes]:
-    """A piece of a packed body unpacked, in bounded parts. Errors: `VendorFailure` garbage."""
+    """Unpacks a piece of a packed body, in bounded parts. Errors: `VendorFailure` garbage."""
     while piece:
         try:
             part = unpacker.decompress(piece, _UNPACKED_BYTES_MAX)
@@ -167,7 +167,7 @@ def _unpacked(unpacker: "zlib._Decompress", piece: bytes) -> Iterator[bytes]:
 
 
 def _milliseconds(value: bytes, factor: int) -> int:
-    """A time to wait, as a header says it in numbers; 0 where it says anything else, such as a date."""
+    """The time to wait in a header of numbers; 0 for anything else, such as a date."""
     try:
         return min(_RETRY_AFTER_MS_MAX, max(0, round(float(value) * factor)))
     except (ValueError, OverflowError):
@@ -181,7 +181,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
-        # When the waiter has waited too long. One timer looks after all waits, since making one costs as much as a wait.
+        # The end of the present wait. One timer serves all waits, because making one costs as much as a wait.
         self._deadline_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = 0.0
@@ -192,12 +192,12 @@ class _Connection(asyncio.Protocol):
         self._silent_bytes = 0
         self._progressed = False
         self._status = 0
-        # Whether the head says where the body ends; if not, the end of the connection is its end.
+        # Whether the head tells where the body ends; if not, the end of the connection is its end.
         self._delimited = False
         self._keep_alive = False
         self._surplus = False
         self._failure: Outcome | None = None
-        # Of the answer's head.
+        # From the answer's head.
         self.content_type = b""
         self.packed = False
         self.retry_after_ms = 0
@@ -206,7 +206,7 @@ class _Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Another call can be made on it."""
+        """Whether another call can be made on it."""
         transport = self._transport
         return self.complete and self._keep_alive and not self._surplus and transport is not None and not transport.is_closing()
 
@@ -228,8 +228,8 @@ class _Connection(asyncio.Protocol):
         return self._status
 
     async def piece(self, timeout_s: float) -> bytes:
-        """What has come of the body since the last piece; empty at its end. Errors: `VendorFailure`."""
-        # Whatever else comes, such as trailers without end, is no sign of life.
+        """Bytes of the body since the last piece; empty at its end. Errors: `VendorFailure`."""
+        # Only bytes of the body are a sign of life; trailers without end are none.
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         while not self._pieces:
             if self.complete:
@@ -250,7 +250,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     async def _wait(self, deadline_s: float) -> None:
-        """Waits until something has come, at most until the loop's time is `deadline_s`. Errors: `VendorFailure`."""
+        """Waits until bytes have come, at most until the loop's time is `deadline_s`. Errors: `VendorFailure`."""
         if self._failure is not None:
             raise VendorFailure(self._failure, self._status)
         self._waiter = asyncio.get_running_loop().create_future()
@@ -261,7 +261,7 @@ class _Connection(asyncio.Protocol):
             await self._waiter
         finally:
             self._waiter = None
-        # What came before a failure is still handed out.
+        # Pieces before a failure are still handed out.
         if self._failure is not None and not self._pieces:
             raise VendorFailure(self._failure, self._status)
 
@@ -278,7 +278,7 @@ class _Connection(asyncio.Protocol):
         if self._timer_s >= self._deadline_s:
             self._fail("timeout")
         else:
-            # Something has come since.
+            # Bytes have come since.
             self._look_at(self._deadline_s)
 
     def _stop_timer(self) -> None:
@@ -304,7 +304,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._parser is None or self.complete:
-            # Nothing was asked: it is no answer of ours.
+            # Nothing was asked, so these bytes answer nothing.
             self.abort()
             return
         view = memoryview(data)
@@ -316,7 +316,7 @@ class _Connection(asyncio.Protocol):
             except (httptools.HttpParserError, httptools.HttpParserUpgrade):
                 self._fail("broken" if self._status else "garbage")
                 return
-            # Of a head, of trailers, of anything that is no body: the parser gathers a line of it in steps that get longer.
+            # Counts bytes of a head, of trailers, of anything that is no body: the parser gathers a line in steps that get longer.
             self._silent_bytes = 0 if self._progressed else self._silent_bytes + len(piece)
             if self._silent_bytes > _HEAD_BYTES_MAX:
                 self._fail("broken" if self._status else "garbage")
@@ -335,7 +335,7 @@ class _Connection(asyncio.Protocol):
         self._stop_timer()
         self._wake()
 
-    # httptools; what follows a complete answer is nobody's, and makes the connection unusable.
+    # httptools; bytes after a complete answer make the connection unusable.
 
     def on_message_begin(self) -> None:
         if self.complete:
@@ -343,7 +343,7 @@ class _Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._status:
-            # A trailer.
+            # Trailers are ignored.
             return
         match name.lower():
             case b"content-length" | b"transfer-encoding":
@@ -391,7 +391,7 @@ class _HttpAnswer:
         self._target = target
         self._connection: _Connection | None = connection
         self._idle_timeout_s = idle_timeout_s
-        # Of a packed body; it outlives a reader that is cancelled.
+        # For a packed body; it outlives a reader that is cancelled.
         self._unpacker: zlib._Decompress | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""What is known of a vendor's API, as the edge uses it: data of the catalog, and what follows from it. Pure."""
+"""A vendor's profile in the edge: data of the catalog, and its consequences. Pure."""
 
 from collections.abc import Iterable
 from enum import Enum
@@ -12,7 +12,7 @@ DIALECT_NAMES: Final = {pb.DIALECT_OPENAI_CHAT: "openai_chat", pb.DIALECT_ANTHRO
 
 
 class Unknown(Enum):
-    """What becomes of a field that the meter does not know."""
+    """The treatment of a field that the meter does not know."""
 
     DROPPED = pb.UNKNOWN_FIELD_DROPPED
     REFUSED = pb.UNKNOWN_FIELD_REFUSED
@@ -20,7 +20,7 @@ class Unknown(Enum):
 
 
 class Reasoning(Enum):
-    """Where a vendor counts reasoning."""
+    """The place where a vendor counts reasoning."""
 
     BY_TOTAL = pb.REASONING_COUNT_UNSPECIFIED
     INSIDE = pb.REASONING_COUNT_INSIDE
@@ -28,7 +28,7 @@ class Reasoning(Enum):
 
 
 class Meaning(Enum):
-    """What an error of a vendor means."""
+    """The meaning of a vendor's error."""
 
     REQUEST = pb.VENDOR_ERROR_MEANING_REQUEST
     ACCOUNT = pb.VENDOR_ERROR_MEANING_ACCOUNT
@@ -38,12 +38,12 @@ class Meaning(Enum):
     CONTEXT = pb.VENDOR_ERROR_MEANING_CONTEXT
 
 
-# Those that the client has caused: another route would say the same.
+# Errors that the client has caused: another route would say the same.
 CLIENTS: Final = frozenset({Meaning.REQUEST, Meaning.CONTENT, Meaning.CONTEXT})
 
 
 class UsageReading(NamedTuple):
-    """Where a vendor's usage has what, beyond what its dialect says."""
+    """Places of counts in a vendor's usage, in addition to its dialect's."""
 
     reasoning: Reasoning = Reasoning.BY_TOTAL
     # (index of the token class, path from the usage object)
@@ -53,7 +53,7 @@ class UsageReading(NamedTuple):
 
 
 class ErrorRule(NamedTuple):
-    """A sign of what an error means; what is set must all match."""
+    """Signs of an error's meaning; all signs that are set must match."""
 
     http_status: int
     code: str
@@ -73,11 +73,11 @@ class Endpoint(NamedTuple):
     """One dialect at a vendor."""
 
     vendor_id: str
-    # As `DIALECT_NAMES` has it.
+    # A name of `DIALECT_NAMES`.
     dialect: str
-    # Where it begins, no slash at the end.
+    # The beginning of its URLs, without a slash at the end.
     base_url: str
-    # The vendor's secret; empty where the vendor wants none: then none is sent.
+    # The vendor's secret; empty where the vendor wants none.
     api_key: str = ""
     # Whether the secret goes into x-api-key; else it is a bearer token.
     key_in_header: bool = False
@@ -95,7 +95,7 @@ class Endpoint(NamedTuple):
     errors: tuple[ErrorRule, ...] = ()
 
     def meaning(self, fault: VendorFault) -> Meaning:
-        """What the vendor's error means: by its own rules, else by its status; `fault.http_status` 200 is an error in an answer."""
+        """The meaning of a vendor's error: by its own rules, else by status; `fault.http_status` 200: an error in an answer."""
         for rule in self.errors:
             if rule.matches(fault):
                 return rule.meaning
@@ -119,7 +119,7 @@ def endpoints_of(vendor: pb.Vendor, base_url: str, api_key: str) -> dict[str, En
     for each in vendor.endpoints or _plain():
         name = DIALECT_NAMES.get(each.dialect)
         if name is None:
-            # Of a later release.
+            # The dialect is of a later release.
             continue
         endpoints[name] = Endpoint(
             vendor_id=vendor.vendor_id,
@@ -151,7 +151,7 @@ def endpoints_of(vendor: pb.Vendor, base_url: str, api_key: str) -> dict[str, En
 
 
 def _plain() -> Iterable[pb.VendorEndpoint]:
-    """What an older registry means by a vendor without endpoints."""
+    """The meaning of a vendor without endpoints, from an older registry."""
     return (
         pb.VendorEndpoint(
             dialect=pb.DIALECT_OPENAI_CHAT, limit_counts_reasoning=True, streams=True, takes_stream_options=True, drainable=True

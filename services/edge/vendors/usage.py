@@ -1,8 +1,8 @@
-"""Reads what a vendor says it has counted, in disjoint classes. Pure.
+"""Reads a vendor's count, in disjoint classes. Pure.
 
-One reader for all vendors: what differs is data, of the dialect (`UsageRules`) and of the vendor's profile (`UsageReading`). A side
-of a count, input or output, stands or falls with its main number; a detail that cannot be true is left out, and nothing else is.
-No value that a vendor may send raises an error.
+One reader serves all vendors: differences are data, of the dialect (`UsageRules`) and of the vendor's profile (`UsageReading`). A
+side of a count, input or output, stands or falls with its main number; an impossible detail is left out alone. No value that a
+vendor may send raises an error.
 """
 
 from functools import lru_cache
@@ -15,7 +15,7 @@ from services.token_classes import CLASSES, INDEX, INPUT_INDEXES, NOTHING, PAREN
 
 # No count of one answer is larger.
 COUNT_MAX: Final = 10**10
-# Usage objects are nested twice at most; below this nothing is merged.
+# Usage objects are nested at most twice; deeper members are not merged.
 _DEPTH_MAX: Final = 4
 
 Path = tuple[str, ...]
@@ -29,29 +29,29 @@ _WRITE_1H: Final = INDEX["cache_write_1h"]
 
 
 class VendorCount(NamedTuple):
-    """What a vendor has counted so far, in disjoint classes; a side that it said nothing usable of is not to be read."""
+    """A vendor's count so far, in disjoint classes; a side without a usable number must not be read."""
 
     counts: Vector
     # An input of 0 tokens is none: every prompt has some.
     has_input: bool
     has_output: bool
-    # Whether it said something that cannot be true, such as a negative number.
+    # Whether it has an impossible number, such as a negative one.
     is_odd: bool = False
 
 
 class ClassRule(NamedTuple):
-    """Where the number of a class stands."""
+    """The place of a class's number."""
 
     # Its index in a vector.
     token_class: int
-    # Of these the first that is there; the numbers at the paths of one are added up.
+    # The first alternative that is present holds; the numbers at its paths are added up.
     alternatives: tuple[tuple[Path, ...], ...]
     # The class whose number includes it; None: none does.
     inside: int | None = None
 
 
 class UsageRules(NamedTuple):
-    """Where a dialect's usage has what. Paths are from the usage object."""
+    """Places of counts in a dialect's usage. Paths are from the usage object."""
 
     # The first rule is that of input, the second that of output; one that lies inside another comes after it.
     classes: tuple[ClassRule, ...]
@@ -117,7 +117,7 @@ MESSAGES: Final = UsageRules(
 
 
 def read_usage(found: object, rules: UsageRules, reading: UsageReading) -> VendorCount | None:
-    """The counts of a usage object as `msgspec.json` or `json` decodes it; None where it is no object or has no count."""
+    """The counts of a usage object as `msgspec.json` or `json` decodes it; None if it is no object or has no count."""
     if not isinstance(found, dict):
         return None
     if reading.paths:
@@ -138,7 +138,7 @@ def read_usage(found: object, rules: UsageRules, reading: UsageReading) -> Vendo
             continue
         room = counts[rule.inside]
         if number > room:
-            # Audio that was cached is named twice; other parts are never more than the whole.
+            # Cached audio is named twice; other parts are never more than the whole.
             is_odd = is_odd or rule.token_class in (_CACHED, _WRITE, _WRITE_1H)
             number = counts[rule.token_class] = 0 if rule.token_class == _CACHED else room
         counts[rule.inside] -= number
@@ -170,7 +170,7 @@ _plain_decoder: Final = msgspec.json.Decoder(_PlainUsage)
 
 
 def read_plain_usage(raw: bytes | msgspec.Raw, reading: UsageReading) -> VendorCount | None:
-    """The counts of a usage object in JSON that is as OpenAI writes it, in a fraction of the time; None for any other."""
+    """The counts of a usage object in JSON of OpenAI's form, in a fraction of the time; None for any other."""
     if reading.paths or reading.reasoning is Reasoning.BESIDE:
         return None
     try:
@@ -195,7 +195,7 @@ def read_plain_usage(raw: bytes | msgspec.Raw, reading: UsageReading) -> VendorC
 
 
 def merged(earlier: dict[str, Any], later: object, _depth: int = 0) -> dict[str, Any]:
-    """A usage object of which the later members hold; null, zero and what is no count erase no earlier count."""
+    """A usage object of which the later members hold; null, zero and non-counts erase no earlier count."""
     if not isinstance(later, dict):
         return earlier
     if not earlier or _depth > _DEPTH_MAX:
@@ -220,7 +220,7 @@ def at(found: object, path: Path) -> object:
 
 
 def _numbers(found: dict[str, Any], rules: UsageRules) -> tuple[dict[int, int], bool]:
-    """The usable number of each class that has one, and whether any was not usable."""
+    """The usable number of each class that has one, and whether any number was unusable."""
     numbers: dict[int, int] = {}
     is_odd = False
     for token_class, alternatives, _ in rules.classes:
@@ -239,7 +239,7 @@ def _numbers(found: dict[str, Any], rules: UsageRules) -> tuple[dict[int, int], 
                     break
                 added = (added or 0) + number
             if added is not None:
-                # A zero may stand beside the same count under another name.
+                # A zero may stand beside the true count under another name.
                 numbers[token_class] = added
                 if added:
                     break
@@ -247,14 +247,14 @@ def _numbers(found: dict[str, Any], rules: UsageRules) -> tuple[dict[int, int], 
 
 
 def _reasoning_beside(numbers: dict[int, int], total: int | None, reasoning: Reasoning) -> int | None:
-    """The reasoning that is counted beside the output; None where what there is lies inside."""
+    """The reasoning that is counted beside the output; None if all of it lies inside."""
     thought, spoken = numbers.get(_REASONING, 0), numbers[_OUTPUT]
     if thought and (reasoning is Reasoning.BESIDE or thought > spoken):
         return thought
     if reasoning is Reasoning.INSIDE or total is None or _INPUT not in numbers:
         return None
     rest = total - numbers[_INPUT] - spoken
-    # All of what the total has more: either it is named, or nothing else is.
+    # The whole excess of the total counts: either it is named, or nothing else is.
     return rest if rest > 0 and thought in (0, rest) else None
 
 
@@ -267,7 +267,7 @@ def _total(found: dict[str, Any], rules: UsageRules) -> int | None:
 
 
 def _count(value: object) -> int | None:
-    """A number of tokens, or None for what is none. Some vendors write 12 as 12.0."""
+    """A number of tokens, or None for any other value. Some vendors write 12 as 12.0."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is int and 0 <= value <= COUNT_MAX:

@@ -1,4 +1,4 @@
-"""What the edge asks of a vendor's HTTP API, whatever client carries it."""
+"""The port of a vendor's HTTP API, whatever client carries it."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, Literal, NamedTuple, Protocol
@@ -9,7 +9,7 @@ Outcome = Literal["answered", "refused", "unreachable", "timeout", "broken", "ga
 
 
 class VendorFault(NamedTuple):
-    """What a vendor said of its failure. Its words may quote the prompt or a secret: never logged, shown only where scrubbed."""
+    """A vendor's account of its failure. Its words may quote the prompt or a secret: never logged, shown only where scrubbed."""
 
     # The HTTP status; 200 for an error within an answer.
     http_status: int
@@ -17,17 +17,17 @@ class VendorFault(NamedTuple):
     code: str = ""
     kind: str = ""
     message: str = ""
-    # The request's field that it complains of.
+    # The request's field that the vendor complains of.
     param: str | None = None
-    # When to try again, by its Retry-After; 0: it did not say.
+    # The time to wait by its Retry-After; 0: none was given.
     retry_after_ms: int = 0
 
 
 class VendorFailure(Exception):  # noqa: N818  # an outcome, and no error of ours
-    """A vendor did not give the answer that was asked for.
+    """A vendor did not give the requested answer.
 
-    `http_status` is 0 when there was none. `body` is what a refusing vendor said, at most 64 KiB; it may quote the prompt, so it
-    is never logged. `fault` is what was read of it, or of an error within an answer.
+    `http_status` is 0 when there was none. `body` holds a refusing vendor's words, at most 64 KiB; they may quote the prompt, so
+    they are never logged. `fault` is read from them, or from an error within an answer.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class VendorFailure(Exception):  # noqa: N818  # an outcome, and no error of our
 
 
 class VendorAnswer(Protocol):
-    """A vendor's 200, of which nothing but the head may have come yet. Close it, also after an error."""
+    """A vendor's 200, of which perhaps only the head has come yet. Close it, also after an error."""
 
     @property
     def content_type(self) -> str:
@@ -59,14 +59,14 @@ class VendorAnswer(Protocol):
         ...
 
     def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes, unpacked, never empty pieces; once cancelled while it waits, another one goes on from there.
+        """The body as it comes, unpacked, without empty pieces; after a cancelled wait, another reader goes on from there.
 
         Errors: `VendorFailure` broken, timeout, or garbage.
         """
         ...
 
     def close(self) -> None:
-        """Ends the answer. One that has not ended by itself is cut off, so that the vendor stops."""
+        """Ends the answer. An unfinished one is cut off, so that the vendor stops."""
         ...
 
 
@@ -76,6 +76,6 @@ class VendorClient(Protocol):
     async def post(self, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> VendorAnswer:
         """Posts a body; returns when the head of a 200 has come.
 
-        Errors: `VendorFailure` refused (any other status), unreachable, timeout, broken. Being cancelled cuts the call off.
+        Errors: `VendorFailure` refused (any other status), unreachable, timeout, broken. A cancellation cuts the call off.
         """
         ...

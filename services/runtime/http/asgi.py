@@ -19,7 +19,7 @@ class Asgi:
         self._application = application
 
     async def __call__(self, exchange: Exchange, *headers: Header) -> Scope:
-        """Serves one request and returns its scope. `headers` are on the answer unless it has others of their names."""
+        """Serves one request and returns its scope. `headers` are added to the answer unless it has others of their names."""
         scope: Scope = {
             "type": "http",
             "asgi": _VERSIONS,
@@ -48,7 +48,7 @@ class _Messages:
         self._was_read = False
 
     async def receive(self) -> Any:
-        """The next part of the body; after it what tells of the client's leaving, once it leaves."""
+        """The next part of the body; after the body, a message once the client leaves."""
         exchange = self._exchange
         try:
             if not self._was_read:

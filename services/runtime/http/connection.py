@@ -15,23 +15,23 @@ from services.runtime.http.exchange import Exchange, Header
 if TYPE_CHECKING:
     from services.runtime.http.listener import Listener
 
-# So much is parsed before it is looked at what came of it.
+# At most this much is parsed before its result is looked at.
 _SLICE_BYTES: Final = 16 * 1024
-# Of a body that nobody reads yet, no more is taken off the connection than this and what one read brings.
+# A body that nobody reads yet is taken off the connection up to this size and one read.
 _UNREAD_BYTES_MAX: Final = 64 * 1024
-# Requests that wait for the answers before theirs. No client in use sends several at once; more are not read.
+# Requests that wait for earlier answers. No client in use sends several at once; more are not read.
 _PIPELINED_MAX: Final = 64
-# What a client still sends of a body that nobody wants is read and dropped, up to so much, so that it gets to see why; and what it
-# sends of something that is no request.
+# The rest of an unwanted body is read and dropped, up to this size, so that the client gets to see why. So are bytes after
+# something that is no request.
 _DROPPED_BYTES_MAX: Final = 128 * 1024 * 1024
 _DROPPED_NONSENSE_BYTES_MAX: Final = 1024 * 1024
-# A client that is gone resets the connection that something was sent on, a round trip later. It is looked for after this time,
-# then after twice as long each time up to the last; a slower one is found when the listener looks.
+# A client that has gone resets the connection a round trip after something was sent on it. The reset is looked for after this
+# time, then after twice as long each time up to the last. The listener finds slower ones.
 _PROBE_S: Final = 0.001
 _PROBE_S_MAX: Final = 0.25
-# A connection that fills uvloop's buffer at once, with more to come, lets others be read before it brings more.
+# A connection that fills uvloop's buffer at once, with more to come, waits for others to be read before it brings more.
 _MUCH_BYTES: Final = 256_000
-# Why a connection is not read: more has come than is wanted; others are read first; it rests after something in vain.
+# Reasons not to read a connection: more has come than is wanted; others are read first; it rests after a request in vain.
 _UNWANTED: Final = 1
 _QUEUED: Final = 2
 _RESTS: Final = 4
@@ -40,7 +40,7 @@ _HTTP_2_PREFACE: Final = b"PRI * HTTP/2.0"
 
 
 class _RefusedError(Exception):
-    """The request is not read on."""
+    """The rest of the request is not read."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -48,7 +48,7 @@ class _RefusedError(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """See the module. It is the `Wire` of its exchanges."""
+    """Reads one connection; see the module. It is the `Wire` of its exchanges."""
 
     __slots__ = (
         "_coming",
@@ -85,26 +85,26 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers: list[Header] = []
         self._in_head = False
-        # Bytes that were parsed since a head, or a part of a body, has come of it: of a head, or trailers, or nonsense.
+        # Bytes parsed since they last made a head, or a part of a body: of a head, or trailers, or nonsense.
         self._silent_bytes = 0
         self._progressed = False
-        # Asked for another protocol and has a body, which the parser takes for that protocol.
+        # A request with a body that asked for another protocol: the parser takes the body for that protocol.
         self._upgraded: Exchange | None = None
-        # Whose body is coming; who is answered; who waits for that.
+        # The exchange whose body is coming; the one that is answered; those that wait for their turn.
         self._coming: Exchange | None = None
         self._current: Exchange | None = None
         self._queue: deque[Exchange] = deque()
-        # What came behind too many requests.
+        # Bytes that came after too many requests.
         self._held = b""
-        # The reasons why it is not read, added up.
+        # Sum of the reasons not to read it.
         self._unread_for = 0
-        # Nothing has come yet.
+        # Set until the first bytes come.
         self._new = True
-        # A request of it was from somebody who is known.
+        # Set once one of its requests came from a known caller.
         self.known = False
-        # The client sends no more.
+        # Set once the client sends no more.
         self._eof = False
-        # Nothing more is read, but dropped; the status that is told once the answers before it are whole.
+        # Set once bytes are dropped unread; then the status to tell after earlier answers are whole.
         self._over = False
         self._refusal = 0
         self._told = False
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
         self._eof = True
         current = self._current
         if current is None or self._coming is not None or self._over or (current.begun and current.on_half_closed is None):
-            # Nothing is to be answered, or what should be is not whole, or there is no telling whether somebody still reads.
+            # Nothing is to be answered, or the answer cannot be made whole, or nobody may be reading.
             self._lose_all()
             return False
         self._listener.half_closed[self] = None
@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._listener.forget(self)
         self._over = True
-        # The parser holds the connection.
+        # The parser holds the connection: break the cycle.
         self._parser = self._transport = None
         self._held = b""
         self.congested = False
@@ -217,10 +217,10 @@ class Connection(asyncio.Protocol):
             self._listener.await_head(self)
 
     def _stay_with_http(self, rest: bytes | memoryview) -> None:
-        """Reads on after a request for another protocol, which is served as if it had not asked."""
+        """Reads on after a request for another protocol, which is served as if it had asked for none."""
         upgraded = self._upgraded
         if upgraded is not None:
-            # Its body is told to a new parser, by a head of which nothing else is used.
+            # A new parser takes its body, after a head of which nothing else is used.
             self._parser = httptools.HttpRequestParser(self)
             framing = (header for header in upgraded.headers if header[0] in (b"content-length", b"transfer-encoding"))
             self._feed(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(b"%b: %b\r\n" % header for header in framing))
@@ -260,7 +260,7 @@ class Connection(asyncio.Protocol):
             self._unpause(_UNWANTED)
 
     def take_turn(self) -> None:
-        """Those before it have been read."""
+        """Reads on, because the connections before it have been read."""
         self._unpause(_QUEUED)
 
     def _rest(self, seconds: float) -> None:
@@ -269,7 +269,7 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_later(seconds, self._rested)
 
     def _rests_at_first(self) -> bool:
-        """Whether what came first of a new connection is to wait, as others from its address were in vain."""
+        """Whether the first bytes of a new connection must wait, because requests from its address were in vain lately."""
         self._new = False
         seconds = self._listener.first_rest_s(self)
         self._rest(seconds)
@@ -298,7 +298,7 @@ class Connection(asyncio.Protocol):
         headers = self._headers
         headers.append((name.lower(), value))
         if len(headers) > self._listener.limits.headers_max:
-            # Of trailers too, which come into the same list, which nobody reads any more.
+            # These are trailers too: they come into this list, and nobody reads them.
             raise _RefusedError(431 if self._in_head else 400)
 
     def on_headers_complete(self) -> None:
@@ -391,7 +391,7 @@ class Connection(asyncio.Protocol):
         if (self._told or 400 <= exchange.status < 500) and not self._listener.knows(self.address):
             self._rest(self._listener.wasted(self))
         if self._coming is exchange:
-            # Its body was not read to the end: there is no telling where the next request begins.
+            # Close it: its body was not read to the end, so the begin of the next request is unknown.
             self._linger()
         elif not exchange.keep_alive:
             self.close()
@@ -415,7 +415,7 @@ class Connection(asyncio.Protocol):
             self._read_on()
 
     def _read_on(self) -> None:
-        """Reads what waited for answers, if none waits any more; a body of the request that is answered now may be in it."""
+        """Reads bytes that waited for answers, if none waits; they may hold a body of the request that is answered now."""
         if not self._queue:
             held, self._held = self._held, b""
             self.resume()
@@ -423,7 +423,7 @@ class Connection(asyncio.Protocol):
                 self._feed_in_slices(held)
 
     def refuse(self, status: int) -> None:
-        """Reads no more of this connection, and ends it with the server's own answer once those before are whole."""
+        """Reads no more of this connection, and ends it with the server's own answer once earlier answers are whole."""
         self._listener.count_refused(self, status)
         self._over = True
         current, coming = self._current, self._coming
@@ -435,7 +435,7 @@ class Connection(asyncio.Protocol):
             self._coming = None
             self._refusal = status
         else:
-            # It is being answered while its body comes, which went wrong.
+            # It is being answered while its body comes, and the body went wrong.
             self._current = None
             if current.begun:
                 self._linger()
@@ -456,7 +456,7 @@ class Connection(asyncio.Protocol):
         refused.end(body)
 
     def _linger(self) -> None:
-        """Closes after the client's last words: closed with a byte unread, a connection takes back what was written on it."""
+        """Closes after the client's last words, because closing with a byte unread takes back what was written."""
         self._over = True
         self._coming = None
         self._held = b""
@@ -470,7 +470,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write_eof()
 
     def close(self) -> None:
-        """Ends the connection once what was written is sent."""
+        """Ends the connection once all that was written is sent."""
         self._over = True
         self._listener.ends(self)
         if self._transport is not None:
@@ -493,17 +493,17 @@ class Connection(asyncio.Protocol):
         if current is not None:
             current.lose()
 
-    # What the listener looks at
+    # For the listener's look
 
     def end_late_head(self) -> None:
-        """Ends the connection, whose head has not come in time."""
+        """Ends the connection, because its head has not come in time."""
         if self._in_head:
             self.refuse(408)
         else:
             self.drop()
 
     def end_late_answer(self, longest_s: float) -> bool:
-        """Asks who answers to come to an end; whether there is somebody to ask."""
+        """Asks the application to end its answer; whether there is one to ask."""
         current = self._current
         if current is None or current.on_late is None:
             return False
@@ -512,12 +512,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def unsent_bytes(self) -> int:
-        """What this process still has to send."""
+        """Bytes that this process still has to send."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     @property
     def untaken_bytes(self) -> int:
-        """The same, and what the kernel has not got confirmed: the kernel takes more only when a third of its buffer is free."""
+        """Unsent bytes and those that the kernel has no confirmation of: it takes more only when a third of its buffer is free."""
         if self._transport is None:
             return 0
         own: Any = self._transport.get_extra_info("socket")
@@ -526,7 +526,7 @@ class Connection(asyncio.Protocol):
         return self.unsent_bytes + int(_INT.unpack(count)[0])
 
     def _probe(self, current: Exchange) -> None:
-        """Sends something harmless: whether the client still reads, or has left, tells nothing but the answer to that."""
+        """Sends something harmless, because only the answer to it tells whether the client still reads, or has left."""
         if current.begun:
             if current.on_half_closed is not None:
                 current.on_half_closed()
@@ -541,7 +541,7 @@ class Connection(asyncio.Protocol):
                 asyncio.get_running_loop().call_later(delay_s, self._look_after, 2 * delay_s)
 
     def look_whether_gone(self) -> None:
-        """Drops a half-closed connection that has been reset, which nothing else tells before more is written."""
+        """Drops a half-closed connection that has been reset, because nothing else tells of that before the next write."""
         if self._transport is None:
             return
         own: Any = self._transport.get_extra_info("socket")

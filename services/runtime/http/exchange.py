@@ -1,7 +1,7 @@
-"""One request and its answer, as an application is given them.
+"""One request and its answer, for an application.
 
-The answer is written without waiting; `drained` is where a writer waits for a client that reads slowly. Once the client is gone,
-`gone` holds, `on_gone` has been called, reading fails and what is written goes nowhere.
+The answer is written without waiting; `drained` is where a writer waits for a client that reads slowly. Once the client has left,
+`gone` holds, `on_gone` has been called, reading fails and writing does nothing.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ class GoneError(Exception):
 
 
 class Wire(Protocol):
-    """What an exchange needs of the connection that it is on."""
+    """The part of a connection that its exchange needs."""
 
-    # The client reads more slowly than it is written to.
+    # Set while the client reads more slowly than it is written to.
     congested: bool
 
     @property
     def closes(self) -> bool:
-        """The answer that is begun now is to be the connection's last."""
+        """Whether the answer that is begun now must be the connection's last."""
         ...
 
     def write(self, data: bytes) -> None:
@@ -40,19 +40,19 @@ class Wire(Protocol):
         ...
 
     async def drained(self) -> None:
-        """Returns once the client has taken most of what was sent, or is gone."""
+        """Returns once the client has taken most of the sent bytes, or has left."""
         ...
 
     def resume(self) -> None:
-        """More of the body may come."""
+        """Lets more of the body come."""
         ...
 
     def answered(self, exchange: "Exchange") -> None:
-        """The answer is whole."""
+        """Notes that the answer is whole."""
         ...
 
     def cut(self) -> None:
-        """Ends the connection; what was sent before still arrives."""
+        """Ends the connection; bytes sent before still arrive."""
         ...
 
 
@@ -87,7 +87,7 @@ class Exchange:
     )
 
     def __init__(self, wire: Wire, method: str, target: bytes, headers: list[Header]) -> None:
-        """`headers` have names in lower case. Errors: `httptools.HttpParserInvalidURLError`."""
+        """Takes `headers` with names in lower case. Errors: `httptools.HttpParserInvalidURLError`."""
         self._wire = wire
         self.method = method
         self.headers = headers
@@ -97,23 +97,23 @@ class Exchange:
         self.path = self.raw_path.decode("latin-1")
         self.is_http_1_0 = False
         self.keep_alive = True
-        # Whoever sent it has shown who he is: what is refused to him is no stranger's attempt.
+        # Set once the sender has shown who it is: a refusal then is no stranger's attempt.
         self.known = False
-        # Of the body: what has come and was not read, and whether all has come.
+        # The body: pieces that came and were not read, and whether all has come.
         self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
         self._expects_continue = False
         self.unread = 0
         self.body_ended = False
-        # The client's leaving. `on_half_closed` is called when it will send no more, which many do that leave: whoever has
-        # something harmless to send finds out.
+        # The client's leaving. `on_half_closed` is called when the client will send no more, as do many that leave. An application
+        # with something harmless to send finds out.
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
         self.on_half_closed: Callable[[], None] | None = None
-        # Called when the longest answer is over, with the seconds that it takes: who answers has a moment for the last words. Where
-        # nobody is called, the connection is cut.
+        # Called when the longest answer is over, with the seconds that are left for the last words. Without a callback the
+        # connection is cut.
         self.on_late: Callable[[float], None] | None = None
-        # Of the answer; its status is 0 until there is one.
+        # The answer; its status is 0 until there is one.
         self.status = 0
         self.begun = False
         self.ended = False
@@ -131,11 +131,11 @@ class Exchange:
         return b""
 
     def expect_continue(self) -> None:
-        """The client sends its body once it is told to."""
+        """Notes that the client sends its body once it is told to."""
         self._expects_continue = True
 
     async def read(self) -> bytes:
-        """What has come of the body since it was read last, at least a byte; empty at its end. Errors: `GoneError`."""
+        """Bytes of the body since the last read, at least one; empty at its end. Errors: `GoneError`."""
         while not self._pieces:
             if self.body_ended:
                 return b""
@@ -158,18 +158,18 @@ class Exchange:
         return body
 
     def came(self, piece: bytes) -> None:
-        """A part of the body has come."""
+        """Takes a part of the body."""
         self._pieces.append(piece)
         self.unread += len(piece)
         self._wake()
 
     def came_to_end(self) -> None:
-        """The body is whole."""
+        """Notes that the body is whole."""
         self.body_ended = True
         self._wake()
 
     async def left(self) -> None:
-        """Returns once the client is gone, or the answer whole."""
+        """Returns once the client has left, or the answer is whole."""
         while not self.gone and not self.ended:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -179,11 +179,11 @@ class Exchange:
 
     @property
     def is_read(self) -> bool:
-        """Somebody waits for more of the body."""
+        """Whether somebody waits for more of the body."""
         return self._waiter is not None
 
     def lose(self) -> None:
-        """The client is gone."""
+        """Notes that the client has left."""
         if not self.gone:
             self.gone = True
             self._wake()
@@ -197,7 +197,7 @@ class Exchange:
     # The answer
 
     def start(self, status: int, headers: Headers) -> None:
-        """Begins the answer; its head goes out with what is written first. Without content-length its end is told otherwise.
+        """Begins the answer; its head goes out with the first bytes of the body. Without content-length the body's end is marked.
 
         Errors: `ValueError` for a header that would begin another line.
         """
@@ -236,15 +236,15 @@ class Exchange:
 
     @property
     def congested(self) -> bool:
-        """The client reads more slowly than it is written to: `drained` should be awaited."""
+        """Whether the client reads more slowly than it is written to: then await `drained`."""
         return self._wire.congested and not self.gone
 
     async def drained(self) -> None:
-        """Returns once the client has taken most of what was sent, or is gone."""
+        """Returns once the client has taken most of the sent bytes, or has left."""
         await self._wire.drained()
 
     def write(self, data: bytes) -> None:
-        """A part of the answer's body, which must have been begun."""
+        """Sends a part of the answer's body; `start` must have been called."""
         if self.gone:
             return
         head = self._head
@@ -259,7 +259,7 @@ class Exchange:
             self._wire.write(head + data if head else data)
 
     def end(self, data: bytes = b"") -> None:
-        """The last part of the answer's body, if any."""
+        """Sends the last part of the answer's body, if any."""
         if self.gone:
             self.ended = True
             return
@@ -275,12 +275,12 @@ class Exchange:
         self._wire.answered(self)
 
     def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        """An answer in one piece; `headers` are without its length."""
+        """Sends an answer in one piece; `headers` are without its length."""
         self.start(status, (*headers, (b"content-length", b"%d" % len(body))))
         self.end(body)
 
     def cut(self) -> None:
-        """Ends the connection, whatever of the answer is missing; what was sent before still arrives."""
+        """Ends the connection, even in the middle of the answer; bytes sent before still arrive."""
         self._wire.cut()
 
 

@@ -19,42 +19,42 @@ from services.runtime.http.pace import Pace
 logger = logging.getLogger(__name__)
 
 Application = Callable[[Exchange], Awaitable[Any]]
-# The server's own answer: of a status, and the URL as far as it was read, to the headers and the body.
+# The server's own answer: from a status, and the URL as far as it was read, to headers and body.
 Refuse = Callable[[int, bytes], tuple[Sequence[Header], bytes]]
 
 _BACKLOG: Final = 4_096
-# How long a connection that came as the last may take to bring its request.
+# Connections that came last may take this long to bring their requests.
 _LAST_REQUESTS_S: Final = 1.0
-# What lasts too long is looked for this often, and at least as often as this part of the shortest time.
+# Interval of looks for what lasts too long; at most this part of the shortest time.
 _LOOK_S: Final = 1.0
 _LOOKS_A_TIME: Final = 4
-# How long a client that was refused may go on sending before its connection is cut.
+# A refused client may go on sending for this long before its connection is cut.
 _LINGER_S: Final = 10.0
 _LAST_BYTES_POLL_S: Final = 0.01
-# Of those whose time is over so many are ended at once, before others have their turn.
+# At most this many whose time is over are ended at once, before others have their turn.
 _ENDED_AT_ONCE: Final = 4
-# Whoever has no place for his address is turned away after this time, so that who comes again at once comes less often.
+# An address without a free place is turned away after this time, so that a client that comes again at once comes less often.
 _TURNED_AWAY_S: Final = 1.0
-# Requests in vain, of all who send such: each costs as much as a tenth of a call, or as a whole one where authentication is asked.
+# Requests in vain, of all senders: each costs as much as a tenth of a call, or as a whole one where authentication is asked.
 _IN_VAIN_PER_SECOND: Final = 200.0
 _IN_VAIN_AT_ONCE: Final = 50
-# No connection rests for longer.
+# A connection rests for at most this long.
 _REST_S_MAX: Final = 5.0
-# For how long an address is known for a request in vain, and so many addresses are.
+# An address is remembered this long for a request in vain, and at most this many addresses are.
 _KNOWN_S: Final = 10.0
 _KNOWN_MAX: Final = 16_384
 _KERNEL_UNSENT_BYTES_MAX: Final = 128 * 1024
 
 
 def plain_refusal(status: int, url: bytes) -> tuple[Sequence[Header], bytes]:
-    """A `Refuse` that says nothing."""
+    """A `Refuse` without words."""
     return [(b"content-type", b"text/plain")], b""
 
 
 class Listener:
-    """The connections of one port. Connections tell it what they do; it knows which of them has done so for too long.
+    """Connections of one port. They report what they do; the listener finds those that do it for too long.
 
-    Each dictionary is in the order of the times in it, since whoever begins anew goes to its end.
+    Each dictionary is in the order of the times in it, because a connection that begins anew goes to its end.
     """
 
     def __init__(self, application: Application, limits: HttpLimits, refuse: Refuse) -> None:
@@ -63,35 +63,35 @@ class Listener:
         self.limits = limits
         self.refuse = refuse
         self.port = 0
-        # Every answer is to be its connection's last.
+        # Set when every answer must be its connection's last.
         self.closing = False
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
         self._by_address: dict[str, int] = {}
-        # Those that have no place, in places that nobody else needs.
+        # Connections that have no place of their own; they stand in places that nobody else needs.
         self._turned_away: dict[Connection, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # Since when: without a request and with nothing or a part of a head; after an answer; a body comes; an answer is made; it
-        # was asked to come to an end.
+        # Begin of a state: no request yet, and nothing or a part of a head; idle after an answer; a body comes; an answer is made;
+        # its end was asked for.
         self._heads: dict[Connection, float] = {}
         self._idle: dict[Connection, float] = {}
         self.bodies: dict[Connection, float] = {}
         self._answers: dict[Connection, float] = {}
         self._late: dict[Connection, float] = {}
-        # Whose client sends no more.
+        # Connections whose client sends no more.
         self.half_closed: dict[Connection, None] = {}
-        # Those whose client is slow, or which end: since when it has taken nothing, and what it has not taken.
+        # Connections that end, or whose client is slow: the time since which the client has taken nothing, and the untaken bytes.
         self._writing: dict[Connection, tuple[float, int]] = {}
-        # Those that end, and how much was dropped of what still came.
+        # Connections that end, with the bytes dropped since.
         self._ending: dict[Connection, int] = {}
-        # Who wastes the time of others waits for turns; the addresses of such, and when that was, in order of time.
+        # Turns of callers that waste the time of others; then their addresses with the last time, in order of time.
         self._in_vain = Pace(_IN_VAIN_PER_SECOND, _IN_VAIN_AT_ONCE)
         self._wasteful: dict[str, float] = {}
-        # Connections on which a request was from somebody who is known, by address.
+        # By address: connections on which a request came from a known caller.
         self._known: dict[str, int] = {}
-        # Those that send much, of which one is read at a time.
+        # Connections that send much, of which one is read at a time.
         self._bulky: deque[Connection] = deque()
-        # Connections that were refused, or whose request was, since it was logged last, and an example.
+        # Connections or requests refused since the last line in the log, and an example.
         self._refused = 0
         self._refused_example = ""
         times_s = (limits.head_s, limits.body_s, limits.idle_s, limits.write_s, limits.answer_s)
@@ -106,11 +106,11 @@ class Listener:
 
     @property
     def accepts(self) -> bool:
-        """Whether clients should come: it will not close soon, listens, and has a place, or one whose owner does nothing."""
+        """Whether clients should come: it will not close soon, listens, and has a place free, or taken by an idle connection."""
         serving = not self.closing and self._server is not None and self._server.is_serving()
         return serving and (len(self._connections) < self.limits.connections_max or bool(self._heads or self._idle))
 
-    # What connections tell
+    # Reports of connections
 
     def takes(self, connection: Connection) -> bool:
         """Whether a new connection has a place; the one that has been without a request for the longest makes way for it."""
@@ -124,7 +124,7 @@ class Listener:
             self._turned_away_first().drop()
         if len(self._connections) >= limits.connections_max:
             self._count(f"there are {len(self._connections)} connections")
-            # Those that never sent a request go first: a client that did may be sending its next just now.
+            # Those that never sent a request go first: another client may be sending its next one just now.
             longest = next(iter(self._heads), None) or next(iter(self._idle), None)
             if longest is None:
                 return False
@@ -136,7 +136,7 @@ class Listener:
         return True
 
     def turn_away(self, connection: Connection) -> None:
-        """Ends a connection that has no place: later, where there is room for it meanwhile."""
+        """Ends a connection that has no place, later, because there is room for it until then."""
         if len(self._connections) + len(self._turned_away) >= self.limits.connections_max:
             connection.drop()
             return
@@ -144,7 +144,7 @@ class Listener:
         self._loop.call_later(_TURNED_AWAY_S, connection.drop)
 
     def turns_away(self, connection: Connection) -> bool:
-        """Whether it waits to be ended, without a place."""
+        """Whether the connection waits to be ended, without a place."""
         return connection in self._turned_away
 
     def _turned_away_first(self) -> Connection:
@@ -153,7 +153,7 @@ class Listener:
         return connection
 
     def forget(self, connection: Connection) -> None:
-        """The connection is lost."""
+        """Forgets a connection that is lost."""
         self._turned_away.pop(connection, None)
         if connection not in self._connections:
             return
@@ -175,15 +175,15 @@ class Listener:
             state.pop(connection, None)
 
     def know(self, connection: Connection) -> None:
-        """A request on it was from somebody who is known."""
+        """Notes that a request on the connection came from a known caller."""
         self._known[connection.address] = self._known.get(connection.address, 0) + 1
 
     def knows(self, address: str) -> bool:
-        """Whether somebody known is connected from there: a proxy passes honest requests on, which must not rest for others."""
+        """Whether a known caller is connected from there: a proxy passes honest requests on, which must not rest for others."""
         return address in self._known
 
     def first_rest_s(self, connection: Connection) -> float:
-        """How long what comes first of a new connection is to rest: not at all, unless others from there were in vain lately."""
+        """Time for which the first bytes of a new connection rest; 0 unless others from its address were in vain lately."""
         now_s = self._loop.time()
         since_s = self._wasteful.get(connection.address)
         if since_s is None or now_s - since_s > _KNOWN_S or self.knows(connection.address) or not self._in_vain.wait_s(now_s):
@@ -191,7 +191,7 @@ class Listener:
         return self._take_turn(now_s)
 
     def wasted(self, connection: Connection) -> float:
-        """A request was in vain, or bytes came that are dropped; how long its connection is to rest before more is read."""
+        """Notes a request in vain, or dropped bytes; returns the time for which the connection rests before more is read."""
         now_s = self._loop.time()
         wasteful = self._wasteful
         wasteful.pop(connection.address, None)
@@ -204,7 +204,7 @@ class Listener:
         return self._in_vain.take_s(now_s) if self._in_vain.wait_s(now_s) < _REST_S_MAX else _REST_S_MAX
 
     def queue_reading(self, connection: Connection) -> None:
-        """It has brought much: it is read again when those before it have been."""
+        """Queues a connection that has brought much: it is read again after those before it."""
         if not self._bulky:
             self._loop.call_soon(self._read_next)
         self._bulky.append(connection)
@@ -215,7 +215,7 @@ class Listener:
             self._loop.call_soon(self._read_next)
 
     def begin(self, connection: Connection, exchange: Exchange) -> None:
-        """A request's head has come, and it is its turn: the application serves it."""
+        """Lets the application serve a request whose head has come, and whose turn it is."""
         self._heads.pop(connection, None)
         self._idle.pop(connection, None)
         self._answered(connection)
@@ -233,11 +233,11 @@ class Listener:
             logger.exception("%s %s failed", exchange.method, exchange.path)
         finally:
             if not exchange.ended and not exchange.gone:
-                # No answer, or half of one: its client must not take that for a whole one.
+                # Cut an answer that is missing or half done: its client must not take that for a whole one.
                 exchange.cut()
 
     def idles(self, connection: Connection) -> None:
-        """Its answer is whole, and it waits for the next request."""
+        """Notes that the connection's answer is whole, and it waits for the next request."""
         self._answered(connection)
         self._idle[connection] = self._loop.time()
 
@@ -246,41 +246,41 @@ class Listener:
         self._late.pop(connection, None)
 
     def await_head(self, connection: Connection) -> None:
-        """A part of a head has come."""
+        """Notes that a part of a head has come."""
         if connection not in self._heads:
             self._idle.pop(connection, None)
             self._heads[connection] = self._loop.time()
 
     def await_body(self, connection: Connection) -> None:
-        """A part of a body is still to come."""
+        """Notes that a part of a body is still to come."""
         if connection not in self.bodies:
             self.bodies[connection] = self._loop.time()
 
     def watch_writing(self, connection: Connection) -> None:
-        """Its client is slow."""
+        """Watches a connection whose client is slow."""
         self._writing[connection] = (self._loop.time(), connection.untaken_bytes)
 
     def ends(self, connection: Connection) -> None:
-        """It will do nothing more than send what it has written, and drop what comes."""
+        """Notes that the connection only sends what it has written, and drops what comes."""
         for state in (self._heads, self._idle, self.bodies, self._answers, self._late):
             state.pop(connection, None)
         self._ending[connection] = 0
         self.watch_writing(connection)
 
     def drops(self, connection: Connection, count: int, bytes_max: int) -> bool:
-        """Bytes came on a connection that ends; whether more may come."""
+        """Counts bytes on a connection that ends; whether more may come."""
         dropped = self._ending[connection] = self._ending.get(connection, 0) + count
         return dropped <= bytes_max
 
     def count_refused(self, connection: Connection, status: int) -> None:
-        """A request was refused by the server itself."""
+        """Counts a request that the server itself refused."""
         self._count(f"{connection.address} was answered {status}")
 
     def _count(self, example: str) -> None:
         self._refused += 1
         self._refused_example = example
 
-    # What lasts too long
+    # Looks for what lasts too long
 
     def _look_again(self) -> None:
         self._looking = self._loop.call_later(self._look_s, self._look)
@@ -306,7 +306,7 @@ class Listener:
             self._refused = 0
 
     def _end_late(self) -> None:
-        """Ends some of those whose time is over, and the next ones when others have had their turn."""
+        """Ends some connections whose time is over, and the next ones after others have had their turn."""
         limits, now_s = self.limits, self._loop.time()
         left = _ENDED_AT_ONCE
         for connection in _since(self._heads, now_s - limits.head_s, left):
@@ -328,10 +328,10 @@ class Listener:
         if not left:
             self._loop.call_soon(self._end_late)
 
-    # The end
+    # Stopping
 
     async def stop_listening(self) -> bool:
-        """Closes the port; whether the kernel had connections for it, which are taken, as they would be reset."""
+        """Closes the port; whether the kernel had connections for it, which are taken, because they would be reset."""
         server, self._server = self._server, None
         if server is None:
             return False
@@ -344,7 +344,7 @@ class Listener:
         return bool(last)
 
     async def stop(self, drain_s: float) -> None:
-        """Lets answers under way end, for up to `drain_s`, then cuts them off; returns once every connection is closed."""
+        """Lets answers under way end for at most `drain_s`, then cuts them off; returns once every connection is closed."""
         self.closing = True
         await self.stop_listening()
         until_s = self._loop.time() + drain_s
@@ -356,7 +356,7 @@ class Listener:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        # What was written still goes out.
+        # Bytes that were written still go out.
         while self._connections and self._loop.time() < until_s:
             for connection in tuple(self._connections):
                 if not connection.unsent_bytes:
@@ -369,7 +369,7 @@ class Listener:
 
 
 def _since(times: dict[Connection, float], limit_s: float, count_max: int) -> list[Connection]:
-    """Takes those out whose time is at or before the limit, at most so many."""
+    """Takes out those whose time is at or before the limit, at most `count_max`."""
     found: list[Connection] = []
     for connection, since_s in times.items():
         if since_s > limit_s or len(found) == count_max:
@@ -387,23 +387,23 @@ def _count_down(counts: dict[str, int], address: str) -> None:
 
 
 def _waiting_on(listening: socket.socket) -> list[socket.socket]:
-    """Takes the connections that wait to be taken."""
+    """Accepts the connections that wait."""
     listening.setblocking(False)
     taken: list[socket.socket] = []
-    # Somebody may connect faster than this takes.
+    # Bounded, because clients may connect faster than this accepts.
     while len(taken) < _BACKLOG:
         try:
             taken.append(listening.accept()[0])
         except ConnectionAbortedError:
             continue
         except OSError:
-            # No more wait, or no file can be opened.
+            # No connection waits, or no file can be opened.
             break
     return taken
 
 
 def _network(address: str) -> str:
-    """What counts as one address: one of IPv4, or the 64 bits that a provider gives to one subscriber of IPv6."""
+    """The unit that counts as one address: one of IPv4, or the 64 bits that a provider gives to one subscriber of IPv6."""
     if ":" not in address:
         return address
     parsed = IPv6Address(address.partition("%")[0])
@@ -425,9 +425,9 @@ async def listen_http(
 ) -> AsyncIterator[Listener]:
     """Serves `application` on host:port (port 0: any) and yields the listener; `refuse` words the server's own answers.
 
-    When the block is left, it goes on for `notice_s`, and every answer tells its client to close the connection; then no new
-    connection is taken but those that the kernel has, what was on its way on the open ones is read for up to a second more, and
-    requests under way get `drain_s` to end, then are cut. Errors: `OSError` when the address cannot be bound.
+    When the block is left, it goes on for `notice_s`, and every answer tells its client to close the connection. Then only
+    connections that the kernel has are taken. Open connections are read for at most a second more. Requests under way get `drain_s`
+    to end, then are cut. Errors: `OSError` when the address cannot be bound.
     """
     with contextlib.closing(_bind(host, port)) as on:
         listener = Listener(application, (limits or HttpLimits()).for_process(), refuse)
@@ -436,7 +436,7 @@ async def listen_http(
             yield listener
             listener.closing = True
             await asyncio.sleep(notice_s)
-            # Closed with a request unread, a connection is reset, and that call has failed; the youngest have theirs still to come.
+            # Closing a connection with a request unread resets it, and that call fails; the youngest still have theirs to come.
             last_came = await listener.stop_listening()
             await asyncio.sleep(_LAST_REQUESTS_S if last_came else min(notice_s, _LAST_REQUESTS_S))
         finally:
@@ -451,7 +451,7 @@ def _bind(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if sys.platform == "linux":
-        # Of each connection. Else the kernel would take megabytes for a client that takes nothing, and nobody would notice it.
+        # For each connection: else the kernel would take megabytes for a client that takes nothing, and nobody would notice.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _KERNEL_UNSENT_BYTES_MAX)
     try:
         listener.bind(address)

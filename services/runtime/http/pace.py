@@ -1,10 +1,10 @@
-"""Turns for what is done in vain."""
+"""Turns for requests in vain."""
 
 
 class Pace:
-    """Gives turns in order: `at_once` of them without a wait, and then so many a second.
+    """Gives turns in order: `at_once` of them without a wait, and then `per_second`.
 
-    It is the generic cell rate algorithm: one time stands for all turns that were given.
+    It is the generic cell rate algorithm: one time stands for all given turns.
     """
 
     __slots__ = ("_between_s", "_free_s", "_next_s")
@@ -12,14 +12,14 @@ class Pace:
     def __init__(self, per_second: float, at_once: int) -> None:
         self._between_s = 1 / per_second
         self._free_s = at_once * self._between_s
-        # When the next turn would be if none were free.
+        # The time of the next turn if none were free.
         self._next_s = float("-inf")
 
     def wait_s(self, now_s: float) -> float:
-        """How long the next turn is away; 0 while turns are free."""
+        """Seconds to the next turn; 0 while turns are free."""
         return max(0.0, self._next_s - self._free_s - now_s)
 
     def take_s(self, now_s: float) -> float:
-        """Takes the next turn; how long it is away."""
+        """Takes the next turn; returns the seconds to it."""
         self._next_s = max(self._next_s, now_s) + self._between_s
         return self.wait_s(now_s)

@@ -42,7 +42,7 @@ from services.accounting.core.entries import (
     SessionSettled,
     SessionUpdated,
 )
-from services.accounting.core.offerings import ChargingCatalog
+from services.accounting.core.offerings import CatalogContent, ChargingCatalog
 from services.accounting.core.sessions.repeats import CHARGING_ID_AGE_US_MAX, CLOCK_AHEAD_US_MAX
 from services.accounting.journal.codec import decode_checkpoint, encode_checkpoint, encode_row
 from services.runtime.identifiers import uuid7
@@ -77,7 +77,7 @@ from tokenline.accounting.v1 import accounting_pb2
 from tokenline.errors.v1 import errors_pb2
 
 # Everything was withdrawn from sale.
-EMPTY = ChargingCatalog(offerings={}, model_ids=frozenset(), default_offering_id="default", validity_us=VALIDITY_US)
+EMPTY = ChargingCatalog(CatalogContent({}, frozenset(), "default", VALIDITY_US))
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_at_the_limit_nothing_begins_until_it_is_paid_and_a_top_up_repays_no_los
     refused = ledger.unchanged_by(ledger.create_command(1, 1))
     assert isinstance(refused, Refused)
     assert (refused.code, refused.unit, refused.needed, refused.held) == (ResultCode.QUOTA_LIMIT_REACHED, "TOKEN", 30 * UNIT, False)
-    assert refused.message == ("the account owes 30 TOKEN and may owe 30 TOKEN at most; top up more than it owes, then call again")
+    assert refused.message == ("the account owes 30 TOKEN and may owe at most 30 TOKEN; top up more than it owes, then call again")
     ledger.ask(TopUpBucket(ACCOUNT_ID, bucket.bucket_id, 35 * UNIT, "more"))
     assert owed(ledger) == (0, 10)
     assert ledger.bucket(bucket).remaining == 5 * UNIT
@@ -207,7 +207,7 @@ def test_with_a_limit_of_nothing_an_older_debt_is_in_the_way() -> None:
     ledger.grant(5 * UNIT)
     refused = ledger.ask(ledger.create_command(1, 1))
     assert isinstance(refused, Refused)
-    assert "the account owes 5 TOKEN and may owe 0 TOKEN at most" in refused.message
+    assert "the account owes 5 TOKEN and may owe at most 0 TOKEN" in refused.message
     ledger.grant(50 * UNIT)
     assert isinstance(ledger.ask(ledger.create_command(1, 1)), Granted)
 
@@ -524,7 +524,7 @@ def test_what_is_owed_in_the_last_unit_is_in_the_way_of_every_call() -> None:
     refused = ledger.ask(ledger.create_command(1, 1))
     assert isinstance(refused, Refused)
     assert (refused.unit, refused.needed) == (CNY, 10 * UNIT)
-    assert "owes 10 CNY and may owe 10 CNY at most" in refused.message
+    assert "owes 10 CNY and may owe at most 10 CNY" in refused.message
 
 
 def test_work_survives_a_checkpoint() -> None:

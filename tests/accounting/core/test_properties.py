@@ -125,10 +125,6 @@ def expected(naive: NaiveAccount, now_us: int, command: Any) -> Outcome:
             command.idempotency_key,
             derived_name("bkt", ACCOUNT_ID, command.idempotency_key),
             (command.priority, command.unit, command.amount, command.valid_from_us, command.valid_for_us),
-            command.unit,
-            command.amount,
-            command.valid_from_us,
-            command.valid_for_us,
         )
     session = command.charging_id
     made_us = uuid7_time_us(session)
@@ -136,9 +132,7 @@ def expected(naive: NaiveAccount, now_us: int, command: Any) -> Outcome:
     content = msgspec.to_builtins(command)
     match command:
         case CreateSession():
-            return naive.create(
-                now_us, session, made_us, content, command.model_id, command.input_bound, command.output_limit, command.metered
-            )
+            return naive.create(now_us, session, made_us, content)
         case UpdateSession():
             return naive.update(now_us, session, command.number, content, counts(command.used), command.output_wanted)
         case ReleaseSession():

@@ -151,7 +151,7 @@ async def test_what_was_counted_by_the_tokenizer_goes_on_with_it() -> None:
     exact = await admit(snapshot, LineDialect(), request, model)._replace(exact_count=None).measured_exactly()
     assert exact is not None
     assert exact.exact_count is not None
-    assert exact.create(request, PRINCIPAL).output_tokens_limit == 1_000 + 20 + 8
+    assert exact.create(PRINCIPAL).output_tokens_limit == 1_000 + 20 + 8
 
 
 async def test_nothing_is_counted_where_the_refusal_has_another_reason() -> None:

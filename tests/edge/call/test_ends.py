@@ -90,7 +90,7 @@ async def test_a_stream_that_takes_too_long_ends_with_an_error_and_is_charged_wh
     scene.check()
     assert client.status == 200
     assert client.text == words(10) * 2
-    assert b"error 504 answer_too_long This answer was not whole after 3600 s, the longest that one may take." in client.body
+    assert b"error 504 answer_too_long This answer was not whole after 3600 s, the longest time allowed." in client.body
     assert b"[complete]" not in client.body
     assert client.ended
     assert scene.vendors.asked[0].closed_at_s == 3.0

@@ -1,4 +1,4 @@
-"""How entries change buckets and debts."""
+"""Applies entries to buckets and debts."""
 
 from bisect import insort
 from typing import Final
@@ -58,7 +58,7 @@ def _granted(account: Account, entry: BucketGranted, seq: int) -> None:
 
 
 def _forget_ended(account: Account, now_us: int) -> None:
-    """Drops what ended long ago, so that an account does not grow for ever."""
+    """Drops buckets and adjustments that ended long ago, so that an account does not grow for ever."""
     horizon_us = now_us - ENDED_MEMORY_US
     ended = [each for each in account.buckets.values() if each.ended and each.valid_until_us < horizon_us and not each.reserved]
     for bucket in ended:
@@ -91,7 +91,7 @@ def _rolled_over(account: Account, entry: BucketRolledOver, seq: int) -> None:
     bucket = account.buckets[entry.bucket_id]
     bucket.remaining -= entry.expired
     bucket.expired += entry.expired
-    # It lives on once.
+    # A bucket rolls over once.
     bucket.rollover_cap = 0
     account.burn_order.remove(entry.bucket_id)
     bucket.valid_until_us = entry.valid_until_us
@@ -124,7 +124,7 @@ def _topped_up(account: Account, entry: BucketToppedUp, seq: int) -> None:
 def _remember_adjustment(account: Account, idempotency_key: str, adjustment: Adjustment) -> None:
     adjustments = account.adjustments
     adjustments[idempotency_key] = adjustment
-    # They stand in the order in which they came.
+    # Adjustments stand in the order in which they came.
     while (first := next(iter(adjustments.values()))).time_us < adjustment.time_us - ENDED_MEMORY_US:
         assert first is not adjustment
         del adjustments[next(iter(adjustments))]

@@ -1,4 +1,4 @@
-"""When something next falls due on an account by itself."""
+"""Tells when something next falls due on an account by itself."""
 
 from typing import Final
 
@@ -19,9 +19,9 @@ def next_due_us(account: Account) -> int | None:
 
 
 def due_of(subscription: Subscription) -> int | None:
-    """When the subscription must be looked at by itself; None: whenever somebody uses the account is soon enough.
+    """When the subscription must be looked at by itself; None: it can wait until somebody uses the account.
 
-    A free cycle that leaves nothing to the next is opened when it is used: an idle account costs nothing.
+    A free cycle that leaves nothing to the next is opened at the next use, so an idle account costs nothing.
     """
     terms = subscription.terms
     if (
@@ -41,7 +41,7 @@ def due_no_later_than(account: Account, time_us: int) -> None:
 
 
 def unused_until_us(account: Account) -> int | None:
-    """When the first free cycle ends that is renewed only when somebody uses the account; None: there is none."""
+    """The end of the first free cycle that is renewed only when somebody uses the account; None: there is none."""
     return min(
         (each.cycle_end_us for each in account.subscriptions.values() if each.state == "active" and due_of(each) is None),
         default=None,

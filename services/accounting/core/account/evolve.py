@@ -1,4 +1,4 @@
-"""How an entry changes an account. Replay uses nothing else."""
+"""Applies one entry to an account. Replay uses nothing else."""
 
 from typing import Final
 
@@ -21,7 +21,7 @@ def evolve(account: Account | None, entry: Entry, seq: int, index: int) -> Accou
 
 
 def upgraded(account: Account) -> Account:
-    """The account of a checkpoint, with what older code did not write filled in."""
+    """The account of a checkpoint, with the fields that older code did not write filled in."""
     for bucket in account.buckets.values():
         if not bucket.line:
             bucket.line = line_of("", "", bucket.unit)

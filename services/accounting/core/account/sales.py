@@ -1,4 +1,4 @@
-"""How entries change orders and subscriptions."""
+"""Applies entries to orders and subscriptions."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ from services.accounting.core.entries import (
 
 
 def retry_suspended(account: Account, time_us: int) -> None:
-    """Money has come: renewals that could not be paid are tried again."""
+    """Tries renewals that could not be paid again, because money has come."""
     for subscription in account.subscriptions.values():
         if subscription.state == "suspended":
             subscription.retry_us = time_us

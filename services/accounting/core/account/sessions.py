@@ -1,4 +1,4 @@
-"""How entries change sessions, their windows, and what is remembered of them."""
+"""Applies entries to sessions, their windows, and the memory of closed sessions."""
 
 from typing import Final, TypeVar
 
@@ -27,7 +27,7 @@ from services.accounting.core.commands import CloseCause, Granted, Settled
 from services.accounting.core.entries import LimitsSet, SessionCreated, SessionSettled, SessionUpdated, WindowOpened
 from services.token_classes import NOTHING
 
-# How long a closed session's last answer is remembered, and a swept one's, whose Release may still come.
+# A closed session's last answer is remembered this long; so is a swept session, whose Release may still come.
 CLOSED_MEMORY_US: Final = 15 * 60 * 1_000_000
 SWEPT_MEMORY_US: Final = 7 * 24 * 3_600 * 1_000_000
 
@@ -96,7 +96,7 @@ def _reserve(account: Account, session: Session, amounts: tuple[tuple[str, int],
 
 
 def _count(account: Account, counters: tuple[tuple[str, int], ...], unit: str, used: int, reserved: int) -> None:
-    """Adds to the counters of a unit, those whose window is still the one that the session counts in."""
+    """Adds to the counters of a unit, as far as their window is still the one that the session counts in."""
     for counter_id, start_us in counters:
         counter = account.counters.get(counter_id)
         if counter is not None and counter.unit == unit and counter.start_us == start_us:
@@ -146,6 +146,30 @@ def _settled(account: Account, entry: SessionSettled, seq: int) -> None:
     counters = session.counters if session else earlier.counters if earlier else entry.counters
     if entry.windows_opened:
         _open_windows(account, entry.windows_opened, entry.time_us)
+    _pay(account, entry, counters)
+    if entry.absorbed:
+        account.losses.setdefault(entry.tariff.unit, Loss()).absorbed += entry.absorbed
+    if entry.paid_worth or entry.unpaid_worth:
+        _count_work(account, entry)
+    if entry.arrivals:
+        account.arrivals.update(entry.arrivals)
+    if entry.cached_share >= 0:
+        account.cached_shares[entry.model_id] = entry.cached_share
+    line = entry.line or line_of("", "", entry.tariff.unit)
+    if entry.close_cause == CloseCause.SWEPT:
+        _remember_swept(account, entry, session, line, seq)
+    else:
+        _remember_closed(account, entry, session, seq)
+    if entry.more_records:
+        return
+    if session is not None:
+        _end(account, session)
+        del account.sessions[entry.charging_id]
+    _forget(account, entry.time_us)
+
+
+def _pay(account: Account, entry: SessionSettled, counters: tuple[tuple[str, int], ...]) -> None:
+    """Moves a record's amounts: from its hold, back from the hold, from free balance, and into debt."""
     buckets = account.buckets
     for bucket_id, amount in entry.held_debits:
         bucket = buckets[bucket_id]
@@ -173,28 +197,14 @@ def _settled(account: Account, entry: SessionSettled, seq: int) -> None:
         account.debts.setdefault(unit, Debt()).incurred += entry.debt
         if counters:
             _count(account, counters, unit, entry.debt, 0)
-    if entry.absorbed:
-        account.losses.setdefault(entry.tariff.unit, Loss()).absorbed += entry.absorbed
-    if entry.paid_worth or entry.unpaid_worth:
-        _count_work(account, entry)
-    if entry.arrivals:
-        account.arrivals.update(entry.arrivals)
-    if entry.cached_share >= 0:
-        account.cached_shares[entry.model_id] = entry.cached_share
-    line = entry.line or line_of("", "", entry.tariff.unit)
-    if entry.close_cause == CloseCause.SWEPT:
-        _remember_swept(account, entry, session, line, seq)
-    else:
-        _remember_closed(account, entry, session, seq)
-    if entry.more_records:
-        return
-    if session is not None:
-        for counter_id, start_us in session.counters:
-            counter = account.counters.get(counter_id)
-            if counter is not None and counter.unit == SESSION_UNIT and counter.start_us == start_us:
-                counter.reserved -= 1
-        del account.sessions[entry.charging_id]
-    _forget(account, entry.time_us)
+
+
+def _end(account: Account, session: Session) -> None:
+    """Takes an ended session out of the counters of sessions open at once."""
+    for counter_id, start_us in session.counters:
+        counter = account.counters.get(counter_id)
+        if counter is not None and counter.unit == SESSION_UNIT and counter.start_us == start_us:
+            counter.reserved -= 1
 
 
 def _count_work(account: Account, entry: SessionSettled) -> None:
@@ -245,7 +255,7 @@ def _remember_closed(account: Account, entry: SessionSettled, session: Session |
     if swept is not None and not entry.more_records:
         del account.swept[entry.charging_id]
     if earlier is None:
-        # A sweep and the late Release that set it off can stand in one row.
+        # A sweep and the late Release that triggered it can stand in one row.
         numbers = tuple(number for number in swept.sequence_numbers if number != seq) if swept else ()
         answer = Settled(*charges, absorbed=entry.absorbed)
         account.closed[entry.charging_id] = ClosedSession(entry.number, entry.digest, answer, entry.time_us, (*numbers, seq))
@@ -259,14 +269,14 @@ def _remember_closed(account: Account, entry: SessionSettled, session: Session |
 
 
 def others_absorbed(answer: Settled, absorbed: int) -> tuple[int, ...]:
-    """What was absorbed of each tariff but the first, once there is one more; empty as long as it is nothing."""
+    """The absorbed amount of each tariff after the first, once there is a second; empty while all are 0."""
     if not absorbed and not answer.others_absorbed:
         return ()
     return (*(answer.others_absorbed or (0,) * len(answer.others)), absorbed)
 
 
 def _forget(account: Account, now_us: int) -> None:
-    """Drops what need not be remembered any longer; both memories are in the order of closing."""
+    """Drops closed and swept sessions whose memory has run out; both stand in the order of closing."""
     _forget_before(account.closed, now_us - CLOSED_MEMORY_US)
     _forget_before(account.swept, now_us - SWEPT_MEMORY_US)
 

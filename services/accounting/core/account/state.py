@@ -1,6 +1,6 @@
-"""An account's state: plain data that msgspec can encode. A checkpoint is this state and nothing besides.
+"""An account's state: plain data that msgspec can encode. A checkpoint is this state and nothing else.
 
-As in the journal, fields are only ever added at the end, with a default. Only `evolve` changes what is here.
+As in the journal, fields are only added at the end, with a default. Only `evolve` changes what is here.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from services.accounting.core.limits import Rules
     from services.accounting.core.offerings import KeptPlan
 
-# How long an order, a subscription, a bucket, a transfer or an adjustment is remembered after its end, and its key with it.
+# An order, a subscription, a bucket, a transfer or an adjustment is remembered this long after its end, and its key with it.
 ENDED_MEMORY_US: Final = 90 * 24 * 3_600 * 1_000_000
 HOUR_US: Final = 3_600 * 1_000_000
-# How many hours of vendors' work are counted together.
+# Vendors' work is counted over this many hours.
 WORK_HOURS: Final = 24
-# What a counter of the sessions open at once counts in.
+# Unit of a counter of the sessions open at once.
 SESSION_UNIT: Final = "SESSION"
 # Counters of ended windows are dropped when there are more than this, and then whenever their number has doubled.
 COUNTERS_KEPT_MIN: Final = 256
@@ -53,7 +53,7 @@ class Bucket(msgspec.Struct, array_like=True, gc=False):
     consumed: int = 0
     expired: int = 0
     transferred: int = 0
-    # Its validity has ended and that was applied: what is freed from now on expires.
+    # Set once the end of its validity was applied: what is freed from then on expires.
     ended: bool = False
     line: str = ""
     source: str = ""
@@ -63,7 +63,7 @@ class Bucket(msgspec.Struct, array_like=True, gc=False):
     postpaid: bool = False
     transferable: bool = False
     notice_percents: tuple[int, ...] = ()
-    # The last of them that was reached.
+    # The highest of them that was reached.
     noticed_percent: int = 0
 
     def burn_key(self) -> tuple[int, int, int, str]:
@@ -91,7 +91,7 @@ class Loss(msgspec.Struct, array_like=True, gc=False):
 
 
 class Work(msgspec.Struct, array_like=True, gc=False):
-    """What vendors made for the account in an hour, in micro-yuan: what was used, and what nobody paid for."""
+    """Worth of vendors' work for the account in one hour, in micro-yuan: what was used, and what nobody paid for."""
 
     # Hours since 1970.
     hour: int
@@ -116,7 +116,7 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     used: Vector
     created_us: int
     renewed_us: int
-    # By line, in the order in which they are burnt; debt is owed in the last.
+    # By line, in burn order; debt is owed in the last line.
     lines: dict[str, PinnedTariff] = {}
     estimates: dict[str, Estimate] = {}
     input_reserved: int = 0
@@ -126,19 +126,19 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     tokens_counted: int = 0
     output_window: int = 0
     wholesale: tuple[Wholesale, ...] = ()
-    # What the last Update wanted.
+    # Output tokens that the last Update wanted.
     wanted: int = -1
     # See `SessionCreated`.
     debt_limit: int = -1
 
     @property
     def sweep_us(self) -> int:
-        """When it is swept if nothing more is heard of it: Tcc = 2 x validity time."""
+        """The time at which the session is swept unless another request renews it: Tcc = 2 x validity time."""
         return self.renewed_us + 2 * self.answer.validity_us
 
 
 class ClosedSession(msgspec.Struct, array_like=True, gc=False):
-    """What is remembered of a closed session: its last request's answer, and where its records stand."""
+    """Memory of a closed session: its last request's answer, and the journal rows of its records."""
 
     number: int
     digest: bytes
@@ -148,11 +148,11 @@ class ClosedSession(msgspec.Struct, array_like=True, gc=False):
 
 
 class SweptSession(msgspec.Struct, array_like=True, gc=False):
-    """What is remembered of a swept session, whose late Release charges what is still missing."""
+    """Memory of a swept session, whose late Release charges what is still missing."""
 
     number: int
     record_number: int
-    # What its sweep rated; what of it was absorbed stays absorbed.
+    # The amount that its sweep rated; the absorbed part of it stays absorbed.
     charged: int
     model_id: str
     key_id: str
@@ -163,7 +163,7 @@ class SweptSession(msgspec.Struct, array_like=True, gc=False):
     closed_us: int
     sequence_numbers: tuple[int, ...]
     lines: dict[str, PinnedTariff] = {}
-    # By line, what was charged for, and how much.
+    # By line: the usage that was charged for, and the amount.
     usages: dict[str, Vector] = {}
     charges: dict[str, int] = {}
     counters: tuple[tuple[str, int], ...] = ()
@@ -173,18 +173,18 @@ class SweptSession(msgspec.Struct, array_like=True, gc=False):
 
 
 class Counter(msgspec.Struct, array_like=True, gc=False):
-    """What a limit has counted in its window: amounts in micro-units of `unit`, or open sessions."""
+    """The count of a limit in its window: amounts in micro-units of `unit`, or open sessions."""
 
     unit: str
     start_us: int
-    # 0: it never ends.
+    # 0: the window never ends.
     end_us: int
     used: int = 0
     reserved: int = 0
 
 
 class SubjectLimits(msgspec.Struct, array_like=True, gc=False):
-    """The limits set for one subject; no session begins for it from `valid_until_us` on (0: there is no end)."""
+    """Limits set for one subject; no session begins for it from `valid_until_us` on (0: there is no end)."""
 
     limits: tuple[Limit, ...]
     valid_until_us: int
@@ -203,10 +203,10 @@ class Order(msgspec.Struct, array_like=True, gc=False):
     digest: bytes
     placed_us: int
     state: str = "awaiting_payment"
-    # Why it failed, or the payer's reference.
+    # The reason of a failure, or the payer's reference.
     remark: str = ""
     bucket_ids: tuple[str, ...] = ()
-    # It is remembered, and its key with it, until then; 0: it is not known yet until when.
+    # The order and its key are remembered until then; 0: not known yet.
     remembered_until_us: int = 0
 
 
@@ -216,7 +216,7 @@ class Subscription(msgspec.Struct, array_like=True, gc=False):
     subscription_id: str
     terms: Terms
     payment: Payment
-    # Cycle 1 began here; the ends of all cycles are reckoned from it.
+    # Begin of cycle 1; the ends of all cycles are computed from it.
     first_us: int
     state: str = "active"
     cycle_number: int = 0
@@ -224,17 +224,17 @@ class Subscription(msgspec.Struct, array_like=True, gc=False):
     cycle_end_us: int = 0
     cycle_price: int = 0
     cycle_days: int = 0
-    # What holds from the next cycle on; None: it ends with this one.
+    # Terms from the next cycle on; None: the subscription ends with this cycle.
     next_terms: Terms | None = None
     next_payment: Payment = Payment.FREE
-    # While it is suspended: when to try again, and when it ends.
+    # While suspended: the time of the next try, and the end of the grace period.
     retry_us: int = 0
     grace_end_us: int = 0
     ended_us: int = 0
 
     @property
     def due_us(self) -> int | None:
-        """When something happens to it by itself; None when it has ended."""
+        """The next time at which something happens to it by itself; None when it has ended."""
         if self.state == "active":
             return self.cycle_end_us
         if self.state == "suspended":
@@ -243,7 +243,7 @@ class Subscription(msgspec.Struct, array_like=True, gc=False):
 
 
 class Transfer(msgspec.Struct, array_like=True, gc=False):
-    """What was given to another account. `state` is "in_transit", "confirmed" or "returned"."""
+    """Quota given to another account. `state` is "in_transit", "confirmed" or "returned"."""
 
     transfer_id: str
     to_account_id: str
@@ -257,7 +257,7 @@ class Transfer(msgspec.Struct, array_like=True, gc=False):
 
 
 class Adjustment(msgspec.Struct, array_like=True, gc=False):
-    """What is remembered of a top-up, a reduction or a write-off, so that its repeat is known."""
+    """Memory of a top-up, a reduction or a write-off, so that its repeat is known."""
 
     digest: bytes
     time_us: int
@@ -265,14 +265,14 @@ class Adjustment(msgspec.Struct, array_like=True, gc=False):
 
 
 class Derived:
-    """What was worked out of an account and its catalog and is kept with it, in no checkpoint. Those who fill it bound it."""
+    """Results derived from an account and its catalog, kept beside the account and in no checkpoint. Their writers bound them."""
 
     __slots__ = ("base_limits", "plans", "rules")
 
     def __init__(self) -> None:
         # By model; see `offerings.plan`.
         self.plans: dict[str, KeptPlan] = {}
-        # By (member, key), worked out of `base_limits`; see `limits.rules_for`.
+        # By (member, key), derived from `base_limits`; see `limits.rules_for`.
         self.rules: dict[tuple[str, str], Rules] = {}
         self.base_limits: tuple[Limit, ...] | None = None
 
@@ -291,10 +291,10 @@ class Account(msgspec.Struct, array_like=True, dict=True):
     # By unit.
     debts: dict[str, Debt] = {}
     sessions: dict[str, Session] = {}
-    # In the order in which they were closed.
+    # In the order of closing.
     closed: dict[str, ClosedSession] = {}
     swept: dict[str, SweptSession] = {}
-    # Nothing is due before this time; a lower bound, so that most commands need not look.
+    # Nothing is due before this time. A lower bound, so that most commands need not look.
     next_due_us: int | None = None
     # By counter id.
     counters: dict[str, Counter] = {}
@@ -307,28 +307,28 @@ class Account(msgspec.Struct, array_like=True, dict=True):
     transfers: dict[str, Transfer] = {}
     # By idempotency key.
     adjustments: dict[str, Adjustment] = {}
-    # By "sequence number/charging_id/record number" of a record: what of it was refunded.
+    # By "sequence number/charging_id/record number" of a record: the amount that was refunded of it.
     refunded: dict[str, int] = {}
-    # By model: how much of its input came from a cache lately, in millionths.
+    # By model: the share of its input that came from a cache lately, in millionths.
     cached_shares: dict[str, int] = {}
     counters_swept_at: int = COUNTERS_KEPT_MIN
     # The end of the first free cycle that is renewed only when somebody uses the account.
     unused_until_us: int | None = None
     # By unit.
     losses: dict[str, Loss] = {}
-    # The hours of the last day in which a vendor worked, oldest first, and when it last did so for nothing; see `unpaid_work`.
+    # Hours of the last day in which a vendor worked, oldest first; then the time of the last unpaid work, see `unpaid_work`.
     work: list[Work] = []
     last_unpaid_us: int = 0
 
     @cached_property
     def derived(self) -> Derived:
-        """What was worked out and kept; no field, so that it is never encoded."""
+        """The results kept with this account; no field, so that they are never encoded."""
         return Derived()
 
     def forget_derived(self) -> None:
-        """Drops what was worked out of limits, buckets and subscriptions and kept; it is worked out again."""
+        """Drops the kept results, because limits, buckets or subscriptions changed; the next use computes them again."""
         self.derived = Derived()
 
 
-# How the entries of each kind change an account: an entry, and the number of the journal row it stands in.
+# By kind of entry: the function that applies one to an account, with the number of the journal row that has it.
 Applies = dict[type, Callable[[Account, Any, int], None]]

@@ -1,4 +1,4 @@
-"""How entries change what was given to other accounts."""
+"""Applies entries to transfers to other accounts."""
 
 from typing import Final
 

@@ -1,1 +1,1 @@
-"""What an account buys: orders, subscriptions and their renewals, prices."""
+"""Sales to an account: orders, subscriptions and their renewals, prices."""

@@ -1,4 +1,4 @@
-"""What a paid order makes: the buckets of a pack, or a subscription with its first cycle; and how a cycle ends. Pure."""
+"""Opens what a paid order bought: the buckets of a pack, or a subscription with its first cycle. Ends cycles. Pure."""
 
 from typing import Final
 
@@ -9,14 +9,14 @@ from services.accounting.core.sales.prices import Span, first_cycle, unused_valu
 from services.accounting.core.terms import Allowance, Payment, Terms
 from services.runtime.identifiers import derived_name
 
-# Money that comes back from a change of subscription can be used for this long.
+# Money that a change of subscription gives back is valid for this long.
 _SURPLUS_VALID_US: Final = 366 * 24 * 3_600 * 1_000_000
 
 
 def restart_entries(
     account: Account, subscription: Subscription, terms: Terms, payment: Payment, order_id: str, now_us: int
 ) -> list[Entry]:
-    """A subscription begins anew under `terms`: the running cycle, if there is one, ends, and cycle 1 begins."""
+    """Begins a subscription anew under `terms`: the running cycle, if there is one, ends, and cycle 1 begins."""
     assert terms.cycle is not None
     subscription_id = subscription.subscription_id
     span = first_cycle(terms, now_us)
@@ -51,7 +51,7 @@ def restart_entries(
 
 
 def end_cycle(account: Account, subscription: Subscription, now_us: int) -> list[Entry]:
-    """The allowances of a subscription end now."""
+    """Ends the allowances of a subscription now."""
     return [
         BucketExpired(account.account_id, now_us, bucket.bucket_id, bucket.remaining)
         for bucket in account.buckets.values()
@@ -62,7 +62,7 @@ def end_cycle(account: Account, subscription: Subscription, now_us: int) -> list
 def opening_entries(
     account: Account, order_id: str, subscription_id: str, terms: Terms, payment: Payment, span: Span
 ) -> list[Entry]:
-    """What a paid order makes: the buckets of a pack, or a subscription with its first cycle."""
+    """Entries of a paid order: the buckets of a pack, or a subscription with its first cycle."""
     source = f"order:{order_id}"
     if terms.cycle is None:
         return allowance_entries(account, terms, source, "", span)

@@ -1,7 +1,7 @@
 """Orders: placed, paid, given up. Pure.
 
-A price is paid from the account's own money (prepaid), from its credit line (phone bill), or outside: then the order waits in the
-journal until the payment is confirmed. What an order promises is pinned in its terms; a later catalog does not touch it.
+A price is paid from the account's own money (prepaid), from its credit line (phone bill), or outside. An order that is paid outside
+waits in the journal until the payment is confirmed. An order pins its terms; a later catalog does not touch them.
 """
 
 from typing import Final
@@ -25,12 +25,12 @@ from services.accounting.core.sales.prices import first_cycle, no_room_for, paym
 from services.accounting.core.terms import Terms
 from services.runtime.identifiers import derived_name
 
-# How long an order waits for a payment from outside.
+# An order waits this long for a payment from outside.
 _PAYMENT_US_MAX: Final = 24 * 3_600 * 1_000_000
 
 
 def place_order(account: Account, command: PlaceOrder, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """Buys a pack or a subscription: at once when it is free or the account can pay, else once it is paid outside."""
+    """Buys a pack or a subscription: at once if it is free or the account can pay, else when it is paid outside."""
     digest = digest_of(command)
     order_id = order_id_of(account, command)
     known = account.orders.get(order_id)
@@ -70,7 +70,7 @@ def confirm_payment(account: Account, command: ConfirmPayment, now_us: int, cata
     completed = OrderCompleted(account.account_id, now_us, order.order_id, command.payment_reference)
     renewed = account.subscriptions.get(order.subscription_id)
     if renewed is None:
-        # The same as ordering now: the cycle begins when it is paid.
+        # A confirmed change counts like an order placed now: the cycle begins when it is paid.
         subscription_id = order.subscription_id
         span = first_cycle(order.terms, now_us)._replace(price=order.amount)
         entries = opening_entries(account, order.order_id, subscription_id, order.terms, order.payment, span)
@@ -97,12 +97,12 @@ def cancel_order(account: Account, command: CancelOrder, now_us: int, catalog: C
 
 
 def order_expiry_entry(account: Account, order: Order, due_us: int) -> Entry:
-    """The end of an order that nobody has paid."""
+    """Ends an order that nobody has paid."""
     return OrderFailed(account.account_id, due_us, order.order_id, "it was not paid in time")
 
 
 def order_id_of(account: Account, command: PlaceOrder | ChangeSubscription) -> str:
-    """The order that a command places; its repeat places the same one."""
+    """The ID of the order that a command places; a repeat of the command gets the same ID."""
     return derived_name("ord", account.account_id, command.idempotency_key)
 
 

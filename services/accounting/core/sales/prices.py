@@ -1,9 +1,10 @@
-"""What a cycle costs and who pays it: the account's own money, its credit line, or somebody outside. Pure."""
+"""Prices of cycles, paid from the account's own money, from its credit line, or outside. Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from services.accounting.core.account.state import Account, Bucket, Subscription
+from services.accounting.core.amounts import whole
 from services.accounting.core.buckets import BUCKETS_MAX, no_room
 from services.accounting.core.commands import Decision, Fault, fail
 from services.accounting.core.cycles import cycle_end_us, days_of
@@ -13,7 +14,7 @@ from services.accounting.core.terms import Payment, Terms
 
 
 def unused_value(subscription: Subscription, now_us: int) -> int:
-    """What of the price of the running cycle was for whole days that are left, rounded down."""
+    """The part of the running cycle's price for whole days that are left, rounded down."""
     if subscription.state != "active" or not subscription.cycle_days:
         return 0
     left = days_of(subscription.terms.time_zone, now_us, subscription.cycle_end_us) - 1
@@ -21,7 +22,7 @@ def unused_value(subscription: Subscription, now_us: int) -> int:
 
 
 def sold(catalog: ChargingCatalog, offering_id: str, payment: Payment) -> Terms | Decision:
-    """The terms of an offering that can be ordered and paid so."""
+    """The terms of an offering, if it can be ordered and paid by this method."""
     rules = catalog.offerings.get(offering_id)
     if rules is None:
         return fail(Fault.OFFERING_UNKNOWN, f"no offering {offering_id!r} in the catalog; `tokenline offering list` shows them")
@@ -35,7 +36,7 @@ def sold(catalog: ChargingCatalog, offering_id: str, payment: Payment) -> Terms 
 
 
 def no_room_for(account: Account, terms: Terms) -> Decision | None:
-    """Why an account can't be granted what the terms allow; None when it can."""
+    """Refuses terms whose allowances the account has no room for; None when it has."""
     for allowance in terms.allowances:
         if (full := no_room(account, allowance.unit, allowance.amount)) is not None:
             return full
@@ -45,13 +46,13 @@ def no_room_for(account: Account, terms: Terms) -> Decision | None:
 
 
 class Span(NamedTuple):
-    """A cycle of a subscription, or the sale of a pack, which ends with none (`end_us` 0)."""
+    """A cycle of a subscription, or the sale of a pack, which has no end (`end_us` 0)."""
 
     begin_us: int
     end_us: int
     price: int
     days: int
-    # It grants this part of its allowances, in days of days.
+    # It grants `part` of `whole` days of its allowances.
     part: int = 1
     whole: int = 1
 
@@ -66,7 +67,7 @@ def first_cycle(terms: Terms, now_us: int) -> Span:
 
 
 def _first_share(terms: Terms, now_us: int, end_us: int) -> tuple[int, int]:
-    """The part of a first cycle that the calendar leaves, in days of days; (1, 1) when it counts as a whole."""
+    """The part of a first cycle that the calendar leaves, as (days left, days of the whole); (1, 1) when it counts as a whole."""
     cycle = terms.cycle
     if cycle is None or not cycle.prorated:
         return 1, 1
@@ -87,7 +88,7 @@ def waits_for_payment(account: Account, terms: Terms, payment: Payment, price: i
 def payment_entries(
     account: Account, terms: Terms, payment: Payment, price: int, order_id: str, now_us: int, granting: Sequence[Entry]
 ) -> list[Entry] | Decision:
-    """The debit of a price, or why it can't be paid. A credit line that is just being granted pays too."""
+    """The debit of a price, or its refusal. A credit line that this sale grants pays too."""
     if not price:
         return []
     unit = terms.price_unit
@@ -109,9 +110,10 @@ def payment_entries(
             debits.append((bucket_id, part))
             missing -= part
     if missing:
+        name = unit.removeprefix("CURRENCY:")
         return fail(
             Fault.PAYMENT_REQUIRED,
-            f"the price is {price} micro-units of {unit}, and {missing} of them are missing: "
+            f"the price is {whole(price)} {name}, and {whole(missing)} {name} are missing: "
             + ("the credit line does not cover it" if postpaid else "top up, or pay another way"),
         )
     return [PriceCharged(account.account_id, now_us, order_id, terms.offering_id, unit, price, tuple(debits))]

@@ -1,4 +1,4 @@
-"""What happens to a subscription by itself: its next cycle, its suspension, its end. Pure."""
+"""Renews, suspends and ends subscriptions by themselves, when they fall due. Pure."""
 
 from services.accounting.core.account.state import Account, Subscription
 from services.accounting.core.commands import Decision
@@ -18,7 +18,7 @@ from services.runtime.identifiers import derived_name
 
 
 def renewal_entries(account: Account, subscription: Subscription, due_us: int, now_us: int) -> list[Entry]:
-    """What happens to a subscription at `due_us`: the next cycle, its suspension, or its end."""
+    """Entries of a subscription at `due_us`: its next cycle, its suspension, or its end."""
     account_id, subscription_id = account.account_id, subscription.subscription_id
     if subscription.state == "suspended":
         if subscription.retry_us and subscription.retry_us <= subscription.grace_end_us:
@@ -35,7 +35,7 @@ def renewal_entries(account: Account, subscription: Subscription, due_us: int, n
     assert terms.cycle is not None
     price = terms.price
     if not price and not any(allowance.rollover_cap for allowance in terms.allowances):
-        # Nobody has used the cycles that went by, and they leave nothing behind.
+        # Skip the cycles that went by unused: they leave nothing to the next.
         number = max(number, cycle_number_at(terms.cycle, terms.time_zone, first_us, number, now_us))
         if number > subscription.cycle_number + 1:
             due_us = cycle_end_us(terms.cycle, terms.time_zone, first_us, number - 1)
@@ -64,7 +64,7 @@ def _anew_entries(account: Account, subscription: Subscription, terms: Terms, du
 
 def _ask_for_payment(account: Account, subscription: Subscription, terms: Terms, due_us: int) -> list[Entry]:
     if subscription.state == "suspended" or not subscription.terms.grace_us:
-        # It was asked for when it was suspended; without a grace period there is no time to pay in.
+        # A payment was asked for at the suspension; without a grace period there is no time to pay in.
         return _suspend(account, subscription, due_us)
     number = subscription.cycle_number + 1
     key = f"renewal:{subscription.subscription_id}/{subscription.first_us}/{number}"
@@ -93,7 +93,7 @@ def _suspend(account: Account, subscription: Subscription, due_us: int) -> list[
 
 
 def _rollover_entries(account: Account, subscription: Subscription, due_us: int, end_us: int) -> list[Entry]:
-    """What lives on of the cycle that ends."""
+    """Rolls unused allowances of the cycle that ends over into the next."""
     return [
         BucketRolledOver(account.account_id, due_us, bucket.bucket_id, max(0, bucket.remaining - bucket.rollover_cap), end_us)
         for bucket in account.buckets.values()

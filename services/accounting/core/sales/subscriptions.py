@@ -13,8 +13,8 @@ from services.accounting.core.terms import Payment
 def change_subscription(account: Account, command: ChangeSubscription, now_us: int, catalog: ChargingCatalog) -> Decision:
     """Puts a subscription on another offering, at once or from its next cycle on.
 
-    At once: the cycle ends now, its allowances with it; what was paid for the days that are left counts towards the new price; what
-    is over comes back as money.
+    At once: the cycle ends now, and its allowances with it. The price of the days that are left counts towards the new price. An
+    excess comes back as money.
     """
     digest = digest_of(command)
     subscription = account.subscriptions.get(command.subscription_id)
@@ -59,7 +59,7 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
 
 
 def cancel_subscription(account: Account, command: CancelSubscription, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """Ends a subscription with its cycle, or at once, its allowances with it; nothing is paid back."""
+    """Ends a subscription with its cycle, or at once with its allowances; nothing is paid back."""
     subscription = account.subscriptions.get(command.subscription_id)
     if subscription is None:
         return fail(Fault.ITEM_UNKNOWN, f"no subscription {command.subscription_id} is on account {account.account_id}")

@@ -1,1 +1,1 @@
-"""Charging sessions: what a call may use, what it used, and what that costs whom."""
+"""Charging sessions: their quota, their usage, and its cost."""

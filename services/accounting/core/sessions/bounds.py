@@ -1,4 +1,4 @@
-"""Usage that no call can have, or that could not be paid or owed. Pure."""
+"""Refuses usage that no call can have, or that could be neither paid nor owed. Pure."""
 
 from services.accounting.core.account.state import Account
 from services.accounting.core.amounts import GRANTED_MAX, RATE_BASE, TOKENS_MAX, PinnedTariff, added_up, charges_of
@@ -7,7 +7,7 @@ from services.token_classes import TOKEN_CLASSES, Vector
 
 
 def unchargeable(account: Account, lines: dict[str, PinnedTariff], command: ReleaseSession) -> Decision | None:
-    """Why a Release cannot be charged; None when it can."""
+    """Refuses a Release that cannot be charged; None when it can."""
     used = command.used
     if command.unpaid:
         if (absurd := too_many_tokens(command.unpaid, "unpaid")) is not None:
@@ -17,7 +17,7 @@ def unchargeable(account: Account, lines: dict[str, PinnedTariff], command: Rele
 
 
 def too_many_tokens(usage: Vector, field: str = "used") -> Decision | None:
-    """Why a count of `field` can't be true; None when it can."""
+    """Refuses a count of `field` that can't be true; None when it can."""
     for count in usage:
         if not 0 <= count <= TOKENS_MAX:
             break
@@ -35,7 +35,7 @@ def too_much_to_owe(account: Account, lines: dict[str, PinnedTariff], usage: Vec
         incurred = debt.incurred if debt else 0
         if account.losses and (loss := account.losses.get(tariff.unit)) is not None:
             incurred += loss.absorbed
-        # Nearly every charge is far from the edge: the dearest rate for all that was counted shows it.
+        # Nearly every charge is far from the bound: the dearest rate for all that was counted shows it.
         if counts * tariff.rate_max // RATE_BASE + len(usage) + incurred <= GRANTED_MAX:
             continue
         charged = sum(charges_of(tariff, usage))

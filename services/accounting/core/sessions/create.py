@@ -1,4 +1,4 @@
-"""Create: opens a session and holds what it may need. Pure."""
+"""Create: opens a session and holds quota for it. Pure."""
 
 from typing import Final, NamedTuple
 
@@ -15,14 +15,14 @@ from services.accounting.core.sessions.limited import rules_of, until_its_end
 from services.accounting.core.sessions.refuse import Need, refusal_of, refused_by_cap, refused_for_balance
 from services.accounting.core.sessions.repeats import known_session
 
-# A metered session that finds less than this part of a window free waits, if others hold the rest.
+# A metered session waits if less than this part of a window is free and others hold the rest.
 _SMALL_WINDOW_DIVISOR: Final = 8
-# An answer of fewer output tokens than it asks for and than these is of no use: the next call is refused, crumbs or not.
+# An answer of fewer output tokens than it asks for and than these is of no use: the next call is refused whatever is left.
 _USEFUL_OUTPUT: Final = 64
 
 
 class _Quota(NamedTuple):
-    """Output tokens that a session is granted, those it may have at most, whether no more come, and what is held."""
+    """Output tokens that are granted and payable at most, whether the grant is final, and the hold."""
 
     granted: int
     payable: int
@@ -31,7 +31,7 @@ class _Quota(NamedTuple):
 
 
 def create(account: Account, command: CreateSession, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """Opens a session and holds what it may need, or says what it lacks."""
+    """Opens a session and holds quota for it, or says what it lacks."""
     digest = digest_of(command)
     if (known := known_session(account, command, digest, now_us)) is not None:
         return until_its_end(account, catalog, command.key_id, command.member_id, now_us, known)
@@ -98,7 +98,7 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
 
 
 def _estimates(account: Account, command: CreateSession, planned: Plan, tokens: int) -> tuple[int, dict[str, Estimate]]:
-    """How many input tokens are reserved, and what they cost by line; `tokens` are those that most likely come."""
+    """Input tokens to reserve for, and their cost by line; `tokens` are the likely ones."""
     offering = planned.rules
     if offering.expected:
         share = account.cached_shares.get(command.model_id, 0)
@@ -118,11 +118,11 @@ def _quota(
     estimates: dict[str, Estimate],
     now_us: int,
 ) -> _Quota | Decision:
-    """What the balance and the limits have for a session, or its refusal."""
+    """The quota that balance and limits have for a session, or its refusal."""
     lines, offering = planned.lines, planned.rules
     window = offering.output_window
     wanted = min(command.output_limit, window) if command.metered else command.output_limit
-    # A metered session can begin on a small window, since more may come; one that is not gets all it wants or all there is.
+    # A metered session can begin on a small window, because more may come; any other gets all it wants or all there is.
     enough = min(wanted, max(1, window // _SMALL_WINDOW_DIVISOR)) if command.metered else wanted
     first, estimate = next(iter(estimates.items()))
     whole = estimate.amount(input_tokens, command.output_limit)
@@ -146,7 +146,7 @@ def _quota(
         if hopeful >= useful and (hopeful >= enough or not others_hold):
             granted, payable_output = min(hopeful, wanted), hopeful
         elif others_hold or granted < 0 or payable_output < useful:
-            # While others hold balance, what is left is no measure: better wait than begin an answer that ends too soon.
+            # While others hold balance, the rest is no measure: waiting is better than an answer that ends too soon.
             need = Need(lines, estimates, input_tokens, useful)
             refused = refused_for_balance(account, need, sources, reserved, now_us)
             return refusal_of(refused_by_cap(account, need, refused, admission, now_us), planned)

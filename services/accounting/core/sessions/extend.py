@@ -1,4 +1,4 @@
-"""Update: notes usage so far, renews the validity, and holds more. Pure."""
+"""Update: notes the usage so far, renews the validity, and holds more. Pure."""
 
 from typing import Final
 
@@ -15,16 +15,16 @@ from services.accounting.core.sessions.limited import rules_of, until_its_end
 from services.accounting.core.sessions.repeats import conflict, no_session, repeated
 from services.token_classes import FIRST, Vector, folded, total_output
 
-# More is asked for when a quarter of the window is left.
+# The edge asks for more when a quarter of the window is left.
 THRESHOLD_DIVISOR: Final = 4
-# A window lasts about this long at the stream's speed, and is this many times the offering's at the most.
+# A window lasts about this long at the stream's speed, and is at most this many times the offering's.
 _WINDOW_US: Final = 8 * 1_000_000
 _WINDOW_GROWTH_MAX: Final = 4
 _WINDOW_SHRINKAGE_MAX: Final = 4
 
 
 def update(account: Account, command: UpdateSession, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """Notes usage so far, renews the validity, and holds more if the session wants more and the balance has it."""
+    """Notes the usage so far, renews the validity, and holds more if the session wants more and the balance has it."""
     session = account.sessions.get(command.charging_id)
     if session is None:
         return no_session(account, command, digest_of(command))
@@ -32,7 +32,7 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
     if not catalog.extended and len(used) > FIRST:
         used = folded(used)
     if command.number <= session.number:
-        # The content itself is remembered of an Update, which is cheaper than a digest of it.
+        # An Update's content itself is remembered, because that is cheaper than a digest of it.
         if (
             command.number == session.number
             and not session.digest
@@ -42,9 +42,9 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
             return until_its_end(account, catalog, session.key_id, session.member_id, now_us, Decision((), session.answer))
         return repeated(session, command.number, digest_of(command)) or conflict(session.charging_id, command.number)
     if account.limits and (message := rules_of(account, catalog, session.key_id, session.member_id).ended_at(now_us)):
-        # What it holds stays held for its Release.
+        # The hold stays for the session's Release.
         return fail(Fault.SUBJECT_ENDED, message)
-    # A sweep may have to charge it, and nobody could refuse it then.
+    # Refuse it now: a sweep may have to charge this usage, and nobody could refuse it then.
     if (absurd := too_many_tokens(used) or too_much_to_owe(account, session.lines, used)) is not None:
         return absurd
     before = session.answer
@@ -53,7 +53,7 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
     if wanted > before.output_granted:
         wanted = min(wanted, before.output_granted + _more_at_once(session, used, now_us))
     granted, payable, hold_added = _extend(account, session, wanted, rules, now_us)
-    # Of a window that has grown, a quarter is more.
+    # Recompute the threshold: a quarter of the larger window.
     threshold = max(before.output_threshold, (granted - before.output_granted) // THRESHOLD_DIVISOR)
     final = granted < wanted
     arrivals: Arrivals = ()
@@ -84,7 +84,7 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
 def _extend(
     account: Account, session: Session, wanted: int, rules: limits.Rules | None, now_us: int
 ) -> tuple[int, int, tuple[tuple[str, int], ...]]:
-    """How many output tokens the session comes to: granted of those `wanted`, and payable at most; and what is held for it now."""
+    """The session's output tokens: granted of those `wanted`, and payable at most; and the amounts to hold in addition."""
     room = limits.room_of(account, rules, session.counters) if rules is not None else None
     before = session.answer.output_granted
     limit = session.output_limit
@@ -102,7 +102,7 @@ def _extend(
     needed = reserve(sources, session.estimates, session.input_reserved, granted)
     added = less_hold(take(sources, needed.amounts), session.hold)
     if added and not session.expected:
-        # Joined with what was held before, it may pay for a token less: whole tokens a source.
+        # A longer hold may pay for a token less, because each source pays for whole tokens.
         held = reserve(holding(account, session.hold, added), session.estimates, session.input_reserved, granted)
         if held.input_missing or held.output < before:
             return before, payable, ()
@@ -113,7 +113,7 @@ def _extend(
 def _extend_one(
     account: Account, session: Session, wanted: int, room: Room | None, now_us: int
 ) -> tuple[int, int, tuple[tuple[str, int], ...]]:
-    """The same where one tariff prices all that the session may burn, as it is for nearly every one: a sum is enough."""
+    """Fast path of `_extend` for a single tariff: holds are a plain sum."""
     ((line, estimate),) = session.estimates.items()
     before = session.answer.output_granted
     limit = session.output_limit
@@ -156,9 +156,9 @@ def _extend_one(
 
 
 def _more_at_once(session: Session, used: Vector, now_us: int) -> int:
-    """How many output tokens to grant beyond the last grant, so that the next request for more comes in about 8 s.
+    """Output tokens to grant beyond the last grant, so that the next request for more comes in about 8 s.
 
-    Reckoned from the stream's speed since the last request; three quarters of what is granted pass until more is asked for.
+    Computed from the stream's speed since the last request; three quarters of a grant pass until more is asked for.
     """
     window = session.output_window or session.output_limit
     made = total_output(used) - total_output(session.used)
@@ -168,5 +168,5 @@ def _more_at_once(session: Session, used: Vector, now_us: int) -> int:
 
 
 def _is_folded(used: Vector, known: Vector) -> bool:
-    """Whether a usage was noted folded, or is told folded, as while a member of the cell knew no later classes."""
+    """Whether a usage was noted folded, or is told folded, as while a member of the cell did not know later classes."""
     return (len(used) == FIRST) != (len(known) == FIRST) and folded(used) == folded(known)

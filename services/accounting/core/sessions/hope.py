@@ -1,4 +1,4 @@
-"""What the balance may still pay for under the policy `expected`, if all sessions cost the least they can. Pure."""
+"""The output that the balance could pay for under the policy `expected`, if all sessions cost their least. Pure."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -20,10 +20,10 @@ def hopeful_output(
     output_limit: int,
     session: Session | None,
 ) -> int:
-    """Output tokens that the balance may still pay for if all open sessions cost the least they can; -1: not even the input.
+    """Output tokens that the balance could pay for if all open sessions cost their least; -1: not even the input.
 
-    Under the policy `expected` a session must not be refused for what others only reserve: the least that they cost is all of their
-    certain input from the cache. The rest of their holds counts as free here, though it is not taken from them.
+    Under the policy `expected`, quota that others only reserve must not refuse a session. Their least cost is all of their certain
+    input from the cache. The rest of their holds counts as free here, though it is not taken from them.
     """
     floors = {line: cheapest(tariff) for line, tariff in lines.items()}
     slack: dict[str, int] = {}

@@ -9,7 +9,7 @@ from services.accounting.core.offerings import ChargingCatalog
 def until_its_end(
     account: Account, catalog: ChargingCatalog, key_id: str, member_id: str, now_us: int, decision: Decision
 ) -> Decision:
-    """The decision, its grant saying when the session must end where its key, member or account has an end."""
+    """The decision; its grant says when the session must end, where its key, member or account has an end."""
     answer = decision.answer
     # Only limits that were set on a subject have an end, and few accounts have any.
     if not account.limits or type(answer) is not Granted:

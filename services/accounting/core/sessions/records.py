@@ -1,4 +1,4 @@
-"""The journal's records of a charge: one a tariff, with what vendors are owed and the notices that it sets off. Pure."""
+"""The journal's records of a charge: one a tariff, with vendors' claims and the notices that the charge causes. Pure."""
 
 from typing import Final
 
@@ -23,12 +23,12 @@ from services.accounting.core.entries import (
 from services.accounting.core.offerings import ChargingCatalog
 from services.token_classes import NOTHING, Vector, total_input
 
-# Attempts that ended so have cost the vendor something.
+# Attempts with these outcomes have cost the vendor something.
 _COSTLY_OUTCOMES: Final = frozenset({"answered", "broken", "timeout", "garbage"})
 
 
 class Record:
-    """A session's charge under one tariff, as a journal record: paid from the hold, from what is free, owed, and absorbed."""
+    """A session's charge under one tariff, as a journal record: paid from the hold, from free balance, owed, and absorbed."""
 
     __slots__ = ("absorbed", "charge", "charged", "debt", "free_debits", "held_debits")
 
@@ -49,7 +49,7 @@ class Record:
 
 
 class SessionFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What a session's end says, whatever tariffs charge it."""
+    """Facts of a session's end that all its records share."""
 
     charging_id: str
     number: int
@@ -57,17 +57,17 @@ class SessionFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     model_id: str
     key_id: str
     member_id: str
-    # Where a line names none.
+    # For lines that name no offering.
     offering_id: str
     created_us: int
     used: Vector
     close_cause: CloseCause
     provenance: Provenance
-    # Of what had no session.
+    # For an Event, which had no session.
     counters: tuple[tuple[str, int], ...] = ()
-    # The number of its first record here; a sweep's came before a late Release's.
+    # The number of its first record here; a sweep's records came before a late Release's.
     first_record: int = 1
-    # What of its hold is freed, in the last record.
+    # The freed part of its hold, in the last record.
     released: BucketAmounts = ()
     # In the first record alone.
     attempts: tuple[VendorAttempt, ...]
@@ -81,10 +81,10 @@ class SessionFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 def entries_of(
     account: Account, records: list[Record], facts: SessionFacts, now_us: int, catalog: ChargingCatalog | None
 ) -> list[Entry]:
-    """The records of a settled session, one a tariff, and the notices that its charges set off.
+    """The records of a settled session, one a tariff, and the notices that its charges cause.
 
-    The vendor is owed for what was used and what nobody pays for; the latter is absorbed in the first record. `catalog` values
-    the vendor's work; None: it is not counted.
+    The vendor is owed for used and unpaid usage; the unpaid part is absorbed in the first record. `catalog` values the vendor's
+    work; None: it is not counted.
     """
     used, unpaid, wholesale = facts.used, facts.unpaid, facts.wholesale
     made = added_up(used, unpaid) if unpaid else used
@@ -149,9 +149,9 @@ def entries_of(
 def _worths(
     catalog: ChargingCatalog, tariff: PinnedTariff, wholesale: Wholesale | None, used: Vector, unpaid: Vector, owed: Vector
 ) -> tuple[int, int]:
-    """What the vendor's work is worth in micro-yuan: what was used, and what nobody pays for.
+    """Worth of the vendor's work in micro-yuan: used, and unpaid.
 
-    By what the vendor is owed (`owed` for both together), else by the session's own tariff in money.
+    Valued by the vendor's claim (`owed` for both together), else by the session's own tariff in money.
     """
     unit = wholesale.tariff.unit if wholesale else tariff.unit
     if not unit.startswith("CURRENCY:"):
@@ -181,14 +181,14 @@ def _notices(account: Account, records: list[Record], now_us: int) -> list[Entry
 
 
 def wholesale_of(wholesale: tuple[Wholesale, ...], attempts: tuple[VendorAttempt, ...]) -> Wholesale | None:
-    """What the vendor is owed that made what was used: that of the last attempt which cost it something."""
+    """The claim of the vendor whose work was used: that of the last attempt which cost it something."""
     for attempt in reversed(attempts):
         if attempt.outcome in _COSTLY_OUTCOMES:
             for each in wholesale:
                 if (each.vendor_id, each.vendor_model_id) == (attempt.vendor_id, attempt.vendor_model_id):
                     return each
             return None
-    # A swept session names no attempt; with one vendor there is no doubt.
+    # A swept session names no attempt; a single vendor leaves no doubt.
     return wholesale[0] if len(wholesale) == 1 and not attempts else None
 
 

@@ -1,4 +1,4 @@
-"""Why a session is not opened: what it needs, what is free, what others hold, and which limit is in the way. Pure."""
+"""Explains why a session is not opened: its need, the free balance, what others hold, and the limit in the way. Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,14 +14,14 @@ from services.accounting.core.offerings import Plan
 
 
 def refusal_of(refused: Refused, planned: Plan) -> Decision:
-    """A refusal that names the offering, and what its final unit asks for."""
+    """A refusal that names the offering, and its final unit action."""
     offering = planned.rules
     told = msgspec.structs.replace(refused, offering_id=offering.offering_id, final_action=offering.final_action)
     return Decision((), told)
 
 
 class Need(NamedTuple):
-    """The least that a session must have: its input, and as many output tokens as make an answer useful."""
+    """The least that a session must have: its input, and enough output tokens for a useful answer."""
 
     lines: dict[str, PinnedTariff]
     estimates: dict[str, Estimate]
@@ -30,7 +30,7 @@ class Need(NamedTuple):
 
 
 def refused_for_balance(account: Account, need: Need, sources: Sequence[Source], reserved: int, now_us: int) -> Refused:
-    """The refusal of a session that the balance does not cover: what is needed of the last line's unit, and what there is of it."""
+    """Refuses a session that the balance does not cover, with its need and the balance in the last line's unit."""
     lines, estimates, input_tokens, useful = need
     line = next(reversed(lines))
     unit = lines[line].unit
@@ -48,7 +48,7 @@ def _covers(reservation: Reservation, output: int) -> bool:
 
 
 def _whole_sources(account: Account, lines: dict[str, PinnedTariff], now_us: int) -> list[Source]:
-    """The usable buckets with what others hold of them, as if nobody held anything."""
+    """The usable buckets with all their holds free, as if nobody held anything."""
     sources: list[Source] = []
     for bucket in usable(account, lines, now_us):
         if not sources or sources[-1].line != bucket.line:
@@ -58,7 +58,7 @@ def _whole_sources(account: Account, lines: dict[str, PinnedTariff], now_us: int
 
 
 def refused_by_cap(account: Account, need: Need, refused: Refused, admission: limits.Admission, now_us: int) -> Refused:
-    """The refusal as a limit's, if the balance would have covered the session but for it."""
+    """The refusal in the name of a limit, if the balance would have covered the session without that limit."""
     if admission.room is None:
         return refused
     lines, estimates, input_tokens, useful = need

@@ -1,4 +1,4 @@
-"""What came before: repeats are answered as they were, the rest is told why it cannot be. Pure."""
+"""Repeats are answered as before; other requests that came too late are told why they fail. Pure."""
 
 from typing import Final
 
@@ -7,16 +7,16 @@ from services.accounting.core.account.state import Account, Session
 from services.accounting.core.commands import ChargeEvent, CreateSession, Decision, Fault, ReleaseSession, UpdateSession, fail
 from services.runtime.identifiers import uuid7_time_us
 
-# A charging_id this much ahead of the clock is refused; so a closed one is remembered for as long as it could be taken.
+# A charging_id this much ahead of the clock is refused, so that a closed one is remembered as long as it could be taken.
 CLOCK_AHEAD_US_MAX: Final = 60 * 1_000_000
 CHARGING_ID_AGE_US_MAX: Final = CLOSED_MEMORY_US - CLOCK_AHEAD_US_MAX
 
 
 def known_session(account: Account, command: CreateSession | ChargeEvent, digest: bytes, now_us: int) -> Decision | None:
-    """The answer to a Create or an Event whose charging_id is not new; None when it is."""
+    """The answer to a Create or an Event whose charging_id is known; None when it is new."""
     session = account.sessions.get(command.charging_id)
     if session is not None:
-        # An Event under a new number would charge beside the session and leave nobody to free its hold.
+        # Refused: an Event under a new number would charge beside the session and leave nobody to free its hold.
         return repeated(session, command.number, digest) or fail(
             Fault.IDEMPOTENCY_CONFLICT, f"session {command.charging_id} is open; charge it with its Release"
         )
@@ -33,7 +33,7 @@ def known_session(account: Account, command: CreateSession | ChargeEvent, digest
 
 
 def repeated(session: Session, number: int, digest: bytes) -> Decision | None:
-    """The answer when `number` is not above the session's last one; None when it is new."""
+    """The answer when `number` is at most the session's last one; None when it is new."""
     if number > session.number:
         return None
     if number < session.number:
@@ -54,7 +54,7 @@ def sequence_invalid(number: int, last: int) -> Decision:
 
 
 def no_session(account: Account, command: CreateSession | UpdateSession | ReleaseSession | ChargeEvent, digest: bytes) -> Decision:
-    """The answer for a session that is not open: the stored one for a repeat, else why not."""
+    """The answer for a session that is not open: the stored one for a repeat, else the reason of its failure."""
     closed = account.closed.get(command.charging_id)
     if closed is not None:
         if command.number == closed.number and digest == closed.digest:
@@ -63,8 +63,8 @@ def no_session(account: Account, command: CreateSession | UpdateSession | Releas
             return conflict(command.charging_id, command.number)
         return fail(Fault.SESSION_CLOSED, f"session {command.charging_id} was settled under number {closed.number}")
     if command.charging_id in account.swept:
-        return fail(Fault.SESSION_CLOSED, f"session {command.charging_id} was swept; only a Release is taken for it")
+        return fail(Fault.SESSION_CLOSED, f"session {command.charging_id} was swept; it accepts only a Release")
     return fail(
         Fault.SESSION_UNKNOWN,
-        f"no session {command.charging_id} is open on account {account.account_id}; charge what had no session with an Event",
+        f"no session {command.charging_id} is open on account {account.account_id}; charge usage without a session with an Event",
     )

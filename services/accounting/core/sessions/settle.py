@@ -1,4 +1,4 @@
-"""Release, Event and the sweep: what a session is charged, and what of its hold is freed. Pure."""
+"""Release, Event and sweep: charge a session and free its hold. Pure."""
 
 from itertools import zip_longest
 from typing import Final
@@ -28,7 +28,7 @@ from services.accounting.core.sessions.records import Record, SessionFacts, entr
 from services.accounting.core.sessions.repeats import known_session, no_session, repeated, sequence_invalid
 from services.token_classes import Vector, folded, rate_of, total_input
 
-# How fast the learned cached share follows: a quarter of the way with each session.
+# The learned cached share moves by a quarter of the way with each session.
 _LEARNING_DIVISOR: Final = 4
 
 
@@ -44,7 +44,7 @@ def _understood(command: ReleaseSession) -> ReleaseSession:
 
 
 def release(account: Account, command: ReleaseSession, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """Settles a session: charges what was used, frees the rest. A swept session is charged what its sweep did not."""
+    """Settles a session: charges its usage, frees the rest. A swept session is charged what its sweep did not charge."""
     digest = digest_of(command)
     if not catalog.extended:
         command = _understood(command)
@@ -94,9 +94,9 @@ def _release_late(account: Account, command: ReleaseSession, digest: bytes, now_
 
 
 def _late_charges(account: Account, swept: SweptSession, used: Vector, now_us: int) -> list[tuple[Charge, int]]:
-    """What a late Release charges by line, and how much that is beyond what the sweep charged.
+    """Charges of a late Release by line, each with the amount beyond the sweep's charge.
 
-    What the sweep charged was the holder's own report; if the end came out lower, that report stands.
+    The sweep charged the holder's own report. If the end came out lower, that report stands.
     """
     if len(swept.lines) == 1:
         line, tariff = next(iter(swept.lines.items()))
@@ -127,7 +127,7 @@ def _late_charges(account: Account, swept: SweptSession, used: Vector, now_us: i
 
 
 def event(account: Account, command: ChargeEvent, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """Charges usage that had no session. It is used already, so that no limit refuses it; it counts against all of them."""
+    """Charges usage that had no session. It is used already: no limit refuses it, and all limits count it."""
     digest = digest_of(command)
     if (known := known_session(account, command, digest, now_us)) is not None:
         return known
@@ -172,7 +172,7 @@ def event(account: Account, command: ChargeEvent, now_us: int, catalog: Charging
 
 
 def sweep(account: Account, session: Session, due_us: int, *, extended: bool = True) -> list[Entry]:
-    """Closes a session whose holder has gone silent: it is charged what it reported last. `extended`: as of the catalog."""
+    """Closes a session whose holder has gone silent, and charges its last report. `extended`: see the catalog."""
     end = ReleaseSession(
         account_id=account.account_id,
         charging_id=session.charging_id,
@@ -187,7 +187,7 @@ def sweep(account: Account, session: Session, due_us: int, *, extended: bool = T
 
 
 def _absorb(account: Account, records: list[Record], debt_limit: int) -> None:
-    """Makes what the account may not owe the operator's loss. Only one record has debt: that of the last line."""
+    """Turns debt beyond the limit into the operator's loss. Only the last line's record has debt."""
     for record in records:
         if record.debt:
             record.absorbed = losses.beyond_limit(account, record.charge.tariff.unit, record.debt, debt_limit)
@@ -205,9 +205,9 @@ def _settle(
     *,
     extended: bool,
 ) -> tuple[list[Entry], Settled]:
-    """Charges a session against its hold in burn order, then what is free, then as debt, as far as it may be owed.
+    """Charges a session against its hold in burn order, then against free balance, then as debt up to its limit.
 
-    The rest is absorbed; the rest of the hold is freed. `catalog` None: nothing is counted but what is charged. `extended`: as of
+    The rest of the charge is absorbed; the rest of the hold is freed. `catalog` None: only the charge is counted. `extended`: see
     the catalog in force.
     """
     lines, used = session.lines, end.used
@@ -262,7 +262,7 @@ def _settle(
 
 
 def _learned_share(account: Account, session: Session, end: ReleaseSession) -> int:
-    """How much of the model's input the account has come to have from a cache, in millionths; -1: nothing is learned."""
+    """The share of the model's input that the account lately had from a cache, in millionths; -1: nothing is learned."""
     if not session.expected or not (input_tokens := total_input(end.used)) or end.provenance != Provenance.VENDOR:
         return -1
     known = account.cached_shares.get(session.model_id)

@@ -11,19 +11,19 @@ AMOUNT_MAX: Final = 2**63 - 1
 DAY_S: Final = 86_400
 
 T = TypeVar("T")
-# No control characters: names stand in logs and tables, and databases take no NUL.
+# No control characters, because names stand in logs and tables, and databases take no NUL.
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
-# What would be right in each field, for the error that names it.
+# A right value of each field, for the error that names the field.
 _RIGHT: Final = {
     "offering_id": "a string of 1 to 200 characters, the ID of an offering; leave it out for the cell's default",
-    "idempotency_key": "a string of 1 to 200 characters, none a control character, chosen anew for each thing that is made",
+    "idempotency_key": "a string of 1 to 200 characters, none a control character, a new one for each thing that is made",
     "unit": '"TOKEN", "POINT" or "CURRENCY"',
     "currency": "an ISO 4217 code of three capital letters, exactly where unit is CURRENCY",
     "amount": f"an integer of micro-units, 1 to {AMOUNT_MAX}",
     "valid_days": "an integer of days, 1 to 36500",
     "priority": "an integer, 0 to 1000; lower burns first",
-    "payment_method": '"prepaid", "phone_bill" or "external"; left out for what is free',
+    "payment_method": '"prepaid", "phone_bill" or "external"; left out where nothing is to be paid',
     "payment_reference": "a string of 1 to 200 characters, none a control character, the payer's own",
     "reason": "a string of 1 to 500 characters",
     "at_once": "true or false",
@@ -64,5 +64,5 @@ def parse(body: bytes, kind: type[T]) -> T:
 
 
 def wrong(field: str) -> Problem:
-    """What is said of a field that is not what it should be."""
+    """The problem of a field with a wrong value."""
     return malformed(field, f"{field} must be {_RIGHT[field]}.", "invalid_value")

@@ -24,7 +24,7 @@ _MOVE_TIMEOUT_S: Final = 15.0
 _WHOLE_STORE_TIMEOUT_S: Final = 600.0
 _CURSOR: Final = re.compile(r"([0-9]{1,9})/([0-9]{1,18})")
 _ADDRESS_LENGTH_MAX: Final = 500
-# A cell has at most so many.
+# A cell has at most this many partitions.
 _PART_ID_MAX: Final = 4_095
 
 
@@ -81,7 +81,7 @@ def cell_routes(
 
     @get("/partitions")
     async def list_partitions() -> dict[str, Any]:
-        # Cursors first: they follow the journal, so that what lags behind is never negative.
+        # Read the cursors first: they follow the journal, so that the lag is never negative.
         exported = {each.part_id: each.exported_sequence_number for each in await _cursors(billing)}
         listed = await answer(accounting.ListPartitions(accounting_pb2.ListPartitionsRequest(), timeout=_TIMEOUT_S))
         return {
@@ -112,7 +112,7 @@ def cell_routes(
 
 
 async def _cursors(billing: Any) -> Sequence[billing_pb2.ExportCursor]:
-    """The export's cursors. A billing that was just replaced is waited for, for as long as this question may take."""
+    """The export's cursors. Waits for a billing that was just replaced, for as long as this question may take."""
     listing = billing.ListCursors(billing_pb2.ListCursorsRequest(), timeout=_TIMEOUT_S, wait_for_ready=True)
     listed: billing_pb2.ListCursorsResponse = await answer(listing)
     return listed.cursors

@@ -10,12 +10,12 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 
 _TIMEOUT_S: Final = 60.0
-# So many entries are looked at for one page, so that a filter that finds little does not hold a request up for ever.
+# At most this many entries are looked at for one page, or a filter that finds little would hold up a request for ever.
 _LOOKED_AT_MAX: Final = 200_000
 
 
 class JournalFilter(NamedTuple):
-    """What to find; empty and None: anything. Times are microseconds since 1970, from included, until excluded."""
+    """Conditions of a search; empty and None: any. Times are microseconds since 1970, from included, until excluded."""
 
     account_id: str = ""
     charging_id: str = ""
@@ -37,7 +37,7 @@ class JournalFilter(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """Where a page begins: behind this row of this partition."""
+    """The place at which a page begins: after this row of this partition."""
 
     part_id: int
     after_sequence_number: int
@@ -46,7 +46,7 @@ class Cursor(NamedTuple):
 async def journal_page(
     accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub", wanted: JournalFilter, cursor: Cursor, limit: int
 ) -> tuple[list[dict[str, Any]], Cursor | None]:
-    """At least `limit` entries in the order of partition and row (whole rows), and where the next page begins; None: nowhere.
+    """At least `limit` entries in the order of partition and row (whole rows), and the next page's cursor; None: no more.
 
     Errors: `ServiceError` of accounting.
     """
@@ -75,7 +75,7 @@ async def journal_page(
 
 
 def entry_json(entry: pb.JournalEntry) -> dict[str, Any]:
-    """One entry: where it stands, when and on which account, `fact` with its name, and its fields."""
+    """One entry: its place, time and account, `fact` with its name, and its fields."""
     fact = entry.WhichOneof("fact") or ""
     return {
         "part_id": entry.part_id,

@@ -55,7 +55,7 @@ class _KeyToIssue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_admin_token(path: Path) -> str:
-    """The token in the file. Errors: `ConfigError` when it can't be read, is too short or no token."""
+    """Reads the token from the file. Errors: `ConfigError` when it can't be read, is too short or no token."""
     try:
         token = path.read_text(encoding="ascii").strip()
     except UnicodeDecodeError as error:

@@ -258,7 +258,7 @@ def sales_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -
 
 
 def _help(refused: pb.Refused) -> str:
-    """What would have let the call pass."""
+    """A change that would have let the call pass."""
     if refused.result_code == pb.RESULT_CODE_RATING_FAILED:
         return "No tariff of the account's offerings prices this model: sell it in one of them."
     if refused.result_code == pb.RESULT_CODE_END_USER_SERVICE_DENIED:
@@ -318,7 +318,7 @@ def transfer_json(transfer: pb.Transfer) -> dict[str, Any]:
 
 
 def counter_json(counter: pb.Counter) -> dict[str, Any]:
-    """What a limit has counted; a unit of null counts the sessions open at once."""
+    """The count of a limit; a unit of null counts the sessions open at once."""
     unit = unit_json(counter.unit) if counter.HasField("unit") else {"unit": None, "currency": None}
     return {
         "counter_id": counter.counter_id,

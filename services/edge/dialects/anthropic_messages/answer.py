@@ -28,7 +28,7 @@ _decode: Final = msgspec.json.Decoder().decode
 class StreamedAnswer:
     """A stream that is relayed. Its message_stop is held back for `end`.
 
-    A cut comes after an event with output that the client did not get, so an event is noted as sent when the next one comes.
+    A cut comes after an event with output that the client did not get. So an event is noted as sent when the next one comes.
     """
 
     content_type = STREAM
@@ -36,19 +36,19 @@ class StreamedAnswer:
     def __init__(self, reading: UsageReading, model_id: str) -> None:
         self._meaning = Meaning(reading)
         self._model_id = model_id
-        # What the client has been sent: the message, a reason to stop, the blocks that are open.
+        # State of the client's stream: the message, a reason to stop, the open blocks.
         self._has_begun = False
         self._has_stopped = False
         self._open: dict[int, None] = {}
-        # The events that came last, and whether there is output in them.
+        # The last events, and whether they have output.
         self._last: list[Tree] = []
         self._has_output = False
-        # The vendor's last events, which go out at the end: a message_delta that has no usage, the message_stop.
+        # The vendor's last events, which go out at the end: a message_delta without usage, the message_stop.
         self._bare: Tree | None = None
         self._stop = b""
 
     def feed(self, event: Event) -> Step:
-        """Reads one event. Errors: `VendorFailure` garbage for what is not of the dialect."""
+        """Reads one event. Errors: `VendorFailure` garbage for an event outside the dialect."""
         fields, data = fields_of(event)
         if not fields:
             return _NOTHING
@@ -65,7 +65,7 @@ class StreamedAnswer:
         return step
 
     def feed_whole(self, body: bytes) -> Step:
-        """Reads an answer that was not streamed, and makes the stream of it."""
+        """Reads an answer that was not streamed, and makes a stream of it."""
         message = message_of(body)
         step = self._meaning.whole(message)
         self._last, self._has_output = events_of(message), has_output(step)
@@ -93,7 +93,7 @@ class StreamedAnswer:
         return event_of("error", problem_body(problem, charging_id))
 
     def _out(self, kind: str, fields: Tree, data: bytes) -> bytes:
-        """What the client gets for an event, which is what came wherever the official SDKs can read that."""
+        """The client's bytes for an event: the vendor's own, if the official SDKs can read them."""
         match kind:
             case "message_start":
                 message = fields.get("message")
@@ -110,7 +110,7 @@ class StreamedAnswer:
         return event_of(kind, data)
 
     def _sent(self) -> None:
-        """Notes what came last as sent."""
+        """Notes the last events as sent."""
         for fields in self._last:
             match fields["type"]:
                 case "message_start":
@@ -125,7 +125,7 @@ class StreamedAnswer:
 
 
 class WholeAnswer:
-    """An answer that the client wants whole, from a stream or from a whole one. An event with output that is cut is left out."""
+    """An answer that the client wants whole, from a stream or from a whole one. A cut event with output is left out."""
 
     content_type = JSON
 
@@ -135,16 +135,16 @@ class WholeAnswer:
         self._message: Tree | None = None
         self._blocks: dict[int, _Block] = {}
         self._usage: Any = {}
-        # The event that came last, and whether there is output in it.
+        # The last event, and whether it has output.
         self._last: Tree = {}
         self._has_output = False
-        # The terminal event has come.
+        # Set once the terminal event has come.
         self._has_ended = False
         # A whole answer as the vendor wrote it.
         self._body = b""
 
     def feed(self, event: Event) -> Step:
-        """Reads one event of a stream. Errors: `VendorFailure` garbage for what is not of the dialect."""
+        """Reads one event of a stream. Errors: `VendorFailure` garbage for an event outside the dialect."""
         fields, _ = fields_of(event)
         if not fields:
             return _NOTHING
@@ -188,11 +188,11 @@ class WholeAnswer:
         return encode({**message, **changed, "usage": {**self._usage, **_usage(used, counted)}})
 
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
-        """The problem, as nothing has been sent."""
+        """The problem alone, because nothing has been sent."""
         return problem_body(problem, charging_id)
 
     def _take(self) -> None:
-        """Takes what came last into the message."""
+        """Takes the last event into the message."""
         fields = self._last
         match fields.get("type"):
             case "message_start":
@@ -212,7 +212,7 @@ class WholeAnswer:
         self._last = {}
 
     def _change(self, fields: Tree) -> None:
-        """Takes the end of the message into it; what is null there changes nothing."""
+        """Takes the end of the message into it; null members change nothing."""
         if self._message is None:
             self._message = {}
         for members in (_object(fields, "delta"), fields):
@@ -263,7 +263,7 @@ class _Block:
         self._citations: list[Any] = []
 
     def add(self, delta: Tree) -> None:
-        """Takes a piece in."""
+        """Adds a piece."""
         kind = delta.get("type")
         for name, value in delta.items():
             if name in ("type", "estimated_tokens") or value is None:
@@ -293,7 +293,7 @@ class _Block:
 
 
 def _arguments(text: str) -> Any:
-    """The arguments of a call to the letter; none where they were cut off and are no JSON."""
+    """The arguments of a call, unchanged; none where they were cut off and are no JSON."""
     try:
         raw = text.encode()
         _decode(raw)
@@ -314,7 +314,7 @@ def _object(fields: Tree | None, name: str) -> Tree:
 
 
 def _usage(used: Vector, counted: VendorCount | None) -> Tree:
-    """What is charged, as usage; of the input only where the vendor has not counted it."""
+    """The charged usage; the input only where the vendor has not counted it."""
     usage = {"output_tokens": total_output(used)}
     if counted is not None and counted.has_input:
         return usage
@@ -325,7 +325,7 @@ def _usage(used: Vector, counted: VendorCount | None) -> Tree:
 
 
 def _empty_message(model_id: str, used: Vector) -> Tree:
-    """A message of which the vendor sent nothing."""
+    """A message without any output from the vendor."""
     return {
         "id": "msg_0",
         "type": "message",

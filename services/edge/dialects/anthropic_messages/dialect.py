@@ -1,4 +1,4 @@
-"""The dialect of Anthropic's messages, as the call path uses it: reading requests, wording problems."""
+"""The dialect of Anthropic's messages, for the call path: reading requests, wording problems."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,6 +1,6 @@
-"""What a vendor's answer means to charging: what is said and thought in it, what was added, what the vendor counted.
+"""The meaning of a vendor's answer for charging: output that is said and thought, added input, the vendor's count.
 
-Known or not, every text that a client gets counts: a member that this module does not know is taken for something said.
+Every text that a client gets counts. A member that this module does not know counts as said.
 """
 
 from typing import Any, Final
@@ -14,7 +14,7 @@ from services.edge.vendors.profile import Reasoning, UsageReading
 from services.edge.vendors.usage import MESSAGES, VendorCount, at, merged, read_usage
 
 Tree = dict[str, Any]
-# Members of events that say nothing, by the event's type; any others count.
+# Members of events without output, by the event's type; any others count.
 _EVENTS: Final[dict[str, frozenset[str]]] = {
     "message_start": frozenset({"type", "message", "usage"}),
     "content_block_start": frozenset({"type", "index", "content_block", "usage"}),
@@ -49,7 +49,7 @@ _INDEX_MAX: Final = 65_535
 _TEXT_DELTA: Final = frozenset({"type", "text"})
 # Members of blocks that no model wrote.
 _BLOCK: Final = frozenset({"type", "id", "tool_use_id", "cache_control", "caller", "server_name"})
-# Members of events and answers that tell of an answer and are none of it: each text of them is free up to a bound.
+# Members of events and answers that describe the answer: each text of them is free up to a bound.
 _METADATA: Final = frozenset(
     {
         "id",
@@ -78,11 +78,11 @@ _NAMES: Final = frozenset().union(
 )
 _CALLS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _OPAQUE: Final = frozenset({"signature", "encrypted_content", "encrypted_index", "encrypted_stdout"})
-# What a message_start says of output is no count yet.
+# The output in a message_start is no count yet.
 _OUTPUT: Final = ("output_tokens", "output_tokens_details")
 
 
-# Words that tell what every answer tells.
+# Words of every answer.
 _USUAL: Final = frozenset(_EVENTS) | {
     "message",
     "assistant",
@@ -105,7 +105,7 @@ _USUAL: Final = frozenset(_EVENTS) | {
 
 
 class Tally:
-    """What was found in one event or answer; `metadata` is that of the whole answer."""
+    """Output found in one event or answer; `metadata` is that of the whole answer."""
 
     __slots__ = ("_metadata", "added", "added_opaque_bytes", "calls", "opaque_bytes", "said", "thought")
 
@@ -119,7 +119,7 @@ class Tally:
         self.calls = 0
 
     def step(self, *, out: bytes = b"", counted: VendorCount | None = None, finished: bool = False, ended: bool = False) -> Step:
-        """The step that it makes."""
+        """The step of this tally."""
         if self.said or self.thought or self.calls or self.added:
             self._metadata.earn()
         return Step(
@@ -136,7 +136,7 @@ class Tally:
         )
 
     def block(self, block: object) -> None:
-        """Counts a content block, empty as a stream begins it or whole."""
+        """Counts a content block: empty as at its begin in a stream, or whole."""
         if not isinstance(block, dict):
             self.say("block", block)
             return
@@ -163,7 +163,7 @@ class Tally:
                 self.say(f"block {name}", value)
 
     def result(self, block: Tree) -> None:
-        """Counts what a tool of the vendor's said, which the vendor puts into the model's input."""
+        """Counts a result of the vendor's tool, which the vendor puts into the model's input."""
         for name, value in block.items():
             if name in _BLOCK:
                 self.metadata(f"block {name}", value)
@@ -191,7 +191,7 @@ class Tally:
                 self.say(f"delta {name}", value)
 
     def say(self, name: str, value: object) -> None:
-        """Counts what a member says, and proofs of thought within it."""
+        """Counts the texts of a member, and proofs of thought within it."""
         if type(value) is str:
             self.said.append(value)
             return
@@ -202,7 +202,7 @@ class Tally:
         self.tell(name, value, _bytes_of(texts) + _bytes_of(hidden))
 
     def tell(self, name: str, value: object, counted_bytes: int = 0) -> None:
-        """Counts what of a member is no free metadata any more; so many bytes of it are counted already."""
+        """Counts the part of a member that exceeds the free metadata; `counted_bytes` of it are counted already."""
         if value is not None and (beyond := self._metadata.beyond(name, value, counted_bytes)):
             self.said.append(beyond)
 
@@ -211,7 +211,7 @@ class Tally:
         self.opaque_bytes += _bytes_of(texts_of(value))
 
     def others(self, place: str, members: Tree, known: frozenset[str]) -> None:
-        """Counts the members that are not known."""
+        """Counts unknown members."""
         self.names(place, members)
         for name, value in members.items():
             if name not in known:
@@ -222,11 +222,11 @@ class Tally:
                 self.metadata(f"{place} {name}", value)
 
     def names(self, place: str, members: Tree) -> None:
-        """Counts names that are none."""
+        """Counts names that carry text."""
         self.said += self._metadata.names(place, members, _NAMES)
 
     def metadata(self, name: str, value: object) -> None:
-        """Counts what tells of the answer and is none of it, where it is longer than any such thing, or too much of it is new."""
+        """Counts metadata that is longer than any real one, or too much of which is new."""
         if type(value) is int:
             self.said += told_by_numbers(value)
         if type(value) is str and value in _USUAL:
@@ -242,15 +242,15 @@ class Meaning:
     def __init__(self, reading: UsageReading) -> None:
         self._reading = reading
         self._metadata = Metadata()
-        # The vendor's usage so far; without the output that a message_start names.
+        # The vendor's usage so far, without the output of the message_start.
         self._usage: Any = {}
         self.counted: VendorCount | None = None
 
     def event(self, kind: str, fields: Tree, out: bytes) -> Step:
-        """What an event means; `out` is what the client gets for it."""
+        """The step of an event; `out` is the client's bytes for it."""
         if kind == "content_block_delta" and fields.keys() == _EVENT_OF_DELTA:
             delta = fields["delta"]
-            # Most events by far.
+            # A fast path for most events.
             is_text = type(delta) is dict and delta.keys() == _TEXT_DELTA and type(delta["text"]) is str
             index = fields["index"]
             if is_text and type(index) is int and 0 <= index <= _INDEX_MAX:
@@ -275,11 +275,11 @@ class Meaning:
         return tally.step(out=out, counted=counted, finished=finished, ended=kind == "message_stop")
 
     def after_end(self, kind: str, fields: Tree) -> Step:
-        """What an event means that came after the terminal one: a count at most, since no client gets anything of it."""
+        """The step of an event after the terminal one: at most a count, because no client gets such events."""
         return Step(counted=self._count(kind, fields), ended=True)
 
     def whole(self, message: Tree) -> Step:
-        """What an answer means that came in one piece."""
+        """The step of an answer that came in one piece."""
         tally = Tally(self._metadata)
         self._message(message, tally)
         self._take(message.get("usage"))
@@ -295,7 +295,7 @@ class Meaning:
                 tally.block(block)
 
     def _count(self, kind: str, fields: Tree) -> VendorCount | None:
-        """The vendor's count, where this event says one."""
+        """The vendor's count, if this event has one."""
         taken = False
         if kind == "message_start":
             usage = at(fields, ("message", "usage"))
@@ -315,7 +315,7 @@ class Meaning:
         return self.counted is not None
 
     def _within_output(self) -> Any:
-        """The usage with no more thinking than output, where thinking is inside: it is a recount, which may be a little off."""
+        """The usage with thinking at most the output, where thinking is inside: it is a recount, which may be a little off."""
         details, output = self._usage.get("output_tokens_details"), self._usage.get("output_tokens")
         if self._reading.reasoning is not Reasoning.INSIDE or not isinstance(details, dict) or type(output) is not int:
             return self._usage
@@ -329,7 +329,7 @@ _EVENT_OF_DELTA: Final = frozenset({"type", "index", "delta"})
 
 
 def has_output(step: Step) -> bool:
-    """Whether the vendor's model made something in it."""
+    """Whether the step has output of the vendor's model."""
     return bool(step.said or step.thought or step.opaque_bytes or step.calls)
 
 
@@ -338,7 +338,7 @@ def _bytes_of(texts: list[str]) -> int:
 
 
 def texts_of(value: object, hidden: list[str] | None = None) -> list[str]:
-    """All texts in a value of JSON; of types and of names those that are no plain ones.
+    """All texts in a JSON value; types and names only where they are unusual.
 
     Encrypted texts are added to `hidden` instead, where it is given.
     """

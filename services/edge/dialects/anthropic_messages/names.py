@@ -1,4 +1,4 @@
-"""Names of Anthropic's messages: fields, content blocks, tools, and what of them costs extra. Data alone."""
+"""Names of Anthropic's messages: fields, content blocks, tools, and those that cost extra. Data alone."""
 
 from typing import Final, NamedTuple
 
@@ -10,7 +10,7 @@ PROMPT_FIELDS: Final = frozenset(
 )
 # Fields that the dialect reads by itself.
 _READ: Final = frozenset({"model", "messages", "system", "tools", "max_tokens", "stream", "betas"})
-# Fields that change an answer or who is told of it, and no price.
+# Fields that change an answer or its readers, and no price.
 _HARMLESS: Final = frozenset(
     {
         # Instructions to the vendor simulator.
@@ -34,12 +34,12 @@ PRICED: Final[dict[str, frozenset[bytes]]] = {
     "fallbacks": frozenset({b"[]"}),
     "fallback_credit_token": frozenset(),
     "billing_policy": frozenset(),
-    # A conversation that the vendor keeps is input of which nothing is known here.
+    # A conversation that the vendor keeps is input that the meter does not know.
     "thread": frozenset(),
 }
 FIELDS: Final = _READ | _HARMLESS | PROMPT_FIELDS | PRICED.keys()
 FIELDS_BY_FOLD: Final = by_fold(FIELDS)
-# Fields that counting takes; all others mean nothing there.
+# Fields that counting takes; all others have no meaning there.
 COUNT_FIELDS: Final = PROMPT_FIELDS | {"model", "messages", "system", "tools", "cache_control", "speed", "betas", "billing_policy"}
 
 ROLES: Final = frozenset({"user", "assistant", "system"})
@@ -71,7 +71,7 @@ def _kind(*names: str, text: str = "", opaque: str = "", nested: str = "", count
 # Kinds that count with all their JSON.
 _CALL: Final = _kind("id", "name", "input", "caller", "toolset_name")
 RESULT: Final = _kind("tool_use_id", "content", "is_error", "caller")
-# The end of the names of what a vendor's own tools said.
+# The end of the names of results from a vendor's own tools.
 RESULT_SUFFIX: Final = "_tool_result"
 _TYPE: Final = ("type",)
 KINDS: Final[dict[str, Kind]] = {
@@ -114,8 +114,8 @@ TOOL_BY_FOLD: Final = by_fold(
         "max_uses",
     }
 )
-# The type of a tool that the client defines, and how the types of those begin that Anthropic defines and the client runs.
+# The type of a tool that the client defines; then the beginnings of types that Anthropic defines and the client runs.
 CUSTOM_TOOL: Final = "custom"
 CLIENT_TOOLS: Final = ("bash_20", "text_editor_20", "computer_20", "memory_20")
-# Anthropic describes its own tools to its models in words that no request shows; none is known to take more tokens than this.
+# Anthropic describes its own tools to its models in hidden words; no tool is known to take more tokens than this.
 VENDOR_TOOL_TOKENS: Final = 2_048

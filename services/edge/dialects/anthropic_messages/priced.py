@@ -1,7 +1,7 @@
-"""What costs extra at a vendor and is refused: by the vendor's profile, and where that is silent by what the dialect says.
+"""Fields that cost extra at a vendor are refused: by the vendor's profile, else by the dialect's own table.
 
 A profile names top-level fields, or paths into them such as `tools[].type`, each with the values that cost nothing extra. Its word
-on a path takes the place of the dialect's. A field that is absent or null costs nothing.
+on a path replaces the dialect's. A field that is absent or null costs nothing.
 """
 
 from functools import lru_cache
@@ -17,7 +17,7 @@ _TOOLS: Final = ("tools", _EACH, "type")
 
 
 class EndpointFields(NamedTuple):
-    """The fields that an endpoint has beyond those of the dialect, and the paths that cost extra."""
+    """Fields of an endpoint in addition to the dialect's, and the paths that cost extra."""
 
     own: frozenset[str]
     # All names that the endpoint may read, by their folded form.
@@ -44,7 +44,7 @@ def _fields(extra: frozenset[str], priced: tuple[tuple[str, frozenset[bytes]], .
 
 
 def refuse_priced(fields: dict[str, Any], endpoint: Endpoint) -> None:
-    """Refuses what costs extra. Errors: `Problem` 400 that names the field."""
+    """Refuses fields that cost extra. Errors: `Problem` 400 that names the field."""
     known = fields_of(endpoint)
     for path, free in known.priced:
         if path[0] in fields:
@@ -57,7 +57,7 @@ def refuse_priced(fields: dict[str, Any], endpoint: Endpoint) -> None:
 
 
 def runs_at_vendor(kind: str | None) -> bool:
-    """Whether a tool of this type runs at the vendor, and what it says is added to the input."""
+    """Whether a tool of this type runs at the vendor, so that its result is added to the input."""
     return kind is not None and kind != CUSTOM_TOOL and not kind.startswith(CLIENT_TOOLS)
 
 

@@ -26,9 +26,9 @@ _TYPES: Final = {
 
 
 def status_of(problem: Problem) -> int:
-    """402 for a balance that is used up, which clients show at once; a balance that is held, and a window, stay 429.
+    """402 for a balance that is used up, which clients show at once; a held balance, and a window, stay 429.
 
-    What does not answer at the moment is 529, as at Anthropic, whose clients wait and try again.
+    Temporary failures are 529, as at Anthropic, whose clients wait and try again.
     """
     if problem.status == _UNAVAILABLE:
         return _OVERLOADED
@@ -43,6 +43,6 @@ def problem_body(problem: Problem, charging_id: str) -> bytes:
     kind = _TYPES.get(status) or ("invalid_request_error" if status < 500 else "api_error")
     message = problem.message
     if problem.code == _LIMIT_REACHED and _LIMIT_REACHED not in message:
-        # There is no field for a code, and clients must tell a window from a rate limit.
+        # The message carries the code, because there is no field for it, and clients must tell a window from a rate limit.
         message = f"{_LIMIT_REACHED}: {message}"
     return encode({"type": "error", "error": {"type": kind, "message": message}, "request_id": charging_id})

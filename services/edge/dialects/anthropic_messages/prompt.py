@@ -1,7 +1,7 @@
-"""What of a request becomes input: its texts, its other JSON, its images. Pure.
+"""The input of a request: its texts, its other JSON, its images. Pure.
 
-Everything that a model may be given is counted: texts by their bytes, everything else by the bytes of the JSON that the vendor
-gets. Content that is not known here is counted too, and named, so that the request can be refused where the profile says so.
+Everything that a model may be given is counted: texts by their bytes, the rest by the bytes of the vendor's JSON. Unknown content
+is counted too, and named, so that the request can be refused where the profile says so.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ Tree = dict[str, Any]
 Path = tuple[str | int, ...]
 # A document in the result of a tool holds blocks; nothing is nested deeper.
 _DEPTH_MAX: Final = 3
-# Opaque proofs are base64 of what is about as long as the thought they stand for.
+# Opaque proofs are base64, about as long as the thought they stand for.
 _OPAQUE_LETTERS: Final = (3, 4)
 
 
@@ -42,7 +42,7 @@ class Prompt:
     def __init__(self, *, is_bounded: bool) -> None:
         """`is_bounded`: content whose tokens have no known bound is refused."""
         self._is_bounded = is_bounded
-        # What counts by its JSON.
+        # Values that count by their JSON.
         self._trees: list[Any] = []
         self._opaque_bytes = 0
         self._hidden_bytes = 0
@@ -53,7 +53,7 @@ class Prompt:
         self.unknown = ""
 
     def size(self) -> InputSize:
-        """The size of what was read."""
+        """The size of the input read so far."""
         text = size_of("".join(self.texts)) if self.texts else NO_TEXT
         if self._trees:
             text += size_of(encode(self._trees).decode())
@@ -147,7 +147,7 @@ class Prompt:
                 self._members(block, kind, (*where, index), depth)
 
     def _members(self, block: Tree, kind: Kind, where: Path, depth: int) -> None:
-        """Counts what is no text of the block's own."""
+        """Counts the members of a block that are not its texts."""
         skipped = kind.counted
         if kind.opaque:
             proof = block.get(kind.opaque)
@@ -189,7 +189,7 @@ class Prompt:
         self._rest(source, SOURCE_MEMBERS)
 
     def _document(self, block: Tree, path: Path, depth: int) -> None:
-        """Counts a document that is text; of pages nobody knows the tokens before the vendor has read them."""
+        """Counts a document of text; refuses pages, because nobody knows their tokens before the vendor has read them."""
         where = _text(path)
         source = self._source(block, where)
         match source.get("type"):
@@ -218,7 +218,7 @@ class Prompt:
         self._rest(source, SOURCE_MEMBERS)
 
     def _other_kind(self, block: Tree, where: str) -> Kind:
-        """A kind of block that is not in the table."""
+        """The kind of a block that is not in the table."""
         refuse_folds(block, BLOCK_BY_FOLD, where)
         name = block.get("type")
         if type(name) is not str:
@@ -231,7 +231,7 @@ class Prompt:
         return RESULT
 
     def _source(self, block: Tree, where: str) -> Tree:
-        """Where an image or a document is."""
+        """The source of an image or a document."""
         source = block.get("source")
         if type(source) is not dict:
             raise malformed(f"{where}.source", f"{where}.source must be an object with a type.", "invalid_type")
@@ -240,21 +240,21 @@ class Prompt:
         return source
 
     def _odd(self, members: Tree, known: frozenset[str], by_fold: dict[str, str], where: str) -> None:
-        """Refuses a name that folds onto a known one; keeps the first that is not known."""
+        """Refuses a name that folds onto a known one; keeps the first unknown name."""
         refuse_folds(members, by_fold, where)
         for name, value in members.items():
             if name not in known:
                 self._note_unknown({name: value}, f"{where}.{name}", name)
 
     def _note_unknown(self, members: Tree, where: str, name: str) -> None:
-        """Keeps the first that is not known. Media have no bound, whatever they are called."""
+        """Keeps the first unknown name. Refuses media under every name, because they have no bound."""
         if self._is_bounded and (MEDIA.search(name) or names_media(members)):
             raise unbounded(where, name)
         self.unknown = self.unknown or where
 
 
 def _text(path: Path) -> str:
-    """A path as clients know it, for example messages[0].content[2].text."""
+    """A path in the form that clients know, for example messages[0].content[2].text."""
     first, *steps = path
     return str(first) + "".join(f"[{step}]" if type(step) is int else f".{step}" for step in steps)
 

@@ -1,4 +1,4 @@
-"""A request for a message, or for the count of its tokens, as it was read; and the vendor's request that is written from it."""
+"""A request for a message, or for the count of its tokens, as it was read; and the vendor's request written from it."""
 
 import re
 from collections.abc import Mapping
@@ -31,9 +31,9 @@ _BETA: Final = b"anthropic-beta"
 _DEFAULT_VERSION: Final = b"2023-06-01"
 _VERSION_TEXT: Final = re.compile(rb"[0-9A-Za-z.-]{1,32}")
 _BETAS_TEXT: Final = re.compile(rb"[0-9A-Za-z._, -]{1,4096}")
-# What Anthropic takes at least as a budget of thinking.
+# The smallest budget of thinking that Anthropic takes.
 _BUDGET_MIN: Final = 1_024
-# Numbers keep their text: one reader's 1.0 is another's 1, and 1e400 is nobody's float.
+# Numbers keep their text, because one reader's 1.0 is another's 1, and 1e400 is nobody's float.
 _decode: Final = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
 
 
@@ -66,13 +66,13 @@ class MessagesRequest:
         self.output_field: str | None = None if counting else "max_tokens"
 
     def size(self) -> InputSize:
-        """How large the input is."""
+        """The size of the input."""
         return self._prompt.size()
 
     def vendor_request(
         self, endpoint: Endpoint, vendor_model_id: str, output_limit: int | None, *, streamed: bool
     ) -> VendorRequest:
-        """The vendor's request, built from what was read. Errors: `Problem` 400 for what the endpoint's profile refuses."""
+        """The vendor's request, built from the fields that were read. Errors: `Problem` 400 for those that the profile refuses."""
         if self._prompt.unknown and endpoint.unknown_content is not Unknown.PASSED:
             param = self._prompt.unknown
             raise malformed(param, f"{param} is not known to this model's vendor. Leave it out.", "unknown_parameter")
@@ -95,7 +95,7 @@ class MessagesRequest:
         return ANSWER_BYTES + output_tokens * TOKEN_BYTES_MAX + (RESULTS_BYTES_MAX if has_results else 0)
 
     def answer(self, endpoint: Endpoint) -> Answer:
-        """What takes the vendor's answer."""
+        """A reader of the vendor's answer."""
         if self.is_free:
             return CountAnswer()
         if self.streamed:
@@ -103,7 +103,7 @@ class MessagesRequest:
         return WholeAnswer(endpoint.usage, self.model_id)
 
     def _taken(self, endpoint: Endpoint) -> tuple[Tree, tuple[str, ...]]:
-        """The fields that the endpoint takes, and the names of those that are left out."""
+        """The fields that the endpoint takes, and the names of those that are dropped."""
         known = COUNT_FIELDS if self.is_free else FIELDS
         if self._fields.keys() <= known and "betas" not in self._fields:
             return dict(self._fields), ()
@@ -136,7 +136,7 @@ class MessagesRequest:
         body[endpoint.output_limit_field] = limit
         thinking: Tree = body.get("thinking") or {}
         budget = thinking.get("budget_tokens")
-        # With interleaved thinking the budget may be above the limit: then it is the client's own affair.
+        # With interleaved thinking the budget may exceed the limit: then it is left to the client.
         if budget is not None and limit <= budget < asked:
             if limit > _BUDGET_MIN:
                 body["thinking"] = {**thinking, "budget_tokens": limit - 1}
@@ -154,14 +154,14 @@ def read_request(content: bytes, headers: Mapping[bytes, bytes], *, counting: bo
     if fields.get("tools") is not None:
         prompt.read_tools(fields["tools"])
     for name, value in fields.items():
-        # A field that is not known may be part of the prompt.
+        # An unknown field may be part of the prompt.
         if (name in PROMPT_FIELDS or name not in FIELDS) and value is not None:
             prompt.add(name, value)
     return MessagesRequest(fields, prompt, _vendor_headers(fields, headers), counting=counting)
 
 
 def _read_fields(content: bytes, *, counting: bool) -> Tree:
-    """The body's top-level fields; those that charging reads are of their type."""
+    """The body's top-level fields; those that charging reads have the right type."""
     try:
         fields = _decode(content)
     except UnicodeDecodeError as error:
@@ -212,7 +212,7 @@ def _whole(value: Any, param: str) -> int:
 
 
 def _vendor_headers(fields: Tree, headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:
-    """The version of the API and the beta features, as the client asked for them; `betas` in the body are moved here."""
+    """The version of the API and the beta features that the client asked for; `betas` in the body are moved here."""
     version = headers.get(_VERSION, _DEFAULT_VERSION)
     if not _VERSION_TEXT.fullmatch(version):
         raise malformed("anthropic-version", "The header anthropic-version must be a date, such as 2023-06-01.", "invalid_value")

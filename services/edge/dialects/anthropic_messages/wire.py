@@ -1,4 +1,4 @@
-"""Events and whole answers on the wire: reading a vendor's, writing a client's."""
+"""Events and whole answers on the wire: reads a vendor's, writes a client's."""
 
 import re
 from typing import Any, Final
@@ -19,7 +19,7 @@ _decode: Final = msgspec.json.Decoder().decode
 
 
 def fields_of(event: Event) -> tuple[Tree, bytes]:
-    """An event's members, with its type among them, and its data; no members for what only keeps a connection open.
+    """An event's members, with its type among them, and its data; no members for an event that only keeps a connection open.
 
     Errors: `VendorFailure` garbage.
     """
@@ -73,7 +73,7 @@ def whole_of(body: bytes) -> Tree:
 
 
 def events_of(message: Tree) -> list[Tree]:
-    """The events that a stream of this answer would have, up to its message_stop."""
+    """The events of a stream of this answer, up to its message_stop."""
     usage = message.get("usage")
     begun = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
     events: list[Tree] = [{"type": "message_start", "message": begun}]
@@ -87,7 +87,7 @@ def events_of(message: Tree) -> list[Tree]:
 
 
 def _taken_apart(block: Any) -> tuple[list[Tree], Any]:
-    """A block's pieces, and how a stream begins it."""
+    """A block's pieces, and its begin in a stream."""
     match block:
         case {"type": "text", "text": str(text)}:
             cited = [{"type": "citations_delta", "citation": each} for each in block.get("citations") or ()]

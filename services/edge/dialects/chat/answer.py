@@ -1,7 +1,7 @@
 """A vendor's answer to a chat completion on its way to the client: as a stream, or assembled to a whole. Pure.
 
-A chunk that is as OpenAI writes it passes byte for byte, read by a strict decoder; any other is read as far as it can be, put right
-and written anew. The client's stream has one chunk of usage at most, as the last before [DONE], and only where it asked.
+A chunk in OpenAI's form passes byte for byte, read by a strict decoder. Any other is read as far as possible, put right and written
+anew. The client's stream has at most one chunk of usage, as the last before [DONE], and only where it asked.
 """
 
 from typing import Any, Final
@@ -48,25 +48,25 @@ _STREAM: Final = "text/event-stream; charset=utf-8"
 _JSON: Final = "application/json"
 _DONE: Final = b"data: [DONE]\n\n"
 _NOTHING: Final = Step()
-# A clean chunk has no more than this beside its text, or each of its words is looked at.
+# A clean chunk has at most this many bytes beside its text, or each of its words is looked at.
 _HEAD_BYTES_MAX: Final = 300
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
 _USAGE_PLACES: Final = (("usage",), ("x_groq", "usage"))
-# "message" is what an event without a name is.
+# An event without a name is a "message".
 _PLAIN_EVENTS: Final = frozenset({"", "message"})
 _REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
-# What a clean chunk tells of the answer.
+# Members of a clean chunk that describe the answer.
 _WORDS: Final = ("id", "model", "created", "system_fingerprint", "service_tier", "provider")
 _DIGITS: Final = b"0123456789"
 _CALL_TYPES: Final = frozenset({"function", "custom"})
-# Members of a chunk that say nothing of their own.
+# Members of a chunk without text of their own.
 _CHUNK: Final = frozenset(
     {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "obfuscation", "provider"}
 )
 
 
 class ChatAnswer:
-    """See `services.edge.call.dialect.Answer`. An event with output that is cut is no part of the answer."""
+    """See `services.edge.call.dialect.Answer`. A cut event with output is no part of the answer."""
 
     def __init__(
         self, reading: UsageReading, choices: int, alternatives: int | None, *, streamed: bool, include_usage: bool
@@ -77,32 +77,32 @@ class ChatAnswer:
         self._choices_asked = choices
         self._alternatives = alternatives
         self._metadata = Metadata()
-        # The last clean chunk that told something new of the answer, and the names of its usage.
+        # The last clean chunk with new metadata, and the names of its usage.
         self._clean: Chunk | None = None
         self._usage_names = b""
         self._streamed = streamed
         self._include_usage = include_usage
         self._assembly = None if streamed else Assembly()
-        # What the last event adds to the whole answer: where it is cut, the client does not get it.
+        # The last event's part of the whole answer: where the event is cut, the client does not get it.
         self._last: Step = _NOTHING
         self._adds: Json | tuple[Chunk, Choice] | None = None
         self._choices: dict[int, ChoiceState] = {}
-        # Those that the last event finished.
+        # Choices that the last event finished.
         self._finished: list[ChoiceState] = []
         self._unfinished = choices
         self._identity: Json | None = None
         # A first chunk without identity, until one is known.
         self._held: Json | None = None
-        # The vendor's usage object; as its JSON where that was read without taking it apart.
+        # The vendor's usage object; as JSON where it was read without taking it apart.
         self._usage: Json = {}
         self._plain_usage = b""
         self._counted: VendorCount | None = None
-        # The count that the event under way says.
+        # The count of the event under way.
         self._says: VendorCount | None = None
         # The vendor's own chunk of usage, for the end.
         self._usage_chunk = b""
         self._whole: Json | None = None
-        # A whole answer that needs nothing put right.
+        # A whole answer that needs no correction.
         self._clean_body = b""
         self._ended = False
 
@@ -135,7 +135,7 @@ class ChatAnswer:
     # Clean chunks
 
     def _clean_step(self, chunk: Chunk, data: bytes) -> Step | None:
-        """The step of a chunk that needs nothing put right; None for any other, of which nothing was noted then."""
+        """The step of a chunk that needs no correction; None for any other, of which nothing was noted then."""
         if not is_clean(chunk, data):
             return None
         usage = bytes(chunk.usage) if chunk.usage is not NO_USAGE and chunk.usage != NO_USAGE else b""
@@ -177,19 +177,19 @@ class ChatAnswer:
         if self._assembly is not None:
             self._adds = (chunk, choice)
             return Step(b"", said, thought, 0, calls, "", self._says, self._unfinished <= 0, choice=choice.index)
-        # Between members a line may break.
+        # JSON may have line breaks between members, which an event's data may not.
         out = b"data: %b\n\n" % (data.replace(b"\n", b" ") if b"\n" in data else data)
         if self._held is not None:
             out = self._released() + out
         return Step(out, said, thought, 0, calls, "", self._says, self._unfinished <= 0, choice=choice.index)
 
     def _is_usual(self, usage: bytes) -> bool:
-        """Whether a usage has the names that it had, and a few numbers, which are free with output."""
+        """Whether a usage has its usual names, and a few numbers, which are free with output."""
         names = usage.translate(None, _DIGITS)
         return names == self._usage_names and len(usage) - len(names) <= FREE_BYTES_A_PIECE
 
     def _takes(self, chunk: Chunk, usage: bytes, *, says: bool) -> bool:
-        """Whether what a clean chunk tells of the answer is free."""
+        """Whether the metadata of a clean chunk is free."""
         last = self._clean
         told: list[tuple[str, object]] = []
         for name in _WORDS:
@@ -207,7 +207,7 @@ class ChatAnswer:
         return True
 
     def _clean_calls(self, choice: Choice, data: bytes) -> tuple[str, int] | None:
-        """The text and the number of new calls of a choice's pieces; None where one must be put right. Notes the choice's end."""
+        """The text and the number of new calls of a choice's pieces; None where one needs correction. Notes the choice's end."""
         state = self._choices.get(choice.index) or ChoiceState(choice.index)
         reason = choice.finish_reason
         pieces = choice.delta.tool_calls
@@ -234,7 +234,7 @@ class ChatAnswer:
         self._unfinished -= 1
 
     def _take(self) -> None:
-        """Takes what the last event said into the whole answer."""
+        """Takes the last event into the whole answer."""
         adds, self._adds = self._adds, None
         if adds is None or self._assembly is None:
             return
@@ -267,7 +267,7 @@ class ChatAnswer:
         elif self._assembly is not None:
             self._adds = right
         elif is_empty and not says:
-            # It would tell a client nothing, and many read the first choice of every chunk.
+            # Left out: it would tell a client nothing, and many read the first choice of every chunk.
             pass
         elif is_empty and self._identity is None and self._held is None and usage is None:
             self._held = right
@@ -292,7 +292,7 @@ class ChatAnswer:
             elif choice is not None:
                 count_member("choice", choice, found)
         for name, value in chunk.items():
-            # The object is written anew.
+            # The member `object` is written anew.
             if name not in ("choices", "object"):
                 count_member(name, value, found)
         if usage is not None or "usage" in chunk:
@@ -308,7 +308,7 @@ class ChatAnswer:
         part = "message" if is_whole else "delta"
         delta = choice.get(part)
         if not isinstance(delta, dict):
-            # Some write a message into a chunk.
+            # Some vendors write a message into a chunk.
             other = choice.get("message")
             delta = other if isinstance(other, dict) else {"content": delta} if isinstance(delta, str) else {}
         found.names("choice", choice)
@@ -336,7 +336,7 @@ class ChatAnswer:
     # Usage
 
     def _usage_of(self, chunk: Json) -> object:
-        """The usage object of a chunk, wherever it stands; it is noted."""
+        """The usage object of a chunk, wherever it stands; notes it."""
         found = None
         for place in (*_USAGE_PLACES, *self._reading.places):
             value = at(chunk, place)
@@ -344,7 +344,7 @@ class ChatAnswer:
                 found = value
                 break
         choices = chunk.get("choices")
-        # A choice's own usage is that of the whole only where it is alone.
+        # A choice's own usage is that of the whole only if it is the only choice.
         if found is None and self._choices_asked == 1 and isinstance(choices, list):
             for choice in choices:
                 value = choice.get("usage") if isinstance(choice, dict) else None
@@ -380,14 +380,14 @@ class ChatAnswer:
         says_output = counted.has_output and total_output(counted.counts) > 0
         self._usage = merged(self._known_usage(), found)
         self._counted = read_usage(self._usage, CHAT, self._reading) or counted
-        # An earlier count of output is none of what came since.
+        # An earlier count of output does not cover later output.
         is_old = not says_output and total_output(self._counted.counts) > 0
         self._says = self._counted._replace(has_output=False) if is_old else self._counted
 
     # Identity
 
     def _know(self, answer_id: object, model: object, created: object) -> None:
-        """Notes what identifies the answer, from the first chunk that has it."""
+        """Notes the answer's identity, from the first chunk that has it."""
         if self._identity is None and isinstance(answer_id, str) and answer_id:
             self._identity = {
                 "id": answer_id,
@@ -406,7 +406,7 @@ class ChatAnswer:
         return self._identity
 
     def _identified(self, chunk: Json) -> Json:
-        """The chunk with what it lacks of an identity."""
+        """The chunk, completed with the answer's identity."""
         known = self._sure_identity()
         for name in ("id", "created", "model"):
             value = chunk.get(name)
@@ -449,7 +449,7 @@ class ChatAnswer:
         return step._replace(ended=True)
 
     def _whole_as_events(self) -> bytes:
-        """A whole answer as the chunk of a stream."""
+        """A whole answer as one chunk of a stream."""
         whole = dict(self._whole or {})
         choices = []
         for choice in whole.pop("choices", ()):
@@ -468,7 +468,7 @@ class ChatAnswer:
         cut = "length" if ending is Ending.CUT else None
         last = self._last
         if cut is not None and (last.said or last.thought or last.opaque_bytes or last.calls) and self._whole is None:
-            # The client does not get the event that was cut, nor the end that it told.
+            # The client gets neither the cut event nor the end that it told.
             self._adds = None
             for finished in self._finished:
                 finished.finish_reason = None
@@ -499,7 +499,7 @@ class ChatAnswer:
         return b"data: %b\n\n" % encode({**head, **members})
 
     def _reasons(self, cut: str | None) -> dict[int, str]:
-        """How each choice ends, also one of which nothing came."""
+        """The end of each choice, even of one of which nothing came."""
         reasons = {index: cut or ChoiceState(index).reason("stop") or "" for index in range(self._choices_asked)}
         for index, state in self._choices.items():
             reasons[index] = state.finish_reason or cut or state.reason("stop") or ""
@@ -510,7 +510,7 @@ class ChatAnswer:
         return counted is not None and not counted.is_odd and trimmed(counted.counts) == trimmed(used)
 
     def _told_usage(self, used: Vector) -> Json:
-        """The vendor's usage where it is what was charged and has what clients expect, else one of what was charged."""
+        """The vendor's usage if it is the charged one and has what clients expect, else one of the charged counts."""
         if self._is_counted_so(used) and self._known_usage().keys() >= USAGE_COUNTS:
             return self._known_usage()
         return usage_object(used)
@@ -535,7 +535,7 @@ class ChatAnswer:
 
 
 def _clean_piece(piece: Call, state: ChoiceState) -> tuple[str, int] | None:
-    """The text of a call's piece and whether a call begins with it; None where it must be put right."""
+    """The text of a call's piece and whether a call begins with it; None where it needs correction."""
     function = piece.function
     if not 0 <= piece.index <= INDEX_MAX or function is None or function.arguments is None:
         return None
@@ -572,7 +572,7 @@ def _assemble(assembly: Assembly, chunk: Chunk, choice: Choice) -> None:
 
 
 def usage_object(used: Vector) -> Json:
-    """OpenAI's usage of what was charged."""
+    """OpenAI's usage of the charged counts."""
 
     def count(name: str) -> int:
         index = INDEX[name]

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from services.edge.dialects.chat.deltas import Json
 
-# Members that come whole and are set again, never joined.
+# Members that come whole and are replaced, never joined.
 _SET: Final = frozenset({"id", "type", "index", "role", "object", "model", "created"})
-# What belongs to a stream alone.
+# Members that only a stream has.
 _STREAM_ONLY: Final = frozenset({"id", "object", "created", "model", "choices", "usage", "obfuscation", "base_resp"})
 
 
@@ -82,7 +82,7 @@ class Assembly:
 
 
 def _join(joined: Json, delta: Mapping[str, Any]) -> None:
-    """Joins a delta: text is appended, objects are joined, lists by their elements' index; what is set again holds."""
+    """Joins a delta: appends texts, joins objects, and joins lists by their elements' index; other members are replaced."""
     for name, value in delta.items():
         before = joined.get(name)
         if value is None:
@@ -104,7 +104,7 @@ def _join_list(joined: list[Any], pieces: list[Any]) -> None:
     for piece in pieces:
         index = piece.get("index") if isinstance(piece, dict) else None
         if type(index) is not int:
-            # Such lists grow long, as those of the probabilities of tokens do: nobody looks through what is there.
+            # Appended without a search, because such lists grow long, as those of the probabilities of tokens do.
             joined.append(_own(piece))
             continue
         if by_index is None:
@@ -118,7 +118,7 @@ def _join_list(joined: list[Any], pieces: list[Any]) -> None:
 
 
 def _own(value: Any) -> Any:
-    """A value that may be changed; of a list its pieces are joined too, since several may be of one index."""
+    """A value that may be changed; a list's pieces are joined too, because several may have one index."""
     if isinstance(value, dict):
         return {name: _own(each) for name, each in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Chunks of a vendor's stream as they are read: strictly where they are as OpenAI writes them, else as any JSON. Pure."""
+"""Reads chunks of a vendor's stream: strictly where they have OpenAI's form, else as any JSON. Pure."""
 
 import json
 import re
@@ -11,10 +11,10 @@ from services.edge.dialects.json_text import NOT_JSON, encode
 from services.edge.vendors.usage import at
 from services.edge.vendors.vendor import VendorFailure
 
-# All names and marks of a chunk that has every member, with white space.
+# At most this many bytes are the names and marks of a chunk that has every member, with white space.
 _NAMES_BYTES_MAX: Final = 440
 _USAGE_BYTES_MAX: Final = 1_024
-# A name that hides behind escapes of its letters; in a text the quote would be escaped.
+# A name disguised by escapes of its letters; in a text the quote would be escaped.
 _ESCAPED_NAME: Final = re.compile(rb'\\u00[0-9A-Fa-f]{2}[A-Za-z_]*"\s*:')
 # Joining and writing take a few calls a level.
 _DEPTH_MAX: Final = 100
@@ -88,16 +88,16 @@ class Whole(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     service_tier: str | None = None
 
 
-# Numbers alone, as nearly every usage is: read in a fifth of the time that a look for texts takes.
+# Numbers alone, as in nearly every usage: read in a fifth of the time that a search for texts takes.
 _numbers_decoder: Final = msgspec.json.Decoder(dict[str, int | float | dict[str, int | float | None] | None])
 
 
-# What clients of OpenAI's find in every usage.
+# Counts that clients of OpenAI's find in every usage.
 USAGE_COUNTS: Final = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 
 
 def is_plain_usage(usage: msgspec.Raw) -> bool:
-    """Whether a usage has the counts that clients expect, and no text in it."""
+    """Whether a usage has the counts that clients expect, and no text."""
     try:
         return _numbers_decoder.decode(usage).keys() >= USAGE_COUNTS
     except NOT_JSON:
@@ -108,7 +108,7 @@ whole_decoder: Final = msgspec.json.Decoder(Whole)
 
 
 def clean_whole(body: bytes) -> Whole | None:
-    """A whole answer that can be passed on as it is; None where it must be looked at more closely."""
+    """A whole answer that can be passed on as it is; None where it needs a closer look."""
     try:
         whole = whole_decoder.decode(body)
     except NOT_JSON:
@@ -132,7 +132,7 @@ def clean_whole(body: bytes) -> Whole | None:
             return None
         others -= len(message.content or "") + len(message.reasoning_content or "")
     if others > METADATA_BYTES_MAX:
-        # There is room for words that count as output, or for white space, text in escapes, a name twice.
+        # Look closer: there is room for words that count as output, or for white space, text in escapes, a name twice.
         if _longest(whole.id, whole.model, whole.system_fingerprint, whole.service_tier) > METADATA_BYTES_MAX:
             return None
         if len(body) > len(encode(whole)) + _NAMES_BYTES_MAX:
@@ -195,7 +195,7 @@ def decoded(data: bytes) -> object:
 
 
 def _sound(value: Any, depth: int) -> Any:
-    """The value with lone surrogates replaced: no text has them."""
+    """The value with lone surrogates replaced, because no text has them."""
     if depth > _DEPTH_MAX:
         raise ValueError("nested too deeply")
     if isinstance(value, str):
@@ -208,7 +208,7 @@ def _sound(value: Any, depth: int) -> Any:
 
 
 def is_error(found: object, event_name: str) -> bool:
-    """Whether a vendor tells of an error instead of an answer."""
+    """Whether a vendor sent an error instead of an answer."""
     if isinstance(found, list):
         return bool(found) and is_error(found[0], event_name)
     if not isinstance(found, dict):

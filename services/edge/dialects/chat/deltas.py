@@ -1,8 +1,8 @@
-"""What a choice of a chunk or of a whole answer says: put right where vendors differ, and every string of it counted. Pure.
+"""Puts choices of chunks and of whole answers right where vendors differ, and counts every string of them. Pure.
 
-Text and thought are told apart; thought that stands in two fields is delivered and counted once; pieces of calls get the index
-under which the official SDKs join them. A string under a name that is not known counts as said, since a client can read it; each
-member of metadata is free up to `METADATA_BYTES_MAX`, and all of an answer's together as `Metadata` says.
+Text and thought are told apart. Thought that stands in two fields is delivered and counted once. Pieces of calls get the index
+under which the official SDKs join them. A string under an unknown name counts as said, because a client can read it. Each member of
+metadata is free up to `METADATA_BYTES_MAX`, and all of an answer's together as `Metadata` says.
 """
 
 import re
@@ -24,11 +24,11 @@ _DEPTH_MAX: Final = 64
 # Alternatives to a token that were asked for are no output; longer ones count.
 _ALTERNATIVE_CHARACTERS_MAX: Final = 64
 _BYTE_MAX: Final = 255
-# Fewer alternatives than none: not even a token's own probability is free.
+# Below zero alternatives: not even a token's own probability is free.
 _NONE_FREE: Final = -1
 _LOGPROB_NAMES: Final = frozenset({"token", "logprob", "bytes", "top_logprobs"})
 
-# Members of a chunk, a choice or a delta that tell of the answer and are none of it.
+# Members of a chunk, a choice or a delta that describe the answer.
 METADATA: Final = frozenset(
     {
         "id",
@@ -96,12 +96,12 @@ class Found:
         self.calls = 0
 
     def tell(self, name: str, value: object, counted_bytes: int = 0) -> None:
-        """Counts what of a member is no free metadata any more; so many bytes of it are counted already."""
+        """Counts the part of a member that exceeds the free metadata; `counted_bytes` of it are counted already."""
         if beyond := self._metadata.beyond(name, value, counted_bytes):
             self.said.append(beyond)
 
     def knows(self, name: str, value: object) -> bool:
-        """Whether a plain value is as it was told last."""
+        """Whether a plain value is unchanged since it was told last."""
         return self._metadata.knows(name, value)
 
     def names(self, place: str, members: Json, usual: frozenset[str] = _NAMES) -> None:
@@ -109,13 +109,13 @@ class Found:
         self.said.extend(self._metadata.names(place, members, usual))
 
     def earn(self) -> None:
-        """Tells the metadata of the event's output."""
+        """Adds the event's output to the budget of metadata."""
         if self.said or self.thought or self.calls:
             self._metadata.earn()
 
 
 class ChoiceState:
-    """One choice so far."""
+    """The state of one choice."""
 
     __slots__ = ("finish_reason", "has_function", "index", "index_of", "last", "named", "routes")
 
@@ -125,7 +125,7 @@ class ChoiceState:
         self.has_function = False
         # The index of each call by its ID.
         self.index_of: dict[str, int] = {}
-        # Where pieces of a vendor's index go; our indexes rise without gaps where the vendor's do not help.
+        # Targets of a vendor's indexes; our indexes rise without gaps where the vendor's do not help.
         self.routes: dict[int, int] = {}
         # The names of calls by our index.
         self.named: dict[int, str] = {}
@@ -146,7 +146,7 @@ class ChoiceState:
         return ours
 
     def reason(self, told: object) -> str | None:
-        """The reason to tell for the vendor's."""
+        """The client's reason for the vendor's."""
         if not isinstance(told, str) or not told:
             return None
         reason = _REASONS.get(told, told)
@@ -156,7 +156,7 @@ class ChoiceState:
 
 
 def right_delta(delta: Json, state: ChoiceState, found: Found, answer_id: str, *, is_whole: bool = False) -> Json:
-    """A delta, or a whole message, as clients expect it; what it says is added to `found`."""
+    """A delta, or a whole message, in the form that clients expect; its output is added to `found`."""
     right = dict(delta)
     found.names("delta", delta)
     content = right.get("content")
@@ -182,7 +182,7 @@ def right_delta(delta: Json, state: ChoiceState, found: Found, answer_id: str, *
         elif name not in ("content", "reasoning_details", *_THOUGHTS):
             count_member(name, value, found)
     if is_whole:
-        # Official SDKs want it.
+        # Official SDKs expect it.
         right.setdefault("content", None)
     return right
 
@@ -208,7 +208,7 @@ def count_member(name: str, value: object, found: Found) -> None:
 
 
 def count_logprobs(logprobs: object, said: str, found: Found, alternatives: int | None) -> None:
-    """Counts what the probabilities of tokens say beyond the text that they repeat, and the `alternatives` asked for to each token.
+    """Counts text in probabilities of tokens, except the repeated text and the `alternatives` asked for to each token.
 
     `alternatives` is None where no probabilities were asked for: none are free then.
     """
@@ -216,7 +216,7 @@ def count_logprobs(logprobs: object, said: str, found: Found, alternatives: int 
         count_member("logprobs", logprobs, found)
         return
     tokens: list[str] = []
-    # A character has a token at least, and may have one for each of its bytes.
+    # A character has at least one token, and may have one for each of its bytes.
     entries_left = len(said.encode())
     found.names("logprobs", logprobs)
     for name, entries in logprobs.items():
@@ -238,11 +238,11 @@ def count_logprobs(logprobs: object, said: str, found: Found, alternatives: int 
 
 
 def strings(value: object, depth: int = 0) -> Iterator[str]:
-    """Every string of a value, names of nested members too, and numbers that may stand for a text."""
+    """Every string of a value, names of nested members included, and numbers that may stand for a text."""
     if isinstance(value, str):
         yield value
     elif depth > _DEPTH_MAX:
-        # What is nested deeper counts with its JSON.
+        # Deeper values count with their JSON.
         yield encode(value).decode()
     elif isinstance(value, list):
         yield from told_by_numbers(value)
@@ -257,7 +257,7 @@ def strings(value: object, depth: int = 0) -> Iterator[str]:
 
 
 def _counted_strings(value: object, found: Found, depth: int) -> Iterator[str]:
-    """As `strings`, of objects the values alone where the names are short, and without what is opaque."""
+    """`strings`, with the values alone of objects with short names, and without opaque texts."""
     if isinstance(value, dict) and depth <= _DEPTH_MAX:
         yield from told_by_names(value)
         for name, each in value.items():
@@ -274,7 +274,7 @@ def _counted_strings(value: object, found: Found, depth: int) -> Iterator[str]:
 
 
 def _count_entry(entry: Json, alternatives: int, found: Found) -> None:
-    """Counts a token's probability, but for the token, and so many alternatives where its probability is free."""
+    """Counts a token's probability, except the token, and except `alternatives` where its probability is free."""
     found.names("logprob", entry, _LOGPROB_NAMES)
     is_free = alternatives > _NONE_FREE
     for name, value in entry.items():
@@ -312,7 +312,7 @@ def _are_bytes(value: object, token: object) -> bool:
 
 
 def _parts(content: object) -> tuple[str, str]:
-    """The text and the thought of a content that is a list of parts. A part that is neither text nor thought is left out."""
+    """The text and the thought of a content that is a list of parts. Other parts are left out."""
     said: list[str] = []
     thought: list[str] = []
     for part in content if isinstance(content, list) else (content,):
@@ -364,7 +364,7 @@ def _read_thoughts(right: Json, found: Found) -> None:
     if not first or repeated != first:
         found.thought.extend(texts)
     elif not others:
-        # It says nothing that was not said.
+        # Dropped, because it repeats what was said.
         del right["reasoning_details"]
 
 
@@ -396,7 +396,7 @@ def _right_call(piece: Json, state: ChoiceState, found: Found, answer_id: str, *
     elif index is not None:
         ours = state.routes.get(index)
     else:
-        # A piece without ID and index goes on with the last call, unless it names a function anew.
+        # A piece without ID and index continues the last call, unless it names a function anew.
         ours = state.last if state.has_calls and not (name and state.named[state.last]) else None
     is_new = ours is None
     if ours is None:
@@ -411,7 +411,7 @@ def _right_call(piece: Json, state: ChoiceState, found: Found, answer_id: str, *
         right["id"] = call_id
         right.setdefault("type", kind)
     else:
-        # The official SDKs join strings that come again: an ID or a name would stand there twice.
+        # Sent once, because the official SDKs join repeated strings: an ID or a name would stand there twice.
         right.pop("id", None)
         if name and name == state.named[ours]:
             del function["name"]
@@ -430,7 +430,7 @@ def _right_call(piece: Json, state: ChoiceState, found: Found, answer_id: str, *
 
 
 def _read_arguments(function: Json, found: Found, *, is_new: bool) -> None:
-    """Counts a call's arguments, and writes them as the text that they are elsewhere."""
+    """Counts a call's arguments, and writes them as text, as other vendors do."""
     for member, value in list(function.items()):
         if member in ("arguments", "input"):
             if isinstance(value, dict | list):

@@ -1,4 +1,4 @@
-"""The dialect of OpenAI's chat completions, as the call path takes it. Pure."""
+"""The dialect of OpenAI's chat completions, for the call path. Pure."""
 
 from collections.abc import Mapping
 
@@ -23,5 +23,5 @@ class ChatCompletions:
         return problems.problem_body(problem)
 
     def status_of(self, problem: Problem) -> int:
-        """The problem's own: chat's clients understand each as it stands in `problems`."""
+        """The problem's own status: chat's clients understand each as it stands in `problems`."""
         return problem.status

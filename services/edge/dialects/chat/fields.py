@@ -1,4 +1,4 @@
-"""The top-level fields of a chat completion, and what becomes of each. Pure."""
+"""The top-level fields of a chat completion, and the treatment of each. Pure."""
 
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -7,9 +7,9 @@ from services.edge.dialects.json_text import NULL, Fields, Raw, by_fold, element
 from services.edge.http.problems import Problem, malformed
 
 LIMITS: Final = ("max_tokens", "max_completion_tokens")
-# Read, typed, and written by us.
+# Fields that are read, typed, and written anew.
 READ: Final = frozenset({"model", "messages", "stream", "stream_options", "n", *LIMITS})
-# Passed as they came. Those of the prompt count in its size.
+# Fields that are passed on unchanged. Those of the prompt count in its size.
 SETTINGS: Final = frozenset(
     {
         "temperature",
@@ -36,13 +36,13 @@ SETTINGS: Final = frozenset(
     }
 )
 PROMPT: Final = frozenset({"tools", "tool_choice", "functions", "function_call", "response_format"})
-# Cost extra at most vendors, but for these values; an endpoint's own word stands over it.
+# Fields that cost extra at most vendors, except for these values; an endpoint's own word replaces this.
 PRICED: Final = {
     "service_tier": frozenset({b'"auto"', b'"default"'}),
     "web_search_options": frozenset[bytes](),
     "modalities": frozenset({b'["text"]'}),
     "audio": frozenset[bytes](),
-    # Tokens of it that the model rejects are charged as output.
+    # Tokens of a prediction that the model rejects are charged as output.
     "prediction": frozenset[bytes](),
 }
 # Tools that the client runs. Others run at the vendor: they cost extra, and add input after the reservation.
@@ -115,7 +115,7 @@ def _free(raw: Raw, steps: tuple[str, ...], free_values: frozenset[bytes], param
 
 
 def _require(raw: Raw, name: str, free_values: frozenset[bytes], param: str) -> None:
-    """Errors: `Problem` 400 for an element that does not say what it is: a vendor may take it for one that costs extra."""
+    """Refuses an element without its kind, because a vendor may take it for one that costs extra. Errors: `Problem` 400."""
     if bytes(members(raw, param).get(name, NULL)) == b"null":
         values = ", ".join(sorted(value.decode() for value in free_values))
         raise malformed(f"{param}.{name}", f"{param}.{name} is missing. Send one of: {values}.", "missing_required_parameter")

@@ -1,7 +1,7 @@
 """Messages of a chat completion, read so far that each byte that may become tokens is counted. Pure.
 
-Plain messages, a role and a text each, are the most of them and the longest: they are read at once and go to the vendor as they
-came. All others are taken apart into members and written anew from what was read.
+Plain messages, a role and a text each, are the most and the longest of them. They are read at once and go to the vendor unchanged.
+All others are taken apart into members and written anew.
 """
 
 from typing import Final, NamedTuple
@@ -52,14 +52,14 @@ _plain_decoder: Final = msgspec.json.Decoder(list[_PlainMessage])
 class Messages(NamedTuple):
     """Messages as they were read."""
 
-    # What goes to the vendor.
+    # The messages for the vendor.
     raw: Raw
     turns: int
     texts: list[str]
-    # What may become tokens and is no text: JSON to the letter.
+    # JSON, to the letter, that may become tokens and is no text.
     others: list[bytes]
     images: int
-    # The first member or part that is not known, as a param; empty where all are.
+    # The first unknown member or part, as a param; empty where all are known.
     unknown: str
 
 
@@ -71,7 +71,7 @@ def read_messages(raw: Raw) -> Messages:
             plain_ones = _plain_decoder.decode(raw)
         except NOT_JSON:
             plain_ones = []
-        # As most clients write them: every name stands once, and in this order.
+        # Most clients write this form: every name stands once, and in this order.
         if plain_ones and encode(plain_ones) == raw_bytes:
             texts = [message.content for message in plain_ones]
             others = [message.role.encode() for message in plain_ones if message.role not in _ROLES]
@@ -97,7 +97,7 @@ class _MessageReader:
         for index, fields in enumerate(messages):
             self._read_message(fields, f"messages[{index}]")
         try:
-            # What is text was decoded.
+            # Check the rest as UTF-8: texts were decoded.
             b"".join(self._others).decode()
         except UnicodeDecodeError as error:
             raise not_utf8("messages", error) from None
@@ -166,7 +166,7 @@ class _MessageReader:
             elif name == "prompt_cache_breakpoint":
                 self._others.append(bytes(raw))
             else:
-                # A known name in a part of another kind too: a reader may go by the name.
+                # A known name in a part of another kind counts too, because a reader may go by the name.
                 self._add_unknown(raw, f"{param}.{name}", name)
 
     def _read_image(self, part: Fields, param: str) -> None:
@@ -237,7 +237,7 @@ class _MessageReader:
 
 
 def _has_media(raw: Raw) -> bool:
-    """Whether a value that is not known names media anywhere."""
+    """Whether an unknown value names media anywhere."""
     if not bytes(raw).startswith((b"{", b"[")):
         return False
     return names_media(plain(raw))

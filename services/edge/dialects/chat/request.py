@@ -65,11 +65,11 @@ class ChatRequest:
         self.output_field: str | None = None
         for field in LIMITS:
             limit = integer(fields, field, 1)
-            # Where both are given, the smaller holds.
+            # If both are given, the smaller holds.
             if limit is not None and (self.output_limit is None or limit < self.output_limit):
                 self.output_field, self.output_limit = field, limit
         alternatives = integer(fields, "top_logprobs", 0, most=ALTERNATIVES_MAX) or 0
-        # How many alternatives to each token of output the client asked for; None: no probabilities of tokens at all.
+        # Alternatives to each token of output that the client asked for; None: no probabilities of tokens at all.
         self.alternatives: int | None = alternatives if truth(fields, "logprobs") else None
         # Whether the client wants the count in its stream.
         self.include_usage = False
@@ -86,7 +86,7 @@ class ChatRequest:
         if not self.streamed:
             raise malformed("stream_options", "stream_options is taken only with stream: true.", "invalid_value")
         self.include_usage = bool(truth(options, "include_usage", "stream_options.include_usage"))
-        # Taken, since clients of vLLM send it; counts of running streams go on as the vendor sends them.
+        # Accepted, because clients of vLLM send it; running counts of a stream go on as the vendor sends them.
         truth(options, "continuous_usage_stats", "stream_options.continuous_usage_stats")
         if truth(options, "include_obfuscation", "stream_options.include_obfuscation") is not None:
             self._include_obfuscation = options["include_obfuscation"]
@@ -102,7 +102,7 @@ class ChatRequest:
             elif name not in KNOWN:
                 others.append(name.encode())
                 others.append(bytes(raw))
-        # As one text: of a long one a sample is looked at.
+        # Sized as one text, because only a sample of a long one is looked at.
         size = size_of("".join((*messages.texts, b"".join(others).decode())))
         return InputSize(size.utf8_bytes, size, messages.turns, messages.images, self._texts)
 
@@ -112,7 +112,7 @@ class ChatRequest:
     def vendor_request(
         self, endpoint: Endpoint, vendor_model_id: str, output_limit: int | None, *, streamed: bool
     ) -> VendorRequest:
-        """See `services.edge.call.dialect.Request`. Members stand in the client's order, those of ours at the end."""
+        """See `services.edge.call.dialect.Request`. Members stand in the client's order, ours at the end."""
         if self._messages.unknown and endpoint.unknown_content is not Unknown.PASSED:
             param = self._messages.unknown
             raise malformed(param, f"{param} is not known to this model's vendor. Leave it out.", "unknown_parameter")
@@ -129,7 +129,7 @@ class ChatRequest:
             elif name == "stream":
                 written[name] = _TRUE if streamed else _FALSE
             elif name in LIMITS or name == endpoint.output_limit_field:
-                # One field alone: a vendor may take the other.
+                # Written into one field alone, because a vendor may take the other.
                 if limit is not None:
                     written[endpoint.output_limit_field] = limit
             elif name != "stream_options":
@@ -146,7 +146,7 @@ class ChatRequest:
     def _write_field(
         self, written: Fields, name: str, raw: Raw, endpoint: Endpoint, own: EndpointFields, dropped: list[str]
     ) -> None:
-        """Writes a field that the edge does not read, or does not write it."""
+        """Writes a field that the edge does not read, or leaves it out."""
         if name in own.priced:
             for path in own.priced[name]:
                 raw = free_of_charge(raw, path, name)

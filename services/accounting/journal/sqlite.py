@@ -73,6 +73,9 @@ def _move_rows(connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
 
 
+# Rows of one commit beyond this, some hundred operations, are worth the way to the thread: meanwhile the next ones are decided.
+_CACHED_BYTES_MAX: Final = 16 * 1024
+
 # What leads from each version of the schema to the next.
 MIGRATIONS: Final = (
     """
@@ -230,7 +233,10 @@ class SqliteStore:
         if any(write.checkpoints for write in writes):
             # The checkpoint before may have to be read from the disk.
             return await self._writer.write(work)
-        if any(write.body is not None for write in writes):
+        size = sum(len(write.body) for write in writes if write.body is not None)
+        if size > _CACHED_BYTES_MAX:
+            return await self._writer.write(work)
+        if size:
             return await self._writer.write_cached(work)
         return await self._writer.read_cached(
             lambda connection: {

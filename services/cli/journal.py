@@ -103,7 +103,7 @@ def _of_system_down(wanted: dict[str, Any], database: Path) -> Iterator[dict[str
     from services.accounting.journal.sqlite import SqliteStore
     from services.accounting.journal.store import JournalRow
     from services.accounting.rpc.journal import journal_entry_message
-    from services.edge.api.admin.journal_page import JournalFilter, entry_json
+    from services.edge.api.admin.journal import JournalFilter, entry_json
 
     matches = JournalFilter(**wanted)
 

@@ -1,8 +1,9 @@
 """Who may call which RPC: the roles of a cell's services, and all that their certificates are good for.
 
 A role is the name in front of ".tokenline" in a certificate. Each line is what a service really asks for, no more. The edge has the
-administrative API, so it opens accounts, grants and corrects; its own token guards that. Accounting asks accounting where a replica
-passes on to the owner of an account what it was asked itself, and was asked by somebody who may.
+administrative API, so it opens accounts, grants and corrects; its own token guards that. It alone says in whose name a command is
+given (`Actor`), since it saw the proof. Accounting asks accounting where a replica passes on to the owner of an account what it was
+asked itself, with its actor, and was asked by somebody who may.
 """
 
 from collections.abc import Mapping

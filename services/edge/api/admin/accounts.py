@@ -11,6 +11,7 @@ from litestar.params import FromPath
 
 from services.edge.api.account_json import AMOUNTS_IN, bucket_json, debt_json, losses_json, rfc3339, session_json
 from services.edge.api.admin.body import TIMEOUT_S, Name, parse
+from services.edge.api.admin.command import give
 from services.edge.api.admin.limits import counter_json, limits_json
 from services.edge.api.admin.orders import order_json, subscription_json
 from services.edge.api.admin.transfers import transfer_json
@@ -38,7 +39,7 @@ def account_routes(
         key = wanted.idempotency_key or secrets.token_hex(16)
         account_id = derived_name("acct", key)
         opening = accounting_pb2.OpenAccountRequest(account_id=account_id, offering_id=wanted.offering_id or "")
-        opened = (await answer(accounting.OpenAccount(opening, timeout=TIMEOUT_S))).account
+        opened = (await give(request, accounting.OpenAccount, opening)).account
         # A repeat after a failure between the two calls finds the account open and adds the member that is missing.
         joining = authentication_pb2.CreateMemberRequest(
             account_id=account_id, idempotency_key=derived_name("member", account_id, key)

@@ -9,8 +9,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from services.edge.api.account_json import bucket_json
-from services.edge.api.admin.body import AMOUNT_MAX, DAY_S, TIMEOUT_S, Amount, Name, Reason, ValidDays, parse, wrong
-from services.runtime.clients import answer
+from services.edge.api.admin.body import AMOUNT_MAX, DAY_S, Amount, Name, Reason, ValidDays, parse, wrong
+from services.edge.api.admin.command import give
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 
@@ -66,7 +66,7 @@ def correction_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStu
             priority=wanted.priority,
             idempotency_key=wanted.idempotency_key,
         )
-        granted = await answer(accounting.GrantBucket(granting, timeout=TIMEOUT_S))
+        granted = await give(request, accounting.GrantBucket, granting)
         return {**bucket_json(granted.bucket), "repaid_amount": granted.repaid_amount}
 
     @post("/accounts/{account_id:str}/refunds")
@@ -82,7 +82,7 @@ def correction_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStu
             reason=wanted.reason,
             idempotency_key=wanted.idempotency_key,
         )
-        refunded = await answer(accounting.RefundSession(refunding, timeout=TIMEOUT_S))
+        refunded = await give(request, accounting.RefundSession, refunding)
         return {**bucket_json(refunded.bucket), "repaid_amount": refunded.repaid_amount}
 
     @post("/accounts/{account_id:str}/reductions")
@@ -95,7 +95,7 @@ def correction_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStu
             reason=wanted.reason,
             idempotency_key=wanted.idempotency_key,
         )
-        await answer(accounting.ReduceBucket(reducing, timeout=TIMEOUT_S))
+        await give(request, accounting.ReduceBucket, reducing)
         return {"bucket_id": wanted.bucket_id, "amount": wanted.amount}
 
     @post("/accounts/{account_id:str}/write-offs")
@@ -108,7 +108,7 @@ def correction_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStu
             reason=wanted.reason,
             idempotency_key=wanted.idempotency_key,
         )
-        await answer(accounting.WriteOffDebt(writing_off, timeout=TIMEOUT_S))
+        await give(request, accounting.WriteOffDebt, writing_off)
         return {"unit": wanted.unit, "currency": wanted.currency, "amount": wanted.amount}
 
     return [grant_bucket, refund, reduce_bucket, write_off]

@@ -103,14 +103,16 @@ async def journal_page(
 
 
 def entry_json(entry: pb.JournalEntry) -> dict[str, Any]:
-    """One entry: where it stands, when and on which account, `fact` with its name, and its fields."""
+    """One entry: where it stands, when and on which account, who gave its command, `fact` with its name, and its fields."""
     fact = entry.WhichOneof("fact") or ""
+    actor = MessageToDict(entry.actor) if entry.HasField("actor") else None
     return {
         "part_id": entry.part_id,
         "sequence_number": entry.sequence_number,
         "index": entry.index,
         "time_us": entry.time_us,
         "account_id": entry.account_id,
+        "actor": actor,
         "fact": fact,
         **MessageToDict(getattr(entry, fact), preserving_proto_field_name=True),
     }

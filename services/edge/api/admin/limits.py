@@ -10,6 +10,7 @@ from litestar.params import FromPath
 
 from services.edge.api.account_json import rfc3339, unit_json
 from services.edge.api.admin.body import TIMEOUT_S, Name, parse, wrong
+from services.edge.api.admin.command import give
 from services.edge.http.problems import malformed
 from services.runtime.clients import answer
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -42,7 +43,7 @@ def limit_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -
             except ValueError:
                 raise wrong("valid_until") from None
         setting = pb.SetLimitsRequest(account_id=account_id, subject_limits=subject_limits)
-        await answer(accounting.SetLimits(setting, timeout=TIMEOUT_S))
+        await give(request, accounting.SetLimits, setting)
         return limits_json(subject_limits)
 
     @get("/refusals/{charging_id:str}")

@@ -8,8 +8,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from services.edge.api.account_json import rfc3339, unit_json
-from services.edge.api.admin.body import TIMEOUT_S, Name, Reason, parse
-from services.runtime.clients import answer
+from services.edge.api.admin.body import Name, Reason, parse
+from services.edge.api.admin.command import give
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.registry.v1 import registry_pb2
@@ -54,7 +54,7 @@ def order_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -
             payment_method=_payment(wanted.payment_method),
             idempotency_key=wanted.idempotency_key,
         )
-        return order_json((await answer(accounting.PlaceOrder(placing, timeout=TIMEOUT_S))).order)
+        return order_json((await give(request, accounting.PlaceOrder, placing)).order)
 
     @post("/accounts/{account_id:str}/orders/{order_id:str}/payment", status_code=200)
     async def confirm_payment(
@@ -62,13 +62,13 @@ def order_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -
     ) -> dict[str, Any]:
         paid = parse(await request.body(), _Paid)
         confirming = pb.ConfirmPaymentRequest(account_id=account_id, order_id=order_id, payment_reference=paid.payment_reference)
-        return order_json((await answer(accounting.ConfirmPayment(confirming, timeout=TIMEOUT_S))).order)
+        return order_json((await give(request, accounting.ConfirmPayment, confirming)).order)
 
     @delete("/accounts/{account_id:str}/orders/{order_id:str}", status_code=200)
     async def cancel_order(request: Request[Any, Any, Any], account_id: FromPath[str], order_id: FromPath[str]) -> dict[str, Any]:
         given_up = parse(await request.body(), _GivenUp)
         cancelling = pb.CancelOrderRequest(account_id=account_id, order_id=order_id, reason=given_up.reason)
-        return order_json((await answer(accounting.CancelOrder(cancelling, timeout=TIMEOUT_S))).order)
+        return order_json((await give(request, accounting.CancelOrder, cancelling)).order)
 
     return [place_order, confirm_payment, cancel_order]
 
@@ -89,7 +89,7 @@ def subscription_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncS
             at_once=wanted.at_once,
             idempotency_key=wanted.idempotency_key,
         )
-        return order_json((await answer(accounting.ChangeSubscription(changing, timeout=TIMEOUT_S))).order)
+        return order_json((await give(request, accounting.ChangeSubscription, changing)).order)
 
     @delete("/accounts/{account_id:str}/subscriptions/{subscription_id:str}", status_code=200)
     async def cancel_subscription(
@@ -97,7 +97,7 @@ def subscription_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncS
     ) -> dict[str, Any]:
         end = parse(await request.body(), _End)
         cancelling = pb.CancelSubscriptionRequest(account_id=account_id, subscription_id=subscription_id, at_once=end.at_once)
-        await answer(accounting.CancelSubscription(cancelling, timeout=TIMEOUT_S))
+        await give(request, accounting.CancelSubscription, cancelling)
         return {"subscription_id": subscription_id, "at_once": end.at_once}
 
     return [change_subscription, cancel_subscription]

@@ -23,6 +23,7 @@ from services.edge.api.admin.orders import order_routes, subscription_routes
 from services.edge.api.admin.transfers import transfer_routes
 from services.edge.catalog import CatalogHolder
 from services.edge.http.problems import invalid_admin_token
+from services.edge.identity.actors import ADMINISTRATOR, let_in
 from services.edge.identity.principals import bearer
 from services.runtime.config import ConfigError
 from tokenline.accounting.v1 import accounting_pb2_grpc
@@ -59,6 +60,7 @@ def admin_router(
         # Digests have one length, so that the comparison tells nothing of the token, not even its length.
         if not hmac.compare_digest(_digest(bearer(connection.scope["headers"]) or b""), expected):
             raise invalid_admin_token()
+        let_in(connection, ADMINISTRATOR)
 
     return Router(
         "/v1/admin",

@@ -7,8 +7,8 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from services.edge.api.admin.body import TIMEOUT_S, Amount, Name, parse
-from services.runtime.clients import answer
+from services.edge.api.admin.body import Amount, Name, parse
+from services.edge.api.admin.command import give
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 
@@ -33,7 +33,7 @@ def transfer_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub"
             amount=wanted.amount,
             idempotency_key=wanted.idempotency_key,
         )
-        sent = await answer(accounting.SendTransfer(sending, timeout=TIMEOUT_S))
+        sent = await give(request, accounting.SendTransfer, sending)
         return {"transfer_id": sent.transfer_id, "state": sent.state, "remark": sent.remark}
 
     return [send_transfer]

@@ -17,13 +17,13 @@ Arrivals = tuple[tuple[str, int], ...]
 
 
 class Actor(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Who gave the administrative command that made an entry. The row keeps it beside its entries, see `journal.codec`."""
+    """The giver of the administrative command that made an entry. The row keeps it beside its entries, see `journal.codec`."""
 
-    # Who: a name that the proof vouches for, such as "administrator".
+    # A name that the proof vouches for, such as "administrator".
     subject: str
     # How it was shown, such as "admin_token".
     proof: str
-    # As what the command was given, such as "operator".
+    # The role in which the command was given, such as "operator".
     role: str
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 # Later token classes, what is absorbed and left unpaid, and the close cause `revoked`.
 EXTENDED_USAGE: Final = "FEATURE_TOKEN_CLASSES"
-# Who gave the commands that made a row's entries.
+# Actors of the commands that made a row's entries.
 ACTORS: Final = "FEATURE_ACTORS"
 # What this code understands.
 OWN: Final = frozenset({EXTENDED_USAGE, ACTORS})

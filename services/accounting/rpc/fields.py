@@ -66,7 +66,7 @@ def payment_of(value: int) -> Payment:
 
 
 def actor_of(request: Administrative) -> entries.Actor | None:
-    """Who gives a command; None: the caller does not say, as those of a release before do not."""
+    """The giver of a command; None: the caller names none, as those of a release before do."""
     if not request.HasField("actor"):
         return None
     actor = request.actor

@@ -26,7 +26,7 @@ class Pending(NamedTuple):
     command: Command
     caller: Caller
     tag: int
-    # Who gave it; None: nobody says so. It is no part of the command: a repeat by somebody else is the same command.
+    # The giver of the command; None: nobody is named. He is no part of it: a repeat by somebody else is the same command.
     actor: Actor | None = None
 
 

@@ -68,7 +68,7 @@ class Partition:
         # A commit with something of it is under way.
         self.committing = False
         self.pending: list[Entry] = []
-        # Who gave the command that made the entry at an index of `pending`.
+        # Actors of the commands that made entries, by index of `pending`.
         self._actors: dict[int, Actor] = {}
         # Accounts that nobody used, in memory for what was due on them; they leave it once they are checkpointed.
         self._passing: set[str] = set()

@@ -1,4 +1,4 @@
-"""Who gives administrative commands: let in at the door, named in every command, kept in the journal."""
+"""Actors of administrative commands: let in at the door, named in every command, kept in the journal."""
 
 from typing import Any, Final
 
@@ -17,6 +17,6 @@ def let_in(connection: ASGIConnection[Any, Any, Any, Any], actor: accounting_pb2
 
 
 def actor_of(request: Request[Any, Any, Any]) -> accounting_pb2.Actor:
-    """Whose request it is; it has come through the guard that lets in."""
+    """The actor whose request it is; it has come through the guard that lets in."""
     actor: accounting_pb2.Actor = request.state.actor
     return actor

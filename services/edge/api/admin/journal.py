@@ -15,13 +15,13 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
 
 _TIMEOUT_S: Final = 60.0
-# So many entries are looked at for one page, so that a filter that finds little does not hold a request up for ever.
+# At most this many entries are looked at for one page, or a filter that finds little would hold up a request for ever.
 _LOOKED_AT_MAX: Final = 200_000
 _CURSOR: Final = re.compile(r"([0-9]{1,9})/([0-9]{1,18})")
 
 
 class JournalFilter(NamedTuple):
-    """What to find; empty and None: anything. Times are microseconds since 1970, from included, until excluded."""
+    """Conditions of a search; empty and None: any. Times are microseconds since 1970, from included, until excluded."""
 
     account_id: str = ""
     charging_id: str = ""
@@ -43,7 +43,7 @@ class JournalFilter(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """Where a page begins: behind this row of this partition."""
+    """The place at which a page begins: after this row of this partition."""
 
     part_id: int
     after_sequence_number: int
@@ -74,7 +74,7 @@ def journal_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub")
 async def journal_page(
     accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub", wanted: JournalFilter, cursor: Cursor, limit: int
 ) -> tuple[list[dict[str, Any]], Cursor | None]:
-    """At least `limit` entries in the order of partition and row (whole rows), and where the next page begins; None: nowhere.
+    """At least `limit` entries in the order of partition and row (whole rows), and the next page's cursor; None: no more.
 
     Errors: `ServiceError` of accounting.
     """
@@ -103,7 +103,7 @@ async def journal_page(
 
 
 def entry_json(entry: pb.JournalEntry) -> dict[str, Any]:
-    """One entry: where it stands, when and on which account, who gave its command, `fact` with its name, and its fields."""
+    """One entry: its place, time, account and actor, `fact` with its name, and its fields."""
     fact = entry.WhichOneof("fact") or ""
     actor = MessageToDict(entry.actor) if entry.HasField("actor") else None
     return {

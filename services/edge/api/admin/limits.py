@@ -1,4 +1,4 @@
-"""What accounts, members and keys may use, over HTTP, for the operator: limits, and why a call was refused."""
+"""Limits of accounts, members and keys over HTTP, for the operator, and why a call was refused."""
 
 from typing import Any, Final
 
@@ -71,7 +71,7 @@ def limit_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -
 
 
 def _help(refused: pb.Refused) -> str:
-    """What would have let the call pass."""
+    """A change that would have let the call pass."""
     if refused.result_code == pb.RESULT_CODE_RATING_FAILED:
         return "No tariff of the account's offerings prices this model: sell it in one of them."
     if refused.result_code == pb.RESULT_CODE_END_USER_SERVICE_DENIED:
@@ -88,7 +88,7 @@ def _help(refused: pb.Refused) -> str:
 
 
 def counter_json(counter: pb.Counter) -> dict[str, Any]:
-    """What a limit has counted; a unit of null counts the sessions open at once."""
+    """The count of a limit; a unit of null counts the sessions open at once."""
     unit = unit_json(counter.unit) if counter.HasField("unit") else {"unit": None, "currency": None}
     return {
         "counter_id": counter.counter_id,

@@ -1,4 +1,4 @@
-"""What accounts buy, over HTTP, for the operator: orders and subscriptions."""
+"""Orders and subscriptions of accounts over HTTP, for the operator."""
 
 from typing import Any, Literal
 

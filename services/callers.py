@@ -1,8 +1,9 @@
 """The table of callers: the RPCs that each role of a cell may call. A certificate is good for nothing else.
 
 A role is the name in front of ".tokenline" in a certificate. Each line has the methods that a service really calls, no more. The
-edge has the administrative API, so it opens accounts, grants and corrects; its own token guards that. A replica of accounting calls
-another one to pass a request on to the owner of an account; its own caller was allowed to ask.
+edge has the administrative API, so it opens accounts, grants and corrects; its own token guards that. It alone names the actor of
+a command (`Actor`), because it saw the proof. A replica of accounting calls another one to pass a request on, with its actor, to
+the owner of an account; its own caller was allowed to ask.
 """
 
 from collections.abc import Mapping

@@ -269,7 +269,7 @@ def _seed(place: str, workload: Workload, offering_id: str, checkout: Path) -> i
 
 
 class _Rounds:
-    """What was measured of one cell, in rounds."""
+    """The measured rounds of one cell."""
 
     def __init__(self, cell: _Cell, rate: float) -> None:
         self._cell = cell
@@ -282,7 +282,7 @@ class _Rounds:
 
     @property
     def operations_per_second(self) -> float:
-        """Of all rounds."""
+        """The mean over all rounds."""
         return round(self._operations / sum(measured.seconds for measured, _ in self.rounds), 1)
 
     @property
@@ -314,7 +314,7 @@ class _Rounds:
         return sum(used for _, each in self.rounds for name, used in each.items() if name.startswith(process))
 
     def cpu_us(self, process: str) -> float:
-        """The same for each operation, in microseconds."""
+        """CPU time for each operation, in microseconds."""
         return round(self.cpu_s(process) * _MICROSECONDS / max(self._operations, 1), 2)
 
     def server_cpu_ratio(self, other: "_Rounds") -> Spread:

@@ -57,7 +57,7 @@ offerings:
 
 
 class Seed(msgspec.Struct, frozen=True, kw_only=True):
-    """What to put into an empty store."""
+    """The content of a new store."""
 
     # A file, or a PostgreSQL address.
     place: str
@@ -72,7 +72,7 @@ class Seed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seeded(msgspec.Struct, frozen=True):
-    """What was put there."""
+    """The result of a seed."""
 
     due_us: int
 

@@ -16,6 +16,10 @@ from services.cli.printing import common_options
 
 _PAGE: Final = 1_000
 _TIMEOUT_S: Final = 60.0
+# Made by nothing but a command: where they name nobody, it is not known who gave it.
+_COMMANDED: Final = frozenset(
+    {"account_opened", "bucket_topped_up", "bucket_reduced", "debt_written_off", "limits_set", "transfer_sent"}
+)
 
 
 class _Time(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs alone
@@ -64,11 +68,24 @@ def journal_command(
 
 
 def _line(entry: dict[str, Any]) -> str:
-    own = ("part_id", "sequence_number", "index", "time_us", "account_id", "fact")
+    own = ("part_id", "sequence_number", "index", "time_us", "account_id", "actor", "fact")
     time = datetime.fromtimestamp(entry["time_us"] / 1_000_000, UTC).isoformat(timespec="milliseconds")
     fields = " ".join(f"{field}={_short(value)}" for field, value in entry.items() if field not in own)
     where = f"{entry['part_id']}/{entry['sequence_number']}.{entry['index']}"
-    return f"{time}  {where:12}  {entry['account_id']}  {entry['fact']}  {fields}"
+    return f"{time}  {where:12}  {entry['account_id']}  {entry['fact']}{_by(entry)}  {fields}"
+
+
+def _by(entry: dict[str, Any]) -> str:
+    """Says who gave the command that made an entry; empty where it is of a call, whose key stands in its fields, or fell due."""
+    if actor := entry.get("actor"):
+        return f" by {actor['subject']} ({actor['proof']}, {actor['role']})"
+    return " by unknown" if entry["fact"] in _COMMANDED or _is_granted(entry) else ""
+
+
+def _is_granted(entry: dict[str, Any]) -> bool:
+    """Whether a bucket was granted by a command, and not by an order, a cycle or a transfer."""
+    source = entry.get("source", "")
+    return entry["fact"] == "bucket_granted" and (source in ("", "adjustment") or source.startswith("refund:"))
 
 
 def _short(value: Any) -> str:
@@ -99,11 +116,11 @@ def _of_system_down(wanted: dict[str, Any], database: Path) -> Iterator[dict[str
     """Reads the file row by row; nothing is claimed or changed."""
     import asyncio
 
-    from services.accounting.journal.codec import decode_row
+    from services.accounting.journal.codec import decode_attributed_row
     from services.accounting.journal.sqlite import SqliteStore
     from services.accounting.journal.store import JournalRow
     from services.accounting.rpc.journal import journal_entry_message
-    from services.edge.api.admin.journal_page import JournalFilter, entry_json
+    from services.edge.api.admin.journal import JournalFilter, entry_json
 
     matches = JournalFilter(**wanted)
 
@@ -125,8 +142,9 @@ def _of_system_down(wanted: dict[str, Any], database: Path) -> Iterator[dict[str
         after_seq = 0
         while rows := asyncio.run(page(part_id, after_seq)):
             for row in rows:
-                for index, entry in enumerate(decode_row(row.body, f"journal row {part_id}/{row.seq}")):
-                    message = journal_entry_message(part_id, row.seq, index, entry)
+                attributed = decode_attributed_row(row.body, f"journal row {part_id}/{row.seq}")
+                for index, (entry, actor) in enumerate(attributed):
+                    message = journal_entry_message(part_id, row.seq, index, entry, actor)
                     if matches.finds(message):
                         yield entry_json(message)
             after_seq = rows[-1].seq

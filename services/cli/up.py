@@ -150,7 +150,9 @@ async def _open_account(accounting: "accounting_pb2_grpc.AccountingServiceAsyncS
     from tokenline.registry.v1 import registry_pb2
 
     account_id = derived_name("acct", _IDEMPOTENCY_KEY)
-    opening = accounting_pb2.OpenAccountRequest(account_id=account_id)
+    # It holds the folder of the services' sockets, where nobody else may enter.
+    actor = accounting_pb2.Actor(subject="tokenline up", proof="local_socket", role="service")
+    opening = accounting_pb2.OpenAccountRequest(account_id=account_id, actor=actor)
     account = (await answer(accounting.OpenAccount(opening, timeout=_TIMEOUT_S))).account
     for number in count(1):
         if _tokens_remaining(account) >= _GRANT_AGAIN_BELOW:
@@ -161,6 +163,7 @@ async def _open_account(accounting: "accounting_pb2_grpc.AccountingServiceAsyncS
             amount=_GRANT_AMOUNT,
             valid_for=Duration(seconds=_GRANT_VALID_DAYS * _DAY_S),
             idempotency_key=f"{_IDEMPOTENCY_KEY}-{number}",
+            actor=actor,
         )
         try:
             # Under the key of an earlier grant this changes nothing, and the next number is tried.

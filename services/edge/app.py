@@ -1,12 +1,13 @@
 """The wiring of the edge."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import grpc
 from litestar import Litestar
 from litestar.types import ControllerRouterHandler
 
@@ -23,6 +24,7 @@ from services.edge.call.path import CallPath
 from services.edge.catalog import CatalogHolder
 from services.edge.charging.client import ChargingClient
 from services.edge.charging.outbox import Outbox
+from services.edge.charging.port import Charging
 from services.edge.config import EdgeConfig
 from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESSAGES
 from services.edge.dialects.chat.dialect import ChatCompletions
@@ -32,6 +34,7 @@ from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import Header, by_server
 from services.edge.identity.principals import Principals
 from services.edge.vendors.http import HttpVendorClient
+from services.edge.vendors.vendor import VendorClient
 from services.runtime.certificates import certificates_of
 from services.runtime.clients import connect
 from services.runtime.clock import Clock, SystemClock
@@ -117,32 +120,13 @@ async def run_edge(
         principals = Principals(authentication_channel, config.cached_key_grace_ms)
         await stack.enter_async_context(lifecycle.background("edge-revocations", principals.follow_revocations()))
         vendors = await stack.enter_async_context(HttpVendorClient(config))
-        outbox, left = None, list[accounting_pb2.ChargeOperation]()
-        if config.outbox:
-            stack.enter_context(exclusive(Path(f"{config.outbox}.lock"), config.outbox))
-            outbox, left = await Outbox.open(Path(config.outbox), config.outbox_releases_max)
-            stack.push_async_callback(outbox.close)
-        charging = await stack.enter_async_context(ChargingClient(accounting_channel, config, outbox, left, to_accounting))
+        charging = await stack.enter_async_context(_charging(config, accounting_channel, to_accounting))
 
         metrics = RequestMetrics()
         metrics.export()
-        call_metrics = CallMetrics()
-        call_metrics.export()
         offerings = AccountOfferings(accounting)
-        # A dialect's first path is that of its calls.
-        served_at = {dialect.name: path for path, dialect in reversed(CALLS)}
-        calls = CallPath(catalog, charging, vendors, call_metrics, config.heartbeat_interval_ms, served_at)
         counts = TokenCounts(catalog, vendors, offerings)
-        reader = RequestReader()
-        stack.callback(reader.close)
-        bodies = Bodies(
-            config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max,
-            config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max,
-        )
-        model_calls = {
-            path: ModelCalls(dialect, principals, calls, counts, reader, bodies, config.body_bytes_max, clock)
-            for path, dialect in CALLS
-        }
+        calls = stack.enter_context(_model_calls(config, principals, catalog, charging, vendors, counts, clock))
         # Once it listens.
         doors: list[Listener] = []
         parts = Parts(
@@ -162,7 +146,7 @@ async def run_edge(
         for_operators = Answers(operators_application(parts, token, clock), metrics, clock)
         operators = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
         listening = listen_http(
-            Answers(clients_application(parts, clock), metrics, clock, model_calls),
+            Answers(clients_application(parts, clock), metrics, clock, calls),
             config.host,
             config.port,
             drain_s=config.drain_timeout_ms / 1_000,
@@ -172,6 +156,50 @@ async def run_edge(
         )
         doors.append(await stack.enter_async_context(listening))
         yield Addresses(f"{_origin(config.host, doors[0].port)}/v1", _origin(config.admin_host, operators.port))
+
+
+@asynccontextmanager
+async def _charging(
+    config: EdgeConfig, channel: grpc.aio.Channel, to_accounting: Callable[[str], grpc.aio.Channel]
+) -> AsyncIterator[ChargingClient]:
+    """The client of accounting, with what an outbox still owes it."""
+    async with AsyncExitStack() as stack:
+        outbox, left = None, list[accounting_pb2.ChargeOperation]()
+        if config.outbox:
+            stack.enter_context(exclusive(Path(f"{config.outbox}.lock"), config.outbox))
+            outbox, left = await Outbox.open(Path(config.outbox), config.outbox_releases_max)
+            stack.push_async_callback(outbox.close)
+        yield await stack.enter_async_context(ChargingClient(channel, config, outbox, left, to_accounting))
+
+
+@contextmanager
+def _model_calls(
+    config: EdgeConfig,
+    principals: Principals,
+    catalog: CatalogHolder,
+    charging: Charging,
+    vendors: VendorClient,
+    counts: TokenCounts,
+    clock: Clock,
+) -> Iterator[dict[str, ModelCalls]]:
+    """The model calls by path."""
+    metrics = CallMetrics()
+    metrics.export()
+    # A dialect's first path is that of its calls.
+    served_at = {dialect.name: path for path, dialect in reversed(CALLS)}
+    calls = CallPath(catalog, charging, vendors, metrics, config.heartbeat_interval_ms, served_at)
+    bodies = Bodies(
+        config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max,
+        config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max,
+    )
+    reader = RequestReader()
+    try:
+        yield {
+            path: ModelCalls(dialect, principals, calls, counts, reader, bodies, config.body_bytes_max, clock)
+            for path, dialect in CALLS
+        }
+    finally:
+        reader.close()
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""One SQLite file behind one thread: what the embedded stores of all services stand on.
+"""One SQLite file and its thread, under the embedded stores of all services.
 
 WAL with synchronous=FULL: a committed transaction survives the loss of the process and of the machine's power.
 """

@@ -33,7 +33,7 @@ REASON = {"reason": "a complaint, ticket 17"}
 MONEY = {"unit": "UNIT_CURRENCY", "currency": "CNY"}
 LIMIT = {"limit_id": "rpm", "per": "LIMIT_SCOPE_KEY"}
 # Values that a table can't hold as they are.
-LONG = {"201 letters": "x" * 201, "501 letters": "x" * 501}
+LONG = {"201 letters": "x" * 201, "501 letters": "x" * 501, "a line break": "line\nbreak"}
 # The other kinds of a limit: calls of their own here, with the fields of that kind.
 LIMIT_KINDS: dict[str, Any] = {
     "token_rate": {"tokens_per_minute": "60", "burst": "10"},
@@ -41,6 +41,9 @@ LIMIT_KINDS: dict[str, Any] = {
     "usage": {"amount": "1000000", "unit": "UNIT_CURRENCY", "currency": "CNY", "window_seconds": "3600"},
     "calendar_window": {"amount": "1000000", "unit": "UNIT_TOKEN", "calendar_window": "PERIOD_DAY"},
 }
+# The calls that are administrative commands: they say who gives them.
+ADMINISTRATIVE = tuple(each.name for each in SERVICE.methods if "actor" in each.input_type.fields_by_name)
+ACTOR = {"subject": "administrator", "proof": "admin_token", "role": "operator"}
 WELL_KNOWN = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration"})
 
 
@@ -56,7 +59,10 @@ class Rejections:
     @asynccontextmanager
     async def open(cls, folder: Path) -> AsyncIterator["Rejections"]:
         async with cell(folder) as client:
-            yield cls(client, *await _bases(client))
+            bases, account_id = await _bases(client)
+            for call in ADMINISTRATIVE:
+                bases[call]["actor"] = ACTOR
+            yield cls(client, bases, account_id)
 
     async def ask(self, call: str, request: dict[str, Any]) -> str:
         """Sends a request; "taken", or "REASON: sentence" of its refusal."""

@@ -1,7 +1,11 @@
 """Selling from the command line, against a running system: what is bought is used, and the bill is right."""
 
 import json
+import re
+import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -10,6 +14,7 @@ import pytest
 from tests.cli.processes import Up, run, up
 
 UNIT = 1_000_000
+FIRST_RELEASE = Path(__file__).parents[1] / "accounting" / "data" / "first_release.sqlite3"
 
 
 @pytest.fixture(scope="module")
@@ -171,14 +176,19 @@ def test_the_journal_is_read_by_account_by_call_and_by_time(system: Up, ask: Cal
     )
     facts = [entry["fact"] for entry in journal(system, "--account", account_id)]
     assert facts == ["account_opened", "bucket_granted", "session_created", "session_settled"]
+    administrator = {"subject": "administrator", "proof": "admin_token", "role": "operator"}
+    actors = [entry["actor"] for entry in journal(system, "--account", account_id)]
+    assert actors == [administrator, administrator, None, None]
     of_call = journal(system, "--session", answer.headers["x-request-id"])
     assert [entry["fact"] for entry in of_call] == ["session_created", "session_settled"]
     assert {entry["account_id"] for entry in of_call} == {account_id}
     assert journal(system, "--account", account_id, "--until", "2020-01-01T00:00:00Z") == []
     assert len(journal(system, "--account", account_id, "--from", "2020-01-01T00:00:00+08:00")) == 4
     printed = run("journal", "--account", account_id, "--data-dir", str(system.data_dir)).output
-    assert len(printed.splitlines()) == 4
-    assert "bucket_granted" in printed
+    opened, granted, *of_the_call = printed.splitlines()
+    assert "  account_opened by administrator (admin_token, operator)  offering_id=" in opened
+    assert "  bucket_granted by administrator (admin_token, operator)  bucket_id=" in granted
+    assert [line.count(" by ") for line in of_the_call] == [0, 0]
     assert "must say its zone" in run("journal", "--from", "2020-01-01T00:00:00", "--data-dir", str(system.data_dir)).output
 
 
@@ -189,4 +199,18 @@ def test_the_journal_of_a_system_that_is_down_is_read_from_its_folder(tmp_path_f
         running.stop()
     done = run("journal", "--data-dir", str(data_dir), "--output", "json")
     assert [json.loads(line) for line in done.stdout.splitlines()] == before
-    assert len(before) >= 2
+    itself = {"subject": "tokenline up", "proof": "local_socket", "role": "service"}
+    assert [(entry["fact"], entry["actor"]) for entry in before] == [("account_opened", itself), ("bucket_granted", itself)]
+
+
+def test_who_gave_the_commands_of_the_first_release_is_unknown(tmp_path: Path) -> None:
+    shutil.copy(FIRST_RELEASE, tmp_path / "accounting.sqlite3")
+    lines = run("journal", "--data-dir", str(tmp_path)).output.splitlines()
+    by = Counter(re.findall(r"  acct-\w+  (\w+)(?: by (\w+))?  ", "\n".join(lines)))
+    assert by.total() == len(lines)
+    assert by[("account_opened", "unknown")] == 2
+    assert {fact for fact, who in by if who == "unknown"} == {"account_opened", "bucket_granted"}
+    of_nobody = {"bucket_expired", "debt_repaid", "session_created", "session_settled", "session_updated"}
+    assert {fact for fact, who in by if not who} == of_nobody
+    entries = [json.loads(line) for line in run("journal", "--data-dir", str(tmp_path), "--output", "json").output.splitlines()]
+    assert [entry["actor"] for entry in entries] == [None] * len(lines)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from services.accounting.core.entries import Entry
+from services.accounting.core.entries import Actor, Entry
 from services.accounting.journal.codec import SCHEMA_VERSION
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "journal.md"
@@ -24,3 +24,8 @@ def test_every_entry_and_field_is_in_the_document() -> None:
 
 def test_the_schema_version_is_in_the_document() -> None:
     assert f"The schema version is {SCHEMA_VERSION}." in DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_the_fields_of_an_actor_are_in_the_document() -> None:
+    fields = ", ".join(Actor.__struct_fields__)
+    assert f"`[schema version, [entry, ...], {{index: [{fields}]}}]`" in DOCUMENT.read_text(encoding="utf-8")

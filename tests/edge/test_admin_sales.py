@@ -1,11 +1,14 @@
 """What an operator sells, gives back and limits over HTTP: bad input to every field, and pages of the journal."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
 import pytest_asyncio
 
+from tests.accounting.rejections import ADMINISTRATIVE
 from tests.edge.system import Cell, cell
 from tests.registry.catalogs import CATALOG
 
@@ -23,6 +26,7 @@ SALES = """\
 """
 ACCOUNT, OTHER = "acct-0123456789abcdef", "acct-fedcba9876543210"
 ID = "0198c0de-0000-7000-8000-000000000000"
+ADMINISTRATOR = {"subject": "administrator", "proof": "admin_token", "role": "operator"}
 
 
 class Route(NamedTuple):
@@ -174,3 +178,41 @@ async def test_the_journal_comes_in_pages(running: Cell) -> None:
     assert sorted(map(str, earlier + later)) == sorted(map(str, whole["data"]))
     own = (await running.admin("GET", f"/journal?account_id={account_ids[0]}")).json["data"]
     assert [entry["fact"] for entry in own] == ["account_opened"]
+
+
+async def test_the_journal_says_who_gave_the_commands(running: Cell) -> None:
+    account_id = (await running.admin("POST", "/accounts")).json["account_id"]
+
+    async def give(method: str, path: str, **body: Any) -> Any:
+        given = await running.admin(method, f"/accounts/{account_id}{path}", body)
+        assert given.status in (200, 201), given.body
+        return given.json
+
+    money = {"unit": "CURRENCY", "currency": "USD", "amount": 10_000_000, "valid_days": 30}
+    bucket_id = (await give("POST", "/buckets", **money, idempotency_key="money"))["bucket_id"]
+    await give("POST", "/orders", offering_id="pack", idempotency_key="paid", payment_method="prepaid")
+    outside = {"offering_id": "pack", "payment_method": "external"}
+    paid, given_up = [(await give("POST", "/orders", **outside, idempotency_key=key))["order_id"] for key in ("one", "two")]
+    await give("POST", f"/orders/{paid}/payment", payment_reference="bank-7")
+    await give("DELETE", f"/orders/{given_up}", reason="changed their mind")
+    await give("PUT", "/limits", subject="account", valid_until="2050-01-01T00:00:00Z")
+    await give("POST", "/reductions", bucket_id=bucket_id, **CORRECTION)
+    entries = (await running.admin("GET", f"/journal?account_id={account_id}")).json["data"]
+    assert [entry["fact"] for entry in entries] == [
+        "account_opened",
+        "bucket_granted",
+        *("order_placed", "bucket_granted", "price_charged", "order_completed"),
+        *("order_placed", "order_placed"),
+        *("bucket_granted", "order_completed"),
+        "order_failed",
+        "limits_set",
+        "bucket_reduced",
+    ]
+    assert [entry["actor"] for entry in entries] == [ADMINISTRATOR] * len(entries)
+
+
+async def test_every_administrative_command_is_given_in_somebodys_name() -> None:
+    edge = Path(__file__).parents[2] / "services" / "edge"
+    source = "".join(path.read_text(encoding="utf-8") for path in edge.rglob("*.py"))
+    assert {name: len(re.findall(rf"\.{name}\b", source)) for name in ADMINISTRATIVE} == dict.fromkeys(ADMINISTRATIVE, 1)
+    assert sorted(re.findall(r"give\(request, accounting\.(\w+), ", source)) == sorted(ADMINISTRATIVE)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+from tests.mutations.actors import ACTORS
 from tests.mutations.amounts import AMOUNTS
 from tests.mutations.calls import CALLS
 from tests.mutations.charges import CHARGES
@@ -39,6 +40,7 @@ MUTATIONS = (
     *AMOUNTS,
     *OWNERSHIP,
     *RECORDS,
+    *ACTORS,
 )
 
 

@@ -41,6 +41,12 @@ def test_each_role_may_call_what_it_asks_for_and_no_more() -> None:
     assert [roles for method, roles in CALLERS.items() if method.endswith("/ReceiveTransfer")] == [{"accounting"}]
 
 
+def test_only_the_edge_says_in_whose_name_and_accounting_passes_it_on() -> None:
+    naming = {name for name, method in METHODS.items() if "actor" in method.input_type.fields_by_name}
+    assert len(naming) == 12
+    assert {CALLERS[name] for name in naming} == {frozenset({"edge", "accounting"})}
+
+
 @pytest.fixture
 def authority(tmp_path: Path) -> Path:
     return made(tmp_path / "certs")

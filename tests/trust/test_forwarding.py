@@ -98,8 +98,14 @@ async def test_a_replica_asks_who_calls_before_it_passes_on_and_the_owner_trusts
     ):
         owners = await _settled(edge, {first, second})
         account_id = _account_of({part_id for part_id, address in owners.items() if address == second})
+        actor = pb.Actor(subject="administrator", proof="admin_token", role="operator")
         granting = pb.GrantBucketRequest(
-            account_id=account_id, unit=TOKEN, amount=5 * UNIT, valid_for=Duration(seconds=3_600), idempotency_key="once"
+            account_id=account_id,
+            unit=TOKEN,
+            amount=5 * UNIT,
+            valid_for=Duration(seconds=3_600),
+            idempotency_key="once",
+            actor=actor,
         )
         stub = accounting_pb2_grpc.AccountingServiceStub(edge)
         await answer(stub.OpenAccount(pb.OpenAccountRequest(account_id=account_id), timeout=20))
@@ -120,6 +126,14 @@ async def test_a_replica_asks_who_calls_before_it_passes_on_and_the_owner_trusts
 
         granted = await answer(stub.GrantBucket(granting, timeout=20))
         assert granted.bucket.remaining == 5 * UNIT
+        # It was passed on with its actor.
+        part_id = crc32(account_id.encode()) % _PARTITIONS
+        reading_journal = stub.ReadJournal(pb.ReadJournalRequest(part_id=part_id), timeout=20)
+        entries = [entry async for response in reading_journal for entry in response.entries]
+        assert [(entry.WhichOneof("fact"), entry.actor) for entry in entries] == [
+            ("account_opened", pb.Actor()),
+            ("bucket_granted", actor),
+        ]
         # What billing may read, it reads by any replica.
         reading = pb.GetSessionRecordsRequest(account_id=account_id, charging_id="01890a5d-ac96-774b-bcce-b302099a8057")
         with pytest.raises(ServiceError) as unknown:

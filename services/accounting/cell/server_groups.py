@@ -5,10 +5,11 @@ is away takes only its own partitions with it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from services.accounting.core.commands import Command, Failed, ReceiveTransfer
+from services.accounting.core.entries import Actor
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.journal.audit import Findings, audit
 from services.accounting.journal.store import Claim, ClaimedPartition, Identity, JournalRow, Store
@@ -34,7 +35,7 @@ class ServerGroups:
         first = groups[0].owner
         self.partition_count = first.partition_count
         # See `Owner.submit`; with one group it is its owner's own.
-        self.submit: Callable[[Command, Caller, int], None] = first.submit if len(groups) == 1 else self._submit
+        self.submit = first.submit if len(groups) == 1 else self._submit
 
     @property
     def owners(self) -> list[Owner]:
@@ -65,8 +66,8 @@ class ServerGroups:
         """The partition of an account."""
         return partition_of(account_id, self.partition_count)
 
-    def _submit(self, command: Command, caller: Caller, tag: int) -> None:
-        self._group(self.partition_of(command.account_id)).owner.submit(command, caller, tag)
+    def _submit(self, command: Command, caller: Caller, tag: int, actor: Actor | None = None) -> None:
+        self._group(self.partition_of(command.account_id)).owner.submit(command, caller, tag, actor)
 
     def refusal(self, charging_id: str) -> Refusal | None:
         """The refusal of a call, as long as it is remembered."""

@@ -16,6 +16,17 @@ BucketAmounts = tuple[tuple[str, int], ...]
 Arrivals = tuple[tuple[str, int], ...]
 
 
+class Actor(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The giver of the administrative command that made an entry. The row keeps it beside its entries, see `journal.codec`."""
+
+    # A name that the proof vouches for, such as "administrator".
+    subject: str
+    # How it was shown, such as "admin_token".
+    proof: str
+    # The role in which the command was given, such as "operator".
+    role: str
+
+
 class VendorAttempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One try to get the answer from a vendor."""
 

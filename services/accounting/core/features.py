@@ -8,5 +8,7 @@ from typing import Final
 
 # Later token classes, absorbed and unpaid amounts, and the close cause `revoked`.
 EXTENDED_USAGE: Final = "FEATURE_TOKEN_CLASSES"
+# Actors of the commands that made a row's entries.
+ACTORS: Final = "FEATURE_ACTORS"
 # Features of this code.
-OWN: Final = frozenset({EXTENDED_USAGE})
+OWN: Final = frozenset({EXTENDED_USAGE, ACTORS})

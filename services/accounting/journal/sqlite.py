@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 # Rows of the journal that are moved to their newer table in one transaction.
 _MOVED_AT_ONCE: Final = 2_000
-# What the disk must have free for the move. Rows that were moved make room in the file for those that follow.
+# Free disk that the move needs. Rows that were moved make room in the file for the next ones.
 _MOVE_FREE_BYTES: Final = 64 * 1024 * 1024
 _LAST_TO_MOVE: Final = "SELECT part_id, seq FROM journal ORDER BY part_id, seq LIMIT 1 OFFSET ?"
 _MOVE: Final = """
@@ -76,7 +76,7 @@ def _move_rows(connection: sqlite3.Connection) -> None:
 # Rows of one commit beyond this, some hundred operations, are worth the way to the thread: meanwhile the next ones are decided.
 _CACHED_BYTES_MAX: Final = 16 * 1024
 
-# What leads from each version of the schema to the next.
+# Each leads from one version of the schema to the next.
 MIGRATIONS: Final = (
     """
     CREATE TABLE cell (id INTEGER PRIMARY KEY CHECK (id = 1), era INTEGER NOT NULL);

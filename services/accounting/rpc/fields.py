@@ -22,6 +22,9 @@ from tokenline.registry.v1 import registry_pb2
 _ACCOUNT_ID: Final = re.compile(r"acct-[0-9a-z]{8,40}")
 NAME_LENGTH_MAX: Final = 200
 REASON_LENGTH_MAX: Final = 500
+# As many as a subject of OpenID Connect has at most.
+_SUBJECT_LENGTH_MAX: Final = 255
+_PROOF_LENGTH_MAX: Final = 64
 _ATTEMPTS_MAX: Final = 32
 _PRIORITY_MAX: Final = 1_000
 _VALIDITY_S_MAX: Final = 100 * 366 * 24 * 3_600
@@ -35,6 +38,21 @@ _UNITS: Final = {
 _PROVENANCES: Final = {int(each): each for each in commands.Provenance}
 _CLOSE_CAUSES: Final = {int(each): each for each in commands.CloseCause}
 _OUTCOMES: Final = frozenset({"answered", "refused", "unreachable", "timeout", "broken", "garbage"})
+# Requests that are administrative commands: they say who gives them.
+Administrative = (
+    pb.OpenAccountRequest
+    | pb.GrantBucketRequest
+    | pb.RefundSessionRequest
+    | pb.ReduceBucketRequest
+    | pb.WriteOffDebtRequest
+    | pb.PlaceOrderRequest
+    | pb.ConfirmPaymentRequest
+    | pb.CancelOrderRequest
+    | pb.ChangeSubscriptionRequest
+    | pb.CancelSubscriptionRequest
+    | pb.SendTransferRequest
+    | pb.SetLimitsRequest
+)
 
 
 def payment_of(value: int) -> Payment:
@@ -45,6 +63,25 @@ def payment_of(value: int) -> Payment:
         raise invalid(
             f"payment_method {value} is unknown; give prepaid, phone_bill or external, or none for a free offering"
         ) from None
+
+
+def actor_of(request: Administrative) -> entries.Actor | None:
+    """The giver of a command; None: the caller names none, as those of a release before do."""
+    if not request.HasField("actor"):
+        return None
+    actor = request.actor
+    return entries.Actor(
+        _word_of("actor.subject", actor.subject, _SUBJECT_LENGTH_MAX),
+        _word_of("actor.proof", actor.proof, _PROOF_LENGTH_MAX),
+        _word_of("actor.role", actor.role, _PROOF_LENGTH_MAX),
+    )
+
+
+def _word_of(field: str, value: str, length: int) -> str:
+    # They stand in tables and logs: neither control characters nor what turns the direction of writing.
+    if not 1 <= len(value) <= length or not value.isprintable():
+        raise invalid(f"{field} must have 1 to {length} characters, all of them printable")
+    return value
 
 
 def amount_of(value: int) -> int:

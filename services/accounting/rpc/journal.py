@@ -7,9 +7,13 @@ from services.token_classes import TOKEN_CLASSES, Vector, rate_of, total_input
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 
-def journal_entry_message(part_id: int, seq: int, index: int, entry: entries.Entry) -> pb.JournalEntry:
-    """An entry as a message."""
+def journal_entry_message(
+    part_id: int, seq: int, index: int, entry: entries.Entry, actor: entries.Actor | None = None
+) -> pb.JournalEntry:
+    """An entry as a message; `actor` gave its command."""
     message = pb.JournalEntry(part_id=part_id, sequence_number=seq, index=index, account_id=entry.account_id, time_us=entry.time_us)
+    if actor is not None:
+        message.actor.CopyFrom(pb.Actor(subject=actor.subject, proof=actor.proof, role=actor.role))
     match entry:
         case entries.AccountOpened():
             message.account_opened.offering_id = entry.offering_id

@@ -12,7 +12,7 @@ from services.accounting.cell.directory import Directory, is_forwarded
 from services.accounting.cell.server_groups import ServerGroups
 from services.accounting.core.commands import Answer, BucketAdded, Command, Ordered, RecordsFound, TransferView
 from services.accounting.core.entries import SessionSettled
-from services.accounting.journal.codec import decode_row
+from services.accounting.journal.codec import decode_attributed_row, decode_row
 from services.accounting.rpc import account, answers, commands, fields
 from services.accounting.rpc.charge_stream import ChargeStream, read
 from services.accounting.rpc.journal import journal_entry_message
@@ -87,20 +87,20 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         here = functools.partial(method, self)
         return await self._directory.at_owner(part_id, method.__name__, here, request, context)
 
-    async def _done(self, command: Command) -> Answer:
-        """The answer to a command. Errors: the `ServiceError` of a `Failed`."""
-        answer = await ask(self._groups, command)
+    async def _done(self, command: Command, request: fields.Administrative) -> Answer:
+        """The answer to the command of a request. Errors: the `ServiceError` of a `Failed`, or INVALID_ARGUMENT."""
+        answer = await ask(self._groups, command, fields.actor_of(request))
         answers.raise_if_failed(answer)
         return answer
 
-    async def _ordered(self, command: Command) -> pb.Order:
-        answer = await self._done(command)
+    async def _ordered(self, command: Command, request: fields.Administrative) -> pb.Order:
+        answer = await self._done(command, request)
         assert isinstance(answer, Ordered)
         return answers.ordered_message(answer)
 
     @_at_owner
     async def OpenAccount(self, request: pb.OpenAccountRequest, context: "_Context[Any, Any]") -> pb.OpenAccountResponse:
-        answer = await self._done(commands.open_account_of(request))
+        answer = await self._done(commands.open_account_of(request), request)
         return pb.OpenAccountResponse(account=account.account_message(view_of(answer)))
 
     @_at_owner
@@ -111,8 +111,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
 
     @_at_owner
     async def GrantBucket(self, request: pb.GrantBucketRequest, context: "_Context[Any, Any]") -> pb.GrantBucketResponse:
-        answer = await ask(self._groups, commands.grant_bucket_of(request))
-        answers.raise_if_failed(answer)
+        answer = await self._done(commands.grant_bucket_of(request), request)
         assert isinstance(answer, BucketAdded)
         return answers.bucket_added_message(answer)
 
@@ -120,6 +119,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     async def RefundSession(self, request: pb.RefundSessionRequest, context: "_Context[Any, Any]") -> pb.RefundSessionResponse:
         # Check the request before reading the journal for it.
         commands.refund_of(request, "", 0)
+        fields.actor_of(request)
         part_id = self._groups.partition_of(request.account_id)
         rows = await self._groups.read_rows(part_id, request.sequence_number - 1, 1)
         for row in rows if rows and rows[0].seq == request.sequence_number else ():
@@ -130,7 +130,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
                     and entry.charging_id == request.charging_id
                     and entry.record_number == (request.record_sequence_number or 1)
                 ):
-                    answer = await self._done(commands.refund_of(request, entry.tariff.unit, entry.charged))
+                    answer = await self._done(commands.refund_of(request, entry.tariff.unit, entry.charged), request)
                     assert isinstance(answer, BucketAdded)
                     added = answers.bucket_added_message(answer)
                     return pb.RefundSessionResponse(bucket=added.bucket, repaid_amount=added.repaid_amount)
@@ -142,48 +142,48 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
 
     @_at_owner
     async def ReduceBucket(self, request: pb.ReduceBucketRequest, context: "_Context[Any, Any]") -> pb.ReduceBucketResponse:
-        await self._done(commands.reduce_of(request))
+        await self._done(commands.reduce_of(request), request)
         return pb.ReduceBucketResponse()
 
     @_at_owner
     async def WriteOffDebt(self, request: pb.WriteOffDebtRequest, context: "_Context[Any, Any]") -> pb.WriteOffDebtResponse:
-        await self._done(commands.write_off_of(request))
+        await self._done(commands.write_off_of(request), request)
         return pb.WriteOffDebtResponse()
 
     @_at_owner
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, context: "_Context[Any, Any]") -> pb.PlaceOrderResponse:
-        return pb.PlaceOrderResponse(order=await self._ordered(commands.place_order_of(request)))
+        return pb.PlaceOrderResponse(order=await self._ordered(commands.place_order_of(request), request))
 
     @_at_owner
     async def ConfirmPayment(self, request: pb.ConfirmPaymentRequest, context: "_Context[Any, Any]") -> pb.ConfirmPaymentResponse:
-        return pb.ConfirmPaymentResponse(order=await self._ordered(commands.confirm_payment_of(request)))
+        return pb.ConfirmPaymentResponse(order=await self._ordered(commands.confirm_payment_of(request), request))
 
     @_at_owner
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: "_Context[Any, Any]") -> pb.CancelOrderResponse:
-        return pb.CancelOrderResponse(order=await self._ordered(commands.cancel_order_of(request)))
+        return pb.CancelOrderResponse(order=await self._ordered(commands.cancel_order_of(request), request))
 
     @_at_owner
     async def ChangeSubscription(
         self, request: pb.ChangeSubscriptionRequest, context: "_Context[Any, Any]"
     ) -> pb.ChangeSubscriptionResponse:
-        return pb.ChangeSubscriptionResponse(order=await self._ordered(commands.change_subscription_of(request)))
+        return pb.ChangeSubscriptionResponse(order=await self._ordered(commands.change_subscription_of(request), request))
 
     @_at_owner
     async def CancelSubscription(
         self, request: pb.CancelSubscriptionRequest, context: "_Context[Any, Any]"
     ) -> pb.CancelSubscriptionResponse:
-        await self._done(commands.cancel_subscription_of(request))
+        await self._done(commands.cancel_subscription_of(request), request)
         return pb.CancelSubscriptionResponse()
 
     @_at_owner
     async def SendTransfer(self, request: pb.SendTransferRequest, context: "_Context[Any, Any]") -> pb.SendTransferResponse:
-        answer = await self._done(commands.send_transfer_of(request))
+        answer = await self._done(commands.send_transfer_of(request), request)
         assert isinstance(answer, TransferView)
         return pb.SendTransferResponse(transfer_id=answer.transfer_id, state=answer.state, remark=answer.reason)
 
     @_at_owner
     async def SetLimits(self, request: pb.SetLimitsRequest, context: "_Context[Any, Any]") -> pb.SetLimitsResponse:
-        await self._done(commands.set_limits_of(request))
+        await self._done(commands.set_limits_of(request), request)
         return pb.SetLimitsResponse()
 
     async def ExplainRefusal(self, request: pb.ExplainRefusalRequest, context: "_Context[Any, Any]") -> pb.ExplainRefusalResponse:
@@ -289,8 +289,9 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
                 if len(response.entries) + row.entry_count > _JOURNAL_ENTRIES_A_MESSAGE and response.entries:
                     yield response
                     response = pb.ReadJournalResponse()
-                for index, entry in enumerate(decode_row(row.body, f"journal row {row.part_id}/{row.seq}")):
-                    response.entries.append(journal_entry_message(row.part_id, row.seq, index, entry))
+                attributed = decode_attributed_row(row.body, f"journal row {row.part_id}/{row.seq}")
+                for index, (entry, actor) in enumerate(attributed):
+                    response.entries.append(journal_entry_message(row.part_id, row.seq, index, entry, actor))
             if response.entries:
                 yield response
             if len(rows) < _JOURNAL_ROWS_A_READ:

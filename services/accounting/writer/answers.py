@@ -64,6 +64,6 @@ def deliver_instead(answers: Iterable[Given], failed: Failed) -> None:
 
 def refuse(pending: Iterable[Pending], failed: Failed) -> None:
     """Answers undecided commands at once."""
-    for _, caller, tag in pending:
-        caller.answer(tag, failed)
-        caller.flush()
+    for each in pending:
+        each.caller.answer(each.tag, failed)
+        each.caller.flush()

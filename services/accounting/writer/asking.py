@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from services.accounting.core.account.state import Account
 from services.accounting.core.commands import AccountView, Answer, Command
+from services.accounting.core.entries import Actor
 
 
 class Caller(Protocol):
@@ -25,12 +26,14 @@ class Pending(NamedTuple):
     command: Command
     caller: Caller
     tag: int
+    # The giver of the command; None: nobody is named. He is no part of it: a repeat by somebody else is the same command.
+    actor: Actor | None = None
 
 
 class Submits(Protocol):
     """An owner, or several as one."""
 
-    def submit(self, command: Command, caller: Caller, tag: int) -> None:
+    def submit(self, command: Command, caller: Caller, tag: int, actor: Actor | None = None) -> None:
         """See `Owner.submit`."""
         ...
 
@@ -49,10 +52,10 @@ class OneAnswer:
         pass
 
 
-async def ask(owner: Submits, command: Command) -> Answer:
-    """Submits one command and waits for its answer."""
+async def ask(owner: Submits, command: Command, actor: Actor | None = None) -> Answer:
+    """Submits one command, given by `actor`, and waits for its answer."""
     caller = OneAnswer()
-    owner.submit(command, caller, 0)
+    owner.submit(command, caller, 0, actor)
     return await caller.future
 
 

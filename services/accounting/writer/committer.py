@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 # Checkpoints of one commit at the most, so that they never make a commit long.
 _CHECKPOINTS_MAX: Final = 128
-# And so many bytes: nobody's answer shall wait for more than about a millisecond of them.
+# At most this many bytes of them, because answers wait for the commit: they take about a millisecond.
 _CHECKPOINT_BYTES_MAX: Final = 128 * 1024
 
 

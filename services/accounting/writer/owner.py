@@ -25,6 +25,7 @@ from services.accounting.core.commands import (
     SendTransfer,
     TransferView,
 )
+from services.accounting.core.entries import Actor
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.journal.store import WHOLE, Claim, ClaimedPartition, Identity, Share, Store
 from services.accounting.writer.answers import Answers, refuse
@@ -93,6 +94,8 @@ class Owner:
         self._whole_catalog: ChargingCatalog | None = None
         # Whether every member of the cell reads what is newer than the first release.
         self.extended = True
+        # Whether every member of the cell reads who gave a command.
+        self._attributes = True
         # The cell's number of partitions.
         self.partition_count = settings.partitions
         self.metrics = Metrics()
@@ -152,6 +155,10 @@ class Owner:
 
     def set_features(self, understood: frozenset[str]) -> None:
         """Sets the features that every member of the cell understands: entries use no others from now on. At first all are set."""
+        attributes = features.ACTORS in understood
+        if attributes != self._attributes:
+            self._attributes = attributes
+            logger.info("actors of commands are %s", "written now" if attributes else "not written: not every member reads them")
         extended = features.EXTENDED_USAGE in understood
         if extended != self.extended:
             self.extended = extended
@@ -199,9 +206,9 @@ class Owner:
 
     # Deciding
 
-    def submit(self, command: Command, caller: Caller, tag: int) -> None:
-        """Decides `command` as soon as its account is in memory; the caller gets the answer after the commit."""
-        pending = Pending(command, caller, tag)
+    def submit(self, command: Command, caller: Caller, tag: int, actor: Actor | None = None) -> None:
+        """Decides `command`, given by `actor`, as soon as its account is in memory; the caller gets the answer after the commit."""
+        pending = Pending(command, caller, tag, actor)
         account_id = command.account_id
         part_id = partition_of(account_id, self.partition_count)
         partition = self._partitions.get(part_id)
@@ -227,7 +234,7 @@ class Owner:
         catalog = self._catalog
         assert catalog is not None
         entries_before = len(partition.pending)
-        answer = partition.decide(command, self._clock.now_us(), catalog)
+        answer = partition.decide(command, self._clock.now_us(), catalog, pending.actor if self._attributes else None)
         if type(command) is SendTransfer and type(answer) is TransferView and answer.state == "in_transit":
             self._transfers.begin(partition, command.account_id)
         if type(answer) is Refused and answer.held and self._held_wait_s > 0 and not self._closing:

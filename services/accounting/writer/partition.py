@@ -10,7 +10,7 @@ from services.accounting.core.account.state import Account
 from services.accounting.core.commands import Answer, ApplyDue, Command, Failed, Fault
 from services.accounting.core.decide import decide
 from services.accounting.core.due import due_entries
-from services.accounting.core.entries import Entry, SessionSettled
+from services.accounting.core.entries import Actor, Entry, SessionSettled
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.journal.codec import encode_row
 from services.accounting.journal.store import Checkpoint, ClaimedPartition, PartitionWrite
@@ -68,6 +68,8 @@ class Partition:
         # Set while a commit with something of it is under way.
         self.committing = False
         self.pending: list[Entry] = []
+        # Actors of the commands that made entries, by index of `pending`.
+        self._actors: dict[int, Actor] = {}
         # Accounts that nobody used, in memory for due work; they leave memory once they are checkpointed.
         self._passing: set[str] = set()
         # Accounts whose transfers are being delivered.
@@ -84,8 +86,8 @@ class Partition:
 
     # Deciding
 
-    def decide(self, command: Command, clock_us: int, catalog: ChargingCatalog) -> Answer:
-        """Applies what is due, then the command; the answer must not leave before the next commit."""
+    def decide(self, command: Command, clock_us: int, catalog: ChargingCatalog, actor: Actor | None = None) -> Answer:
+        """Applies what is due, then the command, given by `actor`; the answer must not leave before the next commit."""
         now_us = self._last_time_us = max(clock_us, self._last_time_us)
         account = self.residents.hot.get(command.account_id)
         used = type(command) is not ApplyDue
@@ -97,6 +99,8 @@ class Partition:
             # Nothing was changed, because decide only reads: one command must not harm the others.
             logger.exception("deciding a %s of account %s failed", type(command).__name__, command.account_id)
             return Failed(Fault.INTERNAL, "deciding failed; the log says why")
+        if actor is not None:
+            self._actors.update(dict.fromkeys(range(len(self.pending), len(self.pending) + len(entries)), actor))
         for entry in entries:
             account = self._append(account, entry)
         if entries and account is not None:
@@ -245,8 +249,9 @@ class Partition:
     def begin_commit(self, checkpoints: list[Checkpoint]) -> PartitionWrite:
         """The pending entries as the next row. Errors: `OverflowError`, `MsgspecError` for entries that no store can take."""
         entries, self.pending = self.pending, []
+        actors, self._actors = self._actors, {}
         self.committing = True
-        body = encode_row(entries) if entries else None
+        body = encode_row(entries, actors) if entries else None
         expected_seq = self.next_seq
         if body is not None:
             self.next_seq += 1

@@ -231,6 +231,13 @@ async def test_what_is_understood_follows_the_members_in_etcd(desk: Desk) -> Non
     entry = (await desk.store.journal())[-1]
     assert isinstance(entry, SessionSettled)
     assert entry.absorbed == 200 * UNIT
+    # One of the release between knows later classes, and no actors.
+    between = Member("between:1", False, (features.EXTENDED_USAGE,))
+    etcd.put(f"{PREFIX}members/between-1", msgspec.json.encode(between), 0)
+    await understood(frozenset({features.EXTENDED_USAGE}))
+    assert owner.extended
+    etcd.delete(f"{PREFIX}members/between-1")
+    await understood(features.OWN)
     # Members are told anew after etcd was away: until then nothing changes.
     etcd.delete(*(key for key in etcd.keys if key.startswith(f"{PREFIX}members/")))
     await asyncio.sleep(1)

@@ -5,16 +5,18 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 import msgspec
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from services.accounting.app import run_accounting
 from services.accounting.config import AccountingConfig
 from services.cli.postgresql_server import PostgresqlServer
-from services.runtime.clients import connect
+from services.runtime.clients import answer, connect
 from services.runtime.lifecycle import Lifecycle
-from tests.accounting.one_cell import UNIT, Client, charging_id, create, registry, release, update
+from tests.accounting.one_cell import TOKEN, UNIT, Client, charging_id, create, registry, release, update
 from tests.etcd_cluster import EtcdCluster
 from tests.release_before import serving, unpacked
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -22,6 +24,9 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 # So many that both replicas own some, whatever they are called.
 PARTITIONS: Final = 16
 WAIT_S_MAX: Final = 30.0
+# By name.
+ALL_FEATURES: Final[list[int]] = [pb.FEATURE_ACTORS, pb.FEATURE_TOKEN_CLASSES]
+ADMINISTRATOR: Final = pb.Actor(subject="administrator", proof="admin_token", role="operator")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,7 @@ class Cell:
             "listen_address": f"unix:{self.folder}/{name}",
             "postgresql": self.database,
             "etcd": msgspec.to_builtins(self.etcd.config),
+            "etcd_prefix": f"/{self.folder.name}/",
             "registry_address": f"unix:{self.folder}/registry.sock",
             "partitions": PARTITIONS,
             "checkpoint_age_ms": 100,
@@ -90,11 +96,11 @@ class Replica(Client):
                     return
         raise AssertionError("the stream ended")
 
-    async def take_all(self) -> None:
-        """Has every partition owned by this replica."""
+    async def take_all(self, asked: "Replica | None" = None) -> None:
+        """Has every partition owned by this replica; `asked` knows of it, as it does itself once it has joined long ago."""
         for part_id in range(PARTITIONS):
             request = pb.MovePartitionRequest(part_id=part_id, address=self.address)
-            await self.stub.MovePartition(request, timeout=WAIT_S_MAX)
+            await (asked or self).stub.MovePartition(request, timeout=WAIT_S_MAX)
 
     async def exact(self) -> pb.AuditResponse:
         audited = await self.audit()
@@ -179,7 +185,7 @@ async def test_a_rolling_update_both_ways(cell: Cell) -> None:
             assert await new.charge(later) == [settled_by_new]
 
             old.process.terminate()
-            await new.until({new.address}, [pb.FEATURE_TOKEN_CLASSES])
+            await new.until({new.address}, ALL_FEATURES)
             # Every member understands it now: what comes is written whole.
             last = charging_id()
             await new.charge(create(account_id, last))
@@ -190,3 +196,47 @@ async def test_a_rolling_update_both_ways(cell: Cell) -> None:
             assert (record.close_cause, record.unpaid) == (pb.CLOSE_CAUSE_REVOKED, pb.TokenUsage(output=9))
             audited = await new.exact()
             assert [loss.absorbed for loss in audited.losses] == [settled.settled.absorbed_amount]
+
+
+async def given(replica: Replica, account_id: str, key: str) -> pb.GrantBucketResponse:
+    """A grant by the administrator."""
+    granting = pb.GrantBucketRequest(
+        account_id=account_id, unit=TOKEN, amount=UNIT, valid_for=Duration(seconds=3_600), idempotency_key=key, actor=ADMINISTRATOR
+    )
+    return await answer(replica.stub.GrantBucket(granting, timeout=WAIT_S_MAX))
+
+
+async def actors(replica: Replica, account_id: str) -> list[str]:
+    """Who gave the commands behind the entries of an account's partition, as a replica reads it."""
+    return [entry.actor.subject for entry in await replica.journal(crc32(account_id.encode()) % PARTITIONS)]
+
+
+async def test_actors_are_written_once_the_release_before_has_gone_and_it_reads_on_when_it_comes_back(cell: Cell) -> None:
+    async with cell.new() as new:
+        async with cell.old() as old:
+            await new.until({old.address, new.address}, [])
+            account_id = await new.open(10)
+            # Whoever owns the account, and whoever was asked.
+            for number, owner in enumerate((old, new)):
+                await owner.take_all()
+                await given(old, account_id, f"old {number}")
+                await given(new, account_id, f"new {number}")
+            assert await actors(new, account_id) == [""] * 6
+            old.process.terminate()
+            await new.until({new.address}, ALL_FEATURES)
+        first = await given(new, account_id, "named")
+        assert await actors(new, account_id) == [*[""] * 6, "administrator"]
+        async with cell.old() as old:
+            # What was moved here stays until it is moved again.
+            await new.until({new.address}, [])
+            await old.take_all(asked=new)
+            # The older reader drops what it does not know, and all else is as it was.
+            assert await given(old, account_id, "named") == first
+            assert await old.account(account_id) == await new.account(account_id)
+            assert await actors(old, account_id) == [""] * 7
+            assert await actors(new, account_id) == [*[""] * 6, "administrator"]
+            assert (await old.exact()).entries == (await new.exact()).entries == 7
+            await new.take_all()
+            await new.until({new.address}, [])
+            assert await given(new, account_id, "named") == first
+            assert await actors(new, account_id) == [*[""] * 6, "administrator"]

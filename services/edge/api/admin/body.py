@@ -7,12 +7,17 @@ import msgspec
 
 from services.edge.http.problems import Problem, malformed
 
+# How long a service may take to answer, unless it reads the whole store.
+TIMEOUT_S: Final = 5.0
 AMOUNT_MAX: Final = 2**63 - 1
 DAY_S: Final = 86_400
 
 T = TypeVar("T")
 # No control characters, because names stand in logs and tables, and databases take no NUL.
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+Amount = Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MAX)]
+ValidDays = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
 # A right value of each field, for the error that names the field.
 _RIGHT: Final = {

@@ -1,28 +1,24 @@
-"""The operator's administration of a whole cell over HTTP: journal, audit, reconciliation, owners of partitions."""
+"""The operator's administration of a whole cell over HTTP: audit, reconciliation, owners of partitions."""
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Request, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath
 
 from services.edge.api.account_json import audit_json
-from services.edge.api.admin.body import parse
-from services.edge.api.admin.journal_page import Cursor, JournalFilter, journal_page
+from services.edge.api.admin.body import TIMEOUT_S, parse
 from services.edge.http.problems import malformed
 from services.runtime.clients import answer
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 from tokenline.billing.v1 import billing_pb2, billing_pb2_grpc
 
-_TIMEOUT_S: Final = 5.0
 # A partition is moved once its new owner serves it.
 _MOVE_TIMEOUT_S: Final = 15.0
 # Audit and reconciliation read the whole journal.
 _WHOLE_STORE_TIMEOUT_S: Final = 600.0
-_CURSOR: Final = re.compile(r"([0-9]{1,9})/([0-9]{1,18})")
 _ADDRESS_LENGTH_MAX: Final = 500
 # A cell has at most this many partitions.
 _PART_ID_MAX: Final = 4_095
@@ -44,22 +40,6 @@ def cell_routes(
     accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub", billing: "billing_pb2_grpc.BillingServiceAsyncStub"
 ) -> list[HTTPRouteHandler]:
     """The routes, without the guard that opens them."""
-
-    @get("/journal")
-    async def read_journal(
-        account_id: FromQuery[str] = "",
-        charging_id: FromQuery[str] = "",
-        from_us: FromQuery[int | None] = None,
-        until_us: FromQuery[int | None] = None,
-        cursor: FromQuery[str] = "",
-        limit: Annotated[int, QueryParameter(ge=1, le=10_000)] = 1_000,
-    ) -> dict[str, Any]:
-        place = _CURSOR.fullmatch(cursor or "0/0")
-        if place is None:
-            raise malformed("cursor", "cursor must be the `next` of the page before.", "invalid_value")
-        wanted = JournalFilter(account_id, charging_id, from_us, until_us)
-        entries, following = await journal_page(accounting, wanted, Cursor(int(place[1]), int(place[2])), limit)
-        return {"data": entries, "next": f"{following[0]}/{following[1]}" if following else None}
 
     @post("/audit", status_code=200)
     async def audit(request: Request[Any, Any, Any]) -> dict[str, Any]:
@@ -83,7 +63,7 @@ def cell_routes(
     async def list_partitions() -> dict[str, Any]:
         # Read the cursors first: they follow the journal, so that the lag is never negative.
         exported = {each.part_id: each.exported_sequence_number for each in await _cursors(billing)}
-        listed = await answer(accounting.ListPartitions(accounting_pb2.ListPartitionsRequest(), timeout=_TIMEOUT_S))
+        listed = await answer(accounting.ListPartitions(accounting_pb2.ListPartitionsRequest(), timeout=TIMEOUT_S))
         return {
             "era": listed.era,
             "data": [
@@ -108,11 +88,11 @@ def cell_routes(
         moved = await answer(accounting.MovePartition(moving, timeout=_MOVE_TIMEOUT_S))
         return {"part_id": part_id, "owner": moved.address}
 
-    return [read_journal, audit, reconcile, list_partitions, move_partition]
+    return [audit, reconcile, list_partitions, move_partition]
 
 
 async def _cursors(billing: Any) -> Sequence[billing_pb2.ExportCursor]:
     """The export's cursors. Waits for a billing that was just replaced, for as long as this question may take."""
-    listing = billing.ListCursors(billing_pb2.ListCursorsRequest(), timeout=_TIMEOUT_S, wait_for_ready=True)
+    listing = billing.ListCursors(billing_pb2.ListCursorsRequest(), timeout=TIMEOUT_S, wait_for_ready=True)
     listed: billing_pb2.ListCursorsResponse = await answer(listing)
     return listed.cursors

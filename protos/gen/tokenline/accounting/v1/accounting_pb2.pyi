@@ -53,6 +53,7 @@ class Feature(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FEATURE_UNSPECIFIED: _ClassVar[Feature]
     FEATURE_TOKEN_CLASSES: _ClassVar[Feature]
+    FEATURE_ACTORS: _ClassVar[Feature]
 RESULT_CODE_UNSPECIFIED: ResultCode
 RESULT_CODE_SUCCESS: ResultCode
 RESULT_CODE_QUOTA_LIMIT_REACHED: ResultCode
@@ -79,6 +80,7 @@ CLOSE_CAUSE_REJECTED: CloseCause
 CLOSE_CAUSE_REVOKED: CloseCause
 FEATURE_UNSPECIFIED: Feature
 FEATURE_TOKEN_CLASSES: Feature
+FEATURE_ACTORS: Feature
 
 class UnitOfAmount(_message.Message):
     __slots__ = ("unit", "currency")
@@ -336,13 +338,25 @@ class OperationError(_message.Message):
     message: str
     def __init__(self, reason: _Optional[_Union[_errors_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
+class Actor(_message.Message):
+    __slots__ = ("subject", "proof", "role")
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    subject: str
+    proof: str
+    role: str
+    def __init__(self, subject: _Optional[str] = ..., proof: _Optional[str] = ..., role: _Optional[str] = ...) -> None: ...
+
 class OpenAccountRequest(_message.Message):
-    __slots__ = ("account_id", "offering_id")
+    __slots__ = ("account_id", "offering_id", "actor")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     offering_id: str
-    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class OpenAccountResponse(_message.Message):
     __slots__ = ("account",)
@@ -363,7 +377,7 @@ class GetAccountResponse(_message.Message):
     def __init__(self, account: _Optional[_Union[Account, _Mapping]] = ...) -> None: ...
 
 class GrantBucketRequest(_message.Message):
-    __slots__ = ("account_id", "unit", "amount", "valid_from_time", "valid_for", "priority", "idempotency_key", "model_group", "reason")
+    __slots__ = ("account_id", "unit", "amount", "valid_from_time", "valid_for", "priority", "idempotency_key", "model_group", "reason", "actor")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
@@ -373,6 +387,7 @@ class GrantBucketRequest(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     MODEL_GROUP_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     unit: UnitOfAmount
     amount: int
@@ -382,7 +397,8 @@ class GrantBucketRequest(_message.Message):
     idempotency_key: str
     model_group: str
     reason: str
-    def __init__(self, account_id: _Optional[str] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., valid_from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., valid_for: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., model_group: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., valid_from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., valid_for: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., model_group: _Optional[str] = ..., reason: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class GrantBucketResponse(_message.Message):
     __slots__ = ("bucket", "repaid_amount")
@@ -599,7 +615,7 @@ class SubjectLimits(_message.Message):
     def __init__(self, subject: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[_registry_pb2.Limit, _Mapping]]] = ..., valid_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RefundSessionRequest(_message.Message):
-    __slots__ = ("account_id", "charging_id", "sequence_number", "record_sequence_number", "amount", "valid_for", "reason", "idempotency_key")
+    __slots__ = ("account_id", "charging_id", "sequence_number", "record_sequence_number", "amount", "valid_for", "reason", "idempotency_key", "actor")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -608,6 +624,7 @@ class RefundSessionRequest(_message.Message):
     VALID_FOR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     charging_id: str
     sequence_number: int
@@ -616,7 +633,8 @@ class RefundSessionRequest(_message.Message):
     valid_for: _duration_pb2.Duration
     reason: str
     idempotency_key: str
-    def __init__(self, account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., sequence_number: _Optional[int] = ..., record_sequence_number: _Optional[int] = ..., amount: _Optional[int] = ..., valid_for: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reason: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., sequence_number: _Optional[int] = ..., record_sequence_number: _Optional[int] = ..., amount: _Optional[int] = ..., valid_for: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reason: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class RefundSessionResponse(_message.Message):
     __slots__ = ("bucket", "repaid_amount")
@@ -627,52 +645,58 @@ class RefundSessionResponse(_message.Message):
     def __init__(self, bucket: _Optional[_Union[Bucket, _Mapping]] = ..., repaid_amount: _Optional[int] = ...) -> None: ...
 
 class ReduceBucketRequest(_message.Message):
-    __slots__ = ("account_id", "bucket_id", "amount", "reason", "idempotency_key")
+    __slots__ = ("account_id", "bucket_id", "amount", "reason", "idempotency_key", "actor")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     bucket_id: str
     amount: int
     reason: str
     idempotency_key: str
-    def __init__(self, account_id: _Optional[str] = ..., bucket_id: _Optional[str] = ..., amount: _Optional[int] = ..., reason: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., bucket_id: _Optional[str] = ..., amount: _Optional[int] = ..., reason: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class ReduceBucketResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class WriteOffDebtRequest(_message.Message):
-    __slots__ = ("account_id", "unit", "amount", "reason", "idempotency_key")
+    __slots__ = ("account_id", "unit", "amount", "reason", "idempotency_key", "actor")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     unit: UnitOfAmount
     amount: int
     reason: str
     idempotency_key: str
-    def __init__(self, account_id: _Optional[str] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., reason: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., reason: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class WriteOffDebtResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class PlaceOrderRequest(_message.Message):
-    __slots__ = ("account_id", "offering_id", "payment_method", "idempotency_key")
+    __slots__ = ("account_id", "offering_id", "payment_method", "idempotency_key", "actor")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     PAYMENT_METHOD_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     offering_id: str
     payment_method: _registry_pb2.PaymentMethod
     idempotency_key: str
-    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class PlaceOrderResponse(_message.Message):
     __slots__ = ("order",)
@@ -681,14 +705,16 @@ class PlaceOrderResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
 
 class ConfirmPaymentRequest(_message.Message):
-    __slots__ = ("account_id", "order_id", "payment_reference")
+    __slots__ = ("account_id", "order_id", "payment_reference", "actor")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     PAYMENT_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     order_id: str
     payment_reference: str
-    def __init__(self, account_id: _Optional[str] = ..., order_id: _Optional[str] = ..., payment_reference: _Optional[str] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., order_id: _Optional[str] = ..., payment_reference: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class ConfirmPaymentResponse(_message.Message):
     __slots__ = ("order",)
@@ -697,14 +723,16 @@ class ConfirmPaymentResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
 
 class CancelOrderRequest(_message.Message):
-    __slots__ = ("account_id", "order_id", "reason")
+    __slots__ = ("account_id", "order_id", "reason", "actor")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     order_id: str
     reason: str
-    def __init__(self, account_id: _Optional[str] = ..., order_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., order_id: _Optional[str] = ..., reason: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class CancelOrderResponse(_message.Message):
     __slots__ = ("order",)
@@ -713,20 +741,22 @@ class CancelOrderResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
 
 class ChangeSubscriptionRequest(_message.Message):
-    __slots__ = ("account_id", "subscription_id", "offering_id", "payment_method", "at_once", "idempotency_key")
+    __slots__ = ("account_id", "subscription_id", "offering_id", "payment_method", "at_once", "idempotency_key", "actor")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     PAYMENT_METHOD_FIELD_NUMBER: _ClassVar[int]
     AT_ONCE_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     subscription_id: str
     offering_id: str
     payment_method: _registry_pb2.PaymentMethod
     at_once: bool
     idempotency_key: str
-    def __init__(self, account_id: _Optional[str] = ..., subscription_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., at_once: _Optional[bool] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., subscription_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., at_once: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class ChangeSubscriptionResponse(_message.Message):
     __slots__ = ("order",)
@@ -735,32 +765,36 @@ class ChangeSubscriptionResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ...) -> None: ...
 
 class CancelSubscriptionRequest(_message.Message):
-    __slots__ = ("account_id", "subscription_id", "at_once")
+    __slots__ = ("account_id", "subscription_id", "at_once", "actor")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
     AT_ONCE_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     subscription_id: str
     at_once: bool
-    def __init__(self, account_id: _Optional[str] = ..., subscription_id: _Optional[str] = ..., at_once: _Optional[bool] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., subscription_id: _Optional[str] = ..., at_once: _Optional[bool] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class CancelSubscriptionResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class SendTransferRequest(_message.Message):
-    __slots__ = ("account_id", "to_account_id", "bucket_id", "amount", "idempotency_key")
+    __slots__ = ("account_id", "to_account_id", "bucket_id", "amount", "idempotency_key", "actor")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     TO_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     BUCKET_ID_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     to_account_id: str
     bucket_id: str
     amount: int
     idempotency_key: str
-    def __init__(self, account_id: _Optional[str] = ..., to_account_id: _Optional[str] = ..., bucket_id: _Optional[str] = ..., amount: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., to_account_id: _Optional[str] = ..., bucket_id: _Optional[str] = ..., amount: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class SendTransferResponse(_message.Message):
     __slots__ = ("transfer_id", "state", "remark")
@@ -773,12 +807,14 @@ class SendTransferResponse(_message.Message):
     def __init__(self, transfer_id: _Optional[str] = ..., state: _Optional[str] = ..., remark: _Optional[str] = ...) -> None: ...
 
 class SetLimitsRequest(_message.Message):
-    __slots__ = ("account_id", "subject_limits")
+    __slots__ = ("account_id", "subject_limits", "actor")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     subject_limits: SubjectLimits
-    def __init__(self, account_id: _Optional[str] = ..., subject_limits: _Optional[_Union[SubjectLimits, _Mapping]] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., subject_limits: _Optional[_Union[SubjectLimits, _Mapping]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class SetLimitsResponse(_message.Message):
     __slots__ = ()
@@ -875,7 +911,7 @@ class ReadJournalResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ...) -> None: ...
 
 class JournalEntry(_message.Message):
-    __slots__ = ("part_id", "sequence_number", "index", "account_id", "time_us", "account_opened", "bucket_granted", "debt_repaid", "bucket_expired", "session_created", "session_updated", "session_settled", "notice_reached", "order_placed", "price_charged", "order_completed", "order_failed", "subscription_started", "cycle_started", "renewal_changed", "subscription_suspended", "subscription_ended", "bucket_rolled_over", "transfer_sent", "transfer_confirmed", "transfer_returned", "bucket_reduced", "debt_written_off", "limits_set", "bucket_topped_up")
+    __slots__ = ("part_id", "sequence_number", "index", "account_id", "time_us", "account_opened", "bucket_granted", "debt_repaid", "bucket_expired", "session_created", "session_updated", "session_settled", "notice_reached", "order_placed", "price_charged", "order_completed", "order_failed", "subscription_started", "cycle_started", "renewal_changed", "subscription_suspended", "subscription_ended", "bucket_rolled_over", "transfer_sent", "transfer_confirmed", "transfer_returned", "bucket_reduced", "debt_written_off", "limits_set", "bucket_topped_up", "actor")
     PART_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -906,6 +942,7 @@ class JournalEntry(_message.Message):
     DEBT_WRITTEN_OFF_FIELD_NUMBER: _ClassVar[int]
     LIMITS_SET_FIELD_NUMBER: _ClassVar[int]
     BUCKET_TOPPED_UP_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     part_id: int
     sequence_number: int
     index: int
@@ -936,7 +973,8 @@ class JournalEntry(_message.Message):
     debt_written_off: DebtWrittenOff
     limits_set: LimitsSet
     bucket_topped_up: BucketToppedUp
-    def __init__(self, part_id: _Optional[int] = ..., sequence_number: _Optional[int] = ..., index: _Optional[int] = ..., account_id: _Optional[str] = ..., time_us: _Optional[int] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., bucket_granted: _Optional[_Union[BucketGranted, _Mapping]] = ..., debt_repaid: _Optional[_Union[DebtRepaid, _Mapping]] = ..., bucket_expired: _Optional[_Union[BucketExpired, _Mapping]] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., session_updated: _Optional[_Union[SessionUpdated, _Mapping]] = ..., session_settled: _Optional[_Union[SessionSettled, _Mapping]] = ..., notice_reached: _Optional[_Union[NoticeReached, _Mapping]] = ..., order_placed: _Optional[_Union[OrderPlaced, _Mapping]] = ..., price_charged: _Optional[_Union[PriceCharged, _Mapping]] = ..., order_completed: _Optional[_Union[OrderCompleted, _Mapping]] = ..., order_failed: _Optional[_Union[OrderFailed, _Mapping]] = ..., subscription_started: _Optional[_Union[SubscriptionStarted, _Mapping]] = ..., cycle_started: _Optional[_Union[CycleStarted, _Mapping]] = ..., renewal_changed: _Optional[_Union[RenewalChanged, _Mapping]] = ..., subscription_suspended: _Optional[_Union[SubscriptionSuspended, _Mapping]] = ..., subscription_ended: _Optional[_Union[SubscriptionEnded, _Mapping]] = ..., bucket_rolled_over: _Optional[_Union[BucketRolledOver, _Mapping]] = ..., transfer_sent: _Optional[_Union[TransferSent, _Mapping]] = ..., transfer_confirmed: _Optional[_Union[TransferConfirmed, _Mapping]] = ..., transfer_returned: _Optional[_Union[TransferReturned, _Mapping]] = ..., bucket_reduced: _Optional[_Union[BucketReduced, _Mapping]] = ..., debt_written_off: _Optional[_Union[DebtWrittenOff, _Mapping]] = ..., limits_set: _Optional[_Union[LimitsSet, _Mapping]] = ..., bucket_topped_up: _Optional[_Union[BucketToppedUp, _Mapping]] = ...) -> None: ...
+    actor: Actor
+    def __init__(self, part_id: _Optional[int] = ..., sequence_number: _Optional[int] = ..., index: _Optional[int] = ..., account_id: _Optional[str] = ..., time_us: _Optional[int] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., bucket_granted: _Optional[_Union[BucketGranted, _Mapping]] = ..., debt_repaid: _Optional[_Union[DebtRepaid, _Mapping]] = ..., bucket_expired: _Optional[_Union[BucketExpired, _Mapping]] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., session_updated: _Optional[_Union[SessionUpdated, _Mapping]] = ..., session_settled: _Optional[_Union[SessionSettled, _Mapping]] = ..., notice_reached: _Optional[_Union[NoticeReached, _Mapping]] = ..., order_placed: _Optional[_Union[OrderPlaced, _Mapping]] = ..., price_charged: _Optional[_Union[PriceCharged, _Mapping]] = ..., order_completed: _Optional[_Union[OrderCompleted, _Mapping]] = ..., order_failed: _Optional[_Union[OrderFailed, _Mapping]] = ..., subscription_started: _Optional[_Union[SubscriptionStarted, _Mapping]] = ..., cycle_started: _Optional[_Union[CycleStarted, _Mapping]] = ..., renewal_changed: _Optional[_Union[RenewalChanged, _Mapping]] = ..., subscription_suspended: _Optional[_Union[SubscriptionSuspended, _Mapping]] = ..., subscription_ended: _Optional[_Union[SubscriptionEnded, _Mapping]] = ..., bucket_rolled_over: _Optional[_Union[BucketRolledOver, _Mapping]] = ..., transfer_sent: _Optional[_Union[TransferSent, _Mapping]] = ..., transfer_confirmed: _Optional[_Union[TransferConfirmed, _Mapping]] = ..., transfer_returned: _Optional[_Union[TransferReturned, _Mapping]] = ..., bucket_reduced: _Optional[_Union[BucketReduced, _Mapping]] = ..., debt_written_off: _Optional[_Union[DebtWrittenOff, _Mapping]] = ..., limits_set: _Optional[_Union[LimitsSet, _Mapping]] = ..., bucket_topped_up: _Optional[_Union[BucketToppedUp, _Mapping]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class NoticeReached(_message.Message):
     __slots__ = ("bucket_id", "percent")

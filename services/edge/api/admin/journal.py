@@ -1,9 +1,14 @@
-"""The journal for people: page by page, filtered by account, call and time, its entries as JSON."""
+"""The journal over HTTP, for the operator: page by page, filtered by account, call and time, its entries as JSON."""
 
-from typing import Any, Final, NamedTuple
+import re
+from typing import Annotated, Any, Final, NamedTuple
 
 from google.protobuf.json_format import MessageToDict
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromQuery, QueryParameter
 
+from services.edge.http.problems import malformed
 from services.partitions import partition_of
 from services.runtime.clients import answer
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -12,6 +17,7 @@ from tokenline.accounting.v1 import accounting_pb2_grpc
 _TIMEOUT_S: Final = 60.0
 # At most this many entries are looked at for one page, or a filter that finds little would hold up a request for ever.
 _LOOKED_AT_MAX: Final = 200_000
+_CURSOR: Final = re.compile(r"([0-9]{1,9})/([0-9]{1,18})")
 
 
 class JournalFilter(NamedTuple):
@@ -41,6 +47,28 @@ class Cursor(NamedTuple):
 
     part_id: int
     after_sequence_number: int
+
+
+def journal_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -> list[HTTPRouteHandler]:
+    """The routes, without the guard that opens them."""
+
+    @get("/journal")
+    async def read_journal(
+        account_id: FromQuery[str] = "",
+        charging_id: FromQuery[str] = "",
+        from_us: FromQuery[int | None] = None,
+        until_us: FromQuery[int | None] = None,
+        cursor: FromQuery[str] = "",
+        limit: Annotated[int, QueryParameter(ge=1, le=10_000)] = 1_000,
+    ) -> dict[str, Any]:
+        place = _CURSOR.fullmatch(cursor or "0/0")
+        if place is None:
+            raise malformed("cursor", "cursor must be the `next` of the page before.", "invalid_value")
+        wanted = JournalFilter(account_id, charging_id, from_us, until_us)
+        entries, following = await journal_page(accounting, wanted, Cursor(int(place[1]), int(place[2])), limit)
+        return {"data": entries, "next": f"{following[0]}/{following[1]}" if following else None}
+
+    return [read_journal]
 
 
 async def journal_page(
@@ -75,14 +103,16 @@ async def journal_page(
 
 
 def entry_json(entry: pb.JournalEntry) -> dict[str, Any]:
-    """One entry: its place, time and account, `fact` with its name, and its fields."""
+    """One entry: its place, time, account and actor, `fact` with its name, and its fields."""
     fact = entry.WhichOneof("fact") or ""
+    actor = MessageToDict(entry.actor) if entry.HasField("actor") else None
     return {
         "part_id": entry.part_id,
         "sequence_number": entry.sequence_number,
         "index": entry.index,
         "time_us": entry.time_us,
         "account_id": entry.account_id,
+        "actor": actor,
         "fact": fact,
         **MessageToDict(getattr(entry, fact), preserving_proto_field_name=True),
     }

@@ -1,0 +1,58 @@
+"""The catalog in force over HTTP, for the operator: models and offerings."""
+
+from typing import Any
+
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+
+from services.edge.catalog import CatalogHolder, Snapshot
+from services.edge.http.problems import unavailable
+
+
+def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
+    """The routes, without the guard that opens them."""
+
+    def in_force() -> Snapshot:
+        if catalog.current is None:
+            raise unavailable("the catalog is not loaded yet")
+        return catalog.current
+
+    @get("/models")
+    async def list_models() -> dict[str, Any]:
+        return {
+            "data": [
+                {
+                    "model_id": model.model_id,
+                    "display_name": model.display_name,
+                    "owned_by": model.owned_by,
+                    "context_window_tokens": model.context_window_tokens,
+                    "max_output_tokens": model.max_output_tokens,
+                    "routes": [
+                        {"vendor_id": route.vendor_id, "vendor_model_id": route.vendor_model_id, "priority": route.priority}
+                        for route in model.routes
+                    ],
+                }
+                for model in in_force().catalog.models
+            ]
+        }
+
+    @get("/offerings")
+    async def list_offerings() -> dict[str, Any]:
+        snapshot = in_force()
+        return {
+            "data": [
+                {
+                    "offering_id": offering.offering_id,
+                    "display_name": offering.display_name,
+                    "unit": offering.unit,
+                    "currency": offering.currency,
+                    "tariff_id": offering.tariff_id,
+                    "tariff_version": offering.tariff_version,
+                    "models": len(offering.prices),
+                    "default": offering.offering_id == snapshot.catalog.default_offering_id,
+                }
+                for offering in snapshot.offerings()
+            ]
+        }
+
+    return [list_models, list_offerings]

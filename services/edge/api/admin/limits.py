@@ -1,0 +1,109 @@
+"""Limits of accounts, members and keys over HTTP, for the operator, and why a call was refused."""
+
+from typing import Any, Final
+
+import msgspec
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from litestar import Request, get, put
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from services.edge.api.account_json import rfc3339, unit_json
+from services.edge.api.admin.body import TIMEOUT_S, Name, parse, wrong
+from services.edge.api.admin.command import give
+from services.edge.http.problems import malformed
+from services.runtime.clients import answer
+from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.accounting.v1 import accounting_pb2_grpc
+
+_LIMIT_NAMES: Final = (
+    "per is LIMIT_SCOPE_ACCOUNT, LIMIT_SCOPE_MEMBER or LIMIT_SCOPE_KEY; a unit is UNIT_TOKEN, UNIT_POINT or UNIT_CURRENCY."
+)
+
+
+class _Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    subject: Name
+    limits: list[dict[str, Any]] = []
+    valid_until: str | None = None
+
+
+def limit_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -> list[HTTPRouteHandler]:
+    """The routes, without the guard that opens them."""
+
+    @put("/accounts/{account_id:str}/limits")
+    async def set_limits(request: Request[Any, Any, Any], account_id: FromPath[str]) -> dict[str, Any]:
+        wanted = parse(await request.body(), _Limits)
+        try:
+            subject_limits = ParseDict({"subject": wanted.subject, "limits": wanted.limits}, pb.SubjectLimits())
+        except ParseError as error:
+            raise malformed("limits", f"limits: {error}. {_LIMIT_NAMES}", "invalid_value") from None
+        if wanted.valid_until is not None:
+            try:
+                subject_limits.valid_until_time.FromJsonString(wanted.valid_until)
+            except ValueError:
+                raise wrong("valid_until") from None
+        setting = pb.SetLimitsRequest(account_id=account_id, subject_limits=subject_limits)
+        await give(request, accounting.SetLimits, setting)
+        return limits_json(subject_limits)
+
+    @get("/refusals/{charging_id:str}")
+    async def explain_refusal(charging_id: FromPath[str]) -> dict[str, Any]:
+        explained = await answer(accounting.ExplainRefusal(pb.ExplainRefusalRequest(charging_id=charging_id), timeout=TIMEOUT_S))
+        refused = explained.refused
+        return {
+            "charging_id": charging_id,
+            "account_id": explained.account_id,
+            "model_id": explained.model_id,
+            "key_id": explained.key_id,
+            "refused_at": rfc3339(explained.refuse_time),
+            "result_code": pb.ResultCode.Name(refused.result_code).removeprefix("RESULT_CODE_"),
+            "limit_id": refused.limit_id or None,
+            **unit_json(refused.unit),
+            "needed": refused.needed_amount,
+            "free": refused.free_amount,
+            "held": refused.held_amount,
+            "short": max(0, refused.needed_amount - refused.free_amount),
+            "retry_after_ms": refused.retry_after_ms or None,
+            "help": _help(refused),
+        }
+
+    return [set_limits, explain_refusal]
+
+
+def _help(refused: pb.Refused) -> str:
+    """A change that would have let the call pass."""
+    if refused.result_code == pb.RESULT_CODE_RATING_FAILED:
+        return "No tariff of the account's offerings prices this model: sell it in one of them."
+    if refused.result_code == pb.RESULT_CODE_END_USER_SERVICE_DENIED:
+        return f"Offering {refused.offering_id} does not include this model: use one that it includes, or order another offering."
+    if refused.message:
+        return f"{refused.message[0].upper()}{refused.message[1:]}."
+    if refused.held:
+        return "Only other open calls stand in the way: the same call passes when one of them has ended."
+    if refused.limit_id and refused.retry_after_ms:
+        return f"The limit {refused.limit_id} lets it pass after {refused.retry_after_ms / 1_000:g} s; or raise the limit."
+    if refused.limit_id:
+        return f"Raise the limit {refused.limit_id}."
+    return "Top up the account or order a pack; or ask for less input or output."
+
+
+def counter_json(counter: pb.Counter) -> dict[str, Any]:
+    """The count of a limit; a unit of null counts the sessions open at once."""
+    unit = unit_json(counter.unit) if counter.HasField("unit") else {"unit": None, "currency": None}
+    return {
+        "counter_id": counter.counter_id,
+        **unit,
+        "used": counter.used,
+        "reserved": counter.reserved,
+        "window_start": rfc3339(counter.start_time),
+        "window_end": rfc3339(counter.end_time),
+    }
+
+
+def limits_json(limits: pb.SubjectLimits) -> dict[str, Any]:
+    """The limits of one subject, as they are set."""
+    return {
+        "subject": limits.subject,
+        "limits": [MessageToDict(limit, preserving_proto_field_name=True) for limit in limits.limits],
+        "valid_until": rfc3339(limits.valid_until_time),
+    }

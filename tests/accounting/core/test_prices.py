@@ -3,7 +3,7 @@
 import pytest
 
 from services.accounting.core.commands import ChangeSubscription, Done, GrantBucket, Ordered
-from services.accounting.core.entries import PriceCharged
+from services.accounting.core.entries import BucketGranted, PriceCharged
 from services.accounting.core.terms import Payment
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, offering, usage
 from tests.accounting.shop import CALENDAR, CNY, Shopper, allowance, for_sale, go_to, lasting
@@ -136,3 +136,21 @@ def test_debts_in_two_units_are_repaid_each_by_its_own() -> None:
     ledger.event(usage(3), model="money")
     assert repaid_by(ledger, *ledger.order("pack").bucket_ids) == [4, 3]
     assert {unit: debt.outstanding for unit, debt in ledger.state.debts.items()} == {"TOKEN": 0, CNY: 0}
+
+
+def test_money_that_comes_back_from_a_change_does_not_repay_what_its_allowance_has_repaid() -> None:
+    rich = for_sale("rich", allowance(1), price=30 * UNIT)
+    ledger = Shopper(rich, for_sale("lean", allowance(2, CNY)), base=offering({"flat": flat(EACH, CNY)}))
+    ledger.money(30)
+    order = ledger.order("rich", Payment.PREPAID)
+    ledger.event(usage(4))
+    assert ledger.state.debts[CNY].outstanding == 3 * UNIT
+    assert isinstance(ledger.ask(change_of(order, "lean", Payment.FREE)), Ordered)
+    granted = [entry for entry in ledger.last_entries if isinstance(entry, BucketGranted)]
+    # 29 of 30 days are left, and the new offering costs nothing.
+    assert [(entry.source.partition(":")[0], entry.amount // UNIT, entry.repaid // UNIT) for entry in granted] == [
+        ("restart", 2, 2),
+        ("surplus", 29, 1),
+    ]
+    assert ledger.state.debts[CNY].outstanding == 0
+    assert ledger.free[CNY] == 28

@@ -6,7 +6,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from services.accounting.core.commands import ChargeEvent, GrantBucket, OpenAccount, Ordered, PlaceOrder, Settled
+from services.accounting.core.commands import ChargeEvent, GrantBucket, Granted, OpenAccount, Ordered, PlaceOrder, Refused, Settled
 from services.accounting.core.entries import BucketExpired, BucketGranted, CycleStarted, SessionSettled
 from services.accounting.core.terms import Payment
 from services.accounting.journal.codec import decode_row
@@ -100,11 +100,12 @@ async def first_seq_of(desk: Desk, account_ids: list[str]) -> int:
 @pytest.mark.parametrize("commits_made", [None, 1, 2, 3, 4])
 def test_what_ends_on_very_many_idle_accounts_ends_once(commits_made: int | None) -> None:
     async def scenario(desk: Desk) -> None:
-        options = {"partitions": 1, "checkpoint_age_ms": 100, "hot_accounts_max": 8, "packed_bytes_max": 0}
+        options = {"partitions": 1, "checkpoint_age_ms": 60_000, "hot_accounts_max": 8, "packed_bytes_max": 0}
         await desk.start(**options)  # type: ignore[arg-type]  # as in `Desk.start`
         for account_id in MANY:
             await desk.ask(OpenAccount(account_id, ""))
             await desk.grant(10, account_id=account_id, valid_for_us=90_000_000)
+        # They are saved, and leave memory, after a minute.
         await asyncio.sleep(85)
         # All of it is decided while one commit lasts; it takes several to save so many accounts.
         desk.store.hold()
@@ -155,6 +156,32 @@ async def test_an_account_that_was_saved_with_much_and_changed_since_stays_in_me
     await asyncio.sleep(10)
     assert await consumed(desk, ACCOUNT_ID) == [2_501]
     await desk.audit()
+
+
+@in_virtual_time
+async def test_an_account_that_somebody_uses_while_it_is_saved_stays_in_memory(desk: Desk) -> None:
+    await desk.start(held_wait_ms=5_000, partitions=1, checkpoint_age_ms=100, hot_accounts_max=1, packed_bytes_max=0)
+    await desk.open(10)
+    await desk.grant(5, key="ends", valid_for_us=40_000_000)
+    await asyncio.sleep(20)
+    assert isinstance(await desk.ask(desk.create(15)), Granted)
+    await asyncio.sleep(2)
+    # It leaves memory, and comes back for the bucket that ends.
+    await desk.open(1, OTHER_ID)
+    await asyncio.sleep(17)
+    wanted = len(desk.store.commits) + 1
+    while len(desk.store.commits) < wanted:  # noqa: ASYNC110  # a store tells nobody
+        await asyncio.sleep(0.0001)
+    assert isinstance((await desk.store.journal())[-1], BucketExpired)
+    # The commit that saves it takes its time, and somebody begins to wait.
+    desk.store.hold()
+    collector = Collector()
+    desk.owner.submit(desk.create(10), collector, 0)
+    await asyncio.sleep(0.1)
+    desk.store.let_go.set()
+    (answer,) = await collector.wait(1)
+    assert isinstance(answer, Refused)
+    assert answer.held
 
 
 # Who nobody uses

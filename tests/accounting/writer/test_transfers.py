@@ -159,6 +159,20 @@ async def test_a_transfer_goes_on_though_its_partition_waits_for_others_to_be_ta
 
 
 @in_virtual_time
+async def test_a_transfer_waits_for_the_catalog_of_its_owner(desk: Desk) -> None:
+    await desk.ask(gift(await opened(desk, Carrier(desk))))
+    before = desk.owner
+    await desk.kill()
+    # The sender is in the tail, and so in memory from the start.
+    owner = await desk.start(catalog=None)
+    await asyncio.sleep(10)
+    owner.set_catalog(CATALOG)
+    await asyncio.sleep(10)
+    assert await states_and_arrived(desk) == (["confirmed"], [4 * UNIT])
+    assert before is not desk.owner
+
+
+@in_virtual_time
 async def test_each_transfer_of_an_account_arrives(desk: Desk) -> None:
     bucket_id = await opened(desk)
     for number, key in enumerate(("first", "second"), start=1):

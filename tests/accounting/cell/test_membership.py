@@ -1,6 +1,9 @@
 """What a replica does about members that stall, come back, leave or were forgotten, and about claims that nobody stands for."""
 
 import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import grpc
 import msgspec
@@ -13,9 +16,11 @@ from services.accounting.core.commands import Answer, OpenAccount, ReadAccount
 from services.accounting.journal.store import ClaimedPartition, EraMismatchError
 from services.accounting.writer.asking import ask
 from services.runtime.errors import ServiceError
+from services.runtime.etcd import Snapshot
 from tests.accounting.cell.test_coordination import LONG_S, PREFIX, Replica, Site, at_a_site
 from tests.accounting.ledger import ACCOUNT_ID
 from tests.accounting.owners import HeldStore, unavailable
+from tests.simulation.fake_etcd import FakeEtcdClient
 
 
 class ProbedStore(HeldStore):
@@ -109,16 +114,26 @@ async def test_who_is_idle_stays_a_member_and_writes_nothing(site: Site) -> None
     assert [each.epoch for each in await site.store.partitions()] == [1, 1]
 
 
-@pytest.mark.parametrize("number", range(5))
-def test_what_was_just_claimed_is_not_given_up_for_an_older_view(number: int) -> None:
-    # The name seeds how far watches lag.
-    @at_a_site
-    async def scenario(site: Site) -> None:
-        await Replica(site, f"replica {number}").owns(0, 1)
-        await asyncio.sleep(5)
-        assert [each.epoch for each in await site.store.partitions()] == [1, 1]
+class SlowWatch(FakeEtcdClient):
+    """Tells late of what has changed."""
 
-    scenario()
+    async def follow(self, prefix: str) -> AsyncIterator[Snapshot]:
+        async for snapshot in super().follow(prefix):
+            await asyncio.sleep(2)
+            yield snapshot
+
+
+@at_a_site
+async def test_what_was_just_claimed_is_not_given_up_for_an_older_view(site: Site) -> None:
+    replica = Replica(site, "one")
+    answering = asyncio.Event()
+    answering.set()
+    replica.coordinator._etcd = cast("Any", SlowWatch(site.etcd, random.Random(1), 0.0, answering))
+    await replica.owns(0, 1)
+    for _ in range(100):
+        await asyncio.sleep(0.1)
+        assert replica.owner.part_ids == frozenset({0, 1})
+    assert [each.epoch for each in await site.store.partitions()] == [1, 1]
 
 
 # Claims that nobody stands for
@@ -261,6 +276,21 @@ async def test_an_etcd_that_went_back_moves_nothing(site: Site) -> None:
         await asyncio.sleep(0.5)
         site.etcd.changed.set()
     assert (first.coordinator._forgotten, second.coordinator._forgotten) == (True, True)
+    assert (first.owner.part_ids, second.owner.part_ids) == (frozenset({0}), frozenset({1}))
+    assert [each.epoch for each in await site.store.partitions()] == epochs
+
+
+@at_a_site
+async def test_an_etcd_that_was_wiped_moves_nothing(site: Site) -> None:
+    first, second = Replica(site, "one"), Replica(site, "two")
+    await first.owns(0)
+    await second.owns(1)
+    epochs = [each.epoch for each in await site.store.partitions()]
+    site.etcd.leases.clear()
+    site.etcd.delete(*list(site.etcd.keys))
+    await asyncio.sleep(10)
+    # They are members again, and claim nothing until somebody says what the cell is.
+    assert (site.member("one") is not None, site.member("two") is not None, site.claims()) == (True, True, {})
     assert (first.owner.part_ids, second.owner.part_ids) == (frozenset({0}), frozenset({1}))
     assert [each.epoch for each in await site.store.partitions()] == epochs
 

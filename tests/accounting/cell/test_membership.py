@@ -212,6 +212,11 @@ async def test_who_cannot_reach_its_own_address_goes_on(site: Site) -> None:
     await asyncio.sleep(5)
     assert (site.claims(), replica.owner.part_ids) == ({"0": "one", "1": "one"}, frozenset({0, 1}))
     assert [each.epoch for each in await site.store.partitions()] == [1, 1]
+    # Another one that does not reach it either takes over; when that leaves, it takes part as before.
+    second = Replica(site, "two")
+    await second.owns(0, 1)
+    await second.coordinator.leave()
+    await replica.owns(0, 1)
 
 
 @at_a_site

@@ -6,12 +6,22 @@ from collections import Counter
 import msgspec
 import pytest
 
-from services.accounting.core.commands import ChargeEvent, GrantBucket, Granted, OpenAccount, Ordered, PlaceOrder, Refused, Settled
+from services.accounting.core.commands import (
+    ChargeEvent,
+    GrantBucket,
+    Granted,
+    OpenAccount,
+    Ordered,
+    PlaceOrder,
+    Refused,
+    Settled,
+    UpdateSession,
+)
 from services.accounting.core.entries import BucketExpired, BucketGranted, CycleStarted, SessionSettled
 from services.accounting.core.terms import Payment
 from services.accounting.journal.codec import decode_row
 from services.runtime.identifiers import uuid7
-from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, UNIT, catalog_of, event_command, flat, offering, usage
+from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, TCC_US, UNIT, catalog_of, event_command, flat, offering, usage
 from tests.accounting.owners import TCC_S, Collector, Desk, in_virtual_time
 from tests.accounting.shop import CNY, DAILY, allowance, for_sale
 
@@ -250,3 +260,28 @@ async def test_a_clock_that_goes_backwards_after_a_sweep_takes_nothing_back(desk
     times = [entry.time_us for entry in await desk.store.journal()]
     assert times == sorted(times)
     assert times[-1] > swept_us
+
+
+@in_virtual_time
+async def test_what_is_due_on_an_idle_account_is_found_after_many_that_are_in_use(desk: Desk) -> None:
+    # More than are read at once, and what is saved of them says that they are due.
+    used = [f"acct-{number:08}" for number in range(600)]
+    await desk.start(partitions=1)
+    for account_id in used:
+        await desk.open(10, account_id)
+    collector = Collector()
+    sessions = [desk.create(1, 1, account_id=account_id) for account_id in used]
+    for session in sessions:
+        desk.owner.submit(session, collector, 0)
+    await collector.wait(len(used))
+    await desk.open()
+    await desk.grant(10, valid_for_us=TCC_US + 5_000_000)
+    await desk.owner.stop()
+    await desk.kill()
+    await desk.start(partitions=1, checkpoint_age_ms=3_600_000)
+    for session in sessions:
+        desk.owner.submit(UpdateSession(session.account_id, session.charging_id, 2, usage(), 1), collector, 0)
+    await collector.wait(2 * len(used))
+    await asyncio.sleep(TCC_S + 8)
+    journal = await desk.store.journal()
+    assert [entry.account_id for entry in journal if isinstance(entry, BucketExpired)] == [ACCOUNT_ID]

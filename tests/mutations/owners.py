@@ -8,6 +8,7 @@ _COORDINATOR: Final = "services/accounting/cell/coordinator.py"
 _SERVER_GROUPS: Final = "services/accounting/cell/server_groups.py"
 _ANSWERS: Final = "services/accounting/writer/answers.py"
 _CHECKPOINTS: Final = "services/accounting/writer/checkpoints.py"
+_DUE: Final = "services/accounting/writer/due.py"
 _HOLDINGS: Final = "services/accounting/writer/holdings.py"
 _METRICS: Final = "services/accounting/writer/metrics.py"
 _OWNER: Final = "services/accounting/writer/owner.py"
@@ -90,6 +91,13 @@ _OF_THE_TAIL: Final = (
         _PARTITION,
         "        self.residents.add(account)\n        self.timers.add(account)\n\n    def is_used",
         "        self.residents.add(account)\n\n    def is_used",
+        _IN_LOW_WATER,
+    ),
+    one(
+        "idle accounts wait for all that are in use",
+        _DUE,
+        "                after = found[-1]\n",
+        "                pass\n",
         _IN_LOW_WATER,
     ),
     one(
@@ -177,6 +185,34 @@ _OF_HAND_OVERS: Final = (
         _HOLDINGS,
         "while self.has(partition) and (partition.undone or self._answers.are_of(partition)):",
         "while self.has(partition) and partition.undone:",
+        _IN_HANDING_OVER,
+    ),
+    one(
+        "a partition that went back is taken",
+        _HOLDINGS,
+        "                check_reached(each, max(reached[each.part_id], self._committed.get(each.part_id, 0)))\n",
+        "                pass\n",
+        _IN_HANDING_OVER,
+    ),
+    one(
+        "an owner forgets how far it has committed",
+        _HOLDINGS,
+        "max(reached[each.part_id], self._committed.get(each.part_id, 0))",
+        "reached[each.part_id]",
+        _IN_HANDING_OVER,
+    ),
+    one(
+        "a partition that went back is claimed again",
+        _HOLDINGS,
+        "            check_reached(each, self._committed.get(each.part_id, 0))\n",
+        "            pass\n",
+        _IN_HANDING_OVER,
+    ),
+    one(
+        "some of all partitions are enough",
+        _HOLDINGS,
+        "        if len(await self.take(claims)) < len(claims):",
+        "        if not await self.take(claims):",
         _IN_HANDING_OVER,
     ),
 )
@@ -388,6 +424,13 @@ _OF_MEMBERSHIP: Final = (
         "connections are kept, whoever has gone",
         _COORDINATOR,
         "            self._directory.keep({member.address for member in members.values()})\n",
+        "",
+        _IN_MEMBERSHIP,
+    ),
+    one(
+        "who cannot reach its own address counts itself as dead",
+        _COORDINATOR,
+        "            members.pop(self._member_id, None)\n",
         "",
         _IN_MEMBERSHIP,
     ),

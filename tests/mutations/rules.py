@@ -134,6 +134,13 @@ _OF_PRICES: Final = (
         _IN_PRICES,
     ),
     one(
+        "money that comes back repays what was repaid before",
+        _OPENINGS,
+        "            sum(entry.amount for entry in granted if isinstance(entry, DebtRepaid) and entry.unit == unit),\n",
+        "",
+        _IN_PRICES,
+    ),
+    one(
         "what has ended ends again with its subscription",
         _OPENINGS,
         "if bucket.subscription_id == subscription.subscription_id and not bucket.ended\n    ]",

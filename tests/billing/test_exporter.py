@@ -258,6 +258,20 @@ async def test_record_numbers_go_on_after_a_crash_behind_all_that_its_file_has(
     await store.close()
 
 
+@pytest.mark.parametrize("step", [2, 5, 8])
+async def test_record_numbers_of_a_later_file_go_on_after_a_crash(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path, step: int
+) -> None:
+    accounting.append(0, settled(1), settled(2))
+    assert await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(-1))
+    accounting.append(0, settled(3), settled(4), settled(5))
+    # The range is pending; its file is there; its manifest is there, too.
+    assert not await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(step))
+    accounting.append(0, settled(6))
+    assert await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(-1))
+    assert record_numbers(folder, 0) == [1, 2, 3, 4, 5, 6]
+
+
 async def test_a_range_that_was_begun_is_written_whole_by_a_release_that_makes_smaller_files(
     accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
 ) -> None:

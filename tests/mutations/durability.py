@@ -182,6 +182,14 @@ _OF_THE_SINK: Final = (
         _IN_EXPORTER,
     ),
     one(
+        "the record numbers of a later file begin after its crash anew",
+        _EXPORTER,
+        "builder = CdrFileBuilder(cursor.part_id, cursor.exported_seq + 1, cursor.next_record_number)",
+        "number = cursor.next_record_number + (cursor.pending is not None and cursor.exported_seq > 0)\n"
+        "        builder = CdrFileBuilder(cursor.part_id, cursor.exported_seq + 1, number)",
+        _IN_EXPORTER,
+    ),
+    one(
         "a range that was begun is cut short",
         _EXPORTER,
         "builder = await self._build(cursor, pending.to_seq, entries_max=None)\n            if",

@@ -36,8 +36,9 @@ FAST := tests/edge/call tests/edge/dialects tests/edge/http tests/edge/routing t
   tests/edge/test_problems.py tests/accounting tests/registry tests/documents tests/openapi/test_documents.py \
   tests/billing/test_cdr.py tests/vendor_simulator/test_completion.py tests/test_token_classes.py
 NOT_FAST := tests/accounting/writer/test_owner.py tests/accounting/core/test_peers.py tests/accounting/core/test_properties.py \
-  tests/accounting/cell/test_replicas.py tests/accounting/writer/test_residency.py tests/accounting/cell/test_rolling_update.py \
-  tests/accounting/rpc/test_servicer.py tests/documents/test_rejections.py tests/edge/call/test_kept_limits.py \
+  tests/accounting/cell/test_replicas.py tests/accounting/writer/test_low_water.py tests/accounting/writer/test_residency.py \
+  tests/accounting/cell/test_rolling_update.py tests/accounting/rpc/test_servicer.py tests/documents/test_rejections.py \
+  tests/edge/call/test_kept_limits.py \
   tests/registry/test_catalog_store.py tests/registry/test_packs.py tests/registry/test_registry.py
 
 test-fast: setup ## run the tests of what is pure, in less than 40 s

@@ -1,6 +1,8 @@
 """Offerings on sale for the tests of orders, limits and lines, and an account that buys them."""
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -46,6 +48,11 @@ def allowance(amount: int, unit: str = "TOKEN", **more: Any) -> Allowance:
         "notice_percents": (),
     }
     return Allowance(**fields | more)
+
+
+def lasting(amount: int, unit: str = "TOKEN", **more: Any) -> Allowance:
+    """An allowance of a pack that lasts."""
+    return allowance(amount, unit, valid_for_us=30 * DAY, **more)
 
 
 def for_sale(
@@ -163,3 +170,8 @@ class Shopper(Ledger):
         """(state, cycle number, offering)."""
         subscription = self.state.subscriptions[subscription_id]
         return subscription.state, subscription.cycle_number, subscription.terms.offering_id
+
+
+def go_to(shopper: Shopper, text: str) -> None:
+    """To a time in the cell's zone."""
+    shopper.now_us = int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(SHANGHAI)).timestamp()) * 1_000_000

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from services.billing.cdr_file import CdrFile, IndexRow, parse_manifest
-from services.billing.exporter import EraMismatchError, Exporter
+from services.billing.exporter import FILE_ENTRIES_MAX, EraMismatchError, Exporter
 from services.billing.journal import JournalReader
 from services.billing.reconcile import Reconciler
 from services.billing.sink import FolderSink, Sink
@@ -187,11 +187,13 @@ class CrashingStore:
         await self._store.close()
 
 
-async def export_once(journal: JournalReader, database: Path, folder: Path, crash: CrashPoint) -> bool:
+async def export_once(
+    journal: JournalReader, database: Path, folder: Path, crash: CrashPoint, file_entries_max: int = FILE_ENTRIES_MAX
+) -> bool:
     """One life of a process; False if it crashed."""
     store = await SqliteStore.open(database)
     try:
-        exporter = Exporter(journal, CrashingStore(store, crash), CrashingSink(folder, crash), 10)
+        exporter = Exporter(journal, CrashingStore(store, crash), CrashingSink(folder, crash), 10, file_entries_max)
         await exporter.export()
     except CrashError:
         return False
@@ -256,6 +258,33 @@ async def test_record_numbers_go_on_after_a_crash_behind_all_that_its_file_has(
     await store.close()
 
 
+@pytest.mark.parametrize("step", [2, 5, 8])
+async def test_record_numbers_of_a_later_file_go_on_after_a_crash(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path, step: int
+) -> None:
+    accounting.append(0, settled(1), settled(2))
+    assert await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(-1))
+    accounting.append(0, settled(3), settled(4), settled(5))
+    # The range is pending; its file is there; its manifest is there, too.
+    assert not await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(step))
+    accounting.append(0, settled(6))
+    assert await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(-1))
+    assert record_numbers(folder, 0) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_range_that_was_begun_is_written_whole_by_a_release_that_makes_smaller_files(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
+) -> None:
+    # More than a batch of the journal.
+    for number in range(1_200):
+        accounting.append(0, settled(number))
+    # The range is pending, nothing is written yet.
+    assert not await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(2))
+    assert await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(-1), file_entries_max=1)
+    assert whole_files(folder) == {"cdr-p0000-00000000000001-00000000001200.manifest.json"}
+    assert record_numbers(folder, 0) == list(range(1, 1_201))
+
+
 async def test_a_range_that_was_begun_under_another_name_is_not_written(
     accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
 ) -> None:
@@ -278,13 +307,14 @@ async def test_a_file_is_there_before_its_manifest(
     accounting: ScriptedAccounting, journal: JournalReader, store: SqliteStore, folder: Path
 ) -> None:
     class ListingSink(FolderSink):
-        """Notes the names in the order in which they were put."""
+        """Notes the names in the order in which they were put, each twice: before and after."""
 
         def __init__(self) -> None:
             super().__init__(folder)
             self.put_names: list[str] = []
 
         async def put(self, name: str, content: bytes) -> None:
+            self.put_names.append(name)
             await super().put(name, content)
             self.put_names.append(name)
 
@@ -293,12 +323,13 @@ async def test_a_file_is_there_before_its_manifest(
     exporter = Exporter(journal, store, sink, 10)
     assert await exporter.export() == {}
     files = ["cdr-p0000-00000000000001-00000000000001.jsonl.gz", "cdr-p0000-00000000000001-00000000000001.manifest.json"]
-    assert sink.put_names == files
+    in_turn = [name for name in files for _ in range(2)]
+    assert sink.put_names == in_turn
     # Nor is it otherwise when lost files are written again.
     for name in files:
         (folder / name).unlink()
     await exporter.replace_missing()
-    assert sink.put_names == files * 2
+    assert sink.put_names == in_turn * 2
 
 
 async def test_what_came_after_a_crash_goes_into_a_range_of_its_own(

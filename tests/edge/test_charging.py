@@ -11,6 +11,7 @@ import pytest
 
 from services.edge.charging.client import ChargingClient
 from services.edge.config import EdgeConfig
+from services.partitions import partition_of
 from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
 from tests.waiting import WAIT_S, until
@@ -350,3 +351,32 @@ async def test_the_stream_to_a_former_owner_ends(accounting: Accounting, address
         await until(lambda: accounting.open_streams == 0, 10)
         assert isinstance(await client.create("acct-1", ID, create(7)), pb.Granted)
         assert (len(accounting.operations), len(owner.operations)) == (0, 1)
+
+
+class OfTwoOwners(Accounting):
+    """Owns partition 0; the owner of partition 1 is elsewhere."""
+
+    def __init__(self, other: str) -> None:
+        super().__init__()
+        self._other = other
+
+    async def WatchOwners(self, request: Any, context: Any) -> AsyncIterator[pb.WatchOwnersResponse]:
+        owners = [pb.PartitionOwner(part_id=0), pb.PartitionOwner(part_id=1, address=self._other)]
+        yield pb.WatchOwnersResponse(partition_count=2, owners=owners)
+        await self._announced.wait()
+
+
+async def test_each_account_s_operations_go_to_the_owner_of_its_partition(address: str, tmp_path: Path) -> None:
+    other_address = f"unix:{tmp_path}/d"
+    first, second = OfTwoOwners(other_address), Accounting()  # type: ignore[abstract]  # the stream is all of it
+    accounts = [f"acct-{number}" for number in range(8)]
+    async with serving(first, address), charging(address) as client:
+        waiting = [asyncio.create_task(client.create(each, ID, create(7))) for each in accounts]
+        await until(lambda: len(first.operations) == sum(partition_of(each, 2) == 0 for each in accounts))
+        # Not everybody can be asked yet.
+        assert (client.up, len(second.operations)) == (False, 0)
+        async with serving(second, other_address):
+            await asyncio.gather(*waiting)
+            assert client.up
+    for part_id, owner in enumerate((first, second)):
+        assert {each.account_id for each in owner.operations} == {each for each in accounts if partition_of(each, 2) == part_id}

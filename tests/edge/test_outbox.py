@@ -215,6 +215,64 @@ async def test_what_could_not_be_written_is_not_kept(tmp_path: Path) -> None:
     assert kept(path) == []
 
 
+async def test_what_could_not_be_kept_at_first_is_kept_at_the_end(tmp_path: Path, address: str) -> None:
+    path, charging_id = tmp_path / "outbox", new_id()
+    async with charging(address, path, release_timeout_ms=200, outbox_after_ms=50) as client:
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TRIGGER full BEFORE INSERT ON release BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+        # It is neither answered nor on disk.
+        with pytest.raises(ServiceError) as raised:
+            await client.release("acct-1", charging_id, 2, pb.ReleaseSession())
+        assert raised.value.reason == errors_pb2.ERROR_REASON_UNAVAILABLE
+        assert kept(path) == []
+        with connection:
+            connection.execute("DROP TRIGGER full")
+        connection.close()
+    assert kept(path) == [charging_id]
+
+
+async def test_an_answer_takes_no_other_release_out_of_the_outbox(tmp_path: Path, address: str) -> None:
+    path = tmp_path / "outbox"
+    answered, waiting = new_id(), new_id()
+    accounting = Accounting()  # type: ignore[abstract]
+    accounting.script = lambda each: grants(each) if each.charging_id == answered else fails(errors_pb2.ERROR_REASON_NOT_OWNER)
+    async with charging(address, path, release_timeout_ms=200) as client:
+        await asyncio.gather(*(client.release("acct-1", each, 2, pb.ReleaseSession()) for each in (answered, waiting)))
+        assert kept(path) == sorted((answered, waiting))
+        async with serving(accounting, address):
+            await until(lambda: answered not in kept(path))
+            assert kept(path) == [waiting]
+    assert kept(path) == [waiting]
+
+
+async def test_what_comes_while_others_are_written_is_written_next(tmp_path: Path) -> None:
+    path = tmp_path / "outbox"
+    outbox, _ = await Outbox.open(path, 100)
+    charging_ids = sorted(new_id() for _ in range(10))
+    keeping = []
+    for charging_id in charging_ids:
+        keeping.append(asyncio.ensure_future(outbox.keep(operation(charging_id))))
+        # The write of the one before is under way.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await asyncio.gather(*keeping)
+    assert kept(path) == charging_ids
+    outbox.delivered(operation(charging_ids[0]))
+    await outbox.close()
+    assert kept(path) == charging_ids[1:]
+    # There is room again for as many as were delivered.
+    outbox, left = await Outbox.open(path, 10)
+    assert sorted(each.charging_id for each in left) == charging_ids[1:]
+    await outbox.keep(operation(charging_ids[0]))
+    with pytest.raises(ServiceError, match="the outbox has its 10 Releases"):
+        await outbox.keep(operation(new_id()))
+    outbox.delivered(operation(charging_ids[0]))
+    await until(lambda: kept(path) == charging_ids[1:])
+    await outbox.keep(operation(charging_ids[0]))
+    await outbox.close()
+
+
 async def test_a_file_that_is_no_outbox_is_refused(tmp_path: Path) -> None:
     (tmp_path / "outbox").write_bytes(b"something else entirely, and long enough to be looked at" * 100)
     with pytest.raises(SchemaError, match="is not a database of ours"):

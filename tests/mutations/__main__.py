@@ -16,12 +16,15 @@ from tests.mutations.chart import CHART
 from tests.mutations.delivery import DELIVERY
 from tests.mutations.dialects import DIALECTS
 from tests.mutations.doors import DOORS
+from tests.mutations.durability import DURABILITY
 from tests.mutations.ends import ENDS
 from tests.mutations.keys import KEYS
 from tests.mutations.metering import METERING
+from tests.mutations.owners import OWNERS
 from tests.mutations.ownership import OWNERSHIP
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.records import RECORDS
+from tests.mutations.rules import RULES
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
 
@@ -41,6 +44,9 @@ MUTATIONS = (
     *OWNERSHIP,
     *RECORDS,
     *ACTORS,
+    *RULES,
+    *OWNERS,
+    *DURABILITY,
 )
 
 

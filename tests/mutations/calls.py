@@ -292,6 +292,13 @@ _CHOICES: Final = (
         _METERING,
     ),
     _one(
+        "n is forgotten in what is covered where all is reserved",
+        _CALL,
+        "with_error(granted // choices, choices, exact=self._meter.is_exact)",
+        "with_error(granted, choices, exact=self._meter.is_exact)",
+        _METERING,
+    ),
+    _one(
         "n is forgotten where a vendor breaks its limit",
         _CALL,
         "covered = meter.low + meter.lowest_of(step) <= self._told * self._request.choices",

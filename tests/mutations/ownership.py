@@ -11,6 +11,8 @@ _COORDINATION: Final = "services/accounting/cell/coordinator.py"
 _DIRECTORY: Final = "services/accounting/cell/directory.py"
 _FEATURES: Final = "services/accounting/core/features.py"
 _IN_OWNER: Final = "tests/accounting/writer/test_owner.py"
+_IN_TRANSFERS: Final = "tests/accounting/writer/test_transfers.py"
+_IN_MEMBERSHIP: Final = "tests/accounting/cell/test_membership.py"
 _IN_COORDINATION: Final = "tests/accounting/cell/test_coordination.py"
 _IN_FORWARDING: Final = "tests/trust/test_forwarding.py"
 _IN_FEATURES: Final = "tests/accounting/cell/test_features.py"
@@ -56,14 +58,14 @@ _OF_OWNERS: Final = (
         _HOLDINGS,
         "            self._begun(partitions.values())\n",
         "",
-        _IN_OWNER,
+        _IN_TRANSFERS,
     ),
     one(
         "a transfer comes back from an owner that is away",
         "services/accounting/writer/transfers.py",
         "elif failed.fault in _REFUSALS:",
         "elif failed.fault != Fault.NOT_OWNER:",
-        _IN_OWNER,
+        _IN_TRANSFERS,
     ),
     one(
         "what has a time of its own is no tail",
@@ -122,7 +124,7 @@ _OF_COORDINATION: Final = (
         _DIRECTORY,
         "for address in self._channels.keys() - addresses:",
         "for address in set[str]():",
-        _IN_FORWARDING,
+        _IN_MEMBERSHIP,
     ),
     one(
         "a claim goes before its partition is given",

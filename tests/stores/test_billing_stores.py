@@ -9,6 +9,7 @@ from services.billing.cdr_file import CdrFile, IndexRow, file_name
 from services.billing.postgresql_store import PostgresqlStore
 from services.billing.sqlite_store import SqliteStore
 from services.billing.store import Cursor, CursorMovedError, MemoryStore, PendingRange, Store, first_cursor
+from services.runtime.errors import ServiceError
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -146,6 +147,18 @@ async def test_a_refused_write_writes_nothing(store: Store) -> None:
         await store.advance(other, 5, file_of(other, 1), [row(1, 5, 1)])
     assert await store.files(1) == []
     assert await store.index_rows(1, 1, 9) == []
+
+
+# In memory nothing can fail.
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
+async def test_a_write_that_fails_in_the_middle_writes_nothing(store: Store) -> None:
+    start = first_cursor(1, 1)
+    begun = await store.begin(start, pending_of(start, 4))
+    # The second row has the place of the first.
+    with pytest.raises(ServiceError):
+        await store.advance(begun, 4, file_of(begun, 2), [row(1, 2, 1), row(1, 2, 2)])
+    assert await store.cursors() == {1: begun}
+    assert (await store.files(1), await store.index_rows(1, 1, 9)) == ([], [])
 
 
 async def test_sqlite_keeps_it_over_a_restart(tmp_path: Path) -> None:

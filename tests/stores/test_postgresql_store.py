@@ -119,6 +119,66 @@ async def test_a_server_that_loses_commits_is_refused(postgresql: PostgresqlServ
         await PostgresqlStore.open(dsn, SystemClock())
 
 
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
+async def test_a_server_that_loses_commits_with_its_power_is_refused(postgresql: PostgresqlServer, setting: str) -> None:
+    dsn = postgresql.new_database()
+
+    async def set_to(value: str, command: str) -> None:
+        postgresql.psql(f"ALTER SYSTEM {command}")
+        postgresql.psql("SELECT pg_reload_conf()")
+        await until(lambda: postgresql.psql(f"SHOW {setting}").splitlines()[2].strip() == value)
+
+    await set_to("off", f"SET {setting} = off")
+    try:
+        for kind in (AuthenticationStore, BillingStore):
+            with pytest.raises(SchemaError, match=f"runs with {setting} = off, so that what it has committed can be lost"):
+                await kind.open(dsn)
+        with pytest.raises(SchemaError, match=f"set {setting} = on"):
+            await PostgresqlStore.open(dsn, SystemClock())
+    finally:
+        await set_to("on", f"RESET {setting}")
+    await (await opened(dsn)).close()
+
+
+async def test_a_commit_waits_for_the_disk_whatever_its_database_says_meanwhile(postgresql: PostgresqlServer) -> None:
+    dsn = postgresql.new_database()
+    store = await opened(dsn)
+    await claim(store, "one", again=False)
+    database = dsn.split("/")[3].split("?")[0]
+    connection = await asyncpg.connect(dsn)
+    # Each commit moves its partition: what it does so with is noted.
+    await connection.execute(
+        """
+        CREATE TABLE accounting.seen (setting text);
+        CREATE FUNCTION accounting.see() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN INSERT INTO accounting.seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
+        CREATE TRIGGER see AFTER UPDATE ON accounting.partition FOR EACH ROW EXECUTE FUNCTION accounting.see();
+        """
+    )
+    postgresql.psql(f"ALTER DATABASE {database} SET synchronous_commit = off")
+    # The first commit connects anew.
+    assert await store.commit([row(0, 1)]) == {0}
+    assert [each[0] for each in await connection.fetch("SELECT setting FROM accounting.seen")] == ["on"]
+    await connection.close()
+    await store.close()
+
+
+async def test_all_tables_survive_a_crash_of_their_server(postgresql: PostgresqlServer) -> None:
+    """What is unlogged or temporary is empty after one."""
+    dsn = postgresql.new_database()
+    stores = (await opened(dsn), await AuthenticationStore.open(dsn), await BillingStore.open(dsn))
+    connection = await asyncpg.connect(dsn)
+    tables = await connection.fetch(
+        "SELECT nspname, relname, relpersistence FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+        " WHERE nspname IN ('accounting', 'authentication', 'billing') AND relkind IN ('r', 'S')"
+    )
+    await connection.close()
+    for store in stores:
+        await store.close()
+    assert {"cell", "partition", "journal", "checkpoint", "cursor", "cdr_file", "cdr_index"} <= {each["relname"] for each in tables}
+    assert [(each["nspname"], each["relname"]) for each in tables if each["relpersistence"] != b"p"] == []
+
+
 async def test_an_older_schema_is_brought_up_to_date_with_what_is_in_it(postgresql: PostgresqlServer) -> None:
     dsn = postgresql.new_database()
     connection = await asyncpg.connect(dsn, server_settings={"search_path": "accounting"})

@@ -94,6 +94,16 @@ def test_a_session_is_written_as_the_first_release_would(ledger: Ledger) -> None
     assert ledger.ask(command) == answer
 
 
+def test_an_event_that_was_noted_folded_is_known_again_later(ledger: Ledger) -> None:
+    event = event_command(ledger.charging_id(), usage(3, cache_write_1h=2))
+    answer = ledger.ask(event)
+    assert settled(ledger).usage == (3, 0, 2, 0, 0)
+    ledger.catalog = catalog()
+    assert ledger.unchanged_by(event) == answer
+    # What folds to the same is another one.
+    assert fault_of(ledger.unchanged_by(msgspec.structs.replace(event, used=usage(3, cache_write=2)))) == "IDEMPOTENCY_CONFLICT"
+
+
 def test_what_no_bucket_covers_is_owed_whole_and_refuses_nothing_by_itself(ledger: Ledger) -> None:
     ledger.ask(event_command(ledger.charging_id(), usage(1_000, cache_write_1h=1)))
     entry = settled(ledger)

@@ -1,14 +1,12 @@
 """Promises whose breach no test noticed, each found by planting a fault."""
 
-from typing import Any
-
 import msgspec
 import pytest
 
 from services.accounting.core.commands import CloseCause, Granted, Provenance, Settled, TopUpBucket, digest_of
 from services.accounting.core.entries import BucketRolledOver, NoticeReached, PriceCharged, SessionSettled, VendorAttempt
 from services.accounting.core.offerings import Schedule, TariffVersion
-from services.accounting.core.terms import Allowance, LimitKind, Payment, Scope
+from services.accounting.core.terms import LimitKind, Payment, Scope
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     DAY,
@@ -27,13 +25,7 @@ from tests.accounting.ledger import (
     tariff,
     usage,
 )
-from tests.accounting.shop import CNY, DAILY, Shopper, allowance, for_sale, limit
-
-
-def lasting(amount: int, unit: str = "TOKEN", **more: Any) -> Allowance:
-    """An allowance of a pack that lasts."""
-    return allowance(amount, unit, valid_for_us=30 * DAY, **more)
-
+from tests.accounting.shop import CNY, DAILY, Shopper, allowance, for_sale, lasting, limit
 
 # A bucket that is not valid yet
 

@@ -1,8 +1,5 @@
 """Orders, packs, subscriptions: what they cost, grant, and what becomes of them."""
 
-from datetime import datetime
-from zoneinfo import ZoneInfo
-
 import pytest
 
 from services.accounting.core.commands import (
@@ -17,7 +14,7 @@ from services.accounting.core.commands import (
 from services.accounting.core.entries import CycleStarted, NoticeReached, OrderFailed, PriceCharged
 from services.accounting.core.terms import Payment
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, offering, replayed, state_of, usage
-from tests.accounting.shop import CALENDAR, CNY, DAILY, MONEY, MONTHLY, POINTS, SHANGHAI, Shopper, allowance, for_sale
+from tests.accounting.shop import CALENDAR, CNY, DAILY, MONEY, MONTHLY, POINTS, Shopper, allowance, for_sale, go_to
 
 TEN = for_sale("ten", allowance(10), price=9_900_000)
 THIRTY = for_sale("thirty", allowance(30, rollover_cap=10 * UNIT), price=26_900_000)
@@ -38,11 +35,6 @@ UNIVERSAL = for_sale("universal", allowance(9, "POINT"), tariffs={"flat": POINTS
 @pytest.fixture
 def shopper() -> Shopper:
     return Shopper(TEN, THIRTY, PACK, FREE, CALENDAR_TEN, PHONE, UNIVERSAL)
-
-
-def go_to(shopper: Shopper, text: str) -> None:
-    """To a time in the cell's zone."""
-    shopper.now_us = int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(SHANGHAI)).timestamp()) * 1_000_000
 
 
 def poke(shopper: Shopper) -> None:

@@ -13,8 +13,6 @@ from services.accounting.core.commands import (
     CloseCause,
     Command,
     Done,
-    Failed,
-    Fault,
     FindRecords,
     GrantBucket,
     Granted,
@@ -22,10 +20,8 @@ from services.accounting.core.commands import (
     Ordered,
     PlaceOrder,
     ReadAccount,
-    ReceiveTransfer,
     RecordsFound,
     Refused,
-    SendTransfer,
     SetLimits,
     Settled,
     UpdateSession,
@@ -365,86 +361,6 @@ async def test_what_was_decided_during_the_commit_that_showed_the_loss_is_told_o
     answers = await asyncio.wait_for(collector.wait(2), 10)
     assert [fault_of(answer) for answer in answers] == ["NOT_OWNER", "NOT_OWNER"]
     assert lost == [{0}]
-
-
-# Transfers between accounts
-
-
-GIFT = for_sale("gift", allowance(10, valid_for_us=5 * DAY, transferable=True), cycle=None)
-GETTER_ID = "acct-9876543210"
-
-
-class Carrier:
-    """The way to the receiver's owner, which is away as long as it is told to be."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self.away = True
-        self.asked = 0
-
-    async def deliver(self, command: ReceiveTransfer) -> Failed | None:
-        self.asked += 1
-        return Failed(Fault.UNAVAILABLE, "away") if self.away else await self._desk.owner.receive(command)
-
-
-async def sent_gift(desk: Desk) -> Carrier:
-    """A gift of 4 on its way, to an owner that is away."""
-    catalog = catalog_of(offering({"flat": flat(EACH)}), GIFT)
-    carrier = Carrier(desk)
-    await desk.start(catalog=catalog, deliver=carrier.deliver)
-    await desk.open()
-    await desk.open(account_id=GETTER_ID)
-    ordered = await desk.ask(PlaceOrder(ACCOUNT_ID, "gift", Payment.FREE, "order"))
-    assert isinstance(ordered, Ordered)
-    await desk.ask(SendTransfer(ACCOUNT_ID, GETTER_ID, ordered.bucket_ids[0], 4 * UNIT, "gift"))
-    await asyncio.sleep(10)
-    assert carrier.asked > 2
-    assert await states_and_arrived(desk) == (["in_transit"], [])
-    return carrier
-
-
-async def states_and_arrived(desk: Desk) -> tuple[list[str], list[int]]:
-    sender, receiver = await desk.account(), await desk.account(GETTER_ID)
-    return [each.state for each in sender.transfers.values()], [each.remaining for each in receiver.buckets.values()]
-
-
-@in_virtual_time
-async def test_a_transfer_to_an_owner_that_is_away_does_not_come_back(desk: Desk) -> None:
-    carrier = await sent_gift(desk)
-    carrier.away = False
-    await asyncio.sleep(10)
-    assert await states_and_arrived(desk) == (["confirmed"], [4 * UNIT])
-
-
-@in_virtual_time
-async def test_a_transfer_that_was_under_way_arrives_after_a_restart(desk: Desk) -> None:
-    await sent_gift(desk)
-    await desk.kill()
-    await desk.start(catalog=catalog_of(offering({"flat": flat(EACH)}), GIFT))
-    # Nobody asks for the sender.
-    await asyncio.sleep(10)
-    receiver = await desk.account(GETTER_ID)
-    assert [each.remaining for each in receiver.buckets.values()] == [4 * UNIT]
-
-
-@in_virtual_time
-async def test_a_transfer_goes_on_though_its_partition_waits_for_others_to_be_taken(desk: Desk) -> None:
-    carrier = Carrier(desk)
-    catalog = catalog_of(offering({"flat": flat(EACH)}), GIFT)
-    await desk.start(catalog=catalog, deliver=carrier.deliver)
-    giver, getter = "acct-9876543210", ACCOUNT_ID
-    assert [partition_of(each, 2) for each in (giver, getter)] == [0, 1]
-    await desk.open(account_id=giver)
-    await desk.open(account_id=getter)
-    ordered = await desk.ask(PlaceOrder(giver, "gift", Payment.FREE, "order"))
-    assert isinstance(ordered, Ordered)
-    await desk.ask(SendTransfer(giver, getter, ordered.bucket_ids[0], 4 * UNIT, "gift"))
-    await desk.kill()
-    # The giver's partition is in memory while the tail of the other is still read.
-    await desk.start(catalog=catalog)
-    await asyncio.sleep(10)
-    assert [each.state for each in (await desk.account(giver)).transfers.values()] == ["confirmed"]
-    assert [each.remaining for each in (await desk.account(getter)).buckets.values()] == [4 * UNIT]
 
 
 # Another owner

@@ -173,6 +173,16 @@ async def test_the_limit_of_a_model_that_is_not_metered_is_for_each_choice(choic
     assert int(scene.vendors.asked[0].options["limit"]) == limit
 
 
+@pytest.mark.parametrize("choices", [1, 2, 4])
+async def test_what_is_not_metered_is_cut_beyond_our_error_of_each_choice(choices: int) -> None:
+    scene = Scene()
+    scene.vendors.streams(say("word ") for _ in range(ENDLESS))
+    client = await scene.call(f"stream=yes limit=40 n={choices} model=hidden")
+    assert scene.cause == "quota_exhausted"
+    # Half as many as 40 on top, and eight.
+    assert estimate(size_of(client.text)) == choices * (40 + 20 + 8)
+
+
 @pytest.mark.parametrize("choices", [1, 3])
 async def test_a_count_of_all_choices_is_no_wonder(choices: int) -> None:
     scene = Scene()

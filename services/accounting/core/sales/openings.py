@@ -4,7 +4,7 @@ from typing import Final
 
 from services.accounting.core.account.state import Account, Subscription
 from services.accounting.core.buckets import bucket_entries
-from services.accounting.core.entries import BucketExpired, BucketGranted, CycleStarted, Entry, SubscriptionStarted
+from services.accounting.core.entries import BucketExpired, BucketGranted, CycleStarted, DebtRepaid, Entry, SubscriptionStarted
 from services.accounting.core.sales.prices import Span, first_cycle, unused_value
 from services.accounting.core.terms import Allowance, Payment, Terms
 from services.runtime.identifiers import derived_name
@@ -20,11 +20,12 @@ def restart_entries(
     assert terms.cycle is not None
     subscription_id = subscription.subscription_id
     span = first_cycle(terms, now_us)
+    granted = allowance_entries(account, terms, f"restart:{subscription_id}/{now_us}/{order_id}", subscription_id, span)
     entries = [
         *end_cycle(account, subscription, now_us),
         SubscriptionStarted(account.account_id, now_us, subscription_id, terms, payment),
         CycleStarted(account.account_id, now_us, subscription_id, 1, span.end_us, span.price, span.days),
-        *allowance_entries(account, terms, f"restart:{subscription_id}/{now_us}/{order_id}", subscription_id, span),
+        *granted,
     ]
     surplus = unused_value(subscription, now_us) - span.price
     if surplus > 0:
@@ -46,6 +47,7 @@ def restart_entries(
                 source=f"surplus:{subscription_id}",
                 reason="what was paid for days that are left",
             ),
+            sum(entry.amount for entry in granted if isinstance(entry, DebtRepaid) and entry.unit == unit),
         )
     return entries
 

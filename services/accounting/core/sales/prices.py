@@ -94,9 +94,9 @@ def payment_entries(
     unit = terms.price_unit
     postpaid = payment == Payment.PHONE_BILL
     money = [(bucket.bucket_id, bucket.remaining) for bucket in _money(account, unit, now_us) if bucket.postpaid == postpaid]
+    ending = {entry.bucket_id for entry in granting if isinstance(entry, BucketExpired)}
+    money = [each for each in money if each[0] not in ending]
     if postpaid:
-        ending = {entry.bucket_id for entry in granting if isinstance(entry, BucketExpired)}
-        money = [each for each in money if each[0] not in ending]
         money += [
             (entry.bucket_id, entry.amount - entry.repaid)
             for entry in granting

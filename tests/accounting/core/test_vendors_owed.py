@@ -1,0 +1,141 @@
+"""Which vendor is owed what for a session, and what is learned of its input."""
+
+import msgspec
+import pytest
+
+from services.accounting.core.commands import Provenance
+from services.accounting.core.entries import SessionSettled, VendorAttempt
+from services.accounting.core.offerings import OfferingRules, Schedule, TariffVersion
+from tests.accounting.ledger import EACH, HOUR, TCC_US, UNIT, Ledger, catalog_of, flat, offering, release_command, tariff, usage
+from tests.accounting.shop import CNY
+
+# What is owed for a token, by (vendor, its model).
+Rates = dict[tuple[str, str], int]
+
+
+def schedule_of(*versions: tuple[int, int]) -> Schedule:
+    """By time, how many yuan a token."""
+    return Schedule(CNY, tuple(TariffVersion(time_us, {"flat": flat(yuan * EACH, CNY)}) for time_us, yuan in versions))
+
+
+def owing(rates: Rates, rules: OfferingRules | None = None) -> Ledger:
+    routes = tuple((vendor, model, schedule_of((0, yuan))) for (vendor, model), yuan in rates.items())
+    ledger = Ledger(catalog_of(rules or offering({"flat": flat(EACH)}), wholesale={"flat": routes}))
+    ledger.grant(1_000 * UNIT)
+    return ledger
+
+
+def owed(ledger: Ledger) -> list[int]:
+    """What the last records say is owed, in whole yuan."""
+    return [sum(entry.wholesale_amounts) // UNIT for entry in ledger.last_entries if isinstance(entry, SessionSettled)]
+
+
+def end(ledger: Ledger, *attempts: tuple[str, str, str]) -> None:
+    """A session of three tokens; attempts are (vendor, its model, outcome)."""
+    charging_id, _ = ledger.create(10, 10)
+    tried = tuple(VendorAttempt(vendor, model, outcome, 200, 1) for vendor, model, outcome in attempts)
+    ledger.ask(msgspec.structs.replace(release_command(charging_id, 2, usage(3)), attempts=tried))
+
+
+def test_a_vendor_without_a_wholesale_tariff_is_owed_nothing_and_no_other_is() -> None:
+    ledger = owing({("one", "m"): 1})
+    end(ledger, ("one", "m", "broken"), ("new", "m", "answered"))
+    assert owed(ledger) == [0]
+
+
+def test_a_vendor_is_owed_for_the_model_that_it_ran() -> None:
+    ledger = owing({("one", "small"): 1, ("one", "large"): 2})
+    end(ledger, ("one", "small", "refused"), ("one", "large", "answered"))
+    assert owed(ledger) == [6]
+
+
+@pytest.mark.parametrize(("outcome", "amount"), [("refused", 0), ("unreachable", 0), ("answered", 3)])
+def test_the_only_vendor_is_owed_if_it_has_worked(outcome: str, amount: int) -> None:
+    ledger = owing({("one", "m"): 1})
+    end(ledger, ("one", "m", outcome))
+    assert owed(ledger) == [amount]
+
+
+@pytest.mark.parametrize(("rates", "amount"), [({("one", "m"): 2}, 6), ({("one", "m"): 2, ("two", "m"): 3}, 0)])
+def test_a_session_that_was_swept_owes_where_there_is_no_doubt(rates: Rates, amount: int) -> None:
+    ledger = owing(rates)
+    charging_id, _ = ledger.create(10, 10)
+    ledger.update(charging_id, 2, usage(3), 10)
+    ledger.pass_time(TCC_US)
+    ledger.ask(ledger.create_command(1, 1))
+    assert owed(ledger) == [amount]
+
+
+@pytest.mark.parametrize(("vendor", "outcome", "amount"), [("two", "answered", 9), ("one", "broken", 6), ("one", "refused", 0)])
+def test_a_late_release_says_who_is_owed(vendor: str, outcome: str, amount: int) -> None:
+    ledger = owing({("one", "m"): 2, ("two", "m"): 3})
+    charging_id, _ = ledger.create(10, 10)
+    ledger.pass_time(TCC_US)
+    attempts = (VendorAttempt(vendor, "m", outcome, 200, 1),)
+    ledger.ask(msgspec.structs.replace(release_command(charging_id, 2, usage(3)), attempts=attempts))
+    assert owed(ledger) == [0, amount]
+
+
+def test_what_is_owed_for_a_session_stands_in_its_first_record() -> None:
+    schedules = tuple(each for unit in ("TOKEN", CNY) for each in offering({"flat": flat(EACH, unit)}).schedules)
+    ledger = owing({("one", "m"): 1}, offering({"flat": flat(EACH)})._replace(schedules=schedules))
+    ledger.grant(UNIT, unit=CNY, priority=-1)
+    end(ledger, ("one", "m", "answered"))
+    assert owed(ledger) == [3, 0]
+
+
+def test_a_wholesale_tariff_changes_at_its_time() -> None:
+    ledger = Ledger()
+    routes = (("one", "m", schedule_of((0, 1), (ledger.now_us + HOUR, 2))),)
+    ledger.catalog = catalog_of(offering({"flat": flat(EACH)}), wholesale={"flat": routes})
+    ledger.grant(1_000 * UNIT)
+    for passes_us, amount in ((0, 3), (HOUR - 1, 3), (1, 6)):
+        ledger.pass_time(passes_us)
+        end(ledger, ("one", "m", "answered"))
+        assert owed(ledger) == [amount]
+
+
+# What is learned
+
+
+def learning(*, expected: bool = True) -> Ledger:
+    rates = tariff("TOKEN", (-1, EACH, EACH // 10, EACH, 5 * EACH, 5 * EACH))
+    ledger = Ledger(catalog_of(offering({"flat": rates}, expected=expected)))
+    ledger.grant(100_000 * UNIT)
+    return ledger
+
+
+def learn(ledger: Ledger, cached: int, provenance: Provenance = Provenance.VENDOR) -> dict[str, int]:
+    """What is known after a session with `cached` of 1,000 tokens of input from a cache."""
+    charging_id, _ = ledger.create(1_000, 64)
+    command = release_command(charging_id, 2, usage(input=1_000 - cached, cached_input=cached, output=10))
+    ledger.ask(msgspec.structs.replace(command, provenance=provenance))
+    return ledger.state.cached_shares
+
+
+@pytest.mark.parametrize("provenance", [each for each in Provenance if each is not Provenance.VENDOR])
+def test_nothing_is_learned_of_what_no_vendor_has_counted(provenance: Provenance) -> None:
+    ledger = learning()
+    assert learn(ledger, 960) == {"flat": 960_000}
+    assert learn(ledger, 0, provenance) == {"flat": 960_000}
+
+
+def test_nothing_is_learned_where_nothing_is_expected() -> None:
+    assert learn(learning(expected=False), 960) == {}
+
+
+def test_that_nothing_came_from_a_cache_is_learned_too() -> None:
+    ledger = learning()
+    assert learn(ledger, 0) == {"flat": 0}
+    # A quarter of the way.
+    assert learn(ledger, 1_000) == {"flat": 250_000}
+
+
+def test_nothing_is_learned_of_a_session_that_was_swept() -> None:
+    ledger = learning()
+    charging_id, _ = ledger.create(1_000, 64)
+    ledger.update(charging_id, 2, usage(input=40, cached_input=960), 64)
+    ledger.pass_time(TCC_US)
+    ledger.ask(ledger.create_command(1, 1))
+    assert ledger.state.sessions.keys().isdisjoint({charging_id})
+    assert ledger.state.cached_shares == {}

@@ -366,7 +366,13 @@ DOORS: Final = (
     Mutation(
         "brackets within strings make a body deeper",
         "services/edge/http/json_bounds.py",
-        (("_depth(bare) if values", "_depth(text) if values"),),
+        (("_depth(bare, values) if values", "_depth(text, values) if values"),),
+        ("tests/edge/http/test_json_bounds.py",),
+    ),
+    Mutation(
+        "brackets that close nothing are all looked at",
+        "services/edge/http/json_bounds.py",
+        (("_NO_BRACKETS)[: 2 * values]", "_NO_BRACKETS)"),),
         ("tests/edge/http/test_json_bounds.py",),
     ),
     Mutation(

@@ -87,8 +87,26 @@ DOORS: Final = (
     _listener(
         "at the limit a client that asks makes way for one that did not",
         _LISTENER_PY,
-        "longest = next(iter(self._heads), None) or next(iter(self._idle), None)",
-        "longest = next(iter(self._idle), None) or next(iter(self._heads), None)",
+        "return next(iter(self._heads), None) or next(iter(self._idle), None) or",
+        "return next(iter(self._idle), None) or next(iter(self._heads), None) or",
+    ),
+    _listener(
+        "who only ends keeps his place",
+        _LISTENER_PY,
+        "        ending = next(iter(self._ending), None)\n",
+        "        ending = None\n",
+    ),
+    _listener(
+        "who has not got all of his last answer makes way",
+        _LISTENER_PY,
+        "        if ending is not None and not ending.untaken_bytes:\n",
+        "        if ending is not None:\n",
+    ),
+    _listener(
+        "an edge full of those who only end is not ready",
+        _LISTENER_PY,
+        "bool(self._ending or self._heads or self._idle))",
+        "bool(self._heads or self._idle))",
     ),
     _listener(
         "a client that takes nothing stays",

@@ -46,6 +46,9 @@ class Application:
                 return
             case "/hold":
                 await self.let_go.wait()
+            case "/much":
+                exchange.whole(200, [PLAIN], self.piece * 4_000_000)
+                return
             case "/fault":
                 raise ZeroDivisionError
             case "/half":

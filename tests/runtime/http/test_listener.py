@@ -176,6 +176,49 @@ async def test_at_the_limit_of_all_connections_one_that_does_nothing_makes_way()
             client.close()
 
 
+async def test_at_the_limit_who_only_ends_makes_way_once_its_answer_is_taken() -> None:
+    refused = b"POST /unread HTTP/1.1\r\ncontent-length: 5\r\n\r\n"
+    async with listening(connections_max=3, connections_per_address_max=100) as (listener, _):
+        slow, asked, ending = [await Client.to(listener) for _ in range(3)]
+        # More than what lies between the two.
+        await slow.send(b"GET /much HTTP/1.1" + CLOSING)
+        await slow.until(b"\r\n\r\n")
+        await asked.send(GET)
+        await asked.until(b"GET /a 0")
+        # What is left of its body is dropped for 10 s.
+        await ending.send(refused)
+        await ending.until(b"no")
+        assert list(listener._ending.values()) == [0, 0]
+        assert listener.accepts
+        first = await Client.to(listener)
+        # The slow one ended before it, and has not got all; its place is taken by nobody while another does nothing.
+        assert await asked.rest() == b""
+        assert len(await slow.rest()) == 20_000_000
+        slow.close()
+        await until(lambda: len(listener._connections) == 2)
+        third = await Client.to(listener)
+        await first.send(GET)
+        await first.until(b"GET /a 0")
+        second = await Client.to(listener)
+        assert await ending.rest() == b""
+        for client in (first, second, third):
+            await client.send(GET)
+            await client.until(b"GET /a 0")
+            client.close()
+
+
+async def test_places_of_those_who_only_end_are_taken_where_nobody_does_nothing() -> None:
+    async with listening(connections_max=3, connections_per_address_max=100) as (listener, _):
+        attackers = [await Client.to(listener) for _ in range(3)]
+        for attacker in attackers:
+            await attacker.send(b"POST /unread HTTP/1.1\r\ncontent-length: 5\r\n\r\n")
+            await attacker.until(b"no")
+        assert (len(listener._ending), listener.accepts) == (3, True)
+        assert status_of(await answer_to(listener, b"GET /a HTTP/1.1" + CLOSING)) == 200
+        for attacker in attackers:
+            attacker.close()
+
+
 async def test_a_thousand_addresses_take_no_more_places_than_there_are_and_nobody_waits_for_them() -> None:
     async with listening(connections_max=100, connections_per_address_max=10) as (listener, _):
         honest = await Client.to(listener, local_addr=("127.0.0.1", 0))

@@ -109,6 +109,12 @@ DOORS: Final = (
         "bool(self._heads or self._idle))",
     ),
     _listener(
+        "a client that sends no more is refused its answer for what it sent behind it",
+        _CONNECTION_PY,
+        "        ends = self._over and not self._refusal\n",
+        "        ends = self._over\n",
+    ),
+    _listener(
         "a client that takes nothing stays",
         _LISTENER_PY,
         "(limits.write_s if left else _LINGER_S)",
@@ -177,8 +183,8 @@ DOORS: Final = (
     _listener(
         "a half-closed client counts as gone",
         _CONNECTION_PY,
-        "        if current is None or self._coming is not None or self._over or (",
-        "        if True or current is None or self._coming is not None or self._over or (",
+        "        if current is None or self._coming is not None or ends or (",
+        "        if True or current is None or self._coming is not None or ends or (",
     ),
     _listener(
         "a client that has left is not looked for",

@@ -143,7 +143,9 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._eof = True
         current = self._current
-        if current is None or self._coming is not None or self._over or (current.begun and current.on_half_closed is None):
+        # What is refused behind it changes nothing for a request that is being answered.
+        ends = self._over and not self._refusal
+        if current is None or self._coming is not None or ends or (current.begun and current.on_half_closed is None):
             # Nothing is to be answered, or what should be is not whole, or there is no telling whether somebody still reads.
             self._lose_all()
             return False

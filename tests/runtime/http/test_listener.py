@@ -413,10 +413,13 @@ async def test_requests_without_end_sent_together_are_answered_up_to_a_bound() -
         assert 64 <= len(application.called) <= 66
 
 
-async def test_an_answer_under_way_is_whole_before_the_next_request_is_refused() -> None:
+@pytest.mark.parametrize("half_close", [False, True])
+async def test_an_answer_under_way_is_whole_before_the_next_request_is_refused(half_close: bool) -> None:
     async with listening() as (listener, application):
         client = await Client.to(listener)
         await client.send(b"GET /hold HTTP/1.1\r\n\r\nnonsense\r\n\r\n")
+        if half_close:
+            client.writer.write_eof()
         await until(lambda: application.called == ["/hold"])
         await asyncio.sleep(0.05)
         application.let_go.set()

@@ -115,6 +115,18 @@ DOORS: Final = (
         "        ends = self._over\n",
     ),
     _listener(
+        "HTTP/1.0 is told to go on",
+        _CONNECTION_PY,
+        '            elif name == b"expect" and not exchange.is_http_1_0:\n',
+        '            elif name == b"expect":\n',
+    ),
+    _listener(
+        "chunks are taken from HTTP/1.0",
+        _CONNECTION_PY,
+        "                if exchange.is_http_1_0:\n",
+        "                if exchange.is_http_1_0 and not exchange.keep_alive:\n",
+    ),
+    _listener(
         "a client that takes nothing stays",
         _LISTENER_PY,
         "(limits.write_s if left else _LINGER_S)",

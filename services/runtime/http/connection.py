@@ -329,11 +329,14 @@ class Connection(asyncio.Protocol):
                 has_body = has_body or value.strip() != b"0"
             elif name == b"upgrade":
                 upgrades = parser.should_upgrade()
-            elif name == b"expect":
+            elif name == b"expect" and not exchange.is_http_1_0:
                 if value.lower() != b"100-continue":
                     raise _RefusedError(417)
                 exchange.expect_continue()
             elif name == b"transfer-encoding":
+                if exchange.is_http_1_0:
+                    # It has none: somebody on the way may have seen another end of this request.
+                    raise _RefusedError(400)
                 if value.strip().lower() != b"chunked":
                     raise _RefusedError(501)
                 has_body = True

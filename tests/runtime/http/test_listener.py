@@ -25,6 +25,7 @@ GET = b"GET /a HTTP/1.1\r\n\r\n"
         (b"POST / HTTP/1.1\r\ncontent-length: -5\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnumber\r\n", 400),
+        (b"POST / HTTP/1.0\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         # TLS on the plain port.
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
@@ -489,6 +490,16 @@ async def test_http_1_0_is_answered_as_it_reads() -> None:
         kept = await answer_to(listener, b"GET /a HTTP/1.0\r\nconnection: keep-alive\r\n\r\nGET /b HTTP/1.0\r\n\r\n")
         assert b"connection: keep-alive\r\n\r\nGET /a 0HTTP/1.1 200" in kept
         assert kept.endswith(b"connection: close\r\n\r\nGET /b 0")
+
+
+async def test_http_1_0_is_not_told_to_go_on() -> None:
+    async with listening() as (listener, application):
+        client = await Client.to(listener)
+        await client.send(b"POST /b HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
+        await until(lambda: application.called == ["/b"])
+        await client.send(b"abc")
+        assert (await client.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
+        client.close()
 
 
 async def test_head_has_no_body() -> None:

@@ -95,6 +95,35 @@ _CALLERS: Final = (
         _HANDSHAKES,
     ),
     Mutation(
+        "who watches health at the port of probes stays",
+        "services/runtime/server.py",
+        (
+            (
+                "        server.add_generic_rpc_handlers((",
+                "        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)\n        print((",
+            ),
+        ),
+        ("tests/trust/test_handshakes.py",),
+    ),
+    Mutation(
+        "who has not ended his probe stays",
+        "services/runtime/server.py",
+        (('    ("grpc.max_connection_age_ms", 5_000),\n', ""),),
+        ("tests/trust/test_handshakes.py",),
+    ),
+    Mutation(
+        "probes are refused while others have begun theirs",
+        "services/runtime/server.py",
+        (("grpc.aio.server(options=_PROBES)", "grpc.aio.server(options=_PROBES, maximum_concurrent_rpcs=64)"),),
+        ("tests/trust/test_handshakes.py",),
+    ),
+    Mutation(
+        "a connection that says nothing stays",
+        "services/runtime/server.py",
+        (("int(1_000 * greeting_s)", "120_000"),),
+        ("tests/trust/test_handshakes.py",),
+    ),
+    Mutation(
         "all that a service does is done at the port of health",
         _SERVER,
         (

@@ -424,7 +424,7 @@ DOORS: Final = (
     ),
     Mutation(
         "a page of metrics is made for each who reads it",
-        "services/edge/api/health.py",
+        "services/runtime/metrics.py",
         (("_PAGE_S: Final = 1.0\n", "_PAGE_S: Final = 0.0\n"),),
         ("tests/edge/test_app.py",),
     ),

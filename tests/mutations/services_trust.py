@@ -118,6 +118,18 @@ _CALLERS: Final = (
         ("tests/trust/test_handshakes.py",),
     ),
     Mutation(
+        "an address takes all places of those who read metrics",
+        "services/runtime/metrics.py",
+        (("HttpLimits(connections_max=64)", "HttpLimits(connections_max=64, connections_per_address_max=64)"),),
+        ("tests/runtime/test_metrics.py",),
+    ),
+    Mutation(
+        "a service tells no metrics",
+        "services/cli/serve.py",
+        (("            await stack.enter_async_context(listen_to_prometheus(config.telemetry))\n", ""),),
+        ("tests/cli/test_serve.py",),
+    ),
+    Mutation(
         "a connection that says nothing stays",
         "services/runtime/server.py",
         (("int(1_000 * greeting_s)", "120_000"),),

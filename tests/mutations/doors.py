@@ -91,6 +91,53 @@ DOORS: Final = (
         "return next(iter(self._idle), None) or next(iter(self._heads), None) or",
     ),
     _listener(
+        "an answer that has no body by its status has one",
+        "services/runtime/http/exchange.py",
+        "_BODILESS: Final = (204, 304)",
+        "_BODILESS: Final = (204,)",
+    ),
+    _listener(
+        "an empty part of an answer ends it",
+        "services/runtime/http/exchange.py",
+        "        elif self._chunked and data:\n",
+        "        elif self._chunked:\n",
+    ),
+    _listener(
+        "who waits for a client to read waits on when it is gone",
+        _CONNECTION_PY,
+        "            self._writable.set()\n        self._lose_all()",
+        "            pass\n        self._lose_all()",
+    ),
+    _listener(
+        "no HTTP is dropped for as long as it comes",
+        _CONNECTION_PY,
+        "_DROPPED_NONSENSE_BYTES_MAX if self._told else _DROPPED_BYTES_MAX",
+        "_DROPPED_BYTES_MAX",
+    ),
+    _fairness(
+        "a listener that stops waits for those whom it turns away",
+        _LISTENER_PY,
+        "(*self._idle, *self._heads, *self._turned_away)",
+        "(*self._idle, *self._heads)",
+    ),
+    Mutation(
+        "strangers pass as known",
+        "services/edge/api/calls.py",
+        (
+            (
+                "            principal = await self._principals.resolve(exchange.headers)\n            exchange.known = True\n",
+                "            exchange.known = True\n            principal = await self._principals.resolve(exchange.headers)\n",
+            ),
+        ),
+        ("tests/edge/test_malformed_http.py",),
+    ),
+    Mutation(
+        "accounts that hold no bodies are remembered",
+        "services/edge/http/bodies.py",
+        (("        if left:\n", "        if left >= 0:\n"),),
+        ("tests/edge/http/test_bodies.py",),
+    ),
+    _listener(
         "who only ends keeps his place",
         _LISTENER_PY,
         "        ending = next(iter(self._ending), None)\n",

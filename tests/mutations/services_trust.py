@@ -130,6 +130,41 @@ _CALLERS: Final = (
         ("tests/cli/test_serve.py",),
     ),
     Mutation(
+        "two services share a port",
+        "services/runtime/server.py",
+        (
+            (
+                '                ("grpc.so_reuseport", 0),\n                ("grpc.http2',
+                '                ("grpc.so_reuseport", 1),\n                ("grpc.http2',
+            ),
+        ),
+        ("tests/runtime/test_server.py",),
+    ),
+    Mutation(
+        "callers are told what went wrong inside",
+        "services/runtime/server.py",
+        (('f"{method} failed inside the service; its log says why"', 'f"{method} failed inside the service: {error}"'),),
+        ("tests/runtime/test_server.py",),
+    ),
+    Mutation(
+        "channels with old certificates stay",
+        "services/runtime/clients.py",
+        (("[each for each in self._channels if each[1]]", "list(self._channels)"),),
+        ("tests/trust/test_replacing.py",),
+    ),
+    Mutation(
+        "a certificate that will end soon is said at each look",
+        "services/runtime/certificates.py",
+        (("            self._warned_s = now_s\n", ""),),
+        ("tests/trust/test_replacing.py",),
+    ),
+    Mutation(
+        "certificates that are still written are read",
+        "services/runtime/certificates.py",
+        (("if last == self._seen or last != before:", "if last == self._seen:"),),
+        ("tests/trust/test_replacing.py",),
+    ),
+    Mutation(
         "a connection that says nothing stays",
         "services/runtime/server.py",
         (("int(1_000 * greeting_s)", "120_000"),),

@@ -406,6 +406,20 @@ async def test_an_answer_to_a_request_whose_body_goes_wrong_is_cut_and_nothing_m
     assert not listener._tasks
 
 
+async def test_no_http_without_end_is_dropped_up_to_a_bound() -> None:
+    async with listening() as (listener, _):
+        client = await Client.to(listener)
+        await client.send(b"nonsense\r\n\r\n")
+        await client.until(b"connection: close\r\n\r\n")
+        began_s = time.monotonic()
+        for _ in range(50):
+            await client.send(b"n" * 100_000)
+        await until(lambda: not listener._connections)
+        # Else it would go on for 10 s.
+        assert time.monotonic() - began_s < 5
+        client.close()
+
+
 async def test_requests_without_end_sent_together_are_answered_up_to_a_bound() -> None:
     async with listening() as (listener, application):
         answers = await answer_to(listener, GET * 20_000)
@@ -473,6 +487,17 @@ async def test_a_client_that_closes_is_known_to_be_gone_at_once(reset: bool) -> 
         assert time.monotonic() - began_s < 0.5
 
 
+async def test_who_waits_for_a_client_to_read_is_told_that_it_is_gone() -> None:
+    async with listening() as (listener, application):
+        client = await Client.to(listener)
+        await client.send(b"GET /flood HTTP/1.1\r\n\r\n")
+        await until(lambda: any(connection.congested for connection in listener._connections))
+        client.writer.transport.abort()
+        await until(lambda: application.left == ["/flood"])
+        # It need not be cut off at the end.
+        await until(lambda: not listener._tasks)
+
+
 async def test_a_client_that_sends_no_more_within_its_body_is_gone() -> None:
     async with listening() as (listener, application):
         assert await answer_to(listener, b"POST /b HTTP/1.1\r\ncontent-length: 5\r\n\r\nab", half_close=True) == b""
@@ -509,6 +534,20 @@ async def test_head_has_no_body() -> None:
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
             assert answer.endswith(b"\r\n\r\n")
             assert b"chunked" not in answer
+
+
+async def test_parts_of_an_answer_are_chunks_and_nothing_is_none() -> None:
+    async with listening() as (listener, _):
+        answer = await answer_to(listener, b"GET /stream HTTP/1.1" + CLOSING)
+        assert answer.partition(b"\r\n\r\n")[2] == b"4\r\none \r\n4\r\ntwo \r\n5\r\nthree\r\n0\r\n\r\n"
+
+
+async def test_what_has_no_body_by_its_status_is_followed_by_the_next_answer() -> None:
+    async with listening() as (listener, _):
+        answers = await answer_to(listener, b"GET /204 HTTP/1.1\r\n\r\nGET /304 HTTP/1.1\r\n\r\nGET /a HTTP/1.1" + CLOSING)
+        first, second, third, body = answers.split(b"\r\n\r\n")
+        assert [status_of(each) for each in (first, second, third)] == [204, 304, 200]
+        assert body == b"GET /a 0"
 
 
 async def test_a_client_that_asks_whether_to_go_on_is_told_to_when_its_body_is_wanted() -> None:

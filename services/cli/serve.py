@@ -63,6 +63,7 @@ def _settings(settings: tuple[str, ...]) -> dict[str, str]:
 
 async def _serve(service: str, run: _Run, config: Any) -> None:
     from services.runtime.lifecycle import Lifecycle, StoppedError, started
+    from services.runtime.metrics import listen_to_prometheus
     from services.runtime.telemetry import start_logging, start_telemetry
 
     start_logging()
@@ -71,6 +72,7 @@ async def _serve(service: str, run: _Run, config: Any) -> None:
     lifecycle.stop_on_signals()
     try:
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(listen_to_prometheus(config.telemetry))
             with lifecycle.unless_stopped():
                 address = await stack.enter_async_context(run(config, lifecycle))
             click.echo(f"{service} listens on {address}")

@@ -35,9 +35,15 @@ logger = logging.getLogger(__name__)
 # A unary call that came without a deadline is given up after this time; a caller that waits longer must say so.
 _DEADLINE_S: Final = 120.0
 _DEADLINE_S_MAX: Final = 3_600.0
-# A probe names a service, so its message is short.
-_PROBE_BYTES_MAX: Final = 4 * 1024
-_PROBES_MAX: Final = 64
+# A probe connects, names a service, and leaves. One that stays takes nothing that others need, and is soon sent away.
+_PROBES: Final[list[tuple[str, Any]]] = [
+    ("grpc.max_receive_message_length", 4 * 1024),
+    ("grpc.so_reuseport", 0),
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    ("grpc.max_concurrent_streams", 4),
+    ("grpc.max_connection_age_ms", 5_000),
+    ("grpc.max_connection_age_grace_ms", 1_000),
+]
 # The name whose health is SERVING even while nothing else is; a process that does not answer for it hangs.
 LIVENESS: Final = "liveness"
 # Callers get to see NOT_SERVING for this long before the server refuses new calls.
@@ -59,10 +65,12 @@ class GrpcServer:
         request_bytes_max: int = REQUEST_BYTES_MAX,
         reflection: bool = False,
         refusals_logged_s: float = 10.0,
+        greeting_s: float = 10.0,
     ) -> None:
         """`callers`: "/package.Service/Method" -> the services that may call it with TLS; other methods are refused to all.
 
-        Refused callers are logged once in `refusals_logged_s`, however many there are.
+        Refused callers are logged once in `refusals_logged_s`, however many there are. A connection that has not begun to speak
+        gRPC after `greeting_s` is closed.
         """
         self._guard = _Guard(callers or {}, refusals_logged_s)
         self.server = grpc.aio.server(
@@ -72,6 +80,7 @@ class GrpcServer:
                 ("grpc.max_send_message_length", ROW_ANSWER_BYTES_MAX),
                 ("grpc.so_reuseport", 0),
                 ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+                ("grpc.server_handshake_timeout_ms", int(1_000 * greeting_s)),
             ],
         )
         self._names = [*service_names, ""]
@@ -137,11 +146,14 @@ class GrpcServer:
     @asynccontextmanager
     async def _tell_health(self, address: str) -> AsyncIterator[None]:
         """Tells health and nothing else, to probes, which have no certificate."""
-        server = grpc.aio.server(
-            maximum_concurrent_rpcs=_PROBES_MAX,
-            options=[("grpc.max_receive_message_length", _PROBE_BYTES_MAX), ("grpc.so_reuseport", 0)],
+        server = grpc.aio.server(options=_PROBES)
+        # Watch would last for as long as its caller likes.
+        check = grpc.unary_unary_rpc_method_handler(
+            self._health.Check,
+            request_deserializer=health_pb2.HealthCheckRequest.FromString,
+            response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(health.SERVICE_NAME, {"Check": check}),))
         self.health_address = _bind(server, address, None)
         await server.start()
         logger.info("health at %s", self.health_address)

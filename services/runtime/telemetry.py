@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest, start_http_server
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 
 class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,8 +57,6 @@ def start_telemetry(service_name: str, config: TelemetryConfig) -> "Telemetry":
         tracers = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(1.0)))
         tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=config.otlp_endpoint, insecure=True)))
         trace.set_tracer_provider(tracers)
-    if config.metrics_port:
-        start_http_server(config.metrics_port, addr=config.metrics_host)
     return Telemetry(meters, tracers)
 
 

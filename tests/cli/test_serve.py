@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from pkgutil import resolve_name
+from urllib.request import urlopen
 
 import pytest
 
@@ -83,12 +84,15 @@ def test_a_config_that_is_not_there_ends_with_2(tmp_path: Path) -> None:
     assert refused.stderr == f"Error: {tmp_path}/config.yaml: cannot be read: No such file or directory\n"
 
 
-def test_a_service_prints_its_address_and_ends_with_0_on_sigterm(tmp_path: Path) -> None:
+def test_a_service_prints_its_address_tells_metrics_and_ends_with_0_on_sigterm(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text("port: 0\n")
+    (metrics_port,) = free_ports(1)
+    config.write_text(f"port: 0\ntelemetry:\n  metrics_port: {metrics_port}\n")
     with started("serve", "vendor-simulator", "--config", str(config)) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("vendor-simulator listens on http://127.0.0.1:")
+        with urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=TIMEOUT_S) as answer:
+            assert b"# TYPE process_max_fds gauge\n" in answer.read()
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT_S) == 0
 

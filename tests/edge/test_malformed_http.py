@@ -1,6 +1,7 @@
 """What is no HTTP is answered in the dialect of the path, with an ID, like every other error."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -86,3 +87,17 @@ async def test_whatever_the_server_itself_refuses_has_the_dialects_shape(
         assert headers["request-id"] == answer["request_id"] == headers["x-request-id"]
     else:
         assert answer["error"]["code"] == code
+
+
+async def test_calls_of_strangers_take_turns(running: Cell) -> None:
+    at = urlsplit(running.base_url)
+    reader, writer = await asyncio.open_connection(at.hostname, at.port)
+    began_s = time.monotonic()
+    for _ in range(250):
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer none\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
+        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+    # 50 at once, then 200 a second.
+    assert time.monotonic() - began_s > 0.95
+    writer.close()

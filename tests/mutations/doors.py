@@ -87,8 +87,91 @@ DOORS: Final = (
     _listener(
         "at the limit a client that asks makes way for one that did not",
         _LISTENER_PY,
-        "longest = next(iter(self._heads), None) or next(iter(self._idle), None)",
-        "longest = next(iter(self._idle), None) or next(iter(self._heads), None)",
+        "return next(iter(self._heads), None) or next(iter(self._idle), None) or",
+        "return next(iter(self._idle), None) or next(iter(self._heads), None) or",
+    ),
+    _listener(
+        "an answer that has no body by its status has one",
+        "services/runtime/http/exchange.py",
+        "_BODILESS: Final = (204, 304)",
+        "_BODILESS: Final = (204,)",
+    ),
+    _listener(
+        "an empty part of an answer ends it",
+        "services/runtime/http/exchange.py",
+        "        elif self._chunked and data:\n",
+        "        elif self._chunked:\n",
+    ),
+    _listener(
+        "who waits for a client to read waits on when it is gone",
+        _CONNECTION_PY,
+        "            self._writable.set()\n        self._lose_all()",
+        "            pass\n        self._lose_all()",
+    ),
+    _listener(
+        "no HTTP is dropped for as long as it comes",
+        _CONNECTION_PY,
+        "_DROPPED_NONSENSE_BYTES_MAX if self._told else _DROPPED_BYTES_MAX",
+        "_DROPPED_BYTES_MAX",
+    ),
+    _fairness(
+        "a listener that stops waits for those whom it turns away",
+        _LISTENER_PY,
+        "(*self._idle, *self._heads, *self._turned_away)",
+        "(*self._idle, *self._heads)",
+    ),
+    Mutation(
+        "strangers pass as known",
+        "services/edge/api/calls.py",
+        (
+            (
+                "            principal = await self._principals.resolve(exchange.headers)\n            exchange.known = True\n",
+                "            exchange.known = True\n            principal = await self._principals.resolve(exchange.headers)\n",
+            ),
+        ),
+        ("tests/edge/test_malformed_http.py",),
+    ),
+    Mutation(
+        "accounts that hold no bodies are remembered",
+        "services/edge/http/bodies.py",
+        (("        if left:\n", "        if left >= 0:\n"),),
+        ("tests/edge/http/test_bodies.py",),
+    ),
+    _listener(
+        "who only ends keeps his place",
+        _LISTENER_PY,
+        "        ending = next(iter(self._ending), None)\n",
+        "        ending = None\n",
+    ),
+    _listener(
+        "who has not got all of his last answer makes way",
+        _LISTENER_PY,
+        "        if ending is not None and not ending.untaken_bytes:\n",
+        "        if ending is not None:\n",
+    ),
+    _listener(
+        "an edge full of those who only end is not ready",
+        _LISTENER_PY,
+        "bool(self._ending or self._heads or self._idle))",
+        "bool(self._heads or self._idle))",
+    ),
+    _listener(
+        "a client that sends no more is refused its answer for what it sent behind it",
+        _CONNECTION_PY,
+        "        ends = self._over and not self._refusal\n",
+        "        ends = self._over\n",
+    ),
+    _listener(
+        "HTTP/1.0 is told to go on",
+        _CONNECTION_PY,
+        '            elif name == b"expect" and not exchange.is_http_1_0:\n',
+        '            elif name == b"expect":\n',
+    ),
+    _listener(
+        "chunks are taken from HTTP/1.0",
+        _CONNECTION_PY,
+        "    if exchange.is_http_1_0:\n",
+        "    if exchange.is_http_1_0 and not exchange.keep_alive:\n",
     ),
     _listener(
         "a client that takes nothing stays",
@@ -159,8 +242,8 @@ DOORS: Final = (
     _listener(
         "a half-closed client counts as gone",
         _CONNECTION_PY,
-        "        if current is None or self._coming is not None or self._over or (",
-        "        if True or current is None or self._coming is not None or self._over or (",
+        "        if current is None or self._coming is not None or ends or (",
+        "        if True or current is None or self._coming is not None or ends or (",
     ),
     _listener(
         "a client that has left is not looked for",
@@ -366,7 +449,13 @@ DOORS: Final = (
     Mutation(
         "brackets within strings make a body deeper",
         "services/edge/http/json_bounds.py",
-        (("_depth(bare) if values", "_depth(text) if values"),),
+        (("_depth(bare, values) if values", "_depth(text, values) if values"),),
+        ("tests/edge/http/test_json_bounds.py",),
+    ),
+    Mutation(
+        "brackets that close nothing are all looked at",
+        "services/edge/http/json_bounds.py",
+        (("_NO_BRACKETS)[: 2 * values]", "_NO_BRACKETS)"),),
         ("tests/edge/http/test_json_bounds.py",),
     ),
     Mutation(
@@ -382,7 +471,7 @@ DOORS: Final = (
     ),
     Mutation(
         "a page of metrics is made for each who reads it",
-        "services/edge/api/health.py",
+        "services/runtime/metrics.py",
         (("_PAGE_S: Final = 1.0\n", "_PAGE_S: Final = 0.0\n"),),
         ("tests/edge/test_app.py",),
     ),

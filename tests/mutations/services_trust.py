@@ -95,6 +95,82 @@ _CALLERS: Final = (
         _HANDSHAKES,
     ),
     Mutation(
+        "who watches health at the port of probes stays",
+        "services/runtime/server.py",
+        (
+            (
+                "        server.add_generic_rpc_handlers((",
+                "        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)\n        print((",
+            ),
+        ),
+        ("tests/trust/test_handshakes.py",),
+    ),
+    Mutation(
+        "who has not ended his probe stays",
+        "services/runtime/server.py",
+        (('    ("grpc.max_connection_age_ms", 5_000),\n', ""),),
+        ("tests/trust/test_handshakes.py",),
+    ),
+    Mutation(
+        "probes are refused while others have begun theirs",
+        "services/runtime/server.py",
+        (("grpc.aio.server(options=_PROBES)", "grpc.aio.server(options=_PROBES, maximum_concurrent_rpcs=64)"),),
+        ("tests/trust/test_handshakes.py",),
+    ),
+    Mutation(
+        "an address takes all places of those who read metrics",
+        "services/runtime/metrics.py",
+        (("HttpLimits(connections_max=64)", "HttpLimits(connections_max=64, connections_per_address_max=64)"),),
+        ("tests/runtime/test_metrics.py",),
+    ),
+    Mutation(
+        "a service tells no metrics",
+        "services/cli/serve.py",
+        (("            await stack.enter_async_context(listen_to_prometheus(config.telemetry))\n", ""),),
+        ("tests/cli/test_serve.py",),
+    ),
+    Mutation(
+        "two services share a port",
+        "services/runtime/server.py",
+        (
+            (
+                '                ("grpc.so_reuseport", 0),\n                ("grpc.http2',
+                '                ("grpc.so_reuseport", 1),\n                ("grpc.http2',
+            ),
+        ),
+        ("tests/runtime/test_server.py",),
+    ),
+    Mutation(
+        "callers are told what went wrong inside",
+        "services/runtime/server.py",
+        (('f"{method} failed inside the service; its log says why"', 'f"{method} failed inside the service: {error}"'),),
+        ("tests/runtime/test_server.py",),
+    ),
+    Mutation(
+        "channels with old certificates stay",
+        "services/runtime/clients.py",
+        (("[each for each in self._channels if each[1]]", "list(self._channels)"),),
+        ("tests/trust/test_replacing.py",),
+    ),
+    Mutation(
+        "a certificate that will end soon is said at each look",
+        "services/runtime/certificates.py",
+        (("            self._warned_s = now_s\n", ""),),
+        ("tests/trust/test_replacing.py",),
+    ),
+    Mutation(
+        "certificates that are still written are read",
+        "services/runtime/certificates.py",
+        (("if last == self._seen or last != before:", "if last == self._seen:"),),
+        ("tests/trust/test_replacing.py",),
+    ),
+    Mutation(
+        "a connection that says nothing stays",
+        "services/runtime/server.py",
+        (("int(1_000 * greeting_s)", "120_000"),),
+        ("tests/trust/test_handshakes.py",),
+    ),
+    Mutation(
         "all that a service does is done at the port of health",
         _SERVER,
         (

@@ -1,13 +1,17 @@
 """The health of a server over its life, as its callers see it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import grpc
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.runtime.clients import connect
 from services.runtime.server import LIVENESS, GrpcServer
+from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -50,3 +54,33 @@ async def test_callers_see_not_serving_before_a_server_that_stops_refuses_them(t
     # A server that refuses first breaks the stream.
     await watching
     assert seen[-2:] == [SERVING, NOT_SERVING]
+
+
+async def test_a_port_has_one_server() -> None:
+    first, second = GrpcServer([]), GrpcServer([])
+    async with first.listen("127.0.0.1:0") as address:
+        with pytest.raises(OSError, match=f"^cannot listen on {address}: in use, or not an address of this machine$"):
+            async with second.listen(address):
+                pass
+
+
+async def test_what_went_wrong_inside_is_told_to_the_log_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Registry(registry_pb2_grpc.RegistryServiceServicer):
+        async def GetCatalog(self, request: registry_pb2.GetCatalogRequest, context: Any) -> registry_pb2.GetCatalogResponse:
+            raise RuntimeError("the password is swordfish")
+
+        async def WatchCatalog(
+            self, request: registry_pb2.WatchCatalogRequest, context: Any
+        ) -> AsyncIterator[registry_pb2.WatchCatalogResponse]:
+            yield registry_pb2.WatchCatalogResponse()
+
+    server = GrpcServer([])
+    registry_pb2_grpc.add_RegistryServiceServicer_to_server(Registry(), server.server)
+    async with server.listen(f"unix:{tmp_path}/s") as address, connect(address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await registry_pb2_grpc.RegistryServiceStub(channel).GetCatalog(registry_pb2.GetCatalogRequest(), timeout=10)
+    method = "/tokenline.registry.v1.RegistryService/GetCatalog"
+    assert failed.value.code() == grpc.StatusCode.INTERNAL
+    assert failed.value.details() == f"{method} failed inside the service; its log says why"
+    assert b"swordfish" not in b"".join(bytes(str(value), "utf-8") for _, value in failed.value.trailing_metadata())
+    assert "swordfish" in caplog.text

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,9 +56,14 @@ class _Listening:
 @asynccontextmanager
 async def _listening(folder: Path, tls: str, **fields: Any) -> AsyncIterator[_Listening]:
     registry = _Registry()
-    logged_s = fields.pop("logged_s", 10.0)
     callers = fields.pop("callers", CALLERS)
-    server = GrpcServer([_SERVICE], callers, reflection=fields.get("reflection", False), refusals_logged_s=logged_s)
+    server = GrpcServer(
+        [_SERVICE],
+        callers,
+        reflection=fields.get("reflection", False),
+        refusals_logged_s=fields.pop("logged_s", 10.0),
+        greeting_s=fields.pop("greeting_s", 10.0),
+    )
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(registry, server.server)
     config = GrpcServerConfig(**{"listen_address": "127.0.0.1:0", "grpc_tls": tls, **files_of(folder, "registry"), **fields})
     async with server.serve(config, certificates(folder, "registry")) as address:
@@ -260,3 +265,36 @@ async def _reflected(channel: grpc.aio.Channel) -> grpc.StatusCode:
 async def test_contracts_are_told_only_where_that_is_asked_for(authority: Path, asked_for: bool, code: grpc.StatusCode) -> None:
     async with _listening(authority, "off", reflection=asked_for) as listening, connect(listening.address) as channel:
         assert await _reflected(channel) == code
+
+
+async def test_who_stays_at_the_port_of_health_keeps_no_probe_from_it(authority: Path) -> None:
+    async with _listening(authority, "off", health_port=0) as listening, AsyncExitStack() as stack:
+        apart = [("grpc.use_local_subchannel_pool", 1)]
+        channels = [grpc.aio.insecure_channel(listening.server.health_address, options=apart) for _ in range(40)]
+        for channel in channels:
+            stack.push_async_callback(channel.close)
+        # A probe is sent whole; these are begun and go on for ever.
+        begun: list[Any] = [channel.stream_unary("/grpc.health.v1.Health/Check")() for channel in channels for _ in range(4)]
+        watching = aiter(health_pb2_grpc.HealthStub(channels[0]).Watch(health_pb2.HealthCheckRequest(), timeout=20))
+        probe = health_pb2_grpc.HealthStub(await stack.enter_async_context(connect(listening.server.health_address)))
+        for _ in range(20):
+            said = await probe.Check(health_pb2.HealthCheckRequest(service="liveness"), timeout=5)
+            assert said.status == health_pb2.HealthCheckResponse.SERVING
+        async with asyncio.timeout(20):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await anext(watching)
+            ended = await asyncio.gather(*begun, return_exceptions=True)
+        assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+        assert {error.code() for error in ended if isinstance(error, grpc.aio.AioRpcError)} == {grpc.StatusCode.UNAVAILABLE}
+        assert len(ended) == 160
+
+
+@pytest.mark.parametrize("tls", ["off", "required"])
+async def test_a_connection_that_says_nothing_is_closed(authority: Path, tls: str) -> None:
+    async with _listening(authority, tls, greeting_s=0.3) as listening:
+        host, port = listening.address.removeprefix("tls:").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.timeout(10):
+            # Without TLS a server says its settings first, and then why.
+            assert (b"handshake timeout" in await reader.read()) == (tls == "off")
+        writer.close()

@@ -1,6 +1,7 @@
 """Certificates that are replaced while services run and streams are open."""
 
 import asyncio
+import gc
 import logging
 import ssl
 from collections.abc import AsyncIterator
@@ -65,8 +66,8 @@ def port() -> int:
 
 
 @asynccontextmanager
-async def _followed(folder: Path, holder: str) -> AsyncIterator[Certificates]:
-    certificates = Certificates(holder, GrpcClientConfig(**files_of(folder, holder)), _LOOK_S)
+async def _followed(folder: Path, holder: str, look_s: float = _LOOK_S) -> AsyncIterator[Certificates]:
+    certificates = Certificates(holder, GrpcClientConfig(**files_of(folder, holder)), look_s)
     following = asyncio.create_task(certificates.follow())
     try:
         yield certificates
@@ -181,6 +182,36 @@ async def test_files_that_are_of_no_use_change_nothing(authority: Path, caplog: 
         assert old_server == _number_of(authority, "registry")
 
 
+async def test_files_that_are_still_written_are_not_read(authority: Path, caplog: pytest.LogCaptureFixture) -> None:
+    key, certificate, _ = pems(authority, "edge.tokenline", ends_days=30)
+    async with _followed(authority, "edge", look_s=0.3) as certificates:
+        replaced = certificates.replaced
+        for _ in range(60):
+            # One whose key is not there yet.
+            write_pems(authority, "edge", certificates.current.key, certificate)
+            await asyncio.sleep(0.02)
+        write_pems(authority, "edge", key, certificate)
+        await asyncio.wait_for(replaced.wait(), 20)
+    assert _errors(caplog) == []
+
+
+async def test_a_channel_whose_calls_have_ended_goes_with_its_certificates(authority: Path) -> None:
+    async with (
+        _followed(authority, "registry") as of_server,
+        _followed(authority, "edge") as of_client,
+        _serving(authority, of_server) as (_, address),
+        connect(address, "registry", of_client) as channel,
+    ):
+        for _ in range(4):
+            await _get(channel)
+            replaced = of_client.replaced
+            made(authority)
+            await asyncio.wait_for(replaced.wait(), 20)
+        await _get(channel)
+        gc.collect()
+        assert len(vars(channel)["_channels"]) <= 2
+
+
 def _errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
 
@@ -190,6 +221,8 @@ async def test_a_certificate_that_will_end_soon_is_said(authority: Path, caplog:
     write_pems(authority, "edge", key, certificate)
     async with _followed(authority, "edge"):
         await until(lambda: _errors(caplog), 20)
+        # Once a day, and not at each look.
+        await asyncio.sleep(5 * _LOOK_S)
     (said,) = _errors(caplog)
     assert said.startswith(f"{authority}/edge/tls.crt ends at 20")
     assert said.endswith(": replace it, no restart is needed")

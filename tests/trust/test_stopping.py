@@ -47,10 +47,11 @@ def test_a_service_says_that_it_does_not_serve_before_it_refuses_anything(tmp_pa
         async with connect(address) as channel, connect(health_address) as probes:
             await serving(channel)
             stub = accounting_pb2_grpc.AccountingServiceStub(channel)
-            watch = aiter(health_pb2_grpc.HealthStub(probes).Watch(health_pb2.HealthCheckRequest(), timeout=60))
-            await anext(watch)
+            health = health_pb2_grpc.HealthStub(probes)
+            assert (await health.Check(health_pb2.HealthCheckRequest(), timeout=20)).status != NOT_SERVING
             process.send_signal(signal.SIGTERM)
-            assert (await anext(watch)).status == NOT_SERVING
+            while (await health.Check(health_pb2.HealthCheckRequest(), timeout=20)).status != NOT_SERVING:
+                pass
             # It takes work still.
             opened = await answer(stub.OpenAccount(pb.OpenAccountRequest(account_id="acct-latelate"), timeout=20))
             return [opened.account.account_id]

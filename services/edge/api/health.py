@@ -1,45 +1,17 @@
 """GET /healthz, /readyz and /metrics: for probes and Prometheus."""
 
-import asyncio
-import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from services.runtime.telemetry import prometheus_page
-
-# A page is made at most this often, however many readers there are.
-_PAGE_S: Final = 1.0
-
-
-class _Page:
-    """The page of metrics. A thread makes it, because that takes milliseconds; all readers of a moment share one page."""
-
-    def __init__(self) -> None:
-        self._made: tuple[str, bytes] | None = None
-        self._made_s = 0.0
-        self._making: asyncio.Task[tuple[str, bytes]] | None = None
-
-    async def read(self) -> tuple[str, bytes]:
-        """Content type and body, at most a moment old."""
-        if self._made is not None and time.monotonic() - self._made_s < _PAGE_S:
-            return self._made
-        if self._making is None or self._making.done():
-            self._making = asyncio.create_task(self._make(), name="metrics")
-        # Shielded, because one reader that goes away must not take the page from the others.
-        return await asyncio.shield(self._making)
-
-    async def _make(self) -> tuple[str, bytes]:
-        made = await asyncio.to_thread(prometheus_page)
-        self._made, self._made_s = made, time.monotonic()
-        return made
+from services.runtime.metrics import MetricsPage
 
 
 def health_routes(conditions: Mapping[str, Callable[[], bool]]) -> list[HTTPRouteHandler]:
     """The routes. The process is ready while all `conditions` hold; the answer names those that do not."""
-    page = _Page()
+    page = MetricsPage()
 
     @get("/healthz")
     async def healthz() -> dict[str, Any]:

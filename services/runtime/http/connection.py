@@ -143,7 +143,9 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._eof = True
         current = self._current
-        if current is None or self._coming is not None or self._over or (current.begun and current.on_half_closed is None):
+        # Bytes refused after a request change nothing for its answer.
+        ends = self._over and not self._refusal
+        if current is None or self._coming is not None or ends or (current.begun and current.on_half_closed is None):
             # Nothing is to be answered, or the answer cannot be made whole, or nobody may be reading.
             self._lose_all()
             return False
@@ -327,13 +329,12 @@ class Connection(asyncio.Protocol):
                 has_body = has_body or value.strip() != b"0"
             elif name == b"upgrade":
                 upgrades = parser.should_upgrade()
-            elif name == b"expect":
+            elif name == b"expect" and not exchange.is_http_1_0:
                 if value.lower() != b"100-continue":
                     raise _RefusedError(417)
                 exchange.expect_continue()
             elif name == b"transfer-encoding":
-                if value.strip().lower() != b"chunked":
-                    raise _RefusedError(501)
+                _check_coding(value, exchange)
                 has_body = True
         self._coming = exchange
         if upgrades and has_body:
@@ -547,3 +548,12 @@ class Connection(asyncio.Protocol):
         own: Any = self._transport.get_extra_info("socket")
         if own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.drop()
+
+
+def _check_coding(value: bytes, exchange: Exchange) -> None:
+    """Checks a Transfer-Encoding. Errors: `_RefusedError`."""
+    if exchange.is_http_1_0:
+        # HTTP/1.0 has none: a proxy may have seen another end of this request (RFC 9112, 6.1).
+        raise _RefusedError(400)
+    if value.strip().lower() != b"chunked":
+        raise _RefusedError(501)

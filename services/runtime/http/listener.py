@@ -108,12 +108,12 @@ class Listener:
     def accepts(self) -> bool:
         """Whether clients should come: it will not close soon, listens, and has a place free, or taken by an idle connection."""
         serving = not self.closing and self._server is not None and self._server.is_serving()
-        return serving and (len(self._connections) < self.limits.connections_max or bool(self._heads or self._idle))
+        return serving and (len(self._connections) < self.limits.connections_max or bool(self._ending or self._heads or self._idle))
 
     # Reports of connections
 
     def takes(self, connection: Connection) -> bool:
-        """Whether a new connection has a place; the one that has been without a request for the longest makes way for it."""
+        """Whether a new connection has a place; one that ends, or has been without a request for the longest, makes way for it."""
         limits = self.limits
         connection.address = _network(connection.address)
         of_address = self._by_address.get(connection.address, 0)
@@ -124,16 +124,24 @@ class Listener:
             self._turned_away_first().drop()
         if len(self._connections) >= limits.connections_max:
             self._count(f"there are {len(self._connections)} connections")
-            # Those that never sent a request go first: another client may be sending its next one just now.
-            longest = next(iter(self._heads), None) or next(iter(self._idle), None)
-            if longest is None:
+            needless = self._first_to_go()
+            if needless is None:
                 return False
-            self.forget(longest)
-            longest.drop()
+            self.forget(needless)
+            needless.drop()
         self._connections.add(connection)
         self._by_address[connection.address] = of_address + 1
         self._heads[connection] = self._loop.time()
         return True
+
+    def _first_to_go(self) -> Connection | None:
+        """The connection that makes way when all places are taken."""
+        ending = next(iter(self._ending), None)
+        # It has its last answer, and its place is only to drop what it still sends.
+        if ending is not None and not ending.untaken_bytes:
+            return ending
+        # Those that never sent a request go first: a client that did may be sending its next just now.
+        return next(iter(self._heads), None) or next(iter(self._idle), None) or ending
 
     def turn_away(self, connection: Connection) -> None:
         """Ends a connection that has no place, later, because there is room for it until then."""

@@ -97,7 +97,8 @@ async def test_a_small_body_that_is_nested_too_deep_is_refused_in_the_same_words
 def test_large_texts_take_little_time() -> None:
     members = b'{"model":"m",' + b",".join(b'"k%d":1' % number for number in range(1_800_000)) + b"}"
     prose = json.dumps({"text": 'He said, "no", and [left], {really}. \\ ' * 400_000}).encode()
-    for text, expected in ((members, 100_001), (prose, 3), (b"[" * 18_000_000, 100_001)):
+    closing = b"[" + b"[]" * 49_000 + b"]" * 50_000_000
+    for text, expected in ((members, 100_001), (prose, 3), (b"[" * 18_000_000, 100_001), (closing, 49_001)):
         assert len(text) > 15_000_000
         began_s = time.process_time()
         assert held_by(text, 10_000, 100_000).values == expected

@@ -46,6 +46,12 @@ class Application:
                 return
             case "/hold":
                 await self.let_go.wait()
+            case "/204" | "/304":
+                exchange.whole(int(exchange.path[1:]), [PLAIN], b"which must not come")
+                return
+            case "/much":
+                exchange.whole(200, [PLAIN], self.piece * 4_000_000)
+                return
             case "/fault":
                 raise ZeroDivisionError
             case "/half":
@@ -65,6 +71,8 @@ class Application:
         if exchange.path == "/stream":
             exchange.start(200, [PLAIN])
             exchange.write(b"one ")
+            # Nothing is no end of it.
+            exchange.write(b"")
             exchange.write(b"two ")
             exchange.end(b"three")
         else:

@@ -1,6 +1,7 @@
 """What clients do in vain, or in mass, takes turns with the others."""
 
 import asyncio
+import time
 from itertools import pairwise
 
 import uvloop
@@ -161,6 +162,17 @@ def test_a_connection_that_brings_much_lets_others_be_read_between() -> None:
     assert sum(pieces) == 30_000_000
     # Between two reads the application had its turn.
     assert max(pieces) <= 256_000
+
+
+async def test_a_listener_that_stops_waits_for_nobody_whom_it_turns_away() -> None:
+    async with listening(connections_max=10, connections_per_address_max=1) as (listener, _):
+        first, turned_away = await Client.to(listener), await Client.to(listener)
+        await until(lambda: len(listener._turned_away) == 1)
+        began_s = time.monotonic()
+    assert await turned_away.rest() == b""
+    assert time.monotonic() - began_s < 0.7
+    first.close()
+    turned_away.close()
 
 
 async def test_who_has_no_place_for_his_address_is_turned_away_after_a_moment() -> None:

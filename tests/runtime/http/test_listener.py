@@ -25,6 +25,7 @@ GET = b"GET /a HTTP/1.1\r\n\r\n"
         (b"POST / HTTP/1.1\r\ncontent-length: -5\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnumber\r\n", 400),
+        (b"POST / HTTP/1.0\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         # TLS on the plain port.
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
@@ -174,6 +175,49 @@ async def test_at_the_limit_of_all_connections_one_that_does_nothing_makes_way()
         for client in (holding, first, second):
             await client.until(b"/hold 0")
             client.close()
+
+
+async def test_at_the_limit_who_only_ends_makes_way_once_its_answer_is_taken() -> None:
+    refused = b"POST /unread HTTP/1.1\r\ncontent-length: 5\r\n\r\n"
+    async with listening(connections_max=3, connections_per_address_max=100) as (listener, _):
+        slow, asked, ending = [await Client.to(listener) for _ in range(3)]
+        # More than what lies between the two.
+        await slow.send(b"GET /much HTTP/1.1" + CLOSING)
+        await slow.until(b"\r\n\r\n")
+        await asked.send(GET)
+        await asked.until(b"GET /a 0")
+        # What is left of its body is dropped for 10 s.
+        await ending.send(refused)
+        await ending.until(b"no")
+        assert list(listener._ending.values()) == [0, 0]
+        assert listener.accepts
+        first = await Client.to(listener)
+        # The slow one ended before it, and has not got all; its place is taken by nobody while another does nothing.
+        assert await asked.rest() == b""
+        assert len(await slow.rest()) == 20_000_000
+        slow.close()
+        await until(lambda: len(listener._connections) == 2)
+        third = await Client.to(listener)
+        await first.send(GET)
+        await first.until(b"GET /a 0")
+        second = await Client.to(listener)
+        assert await ending.rest() == b""
+        for client in (first, second, third):
+            await client.send(GET)
+            await client.until(b"GET /a 0")
+            client.close()
+
+
+async def test_places_of_those_who_only_end_are_taken_where_nobody_does_nothing() -> None:
+    async with listening(connections_max=3, connections_per_address_max=100) as (listener, _):
+        attackers = [await Client.to(listener) for _ in range(3)]
+        for attacker in attackers:
+            await attacker.send(b"POST /unread HTTP/1.1\r\ncontent-length: 5\r\n\r\n")
+            await attacker.until(b"no")
+        assert (len(listener._ending), listener.accepts) == (3, True)
+        assert status_of(await answer_to(listener, b"GET /a HTTP/1.1" + CLOSING)) == 200
+        for attacker in attackers:
+            attacker.close()
 
 
 async def test_a_thousand_addresses_take_no_more_places_than_there_are_and_nobody_waits_for_them() -> None:
@@ -362,6 +406,20 @@ async def test_an_answer_to_a_request_whose_body_goes_wrong_is_cut_and_nothing_m
     assert not listener._tasks
 
 
+async def test_no_http_without_end_is_dropped_up_to_a_bound() -> None:
+    async with listening() as (listener, _):
+        client = await Client.to(listener)
+        await client.send(b"nonsense\r\n\r\n")
+        await client.until(b"connection: close\r\n\r\n")
+        began_s = time.monotonic()
+        for _ in range(50):
+            await client.send(b"n" * 100_000)
+        await until(lambda: not listener._connections)
+        # Else it would go on for 10 s.
+        assert time.monotonic() - began_s < 5
+        client.close()
+
+
 async def test_requests_without_end_sent_together_are_answered_up_to_a_bound() -> None:
     async with listening() as (listener, application):
         answers = await answer_to(listener, GET * 20_000)
@@ -370,10 +428,13 @@ async def test_requests_without_end_sent_together_are_answered_up_to_a_bound() -
         assert 64 <= len(application.called) <= 66
 
 
-async def test_an_answer_under_way_is_whole_before_the_next_request_is_refused() -> None:
+@pytest.mark.parametrize("half_close", [False, True])
+async def test_an_answer_under_way_is_whole_before_the_next_request_is_refused(half_close: bool) -> None:
     async with listening() as (listener, application):
         client = await Client.to(listener)
         await client.send(b"GET /hold HTTP/1.1\r\n\r\nnonsense\r\n\r\n")
+        if half_close:
+            client.writer.write_eof()
         await until(lambda: application.called == ["/hold"])
         await asyncio.sleep(0.05)
         application.let_go.set()
@@ -426,6 +487,17 @@ async def test_a_client_that_closes_is_known_to_be_gone_at_once(reset: bool) -> 
         assert time.monotonic() - began_s < 0.5
 
 
+async def test_who_waits_for_a_client_to_read_is_told_that_it_is_gone() -> None:
+    async with listening() as (listener, application):
+        client = await Client.to(listener)
+        await client.send(b"GET /flood HTTP/1.1\r\n\r\n")
+        await until(lambda: any(connection.congested for connection in listener._connections))
+        client.writer.transport.abort()
+        await until(lambda: application.left == ["/flood"])
+        # It need not be cut off at the end.
+        await until(lambda: not listener._tasks)
+
+
 async def test_a_client_that_sends_no_more_within_its_body_is_gone() -> None:
     async with listening() as (listener, application):
         assert await answer_to(listener, b"POST /b HTTP/1.1\r\ncontent-length: 5\r\n\r\nab", half_close=True) == b""
@@ -445,6 +517,16 @@ async def test_http_1_0_is_answered_as_it_reads() -> None:
         assert kept.endswith(b"connection: close\r\n\r\nGET /b 0")
 
 
+async def test_http_1_0_is_not_told_to_go_on() -> None:
+    async with listening() as (listener, application):
+        client = await Client.to(listener)
+        await client.send(b"POST /b HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
+        await until(lambda: application.called == ["/b"])
+        await client.send(b"abc")
+        assert (await client.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
+        client.close()
+
+
 async def test_head_has_no_body() -> None:
     async with listening() as (listener, _):
         for path in (b"/a", b"/stream"):
@@ -452,6 +534,20 @@ async def test_head_has_no_body() -> None:
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
             assert answer.endswith(b"\r\n\r\n")
             assert b"chunked" not in answer
+
+
+async def test_parts_of_an_answer_are_chunks_and_nothing_is_none() -> None:
+    async with listening() as (listener, _):
+        answer = await answer_to(listener, b"GET /stream HTTP/1.1" + CLOSING)
+        assert answer.partition(b"\r\n\r\n")[2] == b"4\r\none \r\n4\r\ntwo \r\n5\r\nthree\r\n0\r\n\r\n"
+
+
+async def test_what_has_no_body_by_its_status_is_followed_by_the_next_answer() -> None:
+    async with listening() as (listener, _):
+        answers = await answer_to(listener, b"GET /204 HTTP/1.1\r\n\r\nGET /304 HTTP/1.1\r\n\r\nGET /a HTTP/1.1" + CLOSING)
+        first, second, third, body = answers.split(b"\r\n\r\n")
+        assert [status_of(each) for each in (first, second, third)] == [204, 304, 200]
+        assert body == b"GET /a 0"
 
 
 async def test_a_client_that_asks_whether_to_go_on_is_told_to_when_its_body_is_wanted() -> None:

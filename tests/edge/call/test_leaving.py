@@ -89,6 +89,14 @@ async def test_nobody_listens_on_where_more_than_256_tokens_are_to_come() -> Non
     assert scene.used[3] == pytest.approx(100, rel=0.3)
 
 
+async def test_what_is_to_come_is_that_of_all_choices() -> None:
+    scene = Scene()
+    # Of 400 at most 100 have come.
+    scene.vendors.answers(say(words(100)), 0.5, say(words(10)), FINISH, counted(input=3, output=110), END)
+    await scene.left("stream=yes limit=200 n=2", sent(1))
+    assert (scene.vendors.asked[0].closed_at_s, scene.provenance) == (0, "partial")
+
+
 async def test_an_answer_that_has_said_how_it_ends_is_listened_to_for_its_count() -> None:
     scene = Scene()
     scene.vendors.answers(say(words(100)), FINISH, 1.5, counted(input=3, output=110), END)

@@ -30,6 +30,17 @@ _OF_USAGE: Final = ("tests/edge/vendors/test_usage.py",)
 
 _PASSED: Final = (
     Mutation(
+        "of two paths that cost extra in a field the last one alone is looked at",
+        "services/edge/dialects/chat/fields.py",
+        (
+            (
+                "        paths.setdefault(field, []).append(PricedPath(tuple(steps), free_values))\n",
+                "        paths[field] = [PricedPath(tuple(steps), free_values)]\n",
+            ),
+        ),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
         "a tool that runs at the vendor passes",
         "services/edge/dialects/chat/fields.py",
         (('    if "tools" not in paths and "tools" not in extra:\n', "    if False:\n"),),

@@ -30,6 +30,17 @@ _OF_USAGE: Final = ("tests/edge/vendors/test_usage.py",)
 
 _PASSED: Final = (
     Mutation(
+        "of two paths that cost extra in a field the last one alone is looked at",
+        "services/edge/dialects/chat/fields.py",
+        (
+            (
+                "        paths.setdefault(field, []).append(PricedPath(tuple(steps), free_values))\n",
+                "        paths[field] = [PricedPath(tuple(steps), free_values)]\n",
+            ),
+        ),
+        _OF_CHAT_REQUEST,
+    ),
+    Mutation(
         "a tool that runs at the vendor passes",
         "services/edge/dialects/chat/fields.py",
         (('    if "tools" not in paths and "tools" not in extra:\n', "    if False:\n"),),
@@ -121,6 +132,119 @@ _DISGUISED: Final = (
         _MESSAGES_ANSWER,
         (("        self._body = as_read(body.strip(), message)\n", "        self._body = body.strip()\n"),),
         _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "a short member that came twice in an event of messages is relayed twice",
+        _WIRE,
+        ((' and data.replace(b" ", b"") == written.replace(b" ", b"")', ""),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "a member that came twice in a chunk is relayed twice",
+        "services/edge/dialects/chat/chunks.py",
+        (("    return len(data) > len(encode(msgspec.json.decode(data))) + spare_bytes\n", "    return False\n"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "a chunk that says nothing may have a short member twice",
+        _CHAT_ANSWER,
+        (("usage, FREE_BYTES_A_PIECE if text else 0)", "usage, 256)"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "chunks with shorter words have room for a member twice",
+        _CHAT_ANSWER,
+        (("        if is_new:\n            self._head_bytes = 0\n", ""),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "the escapes of a text make room for a member twice",
+        _CHAT_ANSWER,
+        (("            escapes = len(encode(text)) - len(text)\n", "            escapes = 0\n"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "names where a text should be are free",
+        _DELTAS,
+        (
+            (
+                "    found.tell(name, value, sum(",
+                "    max(0, sum(",
+            ),
+        ),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "names in the details of a thought are free",
+        _DELTAS,
+        (('            found.names("detail", detail, _DETAIL_NAMES)\n', "            pass\n"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "a text where a function should be is free",
+        _DELTAS,
+        (("        elif member != kind or not isinstance(value, dict):\n", "        elif member != kind:\n"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "the name of a function is free where it is no text",
+        _DELTAS,
+        (('        elif member != "name" or not isinstance(value, str):\n', '        elif member != "name":\n'),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "the index of a whole answer's call is free",
+        _DELTAS,
+        (('(member == "index" and not is_whole)', 'member == "index"'),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "the usage of a choice is told and free",
+        _CHAT_ANSWER,
+        (("                if self._choices_asked == 1:\n", "                if self._choices_asked == 0:\n"),),
+        _OF_CHAT_ANSWER,
+    ),
+    Mutation(
+        "the type of a piece of text is free",
+        _MEANING,
+        ((' and type(delta["text"]) is str and delta["type"] == "text_delta"\n', ' and type(delta["text"]) is str\n'),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "a text where a message should be is free",
+        _MEANING,
+        (('            tally.say("message", message)\n', ""),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "a text where a message's end should be is free",
+        _MEANING,
+        (('                    tally.say("ending", delta)\n', "                    pass\n"),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "names in a proof of thought are free",
+        _MEANING,
+        (('            self.say("opaque", value)\n', "            self.opaque_bytes += _bytes_of(texts_of(value))\n"),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "results of tools that nobody asked for are input",
+        _MEANING,
+        (("        if self._has_results and isinstance", "        if isinstance"),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "a count of tokens brings any text",
+        _MESSAGES_ANSWER,
+        (("if len(body) <= _COUNT_BYTES_MAX else", "if len(body) else"),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "data of blanks is an event",
+        _EVENTS,
+        ((" and block[6] > _BLANK:", ":"),),
+        ("tests/edge/vendors/test_events.py",),
     ),
     Mutation(
         "empty lines and comments come without end",
@@ -343,7 +467,7 @@ _OUTPUT: Final = (
     Mutation(
         "opaque bytes of messages are ignored",
         _MEANING,
-        (("        self.opaque_bytes += _bytes_of(texts_of(value))\n", "        pass\n"),),
+        (("            self.opaque_bytes += _bytes_of([value])\n", "            pass\n"),),
         _OF_MESSAGES_ANSWER,
     ),
     Mutation(

@@ -222,6 +222,12 @@ DOORS: Final = (
         _DOORS,
     ),
     Mutation(
+        "a client that left is not seen after a wait within another",
+        "services/edge/http/connection.py",
+        (("        self._depth -= 1\n", "        self._depth = 0\n"),),
+        ("tests/edge/call/test_leaving.py",),
+    ),
+    Mutation(
         "a call that takes too long is closed as revoked",
         "services/edge/call/call.py",
         (("Ended.TOO_LONG if isinstance(error, TooLongError) else Ended.REVOKED", "Ended.REVOKED"),),

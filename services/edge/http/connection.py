@@ -33,7 +33,8 @@ class Client:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._task = asyncio.current_task()
-        self._interruptible = False
+        # Blocks of `interruptible` that are open now; they may be nested.
+        self._depth = 0
         # Makes the error that ends an await. Kept as a function, because the error itself would keep this object in a circle.
         self._interruption: Callable[[], Exception] | None = None
 
@@ -78,7 +79,7 @@ class Client:
     def _interrupt(self, reason: Callable[[], Exception]) -> None:
         if self._interruption is None:
             self._interruption = reason
-            if self._interruptible and self._task is not None:
+            if self._depth and self._task is not None:
                 self._task.cancel()
 
     def interruptible(self) -> Self:
@@ -90,10 +91,10 @@ class Client:
     def __enter__(self) -> None:
         if self._interruption is not None:
             raise self._interruption()
-        self._interruptible = True
+        self._depth += 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._interruptible = False
+        self._depth -= 1
         if (
             isinstance(error, asyncio.CancelledError)
             and self._interruption is not None

@@ -11,6 +11,7 @@ from services.edge.vendors.vendor import VendorFailure
 
 EVENT_BYTES_MAX: Final = 8 * 1024 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
+_BLANK: Final = 0x20
 
 
 class Event(NamedTuple):
@@ -90,8 +91,8 @@ class EventReader:
 
 def _event_of(block: bytes) -> Event | None:
     """The event of a block of lines; None where it has no data."""
-    if block.startswith(b"data: ") and b"\n" not in block:
-        return Event("", block[6:]) if len(block) > 6 else None
+    if block.startswith(b"data: ") and b"\n" not in block and len(block) > 6 and block[6] > _BLANK:
+        return Event("", block[6:])
     name = b""
     data: list[bytes] = []
     for line in block.split(b"\n"):

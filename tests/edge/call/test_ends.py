@@ -212,3 +212,17 @@ async def test_a_suspension_in_mid_stream_is_told_as_one(stream: str) -> None:
     assert scene.used == ((40, 0, 0, 7, 0) if stream == "yes" else (0, 0, 0, 0, 0))
     assert scene.cause == "revoked"
     assert scene.vendors.asked[0].closed_at_s == 5.0
+
+
+async def test_a_vendor_is_stopped_before_a_revoked_call_is_settled() -> None:
+    scene = Scene()
+    scene.charging.release_gate = asyncio.Event()
+    scene.vendors.answers(say(words(10)), HANG)
+    _, task = scene.begin("stream=yes")
+    await asyncio.sleep(1.0)
+    scene.principals.revoke()
+    await asyncio.sleep(1.0)
+    assert (scene.vendors.asked[0].closed_at_s, scene.charging.durable) == (1.0, 0)
+    scene.charging.release_gate.set()
+    await task
+    scene.check()

@@ -89,6 +89,14 @@ async def test_nobody_listens_on_where_more_than_256_tokens_are_to_come() -> Non
     assert scene.used[3] == pytest.approx(100, rel=0.3)
 
 
+async def test_what_is_to_come_is_that_of_all_choices() -> None:
+    scene = Scene()
+    # Of 400 at most 100 have come.
+    scene.vendors.answers(say(words(100)), 0.5, say(words(10)), FINISH, counted(input=3, output=110), END)
+    await scene.left("stream=yes limit=200 n=2", sent(1))
+    assert (scene.vendors.asked[0].closed_at_s, scene.provenance) == (0, "partial")
+
+
 async def test_an_answer_that_has_said_how_it_ends_is_listened_to_for_its_count() -> None:
     scene = Scene()
     scene.vendors.answers(say(words(100)), FINISH, 1.5, counted(input=3, output=110), END)
@@ -218,3 +226,19 @@ async def test_a_client_that_leaves_while_the_first_events_are_sent_pays_for_the
     assert scene.cause == "client_gone"
     assert scene.used[0] > 0
     assert scene.used[3] == pytest.approx(100, rel=0.1)
+
+
+@pytest.mark.parametrize(("leaves", "cause"), [(True, "client_gone"), (False, "revoked")])
+async def test_a_whole_answer_that_had_to_wait_for_quota_still_ends_when_it_must(leaves: bool, cause: str) -> None:
+    scene = Scene(FakeCharging(window=200))
+    scene.vendors.answers(say(words(400)), 0.5, say(words(10)), 60.0)
+    client, task = scene.begin("stream=no limit=5000")
+    await asyncio.sleep(1.0)
+    assert len(scene.charging.updates) == 1
+    (client.leave if leaves else scene.principals.revoke)()
+    await task
+    scene.check()
+    assert scene.cause == cause
+    assert (scene.vendors.asked[0].closed_at_s, scene.charging.released_at_s) == (1.0, [1.0])
+    assert scene.used == NOTHING
+    assert scene.unpaid[3] == pytest.approx(410, rel=0.1)

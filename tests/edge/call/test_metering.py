@@ -504,3 +504,11 @@ async def test_the_limit_of_the_model_holds_where_the_client_gave_none() -> None
     assert b"[cut]" in client.body
     assert sum(scene.used[3:]) <= scene.charging.creates[0].output_tokens_limit
     assert scene.charging.creates[0].output_tokens_limit == OUTPUT_TOKENS * 3 // 2 + 8
+
+
+async def test_a_whole_answer_within_the_limits_of_its_choices_has_broken_none() -> None:
+    scene = Scene()
+    body = f'say "{words(180)}"\ncount input=3 output=200'.encode()
+    scene.vendors.answers(body, vendor="slow", content_type="application/json")
+    await scene.call("model=whole stream=no limit=100 n=2")
+    assert (scene.cause, scene.used) == ("normal", (3, 0, 0, 200, 0))

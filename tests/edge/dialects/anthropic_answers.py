@@ -30,9 +30,15 @@ class Fed(NamedTuple):
     faults: list[Any]
 
 
-def answer(*, streamed: bool, endpoint: Endpoint = ENDPOINT) -> Answer:
-    """An answer to a small request."""
-    body = {"model": "m", "max_tokens": 100, "stream": streamed, "messages": [{"role": "user", "content": "Hello"}]}
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+def answer(*, streamed: bool, endpoint: Endpoint = ENDPOINT, searches: bool = True) -> Answer:
+    """An answer to a small request; `searches`: with a tool that runs at the vendor."""
+    body: dict[str, Any] = {"model": "m", "max_tokens": 100, "stream": streamed}
+    body["messages"] = [{"role": "user", "content": "Hello"}]
+    if searches:
+        body["tools"] = [SEARCH]
     return MESSAGES.read(Body(msgspec.json.encode(body), "application/json"), {}).answer(endpoint)
 
 

@@ -1,5 +1,6 @@
 """Answers of Anthropic's dialect: what counts, what is mended, how they end."""
 
+import hashlib
 from typing import Any
 
 import anthropic
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from services.edge.call.dialect import Body, Ending
 from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS
+from services.edge.dialects.metadata import FREE_BYTES, FREE_BYTES_A_PIECE
 from services.edge.http.problems import vendor_failed
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import Reasoning, UsageReading
@@ -147,6 +149,9 @@ def test_what_is_encrypted_in_a_result_counts_as_added() -> None:
         ('"text":"He"', f'"text":"{"lost" * 50}","text":"He"'),
         ('"delta":', f'"delta":{{"type":"text_delta","text":"{"lost" * 50}"}},"delta":'),
         ('"index":0', f'"index":{" " * 200}0'),
+        ('"index":0', '"index":7,"index":0'),
+        ('"type":"content', '"type":"lost","type":"content'),
+        ('"index":0', '"index":\t0'),
     ],
 )
 def test_what_was_not_counted_is_not_relayed(old: str, new: str) -> None:
@@ -156,6 +161,59 @@ def test_what_was_not_counted_is_not_relayed(old: str, new: str) -> None:
     assert (step.said, step.out) == ("He", b"event: content_block_delta\ndata: %b\n\n" % text.encode())
     padded = text.replace("}", " " * 60 + "}", 1)
     assert padded.encode() in answer(streamed=True).feed(Event("content_block_delta", padded.encode())).out
+
+
+def test_numbers_in_short_make_no_room_for_a_member_twice() -> None:
+    # Each is longer as it is written here.
+    event = b'{"type":"%b","type":"ping","x":[%b]}' % (b"lost" * 50, b",".join([b"1e9"] * 60))
+    assert b"lost" not in answer(streamed=True).feed(Event("", event)).out
+
+
+@pytest.mark.parametrize("searches", [True, False])
+def test_what_a_tool_of_the_vendor_says_is_input_only_where_one_was_asked_for(searches: bool) -> None:
+    event = begin(type="web_search_tool_result", tool_use_id="s", content=[{"type": "web_search_result", "title": "Rain"}])
+    fed = feed_events(answer(streamed=True, searches=searches), event)
+    assert (fed.added, fed.said) == (("Rain", "") if searches else ("", "Rain"))
+
+
+SPOKEN = "spoken " * 200
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"type": "message_start", "message": SPOKEN}, SPOKEN),
+        ({"type": "message_start", "message": [SPOKEN]}, SPOKEN),
+        ({"type": "message_delta", "delta": SPOKEN, "usage": {"output_tokens": 1}}, SPOKEN),
+        (piece(type="signature_delta", signature={"x": SPOKEN}), SPOKEN),
+        (piece(type="signature_delta", signature=[SPOKEN]), SPOKEN),
+        (begin(type="redacted_thinking", data=[SPOKEN]), SPOKEN),
+        (piece(type=[SPOKEN], text=""), SPOKEN[256:]),
+        (piece(type=SPOKEN, text=""), SPOKEN[256:]),
+    ],
+)
+def test_a_text_where_an_object_or_a_proof_should_be_is_said(event: dict[str, Any], said: str) -> None:
+    fed = feed_events(answer(streamed=True), event)
+    assert SPOKEN.encode() in fed.out
+    assert (fed.said, fed.opaque_bytes) == (said, 0)
+
+
+def test_names_in_a_proof_count_beyond_the_bound() -> None:
+    to = answer(streamed=True)
+    said = relayed = 0
+    for number in range(100):
+        names = {hashlib.sha256(b"%d %d" % (number, word)).hexdigest()[:60]: True for word in range(6)}
+        said += len(feed_events(to, piece(type="signature_delta", signature=names)).said)
+        relayed += sum(map(len, names))
+    # But for what is free in all of an answer.
+    assert said > relayed - 100 * FREE_BYTES_A_PIECE - FREE_BYTES
+
+
+def test_a_count_that_says_much_beside_the_count_is_told_alone() -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+    to = COUNT_TOKENS.read(Body(msgspec.json.encode(body), "application/json"), {}).answer(ENDPOINT)
+    to.feed_whole(msgspec.json.encode({"input_tokens": 9, "note": SPOKEN}))
+    assert to.end(Ending.COMPLETE, (0, 0, 0, 0, 0)) == b'{"input_tokens":9}'
 
 
 @pytest.mark.parametrize("twice", ['"content":[{"type":"text","text":"LOST"}],"content":', '"content":' + " " * 200])

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import time
 from typing import Any
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from services.edge.call.dialect import Ending, Step
 from services.edge.dialects.chat.answer import ChatAnswer, usage_object
 from services.edge.dialects.chat.deltas import METADATA_BYTES_MAX
+from services.edge.dialects.metadata import FREE_BYTES, FREE_BYTES_A_PIECE
 from services.edge.http.problems import unavailable
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import UsageReading
@@ -62,6 +64,94 @@ def body(*datas: bytes) -> list[bytes]:
 def test_a_clean_chunk_passes_byte_for_byte(data: bytes) -> None:
     [step] = say(stream(), data)
     assert step.out == b"data: " + data + b"\n\n"
+
+
+LOST = b"lost" * 25
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        chunk({"content": "ab"}),
+        chunk({"content": ""}),
+        chunk({}, reason="stop"),
+        chunk({"content": "ab"}, usage=USAGE),
+        chunk({"content": "ab"}, service_tier="default", obfuscation="abc"),
+        chunk({"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}),
+    ],
+)
+def test_a_member_that_stands_twice_in_a_chunk_is_relayed_once(data: bytes) -> None:
+    twice = data.replace(b'"id":"c-1"', b'"id":"%b","id":"c-1"' % LOST)
+    assert LOST in twice
+    before = chunk({"content": "longer than what follows \u4f60\u597d\n" * 50})
+    for datas in ([twice], [before, twice], [chunk({"role": "assistant", "content": ""}, usage=USAGE), before, twice]):
+        steps = say(stream(), *datas)
+        assert LOST not in b"".join(step.out for step in steps)
+
+
+def test_a_chunk_with_shorter_words_has_no_room_for_a_member_twice() -> None:
+    answer = stream()
+    words = {name: name * 10 for name in ("system_fingerprint", "service_tier", "provider")}
+    say(answer, json.dumps({**json.loads(chunk({"content": "ab"})), **words}, separators=(",", ":")).encode())
+    short = chunk({"content": "ab"})
+    _, step = say(answer, short, short.replace(b'"id":"c-1"', b'"id":"%b","id":"c-1"' % LOST))
+    assert (step.said, LOST in step.out) == ("ab", False)
+
+
+SPOKEN = "spoken " * 200
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"reasoning": {"x": SPOKEN}},
+        {"reasoning_details": [{"type": "x", "other": [SPOKEN]}]},
+        {"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": SPOKEN}]},
+        {"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": [SPOKEN]}]},
+        {"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": {"x": SPOKEN}, "arguments": ""}}]},
+        {"function_call": [SPOKEN]},
+    ],
+)
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_text_where_another_value_should_be_counts_once(delta: dict[str, Any], *, whole: bool) -> None:
+    if whole:
+        answer = request().answer(ENDPOINT)
+        choice = {"index": 0, "message": {"role": "assistant", "content": "a", **delta}, "finish_reason": "stop"}
+        step = answer.feed_whole(json.dumps({**HEAD, "choices": [choice], "usage": USAGE}).encode())
+        out = answer.end(Ending.COMPLETE, COUNTS)
+    else:
+        [step] = say(stream(), chunk(delta))
+        out = step.out
+    assert SPOKEN.encode() in out
+    assert (step.said + step.thought).count(SPOKEN) == 1
+
+
+def test_a_text_in_the_index_of_a_whole_answer_s_call_counts() -> None:
+    answer = request().answer(ENDPOINT)
+    call = {"index": SPOKEN, "id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    choice = {"index": 0, "message": {"role": "assistant", "content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}
+    step = answer.feed_whole(json.dumps({**HEAD, "choices": [choice], "usage": USAGE}).encode())
+    assert len(step.said) > len(SPOKEN) - METADATA_BYTES_MAX
+
+
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_details", "function_call"])
+def test_names_where_a_text_should_be_count_beyond_the_bound(name: str) -> None:
+    answer = stream()
+    counted = relayed = 0
+    for number in range(100):
+        names = {hashlib.sha256(b"%d %d" % (number, word)).hexdigest()[:60]: True for word in range(6)}
+        [step] = say(answer, chunk({name: [names]}))
+        relayed += sum(map(len, names))
+        counted += len(step.said) + len(step.thought)
+    # But for what is free in all of an answer.
+    assert counted > relayed - 100 * FREE_BYTES_A_PIECE - FREE_BYTES
+
+
+def test_a_text_in_the_usage_of_a_choice_counts_where_it_is_told() -> None:
+    choice = {"index": 0, "delta": {"content": "a"}, "usage": {"note": SPOKEN}}
+    [step] = say(stream(), json.dumps({**HEAD, "choices": [choice]}).encode())
+    assert SPOKEN.encode() in step.out
+    assert len(step.said) > len(SPOKEN) - METADATA_BYTES_MAX
 
 
 def test_what_is_said_thought_and_called_is_told_apart() -> None:

@@ -609,3 +609,12 @@ def test_whatever_else_a_request_has_passes_byte_for_byte(fields: dict[str, Any]
     after = msgspec.json.decode(sent(read(raw), PASSING, limit), type=dict[str, msgspec.Raw])
     assert {name: bytes(after[name]) for name in fields} == {name: bytes(before[name]) for name in fields}
     assert after.keys() == before.keys() | ({"max_tokens"} if limit else set())
+
+
+@pytest.mark.parametrize("costs", ["deep", "wide"])
+def test_each_of_two_paths_within_a_field_that_cost_extra_is_looked_at(costs: str) -> None:
+    endpoint = ENDPOINT._replace(priced_fields=(("search.deep", frozenset({b"false"})), ("search.wide", frozenset({b"false"}))))
+    search = {"deep": False, "wide": False, costs: True}
+    with pytest.raises(Problem) as problem:
+        request(search=search).vendor_request(endpoint, "m", None, streamed=False)
+    assert (problem.value.status, problem.value.param) == (400, f"search.{costs}")

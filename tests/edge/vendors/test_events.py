@@ -130,6 +130,12 @@ def test_many_events_in_one_piece_are_not_taken_for_a_large_one() -> None:
     assert len(read(event * 10)) == 10
 
 
+@pytest.mark.parametrize("blank", [b"data:  ", b"data: \t", b"data:\t ", b"data: ", b"data:", b"data"])
+def test_data_of_blanks_is_no_event(blank: bytes) -> None:
+    reader = EventReader()
+    assert [event.data for event in reader.feed(blank + b"\n\ndata:  a\n\n")] == [b" a"]
+
+
 def seconds(pieces: list[bytes]) -> float:
     begun = time.process_time()
     read(*pieces)

@@ -433,3 +433,23 @@ async def test_a_slow_reader_stops_the_vendors_socket() -> None:
         assert size == 100_000_000
         answer.close()
         assert vendor.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "wait_ms"),
+    [
+        (b"retry-after: 5\r\nretry-after-ms: 250\r\ncontent-length: 0\r\n", b"", 250),
+        (b"retry-after-ms: 250\r\nretry-after: 5\r\ncontent-length: 0\r\n", b"", 250),
+        (b"retry-after: 5\r\ncontent-length: 0\r\n", b"", 5_000),
+        # A trailer comes with the body, and is none of the head's.
+        (b"transfer-encoding: chunked\r\n", b"2\r\nno\r\n0\r\nretry-after-ms: 250\r\n\r\n", 0),
+    ],
+)
+async def test_the_finer_of_two_times_to_wait_is_told_and_no_trailer_s(head: bytes, body: bytes, wait_ms: int) -> None:
+    async def busy(_request: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 429 Busy\r\n" + head + b"\r\n" + body)
+
+    async with server(busy), client() as vendors:
+        with pytest.raises(VendorFailure) as raised:
+            await vendors.post(URL, [], b"{}")
+    assert (raised.value.http_status, raised.value.retry_after_ms) == (429, wait_ms)

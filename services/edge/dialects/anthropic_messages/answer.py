@@ -21,6 +21,8 @@ JSON: Final = "application/json"
 STREAM: Final = "text/event-stream; charset=utf-8"
 _NOTHING: Final = Step()
 _NONE: Final[list[Tree]] = []
+# A count of tokens with all that tells of it.
+_COUNT_BYTES_MAX: Final = 1_024
 _STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -33,8 +35,9 @@ class StreamedAnswer:
 
     content_type = STREAM
 
-    def __init__(self, reading: UsageReading, model_id: str) -> None:
-        self._meaning = Meaning(reading)
+    def __init__(self, reading: UsageReading, model_id: str, *, has_results: bool) -> None:
+        """`has_results`: tools were asked for that run at the vendor."""
+        self._meaning = Meaning(reading, has_results=has_results)
         self._model_id = model_id
         # State of the client's stream: the message, a reason to stop, the open blocks.
         self._has_begun = False
@@ -129,8 +132,9 @@ class WholeAnswer:
 
     content_type = JSON
 
-    def __init__(self, reading: UsageReading, model_id: str) -> None:
-        self._meaning = Meaning(reading)
+    def __init__(self, reading: UsageReading, model_id: str, *, has_results: bool) -> None:
+        """`has_results`: tools were asked for that run at the vendor."""
+        self._meaning = Meaning(reading, has_results=has_results)
         self._model_id = model_id
         self._message: Tree | None = None
         self._blocks: dict[int, _Block] = {}
@@ -236,9 +240,11 @@ class CountAnswer:
 
     def feed_whole(self, body: bytes) -> Step:
         """Reads the count. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
-        if type(whole_of(body).get("input_tokens")) is not int:
+        count = whole_of(body).get("input_tokens")
+        if type(count) is not int:
             raise VendorFailure("garbage", 200, body)
-        self._body = body.strip()
+        # It is free, so it may not say much beside the count.
+        self._body = body.strip() if len(body) <= _COUNT_BYTES_MAX else encode({"input_tokens": count})
         return Step(finished=True, ended=True)
 
     def end(self, ending: Ending, used: Vector) -> bytes:

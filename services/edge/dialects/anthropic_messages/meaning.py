@@ -105,12 +105,16 @@ _USUAL: Final = frozenset(_EVENTS) | {
 
 
 class Tally:
-    """Output found in one event or answer; `metadata` is that of the whole answer."""
+    """Output found in one event or answer; `metadata` is that of the whole answer.
 
-    __slots__ = ("_metadata", "added", "added_opaque_bytes", "calls", "opaque_bytes", "said", "thought")
+    `has_results`: tools run at the vendor, which puts what they say into the model's input; without any all is the model's output.
+    """
 
-    def __init__(self, metadata: Metadata) -> None:
+    __slots__ = ("_has_results", "_metadata", "added", "added_opaque_bytes", "calls", "opaque_bytes", "said", "thought")
+
+    def __init__(self, metadata: Metadata, *, has_results: bool) -> None:
         self._metadata = metadata
+        self._has_results = has_results
         self.said: list[str] = []
         self.thought: list[str] = []
         self.added: list[str] = []
@@ -142,7 +146,7 @@ class Tally:
             return
         self.names("block", block)
         kind = block.get("type")
-        if isinstance(kind, str) and kind.endswith(RESULT_SUFFIX):
+        if self._has_results and isinstance(kind, str) and kind.endswith(RESULT_SUFFIX):
             self.result(block)
             return
         if isinstance(kind, str) and kind in _CALLS:
@@ -207,8 +211,11 @@ class Tally:
             self.said.append(beyond)
 
     def opaque(self, value: object) -> None:
-        """Counts a proof of thought."""
-        self.opaque_bytes += _bytes_of(texts_of(value))
+        """Counts a proof of thought; one that is no text says what it says."""
+        if isinstance(value, str):
+            self.opaque_bytes += _bytes_of([value])
+        else:
+            self.say("opaque", value)
 
     def others(self, place: str, members: Tree, known: frozenset[str]) -> None:
         """Counts unknown members."""
@@ -239,8 +246,9 @@ class Tally:
 class Meaning:
     """Reads the events of one answer, in order."""
 
-    def __init__(self, reading: UsageReading) -> None:
+    def __init__(self, reading: UsageReading, *, has_results: bool) -> None:
         self._reading = reading
+        self._has_results = has_results
         self._metadata = Metadata()
         # The vendor's usage so far, without the output of the message_start.
         self._usage: Any = {}
@@ -251,11 +259,13 @@ class Meaning:
         if kind == "content_block_delta" and fields.keys() == _EVENT_OF_DELTA:
             delta = fields["delta"]
             # A fast path for most events.
-            is_text = type(delta) is dict and delta.keys() == _TEXT_DELTA and type(delta["text"]) is str
+            is_text = (
+                type(delta) is dict and delta.keys() == _TEXT_DELTA and type(delta["text"]) is str and delta["type"] == "text_delta"
+            )
             index = fields["index"]
             if is_text and type(index) is int and 0 <= index <= _INDEX_MAX:
                 return Step(out, delta["text"])
-        tally = Tally(self._metadata)
+        tally = Tally(self._metadata, has_results=self._has_results)
         known = _EVENTS.get(kind, _OTHER_EVENT)
         tally.others("event", fields, known)
         finished = False
@@ -271,6 +281,8 @@ class Meaning:
                 if isinstance(delta, dict):
                     finished = bool(delta.get("stop_reason"))
                     tally.others("ending", delta, _ENDING)
+                else:
+                    tally.say("ending", delta)
         counted = self._count(kind, fields)
         return tally.step(out=out, counted=counted, finished=finished, ended=kind == "message_stop")
 
@@ -280,13 +292,14 @@ class Meaning:
 
     def whole(self, message: Tree) -> Step:
         """The step of an answer that came in one piece."""
-        tally = Tally(self._metadata)
+        tally = Tally(self._metadata, has_results=self._has_results)
         self._message(message, tally)
         self._take(message.get("usage"))
         return tally.step(counted=self.counted, finished=True, ended=True)
 
     def _message(self, message: object, tally: Tally) -> None:
         if not isinstance(message, dict):
+            tally.say("message", message)
             return
         tally.others("message", message, _MESSAGE)
         content = message.get("content")

@@ -91,16 +91,22 @@ class MessagesRequest:
 
     def whole_bytes_max(self, output_tokens: int) -> int:
         """See `services.edge.call.dialect.Request`."""
-        has_results = any(runs_at_vendor(tool.get("type")) for tool in self._fields.get("tools") or ())
-        return ANSWER_BYTES + output_tokens * TOKEN_BYTES_MAX + (RESULTS_BYTES_MAX if has_results else 0)
+        return ANSWER_BYTES + output_tokens * TOKEN_BYTES_MAX + (RESULTS_BYTES_MAX if self._has_results else 0)
+
+    @property
+    def _has_results(self) -> bool:
+        """Whether tools are asked for that run at the vendor."""
+        if self._fields.get("mcp_servers"):
+            return True
+        return any(runs_at_vendor(tool.get("type")) for tool in self._fields.get("tools") or ())
 
     def answer(self, endpoint: Endpoint) -> Answer:
         """A reader of the vendor's answer."""
         if self.is_free:
             return CountAnswer()
         if self.streamed:
-            return StreamedAnswer(endpoint.usage, self.model_id)
-        return WholeAnswer(endpoint.usage, self.model_id)
+            return StreamedAnswer(endpoint.usage, self.model_id, has_results=self._has_results)
+        return WholeAnswer(endpoint.usage, self.model_id, has_results=self._has_results)
 
     def _taken(self, endpoint: Endpoint) -> tuple[Tree, tuple[str, ...]]:
         """The fields that the endpoint takes, and the names of those that are dropped."""

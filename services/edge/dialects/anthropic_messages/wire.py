@@ -46,9 +46,12 @@ def fields_of(event: Event) -> tuple[Tree, bytes]:
 
 
 def as_read(data: bytes, members: Tree) -> bytes:
-    """JSON as it came, or written anew where it has more than was read and counted: white space, or a member twice."""
+    """JSON as it came where they were read and counted whole, except for a few spaces; else JSON written anew."""
     written = encode(members)
-    return data if len(data) <= len(written) + _PADDING_BYTES_MAX else written
+    if data == written:
+        return data
+    is_padded = len(data) <= len(written) + _PADDING_BYTES_MAX and data.replace(b" ", b"") == written.replace(b" ", b"")
+    return data if is_padded else written
 
 
 def message_of(body: bytes) -> Tree:

@@ -48,8 +48,6 @@ _STREAM: Final = "text/event-stream; charset=utf-8"
 _JSON: Final = "application/json"
 _DONE: Final = b"data: [DONE]\n\n"
 _NOTHING: Final = Step()
-# A clean chunk has at most this many bytes beside its text, or each of its words is looked at.
-_HEAD_BYTES_MAX: Final = 300
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
 _USAGE_PLACES: Final = (("usage",), ("x_groq", "usage"))
 # An event without a name is a "message".
@@ -80,6 +78,8 @@ class ChatAnswer:
         # The last clean chunk with new metadata, and the names of its usage.
         self._clean: Chunk | None = None
         self._usage_names = b""
+        # At most this many bytes beside the text of a chunk with its words; one that has more is looked at closely.
+        self._head_bytes = 0
         self._streamed = streamed
         self._include_usage = include_usage
         self._assembly = None if streamed else Assembly()
@@ -140,7 +140,7 @@ class ChatAnswer:
             return None
         usage = bytes(chunk.usage) if chunk.usage is not NO_USAGE and chunk.usage != NO_USAGE else b""
         if not chunk.choices:
-            if has_more_than(chunk, data, usage, ""):
+            if has_more_than(chunk, data, usage, FREE_BYTES_A_PIECE):
                 return None
             self._take_raw_usage(usage)
             self._usage_chunk = data
@@ -151,16 +151,27 @@ class ChatAnswer:
         thought = delta.reasoning_content or delta.reasoning or ""
         if delta.refusal:
             said += delta.refusal
-        if len(data) - len(said) - len(thought) > _HEAD_BYTES_MAX and has_more_than(chunk, data, usage, said + thought):
-            return None
         says = bool(said or thought)
-        if (
-            ((last := self._clean) is None or chunk.id != last.id or chunk.created != last.created or chunk.model != last.model)
+        padding = chunk.obfuscation
+        has_new_words = (
+            ((last := self._clean) is None or chunk.id != last.id or chunk.model != last.model)
             or (chunk.system_fingerprint != last.system_fingerprint or chunk.service_tier != last.service_tier)
-            or (chunk.provider != last.provider or (usage and not (says and self._is_usual(usage))))
-            or ((padding := chunk.obfuscation) and not (says and len(padding) <= FREE_BYTES_A_PIECE))
+            or chunk.provider != last.provider
+        )
+        text = said + thought if delta.tool_calls is None else said + thought + _text_of_calls(delta.tool_calls)
+        head_bytes = len(data) - len(text) - len(usage) - (len(padding) if padding else 0)
+        is_close = has_new_words or not text or head_bytes > self._head_bytes
+        if is_close and has_more_than(chunk, data, usage, FREE_BYTES_A_PIECE if text else 0):
+            return None
+        if (
+            has_new_words
+            or (last is not None and chunk.created != last.created)
+            or (usage and not (says and self._is_usual(usage)))
+            or (padding and not (says and len(padding) <= FREE_BYTES_A_PIECE))
         ) and not self._takes(chunk, usage, says=says):
             return None
+        if is_close:
+            self._note_head(choice, head_bytes, text, is_new=has_new_words)
         if delta.role and delta.role != "assistant":
             return None
         calls = 0
@@ -182,6 +193,16 @@ class ChatAnswer:
         if self._held is not None:
             out = self._released() + out
         return Step(out, said, thought, 0, calls, "", self._says, self._unfinished <= 0, choice=choice.index)
+
+    def _note_head(self, choice: Choice, head_bytes: int, text: str, *, is_new: bool) -> None:
+        """Notes what chunks with these words have beside their text, from the first one that has nothing else."""
+        delta = choice.delta
+        if is_new:
+            self._head_bytes = 0
+        begins = delta.role or (delta.tool_calls and delta.tool_calls[0].id)
+        if text and not (self._head_bytes or begins or choice.finish_reason):
+            escapes = len(encode(text)) - len(text)
+            self._head_bytes = head_bytes - escapes + FREE_BYTES_A_PIECE
 
     def _is_usual(self, usage: bytes) -> bool:
         """Whether a usage has its usual names, and a few numbers, which are free with output."""
@@ -320,7 +341,12 @@ class ChatAnswer:
         if reason is not None and state.finish_reason is None:
             self._finish(state, reason)
         for name, value in choice.items():
-            if name in ("index", "message", "delta", "usage"):
+            if name in ("index", "message", "delta"):
+                continue
+            if name == "usage":
+                if self._choices_asked == 1:
+                    # It may be told as that of the answer.
+                    count_member(name, value, found)
                 continue
             if name == "finish_reason":
                 count_member(name, value, found)
@@ -532,6 +558,12 @@ class ChatAnswer:
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
         """See `services.edge.call.dialect.Answer`. No [DONE] follows: the answer is not whole."""
         return b"data: %b\n\n" % problem_body(problem)
+
+
+def _text_of_calls(pieces: list[Call]) -> str:
+    """The text of pieces of calls."""
+    functions = [piece.function for piece in pieces if piece.function is not None]
+    return "".join([(function.name or "") + (function.arguments or "") for function in functions])
 
 
 def _clean_piece(piece: Call, state: ChoiceState) -> tuple[str, int] | None:

@@ -165,19 +165,17 @@ def is_clean(chunk: Chunk, data: bytes) -> bool:
     return data.count(b'"reasoning') <= 1 and (delta.refusal is None or data.count(b'"refusal"') <= 1)
 
 
-def has_more_than(chunk: Chunk, data: bytes, usage: bytes, text: str) -> bool:
-    """Whether a chunk has more than its text and metadata, such as a name twice, or words so long that they count as output."""
+def has_more_than(chunk: Chunk, data: bytes, usage: bytes, spare_bytes: int) -> bool:
+    """Whether a chunk has more than was read of it and `spare_bytes`, as with a name twice, or words that count as output."""
     words = [chunk.id, chunk.model, chunk.system_fingerprint, chunk.service_tier, chunk.obfuscation, chunk.provider]
     for choice in chunk.choices:
         words += (choice.finish_reason, choice.delta.role)
         for call in choice.delta.tool_calls or ():
             words += (call.id, call.type)
-            if call.function is not None:
-                text += (call.function.name or "") + (call.function.arguments or "")
     sizes = [len(word.encode()) for word in words if word]
     if len(usage) > _USAGE_BYTES_MAX or max(sizes) > METADATA_BYTES_MAX:
         return True
-    return len(data) - len(text.encode()) - sum(sizes) - len(usage) > _NAMES_BYTES_MAX
+    return len(data) > len(encode(msgspec.json.decode(data))) + spare_bytes
 
 
 def decoded(data: bytes) -> object:

@@ -342,13 +342,15 @@ def _read_thoughts(right: Json, found: Found) -> None:
             first = first or value
             found.thought.append(value)
         else:
-            found.thought.extend(_counted_strings(value, found, 0))
+            _count_all(name, value, found.thought, found)
     details = right.get("reasoning_details")
     if details is None:
         return
     texts: list[str] = []
     others = 0
     for detail in details if isinstance(details, list) else (details,):
+        if isinstance(detail, dict):
+            found.names("detail", detail, _DETAIL_NAMES)
         for name, value in detail.items() if isinstance(detail, dict) else (("text", detail),):
             if name in ("text", "summary") and isinstance(value, str):
                 texts.append(value)
@@ -356,7 +358,7 @@ def _read_thoughts(right: Json, found: Found) -> None:
                 found.opaque_bytes += len(value)
                 others += 1
             elif name not in ("type", "format", "id", "index"):
-                found.thought.extend(_counted_strings(value, found, 0))
+                _count_all(f"detail {name}", value, found.thought, found)
                 others += value is not None
             else:
                 found.tell(f"detail {name}", value)
@@ -366,6 +368,14 @@ def _read_thoughts(right: Json, found: Found) -> None:
     elif not others:
         # Dropped, because it repeats what was said.
         del right["reasoning_details"]
+
+
+def _count_all(name: str, value: object, texts: list[str], found: Found) -> None:
+    """Counts a value that should be a text and is none: its strings among `texts`, and all else that it tells."""
+    opaque_before = found.opaque_bytes
+    strings_of = list(_counted_strings(value, found, 0))
+    texts += strings_of
+    found.tell(name, value, sum(len(text.encode()) for text in strings_of) + found.opaque_bytes - opaque_before)
 
 
 def _right_calls(value: object, state: ChoiceState, found: Found, answer_id: str, *, is_whole: bool) -> list[Any]:
@@ -424,7 +434,10 @@ def _right_call(piece: Json, state: ChoiceState, found: Found, answer_id: str, *
     for member, value in piece.items():
         if member == "type":
             found.tell("type of a call", value)
-        elif member not in ("id", "index", kind):
+        elif member == "id" or (member == "index" and not is_whole):
+            # Written by us.
+            continue
+        elif member != kind or not isinstance(value, dict):
             count_member(member, value, found)
     return right
 
@@ -438,8 +451,8 @@ def _read_arguments(function: Json, found: Found, *, is_new: bool) -> None:
             elif not isinstance(value, str):
                 function[member] = "" if value is None else str(value)
             found.said.append(function[member])
-        elif member != "name":
-            count_member(member, value, found)
+        elif member != "name" or not isinstance(value, str):
+            count_member(f"function {member}", value, found)
     if is_new and function and "arguments" not in function and "input" not in function:
         function["arguments"] = ""
 
@@ -457,4 +470,4 @@ def _read_function(value: object, state: ChoiceState, found: Found) -> None:
             else:
                 count_member(f"function {name}", each, found)
     else:
-        found.said.extend(strings(value))
+        _count_all("function", value, found.said, found)

@@ -387,6 +387,18 @@ DOORS: Final = (
         ("tests/edge/test_app.py",),
     ),
     Mutation(
+        "a customer is a stranger where no call is made",
+        "services/edge/identity/principals.py",
+        (("        exchange.known = True\n", ""),),
+        ("tests/edge/test_principals.py",),
+    ),
+    Mutation(
+        "an operator is a stranger",
+        "services/edge/api/admin/router.py",
+        (("        exchange_of(connection.scope).known = True\n", ""),),
+        ("tests/edge/test_strangers.py",),
+    ),
+    Mutation(
         "an edge that takes no clients is ready",
         "services/edge/app.py",
         (("any(door.accepts for door in doors)", "bool(doors)"),),

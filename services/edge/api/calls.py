@@ -53,8 +53,7 @@ class ModelCalls:
         try:
             if exchange.method != "POST":
                 raise method_not_allowed(exchange.method, exchange.path, "POST")
-            principal = await self._principals.resolve(exchange.headers)
-            exchange.known = True
+            principal = await self._principals.resolve(exchange)
             revoke = client.revoke
             # A body may take a minute to come: a key that is revoked meanwhile must not begin a call.
             self._principals.watch(principal, revoke)

@@ -18,6 +18,7 @@ from services.api_keys import parse_key
 from services.edge.http.problems import Problem, account_suspended, invalid_api_key, revoked, suspended, unavailable
 from services.runtime.clients import answer
 from services.runtime.errors import TRANSIENT, ServiceError
+from services.runtime.http.exchange import Exchange
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
@@ -120,12 +121,18 @@ class Principals:
             if not watching:
                 del self._watching[watched]
 
-    async def resolve(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
-        """The principal of the API key in `Authorization: Bearer`, or in `x-api-key` where there is none.
+    async def resolve(self, exchange: Exchange) -> Principal:
+        """The principal of the API key in `Authorization: Bearer`, or in `x-api-key` where there is none; the exchange is `known`.
 
-        `headers` are an ASGI scope's: names in lower case. Errors: `Problem` 401 invalid_api_key when the key must not pass, 403
-        account_suspended when none of its account may, 503 when authentication cannot say.
+        Errors: `Problem` 401 invalid_api_key when the key must not pass, 403 account_suspended when none of its account may, 503
+        when authentication cannot say.
         """
+        principal = await self._resolve(exchange)
+        exchange.known = True
+        return principal
+
+    async def _resolve(self, exchange: Exchange) -> Principal:
+        headers = exchange.headers
         key = bearer(headers) or _api_key(headers)
         if key is None:
             raise invalid_api_key(None)
@@ -156,7 +163,7 @@ class Principals:
             self._waiting -= 1
         if isinstance(found, Principal):
             # Between the answer and here it may have been dropped, and nobody has watched yet.
-            return found if self._cached.get(digest) == found else await self.resolve(headers)
+            return found if self._cached.get(digest) == found else await self._resolve(exchange)
         if found.reason in _MUST_NOT_PASS:
             raise _refusal(found.reason, text)
         raise unavailable("authentication does not answer")
@@ -215,7 +222,7 @@ class Principals:
 
     async def _ask(self, digest: bytes, key: str, question: _Question) -> Principal | ServiceError:
         try:
-            response = await self._resolve(authentication_pb2.ResolveKeyRequest(api_key=key))
+            response = await self._response(authentication_pb2.ResolveKeyRequest(api_key=key))
             if (overtaken := question.overtaken(response)) is not None:
                 return overtaken
             principal = Principal(response.key_id, response.member_id, response.account_id)
@@ -228,7 +235,7 @@ class Principals:
         finally:
             del self._questions[digest]
 
-    async def _resolve(self, request: authentication_pb2.ResolveKeyRequest) -> _Response:
+    async def _response(self, request: authentication_pb2.ResolveKeyRequest) -> _Response:
         """Asks again while authentication, or the replica that was asked, is away. Errors: `ServiceError`."""
         until_s = time.monotonic() + self._resolve_timeout_s
         while True:

@@ -27,6 +27,7 @@ from services.edge.identity.principals import bearer
 from services.runtime.clients import answer
 from services.runtime.config import ConfigError
 from services.runtime.errors import from_rpc
+from services.runtime.http.asgi import exchange_of
 from services.runtime.identifiers import derived_name
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
@@ -81,6 +82,7 @@ def admin_router(
         # Digests have one length, so that the comparison tells nothing of the token, not even its length.
         if not hmac.compare_digest(_digest(bearer(connection.scope["headers"]) or b""), expected):
             raise invalid_admin_token()
+        exchange_of(connection.scope).known = True
 
     def catalog_in_force() -> Snapshot:
         if catalog.current is None:

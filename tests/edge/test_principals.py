@@ -175,6 +175,18 @@ async def test_who_passes_is_known_and_who_does_not_is_a_stranger(edge: Edge) ->
     assert (passing.known, refused.known) == (True, False)
 
 
+async def test_a_question_to_authentication_costs_a_stranger_the_turns_of_eight_requests(edge: Edge) -> None:
+    edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_KEY_UNKNOWN)
+    turns = []
+    # The third one knows the answer.
+    for key in (b"no-key", KEY.encode(), KEY.encode()):
+        exchange = asks((b"x-api-key", key))
+        with pytest.raises(Problem):
+            await edge.principals.resolve(exchange)
+        turns.append(exchange.turns)
+    assert turns == [1, 8, 1]
+
+
 async def test_the_scheme_is_read_whatever_its_case(edge: Edge) -> None:
     assert await edge.principals.resolve(asks((b"authorization", b"bearer " + KEY.encode()))) == PRINCIPAL
 

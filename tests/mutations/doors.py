@@ -431,8 +431,20 @@ DOORS: Final = (
     _fairness(
         "turns are given for ever later",
         _LISTENER_PY,
-        "self._in_vain.take_s(now_s) if self._in_vain.wait_s(now_s) < _REST_S_MAX else _REST_S_MAX",
-        "self._in_vain.take_s(now_s)",
+        "self._in_vain.take_s(now_s, turns) if self._in_vain.wait_s(now_s) < _REST_S_MAX else _REST_S_MAX",
+        "self._in_vain.take_s(now_s, turns)",
+    ),
+    _fairness(
+        "whatever is in vain takes one turn",
+        _CONNECTION_PY,
+        "self._listener.wasted(self, exchange.turns)",
+        "self._listener.wasted(self)",
+    ),
+    Mutation(
+        "a question to authentication costs a stranger no more than none",
+        "services/edge/identity/principals.py",
+        (("            exchange.turns = _ASKED_TURNS\n", ""),),
+        ("tests/edge/test_principals.py",),
     ),
     _fairness(
         "customers wait as strangers do",

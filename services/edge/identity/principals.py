@@ -30,6 +30,8 @@ _KEYS_MAX: Final = 131_072
 # So many calls wait for authentication at once. Each holds some 30 KB; more are refused until it answers.
 _WAITING_MAX: Final = 1_024
 _RETRY_S: Final = 0.05
+# Of a request whose key authentication is asked about: to edge and authentication it costs as much as so many other ones in vain.
+_ASKED_TURNS: Final = 8
 
 _MUST_NOT_PASS: Final = frozenset(
     {
@@ -152,6 +154,7 @@ class Principals:
             raise unavailable("authentication does not answer")
         question = self._questions.get(digest)
         if question is None:
+            exchange.turns = _ASKED_TURNS
             question = self._questions[digest] = _Question()
             question.task = asyncio.create_task(self._ask(digest, text, question), name="resolve-key")
         assert question.task is not None

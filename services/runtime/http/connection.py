@@ -389,7 +389,7 @@ class Connection(asyncio.Protocol):
             self.known = True
             self._listener.know(self)
         if (self._told or 400 <= exchange.status < 500) and not self._listener.knows(self.address):
-            self._rest(self._listener.wasted(self))
+            self._rest(self._listener.wasted(self, exchange.turns))
         if self._coming is exchange:
             # Its body was not read to the end: there is no telling where the next request begins.
             self._linger()

@@ -83,6 +83,7 @@ class Exchange:
         "query",
         "raw_path",
         "status",
+        "turns",
         "unread",
     )
 
@@ -99,6 +100,8 @@ class Exchange:
         self.keep_alive = True
         # Whoever sent it has shown who he is: what is refused to him is no stranger's attempt.
         self.known = False
+        # How many turns an answer takes that is in vain, of those that all such take together.
+        self.turns = 1
         # Of the body: what has come and was not read, and whether all has come.
         self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None

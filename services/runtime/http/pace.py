@@ -19,7 +19,7 @@ class Pace:
         """How long the next turn is away; 0 while turns are free."""
         return max(0.0, self._next_s - self._free_s - now_s)
 
-    def take_s(self, now_s: float) -> float:
-        """Takes the next turn; how long it is away."""
-        self._next_s = max(self._next_s, now_s) + self._between_s
+    def take_s(self, now_s: float, turns: int = 1) -> float:
+        """Takes the next turns; how long the last of them is away."""
+        self._next_s = max(self._next_s, now_s) + turns * self._between_s
         return self.wait_s(now_s)

@@ -40,6 +40,10 @@ class Application:
             case "/unread":
                 exchange.whole(401, [PLAIN], b"no")
                 return
+            case "/dear":
+                exchange.turns = 10
+                exchange.whole(401, [PLAIN], b"no")
+                return
             case "/known":
                 exchange.known = True
                 exchange.whole(401, [PLAIN], b"no")

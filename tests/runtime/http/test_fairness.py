@@ -42,6 +42,17 @@ async def test_requests_in_vain_on_one_connection_wait_for_turns() -> None:
         client.close()
 
 
+async def test_a_dear_request_in_vain_takes_as_many_turns_as_it_costs() -> None:
+    async with listening() as (listener, _):
+        client = await Client.to(listener)
+        began_s = asyncio.get_running_loop().time()
+        for _ in range(FREE // 10 + 10):
+            await client.send(b"GET /dear HTTP/1.1\r\n\r\n")
+            await client.until(b"\r\n\r\nno")
+        assert asyncio.get_running_loop().time() - began_s > 90 / PER_SECOND
+        client.close()
+
+
 async def test_requests_in_vain_in_one_packet_wait_for_turns() -> None:
     async with listening() as (listener, application):
         loop = asyncio.get_running_loop()
@@ -108,7 +119,7 @@ async def test_a_rest_has_an_end_however_many_wait() -> None:
     async with listening() as (listener, _):
         loop = asyncio.get_running_loop()
         for _ in range(100_000):
-            listener._take_turn(loop.time())
+            listener._take_turns(loop.time())
         assert 4.9 < waits_s(listener) < 5.1
 
 

@@ -5,6 +5,8 @@ from typing import Any, cast
 import pytest
 
 from services.edge.app import Parts, clients_application, operators_application
+from services.edge.http.answers import Answers
+from services.edge.http.metrics import RequestMetrics
 from services.runtime.clock import SystemClock
 from services.runtime.http.asgi import Asgi
 from services.runtime.http.exchange import Exchange
@@ -51,3 +53,9 @@ async def test_an_operator_is_known_by_the_token_alone(parts: Parts) -> None:
     without = await asked(application, "POST", "/v1/admin/accounts", (b"authorization", b"Bearer another-admin-token"))
     reader = await asked(application, "GET", "/healthz")
     assert (with_token, without, reader) == ((400, True), (401, False), (200, False))
+
+
+async def test_a_stranger_takes_turns_also_with_what_he_is_served(parts: Parts) -> None:
+    exchange = Exchange(Wire(), "GET", b"/healthz", [])
+    await Answers(operators_application(parts, TOKEN, SystemClock()), RequestMetrics(), SystemClock())(exchange)
+    assert (exchange.status, exchange.known, exchange.serves_anybody) == (200, False, True)

@@ -447,6 +447,18 @@ DOORS: Final = (
         ("tests/edge/test_principals.py",),
     ),
     _fairness(
+        "strangers are served as fast as they ask",
+        _CONNECTION_PY,
+        "100 if exchange.serves_anybody else 400",
+        "400",
+    ),
+    Mutation(
+        "readers of metrics are no strangers",
+        "services/edge/http/answers.py",
+        (("        exchange.serves_anybody = True\n", ""),),
+        ("tests/edge/test_strangers.py",),
+    ),
+    _fairness(
         "customers wait as strangers do",
         _CONNECTION_PY,
         "            self._listener.know(self)\n",

@@ -388,7 +388,8 @@ class Connection(asyncio.Protocol):
         if exchange.known and not self.known:
             self.known = True
             self._listener.know(self)
-        if (self._told or 400 <= exchange.status < 500) and not self._listener.knows(self.address):
+        refused_from = 100 if exchange.serves_anybody else 400
+        if (self._told or refused_from <= exchange.status < 500) and not self._listener.knows(self.address):
             self._rest(self._listener.wasted(self, exchange.turns))
         if self._coming is exchange:
             # Its body was not read to the end: there is no telling where the next request begins.

@@ -82,6 +82,7 @@ class Exchange:
         "path",
         "query",
         "raw_path",
+        "serves_anybody",
         "status",
         "turns",
         "unread",
@@ -100,6 +101,9 @@ class Exchange:
         self.keep_alive = True
         # Whoever sent it has shown who he is: what is refused to him is no stranger's attempt.
         self.known = False
+        # Who is not known is a stranger also where he is served: his answers take turns as those do that are in vain. Where nobody
+        # shows who he is, as between services, all would.
+        self.serves_anybody = False
         # How many turns an answer takes that is in vain, of those that all such take together.
         self.turns = 1
         # Of the body: what has come and was not read, and whether all has come.

@@ -40,6 +40,10 @@ class Application:
             case "/unread":
                 exchange.whole(401, [PLAIN], b"no")
                 return
+            case "/anybody":
+                exchange.serves_anybody = True
+                exchange.whole(200, [PLAIN], b"no")
+                return
             case "/dear":
                 exchange.turns = 10
                 exchange.whole(401, [PLAIN], b"no")

@@ -3,6 +3,7 @@
 import asyncio
 from itertools import pairwise
 
+import pytest
 import uvloop
 
 from services.runtime.http.exchange import Exchange
@@ -40,6 +41,18 @@ async def test_requests_in_vain_on_one_connection_wait_for_turns() -> None:
         # The last answer has come; what follows it would wait.
         assert loop.time() - began_s > 99 / PER_SECOND
         client.close()
+
+
+@pytest.mark.parametrize(("path", "takes_turns"), [(b"/anybody", True), (b"/", False)])
+async def test_what_anybody_is_served_takes_turns_and_what_is_served_otherwise_does_not(path: bytes, takes_turns: bool) -> None:
+    async with listening() as (listener, _):
+        clients = [await Client.to(listener) for _ in range(FREE + 10)]
+        for client in clients:
+            await client.send(b"GET %b HTTP/1.1\r\n\r\n" % path)
+            assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert bool(listener._wasteful) is takes_turns
+        for client in clients:
+            client.close()
 
 
 async def test_a_dear_request_in_vain_takes_as_many_turns_as_it_costs() -> None:

@@ -8,6 +8,7 @@ _LISTENER: Final = ("tests/runtime/http/test_listener.py",)
 _DOORS: Final = ("tests/edge/test_doors.py",)
 _LANES: Final = ("tests/edge/charging/test_lane.py",)
 _CONNECTION_PY: Final = "services/runtime/http/connection.py"
+_ARRIVALS_PY: Final = "services/runtime/http/arrivals.py"
 _LISTENER_PY: Final = "services/runtime/http/listener.py"
 
 
@@ -23,7 +24,56 @@ def _fairness(name: str, file: str, old: str, new: str) -> Mutation:
     return Mutation(name, file, ((old, new),), ("tests/runtime/http/test_fairness.py",))
 
 
+def _arrivals(name: str, old: str, new: str) -> Mutation:
+    return Mutation(name, _ARRIVALS_PY, ((old, new),), ("tests/runtime/http/test_arrivals.py",))
+
+
 DOORS: Final = (
+    _arrivals(
+        "strangers come as fast as they can",
+        "_STRANGERS_PER_SECOND: Final = 1_000.0\n",
+        "_STRANGERS_PER_SECOND: Final = 1_000_000.0\n",
+    ),
+    _arrivals(
+        "who is known waits behind strangers",
+        "line = self._customers if address in self._known else self._strangers",
+        "line = self._strangers",
+    ),
+    _arrivals(
+        "who waits stays a stranger",
+        "        for each in self._strangers.without(address):\n",
+        "        for each in ():\n",
+    ),
+    _arrivals(
+        "a stranger stays known",
+        "        self._known.discard(address)\n",
+        "        pass\n",
+    ),
+    _arrivals(
+        "an address's first waits behind others",
+        "        if is_first:\n",
+        "        if False:\n",
+    ),
+    _arrivals(
+        "an address is served to its end before the next",
+        "            if sockets:\n                self._others[address] = sockets\n",
+        "            if sockets:\n                self._others = {address: sockets, **self._others}\n",
+    ),
+    _arrivals(
+        "those of one address leave no room for the first of another",
+        "(8 if held else 4)",
+        "4",
+    ),
+    _arrivals(
+        "who waits for his turn is reset with the port",
+        "        for line in (self._customers, self._strangers):\n            await line.take_all()\n",
+        "",
+    ),
+    _arrivals(
+        "where no file can be opened it is tried on and on",
+        "                    self._loop.remove_reader(on)\n",
+        "",
+    ),
     _fairness(
         "behind a proxy honest clients rest for others",
         _CONNECTION_PY,
@@ -39,7 +89,7 @@ DOORS: Final = (
     _fairness(
         "an address is known for ever",
         _LISTENER_PY,
-        "            _count_down(self._known, connection.address)\n",
+        "            self._known[connection.address] -= 1\n",
         "            pass\n",
     ),
     _listener(
@@ -80,9 +130,9 @@ DOORS: Final = (
     ),
     _listener(
         "an address may hold all connections",
-        _LISTENER_PY,
-        "        if of_address >= limits.connections_per_address_max:\n",
-        "        if of_address >= limits.connections_max:\n",
+        _ARRIVALS_PY,
+        "        if held >= limits.connections_per_address_max:\n",
+        "        if held >= limits.connections_max:\n",
     ),
     _listener(
         "at the limit a client that asks makes way for one that did not",
@@ -225,14 +275,14 @@ DOORS: Final = (
     _listener(
         "connections without a request are waited for",
         _LISTENER_PY,
-        "        for connection in (*self._idle, *self._heads, *self._turned_away):\n            connection.drop()\n",
+        "        for connection in (*self._idle, *self._heads):\n            connection.drop()\n",
         "",
     ),
     _listener(
         "who waits in the kernel is reset with the port",
-        _LISTENER_PY,
-        "            last = _waiting_on(on)\n",
-        "            last: list[socket.socket] = []\n",
+        _ARRIVALS_PY,
+        "        for came, peer in _in_kernel(on):\n",
+        "        for came, peer in ():\n",
     ),
     _listener(
         "who came last has no time to ask",
@@ -243,7 +293,7 @@ DOORS: Final = (
     Mutation(
         "an edge that will stop is ready",
         _LISTENER_PY,
-        (("        serving = not self.closing and self._server", "        serving = self._server"),),
+        (("        serving = not self.closing and self._arrivals", "        serving = self._arrivals"),),
         ("tests/edge/test_app.py",),
     ),
     Mutation(
@@ -267,8 +317,8 @@ DOORS: Final = (
     _listener(
         "many addresses take more places than there are",
         _LISTENER_PY,
-        "        if len(self._connections) >= limits.connections_max:\n",
-        "        if len(self._connections) >= 3 * limits.connections_max:\n",
+        "        if len(self._connections) >= self.limits.connections_max:\n",
+        "        if len(self._connections) >= 3 * self.limits.connections_max:\n",
     ),
     _listener(
         "open files stay as they were",
@@ -484,14 +534,14 @@ DOORS: Final = (
     ),
     _fairness(
         "who has no place may come again at once",
-        _LISTENER_PY,
-        "        self._loop.call_later(_TURNED_AWAY_S, connection.drop)\n",
-        "        connection.drop()\n",
+        _ARRIVALS_PY,
+        "        if self._taken() + self.waiting + len(self._turned_away) >= self._limits.connections_max:\n",
+        "        if True:\n",
     ),
     _fairness(
         "those who are turned away keep their places",
-        _LISTENER_PY,
-        "            self._turned_away_first().drop()\n",
-        "            return False\n",
+        _ARRIVALS_PY,
+        "            self._turned_away.popleft()[1].close()\n        self._of_address",
+        "            came.close()\n            return\n        self._of_address",
     ),
 )

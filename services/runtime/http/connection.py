@@ -76,11 +76,11 @@ class Connection(asyncio.Protocol):
         "known",
     )
 
-    def __init__(self, listener: "Listener") -> None:
+    def __init__(self, listener: "Listener", address: str) -> None:
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpRequestParser | None = None
-        self.address = ""
+        self.address = address
         # The head that is being read.
         self._target = b""
         self._headers: list[Header] = []
@@ -116,13 +116,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have asyncio's methods without being of its class.
         self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if isinstance(peer, tuple) else ""
-        if self._listener.takes(self):
-            self._parser = httptools.HttpRequestParser(self)
-        else:
-            self._over = True
-            self._listener.turn_away(self)
+        self._parser = httptools.HttpRequestParser(self)
+        self._listener.await_request(self)
 
     def data_received(self, data: bytes) -> None:
         if self._over:
@@ -236,9 +231,7 @@ class Connection(asyncio.Protocol):
             self.refuse(400)
 
     def _discard(self, count: int) -> None:
-        if self._listener.turns_away(self):
-            self._pause(_UNWANTED)
-        elif not self._listener.drops(self, count, _DROPPED_NONSENSE_BYTES_MAX if self._told else _DROPPED_BYTES_MAX):
+        if not self._listener.drops(self, count, _DROPPED_NONSENSE_BYTES_MAX if self._told else _DROPPED_BYTES_MAX):
             self.drop()
         elif count >= _MUCH_BYTES:
             self._rest(self._listener.wasted(self))

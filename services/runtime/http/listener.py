@@ -8,9 +8,9 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from ipaddress import IPv6Address
 from typing import Any, Final
 
+from services.runtime.http.arrivals import Arrivals
 from services.runtime.http.connection import Connection
 from services.runtime.http.exchange import Exchange, GoneError, Header
 from services.runtime.http.limits import HttpLimits
@@ -22,7 +22,6 @@ Application = Callable[[Exchange], Awaitable[Any]]
 # The server's own answer: of a status, and the URL as far as it was read, to the headers and the body.
 Refuse = Callable[[int, bytes], tuple[Sequence[Header], bytes]]
 
-_BACKLOG: Final = 4_096
 # How long a connection that came as the last may take to bring its request.
 _LAST_REQUESTS_S: Final = 1.0
 # What lasts too long is looked for this often, and at least as often as this part of the shortest time.
@@ -33,8 +32,6 @@ _LINGER_S: Final = 10.0
 _LAST_BYTES_POLL_S: Final = 0.01
 # Of those whose time is over so many are ended at once, before others have their turn.
 _ENDED_AT_ONCE: Final = 4
-# Whoever has no place for his address is turned away after this time, so that who comes again at once comes less often.
-_TURNED_AWAY_S: Final = 1.0
 # Turns for requests in vain, of all who send such. One that takes a single turn costs some 0.2 ms.
 _IN_VAIN_PER_SECOND: Final = 200.0
 _IN_VAIN_AT_ONCE: Final = 50
@@ -65,11 +62,8 @@ class Listener:
         self.port = 0
         # Every answer is to be its connection's last.
         self.closing = False
-        self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
-        self._by_address: dict[str, int] = {}
-        # Those that have no place, in places that nobody else needs.
-        self._turned_away: dict[Connection, None] = {}
+        self._arrivals = Arrivals(limits, self._connections.__len__, self._take, self._count)
         self._tasks: set[asyncio.Task[None]] = set()
         # Since when: without a request and with nothing or a part of a head; after an answer; a body comes; an answer is made; it
         # was asked to come to an end.
@@ -98,69 +92,56 @@ class Listener:
         self._look_s = min(_LOOK_S, min(times_s) / _LOOKS_A_TIME)
         self._looking: asyncio.TimerHandle | None = None
 
-    async def listen(self, on: socket.socket) -> None:
+    def listen(self, on: socket.socket) -> None:
         """Begins to take connections."""
-        self._server = await self._loop.create_server(lambda: Connection(self), sock=on, backlog=_BACKLOG)
         self.port = on.getsockname()[1]
+        self._arrivals.listen(on)
         self._look_again()
 
     @property
     def accepts(self) -> bool:
         """Whether clients should come: it will not close soon, listens, and has a place, or one whose owner does nothing."""
-        serving = not self.closing and self._server is not None and self._server.is_serving()
+        serving = not self.closing and self._arrivals.open
         return serving and (len(self._connections) < self.limits.connections_max or bool(self._heads or self._idle))
 
-    # What connections tell
-
-    def takes(self, connection: Connection) -> bool:
-        """Whether a new connection has a place; the one that has been without a request for the longest makes way for it."""
-        limits = self.limits
-        connection.address = _network(connection.address)
-        of_address = self._by_address.get(connection.address, 0)
-        if of_address >= limits.connections_per_address_max:
-            self._count(f"{connection.address} has {of_address} connections")
-            return False
-        if self._turned_away and len(self._connections) + len(self._turned_away) >= limits.connections_max:
-            self._turned_away_first().drop()
-        if len(self._connections) >= limits.connections_max:
+    async def _take(self, came: socket.socket, address: str) -> None:
+        """Gives a connection its place; the one that has been without a request for the longest makes way for it."""
+        if len(self._connections) >= self.limits.connections_max:
             self._count(f"there are {len(self._connections)} connections")
             # Those that never sent a request go first: a client that did may be sending its next just now.
             longest = next(iter(self._heads), None) or next(iter(self._idle), None)
             if longest is None:
-                return False
+                came.close()
+                self._arrivals.left(address)
+                return
             self.forget(longest)
             longest.drop()
+        connection = Connection(self, address)
         self._connections.add(connection)
-        self._by_address[connection.address] = of_address + 1
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, came)
+        except OSError:
+            # It has gone meanwhile.
+            came.close()
+            self.forget(connection)
+
+    # What connections tell
+
+    def await_request(self, connection: Connection) -> None:
+        """It was taken, and nothing has come of it."""
         self._heads[connection] = self._loop.time()
-        return True
-
-    def turn_away(self, connection: Connection) -> None:
-        """Ends a connection that has no place: later, where there is room for it meanwhile."""
-        if len(self._connections) + len(self._turned_away) >= self.limits.connections_max:
-            connection.drop()
-            return
-        self._turned_away[connection] = None
-        self._loop.call_later(_TURNED_AWAY_S, connection.drop)
-
-    def turns_away(self, connection: Connection) -> bool:
-        """Whether it waits to be ended, without a place."""
-        return connection in self._turned_away
-
-    def _turned_away_first(self) -> Connection:
-        connection = next(iter(self._turned_away))
-        del self._turned_away[connection]
-        return connection
 
     def forget(self, connection: Connection) -> None:
         """The connection is lost."""
-        self._turned_away.pop(connection, None)
         if connection not in self._connections:
             return
         self._connections.discard(connection)
-        _count_down(self._by_address, connection.address)
+        self._arrivals.left(connection.address)
         if connection.known:
-            _count_down(self._known, connection.address)
+            self._known[connection.address] -= 1
+            if not self._known[connection.address]:
+                del self._known[connection.address]
+                self._arrivals.forget(connection.address)
         states: Iterable[dict[Connection, Any]] = (
             self._heads,
             self._idle,
@@ -176,7 +157,10 @@ class Listener:
 
     def know(self, connection: Connection) -> None:
         """A request on it was from somebody who is known."""
-        self._known[connection.address] = self._known.get(connection.address, 0) + 1
+        before = self._known.get(connection.address, 0)
+        self._known[connection.address] = before + 1
+        if not before:
+            self._arrivals.know(connection.address)
 
     def knows(self, address: str) -> bool:
         """Whether somebody known is connected from there: a proxy passes honest requests on, which must not rest for others."""
@@ -332,23 +316,14 @@ class Listener:
 
     async def stop_listening(self) -> bool:
         """Closes the port; whether the kernel had connections for it, which are taken, as they would be reset."""
-        server, self._server = self._server, None
-        if server is None:
-            return False
-        with server.sockets[0].dup() as on:
-            last = _waiting_on(on)
-            server.close()
-        for each in last:
-            with contextlib.suppress(OSError):
-                await self._loop.connect_accepted_socket(lambda: Connection(self), each)
-        return bool(last)
+        return await self._arrivals.close()
 
     async def stop(self, drain_s: float) -> None:
         """Lets answers under way end, for up to `drain_s`, then cuts them off; returns once every connection is closed."""
         self.closing = True
         await self.stop_listening()
         until_s = self._loop.time() + drain_s
-        for connection in (*self._idle, *self._heads, *self._turned_away):
+        for connection in (*self._idle, *self._heads):
             connection.drop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=drain_s)
@@ -380,38 +355,6 @@ def _since(times: dict[Connection, float], limit_s: float, count_max: int) -> li
     return found
 
 
-def _count_down(counts: dict[str, int], address: str) -> None:
-    counts[address] -= 1
-    if not counts[address]:
-        del counts[address]
-
-
-def _waiting_on(listening: socket.socket) -> list[socket.socket]:
-    """Takes the connections that wait to be taken."""
-    listening.setblocking(False)
-    taken: list[socket.socket] = []
-    # Somebody may connect faster than this takes.
-    while len(taken) < _BACKLOG:
-        try:
-            taken.append(listening.accept()[0])
-        except ConnectionAbortedError:
-            continue
-        except OSError:
-            # No more wait, or no file can be opened.
-            break
-    return taken
-
-
-def _network(address: str) -> str:
-    """What counts as one address: one of IPv4, or the 64 bits that a provider gives to one subscriber of IPv6."""
-    if ":" not in address:
-        return address
-    parsed = IPv6Address(address.partition("%")[0])
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
-
-
 @asynccontextmanager
 async def listen_http(
     application: Application,
@@ -431,7 +374,7 @@ async def listen_http(
     """
     with contextlib.closing(_bind(host, port)) as on:
         listener = Listener(application, (limits or HttpLimits()).for_process(), refuse)
-        await listener.listen(on)
+        listener.listen(on)
         try:
             yield listener
             listener.closing = True

@@ -204,7 +204,7 @@ async def test_those_who_are_turned_away_make_way_for_others() -> None:
         clients = [await Client.to(listener) for _ in range(4)]
         # One has a place, two wait in the others, the last was turned away at once.
         assert await clients[3].rest() == b""
-        assert len(listener._turned_away) == 2
+        assert len(listener._arrivals._turned_away) == 2
         other = await Client.to(listener, local_addr=("127.0.0.9", 0))
         await other.send(b"GET /b HTTP/1.1\r\n\r\n")
         await other.until(b"GET /b 0")

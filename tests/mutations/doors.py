@@ -352,7 +352,7 @@ DOORS: Final = (
     Mutation(
         "values of a body are not counted",
         "services/edge/api/reading.py",
-        (("        if values > _VALUES_MAX:\n", "        if values > 1_000 * _VALUES_MAX:\n"),),
+        (("        if not self.counting.add(piece):\n", "        if not self.counting.add(piece) and False:\n"),),
         _DOORS,
     ),
     Mutation(
@@ -404,7 +404,7 @@ DOORS: Final = (
     Mutation(
         "strings of a body are no values",
         "services/edge/http/json_bounds.py",
-        (("    told = len(signs) - quotes + quotes // 2\n", "    told = len(signs) - quotes\n"),),
+        (("        return self._signs + self._quotes // 2\n", "        return self._signs\n"),),
         ("tests/edge/http/test_json_bounds.py",),
     ),
     Mutation(
@@ -416,7 +416,30 @@ DOORS: Final = (
     Mutation(
         "brackets within strings make a body deeper",
         "services/edge/http/json_bounds.py",
-        (("_depth(bare) if values", "_depth(text) if values"),),
+        (("bare.translate(_STEPS", "text.translate(_STEPS"),),
+        ("tests/edge/http/test_json_bounds.py",),
+    ),
+    Mutation(
+        "a body is looked at when all of it has come",
+        "services/edge/http/connection.py",
+        (
+            (
+                "                look(piece)\n",
+                "                if exchange.body_ended:\n                    look(b''.join(pieces))\n",
+            ),
+        ),
+        ("tests/edge/http/test_connection.py",),
+    ),
+    Mutation(
+        "a quote behind the end of a slice counts",
+        "services/edge/http/json_bounds.py",
+        (("            text = text[1:]\n", ""),),
+        ("tests/edge/http/test_json_bounds.py",),
+    ),
+    Mutation(
+        "each slice begins outside of strings",
+        "services/edge/http/json_bounds.py",
+        (("[self._quotes % 2 :: 2]", "[::2]"),),
         ("tests/edge/http/test_json_bounds.py",),
     ),
     Mutation(

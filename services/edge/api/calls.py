@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from services.edge.api.reading import RequestReader
+from services.edge.api.reading import Look, RequestReader
 from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Body, Dialect
 from services.edge.call.path import CallPath
@@ -82,11 +82,12 @@ class ModelCalls:
     ) -> None:
         """Serves a call of one whose key has passed. Errors: those of `CallPath.serve`, `RevokedError`."""
         with self._bodies.coming(principal.account_id) as coming:
-            content = await client.read_body(self._body_bytes_max, coming)
+            look = Look()
+            content = await client.read_body(self._body_bytes_max, coming, look)
             client.watch()
             body = Body(content, exchange.value_of(b"content-type").decode("latin-1"))
             with client.interruptible():
-                request = await self._reader.read(self._dialect, body, exchange.headers)
+                request = await self._reader.read(self._dialect, body, look, exchange.headers)
             del content, body
         if request.is_free:
             await self._free.serve(self._dialect, request, principal, client, answer)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from services.edge.call.dialect import Body, Dialect, Request
-from services.edge.http.json_bounds import DEPTH_MAX, held_by
+from services.edge.http.json_bounds import DEPTH_MAX, Counting
 from services.edge.http.problems import too_deep, too_many_values
 from services.runtime.http.exchange import Headers
 
@@ -15,17 +15,27 @@ _VALUES_MAX: Final = 100_000
 _VALUES_ON_LOOP_MAX: Final = 10_000
 
 
+class Look:
+    """Looks at a body while it comes, before it is kept, let alone read."""
+
+    def __init__(self) -> None:
+        self.counting = Counting(_VALUES_ON_LOOP_MAX, _VALUES_MAX)
+
+    def __call__(self, piece: bytes) -> None:
+        """Takes the next piece. Errors: `Problem` 400 when there are too many values already."""
+        if not self.counting.add(piece):
+            raise too_many_values(_VALUES_MAX)
+
+
 class RequestReader:
     """Reads requests in their dialect. One large one at a time, so that they never take all of a processor from the others."""
 
     def __init__(self) -> None:
         self._large = ThreadPoolExecutor(max_workers=1, thread_name_prefix="request-reader")
 
-    async def read(self, dialect: Dialect, body: Body, headers: Headers) -> Request:
-        """The request. Errors: `Problem` 400 that says what would be right."""
-        values, depth = held_by(body.content, _VALUES_ON_LOOP_MAX, _VALUES_MAX)
-        if values > _VALUES_MAX:
-            raise too_many_values(_VALUES_MAX)
+    async def read(self, dialect: Dialect, body: Body, look: "Look", headers: Headers) -> Request:
+        """The request, of which `look` has seen all. Errors: `Problem` 400 that says what would be right."""
+        values, depth = look.counting.held
         if depth > DEPTH_MAX:
             raise too_deep()
         named = dict(headers)

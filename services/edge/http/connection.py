@@ -37,8 +37,11 @@ class Client:
         # Makes the error that ends what is awaited: kept itself, it would keep this in a circle.
         self._interruption: Callable[[], Exception] | None = None
 
-    async def read_body(self, bytes_max: int, coming: Coming) -> bytes:
-        """The body. Errors: `Problem` 413 when it is too large, 429 or 503 when too much is coming; `ClientGoneError`."""
+    async def read_body(self, bytes_max: int, coming: Coming, look: Callable[[bytes], None]) -> bytes:
+        """The body; each piece is shown to `look` as it comes.
+
+        Errors: `Problem` 413 when it is too large, 429 or 503 when too much is coming, those of `look`; `ClientGoneError`.
+        """
         exchange = self._exchange
         pieces: list[bytes] = []
         size = 0
@@ -48,6 +51,7 @@ class Client:
                 if size > bytes_max:
                     raise too_large(bytes_max)
                 coming.add(len(piece))
+                look(piece)
                 pieces.append(piece)
         except GoneError:
             raise ClientGoneError from None

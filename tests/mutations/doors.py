@@ -546,8 +546,20 @@ DOORS: Final = (
     _fairness(
         "who brings much is read on and on",
         _CONNECTION_PY,
-        "        if len(data) >= _MUCH_BYTES and not self._unread_for & _QUEUED:\n",
-        "        if len(data) >= 1_000 * _MUCH_BYTES and not self._unread_for & _QUEUED:\n",
+        "        if self._brought >= _MUCH_BYTES and not self._unread_for & _QUEUED:\n",
+        "        if self._brought >= 1_000 * _MUCH_BYTES and not self._unread_for & _QUEUED:\n",
+    ),
+    _fairness(
+        "who brings much in small pieces is read on and on",
+        _CONNECTION_PY,
+        "        self._brought += len(data)\n",
+        "        self._brought = len(data)\n",
+    ),
+    _fairness(
+        "much is read as fast as it comes",
+        _LISTENER_PY,
+        "        if wait_s:\n            self._loop.call_later(wait_s, self._read_next)\n",
+        "        if False:\n            self._loop.call_later(wait_s, self._read_next)\n",
     ),
     _fairness(
         "all whose time is over are ended at once",

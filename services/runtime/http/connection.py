@@ -29,7 +29,7 @@ _DROPPED_NONSENSE_BYTES_MAX: Final = 1024 * 1024
 # then after twice as long each time up to the last; a slower one is found when the listener looks.
 _PROBE_S: Final = 0.001
 _PROBE_S_MAX: Final = 0.25
-# A connection that fills uvloop's buffer at once, with more to come, lets others be read before it brings more.
+# A connection that has brought so much, which is what uvloop reads at once, waits for its turn to bring more.
 _MUCH_BYTES: Final = 256_000
 # Why a connection is not read: more has come than is wanted; others are read first; it rests after something in vain.
 _UNWANTED: Final = 1
@@ -51,6 +51,7 @@ class Connection(asyncio.Protocol):
     """See the module. It is the `Wire` of its exchanges."""
 
     __slots__ = (
+        "_brought",
         "_coming",
         "_current",
         "_eof",
@@ -96,6 +97,8 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         # What came behind too many requests.
         self._held = b""
+        # Bytes that came since it waited for its turn.
+        self._brought = 0
         # The reasons why it is not read, added up.
         self._unread_for = 0
         # Nothing has come yet.
@@ -131,7 +134,9 @@ class Connection(asyncio.Protocol):
             self._feed(data)
         else:
             self._feed_in_slices(data)
-        if len(data) >= _MUCH_BYTES and not self._unread_for & _QUEUED:
+        self._brought += len(data)
+        if self._brought >= _MUCH_BYTES and not self._unread_for & _QUEUED:
+            self._brought = 0
             self._pause(_QUEUED)
             self._listener.queue_reading(self)
 

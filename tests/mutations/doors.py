@@ -56,13 +56,23 @@ DOORS: Final = (
     ),
     _arrivals(
         "an address is served to its end before the next",
-        "            if sockets:\n                self._others[address] = sockets\n",
-        "            if sockets:\n                self._others = {address: sockets, **self._others}\n",
+        "        if sockets:\n            self._others[address] = sockets\n",
+        "        if sockets:\n            self._others = {address: sockets, **self._others}\n",
     ),
     _arrivals(
         "those of one address leave no room for the first of another",
         "(8 if held else 4)",
         "4",
+    ),
+    _arrivals(
+        "customers are refused where strangers wait",
+        "        if line is self._strangers and in_all",
+        "        if in_all",
+    ),
+    _arrivals(
+        "who has left takes a turn",
+        "            if self._drop_gone():\n                await asyncio.sleep(0)\n                continue\n",
+        "",
     ),
     _arrivals(
         "who waits for his turn is reset with the port",

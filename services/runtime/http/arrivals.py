@@ -48,8 +48,8 @@ class Arrivals:
         # Connections that wait or have a place, by address.
         self._of_address: dict[str, int] = {}
         self._known: set[str] = set()
-        self._customers = _Line(take, None)
-        self._strangers = _Line(take, Pace(_STRANGERS_PER_SECOND, _STRANGERS_AT_ONCE))
+        self._customers = _Line(take, self.left, None)
+        self._strangers = _Line(take, self.left, Pace(_STRANGERS_PER_SECOND, _STRANGERS_AT_ONCE))
         # Those that have no place, in places that nobody else needs, and until when.
         self._turned_away: deque[tuple[float, socket.socket]] = deque()
 
@@ -117,17 +117,17 @@ class Arrivals:
             self._refused(f"{address} has {held} connections")
             self._turn_away(came)
             return
+        line = self._customers if address in self._known else self._strangers
         in_all = self._taken() + self.waiting
-        # Some wait for the places of others, half of them are an address's first.
+        # Strangers may wait for the places of others, half of them as an address's first.
         may_wait = max(1, limits.connections_max // (8 if held else 4))
-        if in_all >= limits.connections_max + may_wait:
+        if line is self._strangers and in_all >= limits.connections_max + may_wait:
             self._refused(f"there are {in_all} connections")
             came.close()
             return
         if self._turned_away and in_all + len(self._turned_away) >= limits.connections_max:
             self._turned_away.popleft()[1].close()
         self._of_address[address] = held + 1
-        line = self._customers if address in self._known else self._strangers
         line.add(came, address, is_first=not held)
 
     # Those without a place
@@ -174,8 +174,9 @@ class Arrivals:
 class _Line:
     """Connections that wait for their turn, of each address in turn; before them those that are their address's first."""
 
-    def __init__(self, take: Take, pace: Pace | None) -> None:
+    def __init__(self, take: Take, left: Callable[[str], None], pace: Pace | None) -> None:
         self._take = take
+        self._left = left
         self._pace = pace
         self._first: deque[tuple[socket.socket, str]] = deque()
         self._others: dict[str, deque[socket.socket]] = {}
@@ -205,22 +206,50 @@ class _Line:
 
     async def _take_in_turn(self) -> None:
         while self.count:
+            if self._drop_gone():
+                await asyncio.sleep(0)
+                continue
             if self._pace is not None and (wait_s := self._pace.take_s(asyncio.get_running_loop().time())):
                 await asyncio.sleep(wait_s)
             if self.count:
                 await self._take_next()
 
+    def _drop_gone(self) -> bool:
+        """Drops those who come next and have left meanwhile, at most so many at once; whether there were any."""
+        dropped = 0
+        while self.count and dropped < _CLOSED_AT_ONCE:
+            came = self._first[0][0] if self._first else next(iter(self._others.values()))[0]
+            if not _is_gone(came):
+                break
+            came, address = self._next()
+            came.close()
+            self._left(address)
+            dropped += 1
+        return dropped > 0
+
     async def _take_next(self) -> None:
+        await self._take(*self._next())
+
+    def _next(self) -> tuple[socket.socket, str]:
         self.count -= 1
         if self._first:
-            came, address = self._first.popleft()
-        else:
-            address, sockets = next(iter(self._others.items()))
-            del self._others[address]
-            came = sockets.popleft()
-            if sockets:
-                self._others[address] = sockets
-        await self._take(came, address)
+            return self._first.popleft()
+        address, sockets = next(iter(self._others.items()))
+        del self._others[address]
+        came = sockets.popleft()
+        if sockets:
+            self._others[address] = sockets
+        return came, address
+
+
+def _is_gone(came: socket.socket) -> bool:
+    """The client has reset the connection, or closed it without a word."""
+    try:
+        return not came.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _in_kernel(on: socket.socket) -> Iterator[tuple[socket.socket, object]]:

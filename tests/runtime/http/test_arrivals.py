@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import socket
+import struct
 
 import pytest
 
@@ -103,6 +104,41 @@ async def test_no_more_wait_than_an_eighth_of_the_places_and_as_many_that_are_th
         assert await asyncio.get_running_loop().sock_recv(clients[-1], 1) == b""
         assert arrivals.waiting == 100
         close(*clients)
+
+
+async def test_customers_come_however_many_strangers_wait() -> None:
+    async with listening(connections_max=8, connections_per_address_max=1_000) as (listener, _):
+        known = await Client.to(listener, local_addr=("127.0.0.2", 0))
+        await known.send(KNOWN)
+        await known.until(b"no")
+        hold_back(listener, 60.0)
+        strangers = come(listener, 20)
+        await until(lambda: listener._arrivals.waiting == 8)
+        for _ in range(3):
+            customer = await Client.to(listener, local_addr=("127.0.0.2", 0))
+            await customer.send(KNOWN)
+            await customer.until(b"no")
+            customer.close()
+        close(*strangers)
+        known.close()
+
+
+@pytest.mark.parametrize("reset", [True, False])
+async def test_who_has_left_takes_no_turn(reset: bool) -> None:
+    async with listening() as (listener, _):
+        hold_back(listener, 0.5)
+        gone = come(listener, 500)
+        if reset:
+            for each in gone:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        close(*gone)
+        stays = come(listener, 1, "127.0.0.2")
+        before_s = listener._arrivals._strangers._pace._next_s  # type: ignore[union-attr]
+        await until(lambda: taken(listener) == ["127.0.0.2"])
+        after_s = listener._arrivals._strangers._pace._next_s  # type: ignore[union-attr]
+        assert after_s - before_s < 10 / PER_SECOND
+        assert listener._arrivals._of_address == {"127.0.0.2": 1}
+        close(*stays)
 
 
 async def test_who_waits_for_his_turn_when_the_port_closes_is_answered() -> None:

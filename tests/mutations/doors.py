@@ -71,7 +71,7 @@ DOORS: Final = (
     ),
     _arrivals(
         "who has left takes a turn",
-        "            if self._drop_gone():\n                await asyncio.sleep(0)\n                continue\n",
+        "                self._drop_gone()\n",
         "",
     ),
     _arrivals(

@@ -206,26 +206,23 @@ class _Line:
 
     async def _take_in_turn(self) -> None:
         while self.count:
-            if self._drop_gone():
-                await asyncio.sleep(0)
-                continue
             if self._pace is not None and (wait_s := self._pace.take_s(asyncio.get_running_loop().time())):
                 await asyncio.sleep(wait_s)
+                self._drop_gone()
             if self.count:
                 await self._take_next()
 
-    def _drop_gone(self) -> bool:
-        """Drops those who come next and have left meanwhile, at most so many at once; whether there were any."""
-        dropped = 0
-        while self.count and dropped < _CLOSED_AT_ONCE:
+    def _drop_gone(self) -> None:
+        """Drops those who come next and have left meanwhile, so that they take no turn; at most so many at once."""
+        for _ in range(_CLOSED_AT_ONCE):
+            if not self.count:
+                return
             came = self._first[0][0] if self._first else next(iter(self._others.values()))[0]
             if not _is_gone(came):
-                break
+                return
             came, address = self._next()
             came.close()
             self._left(address)
-            dropped += 1
-        return dropped > 0
 
     async def _take_next(self) -> None:
         await self._take(*self._next())

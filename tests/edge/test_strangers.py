@@ -5,6 +5,7 @@ from typing import Any, cast
 import pytest
 
 from services.edge.app import Parts, clients_application, operators_application
+from services.edge.config import EdgeConfig
 from services.edge.http.answers import Answers
 from services.edge.http.metrics import RequestMetrics
 from services.runtime.clock import SystemClock
@@ -59,3 +60,11 @@ async def test_a_stranger_takes_turns_also_with_what_he_is_served(parts: Parts) 
     exchange = Exchange(Wire(), "GET", b"/healthz", [])
     await Answers(operators_application(parts, TOKEN, SystemClock()), RequestMetrics(), SystemClock())(exchange)
     assert (exchange.status, exchange.known, exchange.serves_anybody) == (200, False, True)
+
+
+def test_strangers_come_to_an_edge_at_a_pace() -> None:
+    at = "unix:/nowhere"
+    config = EdgeConfig(
+        registry_address=at, authentication_address=at, accounting_address=at, billing_address=at, admin_token_file="token"
+    )
+    assert config.http_limits.strangers_per_second == 1_000

@@ -31,8 +31,14 @@ def _arrivals(name: str, old: str, new: str) -> Mutation:
 DOORS: Final = (
     _arrivals(
         "strangers come as fast as they can",
-        "_STRANGERS_PER_SECOND: Final = 1_000.0\n",
-        "_STRANGERS_PER_SECOND: Final = 1_000_000.0\n",
+        "Pace(per_second, _STRANGERS_AT_ONCE) if per_second else None",
+        "None",
+    ),
+    Mutation(
+        "strangers come to an edge as fast as they can",
+        "services/edge/config.py",
+        (("            strangers_per_second=STRANGERS_PER_SECOND,\n", ""),),
+        ("tests/edge/test_strangers.py",),
     ),
     _arrivals(
         "who is known waits behind strangers",

@@ -20,8 +20,7 @@ BACKLOG: Final = 4_096
 # The kernel's queue is looked at again when others had their turn. More are accepted each time that it was so recently.
 _STORM_S: Final = 0.001
 _ACCEPTED_AT_ONCE: Final = 32
-# Strangers' connections, of all addresses where nobody is known: each costs some 0.1 ms, with what it sends first.
-_STRANGERS_PER_SECOND: Final = 1_000.0
+# Strangers' connections that come before those wait for their pace.
 _STRANGERS_AT_ONCE: Final = 64
 # Whoever has no place for his address is turned away after this time, so that who comes again at once comes less often.
 _TURNED_AWAY_S: Final = 1.0
@@ -49,7 +48,8 @@ class Arrivals:
         self._of_address: dict[str, int] = {}
         self._known: set[str] = set()
         self._customers = _Line(take, self.left, None)
-        self._strangers = _Line(take, self.left, Pace(_STRANGERS_PER_SECOND, _STRANGERS_AT_ONCE))
+        per_second = limits.strangers_per_second
+        self._strangers = _Line(take, self.left, Pace(per_second, _STRANGERS_AT_ONCE) if per_second else None)
         # Those that have no place, in places that nobody else needs, and until when.
         self._turned_away: deque[tuple[float, socket.socket]] = deque()
 

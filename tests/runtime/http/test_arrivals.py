@@ -5,15 +5,18 @@ import os
 import resource
 import socket
 import struct
+from functools import partial
 
 import pytest
 
 from services.runtime.http.listener import Listener, listen_http
-from tests.runtime.http.system import Application, Client, listening
+from tests.runtime.http.system import Application, Client
+from tests.runtime.http.system import listening as listening_at
 from tests.waiting import until
 
 AT_ONCE = 64
 PER_SECOND = 1_000
+listening = partial(listening_at, strangers_per_second=PER_SECOND)
 KNOWN = b"GET /known HTTP/1.1\r\n\r\n"
 
 

@@ -1,8 +1,7 @@
 """Connections from the kernel's queue to their turn: each is accepted at once, with its address looked at, and taken later.
 
-To accept and to close costs a third of what a connection with a transport does, so a storm is refused cheaply, and nobody waits in
-the kernel behind it. Those that may come are taken one a round of the loop, of each address in turn. Where nobody is known, they
-come at a pace too.
+To accept and to close costs less than a transport does, so a storm is refused cheaply, and nobody waits in the kernel behind it.
+Those that may come are taken one a round of the loop, of each address in turn; where nobody is known, they may have a pace too.
 """
 
 import asyncio
@@ -52,6 +51,7 @@ class Arrivals:
         self._strangers = _Line(take, self.left, Pace(per_second, _STRANGERS_AT_ONCE) if per_second else None)
         # Those that have no place, in places that nobody else needs, and until when.
         self._turned_away: deque[tuple[float, socket.socket]] = deque()
+        self._closing: asyncio.Handle | None = None
 
     def listen(self, on: socket.socket) -> None:
         """Begins to accept."""
@@ -137,20 +137,21 @@ class Arrivals:
         if self._taken() + self.waiting + len(self._turned_away) >= self._limits.connections_max:
             came.close()
             return
-        if not self._turned_away:
-            self._loop.call_later(_TURNED_AWAY_S, self._close_turned_away)
+        if self._closing is None:
+            self._closing = self._loop.call_later(_TURNED_AWAY_S, self._close_turned_away)
         self._turned_away.append((self._loop.time() + _TURNED_AWAY_S, came))
 
     def _close_turned_away(self) -> None:
+        self._closing = None
         for _ in range(_CLOSED_AT_ONCE):
             if not self._turned_away:
                 return
             left_s = self._turned_away[0][0] - self._loop.time()
             if left_s > 0:
-                self._loop.call_later(left_s, self._close_turned_away)
+                self._closing = self._loop.call_later(left_s, self._close_turned_away)
                 return
             self._turned_away.popleft()[1].close()
-        self._loop.call_soon(self._close_turned_away)
+        self._closing = self._loop.call_soon(self._close_turned_away)
 
     # The end
 

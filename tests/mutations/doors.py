@@ -440,10 +440,22 @@ DOORS: Final = (
         "services/edge/http/connection.py",
         (
             (
-                "                look(piece)\n",
-                "                if exchange.body_ended:\n                    look(b''.join(pieces))\n",
+                "                wait_s = look(piece)\n",
+                "                wait_s = exchange.body_ended and look(b''.join(pieces))\n",
             ),
         ),
+        ("tests/edge/http/test_connection.py",),
+    ),
+    Mutation(
+        "bodies of many values are looked at one upon the other",
+        "services/edge/api/reading.py",
+        (("if self.counting.closely else 0.0", "if False else 0.0"),),
+        ("tests/edge/http/test_json_bounds.py",),
+    ),
+    Mutation(
+        "a body that is to wait is read on",
+        "services/edge/http/connection.py",
+        (("                    await asyncio.sleep(wait_s)\n", "                    pass\n"),),
         ("tests/edge/http/test_connection.py",),
     ),
     Mutation(

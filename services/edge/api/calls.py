@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from services.edge.api.reading import Look, RequestReader
+from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Body, Dialect
 from services.edge.call.path import CallPath
@@ -82,7 +82,7 @@ class ModelCalls:
     ) -> None:
         """Serves a call of one whose key has passed. Errors: those of `CallPath.serve`, `RevokedError`."""
         with self._bodies.coming(principal.account_id) as coming:
-            look = Look()
+            look = self._reader.look()
             content = await client.read_body(self._body_bytes_max, coming, look)
             client.watch()
             body = Body(content, exchange.value_of(b"content-type").decode("latin-1"))

@@ -37,8 +37,8 @@ class Client:
         # Makes the error that ends what is awaited: kept itself, it would keep this in a circle.
         self._interruption: Callable[[], Exception] | None = None
 
-    async def read_body(self, bytes_max: int, coming: Coming, look: Callable[[bytes], None]) -> bytes:
-        """The body; each piece is shown to `look` as it comes.
+    async def read_body(self, bytes_max: int, coming: Coming, look: Callable[[bytes], float]) -> bytes:
+        """The body; each piece is shown to `look` as it comes, which says how long the next one is to wait.
 
         Errors: `Problem` 413 when it is too large, 429 or 503 when too much is coming, those of `look`; `ClientGoneError`.
         """
@@ -51,8 +51,10 @@ class Client:
                 if size > bytes_max:
                     raise too_large(bytes_max)
                 coming.add(len(piece))
-                look(piece)
+                wait_s = look(piece)
                 pieces.append(piece)
+                if wait_s:
+                    await asyncio.sleep(wait_s)
         except GoneError:
             raise ClientGoneError from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

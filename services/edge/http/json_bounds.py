@@ -71,6 +71,11 @@ class Counting:
         return self._signs - self._quotes + self._quotes // 2
 
     @property
+    def closely(self) -> bool:
+        """Each value is looked at, as there may be more than few."""
+        return self._exact is not None
+
+    @property
     def held(self) -> Held:
         """What was counted; its depth is 0 where there are few values."""
         if self._exact is not None:

@@ -23,8 +23,9 @@ def client(*parts: bytes, whole: bool = True, account_bytes_max: int = 100) -> t
     return Client(exchange), exchange, Bodies(1_000, account_bytes_max).coming("account")
 
 
-def unseen(piece: bytes) -> None:
+def unseen(piece: bytes) -> float:
     """Nobody looks at it."""
+    return 0.0
 
 
 async def test_a_body_in_parts() -> None:
@@ -36,15 +37,21 @@ async def test_a_body_that_comes_while_it_is_read() -> None:
     reader, exchange, coming = client(b"abc", whole=False)
     asyncio.get_running_loop().call_later(1.0, exchange.came, b"de")
     asyncio.get_running_loop().call_later(2.0, exchange.came_to_end)
-    seen: list[bytes] = []
-    assert await reader.read_body(10, coming, seen.append) == b"abcde"
-    assert seen == [b"abc", b"de"]
+    seen: list[tuple[float, bytes]] = []
+
+    def look(piece: bytes) -> float:
+        seen.append((asyncio.get_running_loop().time(), piece))
+        return 5.0
+
+    began_s = asyncio.get_running_loop().time()
+    assert await reader.read_body(10, coming, look) == b"abcde"
+    assert [(round(at_s - began_s, 3), piece) for at_s, piece in seen] == [(0.0, b"abc"), (5.0, b"de")]
 
 
 async def test_a_body_that_is_refused_at_a_look_is_read_no_further() -> None:
     reader, exchange, coming = client(b"abc", whole=False)
 
-    def look(piece: bytes) -> None:
+    def look(piece: bytes) -> float:
         raise too_deep()
 
     with pytest.raises(Problem):

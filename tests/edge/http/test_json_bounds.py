@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.edge.api.reading import Look, RequestReader
+from services.edge.api.reading import RequestReader
 from services.edge.call.dialect import Body
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.http.json_bounds import Counting, Held
@@ -31,7 +31,7 @@ def held_by(text: bytes, few: int, many: int, slice_bytes: int = 256_000) -> Hel
 
 async def read(reader: RequestReader, content: bytes) -> None:
     """Reads a body that has come as one."""
-    look = Look()
+    look = reader.look()
     look(content)
     await reader.read(ChatCompletions(), Body(content, "application/json"), look, [])
 
@@ -66,6 +66,16 @@ def test_a_body_of_millions_of_values_is_refused_while_it_comes() -> None:
         came += 256_000
     # 50,000 names with their commas.
     assert came == 512_000
+
+
+async def test_bodies_of_many_values_are_looked_at_a_few_at_once_and_others_do_not_wait() -> None:
+    reader = RequestReader()
+    dense, plain = b'{"a":1},' * 8_000, b" " * 64_000
+    waits_s = [reader.look()(dense) for _ in range(40)]
+    assert waits_s[:16] == pytest.approx([0.0] * 16)
+    assert 0.5 < waits_s[-1] < 0.61
+    assert reader.look()(plain) == 0.0
+    reader.close()
 
 
 @given(JSON, st.booleans())

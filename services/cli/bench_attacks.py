@@ -39,7 +39,8 @@ _ATTACKING: Final = 10
 _ROUNDS: Final = 2
 _WARM_UP_S: Final = 1.0
 _IDLE_WAIT_S: Final = 20.0
-_SETTLE_S: Final = 1.0
+# Strangers are taken at a pace, after their files are open: a thousand a second.
+_SETTLE_S: Final = 1.0 + IDLE_CONNECTIONS / 1_000
 _POLL_S: Final = 0.02
 
 

@@ -25,7 +25,7 @@ from services.edge.catalog import CatalogHolder
 from services.edge.charging.client import ChargingClient
 from services.edge.charging.outbox import Outbox
 from services.edge.charging.port import Charging
-from services.edge.config import EdgeConfig
+from services.edge.config import STRANGERS_PER_SECOND, EdgeConfig
 from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESSAGES
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.http.answers import Answers, exception_handlers
@@ -204,7 +204,11 @@ def _model_calls(
 
 @asynccontextmanager
 async def _listen_to_operators(answers: Answers, config: EdgeConfig, refuse: Refuse) -> AsyncIterator[Listener]:
-    limits = HttpLimits(connections_max=_OPERATORS_CONNECTIONS_MAX, connections_per_address_max=_OPERATORS_CONNECTIONS_MAX)
+    limits = HttpLimits(
+        connections_max=_OPERATORS_CONNECTIONS_MAX,
+        connections_per_address_max=_OPERATORS_CONNECTIONS_MAX,
+        strangers_per_second=STRANGERS_PER_SECOND,
+    )
     listening = listen_http(answers, config.admin_host, config.admin_port, drain_s=_OPERATORS_DRAIN_S, limits=limits, refuse=refuse)
     async with AsyncExitStack() as stack:
         try:

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -10,6 +11,7 @@ from services.edge.http.problems import Problem
 from services.edge.identity.principals import _KEYS_MAX, End, Principal, Principals
 from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
+from services.runtime.http.exchange import Exchange, Header
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
 from tests.waiting import WAIT_S, until
@@ -25,6 +27,13 @@ def key_of(number: int) -> str:
 
 KEY = key_of(1)
 PRINCIPAL = Principal("key-1", "mem-1", "acct-1")
+
+
+def asks(*headers: Header) -> Exchange:
+    """A request with these headers."""
+    return Exchange(cast(Any, None), "POST", b"/", list(headers))
+
+
 Resolve = Callable[[str], Awaitable[authentication_pb2.ResolveKeyResponse]]
 
 
@@ -88,7 +97,7 @@ class Edge:
         self.time = time
 
     async def resolve(self, key: str = KEY) -> Principal:
-        return await self.principals.resolve([(b"host", b"edge"), (b"authorization", b"Bearer " + key.encode("latin-1"))])
+        return await self.principals.resolve(asks((b"host", b"edge"), (b"authorization", b"Bearer " + key.encode("latin-1"))))
 
     async def status(self, key: str = KEY) -> int:
         with pytest.raises(Problem) as refused:
@@ -146,18 +155,40 @@ async def test_a_key_is_asked_for_once_and_then_known(edge: Edge) -> None:
 )
 async def test_no_key_is_401_and_nobody_is_asked(edge: Edge, headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(Problem) as refused:
-        await edge.principals.resolve(headers)
+        await edge.principals.resolve(asks(*headers))
     assert (refused.value.status, refused.value.code) == (401, "invalid_api_key")
     assert edge.asked == 0
 
 
 async def test_a_key_passes_in_x_api_key_too_and_a_bearer_goes_first(edge: Edge) -> None:
-    assert await edge.principals.resolve([(b"x-api-key", KEY.encode())]) == PRINCIPAL
-    assert await edge.principals.resolve([(b"x-api-key", b"another"), (b"authorization", b"Bearer " + KEY.encode())]) == PRINCIPAL
+    assert await edge.principals.resolve(asks((b"x-api-key", KEY.encode()))) == PRINCIPAL
+    assert (
+        await edge.principals.resolve(asks((b"x-api-key", b"another"), (b"authorization", b"Bearer " + KEY.encode()))) == PRINCIPAL
+    )
+
+
+async def test_who_passes_is_known_and_who_does_not_is_a_stranger(edge: Edge) -> None:
+    passing, refused = asks((b"x-api-key", KEY.encode())), asks((b"x-api-key", b"another"))
+    await edge.principals.resolve(passing)
+    with pytest.raises(Problem):
+        await edge.principals.resolve(refused)
+    assert (passing.known, refused.known) == (True, False)
+
+
+async def test_a_question_to_authentication_costs_a_stranger_the_turns_of_eight_requests(edge: Edge) -> None:
+    edge.authentication.resolve = refuses(errors_pb2.ERROR_REASON_KEY_UNKNOWN)
+    turns = []
+    # The third one knows the answer.
+    for key in (b"no-key", KEY.encode(), KEY.encode()):
+        exchange = asks((b"x-api-key", key))
+        with pytest.raises(Problem):
+            await edge.principals.resolve(exchange)
+        turns.append(exchange.turns)
+    assert turns == [1, 8, 1]
 
 
 async def test_the_scheme_is_read_whatever_its_case(edge: Edge) -> None:
-    assert await edge.principals.resolve([(b"authorization", b"bearer " + KEY.encode())]) == PRINCIPAL
+    assert await edge.principals.resolve(asks((b"authorization", b"bearer " + KEY.encode()))) == PRINCIPAL
 
 
 @pytest.mark.parametrize("key", ["k" * 513, "schl\xfcssel-0123456789"])
@@ -401,7 +432,7 @@ async def test_calls_under_way_are_ended_with_their_key_for_as_long_as_they_watc
 
 async def test_a_key_in_two_headers_is_the_bearers(edge: Edge) -> None:
     await edge.heartbeat()
-    await edge.principals.resolve([(b"x-api-key", b"tl-other-0123456789"), (b"authorization", b"Bearer " + KEY.encode())])
+    await edge.principals.resolve(asks((b"x-api-key", b"tl-other-0123456789"), (b"authorization", b"Bearer " + KEY.encode())))
     assert edge.authentication.asked == [KEY]
 
 
@@ -449,7 +480,7 @@ async def test_who_asks_while_a_replica_of_authentication_goes_waits_for_the_nex
     going.resolve = refuses(errors_pb2.ERROR_REASON_UNAVAILABLE)
     async with connect(address) as channel, asyncio.timeout(WAIT_S):
         principals = Principals(channel, 60_000)
-        asking = asyncio.create_task(principals.resolve([(b"authorization", b"Bearer " + KEY.encode())]))
+        asking = asyncio.create_task(principals.resolve(asks((b"authorization", b"Bearer " + KEY.encode()))))
         async with serving(going, address):
             await until(lambda: bool(going.asked))
         assert not asking.done()
@@ -462,7 +493,7 @@ async def test_without_authentication_it_is_503(tmp_path: Path) -> None:
     async with connect(f"unix:{tmp_path}/nobody.sock") as channel:
         principals = Principals(channel, 60_000, resolve_timeout_ms=200)
         with pytest.raises(Problem) as refused:
-            await principals.resolve([(b"authorization", b"Bearer " + KEY.encode())])
+            await principals.resolve(asks((b"authorization", b"Bearer " + KEY.encode())))
         assert refused.value.status == 503
 
 
@@ -610,7 +641,7 @@ async def test_no_more_than_a_thousand_calls_wait_for_authentication(tmp_path: P
 
         async def ask(number: int) -> int:
             with pytest.raises(Problem) as refused:
-                await principals.resolve([(b"authorization", b"Bearer " + key_of(number).encode())])
+                await principals.resolve(asks((b"authorization", b"Bearer " + key_of(number).encode())))
             return refused.value.status
 
         async with asyncio.TaskGroup() as tasks:

@@ -8,6 +8,7 @@ _LISTENER: Final = ("tests/runtime/http/test_listener.py",)
 _DOORS: Final = ("tests/edge/test_doors.py",)
 _LANES: Final = ("tests/edge/charging/test_lane.py",)
 _CONNECTION_PY: Final = "services/runtime/http/connection.py"
+_ARRIVALS_PY: Final = "services/runtime/http/arrivals.py"
 _LISTENER_PY: Final = "services/runtime/http/listener.py"
 
 
@@ -23,7 +24,72 @@ def _fairness(name: str, file: str, old: str, new: str) -> Mutation:
     return Mutation(name, file, ((old, new),), ("tests/runtime/http/test_fairness.py",))
 
 
+def _arrivals(name: str, old: str, new: str) -> Mutation:
+    return Mutation(name, _ARRIVALS_PY, ((old, new),), ("tests/runtime/http/test_arrivals.py",))
+
+
 DOORS: Final = (
+    _arrivals(
+        "strangers come as fast as they can",
+        "Pace(per_second, _STRANGERS_AT_ONCE) if per_second else None",
+        "None",
+    ),
+    Mutation(
+        "strangers come to an edge as fast as they can",
+        "services/edge/config.py",
+        (("            strangers_per_second=STRANGERS_PER_SECOND,\n", ""),),
+        ("tests/edge/test_strangers.py",),
+    ),
+    _arrivals(
+        "who is known waits behind strangers",
+        "line = self._customers if address in self._known else self._strangers",
+        "line = self._strangers",
+    ),
+    _arrivals(
+        "who waits stays a stranger",
+        "        for each in self._strangers.without(address):\n",
+        "        for each in ():\n",
+    ),
+    _arrivals(
+        "a stranger stays known",
+        "        self._known.discard(address)\n",
+        "        pass\n",
+    ),
+    _arrivals(
+        "an address's first waits behind others",
+        "        if is_first:\n",
+        "        if False:\n",
+    ),
+    _arrivals(
+        "an address is served to its end before the next",
+        "        if sockets:\n            self._others[address] = sockets\n",
+        "        if sockets:\n            self._others = {address: sockets, **self._others}\n",
+    ),
+    _arrivals(
+        "those of one address leave no room for the first of another",
+        "(8 if held else 4)",
+        "4",
+    ),
+    _arrivals(
+        "customers are refused where strangers wait",
+        "        if line is self._strangers and in_all",
+        "        if in_all",
+    ),
+    _arrivals(
+        "who has left takes a turn",
+        "                self._drop_gone()\n",
+        "",
+    ),
+    _arrivals(
+        "who waits for his turn is reset with the port",
+        "        for line in (self._customers, self._strangers):\n            await line.take_all()\n",
+        "",
+    ),
+    _arrivals(
+        "where no file can be opened it is tried on and on",
+        "                    self._loop.remove_reader(on)\n",
+        "",
+    ),
     _fairness(
         "behind a proxy honest clients rest for others",
         _CONNECTION_PY,
@@ -39,7 +105,7 @@ DOORS: Final = (
     _fairness(
         "an address is known for ever",
         _LISTENER_PY,
-        "            _count_down(self._known, connection.address)\n",
+        "            self._known[connection.address] -= 1\n",
         "            pass\n",
     ),
     _listener(
@@ -80,9 +146,9 @@ DOORS: Final = (
     ),
     _listener(
         "an address may hold all connections",
-        _LISTENER_PY,
-        "        if of_address >= limits.connections_per_address_max:\n",
-        "        if of_address >= limits.connections_max:\n",
+        _ARRIVALS_PY,
+        "        if held >= limits.connections_per_address_max:\n",
+        "        if held >= limits.connections_max:\n",
     ),
     _listener(
         "at the limit a client that asks makes way for one that did not",
@@ -116,17 +182,17 @@ DOORS: Final = (
     ),
     _fairness(
         "a listener that stops waits for those whom it turns away",
-        _LISTENER_PY,
-        "(*self._idle, *self._heads, *self._turned_away)",
-        "(*self._idle, *self._heads)",
+        "services/runtime/http/arrivals.py",
+        "        while self._turned_away:\n            self._turned_away.popleft()[1].close()\n        last",
+        "        last",
     ),
     Mutation(
         "strangers pass as known",
-        "services/edge/api/calls.py",
+        "services/edge/identity/principals.py",
         (
             (
-                "            principal = await self._principals.resolve(exchange.headers)\n            exchange.known = True\n",
-                "            exchange.known = True\n            principal = await self._principals.resolve(exchange.headers)\n",
+                "        principal = await self._resolve(exchange)\n        exchange.known = True\n",
+                "        exchange.known = True\n        principal = await self._resolve(exchange)\n",
             ),
         ),
         ("tests/edge/test_malformed_http.py",),
@@ -314,14 +380,14 @@ DOORS: Final = (
     _listener(
         "connections without a request are waited for",
         _LISTENER_PY,
-        "        for connection in (*self._idle, *self._heads, *self._turned_away):\n            connection.drop()\n",
+        "        for connection in (*self._idle, *self._heads):\n            connection.drop()\n",
         "",
     ),
     _listener(
         "who waits in the kernel is reset with the port",
-        _LISTENER_PY,
-        "            last = _waiting_on(on)\n",
-        "            last: list[socket.socket] = []\n",
+        _ARRIVALS_PY,
+        "        for came, peer in _in_kernel(on):\n",
+        "        for came, peer in ():\n",
     ),
     _listener(
         "who came last has no time to ask",
@@ -332,7 +398,7 @@ DOORS: Final = (
     Mutation(
         "an edge that will stop is ready",
         _LISTENER_PY,
-        (("        serving = not self.closing and self._server", "        serving = self._server"),),
+        (("        serving = not self.closing and self._arrivals", "        serving = self._arrivals"),),
         ("tests/edge/test_app.py",),
     ),
     Mutation(
@@ -356,8 +422,8 @@ DOORS: Final = (
     _listener(
         "many addresses take more places than there are",
         _LISTENER_PY,
-        "        if len(self._connections) >= limits.connections_max:\n",
-        "        if len(self._connections) >= 3 * limits.connections_max:\n",
+        "        if len(self._connections) >= self.limits.connections_max:\n",
+        "        if len(self._connections) >= 3 * self.limits.connections_max:\n",
     ),
     _listener(
         "open files stay as they were",
@@ -391,7 +457,7 @@ DOORS: Final = (
     Mutation(
         "values of a body are not counted",
         "services/edge/api/reading.py",
-        (("        if values > _VALUES_MAX:\n", "        if values > 1_000 * _VALUES_MAX:\n"),),
+        (("        if not self.counting.add(piece):\n", "        if not self.counting.add(piece) and False:\n"),),
         _DOORS,
     ),
     Mutation(
@@ -443,7 +509,7 @@ DOORS: Final = (
     Mutation(
         "strings of a body are no values",
         "services/edge/http/json_bounds.py",
-        (("    told = len(signs) - quotes + quotes // 2\n", "    told = len(signs) - quotes\n"),),
+        (("        return self._signs + self._quotes // 2\n", "        return self._signs\n"),),
         ("tests/edge/http/test_json_bounds.py",),
     ),
     Mutation(
@@ -455,13 +521,48 @@ DOORS: Final = (
     Mutation(
         "brackets within strings make a body deeper",
         "services/edge/http/json_bounds.py",
-        (("_depth(bare, values) if values", "_depth(text, values) if values"),),
+        (("bare.translate(_STEPS", "text.translate(_STEPS"),),
         ("tests/edge/http/test_json_bounds.py",),
     ),
     Mutation(
         "brackets that close nothing are all looked at",
         "services/edge/http/json_bounds.py",
-        (("_NO_BRACKETS)[: 2 * values]", "_NO_BRACKETS)"),),
+        (("        if self._brackets <= 2 * self.values:\n", "        if True:\n"),),
+        ("tests/edge/http/test_json_bounds.py",),
+    ),
+    Mutation(
+        "a body is looked at when all of it has come",
+        "services/edge/http/connection.py",
+        (
+            (
+                "                wait_s = look(piece)\n",
+                "                wait_s = exchange.body_ended and look(b''.join(pieces))\n",
+            ),
+        ),
+        ("tests/edge/http/test_connection.py",),
+    ),
+    Mutation(
+        "bodies of many values are looked at one upon the other",
+        "services/edge/api/reading.py",
+        (("if self.counting.closely else 0.0", "if False else 0.0"),),
+        ("tests/edge/http/test_json_bounds.py",),
+    ),
+    Mutation(
+        "a body that is to wait is read on",
+        "services/edge/http/connection.py",
+        (("                    await asyncio.sleep(wait_s)\n", "                    pass\n"),),
+        ("tests/edge/http/test_connection.py",),
+    ),
+    Mutation(
+        "a quote behind the end of a slice counts",
+        "services/edge/http/json_bounds.py",
+        (("            text = text[1:]\n", ""),),
+        ("tests/edge/http/test_json_bounds.py",),
+    ),
+    Mutation(
+        "each slice begins outside of strings",
+        "services/edge/http/json_bounds.py",
+        (("[self._quotes % 2 :: 2]", "[::2]"),),
         ("tests/edge/http/test_json_bounds.py",),
     ),
     Mutation(
@@ -480,6 +581,18 @@ DOORS: Final = (
         "services/runtime/metrics.py",
         (("_PAGE_S: Final = 1.0\n", "_PAGE_S: Final = 0.0\n"),),
         ("tests/edge/test_app.py",),
+    ),
+    Mutation(
+        "a customer is a stranger where no call is made",
+        "services/edge/identity/principals.py",
+        (("        exchange.known = True\n", ""),),
+        ("tests/edge/test_principals.py",),
+    ),
+    Mutation(
+        "an operator is a stranger",
+        "services/edge/api/admin/router.py",
+        (("        exchange_of(connection.scope).known = True\n", ""),),
+        ("tests/edge/test_strangers.py",),
     ),
     Mutation(
         "an edge that takes no clients is ready",
@@ -514,8 +627,32 @@ DOORS: Final = (
     _fairness(
         "turns are given for ever later",
         _LISTENER_PY,
-        "self._in_vain.take_s(now_s) if self._in_vain.wait_s(now_s) < _REST_S_MAX else _REST_S_MAX",
-        "self._in_vain.take_s(now_s)",
+        "self._in_vain.take_s(now_s, turns) if self._in_vain.wait_s(now_s) < _REST_S_MAX else _REST_S_MAX",
+        "self._in_vain.take_s(now_s, turns)",
+    ),
+    _fairness(
+        "whatever is in vain takes one turn",
+        _CONNECTION_PY,
+        "self._listener.wasted(self, exchange.turns)",
+        "self._listener.wasted(self)",
+    ),
+    Mutation(
+        "a question to authentication costs a stranger no more than none",
+        "services/edge/identity/principals.py",
+        (("            exchange.turns = _ASKED_TURNS\n", ""),),
+        ("tests/edge/test_principals.py",),
+    ),
+    _fairness(
+        "strangers are served as fast as they ask",
+        _CONNECTION_PY,
+        "100 if exchange.serves_anybody else 400",
+        "400",
+    ),
+    Mutation(
+        "readers of metrics are no strangers",
+        "services/edge/http/answers.py",
+        (("        exchange.serves_anybody = True\n", ""),),
+        ("tests/edge/test_strangers.py",),
     ),
     _fairness(
         "customers wait as strangers do",
@@ -532,8 +669,20 @@ DOORS: Final = (
     _fairness(
         "who brings much is read on and on",
         _CONNECTION_PY,
-        "        if len(data) >= _MUCH_BYTES and not self._unread_for & _QUEUED:\n",
-        "        if len(data) >= 1_000 * _MUCH_BYTES and not self._unread_for & _QUEUED:\n",
+        "        if self._brought >= _MUCH_BYTES and not self._unread_for & _QUEUED:\n",
+        "        if self._brought >= 1_000 * _MUCH_BYTES and not self._unread_for & _QUEUED:\n",
+    ),
+    _fairness(
+        "who brings much in small pieces is read on and on",
+        _CONNECTION_PY,
+        "        self._brought += len(data)\n",
+        "        self._brought = len(data)\n",
+    ),
+    _fairness(
+        "much is read as fast as it comes",
+        _LISTENER_PY,
+        "        if wait_s:\n            self._loop.call_later(wait_s, self._read_next)\n",
+        "        if False:\n            self._loop.call_later(wait_s, self._read_next)\n",
     ),
     _fairness(
         "all whose time is over are ended at once",
@@ -543,14 +692,14 @@ DOORS: Final = (
     ),
     _fairness(
         "who has no place may come again at once",
-        _LISTENER_PY,
-        "        self._loop.call_later(_TURNED_AWAY_S, connection.drop)\n",
-        "        connection.drop()\n",
+        _ARRIVALS_PY,
+        "        if self._taken() + self.waiting + len(self._turned_away) >= self._limits.connections_max:\n",
+        "        if True:\n",
     ),
     _fairness(
         "those who are turned away keep their places",
-        _LISTENER_PY,
-        "            self._turned_away_first().drop()\n",
-        "            return False\n",
+        _ARRIVALS_PY,
+        "            self._turned_away.popleft()[1].close()\n        self._of_address",
+        "            came.close()\n            return\n        self._of_address",
     ),
 )

@@ -203,7 +203,7 @@ _SUSPENSIONS: Final = (
     _one(
         "nobody listens between the answer and the call",
         _PRINCIPALS,
-        "            return found if self._cached.get(digest) == found else await self.resolve(headers)\n",
+        "            return found if self._cached.get(digest) == found else await self._resolve(exchange)\n",
         "            return found\n",
         _IDENTITY,
     ),

@@ -65,7 +65,7 @@ _LOGGED: Final = (
         "a refusing vendor's words stand in the log", _VENDORS, "        answer.close()\n        raise VendorFailure(", "refusal"
     ),
     _said("a call's headers stand in the log", _CALLS, "            principal = await self._principals.resolve(", "scope"),
-    _said("a question about a key tells it", _PRINCIPALS, "            response = await self._resolve(", "key"),
+    _said("a question about a key tells it", _PRINCIPALS, "            response = await self._response(", "key"),
     _said("a key that does not pass stands in the log", _PRINCIPALS, "        if found.reason in _MUST_NOT_PASS:\n", "key", "info"),
     _said(
         "what authentication is asked stands in its log",

@@ -131,7 +131,7 @@ async def test_a_server_that_loses_commits_with_its_power_is_refused(postgresql:
     await set_to("off", f"SET {setting} = off")
     try:
         for kind in (AuthenticationStore, BillingStore):
-            with pytest.raises(SchemaError, match=f"runs with {setting} = off, so that what it has committed can be lost"):
+            with pytest.raises(SchemaError, match=f"runs with {setting} = off, so that committed data can be lost"):
                 await kind.open(dsn)
         with pytest.raises(SchemaError, match=f"set {setting} = on"):
             await PostgresqlStore.open(dsn, SystemClock())

@@ -53,8 +53,7 @@ class ModelCalls:
         try:
             if exchange.method != "POST":
                 raise method_not_allowed(exchange.method, exchange.path, "POST")
-            principal = await self._principals.resolve(exchange.headers)
-            exchange.known = True
+            principal = await self._principals.resolve(exchange)
             revoke = client.revoke
             # Watch now, because a body may take a minute to come: a key that is revoked meanwhile must not begin a call.
             self._principals.watch(principal, revoke)
@@ -83,11 +82,12 @@ class ModelCalls:
     ) -> None:
         """Serves a call whose key has passed. Errors: those of `CallPath.serve`, `RevokedError`."""
         with self._bodies.coming(principal.account_id) as coming:
-            content = await client.read_body(self._body_bytes_max, coming)
+            look = self._reader.look()
+            content = await client.read_body(self._body_bytes_max, coming, look)
             client.watch()
             body = Body(content, exchange.value_of(b"content-type").decode("latin-1"))
             with client.interruptible():
-                request = await self._reader.read(self._dialect, body, exchange.headers)
+                request = await self._reader.read(self._dialect, body, look, exchange.headers)
             del content, body
         if request.is_free:
             await self._free.serve(self._dialect, request, principal, client, answer)

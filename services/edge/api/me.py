@@ -11,6 +11,7 @@ from services.edge.api.account_json import AMOUNTS_IN, bucket_json, debt_json, r
 from services.edge.http.problems import not_found
 from services.edge.identity.principals import Principals
 from services.runtime.clients import answer
+from services.runtime.http.asgi import exchange_of
 from services.runtime.identifiers import uuid7_time_us
 from services.token_classes import TOKEN_CLASSES
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
@@ -28,7 +29,7 @@ def me_routes(
 
     @get("/v1/me/balance")
     async def balance(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        principal = await principals.resolve(request.scope["headers"])
+        principal = await principals.resolve(exchange_of(request.scope))
         call = accounting.GetAccount(accounting_pb2.GetAccountRequest(account_id=principal.account_id), timeout=_TIMEOUT_S)
         account = (await answer(call)).account
         return {
@@ -42,7 +43,7 @@ def me_routes(
 
     @get("/v1/me/receipts/{charging_id:str}")
     async def receipt(request: Request[Any, Any, Any], charging_id: FromPath[str]) -> dict[str, Any]:
-        principal = await principals.resolve(request.scope["headers"])
+        principal = await principals.resolve(exchange_of(request.scope))
         if uuid7_time_us(charging_id) is None:
             message = f"No receipt for {charging_id!r}: a charging_id is the x-request-id of an answered call."
             raise not_found("receipt_not_found", message, "charging_id")

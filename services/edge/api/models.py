@@ -12,6 +12,7 @@ from services.edge.catalog import CatalogHolder, PriceTier, SellableModel, Sella
 from services.edge.http.problems import model_not_found, unavailable
 from services.edge.identity.principals import Principals
 from services.runtime.clients import answer
+from services.runtime.http.asgi import exchange_of
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 
 _TIMEOUT_S: Final = 5.0
@@ -51,7 +52,7 @@ def models_routes(principals: Principals, catalog: CatalogHolder, offerings: Acc
     """GET /v1/models and GET /v1/models/{id}. A model without a configured route can't be used, so it is not shown."""
 
     async def offering_of(request: Request[Any, Any, Any]) -> tuple[Snapshot, SellableOffering]:
-        principal = await principals.resolve(request.scope["headers"])
+        principal = await principals.resolve(exchange_of(request.scope))
         snapshot = catalog.current
         if snapshot is None:
             raise unavailable("the catalog is not loaded yet")

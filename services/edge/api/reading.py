@@ -5,27 +5,51 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from services.edge.call.dialect import Body, Dialect, Request
-from services.edge.http.json_bounds import DEPTH_MAX, held_by
+from services.edge.http.json_bounds import DEPTH_MAX, Counting
 from services.edge.http.problems import too_deep, too_many_values
 from services.runtime.http.exchange import Headers
+from services.runtime.http.pace import Pace
 
 # The largest requests of agents have a fifth of this. Reading this many takes some 0.15 s.
 _VALUES_MAX: Final = 100_000
 # At most this many are read on the event loop, where others wait for it.
 _VALUES_ON_LOOP_MAX: Final = 10_000
+# Looks at pieces, of all bodies with more values than that: each takes some 3 ms of others' time.
+_CLOSE_LOOKS_PER_SECOND: Final = 40.0
+_CLOSE_LOOKS_AT_ONCE: Final = 16
+
+
+class Look:
+    """Looks at a body while it comes, before it is kept, let alone read."""
+
+    def __init__(self, close_looks: Pace) -> None:
+        self.counting = Counting(_VALUES_ON_LOOP_MAX, _VALUES_MAX)
+        self._close_looks = close_looks
+
+    def __call__(self, piece: bytes) -> float:
+        """Takes the next piece; how long the one after it is to wait.
+
+        Errors: `Problem` 400 when there are too many values already.
+        """
+        if not self.counting.add(piece):
+            raise too_many_values(_VALUES_MAX)
+        return self._close_looks.take_s(asyncio.get_running_loop().time()) if self.counting.closely else 0.0
 
 
 class RequestReader:
     """Reads requests in their dialect, large ones one at a time, so that they never take all of a processor from the others."""
 
     def __init__(self) -> None:
+        self._close_looks = Pace(_CLOSE_LOOKS_PER_SECOND, _CLOSE_LOOKS_AT_ONCE)
         self._large = ThreadPoolExecutor(max_workers=1, thread_name_prefix="request-reader")
 
-    async def read(self, dialect: Dialect, body: Body, headers: Headers) -> Request:
-        """The request. Errors: `Problem` 400 that says what would be right."""
-        values, depth = held_by(body.content, _VALUES_ON_LOOP_MAX, _VALUES_MAX)
-        if values > _VALUES_MAX:
-            raise too_many_values(_VALUES_MAX)
+    def look(self) -> Look:
+        """For a body that comes."""
+        return Look(self._close_looks)
+
+    async def read(self, dialect: Dialect, body: Body, look: Look, headers: Headers) -> Request:
+        """The request, of which `look` has seen all. Errors: `Problem` 400 that says what would be right."""
+        values, depth = look.counting.held
         if depth > DEPTH_MAX:
             raise too_deep()
         named = dict(headers)

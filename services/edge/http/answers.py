@@ -50,6 +50,7 @@ class Answers:
     async def __call__(self, exchange: Exchange) -> None:
         """Serves one request; an x-request-id that the handler set stays."""
         began_s = time.perf_counter()
+        exchange.serves_anybody = True
         path = exchange.path
         # Litestar ignores a superfluous slash, and so do we.
         hot = self._hot.get(path) or self._hot.get("/" + path.strip("/"))

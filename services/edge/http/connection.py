@@ -38,8 +38,11 @@ class Client:
         # Makes the error that ends an await. Kept as a function, because the error itself would keep this object in a circle.
         self._interruption: Callable[[], Exception] | None = None
 
-    async def read_body(self, bytes_max: int, coming: Coming) -> bytes:
-        """The body. Errors: `Problem` 413 when it is too large, 429 or 503 when too much is coming; `ClientGoneError`."""
+    async def read_body(self, bytes_max: int, coming: Coming, look: Callable[[bytes], float]) -> bytes:
+        """The body; each piece is shown to `look` as it comes, which says how long the next one is to wait.
+
+        Errors: `Problem` 413 when it is too large, 429 or 503 when too much is coming, those of `look`; `ClientGoneError`.
+        """
         exchange = self._exchange
         pieces: list[bytes] = []
         size = 0
@@ -49,7 +52,10 @@ class Client:
                 if size > bytes_max:
                     raise too_large(bytes_max)
                 coming.add(len(piece))
+                wait_s = look(piece)
                 pieces.append(piece)
+                if wait_s:
+                    await asyncio.sleep(wait_s)
         except GoneError:
             raise ClientGoneError from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

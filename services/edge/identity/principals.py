@@ -18,6 +18,7 @@ from services.api_keys import parse_key
 from services.edge.http.problems import Problem, account_suspended, invalid_api_key, revoked, suspended, unavailable
 from services.runtime.clients import answer
 from services.runtime.errors import TRANSIENT, ServiceError
+from services.runtime.http.exchange import Exchange
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
@@ -29,6 +30,8 @@ _KEYS_MAX: Final = 131_072
 # At most this many calls wait for authentication at once. Each holds some 30 KB; more are refused until it answers.
 _WAITING_MAX: Final = 1_024
 _RETRY_S: Final = 0.05
+# Turns of a request that asks authentication about its key: it costs edge and authentication as much as this many others in vain.
+_ASKED_TURNS: Final = 8
 
 _MUST_NOT_PASS: Final = frozenset(
     {
@@ -120,12 +123,18 @@ class Principals:
             if not watching:
                 del self._watching[watched]
 
-    async def resolve(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
-        """The principal of the API key in `Authorization: Bearer`, or in `x-api-key` where there is none.
+    async def resolve(self, exchange: Exchange) -> Principal:
+        """The principal of the API key in `Authorization: Bearer`, or in `x-api-key` where there is none; the exchange is `known`.
 
-        `headers` are an ASGI scope's: names in lower case. Errors: `Problem` 401 invalid_api_key when the key must not pass, 403
-        account_suspended when no key of its account may, 503 when authentication cannot say.
+        Errors: `Problem` 401 invalid_api_key when the key must not pass, 403 account_suspended when no key of its account may, 503
+        when authentication cannot say.
         """
+        principal = await self._resolve(exchange)
+        exchange.known = True
+        return principal
+
+    async def _resolve(self, exchange: Exchange) -> Principal:
+        headers = exchange.headers
         key = bearer(headers) or _api_key(headers)
         if key is None:
             raise invalid_api_key(None)
@@ -145,6 +154,7 @@ class Principals:
             raise unavailable("authentication does not answer")
         question = self._questions.get(digest)
         if question is None:
+            exchange.turns = _ASKED_TURNS
             question = self._questions[digest] = _Question()
             question.task = asyncio.create_task(self._ask(digest, text, question), name="resolve-key")
         assert question.task is not None
@@ -156,7 +166,7 @@ class Principals:
             self._waiting -= 1
         if isinstance(found, Principal):
             # Ask again if the key was dropped between the answer and here, when nobody watched it yet.
-            return found if self._cached.get(digest) == found else await self.resolve(headers)
+            return found if self._cached.get(digest) == found else await self._resolve(exchange)
         if found.reason in _MUST_NOT_PASS:
             raise _refusal(found.reason, text)
         raise unavailable("authentication does not answer")
@@ -215,7 +225,7 @@ class Principals:
 
     async def _ask(self, digest: bytes, key: str, question: _Question) -> Principal | ServiceError:
         try:
-            response = await self._resolve(authentication_pb2.ResolveKeyRequest(api_key=key))
+            response = await self._response(authentication_pb2.ResolveKeyRequest(api_key=key))
             if (overtaken := question.overtaken(response)) is not None:
                 return overtaken
             principal = Principal(response.key_id, response.member_id, response.account_id)
@@ -228,7 +238,7 @@ class Principals:
         finally:
             del self._questions[digest]
 
-    async def _resolve(self, request: authentication_pb2.ResolveKeyRequest) -> _Response:
+    async def _response(self, request: authentication_pb2.ResolveKeyRequest) -> _Response:
         """Asks again while authentication, or the replica that was asked, is away. Errors: `ServiceError`."""
         until_s = time.monotonic() + self._resolve_timeout_s
         while True:

@@ -1,6 +1,6 @@
 """ASGI applications over exchanges."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -10,6 +10,15 @@ Scope = dict[str, Any]
 AsgiApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
 _VERSIONS: Final = {"version": "3.0", "spec_version": "2.3"}
+# The extension of a scope that has its exchange.
+_EXCHANGE: Final = "tokenline.exchange"
+
+
+def exchange_of(scope: Mapping[str, Any]) -> Exchange:
+    """The exchange that a scope is of: who serves it says there who asks. Errors: `KeyError` for a scope of another server."""
+    found = scope["extensions"][_EXCHANGE]
+    assert isinstance(found, Exchange)
+    return found
 
 
 class Asgi:
@@ -33,6 +42,7 @@ class Asgi:
             "raw_path": exchange.raw_path,
             "query_string": exchange.query,
             "headers": exchange.headers,
+            "extensions": {_EXCHANGE: exchange},
         }
         messages = _Messages(exchange, headers)
         await self._application(scope, messages.receive, messages.send)

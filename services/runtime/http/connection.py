@@ -29,7 +29,7 @@ _DROPPED_NONSENSE_BYTES_MAX: Final = 1024 * 1024
 # time, then after twice as long each time up to the last. The listener finds slower ones.
 _PROBE_S: Final = 0.001
 _PROBE_S_MAX: Final = 0.25
-# A connection that fills uvloop's buffer at once, with more to come, waits for others to be read before it brings more.
+# A connection that brings this much, which is one full read of uvloop, waits for its turn to bring more.
 _MUCH_BYTES: Final = 256_000
 # Reasons not to read a connection: more has come than is wanted; others are read first; it rests after a request in vain.
 _UNWANTED: Final = 1
@@ -51,6 +51,7 @@ class Connection(asyncio.Protocol):
     """Reads one connection; see the module. It is the `Wire` of its exchanges."""
 
     __slots__ = (
+        "_brought",
         "_coming",
         "_current",
         "_eof",
@@ -76,11 +77,11 @@ class Connection(asyncio.Protocol):
         "known",
     )
 
-    def __init__(self, listener: "Listener") -> None:
+    def __init__(self, listener: "Listener", address: str) -> None:
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpRequestParser | None = None
-        self.address = ""
+        self.address = address
         # The head that is being read.
         self._target = b""
         self._headers: list[Header] = []
@@ -96,6 +97,8 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         # Bytes that came after too many requests.
         self._held = b""
+        # Bytes that came since it last waited for its turn.
+        self._brought = 0
         # Sum of the reasons not to read it.
         self._unread_for = 0
         # Set until the first bytes come.
@@ -116,13 +119,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have asyncio's methods without being of its class.
         self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if isinstance(peer, tuple) else ""
-        if self._listener.takes(self):
-            self._parser = httptools.HttpRequestParser(self)
-        else:
-            self._over = True
-            self._listener.turn_away(self)
+        self._parser = httptools.HttpRequestParser(self)
+        self._listener.await_request(self)
 
     def data_received(self, data: bytes) -> None:
         if self._over:
@@ -136,7 +134,9 @@ class Connection(asyncio.Protocol):
             self._feed(data)
         else:
             self._feed_in_slices(data)
-        if len(data) >= _MUCH_BYTES and not self._unread_for & _QUEUED:
+        self._brought += len(data)
+        if self._brought >= _MUCH_BYTES and not self._unread_for & _QUEUED:
+            self._brought = 0
             self._pause(_QUEUED)
             self._listener.queue_reading(self)
 
@@ -238,9 +238,7 @@ class Connection(asyncio.Protocol):
             self.refuse(400)
 
     def _discard(self, count: int) -> None:
-        if self._listener.turns_away(self):
-            self._pause(_UNWANTED)
-        elif not self._listener.drops(self, count, _DROPPED_NONSENSE_BYTES_MAX if self._told else _DROPPED_BYTES_MAX):
+        if not self._listener.drops(self, count, _DROPPED_NONSENSE_BYTES_MAX if self._told else _DROPPED_BYTES_MAX):
             self.drop()
         elif count >= _MUCH_BYTES:
             self._rest(self._listener.wasted(self))
@@ -389,8 +387,9 @@ class Connection(asyncio.Protocol):
         if exchange.known and not self.known:
             self.known = True
             self._listener.know(self)
-        if (self._told or 400 <= exchange.status < 500) and not self._listener.knows(self.address):
-            self._rest(self._listener.wasted(self))
+        refused_from = 100 if exchange.serves_anybody else 400
+        if (self._told or refused_from <= exchange.status < 500) and not self._listener.knows(self.address):
+            self._rest(self._listener.wasted(self, exchange.turns))
         if self._coming is exchange:
             # Close it: its body was not read to the end, so the begin of the next request is unknown.
             self._linger()

@@ -82,7 +82,9 @@ class Exchange:
         "path",
         "query",
         "raw_path",
+        "serves_anybody",
         "status",
+        "turns",
         "unread",
     )
 
@@ -99,6 +101,11 @@ class Exchange:
         self.keep_alive = True
         # Set once the sender has shown who it is: a refusal then is no stranger's attempt.
         self.known = False
+        # Set where any caller is served: answers to an unknown caller take turns as those in vain do. Between services, where no
+        # caller shows a key, all would.
+        self.serves_anybody = False
+        # Turns that an answer in vain takes, of those that all such answers share.
+        self.turns = 1
         # The body: pieces that came and were not read, and whether all has come.
         self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None

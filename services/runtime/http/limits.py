@@ -29,6 +29,9 @@ class HttpLimits(NamedTuple):
     # Connections from one address, which is /64 in IPv6; 0: half of all.
     connections_per_address_max: int = 0
 
+    # New connections a second of addresses where nobody is known; 0: any number, as where nobody shows who he is.
+    strangers_per_second: int = 0
+
     def for_process(self) -> "HttpLimits":
         """The limits with their zeros computed from the files that this process may open; raises that number as far as allowed."""
         in_all = self.connections_max or max(1, (_raised_open_files() - _FILES_RESERVED) // 2)

@@ -8,9 +8,9 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from ipaddress import IPv6Address
 from typing import Any, Final
 
+from services.runtime.http.arrivals import Arrivals
 from services.runtime.http.connection import Connection
 from services.runtime.http.exchange import Exchange, GoneError, Header
 from services.runtime.http.limits import HttpLimits
@@ -22,7 +22,6 @@ Application = Callable[[Exchange], Awaitable[Any]]
 # The server's own answer: from a status, and the URL as far as it was read, to headers and body.
 Refuse = Callable[[int, bytes], tuple[Sequence[Header], bytes]]
 
-_BACKLOG: Final = 4_096
 # Connections that came last may take this long to bring their requests.
 _LAST_REQUESTS_S: Final = 1.0
 # Interval of looks for what lasts too long; at most this part of the shortest time.
@@ -33,11 +32,12 @@ _LINGER_S: Final = 10.0
 _LAST_BYTES_POLL_S: Final = 0.01
 # At most this many whose time is over are ended at once, before others have their turn.
 _ENDED_AT_ONCE: Final = 4
-# An address without a free place is turned away after this time, so that a client that comes again at once comes less often.
-_TURNED_AWAY_S: Final = 1.0
-# Requests in vain, of all senders: each costs as much as a tenth of a call, or as a whole one where authentication is asked.
+# Turns for requests in vain, of all senders. A request that takes a single turn costs some 0.2 ms.
 _IN_VAIN_PER_SECOND: Final = 200.0
 _IN_VAIN_AT_ONCE: Final = 50
+# Turns to bring much, 256 KB each, of all connections: each costs some 0.3 ms.
+_MUCH_PER_SECOND: Final = 400.0
+_MUCH_AT_ONCE: Final = 64
 # A connection rests for at most this long.
 _REST_S_MAX: Final = 5.0
 # An address is remembered this long for a request in vain, and at most this many addresses are.
@@ -65,11 +65,8 @@ class Listener:
         self.port = 0
         # Set when every answer must be its connection's last.
         self.closing = False
-        self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
-        self._by_address: dict[str, int] = {}
-        # Connections that have no place of their own; they stand in places that nobody else needs.
-        self._turned_away: dict[Connection, None] = {}
+        self._arrivals = Arrivals(limits, self._connections.__len__, self._take, self._count)
         self._tasks: set[asyncio.Task[None]] = set()
         # Begin of a state: no request yet, and nothing or a part of a head; idle after an answer; a body comes; an answer is made;
         # its end was asked for.
@@ -89,7 +86,8 @@ class Listener:
         self._wasteful: dict[str, float] = {}
         # By address: connections on which a request came from a known caller.
         self._known: dict[str, int] = {}
-        # Connections that send much, of which one is read at a time.
+        # Connections that send much, of which one is read at a time, and all at a pace.
+        self._much = Pace(_MUCH_PER_SECOND, _MUCH_AT_ONCE)
         self._bulky: deque[Connection] = deque()
         # Connections or requests refused since the last line in the log, and an example.
         self._refused = 0
@@ -98,41 +96,43 @@ class Listener:
         self._look_s = min(_LOOK_S, min(times_s) / _LOOKS_A_TIME)
         self._looking: asyncio.TimerHandle | None = None
 
-    async def listen(self, on: socket.socket) -> None:
+    def listen(self, on: socket.socket) -> None:
         """Begins to take connections."""
-        self._server = await self._loop.create_server(lambda: Connection(self), sock=on, backlog=_BACKLOG)
         self.port = on.getsockname()[1]
+        self._arrivals.listen(on)
         self._look_again()
 
     @property
     def accepts(self) -> bool:
         """Whether clients should come: it will not close soon, listens, and has a place free, or taken by an idle connection."""
-        serving = not self.closing and self._server is not None and self._server.is_serving()
+        serving = not self.closing and self._arrivals.open
         return serving and (len(self._connections) < self.limits.connections_max or bool(self._ending or self._heads or self._idle))
 
-    # Reports of connections
-
-    def takes(self, connection: Connection) -> bool:
-        """Whether a new connection has a place; one that ends, or has been without a request for the longest, makes way for it."""
-        limits = self.limits
-        connection.address = _network(connection.address)
-        of_address = self._by_address.get(connection.address, 0)
-        if of_address >= limits.connections_per_address_max:
-            self._count(f"{connection.address} has {of_address} connections")
-            return False
-        if self._turned_away and len(self._connections) + len(self._turned_away) >= limits.connections_max:
-            self._turned_away_first().drop()
-        if len(self._connections) >= limits.connections_max:
+    async def _take(self, came: socket.socket, address: str) -> None:
+        """Gives a connection its place; one that ends, or has been without a request for the longest, makes way for it."""
+        if len(self._connections) >= self.limits.connections_max:
             self._count(f"there are {len(self._connections)} connections")
             needless = self._first_to_go()
             if needless is None:
-                return False
+                came.close()
+                self._arrivals.left(address)
+                return
             self.forget(needless)
             needless.drop()
+        connection = Connection(self, address)
         self._connections.add(connection)
-        self._by_address[connection.address] = of_address + 1
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, came)
+        except OSError:
+            # It has gone meanwhile.
+            came.close()
+            self.forget(connection)
+
+    # Reports of connections
+
+    def await_request(self, connection: Connection) -> None:
+        """It was taken, and nothing has come of it."""
         self._heads[connection] = self._loop.time()
-        return True
 
     def _first_to_go(self) -> Connection | None:
         """The connection that makes way when all places are taken."""
@@ -143,32 +143,17 @@ class Listener:
         # Those that never sent a request go first: a client that did may be sending its next just now.
         return next(iter(self._heads), None) or next(iter(self._idle), None) or ending
 
-    def turn_away(self, connection: Connection) -> None:
-        """Ends a connection that has no place, later, because there is room for it until then."""
-        if len(self._connections) + len(self._turned_away) >= self.limits.connections_max:
-            connection.drop()
-            return
-        self._turned_away[connection] = None
-        self._loop.call_later(_TURNED_AWAY_S, connection.drop)
-
-    def turns_away(self, connection: Connection) -> bool:
-        """Whether the connection waits to be ended, without a place."""
-        return connection in self._turned_away
-
-    def _turned_away_first(self) -> Connection:
-        connection = next(iter(self._turned_away))
-        del self._turned_away[connection]
-        return connection
-
     def forget(self, connection: Connection) -> None:
         """Forgets a connection that is lost."""
-        self._turned_away.pop(connection, None)
         if connection not in self._connections:
             return
         self._connections.discard(connection)
-        _count_down(self._by_address, connection.address)
+        self._arrivals.left(connection.address)
         if connection.known:
-            _count_down(self._known, connection.address)
+            self._known[connection.address] -= 1
+            if not self._known[connection.address]:
+                del self._known[connection.address]
+                self._arrivals.forget(connection.address)
         states: Iterable[dict[Connection, Any]] = (
             self._heads,
             self._idle,
@@ -184,7 +169,10 @@ class Listener:
 
     def know(self, connection: Connection) -> None:
         """Notes that a request on the connection came from a known caller."""
-        self._known[connection.address] = self._known.get(connection.address, 0) + 1
+        before = self._known.get(connection.address, 0)
+        self._known[connection.address] = before + 1
+        if not before:
+            self._arrivals.know(connection.address)
 
     def knows(self, address: str) -> bool:
         """Whether a known caller is connected from there: a proxy passes honest requests on, which must not rest for others."""
@@ -196,9 +184,9 @@ class Listener:
         since_s = self._wasteful.get(connection.address)
         if since_s is None or now_s - since_s > _KNOWN_S or self.knows(connection.address) or not self._in_vain.wait_s(now_s):
             return 0.0
-        return self._take_turn(now_s)
+        return self._take_turns(now_s)
 
-    def wasted(self, connection: Connection) -> float:
+    def wasted(self, connection: Connection, turns: int = 1) -> float:
         """Notes a request in vain, or dropped bytes; returns the time for which the connection rests before more is read."""
         now_s = self._loop.time()
         wasteful = self._wasteful
@@ -206,21 +194,28 @@ class Listener:
         wasteful[connection.address] = now_s
         if len(wasteful) > _KNOWN_MAX:
             del wasteful[next(iter(wasteful))]
-        return self._take_turn(now_s)
+        return self._take_turns(now_s, turns)
 
-    def _take_turn(self, now_s: float) -> float:
-        return self._in_vain.take_s(now_s) if self._in_vain.wait_s(now_s) < _REST_S_MAX else _REST_S_MAX
+    def _take_turns(self, now_s: float, turns: int = 1) -> float:
+        return self._in_vain.take_s(now_s, turns) if self._in_vain.wait_s(now_s) < _REST_S_MAX else _REST_S_MAX
 
     def queue_reading(self, connection: Connection) -> None:
         """Queues a connection that has brought much: it is read again after those before it."""
         if not self._bulky:
-            self._loop.call_soon(self._read_next)
+            self._await_turn()
         self._bulky.append(connection)
+
+    def _await_turn(self) -> None:
+        wait_s = self._much.take_s(self._loop.time())
+        if wait_s:
+            self._loop.call_later(wait_s, self._read_next)
+        else:
+            self._loop.call_soon(self._read_next)
 
     def _read_next(self) -> None:
         self._bulky.popleft().take_turn()
         if self._bulky:
-            self._loop.call_soon(self._read_next)
+            self._await_turn()
 
     def begin(self, connection: Connection, exchange: Exchange) -> None:
         """Lets the application serve a request whose head has come, and whose turn it is."""
@@ -340,23 +335,14 @@ class Listener:
 
     async def stop_listening(self) -> bool:
         """Closes the port; whether the kernel had connections for it, which are taken, because they would be reset."""
-        server, self._server = self._server, None
-        if server is None:
-            return False
-        with server.sockets[0].dup() as on:
-            last = _waiting_on(on)
-            server.close()
-        for each in last:
-            with contextlib.suppress(OSError):
-                await self._loop.connect_accepted_socket(lambda: Connection(self), each)
-        return bool(last)
+        return await self._arrivals.close()
 
     async def stop(self, drain_s: float) -> None:
         """Lets answers under way end for at most `drain_s`, then cuts them off; returns once every connection is closed."""
         self.closing = True
         await self.stop_listening()
         until_s = self._loop.time() + drain_s
-        for connection in (*self._idle, *self._heads, *self._turned_away):
+        for connection in (*self._idle, *self._heads):
             connection.drop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=drain_s)
@@ -388,38 +374,6 @@ def _since(times: dict[Connection, float], limit_s: float, count_max: int) -> li
     return found
 
 
-def _count_down(counts: dict[str, int], address: str) -> None:
-    counts[address] -= 1
-    if not counts[address]:
-        del counts[address]
-
-
-def _waiting_on(listening: socket.socket) -> list[socket.socket]:
-    """Accepts the connections that wait."""
-    listening.setblocking(False)
-    taken: list[socket.socket] = []
-    # Bounded, because clients may connect faster than this accepts.
-    while len(taken) < _BACKLOG:
-        try:
-            taken.append(listening.accept()[0])
-        except ConnectionAbortedError:
-            continue
-        except OSError:
-            # No connection waits, or no file can be opened.
-            break
-    return taken
-
-
-def _network(address: str) -> str:
-    """The unit that counts as one address: one of IPv4, or the 64 bits that a provider gives to one subscriber of IPv6."""
-    if ":" not in address:
-        return address
-    parsed = IPv6Address(address.partition("%")[0])
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
-
-
 @asynccontextmanager
 async def listen_http(
     application: Application,
@@ -439,7 +393,7 @@ async def listen_http(
     """
     with contextlib.closing(_bind(host, port)) as on:
         listener = Listener(application, (limits or HttpLimits()).for_process(), refuse)
-        await listener.listen(on)
+        listener.listen(on)
         try:
             yield listener
             listener.closing = True

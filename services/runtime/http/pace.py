@@ -19,7 +19,7 @@ class Pace:
         """Seconds to the next turn; 0 while turns are free."""
         return max(0.0, self._next_s - self._free_s - now_s)
 
-    def take_s(self, now_s: float) -> float:
-        """Takes the next turn; returns the seconds to it."""
-        self._next_s = max(self._next_s, now_s) + self._between_s
+    def take_s(self, now_s: float, turns: int = 1) -> float:
+        """Takes the next turns; returns the seconds to the last of them."""
+        self._next_s = max(self._next_s, now_s) + turns * self._between_s
         return self.wait_s(now_s)

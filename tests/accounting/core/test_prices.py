@@ -37,8 +37,8 @@ def test_money_that_ends_with_its_cycle_pays_no_change_of_it(postpaid: bool, pay
     # 29 of 30 days are left: 2.9 of the 3 yuan count. A line that is just being granted pays 20 of the rest, prepaid money nothing.
     refused = ledger.unchanged_by(change_of(order, "large", payment))
     assert fault_of(refused) == "PAYMENT_REQUIRED"
-    missing = 7_100_000 if postpaid else 27_100_000
-    assert f"the price is 27100000 micro-units of {CNY}, and {missing} of them are missing" in repr(refused)
+    missing = "7.1" if postpaid else "27.1"
+    assert f"the price is 27.1 CNY, and {missing} CNY are missing" in repr(refused)
 
 
 def test_what_of_a_credit_line_repays_a_debt_pays_no_price() -> None:
@@ -62,7 +62,7 @@ def test_a_phone_bill_is_paid_by_no_other_money_that_comes_with_the_offering(gra
     ledger.order("line")
     refused = ledger.unchanged_by(ledger.order_command("bundle", Payment.PHONE_BILL))
     assert fault_of(refused) == "PAYMENT_REQUIRED"
-    assert "and 25000000 of them are missing" in repr(refused)
+    assert "the price is 30 CNY, and 25 CNY are missing" in repr(refused)
 
 
 def test_money_for_a_group_of_models_pays_no_price() -> None:

@@ -407,7 +407,8 @@ class OnePrincipal(Principals):
     def __init__(self) -> None:
         self.revocations: list[End] = []
 
-    async def resolve(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
+    async def resolve(self, exchange: Exchange) -> Principal:
+        exchange.known = True
         return PRINCIPAL
 
     def watch(self, principal: Principal, end: End) -> None:

@@ -12,6 +12,7 @@ import pytest
 from services.edge.http.problems import Problem
 from services.edge.identity.principals import Principals
 from services.edge.vendors.vendor import VendorFailure
+from services.runtime.http.exchange import Exchange
 from tests.edge.call.doubles import FakeCharging, lost
 from tests.edge.call.line_dialect import END, FINISH, counted, event, say, words
 from tests.edge.call.scene import SECRETS, Scene
@@ -110,7 +111,7 @@ async def test_no_question_about_a_key_tells_it(caplog: pytest.LogCaptureFixture
         for headers in ([(b"authorization", b"Bearer " + KEY.encode())], [(b"x-api-key", KEY.encode())]):
             for _ in range(2):
                 try:
-                    await principals.resolve(headers)
+                    await principals.resolve(Exchange(cast(Any, None), "POST", b"/", headers))
                 except Exception as error:
                     assert KEY not in str(error)
                     assert not isinstance(error, Problem) or KEY[8:-4] not in error.message

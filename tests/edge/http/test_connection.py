@@ -8,7 +8,7 @@ import pytest
 
 from services.edge.http.bodies import Bodies, Coming
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
-from services.edge.http.problems import Problem, revoked
+from services.edge.http.problems import Problem, revoked, too_deep
 from services.runtime.http.exchange import Exchange
 from tests.edge.call.doubles import NoWire
 
@@ -23,28 +23,52 @@ def client(*parts: bytes, whole: bool = True, account_bytes_max: int = 100) -> t
     return Client(exchange), exchange, Bodies(1_000, account_bytes_max).coming("account")
 
 
+def unseen(piece: bytes) -> float:
+    """Nobody looks at it."""
+    return 0.0
+
+
 async def test_a_body_in_parts() -> None:
     reader, _, coming = client(b"abc", b"", b"de")
-    assert await reader.read_body(10, coming) == b"abcde"
+    assert await reader.read_body(10, coming, unseen) == b"abcde"
 
 
 async def test_a_body_that_comes_while_it_is_read() -> None:
     reader, exchange, coming = client(b"abc", whole=False)
     asyncio.get_running_loop().call_later(1.0, exchange.came, b"de")
     asyncio.get_running_loop().call_later(2.0, exchange.came_to_end)
-    assert await reader.read_body(10, coming) == b"abcde"
+    seen: list[tuple[float, bytes]] = []
+
+    def look(piece: bytes) -> float:
+        seen.append((asyncio.get_running_loop().time(), piece))
+        return 5.0
+
+    began_s = asyncio.get_running_loop().time()
+    assert await reader.read_body(10, coming, look) == b"abcde"
+    assert [(round(at_s - began_s, 3), piece) for at_s, piece in seen] == [(0.0, b"abc"), (5.0, b"de")]
+
+
+async def test_a_body_that_is_refused_at_a_look_is_read_no_further() -> None:
+    reader, exchange, coming = client(b"abc", whole=False)
+
+    def look(piece: bytes) -> float:
+        raise too_deep()
+
+    with pytest.raises(Problem):
+        await reader.read_body(10, coming, look)
+    assert not exchange.body_ended
 
 
 async def test_a_body_at_its_bound() -> None:
     reader, _, coming = client(b"0123456789")
-    assert await reader.read_body(10, coming) == b"0123456789"
+    assert await reader.read_body(10, coming, unseen) == b"0123456789"
 
 
 @pytest.mark.parametrize("whole", [True, False])
 async def test_bodies_beyond_the_bound_are_refused_before_they_are_whole(whole: bool) -> None:
     reader, _, coming = client(b"01234567890", whole=whole)
     with pytest.raises(Problem) as problem:
-        await reader.read_body(10, coming)
+        await reader.read_body(10, coming, unseen)
     assert problem.value.status == 413
     assert (b"connection", b"close") in problem.value.headers
 
@@ -53,7 +77,7 @@ async def test_a_client_that_leaves_within_its_body() -> None:
     reader, exchange, coming = client(b"a", whole=False)
     asyncio.get_running_loop().call_later(1.0, exchange.lose)
     with pytest.raises(ClientGoneError):
-        await reader.read_body(10, coming)
+        await reader.read_body(10, coming, unseen)
 
 
 async def test_bodies_of_an_account_are_counted_together_until_they_are_read() -> None:

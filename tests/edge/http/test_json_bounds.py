@@ -12,12 +12,28 @@ from hypothesis import strategies as st
 from services.edge.api.reading import RequestReader
 from services.edge.call.dialect import Body
 from services.edge.dialects.chat.dialect import ChatCompletions
-from services.edge.http.json_bounds import held_by
+from services.edge.http.json_bounds import Counting, Held
 from services.edge.http.problems import Problem
 
 TEXT = st.text(st.sampled_from('a"\\,{}[]:\n\u00e9'))
 JSON = st.recursive(st.none() | st.integers() | TEXT, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=30)
 MANY = 10_000
+
+
+def held_by(text: bytes, few: int, many: int, slice_bytes: int = 256_000) -> Held:
+    """What a text holds that comes in slices; where it is too much, one more than that."""
+    counting = Counting(few, many)
+    for begin in range(0, len(text), slice_bytes):
+        if not counting.add(text[begin : begin + slice_bytes]):
+            return Held(many + 1, 0)
+    return counting.held
+
+
+async def read(reader: RequestReader, content: bytes) -> None:
+    """Reads a body that has come as one."""
+    look = reader.look()
+    look(content)
+    await reader.read(ChatCompletions(), Body(content, "application/json"), look, [])
 
 
 def values_of(value: Any) -> int:
@@ -33,6 +49,33 @@ def depth_of(value: Any) -> int:
     """Lists and objects within one another."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return 0 if inner is None else 1 + max(map(depth_of, inner), default=0)
+
+
+@given(JSON, st.booleans(), st.integers(1, 20))
+def test_a_text_in_slices_holds_what_it_holds_as_a_whole(value: Any, ascii_only: bool, slice_bytes: int) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only).encode()
+    for few, many in ((0, MANY), (3, MANY), (0, 3)):
+        assert held_by(text, few, many, slice_bytes) == held_by(text, few, many)
+
+
+def test_a_body_of_millions_of_values_is_refused_while_it_comes() -> None:
+    members = b'{"model":"m",' + b",".join(b'"k%d":1' % number for number in range(1_800_000)) + b"}"
+    counting = Counting(10_000, 100_000)
+    came = 0
+    while counting.add(members[came : came + 256_000]):
+        came += 256_000
+    # 50,000 names with their commas.
+    assert came == 512_000
+
+
+async def test_bodies_of_many_values_are_looked_at_a_few_at_once_and_others_do_not_wait() -> None:
+    reader = RequestReader()
+    dense, plain = b'{"a":1},' * 8_000, b" " * 64_000
+    waits_s = [reader.look()(dense) for _ in range(40)]
+    assert waits_s[:16] == pytest.approx([0.0] * 16)
+    assert 0.5 < waits_s[-1] < 0.61
+    assert reader.look()(plain) == 0.0
+    reader.close()
 
 
 @given(JSON, st.booleans())
@@ -78,7 +121,7 @@ async def test_a_body_of_nothing_but_brackets_takes_no_thread(body: bytes) -> No
     reader = RequestReader()
     began_s = time.process_time()
     with pytest.raises(Problem) as refused:
-        await reader.read(ChatCompletions(), Body(body, "application/json"), [])
+        await read(reader, body)
     assert time.process_time() - began_s < 0.1
     assert (refused.value.status, refused.value.code) == (400, "invalid_json")
     assert refused.value.message == "The body is nested more than 500 lists and objects deep. Send a flatter one."
@@ -90,7 +133,7 @@ async def test_a_body_of_nothing_but_brackets_takes_no_thread(body: bytes) -> No
 async def test_a_small_body_that_is_nested_too_deep_is_refused_in_the_same_words(nested: bytes) -> None:
     reader = RequestReader()
     with pytest.raises(Problem, match="nested more than 500 lists and objects deep"):
-        await reader.read(ChatCompletions(), Body(b'{"model":"small","messages":' + nested, "application/json"), [])
+        await read(reader, b'{"model":"small","messages":' + nested)
     reader.close()
 
 

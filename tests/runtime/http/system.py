@@ -37,12 +37,11 @@ class Application:
                 exchange.write(b"begun, ")
                 exchange.end(f"ended after {await late} s".encode())
                 return
-            case "/unread":
-                exchange.whole(401, [PLAIN], b"no")
-                return
-            case "/known":
-                exchange.known = True
-                exchange.whole(401, [PLAIN], b"no")
+            case "/unread" | "/anybody" | "/dear" | "/known" as path:
+                exchange.serves_anybody = path == "/anybody"
+                exchange.known = path == "/known"
+                exchange.turns = 10 if path == "/dear" else 1
+                exchange.whole(200 if path == "/anybody" else 401, [PLAIN], b"no")
                 return
             case "/hold":
                 await self.let_go.wait()

@@ -4,6 +4,7 @@ import asyncio
 import time
 from itertools import pairwise
 
+import pytest
 import uvloop
 
 from services.runtime.http.exchange import Exchange
@@ -40,6 +41,29 @@ async def test_requests_in_vain_on_one_connection_wait_for_turns() -> None:
             assert (await client.until(b"\r\n\r\nno")).startswith(b"HTTP/1.1 401 ")
         # The last answer has come; what follows it would wait.
         assert loop.time() - began_s > 99 / PER_SECOND
+        client.close()
+
+
+@pytest.mark.parametrize(("path", "takes_turns"), [(b"/anybody", True), (b"/", False)])
+async def test_what_anybody_is_served_takes_turns_and_what_is_served_otherwise_does_not(path: bytes, takes_turns: bool) -> None:
+    async with listening() as (listener, _):
+        clients = [await Client.to(listener) for _ in range(FREE + 10)]
+        for client in clients:
+            await client.send(b"GET %b HTTP/1.1\r\n\r\n" % path)
+            assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert bool(listener._wasteful) is takes_turns
+        for client in clients:
+            client.close()
+
+
+async def test_a_dear_request_in_vain_takes_as_many_turns_as_it_costs() -> None:
+    async with listening() as (listener, _):
+        client = await Client.to(listener)
+        began_s = asyncio.get_running_loop().time()
+        for _ in range(FREE // 10 + 10):
+            await client.send(b"GET /dear HTTP/1.1\r\n\r\n")
+            await client.until(b"\r\n\r\nno")
+        assert asyncio.get_running_loop().time() - began_s > 90 / PER_SECOND
         client.close()
 
 
@@ -109,7 +133,7 @@ async def test_a_rest_has_an_end_however_many_wait() -> None:
     async with listening() as (listener, _):
         loop = asyncio.get_running_loop()
         for _ in range(100_000):
-            listener._take_turn(loop.time())
+            listener._take_turns(loop.time())
         assert 4.9 < waits_s(listener) < 5.1
 
 
@@ -167,12 +191,42 @@ def test_a_connection_that_brings_much_lets_others_be_read_between() -> None:
 async def test_a_listener_that_stops_waits_for_nobody_whom_it_turns_away() -> None:
     async with listening(connections_max=10, connections_per_address_max=1) as (listener, _):
         first, turned_away = await Client.to(listener), await Client.to(listener)
-        await until(lambda: len(listener._turned_away) == 1)
+        await until(lambda: len(listener._arrivals._turned_away) == 1)
         began_s = time.monotonic()
     assert await turned_away.rest() == b""
     assert time.monotonic() - began_s < 0.7
     first.close()
     turned_away.close()
+
+
+async def test_bytes_in_mass_come_at_a_pace() -> None:
+    async with listening() as (listener, _):
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+
+        async def bring() -> None:
+            client = await Client.to(listener)
+            await client.send(b"POST /a HTTP/1.1\r\ncontent-length: 20000000\r\n\r\n" + b" " * 20_000_000)
+            await client.until(b"POST /a 20000000")
+            client.close()
+
+        await asyncio.gather(*(bring() for _ in range(3)))
+        # 60 MB, of which 16 were free, at 100 MB a second.
+        assert loop.time() - began_s > 0.4
+
+
+async def test_much_is_brought_in_pieces_of_any_size() -> None:
+    async with listening() as (listener, application):
+        client = await Client.to(listener)
+        await client.send(b"POST /hold HTTP/1.1\r\ncontent-length: 1000000\r\n\r\n")
+        await until(lambda: application.called == ["/hold"])
+        (connection,) = listener._connections
+        for _ in range(255):
+            connection.data_received(b" " * 1_000)
+        assert not listener._bulky
+        connection.data_received(b" " * 1_000)
+        assert list(listener._bulky) == [connection]
+        client.close()
 
 
 async def test_who_has_no_place_for_his_address_is_turned_away_after_a_moment() -> None:
@@ -192,7 +246,7 @@ async def test_those_who_are_turned_away_make_way_for_others() -> None:
         clients = [await Client.to(listener) for _ in range(4)]
         # One has a place, two wait in the others, the last was turned away at once.
         assert await clients[3].rest() == b""
-        assert len(listener._turned_away) == 2
+        assert len(listener._arrivals._turned_away) == 2
         other = await Client.to(listener, local_addr=("127.0.0.9", 0))
         await other.send(b"GET /b HTTP/1.1\r\n\r\n")
         await other.until(b"GET /b 0")

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from services.runtime.http.arrivals import network_of
 from services.runtime.http.limits import HttpLimits
-from services.runtime.http.listener import _network
 from tests.runtime.http.system import Client, answer_to, listening, status_of
 from tests.waiting import until
 
@@ -234,6 +234,7 @@ async def test_a_thousand_addresses_take_no_more_places_than_there_are_and_nobod
                 worst_s = max(worst_s, time.perf_counter() - began_s)
                 assert len(listener._connections) <= 100
         assert worst_s < 0.5
+        await until(lambda: not listener._arrivals.waiting)
         # Whoever comes next finds a place: the one that has been silent for the longest makes way.
         assert b"GET /a 0" in await answer_to(listener, b"GET /a HTTP/1.1" + CLOSING)
         for client in (honest, *attackers):
@@ -271,7 +272,7 @@ def test_open_files_are_raised_to_what_the_process_may_have() -> None:
     ],
 )
 def test_what_counts_as_one_address(address: str, network: str) -> None:
-    assert _network(address) == network
+    assert network_of(address) == network
 
 
 async def test_a_client_that_takes_nothing_is_cut_off() -> None:
@@ -611,7 +612,7 @@ async def test_nothing_is_left_of_connections(caplog: pytest.LogCaptureFixture) 
         assert not any(states)
         assert not listener._writing
         assert not listener._ending
-        assert not listener._by_address
+        assert not listener._arrivals._of_address
         assert not listener._tasks
 
 

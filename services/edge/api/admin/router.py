@@ -26,6 +26,7 @@ from services.edge.http.problems import invalid_admin_token
 from services.edge.identity.actors import ADMINISTRATOR, let_in
 from services.edge.identity.principals import bearer
 from services.runtime.config import ConfigError
+from services.runtime.http.asgi import exchange_of
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.authentication.v1 import authentication_pb2_grpc
 from tokenline.billing.v1 import billing_pb2_grpc
@@ -61,6 +62,7 @@ def admin_router(
         if not hmac.compare_digest(_digest(bearer(connection.scope["headers"]) or b""), expected):
             raise invalid_admin_token()
         let_in(connection, ADMINISTRATOR)
+        exchange_of(connection.scope).known = True
 
     return Router(
         "/v1/admin",

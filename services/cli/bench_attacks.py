@@ -41,6 +41,8 @@ _WARM_UP_S: Final = 1.0
 _IDLE_WAIT_S: Final = 20.0
 # Strangers are taken at a pace, after their files are open: a thousand a second.
 _SETTLE_S: Final = 1.0 + IDLE_CONNECTIONS / 1_000
+# After so many answers to strangers those of the same addresses rest for up to 5 s.
+_RESTED_S: Final = 6.0
 _POLL_S: Final = 0.02
 
 
@@ -171,6 +173,7 @@ def measure_attacks(names: Sequence[str], seconds: float) -> AttacksReport:
         bench = _Bench(processes, folder)
         first = bench.turn(NOTHING, seconds / _ROUNDS)
         idle_mib = {name: round(bench.idle_mib(name), 1) for name in IDLE}
+        time.sleep(_RESTED_S)
         figures = []
         for name in names:
             turns = [(bench.turn(NOTHING, seconds / _ROUNDS), bench.turn(name, seconds / _ROUNDS)) for _ in range(_ROUNDS)]

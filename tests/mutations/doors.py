@@ -631,6 +631,12 @@ DOORS: Final = (
         "self._in_vain.take_s(now_s, turns)",
     ),
     _fairness(
+        "a call is begun for who left while he rested",
+        _CONNECTION_PY,
+        "        self.look_whether_gone()\n        self._unpause(_RESTS)\n",
+        "        self._unpause(_RESTS)\n",
+    ),
+    _fairness(
         "whatever is in vain takes one turn",
         _CONNECTION_PY,
         "self._listener.wasted(self, exchange.turns)",

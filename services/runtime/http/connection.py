@@ -276,8 +276,10 @@ class Connection(asyncio.Protocol):
         return seconds > 0
 
     def _rested(self) -> None:
+        # While nothing is read, nothing tells that the client has gone.
+        self.look_whether_gone()
         self._unpause(_RESTS)
-        if self._current is not None:
+        if self._current is not None or self._transport is None or self._transport.is_closing():
             return
         if self._queue:
             self._go_on()

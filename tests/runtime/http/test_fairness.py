@@ -1,6 +1,8 @@
 """What clients do in vain, or in mass, takes turns with the others."""
 
 import asyncio
+import socket
+import struct
 import time
 from itertools import pairwise
 
@@ -97,6 +99,19 @@ async def test_after_requests_in_vain_an_address_waits_with_new_connections_and_
         assert application.called == ["/other"]
         assert b"GET /same 0" in await same.until(b"/same 0")
         assert application.called == ["/other", "/same"]
+
+
+async def test_nothing_is_begun_for_who_left_while_he_rested() -> None:
+    async with listening() as (listener, application):
+        await waste(listener, 1)
+        listener._in_vain.take_s(asyncio.get_running_loop().time(), FREE + PER_SECOND // 2)
+        client = await Client.to(listener)
+        await client.send(b"GET /left HTTP/1.1\r\n\r\n")
+        await until(lambda: any(connection._held for connection in listener._connections))
+        client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.writer.transport.abort()
+        await until(lambda: not listener._connections)
+        assert application.called == []
 
 
 async def test_where_somebody_known_is_connected_nobody_rests() -> None:

@@ -41,7 +41,7 @@ _WARM_UP_S: Final = 1.0
 _IDLE_WAIT_S: Final = 20.0
 # Strangers are taken at a pace, after their files are open: a thousand a second.
 _SETTLE_S: Final = 1.0 + IDLE_CONNECTIONS / 1_000
-# After so many answers to strangers those of the same addresses rest for up to 5 s.
+# After many answers to strangers their addresses rest for up to 5 s.
 _RESTED_S: Final = 6.0
 _POLL_S: Final = 0.02
 

@@ -42,7 +42,7 @@ DOORS: Final = (
     ),
     _arrivals(
         "who is known waits behind strangers",
-        "line = self._customers if address in self._known else self._strangers",
+        "line = self._customers if self._is_known(address) else self._strangers",
         "line = self._strangers",
     ),
     _arrivals(
@@ -74,6 +74,21 @@ DOORS: Final = (
         "customers are refused where strangers wait",
         "        if line is self._strangers and in_all",
         "        if in_all",
+    ),
+    _arrivals(
+        "who comes again is a stranger",
+        "return left_s is not None and self._loop.time() - left_s < _REMEMBERED_S",
+        "return False",
+    ),
+    _arrivals(
+        "who was known once is known for ever",
+        "return left_s is not None and self._loop.time() - left_s < _REMEMBERED_S",
+        "return left_s is not None",
+    ),
+    _arrivals(
+        "addresses are remembered without a bound",
+        "            del self._remembered[next(iter(self._remembered))]\n",
+        "            pass\n",
     ),
     _arrivals(
         "who has left takes a turn",

@@ -24,6 +24,10 @@ _STRANGERS_AT_ONCE: Final = 64
 # A connection without a place for its address is turned away after this time, so that a client that comes again comes less often.
 _TURNED_AWAY_S: Final = 1.0
 _CLOSED_AT_ONCE: Final = 32
+# An address goes before strangers for this long after its last known caller has left, because clients come again. At most this many
+# addresses are remembered.
+_REMEMBERED_S: Final = 300.0
+_REMEMBERED_MAX: Final = 65_536
 # Where no file can be opened, the kernel keeps who comes for so long.
 _NO_FILES_S: Final = 0.1
 _NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -46,6 +50,8 @@ class Arrivals:
         # Connections that wait or have a place, by address.
         self._of_address: dict[str, int] = {}
         self._known: set[str] = set()
+        # Addresses whose known callers have left, with the time, in its order.
+        self._remembered: dict[str, float] = {}
         self._customers = _Line(take, self.left, None)
         per_second = limits.strangers_per_second
         self._strangers = _Line(take, self.left, Pace(per_second, _STRANGERS_AT_ONCE) if per_second else None)
@@ -78,12 +84,22 @@ class Arrivals:
     def know(self, address: str) -> None:
         """Somebody known is connected from there: others of it go before strangers."""
         self._known.add(address)
+        self._remembered.pop(address, None)
         for each in self._strangers.without(address):
             self._customers.add(each, address, is_first=False)
 
     def forget(self, address: str) -> None:
         """Nobody known is connected from there any more."""
         self._known.discard(address)
+        self._remembered[address] = self._loop.time()
+        if len(self._remembered) > _REMEMBERED_MAX:
+            del self._remembered[next(iter(self._remembered))]
+
+    def _is_known(self, address: str) -> bool:
+        if address in self._known:
+            return True
+        left_s = self._remembered.get(address)
+        return left_s is not None and self._loop.time() - left_s < _REMEMBERED_S
 
     def _accept(self) -> None:
         on = self._on
@@ -117,7 +133,7 @@ class Arrivals:
             self._refused(f"{address} has {held} connections")
             self._turn_away(came)
             return
-        line = self._customers if address in self._known else self._strangers
+        line = self._customers if self._is_known(address) else self._strangers
         in_all = self._taken() + self.waiting
         # Strangers may wait for the places of others, half of them as an address's first.
         may_wait = max(1, limits.connections_max // (8 if held else 4))

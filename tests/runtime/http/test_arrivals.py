@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from services.runtime.http import arrivals
 from services.runtime.http.listener import Listener, listen_http
 from tests.runtime.http.system import Application, Client
 from tests.runtime.http.system import listening as listening_at
@@ -75,12 +76,43 @@ async def test_who_waits_goes_on_when_somebody_there_becomes_known() -> None:
         await first.until(b"no")
         await until(lambda: len(listener._connections) == 21)
         assert listener._arrivals.waiting == 1
-        # And no longer than he stays.
+        close(*others, *strangers)
         first.close()
-        await until(lambda: not listener.knows("127.0.0.1"))
-        late = come(listener, 1)
-        await until(lambda: listener._arrivals.waiting == 2)
-        close(*others, *strangers, *late)
+
+
+@pytest.mark.parametrize("remembered_s", [300.0, 0.0])
+async def test_who_comes_again_to_where_somebody_was_known_waits_for_no_stranger(
+    monkeypatch: pytest.MonkeyPatch, remembered_s: float
+) -> None:
+    monkeypatch.setattr(arrivals, "_REMEMBERED_S", remembered_s)
+    async with listening() as (listener, _):
+        for _ in range(2):
+            known = await Client.to(listener, local_addr=("127.0.0.2", 0))
+            await known.send(KNOWN)
+            await known.until(b"no")
+            known.close()
+            await until(lambda: not listener.knows("127.0.0.2"))
+        hold_back(listener, 60.0)
+        strangers = come(listener, 20)
+        await until(lambda: listener._arrivals.waiting == 20)
+        again = come(listener, 3, "127.0.0.2")
+        # A stranger waits for its turn, as one does whose time is over.
+        waiting = 20 if remembered_s else 23
+        await until(lambda: len(taken(listener)) + listener._arrivals.waiting == 23)
+        assert (listener._arrivals.waiting, taken(listener)) == (waiting, ["127.0.0.2"] * (23 - waiting))
+        close(*strangers, *again)
+
+
+async def test_no_more_addresses_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrivals, "_REMEMBERED_MAX", 2)
+    async with listening() as (listener, _):
+        for address in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
+            known = await Client.to(listener, local_addr=(address, 0))
+            await known.send(KNOWN)
+            await known.until(b"no")
+            known.close()
+            await until(lambda: not listener._known)
+        assert list(listener._arrivals._remembered) == ["127.0.0.3", "127.0.0.4"]
 
 
 async def test_an_address_s_first_goes_before_others_and_those_take_turns() -> None:

@@ -430,6 +430,27 @@ _LEAVING_CLIENTS: Final = (
         "",
         _ROUTES,
     ),
+    _one(
+        "another route is asked as the first one answers",
+        _CALL,
+        "        streamed = is_streamed(self._request, route.endpoint)\n",
+        "        streamed = is_streamed(self._request, self._admitted.routes[0].endpoint)\n",
+        _ROUTES,
+    ),
+    _one(
+        "another route is read as the first one answers",
+        _CALL,
+        "        streamed = is_streamed(self._request, endpoint)\n",
+        "        streamed = is_streamed(self._request, self._admitted.routes[0].endpoint)\n",
+        _ROUTES,
+    ),
+    _one(
+        "fields that a vendor did not get are not told",
+        _CALL,
+        "        if asked.dropped:\n",
+        "        if False:\n",
+        _ROUTES,
+    ),
 )
 
 _VENDORS: Final = (

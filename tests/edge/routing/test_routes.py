@@ -244,6 +244,19 @@ async def test_a_vendor_that_does_not_stream_serves_a_client_that_wants_a_stream
     assert not scene.charging.creates[0].output_metered
 
 
+@BOTH
+async def test_each_route_is_asked_as_its_own_vendor_answers(stream: str) -> None:
+    scene = Scene()
+    scene.vendors.answers(refused(500))
+    # It says nothing of its form: what was asked for decides how it is read.
+    scene.vendors.answers(b'say "hello"\ncount input=3 output=2', vendor="slow", content_type="")
+    client = await scene.call(f"model=mixed stream={stream} limit=5000")
+    assert b"hello" in client.body
+    assert [asked.options["stream"] for asked in scene.vendors.asked] == ["yes", "no"]
+    assert scene.attempts == [("acme", "refused", 500), ("slow", "answered", 200)]
+    assert (scene.used, scene.cause) == ((3, 0, 0, 2, 0), "normal")
+
+
 async def test_json_from_a_vendor_that_was_asked_for_a_stream_is_believed() -> None:
     scene = Scene()
     scene.vendors.answers(b'say "hello"\ncount input=3 output=2', content_type="application/json; charset=utf-8")

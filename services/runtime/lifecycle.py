@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from services.runtime.memory import keep_freed_memory
+from services.runtime.open_files import raised_open_files
 
 logger = logging.getLogger(__name__)
 
@@ -18,8 +19,9 @@ _COLLECT_AFTER = 50_000
 
 
 def started() -> None:
-    """Excludes all objects made until now from garbage collection. Call it once a process serves."""
+    """Excludes all objects made until now from garbage collection, and allows all files. Call it once a process serves."""
     keep_freed_memory()
+    raised_open_files()
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 20, 20)

@@ -442,7 +442,7 @@ DOORS: Final = (
     ),
     _listener(
         "open files stay as they were",
-        "services/runtime/http/limits.py",
+        "services/runtime/open_files.py",
         "        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))\n",
         "        hard = soft\n",
     ),

@@ -220,6 +220,12 @@ _PROCESSES: Final = (
         ("tests/runtime/test_memory.py",),
     ),
     Mutation(
+        "a process that serves has as few files as it was given",
+        "services/runtime/lifecycle.py",
+        (("    raised_open_files()\n", ""),),
+        ("tests/runtime/test_lifecycle.py",),
+    ),
+    Mutation(
         "accounting serves before it has a catalog",
         "services/accounting/app.py",
         (("    await supplied.wait()\n    await joined.wait()\n", "    await joined.wait()\n"),),

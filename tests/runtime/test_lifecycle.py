@@ -68,3 +68,19 @@ def test_after_a_second_signal_nothing_more_is_ended_in_its_order(number: signal
         [sys.executable, "-c", _ENDS_IN_ORDER, str(int(number))], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.stdout, done.returncode) == ("ending the first\n", 128 + number), done.stderr
+
+
+_SERVES = """
+import resource
+from services.runtime.lifecycle import started
+
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+started()
+print(resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard))
+"""
+
+
+def test_a_process_that_serves_may_open_as_many_files_as_the_system_allows() -> None:
+    """Services that listen for gRPC alone too: each caller is a file."""
+    assert subprocess.run([sys.executable, "-c", _SERVES], capture_output=True, text=True, check=True).stdout == "True\n"

@@ -1,7 +1,8 @@
 """Bounds of a listener's connections: bytes, time and places."""
 
-import resource
 from typing import Final, NamedTuple
+
+from services.runtime.open_files import raised_open_files
 
 # Files that a process opens for other purposes: databases, other services, logs.
 _FILES_RESERVED: Final = 256
@@ -28,21 +29,12 @@ class HttpLimits(NamedTuple):
     connections_max: int = 0
     # Connections from one address, which is /64 in IPv6; 0: half of all.
     connections_per_address_max: int = 0
-
-    # New connections a second of addresses where nobody is known; 0: any number, as where nobody shows who he is.
+    # New connections a second of addresses where nobody is known; 0: any number, because between services nobody shows a key.
     strangers_per_second: int = 0
 
     def for_process(self) -> "HttpLimits":
         """The limits with their zeros computed from the files that this process may open; raises that number as far as allowed."""
-        in_all = self.connections_max or max(1, (_raised_open_files() - _FILES_RESERVED) // 2)
+        in_all = self.connections_max or max(1, (raised_open_files() - _FILES_RESERVED) // 2)
         return self._replace(
             connections_max=in_all, connections_per_address_max=self.connections_per_address_max or max(1, in_all // 2)
         )
-
-
-def _raised_open_files() -> int:
-    """The number of files that this process may open, raised to the most that it may allow itself."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard if hard != resource.RLIM_INFINITY else 1_048_576

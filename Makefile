@@ -20,6 +20,7 @@ help: ## list the targets
 setup: $(VENV)/.installed ## make .venv with everything, .venv/bin/tokenline in it
 
 $(VENV)/.installed: requirements.lock requirements-dev.lock pyproject.toml
+	@test -x $(BIN)/python || python3 -c 'import sys; v = sys.version_info; v[:2] == (3, 11) or sys.exit(f"Tokenline needs Python 3.11, and python3 is {v[0]}.{v[1]}: put python3.11 first in PATH as python3")'
 	@test -x $(BIN)/python || python3 -m venv $(VENV) || { echo "python3 cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -126,7 +126,13 @@ def transfer_command(
 @click.command("limit")
 @click.argument("account_id", metavar="ID")
 @click.option("--subject", default="account", metavar="S", help='"account", "member:ID" or "key:ID". Default: account.')
-@click.option("--limits", "limits_json", default="[]", metavar="JSON", help="A list as docs/charging.md has it. Default: none.")
+@click.option(
+    "--limits",
+    "limits_json",
+    required=True,
+    metavar="JSON",
+    help="A list, as docs/charging.md shows under limits; '[]' removes all.",
+)
 @click.option("--valid-until", metavar="TIME", help="No call begins for the subject from then on, like 2026-12-31T16:00:00Z.")
 @common_options
 def limit_command(

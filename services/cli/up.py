@@ -52,6 +52,8 @@ def up_command(data_dir: Path, host: str, port: int, admin_port: int) -> None:
     with expected_errors():
         import uvloop
 
+        # Databases and CDRs are nobody else's, also in a folder that was there before.
+        os.umask(0o077)
         try:
             uvloop.run(_up(data_dir, host, port, admin_port))
         except OSError as error:
@@ -76,13 +78,13 @@ async def _up(data_dir: Path, host: str, port: int, admin_port: int) -> None:
     try:
         async with run_all(data_dir, host, port, admin_port, lifecycle) as running:
             with lifecycle.unless_stopped():
-                demo, model_id = await make_ready(running)
+                demo, model_id, vendors = await make_ready(running)
             started()
             try:
                 running.folder.write_demo(demo)
                 ready = True
                 logging.getLogger().setLevel(logging.INFO)
-                click.echo(_greeting(demo, model_id))
+                click.echo(_greeting(demo, model_id, vendors))
                 await lifecycle.wait()
             finally:
                 running.folder.remove_demo()
@@ -94,8 +96,10 @@ async def _up(data_dir: Path, host: str, port: int, admin_port: int) -> None:
         raise (CommandFailed if ready else CommandError)(f"a service failed: {lifecycle.failure}")
 
 
-async def make_ready(running: "Running") -> tuple[Demo, str]:
-    """Waits until the edge is ready, then makes sure of the demo account. Returns it and a model to try.
+async def make_ready(running: "Running") -> tuple[Demo, str, list[str]]:
+    """Waits until the edge is ready, then makes sure of the demo account.
+
+    Returns it, a model to try, and the vendors that are called for real.
 
     Errors: `ServiceError`, `OSError`.
     """
@@ -123,7 +127,12 @@ async def make_ready(running: "Running") -> tuple[Demo, str]:
         key_id=key_id,
         pid=os.getpid(),
     )
-    return demo, next(iter(offering.model_ids), catalog.models[0].model_id)
+    real = [
+        vendor.vendor_id
+        for vendor in catalog.vendors
+        if os.environ.get(vendor.api_key_env) or (vendor.base_url_env and os.environ.get(vendor.base_url_env))
+    ]
+    return demo, next(iter(offering.model_ids), catalog.models[0].model_id), real
 
 
 async def _until_ready(admin_url: str) -> None:
@@ -212,13 +221,14 @@ async def _issue_key(
     return issued.key.key_id, issued.api_key
 
 
-def _greeting(demo: Demo, model_id: str) -> str:
+def _greeting(demo: Demo, model_id: str, vendors: list[str]) -> str:
     return f"""\
 Tokenline is ready.
 
   base URL   {demo.base_url}
   demo key   {demo.api_key}
   operators  {demo.admin_url}
+  vendors    {", ".join(vendors) or "none"} called for real; the built-in simulator answers for all others
 
   curl {demo.base_url}/chat/completions -H 'Authorization: Bearer {demo.api_key}' -H 'Content-Type: application/json' \
 -d '{{"model": "{model_id}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'

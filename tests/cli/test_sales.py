@@ -92,7 +92,7 @@ def test_an_order_paid_outside_waits_until_it_is_paid(ask: Callable[..., Any]) -
     order = ask(*buy)
     assert (order["state"], order["bucket_ids"]) == ("awaiting_payment", [])
     paid = ask("order", "pay", order["order_id"], "--account", account_id, "--reference", "till 7")
-    assert (paid["state"], len(paid["bucket_ids"]), paid["remark"]) == ("completed", 1, None)
+    assert (paid["state"], len(paid["bucket_ids"]), paid["remark"]) == ("completed", 1, "till 7")
     second = ask(*buy[:-1], "second pack")
     assert ask("order", "cancel", second["order_id"], "--account", account_id, "--reason", "changed his mind")["state"] == "failed"
 

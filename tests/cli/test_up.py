@@ -51,6 +51,7 @@ def test_up_serves_calls_and_the_next_start_goes_on_with_a_new_key(tmp_path: Pat
         assert any(demo.base_url in line for line in system.greeting)
         assert any(demo.api_key in line for line in system.greeting)
         assert any(line.endswith(demo.admin_url) for line in system.greeting)
+        assert "  vendors    none called for real; the built-in simulator answers for all others" in system.greeting
         assert ask(f"{demo.admin_url}/readyz", "") == {"ready": True, "missing": []}
 
         # The printed curl line, made without curl.
@@ -212,7 +213,7 @@ async def test_a_port_in_use_is_refused_and_all_that_was_started_ends(tmp_path: 
 async def test_the_demo_account_gets_another_grant_when_less_than_a_tenth_is_left(tmp_path: Path) -> None:
     async with run_all(tmp_path, "127.0.0.1", 0, 0, Lifecycle()) as running, connect(running.accounting) as channel:
         accounting = accounting_pb2_grpc.AccountingServiceStub(channel)
-        demo, model_id = await make_ready(running)
+        demo, model_id, _ = await make_ready(running)
 
         async def granted_after_use_of(tokens: int) -> list[int]:
             event = accounting_pb2.ChargeOperation(
@@ -244,3 +245,14 @@ async def test_the_demo_account_gets_another_grant_when_less_than_a_tenth_is_lef
         assert await granted_after_use_of(1) == [grant] * 2
         assert await granted_after_use_of(9_999_999_999) == [grant] * 2
         assert await granted_after_use_of(1) == [grant] * 3
+
+
+def test_nobody_else_reads_what_stands_in_a_folder_that_was_there_before(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o755)
+    with up(data_dir, TOKENLINE_DEEPSEEK_API_KEY="sk-none") as system:
+        databases = sorted(data_dir.glob("*.sqlite3"))
+        assert {each.stem for each in databases} == {"accounting", "authentication", "billing", "outbox"}
+        assert {mode(each) for each in databases} == {0o600}
+        assert mode(data_dir / "cdr") == 0o700
+        assert "  vendors    deepseek called for real; the built-in simulator answers for all others" in system.greeting

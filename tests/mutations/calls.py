@@ -445,6 +445,20 @@ _LEAVING_CLIENTS: Final = (
         _ROUTES,
     ),
     _one(
+        "nobody is told of a vendor that refuses our account",
+        "services/edge/call/metrics.py",
+        '    "account": "refuses our account: look at its secret and its balance there",\n',
+        "",
+        "tests/edge/call/test_logs.py",
+    ),
+    _one(
+        "each failure of a vendor is a line in the log",
+        "services/edge/call/metrics.py",
+        "                self._advised[vendor_id, meaning] = now_s\n",
+        "",
+        "tests/edge/call/test_logs.py",
+    ),
+    _one(
         "fields that a vendor did not get are not told",
         _CALL,
         "        if asked.dropped:\n",

@@ -90,11 +90,10 @@ def test_what_is_not_sold_so_is_refused(shopper: Shopper, offering_id: str, paym
 def test_an_order_paid_outside_waits_for_its_payment(shopper: Shopper) -> None:
     order = shopper.order("pack", Payment.EXTERNAL)
     assert (order.state, order.bucket_ids, shopper.free) == ("awaiting_payment", (), {})
-    assert shopper.confirm(order).state == "completed"
+    confirmed = shopper.confirm(order)
+    assert (confirmed.state, confirmed.reason, len(confirmed.bucket_ids)) == ("completed", "paid", 1)
     assert shopper.free == {"TOKEN": 4}
-    repeat = shopper.unchanged_by(ConfirmPayment(ACCOUNT_ID, order.order_id, "paid"))
-    assert isinstance(repeat, Ordered)
-    assert len(repeat.bucket_ids) == 1
+    assert shopper.unchanged_by(ConfirmPayment(ACCOUNT_ID, order.order_id, "paid")) == confirmed
     assert fault_of(shopper.unchanged_by(ConfirmPayment(ACCOUNT_ID, order.order_id, "paid twice"))) == "IDEMPOTENCY_CONFLICT"
     assert fault_of(shopper.unchanged_by(ConfirmPayment(ACCOUNT_ID, "ord-none", "paid"))) == "ITEM_UNKNOWN"
     assert fault_of(shopper.give_up(order)) == "NOT_POSSIBLE"

@@ -60,7 +60,7 @@ from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
 # Of the rows, the checkpoints and the answers of the script's seeds.
 ROWS = "95d4fb4b11ee82bed82295765045b96c5ad25907ae0022f7b4b7b2f5446a3c5e"
 CHECKPOINTS = "0fb7e0a41b3b06571a671556681752232670313f0714edfc5e2e084bc4e23066"
-ANSWERS = "458fe3a9022515b2780d9cade047091b65fa334414bf1fd2ba485b1ae51e104d"
+ANSWERS = "dd62a26f08a66f78938915d42c8d4c642f288522d612401e59007062249b737e"
 
 PARTITIONS = 3
 ACCOUNTS = [f"acct-{number:08d}" for number in range(7)]

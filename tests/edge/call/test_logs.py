@@ -116,3 +116,33 @@ async def test_no_question_about_a_key_tells_it(caplog: pytest.LogCaptureFixture
                     assert KEY not in str(error)
                     assert not isinstance(error, Problem) or KEY[8:-4] not in error.message
     silent(caplog)
+
+
+@pytest.mark.parametrize(
+    ("failure", "advice"),
+    [
+        (VendorFailure("refused", 401), "vendor acme refuses our account: look at its secret and its balance there"),
+        (VendorFailure("unreachable"), "vendor acme cannot be reached: look at its address and the network"),
+    ],
+)
+async def test_an_operator_is_told_once_a_minute_of_a_vendor_that_he_can_mend(
+    failure: VendorFailure, advice: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene()
+    now_s = 100.0
+    scene.metrics._monotonic_s = lambda: now_s
+    for _ in range(3):
+        scene.vendors.answers(failure)
+        await scene.call("stream=no")
+    now_s += 60.0
+    scene.vendors.answers(failure)
+    await scene.call("stream=no")
+    said = f"{advice}; its calls fail or go to other vendors"
+    assert [record.getMessage() for record in caplog.records if "vendor acme" in record.getMessage()] == [said, said]
+
+
+async def test_a_vendor_that_is_busy_is_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    scene.vendors.answers(VendorFailure("refused", 429))
+    await scene.call("stream=no")
+    assert caplog.text == ""

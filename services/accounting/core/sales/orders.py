@@ -80,7 +80,7 @@ def confirm_payment(account: Account, command: ConfirmPayment, now_us: int, cata
             return fail(Fault.NOT_POSSIBLE, f"subscription {subscription_id} has ended; give the payment back and order again")
         entries = restart_entries(account, renewed, order.terms, order.payment, order.order_id, now_us)
     entries.append(completed)
-    return Decision(entries, _order_view(order, entries, "completed", subscription_id))
+    return Decision(entries, _order_view(order, entries, "completed", subscription_id, command.payment_reference))
 
 
 def cancel_order(account: Account, command: CancelOrder, now_us: int, catalog: ChargingCatalog) -> Decision:
@@ -93,7 +93,7 @@ def cancel_order(account: Account, command: CancelOrder, now_us: int, catalog: C
     if order.state == "failed":
         return Decision((), _order_view(order))
     failed = OrderFailed(account.account_id, now_us, order.order_id, command.reason)
-    return Decision((failed,), _order_view(order, [failed], "failed", order.subscription_id))
+    return Decision((failed,), _order_view(order, [failed], "failed", order.subscription_id, command.reason))
 
 
 def order_expiry_entry(account: Account, order: Order, due_us: int) -> Entry:
@@ -153,7 +153,10 @@ def ordered(placed: OrderPlaced, state: str, subscription_id: str, entries: list
     )
 
 
-def _order_view(order: Order, entries: list[Entry] | None = None, state: str = "", subscription_id: str = "") -> Ordered:
+def _order_view(
+    order: Order, entries: list[Entry] | None = None, state: str = "", subscription_id: str = "", remark: str = ""
+) -> Ordered:
+    """An order as it is, or as `entries` will leave it."""
     granted = tuple(entry.bucket_id for entry in entries or () if isinstance(entry, BucketGranted))
     return Ordered(
         order_id=order.order_id,
@@ -165,5 +168,5 @@ def _order_view(order: Order, entries: list[Entry] | None = None, state: str = "
         unit=order.terms.price_unit,
         amount=order.amount,
         expires_us=order.expires_us,
-        reason=order.remark,
+        reason=remark or order.remark,
     )

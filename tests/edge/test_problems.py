@@ -19,6 +19,7 @@ from services.edge.http.problems import (
     quota_used_up,
     too_large,
     unavailable,
+    unknown_url,
     vendor_failed,
     vendor_unavailable,
     whole,
@@ -168,3 +169,18 @@ def test_a_conflict_is_not_to_be_tried_again() -> None:
 )
 def test_amounts_are_exact_in_whole_units(amount: int, text: str) -> None:
     assert whole(amount) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("/v1/v1/messages", "It has /v1 twice: leave it out of the client's base URL."),
+        ("/chat/completions", "Paths of the API begin with /v1: the client's base URL must end in it."),
+        ("/models", "Paths of the API begin with /v1: the client's base URL must end in it."),
+        ("/v1/chat/completion", "Check the URL for typos."),
+        ("/health", "Check the URL for typos."),
+    ],
+)
+def test_an_unknown_url_says_what_clients_get_wrong(path: str, advice: str) -> None:
+    problem = unknown_url("POST", path)
+    assert (problem.status, str(problem)) == (404, f"Unknown request URL: POST {path}. {advice}")

@@ -21,6 +21,8 @@ SERVER_ERROR: Final = "server_error"
 
 _NO_RETRY: Final[Header] = (b"x-should-retry", b"false")
 _encode = msgspec.json.Encoder().encode
+# Paths of the API as clients send them whose base URL lacks its end.
+_WITHOUT_V1: Final = ("/chat/", "/completions", "/embeddings", "/me/", "/messages", "/models", "/responses")
 
 
 class Problem(Exception):  # noqa: N818  # RFC 9457's word, and no error of ours
@@ -245,8 +247,13 @@ def vendor_unavailable(message: str, retry_after_ms: int = 1_000) -> Problem:
 
 
 def unknown_url(method: str, path: str) -> Problem:
-    """404. Nothing is served there."""
-    return Problem(404, INVALID_REQUEST, "unknown_url", f"Unknown request URL: {method} {path}. Check the URL for typos.")
+    """404. Nothing is served there; SDKs differ in whether their base URL ends in /v1."""
+    advice = "Check the URL for typos."
+    if path.startswith("/v1/v1/"):
+        advice = "It has /v1 twice: leave it out of the client's base URL."
+    elif path.startswith(_WITHOUT_V1):
+        advice = "Paths of the API begin with /v1: the client's base URL must end in it."
+    return Problem(404, INVALID_REQUEST, "unknown_url", f"Unknown request URL: {method} {path}. {advice}")
 
 
 def method_not_allowed(method: str, path: str, allowed: str) -> Problem:

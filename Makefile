@@ -32,7 +32,7 @@ run: setup ## start everything on embedded defaults
 test: setup ## run the tests
 	$(BIN)/pytest
 
-# What is pure and quick. A file that starts a server is left out by its name.
+# What is pure and quick. A file that starts a server, or takes seconds, is left out by its name.
 FAST := tests/edge/call tests/edge/dialects tests/edge/http tests/edge/routing tests/edge/vendors \
   tests/edge/test_problems.py tests/accounting tests/registry tests/documents tests/openapi/test_documents.py \
   tests/billing/test_cdr.py tests/vendor_simulator/test_completion.py tests/test_token_classes.py
@@ -40,7 +40,11 @@ NOT_FAST := tests/accounting/writer/test_owner.py tests/accounting/core/test_pee
   tests/accounting/cell/test_replicas.py tests/accounting/writer/test_low_water.py tests/accounting/writer/test_residency.py \
   tests/accounting/cell/test_rolling_update.py tests/accounting/rpc/test_servicer.py tests/documents/test_rejections.py \
   tests/edge/call/test_kept_limits.py \
-  tests/registry/test_catalog_store.py tests/registry/test_packs.py tests/registry/test_registry.py
+  tests/registry/test_catalog_store.py tests/registry/test_packs.py tests/registry/test_registry.py \
+  tests/accounting/writer/test_transfers.py tests/accounting/writer/test_handing_over.py tests/accounting/writer/test_refusals.py \
+  tests/accounting/journal/test_actors.py tests/accounting/core/test_lines.py tests/accounting/core/test_agents.py \
+  tests/edge/call/test_garbage.py tests/edge/http/test_json_bounds.py tests/edge/dialects/test_anthropic_streams.py \
+  tests/edge/dialects/test_vendor_streams.py
 
 test-fast: setup ## run the tests of what is pure, in less than 40 s
 	$(BIN)/pytest -q $(FAST) $(addprefix --ignore=,$(NOT_FAST))

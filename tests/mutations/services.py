@@ -179,6 +179,24 @@ _PROCESSES: Final = (
         ("tests/runtime/test_sqlite.py",),
     ),
     Mutation(
+        "the event loop writes rows that take long",
+        "services/accounting/journal/sqlite.py",
+        (("        if size > _CACHED_BYTES_MAX:\n", "        if False:\n"),),
+        ("tests/stores/test_accounting_stores.py",),
+    ),
+    Mutation(
+        "the event loop reads checkpoints from the disk",
+        "services/accounting/journal/sqlite.py",
+        (("        if any(write.checkpoints for write in writes):\n", "        if False:\n"),),
+        ("tests/stores/test_accounting_stores.py",),
+    ),
+    Mutation(
+        "a commit waits on the disk in the event loop",
+        "services/runtime/sqlite.py",
+        (("        await self._on_thread(self._commit)\n", "        self._commit()\n"),),
+        ("tests/stores/test_accounting_stores.py",),
+    ),
+    Mutation(
         "rows of an older schema are copied and not moved",
         "services/accounting/journal/sqlite.py",
         (('        connection.execute("DELETE FROM journal WHERE (part_id, seq) <= (?, ?)", until)\n', ""),),

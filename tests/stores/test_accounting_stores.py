@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -336,6 +337,34 @@ async def test_sqlite_keeps_everything_over_a_restart(tmp_path: Path) -> None:
     # The incarnation is kept too: another one's `again` gets nothing.
     assert await claim(store, "own-b", again=True) == []
     assert len(await claim(store, "own-a", again=True)) == PARTITIONS
+    await store.close()
+
+
+async def test_what_may_wait_on_the_disk_or_takes_long_is_on_the_files_thread(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "accounting.db")
+    await store.initialise(PARTITIONS)
+    await claim(store, "own-a", again=False)
+    ran: list[tuple[str, bool]] = []
+
+    def note(statement: str) -> None:
+        ran.append((statement.split(maxsplit=1)[0], threading.current_thread() is threading.main_thread()))
+
+    store._writer._connection.set_trace_callback(note)
+
+    async def here(*writes: PartitionWrite) -> dict[str, bool]:
+        """By the first word of each statement: whether the event loop ran it."""
+        ran.clear()
+        assert await store.commit(writes) == {write.part_id for write in writes}
+        return dict(ran)
+
+    assert await here(check(0, 1)) == {"BEGIN": True, "SELECT": True, "COMMIT": True}
+    small = await here(row(0, 1))
+    assert (small["INSERT"], small["COMMIT"]) == (True, False)
+    # Rows of some hundred operations, and checkpoints, whose pages may have to be read.
+    for write in (row(0, 2)._replace(body=b"x" * 20_000), row(0, 3, checkpoint(1, 3))):
+        large = await here(write)
+        assert (large["INSERT"], large["COMMIT"]) == (False, False)
+    store._writer._connection.set_trace_callback(None)
     await store.close()
 
 

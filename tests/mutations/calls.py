@@ -10,6 +10,7 @@ _OUTCOME: Final = "services/edge/call/outcome.py"
 _PATH: Final = "services/edge/call/path.py"
 _SESSION: Final = "services/edge/call/session.py"
 _USAGE: Final = "services/edge/call/usage.py"
+_VENDOR_STREAM: Final = "services/edge/call/vendor_stream.py"
 _ADMITTED: Final = "tests/edge/call/test_admission.py"
 _KINDS: Final = "tests/edge/call/test_kinds.py"
 _LEAVING: Final = "tests/edge/call/test_leaving.py"
@@ -17,6 +18,7 @@ _LOGS: Final = "tests/edge/call/test_logs.py"
 _MATRIX: Final = "tests/edge/call/test_matrix.py"
 _METERING: Final = "tests/edge/call/test_metering.py"
 _RELEASE: Final = "tests/edge/call/test_release.py"
+_USAGES: Final = "tests/edge/call/test_usage.py"
 _VENDOR_CONNECTIONS: Final = "tests/edge/call/test_vendor_connections.py"
 _WINDOWS: Final = "tests/edge/call/test_windows.py"
 _ROUTES: Final = "tests/edge/routing/test_routes.py"
@@ -77,6 +79,20 @@ _SETTLING: Final = (
 )
 
 _ANSWERS: Final = (
+    _one(
+        "an answer that names no kind is whole",
+        _VENDOR_STREAM,
+        'named or (streamed and "json" not in named)',
+        'named or (streamed and bool(named) and "json" not in named)',
+        _KINDS,
+    ),
+    _one(
+        "an answer is of the kind that was asked for, whatever it names",
+        _VENDOR_STREAM,
+        '"event-stream" in named or (streamed and "json" not in named)',
+        "streamed",
+        _KINDS,
+    ),
     _one(
         "a call waits for the garbage collector with its body",
         "services/edge/call/vendor_stream.py",
@@ -389,6 +405,7 @@ _COUNTING: Final = (
         "meter.take_long(meter.count(text))",
         _METERING,
     ),
+    _one("frames of calls are an excess", _USAGE, " - self._calls * _FRAME_TOKENS_MAX\n", "\n", _USAGES),
     _one("a count above the text is not noted", _USAGE, 'self._note("output_above_text")', "pass", _METERING),
     _one("opaque bytes are not counted", _USAGE, "        self._opaque_bytes += step.opaque_bytes\n", "", _METERING),
 )
@@ -408,6 +425,7 @@ _LEAVING_CLIENTS: Final = (
         "sent, all_that_came = relayed.total, came.total",
         _LEAVING,
     ),
+    _one("hidden reasoning is paid where nothing was relayed", _USAGE, "int(relayed.total > 0), 1\n", "1, 1\n", _USAGES),
     _one(
         "an answer is read on without an end",
         _CALL,

@@ -128,6 +128,18 @@ _DISGUISED: Final = (
         _OF_MESSAGES_ANSWER,
     ),
     Mutation(
+        "citations that a block began with are lost",
+        _MESSAGES_ANSWER,
+        (("[*(begun if isinstance(begun, list) else ()), *self._citations]", "[*self._citations]"),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
+        "citations that are no list break an answer",
+        _MESSAGES_ANSWER,
+        (("(begun if isinstance(begun, list) else ())", "(begun or ())"),),
+        _OF_MESSAGES_ANSWER,
+    ),
+    Mutation(
         "a member that came twice in a whole message is relayed twice",
         _MESSAGES_ANSWER,
         (("        self._body = as_read(body.strip(), message)\n", "        self._body = body.strip()\n"),),

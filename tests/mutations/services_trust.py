@@ -141,6 +141,18 @@ _CALLERS: Final = (
         ("tests/runtime/test_server.py",),
     ),
     Mutation(
+        "a call without a deadline has none",
+        "services/runtime/server.py",
+        (("min(remaining_s or _DEADLINE_S, _DEADLINE_S_MAX)", "remaining_s"),),
+        ("tests/runtime/test_server.py",),
+    ),
+    Mutation(
+        "a caller may wait as long as it likes",
+        "services/runtime/server.py",
+        (("min(remaining_s or _DEADLINE_S, _DEADLINE_S_MAX)", "remaining_s or _DEADLINE_S"),),
+        ("tests/runtime/test_server.py",),
+    ),
+    Mutation(
         "callers are told what went wrong inside",
         "services/runtime/server.py",
         (('f"{method} failed inside the service; its log says why"', 'f"{method} failed inside the service: {error}"'),),

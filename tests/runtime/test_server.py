@@ -1,7 +1,7 @@
 """The health of a server over its life, as its callers see it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,18 +64,28 @@ async def test_a_port_has_one_server() -> None:
                 pass
 
 
-async def test_what_went_wrong_inside_is_told_to_the_log_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    class Registry(registry_pb2_grpc.RegistryServiceServicer):
-        async def GetCatalog(self, request: registry_pb2.GetCatalogRequest, context: Any) -> registry_pb2.GetCatalogResponse:
-            raise RuntimeError("the password is swordfish")
+class Registry(registry_pb2_grpc.RegistryServiceServicer):
+    """A service that does something before it answers GetCatalog."""
 
-        async def WatchCatalog(
-            self, request: registry_pb2.WatchCatalogRequest, context: Any
-        ) -> AsyncIterator[registry_pb2.WatchCatalogResponse]:
-            yield registry_pb2.WatchCatalogResponse()
+    def __init__(self, before: Callable[[], Awaitable[None]]) -> None:
+        self._before = before
+
+    async def GetCatalog(self, request: registry_pb2.GetCatalogRequest, context: Any) -> registry_pb2.GetCatalogResponse:
+        await self._before()
+        return registry_pb2.GetCatalogResponse()
+
+    async def WatchCatalog(
+        self, request: registry_pb2.WatchCatalogRequest, context: Any
+    ) -> AsyncIterator[registry_pb2.WatchCatalogResponse]:
+        yield registry_pb2.WatchCatalogResponse()
+
+
+async def test_what_went_wrong_inside_is_told_to_the_log_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise RuntimeError("the password is swordfish")
 
     server = GrpcServer([])
-    registry_pb2_grpc.add_RegistryServiceServicer_to_server(Registry(), server.server)
+    registry_pb2_grpc.add_RegistryServiceServicer_to_server(Registry(fail), server.server)
     async with server.listen(f"unix:{tmp_path}/s") as address, connect(address) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await registry_pb2_grpc.RegistryServiceStub(channel).GetCatalog(registry_pb2.GetCatalogRequest(), timeout=10)
@@ -84,3 +94,26 @@ async def test_what_went_wrong_inside_is_told_to_the_log_alone(tmp_path: Path, c
     assert failed.value.details() == f"{method} failed inside the service; its log says why"
     assert b"swordfish" not in b"".join(bytes(str(value), "utf-8") for _, value in failed.value.trailing_metadata())
     assert "swordfish" in caplog.text
+
+
+@pytest.mark.parametrize("asked_s", [None, 86_400.0])
+async def test_a_call_ends_in_time_however_long_its_caller_would_wait(
+    asked_s: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.runtime.server._DEADLINE_S", 0.2 if asked_s is None else 120.0)
+    monkeypatch.setattr("services.runtime.server._DEADLINE_S_MAX", 0.2 if asked_s else 3_600.0)
+    ended: list[str] = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.sleep(20)
+        finally:
+            ended.append("GetCatalog")
+
+    server = GrpcServer([])
+    registry_pb2_grpc.add_RegistryServiceServicer_to_server(Registry(wait), server.server)
+    async with server.listen(f"unix:{tmp_path}/s") as address, connect(address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await registry_pb2_grpc.RegistryServiceStub(channel).GetCatalog(registry_pb2.GetCatalogRequest(), timeout=asked_s)
+    assert (failed.value.code(), ended) == (grpc.StatusCode.DEADLINE_EXCEEDED, ["GetCatalog"])
+    assert failed.value.details() == "/tokenline.registry.v1.RegistryService/GetCatalog did not finish in time; a repeat is safe"

@@ -118,3 +118,15 @@ async def test_a_model_whose_vendors_speak_another_dialect_says_where_it_can_be_
     assert client.status == 400
     assert client.body == b"unsupported_dialect: The model `other` is not served in this dialect; call it at /v1/others."
     assert not scene.charging.creates
+
+
+@pytest.mark.parametrize("model", ["solo", "whole"])
+@pytest.mark.parametrize("content_type", ["", "text/plain", "text/event-stream", "application/json"])
+async def test_an_answer_is_of_the_kind_that_was_asked_for_unless_it_names_the_other(model: str, content_type: str) -> None:
+    scene = Scene()
+    is_streamed = content_type == "text/event-stream" or (model == "solo" and content_type != "application/json")
+    vendor = "acme" if model == "solo" else "slow"
+    events = [say("hi"), FINISH, END] if is_streamed else [b'say "hi"\nfinish']
+    scene.vendors.answers(*events, vendor=vendor, content_type=content_type)
+    client = await scene.call(f"stream=yes model={model}")
+    assert (client.status, client.text, scene.cause) == (200, "hi", "normal")

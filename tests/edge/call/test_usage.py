@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -134,3 +135,21 @@ def test_a_step_that_may_go_beyond_is_not_counted() -> None:
     # What has no output is counted however little is left.
     assert of_steps.add_within(Step(counted=vendor_count(500)), 0)
     assert of_steps.upper == of_steps.best == 500
+
+
+@pytest.mark.parametrize(("beyond", "excess"), [(0, 0), (1, 369)])
+def test_frames_of_calls_are_no_excess(beyond: int, excess: int) -> None:
+    # A vendor counts the end of the turn and at most 16 tokens for the frame of a call, none of which is text.
+    text = "word " * 400
+    assert estimate(size_of(text)) == 368
+    of_steps = meter_of(Counted())
+    of_steps.add(Step(said=text, calls=3, counted=vendor_count(368 + 8 + 3 * 16 + beyond)))
+    assert of_steps.excess(hides_thought=False) == excess
+
+
+def test_hidden_reasoning_is_unpaid_where_nothing_was_relayed() -> None:
+    of_steps = meter_of(Counted())
+    of_steps.leave()
+    of_steps.add(Step(said="word " * 400, counted=VendorCount((3, 0, 0, 450, 900), has_input=True, has_output=True)))
+    used = of_steps.used()
+    assert (used.charged, used.unpaid) == ((3, 0, 0, 0, 0), (0, 0, 0, 450, 900))

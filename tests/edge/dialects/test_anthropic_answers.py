@@ -487,6 +487,22 @@ def test_an_assembled_answer_has_all_pieces() -> None:
     assert message["context_management"] == {"applied_edits": []}
 
 
+@pytest.mark.parametrize("begun", [[{"cited_text": "First."}], None, 5, "First.", {"cited_text": "First."}])
+def test_citations_of_pieces_follow_those_that_a_block_began_with(begun: Any) -> None:
+    reading = answer(streamed=False)
+    cited = {"type": "char_location", "cited_text": "So."}
+    feed_events(
+        reading,
+        start(),
+        begin(type="text", text="A", citations=begun),
+        piece(type="citations_delta", citation=cited),
+        ending(usage={"output_tokens": 9}),
+        STOP,
+    )
+    [block] = msgspec.json.decode(complete(reading))["content"]
+    assert block["citations"] == [*(begun if isinstance(begun, list) else []), cited]
+
+
 @pytest.mark.parametrize("streamed", [True, False])
 def test_whole_answers_that_are_none_are_garbage(*, streamed: bool) -> None:
     for body in (b"", b"[]", b"{", b"{}", b'{"content":"text"}', b'{"choices":[]}', b"<html>", b"\xff"):

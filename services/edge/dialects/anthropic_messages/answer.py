@@ -291,7 +291,8 @@ class _Block:
             begun = members.get(name)
             members = {**members, name: (begun if isinstance(begun, str) else "") + "".join(pieces)}
         if self._citations:
-            members = {**members, "citations": [*(members.get("citations") or ()), *self._citations]}
+            begun = members.get("citations")
+            members = {**members, "citations": [*(begun if isinstance(begun, list) else ()), *self._citations]}
         arguments = "".join(self._arguments).strip()
         if arguments:
             members = {**members, "input": _arguments(arguments)}

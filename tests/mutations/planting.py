@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[2]
-# Only a fault that makes its tests hang takes so long.
+# Only a fault that makes its tests hang takes so long; all tests together may take longer, on a busy machine.
 _RUN_S_MAX: Final = 600
+_FILE_S_MAX: Final = 60
 _IGNORED: Final = shutil.ignore_patterns("__pycache__")
 
 
@@ -116,7 +117,7 @@ class Copy:
             timeout=_RUN_S_MAX,
         )
 
-    def test(self, *arguments: str) -> tuple[int, str]:
+    def test(self, *arguments: str, seconds: int = _RUN_S_MAX) -> tuple[int, str]:
         """Runs pytest in the copy; returns its exit code and what it said. Errors: `subprocess.TimeoutExpired`; `NoRunError`."""
         if self._nursery is None:
             self._nursery = subprocess.Popen(
@@ -131,12 +132,12 @@ class Copy:
         assert self._nursery.stdin is not None
         assert self._nursery.stdout is not None
         output = self._folder / "output.txt"
-        print(json.dumps([str(output), _RUN_S_MAX, arguments]), file=self._nursery.stdin, flush=True)
+        print(json.dumps([str(output), seconds, arguments]), file=self._nursery.stdin, flush=True)
         ended = self._nursery.stdout.readline()
         if not ended:
             raise NoRunError("tests/mutations/nursery.py has ended; standard error says why")
         if int(ended) == -signal.SIGALRM:
-            raise subprocess.TimeoutExpired("pytest", _RUN_S_MAX)
+            raise subprocess.TimeoutExpired("pytest", seconds)
         return int(ended), output.read_text(encoding="utf-8", errors="replace")
 
     def close(self) -> None:
@@ -150,7 +151,8 @@ Judge = Callable[[Copy, Mutation], Verdict]
 
 def run_tests(copy: Copy, mutation: Mutation) -> Verdict:
     """Runs the mutation's tests up to the first that fails. Errors: `NoRunError` where it does not come to its tests."""
-    code, output = copy.test("-q", "-x", "-p", "no:cacheprovider", "--durations=0", *mutation.tests)
+    seconds = max(_RUN_S_MAX, _FILE_S_MAX * len(mutation.tests))
+    code, output = copy.test("-q", "-x", "-p", "no:cacheprovider", "--durations=0", *mutation.tests, seconds=seconds)
     lines = output.strip().splitlines()
     failed = [line.partition(" - ")[0] for line in lines if line.startswith(("FAILED tests", "ERROR tests"))]
     said = [*failed, *lines[-1:], "it said nothing"][0]

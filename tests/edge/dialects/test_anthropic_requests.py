@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from services.edge.call.dialect import Body, InputSize, Request, VendorRequest
@@ -659,8 +659,13 @@ requests = st.fixed_dictionaries(
 
 @given(fields=requests, limit=st.none() | st.integers(1, 10**6), ascii_only=st.booleans())
 def test_what_is_accepted_is_sent_with_equal_meaning(fields: dict[str, Any], limit: int | None, *, ascii_only: bool) -> None:
-    request = read(json.dumps(fields, ensure_ascii=ascii_only).encode())
-    asked = request.vendor_request(PASSING, "vendor-m", limit, streamed=True)
+    try:
+        request = read(json.dumps(fields, ensure_ascii=ascii_only).encode())
+        asked = request.vendor_request(PASSING, "vendor-m", limit, streamed=True)
+    except Problem as problem:
+        # A generated name may be one that a vendor heeds and nobody here meters. Refusals of all else are too many to reject.
+        assert problem.code == "unknown_parameter"
+        reject()
     read_back = json.loads(asked.body.content)
     wanted = {**fields, "model": "vendor-m", "max_tokens": min(limit or fields["max_tokens"], fields["max_tokens"]), "stream": True}
     assert read_back == wanted

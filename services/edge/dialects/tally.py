@@ -11,7 +11,8 @@ from services.edge.dialects.metadata import Metadata
 from services.edge.dialects.typed_events import Tree
 from services.edge.vendors.usage import VendorCount
 
-_METADATA_CHARACTERS_MAX: Final = 256
+# Of one text of metadata.
+METADATA_CHARACTERS_MAX: Final = 256
 _NONE: Final = frozenset[str]()
 
 
@@ -104,7 +105,7 @@ class Tally:
             self.said += told_by_numbers(value)
         if type(value) is str and value in self._words.usual:
             return
-        beyond = [text[_METADATA_CHARACTERS_MAX:] for text in texts_of(value) if len(text) > _METADATA_CHARACTERS_MAX]
+        beyond = [text[METADATA_CHARACTERS_MAX:] for text in texts_of(value) if len(text) > METADATA_CHARACTERS_MAX]
         self.said += beyond
         self.tell(name, value, bytes_of(beyond))
 

@@ -14,11 +14,11 @@ from services.edge.dialects.anthropic_messages.names import (
     SOURCE_BY_FOLD,
     SOURCE_MEMBERS,
     TOOL_BY_FOLD,
-    VENDOR_TOOL_TOKENS,
     Kind,
 )
 from services.edge.dialects.input import Input
 from services.edge.dialects.json_text import refuse_folds
+from services.edge.dialects.sizes import VENDOR_TOOL_TOKENS
 from services.edge.dialects.typed_events import Tree
 from services.edge.http.problems import Problem, malformed
 

@@ -32,11 +32,13 @@ class Words(NamedTuple):
 class Tally:
     """Output found in one event or answer; `metadata` is that of the whole answer."""
 
-    __slots__ = ("_metadata", "_words", "added", "added_opaque_bytes", "calls", "opaque_bytes", "said", "thought")
+    __slots__ = ("_excess", "_metadata", "_words", "added", "added_opaque_bytes", "calls", "opaque_bytes", "said", "thought")
 
     def __init__(self, words: Words, metadata: Metadata) -> None:
         self._words = words
         self._metadata = metadata
+        # Metadata beyond the free part: said, but it fills up no budget.
+        self._excess: list[str] = []
         self.said: list[str] = []
         self.thought: list[str] = []
         self.added: list[str] = []
@@ -46,11 +48,11 @@ class Tally:
 
     def step(self, *, out: bytes = b"", counted: VendorCount | None = None, finished: bool = False, ended: bool = False) -> Step:
         """The step of this tally."""
-        if self.said or self.thought or self.calls or self.added:
+        if any(self.said) or any(self.thought) or self.calls or any(self.added):
             self._metadata.earn()
         return Step(
             out,
-            "".join(self.said),
+            "".join((*self.said, *self._excess)),
             "".join(self.thought),
             self.opaque_bytes,
             self.calls,
@@ -75,7 +77,7 @@ class Tally:
     def tell(self, name: str, value: object, counted_bytes: int = 0) -> None:
         """Counts the part of a member that exceeds the free metadata; `counted_bytes` of it are counted already."""
         if value is not None and (beyond := self._metadata.beyond(name, value, counted_bytes)):
-            self.said.append(beyond)
+            self._excess.append(beyond)
 
     def opaque(self, value: object) -> None:
         """Counts a proof of thought; one that is no text says what it says."""
@@ -97,7 +99,7 @@ class Tally:
 
     def names(self, place: str, members: Tree) -> None:
         """Counts names that carry text."""
-        self.said += self._metadata.names(place, members, self._words.names)
+        self._excess += self._metadata.names(place, members, self._words.names)
 
     def metadata(self, name: str, value: object) -> None:
         """Counts metadata that is longer than any real one, or too much of which is new."""

@@ -107,7 +107,7 @@ class ResponsesAnswer:
             # Some vendors leave it out, because it was told.
             changed["output"] = self._told.trees
         if not self._is_counted_so(used, response.get("usage")):
-            changed["usage"] = usage_object(used, "input", "output")
+            changed["usage"] = _usage(used)
         response = {**response, **changed}
         return self._written({**fields, "type": kind, "response": response}) if self._streamed else encode(response)
 
@@ -140,7 +140,7 @@ class ResponsesAnswer:
             "status": "incomplete",
             "incomplete_details": {"reason": LIMIT},
             "output": self._told.trees,
-            "usage": usage_object(used, "input", "output"),
+            "usage": _usage(used),
         }
         response = {**self._response, **changed}
         if not self._streamed:
@@ -171,10 +171,12 @@ class ResponsesAnswer:
         return encode({**fields, "sequence_number": self._number})
 
     def _written(self, fields: Tree) -> bytes:
-        """An event of the edge's own, with the next number."""
-        return event_of(
-            fields["type"], self._numbered({name: each for name, each in fields.items() if name != "sequence_number"}, b"")
-        )
+        """An event that is written here, with a number above those before."""
+        return event_of(fields["type"], self._numbered(fields, encode(fields)))
 
 
-LIMIT_REACHED: Final = "max_output_tokens"
+def _usage(used: Vector) -> Tree:
+    """The charged usage, with all that the official SDKs expect."""
+    usage = usage_object(used, "input", "output")
+    usage["input_tokens_details"].setdefault("cache_write_tokens", 0)
+    return usage

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from services.edge.call.dialect import Step
 from services.edge.dialects.disguise import told_by_names
-from services.edge.dialects.json_text import encode
 from services.edge.dialects.metadata import FREE_BYTES_A_PIECE, Metadata
 from services.edge.dialects.responses.names import ANNOTATION, ITEM_EVENT, PART_EVENTS, SNAPSHOTS, TERMINAL, TEXT_DELTA, TEXTS
 from services.edge.dialects.responses.output import Output, split, text_member
@@ -131,37 +130,49 @@ class _Tally(Tally):
             (self.thought if is_thought else self.said).append(value)
             return
         texts = self.thought if is_thought else self.said
-        covered = 0
+        # What is no text, and new.
+        rest: list[object] = []
         waiting: list[tuple[str, object, object]] = [(place, value, known)]
         while waiting:
             name, each, before = waiting.pop()
             if each == before and type(each) is type(before):
-                covered += len(encode(each))
-            elif name in _METADATA:
-                beyond = [text[METADATA_CHARACTERS_MAX:] for text in texts_of(each) if len(text) > METADATA_CHARACTERS_MAX]
-                self.said += beyond
-                covered += len(encode(each)) if isinstance(each, str) and each in _USUAL else bytes_of(beyond)
+                continue
+            if name in _METADATA:
+                rest += self._described(each)
             elif isinstance(each, str):
-                covered += len(encode(each))
-                rest = _beyond(each, before)
+                new = _beyond(each, before)
                 if name in _WORDS.opaque:
-                    self.opaque_bytes += bytes_of([rest])
-                elif rest:
-                    texts.append(rest)
+                    self.opaque_bytes += bytes_of([new])
+                elif new:
+                    texts.append(new)
                 else:
                     # A part of what is known: only its length is new.
-                    self.tell(f"{place} length", len(each))
+                    rest.append(len(each))
             elif isinstance(each, dict):
                 of_known = before if isinstance(before, dict) else {}
-                new = [member for member in each if member not in of_known]
-                self.said += told_by_names(new)
-                covered += sum(len(member) + 4 for member in each if member in of_known or member in _NAMES) + 2
+                names = [member for member in each if member not in of_known]
+                self.said += told_by_names(names)
+                rest += [member for member in names if member not in _NAMES]
                 waiting += [(member, inner, of_known.get(member)) for member, inner in each.items()]
+                if not each:
+                    rest.append(each)
             elif isinstance(each, list):
                 of_list = before if isinstance(before, list) else []
-                covered += min(len(each), len(of_list)) + 2
                 waiting += [(name, inner, of_list[at] if at < len(of_list) else None) for at, inner in enumerate(each)]
-        self.tell(place, value, covered)
+                if not of_list:
+                    rest.append([])
+            elif each is not None:
+                rest.append(each)
+        if rest:
+            self.tell(place, rest)
+
+    def _described(self, value: object) -> list[object]:
+        """Counts metadata that is longer than any real one; returns what is left for the budget to pay."""
+        if not isinstance(value, str):
+            self.said += [text[METADATA_CHARACTERS_MAX:] for text in texts_of(value)]
+            return [value]
+        self.said.append(value[METADATA_CHARACTERS_MAX:])
+        return [] if value in _USUAL else [value[:METADATA_CHARACTERS_MAX]]
 
 
 class Meaning:
@@ -190,6 +201,7 @@ class Meaning:
             if (
                 at_place == self._at
                 and type(delta) is str
+                and delta
                 and number == before + 1
                 and fields.keys() <= _TEXT_EVENT
                 and fields.get("logprobs") in _NOTHING

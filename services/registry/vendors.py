@@ -18,6 +18,7 @@ from services.token_classes import TOKEN_CLASSES
 LIMIT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "openai_chat": ("max_tokens", "max_completion_tokens"),
     "anthropic_messages": ("max_tokens",),
+    "openai_responses": ("max_output_tokens",),
 }
 DIALECTS: Final = tuple(LIMIT_FIELDS)
 AUTHENTICATIONS: Final = ("bearer", "x_api_key")
@@ -29,8 +30,9 @@ ERROR_MEANINGS: Final = ("request", "account", "rate_limit", "overloaded", "cont
 # Fields that the meter itself reads and writes, in any dialect. Passed on by a profile, they would let a client choose its price.
 METERED_FIELDS: Final = frozenset(
     {
-        "model", "messages", "system", "stream", "stream_options", "n", "best_of",
+        "model", "messages", "system", "input", "instructions", "stream", "stream_options", "n", "best_of",
         "max_tokens", "max_completion_tokens", "max_output_tokens",
+        "store", "background", "previous_response_id", "conversation", "prompt",
     }
 )  # fmt: skip
 
@@ -84,6 +86,7 @@ class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     openai_chat: Endpoint | None = None
     anthropic_messages: Endpoint | None = None
+    openai_responses: Endpoint | None = None
 
     def by_dialect(self) -> dict[str, Endpoint]:
         """The endpoints that are given, in the order of `DIALECTS`."""
@@ -125,7 +128,7 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 _FILLED: Final = {
     dialect: Endpoint(
         authentication=authentication,
-        output_limit_field="max_tokens",
+        output_limit_field=LIMIT_FIELDS[dialect][0],
         limit_counts_reasoning=True,
         streams=True,
         takes_stream_options=True,
@@ -136,7 +139,7 @@ _FILLED: Final = {
         unknown_content="passed",
         usage=UsageReading(reasoning="as_total_shows", paths={}, places=()),
     )
-    for dialect, authentication in (("openai_chat", "bearer"), ("anthropic_messages", "x_api_key"))
+    for dialect, authentication in (("openai_chat", "bearer"), ("anthropic_messages", "x_api_key"), ("openai_responses", "bearer"))
 }
 
 

@@ -1,4 +1,4 @@
-"""A vendor that makes no text of worth but real traffic: OpenAI's chat completions and Anthropic's messages, counted exactly.
+"""A vendor that makes no text of worth but real traffic, counted exactly: OpenAI's chats and responses, Anthropic's messages.
 
 It owns nothing that lasts. One token is four ASCII bytes, on the way in and on the way out, so that a call's usage is
 known before the call is made; scripts other than plain text have a share of their own. A request's `simulate` object says

@@ -1,6 +1,7 @@
 """The vendor's HTTP interface, a bare ASGI application: a framework's routing would cost more than the answer.
 
-POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models, GET /v1/simulator/served.
+POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, GET /v1/models,
+GET /v1/simulator/served.
 """
 
 import itertools
@@ -18,6 +19,8 @@ from services.vendor_simulator.client import Client, Receive, Send
 from services.vendor_simulator.completion import plan
 from services.vendor_simulator.errors import ErrorWriter, RefusedError, error_body, messages_error_body
 from services.vendor_simulator.messages import counted, parse_count, parse_messages, plan_message
+from services.vendor_simulator.responses import plan_response
+from services.vendor_simulator.responses_request import parse_responses
 from services.vendor_simulator.rich_completion import plan_rich
 from services.vendor_simulator.served import Served
 from services.vendor_simulator.simulate import PLAIN, Simulate
@@ -83,8 +86,16 @@ def _open_messages(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequ
     return request, plan_message(request, f"msg_{number}")
 
 
+def _open_responses(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
+    request = parse_responses(body)
+    if heeds_text and request.simulate is PLAIN:
+        request = replace(request, simulate=simulate_in(request.last_text, error_body))
+    return request, plan_response(request, number, int(time.time()))
+
+
 _CHAT: Final = Dialect(_open_chat, error_body, b"x-request-id")
 _MESSAGES: Final = Dialect(_open_messages, messages_error_body, b"request-id")
+_RESPONSES: Final = Dialect(_open_responses, error_body, b"x-request-id")
 
 
 class VendorSimulator:
@@ -107,6 +118,8 @@ class VendorSimulator:
             await self._complete(scope, client, _CHAT)
         elif route == ("POST", "/v1/messages"):
             await self._complete(scope, client, _MESSAGES)
+        elif route == ("POST", "/v1/responses"):
+            await self._complete(scope, client, _RESPONSES)
         elif route == ("POST", "/v1/messages/count_tokens"):
             await self._count_tokens(client)
         elif route == ("GET", "/v1/simulator/served"):

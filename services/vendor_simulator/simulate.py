@@ -1,4 +1,4 @@
-"""The `simulate` object of a request: how the call shall go. Both dialects read the same object.
+"""The `simulate` object of a request: how the call shall go. All dialects read the same object.
 
 docs/vendor-simulator.md lists every field with examples.
 """

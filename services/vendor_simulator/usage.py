@@ -86,3 +86,16 @@ def messages_usage(counts: Counts, output_tokens: int, added: bool = True) -> di
     if counts.reasoning_tokens and shape != "without_details":
         usage["output_tokens_details"] = {"thinking_tokens": min(counts.reasoning_tokens, output_tokens)}
     return usage
+
+
+def responses_usage(counts: Counts) -> dict[str, Any]:
+    """A response's usage: that of a chat under other names."""
+    return {_OF_RESPONSES.get(name, name): value for name, value in chat_usage(counts, counts.output_tokens).items()}
+
+
+_OF_RESPONSES: Final = {
+    "prompt_tokens": "input_tokens",
+    "prompt_tokens_details": "input_tokens_details",
+    "completion_tokens": "output_tokens",
+    "completion_tokens_details": "output_tokens_details",
+}

@@ -52,6 +52,7 @@ def test_the_table_of_base_vendors_is_what_is_served() -> None:
     def told(vendor: registry_pb2.Vendor) -> list[str]:
         by_dialect = {each.dialect: each for each in vendor.endpoints}
         chat, messages = by_dialect[registry_pb2.DIALECT_OPENAI_CHAT], by_dialect.get(registry_pb2.DIALECT_ANTHROPIC_MESSAGES)
+        responses = by_dialect.get(registry_pb2.DIALECT_OPENAI_RESPONSES)
         bearer = messages is not None and messages.authentication == registry_pb2.VENDOR_AUTHENTICATION_BEARER
         usage = [f"{each.token_class}: {each.path}" for each in chat.usage.paths] + [f"at {each}" for each in chat.usage.places]
         if chat.usage.reasoning == registry_pb2.REASONING_COUNT_BESIDE:
@@ -61,6 +62,7 @@ def test_the_table_of_base_vendors_is_what_is_served() -> None:
             chat.base_url,
             chat.output_limit_field + ("" if chat.limit_counts_reasoning else " *"),
             "-" if messages is None else messages.base_url + (", bearer" if bearer else ""),
+            "-" if responses is None else responses.base_url,
             "; ".join(usage) or "-",
             ", ".join(chat.extra_fields) or "-",
         ]

@@ -16,8 +16,10 @@ _USAGE: Final = "services/edge/vendors/usage.py"
 _UNMETERED: Final = "services/edge/dialects/unmetered.py"
 _METADATA: Final = "services/edge/dialects/metadata.py"
 _DISGUISE: Final = "services/edge/dialects/disguise.py"
-_PROMPT: Final = "services/edge/dialects/anthropic_messages/prompt.py"
-_WIRE: Final = "services/edge/dialects/anthropic_messages/wire.py"
+_TYPED_EVENTS: Final = "services/edge/dialects/typed_events.py"
+_TALLY: Final = "services/edge/dialects/tally.py"
+_INPUT: Final = "services/edge/dialects/input.py"
+_PROFILED: Final = "services/edge/dialects/profiled.py"
 _EVENTS: Final = "services/edge/vendors/events.py"
 _ASSEMBLY: Final = "services/edge/dialects/chat/assembly.py"
 
@@ -48,8 +50,8 @@ _PASSED: Final = (
     ),
     Mutation(
         "a limit that the meter never saw passes to a vendor of messages",
-        _MESSAGES_REQUEST,
-        (("                    refuse_unmetered(name, value)\n", "                    pass\n"),),
+        _PROFILED,
+        (("                refuse_unmetered(name, value)\n", "                pass\n"),),
         _OF_MESSAGES_REQUEST,
     ),
     Mutation(
@@ -72,8 +74,8 @@ _PASSED: Final = (
     ),
     Mutation(
         "media that are not known pass in messages",
-        _PROMPT,
-        (("        if self._is_bounded and (MEDIA", "        if not self._is_bounded and (MEDIA"),),
+        _INPUT,
+        (("        if self.is_bounded and (MEDIA", "        if not self.is_bounded and (MEDIA"),),
         _OF_MESSAGES_REQUEST,
     ),
 )
@@ -123,7 +125,7 @@ _DISGUISED: Final = (
     ),
     Mutation(
         "a member that came twice in an event of messages is relayed twice",
-        _WIRE,
+        _TYPED_EVENTS,
         (("    return fields, as_read(data, fields)\n", "    return fields, data\n"),),
         _OF_MESSAGES_ANSWER,
     ),
@@ -147,7 +149,7 @@ _DISGUISED: Final = (
     ),
     Mutation(
         "a short member that came twice in an event of messages is relayed twice",
-        _WIRE,
+        _TYPED_EVENTS,
         ((' and data.replace(b" ", b"") == written.replace(b" ", b"")', ""),),
         _OF_MESSAGES_ANSWER,
     ),
@@ -236,8 +238,8 @@ _DISGUISED: Final = (
     ),
     Mutation(
         "names in a proof of thought are free",
-        _MEANING,
-        (('            self.say("opaque", value)\n', "            self.opaque_bytes += _bytes_of(texts_of(value))\n"),),
+        _TALLY,
+        (('            self.say("opaque", value)\n', "            self.opaque_bytes += bytes_of(texts_of(value))\n"),),
         _OF_MESSAGES_ANSWER,
     ),
     Mutation(
@@ -478,19 +480,19 @@ _OUTPUT: Final = (
     ),
     Mutation(
         "opaque bytes of messages are ignored",
-        _MEANING,
-        (("            self.opaque_bytes += _bytes_of([value])\n", "            pass\n"),),
+        _TALLY,
+        (("            self.opaque_bytes += bytes_of([value])\n", "            pass\n"),),
         _OF_MESSAGES_ANSWER,
     ),
     Mutation(
         "what is encrypted in a result of messages is free",
         _MEANING,
-        (("                self.added_opaque_bytes += _bytes_of(hidden)\n", ""),),
+        (("                self.added_opaque_bytes += bytes_of(hidden)\n", ""),),
         _OF_MESSAGES_ANSWER,
     ),
     Mutation(
         "text in an unknown member of messages is not counted",
-        _MEANING,
+        _TALLY,
         (
             (
                 '                self.said += texts\n                self.tell(f"{place} {name}"',
@@ -639,8 +641,8 @@ _TOLD: Final = (
     ),
     Mutation(
         "metadata of a message is free",
-        _MEANING,
-        (("        self.tell(name, value, _bytes_of(beyond))\n", ""),),
+        _TALLY,
+        (("        self.tell(name, value, bytes_of(beyond))\n", ""),),
         _OF_METADATA,
     ),
     Mutation(
@@ -648,7 +650,7 @@ _TOLD: Final = (
         _MEANING,
         (
             (
-                '        self.added.append(self._metadata.beyond("result", value, _bytes_of(texts) + _bytes_of(hidden)))\n',
+                '        self.added.append(self._metadata.beyond("result", value, bytes_of(texts) + bytes_of(hidden)))\n',
                 "        pass\n",
             ),
         ),

@@ -12,7 +12,7 @@ import msgspec
 from tests.openapi.documents import NAMES, Operation, operations, resolved, strict
 
 # What has no operation is refused, in the documents' shape.
-_REFUSED: Final = (404, 405)
+_REFUSED: Final = (404, 405, 426)
 
 
 def assert_documented(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:

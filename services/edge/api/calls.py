@@ -9,7 +9,7 @@ from services.edge.call.dialect import Body, Dialect
 from services.edge.call.path import CallPath
 from services.edge.http.bodies import Bodies
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
-from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed
+from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed, upgrade_not_supported
 from services.edge.http.stream import ClientAnswer
 from services.edge.identity.principals import Principal, Principals
 from services.runtime.clock import Clock
@@ -51,6 +51,8 @@ class ModelCalls:
         client = Client(exchange)
         answer = ClientAnswer(exchange, named(self._dialect, charging_id))
         try:
+            if exchange.method == "GET" and exchange.value_of(b"upgrade").lower() == b"websocket":
+                raise upgrade_not_supported(exchange.path)
             if exchange.method != "POST":
                 raise method_not_allowed(exchange.method, exchange.path, "POST")
             principal = await self._principals.resolve(exchange)

@@ -28,6 +28,8 @@ _fields_decoder: Final = msgspec.json.Decoder(Fields)
 _objects_decoder: Final = msgspec.json.Decoder(list[Fields])
 _elements_decoder: Final = msgspec.json.Decoder(list[Raw])
 _text_decoder: Final = msgspec.json.Decoder(str)
+# Numbers keep their text, because one reader's 1.0 is another's 1, and 1e400 is nobody's float.
+_tree_decoder: Final = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode()))
 encode: Final = msgspec.json.Encoder().encode
 
 
@@ -51,6 +53,19 @@ def read_object(body: bytes, decoded: str = "") -> Fields:
         raise too_deep() from None
     except NOT_JSON as error:
         raise malformed(None, f"The body is not valid JSON: {error}.", "invalid_json") from None
+    return fields
+
+
+def read_tree(body: bytes, right: str = "a JSON object") -> dict[str, Any]:
+    """A body's members by name, decoded to the last one; of each name the last holds. Errors: `Problem` 400."""
+    try:
+        fields = _tree_decoder.decode(body)
+    except UnicodeDecodeError as error:
+        raise malformed(None, f"The body is not valid UTF-8: {error.reason}. Send JSON in UTF-8.", "invalid_json") from None
+    except NOT_JSON as error:
+        raise malformed(None, f"The body is not valid JSON: {error}.", "invalid_json") from None
+    if type(fields) is not dict:
+        raise malformed(None, f"The body must be {right}.", "invalid_type")
     return fields
 
 
@@ -162,6 +177,16 @@ def integer(fields: Fields, name: str, least: int, param: str = "", most: int = 
     if not least <= number <= most:
         raise malformed(param, f"{param} must be {least} to {most}; it is {number}.", "invalid_value")
     return number
+
+
+def whole_number(value: Any, param: str, least: int) -> int:
+    """A decoded value that must be a whole number of at least `least`. Errors: `Problem` 400."""
+    if type(value) is not int:
+        message = f"{param} must be a whole number, written in digits alone without fraction or exponent."
+        raise malformed(param, message, "invalid_type")
+    if not least <= value <= INTEGER_MAX:
+        raise malformed(param, f"{param} must be {max(least, 1)} to {INTEGER_MAX}; it is {value}.", "invalid_value")
+    return value
 
 
 def plain(raw: Raw) -> Any:

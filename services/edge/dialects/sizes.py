@@ -8,3 +8,5 @@ ANSWER_BYTES: Final = 64 * 1024
 TOKEN_BYTES_MAX: Final = 256
 # Results of the vendor's own tools within an answer: pages, mostly.
 RESULTS_BYTES_MAX: Final = 8 * 1024 * 1024
+# Vendors describe their own tools to their models in hidden words; no tool is known to take more tokens than this.
+VENDOR_TOOL_TOKENS: Final = 2_048

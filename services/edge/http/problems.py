@@ -5,6 +5,7 @@ obey `x-should-retry` first, so each problem says here whether trying again can 
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -53,9 +54,13 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's word, and no error of ours
         self.resets_at = -(-(time.time_ns() // 1_000_000 + resets_after_ms) // 1_000) if resets_after_ms else 0
 
 
-def problem_body(problem: Problem) -> bytes:
-    """The JSON body of an error answer; also what goes into a stream that has begun."""
-    error: dict[str, Any] = {"message": problem.message, "type": problem.type, "param": problem.param, "code": problem.code}
+def problem_body(problem: Problem, params: Mapping[str, str] | None = None) -> bytes:
+    """The JSON body of an error answer; also what goes into a stream that has begun.
+
+    `params` are a dialect's own names of fields, by those of chat completions.
+    """
+    param = (params or {}).get(problem.param or "", problem.param)
+    error: dict[str, Any] = {"message": problem.message, "type": problem.type, "param": param, "code": problem.code}
     if problem.resets_at:
         error["resets_at"] = problem.resets_at
     return _encode({"error": error})
@@ -251,6 +256,8 @@ def unknown_url(method: str, path: str) -> Problem:
     advice = "Check the URL for typos."
     if path.startswith("/v1/v1/"):
         advice = "It has /v1 twice: leave it out of the client's base URL."
+    elif path.startswith("/v1/responses/"):
+        advice = "No response is kept here: send the whole conversation as input of POST /v1/responses, and read the answer there."
     elif path.startswith(_WITHOUT_V1):
         advice = "Paths of the API begin with /v1: the client's base URL must end in it."
     return Problem(404, INVALID_REQUEST, "unknown_url", f"Unknown request URL: {method} {path}. {advice}")
@@ -260,6 +267,13 @@ def method_not_allowed(method: str, path: str, allowed: str) -> Problem:
     """405. `allowed` is the value of the Allow header."""
     message = f"{path} does not take {method}; it takes {allowed}."
     return Problem(405, INVALID_REQUEST, "method_not_allowed", message, headers=((b"allow", allowed.encode("ascii")),))
+
+
+def upgrade_not_supported(path: str) -> Problem:
+    """426. The path does not speak WebSocket; clients that can do without use POST at once."""
+    message = f"{path} does not speak WebSocket here. Send the request with POST, and read the answer as server-sent events."
+    headers = ((b"connection", b"upgrade"), (b"upgrade", b"HTTP/1.1"))
+    return Problem(426, INVALID_REQUEST, "websocket_not_supported", message, headers=headers)
 
 
 def not_found(code: str, message: str, param: str | None = None) -> Problem:

@@ -8,7 +8,11 @@ from services.edge.vendors.vendor import VendorFault
 from services.token_classes import INDEX
 from tokenline.registry.v1 import registry_pb2 as pb
 
-DIALECT_NAMES: Final = {pb.DIALECT_OPENAI_CHAT: "openai_chat", pb.DIALECT_ANTHROPIC_MESSAGES: "anthropic_messages"}
+DIALECT_NAMES: Final = {
+    pb.DIALECT_OPENAI_CHAT: "openai_chat",
+    pb.DIALECT_ANTHROPIC_MESSAGES: "anthropic_messages",
+    pb.DIALECT_OPENAI_RESPONSES: "openai_responses",
+}
 
 
 class Unknown(Enum):

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.edge.call.dialect import Ending, Step
-from services.edge.dialects.chat.answer import ChatAnswer, usage_object
+from services.edge.dialects.chat.answer import ChatAnswer
 from services.edge.dialects.chat.deltas import METADATA_BYTES_MAX
 from services.edge.dialects.metadata import FREE_BYTES, FREE_BYTES_A_PIECE
+from services.edge.dialects.openai_usage import usage_object
 from services.edge.http.problems import unavailable
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import UsageReading
@@ -443,7 +444,7 @@ def test_usage_is_shown_once_and_only_to_who_asked() -> None:
     assert got.usage == USAGE
     answer = stream(usage=True)
     got = ended(answer, feed(answer, body(*datas)), (10, 0, 0, 7, 0))
-    assert got.usage == usage_object((10, 0, 0, 7, 0))
+    assert got.usage == usage_object((10, 0, 0, 7, 0), "prompt", "completion")
 
 
 def test_counts_on_the_way_are_the_vendors_and_the_last_one_is_what_was_charged() -> None:
@@ -539,7 +540,7 @@ def test_a_stream_that_is_cut_ends_as_at_its_limit() -> None:
     got = ended(answer, fed, COUNTS, Ending.CUT)
     assert {index: choice.finish_reason for index, choice in got.choices.items()} == {0: "length", 1: "length", 2: "stop"}
     assert got.done
-    assert got.usage == usage_object(COUNTS)
+    assert got.usage == usage_object(COUNTS, "prompt", "completion")
 
 
 @pytest.mark.parametrize("odd", [{}, {"odd": 1}])
@@ -662,7 +663,7 @@ def test_a_usage_has_the_counts_that_clients_expect_where_a_vendor_leaves_one_ou
 def test_a_whole_answers_usage_is_what_was_charged() -> None:
     answer = request().answer(ENDPOINT)
     answer.feed_whole(whole({"role": "assistant", "content": "Hi"}, usage={"prompt_tokens": -5, "completion_tokens": 10**9}))
-    assert json.loads(answer.end(Ending.COMPLETE, COUNTS))["usage"] == usage_object(COUNTS)
+    assert json.loads(answer.end(Ending.COMPLETE, COUNTS))["usage"] == usage_object(COUNTS, "prompt", "completion")
 
 
 @pytest.mark.parametrize("answer", [b"", b"hello", b"[]", b"{}", b'{"choices": []}', b'{"choices": null, "id": "x"}'])
@@ -717,7 +718,7 @@ def test_an_assembled_answer_has_all_that_the_stream_had() -> None:
                 "finish_reason": "function_call",
             }
         ],
-        "usage": usage_object(COUNTS),
+        "usage": usage_object(COUNTS, "prompt", "completion"),
     }
 
 

@@ -203,6 +203,14 @@ def test_probabilities_of_no_text_count_beyond_the_bound(logprobs: Callable[[int
     assert counted >= EVENTS * (bytes_an_event - FREE_BYTES_A_PIECE) - FREE_BYTES > 0
 
 
+def test_metadata_in_excess_fills_up_no_budget() -> None:
+    to = messages_answer(streamed=True)
+    # A few bytes more than a piece of output fills up.
+    told = [hidden(number)[: FREE_BYTES_A_PIECE + 2] for number in range(EVENTS)]
+    steps = [to.feed(Event("", encode({"type": "ping", "usage": {"note": each}}))) for each in told]
+    assert sum(len(step.said) for step in steps) >= EVENTS * FREE_BYTES_A_PIECE - FREE_BYTES
+
+
 def test_a_budget_is_spent_and_earned() -> None:
     metadata = Metadata()
     assert metadata.beyond("x", "a" * (FREE_BYTES - 2)) == ""

@@ -5,10 +5,12 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.call.dialect import Ending, Step
-from services.edge.dialects.anthropic_messages.meaning import Meaning, Tree, has_output
+from services.edge.dialects.anthropic_messages.meaning import Meaning
 from services.edge.dialects.anthropic_messages.problems import problem_body
-from services.edge.dialects.anthropic_messages.wire import as_read, event_of, events_of, fields_of, message_of, whole_of
+from services.edge.dialects.anthropic_messages.wire import events_of, message_of
 from services.edge.dialects.json_text import NOT_JSON, encode
+from services.edge.dialects.tally import has_output
+from services.edge.dialects.typed_events import Tree, as_read, event_of, fields_of, whole_of
 from services.edge.http.problems import Problem
 from services.edge.vendors.errors import fault_in
 from services.edge.vendors.events import Event

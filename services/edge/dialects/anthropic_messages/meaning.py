@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from services.edge.call.dialect import Step
 from services.edge.dialects.anthropic_messages.names import RESULT_SUFFIX
-from services.edge.dialects.disguise import NAME_CHARACTERS_MAX, told_by_names, told_by_numbers
 from services.edge.dialects.json_text import encode
 from services.edge.dialects.metadata import Metadata
+from services.edge.dialects.tally import Tally, Words, bytes_of, texts_of
+from services.edge.dialects.typed_events import Tree
 from services.edge.vendors.profile import Reasoning, UsageReading
 from services.edge.vendors.usage import MESSAGES, VendorCount, at, merged, read_usage
 
-Tree = dict[str, Any]
 # Members of events without output, by the event's type; any others count.
 _EVENTS: Final[dict[str, frozenset[str]]] = {
     "message_start": frozenset({"type", "message", "usage"}),
@@ -68,7 +68,6 @@ _METADATA: Final = frozenset(
         "input_transformations",
     }
 )
-_METADATA_CHARACTERS_MAX: Final = 256
 # Names that any event, message, block or delta may have.
 _NAMES: Final = frozenset().union(
     *_EVENTS.values(),
@@ -80,8 +79,6 @@ _CALLS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _OPAQUE: Final = frozenset({"signature", "encrypted_content", "encrypted_index", "encrypted_stdout"})
 # The output in a message_start is no count yet.
 _OUTPUT: Final = ("output_tokens", "output_tokens_details")
-
-
 # Words of every answer.
 _USUAL: Final = frozenset(_EVENTS) | {
     "message",
@@ -104,40 +101,20 @@ _USUAL: Final = frozenset(_EVENTS) | {
 }
 
 
-class Tally:
-    """Output found in one event or answer; `metadata` is that of the whole answer.
+_WORDS: Final = Words(_NAMES, _METADATA, _USUAL, _OPAQUE)
+
+
+class _Tally(Tally):
+    """Output found in one event or answer.
 
     `has_results`: tools run at the vendor, which puts what they say into the model's input; without any all is the model's output.
     """
 
-    __slots__ = ("_has_results", "_metadata", "added", "added_opaque_bytes", "calls", "opaque_bytes", "said", "thought")
+    __slots__ = ("_has_results",)
 
     def __init__(self, metadata: Metadata, *, has_results: bool) -> None:
-        self._metadata = metadata
+        super().__init__(_WORDS, metadata)
         self._has_results = has_results
-        self.said: list[str] = []
-        self.thought: list[str] = []
-        self.added: list[str] = []
-        self.added_opaque_bytes = 0
-        self.opaque_bytes = 0
-        self.calls = 0
-
-    def step(self, *, out: bytes = b"", counted: VendorCount | None = None, finished: bool = False, ended: bool = False) -> Step:
-        """The step of this tally."""
-        if self.said or self.thought or self.calls or self.added:
-            self._metadata.earn()
-        return Step(
-            out,
-            "".join(self.said),
-            "".join(self.thought),
-            self.opaque_bytes,
-            self.calls,
-            "".join(self.added),
-            counted,
-            finished,
-            ended,
-            added_opaque_bytes=self.added_opaque_bytes,
-        )
 
     def block(self, block: object) -> None:
         """Counts a content block: empty as at its begin in a stream, or whole."""
@@ -173,10 +150,10 @@ class Tally:
                 self.metadata(f"block {name}", value)
             else:
                 hidden: list[str] = []
-                texts = texts_of({name: value}, hidden)
+                texts = texts_of({name: value}, _OPAQUE, hidden)
                 self.added += texts
-                self.added_opaque_bytes += _bytes_of(hidden)
-                self.added.append(self._metadata.beyond("result", value, _bytes_of(texts) + _bytes_of(hidden)))
+                self.added_opaque_bytes += bytes_of(hidden)
+                self.added.append(self._metadata.beyond("result", value, bytes_of(texts) + bytes_of(hidden)))
 
     def delta(self, delta: object) -> None:
         """Counts a piece of a content block."""
@@ -193,54 +170,6 @@ class Tally:
                 self.metadata("delta type", value)
             else:
                 self.say(f"delta {name}", value)
-
-    def say(self, name: str, value: object) -> None:
-        """Counts the texts of a member, and proofs of thought within it."""
-        if type(value) is str:
-            self.said.append(value)
-            return
-        hidden: list[str] = []
-        texts = texts_of(value, hidden)
-        self.said += texts
-        self.opaque_bytes += _bytes_of(hidden)
-        self.tell(name, value, _bytes_of(texts) + _bytes_of(hidden))
-
-    def tell(self, name: str, value: object, counted_bytes: int = 0) -> None:
-        """Counts the part of a member that exceeds the free metadata; `counted_bytes` of it are counted already."""
-        if value is not None and (beyond := self._metadata.beyond(name, value, counted_bytes)):
-            self.said.append(beyond)
-
-    def opaque(self, value: object) -> None:
-        """Counts a proof of thought; one that is no text says what it says."""
-        if isinstance(value, str):
-            self.opaque_bytes += _bytes_of([value])
-        else:
-            self.say("opaque", value)
-
-    def others(self, place: str, members: Tree, known: frozenset[str]) -> None:
-        """Counts unknown members."""
-        self.names(place, members)
-        for name, value in members.items():
-            if name not in known:
-                texts = texts_of(value)
-                self.said += texts
-                self.tell(f"{place} {name}", value, _bytes_of(texts))
-            elif name in _METADATA:
-                self.metadata(f"{place} {name}", value)
-
-    def names(self, place: str, members: Tree) -> None:
-        """Counts names that carry text."""
-        self.said += self._metadata.names(place, members, _NAMES)
-
-    def metadata(self, name: str, value: object) -> None:
-        """Counts metadata that is longer than any real one, or too much of which is new."""
-        if type(value) is int:
-            self.said += told_by_numbers(value)
-        if type(value) is str and value in _USUAL:
-            return
-        beyond = [text[_METADATA_CHARACTERS_MAX:] for text in texts_of(value) if len(text) > _METADATA_CHARACTERS_MAX]
-        self.said += beyond
-        self.tell(name, value, _bytes_of(beyond))
 
 
 class Meaning:
@@ -265,7 +194,7 @@ class Meaning:
             index = fields["index"]
             if is_text and type(index) is int and 0 <= index <= _INDEX_MAX:
                 return Step(out, delta["text"])
-        tally = Tally(self._metadata, has_results=self._has_results)
+        tally = _Tally(self._metadata, has_results=self._has_results)
         known = _EVENTS.get(kind, _OTHER_EVENT)
         tally.others("event", fields, known)
         finished = False
@@ -292,12 +221,12 @@ class Meaning:
 
     def whole(self, message: Tree) -> Step:
         """The step of an answer that came in one piece."""
-        tally = Tally(self._metadata, has_results=self._has_results)
+        tally = _Tally(self._metadata, has_results=self._has_results)
         self._message(message, tally)
         self._take(message.get("usage"))
         return tally.step(counted=self.counted, finished=True, ended=True)
 
-    def _message(self, message: object, tally: Tally) -> None:
+    def _message(self, message: object, tally: _Tally) -> None:
         if not isinstance(message, dict):
             tally.say("message", message)
             return
@@ -339,39 +268,3 @@ class Meaning:
 
 
 _EVENT_OF_DELTA: Final = frozenset({"type", "index", "delta"})
-
-
-def has_output(step: Step) -> bool:
-    """Whether the step has output of the vendor's model."""
-    return bool(step.said or step.thought or step.opaque_bytes or step.calls)
-
-
-def _bytes_of(texts: list[str]) -> int:
-    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-
-
-def texts_of(value: object, hidden: list[str] | None = None) -> list[str]:
-    """All texts in a JSON value; types and names only where they are unusual.
-
-    Encrypted texts are added to `hidden` instead, where it is given.
-    """
-    if type(value) is str:
-        return [value]
-    texts: list[str] = []
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, str):
-            texts.append(each)
-        elif isinstance(each, dict):
-            texts += told_by_names(each)
-            for name, member in each.items():
-                if hidden is not None and name in _OPAQUE:
-                    hidden += texts_of(member)
-                elif name != "type" or not isinstance(member, str) or len(member) > NAME_CHARACTERS_MAX:
-                    waiting.append(member)
-        else:
-            texts += told_by_numbers(each)
-            if isinstance(each, list):
-                waiting += each
-    return texts

@@ -117,5 +117,3 @@ TOOL_BY_FOLD: Final = by_fold(
 # The type of a tool that the client defines; then the beginnings of types that Anthropic defines and the client runs.
 CUSTOM_TOOL: Final = "custom"
 CLIENT_TOOLS: Final = ("bash_20", "text_editor_20", "computer_20", "memory_20")
-# Anthropic describes its own tools to its models in hidden words; no tool is known to take more tokens than this.
-VENDOR_TOOL_TOKENS: Final = 2_048

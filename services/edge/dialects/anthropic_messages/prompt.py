@@ -1,13 +1,7 @@
-"""The input of a request: its texts, its other JSON, its images. Pure.
+"""The input of a request for a message: turns, content blocks, tools. Pure."""
 
-Everything that a model may be given is counted: texts by their bytes, the rest by the bytes of the vendor's JSON. Unknown content
-is counted too, and named, so that the request can be refused where the profile says so.
-"""
+from typing import Final
 
-from collections.abc import Iterable
-from typing import Any, Final
-
-from services.edge.call.dialect import InputSize
 from services.edge.dialects.anthropic_messages.names import (
     BLOCK_BY_FOLD,
     CUSTOM_TOOL,
@@ -20,51 +14,21 @@ from services.edge.dialects.anthropic_messages.names import (
     SOURCE_BY_FOLD,
     SOURCE_MEMBERS,
     TOOL_BY_FOLD,
-    VENDOR_TOOL_TOKENS,
     Kind,
 )
-from services.edge.dialects.json_text import encode, refuse_folds
-from services.edge.dialects.unmetered import MEDIA, names_media, unbounded
+from services.edge.dialects.input import Input
+from services.edge.dialects.json_text import refuse_folds
+from services.edge.dialects.sizes import VENDOR_TOOL_TOKENS
+from services.edge.dialects.typed_events import Tree
 from services.edge.http.problems import Problem, malformed
-from services.edge.tokens.size import NO_TEXT, size_of
 
-Tree = dict[str, Any]
 Path = tuple[str | int, ...]
 # A document in the result of a tool holds blocks; nothing is nested deeper.
 _DEPTH_MAX: Final = 3
-# Opaque proofs are base64, about as long as the thought they stand for.
-_OPAQUE_LETTERS: Final = (3, 4)
 
 
-class Prompt:
+class Prompt(Input):
     """The input of one request. Errors of all methods: `Problem` 400 that names the field."""
-
-    def __init__(self, *, is_bounded: bool) -> None:
-        """`is_bounded`: content whose tokens have no known bound is refused."""
-        self._is_bounded = is_bounded
-        # Values that count by their JSON.
-        self._trees: list[Any] = []
-        self._opaque_bytes = 0
-        self._hidden_bytes = 0
-        self.texts: list[str] = []
-        self.images = 0
-        self.turns = 0
-        # The first member or block of the messages that is not known here.
-        self.unknown = ""
-
-    def size(self) -> InputSize:
-        """The size of the input read so far."""
-        text = size_of("".join(self.texts)) if self.texts else NO_TEXT
-        if self._trees:
-            text += size_of(encode(self._trees).decode())
-        bound = text.utf8_bytes + self._opaque_bytes + self._hidden_bytes
-        if self._opaque_bytes:
-            letters = self._opaque_bytes * _OPAQUE_LETTERS[0] // _OPAQUE_LETTERS[1]
-            text += NO_TEXT._replace(utf8_bytes=self._opaque_bytes, lowers=letters)
-        return InputSize(bound, text, self.turns, self.images, self._texts)
-
-    def _texts(self) -> Iterable[str]:
-        return self.texts
 
     def read_messages(self, messages: object) -> None:
         """Reads the turns."""
@@ -76,7 +40,7 @@ class Prompt:
             if type(message) is not dict:
                 raise malformed(f"messages[{index}]", f"messages[{index}] must be an object with role and content.", "invalid_type")
             if not message.keys() <= MESSAGE_MEMBERS:
-                self._odd(message, MESSAGE_MEMBERS, MESSAGE_BY_FOLD, f"messages[{index}]")
+                self.odd(message, MESSAGE_MEMBERS, MESSAGE_BY_FOLD, f"messages[{index}]")
             role = message.get("role")
             if type(role) is not str or role not in ROLES:
                 where = f"messages[{index}].role"
@@ -88,7 +52,7 @@ class Prompt:
                 # A turn of the system may have settings alone.
                 self._blocks(content, ("messages", index, "content"), 0)
             if len(message) > 2:
-                self._rest(message, frozenset({"role", "content"}))
+                self.rest(message, frozenset({"role", "content"}))
         self.turns += len(messages)
 
     def read_system(self, system: object) -> None:
@@ -112,12 +76,8 @@ class Prompt:
                 continue
             if type(kind) is not str:
                 raise malformed(f"tools[{index}].type", f"tools[{index}].type must be a string.", "invalid_type")
-            self._hidden_bytes += VENDOR_TOOL_TOKENS
-        self._trees.append(tools)
-
-    def add(self, name: str, value: object) -> None:
-        """Counts a field by its JSON."""
-        self._trees.append({name: value})
+            self.hidden_bytes += VENDOR_TOOL_TOKENS
+        self.trees.append(tools)
 
     def _blocks(self, blocks: object, where: Path, depth: int) -> None:
         """Reads a list of content blocks."""
@@ -137,7 +97,7 @@ class Prompt:
             if kind is None:
                 kind = self._other_kind(block, _text((*where, index)))
             elif not block.keys() <= kind.members:
-                self._odd(block, kind.members, BLOCK_BY_FOLD, _text((*where, index)))
+                self.odd(block, kind.members, BLOCK_BY_FOLD, _text((*where, index)))
             for member in kind.texts:
                 text = block.get(member)
                 if type(text) is not str:
@@ -152,7 +112,7 @@ class Prompt:
         if kind.opaque:
             proof = block.get(kind.opaque)
             if type(proof) is str:
-                self._opaque_bytes += len(proof.encode())
+                self.opaque_bytes += len(proof.encode())
             else:
                 skipped = skipped - {kind.opaque}
         elif kind.nested:
@@ -169,12 +129,7 @@ class Prompt:
                     self._document(block, where, depth)
                 case "container_upload":
                     raise _of_one_vendor(_text((*where, "file_id")))
-        self._rest(block, skipped)
-
-    def _rest(self, members: Tree, skipped: frozenset[str]) -> None:
-        rest = {name: value for name, value in members.items() if name not in skipped}
-        if rest:
-            self._trees.append(rest)
+        self.rest(block, skipped)
 
     def _image(self, block: Tree, where: str) -> None:
         """Counts an image; its data is no text."""
@@ -186,7 +141,7 @@ class Prompt:
                 raise _of_one_vendor(f"{where}.source")
             case _:
                 raise malformed(f"{where}.source.type", f"{where}.source.type must be base64 or url.", "invalid_value")
-        self._rest(source, SOURCE_MEMBERS)
+        self.rest(source, SOURCE_MEMBERS)
 
     def _document(self, block: Tree, path: Path, depth: int) -> None:
         """Counts a document of text; refuses pages, because nobody knows their tokens before the vendor has read them."""
@@ -205,7 +160,7 @@ class Prompt:
                 else:
                     self._blocks(content, (*path, "source", "content"), depth + 1)
             case "base64" | "url":
-                if self._is_bounded:
+                if self.is_bounded:
                     message = (
                         f"{where} is a document in pages, whose tokens have no known bound, and the worst case is reserved before "
                         'each call. Send its text: a source of type "text".'
@@ -215,7 +170,7 @@ class Prompt:
                 raise _of_one_vendor(f"{where}.source")
             case _:
                 raise malformed(f"{where}.source.type", f"{where}.source.type must be text or content.", "invalid_value")
-        self._rest(source, SOURCE_MEMBERS)
+        self.rest(source, SOURCE_MEMBERS)
 
     def _other_kind(self, block: Tree, where: str) -> Kind:
         """The kind of a block that is not in the table."""
@@ -225,9 +180,9 @@ class Prompt:
             raise malformed(f"{where}.type", f"{where}.type must be a string, such as text.", "invalid_type")
         if name.endswith(RESULT_SUFFIX):
             if not block.keys() <= RESULT.members:
-                self._odd(block, RESULT.members, BLOCK_BY_FOLD, where)
+                self.odd(block, RESULT.members, BLOCK_BY_FOLD, where)
         else:
-            self._note_unknown(block, where, name)
+            self.note_unknown(block, where, name)
         return RESULT
 
     def _source(self, block: Tree, where: str) -> Tree:
@@ -236,21 +191,8 @@ class Prompt:
         if type(source) is not dict:
             raise malformed(f"{where}.source", f"{where}.source must be an object with a type.", "invalid_type")
         if not source.keys() <= SOURCE_MEMBERS:
-            self._odd(source, SOURCE_MEMBERS, SOURCE_BY_FOLD, f"{where}.source")
+            self.odd(source, SOURCE_MEMBERS, SOURCE_BY_FOLD, f"{where}.source")
         return source
-
-    def _odd(self, members: Tree, known: frozenset[str], by_fold: dict[str, str], where: str) -> None:
-        """Refuses a name that folds onto a known one; keeps the first unknown name."""
-        refuse_folds(members, by_fold, where)
-        for name, value in members.items():
-            if name not in known:
-                self._note_unknown({name: value}, f"{where}.{name}", name)
-
-    def _note_unknown(self, members: Tree, where: str, name: str) -> None:
-        """Keeps the first unknown name. Refuses media under every name, because they have no bound."""
-        if self._is_bounded and (MEDIA.search(name) or names_media(members)):
-            raise unbounded(where, name)
-        self.unknown = self.unknown or where
 
 
 def _text(path: Path) -> str:

@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from services.edge.call.dialect import Answer, Body, InputSize, VendorRequest
 from services.edge.dialects.anthropic_messages.answer import CountAnswer, StreamedAnswer, WholeAnswer
 from services.edge.dialects.anthropic_messages.names import (
@@ -16,10 +14,11 @@ from services.edge.dialects.anthropic_messages.names import (
     THINKING_BY_FOLD,
 )
 from services.edge.dialects.anthropic_messages.priced import fields_of, refuse_priced, runs_at_vendor
-from services.edge.dialects.anthropic_messages.prompt import Prompt, Tree
-from services.edge.dialects.json_text import INTEGER_MAX, NOT_JSON, encode, refuse_folds
+from services.edge.dialects.anthropic_messages.prompt import Prompt
+from services.edge.dialects.json_text import encode, read_tree, refuse_folds, whole_number
+from services.edge.dialects.profiled import taken
 from services.edge.dialects.sizes import ANSWER_BYTES, RESULTS_BYTES_MAX, TOKEN_BYTES_MAX
-from services.edge.dialects.unmetered import refuse_unmetered
+from services.edge.dialects.typed_events import Tree
 from services.edge.http.problems import Header, malformed
 from services.edge.vendors.profile import Endpoint, Unknown
 
@@ -33,8 +32,6 @@ _VERSION_TEXT: Final = re.compile(rb"[0-9A-Za-z.-]{1,32}")
 _BETAS_TEXT: Final = re.compile(rb"[0-9A-Za-z._, -]{1,4096}")
 # The smallest budget of thinking that Anthropic takes.
 _BUDGET_MIN: Final = 1_024
-# Numbers keep their text, because one reader's 1.0 is another's 1, and 1e400 is nobody's float.
-_decode: Final = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
 
 
 class MessagesRequest:
@@ -78,7 +75,9 @@ class MessagesRequest:
             raise malformed(param, f"{param} is not known to this model's vendor. Leave it out.", "unknown_parameter")
         if not self.is_free:
             refuse_priced(self._fields, endpoint)
-        body, dropped = self._taken(endpoint)
+        known = COUNT_FIELDS if self.is_free else FIELDS
+        fields = {name: value for name, value in self._fields.items() if name != "betas"}
+        body, dropped = taken(fields, known, endpoint, fields_of(endpoint))
         body["model"] = vendor_model_id
         if not self.is_free:
             self._limit(body, endpoint, output_limit)
@@ -107,31 +106,6 @@ class MessagesRequest:
         if self.streamed:
             return StreamedAnswer(endpoint.usage, self.model_id, has_results=self._has_results)
         return WholeAnswer(endpoint.usage, self.model_id, has_results=self._has_results)
-
-    def _taken(self, endpoint: Endpoint) -> tuple[Tree, tuple[str, ...]]:
-        """The fields that the endpoint takes, and the names of those that are dropped."""
-        known = COUNT_FIELDS if self.is_free else FIELDS
-        if self._fields.keys() <= known and "betas" not in self._fields:
-            return dict(self._fields), ()
-        taken: Tree = {}
-        dropped: list[str] = []
-        own = fields_of(endpoint)
-        for name, value in self._fields.items():
-            if name == "betas":
-                continue
-            if name in known or name in own.own:
-                taken[name] = value
-            elif endpoint.unknown_fields is Unknown.REFUSED:
-                message = f"{name} is not a field that this model's vendor is known to take. Leave it out."
-                raise malformed(name, message, "unknown_parameter")
-            elif endpoint.unknown_fields is Unknown.DROPPED:
-                dropped.append(name)
-            else:
-                refuse_folds((name,), own.own_by_fold)
-                if name != endpoint.output_limit_field:
-                    refuse_unmetered(name, value)
-                taken[name] = value
-        return taken, tuple(dropped)
 
     def _limit(self, body: Tree, endpoint: Endpoint, output_limit: int | None) -> None:
         """Writes the output limit into the field that the endpoint heeds; a budget of thinking is kept inside it."""
@@ -168,15 +142,7 @@ def read_request(content: bytes, headers: Mapping[bytes, bytes], *, counting: bo
 
 def _read_fields(content: bytes, *, counting: bool) -> Tree:
     """The body's top-level fields; those that charging reads have the right type."""
-    try:
-        fields = _decode(content)
-    except UnicodeDecodeError as error:
-        message = f"The body is not valid UTF-8: {error.reason}. Send JSON in UTF-8."
-        raise malformed(None, message, "invalid_json") from None
-    except NOT_JSON as error:
-        raise malformed(None, f"The body is not valid JSON: {error}.", "invalid_json") from None
-    if type(fields) is not dict:
-        raise malformed(None, "The body must be a JSON object, with model, max_tokens and messages.", "invalid_type")
+    fields = read_tree(content, "a JSON object, with model, max_tokens and messages")
     if not fields.keys() <= FIELDS:
         refuse_folds(fields, FIELDS_BY_FOLD)
     if fields.get("model") is None:
@@ -195,7 +161,7 @@ def _read_fields(content: bytes, *, counting: bool) -> Tree:
             raise malformed("thinking", "thinking must be an object with a type.", "invalid_type")
         refuse_folds(thinking, THINKING_BY_FOLD, "thinking")
         if thinking.get("budget_tokens") is not None:
-            _whole(thinking["budget_tokens"], "thinking.budget_tokens")
+            whole_number(thinking["budget_tokens"], "thinking.budget_tokens", 0)
     return fields
 
 
@@ -203,18 +169,9 @@ def _check_limit(limit: Any) -> None:
     if limit is None:
         message = "You must provide max_tokens: the most output tokens that the answer may have, thinking included."
         raise malformed("max_tokens", message, _MISSING)
-    if _whole(limit, "max_tokens") == 0:
+    if whole_number(limit, "max_tokens", 0) == 0:
         message = "max_tokens must be at least 1: a call that makes no output, and only fills the vendor's cache, is not sold here."
         raise malformed("max_tokens", message, "invalid_value")
-
-
-def _whole(value: Any, param: str) -> int:
-    if type(value) is not int:
-        message = f"{param} must be a whole number, written in digits alone without fraction or exponent."
-        raise malformed(param, message, "invalid_type")
-    if not 0 <= value <= INTEGER_MAX:
-        raise malformed(param, f"{param} must be 1 to {INTEGER_MAX}; it is {value}.", "invalid_value")
-    return value
 
 
 def _vendor_headers(fields: Tree, headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:

@@ -36,13 +36,14 @@ from services.edge.dialects.chat.deltas import (
 )
 from services.edge.dialects.json_text import NOT_JSON, encode
 from services.edge.dialects.metadata import FREE_BYTES_A_PIECE, Metadata
+from services.edge.dialects.openai_usage import usage_object
 from services.edge.http.problems import Problem, problem_body
 from services.edge.vendors.errors import fault_in
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import UsageReading
 from services.edge.vendors.usage import CHAT, VendorCount, at, merged, read_plain_usage, read_usage
 from services.edge.vendors.vendor import VendorFailure
-from services.token_classes import INDEX, Vector, total_input, total_output, trimmed
+from services.token_classes import Vector, total_output, trimmed
 
 _STREAM: Final = "text/event-stream; charset=utf-8"
 _JSON: Final = "application/json"
@@ -539,7 +540,7 @@ class ChatAnswer:
         """The vendor's usage if it is the charged one and has what clients expect, else one of the charged counts."""
         if self._is_counted_so(used) and self._known_usage().keys() >= USAGE_COUNTS:
             return self._known_usage()
-        return usage_object(used)
+        return usage_object(used, "prompt", "completion")
 
     def _whole_answer(self, cut: str | None, used: Vector) -> bytes:
         if self._clean_body:
@@ -601,32 +602,3 @@ def _assemble(assembly: Assembly, chunk: Chunk, choice: Choice) -> None:
         for name in ("system_fingerprint", "service_tier", "provider"):
             if value := getattr(chunk, name):
                 assembly.tell(name, value)
-
-
-def usage_object(used: Vector) -> Json:
-    """OpenAI's usage of the charged counts."""
-
-    def count(name: str) -> int:
-        index = INDEX[name]
-        return used[index] if index < len(used) else 0
-
-    prompt, completion = total_input(used), total_output(used)
-    prompt_details = {"cached_tokens": count("cached_input")}
-    for name, classes in (
-        ("cache_write_tokens", ("cache_write", "cache_write_1h")),
-        ("audio_tokens", ("audio_input",)),
-        ("image_tokens", ("image_input",)),
-    ):
-        if tokens := sum(map(count, classes)):
-            prompt_details[name] = tokens
-    completion_details = {"reasoning_tokens": count("reasoning")}
-    for name, each in (("audio_tokens", "audio_output"), ("image_tokens", "image_output")):
-        if tokens := count(each):
-            completion_details[name] = tokens
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": prompt_details,
-        "completion_tokens_details": completion_details,
-    }

@@ -36,6 +36,7 @@ class Dialect(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DIALECT_UNSPECIFIED: _ClassVar[Dialect]
     DIALECT_OPENAI_CHAT: _ClassVar[Dialect]
     DIALECT_ANTHROPIC_MESSAGES: _ClassVar[Dialect]
+    DIALECT_OPENAI_RESPONSES: _ClassVar[Dialect]
 
 class VendorAuthentication(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -108,6 +109,7 @@ ABANDONED_ANSWER_MADE: AbandonedAnswer
 DIALECT_UNSPECIFIED: Dialect
 DIALECT_OPENAI_CHAT: Dialect
 DIALECT_ANTHROPIC_MESSAGES: Dialect
+DIALECT_OPENAI_RESPONSES: Dialect
 VENDOR_AUTHENTICATION_UNSPECIFIED: VendorAuthentication
 VENDOR_AUTHENTICATION_BEARER: VendorAuthentication
 VENDOR_AUTHENTICATION_X_API_KEY: VendorAuthentication

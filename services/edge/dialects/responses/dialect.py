@@ -1,0 +1,33 @@
+"""The dialect of OpenAI's responses, for the call path. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from services.edge.call.dialect import Body
+from services.edge.dialects.responses.request import ResponsesRequest
+from services.edge.http import problems
+from services.edge.http.problems import Problem
+
+_PAYMENT_REQUIRED: Final = 402
+_TOO_MANY: Final = 429
+# Fields that problems name as chat completions do.
+_PARAMS: Final = {"messages": "input"}
+
+
+class Responses:
+    """See `services.edge.call.dialect.Dialect`."""
+
+    name = "openai_responses"
+    request_id_header = b"x-request-id"
+
+    def read(self, body: Body, headers: Mapping[bytes, bytes]) -> ResponsesRequest:
+        """See `services.edge.call.dialect.Dialect`. No header changes what a body means."""
+        return ResponsesRequest(body.content)
+
+    def problem_body(self, problem: Problem, charging_id: str) -> bytes:
+        """See `services.edge.call.dialect.Dialect`. The charging_id stands in x-request-id alone."""
+        return problems.problem_body(problem, _PARAMS)
+
+    def status_of(self, problem: Problem) -> int:
+        """429 for a quota that is used up: these clients take 402 for a failure, and try again."""
+        return _TOO_MANY if problem.status == _PAYMENT_REQUIRED else problem.status

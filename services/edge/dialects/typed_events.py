@@ -1,0 +1,74 @@
+"""Events that name their type in their data, and whole answers, on the wire: reads a vendor's, writes a client's. Pure."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from services.edge.dialects.json_text import NOT_JSON, encode
+from services.edge.vendors.errors import fault_in
+from services.edge.vendors.events import Event
+from services.edge.vendors.vendor import VendorFailure
+
+Tree = dict[str, Any]
+# A name that can stand in the line of an event.
+_NAME: Final = re.compile(r"[0-9A-Za-z_.-]{1,64}")
+# Vendors pad their events against listeners.
+_PADDING_BYTES_MAX: Final = 64
+_decode: Final = msgspec.json.Decoder().decode
+
+
+def fields_of(event: Event) -> tuple[Tree, bytes]:
+    """An event's members, with its type among them, and its data; no members for an event that only keeps a connection open.
+
+    Errors: `VendorFailure` garbage.
+    """
+    data = event.data
+    try:
+        fields = _decode(data)
+    except NOT_JSON:
+        if data.lstrip().startswith(b"{"):
+            raise VendorFailure("garbage", 200) from None
+        return {}, data
+    if type(fields) is not dict:
+        return {}, data
+    kind = fields.get("type")
+    if kind is None:
+        if fields.get("error") is not None:
+            return {**fields, "type": "error"}, data
+        # The SDKs take the type from the data.
+        kind = event.name
+        fields = {**fields, "type": kind}
+        data = encode(fields)
+    if type(kind) is not str or not _NAME.fullmatch(kind):
+        raise VendorFailure("garbage", 200)
+    return fields, as_read(data, fields)
+
+
+def as_read(data: bytes, members: Tree) -> bytes:
+    """JSON as it came where they were read and counted whole, except for a few spaces; else JSON written anew."""
+    written = encode(members)
+    if data == written:
+        return data
+    is_padded = len(data) <= len(written) + _PADDING_BYTES_MAX and data.replace(b" ", b"") == written.replace(b" ", b"")
+    return data if is_padded else written
+
+
+def whole_of(body: bytes) -> Tree:
+    """An object that a vendor answered. Errors: `VendorFailure` garbage, or refused with the vendor's error."""
+    try:
+        found = _decode(body)
+    except NOT_JSON:
+        raise VendorFailure("garbage", 200, body) from None
+    if type(found) is not dict:
+        raise VendorFailure("garbage", 200, body)
+    if found.get("type") == "error" or found.get("error") is not None:
+        raise VendorFailure("refused", 200, body, fault_in(found))
+    return found
+
+
+def event_of(kind: str, data: bytes) -> bytes:
+    """One event on the wire."""
+    if b"\n" in data:
+        data = data.replace(b"\n", b"\ndata: ")
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)

@@ -12,13 +12,12 @@ from litestar import Litestar
 from litestar.types import ControllerRouterHandler
 
 from services.edge.api.admin.router import admin_router, read_admin_token
-from services.edge.api.calls import ModelCalls, named
+from services.edge.api.calls import ModelCalls, metered, named
 from services.edge.api.health import health_routes
 from services.edge.api.me import me_routes
 from services.edge.api.models import AccountOfferings, models_routes
 from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
-from services.edge.call.dialect import Dialect
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
 from services.edge.catalog import CatalogHolder
@@ -48,7 +47,7 @@ from tokenline.authentication.v1 import authentication_pb2_grpc
 from tokenline.billing.v1 import billing_pb2_grpc
 
 # Model calls, and the dialects they are in.
-CALLS: Final[tuple[tuple[str, Dialect], ...]] = (
+CALLS: Final = metered(
     ("/v1/chat/completions", ChatCompletions()),
     ("/v1/messages", MESSAGES),
     ("/v1/messages/count_tokens", COUNT_TOKENS),

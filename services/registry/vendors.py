@@ -18,8 +18,13 @@ from services.token_classes import TOKEN_CLASSES
 LIMIT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "openai_chat": ("max_tokens", "max_completion_tokens"),
     "anthropic_messages": ("max_tokens",),
+    # They make no output.
+    "openai_embeddings": (),
+    "openai_completions": ("max_tokens",),
 }
 DIALECTS: Final = tuple(LIMIT_FIELDS)
+# Dialects in which no conversation can be had: a model is called in them only where it names them.
+NAMED_DIALECTS: Final = frozenset({"openai_embeddings", "openai_completions"})
 AUTHENTICATIONS: Final = ("bearer", "x_api_key")
 UNKNOWN_FIELDS: Final = ("dropped", "refused", "passed")
 UNKNOWN_CONTENT: Final = ("refused", "passed")
@@ -29,7 +34,7 @@ ERROR_MEANINGS: Final = ("request", "account", "rate_limit", "overloaded", "cont
 # Fields that the meter itself reads and writes, in any dialect. Passed on by a profile, they would let a client choose its price.
 METERED_FIELDS: Final = frozenset(
     {
-        "model", "messages", "system", "stream", "stream_options", "n", "best_of",
+        "model", "messages", "system", "input", "prompt", "stream", "stream_options", "n", "best_of",
         "max_tokens", "max_completion_tokens", "max_output_tokens",
     }
 )  # fmt: skip
@@ -84,6 +89,8 @@ class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     openai_chat: Endpoint | None = None
     anthropic_messages: Endpoint | None = None
+    openai_embeddings: Endpoint | None = None
+    openai_completions: Endpoint | None = None
 
     def by_dialect(self) -> dict[str, Endpoint]:
         """The endpoints that are given, in the order of `DIALECTS`."""
@@ -125,7 +132,7 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 _FILLED: Final = {
     dialect: Endpoint(
         authentication=authentication,
-        output_limit_field="max_tokens",
+        output_limit_field=LIMIT_FIELDS[dialect][0] if LIMIT_FIELDS[dialect] else "",
         limit_counts_reasoning=True,
         streams=True,
         takes_stream_options=True,
@@ -136,7 +143,12 @@ _FILLED: Final = {
         unknown_content="passed",
         usage=UsageReading(reasoning="as_total_shows", paths={}, places=()),
     )
-    for dialect, authentication in (("openai_chat", "bearer"), ("anthropic_messages", "x_api_key"))
+    for dialect, authentication in (
+        ("openai_chat", "bearer"),
+        ("anthropic_messages", "x_api_key"),
+        ("openai_embeddings", "bearer"),
+        ("openai_completions", "bearer"),
+    )
 }
 
 
@@ -229,7 +241,9 @@ def _endpoint_flaws(dialect: str, endpoint: Endpoint) -> Iterator[FieldFlaw]:
         ("unknown_content", UNKNOWN_CONTENT),
     ):
         value = getattr(endpoint, field)
-        if value is not None:
+        if value is not None and not choices:
+            yield field, f"must be left out: {dialect} has no limit of the output"
+        elif value is not None:
             yield from choice_flaws(field, value, choices)
     priced = endpoint.priced_fields or {}
     seen: set[str] = set()

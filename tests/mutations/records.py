@@ -361,8 +361,8 @@ _OF_VENDORS: Final = (
     one(
         "Anthropic's key is a bearer",
         _VENDORS,
-        '("anthropic_messages", "x_api_key"))\n}',
-        '("anthropic_messages", "bearer"))\n}',
+        '("anthropic_messages", "x_api_key"),',
+        '("anthropic_messages", "bearer"),',
         _IN_VENDORS,
     ),
     one(

@@ -8,7 +8,12 @@ from services.edge.vendors.vendor import VendorFault
 from services.token_classes import INDEX
 from tokenline.registry.v1 import registry_pb2 as pb
 
-DIALECT_NAMES: Final = {pb.DIALECT_OPENAI_CHAT: "openai_chat", pb.DIALECT_ANTHROPIC_MESSAGES: "anthropic_messages"}
+DIALECT_NAMES: Final = {
+    pb.DIALECT_OPENAI_CHAT: "openai_chat",
+    pb.DIALECT_ANTHROPIC_MESSAGES: "anthropic_messages",
+    pb.DIALECT_OPENAI_EMBEDDINGS: "openai_embeddings",
+    pb.DIALECT_OPENAI_COMPLETIONS: "openai_completions",
+}
 
 
 class Unknown(Enum):

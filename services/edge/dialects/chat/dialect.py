@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from services.edge.call.dialect import Body
+from services.edge.call.dialect import Body, Charged
 from services.edge.dialects.chat.request import ChatRequest
 from services.edge.http import problems
 from services.edge.http.problems import Problem
@@ -13,6 +13,7 @@ class ChatCompletions:
 
     name = "openai_chat"
     request_id_header = b"x-request-id"
+    charged = Charged.INPUT_AND_OUTPUT
 
     def read(self, body: Body, headers: Mapping[bytes, bytes]) -> ChatRequest:
         """See `services.edge.call.dialect.Dialect`. No header changes what a body means."""

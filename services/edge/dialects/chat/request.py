@@ -46,7 +46,6 @@ _FALSE: Final = Raw(b"false")
 class ChatRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
-    is_free = False
     makes_output = True
 
     def __init__(self, body: bytes) -> None:

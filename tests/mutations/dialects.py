@@ -43,7 +43,7 @@ _PASSED: Final = (
     Mutation(
         "a tool that runs at the vendor passes",
         "services/edge/dialects/chat/fields.py",
-        (('    if "tools" not in paths and "tools" not in extra:\n', "    if False:\n"),),
+        ((', ("tools[].type", CLIENT_TOOLS)))', ",))"),),
         _OF_CHAT_REQUEST,
     ),
     Mutation(
@@ -54,8 +54,8 @@ _PASSED: Final = (
     ),
     Mutation(
         "a limit that the meter never saw passes to a vendor of chat",
-        _CHAT_REQUEST,
-        (("                refuse_unmetered(name, plain(raw))\n", ""),),
+        "services/edge/dialects/chat/fields.py",
+        (("            refuse_unmetered(name, plain(raw))\n", ""),),
         _OF_CHAT_REQUEST,
     ),
     Mutation(
@@ -286,8 +286,8 @@ _NAMES: Final = (
     ),
     Mutation(
         "a folded name of an endpoint's own field is let through",
-        _CHAT_REQUEST,
-        (("            refuse_folds((name,), own.by_fold)\n", ""),),
+        "services/edge/dialects/chat/fields.py",
+        (("        refuse_folds((name,), own.by_fold)\n", ""),),
         _OF_CHAT_REQUEST,
     ),
     Mutation(

@@ -118,11 +118,11 @@ def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: Sellabl
             f"{model.model_id} takes no images here, because the tokens of an image are not known for it and a call is reserved "
             "before it is made. Send text, or choose another model."
         )
-        raise malformed("messages", message, "unsupported_content")
+        raise malformed(size.param, message, "unsupported_content")
     estimated = estimate(size.text)
     context_tokens = model.context_window_tokens * size.inputs
     if estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:
-        raise context_length_exceeded(model.model_id, context_tokens, estimated)
+        raise context_length_exceeded(model.model_id, context_tokens, estimated, size.param)
     tokens = measure(size, estimated, model.family, context_tokens)
     routes = model.routes.get(dialect.name, ())
     if not routes:

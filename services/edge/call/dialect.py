@@ -49,6 +49,8 @@ class InputSize(NamedTuple):
     texts: Callable[[], Iterable[str]]
     # Inputs side by side, each of which has the model's context window for itself.
     inputs: int = 1
+    # The field that it stands in, for errors.
+    param: str = "messages"
 
 
 class VendorRequest(NamedTuple):

@@ -12,9 +12,8 @@ from services.edge.dialects.chat.fields import (
     OPTIONS,
     OPTIONS_BY_FOLD,
     PROMPT,
-    EndpointFields,
     endpoint_fields,
-    free_of_charge,
+    write_field,
 )
 from services.edge.dialects.chat.messages import Messages, read_messages
 from services.edge.dialects.json_text import (
@@ -24,14 +23,12 @@ from services.edge.dialects.json_text import (
     integer,
     is_set,
     members,
-    plain,
     read_object,
     refuse_folds,
     text,
     truth,
 )
 from services.edge.dialects.sizes import ANSWER_BYTES, TOKEN_BYTES_MAX
-from services.edge.dialects.unmetered import refuse_unmetered
 from services.edge.http.problems import malformed
 from services.edge.tokens.size import size_of
 from services.edge.vendors.profile import Endpoint, Unknown
@@ -132,7 +129,7 @@ class ChatRequest:
                 if limit is not None:
                     written[endpoint.output_limit_field] = limit
             elif name != "stream_options":
-                self._write_field(written, name, raw, endpoint, own, dropped)
+                write_field(written, name, raw, endpoint, own, dropped)
         if limit is not None:
             written[endpoint.output_limit_field] = limit
         if streamed:
@@ -141,27 +138,6 @@ class ChatRequest:
                 written["stream_options"] = self._options()
         body = Body(encode(written), "application/json")
         return VendorRequest("/chat/completions", body, (), (*dropped, *self._dropped_options))
-
-    def _write_field(
-        self, written: Fields, name: str, raw: Raw, endpoint: Endpoint, own: EndpointFields, dropped: list[str]
-    ) -> None:
-        """Writes a field that the edge does not read, or leaves it out."""
-        if name in own.priced:
-            for path in own.priced[name]:
-                raw = free_of_charge(raw, path, name)
-            written[name] = raw
-        elif name in KNOWN or name in own.extra:
-            written[name] = raw
-        else:
-            refuse_folds((name,), own.by_fold)
-            if endpoint.unknown_fields is Unknown.REFUSED:
-                message = f"{name} is not a field that this model's vendor is known to take. Leave it out."
-                raise malformed(name, message, "unknown_parameter")
-            if endpoint.unknown_fields is Unknown.PASSED:
-                refuse_unmetered(name, plain(raw))
-                written[name] = raw
-            else:
-                dropped.append(name)
 
     def _options(self) -> Raw:
         if self._include_obfuscation is None:

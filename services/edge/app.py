@@ -27,6 +27,7 @@ from services.edge.charging.port import Charging
 from services.edge.config import STRANGERS_PER_SECOND, EdgeConfig
 from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESSAGES
 from services.edge.dialects.chat.dialect import ChatCompletions
+from services.edge.dialects.completions.dialect import Completions
 from services.edge.dialects.embeddings.dialect import Embeddings
 from services.edge.http.answers import Answers, exception_handlers
 from services.edge.http.bodies import Bodies
@@ -53,6 +54,7 @@ CALLS: Final = metered(
     ("/v1/messages", MESSAGES),
     ("/v1/messages/count_tokens", COUNT_TOKENS),
     ("/v1/embeddings", Embeddings()),
+    ("/v1/completions", Completions()),
 )
 # Bounds the bodies of all routes except model calls, which bound theirs themselves.
 _BODY_BYTES_MAX: Final = 1_000_000

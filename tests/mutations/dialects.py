@@ -280,8 +280,8 @@ _NAMES: Final = (
     ),
     Mutation(
         "a folded option of a stream is let through",
-        _CHAT_REQUEST,
-        (('        refuse_folds(options, OPTIONS_BY_FOLD, "stream_options")\n', ""),),
+        "services/edge/dialects/chat/fields.py",
+        (('    refuse_folds(options, _OPTIONS_BY_FOLD, "stream_options")\n', ""),),
         _OF_CHAT_REQUEST,
     ),
     Mutation(

@@ -10,6 +10,10 @@ _DIALECTS: Final = "tests/registry/test_dialects.py"
 _PROMPTS: Final = "services/edge/dialects/prompts.py"
 _VECTORS: Final = "services/edge/dialects/embeddings/answer.py"
 _EMBEDDED: Final = "tests/edge/dialects/test_embeddings.py"
+_COMPLETIONS_REQUEST: Final = "services/edge/dialects/completions/request.py"
+_COMPLETIONS_ANSWER: Final = "services/edge/dialects/completions/answer.py"
+_PROBABILITIES: Final = "services/edge/dialects/completions/probabilities.py"
+_COMPLETED: Final = "tests/edge/dialects/test_completions.py"
 
 _METERED: Final = (
     one(
@@ -115,4 +119,86 @@ _EMBEDDINGS: Final = (
     ),
 )
 
-ROUTES: Final = (*_METERED, *_CALLED_IN, *_EMBEDDINGS)
+_COMPLETIONS: Final = (
+    one(
+        "best_of makes answers that nobody is sent",
+        _COMPLETIONS_REQUEST,
+        "        if best_of is not None and best_of != self._each:\n",
+        "        if False:\n",
+        _COMPLETED,
+    ),
+    one(
+        "the answers to several prompts are reserved as one",
+        _COMPLETIONS_REQUEST,
+        "self._each * self._prompts.inputs\n        if",
+        "self._each\n        if",
+        _COMPLETED,
+    ),
+    one(
+        "a completion without a limit has the model's",
+        _COMPLETIONS_REQUEST,
+        "OUTPUT_LIMIT if limit is None else limit",
+        "limit",
+        _COMPLETED,
+    ),
+    one(
+        "a vendor of completions is told a limit that cannot be paid",
+        _COMPLETIONS_REQUEST,
+        'Raw(b"%d" % min(limits))',
+        'Raw(b"%d" % max(limits))',
+        _COMPLETED,
+    ),
+    one(
+        "a suffix is read for nothing",
+        _COMPLETIONS_REQUEST,
+        "self._suffix * prompts.inputs + unknown_text(",
+        "unknown_text(",
+        _COMPLETED,
+    ),
+    one(
+        "unknown fields of completions are read for nothing",
+        _COMPLETIONS_REQUEST,
+        " + unknown_text(self._fields, _FIELDS)",
+        "",
+        _COMPLETED,
+    ),
+    one(
+        "tokens are echoed as text that is paid",
+        _COMPLETIONS_REQUEST,
+        "            if self._prompts.tokens:\n",
+        "            if False:\n",
+        _COMPLETED,
+    ),
+    one(
+        "an echo is paid as output",
+        _COMPLETIONS_ANSWER,
+        "        return text.removeprefix(echoed)\n",
+        "        return text\n",
+        _COMPLETED,
+    ),
+    one(
+        "an echo is free again and again",
+        _COMPLETIONS_ANSWER,
+        '        self._echoed[index] = ""\n',
+        "        pass\n",
+        _COMPLETED,
+    ),
+    one(
+        "probabilities that nobody asked for are free",
+        _PROBABILITIES,
+        "len(text.encode()) if alternatives is not None else 0",
+        "len(text.encode())",
+        _COMPLETED,
+    ),
+    one("any number of alternatives is free", _PROBABILITIES, " or len(entry) > alternatives:", ":", _COMPLETED),
+    one("tokens beyond the text are free", _PROBABILITIES, "    if repeated > size:\n", "    if False:\n", _COMPLETED),
+    one(
+        "probabilities of a streamed answer are lost in the whole",
+        _COMPLETIONS_ANSWER,
+        "known.setdefault(name, []).extend(value)",
+        "known[name] = value",
+        _COMPLETED,
+    ),
+)
+
+ROUTES: Final = (*_METERED, *_CALLED_IN, *_EMBEDDINGS, *_COMPLETIONS)

@@ -83,6 +83,7 @@ def prepared(name: str, known: dict[str, str]) -> Any:
         ("MessagesRequest", "small"),
         ("CountRequest", "small"),
         ("EmbeddingsRequest", "vectors"),
+        ("CompletionsRequest", "older"),
     ):
         if component in document["components"]["schemas"]:
             schema = document["components"]["schemas"][component]

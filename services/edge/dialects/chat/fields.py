@@ -3,7 +3,19 @@
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from services.edge.dialects.json_text import NULL, Fields, Raw, by_fold, elements, encode, members, plain, refuse_folds
+from services.edge.dialects.json_text import (
+    NULL,
+    Fields,
+    Raw,
+    by_fold,
+    elements,
+    encode,
+    is_set,
+    members,
+    plain,
+    refuse_folds,
+    truth,
+)
 from services.edge.dialects.unmetered import refuse_unmetered
 from services.edge.http.problems import Problem, malformed
 from services.edge.vendors.profile import Endpoint, Unknown
@@ -62,8 +74,44 @@ class DialectFields(NamedTuple):
 
 
 CHAT: Final = DialectFields(KNOWN, (*PRICED.items(), ("tools[].type", CLIENT_TOOLS)))
-OPTIONS: Final = frozenset({"include_usage", "continuous_usage_stats", "include_obfuscation"})
-OPTIONS_BY_FOLD: Final = by_fold(OPTIONS)
+_OPTIONS: Final = frozenset({"include_usage", "continuous_usage_stats", "include_obfuscation"})
+_OPTIONS_BY_FOLD: Final = by_fold(_OPTIONS)
+
+
+class StreamOptions(NamedTuple):
+    """The options of a stream."""
+
+    # Whether the client wants the count in its stream.
+    include_usage: bool = False
+    include_obfuscation: Raw | None = None
+    # Unknown ones, which no vendor gets.
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def written(self) -> Raw:
+        """As a vendor gets them: it is always asked for its count."""
+        if self.include_obfuscation is None:
+            return Raw(b'{"include_usage":true}')
+        return Raw(b'{"include_usage":true,"include_obfuscation":%b}' % bytes(self.include_obfuscation))
+
+
+NO_OPTIONS: Final = StreamOptions()
+
+
+def read_stream_options(fields: Fields, *, streamed: bool) -> StreamOptions:
+    """The options in a request. Errors: `Problem` 400 that names the option."""
+    if not is_set(fields, "stream_options"):
+        return NO_OPTIONS
+    options = members(fields["stream_options"], "stream_options")
+    refuse_folds(options, _OPTIONS_BY_FOLD, "stream_options")
+    if not streamed:
+        raise malformed("stream_options", "stream_options is taken only with stream: true.", "invalid_value")
+    include_usage = bool(truth(options, "include_usage", "stream_options.include_usage"))
+    # Accepted, because clients of vLLM send it; running counts of a stream go on as the vendor sends them.
+    truth(options, "continuous_usage_stats", "stream_options.continuous_usage_stats")
+    pads = truth(options, "include_obfuscation", "stream_options.include_obfuscation") is not None
+    dropped = tuple(f"stream_options.{name}" for name in options if name not in _OPTIONS)
+    return StreamOptions(include_usage, options["include_obfuscation"] if pads else None, dropped)
 
 
 class PricedPath(NamedTuple):
@@ -122,6 +170,12 @@ def write_field(written: Fields, name: str, raw: Raw, endpoint: Endpoint, own: E
             written[name] = raw
         else:
             dropped.append(name)
+
+
+def unknown_text(fields: Fields, dialect: DialectFields) -> str:
+    """The names and the JSON of unknown fields: a vendor that takes them may read them as input."""
+    unknown = [name.encode() + bytes(raw) for name, raw in fields.items() if name not in dialect.known]
+    return b"".join(unknown).decode()
 
 
 def free_of_charge(raw: Raw, path: PricedPath, param: str) -> Raw:

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from services.edge.call.dialect import Body, InputSize, VendorRequest
-from services.edge.dialects.chat.fields import DialectFields, endpoint_fields, write_field
+from services.edge.dialects.chat.fields import DialectFields, endpoint_fields, unknown_text, write_field
 from services.edge.dialects.embeddings.answer import EmbeddingsAnswer
 from services.edge.dialects.json_text import Fields, Raw, by_fold, encode, integer, is_set, read_object, refuse_folds, text, truth
 from services.edge.dialects.prompts import read_prompts
 from services.edge.dialects.sizes import ANSWER_BYTES
 from services.edge.http.problems import malformed
+from services.edge.tokens.size import size_of
 from services.edge.vendors.profile import Endpoint
 
 # The dialect's; a vendor that takes fewer says so itself.
@@ -62,6 +63,8 @@ class EmbeddingsRequest:
     def size(self) -> InputSize:
         """See `services.edge.call.dialect.Request`. Nothing is wrapped into a template."""
         size = self._prompts.size
+        if others := unknown_text(self._fields, _FIELDS):
+            size += size_of(others)
         return InputSize(size.utf8_bytes, size, 0, 0, self._texts, self._prompts.inputs, "input")
 
     def _texts(self) -> Iterable[str]:

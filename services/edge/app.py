@@ -12,10 +12,10 @@ from litestar import Litestar
 from litestar.types import ControllerRouterHandler
 
 from services.edge.api.admin.router import admin_router, read_admin_token
-from services.edge.api.calls import ModelCalls, metered, named
+from services.edge.api.calls import ModelCalls, metered
 from services.edge.api.health import health_routes
 from services.edge.api.me import me_routes
-from services.edge.api.models import AccountOfferings, models_routes
+from services.edge.api.models import AccountOfferings, is_anthropic, models_routes
 from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
 from services.edge.call.metrics import CallMetrics
@@ -29,7 +29,7 @@ from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESS
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.dialects.completions.dialect import Completions
 from services.edge.dialects.embeddings.dialect import Embeddings
-from services.edge.http.answers import Answers, exception_handlers
+from services.edge.http.answers import Answers, exception_handlers, named
 from services.edge.http.bodies import Bodies
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import Header, by_server
@@ -243,7 +243,7 @@ def clients_application(parts: Parts, clock: Clock) -> Litestar:
     principals = parts.principals
     return _application(
         clock,
-        *models_routes(principals, parts.catalog, parts.offerings),
+        *models_routes(principals, parts.catalog, parts.offerings, clock),
         *me_routes(principals, parts.accounting, parts.billing),
     )
 
@@ -258,7 +258,7 @@ def operators_application(parts: Parts, admin_token: str, clock: Clock) -> Lites
 
 
 def _application(clock: Clock, *routes: ControllerRouterHandler) -> Litestar:
-    handlers: Any = exception_handlers(clock, _BODY_BYTES_MAX)
+    handlers: Any = exception_handlers(clock, _BODY_BYTES_MAX, lambda request: MESSAGES if is_anthropic(request) else None)
     return Litestar(
         routes,
         exception_handlers=handlers,

@@ -13,6 +13,9 @@ _EMBEDDED: Final = "tests/edge/dialects/test_embeddings.py"
 _COMPLETIONS_REQUEST: Final = "services/edge/dialects/completions/request.py"
 _COMPLETIONS_ANSWER: Final = "services/edge/dialects/completions/answer.py"
 _PROBABILITIES: Final = "services/edge/dialects/completions/probabilities.py"
+_MODELS_PY: Final = "services/edge/api/models.py"
+_LISTED: Final = "tests/edge/test_models.py"
+_PAGES: Final = "tests/edge/test_model_pages.py"
 _COMPLETED: Final = "tests/edge/dialects/test_completions.py"
 
 _METERED: Final = (
@@ -201,4 +204,30 @@ _COMPLETIONS: Final = (
     ),
 )
 
-ROUTES: Final = (*_METERED, *_CALLED_IN, *_EMBEDDINGS, *_COMPLETIONS)
+_MODELS: Final = (
+    one(
+        "the oldest models come first in Anthropic's list",
+        _MODELS_PY,
+        "key=lambda model: (-model.release_time_s,",
+        "key=lambda model: (model.release_time_s,",
+        _PAGES,
+    ),
+    one("a page begins with the model that it is after", _MODELS_PY, '"after_id") + 1', '"after_id")', _PAGES),
+    one(
+        "a page before a model is the first of all",
+        _MODELS_PY,
+        "ordered[max(begin, end - limit) : end]",
+        "ordered[begin:limit]",
+        _PAGES,
+    ),
+    one("the last page has more", _MODELS_PY, '"has_more": len(page) < end - begin', '"has_more": bool(page)', _PAGES),
+    one(
+        "Anthropic's clients get errors of lists in OpenAI's words",
+        "services/edge/app.py",
+        "MESSAGES if is_anthropic(request) else None",
+        "None",
+        _LISTED,
+    ),
+)
+
+ROUTES: Final = (*_METERED, *_CALLED_IN, *_EMBEDDINGS, *_COMPLETIONS, *_MODELS)

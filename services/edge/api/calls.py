@@ -7,6 +7,7 @@ from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Body, Charged, Dialect
 from services.edge.call.path import CallPath
+from services.edge.http.answers import named
 from services.edge.http.bodies import Bodies
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
 from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed
@@ -121,12 +122,3 @@ def metered(*routes: tuple[str, Dialect]) -> tuple[tuple[str, Dialect], ...]:
             raise TypeError(f"{path} is registered twice; keep one of them.")
         paths.add(path)
     return routes
-
-
-def named(dialect: Dialect, charging_id: str) -> list[tuple[bytes, bytes]]:
-    """The headers that carry the charging_id."""
-    value = charging_id.encode("ascii")
-    headers = [(b"x-request-id", value)]
-    if dialect.request_id_header != b"x-request-id":
-        headers.append((dialect.request_id_header, value))
-    return headers

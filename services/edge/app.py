@@ -12,13 +12,12 @@ from litestar import Litestar
 from litestar.types import ControllerRouterHandler
 
 from services.edge.api.admin.router import admin_router, read_admin_token
-from services.edge.api.calls import ModelCalls, named
+from services.edge.api.calls import ModelCalls, metered
 from services.edge.api.health import health_routes
 from services.edge.api.me import me_routes
-from services.edge.api.models import AccountOfferings, models_routes
+from services.edge.api.models import AccountOfferings, is_anthropic, models_routes
 from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
-from services.edge.call.dialect import Dialect
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
 from services.edge.catalog import CatalogHolder
@@ -28,8 +27,10 @@ from services.edge.charging.port import Charging
 from services.edge.config import STRANGERS_PER_SECOND, EdgeConfig
 from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESSAGES
 from services.edge.dialects.chat.dialect import ChatCompletions
+from services.edge.dialects.completions.dialect import Completions
+from services.edge.dialects.embeddings.dialect import Embeddings
 from services.edge.dialects.responses.dialect import Responses
-from services.edge.http.answers import Answers, exception_handlers
+from services.edge.http.answers import Answers, exception_handlers, named
 from services.edge.http.bodies import Bodies
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import Header, by_server
@@ -49,11 +50,13 @@ from tokenline.authentication.v1 import authentication_pb2_grpc
 from tokenline.billing.v1 import billing_pb2_grpc
 
 # Model calls, and the dialects they are in.
-CALLS: Final[tuple[tuple[str, Dialect], ...]] = (
+CALLS: Final = metered(
     ("/v1/chat/completions", ChatCompletions()),
     ("/v1/messages", MESSAGES),
     ("/v1/messages/count_tokens", COUNT_TOKENS),
     ("/v1/responses", Responses()),
+    ("/v1/embeddings", Embeddings()),
+    ("/v1/completions", Completions()),
 )
 # Bounds the bodies of all routes except model calls, which bound theirs themselves.
 _BODY_BYTES_MAX: Final = 1_000_000
@@ -242,7 +245,7 @@ def clients_application(parts: Parts, clock: Clock) -> Litestar:
     principals = parts.principals
     return _application(
         clock,
-        *models_routes(principals, parts.catalog, parts.offerings),
+        *models_routes(principals, parts.catalog, parts.offerings, clock),
         *me_routes(principals, parts.accounting, parts.billing),
     )
 
@@ -257,7 +260,7 @@ def operators_application(parts: Parts, admin_token: str, clock: Clock) -> Lites
 
 
 def _application(clock: Clock, *routes: ControllerRouterHandler) -> Litestar:
-    handlers: Any = exception_handlers(clock, _BODY_BYTES_MAX)
+    handlers: Any = exception_handlers(clock, _BODY_BYTES_MAX, lambda request: MESSAGES if is_anthropic(request) else None)
     return Litestar(
         routes,
         exception_handlers=handlers,

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import grpc
 
-from services.edge.vendors.profile import Endpoint, endpoints_of
+from services.edge.vendors.profile import DIALECT_NAMES, Endpoint, endpoints_of
 from services.token_classes import FIRST, TOKEN_CLASSES
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
@@ -177,8 +177,11 @@ def _sellable(
     model: registry_pb2.Model, families: Mapping[str, TokenizerFamily], endpoints: Mapping[str, dict[str, Endpoint]]
 ) -> SellableModel:
     routes: dict[str, tuple[Route, ...]] = {}
+    called_in = {DIALECT_NAMES.get(dialect) for dialect in model.dialects}
     for route in sorted(model.routes, key=lambda route: route.priority):
         for dialect, endpoint in endpoints[route.vendor_id].items():
+            if called_in and dialect not in called_in:
+                continue
             routes[dialect] = (*routes.get(dialect, ()), Route(route.vendor_id, route.vendor_model_id, endpoint))
     return SellableModel(
         model_id=model.model_id,

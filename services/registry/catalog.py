@@ -7,7 +7,7 @@ dollars per million tokens. Pure: no protos, no files; where an entry stands is 
 
 import datetime
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import available_timezones
@@ -26,7 +26,7 @@ from services.registry.rules import (
     unknown,
     whole_flaws,
 )
-from services.registry.vendors import Vendor, missing_flaws, vendor_flaws
+from services.registry.vendors import DIALECTS, Vendor, filled, missing_flaws, vendor_flaws
 from services.token_classes import CLASSES, TOKEN_CLASSES
 
 # The model ID of a tariff row for every model without a row of its own.
@@ -78,13 +78,20 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     owned_by: str
     # Input and output together.
     context_window_tokens: int
-    # The most output of one call.
+    # The most output of one call; 0 for a model of embeddings.
     max_output_tokens: int
     family_id: str
     release_date: datetime.date
     routes: tuple[Route, ...]
     # Whether it makes output that is not streamed as it is made: then the whole output limit is reserved.
     hidden_reasoning: bool = False
+    # The dialects in which it is called; empty: every dialect of its vendors in which a conversation can be had.
+    dialects: tuple[str, ...] = ()
+
+    @property
+    def makes_output(self) -> bool:
+        """Whether it makes text; a model of embeddings alone makes none."""
+        return self.dialects != ("openai_embeddings",)
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -257,7 +264,7 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
 
 def _checks(catalog: Catalog) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]:
     """By section: the flaws of one of its entries."""
-    vendor_ids = {vendor.vendor_id for vendor in catalog.vendors}
+    spoken = {vendor.vendor_id: filled(vendor).keys() for vendor in catalog.vendors}
     family_ids = {family.family_id for family in catalog.tokenizer_families}
     model_ids = {model.model_id for model in catalog.models}
     sale = Sale(
@@ -270,7 +277,7 @@ def _checks(catalog: Catalog) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]
     return {
         "vendors": lambda vendor: (*missing_flaws(vendor), *vendor_flaws(vendor)),
         "tokenizer_families": _family_flaws,
-        "models": lambda model: _model_flaws(model, vendor_ids, family_ids),
+        "models": lambda model: _model_flaws(model, spoken, family_ids),
         "tariffs": lambda tariff: _tariff_flaws(tariff, model_ids),
         "model_groups": lambda group: _group_flaws(group, model_ids),
         "exchange_rates": _exchange_flaws,
@@ -326,11 +333,15 @@ def _family_flaws(family: TokenizerFamily) -> Iterator[FieldFlaw]:
     yield from whole_flaws("image_tokens_max", family.image_tokens_max, 0, INT32_MAX)
 
 
-def _model_flaws(model: Model, vendor_ids: set[str], family_ids: set[str]) -> Iterator[FieldFlaw]:
+def _model_flaws(model: Model, spoken: Mapping[str, Collection[str]], family_ids: set[str]) -> Iterator[FieldFlaw]:
+    """`spoken`: the dialects of each vendor."""
     yield from text_flaws("display_name", model.display_name)
     yield from text_flaws("owned_by", model.owned_by)
     yield from whole_flaws("context_window_tokens", model.context_window_tokens, 1, INT64_MAX)
-    yield from whole_flaws("max_output_tokens", model.max_output_tokens, 1, INT64_MAX)
+    if model.makes_output:
+        yield from whole_flaws("max_output_tokens", model.max_output_tokens, 1, INT64_MAX)
+    elif model.max_output_tokens:
+        yield "max_output_tokens", f"must be 0 for a model that is called for embeddings alone; it is {model.max_output_tokens}"
     if model.max_output_tokens > model.context_window_tokens:
         message = f"must not exceed context_window_tokens, {model.context_window_tokens}; it is {model.max_output_tokens}"
         yield "max_output_tokens", message
@@ -341,13 +352,26 @@ def _model_flaws(model: Model, vendor_ids: set[str], family_ids: set[str]) -> It
     ways: set[tuple[str, str]] = set()
     for index, route in enumerate(model.routes):
         field = f"routes[{index}]"
-        if route.vendor_id not in vendor_ids:
-            yield f"{field}.vendor_id", unknown("vendor", route.vendor_id, vendor_ids)
+        if route.vendor_id not in spoken:
+            yield f"{field}.vendor_id", unknown("vendor", route.vendor_id, spoken)
         yield from text_flaws(f"{field}.vendor_model_id", route.vendor_model_id)
         yield from whole_flaws(f"{field}.priority", route.priority, 0, INT32_MAX)
         if (route.vendor_id, route.vendor_model_id) in ways:
             yield field, f"leads to {route.vendor_model_id!r} of {route.vendor_id!r} a second time; keep one of them"
         ways.add((route.vendor_id, route.vendor_model_id))
+    yield from _dialects_flaws(model, spoken)
+
+
+def _dialects_flaws(model: Model, spoken: Mapping[str, Collection[str]]) -> Iterator[FieldFlaw]:
+    vendors = sorted({route.vendor_id for route in model.routes})
+    for index, dialect in enumerate(model.dialects):
+        field = f"dialects[{index}]"
+        if dialect not in DIALECTS:
+            yield from choice_flaws(field, dialect, DIALECTS)
+        elif dialect in model.dialects[:index]:
+            yield field, f"{dialect!r} stands here already; keep one of them"
+        elif vendors and not any(dialect in spoken.get(vendor_id, ()) for vendor_id in vendors):
+            yield field, f"is spoken by no vendor of its routes; give {' or '.join(vendors)} endpoints.{dialect}, or leave it out"
 
 
 def _tariff_flaws(tariff: Tariff, model_ids: set[str]) -> Iterator[FieldFlaw]:

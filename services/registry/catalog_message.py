@@ -9,7 +9,7 @@ from services.registry.catalog import Catalog, Model, ModelRates, Rates, Tariff
 from services.registry.offerings import UNITS, Allowance, Limit, Offering, Renewal
 from services.registry.rules import micro_amount
 from services.registry.vendor_message import vendor_message
-from services.registry.vendors import Vendor
+from services.registry.vendors import DIALECTS, NAMED_DIALECTS, Vendor
 from services.token_classes import FIRST, TOKEN_CLASSES
 from tokenline.registry.v1 import registry_pb2
 
@@ -74,7 +74,12 @@ def _model(model: Model, vendors: dict[str, Vendor], tariffs: dict[str, Tariff])
             for route in sorted(model.routes, key=lambda route: route.priority)
         ],
         hidden_reasoning=model.hidden_reasoning,
+        dialects=[f"DIALECT_{dialect.upper()}" for dialect in DIALECTS if _is_called_in(model, dialect)],
     )
+
+
+def _is_called_in(model: Model, dialect: str) -> bool:
+    return dialect in model.dialects if model.dialects else dialect not in NAMED_DIALECTS
 
 
 def _vendor_tariff(model: Model, vendor: Vendor, tariffs: dict[str, Tariff]) -> str:

@@ -19,8 +19,13 @@ LIMIT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "openai_chat": ("max_tokens", "max_completion_tokens"),
     "anthropic_messages": ("max_tokens",),
     "openai_responses": ("max_output_tokens",),
+    # They make no output.
+    "openai_embeddings": (),
+    "openai_completions": ("max_tokens",),
 }
 DIALECTS: Final = tuple(LIMIT_FIELDS)
+# Dialects in which no conversation can be had: a model is called in them only where it names them.
+NAMED_DIALECTS: Final = frozenset({"openai_embeddings", "openai_completions"})
 AUTHENTICATIONS: Final = ("bearer", "x_api_key")
 UNKNOWN_FIELDS: Final = ("dropped", "refused", "passed")
 UNKNOWN_CONTENT: Final = ("refused", "passed")
@@ -30,9 +35,9 @@ ERROR_MEANINGS: Final = ("request", "account", "rate_limit", "overloaded", "cont
 # Fields that the meter itself reads and writes, in any dialect. Passed on by a profile, they would let a client choose its price.
 METERED_FIELDS: Final = frozenset(
     {
-        "model", "messages", "system", "input", "instructions", "stream", "stream_options", "n", "best_of",
+        "model", "messages", "system", "input", "instructions", "prompt", "stream", "stream_options", "n", "best_of",
         "max_tokens", "max_completion_tokens", "max_output_tokens",
-        "store", "background", "previous_response_id", "conversation", "prompt",
+        "store", "background", "previous_response_id", "conversation",
     }
 )  # fmt: skip
 
@@ -87,6 +92,8 @@ class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     openai_chat: Endpoint | None = None
     anthropic_messages: Endpoint | None = None
     openai_responses: Endpoint | None = None
+    openai_embeddings: Endpoint | None = None
+    openai_completions: Endpoint | None = None
 
     def by_dialect(self) -> dict[str, Endpoint]:
         """The endpoints that are given, in the order of `DIALECTS`."""
@@ -128,7 +135,7 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 _FILLED: Final = {
     dialect: Endpoint(
         authentication=authentication,
-        output_limit_field=LIMIT_FIELDS[dialect][0],
+        output_limit_field=LIMIT_FIELDS[dialect][0] if LIMIT_FIELDS[dialect] else "",
         limit_counts_reasoning=True,
         streams=True,
         takes_stream_options=True,
@@ -139,7 +146,13 @@ _FILLED: Final = {
         unknown_content="passed",
         usage=UsageReading(reasoning="as_total_shows", paths={}, places=()),
     )
-    for dialect, authentication in (("openai_chat", "bearer"), ("anthropic_messages", "x_api_key"), ("openai_responses", "bearer"))
+    for dialect, authentication in (
+        ("openai_chat", "bearer"),
+        ("anthropic_messages", "x_api_key"),
+        ("openai_responses", "bearer"),
+        ("openai_embeddings", "bearer"),
+        ("openai_completions", "bearer"),
+    )
 }
 
 
@@ -232,7 +245,9 @@ def _endpoint_flaws(dialect: str, endpoint: Endpoint) -> Iterator[FieldFlaw]:
         ("unknown_content", UNKNOWN_CONTENT),
     ):
         value = getattr(endpoint, field)
-        if value is not None:
+        if value is not None and not choices:
+            yield field, f"must be left out: {dialect} has no limit of the output"
+        elif value is not None:
             yield from choice_flaws(field, value, choices)
     priced = endpoint.priced_fields or {}
     seen: set[str] = set()

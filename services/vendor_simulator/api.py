@@ -1,7 +1,7 @@
 """The vendor's HTTP interface, a bare ASGI application: a framework's routing would cost more than the answer.
 
-POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, GET /v1/models,
-GET /v1/simulator/served.
+POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, POST /v1/completions,
+POST /v1/embeddings, GET /v1/models, GET /v1/simulator/served.
 """
 
 import itertools
@@ -17,6 +17,8 @@ from services.vendor_simulator.call import Call
 from services.vendor_simulator.chat_request import parse_request
 from services.vendor_simulator.client import Client, Receive, Send
 from services.vendor_simulator.completion import plan
+from services.vendor_simulator.completions import parse_completions, plan_completions
+from services.vendor_simulator.embeddings import parse_embeddings, plan_embeddings
 from services.vendor_simulator.errors import ErrorWriter, RefusedError, error_body, messages_error_body
 from services.vendor_simulator.messages import counted, parse_count, parse_messages, plan_message
 from services.vendor_simulator.responses import plan_response
@@ -93,7 +95,23 @@ def _open_responses(body: bytes, number: str, heeds_text: bool) -> tuple[CallReq
     return request, plan_response(request, number, int(time.time()))
 
 
+def _open_embeddings(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
+    request = parse_embeddings(body)
+    if heeds_text and request.simulate is PLAIN:
+        request = replace(request, simulate=simulate_in(request.last_text, error_body))
+    return request, plan_embeddings(request)
+
+
+def _open_completions(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
+    request = parse_completions(body)
+    if heeds_text and request.simulate is PLAIN:
+        request = replace(request, simulate=simulate_in(request.last_text, error_body))
+    return request, plan_completions(request, f"cmpl-{number}", int(time.time()))
+
+
 _CHAT: Final = Dialect(_open_chat, error_body, b"x-request-id")
+_COMPLETIONS: Final = Dialect(_open_completions, error_body, b"x-request-id")
+_EMBEDDINGS: Final = Dialect(_open_embeddings, error_body, b"x-request-id")
 _MESSAGES: Final = Dialect(_open_messages, messages_error_body, b"request-id")
 _RESPONSES: Final = Dialect(_open_responses, error_body, b"x-request-id")
 
@@ -120,6 +138,10 @@ class VendorSimulator:
             await self._complete(scope, client, _MESSAGES)
         elif route == ("POST", "/v1/responses"):
             await self._complete(scope, client, _RESPONSES)
+        elif route == ("POST", "/v1/completions"):
+            await self._complete(scope, client, _COMPLETIONS)
+        elif route == ("POST", "/v1/embeddings"):
+            await self._complete(scope, client, _EMBEDDINGS)
         elif route == ("POST", "/v1/messages/count_tokens"):
             await self._count_tokens(client)
         elif route == ("GET", "/v1/simulator/served"):

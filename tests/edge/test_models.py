@@ -1,13 +1,14 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
 from services.edge.api.models import AccountOfferings
 from services.runtime.clients import connect
 from services.runtime.errors import ServiceError
-from tests.edge.system import Cell, cell
+from tests.edge.system import Cell, Reply, cell
 from tests.registry.catalogs import CATALOG
 from tokenline.accounting.v1 import accounting_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
@@ -109,3 +110,58 @@ async def test_an_accounts_offering_is_asked_for_once_in_a_while(running: Cell) 
     now_s = 5.0
     with pytest.raises(Exception, match="closed"):
         await offerings.offering_id(account_id)
+
+
+# Anthropic's shape
+
+
+async def anthropic(running: Cell, path: str, api_key: str, version: str = "2023-06-01") -> Reply:
+    headers = {"x-api-key": api_key, "anthropic-version": version}
+    async with aiohttp.ClientSession() as http, http.get(running.base_url.removesuffix("/v1") + path, headers=headers) as response:
+        reply = Reply(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
+    assert reply.headers["request-id"] == reply.headers["x-request-id"]
+    return reply
+
+
+LARGE = {"type": "model", "id": "acme/large", "display_name": "Large", "created_at": "2026-01-03T00:00:00Z"}
+SMALL = {"type": "model", "id": "small", "display_name": "Small", "created_at": "2026-01-02T00:00:00Z"}
+
+
+async def test_clients_of_anthropics_get_the_newest_first_in_their_shape(running: Cell) -> None:
+    _, api_key = await running.subscriber("everything")
+    listed = await anthropic(running, "/v1/models", api_key)
+    assert listed.status == 200
+    assert listed.json == {"data": [LARGE, SMALL], "has_more": False, "first_id": "acme/large", "last_id": "small"}
+    assert (await anthropic(running, "/v1/models/acme/large", api_key)).json == LARGE
+    first = await anthropic(running, "/v1/models?limit=1", api_key)
+    assert first.json == {"data": [LARGE], "has_more": True, "first_id": "acme/large", "last_id": "acme/large"}
+    second = await anthropic(running, "/v1/models?limit=1&after_id=acme/large", api_key)
+    assert second.json == {"data": [SMALL], "has_more": False, "first_id": "small", "last_id": "small"}
+
+
+@pytest.mark.parametrize(
+    ("path", "api_key", "status", "kind"),
+    [
+        ("/v1/models", "tl-local-wrong", 401, "authentication_error"),
+        ("/v1/models/nothing", "", 404, "not_found_error"),
+        ("/v1/models?limit=0", "", 400, "invalid_request_error"),
+        ("/v1/nothing", "", 404, "not_found_error"),
+    ],
+)
+async def test_clients_of_anthropics_get_errors_in_their_shape(
+    running: Cell, path: str, api_key: str, status: int, kind: str
+) -> None:
+    _, own_key = await running.subscriber("everything")
+    refused = await anthropic(running, path, api_key or own_key)
+    assert refused.status == status
+    assert (refused.json["type"], refused.json["error"]["type"]) == ("error", kind)
+    assert refused.json["request_id"] == refused.headers["request-id"]
+
+
+async def test_a_service_that_is_away_is_an_overload_to_anthropics_clients(tmp_path: Path) -> None:
+    async with cell(tmp_path) as running:
+        await running.ready()
+        _, api_key = await running.subscriber("everything")
+        await running.stop("accounting")
+        refused = await anthropic(running, "/v1/models", api_key)
+    assert (refused.status, refused.json["error"]["type"]) == (529, "overloaded_error")

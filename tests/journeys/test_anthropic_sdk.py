@@ -186,6 +186,25 @@ async def test_counting_tokens_costs_nothing(running: Running) -> None:
     assert await subscriber.consumed() == before
 
 
+async def test_models_are_listed_page_by_page_and_found(running: Running) -> None:
+    services, subscriber = running
+    async with sdk(services, subscriber.api_key) as client:
+        listed = [model async for model in client.models.list(limit=2)]
+        found = await client.models.retrieve("small")
+        with pytest.raises(anthropic.NotFoundError) as missing:
+            await client.models.retrieve("no-such-model")
+    # All were released on one day.
+    assert [model.id for model in listed] == ["hostile", "pair", "small", "thinker"]
+    assert (found.id, found.type, found.display_name, found.created_at.isoformat()) == (
+        "small",
+        "model",
+        "Small",
+        "2026-01-02T00:00:00+00:00",
+    )
+    assert _kind(missing.value) == "not_found_error"
+    assert missing.value.request_id
+
+
 async def test_errors_become_the_sdks_exceptions(running: Running) -> None:
     services, subscriber = running
     async with sdk(services, "tl-local-wrong") as client:

@@ -171,8 +171,8 @@ _ASKED: Final = (
     _one(
         "an input that may fit is refused",
         _ADMISSION,
-        "if estimated * 100 > model.context_window_tokens * _CONTEXT_PERCENT_MAX:",
-        "if estimated > model.context_window_tokens:",
+        "if estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:",
+        "if estimated > context_tokens:",
         _ADMITTED,
     ),
     _one(
@@ -264,7 +264,7 @@ _ASKED: Final = (
     _one(
         "more input is reserved than a model takes",
         _USAGE,
-        "bound = min(bytes_bound + template + images, context_window_tokens)",
+        "bound = min(bytes_bound + template + images, context_tokens)",
         "bound = bytes_bound + template + images",
         _ADMITTED,
     ),

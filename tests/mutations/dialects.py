@@ -45,7 +45,7 @@ _PASSED: Final = (
     Mutation(
         "a tool that runs at the vendor passes",
         "services/edge/dialects/chat/fields.py",
-        (('    if "tools" not in paths and "tools" not in extra:\n', "    if False:\n"),),
+        ((', ("tools[].type", CLIENT_TOOLS)))', ",))"),),
         _OF_CHAT_REQUEST,
     ),
     Mutation(
@@ -56,8 +56,8 @@ _PASSED: Final = (
     ),
     Mutation(
         "a limit that the meter never saw passes to a vendor of chat",
-        _CHAT_REQUEST,
-        (("                refuse_unmetered(name, plain(raw))\n", ""),),
+        "services/edge/dialects/chat/fields.py",
+        (("            refuse_unmetered(name, plain(raw))\n", ""),),
         _OF_CHAT_REQUEST,
     ),
     Mutation(
@@ -294,14 +294,14 @@ _NAMES: Final = (
     ),
     Mutation(
         "a folded option of a stream is let through",
-        _CHAT_REQUEST,
-        (('        refuse_folds(options, OPTIONS_BY_FOLD, "stream_options")\n', ""),),
+        "services/edge/dialects/chat/fields.py",
+        (('    refuse_folds(options, _OPTIONS_BY_FOLD, "stream_options")\n', ""),),
         _OF_CHAT_REQUEST,
     ),
     Mutation(
         "a folded name of an endpoint's own field is let through",
-        _CHAT_REQUEST,
-        (("            refuse_folds((name,), own.by_fold)\n", ""),),
+        "services/edge/dialects/chat/fields.py",
+        (("        refuse_folds((name,), own.by_fold)\n", ""),),
         _OF_CHAT_REQUEST,
     ),
     Mutation(

@@ -261,7 +261,7 @@ _WORDS: Final = (
     Mutation(
         "a message to customers is unclear",
         "services/edge/http/problems.py",
-        (("Shorten the messages or ask for less output.", "So many do not fit."),),
+        (("Shorten the {param} or ask for less output.", "So many do not fit."),),
         ("tests/house/test_english.py",),
     ),
     Mutation(

@@ -78,9 +78,16 @@ def prepared(name: str, known: dict[str, str]) -> Any:
                 if part in spec:
                     spec[part] = with_known(spec[part], known)
     document["components"]["parameters"] = with_known(document["components"].get("parameters", {}), known)
-    for component in ("ChatRequest", "MessagesRequest", "CountRequest"):
+    for component, model in (
+        ("ChatRequest", "small"),
+        ("MessagesRequest", "small"),
+        ("CountRequest", "small"),
+        ("EmbeddingsRequest", "vectors"),
+        ("CompletionsRequest", "older"),
+    ):
         if component in document["components"]["schemas"]:
-            document["components"]["schemas"][component] = with_known(document["components"]["schemas"][component], known)
+            schema = document["components"]["schemas"][component]
+            document["components"]["schemas"][component] = with_known(schema, {**known, "model": model})
     return document
 
 

@@ -85,3 +85,37 @@ def write(folder: Path, text: str, name: str = "catalog.yaml") -> Path:
     path = folder / name
     temporary.replace(path)
     return path
+
+
+# The same with a model of embeddings, "vectors", and one of completions, "older"; acme speaks four dialects.
+OLDER = changed(
+    "    base_url_env: TOKENLINE_ACME_BASE_URL\n",
+    "    base_url_env: TOKENLINE_ACME_BASE_URL\n"
+    "    endpoints: {openai_chat: {}, anthropic_messages: {}, openai_embeddings: {}, openai_completions: {}}\n",
+    changed(
+        "tariffs:\n",
+        """\
+  - model_id: vectors
+    display_name: Vectors
+    owned_by: acme
+    context_window_tokens: 1000
+    max_output_tokens: 0
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    dialects: [openai_embeddings]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-vectors, priority: 0}
+  - model_id: older
+    display_name: Older
+    owned_by: acme
+    context_window_tokens: 4000
+    max_output_tokens: 2000
+    family_id: byte-bpe
+    release_date: 2025-01-01
+    dialects: [openai_completions]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-older, priority: 0}
+tariffs:
+""",
+    ),
+)

@@ -69,6 +69,17 @@ def test_prices_as_published(catalog: registry_pb2.Catalog) -> None:
     assert "2026-07-02" in usd.source
 
 
+EMBEDDINGS = {"text-embedding-3-small", "text-embedding-3-large"}
+
+
+def test_embeddings_cost_their_input_alone(catalog: registry_pb2.Catalog) -> None:
+    assert tiers(catalog, "list-price-usd", "text-embedding-3-small") == {-1: (20_000, 20_000, 20_000, 0)}
+    assert tiers(catalog, "list-price-usd", "text-embedding-3-large") == {-1: (130_000, 130_000, 130_000, 0)}
+    without_output = {model.model_id for model in catalog.models if not model.max_output_tokens}
+    called = {model.model_id for model in catalog.models if registry_pb2.DIALECT_OPENAI_EMBEDDINGS in model.dialects}
+    assert without_output == called == EMBEDDINGS
+
+
 def test_an_hour_in_anthropics_cache_costs_twice_the_input(catalog: registry_pb2.Catalog) -> None:
     anthropic = {model.model_id for model in catalog.models if model.owned_by == "anthropic"}
     assert len(anthropic) >= 7
@@ -76,7 +87,7 @@ def test_an_hour_in_anthropics_cache_costs_twice_the_input(catalog: registry_pb2
         assert rates.HasField("cache_write_1h") == (model_id in anthropic), (model_id, above)
         if model_id in anthropic:
             assert rates.cache_write_1h == 2 * rates.input, (model_id, above)
-    assert [tariff(catalog, each).version for each in ("token-flat", "list-price-usd", "points-by-model")] == [1, 2, 2]
+    assert [tariff(catalog, each).version for each in ("token-flat", "list-price-usd", "points-by-model")] == [1, 3, 3]
 
 
 def test_tokenizers_and_bounds_of_images(catalog: registry_pb2.Catalog) -> None:
@@ -91,7 +102,8 @@ def test_tokenizers_and_bounds_of_images(catalog: registry_pb2.Catalog) -> None:
         model.model_id for model in catalog.models if model.owned_by == "deepseek"
     }
     assert {model_id for model_id, each in tokenizers.items() if each == "qwen3"} == {"qwen3-next-80b-a3b-instruct"}
-    assert set(tokenizers.values()) == {"o200k", "deepseek", "qwen3"}
+    assert {model_id for model_id, each in tokenizers.items() if each == "cl100k"} == EMBEDDINGS
+    assert set(tokenizers.values()) == {"o200k", "deepseek", "qwen3", "cl100k"}
     images = {model_id: family.image_tokens_max for model_id, family in found.items() if family.image_tokens_max}
     assert images["gpt-4o"] == 85 + 8 * 170
     assert images["gpt-4o-mini"] == 2_833 + 8 * 5_667

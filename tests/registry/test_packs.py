@@ -25,7 +25,8 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 
 CATALOG: Final = load_catalog([base_catalog_folder()])
 SNAPSHOT: Final = Snapshot(CATALOG, {}, "http://simulator")
-MODEL_IDS: Final = sorted(model.model_id for model in CATALOG.models)
+# Those that hold a conversation.
+MODEL_IDS: Final = sorted(model.model_id for model in CATALOG.models if model.max_output_tokens)
 DIALECTS: Final[tuple[Dialect, ...]] = (ChatCompletions(), AnthropicMessages())
 PRINCIPAL: Final = Principal("key-1", "mbr-1", ACCOUNT_ID)
 PACK: Final = 400_000

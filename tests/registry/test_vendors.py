@@ -128,6 +128,8 @@ MISTAKES = [
      "endpoints.openai_chat.output_limit_field", "must be max_tokens or max_completion_tokens; it is 'max_output'"),
     ("    errors:\n", "        output_limit_field: max_completion_tokens\n    errors:\n",
      "endpoints.anthropic_messages.output_limit_field", "must be max_tokens; it is"),
+    ("    errors:\n", "      openai_embeddings: {output_limit_field: max_tokens}\n    errors:\n",
+     "endpoints.openai_embeddings.output_limit_field", "must be left out: openai_embeddings has no limit of the output"),
     ("streams: false", "streams: sometimes", "endpoints.openai_chat.streams", "Expected `bool"),
     ("      anthropic_messages:", "      anthropic:", "endpoints", "unknown field `anthropic`"),
     ("        drainable: false", "        drained: false", "endpoints.openai_chat", "unknown field `drained`"),
@@ -316,20 +318,23 @@ def test_every_base_vendor_has_a_file_of_its_own() -> None:
     }  # fmt: skip
 
 
+WITHOUT_TOOLS = (registry_pb2.DIALECT_OPENAI_EMBEDDINGS, registry_pb2.DIALECT_OPENAI_COMPLETIONS)
+
+
 @pytest.mark.parametrize("vendor", BASE.vendors, ids=[each.vendor_id for each in BASE.vendors])
 def test_a_base_vendor_leaves_nothing_unsaid(vendor: registry_pb2.Vendor) -> None:
     for each in vendor.endpoints:
         assert each.dialect
         assert each.base_url.startswith("https://")
         assert each.authentication
-        assert each.output_limit_field
+        assert bool(each.output_limit_field) is (each.dialect != registry_pb2.DIALECT_OPENAI_EMBEDDINGS)
         assert each.unknown_fields
         assert each.unknown_content
         # What costs extra is refused, whatever the vendor: tiers, search, tools that the vendor runs.
         priced = {field.field: list(field.free_values) for field in each.priced_fields}
         assert not {'"priority"', '"flex"', '"fast"', "true"} & {value for values in priced.values() for value in values}
         assert "service_tier" in priced
-        assert "tools[].type" in priced
+        assert "tools[].type" in priced or each.dialect in WITHOUT_TOOLS
     assert all(error.meaning for error in vendor.errors)
 
 

@@ -5,8 +5,9 @@ from typing import Final
 
 from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
-from services.edge.call.dialect import Body, Dialect
+from services.edge.call.dialect import Body, Charged, Dialect
 from services.edge.call.path import CallPath
+from services.edge.http.answers import named
 from services.edge.http.bodies import Bodies
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
 from services.edge.http.problems import Problem, from_service_error, internal_error, method_not_allowed, upgrade_not_supported
@@ -20,6 +21,8 @@ from services.runtime.identifiers import uuid7
 logger = logging.getLogger(__name__)
 
 _JSON: Final = "application/json"
+# Members of a dialect.
+_METER: Final = ("name", "request_id_header", "charged", "read", "problem_body", "status_of")
 
 
 class ModelCalls:
@@ -91,7 +94,9 @@ class ModelCalls:
             with client.interruptible():
                 request = await self._reader.read(self._dialect, body, look, exchange.headers)
             del content, body
-        if request.is_free:
+        charged = self._dialect.charged
+        assert request.makes_output is (charged is Charged.INPUT_AND_OUTPUT), "a request is charged as its route is"
+        if charged is Charged.NOTHING:
             await self._free.serve(self._dialect, request, principal, client, answer)
         else:
             await self._path.serve(self._dialect, request, principal, charging_id, client, answer)
@@ -105,10 +110,17 @@ class ModelCalls:
             await answer.whole(self._dialect.status_of(problem), _JSON, body, problem.headers)
 
 
-def named(dialect: Dialect, charging_id: str) -> list[tuple[bytes, bytes]]:
-    """The headers that carry the charging_id."""
-    value = charging_id.encode("ascii")
-    headers = [(b"x-request-id", value)]
-    if dialect.request_id_header != b"x-request-id":
-        headers.append((dialect.request_id_header, value))
-    return headers
+def metered(*routes: tuple[str, Dialect]) -> tuple[tuple[str, Dialect], ...]:
+    """The routes of model calls, each with its dialect. Nothing else leads to a vendor.
+
+    Errors: `TypeError` for a route that says not what of its calls is charged, or reads no requests that can be metered.
+    """
+    paths: set[str] = set()
+    for path, dialect in routes:
+        if not isinstance(dialect, Dialect) or not isinstance(dialect.charged, Charged):
+            lacks = ", ".join(name for name in _METER if not hasattr(dialect, name)) or "charged, a Charged"
+            raise TypeError(f"{path} has no meter: {type(dialect).__name__} lacks {lacks}. See services.edge.call.dialect.Dialect.")
+        if path in paths:
+            raise TypeError(f"{path} is registered twice; keep one of them.")
+        paths.add(path)
+    return routes

@@ -1,22 +1,34 @@
-"""GET /v1/models: the models that this key may use, and their prices there."""
+"""GET /v1/models: the models that this key may use, and their prices there.
+
+A client that sends `anthropic-version` gets Anthropic's shape, with pages, and errors in its words; any other gets OpenAI's.
+"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from litestar import Request, get
+from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from services.edge.api.account_json import rfc3339_of_us
 from services.edge.catalog import CatalogHolder, PriceTier, SellableModel, SellableOffering, Snapshot
-from services.edge.http.problems import model_not_found, unavailable
+from services.edge.dialects.anthropic_messages.dialect import MESSAGES
+from services.edge.http.answers import named
+from services.edge.http.problems import malformed, model_not_found, unavailable
 from services.edge.identity.principals import Principals
 from services.runtime.clients import answer
+from services.runtime.clock import Clock
 from services.runtime.http.asgi import exchange_of
+from services.runtime.identifiers import uuid7
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 
 _TIMEOUT_S: Final = 5.0
 _ACCOUNTS_MAX: Final = 65_536
+# Models on a page of Anthropic's list.
+_PAGE: Final = 20
+_PAGE_MAX: Final = 1_000
+_DIGITS_MAX: Final = 4
 
 
 class AccountOfferings:
@@ -48,7 +60,9 @@ class AccountOfferings:
         return response.account.offering_id
 
 
-def models_routes(principals: Principals, catalog: CatalogHolder, offerings: AccountOfferings) -> list[HTTPRouteHandler]:
+def models_routes(
+    principals: Principals, catalog: CatalogHolder, offerings: AccountOfferings, clock: Clock
+) -> list[HTTPRouteHandler]:
     """GET /v1/models and GET /v1/models/{id}. A model without a configured route can't be used, so it is not shown."""
 
     async def offering_of(request: Request[Any, Any, Any]) -> tuple[Snapshot, SellableOffering]:
@@ -61,22 +75,78 @@ def models_routes(principals: Principals, catalog: CatalogHolder, offerings: Acc
             raise unavailable("the account's offering is not in the catalog")
         return snapshot, offering
 
+    def answered(request: Request[Any, Any, Any], content: dict[str, Any]) -> Response[dict[str, Any]]:
+        headers = named(MESSAGES, uuid7(clock.now_us())) if is_anthropic(request) else []
+        return Response(content, headers={name.decode("ascii"): value.decode("ascii") for name, value in headers})
+
     @get("/v1/models")
-    async def list_models(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    async def list_models(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
         snapshot, offering = await offering_of(request)
-        models = (snapshot.model(model_id) for model_id in offering.prices)
-        return {"object": "list", "data": [_model_json(model, offering) for model in models if model is not None and model.routes]}
+        found = (snapshot.model(model_id) for model_id in offering.prices)
+        models = [model for model in found if model is not None and model.routes]
+        if is_anthropic(request):
+            return answered(request, anthropic_page(models, request.query_params))
+        return answered(request, {"object": "list", "data": [_model_json(model, offering) for model in models]})
 
     @get("/v1/models/{model_path:path}")
-    async def get_model(request: Request[Any, Any, Any], model_path: FromPath[str]) -> dict[str, Any]:
+    async def get_model(request: Request[Any, Any, Any], model_path: FromPath[str]) -> Response[dict[str, Any]]:
         snapshot, offering = await offering_of(request)
         model_id = model_path.removeprefix("/")
         model = snapshot.model(model_id)
         if model is None or model_id not in offering.prices or not model.routes:
             raise model_not_found(model_id)
-        return _model_json(model, offering)
+        return answered(request, _anthropic_json(model) if is_anthropic(request) else _model_json(model, offering))
 
     return [list_models, get_model]
+
+
+def is_anthropic(request: Request[Any, Any, Any]) -> bool:
+    """Whether the client speaks Anthropic's dialect."""
+    return "anthropic-version" in request.headers
+
+
+def anthropic_page(models: Sequence[SellableModel], query: Mapping[str, str]) -> dict[str, Any]:
+    """A page of Anthropic's list, the newest first: `limit` models after `after_id`, or before `before_id`.
+
+    Errors: `Problem` 400 that names the parameter.
+    """
+    ordered = sorted(models, key=lambda model: (-model.release_time_s, model.model_id))
+    limit = _page_size(query.get("limit"))
+    after_id, before_id = query.get("after_id"), query.get("before_id")
+    if after_id and before_id:
+        raise malformed("before_id", "after_id and before_id stand for two pages. Send one of them.", "invalid_value")
+    begin, end = 0, len(ordered)
+    if after_id:
+        begin = _place(ordered, after_id, "after_id") + 1
+    elif before_id:
+        end = _place(ordered, before_id, "before_id")
+    page = ordered[max(begin, end - limit) : end] if before_id else ordered[begin : begin + limit]
+    return {
+        "data": [_anthropic_json(model) for model in page],
+        "has_more": len(page) < end - begin,
+        "first_id": page[0].model_id if page else None,
+        "last_id": page[-1].model_id if page else None,
+    }
+
+
+def _page_size(text: str | None) -> int:
+    if text is None:
+        return _PAGE
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:_DIGITS_MAX]) <= _PAGE_MAX or len(text) > _DIGITS_MAX:
+        raise malformed("limit", f"limit must be a whole number from 1 to {_PAGE_MAX}; it is {text!r}.", "invalid_value")
+    return int(text)
+
+
+def _place(ordered: Sequence[SellableModel], model_id: str, param: str) -> int:
+    for place, model in enumerate(ordered):
+        if model.model_id == model_id:
+            return place
+    raise malformed(param, f"{param} names no model of the list: {model_id!r}. Begin again without it.", "invalid_value")
+
+
+def _anthropic_json(model: SellableModel) -> dict[str, Any]:
+    created_at = rfc3339_of_us(model.release_time_s * 1_000_000)
+    return {"type": "model", "id": model.model_id, "display_name": model.display_name, "created_at": created_at}
 
 
 def _model_json(model: SellableModel, offering: SellableOffering) -> dict[str, Any]:

@@ -42,6 +42,11 @@ class Admitted(NamedTuple):
     exact_count: Count | None
 
     @property
+    def context_tokens(self) -> int:
+        """The context windows of all inputs, together."""
+        return self.model.context_window_tokens * self.size.inputs
+
+    @property
     def output_limit(self) -> int:
         """The most output tokens that the client wants, a choice."""
         return self.request.output_limit or self.model.max_output_tokens
@@ -113,11 +118,12 @@ def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: Sellabl
             f"{model.model_id} takes no images here, because the tokens of an image are not known for it and a call is reserved "
             "before it is made. Send text, or choose another model."
         )
-        raise malformed("messages", message, "unsupported_content")
+        raise malformed(size.param, message, "unsupported_content")
     estimated = estimate(size.text)
-    if estimated * 100 > model.context_window_tokens * _CONTEXT_PERCENT_MAX:
-        raise context_length_exceeded(model.model_id, model.context_window_tokens, estimated)
-    tokens = measure(size, estimated, model.family, model.context_window_tokens)
+    context_tokens = model.context_window_tokens * size.inputs
+    if estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:
+        raise context_length_exceeded(model.model_id, context_tokens, estimated, size.param)
+    tokens = measure(size, estimated, model.family, context_tokens)
     routes = model.routes.get(dialect.name, ())
     if not routes:
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")

@@ -78,7 +78,7 @@ class Call:
             self._request.choices,
             # It may have been loaded since.
             self._admitted.exact_count or loaded_count(model.family.tokenizer),
-            input_max=model.context_window_tokens,
+            input_max=self._admitted.context_tokens,
             output_max=model.max_output_tokens,
             output_held=self._session.held,
         )

@@ -6,7 +6,7 @@ nothing, awaits nothing and knows no balance. The call path knows nothing of JSO
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from services.edge.http.problems import Header, Problem
 from services.edge.tokens.size import TextSize
@@ -15,6 +15,16 @@ from services.edge.vendors.profile import Endpoint
 from services.edge.vendors.usage import VendorCount
 from services.edge.vendors.vendor import VendorFault
 from services.token_classes import Vector
+
+
+class Charged(Enum):
+    """The part of a call that is metered and charged."""
+
+    INPUT_AND_OUTPUT = "input and output"
+    # It makes no output, as embeddings do.
+    INPUT = "input"
+    # The vendor's free count of an input: no session is opened.
+    NOTHING = "nothing"
 
 
 class Body(NamedTuple):
@@ -37,6 +47,10 @@ class InputSize(NamedTuple):
     images: int
     # The plain texts of the input, for a tokenizer; `bytes_bound` less their bytes is the rest.
     texts: Callable[[], Iterable[str]]
+    # Inputs side by side, each of which has the model's context window for itself.
+    inputs: int = 1
+    # The field that it stands in, for errors.
+    param: str = "messages"
 
 
 class VendorRequest(NamedTuple):
@@ -152,13 +166,8 @@ class Request(Protocol):
         ...
 
     @property
-    def is_free(self) -> bool:
-        """Whether it makes no output and costs nothing, as counting tokens does: then no session is opened for it."""
-        ...
-
-    @property
     def makes_output(self) -> bool:
-        """Whether it makes output tokens; embeddings make none, so that only the input is reserved."""
+        """Whether it makes output tokens, as its dialect's `charged` says; else only the input is reserved."""
         ...
 
     def size(self) -> InputSize:
@@ -184,6 +193,7 @@ class Request(Protocol):
         ...
 
 
+@runtime_checkable
 class Dialect(Protocol):
     """A protocol that clients speak."""
 
@@ -195,6 +205,11 @@ class Dialect(Protocol):
     @property
     def request_id_header(self) -> bytes:
         """The header that carries the charging_id on every answer."""
+        ...
+
+    @property
+    def charged(self) -> Charged:
+        """The part of its calls that is charged: the same for every request, so that no client chooses it."""
         ...
 
     def read(self, body: Body, headers: Mapping[bytes, bytes]) -> Request:

@@ -111,13 +111,13 @@ def _clients_problem(attempt: FailedAttempt, api_keys: Sequence[str]) -> Problem
     fault = attempt.fault
     assert fault is not None
     message = fault.message if fault.message and not _tells_secrets(fault.message, api_keys) else ""
+    param = fault.param if fault.param and not _tells_secrets(fault.param, api_keys) else None
     if attempt.meaning is Meaning.CONTENT:
         return content_refused(message or "The model's vendor refused the content of this request.")
     if attempt.meaning is Meaning.CONTEXT:
         code = "context_length_exceeded"
-        return malformed("messages", message or "The input is longer than the model takes. Shorten the messages.", code)
+        return malformed(param or "messages", message or "The input is longer than the model takes. Shorten the messages.", code)
     code = fault.code if fault.code and not _tells_secrets(fault.code, api_keys) else ""
-    param = fault.param if fault.param and not _tells_secrets(fault.param, api_keys) else None
     return malformed(param, message or "The model's vendor refused the request as malformed.", code or None)
 
 

@@ -63,18 +63,18 @@ class InputTokens(NamedTuple):
     is_exact: bool = False
 
 
-def measure(size: InputSize, estimated: int, family: TokenizerFamily, context_window_tokens: int) -> InputTokens:
+def measure(size: InputSize, estimated: int, family: TokenizerFamily, context_tokens: int) -> InputTokens:
     """The tokens of an input by its size, and by the estimate of its text.
 
     The bound holds for tokenizers whose tokens stand for at least one byte. A tokenizer that normalizes text needs a bound higher
-    by the bytes that normalization may add.
+    by the bytes that normalization may add. `context_tokens`: the context windows of all inputs.
     """
     template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
     images = size.images * family.image_tokens_max
     bytes_bound = size.bytes_bound
     if family.tokenizer in NORMALIZING:
         bytes_bound += sum(map(normalization_bytes, size.texts()))
-    bound = min(bytes_bound + template + images, context_window_tokens)
+    bound = min(bytes_bound + template + images, context_tokens)
     return InputTokens(bound, min(estimated + images, bound), min(most(size.text) + images + template, bound), low(size.text))
 
 

@@ -1,9 +1,9 @@
-"""Answers on their way out of the edge: each with `x-request-id` and counted, each error in OpenAI's shape."""
+"""Answers on their way out of the edge: each with `x-request-id` and counted, each error in OpenAI's shape or the client's own."""
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Protocol
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
@@ -30,6 +30,21 @@ from services.runtime.identifiers import uuid7
 logger = logging.getLogger(__name__)
 
 _CLIENT_GONE: Final = 499
+
+
+class Words(Protocol):
+    """A dialect's words for problems; see `services.edge.call.dialect.Dialect`."""
+
+    @property
+    def request_id_header(self) -> bytes: ...
+
+    def problem_body(self, problem: Problem, charging_id: str) -> bytes: ...
+
+    def status_of(self, problem: Problem) -> int: ...
+
+
+# The words that a request's client understands; None: OpenAI's.
+WordsOf = Callable[[Request[Any, Any, Any]], Words | None]
 ExceptionHandler = Callable[[Request[Any, Any, Any], Any], Response[bytes]]
 
 
@@ -74,27 +89,38 @@ class Answers:
         return b"x-request-id", uuid7(self._clock.now_us()).encode("ascii")
 
 
-def exception_handlers(clock: Clock, body_bytes_max: int) -> dict[type[Exception], ExceptionHandler]:
-    """Litestar's exception handlers: every exception becomes an error in OpenAI's shape."""
+def exception_handlers(
+    clock: Clock, body_bytes_max: int, words_of: WordsOf = lambda _: None
+) -> dict[type[Exception], ExceptionHandler]:
+    """Litestar's exception handlers: every exception becomes an error in the words of its client."""
+
+    def answer(request: Request[Any, Any, Any], error: Problem, request_id: str = "") -> Response[bytes]:
+        words = words_of(request)
+        if words is None:
+            own = [(b"x-request-id", request_id.encode("ascii"))] if request_id else []
+            return _response(error.status, problem_body(error), (*error.headers, *own))
+        request_id = request_id or uuid7(clock.now_us())
+        headers = (*error.headers, *named(words, request_id))
+        return _response(words.status_of(error), words.problem_body(error, request_id), headers)
 
     def problem(request: Request[Any, Any, Any], error: Problem) -> Response[bytes]:
-        return _answer(error)
+        return answer(request, error)
 
     def service_error(request: Request[Any, Any, Any], error: ServiceError) -> Response[bytes]:
         translated = from_service_error(error)
         if translated.status < 500:
-            return _answer(translated)
+            return answer(request, translated)
         request_id = uuid7(clock.now_us())
         logger.warning("request %s, %s: %s: %s", request_id, request.scope["path"], error.reason_name, error.message)
-        return _answer(translated, request_id)
+        return answer(request, translated, request_id)
 
     def http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-        return _answer(_of_http_exception(request, error, body_bytes_max))
+        return answer(request, _of_http_exception(request, error, body_bytes_max))
 
     def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         request_id = uuid7(clock.now_us())
         logger.error("request %s, %s failed", request_id, request.scope["path"], exc_info=error)
-        return _answer(internal_error(), request_id)
+        return answer(request, internal_error(), request_id)
 
     return {Problem: problem, ServiceError: service_error, HTTPException: http_exception, Exception: unexpected}
 
@@ -119,10 +145,17 @@ def _of_http_exception(request: Request[Any, Any, Any], error: HTTPException, bo
             return internal_error()
 
 
-def _answer(problem: Problem, request_id: str = "") -> Response[bytes]:
-    response = Response(problem_body(problem), status_code=problem.status, media_type="application/json")
-    for name, value in problem.headers:
+def named(words: Words, request_id: str) -> list[Header]:
+    """The headers that carry a request's ID: the charging_id of a model call."""
+    value = request_id.encode("ascii")
+    headers = [(b"x-request-id", value)]
+    if words.request_id_header != b"x-request-id":
+        headers.append((words.request_id_header, value))
+    return headers
+
+
+def _response(status: int, body: bytes, headers: Iterable[Header]) -> Response[bytes]:
+    response = Response(body, status_code=status, media_type="application/json")
+    for name, value in headers:
         response.headers[name.decode("ascii")] = value.decode("ascii")
-    if request_id:
-        response.headers["x-request-id"] = request_id
     return response

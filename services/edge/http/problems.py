@@ -149,14 +149,13 @@ def model_not_found(model_id: str) -> Problem:
     return Problem(404, INVALID_REQUEST, "model_not_found", message, param="model")
 
 
-def context_length_exceeded(model_id: str, context_window_tokens: int, input_tokens: int, output_tokens: int = 0) -> Problem:
-    """400. The input, or the input with the requested output, does not fit the model."""
-    asked = f"about {input_tokens} in the messages" + (f" and {output_tokens} in the completion" if output_tokens else "")
+def context_length_exceeded(model_id: str, context_window_tokens: int, input_tokens: int, param: str = "messages") -> Problem:
+    """400. The input does not fit the model; `param` is the field that it stands in."""
     message = (
-        f"The maximum context length of {model_id} is {context_window_tokens} tokens. You asked for {asked}. "
-        "Shorten the messages or ask for less output."
+        f"The maximum context length of {model_id} is {context_window_tokens} tokens. You asked for about {input_tokens} in the "
+        f"{param}. Shorten the {param} or ask for less output."
     )
-    return Problem(400, INVALID_REQUEST, "context_length_exceeded", message, param="messages")
+    return Problem(400, INVALID_REQUEST, "context_length_exceeded", message, param=param)
 
 
 def malformed(param: str | None, message: str, code: str | None = None) -> Problem:

@@ -156,6 +156,11 @@ def size_of(text: str) -> TextSize:
     return _classified(utf8)
 
 
+def size_of_tokens(tokens: int) -> TextSize:
+    """The size of tokens that come as numbers: as a text of one byte each, of the dearest kind, so that each counts as one."""
+    return NO_TEXT._replace(utf8_bytes=tokens, rare=tokens)
+
+
 def normalization_bytes(text: str) -> int:
     """The most bytes that Unicode's normalization form C may add to a text; 0 for ASCII.
 

@@ -12,6 +12,8 @@ DIALECT_NAMES: Final = {
     pb.DIALECT_OPENAI_CHAT: "openai_chat",
     pb.DIALECT_ANTHROPIC_MESSAGES: "anthropic_messages",
     pb.DIALECT_OPENAI_RESPONSES: "openai_responses",
+    pb.DIALECT_OPENAI_EMBEDDINGS: "openai_embeddings",
+    pb.DIALECT_OPENAI_COMPLETIONS: "openai_completions",
 }
 
 

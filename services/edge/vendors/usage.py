@@ -53,7 +53,7 @@ class ClassRule(NamedTuple):
 class UsageRules(NamedTuple):
     """Places of counts in a dialect's usage. Paths are from the usage object."""
 
-    # The first rule is that of input, the second that of output; one that lies inside another comes after it.
+    # The first rule is that of input; one that lies inside another comes after it.
     classes: tuple[ClassRule, ...]
     # All tokens, of which the rest may be reasoning.
     total: tuple[Path, ...] = ()
@@ -98,6 +98,14 @@ CHAT: Final = UsageRules(
         ClassRule(INDEX["image_output"], _names("completion_tokens_details.image_tokens"), _OUTPUT),
     ),
     (("total_tokens",),),
+)
+
+# Embeddings have an input alone; some vendors name all of it only by its total.
+EMBEDDINGS: Final = UsageRules(
+    (
+        ClassRule(_INPUT, _names("prompt_tokens", "input_tokens", "total_tokens")),
+        *(rule for rule in CHAT.classes if rule.inside == _INPUT),
+    ),
 )
 
 _CREATION: Final = (

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from services.edge.call.dialect import Answer, Body, Dialect, Ending, InputSize, Request, Step, VendorRequest
+from services.edge.call.dialect import Answer, Body, Charged, Dialect, Ending, InputSize, Request, Step, VendorRequest
 from services.edge.http.problems import Problem, malformed
 from services.edge.tokens.size import size_of
 from services.edge.vendors.events import Event
@@ -165,10 +165,6 @@ class LineRequest(NamedTuple):
         return "limit" if "limit" in self.options else None
 
     @property
-    def is_free(self) -> bool:
-        return self.options.get("kind") == "count"
-
-    @property
     def makes_output(self) -> bool:
         return self.options.get("kind") not in ("embed", "count")
 
@@ -209,6 +205,9 @@ class LineDialect:
     # Catalogs know the names of real dialects alone.
     name = "openai_chat"
     request_id_header = b"line-request-id"
+
+    def __init__(self, charged: Charged = Charged.INPUT_AND_OUTPUT) -> None:
+        self.charged = charged
 
     def read(self, body: Body, headers: Mapping[bytes, bytes]) -> LineRequest:
         content, file = body.content, None

@@ -7,6 +7,7 @@ from typing import Any, Final
 from services.edge.api.calls import ModelCalls
 from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
+from services.edge.call.dialect import Charged
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
 from services.edge.catalog import Snapshot
@@ -125,22 +126,28 @@ class Scene:
         )
         path = CallPath(holder, self.charging, self.vendors, self.metrics, config.heartbeat_interval_ms, SERVED_AT)
         free = TokenCounts(holder, self.vendors, FixedOfferings("plan"))
-        self._serve: Any = ModelCalls(
-            LineDialect(),
-            self.principals,
-            path,
-            free,
-            RequestReader(),
-            Bodies(config.body_bytes_max, config.body_bytes_max),
-            config.body_bytes_max,
-            SystemClock(),
-        )
+        # The route of each kind of call.
+        self._routes: dict[Charged, Any] = {
+            charged: ModelCalls(
+                LineDialect(charged),
+                self.principals,
+                path,
+                free,
+                RequestReader(),
+                Bodies(config.body_bytes_max, config.body_bytes_max),
+                config.body_bytes_max,
+                SystemClock(),
+            )
+            for charged in Charged
+        }
 
-    def begin(self, head: str, prompt: str = "hi", **client: Any) -> "tuple[CallClient, asyncio.Task[None]]":
-        """Begins a call; the options are the line dialect's."""
+    def begin(
+        self, head: str, prompt: str = "hi", charged: Charged = Charged.INPUT_AND_OUTPUT, **client: Any
+    ) -> "tuple[CallClient, asyncio.Task[None]]":
+        """Begins a call at the route that is charged so; the options are the line dialect's."""
         body = client.pop("body", None) or f"{head}\n{prompt}".encode()
         caller = CallClient(body, client.get("headers"))
-        return caller, asyncio.get_running_loop().create_task(self._serve(caller))
+        return caller, asyncio.get_running_loop().create_task(self._routes[charged](caller))
 
     async def call(self, head: str, prompt: str = "hi", **client: Any) -> CallClient:
         """Makes a call to its end, and checks what must hold of every call."""

@@ -2,9 +2,11 @@
 
 import pytest
 
+from services.edge.api.calls import metered
+from services.edge.call.dialect import Charged, Dialect
 from services.edge.vendors.vendor import VendorFailure
 from tests.edge.call.doubles import FakeCharging
-from tests.edge.call.line_dialect import END, FINISH, counted, say
+from tests.edge.call.line_dialect import END, FINISH, LineDialect, counted, say
 from tests.edge.call.scene import SECRETS, Scene
 
 BOTH = pytest.mark.parametrize("stream", ["yes", "no"])
@@ -16,7 +18,7 @@ async def test_embeddings_reserve_and_charge_their_input_alone() -> None:
     # Enough for the input, with nothing left for output.
     scene = Scene(FakeCharging(balance=9))
     scene.vendors.answers(b"count input=3", content_type="application/json")
-    client = await scene.call("kind=embed")
+    client = await scene.call("kind=embed", charged=Charged.INPUT)
     assert client.status == 200
     create = scene.charging.creates[0]
     assert (create.input_tokens_bound, create.output_tokens_limit, create.output_metered) == (9, 0, False)
@@ -28,7 +30,7 @@ async def test_embeddings_reserve_and_charge_their_input_alone() -> None:
 async def test_embeddings_without_a_count_are_charged_by_estimate() -> None:
     scene = Scene()
     scene.vendors.answers(b"finish", content_type="application/json")
-    await scene.call("kind=embed", "some words to embed")
+    await scene.call("kind=embed", "some words to embed", charged=Charged.INPUT)
     assert 0 < scene.used[0] <= scene.charging.creates[0].input_tokens_bound
     assert scene.used[3] == 0
     assert scene.provenance == "estimated"
@@ -50,7 +52,7 @@ async def test_bodies_of_several_parts_go_on_as_bytes() -> None:
 async def test_a_free_count_opens_no_session() -> None:
     scene = Scene()
     scene.vendors.answers(b'say "17"', content_type="application/json")
-    client = await scene.call("kind=count")
+    client = await scene.call("kind=count", charged=Charged.NOTHING)
     assert client.status == 200
     assert b"17" in client.body
     assert scene.charging.creates == []
@@ -61,7 +63,7 @@ async def test_a_free_count_is_answered_by_the_next_route() -> None:
     scene = Scene()
     scene.vendors.answers(VendorFailure("refused", 503))
     scene.vendors.answers(b'say "17"', vendor="beta", content_type="application/json")
-    client = await scene.call("kind=count model=pair")
+    client = await scene.call("kind=count model=pair", charged=Charged.NOTHING)
     assert b"17" in client.body
     assert scene.charging.creates == []
 
@@ -69,7 +71,7 @@ async def test_a_free_count_is_answered_by_the_next_route() -> None:
 async def test_a_free_count_that_is_refused_tells_no_secret() -> None:
     scene = Scene()
     scene.vendors.answers(VendorFailure("refused", 400, SECRETS["ACME_KEY"].encode()))
-    client = await scene.call("kind=count")
+    client = await scene.call("kind=count", charged=Charged.NOTHING)
     assert client.status == 400
     assert SECRETS["ACME_KEY"].encode() not in client.body
 
@@ -130,3 +132,35 @@ async def test_an_answer_is_of_the_kind_that_was_asked_for_unless_it_names_the_o
     scene.vendors.answers(*events, vendor=vendor, content_type=content_type)
     client = await scene.call(f"stream=yes model={model}")
     assert (client.status, client.text, scene.cause) == (200, "hi", "normal")
+
+
+@pytest.mark.parametrize("missing", ["charged", "read", "problem_body"])
+def test_a_route_without_a_meter_cannot_be_registered(missing: str) -> None:
+    members = {name: getattr(LineDialect(), name) for name in ("request_id_header", "charged", "read", "problem_body", "status_of")}
+    del members[missing]
+    unmetered: Dialect = type("Images", (), {"name": "images", **members})()
+    with pytest.raises(TypeError, match=f"/v1/images has no meter: Images lacks {missing}"):
+        metered(("/v1/lines", LineDialect()), ("/v1/images", unmetered))
+
+
+def test_a_route_says_what_is_charged_in_the_meters_own_words() -> None:
+    free = LineDialect()
+    free.charged = "nothing"  # type: ignore[assignment]  # what a careless author writes
+    with pytest.raises(TypeError, match="/v1/images has no meter: LineDialect lacks charged, a Charged"):
+        metered(("/v1/images", free))
+
+
+def test_a_path_is_registered_once() -> None:
+    with pytest.raises(TypeError, match="/v1/lines is registered twice"):
+        metered(("/v1/lines", LineDialect()), ("/v1/lines", LineDialect(Charged.INPUT)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "charged"), [("count", Charged.INPUT_AND_OUTPUT), ("embed", Charged.INPUT_AND_OUTPUT), ("", Charged.NOTHING)]
+)
+async def test_no_request_is_charged_otherwise_than_its_route(kind: str, charged: Charged) -> None:
+    scene = Scene()
+    client = await scene.call(f"kind={kind}", charged=charged)
+    assert client.status == 500
+    assert scene.vendors.asked == []
+    assert scene.charging.creates == []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from services.edge.call.dialect import Body, InputSize, Request, VendorRequest
+from services.edge.call.dialect import Body, Charged, InputSize, Request, VendorRequest
 from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESSAGES
 from services.edge.http.problems import Problem
 from services.edge.vendors.profile import Endpoint, Unknown
@@ -57,7 +57,7 @@ def size_of_content(content: Any) -> InputSize:
 def test_a_request_is_read() -> None:
     request = read(text_of('"stream":true,"system":"Be brief."'))
     assert (request.model_id, request.streamed, request.choices, request.output_limit) == ("m", True, 1, 100)
-    assert (request.output_field, request.is_free, request.makes_output) == ("max_tokens", False, True)
+    assert (request.output_field, request.makes_output) == ("max_tokens", True)
     assert request.size().messages == 2
     assert list(request.size().texts()) == ["Hello", "Be brief."]
     assert request.size().bytes_bound == request.size().text.utf8_bytes == len("HelloBe brief.")
@@ -65,7 +65,8 @@ def test_a_request_is_read() -> None:
 
 def test_counting_is_free_and_needs_no_limit() -> None:
     request = read(text_of('"system":[{"type":"text","text":"Be brief."}],"metadata":{}', head='"model":"m"'), counting=True)
-    assert (request.is_free, request.makes_output, request.output_limit, request.streamed) == (True, False, None, False)
+    assert (request.makes_output, request.output_limit, request.streamed) == (False, None, False)
+    assert (MESSAGES.charged, COUNT_TOKENS.charged) == (Charged.INPUT_AND_OUTPUT, Charged.NOTHING)
     asked = request.vendor_request(ENDPOINT, "vendor-m", None, streamed=False)
     assert asked.path == "/messages/count_tokens"
     assert asked.dropped == ("metadata",)
@@ -303,7 +304,7 @@ def test_a_whole_answer_has_room_for_its_output_and_for_what_tools_at_the_vendor
 )
 def test_media_that_are_not_known_have_no_bound(content: str) -> None:
     assert refusal(text_of(content=content)).code == "unsupported_value"
-    assert read(text_of(content=content), counting=True).is_free
+    assert not read(text_of(content=content), counting=True).makes_output
 
 
 @pytest.mark.parametrize(
@@ -498,7 +499,7 @@ def test_content_without_a_bound_is_refused(block: dict[str, Any]) -> None:
 
 def test_documents_in_pages_may_be_counted_by_the_vendor() -> None:
     block = {"type": "document", "source": {"type": "url", "url": "https://a/b.pdf"}}
-    assert read(text_of(content=json.dumps([block]), head='"model":"m"'), counting=True).is_free
+    assert read(text_of(content=json.dumps([block]), head='"model":"m"'), counting=True).makes_output is False
 
 
 def test_blocks_are_not_nested_without_end() -> None:

@@ -55,9 +55,9 @@ def refused(raw: bytes | str, endpoint: Endpoint = ENDPOINT) -> Problem:
 
 def test_a_request_is_read() -> None:
     asked = request(stream=True, stream_options={"include_usage": True}, n=3, max_completion_tokens=7)
-    assert (asked.model_id, asked.streamed, asked.include_usage, asked.choices) == ("m", True, True, 3)
+    assert (asked.model_id, asked.streamed, asked.options.include_usage, asked.choices) == ("m", True, True, 3)
     assert (asked.output_limit, asked.output_field) == (7, "max_completion_tokens")
-    assert (asked.is_free, asked.makes_output) == (False, True)
+    assert asked.makes_output
 
 
 def test_of_two_limits_the_smaller_holds_and_null_is_none() -> None:

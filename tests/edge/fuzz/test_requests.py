@@ -15,6 +15,10 @@ from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS
 from services.edge.dialects.anthropic_messages.dialect import MESSAGES as MESSAGES_DIALECT
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.dialects.chat.request import ChatRequest
+from services.edge.dialects.completions.dialect import Completions
+from services.edge.dialects.completions.request import CompletionsRequest
+from services.edge.dialects.embeddings.dialect import Embeddings
+from services.edge.dialects.embeddings.request import EmbeddingsRequest
 from services.edge.dialects.json_text import Raw
 from services.edge.http.problems import Problem
 from services.edge.vendors.profile import Endpoint, Unknown
@@ -107,6 +111,23 @@ REQUEST = st.builds(
 BODIES = mostly(
     REQUEST.map(json_bytes), st.one_of(broken(REQUEST.map(json_bytes)), anything(TOP).map(json_bytes), st.binary(max_size=40)), 9
 )
+TOKENS = st.lists(mostly(st.integers(0, 9), st.one_of(NUMBERS, SCALARS), 9), max_size=3)
+PROMPT = mostly(st.one_of(WORDS, st.lists(WORDS, max_size=3), TOKENS, st.lists(TOKENS, max_size=2)), ODD)
+PROMPT_FIELD = st.one_of(
+    st.tuples(st.just("stream"), st.booleans()),
+    st.tuples(st.sampled_from(["n", "best_of", "logprobs", "dimensions"]), mostly(st.integers(1, 3), NUMBERS)),
+    st.tuples(st.sampled_from(["suffix", "user", "encoding_format", "x"]), st.one_of(WORDS, st.just("float"), ODD)),
+    st.tuples(st.just("stream_options"), OPTIONS),
+    st.tuples(st.just("echo"), mostly(st.booleans(), SCALARS)),
+    st.tuples(st.sampled_from(["Prompt", "Input", "model", "MAX_TOKENS", "max_completion_tokens"]), ODD),
+)
+PROMPTED = st.builds(
+    lambda model, prompt, more: Pairs([*more[:1], ("model", model), ("prompt", prompt), ("input", prompt), *more[1:]]),
+    mostly(st.just("m"), SCALARS),
+    PROMPT,
+    st.lists(PROMPT_FIELD, max_size=3),
+)
+PROMPT_BODIES = mostly(PROMPTED.map(json_bytes), st.one_of(broken(PROMPTED.map(json_bytes)), st.binary(max_size=40)), 9)
 HEADERS = mostly(
     st.just({}),
     st.dictionaries(
@@ -132,9 +153,11 @@ ENDPOINTS = st.builds(
     st.sets(st.sampled_from(["x", "tools[].type", "metadata.x", "thinking.type"])),
 )
 DIALECTS = [
-    pytest.param(ChatCompletions(), id="chat"),
-    pytest.param(MESSAGES_DIALECT, id="messages"),
-    pytest.param(COUNT_TOKENS, id="count_tokens"),
+    pytest.param(ChatCompletions(), BODIES, id="chat"),
+    pytest.param(MESSAGES_DIALECT, BODIES, id="messages"),
+    pytest.param(COUNT_TOKENS, BODIES, id="count_tokens"),
+    pytest.param(Completions(), PROMPT_BODIES, id="completions"),
+    pytest.param(Embeddings(), PROMPT_BODIES, id="embeddings"),
 ]
 
 
@@ -204,9 +227,27 @@ def check_written(written: bytes, request: Request, endpoint: Endpoint, limit: i
             assert value is None
     if "n" in dict(found):
         n = all_read_alike(found, "n")
-        assert n is None or int(n) == request.choices or request.choices == 1
+        assert n is None or int(n) * request.size().inputs == request.choices or request.choices == 1
+    if isinstance(request, CompletionsRequest | EmbeddingsRequest):
+        check_prompts(all_read_alike(found, "prompt" if request.makes_output else "input"), request)
+        return
     for message in all_read_alike(found, "messages"):
         check_message(message)
+
+
+def check_prompts(prompts: Any, request: Request) -> None:
+    """Each text was counted, and each token is a plain number; none is of nothing."""
+    size = request.size()
+    inputs = prompts if isinstance(prompts, list) and not isinstance(prompts[0], Text) else [prompts]
+    assert len(inputs) == size.inputs
+    texts = list(size.texts())
+    for each in inputs:
+        assert each
+        if isinstance(each, str):
+            assert each in texts
+        else:
+            for token in each:
+                assert_plain_number(token)
 
 
 def check_message(message: Any) -> None:
@@ -221,12 +262,12 @@ def check_message(message: Any) -> None:
             assert isinstance(text, str)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_request_is_refused_or_read_alike_by_all(dialect: Dialect) -> None:
+@pytest.mark.parametrize(("dialect", "bodies"), DIALECTS)
+def test_a_request_is_refused_or_read_alike_by_all(dialect: Dialect, bodies: st.SearchStrategy[bytes]) -> None:
     served = [0]
 
     @tries(500)
-    @given(BODIES, HEADERS, ENDPOINTS, st.one_of(st.none(), st.integers(1, 5)), st.booleans())
+    @given(bodies, HEADERS, ENDPOINTS, st.one_of(st.none(), st.integers(1, 5)), st.booleans())
     def check(body: bytes, headers: Mapping[bytes, bytes], endpoint: Endpoint, limit: int | None, streamed: bool) -> None:
         try:
             request = dialect.read(Body(body, "application/json"), headers)

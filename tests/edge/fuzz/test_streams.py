@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.edge.call.dialect import Answer, Ending
+from services.edge.call.dialect import Answer, Body, Ending
 from services.edge.dialects.chat.deltas import METADATA, METADATA_BYTES_MAX
+from services.edge.dialects.completions.dialect import Completions
 from services.edge.vendors.events import Event, EventReader
 from services.edge.vendors.vendor import VendorFailure
 from services.token_classes import NOTHING
@@ -18,7 +19,7 @@ from tests.edge.dialects import answers as chat
 from tests.edge.dialects import anthropic_answers as messages
 from tests.edge.fuzz.inputs import NUMBERS, SCALARS, WORDS, Pairs, anything, broken, json_bytes, objects, pieces, streams, tries
 
-MADE_UP = re.compile(rb"chatcmpl-[0-9a-f]{32}")
+MADE_UP = re.compile(rb"cmpl-[0-9a-f]{32}")
 
 
 class Relayed(NamedTuple):
@@ -52,7 +53,7 @@ def relay(answer: Answer, events: Iterable[Event]) -> Relayed:
         failed = failure.outcome
     if not failed:
         out += answer.end(Ending.COMPLETE, NOTHING)
-    return Relayed(MADE_UP.sub(b"chatcmpl-?", out), said, thought, added, opaque_bytes, calls, counts, failed)
+    return Relayed(MADE_UP.sub(b"cmpl-?", out), said, thought, added, opaque_bytes, calls, counts, failed)
 
 
 def events_of(body: Iterable[bytes]) -> list[Event]:
@@ -89,6 +90,28 @@ CHAT = streams(
     ["error", "x"],
 )
 
+# Completions: the same with texts in place of deltas.
+TEXT_NAMES = ("text", "finish_reason", "logprobs", "note", "delta", "usage")
+TEXT_CHOICE = st.builds(
+    lambda index, text, more: Pairs([("index", index), ("text", text), *more]),
+    st.integers(0, 1),
+    st.one_of(WORDS, WORDS, SCALARS, st.lists(PART, max_size=2)),
+    objects(TEXT_NAMES, st.one_of(WORDS, SCALARS, DELTA), 2),
+)
+TEXT_CHUNK = st.builds(
+    lambda choices, more: Pairs(
+        [("id", "c"), ("object", "text_completion"), ("created", 1), ("model", "m"), ("choices", choices), *more]
+    ),
+    st.one_of(st.lists(TEXT_CHOICE, max_size=2), SCALARS),
+    objects(("usage", "model", "id", "note", "system_fingerprint", "error"), st.one_of(USAGE, WORDS, SCALARS), 2),
+)
+TEXTS = streams(
+    broken(
+        st.one_of(TEXT_CHUNK.map(json_bytes), TEXT_CHUNK.map(json_bytes), st.just(b"[DONE]"), anything(TEXT_NAMES).map(json_bytes))
+    ),
+    ["error", "x"],
+)
+
 # Anthropic: events of each type, with strings in all places.
 KINDS = (
     "message_start",
@@ -121,8 +144,17 @@ def messages_answer(*, streamed: bool) -> Answer:
     return messages.answer(streamed=streamed)
 
 
+def texts_answer(*, streamed: bool) -> Answer:
+    body = json_bytes(Pairs([("model", "m"), ("prompt", "x"), ("stream", streamed)]))
+    return Completions().read(Body(body, "application/json"), {}).answer(chat.ENDPOINT)
+
+
 Make = Callable[..., Answer]
-DIALECTS = [pytest.param(chat_answer, CHAT, id="chat"), pytest.param(messages_answer, MESSAGES, id="messages")]
+DIALECTS = [
+    pytest.param(chat_answer, CHAT, id="chat"),
+    pytest.param(messages_answer, MESSAGES, id="messages"),
+    pytest.param(texts_answer, TEXTS, id="completions"),
+]
 
 
 @pytest.mark.parametrize("streamed", [True, False])
@@ -158,6 +190,7 @@ def test_a_whole_body_is_an_answer_or_a_failure(make: Make, bodies: st.SearchStr
     wholes = st.one_of(
         MESSAGE.map(json_bytes),
         CHUNK.map(json_bytes),
+        TEXT_CHUNK.map(json_bytes),
         CHUNK.map(json_bytes).map(lambda body: body.replace(b'"delta"', b'"message"')),
     )
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.edge.vendors.errors import fault_in, fault_of
 from services.edge.vendors.profile import Endpoint, ErrorRule, Meaning, Reasoning, UsageReading
-from services.edge.vendors.usage import CHAT, COUNT_MAX, MESSAGES, merged, read_usage
+from services.edge.vendors.usage import CHAT, COUNT_MAX, EMBEDDINGS, MESSAGES, merged, read_usage
 from services.token_classes import CLASSES, INDEX
 from tests.edge.fuzz.inputs import WORDS, anything, broken, json_bytes, tries
 
@@ -53,7 +53,7 @@ ERROR_NAMES = (
 
 
 @tries(600)
-@given(VALUES, st.sampled_from([CHAT, MESSAGES]), READINGS)
+@given(VALUES, st.sampled_from([CHAT, MESSAGES, EMBEDDINGS]), READINGS)
 def test_any_usage_is_a_count_or_none(found: Any, rules: Any, reading: UsageReading) -> None:
     count = read_usage(found, rules, reading)
     if count is None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from services.edge.call.dialect import Body, Request
+from services.edge.call.dialect import Body, Charged, Request
 from services.edge.dialects.anthropic_messages.problems import problem_body, status_of
 from services.edge.dialects.anthropic_messages.request import read_request
 from services.edge.http.problems import Problem
@@ -17,6 +17,7 @@ class AnthropicMessages:
 
     def __init__(self, *, counting: bool = False) -> None:
         self._counting = counting
+        self.charged = Charged.NOTHING if counting else Charged.INPUT_AND_OUTPUT
 
     def read(self, body: Body, headers: Mapping[bytes, bytes]) -> Request:
         """Reads a request. Errors: `Problem` 400 that names the field and says what would be right."""

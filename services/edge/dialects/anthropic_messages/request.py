@@ -43,7 +43,6 @@ class MessagesRequest:
         "_fields",
         "_headers",
         "_prompt",
-        "is_free",
         "makes_output",
         "model_id",
         "output_field",
@@ -55,7 +54,6 @@ class MessagesRequest:
         self._fields = fields
         self._prompt = prompt
         self._headers = headers
-        self.is_free = counting
         self.makes_output = not counting
         self.model_id: str = fields["model"]
         self.streamed = not counting and fields.get("stream") is True
@@ -73,19 +71,19 @@ class MessagesRequest:
         if self._prompt.unknown and endpoint.unknown_content is not Unknown.PASSED:
             param = self._prompt.unknown
             raise malformed(param, f"{param} is not known to this model's vendor. Leave it out.", "unknown_parameter")
-        if not self.is_free:
+        if self.makes_output:
             refuse_priced(self._fields, endpoint)
-        known = COUNT_FIELDS if self.is_free else FIELDS
+        known = FIELDS if self.makes_output else COUNT_FIELDS
         fields = {name: value for name, value in self._fields.items() if name != "betas"}
         body, dropped = taken(fields, known, endpoint, fields_of(endpoint))
         body["model"] = vendor_model_id
-        if not self.is_free:
+        if self.makes_output:
             self._limit(body, endpoint, output_limit)
             if streamed:
                 body["stream"] = True
             else:
                 body.pop("stream", None)
-        path = COUNT_PATH if self.is_free else MESSAGES_PATH
+        path = MESSAGES_PATH if self.makes_output else COUNT_PATH
         return VendorRequest(path, Body(encode(body), "application/json"), self._headers, dropped)
 
     def whole_bytes_max(self, output_tokens: int) -> int:
@@ -101,7 +99,7 @@ class MessagesRequest:
 
     def answer(self, endpoint: Endpoint) -> Answer:
         """A reader of the vendor's answer."""
-        if self.is_free:
+        if not self.makes_output:
             return CountAnswer()
         if self.streamed:
             return StreamedAnswer(endpoint.usage, self.model_id, has_results=self._has_results)

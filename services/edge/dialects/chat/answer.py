@@ -65,7 +65,43 @@ _CHUNK: Final = frozenset(
 
 
 class ChatAnswer:
-    """See `services.edge.call.dialect.Answer`. A cut event with output is no part of the answer."""
+    """See `services.edge.call.dialect.Answer`. A cut event with output is no part of the answer.
+
+    A dialect whose choices have something else in place of messages says so in the members from `_OBJECT` to `_chunk_choice`.
+    """
+
+    _OBJECT = "chat.completion"
+    _CHUNK_OBJECT = "chat.completion.chunk"
+    _ID_PREFIX = "chatcmpl-"
+    # Members of a choice that `_right_part` writes, and the part of a choice that says nothing.
+    _PART_NAMES: frozenset[str] = frozenset({"message", "delta"})
+    _NO_PART: Json = {"delta": {}}  # noqa: RUF012  # never changed
+
+    def _new_assembly(self) -> Assembly:
+        return Assembly()
+
+    def _right_part(self, choice: Json, state: ChoiceState, found: Found, *, is_whole: bool) -> Json:
+        """The words of a choice, put right and counted."""
+        part = "message" if is_whole else "delta"
+        delta = choice.get(part)
+        if not isinstance(delta, dict):
+            # Some vendors write a message into a chunk.
+            other = choice.get("message")
+            delta = other if isinstance(other, dict) else {"content": delta} if isinstance(delta, str) else {}
+        answer_id = str((self._identity or {}).get("id", ""))
+        return {part: right_delta(delta, state, found, answer_id, is_whole=is_whole)}
+
+    def _count_probabilities(self, value: object, right: Json, said: str, found: Found) -> None:
+        """Counts text in the probabilities of a choice that is put right and says `said`."""
+        count_logprobs(value, said, found, self._alternatives)
+
+    def _chunk_choice(self, choice: Json) -> Json:
+        """A choice of a whole answer as one of a chunk."""
+        rest = dict(choice)
+        delta = rest.pop("message")
+        if calls := delta.get("tool_calls"):
+            delta = {**delta, "tool_calls": [{**call, "index": index} for index, call in enumerate(calls)]}
+        return {**rest, "delta": delta}
 
     def __init__(
         self, reading: UsageReading, choices: int, alternatives: int | None, *, streamed: bool, include_usage: bool
@@ -83,7 +119,7 @@ class ChatAnswer:
         self._head_bytes = 0
         self._streamed = streamed
         self._include_usage = include_usage
-        self._assembly = None if streamed else Assembly()
+        self._assembly = None if streamed else self._new_assembly()
         # The last event's part of the whole answer: where the event is cut, the client does not get it.
         self._last: Step = _NOTHING
         self._adds: Json | tuple[Chunk, Choice] | None = None
@@ -306,7 +342,7 @@ class ChatAnswer:
     def _right_chunk(self, chunk: Json, usage: object, found: Found, *, is_whole: bool) -> Json:
         """A chunk, or a whole answer, with each choice put right."""
         found.names("chunk", chunk)
-        right = {**chunk, "object": "chat.completion" if is_whole else "chat.completion.chunk", "choices": []}
+        right = {**chunk, "object": self._OBJECT if is_whole else self._CHUNK_OBJECT, "choices": []}
         choices = chunk.get("choices")
         for position, choice in enumerate(choices if isinstance(choices, list) else (choices,)):
             if isinstance(choice, dict):
@@ -327,22 +363,15 @@ class ChatAnswer:
         if index >= self._choices_asked:
             found.tell("index", index)
         state = self._choices.setdefault(index, ChoiceState(index))
-        part = "message" if is_whole else "delta"
-        delta = choice.get(part)
-        if not isinstance(delta, dict):
-            # Some vendors write a message into a chunk.
-            other = choice.get("message")
-            delta = other if isinstance(other, dict) else {"content": delta} if isinstance(delta, str) else {}
         found.names("choice", choice)
         said_before = len(found.said)
-        answer_id = str((self._identity or {}).get("id", ""))
-        right: Json = {"index": index, part: right_delta(delta, state, found, answer_id, is_whole=is_whole)}
+        right: Json = {"index": index, **self._right_part(choice, state, found, is_whole=is_whole)}
         said = "".join(found.said[said_before:])
         reason = state.reason(choice.get("finish_reason"))
         if reason is not None and state.finish_reason is None:
             self._finish(state, reason)
         for name, value in choice.items():
-            if name in ("index", "message", "delta"):
+            if name == "index" or name in self._PART_NAMES:
                 continue
             if name == "usage":
                 if self._choices_asked == 1:
@@ -354,7 +383,7 @@ class ChatAnswer:
                 continue
             right[name] = value
             if name == "logprobs":
-                count_logprobs(value, said, found, self._alternatives)
+                self._count_probabilities(value, right, said, found)
             else:
                 count_member(name, value, found)
         right["finish_reason"] = reason
@@ -429,7 +458,7 @@ class ChatAnswer:
 
     def _sure_identity(self) -> Json:
         if self._identity is None:
-            self._identity = {"id": f"chatcmpl-{uuid4().hex}", "created": 0, "model": ""}
+            self._identity = {"id": f"{self._ID_PREFIX}{uuid4().hex}", "created": 0, "model": ""}
         return self._identity
 
     def _identified(self, chunk: Json) -> Json:
@@ -478,15 +507,9 @@ class ChatAnswer:
     def _whole_as_events(self) -> bytes:
         """A whole answer as one chunk of a stream."""
         whole = dict(self._whole or {})
-        choices = []
-        for choice in whole.pop("choices", ()):
-            rest = dict(choice)
-            delta = rest.pop("message")
-            if calls := delta.get("tool_calls"):
-                delta = {**delta, "tool_calls": [{**call, "index": index} for index, call in enumerate(calls)]}
-            choices.append({**rest, "delta": delta})
+        choices = [self._chunk_choice(choice) for choice in whole.pop("choices", ())]
         whole.pop("usage", None)
-        return b"data: %b\n\n" % encode({**whole, "object": "chat.completion.chunk", "choices": choices})
+        return b"data: %b\n\n" % encode({**whole, "object": self._CHUNK_OBJECT, "choices": choices})
 
     # The end
 
@@ -505,7 +528,7 @@ class ChatAnswer:
         out = self._released()
         reasons = self._reasons(cut)
         unfinished = [
-            {"index": index, "delta": {}, "finish_reason": reasons[index]}
+            {"index": index, **self._NO_PART, "finish_reason": reasons[index]}
             for index in sorted(reasons)
             if (state := self._choices.get(index)) is None or state.finish_reason is None
         ]
@@ -522,7 +545,7 @@ class ChatAnswer:
 
     def _chunk(self, **members: Any) -> bytes:
         known = self._sure_identity()
-        head = {"id": known["id"], "object": "chat.completion.chunk", "created": known["created"], "model": known["model"]}
+        head = {"id": known["id"], "object": self._CHUNK_OBJECT, "created": known["created"], "model": known["model"]}
         return b"data: %b\n\n" % encode({**head, **members})
 
     def _reasons(self, cut: str | None) -> dict[int, str]:

@@ -14,6 +14,8 @@ _STREAM_ONLY: Final = frozenset({"id", "object", "created", "model", "choices", 
 class Assembly:
     """Chunks so far."""
 
+    _OBJECT = "chat.completion"
+
     def __init__(self) -> None:
         self._said: dict[int, list[str]] = {}
         self._thought: dict[int, tuple[str, list[str]]] = {}
@@ -43,23 +45,26 @@ class Assembly:
             if name not in _STREAM_ONLY and value is not None:
                 self.tell(name, value)
         for choice in chunk["choices"]:
-            index = choice["index"]
-            delta = dict(choice["delta"])
-            content = delta.pop("content", None)
-            if isinstance(content, str):
-                self.say(index, content)
-            for field in ("reasoning_content", "reasoning"):
-                if isinstance(thought := delta.get(field), str):
-                    self.think(index, field, thought)
-                    del delta[field]
-            self.join(index, delta)
-            rest = {name: value for name, value in choice.items() if name not in ("index", "delta", "finish_reason")}
-            _join(self._choices.setdefault(index, {}), rest)
+            self._add_choice(choice)
+
+    def _add_choice(self, choice: Mapping[str, Any]) -> None:
+        index = choice["index"]
+        delta = dict(choice["delta"])
+        content = delta.pop("content", None)
+        if isinstance(content, str):
+            self.say(index, content)
+        for field in ("reasoning_content", "reasoning"):
+            if isinstance(thought := delta.get(field), str):
+                self.think(index, field, thought)
+                del delta[field]
+        self.join(index, delta)
+        rest = {name: value for name, value in choice.items() if name not in ("index", "delta", "finish_reason")}
+        _join(self._choices.setdefault(index, {}), rest)
 
     def answer(self, identity: Json, reasons: Mapping[int, str], usage: Json) -> Json:
         """The whole answer; a choice for each of `reasons`, by index."""
         choices = [self._choice(index, reasons[index]) for index in sorted(reasons)]
-        head = {"id": identity["id"], "object": "chat.completion", "created": identity["created"], "model": identity["model"]}
+        head = {"id": identity["id"], "object": self._OBJECT, "created": identity["created"], "model": identity["model"]}
         return {**head, "choices": choices, "usage": usage, **self._top}
 
     def _choice(self, index: int, reason: str) -> Json:

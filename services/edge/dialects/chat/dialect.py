@@ -2,26 +2,17 @@
 
 from collections.abc import Mapping
 
-from services.edge.call.dialect import Body
+from services.edge.call.dialect import Body, Charged
 from services.edge.dialects.chat.request import ChatRequest
-from services.edge.http import problems
-from services.edge.http.problems import Problem
+from services.edge.dialects.openai import OpenAiWords
 
 
-class ChatCompletions:
+class ChatCompletions(OpenAiWords):
     """See `services.edge.call.dialect.Dialect`."""
 
     name = "openai_chat"
-    request_id_header = b"x-request-id"
+    charged = Charged.INPUT_AND_OUTPUT
 
     def read(self, body: Body, headers: Mapping[bytes, bytes]) -> ChatRequest:
         """See `services.edge.call.dialect.Dialect`. No header changes what a body means."""
         return ChatRequest(body.content)
-
-    def problem_body(self, problem: Problem, charging_id: str) -> bytes:
-        """See `services.edge.call.dialect.Dialect`. The charging_id stands in x-request-id alone."""
-        return problems.problem_body(problem)
-
-    def status_of(self, problem: Problem) -> int:
-        """The problem's own status: chat's clients understand each as it stands in `problems`."""
-        return problem.status

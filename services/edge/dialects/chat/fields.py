@@ -3,8 +3,22 @@
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from services.edge.dialects.json_text import NULL, Fields, Raw, by_fold, elements, encode, members, plain, refuse_folds
+from services.edge.dialects.json_text import (
+    NULL,
+    Fields,
+    Raw,
+    by_fold,
+    elements,
+    encode,
+    is_set,
+    members,
+    plain,
+    refuse_folds,
+    truth,
+)
+from services.edge.dialects.unmetered import refuse_unmetered
 from services.edge.http.problems import Problem, malformed
+from services.edge.vendors.profile import Endpoint, Unknown
 
 LIMITS: Final = ("max_tokens", "max_completion_tokens")
 # Fields that are read, typed, and written anew.
@@ -49,8 +63,55 @@ PRICED: Final = {
 CLIENT_TOOLS: Final = frozenset({b'"function"', b'"custom"'})
 KNOWN: Final = READ | SETTINGS | PROMPT | PRICED.keys()
 KNOWN_BY_FOLD: Final = by_fold(KNOWN)
-OPTIONS: Final = frozenset({"include_usage", "continuous_usage_stats", "include_obfuscation"})
-OPTIONS_BY_FOLD: Final = by_fold(OPTIONS)
+
+
+class DialectFields(NamedTuple):
+    """The top-level fields of a dialect."""
+
+    known: frozenset[str]
+    # By field, or path into one: its values that cost nothing extra; an endpoint's own word about the field replaces it.
+    priced: tuple[tuple[str, frozenset[bytes]], ...]
+
+
+CHAT: Final = DialectFields(KNOWN, (*PRICED.items(), ("tools[].type", CLIENT_TOOLS)))
+_OPTIONS: Final = frozenset({"include_usage", "continuous_usage_stats", "include_obfuscation"})
+_OPTIONS_BY_FOLD: Final = by_fold(_OPTIONS)
+
+
+class StreamOptions(NamedTuple):
+    """The options of a stream."""
+
+    # Whether the client wants the count in its stream.
+    include_usage: bool = False
+    include_obfuscation: Raw | None = None
+    # Unknown ones, which no vendor gets.
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def written(self) -> Raw:
+        """As a vendor gets them: it is always asked for its count."""
+        if self.include_obfuscation is None:
+            return Raw(b'{"include_usage":true}')
+        return Raw(b'{"include_usage":true,"include_obfuscation":%b}' % bytes(self.include_obfuscation))
+
+
+NO_OPTIONS: Final = StreamOptions()
+
+
+def read_stream_options(fields: Fields, *, streamed: bool) -> StreamOptions:
+    """The options in a request. Errors: `Problem` 400 that names the option."""
+    if not is_set(fields, "stream_options"):
+        return NO_OPTIONS
+    options = members(fields["stream_options"], "stream_options")
+    refuse_folds(options, _OPTIONS_BY_FOLD, "stream_options")
+    if not streamed:
+        raise malformed("stream_options", "stream_options is taken only with stream: true.", "invalid_value")
+    include_usage = bool(truth(options, "include_usage", "stream_options.include_usage"))
+    # Accepted, because clients of vLLM send it; running counts of a stream go on as the vendor sends them.
+    truth(options, "continuous_usage_stats", "stream_options.continuous_usage_stats")
+    pads = truth(options, "include_obfuscation", "stream_options.include_obfuscation") is not None
+    dropped = tuple(f"stream_options.{name}" for name in options if name not in _OPTIONS)
+    return StreamOptions(include_usage, options["include_obfuscation"] if pads else None, dropped)
 
 
 class PricedPath(NamedTuple):
@@ -62,8 +123,9 @@ class PricedPath(NamedTuple):
 
 
 class EndpointFields(NamedTuple):
-    """An endpoint's own fields."""
+    """An endpoint's fields."""
 
+    known: frozenset[str]
     extra: frozenset[str]
     # By top-level field.
     priced: dict[str, tuple[PricedPath, ...]]
@@ -71,18 +133,49 @@ class EndpointFields(NamedTuple):
 
 
 @lru_cache(maxsize=1_024)
-def endpoint_fields(extra: frozenset[str], priced: tuple[tuple[str, frozenset[bytes]], ...]) -> EndpointFields:
+def endpoint_fields(
+    extra: frozenset[str], priced: tuple[tuple[str, frozenset[bytes]], ...], dialect: DialectFields = CHAT
+) -> EndpointFields:
     """The fields of an endpoint with `extra_fields` and `priced_fields`; a path may lead into a field, as in `tools[].type`."""
     paths: dict[str, list[PricedPath]] = {}
     for path, free_values in priced:
         field, *steps = path.replace("[]", ".[]").split(".")
         paths.setdefault(field, []).append(PricedPath(tuple(steps), free_values))
-    for field, free_values in PRICED.items():
+    for path, free_values in dialect.priced:
+        field, *steps = path.replace("[]", ".[]").split(".")
         if field not in paths and field not in extra:
-            paths[field] = [PricedPath((), free_values)]
-    if "tools" not in paths and "tools" not in extra:
-        paths["tools"] = [PricedPath(("[]", "type"), CLIENT_TOOLS)]
-    return EndpointFields(extra, {field: tuple(each) for field, each in paths.items()}, by_fold({*KNOWN, *extra, *paths}))
+            paths[field] = [PricedPath(tuple(steps), free_values)]
+    by_field = {field: tuple(each) for field, each in paths.items()}
+    return EndpointFields(dialect.known, extra, by_field, by_fold({*dialect.known, *extra, *paths}))
+
+
+def write_field(written: Fields, name: str, raw: Raw, endpoint: Endpoint, own: EndpointFields, dropped: list[str]) -> None:
+    """Writes a field that the edge does not read, or leaves it out.
+
+    Errors: `Problem` 400 where it costs extra, or the endpoint's profile refuses it.
+    """
+    if name in own.priced:
+        for path in own.priced[name]:
+            raw = free_of_charge(raw, path, name)
+        written[name] = raw
+    elif name in own.known or name in own.extra:
+        written[name] = raw
+    else:
+        refuse_folds((name,), own.by_fold)
+        if endpoint.unknown_fields is Unknown.REFUSED:
+            message = f"{name} is not a field that this model's vendor is known to take. Leave it out."
+            raise malformed(name, message, "unknown_parameter")
+        if endpoint.unknown_fields is Unknown.PASSED:
+            refuse_unmetered(name, plain(raw))
+            written[name] = raw
+        else:
+            dropped.append(name)
+
+
+def unknown_text(fields: Fields, dialect: DialectFields) -> str:
+    """The names and the JSON of unknown fields: a vendor that takes them may read them as input."""
+    unknown = [name.encode() + bytes(raw) for name, raw in fields.items() if name not in dialect.known]
+    return b"".join(unknown).decode()
 
 
 def free_of_charge(raw: Raw, path: PricedPath, param: str) -> Raw:

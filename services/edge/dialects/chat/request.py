@@ -9,12 +9,10 @@ from services.edge.dialects.chat.fields import (
     KNOWN,
     KNOWN_BY_FOLD,
     LIMITS,
-    OPTIONS,
-    OPTIONS_BY_FOLD,
     PROMPT,
-    EndpointFields,
     endpoint_fields,
-    free_of_charge,
+    read_stream_options,
+    write_field,
 )
 from services.edge.dialects.chat.messages import Messages, read_messages
 from services.edge.dialects.json_text import (
@@ -23,15 +21,12 @@ from services.edge.dialects.json_text import (
     encode,
     integer,
     is_set,
-    members,
-    plain,
     read_object,
     refuse_folds,
     text,
     truth,
 )
 from services.edge.dialects.sizes import ANSWER_BYTES, TOKEN_BYTES_MAX
-from services.edge.dialects.unmetered import refuse_unmetered
 from services.edge.http.problems import malformed
 from services.edge.tokens.size import size_of
 from services.edge.vendors.profile import Endpoint, Unknown
@@ -46,7 +41,6 @@ _FALSE: Final = Raw(b"false")
 class ChatRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
-    is_free = False
     makes_output = True
 
     def __init__(self, body: bytes) -> None:
@@ -71,26 +65,9 @@ class ChatRequest:
         alternatives = integer(fields, "top_logprobs", 0, most=ALTERNATIVES_MAX) or 0
         # Alternatives to each token of output that the client asked for; None: no probabilities of tokens at all.
         self.alternatives: int | None = alternatives if truth(fields, "logprobs") else None
-        # Whether the client wants the count in its stream.
-        self.include_usage = False
-        self._include_obfuscation: Raw | None = None
-        self._dropped_options: tuple[str, ...] = ()
-        if is_set(fields, "stream_options"):
-            self._read_options(fields["stream_options"])
+        self.options = read_stream_options(fields, streamed=self.streamed)
         self._fields: Fields = fields
         self._messages: Messages = read_messages(fields["messages"])
-
-    def _read_options(self, raw: Raw) -> None:
-        options = members(raw, "stream_options")
-        refuse_folds(options, OPTIONS_BY_FOLD, "stream_options")
-        if not self.streamed:
-            raise malformed("stream_options", "stream_options is taken only with stream: true.", "invalid_value")
-        self.include_usage = bool(truth(options, "include_usage", "stream_options.include_usage"))
-        # Accepted, because clients of vLLM send it; running counts of a stream go on as the vendor sends them.
-        truth(options, "continuous_usage_stats", "stream_options.continuous_usage_stats")
-        if truth(options, "include_obfuscation", "stream_options.include_obfuscation") is not None:
-            self._include_obfuscation = options["include_obfuscation"]
-        self._dropped_options = tuple(f"stream_options.{name}" for name in options if name not in OPTIONS)
 
     def size(self) -> InputSize:
         """See `services.edge.call.dialect.Request`."""
@@ -133,41 +110,15 @@ class ChatRequest:
                 if limit is not None:
                     written[endpoint.output_limit_field] = limit
             elif name != "stream_options":
-                self._write_field(written, name, raw, endpoint, own, dropped)
+                write_field(written, name, raw, endpoint, own, dropped)
         if limit is not None:
             written[endpoint.output_limit_field] = limit
         if streamed:
             written["stream"] = _TRUE
             if endpoint.takes_stream_options:
-                written["stream_options"] = self._options()
+                written["stream_options"] = self.options.written
         body = Body(encode(written), "application/json")
-        return VendorRequest("/chat/completions", body, (), (*dropped, *self._dropped_options))
-
-    def _write_field(
-        self, written: Fields, name: str, raw: Raw, endpoint: Endpoint, own: EndpointFields, dropped: list[str]
-    ) -> None:
-        """Writes a field that the edge does not read, or leaves it out."""
-        if name in own.priced:
-            for path in own.priced[name]:
-                raw = free_of_charge(raw, path, name)
-            written[name] = raw
-        elif name in KNOWN or name in own.extra:
-            written[name] = raw
-        else:
-            refuse_folds((name,), own.by_fold)
-            if endpoint.unknown_fields is Unknown.REFUSED:
-                message = f"{name} is not a field that this model's vendor is known to take. Leave it out."
-                raise malformed(name, message, "unknown_parameter")
-            if endpoint.unknown_fields is Unknown.PASSED:
-                refuse_unmetered(name, plain(raw))
-                written[name] = raw
-            else:
-                dropped.append(name)
-
-    def _options(self) -> Raw:
-        if self._include_obfuscation is None:
-            return Raw(b'{"include_usage":true}')
-        return Raw(b'{"include_usage":true,"include_obfuscation":%b}' % bytes(self._include_obfuscation))
+        return VendorRequest("/chat/completions", body, (), (*dropped, *self.options.dropped))
 
     def whole_bytes_max(self, output_tokens: int) -> int:
         """See `services.edge.call.dialect.Request`."""
@@ -176,4 +127,6 @@ class ChatRequest:
 
     def answer(self, endpoint: Endpoint) -> ChatAnswer:
         """See `services.edge.call.dialect.Request`."""
-        return ChatAnswer(endpoint.usage, self.choices, self.alternatives, streamed=self.streamed, include_usage=self.include_usage)
+        return ChatAnswer(
+            endpoint.usage, self.choices, self.alternatives, streamed=self.streamed, include_usage=self.options.include_usage
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from services.edge.call.dialect import Body
+from services.edge.call.dialect import Body, Charged
 from services.edge.dialects.responses.request import ResponsesRequest
 from services.edge.http import problems
 from services.edge.http.problems import Problem
@@ -18,6 +18,7 @@ class Responses:
     """See `services.edge.call.dialect.Dialect`."""
 
     name = "openai_responses"
+    charged = Charged.INPUT_AND_OUTPUT
     request_id_header = b"x-request-id"
 
     def read(self, body: Body, headers: Mapping[bytes, bytes]) -> ResponsesRequest:

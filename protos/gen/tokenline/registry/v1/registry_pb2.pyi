@@ -37,6 +37,8 @@ class Dialect(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DIALECT_OPENAI_CHAT: _ClassVar[Dialect]
     DIALECT_ANTHROPIC_MESSAGES: _ClassVar[Dialect]
     DIALECT_OPENAI_RESPONSES: _ClassVar[Dialect]
+    DIALECT_OPENAI_EMBEDDINGS: _ClassVar[Dialect]
+    DIALECT_OPENAI_COMPLETIONS: _ClassVar[Dialect]
 
 class VendorAuthentication(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -110,6 +112,8 @@ DIALECT_UNSPECIFIED: Dialect
 DIALECT_OPENAI_CHAT: Dialect
 DIALECT_ANTHROPIC_MESSAGES: Dialect
 DIALECT_OPENAI_RESPONSES: Dialect
+DIALECT_OPENAI_EMBEDDINGS: Dialect
+DIALECT_OPENAI_COMPLETIONS: Dialect
 VENDOR_AUTHENTICATION_UNSPECIFIED: VendorAuthentication
 VENDOR_AUTHENTICATION_BEARER: VendorAuthentication
 VENDOR_AUTHENTICATION_X_API_KEY: VendorAuthentication
@@ -261,7 +265,7 @@ class Route(_message.Message):
     def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., priority: _Optional[int] = ..., wholesale_tariff_id: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning")
+    __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning", "dialects")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     OWNED_BY_FIELD_NUMBER: _ClassVar[int]
@@ -271,6 +275,7 @@ class Model(_message.Message):
     RELEASE_TIME_FIELD_NUMBER: _ClassVar[int]
     ROUTES_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_REASONING_FIELD_NUMBER: _ClassVar[int]
+    DIALECTS_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     display_name: str
     owned_by: str
@@ -280,7 +285,8 @@ class Model(_message.Message):
     release_time: _timestamp_pb2.Timestamp
     routes: _containers.RepeatedCompositeFieldContainer[Route]
     hidden_reasoning: bool
-    def __init__(self, model_id: _Optional[str] = ..., display_name: _Optional[str] = ..., owned_by: _Optional[str] = ..., context_window_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., family_id: _Optional[str] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., hidden_reasoning: _Optional[bool] = ...) -> None: ...
+    dialects: _containers.RepeatedScalarFieldContainer[Dialect]
+    def __init__(self, model_id: _Optional[str] = ..., display_name: _Optional[str] = ..., owned_by: _Optional[str] = ..., context_window_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., family_id: _Optional[str] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., hidden_reasoning: _Optional[bool] = ..., dialects: _Optional[_Iterable[_Union[Dialect, str]]] = ...) -> None: ...
 
 class TokenRates(_message.Message):
     __slots__ = ("input", "cached_input", "cache_write", "output", "reasoning", "cache_write_1h", "audio_input", "image_input", "audio_output", "image_output", "generated_images", "audio_milliseconds", "spoken_characters")

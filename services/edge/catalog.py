@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -116,6 +116,12 @@ class Snapshot:
     def model(self, model_id: str) -> SellableModel | None:
         """The model of this ID, whichever offerings include it."""
         return self._models.get(model_id)
+
+    def routes(self) -> Iterator[Route]:
+        """All configured routes."""
+        for model in self._models.values():
+            for routes in model.routes.values():
+                yield from routes
 
     def offering(self, offering_id: str) -> SellableOffering | None:
         """The offering of this ID."""

@@ -12,6 +12,7 @@ from services.edge.call.path import CallPath
 from services.edge.catalog import Snapshot
 from services.edge.config import EdgeConfig
 from services.edge.http.bodies import Bodies
+from services.edge.routing.router import Router
 from services.runtime.clock import SystemClock
 from tests.edge.call.doubles import (
     CallClient,
@@ -20,6 +21,7 @@ from tests.edge.call.doubles import (
     FixedOfferings,
     OnePrincipal,
     ScriptedVendors,
+    now_s,
     vector,
 )
 from tests.edge.call.line_dialect import LineDialect
@@ -123,8 +125,9 @@ class Scene:
             billing_address="b",
             admin_token_file="t",
         )
-        path = CallPath(holder, self.charging, self.vendors, self.metrics, config.heartbeat_interval_ms, SERVED_AT)
-        free = TokenCounts(holder, self.vendors, FixedOfferings("plan"))
+        self.router = Router(now_s)
+        path = CallPath(holder, self.charging, self.vendors, self.router, self.metrics, config.heartbeat_interval_ms, SERVED_AT)
+        free = TokenCounts(holder, self.vendors, self.router, FixedOfferings("plan"))
         self._serve: Any = ModelCalls(
             LineDialect(),
             self.principals,

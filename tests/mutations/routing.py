@@ -1,0 +1,103 @@
+"""Faults of routing: which routes are left out, for how long, and whom that costs what."""
+
+from typing import Final
+
+from tests.mutations.planting import one as _one
+
+_BREAKER: Final = "services/edge/routing/breaker.py"
+_ROUTER: Final = "services/edge/routing/router.py"
+_CALL: Final = "services/edge/call/call.py"
+_BREAKING: Final = "tests/edge/routing/test_breaker.py"
+_HEALTH: Final = "tests/edge/routing/test_health.py"
+
+_BREAKERS: Final = (
+    _one(
+        "an answer does not end a row of lost calls",
+        _BREAKER,
+        "        self._lost_in_a_row = 0\n        self._age(now_s)\n",
+        "        self._age(now_s)\n",
+        _BREAKING,
+    ),
+    _one("refusals count as lost calls", _BREAKER, "        if is_lost:\n", "        if True:\n", _BREAKING),
+    _one(
+        "one lost call opens a breaker although others are answered",
+        _BREAKER,
+        "(is_slow and self._answered_s < began_s)",
+        "is_slow",
+        _BREAKING,
+    ),
+    _one("what failed long ago counts as if it were now", _BREAKER, "            self._faults >>= halvings\n", "", _BREAKING),
+    _one("all calls are probes", _BREAKER, "            self._probing = True\n", "", _BREAKING),
+    _one("a failed probe opens a breaker for no longer", _BREAKER, "min(2 * self._period_s,", "min(self._period_s,", _BREAKING),
+    _one(
+        "a breaker that closed begins with a long period",
+        _BREAKER,
+        "            self._period_s = PERIOD_S\n",
+        "",
+        _BREAKING,
+    ),
+    _one(
+        "a call from before a breaker opened counts as the probe",
+        _BREAKER,
+        "        self._era += 1\n",
+        "",
+        _BREAKING,
+    ),
+    _one(
+        "a vendor's time to wait is shortened by the next one", _BREAKER, "max(self._open_until_s or 0.0, ", "max(0.0, ", _BREAKING
+    ),
+    _one("a vendor's time to wait is kept for a day", _BREAKER, "min(wait_s, HOLD_MAX_S)", "wait_s", _BREAKING),
+)
+
+_ROUTERS: Final = (
+    _one(
+        "a left-out route is called first",
+        _ROUTER,
+        "            routes = tuple(sorted(routes, key=self._is_out))\n",
+        "            pass\n",
+        _HEALTH,
+    ),
+    _one(
+        "a fault of the client counts against the route",
+        _ROUTER,
+        "        if attempt.is_clients_fault:\n",
+        "        if False:\n",
+        _HEALTH,
+    ),
+    _one("a vendor's time to wait is not kept", _ROUTER, "        if failure.retry_after_ms:\n", "        if False:\n", _HEALTH),
+    _one("a route that costs time is the last resort", _ROUTER, "last_resort and not breaker.is_costly", "last_resort", _HEALTH),
+    _one("there is no last resort", _ROUTER, "last_resort and not breaker.is_costly", "False", _HEALTH),
+    _one(
+        "what is known of a route outlives its address",
+        _ROUTER,
+        "if kept.get(key) == health.endpoint}",
+        "if key in kept}",
+        _HEALTH,
+    ),
+    _one("the end of short times to wait is logged", _ROUTER, " and self._health.is_told:\n", ":\n", _HEALTH),
+    _one(
+        "quota is reserved for a call that nobody would answer",
+        "services/edge/call/admission.py",
+        "    if plan.is_closed:\n",
+        "    if False:\n",
+        _HEALTH,
+    ),
+    _one("a probe that its client left stays the probe", _CALL, "            self._turn.leave()\n", "            pass\n", _HEALTH),
+    _one("a stream that breaks off says nothing of its route", _CALL, "            self._turn.failed(failure)\n", "", _HEALTH),
+    _one(
+        "a whole answer says nothing of its route until its end",
+        _CALL,
+        "                if not is_noted and",
+        "                if False and",
+        _HEALTH,
+    ),
+    _one(
+        "a count of tokens keeps the turn of the probe",
+        "services/edge/api/token_counts.py",
+        "                    turn.leave()\n",
+        "                    pass\n",
+        _HEALTH,
+    ),
+)
+
+ROUTING: Final = (*_BREAKERS, *_ROUTERS)

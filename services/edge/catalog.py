@@ -24,6 +24,10 @@ class Route(NamedTuple):
     vendor_id: str
     vendor_model_id: str
     endpoint: Endpoint
+    # Lower ones are tried first.
+    priority: int = 0
+    # Its share of conversations among the routes of its priority.
+    weight: int = 1
 
 
 class TokenizerFamily(NamedTuple):
@@ -50,7 +54,7 @@ class SellableModel(NamedTuple):
     # Whether its output comes without a stream of it being made.
     hidden_reasoning: bool
     family: TokenizerFamily
-    # Configured routes by dialect, in the order of trying; empty: nobody can call the model now.
+    # Configured routes by dialect, by priority; empty: nobody can call the model now.
     routes: Mapping[str, tuple[Route, ...]]
 
 
@@ -185,7 +189,8 @@ def _sellable(
     routes: dict[str, tuple[Route, ...]] = {}
     for route in sorted(model.routes, key=lambda route: route.priority):
         for dialect, endpoint in endpoints[route.vendor_id].items():
-            routes[dialect] = (*routes.get(dialect, ()), Route(route.vendor_id, route.vendor_model_id, endpoint))
+            way = Route(route.vendor_id, route.vendor_model_id, endpoint, route.priority, route.weight or 1)
+            routes[dialect] = (*routes.get(dialect, ()), way)
     return SellableModel(
         model_id=model.model_id,
         display_name=model.display_name,

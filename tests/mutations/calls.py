@@ -220,7 +220,7 @@ _ASKED: Final = (
     _one(
         "a call goes on with a cheaper model's name alone",
         _PATH,
-        "        admitted = self._admit(dialect, admitted.request, cheaper)\n",
+        "        admitted = self._admit(dialect, admitted.request, cheaper, principal)\n",
         "        admitted = admitted._replace(model=cheaper)\n",
         _ADMITTED,
     ),

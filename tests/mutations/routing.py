@@ -8,6 +8,13 @@ _BREAKER: Final = "services/edge/routing/breaker.py"
 _ROUTER: Final = "services/edge/routing/router.py"
 _CALL: Final = "services/edge/call/call.py"
 _BREAKING: Final = "tests/edge/routing/test_breaker.py"
+_TIES: Final = "services/edge/routing/affinity.py"
+_CHAT: Final = "services/edge/dialects/chat/request.py"
+_MESSAGES: Final = "services/edge/dialects/anthropic_messages/request.py"
+_PROMPT: Final = "services/edge/dialects/anthropic_messages/prompt.py"
+_TIED: Final = "tests/edge/routing/test_affinity.py"
+_TALKS: Final = "tests/edge/dialects/test_conversation.py"
+_CATALOG: Final = "tests/registry/test_catalog_folder.py"
 _HEALTH: Final = "tests/edge/routing/test_health.py"
 
 _BREAKERS: Final = (
@@ -44,7 +51,11 @@ _BREAKERS: Final = (
         _BREAKING,
     ),
     _one(
-        "a vendor's time to wait is shortened by the next one", _BREAKER, "max(self._open_until_s or 0.0, ", "max(0.0, ", _BREAKING
+        "a vendor's time to wait is shortened by the next one",
+        _BREAKER,
+        "max(0.0 if was_closed else self._open_until_s, ",
+        "max(0.0, ",
+        _BREAKING,
     ),
     _one("a vendor's time to wait is kept for a day", _BREAKER, "min(wait_s, HOLD_MAX_S)", "wait_s", _BREAKING),
 )
@@ -53,8 +64,8 @@ _ROUTERS: Final = (
     _one(
         "a left-out route is called first",
         _ROUTER,
-        "            routes = tuple(sorted(routes, key=self._is_out))\n",
-        "            pass\n",
+        "            is_out = not breaker.is_closed and breaker.wait_s(now_s) > 0\n",
+        "            is_out = False\n",
         _HEALTH,
     ),
     _one(
@@ -100,4 +111,63 @@ _ROUTERS: Final = (
     ),
 )
 
-ROUTING: Final = (*_BREAKERS, *_ROUTERS)
+_AFFINITY: Final = (
+    _one(
+        "routes of one priority are tried as they are written",
+        _ROUTER,
+        "draw(seed, route.weight, tie), index",
+        "index, index",
+        _TIED,
+    ),
+    _one("a tie goes before a priority", _ROUTER, "(is_out, route.priority, ", "(is_out, 0, ", _TIED),
+    _one("weights are not heeded", _TIES, " / weight\n", "\n", _TIED),
+    _one("accounts share their ties", _TIES, "crc32(account_id.encode())", "0", _TIED),
+    _one(
+        "all conversations of an account are tied to one route",
+        _ROUTER,
+        "tie_of(account_id, conversation())",
+        'tie_of(account_id, b"")',
+        _TIED,
+    ),
+    _one(
+        "a session that the client names in Anthropic's dialect is no mark",
+        _MESSAGES,
+        "self._session or mark_of(",
+        "mark_of(",
+        _TALKS,
+    ),
+    _one("a session that the client names is no mark", _CHAT, "        if self._session:\n", "        if False:\n", _TALKS),
+    _one("a key of a prompt's cache is no mark", _CHAT, 'if is_set(self._fields, "prompt_cache_key"):', "if False:", _TALKS),
+    _one(
+        "the mark of a chat changes with each message",
+        _CHAT,
+        "mark_of(self._messages.texts[: self._messages.beginning])",
+        "mark_of(self._messages.texts)",
+        _TALKS,
+    ),
+    _one(
+        "the mark of a conversation in Anthropic's dialect changes with each message",
+        _PROMPT,
+        "system + self.texts[: self._begun]",
+        "system + self.texts",
+        _TALKS,
+    ),
+    _one("the system is no part of the mark", _PROMPT, "return system + self.texts", "return self.texts", _TALKS),
+    _one("a client's version is part of the mark", _PROMPT, " if not text.startswith(VERSION_TEXT)]", "]", _TALKS),
+    _one(
+        "the end of a long text is no part of the mark",
+        "services/edge/dialects/conversation.py",
+        "text[:_END_CHARACTERS] + text[-_END_CHARACTERS:]",
+        "text[:_END_CHARACTERS]",
+        _TALKS,
+    ),
+    _one(
+        "a route of no weight is registered",
+        "services/registry/catalog.py",
+        "route.weight, 1, WEIGHT_MAX",
+        "route.weight, 0, WEIGHT_MAX",
+        _CATALOG,
+    ),
+)
+
+ROUTING: Final = (*_BREAKERS, *_ROUTERS, *_AFFINITY)

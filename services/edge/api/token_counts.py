@@ -40,7 +40,7 @@ class TokenCounts:
             if not routes:
                 raise not_in_dialect(model.model_id, "/v1/chat/completions")
             failed: list[FailedAttempt] = []
-            plan = self._router.plan(routes)
+            plan = self._router.plan(routes, principal.account_id, request.conversation)
             while (turn := plan.next()) is not None:
                 try:
                     body, content_type = await self._ask(request, turn.route)

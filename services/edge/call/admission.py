@@ -104,7 +104,7 @@ class Admitted(NamedTuple):
         return await asyncio.to_thread(measure_exactly, self.size, self.tokens, family, found.count)
 
 
-def admit(router: Router, dialect: Dialect, request: Request, model: SellableModel) -> Admitted:
+def admit(router: Router, dialect: Dialect, request: Request, model: SellableModel, account_id: str) -> Admitted:
     """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
     limit = request.output_limit
     if limit is not None and limit > model.max_output_tokens:
@@ -128,7 +128,7 @@ def admit(router: Router, dialect: Dialect, request: Request, model: SellableMod
     routes = model.routes.get(dialect.name, ())
     if not routes:
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
-    plan = router.plan(routes)
+    plan = router.plan(routes, account_id, request.conversation)
     if plan.is_closed:
         # Nothing is reserved for a call that nobody would answer.
         raise vendors_left_out(plan.wait_ms)

@@ -79,7 +79,7 @@ class CallPath:
             self._router.keep(snapshot.routes())
         model = model_of(snapshot, request.model_id)
         try:
-            admitted = self._admit(dialect, request, model)
+            admitted = self._admit(dialect, request, model, principal)
         except RecursionError:
             # Its depth was read, but writing it anew needs a little more.
             raise too_deep() from None
@@ -145,17 +145,17 @@ class CallPath:
         if cheaper is None:
             raise _refusal(opened, admitted.model.model_id, offering.redirect_offering_id if offering else "")
         # The quota has ended, but the offering lets calls go on with a cheaper model.
-        admitted = self._admit(dialect, admitted.request, cheaper)
+        admitted = self._admit(dialect, admitted.request, cheaper, principal)
         admitted, opened = await self._reserve(admitted, principal, charging_id)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         raise _refusal(opened, admitted.model.model_id, "")
 
-    def _admit(self, dialect: Dialect, request: Request, model: SellableModel) -> Admitted:
+    def _admit(self, dialect: Dialect, request: Request, model: SellableModel, principal: Principal) -> Admitted:
         """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
         if not model.routes.get(dialect.name) and (others := self._served_at.keys() & model.routes.keys()):
             raise not_in_dialect(model.model_id, ", ".join(sorted(self._served_at[name] for name in others)))
-        return admit(self._router, dialect, request, model)
+        return admit(self._router, dialect, request, model, principal.account_id)
 
     async def _reserve(
         self, admitted: Admitted, principal: Principal, charging_id: str

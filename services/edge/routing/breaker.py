@@ -46,14 +46,15 @@ class Breaker:
         "_period_s",
         "_probing",
         "_window_s",
+        "is_closed",
         "is_costly",
     )
 
     def __init__(self) -> None:
         # Counts openings: a call that entered before the last of them says nothing about the route since.
         self._era = 0
-        # None: it is closed.
-        self._open_until_s: float | None = None
+        self.is_closed = True
+        self._open_until_s = 0.0
         self._probing = False
         self._period_s = PERIOD_S
         self._answered_s = float("-inf")
@@ -66,13 +67,13 @@ class Breaker:
 
     def state(self, now_s: float) -> State:
         """Its state at this time."""
-        if self._open_until_s is None:
+        if self.is_closed:
             return State.CLOSED
         return State.HALF_OPEN if self._probing or now_s >= self._open_until_s else State.OPEN
 
     def wait_s(self, now_s: float) -> float:
         """The time until a call may enter; 0: one may enter now."""
-        if self._open_until_s is None:
+        if self.is_closed:
             return 0.0
         return PROBE_S if self._probing else max(0.0, self._open_until_s - now_s)
 
@@ -81,7 +82,7 @@ class Breaker:
 
         Where it is half-open the call is the probe, until it has an outcome or leaves.
         """
-        if self._open_until_s is not None:
+        if not self.is_closed:
             if self._probing or now_s < self._open_until_s:
                 return None
             self._probing = True
@@ -91,9 +92,9 @@ class Breaker:
         """Notes an answer; whether it has closed the breaker."""
         if era != self._era:
             return False
-        if self._open_until_s is not None:
+        if not self.is_closed:
             # Only the probe is of this era.
-            self._open_until_s = None
+            self.is_closed = True
             self._probing = False
             self._period_s = PERIOD_S
             self._forget()
@@ -109,7 +110,7 @@ class Breaker:
         """Notes a fault of the route, of a call that began at `began_s`; whether it has opened the breaker."""
         if era != self._era:
             return False
-        if self._open_until_s is not None:
+        if not self.is_closed:
             self._period_s = min(2 * self._period_s, PERIOD_MAX_S)
             self._open(now_s + self._period_s, is_costly=now_s - began_s >= SLOW_S)
             return True
@@ -127,8 +128,8 @@ class Breaker:
 
     def hold(self, now_s: float, wait_s: float) -> bool:
         """Lets no call pass for the time that the vendor has asked for; whether that has opened the breaker."""
-        was_closed = self._open_until_s is None
-        self._open(max(self._open_until_s or 0.0, now_s + min(wait_s, HOLD_MAX_S)), is_costly=True)
+        was_closed = self.is_closed
+        self._open(max(0.0 if was_closed else self._open_until_s, now_s + min(wait_s, HOLD_MAX_S)), is_costly=True)
         return was_closed
 
     def leave(self, era: int) -> None:
@@ -138,6 +139,7 @@ class Breaker:
 
     def _open(self, until_s: float, *, is_costly: bool) -> None:
         self._era += 1
+        self.is_closed = False
         self._open_until_s = until_s
         self._probing = False
         self.is_costly = is_costly

@@ -12,6 +12,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from services.edge.catalog import Route
+from services.edge.routing.affinity import Seed, draw, seed_of, tie_of
 from services.edge.routing.breaker import Breaker
 from services.edge.vendors.errors import fault_of
 from services.edge.vendors.profile import CLIENTS, Endpoint, Meaning
@@ -63,18 +64,18 @@ class _Health:
 class Turn:
     """A call's turn on a route. Say what became of it; leave it in any case."""
 
-    __slots__ = ("_began_s", "_era", "_health", "_now_s", "route")
+    __slots__ = ("_began_s", "_clock_s", "_era", "_health", "route")
 
     def __init__(self, route: Route, health: _Health, era: int, now_s: Callable[[], float]) -> None:
         self.route = route
         self._health = health
         self._era = era
-        self._now_s = now_s
+        self._clock_s = now_s
         self._began_s = now_s()
 
     def answered(self) -> None:
         """Notes that output has come. A failure may still follow."""
-        if self._health.breaker.answered(self._era, self._now_s()) and self._health.is_told:
+        if self._health.breaker.answered(self._era, self._clock_s()) and self._health.is_told:
             self._health.is_told = False
             logger.info("vendor %s answers for %s again, and gets its calls", self.route.vendor_id, self.route.vendor_model_id)
 
@@ -83,7 +84,7 @@ class Turn:
         attempt = failed_attempt(self.route, failure)
         if attempt.is_clients_fault:
             return attempt
-        now_s, breaker = self._now_s(), self._health.breaker
+        now_s, breaker = self._clock_s(), self._health.breaker
         if failure.retry_after_ms:
             opened = breaker.hold(now_s, failure.retry_after_ms / 1_000)
         else:
@@ -106,26 +107,49 @@ class Turn:
         self._era = _NO_ERA
 
 
+class Way(NamedTuple):
+    """A route, and what this edge knows of it."""
+
+    route: Route
+    health: _Health
+    seed: Seed
+
+    def wait_s(self, now_s: float) -> float:
+        """The time until the route may be called, if only as the last resort; 0: now."""
+        breaker = self.health.breaker
+        return breaker.wait_s(now_s) if breaker.is_costly and not breaker.is_closed else 0.0
+
+    def enter(self, clock_s: Callable[[], float], *, last_resort: bool = False) -> Turn | None:
+        """A turn on the route; None while it may not be called. `last_resort`: also a left-out one that costs no time."""
+        breaker = self.health.breaker
+        era = breaker.enter(clock_s())
+        if era is None and last_resort and not breaker.is_costly:
+            era = _NO_ERA
+        return None if era is None else Turn(self.route, self.health, era, clock_s)
+
+
 class Plan:
     """The routes of one call in the order of trying, each tried at most once."""
 
-    def __init__(self, router: "Router", routes: tuple[Route, ...]) -> None:
-        self.routes: Final = routes
-        self._router = router
-        self._ahead = list(routes)
+    def __init__(self, ways: list[Way], clock_s: Callable[[], float]) -> None:
+        self.routes: Final = tuple([way.route for way in ways])
+        self._clock_s = clock_s
+        self._ahead = ways
         # Routes that were passed over, because they are left out at present.
-        self._passed: list[Route] = []
+        self._passed: list[Way] = []
 
     @property
     def wait_ms(self) -> int:
         """The time until one of the routes that were not called may be; 0: one may be now, or all were called."""
-        waits = [self._router.wait_s(route) for route in (*self._passed, *self._ahead)]
+        now_s = self._clock_s()
+        waits = [way.wait_s(now_s) for way in (*self._passed, *self._ahead)]
         return -(-round(min(waits, default=0.0) * 1_000_000) // 1_000)
 
     @property
     def is_closed(self) -> bool:
         """Whether no route may be called now."""
-        return all(self._router.wait_s(route) for route in self.routes)
+        now_s = self._clock_s()
+        return all(way.wait_s(now_s) for way in self._ahead)
 
     def next(self) -> Turn | None:
         """A turn on the next route; None: there is none.
@@ -133,12 +157,12 @@ class Plan:
         A route that fails at once is tried after all others although it is left out: that costs a client no time.
         """
         while self._ahead:
-            route = self._ahead.pop(0)
-            if (turn := self._router.enter(route)) is not None:
+            way = self._ahead.pop(0)
+            if (turn := way.enter(self._clock_s)) is not None:
                 return turn
-            self._passed.append(route)
-        for index, route in enumerate(self._passed):
-            if (turn := self._router.enter(route, last_resort=True)) is not None:
+            self._passed.append(way)
+        for index, way in enumerate(self._passed):
+            if (turn := way.enter(self._clock_s, last_resort=True)) is not None:
                 del self._passed[index]
                 return turn
         return None
@@ -147,36 +171,35 @@ class Plan:
 class Router:
     """The routes of the catalog as this edge knows them."""
 
-    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._now_s = now_s
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
         # By vendor, its model and dialect.
         self._known: dict[tuple[str, str, str], _Health] = {}
+        # The ways of each model and dialect by the identity of its routes, which are kept beside them.
+        self._ways: dict[int, tuple[tuple[Route, ...], list[Way]]] = {}
 
-    def plan(self, routes: tuple[Route, ...]) -> Plan:
-        """The order for one call: routes that may be called first, by priority; then the others."""
-        if len(routes) > 1:
-            # Sorting is stable.
-            routes = tuple(sorted(routes, key=self._is_out))
-        return Plan(self, routes)
+    def plan(self, routes: tuple[Route, ...], account_id: str, conversation: Callable[[], bytes]) -> Plan:
+        """The order for one call: routes that may be called first, by priority and the conversation's ties; then the others.
+
+        `conversation` gives its mark, and is asked only where there is a choice.
+        """
+        _, ways = self._ways.get(id(routes)) or self._known_ways(routes)
+        if len(ways) == 1:
+            return Plan(ways.copy(), self._clock_s)
+        tie, now_s = tie_of(account_id, conversation()), self._clock_s()
+        order = []
+        for index, (route, health, seed) in enumerate(ways):
+            breaker = health.breaker
+            is_out = not breaker.is_closed and breaker.wait_s(now_s) > 0
+            order.append((is_out, route.priority, draw(seed, route.weight, tie), index))
+        order.sort()
+        return Plan([ways[each[3]] for each in order], self._clock_s)
 
     def keep(self, routes: Iterable[Route]) -> None:
         """Forgets what is known of routes that are not among these, or whose endpoint has changed."""
         kept = {_key(route): route.endpoint for route in routes}
         self._known = {key: health for key, health in self._known.items() if kept.get(key) == health.endpoint}
-
-    def enter(self, route: Route, *, last_resort: bool = False) -> Turn | None:
-        """A turn on a route; None while it may not be called. `last_resort`: also a left-out one that costs no time."""
-        health = self._health(route)
-        breaker = health.breaker
-        era = breaker.enter(self._now_s())
-        if era is None and last_resort and not breaker.is_costly:
-            era = _NO_ERA
-        return None if era is None else Turn(route, health, era, self._now_s)
-
-    def wait_s(self, route: Route) -> float:
-        """The time until a route may be called, if only as the last resort; 0: now."""
-        breaker = self._health(route).breaker
-        return breaker.wait_s(self._now_s()) if breaker.is_costly else 0.0
+        self._ways.clear()
 
     def export(self) -> None:
         """Shows the routes' states to OpenTelemetry from now on."""
@@ -186,21 +209,22 @@ class Router:
 
     def states(self, options: CallbackOptions) -> Iterable[Observation]:
         """The state of each route that was called."""
-        now_s = self._now_s()
+        now_s = self._clock_s()
         # Copied in one step, because OpenTelemetry reads from another thread.
         return [
             Observation(health.breaker.state(now_s).value, {"vendor": vendor_id, "model": model, "dialect": dialect})
             for (vendor_id, model, dialect), health in list(self._known.items())
         ]
 
-    def _is_out(self, route: Route) -> bool:
-        return self._health(route).breaker.wait_s(self._now_s()) > 0
-
-    def _health(self, route: Route) -> _Health:
-        health = self._known.get(_key(route))
-        if health is None:
-            health = self._known[_key(route)] = _Health(route.endpoint)
-        return health
+    def _known_ways(self, routes: tuple[Route, ...]) -> tuple[tuple[Route, ...], list[Way]]:
+        ways = []
+        for route in routes:
+            health = self._known.get(_key(route))
+            if health is None:
+                health = self._known[_key(route)] = _Health(route.endpoint)
+            ways.append(Way(route, health, seed_of(route.vendor_id, route.vendor_model_id)))
+        known = self._ways[id(routes)] = routes, ways
+        return known
 
 
 def _key(route: Route) -> tuple[str, str, str]:

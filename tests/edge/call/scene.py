@@ -61,8 +61,13 @@ def _vendor(vendor_id: str, **fields: Any) -> registry.Vendor:
     )
 
 
-def _model(model_id: str, *vendors: str, family_id: str = "bytes", **fields: Any) -> registry.Model:
-    routes = [registry.Route(vendor_id=each, vendor_model_id=f"{each}-{model_id}", priority=n) for n, each in enumerate(vendors)]
+def _model(model_id: str, *vendors: str, family_id: str = "bytes", even: bool = False, **fields: Any) -> registry.Model:
+    """Its routes are tried in this order, or all of them have one priority."""
+    priorities = [0] * len(vendors) if even else range(len(vendors))
+    routes = [
+        registry.Route(vendor_id=vendor, vendor_model_id=f"{vendor}-{model_id}", priority=priority)
+        for vendor, priority in zip(vendors, priorities, strict=True)
+    ]
     sizes = {"context_window_tokens": CONTEXT_TOKENS, "max_output_tokens": OUTPUT_TOKENS}
     return registry.Model(model_id=model_id, family_id=family_id, routes=routes, **{**sizes, **fields})
 
@@ -90,6 +95,7 @@ def catalog(**offering: Any) -> Snapshot:
         models=[
             _model("solo", "acme"),
             _model("pair", "acme", "beta"),
+            _model("even", "acme", "beta", "rude", "deep", even=True),
             # Its vendor does not stream.
             _model("whole", "slow"),
             _model("undrained", "rude"),

@@ -119,3 +119,5 @@ CUSTOM_TOOL: Final = "custom"
 CLIENT_TOOLS: Final = ("bash_20", "text_editor_20", "computer_20", "memory_20")
 # Anthropic describes its own tools to its models in hidden words; no tool is known to take more tokens than this.
 VENDOR_TOOL_TOKENS: Final = 2_048
+# Claude Code's first text of the system changes with its version, so it is no part of what tells a conversation.
+VERSION_TEXT: Final = "x-anthropic-billing-header"

@@ -21,6 +21,7 @@ from services.edge.dialects.anthropic_messages.names import (
     SOURCE_MEMBERS,
     TOOL_BY_FOLD,
     VENDOR_TOOL_TOKENS,
+    VERSION_TEXT,
     Kind,
 )
 from services.edge.dialects.json_text import encode, refuse_folds
@@ -47,6 +48,9 @@ class Prompt:
         self._opaque_bytes = 0
         self._hidden_bytes = 0
         self.texts: list[str] = []
+        # The texts of the system, and of all up to the first message of the user.
+        self._system: tuple[int, int] = (0, 0)
+        self._begun: int | None = None
         self.images = 0
         self.turns = 0
         # The first member or block of the messages that is not known here.
@@ -62,6 +66,12 @@ class Prompt:
             letters = self._opaque_bytes * _OPAQUE_LETTERS[0] // _OPAQUE_LETTERS[1]
             text += NO_TEXT._replace(utf8_bytes=self._opaque_bytes, lowers=letters)
         return InputSize(bound, text, self.turns, self.images, self._texts)
+
+    def beginning(self) -> list[str]:
+        """The texts that every call of the conversation repeats, without the one that names the client's version."""
+        first, last = self._system
+        system = [text for text in self.texts[first:last] if not text.startswith(VERSION_TEXT)]
+        return system + self.texts[: self._begun]
 
     def _texts(self) -> Iterable[str]:
         return self.texts
@@ -89,15 +99,19 @@ class Prompt:
                 self._blocks(content, ("messages", index, "content"), 0)
             if len(message) > 2:
                 self._rest(message, frozenset({"role", "content"}))
+            if self._begun is None and role == "user":
+                self._begun = len(self.texts)
         self.turns += len(messages)
 
     def read_system(self, system: object) -> None:
         """Reads the system prompt: a text, or blocks."""
         self.turns += 1
+        first = len(self.texts)
         if type(system) is str:
             self.texts.append(system)
         else:
             self._blocks(system, ("system",), 0)
+        self._system = first, len(self.texts)
 
     def read_tools(self, tools: object) -> None:
         """Reads the tools. Names inside their schemas are data."""

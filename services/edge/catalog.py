@@ -28,6 +28,8 @@ class Route(NamedTuple):
     priority: int = 0
     # Its share of conversations among the routes of its priority.
     weight: int = 1
+    # At most this many calls of this edge may be under way on it; 0: any number.
+    concurrency_max: int = 0
 
 
 class TokenizerFamily(NamedTuple):
@@ -189,7 +191,9 @@ def _sellable(
     routes: dict[str, tuple[Route, ...]] = {}
     for route in sorted(model.routes, key=lambda route: route.priority):
         for dialect, endpoint in endpoints[route.vendor_id].items():
-            way = Route(route.vendor_id, route.vendor_model_id, endpoint, route.priority, route.weight or 1)
+            way = Route(
+                route.vendor_id, route.vendor_model_id, endpoint, route.priority, route.weight or 1, route.edge_concurrency_max
+            )
             routes[dialect] = (*routes.get(dialect, ()), way)
     return SellableModel(
         model_id=model.model_id,

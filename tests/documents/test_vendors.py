@@ -39,10 +39,10 @@ def test_the_examples_do_what_the_text_says(folders: list[Path]) -> None:
     assert "enable_thinking" in chat.extra_fields
     assert '"priority"' in openai.endpoints[0].priced_fields[0].free_values
     (large,) = (model for model in catalog.models if model.model_id == "acme-large")
-    assert [(each.vendor_id, each.priority, each.weight) for each in large.routes] == [
-        ("deepseek", 0, 3),
-        ("alibaba", 0, 1),
-        ("volcengine", 1, 1),
+    assert [(each.vendor_id, each.priority, each.weight, each.edge_concurrency_max) for each in large.routes] == [
+        ("deepseek", 0, 3, 0),
+        ("alibaba", 0, 1, 40),
+        ("volcengine", 1, 1, 0),
     ]
 
 

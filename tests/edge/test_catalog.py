@@ -66,10 +66,7 @@ async def test_a_model_has_what_a_call_needs(tmp_path: Path) -> None:
     }
     assert large.hidden_reasoning
     routes = large.routes["openai_chat"]
-    assert [(each.vendor_model_id, each.priority, each.weight) for each in routes] == [
-        ("acme-large-a", 1, 1),
-        ("acme-large-b", 7, 3),
-    ]
+    assert [each[1:2] + each[3:] for each in routes] == [("acme-large-a", 1, 1, 0), ("acme-large-b", 7, 3, 200)]
     assert snapshot.model("other") is None
 
 

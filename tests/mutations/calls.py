@@ -110,8 +110,8 @@ _ANSWERS: Final = (
     _one(
         "an answer that is cut goes on at the vendor",
         _CALL,
-        "        assert stream is not None\n        stream.close()\n        await self._weigh()",
-        "        assert stream is not None\n        await self._weigh()",
+        "        stream.close()\n        turn.leave()\n",
+        "        turn.leave()\n",
         _RELEASE,
     ),
     _one(

@@ -13,6 +13,7 @@ _CHAT: Final = "services/edge/dialects/chat/request.py"
 _MESSAGES: Final = "services/edge/dialects/anthropic_messages/request.py"
 _PROMPT: Final = "services/edge/dialects/anthropic_messages/prompt.py"
 _TIED: Final = "tests/edge/routing/test_affinity.py"
+_PLACED: Final = "tests/edge/routing/test_places.py"
 _TALKS: Final = "tests/edge/dialects/test_conversation.py"
 _CATALOG: Final = "tests/registry/test_catalog_folder.py"
 _HEALTH: Final = "tests/edge/routing/test_health.py"
@@ -170,4 +171,60 @@ _AFFINITY: Final = (
     ),
 )
 
-ROUTING: Final = (*_BREAKERS, *_ROUTERS, *_AFFINITY)
+_PLACES: Final = (
+    _one(
+        "a bound of calls under way is not kept",
+        _ROUTER,
+        "        return 0 < places <= self.under_way\n",
+        "        return False\n",
+        _PLACED,
+    ),
+    _one(
+        "a new call overtakes those that wait for a place",
+        _ROUTER,
+        "if self.under_way < places and not self._waiting:",
+        "if not self._waiting:",
+        _PLACED,
+    ),
+    _one("any number of calls waits for a place", _ROUTER, " and len(self._waiting) >= places\n", " and False\n", _PLACED),
+    _one("a call waits for a place without end", _ROUTER, "asyncio.timeout(_PLACE_S)", "asyncio.timeout(None)", _PLACED),
+    _one(
+        "a call waits for a place on each route",
+        _ROUTER,
+        "                self._may_wait = False\n",
+        "                pass\n",
+        _PLACED,
+    ),
+    _one(
+        "a client that left while it waited is given a place",
+        _ROUTER,
+        "            if not given.done():\n",
+        "            if True:\n",
+        _PLACED,
+    ),
+    _one("a place is never given back", _ROUTER, "            self._health.give_back()\n", "            pass\n", _PLACED),
+    _one("a place is given back twice", _ROUTER, "            self._has_place = False\n", "", _PLACED),
+    _one(
+        "a place is held until the Release is durable",
+        _CALL,
+        "        turn.leave()\n        await self._weigh()\n",
+        "        await self._weigh()\n",
+        _PLACED,
+    ),
+    _one(
+        "clients are told to come at once although all routes are full",
+        _ROUTER,
+        "way.wait_s(now_s) or _FULL_S",
+        "way.wait_s(now_s)",
+        _PLACED,
+    ),
+    _one(
+        "a bound below 0 is registered",
+        "services/registry/catalog.py",
+        "route.edge_concurrency_max, 0, CONCURRENCY_MAX",
+        "route.edge_concurrency_max, -1, CONCURRENCY_MAX",
+        _CATALOG,
+    ),
+)
+
+ROUTING: Final = (*_BREAKERS, *_ROUTERS, *_AFFINITY, *_PLACES)

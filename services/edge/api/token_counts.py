@@ -41,7 +41,7 @@ class TokenCounts:
                 raise not_in_dialect(model.model_id, "/v1/chat/completions")
             failed: list[FailedAttempt] = []
             plan = self._router.plan(routes, principal.account_id, request.conversation)
-            while (turn := plan.next()) is not None:
+            while (turn := await plan.next()) is not None:
                 try:
                     body, content_type = await self._ask(request, turn.route)
                 except VendorFailure as failure:

@@ -157,7 +157,7 @@ class Call:
         failed: list[FailedAttempt] = []
         unwanted: Problem | None = None
         plan = self._admitted.plan
-        while (turn := plan.next()) is not None:
+        while (turn := await self._next_turn()) is not None:
             began_s = time.monotonic()
             self._turn, self._route = turn, turn.route
             route = turn.route
@@ -210,6 +210,10 @@ class Call:
         failed = turn.failed(failure)
         self._metrics.failed(turn.route.vendor_id, failure.outcome if failed.meaning is None else failed.meaning.name.lower())
         return failed
+
+    async def _next_turn(self) -> Turn | None:
+        with self._client.interruptible():
+            return await self._admitted.plan.next()
 
     def _answered(self) -> None:
         assert self._turn is not None
@@ -377,9 +381,11 @@ class Call:
 
     async def _end(self, ended: Ended) -> None:
         """Stops the vendor, settles, and only then sends the answer's end."""
-        stream = self._stream
+        stream, turn = self._stream, self._turn
         assert stream is not None
+        assert turn is not None
         stream.close()
+        turn.leave()
         await self._weigh()
         if ended is Ended.WHOLE:
             await self._doubt_excess()

@@ -3,8 +3,10 @@
 Edges share nothing: each learns of a dead route by its own calls.
 """
 
+import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
@@ -23,6 +25,10 @@ logger = logging.getLogger(__name__)
 _LOST: Final = ("unreachable", "timeout", "broken")
 # Shorter times to wait are a vendor's everyday business: they show in the metric, and are no line in the log.
 _LOGGED_S: Final = 5.0
+# A call waits this long for a place on a full route, once; then the next route is tried.
+_PLACE_S: Final = 0.5
+# Clients are told this time where all routes are full, or busy otherwise.
+_FULL_S: Final = 1.0
 # The era of a call that no breaker has let pass.
 _NO_ERA: Final = -1
 
@@ -52,26 +58,67 @@ def failed_attempt(route: Route, failure: VendorFailure) -> FailedAttempt:
 class _Health:
     """One route as this edge knows it."""
 
-    __slots__ = ("breaker", "endpoint", "is_told")
+    __slots__ = ("_waiting", "breaker", "endpoint", "is_told", "under_way")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.breaker = Breaker()
         # Whether the log says that it is left out.
         self.is_told = False
+        self.under_way = 0
+        # Calls that wait for a place, in their order.
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def is_full(self, places: int) -> bool:
+        """Whether all of this many places are taken; 0: there is no bound."""
+        return 0 < places <= self.under_way
+
+    def is_crowded(self, places: int) -> bool:
+        """Whether all of this many places are taken, and as many calls wait for one."""
+        return self.under_way >= places and len(self._waiting) >= places
+
+    async def place(self, places: int) -> None:
+        """Takes one of this many places. Errors: `TimeoutError` where none became free in time."""
+        if self.under_way < places and not self._waiting:
+            self.under_way += 1
+            return
+        given = asyncio.get_running_loop().create_future()
+        self._waiting.append(given)
+        try:
+            async with asyncio.timeout(_PLACE_S):
+                await given
+        except BaseException:
+            if given.cancelled():
+                # It may have been passed over just now.
+                if given in self._waiting:
+                    self._waiting.remove(given)
+            else:
+                # It was given the place in the same moment.
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Gives a place to the call that has waited longest, or back."""
+        while self._waiting:
+            given = self._waiting.popleft()
+            if not given.done():
+                given.set_result(None)
+                return
+        self.under_way -= 1
 
 
 class Turn:
     """A call's turn on a route. Say what became of it; leave it in any case."""
 
-    __slots__ = ("_began_s", "_clock_s", "_era", "_health", "route")
+    __slots__ = ("_began_s", "_clock_s", "_era", "_has_place", "_health", "route")
 
-    def __init__(self, route: Route, health: _Health, era: int, now_s: Callable[[], float]) -> None:
+    def __init__(self, route: Route, health: _Health, era: int, clock_s: Callable[[], float]) -> None:
         self.route = route
+        self._has_place = route.concurrency_max > 0
         self._health = health
         self._era = era
-        self._clock_s = now_s
-        self._began_s = now_s()
+        self._clock_s = clock_s
+        self._began_s = clock_s()
 
     def answered(self) -> None:
         """Notes that output has come. A failure may still follow."""
@@ -102,9 +149,12 @@ class Turn:
         return attempt
 
     def leave(self) -> None:
-        """Ends the turn; again: nothing."""
+        """Ends the turn, once its call is no longer under way; again: nothing."""
         self._health.breaker.leave(self._era)
         self._era = _NO_ERA
+        if self._has_place:
+            self._has_place = False
+            self._health.give_back()
 
 
 class Way(NamedTuple):
@@ -115,17 +165,37 @@ class Way(NamedTuple):
     seed: Seed
 
     def wait_s(self, now_s: float) -> float:
-        """The time until the route may be called, if only as the last resort; 0: now."""
-        breaker = self.health.breaker
-        return breaker.wait_s(now_s) if breaker.is_costly and not breaker.is_closed else 0.0
+        """The time until the route may be called, if only as the last resort; 0: now, perhaps after a wait for a place."""
+        breaker, places = self.health.breaker, self.route.concurrency_max
+        if breaker.is_costly and not breaker.is_closed and (wait_s := breaker.wait_s(now_s)):
+            return wait_s
+        return _FULL_S if places and self.health.is_crowded(places) else 0.0
 
-    def enter(self, clock_s: Callable[[], float], *, last_resort: bool = False) -> Turn | None:
-        """A turn on the route; None while it may not be called. `last_resort`: also a left-out one that costs no time."""
-        breaker = self.health.breaker
+    async def enter(self, clock_s: Callable[[], float], *, waits: bool, last_resort: bool) -> Turn | None:
+        """A turn on the route; None while it may not be called.
+
+        `waits`: for a place on a full one. `last_resort`: also on a left-out one that costs no time.
+        """
+        breaker, health, places = self.health.breaker, self.health, self.route.concurrency_max
+        is_resort = last_resort and not breaker.is_costly
+        if not is_resort and breaker.wait_s(clock_s()):
+            return None
+        if places:
+            if health.is_full(places) and (not waits or health.is_crowded(places)):
+                return None
+            try:
+                await health.place(places)
+            except TimeoutError:
+                return None
         era = breaker.enter(clock_s())
-        if era is None and last_resort and not breaker.is_costly:
+        if era is None:
+            if not is_resort:
+                # It was closed to calls while this one waited for its place.
+                if places:
+                    health.give_back()
+                return None
             era = _NO_ERA
-        return None if era is None else Turn(self.route, self.health, era, clock_s)
+        return Turn(self.route, health, era, clock_s)
 
 
 class Plan:
@@ -137,12 +207,13 @@ class Plan:
         self._ahead = ways
         # Routes that were passed over, because they are left out at present.
         self._passed: list[Way] = []
+        self._may_wait = True
 
     @property
     def wait_ms(self) -> int:
-        """The time until one of the routes that were not called may be; 0: one may be now, or all were called."""
+        """The time until one of the routes that were not called may be; 0: all were called."""
         now_s = self._clock_s()
-        waits = [way.wait_s(now_s) for way in (*self._passed, *self._ahead)]
+        waits = [way.wait_s(now_s) or _FULL_S for way in (*self._passed, *self._ahead)]
         return -(-round(min(waits, default=0.0) * 1_000_000) // 1_000)
 
     @property
@@ -151,18 +222,22 @@ class Plan:
         now_s = self._clock_s()
         return all(way.wait_s(now_s) for way in self._ahead)
 
-    def next(self) -> Turn | None:
+    async def next(self) -> Turn | None:
         """A turn on the next route; None: there is none.
 
-        A route that fails at once is tried after all others although it is left out: that costs a client no time.
+        A call waits for a place on the first route that is full, and on no other. A route that fails at once is tried after all
+        others although it is left out: that costs a client no time.
         """
         while self._ahead:
             way = self._ahead.pop(0)
-            if (turn := way.enter(self._clock_s)) is not None:
+            waits = self._may_wait
+            if waits and way.health.is_full(way.route.concurrency_max):
+                self._may_wait = False
+            if (turn := await way.enter(self._clock_s, waits=waits, last_resort=False)) is not None:
                 return turn
             self._passed.append(way)
         for index, way in enumerate(self._passed):
-            if (turn := way.enter(self._clock_s, last_resort=True)) is not None:
+            if (turn := await way.enter(self._clock_s, waits=False, last_resort=True)) is not None:
                 del self._passed[index]
                 return turn
         return None

@@ -61,11 +61,13 @@ def _vendor(vendor_id: str, **fields: Any) -> registry.Vendor:
     )
 
 
-def _model(model_id: str, *vendors: str, family_id: str = "bytes", even: bool = False, **fields: Any) -> registry.Model:
-    """Its routes are tried in this order, or all of them have one priority."""
+def _model(
+    model_id: str, *vendors: str, family_id: str = "bytes", even: bool = False, places: int = 0, **fields: Any
+) -> registry.Model:
+    """Its routes are tried in this order, or all of them have one priority; each has so many places."""
     priorities = [0] * len(vendors) if even else range(len(vendors))
     routes = [
-        registry.Route(vendor_id=vendor, vendor_model_id=f"{vendor}-{model_id}", priority=priority)
+        registry.Route(vendor_id=vendor, vendor_model_id=f"{vendor}-{model_id}", priority=priority, edge_concurrency_max=places)
         for vendor, priority in zip(vendors, priorities, strict=True)
     ]
     sizes = {"context_window_tokens": CONTEXT_TOKENS, "max_output_tokens": OUTPUT_TOKENS}
@@ -95,6 +97,8 @@ def catalog(**offering: Any) -> Snapshot:
         models=[
             _model("solo", "acme"),
             _model("pair", "acme", "beta"),
+            _model("narrow", "acme", places=2),
+            _model("narrow-pair", "acme", "beta", places=2),
             _model("even", "acme", "beta", "rude", "deep", even=True),
             # Its vendor does not stream.
             _model("whole", "slow"),

@@ -33,6 +33,7 @@ def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
                             "vendor_model_id": route.vendor_model_id,
                             "priority": route.priority,
                             "weight": route.weight or 1,
+                            "edge_concurrency_max": route.edge_concurrency_max,
                         }
                         for route in model.routes
                     ],

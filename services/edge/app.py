@@ -33,7 +33,7 @@ from services.edge.http.bodies import Bodies
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import Header, by_server
 from services.edge.identity.principals import Principals
-from services.edge.routing.router import Router
+from services.edge.routing.router import RetryBudget, Router
 from services.edge.vendors.http import HttpVendorClient
 from services.edge.vendors.vendor import VendorClient
 from services.runtime.certificates import certificates_of
@@ -126,7 +126,7 @@ async def run_edge(
         metrics = RequestMetrics()
         metrics.export()
         offerings = AccountOfferings(accounting)
-        router = Router()
+        router = Router(budget=RetryBudget(config.attempts_max, config.retry_budget_ms / 1_000))
         router.export()
         counts = TokenCounts(catalog, vendors, router, offerings)
         path = _call_path(config, catalog, charging, vendors, router)

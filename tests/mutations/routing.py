@@ -14,6 +14,7 @@ _MESSAGES: Final = "services/edge/dialects/anthropic_messages/request.py"
 _PROMPT: Final = "services/edge/dialects/anthropic_messages/prompt.py"
 _TIED: Final = "tests/edge/routing/test_affinity.py"
 _PLACED: Final = "tests/edge/routing/test_places.py"
+_RETRIED: Final = "tests/edge/routing/test_retries.py"
 _TALKS: Final = "tests/edge/dialects/test_conversation.py"
 _CATALOG: Final = "tests/registry/test_catalog_folder.py"
 _HEALTH: Final = "tests/edge/routing/test_health.py"
@@ -227,4 +228,22 @@ _PLACES: Final = (
     ),
 )
 
-ROUTING: Final = (*_BREAKERS, *_ROUTERS, *_AFFINITY, *_PLACES)
+_RETRIES: Final = (
+    _one("a call is sent to any number of routes", _ROUTER, "self._attempts >= self._budget.attempts_max or ", "", _RETRIED),
+    _one(
+        "routes are begun for as long as there are some",
+        _ROUTER,
+        " or now_s - self._failed_s > self._budget.seconds\n",
+        "\n",
+        _RETRIED,
+    ),
+    _one(
+        "the time of the first route counts as time for others",
+        _ROUTER,
+        "            self._failed_s = now_s\n",
+        "            pass\n",
+        _RETRIED,
+    ),
+)
+
+ROUTING: Final = (*_BREAKERS, *_ROUTERS, *_AFFINITY, *_PLACES, *_RETRIES)

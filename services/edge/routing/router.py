@@ -157,6 +157,17 @@ class Turn:
             self._health.give_back()
 
 
+class RetryBudget(NamedTuple):
+    """The bounds of one call's attempts, until a route answers."""
+
+    attempts_max: int = 4
+    # From the first failure on, further attempts are begun for this long.
+    seconds: float = 60.0
+
+
+_BUDGET: Final = RetryBudget()
+
+
 class Way(NamedTuple):
     """A route, and what this edge knows of it."""
 
@@ -201,13 +212,17 @@ class Way(NamedTuple):
 class Plan:
     """The routes of one call in the order of trying, each tried at most once."""
 
-    def __init__(self, ways: list[Way], clock_s: Callable[[], float]) -> None:
+    def __init__(self, ways: list[Way], clock_s: Callable[[], float], budget: RetryBudget) -> None:
         self.routes: Final = tuple([way.route for way in ways])
         self._clock_s = clock_s
         self._ahead = ways
         # Routes that were passed over, because they are left out at present.
         self._passed: list[Way] = []
         self._may_wait = True
+        self._budget = budget
+        self._attempts = 0
+        # The time of the first failure.
+        self._failed_s = 0.0
 
     @property
     def wait_ms(self) -> int:
@@ -222,12 +237,24 @@ class Plan:
         now_s = self._clock_s()
         return all(way.wait_s(now_s) for way in self._ahead)
 
+    def _is_spent(self) -> bool:
+        """Whether the call's budget is used up; its time counts from the second turn that is asked for."""
+        if not self._attempts:
+            return False
+        now_s = self._clock_s()
+        if self._attempts == 1:
+            self._failed_s = now_s
+        return self._attempts >= self._budget.attempts_max or now_s - self._failed_s > self._budget.seconds
+
     async def next(self) -> Turn | None:
         """A turn on the next route; None: there is none.
 
         A call waits for a place on the first route that is full, and on no other. A route that fails at once is tried after all
         others although it is left out: that costs a client no time.
         """
+        if self._is_spent():
+            return None
+        self._attempts += 1
         while self._ahead:
             way = self._ahead.pop(0)
             waits = self._may_wait
@@ -246,8 +273,9 @@ class Plan:
 class Router:
     """The routes of the catalog as this edge knows them."""
 
-    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic, budget: RetryBudget = _BUDGET) -> None:
         self._clock_s = clock_s
+        self._budget = budget
         # By vendor, its model and dialect.
         self._known: dict[tuple[str, str, str], _Health] = {}
         # The ways of each model and dialect by the identity of its routes, which are kept beside them.
@@ -260,7 +288,7 @@ class Router:
         """
         _, ways = self._ways.get(id(routes)) or self._known_ways(routes)
         if len(ways) == 1:
-            return Plan(ways.copy(), self._clock_s)
+            return Plan(ways.copy(), self._clock_s, self._budget)
         tie, now_s = tie_of(account_id, conversation()), self._clock_s()
         order = []
         for index, (route, health, seed) in enumerate(ways):
@@ -268,7 +296,7 @@ class Router:
             is_out = not breaker.is_closed and breaker.wait_s(now_s) > 0
             order.append((is_out, route.priority, draw(seed, route.weight, tie), index))
         order.sort()
-        return Plan([ways[each[3]] for each in order], self._clock_s)
+        return Plan([ways[each[3]] for each in order], self._clock_s, self._budget)
 
     def keep(self, routes: Iterable[Route]) -> None:
         """Forgets what is known of routes that are not among these, or whose endpoint has changed."""

@@ -97,6 +97,7 @@ def catalog(**offering: Any) -> Snapshot:
         models=[
             _model("solo", "acme"),
             _model("pair", "acme", "beta"),
+            _model("many", "acme", "beta", "slow", "rude", "deep"),
             _model("narrow", "acme", places=2),
             _model("narrow-pair", "acme", "beta", places=2),
             _model("even", "acme", "beta", "rude", "deep", even=True),

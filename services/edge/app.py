@@ -35,6 +35,7 @@ from services.edge.http.bodies import Bodies
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import Header, by_server
 from services.edge.identity.principals import Principals
+from services.edge.routing.router import RetryBudget, Router
 from services.edge.vendors.http import HttpVendorClient
 from services.edge.vendors.vendor import VendorClient
 from services.runtime.certificates import certificates_of
@@ -130,8 +131,11 @@ async def run_edge(
         metrics = RequestMetrics()
         metrics.export()
         offerings = AccountOfferings(accounting)
-        counts = TokenCounts(catalog, vendors, offerings)
-        calls = stack.enter_context(_model_calls(config, principals, catalog, charging, vendors, counts, clock))
+        router = Router(budget=RetryBudget(config.attempts_max, config.retry_budget_ms / 1_000))
+        router.export()
+        counts = TokenCounts(catalog, vendors, router, offerings)
+        path = _call_path(config, catalog, charging, vendors, router)
+        calls = stack.enter_context(_model_calls(config, principals, path, counts, clock))
         # Once it listens.
         doors: list[Listener] = []
         parts = Parts(
@@ -177,22 +181,23 @@ async def _charging(
         yield await stack.enter_async_context(ChargingClient(channel, config, outbox, left, to_accounting))
 
 
-@contextmanager
-def _model_calls(
-    config: EdgeConfig,
-    principals: Principals,
-    catalog: CatalogHolder,
-    charging: Charging,
-    vendors: VendorClient,
-    counts: TokenCounts,
-    clock: Clock,
-) -> Iterator[dict[str, ModelCalls]]:
-    """The model calls by path."""
+def _call_path(config: EdgeConfig, catalog: CatalogHolder, charging: Charging, vendors: VendorClient, router: Router) -> CallPath:
     metrics = CallMetrics()
     metrics.export()
     # A dialect's first path is that of its calls.
     served_at = {dialect.name: path for path, dialect in reversed(CALLS)}
-    calls = CallPath(catalog, charging, vendors, metrics, config.heartbeat_interval_ms, served_at)
+    return CallPath(catalog, charging, vendors, router, metrics, config.heartbeat_interval_ms, served_at)
+
+
+@contextmanager
+def _model_calls(
+    config: EdgeConfig,
+    principals: Principals,
+    calls: CallPath,
+    counts: TokenCounts,
+    clock: Clock,
+) -> Iterator[dict[str, ModelCalls]]:
+    """The model calls by path."""
     bodies = Bodies(
         config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max,
         config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max,

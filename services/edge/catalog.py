@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -24,6 +24,12 @@ class Route(NamedTuple):
     vendor_id: str
     vendor_model_id: str
     endpoint: Endpoint
+    # Lower ones are tried first.
+    priority: int = 0
+    # Its share of conversations among the routes of its priority.
+    weight: int = 1
+    # At most this many calls of this edge may be under way on it; 0: any number.
+    concurrency_max: int = 0
 
 
 class TokenizerFamily(NamedTuple):
@@ -50,7 +56,7 @@ class SellableModel(NamedTuple):
     # Whether its output comes without a stream of it being made.
     hidden_reasoning: bool
     family: TokenizerFamily
-    # Configured routes by dialect, in the order of trying; empty: nobody can call the model now.
+    # Configured routes by dialect, by priority; empty: nobody can call the model now.
     routes: Mapping[str, tuple[Route, ...]]
 
 
@@ -117,6 +123,12 @@ class Snapshot:
         """The model of this ID, whichever offerings include it."""
         return self._models.get(model_id)
 
+    def routes(self) -> Iterator[Route]:
+        """All configured routes."""
+        for model in self._models.values():
+            for routes in model.routes.values():
+                yield from routes
+
     def offering(self, offering_id: str) -> SellableOffering | None:
         """The offering of this ID."""
         return self._offerings.get(offering_id)
@@ -182,7 +194,10 @@ def _sellable(
         for dialect, endpoint in endpoints[route.vendor_id].items():
             if called_in and dialect not in called_in:
                 continue
-            routes[dialect] = (*routes.get(dialect, ()), Route(route.vendor_id, route.vendor_model_id, endpoint))
+            way = Route(
+                route.vendor_id, route.vendor_model_id, endpoint, route.priority, route.weight or 1, route.edge_concurrency_max
+            )
+            routes[dialect] = (*routes.get(dialect, ()), way)
     return SellableModel(
         model_id=model.model_id,
         display_name=model.display_name,

@@ -53,6 +53,10 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
     first_byte_timeout_ms: int = 300_000
     # A vendor may fall silent within an answer for this long.
     idle_timeout_ms: int = 120_000
+    # A call is sent to at most this many routes, one after another, until one answers.
+    attempts_max: int = 4
+    # Once the first of them has failed, others are begun for this long.
+    retry_budget_ms: int = 60_000
     # A stream to a client that is idle this long gets a comment, so that nothing on the way closes it.
     heartbeat_interval_ms: int = 15_000
     # Accounting may take this long to reserve before the call is refused.
@@ -100,20 +104,22 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
         ):
             if not 1 <= getattr(self, field) <= 3_600_000:
                 raise ValueError(f"{field} must be 1 to 3600000")
-        if not 1 <= self.answer_timeout_ms <= 86_400_000:
-            raise ValueError("answer_timeout_ms must be 1 to 86400000")
+        for field, least, most in (
+            ("attempts_max", 1, 100),
+            ("retry_budget_ms", 0, 3_600_000),
+            ("answer_timeout_ms", 1, 86_400_000),
+            ("cached_key_grace_ms", 0, 86_400_000),
+            ("drain_notice_ms", 0, 60_000),
+            ("drain_timeout_ms", 1_000, 3_600_000),
+        ):
+            if not least <= getattr(self, field) <= most:
+                raise ValueError(f"{field} must be {least} to {most}")
         for field in ("bodies_bytes_max", "account_bodies_bytes_max"):
             if getattr(self, field) and getattr(self, field) < self.body_bytes_max:
                 raise ValueError(f"{field} must be 0, or at least body_bytes_max, which is {self.body_bytes_max}")
         for field in ("connections_max", "address_connections_max"):
             if not 0 <= getattr(self, field) <= 1_000_000:
                 raise ValueError(f"{field} must be 0 to 1000000")
-        if not 0 <= self.cached_key_grace_ms <= 86_400_000:
-            raise ValueError("cached_key_grace_ms must be 0 to 86400000")
-        if not 0 <= self.drain_notice_ms <= 60_000:
-            raise ValueError("drain_notice_ms must be 0 to 60000")
-        if not 1_000 <= self.drain_timeout_ms <= 3_600_000:
-            raise ValueError("drain_timeout_ms must be 1000 to 3600000")
 
     @property
     def http_limits(self) -> HttpLimits:

@@ -29,6 +29,11 @@ from services.registry.rules import (
 from services.registry.vendors import DIALECTS, Vendor, filled, missing_flaws, vendor_flaws
 from services.token_classes import CLASSES, TOKEN_CLASSES
 
+# The largest weight of a route.
+WEIGHT_MAX: Final = 1_000
+# The largest bound of calls under way on a route.
+CONCURRENCY_MAX: Final = 1_000_000
+
 # The model ID of a tariff row for every model without a row of its own.
 EVERY_MODEL: Final = "*"
 
@@ -64,6 +69,10 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     vendor_model_id: str
     # Routes are tried by rising priority.
     priority: int = 0
+    # The share of conversations, in proportion to the other weights of this priority.
+    weight: int = 1
+    # One edge has at most this many calls under way; 0: any number.
+    edge_concurrency_max: int = 0
     # The tariff by which the vendor is owed; empty: the vendor's.
     wholesale_tariff_id: str = ""
 
@@ -356,6 +365,8 @@ def _model_flaws(model: Model, spoken: Mapping[str, Collection[str]], family_ids
             yield f"{field}.vendor_id", unknown("vendor", route.vendor_id, spoken)
         yield from text_flaws(f"{field}.vendor_model_id", route.vendor_model_id)
         yield from whole_flaws(f"{field}.priority", route.priority, 0, INT32_MAX)
+        yield from whole_flaws(f"{field}.weight", route.weight, 1, WEIGHT_MAX)
+        yield from whole_flaws(f"{field}.edge_concurrency_max", route.edge_concurrency_max, 0, CONCURRENCY_MAX)
         if (route.vendor_id, route.vendor_model_id) in ways:
             yield field, f"leads to {route.vendor_model_id!r} of {route.vendor_id!r} a second time; keep one of them"
         ways.add((route.vendor_id, route.vendor_model_id))

@@ -69,6 +69,8 @@ def _model(model: Model, vendors: dict[str, Vendor], tariffs: dict[str, Tariff])
                 vendor_id=route.vendor_id,
                 vendor_model_id=route.vendor_model_id,
                 priority=route.priority,
+                weight=route.weight,
+                edge_concurrency_max=route.edge_concurrency_max,
                 wholesale_tariff_id=route.wholesale_tariff_id or _vendor_tariff(model, vendors[route.vendor_id], tariffs),
             )
             for route in sorted(model.routes, key=lambda route: route.priority)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from services.registry.catalog import Route
 from services.registry.catalog_folder import base_catalog_folder, load_catalog
 from services.registry.vendors import ERROR_MEANINGS, Endpoint, UsageReading, Vendor
 from tests.registry.catalogs import write
@@ -28,7 +29,8 @@ def folders(tmp_path: Path) -> list[Path]:
 
 
 def test_the_examples_do_what_the_text_says(folders: list[Path]) -> None:
-    vendors = {each.vendor_id: each for each in load_catalog(folders).vendors}
+    catalog = load_catalog(folders)
+    vendors = {each.vendor_id: each for each in catalog.vendors}
     acme, alibaba, openai = vendors["acme"], vendors["alibaba"], vendors["openai"]
     assert [each.base_url for each in acme.endpoints] == ["https://api.acme.example/v1", "https://api.acme.example/anthropic/v1"]
     assert len(acme.errors) == 3
@@ -36,6 +38,12 @@ def test_the_examples_do_what_the_text_says(folders: list[Path]) -> None:
     assert chat.base_url == "https://cn-hongkong.dashscope.aliyuncs.com/compatible-mode/v1"
     assert "enable_thinking" in chat.extra_fields
     assert '"priority"' in openai.endpoints[0].priced_fields[0].free_values
+    (large,) = (model for model in catalog.models if model.model_id == "acme-large")
+    assert [(each.vendor_id, each.priority, each.weight, each.edge_concurrency_max) for each in large.routes] == [
+        ("deepseek", 0, 3, 0),
+        ("alibaba", 0, 1, 40),
+        ("volcengine", 1, 1, 0),
+    ]
 
 
 def test_the_tables_name_every_field() -> None:
@@ -45,6 +53,7 @@ def test_the_tables_name_every_field() -> None:
     assert names(rows("of a vendor")) == set(Vendor.__struct_fields__)
     readings = {f"usage.{name}" for name in UsageReading.__struct_fields__}
     assert names(rows("of an endpoint")) == set(Endpoint.__struct_fields__) - {"usage"} | readings
+    assert names(rows("of a route")) == set(Route.__struct_fields__)
     assert names(rows("meaning of an error")) == set(ERROR_MEANINGS)
 
 

@@ -65,7 +65,8 @@ async def test_a_model_has_what_a_call_needs(tmp_path: Path) -> None:
         "routes": {"openai_chat": (Route("acme", "acme-small", endpoint),)},
     }
     assert large.hidden_reasoning
-    assert [route.vendor_model_id for route in large.routes["openai_chat"]] == ["acme-large-a", "acme-large-b"]
+    routes = large.routes["openai_chat"]
+    assert [each[1:2] + each[3:] for each in routes] == [("acme-large-a", 1, 1, 0), ("acme-large-b", 7, 3, 200)]
     assert snapshot.model("other") is None
 
 

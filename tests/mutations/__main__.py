@@ -25,12 +25,14 @@ from tests.mutations.ownership import OWNERSHIP
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.records import RECORDS
 from tests.mutations.routes import ROUTES
+from tests.mutations.routing import ROUTING
 from tests.mutations.rules import RULES
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
 
 MUTATIONS = (
     *CALLS,
+    *ROUTING,
     *METERING,
     *DIALECTS,
     *KEYS,

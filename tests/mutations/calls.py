@@ -42,8 +42,8 @@ _SETTLING: Final = (
     _one(
         "the failure of all routes is told before the Release",
         _CALL,
-        "await self._session.release(self._settlement(Ended.UNANSWERED, _NOT_USED))",
-        "self._session.release_later(self._settlement(Ended.UNANSWERED, _NOT_USED))",
+        "await self._session.release(self._settlement(ended, _NOT_USED))",
+        "self._session.release_later(self._settlement(ended, _NOT_USED))",
         _RELEASE,
     ),
     _one(
@@ -126,8 +126,8 @@ _ANSWERS: Final = (
     _one(
         "an answer that is cut goes on at the vendor",
         _CALL,
-        "        assert stream is not None\n        stream.close()\n        await self._weigh()",
-        "        assert stream is not None\n        await self._weigh()",
+        "        stream.close()\n        turn.leave()\n",
+        "        turn.leave()\n",
         _RELEASE,
     ),
     _one(
@@ -236,7 +236,7 @@ _ASKED: Final = (
     _one(
         "a call goes on with a cheaper model's name alone",
         _PATH,
-        "        admitted = self._admit(snapshot, dialect, admitted.request, cheaper)\n",
+        "        admitted = self._admit(dialect, admitted.request, cheaper, principal)\n",
         "        admitted = admitted._replace(model=cheaper)\n",
         _ADMITTED,
     ),
@@ -496,8 +496,8 @@ _VENDORS: Final = (
     _one(
         "a vendor that failed is left open",
         _CALL,
-        "            except VendorFailure as failure:\n                self._close_stream()\n",
-        "            except VendorFailure as failure:\n",
+        "                failed.append(self._failed(turn, failure))\n                self._close_stream()\n",
+        "                failed.append(self._failed(turn, failure))\n                self._stream = None\n",
         _ROUTES,
     ),
     _one(
@@ -570,8 +570,8 @@ _LOGGED: Final = (
     _one(
         "a vendor's words stand in the log",
         _CALL,
-        "                failed.append(self._failed(route, failure))\n",
-        "                failed.append(self._failed(route, failure))\n"
+        "                failed.append(self._failed(turn, failure))\n",
+        "                failed.append(self._failed(turn, failure))\n"
         "                __import__('logging').getLogger('x').debug('%s', failure.body)\n",
         _LOGS,
     ),

@@ -325,7 +325,7 @@ _NAMES: Final = (
     Mutation(
         "a member that came twice in a message is sent twice",
         _CHAT_MESSAGES,
-        (("return Messages(Raw(encode(messages)), len(messages),", "return Messages(raw, len(messages),"),),
+        (("raw_messages = Raw(encode(messages))", "raw_messages = raw"),),
         _OF_CHAT_REQUEST,
     ),
     Mutation(

@@ -35,7 +35,7 @@ models:
     release_date: 2026-01-03
     hidden_reasoning: true
     routes:
-      - {vendor_id: acme, vendor_model_id: acme-large-b, priority: 7}
+      - {vendor_id: acme, vendor_model_id: acme-large-b, priority: 7, weight: 3, edge_concurrency_max: 200}
       - {vendor_id: acme, vendor_model_id: acme-large-a, priority: 1}
 tariffs:
   - tariff_id: flat

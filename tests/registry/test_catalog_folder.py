@@ -35,6 +35,8 @@ def test_values_sorting_and_fallbacks(tmp_path: Path) -> None:
     assert [model.model_id for model in catalog.models] == ["large", "small"]
     large, small = catalog.models
     assert [route.vendor_model_id for route in large.routes] == ["acme-large-a", "acme-large-b"]
+    assert [route.weight for route in large.routes] == [1, 3]
+    assert [route.edge_concurrency_max for route in large.routes] == [0, 200]
     assert (large.hidden_reasoning, small.hidden_reasoning) == (True, False)
     assert small.release_time.ToJsonString() == "2026-01-02T00:00:00Z"
     flat, usd = catalog.tariffs
@@ -142,6 +144,12 @@ MISTAKES = [
      34, "models[1].routes[1]", "a second time"),
     ("vendor_model_id: acme-small, priority: 0", "vendor_model_id: acme-small, priority: -1",
      23, "models[0].routes[0].priority", "must be from 0 to"),
+    ("vendor_model_id: acme-small, priority: 0", "vendor_model_id: acme-small, weight: 0",
+     23, "models[0].routes[0].weight", "must be from 1 to 1000; it is 0"),
+    ("vendor_model_id: acme-small, priority: 0", "vendor_model_id: acme-small, weight: 1001",
+     23, "models[0].routes[0].weight", "must be from 1 to 1000; it is 1001"),
+    ("vendor_model_id: acme-small, priority: 0", "vendor_model_id: acme-small, edge_concurrency_max: -1",
+     23, "models[0].routes[0].edge_concurrency_max", "must be from 0 to 1000000; it is -1"),
     ("    tariff_id: usd\n", "    tariff_id: eur\n",
      61, "offerings[1].tariff_id", "no tariff has the ID 'eur'; known are: flat, usd"),
     ("model_ids: [small]", "model_ids: [small, large]",

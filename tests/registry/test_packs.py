@@ -17,6 +17,7 @@ from services.edge.catalog import SellableModel, Snapshot
 from services.edge.dialects.anthropic_messages.dialect import AnthropicMessages
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.identity.principals import Principal
+from services.edge.routing.router import Router
 from services.edge.tokens.tokenizers import TOKENIZER_NAMES, load
 from services.registry.catalog_folder import base_catalog_folder, load_catalog
 from tests.accounting.ledger import ACCOUNT_ID, UNIT, VALIDITY_US, Ledger, usage
@@ -80,7 +81,7 @@ def asked(model_id: str, dialect: Dialect, content: str, **fields: Any) -> tuple
     """A request of one message as the edge admits it."""
     body = {"model": model_id, "messages": [{"role": "user", "content": content}], **fields}
     request = dialect.read(Body(msgspec.json.encode(body), "application/json"), {})
-    return request, admit(SNAPSHOT, dialect, request, _model(model_id))
+    return request, admit(Router(), dialect, request, _model(model_id), "account-1")
 
 
 def _model(model_id: str) -> SellableModel:

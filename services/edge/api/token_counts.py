@@ -9,17 +9,21 @@ from services.edge.http.connection import Client
 from services.edge.http.problems import model_not_found, not_in_dialect, unavailable
 from services.edge.http.stream import ClientAnswer
 from services.edge.identity.principals import Principal
-from services.edge.routing.router import FailedAttempt, failed_attempt
+from services.edge.routing.router import FailedAttempt, Router, failed_attempt
 from services.edge.vendors.vendor import VendorClient, VendorFailure
 from services.token_classes import NOTHING
 
 
 class TokenCounts:
-    """Asks a vendor's free count, for models that the account's offering includes."""
+    """Asks a vendor's free count, for models that the account's offering includes.
 
-    def __init__(self, catalog: CatalogHolder, vendors: VendorClient, offerings: AccountOfferings) -> None:
+    It heeds what calls have told of a route's health, and tells nothing itself, because a vendor may lack the count alone.
+    """
+
+    def __init__(self, catalog: CatalogHolder, vendors: VendorClient, router: Router, offerings: AccountOfferings) -> None:
         self._catalog = catalog
         self._vendors = vendors
+        self._router = router
         self._offerings = offerings
 
     async def serve(self, dialect: Dialect, request: Request, principal: Principal, client: Client, answer: ClientAnswer) -> None:
@@ -36,17 +40,20 @@ class TokenCounts:
             if not routes:
                 raise not_in_dialect(model.model_id, "/v1/chat/completions")
             failed: list[FailedAttempt] = []
-            for route in routes:
+            plan = self._router.plan(routes, principal.account_id, request.conversation)
+            while (turn := await plan.next()) is not None:
                 try:
-                    body, content_type = await self._ask(request, route)
+                    body, content_type = await self._ask(request, turn.route)
                 except VendorFailure as failure:
-                    failed.append(failed_attempt(route, failure))
+                    failed.append(failed_attempt(turn.route, failure))
                     if failed[-1].is_clients_fault:
                         break
                 else:
                     await answer.whole(200, content_type, body)
                     return
-        raise problem_of(failed, [route.endpoint.api_key for route in routes])
+                finally:
+                    turn.leave()
+        raise problem_of(failed, [route.endpoint.api_key for route in routes], plan.wait_ms)
 
     async def _ask(self, request: Request, route: Route) -> tuple[bytes, str]:
         """The route's answer. Errors: `VendorFailure`; `Problem` where the vendor's profile refuses a field."""

@@ -11,8 +11,10 @@ from services.edge.http.problems import (
     malformed,
     model_not_found,
     vendor_unavailable,
+    vendors_left_out,
 )
 from services.edge.identity.principals import Principal
+from services.edge.routing.router import Plan, Router
 from services.edge.tokens.estimate import estimate
 from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, is_loaded, tokenizer
 from services.edge.vendors.profile import Endpoint
@@ -31,7 +33,7 @@ class Admitted(NamedTuple):
 
     request: Request
     model: SellableModel
-    routes: tuple[Route, ...]
+    plan: Plan
     # The first route's request, if the account can pay for all that the client wants.
     first: VendorRequest
     size: InputSize
@@ -45,6 +47,11 @@ class Admitted(NamedTuple):
     def context_tokens(self) -> int:
         """The context windows of all inputs, together."""
         return self.model.context_window_tokens * self.size.inputs
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes in the order of trying."""
+        return self.plan.routes
 
     @property
     def output_limit(self) -> int:
@@ -102,7 +109,7 @@ class Admitted(NamedTuple):
         return await asyncio.to_thread(measure_exactly, self.size, self.tokens, family, found.count)
 
 
-def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: SellableModel) -> Admitted:
+def admit(router: Router, dialect: Dialect, request: Request, model: SellableModel, account_id: str) -> Admitted:
     """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
     limit = request.output_limit
     if limit is not None and limit > model.max_output_tokens:
@@ -127,10 +134,15 @@ def admit(snapshot: Snapshot, dialect: Dialect, request: Request, model: Sellabl
     routes = model.routes.get(dialect.name, ())
     if not routes:
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
+    plan = router.plan(routes, account_id, request.conversation)
+    if plan.is_closed:
+        # Nothing is reserved for a call that nobody would answer.
+        raise vendors_left_out(plan.wait_ms)
+    routes = plan.routes
     metered = not model.hidden_reasoning and all(is_streamed(request, route.endpoint) for route in routes)
     streamed = is_streamed(request, routes[0].endpoint)
     first = request.vendor_request(routes[0].endpoint, routes[0].vendor_model_id, None, streamed=streamed)
-    return Admitted(request, model, routes, first, size, tokens, metered, loaded_count(model.family.tokenizer))
+    return Admitted(request, model, plan, first, size, tokens, metered, loaded_count(model.family.tokenizer))
 
 
 def is_streamed(request: Request, endpoint: Endpoint) -> bool:

@@ -21,7 +21,7 @@ from services.edge.catalog import Abandoned, Route
 from services.edge.http.connection import Client, ClientGoneError, RevokedError, TooLongError
 from services.edge.http.problems import Problem, unavailable, vendor_failed
 from services.edge.http.stream import ClientAnswer
-from services.edge.routing.router import FailedAttempt, failed_attempt
+from services.edge.routing.router import FailedAttempt, Turn
 from services.edge.vendors.events import Event
 from services.edge.vendors.vendor import BODY_BYTES_MAX, VendorClient, VendorFailure, VendorFault
 from services.token_classes import NOTHING, total_output
@@ -61,7 +61,8 @@ class Call:
         self._metrics = metrics
         self._abandoned = abandoned
         self._limit = admitted.payable_limit(session.granted, session.payable)
-        # Belongs to the route that answers.
+        # These belong to the route that answers.
+        self._turn: Turn | None = None
         self._stream: VendorStream | None = None
         self._route = admitted.routes[0]
         self._meter = self._new_meter()
@@ -104,8 +105,7 @@ class Call:
         except RevokedError as error:
             await self._end_early(error)
         finally:
-            if self._stream is not None:
-                self._stream.close()
+            self._close_stream()
             if not self._session.released:
                 # This is a fault of ours, or a shutdown.
                 self._session.release_later(self._settlement(Ended.FAILED, self._meter.used() if self._relayed else _NOT_USED))
@@ -155,9 +155,12 @@ class Call:
         Errors: `Problem` if no route answers, with the session released and nothing charged; `ClientGoneError`, `RevokedError`.
         """
         failed: list[FailedAttempt] = []
-        for route in self._admitted.routes:
+        unwanted: Problem | None = None
+        plan = self._admitted.plan
+        while (turn := await self._next_turn()) is not None:
             began_s = time.monotonic()
-            self._route = route
+            self._turn, self._route = turn, turn.route
+            route = turn.route
             if failed:
                 self._meter = self._new_meter()
             try:
@@ -166,25 +169,27 @@ class Call:
                     self._stream = await self._ask(route, asked)
                     taken = await take(self._stream)
             except VendorFailure as failure:
+                failed.append(self._failed(turn, failure))
                 self._close_stream()
                 self._session.attempts.append(_attempt(route, failure.outcome, failure.http_status, began_s))
-                failed.append(self._failed(route, failure))
                 if failed[-1].is_clients_fault:
                     break
-            except Problem:
+            except Problem as problem:
                 # The profile refuses a field of this request; only a later route can have a profile other than the first's.
+                self._close_stream()
                 self._session.attempts.append(_attempt(route, "refused", 0, began_s))
-                if route is self._admitted.routes[-1] and not failed:
-                    await self._session.release(self._settlement(Ended.REJECTED, _NOT_USED))
-                    raise
+                unwanted = problem
             except BaseException:
                 self._session.attempts.append(_attempt(route, "broken", 0, began_s))
                 raise
             else:
                 self._session.attempts.append(_attempt(route, "answered", 200, began_s))
                 return taken
-        await self._session.release(self._settlement(Ended.UNANSWERED, _NOT_USED))
-        raise problem_of(failed, [route.endpoint.api_key for route in self._admitted.routes])
+        ended = Ended.UNANSWERED if failed else Ended.REJECTED
+        await self._session.release(self._settlement(ended, _NOT_USED))
+        if unwanted is not None and not failed:
+            raise unwanted
+        raise problem_of(failed, [route.endpoint.api_key for route in plan.routes], plan.wait_ms)
 
     def _vendor_request(self, route: Route) -> VendorRequest:
         if route is self._admitted.routes[0] and self._limit is None:
@@ -201,15 +206,25 @@ class Call:
         streamed = is_streamed(self._request, endpoint)
         return VendorStream(vendor, self._request.answer(endpoint), self._whole_bytes_max, streamed=streamed)
 
-    def _failed(self, route: Route, failure: VendorFailure) -> FailedAttempt:
-        failed = failed_attempt(route, failure)
-        self._metrics.failed(route.vendor_id, failure.outcome if failed.meaning is None else failed.meaning.name.lower())
+    def _failed(self, turn: Turn, failure: VendorFailure) -> FailedAttempt:
+        failed = turn.failed(failure)
+        self._metrics.failed(turn.route.vendor_id, failure.outcome if failed.meaning is None else failed.meaning.name.lower())
         return failed
+
+    async def _next_turn(self) -> Turn | None:
+        with self._client.interruptible():
+            return await self._admitted.plan.next()
+
+    def _answered(self) -> None:
+        assert self._turn is not None
+        self._turn.answered()
 
     def _close_stream(self) -> None:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+        if self._turn is not None:
+            self._turn.leave()
 
     async def _begin(self, stream: VendorStream) -> tuple[list[Step], list[Event]]:
         """The first steps up to one with output, and its other events: until then another route can still answer.
@@ -223,6 +238,7 @@ class Call:
                 held.append(step)
                 if _has_output(step) or step.finished:
                     self._held = []
+                    self._answered()
                     return held, events[index + 1 :]
                 _check(step)
         # The stream ended without an answer.
@@ -230,10 +246,14 @@ class Call:
 
     async def _collect(self, stream: VendorStream) -> Ended:
         """Reads an answer that the client gets whole. Errors: `VendorFailure`."""
+        is_noted = False
         while events := await stream.next():
             for event in events:
                 step = stream.feed(event)
                 _check(step)
+                if not is_noted and (_has_output(step) or stream.finished):
+                    is_noted = True
+                    self._answered()
                 try:
                     covered = await self._covers(step)
                 except NotExtendedError:
@@ -267,6 +287,8 @@ class Call:
                     return Ended.WHOLE
         except VendorFailure as failure:
             self._session.attempts[-1].outcome = failure.outcome
+            assert self._turn is not None
+            self._turn.failed(failure)
             return Ended.BROKEN
         except NotExtendedError:
             return Ended.NOT_EXTENDED
@@ -359,9 +381,11 @@ class Call:
 
     async def _end(self, ended: Ended) -> None:
         """Stops the vendor, settles, and only then sends the answer's end."""
-        stream = self._stream
+        stream, turn = self._stream, self._turn
         assert stream is not None
+        assert turn is not None
         stream.close()
+        turn.leave()
         await self._weigh()
         if ended is Ended.WHOLE:
             await self._doubt_excess()

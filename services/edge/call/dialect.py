@@ -174,6 +174,10 @@ class Request(Protocol):
         """The size of the input."""
         ...
 
+    def conversation(self) -> bytes:
+        """The mark of its conversation: the same in each call of one, by which they stay on one route. It costs a few us."""
+        ...
+
     def vendor_request(
         self, endpoint: Endpoint, vendor_model_id: str, output_limit: int | None, *, streamed: bool
     ) -> VendorRequest:

@@ -11,6 +11,7 @@ from services.edge.http.problems import (
     malformed,
     vendor_failed,
     vendor_unavailable,
+    vendors_left_out,
 )
 from services.edge.routing.router import FailedAttempt
 from services.edge.vendors.profile import Meaning
@@ -85,16 +86,18 @@ def provenance_of(ended: Ended, used: Used) -> pb.UsageProvenance:
     return pb.USAGE_PROVENANCE_TOKENIZER if used.source is Source.TOKENIZER else pb.USAGE_PROVENANCE_ESTIMATED
 
 
-def problem_of(failed: Sequence[FailedAttempt], api_keys: Sequence[str]) -> Problem:
+def problem_of(failed: Sequence[FailedAttempt], api_keys: Sequence[str], wait_ms: int) -> Problem:
     """The problem of a call that no route answered.
 
     A client's own fault is told in the vendor's words, without its secrets; of the operator's trouble with a vendor nothing is
-    told.
+    told. `wait_ms`: the time until a route that was not called may be; 0: all were.
     """
+    if not failed:
+        return vendors_left_out(wait_ms)
     last = failed[-1]
     if last.is_clients_fault and last.fault is not None:
         return _clients_problem(last, api_keys)
-    waits = [each.failure.retry_after_ms for each in failed if each.failure.retry_after_ms]
+    waits = [wait for wait in (wait_ms, *(each.failure.retry_after_ms for each in failed)) if wait]
     retry_after_ms = min(waits, default=1_000)
     if all(each.meaning in (Meaning.RATE_LIMIT, Meaning.OVERLOADED) and _is_busy(each) for each in failed):
         return vendor_unavailable("The model's vendor is overloaded at the moment. Try again.", retry_after_ms)

@@ -27,6 +27,7 @@ from services.edge.http.problems import (
 )
 from services.edge.http.stream import ClientAnswer
 from services.edge.identity.principals import Principal
+from services.edge.routing.router import Router
 from services.edge.vendors.vendor import VendorClient
 from services.token_classes import NOTHING
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -44,6 +45,7 @@ class CallPath:
         catalog: CatalogHolder,
         charging: Charging,
         vendors: VendorClient,
+        router: Router,
         metrics: CallMetrics,
         heartbeat_interval_ms: int,
         served_at: Mapping[str, str],
@@ -52,9 +54,12 @@ class CallPath:
         self._catalog = catalog
         self._charging = charging
         self._vendors = vendors
+        self._router = router
         self._metrics = metrics
         self._heartbeat_interval_s = heartbeat_interval_ms / 1_000
         self._served_at = served_at
+        # The catalog that the router knows.
+        self._routed: Snapshot | None = None
 
     async def serve(
         self,
@@ -69,9 +74,12 @@ class CallPath:
         snapshot = self._catalog.current
         if snapshot is None:
             raise unavailable("no catalog is loaded yet")
+        if snapshot is not self._routed:
+            self._routed = snapshot
+            self._router.keep(snapshot.routes())
         model = model_of(snapshot, request.model_id)
         try:
-            admitted = self._admit(snapshot, dialect, request, model)
+            admitted = self._admit(dialect, request, model, principal)
         except RecursionError:
             # Its depth was read, but writing it anew needs a little more.
             raise too_deep() from None
@@ -137,17 +145,17 @@ class CallPath:
         if cheaper is None:
             raise _refusal(opened, admitted.model.model_id, offering.redirect_offering_id if offering else "")
         # The quota has ended, but the offering lets calls go on with a cheaper model.
-        admitted = self._admit(snapshot, dialect, admitted.request, cheaper)
+        admitted = self._admit(dialect, admitted.request, cheaper, principal)
         admitted, opened = await self._reserve(admitted, principal, charging_id)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         raise _refusal(opened, admitted.model.model_id, "")
 
-    def _admit(self, snapshot: Snapshot, dialect: Dialect, request: Request, model: SellableModel) -> Admitted:
+    def _admit(self, dialect: Dialect, request: Request, model: SellableModel, principal: Principal) -> Admitted:
         """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
         if not model.routes.get(dialect.name) and (others := self._served_at.keys() & model.routes.keys()):
             raise not_in_dialect(model.model_id, ", ".join(sorted(self._served_at[name] for name in others)))
-        return admit(snapshot, dialect, request, model)
+        return admit(self._router, dialect, request, model, principal.account_id)
 
     async def _reserve(
         self, admitted: Admitted, principal: Principal, charging_id: str

@@ -31,6 +31,8 @@ class Input:
         self.texts: list[str] = []
         self.images = 0
         self.turns = 0
+        # This many texts come up to the first message of the user.
+        self._begun: int | None = None
         # The first member or block of the messages that is not known here.
         self.unknown = ""
 
@@ -44,6 +46,15 @@ class Input:
             letters = self.opaque_bytes * _OPAQUE_LETTERS[0] // _OPAQUE_LETTERS[1]
             text += NO_TEXT._replace(utf8_bytes=self.opaque_bytes, lowers=letters)
         return InputSize(bound, text, self.turns, self.images, self._texts)
+
+    def user_has_spoken(self) -> None:
+        """Notes that a message of the user was read."""
+        if self._begun is None:
+            self._begun = len(self.texts)
+
+    def beginning(self) -> list[str]:
+        """The texts that every call of the conversation repeats: all up to the first message of the user."""
+        return self.texts[: self._begun]
 
     def _texts(self) -> Iterable[str]:
         return self.texts

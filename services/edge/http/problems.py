@@ -250,6 +250,11 @@ def vendor_unavailable(message: str, retry_after_ms: int = 1_000) -> Problem:
     return Problem(503, SERVER_ERROR, "vendor_unavailable", message, headers=_retry_after(retry_after_ms))
 
 
+def vendors_left_out(retry_after_ms: int) -> Problem:
+    """503. No vendor of the model may be called at the moment."""
+    return vendor_unavailable("The model's vendor cannot be called at the moment. Try again.", max(1, retry_after_ms))
+
+
 def unknown_url(method: str, path: str) -> Problem:
     """404. Nothing is served there; SDKs differ in whether their base URL ends in /v1."""
     advice = "Check the URL for typos."

@@ -1,11 +1,36 @@
-"""Decides about the next route after one did not answer. Pure."""
+"""Decides which route is called next, from the routes' health at this edge and from what became of a call on each.
 
-from typing import NamedTuple
+Edges share nothing: each learns of a dead route by its own calls.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
 
 from services.edge.catalog import Route
+from services.edge.routing.affinity import Seed, draw, seed_of, tie_of
+from services.edge.routing.breaker import Breaker
 from services.edge.vendors.errors import fault_of
-from services.edge.vendors.profile import CLIENTS, Meaning
+from services.edge.vendors.profile import CLIENTS, Endpoint, Meaning
 from services.edge.vendors.vendor import VendorFailure, VendorFault
+
+logger = logging.getLogger(__name__)
+
+_LOST: Final = ("unreachable", "timeout", "broken")
+# Shorter times to wait are a vendor's everyday business: they show in the metric, and are no line in the log.
+_LOGGED_S: Final = 5.0
+# A call waits this long for a place on a full route, once; then the next route is tried.
+_PLACE_S: Final = 0.5
+# Clients are told this time where all routes are full, or busy otherwise.
+_FULL_S: Final = 1.0
+# The era of a call that no breaker has let pass.
+_NO_ERA: Final = -1
 
 
 class FailedAttempt(NamedTuple):
@@ -28,3 +53,282 @@ def failed_attempt(route: Route, failure: VendorFailure) -> FailedAttempt:
     if fault is None and failure.outcome == "refused":
         fault = fault_of(failure.http_status, failure.body, failure.retry_after_ms)
     return FailedAttempt(route, failure, fault, None if fault is None else route.endpoint.meaning(fault))
+
+
+class _Health:
+    """One route as this edge knows it."""
+
+    __slots__ = ("_waiting", "breaker", "endpoint", "is_told", "under_way")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.breaker = Breaker()
+        # Whether the log says that it is left out.
+        self.is_told = False
+        self.under_way = 0
+        # Calls that wait for a place, in their order.
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def is_full(self, places: int) -> bool:
+        """Whether all of this many places are taken; 0: there is no bound."""
+        return 0 < places <= self.under_way
+
+    def is_crowded(self, places: int) -> bool:
+        """Whether all of this many places are taken, and as many calls wait for one."""
+        return self.under_way >= places and len(self._waiting) >= places
+
+    async def place(self, places: int) -> None:
+        """Takes one of this many places. Errors: `TimeoutError` where none became free in time."""
+        if self.under_way < places and not self._waiting:
+            self.under_way += 1
+            return
+        given = asyncio.get_running_loop().create_future()
+        self._waiting.append(given)
+        try:
+            async with asyncio.timeout(_PLACE_S):
+                await given
+        except BaseException:
+            if given.cancelled():
+                # It may have been passed over just now.
+                if given in self._waiting:
+                    self._waiting.remove(given)
+            else:
+                # It was given the place in the same moment.
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Gives a place to the call that has waited longest, or back."""
+        while self._waiting:
+            given = self._waiting.popleft()
+            if not given.done():
+                given.set_result(None)
+                return
+        self.under_way -= 1
+
+
+class Turn:
+    """A call's turn on a route. Say what became of it; leave it in any case."""
+
+    __slots__ = ("_began_s", "_clock_s", "_era", "_has_place", "_health", "route")
+
+    def __init__(self, route: Route, health: _Health, era: int, clock_s: Callable[[], float]) -> None:
+        self.route = route
+        self._has_place = route.concurrency_max > 0
+        self._health = health
+        self._era = era
+        self._clock_s = clock_s
+        self._began_s = clock_s()
+
+    def answered(self) -> None:
+        """Notes that output has come. A failure may still follow."""
+        if self._health.breaker.answered(self._era, self._clock_s()) and self._health.is_told:
+            self._health.is_told = False
+            logger.info("vendor %s answers for %s again, and gets its calls", self.route.vendor_id, self.route.vendor_model_id)
+
+    def failed(self, failure: VendorFailure) -> FailedAttempt:
+        """Notes a failure, unless the client has caused it; its meaning."""
+        attempt = failed_attempt(self.route, failure)
+        if attempt.is_clients_fault:
+            return attempt
+        now_s, breaker = self._clock_s(), self._health.breaker
+        if failure.retry_after_ms:
+            opened = breaker.hold(now_s, failure.retry_after_ms / 1_000)
+        else:
+            opened = breaker.failed(self._era, self._began_s, now_s, is_lost=failure.outcome in _LOST)
+        wait_s = breaker.wait_s(now_s)
+        if opened and wait_s >= _LOGGED_S:
+            self._health.is_told = True
+            logger.warning(
+                "vendor %s gets no calls for %s for %.0f s: they fail, the last with %s",
+                self.route.vendor_id,
+                self.route.vendor_model_id,
+                wait_s,
+                attempt.meaning.name.lower() if attempt.meaning is not None else failure.outcome,
+            )
+        return attempt
+
+    def leave(self) -> None:
+        """Ends the turn, once its call is no longer under way; again: nothing."""
+        self._health.breaker.leave(self._era)
+        self._era = _NO_ERA
+        if self._has_place:
+            self._has_place = False
+            self._health.give_back()
+
+
+class RetryBudget(NamedTuple):
+    """The bounds of one call's attempts, until a route answers."""
+
+    attempts_max: int = 4
+    # From the first failure on, further attempts are begun for this long.
+    seconds: float = 60.0
+
+
+_BUDGET: Final = RetryBudget()
+
+
+class Way(NamedTuple):
+    """A route, and what this edge knows of it."""
+
+    route: Route
+    health: _Health
+    seed: Seed
+
+    def wait_s(self, now_s: float) -> float:
+        """The time until the route may be called, if only as the last resort; 0: now, perhaps after a wait for a place."""
+        breaker, places = self.health.breaker, self.route.concurrency_max
+        if breaker.is_costly and not breaker.is_closed and (wait_s := breaker.wait_s(now_s)):
+            return wait_s
+        return _FULL_S if places and self.health.is_crowded(places) else 0.0
+
+    async def enter(self, clock_s: Callable[[], float], *, waits: bool, last_resort: bool) -> Turn | None:
+        """A turn on the route; None while it may not be called.
+
+        `waits`: for a place on a full one. `last_resort`: also on a left-out one that costs no time.
+        """
+        breaker, health, places = self.health.breaker, self.health, self.route.concurrency_max
+        is_resort = last_resort and not breaker.is_costly
+        if not is_resort and breaker.wait_s(clock_s()):
+            return None
+        if places:
+            if health.is_full(places) and (not waits or health.is_crowded(places)):
+                return None
+            try:
+                await health.place(places)
+            except TimeoutError:
+                return None
+        era = breaker.enter(clock_s())
+        if era is None:
+            if not is_resort:
+                # It was closed to calls while this one waited for its place.
+                if places:
+                    health.give_back()
+                return None
+            era = _NO_ERA
+        return Turn(self.route, health, era, clock_s)
+
+
+class Plan:
+    """The routes of one call in the order of trying, each tried at most once."""
+
+    def __init__(self, ways: list[Way], clock_s: Callable[[], float], budget: RetryBudget) -> None:
+        self.routes: Final = tuple([way.route for way in ways])
+        self._clock_s = clock_s
+        self._ahead = ways
+        # Routes that were passed over, because they are left out at present.
+        self._passed: list[Way] = []
+        self._may_wait = True
+        self._budget = budget
+        self._attempts = 0
+        # The time of the first failure.
+        self._failed_s = 0.0
+
+    @property
+    def wait_ms(self) -> int:
+        """The time until one of the routes that were not called may be; 0: all were called."""
+        now_s = self._clock_s()
+        waits = [way.wait_s(now_s) or _FULL_S for way in (*self._passed, *self._ahead)]
+        return -(-round(min(waits, default=0.0) * 1_000_000) // 1_000)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no route may be called now."""
+        now_s = self._clock_s()
+        return all(way.wait_s(now_s) for way in self._ahead)
+
+    def _is_spent(self) -> bool:
+        """Whether the call's budget is used up; its time counts from the second turn that is asked for."""
+        if not self._attempts:
+            return False
+        now_s = self._clock_s()
+        if self._attempts == 1:
+            self._failed_s = now_s
+        return self._attempts >= self._budget.attempts_max or now_s - self._failed_s > self._budget.seconds
+
+    async def next(self) -> Turn | None:
+        """A turn on the next route; None: there is none.
+
+        A call waits for a place on the first route that is full, and on no other. A route that fails at once is tried after all
+        others although it is left out: that costs a client no time.
+        """
+        if self._is_spent():
+            return None
+        self._attempts += 1
+        while self._ahead:
+            way = self._ahead.pop(0)
+            waits = self._may_wait
+            if waits and way.health.is_full(way.route.concurrency_max):
+                self._may_wait = False
+            if (turn := await way.enter(self._clock_s, waits=waits, last_resort=False)) is not None:
+                return turn
+            self._passed.append(way)
+        for index, way in enumerate(self._passed):
+            if (turn := await way.enter(self._clock_s, waits=False, last_resort=True)) is not None:
+                del self._passed[index]
+                return turn
+        return None
+
+
+class Router:
+    """The routes of the catalog as this edge knows them."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic, budget: RetryBudget = _BUDGET) -> None:
+        self._clock_s = clock_s
+        self._budget = budget
+        # By vendor, its model and dialect.
+        self._known: dict[tuple[str, str, str], _Health] = {}
+        # The ways of each model and dialect by the identity of its routes, which are kept beside them.
+        self._ways: dict[int, tuple[tuple[Route, ...], list[Way]]] = {}
+
+    def plan(self, routes: tuple[Route, ...], account_id: str, conversation: Callable[[], bytes]) -> Plan:
+        """The order for one call: routes that may be called first, by priority and the conversation's ties; then the others.
+
+        `conversation` gives its mark, and is asked only where there is a choice.
+        """
+        _, ways = self._ways.get(id(routes)) or self._known_ways(routes)
+        if len(ways) == 1:
+            return Plan(ways.copy(), self._clock_s, self._budget)
+        tie, now_s = tie_of(account_id, conversation()), self._clock_s()
+        order = []
+        for index, (route, health, seed) in enumerate(ways):
+            breaker = health.breaker
+            is_out = not breaker.is_closed and breaker.wait_s(now_s) > 0
+            order.append((is_out, route.priority, draw(seed, route.weight, tie), index))
+        order.sort()
+        return Plan([ways[each[3]] for each in order], self._clock_s, self._budget)
+
+    def keep(self, routes: Iterable[Route]) -> None:
+        """Forgets what is known of routes that are not among these, or whose endpoint has changed."""
+        kept = {_key(route): route.endpoint for route in routes}
+        self._known = {key: health for key, health in self._known.items() if kept.get(key) == health.endpoint}
+        self._ways.clear()
+
+    def export(self) -> None:
+        """Shows the routes' states to OpenTelemetry from now on."""
+        metrics.get_meter("tokenline.edge").create_observable_gauge(
+            "edge.route.state", callbacks=[self.states], description="Routes: 0 called, 1 tried by one call, 2 left out"
+        )
+
+    def states(self, options: CallbackOptions) -> Iterable[Observation]:
+        """The state of each route that was called."""
+        now_s = self._clock_s()
+        # Copied in one step, because OpenTelemetry reads from another thread.
+        return [
+            Observation(health.breaker.state(now_s).value, {"vendor": vendor_id, "model": model, "dialect": dialect})
+            for (vendor_id, model, dialect), health in list(self._known.items())
+        ]
+
+    def _known_ways(self, routes: tuple[Route, ...]) -> tuple[tuple[Route, ...], list[Way]]:
+        ways = []
+        for route in routes:
+            health = self._known.get(_key(route))
+            if health is None:
+                health = self._known[_key(route)] = _Health(route.endpoint)
+            ways.append(Way(route, health, seed_of(route.vendor_id, route.vendor_model_id)))
+        known = self._ways[id(routes)] = routes, ways
+        return known
+
+
+def _key(route: Route) -> tuple[str, str, str]:
+    return route.vendor_id, route.vendor_model_id, route.endpoint.dialect

@@ -173,6 +173,9 @@ class LineRequest(NamedTuple):
         size = size_of(self.prompt)
         return InputSize(size.utf8_bytes + len(self.file or b""), size, 1, images, self._texts)
 
+    def conversation(self) -> bytes:
+        return self.options.get("talk", "").encode()
+
     def _texts(self) -> Iterable[str]:
         return [self.prompt]
 

@@ -13,6 +13,7 @@ from services.edge.call.path import CallPath
 from services.edge.catalog import Snapshot
 from services.edge.config import EdgeConfig
 from services.edge.http.bodies import Bodies
+from services.edge.routing.router import Router
 from services.runtime.clock import SystemClock
 from tests.edge.call.doubles import (
     CallClient,
@@ -21,6 +22,7 @@ from tests.edge.call.doubles import (
     FixedOfferings,
     OnePrincipal,
     ScriptedVendors,
+    now_s,
     vector,
 )
 from tests.edge.call.line_dialect import LineDialect
@@ -60,8 +62,15 @@ def _vendor(vendor_id: str, **fields: Any) -> registry.Vendor:
     )
 
 
-def _model(model_id: str, *vendors: str, family_id: str = "bytes", **fields: Any) -> registry.Model:
-    routes = [registry.Route(vendor_id=each, vendor_model_id=f"{each}-{model_id}", priority=n) for n, each in enumerate(vendors)]
+def _model(
+    model_id: str, *vendors: str, family_id: str = "bytes", even: bool = False, places: int = 0, **fields: Any
+) -> registry.Model:
+    """Its routes are tried in this order, or all of them have one priority; each has so many places."""
+    priorities = [0] * len(vendors) if even else range(len(vendors))
+    routes = [
+        registry.Route(vendor_id=vendor, vendor_model_id=f"{vendor}-{model_id}", priority=priority, edge_concurrency_max=places)
+        for vendor, priority in zip(vendors, priorities, strict=True)
+    ]
     sizes = {"context_window_tokens": CONTEXT_TOKENS, "max_output_tokens": OUTPUT_TOKENS}
     return registry.Model(model_id=model_id, family_id=family_id, routes=routes, **{**sizes, **fields})
 
@@ -89,6 +98,10 @@ def catalog(**offering: Any) -> Snapshot:
         models=[
             _model("solo", "acme"),
             _model("pair", "acme", "beta"),
+            _model("many", "acme", "beta", "slow", "rude", "deep"),
+            _model("narrow", "acme", places=2),
+            _model("narrow-pair", "acme", "beta", places=2),
+            _model("even", "acme", "beta", "rude", "deep", even=True),
             # Its vendor does not stream.
             _model("whole", "slow"),
             _model("undrained", "rude"),
@@ -124,8 +137,9 @@ class Scene:
             billing_address="b",
             admin_token_file="t",
         )
-        path = CallPath(holder, self.charging, self.vendors, self.metrics, config.heartbeat_interval_ms, SERVED_AT)
-        free = TokenCounts(holder, self.vendors, FixedOfferings("plan"))
+        self.router = Router(now_s)
+        path = CallPath(holder, self.charging, self.vendors, self.router, self.metrics, config.heartbeat_interval_ms, SERVED_AT)
+        free = TokenCounts(holder, self.vendors, self.router, FixedOfferings("plan"))
         # The route of each kind of call.
         self._routes: dict[Charged, Any] = {
             charged: ModelCalls(

@@ -28,7 +28,13 @@ def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
                     "context_window_tokens": model.context_window_tokens,
                     "max_output_tokens": model.max_output_tokens,
                     "routes": [
-                        {"vendor_id": route.vendor_id, "vendor_model_id": route.vendor_model_id, "priority": route.priority}
+                        {
+                            "vendor_id": route.vendor_id,
+                            "vendor_model_id": route.vendor_model_id,
+                            "priority": route.priority,
+                            "weight": route.weight or 1,
+                            "edge_concurrency_max": route.edge_concurrency_max,
+                        }
                         for route in model.routes
                     ],
                 }

@@ -117,3 +117,5 @@ TOOL_BY_FOLD: Final = by_fold(
 # The type of a tool that the client defines; then the beginnings of types that Anthropic defines and the client runs.
 CUSTOM_TOOL: Final = "custom"
 CLIENT_TOOLS: Final = ("bash_20", "text_editor_20", "computer_20", "memory_20")
+# Claude Code's first text of the system changes with its version, so it is no part of what tells a conversation.
+VERSION_TEXT: Final = "x-anthropic-billing-header"

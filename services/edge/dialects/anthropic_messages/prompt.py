@@ -14,6 +14,7 @@ from services.edge.dialects.anthropic_messages.names import (
     SOURCE_BY_FOLD,
     SOURCE_MEMBERS,
     TOOL_BY_FOLD,
+    VERSION_TEXT,
     Kind,
 )
 from services.edge.dialects.input import Input
@@ -29,6 +30,18 @@ _DEPTH_MAX: Final = 3
 
 class Prompt(Input):
     """The input of one request. Errors of all methods: `Problem` 400 that names the field."""
+
+    def __init__(self, *, is_bounded: bool) -> None:
+        """See `Input`."""
+        super().__init__(is_bounded=is_bounded)
+        # The texts of the system.
+        self._system: tuple[int, int] = (0, 0)
+
+    def beginning(self) -> list[str]:
+        """See `Input`; without the text that names the client's version."""
+        first, last = self._system
+        system = [text for text in self.texts[first:last] if not text.startswith(VERSION_TEXT)]
+        return system + super().beginning()
 
     def read_messages(self, messages: object) -> None:
         """Reads the turns."""
@@ -53,15 +66,19 @@ class Prompt(Input):
                 self._blocks(content, ("messages", index, "content"), 0)
             if len(message) > 2:
                 self.rest(message, frozenset({"role", "content"}))
+            if role == "user":
+                self.user_has_spoken()
         self.turns += len(messages)
 
     def read_system(self, system: object) -> None:
         """Reads the system prompt: a text, or blocks."""
         self.turns += 1
+        first = len(self.texts)
         if type(system) is str:
             self.texts.append(system)
         else:
             self._blocks(system, ("system",), 0)
+        self._system = first, len(self.texts)
 
     def read_tools(self, tools: object) -> None:
         """Reads the tools. Names inside their schemas are data."""

@@ -15,6 +15,7 @@ from services.edge.dialects.anthropic_messages.names import (
 )
 from services.edge.dialects.anthropic_messages.priced import fields_of, refuse_priced, runs_at_vendor
 from services.edge.dialects.anthropic_messages.prompt import Prompt
+from services.edge.dialects.conversation import mark_of, session_of
 from services.edge.dialects.json_text import encode, read_tree, refuse_folds, whole_number
 from services.edge.dialects.profiled import taken
 from services.edge.dialects.sizes import ANSWER_BYTES, RESULTS_BYTES_MAX, TOKEN_BYTES_MAX
@@ -43,6 +44,7 @@ class MessagesRequest:
         "_fields",
         "_headers",
         "_prompt",
+        "_session",
         "makes_output",
         "model_id",
         "output_field",
@@ -50,10 +52,11 @@ class MessagesRequest:
         "streamed",
     )
 
-    def __init__(self, fields: Tree, prompt: Prompt, headers: tuple[Header, ...], *, counting: bool) -> None:
+    def __init__(self, fields: Tree, prompt: Prompt, headers: tuple[Header, ...], session: bytes, *, counting: bool) -> None:
         self._fields = fields
         self._prompt = prompt
         self._headers = headers
+        self._session = session
         self.makes_output = not counting
         self.model_id: str = fields["model"]
         self.streamed = not counting and fields.get("stream") is True
@@ -63,6 +66,10 @@ class MessagesRequest:
     def size(self) -> InputSize:
         """The size of the input."""
         return self._prompt.size()
+
+    def conversation(self) -> bytes:
+        """The session that the client names, else its prompt's beginning."""
+        return self._session or mark_of(self._prompt.beginning())
 
     def vendor_request(
         self, endpoint: Endpoint, vendor_model_id: str, output_limit: int | None, *, streamed: bool
@@ -135,7 +142,7 @@ def read_request(content: bytes, headers: Mapping[bytes, bytes], *, counting: bo
         # An unknown field may be part of the prompt.
         if (name in PROMPT_FIELDS or name not in FIELDS) and value is not None:
             prompt.add(name, value)
-    return MessagesRequest(fields, prompt, _vendor_headers(fields, headers), counting=counting)
+    return MessagesRequest(fields, prompt, _vendor_headers(fields, headers), session_of(headers), counting=counting)
 
 
 def _read_fields(content: bytes, *, counting: bool) -> Tree:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from services.edge.call.dialect import Body, Charged
 from services.edge.dialects.chat.request import ChatRequest
+from services.edge.dialects.conversation import session_of
 from services.edge.dialects.openai import OpenAiWords
 
 
@@ -14,5 +15,5 @@ class ChatCompletions(OpenAiWords):
     charged = Charged.INPUT_AND_OUTPUT
 
     def read(self, body: Body, headers: Mapping[bytes, bytes]) -> ChatRequest:
-        """See `services.edge.call.dialect.Dialect`. No header changes what a body means."""
-        return ChatRequest(body.content)
+        """See `services.edge.call.dialect.Dialect`. No header changes what a body means; one may name its session."""
+        return ChatRequest(body.content, session_of(headers))

@@ -59,6 +59,8 @@ class Messages(NamedTuple):
     # JSON, to the letter, that may become tokens and is no text.
     others: list[bytes]
     images: int
+    # This many texts are the stable beginning of the conversation, up to the first message of the user.
+    beginning: int
     # The first unknown member or part, as a param; empty where all are known.
     unknown: str
 
@@ -75,7 +77,9 @@ def read_messages(raw: Raw) -> Messages:
         if plain_ones and encode(plain_ones) == raw_bytes:
             texts = [message.content for message in plain_ones]
             others = [message.role.encode() for message in plain_ones if message.role not in _ROLES]
-            return Messages(raw, len(plain_ones), texts, others, 0, "")
+            roles = [message.role for message in plain_ones]
+            beginning = roles.index("user") + 1 if "user" in roles else 1
+            return Messages(raw, len(plain_ones), texts, others, 0, beginning, "")
     return _MessageReader().read(raw)
 
 
@@ -86,6 +90,7 @@ class _MessageReader:
         self._texts: list[str] = []
         self._others: list[bytes] = []
         self._images = 0
+        self._beginning: int | None = None
         self._unknown = ""
 
     def read(self, raw: Raw) -> Messages:
@@ -95,15 +100,20 @@ class _MessageReader:
         if not messages:
             raise malformed("messages", "messages must have at least one message.", "invalid_value")
         for index, fields in enumerate(messages):
-            self._read_message(fields, f"messages[{index}]")
+            role = self._read_message(fields, f"messages[{index}]")
+            if self._beginning is None and role == "user":
+                self._beginning = len(self._texts)
         try:
             # Check the rest as UTF-8: texts were decoded.
             b"".join(self._others).decode()
         except UnicodeDecodeError as error:
             raise not_utf8("messages", error) from None
-        return Messages(Raw(encode(messages)), len(messages), self._texts, self._others, self._images, self._unknown)
+        beginning = 1 if self._beginning is None else self._beginning
+        raw_messages = Raw(encode(messages))
+        return Messages(raw_messages, len(messages), self._texts, self._others, self._images, beginning, self._unknown)
 
-    def _read_message(self, fields: Fields, param: str) -> None:
+    def _read_message(self, fields: Fields, param: str) -> str:
+        """Reads a message; its role."""
         refuse_folds(fields, _MEMBERS_BY_FOLD, param)
         role = text(fields, "role", f"{param}.role")
         if not role:
@@ -127,6 +137,7 @@ class _MessageReader:
                 self._others.append(bytes(fields[name]))
             elif name not in _MEMBERS:
                 self._add_unknown(fields[name], f"{param}.{name}", name)
+        return role
 
     def _read_content(self, fields: Fields, param: str) -> None:
         if not is_set(fields, "content"):

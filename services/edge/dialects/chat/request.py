@@ -15,6 +15,7 @@ from services.edge.dialects.chat.fields import (
     write_field,
 )
 from services.edge.dialects.chat.messages import Messages, read_messages
+from services.edge.dialects.conversation import mark_of
 from services.edge.dialects.json_text import (
     Fields,
     Raw,
@@ -43,8 +44,8 @@ class ChatRequest:
 
     makes_output = True
 
-    def __init__(self, body: bytes) -> None:
-        """Reads a body. Errors: `Problem` 400 that names the field."""
+    def __init__(self, body: bytes, session: bytes = b"") -> None:
+        """Reads a body; `session` is named beside it. Errors: `Problem` 400 that names the field."""
         fields = read_object(body, "messages")
         refuse_folds(fields, KNOWN_BY_FOLD)
         model_id = text(fields, "model", right="a string, the ID of a model")
@@ -66,6 +67,7 @@ class ChatRequest:
         # Alternatives to each token of output that the client asked for; None: no probabilities of tokens at all.
         self.alternatives: int | None = alternatives if truth(fields, "logprobs") else None
         self.options = read_stream_options(fields, streamed=self.streamed)
+        self._session = session
         self._fields: Fields = fields
         self._messages: Messages = read_messages(fields["messages"])
 
@@ -82,6 +84,14 @@ class ChatRequest:
         # Sized as one text, because only a sample of a long one is looked at.
         size = size_of("".join((*messages.texts, b"".join(others).decode())))
         return InputSize(size.utf8_bytes, size, messages.turns, messages.images, self._texts)
+
+    def conversation(self) -> bytes:
+        """See `services.edge.call.dialect.Request`."""
+        if self._session:
+            return self._session
+        if is_set(self._fields, "prompt_cache_key"):
+            return bytes(self._fields["prompt_cache_key"])
+        return mark_of(self._messages.texts[: self._messages.beginning])
 
     def _texts(self) -> Iterable[str]:
         return iter(self._messages.texts)

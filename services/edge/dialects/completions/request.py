@@ -7,6 +7,7 @@ from services.edge.call.dialect import Body, InputSize, VendorRequest
 from services.edge.dialects.chat.fields import DialectFields, endpoint_fields, read_stream_options, unknown_text, write_field
 from services.edge.dialects.chat.request import CHOICES_MAX
 from services.edge.dialects.completions.answer import CompletionsAnswer
+from services.edge.dialects.conversation import mark_of
 from services.edge.dialects.json_text import Fields, Raw, by_fold, encode, integer, is_set, read_object, refuse_folds, text, truth
 from services.edge.dialects.prompts import read_prompts
 from services.edge.dialects.sizes import ANSWER_BYTES, TOKEN_BYTES_MAX
@@ -101,6 +102,10 @@ class CompletionsRequest:
         if others := self._suffix * prompts.inputs + unknown_text(self._fields, _FIELDS):
             size += size_of(others)
         return InputSize(size.utf8_bytes, size, 0, 0, self._texts, prompts.inputs, "prompt")
+
+    def conversation(self) -> bytes:
+        """A mark of its first text: nothing here has a conversation, and the same text may be asked again."""
+        return mark_of(self._prompts.texts[:1])
 
     def _texts(self) -> Iterable[str]:
         yield from self._prompts.texts

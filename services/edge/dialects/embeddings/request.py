@@ -5,6 +5,7 @@ from typing import Final
 
 from services.edge.call.dialect import Body, InputSize, VendorRequest
 from services.edge.dialects.chat.fields import DialectFields, endpoint_fields, unknown_text, write_field
+from services.edge.dialects.conversation import mark_of
 from services.edge.dialects.embeddings.answer import EmbeddingsAnswer
 from services.edge.dialects.json_text import Fields, Raw, by_fold, encode, integer, is_set, read_object, refuse_folds, text, truth
 from services.edge.dialects.prompts import read_prompts
@@ -66,6 +67,10 @@ class EmbeddingsRequest:
         if others := unknown_text(self._fields, _FIELDS):
             size += size_of(others)
         return InputSize(size.utf8_bytes, size, 0, 0, self._texts, self._prompts.inputs, "input")
+
+    def conversation(self) -> bytes:
+        """A mark of its first text: nothing here has a conversation, and the same text may be asked again."""
+        return mark_of(self._prompts.texts[:1])
 
     def _texts(self) -> Iterable[str]:
         return iter(self._prompts.texts)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.edge.call.dialect import Body, Charged
+from services.edge.dialects.conversation import session_of
 from services.edge.dialects.responses.request import ResponsesRequest
 from services.edge.http import problems
 from services.edge.http.problems import Problem
@@ -22,8 +23,8 @@ class Responses:
     request_id_header = b"x-request-id"
 
     def read(self, body: Body, headers: Mapping[bytes, bytes]) -> ResponsesRequest:
-        """See `services.edge.call.dialect.Dialect`. No header changes what a body means."""
-        return ResponsesRequest(body.content)
+        """See `services.edge.call.dialect.Dialect`. No header changes what a body means; one may name its session."""
+        return ResponsesRequest(body.content, session_of(headers))
 
     def problem_body(self, problem: Problem, charging_id: str) -> bytes:
         """See `services.edge.call.dialect.Dialect`. The charging_id stands in x-request-id alone."""

@@ -35,6 +35,7 @@ class Items(Input):
         """Reads the field `input`: a text, or items."""
         if type(given) is str:
             self.texts.append(given)
+            self.user_has_spoken()
             self.turns += 1
             return
         if type(given) is not list:
@@ -45,6 +46,8 @@ class Items(Input):
             if type(item) is not dict:
                 raise malformed(f"input[{index}]", f"input[{index}] must be an object, such as a message.", "invalid_type")
             self._item(item, f"input[{index}]")
+            if item.get("role") == "user":
+                self.user_has_spoken()
         self.turns += len(given)
 
     def read_tools(self, tools: object) -> None:

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from services.edge.call.dialect import Body, InputSize, VendorRequest
+from services.edge.dialects.conversation import mark_of
 from services.edge.dialects.json_text import encode, read_tree, refuse_folds, whole_number
 from services.edge.dialects.profiled import fields_of, refuse_priced, taken
 from services.edge.dialects.responses.answer import ResponsesAnswer
@@ -31,12 +32,11 @@ _ECHO: Final = 6
 class ResponsesRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
-    is_free = False
     makes_output = True
     choices: Final = 1
 
-    def __init__(self, body: bytes) -> None:
-        """Reads a body. Errors: `Problem` 400 that names the field."""
+    def __init__(self, body: bytes, session: bytes = b"") -> None:
+        """Reads a body; `session` is named beside it. Errors: `Problem` 400 that names the field."""
         fields = read_tree(body, "a JSON object, with model and input")
         if not fields.keys() <= FIELDS:
             refuse_folds(fields, FIELDS_BY_FOLD)
@@ -68,6 +68,7 @@ class ResponsesRequest:
             # An unknown field may be part of the prompt.
             if (name in PROMPT_FIELDS or name not in FIELDS) and value is not None:
                 self._input.add(name, value)
+        self._session = session
         # What a vendor is to keep, and what it keeps, is not the client's to say.
         self._fields: Tree = {
             name: value for name, value in fields.items() if name not in (*KEPT, "background", "store", "stream", "stream_options")
@@ -89,6 +90,16 @@ class ResponsesRequest:
     def size(self) -> InputSize:
         """See `services.edge.call.dialect.Request`."""
         return self._input.size()
+
+    def conversation(self) -> bytes:
+        """See `services.edge.call.dialect.Request`."""
+        if self._session:
+            return self._session
+        key = self._fields.get("prompt_cache_key")
+        if type(key) is str:
+            return key.encode("utf-8", "surrogatepass")
+        instructions = self._fields.get("instructions")
+        return mark_of(([instructions] if instructions else []) + self._input.beginning())
 
     def vendor_request(
         self, endpoint: Endpoint, vendor_model_id: str, output_limit: int | None, *, streamed: bool

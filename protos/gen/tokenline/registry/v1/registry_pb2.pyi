@@ -253,16 +253,20 @@ class TokenizerFamily(_message.Message):
     def __init__(self, family_id: _Optional[str] = ..., letters_per_token_milli: _Optional[int] = ..., tokens_per_cjk_character_milli: _Optional[int] = ..., template_tokens_per_message: _Optional[int] = ..., template_tokens_per_request: _Optional[int] = ..., tokenizer: _Optional[str] = ..., image_tokens_max: _Optional[int] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("vendor_id", "vendor_model_id", "priority", "wholesale_tariff_id")
+    __slots__ = ("vendor_id", "vendor_model_id", "priority", "wholesale_tariff_id", "weight", "edge_concurrency_max")
     VENDOR_ID_FIELD_NUMBER: _ClassVar[int]
     VENDOR_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     WHOLESALE_TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    EDGE_CONCURRENCY_MAX_FIELD_NUMBER: _ClassVar[int]
     vendor_id: str
     vendor_model_id: str
     priority: int
     wholesale_tariff_id: str
-    def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., priority: _Optional[int] = ..., wholesale_tariff_id: _Optional[str] = ...) -> None: ...
+    weight: int
+    edge_concurrency_max: int
+    def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., priority: _Optional[int] = ..., wholesale_tariff_id: _Optional[str] = ..., weight: _Optional[int] = ..., edge_concurrency_max: _Optional[int] = ...) -> None: ...
 
 class Model(_message.Message):
     __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning", "dialects")

@@ -1,0 +1,249 @@
+"""Faults of routing: which routes are left out, for how long, and whom that costs what."""
+
+from typing import Final
+
+from tests.mutations.planting import one as _one
+
+_BREAKER: Final = "services/edge/routing/breaker.py"
+_ROUTER: Final = "services/edge/routing/router.py"
+_CALL: Final = "services/edge/call/call.py"
+_BREAKING: Final = "tests/edge/routing/test_breaker.py"
+_TIES: Final = "services/edge/routing/affinity.py"
+_CHAT: Final = "services/edge/dialects/chat/request.py"
+_MESSAGES: Final = "services/edge/dialects/anthropic_messages/request.py"
+_PROMPT: Final = "services/edge/dialects/anthropic_messages/prompt.py"
+_TIED: Final = "tests/edge/routing/test_affinity.py"
+_PLACED: Final = "tests/edge/routing/test_places.py"
+_RETRIED: Final = "tests/edge/routing/test_retries.py"
+_TALKS: Final = "tests/edge/dialects/test_conversation.py"
+_CATALOG: Final = "tests/registry/test_catalog_folder.py"
+_HEALTH: Final = "tests/edge/routing/test_health.py"
+
+_BREAKERS: Final = (
+    _one(
+        "an answer does not end a row of lost calls",
+        _BREAKER,
+        "        self._lost_in_a_row = 0\n        self._age(now_s)\n",
+        "        self._age(now_s)\n",
+        _BREAKING,
+    ),
+    _one("refusals count as lost calls", _BREAKER, "        if is_lost:\n", "        if True:\n", _BREAKING),
+    _one(
+        "one lost call opens a breaker although others are answered",
+        _BREAKER,
+        "(is_slow and self._answered_s < began_s)",
+        "is_slow",
+        _BREAKING,
+    ),
+    _one("what failed long ago counts as if it were now", _BREAKER, "            self._faults >>= halvings\n", "", _BREAKING),
+    _one("all calls are probes", _BREAKER, "            self._probing = True\n", "", _BREAKING),
+    _one("a failed probe opens a breaker for no longer", _BREAKER, "min(2 * self._period_s,", "min(self._period_s,", _BREAKING),
+    _one(
+        "a breaker that closed begins with a long period",
+        _BREAKER,
+        "            self._period_s = PERIOD_S\n",
+        "",
+        _BREAKING,
+    ),
+    _one(
+        "a call from before a breaker opened counts as the probe",
+        _BREAKER,
+        "        self._era += 1\n",
+        "",
+        _BREAKING,
+    ),
+    _one(
+        "a vendor's time to wait is shortened by the next one",
+        _BREAKER,
+        "max(0.0 if was_closed else self._open_until_s, ",
+        "max(0.0, ",
+        _BREAKING,
+    ),
+    _one("a vendor's time to wait is kept for a day", _BREAKER, "min(wait_s, HOLD_MAX_S)", "wait_s", _BREAKING),
+)
+
+_ROUTERS: Final = (
+    _one(
+        "a left-out route is called first",
+        _ROUTER,
+        "            is_out = not breaker.is_closed and breaker.wait_s(now_s) > 0\n",
+        "            is_out = False\n",
+        _HEALTH,
+    ),
+    _one(
+        "a fault of the client counts against the route",
+        _ROUTER,
+        "        if attempt.is_clients_fault:\n",
+        "        if False:\n",
+        _HEALTH,
+    ),
+    _one("a vendor's time to wait is not kept", _ROUTER, "        if failure.retry_after_ms:\n", "        if False:\n", _HEALTH),
+    _one("a route that costs time is the last resort", _ROUTER, "last_resort and not breaker.is_costly", "last_resort", _HEALTH),
+    _one("there is no last resort", _ROUTER, "last_resort and not breaker.is_costly", "False", _HEALTH),
+    _one(
+        "what is known of a route outlives its address",
+        _ROUTER,
+        "if kept.get(key) == health.endpoint}",
+        "if key in kept}",
+        _HEALTH,
+    ),
+    _one("the end of short times to wait is logged", _ROUTER, " and self._health.is_told:\n", ":\n", _HEALTH),
+    _one(
+        "quota is reserved for a call that nobody would answer",
+        "services/edge/call/admission.py",
+        "    if plan.is_closed:\n",
+        "    if False:\n",
+        _HEALTH,
+    ),
+    _one("a probe that its client left stays the probe", _CALL, "            self._turn.leave()\n", "            pass\n", _HEALTH),
+    _one("a stream that breaks off says nothing of its route", _CALL, "            self._turn.failed(failure)\n", "", _HEALTH),
+    _one(
+        "a whole answer says nothing of its route until its end",
+        _CALL,
+        "                if not is_noted and",
+        "                if False and",
+        _HEALTH,
+    ),
+    _one(
+        "a count of tokens keeps the turn of the probe",
+        "services/edge/api/token_counts.py",
+        "                    turn.leave()\n",
+        "                    pass\n",
+        _HEALTH,
+    ),
+)
+
+_AFFINITY: Final = (
+    _one(
+        "routes of one priority are tried as they are written",
+        _ROUTER,
+        "draw(seed, route.weight, tie), index",
+        "index, index",
+        _TIED,
+    ),
+    _one("a tie goes before a priority", _ROUTER, "(is_out, route.priority, ", "(is_out, 0, ", _TIED),
+    _one("weights are not heeded", _TIES, " / weight\n", "\n", _TIED),
+    _one("accounts share their ties", _TIES, "crc32(account_id.encode())", "0", _TIED),
+    _one(
+        "all conversations of an account are tied to one route",
+        _ROUTER,
+        "tie_of(account_id, conversation())",
+        'tie_of(account_id, b"")',
+        _TIED,
+    ),
+    _one(
+        "a session that the client names in Anthropic's dialect is no mark",
+        _MESSAGES,
+        "self._session or mark_of(",
+        "mark_of(",
+        _TALKS,
+    ),
+    _one("a session that the client names is no mark", _CHAT, "        if self._session:\n", "        if False:\n", _TALKS),
+    _one("a key of a prompt's cache is no mark", _CHAT, 'if is_set(self._fields, "prompt_cache_key"):', "if False:", _TALKS),
+    _one(
+        "the mark of a chat changes with each message",
+        _CHAT,
+        "mark_of(self._messages.texts[: self._messages.beginning])",
+        "mark_of(self._messages.texts)",
+        _TALKS,
+    ),
+    _one(
+        "the mark of a conversation in Anthropic's dialect changes with each message",
+        _PROMPT,
+        "system + self.texts[: self._begun]",
+        "system + self.texts",
+        _TALKS,
+    ),
+    _one("the system is no part of the mark", _PROMPT, "return system + self.texts", "return self.texts", _TALKS),
+    _one("a client's version is part of the mark", _PROMPT, " if not text.startswith(VERSION_TEXT)]", "]", _TALKS),
+    _one(
+        "the end of a long text is no part of the mark",
+        "services/edge/dialects/conversation.py",
+        "text[:_END_CHARACTERS] + text[-_END_CHARACTERS:]",
+        "text[:_END_CHARACTERS]",
+        _TALKS,
+    ),
+    _one(
+        "a route of no weight is registered",
+        "services/registry/catalog.py",
+        "route.weight, 1, WEIGHT_MAX",
+        "route.weight, 0, WEIGHT_MAX",
+        _CATALOG,
+    ),
+)
+
+_PLACES: Final = (
+    _one(
+        "a bound of calls under way is not kept",
+        _ROUTER,
+        "        return 0 < places <= self.under_way\n",
+        "        return False\n",
+        _PLACED,
+    ),
+    _one(
+        "a new call overtakes those that wait for a place",
+        _ROUTER,
+        "if self.under_way < places and not self._waiting:",
+        "if not self._waiting:",
+        _PLACED,
+    ),
+    _one("any number of calls waits for a place", _ROUTER, " and len(self._waiting) >= places\n", " and False\n", _PLACED),
+    _one("a call waits for a place without end", _ROUTER, "asyncio.timeout(_PLACE_S)", "asyncio.timeout(None)", _PLACED),
+    _one(
+        "a call waits for a place on each route",
+        _ROUTER,
+        "                self._may_wait = False\n",
+        "                pass\n",
+        _PLACED,
+    ),
+    _one(
+        "a client that left while it waited is given a place",
+        _ROUTER,
+        "            if not given.done():\n",
+        "            if True:\n",
+        _PLACED,
+    ),
+    _one("a place is never given back", _ROUTER, "            self._health.give_back()\n", "            pass\n", _PLACED),
+    _one("a place is given back twice", _ROUTER, "            self._has_place = False\n", "", _PLACED),
+    _one(
+        "a place is held until the Release is durable",
+        _CALL,
+        "        turn.leave()\n        await self._weigh()\n",
+        "        await self._weigh()\n",
+        _PLACED,
+    ),
+    _one(
+        "clients are told to come at once although all routes are full",
+        _ROUTER,
+        "way.wait_s(now_s) or _FULL_S",
+        "way.wait_s(now_s)",
+        _PLACED,
+    ),
+    _one(
+        "a bound below 0 is registered",
+        "services/registry/catalog.py",
+        "route.edge_concurrency_max, 0, CONCURRENCY_MAX",
+        "route.edge_concurrency_max, -1, CONCURRENCY_MAX",
+        _CATALOG,
+    ),
+)
+
+_RETRIES: Final = (
+    _one("a call is sent to any number of routes", _ROUTER, "self._attempts >= self._budget.attempts_max or ", "", _RETRIED),
+    _one(
+        "routes are begun for as long as there are some",
+        _ROUTER,
+        " or now_s - self._failed_s > self._budget.seconds\n",
+        "\n",
+        _RETRIED,
+    ),
+    _one(
+        "the time of the first route counts as time for others",
+        _ROUTER,
+        "            self._failed_s = now_s\n",
+        "            pass\n",
+        _RETRIED,
+    ),
+)
+
+ROUTING: Final = (*_BREAKERS, *_ROUTERS, *_AFFINITY, *_PLACES, *_RETRIES)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.edge.call.dialect import Charged
 from services.edge.vendors.vendor import VendorFailure
 from tests.edge.call.doubles import HANG, CallClient, now_s
 from tests.edge.call.line_dialect import END, FINISH, counted, say
@@ -15,8 +16,8 @@ ANSWER = (say("hello"), FINISH, counted(input=3, output=2), END)
 Calling = tuple[CallClient, "asyncio.Task[None]"]
 
 
-def _begin(scene: Scene, number: int, head: str) -> list[Calling]:
-    return [scene.begin(head) for _ in range(number)]
+def _begin(scene: Scene, number: int, head: str, charged: Charged = Charged.INPUT_AND_OUTPUT) -> list[Calling]:
+    return [scene.begin(head, charged=charged) for _ in range(number)]
 
 
 async def _end(calls: list[Calling]) -> list[int]:
@@ -198,6 +199,6 @@ async def test_counts_of_tokens_take_places_too() -> None:
     scene = Scene()
     for _ in range(3):
         scene.vendors.answers(b"count input=9", content_type="application/json", head_after_s=0.4)
-    calls = _begin(scene, 3, "kind=count model=narrow")
+    calls = _begin(scene, 3, "kind=count model=narrow", Charged.NOTHING)
     assert await _end(calls) == [200] * 3
     assert _asked(scene) == [("acme", 0.0), ("acme", 0.0), ("acme", 0.4)]

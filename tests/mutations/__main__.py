@@ -24,6 +24,7 @@ from tests.mutations.owners import OWNERS
 from tests.mutations.ownership import OWNERSHIP
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.records import RECORDS
+from tests.mutations.responses import RESPONSES
 from tests.mutations.rules import RULES
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
@@ -32,6 +33,7 @@ MUTATIONS = (
     *CALLS,
     *METERING,
     *DIALECTS,
+    *RESPONSES,
     *KEYS,
     *ENDS,
     *DOORS,

@@ -39,7 +39,7 @@ PRICED: Final[Priced] = (
     ("service_tier", frozenset({b'"auto"', b'"default"'})),
     # Several answers are made, of which the best one is told.
     ("reasoning.mode", frozenset({b'"standard"'})),
-    # Tools that the client runs, and groups of them. Others run at the vendor: they cost extra, and add input after the reservation.
+    # Tools that the client runs, and groups of them. Others run at the vendor: they cost extra, and add to the input later.
     ("tools[].type", frozenset({b'"function"', b'"custom"', b'"namespace"'})),
     ("tools[].tools[].type", frozenset({b'"function"', b'"custom"'})),
     ("include[]", frozenset({b'"reasoning.encrypted_content"'})),

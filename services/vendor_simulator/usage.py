@@ -90,7 +90,11 @@ def messages_usage(counts: Counts, output_tokens: int, added: bool = True) -> di
 
 def responses_usage(counts: Counts) -> dict[str, Any]:
     """A response's usage: that of a chat under other names."""
-    return {_OF_RESPONSES.get(name, name): value for name, value in chat_usage(counts, counts.output_tokens).items()}
+    usage = {_OF_RESPONSES.get(name, name): value for name, value in chat_usage(counts, counts.output_tokens).items()}
+    if "input_tokens_details" in usage:
+        # OpenAI tells it even where nothing was written.
+        usage["input_tokens_details"].setdefault("cache_write_tokens", 0)
+    return usage
 
 
 _OF_RESPONSES: Final = {

@@ -53,8 +53,14 @@ class Agent(msgspec.Struct, frozen=True):
     refusals: int
     # The tool that runs a command; "": it has none.
     shell_tool: str = ""
-    # What it must be told beside the command and a description.
+    # The argument that has the command, and what it must be told beside it.
+    command_argument: str = "command"
     tool_arguments: dict[str, bool] = {}
+    # Fields of its calls that vendors are not told, as the edge names them.
+    dropped: str = ""
+    # The status of its refusals, and its own words for them; "": it shows ours.
+    refused_status: int = 402
+    refused_words: str = ""
 
     def turn(self, installed: Path, system: System, account: Account, folder: Path, prompt: str) -> Turn:
         """Runs one turn in a folder and a home of its own."""
@@ -130,13 +136,51 @@ def _aider(installed: Path, system: System, account: Account, project: Path, pro
     )
 
 
+def _codex(installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+    home = project.parent / "home" / ".codex"
+    home.mkdir()
+    (home / "config.toml").write_text(
+        f'''model = "{CODEX.model_id}"
+model_provider = "tokenline"
+web_search = "disabled"
+
+[model_providers.tokenline]
+name = "Tokenline"
+base_url = "{system.base_url}"
+env_key = "TOKENLINE_API_KEY"
+wire_api = "responses"
+supports_websockets = true
+'''
+    )
+    # The package's own command is a script that starts this.
+    (program,) = (installed / "node_modules" / "@openai").glob("codex-*/vendor/*/bin/codex")
+    return Command(
+        [str(program), "exec", "--skip-git-repo-check", "--sandbox", "danger-full-access", prompt],
+        {"TOKENLINE_API_KEY": account.api_key},
+    )
+
+
 CLAUDE_CODE: Final = Agent("claude-code", "claude-sonnet-4-6", _claude_code, 1, 1, "Bash")
 # A model without a tokenizer here: one that has it counts more than the simulator says where JSON comes in small pieces.
 OPENCODE: Final = Agent("opencode", "qwen-flash", _opencode, 2, 2, "bash")
-QWEN_CODE: Final = Agent("qwen-code", "qwen3-coder-plus", _qwen_code, 2, 1, "run_shell_command", {"is_background": False})
+QWEN_CODE: Final = Agent(
+    "qwen-code", "qwen3-coder-plus", _qwen_code, 2, 1, "run_shell_command", tool_arguments={"is_background": False}
+)
 # It heeds no x-should-retry, and for a minute waits twice as long after each refusal.
 AIDER: Final = Agent("aider", "deepseek-v4-pro", _aider, 1, 9)
-AGENTS: Final = (CLAUDE_CODE, OPENCODE, QWEN_CODE, AIDER)
+CODEX: Final = Agent(
+    "codex",
+    "gpt-4.1",
+    _codex,
+    1,
+    1,
+    "exec_command",
+    "cmd",
+    dropped="client_metadata",
+    refused_status=429,
+    refused_words="Quota exceeded. Check your plan and billing details.",
+)
+AGENTS: Final = (CLAUDE_CODE, OPENCODE, QWEN_CODE, AIDER, CODEX)
 
 
 def node() -> str:

@@ -3,10 +3,13 @@
 from tests.clients.system import TOKEN, Account, Bill, System
 
 
-def assert_paid_once(system: System, account: Account, calls: int) -> Bill:
-    """All calls were answered and each was charged once, by the vendor's count: receipts, journal, balance and vendor agree."""
+def assert_paid_once(system: System, account: Account, calls: int, dropped: str = "") -> Bill:
+    """All calls were answered and each was charged once, by the vendor's count: receipts, journal, balance and vendor agree.
+
+    `dropped` names the fields that the vendor was not told.
+    """
     exchanges = system.exchanges()
-    assert [(exchange.status, exchange.dropped) for exchange in exchanges] == [(200, "")] * calls
+    assert [(exchange.status, exchange.dropped) for exchange in exchanges] == [(200, dropped)] * calls
     bill = system.bill(account, exchanges)
     answered = [exchange.charging_id for exchange in exchanges]
     assert len(set(answered)) == calls
@@ -22,10 +25,10 @@ def assert_paid_once(system: System, account: Account, calls: int) -> Bill:
     return bill
 
 
-def assert_refused(system: System, account: Account, calls: int) -> None:
+def assert_refused(system: System, account: Account, calls: int, status: int = 402) -> None:
     """So many calls were made and all of them refused as used up, before any vendor was called, and nothing was paid."""
     exchanges = system.exchanges()
     statuses = [exchange.status for exchange in exchanges]
-    assert statuses == [402] * calls, statuses
+    assert statuses == [status] * calls, statuses
     bill = system.bill(account, exchanges)
     assert (bill.settled, bill.consumed, bill.served.get("calls", 0)) == ([], 0, 0)

@@ -82,6 +82,10 @@ class System:
         """The same, which are there for the next who asks."""
         return [exchange for exchange in self._recorder.exchanges if exchange.method == "POST"]
 
+    def peek_all(self) -> list[Exchange]:
+        """All requests since then, of whatever method."""
+        return list(self._recorder.exchanges)
+
     def bill(self, account: Account, exchanges: list[Exchange]) -> Bill:
         """What the calls in `exchanges`, all that the account made, did cost."""
         answered = [exchange.charging_id for exchange in exchanges if exchange.status == 200]

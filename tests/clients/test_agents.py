@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.agents import AGENTS, CLAUDE_CODE, Agent
+from tests.clients.agents import AGENTS, CLAUDE_CODE, CODEX, Agent
 from tests.clients.bills import assert_paid_once, assert_refused
 from tests.clients.system import SAID, System
 
@@ -27,19 +27,20 @@ def test_a_turn_is_shown_and_paid_once(agent: Agent, system: System, installed: 
     turn = agent.turn(installed, system, account, tmp_path, "say hi")
     assert turn.status == 0, turn.shown
     assert SAID in turn.stdout
-    bill = assert_paid_once(system, account, agent.calls)
+    bill = assert_paid_once(system, account, agent.calls, agent.dropped)
     assert {receipt["usage"]["output"] for receipt in bill.receipts} == {16}
 
 
 @every_agent
-def test_used_up_quota_is_told_in_our_words_and_costs_nothing(
-    agent: Agent, system: System, installed: Path, tmp_path: Path
-) -> None:
+def test_used_up_quota_is_told_at_once_and_costs_nothing(agent: Agent, system: System, installed: Path, tmp_path: Path) -> None:
     account = system.open_account(FEW)
     turn = agent.turn(installed, system, account, tmp_path, "say hi")
-    assert "You exceeded your current quota" in turn.shown, turn.shown
-    assert f"{FEW} TOKEN are left. Top up the account" in turn.shown
-    assert_refused(system, account, agent.refusals)
+    if agent.refused_words:
+        assert agent.refused_words in turn.shown, turn.shown
+    else:
+        assert "You exceeded your current quota" in turn.shown, turn.shown
+        assert f"{FEW} TOKEN are left. Top up the account" in turn.shown
+    assert_refused(system, account, agent.refusals, agent.refused_status)
 
 
 def test_claude_code_shows_the_vendors_count(system: System, installed: Path, tmp_path: Path) -> None:
@@ -68,12 +69,30 @@ def test_claude_code_is_told_when_the_quota_ends_in_an_answer(system: System, in
     assert json.loads(turn.stdout)["usage"]["output_tokens"] == receipt["usage"]["output"]
 
 
+def test_codex_asks_for_a_web_socket_once_and_keeps_the_text_of_a_cut_answer(
+    system: System, installed: Path, tmp_path: Path
+) -> None:
+    probe = system.open_account(PLENTY)
+    CODEX.turn(installed, system, probe, tmp_path / "probe", "say hi")
+    assert [(exchange.method, exchange.status) for exchange in system.peek_all()] == [("GET", 426), ("POST", 200)]
+    assert_paid_once(system, probe, 1, CODEX.dropped)
+    account = system.open_account(system.held_for_input(probe) + LITTLE)
+    turn = CODEX.turn(installed, system, account, tmp_path / "cut", LONG)
+    assert SAID in turn.shown, turn.shown
+    exchanges = system.exchanges()
+    assert exchanges[0].status == 200
+    receipt = system.bill(account, exchanges).receipts[0]
+    assert receipt["close_cause"] == "quota_exhausted"
+    assert 64 <= receipt["usage"]["output"] < 2 * LITTLE
+
+
 @pytest.mark.parametrize("agent", [agent for agent in AGENTS if agent.shell_tool], ids=lambda agent: agent.name)
 def test_a_tool_runs_and_every_call_is_paid_once(agent: Agent, system: System, installed: Path, tmp_path: Path) -> None:
     account = system.open_account(PLENTY)
     # In capitals it is in no request unless the tool ran. Short words, since the edge does not believe a vendor that counts
     # less than a tokenizer does, and digits are more tokens than the simulator says.
-    arguments = {"command": "echo can pay for new use | tr a-z A-Z", "description": "Write it in capitals", **agent.tool_arguments}
+    command = {agent.command_argument: "echo can pay for new use | tr a-z A-Z"}
+    arguments = {**command, "description": "Write it in capitals", **agent.tool_arguments}
     tool = {"calls": 1, "name": agent.shell_tool, "arguments": arguments}
     prompt = "write it in capitals\nsimulate: " + json.dumps({"output_tokens": TOOL_TOKENS, "tools": tool})
     turn = agent.turn(installed, system, account, tmp_path, prompt)
@@ -83,5 +102,5 @@ def test_a_tool_runs_and_every_call_is_paid_once(agent: Agent, system: System, i
     # What the tool said went with a call after the first.
     assert calls[0] is False
     assert any(calls), turn.shown
-    bill = assert_paid_once(system, account, len(calls))
+    bill = assert_paid_once(system, account, len(calls), agent.dropped)
     assert {receipt["usage"]["output"] for receipt in bill.receipts} == {TOOL_TOKENS, 16}

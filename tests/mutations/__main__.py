@@ -24,6 +24,7 @@ from tests.mutations.owners import OWNERS
 from tests.mutations.ownership import OWNERSHIP
 from tests.mutations.planting import ROOT, plant_all, run_tests
 from tests.mutations.records import RECORDS
+from tests.mutations.responses import RESPONSES
 from tests.mutations.routes import ROUTES
 from tests.mutations.routing import ROUTING
 from tests.mutations.rules import RULES
@@ -35,6 +36,7 @@ MUTATIONS = (
     *ROUTING,
     *METERING,
     *DIALECTS,
+    *RESPONSES,
     *KEYS,
     *ENDS,
     *DOORS,

@@ -25,6 +25,7 @@ from tests.registry.catalogs import CATALOG, changed, write
 from tokenline.registry.v1 import registry_pb2
 
 CHAT, MESSAGES = registry_pb2.DIALECT_OPENAI_CHAT, registry_pb2.DIALECT_ANTHROPIC_MESSAGES
+RESPONSES = registry_pb2.DIALECT_OPENAI_RESPONSES
 BEARER, X_API_KEY = registry_pb2.VENDOR_AUTHENTICATION_BEARER, registry_pb2.VENDOR_AUTHENTICATION_X_API_KEY
 
 PROFILE = """\
@@ -85,6 +86,16 @@ def test_a_vendor_without_a_profile_speaks_openai_chat_at_its_base_url(tmp_path:
     acme = vendor(tmp_path)
     assert list(acme.endpoints) == [defaults(CHAT, "https://api.acme.test/v1", BEARER)]
     assert list(acme.errors) == []
+
+
+def test_responses_have_a_limit_of_their_own_name(tmp_path: Path) -> None:
+    write(
+        tmp_path, CATALOG.replace("TOKENLINE_ACME_BASE_URL\n", "TOKENLINE_ACME_BASE_URL\n    endpoints: {openai_responses: {}}\n")
+    )
+    [responses] = vendor(tmp_path).endpoints
+    wanted = defaults(RESPONSES, "https://api.acme.test/v1", BEARER)
+    wanted.output_limit_field = "max_output_tokens"
+    assert responses == wanted
 
 
 def test_a_profile_is_told_field_by_field(tmp_path: Path) -> None:
@@ -409,6 +420,8 @@ def test_what_base_vendors_heed_and_count() -> None:
     assert [path.path for path in chats["deepseek"].usage.paths] == ["prompt_cache_hit_tokens"]
     assert [path.path for path in chats["moonshot"].usage.paths] == ["cached_tokens"]
     assert list(chats["moonshot"].usage.places) == ["choices[].usage"]
+    responses = {vendor_id: each for vendor_id, vendor in vendors.items() for each in vendor.endpoints if each.dialect == RESPONSES}
+    assert {vendor_id: each.output_limit_field for vendor_id, each in responses.items()} == {"openai": "max_output_tokens"}
     messages = {
         vendor_id: (each.base_url, each.authentication)
         for vendor_id, vendor in vendors.items()

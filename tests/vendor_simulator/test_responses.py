@@ -43,6 +43,7 @@ async def test_the_official_sdk_reads_all_of_it(base_url: str) -> None:
     assert whole.usage is not None
     assert whole.usage == streamed.usage
     assert (whole.usage.input_tokens, whole.usage.input_tokens_details.cached_tokens) == (27, 8)
+    assert whole.usage.input_tokens_details.cache_write_tokens == 0
     assert (whole.usage.output_tokens, whole.usage.output_tokens_details.reasoning_tokens) == (30, 5)
 
 

@@ -63,7 +63,27 @@ def test_readers_of_messages_read_what_the_edge_has_read(row: dict[str, Any], re
     assert texts + texts_of(other["system"]) == list(request.size().texts())
 
 
-@pytest.mark.parametrize(("dialect", "many"), [("openai_chat", 15), ("anthropic_messages", 20)])
+def texts_in(items: list[dict[str, Any]] | None) -> list[str]:
+    """The texts of items, of their parts and their outputs, in order."""
+    found: list[str] = []
+    for item in items or ():
+        found += [item["text"]] if item["text"] else []
+        found += texts_in(item["content"]) + texts_in(item["output"])
+    return found
+
+
+@pytest.mark.parametrize("row", accepted("openai_responses"), ids=lambda row: row["body"][-40:])
+@pytest.mark.parametrize("reader", READERS)
+def test_readers_of_a_response_read_what_the_edge_has_read(row: dict[str, Any], reader: str) -> None:
+    request = read(row["dialect"], row["body"])
+    other = row[f"{reader}_of_sent"]
+    assert (other["model"], other["stream"], other["max_output_tokens"]) == (request.model_id, request.streamed, limit_of(request))
+    assert (other["store"], other["background"], other["previous_response_id"]) == (False, False, "")
+    instructions = [other["instructions"]] if other["instructions"] else []
+    assert texts_in(other["input"]) + instructions == list(request.size().texts())
+
+
+@pytest.mark.parametrize(("dialect", "many"), [("openai_chat", 15), ("anthropic_messages", 20), ("openai_responses", 20)])
 def test_a_body_that_readers_read_differently_is_refused_or_written_anew(dialect: str, many: int) -> None:
     differing = [row for row in ROWS if row["dialect"] == dialect and row["go_of_body"] != row["javascript_of_body"]]
     assert len(differing) >= many

@@ -78,7 +78,7 @@ def test_options_of_the_stream_are_passed_or_dropped() -> None:
 
 SETTINGS: dict[str, Any] = {
     "instructions": "Be brief.",
-    "tools": [TOOL, {"type": "custom", "name": "run", "format": {"type": "text"}}],
+    "tools": [TOOL, {"type": "custom", "name": "run"}, {"type": "namespace", "name": "x", "description": "y", "tools": [TOOL]}],
     "tool_choice": {"type": "function", "name": "weather"},
     "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object"}}, "verbosity": "low"},
     "reasoning": {"effort": "low", "summary": "auto"},
@@ -278,6 +278,7 @@ def test_a_name_that_another_reader_folds_is_refused(inner: str) -> None:
         ({"service_tier": "priority"}, "service_tier"),
         ({"reasoning": {"mode": "pro"}}, "reasoning.mode"),
         ({"tools": [TOOL, {"type": "web_search"}]}, "tools[1].type"),
+        ({"tools": [{"type": "namespace", "name": "x", "tools": [TOOL, {"type": "web_search"}]}]}, "tools[0].tools[1].type"),
         ({"include": ["reasoning.encrypted_content", "message.output_text.logprobs"]}, "include[1]"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"context_management": [{"type": "compaction"}]}, "context_management"),

@@ -20,6 +20,7 @@ from services.edge.dialects.completions.request import CompletionsRequest
 from services.edge.dialects.embeddings.dialect import Embeddings
 from services.edge.dialects.embeddings.request import EmbeddingsRequest
 from services.edge.dialects.json_text import Raw
+from services.edge.dialects.responses.dialect import Responses
 from services.edge.http.problems import Problem
 from services.edge.vendors.profile import Endpoint, Unknown
 from tests.edge.fuzz.inputs import NUMBERS, SCALARS, WORDS, Pairs, Text, anything, broken, json_bytes, mostly, objects, tries
@@ -280,6 +281,111 @@ def test_a_request_is_refused_or_read_alike_by_all(dialect: Dialect, bodies: st.
         size = request.size()
         assert size.bytes_bound >= sum(len(text.encode()) for text in size.texts())
         check_written(asked.body.content, request, endpoint, limit, streamed=streamed and request.makes_output)
+        served[0] += 1
+
+    check()
+    # Or nothing was tried.
+    assert served[0] > 50
+
+
+# OpenAI's responses: items as they should be, and with strings in all places.
+RESPONSES_LIMITS = ("max_output_tokens", "max_tokens")
+ITEM_KINDS = st.sampled_from(
+    ["message", "function_call", "function_call_output", "reasoning", "custom_tool_call", "item_reference", "web_search_call", "x"]
+)
+PART_KINDS = st.sampled_from(["input_text", "output_text", "refusal", "input_image", "input_file", "summary_text", "x"])
+INPUT_PART = mostly(
+    WORDS.map(lambda text: Pairs([("type", "input_text"), ("text", text)])),
+    st.builds(
+        lambda kind, more: Pairs([("type", kind), *more]),
+        mostly(PART_KINDS, SCALARS),
+        objects(("text", "refusal", "image_url", "file_id", "annotations", "x"), st.one_of(WORDS, ODD), 3),
+    ),
+    2,
+)
+INPUT_CONTENT = mostly(st.one_of(WORDS, st.lists(INPUT_PART, max_size=2)), ODD)
+ITEM = mostly(
+    st.builds(
+        lambda role, content: Pairs([("role", role), ("content", content)]), st.sampled_from(["user", "assistant"]), INPUT_CONTENT
+    ),
+    st.builds(
+        lambda kind, more: Pairs([("type", kind), *more]),
+        mostly(ITEM_KINDS, SCALARS),
+        objects(
+            *(
+                ("role", "content", "call_id", "name", "arguments", "input", "output", "summary", "encrypted_content", "id", "x"),
+                st.one_of(WORDS, WORDS, INPUT_CONTENT, ODD),
+                6,
+            )
+        ),
+    ),
+    2,
+)
+RESPONSES_TOP = (
+    *("model", "input", "instructions", "stream", "store", "background", "previous_response_id", "tools", "include", "reasoning"),
+    *("text", "stream_options", "top_logprobs", "service_tier", "x", *RESPONSES_LIMITS),
+)
+RESPONSES_FIELD = st.one_of(
+    st.tuples(st.sampled_from(["stream", "store"]), st.booleans()),
+    st.tuples(st.just("max_output_tokens"), st.integers(16, 99)),
+    st.tuples(st.just("instructions"), WORDS),
+    st.tuples(st.just("tools"), st.lists(mostly(st.just(Pairs([("type", "function"), ("name", "f")])), ODD, 5), max_size=2)),
+    objects(RESPONSES_TOP, st.one_of(ODD, OPTIONS), 1).map(lambda each: each[0] if each else ("x", None)),
+)
+RESPONSES_REQUEST = st.builds(
+    lambda model, given_input, more: Pairs([*more[:1], ("model", model), ("input", given_input), *more[1:]]),
+    mostly(st.just("m"), SCALARS),
+    mostly(st.one_of(WORDS, st.lists(ITEM, min_size=1, max_size=2)), ODD),
+    st.lists(RESPONSES_FIELD, max_size=3),
+)
+RESPONSES_BODIES = mostly(
+    RESPONSES_REQUEST.map(json_bytes),
+    st.one_of(broken(RESPONSES_REQUEST.map(json_bytes)), anything(RESPONSES_TOP).map(json_bytes), st.binary(max_size=40)),
+    9,
+)
+
+
+def check_item(item: Any) -> None:
+    all_read_alike(item, "type")
+    assert all_read_alike(item, "role") is None or isinstance(all_read_alike(item, "role"), str)
+    for name in ("content", "output", "summary"):
+        parts = all_read_alike(item, name)
+        for part in parts if type(parts) is list else ():
+            if isinstance(part, Members):
+                all_read_alike(part, "type")
+                all_read_alike(part, "text")
+
+
+def test_a_request_for_a_response_is_refused_or_read_alike_by_all() -> None:
+    served = [0]
+
+    @tries(500)
+    @given(RESPONSES_BODIES, ENDPOINTS, st.sampled_from(RESPONSES_LIMITS), st.one_of(st.none(), st.integers(1, 50)), st.booleans())
+    def check(body: bytes, endpoint: Endpoint, field: str, limit: int | None, streamed: bool) -> None:
+        dialect, endpoint = Responses(), endpoint._replace(output_limit_field=field)
+        try:
+            request = dialect.read(Body(body, "application/json"), {})
+            asked = request.vendor_request(endpoint, "vendor-model", limit, streamed=streamed)
+        except Problem as problem:
+            assert problem.status == 400
+            assert problem.message
+            json.loads(dialect.problem_body(problem, "charging-id"))
+            return
+        size = request.size()
+        assert size.bytes_bound >= sum(len(text.encode()) for text in size.texts())
+        found = read(asked.body.content)
+        assert all_read_alike(found, "model") == "vendor-model"
+        assert all_read_alike(found, "store") is False
+        assert (all_read_alike(found, "stream") is True) == streamed
+        for name in ("background", "previous_response_id", "conversation", "prompt"):
+            assert name not in dict(found)
+        limits = [each for each in (request.output_limit, limit) if each is not None]
+        for name in RESPONSES_LIMITS:
+            value = all_read_alike(found, name)
+            assert value is None if not limits or name != field else int(value) == min(limits)
+        given_input = all_read_alike(found, "input")
+        for item in given_input if type(given_input) is list else ():
+            check_item(item)
         served[0] += 1
 
     check()

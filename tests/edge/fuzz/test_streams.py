@@ -17,9 +17,23 @@ from services.edge.vendors.vendor import VendorFailure
 from services.token_classes import NOTHING
 from tests.edge.dialects import answers as chat
 from tests.edge.dialects import anthropic_answers as messages
-from tests.edge.fuzz.inputs import NUMBERS, SCALARS, WORDS, Pairs, anything, broken, json_bytes, objects, pieces, streams, tries
+from tests.edge.dialects import responses_answers as responses
+from tests.edge.fuzz.inputs import (
+    NUMBERS,
+    SCALARS,
+    WORDS,
+    Pairs,
+    anything,
+    broken,
+    json_bytes,
+    mostly,
+    objects,
+    pieces,
+    streams,
+    tries,
+)
 
-MADE_UP = re.compile(rb"cmpl-[0-9a-f]{32}")
+MADE_UP = re.compile(rb"((chat)?cmpl-|resp_)[0-9a-f]{32}")
 
 
 class Relayed(NamedTuple):
@@ -34,11 +48,14 @@ class Relayed(NamedTuple):
     counts: list[Any]
     # How it ended: a fault, garbage, a refusal, or nothing of the kind.
     failed: str
+    # What each event said.
+    texts: list[str]
 
 
 def relay(answer: Answer, events: Iterable[Event]) -> Relayed:
     out, said, thought, added, opaque_bytes, calls, failed = b"", "", "", "", 0, 0, ""
     counts: list[Any] = []
+    texts: list[str] = []
     try:
         for event in events:
             step = answer.feed(event)
@@ -46,6 +63,7 @@ def relay(answer: Answer, events: Iterable[Event]) -> Relayed:
             said, thought, added = said + step.said, thought + step.thought, added + step.added
             opaque_bytes, calls = opaque_bytes + step.opaque_bytes + step.added_opaque_bytes, calls + step.calls
             counts.append(step.counted)
+            texts += (step.said, step.thought)
             if step.fault is not None:
                 failed = "fault"
                 break
@@ -53,7 +71,7 @@ def relay(answer: Answer, events: Iterable[Event]) -> Relayed:
         failed = failure.outcome
     if not failed:
         out += answer.end(Ending.COMPLETE, NOTHING)
-    return Relayed(MADE_UP.sub(b"cmpl-?", out), said, thought, added, opaque_bytes, calls, counts, failed)
+    return Relayed(MADE_UP.sub(b"made-up", out), said, thought, added, opaque_bytes, calls, counts, failed, texts)
 
 
 def events_of(body: Iterable[bytes]) -> list[Event]:
@@ -136,6 +154,45 @@ EVENT = st.builds(
 MESSAGES = streams(broken(st.one_of(EVENT.map(json_bytes), EVENT.map(json_bytes), anything(KINDS).map(json_bytes))), KINDS)
 
 
+# OpenAI's responses: events of each type, with strings in all places.
+PLACES = ("response.output_text", "response.refusal", "response.reasoning_summary_text", "response.function_call_arguments")
+RESPONSE_KINDS = (
+    *("response.created", "response.completed", "response.incomplete", "response.failed", "error", "other"),
+    *(f"{place}{word}" for place in PLACES for word in (".delta", ".delta", ".done")),
+    *(
+        f"response.{part}{word}"
+        for part in ("output_item", "content_part", "reasoning_summary_part")
+        for word in (".added", ".done")
+    ),
+)
+LEAF_NAMES = ("type", "text", "refusal", "arguments", "name", "encrypted_content", "annotations", "id", "status", "note")
+LEAF = objects(LEAF_NAMES, st.one_of(st.sampled_from(["message", "reasoning", "function_call", "output_text"]), WORDS, SCALARS), 4)
+OUTPUT_ITEM = objects((*LEAF_NAMES, "content", "summary"), st.one_of(WORDS, st.lists(LEAF, max_size=2), anything(LEAF_NAMES)), 5)
+WHOLE_RESPONSE = objects(
+    ("id", "output", "usage", "model", "note", "status", "instructions", "tools"),
+    st.one_of(WORDS, st.lists(OUTPUT_ITEM, max_size=2), USAGE),
+    4,
+)
+RESPONSE_EVENT = st.builds(
+    lambda kind, index, more: Pairs([("type", kind), ("output_index", index), *more]),
+    st.sampled_from(RESPONSE_KINDS),
+    mostly(st.integers(0, 1), SCALARS),
+    objects(
+        ("delta", "text", "arguments", "refusal", "part", "item", "response", "content_index", "summary_index", "item_id", "note"),
+        st.one_of(WORDS, WORDS, LEAF, OUTPUT_ITEM, WHOLE_RESPONSE, st.integers(0, 1)),
+        5,
+    ),
+)
+RESPONSES = streams(
+    broken(st.one_of(RESPONSE_EVENT.map(json_bytes), RESPONSE_EVENT.map(json_bytes), anything(RESPONSE_KINDS).map(json_bytes))),
+    RESPONSE_KINDS,
+)
+
+
+def responses_answer(*, streamed: bool) -> Answer:
+    return responses.request(stream=streamed, instructions=None, tools=None).answer(responses.ENDPOINT)
+
+
 def chat_answer(*, streamed: bool) -> Answer:
     return chat.request(stream=streamed).answer(chat.ENDPOINT)
 
@@ -150,11 +207,13 @@ def texts_answer(*, streamed: bool) -> Answer:
 
 
 Make = Callable[..., Answer]
-DIALECTS = [
+# Dialects that tell each text once.
+TOLD_ONCE = [
     pytest.param(chat_answer, CHAT, id="chat"),
     pytest.param(messages_answer, MESSAGES, id="messages"),
     pytest.param(texts_answer, TEXTS, id="completions"),
 ]
+DIALECTS = [*TOLD_ONCE, pytest.param(responses_answer, RESPONSES, id="responses")]
 
 
 @pytest.mark.parametrize("streamed", [True, False])
@@ -172,7 +231,7 @@ def test_a_body_means_the_same_in_any_pieces(make: Make, bodies: st.SearchStrate
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-@pytest.mark.parametrize(("make", "bodies"), DIALECTS)
+@pytest.mark.parametrize(("make", "bodies"), TOLD_ONCE)
 def test_all_that_a_client_can_read_is_counted(make: Make, bodies: st.SearchStrategy[bytes], streamed: bool) -> None:
     @tries(200)
     @given(bodies)
@@ -185,7 +244,51 @@ def test_all_that_a_client_can_read_is_counted(make: Make, bodies: st.SearchStra
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-@pytest.mark.parametrize(("make", "bodies"), DIALECTS)
+def test_all_that_a_client_can_read_of_a_response_is_counted(streamed: bool) -> None:
+    @tries(150)
+    @given(RESPONSES)
+    def check(body: bytes) -> None:
+        relayed = relay(responses_answer(streamed=streamed), events_of([body]))
+        if relayed.failed and not streamed:
+            return
+        for text in read_in_response(relayed.out, streamed=streamed):
+            assert is_counted(text, relayed.texts) or relayed.opaque_bytes >= len(text.encode("utf-8", "surrogatepass")), (
+                text,
+                relayed,
+            )
+
+    check()
+
+
+def is_counted(text: str, counted: list[str]) -> bool:
+    """Whether a text is put together from what was counted."""
+    reached = {0}
+    for start in range(len(text)):
+        if start in reached:
+            reached |= {end for end in range(start + 1, len(text) + 1) if any(text[start:end] in each for each in counted)}
+    return len(text) in reached
+
+
+def read_in_response(out: bytes, *, streamed: bool) -> list[str]:
+    """The texts that a client reads and that are no metadata."""
+    datas = [line[6:] for line in out.split(b"\n") if line.startswith(b"data: ")] if streamed else [out]
+    silent = SILENT | {"status", "incomplete_details", "tool_choice", "call_id", "error", "sequence_number"}
+    silent |= {"item_id", "output_index", "content_index", "summary_index"}
+    texts: list[str] = []
+    waiting: list[Any] = [json.loads(data) for data in datas if data]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            texts.append(each)
+        elif isinstance(each, dict):
+            waiting += [value for name, value in each.items() if name not in silent]
+        elif isinstance(each, list):
+            waiting += each
+    return texts
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(("make", "bodies"), TOLD_ONCE)
 def test_a_whole_body_is_an_answer_or_a_failure(make: Make, bodies: st.SearchStrategy[bytes], streamed: bool) -> None:
     wholes = st.one_of(
         MESSAGE.map(json_bytes),
@@ -205,6 +308,22 @@ def test_a_whole_body_is_an_answer_or_a_failure(make: Make, bodies: st.SearchStr
         out = step.out + answer.end(Ending.COMPLETE, NOTHING)
         counted = len((step.said + step.thought + step.added).encode("utf-8", "surrogatepass")) + step.opaque_bytes
         assert read_by_client(out, streamed=streamed) <= counted
+
+    check()
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_whole_response_is_an_answer_or_a_failure(streamed: bool) -> None:
+    @tries(100)
+    @given(broken(WHOLE_RESPONSE.map(json_bytes)))
+    def check(body: bytes) -> None:
+        answer = responses_answer(streamed=streamed)
+        try:
+            step = answer.feed_whole(body)
+        except VendorFailure:
+            return
+        for text in read_in_response(step.out + answer.end(Ending.COMPLETE, NOTHING), streamed=streamed):
+            assert is_counted(text, [step.said, step.thought]) or step.opaque_bytes >= len(text.encode("utf-8", "surrogatepass"))
 
     check()
 

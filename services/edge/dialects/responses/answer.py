@@ -80,11 +80,11 @@ class ResponsesAnswer:
     def feed_whole(self, body: bytes) -> Step:
         """See `services.edge.call.dialect.Answer`."""
         response = whole_of(body)
-        output = response.get("output")
-        if not isinstance(output, list) or response.get("status", "completed") not in _ENDED:
+        output, status = response.get("output"), response.get("status", "completed")
+        if not isinstance(output, list) or not isinstance(status, str) or status not in _ENDED:
             raise VendorFailure("garbage", 200, body)
         step = self._meaning.whole(response)
-        kind = INCOMPLETE if response.get("status") == "incomplete" else COMPLETED
+        kind = INCOMPLETE if status == "incomplete" else COMPLETED
         self._end = kind, {"type": kind, "response": response}
         if not self._streamed:
             return step

@@ -16,6 +16,7 @@ from services.edge.dialects.responses.names import (
     TOOL_BY_FOLD,
 )
 from services.edge.dialects.sizes import VENDOR_TOOL_TOKENS
+from services.edge.dialects.tally import bytes_of
 from services.edge.dialects.typed_events import Tree
 from services.edge.http.problems import Problem, malformed
 
@@ -107,9 +108,7 @@ class Items(Input):
             if item.get(name) is not None:
                 self._content(item[name], f"{where}.{name}")
         if item.get("encrypted_content") is not None:
-            self.opaque_bytes += len(
-                _string(item["encrypted_content"], f"{where}.encrypted_content").encode("utf-8", "surrogatepass")
-            )
+            self.opaque_bytes += bytes_of([_string(item["encrypted_content"], f"{where}.encrypted_content")])
 
     def _content(self, content: object, where: str) -> None:
         """Counts a text, or parts."""

@@ -39,8 +39,9 @@ PRICED: Final[Priced] = (
     ("service_tier", frozenset({b'"auto"', b'"default"'})),
     # Several answers are made, of which the best one is told.
     ("reasoning.mode", frozenset({b'"standard"'})),
-    # Tools that the client runs. Others run at the vendor: they cost extra, and add input after the reservation.
-    ("tools[].type", frozenset({b'"function"', b'"custom"'})),
+    # Tools that the client runs, and groups of them. Others run at the vendor: they cost extra, and add to the input later.
+    ("tools[].type", frozenset({b'"function"', b'"custom"', b'"namespace"'})),
+    ("tools[].tools[].type", frozenset({b'"function"', b'"custom"'})),
     ("include[]", frozenset({b'"reasoning.encrypted_content"'})),
     # Probabilities of tokens, which are no output of the model.
     ("top_logprobs", frozenset({b"0"})),
@@ -54,7 +55,7 @@ OPTIONS_BY_FOLD: Final = by_fold(OPTIONS)
 TOOL_BY_FOLD: Final = by_fold(
     {"type", "name", "description", "parameters", "strict", "format", "output_schema", "defer_loading", "allowed_callers", "tools"}
 )
-CLIENT_TOOLS: Final = frozenset({"function", "custom"})
+CLIENT_TOOLS: Final = frozenset({"function", "custom", "namespace"})
 
 ROLES: Final = frozenset({"user", "assistant", "system", "developer"})
 # Kinds of items, and their members.

@@ -5,14 +5,14 @@ Whatever a vendor tells is kept as it came. What has no place, such as a part af
 
 from typing import Any, Final
 
-from services.edge.dialects.responses.names import ANNOTATION, ITEM_EVENT, PART_EVENTS, SNAPSHOTS, TEXTS
+from services.edge.dialects.responses.names import ANNOTATION, ITEM_EVENT, PART_EVENTS, SNAPSHOTS, TEXTS, Place
 from services.edge.dialects.typed_events import Tree
 
 # No answer has more items, or parts of one.
 INDEX_MAX: Final = 4_095
-_ADDED: Final = ".added"
 _DONE: Final = ".done"
-_DELTA: Final = ".delta"
+# Events that tell a piece of a text.
+_PIECES: Final = {f"{begin}.delta": place for begin, place in TEXTS.items()}
 # From an item: names of members, and indexes in lists.
 Steps = tuple[str | int, ...]
 
@@ -86,8 +86,7 @@ class Output:
             parts, member = PART_EVENTS[begin]
             return item, (parts, _index(fields, member))
         if begin in TEXTS:
-            parts, member, name = TEXTS[begin]
-            return item, ((parts, _index(fields, member), name) if parts else (name,))
+            return item, _steps(fields, TEXTS[begin])
         return item, ()
 
     def known(self, item: object, index: object) -> Tree | None:
@@ -100,6 +99,9 @@ class Output:
 
     def take(self, kind: str, fields: Tree) -> None:
         """Takes an event that the client was told."""
+        if kind in _PIECES:
+            self._add(fields, _PIECES[kind])
+            return
         begin, word = split(kind)
         if kind in SNAPSHOTS:
             response = fields.get("response")
@@ -122,11 +124,20 @@ class Output:
         if is_done:
             item.done.add(())
 
-    def _take_within(self, kind: str, word: str, fields: Tree) -> None:
-        index = fields.get("output_index")
-        if type(index) is int and 0 <= index <= INDEX_MAX and index not in self.items:
-            # Its begin was not told.
+    def _add(self, fields: Tree, place: Place) -> None:
+        """Adds a piece to a text."""
+        index, piece = fields.get("output_index"), fields.get("delta")
+        self._open(index)
+        if type(index) is int and index in self.items and isinstance(piece, str):
+            self.items[index].add(_steps(fields, place), piece)
+
+    def _open(self, index: object) -> None:
+        """Opens an item whose begin was not told."""
+        if type(index) is int and index not in self.items and 0 <= index <= INDEX_MAX:
             self.items[index] = Item({})
+
+    def _take_within(self, kind: str, word: str, fields: Tree) -> None:
+        self._open(fields.get("output_index"))
         item, steps = self.place(kind, fields)
         if item is None:
             return
@@ -134,10 +145,6 @@ class Output:
             item.put(steps, fields.get("annotation"))
         elif split(kind)[0] in PART_EVENTS:
             item.put(steps, fields.get("part"))
-        elif word == _DELTA:
-            if isinstance(piece := fields.get("delta"), str):
-                item.add(steps, piece)
-            return
         elif word == _DONE and isinstance(text := fields.get(text_member(kind)), str):
             item.put(steps, text)
         if word == _DONE:
@@ -147,6 +154,11 @@ class Output:
 def text_member(kind: str) -> str:
     """The member of a `.done` event that has the whole text."""
     return TEXTS[split(kind)[0]][2]
+
+
+def _steps(fields: Tree, place: Place) -> Steps:
+    parts, member, name = place
+    return (parts, _index(fields, member), name) if parts else (name,)
 
 
 def _index(fields: Tree, name: str) -> int:

@@ -65,6 +65,40 @@ type messages struct {
 	Messages  []turn   `json:"messages"`
 }
 
+// A text, or a list of items or parts.
+type items []item
+
+type item struct {
+	Type    string `json:"type"`
+	Role    string `json:"role"`
+	Text    string `json:"text"`
+	Content items  `json:"content"`
+	Output  items  `json:"output"`
+}
+
+func (read *items) UnmarshalJSON(body []byte) error {
+	var text string
+	if json.Unmarshal(body, &text) == nil {
+		*read = items{{Type: "text", Text: text}}
+		return nil
+	}
+	var list []item
+	err := json.Unmarshal(body, &list)
+	*read = list
+	return err
+}
+
+type response struct {
+	Model              string `json:"model"`
+	MaxOutputTokens    int64  `json:"max_output_tokens"`
+	Stream             bool   `json:"stream"`
+	Store              bool   `json:"store"`
+	Background         bool   `json:"background"`
+	PreviousResponseID string `json:"previous_response_id"`
+	Instructions       string `json:"instructions"`
+	Input              items  `json:"input"`
+}
+
 func main() {
 	var bodies []string
 	if err := json.NewDecoder(os.Stdin).Decode(&bodies); err != nil {
@@ -75,6 +109,9 @@ func main() {
 		var each any = new(chatCompletion)
 		if os.Args[1] == "anthropic_messages" {
 			each = new(messages)
+		}
+		if os.Args[1] == "openai_responses" {
+			each = new(response)
 		}
 		if err := json.Unmarshal([]byte(body), each); err == nil {
 			read[index] = each

@@ -1,6 +1,6 @@
 // Reads bodies as a vendor in JavaScript does that speaks the dialect of its argument, and writes what it has read.
 const bodies = JSON.parse(require("fs").readFileSync(0, "utf8"));
-const read = { openai_chat: chatCompletion, anthropic_messages: messages }[process.argv[2]];
+const read = { openai_chat: chatCompletion, anthropic_messages: messages, openai_responses: response }[process.argv[2]];
 
 function chatCompletion(each) {
   const messages = Array.isArray(each.messages) ? each.messages : [];
@@ -35,6 +35,36 @@ function messages(each) {
     thinking: { type: each.thinking?.type ?? "", budget_tokens: each.thinking?.budget_tokens ?? 0 },
     system: blocks(each.system),
     messages: turns.map((turn) => ({ role: turn?.role ?? "", content: blocks(turn?.content) })),
+  };
+}
+
+// A text, or a list of items or parts.
+function items(content) {
+  if (typeof content === "string") {
+    return [{ type: "text", role: "", text: content, content: null, output: null }];
+  }
+  if (!Array.isArray(content)) {
+    return null;
+  }
+  return content.map((item) => ({
+    type: item?.type ?? "",
+    role: item?.role ?? "",
+    text: item?.text ?? "",
+    content: items(item?.content),
+    output: items(item?.output),
+  }));
+}
+
+function response(each) {
+  return {
+    model: each.model ?? "",
+    max_output_tokens: each.max_output_tokens ?? 0,
+    stream: each.stream ?? false,
+    store: each.store ?? false,
+    background: each.background ?? false,
+    previous_response_id: each.previous_response_id ?? "",
+    instructions: each.instructions ?? "",
+    input: items(each.input),
   };
 }
 

@@ -12,12 +12,17 @@ from typing import Any, Final
 from services.edge.call.dialect import Body, Dialect, Request
 from services.edge.dialects.anthropic_messages.dialect import MESSAGES
 from services.edge.dialects.chat.dialect import ChatCompletions
+from services.edge.dialects.responses.dialect import Responses
 from services.edge.http.problems import Problem
 from services.edge.vendors.profile import Endpoint, Unknown
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded.json"
-DIALECTS: Final[dict[str, Dialect]] = {"openai_chat": ChatCompletions(), "anthropic_messages": MESSAGES}
+DIALECTS: Final[dict[str, Dialect]] = {
+    "openai_chat": ChatCompletions(),
+    "anthropic_messages": MESSAGES,
+    "openai_responses": Responses(),
+}
 LIMIT = 77
 
 _MESSAGES = '"messages":[{"role":"user","content":"x"}]'
@@ -120,12 +125,65 @@ _ANTHROPIC = [
         )
     ),
 ]
-CASES = [("openai_chat", body) for body in _CHAT] + [("anthropic_messages", body) for body in _ANTHROPIC]
+_RESPONSES = [
+    f'{{{_MODEL},"input":"x"}}',
+    *(
+        f'{{{_MODEL},"input":"x",{inner}}}'
+        for inner in (
+            '"Model":"dear"',
+            '"mode\\u004c":"dear"',
+            '"model":"other"',
+            '"max_output_tokens":50',
+            '"max_output_tokens":50,"Max_Output_Tokens":100000',
+            '"max_output_tokens":50,"max_output_token\u017f":100000',
+            '"max_output_tokens":50,"max_output_to\\u212aens":100000',
+            '"max_output_tokens":50,"max_output_tokens":60',
+            '"max_output_tokens":1e3',
+            '"max_output_tokens":20.0',
+            '"max_output_tokens":9007199254740993',
+            '"max_output_tokens":null',
+            '"max_tokens":100000',
+            '"Stream":true',
+            '"stream":false,"\u017ftream":true',
+            '"stream":true,"stream":false',
+            '"store":true',
+            '"store":true,"Store":true',
+            '"Store":true',
+            '"previous_response_id":"r"',
+            '"Previous_Response_Id":"r"',
+            '"previous_response_id":null,"Previous_Response_ID":"r"',
+            '"background":false,"Background":true',
+            '"instructions":"Be brief."',
+            '"instructions":"Be brief.","Instructions":"Be long."',
+            '"instructions":"Be brief.","instructions":"Be long."',
+            '"Input":"dear"',
+            '"input":"dear"',
+            '"input":[{"role":"user","content":"y"}]',
+            '"input":[{"role":"user","Role":"system","content":"y"}]',
+            '"input":[{"role":"user","content":"y","Content":"dear"}]',
+            '"input":[{"role":"user","content":"y","content":"dear"}]',
+            '"input":[{"role":"user","content":"y","\\u0063ontent":"dear"}]',
+            '"input":[{"role":"user","content":"\\ud800"}]',
+            '"input":[{"role":"user","content":"\\ud83d\\ude42"}]',
+            '"input":[{"role":"user","content":[{"type":"input_text","text":"y","text":"z"}]}]',
+            '"input":[{"role":"user","content":[{"type":"input_text","text":"y","TEXT":"z"}]}]',
+            '"input":[{"type":"function_call_output","call_id":"c","output":"y","output":"z"}]',
+            '"input":[{"type":"function_call_output","call_id":"c","output":"y","Output":"z"}]',
+            '"temperature":1.50,"top_k":12345678901234567890123',
+        )
+    ),
+]
+CASES = [
+    *(("openai_chat", body) for body in _CHAT),
+    *(("anthropic_messages", body) for body in _ANTHROPIC),
+    *(("openai_responses", body) for body in _RESPONSES),
+]
 
 
 def endpoint(dialect: str) -> Endpoint:
     """The endpoint that lets most through."""
-    return Endpoint("vendor", dialect, "http://vendor.test/v1", unknown_fields=Unknown.PASSED)
+    field = "max_output_tokens" if dialect == "openai_responses" else "max_tokens"
+    return Endpoint("vendor", dialect, "http://vendor.test/v1", output_limit_field=field, unknown_fields=Unknown.PASSED)
 
 
 def read(dialect: str, body: str) -> Request:

@@ -11,7 +11,7 @@ from zlib import crc32
 # Headers in which agents name their session: opencode and others, Codex, Claude Code.
 _SESSION_HEADERS: Final = (b"x-session-affinity", b"session-id", b"x-claude-code-session-id")
 # Only the ends and the length of a long text are looked at, and the first and last of many, because a call pays for each byte.
-_END_CHARACTERS: Final = 256
+_END_CHARACTERS: Final = 128
 _END_TEXTS: Final = 4
 
 

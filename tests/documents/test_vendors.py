@@ -28,7 +28,8 @@ def folders(tmp_path: Path) -> list[Path]:
 
 
 def test_the_examples_do_what_the_text_says(folders: list[Path]) -> None:
-    vendors = {each.vendor_id: each for each in load_catalog(folders).vendors}
+    catalog = load_catalog(folders)
+    vendors = {each.vendor_id: each for each in catalog.vendors}
     acme, alibaba, openai = vendors["acme"], vendors["alibaba"], vendors["openai"]
     assert [each.base_url for each in acme.endpoints] == ["https://api.acme.example/v1", "https://api.acme.example/anthropic/v1"]
     assert len(acme.errors) == 3
@@ -36,6 +37,12 @@ def test_the_examples_do_what_the_text_says(folders: list[Path]) -> None:
     assert chat.base_url == "https://cn-hongkong.dashscope.aliyuncs.com/compatible-mode/v1"
     assert "enable_thinking" in chat.extra_fields
     assert '"priority"' in openai.endpoints[0].priced_fields[0].free_values
+    models = {each.model_id: each for each in catalog.models}
+    assert list(models["house-code"].dialects) == [registry_pb2.DIALECT_OPENAI_COMPLETIONS]
+    assert (list(models["house-search"].dialects), models["house-search"].max_output_tokens) == (
+        [registry_pb2.DIALECT_OPENAI_EMBEDDINGS],
+        0,
+    )
 
 
 def test_the_tables_name_every_field() -> None:

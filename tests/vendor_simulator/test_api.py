@@ -156,8 +156,8 @@ async def test_the_official_sdk(base_url: str) -> None:
         assert [model.id async for model in client.models.list()] == ["simulated"]
         with pytest.raises(openai.BadRequestError, match="Missing required parameter: 'messages'"):
             await client.post("/chat/completions", body={"model": "m"}, cast_to=object)
-        with pytest.raises(openai.NotFoundError, match="Unknown request URL: POST /v1/embeddings"):
-            await client.embeddings.create(model="m", input="x")
+        with pytest.raises(openai.NotFoundError, match="Unknown request URL: POST /v1/moderations"):
+            await client.moderations.create(model="m", input="x")
         with pytest.raises(openai.APIError, match="failed in mid-stream"):
             async for _ in await client.chat.completions.create(
                 model="m",

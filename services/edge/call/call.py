@@ -232,7 +232,7 @@ class Call:
         """Reads an answer that the client gets whole. Errors: `VendorFailure`."""
         while events := await stream.next():
             for event in events:
-                step = stream.feed(event)
+                step = await stream.fed(event)
                 _check(step)
                 try:
                     covered = await self._covers(step)

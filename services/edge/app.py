@@ -56,6 +56,8 @@ CALLS: Final = metered(
     ("/v1/embeddings", Embeddings()),
     ("/v1/completions", Completions()),
 )
+# A dialect's first path is that of its calls.
+SERVED_AT: Final = {dialect.name: path for path, dialect in reversed(CALLS)}
 # Bounds the bodies of all routes except model calls, which bound theirs themselves.
 _BODY_BYTES_MAX: Final = 1_000_000
 # At most this many of the largest bodies may be on their way in.
@@ -128,7 +130,7 @@ async def run_edge(
         metrics = RequestMetrics()
         metrics.export()
         offerings = AccountOfferings(accounting)
-        counts = TokenCounts(catalog, vendors, offerings)
+        counts = TokenCounts(catalog, vendors, offerings, SERVED_AT)
         calls = stack.enter_context(_model_calls(config, principals, catalog, charging, vendors, counts, clock))
         # Once it listens.
         doors: list[Listener] = []
@@ -188,9 +190,7 @@ def _model_calls(
     """The model calls by path."""
     metrics = CallMetrics()
     metrics.export()
-    # A dialect's first path is that of its calls.
-    served_at = {dialect.name: path for path, dialect in reversed(CALLS)}
-    calls = CallPath(catalog, charging, vendors, metrics, config.heartbeat_interval_ms, served_at)
+    calls = CallPath(catalog, charging, vendors, metrics, config.heartbeat_interval_ms, SERVED_AT)
     bodies = Bodies(
         config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max,
         config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max,

@@ -125,7 +125,7 @@ class Scene:
             admin_token_file="t",
         )
         path = CallPath(holder, self.charging, self.vendors, self.metrics, config.heartbeat_interval_ms, SERVED_AT)
-        free = TokenCounts(holder, self.vendors, FixedOfferings("plan"))
+        free = TokenCounts(holder, self.vendors, FixedOfferings("plan"), SERVED_AT)
         # The route of each kind of call.
         self._routes: dict[Charged, Any] = {
             charged: ModelCalls(

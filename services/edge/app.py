@@ -59,6 +59,8 @@ CALLS: Final = metered(
     ("/v1/embeddings", Embeddings()),
     ("/v1/completions", Completions()),
 )
+# A dialect's first path is that of its calls.
+SERVED_AT: Final = {dialect.name: path for path, dialect in reversed(CALLS)}
 # Bounds the bodies of all routes except model calls, which bound theirs themselves.
 _BODY_BYTES_MAX: Final = 1_000_000
 # At most this many of the largest bodies may be on their way in.
@@ -133,7 +135,7 @@ async def run_edge(
         offerings = AccountOfferings(accounting)
         router = Router(budget=RetryBudget(config.attempts_max, config.retry_budget_ms / 1_000))
         router.export()
-        counts = TokenCounts(catalog, vendors, router, offerings)
+        counts = TokenCounts(catalog, vendors, router, offerings, SERVED_AT)
         path = _call_path(config, catalog, charging, vendors, router)
         calls = stack.enter_context(_model_calls(config, principals, path, counts, clock))
         # Once it listens.
@@ -184,9 +186,7 @@ async def _charging(
 def _call_path(config: EdgeConfig, catalog: CatalogHolder, charging: Charging, vendors: VendorClient, router: Router) -> CallPath:
     metrics = CallMetrics()
     metrics.export()
-    # A dialect's first path is that of its calls.
-    served_at = {dialect.name: path for path, dialect in reversed(CALLS)}
-    return CallPath(catalog, charging, vendors, router, metrics, config.heartbeat_interval_ms, served_at)
+    return CallPath(catalog, charging, vendors, router, metrics, config.heartbeat_interval_ms, SERVED_AT)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import hashlib
 import math
 import struct
 from array import array
-from typing import Annotated, Final, Literal, Never
+from typing import Annotated, Final, Literal, Never, cast
 
 import msgspec
 
@@ -59,7 +59,10 @@ class EmbeddingsRequest(msgspec.Struct, frozen=True):
         return counted + count_tokens([each for each in self.inputs if isinstance(each, str)])
 
 
-_strict: Final = msgspec.json.Decoder(EmbeddingsRequest)
+_strict_type: Final = msgspec.defstruct(
+    "StrictEmbeddingsRequest", [], bases=(EmbeddingsRequest,), frozen=True, forbid_unknown_fields=True
+)
+_strict: Final = msgspec.json.Decoder(cast(type[EmbeddingsRequest], _strict_type))
 _NAMES: Final[Names] = {
     "model": None,
     "input": None,

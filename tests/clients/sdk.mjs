@@ -1,4 +1,4 @@
-// One call of each kind with the official SDKs: node sdk.mjs FOLDER openai|anthropic BASE_URL API_KEY MODEL. Prints a line of JSON.
+// Calls with the official SDKs: node sdk.mjs FOLDER openai|embeddings|anthropic BASE_URL API_KEY MODEL. Prints a line of JSON.
 import { createRequire } from "node:module";
 
 const [folder, vendor, baseURL, apiKey, model] = process.argv.slice(2);
@@ -20,6 +20,14 @@ async function openai() {
   }
 }
 
+async function embeddings() {
+  const { default: OpenAI } = require("openai");
+  const client = new OpenAI({ baseURL, apiKey });
+  const made = await client.embeddings.create({ model, input: ["say hi", "say ho"] });
+  shown.whole = made.data.map(({ embedding }) => [embedding.length, Math.hypot(...embedding)]);
+  shown.usage.push([made.usage.prompt_tokens, 0]);
+}
+
 async function anthropic() {
   const { default: Anthropic } = require("@anthropic-ai/sdk");
   const client = new Anthropic({ baseURL, apiKey });
@@ -31,7 +39,7 @@ async function anthropic() {
 }
 
 try {
-  await (vendor === "openai" ? openai() : anthropic());
+  await { openai, embeddings, anthropic }[vendor]();
 } catch (error) {
   shown.error = { status: error.status, message: error.message };
 }

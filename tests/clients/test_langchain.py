@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,12 +15,12 @@ from tests.clients.system import Account, System
 PROMPT = 'Say much.\nsimulate: {"output_tokens": 4000, "heeds": "max_tokens"}'
 
 
-def run_langchain(installed: Path, system: System, account: Account, limit: int) -> list[dict[str, object]]:
+def run_langchain(installed: Path, system: System, account: Account, script: str, *words: str) -> Any:
     """What LangChain makes of its two calls."""
     ended = subprocess.run(
         [
-            *(str(installed / "langchain" / "bin" / "python"), str(Path(__file__).parent / "langchain_calls.py")),
-            *(system.base_url, account.api_key, "deepseek-chat", str(limit), PROMPT),
+            *(str(installed / "langchain" / "bin" / "python"), str(Path(__file__).parent / script)),
+            *(system.base_url, account.api_key, *words),
         ],
         capture_output=True,
         text=True,
@@ -28,14 +29,13 @@ def run_langchain(installed: Path, system: System, account: Account, limit: int)
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    shown: list[dict[str, object]] = json.loads(ended.stdout)
-    return shown
+    return json.loads(ended.stdout)
 
 
 @pytest.mark.parametrize("tokens", [700, 5_000])
 def test_a_limit_of_50_is_kept_by_a_vendor_that_heeds_max_tokens_alone(system: System, installed: Path, tokens: int) -> None:
     account = system.open_account(tokens)
-    shown = run_langchain(installed, system, account, 50)
+    shown = run_langchain(installed, system, account, "langchain_calls.py", "deepseek-chat", "50", PROMPT)
     assert {exchange.status for exchange in system.peek()} == {200}
     assert [json.loads(exchange.body)["max_completion_tokens"] for exchange in system.peek()] == [50, 50]
     bill = assert_paid_once(system, account, calls=2)
@@ -44,3 +44,13 @@ def test_a_limit_of_50_is_kept_by_a_vendor_that_heeds_max_tokens_alone(system: S
         assert answer["finish_reason"] == "length"
         assert answer["tokens"] == [bill.receipts[0]["usage"]["input"], 50]
         assert len(str(answer["text"])) == 200
+
+
+def test_documents_are_embedded_and_found_again(system: System, installed: Path) -> None:
+    account = system.open_account(10_000)
+    documents = ("a lighthouse and its keeper", "a bridge over a river", "soup")
+    shown = run_langchain(installed, system, account, "langchain_embeddings.py", "text-embedding-3-small", *documents)
+    assert shown == {"lengths": [1_536] * 3, "nearest": 0}
+    assert [json.loads(exchange.body)["encoding_format"] for exchange in system.peek()] == ["base64", "base64"]
+    bill = assert_paid_once(system, account, calls=2)
+    assert [receipt["usage"]["output"] for receipt in bill.receipts] == [0, 0]

@@ -96,6 +96,17 @@ def test_both_kinds_of_answer_arrive_and_are_paid_once(sdk: str, system: System,
     assert shown["usage"] == [[receipt["usage"]["input"], receipt["usage"]["output"]] for receipt in bill.receipts]
 
 
+def test_vectors_arrive_in_node_and_their_input_is_paid(system: System, installed: Path) -> None:
+    account = system.open_account(10_000)
+    shown = in_node(installed, "embeddings", system.base_url, account, "text-embedding-3-small")
+    assert shown["error"] is None
+    assert [length for length, _ in shown["whole"]] == [1_536, 1_536]
+    assert all(abs(size - 1) < 1e-5 for _, size in shown["whole"])
+    assert [json.loads(exchange.body)["encoding_format"] for exchange in system.peek()] == ["base64"]
+    bill = assert_paid_once(system, account, 1)
+    assert shown["usage"] == [[receipt["usage"]["input"], receipt["usage"]["output"]] for receipt in bill.receipts]
+
+
 @every_sdk
 def test_used_up_quota_is_an_error_at_once(sdk: str, system: System, installed: Path) -> None:
     account = system.open_account(1)

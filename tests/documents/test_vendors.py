@@ -44,6 +44,12 @@ def test_the_examples_do_what_the_text_says(folders: list[Path]) -> None:
         ("alibaba", 0, 1, 40),
         ("volcengine", 1, 1, 0),
     ]
+    models = {each.model_id: each for each in catalog.models}
+    assert list(models["house-code"].dialects) == [registry_pb2.DIALECT_OPENAI_COMPLETIONS]
+    assert (list(models["house-search"].dialects), models["house-search"].max_output_tokens) == (
+        [registry_pb2.DIALECT_OPENAI_EMBEDDINGS],
+        0,
+    )
 
 
 def test_the_tables_name_every_field() -> None:

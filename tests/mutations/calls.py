@@ -530,7 +530,7 @@ _VENDORS: Final = (
     ),
     _one(
         "a model of another dialect passes for one without vendors",
-        _PATH,
+        _ADMISSION,
         "if not model.routes.get(dialect.name) and (others",
         "if False and (others",
         _KINDS,

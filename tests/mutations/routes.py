@@ -204,6 +204,15 @@ _COMPLETIONS: Final = (
     ),
 )
 
+_LARGE: Final = (
+    one(
+        "an answer of any size is read on the event loop",
+        "services/edge/call/vendor_stream.py",
+        "        if not self.is_streamed and len(event.data) > _READ_INLINE_BYTES_MAX:\n",
+        "        if False:\n",
+        "tests/edge/test_large_answers.py",
+    ),
+)
 _MODELS: Final = (
     one(
         "the oldest models come first in Anthropic's list",
@@ -230,4 +239,4 @@ _MODELS: Final = (
     ),
 )
 
-ROUTES: Final = (*_METERED, *_CALLED_IN, *_EMBEDDINGS, *_COMPLETIONS, *_MODELS)
+ROUTES: Final = (*_METERED, *_CALLED_IN, *_EMBEDDINGS, *_COMPLETIONS, *_LARGE, *_MODELS)

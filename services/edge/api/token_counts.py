@@ -1,12 +1,14 @@
 """Requests that make no output and cost nothing: the vendor counts the tokens of an input."""
 
+from collections.abc import Mapping
+
 from services.edge.api.models import AccountOfferings
-from services.edge.call.admission import model_of
+from services.edge.call.admission import model_of, refuse_elsewhere
 from services.edge.call.dialect import Dialect, Ending, Request
 from services.edge.call.outcome import problem_of
 from services.edge.catalog import CatalogHolder, Route
 from services.edge.http.connection import Client
-from services.edge.http.problems import model_not_found, not_in_dialect, unavailable
+from services.edge.http.problems import model_not_found, unavailable, vendor_unavailable
 from services.edge.http.stream import ClientAnswer
 from services.edge.identity.principals import Principal
 from services.edge.routing.router import FailedAttempt, Router, failed_attempt
@@ -20,11 +22,20 @@ class TokenCounts:
     It heeds what calls have told of a route's health, and tells nothing itself, because a vendor may lack the count alone.
     """
 
-    def __init__(self, catalog: CatalogHolder, vendors: VendorClient, router: Router, offerings: AccountOfferings) -> None:
+    def __init__(
+        self,
+        catalog: CatalogHolder,
+        vendors: VendorClient,
+        router: Router,
+        offerings: AccountOfferings,
+        served_at: Mapping[str, str],
+    ) -> None:
+        """`served_at`: as of `CallPath`."""
         self._catalog = catalog
         self._vendors = vendors
         self._router = router
         self._offerings = offerings
+        self._served_at = served_at
 
     async def serve(self, dialect: Dialect, request: Request, principal: Principal, client: Client, answer: ClientAnswer) -> None:
         """Serves one request. Errors: `Problem`, `ServiceError`, `ClientGoneError`."""
@@ -36,9 +47,10 @@ class TokenCounts:
             offering = snapshot.offering(await self._offerings.offering_id(principal.account_id))
             if offering is None or model.model_id not in offering.prices:
                 raise model_not_found(request.model_id)
+            refuse_elsewhere(dialect, model, self._served_at)
             routes = model.routes.get(dialect.name, ())
             if not routes:
-                raise not_in_dialect(model.model_id, "/v1/chat/completions")
+                raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
             failed: list[FailedAttempt] = []
             plan = self._router.plan(routes, principal.account_id, request.conversation)
             while (turn := await plan.next()) is not None:

@@ -1,6 +1,7 @@
 """Conditions of a session: a model, a route in the dialect, an input that fits. Works out the reservation too."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from services.edge.call.dialect import Dialect, InputSize, Request, VendorRequest
@@ -10,6 +11,7 @@ from services.edge.http.problems import (
     context_length_exceeded,
     malformed,
     model_not_found,
+    not_in_dialect,
     vendor_unavailable,
     vendors_left_out,
 )
@@ -155,6 +157,15 @@ def is_streamed(request: Request, endpoint: Endpoint) -> bool:
     limit = request.output_limit
     is_small = limit is not None and limit * request.choices <= _SMALL_TOKENS and endpoint.limit_counts_reasoning
     return request.streamed or not is_small
+
+
+def refuse_elsewhere(dialect: Dialect, model: SellableModel, served_at: Mapping[str, str]) -> None:
+    """Refuses a model that is called in other dialects alone; `served_at`: the URL of each dialect's calls by its name.
+
+    Errors: `Problem` 400 that says where it is called.
+    """
+    if not model.routes.get(dialect.name) and (others := served_at.keys() & model.routes.keys()):
+        raise not_in_dialect(model.model_id, ", ".join(sorted(served_at[name] for name in others)))
 
 
 def model_of(snapshot: Snapshot, model_id: str) -> SellableModel:

@@ -249,7 +249,7 @@ class Call:
         is_noted = False
         while events := await stream.next():
             for event in events:
-                step = stream.feed(event)
+                step = await stream.fed(event)
                 _check(step)
                 if not is_noted and (_has_output(step) or stream.finished):
                     is_noted = True

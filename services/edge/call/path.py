@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from services.edge.call.admission import Admitted, admit, model_of
+from services.edge.call.admission import Admitted, admit, model_of, refuse_elsewhere
 from services.edge.call.call import Call
 from services.edge.call.dialect import Dialect, Request
 from services.edge.call.metrics import CallMetrics
@@ -17,7 +17,6 @@ from services.edge.http.problems import (
     key_ended,
     limit_used_up,
     model_not_found,
-    not_in_dialect,
     quota_below_choices,
     quota_held,
     quota_used_up,
@@ -153,8 +152,7 @@ class CallPath:
 
     def _admit(self, dialect: Dialect, request: Request, model: SellableModel, principal: Principal) -> Admitted:
         """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
-        if not model.routes.get(dialect.name) and (others := self._served_at.keys() & model.routes.keys()):
-            raise not_in_dialect(model.model_id, ", ".join(sorted(self._served_at[name] for name in others)))
+        refuse_elsewhere(dialect, model, self._served_at)
         return admit(self._router, dialect, request, model, principal.account_id)
 
     async def _reserve(

@@ -13,6 +13,8 @@ _AFTER_END_S: Final = 2.0
 _AFTER_END_BYTES: Final = 64 * 1024
 # At most this many events in a row may say nothing: pings come every few seconds, and the longest answer has an end.
 _SILENT_EVENTS_MAX: Final = 10_000
+# Whole answers up to this size are read in a few milliseconds; vectors of many inputs have 60 MB.
+_READ_INLINE_BYTES_MAX: Final = 1_000_000
 _NOTHING: Final = Step()
 
 
@@ -87,6 +89,12 @@ class VendorStream:
         self.finished = self.finished or step.finished
         self.ended = self.ended or step.ended
         return step
+
+    async def fed(self, event: Event) -> Step:
+        """`feed`, off the event loop where an answer that came as one is so large that reading it would hold others up."""
+        if not self.is_streamed and len(event.data) > _READ_INLINE_BYTES_MAX:
+            return await asyncio.to_thread(self.feed, event)
+        return self.feed(event)
 
     async def _whole(self) -> list[Event]:
         if self._over:

@@ -139,7 +139,7 @@ class Scene:
         )
         self.router = Router(now_s)
         path = CallPath(holder, self.charging, self.vendors, self.router, self.metrics, config.heartbeat_interval_ms, SERVED_AT)
-        free = TokenCounts(holder, self.vendors, self.router, FixedOfferings("plan"))
+        free = TokenCounts(holder, self.vendors, self.router, FixedOfferings("plan"), SERVED_AT)
         # The route of each kind of call.
         self._routes: dict[Charged, Any] = {
             charged: ModelCalls(

@@ -164,3 +164,10 @@ async def test_no_request_is_charged_otherwise_than_its_route(kind: str, charged
     assert client.status == 500
     assert scene.vendors.asked == []
     assert scene.charging.creates == []
+
+
+async def test_a_free_count_of_a_model_of_another_dialect_says_where_it_can_be_called() -> None:
+    scene = Scene()
+    client = await scene.call("kind=count model=other", charged=Charged.NOTHING)
+    assert client.status == 400
+    assert client.body == b"unsupported_dialect: The model `other` is not served in this dialect; call it at /v1/others."

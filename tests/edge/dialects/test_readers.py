@@ -42,6 +42,32 @@ def test_readers_of_a_chat_read_what_the_edge_has_read(row: dict[str, Any], read
     assert texts == list(request.size().texts())
 
 
+@pytest.mark.parametrize(
+    "row", accepted("openai_completions") + accepted("openai_embeddings"), ids=lambda row: f"{row['dialect']} {row['body'][-40:]}"
+)
+@pytest.mark.parametrize("reader", READERS)
+def test_readers_of_inputs_read_what_the_edge_has_read(row: dict[str, Any], reader: str) -> None:
+    request = read(row["dialect"], row["body"])
+    other = row[f"{reader}_of_sent"]
+    size = request.size()
+    assert (other["model"], other["stream"], other["max_completion_tokens"], other["best_of"]) == (
+        request.model_id,
+        request.streamed,
+        0,
+        0,
+    )
+    assert other["stream_options"] == {"include_usage": request.streamed}
+    assert (other["n"] or 1) * size.inputs == request.choices or not request.makes_output
+    assert other["max_tokens"] == (limit_of(request) if request.makes_output else 0)
+    inputs = other["prompt"] if request.makes_output else other["input"]
+    inputs = [inputs] if isinstance(inputs, str) or isinstance(inputs[0], int) else inputs
+    assert len(inputs) == size.inputs
+    if isinstance(inputs[0], str):
+        assert [*inputs, *[other["suffix"]] * bool(other["suffix"])] == list(size.texts())
+    else:
+        assert sum(map(len, inputs)) == size.bytes_bound
+
+
 def texts_of(blocks: list[dict[str, Any]] | None) -> list[str]:
     """The texts of blocks and of those in them, in order."""
     found: list[str] = []

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from services.edge.call.dialect import Answer, Body, Ending
 from services.edge.dialects.chat.deltas import METADATA, METADATA_BYTES_MAX
 from services.edge.dialects.completions.dialect import Completions
+from services.edge.dialects.embeddings.dialect import Embeddings
 from services.edge.vendors.events import Event, EventReader
 from services.edge.vendors.vendor import VendorFailure
 from services.token_classes import NOTHING
@@ -326,6 +327,69 @@ def test_a_whole_response_is_an_answer_or_a_failure(streamed: bool) -> None:
             assert is_counted(text, [step.said, step.thought]) or step.opaque_bytes >= len(text.encode("utf-8", "surrogatepass"))
 
     check()
+
+
+NUMBER = st.one_of(st.floats(width=32), st.integers(-9, 9), NUMBERS)
+VECTOR = st.one_of(st.lists(NUMBER, max_size=3), st.sampled_from(["AACAPwAAAEA=", "AACAPw==", "AAA=", "?"]), SCALARS)
+EMBEDDING = st.builds(
+    lambda index, vector, more: Pairs([("object", "embedding"), ("index", index), ("embedding", vector), *more]),
+    st.one_of(st.integers(0, 1), SCALARS),
+    VECTOR,
+    objects(("index", "embedding", "text"), st.one_of(WORDS, VECTOR, SCALARS), 1),
+)
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+def vectors(inputs: int) -> st.SearchStrategy[Pairs]:
+    """Answers, most of them with a vector for each input."""
+    whole = st.integers(1, 3).flatmap(
+        lambda size: st.lists(st.lists(FLOATS, min_size=size, max_size=size), min_size=inputs, max_size=inputs)
+    )
+    placed = whole.map(lambda each: [Pairs([("index", place), ("embedding", vector)]) for place, vector in enumerate(each)])
+    return st.builds(
+        lambda data, more: Pairs([("object", "list"), ("data", data), ("model", "m"), *more]),
+        st.one_of(placed, placed, st.lists(EMBEDDING, max_size=3), SCALARS),
+        MORE_OF_VECTORS,
+    )
+
+
+MORE_OF_VECTORS = objects(
+    ("usage", "model", "data", "note", "error"), st.one_of(USAGE, WORDS, SCALARS, st.lists(EMBEDDING, max_size=2)), 2
+)
+
+
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_a_body_is_a_vector_for_each_input_or_a_failure(inputs: int, encoding: str) -> None:
+    request = json_bytes(Pairs([("model", "m"), ("input", ["x"] * inputs), ("encoding_format", encoding)]))
+    read = Embeddings().read(Body(request, "application/json"), {})
+    told_of = [0]
+
+    @tries(200)
+    @given(broken(vectors(inputs).map(json_bytes)))
+    def check(body: bytes) -> None:
+        answer = read.answer(chat.ENDPOINT)
+        try:
+            step = answer.feed_whole(body)
+        except VendorFailure:
+            return
+        assert step.counted is not None
+        assert step.counted.has_output
+        assert all(tokens == 0 for tokens in step.counted.counts[3:])
+        told = json.loads(answer.end(Ending.COMPLETE, step.counted.counts or (0,) * 5), parse_constant=_refused)
+        assert [each["index"] for each in told["data"]] == list(range(inputs))
+        kinds = {type(each["embedding"]) for each in told["data"]}
+        assert kinds == {str if encoding == "base64" else list}
+        assert len({len(each["embedding"]) for each in told["data"]}) == 1
+        told_of[0] += 1
+
+    check()
+    # Or nothing was tried.
+    assert told_of[0] > 20
+
+
+def _refused(constant: str) -> None:
+    raise AssertionError(f"{constant} is no number of JSON")
 
 
 # Strings that tell of an answer and are none of it: free up to a bound.

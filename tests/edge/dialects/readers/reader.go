@@ -25,6 +25,22 @@ type chatCompletion struct {
 	Messages            []message `json:"messages"`
 }
 
+// A request of completions or of embeddings.
+type prompted struct {
+	Model               string  `json:"model"`
+	N                   int64   `json:"n"`
+	BestOf              int64   `json:"best_of"`
+	MaxTokens           int64   `json:"max_tokens"`
+	MaxCompletionTokens int64   `json:"max_completion_tokens"`
+	Dimensions          int64   `json:"dimensions"`
+	Echo                bool    `json:"echo"`
+	Stream              bool    `json:"stream"`
+	StreamOptions       options `json:"stream_options"`
+	Suffix              string  `json:"suffix"`
+	Prompt              any     `json:"prompt"`
+	Input               any     `json:"input"`
+}
+
 // A text, or a list of blocks.
 type blocks []block
 
@@ -107,8 +123,11 @@ func main() {
 	read := make([]any, len(bodies))
 	for index, body := range bodies {
 		var each any = new(chatCompletion)
-		if os.Args[1] == "anthropic_messages" {
+		switch os.Args[1] {
+		case "anthropic_messages":
 			each = new(messages)
+		case "openai_completions", "openai_embeddings":
+			each = new(prompted)
 		}
 		if os.Args[1] == "openai_responses" {
 			each = new(response)

@@ -1,6 +1,12 @@
 // Reads bodies as a vendor in JavaScript does that speaks the dialect of its argument, and writes what it has read.
 const bodies = JSON.parse(require("fs").readFileSync(0, "utf8"));
-const read = { openai_chat: chatCompletion, anthropic_messages: messages, openai_responses: response }[process.argv[2]];
+const read = {
+  openai_chat: chatCompletion,
+  anthropic_messages: messages,
+  openai_responses: response,
+  openai_completions: prompted,
+  openai_embeddings: prompted,
+}[process.argv[2]];
 
 function chatCompletion(each) {
   const messages = Array.isArray(each.messages) ? each.messages : [];
@@ -12,6 +18,24 @@ function chatCompletion(each) {
     stream: each.stream ?? false,
     stream_options: { include_usage: each.stream_options?.include_usage ?? false },
     messages: messages.map((message) => ({ role: message?.role ?? "", content: message?.content ?? null })),
+  };
+}
+
+// A request of completions or of embeddings.
+function prompted(each) {
+  return {
+    model: each.model ?? "",
+    n: each.n ?? 0,
+    best_of: each.best_of ?? 0,
+    max_tokens: each.max_tokens ?? 0,
+    max_completion_tokens: each.max_completion_tokens ?? 0,
+    dimensions: each.dimensions ?? 0,
+    echo: each.echo ?? false,
+    stream: each.stream ?? false,
+    stream_options: { include_usage: each.stream_options?.include_usage ?? false },
+    suffix: each.suffix ?? "",
+    prompt: each.prompt ?? null,
+    input: each.input ?? null,
   };
 }
 

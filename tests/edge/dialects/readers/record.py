@@ -12,6 +12,8 @@ from typing import Any, Final
 from services.edge.call.dialect import Body, Dialect, Request
 from services.edge.dialects.anthropic_messages.dialect import MESSAGES
 from services.edge.dialects.chat.dialect import ChatCompletions
+from services.edge.dialects.completions.dialect import Completions
+from services.edge.dialects.embeddings.dialect import Embeddings
 from services.edge.dialects.responses.dialect import Responses
 from services.edge.http.problems import Problem
 from services.edge.vendors.profile import Endpoint, Unknown
@@ -22,6 +24,8 @@ DIALECTS: Final[dict[str, Dialect]] = {
     "openai_chat": ChatCompletions(),
     "anthropic_messages": MESSAGES,
     "openai_responses": Responses(),
+    "openai_completions": Completions(),
+    "openai_embeddings": Embeddings(),
 }
 LIMIT = 77
 
@@ -173,10 +177,57 @@ _RESPONSES = [
         )
     ),
 ]
+# The same for a field of inputs, under either name.
+_INPUTS = (
+    '"PROMPT":"x"',
+    '"PROMPT":["x","y\\u00e9"]',
+    '"PROMPT":[1,2]',
+    '"PROMPT":[[1],[2,3]]',
+    '"PROMPT":[1,-2]',
+    '"PROMPT":[1.0]',
+    '"PROMPT":[1e1]',
+    '"PROMPT":[9007199254740993]',
+    '"PROMPT":["x",1]',
+    '"PROMPT":"\\ud800"',
+    '"PROMPT":""',
+    '"PROMPT":[]',
+    '"PROMPT":"x","PROMPT":"dear"',
+    '"PROMPT":"x","Prompt":"dear"',
+    '"PROMPT":"x","Input":"dear"',
+    '"PROMPT":"x","mode\\u004c":"dear"',
+    '"PROMPT":"x","model":"other"',
+    '"PROMPT":"x","MODEL":"dear"',
+)
+_COMPLETIONS = [
+    *(f"{{{_MODEL},{each}}}".replace("PROMPT", "prompt") for each in _INPUTS),
+    *(
+        f'{{{_MODEL},"prompt":"x",{inner}}}'
+        for inner in (
+            '"n":2,"N":100',
+            '"n":2,"n":3',
+            '"n":2,"best_of":2',
+            '"n":2,"Best_Of":20',
+            '"max_tokens":5,"max_tokens":9',
+            '"max_tokens":5,"max_to\u212aens":100000',
+            '"max_tokens":5,"max_completion_tokens":100000',
+            '"max_tokens":1e3',
+            '"stream":true,"Stream":false',
+            '"stream":true,"stream_options":{"include_usage":false,"Include_Usage":false}',
+            '"echo":true,"Echo":false',
+            '"suffix":"y","suffix":"z"',
+        )
+    ),
+]
+_EMBEDDINGS = [
+    *(f"{{{_MODEL},{each}}}".replace("PROMPT", "input") for each in _INPUTS),
+    *(f'{{{_MODEL},"input":"x",{inner}}}' for inner in ('"dimensions":5,"dimensions":9', '"Dimensions":9', '"stream":false')),
+]
 CASES = [
     *(("openai_chat", body) for body in _CHAT),
     *(("anthropic_messages", body) for body in _ANTHROPIC),
     *(("openai_responses", body) for body in _RESPONSES),
+    *(("openai_completions", body) for body in _COMPLETIONS),
+    *(("openai_embeddings", body) for body in _EMBEDDINGS),
 ]
 
 

@@ -84,7 +84,15 @@ WAYS: Final[dict[str, tuple[str, Object]]] = {
     "ingress": ("tokenline", {}),
     "adminIngress": ("tokenline-admin", {"networkPolicy": {"operators": [{"podSelector": {}}]}}),
 }
-CLIENTS_CALL: Final = ("/v1/chat/completions", "/v1/me/balance", "/v1/me/receipts", "/v1/messages", "/v1/models")
+CLIENTS_CALL: Final = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/me/balance",
+    "/v1/me/receipts",
+    "/v1/messages",
+    "/v1/models",
+)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -132,6 +132,12 @@ class Processes:
         process.wait(_STOP_S_MAX)
         del self._running[name]
 
+    def kill(self, name: str) -> None:
+        """kill -9 of one process."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
+
     def serve(self, service: str, name: str = "", checkout: Path | None = None, **config: Any) -> str:
         """Starts a service, as the process `name`, on the code of a checkout, and returns its address once it listens."""
         name = name or service

@@ -9,13 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from services.cli.bench_cell import OWN_CHECKOUT
 from services.cli.load import Load, Measured
 from services.cli.processes import Processes
-from tests.peers.calls import long_body, served_at_once, short_body
-from tests.peers.report import CLOSED_CONNECTIONS, P99_MS_BOUNDS, Closed, Figures, SmallAccount
+from tests.peers.calls import long_body, served, served_at_once, short_body
+from tests.peers.report import CLOSED_CONNECTIONS, P99_MS_BOUNDS, Closed, Figures, Killed, SmallAccount
 from tests.peers.search import RateSearch
-from tests.peers.systems import System
+from tests.peers.systems import Charged, Killable, System
 
 # Machines drift: what is compared takes turns, and the median of the turns is told.
 _ROUNDS: Final = 3
@@ -42,6 +44,8 @@ class Side:
         self.failed = 0
         self.memory_mib = 0.0
         self.small: SmallAccount | None = None
+        self.charged: Charged | None = None
+        self.killed: Killed | None = None
 
     @property
     def calls_per_second(self) -> float:
@@ -69,6 +73,7 @@ class Bench:
         _say("small accounts and charges")
         for side in self.sides:
             self.small(side)
+            self.kill(side)
         return [self.figures(side) for side in self.sides]
 
     def _each(self, number: int, turn: Callable[[Side], None]) -> None:
@@ -122,10 +127,29 @@ class Bench:
             served = served_at_once(system.base_url, small.api_key, long_body(small.model_id), _SMALL_CALLS)
             side.small = SmallAccount(sent=_SMALL_CALLS, served=served, left=system.small_left(small))
 
-    def figures(self, side: Side) -> Figures:
-        """What was found, and what was charged in all; no call is under way."""
+    def kill(self, side: Side) -> None:
+        """Counts what was charged so far; then what is charged of a load in the midst of which the gateway is killed."""
         system = side.system
-        charged = system.charged()
+        before = side.charged = system.charged()
+        if not isinstance(system, Killable) or before is None:
+            return
+        vendor_before = served(system.vendor_base_url)
+        self._processes.tell(self._generator, self._load(side, CLOSED_CONNECTIONS[-1], _ROUND_S))
+        self._processes.read_line(self._generator)
+        time.sleep(_ROUND_S / 2)
+        system.kill()
+        self._processes.read_line(self._generator)
+        measured = msgspec.json.decode(self._processes.read_line(self._generator), type=Measured)
+        system.begin()
+        vendor, after = served(system.vendor_base_url), system.charged()
+        assert after is not None
+        made = vendor["tokens"] - vendor_before["tokens"]
+        a_call = made / (vendor["calls"] - vendor_before["calls"]) if after.unit == "tokens" else 1
+        side.killed = Killed(answered=measured.succeeded_in_all, charged=round((after.charged - before.charged) / a_call, 2))
+
+    def figures(self, side: Side) -> Figures:
+        """What was found."""
+        system, charged = side.system, side.charged
         return Figures(
             name=system.name,
             says=system.says,
@@ -137,6 +161,7 @@ class Bench:
             made=None if charged is None else charged.made,
             charged_unit="" if charged is None else charged.unit,
             small=side.small,
+            killed=side.killed,
         )
 
 

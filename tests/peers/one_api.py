@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
@@ -21,10 +20,10 @@ _ROOT_TOKEN: Final = "bench".ljust(32, "0")
 _PLENTY: Final = 1_000_000_000
 # PostgreSQL takes 100 connections as it comes; their own limit of 1,000 makes both lose charges.
 _CONNECTIONS: Final = 80
-# As long as batches are kept, and a second.
+# As long as batches are kept; and what an answered call may take to be charged.
 _BATCH_S: Final = 5
 _CHARGED_S_MAX: Final = 60.0
-_STEADY_S: Final = _BATCH_S + 1.5
+_UNDER_WAY_S: Final = 1.5
 _OPENAI: Final = 1
 
 
@@ -33,38 +32,35 @@ class OneApi:
 
     def __init__(self, room: Room, peer: GoPeer, name: str, *, batched: bool) -> None:
         """`batched`: charges are kept in memory for 5 s (`BATCH_UPDATE_ENABLED`). Errors: `PeerMissing`."""
-        program = go_program(peer)
+        self._program = str(go_program(peer))
         self.name = name
         self.says = f"{peer.version}, keys, quota, log in PostgreSQL; Redis; charges {'every 5 s' if batched else 'with each call'}"
         self.vendor_base_url = room.vendor(name)
         self.model_id = _MODEL
         self._peer = peer
-        folder = room.folder / name
-        folder.mkdir()
+        self._batched = batched
+        self._processes = room.processes
+        self._folder = room.folder / name
+        self._folder.mkdir()
         server = room.stores.enter_context(PostgresqlServer())
         self._database = server.new_database()
         # Quota of all wallets, the price of a long call, and tokens that the vendor made for nobody's account.
         self._granted = self._cost = self._asked = 0
         port, redis_port = free_ports(2)
-        address = f"http://127.0.0.1:{port}"
-        self.base_url = f"{address}/v1"
+        self._address = f"http://127.0.0.1:{port}"
+        self.base_url = f"{self._address}/v1"
         # Nothing of Redis is kept on disk.
-        keeps = ("--save", "", "--appendonly", "no")
-        redis_pid = room.processes.run(
-            f"{name}-redis", str(redis_server()), "--port", str(redis_port), *keeps, folder=folder, environment={}
-        )
-        environment = self._environment(port, redis_port, folder, batched=batched)
-        room.processes.run(name, str(program), folder=folder, environment=environment)
-        await_answer(f"{address}/api/status", room.processes)
-        self._set_up(address)
+        redis = (str(redis_server()), "--port", str(redis_port), "--save", "", "--appendonly", "no")
+        self.database_pids = [server.pid, room.processes.run(f"{name}-redis", *redis, folder=self._folder, environment={})]
+        self._environment = self._environment_of(port, redis_port)
+        self.begin()
+        self._set_up()
         self.api_keys = [self._make_account(f"bench{number}", _PLENTY) for number in range(_ACCOUNTS)]
         # It begins anew with what was set up, as it runs from day to day.
-        room.processes.end(name)
-        self.gateway_pids = [room.processes.run(name, str(program), folder=folder, environment=environment)]
-        await_answer(f"{address}/api/status", room.processes)
-        self.database_pids = [server.pid, redis_pid]
+        self._processes.end(name)
+        self.begin()
 
-    def _environment(self, port: int, redis_port: int, folder: Path, *, batched: bool) -> dict[str, str]:
+    def _environment_of(self, port: int, redis_port: int) -> dict[str, str]:
         (vocabularies,) = python_environment("litellm").glob("lib/python*/site-packages/litellm/litellm_core_utils/tokenizers")
         return {
             "PORT": str(port),
@@ -75,26 +71,26 @@ class OneApi:
             # Without it neither uses Redis.
             "SYNC_FREQUENCY": "60",
             "MEMORY_CACHE_ENABLED": "true",
-            "BATCH_UPDATE_ENABLED": "true" if batched else "false",
+            "BATCH_UPDATE_ENABLED": "true" if self._batched else "false",
             "BATCH_UPDATE_INTERVAL": str(_BATCH_S),
             "SESSION_SECRET": "bench",
             # For the set-up of one-api; new-api has no such thing.
             "INITIAL_ROOT_ACCESS_TOKEN": _ROOT_TOKEN,
             # one-api would fetch OpenAI's vocabularies; LiteLLM's package has them under the same names.
             "TIKTOKEN_CACHE_DIR": str(vocabularies),
-            "HOME": str(folder),
+            "HOME": str(self._folder),
             "PATH": "/usr/bin:/bin",
         }
 
-    def _set_up(self, address: str) -> None:
+    def _set_up(self) -> None:
         if self._peer is NEW_API:
             word = "bench-bench"
             setup = {"username": "root", "password": word, "confirmPassword": word, "SelfUseModeEnabled": False}
-            self._admin("POST", f"{address}/api/setup", setup)
+            self._admin("POST", f"{self._address}/api/setup", setup)
             self._sql(f"UPDATE users SET access_token = '{_ROOT_TOKEN}' WHERE username = 'root'")
         prices = {"ModelRatio": {_MODEL: 1}, "CompletionRatio": {_MODEL: 1}}
         for key, value in prices.items():
-            self._admin("PUT", f"{address}/api/option/", {"key": key, "value": msgspec.json.encode(value).decode()})
+            self._admin("PUT", f"{self._address}/api/option/", {"key": key, "value": msgspec.json.encode(value).decode()})
         vendor = self.vendor_base_url.removesuffix("/v1")
         channel = {
             "name": "vendor",
@@ -105,7 +101,9 @@ class OneApi:
             "group": "default",
             "groups": ["default"],
         }
-        self._admin("POST", f"{address}/api/channel/", {"mode": "single", "channel": channel} if self._peer is NEW_API else channel)
+        self._admin(
+            "POST", f"{self._address}/api/channel/", {"mode": "single", "channel": channel} if self._peer is NEW_API else channel
+        )
 
     def _admin(self, method: str, url: str, body: dict[str, Any]) -> None:
         headers = {"Authorization": _ROOT_TOKEN, "New-Api-User": "1"}
@@ -142,14 +140,16 @@ class OneApi:
         return asyncio.run(fetch())
 
     def _steady(self, statement: str, *values: object) -> int:
-        """A figure once all that is under way, and a batch, has passed without a change."""
+        """A figure once batches were written, and what is under way no longer changes it."""
         deadline_s = time.monotonic() + _CHARGED_S_MAX
-        figure = -1
-        while True:
+        time.sleep(_BATCH_S * self._batched)
+        figure = int(self._sql(statement, *values))
+        while time.monotonic() < deadline_s:
+            time.sleep(_UNDER_WAY_S)
             before, figure = figure, int(self._sql(statement, *values))
-            if figure == before or time.monotonic() > deadline_s:
-                return figure
-            time.sleep(_STEADY_S)
+            if figure == before:
+                break
+        return figure
 
     def charged(self) -> Charged | None:
         """See `System`: what is gone from all wallets; a token costs one quota."""
@@ -161,6 +161,15 @@ class OneApi:
         self._cost = call(self.vendor_base_url, "vendor", long_body(_MODEL)).tokens
         self._asked += self._cost
         return Small(self._make_account("small", SMALL_PAYS_CALLS * self._cost), _MODEL)
+
+    def begin(self) -> None:
+        """See `Killable`."""
+        self.gateway_pids = [self._processes.run(self.name, self._program, folder=self._folder, environment=self._environment)]
+        await_answer(f"{self._address}/api/status", self._processes)
+
+    def kill(self) -> None:
+        """See `Killable`."""
+        self._processes.kill(self.name)
 
     def small_left(self, small: Small) -> float | None:
         """See `System`."""

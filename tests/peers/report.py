@@ -32,6 +32,15 @@ class SmallAccount(msgspec.Struct, frozen=True, kw_only=True):
     left: float | None
 
 
+class Killed(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls under load, in the midst of which the gateway was killed with -9; it has begun anew since."""
+
+    # Answers that clients have in whole.
+    answered: int
+    # Calls that were charged, by their tokens.
+    charged: float
+
+
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What was found of one system."""
 
@@ -51,6 +60,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     made: int | None
     charged_unit: str
     small: SmallAccount | None
+    # None: that was not tried.
+    killed: Killed | None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,17 +120,19 @@ def _other_heads() -> list[str]:
         "failed",
         "charged of made",
         "small account: served, calls left",
+        "killed: charged of answered",
     ]
 
 
 def _other_cells(figures: Figures) -> list[str]:
     rates = (figures.calls_per_second_at_p99[bound] for bound in P99_MS_BOUNDS)
     charged = "no record" if figures.charged is None else f"{figures.charged:,} of {figures.made:,} {figures.charged_unit}"
-    small = figures.small
+    small, killed = figures.small, figures.killed
     left = "" if small is None or small.left is None else f", {small.left:.1f}"
     return [
         *(f"{statistics.median(each):,.0f} ({min(each):,.0f} to {max(each):,.0f})" for each in rates),
         f"{figures.failed:,}",
         charged,
         "-" if small is None else f"{small.served} of {small.sent}{left}",
+        "-" if killed is None else f"{killed.charged:,.0f} of {killed.answered:,}",
     ]

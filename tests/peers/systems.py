@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -64,6 +64,19 @@ class System(Protocol):
 
     def small_left(self, small: Small) -> float | None:
         """For how many calls its account can still pay; below 0, it owes them. None: it cannot be told."""
+        ...
+
+
+@runtime_checkable
+class Killable(System, Protocol):
+    """A system whose gateway is one process; `make faults` kills Tokenline's services."""
+
+    def kill(self) -> None:
+        """kill -9 of the gateway."""
+        ...
+
+    def begin(self) -> None:
+        """Begins the gateway, and waits until it answers."""
         ...
 
 

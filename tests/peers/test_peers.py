@@ -11,7 +11,7 @@ from services.cli.processes import Processes
 from tests.peers import install
 from tests.peers.install import GoPeer, PeerMissing, go_program
 from tests.peers.measure import Bench
-from tests.peers.report import CLOSED_CONNECTIONS, Closed, Figures, Report, SmallAccount, markdown
+from tests.peers.report import CLOSED_CONNECTIONS, Closed, Figures, Killed, Report, SmallAccount, markdown
 from tests.peers.search import RateSearch
 from tests.peers.systems import Room, Tokenline
 
@@ -97,6 +97,7 @@ def test_tokenline_is_measured_and_a_small_account_pays_for_10_calls_and_no_more
         for connections in CLOSED_CONNECTIONS:
             bench.closed(connections, side)
         bench.small(side)
+        bench.kill(side)
         assert side.small is not None
         assert side.small.left is not None
         assert 0 < side.small.served <= 10
@@ -123,12 +124,14 @@ def test_the_table_says_each_figure_where_it_belongs() -> None:
         made=100,
         charged_unit="tokens",
         small=SmallAccount(sent=50, served=43, left=-33.0),
+        killed=Killed(answered=1_900, charged=1_234),
     )
     report = Report(systems=[figures], missing=["one-api: go build: no space left"], load_average=[0.2, 2.4], seconds=480.4)
     lines = markdown(report).splitlines()
     cell = "1,234 | 6.3 / 28.0 | 800 + 44 = **844** (810 to 899)"
     assert f"| new-api: all on | {cell} | {cell} | 84 |" in lines
-    assert "| new-api | 5 (0 to 10) | 200 (100 to 300) | 1,000 (1,000 to 1,000) | 3 | 95 of 100 tokens | 43 of 50, -33.0 |" in lines
+    rates = "5 (0 to 10) | 200 (100 to 300) | 1,000 (1,000 to 1,000)"
+    assert f"| new-api | {rates} | 3 | 95 of 100 tokens | 43 of 50, -33.0 | 1,234 of 1,900 |" in lines
     assert lines[-1] == "Not measured: one-api: go build: no space left."
     widths = {line.count("|") for line in lines[:3]}
     assert widths == {9}

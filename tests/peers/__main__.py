@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from services.cli.failures import CommandError
 from services.cli.processes import Processes, terminated_as_interrupted
 from tests.peers.install import NEW_API, ONE_API, PeerMissing
 from tests.peers.litellm import LiteLlm
@@ -38,7 +39,10 @@ SYSTEMS: Final[dict[str, Callable[[Room, str], System]]] = {
 
 
 def measure(names: list[str]) -> Report:
-    """Starts the systems and measures them. Blocking. Errors: `CommandError` when one ends or refuses to be set up."""
+    """Starts the systems and measures them. Blocking. Errors: `CommandError` when one ends, `TimeoutError` when one does not begin,
+
+    `RuntimeError` when one refuses to be set up.
+    """
     before = os.getloadavg()[0]
     began_s = time.monotonic()
     systems: list[System] = []
@@ -72,8 +76,11 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in SYSTEMS]:
         parser.error(f"no system is named {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
-    with terminated_as_interrupted():
-        report = measure(options.names or list(SYSTEMS))
+    try:
+        with terminated_as_interrupted():
+            report = measure(options.names or list(SYSTEMS))
+    except (CommandError, RuntimeError, TimeoutError) as error:
+        sys.exit(f"{error}; the others are measured when their names are given")
     print(msgspec.json.format(msgspec.json.encode(report)).decode() if options.json else markdown(report))
 
 

@@ -22,7 +22,7 @@ from tests.peers.systems import Charged, Killable, System
 # Machines drift: what is compared takes turns, and the median of the turns is told.
 _ROUNDS: Final = 3
 _SEARCHES: Final = 2
-_ROUND_S: Final = 1.5
+_ROUND_S: Final = 2.0
 _PACED_S: Final = 1.5
 _WARM_UP_FIRST_S: Final = 2.0
 _WARM_UP_S: Final = 0.4

@@ -18,7 +18,7 @@ _MODEL: Final = "simulated"
 _ROOT_TOKEN: Final = "bench".ljust(32, "0")
 # Far above what either trusts without a reservation, and within new-api's 32 bits.
 _PLENTY: Final = 1_000_000_000
-# PostgreSQL takes 100 connections as it comes; their own limit of 1,000 makes both lose charges.
+# PostgreSQL takes 100 connections as it comes, and refuses more; their own limit is 1,000.
 _CONNECTIONS: Final = 80
 # As long as batches are kept; and what an answered call may take to be charged.
 _BATCH_S: Final = 5

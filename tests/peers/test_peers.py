@@ -68,6 +68,29 @@ def test_a_module_that_the_proxy_does_not_have_is_missing_with_what_go_says(
             go_program(peer)
 
 
+def test_a_peer_is_built_once_from_a_copy_with_a_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(install, "_CACHE", tmp_path / "cache")
+    module = tmp_path / "module"
+    module.mkdir()
+    (module / "main.go").write_text("package main\n", encoding="ascii")
+    (module / "main.go").chmod(0o400)
+    go = tmp_path / "bin" / "go"
+    go.parent.mkdir()
+    downloaded = f'{{"Dir": "{module}", "Sum": "h1:x="}}'
+    go.write_text(
+        f"#!/bin/sh\nif [ $1 = mod ]; then echo '{downloaded}'; else cat main.go web/index.html > $3; fi\n", encoding="ascii"
+    )
+    go.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{go.parent}:/usr/bin:/bin")
+    peer = GoPeer("somebody", "example.com/somebody", "v1.0.0", "h1:x=", "web/index.html")
+    program = go_program(peer)
+    assert program.read_text(encoding="ascii") == "package main\n<p>The console is not built.</p>"
+    # The module itself is as it was, and nothing is asked of go again.
+    assert not (module / "web").exists()
+    go.unlink()
+    assert go_program(peer) == program
+
+
 def test_a_module_with_another_checksum_is_not_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(install, "_CACHE", tmp_path)
     go = tmp_path / "bin" / "go"

@@ -23,6 +23,8 @@ from tests.peers.systems import Charged, Killable, System
 _ROUNDS: Final = 3
 _SEARCHES: Final = 2
 _ROUND_S: Final = 2.0
+# Where calls take seconds: each connection has two answers in a turn, and one before, unless that takes longer than this.
+_ROUND_S_MAX: Final = 6.0
 _PACED_S: Final = 1.5
 _WARM_UP_FIRST_S: Final = 2.0
 _WARM_UP_S: Final = 0.4
@@ -103,6 +105,11 @@ class Bench:
         system = side.system
         gateways = len(system.gateway_pids)
         load = self._load(side, connections, _ROUND_S)
+        if (before := side.rounds[CLOSED_CONNECTIONS[0]]) and (rate := _rate(before[-1][0])):
+            answered_s = min(connections / rate, _ROUND_S_MAX / 2)
+            load = msgspec.structs.replace(
+                load, seconds=max(load.seconds, 2 * answered_s), warm_up_s=max(load.warm_up_s, answered_s)
+            )
         measured, cpu_s = self._measure(load, system.gateway_pids + system.database_pids)
         calls = max(measured.calls - measured.failed, 1)
         gateway_us, database_us = (sum(each) * _MICROSECONDS / calls for each in (cpu_s[:gateways], cpu_s[gateways:]))

@@ -12,7 +12,7 @@ REGION ?= beijing
 TOOLS := .tools
 export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 
-.PHONY: policy image up-cluster down-cluster test-cluster test-clients help setup run test test-fast simulate simulate-mutations mutations faults lint types generate verify publish lock format bench clean
+.PHONY: policy image up-cluster down-cluster test-cluster test-clients help setup run test test-fast simulate simulate-mutations mutations faults lint types generate verify publish lock format bench bench-peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -142,10 +142,15 @@ lock: setup ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header infra/policy/requirements.in -o infra/policy/requirements.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/clients/requirements.in -o tests/clients/requirements.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/clients/langchain.in -o tests/clients/langchain.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/peers/litellm.in -o tests/peers/litellm.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/peers/redis.in -o tests/peers/redis.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 bench: setup ## measure the edge with every service a process of its own
 	$(BIN)/tokenline bench edge
+
+bench-peers: setup ## measure Tokenline beside other gateways in ten minutes; go in PATH, and minutes more to fetch and build them once
+	$(BIN)/python -m tests.peers
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .policy .clients $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis

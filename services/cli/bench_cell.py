@@ -1,6 +1,7 @@
 """A cell under a benchmark: every service of one checkout as a process of its own, its accounts, its model, its bill."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -39,6 +40,8 @@ class Bill(msgspec.Struct, frozen=True):
 
     breaches: list[str]
     differences: list[str]
+    # CDRs that were written.
+    cdrs: int = 0
 
 
 def start_simulator(processes: Processes) -> str:
@@ -50,12 +53,22 @@ class BenchCell:
     """A running cell."""
 
     def __init__(
-        self, processes: Processes, folder: Path, vendor_base_url: str, name: str, checkout: Path, certificates: Path | None = None
+        self,
+        processes: Processes,
+        folder: Path,
+        vendor_base_url: str,
+        name: str,
+        checkout: Path,
+        *,
+        certificates: Path | None = None,
+        new_database: Callable[[], str] | None = None,
     ) -> None:
         """Starts the cell's services in a new folder `name` on the code of `checkout`, and waits until the edge is ready.
 
-        They call one another with TLS where there are `certificates`, as `tokenline certs` makes them.
+        They call one another with TLS where there are `certificates`, as `tokenline certs` makes them. They store in PostgreSQL
+        where `new_database` gives URLs of empty databases, else in SQLite.
         """
+        self._new_database = new_database
         self._processes = processes
         self._folder = folder / name
         self._name = name
@@ -80,6 +93,11 @@ class BenchCell:
                 config["grpc_tls"] = "required"
         return self._processes.serve(service, f"{self._name}-{service}", self.checkout, **config)
 
+    def _stores_in(self, service: str) -> dict[str, str]:
+        if self._new_database is not None:
+            return {"postgresql": self._new_database()}
+        return {"database": str(self._folder / f"{service}.sqlite3")}
+
     def _start(self, vendor_base_url: str) -> str:
         folder = self._folder
         (folder / "hash_key").write_text(token_hex(32), encoding="ascii")
@@ -89,16 +107,14 @@ class BenchCell:
         authentication = self._serve(
             "authentication",
             listen_address=_ANYWHERE,
-            database=str(folder / "authentication.sqlite3"),
+            **self._stores_in("authentication"),
             hash_key_file=str(folder / "hash_key"),
         )
-        accounting = self._serve(
-            "accounting", listen_address=_ANYWHERE, database=str(folder / "accounting.sqlite3"), registry_address=registry
-        )
+        accounting = self._serve("accounting", listen_address=_ANYWHERE, **self._stores_in("accounting"), registry_address=registry)
         billing = self._serve(
             "billing",
             listen_address=_ANYWHERE,
-            database=str(folder / "billing.sqlite3"),
+            **self._stores_in("billing"),
             cdr_folder=str(folder / "cdr"),
             accounting_address=accounting,
         )
@@ -128,13 +144,16 @@ class BenchCell:
 
     def _make_accounts(self) -> list[str]:
         """An API key of each of `_ACCOUNTS` accounts with TOKEN to spend."""
-        api_keys = []
-        for number in range(_ACCOUNTS):
-            account_id = self._system.ask("POST", "/accounts", {"idempotency_key": f"bench-{number}"})["account_id"]
-            topup = {"unit": "TOKEN", "amount": _TOPUP_AMOUNT, "valid_days": 1, "idempotency_key": "bench"}
-            self._system.ask("POST", f"/accounts/{account_id}/buckets", topup)
-            api_keys.append(self._system.ask("POST", f"/accounts/{account_id}/keys", {})["api_key"])
-        return api_keys
+        return [self.make_account(f"bench-{number}", _TOPUP_AMOUNT) for number in range(_ACCOUNTS)]
+
+    def make_account(self, name: str, topup_amount: int) -> str:
+        """An API key of a new account; `topup_amount` is in micro-TOKEN."""
+        account_id = self._system.ask("POST", "/accounts", {"idempotency_key": name})["account_id"]
+        topup = {"unit": "TOKEN", "amount": topup_amount, "valid_days": 1, "idempotency_key": "bench"}
+        self._system.ask("POST", f"/accounts/{account_id}/buckets", topup)
+        api_key = self._system.ask("POST", f"/accounts/{account_id}/keys", {})["api_key"]
+        assert isinstance(api_key, str)
+        return api_key
 
     def models(self, context_tokens_min: int, output_tokens_min: int) -> list[str]:
         """The models that take at least this input and make at least this output, in the catalog's order."""
@@ -156,4 +175,4 @@ class BenchCell:
         differences = list(reconciled["differences"])
         if succeeded is not None and reconciled["cdrs"] != succeeded:
             differences.append(f"{succeeded} calls were answered but there are {reconciled['cdrs']} CDRs")
-        return Bill(list(audited["breaches"]), differences)
+        return Bill(list(audited["breaches"]), differences, reconciled["cdrs"])

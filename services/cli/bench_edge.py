@@ -214,7 +214,7 @@ class _Bench:
         self._processes = processes
         self._workload = workload
         self.vendor_base_url = start_simulator(processes)
-        self.own = Side(BenchCell(processes, folder, self.vendor_base_url, "own", OWN_CHECKOUT, certificates))
+        self.own = Side(BenchCell(processes, folder, self.vendor_base_url, "own", OWN_CHECKOUT, certificates=certificates))
         self.other = None if other is None else Side(BenchCell(processes, folder, self.vendor_base_url, "other", other))
         self.model_id = self._model()
         self._generator = processes.start("load", "-m", workload.generator, checkout=OWN_CHECKOUT)

@@ -25,7 +25,7 @@ CPU_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of a process and of its children, in seconds, from proc(5)."""
+    """User and system time of a process and of its children, ended ones too, in seconds, from proc(5)."""
     total = 0.0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -33,10 +33,11 @@ def cpu_s(pid: int) -> float:
         except OSError:
             # It has ended meanwhile.
             continue
-        # The second field is the name in brackets, which may hold anything; the parent is field 4, utime and stime are 14 and 15.
+        # The second field is the name in brackets, which may hold anything; the parent is field 4, utime and stime are 14 and 15,
+        # those of children that have ended 16 and 17.
         fields = text.rpartition(")")[2].split()
         if int(stat.parent.name) == pid or int(fields[1]) == pid:
-            total += (int(fields[11]) + int(fields[12])) * CPU_TICK_S
+            total += sum(map(int, fields[11:15])) * CPU_TICK_S
     return total
 
 
@@ -106,6 +107,36 @@ class Processes:
         self._running[name] = process
         self.pids[name] = process.pid
         return process
+
+    def run(self, name: str, *command: str, folder: Path, environment: dict[str, str]) -> int:
+        """Runs a program that is not ours in a folder, with this environment alone; its process ID."""
+        with (self._folder / f"{name}.log").open("w", encoding="utf-8") as log:
+            process = subprocess.Popen(  # noqa: S603  # as `start`
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                text=True,
+                cwd=folder,
+                env=environment,
+                start_new_session=True,
+            )
+        self._running[name] = process
+        self.pids[name] = process.pid
+        return process.pid
+
+    def end(self, name: str) -> None:
+        """Lets one process end in order. Errors: `subprocess.TimeoutExpired` when it does not."""
+        process = self._running[name]
+        process.terminate()
+        process.wait(_STOP_S_MAX)
+        del self._running[name]
+
+    def kill(self, name: str) -> None:
+        """kill -9 of one process."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
 
     def serve(self, service: str, name: str = "", checkout: Path | None = None, **config: Any) -> str:
         """Starts a service, as the process `name`, on the code of a checkout, and returns its address once it listens."""

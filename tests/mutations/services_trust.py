@@ -130,6 +130,17 @@ _CALLERS: Final = (
         ("tests/cli/test_serve.py",),
     ),
     Mutation(
+        "a benchmark forgets what children used that have ended",
+        "services/cli/processes.py",
+        (
+            (
+                "            total += sum(map(int, fields[11:15])) * CPU_TICK_S\n",
+                "            total += sum(map(int, fields[11:13])) * CPU_TICK_S\n",
+            ),
+        ),
+        ("tests/cli/test_processes.py",),
+    ),
+    Mutation(
         "two services share a port",
         "services/runtime/server.py",
         (

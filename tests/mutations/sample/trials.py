@@ -276,12 +276,16 @@ def _try(mutant: Mutant, tests: Mapping[str, Mapping[str, float]], said: Path) -
 
 
 def try_all(mutants: Iterable[Mutant], count: int, tests: Tests, folder: Path) -> Iterator[Trial]:
-    """Tries the first `count` mutants that are not stillborn, as many at once as there are processors; yields what ends first."""
+    """Tries the first `count` mutants that are not stillborn, as many at once as it has processors; yields what ends first."""
     waiting = iter(mutants)
     running: dict[int, Mutant] = {}
     lived = 0
     while True:
-        while len(running) < (os.cpu_count() or 1) and lived + len(running) < count and (mutant := next(waiting, None)) is not None:
+        while (
+            len(running) < len(os.sched_getaffinity(0))
+            and lived + len(running) < count
+            and (mutant := next(waiting, None)) is not None
+        ):
             if not (chosen := tests.of(mutant)):
                 lived += 1
                 yield Trial(mutant, Outcome.SURVIVED, "no test runs its lines")

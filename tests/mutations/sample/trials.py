@@ -46,6 +46,8 @@ _LIBRARIES: Final = (
 _CPU_S: Final = 15
 _TEST_CPU_S: Final = 3
 _TEST_CPU_TIMES: Final = 5
+# Slower tests come last, because most mutants are noticed by quick ones.
+_QUICK_CPU_S_MAX: Final = 0.1
 # A test that waits for ever takes no CPU; a machine with other work to do makes all of them wait.
 _ALARM_TIMES: Final = 10
 # A loop that gathers without an end stops here, beyond what the child has from the start.
@@ -193,18 +195,23 @@ class Tests:
         (self._folder / "cpu_s").write_text(json.dumps(run.cpu_s), encoding="utf-8")
         return code
 
-    def of(self, mutant: Mutant) -> dict[str, dict[str, float]]:
+    def of(self, mutant: Mutant) -> list[dict[str, float]]:
         """The tests that run a line of the mutant, or all for one that runs at the import, with the CPU that they take, in seconds.
 
-        They are by file, in an order that does not depend on the machine: the file with the most of them first.
+        They are by file: quick tests first, then slow ones, of each the file with the most of them first.
         """
         by_line = self._data.contexts_by_lineno(str(ROOT / mutant.file))
         first, last = mutant.lines
         in_lines = {test for line in range(first, last + 1) for test in by_line.get(line, ()) if test}
-        by_file: dict[str, dict[str, float]] = {}
+        groups: dict[tuple[bool, str], dict[str, float]] = {}
         for test in sorted(in_lines if mutant.in_function else self._cpu_s):
-            by_file.setdefault(test.partition("::")[0], {})[test] = self._cpu_s[test]
-        return dict(sorted(by_file.items(), key=lambda each: (-len(each[1]), each[0])))
+            cpu_s = self._cpu_s[test]
+            groups.setdefault((cpu_s > _QUICK_CPU_S_MAX, _file_of(test)), {})[test] = cpu_s
+        return [groups[key] for key in sorted(groups, key=lambda key: (key[0], -len(groups[key]), key[1]))]
+
+
+def _file_of(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def _pytest(arguments: Sequence[str], run: _Run) -> int:
@@ -257,7 +264,7 @@ class _Loader(SourceFileLoader):
         return self._code
 
 
-def _try(mutant: Mutant, tests: Mapping[str, Mapping[str, float]], said: Path) -> int:
+def _try(mutant: Mutant, tests: Sequence[Mapping[str, float]], said: Path) -> int:
     _limit(_CPU_S)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     most = pages * resource.getpagesize() + _MEMORY_BYTES_MAX
@@ -271,7 +278,7 @@ def _try(mutant: Mutant, tests: Mapping[str, Mapping[str, float]], said: Path) -
     except Exception:
         return _STILLBORN
     # A file at a time, since most mutants are noticed in the first: to collect tests takes longer than to run most of them.
-    codes = (_pytest([file], _Chosen(said, chosen)) for file, chosen in tests.items())
+    codes = (_pytest([_file_of(next(iter(chosen)))], _Chosen(said, chosen)) for chosen in tests)
     return next((code for code in codes if code not in _UNNOTICED), pytest.ExitCode.OK)
 
 
@@ -300,7 +307,7 @@ def try_all(mutants: Iterable[Mutant], count: int, tests: Tests, folder: Path) -
         yield trial
 
 
-def _start(mutant: Mutant, tests: Mapping[str, Mapping[str, float]], folder: Path) -> int:
+def _start(mutant: Mutant, tests: Sequence[Mapping[str, float]], folder: Path) -> int:
     return _child(lambda: _try(mutant, tests, folder / str(os.getpid())), Path(os.devnull))
 
 

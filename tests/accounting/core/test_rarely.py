@@ -340,6 +340,16 @@ def test_names_are_derived_from_the_key_of_the_command(shopper: Shopper) -> None
     assert order.bucket_ids == (derived_name("bkt", ACCOUNT_ID, f"order:{order.order_id}/main"),)
 
 
+@pytest.mark.parametrize("payment", [Payment.PREPAID, Payment.EXTERNAL])
+def test_a_subscription_keeps_how_it_was_paid_for_its_renewals(shopper: Shopper, payment: Payment) -> None:
+    shopper.money(10)
+    order = shopper.order("ten", payment)
+    if payment is Payment.EXTERNAL:
+        shopper.confirm(order)
+    subscription = shopper.state.subscriptions[order.subscription_id]
+    assert (subscription.payment, subscription.next_payment) == (payment, payment)
+
+
 def test_a_subscription_that_begins_anew_by_itself_names_no_order(shopper: Shopper) -> None:
     shopper.grant(9_900_000, unit=CNY)
     order = shopper.order("ten", Payment.PREPAID)

@@ -28,6 +28,7 @@ from services.accounting.core.decide import decide
 from services.accounting.core.due import due_entries
 from services.accounting.core.entries import Entry
 from services.accounting.core.offerings import CatalogContent, ChargingCatalog, OfferingRules, Schedule, TariffVersion
+from services.accounting.journal.codec import decode_row, encode_row
 from services.runtime.identifiers import uuid7
 from services.token_classes import INDEX, TOKEN_CLASSES, Vector, trimmed
 
@@ -150,6 +151,8 @@ class Ledger:
             self._write(entry)
         self._apply_due()
         check_conservation(self.state, self.serving_since_us)
+        # The journal can be read again: each field has a value of its type.
+        assert decode_row(encode_row(written), "the row") == written
         return answer
 
     def _apply_due(self) -> None:

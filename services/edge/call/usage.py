@@ -100,12 +100,8 @@ def with_error(output_tokens: int, choices: int, *, exact: bool) -> int:
 def within_error(counted_tokens: int, choices: int, *, exact: bool) -> int:
     """The largest limit, a choice, whose answers we never count above `counted_tokens`; 0 where there is none."""
     error = _ERROR_EXACT_MILLI if exact else _ERROR_ESTIMATED_MILLI
-    limit = max(0, (counted_tokens // choices - _HIDDEN_TOKENS_A_CHOICE) * _MILLI // (_MILLI + error))
-    while limit and with_error(limit, choices, exact=exact) > counted_tokens:
-        limit -= 1
-    while with_error(limit + 1, choices, exact=exact) <= counted_tokens:
-        limit += 1
-    return limit
+    # Exact: an error that is rounded up is within a whole number wherever it is without rounding.
+    return max(0, (counted_tokens // choices - _HIDDEN_TOKENS_A_CHOICE) * _MILLI // (_MILLI + error))
 
 
 class _Tally:

@@ -134,6 +134,18 @@ def test_a_transfer_goes_out_arrives_once_and_is_confirmed() -> None:
     assert state_of(replayed(pair.giver.rows)) == state_of(pair.giver.state)
 
 
+def test_each_key_is_a_transfer_of_its_own() -> None:
+    pair = Pair()
+    sent = [pair.giver.ask(pair.send(4 * UNIT, key=key)) for key in ("one", "two")]
+    assert [isinstance(each, TransferView) and each.state for each in sent] == ["in_transit", "in_transit"]
+    assert len(pair.giver.state.transfers) == 2
+    bucket = pair.giver.state.buckets[pair.bucket_id]
+    assert (bucket.remaining, bucket.transferred) == (2 * UNIT, 8 * UNIT)
+    for each in pair.giver.state.transfers.values():
+        pair.getter.ask(pair.arriving(each.transfer_id))
+    assert [each.granted for each in pair.getter.state.buckets.values()] == [4 * UNIT, 4 * UNIT]
+
+
 def test_what_cannot_arrive_comes_back() -> None:
     pair = Pair()
     sent = pair.giver.ask(pair.send(4 * UNIT))

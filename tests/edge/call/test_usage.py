@@ -153,3 +153,13 @@ def test_hidden_reasoning_is_unpaid_where_nothing_was_relayed() -> None:
     of_steps.add(Step(said="word " * 400, counted=VendorCount((3, 0, 0, 450, 900), has_input=True, has_output=True)))
     used = of_steps.used()
     assert (used.charged, used.unpaid) == ((3, 0, 0, 0, 0), (0, 0, 0, 450, 900))
+
+
+def test_what_a_client_that_left_did_not_get_is_not_reported_on_the_way() -> None:
+    of_steps = meter(exact=False)
+    of_steps.add(Step(said="word " * 40))
+    before = of_steps.so_far()
+    of_steps.leave()
+    of_steps.add(Step(said="word " * 400))
+    assert of_steps.so_far() == before
+    assert before[3] == estimate(size_of("word " * 40))

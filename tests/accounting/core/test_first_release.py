@@ -1,0 +1,114 @@
+"""The core as members of a cell understand it that know the first five token classes alone, and checkpoints that they wrote."""
+
+import msgspec
+
+from services.accounting.core.account.evolve import evolve, upgraded
+from services.accounting.core.amounts import first_classes
+from services.accounting.core.commands import CloseCause
+from services.accounting.core.entries import SessionCreated, SessionSettled
+from services.token_classes import folded
+from tests.accounting.ledger import (
+    ACCOUNT_ID,
+    EACH,
+    START_US,
+    TCC_US,
+    UNIT,
+    Ledger,
+    catalog_of,
+    event_command,
+    flat,
+    offering,
+    release_command,
+    state_of,
+    tariff,
+    usage,
+)
+
+# Five rates, then an hour's cache write and, after a gap, images in the output.
+LATER = tariff("TOKEN", (-1, EACH, EACH // 10, 2 * EACH, 4 * EACH, 5 * EACH, 3 * EACH, -1, -1, -1, 40 * EACH))
+SCHEDULES = offering({"flat": LATER}).schedules
+CATALOG = catalog_of(
+    offering({"flat": LATER, "first": flat(EACH)}, debt_limits={"TOKEN": 5 * UNIT}),
+    wholesale={"flat": (("acme", "m", SCHEDULES[0]),)},
+)
+FIRST = CATALOG.for_first_release()
+
+
+def test_a_tariff_of_the_first_classes_has_their_rates_and_the_dearest_of_them() -> None:
+    pinned = first_classes(LATER)
+    assert pinned.tiers[0].rates == (EACH, EACH // 10, 2 * EACH, 4 * EACH, 5 * EACH)
+    assert pinned.dearest_rate == 5 * EACH
+    assert (pinned.tariff_id, pinned.version, pinned.unit) == (LATER.tariff_id, LATER.version, LATER.unit)
+    assert first_classes(pinned) is pinned
+
+
+def test_the_catalog_has_the_first_classes_alone_and_no_limit_of_debts() -> None:
+    assert (CATALOG.extended, FIRST.extended) == (True, False)
+    assert (CATALOG.offerings["default"].debt_limits, FIRST.offerings["default"].debt_limits) == ({"TOKEN": 5 * UNIT}, {})
+    (schedule,) = FIRST.offerings["default"].schedules
+    assert (schedule.unit, [version.effective_us for version in schedule.versions]) == ("TOKEN", [0])
+    assert {model: len(each.tiers[0].rates) for model, each in schedule.versions[0].rates.items()} == {"flat": 5, "first": 5}
+    (owed,) = FIRST.wholesale("flat", START_US)
+    assert (owed.vendor_id, owed.vendor_model_id, owed.tariff) == ("acme", "m", first_classes(LATER))
+
+
+def test_later_classes_are_charged_folded_in_updates_releases_and_events() -> None:
+    ledger = Ledger(FIRST)
+    bucket = ledger.grant(1_000 * UNIT)
+    charging_id, _ = ledger.create(20, 20)
+    used = usage(2, 1, cache_write_1h=3, image_output=4)
+    ledger.update(charging_id, 2, used, 20)
+    assert ledger.state.sessions[charging_id].used == folded(used)
+    assert len(folded(used)) == 5
+    # Two of input, three written to a cache at two each, one and four of output at four each.
+    assert ledger.release(charging_id, 3, used).charged == (2 + 6 + 20) * UNIT
+    (settled,) = [entry for entry in ledger.last_entries if isinstance(entry, SessionSettled)]
+    assert settled.usage == folded(used)
+    assert ledger.ask(event_command(ledger.charging_id(), used)) == ledger.ask(event_command(ledger.charging_id(), folded(used)))
+    assert ledger.amounts(bucket)[2] == 3 * 28 * UNIT
+
+
+def test_a_revoked_key_is_an_exhausted_quota_and_unpaid_usage_is_not_told() -> None:
+    for catalog, cause, unpaid in ((FIRST, CloseCause.QUOTA_EXHAUSTED, ()), (CATALOG, CloseCause.REVOKED, usage(1))):
+        ledger = Ledger(catalog)
+        ledger.grant(1_000 * UNIT)
+        charging_id, _ = ledger.create(20, 20)
+        command = release_command(charging_id, 2, usage(2), close_cause=CloseCause.REVOKED)
+        ledger.ask(msgspec.structs.replace(command, unpaid=usage(1)))
+        (settled,) = [entry for entry in ledger.last_entries if isinstance(entry, SessionSettled)]
+        assert (settled.close_cause, settled.unpaid) == (cause, unpaid)
+    ledger = Ledger(FIRST)
+    ledger.grant(1_000 * UNIT)
+    charging_id, _ = ledger.create(20, 20)
+    ledger.ask(release_command(charging_id, 2, usage(2), close_cause=CloseCause.CLIENT_GONE))
+    (settled,) = [entry for entry in ledger.last_entries if isinstance(entry, SessionSettled)]
+    assert settled.close_cause == CloseCause.CLIENT_GONE
+
+
+def test_a_checkpoint_without_lines_gets_those_of_the_plain_offering() -> None:
+    ledger = Ledger()
+    ledger.grant(1_000 * UNIT)
+    swept, _ = ledger.create(3, 2)
+    ledger.update(swept, 2, usage(3, 1), 2)
+    ledger.pass_time(TCC_US + 1)
+    ledger.create(20, 20)
+    before = state_of(ledger.state)
+    old = ledger.state
+    assert (len(old.sessions), len(old.swept), len(old.buckets), old.account_id) == (1, 1, 1, ACCOUNT_ID)
+    (bucket,), (session,), (late,) = old.buckets.values(), old.sessions.values(), old.swept.values()
+    assert late.charged != 0
+    bucket.line = ""
+    session.lines, session.estimates, session.input_reserved = {}, {}, 0
+    late.lines, late.charges = {}, {}
+    assert state_of(upgraded(old)) == before
+
+
+def test_a_session_of_a_row_without_a_line_is_on_that_of_the_plain_offering() -> None:
+    ledger = Ledger()
+    ledger.grant(1_000 * UNIT)
+    charging_id, _ = ledger.create(20, 20)
+    (created,) = ledger.last_entries
+    assert isinstance(created, SessionCreated)
+    before = ledger.state.sessions.pop(charging_id)
+    evolve(ledger.state, msgspec.structs.replace(created, line=""), 9, 0)
+    assert ledger.state.sessions[charging_id].lines == before.lines == {"||TOKEN": created.tariff}

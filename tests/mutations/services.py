@@ -213,8 +213,8 @@ _PROCESSES: Final = (
         "services/runtime/server.py",
         (
             (
-                "            await self.stop_serving()\n            await self.server.stop(drain_grace_s)\n",
-                "            await self.server.stop(drain_grace_s)\n            await self.stop_serving()\n",
+                "                await self.stop_serving()\n",
+                "                asyncio.get_running_loop().call_later(1, asyncio.ensure_future, self.stop_serving())\n",
             ),
         ),
         _SERVER,

@@ -280,12 +280,18 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, guard: _Guard) -> None:
         self._guard = guard
+        # A server that gRPC has ended refers to its calls no more, and asyncio alone would let them be collected.
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
         handler: Any = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or method.startswith("/grpc."):

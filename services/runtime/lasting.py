@@ -90,7 +90,10 @@ class LastingServer:
             await asyncio.sleep(_LOOK_S)
             # No public method tells it.
             if not self._server._server.is_running():  # type: ignore[attr-defined]
-                await self._listen_again()
+                try:
+                    await self._listen_again()
+                except Exception:
+                    logger.exception("the server at %s does not listen; trying again", self._ports[0][0])
 
     async def _listen_again(self) -> None:
         server = self._made()

@@ -327,25 +327,8 @@ _FRAMES: Final = (
     Mutation(
         "a server that gRPC ended stays away",
         _LASTING,
-        (("                await self._listen_again()\n", "                return\n"),),
-        _PEERS,
-    ),
-    Mutation(
-        "a server listens again with credentials that were used up",
-        _LASTING,
-        (
-            (
-                "        self._ports.append((bound, credentials))\n",
-                "        used = credentials and credentials()\n        self._ports.append((bound, used and (lambda: used)))\n",
-            ),
-        ),
-        _PEERS,
-    ),
-    Mutation(
-        "a method that is no text has a traceback in the log each time",
-        "services/runtime/telemetry.py",
-        (('    logging.getLogger("asyncio").addFilter(_Rarely(UnicodeDecodeError))\n', ""),),
-        _PEERS,
+        (("                    await self._listen_again()\n", "                    return\n"),),
+        ("tests/runtime/test_server.py",),
     ),
     Mutation(
         "gRPC's binding logs each header that is no text",

@@ -379,19 +379,6 @@ async def test_a_message_that_grows_without_bound_is_refused(server: Server) -> 
         await peer.close()
 
 
-async def test_a_method_whose_name_is_no_text_ends_no_server(server: Server) -> None:
-    async with server.undisturbed():
-        for _ in range(3):
-            for address in (server.address, server.health_address):
-                await _serves(address)
-                peer = await connected(address)
-                await peer.write(HELLO + request(1, "/none\xff"))
-                await peer.settle(0.5)
-                await peer.close()
-        for address in (server.address, server.health_address):
-            await _serves(address)
-
-
 @pytest.mark.parametrize("tls", [False, True])
 async def test_a_message_that_is_none_is_told_so(server: Server, tls: bool) -> None:
     for method in ("Charge", "GetAccount", "ReadJournal"):

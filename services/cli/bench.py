@@ -1,6 +1,6 @@
 """`tokenline bench edge`: what the edge reaches with every service a process of its own, and that the bill is exact."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -112,12 +112,41 @@ def attacks_command(seconds: float, names: str, output: str) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(report)))
     else:
         print_attacks(report)
-    failed = [f"{each.name}: {count} calls failed: {how}" for each in report.attacks for how, count in each.failures.items()]
+    failed = [f"{each.name}: {found}" for each in report.attacks for found in _failed(each.failures)]
     if wrong := [*report.breaches, *report.differences, *failed]:
+        raise CommandFailed("; ".join(wrong))
+
+
+@bench_group.command("endurance")
+@click.option("--seconds", default=3_600.0, type=click.FloatRange(min=3), metavar="S", help="How long calls arrive. Default: 3600.")
+@click.option(
+    "--calls-per-second", default=1_000.0, type=click.FloatRange(1, 100_000), metavar="R", help="How fast. Default: 1000."
+)
+@click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the report is printed.")
+def endurance_command(seconds: float, calls_per_second: float, output: str) -> None:
+    """Measure the memory of `tokenline up` minute by minute while calls arrive.
+
+    It runs in a temporary folder, which grows by some KB a call. Ends with 1 when a call failed, or audit or reconciliation finds
+    the bill not exact.
+    """
+    from services.cli.bench_endurance import measure_endurance
+    from services.cli.bench_report import print_endurance
+
+    with expected_errors(), terminated_as_interrupted():
+        report = measure_endurance(seconds, calls_per_second)
+    if output == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+    else:
+        print_endurance(report)
+    if wrong := [*report.breaches, *report.differences, *_failed(report.failures)]:
         raise CommandFailed("; ".join(wrong))
 
 
 def _wrong(report: "Report") -> Iterator[str]:
     for folder, of in (("", report), *((f"{of.folder}: ", of) for of in (report.against,) if of is not None)):
-        for found in (*of.breaches, *of.differences, *(f"{count} calls failed: {how}" for how, count in of.failures.items())):
+        for found in (*of.breaches, *of.differences, *_failed(of.failures)):
             yield folder + found
+
+
+def _failed(failures: Mapping[str, int]) -> Iterator[str]:
+    return (f"{count} calls failed: {how}" for how, count in failures.items())

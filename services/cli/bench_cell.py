@@ -83,7 +83,7 @@ class BenchCell:
         self.accounting_pid = processes.pids[f"{name}-accounting"]
         self._system = System(self.admin_url, self._admin_token, "the edge has ended")
         self._await_ready()
-        self.api_keys = self._make_accounts()
+        self.api_keys = make_accounts(self._system)
 
     def _serve(self, service: str, **config: object) -> str:
         if self._certificates is not None:
@@ -142,26 +142,13 @@ class BenchCell:
                 raise CommandError(f"the edge is not ready after {_START_S_MAX:g} s; it waits for {', '.join(missing)}")
             time.sleep(_POLL_S)
 
-    def _make_accounts(self) -> list[str]:
-        """An API key of each of `_ACCOUNTS` accounts with TOKEN to spend."""
-        return [self.make_account(f"bench-{number}", _TOPUP_AMOUNT) for number in range(_ACCOUNTS)]
-
     def make_account(self, name: str, topup_amount: int) -> str:
-        """An API key of a new account; `topup_amount` is in micro-TOKEN."""
-        account_id = self._system.ask("POST", "/accounts", {"idempotency_key": name})["account_id"]
-        topup = {"unit": "TOKEN", "amount": topup_amount, "valid_days": 1, "idempotency_key": "bench"}
-        self._system.ask("POST", f"/accounts/{account_id}/buckets", topup)
-        api_key = self._system.ask("POST", f"/accounts/{account_id}/keys", {})["api_key"]
-        assert isinstance(api_key, str)
-        return api_key
+        """See the function `make_account`."""
+        return make_account(self._system, name, topup_amount)
 
     def models(self, context_tokens_min: int, output_tokens_min: int) -> list[str]:
-        """The models that take at least this input and make at least this output, in the catalog's order."""
-        return [
-            model["model_id"]
-            for model in self._system.ask("GET", "/models")["data"]
-            if model["context_window_tokens"] >= context_tokens_min and model["max_output_tokens"] >= output_tokens_min
-        ]
+        """See `models_of`."""
+        return models_of(self._system, context_tokens_min, output_tokens_min)
 
     @property
     def edge_resident_mib(self) -> float:
@@ -169,10 +156,39 @@ class BenchCell:
         return resident_mib_peak(self.edge_pid)
 
     def bill(self, succeeded: int | None) -> Bill:
-        """Audits and reconciles the whole store. As many CDRs must be there as calls succeeded; None: some failed."""
-        reconciled = self._system.ask("POST", "/reconcile", {}, _WHOLE_STORE_TIMEOUT_S)
-        audited = self._system.ask("POST", "/audit", {}, _WHOLE_STORE_TIMEOUT_S)
-        differences = list(reconciled["differences"])
-        if succeeded is not None and reconciled["cdrs"] != succeeded:
-            differences.append(f"{succeeded} calls were answered but there are {reconciled['cdrs']} CDRs")
-        return Bill(list(audited["breaches"]), differences, reconciled["cdrs"])
+        """See `bill_of`."""
+        return bill_of(self._system, succeeded, _WHOLE_STORE_TIMEOUT_S)
+
+
+def make_accounts(system: System) -> list[str]:
+    """An API key of each of `_ACCOUNTS` new accounts with TOKEN to spend."""
+    return [make_account(system, f"bench-{number}", _TOPUP_AMOUNT) for number in range(_ACCOUNTS)]
+
+
+def make_account(system: System, name: str, topup_amount: int) -> str:
+    """An API key of a new account; `topup_amount` is in micro-TOKEN."""
+    account_id = system.ask("POST", "/accounts", {"idempotency_key": name})["account_id"]
+    topup = {"unit": "TOKEN", "amount": topup_amount, "valid_days": 1, "idempotency_key": "bench"}
+    system.ask("POST", f"/accounts/{account_id}/buckets", topup)
+    api_key = system.ask("POST", f"/accounts/{account_id}/keys", {})["api_key"]
+    assert isinstance(api_key, str)
+    return api_key
+
+
+def models_of(system: System, context_tokens_min: int, output_tokens_min: int) -> list[str]:
+    """The models that take at least this input and make at least this output, in the catalog's order."""
+    return [
+        model["model_id"]
+        for model in system.ask("GET", "/models")["data"]
+        if model["context_window_tokens"] >= context_tokens_min and model["max_output_tokens"] >= output_tokens_min
+    ]
+
+
+def bill_of(system: System, succeeded: int | None, timeout_s: float) -> Bill:
+    """Audits and reconciles the whole store. As many CDRs must be there as calls succeeded; None: some failed."""
+    reconciled = system.ask("POST", "/reconcile", {}, timeout_s)
+    audited = system.ask("POST", "/audit", {}, timeout_s)
+    differences = list(reconciled["differences"])
+    if succeeded is not None and reconciled["cdrs"] != succeeded:
+        differences.append(f"{succeeded} calls were answered but there are {reconciled['cdrs']} CDRs")
+    return Bill(list(audited["breaches"]), differences, reconciled["cdrs"])

@@ -161,6 +161,40 @@ class AttacksReport(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[str]
 
 
+class Minute(msgspec.Struct, frozen=True, kw_only=True):
+    """A process at the end of a minute, or less, of calls."""
+
+    # Since the first call.
+    after_s: float
+    resident_mib: float
+    # CPU time over the time of the clock.
+    cores: float
+    # Due in this time, and those of them that failed.
+    calls: int
+    failed: int
+    # From when a call was due.
+    p50_ms: float
+    p99_ms: float
+    # By database, and of the CDR files.
+    folder_mib: dict[str, float]
+
+
+class EnduranceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """`tokenline up` under calls for long."""
+
+    minutes: list[Minute]
+    calls_per_second: float
+    seconds: float
+    calls: int
+    failed: int
+    failures: dict[str, int]
+    # The second half alone counts, by the line that fits best.
+    resident_mib_per_hour: float
+    # Findings of audit and reconciliation.
+    breaches: list[str]
+    differences: list[str]
+
+
 # First rows of each table: name, field, format. The other checkout lacks the fields that are measured of this one alone.
 _Rows = tuple[tuple[str, str, str], ...]
 _CALLS: Final[_Rows] = (
@@ -262,4 +296,33 @@ def print_attacks(report: AttacksReport) -> None:
     idle = "; ".join(f"{kind} {mib:.0f} MiB" for kind, mib in report.idle_mib.items())
     console.print(f"Memory of {report.idle_connections:,} idle connections: {idle}")
     console.print(f"The edge in its first quiet time: {report.resident_mib_first:.0f} MiB")
+    console.print(f"The bill is exact: {'NO' if report.breaches or report.differences else 'yes'}")
+
+
+def print_endurance(report: EnduranceReport) -> None:
+    """Prints the table of minutes."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"`tokenline up` under {report.calls_per_second:g} calls a second"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    stores = list(report.minutes[0].folder_mib)
+    columns = ("after s", "resident MiB", "cores", "calls", "failed", "p50 ms", "p99 ms", *(f"{store} MiB" for store in stores))
+    for column in columns:
+        table.add_column(column, justify="right")
+    for each in report.minutes:
+        table.add_row(
+            f"{each.after_s:,.0f}",
+            f"{each.resident_mib:,.0f}",
+            f"{each.cores:.2f}",
+            f"{each.calls:,}",
+            f"{each.failed:,}",
+            f"{each.p50_ms:,.1f}",
+            f"{each.p99_ms:,.1f}",
+            *(f"{each.folder_mib[store]:,.1f}" for store in stores),
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"Resident memory over the second half: {report.resident_mib_per_hour:+.1f} MiB an hour")
     console.print(f"The bill is exact: {'NO' if report.breaches or report.differences else 'yes'}")

@@ -66,6 +66,7 @@ def main() -> None:
     # Until the command says otherwise, which takes it a second of imports. The first process of a container gets no signal that
     # it has not asked for, and would start and go on until it is killed.
     signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
-    # gRPC's own log has a line for each handshake that fails, as many as anybody likes to begin.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # gRPC's own log has a line for each handshake that fails and, as an error, for each header that is too long: as many as anybody
+    # likes to begin.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     command_line(prog_name="tokenline")

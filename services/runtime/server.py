@@ -13,20 +13,24 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from stat import S_IMODE
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION
-from grpc_reflection.v1alpha.reflection import enable_server_reflection as tell_reflection
+from grpc_reflection.v1alpha.reflection import aio as reflection_aio
 
 from services.messages import REQUEST_BYTES_MAX, ROW_ANSWER_BYTES_MAX
 from services.runtime.certificates import DOMAIN, Certificates, GrpcServerConfig
 from services.runtime.clients import TLS
 from services.runtime.config import ConfigError
-from services.runtime.errors import ServiceError
+from services.runtime.errors import ServiceError, invalid
+from services.runtime.lasting import Handlers, LastingServer
 from services.runtime.telemetry import record_rpc, rpc_server_span
 from tokenline.errors.v1 import errors_pb2
 
@@ -52,6 +56,9 @@ _DRAIN_NOTICE_S: Final = 0.1
 
 # At most this many connections are remembered to have brought a call.
 _CONNECTIONS_KNOWN_MAX: Final = 4_096
+# At most this many calls of a connection are under way; further ones wait at their caller. Each may hold a message that has not
+# come whole, and without a bound a connection that resets its calls at once has thousands of them begun.
+_CALLS_A_CONNECTION_MAX: Final = 32
 
 
 class GrpcServer:
@@ -73,15 +80,19 @@ class GrpcServer:
         gRPC after `greeting_s` is closed.
         """
         self._guard = _Guard(callers or {}, refusals_logged_s)
-        self.server = grpc.aio.server(
-            interceptors=[_CallInterceptor(self._guard)],
-            options=[
+        # Where servicers are registered.
+        self.server: Any = Handlers()
+        self._grpc = LastingServer(
+            self.server,
+            [
                 ("grpc.max_receive_message_length", request_bytes_max),
                 ("grpc.max_send_message_length", ROW_ANSWER_BYTES_MAX),
+                ("grpc.max_concurrent_streams", _CALLS_A_CONNECTION_MAX),
                 ("grpc.so_reuseport", 0),
                 ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
                 ("grpc.server_handshake_timeout_ms", int(1_000 * greeting_s)),
             ],
+            [_CallInterceptor(self._guard)],
         )
         self._names = [*service_names, ""]
         self._stopping = False
@@ -91,7 +102,8 @@ class GrpcServer:
         self.tls_address = ""
         self.health_address = ""
         if reflection:
-            tell_reflection([*service_names, health.SERVICE_NAME, REFLECTION], self.server)
+            told = reflection_aio.ReflectionServicer([*service_names, health.SERVICE_NAME, REFLECTION])
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(told, self.server)
 
     @asynccontextmanager
     async def serve(self, config: GrpcServerConfig, certificates: Certificates | None) -> AsyncIterator[str]:
@@ -114,7 +126,7 @@ class GrpcServer:
             if tls_at is not None:
                 assert certificates is not None
                 self._guard.on()
-                self.tls_address = self._bind(tls_at, certificates.server_credentials(self._guard.greeted))
+                self.tls_address = self._grpc.bind(tls_at, partial(certificates.server_credentials, self._guard.greeted))
                 logger.info("TLS at %s", self.tls_address)
                 await stack.enter_async_context(_running(self._guard.watch(), "grpc-handshakes"))
             yield await stack.enter_async_context(self.listen(plain_at))
@@ -127,40 +139,34 @@ class GrpcServer:
         cannot be bound.
         """
         await self._begin()
-        bound = TLS + self.tls_address if address is None else self._bind(address, None)
-        await self.server.start()
-        try:
-            yield bound
-        finally:
-            await self.stop_serving()
-            await self.server.stop(drain_grace_s)
+        bound = TLS + self.tls_address if address is None else self._grpc.bind(address)
+        async with self._grpc.running(drain_grace_s):
+            try:
+                yield bound
+            finally:
+                await self.stop_serving()
 
     async def _begin(self) -> None:
         # grpcio's health servicer starts as SERVING, which nobody may see.
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
 
-    def _bind(self, address: str, credentials: grpc.ServerCredentials | None) -> str:
-        return _bind(self.server, address, credentials)
-
     @asynccontextmanager
     async def _tell_health(self, address: str) -> AsyncIterator[None]:
         """Tells health and nothing else, to probes, which have no certificate."""
-        server = grpc.aio.server(options=_PROBES)
+        handlers = Handlers()
         # Watch would last for as long as its caller likes.
         check = grpc.unary_unary_rpc_method_handler(
             self._health.Check,
             request_deserializer=health_pb2.HealthCheckRequest.FromString,
             response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
         )
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(health.SERVICE_NAME, {"Check": check}),))
-        self.health_address = _bind(server, address, None)
-        await server.start()
+        handlers.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(health.SERVICE_NAME, {"Check": check}),))
+        server = LastingServer(handlers, _PROBES)
+        self.health_address = server.bind(address)
         logger.info("health at %s", self.health_address)
-        try:
+        async with server.running():
             yield
-        finally:
-            await server.stop(None)
 
     async def set_serving(self) -> None:
         """Sets health to SERVING, until `stop_serving`."""
@@ -178,15 +184,6 @@ class GrpcServer:
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in self._names:
             await self._health.set(name, status)
-
-
-def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
-    """The address with its port. Errors: `OSError`."""
-    try:
-        port = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
-    except RuntimeError as error:
-        raise OSError(f"cannot listen on {address}: in use, or not an address of this machine") from error
-    return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
 
 def _check_folder(folder: Path) -> None:
@@ -242,7 +239,7 @@ class _Guard:
         allowed = self._callers.get(method, frozenset())
         if not any(name.removesuffix(f".{DOMAIN}") in allowed for name in names if name.endswith(f".{DOMAIN}")):
             who = ", ".join(names) or "a caller without a name"
-            self._log("%s may not call %s: see the table of callers", who, method)
+            self.log("%s may not call %s: see the table of callers", who, method)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{who} may not call {method}")
 
     def _note(self, peer: str) -> None:
@@ -252,7 +249,8 @@ class _Guard:
             if len(self._known) > _CONNECTIONS_KNOWN_MAX:
                 self._known.popitem(last=False)
 
-    def _log(self, message: str, *arguments: Any) -> None:
+    def log(self, message: str, *arguments: Any) -> None:
+        """Logs what was refused, at a bounded rate."""
         self._refused += 1
         now_s = time.monotonic()
         if now_s - self._logged_at_s >= self._log_s:
@@ -282,12 +280,18 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, guard: _Guard) -> None:
         self._guard = guard
+        # A server that gRPC has ended refers to its calls no more, and asyncio alone would let them be collected.
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
         handler: Any = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or method.startswith("/grpc."):
@@ -295,19 +299,21 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
             return handler  # type: ignore[no-any-return]  # the stubs know only synchronous handlers
         metadata = handler_call_details.invocation_metadata
         check = self._guard.check
+        read = self._reading(method, handler.request_deserializer)
         if handler.response_streaming:
-            make: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-            inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
+            streamed = handler.request_streaming
+            make: Any = grpc.stream_stream_rpc_method_handler if streamed else grpc.unary_stream_rpc_method_handler
+            inner = handler.stream_stream if streamed else handler.unary_stream
 
             async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
                 try:
                     await check(method, context)
-                    async for response in inner(request, context):
+                    async for response in inner(request if streamed else read(request), context):
                         yield response
                 except BaseException as error:
                     await _abort(method, error, context)
 
-            return make(stream, handler.request_deserializer, handler.response_serializer)  # type: ignore[no-any-return]
+            return make(stream, read if streamed else None, handler.response_serializer)  # type: ignore[no-any-return]
 
         unary: Any = handler.unary_unary
 
@@ -319,14 +325,27 @@ class _CallInterceptor(grpc.aio.ServerInterceptor):
                 await check(method, context)
                 with rpc_server_span(method, metadata):
                     async with asyncio.timeout(min(remaining_s or _DEADLINE_S, _DEADLINE_S_MAX)):
-                        return await unary(request, context)
+                        return await unary(read(request), context)
             except BaseException as error:
                 code = error.status_code if isinstance(error, ServiceError) else grpc.StatusCode.INTERNAL
                 await _abort(method, error, context)
             finally:
                 record_rpc(method, code.name, time.perf_counter() - began)
 
-        return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
+        # gRPC would log a request that cannot be read with a traceback, however many there are.
+        return grpc.unary_unary_rpc_method_handler(call, None, handler.response_serializer)
+
+    def _reading(self, method: str, deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+        """Reads a method's messages. Errors: `ServiceError` INVALID_ARGUMENT for one that is no such message."""
+
+        def read(content: bytes) -> Any:
+            try:
+                return deserialize(content)
+            except DecodeError as error:
+                self._guard.log("a caller of %s sent a message that cannot be read", method)
+                raise invalid(f"the message is none of {method}; send what its contract says") from error
+
+        return read
 
 
 async def _abort(method: str, error: BaseException, context: grpc.aio.ServicerContext[Any, Any]) -> None:

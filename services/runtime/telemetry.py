@@ -8,7 +8,7 @@ import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from opentelemetry import context as otel_context
@@ -34,6 +34,10 @@ class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics_port: int = 0
     metrics_host: str = "127.0.0.1"
 
+
+# A peer that leaves in the middle of an answer, or sends headers that are no text, is an event of gRPC's binding each time.
+_GRPC_LOGGED_S: Final = 10.0
+_GRPC_TEXT_LENGTH_MAX: Final = 300
 
 _tracer = trace.get_tracer("tokenline")
 _meter = metrics.get_meter("tokenline")
@@ -75,8 +79,37 @@ class Telemetry:
 
 
 def start_logging() -> None:
-    """Logs to standard error, one line an event."""
+    """Logs to standard error, one line an event; events of gRPC's binding, which any peer can cause, at a bounded rate."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_Rarely())
+    # A method's name that is no text comes to asyncio's log too.
+    logging.getLogger("asyncio").addFilter(_Rarely(UnicodeDecodeError))
+
+
+class _Rarely(logging.Filter):
+    """Passes one record in `_GRPC_LOGGED_S`, as a short line without its traceback, and says how many it has left out."""
+
+    def __init__(self, of: type[BaseException] | None = None) -> None:
+        """`of`: only records of such errors count, and all others pass as they are."""
+        super().__init__()
+        self._of = of
+        self._passed_s = 0.0
+        self._left_out = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is logged."""
+        cause = record.exc_info[1] if record.exc_info else None
+        if self._of is not None and not isinstance(cause, self._of):
+            return True
+        if record.created - self._passed_s < _GRPC_LOGGED_S:
+            self._left_out += 1
+            return False
+        text = record.getMessage() if cause is None else f"{record.getMessage()}: {cause}"
+        record.msg = f"%.{_GRPC_TEXT_LENGTH_MAX}s; %d more such events since the last such line"
+        record.args = (text, self._left_out)
+        record.exc_info = None
+        self._passed_s, self._left_out = record.created, 0
+        return True
 
 
 def prometheus_page() -> tuple[str, bytes]:

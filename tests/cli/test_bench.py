@@ -6,7 +6,18 @@ import pytest
 
 from services.cli.bench_cell import OWN_CHECKOUT
 from services.cli.bench_charging import ChargingReport
-from services.cli.bench_report import AttacksReport, CallsReport, OtherStreams, Spread, StreamsReport, print_report
+from services.cli.bench_endurance import mib_per_hour
+from services.cli.bench_report import (
+    AttacksReport,
+    CallsReport,
+    EnduranceReport,
+    Minute,
+    OtherStreams,
+    Spread,
+    StreamsReport,
+    print_endurance,
+    print_report,
+)
 from services.cli.prose import prose
 from tests.cli.processes import run, tokenline
 
@@ -129,6 +140,60 @@ def test_attacks_are_carried_out_beside_honest_calls_and_the_bill_is_exact() -> 
     assert set(report.idle_mib) == {"silent", "answered"}
     assert all(0 < mib < 1_000 for mib in report.idle_mib.values())
     assert report.breaches == report.differences == []
+
+
+def test_a_whole_system_is_measured_minute_by_minute_and_the_bill_is_exact() -> None:
+    result = tokenline("bench", "endurance", "--seconds", "3", "--calls-per-second", "40", "--output", "json", timeout_s=TIMEOUT_S)
+    assert result.returncode == 0, result.stderr
+    report = msgspec.json.decode(result.stdout, type=EnduranceReport)
+    # A run of less than six minutes has six turns.
+    assert [minute.calls for minute in report.minutes] == [20] * 6
+    assert (report.calls, report.failed, report.failures) == (120, 0, {})
+    assert (report.calls_per_second, report.seconds) == (40, 3)
+    after_s = [minute.after_s for minute in report.minutes]
+    assert after_s == sorted(after_s)
+    # The first of them has warmed up for 2 s.
+    assert after_s[0] >= 2.5
+    for minute in report.minutes:
+        assert 40 < minute.resident_mib < 1_000
+        assert 0 < minute.p50_ms <= minute.p99_ms
+        assert set(minute.folder_mib) == {"cdr", "accounting", "billing", "outbox"}
+        assert minute.folder_mib["accounting"] > 0
+    assert report.breaches == report.differences == []
+
+
+def test_memory_that_grows_in_the_second_half_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    minutes = [
+        Minute(
+            after_s=60.0 * number,
+            resident_mib=mib,
+            cores=0.5,
+            calls=6_000,
+            failed=0,
+            p50_ms=4.0,
+            p99_ms=20.25,
+            folder_mib={"accounting": 6.0 * number, "cdr": 0.25},
+        )
+        for number, mib in enumerate([100.0, 300.0, 400.0, 401.0, 402.0, 403.0], 1)
+    ]
+    assert mib_per_hour(minutes) == 60.0
+    report = EnduranceReport(
+        minutes=minutes,
+        calls_per_second=100.0,
+        seconds=360.0,
+        calls=36_000,
+        failed=0,
+        failures={},
+        resident_mib_per_hour=60.0,
+        breaches=[],
+        differences=["one"],
+    )
+    print_endurance(report)
+    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "`tokenline up` under 100 calls a second" in printed
+    assert "60 100 0.50 6,000 0 4.0 20.2 6.0 0.2" in printed
+    assert "Resident memory over the second half: +60.0 MiB an hour" in printed
+    assert "The bill is exact: NO" in printed
 
 
 def test_attacks_that_are_not_known_are_named() -> None:

@@ -213,8 +213,12 @@ _PROCESSES: Final = (
         "services/runtime/server.py",
         (
             (
-                "            await self.stop_serving()\n            await self.server.stop(drain_grace_s)\n",
-                "            await self.server.stop(drain_grace_s)\n            await self.stop_serving()\n",
+                "        async with self._grpc.running(drain_grace_s):\n            try:\n                yield bound\n",
+                "        try:\n            async with self._grpc.running(drain_grace_s):\n                yield bound\n",
+            ),
+            (
+                "            finally:\n                await self.stop_serving()\n",
+                "        finally:\n            await self.stop_serving()\n",
             ),
         ),
         _SERVER,

@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.planting import Mutation
 
 _SERVER: Final = "services/runtime/server.py"
+_LASTING: Final = "services/runtime/lasting.py"
 _CLIENTS: Final = "services/runtime/clients.py"
 _CERTIFICATES: Final = "services/runtime/certificates.py"
 _HANDSHAKES: Final = ("tests/trust/test_handshakes.py",)
@@ -14,6 +15,7 @@ _TABLE: Final = ("tests/trust/test_callers.py",)
 _PROCESSES: Final = ("tests/trust/test_processes.py",)
 _MESSAGES: Final = ("tests/trust/test_messages.py",)
 _STOPPING: Final = ("tests/trust/test_stopping.py",)
+_PEERS: Final = ("tests/trust/test_frames.py",)
 
 
 _CALLERS: Final = (
@@ -99,8 +101,8 @@ _CALLERS: Final = (
         "services/runtime/server.py",
         (
             (
-                "        server.add_generic_rpc_handlers((",
-                "        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)\n        print((",
+                "        handlers.add_generic_rpc_handlers((",
+                "        health_pb2_grpc.add_HealthServicer_to_server(self._health, handlers)\n        print((",
             ),
         ),
         ("tests/trust/test_handshakes.py",),
@@ -113,8 +115,8 @@ _CALLERS: Final = (
     ),
     Mutation(
         "probes are refused while others have begun theirs",
-        "services/runtime/server.py",
-        (("grpc.aio.server(options=_PROBES)", "grpc.aio.server(options=_PROBES, maximum_concurrent_rpcs=64)"),),
+        "services/runtime/lasting.py",
+        (("grpc.aio.server(interceptors", "grpc.aio.server(maximum_concurrent_rpcs=64, interceptors"),),
         ("tests/trust/test_handshakes.py",),
     ),
     Mutation(
@@ -198,8 +200,8 @@ _CALLERS: Final = (
         _SERVER,
         (
             (
-                "        self.health_address = _bind(server, address, None)\n",
-                "        self.health_address = _bind(self.server, address, None)\n",
+                "        self.health_address = server.bind(address)\n",
+                "        self.health_address = self._grpc.bind(address)\n",
             ),
         ),
         _HANDSHAKES,
@@ -304,4 +306,71 @@ _STOPS: Final = (
     ),
 )
 
-SERVICES_TRUST: Final = (*_CALLERS, *_OF_CERTIFICATES, *_STOPS)
+_FRAMES: Final = (
+    Mutation(
+        "a connection may have as many calls as it likes",
+        _SERVER,
+        (('                ("grpc.max_concurrent_streams", _CALLS_A_CONNECTION_MAX),\n', ""),),
+        _PEERS,
+    ),
+    Mutation(
+        "answers that a peer does not read fill the memory",
+        "services/accounting/rpc/charge_stream.py",
+        (
+            (
+                "            while outstanding.count + stream.untaken > _UNTAKEN_MAX:\n",
+                "            while outstanding.count > _UNTAKEN_MAX:\n",
+            ),
+        ),
+        _PEERS,
+    ),
+    Mutation(
+        "a peer that reads its answers late is read no more",
+        "services/accounting/rpc/charge_stream.py",
+        (("                self._taken.set()\n", ""),),
+        _PEERS,
+    ),
+    Mutation(
+        "a message that is none is a fault of the service",
+        _SERVER,
+        (("            except DecodeError as error:\n", "            except KeyError as error:\n"),),
+        _PEERS,
+    ),
+    Mutation(
+        "a message that is none fills the log",
+        _SERVER,
+        (
+            (
+                '                self._guard.log("a caller of',
+                '                logger.warning("a caller of',
+            ),
+        ),
+        _PEERS,
+    ),
+    Mutation(
+        "a server that gRPC ended stays away",
+        _LASTING,
+        (("                    await self._listen_again()\n", "                    return\n"),),
+        ("tests/runtime/test_server.py",),
+    ),
+    Mutation(
+        "gRPC's binding logs each header that is no text",
+        "services/runtime/telemetry.py",
+        (('    logging.getLogger("grpc._cython.cygrpc").addFilter(_Rarely())\n', ""),),
+        _PEERS,
+    ),
+    Mutation(
+        "what gRPC's binding logs has a traceback",
+        "services/runtime/telemetry.py",
+        (("        record.exc_info = None\n", ""),),
+        _PEERS,
+    ),
+    Mutation(
+        "gRPC's core logs each header that is too long",
+        "services/cli/main.py",
+        (('"GRPC_VERBOSITY", "NONE"', '"GRPC_VERBOSITY", "ERROR"'),),
+        _PEERS,
+    ),
+)
+
+SERVICES_TRUST: Final = (*_CALLERS, *_FRAMES, *_OF_CERTIFICATES, *_STOPS)

@@ -11,6 +11,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.runtime.clients import connect
 from services.runtime.server import LIVENESS, GrpcServer
+from tests.trust.frames.cases import HELLO
+from tests.trust.frames.http2 import request
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
@@ -54,6 +56,36 @@ async def test_callers_see_not_serving_before_a_server_that_stops_refuses_them(t
     # A server that refuses first breaks the stream.
     await watching
     assert seen[-2:] == [SERVING, NOT_SERVING]
+
+
+@pytest.mark.parametrize("where", ["127.0.0.1:0", "unix:{}/s"])
+async def test_a_server_that_grpc_ended_listens_again_and_calls_under_way_go_on(tmp_path: Path, where: str) -> None:
+    server = GrpcServer(["a.Service"])
+    asked = health_pb2.HealthCheckRequest()
+    async with server.listen(where.format(tmp_path), drain_grace_s=0.5) as address, connect(address) as under_way:
+        watching = health_pb2_grpc.HealthStub(under_way).Watch(asked, wait_for_ready=True, timeout=30)
+        assert (await watching.read()).status == NOT_SERVING
+        for _ in range(2):
+            async with connect(address) as channel:
+                # gRPC's own client writes no such name, so a frame is written by hand.
+                await end_server(address)
+                await asyncio.sleep(0.3)
+                assert (
+                    await health_pb2_grpc.HealthStub(channel).Check(asked, timeout=30, wait_for_ready=True)
+                ).status == NOT_SERVING
+        await server.set_serving()
+        assert (await watching.read()).status == SERVING
+
+
+async def end_server(address: str) -> None:
+    """Calls a method whose name is no UTF-8."""
+    path = address.removeprefix("unix:")
+    opening = asyncio.open_unix_connection(path) if path != address else asyncio.open_connection(*address.split(":"))
+    reader, writer = await opening
+    writer.write(HELLO + request(1, "/none\xff"))
+    await reader.read(1)
+    await asyncio.sleep(0.1)
+    writer.close()
 
 
 async def test_a_port_has_one_server() -> None:

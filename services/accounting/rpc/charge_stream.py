@@ -11,6 +11,9 @@ from services.runtime.errors import ServiceError, invalid
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 _OPERATIONS_A_REQUEST_MAX: Final = 1_024
+# No further request is read while more operations than this wait for their answers, or answers for their caller: one that does
+# not read would fill the memory.
+_UNTAKEN_MAX: Final = 16_384
 
 # See `Owner.submit`.
 Submit = Callable[[Command, Caller, int], None]
@@ -22,7 +25,18 @@ class ChargeStream:
     def __init__(self) -> None:
         self._response = pb.ChargeResponse()
         self._ready = asyncio.Event()
+        self._taken = asyncio.Event()
         self._ended = False
+
+    @property
+    def untaken(self) -> int:
+        """Number of answers that wait for the caller to read those before."""
+        return len(self._response.results)
+
+    async def taken(self) -> None:
+        """Returns once the caller takes further answers."""
+        self._taken.clear()
+        await self._taken.wait()
 
     def answer(self, tag: int, answer: Answer) -> None:
         result = self._response.results.add()
@@ -50,6 +64,7 @@ class ChargeStream:
             self._ready.clear()
             if self._response.results:
                 response, self._response = self._response, pb.ChargeResponse()
+                self._taken.set()
                 yield response
             if self._ended and not self._response.results:
                 return
@@ -97,6 +112,8 @@ async def read(requests: AsyncIterator[pb.ChargeRequest], stream: ChargeStream, 
                 else:
                     outstanding.count += 1
                     submit(command, outstanding, operation.operation_id)
+            while outstanding.count + stream.untaken > _UNTAKEN_MAX:
+                await stream.taken()
     finally:
         # The caller sends no more, but may still wait for answers.
         outstanding.end()

@@ -18,7 +18,7 @@ def problem(meaning: Meaning, fault: VendorFault) -> Problem:
     model = catalog().model("solo")
     assert model is not None
     (route,) = model.routes["openai_chat"]
-    return problem_of([FailedAttempt(route, VendorFailure("refused", fault.http_status), fault, meaning)], [KEY])
+    return problem_of([FailedAttempt(route, VendorFailure("refused", fault.http_status), fault, meaning)], [KEY], 0)
 
 
 @pytest.mark.parametrize(

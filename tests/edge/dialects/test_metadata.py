@@ -203,11 +203,13 @@ def test_probabilities_of_no_text_count_beyond_the_bound(logprobs: Callable[[int
     assert counted >= EVENTS * (bytes_an_event - FREE_BYTES_A_PIECE) - FREE_BYTES > 0
 
 
-def test_metadata_in_excess_fills_up_no_budget() -> None:
-    to = messages_answer(streamed=True)
+@pytest.mark.parametrize("is_chat", [True, False])
+def test_metadata_in_excess_fills_up_no_budget(*, is_chat: bool) -> None:
+    to = streamed().answer(ENDPOINT) if is_chat else messages_answer(streamed=True)
     # A few bytes more than a piece of output fills up.
     told = [hidden(number)[: FREE_BYTES_A_PIECE + 2] for number in range(EVENTS)]
-    steps = [to.feed(Event("", encode({"type": "ping", "usage": {"note": each}}))) for each in told]
+    events = [chunk(number, id=each) if is_chat else {"type": "ping", "usage": {"note": each}} for number, each in enumerate(told)]
+    steps = [to.feed(Event("", encode(each))) for each in events]
     assert sum(len(step.said) for step in steps) >= EVENTS * FREE_BYTES_A_PIECE - FREE_BYTES
 
 

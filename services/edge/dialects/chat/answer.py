@@ -335,9 +335,7 @@ class ChatAnswer:
         return self._step(found, out)._replace(choice=choices[0]["index"] if len(choices) == 1 else 0)
 
     def _step(self, found: Found, out: bytes) -> Step:
-        found.earn()
-        said, thought = "".join(found.said), "".join(found.thought)
-        return Step(out, said, thought, found.opaque_bytes, found.calls, counted=self._says, finished=self._unfinished <= 0)
+        return found.step(out, self._says, finished=self._unfinished <= 0)
 
     def _right_chunk(self, chunk: Json, usage: object, found: Found, *, is_whole: bool) -> Json:
         """A chunk, or a whole answer, with each choice put right."""

@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from services.edge.call.dialect import Step
 from services.edge.dialects.disguise import told_by_names, told_by_numbers
 from services.edge.dialects.json_text import encode
 from services.edge.dialects.metadata import Metadata
+from services.edge.vendors.usage import VendorCount
 
 Json = dict[str, Any]
 
@@ -86,10 +88,12 @@ _REASONS: Final = {"eos": "stop", "eos_token": "stop", "end_turn": "stop", "max_
 class Found:
     """Output that was found in one event of an answer, or in a whole one."""
 
-    __slots__ = ("_metadata", "calls", "opaque_bytes", "said", "thought")
+    __slots__ = ("_excess", "_metadata", "calls", "opaque_bytes", "said", "thought")
 
     def __init__(self, metadata: Metadata) -> None:
         self._metadata = metadata
+        # Metadata beyond the free part: said, but it fills up no budget.
+        self._excess: list[str] = []
         self.said: list[str] = []
         self.thought: list[str] = []
         self.opaque_bytes = 0
@@ -98,7 +102,7 @@ class Found:
     def tell(self, name: str, value: object, counted_bytes: int = 0) -> None:
         """Counts the part of a member that exceeds the free metadata; `counted_bytes` of it are counted already."""
         if beyond := self._metadata.beyond(name, value, counted_bytes):
-            self.said.append(beyond)
+            self._excess.append(beyond)
 
     def knows(self, name: str, value: object) -> bool:
         """Whether a plain value is unchanged since it was told last."""
@@ -106,12 +110,14 @@ class Found:
 
     def names(self, place: str, members: Json, usual: frozenset[str] = _NAMES) -> None:
         """Counts names of members."""
-        self.said.extend(self._metadata.names(place, members, usual))
+        self._excess.extend(self._metadata.names(place, members, usual))
 
-    def earn(self) -> None:
-        """Adds the event's output to the budget of metadata."""
-        if self.said or self.thought or self.calls:
+    def step(self, out: bytes, counted: VendorCount | None, *, finished: bool) -> Step:
+        """The step of what was found. Its output fills up the budget of metadata."""
+        if any(self.said) or any(self.thought) or self.calls:
             self._metadata.earn()
+        said = "".join((*self.said, *self._excess))
+        return Step(out, said, "".join(self.thought), self.opaque_bytes, self.calls, counted=counted, finished=finished)
 
 
 class ChoiceState:

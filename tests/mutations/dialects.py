@@ -130,6 +130,12 @@ _DISGUISED: Final = (
         _OF_MESSAGES_ANSWER,
     ),
     Mutation(
+        "metadata in excess of a chat fills up its budget",
+        "services/edge/dialects/chat/deltas.py",
+        (("            self._excess.append(beyond)\n", "            self.said.append(beyond)\n"),),
+        _OF_METADATA,
+    ),
+    Mutation(
         "citations that a block began with are lost",
         _MESSAGES_ANSWER,
         (("[*(begun if isinstance(begun, list) else ()), *self._citations]", "[*self._citations]"),),

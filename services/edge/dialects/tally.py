@@ -11,7 +11,7 @@ from services.edge.dialects.metadata import Metadata
 from services.edge.dialects.typed_events import Tree
 from services.edge.vendors.usage import VendorCount
 
-# Of one text of metadata.
+# The most characters of one text of metadata.
 METADATA_CHARACTERS_MAX: Final = 256
 _NONE: Final = frozenset[str]()
 

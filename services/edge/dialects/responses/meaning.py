@@ -130,7 +130,7 @@ class _Tally(Tally):
             (self.thought if is_thought else self.said).append(value)
             return
         texts = self.thought if is_thought else self.said
-        # What is no text, and new.
+        # New values that are no text.
         rest: list[object] = []
         waiting: list[tuple[str, object, object]] = [(place, value, known)]
         while waiting:

@@ -66,7 +66,7 @@ class Output:
     """The output of one answer."""
 
     def __init__(self) -> None:
-        # Of the response: all members but its output, as they were told last.
+        # All members of the response except its output, as they were told last.
         self.response: Tree = {}
         self.items: dict[int, Item] = {}
 

@@ -69,7 +69,7 @@ class ResponsesRequest:
             if (name in PROMPT_FIELDS or name not in FIELDS) and value is not None:
                 self._input.add(name, value)
         self._session = session
-        # What a vendor is to keep, and what it keeps, is not the client's to say.
+        # A client does not say what its vendor is to keep, or keeps.
         self._fields: Tree = {
             name: value for name, value in fields.items() if name not in (*KEPT, "background", "store", "stream", "stream_options")
         }

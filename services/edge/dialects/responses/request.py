@@ -97,7 +97,7 @@ class ResponsesRequest:
             return self._session
         key = self._fields.get("prompt_cache_key")
         if type(key) is str:
-            return key.encode("utf-8", "surrogatepass")
+            return encode(key)
         instructions = self._fields.get("instructions")
         return mark_of(([instructions] if instructions else []) + self._input.beginning())
 

@@ -1,6 +1,7 @@
 """The chart's alerts: that Prometheus understands them, and that what they look at is what a cell exports."""
 
 import json
+import re
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -8,6 +9,8 @@ import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.cli.data_folder import Demo
+from services.edge.app import CALLS
+from services.edge.call.dialect import Charged
 from tests.charts.rendering import objects_of, of_kind
 from tests.cli.processes import up
 
@@ -38,6 +41,14 @@ def test_alerts_look_at_their_own_cell() -> None:
             assert seen and each["expr"].count('namespace="cell"') == seen, each["alert"]
             assert each["labels"]["severity"] in ("critical", "warning")
             assert each["annotations"]["summary"]
+
+
+def test_calls_that_commit_are_those_of_every_route_that_charges() -> None:
+    (rule,) = of_kind(objects_of("everything"), "PrometheusRule").values()
+    rules = {each["alert"]: each["expr"] for group in rule["spec"]["groups"] for each in group["rules"]}
+    (looked_at,) = re.findall('route=~"([^"]+)"', rules["TokenlineCommitsStandStill"])
+    charged = {path for path, dialect in CALLS if dialect.charged is not Charged.NOTHING}
+    assert {path for path, _ in CALLS if re.fullmatch(looked_at, path)} == charged
 
 
 def _call_with_a_doubtful_count(demo: Demo) -> Request:

@@ -92,6 +92,7 @@ CLIENTS_CALL: Final = (
     "/v1/me/receipts",
     "/v1/messages",
     "/v1/models",
+    "/v1/responses",
 )
 
 

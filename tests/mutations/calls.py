@@ -95,9 +95,9 @@ _ANSWERS: Final = (
     ),
     _one(
         "a call waits for the garbage collector with its body",
-        "services/edge/call/vendor_stream.py",
-        "        self._whole_bytes_max = 0 if self.is_streamed else whole_bytes_max()\n",
-        "        self._ask, self._whole_bytes_max = whole_bytes_max, 10_000_000\n",
+        _CALL,
+        "        self._route = admitted.routes[0]\n",
+        "        self._route = admitted.routes[0]\n        self._make = self._new_meter\n",
         "tests/edge/call/test_garbage.py",
     ),
     _one(

@@ -29,7 +29,7 @@ class VendorStream:
         self._vendor = vendor
         named = vendor.content_type
         self.is_streamed = "event-stream" in named or (streamed and "json" not in named)
-        # Called here, so that the stream does not hold its call, which would wait for the garbage collector with its body.
+        # Called here, so that the stream does not hold its call.
         self._whole_bytes_max = 0 if self.is_streamed else whole_bytes_max()
         self._pieces: AsyncIterator[bytes] | None = None
         self._reader = EventReader()

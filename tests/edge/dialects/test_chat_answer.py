@@ -350,8 +350,9 @@ def test_calls_are_joined_whatever_their_pieces_lack() -> None:
 def test_a_step_names_the_choice_that_says_it() -> None:
     choices = [{"index": index, "delta": {"content": "a"}} for index in (1, 0)]
     for answer in (streamed(n=2).answer(ENDPOINT), request(n=2).answer(ENDPOINT)):
-        steps = say(answer, with_choice(index=1), with_choice(index=1, odd=None), with_choice(index=0), chunk({}, choices=choices))
-        assert [step.choice for step in steps] == [1, 1, 0, 0]
+        clean = [chunk({"content": "a"}, index) for index in (1, 1, 0)]
+        steps = say(answer, *clean, with_choice(index=1), with_choice(index=1, odd=None), chunk({}, choices=choices))
+        assert [step.choice for step in steps] == [1, 1, 0, 1, 1, 0]
 
 
 def test_a_call_in_two_choices_is_a_call_in_each() -> None:

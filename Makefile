@@ -46,7 +46,8 @@ NOT_FAST := tests/accounting/writer/test_owner.py tests/accounting/core/test_pee
   tests/accounting/writer/test_transfers.py tests/accounting/writer/test_handing_over.py tests/accounting/writer/test_refusals.py \
   tests/accounting/journal/test_actors.py tests/accounting/core/test_lines.py tests/accounting/core/test_agents.py \
   tests/edge/call/test_garbage.py tests/edge/http/test_json_bounds.py tests/edge/dialects/test_anthropic_streams.py \
-  tests/edge/dialects/test_vendor_streams.py
+  tests/edge/dialects/test_vendor_streams.py tests/edge/dialects/test_metadata.py tests/accounting/core/test_amounts.py \
+  tests/accounting/journal/test_pinned_journal.py
 
 test-fast: setup ## run the tests of what is pure, in less than 40 s
 	$(BIN)/pytest -q $(FAST) $(addprefix --ignore=,$(NOT_FAST))

@@ -36,7 +36,28 @@ _BREAKERS: Final = (
         _BREAKING,
     ),
     _one("what failed long ago counts as if it were now", _BREAKER, "            self._faults >>= halvings\n", "", _BREAKING),
-    _one("all calls are probes", _BREAKER, "            self._probing = True\n", "", _BREAKING),
+    _one("all calls are probes", _BREAKER, "            self._open_until_s = now_s + self._period_s\n", "", _BREAKING),
+    _one(
+        "a probe that does not end closes a route",
+        _BREAKER,
+        "            if now_s < self._open_until_s:\n",
+        "            if self._probing or now_s < self._open_until_s:\n",
+        _BREAKING,
+    ),
+    _one(
+        "slow probes are joined by more and more",
+        _BREAKER,
+        "            if self._probing:\n                self._lengthen()\n",
+        "",
+        _BREAKING,
+    ),
+    _one(
+        "a probe that is told to wait waits for a period",
+        _BREAKER,
+        "0.0 if was_closed or self._probing else",
+        "0.0 if was_closed else",
+        _BREAKING,
+    ),
     _one("a failed probe opens a breaker for no longer", _BREAKER, "min(2 * self._period_s,", "min(self._period_s,", _BREAKING),
     _one(
         "a breaker that closed begins with a long period",
@@ -55,7 +76,7 @@ _BREAKERS: Final = (
     _one(
         "a vendor's time to wait is shortened by the next one",
         _BREAKER,
-        "max(0.0 if was_closed else self._open_until_s, ",
+        "max(0.0 if was_closed or self._probing else self._open_until_s, ",
         "max(0.0, ",
         _BREAKING,
     ),

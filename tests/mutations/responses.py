@@ -70,6 +70,7 @@ RESPONSES: Final[tuple[Mutation, ...]] = (
         "            pass\n",
         _OF_ANSWERS,
     ),
+    one("a request's words spell a text for nothing", _OUTPUT, "{**self.response, **{", "{**{", _OF_ANSWERS),
     one("items spell a text for nothing at the end", _MEANING, "None if id(known) in repeated else known", "known", _OF_ANSWERS),
     one(
         "an item's begin tells it again for nothing",

@@ -17,6 +17,7 @@ from services.token_classes import NOTHING
 from tests.edge.dialects.anthropic_answers import events_of
 from tests.edge.dialects.responses_answers import (
     CALL,
+    ENDPOINT,
     INSTRUCTIONS,
     MESSAGE,
     OUTPUT,
@@ -187,6 +188,14 @@ def test_a_begin_that_tells_what_is_known_counts(kind: str) -> None:
     told = {"part": PART, "item": MESSAGE, "response": response(output=[MESSAGE])}
     name = {"response.output_item.added": "item", "response.content_part.added": "part", "response.in_progress": "response"}[kind]
     assert feed(to, {"type": kind, **place, name: told[name]}).said == "Hello you"
+
+
+def test_the_requests_own_words_in_the_order_of_a_text_count() -> None:
+    to = request(stream=True, metadata=dict.fromkeys(("y" * 65, "n" * 65), "")).answer(ENDPOINT)
+    texts: list[dict[str, Any]] = [{"metadata": {"y" * 65: ""}}, {}, {"metadata": {"n" * 65: ""}}, {}, {"metadata": {"y" * 65: ""}}]
+    fed = feed(to, *({"type": "response.in_progress", "response": each} for each in texts))
+    # Told for the first time, they are free.
+    assert fed.said == "n" * 65 + "y" * 65
 
 
 def test_an_end_that_tells_an_item_again_and_again_is_free_once() -> None:

@@ -107,7 +107,8 @@ class Output:
         if kind in SNAPSHOTS:
             response = fields.get("response")
             if isinstance(response, dict):
-                self.response = {name: value for name, value in response.items() if name != "output"}
+                # A member that is left out once is still the one that was told last.
+                self.response = {**self.response, **{name: value for name, value in response.items() if name != "output"}}
                 self._take_items(response.get("output"))
         elif begin == ITEM_EVENT:
             self._take_item(fields.get("output_index"), fields.get("item"), is_done=word == DONE)

@@ -31,8 +31,8 @@ _BREAKERS: Final = (
     _one(
         "one lost call opens a breaker although others are answered",
         _BREAKER,
-        "(is_slow and self._answered_s < began_s)",
-        "is_slow",
+        "now_s - began_s >= SLOW_S and self._answered_s < began_s",
+        "now_s - began_s >= SLOW_S",
         _BREAKING,
     ),
     _one("what failed long ago counts as if it were now", _BREAKER, "            self._faults >>= halvings\n", "", _BREAKING),
@@ -42,6 +42,13 @@ _BREAKERS: Final = (
         _BREAKER,
         "            if now_s < self._open_until_s:\n",
         "            if self._probing or now_s < self._open_until_s:\n",
+        _BREAKING,
+    ),
+    _one(
+        "answers as the last resort do not show that a route is alive",
+        _BREAKER,
+        "            self._answered_s = now_s\n            return False\n",
+        "            return False\n",
         _BREAKING,
     ),
     _one(

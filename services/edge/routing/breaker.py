@@ -96,6 +96,7 @@ class Breaker:
     def answered(self, era: int, now_s: float) -> bool:
         """Notes an answer; whether it has closed the breaker."""
         if era != self._era:
+            self._answered_s = now_s
             return False
         if not self.is_closed:
             # Only probes are of this era.
@@ -117,18 +118,18 @@ class Breaker:
             return False
         if not self.is_closed:
             self._lengthen()
-            self._open(now_s + self._period_s, is_costly=now_s - began_s >= SLOW_S)
+            self._open(now_s + self._period_s, is_costly=self._was_dead(began_s, now_s))
             return True
         self._age(now_s)
         self._outcomes += 1
         self._faults += 1
-        is_slow = now_s - began_s >= SLOW_S
+        was_dead = self._was_dead(began_s, now_s)
         opens = self._outcomes >= OUTCOMES_MIN and self._faults * 100 >= self._outcomes * FAULTS_PERCENT
         if is_lost:
             self._lost_in_a_row += 1
-            opens = opens or self._lost_in_a_row >= LOST_IN_A_ROW or (is_slow and self._answered_s < began_s)
+            opens = opens or self._lost_in_a_row >= LOST_IN_A_ROW or was_dead
         if opens:
-            self._open(now_s + self._period_s, is_costly=is_slow)
+            self._open(now_s + self._period_s, is_costly=was_dead)
         return opens
 
     def hold(self, now_s: float, wait_s: float) -> bool:
@@ -142,6 +143,10 @@ class Breaker:
         if era == self._era and self._probing:
             self._probing = False
             self._open_until_s = float("-inf")
+
+    def _was_dead(self, began_s: float, now_s: float) -> bool:
+        """Whether a failed call took long, while the route answered nobody: calls of one client alone may fail slowly."""
+        return now_s - began_s >= SLOW_S and self._answered_s < began_s
 
     def _lengthen(self) -> None:
         self._period_s = min(2 * self._period_s, PERIOD_MAX_S)

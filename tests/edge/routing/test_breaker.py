@@ -145,6 +145,21 @@ def test_the_answer_to_a_later_probe_closes_it_and_the_slow_one_says_nothing_whe
     assert breaker.state(300.0) is State.CLOSED
 
 
+def test_slow_faults_beside_answers_cost_other_clients_no_call() -> None:
+    breaker = Breaker()
+    slow = [_entered(breaker, 0.0) for _ in range(20)]
+    _answer(breaker, 1.0)
+    assert [breaker.failed(era, 0.0, 2.0, is_lost=False) for era in slow] == [False] * 18 + [True, False]
+    assert not breaker.is_costly
+    probe = _entered(breaker, 7.0)
+    # A call as the last resort, of no era.
+    assert not breaker.answered(-1, 8.0)
+    assert breaker.failed(probe, 7.0, 9.0, is_lost=False)
+    assert not breaker.is_costly
+    assert breaker.failed(_entered(breaker, 19.0), 19.0, 21.0, is_lost=False)
+    assert breaker.is_costly
+
+
 def test_a_probe_that_is_told_to_wait_waits_as_long_as_that() -> None:
     breaker = _opened()
     _entered(breaker, 5.0)

@@ -186,6 +186,7 @@ _COMPLETIONS: Final = (
         "        pass\n",
         _COMPLETED,
     ),
+    one("the digits of a probability are free", _PROBABILITIES, " and not told_by_numbers(value)", "", _COMPLETED),
     one(
         "probabilities that nobody asked for are free",
         _PROBABILITIES,

@@ -1,8 +1,9 @@
 """A circuit breaker: whether a route that has failed shall be called. Pure: time is an argument, in seconds of a steady clock.
 
 Closed, it lets every call pass. Open, it lets none pass until its period is over. Half-open, it lets one call pass, the probe. The
-probe's answer closes it; a failed probe opens it again, for twice as long. A call that says nothing about the route, because its
-client left or made a mistake, changes nothing, and the next one is the probe.
+probe's answer closes it; a failed probe opens it again, for twice as long. A probe that takes longer than the period is joined by
+the next one, and the period doubles too: a probe's prompt may be slow by itself. A call that says nothing about the route, because
+its client left or made a mistake, changes nothing, and the next one is the probe.
 """
 
 from enum import IntEnum
@@ -21,7 +22,7 @@ PERIOD_S: Final = 5.0
 PERIOD_MAX_S: Final = 60.0
 # A vendor's own time to wait is kept up to this, because its quota may be raised meanwhile.
 HOLD_MAX_S: Final = 600.0
-# Callers are told this time while a probe is under way: nobody knows when it ends.
+# Callers are told at most this time while a probe is under way: nobody knows when it ends.
 PROBE_S: Final = 1.0
 
 
@@ -75,25 +76,30 @@ class Breaker:
         """The time until a call may enter; 0: one may enter now."""
         if self.is_closed:
             return 0.0
-        return PROBE_S if self._probing else max(0.0, self._open_until_s - now_s)
+        wait_s = max(0.0, self._open_until_s - now_s)
+        return min(PROBE_S, wait_s) if self._probing else wait_s
 
     def enter(self, now_s: float) -> int | None:
         """Lets a call pass, and gives its era for the outcome; None: it must not be made now.
 
-        Where it is half-open the call is the probe, until it has an outcome or leaves.
+        Where it is half-open the call is a probe, until it has an outcome or leaves.
         """
         if not self.is_closed:
-            if self._probing or now_s < self._open_until_s:
+            if now_s < self._open_until_s:
                 return None
+            if self._probing:
+                self._lengthen()
             self._probing = True
+            self._open_until_s = now_s + self._period_s
         return self._era
 
     def answered(self, era: int, now_s: float) -> bool:
         """Notes an answer; whether it has closed the breaker."""
         if era != self._era:
+            self._answered_s = now_s
             return False
         if not self.is_closed:
-            # Only the probe is of this era.
+            # Only probes are of this era.
             self.is_closed = True
             self._probing = False
             self._period_s = PERIOD_S
@@ -111,31 +117,39 @@ class Breaker:
         if era != self._era:
             return False
         if not self.is_closed:
-            self._period_s = min(2 * self._period_s, PERIOD_MAX_S)
-            self._open(now_s + self._period_s, is_costly=now_s - began_s >= SLOW_S)
+            self._lengthen()
+            self._open(now_s + self._period_s, is_costly=self._was_dead(began_s, now_s))
             return True
         self._age(now_s)
         self._outcomes += 1
         self._faults += 1
-        is_slow = now_s - began_s >= SLOW_S
+        was_dead = self._was_dead(began_s, now_s)
         opens = self._outcomes >= OUTCOMES_MIN and self._faults * 100 >= self._outcomes * FAULTS_PERCENT
         if is_lost:
             self._lost_in_a_row += 1
-            opens = opens or self._lost_in_a_row >= LOST_IN_A_ROW or (is_slow and self._answered_s < began_s)
+            opens = opens or self._lost_in_a_row >= LOST_IN_A_ROW or was_dead
         if opens:
-            self._open(now_s + self._period_s, is_costly=is_slow)
+            self._open(now_s + self._period_s, is_costly=was_dead)
         return opens
 
     def hold(self, now_s: float, wait_s: float) -> bool:
         """Lets no call pass for the time that the vendor has asked for; whether that has opened the breaker."""
         was_closed = self.is_closed
-        self._open(max(0.0 if was_closed else self._open_until_s, now_s + min(wait_s, HOLD_MAX_S)), is_costly=True)
+        self._open(max(0.0 if was_closed or self._probing else self._open_until_s, now_s + min(wait_s, HOLD_MAX_S)), is_costly=True)
         return was_closed
 
     def leave(self, era: int) -> None:
         """Ends a call of which nothing was noted: if it was the probe, another call may be."""
-        if era == self._era:
+        if era == self._era and self._probing:
             self._probing = False
+            self._open_until_s = float("-inf")
+
+    def _was_dead(self, began_s: float, now_s: float) -> bool:
+        """Whether a failed call took long, while the route answered nobody: calls of one client alone may fail slowly."""
+        return now_s - began_s >= SLOW_S and self._answered_s < began_s
+
+    def _lengthen(self) -> None:
+        self._period_s = min(2 * self._period_s, PERIOD_MAX_S)
 
     def _open(self, until_s: float, *, is_costly: bool) -> None:
         self._era += 1

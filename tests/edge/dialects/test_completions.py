@@ -312,6 +312,10 @@ def test_probabilities_that_were_asked_for_are_free() -> None:
         ({"tokens": ["word"], "top_logprobs": [{"h" * 65: -1.0}]}, "h" * 65),
         ({"tokens": ["word"], "top_logprobs": [{f"hidden{number}": -1.0 for number in range(90)}]}, "hidden89"),
         ({"tokens": ["word"], "token_logprobs": ["hidden"]}, "hidden"),
+        # The digits of one number, and of one offset, are a text.
+        ({"tokens": ["word"], "token_logprobs": [12**200]}, str(12**200)),
+        ({"tokens": ["word"], "text_offset": [12**200]}, str(12**200)),
+        ({"tokens": ["word"], "top_logprobs": [{"a": 12**200}]}, str(12**200)),
         ({"tokens": ["word"], "notes": "hidden"}, "hidden"),
         ("hidden", "hidden"),
         ({"tokens": ["word"], "text_offset": list(range(100))}, json.dumps(list(range(100)), separators=(",", ":"))),

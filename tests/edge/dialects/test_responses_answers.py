@@ -17,6 +17,7 @@ from services.token_classes import NOTHING
 from tests.edge.dialects.anthropic_answers import events_of
 from tests.edge.dialects.responses_answers import (
     CALL,
+    ENDPOINT,
     INSTRUCTIONS,
     MESSAGE,
     OUTPUT,
@@ -104,7 +105,8 @@ def test_a_later_telling_counts_what_is_new_in_it(kind: str, telling: str, said:
     feed(to, *numbered([*begun(), *of_thought(), *of_message()[:4]]))
     assert feed(to, again(kind, telling)).said == said
     if not kind.startswith(("response.comp", "response.inc")):
-        assert feed(to, again(kind, telling)).said == ""
+        # The same telling is free once.
+        assert feed(to, again(kind, telling)).said == telling
 
 
 @pytest.mark.parametrize(
@@ -159,6 +161,48 @@ def test_annotations_count_once() -> None:
     added = {"type": "response.output_text.annotation.added", **place, "annotation_index": 0, "annotation": cited}
     assert sorted(feed(to, added).said) == sorted("Rainhttps://rain.test")
     assert feed(to, {"type": "response.content_part.done", **place, "part": {**PART, "annotations": [cited]}}).said == ""
+
+
+def words(*texts: str) -> list[dict[str, Any]]:
+    """Items of one word each."""
+    return [{"type": "message", "id": f"msg_{text}", "content": [{"type": "output_text", "text": text}]} for text in texts]
+
+
+# One that has lost its place to another is not known any more.
+@pytest.mark.parametrize(("index", "said"), [(0, "yesyesno"), (1, "yesno"), (7, "yesno"), (None, "yesno")])
+def test_items_in_the_order_of_a_text_count_as_the_text(index: int | None, said: str) -> None:
+    to = answer(streamed=True)
+    yes, no = words("yes", "no")
+    feed(to, *({"type": "response.output_item.added", "output_index": at, "item": item} for at, item in enumerate((yes, no))))
+    spelled = [no, yes, yes, no]
+    fed = feed(to, *({"type": "response.output_item.done", "output_index": index, "item": item} for item in spelled))
+    # The first telling of each ends it.
+    assert fed.said == said
+
+
+@pytest.mark.parametrize("kind", ["response.output_item.added", "response.content_part.added", "response.in_progress"])
+def test_a_begin_that_tells_what_is_known_counts(kind: str) -> None:
+    to = answer(streamed=True)
+    feed(to, *begun(), *of_thought(), *of_message()[:4])
+    place = {"item_id": "msg_1", "output_index": 1, "content_index": 0}
+    told = {"part": PART, "item": MESSAGE, "response": response(output=[MESSAGE])}
+    name = {"response.output_item.added": "item", "response.content_part.added": "part", "response.in_progress": "response"}[kind]
+    assert feed(to, {"type": kind, **place, name: told[name]}).said == "Hello you"
+
+
+def test_the_requests_own_words_in_the_order_of_a_text_count() -> None:
+    to = request(stream=True, metadata=dict.fromkeys(("y" * 65, "n" * 65), "")).answer(ENDPOINT)
+    texts: list[dict[str, Any]] = [{"metadata": {"y" * 65: ""}}, {}, {"metadata": {"n" * 65: ""}}, {}, {"metadata": {"y" * 65: ""}}]
+    fed = feed(to, *({"type": "response.in_progress", "response": each} for each in texts))
+    # Told for the first time, they are free.
+    assert fed.said == "n" * 65 + "y" * 65
+
+
+def test_an_end_that_tells_an_item_again_and_again_is_free_once() -> None:
+    to = answer(streamed=True)
+    yes, no = words("yes", "no")
+    feed(to, *({"type": "response.output_item.added", "output_index": at, "item": item} for at, item in enumerate((yes, no))))
+    assert feed(to, {"type": "response.completed", "response": response("completed", [no, yes, yes, no])}).said == "yesno"
 
 
 def test_items_that_the_end_tells_in_another_order_count_once() -> None:

@@ -114,13 +114,57 @@ def test_one_call_is_the_probe_after_the_period_and_its_answer_closes_it() -> No
     assert breaker.state(5.0) is State.HALF_OPEN
     probe = _entered(breaker, 5.0)
     assert breaker.enter(5.0) is None
-    assert breaker.enter(200.0) is None
-    assert breaker.wait_s(200.0) == 1.0
-    assert breaker.state(200.0) is State.HALF_OPEN
-    assert breaker.answered(probe, 200.0)
-    assert breaker.state(200.0) is State.CLOSED
-    assert breaker.wait_s(200.0) == 0.0
-    assert not _lose(breaker, 200.0)
+    assert breaker.enter(8.9) is None
+    assert breaker.wait_s(8.9) == 1.0
+    assert breaker.wait_s(9.5) == 0.5
+    assert breaker.state(9.5) is State.HALF_OPEN
+    assert breaker.answered(probe, 9.5)
+    assert breaker.state(9.5) is State.CLOSED
+    assert breaker.wait_s(9.5) == 0.0
+    assert not _lose(breaker, 9.5)
+
+
+def test_a_probe_that_does_not_end_is_joined_by_others_ever_later() -> None:
+    breaker = _opened()
+    slow = _entered(breaker, 5.0)
+    entered = [now_s for now_s in range(5, 300) if breaker.enter(now_s) is not None]
+    assert entered == [10, 20, 40, 80, 140, 200, 260]
+    assert breaker.state(300.0) is State.HALF_OPEN
+    assert breaker.answered(slow, 300.0)
+    assert breaker.wait_s(300.0) == 0.0
+    for _ in range(3):
+        _lose(breaker, 300.0)
+    assert breaker.wait_s(300.0) == 5.0
+
+
+def test_the_answer_to_a_later_probe_closes_it_and_the_slow_one_says_nothing_when_it_is_lost() -> None:
+    breaker = _opened()
+    slow = _entered(breaker, 5.0)
+    assert _answer(breaker, 10.0)
+    assert not breaker.failed(slow, 5.0, 300.0, is_lost=True)
+    assert breaker.state(300.0) is State.CLOSED
+
+
+def test_slow_faults_beside_answers_cost_other_clients_no_call() -> None:
+    breaker = Breaker()
+    slow = [_entered(breaker, 0.0) for _ in range(20)]
+    _answer(breaker, 1.0)
+    assert [breaker.failed(era, 0.0, 2.0, is_lost=False) for era in slow] == [False] * 18 + [True, False]
+    assert not breaker.is_costly
+    probe = _entered(breaker, 7.0)
+    # A call as the last resort, of no era.
+    assert not breaker.answered(-1, 8.0)
+    assert breaker.failed(probe, 7.0, 9.0, is_lost=False)
+    assert not breaker.is_costly
+    assert breaker.failed(_entered(breaker, 19.0), 19.0, 21.0, is_lost=False)
+    assert breaker.is_costly
+
+
+def test_a_probe_that_is_told_to_wait_waits_as_long_as_that() -> None:
+    breaker = _opened()
+    _entered(breaker, 5.0)
+    breaker.hold(5.0, 1.0)
+    assert breaker.wait_s(5.0) == 1.0
 
 
 def test_each_failed_probe_doubles_the_period_up_to_a_minute() -> None:

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from services.edge.dialects.chat.deltas import Found, count_member
+from services.edge.dialects.disguise import told_by_numbers
 
 # Longer alternatives count.
 _CHARACTERS_MAX: Final = 64
@@ -36,7 +37,7 @@ def count_probabilities(value: object, text: str, found: Found, alternatives: in
             for entry in entries:
                 if not _is_free(entry, (alternatives or 0) + _MORE):
                     count_member("logprob alternative", entry, found)
-        elif not all(each is None or type(each) in (int, float) for each in entries):
+        elif not all(each is None or _is_number(each) for each in entries):
             count_member(f"logprobs {name}", entries, found)
 
 
@@ -60,4 +61,9 @@ def _is_free(entry: object, alternatives: int) -> bool:
         return True
     if not isinstance(entry, dict) or len(entry) > alternatives:
         return False
-    return all(len(token) <= _CHARACTERS_MAX and type(each) in (int, float) for token, each in entry.items())
+    return all(len(token) <= _CHARACTERS_MAX and _is_number(each) for token, each in entry.items())
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number that tells no text by its length."""
+    return type(value) is float or (type(value) is int and not told_by_numbers(value))

@@ -2,6 +2,7 @@
 
 A text is told several times: in pieces, whole at its end, in its part, in its item, and in the response. The client reads it once,
 so it counts once. What a later telling has beyond the earlier ones counts as well, and so does one that says something else.
+Each telling is free once: repeats in an order that the vendor chooses would be a text of their own.
 """
 
 from typing import Any, Final
@@ -10,7 +11,7 @@ from services.edge.call.dialect import Step
 from services.edge.dialects.disguise import told_by_names
 from services.edge.dialects.metadata import FREE_BYTES_A_PIECE, Metadata
 from services.edge.dialects.responses.names import ANNOTATION, ITEM_EVENT, PART_EVENTS, SNAPSHOTS, TERMINAL, TEXT_DELTA, TEXTS
-from services.edge.dialects.responses.output import Output, split, text_member
+from services.edge.dialects.responses.output import DONE, Item, Output, split, text_member
 from services.edge.dialects.tally import METADATA_CHARACTERS_MAX, Tally, Words, bytes_of, texts_of
 from services.edge.dialects.typed_events import Tree
 from services.edge.vendors.profile import UsageReading
@@ -221,17 +222,20 @@ class Meaning:
     def whole(self, response: Tree) -> Step:
         """The step of an answer that came in one piece."""
         tally = _Tally(self._metadata)
-        self._response(response, Output(), tally)
+        self._response(response, Output(), tally, repeats=False)
         return tally.step(counted=self._count({"response": response}), finished=True, ended=True)
 
     def _told_by(self, kind: str, fields: Tree, told: Output, tally: _Tally) -> frozenset[str]:
         """Counts the members of an event that tell output; returns their names."""
         begin, word = split(kind)
         if kind in SNAPSHOTS:
-            self._response(fields.get("response"), told, tally)
+            # Only the end repeats items.
+            self._response(fields.get("response"), told, tally, repeats=kind in TERMINAL)
             return frozenset({"response"})
         if begin == ITEM_EVENT:
-            self._item(fields.get("item"), fields.get("output_index"), told, tally)
+            item = fields.get("item")
+            known = told.known(item, fields.get("output_index")) if isinstance(item, dict) and word == DONE else None
+            self._item(item, None if known is None or () in known.done else known, tally)
             return frozenset({"item"})
         if begin not in PART_EVENTS and begin not in TEXTS and kind != ANNOTATION:
             return frozenset()
@@ -244,16 +248,17 @@ class Meaning:
             else:
                 tally.say("delta", delta)
             return frozenset({"delta"})
+        known = item if item is not None and word == DONE and steps not in item.done else None
         if begin in TEXTS and kind != ANNOTATION:
             member = text_member(kind)
-            tally.news(member, fields.get(member), item and item.at(steps), is_thought=is_thought)
-            tally.news("name", fields.get("name"), item and item.at(("name",)))
+            tally.news(member, fields.get(member), known and known.at(steps), is_thought=is_thought)
+            tally.news("name", fields.get("name"), known and known.at(("name",)))
             return frozenset({member, "name"})
         member = "annotation" if kind == ANNOTATION else "part"
-        tally.news(member, fields.get(member), item and item.at(steps), is_thought=is_thought)
+        tally.news(member, fields.get(member), known and known.at(steps), is_thought=is_thought)
         return frozenset({member})
 
-    def _response(self, response: object, told: Output, tally: _Tally) -> None:
+    def _response(self, response: object, told: Output, tally: _Tally, *, repeats: bool) -> None:
         if not isinstance(response, dict):
             tally.say("response", response)
             return
@@ -261,16 +266,19 @@ class Meaning:
         tally.news("response", rest, {**self._asked, **told.response})
         output = response.get("output")
         if isinstance(output, list):
+            repeated: set[int] = set()
             for index, item in enumerate(output):
-                self._item(item, index, told, tally)
+                known = told.known(item, index) if repeats and isinstance(item, dict) else None
+                self._item(item, None if id(known) in repeated else known, tally)
+                repeated.add(id(known))
         else:
             tally.say("output", output)
 
-    def _item(self, item: object, index: object, told: Output, tally: _Tally) -> None:
+    def _item(self, item: object, told: Item | None, tally: _Tally) -> None:
         if not isinstance(item, dict):
             tally.say("item", item)
             return
-        known = told.known(item, index)
+        known = told.tree if told is not None else None
         kind = item.get("type")
         if not known and isinstance(kind, str) and kind.endswith(_CALL):
             tally.calls += 1

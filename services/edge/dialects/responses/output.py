@@ -10,7 +10,7 @@ from services.edge.dialects.typed_events import Tree
 
 # No answer has more items, or parts of one.
 INDEX_MAX: Final = 4_095
-_DONE: Final = ".done"
+DONE: Final = ".done"
 # Events that tell a piece of a text.
 _PIECES: Final = {f"{begin}.delta": place for begin, place in TEXTS.items()}
 # From an item: names of members, and indexes in lists.
@@ -69,6 +69,7 @@ class Output:
         # All members of the response except its output, as they were told last.
         self.response: Tree = {}
         self.items: dict[int, Item] = {}
+        self._by_id: dict[str, Item] = {}
 
     @property
     def trees(self) -> list[Tree]:
@@ -89,13 +90,13 @@ class Output:
             return item, _steps(fields, TEXTS[begin])
         return item, ()
 
-    def known(self, item: object, index: object) -> Tree | None:
+    def known(self, tree: Tree, index: object) -> Item | None:
         """An item as it is known: by its ID, else by its index."""
-        item_id = item.get("id") if isinstance(item, dict) else None
+        item_id = tree.get("id")
         found = self.items.get(index) if type(index) is int else None
         if isinstance(item_id, str) and item_id and (found is None or found.item_id != item_id):
-            found = next((each for each in self.items.values() if each.item_id == item_id), found)
-        return found.tree if found is not None else None
+            found = self._by_id.get(item_id, found)
+        return found
 
     def take(self, kind: str, fields: Tree) -> None:
         """Takes an event that the client was told."""
@@ -106,10 +107,11 @@ class Output:
         if kind in SNAPSHOTS:
             response = fields.get("response")
             if isinstance(response, dict):
-                self.response = {name: value for name, value in response.items() if name != "output"}
+                # A member that is left out once is still the one that was told last.
+                self.response = {**self.response, **{name: value for name, value in response.items() if name != "output"}}
                 self._take_items(response.get("output"))
         elif begin == ITEM_EVENT:
-            self._take_item(fields.get("output_index"), fields.get("item"), is_done=word == _DONE)
+            self._take_item(fields.get("output_index"), fields.get("item"), is_done=word == DONE)
         elif begin in PART_EVENTS or begin in TEXTS or kind == ANNOTATION:
             self._take_within(kind, word, fields)
 
@@ -118,9 +120,20 @@ class Output:
             self._take_item(index, item, is_done=True)
 
     def _take_item(self, index: object, tree: object, *, is_done: bool) -> None:
-        if type(index) is not int or not 0 <= index <= INDEX_MAX or not isinstance(tree, dict):
+        if not isinstance(tree, dict):
             return
+        known = self.known(tree, index)
+        if is_done and known is not None:
+            # It may stay at another index.
+            known.done.add(())
+        if type(index) is not int or not 0 <= index <= INDEX_MAX:
+            return
+        before = self.items.get(index)
+        if before is not None and self._by_id.get(str(before.item_id)) is before:
+            del self._by_id[str(before.item_id)]
         item = self.items[index] = Item(tree)
+        if isinstance(item.item_id, str):
+            self._by_id[item.item_id] = item
         if is_done:
             item.done.add(())
 
@@ -145,9 +158,9 @@ class Output:
             item.put(steps, fields.get("annotation"))
         elif split(kind)[0] in PART_EVENTS:
             item.put(steps, fields.get("part"))
-        elif word == _DONE and isinstance(text := fields.get(text_member(kind)), str):
+        elif word == DONE and isinstance(text := fields.get(text_member(kind)), str):
             item.put(steps, text)
-        if word == _DONE:
+        if word == DONE:
             item.done.add(steps)
 
 

@@ -136,6 +136,18 @@ _DISGUISED: Final = (
         _OF_METADATA,
     ),
     Mutation(
+        "a text beside a count of embeddings is relayed",
+        "services/edge/dialects/embeddings/answer.py",
+        (("if len(raw) > _USAGE_BYTES_MAX:", "if False:"),),
+        ("tests/edge/dialects/test_embeddings.py",),
+    ),
+    Mutation(
+        "names that come again in an answer of vectors are relayed",
+        "services/edge/dialects/embeddings/answer.py",
+        (("len(body) - vectors > FREE_BYTES + self", "len(body) - vectors > 16 * FREE_BYTES + self"),),
+        ("tests/edge/dialects/test_embeddings.py",),
+    ),
+    Mutation(
         "citations that a block began with are lost",
         _MESSAGES_ANSWER,
         (("[*(begun if isinstance(begun, list) else ()), *self._citations]", "[*self._citations]"),),

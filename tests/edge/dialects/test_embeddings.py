@@ -312,3 +312,12 @@ def test_the_charged_usage_is_told_where_the_vendors_does_not_hold() -> None:
     vendors = body([ONE], {"prompt_tokens": 10**9, "total_tokens": 10**9})
     assert json.loads(ended(vendors, charged(5)))["usage"] == {"prompt_tokens": 5, "total_tokens": 5}
     assert json.loads(ended(body([ONE]), NOTHING))["usage"] == {"prompt_tokens": 0, "total_tokens": 0}
+
+
+def test_a_text_beside_a_count_is_not_relayed() -> None:
+    usage = {"prompt_tokens": 7, "total_tokens": 7}
+    long = body([ONE], {**usage, "note": "a" * 140_000})
+    assert json.loads(ended(long)) == json.loads(body([ONE]))
+    # A name that comes again and again, in a body that can be read.
+    again = body([ONE]).replace(b'"model": "acme-m"', b", ".join([b'"model": "%b"' % (b"a" * 250)] * 20) + b', "model": "acme-m"')
+    assert b"aaa" not in ended(again)

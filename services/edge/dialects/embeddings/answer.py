@@ -15,7 +15,7 @@ import msgspec
 from services.edge.call.dialect import Ending, Step
 from services.edge.dialects.chat.chunks import decoded, is_error
 from services.edge.dialects.json_text import NOT_JSON, Raw, encode
-from services.edge.dialects.sizes import ANSWER_BYTES
+from services.edge.dialects.metadata import FREE_BYTES
 from services.edge.http.problems import Problem, problem_body
 from services.edge.vendors.errors import fault_in
 from services.edge.vendors.events import Event
@@ -29,6 +29,7 @@ _NUMBERS: Final = b"0123456789+-.eE, \t\r\n"
 _WORD_CHARACTERS_MAX: Final = 256
 # Names and marks around a vector.
 _VECTOR_BYTES: Final = 256
+_USAGE_BYTES_MAX: Final = 1_024
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
 _Word = Annotated[str, msgspec.Meta(max_length=_WORD_CHARACTERS_MAX)]
 _NO_USAGE: Final = Raw(b"null")
@@ -109,7 +110,7 @@ class EmbeddingsAnswer:
     def _is_plain(self, body: bytes, whole: _Whole) -> bool:
         """Whether the bytes have nothing but what was read, each name once."""
         vectors = sum(len(each.embedding) for each in whole.data)
-        if len(body) - vectors > ANSWER_BYTES + self._inputs * _VECTOR_BYTES or b"\\u" in body:
+        if len(body) - vectors > FREE_BYTES + self._inputs * _VECTOR_BYTES or b"\\u" in body:
             return False
         return body.count(b'"data"') == 1 and body.count(b'"embedding"') == 2 * self._inputs
 
@@ -144,6 +145,9 @@ class EmbeddingsAnswer:
         if counted is not None:
             inputs = [tokens if index in INPUT_INDEXES else 0 for index, tokens in enumerate(counted.counts)]
             self._counted = counted._replace(counts=trimmed(inputs))
+        if len(raw) > _USAGE_BYTES_MAX:
+            # It says more than a count: ours is told.
+            self._usage = None
 
     def _take(self, found: list[tuple[int, Raw]]) -> bool:
         """Takes the vectors in the order of the inputs; whether all came in the encoding that was asked for.
@@ -167,7 +171,7 @@ class EmbeddingsAnswer:
         if self._body and is_counted_so:
             return self._body
         tokens = total_input(used)
-        usage = self._usage if is_counted_so else {"prompt_tokens": tokens, "total_tokens": tokens}
+        usage = self._usage if is_counted_so and self._usage is not None else {"prompt_tokens": tokens, "total_tokens": tokens}
         data = [{"object": "embedding", "index": index, "embedding": each} for index, each in enumerate(self._vectors)]
         return encode({"object": "list", "data": data, "model": self._model, "usage": usage})
 

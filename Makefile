@@ -102,7 +102,7 @@ simulate-mutations: setup ## plant known faults into the charging core; the simu
 mutations: setup ## plant known faults into all the rest, some twenty minutes, with go and node; the tests that each names must notice it
 	$(BIN)/python -m tests.mutations
 
-mutate: setup ## try MUTANTS mutants that a tool makes of the modules of money, drawn by SEED; at least 92 % must be noticed, within the hour
+mutate: setup ## try MUTANTS mutants that a tool makes of the modules of money, drawn by SEED; at least 92 % must be noticed
 	$(BIN)/python -m tests.mutations.sample --mutants $(MUTANTS) --seed $(SEED)
 
 simulate: setup ## crash the charging core under SEEDS random schedules

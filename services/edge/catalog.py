@@ -76,6 +76,22 @@ class Abandoned(Enum):
     MADE = registry_pb2.ABANDONED_ANSWER_MADE
 
 
+class PriorityClass(Enum):
+    """The class of an offering's accounts where an edge has more calls than it can begin."""
+
+    LOW = registry_pb2.PRIORITY_CLASS_LOW
+    STANDARD = registry_pb2.PRIORITY_CLASS_STANDARD
+    HIGH = registry_pb2.PRIORITY_CLASS_HIGH
+
+    @property
+    def cost(self) -> float:
+        """How much a call takes of its account's share."""
+        return _COSTS[self]
+
+
+_COSTS: Final = {PriorityClass.LOW: 4.0, PriorityClass.STANDARD: 1.0, PriorityClass.HIGH: 0.25}
+
+
 class SellableOffering(NamedTuple):
     """A plan for sale, with its tariff."""
 
@@ -95,6 +111,7 @@ class SellableOffering(NamedTuple):
     # The offering to recommend, or the model that calls go on with, when the quota has ended; empty: neither.
     redirect_offering_id: str
     restricted_model_id: str
+    priority_class: PriorityClass = PriorityClass.STANDARD
 
 
 class Snapshot:
@@ -232,6 +249,8 @@ def _offering(
         prices=prices,
         redirect_offering_id=offering.redirect_offering_id,
         restricted_model_id=offering.restricted_model_id,
+        # A registry before this one names none.
+        priority_class=PriorityClass(offering.priority_class or registry_pb2.PRIORITY_CLASS_STANDARD),
     )
 
 

@@ -153,6 +153,7 @@ def _offering(offering: Offering) -> registry_pb2.Offering:
             for limit in sorted(offering.debt_limits, key=lambda limit: (UNITS.index(limit.unit), limit.currency))
         ],
         abandoned_answer=f"ABANDONED_ANSWER_{offering.abandoned_answer_costs.upper()}",
+        priority_class=f"PRIORITY_CLASS_{offering.priority_class.upper()}",
     )
     if offering.price is not None:
         message.price.amount, message.price.currency = micro_amount(offering.price.amount), offering.price.currency

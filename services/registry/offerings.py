@@ -26,6 +26,7 @@ LIMIT_SCOPES: Final = ("account", "member", "key")
 FINAL_UNITS: Final = ("terminate", "redirect", "restrict_access")
 UNITS: Final = ("TOKEN", "POINT", "CURRENCY")
 ABANDONED_ANSWERS: Final = ("nothing", "input", "made")
+PRIORITY_CLASSES: Final = ("low", "standard", "high")
 _RATE_LIMIT_MAX: Final = 1_000_000_000
 
 
@@ -156,6 +157,8 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     # Cost of an answer that is not streamed for a client that did not wait for it: one of `ABANDONED_ANSWERS`; left out:
     # input where charge_input_when_client_gone_before_output is set, else nothing.
     abandoned_answer: str = ""
+    # Where there are more calls than can begin: one of `PRIORITY_CLASSES`.
+    priority_class: str = "standard"
 
     @property
     def abandoned_answer_costs(self) -> str:
@@ -216,6 +219,7 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
     yield from _debt_flaws(offering, sale)
     if offering.abandoned_answer:
         yield from choice_flaws("abandoned_answer", offering.abandoned_answer, ABANDONED_ANSWERS)
+    yield from choice_flaws("priority_class", offering.priority_class, PRIORITY_CLASSES)
 
 
 def _model_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:

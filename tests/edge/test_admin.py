@@ -301,6 +301,7 @@ async def test_the_catalog_is_shown(running: Cell) -> None:
             "tariff_id": "flat",
             "tariff_version": 1,
             "models": 2,
+            "priority_class": "standard",
             "default": True,
         },
         {
@@ -311,6 +312,7 @@ async def test_the_catalog_is_shown(running: Cell) -> None:
             "tariff_id": "usd",
             "tariff_version": 3,
             "models": 1,
+            "priority_class": "standard",
             "default": False,
         },
     ]

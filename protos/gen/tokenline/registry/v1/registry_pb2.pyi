@@ -96,6 +96,13 @@ class FinalUnit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FINAL_UNIT_TERMINATE: _ClassVar[FinalUnit]
     FINAL_UNIT_REDIRECT: _ClassVar[FinalUnit]
     FINAL_UNIT_RESTRICT_ACCESS: _ClassVar[FinalUnit]
+
+class PriorityClass(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRIORITY_CLASS_UNSPECIFIED: _ClassVar[PriorityClass]
+    PRIORITY_CLASS_LOW: _ClassVar[PriorityClass]
+    PRIORITY_CLASS_STANDARD: _ClassVar[PriorityClass]
+    PRIORITY_CLASS_HIGH: _ClassVar[PriorityClass]
 UNIT_UNSPECIFIED: Unit
 UNIT_TOKEN: Unit
 UNIT_POINT: Unit
@@ -147,6 +154,10 @@ FINAL_UNIT_UNSPECIFIED: FinalUnit
 FINAL_UNIT_TERMINATE: FinalUnit
 FINAL_UNIT_REDIRECT: FinalUnit
 FINAL_UNIT_RESTRICT_ACCESS: FinalUnit
+PRIORITY_CLASS_UNSPECIFIED: PriorityClass
+PRIORITY_CLASS_LOW: PriorityClass
+PRIORITY_CLASS_STANDARD: PriorityClass
+PRIORITY_CLASS_HIGH: PriorityClass
 
 class Vendor(_message.Message):
     __slots__ = ("vendor_id", "display_name", "base_url", "api_key_env", "base_url_env", "endpoints", "errors")
@@ -479,7 +490,7 @@ class Limit(_message.Message):
     def __init__(self, limit_id: _Optional[str] = ..., per: _Optional[_Union[LimitScope, str]] = ..., request_rate: _Optional[_Union[RequestRate, _Mapping]] = ..., token_rate: _Optional[_Union[TokenRate, _Mapping]] = ..., concurrent_sessions: _Optional[int] = ..., usage: _Optional[_Union[UsageLimit, _Mapping]] = ...) -> None: ...
 
 class Offering(_message.Message):
-    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output", "overage_tariff_id", "price", "payment_methods", "cycle", "automatic_renewal", "renewal_grace_days", "allowances", "limits", "final_unit", "redirect_offering_id", "restricted_model_id", "debt_limits", "abandoned_answer")
+    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output", "overage_tariff_id", "price", "payment_methods", "cycle", "automatic_renewal", "renewal_grace_days", "allowances", "limits", "final_unit", "redirect_offering_id", "restricted_model_id", "debt_limits", "abandoned_answer", "priority_class")
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
@@ -500,6 +511,7 @@ class Offering(_message.Message):
     RESTRICTED_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     DEBT_LIMITS_FIELD_NUMBER: _ClassVar[int]
     ABANDONED_ANSWER_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_CLASS_FIELD_NUMBER: _ClassVar[int]
     offering_id: str
     display_name: str
     tariff_id: str
@@ -520,7 +532,8 @@ class Offering(_message.Message):
     restricted_model_id: str
     debt_limits: _containers.RepeatedCompositeFieldContainer[DebtLimit]
     abandoned_answer: AbandonedAnswer
-    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ..., debt_limits: _Optional[_Iterable[_Union[DebtLimit, _Mapping]]] = ..., abandoned_answer: _Optional[_Union[AbandonedAnswer, str]] = ...) -> None: ...
+    priority_class: PriorityClass
+    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ..., debt_limits: _Optional[_Iterable[_Union[DebtLimit, _Mapping]]] = ..., abandoned_answer: _Optional[_Union[AbandonedAnswer, str]] = ..., priority_class: _Optional[_Union[PriorityClass, str]] = ...) -> None: ...
 
 class DebtLimit(_message.Message):
     __slots__ = ("unit", "currency", "amount")

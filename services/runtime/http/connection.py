@@ -390,7 +390,8 @@ class Connection(asyncio.Protocol):
             self.known = True
             self._listener.know(self)
         refused_from = 100 if exchange.serves_anybody else 400
-        if (self._told or refused_from <= exchange.status < 500) and not self._listener.knows(self.address):
+        in_vain = self._told or exchange.in_vain or refused_from <= exchange.status < 500
+        if in_vain and not self._listener.knows(self.address):
             self._rest(self._listener.wasted(self, exchange.turns))
         if self._coming is exchange:
             # Close it: its body was not read to the end, so the begin of the next request is unknown.
@@ -399,6 +400,12 @@ class Connection(asyncio.Protocol):
             self.close()
         else:
             self._go_on()
+
+    def distrust(self) -> None:
+        """See `Wire`."""
+        if self.known:
+            self.known = False
+            self._listener.distrust(self)
 
     def _go_on(self) -> None:
         """Turns to the next request, if there is one and the connection does not rest."""

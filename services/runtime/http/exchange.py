@@ -51,6 +51,10 @@ class Wire(Protocol):
         """Notes that the answer is whole."""
         ...
 
+    def distrust(self) -> None:
+        """Takes the sender for a stranger again."""
+        ...
+
     def cut(self) -> None:
         """Ends the connection; bytes sent before still arrive."""
         ...
@@ -72,6 +76,7 @@ class Exchange:
         "ended",
         "gone",
         "headers",
+        "in_vain",
         "is_http_1_0",
         "keep_alive",
         "known",
@@ -104,6 +109,8 @@ class Exchange:
         # Set where any caller is served: answers to an unknown caller take turns as those in vain do. Between services, where no
         # caller shows a key, all would.
         self.serves_anybody = False
+        # Set for a refusal that is in vain whatever its status says; those of the sender's own fault always are.
+        self.in_vain = False
         # Turns that an answer in vain takes, of those that all such answers share.
         self.turns = 1
         # The body: pieces that came and were not read, and whether all has come.
@@ -169,6 +176,18 @@ class Exchange:
         self._pieces.append(piece)
         self.unread += len(piece)
         self._wake()
+
+    def shed(self) -> bool:
+        """Notes that the request is refused because there are too many, and drops its body; whether that was whole.
+
+        The answer takes turns as those in vain do, and its sender does not count as known.
+        """
+        self.known = False
+        self.in_vain = True
+        self._wire.distrust()
+        self._pieces.clear()
+        self.unread = 0
+        return self.body_ended
 
     def came_to_end(self) -> None:
         """Notes that the body is whole."""

@@ -20,6 +20,8 @@ from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
+from services.edge.call.priority import PriorityClasses
+from services.edge.call.turns import Turns
 from services.edge.catalog import CatalogHolder
 from services.edge.charging.client import ChargingClient
 from services.edge.charging.outbox import Outbox
@@ -66,6 +68,9 @@ _BODY_BYTES_MAX: Final = 1_000_000
 # At most this many of the largest bodies may be on their way in.
 _BODIES_IN_ALL: Final = 10
 _BODIES_OF_ACCOUNT: Final = 2
+# Calls in hand at once: more than a core relays, and far below what its memory holds. Half of the connections at the most, because
+# a connection without a call makes way for another client.
+_CALLS_MAX: Final = 8_192
 # People, Prometheus and probes.
 _OPERATORS_CONNECTIONS_MAX: Final = 256
 # They have had all the time that clients had.
@@ -124,11 +129,12 @@ async def run_edge(
         billing = billing_pb2_grpc.BillingServiceStub(billing_channel)
 
         catalog = CatalogHolder(registry_channel, environment, config.simulator_base_url)
+        classes = PriorityClasses(catalog)
         await stack.enter_async_context(lifecycle.background("edge-catalog", catalog.follow()))
         principals = Principals(authentication_channel, config.cached_key_grace_ms)
         await stack.enter_async_context(lifecycle.background("edge-revocations", principals.follow_revocations()))
         vendors = await stack.enter_async_context(HttpVendorClient(config))
-        charging = await stack.enter_async_context(_charging(config, accounting_channel, to_accounting))
+        charging = await stack.enter_async_context(_charging(config, accounting_channel, to_accounting, classes))
 
         metrics = RequestMetrics()
         metrics.export()
@@ -137,7 +143,7 @@ async def run_edge(
         router.export()
         counts = TokenCounts(catalog, vendors, router, offerings, SERVED_AT)
         path = _call_path(config, catalog, charging, vendors, router)
-        calls = stack.enter_context(_model_calls(config, principals, path, counts, clock))
+        calls = stack.enter_context(_model_calls(config, principals, path, counts, _turns(config, classes, charging), clock))
         # Once it listens.
         doors: list[Listener] = []
         parts = Parts(
@@ -171,7 +177,7 @@ async def run_edge(
 
 @asynccontextmanager
 async def _charging(
-    config: EdgeConfig, channel: grpc.aio.Channel, to_accounting: Callable[[str], grpc.aio.Channel]
+    config: EdgeConfig, channel: grpc.aio.Channel, to_accounting: Callable[[str], grpc.aio.Channel], classes: PriorityClasses
 ) -> AsyncIterator[ChargingClient]:
     """The client of accounting, with what an outbox still owes it."""
     async with AsyncExitStack() as stack:
@@ -180,7 +186,14 @@ async def _charging(
             stack.enter_context(exclusive(Path(f"{config.outbox}.lock"), config.outbox))
             outbox, left = await Outbox.open(Path(config.outbox), config.outbox_releases_max)
             stack.push_async_callback(outbox.close)
-        yield await stack.enter_async_context(ChargingClient(channel, config, outbox, left, to_accounting))
+        yield await stack.enter_async_context(ChargingClient(channel, config, outbox, left, to_accounting, classes.note))
+
+
+def _turns(config: EdgeConfig, classes: PriorityClasses, charging: ChargingClient) -> Turns:
+    places = min(_CALLS_MAX, config.http_limits.for_process().connections_max // 2)
+    turns = Turns(places, classes, lambda: charging.is_behind)
+    turns.export()
+    return turns
 
 
 def _call_path(config: EdgeConfig, catalog: CatalogHolder, charging: Charging, vendors: VendorClient, router: Router) -> CallPath:
@@ -195,6 +208,7 @@ def _model_calls(
     principals: Principals,
     calls: CallPath,
     counts: TokenCounts,
+    turns: Turns,
     clock: Clock,
 ) -> Iterator[dict[str, ModelCalls]]:
     """The model calls by path."""
@@ -205,7 +219,7 @@ def _model_calls(
     reader = RequestReader()
     try:
         yield {
-            path: ModelCalls(dialect, principals, calls, counts, reader, bodies, config.body_bytes_max, clock)
+            path: ModelCalls(dialect, principals, calls, counts, turns, reader, bodies, config.body_bytes_max, clock)
             for path, dialect in CALLS
         }
     finally:

@@ -7,6 +7,7 @@ from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Body, Charged, Dialect
 from services.edge.call.path import CallPath
+from services.edge.call.turns import Turns
 from services.edge.http.answers import named
 from services.edge.http.bodies import Bodies
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
@@ -34,6 +35,7 @@ class ModelCalls:
         principals: Principals,
         path: CallPath,
         free: TokenCounts,
+        turns: Turns,
         reader: RequestReader,
         bodies: Bodies,
         body_bytes_max: int,
@@ -43,6 +45,7 @@ class ModelCalls:
         self._principals = principals
         self._path = path
         self._free = free
+        self._turns = turns
         self._reader = reader
         self._bodies = bodies
         self._body_bytes_max = body_bytes_max
@@ -62,8 +65,14 @@ class ModelCalls:
             revoke = client.revoke
             # Watch now, because a body may take a minute to come: a key that is revoked meanwhile must not begin a call.
             self._principals.watch(principal, revoke)
+            client.watch()
             try:
-                await self._serve(exchange, principal, charging_id, client, answer)
+                # Before the body is read, because an account that waits for its turn must not fill the memory.
+                turn = await self._turns.take(principal.account_id, client)
+                try:
+                    await self._serve(exchange, principal, charging_id, client, answer)
+                finally:
+                    turn.leave()
             finally:
                 self._principals.unwatch(principal, revoke)
         except ClientGoneError:
@@ -89,7 +98,6 @@ class ModelCalls:
         with self._bodies.coming(principal.account_id) as coming:
             look = self._reader.look()
             content = await client.read_body(self._body_bytes_max, coming, look)
-            client.watch()
             body = Body(content, exchange.value_of(b"content-type").decode("latin-1"))
             with client.interruptible():
                 request = await self._reader.read(self._dialect, body, look, exchange.headers)

@@ -31,7 +31,7 @@ _RECONNECT_S_MAX: Final = 1.0
 _REPEAT_S: Final = 0.02
 # Operations that may wait for one owner to read them, before further Creates are shed, and before Updates are.
 _BACKLOG_MAX: Final = {"create": 4_096, "update": 8_192}
-# Accounting counts as behind for this long after it has shed something.
+# Accounting does not keep up for this long after it has shed something.
 _BEHIND_S: Final = 1.0
 # Interval of repeats once nobody waits for the answer.
 _REPEAT_LATER_S: Final = 1.0

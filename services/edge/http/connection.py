@@ -60,6 +60,10 @@ class Client:
             raise ClientGoneError from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def shed(self) -> bool:
+        """Gives up the request for overload; whether its body was whole, so that the connection can be used again."""
+        return self._exchange.shed()
+
     def watch(self) -> None:
         """Begins to listen for the end of the connection."""
         self._exchange.on_gone = self._left

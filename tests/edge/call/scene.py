@@ -10,6 +10,8 @@ from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Charged
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
+from services.edge.call.priority import PriorityClasses
+from services.edge.call.turns import Turns
 from services.edge.catalog import Snapshot
 from services.edge.config import EdgeConfig
 from services.edge.http.bodies import Bodies
@@ -138,6 +140,7 @@ class Scene:
             admin_token_file="t",
         )
         self.router = Router(now_s)
+        self.turns = Turns(100, PriorityClasses(holder), lambda: False, now_s)
         path = CallPath(holder, self.charging, self.vendors, self.router, self.metrics, config.heartbeat_interval_ms, SERVED_AT)
         free = TokenCounts(holder, self.vendors, self.router, FixedOfferings("plan"), SERVED_AT)
         # The route of each kind of call.
@@ -147,6 +150,7 @@ class Scene:
                 self.principals,
                 path,
                 free,
+                self.turns,
                 RequestReader(),
                 Bodies(config.body_bytes_max, config.body_bytes_max),
                 config.body_bytes_max,

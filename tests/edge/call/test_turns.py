@@ -195,6 +195,20 @@ async def test_a_call_that_has_waited_a_second_is_shed() -> None:
     assert {at_s for _, at_s, _ in edge.shed} == {1.0}
 
 
+async def test_a_call_does_not_overtake_those_of_its_account_that_wait() -> None:
+    edge = Edge(is_behind=lambda: True)
+    await edge.call("other")
+    edge.turns._pace.per_second = 20.0
+    tasks = edge.calls("busy", 13)
+    await asyncio.sleep(0.2)
+    for turn in edge.held:
+        turn.leave()
+    # By now its use has faded below what is free.
+    await asyncio.sleep(0.52)
+    await asyncio.gather(*tasks, edge.call("busy"))
+    assert [at_s for account_id, at_s in edge.begun if account_id == "busy"][9:] == [0.05, 0.15, 0.35, 0.75]
+
+
 async def test_an_account_that_takes_all_places_leaves_some_for_others() -> None:
     edge = Edge(places=100)
     await asyncio.gather(*edge.calls("busy", 60))

@@ -63,7 +63,7 @@ OVERLOAD: Final = (
         "        if queue.cost and queue.cost_of(account_id) + cost > self._pace.per_second * _WAIT_S - queue.cost:\n",
         "        if False:\n",
     ),
-    _turns("a call that waits is never given up", "asyncio.timeout(2 * _WAIT_S)", "asyncio.timeout(None)"),
+    _turns("a call that waits is never given up", "asyncio.timeout(_WAIT_S_MAX)", "asyncio.timeout(None)"),
     _turns("a call that waits no longer still counts", "            queue.left(account_id, cost)\n", "            pass\n"),
     _turns(
         "refusals come as fast as they are asked for",

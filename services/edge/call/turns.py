@@ -20,8 +20,9 @@ from services.edge.http.connection import Client
 from services.edge.http.problems import Problem, overloaded
 from services.runtime.http.pace import Pace
 
-# Calls whose turn would come later than this are shed. Those that wait for twice as long after all are shed too.
+# Calls whose turn would come later than this are shed at once, and those that have waited for longer after all, as turns became rare.
 _WAIT_S: Final = 0.5
+_WAIT_S_MAX: Final = 2.0
 # Refusals a second, each of which costs some 0.3 ms. The others wait for this long at most.
 _SHED_PER_SECOND: Final = 200.0
 _SHED_AT_ONCE: Final = 50
@@ -109,7 +110,7 @@ class Turns:
         if self._giving is None or self._giving.done():
             self._giving = asyncio.create_task(self._give(), name="turns")
         try:
-            async with asyncio.timeout(2 * _WAIT_S):
+            async with asyncio.timeout(_WAIT_S_MAX):
                 await given
         except TimeoutError:
             return False

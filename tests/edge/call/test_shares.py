@@ -139,9 +139,9 @@ def test_turns_come_1000_a_second_while_they_are_prompt_and_half_as_fast_after_e
     assert pace.takes(0.0)
     assert not pace.takes(0.0009)
     assert pace.takes(0.001)
-    pace.took(1.0, 0.0021, is_behind=False)
+    pace.took(1.0, 0.0041, is_behind=False)
     assert (pace.per_second, pace.next_s) == (500.0, 1.002)
-    pace.took(2.0, 0.002, is_behind=False)
+    pace.took(2.0, 0.004, is_behind=False)
     assert pace.per_second == 505.0
     pace.took(3.0, 0.0, is_behind=True)
     assert pace.per_second == 252.5

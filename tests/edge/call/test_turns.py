@@ -133,8 +133,8 @@ async def test_a_low_class_is_shed_before_a_standard_one_and_a_high_one_last() -
         await edge.call("other")
         await asyncio.gather(*edge.calls(account_id, 2_000))
         begun[account_id] = edge.count(account_id)
-    # Those that are free, one whose turn was due, and half of the next 500 turns by cost, as far as they come within a second.
-    assert begun == {"low-a": 2 + 1 + 63, "standard-a": 8 + 1 + 250, "high-a": 32 + 1 + 999}
+    # Those that are free, one whose turn was due, and half of the next 500 turns by cost.
+    assert begun == {"low-a": 2 + 1 + 63, "standard-a": 8 + 1 + 250, "high-a": 32 + 1 + 1_000}
 
 
 async def test_where_many_are_shed_the_next_wait_for_their_refusal() -> None:
@@ -185,14 +185,14 @@ async def test_of_a_call_that_is_shed_no_body_is_kept() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_a_call_that_has_waited_a_second_is_shed() -> None:
+async def test_a_call_that_has_waited_two_seconds_is_shed() -> None:
     edge = Edge(is_behind=lambda: True)
     await edge.call("other")
     tasks = edge.calls("busy", 30)
     await asyncio.gather(*tasks)
-    # Turns at 1, 3, 7, 15, 31, 63, 127, 255, 511 ms; the next would be at 1,023.
-    assert edge.count("busy") == 9 + 9
-    assert {at_s for _, at_s, _ in edge.shed} == {1.0}
+    # Turns at 1, 3, 7, 15, 31, 63, 127, 255, 511 ms, and then twice a second; the next would be at 2,011.
+    assert edge.count("busy") == 9 + 9 + 2
+    assert {at_s for _, at_s, _ in edge.shed} == {2.0}
 
 
 async def test_a_call_does_not_overtake_those_of_its_account_that_wait() -> None:

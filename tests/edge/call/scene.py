@@ -140,7 +140,7 @@ class Scene:
             admin_token_file="t",
         )
         self.router = Router(now_s)
-        self.turns = Turns(100, PriorityClasses(holder), lambda: False, now_s)
+        self.turns = Turns(1_000, PriorityClasses(holder), lambda: False, now_s)
         path = CallPath(holder, self.charging, self.vendors, self.router, self.metrics, config.heartbeat_interval_ms, SERVED_AT)
         free = TokenCounts(holder, self.vendors, self.router, FixedOfferings("plan"), SERVED_AT)
         # The route of each kind of call.

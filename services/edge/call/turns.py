@@ -20,7 +20,7 @@ from services.edge.http.connection import Client
 from services.edge.http.problems import Problem, overloaded
 from services.runtime.http.pace import Pace
 
-# Calls whose turn would come later than this are shed at once, and those that have waited for longer after all, as turns became rare.
+# Calls whose turn would come later than this are shed at once. Turns may become rare while calls wait: that has an end too.
 _WAIT_S: Final = 0.5
 _WAIT_S_MAX: Final = 2.0
 # Refusals a second, each of which costs some 0.3 ms. The others wait for this long at most.

@@ -46,6 +46,7 @@ OVERLOAD: Final = (
     _shares("an account that calls again is forgotten", "        self._idle.pop(account_id, None)\n", ""),
     _shares("turns come as fast while the loop is late", "if is_behind or late_s > _LATE_S:", "if is_behind:"),
     _shares("turns come as fast while accounting is behind", "if is_behind or late_s > _LATE_S:", "if late_s > _LATE_S:"),
+    _shares("an overload that is over is not forgotten", "        if now_s - self._last_s > _ANEW_S:\n", "        if False:\n"),
     _shares("turns end for good", "max(self.per_second / 2, _PER_SECOND_MIN)", "self.per_second / 2"),
     _shares(
         "turns come ever faster", "min(self.per_second + _MORE_PER_SECOND, _PER_SECOND_MAX)", "self.per_second + _MORE_PER_SECOND"

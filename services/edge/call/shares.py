@@ -14,7 +14,7 @@ from typing import Final, Generic, Protocol, TypeVar
 _FADES_S: Final = 1.0
 _FORGOTTEN_S: Final = 5.0
 # Use below this is never too much: the first calls of the standard class at once, or within a second, need no turns.
-_FREE_USE: Final = 8.0
+_FREE_USE: Final = 32.0
 
 # Turns a second: at the most as fast as calls can begin, at the least so that nobody waits for ever.
 _PER_SECOND_MAX: Final = 1_000.0
@@ -23,6 +23,7 @@ _PER_SECOND_MIN: Final = 2.0
 # kernel alone makes it late by a time slice, which is shorter, where other programs take the processor.
 _LATE_S: Final = 0.004
 _MORE_PER_SECOND: Final = 5.0
+_ANEW_S: Final = 1.0
 
 
 class Places:
@@ -122,9 +123,11 @@ class TurnPace:
         return self._last_s + 1 / self.per_second
 
     def takes(self, now_s: float) -> bool:
-        """Takes the next turn, if it is due."""
+        """Takes the next turn, if it is due. After a time in which nobody waited for one, they are as many as ever."""
         if now_s < self.next_s:
             return False
+        if now_s - self._last_s > _ANEW_S:
+            self.per_second = _PER_SECOND_MAX
         self._last_s = now_s
         return True
 

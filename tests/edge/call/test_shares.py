@@ -61,10 +61,10 @@ def test_an_account_alone_may_use_all() -> None:
     assert not shares.is_beyond("acct-a", 0.0)
 
 
-def test_an_account_is_beyond_its_share_with_8_calls_where_others_use_less() -> None:
+def test_an_account_is_beyond_its_share_with_32_calls_where_others_use_less() -> None:
     shares = Shares()
     begun(shares, "acct-b", 1)
-    begun(shares, "acct-a", 7)
+    begun(shares, "acct-a", 31)
     assert not shares.is_beyond("acct-a", 0.0)
     begun(shares, "acct-a", 1)
     assert shares.is_beyond("acct-a", 0.0)
@@ -84,8 +84,8 @@ def test_accounts_that_use_as_much_as_others_are_not_beyond_their_share() -> Non
 def test_calls_of_a_low_class_count_fourfold_and_those_of_a_high_one_a_fourth() -> None:
     shares = Shares()
     begun(shares, "acct-other", 1)
-    begun(shares, "acct-low", 1, cost=4.0)
-    begun(shares, "acct-high", 31, cost=0.25)
+    begun(shares, "acct-low", 7, cost=4.0)
+    begun(shares, "acct-high", 127, cost=0.25)
     assert not shares.is_beyond("acct-low", 0.0)
     assert not shares.is_beyond("acct-high", 0.0)
     begun(shares, "acct-low", 1, cost=4.0)
@@ -97,10 +97,10 @@ def test_calls_of_a_low_class_count_fourfold_and_those_of_a_high_one_a_fourth() 
 def test_a_call_that_has_ended_fades_from_the_use() -> None:
     shares = Shares()
     begun(shares, "acct-b", 1)
-    begun(shares, "acct-a", 20)
-    for _ in range(20):
+    begun(shares, "acct-a", 80)
+    for _ in range(80):
         shares.end("acct-a", 1.0, 10.0)
-    # 20 / e is less than 8.
+    # 80 / e is less than 32.
     assert shares.is_beyond("acct-a", 10.9)
     assert not shares.is_beyond("acct-a", 11.0)
 
@@ -108,17 +108,17 @@ def test_a_call_that_has_ended_fades_from_the_use() -> None:
 def test_calls_one_after_another_add_up() -> None:
     shares = Shares()
     begun(shares, "acct-b", 1)
-    for number in range(9):
+    for number in range(33):
         shares.begin("acct-a", 1.0)
         shares.end("acct-a", 1.0, number / 1_000)
-    assert shares.is_beyond("acct-a", 0.008)
+    assert shares.is_beyond("acct-a", 0.032)
 
 
 def test_an_account_that_has_not_called_for_5_seconds_is_forgotten() -> None:
     shares = Shares()
     shares.begin("acct-b", 1.0)
     shares.end("acct-b", 1.0, 0.0)
-    begun(shares, "acct-a", 9)
+    begun(shares, "acct-a", 33)
     assert shares.is_beyond("acct-a", 4.9)
     # There is nobody else to keep room for.
     assert not shares.is_beyond("acct-a", 5.0)
@@ -130,7 +130,7 @@ def test_an_account_that_calls_again_is_not_forgotten() -> None:
     shares.begin("acct-b", 1.0)
     shares.end("acct-b", 1.0, 0.0)
     shares.begin("acct-b", 1.0)
-    begun(shares, "acct-a", 9)
+    begun(shares, "acct-a", 33)
     assert shares.is_beyond("acct-a", 100.0)
 
 
@@ -155,6 +155,16 @@ def test_turns_never_come_more_slowly_than_twice_a_second() -> None:
     for _ in range(20):
         pace.took(1.0, 1.0, is_behind=False)
     assert (pace.per_second, pace.next_s) == (2.0, 1.5)
+
+
+def test_once_nobody_has_waited_for_a_second_turns_are_as_many_as_ever() -> None:
+    pace = TurnPace()
+    for _ in range(20):
+        pace.took(1.0, 1.0, is_behind=False)
+    assert pace.takes(2.0)
+    assert pace.per_second == 2.0
+    assert pace.takes(3.1)
+    assert (pace.per_second, pace.next_s) == (1_000.0, 3.101)
 
 
 class Call(asyncio.Future[None]):

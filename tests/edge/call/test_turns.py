@@ -13,6 +13,10 @@ from services.runtime.http.exchange import Exchange
 from tests.edge.call.doubles import NoWire, now_s
 
 
+# Calls of an account that need no turns.
+FREE = 32
+
+
 class Classes:
     """Classes of accounts by their names."""
 
@@ -53,6 +57,11 @@ class Edge:
             await asyncio.sleep(lasts_s)
             turn.leave()
 
+    def slow(self, per_second: float) -> None:
+        """Turns have become rare; one is due."""
+        self.turns._pace.per_second = per_second
+        self.turns._pace._last_s = now_s() - 0.5
+
     @property
     def _since_s(self) -> float:
         return round(now_s() - self._began_s, 4)
@@ -73,28 +82,28 @@ async def test_calls_begin_at_once_where_nobody_else_calls() -> None:
 async def test_an_account_beyond_its_share_takes_turns_and_others_do_not() -> None:
     edge = Edge()
     await edge.call("other")
-    tasks = edge.calls("busy", 12)
+    tasks = edge.calls("busy", FREE + 4)
     await asyncio.sleep(0.0005)
-    # Eight are free, and a turn was due.
-    assert edge.count("busy") == 9
+    # 32 are free, and a turn was due.
+    assert edge.count("busy") == FREE + 1
     await edge.call("third")
     assert edge.begun[-1] == ("third", 0.0005)
     await asyncio.gather(*tasks)
-    assert [at_s for account_id, at_s in edge.begun if account_id == "busy"] == [*[0.0] * 9, 0.001, 0.002, 0.003]
+    assert [at_s for account_id, at_s in edge.begun if account_id == "busy"] == [*[0.0] * (FREE + 1), 0.001, 0.002, 0.003]
 
 
 async def test_turns_become_rare_while_accounting_is_behind() -> None:
     edge = Edge(is_behind=lambda: True)
     await edge.call("other")
-    await asyncio.gather(*edge.calls("busy", 14))
+    await asyncio.gather(*edge.calls("busy", FREE + 6))
     # 0.001, and then twice as far each time.
-    assert [at_s for account_id, at_s in edge.begun if account_id == "busy"][9:] == [0.001, 0.003, 0.007, 0.015, 0.031]
+    assert [at_s for account_id, at_s in edge.begun if account_id == "busy"][FREE + 1 :] == [0.001, 0.003, 0.007, 0.015, 0.031]
 
 
 async def test_turns_become_rare_while_the_loop_is_late() -> None:
     edge = Edge()
     await edge.call("other")
-    tasks = edge.calls("busy", 12)
+    tasks = edge.calls("busy", FREE + 4)
     await asyncio.sleep(0)
     # Something holds up the loop whenever a turn is due.
     loop = asyncio.get_running_loop()
@@ -114,7 +123,7 @@ async def _hold_up(edge: Edge, every_s: float, for_s: float) -> None:
 async def test_calls_beyond_half_a_second_of_turns_are_shed_at_once() -> None:
     edge = Edge()
     await edge.call("other")
-    tasks = edge.calls("busy", 9 + 251)
+    tasks = edge.calls("busy", FREE + 1 + 251)
     await asyncio.sleep(0.0005)
     # 500 turns in half a second; an account may have half of those that are left.
     assert len(edge.shed) == 1
@@ -123,7 +132,7 @@ async def test_calls_beyond_half_a_second_of_turns_are_shed_at_once() -> None:
     assert (b"retry-after", b"1") in problem.headers
     assert (b"connection", b"close") not in problem.headers
     await asyncio.gather(*tasks)
-    assert edge.count("busy") == 9 + 250
+    assert edge.count("busy") == FREE + 1 + 250
 
 
 async def test_a_low_class_is_shed_before_a_standard_one_and_a_high_one_last() -> None:
@@ -134,14 +143,14 @@ async def test_a_low_class_is_shed_before_a_standard_one_and_a_high_one_last() -
         await asyncio.gather(*edge.calls(account_id, 2_000))
         begun[account_id] = edge.count(account_id)
     # Those that are free, one whose turn was due, and half of the next 500 turns by cost.
-    assert begun == {"low-a": 2 + 1 + 63, "standard-a": 8 + 1 + 250, "high-a": 32 + 1 + 1_000}
+    assert begun == {"low-a": 8 + 1 + 63, "standard-a": 32 + 1 + 250, "high-a": 128 + 1 + 1_000}
 
 
 async def test_where_many_are_shed_the_next_wait_for_their_refusal() -> None:
     edge = Edge(is_behind=lambda: True)
     await edge.call("other")
-    edge.turns._pace.per_second = 2.0
-    tasks = edge.calls("busy", 9 + 1 + 50 + 400)
+    edge.slow(2.0)
+    tasks = edge.calls("busy", FREE + 1 + 1 + 50 + 400)
     await asyncio.sleep(0.0005)
     # One call waits for a turn. 50 refusals are free.
     assert len(edge.shed) == 50
@@ -153,17 +162,17 @@ async def test_where_many_are_shed_the_next_wait_for_their_refusal() -> None:
 async def test_nobody_waits_for_a_refusal_longer_than_30_seconds() -> None:
     edge = Edge(places=100_000, is_behind=lambda: True)
     await edge.call("other")
-    edge.turns._pace.per_second = 2.0
-    await asyncio.gather(*edge.calls("busy", 9 + 1 + 50 + 7_000))
+    edge.slow(2.0)
+    await asyncio.gather(*edge.calls("busy", FREE + 1 + 1 + 50 + 7_000))
     assert len(edge.shed) == 7_050
     assert 30.0 <= max(at_s for _, at_s, _ in edge.shed) <= 30.01
 
 
 async def test_a_call_whose_body_is_to_come_is_shed_at_once_and_its_connection_closed() -> None:
     edge = Edge()
-    edge.turns._pace.per_second = 2.0
+    edge.slow(2.0)
     await edge.call("other")
-    tasks = edge.calls("busy", 10)
+    tasks = edge.calls("busy", FREE + 2)
     await asyncio.sleep(0)
     await edge.call("busy", whole=False)
     assert (b"connection", b"close") in edge.shed[0][2].headers
@@ -174,9 +183,9 @@ async def test_a_call_whose_body_is_to_come_is_shed_at_once_and_its_connection_c
 
 async def test_of_a_call_that_is_shed_no_body_is_kept() -> None:
     edge = Edge()
-    edge.turns._pace.per_second = 2.0
+    edge.slow(2.0)
     await edge.call("other")
-    tasks = edge.calls("busy", 10)
+    tasks = edge.calls("busy", FREE + 2)
     await asyncio.sleep(0)
     await edge.call("busy")
     assert edge.exchanges[-1]._pieces == []
@@ -188,25 +197,25 @@ async def test_of_a_call_that_is_shed_no_body_is_kept() -> None:
 async def test_a_call_that_has_waited_two_seconds_is_shed() -> None:
     edge = Edge(is_behind=lambda: True)
     await edge.call("other")
-    tasks = edge.calls("busy", 30)
+    tasks = edge.calls("busy", FREE + 22)
     await asyncio.gather(*tasks)
     # Turns at 1, 3, 7, 15, 31, 63, 127, 255, 511 ms, and then twice a second; the next would be at 2,011.
-    assert edge.count("busy") == 9 + 9 + 2
+    assert edge.count("busy") == FREE + 1 + 9 + 2
     assert {at_s for _, at_s, _ in edge.shed} == {2.0}
 
 
 async def test_a_call_does_not_overtake_those_of_its_account_that_wait() -> None:
     edge = Edge(is_behind=lambda: True)
     await edge.call("other")
-    edge.turns._pace.per_second = 20.0
-    tasks = edge.calls("busy", 13)
+    edge.slow(20.0)
+    tasks = edge.calls("busy", FREE + 5)
     await asyncio.sleep(0.2)
     for turn in edge.held:
         turn.leave()
     # By now its use has faded below what is free.
     await asyncio.sleep(0.52)
     await asyncio.gather(*tasks, edge.call("busy"))
-    assert [at_s for account_id, at_s in edge.begun if account_id == "busy"][9:] == [0.05, 0.15, 0.35, 0.75]
+    assert [at_s for account_id, at_s in edge.begun if account_id == "busy"][FREE + 1 :] == [0.05, 0.15, 0.35, 0.75]
 
 
 async def test_an_account_that_takes_all_places_leaves_some_for_others() -> None:
@@ -227,28 +236,28 @@ async def test_an_account_that_takes_all_places_leaves_some_for_others() -> None
 async def test_who_leaves_while_he_waits_has_no_turn() -> None:
     edge = Edge(is_behind=lambda: True)
     await edge.call("other")
-    tasks = edge.calls("busy", 12)
+    tasks = edge.calls("busy", FREE + 4)
     await asyncio.sleep(0)
     edge.exchanges[-1].lose()
     await asyncio.sleep(0.1)
-    assert edge.count("busy") == 11
+    assert edge.count("busy") == FREE + 3
     with pytest.raises(ClientGoneError):
         await tasks[-1]
     # Nothing stays of it.
     assert edge.turns._queue.cost == 0
-    assert edge.turns._places._costs["busy"] == 11
+    assert edge.turns._places._costs["busy"] == FREE + 3
 
 
 async def test_a_call_that_fails_while_it_waits_gives_its_place_back() -> None:
-    edge = Edge(places=20)
-    edge.turns._pace.per_second = 2.0
+    edge = Edge(places=100)
+    edge.slow(2.0)
     await edge.call("other")
-    await asyncio.gather(*edge.calls("busy", 9))
+    await asyncio.gather(*edge.calls("busy", FREE + 1))
     tasks = edge.calls("busy", 1)
     await asyncio.gather(*tasks)
     for turn in edge.held:
         turn.leave()
-    assert edge.turns._places._free == 20
+    assert edge.turns._places._free == 100
     assert edge.turns._places._costs == {}
 
 

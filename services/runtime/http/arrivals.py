@@ -18,7 +18,7 @@ from services.runtime.http.pace import Pace
 BACKLOG: Final = 4_096
 # The kernel's queue is looked at again when others had their turn. More are accepted each time that it was so recently.
 _STORM_S: Final = 0.001
-_ACCEPTED_AT_ONCE: Final = 32
+_ACCEPTED_AT_ONCE: Final = 64
 # Strangers' connections that come before those wait for their pace.
 _STRANGERS_AT_ONCE: Final = 64
 # A connection without a place for its address is turned away after this time, so that a client that comes again comes less often.

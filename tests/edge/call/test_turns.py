@@ -12,7 +12,6 @@ from services.edge.http.problems import Problem
 from services.runtime.http.exchange import Exchange
 from tests.edge.call.doubles import NoWire, now_s
 
-
 # Calls of an account that need no turns.
 FREE = 32
 

@@ -4,7 +4,24 @@ from typing import Final
 
 from tests.mutations.planting import one
 
+_VECTORS: Final = "services/edge/dialects/embeddings/answer.py"
+_IN_EMBEDDINGS: Final = "tests/edge/dialects/test_embeddings.py"
+
 FREE: Final = (
+    one(
+        "vectors have infinities",
+        _VECTORS,
+        "    if not numbers or not all(map(math.isfinite, numbers)):\n",
+        "    if not numbers:\n",
+        _IN_EMBEDDINGS,
+    ),
+    one(
+        "a number of a vector has any number of digits",
+        _VECTORS,
+        '        if max(map(len, written[1:-1].split(b","))) > NUMBER_BYTES_MAX:\n',
+        "        if False:\n",
+        _IN_EMBEDDINGS,
+    ),
     one(
         "limits are set for keys of others",
         "services/edge/api/admin/limits.py",

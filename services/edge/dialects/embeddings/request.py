@@ -6,7 +6,7 @@ from typing import Final
 from services.edge.call.dialect import Body, InputSize, VendorRequest
 from services.edge.dialects.chat.fields import DialectFields, endpoint_fields, unknown_text, write_field
 from services.edge.dialects.conversation import mark_of
-from services.edge.dialects.embeddings.answer import EmbeddingsAnswer
+from services.edge.dialects.embeddings.answer import NUMBER_BYTES_MAX, EmbeddingsAnswer
 from services.edge.dialects.json_text import Fields, Raw, by_fold, encode, integer, is_set, read_object, refuse_folds, text, truth
 from services.edge.dialects.prompts import read_prompts
 from services.edge.dialects.sizes import ANSWER_BYTES
@@ -18,8 +18,6 @@ from services.edge.vendors.profile import Endpoint
 INPUTS_MAX: Final = 2_048
 # No known model has vectors with more.
 DIMENSIONS_MAX: Final = 8_192
-# A number in JSON with all of its digits, and what is around it; in base64 it has fewer bytes.
-NUMBER_BYTES_MAX: Final = 32
 # Names and marks around a vector.
 _VECTOR_BYTES: Final = 256
 _ENCODINGS: Final = ("float", "base64")

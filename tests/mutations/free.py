@@ -5,7 +5,9 @@ from typing import Final
 from tests.mutations.planting import one
 
 _VECTORS: Final = "services/edge/dialects/embeddings/answer.py"
+_OUTCOME: Final = "services/edge/call/outcome.py"
 _IN_EMBEDDINGS: Final = "tests/edge/dialects/test_embeddings.py"
+_IN_TOLD: Final = "tests/edge/call/test_problems_told.py"
 
 FREE: Final = (
     one(
@@ -21,6 +23,20 @@ FREE: Final = (
         '        if max(map(len, written[1:-1].split(b","))) > NUMBER_BYTES_MAX:\n',
         "        if False:\n",
         _IN_EMBEDDINGS,
+    ),
+    one(
+        "a vendor's refusal is told whole",
+        _OUTCOME,
+        "{fault.message[:_QUOTED_CHARACTERS_MAX]}",
+        "{fault.message}",
+        _IN_TOLD,
+    ),
+    one(
+        "a vendor's code and field are texts",
+        _OUTCOME,
+        "        return word if _WORD.fullmatch(word) and not",
+        "        return word if not",
+        _IN_TOLD,
     ),
     one(
         "limits are set for keys of others",

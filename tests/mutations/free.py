@@ -6,7 +6,9 @@ from tests.mutations.planting import one
 
 _VECTORS: Final = "services/edge/dialects/embeddings/answer.py"
 _OUTCOME: Final = "services/edge/call/outcome.py"
+_MESSAGES_ANSWER: Final = "services/edge/dialects/anthropic_messages/answer.py"
 _IN_EMBEDDINGS: Final = "tests/edge/dialects/test_embeddings.py"
+_IN_MESSAGES: Final = "tests/edge/dialects/test_anthropic_answers.py"
 _IN_TOLD: Final = "tests/edge/call/test_problems_told.py"
 
 FREE: Final = (
@@ -37,6 +39,20 @@ FREE: Final = (
         "        return word if _WORD.fullmatch(word) and not",
         "        return word if not",
         _IN_TOLD,
+    ),
+    one(
+        "the usage of a whole message is the vendor's, whatever was charged",
+        _MESSAGES_ANSWER,
+        "{**self._usage, **({} if is_counted_so else _usage(used, None))}",
+        "self._usage",
+        _IN_MESSAGES,
+    ),
+    one(
+        "the usage of a message that came whole is the vendor's, whatever was charged",
+        _MESSAGES_ANSWER,
+        "        if self._body and ending is Ending.COMPLETE and is_counted_so:\n",
+        "        if self._body and ending is Ending.COMPLETE:\n",
+        _IN_MESSAGES,
     ),
     one(
         "limits are set for keys of others",

@@ -168,7 +168,7 @@ _DISGUISED: Final = (
     Mutation(
         "a short member that came twice in an event of messages is relayed twice",
         _TYPED_EVENTS,
-        ((' and data.replace(b" ", b"") == written.replace(b" ", b"")', ""),),
+        ((' and data[:-1].rstrip(b" ") + data[-1:] == written', ""),),
         _OF_MESSAGES_ANSWER,
     ),
     Mutation(

@@ -5,10 +5,13 @@ from typing import Final
 from tests.mutations.planting import one
 
 _VECTORS: Final = "services/edge/dialects/embeddings/answer.py"
+_TYPED_EVENTS: Final = "services/edge/dialects/typed_events.py"
+_VENDOR_STREAM: Final = "services/edge/call/vendor_stream.py"
 _OUTCOME: Final = "services/edge/call/outcome.py"
 _MESSAGES_ANSWER: Final = "services/edge/dialects/anthropic_messages/answer.py"
 _IN_EMBEDDINGS: Final = "tests/edge/dialects/test_embeddings.py"
 _IN_MESSAGES: Final = "tests/edge/dialects/test_anthropic_answers.py"
+_IN_SILENT: Final = "tests/edge/call/test_silent_events.py"
 _IN_TOLD: Final = "tests/edge/call/test_problems_told.py"
 
 FREE: Final = (
@@ -25,6 +28,48 @@ FREE: Final = (
         '        if max(map(len, written[1:-1].split(b","))) > NUMBER_BYTES_MAX:\n',
         "        if False:\n",
         _IN_EMBEDDINGS,
+    ),
+    one(
+        "spaces anywhere in an event are relayed",
+        _TYPED_EVENTS,
+        'data[:-1].rstrip(b" ") + data[-1:] == written\n',
+        'data.replace(b" ", b"") == written\n',
+        _IN_MESSAGES,
+    ),
+    one(
+        "an event is padded without end",
+        _TYPED_EVENTS,
+        "_PADDING_BYTES_MAX: Final = 64\n",
+        "_PADDING_BYTES_MAX: Final = 6_400\n",
+        _IN_MESSAGES,
+    ),
+    one(
+        "events that say nothing are free",
+        _VENDOR_STREAM,
+        "        return step._replace(said=step.out[-_SILENT_BYTES:]",
+        "        return step\n        return step._replace(said=step.out[-_SILENT_BYTES:]",
+        _IN_SILENT,
+    ),
+    one(
+        "an event that repeats the one before counts",
+        _VENDOR_STREAM,
+        "        if not step.out or step.out == self._silent_last:\n",
+        "        if not step.out:\n",
+        _IN_SILENT,
+    ),
+    one(
+        "events count that the client does not get",
+        _VENDOR_STREAM,
+        "        if not step.out or step.out == self._silent_last:\n",
+        "        if step.out and step.out == self._silent_last:\n",
+        _IN_SILENT,
+    ),
+    one(
+        "output makes no event free",
+        _VENDOR_STREAM,
+        "            self._silent_free = min(self._silent_free + _SILENT_FREE_A_PIECE, _SILENT_FREE_MAX)\n",
+        "",
+        _IN_SILENT,
     ),
     one(
         "a vendor's refusal is told whole",

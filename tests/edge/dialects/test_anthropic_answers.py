@@ -159,8 +159,11 @@ def test_what_was_not_counted_is_not_relayed(old: str, new: str) -> None:
     assert old in text
     step = answer(streamed=True).feed(Event("content_block_delta", text.replace(old, new).encode()))
     assert (step.said, step.out) == ("He", b"event: content_block_delta\ndata: %b\n\n" % text.encode())
-    padded = text.replace("}", " " * 60 + "}", 1)
+    padded = text.removesuffix("}") + " " * 60 + "}"
     assert padded.encode() in answer(streamed=True).feed(Event("content_block_delta", padded.encode())).out
+    # More spaces, or spaces elsewhere, could tell something.
+    for odd in (text.removesuffix("}") + " " * 65 + "}", text.replace("}", " " * 60 + "}", 1), text.replace(":", ": ", 1)):
+        assert answer(streamed=True).feed(Event("content_block_delta", odd.encode())).out == step.out
 
 
 def test_numbers_in_short_make_no_room_for_a_member_twice() -> None:

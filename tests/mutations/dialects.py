@@ -674,23 +674,6 @@ _TOLD: Final = (
         ),
         _OF_METADATA,
     ),
-    Mutation(
-        "alternatives are free that nobody asked for",
-        _DELTAS,
-        (
-            (
-                "            free = alternatives if alternatives is not None and entries_left > 0 else _NONE_FREE\n",
-                "            free = 20 if entries_left > 0 else _NONE_FREE\n",
-            ),
-        ),
-        _OF_METADATA,
-    ),
-    Mutation(
-        "alternatives to no text are free",
-        _DELTAS,
-        (("is not None and entries_left > 0 else", "is not None else"),),
-        _OF_METADATA,
-    ),
 )
 
 DIALECTS: Final = (*_TOLD, *_PASSED, *_DISGUISED, *_NAMES, *_ENDS, *_OUTPUT, *_COUNTS)

@@ -4,17 +4,92 @@ from typing import Final
 
 from tests.mutations.planting import one
 
+_PROBABILITIES: Final = "services/edge/dialects/chat/probabilities.py"
+_OF_TEXTS: Final = "services/edge/dialects/completions/probabilities.py"
 _VECTORS: Final = "services/edge/dialects/embeddings/answer.py"
 _TYPED_EVENTS: Final = "services/edge/dialects/typed_events.py"
 _VENDOR_STREAM: Final = "services/edge/call/vendor_stream.py"
 _OUTCOME: Final = "services/edge/call/outcome.py"
 _MESSAGES_ANSWER: Final = "services/edge/dialects/anthropic_messages/answer.py"
+_IN_METADATA: Final = "tests/edge/dialects/test_metadata.py"
+_IN_CHAT: Final = "tests/edge/dialects/test_chat_answer.py"
+_IN_COMPLETIONS: Final = "tests/edge/dialects/test_completions.py"
 _IN_EMBEDDINGS: Final = "tests/edge/dialects/test_embeddings.py"
 _IN_MESSAGES: Final = "tests/edge/dialects/test_anthropic_answers.py"
 _IN_SILENT: Final = "tests/edge/call/test_silent_events.py"
 _IN_TOLD: Final = "tests/edge/call/test_problems_told.py"
 
 FREE: Final = (
+    one(
+        "alternatives are free that nobody asked for",
+        _PROBABILITIES,
+        "            if is_free and position < self.alternatives and isinstance",
+        "            if is_free and isinstance",
+        _IN_METADATA,
+    ),
+    one(
+        "alternatives to no text are free",
+        _PROBABILITIES,
+        "self._count_token(entry, found, is_free=tokens <= self.tokens_max)",
+        "self._count_token(entry, found, is_free=True)",
+        _IN_METADATA,
+    ),
+    one(
+        "probabilities that nobody asked for are free",
+        _PROBABILITIES,
+        "        self.tokens_max = len(self._text) if self._is_asked else 0\n",
+        "        self.tokens_max = len(self._text)\n",
+        _IN_METADATA,
+    ),
+    one(
+        "alternatives are of any length",
+        _PROBABILITIES,
+        "        if size > self._bytes_left:\n",
+        "        if False:\n",
+        _IN_COMPLETIONS,
+    ),
+    one(
+        "alternatives to short tokens are said",
+        _PROBABILITIES,
+        "_TIMES_THE_TEXT: Final = 2\n",
+        "_TIMES_THE_TEXT: Final = 0\n",
+        _IN_METADATA,
+    ),
+    one(
+        "tokens tell a text other than the answer's",
+        _PROBABILITIES,
+        "            if raw and self._text.startswith(raw, self._at):\n",
+        "            if raw:\n",
+        _IN_CHAT,
+    ),
+    one(
+        "tokens tell the text from any place",
+        _PROBABILITIES,
+        "self._text.startswith(raw, self._at):\n",
+        "raw in self._text:\n",
+        _IN_COMPLETIONS,
+    ),
+    one(
+        "parts of characters are said",
+        _PROBABILITIES,
+        '        for raw in (token.encode(), _bytes_of(token), bytes(told) if is_part and _are_bytes(told) else b""):\n',
+        "        for raw in (token.encode(),):\n",
+        _IN_CHAT,
+    ),
+    one(
+        "the bytes of a token tell a text of their own",
+        _PROBABILITIES,
+        "    return raw in (token.encode(), _bytes_of(token)) or (",
+        "    return True or (",
+        _IN_CHAT,
+    ),
+    one(
+        "the places of tokens are any numbers",
+        _OF_TEXTS,
+        "    return not found or (found == sorted(found) and found[-1] - found[0] <= len(text))\n",
+        "    return True\n",
+        _IN_COMPLETIONS,
+    ),
     one(
         "vectors have infinities",
         _VECTORS,

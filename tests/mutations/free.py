@@ -175,6 +175,13 @@ FREE: Final = (
         _IN_MESSAGES,
     ),
     one(
+        "items of a response are looked for one by one",
+        "services/edge/dialects/responses/output.py",
+        "            found = self._by_id.get(item_id, found)\n",
+        "            found = next((each for each in self.items.values() if each.item_id == item_id), found)\n",
+        "tests/edge/dialects/test_responses_answers.py",
+    ),
+    one(
         "limits are set for keys of others",
         "services/edge/api/admin/limits.py",
         "            await _expect_subject(authentication, account_id, wanted.subject)\n",

@@ -1,11 +1,16 @@
 """The core as members of a cell understand it that know the first five token classes alone, and checkpoints that they wrote."""
 
-import msgspec
+from typing import Any, Final
 
+import msgspec
+import pytest
+
+from services.accounting.core.account import state
 from services.accounting.core.account.evolve import evolve, upgraded
 from services.accounting.core.amounts import first_classes
 from services.accounting.core.commands import CloseCause
 from services.accounting.core.entries import SessionCreated, SessionSettled
+from services.accounting.core.terms import Payment
 from services.token_classes import folded
 from tests.accounting.ledger import (
     ACCOUNT_ID,
@@ -101,6 +106,37 @@ def test_a_checkpoint_without_lines_gets_those_of_the_plain_offering() -> None:
     session.lines, session.estimates, session.input_reserved = {}, {}, 0
     late.lines, late.charges = {}, {}
     assert state_of(upgraded(old)) == before
+
+
+# The ends of the arrays that checkpoints have, as the oldest of them leave them out.
+LEFT_OUT: Final[dict[type[msgspec.Struct], list[Any]]] = {
+    state.Bucket: [0, 0, 0, 0, False, "", "", "", "", 0, False, False, (), 0],
+    state.Debt: [0, 0, 0],
+    state.Loss: [0],
+    state.Work: [0, 0],
+    state.Session: [{}, {}, 0, False, (), 0, 0, (), -1, -1],
+    state.ClosedSession: [],
+    state.SweptSession: [{}, {}, {}, (), 0, (), -1],
+    state.Counter: [0, 0],
+    state.SubjectLimits: [],
+    state.Order: ["awaiting_payment", "", (), 0],
+    state.Subscription: ["active", 0, 0, 0, 0, 0, None, Payment.FREE, 0, 0, 0],
+    state.Transfer: ["in_transit", "", 0],
+    state.Adjustment: [0],
+    state.Account: [
+        *(0, 0, {}, [], {}, {}, {}, {}, None, {}, {}, {}, {}, {}, {}, {}, {}, {}, state.COUNTERS_KEPT_MIN, None, {}, [], 0)
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LEFT_OUT, ids=lambda kind: kind.__name__)
+def test_what_an_old_checkpoint_leaves_out_is_read_as_nothing(kind: type[msgspec.Struct]) -> None:
+    read = [
+        field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        for field in msgspec.structs.fields(kind)
+        if not field.required
+    ]
+    assert [(type(each), each) for each in read] == [(type(each), each) for each in LEFT_OUT[kind]]
 
 
 def test_a_session_of_a_row_without_a_line_is_on_that_of_the_plain_offering() -> None:

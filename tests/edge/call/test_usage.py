@@ -90,6 +90,16 @@ def test_long_texts_are_handed_out_and_short_ones_counted() -> None:
     assert set(count.lengths) == {5}
 
 
+def test_a_step_is_of_the_first_choice_unless_it_says_so() -> None:
+    count = Counted()
+    of_steps = Meter(InputTokens(9, 3, 5), 2, count, input_max=100_000, output_max=100_000, output_held=lambda: 100_000)
+    for step in (Step(said="one "), Step(said="text", choice=0), Step(said="another", choice=1)):
+        of_steps.add(step)
+    assert of_steps.used().charged == (3, 0, 0, 2, 0)
+    # Text in one piece has fewer tokens than its pieces.
+    assert sorted(count.lengths) == [7, 8]
+
+
 def test_what_a_vendor_counts_is_not_counted_again() -> None:
     count = Counted()
     of_steps = meter_of(count)

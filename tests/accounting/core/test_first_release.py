@@ -48,12 +48,13 @@ def test_a_tariff_of_the_first_classes_has_their_rates_and_the_dearest_of_them()
 
 
 def test_the_catalog_has_the_first_classes_alone_and_no_limit_of_debts() -> None:
-    assert (CATALOG.extended, FIRST.extended) == (True, False)
-    assert (CATALOG.offerings["default"].debt_limits, FIRST.offerings["default"].debt_limits) == ({"TOKEN": 5 * UNIT}, {})
-    (schedule,) = FIRST.offerings["default"].schedules
+    first = CATALOG.for_first_release()
+    assert (CATALOG.extended, first.extended) == (True, False)
+    assert (CATALOG.offerings["default"].debt_limits, first.offerings["default"].debt_limits) == ({"TOKEN": 5 * UNIT}, {})
+    (schedule,) = first.offerings["default"].schedules
     assert (schedule.unit, [version.effective_us for version in schedule.versions]) == ("TOKEN", [0])
     assert {model: len(each.tiers[0].rates) for model, each in schedule.versions[0].rates.items()} == {"flat": 5, "first": 5}
-    (owed,) = FIRST.wholesale("flat", START_US)
+    (owed,) = first.wholesale("flat", START_US)
     assert (owed.vendor_id, owed.vendor_model_id, owed.tariff) == ("acme", "m", first_classes(LATER))
 
 

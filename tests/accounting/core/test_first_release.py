@@ -149,3 +149,15 @@ def test_a_session_of_a_row_without_a_line_is_on_that_of_the_plain_offering() ->
     before = ledger.state.sessions.pop(charging_id)
     evolve(ledger.state, msgspec.structs.replace(created, line=""), 9, 0)
     assert ledger.state.sessions[charging_id].lines == before.lines == {"||TOKEN": created.tariff}
+
+
+def test_a_session_of_a_row_without_a_reserved_input_reserves_its_bound() -> None:
+    ledger = Ledger()
+    ledger.grant(1_000 * UNIT)
+    charging_id, _ = ledger.create(20, 20)
+    (created,) = ledger.last_entries
+    assert isinstance(created, SessionCreated)
+    for told, reserved in ((-1, 20), (0, 0), (7, 7)):
+        del ledger.state.sessions[charging_id]
+        evolve(ledger.state, msgspec.structs.replace(created, input_reserved=told), 9, 0)
+        assert ledger.state.sessions[charging_id].input_reserved == reserved

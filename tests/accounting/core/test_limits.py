@@ -140,6 +140,21 @@ def test_a_member_s_cap_holds_across_its_keys_and_spares_the_others() -> None:
     shopper.open_call(40, 5, member="mbr-2", key="other")
 
 
+def test_a_cap_is_named_where_several_buckets_together_would_have_paid() -> None:
+    cap = limit("cap", Scope.ACCOUNT, LimitKind.USAGE, 5 * UNIT, unit="TOKEN")
+    shopper = Shopper(base=offering({"flat": flat(EACH)}, limits=(cap,)))
+    # The first alone pays for the output, and not for the input with it.
+    shopper.grant(3 * UNIT, valid_for_us=DAY)
+    shopper.grant(100 * UNIT, valid_for_us=2 * DAY)
+    assert refusal(shopper, 20, 1).limit_id == "cap@account"
+
+
+def test_limits_that_nobody_set_can_be_removed() -> None:
+    shopper = shop()
+    shopper.limits("key:key-1")
+    assert shopper.state.limits == {}
+
+
 def test_a_cap_is_not_paid_around_in_money() -> None:
     """What a cap keeps from the tokens of the pool must not be had from the family's money."""
     both = (

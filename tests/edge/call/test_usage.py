@@ -165,6 +165,15 @@ def test_hidden_reasoning_is_unpaid_where_nothing_was_relayed() -> None:
     assert (used.charged, used.unpaid) == ((3, 0, 0, 0, 0), (0, 0, 0, 450, 900))
 
 
+def test_a_class_of_output_is_shared_where_the_one_before_it_has_nothing() -> None:
+    of_steps = meter_of(Counted())
+    of_steps.add(Step(thought="word " * 300))
+    of_steps.leave()
+    of_steps.add(Step(thought="word " * 100, counted=VendorCount((3, 0, 0, 0, 800), has_input=True, has_output=True)))
+    used = of_steps.used()
+    assert (used.charged, used.unpaid) == ((3, 0, 0, 0, 600), (0, 0, 0, 0, 200))
+
+
 def test_what_a_client_that_left_did_not_get_is_not_reported_on_the_way() -> None:
     of_steps = meter(exact=False)
     of_steps.add(Step(said="word " * 40))

@@ -9,7 +9,8 @@ from services.accounting.core.account import state
 from services.accounting.core.account.evolve import evolve, upgraded
 from services.accounting.core.amounts import first_classes
 from services.accounting.core.commands import CloseCause
-from services.accounting.core.entries import SessionCreated, SessionSettled
+from services.accounting.core.entries import LimitsSet, SessionCreated, SessionSettled
+from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.terms import Payment
 from services.token_classes import folded
 from tests.accounting.ledger import (
@@ -36,7 +37,12 @@ CATALOG = catalog_of(
     offering({"flat": LATER, "first": flat(EACH)}, debt_limits={"TOKEN": 5 * UNIT}),
     wholesale={"flat": (("acme", "m", SCHEDULES[0]),)},
 )
-FIRST = CATALOG.for_first_release()
+
+
+@pytest.fixture
+def first() -> ChargingCatalog:
+    """The catalog as the first release has it."""
+    return CATALOG.for_first_release()
 
 
 def test_a_tariff_of_the_first_classes_has_their_rates_and_the_dearest_of_them() -> None:
@@ -47,8 +53,7 @@ def test_a_tariff_of_the_first_classes_has_their_rates_and_the_dearest_of_them()
     assert first_classes(pinned) is pinned
 
 
-def test_the_catalog_has_the_first_classes_alone_and_no_limit_of_debts() -> None:
-    first = CATALOG.for_first_release()
+def test_the_catalog_has_the_first_classes_alone_and_no_limit_of_debts(first: ChargingCatalog) -> None:
     assert (CATALOG.extended, first.extended) == (True, False)
     assert (CATALOG.offerings["default"].debt_limits, first.offerings["default"].debt_limits) == ({"TOKEN": 5 * UNIT}, {})
     (schedule,) = first.offerings["default"].schedules
@@ -58,8 +63,8 @@ def test_the_catalog_has_the_first_classes_alone_and_no_limit_of_debts() -> None
     assert (owed.vendor_id, owed.vendor_model_id, owed.tariff) == ("acme", "m", first_classes(LATER))
 
 
-def test_later_classes_are_charged_folded_in_updates_releases_and_events() -> None:
-    ledger = Ledger(FIRST)
+def test_later_classes_are_charged_folded_in_updates_releases_and_events(first: ChargingCatalog) -> None:
+    ledger = Ledger(first)
     bucket = ledger.grant(1_000 * UNIT)
     charging_id, _ = ledger.create(20, 20)
     used = usage(2, 1, cache_write_1h=3, image_output=4)
@@ -74,8 +79,8 @@ def test_later_classes_are_charged_folded_in_updates_releases_and_events() -> No
     assert ledger.amounts(bucket)[2] == 3 * 28 * UNIT
 
 
-def test_a_revoked_key_is_an_exhausted_quota_and_unpaid_usage_is_not_told() -> None:
-    for catalog, cause, unpaid in ((FIRST, CloseCause.QUOTA_EXHAUSTED, ()), (CATALOG, CloseCause.REVOKED, usage(1))):
+def test_a_revoked_key_is_an_exhausted_quota_and_unpaid_usage_is_not_told(first: ChargingCatalog) -> None:
+    for catalog, cause, unpaid in ((first, CloseCause.QUOTA_EXHAUSTED, ()), (CATALOG, CloseCause.REVOKED, usage(1))):
         ledger = Ledger(catalog)
         ledger.grant(1_000 * UNIT)
         charging_id, _ = ledger.create(20, 20)
@@ -83,7 +88,7 @@ def test_a_revoked_key_is_an_exhausted_quota_and_unpaid_usage_is_not_told() -> N
         ledger.ask(msgspec.structs.replace(command, unpaid=usage(1)))
         (settled,) = [entry for entry in ledger.last_entries if isinstance(entry, SessionSettled)]
         assert (settled.close_cause, settled.unpaid) == (cause, unpaid)
-    ledger = Ledger(FIRST)
+    ledger = Ledger(first)
     ledger.grant(1_000 * UNIT)
     charging_id, _ = ledger.create(20, 20)
     ledger.ask(release_command(charging_id, 2, usage(2), close_cause=CloseCause.CLIENT_GONE))
@@ -149,6 +154,12 @@ def test_a_session_of_a_row_without_a_line_is_on_that_of_the_plain_offering() ->
     before = ledger.state.sessions.pop(charging_id)
     evolve(ledger.state, msgspec.structs.replace(created, line=""), 9, 0)
     assert ledger.state.sessions[charging_id].lines == before.lines == {"||TOKEN": created.tariff}
+
+
+def test_limits_that_are_removed_twice_are_removed() -> None:
+    ledger = Ledger()
+    evolve(ledger.state, LimitsSet(ACCOUNT_ID, START_US, "key:key-1", (), 0), 9, 0)
+    assert ledger.state.limits == {}
 
 
 def test_a_session_of_a_row_without_a_reserved_input_reserves_its_bound() -> None:

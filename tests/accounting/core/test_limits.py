@@ -149,12 +149,6 @@ def test_a_cap_is_named_where_several_buckets_together_would_have_paid() -> None
     assert refusal(shopper, 20, 1).limit_id == "cap@account"
 
 
-def test_limits_that_nobody_set_can_be_removed() -> None:
-    shopper = shop()
-    shopper.limits("key:key-1")
-    assert shopper.state.limits == {}
-
-
 def test_a_cap_is_not_paid_around_in_money() -> None:
     """What a cap keeps from the tokens of the pool must not be had from the family's money."""
     both = (

@@ -215,6 +215,7 @@ def test_an_unknown_bucket_and_one_that_has_ended_are_not_topped_up() -> None:
 
 
 def test_the_key_of_a_top_up_is_remembered_for_as_long_as_an_ended_bucket() -> None:
+    assert ENDED_MEMORY_US == 90 * DAY
     ledger = Ledger()
     bucket = ledger.grant(10 * UNIT, valid_for_us=3 * ENDED_MEMORY_US)
 

@@ -52,6 +52,18 @@ def refused(answer: object) -> tuple[str, str]:
     return answer.fault.name, answer.message
 
 
+def test_a_new_session_is_told_the_age_that_its_id_may_have() -> None:
+    ledger = Ledger()
+    ledger.grant(UNIT)
+    create = ledger.create_command(1, 0)
+    ledger.pass_time(DAY)
+    assert refused(ledger.ask(create)) == (
+        "CHARGING_ID_STALE",
+        f"the time in charging_id {create.charging_id} is more than 14 minutes old or lies in the future: it can't be taken for a new "
+        "call; check the caller's clock",
+    )
+
+
 def awaiting(shopper: Shopper) -> Order:
     """The one order that waits for its payment."""
     (order,) = [each for each in shopper.state.orders.values() if each.state == "awaiting_payment"]

@@ -328,6 +328,7 @@ def test_probabilities_that_were_asked_for_are_free() -> None:
         ({"tokens": ["wo", "rd"], "text_offset": [0, 5]}, "[0,5]"),
         ({"tokens": ["wo", "rd"], "text_offset": [2, 0]}, "[2,0]"),
         ({"tokens": ["word"], "top_logprobs": [{f"hidden{number}": -1.0 for number in range(90)}]}, "hidden89"),
+        ({"tokens": ["word"], "top_logprobs": [{f"{number:02}": -1.0 for number in range(90)}]}, '"89":-1.0'),
         ({"tokens": ["word"], "token_logprobs": ["hidden"]}, "hidden"),
         # The digits of one number, and of one offset, are a text.
         ({"tokens": ["word"], "token_logprobs": [12**200]}, str(12**200)),

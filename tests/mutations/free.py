@@ -128,15 +128,29 @@ FREE: Final = (
     one(
         "an event that repeats the one before counts",
         _VENDOR_STREAM,
-        "        if not step.out or step.out == self._silent_last:\n",
-        "        if not step.out:\n",
+        "        if silent == self._silent_last:\n",
+        "        if False:\n",
         _IN_SILENT,
     ),
     one(
         "events count that the client does not get",
         _VENDOR_STREAM,
-        "        if not step.out or step.out == self._silent_last:\n",
-        "        if step.out and step.out == self._silent_last:\n",
+        "        if not step.out:\n            return step\n",
+        "",
+        _IN_SILENT,
+    ),
+    one(
+        "events that keep a connection open count once they are many",
+        _VENDOR_STREAM,
+        "step.out.translate(None, _DIGITS)",
+        "step.out",
+        _IN_SILENT,
+    ),
+    one(
+        "the choices of events that say nothing spell a text",
+        _VENDOR_STREAM,
+        "        silent = step.choice, step.out",
+        "        silent = 0, step.out",
         _IN_SILENT,
     ),
     one(

@@ -18,6 +18,7 @@ _SILENT_EVENTS_MAX: Final = 10_000
 _SILENT_FREE_MAX: Final = 256
 _SILENT_FREE_A_PIECE: Final = 4
 _SILENT_BYTES: Final = 16
+_DIGITS: Final = b"0123456789"
 # Whole answers up to this size are read in a few milliseconds; vectors of many inputs have 60 MB.
 _READ_INLINE_BYTES_MAX: Final = 1_000_000
 _NOTHING: Final = Step()
@@ -41,7 +42,7 @@ class VendorStream:
         self._bytes_after_end = 0
         self._silent_events = 0
         self._silent_free = _SILENT_FREE_MAX
-        self._silent_last = b""
+        self._silent_last = (0, b"")
         # Set when the body has ended, or the rest of it does not matter.
         self._over = False
         self.answer = answer
@@ -99,13 +100,20 @@ class VendorStream:
         return step
 
     def _silent(self, step: Step) -> Step:
-        """Counts a step without output that the client is sent, unless it repeats the one before. Errors: `VendorFailure`."""
+        """Counts a step without output that the client is sent, unless it repeats the one before, except for numbers.
+
+        Errors: `VendorFailure` after too many of any kind.
+        """
         self._silent_events += 1
         if self._silent_events > _SILENT_EVENTS_MAX:
             raise VendorFailure("garbage", 200)
-        if not step.out or step.out == self._silent_last:
+        if not step.out:
             return step
-        self._silent_last = step.out
+        # Numbers that rise, as those of events do, are paid by the answer's metadata.
+        silent = step.choice, step.out.translate(None, _DIGITS)
+        if silent == self._silent_last:
+            return step
+        self._silent_last = silent
         if self._silent_free:
             self._silent_free -= 1
             return step

@@ -59,8 +59,8 @@ def test_a_new_session_is_told_the_age_that_its_id_may_have() -> None:
     ledger.pass_time(DAY)
     assert refused(ledger.ask(create)) == (
         "CHARGING_ID_STALE",
-        f"the time in charging_id {create.charging_id} is more than 14 minutes old or lies in the future: it can't be taken for a new "
-        "call; check the caller's clock",
+        f"the time in charging_id {create.charging_id} is more than 14 minutes old or lies in the future: it can't be taken for "
+        "a new call; check the caller's clock",
     )
 
 

@@ -49,6 +49,18 @@ async def test_an_event_that_repeats_the_one_before_is_free() -> None:
     assert {stream.feed(silent(0)).said for _ in range(1_000)} == {""}
 
 
+async def test_numbered_events_that_keep_a_connection_open_are_free() -> None:
+    stream = stream_of(responses_answer(streamed=True))
+    events = [Event("", b'{"type":"keepalive","sequence_number":%d}' % number) for number in range(1_000)]
+    assert "".join(stream.feed(event).said for event in events) == ""
+
+
+async def test_choices_in_the_order_of_a_text_count() -> None:
+    stream = stream_of(streamed(n=2).answer(ENDPOINT))
+    said = [stream.feed(chunk({"index": number % 2, "delta": {}, "finish_reason": None})).said for number in range(300)]
+    assert [len(each) for each in said] == [0] * 256 + [16] * 44
+
+
 async def test_events_that_the_client_does_not_get_are_free() -> None:
     stream = stream_of(streamed().answer(ENDPOINT))
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}

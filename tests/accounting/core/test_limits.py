@@ -262,6 +262,13 @@ def test_a_late_release_counts_in_the_window_of_its_session() -> None:
     assert (counter.used, counter.reserved) == (60 * UNIT, 2 * UNIT)
 
 
+def test_counters_are_looked_through_again_once_they_are_twice_as_many() -> None:
+    shopper = shop(limit("cap", Scope.KEY, LimitKind.USAGE, UNIT, unit="TOKEN"))
+    for number in range(257):
+        shopper.open_call(1, 0, key=f"key-{number}")
+    assert (len(shopper.state.counters), shopper.state.counters_swept_at) == (257, 514)
+
+
 def test_counters_of_windows_that_are_over_are_dropped() -> None:
     shopper = shop(limit("hour", Scope.KEY, LimitKind.USAGE, 50 * UNIT, unit="TOKEN", window_us=HOUR))
     for number in range(1_000):

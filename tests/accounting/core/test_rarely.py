@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from services.accounting.core.account.due import next_due_us
 from services.accounting.core.account.state import ENDED_MEMORY_US, Order
 from services.accounting.core.balance import less_hold
 from services.accounting.core.buckets import BUCKETS_MAX
@@ -88,6 +89,16 @@ def test_an_order_that_is_given_up_fails_with_the_reason_and_a_repeat_tells_it_a
         "ITEM_UNKNOWN",
         f"no order ord-none is on account {ACCOUNT_ID}",
     )
+
+
+def test_an_order_is_due_at_its_end_for_as_long_as_it_waits(shopper: Shopper) -> None:
+    order = shopper.order("ten", Payment.EXTERNAL)
+    expires_us = awaiting(shopper).expires_us
+    assert next_due_us(shopper.state) == expires_us
+    shopper.confirm(order)
+    due_us = next_due_us(shopper.state)
+    assert due_us is not None
+    assert due_us > expires_us
 
 
 def test_a_payment_for_a_subscription_that_has_ended_is_to_be_given_back(shopper: Shopper) -> None:

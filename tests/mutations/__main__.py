@@ -18,6 +18,7 @@ from tests.mutations.dialects import DIALECTS
 from tests.mutations.doors import DOORS
 from tests.mutations.durability import DURABILITY
 from tests.mutations.ends import ENDS
+from tests.mutations.free import FREE
 from tests.mutations.keys import KEYS
 from tests.mutations.metering import METERING
 from tests.mutations.owners import OWNERS
@@ -35,6 +36,7 @@ MUTATIONS = (
     *CALLS,
     *ROUTING,
     *METERING,
+    *FREE,
     *DIALECTS,
     *RESPONSES,
     *KEYS,

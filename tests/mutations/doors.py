@@ -221,14 +221,20 @@ DOORS: Final = (
     _listener(
         "who only ends keeps his place",
         _LISTENER_PY,
-        "        ending = next(iter(self._ending), None)\n",
-        "        ending = None\n",
+        "        for ending in islice(self._ending, _ENDING_LOOKED_AT):\n",
+        "        for ending in ():\n",
     ),
     _listener(
         "who has not got all of his last answer makes way",
         _LISTENER_PY,
-        "        if ending is not None and not ending.untaken_bytes:\n",
-        "        if ending is not None:\n",
+        "            if not ending.untaken_bytes:\n",
+        "            if True:\n",
+    ),
+    _listener(
+        "one that ends and has not got all keeps the places of others that end",
+        _LISTENER_PY,
+        "            if not ending.untaken_bytes:\n                return ending\n",
+        "            if not ending.untaken_bytes:\n                return ending\n            break\n",
     ),
     _listener(
         "an edge full of those who only end is not ready",

@@ -317,16 +317,15 @@ class Connection(asyncio.Protocol):
         exchange = Exchange(self, method, self._target, self._headers)
         # Trailers are not among a request's headers.
         self._headers = []
-        version = parser.get_http_version()
-        if version != "1.1":
-            if version != "1.0":
-                raise _RefusedError(505)
-            exchange.is_http_1_0 = True
+        exchange.is_http_1_0 = _is_http_1_0(parser.get_http_version())
         exchange.keep_alive = parser.should_keep_alive()
         upgrades = has_body = False
+        hosts = 0
         for name, value in exchange.headers:
             if name == b"content-length":
                 has_body = has_body or value.strip() != b"0"
+            elif name == b"host":
+                hosts += 1
             elif name == b"upgrade":
                 upgrades = parser.should_upgrade()
             elif name == b"expect" and not exchange.is_http_1_0:
@@ -336,6 +335,9 @@ class Connection(asyncio.Protocol):
             elif name == b"transfer-encoding":
                 _check_coding(value, exchange)
                 has_body = True
+        if hosts != 1 and (hosts or not exchange.is_http_1_0):
+            # Readers would differ on whose request it is (RFC 9112, 3.2).
+            raise _RefusedError(400)
         self._coming = exchange
         if upgrades and has_body:
             self._upgraded = exchange
@@ -549,6 +551,13 @@ class Connection(asyncio.Protocol):
         own: Any = self._transport.get_extra_info("socket")
         if own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.drop()
+
+
+def _is_http_1_0(version: str) -> bool:
+    """Whether a request is of HTTP/1.0, and not 1.1. Errors: `_RefusedError`."""
+    if version not in ("1.1", "1.0"):
+        raise _RefusedError(505)
+    return version == "1.0"
 
 
 def _check_coding(value: bytes, exchange: Exchange) -> None:

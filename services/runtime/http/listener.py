@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any, Final
 
 from services.runtime.http.arrivals import Arrivals
@@ -32,6 +33,8 @@ _LINGER_S: Final = 10.0
 _LAST_BYTES_POLL_S: Final = 0.01
 # At most this many whose time is over are ended at once, before others have their turn.
 _ENDED_AT_ONCE: Final = 4
+# When all places are taken, at most this many of those that end are asked whether their clients have got all, which costs 1 us.
+_ENDING_LOOKED_AT: Final = 16
 # Turns for requests in vain, of all senders. A request that takes a single turn costs some 0.2 ms.
 _IN_VAIN_PER_SECOND: Final = 200.0
 _IN_VAIN_AT_ONCE: Final = 50
@@ -136,12 +139,12 @@ class Listener:
 
     def _first_to_go(self) -> Connection | None:
         """The connection that makes way when all places are taken."""
-        ending = next(iter(self._ending), None)
-        # It has its last answer, and its place is only to drop what it still sends.
-        if ending is not None and not ending.untaken_bytes:
-            return ending
+        # Those that have their last answer keep their places only to drop what they still send.
+        for ending in islice(self._ending, _ENDING_LOOKED_AT):
+            if not ending.untaken_bytes:
+                return ending
         # Those that never sent a request go first: a client that did may be sending its next just now.
-        return next(iter(self._heads), None) or next(iter(self._idle), None) or ending
+        return next(iter(self._heads), None) or next(iter(self._idle), None) or next(iter(self._ending), None)
 
     def forget(self, connection: Connection) -> None:
         """Forgets a connection that is lost."""

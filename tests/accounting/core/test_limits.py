@@ -140,6 +140,15 @@ def test_a_member_s_cap_holds_across_its_keys_and_spares_the_others() -> None:
     shopper.open_call(40, 5, member="mbr-2", key="other")
 
 
+def test_a_cap_is_named_where_several_buckets_together_would_have_paid() -> None:
+    cap = limit("cap", Scope.ACCOUNT, LimitKind.USAGE, 5 * UNIT, unit="TOKEN")
+    shopper = Shopper(base=offering({"flat": flat(EACH)}, limits=(cap,)))
+    # The first alone pays for the output, and not for the input with it.
+    shopper.grant(3 * UNIT, valid_for_us=DAY)
+    shopper.grant(100 * UNIT, valid_for_us=2 * DAY)
+    assert refusal(shopper, 20, 1).limit_id == "cap@account"
+
+
 def test_a_cap_is_not_paid_around_in_money() -> None:
     """What a cap keeps from the tokens of the pool must not be had from the family's money."""
     both = (
@@ -251,6 +260,13 @@ def test_a_late_release_counts_in_the_window_of_its_session() -> None:
     assert (counter.used, counter.reserved) == (0, 2 * UNIT)
     shopper.release(charging_id, 2, usage(input=50, output=10))
     assert (counter.used, counter.reserved) == (60 * UNIT, 2 * UNIT)
+
+
+def test_counters_are_looked_through_again_once_they_are_twice_as_many() -> None:
+    shopper = shop(limit("cap", Scope.KEY, LimitKind.USAGE, UNIT, unit="TOKEN"))
+    for number in range(257):
+        shopper.open_call(1, 0, key=f"key-{number}")
+    assert (len(shopper.state.counters), shopper.state.counters_swept_at) == (257, 514)
 
 
 def test_counters_of_windows_that_are_over_are_dropped() -> None:

@@ -74,6 +74,8 @@ def test_exactly_the_cap_lives_on(used: int, lives_on: int, expired: int) -> Non
     rolled = [entry for entry in ledger.entries if isinstance(entry, BucketRolledOver)]
     assert [entry.expired for entry in rolled] == ([expired * UNIT] if used < 10 else [])
     assert ledger.state.buckets[bucket_id].remaining == lives_on * UNIT
+    if used < 10:
+        assert ledger.state.buckets[bucket_id].rollover_cap == 0
     assert sum(ledger.free.values()) == lives_on + 10
 
 

@@ -30,10 +30,10 @@ from services.edge.dialects.chat.deltas import (
     ChoiceState,
     Found,
     Json,
-    count_logprobs,
     count_member,
     right_delta,
 )
+from services.edge.dialects.chat.probabilities import ChatProbabilities
 from services.edge.dialects.json_text import NOT_JSON, encode
 from services.edge.dialects.metadata import FREE_BYTES_A_PIECE, Metadata
 from services.edge.dialects.openai_usage import usage_object
@@ -93,7 +93,7 @@ class ChatAnswer:
 
     def _count_probabilities(self, value: object, right: Json, said: str, found: Found) -> None:
         """Counts text in the probabilities of a choice that is put right and says `said`."""
-        count_logprobs(value, said, found, self._alternatives)
+        self._probabilities.count(value, said, found)
 
     def _chunk_choice(self, choice: Json) -> Json:
         """A choice of a whole answer as one of a chunk."""
@@ -110,7 +110,7 @@ class ChatAnswer:
         self.content_type = _STREAM if streamed else _JSON
         self._reading = reading
         self._choices_asked = choices
-        self._alternatives = alternatives
+        self._probabilities = ChatProbabilities(alternatives)
         self._metadata = Metadata()
         # The last clean chunk with new metadata, and the names of its usage.
         self._clean: Chunk | None = None

@@ -1,5 +1,6 @@
 """The top-level fields of a chat completion, and the treatment of each. Pure."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -170,6 +171,24 @@ def write_field(written: Fields, name: str, raw: Raw, endpoint: Endpoint, own: E
             written[name] = raw
         else:
             dropped.append(name)
+
+
+def write_fields(
+    fields: Fields, endpoint: Endpoint, dialect: DialectFields, ours: Mapping[str, Raw | None]
+) -> tuple[Fields, list[str]]:
+    """A vendor's fields in the client's order, and the names of those that its profile drops.
+
+    `ours` stand in place of the client's; None: left out. Errors: `Problem` 400 where a field costs extra, or is refused.
+    """
+    own = endpoint_fields(endpoint.extra_fields, endpoint.priced_fields, dialect)
+    written: Fields = {}
+    dropped: list[str] = []
+    for name, raw in fields.items():
+        if name not in ours:
+            write_field(written, name, raw, endpoint, own, dropped)
+        elif (our := ours[name]) is not None:
+            written[name] = our
+    return written, dropped
 
 
 def unknown_text(fields: Fields, dialect: DialectFields) -> str:

@@ -8,8 +8,8 @@ _WEBSOCKET_PY: Final = "services/runtime/http/websocket.py"
 _CONNECTION_PY: Final = "services/runtime/http/connection.py"
 _LISTENER_PY: Final = "services/runtime/http/listener.py"
 _SOCKETS_PY: Final = "services/edge/api/sockets.py"
-_TURN_PY: Final = "services/edge/http/turn.py"
-_TURNS_PY: Final = "services/edge/dialects/responses/turns.py"
+_CALL_PY: Final = "services/edge/http/socket_call.py"
+_CHAIN_PY: Final = "services/edge/dialects/responses/chain.py"
 
 
 def _frames(name: str, file: str, old: str, new: str) -> Mutation:
@@ -159,19 +159,19 @@ SOCKETS: Final = (
     ),
     _edge(
         "an answer without its end leaves its client waiting",
-        _TURN_PY,
+        _CALL_PY,
         "        if data:\n            self._socket.done()\n        else:\n            self.cut()\n",
         "        self._socket.done()\n",
     ),
     _edge(
         "a call that is not answered leaves its client waiting",
         _SOCKETS_PY,
-        "            if not turn.ended:\n                turn.cut()\n",
+        "            if not call.ended:\n                call.cut()\n",
         "",
     ),
     _edge(
         "all calls of a socket have one idempotency key",
-        _TURN_PY,
+        _CALL_PY,
         '    b"idempotency-key",\n',
         "",
     ),
@@ -189,7 +189,7 @@ SOCKETS: Final = (
     ),
     _edge(
         "thought without its proof is sent to vendors that kept nothing",
-        _TURNS_PY,
+        _CHAIN_PY,
         "for item in told.response.output if _stands_alone(item)",
         "for item in told.response.output",
     ),
@@ -232,13 +232,13 @@ SOCKETS: Final = (
     _journey(
         "a call on a socket lasts for ever",
         _SOCKETS_PY,
-        "            self._turn.on_late(longest_s)\n",
+        "            self._under_way.on_late(longest_s)\n",
         "            pass\n",
     ),
     _journey(
         "a client that leaves its socket pays to the end",
         _SOCKETS_PY,
-        "            self._turn.lose()\n",
+        "            self._under_way.lose()\n",
         "            pass\n",
     ),
     _journey(
@@ -261,25 +261,25 @@ SOCKETS: Final = (
     ),
     _journey(
         "a call that builds on another one is charged for what is new alone",
-        _TURNS_PY,
+        _CHAIN_PY,
         "        items = _joined(self._items_of(fields), _items(fields))\n",
         "        self._items_of(fields)\n        items = _items(fields)\n",
     ),
     _journey(
         "a call may build on any response",
-        _TURNS_PY,
+        _CHAIN_PY,
         '        if previous_id == self._kept_id != "":\n',
         "        if True:\n",
     ),
     _journey(
         "a conversation that was not kept is unknown",
-        _TURNS_PY,
+        _CHAIN_PY,
         '        if previous_id == self._lost_id != "":\n',
         "        if False:\n",
     ),
     _journey(
         "a failed answer takes the conversation away",
-        _TURNS_PY,
+        _CHAIN_PY,
         "        if told.type in TERMINAL and told.response.id:\n",
         "        if True:\n",
     ),

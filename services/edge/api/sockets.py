@@ -7,8 +7,7 @@ from typing import Final, NamedTuple
 
 from services.edge.api.reading import RequestReader
 from services.edge.call.dialect import Body, Dialect
-from services.edge.dialects.responses.turns import Turn as Asked
-from services.edge.dialects.responses.turns import Turns, prepared
+from services.edge.dialects.responses.chain import Asked, Chain, prepared
 from services.edge.http.answers import CLIENT_GONE, named
 from services.edge.http.bodies import Bodies
 from services.edge.http.metrics import RequestMetrics
@@ -20,7 +19,7 @@ from services.edge.http.problems import (
     no_handshake,
     response_in_flight,
 )
-from services.edge.http.turn import Turn, problem_message
+from services.edge.http.socket_call import SocketCall, problem_message
 from services.edge.identity.principals import Principal, Principals
 from services.runtime.clock import Clock
 from services.runtime.http.exchange import Exchange
@@ -96,10 +95,10 @@ class _Serving:
         self._principal = principal
         self._coming = sockets.rooms.coming.coming(principal.account_id)
         self._kept = sockets.rooms.kept.coming(principal.account_id)
-        self._turns = Turns()
+        self._chain = Chain()
         self._loop = asyncio.get_running_loop()
         self._until_s = self._loop.time() + sockets.lasts_s
-        self._turn: Turn | None = None
+        self._under_way: SocketCall | None = None
         # Why the client must not use the socket any more.
         self._ended: Problem | None = None
         self._ending: asyncio.TimerHandle | None = None
@@ -162,27 +161,27 @@ class _Serving:
         with self._sockets.rooms.coming.coming(self._principal.account_id) as coming:
             coming.add(len(message))
             await self._sockets.reader.look_at(message)
-            return self._turns.read(message)
+            return self._chain.read(message)
 
     async def _call(self, asked: Asked) -> None:
         sockets = self._sockets
         began_s = time.perf_counter()
         self._socket.serve()
-        turn = self._turn = Turn(self._socket, self._exchange, asked.body)
-        # The turn has it from here on.
+        call = self._under_way = SocketCall(self._socket, self._exchange, asked.body)
+        # The call has it from here on.
         asked = asked._replace(body=b"")
         try:
-            await self._calls(turn)
-            if not turn.ended:
-                turn.cut()
+            await self._calls(call)
+            if not call.ended:
+                call.cut()
         finally:
-            self._turn = None
-            sockets.metrics.record("/" + turn.path.strip("/"), turn.status or CLIENT_GONE, time.perf_counter() - began_s)
-        if turn.right_ends_s is not None:
-            self._end_at(turn.right_ends_s)
-        if turn.status in (401, 403):
+            self._under_way = None
+            sockets.metrics.record("/" + call.path.strip("/"), call.status or CLIENT_GONE, time.perf_counter() - began_s)
+        if call.right_ends_s is not None:
+            self._end_at(call.right_ends_s)
+        if call.status in (401, 403):
             self._socket.refuse("The key may not be used any more.")
-        self._keep(asked, turn.last)
+        self._keep(asked, call.last)
 
     async def _prepare(self, asked: Asked) -> None:
         """Answers a call that generates nothing. Errors: `Problem`, as the call itself would be refused for its body."""
@@ -196,11 +195,11 @@ class _Serving:
         self._socket.send(*messages)
 
     def _keep(self, asked: Asked, last: bytes) -> None:
-        size = self._turns.keep(asked, last)
+        size = self._chain.keep(asked, last)
         try:
             self._kept.hold(size)
         except Problem:
-            self._turns.drop()
+            self._chain.drop()
             self._kept.hold(0)
 
     # The end
@@ -236,12 +235,12 @@ class _Serving:
             self._socket.refuse(problem.message)
 
     def _closed(self) -> None:
-        if self._turn is not None:
-            self._turn.lose()
+        if self._under_way is not None:
+            self._under_way.lose()
 
     def _late(self, longest_s: float) -> None:
-        if self._turn is not None and self._turn.on_late is not None:
-            self._turn.on_late(longest_s)
+        if self._under_way is not None and self._under_way.on_late is not None:
+            self._under_way.on_late(longest_s)
 
 
 def _takes_any(_: int) -> bool:

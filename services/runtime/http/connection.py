@@ -553,7 +553,8 @@ class Connection(asyncio.Protocol):
     def end_stream(self) -> None:
         """See `Channel`."""
         self._current = None
-        self._linger()
+        if not self._over:
+            self._linger()
 
     # For the listener's look
 

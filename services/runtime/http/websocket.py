@@ -27,6 +27,8 @@ _SMALL_PER_SECOND: Final = 20.0
 _SMALL_AT_ONCE: Final = 200
 # Messages that wait to be received. Some need no answer, so that another one may follow at once.
 _WAITING_MAX: Final = 8
+# A reason may repeat what a header had.
+_SHOWN_CHARACTERS_MAX: Final = 200
 # The reason in a frame that closes.
 _REASON_BYTES_MAX: Final = 123
 
@@ -247,7 +249,7 @@ def accept(exchange: Exchange, headers: Headers, message_bytes_max: int) -> WebS
     handshake = ServerProtocol(logger=_library_logger)
     response = handshake.accept(Request(exchange.path, given))
     if handshake.handshake_exc is not None:
-        raise HandshakeError(str(handshake.handshake_exc))
+        raise HandshakeError(str(handshake.handshake_exc)[:_SHOWN_CHARACTERS_MAX])
     for name, value in headers:
         response.headers[name.decode("ascii")] = value.decode("ascii")
     return WebSocket(exchange, response.serialize(), message_bytes_max)

@@ -37,6 +37,7 @@ class Echo:
         self.room = BYTES_MAX
         self.held: list[int] = []
         self.known = True
+        self.one_at_a_time = True
 
     async def __call__(self, exchange: Exchange) -> None:
         exchange.known = self.known
@@ -54,7 +55,8 @@ class Echo:
         socket.on_held = self._hold
         while (message := await socket.receive()) is not None:
             self.served.append(message)
-            socket.serve()
+            if self.one_at_a_time:
+                socket.serve()
             match message:
                 case b"hold":
                     await self.let_go.wait()
@@ -281,6 +283,19 @@ async def test_a_message_that_comes_while_one_is_served_is_told_and_dropped() ->
         assert await client.get() == Got(TEXT, b"third")
         assert echo.served == [b"hold", b"third"]
         assert echo.held[-1] == 0
+
+
+async def test_few_messages_wait_where_those_before_need_no_answer() -> None:
+    async with echoing() as (listener, echo):
+        echo.one_at_a_time = False
+        client = await Raw.to(listener)
+        await client.send(frame(TEXT, b"hold"))
+        await until(lambda: echo.served == [b"hold"])
+        await client.send(*(frame(TEXT, b"%d" % number) for number in range(10)))
+        await until(lambda: echo.seconds == 2)
+        assert echo.held[-1] == 8
+        echo.let_go.set()
+        assert [(await client.get()).payload for _ in range(9)] == [b"hold", *(b"%d" % number for number in range(8))]
 
 
 async def test_bytes_that_are_held_are_told_and_end_the_socket_where_there_is_no_room() -> None:

@@ -23,7 +23,7 @@ _OF_ANSWER: Final = frozenset({b"content-type", b"content-length", b"connection"
 _JSON: Final[Header] = (b"content-type", b"application/json")
 
 
-class Turn(Exchange):
+class SocketCall(Exchange):
     """One call. The first message of its answer has the answer's headers as the member `headers`."""
 
     __slots__ = ("_answer_headers", "_socket", "last")

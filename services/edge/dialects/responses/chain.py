@@ -23,7 +23,7 @@ _PROCESSED: Final = b'"response.processed"'
 _OF_MESSAGES: Final = ("type", "generate", "previous_response_id", "stream_id")
 
 
-class Turn(NamedTuple):
+class Asked(NamedTuple):
     """A call that a message asks for."""
 
     # The body of the POST that it stands for.
@@ -50,8 +50,8 @@ class _Item(msgspec.Struct):
     content: Raw = NULL
 
 
-class Turns:
-    """The calls of one socket, with what is kept of the last response."""
+class Chain:
+    """The responses of one socket, of which the last one is kept for those that build on it."""
 
     def __init__(self) -> None:
         self._kept_id = ""
@@ -59,7 +59,7 @@ class Turns:
         # The ID of the last response, if there was no room to keep it.
         self._lost_id = ""
 
-    def read(self, message: bytes) -> Turn | None:
+    def read(self, message: bytes) -> Asked | None:
         """The call that a message asks for; None for a message that asks for none. Errors: `Problem` 400."""
         fields = read_object(message)
         kind = bytes(fields.get("type", NULL))
@@ -79,7 +79,7 @@ class Turns:
         if items:
             fields["input"] = Raw(b"[%b]" % items)
         fields["stream"] = Raw(b"true")
-        return Turn(encode(fields), items, generates != Raw(b"false"))
+        return Asked(encode(fields), items, generates != Raw(b"false"))
 
     def _items_of(self, fields: Fields) -> bytes:
         """The conversation that a message builds on. Errors: `Problem` 400."""
@@ -96,7 +96,7 @@ class Turns:
             raise connection_used_up("The conversation is too large to be kept here.")
         raise previous_response_not_found(previous_id)
 
-    def keep(self, turn: Turn, last: bytes) -> int:
+    def keep(self, asked: Asked, last: bytes) -> int:
         """Keeps the conversation of a call whose answer ended with the message `last`; returns the bytes that are kept now.
 
         After an answer that failed, the one before it stays.
@@ -107,7 +107,7 @@ class Turns:
             return len(self._kept)
         if told.type in TERMINAL and told.response.id:
             output = b",".join(bytes(item) for item in told.response.output if _stands_alone(item))
-            self._kept_id, self._kept = told.response.id, _joined(turn.items, output)
+            self._kept_id, self._kept = told.response.id, _joined(asked.items, output)
         return len(self._kept)
 
     def drop(self) -> None:

@@ -178,8 +178,8 @@ SOCKETS: Final = (
     _edge(
         "a socket that has gone keeps its conversation's room",
         _SOCKETS_PY,
-        "            self._kept.hold(0)\n\n    async def _serve",
-        "\n    async def _serve",
+        "            self._kept.hold(0)\n\n    async def _serve_next",
+        "\n    async def _serve_next",
     ),
     _edge(
         "conversations are kept beyond all bounds",

@@ -53,7 +53,9 @@ class RequestReader:
         """Looks at all of a body that is there already, in pieces. Errors: `Problem` 400 for too many values or levels."""
         look = self.look()
         for begin in range(0, len(content), _PIECE_BYTES):
-            if wait_s := look(content[begin : begin + _PIECE_BYTES]):
+            wait_s = look(content[begin : begin + _PIECE_BYTES])
+            if wait_s or len(content) > _PIECE_BYTES:
+                # Others have their turn after each piece, as if it came.
                 await asyncio.sleep(wait_s)
         if look.counting.held.depth > DEPTH_MAX:
             raise too_deep()

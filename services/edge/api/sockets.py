@@ -113,9 +113,7 @@ class _Serving:
         sockets.principals.watch(self._principal, end)
         sockets.metrics.sockets_open += 1
         try:
-            while (message := await socket.receive()) is not None:
-                await self._serve(message)
-                del message
+            while await self._serve_next():
                 if self._ended is not None:
                     # The end of the call has told why.
                     socket.refuse(self._ended.message)
@@ -131,13 +129,14 @@ class _Serving:
             self._coming.hold(0)
             self._kept.hold(0)
 
-    async def _serve(self, message: bytes) -> None:
-        """Serves one message. Every end of it is told."""
-        sockets = self._sockets
-        charging_id = uuid7(sockets.clock.now_us())
+    async def _serve_next(self) -> bool:
+        """Serves the next message, of which every end is told; false once the socket is closed."""
+        message = await self._socket.receive()
+        if message is None:
+            return False
+        charging_id = uuid7(self._sockets.clock.now_us())
         try:
             asked = await self._read(message)
-            del message
             if asked is not None and not asked.generates:
                 await self._prepare(asked)
                 asked = None
@@ -148,9 +147,13 @@ class _Serving:
             self._tell(internal_error(), charging_id)
         else:
             if asked is not None:
-                await self._call(asked)
-                return
+                call, items = SocketCall(self._socket, self._exchange, asked.body), asked.items
+                # The call has them from here on, and lets go of them once they are read.
+                del message, asked
+                await self._call(call, items)
+                return True
         self._socket.done()
+        return True
 
     async def _read(self, message: bytes) -> Asked | None:
         """Errors: `Problem`."""
@@ -163,13 +166,11 @@ class _Serving:
             await self._sockets.reader.look_at(message)
             return self._chain.read(message)
 
-    async def _call(self, asked: Asked) -> None:
+    async def _call(self, call: SocketCall, items: bytes) -> None:
         sockets = self._sockets
         began_s = time.perf_counter()
         self._socket.serve()
-        call = self._under_way = SocketCall(self._socket, self._exchange, asked.body)
-        # The call has it from here on.
-        asked = asked._replace(body=b"")
+        self._under_way = call
         try:
             await self._calls(call)
             if not call.ended:
@@ -181,21 +182,24 @@ class _Serving:
             self._end_at(call.right_ends_s)
         if call.status in (401, 403):
             self._socket.refuse("The key may not be used any more.")
-        self._keep(asked, call.last)
+        self._keep(items, call.last)
 
     async def _prepare(self, asked: Asked) -> None:
         """Answers a call that generates nothing. Errors: `Problem`, as the call itself would be refused for its body."""
         sockets = self._sockets
         if len(asked.body) > sockets.rooms.bytes_max:
             raise connection_used_up("The conversation is too large.")
-        look = await sockets.reader.look_at(asked.body)
-        request = await sockets.reader.read(sockets.dialect, Body(asked.body, "application/json"), look, self._exchange.headers)
+        with sockets.rooms.coming.coming(self._principal.account_id) as coming:
+            coming.add(len(asked.body))
+            look = await sockets.reader.look_at(asked.body)
+            body = Body(asked.body, "application/json")
+            request = await sockets.reader.read(sockets.dialect, body, look, self._exchange.headers)
         messages = prepared(request.model_id)
-        self._keep(asked, messages[-1])
+        self._keep(asked.items, messages[-1])
         self._socket.send(*messages)
 
-    def _keep(self, asked: Asked, last: bytes) -> None:
-        size = self._chain.keep(asked, last)
+    def _keep(self, items: bytes, last: bytes) -> None:
+        size = self._chain.keep(items, last)
         try:
             self._kept.hold(size)
         except Problem:

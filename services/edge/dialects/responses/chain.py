@@ -96,8 +96,8 @@ class Chain:
             raise connection_used_up("The conversation is too large to be kept here.")
         raise previous_response_not_found(previous_id)
 
-    def keep(self, asked: Asked, last: bytes) -> int:
-        """Keeps the conversation of a call whose answer ended with the message `last`; returns the bytes that are kept now.
+    def keep(self, items: bytes, last: bytes) -> int:
+        """Keeps the conversation of a call with these items, whose answer ended with the message `last`; returns its bytes.
 
         After an answer that failed, the one before it stays.
         """
@@ -107,7 +107,7 @@ class Chain:
             return len(self._kept)
         if told.type in TERMINAL and told.response.id:
             output = b",".join(bytes(item) for item in told.response.output if _stands_alone(item))
-            self._kept_id, self._kept = told.response.id, _joined(asked.items, output)
+            self._kept_id, self._kept = told.response.id, _joined(items, output)
         return len(self._kept)
 
     def drop(self) -> None:

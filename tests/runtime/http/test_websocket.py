@@ -318,6 +318,8 @@ async def test_bytes_that_are_held_are_told_and_end_the_socket_where_there_is_no
 async def test_an_idle_socket_is_closed_and_pings_do_not_keep_it() -> None:
     async with echoing(idle_s=0.4) as (listener, echo):
         client = await Raw.to(listener)
+        await client.send(frame(TEXT, b"hello"))
+        assert await client.get() == Got(TEXT, b"hello")
         began_s = asyncio.get_running_loop().time()
         await client.send(frame(PING))
         await asyncio.sleep(0.2)

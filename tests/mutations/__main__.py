@@ -31,6 +31,7 @@ from tests.mutations.routing import ROUTING
 from tests.mutations.rules import RULES
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
+from tests.mutations.sockets import SOCKETS
 
 MUTATIONS = (
     *CALLS,
@@ -42,6 +43,7 @@ MUTATIONS = (
     *KEYS,
     *ENDS,
     *DOORS,
+    *SOCKETS,
     *DELIVERY,
     *CHARGES,
     *SERVICES,

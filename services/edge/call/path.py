@@ -84,6 +84,7 @@ class CallPath:
             raise too_deep() from None
         with client.interruptible():
             admitted, granted = await self._open(snapshot, dialect, admitted, principal, charging_id)
+        client.ends_in(granted.ends_in_ms)
         session = Session(self._charging, charging_id, principal, granted, client.revoke)
         try:
             await self._serve(snapshot, admitted, granted, session, client, answer)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from http.client import SWITCHING_PROTOCOLS
 from typing import Any, Final, Protocol
 
 from litestar import Request, Response
@@ -29,7 +30,8 @@ from services.runtime.identifiers import uuid7
 
 logger = logging.getLogger(__name__)
 
-_CLIENT_GONE: Final = 499
+# The status that counts where the client left before there was any.
+CLIENT_GONE: Final = 499
 
 
 class Words(Protocol):
@@ -83,7 +85,10 @@ class Answers:
                 scope = await self._others(exchange, self._request_id())
                 template = scope.get("path_template") or template
         finally:
-            self._metrics.record(template, exchange.status or _CLIENT_GONE, time.perf_counter() - began_s)
+            if exchange.status == SWITCHING_PROTOCOLS:
+                self._metrics.count(template, exchange.status)
+            else:
+                self._metrics.record(template, exchange.status or CLIENT_GONE, time.perf_counter() - began_s)
 
     def _request_id(self) -> Header:
         return b"x-request-id", uuid7(self._clock.now_us()).encode("ascii")

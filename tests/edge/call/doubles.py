@@ -12,7 +12,7 @@ from services.edge.http.problems import Problem, revoked
 from services.edge.identity.principals import End, Principal, Principals
 from services.edge.vendors.vendor import BODY_BYTES_MAX, VendorAnswer, VendorClient, VendorFailure
 from services.runtime.errors import ServiceError
-from services.runtime.http.exchange import Exchange, Wire
+from services.runtime.http.exchange import Channel, Exchange, Stream, Wire
 from services.token_classes import TOKEN_CLASSES, trimmed
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
@@ -322,6 +322,9 @@ class NoWire(Wire):
         raise AssertionError("there is no connection")
 
     def cut(self) -> None:
+        raise AssertionError("there is no connection")
+
+    def switch(self, exchange: Exchange, stream: Stream) -> Channel:
         raise AssertionError("there is no connection")
 
 

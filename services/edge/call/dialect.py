@@ -109,6 +109,10 @@ class Ending(Enum):
     CUT = "cut"
 
 
+# From whole events and the usage so far to the events with it.
+TellsUsage = Callable[[bytes, Vector], bytes]
+
+
 class Answer(Protocol):
     """One vendor's answer on its way to one client. Made anew for each attempt; events are fed once, in order."""
 
@@ -134,6 +138,11 @@ class Answer(Protocol):
 
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
         """The last events of a stream that can't go on: the problem, as the dialect words it."""
+        ...
+
+    @property
+    def tells_usage(self) -> TellsUsage | None:
+        """Puts the usage so far into events on their way; None where the client did not ask for it."""
         ...
 
 

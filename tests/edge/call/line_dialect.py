@@ -66,7 +66,8 @@ END: Final = event("end")
 class LineAnswer:
     """A vendor's answer in lines."""
 
-    def __init__(self, *, streamed: bool) -> None:
+    def __init__(self, *, streamed: bool, running: bool = False) -> None:
+        self.tells_usage = _told if running else None
         self.content_type = "text/event-stream; charset=utf-8" if streamed else "text/plain"
         self._streamed = streamed
         self._said: list[str] = []
@@ -123,6 +124,10 @@ class LineAnswer:
 
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
         return b"data: error %d %s %s\n\n" % (problem.status, str(problem.code).encode(), problem.message.encode())
+
+
+def _told(events: bytes, used: Vector) -> bytes:
+    return events + f"data: used {' '.join(map(str, used))}\n\n".encode()
 
 
 def _count(rest: str) -> VendorCount:
@@ -199,7 +204,7 @@ class LineRequest(NamedTuple):
         return 40_000 + output_tokens * 10
 
     def answer(self, endpoint: Endpoint) -> LineAnswer:
-        return LineAnswer(streamed=self.streamed)
+        return LineAnswer(streamed=self.streamed, running=self.options.get("usage") == "running")
 
 
 class LineDialect:

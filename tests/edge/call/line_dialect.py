@@ -7,11 +7,11 @@ dialect is needed.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from services.edge.call.dialect import Answer, Body, Charged, Dialect, Ending, InputSize, Request, Step, VendorRequest
-from services.edge.http.problems import Problem, malformed
+from services.edge.call.dialect import Answer, Body, Charged, Dialect, Ending, InputSize, Rate, Request, Step, VendorRequest
+from services.edge.http.problems import Header, Problem, malformed
 from services.edge.tokens.size import size_of
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import Endpoint
@@ -232,6 +232,9 @@ class LineDialect:
 
     def status_of(self, problem: Problem) -> int:
         return problem.status
+
+    def rate_headers(self, rates: Sequence[Rate], now_ms: int) -> list[Header]:
+        return [(f"line-{rate.of}".encode(), f"{rate.remaining} of {rate.limit}, {rate.reset_ms} ms".encode()) for rate in rates]
 
 
 # A type checker sees here that the doubles keep the protocols.

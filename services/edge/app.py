@@ -32,6 +32,7 @@ from services.edge.dialects.embeddings.dialect import Embeddings
 from services.edge.dialects.responses.dialect import Responses
 from services.edge.http.answers import Answers, exception_handlers, named
 from services.edge.http.bodies import Bodies
+from services.edge.http.cross_origin import CrossOrigin
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import Header, by_server
 from services.edge.identity.principals import Principals
@@ -157,7 +158,7 @@ async def run_edge(
         for_operators = Answers(operators_application(parts, token, clock), metrics, clock)
         operators = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
         listening = listen_http(
-            Answers(clients_application(parts, clock), metrics, clock, calls),
+            Answers(clients_application(parts, clock), metrics, clock, calls, _cross_origin(config)),
             config.host,
             config.port,
             drain_s=config.drain_timeout_ms / 1_000,
@@ -226,6 +227,11 @@ async def _listen_to_operators(answers: Answers, config: EdgeConfig, refuse: Ref
         except OSError as error:
             raise OSError(f"for operators, admin_port: {error}") from error
         yield listener
+
+
+def _cross_origin(config: EdgeConfig) -> CrossOrigin | None:
+    """The origins whose pages may read answers to clients; None: there are none. Operators' listener has none in any case."""
+    return CrossOrigin(config.cors_origins) if config.cors_origins else None
 
 
 def _origin(host: str, port: int) -> str:

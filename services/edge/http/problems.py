@@ -307,6 +307,13 @@ def upgrade_not_supported(path: str) -> Problem:
     return Problem(426, INVALID_REQUEST, "websocket_not_supported", message, headers=headers)
 
 
+def origin_not_allowed(origin: str) -> Problem:
+    """403. Pages of this origin may not read answers."""
+    shown = "".join(character if 32 < ord(character) < 127 else "?" for character in origin[:200])
+    message = f"Pages of {shown} may not call this API. Its operator allows an origin in cors_origins."
+    return Problem(403, INVALID_REQUEST, "origin_not_allowed", message)
+
+
 def not_found(code: str, message: str, param: str | None = None) -> Problem:
     """404. A thing that the request names does not exist."""
     return Problem(404, INVALID_REQUEST, code, message, param=param)

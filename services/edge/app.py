@@ -18,6 +18,7 @@ from services.edge.api.me import me_routes
 from services.edge.api.models import AccountOfferings, is_anthropic, models_routes
 from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
+from services.edge.api.usage import usage_routes
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
 from services.edge.catalog import CatalogHolder
@@ -258,6 +259,7 @@ def clients_application(parts: Parts, clock: Clock) -> Litestar:
         clock,
         *models_routes(principals, parts.catalog, parts.offerings, clock),
         *me_routes(principals, parts.accounting, parts.billing),
+        *usage_routes(principals, parts.accounting, clock),
     )
 
 

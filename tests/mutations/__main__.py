@@ -20,6 +20,7 @@ from tests.mutations.durability import DURABILITY
 from tests.mutations.ends import ENDS
 from tests.mutations.keys import KEYS
 from tests.mutations.metering import METERING
+from tests.mutations.once import ONCE
 from tests.mutations.owners import OWNERS
 from tests.mutations.ownership import OWNERSHIP
 from tests.mutations.planting import ROOT, plant_all, run_tests
@@ -39,6 +40,7 @@ MUTATIONS = (
     *RESPONSES,
     *KEYS,
     *ENDS,
+    *ONCE,
     *DOORS,
     *DELIVERY,
     *CHARGES,

@@ -19,6 +19,7 @@ from services.edge.api.models import AccountOfferings, is_anthropic, models_rout
 from services.edge.api.reading import RequestReader
 from services.edge.api.sockets import Rooms, Sockets
 from services.edge.api.token_counts import TokenCounts
+from services.edge.api.usage import usage_routes
 from services.edge.call.dialect import Dialect
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
@@ -34,6 +35,7 @@ from services.edge.dialects.embeddings.dialect import Embeddings
 from services.edge.dialects.responses.dialect import Responses
 from services.edge.http.answers import Answers, exception_handlers, named
 from services.edge.http.bodies import Bodies
+from services.edge.http.cross_origin import CrossOrigin
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import Header, by_server
 from services.edge.identity.principals import Principals
@@ -163,7 +165,7 @@ async def run_edge(
         for_operators = Answers(operators_application(parts, token, clock), metrics, clock)
         operators = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
         listening = listen_http(
-            Answers(clients_application(parts, clock), metrics, clock, calls),
+            Answers(clients_application(parts, clock), metrics, clock, calls, _cross_origin(config)),
             config.host,
             config.port,
             drain_s=config.drain_timeout_ms / 1_000,
@@ -248,6 +250,11 @@ async def _listen_to_operators(answers: Answers, config: EdgeConfig, refuse: Ref
         yield listener
 
 
+def _cross_origin(config: EdgeConfig) -> CrossOrigin | None:
+    """The origins whose pages may read answers to clients; None: there are none. Operators' listener has none in any case."""
+    return CrossOrigin(config.cors_origins) if config.cors_origins else None
+
+
 def _origin(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -272,6 +279,7 @@ def clients_application(parts: Parts, clock: Clock) -> Litestar:
         clock,
         *models_routes(principals, parts.catalog, parts.offerings, clock),
         *me_routes(principals, parts.accounting, parts.billing),
+        *usage_routes(principals, parts.accounting, clock),
     )
 
 

@@ -21,6 +21,7 @@ from tests.mutations.ends import ENDS
 from tests.mutations.free import FREE
 from tests.mutations.keys import KEYS
 from tests.mutations.metering import METERING
+from tests.mutations.once import ONCE
 from tests.mutations.owners import OWNERS
 from tests.mutations.ownership import OWNERSHIP
 from tests.mutations.planting import ROOT, plant_all, run_tests
@@ -42,6 +43,7 @@ MUTATIONS = (
     *RESPONSES,
     *KEYS,
     *ENDS,
+    *ONCE,
     *DOORS,
     *SOCKETS,
     *DELIVERY,

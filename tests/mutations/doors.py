@@ -457,8 +457,8 @@ DOORS: Final = (
         "services/edge/http/answers.py",
         (
             (
-                '            if path == "/" and exchange.method == "HEAD":\n',
-                '            if path == "/health" and exchange.method == "HEAD":\n',
+                '            elif path == "/" and exchange.method == "HEAD":\n',
+                '            elif path == "/health" and exchange.method == "HEAD":\n',
             ),
         ),
         ("tests/edge/test_app.py",),

@@ -10,7 +10,7 @@ import grpc
 
 from services.accounting.cell.directory import Directory, is_forwarded
 from services.accounting.cell.server_groups import ServerGroups
-from services.accounting.core.commands import Answer, BucketAdded, Command, Ordered, RecordsFound, TransferView
+from services.accounting.core.commands import AccountView, Answer, BucketAdded, Command, Ordered, RecordsFound, TransferView
 from services.accounting.core.entries import SessionSettled
 from services.accounting.journal.codec import decode_attributed_row, decode_row
 from services.accounting.rpc import account, answers, commands, fields
@@ -110,6 +110,13 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         answer = await ask(self._groups, commands.read_account_of(request))
         answers.raise_if_failed(answer)
         return pb.GetAccountResponse(account=account.account_message(view_of(answer)))
+
+    @_at_owner
+    async def GetUsage(self, request: pb.GetUsageRequest, context: "_Context[Any, Any]") -> pb.GetUsageResponse:
+        answer = await ask(self._groups, commands.read_usage_of(request))
+        answers.raise_if_failed(answer)
+        assert isinstance(answer, AccountView)
+        return account.usage_response(answer)
 
     @_at_owner
     async def GrantBucket(self, request: pb.GrantBucketRequest, context: "_Context[Any, Any]") -> pb.GrantBucketResponse:

@@ -7,6 +7,7 @@ from typing import Final
 from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Body, Charged, Dialect
+from services.edge.call.once import once_of
 from services.edge.call.path import CallPath
 from services.edge.http.answers import named
 from services.edge.http.bodies import Bodies
@@ -27,7 +28,7 @@ SocketsOf = Callable[[Exchange, Application], Awaitable[None]]
 
 _JSON: Final = "application/json"
 # Members of a dialect.
-_METER: Final = ("name", "request_id_header", "charged", "read", "problem_body", "status_of")
+_METER: Final = ("name", "request_id_header", "charged", "read", "problem_body", "status_of", "rate_headers")
 
 
 class ModelCalls:
@@ -104,13 +105,14 @@ class ModelCalls:
             body = Body(content, exchange.value_of(b"content-type").decode("latin-1"))
             with client.interruptible():
                 request = await self._reader.read(self._dialect, body, look, exchange.headers)
+                once = await once_of(exchange.headers, self._dialect.name, content)
             del content, body
         charged = self._dialect.charged
         assert request.makes_output is (charged is Charged.INPUT_AND_OUTPUT), "a request is charged as its route is"
         if charged is Charged.NOTHING:
             await self._free.serve(self._dialect, request, principal, client, answer)
         else:
-            await self._path.serve(self._dialect, request, principal, charging_id, client, answer)
+            await self._path.serve(self._dialect, request, principal, charging_id, client, answer, once)
 
     async def _fail(self, answer: ClientAnswer, problem: Problem, charging_id: str) -> None:
         body = self._dialect.problem_body(problem, charging_id)

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
+from services.edge.http.cross_origin import CrossOrigin
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import (
     Header,
@@ -57,10 +58,17 @@ class Answers:
     """
 
     def __init__(
-        self, application: AsgiApplication, metrics: RequestMetrics, clock: Clock, hot: Mapping[str, Application] | None = None
+        self,
+        application: AsgiApplication,
+        metrics: RequestMetrics,
+        clock: Clock,
+        hot: Mapping[str, Application] | None = None,
+        cross_origin: CrossOrigin | None = None,
     ) -> None:
+        """`cross_origin`: None where no page of another origin may read an answer."""
         self._others = Asgi(application)
         self._hot = hot or {}
+        self._cross_origin = cross_origin
         self._metrics = metrics
         self._clock = clock
 
@@ -74,7 +82,9 @@ class Answers:
         # A path that is not served has no template: its own text would make a label of every request.
         template = "unknown"
         try:
-            if path == "/" and exchange.method == "HEAD":
+            if self._cross_origin is not None and self._cross_origin.serve(exchange):
+                template = "preflight"
+            elif path == "/" and exchange.method == "HEAD":
                 # Clients probe this path to see whether anybody is there.
                 template = path
                 exchange.whole(200, [self._request_id()], b"")

@@ -117,6 +117,33 @@ def quota_held(needed_amount: int, free_amount: int, held_amount: int, unit: str
     return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=headers)
 
 
+def call_in_progress(charging_id: str) -> Problem:
+    """409, to be tried again: the call of this idempotency key has not ended."""
+    message = (
+        f"A call with this Idempotency-Key is under way: {charging_id}. Its answer goes to that request alone. Try again to hear "
+        "whether it has ended, or send a new key to make another call."
+    )
+    headers = ((b"x-should-retry", b"true"), *_retry_after(1_000))
+    return Problem(409, INVALID_REQUEST, "call_in_progress", message, param="Idempotency-Key", headers=headers)
+
+
+def call_made(charging_id: str) -> Problem:
+    """409. The call of this idempotency key has ended; its receipt is at the address in `location`."""
+    receipt = f"/v1/me/receipts/{charging_id}"
+    message = (
+        f"The call with this Idempotency-Key was made, and is charged once. Its receipt: GET {receipt}. Answers are not kept; send "
+        "a new key to make another call."
+    )
+    headers = ((b"location", receipt.encode("ascii")), _NO_RETRY)
+    return Problem(409, INVALID_REQUEST, "call_made", message, param="Idempotency-Key", headers=headers)
+
+
+def idempotency_key_reused(charging_id: str) -> Problem:
+    """422. The idempotency key has a call with another body."""
+    message = f"This Idempotency-Key was sent with another body before, for call {charging_id}. Send a new key with each call."
+    return Problem(422, INVALID_REQUEST, "idempotency_key_reused", message, param="Idempotency-Key", headers=(_NO_RETRY,))
+
+
 def rate_limited(limit_id: str, retry_after_ms: int, message: str = "") -> Problem:
     """429, to be tried again after `retry_after_ms`. `limit_id` is "limit@subject"; `message` explains the limit, if not empty."""
     message = f"{_sentence(message) or f'The limit {limit_id} is reached.'} Try again in {retry_after_ms / 1_000:g} s."
@@ -310,6 +337,13 @@ def connection_used_up(reason: str) -> Problem:
     """400. The WebSocket takes no further request; clients know the code, and go on by a new connection."""
     message = f"{reason} Open a new connection, and send the whole conversation as input."
     return Problem(400, INVALID_REQUEST, "websocket_connection_limit_reached", message)
+
+
+def origin_not_allowed(origin: str) -> Problem:
+    """403. Pages of this origin may not read answers."""
+    shown = "".join(character if 32 < ord(character) < 127 else "?" for character in origin[:200])
+    message = f"Pages of {shown} may not call this API. Its operator allows an origin in cors_origins."
+    return Problem(403, INVALID_REQUEST, "origin_not_allowed", message)
 
 
 def not_found(code: str, message: str, param: str | None = None) -> Problem:

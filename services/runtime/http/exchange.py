@@ -121,6 +121,7 @@ class Exchange:
         "keep_alive",
         "known",
         "method",
+        "more_headers",
         "on_gone",
         "on_half_closed",
         "on_late",
@@ -168,6 +169,8 @@ class Exchange:
         # Called when the longest answer is over, with the seconds that are left for the last words. Without a callback the
         # connection is cut.
         self.on_late: Callable[[float], None] | None = None
+        # Headers of the answer beside those that it is begun with.
+        self.more_headers: Headers = ()
         # The answer; its status is 0 until there is one.
         self.status = 0
         self.begun = False
@@ -259,7 +262,7 @@ class Exchange:
         assert not self.begun, "the answer was begun twice"
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         delimited = told = False
-        for header in headers:
+        for header in (*headers, *self.more_headers):
             lines.append(b"%b: %b\r\n" % header)
             name = header[0]
             if name == b"content-length":

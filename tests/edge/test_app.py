@@ -29,6 +29,7 @@ from services.runtime.identifiers import uuid7_time_us
 from services.runtime.lifecycle import Lifecycle
 from tests.edge.counting import counted
 from tests.edge.system import ADMIN_TOKEN, Cell, Reply, cell
+from tests.registry.catalogs import changed
 from tests.waiting import WAIT_S
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
@@ -169,6 +170,34 @@ async def test_a_call_is_charged_and_its_request_id_is_the_receipts(running: Cel
     assert receipt.status == 200, receipt.body
     assert (receipt.json["model"], receipt.json["close_cause"], receipt.json["provenance"]) == ("small", "normal", "vendor")
     assert receipt.json["charged_amount"] == 9_000_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "attempts"),
+    [
+        ({}, 4),
+        ({"attempts_max": 3}, 3),
+        # The second route is begun in the moment in which the first has failed.
+        ({"retry_budget_ms": 0}, 2),
+    ],
+)
+async def test_a_call_is_sent_to_as_many_routes_as_the_configuration_says(
+    tmp_path: Path, changes: dict[str, int], attempts: int
+) -> None:
+    def prepare(services: Cell) -> None:
+        services.edge_changes = changes
+
+    route = "      - {vendor_id: acme, vendor_model_id: acme-small, priority: 0}\n"
+    more = "".join(f"      - {{vendor_id: acme, vendor_model_id: acme-small-{number}, priority: 1}}\n" for number in range(4))
+    async with cell(tmp_path, prepare=prepare, catalog=changed(route, route + more)) as services:
+        await services.ready()
+        account_id, api_key = await services.subscriber("caller")
+        assert (await services.admin("POST", f"/accounts/{account_id}/buckets", BUCKET)).status == 201
+        body = {"model": "small", "messages": [{"role": "user", "content": "hi"}], "simulate": {"failure": "error_500"}}
+        failed = await services.call("POST", "/v1/chat/completions", api_key, body)
+        assert failed.status == 502
+        receipt = await services.call("GET", f"/v1/me/receipts/{failed.headers['x-request-id']}", api_key)
+        assert [attempt["outcome"] for attempt in receipt.json["attempts"]] == ["refused"] * attempts
 
 
 async def test_a_request_that_litestar_itself_refuses_has_the_same_shape(running: Cell) -> None:

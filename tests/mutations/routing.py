@@ -2,10 +2,12 @@
 
 from typing import Final
 
+from tests.mutations.planting import Mutation
 from tests.mutations.planting import one as _one
 
 _BREAKER: Final = "services/edge/routing/breaker.py"
 _ROUTER: Final = "services/edge/routing/router.py"
+_ROOM: Final = "services/edge/routing/places.py"
 _CALL: Final = "services/edge/call/call.py"
 _BREAKING: Final = "tests/edge/routing/test_breaker.py"
 _TIES: Final = "services/edge/routing/affinity.py"
@@ -18,6 +20,8 @@ _RETRIED: Final = "tests/edge/routing/test_retries.py"
 _TALKS: Final = "tests/edge/dialects/test_conversation.py"
 _CATALOG: Final = "tests/registry/test_catalog_folder.py"
 _HEALTH: Final = "tests/edge/routing/test_health.py"
+_APP: Final = "services/edge/app.py"
+_WIRED: Final = "tests/edge/test_app.py"
 
 _BREAKERS: Final = (
     _one(
@@ -27,7 +31,12 @@ _BREAKERS: Final = (
         "        self._age(now_s)\n",
         _BREAKING,
     ),
-    _one("refusals count as lost calls", _BREAKER, "        if is_lost:\n", "        if True:\n", _BREAKING),
+    Mutation(
+        "refusals count as lost calls",
+        _BREAKER,
+        (("        if is_lost:\n", "        if True:\n"), ("        if is_lost and (", "        if (")),
+        (_BREAKING,),
+    ),
     _one(
         "one lost call opens a breaker although others are answered",
         _BREAKER,
@@ -47,8 +56,8 @@ _BREAKERS: Final = (
     _one(
         "answers as the last resort do not show that a route is alive",
         _BREAKER,
-        "            self._answered_s = now_s\n            return False\n",
-        "            return False\n",
+        "        self._answered_s = now_s\n        if self._is_late(account_id, era):\n            return False\n",
+        "        if self._is_late(account_id, era):\n            return False\n        self._answered_s = now_s\n",
         _BREAKING,
     ),
     _one(
@@ -61,8 +70,8 @@ _BREAKERS: Final = (
     _one(
         "a probe that is told to wait waits for a period",
         _BREAKER,
-        "0.0 if was_closed or self._probing else",
-        "0.0 if was_closed else",
+        "0.0 if self._probing else self._open_until_s",
+        "self._open_until_s",
         _BREAKING,
     ),
     _one("a failed probe opens a breaker for no longer", _BREAKER, "min(2 * self._period_s,", "min(self._period_s,", _BREAKING),
@@ -83,18 +92,47 @@ _BREAKERS: Final = (
     _one(
         "a vendor's time to wait is shortened by the next one",
         _BREAKER,
-        "max(0.0 if was_closed or self._probing else self._open_until_s, ",
-        "max(0.0, ",
+        "max(since_s, now_s + wait_s)",
+        "now_s + wait_s",
         _BREAKING,
     ),
-    _one("a vendor's time to wait is kept for a day", _BREAKER, "min(wait_s, HOLD_MAX_S)", "wait_s", _BREAKING),
+    _one(
+        "a vendor's time to wait is kept for a day",
+        _BREAKER,
+        "min(wait_s, HOLD_MAX_S if only is None else HOLD_ACCOUNT_MAX_S)",
+        "wait_s",
+        _BREAKING,
+    ),
+    _one("one account's lost calls leave a route out for all", _BREAKER, "only = self._lost_by\n", "only = None\n", _BREAKING),
+    _one("one account's odd requests leave a route out for all", _BREAKER, "only = self._culprit()\n", "only = None\n", _BREAKING),
+    _one(
+        "a time to wait that one account brought about is for all",
+        _BREAKER,
+        "True, account_id if self.is_closed else None\n",
+        "True, None\n",
+        _BREAKING,
+    ),
+    _one(
+        "a route that two accounts lose is left out for one of them",
+        _BREAKER,
+        "only if self.is_closed else None, is_costly=was_dead",
+        "only, is_costly=was_dead",
+        _BREAKING,
+    ),
+    _one(
+        "another account's calls count as the probe",
+        _BREAKER,
+        "return not self.is_closed and (self._only is None or self._only == account_id)",
+        "return not self.is_closed",
+        _BREAKING,
+    ),
 )
 
 _ROUTERS: Final = (
     _one(
         "a left-out route is called first",
         _ROUTER,
-        "            is_out = not breaker.is_closed and breaker.wait_s(now_s) > 0\n",
+        "            is_out = health.breaker.wait_s(account_id, now_s) > 0\n",
         "            is_out = False\n",
         _HEALTH,
     ),
@@ -115,7 +153,7 @@ _ROUTERS: Final = (
         "if key in kept}",
         _HEALTH,
     ),
-    _one("the end of short times to wait is logged", _ROUTER, " and self._health.is_told:\n", ":\n", _HEALTH),
+    _one("the end of short times to wait is logged", _ROUTER, " and health.is_told:\n", ":\n", _HEALTH),
     _one(
         "quota is reserved for a call that nobody would answer",
         "services/edge/call/admission.py",
@@ -217,20 +255,27 @@ _AFFINITY: Final = (
 _PLACES: Final = (
     _one(
         "a bound of calls under way is not kept",
-        _ROUTER,
-        "        return 0 < places <= self.under_way\n",
+        _ROOM,
+        "        return 0 < bound <= self.under_way\n",
         "        return False\n",
         _PLACED,
     ),
+    _one("any number of calls waits for a place", _ROOM, " and len(self._waiting) >= bound\n", " and False\n", _PLACED),
+    _one("a call waits for a place without end", _ROOM, "asyncio.timeout(PLACE_S)", "asyncio.timeout(None)", _PLACED),
     _one(
-        "a new call overtakes those that wait for a place",
-        _ROUTER,
-        "if self.under_way < places and not self._waiting:",
-        "if not self._waiting:",
+        "a bound that was lowered is not heeded while calls wait",
+        _ROOM,
+        "                if self.under_way >= bound:\n                    return\n",
+        "",
         _PLACED,
     ),
-    _one("any number of calls waits for a place", _ROUTER, " and len(self._waiting) >= places\n", " and False\n", _PLACED),
-    _one("a call waits for a place without end", _ROUTER, "asyncio.timeout(_PLACE_S)", "asyncio.timeout(None)", _PLACED),
+    _one(
+        "each dialect has places of its own",
+        _ROUTER,
+        "self._places.setdefault((route.vendor_id, route.vendor_model_id), Places())",
+        "Places()",
+        _PLACED,
+    ),
     _one(
         "a call waits for a place on each route",
         _ROUTER,
@@ -240,12 +285,12 @@ _PLACES: Final = (
     ),
     _one(
         "a client that left while it waited is given a place",
-        _ROUTER,
+        _ROOM,
         "            if not given.done():\n",
         "            if True:\n",
         _PLACED,
     ),
-    _one("a place is never given back", _ROUTER, "            self._health.give_back()\n", "            pass\n", _PLACED),
+    _one("a place is never given back", _ROUTER, "            self._way.places.give_back()\n", "            pass\n", _PLACED),
     _one("a place is given back twice", _ROUTER, "            self._has_place = False\n", "", _PLACED),
     _one(
         "a place is held until the Release is durable",
@@ -257,8 +302,8 @@ _PLACES: Final = (
     _one(
         "clients are told to come at once although all routes are full",
         _ROUTER,
-        "way.wait_s(now_s) or _FULL_S",
-        "way.wait_s(now_s)",
+        "way.wait_s(self._account_id, now_s) or _FULL_S",
+        "way.wait_s(self._account_id, now_s)",
         _PLACED,
     ),
     _one(
@@ -286,6 +331,8 @@ _RETRIES: Final = (
         "            pass\n",
         _RETRIED,
     ),
+    _one("the configured number of attempts is not heeded", _APP, "RetryBudget(config.attempts_max, ", "RetryBudget(4, ", _WIRED),
+    _one("the configured time for attempts is not heeded", _APP, ", config.retry_budget_ms / 1_000)", ")", _WIRED),
 )
 
 ROUTING: Final = (*_BREAKERS, *_ROUTERS, *_AFFINITY, *_PLACES, *_RETRIES)

@@ -18,6 +18,8 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
 
 PRINCIPAL: Final = Principal("key-1", "member-1", "account-1")
+# A header of tests: the account of the call's key, where it is another one.
+ACCOUNT: Final = "x-account"
 # An item of a script: the vendor says nothing more and does not end.
 HANG: Final = "hang"
 Item = bytes | float | int | str | VendorFailure
@@ -213,7 +215,6 @@ class FakeCharging(Charging):
         return self._takes_all_classes
 
     async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> pb.Granted | pb.Refused:
-        assert account_id == PRINCIPAL.account_id
         assert charging_id not in self._numbers, "a session was opened twice"
         self.creates.append(create)
         if self.create_gate is not None:
@@ -409,7 +410,8 @@ class OnePrincipal(Principals):
 
     async def resolve(self, exchange: Exchange) -> Principal:
         exchange.known = True
-        return PRINCIPAL
+        account_id = exchange.value_of(ACCOUNT.encode()).decode()
+        return PRINCIPAL._replace(account_id=account_id) if account_id else PRINCIPAL
 
     def watch(self, principal: Principal, end: End) -> None:
         self.revocations.append(end)

@@ -37,6 +37,7 @@ from services.edge.http.problems import Header, by_server
 from services.edge.identity.principals import Principals
 from services.edge.routing.router import RetryBudget, Router
 from services.edge.vendors.http import HttpVendorClient
+from services.edge.vendors.secrets import VendorSecrets
 from services.edge.vendors.vendor import VendorClient
 from services.runtime.certificates import certificates_of
 from services.runtime.clients import connect
@@ -103,12 +104,13 @@ async def run_edge(
 ) -> AsyncIterator[Addresses]:
     """Runs the edge; yields its addresses once it listens. It is ready (/readyz) once the services it needs are.
 
-    `environment` holds the vendors' secrets, under the names that the catalog gives. At the end clients are told to close their
-    connections for `drain_notice_ms`; then no new connection is taken, requests under way end, what is owed to accounting is
-    delivered, and connections close; operators are served until then. Errors: `ConfigError` when the admin token or a certificate
-    can't be used; `OSError` when an address cannot be bound.
+    `environment` holds the vendors' secrets that have no file, under the names that the catalog gives. At the end clients are told
+    to close their connections for `drain_notice_ms`; then no new connection is taken, requests under way end, what is owed to
+    accounting is delivered, and connections close; operators are served until then. Errors: `ConfigError` when the admin token, a
+    vendor's secret or a certificate can't be used; `OSError` when an address cannot be bound.
     """
     token = read_admin_token(Path(config.admin_token_file))
+    secrets = VendorSecrets(environment, Path(config.vendor_secrets_folder) if config.vendor_secrets_folder else None)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         certificates = await stack.enter_async_context(certificates_of("edge", config, lifecycle))
@@ -123,8 +125,10 @@ async def run_edge(
         accounting = accounting_pb2_grpc.AccountingServiceStub(accounting_channel)
         billing = billing_pb2_grpc.BillingServiceStub(billing_channel)
 
-        catalog = CatalogHolder(registry_channel, environment, config.simulator_base_url)
+        catalog = CatalogHolder(registry_channel, secrets.current, config.simulator_base_url)
         await stack.enter_async_context(lifecycle.background("edge-catalog", catalog.follow()))
+        if config.vendor_secrets_folder:
+            await stack.enter_async_context(lifecycle.background("edge-secrets", secrets.follow(catalog.use)))
         principals = Principals(authentication_channel, config.cached_key_grace_ms)
         await stack.enter_async_context(lifecycle.background("edge-revocations", principals.follow_revocations()))
         vendors = await stack.enter_async_context(HttpVendorClient(config))

@@ -156,6 +156,12 @@ class CatalogHolder:
         self._environment = environment
         self._simulator_base_url = simulator_base_url
 
+    def use(self, environment: Mapping[str, str]) -> None:
+        """Takes other secrets and addresses of vendors, for calls from now on."""
+        self._environment = environment
+        if self.current is not None:
+            self.current = Snapshot(self.current.catalog, environment, self._simulator_base_url)
+
     async def follow(self) -> None:
         """Takes every new catalog; runs until cancelled. While the registry is away, the last one stays in force."""
         while True:

@@ -28,6 +28,9 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
     admin_token_file: str
     # Serves every vendor that has no secret here, for example "http://127.0.0.1:8090/v1"; empty: such vendors are left out.
     simulator_base_url: str = ""
+    # A folder with a file for each secret and address of a vendor, named as the catalog names them (api_key_env, base_url_env).
+    # They count before the environment, and are read again when they change; empty: the environment alone.
+    vendor_secrets_folder: str = ""
     # Larger request bodies are refused.
     body_bytes_max: int = 20_000_000
     # At most this many bytes of request bodies on their way in are held at once, in all and of one account; 0: ten times

@@ -78,7 +78,7 @@ def configs_of(case: str) -> dict[str, dict[str, Any]]:
         configs["registry"] |= {"etcd": etcd, **_LAYERS}
         configs["accounting"] |= {"etcd": etcd, "postgresql": EVERYTHING["postgresql"]["accountingUrls"]}
         configs["billing"] |= {"postgresql": url}
-        configs["edge"] |= {"body_bytes_max": 50_000_000, **_BASE_URL}
+        configs["edge"] |= {"body_bytes_max": 50_000_000, "vendor_secrets_folder": "/etc/tokenline/vendors", **_BASE_URL}
         configs["vendor-simulator"] = dict(SIMULATOR)
     for service in ("authentication", "registry", "accounting", "billing"):
         configs[service]["health_port"] = 7002
@@ -133,7 +133,7 @@ def test_secrets_are_named_and_never_made_or_shown(case: str) -> None:
                 # No user in a URL, and of what is secret only the file.
                 assert "@" not in str(value), (name, field)
                 if any(word in field for word in ("token", "password", "secret", "key")):
-                    assert field.endswith("_file") and value.startswith("/etc/tokenline/"), (name, field)
+                    assert field.endswith(("_file", "_folder")) and value.startswith("/etc/tokenline/"), (name, field)
 
 
 def fields_of(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -200,6 +200,39 @@ async def test_a_call_is_sent_to_as_many_routes_as_the_configuration_says(
         assert [attempt["outcome"] for attempt in receipt.json["attempts"]] == ["refused"] * attempts
 
 
+async def test_a_vendors_secret_is_replaced_while_the_edge_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+
+    def prepare(services: Cell) -> None:
+        folder.mkdir()
+        (folder / "TOKENLINE_ACME_API_KEY").write_text("sk-first\n")
+        services.edge_changes = {"vendor_secrets_folder": str(folder), "simulator_base_url": ""}
+
+    async with cell(tmp_path, prepare=prepare) as services:
+        # The vendor's address, which only the running simulator knows, comes as a file too.
+        (folder / "TOKENLINE_ACME_BASE_URL").write_text(services.simulator_base_url)
+        await services.ready()
+        account_id, api_key = await services.subscriber("caller")
+        assert (await services.admin("POST", f"/accounts/{account_id}/buckets", BUCKET | {"amount": 10**15})).status == 201
+        body = {"model": "small", "messages": [{"role": "user", "content": "hi"}]}
+
+        async def served_by_key() -> dict[str, int]:
+            await services.call("POST", "/v1/chat/completions", api_key, body)
+            async with aiohttp.ClientSession() as http, http.get(f"{services.simulator_base_url}/simulator/served") as served:
+                return {key: tally["calls"] for key, tally in (await served.json())["by_key"].items()}
+
+        async def await_call(key: str) -> dict[str, int]:
+            async with asyncio.timeout(WAIT_S):
+                while key not in (seen := await served_by_key()):  # noqa: ASYNC110  # the vendor is asked, as an operator would
+                    await asyncio.sleep(0.1)
+            return seen
+
+        assert set(await await_call("sk-first")) == {"sk-first"}
+        (folder / "new").write_text("sk-second")
+        (folder / "new").rename(folder / "TOKENLINE_ACME_API_KEY")
+        assert set(await await_call("sk-second")) == {"sk-first", "sk-second"}
+
+
 async def test_a_request_that_litestar_itself_refuses_has_the_same_shape(running: Cell) -> None:
     url = running.base_url + "/models"
     async with aiohttp.ClientSession() as http, http.get(url, headers={"host": "not a host"}) as response:

@@ -132,7 +132,7 @@ _ROUTERS: Final = (
     _one(
         "a left-out route is called first",
         _ROUTER,
-        "            is_out = health.breaker.wait_s(account_id, now_s) > 0\n",
+        "            is_out = not breaker.is_closed and breaker.wait_s(account_id, now_s) > 0\n",
         "            is_out = False\n",
         _HEALTH,
     ),
@@ -183,12 +183,20 @@ _AFFINITY: Final = (
     _one(
         "routes of one priority are tried as they are written",
         _ROUTER,
-        "draw(seed, route.weight, tie), index",
-        "index, index",
+        "(is_out, route.priority, tied, index)",
+        "(is_out, route.priority, index, index)",
         _TIED,
     ),
     _one("a tie goes before a priority", _ROUTER, "(is_out, route.priority, ", "(is_out, 0, ", _TIED),
     _one("weights are not heeded", _TIES, " / weight\n", "\n", _TIED),
+    _one(
+        "unequal weights count as equal",
+        _ROUTER,
+        "even_draw(way.seed, tie) if is_even else",
+        "even_draw(way.seed, tie) if True else",
+        _TIED,
+    ),
+    _one("equal weights are drawn in another order than unequal ones", _TIES, "return ~(tie", "return (tie", _TIED),
     _one("accounts share their ties", _TIES, "crc32(account_id.encode())", "0", _TIED),
     _one(
         "all conversations of an account are tied to one route",

@@ -30,5 +30,5 @@ def mark_of(beginning: Sequence[str]) -> bytes:
     mark = 0
     for text in beginning:
         ends = text if len(text) <= 2 * _END_CHARACTERS else text[:_END_CHARACTERS] + text[-_END_CHARACTERS:]
-        mark = crc32(f"{len(text)} {ends}".encode("utf-8", "surrogatepass"), mark)
+        mark = crc32(ends.encode("utf-8", "surrogatepass"), crc32(b"%d " % len(text), mark))
     return b"%08x" % mark

@@ -99,6 +99,11 @@ class Breaker:
         """The account for which alone it is not closed; None: it is closed, or open for all."""
         return None if self.is_closed else self._only
 
+    @property
+    def era(self) -> int:
+        """The era of a call that enters while it is closed."""
+        return self._era
+
     def is_open_to(self, account_id: str) -> bool:
         """Whether it lets not every call of this account pass."""
         return not self.is_closed and (self._only is None or self._only == account_id)
@@ -182,7 +187,7 @@ class Breaker:
 
     def leave(self, account_id: str, era: int) -> None:
         """Ends a call of which nothing was noted: if it was the probe, another call may be."""
-        if era == self._era and self._probing and self.is_open_to(account_id):
+        if self._probing and era == self._era and self.is_open_to(account_id):
             self._probing = False
             self._open_until_s = float("-inf")
 

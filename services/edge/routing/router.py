@@ -12,7 +12,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from services.edge.catalog import Route
-from services.edge.routing.affinity import Seed, draw, seed_of, tie_of
+from services.edge.routing.affinity import Seed, draw, even_draw, seed_of, tie_of
 from services.edge.routing.breaker import Breaker
 from services.edge.routing.places import Places
 from services.edge.vendors.errors import fault_of
@@ -133,27 +133,38 @@ class RetryBudget(NamedTuple):
 _BUDGET: Final = RetryBudget()
 
 
-class Way(NamedTuple):
+class Way:
     """A route, and what this edge knows of it."""
 
-    route: Route
-    health: _Health
-    places: Places
-    seed: Seed
+    __slots__ = ("breaker", "health", "places", "route", "seed")
+
+    def __init__(self, route: Route, health: _Health, places: Places) -> None:
+        self.route = route
+        self.health = health
+        self.breaker = health.breaker
+        self.places = places
+        self.seed: Seed = seed_of(route.vendor_id, route.vendor_model_id)
 
     def wait_s(self, account_id: str, now_s: float) -> float:
         """The time until the route may be called, if only as the last resort; 0: now, perhaps after a wait for a place."""
-        breaker = self.health.breaker
+        breaker = self.breaker
         if breaker.is_costly and (wait_s := breaker.wait_s(account_id, now_s)):
             return wait_s
         return _FULL_S if self.places.is_crowded(self.route.concurrency_max) else 0.0
+
+    def enter_at_once(self, account_id: str, clock_s: Callable[[], float]) -> Turn | None:
+        """A turn on a route that is healthy and has a place, as nearly all are; None: it must be looked at closer."""
+        if not self.breaker.is_closed or self.places.is_full(self.route.concurrency_max):
+            return None
+        self.places.under_way += 1
+        return Turn(self, account_id, self.breaker.era, clock_s)
 
     async def enter(self, account_id: str, clock_s: Callable[[], float], *, waits: bool, last_resort: bool) -> Turn | None:
         """A turn on the route; None while it may not be called.
 
         `waits`: for a place on a full one. `last_resort`: also on a left-out one that costs no time.
         """
-        breaker, places, bound = self.health.breaker, self.places, self.route.concurrency_max
+        breaker, places, bound = self.breaker, self.places, self.route.concurrency_max
         is_resort = last_resort and not breaker.is_costly
         if not is_resort and breaker.wait_s(account_id, clock_s()):
             return None
@@ -200,7 +211,10 @@ class Plan:
     def is_closed(self) -> bool:
         """Whether no route may be called now."""
         now_s = self._clock_s()
-        return all(way.wait_s(self._account_id, now_s) for way in self._ahead)
+        for way in self._ahead:  # noqa: SIM110  # a generator costs more than all that it looks at
+            if not way.wait_s(self._account_id, now_s):
+                return False
+        return True
 
     def _is_spent(self) -> bool:
         """Whether the call's budget is used up; its time counts from the second turn that is asked for."""
@@ -222,6 +236,8 @@ class Plan:
         self._attempts += 1
         while self._ahead:
             way = self._ahead.pop(0)
+            if (turn := way.enter_at_once(self._account_id, self._clock_s)) is not None:
+                return turn
             waits = self._may_wait
             if waits and way.places.is_full(way.route.concurrency_max):
                 self._may_wait = False
@@ -245,22 +261,25 @@ class Router:
         self._known: dict[tuple[str, str, str], _Health] = {}
         # By vendor and its model, because a contract does not tell dialects apart.
         self._places: dict[tuple[str, str], Places] = {}
-        # The ways of each model and dialect by the identity of its routes, which are kept beside them.
-        self._ways: dict[int, tuple[tuple[Route, ...], list[Way]]] = {}
+        # The ways of each model and dialect by the identity of its routes, which are kept with them.
+        self._ways: dict[int, _Ways] = {}
 
     def plan(self, routes: tuple[Route, ...], account_id: str, conversation: Callable[[], bytes]) -> Plan:
         """The order for one call: routes that may be called first, by priority and the conversation's ties; then the others.
 
         `conversation` gives its mark, and is asked only where there is a choice.
         """
-        _, ways = self._ways.get(id(routes)) or self._known_ways(routes)
+        known = self._ways.get(id(routes)) or self._known_ways(routes)
+        ways, is_even = known.ways, known.is_even
         if len(ways) == 1:
             return Plan(ways.copy(), account_id, self._clock_s, self._budget)
         tie, now_s = tie_of(account_id, conversation()), self._clock_s()
         order = []
-        for index, (route, health, _, seed) in enumerate(ways):
-            is_out = health.breaker.wait_s(account_id, now_s) > 0
-            order.append((is_out, route.priority, draw(seed, route.weight, tie), index))
+        for index, way in enumerate(ways):
+            route, breaker = way.route, way.breaker
+            is_out = not breaker.is_closed and breaker.wait_s(account_id, now_s) > 0
+            tied = even_draw(way.seed, tie) if is_even else draw(way.seed, route.weight, tie)
+            order.append((is_out, route.priority, tied, index))
         order.sort()
         return Plan([ways[each[3]] for each in order], account_id, self._clock_s, self._budget)
 
@@ -290,16 +309,25 @@ class Router:
             for (vendor_id, model, dialect), health in list(self._known.items())
         ]
 
-    def _known_ways(self, routes: tuple[Route, ...]) -> tuple[tuple[Route, ...], list[Way]]:
+    def _known_ways(self, routes: tuple[Route, ...]) -> "_Ways":
         ways = []
         for route in routes:
             health = self._known.get(_key(route))
             if health is None:
                 health = self._known[_key(route)] = _Health(route.endpoint)
             places = self._places.setdefault((route.vendor_id, route.vendor_model_id), Places())
-            ways.append(Way(route, health, places, seed_of(route.vendor_id, route.vendor_model_id)))
-        known = self._ways[id(routes)] = routes, ways
+            ways.append(Way(route, health, places))
+        known = self._ways[id(routes)] = _Ways(routes, ways, len({route.weight for route in routes}) == 1)
         return known
+
+
+class _Ways(NamedTuple):
+    """The ways of one model in one dialect."""
+
+    routes: tuple[Route, ...]
+    ways: list[Way]
+    # Whether their weights are equal.
+    is_even: bool
 
 
 def _key(route: Route) -> tuple[str, str, str]:

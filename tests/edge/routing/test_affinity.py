@@ -33,6 +33,13 @@ def test_every_edge_and_every_release_draws_the_same() -> None:
     assert _names(tuple(reversed(FOUR)), 0) == _names(FOUR, 0)
 
 
+def test_equal_weights_draw_the_same_order_as_unequal_ones_would() -> None:
+    even = [_names(FOUR, talk) for talk in range(1_000)]
+    # A fifth route of another weight, tried last, changes the way in which the others are drawn.
+    fifth = FOUR[0]._replace(vendor_id="e", priority=1, weight=7)
+    assert [_names((*FOUR, fifth), talk) for talk in range(1_000)] == [names + "e" for names in even]
+
+
 def test_conversations_are_shared_evenly() -> None:
     assert _shares(FOUR) == {"a": 25, "b": 25, "c": 25, "d": 25}
 

@@ -60,6 +60,8 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
     attempts_max: int = 4
     # Once the first of them has failed, others are begun for this long.
     retry_budget_ms: int = 60_000
+    # At most this many edges serve the cell. Each keeps that share of what a vendor's contract allows the cell a minute.
+    edges_max: int = 1
     # A stream to a client that is idle this long gets a comment, so that nothing on the way closes it.
     heartbeat_interval_ms: int = 15_000
     # Accounting may take this long to reserve before the call is refused.
@@ -109,6 +111,7 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
                 raise ValueError(f"{field} must be 1 to 3600000")
         for field, least, most in (
             ("attempts_max", 1, 100),
+            ("edges_max", 1, 10_000),
             ("retry_budget_ms", 0, 3_600_000),
             ("answer_timeout_ms", 1, 86_400_000),
             ("cached_key_grace_ms", 0, 86_400_000),

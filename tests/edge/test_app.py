@@ -200,6 +200,20 @@ async def test_a_call_is_sent_to_as_many_routes_as_the_configuration_says(
         assert [attempt["outcome"] for attempt in receipt.json["attempts"]] == ["refused"] * attempts
 
 
+async def test_an_edge_keeps_its_share_of_a_contract(tmp_path: Path) -> None:
+    def prepare(services: Cell) -> None:
+        services.edge_changes = {"edges_max": 5}
+
+    route = "vendor_model_id: acme-small, priority: 0"
+    async with cell(tmp_path, prepare=prepare, catalog=changed(route, f"{route}, requests_per_minute: 10")) as services:
+        await services.ready()
+        account_id, api_key = await services.subscriber("caller")
+        assert (await services.admin("POST", f"/accounts/{account_id}/buckets", BUCKET)).status == 201
+        body = {"model": "small", "messages": [{"role": "user", "content": "hi"}]}
+        statuses = [(await services.call("POST", "/v1/chat/completions", api_key, body)).status for _ in range(3)]
+        assert statuses == [200, 200, 503]
+
+
 async def test_a_vendors_secret_is_replaced_while_the_edge_runs(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
 

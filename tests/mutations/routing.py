@@ -20,6 +20,12 @@ _RETRIED: Final = "tests/edge/routing/test_retries.py"
 _TALKS: Final = "tests/edge/dialects/test_conversation.py"
 _CATALOG: Final = "tests/registry/test_catalog_folder.py"
 _HEALTH: Final = "tests/edge/routing/test_health.py"
+_OPENED: Final = "tests/edge/routing/test_open_routes.py"
+_PACED: Final = "tests/edge/routing/test_pace.py"
+_PACE: Final = "services/edge/routing/pace.py"
+_OFFERED: Final = "services/edge/catalog.py"
+_ADMISSION: Final = "services/edge/call/admission.py"
+_REGISTERED: Final = "tests/registry/test_routes.py"
 _APP: Final = "services/edge/app.py"
 _WIRED: Final = "tests/edge/test_app.py"
 
@@ -157,7 +163,7 @@ _ROUTERS: Final = (
     _one(
         "quota is reserved for a call that nobody would answer",
         "services/edge/call/admission.py",
-        "    if plan.is_closed:\n",
+        "    if plan.is_closed and not model.equivalent_model_ids:\n",
         "    if False:\n",
         _HEALTH,
     ),
@@ -183,8 +189,8 @@ _AFFINITY: Final = (
     _one(
         "routes of one priority are tried as they are written",
         _ROUTER,
-        "(is_out, route.priority, tied, index)",
-        "(is_out, route.priority, index, index)",
+        "(is_out, route.priority, cost, tied, index)",
+        "(is_out, route.priority, cost, index, index)",
         _TIED,
     ),
     _one("a tie goes before a priority", _ROUTER, "(is_out, route.priority, ", "(is_out, 0, ", _TIED),
@@ -310,8 +316,8 @@ _PLACES: Final = (
     _one(
         "clients are told to come at once although all routes are full",
         _ROUTER,
-        "way.wait_s(self._account_id, now_s) or _FULL_S",
-        "way.wait_s(self._account_id, now_s)",
+        "way.wait_s(self._account_id, now_s, self._tokens) or _FULL_S",
+        "way.wait_s(self._account_id, now_s, self._tokens)",
         _PLACED,
     ),
     _one(
@@ -343,4 +349,107 @@ _RETRIES: Final = (
     _one("the configured time for attempts is not heeded", _APP, ", config.retry_budget_ms / 1_000)", ")", _WIRED),
 )
 
-ROUTING: Final = (*_BREAKERS, *_ROUTERS, *_AFFINITY, *_PLACES, *_RETRIES)
+_OPEN_ROUTES: Final = (
+    _one("a dedicated route is sold to others", _OFFERED, "offering_id in self.offering_ids)", "True)", _OPENED),
+    _one("data leaves the region that it must stay in", _OFFERED, "(not regions or self.region in regions)", "True", _OPENED),
+    _one(
+        "a dedicated route of an equivalent model is sold",
+        _ADMISSION,
+        "                route.is_open_to(offering_id, required)\n",
+        "                True\n",
+        _OPENED,
+    ),
+    _one(
+        "a dedicated route is sold to free counts",
+        "services/edge/api/token_counts.py",
+        "plan.keep(lambda route: route.is_open_to(offering_id, required),",
+        "plan.keep(lambda route: True,",
+        _OPENED,
+    ),
+    _one("a preferred region is not preferred", _ROUTER, "        if preferred:\n", "        if False:\n", _OPENED),
+    _one(
+        "an equivalent model answers without leave",
+        _ADMISSION,
+        "if offering is None or not (offering.equivalent_models if equivalents is None else equivalents):",
+        "if offering is None:",
+        _OPENED,
+    ),
+    _one(
+        "a request cannot refuse an equivalent model",
+        _ADMISSION,
+        "offering.equivalent_models if equivalents is None else equivalents",
+        "offering.equivalent_models or equivalents",
+        _OPENED,
+    ),
+    _one(
+        "an equivalent model answers that the offering does not include",
+        _ADMISSION,
+        "other is None or model_id not in offering.prices or",
+        "other is None or",
+        _OPENED,
+    ),
+    _one(
+        "an equivalent model answers unseen where a window is reserved",
+        _ADMISSION,
+        "                and (not admitted.metered or is_streamed(admitted.request, route.endpoint))\n",
+        "",
+        _OPENED,
+    ),
+    _one(
+        "an equivalent model makes more than was reserved",
+        _CALL,
+        "            limit = self._admitted.output_limit\n",
+        "            pass\n",
+        _OPENED,
+    ),
+    _one("the model that answered is not told", _CALL, 'self._answer.add_header(b"x-tokenline-model",', 'bytes(b"",', _OPENED),
+    _one(
+        "a model that no route answers has no equivalent",
+        _ADMISSION,
+        "if plan.is_closed and not model.equivalent_model_ids:",
+        "if plan.is_closed:",
+        _OPENED,
+    ),
+    _one(
+        "a vendor of an equivalent model is owed nothing",
+        "services/accounting/core/offerings.py",
+        "(model_id, *self._content.equivalents.get(model_id, ()))",
+        "(model_id,)",
+        "tests/accounting/core/test_vendors_owed.py",
+    ),
+    _one(
+        "an equivalent model of another family is registered",
+        "services/registry/catalog.py",
+        "elif other.family_id != model.family_id:",
+        "elif False:",
+        _REGISTERED,
+    ),
+    _one("the cheapest route is not looked for", _ROUTER, "if known.is_cheapest else 0.0", "if False else 0.0", _TIED),
+    _one(
+        "prices in other currencies are compared as they are",
+        _OFFERED,
+        "tier.rates.input * factor",
+        "tier.rates.input",
+        _REGISTERED,
+    ),
+)
+_PACES: Final = (
+    _one("a minute is half a minute", _PACE, "SLOTS: Final = 121", "SLOTS: Final = 61", _PACED),
+    _one("a contract's calls a minute are not counted", _PACE, "calls <= self.calls_max)", "True)", _PACED),
+    _one("a contract's tokens a minute are not counted", _PACE, "0 < self.tokens_max >= tokens)", "True)", _PACED),
+    _one("a call waits for a minute to pass", _PACE, "        if wait_s > wait_max_s:\n            return None\n", "", _PACED),
+    _one(
+        "each edge takes the whole of a contract's calls",
+        _ROUTER,
+        "route.requests_per_minute // self._edges_max",
+        "route.requests_per_minute",
+        _PACED,
+    ),
+    _one("tokens count as they were expected", _CALL, "        turn.used(sum(used.charged[:FIRST]))\n", "", _PACED),
+    _one(
+        "a refused call has used its tokens", _ROUTER, "        if failure.outcome in _NOT_WORKED:\n", "        if False:\n", _PACED
+    ),
+    _one("the number of edges does not reach the router", _APP, ", edges_max=config.edges_max)", ")", _WIRED),
+)
+
+ROUTING: Final = (*_OPEN_ROUTES, *_PACES, *_BREAKERS, *_ROUTERS, *_AFFINITY, *_PLACES, *_RETRIES)

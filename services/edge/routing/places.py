@@ -4,17 +4,20 @@ import asyncio
 from collections import deque
 from typing import Final
 
+from services.edge.routing.pace import Pace
+
 # A call waits this long for a place.
 PLACE_S: Final = 0.5
 
 
 class Places:
-    """The places of one vendor's model. A bound comes with each call, because a new catalog may have another one."""
+    """The places of one vendor's model, and its pace. A bound comes with each call, because a new catalog may have another one."""
 
-    __slots__ = ("_waiting", "under_way")
+    __slots__ = ("_waiting", "pace", "under_way")
 
     def __init__(self) -> None:
         self.under_way = 0
+        self.pace = Pace()
         # Calls that wait, in their order, each with its bound.
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
 

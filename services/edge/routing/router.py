@@ -3,6 +3,7 @@
 Edges share nothing: each learns of a dead route by its own calls.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -14,13 +15,16 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from services.edge.catalog import Route
 from services.edge.routing.affinity import Seed, draw, even_draw, seed_of, tie_of
 from services.edge.routing.breaker import Breaker
-from services.edge.routing.places import Places
+from services.edge.routing.pace import Booked
+from services.edge.routing.places import PLACE_S, Places
 from services.edge.vendors.errors import fault_of
 from services.edge.vendors.profile import CLIENTS, Endpoint, Meaning
 from services.edge.vendors.vendor import VendorFailure, VendorFault
 
 logger = logging.getLogger(__name__)
 
+# A vendor counts no tokens of a call that ended so.
+_NOT_WORKED: Final = ("refused", "unreachable")
 _LOST: Final = ("unreachable", "timeout", "broken")
 # Shorter times to wait are a vendor's everyday business: they show in the metric, and are no line in the log.
 _LOGGED_S: Final = 5.0
@@ -64,13 +68,21 @@ class _Health:
         self.is_told = False
 
 
+class Mix(NamedTuple):
+    """Tokens that a call is expected to have, at most."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
 class Turn:
     """A call's turn on a route, with a place there. Say what became of it; leave it in any case."""
 
-    __slots__ = ("_account_id", "_began_s", "_clock_s", "_era", "_has_place", "_way")
+    __slots__ = ("_account_id", "_began_s", "_booked", "_clock_s", "_era", "_has_place", "_way")
 
-    def __init__(self, way: "Way", account_id: str, era: int, clock_s: Callable[[], float]) -> None:
+    def __init__(self, way: "Way", account_id: str, era: int, clock_s: Callable[[], float], booked: Booked | None = None) -> None:
         self._way = way
+        self._booked = booked
         self._account_id = account_id
         self._has_place = True
         self._era = era
@@ -92,6 +104,8 @@ class Turn:
     def failed(self, failure: VendorFailure) -> FailedAttempt:
         """Notes a failure, unless the client has caused it; its meaning."""
         attempt = failed_attempt(self.route, failure)
+        if failure.outcome in _NOT_WORKED:
+            self.used(0)
         if attempt.is_clients_fault:
             return attempt
         now_s, breaker = self._clock_s(), self._way.health.breaker
@@ -113,6 +127,12 @@ class Turn:
             )
         return attempt
 
+    def used(self, tokens: int) -> None:
+        """Notes the tokens of the call, once they are known: they count within what the contract allows a minute."""
+        if self._booked is not None:
+            self._way.places.pace.correct(self._booked, tokens)
+            self._booked = None
+
     def leave(self) -> None:
         """Ends the turn, once its call is no longer under way; again: nothing."""
         self._way.health.breaker.leave(self._account_id, self._era)
@@ -131,6 +151,7 @@ class RetryBudget(NamedTuple):
 
 
 _BUDGET: Final = RetryBudget()
+_NO_TOKENS: Final = Mix()
 
 
 class Way:
@@ -145,24 +166,35 @@ class Way:
         self.places = places
         self.seed: Seed = seed_of(route.vendor_id, route.vendor_model_id)
 
-    def wait_s(self, account_id: str, now_s: float) -> float:
+    def wait_s(self, account_id: str, now_s: float, tokens: int) -> float:
         """The time until the route may be called, if only as the last resort; 0: now, perhaps after a wait for a place."""
         breaker = self.breaker
         if breaker.is_costly and (wait_s := breaker.wait_s(account_id, now_s)):
             return wait_s
+        pace = self.places.pace
+        if pace.is_bounded and (wait_s := pace.wait_s(now_s, tokens)) > PLACE_S:
+            return wait_s
         return _FULL_S if self.places.is_crowded(self.route.concurrency_max) else 0.0
+
+    def is_busy(self, now_s: float, tokens: int) -> bool:
+        """Whether a call must wait for a place, or because it would come too soon."""
+        pace = self.places.pace
+        return self.places.is_full(self.route.concurrency_max) or (pace.is_bounded and pace.wait_s(now_s, tokens) > 0)
 
     def enter_at_once(self, account_id: str, clock_s: Callable[[], float]) -> Turn | None:
         """A turn on a route that is healthy and has a place, as nearly all are; None: it must be looked at closer."""
-        if not self.breaker.is_closed or self.places.is_full(self.route.concurrency_max):
+        places = self.places
+        if not self.breaker.is_closed or places.pace.is_bounded or places.is_full(self.route.concurrency_max):
             return None
-        self.places.under_way += 1
+        places.under_way += 1
         return Turn(self, account_id, self.breaker.era, clock_s)
 
-    async def enter(self, account_id: str, clock_s: Callable[[], float], *, waits: bool, last_resort: bool) -> Turn | None:
+    async def enter(
+        self, account_id: str, clock_s: Callable[[], float], tokens: int, *, waits: bool, last_resort: bool
+    ) -> Turn | None:
         """A turn on the route; None while it may not be called.
 
-        `waits`: for a place on a full one. `last_resort`: also on a left-out one that costs no time.
+        `waits`: for a place on a full one, or for its pace. `last_resort`: also on a left-out one that costs no time.
         """
         breaker, places, bound = self.breaker, self.places, self.route.concurrency_max
         is_resort = last_resort and not breaker.is_costly
@@ -174,22 +206,42 @@ class Way:
             await places.take(bound)
         except TimeoutError:
             return None
+        booked = await self._paced(clock_s, tokens, waits=waits) if places.pace.is_bounded else None
         era = breaker.enter(account_id, clock_s())
-        if era is None:
-            if not is_resort:
-                # It was closed to calls while this one waited for its place.
-                places.give_back()
-                return None
-            era = _NO_ERA
-        return Turn(self, account_id, era, clock_s)
+        if (places.pace.is_bounded and booked is None) or (era is None and not is_resort):
+            # It would come too soon, or the route was closed to calls while this one waited.
+            if booked is not None:
+                places.pace.unbook(booked)
+            if era is not None:
+                breaker.leave(account_id, era)
+            places.give_back()
+            return None
+        return Turn(self, account_id, _NO_ERA if era is None else era, clock_s, booked)
+
+    async def _paced(self, clock_s: Callable[[], float], tokens: int, *, waits: bool) -> Booked | None:
+        """Books a call within the contract's pace, and waits for it; None: it would come too soon.
+
+        Gives the place back where it is interrupted.
+        """
+        booked = self.places.pace.book(clock_s(), tokens, PLACE_S if waits else 0.0)
+        if booked is not None and booked.wait_s:
+            try:
+                await asyncio.sleep(booked.wait_s)
+            except BaseException:
+                self.places.pace.unbook(booked)
+                self.places.give_back()
+                raise
+        return booked
 
 
 class Plan:
     """The routes of one call in the order of trying, each tried at most once."""
 
-    def __init__(self, ways: list[Way], account_id: str, clock_s: Callable[[], float], budget: RetryBudget) -> None:
-        self.routes: Final = tuple([way.route for way in ways])
+    def __init__(self, ways: list[Way], account_id: str, tokens: int, clock_s: Callable[[], float], budget: RetryBudget) -> None:
+        self.routes = tuple([way.route for way in ways])
         self._account_id = account_id
+        # Tokens of each attempt, at most.
+        self._tokens = tokens
         self._clock_s = clock_s
         self._ahead = ways
         # Routes that were passed over, because they are left out at present.
@@ -200,11 +252,23 @@ class Plan:
         # The time of the first failure.
         self._failed_s = 0.0
 
+    def keep(self, is_kept: Callable[[Route], bool], preferred: frozenset[str] = frozenset()) -> None:
+        """Leaves out the other routes, before the first turn; those of preferred regions go first."""
+        self._ahead = [way for way in self._ahead if is_kept(way.route)]
+        if preferred:
+            self._ahead.sort(key=lambda way: way.route.region not in preferred)
+        self.routes = tuple([way.route for way in self._ahead])
+
+    def go_on_with(self, other: "Plan") -> None:
+        """Tries another plan's routes after its own."""
+        self._ahead += other._ahead
+        self.routes += other.routes
+
     @property
     def wait_ms(self) -> int:
         """The time until one of the routes that were not called may be; 0: all were called."""
         now_s = self._clock_s()
-        waits = [way.wait_s(self._account_id, now_s) or _FULL_S for way in (*self._passed, *self._ahead)]
+        waits = [way.wait_s(self._account_id, now_s, self._tokens) or _FULL_S for way in (*self._passed, *self._ahead)]
         return -(-round(min(waits, default=0.0) * 1_000_000) // 1_000)
 
     @property
@@ -212,7 +276,7 @@ class Plan:
         """Whether no route may be called now."""
         now_s = self._clock_s()
         for way in self._ahead:  # noqa: SIM110  # a generator costs more than all that it looks at
-            if not way.wait_s(self._account_id, now_s):
+            if not way.wait_s(self._account_id, now_s, self._tokens):
                 return False
         return True
 
@@ -239,13 +303,15 @@ class Plan:
             if (turn := way.enter_at_once(self._account_id, self._clock_s)) is not None:
                 return turn
             waits = self._may_wait
-            if waits and way.places.is_full(way.route.concurrency_max):
+            if waits and way.is_busy(self._clock_s(), self._tokens):
                 self._may_wait = False
-            if (turn := await way.enter(self._account_id, self._clock_s, waits=waits, last_resort=False)) is not None:
+            turn = await way.enter(self._account_id, self._clock_s, self._tokens, waits=waits, last_resort=False)
+            if turn is not None:
                 return turn
             self._passed.append(way)
         for index, way in enumerate(self._passed):
-            if (turn := await way.enter(self._account_id, self._clock_s, waits=False, last_resort=True)) is not None:
+            turn = await way.enter(self._account_id, self._clock_s, self._tokens, waits=False, last_resort=True)
+            if turn is not None:
                 del self._passed[index]
                 return turn
         return None
@@ -254,7 +320,9 @@ class Plan:
 class Router:
     """The routes of the catalog as this edge knows them."""
 
-    def __init__(self, clock_s: Callable[[], float] = time.monotonic, budget: RetryBudget = _BUDGET) -> None:
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic, budget: RetryBudget = _BUDGET, edges_max: int = 1) -> None:
+        """`edges_max`: at most this many edges share what vendors' contracts allow a minute."""
+        self._edges_max = edges_max
         self._clock_s = clock_s
         self._budget = budget
         # By vendor, its model and dialect.
@@ -264,24 +332,25 @@ class Router:
         # The ways of each model and dialect by the identity of its routes, which are kept with them.
         self._ways: dict[int, _Ways] = {}
 
-    def plan(self, routes: tuple[Route, ...], account_id: str, conversation: Callable[[], bytes]) -> Plan:
-        """The order for one call: routes that may be called first, by priority and the conversation's ties; then the others.
+    def plan(self, routes: tuple[Route, ...], account_id: str, conversation: Callable[[], bytes], mix: Mix = _NO_TOKENS) -> Plan:
+        """The order for one call: routes that may be called, by priority, price where that counts, and the conversation's ties.
 
-        `conversation` gives its mark, and is asked only where there is a choice.
+        Then come the others. `conversation` gives its mark, and is asked only where there is a choice.
         """
         known = self._ways.get(id(routes)) or self._known_ways(routes)
         ways, is_even = known.ways, known.is_even
         if len(ways) == 1:
-            return Plan(ways.copy(), account_id, self._clock_s, self._budget)
+            return Plan(ways.copy(), account_id, sum(mix), self._clock_s, self._budget)
         tie, now_s = tie_of(account_id, conversation()), self._clock_s()
         order = []
         for index, way in enumerate(ways):
             route, breaker = way.route, way.breaker
             is_out = not breaker.is_closed and breaker.wait_s(account_id, now_s) > 0
             tied = even_draw(way.seed, tie) if is_even else draw(way.seed, route.weight, tie)
-            order.append((is_out, route.priority, tied, index))
+            cost = route.cost(mix.input_tokens, mix.output_tokens) if known.is_cheapest else 0.0
+            order.append((is_out, route.priority, cost, tied, index))
         order.sort()
-        return Plan([ways[each[3]] for each in order], account_id, self._clock_s, self._budget)
+        return Plan([ways[each[4]] for each in order], account_id, sum(mix), self._clock_s, self._budget)
 
     def keep(self, routes: Iterable[Route]) -> None:
         """Forgets what is known of routes that are not among these, or whose endpoint has changed."""
@@ -316,8 +385,12 @@ class Router:
             if health is None:
                 health = self._known[_key(route)] = _Health(route.endpoint)
             places = self._places.setdefault((route.vendor_id, route.vendor_model_id), Places())
+            places.pace.calls_max = route.requests_per_minute // self._edges_max if route.requests_per_minute else None
+            places.pace.tokens_max = route.tokens_per_minute // self._edges_max if route.tokens_per_minute else None
             ways.append(Way(route, health, places))
-        known = self._ways[id(routes)] = _Ways(routes, ways, len({route.weight for route in routes}) == 1)
+        known = self._ways[id(routes)] = _Ways(
+            routes, ways, len({route.weight for route in routes}) == 1, any(route.prices for route in routes)
+        )
         return known
 
 
@@ -326,8 +399,9 @@ class _Ways(NamedTuple):
 
     routes: tuple[Route, ...]
     ways: list[Way]
-    # Whether their weights are equal.
+    # Whether their weights are equal, and whether the cheapest goes first.
     is_even: bool
+    is_cheapest: bool
 
 
 def _key(route: Route) -> tuple[str, str, str]:

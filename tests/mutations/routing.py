@@ -21,6 +21,7 @@ _TALKS: Final = "tests/edge/dialects/test_conversation.py"
 _CATALOG: Final = "tests/registry/test_catalog_folder.py"
 _HEALTH: Final = "tests/edge/routing/test_health.py"
 _OPENED: Final = "tests/edge/routing/test_open_routes.py"
+_PROBED: Final = "tests/edge/routing/test_probes.py"
 _PACED: Final = "tests/edge/routing/test_pace.py"
 _PACE: Final = "services/edge/routing/pace.py"
 _OFFERED: Final = "services/edge/catalog.py"
@@ -51,12 +52,18 @@ _BREAKERS: Final = (
         _BREAKING,
     ),
     _one("what failed long ago counts as if it were now", _BREAKER, "            self._faults >>= halvings\n", "", _BREAKING),
-    _one("all calls are probes", _BREAKER, "            self._open_until_s = now_s + self._period_s\n", "", _BREAKING),
+    _one(
+        "all calls are probes",
+        _BREAKER,
+        "            self._probing = True\n            self._open_until_s = now_s + self._period_s\n",
+        "            self._probing = True\n",
+        _BREAKING,
+    ),
     _one(
         "a probe that does not end closes a route",
         _BREAKER,
-        "            if now_s < self._open_until_s:\n",
-        "            if self._probing or now_s < self._open_until_s:\n",
+        "            if now_s < self._open_until_s or self._is_unasked:\n",
+        "            if self._probing or now_s < self._open_until_s or self._is_unasked:\n",
         _BREAKING,
     ),
     _one(
@@ -452,4 +459,50 @@ _PACES: Final = (
     _one("the number of edges does not reach the router", _APP, ", edges_max=config.edges_max)", ")", _WIRED),
 )
 
-ROUTING: Final = (*_OPEN_ROUTES, *_PACES, *_BREAKERS, *_ROUTERS, *_AFFINITY, *_PLACES, *_RETRIES)
+_PROBES: Final = (
+    _one(
+        "a call is the probe before the vendor was asked",
+        _BREAKER,
+        "            if now_s < self._open_until_s or self._is_unasked:\n",
+        "            if now_s < self._open_until_s:\n",
+        _PROBED,
+    ),
+    _one(
+        "a vendor is asked before its time",
+        _BREAKER,
+        "if not self._is_unasked or now_s < self._open_until_s:",
+        "if not self._is_unasked:",
+        _PROBED,
+    ),
+    _one(
+        "a vendor is asked as often as it does not answer",
+        _BREAKER,
+        "            self._lengthen()\n            self._open_until_s = now_s + self._period_s\n\n",
+        "            self._open_until_s = now_s + self._period_s\n\n",
+        _PROBED,
+    ),
+    _one(
+        "an answer to a question closes a route for good",
+        _BREAKER,
+        "        self._vouched = False\n        self._only = only\n",
+        "        self._only = only\n",
+        _PROBED,
+    ),
+    _one(
+        "a vendor is asked because of one account",
+        _BREAKER,
+        "not self.is_closed and self._only is None\n\n    def answered",
+        "not self.is_closed\n\n    def answered",
+        _PROBED,
+    ),
+    _one("a question is asked without the secret", "services/edge/call/probes.py", "endpoint.key_headers)", "[])", _PROBED),
+    _one(
+        "a question that hangs is waited for",
+        "services/edge/call/probes.py",
+        "asyncio.timeout(_PROBE_S)",
+        "asyncio.timeout(None)",
+        _PROBED,
+    ),
+)
+
+ROUTING: Final = (*_PROBES, *_OPEN_ROUTES, *_PACES, *_BREAKERS, *_ROUTERS, *_AFFINITY, *_PLACES, *_RETRIES)

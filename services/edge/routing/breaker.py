@@ -58,12 +58,18 @@ class Breaker:
         "_outcomes",
         "_period_s",
         "_probing",
+        "_vouched",
         "_window_s",
+        "asks_first",
         "is_closed",
         "is_costly",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, asks_first: bool = False) -> None:
+        """`asks_first`: the vendor can be asked without a call, and no call is a probe before it has said yes."""
+        self.asks_first = asks_first
+        # Whether it has said yes since the last opening.
+        self._vouched = False
         # Counts openings: a call that entered before the last of them says nothing about the route since.
         self._era = 0
         # The last opening that was for all.
@@ -113,6 +119,8 @@ class Breaker:
         if not self.is_open_to(account_id):
             return 0.0
         wait_s = max(0.0, self._open_until_s - now_s)
+        if self._is_unasked:
+            return max(PROBE_S, wait_s)
         return min(PROBE_S, wait_s) if self._probing else wait_s
 
     def enter(self, account_id: str, now_s: float) -> int | None:
@@ -121,13 +129,38 @@ class Breaker:
         Where it is half-open the call is a probe, until it has an outcome or leaves.
         """
         if self.is_open_to(account_id):
-            if now_s < self._open_until_s:
+            if now_s < self._open_until_s or self._is_unasked:
                 return None
             if self._probing:
                 self._lengthen()
             self._probing = True
             self._open_until_s = now_s + self._period_s
         return self._era
+
+    def ask(self, now_s: float) -> int | None:
+        """Begins to ask the vendor without a call, and gives the era for `asked`; None: not now."""
+        if not self._is_unasked or now_s < self._open_until_s:
+            return None
+        self._probing = True
+        self._open_until_s = now_s + self._period_s
+        return self._era
+
+    def asked(self, era: int, now_s: float, *, is_answered: bool) -> None:
+        """Ends that: a vendor that has answered gets a call as the probe, one that has not is left out for twice as long."""
+        if era != self._era or not self._is_unasked:
+            return
+        self._probing = False
+        if is_answered:
+            self._vouched = True
+            self._open_until_s = float("-inf")
+        else:
+            self._lengthen()
+            self._open_until_s = now_s + self._period_s
+
+    @property
+    def _is_unasked(self) -> bool:
+        """Whether the vendor must be asked before a call is the probe. What one account alone brought about says nothing to it."""
+        return self.asks_first and not self._vouched and not self.is_closed and self._only is None
 
     def answered(self, account_id: str, era: int, now_s: float) -> bool:
         """Notes an answer; whether it has closed the breaker."""
@@ -225,6 +258,7 @@ class Breaker:
     def _open(self, until_s: float, only: str | None, *, is_costly: bool) -> None:
         self._era += 1
         self.is_closed = False
+        self._vouched = False
         self._only = only
         self._open_until_s = until_s
         self._probing = False

@@ -63,7 +63,7 @@ class _Health:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.breaker = Breaker()
+        self.breaker = Breaker(asks_first=bool(endpoint.probe_path))
         # Whether the log says that it is left out.
         self.is_told = False
 
@@ -317,6 +317,19 @@ class Plan:
         return None
 
 
+class Probe(NamedTuple):
+    """A question to a vendor whose route is left out, which is no call. Say how it ended."""
+
+    endpoint: Endpoint
+    breaker: Breaker
+    era: int
+    clock_s: Callable[[], float]
+
+    def ended(self, *, is_answered: bool) -> None:
+        """Notes whether the vendor has answered with 200."""
+        self.breaker.asked(self.era, self.clock_s(), is_answered=is_answered)
+
+
 class Router:
     """The routes of the catalog as this edge knows them."""
 
@@ -360,6 +373,12 @@ class Router:
         models = {(vendor_id, model) for vendor_id, model, _ in kept}
         self._places = {key: places for key, places in self._places.items() if key in models}
         self._ways.clear()
+
+    def probes_due(self) -> list[Probe]:
+        """Questions that are to be asked now, each by its endpoint's free path."""
+        now_s = self._clock_s()
+        asked = [(health, health.breaker.ask(now_s)) for health in self._known.values() if health.endpoint.probe_path]
+        return [Probe(health.endpoint, health.breaker, era, self._clock_s) for health, era in asked if era is not None]
 
     def export(self) -> None:
         """Shows the routes' states to OpenTelemetry from now on."""

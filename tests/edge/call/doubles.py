@@ -136,6 +136,8 @@ class ScriptedVendors(VendorClient):
 
     def __init__(self) -> None:
         self.scripts: dict[str, list[Script]] = {}
+        # Questions that cost nothing: when, where, and with which headers; the scripts of "HOST free" answer them.
+        self.free: list[tuple[float, str, dict[bytes, bytes]]] = []
         self.asked: list[Asked] = []
 
     def answers(self, *items: Item, vendor: str = "acme", **how: Any) -> None:
@@ -158,6 +160,13 @@ class ScriptedVendors(VendorClient):
             asked.closed_at_s = now_s()
             raise first
         return ScriptedAnswer(script, asked)
+
+    async def get(self, url: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self.free.append((now_s(), url, dict(headers)))
+        script = self.scripts[f"{url.split('/')[2]} free"].pop(0)
+        await asyncio.sleep(script.head_after_s)
+        if isinstance(first := script.next(), VendorFailure):
+            raise first
 
     def check(self) -> None:
         """Whatever was opened is closed."""

@@ -34,8 +34,8 @@ _BREAKERS: Final = (
     _one(
         "an answer does not end a row of lost calls",
         _BREAKER,
-        "        self._lost_in_a_row = 0\n        self._age(now_s)\n",
-        "        self._age(now_s)\n",
+        "        self._lost_in_a_row = 0\n        if now_s - self._window_s",
+        "        if now_s - self._window_s",
         _BREAKING,
     ),
     Mutation(
@@ -69,8 +69,8 @@ _BREAKERS: Final = (
     _one(
         "answers as the last resort do not show that a route is alive",
         _BREAKER,
-        "        self._answered_s = now_s\n        if self._is_late(account_id, era):\n            return False\n",
-        "        if self._is_late(account_id, era):\n            return False\n        self._answered_s = now_s\n",
+        "        self._answered_s = now_s\n        # Nearly",
+        "        if not self._is_late(account_id, era):\n            self._answered_s = now_s\n        # Nearly",
         _BREAKING,
     ),
     _one(
@@ -145,7 +145,7 @@ _ROUTERS: Final = (
     _one(
         "a left-out route is called first",
         _ROUTER,
-        "            is_out = not breaker.is_closed and breaker.wait_s(account_id, now_s) > 0\n",
+        "            is_out = not way.breaker.is_closed and way.breaker.wait_s(account_id, now_s) > 0\n",
         "            is_out = False\n",
         _HEALTH,
     ),
@@ -196,20 +196,23 @@ _AFFINITY: Final = (
     _one(
         "routes of one priority are tried as they are written",
         _ROUTER,
-        "(is_out, route.priority, cost, tied, index)",
-        "(is_out, route.priority, cost, index, index)",
+        "[ways[index] for index in even_order(known.seeds, tie)]",
+        "ways.copy()",
         _TIED,
     ),
-    _one("a tie goes before a priority", _ROUTER, "(is_out, route.priority, ", "(is_out, 0, ", _TIED),
+    _one("a tie goes before a priority", _ROUTER, "(is_out, route.priority, cost,", "(is_out, 0, cost,", _TIED),
     _one("weights are not heeded", _TIES, " / weight\n", "\n", _TIED),
     _one(
-        "unequal weights count as equal",
-        _ROUTER,
-        "even_draw(way.seed, tie) if is_even else",
-        "even_draw(way.seed, tie) if True else",
-        _TIED,
+        "unequal weights count as equal", _ROUTER, "len({(route.weight, route.priority) for route in routes}) == 1", "True", _TIED
     ),
-    _one("equal weights are drawn in another order than unequal ones", _TIES, "return ~(tie", "return (tie", _TIED),
+    _one("equal weights are drawn in another order than unequal ones", _TIES, "reverse=True", "reverse=False", _TIED),
+    _one(
+        "a route that is left out is tried as if it were not",
+        _ROUTER,
+        "if known.seeds and known.are_closed():",
+        "if known.seeds:",
+        _HEALTH,
+    ),
     _one("accounts share their ties", _TIES, "crc32(account_id.encode())", "0", _TIED),
     _one(
         "all conversations of an account are tied to one route",
@@ -431,7 +434,7 @@ _OPEN_ROUTES: Final = (
         "elif False:",
         _REGISTERED,
     ),
-    _one("the cheapest route is not looked for", _ROUTER, "if known.is_cheapest else 0.0", "if False else 0.0", _TIED),
+    _one("the cheapest route is not looked for", _ROUTER, "if self.is_cheapest else 0.0", "if False else 0.0", _TIED),
     _one(
         "prices in other currencies are compared as they are",
         _OFFERED,

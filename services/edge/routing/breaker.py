@@ -165,9 +165,10 @@ class Breaker:
     def answered(self, account_id: str, era: int, now_s: float) -> bool:
         """Notes an answer; whether it has closed the breaker."""
         self._answered_s = now_s
-        if self._is_late(account_id, era):
+        # Nearly all answers are of a closed breaker and of its last era.
+        if (era != self._era or not self.is_closed) and self._is_late(account_id, era):
             return False
-        if self.is_open_to(account_id):
+        if not self.is_closed and self.is_open_to(account_id):
             # Only probes are of this era.
             self.is_closed = True
             self._probing = False
@@ -175,9 +176,10 @@ class Breaker:
             self._forget()
             return True
         self._lost_in_a_row = 0
-        self._age(now_s)
+        if now_s - self._window_s >= WINDOW_S:
+            self._age(now_s)
         self._outcomes += 1
-        if (own := self._faulty.get(account_id)) is not None:
+        if self._faulty and (own := self._faulty.get(account_id)) is not None:
             own[0] += 1
         return False
 

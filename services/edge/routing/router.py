@@ -13,7 +13,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from services.edge.catalog import Route
-from services.edge.routing.affinity import Seed, draw, even_draw, seed_of, tie_of
+from services.edge.routing.affinity import Seed, draw, even_order, seed_of, tie_of
 from services.edge.routing.breaker import Breaker
 from services.edge.routing.pace import Booked
 from services.edge.routing.places import PLACE_S, Places
@@ -351,19 +351,16 @@ class Router:
         Then come the others. `conversation` gives its mark, and is asked only where there is a choice.
         """
         known = self._ways.get(id(routes)) or self._known_ways(routes)
-        ways, is_even = known.ways, known.is_even
+        ways = known.ways
         if len(ways) == 1:
-            return Plan(ways.copy(), account_id, sum(mix), self._clock_s, self._budget)
-        tie, now_s = tie_of(account_id, conversation()), self._clock_s()
-        order = []
-        for index, way in enumerate(ways):
-            route, breaker = way.route, way.breaker
-            is_out = not breaker.is_closed and breaker.wait_s(account_id, now_s) > 0
-            tied = even_draw(way.seed, tie) if is_even else draw(way.seed, route.weight, tie)
-            cost = route.cost(mix.input_tokens, mix.output_tokens) if known.is_cheapest else 0.0
-            order.append((is_out, route.priority, cost, tied, index))
-        order.sort()
-        return Plan([ways[each[4]] for each in order], account_id, sum(mix), self._clock_s, self._budget)
+            ordered = ways.copy()
+        else:
+            tie = tie_of(account_id, conversation())
+            if known.seeds and known.are_closed():
+                ordered = [ways[index] for index in even_order(known.seeds, tie)]
+            else:
+                ordered = known.ordered(account_id, tie, mix, self._clock_s())
+        return Plan(ordered, account_id, mix.input_tokens + mix.output_tokens, self._clock_s, self._budget)
 
     def keep(self, routes: Iterable[Route]) -> None:
         """Forgets what is known of routes that are not among these, or whose endpoint has changed."""
@@ -407,9 +404,9 @@ class Router:
             places.pace.calls_max = route.requests_per_minute // self._edges_max if route.requests_per_minute else None
             places.pace.tokens_max = route.tokens_per_minute // self._edges_max if route.tokens_per_minute else None
             ways.append(Way(route, health, places))
-        known = self._ways[id(routes)] = _Ways(
-            routes, ways, len({route.weight for route in routes}) == 1, any(route.prices for route in routes)
-        )
+        is_cheapest = any(route.prices for route in routes)
+        is_even = not is_cheapest and len({(route.weight, route.priority) for route in routes}) == 1
+        known = self._ways[id(routes)] = _Ways(routes, ways, is_cheapest, [way.seed for way in ways] if is_even else [])
         return known
 
 
@@ -418,9 +415,28 @@ class _Ways(NamedTuple):
 
     routes: tuple[Route, ...]
     ways: list[Way]
-    # Whether their weights are equal, and whether the cheapest goes first.
-    is_even: bool
+    # Whether the cheapest goes first.
     is_cheapest: bool
+    # In their order, where nothing but a conversation's ties tells them apart as long as all are healthy; else none.
+    seeds: list[Seed]
+
+    def are_closed(self) -> bool:
+        """Whether all breakers are closed."""
+        for way in self.ways:  # noqa: SIM110  # as in `Plan.is_closed`
+            if not way.breaker.is_closed:
+                return False
+        return True
+
+    def ordered(self, account_id: str, tie: int, mix: Mix, now_s: float) -> list[Way]:
+        """The ways for one call: those that are not left out, by priority, price and ties; then the others."""
+        order = []
+        for index, way in enumerate(self.ways):
+            route = way.route
+            is_out = not way.breaker.is_closed and way.breaker.wait_s(account_id, now_s) > 0
+            cost = route.cost(mix.input_tokens, mix.output_tokens) if self.is_cheapest else 0.0
+            order.append((is_out, route.priority, cost, draw(way.seed, route.weight, tie), index))
+        order.sort()
+        return [self.ways[each[4]] for each in order]
 
 
 def _key(route: Route) -> tuple[str, str, str]:

@@ -219,15 +219,14 @@ def _bounded(places: int) -> Snapshot:
 
 async def test_a_bound_that_was_lowered_holds_for_calls_that_come_though_others_wait() -> None:
     scene = Scene(snapshot=_bounded(4))
-    _answers(scene, 4, head_after_s=0.4)
+    for number in range(4):
+        _answers(scene, 1, head_after_s=0.1 + 0.1 * number)
     calls = _begin(scene, 4, "model=narrow")
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.05)
     scene.catalog.current = _bounded(1)
-    _answers(scene, 2, head_after_s=0.4)
-    # Four are under way and one place is left: the one that may wait gets it once all four are done.
+    _answers(scene, 1)
+    # Four are under way, and one place is left: who waits gets it once all four are done.
     waits = _begin(scene, 1, "model=narrow")
-    await asyncio.sleep(0.2)
-    assert len(scene.vendors.asked) == 4
     assert await _end([*calls, *waits]) == [200] * 5
     assert _asked(scene)[4:] == [("acme", 0.4)]
 

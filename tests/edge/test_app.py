@@ -200,6 +200,60 @@ async def test_a_call_is_sent_to_as_many_routes_as_the_configuration_says(
         assert [attempt["outcome"] for attempt in receipt.json["attempts"]] == ["refused"] * attempts
 
 
+TWIN = """\
+  - model_id: twin
+    display_name: Twin
+    owned_by: other
+    context_window_tokens: 1000
+    max_output_tokens: 500
+    family_id: byte-bpe
+    release_date: 2026-01-02
+    routes:
+      - {vendor_id: other, vendor_model_id: other-twin}
+tariffs:
+"""
+OTHER = """\
+  - vendor_id: other
+    display_name: Other
+    base_url: https://api.other.test/v1
+    api_key_env: TOKENLINE_OTHER_API_KEY
+    base_url_env: TOKENLINE_OTHER_BASE_URL
+tokenizer_families:
+"""
+
+
+async def test_an_equivalent_model_answers_at_the_tariff_of_the_model_that_was_asked_for(tmp_path: Path) -> None:
+    every = '      - {model_id: "*", input: 1000000, output: 1000000}\n'
+    text = changed(every, every + "      - {model_id: twin, input: 5000000, output: 5000000}\n")
+    text = changed("tariffs:\n", TWIN, changed("tokenizer_families:\n", OTHER, text))
+    text = changed("acme-small, priority: 0}\n", "acme-small, priority: 0}\n    equivalent_model_ids: [twin]\n", text)
+
+    def prepare(services: Cell) -> None:
+        # Nobody listens there.
+        services.environment["TOKENLINE_ACME_BASE_URL"] = "http://127.0.0.1:9/v1"
+
+    async with cell(tmp_path, prepare=prepare, catalog=text) as services:
+        await services.ready()
+        account_id, api_key = await services.subscriber("caller")
+        assert (await services.admin("POST", f"/accounts/{account_id}/buckets", BUCKET)).status == 201
+        body = {"model": "small", "messages": [{"role": "user", "content": "12345678"}], "simulate": {"output_tokens": 7}}
+        url, headers = f"{services.base_url}/chat/completions", {"authorization": f"Bearer {api_key}"}
+        async with aiohttp.ClientSession() as http:
+            async with http.post(url, json=body, headers=headers) as refused:
+                assert refused.status == 503
+            async with http.post(url, json=body, headers=headers | {"x-tokenline-fallback": "equivalent"}) as answered:
+                assert (answered.status, answered.headers["x-tokenline-model"]) == (200, "twin")
+                charging_id = answered.headers["x-request-id"]
+        receipt = (await services.call("GET", f"/v1/me/receipts/{charging_id}", api_key)).json
+        assert (receipt["model_id"], receipt["vendor_model_id"]) == ("small", "other-twin")
+        assert [(each["vendor_id"], each["outcome"]) for each in receipt["attempts"]] == [
+            ("acme", "unreachable"),
+            ("other", "answered"),
+        ]
+        # 2 tokens and 7, at 1 and not at 5 each.
+        assert receipt["charged_amount"] == 9_000_000
+
+
 async def test_an_edge_keeps_its_share_of_a_contract(tmp_path: Path) -> None:
     def prepare(services: Cell) -> None:
         services.edge_changes = {"edges_max": 5}

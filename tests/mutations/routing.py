@@ -296,8 +296,8 @@ _PLACES: Final = (
     _one(
         "each dialect has places of its own",
         _ROUTER,
-        "self._places.setdefault((route.vendor_id, route.vendor_model_id), Places())",
-        "Places()",
+        "places = self._places.setdefault((route.vendor_id, route.vendor_model_id), Places())",
+        "places = Places()",
         _PLACED,
     ),
     _one(
@@ -451,8 +451,15 @@ _PACES: Final = (
     _one(
         "each edge takes the whole of a contract's calls",
         _ROUTER,
-        "route.requests_per_minute // self._edges_max",
-        "route.requests_per_minute",
+        "each // self._edges_max if each",
+        "each if each",
+        _PACED,
+    ),
+    _one(
+        "a contract is kept for some models of it alone",
+        _ROUTER,
+        "        for route in routes:\n            self._bounded_places(route)\n",
+        "",
         _PACED,
     ),
     _one("tokens count as they were expected", _CALL, "        turn.used(sum(used.charged[:FIRST]))\n", "", _PACED),

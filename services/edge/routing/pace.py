@@ -42,6 +42,11 @@ class Pace:
         """Whether anything is bounded."""
         return self.calls_max is not None or self.tokens_max is not None
 
+    def bound(self, calls: int | None, tokens: int | None) -> None:
+        """Bounds it by what one more route says, too: the least counts. None: it says nothing."""
+        self.calls_max = min((each for each in (self.calls_max, calls) if each is not None), default=None)
+        self.tokens_max = min((each for each in (self.tokens_max, tokens) if each is not None), default=None)
+
     def book(self, now_s: float, tokens: int, wait_max_s: float) -> Booked | None:
         """Counts a call, now or a little later; None where none may be made so soon.
 

@@ -364,11 +364,16 @@ class Router:
 
     def keep(self, routes: Iterable[Route]) -> None:
         """Forgets what is known of routes that are not among these, or whose endpoint has changed."""
+        routes = tuple(routes)
         kept = {_key(route): route.endpoint for route in routes}
         self._known = {key: health for key, health in self._known.items() if kept.get(key) == health.endpoint}
         # Turns under way hold their places themselves: a place of which nothing is under way is made anew when it is needed.
         models = {(vendor_id, model) for vendor_id, model, _ in kept}
         self._places = {key: places for key, places in self._places.items() if key in models}
+        for places in self._places.values():
+            places.pace.calls_max = places.pace.tokens_max = None
+        for route in routes:
+            self._bounded_places(route)
         self._ways.clear()
 
     def probes_due(self) -> list[Probe]:
@@ -394,16 +399,20 @@ class Router:
             for (vendor_id, model, dialect), health in list(self._known.items())
         ]
 
+    def _bounded_places(self, route: Route) -> Places:
+        """The places of a route's vendor and model, at this edge's share of the pace that all routes to it allow."""
+        places = self._places.setdefault((route.vendor_id, route.vendor_model_id), Places())
+        allowed = (route.requests_per_minute, route.tokens_per_minute)
+        places.pace.bound(*(each // self._edges_max if each else None for each in allowed))
+        return places
+
     def _known_ways(self, routes: tuple[Route, ...]) -> "_Ways":
         ways = []
         for route in routes:
             health = self._known.get(_key(route))
             if health is None:
                 health = self._known[_key(route)] = _Health(route.endpoint)
-            places = self._places.setdefault((route.vendor_id, route.vendor_model_id), Places())
-            places.pace.calls_max = route.requests_per_minute // self._edges_max if route.requests_per_minute else None
-            places.pace.tokens_max = route.tokens_per_minute // self._edges_max if route.tokens_per_minute else None
-            ways.append(Way(route, health, places))
+            ways.append(Way(route, health, self._bounded_places(route)))
         is_cheapest = any(route.prices for route in routes)
         is_even = not is_cheapest and len({(route.weight, route.priority) for route in routes}) == 1
         known = self._ways[id(routes)] = _Ways(routes, ways, is_cheapest, [way.seed for way in ways] if is_even else [])

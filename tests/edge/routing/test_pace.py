@@ -178,6 +178,19 @@ def _only_acme(scene: Scene) -> Snapshot:
     return Snapshot(message, SECRETS, "")
 
 
+async def test_the_least_of_several_routes_to_one_vendors_model_counts_and_a_new_catalogs_after_that() -> None:
+    plain = (Route("acme", "m", Endpoint("acme", "openai_chat", "http://acme")),)
+    limited = (plain[0]._replace(requests_per_minute=1),)
+    router = Router(now_s)
+    router.keep([*plain, *limited])
+    # The model without a limit of its own is called at the same vendor under the same contract.
+    assert await router.plan(plain, "account-1", bytes).next() is not None
+    assert await router.plan(plain, "account-1", bytes).next() is None
+    assert await router.plan(limited, "account-1", bytes).next() is None
+    router.keep(plain)
+    assert await router.plan(plain, "account-1", bytes).next() is not None
+
+
 async def test_edges_share_what_a_contract_allows() -> None:
     routes = (Route("acme", "m", Endpoint("acme", "openai_chat", "http://acme"), requests_per_minute=10),)
     router = Router(now_s, edges_max=3)

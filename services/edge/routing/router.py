@@ -237,6 +237,19 @@ class Way:
 class Plan:
     """The routes of one call in the order of trying, each tried at most once."""
 
+    __slots__ = (
+        "_account_id",
+        "_ahead",
+        "_attempts",
+        "_budget",
+        "_clock_s",
+        "_failed_s",
+        "_may_wait",
+        "_passed",
+        "_tokens",
+        "routes",
+    )
+
     def __init__(self, ways: list[Way], account_id: str, tokens: int, clock_s: Callable[[], float], budget: RetryBudget) -> None:
         self.routes = tuple([way.route for way in ways])
         self._account_id = account_id

@@ -41,7 +41,7 @@ class Authentication(authentication_pb2_grpc.AuthenticationServiceServicer):
     """Authentication as a script: it says what the test tells it to, and counts what it is asked."""
 
     # Nobody calls these here.
-    CreateMember = CreateKey = RevokeKey = ListKeys = None  # type: ignore[assignment]
+    CreateMember = CreateKey = RevokeKey = ListKeys = MintKey = RevokeMintedKey = None  # type: ignore[assignment]
     SuspendAccount = ResumeAccount = GetSuspension = None  # type: ignore[assignment]
 
     def __init__(self) -> None:

@@ -102,6 +102,8 @@ class Rejections:
             request = changed(request, "idempotency_key", charging_id())
         if "transfer_id" in request:
             request = changed(request, "transfer_id", charging_id())
+        if call == "OpenRun":
+            request = changed(request, "key_id", charging_id())
         if call == "top_up":
             request = changed(request, "top_up.idempotency_key", charging_id())
         return request
@@ -295,6 +297,12 @@ async def _bases(client: Client) -> tuple[dict[str, dict[str, Any]], str]:
         "GetAccount": {"account_id": made.account_id},
         **_corrections(made, later),
         **_sales(made),
+        "OpenRun": {
+            **{"account_id": made.account_id, "key_id": "key-minted", "parent_key_id": "key-issued", "member_id": "mbr-1"},
+            **{"budgets": [{"unit": MONEY, "amount": str(UNIT)}], "valid_for": "3600s", "model_ids": [MODEL], "parallel_calls": 3},
+        },
+        "EndRuns": {"account_id": made.account_id, "key_id": "key-1"},
+        "ListRuns": {"account_id": made.account_id, "key_id": "key-1"},
         "ExplainRefusal": {"charging_id": made.refused},
         "GetSessionRecords": {"account_id": made.account_id, "charging_id": made.settled},
         "ReceiveTransfer": {

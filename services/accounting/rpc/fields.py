@@ -26,6 +26,7 @@ REASON_LENGTH_MAX: Final = 500
 _SUBJECT_LENGTH_MAX: Final = 255
 _PROOF_LENGTH_MAX: Final = 64
 _ATTEMPTS_MAX: Final = 32
+_RUN_LABEL: Final = re.compile(r"[!-~]{0,64}")
 _PRIORITY_MAX: Final = 1_000
 _VALIDITY_S_MAX: Final = 100 * 366 * 24 * 3_600
 _UNITS: Final = {
@@ -52,6 +53,7 @@ Administrative = (
     | pb.CancelSubscriptionRequest
     | pb.SendTransferRequest
     | pb.SetLimitsRequest
+    | pb.EndRunsRequest
 )
 
 
@@ -133,6 +135,13 @@ def account_id_of(value: str, field: str = "account_id") -> str:
     """An account's ID."""
     if _ACCOUNT_ID.fullmatch(value) is None:
         raise invalid(f'{field} must be "acct-" and 8 to 40 lower-case letters and digits')
+    return value
+
+
+def run_label_of(value: str) -> str:
+    """A call's label; empty: none."""
+    if _RUN_LABEL.fullmatch(value) is None:
+        raise invalid("run_label must have at most 64 characters, all of them visible ASCII")
     return value
 
 

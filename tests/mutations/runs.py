@@ -1,0 +1,123 @@
+"""Faults of runs: minted keys, their budgets, their ends."""
+
+from typing import Final
+
+from tests.mutations.planting import Mutation, one
+
+_LIMITS: Final = "services/accounting/core/limits.py"
+_RUNS: Final = "services/accounting/core/runs.py"
+_STATE: Final = "services/accounting/core/account/runs.py"
+_LIMITED: Final = "services/accounting/core/sessions/limited.py"
+_AUDIT: Final = "services/accounting/journal/audit.py"
+_CORE: Final = "tests/accounting/core/test_runs.py"
+_WRITER: Final = "tests/accounting/writer/test_runs.py"
+
+_OF_ACCOUNTING: Final = (
+    one(
+        "a child counts in its parent alone and not in those above",
+        _LIMITS,
+        "    for run in runs:\n        named.update",
+        "    for run in runs[:2]:\n        named.update",
+        _CORE,
+    ),
+    one(
+        "a child's use is forgotten above it",
+        _LIMITS,
+        "    for run in runs:\n        named.update",
+        "    for run in runs[:1]:\n        named.update",
+        _WRITER,
+    ),
+    one("a budget may be wider than the parent's", _RUNS, "elif unit in caps and amount > caps[unit]:", "elif False:", _CORE),
+    one(
+        "a budget may be in a unit that the parent lacks",
+        _RUNS,
+        "if rules.units is not None and unit not in rules.units:",
+        "if False:",
+        _CORE,
+    ),
+    one(
+        "a life may be longer than the parent's",
+        _RUNS,
+        "        ends_us = min(ends_us, rules.valid_until_us)\n",
+        "        pass\n",
+        _CORE,
+    ),
+    one("a wish for a longer life is no error", _RUNS, "now_us + command.valid_for_us > rules.valid_until_us", "False", _CORE),
+    one("a child may use other models than its parent", _RUNS, "        if model_id not in known:\n", "        if False:\n", _CORE),
+    one(
+        "a child may have more parallel calls",
+        _RUNS,
+        "if parallel_max and command.parallel_calls > parallel_max:",
+        "if False:",
+        _CORE,
+    ),
+    one("keys are minted at any depth", _RUNS, "    if depth >= DEPTH_MAX:\n", "    if False:\n", _CORE),
+    one("five levels", _RUNS, "    if depth >= DEPTH_MAX:\n", "    if depth > DEPTH_MAX:\n", _CORE),
+    one("any number of minted keys live", _RUNS, "    if living >= LIVING_MAX:\n", "    if False:\n", _CORE),
+    one("ended keys are counted among the living", _RUNS, " and now_us < run.ends_us for run", " for run", _CORE),
+    one("any key ends a run", _RUNS, "if run is None or not is_below(account, run, command.by_key_id):", "if run is None:", _CORE),
+    one("runs are opened for older members", _RUNS, "    if not catalog.runs:\n", "    if False:\n", _WRITER),
+    one("the end of a run is not inherited", _STATE, " or is_below(account, run, key_id)]", "]", _CORE),
+    one("a run is forgotten while its call is open", _STATE, " and run.key_id not in charging:", ":", _CORE),
+    one("ended runs are kept for ever", _STATE, "    if not ended or (excess <= 0 and ", "    if True or (excess <= 0 and ", _CORE),
+    one(
+        "counters of forgotten runs stay",
+        _STATE,
+        "                account.counters.pop(name_of(limit, run.key_id), None)\n",
+        "                pass\n",
+        _CORE,
+    ),
+    one("an issued key's limits are multiplied by minting", _LIMITS, "runs[-1].root_key_id if runs else key_id", "key_id", _CORE),
+    one(
+        "a budget in tokens is passed by in money",
+        _LIMITED,
+        "plan = within(account, catalog, planned, rules.units, command.model_id, now_us)",
+        "plan = planned if within else None",
+        _CORE,
+    ),
+    one(
+        "a minted key without its run is as good as an issued one",
+        _LIMITED,
+        "        if not command.key_is_minted:\n",
+        "        if True:\n",
+        _CORE,
+    ),
+    one(
+        "hope passes a budget",
+        "services/accounting/core/sessions/create.py",
+        "hopes = offering.expected and not admission.exact",
+        "hopes = offering.expected",
+        _CORE,
+    ),
+    one(
+        "hope passes a budget in an Update",
+        "services/accounting/core/sessions/extend.py",
+        " and session.expected and (rules is None or rules.units is None):",
+        " and session.expected:",
+        _CORE,
+    ),
+    one(
+        "a session outlives its run",
+        _LIMITED,
+        "    if not (account.limits or account.runs) or type",
+        "    if not account.limits or type",
+        _CORE,
+    ),
+    one(
+        "a label is lost with the sweep",
+        "services/accounting/core/account/sessions.py",
+        'run_label=session.run_label if session else "",',
+        'run_label="",',
+        _CORE,
+    ),
+    one(
+        "the audit believes the counts of runs",
+        _AUDIT,
+        '            if in_state != in_book:\n                yield f"run of',
+        '            if False:\n                yield f"run of',
+        _WRITER,
+    ),
+    one("the audit counts the key alone", _AUDIT, "            key_id = self.parents[key_id]\n", "            return\n", _WRITER),
+)
+
+RUNS: Final[tuple[Mutation, ...]] = _OF_ACCOUNTING

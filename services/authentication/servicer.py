@@ -149,8 +149,6 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
             raise ServiceError(errors_pb2.ERROR_REASON_KEY_UNKNOWN, "the API key was never issued here")
         if key.revision:
             raise ServiceError(errors_pb2.ERROR_REASON_KEY_REVOKED, "the API key was revoked")
-        if 0 < key.ends_us <= self._clock.now_us():
-            raise ServiceError(errors_pb2.ERROR_REASON_KEY_REVOKED, "the API key's life has ended")
         suspension = await self._store.find_suspension(key.account_id)
         if suspension is not None and not suspension.resumed_us:
             raise ServiceError(errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED, f"account {key.account_id} is suspended")
@@ -160,6 +158,7 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
             account_id=key.account_id,
             parent_key_id=key.parent_key_id,
             scopes=key.scopes.split(),
+            end_time=timestamp(key.ends_us) if key.ends_us else None,
         )
 
     async def WatchRevocations(

@@ -120,4 +120,103 @@ _OF_ACCOUNTING: Final = (
     one("the audit counts the key alone", _AUDIT, "            key_id = self.parents[key_id]\n", "            return\n", _WRITER),
 )
 
-RUNS: Final[tuple[Mutation, ...]] = _OF_ACCOUNTING
+_SQLITE: Final = "services/authentication/sqlite_store.py"
+_STORE: Final = "services/authentication/store.py"
+_ME: Final = "services/edge/api/me_keys.py"
+_STORES: Final = "tests/stores/test_authentication_stores.py"
+_JOURNEY: Final = "tests/journeys/test_runs.py"
+
+_OF_KEYS: Final = (
+    one(
+        "a revocation is not inherited",
+        _SQLITE,
+        "            family = connection.execute(_FAMILY, (key_id, now_us)).fetchall()\n",
+        "            family = [(key_id,)]\n",
+        _JOURNEY,
+    ),
+    one(
+        "a key passes below one that an older replica revoked",
+        _STORE,
+        "next((key for key in lineage if key.revision), lineage[0])",
+        "lineage[0]",
+        _STORES,
+    ),
+    one(
+        "any holder of a key revokes any other key",
+        _SQLITE,
+        "if not lineage or (above_key_id and above_key_id not in {key.key_id for key in lineage[1:]}):",
+        "if not lineage:",
+        _JOURNEY,
+    ),
+    one(
+        "a key revokes itself",
+        _SQLITE,
+        "not in {key.key_id for key in lineage[1:]}",
+        "not in {key.key_id for key in lineage}",
+        _STORES,
+    ),
+    one("any key mints", _STORE, "    if MINT not in parent.scopes.split():\n", "    if False:\n", _STORES),
+    one(
+        "a key outlives its parent",
+        _STORE,
+        "min(key.ends_us, parent.ends_us) if parent.ends_us else key.ends_us",
+        "key.ends_us",
+        _STORES,
+    ),
+    one("a revoked key mints", _STORE, "    if parent.revision or 0 < parent.ends_us", "    if 0 < parent.ends_us", _STORES),
+    one("minted keys are kept for ever", _SQLITE, "newest, _FORGOTTEN_AT_ONCE),", "newest, 0),", _STORES),
+    one(
+        "the newest revision is forgotten with its key",
+        _SQLITE,
+        "AND (revision = 0 OR revision < ?)",
+        "AND (revision = 0 OR revision <= ?)",
+        _STORES,
+    ),
+    one("the edge lets any key ask for a run", _ME, "        if MINT not in principal.scopes:\n", "        if False:\n", _JOURNEY),
+    one(
+        "a key whose life is over passes at the edge",
+        "services/edge/identity/principals.py",
+        "if principal.ends_us and principal.ends_us <= self._clock.now_us():",
+        "if False:",
+        _JOURNEY,
+    ),
+    one(
+        "a Create does not say that its key was minted",
+        "services/edge/call/admission.py",
+        "key_is_minted=principal.is_minted,",
+        "key_is_minted=False,",
+        "tests/edge/call/test_admission.py",
+    ),
+    one(
+        "the field that is too wide is not named",
+        _ME,
+        'malformed(field, f"{error.message}.", "invalid_value")',
+        'malformed(None, f"{error.message}.", "invalid_value")',
+        _JOURNEY,
+    ),
+    one(
+        "a revoked run stays as it is at accounting",
+        _ME,
+        "            await answer(accounting.EndRuns(ending, timeout=_TIMEOUT_S))\n",
+        "            pass\n",
+        _JOURNEY,
+    ),
+    one(
+        "the operator's revocation leaves runs",
+        "services/edge/api/admin/keys.py",
+        "        if revoked.parent_key_id or revoked.scopes:\n",
+        "        if False:\n",
+        _JOURNEY,
+    ),
+    one("a label may be of any length", "services/edge/http/connection.py", 'rb"[!-~]{1,64}"', 'rb"[!-~]+"', _JOURNEY),
+    one("a label is not in the CDR", "services/billing/cdr.py", "        settled.run_label,\n", '        "",\n', _JOURNEY),
+    one(
+        "reconciliation does not look at labels",
+        "services/billing/reconcile.py",
+        '        cdr["run_label"] = settled.run_label\n',
+        "        pass\n",
+        "tests/billing/test_reconcile.py",
+    ),
+)
+
+RUNS: Final[tuple[Mutation, ...]] = (*_OF_ACCOUNTING, *_OF_KEYS)

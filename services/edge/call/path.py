@@ -82,8 +82,9 @@ class CallPath:
         except RecursionError:
             # Its depth was read, but writing it anew needs a little more.
             raise too_deep() from None
+        run_label = client.run_label()
         with client.interruptible():
-            admitted, granted = await self._open(snapshot, dialect, admitted, principal, charging_id)
+            admitted, granted = await self._open(snapshot, dialect, admitted, principal, charging_id, run_label)
         session = Session(self._charging, charging_id, principal, granted, client.revoke)
         try:
             await self._serve(snapshot, admitted, granted, session, client, answer)
@@ -134,9 +135,10 @@ class CallPath:
         admitted: Admitted,
         principal: Principal,
         charging_id: str,
+        run_label: str,
     ) -> tuple[Admitted, pb.Granted]:
         """Reserves, for the requested model or the one that calls go on with. Errors: `Problem`, `ServiceError`."""
-        admitted, opened = await self._reserve(admitted, principal, charging_id)
+        admitted, opened = await self._reserve(admitted, principal, charging_id, run_label)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         offering = snapshot.offering(opened.offering_id)
@@ -145,7 +147,7 @@ class CallPath:
             raise _refusal(opened, admitted.model.model_id, offering.redirect_offering_id if offering else "")
         # The quota has ended, but the offering lets calls go on with a cheaper model.
         admitted = self._admit(dialect, admitted.request, cheaper, principal)
-        admitted, opened = await self._reserve(admitted, principal, charging_id)
+        admitted, opened = await self._reserve(admitted, principal, charging_id, run_label)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         raise _refusal(opened, admitted.model.model_id, "")
@@ -156,16 +158,16 @@ class CallPath:
         return admit(self._router, dialect, request, model, principal.account_id)
 
     async def _reserve(
-        self, admitted: Admitted, principal: Principal, charging_id: str
+        self, admitted: Admitted, principal: Principal, charging_id: str, run_label: str
     ) -> tuple[Admitted, pb.Granted | pb.Refused]:
         """Asks accounting; asks once more with the exact bound if the balance is less than the bound by bytes."""
-        opened = await self._charging.create(principal.account_id, charging_id, admitted.create(principal))
+        opened = await self._charging.create(principal.account_id, charging_id, admitted.create(principal, run_label))
         if isinstance(opened, pb.Granted) or opened.result_code != pb.RESULT_CODE_QUOTA_LIMIT_REACHED:
             return admitted, opened
         exact = await admitted.measured_exactly()
         if exact is None:
             return admitted, opened
-        return exact, await self._charging.create(principal.account_id, charging_id, exact.create(principal))
+        return exact, await self._charging.create(principal.account_id, charging_id, exact.create(principal, run_label))
 
 
 def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOffering | None) -> SellableModel | None:

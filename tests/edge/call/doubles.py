@@ -406,10 +406,11 @@ class OnePrincipal(Principals):
 
     def __init__(self) -> None:
         self.revocations: list[End] = []
+        self.principal = PRINCIPAL
 
     async def resolve(self, exchange: Exchange) -> Principal:
         exchange.known = True
-        return PRINCIPAL
+        return self.principal
 
     def watch(self, principal: Principal, end: End) -> None:
         self.revocations.append(end)

@@ -190,18 +190,20 @@ class ResolveKeyRequest(_message.Message):
     def __init__(self, api_key: _Optional[str] = ...) -> None: ...
 
 class ResolveKeyResponse(_message.Message):
-    __slots__ = ("key_id", "member_id", "account_id", "parent_key_id", "scopes")
+    __slots__ = ("key_id", "member_id", "account_id", "parent_key_id", "scopes", "end_time")
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     PARENT_KEY_ID_FIELD_NUMBER: _ClassVar[int]
     SCOPES_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
     key_id: str
     member_id: str
     account_id: str
     parent_key_id: str
     scopes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., account_id: _Optional[str] = ..., parent_key_id: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ...) -> None: ...
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., account_id: _Optional[str] = ..., parent_key_id: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class WatchRevocationsRequest(_message.Message):
     __slots__ = ("after_revision",)

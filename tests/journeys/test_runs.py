@@ -74,6 +74,10 @@ class Agent:
         assert (listed.json["object"], listed.json["amounts_in"]) == ("list", "micro_units")
         return {run["key_id"]: run for run in listed.json["data"]}
 
+    async def own(self) -> Any:
+        """The key's own line."""
+        return (await self.ask("GET", "/v1/me/keys")).json["own"]
+
     async def spent(self) -> dict[str, tuple[int, int]]:
         """Used tokens and calls of each key below this one."""
         return {key_id: (run["budget"][0]["used"] // TOKEN, run["calls"]) for key_id, run in (await self.runs()).items()}
@@ -88,6 +92,7 @@ async def test_a_sub_agents_use_counts_in_every_budget_above_it(world: World) ->
     assert await root.spent() == {agent.key_id: (60, 1), search.key_id: (60, 1), write.key_id: (0, 0)}
     assert set(await agent.runs()) == {search.key_id, write.key_id}
     assert await search.runs() == {}
+    assert (await root.own(), await search.own()) == (None, (await root.runs())[search.key_id])
     calls = 1
     while (await write.call(max_tokens=200, simulate={"output_tokens": 200})).status == 200:
         calls += 1
@@ -205,6 +210,20 @@ async def test_a_life_ends_calls_and_keys(world: World) -> None:
         for ended in (await each.call(max_tokens=1), await each.ask("GET", "/v1/me/balance"), await each.minting(1)):
             assert (ended.status, ended.json["error"]["code"]) == (403, "key_ended")
         assert ended.json["error"]["message"] == f"The time of key:{each.key_id} has ended."
+
+
+async def test_a_minted_key_is_shown_and_sold_its_own_models_alone(world: World) -> None:
+    root = await Agent.of(world, "models")
+    agent = await root.mint(5_000, mints=True, models=["small"])
+    child = await agent.mint(5_000)
+    shown = {model["id"] for model in (await root.ask("GET", "/v1/models")).json["data"]}
+    assert shown > {"small", "pair"}
+    for each in (agent, child):
+        assert [model["id"] for model in (await each.ask("GET", "/v1/models")).json["data"]] == ["small"]
+        assert [(await each.ask("GET", f"/v1/models/{name}")).status for name in ("small", "pair")] == [200, 404]
+        refused = await each.ask("POST", "/v1/chat/completions", {**chat(), "model": "pair"})
+        assert (refused.status, refused.json["error"]["code"]) == (404, "model_not_found")
+        assert (await each.call(max_tokens=1)).status == 200
 
 
 async def test_a_key_without_the_scope_mints_nothing(world: World) -> None:

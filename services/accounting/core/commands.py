@@ -300,7 +300,7 @@ class EndRuns(msgspec.Struct, frozen=True, gc=False):
 
 
 class ListRuns(msgspec.Struct, frozen=True, gc=False):
-    """Asks for the runs of all keys below a key."""
+    """Asks for the run of a key, where it has one, and for those of all keys below it."""
 
     account_id: str
     key_id: str
@@ -493,6 +493,7 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     budgets: tuple[SpentBudget, ...]
     opened_us: int
     ends_us: int
+    # Empty: all models of the account.
     model_ids: tuple[str, ...]
     # 0: as many as its parent may have.
     parallel_calls: int

@@ -74,7 +74,8 @@ def open_run(account: Account, command: OpenRun, now_us: int, catalog: ChargingC
         ends_us=ends_us,
         digest=digest,
     )
-    run = Run(opened.key_id, opened.parent_key_id, root_key_id, opened.limits, opened.model_ids, now_us, ends_us, digest)
+    models = command.model_ids or next((run.model_ids for run in above if run.model_ids), ())
+    run = Run(opened.key_id, opened.parent_key_id, root_key_id, opened.limits, models, now_us, ends_us, digest)
     return Decision((opened,), RunsFound((_view(account, run),)))
 
 
@@ -143,9 +144,8 @@ def end_runs(account: Account, command: EndRuns, now_us: int, catalog: ChargingC
 
 
 def list_runs(account: Account, command: ListRuns, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """The runs of all keys below a key."""
-    below = (run for run in family(account, command.key_id) if run.key_id != command.key_id)
-    return Decision((), RunsFound(tuple(_view(account, run) for run in below)))
+    """The run of a key, where it has one, and those of all keys below it."""
+    return Decision((), RunsFound(tuple(_view(account, run) for run in family(account, command.key_id))))
 
 
 def _view(account: Account, run: Run) -> RunView:
@@ -158,6 +158,6 @@ def _view(account: Account, run: Run) -> RunView:
         counter = account.counters.get(name_of(limit, run.key_id))
         used, held = (counter.used, counter.reserved) if counter else (0, 0)
         budgets.append(SpentBudget(limit.unit, limit.amount, used, held))
-    return RunView(
-        run.key_id, run.parent_key_id, tuple(budgets), run.opened_us, run.ends_us, run.model_ids, parallel_calls, run.calls
-    )
+    # A key without a list of its own has that of the next key above it.
+    model_ids = run.model_ids or next((each.model_ids for each in lineage(account, run.key_id) if each.model_ids), ())
+    return RunView(run.key_id, run.parent_key_id, tuple(budgets), run.opened_us, run.ends_us, model_ids, parallel_calls, run.calls)

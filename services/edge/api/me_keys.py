@@ -86,7 +86,9 @@ def minting_routes(
         principal = await principals.resolve(exchange_of(request.scope))
         listing = pb.ListRunsRequest(account_id=principal.account_id, key_id=principal.key_id)
         runs = (await answer(accounting.ListRuns(listing, timeout=_TIMEOUT_S))).runs
-        return {"object": "list", **AMOUNTS_IN, "data": [run_json(run) for run in runs]}
+        own = next((run_json(run) for run in runs if run.key_id == principal.key_id), None)
+        below = [run_json(run) for run in runs if run.key_id != principal.key_id]
+        return {"object": "list", **AMOUNTS_IN, "own": own, "data": below}
 
     @delete("/v1/me/keys/{key_id:str}", status_code=200)
     async def revoke_key(request: Request[Any, Any, Any], key_id: FromPath[str]) -> dict[str, Any]:

@@ -100,6 +100,7 @@ class Agent(Shopper):
         return command.charging_id, answer
 
     def runs(self, key_id: str = ISSUED) -> dict[str, RunView]:
+        """The runs below a key; with its own, where it has one."""
         answer = self.unchanged_by(ListRuns(ACCOUNT_ID, key_id))
         assert isinstance(answer, RunsFound)
         return {run.key_id: run for run in answer.runs}
@@ -242,7 +243,7 @@ def test_models_are_the_parents(agent: Agent) -> None:
     said = agent.refused("child", "parent", model_ids=("other",))
     assert said == ("INVALID_ARGUMENT", "models: the key that mints may not use 'other'; it may use flat")
     # Without a list of its own it has the parent's.
-    agent.mint("child", "parent")
+    assert agent.mint("child", "parent").model_ids == ("flat",)
     for key in ("parent", "child"):
         assert refusal(agent.call(1, 0, key=key, model="other")).code == ResultCode.END_USER_SERVICE_DENIED
         agent.use(key, 1)
@@ -395,8 +396,11 @@ def test_a_key_is_shown_the_runs_below_it(agent: Agent) -> None:
     agent.mint("sister")
     agent.use("b", 2)
     assert list(agent.runs()) == ["a", "b", "sister"]
-    assert list(agent.runs("a")) == ["b"]
-    assert agent.runs("b") == agent.runs("key-another") == {}
+    assert list(agent.runs("a")) == ["a", "b"]
+    assert list(agent.runs("b")) == ["b"]
+    assert agent.runs("key-another") == {}
+    # A key without a list of models has its parent's.
+    assert (agent.runs()["b"].model_ids, agent.runs()["sister"].model_ids) == (("flat",), ())
     assert agent.runs()["a"] == RunView(
         key_id="a",
         parent_key_id=ISSUED,

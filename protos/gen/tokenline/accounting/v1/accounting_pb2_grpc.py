@@ -288,7 +288,7 @@ class AccountingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """The runs of all keys below a key, oldest first: those that live, and those that ended lately.
+        """The run of a key, where it was minted, and those of all keys below it, oldest first: those that live, and those that ended lately.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

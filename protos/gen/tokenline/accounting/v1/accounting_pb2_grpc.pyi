@@ -88,7 +88,7 @@ class AccountingServiceStub:
     EndRuns: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.EndRunsRequest, _accounting_pb2.EndRunsResponse]
     """Ends the runs of a key and of all keys below it; their calls end with their next Update. A repeat changes nothing. ITEM_UNKNOWN."""
     ListRuns: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ListRunsRequest, _accounting_pb2.ListRunsResponse]
-    """The runs of all keys below a key, oldest first: those that live, and those that ended lately."""
+    """The run of a key, where it was minted, and those of all keys below it, oldest first: those that live, and those that ended lately."""
     ExplainRefusal: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ExplainRefusalRequest, _accounting_pb2.ExplainRefusalResponse]
     """Why a call was refused, by its charging_id. The last 10,000 refusals of this process are kept. RECORD_UNKNOWN."""
     GetSessionRecords: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.GetSessionRecordsRequest, _accounting_pb2.GetSessionRecordsResponse]
@@ -165,7 +165,7 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     EndRuns: _aio.UnaryUnaryMultiCallable[_accounting_pb2.EndRunsRequest, _accounting_pb2.EndRunsResponse]  # type: ignore[assignment]
     """Ends the runs of a key and of all keys below it; their calls end with their next Update. A repeat changes nothing. ITEM_UNKNOWN."""
     ListRuns: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ListRunsRequest, _accounting_pb2.ListRunsResponse]  # type: ignore[assignment]
-    """The runs of all keys below a key, oldest first: those that live, and those that ended lately."""
+    """The run of a key, where it was minted, and those of all keys below it, oldest first: those that live, and those that ended lately."""
     ExplainRefusal: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ExplainRefusalRequest, _accounting_pb2.ExplainRefusalResponse]  # type: ignore[assignment]
     """Why a call was refused, by its charging_id. The last 10,000 refusals of this process are kept. RECORD_UNKNOWN."""
     GetSessionRecords: _aio.UnaryUnaryMultiCallable[_accounting_pb2.GetSessionRecordsRequest, _accounting_pb2.GetSessionRecordsResponse]  # type: ignore[assignment]
@@ -341,7 +341,7 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accounting_pb2.ListRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.ListRunsResponse, _abc.Awaitable[_accounting_pb2.ListRunsResponse]]:
-        """The runs of all keys below a key, oldest first: those that live, and those that ended lately."""
+        """The run of a key, where it was minted, and those of all keys below it, oldest first: those that live, and those that ended lately."""
 
     @_abc_1.abstractmethod
     def ExplainRefusal(

@@ -4,6 +4,7 @@ import math
 from typing import Any, Final
 
 from services.authentication.store import (
+    MINTED_LISTED,
     MINTED_MEMORY_US,
     Key,
     Member,
@@ -73,6 +74,15 @@ _KEY: Final = (
     "SELECT key_id, account_id, member_id, masked_key, key_hash, created_us, idempotency_key, revoked_us, revision, parent_key_id, "
     "scopes, ends_us FROM api_key"
 )
+_LISTED: Final = """
+    SELECT key_id, account_id, member_id, masked_key, key_hash, created_us, idempotency_key, revoked_us, revision, parent_key_id,
+        scopes, ends_us
+    FROM api_key
+    WHERE account_id = $1 AND (parent_key_id = '' OR key_id IN (
+        SELECT key_id FROM api_key WHERE account_id = $1 AND parent_key_id <> '' ORDER BY created_us DESC, number DESC LIMIT $2
+    ))
+    ORDER BY created_us, number
+"""
 _INSERT_KEY: Final = (
     "INSERT INTO api_key (key_id, account_id, member_id, masked_key, key_hash, created_us, idempotency_key, revoked_us, revision, "
     "parent_key_id, scopes, ends_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
@@ -98,7 +108,8 @@ _REVOKE_FAMILY: Final = """
     ), numbered AS (
         SELECT key_id, $3 + row_number() OVER (ORDER BY level, key_id) AS revision FROM below WHERE revision = 0
     )
-    UPDATE api_key SET revoked_us = $2, revision = numbered.revision FROM numbered WHERE api_key.key_id = numbered.key_id
+    UPDATE api_key SET revoked_us = $2, revision = numbered.revision, ends_us = least(ends_us, $2)
+    FROM numbered WHERE api_key.key_id = numbered.key_id
     RETURNING api_key.revision
 """
 # Minted keys forgotten with each new one, so that there are never more than are remembered.
@@ -182,9 +193,9 @@ class PostgresqlStore:
 
         return await self._pool.transaction(work)
 
-    async def list_keys(self, account_id: str) -> list[Key]:
+    async def list_keys(self, account_id: str, minted_max: int = MINTED_LISTED) -> list[Key]:
         async with self._pool.connection() as connection:
-            rows = await connection.fetch(f"{_KEY} WHERE account_id = $1 ORDER BY created_us, number", account_id)
+            rows = await connection.fetch(_LISTED, account_id, minted_max)
         return [Key(*row) for row in rows]
 
     async def find_key(self, key_hash: bytes) -> Key | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from services.authentication.store import (
+    MINTED_LISTED,
     MINTED_MEMORY_US,
     Key,
     Member,
@@ -148,16 +149,21 @@ class SqliteStore:
             newest = connection.execute(_NEWEST).fetchone()[0]
             family = connection.execute(_FAMILY, (key_id, now_us)).fetchall()
             connection.executemany(
-                "UPDATE api_key SET revoked_us = ?, revision = ? WHERE key_id = ?",
+                "UPDATE api_key SET revoked_us = ?1, revision = ?2, ends_us = min(ends_us, ?1) WHERE key_id = ?3",
                 [(now_us, revision, row[0]) for revision, row in enumerate(family, newest + 1)],
             )
             return _lineage(connection, key_id)[0]
 
         return await self._database.write(work)
 
-    async def list_keys(self, account_id: str) -> list[Key]:
+    async def list_keys(self, account_id: str, minted_max: int = MINTED_LISTED) -> list[Key]:
         def work(connection: sqlite3.Connection) -> list[Key]:
-            rows = connection.execute("SELECT * FROM api_key WHERE account_id = ? ORDER BY created_us, rowid", (account_id,))
+            rows = connection.execute(
+                "SELECT * FROM api_key WHERE account_id = ?1 AND (parent_key_id = '' OR key_id IN (SELECT key_id FROM api_key "
+                "WHERE account_id = ?1 AND parent_key_id <> '' ORDER BY created_us DESC, rowid DESC LIMIT ?2)) "
+                "ORDER BY created_us, rowid",
+                (account_id, minted_max),
+            )
             return [Key(*row) for row in rows]
 
         return await self._database.read(work)

@@ -7,6 +7,11 @@ from services.api_keys import MINT
 from services.runtime.errors import ServiceError
 from tokenline.errors.v1 import errors_pb2
 
+# A minted key is remembered this long after its end, like its run at accounting.
+MINTED_MEMORY_US: Final = 7 * 24 * 3_600 * 1_000_000
+# Agents may mint more keys in that time than an answer can have.
+MINTED_LISTED: Final = 10_000
+
 
 class Member(NamedTuple):
     """A member: owns keys that draw from an account."""
@@ -81,14 +86,14 @@ class Store(Protocol):
         ...
 
     async def revoke_key(self, key_id: str, now_us: int, above_key_id: str = "") -> Key:
-        """Revokes a key and all living keys below it; those that are revoked already stay as they are.
+        """Revokes a key and all living keys below it, whose lives end now; those that are revoked already stay as they are.
 
         Errors: KEY_UNKNOWN, also when it is not below `above_key_id`, where that is given.
         """
         ...
 
-    async def list_keys(self, account_id: str) -> list[Key]:
-        """The account's keys, oldest first; those of one moment in the order of their issue."""
+    async def list_keys(self, account_id: str, minted_max: int = MINTED_LISTED) -> list[Key]:
+        """The account's keys, oldest first (of one moment, in the order of their issue); of minted ones the last `minted_max`."""
         ...
 
     async def find_key(self, key_hash: bytes) -> Key | None:
@@ -150,10 +155,6 @@ def no_key(key_id: str) -> ServiceError:
 
 def _conflict(message: str) -> ServiceError:
     return ServiceError(errors_pb2.ERROR_REASON_IDEMPOTENCY_CONFLICT, message)
-
-
-# A minted key is remembered this long after its end, like what was sold.
-MINTED_MEMORY_US: Final = 90 * 24 * 3_600 * 1_000_000
 
 
 def minted(key: Key, parent: Key | None) -> Key:
@@ -244,12 +245,14 @@ class MemoryStore:
             )
             if is_family and not key.revision:
                 self._revision += 1
-                self._keys[key.key_id] = key._replace(revoked_us=now_us, revision=self._revision)
+                ends_us = min(key.ends_us, now_us)
+                self._keys[key.key_id] = key._replace(revoked_us=now_us, revision=self._revision, ends_us=ends_us)
         return self._keys[key_id]
 
-    async def list_keys(self, account_id: str) -> list[Key]:
-        keys = (key for key in self._keys.values() if key.account_id == account_id)
-        return sorted(keys, key=lambda key: key.created_us)
+    async def list_keys(self, account_id: str, minted_max: int = MINTED_LISTED) -> list[Key]:
+        keys = sorted((key for key in self._keys.values() if key.account_id == account_id), key=lambda key: key.created_us)
+        forgone = {key.key_id for key in [key for key in keys if key.parent_key_id][:-minted_max]}
+        return [key for key in keys if key.key_id not in forgone]
 
     async def find_key(self, key_hash: bytes) -> Key | None:
         key = next((key for key in self._keys.values() if key.key_hash == key_hash), None)

@@ -8,7 +8,7 @@ import pytest
 
 from services.authentication.postgresql_store import PostgresqlStore
 from services.authentication.sqlite_store import SqliteStore
-from services.authentication.store import MINTED_MEMORY_US, Key, Member, MemoryStore, Store, Suspension
+from services.authentication.store import MINTED_LISTED, MINTED_MEMORY_US, Key, Member, MemoryStore, Store, Suspension
 from services.runtime.errors import SchemaError, ServiceError
 
 
@@ -298,7 +298,10 @@ async def test_a_revocation_is_that_of_all_keys_below_and_is_told_of_each(store:
     news = await store.revocations(0)
     # Those above come first.
     assert (news.revision, news.key_ids) == (4, ["key-c", "key-a", "key-b", "key-d"])
-    assert [each.revoked_us for each in await store.list_keys("acct-1") if each.revision] == [5_000, 5_000, 4_000, 5_000]
+    listed = await store.list_keys("acct-1")
+    assert [each.revoked_us for each in listed if each.revision] == [5_000, 5_000, 4_000, 5_000]
+    # The life of a minted key ends with its revocation; an issued key has none.
+    assert [each.ends_us for each in listed] == [0, 0, 5_000, 5_000, 4_000, 5_000, MANY_US]
     # A repeat changes nothing.
     assert (await store.revoke_key("key-a", 9_000)).revoked_us == 5_000
     assert (await store.revocations(4)).key_ids == []
@@ -322,6 +325,7 @@ async def test_minted_keys_that_ended_long_ago_are_forgotten_and_no_revision_com
     await store.revoke_key("key-d", 4_000)
     await store.revoke_key("key-e", 4_000)
     later_us = MANY_US + MINTED_MEMORY_US + 1
+    assert MINTED_MEMORY_US == 7 * 86_400_000_000
     for number in range(5):
         await store.mint_key(minted_key(f"new-{number}", "1", created_us=later_us, ends_us=later_us + 1))
     left = {each.key_id for each in await store.list_keys("acct-1")}
@@ -341,3 +345,9 @@ async def test_an_ended_key_is_not_revoked_with_its_parent(store: Store) -> None
     found = await store.find_key(b"hash-short")
     assert found is not None
     assert found.revision == 1
+
+
+async def test_of_minted_keys_the_last_are_listed_and_of_issued_ones_all(store: Store) -> None:
+    assert MINTED_LISTED == 10_000
+    await tree(store)
+    assert [each.key_id for each in await store.list_keys("acct-1", 3)] == ["key-1", "key-2", "key-c", "key-d", "key-e"]

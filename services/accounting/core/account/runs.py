@@ -62,7 +62,8 @@ def _ended(account: Account, entry: RunsEnded, seq: int) -> None:
 
 def _forget_ended(account: Account, now_us: int) -> None:
     """Drops runs that ended long ago, and the earliest of too many that ended. A child goes before its parent."""
-    ended = sorted((run for run in reversed(account.runs.values()) if run.ends_us <= now_us), key=lambda run: run.ends_us)
+    ended = [run for run in account.runs.values() if run.ends_us <= now_us]
+    ended.sort(key=lambda run: (run.ends_us, -len(lineage(account, run.key_id))))
     excess = len(ended) - ENDED_RUNS_MAX
     if not ended or (excess <= 0 and ended[0].ends_us >= now_us - ENDED_RUN_MEMORY_US):
         return

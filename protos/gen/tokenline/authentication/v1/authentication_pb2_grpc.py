@@ -135,7 +135,7 @@ class AuthenticationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListKeys(self, request, context):
-        """Lists an account's keys, oldest first, revoked ones too; an account without any has an empty list.
+        """Lists an account's keys, oldest first, revoked ones too, of minted keys the last 10,000; an account without any has an empty list.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

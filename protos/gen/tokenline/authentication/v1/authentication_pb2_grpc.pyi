@@ -52,7 +52,7 @@ class AuthenticationServiceStub:
     RevokeMintedKey: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.RevokeMintedKeyRequest, _authentication_pb2.RevokeMintedKeyResponse]
     """RevokeKey for the holder of a key above it; KEY_UNKNOWN also where key_id is not below parent_key_id."""
     ListKeys: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.ListKeysRequest, _authentication_pb2.ListKeysResponse]
-    """Lists an account's keys, oldest first, revoked ones too; an account without any has an empty list."""
+    """Lists an account's keys, oldest first, revoked ones too, of minted keys the last 10,000; an account without any has an empty list."""
     SuspendAccount: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.SuspendAccountRequest, _authentication_pb2.SuspendAccountResponse]
     """Suspends an account: none of its keys passes, and its calls under way end. Keys are issued, listed and revoked as
     before. Idempotent: a repeat returns the first suspension's time. Account without members: ACCOUNT_UNKNOWN.
@@ -94,7 +94,7 @@ class AuthenticationServiceAsyncStub(AuthenticationServiceStub):
     RevokeMintedKey: _aio.UnaryUnaryMultiCallable[_authentication_pb2.RevokeMintedKeyRequest, _authentication_pb2.RevokeMintedKeyResponse]  # type: ignore[assignment]
     """RevokeKey for the holder of a key above it; KEY_UNKNOWN also where key_id is not below parent_key_id."""
     ListKeys: _aio.UnaryUnaryMultiCallable[_authentication_pb2.ListKeysRequest, _authentication_pb2.ListKeysResponse]  # type: ignore[assignment]
-    """Lists an account's keys, oldest first, revoked ones too; an account without any has an empty list."""
+    """Lists an account's keys, oldest first, revoked ones too, of minted keys the last 10,000; an account without any has an empty list."""
     SuspendAccount: _aio.UnaryUnaryMultiCallable[_authentication_pb2.SuspendAccountRequest, _authentication_pb2.SuspendAccountResponse]  # type: ignore[assignment]
     """Suspends an account: none of its keys passes, and its calls under way end. Keys are issued, listed and revoked as
     before. Idempotent: a repeat returns the first suspension's time. Account without members: ACCOUNT_UNKNOWN.
@@ -169,7 +169,7 @@ class AuthenticationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _authentication_pb2.ListKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_authentication_pb2.ListKeysResponse, _abc.Awaitable[_authentication_pb2.ListKeysResponse]]:
-        """Lists an account's keys, oldest first, revoked ones too; an account without any has an empty list."""
+        """Lists an account's keys, oldest first, revoked ones too, of minted keys the last 10,000; an account without any has an empty list."""
 
     @_abc_1.abstractmethod
     def SuspendAccount(

@@ -471,25 +471,26 @@ def test_a_call_is_paid_in_the_units_of_its_budget_alone() -> None:
     assert (refused.code, refused.limit_id) == (ResultCode.QUOTA_LIMIT_REACHED, "budget-TOKEN@key:in-points")
 
 
-@pytest.mark.parametrize("metered", [False, True])
-def test_a_budget_is_no_softer_where_quota_is_reserved_for_the_likely_cost(agent: Agent, *, metered: bool) -> None:
+def test_a_budget_is_no_softer_where_quota_is_reserved_for_the_likely_cost(agent: Agent) -> None:
     agent.catalog = catalog_of(offering({"flat": flat(EACH)}, expected=True, window=16))
 
     def begin(key: str, tokens: int) -> tuple[str, Answer]:
-        command = agent.create_command(tokens, 30, metered=metered)
+        command = agent.create_command(tokens, 30, metered=True)
         return command.charging_id, agent.ask(msgspec.structs.replace(command, key_id=key, input_expected=tokens))
 
     agent.mint("a", tokens=100)
+    agent.mint("b", tokens=60)
     # A call of another key may cost far less than it holds; that is hope for others, and none for a budget.
     assert isinstance(begin(ISSUED, 10_000)[1], Granted)
-    may_use = 0
-    for _ in range(30):
-        charging_id, answer = begin("a", 20)
-        if isinstance(answer, Granted):
-            more = agent.ask(UpdateSession(ACCOUNT_ID, charging_id, 2, usage(input=20, output=5), 30))
-            may_use += 20 + (more.output_granted if isinstance(more, Granted) else answer.output_granted)
-    assert 40 <= may_use <= 100
-    assert agent.runs()["a"].budgets[0].held == may_use * UNIT
+    granted = [answer.output_granted for _, answer in [begin("a", 20) for _ in range(30)] if isinstance(answer, Granted)]
+    assert granted == [16, 16]
+    charging_id, answer = begin("b", 20)
+    assert isinstance(answer, Granted)
+    agent.ask(msgspec.structs.replace(event_command(agent.charging_id(), usage(input=15)), key_id="b"))
+    # 9 are left, beside the 36 that are held.
+    answer = agent.update(charging_id, 2, usage(input=20, output=5), 30)
+    assert (answer.output_granted, answer.final) == (25, True)
+    assert [(run.budgets[0].used + run.budgets[0].held) // UNIT for run in agent.runs().values()] == [72, 60]
 
 
 # Memory

@@ -292,6 +292,10 @@ MALFORMED: Final[dict[str, tuple[bytes, str | None]]] = {
         "unsupported_parameter",
     ),
     "too many values": (b'{"type":"response.create","input":[' + b"1," * 100_001 + b"1]}", "too_many_values"),
+    "too many members of a note": (
+        b'{"type":"response.processed"' + b"".join(b',"k%d":1' % number for number in range(100_001)) + b"}",
+        "too_many_values",
+    ),
     "too many levels": (b'{"type":"response.create","input":' + b"[" * 15_000 + b"]" * 15_000 + b"}", "invalid_json"),
     "an unknown model": (b'{"type":"response.create","model":"nobody","input":"x"}', "model_not_found"),
 }

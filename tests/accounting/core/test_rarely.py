@@ -1,6 +1,7 @@
 """Orders, renewals, changes and corrections that come rarely: what is refused, and what begins or ends in an unusual way."""
 
 from datetime import datetime
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -27,6 +28,7 @@ from services.accounting.core.commands import (
 )
 from services.accounting.core.corrections import set_limits
 from services.accounting.core.cycles import period_bounds_us
+from services.accounting.core.due import due_entries
 from services.accounting.core.entries import BucketGranted, OrderFailed, PriceCharged, SessionSettled, SubscriptionEnded
 from services.accounting.core.terms import LimitKind, Payment, Period, Scope
 from services.runtime.identifiers import derived_name
@@ -194,6 +196,21 @@ def test_a_renewal_without_grace_that_is_not_paid_ends_at_once_and_asks_for_noth
     assert ended == [SubscriptionEnded(ACCOUNT_ID, end_us, subscription.subscription_id, "not paid")]
     assert all(each.state == "completed" for each in shopper.state.orders.values())
     assert "TOKEN" not in shopper.free
+
+
+def test_a_renewal_that_is_tried_at_the_end_of_its_grace_and_not_paid_ends(shopper: Shopper) -> None:
+    shopper.grant(9_900_000, unit=CNY)
+    shopper.order("ten", Payment.PREPAID)
+    shopper.pass_time(31 * DAY)
+    poke(shopper)
+    (subscription,) = shopper.state.subscriptions.values()
+    end_us = subscription.grace_end_us
+    # Money that comes at this very moment, too little of it, makes it tried.
+    subscription.retry_us = end_us
+    entries = due_entries(shopper.state, end_us, 0, used=False)
+    # They are applied between one and the next, which is not done here: look at the first ones.
+    ended = [each for each in islice(entries, 9) if isinstance(each, SubscriptionEnded)]
+    assert ended[0] == SubscriptionEnded(ACCOUNT_ID, end_us, subscription.subscription_id, "not paid")
 
 
 def test_a_renewal_that_was_asked_for_once_is_cycled_once(shopper: Shopper) -> None:

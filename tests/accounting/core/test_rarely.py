@@ -33,7 +33,7 @@ from services.accounting.core.entries import BucketGranted, OrderFailed, PriceCh
 from services.accounting.core.terms import LimitKind, Payment, Period, Scope
 from services.runtime.identifiers import derived_name
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, TCC_US, UNIT, Ledger, catalog_of, flat, offering, usage
-from tests.accounting.shop import CNY, SHANGHAI, Shopper, allowance, for_sale, go_to, limit
+from tests.accounting.shop import CNY, DAILY, SHANGHAI, Shopper, allowance, for_sale, go_to, limit
 
 TEN = for_sale("ten", allowance(10), price=9_900_000)
 THIRTY = for_sale("thirty", allowance(30), price=26_900_000)
@@ -42,11 +42,12 @@ DOLLARS = for_sale("dollars", allowance(10), price=3_000_000)
 assert DOLLARS.terms is not None
 DOLLARS = DOLLARS._replace(terms=msgspec.structs.replace(DOLLARS.terms, price_unit="CURRENCY:USD"))
 ONCE = for_sale("once", allowance(10), price=9_900_000, automatic=False)
+FREE_DAILY = for_sale("free-daily", allowance(10), cycle=DAILY)
 
 
 @pytest.fixture
 def shopper() -> Shopper:
-    return Shopper(TEN, THIRTY, NO_GRACE, DOLLARS, ONCE)
+    return Shopper(TEN, THIRTY, NO_GRACE, DOLLARS, ONCE, FREE_DAILY)
 
 
 def refused(answer: object) -> tuple[str, str]:
@@ -91,6 +92,24 @@ def test_an_order_that_is_given_up_fails_with_the_reason_and_a_repeat_tells_it_a
         "ITEM_UNKNOWN",
         f"no order ord-none is on account {ACCOUNT_ID}",
     )
+
+
+def test_an_order_is_told_again_as_it_is(shopper: Shopper) -> None:
+    order = shopper.order("ten", Payment.EXTERNAL, key="k")
+    assert shopper.order("ten", Payment.EXTERNAL, key="k") == order
+    assert (order.amount, shopper.confirm(order).amount) == (9_900_000, 9_900_000)
+
+
+def test_a_free_cycle_that_followed_a_paid_one_during_a_standstill_is_the_present_one(shopper: Shopper) -> None:
+    shopper.grant(9_900_000, unit=CNY)
+    order = shopper.order("ten", Payment.PREPAID)
+    shopper.change(order.subscription_id, "free-daily", Payment.FREE, at_once=False)
+    shopper.pass_time(40 * DAY)
+    poke(shopper)
+    subscription = shopper.state.subscriptions[order.subscription_id]
+    assert (subscription.state, subscription.terms.offering_id) == ("active", "free-daily")
+    assert shopper.now_us < subscription.cycle_end_us <= shopper.now_us + 2 * DAY
+    assert shopper.free == {"TOKEN": 10}
 
 
 def test_an_order_is_due_at_its_end_for_as_long_as_it_waits(shopper: Shopper) -> None:

@@ -78,7 +78,7 @@ def configs_of(case: str) -> dict[str, dict[str, Any]]:
         configs["registry"] |= {"etcd": etcd, **_LAYERS}
         configs["accounting"] |= {"etcd": etcd, "postgresql": EVERYTHING["postgresql"]["accountingUrls"]}
         configs["billing"] |= {"postgresql": url}
-        configs["edge"] |= {"body_bytes_max": 50_000_000, **_BASE_URL}
+        configs["edge"] |= {"body_bytes_max": 50_000_000, "cors_origins": ["https://app.example.com"], **_BASE_URL}
         configs["vendor-simulator"] = dict(SIMULATOR)
     for service in ("authentication", "registry", "accounting", "billing"):
         configs[service]["health_port"] = 7002

@@ -381,7 +381,7 @@ _ENDS: Final = (
     Mutation(
         "usage is shown to who did not ask",
         _CHAT_ANSWER,
-        (("        if self._include_usage:\n", "        if True:\n"),),
+        (("        if self._options.include_usage:\n", "        if True:\n"),),
         _OF_CHAT_ANSWER,
     ),
     Mutation(
@@ -419,7 +419,7 @@ _ENDS: Final = (
         "[DONE] goes out before the usage",
         _CHAT_ANSWER,
         (
-            ("        if self._include_usage:\n", "        out += _DONE\n        if self._include_usage:\n"),
+            ("        if self._options.include_usage:\n", "        out += _DONE\n        if self._options.include_usage:\n"),
             ("        return out + _DONE\n", "        return out\n"),
         ),
         _OF_CHAT_ANSWER,

@@ -281,8 +281,8 @@ DOORS: Final = (
     _listener(
         "last words may last for ever",
         _LISTENER_PY,
-        "((self._idle, limits.idle_s), (self._late, limits.last_words_s))",
-        "((self._idle, limits.idle_s),)",
+        "        for connection in _since(self._late, now_s - limits.last_words_s, left):\n",
+        "        for connection in ():\n",
     ),
     _listener(
         "the longest answer is cut off without a word",
@@ -401,7 +401,7 @@ DOORS: Final = (
     _listener(
         "connections without a request are waited for",
         _LISTENER_PY,
-        "        for connection in (*self._idle, *self._heads):\n            connection.drop()\n",
+        "        for connection in (*self._idle, *self._heads):\n            connection.end_idle()\n",
         "",
     ),
     _listener(
@@ -457,8 +457,8 @@ DOORS: Final = (
         "services/edge/http/answers.py",
         (
             (
-                '            if path == "/" and exchange.method == "HEAD":\n',
-                '            if path == "/health" and exchange.method == "HEAD":\n',
+                '            elif path == "/" and exchange.method == "HEAD":\n',
+                '            elif path == "/health" and exchange.method == "HEAD":\n',
             ),
         ),
         ("tests/edge/test_app.py",),

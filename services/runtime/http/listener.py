@@ -223,9 +223,7 @@ class Listener:
     def begin(self, connection: Connection, exchange: Exchange) -> None:
         """Lets the application serve a request whose head has come, and whose turn it is."""
         self._heads.pop(connection, None)
-        self._idle.pop(connection, None)
-        self._answered(connection)
-        self._answers[connection] = self._loop.time()
+        self.works(connection)
         task = self._loop.create_task(self._serve(exchange))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -246,6 +244,12 @@ class Listener:
         """Notes that the connection's answer is whole, and it waits for the next request."""
         self._answered(connection)
         self._idle[connection] = self._loop.time()
+
+    def works(self, connection: Connection) -> None:
+        """Notes that an answer is made from now on, or that a stream of another protocol serves its client."""
+        self._idle.pop(connection, None)
+        self._answered(connection)
+        self._answers[connection] = self._loop.time()
 
     def _answered(self, connection: Connection) -> None:
         self._answers.pop(connection, None)
@@ -327,10 +331,12 @@ class Listener:
                 self._late[connection] = now_s
             else:
                 connection.drop()
-        for times, lasts_s in ((self._idle, limits.idle_s), (self._late, limits.last_words_s)):
-            for connection in _since(times, now_s - lasts_s, left):
-                connection.drop()
-                left -= 1
+        for connection in _since(self._idle, now_s - limits.idle_s, left):
+            connection.end_idle()
+            left -= 1
+        for connection in _since(self._late, now_s - limits.last_words_s, left):
+            connection.drop()
+            left -= 1
         if not left:
             self._loop.call_soon(self._end_late)
 
@@ -346,7 +352,7 @@ class Listener:
         await self.stop_listening()
         until_s = self._loop.time() + drain_s
         for connection in (*self._idle, *self._heads):
-            connection.drop()
+            connection.end_idle()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=drain_s)
         for task in tuple(self._tasks):

@@ -36,6 +36,7 @@ class StreamedAnswer:
     """
 
     content_type = STREAM
+    tells_usage = None
 
     def __init__(self, reading: UsageReading, model_id: str, *, has_results: bool) -> None:
         """`has_results`: tools were asked for that run at the vendor."""
@@ -133,6 +134,7 @@ class WholeAnswer:
     """An answer that the client wants whole, from a stream or from a whole one. A cut event with output is left out."""
 
     content_type = JSON
+    tells_usage = None
 
     def __init__(self, reading: UsageReading, model_id: str, *, has_results: bool) -> None:
         """`has_results`: tools were asked for that run at the vendor."""
@@ -230,6 +232,7 @@ class CountAnswer:
     """The vendor's count of a request's tokens, relayed as it came."""
 
     content_type = JSON
+    tells_usage = None
 
     def __init__(self) -> None:
         self._body = b""

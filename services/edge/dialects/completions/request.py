@@ -139,7 +139,7 @@ class CompletionsRequest:
             endpoint.usage,
             self.choices,
             self._alternatives,
+            self.options,
             [text for text in self._echoed for _ in range(self._each)],
             streamed=self.streamed,
-            include_usage=self.options.include_usage,
         )

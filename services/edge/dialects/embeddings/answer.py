@@ -72,6 +72,7 @@ class EmbeddingsAnswer:
     """See `services.edge.call.dialect.Answer`. It never streams."""
 
     content_type = "application/json"
+    tells_usage = None
 
     def __init__(self, reading: UsageReading, model_id: str, inputs: int, dimensions: int | None, *, is_base64: bool) -> None:
         """`dimensions`: the length that the client asked for; None: the model's own."""

@@ -30,6 +30,7 @@ from services.accounting.core.corrections import set_limits
 from services.accounting.core.cycles import period_bounds_us
 from services.accounting.core.due import due_entries
 from services.accounting.core.entries import BucketGranted, OrderFailed, PriceCharged, SessionSettled, SubscriptionEnded
+from services.accounting.core.sales.prices import unused_value
 from services.accounting.core.terms import LimitKind, Payment, Period, Scope
 from services.runtime.identifiers import derived_name
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, TCC_US, UNIT, Ledger, catalog_of, flat, offering, usage
@@ -201,6 +202,17 @@ def test_a_change_for_the_next_cycle_that_is_paid_outside_is_asked_for_at_its_be
     shopper.ask(ConfirmPayment(ACCOUNT_ID, asked.order_id, "second month"))
     assert shopper.state_of_subscription(order.subscription_id) == ("active", 1, "thirty")
     assert shopper.free == {"TOKEN": 30}
+
+
+def test_a_cycle_is_worth_its_days_that_are_left_while_it_runs(shopper: Shopper) -> None:
+    shopper.grant(9_900_000, unit=CNY)
+    shopper.order("ten", Payment.PREPAID)
+    (subscription,) = shopper.state.subscriptions.values()
+    days = subscription.cycle_days
+    assert unused_value(subscription, shopper.now_us) == 9_900_000 * (days - 1) // days > 0
+    assert unused_value(msgspec.structs.replace(subscription, state="suspended"), shopper.now_us) == 0
+    # Old journals have no days.
+    assert unused_value(msgspec.structs.replace(subscription, cycle_days=0), shopper.now_us) == 0
 
 
 @pytest.mark.parametrize("payment", [Payment.EXTERNAL, Payment.PREPAID])

@@ -23,6 +23,7 @@ from services.edge.api.usage import usage_routes
 from services.edge.call.dialect import Dialect
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
+from services.edge.call.probes import Prober
 from services.edge.catalog import CatalogHolder
 from services.edge.charging.client import ChargingClient
 from services.edge.charging.outbox import Outbox
@@ -41,6 +42,7 @@ from services.edge.http.problems import Header, by_server
 from services.edge.identity.principals import Principals
 from services.edge.routing.router import RetryBudget, Router
 from services.edge.vendors.http import HttpVendorClient
+from services.edge.vendors.secrets import VendorSecrets
 from services.edge.vendors.vendor import VendorClient
 from services.runtime.certificates import certificates_of
 from services.runtime.clients import connect
@@ -111,10 +113,10 @@ async def run_edge(
 ) -> AsyncIterator[Addresses]:
     """Runs the edge; yields its addresses once it listens. It is ready (/readyz) once the services it needs are.
 
-    `environment` holds the vendors' secrets, under the names that the catalog gives. At the end clients are told to close their
-    connections for `drain_notice_ms`; then no new connection is taken, requests under way end, what is owed to accounting is
-    delivered, and connections close; operators are served until then. Errors: `ConfigError` when the admin token or a certificate
-    can't be used; `OSError` when an address cannot be bound.
+    `environment` holds the vendors' secrets that have no file, under the names that the catalog gives. At the end clients are told
+    to close their connections for `drain_notice_ms`; then no new connection is taken, requests under way end, what is owed to
+    accounting is delivered, and connections close; operators are served until then. Errors: `ConfigError` when the admin token, a
+    vendor's secret or a certificate can't be used; `OSError` when an address cannot be bound.
     """
     token = read_admin_token(Path(config.admin_token_file))
     clock = SystemClock()
@@ -131,8 +133,7 @@ async def run_edge(
         accounting = accounting_pb2_grpc.AccountingServiceStub(accounting_channel)
         billing = billing_pb2_grpc.BillingServiceStub(billing_channel)
 
-        catalog = CatalogHolder(registry_channel, environment, config.simulator_base_url)
-        await stack.enter_async_context(lifecycle.background("edge-catalog", catalog.follow()))
+        catalog = await stack.enter_async_context(_catalog(config, registry_channel, environment, lifecycle))
         principals = Principals(authentication_channel, config.cached_key_grace_ms)
         await stack.enter_async_context(lifecycle.background("edge-revocations", principals.follow_revocations()))
         vendors = await stack.enter_async_context(HttpVendorClient(config))
@@ -141,8 +142,7 @@ async def run_edge(
         metrics = RequestMetrics()
         metrics.export()
         offerings = AccountOfferings(accounting)
-        router = Router(budget=RetryBudget(config.attempts_max, config.retry_budget_ms / 1_000))
-        router.export()
+        router = await stack.enter_async_context(_router(config, vendors, lifecycle))
         counts = TokenCounts(catalog, vendors, router, offerings, SERVED_AT)
         path = _call_path(config, catalog, charging, vendors, router)
         calls = stack.enter_context(_model_calls(config, principals, path, counts, metrics, clock))
@@ -175,6 +175,30 @@ async def run_edge(
         )
         doors.append(await stack.enter_async_context(listening))
         yield Addresses(f"{_origin(config.host, doors[0].port)}/v1", _origin(config.admin_host, operators.port))
+
+
+@asynccontextmanager
+async def _catalog(
+    config: EdgeConfig, channel: grpc.aio.Channel, environment: Mapping[str, str], lifecycle: Lifecycle
+) -> AsyncIterator[CatalogHolder]:
+    """The catalog with the vendors' secrets, both kept up to date. Errors: `ConfigError` for a secret of no use."""
+    secrets = VendorSecrets(environment, Path(config.vendor_secrets_folder) if config.vendor_secrets_folder else None)
+    catalog = CatalogHolder(channel, secrets.current, config.simulator_base_url)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(lifecycle.background("edge-catalog", catalog.follow()))
+        if config.vendor_secrets_folder:
+            await stack.enter_async_context(lifecycle.background("edge-secrets", secrets.follow(catalog.use)))
+        yield catalog
+
+
+@asynccontextmanager
+async def _router(config: EdgeConfig, vendors: VendorClient, lifecycle: Lifecycle) -> AsyncIterator[Router]:
+    """The routes' health, which shows itself, and is asked for without calls where vendors have a free path."""
+    budget = RetryBudget(config.attempts_max, config.retry_budget_ms / 1_000)
+    router = Router(budget=budget, edges_max=config.edges_max)
+    router.export()
+    async with lifecycle.background("edge-probes", Prober(router, vendors).run()):
+        yield router
 
 
 @asynccontextmanager

@@ -39,6 +39,9 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
     admin_token_file: str
     # Serves every vendor that has no secret here, for example "http://127.0.0.1:8090/v1"; empty: such vendors are left out.
     simulator_base_url: str = ""
+    # A folder with a file for each secret and address of a vendor, named as the catalog names them (api_key_env, base_url_env).
+    # They count before the environment, and are read again when they change; empty: the environment alone.
+    vendor_secrets_folder: str = ""
     # Larger request bodies are refused.
     body_bytes_max: int = 20_000_000
     # At most this many bytes of request bodies on their way in are held at once, in all and of one account; 0: ten times
@@ -71,6 +74,8 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
     attempts_max: int = 4
     # Once the first of them has failed, others are begun for this long.
     retry_budget_ms: int = 60_000
+    # At most this many edges serve the cell. Each keeps that share of what a vendor's contract allows the cell a minute.
+    edges_max: int = 1
     # A stream to a client that is idle this long gets a comment, so that nothing on the way closes it.
     heartbeat_interval_ms: int = 15_000
     # Accounting may take this long to reserve before the call is refused.
@@ -120,6 +125,7 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
                 raise ValueError(f"{field} must be 1 to 3600000")
         for field, least, most in (
             ("attempts_max", 1, 100),
+            ("edges_max", 1, 10_000),
             ("retry_budget_ms", 0, 3_600_000),
             ("answer_timeout_ms", 1, 86_400_000),
             ("cached_key_grace_ms", 0, 86_400_000),

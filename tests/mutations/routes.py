@@ -18,6 +18,27 @@ _LISTED: Final = "tests/edge/test_models.py"
 _PAGES: Final = "tests/edge/test_model_pages.py"
 _COMPLETED: Final = "tests/edge/dialects/test_completions.py"
 
+_SECRETS: Final = "services/edge/vendors/secrets.py"
+_SECRET: Final = "tests/edge/vendors/test_secrets.py"
+
+_SECRET_FILES: Final = (
+    one(
+        "the environment counts before a secret's file",
+        _SECRETS,
+        "{**self._environment, **self._files}",
+        "{**self._files, **self._environment}",
+        _SECRET,
+    ),
+    one("a secret's new value is not told", _SECRETS, "            use(self.current)\n", "            pass\n", _SECRET),
+    one("a secret may begin another header", _SECRETS, "[!-~]*", ".*(?s:.)*", _SECRET),
+    one(
+        "the edge does not take a secret that was replaced",
+        "services/edge/catalog.py",
+        "self.current = Snapshot(self.current.catalog, environment, self._simulator_base_url)",
+        "pass",
+        "tests/edge/test_app.py",
+    ),
+)
 _METERED: Final = (
     one(
         "a route without a meter is registered",
@@ -245,4 +266,4 @@ _MODELS: Final = (
     ),
 )
 
-ROUTES: Final = (*_METERED, *_CALLED_IN, *_EMBEDDINGS, *_COMPLETIONS, *_LARGE, *_MODELS)
+ROUTES: Final = (*_SECRET_FILES, *_METERED, *_CALLED_IN, *_EMBEDDINGS, *_COMPLETIONS, *_LARGE, *_MODELS)

@@ -77,11 +77,7 @@ class VendorRequest(NamedTuple):
 
     def headers_for(self, endpoint: Endpoint) -> list[Header]:
         """All headers of the vendor's request, including its secret."""
-        headers = [(b"content-type", self.body.content_type.encode("ascii")), *self.headers]
-        if endpoint.api_key:
-            secret = endpoint.api_key.encode("latin-1", "replace")
-            headers.append((b"x-api-key", secret) if endpoint.key_in_header else (b"authorization", b"Bearer " + secret))
-        return headers
+        return [(b"content-type", self.body.content_type.encode("ascii")), *self.headers, *endpoint.key_headers]
 
 
 class Step(NamedTuple):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from services.edge.call.admission import Admitted, admit, model_of, refuse_elsewhere
+from services.edge.call.admission import Admitted, admit, keep_open_routes, model_of, refuse_elsewhere
 from services.edge.call.call import Call
 from services.edge.call.dialect import Dialect, Rate, Request
 from services.edge.call.metrics import CallMetrics
@@ -18,6 +18,7 @@ from services.edge.http.problems import (
     Problem,
     key_ended,
     limit_used_up,
+    malformed,
     model_not_found,
     quota_below_choices,
     quota_held,
@@ -34,6 +35,9 @@ from services.token_classes import NOTHING
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
+# A header of the request: whether an equivalent model may answer.
+_FALLBACK: Final = b"x-tokenline-fallback"
+_FALLBACKS: Final = {"": None, "equivalent": True, "none": False}
 _NOTHING_USED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_VENDOR, cause_of(Ended.REJECTED))
 _FAILED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_PARTIAL, cause_of(Ended.FAILED))
 
@@ -104,6 +108,7 @@ class CallPath:
             self._routed = snapshot
             self._router.keep(snapshot.routes())
         model = model_of(snapshot, request.model_id)
+        equivalents = _allows_equivalents(client.header(_FALLBACK))
         try:
             admitted = self._admit(dialect, request, model, principal)
         except RecursionError:
@@ -114,6 +119,11 @@ class CallPath:
         client.ends_in(granted.ends_in_ms)
         session = Session(self._charging, charging_id, principal, granted, client.revoke)
         try:
+            keep_open_routes(self._router, snapshot, admitted, granted.offering_id, principal.account_id, equivalents=equivalents)
+            if not admitted.routes:
+                # They are for other offerings, or in other regions.
+                session.release_later(_NOTHING_USED)
+                raise model_not_found(admitted.model.model_id)
             await self._serve(snapshot, admitted, granted, session, client, answer)
         finally:
             # Releases the session after a fault of ours before the call.
@@ -208,6 +218,14 @@ def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOf
     ):
         return None
     return snapshot.model(offering.restricted_model_id)
+
+
+def _allows_equivalents(word: str) -> bool | None:
+    """Whether a request lets an equivalent model answer; None: it does not say. Errors: `Problem` 400 for another word."""
+    if word not in _FALLBACKS:
+        message = f"{_FALLBACK.decode()} must be equivalent, or none, or left out: then it is as the account's offering says."
+        raise malformed(None, message, "invalid_value")
+    return _FALLBACKS[word]
 
 
 def _refusal(refused: pb.Refused, model_id: str, redirect_offering_id: str) -> Problem:

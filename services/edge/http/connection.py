@@ -39,6 +39,10 @@ class Client:
         # Makes the error that ends an await. Kept as a function, because the error itself would keep this object in a circle.
         self._interruption: Callable[[], Exception] | None = None
 
+    def header(self, name: bytes) -> str:
+        """A header of the request; empty where it was not sent. `name`: in lower case."""
+        return self._exchange.value_of(name).decode("latin-1")
+
     async def read_body(self, bytes_max: int, coming: Coming, look: Callable[[bytes], float]) -> bytes:
         """The body; each piece is shown to `look` as it comes, which says how long the next one is to wait.
 

@@ -18,6 +18,8 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
 
 PRINCIPAL: Final = Principal("key-1", "member-1", "account-1")
+# A header of tests: the account of the call's key, where it is another one.
+ACCOUNT: Final = "x-account"
 # An item of a script: the vendor says nothing more and does not end.
 HANG: Final = "hang"
 Item = bytes | float | int | str | VendorFailure
@@ -134,6 +136,8 @@ class ScriptedVendors(VendorClient):
 
     def __init__(self) -> None:
         self.scripts: dict[str, list[Script]] = {}
+        # Questions that cost nothing: when, where, and with which headers; the scripts of "HOST free" answer them.
+        self.free: list[tuple[float, str, dict[bytes, bytes]]] = []
         self.asked: list[Asked] = []
 
     def answers(self, *items: Item, vendor: str = "acme", **how: Any) -> None:
@@ -156,6 +160,13 @@ class ScriptedVendors(VendorClient):
             asked.closed_at_s = now_s()
             raise first
         return ScriptedAnswer(script, asked)
+
+    async def get(self, url: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self.free.append((now_s(), url, dict(headers)))
+        script = self.scripts[f"{url.split('/')[2]} free"].pop(0)
+        await asyncio.sleep(script.head_after_s)
+        if isinstance(first := script.next(), VendorFailure):
+            raise first
 
     def check(self) -> None:
         """Whatever was opened is closed."""
@@ -216,7 +227,6 @@ class FakeCharging(Charging):
         return self._takes_all_classes
 
     async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> Opened:
-        assert account_id == PRINCIPAL.account_id
         assert charging_id not in self._numbers, "a session was opened twice"
         self.creates.append(create)
         if self.create_gate is not None:
@@ -418,7 +428,8 @@ class OnePrincipal(Principals):
 
     async def resolve(self, exchange: Exchange) -> Principal:
         exchange.known = True
-        return PRINCIPAL
+        account_id = exchange.value_of(ACCOUNT.encode()).decode()
+        return PRINCIPAL._replace(account_id=account_id) if account_id else PRINCIPAL
 
     def watch(self, principal: Principal, end: End) -> None:
         self.revocations.append(end)

@@ -224,7 +224,7 @@ def _end_keyed(account: Account, call_key: bytes, last: SessionSettled) -> None:
     The late Release of a swept session may still charge.
     """
     keyed = account.keyed.pop(call_key)
-    # Of several records each has usage.
+    # Each of several records has usage.
     if any(last.usage) or last.close_cause == CloseCause.SWEPT:
         keyed.ended_us = last.time_us
         account.keyed[call_key] = keyed

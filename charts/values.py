@@ -386,7 +386,7 @@ class Ingress(_Values, frozen=True):
         Labels,
         Meta(
             description="For the controller. Streams need no buffering and a long read time-out; bodies are as large as "
-            "`services.edge.config.body_bytes_max`, 20 MB."
+            "`services.edge.config.body_bytes_max`, 20 MB. Codex and others ask for WebSocket, which most controllers pass on."
         ),
     ] = {}
 

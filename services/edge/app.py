@@ -17,7 +17,10 @@ from services.edge.api.health import health_routes
 from services.edge.api.me import me_routes
 from services.edge.api.models import AccountOfferings, is_anthropic, models_routes
 from services.edge.api.reading import RequestReader
+from services.edge.api.sockets import Rooms, Sockets
 from services.edge.api.token_counts import TokenCounts
+from services.edge.api.usage import usage_routes
+from services.edge.call.dialect import Dialect
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
 from services.edge.call.probes import Prober
@@ -33,6 +36,7 @@ from services.edge.dialects.embeddings.dialect import Embeddings
 from services.edge.dialects.responses.dialect import Responses
 from services.edge.http.answers import Answers, exception_handlers, named
 from services.edge.http.bodies import Bodies
+from services.edge.http.cross_origin import CrossOrigin
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import Header, by_server
 from services.edge.identity.principals import Principals
@@ -63,11 +67,15 @@ CALLS: Final = metered(
 )
 # A dialect's first path is that of its calls.
 SERVED_AT: Final = {dialect.name: path for path, dialect in reversed(CALLS)}
+# Paths whose calls can also come over a WebSocket.
+WITH_SOCKETS: Final = frozenset({"/v1/responses"})
 # Bounds the bodies of all routes except model calls, which bound theirs themselves.
 _BODY_BYTES_MAX: Final = 1_000_000
 # At most this many of the largest bodies may be on their way in.
 _BODIES_IN_ALL: Final = 10
 _BODIES_OF_ACCOUNT: Final = 2
+# Conversations that sockets keep may have as many bytes as bodies; those of an account, this part of them.
+_KEPT_OF_ACCOUNT: Final = 2
 # People, Prometheus and probes.
 _OPERATORS_CONNECTIONS_MAX: Final = 256
 # They have had all the time that clients had.
@@ -137,7 +145,7 @@ async def run_edge(
         router = await stack.enter_async_context(_router(config, vendors, lifecycle))
         counts = TokenCounts(catalog, vendors, router, offerings, SERVED_AT)
         path = _call_path(config, catalog, charging, vendors, router)
-        calls = stack.enter_context(_model_calls(config, principals, path, counts, clock))
+        calls = stack.enter_context(_model_calls(config, principals, path, counts, metrics, clock))
         # Once it listens.
         doors: list[Listener] = []
         parts = Parts(
@@ -157,7 +165,7 @@ async def run_edge(
         for_operators = Answers(operators_application(parts, token, clock), metrics, clock)
         operators = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
         listening = listen_http(
-            Answers(clients_application(parts, clock), metrics, clock, calls),
+            Answers(clients_application(parts, clock), metrics, clock, calls, _cross_origin(config)),
             config.host,
             config.port,
             drain_s=config.drain_timeout_ms / 1_000,
@@ -219,17 +227,31 @@ def _model_calls(
     principals: Principals,
     calls: CallPath,
     counts: TokenCounts,
+    metrics: RequestMetrics,
     clock: Clock,
 ) -> Iterator[dict[str, ModelCalls]]:
     """The model calls by path."""
-    bodies = Bodies(
-        config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max,
-        config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max,
-    )
+    in_all = config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max
+    bodies = Bodies(in_all, config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max)
+    rooms = Rooms(bodies, Bodies(in_all, in_all // _KEPT_OF_ACCOUNT), config.body_bytes_max)
     reader = RequestReader()
+
+    def sockets(dialect: Dialect) -> Sockets:
+        return Sockets(dialect, principals, reader, rooms, config.answer_timeout_ms / 1_000, metrics, clock)
+
     try:
         yield {
-            path: ModelCalls(dialect, principals, calls, counts, reader, bodies, config.body_bytes_max, clock)
+            path: ModelCalls(
+                dialect,
+                principals,
+                calls,
+                counts,
+                reader,
+                bodies,
+                config.body_bytes_max,
+                clock,
+                sockets(dialect) if path in WITH_SOCKETS else None,
+            )
             for path, dialect in CALLS
         }
     finally:
@@ -250,6 +272,11 @@ async def _listen_to_operators(answers: Answers, config: EdgeConfig, refuse: Ref
         except OSError as error:
             raise OSError(f"for operators, admin_port: {error}") from error
         yield listener
+
+
+def _cross_origin(config: EdgeConfig) -> CrossOrigin | None:
+    """The origins whose pages may read answers to clients; None: there are none. Operators' listener has none in any case."""
+    return CrossOrigin(config.cors_origins) if config.cors_origins else None
 
 
 def _origin(host: str, port: int) -> str:
@@ -276,6 +303,7 @@ def clients_application(parts: Parts, clock: Clock) -> Litestar:
         clock,
         *models_routes(principals, parts.catalog, parts.offerings, clock),
         *me_routes(principals, parts.accounting, parts.billing),
+        *usage_routes(principals, parts.accounting, clock),
     )
 
 

@@ -81,6 +81,7 @@ def configs_of(case: str) -> dict[str, dict[str, Any]]:
         configs["billing"] |= {"postgresql": url}
         configs["edge"] |= {
             "body_bytes_max": 50_000_000,
+            "cors_origins": ["https://app.example.com"],
             "edges_max": 50,
             "vendor_secrets_folder": "/etc/tokenline/vendors",
             **_BASE_URL,

@@ -142,7 +142,8 @@ async def test_an_edge_that_takes_no_clients_is_not_ready(tmp_path: Path) -> Non
         _, writer = await asyncio.open_connection(at.hostname, at.port)
         # A call whose body never comes has the only place.
         writer.write(
-            b"POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer %b\r\ncontent-length: 5\r\n\r\n" % api_key.encode()
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\ncontent-length: 5\r\n\r\n"
+            % api_key.encode()
         )
         async with asyncio.timeout(5):
             while (reply := await services.call("GET", "/readyz")).status == 200:

@@ -14,6 +14,7 @@ from services.accounting.rpc.fields import (
     amount_of,
     at_most,
     attempts_of,
+    call_key_of,
     charging_id_of,
     close_cause_of,
     name_of,
@@ -75,6 +76,8 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
             input_calibrated=not_negative("input_tokens_calibrated", create.input_tokens_calibrated)
             if create.HasField("input_tokens_calibrated")
             else -1,
+            idempotency_key=call_key_of(create),
+            content_digest=create.content_digest,
         )
     if kind == "release":
         release = operation.release
@@ -304,6 +307,13 @@ def set_limits_of(request: pb.SetLimitsRequest) -> commands.SetLimits:
 def read_account_of(request: pb.GetAccountRequest) -> commands.ReadAccount:
     """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.ReadAccount(account_id_of(request.account_id))
+
+
+def read_usage_of(request: pb.GetUsageRequest) -> commands.ReadAccount:
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.ReadAccount(
+        account_id_of(request.account_id), name_of("key_id", request.key_id), name_of("member_id", request.member_id)
+    )
 
 
 def find_records_of(request: pb.GetSessionRecordsRequest) -> commands.FindRecords:

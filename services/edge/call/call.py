@@ -307,7 +307,8 @@ class Call:
         if not await self._covers(step, out):
             return False
         if step.out:
-            out.append(step.out)
+            tells_usage = self._stream.answer.tells_usage if self._stream is not None else None
+            out.append(step.out if tells_usage is None else tells_usage(step.out, self._meter.so_far()))
         return True
 
     async def _send(self, out: list[bytes]) -> None:

@@ -1,6 +1,7 @@
 """The client of a call: its body, whether it is still there, and the interruption of work that only matters to it."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -79,6 +80,10 @@ class Client:
     def revoke(self, problem: Problem) -> None:
         """Ends the call, because its key must not be used any more; the client is told the problem."""
         self._interrupt(partial(RevokedError, problem))
+
+    def ends_in(self, duration_ms: int) -> None:
+        """Notes that the client's right to be served ends then; 0: it does not."""
+        self._exchange.right_ends_s = asyncio.get_running_loop().time() + duration_ms / 1_000 if duration_ms else math.inf
 
     def _left(self) -> None:
         self._interrupt(ClientGoneError)

@@ -10,13 +10,14 @@ import pytest
 import pytest_asyncio
 
 from tests.edge.system import Cell, cell
-from tests.journeys.subscriber import CATALOG, Subscriber, chat
+from tests.journeys.subscriber import Subscriber, chat
+from tests.journeys.test_sockets import RESPONSES, Socket, socket
 from tests.openapi.conformance import assert_documented
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 # Half of the connections.
 PLACES = 20
-CLASSES = CATALOG.replace("  - offering_id: charging\n", "  - offering_id: charging\n    priority_class: high\n").replace(
+CLASSES = RESPONSES.replace("  - offering_id: charging\n", "  - offering_id: charging\n    priority_class: high\n").replace(
     "  - offering_id: only-small\n", "  - offering_id: only-small\n    priority_class: low\n"
 )
 # Streams that last longer than a test.
@@ -64,3 +65,42 @@ async def test_an_account_has_the_share_of_its_class_and_leaves_places_for_other
         assert [await begun(stack, services, http, busy.api_key, BODY) for _ in range(share)] == [200] * share
         assert await begun(stack, services, http, busy.api_key, BODY) == 503
         assert (await other.call(chat(max_tokens=5))).status == 200
+
+
+async def sockets_of(stack: AsyncExitStack, subscriber: Subscriber, count: int) -> list[Socket]:
+    return [await stack.enter_async_context(socket(subscriber)) for _ in range(count)]
+
+
+async def test_a_socket_has_a_place_while_it_has_a_call_and_no_longer(
+    running: tuple[Cell, aiohttp.ClientSession],
+) -> None:
+    services, http = running
+    busy = await Subscriber.open(services, http, "sockets", tokens=1_000_000)
+    async with AsyncExitStack() as stack:
+        # More than there are places for an account.
+        sockets = await sockets_of(stack, busy, 15)
+        for each in sockets:
+            await each.response()
+        for each in sockets[:10]:
+            await each.ask(simulate={"output_tokens": 1_000, "tokens_per_second": 5})
+            assert (await each.event())["type"] == "response.created"
+        assert await begun(stack, services, http, busy.api_key, BODY) == 503
+
+
+@pytest.mark.parametrize("fields", [{}, {"generate": False}])
+async def test_a_socket_s_call_that_has_no_place_is_told_so_and_its_socket_ends(
+    running: tuple[Cell, aiohttp.ClientSession], fields: dict[str, Any]
+) -> None:
+    services, http = running
+    name = f"flood-{len(fields)}"
+    busy = await Subscriber.open(services, http, name, tokens=1_000_000)
+    other = await Subscriber.open(services, http, f"other-{name}", tokens=1_000_000)
+    async with AsyncExitStack() as stack:
+        [beside], [client] = await sockets_of(stack, other, 1), await sockets_of(stack, busy, 1)
+        assert [await begun(stack, services, http, busy.api_key, BODY) for _ in range(10)] == [200] * 10
+        await client.ask(**fields)
+        error = await client.refused()
+        assert (error["status"], error["error"]["code"], error["headers"]["retry-after"]) == (503, "overloaded", "1")
+        code, reason = await client.closed()
+        assert (code, reason[:37]) == (1008, "The service has too many calls at the")
+        assert (await beside.response())[0]["status"] == "completed"

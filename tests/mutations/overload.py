@@ -37,7 +37,7 @@ OVERLOAD: Final = (
     _shares("one account takes all places of an edge", "if not self._free or costs > self._free:", "if not self._free:"),
     _shares("a class costs nothing of the places", "self._costs.get(account_id, 0.0) + cost\n        if", "cost\n        if"),
     _shares("the first calls of an account take turns too", "(used := use.at(now_s)) < _FREE_USE", "(used := use.at(now_s)) < 0"),
-    _shares("whoever calls much is beyond his share", "return used * len(self._uses) > self._all.at(now_s)", "return True"),
+    _shares("whoever calls much is beyond his share", "used * len(self._uses) > self._all.at(now_s)", "True"),
     _shares(
         "a call that has ended counts for nothing", "self.ended = self.at(now_s) - self.under_way + cost\n", "self.ended = 0.0\n"
     ),
@@ -61,9 +61,21 @@ OVERLOAD: Final = (
     _turns("who waits is overtaken by his next call", "        if self._queue.cost_of(account_id):\n            return True\n", ""),
     _turns(
         "calls wait however long",
-        "        if queue.cost and queue.cost_of(account_id) + cost > self._pace.per_second * _WAIT_S - queue.cost:\n",
-        "        if False:\n",
+        "        if is_too_much and",
+        "        if False and",
     ),
+    _turns(
+        "an account that is left alone is shed",
+        "        if is_too_much and self._shares.are_several(self._clock_s()):\n",
+        "        if is_too_much:\n",
+    ),
+    _turns(
+        "an account that is left alone waits for turns",
+        "if self._shares.are_several(self._clock_s()) else self._clock_s()",
+        "",
+    ),
+    _turns("turns become rare for other programs", "(now_s - max(due_s, began_s)) * ran", "now_s - max(due_s, began_s)"),
+    _turns("turns are lost to other programs", "        return due_s + late_s\n", "        return now_s\n"),
     _turns("a call that waits is never given up", "asyncio.timeout(_WAIT_S_MAX)", "asyncio.timeout(None)"),
     _turns("a call that waits no longer still counts", "            queue.left(account_id, cost)\n", "            pass\n"),
     _turns(
@@ -189,8 +201,8 @@ OVERLOAD: Final = (
     one(
         "an address's requests are begun before those of the next",
         "services/runtime/http/listener.py",
-        "            if exchanges:\n                self._to_begin[address] = exchanges\n",
-        "            if exchanges:\n                self._to_begin = {address: exchanges, **self._to_begin}\n",
+        "            if waiting:\n                self._to_begin[address] = waiting\n",
+        "            if waiting:\n                self._to_begin = {address: waiting, **self._to_begin}\n",
         _FAIRNESS,
     ),
     one(
@@ -206,5 +218,35 @@ OVERLOAD: Final = (
         "return self._crowds if self._customers.has_of(address) or self._crowds.has_of(address) else self._customers",
         "return self._crowds",
         "tests/runtime/http/test_arrivals.py",
+    ),
+    one(
+        "messages that come at once on sockets are begun at once",
+        "services/runtime/http/websocket.py",
+        "        self.wire.stream_begins(self._wake)\n",
+        "        self._wake()\n",
+        "tests/runtime/http/test_websocket.py",
+    ),
+    one(
+        "a socket that floods goes on",
+        "services/edge/api/sockets.py",
+        "        if not call.keep_alive:\n",
+        "        if False:\n",
+        _CELL,
+    ),
+    one(
+        "a call that generates nothing takes no turn",
+        "services/edge/api/sockets.py",
+        "            return await self._turns.take(self._principal.account_id, Client(call))\n",
+        "            return await Turns(9, self._turns._classes, bool).take(self._principal.account_id, Client(call))\n",
+        _CELL,
+    ),
+    one(
+        "an idle socket has a place",
+        "services/edge/api/calls.py",
+        "            await self._sockets(exchange, self, self._turns)\n",
+        "            turn = await self._turns.take((await self._principals.resolve(exchange)).account_id, Client(exchange))\n"
+        "            await self._sockets(exchange, self, self._turns)\n"
+        "            turn.leave()\n",
+        _CELL,
     ),
 )

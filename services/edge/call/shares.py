@@ -103,6 +103,11 @@ class Shares:
         self._forget(now_s)
         return used * len(self._uses) > self._all.at(now_s)
 
+    def are_several(self, now_s: float) -> bool:
+        """Whether several accounts use the edge, or have within the last seconds: one alone takes nothing from others."""
+        self._forget(now_s)
+        return len(self._uses) > 1
+
     def _forget(self, now_s: float) -> None:
         for account_id, idle_s in list(self._idle.items()):
             if now_s - idle_s < _FORGOTTEN_S:

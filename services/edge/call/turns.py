@@ -53,12 +53,17 @@ class Turns:
         classes: PriorityClasses,
         is_behind: Callable[[], bool],
         clock_s: Callable[[], float] = time.monotonic,
+        ran_s: Callable[[], float] = time.process_time,
     ) -> None:
-        """`places`: the calls in hand at once, those that wait or are shed among them. `is_behind`: accounting does not keep up."""
+        """`places`: the calls in hand at once, those that wait or are shed among them. `is_behind`: accounting does not keep up.
+
+        `ran_s`: for how long a processor has worked for this process.
+        """
         self._places = Places(places)
         self._classes = classes
         self._is_behind = is_behind
         self._clock_s = clock_s
+        self._ran_s = ran_s
         self._shares = Shares()
         self._pace = TurnPace()
         self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
@@ -103,7 +108,8 @@ class Turns:
     async def _wait(self, account_id: str, cost: float) -> bool:
         """Waits for a turn; whether there was one in time."""
         queue = self._queue
-        if queue.cost and queue.cost_of(account_id) + cost > self._pace.per_second * _WAIT_S - queue.cost:
+        is_too_much = queue.cost and queue.cost_of(account_id) + cost > self._pace.per_second * _WAIT_S - queue.cost
+        if is_too_much and self._shares.are_several(self._clock_s()):
             return False
         given = asyncio.get_running_loop().create_future()
         queue.add(account_id, cost, given)
@@ -119,17 +125,30 @@ class Turns:
         return True
 
     async def _give(self) -> None:
-        """Gives turns at their pace, as long as calls wait."""
+        """Gives turns at their pace as long as calls wait; without a pause once they are of an account alone."""
+        at_s = self._clock_s()
         while self._queue.cost:
-            due_s = max(self._pace.next_s, self._clock_s())
-            await asyncio.sleep(due_s - self._clock_s())
-            now_s = self._clock_s()
-            self._pace.took(now_s, now_s - due_s, is_behind=self._is_behind())
+            at_s = await self._next_turn(at_s) if self._shares.are_several(self._clock_s()) else self._clock_s()
             given = self._queue.next()
             if given is not None:
                 given.set_result(None)
                 # Its call leaves the queue before the next turn.
                 await asyncio.sleep(0)
+
+    async def _next_turn(self, last_s: float) -> float:
+        """Waits for the turn that is due after `last_s`, and learns from how late it is; returns when it was.
+
+        The loop has made it late only for as long as it ran. For the rest other programs had the processor, and the turns of that
+        time follow at once.
+        """
+        due_s = max(self._pace.next_s, last_s)
+        began_s, ran_s = self._clock_s(), self._ran_s()
+        await asyncio.sleep(max(due_s - began_s, 0.0))
+        now_s = self._clock_s()
+        ran = min((self._ran_s() - ran_s) / (now_s - began_s), 1.0) if now_s > began_s else 1.0
+        late_s = (now_s - max(due_s, began_s)) * ran
+        self._pace.took(due_s + late_s, late_s, is_behind=self._is_behind())
+        return due_s + late_s
 
     async def _refusal(self, client: Client) -> Problem:
         """The problem of a call that is shed, at once or in its turn."""

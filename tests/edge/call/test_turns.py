@@ -27,7 +27,10 @@ class Edge:
     """Turns, and what became of those who wanted one."""
 
     def __init__(self, places: int = 1_000, is_behind: Callable[[], bool] = lambda: False) -> None:
-        self.turns = Turns(places, Classes(), is_behind, now_s)  # type: ignore[arg-type]  # a double
+        # The processor works for this process unless it is taken away.
+        self.away_s = 0.0
+        turns = Turns(places, Classes(), is_behind, now_s, lambda: now_s() - self.away_s)  # type: ignore[arg-type]  # a double
+        self.turns = turns
         # Account and seconds since the start.
         self.begun: list[tuple[str, float]] = []
         self.shed: list[tuple[str, float, Problem]] = []
@@ -112,11 +115,45 @@ async def test_turns_become_rare_while_the_loop_is_late() -> None:
     assert edge.turns._pace.per_second < 300
 
 
-async def _hold_up(edge: Edge, every_s: float, for_s: float) -> None:
+async def _hold_up(edge: Edge, every_s: float, for_s: float, away_s: float = 0.0) -> None:
+    """Holds up the loop, in which time the processor works for other programs for `away_s`."""
     selector = asyncio.get_running_loop()._jumping  # type: ignore[attr-defined]  # the virtual loop's
     while True:
         await asyncio.sleep(every_s)
         selector.now_s += for_s
+        edge.away_s += away_s
+
+
+async def test_turns_are_as_many_while_other_programs_have_the_processor() -> None:
+    edge = Edge()
+    await edge.call("other")
+    tasks = edge.calls("busy", FREE + 200)
+    await asyncio.sleep(0)
+    # The loop waits for a processor for 20 ms whenever a turn is due, and runs for 2 ms.
+    late = asyncio.get_running_loop().create_task(_hold_up(edge, 0.0005, 0.022, away_s=0.02))
+    await asyncio.gather(*tasks)
+    late.cancel()
+    assert edge.turns._pace.per_second == 1_000.0
+    assert edge.shed == []
+
+
+async def test_an_account_that_is_left_alone_has_no_more_turns_to_take_and_is_not_shed() -> None:
+    edge = Edge(is_behind=lambda: True)
+    await edge.call("other", lasts_s=0.1)
+    busy = edge.calls("busy", FREE)
+    await asyncio.sleep(4.9)
+    edge.slow(2.0)
+    # Turns that are due at 5.4 s; from 5.1 s on nobody else is there.
+    waiting = [edge.calls("busy", 1)[0], *edge.calls("busy", 1)]
+    await asyncio.sleep(0.25)
+    assert len(edge.shed) == 0
+    more = edge.calls("busy", 300)
+    await asyncio.gather(*busy, *waiting, *more)
+    assert edge.shed == []
+    assert edge.count("busy") == FREE + 302
+    assert max(at_s for _, at_s in edge.begun) <= 5.5
+    await asyncio.gather(*edge.calls("busy", 100))
+    assert edge.count("busy") == FREE + 402
 
 
 async def test_calls_beyond_half_a_second_of_turns_are_shed_at_once() -> None:

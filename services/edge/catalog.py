@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import grpc
 
+from services.edge.tokens.media import ImageRule
 from services.edge.vendors.profile import DIALECT_NAMES, Endpoint, endpoints_of
 from services.token_classes import FIRST, TOKEN_CLASSES
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
@@ -41,6 +42,8 @@ class TokenizerFamily(NamedTuple):
     tokenizer: str = ""
     # 0: an image has no bound.
     image_tokens_max: int = 0
+    # None: every image counts as the largest.
+    image_rule: ImageRule | None = None
 
 
 class SellableModel(NamedTuple):
@@ -109,6 +112,7 @@ class Snapshot:
                 family.template_tokens_per_request,
                 family.tokenizer,
                 family.image_tokens_max,
+                _image_rule(family.image_rule) if family.HasField("image_rule") else None,
             )
             for family in catalog.tokenizer_families
         }
@@ -183,6 +187,17 @@ def _endpoints(vendor: registry_pb2.Vendor, environment: Mapping[str, str], simu
         logger.error("vendor %s: %s must be an http or https URL, its routes are left out", vendor.vendor_id, vendor.base_url_env)
         return {}
     return endpoints_of(vendor, replaced, api_key)
+
+
+def _image_rule(rule: registry_pb2.ImageRule) -> ImageRule:
+    return ImageRule(
+        square_pixels=rule.square_pixels,
+        square_tokens_milli=rule.square_tokens_milli,
+        base_tokens=rule.base_tokens,
+        short_side_pixels=rule.short_side_pixels,
+        tokens_min=rule.tokens_min,
+        low_detail_tokens=rule.low_detail_tokens,
+    )
 
 
 def _sellable(

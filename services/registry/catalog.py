@@ -44,6 +44,22 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _PAIR: Final = re.compile(r"[A-Z]{3}/[A-Z]{3}")
 
 
+class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the tokens of an image follow from its size: those of each square that it begins, and some more."""
+
+    # The side of a square, in pixels, and the tokens of one, in thousandths.
+    square_pixels: int
+    square_tokens_milli: int
+    # Beside those of the squares.
+    base_tokens: int = 0
+    # The image is scaled before so that its shorter side has this many pixels; 0: it is not enlarged.
+    short_side_pixels: int = 0
+    # The fewest tokens that an image counts as, since smaller ones are enlarged.
+    tokens_min: int = 0
+    # The tokens of an image that is asked for in low detail; 0: the vendor has none.
+    low_detail_tokens: int = 0
+
+
 class TokenizerFamily(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a model family turns text into tokens, as far as it is needed without its tokenizer."""
 
@@ -57,8 +73,10 @@ class TokenizerFamily(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     template_tokens_per_request: int
     # One of `TOKENIZERS`: that of every model of the family, exactly; empty: none, and text is estimated.
     tokenizer: str = ""
-    # The most tokens of one image in the input; 0: there is no bound.
+    # The most tokens of one image in the input; 0: there is no bound but the context window.
     image_tokens_max: int = 0
+    # None: every image counts as the largest.
+    image_rule: ImageRule | None = None
 
 
 class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -340,6 +358,20 @@ def _family_flaws(family: TokenizerFamily) -> Iterator[FieldFlaw]:
     if family.tokenizer:
         yield from choice_flaws("tokenizer", family.tokenizer, TOKENIZERS)
     yield from whole_flaws("image_tokens_max", family.image_tokens_max, 0, INT32_MAX)
+    if family.image_rule is not None:
+        yield from _image_rule_flaws(family.image_rule, family.image_tokens_max)
+
+
+def _image_rule_flaws(rule: ImageRule, tokens_max: int) -> Iterator[FieldFlaw]:
+    if not tokens_max:
+        yield "image_rule", "has no bound: give image_tokens_max too, the most tokens of an image of any size"
+    yield from whole_flaws("image_rule.square_pixels", rule.square_pixels, 1, INT32_MAX)
+    yield from whole_flaws("image_rule.square_tokens_milli", rule.square_tokens_milli, 1, INT32_MAX)
+    for name in ("base_tokens", "tokens_min", "low_detail_tokens"):
+        if (tokens := getattr(rule, name)) > tokens_max > 0:
+            yield f"image_rule.{name}", f"must not exceed image_tokens_max, {tokens_max}; it is {tokens}"
+        yield from whole_flaws(f"image_rule.{name}", tokens, 0, INT32_MAX)
+    yield from whole_flaws("image_rule.short_side_pixels", rule.short_side_pixels, 0, INT32_MAX)
 
 
 def _model_flaws(model: Model, spoken: Mapping[str, Collection[str]], family_ids: set[str]) -> Iterator[FieldFlaw]:

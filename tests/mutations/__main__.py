@@ -19,6 +19,7 @@ from tests.mutations.doors import DOORS
 from tests.mutations.durability import DURABILITY
 from tests.mutations.ends import ENDS
 from tests.mutations.keys import KEYS
+from tests.mutations.media import MEDIA
 from tests.mutations.metering import METERING
 from tests.mutations.owners import OWNERS
 from tests.mutations.ownership import OWNERSHIP
@@ -53,6 +54,7 @@ MUTATIONS = (
     *ROUTES,
     *OWNERS,
     *DURABILITY,
+    *MEDIA,
 )
 
 

@@ -122,12 +122,6 @@ def admit(router: Router, dialect: Dialect, request: Request, model: SellableMod
             "invalid_value",
         )
     size = request.size()
-    if size.images and not model.family.image_tokens_max:
-        message = (
-            f"{model.model_id} takes no images here, because the tokens of an image are not known for it and a call is reserved "
-            "before it is made. Send text, or choose another model."
-        )
-        raise malformed(size.param, message, "unsupported_content")
     estimated = estimate(size.text)
     context_tokens = model.context_window_tokens * size.inputs
     if estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:

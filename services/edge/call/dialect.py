@@ -9,6 +9,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from services.edge.http.problems import Header, Problem
+from services.edge.tokens.media import Image
 from services.edge.tokens.size import TextSize
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import Endpoint
@@ -43,8 +44,8 @@ class InputSize(NamedTuple):
     text: TextSize
     # Turns that the chat template wraps.
     messages: int
-    # Images, each of which has the bound of its family.
-    images: int
+    # Images, each of which has the bound that its family's rule says.
+    images: tuple[Image, ...]
     # The plain texts of the input, for a tokenizer; `bytes_bound` less their bytes is the rest.
     texts: Callable[[], Iterable[str]]
     # Inputs side by side, each of which has the model's context window for itself.

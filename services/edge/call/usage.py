@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from services.edge.call.dialect import InputSize, Step
 from services.edge.catalog import TokenizerFamily
 from services.edge.tokens.estimate import estimate, low, most
+from services.edge.tokens.media import tokens_of
 from services.edge.tokens.size import NO_TEXT, TextSize, normalization_bytes, size_of
 from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, NORMALIZING
 from services.edge.vendors.usage import VendorCount
@@ -41,6 +42,8 @@ _ERROR_ESTIMATED_MILLI: Final = 500
 _ERROR_EXACT_MILLI: Final = 20
 # A vendor's count below this part of the fewest tokens of its text is none.
 _DOUBTED_BELOW_MILLI: Final = 800
+# An image of a family without a rule is expected to have this many tokens: about those of a photograph of 1,200,000 pixels.
+_IMAGE_TOKENS_ESTIMATED: Final = 1_600
 # A call's input may be read again in at most this many rounds, by searches and tools at the vendor's side.
 _ROUNDS_MAX: Final = 16
 _MILLI: Final = 1_000
@@ -48,6 +51,18 @@ _MILLI: Final = 1_000
 _INPUT: Final = INDEX["input"]
 _OUTPUT: Final = INDEX["output"]
 _REASONING: Final = INDEX["reasoning"]
+
+
+class MediaTokens(NamedTuple):
+    """The tokens of images, sound and documents in an input, before a vendor has counted: at most `bound`, about `estimate`."""
+
+    bound: int
+    estimate: int
+    # The kind whose tokens no rule bounds, for people; empty: all are bounded.
+    unbounded: str = ""
+
+
+NO_MEDIA: Final = MediaTokens(0, 0)
 
 
 class InputTokens(NamedTuple):
@@ -61,6 +76,8 @@ class InputTokens(NamedTuple):
     # Whether the family's tokenizer has counted its texts, and whether only the template remains uncounted.
     has_counted_texts: bool = False
     is_exact: bool = False
+    # The part of bound and estimate that is no text.
+    media: MediaTokens = NO_MEDIA
 
 
 def measure(size: InputSize, estimated: int, family: TokenizerFamily, context_tokens: int) -> InputTokens:
@@ -70,12 +87,13 @@ def measure(size: InputSize, estimated: int, family: TokenizerFamily, context_to
     by the bytes that normalization may add. `context_tokens`: the context windows of all inputs.
     """
     template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
-    images = size.images * family.image_tokens_max
+    media = _media_tokens(size, family, context_tokens)
     bytes_bound = size.bytes_bound
     if family.tokenizer in NORMALIZING:
         bytes_bound += sum(map(normalization_bytes, size.texts()))
-    bound = min(bytes_bound + template + images, context_tokens)
-    return InputTokens(bound, min(estimated + images, bound), min(most(size.text) + images + template, bound), low(size.text))
+    bound = min(bytes_bound + template + media.bound, context_tokens)
+    calibrated = min(most(size.text) + media.bound + template, bound)
+    return InputTokens(bound, min(estimated + media.estimate, bound), calibrated, low(size.text), media=media)
 
 
 def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFamily, count: Count) -> InputTokens:
@@ -85,10 +103,22 @@ def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFam
     other_bytes = max(0, size.bytes_bound - of_texts.utf8_bytes)
     other_tokens = min(max(0, estimate(size.text) - estimate(of_texts)), other_bytes)
     template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
-    tokens = sum(map(count, texts)) + template + size.images * family.image_tokens_max
-    bound = min(tokens + other_bytes, measured.bound)
-    is_exact = not other_bytes and not size.images
-    return InputTokens(bound, min(tokens + other_tokens, bound), bound, measured.low, has_counted_texts=True, is_exact=is_exact)
+    media = measured.media
+    tokens = sum(map(count, texts)) + template
+    bound = min(tokens + other_bytes + media.bound, measured.bound)
+    estimated = min(tokens + other_tokens + media.estimate, bound)
+    is_exact = not other_bytes and media is NO_MEDIA
+    return InputTokens(bound, estimated, bound, measured.low, has_counted_texts=True, is_exact=is_exact, media=media)
+
+
+def _media_tokens(size: InputSize, family: TokenizerFamily, context_tokens: int) -> MediaTokens:
+    """The tokens of the media of an input. Where no rule bounds one, the context windows do: a vendor takes no more."""
+    if not size.images:
+        return NO_MEDIA
+    if not family.image_tokens_max:
+        return MediaTokens(context_tokens, len(size.images) * _IMAGE_TOKENS_ESTIMATED, "images")
+    tokens = sum(tokens_of(image, family.image_rule, family.image_tokens_max) for image in size.images)
+    return MediaTokens(tokens, tokens)
 
 
 def with_error(output_tokens: int, choices: int, *, exact: bool) -> int:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from services.edge.dialects.json_text import fold
 from services.edge.http.problems import Problem, malformed
+from services.edge.tokens.media import Image, image_at, media_type_of
 
 _BY_MEANING: Final = {
     "would be another limit of the output; write it as max_tokens": (
@@ -108,3 +109,12 @@ def unbounded(param: str, kind: str) -> Problem:
     """400. Content that may be any number of tokens."""
     message = f"{param}: content of type {kind!r} has no known bound in tokens here. Send text, or an image as the dialect has it."
     return malformed(param, message, "unsupported_value")
+
+
+def image_in(url: str, param: str, detail: str | None = None) -> Image:
+    """The image at a URL, which is never fetched. Errors: `Problem` 400 for a data URL of another type than an image's."""
+    media_type = media_type_of(url)
+    if media_type is not None and not media_type.startswith("image/"):
+        message = f"{param} holds data of type {media_type!r}, which is no image. Send a data URL of an image, such as image/png."
+        raise malformed(param, message, "unsupported_value")
+    return image_at(url)._replace(is_low=detail == "low")

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.edge.call.dialect import InputSize, Step
-from services.edge.call.usage import InputTokens, Meter, Source, measure, measure_exactly
+from services.edge.call.usage import InputTokens, MediaTokens, Meter, Source, measure, measure_exactly
 from services.edge.catalog import TokenizerFamily
-from services.edge.tokens.estimate import estimate
+from services.edge.tokens.estimate import estimate, most
+from services.edge.tokens.media import Image, ImageRule
 from services.edge.tokens.size import size_of
 from services.edge.tokens.tokenizers import tokenizer
 from services.edge.vendors.usage import VendorCount
@@ -112,7 +113,7 @@ def test_what_is_reported_on_the_way_is_near_and_asks_no_tokenizer() -> None:
 def test_an_input_that_is_no_plain_text_is_estimated_for_that_part() -> None:
     family = TokenizerFamily(4, 3, "qwen3", 100)
     text, other = "🙂" * 300, '{"type":"object"}'
-    size = InputSize(1_200 + len(other), size_of(text) + size_of(other), 1, 0, lambda: [text])
+    size = InputSize(1_200 + len(other), size_of(text) + size_of(other), 1, (), lambda: [text])
     measured = measure(size, estimate(size.text), family, 100_000)
     carried = tokenizer("qwen3")
     assert carried is not None
@@ -121,6 +122,38 @@ def test_an_input_that_is_no_plain_text_is_estimated_for_that_part() -> None:
     assert mixed.estimate == 300 + estimate(size.text) - estimate(size_of(text)) + 7
     plain = measure_exactly(size._replace(bytes_bound=1_200, text=size_of(text)), measured, family, carried.count)
     assert (plain.bound, plain.estimate, plain.is_exact) == (307, 307, True)
+
+
+@pytest.mark.parametrize(
+    ("image", "tokens"),
+    [
+        # Scaled to 768 by 1,152 pixels: two by three tiles.
+        (Image(1_024, 1_536), 85 + 6 * 170),
+        (Image(512, 512), 85 + 4 * 170),
+        # By URL, or lying.
+        (Image(), 1_445),
+        (Image(4_096, 4_096, is_low=True), 85),
+    ],
+)
+def test_an_image_is_bounded_by_the_rule_of_its_family(image: Image, tokens: int) -> None:
+    family = TokenizerFamily(4, 3, "qwen3", 1_445, ImageRule(512, 170_000, 85, 768, low_detail_tokens=85))
+    size = InputSize(8, size_of("a picture"), 1, (image, image), lambda: ["a picture"])
+    measured = measure(size, 2, family, 100_000)
+    assert (measured.bound, measured.estimate) == (8 + 7 + 2 * tokens, 2 + 2 * tokens)
+    assert measured.calibrated == most(size.text) + 7 + 2 * tokens
+    assert measured.media == MediaTokens(2 * tokens, 2 * tokens)
+    exact = measure_exactly(size, measured, family, lambda text: 2)
+    assert (exact.bound, exact.estimate, exact.is_exact) == (2 + 7 + 2 * tokens, 2 + 7 + 2 * tokens, False)
+
+
+def test_an_image_without_a_rule_is_bounded_by_the_context_window_and_expected_to_be_a_photograph() -> None:
+    family = TokenizerFamily(4, 3, "qwen3")
+    size = InputSize(8, size_of("a picture"), 1, (Image(16, 16),) * 2, lambda: ["a picture"])
+    measured = measure(size, 2, family, 100_000)
+    assert (measured.bound, measured.estimate, measured.calibrated) == (100_000, 2 + 3_200, 100_000)
+    assert measured.media.unbounded == "images"
+    exact = measure_exactly(size, measured, family, lambda text: 2)
+    assert (exact.bound, exact.estimate) == (100_000, 2 + 7 + 3_200)
 
 
 def test_a_step_that_may_go_beyond_is_not_counted() -> None:

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from services.edge.call.dialect import Body, Charged, InputSize, Request, VendorRequest
 from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESSAGES
 from services.edge.http.problems import Problem
+from services.edge.tokens.media import UNKNOWN, Image
 from services.edge.vendors.profile import Endpoint, Unknown
 from tests.edge.dialects.anthropic_answers import ENDPOINT
 from tests.edge.dialects.anthropic_client import sdk
+from tests.edge.tokens.pictures import data_url, in_base64, jpeg, png
 
 PASSING = ENDPOINT._replace(unknown_fields=Unknown.PASSED)
 STRICT = ENDPOINT._replace(unknown_fields=Unknown.REFUSED, unknown_content=Unknown.REFUSED)
@@ -444,7 +446,7 @@ def test_a_size_counts_texts_in_utf8_and_the_rest_as_json() -> None:
     assert list(size.texts()) == ["a\nb", "naïve 你好"]
     rest = {"type": "tool_result", "tool_use_id": "t"}
     assert size.bytes_bound == len("a\nbnaïve 你好".encode()) + json_bytes(rest)
-    assert (size.messages, size.images) == (1, 0)
+    assert (size.messages, size.images) == (1, ())
 
 
 def test_calls_of_tools_count_with_all_their_json() -> None:
@@ -459,9 +461,38 @@ def test_images_are_counted_and_their_data_is_no_text(source: dict[str, str]) ->
     image = {"type": "image", "source": source}
     nested = {"type": "tool_result", "tool_use_id": "t", "content": [image, image]}
     size = size_of_content([image, nested, {"type": "text", "text": "See."}])
-    assert size.images == 3
+    assert size.images == (UNKNOWN,) * 3
     assert size.bytes_bound < 200
     assert sent_fields(text_of(content=json.dumps([image])))["messages"][0]["content"] == [image]
+
+
+@pytest.mark.parametrize(
+    ("source", "image"),
+    [
+        ({"type": "base64", "media_type": "image/png", "data": in_base64(png(640, 480))}, Image(640, 480)),
+        ({"type": "base64", "media_type": "image/jpeg", "data": in_base64(jpeg(640, 480))}, Image(640, 480)),
+        ({"type": "base64", "media_type": "image/jpeg", "data": in_base64(png(640, 480))}, UNKNOWN),
+        ({"type": "base64", "media_type": None, "data": in_base64(png(640, 480))}, UNKNOWN),
+        ({"type": "base64", "media_type": "image/png", "data": 5}, UNKNOWN),
+        ({"type": "url", "url": data_url(png(640, 480))}, Image(640, 480)),
+        ({"type": "url", "url": None}, UNKNOWN),
+    ],
+)
+def test_an_image_has_the_size_that_its_data_says(source: dict[str, Any], image: Image) -> None:
+    assert size_of_content([{"type": "image", "source": source}]).images == (image,)
+
+
+@pytest.mark.parametrize(
+    ("source", "param"),
+    [
+        ({"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}, "media_type"),
+        ({"type": "url", "url": "data:application/pdf;base64,JVBERi0="}, "url"),
+    ],
+)
+def test_data_of_another_type_is_no_image(source: dict[str, Any], param: str) -> None:
+    problem = refusal(text_of(content=json.dumps([{"type": "image", "source": source}])))
+    assert (problem.status, problem.param) == (400, f"messages[0].content[0].source.{param}")
+    assert "which is no image. Send" in problem.message
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.dialects.chat.request import ChatRequest
 from services.edge.dialects.unmetered import refuse_unmetered
 from services.edge.http.problems import Problem
+from services.edge.tokens.media import UNKNOWN, Image
 from services.edge.vendors.profile import Endpoint, Unknown
 from tests.edge.dialects.answers import ENDPOINT, MESSAGES, request
+from tests.edge.tokens.pictures import data_url, png
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -535,8 +537,23 @@ def test_an_image_is_counted_as_one_and_its_bytes_are_no_text() -> None:
     ]
     asked = request(messages=[{"role": "user", "content": parts}])
     size = asked.size()
-    assert (size.images, size.bytes_bound, list(size.texts())) == (2, len("what is it?"), ["what is it?"])
+    assert (size.images, size.bytes_bound, list(size.texts())) == ((UNKNOWN,) * 2, len("what is it?"), ["what is it?"])
     assert sent_json(asked)["messages"][0]["content"] == parts
+
+
+@pytest.mark.parametrize("detail", ["low", "high", None])
+def test_an_image_has_the_size_and_the_detail_that_it_says(detail: str | None) -> None:
+    image = {"url": data_url(png(640, 480)), **({"detail": detail} if detail else {})}
+    parts = [{"type": "image_url", "image_url": image}, {"type": "image_url", "image_url": image["url"]}]
+    size = request(messages=[{"role": "user", "content": parts}]).size()
+    assert size.images == (Image(640, 480, is_low=detail == "low"), Image(640, 480))
+
+
+@pytest.mark.parametrize("image", ['"data:application/pdf;base64,JVBERi0="', '{"url":"data:video/mp4;base64,AAAA"}', '"data:,a"'])
+def test_data_of_another_type_is_no_image(image: str) -> None:
+    problem = refused(messages('{"role":"user","content":[{"type":"image_url","image_url":' + image + "}]}"))
+    assert (problem.param or "").startswith("messages[0].content[0].image_url")
+    assert "is no image. Send a data URL of an image" in problem.message
 
 
 # Sizes
@@ -552,7 +569,7 @@ def utf8(*texts: str) -> int:
 
 def test_a_plain_message_is_bounded_by_its_bytes() -> None:
     size = request(messages=[{"role": "user", "content": "Hello"}, {"role": "user", "content": "你好"}]).size()
-    assert (size.bytes_bound, size.messages, size.images) == (5 + 6, 2, 0)
+    assert (size.bytes_bound, size.messages, size.images) == (5 + 6, 2, ())
     assert list(size.texts()) == ["Hello", "你好"]
     assert (size.text.utf8_bytes, size.text.chinese) == (11, 2)
 

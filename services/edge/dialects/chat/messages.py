@@ -22,8 +22,9 @@ from services.edge.dialects.json_text import (
     refuse_folds,
     text,
 )
-from services.edge.dialects.unmetered import MEDIA, names_media, unbounded
+from services.edge.dialects.unmetered import MEDIA, image_in, names_media, unbounded
 from services.edge.http.problems import malformed
+from services.edge.tokens.media import Image
 
 # Roles that the template's own tokens cover.
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -58,7 +59,7 @@ class Messages(NamedTuple):
     texts: list[str]
     # JSON, to the letter, that may become tokens and is no text.
     others: list[bytes]
-    images: int
+    images: tuple[Image, ...]
     # This many texts are the stable beginning of the conversation, up to the first message of the user.
     beginning: int
     # The first unknown member or part, as a param; empty where all are known.
@@ -79,7 +80,7 @@ def read_messages(raw: Raw) -> Messages:
             others = [message.role.encode() for message in plain_ones if message.role not in _ROLES]
             roles = [message.role for message in plain_ones]
             beginning = roles.index("user") + 1 if "user" in roles else 1
-            return Messages(raw, len(plain_ones), texts, others, 0, beginning, "")
+            return Messages(raw, len(plain_ones), texts, others, (), beginning, "")
     return _MessageReader().read(raw)
 
 
@@ -89,7 +90,7 @@ class _MessageReader:
     def __init__(self) -> None:
         self._texts: list[str] = []
         self._others: list[bytes] = []
-        self._images = 0
+        self._images: list[Image] = []
         self._beginning: int | None = None
         self._unknown = ""
 
@@ -110,7 +111,7 @@ class _MessageReader:
             raise not_utf8("messages", error) from None
         beginning = 1 if self._beginning is None else self._beginning
         raw_messages = Raw(encode(messages))
-        return Messages(raw_messages, len(messages), self._texts, self._others, self._images, beginning, self._unknown)
+        return Messages(raw_messages, len(messages), self._texts, self._others, tuple(self._images), beginning, self._unknown)
 
     def _read_message(self, fields: Fields, param: str) -> str:
         """Reads a message; its role."""
@@ -183,18 +184,18 @@ class _MessageReader:
     def _read_image(self, part: Fields, param: str) -> None:
         if not is_set(part, "image_url"):
             raise malformed(f"{param}.image_url", f"{param} must have an image_url with a url.", "missing_required_parameter")
-        self._images += 1
         raw = part["image_url"]
         if bytes(raw).startswith(b'"'):
             # Some clients write the URL alone.
-            text(part, "image_url", f"{param}.image_url")
+            self._images.append(image_in(text(part, "image_url", f"{param}.image_url") or "", f"{param}.image_url"))
             return
         param = f"{param}.image_url"
         image = members(raw, param)
         refuse_folds(image, _IMAGES_BY_FOLD, param)
-        if not text(image, "url", f"{param}.url"):
+        url = text(image, "url", f"{param}.url")
+        if not url:
             raise malformed(f"{param}.url", f"{param} must have a url.", "missing_required_parameter")
-        text(image, "detail", f"{param}.detail")
+        self._images.append(image_in(url, f"{param}.url", text(image, "detail", f"{param}.detail")))
         for name, value in image.items():
             if name not in ("url", "detail"):
                 self._add_unknown(value, f"{param}.{name}", name)

@@ -66,7 +66,7 @@ class EmbeddingsRequest:
         size = self._prompts.size
         if others := unknown_text(self._fields, _FIELDS):
             size += size_of(others)
-        return InputSize(size.utf8_bytes, size, 0, 0, self._texts, self._prompts.inputs, "input")
+        return InputSize(size.utf8_bytes, size, 0, (), self._texts, self._prompts.inputs, "input")
 
     def conversation(self) -> bytes:
         """A mark of its first text: nothing here has a conversation, and the same text may be asked again."""

@@ -18,6 +18,7 @@ from services.edge.dialects.responses.names import (
 from services.edge.dialects.sizes import VENDOR_TOOL_TOKENS
 from services.edge.dialects.tally import bytes_of
 from services.edge.dialects.typed_events import Tree
+from services.edge.dialects.unmetered import image_in
 from services.edge.http.problems import Problem, malformed
 
 _MISSING: Final = "missing_required_parameter"
@@ -146,10 +147,9 @@ class Items(Input):
             self.odd(part, IMAGE_MEMBERS, PART_BY_FOLD, where)
         if part.get("file_id") is not None:
             raise _kept(where, "a file")
-        _string(part.get("image_url"), f"{where}.image_url")
-        if part.get("detail") is not None:
-            _string(part["detail"], f"{where}.detail")
-        self.images += 1
+        url = _string(part.get("image_url"), f"{where}.image_url")
+        detail = _string(part["detail"], f"{where}.detail") if part.get("detail") is not None else None
+        self.images.append(image_in(url, f"{where}.image_url", detail))
         self.rest(part, IMAGE_MEMBERS)
 
 

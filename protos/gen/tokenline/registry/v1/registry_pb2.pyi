@@ -235,7 +235,7 @@ class VendorError(_message.Message):
     def __init__(self, http_status: _Optional[int] = ..., code: _Optional[str] = ..., message_part: _Optional[str] = ..., meaning: _Optional[_Union[VendorErrorMeaning, str]] = ...) -> None: ...
 
 class TokenizerFamily(_message.Message):
-    __slots__ = ("family_id", "letters_per_token_milli", "tokens_per_cjk_character_milli", "template_tokens_per_message", "template_tokens_per_request", "tokenizer", "image_tokens_max")
+    __slots__ = ("family_id", "letters_per_token_milli", "tokens_per_cjk_character_milli", "template_tokens_per_message", "template_tokens_per_request", "tokenizer", "image_tokens_max", "image_rule")
     FAMILY_ID_FIELD_NUMBER: _ClassVar[int]
     LETTERS_PER_TOKEN_MILLI_FIELD_NUMBER: _ClassVar[int]
     TOKENS_PER_CJK_CHARACTER_MILLI_FIELD_NUMBER: _ClassVar[int]
@@ -243,6 +243,7 @@ class TokenizerFamily(_message.Message):
     TEMPLATE_TOKENS_PER_REQUEST_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_TOKENS_MAX_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_RULE_FIELD_NUMBER: _ClassVar[int]
     family_id: str
     letters_per_token_milli: int
     tokens_per_cjk_character_milli: int
@@ -250,7 +251,24 @@ class TokenizerFamily(_message.Message):
     template_tokens_per_request: int
     tokenizer: str
     image_tokens_max: int
-    def __init__(self, family_id: _Optional[str] = ..., letters_per_token_milli: _Optional[int] = ..., tokens_per_cjk_character_milli: _Optional[int] = ..., template_tokens_per_message: _Optional[int] = ..., template_tokens_per_request: _Optional[int] = ..., tokenizer: _Optional[str] = ..., image_tokens_max: _Optional[int] = ...) -> None: ...
+    image_rule: ImageRule
+    def __init__(self, family_id: _Optional[str] = ..., letters_per_token_milli: _Optional[int] = ..., tokens_per_cjk_character_milli: _Optional[int] = ..., template_tokens_per_message: _Optional[int] = ..., template_tokens_per_request: _Optional[int] = ..., tokenizer: _Optional[str] = ..., image_tokens_max: _Optional[int] = ..., image_rule: _Optional[_Union[ImageRule, _Mapping]] = ...) -> None: ...
+
+class ImageRule(_message.Message):
+    __slots__ = ("square_pixels", "square_tokens_milli", "base_tokens", "short_side_pixels", "tokens_min", "low_detail_tokens")
+    SQUARE_PIXELS_FIELD_NUMBER: _ClassVar[int]
+    SQUARE_TOKENS_MILLI_FIELD_NUMBER: _ClassVar[int]
+    BASE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SHORT_SIDE_PIXELS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_MIN_FIELD_NUMBER: _ClassVar[int]
+    LOW_DETAIL_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    square_pixels: int
+    square_tokens_milli: int
+    base_tokens: int
+    short_side_pixels: int
+    tokens_min: int
+    low_detail_tokens: int
+    def __init__(self, square_pixels: _Optional[int] = ..., square_tokens_milli: _Optional[int] = ..., base_tokens: _Optional[int] = ..., short_side_pixels: _Optional[int] = ..., tokens_min: _Optional[int] = ..., low_detail_tokens: _Optional[int] = ...) -> None: ...
 
 class Route(_message.Message):
     __slots__ = ("vendor_id", "vendor_model_id", "priority", "wholesale_tariff_id", "weight", "edge_concurrency_max")

@@ -29,6 +29,7 @@ from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESS
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.dialects.completions.dialect import Completions
 from services.edge.dialects.embeddings.dialect import Embeddings
+from services.edge.dialects.images.dialect import Images
 from services.edge.dialects.responses.dialect import Responses
 from services.edge.http.answers import Answers, exception_handlers, named
 from services.edge.http.bodies import Bodies
@@ -58,6 +59,7 @@ CALLS: Final = metered(
     ("/v1/responses", Responses()),
     ("/v1/embeddings", Embeddings()),
     ("/v1/completions", Completions()),
+    ("/v1/images/generations", Images()),
 )
 # A dialect's first path is that of its calls.
 SERVED_AT: Final = {dialect.name: path for path, dialect in reversed(CALLS)}

@@ -10,13 +10,15 @@ import grpc
 
 from services.edge.tokens.media import ImageRule
 from services.edge.vendors.profile import DIALECT_NAMES, Endpoint, endpoints_of
-from services.token_classes import FIRST, TOKEN_CLASSES
+from services.token_classes import FIRST, IN_TOKENS, TOKEN_CLASSES, Measure, Measures
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
 logger = logging.getLogger(__name__)
 
 _RETRY_S: Final = 0.1
 _SIMULATOR_API_KEY: Final = "simulator"
+# Not set, as by an older registry: tokens.
+_MEASURES: Final = {0: Measure.TOKEN} | {registry_pb2.Measure.Value(f"MEASURE_{each.name}"): each for each in Measure}
 
 
 class Route(NamedTuple):
@@ -61,6 +63,8 @@ class SellableModel(NamedTuple):
     family: TokenizerFamily
     # Configured routes by dialect, by priority; empty: nobody can call the model now.
     routes: Mapping[str, tuple[Route, ...]]
+    # In what its input and output are counted and charged, and so its context window and its output.
+    measures: Measures = IN_TOKENS
 
 
 class PriceTier(NamedTuple):
@@ -223,6 +227,7 @@ def _sellable(
         hidden_reasoning=model.hidden_reasoning,
         family=families[model.family_id],
         routes=routes,
+        measures=Measures(_MEASURES[model.input_measure], _MEASURES[model.output_measure]),
     )
 
 

@@ -83,6 +83,8 @@ def _model(model: Model, vendors: dict[str, Vendor], tariffs: dict[str, Tariff])
         ],
         hidden_reasoning=model.hidden_reasoning,
         dialects=[f"DIALECT_{dialect.upper()}" for dialect in DIALECTS if _is_called_in(model, dialect)],
+        input_measure=f"MEASURE_{model.input_measure.upper()}",
+        output_measure=f"MEASURE_{model.output_measure.upper()}",
     )
 
 

@@ -22,10 +22,14 @@ LIMIT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     # They make no output.
     "openai_embeddings": (),
     "openai_completions": ("max_tokens",),
+    # Their output is bounded by the number of images.
+    "openai_images": (),
 }
 DIALECTS: Final = tuple(LIMIT_FIELDS)
 # Dialects in which no conversation can be had: a model is called in them only where it names them.
-NAMED_DIALECTS: Final = frozenset({"openai_embeddings", "openai_completions"})
+NAMED_DIALECTS: Final = frozenset({"openai_embeddings", "openai_completions", "openai_images"})
+# Those of them in which no output is made.
+OUTPUTLESS_DIALECTS: Final = frozenset({"openai_embeddings"})
 AUTHENTICATIONS: Final = ("bearer", "x_api_key")
 UNKNOWN_FIELDS: Final = ("dropped", "refused", "passed")
 UNKNOWN_CONTENT: Final = ("refused", "passed")
@@ -94,6 +98,7 @@ class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     openai_responses: Endpoint | None = None
     openai_embeddings: Endpoint | None = None
     openai_completions: Endpoint | None = None
+    openai_images: Endpoint | None = None
 
     def by_dialect(self) -> dict[str, Endpoint]:
         """The endpoints that are given, in the order of `DIALECTS`."""
@@ -137,7 +142,7 @@ _FILLED: Final = {
         authentication=authentication,
         output_limit_field=LIMIT_FIELDS[dialect][0] if LIMIT_FIELDS[dialect] else "",
         limit_counts_reasoning=True,
-        streams=True,
+        streams=dialect != "openai_images",
         takes_stream_options=True,
         drainable=True,
         extra_fields=(),
@@ -152,6 +157,7 @@ _FILLED: Final = {
         ("openai_responses", "bearer"),
         ("openai_embeddings", "bearer"),
         ("openai_completions", "bearer"),
+        ("openai_images", "bearer"),
     )
 }
 

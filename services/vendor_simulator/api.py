@@ -1,7 +1,7 @@
 """The vendor's HTTP interface, a bare ASGI application: a framework's routing would cost more than the answer.
 
 POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, POST /v1/completions,
-POST /v1/embeddings, GET /v1/models, GET /v1/simulator/served.
+POST /v1/embeddings, POST /v1/images/generations, GET /v1/models, GET /v1/simulator/served.
 """
 
 import itertools
@@ -20,6 +20,7 @@ from services.vendor_simulator.completion import plan
 from services.vendor_simulator.completions import parse_completions, plan_completions
 from services.vendor_simulator.embeddings import parse_embeddings, plan_embeddings
 from services.vendor_simulator.errors import ErrorWriter, RefusedError, error_body, messages_error_body
+from services.vendor_simulator.images import parse_images, plan_images
 from services.vendor_simulator.messages import counted, parse_count, parse_messages, plan_message
 from services.vendor_simulator.responses import plan_response
 from services.vendor_simulator.responses_request import parse_responses
@@ -102,6 +103,13 @@ def _open_embeddings(body: bytes, number: str, heeds_text: bool) -> tuple[CallRe
     return request, plan_embeddings(request)
 
 
+def _open_images(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
+    request = parse_images(body)
+    if heeds_text and request.simulate is PLAIN:
+        request = replace(request, simulate=simulate_in(request.last_text, error_body))
+    return request, plan_images(request)
+
+
 def _open_completions(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
     request = parse_completions(body)
     if heeds_text and request.simulate is PLAIN:
@@ -112,6 +120,7 @@ def _open_completions(body: bytes, number: str, heeds_text: bool) -> tuple[CallR
 _CHAT: Final = Dialect(_open_chat, error_body, b"x-request-id")
 _COMPLETIONS: Final = Dialect(_open_completions, error_body, b"x-request-id")
 _EMBEDDINGS: Final = Dialect(_open_embeddings, error_body, b"x-request-id")
+_IMAGES: Final = Dialect(_open_images, error_body, b"x-request-id")
 _MESSAGES: Final = Dialect(_open_messages, messages_error_body, b"request-id")
 _RESPONSES: Final = Dialect(_open_responses, error_body, b"x-request-id")
 
@@ -142,6 +151,8 @@ class VendorSimulator:
             await self._complete(scope, client, _COMPLETIONS)
         elif route == ("POST", "/v1/embeddings"):
             await self._complete(scope, client, _EMBEDDINGS)
+        elif route == ("POST", "/v1/images/generations"):
+            await self._complete(scope, client, _IMAGES)
         elif route == ("POST", "/v1/messages/count_tokens"):
             await self._count_tokens(client)
         elif route == ("GET", "/v1/simulator/served"):

@@ -67,4 +67,111 @@ _IMAGES: Final = (
     ),
 )
 
-MEDIA: Final = (*_IMAGES,)
+_ANSWER: Final = "services/edge/dialects/images/answer.py"
+_OF_IMAGES: Final = "tests/edge/dialects/test_images.py"
+_AMOUNTS: Final = "services/accounting/core/amounts.py"
+_CREATE: Final = "services/accounting/core/sessions/create.py"
+_OF_MEASURES: Final = "tests/accounting/core/test_measures.py"
+_CATALOG: Final = "services/registry/catalog.py"
+_OF_PRICES: Final = "tests/registry/test_measures.py"
+
+_MEASURES: Final = (
+    one(
+        "more images pass than were asked for", _ANSWER, "1 <= len(self._data) <= self._images", "1 <= len(self._data)", _OF_IMAGES
+    ),
+    one(
+        "an answer without images passes",
+        _ANSWER,
+        "1 <= len(self._data) <= self._images",
+        "len(self._data) <= self._images",
+        _OF_IMAGES,
+    ),
+    one(
+        "images on the way cost nothing",
+        "services/edge/dialects/images/request.py",
+        'frozenset({b"0"})',
+        'frozenset({b"2"})',
+        _OF_IMAGES,
+    ),
+    one(
+        "a vendor chooses the number of images",
+        "services/edge/dialects/images/request.py",
+        '            written["n"] = Raw(b"1")\n',
+        "            pass\n",
+        _OF_IMAGES,
+    ),
+    one("free text comes with an image", _ANSWER, "_is_text(self._members[name], _WORD_BYTES_MAX)", "True", _OF_IMAGES),
+    one(
+        "tokens of images are output of text",
+        _ANSWER,
+        "counts[_IMAGE_TOKENS], counts[_OUTPUT] = counts[_OUTPUT], 0",
+        "pass",
+        _OF_IMAGES,
+    ),
+    one(
+        "a side is charged in two measures",
+        _USAGE,
+        "        kept = in_measures(counted.counts, self._measures)\n",
+        "        kept = counted.counts\n",
+        _OF_USAGE,
+    ),
+    one("images that nobody counted are free", _USAGE, "            if self._images:\n", "            if False:\n", _OF_USAGE),
+    one(
+        "images are reserved as tokens",
+        _AMOUNTS,
+        "_own_rates(rates, _OUTPUTS[measures.output])",
+        "_own_rates(rates, _OUTPUT_TOKENS)",
+        _OF_MEASURES,
+    ),
+    one(
+        "characters are reserved as tokens",
+        _AMOUNTS,
+        "_own_rates(rates, _INPUTS[measures.input])",
+        "_own_rates(rates, _INPUT_TOKENS)",
+        _OF_MEASURES,
+    ),
+    one(
+        "images are granted in hope",
+        _CREATE,
+        "        is_hopeful = offering.expected and command.measures == IN_TOKENS\n",
+        "        is_hopeful = offering.expected\n",
+        _OF_MEASURES,
+    ),
+    one(
+        "rates of tokens count characters",
+        _CREATE,
+        "tokens if command.input_measure is Measure.TOKEN else 0",
+        "tokens",
+        _OF_MEASURES,
+    ),
+    one(
+        "an account may owe 4,096 images",
+        "services/accounting/core/offerings.py",
+        "Measure.IMAGE: 1,",
+        "Measure.IMAGE: _DEBT_TOKENS,",
+        _OF_MEASURES,
+    ),
+    one(
+        "an image may cost what a token does",
+        _CATALOG,
+        "                    if token_class not in rates.given():\n",
+        "                    if False:\n",
+        _OF_PRICES,
+    ),
+    one(
+        "a model is charged in what its dialect does not count",
+        _CATALOG,
+        "            if measure not in right:\n",
+        "            if False:\n",
+        _OF_PRICES,
+    ),
+    one(
+        "an answer is several images",
+        _CATALOG,
+        'if model.output_measure == "image" and model.max_output_tokens != 1:',
+        "if False:",
+        _OF_PRICES,
+    ),
+)
+
+MEDIA: Final = (*_IMAGES, *_MEASURES)

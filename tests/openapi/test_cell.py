@@ -84,6 +84,7 @@ def prepared(name: str, known: dict[str, str]) -> Any:
         ("CountRequest", "small"),
         ("EmbeddingsRequest", "vectors"),
         ("CompletionsRequest", "older"),
+        ("ImagesRequest", "painter"),
     ):
         if component in document["components"]["schemas"]:
             schema = document["components"]["schemas"][component]

@@ -119,3 +119,46 @@ tariffs:
 """,
     ),
 )
+
+
+# The same with models that make or take other than tokens: "painter" is charged by the image, "brush" by tokens of images.
+MEDIA = changed(
+    "openai_embeddings: {}, openai_completions: {}}\n",
+    "openai_embeddings: {}, openai_completions: {}, openai_images: {}}\n",
+    changed(
+        '      - {model_id: "*", input: 1000000, output: 1000000}\n',
+        """\
+      - {model_id: "*", input: 1000000, output: 1000000}
+      - {model_id: painter, input: 1000000, output: 0, generated_images: 50000000000}
+      - {model_id: brush, input: 1000000, output: 1000000, image_output: 2000000}
+""",
+        changed(
+            "tariffs:\n",
+            """\
+  - model_id: painter
+    display_name: Painter
+    owned_by: acme
+    context_window_tokens: 1000
+    max_output_tokens: 1
+    output_measure: image
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    dialects: [openai_images]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-painter, priority: 0}
+  - model_id: brush
+    display_name: Brush
+    owned_by: acme
+    context_window_tokens: 1000
+    max_output_tokens: 600
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    dialects: [openai_images]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-brush, priority: 0}
+tariffs:
+""",
+            OLDER,
+        ),
+    ),
+)

@@ -9,7 +9,7 @@ import msgspec
 
 from services.accounting.core.entries import BucketGranted, Entry, VendorAttempt
 from services.accounting.core.terms import FinalAction, Limit, Payment
-from services.token_classes import Vector
+from services.token_classes import Measure, Measures, Vector
 
 if TYPE_CHECKING:
     from services.accounting.core.account.state import Account
@@ -107,6 +107,14 @@ class CreateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     input_expected: int = -1
     # Estimated input tokens with their margin; -1: as many as the bound.
     input_calibrated: int = -1
+    # In these measures input and output are counted; other than tokens, the rest of this command counts them so, too.
+    input_measure: Measure = Measure.TOKEN
+    output_measure: Measure = Measure.TOKEN
+
+    @property
+    def measures(self) -> Measures:
+        """The measures of both sides."""
+        return Measures(self.input_measure, self.output_measure)
 
 
 class UpdateSession(msgspec.Struct, frozen=True, gc=False):

@@ -16,6 +16,7 @@ from services.accounting.rpc.fields import (
     attempts_of,
     charging_id_of,
     close_cause_of,
+    measure_of,
     name_of,
     not_negative,
     payment_of,
@@ -75,6 +76,8 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
             input_calibrated=not_negative("input_tokens_calibrated", create.input_tokens_calibrated)
             if create.HasField("input_tokens_calibrated")
             else -1,
+            input_measure=measure_of("input_measure", create.input_measure, is_input=True),
+            output_measure=measure_of("output_measure", create.output_measure, is_input=False),
         )
     if kind == "release":
         release = operation.release

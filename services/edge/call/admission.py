@@ -20,6 +20,7 @@ from services.edge.routing.router import Plan, Router
 from services.edge.tokens.estimate import estimate
 from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, is_loaded, tokenizer
 from services.edge.vendors.profile import Endpoint
+from services.token_classes import Measure
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 # An input whose estimate is this much above the context window can't fit; the vendor judges nearer ones.
@@ -78,6 +79,8 @@ class Admitted(NamedTuple):
             output_metered=self.metered,
             input_tokens_expected=self.tokens.estimate,
             input_tokens_calibrated=self.tokens.calibrated,
+            input_measure=_named(self.model.measures.input),
+            output_measure=_named(self.model.measures.output),
         )
 
     def payable_limit(self, granted: int, payable: int) -> int | None:
@@ -139,6 +142,11 @@ def admit(router: Router, dialect: Dialect, request: Request, model: SellableMod
     streamed = is_streamed(request, routes[0].endpoint)
     first = request.vendor_request(routes[0].endpoint, routes[0].vendor_model_id, None, streamed=streamed)
     return Admitted(request, model, plan, first, size, tokens, metered, loaded_count(model.family.tokenizer))
+
+
+def _named(measure: Measure) -> str | None:
+    """A measure in the contract; None: tokens, which are not set."""
+    return None if measure is Measure.TOKEN else f"MEASURE_{measure.name}"
 
 
 def is_streamed(request: Request, endpoint: Endpoint) -> bool:

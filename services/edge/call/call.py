@@ -82,6 +82,7 @@ class Call:
             input_max=self._admitted.context_tokens,
             output_max=model.max_output_tokens,
             output_held=self._session.held,
+            measures=model.measures,
         )
 
     async def run(self) -> None:

@@ -16,7 +16,20 @@ from services.edge.tokens.media import tokens_of
 from services.edge.tokens.size import NO_TEXT, TextSize, normalization_bytes, size_of
 from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, NORMALIZING
 from services.edge.vendors.usage import VendorCount
-from services.token_classes import FIRST, INDEX, INPUT_INDEXES, NOTHING, OUTPUT_INDEXES, Vector, total_input, total_output, trimmed
+from services.token_classes import (
+    FIRST,
+    IN_TOKENS,
+    INDEX,
+    INPUT_INDEXES,
+    NOTHING,
+    OUTPUT_INDEXES,
+    Measures,
+    Vector,
+    in_measures,
+    total_input,
+    total_output,
+    trimmed,
+)
 
 Count = Callable[[str], int]
 
@@ -51,6 +64,8 @@ _MILLI: Final = 1_000
 _INPUT: Final = INDEX["input"]
 _OUTPUT: Final = INDEX["output"]
 _REASONING: Final = INDEX["reasoning"]
+_IMAGES: Final = INDEX["generated_images"]
+_IMAGE_TOKENS: Final = INDEX["image_output"]
 
 
 class MediaTokens(NamedTuple):
@@ -308,11 +323,16 @@ class Meter:
         input_max: int,
         output_max: int,
         output_held: Callable[[], int],
+        measures: Measures = IN_TOKENS,
     ) -> None:
         """`count` is the family's tokenizer, if it is loaded; counts above the maxima can't be true.
 
-        `output_held` returns the output tokens that are reserved now.
+        `output_max`: of each choice. `output_held` returns the output tokens that are reserved now.
         """
+        self._measures = measures
+        # Images that the answer has, and the most tokens of one.
+        self._images = 0
+        self._image_tokens_max = output_max
         self._output_held = output_held
         self._choices = choices
         self._input = input_tokens
@@ -423,6 +443,8 @@ class Meter:
             self._counted = counted
             if counted.is_odd:
                 self._doubt("odd")
+            if len(counted.counts) > FIRST or self._measures is not IN_TOKENS:
+                counted = self._measured(counted)
             self._take(counted.counts, has_input=counted.has_input, has_output=counted.has_output)
             if counted.has_output and self._output_counts is counted.counts:
                 return
@@ -430,6 +452,15 @@ class Meter:
         if self._since is not None:
             # An estimate will do, because the next count is near.
             self._since.add(step.said + step.thought)
+
+    def _measured(self, counted: VendorCount) -> VendorCount:
+        """A vendor's count in the measures of the model: no side is charged in two."""
+        if len(counted.counts) > _IMAGES:
+            self._images = counted.counts[_IMAGES]
+        kept = in_measures(counted.counts, self._measures)
+        has_input = counted.has_input and (total_input(kept) > 0 or not total_input(counted.counts))
+        has_output = counted.has_output and (total_output(kept) > 0 or not total_output(counted.counts))
+        return counted._replace(counts=kept, has_input=has_input, has_output=has_output)
 
     def _take(self, counts: Vector, *, has_input: bool, has_output: bool) -> None:
         if has_input:
@@ -542,6 +573,9 @@ class Meter:
     def _output_now(self) -> Vector:
         counts = self._output_counts
         if counts is None or self._since is None:
+            if self._images:
+                # Nothing tells their tokens, which are at most those that are reserved.
+                return _joined((), (0,) * _IMAGE_TOKENS + (self._images * self._image_tokens_max,))
             return _outputs(self._own)
         since = self._since.best
         return _with_output(counts, since) if since else counts

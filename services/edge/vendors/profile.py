@@ -14,6 +14,7 @@ DIALECT_NAMES: Final = {
     pb.DIALECT_OPENAI_RESPONSES: "openai_responses",
     pb.DIALECT_OPENAI_EMBEDDINGS: "openai_embeddings",
     pb.DIALECT_OPENAI_COMPLETIONS: "openai_completions",
+    pb.DIALECT_OPENAI_IMAGES: "openai_images",
 }
 
 

@@ -14,6 +14,7 @@ from services.edge.tokens.media import Image, ImageRule
 from services.edge.tokens.size import size_of
 from services.edge.tokens.tokenizers import tokenizer
 from services.edge.vendors.usage import VendorCount
+from services.token_classes import INDEX, TOKEN_CLASSES, Measure, Measures
 
 # Letters that mixtures make dear, and one character of each kind.
 TEXTS = st.text(st.sampled_from("abcXYZ019 .,;\néßжא中文한😀༄\u0301"), max_size=40)
@@ -154,6 +155,45 @@ def test_an_image_without_a_rule_is_bounded_by_the_context_window_and_expected_t
     assert measured.media.unbounded == "images"
     exact = measure_exactly(size, measured, family, lambda text: 2)
     assert (exact.bound, exact.estimate) == (100_000, 2 + 7 + 3_200)
+
+
+def image_step(*, counted: bool, images: int = 2) -> Step:
+    """An answer of images, with the vendor's tokens if it `counted`."""
+    counts = [0] * (INDEX["generated_images"] + 1)
+    counts[INDEX["generated_images"]] = images
+    if counted:
+        counts[INDEX["input"]], counts[INDEX["image_output"]] = 7, 300
+    return Step(counted=VendorCount(tuple(counts), has_input=counted, has_output=True), finished=True)
+
+
+@pytest.mark.parametrize(
+    ("measure", "counted", "charged", "source"),
+    [
+        # By the piece: the tokens that the vendor counts are none of the client's.
+        (Measure.IMAGE, True, {"input": 7, "generated_images": 2}, Source.VENDOR),
+        (Measure.IMAGE, False, {"input": 3, "generated_images": 2}, Source.ESTIMATE),
+        (Measure.TOKEN, True, {"input": 7, "image_output": 300}, Source.VENDOR),
+        # Without a count each image is the largest, as it was reserved.
+        (Measure.TOKEN, False, {"input": 3, "image_output": 2 * 1_000}, Source.ESTIMATE),
+    ],
+)
+def test_images_are_charged_in_the_measure_of_the_model(
+    measure: Measure, counted: bool, charged: dict[str, int], source: Source
+) -> None:
+    of_images = Meter(
+        InputTokens(9, 3, 5),
+        2,
+        None,
+        input_max=10_000,
+        output_max=1_000,
+        output_held=lambda: 2_000,
+        measures=Measures(output=measure),
+    )
+    of_images.came_whole()
+    of_images.add(image_step(counted=counted))
+    used = of_images.used()
+    found = {TOKEN_CLASSES[index]: count for index, count in enumerate(used.charged) if count}
+    assert (found, used.source, used.doubts) == (charged, source, ())
 
 
 def test_a_step_that_may_go_beyond_is_not_counted() -> None:

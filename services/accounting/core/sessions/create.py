@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from services.accounting.core import limits, losses
 from services.accounting.core.account.state import Account
-from services.accounting.core.amounts import GRANTED_MAX, TOKENS_MAX, Estimate, expected, worst_case_in
+from services.accounting.core.amounts import GRANTED_MAX, TOKENS_MAX, Estimate, expected, worst_case_in, worst_cases
 from services.accounting.core.balance import free_sources, reserve, take, usable
 from services.accounting.core.commands import CreateSession, Decision, Fault, Granted, Refused, ResultCode, digest_of, fail
 from services.accounting.core.entries import BucketAmounts, SessionCreated
@@ -14,6 +14,7 @@ from services.accounting.core.sessions.hope import hopeful_output
 from services.accounting.core.sessions.limited import rules_of, until_its_end
 from services.accounting.core.sessions.refuse import Need, refusal_of, refused_by_cap, refused_for_balance
 from services.accounting.core.sessions.repeats import known_session
+from services.token_classes import IN_TOKENS, Measure
 
 # A metered session waits if less than this part of a window is free and others hold the rest.
 _SMALL_WINDOW_DIVISOR: Final = 8
@@ -45,7 +46,9 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         return refusal_of(refusal, planned)
     lines, offering = planned.lines, planned.rules
     rules = rules_of(account, catalog, command.key_id, command.member_id)
-    admission = limits.admit(account, rules, now_us, catalog.time_zone, tokens)
+    # Rates of tokens count no characters, and no time.
+    counted = tokens if command.input_measure is Measure.TOKEN else 0
+    admission = limits.admit(account, rules, now_us, catalog.time_zone, counted)
     if isinstance(admission, Refused):
         return refusal_of(admission, planned)
     input_tokens, estimates = _estimates(account, command, planned, tokens)
@@ -75,11 +78,11 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         more_lines=dict(list(lines.items())[1:]) if len(lines) > 1 else {},
         estimates=estimates,
         input_reserved=input_tokens,
-        expected=offering.expected,
+        expected=offering.expected and command.measures == IN_TOKENS,
         counters=admission.counters,
         windows_opened=admission.windows_opened,
         arrivals=admission.arrivals,
-        tokens_counted=tokens if rules.token_rates else 0,
+        tokens_counted=counted if rules.token_rates else 0,
         output_window=offering.output_window,
         final_action=offering.final_action,
         wholesale=catalog.wholesale(command.model_id, now_us),
@@ -99,13 +102,18 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
 
 def _estimates(account: Account, command: CreateSession, planned: Plan, tokens: int) -> tuple[int, dict[str, Estimate]]:
     """Input tokens to reserve for, and their cost by line; `tokens` are the likely ones."""
-    offering = planned.rules
+    offering, measures = planned.rules, command.measures
+    input_tokens = command.input_bound
+    if offering.expected:
+        input_tokens = tokens
+    elif offering.calibrated and 0 <= command.input_calibrated < input_tokens:
+        input_tokens = command.input_calibrated
+    if measures != IN_TOKENS:
+        cases = {line: worst_cases(tariff, measures) for line, tariff in planned.lines.items()}
+        return input_tokens, {line: worst_case_in(each, input_tokens) for line, each in cases.items()}
     if offering.expected:
         share = account.cached_shares.get(command.model_id, 0)
-        return tokens, {line: expected(tariff, tokens, share) for line, tariff in planned.lines.items()}
-    input_tokens = command.input_bound
-    if offering.calibrated and 0 <= command.input_calibrated < input_tokens:
-        input_tokens = command.input_calibrated
+        return input_tokens, {line: expected(tariff, input_tokens, share) for line, tariff in planned.lines.items()}
     return input_tokens, {line: worst_case_in(cases, input_tokens) for line, cases in planned.worst_cases.items()}
 
 
@@ -142,7 +150,8 @@ def _quota(
         reserved = sum(bucket.reserved for bucket in usable(account, lines, now_us))
         others_hold = reserved > 0
     if granted < enough or payable_output < useful:
-        hopeful = hopeful_output(account, lines, sources, input_tokens, command.output_limit, None) if offering.expected else -1
+        is_hopeful = offering.expected and command.measures == IN_TOKENS
+        hopeful = hopeful_output(account, lines, sources, input_tokens, command.output_limit, None) if is_hopeful else -1
         if hopeful >= useful and (hopeful >= enough or not others_hold):
             granted, payable_output = min(hopeful, wanted), hopeful
         elif others_hold or granted < 0 or payable_output < useful:

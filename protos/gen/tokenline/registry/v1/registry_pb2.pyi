@@ -17,6 +17,14 @@ class Unit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UNIT_POINT: _ClassVar[Unit]
     UNIT_CURRENCY: _ClassVar[Unit]
 
+class Measure(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MEASURE_UNSPECIFIED: _ClassVar[Measure]
+    MEASURE_TOKEN: _ClassVar[Measure]
+    MEASURE_IMAGE: _ClassVar[Measure]
+    MEASURE_MILLISECOND: _ClassVar[Measure]
+    MEASURE_CHARACTER: _ClassVar[Measure]
+
 class ReservationPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RESERVATION_POLICY_UNSPECIFIED: _ClassVar[ReservationPolicy]
@@ -39,6 +47,7 @@ class Dialect(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DIALECT_OPENAI_RESPONSES: _ClassVar[Dialect]
     DIALECT_OPENAI_EMBEDDINGS: _ClassVar[Dialect]
     DIALECT_OPENAI_COMPLETIONS: _ClassVar[Dialect]
+    DIALECT_OPENAI_IMAGES: _ClassVar[Dialect]
 
 class VendorAuthentication(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -100,6 +109,11 @@ UNIT_UNSPECIFIED: Unit
 UNIT_TOKEN: Unit
 UNIT_POINT: Unit
 UNIT_CURRENCY: Unit
+MEASURE_UNSPECIFIED: Measure
+MEASURE_TOKEN: Measure
+MEASURE_IMAGE: Measure
+MEASURE_MILLISECOND: Measure
+MEASURE_CHARACTER: Measure
 RESERVATION_POLICY_UNSPECIFIED: ReservationPolicy
 RESERVATION_POLICY_WORST_CASE: ReservationPolicy
 RESERVATION_POLICY_EXPECTED: ReservationPolicy
@@ -114,6 +128,7 @@ DIALECT_ANTHROPIC_MESSAGES: Dialect
 DIALECT_OPENAI_RESPONSES: Dialect
 DIALECT_OPENAI_EMBEDDINGS: Dialect
 DIALECT_OPENAI_COMPLETIONS: Dialect
+DIALECT_OPENAI_IMAGES: Dialect
 VENDOR_AUTHENTICATION_UNSPECIFIED: VendorAuthentication
 VENDOR_AUTHENTICATION_BEARER: VendorAuthentication
 VENDOR_AUTHENTICATION_X_API_KEY: VendorAuthentication
@@ -287,7 +302,7 @@ class Route(_message.Message):
     def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., priority: _Optional[int] = ..., wholesale_tariff_id: _Optional[str] = ..., weight: _Optional[int] = ..., edge_concurrency_max: _Optional[int] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning", "dialects")
+    __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning", "dialects", "input_measure", "output_measure")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     OWNED_BY_FIELD_NUMBER: _ClassVar[int]
@@ -298,6 +313,8 @@ class Model(_message.Message):
     ROUTES_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_REASONING_FIELD_NUMBER: _ClassVar[int]
     DIALECTS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_MEASURE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_MEASURE_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     display_name: str
     owned_by: str
@@ -308,7 +325,9 @@ class Model(_message.Message):
     routes: _containers.RepeatedCompositeFieldContainer[Route]
     hidden_reasoning: bool
     dialects: _containers.RepeatedScalarFieldContainer[Dialect]
-    def __init__(self, model_id: _Optional[str] = ..., display_name: _Optional[str] = ..., owned_by: _Optional[str] = ..., context_window_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., family_id: _Optional[str] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., hidden_reasoning: _Optional[bool] = ..., dialects: _Optional[_Iterable[_Union[Dialect, str]]] = ...) -> None: ...
+    input_measure: Measure
+    output_measure: Measure
+    def __init__(self, model_id: _Optional[str] = ..., display_name: _Optional[str] = ..., owned_by: _Optional[str] = ..., context_window_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., family_id: _Optional[str] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., hidden_reasoning: _Optional[bool] = ..., dialects: _Optional[_Iterable[_Union[Dialect, str]]] = ..., input_measure: _Optional[_Union[Measure, str]] = ..., output_measure: _Optional[_Union[Measure, str]] = ...) -> None: ...
 
 class TokenRates(_message.Message):
     __slots__ = ("input", "cached_input", "cache_write", "output", "reasoning", "cache_write_1h", "audio_input", "image_input", "audio_output", "image_output", "generated_images", "audio_milliseconds", "spoken_characters")

@@ -31,6 +31,7 @@ from services.edge.dialects.completions.dialect import Completions
 from services.edge.dialects.embeddings.dialect import Embeddings
 from services.edge.dialects.images.dialect import Images
 from services.edge.dialects.responses.dialect import Responses
+from services.edge.dialects.transcriptions.dialect import Transcriptions
 from services.edge.http.answers import Answers, exception_handlers, named
 from services.edge.http.bodies import Bodies
 from services.edge.http.metrics import RequestMetrics
@@ -60,6 +61,7 @@ CALLS: Final = metered(
     ("/v1/embeddings", Embeddings()),
     ("/v1/completions", Completions()),
     ("/v1/images/generations", Images()),
+    ("/v1/audio/transcriptions", Transcriptions()),
 )
 # A dialect's first path is that of its calls.
 SERVED_AT: Final = {dialect.name: path for path, dialect in reversed(CALLS)}

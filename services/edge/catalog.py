@@ -46,6 +46,8 @@ class TokenizerFamily(NamedTuple):
     image_tokens_max: int = 0
     # None: every image counts as the largest.
     image_rule: ImageRule | None = None
+    # 0: sound has no bound.
+    sound_tokens_per_second: int = 0
 
 
 class SellableModel(NamedTuple):
@@ -117,6 +119,7 @@ class Snapshot:
                 family.tokenizer,
                 family.image_tokens_max,
                 _image_rule(family.image_rule) if family.HasField("image_rule") else None,
+                family.sound_tokens_per_second,
             )
             for family in catalog.tokenizer_families
         }

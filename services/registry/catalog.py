@@ -37,8 +37,12 @@ CONCURRENCY_MAX: Final = 1_000_000
 # The model ID of a tariff row for every model without a row of its own.
 EVERY_MODEL: Final = "*"
 
-# The measures in which a dialect's input and output may be charged beside tokens.
-MEASURES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {"openai_images": ((), ("image",))}
+# The measures in which a dialect's input and output may be charged; those of all others are tokens.
+_IN_TOKENS: Final = (("token",), ("token",))
+MEASURES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "openai_images": (("token",), ("token", "image")),
+    "openai_transcriptions": (("token", "millisecond"), ("token",)),
+}
 
 # The tokenizers that an edge carries.
 TOKENIZERS: Final = ("cl100k", "o200k", "llama3", "qwen3", "deepseek")
@@ -80,6 +84,8 @@ class TokenizerFamily(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     image_tokens_max: int = 0
     # None: every image counts as the largest.
     image_rule: ImageRule | None = None
+    # The tokens of a second of sound; 0: there is no bound but the context window.
+    sound_tokens_per_second: int = 0
 
 
 class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -123,8 +129,8 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     @property
     def makes_output(self) -> bool:
-        """Whether it makes anything that is charged; a model of embeddings alone makes nothing."""
-        return not self.dialects or not OUTPUTLESS_DIALECTS.issuperset(self.dialects)
+        """Whether it makes anything that is charged; a model of embeddings, and one charged by the time it listens, do not."""
+        return self.input_measure == "token" and not (self.dialects and OUTPUTLESS_DIALECTS.issuperset(self.dialects))
 
     @property
     def charged_classes(self) -> tuple[str, ...]:
@@ -373,6 +379,7 @@ def _family_flaws(family: TokenizerFamily) -> Iterator[FieldFlaw]:
     if family.tokenizer:
         yield from choice_flaws("tokenizer", family.tokenizer, TOKENIZERS)
     yield from whole_flaws("image_tokens_max", family.image_tokens_max, 0, INT32_MAX)
+    yield from whole_flaws("sound_tokens_per_second", family.sound_tokens_per_second, 0, INT32_MAX)
     if family.image_rule is not None:
         yield from _image_rule_flaws(family.image_rule, family.image_tokens_max)
 
@@ -400,7 +407,7 @@ def _model_flaws(model: Model, spoken: Mapping[str, Collection[str]], family_ids
     elif model.max_output_tokens:
         yield (
             "max_output_tokens",
-            f"must be 0 for a model that is called in {model.dialects[0]} alone; it is {model.max_output_tokens}",
+            f"must be 0 for a model that is charged for its input alone; it is {model.max_output_tokens}",
         )
     if model.output_measure == "image" and model.max_output_tokens != 1:
         yield (
@@ -435,7 +442,7 @@ def _measure_flaws(model: Model) -> Iterator[FieldFlaw]:
     for side, field in enumerate(("input_measure", "output_measure")):
         measure = getattr(model, field)
         for dialect in dialects:
-            right = ("token", *MEASURES.get(dialect, ((), ()))[side])
+            right = MEASURES.get(dialect, _IN_TOKENS)[side]
             if measure not in right:
                 yield field, f"must be {' or '.join(right)} for a model that is called in {dialect}; it is {measure!r}"
                 break

@@ -31,6 +31,7 @@ def catalog_message(catalog: Catalog, revision: int) -> registry_pb2.Catalog:
                 tokenizer=family.tokenizer,
                 image_tokens_max=family.image_tokens_max,
                 image_rule=_image_rule(family.image_rule),
+                sound_tokens_per_second=family.sound_tokens_per_second,
             )
             for family in sorted(catalog.tokenizer_families, key=lambda family: family.family_id)
         ],

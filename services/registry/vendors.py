@@ -24,10 +24,14 @@ LIMIT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "openai_completions": ("max_tokens",),
     # Their output is bounded by the number of images.
     "openai_images": (),
+    # A vendor bounds the text by the sound.
+    "openai_transcriptions": (),
 }
 DIALECTS: Final = tuple(LIMIT_FIELDS)
 # Dialects in which no conversation can be had: a model is called in them only where it names them.
-NAMED_DIALECTS: Final = frozenset({"openai_embeddings", "openai_completions", "openai_images"})
+NAMED_DIALECTS: Final = frozenset({"openai_embeddings", "openai_completions", "openai_images", "openai_transcriptions"})
+# Dialects whose answers come as one.
+WHOLE_DIALECTS: Final = frozenset({"openai_images", "openai_transcriptions"})
 # Those of them in which no output is made.
 OUTPUTLESS_DIALECTS: Final = frozenset({"openai_embeddings"})
 AUTHENTICATIONS: Final = ("bearer", "x_api_key")
@@ -99,6 +103,7 @@ class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     openai_embeddings: Endpoint | None = None
     openai_completions: Endpoint | None = None
     openai_images: Endpoint | None = None
+    openai_transcriptions: Endpoint | None = None
 
     def by_dialect(self) -> dict[str, Endpoint]:
         """The endpoints that are given, in the order of `DIALECTS`."""
@@ -142,7 +147,7 @@ _FILLED: Final = {
         authentication=authentication,
         output_limit_field=LIMIT_FIELDS[dialect][0] if LIMIT_FIELDS[dialect] else "",
         limit_counts_reasoning=True,
-        streams=dialect != "openai_images",
+        streams=dialect not in WHOLE_DIALECTS,
         takes_stream_options=True,
         drainable=True,
         extra_fields=(),
@@ -158,6 +163,7 @@ _FILLED: Final = {
         ("openai_embeddings", "bearer"),
         ("openai_completions", "bearer"),
         ("openai_images", "bearer"),
+        ("openai_transcriptions", "bearer"),
     )
 }
 

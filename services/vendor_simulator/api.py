@@ -1,7 +1,7 @@
 """The vendor's HTTP interface, a bare ASGI application: a framework's routing would cost more than the answer.
 
 POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, POST /v1/completions,
-POST /v1/embeddings, POST /v1/images/generations, GET /v1/models, GET /v1/simulator/served.
+POST /v1/embeddings, POST /v1/images/generations, POST /v1/audio/transcriptions, GET /v1/models, GET /v1/simulator/served.
 """
 
 import itertools
@@ -28,6 +28,7 @@ from services.vendor_simulator.rich_completion import plan_rich
 from services.vendor_simulator.served import Served
 from services.vendor_simulator.simulate import PLAIN, Simulate
 from services.vendor_simulator.spoken import simulate_in
+from services.vendor_simulator.transcriptions import parse_transcription, plan_transcription
 
 _MODELS: Final = (
     b'{"object":"list","data":[{"id":"simulated","object":"model","created":1767225600,"owned_by":"vendor-simulator"}]}'
@@ -110,6 +111,11 @@ def _open_images(body: bytes, number: str, heeds_text: bool) -> tuple[CallReques
     return request, plan_images(request)
 
 
+def _open_transcription(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
+    request = parse_transcription(body)
+    return request, plan_transcription(request)
+
+
 def _open_completions(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
     request = parse_completions(body)
     if heeds_text and request.simulate is PLAIN:
@@ -121,6 +127,7 @@ _CHAT: Final = Dialect(_open_chat, error_body, b"x-request-id")
 _COMPLETIONS: Final = Dialect(_open_completions, error_body, b"x-request-id")
 _EMBEDDINGS: Final = Dialect(_open_embeddings, error_body, b"x-request-id")
 _IMAGES: Final = Dialect(_open_images, error_body, b"x-request-id")
+_TRANSCRIPTIONS: Final = Dialect(_open_transcription, error_body, b"x-request-id")
 _MESSAGES: Final = Dialect(_open_messages, messages_error_body, b"request-id")
 _RESPONSES: Final = Dialect(_open_responses, error_body, b"x-request-id")
 
@@ -153,6 +160,8 @@ class VendorSimulator:
             await self._complete(scope, client, _EMBEDDINGS)
         elif route == ("POST", "/v1/images/generations"):
             await self._complete(scope, client, _IMAGES)
+        elif route == ("POST", "/v1/audio/transcriptions"):
+            await self._complete(scope, client, _TRANSCRIPTIONS)
         elif route == ("POST", "/v1/messages/count_tokens"):
             await self._count_tokens(client)
         elif route == ("GET", "/v1/simulator/served"):

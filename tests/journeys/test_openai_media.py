@@ -1,6 +1,7 @@
-"""Images against the whole system, through the official SDK: what its users see, and what they pay."""
+"""Images and sound against the whole system, through the official SDK: what its users see, and what they pay."""
 
 import base64
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 import pytest_asyncio
 
 from tests.edge.system import Cell, cell
-from tests.journeys.subscriber import TOKEN, Subscriber
+from tests.edge.tokens.sounds import mp3, wav
+from tests.journeys.subscriber import TOKEN, Subscriber, plain
 from tests.journeys.test_openai_sdk import sdk
 from tests.registry.catalogs import MEDIA
 
@@ -119,3 +121,111 @@ async def test_a_model_says_in_what_it_is_charged_and_where_it_is_called(running
             await client.chat.completions.create(model="painter", messages=[{"role": "user", "content": "a"}])
         with pytest.raises(openai.BadRequestError, match="`small` is not served in this dialect"):
             await client.images.generate(model="small", prompt="a")
+
+
+# Transcriptions
+
+# The price of a second of sound, in whole tokens of quota.
+SECOND = 2
+
+
+async def test_sound_becomes_text_and_its_seconds_are_paid(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = running
+    async with sdk(services, subscriber.api_key) as client:
+        raw = await client.audio.transcriptions.with_raw_response.create(
+            model="listener", file=("talk.wav", wav(12.5)), language="en", prompt="Names: Ann"
+        )
+        made = raw.parse()
+    assert (made.text, made.usage is not None and made.usage.type) == (plain(16), "duration")
+    receipt = await subscriber.receipt(raw.headers["x-request-id"])
+    # The vendor counts each begun second.
+    assert charged(receipt) == {"audio_milliseconds": 13_000}
+    assert (receipt["charged_amount"], receipt["provenance"]) == (13 * SECOND * TOKEN, "vendor")
+
+
+async def test_sound_is_paid_by_its_tokens_where_the_model_is_priced_so(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = running
+    simulate = {"output_tokens": 20, "modalities": {"audio_input_tokens": 125}}
+    async with sdk(services, subscriber.api_key) as client:
+        raw = await client.audio.transcriptions.with_raw_response.create(
+            model="scribe", file=("talk.wav", wav(12.5)), prompt="x" * 40, extra_body={"simulate": json.dumps(simulate)}
+        )
+        made = raw.parse()
+    assert made.usage is not None
+    assert made.usage.type == "tokens"
+    assert (made.usage.input_tokens, made.usage.output_tokens) == (135, 20)
+    receipt = await subscriber.receipt(raw.headers["x-request-id"])
+    assert charged(receipt) == {"input": 10, "audio_input": 125, "output": 20}
+    assert receipt["charged_amount"] == (10 + 3 * 125 + 20) * TOKEN
+
+
+@pytest.mark.parametrize("wanted", ["text", "srt", "vtt", "verbose_json"])
+async def test_a_transcription_comes_in_the_form_that_was_asked_for(running: tuple[Cell, Subscriber], wanted: Any) -> None:
+    services, subscriber = running
+    async with sdk(services, subscriber.api_key) as client:
+        raw = await client.audio.transcriptions.with_raw_response.create(
+            model="listener", file=("talk.wav", wav(1.5)), response_format=wanted
+        )
+    body = raw.http_response.text
+    if wanted == "verbose_json":
+        whole = json.loads(body)
+        assert (whole["duration"], whole["usage"]) == (1.5, {"type": "duration", "seconds": 2})
+    else:
+        begins = {"text": plain(16), "srt": "1\n00:00:00,000 --> 00:00:01,500\n", "vtt": "WEBVTT\n\n00:00:00.000 --> "}
+        assert body.startswith(begins[wanted])
+    assert charged(await subscriber.receipt(raw.headers["x-request-id"])) == {"audio_milliseconds": 2_000}
+
+
+async def test_a_file_that_lies_about_its_length_is_paid_by_what_was_heard(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = running
+    lying = mp3(10, told_seconds=0.5)
+    simulate = {"body": json.dumps({"text": "a", "usage": {"type": "duration", "seconds": 10}}), "content_type": "application/json"}
+    async with sdk(services, subscriber.api_key) as client:
+        heard = await client.audio.transcriptions.with_raw_response.create(
+            model="listener", file=("talk.mp3", lying), extra_body={"simulate": json.dumps(simulate)}
+        )
+        uncounted = await client.audio.transcriptions.with_raw_response.create(
+            model="listener", file=("talk.mp3", lying), extra_body={"simulate": json.dumps({"usage": "none"})}
+        )
+    assert charged(await subscriber.receipt(heard.headers["x-request-id"])) == {"audio_milliseconds": 10_000}
+    # Where nobody counts, no less than the bytes can last.
+    receipt = await subscriber.receipt(uncounted.headers["x-request-id"])
+    assert charged(receipt) == {"audio_milliseconds": len(lying) * 1_000 // 40_000}
+    assert receipt["provenance"] == "estimated"
+
+
+async def test_a_length_that_the_bytes_can_not_have_is_not_believed(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = running
+    simulate = {
+        "body": json.dumps({"text": "a", "usage": {"type": "duration", "seconds": 500}}),
+        "content_type": "application/json",
+    }
+    async with sdk(services, subscriber.api_key) as client:
+        raw = await client.audio.transcriptions.with_raw_response.create(
+            model="listener", file=("talk.wav", wav(2)), extra_body={"simulate": json.dumps(simulate)}
+        )
+    assert charged(await subscriber.receipt(raw.headers["x-request-id"])) == {"audio_milliseconds": 2_002}
+
+
+async def test_sound_that_is_not_paid_for_is_not_heard(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = running
+    poor = await Subscriber.open(services, subscriber.http, "deaf", tokens=10 * SECOND)
+    async with sdk(services, poor.api_key) as client:
+        with pytest.raises(openai.APIStatusError) as used_up:
+            await client.audio.transcriptions.create(model="listener", file=("talk.wav", wav(10.5)), extra_body={"user": "deaf"})
+        assert (used_up.value.status_code, used_up.value.code) == (402, "insufficient_quota")
+        with pytest.raises(openai.BadRequestError, match=r"lasts about 800 s; listener listens to at most 600 s\. Send parts\."):
+            await client.audio.transcriptions.create(model="listener", file=("talk.wav", wav(800, 8_000)))
+        assert await poor.served("deaf") == {}
+        await client.audio.transcriptions.create(model="listener", file=("talk.wav", wav(9)), extra_body={"user": "deaf"})
+    assert (await poor.consumed(), await poor.debt()) == (9 * SECOND, 0)
+
+
+async def test_a_form_that_is_none_is_told_so(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = running
+    reply = await services.call("POST", "/v1/audio/transcriptions", subscriber.api_key, {"model": "listener"})
+    assert (reply.status, reply.error["code"]) == (400, "invalid_content_type")
+    # Bytes of sound are no values of JSON, however many brackets they have.
+    async with sdk(services, subscriber.api_key) as client:
+        loud = wav(1)[:44] + b'[{",' * 100_000
+        await client.audio.transcriptions.create(model="listener", file=("talk.wav", loud))

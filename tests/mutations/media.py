@@ -40,8 +40,8 @@ _IMAGES: Final = (
     one(
         "images without a rule are bounded by an estimate",
         _USAGE,
-        "MediaTokens(context_tokens, len(size.images)",
-        "MediaTokens(len(size.images) * _IMAGE_TOKENS_ESTIMATED, len(size.images)",
+        "MediaTokens(context_tokens if unbounded else bound",
+        "MediaTokens(likely",
         _OF_USAGE,
     ),
     one(
@@ -174,4 +174,125 @@ _MEASURES: Final = (
     ),
 )
 
-MEDIA: Final = (*_IMAGES, *_MEASURES)
+_SOUND: Final = "services/edge/tokens/sound.py"
+_OF_SOUND: Final = "tests/edge/tokens/test_sound.py"
+_FORM: Final = "services/edge/dialects/transcriptions/form.py"
+_TRANSCRIPTION: Final = "services/edge/dialects/transcriptions/request.py"
+_TEXT: Final = "services/edge/dialects/transcriptions/answer.py"
+_OF_TEXT: Final = "tests/edge/dialects/test_transcriptions.py"
+
+_LENGTHS: Final = (
+    one(
+        "a wave is as short as it says",
+        _SOUND,
+        "            return Sound(length, length, length)\n",
+        "            return Sound(_told_ms(content), length, length)\n",
+        _OF_SOUND,
+    ),
+    one("an absurd rate is believed", _SOUND, " and rate in _WAVE_RATES", "", _OF_SOUND),
+    one(
+        "a second chunk says what a wave is",
+        _SOUND,
+        "_WAVE_FORMAT.match(content)",
+        "re.search(rb'fmt .{4}(.{16})', content, re.DOTALL)",
+        _OF_SOUND,
+    ),
+    one("a head makes sound shorter than its bytes", _SOUND, "_BYTES_EXPECTED, shortest, 1)", "_BYTES_EXPECTED, 1)", _OF_SOUND),
+    one("a head makes sound longer than its bytes", _SOUND, "min(likely, longest) if longest else likely", "likely", _OF_SOUND),
+    one("a picture is sound", _SOUND, "        size -= _id3_bytes(content)\n", "", _OF_SOUND),
+    one(
+        "a begun second is reserved as a part",
+        _USAGE,
+        "-(-(sound.milliseconds_max or most) // _MS) * _MS",
+        "(sound.milliseconds_max or most)",
+        _OF_USAGE,
+    ),
+    one("sound without a bound is free", _USAGE, "(sound.milliseconds_max or most)", "sound.milliseconds_max", _OF_USAGE),
+    one(
+        "seconds that can not be are charged",
+        _USAGE,
+        "input_tokens.bound if measures.input is Measure.MILLISECOND else",
+        "",
+        _OF_USAGE,
+    ),
+    one(
+        "the text of a model that listens is charged",
+        _USAGE,
+        "        self._makes_output = output_max > 0\n",
+        "        self._makes_output = True\n",
+        _OF_USAGE,
+    ),
+    one("sound without a rate has a bound", _USAGE, "if not rate or not all(", "if not all(", _OF_USAGE),
+    one(
+        "one of two files is heard",
+        _FORM,
+        "    if len(files) != 1 or not files[0].content:\n",
+        "    if not files or not files[0].content:\n",
+        _OF_TEXT,
+    ),
+    one("one of two values holds", _FORM, "        if len(values) > 1:\n", "        if False:\n", _OF_TEXT),
+    one(
+        "a vendor gets the client's name of a file",
+        _FORM,
+        'name = f"sound.{file.ending}" if file.ending else "sound"',
+        'name = "talk.wav"',
+        _OF_TEXT,
+    ),
+    one("a second file comes as a field", _FORM, "    if segment.filename is not None:\n", "    if False:\n", _OF_TEXT),
+    one("a vendor is asked for a form without a count", _TRANSCRIPTION, '"text": "json"', '"text": "text"', _OF_TEXT),
+    one(
+        "sound beside the file is not measured",
+        _TRANSCRIPTION,
+        "            elif name in _PRICED:\n",
+        "            elif False:\n",
+        _OF_TEXT,
+    ),
+    one("seconds round down", _TEXT, "length: int = math.ceil(seconds * _MS)", "length = int(seconds * _MS)", _OF_TEXT),
+    one(
+        "a vendor's own count of sound is told",
+        _TEXT,
+        '{**self._whole, "usage": _told(used)}',
+        "self._whole",
+        _OF_TEXT,
+    ),
+    one(
+        "bytes of sound count as values of JSON",
+        "services/edge/api/calls.py",
+        "is_json=self._dialect.is_json",
+        "is_json=True",
+        "tests/journeys/test_openai_media.py",
+    ),
+    one(
+        "a file that is too long is sent",
+        "services/edge/call/admission.py",
+        "length * 100 > most * _CONTEXT_PERCENT_MAX",
+        "False",
+        "tests/journeys/test_openai_media.py",
+    ),
+)
+
+_CHAT: Final = "services/edge/dialects/chat/messages.py"
+_OF_CHAT: Final = "tests/edge/dialects/test_chat_request.py"
+_DOCUMENTS: Final = (
+    one("sound of a chat is no input", _CHAT, "        self._sounds.append(sound_in(", "        (sound_in(", _OF_CHAT),
+    one("a document of a chat is no input", _CHAT, "        self._documents.append(document_in(data))\n", "", _OF_CHAT),
+    one("a file of one vendor passes to another", _CHAT, '        if is_set(file, "file_id"):\n', "        if False:\n", _OF_CHAT),
+    one("media hide in sound", _CHAT, "            if member not in known.values():\n", "            if False:\n", _OF_CHAT),
+    one(
+        "a document of a message is no input",
+        "services/edge/dialects/anthropic_messages/prompt.py",
+        "                self.documents.append(document_in(data) if type(data) is str else Document())\n",
+        "                pass\n",
+        "tests/edge/dialects/test_anthropic_requests.py",
+    ),
+    one(
+        "a file of a response is no input",
+        "services/edge/dialects/responses/items.py",
+        "        self.documents.append(document_in(",
+        "        (document_in(",
+        "tests/edge/dialects/test_responses_requests.py",
+    ),
+    one("documents have a bound of their own", _USAGE, '        unbounded.append("documents")\n', "", _OF_USAGE),
+)
+
+MEDIA: Final = (*_IMAGES, *_MEASURES, *_LENGTHS, *_DOCUMENTS)

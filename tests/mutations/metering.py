@@ -27,8 +27,8 @@ _OF_COUNTS: Final = (
     one(
         "an input is read in one round at most",
         _USAGE,
-        "self._input_max = input_max * _ROUNDS_MAX",
-        "self._input_max = input_max",
+        "else input_max * _ROUNDS_MAX",
+        "else input_max",
         _IN_COUNTS,
     ),
     one(

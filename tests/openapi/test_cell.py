@@ -85,6 +85,7 @@ def prepared(name: str, known: dict[str, str]) -> Any:
         ("EmbeddingsRequest", "vectors"),
         ("CompletionsRequest", "older"),
         ("ImagesRequest", "painter"),
+        ("TranscriptionRequest", "listener"),
     ):
         if component in document["components"]["schemas"]:
             schema = document["components"]["schemas"][component]

@@ -121,16 +121,19 @@ tariffs:
 )
 
 
-# The same with models that make or take other than tokens: "painter" is charged by the image, "brush" by tokens of images.
+# The same with models that make or take other than tokens: "painter" is charged by the image, "brush" by tokens of images,
+# "listener" by the time it listens, "scribe" by tokens of sound.
 MEDIA = changed(
     "openai_embeddings: {}, openai_completions: {}}\n",
-    "openai_embeddings: {}, openai_completions: {}, openai_images: {}}\n",
+    "openai_embeddings: {}, openai_completions: {}, openai_images: {}, openai_transcriptions: {}}\n",
     changed(
         '      - {model_id: "*", input: 1000000, output: 1000000}\n',
         """\
       - {model_id: "*", input: 1000000, output: 1000000}
       - {model_id: painter, input: 1000000, output: 0, generated_images: 50000000000}
       - {model_id: brush, input: 1000000, output: 1000000, image_output: 2000000}
+      - {model_id: listener, input: 0, output: 0, audio_milliseconds: 2000}
+      - {model_id: scribe, input: 1000000, output: 1000000, audio_input: 3000000}
 """,
         changed(
             "tariffs:\n",
@@ -156,6 +159,27 @@ MEDIA = changed(
     dialects: [openai_images]
     routes:
       - {vendor_id: acme, vendor_model_id: acme-brush, priority: 0}
+  - model_id: listener
+    display_name: Listener
+    owned_by: acme
+    context_window_tokens: 600000
+    max_output_tokens: 0
+    input_measure: millisecond
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    dialects: [openai_transcriptions]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-listener, priority: 0}
+  - model_id: scribe
+    display_name: Scribe
+    owned_by: acme
+    context_window_tokens: 16000
+    max_output_tokens: 2000
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    dialects: [openai_transcriptions]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-scribe, priority: 0}
 tariffs:
 """,
             OLDER,

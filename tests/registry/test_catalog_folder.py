@@ -118,6 +118,17 @@ def test_what_a_family_says_of_its_tokenizer_and_of_images(tmp_path: Path) -> No
 RULE = "{square_pixels: 28, square_tokens_milli: 1000, base_tokens: 2, short_side_pixels: 3, tokens_min: 32, low_detail_tokens: 5}"
 
 
+def test_a_family_says_how_dense_sound_is(tmp_path: Path) -> None:
+    write(tmp_path, changed("template_tokens_per_request: 8", "template_tokens_per_request: 8\n    sound_tokens_per_second: 32"))
+    catalog = load_catalog([tmp_path])
+    model = Snapshot(catalog, {"TOKENLINE_ACME_API_KEY": "sk-acme"}, "").model("small")
+    assert model is not None
+    assert (catalog.tokenizer_families[0].sound_tokens_per_second, model.family.sound_tokens_per_second) == (32, 32)
+    write(tmp_path, changed("template_tokens_per_request: 8", "template_tokens_per_request: 8\n    sound_tokens_per_second: -1"))
+    with pytest.raises(ConfigError, match="sound_tokens_per_second: must be from 0 to"):
+        load_catalog([tmp_path])
+
+
 def with_rule(rule: str, tokens_max: int = 1_600) -> str:
     family = "template_tokens_per_request: 8"
     return changed(family, f"{family}\n    image_tokens_max: {tokens_max}\n    image_rule: {rule}")

@@ -27,6 +27,8 @@ def test_a_model_goes_out_with_its_measures(tmp_path: Path) -> None:
     assert small is not None
     assert (painter.measures, set(painter.routes)) == (Measures(Measure.TOKEN, Measure.IMAGE), {"openai_images"})
     assert (small.measures, "openai_images" in small.routes) == (IN_TOKENS, False)
+    assert served["listener"] == (pb.MEASURE_MILLISECOND, pb.MEASURE_TOKEN)
+    assert served["scribe"] == (pb.MEASURE_TOKEN, pb.MEASURE_TOKEN)
     # Its answers come as one.
     assert not painter.routes["openai_images"][0].endpoint.streams
     assert small.routes["openai_chat"][0].endpoint.streams
@@ -62,6 +64,14 @@ def test_a_model_of_an_older_registry_is_charged_in_tokens() -> None:
         (
             changed("    output_measure: image\n", "    output_measure: character\n", MEDIA),
             "output_measure: must be token or image for a model that is called in openai_images; it is 'character'",
+        ),
+        (
+            changed(", audio_milliseconds: 2000}", "}", MEDIA),
+            "audio_milliseconds: is missing, and listener is charged by the millisecond: give the price of 1,000,000",
+        ),
+        (
+            changed("    max_output_tokens: 0\n    input_measure", "    max_output_tokens: 9\n    input_measure", MEDIA),
+            "max_output_tokens: must be 0 for a model that is charged for its input alone; it is 9",
         ),
         (
             changed("    output_measure: image\n", "    output_measure: image\n    input_measure: millisecond\n", MEDIA),

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _JSON: Final = "application/json"
 # Members of a dialect.
-_METER: Final = ("name", "request_id_header", "charged", "read", "problem_body", "status_of")
+_METER: Final = ("name", "request_id_header", "charged", "is_json", "read", "problem_body", "status_of")
 
 
 class ModelCalls:
@@ -87,7 +87,7 @@ class ModelCalls:
     ) -> None:
         """Serves a call whose key has passed. Errors: those of `CallPath.serve`, `RevokedError`."""
         with self._bodies.coming(principal.account_id) as coming:
-            look = self._reader.look()
+            look = self._reader.look(is_json=self._dialect.is_json)
             content = await client.read_body(self._body_bytes_max, coming, look)
             client.watch()
             body = Body(content, exchange.value_of(b"content-type").decode("latin-1"))

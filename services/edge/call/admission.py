@@ -104,7 +104,7 @@ class Admitted(NamedTuple):
     async def counted_input(self) -> InputTokens | None:
         """The input as the family's own tokenizer counts it, off the event loop, loaded if need be; None: none is carried."""
         family = self.model.family
-        if not family.tokenizer:
+        if not family.tokenizer or self.model.measures.input is not Measure.TOKEN:
             return None
         found = await asyncio.to_thread(tokenizer, family.tokenizer)
         if found is None:
@@ -129,7 +129,8 @@ def admit(router: Router, dialect: Dialect, request: Request, model: SellableMod
     context_tokens = model.context_window_tokens * size.inputs
     if estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:
         raise context_length_exceeded(model.model_id, context_tokens, estimated, size.param)
-    tokens = measure(size, estimated, model.family, context_tokens)
+    tokens = measure(size, estimated, model.family, context_tokens, model.measures)
+    _check_length(size, model)
     routes = model.routes.get(dialect.name, ())
     if not routes:
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
@@ -142,6 +143,20 @@ def admit(router: Router, dialect: Dialect, request: Request, model: SellableMod
     streamed = is_streamed(request, routes[0].endpoint)
     first = request.vendor_request(routes[0].endpoint, routes[0].vendor_model_id, None, streamed=streamed)
     return Admitted(request, model, plan, first, size, tokens, metered, loaded_count(model.family.tokenizer))
+
+
+def _check_length(size: InputSize, model: SellableModel) -> None:
+    """Refuses text to be spoken, and sound, that can't fit; the vendor judges nearer ones. Errors: `Problem` 400."""
+    most = model.context_window_tokens
+    if model.measures.input is Measure.CHARACTER and size.characters > most:
+        message = f"{size.param} has {size.characters} characters; {model.model_id} speaks at most {most}. Send several requests."
+        raise malformed(size.param, message, "string_too_long")
+    length = sum(sound.milliseconds for sound in size.sounds)
+    if model.measures.input is Measure.MILLISECOND and length * 100 > most * _CONTEXT_PERCENT_MAX:
+        message = (
+            f"{size.param} lasts about {length // 1_000} s; {model.model_id} listens to at most {most // 1_000} s. Send parts."
+        )
+        raise malformed(size.param, message, "audio_too_long")
 
 
 def _named(measure: Measure) -> str | None:

@@ -9,8 +9,9 @@ from enum import Enum
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from services.edge.http.problems import Header, Problem
-from services.edge.tokens.media import Image
+from services.edge.tokens.media import Document, Image
 from services.edge.tokens.size import TextSize
+from services.edge.tokens.sound import Sound
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import Endpoint
 from services.edge.vendors.usage import VendorCount
@@ -52,6 +53,10 @@ class InputSize(NamedTuple):
     inputs: int = 1
     # The field that it stands in, for errors.
     param: str = "messages"
+    sounds: tuple[Sound, ...] = ()
+    documents: tuple[Document, ...] = ()
+    # Characters of text to be spoken.
+    characters: int = 0
 
 
 class VendorRequest(NamedTuple):
@@ -215,6 +220,11 @@ class Dialect(Protocol):
     @property
     def charged(self) -> Charged:
         """The part of its calls that is charged: the same for every request, so that no client chooses it."""
+        ...
+
+    @property
+    def is_json(self) -> bool:
+        """Whether its requests are JSON, whose values are counted while they come."""
         ...
 
     def read(self, body: Body, headers: Mapping[bytes, bytes]) -> Request:

@@ -23,6 +23,7 @@ from services.token_classes import (
     INPUT_INDEXES,
     NOTHING,
     OUTPUT_INDEXES,
+    Measure,
     Measures,
     Vector,
     in_measures,
@@ -57,6 +58,13 @@ _ERROR_EXACT_MILLI: Final = 20
 _DOUBTED_BELOW_MILLI: Final = 800
 # An image of a family without a rule is expected to have this many tokens: about those of a photograph of 1,200,000 pixels.
 _IMAGE_TOKENS_ESTIMATED: Final = 1_600
+# A second of sound of a family without a rule.
+_SOUND_TOKENS_ESTIMATED: Final = 32
+# A page of a document: its text and its picture, in about this many bytes; the pages of a document whose size is not known.
+_PAGE_TOKENS_ESTIMATED: Final = 2_500
+_PAGE_BYTES: Final = 64 * 1024
+_PAGES_EXPECTED: Final = 10
+_MS: Final = 1_000
 # A call's input may be read again in at most this many rounds, by searches and tools at the vendor's side.
 _ROUNDS_MAX: Final = 16
 _MILLI: Final = 1_000
@@ -65,6 +73,12 @@ _INPUT: Final = INDEX["input"]
 _OUTPUT: Final = INDEX["output"]
 _REASONING: Final = INDEX["reasoning"]
 _IMAGES: Final = INDEX["generated_images"]
+# The class of an input that is counted in a measure.
+_CLASSES: Final = {
+    Measure.TOKEN: _INPUT,
+    Measure.MILLISECOND: INDEX["audio_milliseconds"],
+    Measure.CHARACTER: INDEX["spoken_characters"],
+}
 _IMAGE_TOKENS: Final = INDEX["image_output"]
 
 
@@ -95,12 +109,20 @@ class InputTokens(NamedTuple):
     media: MediaTokens = NO_MEDIA
 
 
-def measure(size: InputSize, estimated: int, family: TokenizerFamily, context_tokens: int) -> InputTokens:
+def measure(
+    size: InputSize, estimated: int, family: TokenizerFamily, context_tokens: int, measures: Measures = IN_TOKENS
+) -> InputTokens:
     """The tokens of an input by its size, and by the estimate of its text.
 
     The bound holds for tokenizers whose tokens stand for at least one byte. A tokenizer that normalizes text needs a bound higher
-    by the bytes that normalization may add. `context_tokens`: the context windows of all inputs.
+    by the bytes that normalization may add. `context_tokens`: the context windows of all inputs. Input of another measure is
+    counted in that, and so is the window.
     """
+    if measures.input is Measure.CHARACTER:
+        characters = min(size.characters, context_tokens)
+        return InputTokens(characters, characters, characters, has_counted_texts=True, is_exact=True)
+    if measures.input is Measure.MILLISECOND:
+        return _measured_sound(size, context_tokens)
     template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
     media = _media_tokens(size, family, context_tokens)
     bytes_bound = size.bytes_bound
@@ -126,14 +148,38 @@ def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFam
     return InputTokens(bound, estimated, bound, measured.low, has_counted_texts=True, is_exact=is_exact, media=media)
 
 
+def _measured_sound(size: InputSize, most: int) -> InputTokens:
+    """The milliseconds of sound; `most`: the longest that the model takes."""
+    # Vendors count each begun second.
+    bound = min(sum(-(-(sound.milliseconds_max or most) // _MS) * _MS for sound in size.sounds), most)
+    likely = min(sum(sound.milliseconds for sound in size.sounds), bound)
+    shortest = min(sum(sound.milliseconds_min for sound in size.sounds), bound)
+    return InputTokens(bound, likely, min(likely + likely // 10 + _MS, bound), shortest, has_counted_texts=True)
+
+
 def _media_tokens(size: InputSize, family: TokenizerFamily, context_tokens: int) -> MediaTokens:
     """The tokens of the media of an input. Where no rule bounds one, the context windows do: a vendor takes no more."""
-    if not size.images:
+    if not (size.images or size.sounds or size.documents):
         return NO_MEDIA
-    if not family.image_tokens_max:
-        return MediaTokens(context_tokens, len(size.images) * _IMAGE_TOKENS_ESTIMATED, "images")
-    tokens = sum(tokens_of(image, family.image_rule, family.image_tokens_max) for image in size.images)
-    return MediaTokens(tokens, tokens)
+    bound = likely = 0
+    unbounded = []
+    if size.images and family.image_tokens_max:
+        bound = likely = sum(tokens_of(image, family.image_rule, family.image_tokens_max) for image in size.images)
+    elif size.images:
+        unbounded.append("images")
+        likely = len(size.images) * _IMAGE_TOKENS_ESTIMATED
+    if size.sounds:
+        rate = family.sound_tokens_per_second
+        likely += sum(-(-sound.milliseconds * (rate or _SOUND_TOKENS_ESTIMATED) // _MS) for sound in size.sounds)
+        bound += sum(-(-sound.milliseconds_max * rate // _MS) for sound in size.sounds)
+        if not rate or not all(sound.milliseconds_max for sound in size.sounds):
+            unbounded.append("sound")
+    if size.documents:
+        # Vendors publish the tokens of a page, but nobody has counted the pages.
+        unbounded.append("documents")
+        pages = sum(-(-each.size_bytes // _PAGE_BYTES) or _PAGES_EXPECTED for each in size.documents)
+        likely += pages * _PAGE_TOKENS_ESTIMATED
+    return MediaTokens(context_tokens if unbounded else bound, likely, " and ".join(unbounded))
 
 
 def with_error(output_tokens: int, choices: int, *, exact: bool) -> int:
@@ -333,6 +379,9 @@ class Meter:
         # Images that the answer has, and the most tokens of one.
         self._images = 0
         self._image_tokens_max = output_max
+        self._input_class = _CLASSES[measures.input]
+        # A model without output of its own is charged for its input alone, and its text is free.
+        self._makes_output = output_max > 0
         self._output_held = output_held
         self._choices = choices
         self._input = input_tokens
@@ -344,7 +393,8 @@ class Meter:
         # Text that the vendor has added to the input and relayed since its last count of the input.
         self._added = NO_TEXT
         self._added_opaque_bytes = 0
-        self._input_max = input_max * _ROUNDS_MAX
+        # Sound is not read again, and lasts no longer than its bytes can.
+        self._input_max = input_tokens.bound if measures.input is Measure.MILLISECOND else input_max * _ROUNDS_MAX
         self._output_max = max(input_max, output_max) * choices
         # The vendor's last count of each side, and the output since its last count of output.
         self._input_counts: Vector | None = None
@@ -429,6 +479,8 @@ class Meter:
         return True
 
     def _add(self, step: Step, most: int) -> None:
+        if not self._makes_output and step.said:
+            step = step._replace(said="")
         if step.said:
             self._said.add(step.said, step.choice)
         if step.thought:
@@ -458,6 +510,8 @@ class Meter:
         if len(counted.counts) > _IMAGES:
             self._images = counted.counts[_IMAGES]
         kept = in_measures(counted.counts, self._measures)
+        if not self._makes_output:
+            kept = _joined(kept, ())
         has_input = counted.has_input and (total_input(kept) > 0 or not total_input(counted.counts))
         has_output = counted.has_output and (total_output(kept) > 0 or not total_output(counted.counts))
         return counted._replace(counts=kept, has_input=has_input, has_output=has_output)
@@ -568,7 +622,7 @@ class Meter:
     @property
     def uncounted(self) -> bool:
         """Whether output came after the vendor's last count of it, or the vendor has not counted output."""
-        return self._since is None or self._since.total_bytes > 0
+        return self._makes_output and (self._since is None or self._since.total_bytes > 0)
 
     def _output_now(self) -> Vector:
         counts = self._output_counts
@@ -601,7 +655,7 @@ class Meter:
     def _input_now(self) -> Vector:
         counts = self._input_counts
         if counts is None:
-            counts = (min(self._input.estimate, self._input.bound), 0, 0, 0, 0)
+            counts = trimmed((*(0,) * self._input_class, min(self._input.estimate, self._input.bound)))
         if not self._has_added:
             return counts
         # An estimate is charged at most at the reservation; relayed text is charged at least at its fewest tokens.

@@ -36,6 +36,12 @@ class Image(NamedTuple):
 UNKNOWN: Final = Image()
 
 
+class Document(NamedTuple):
+    """A document in pages, which nobody has counted; 0 bytes: unknown."""
+
+    size_bytes: int = 0
+
+
 class ImageRule(NamedTuple):
     """The tokens of an image by its size; see registry.proto for the units."""
 

@@ -15,6 +15,7 @@ DIALECT_NAMES: Final = {
     pb.DIALECT_OPENAI_EMBEDDINGS: "openai_embeddings",
     pb.DIALECT_OPENAI_COMPLETIONS: "openai_completions",
     pb.DIALECT_OPENAI_IMAGES: "openai_images",
+    pb.DIALECT_OPENAI_TRANSCRIPTIONS: "openai_transcriptions",
 }
 
 

@@ -209,6 +209,7 @@ class LineDialect:
     # Catalogs know the names of real dialects alone.
     name = "openai_chat"
     request_id_header = b"line-request-id"
+    is_json = True
 
     def __init__(self, charged: Charged = Charged.INPUT_AND_OUTPUT) -> None:
         self.charged = charged

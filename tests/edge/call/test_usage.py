@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.edge.call.dialect import InputSize, Step
-from services.edge.call.usage import InputTokens, MediaTokens, Meter, Source, measure, measure_exactly
+from services.edge.call.usage import InputTokens, MediaTokens, Meter, Source, Used, measure, measure_exactly
 from services.edge.catalog import TokenizerFamily
 from services.edge.tokens.estimate import estimate, most
-from services.edge.tokens.media import Image, ImageRule
+from services.edge.tokens.media import Document, Image, ImageRule
 from services.edge.tokens.size import size_of
+from services.edge.tokens.sound import Sound
 from services.edge.tokens.tokenizers import tokenizer
 from services.edge.vendors.usage import VendorCount
 from services.token_classes import INDEX, TOKEN_CLASSES, Measure, Measures
@@ -194,6 +195,103 @@ def test_images_are_charged_in_the_measure_of_the_model(
     used = of_images.used()
     found = {TOKEN_CLASSES[index]: count for index, count in enumerate(used.charged) if count}
     assert (found, used.source, used.doubts) == (charged, source, ())
+
+
+def sound_size(*sounds: Sound) -> InputSize:
+    return InputSize(0, size_of(""), 0, (), lambda: [], param="file", sounds=sounds)
+
+
+LISTENING = Measures(Measure.MILLISECOND)
+
+
+@pytest.mark.parametrize(
+    ("sounds", "bound", "estimate", "calibrated"),
+    [
+        # Vendors count each begun second, and the estimate may be a tenth and a second short.
+        ((Sound(10_200, 160_100, 4_000),), 161_000, 10_200, 12_220),
+        ((Sound(2_002, 2_002, 2_002),), 3_000, 2_002, 3_000),
+        # Without a bound of its own it is the model's.
+        ((Sound(10_000, 0, 2_000),), 600_000, 10_000, 12_000),
+        ((Sound(700_000, 0),), 600_000, 600_000, 600_000),
+    ],
+)
+def test_sound_is_measured_in_milliseconds(sounds: tuple[Sound, ...], bound: int, estimate: int, calibrated: int) -> None:
+    measured = measure(sound_size(*sounds), 0, TokenizerFamily(4, 3), 600_000, LISTENING)
+    assert (measured.bound, measured.estimate, measured.calibrated) == (bound, estimate, calibrated)
+    assert (measured.low, measured.has_counted_texts) == (min(sounds[0].milliseconds_min, bound), True)
+
+
+@pytest.mark.parametrize(
+    ("rate", "sound", "bound", "estimate", "unbounded"),
+    [
+        (25, Sound(10_010, 12_000), 300, 251, ""),
+        (25, Sound(10_010, 0), 100_000, 251, "sound"),
+        (0, Sound(10_010, 12_000), 100_000, 321, "sound"),
+    ],
+)
+def test_sound_in_tokens_has_the_rate_of_its_family(rate: int, sound: Sound, bound: int, estimate: int, unbounded: str) -> None:
+    family = TokenizerFamily(0, 0, sound_tokens_per_second=rate)
+    measured = measure(sound_size(sound), 0, family, 100_000)
+    assert (measured.bound, measured.media) == (bound, MediaTokens(bound, estimate, unbounded))
+    both = measure(sound_size(sound)._replace(images=(Image(),)), 0, family, 100_000)
+    assert (both.bound, both.media.estimate) == (100_000, estimate + 1_600)
+    assert both.media.unbounded == f"images and {unbounded}".removesuffix(" and ")
+
+
+def test_documents_are_bounded_by_the_context_window_and_expected_by_their_bytes() -> None:
+    documents = (Document(65_536), Document(65_537), Document())
+    measured = measure(sound_size()._replace(documents=documents), 0, TokenizerFamily(0, 0), 100_000)
+    assert (measured.bound, measured.media) == (100_000, MediaTokens(100_000, 13 * 2_500, "documents"))
+
+
+def listening(*, milliseconds: int = 0, tokens: int = 0) -> Used:
+    """The usage of a call that a model charges by the time it listens, of which its vendor told this count."""
+    meter = Meter(
+        InputTokens(20_000, 10_000, 12_000, 8_000),
+        1,
+        None,
+        input_max=600_000,
+        output_max=0,
+        output_held=lambda: 0,
+        measures=LISTENING,
+    )
+    counts = [0] * (INDEX["audio_milliseconds"] + 1)
+    counts[INDEX["audio_milliseconds"]], counts[INDEX["audio_input"]], counts[INDEX["output"]] = milliseconds, tokens, tokens
+    counted = VendorCount(tuple(counts), has_input=bool(milliseconds or tokens), has_output=bool(tokens))
+    meter.came_whole()
+    meter.add(Step(said="Hello " * 99, counted=counted, finished=True))
+    return meter.used()
+
+
+def milliseconds_of(used: Used) -> int:
+    """The charged milliseconds, beside which nothing is charged."""
+    assert {TOKEN_CLASSES[index] for index, count in enumerate(used.charged) if count} == {"audio_milliseconds"}
+    return used.charged[INDEX["audio_milliseconds"]]
+
+
+def test_the_vendors_seconds_are_charged_and_the_text_is_free() -> None:
+    used = listening(milliseconds=11_000)
+    assert (milliseconds_of(used), used.source, used.doubts) == (11_000, Source.VENDOR, ())
+
+
+@pytest.mark.parametrize("tokens", [0, 300])
+def test_without_seconds_the_likely_length_is_charged(tokens: int) -> None:
+    used = listening(tokens=tokens)
+    assert (milliseconds_of(used), used.source, used.doubts) == (10_000, Source.ESTIMATE, ())
+
+
+def test_seconds_beyond_what_the_bytes_can_last_are_doubted() -> None:
+    used = listening(milliseconds=21_000)
+    assert (milliseconds_of(used), used.source, used.doubts) == (10_000, Source.ESTIMATE, ("input_too_large",))
+    # As long as they can last they are believed, and far fewer are strange.
+    assert milliseconds_of(listening(milliseconds=20_000)) == 20_000
+    assert listening(milliseconds=3_000).doubts == ("input_too_small",)
+
+
+def test_characters_are_known_before_the_call() -> None:
+    size = InputSize(9, size_of("hällo"), 0, (), lambda: ["hällo"], param="input", characters=5)
+    measured = measure(size, 2, TokenizerFamily(4, 3), 4_096, Measures(Measure.CHARACTER))
+    assert (measured.bound, measured.estimate, measured.calibrated, measured.is_exact) == (5, 5, 5, True)
 
 
 def test_a_step_that_may_go_beyond_is_not_counted() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.edge.call.dialect import Body, Charged, InputSize, Request, VendorRequest
 from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESSAGES
 from services.edge.http.problems import Problem
-from services.edge.tokens.media import UNKNOWN, Image
+from services.edge.tokens.media import UNKNOWN, Document, Image
 from services.edge.vendors.profile import Endpoint, Unknown
 from tests.edge.dialects.anthropic_answers import ENDPOINT
 from tests.edge.dialects.anthropic_client import sdk
@@ -512,8 +512,6 @@ def test_documents_of_text_count_as_text(source: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "block",
     [
-        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}},
-        {"type": "document", "source": {"type": "url", "url": "https://a/b.pdf"}},
         {"type": "document", "source": {"type": "file", "file_id": "f"}},
         {"type": "image", "source": {"type": "file", "file_id": "f"}},
         {"type": "image", "source": {"type": "hologram"}},
@@ -531,6 +529,19 @@ def test_content_without_a_bound_is_refused(block: dict[str, Any]) -> None:
 def test_documents_in_pages_may_be_counted_by_the_vendor() -> None:
     block = {"type": "document", "source": {"type": "url", "url": "https://a/b.pdf"}}
     assert read(text_of(content=json.dumps([block]), head='"model":"m"'), counting=True).makes_output is False
+
+
+@pytest.mark.parametrize(
+    ("source", "document"),
+    [
+        ({"type": "base64", "media_type": "application/pdf", "data": in_base64(b"x" * 300)}, Document(300)),
+        ({"type": "url", "url": "https://a/b.pdf"}, Document()),
+        ({"type": "url"}, Document()),
+    ],
+)
+def test_a_document_in_pages_counts_as_one(source: dict[str, Any], document: Document) -> None:
+    size = size_of_content([{"type": "document", "source": source, "title": "T"}])
+    assert (size.documents, list(size.texts()), size.bytes_bound) == ((document,), [], json_bytes({"title": "T"}))
 
 
 def test_blocks_are_not_nested_without_end() -> None:

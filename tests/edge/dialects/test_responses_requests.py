@@ -163,6 +163,13 @@ def test_a_tool_that_the_vendor_describes_counts_with_what_that_may_take() -> No
     assert more == VENDOR_TOOL_TOKENS + len(msgspec.json.encode([{"tools": search}]))
 
 
+def test_a_file_has_its_bytes_and_its_name_counts() -> None:
+    part = {"type": "input_file", "file_data": data_url(b"x" * 300, "application/pdf"), "filename": "a.pdf"}
+    size = read(input=[{"role": "user", "content": [part, {"type": "input_file", "file_url": "https://a/b.pdf"}]}]).size()
+    assert [each.size_bytes // 100 for each in size.documents] == [3, 0]
+    assert size.bytes_bound == len('[{"filename":"a.pdf"}]')
+
+
 def test_an_image_has_the_size_that_it_says_and_other_data_is_none() -> None:
     part = {"type": "input_image", "image_url": data_url(png(640, 480))}
     assert read(input=[{"role": "user", "content": [part]}]).size().images == (Image(640, 480),)
@@ -209,10 +216,11 @@ def test_an_unknown_item_counts_and_follows_the_profile() -> None:
             "input[0].content[0]",
             "nothing is kept",
         ),
+        ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].file_url", "is missing"),
         (
-            {"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "u"}]}]},
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
             "input[0].content[0]",
-            "no known bound",
+            "nothing is kept",
         ),
         (
             {"input": [{"role": "user", "content": [{"type": "odd", "x": {"image_url": "u"}}]}]},

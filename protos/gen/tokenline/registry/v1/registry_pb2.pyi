@@ -48,6 +48,7 @@ class Dialect(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DIALECT_OPENAI_EMBEDDINGS: _ClassVar[Dialect]
     DIALECT_OPENAI_COMPLETIONS: _ClassVar[Dialect]
     DIALECT_OPENAI_IMAGES: _ClassVar[Dialect]
+    DIALECT_OPENAI_TRANSCRIPTIONS: _ClassVar[Dialect]
 
 class VendorAuthentication(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -129,6 +130,7 @@ DIALECT_OPENAI_RESPONSES: Dialect
 DIALECT_OPENAI_EMBEDDINGS: Dialect
 DIALECT_OPENAI_COMPLETIONS: Dialect
 DIALECT_OPENAI_IMAGES: Dialect
+DIALECT_OPENAI_TRANSCRIPTIONS: Dialect
 VENDOR_AUTHENTICATION_UNSPECIFIED: VendorAuthentication
 VENDOR_AUTHENTICATION_BEARER: VendorAuthentication
 VENDOR_AUTHENTICATION_X_API_KEY: VendorAuthentication
@@ -250,7 +252,7 @@ class VendorError(_message.Message):
     def __init__(self, http_status: _Optional[int] = ..., code: _Optional[str] = ..., message_part: _Optional[str] = ..., meaning: _Optional[_Union[VendorErrorMeaning, str]] = ...) -> None: ...
 
 class TokenizerFamily(_message.Message):
-    __slots__ = ("family_id", "letters_per_token_milli", "tokens_per_cjk_character_milli", "template_tokens_per_message", "template_tokens_per_request", "tokenizer", "image_tokens_max", "image_rule")
+    __slots__ = ("family_id", "letters_per_token_milli", "tokens_per_cjk_character_milli", "template_tokens_per_message", "template_tokens_per_request", "tokenizer", "image_tokens_max", "image_rule", "sound_tokens_per_second")
     FAMILY_ID_FIELD_NUMBER: _ClassVar[int]
     LETTERS_PER_TOKEN_MILLI_FIELD_NUMBER: _ClassVar[int]
     TOKENS_PER_CJK_CHARACTER_MILLI_FIELD_NUMBER: _ClassVar[int]
@@ -259,6 +261,7 @@ class TokenizerFamily(_message.Message):
     TOKENIZER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_TOKENS_MAX_FIELD_NUMBER: _ClassVar[int]
     IMAGE_RULE_FIELD_NUMBER: _ClassVar[int]
+    SOUND_TOKENS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     family_id: str
     letters_per_token_milli: int
     tokens_per_cjk_character_milli: int
@@ -267,7 +270,8 @@ class TokenizerFamily(_message.Message):
     tokenizer: str
     image_tokens_max: int
     image_rule: ImageRule
-    def __init__(self, family_id: _Optional[str] = ..., letters_per_token_milli: _Optional[int] = ..., tokens_per_cjk_character_milli: _Optional[int] = ..., template_tokens_per_message: _Optional[int] = ..., template_tokens_per_request: _Optional[int] = ..., tokenizer: _Optional[str] = ..., image_tokens_max: _Optional[int] = ..., image_rule: _Optional[_Union[ImageRule, _Mapping]] = ...) -> None: ...
+    sound_tokens_per_second: int
+    def __init__(self, family_id: _Optional[str] = ..., letters_per_token_milli: _Optional[int] = ..., tokens_per_cjk_character_milli: _Optional[int] = ..., template_tokens_per_message: _Optional[int] = ..., template_tokens_per_request: _Optional[int] = ..., tokenizer: _Optional[str] = ..., image_tokens_max: _Optional[int] = ..., image_rule: _Optional[_Union[ImageRule, _Mapping]] = ..., sound_tokens_per_second: _Optional[int] = ...) -> None: ...
 
 class ImageRule(_message.Message):
     __slots__ = ("square_pixels", "square_tokens_milli", "base_tokens", "short_side_pixels", "tokens_min", "low_detail_tokens")

@@ -42,6 +42,7 @@ _IN_TOKENS: Final = (("token",), ("token",))
 MEASURES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "openai_images": (("token",), ("token", "image")),
     "openai_transcriptions": (("token", "millisecond"), ("token",)),
+    "openai_speech": (("character",), ("token",)),
 }
 
 # The tokenizers that an edge carries.

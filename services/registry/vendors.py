@@ -26,14 +26,19 @@ LIMIT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "openai_images": (),
     # A vendor bounds the text by the sound.
     "openai_transcriptions": (),
+    # They make no output.
+    "rerank": (),
+    "openai_speech": (),
 }
 DIALECTS: Final = tuple(LIMIT_FIELDS)
 # Dialects in which no conversation can be had: a model is called in them only where it names them.
-NAMED_DIALECTS: Final = frozenset({"openai_embeddings", "openai_completions", "openai_images", "openai_transcriptions"})
+NAMED_DIALECTS: Final = frozenset(
+    {"openai_embeddings", "openai_completions", "openai_images", "openai_transcriptions", "rerank", "openai_speech"}
+)
 # Dialects whose answers come as one.
-WHOLE_DIALECTS: Final = frozenset({"openai_images", "openai_transcriptions"})
+WHOLE_DIALECTS: Final = frozenset({"openai_images", "openai_transcriptions", "rerank"})
 # Those of them in which no output is made.
-OUTPUTLESS_DIALECTS: Final = frozenset({"openai_embeddings"})
+OUTPUTLESS_DIALECTS: Final = frozenset({"openai_embeddings", "rerank", "openai_speech"})
 AUTHENTICATIONS: Final = ("bearer", "x_api_key")
 UNKNOWN_FIELDS: Final = ("dropped", "refused", "passed")
 UNKNOWN_CONTENT: Final = ("refused", "passed")
@@ -104,6 +109,8 @@ class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     openai_completions: Endpoint | None = None
     openai_images: Endpoint | None = None
     openai_transcriptions: Endpoint | None = None
+    rerank: Endpoint | None = None
+    openai_speech: Endpoint | None = None
 
     def by_dialect(self) -> dict[str, Endpoint]:
         """The endpoints that are given, in the order of `DIALECTS`."""
@@ -149,7 +156,7 @@ _FILLED: Final = {
         limit_counts_reasoning=True,
         streams=dialect not in WHOLE_DIALECTS,
         takes_stream_options=True,
-        drainable=True,
+        drainable=dialect != "openai_speech",
         extra_fields=(),
         priced_fields={},
         unknown_fields="dropped",
@@ -164,6 +171,8 @@ _FILLED: Final = {
         ("openai_completions", "bearer"),
         ("openai_images", "bearer"),
         ("openai_transcriptions", "bearer"),
+        ("rerank", "bearer"),
+        ("openai_speech", "bearer"),
     )
 }
 

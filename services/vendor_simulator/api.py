@@ -1,7 +1,8 @@
 """The vendor's HTTP interface, a bare ASGI application: a framework's routing would cost more than the answer.
 
 POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, POST /v1/completions,
-POST /v1/embeddings, POST /v1/images/generations, POST /v1/audio/transcriptions, GET /v1/models, GET /v1/simulator/served.
+POST /v1/embeddings, POST /v1/images/generations, POST /v1/audio/transcriptions, POST /v1/audio/speech, POST /v1/rerank,
+GET /v1/models, GET /v1/simulator/served.
 """
 
 import itertools
@@ -22,11 +23,13 @@ from services.vendor_simulator.embeddings import parse_embeddings, plan_embeddin
 from services.vendor_simulator.errors import ErrorWriter, RefusedError, error_body, messages_error_body
 from services.vendor_simulator.images import parse_images, plan_images
 from services.vendor_simulator.messages import counted, parse_count, parse_messages, plan_message
+from services.vendor_simulator.rerank import parse_rerank, plan_rerank
 from services.vendor_simulator.responses import plan_response
 from services.vendor_simulator.responses_request import parse_responses
 from services.vendor_simulator.rich_completion import plan_rich
 from services.vendor_simulator.served import Served
 from services.vendor_simulator.simulate import PLAIN, Simulate
+from services.vendor_simulator.speech import parse_speech, plan_speech
 from services.vendor_simulator.spoken import simulate_in
 from services.vendor_simulator.transcriptions import parse_transcription, plan_transcription
 
@@ -116,6 +119,20 @@ def _open_transcription(body: bytes, number: str, heeds_text: bool) -> tuple[Cal
     return request, plan_transcription(request)
 
 
+def _open_rerank(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
+    request = parse_rerank(body)
+    if heeds_text and request.simulate is PLAIN:
+        request = replace(request, simulate=simulate_in(request.last_text, error_body))
+    return request, plan_rerank(request)
+
+
+def _open_speech(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
+    request = parse_speech(body)
+    if heeds_text and request.simulate is PLAIN:
+        request = replace(request, simulate=simulate_in(request.last_text, error_body))
+    return request, plan_speech(request)
+
+
 def _open_completions(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
     request = parse_completions(body)
     if heeds_text and request.simulate is PLAIN:
@@ -128,6 +145,8 @@ _COMPLETIONS: Final = Dialect(_open_completions, error_body, b"x-request-id")
 _EMBEDDINGS: Final = Dialect(_open_embeddings, error_body, b"x-request-id")
 _IMAGES: Final = Dialect(_open_images, error_body, b"x-request-id")
 _TRANSCRIPTIONS: Final = Dialect(_open_transcription, error_body, b"x-request-id")
+_RERANK: Final = Dialect(_open_rerank, error_body, b"x-request-id")
+_SPEECH: Final = Dialect(_open_speech, error_body, b"x-request-id")
 _MESSAGES: Final = Dialect(_open_messages, messages_error_body, b"request-id")
 _RESPONSES: Final = Dialect(_open_responses, error_body, b"x-request-id")
 
@@ -162,6 +181,10 @@ class VendorSimulator:
             await self._complete(scope, client, _IMAGES)
         elif route == ("POST", "/v1/audio/transcriptions"):
             await self._complete(scope, client, _TRANSCRIPTIONS)
+        elif route == ("POST", "/v1/rerank"):
+            await self._complete(scope, client, _RERANK)
+        elif route == ("POST", "/v1/audio/speech"):
+            await self._complete(scope, client, _SPEECH)
         elif route == ("POST", "/v1/messages/count_tokens"):
             await self._count_tokens(client)
         elif route == ("GET", "/v1/simulator/served"):

@@ -1,7 +1,10 @@
 """Images and sound against the whole system, through the official SDK: what its users see, and what they pay."""
 
 import base64
+import io
+import itertools
 import json
+import wave
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,10 +15,11 @@ import pytest_asyncio
 
 from tests.edge.system import Cell, cell
 from tests.edge.tokens.sounds import mp3, wav
-from tests.journeys.subscriber import TOKEN, Subscriber, plain
+from tests.journeys.subscriber import TOKEN, Subscriber, eventually, plain
 from tests.journeys.test_openai_sdk import sdk
 from tests.registry.catalogs import MEDIA
 
+NUMBERS = itertools.count()
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # Ten tokens for the simulator.
@@ -229,3 +233,135 @@ async def test_a_form_that_is_none_is_told_so(running: tuple[Cell, Subscriber]) 
     async with sdk(services, subscriber.api_key) as client:
         loud = wav(1)[:44] + b'[{",' * 100_000
         await client.audio.transcriptions.create(model="listener", file=("talk.wav", loud))
+
+
+# Ranks
+
+
+async def test_documents_are_ranked_and_their_tokens_are_paid(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = running
+    body: dict[str, Any] = {
+        "model": "ranker",
+        "query": TEN,
+        "documents": [TEN, "y" * 80, "z" * 40],
+        "top_n": 2,
+        "return_documents": True,
+    }
+    reply = await services.call("POST", "/v1/rerank", subscriber.api_key, body)
+    assert reply.status == 200
+    found = reply.json["results"]
+    assert len(found) == 2
+    assert found[0]["relevance_score"] > found[1]["relevance_score"]
+    assert all(each["document"]["text"] == body["documents"][each["index"]] for each in found)
+    # The query is read with each document.
+    assert reply.json["usage"] == {"prompt_tokens": 70, "total_tokens": 70}
+    receipt = await subscriber.receipt(reply.headers["x-request-id"])
+    assert (charged(receipt), receipt["provenance"]) == ({"input": 70}, "vendor")
+
+
+async def test_ranks_that_nobody_counted_are_counted_here(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = running
+    body = {"model": "ranker", "query": "a", "documents": ["b"] * 5, "simulate": {"usage": "none"}}
+    reply = await services.call("POST", "/v1/rerank", subscriber.api_key, body)
+    receipt = await subscriber.receipt(reply.headers["x-request-id"])
+    assert charged(receipt) == {"input": reply.json["usage"]["total_tokens"]}
+    assert receipt["provenance"] == "estimated"
+    wrong = await services.call("POST", "/v1/rerank", subscriber.api_key, {**body, "model": "small"})
+    assert (wrong.status, wrong.error["code"]) == (400, "unsupported_dialect")
+
+
+# Speech
+
+
+async def speaking(running: tuple[Cell, Subscriber]) -> tuple[Cell, Subscriber]:
+    """The cell, and an account of which nothing is consumed yet."""
+    services, subscriber = running
+    return services, await Subscriber.open(services, subscriber.http, f"speaking-{next(NUMBERS)}")
+
+
+async def test_text_is_spoken_and_its_characters_are_paid(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = await speaking(running)
+    async with sdk(services, subscriber.api_key) as client:
+        raw = await client.audio.speech.with_raw_response.create(
+            model="speaker", input="Grüße " * 20, voice="v", response_format="wav"
+        )
+        sound = raw.content
+    assert raw.headers["content-type"] == "audio/wav"
+    with wave.open(io.BytesIO(sound)) as heard:
+        assert heard.getnframes() == 120 * 400
+    receipt = await subscriber.receipt(raw.headers["x-request-id"])
+    assert charged(receipt) == {"spoken_characters": 120}
+    assert (receipt["charged_amount"], receipt["provenance"]) == (120 * 2 * TOKEN, "tokenizer")
+
+
+async def test_sound_is_heard_before_all_of_it_is_made(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = await speaking(running)
+    body = {"model": "speaker", "input": "x" * 40, "voice": "v", "simulate": {"tokens_per_second": 80}}
+    headers = {"authorization": f"Bearer {subscriber.api_key}"}
+    async with subscriber.http.post(f"{services.base_url}/audio/speech", json=body, headers=headers) as response:
+        pieces = [piece async for piece in response.content.iter_any()]
+    assert len(pieces) > 3
+    assert sum(map(len, pieces)) == 44 + 40 * 800
+
+
+async def test_sound_that_breaks_off_is_cut_off_and_its_text_is_paid(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = await speaking(running)
+    before = await subscriber.consumed()
+    simulate = {"failure": "break_mid_stream", "failure_after_tokens": 10}
+    body = {"model": "speaker", "input": "x" * 40, "voice": "v", "simulate": simulate}
+    headers = {"authorization": f"Bearer {subscriber.api_key}"}
+    async with subscriber.http.post(f"{services.base_url}/audio/speech", json=body, headers=headers) as response:
+        assert response.status == 200
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+    receipt = await subscriber.receipt(response.headers["x-request-id"])
+    assert (charged(receipt), receipt["close_cause"]) == ({"spoken_characters": 40}, "vendor_error")
+    assert await subscriber.consumed() - before == 80
+
+
+async def test_who_leaves_pays_for_the_text(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = await speaking(running)
+    before = await subscriber.consumed()
+    body = {"model": "speaker", "input": "x" * 400, "voice": "v", "simulate": {"tokens_per_second": 40}}
+    headers = {"authorization": f"Bearer {subscriber.api_key}"}
+    async with subscriber.http.post(f"{services.base_url}/audio/speech", json=body, headers=headers) as response:
+        await response.content.readany()
+        response.close()
+
+    async def paid() -> bool:
+        return (await services.call("GET", f"/v1/me/receipts/{response.headers['x-request-id']}", subscriber.api_key)).status == 200
+
+    await eventually(paid)
+    assert await subscriber.consumed() - before == 800
+
+
+@pytest.mark.parametrize(
+    "simulate",
+    [
+        {"failure": "error_500"},
+        {"failure": "disconnect_before_first_byte"},
+        {"body": '{"error":{"message":"x"}}', "content_type": "application/json"},
+        {"body": "<html>", "content_type": "text/html"},
+        {"body": "", "content_type": "audio/mpeg"},
+    ],
+)
+async def test_a_vendor_that_makes_no_sound_costs_nothing(running: tuple[Cell, Subscriber], simulate: dict[str, Any]) -> None:
+    services, subscriber = await speaking(running)
+    before = await subscriber.consumed()
+    body = {"model": "speaker", "input": "x", "voice": "v", "simulate": simulate}
+    reply = await services.call("POST", "/v1/audio/speech", subscriber.api_key, body)
+    assert (reply.status, reply.error["type"]) in {(502, "server_error"), (503, "server_error")}
+    assert await subscriber.consumed() == before
+
+
+async def test_text_that_is_too_long_or_not_paid_for_is_not_spoken(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = running
+    poor = await Subscriber.open(services, subscriber.http, "mute", tokens=19)
+    async with sdk(services, poor.api_key) as client:
+        with pytest.raises(openai.BadRequestError, match="input has 4097 characters; speaker speaks at most 4096"):
+            await client.audio.speech.create(model="speaker", input="x" * 4_097, voice="v")
+        with pytest.raises(openai.APIStatusError) as used_up:
+            await client.audio.speech.create(model="speaker", input="x" * 10, voice="v")
+        assert (used_up.value.status_code, used_up.value.code) == (402, "insufficient_quota")
+        await client.audio.speech.create(model="speaker", input="x" * 9, voice="v")
+    assert (await poor.consumed(), await poor.debt()) == (18, 0)

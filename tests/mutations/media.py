@@ -295,4 +295,91 @@ _DOCUMENTS: Final = (
     one("documents have a bound of their own", _USAGE, '        unbounded.append("documents")\n', "", _OF_USAGE),
 )
 
-MEDIA: Final = (*_IMAGES, *_MEASURES, *_LENGTHS, *_DOCUMENTS)
+_RANKS: Final = "services/edge/dialects/rerank/answer.py"
+_RANKED: Final = "services/edge/dialects/rerank/request.py"
+_OF_RANKS: Final = "tests/edge/dialects/test_rerank.py"
+_RERANK: Final = (
+    one(
+        "a query is read once",
+        _RANKED,
+        "each * count for each in size_of(self._query)",
+        "each for each in size_of(self._query)",
+        _OF_RANKS,
+    ),
+    one("documents share a context window", _RANKED, 'self._texts, count, "documents")', 'self._texts, 1, "documents")', _OF_RANKS),
+    one(
+        "documents come back from the vendor",
+        _RANKED,
+        'elif name not in ("stream", "return_documents"):',
+        'elif name != "stream":',
+        _OF_RANKS,
+    ),
+    one(
+        "any number of documents is ranked",
+        _RANKED,
+        "    if not 1 <= len(documents) <= DOCUMENTS_MAX:\n",
+        "    if not documents:\n",
+        _OF_RANKS,
+    ),
+    one("a document is ranked twice", _RANKS, "len(indexes) == len(results) and indexes", "indexes", _OF_RANKS),
+    one("a document that nobody sent is ranked", _RANKS, "indexes <= set(range(self._documents))", "True", _OF_RANKS),
+    one("more results pass than were asked for", _RANKS, "results[: self._most]", "results", _OF_RANKS),
+    one(
+        "output of ranks is charged",
+        _RANKS,
+        "[tokens if index in INPUT_INDEXES else 0 for index, tokens in enumerate(counted.counts)]",
+        "list(counted.counts)",
+        _OF_RANKS,
+    ),
+    one(
+        "ranks are counted in one place alone",
+        _RANKS,
+        '(("usage",), ("meta", "tokens"), ("meta", "billed_units"))',
+        '(("usage",),)',
+        _OF_RANKS,
+    ),
+)
+
+_SPOKEN: Final = "services/edge/dialects/speech/request.py"
+_OF_SPEECH: Final = "tests/edge/dialects/test_speech.py"
+_STREAM: Final = "services/edge/call/vendor_stream.py"
+_JOURNEYS: Final = "tests/journeys/test_openai_media.py"
+_SPEECH: Final = (
+    one("instructions are free", _SPOKEN, "self._spoken + self._told + unknown_text", "self._spoken + unknown_text", _OF_SPEECH),
+    one("bytes are charged and not characters", _SPOKEN, "characters=len(read))", "characters=size.utf8_bytes)", _OF_SPEECH),
+    one("sound comes as events", _SPOKEN, "frozenset({b'\"audio\"'})", "frozenset({b'\"audio\"', b'\"sse\"'})", _OF_SPEECH),
+    one("sound is looked at for events", _STREAM, "PieceReader() if relays_bytes else EventReader()", "EventReader()", _JOURNEYS),
+    one("a page is relayed as sound", _STREAM, "not named or _SOUND.fullmatch(named) is not None", "True", _JOURNEYS),
+    one("the end of sound is a break", _STREAM, "self.ended or self._ends_with_body", "self.ended", _JOURNEYS),
+    one(
+        "sound has another type than the vendor says",
+        "services/edge/call/call.py",
+        "            self._answer.stream_content_type = stream.sound_type\n",
+        "            pass\n",
+        _JOURNEYS,
+    ),
+    one(
+        "sound that breaks off looks whole",
+        "services/edge/http/stream.py",
+        "            self._exchange.cut()\n",
+        "            self._exchange.end()\n",
+        _JOURNEYS,
+    ),
+    one(
+        "a comment stands in the middle of sound",
+        "services/edge/http/stream.py",
+        "        if not content_type.startswith(_EVENTS):\n            return\n",
+        "",
+        "tests/edge/http/test_stream.py",
+    ),
+    one("sound is no output", _USAGE, " or self._calls or self._sound_bytes", " or self._calls", _JOURNEYS),
+    one(
+        "a text that is too long is spoken",
+        "services/edge/call/admission.py",
+        "model.measures.input is Measure.CHARACTER and size.characters > most",
+        "False",
+        _JOURNEYS,
+    ),
+)
+
+MEDIA: Final = (*_IMAGES, *_MEASURES, *_LENGTHS, *_DOCUMENTS, *_RERANK, *_SPEECH)

@@ -129,7 +129,7 @@ _OF_COUNTS: Final = (
         "",
         "tests/edge/vendors/test_http.py",
     ),
-    one("calls are no output", _USAGE, " or self._opaque_bytes or self._calls)", " or self._opaque_bytes)", _IN_COUNTS),
+    one("calls are no output", _USAGE, " or self._opaque_bytes or self._calls or", " or self._opaque_bytes or", _IN_COUNTS),
     one(
         "an answer beyond its limit costs what was held",
         _USAGE,

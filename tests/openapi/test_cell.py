@@ -86,6 +86,8 @@ def prepared(name: str, known: dict[str, str]) -> Any:
         ("CompletionsRequest", "older"),
         ("ImagesRequest", "painter"),
         ("TranscriptionRequest", "listener"),
+        ("RerankRequest", "ranker"),
+        ("SpeechRequest", "speaker"),
     ):
         if component in document["components"]["schemas"]:
             schema = document["components"]["schemas"][component]

@@ -122,16 +122,19 @@ tariffs:
 
 
 # The same with models that make or take other than tokens: "painter" is charged by the image, "brush" by tokens of images,
-# "listener" by the time it listens, "scribe" by tokens of sound.
+# "listener" by the time it listens, "scribe" by tokens of sound; "ranker" ranks documents, and "speaker"
+# is charged by the character.
 MEDIA = changed(
     "openai_embeddings: {}, openai_completions: {}}\n",
-    "openai_embeddings: {}, openai_completions: {}, openai_images: {}, openai_transcriptions: {}}\n",
+    "openai_embeddings: {}, openai_completions: {}, openai_images: {},\n"
+    "      openai_transcriptions: {}, rerank: {}, openai_speech: {}}\n",
     changed(
         '      - {model_id: "*", input: 1000000, output: 1000000}\n',
         """\
       - {model_id: "*", input: 1000000, output: 1000000}
       - {model_id: painter, input: 1000000, output: 0, generated_images: 50000000000}
       - {model_id: brush, input: 1000000, output: 1000000, image_output: 2000000}
+      - {model_id: speaker, input: 0, output: 0, spoken_characters: 2000000}
       - {model_id: listener, input: 0, output: 0, audio_milliseconds: 2000}
       - {model_id: scribe, input: 1000000, output: 1000000, audio_input: 3000000}
 """,
@@ -170,6 +173,27 @@ MEDIA = changed(
     dialects: [openai_transcriptions]
     routes:
       - {vendor_id: acme, vendor_model_id: acme-listener, priority: 0}
+  - model_id: ranker
+    display_name: Ranker
+    owned_by: acme
+    context_window_tokens: 1000
+    max_output_tokens: 0
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    dialects: [rerank]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-ranker, priority: 0}
+  - model_id: speaker
+    display_name: Speaker
+    owned_by: acme
+    context_window_tokens: 4096
+    max_output_tokens: 0
+    input_measure: character
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    dialects: [openai_speech]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-speaker, priority: 0}
   - model_id: scribe
     display_name: Scribe
     owned_by: acme

@@ -66,11 +66,23 @@ def test_a_model_of_an_older_registry_is_charged_in_tokens() -> None:
             "output_measure: must be token or image for a model that is called in openai_images; it is 'character'",
         ),
         (
+            changed("    input_measure: character\n", "", MEDIA),
+            "input_measure: must be character for a model that is called in openai_speech; it is 'token'",
+        ),
+        (
+            changed(", spoken_characters: 2000000}", "}", MEDIA),
+            "spoken_characters: is missing, and speaker is charged by the character: give the price of 1,000,000",
+        ),
+        (
             changed(", audio_milliseconds: 2000}", "}", MEDIA),
             "audio_milliseconds: is missing, and listener is charged by the millisecond: give the price of 1,000,000",
         ),
         (
-            changed("    max_output_tokens: 0\n    input_measure", "    max_output_tokens: 9\n    input_measure", MEDIA),
+            changed(
+                "    max_output_tokens: 0\n    input_measure: millisecond",
+                "    max_output_tokens: 9\n    input_measure: millisecond",
+                MEDIA,
+            ),
             "max_output_tokens: must be 0 for a model that is charged for its input alone; it is 9",
         ),
         (

@@ -68,6 +68,8 @@ class VendorRequest(NamedTuple):
     headers: tuple[Header, ...]
     # Top-level fields that the vendor's profile drops: the client is told their names.
     dropped: tuple[str, ...]
+    # Whether the answer is sound, whose bytes pass as they come, and no events.
+    relays_bytes: bool = False
 
     def headers_for(self, endpoint: Endpoint) -> list[Header]:
         """All headers of the vendor's request, including its secret."""
@@ -104,6 +106,8 @@ class Step(NamedTuple):
     added_opaque_bytes: int = 0
     # The choice of this output, where the answer has several; several choices in one event count as the first.
     choice: int = 0
+    # Bytes of sound, which have no tokens.
+    sound_bytes: int = 0
 
 
 class Ending(Enum):
@@ -139,7 +143,7 @@ class Answer(Protocol):
         ...
 
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
-        """The last events of a stream that can't go on: the problem, as the dialect words it."""
+        """The last events of a stream that can't go on: the problem, as the dialect words it. Empty: it can only be cut off."""
         ...
 
 

@@ -125,7 +125,7 @@ class CallPath:
                 raise
             # Comments have gone out, so the problem comes as the stream's last event.
             ended = request.answer(admitted.routes[0].endpoint)
-            await answer.end_stream(ended.interrupted(problem, session.charging_id))
+            await answer.break_off(problem, ended.interrupted(problem, session.charging_id))
 
     async def _open(
         self,

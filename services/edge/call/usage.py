@@ -389,6 +389,7 @@ class Meter:
         # The estimate does not depend on how texts are joined.
         self._said, self._thought = _tally(count, choices), _tally(count, choices)
         self._opaque_bytes = 0
+        self._sound_bytes = 0
         self._calls = 0
         # Text that the vendor has added to the input and relayed since its last count of the input.
         self._added = NO_TEXT
@@ -486,6 +487,7 @@ class Meter:
         if step.thought:
             self._thought.add(step.thought, step.choice)
         self._opaque_bytes += step.opaque_bytes
+        self._sound_bytes += step.sound_bytes
         self._calls += step.calls
         if step.added or step.added_opaque_bytes:
             self._added += size_of(step.added)
@@ -577,7 +579,7 @@ class Meter:
     @property
     def any_output(self) -> bool:
         """Whether any output has come."""
-        return bool(self._said.total_bytes or self._thought.total_bytes or self._opaque_bytes or self._calls)
+        return bool(self._said.total_bytes or self._thought.total_bytes or self._opaque_bytes or self._calls or self._sound_bytes)
 
     @property
     def best(self) -> int:

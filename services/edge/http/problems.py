@@ -23,7 +23,18 @@ SERVER_ERROR: Final = "server_error"
 _NO_RETRY: Final[Header] = (b"x-should-retry", b"false")
 _encode = msgspec.json.Encoder().encode
 # Paths of the API as clients send them whose base URL lacks its end.
-_WITHOUT_V1: Final = ("/audio/", "/chat/", "/completions", "/embeddings", "/images/", "/me/", "/messages", "/models", "/responses")
+_WITHOUT_V1: Final = (
+    "/audio/",
+    "/chat/",
+    "/completions",
+    "/embeddings",
+    "/images/",
+    "/me/",
+    "/messages",
+    "/models",
+    "/rerank",
+    "/responses",
+)
 
 
 class Problem(Exception):  # noqa: N818  # RFC 9457's word, and no error of ours

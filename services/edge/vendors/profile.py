@@ -16,6 +16,8 @@ DIALECT_NAMES: Final = {
     pb.DIALECT_OPENAI_COMPLETIONS: "openai_completions",
     pb.DIALECT_OPENAI_IMAGES: "openai_images",
     pb.DIALECT_OPENAI_TRANSCRIPTIONS: "openai_transcriptions",
+    pb.DIALECT_RERANK: "rerank",
+    pb.DIALECT_OPENAI_SPEECH: "openai_speech",
 }
 
 

@@ -49,6 +49,8 @@ class Dialect(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DIALECT_OPENAI_COMPLETIONS: _ClassVar[Dialect]
     DIALECT_OPENAI_IMAGES: _ClassVar[Dialect]
     DIALECT_OPENAI_TRANSCRIPTIONS: _ClassVar[Dialect]
+    DIALECT_RERANK: _ClassVar[Dialect]
+    DIALECT_OPENAI_SPEECH: _ClassVar[Dialect]
 
 class VendorAuthentication(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -131,6 +133,8 @@ DIALECT_OPENAI_EMBEDDINGS: Dialect
 DIALECT_OPENAI_COMPLETIONS: Dialect
 DIALECT_OPENAI_IMAGES: Dialect
 DIALECT_OPENAI_TRANSCRIPTIONS: Dialect
+DIALECT_RERANK: Dialect
+DIALECT_OPENAI_SPEECH: Dialect
 VENDOR_AUTHENTICATION_UNSPECIFIED: VendorAuthentication
 VENDOR_AUTHENTICATION_BEARER: VendorAuthentication
 VENDOR_AUTHENTICATION_X_API_KEY: VendorAuthentication

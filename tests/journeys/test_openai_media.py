@@ -364,4 +364,7 @@ async def test_text_that_is_too_long_or_not_paid_for_is_not_spoken(running: tupl
             await client.audio.speech.create(model="speaker", input="x" * 10, voice="v")
         assert (used_up.value.status_code, used_up.value.code) == (402, "insufficient_quota")
         await client.audio.speech.create(model="speaker", input="x" * 9, voice="v")
+    async with sdk(services, subscriber.api_key) as client:
+        # More tokens than the model takes characters.
+        await client.audio.speech.create(model="speaker", input="🙂" * 2_500, voice="v")
     assert (await poor.consumed(), await poor.debt()) == (18, 0)

@@ -171,8 +171,8 @@ _ASKED: Final = (
     _one(
         "an input that may fit is refused",
         _ADMISSION,
-        "if estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:",
-        "if estimated > context_tokens:",
+        "and estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:",
+        "and estimated > context_tokens:",
         _ADMITTED,
     ),
     _one(

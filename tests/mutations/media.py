@@ -199,7 +199,7 @@ _LENGTHS: Final = (
     ),
     one("a head makes sound shorter than its bytes", _SOUND, "_BYTES_EXPECTED, shortest, 1)", "_BYTES_EXPECTED, 1)", _OF_SOUND),
     one("a head makes sound longer than its bytes", _SOUND, "min(likely, longest) if longest else likely", "likely", _OF_SOUND),
-    one("a picture is sound", _SOUND, "        size -= _id3_bytes(content)\n", "", _OF_SOUND),
+    one("a picture is sound", _SOUND, "        content = content[_id3_bytes(content) :]\n", "", _OF_SOUND),
     one(
         "a begun second is reserved as a part",
         _USAGE,
@@ -273,6 +273,23 @@ _LENGTHS: Final = (
 
 _CHAT: Final = "services/edge/dialects/chat/messages.py"
 _OF_CHAT: Final = "tests/edge/dialects/test_chat_request.py"
+_BUSY: Final = (
+    one("a head of nothing but segments is walked", _MEDIA, " and head.count(_SEGMENT) <= _SEGMENTS_MAX", "", _OF_MEDIA),
+    one(
+        "sound of many parts is walked to its end",
+        _SOUND,
+        "super().__init__(content[:_HEAD_BYTES])",
+        "super().__init__(content)",
+        _OF_SOUND,
+    ),
+    one(
+        "characters are refused as tokens",
+        "services/edge/call/admission.py",
+        "    if model.measures.input is Measure.TOKEN and estimated",
+        "    if estimated",
+        "tests/journeys/test_openai_media.py",
+    ),
+)
 _DOCUMENTS: Final = (
     one("sound of a chat is no input", _CHAT, "        self._sounds.append(sound_in(", "        (sound_in(", _OF_CHAT),
     one("a document of a chat is no input", _CHAT, "        self._documents.append(document_in(data))\n", "", _OF_CHAT),
@@ -382,4 +399,4 @@ _SPEECH: Final = (
     ),
 )
 
-MEDIA: Final = (*_IMAGES, *_MEASURES, *_LENGTHS, *_DOCUMENTS, *_RERANK, *_SPEECH)
+MEDIA: Final = (*_IMAGES, *_MEASURES, *_LENGTHS, *_BUSY, *_DOCUMENTS, *_RERANK, *_SPEECH)

@@ -127,7 +127,7 @@ def admit(router: Router, dialect: Dialect, request: Request, model: SellableMod
     size = request.size()
     estimated = estimate(size.text)
     context_tokens = model.context_window_tokens * size.inputs
-    if estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:
+    if model.measures.input is Measure.TOKEN and estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:
         raise context_length_exceeded(model.model_id, context_tokens, estimated, size.param)
     tokens = measure(size, estimated, model.family, context_tokens, model.measures)
     _check_length(size, model)

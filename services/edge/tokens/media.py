@@ -19,8 +19,10 @@ _JPEG: Final = b"\xff\xd8\xff"
 _WEBP: Final = re.compile(rb"RIFF.{4}WEBPVP8[ L]", re.DOTALL)
 # The chunk of a PNG that says that it moves; it stands before the first image.
 _MOVES: Final = b"acTL"
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/\r\n]*={0,2}[\r\n]*", re.ASCII)
-_LINE_ENDS: Final = str.maketrans("", "", "\r\n")
+# The metadata of a JPEG have fewer of the bytes that begin a segment, their preview too. A head of nothing but segments takes long.
+_SEGMENT: Final = b"\xff"
+_SEGMENTS_MAX: Final = 2_048
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}", re.ASCII)
 _IN_URL: Final = re.compile(r"data:(?P<type>[^;,]*)(?P<base64>;base64)?,", re.ASCII | re.IGNORECASE)
 
 
@@ -60,7 +62,7 @@ def image_of(data: str, media_type: str) -> Image:
         is_still = _MOVES not in head
         is_as_declared = media_type == "image/png" and is_still
     elif head.startswith(_JPEG):
-        is_as_declared = media_type in ("image/jpeg", "image/jpg")
+        is_as_declared = media_type in ("image/jpeg", "image/jpg") and head.count(_SEGMENT) <= _SEGMENTS_MAX
     else:
         is_as_declared = media_type == "image/webp" and _WEBP.match(head) is not None
     if not is_as_declared:
@@ -100,10 +102,15 @@ def tokens_of(image: Image, rule: ImageRule | None, tokens_max: int) -> int:
     return min(max(tokens, rule.tokens_min), tokens_max)
 
 
+def without_line_ends(text: str) -> str:
+    """Base64 in one line."""
+    return text.replace("\r", "").replace("\n", "")
+
+
 def _head(data: str) -> bytes:
     """The first bytes of base64; none where readers would differ on them."""
     # A whole number of groups of four letters, without what line ends take.
-    text = data[: _HEAD_BYTES * 2].translate(_LINE_ENDS)[: _HEAD_BYTES // 3 * 4]
+    text = without_line_ends(data[: _HEAD_BYTES * 2])[: _HEAD_BYTES // 3 * 4]
     if _BASE64.fullmatch(text) is None:
         return b""
     try:

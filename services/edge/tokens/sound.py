@@ -7,10 +7,12 @@ longest that the bytes can last in their format, for what is reserved. Nothing i
 import binascii
 import re
 import struct
-from io import BytesIO
+from io import SEEK_END, SEEK_SET, BytesIO
 from typing import Final, NamedTuple
 
 from tinytag import TinyTag, TinyTagException
+
+from services.edge.tokens.media import without_line_ends
 
 _MS: Final = 1_000
 # The fewest bytes of a second, by format. The lowest rate of MPEG audio is 8 kbit/s. Others have silence in next to no bytes.
@@ -27,6 +29,9 @@ _WAVE_CHANNELS_MAX: Final = 64
 # The first chunk of a file, where any reader finds it.
 _WAVE_FORMAT: Final = re.compile(rb"RIFF.{4}WAVEfmt .{4}(.{16})", re.DOTALL)
 _ID3_HEAD_BYTES: Final = 10
+# Formats that tell their length at their begin: MPEG audio and FLAC; MPEG-4 does, too.
+_TELLING: Final = (b"\xff", b"fLaC")
+_HEAD_BYTES: Final = 64 * 1024
 
 
 class Sound(NamedTuple):
@@ -51,11 +56,10 @@ def sound_of(content: bytes) -> Sound:
             length = -(-size * _MS // fixed)
             return Sound(length, length, length)
         least, most = 0, _BYTES_MAX
-    elif content.startswith((b"ID3", b"\xff")):
-        least, most = _MPEG_BYTES_MIN, _MPEG_BYTES_MAX
-        size -= _id3_bytes(content)
     else:
-        least, most = 0, _BYTES_MAX
+        content = content[_id3_bytes(content) :]
+        size = len(content)
+        least, most = (_MPEG_BYTES_MIN, _MPEG_BYTES_MAX) if _is_mpeg(content) else (0, _BYTES_MAX)
     shortest = size * _MS // most
     longest = -(-size * _MS // least) if least else 0
     likely = max(_told_ms(content) or size * _MS // _BYTES_EXPECTED, shortest, 1)
@@ -64,17 +68,41 @@ def sound_of(content: bytes) -> Sound:
 
 def sound_in_base64(data: str) -> Sound:
     """The length of a file in base64. Errors: `ValueError` for what is none."""
-    return sound_of(binascii.a2b_base64(data.translate({0x0A: None, 0x0D: None}), strict_mode=True))
+    return sound_of(binascii.a2b_base64(without_line_ends(data), strict_mode=True))
+
+
+class _Head(BytesIO):
+    """A file of which only the first bytes can be read, because a reader takes its time over many small parts."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content[:_HEAD_BYTES])
+        self._size = len(content)
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        """See `BytesIO`; the end is that of the file."""
+        return super().seek(max(0, self._size + offset)) if whence == SEEK_END else super().seek(offset, whence)
 
 
 def _told_ms(content: bytes) -> int:
     """The length that the head tells; 0 where it tells none."""
+    if not content.startswith(_TELLING) and content[4:8] != b"ftyp":
+        # Others tell it at their end, after any number of parts.
+        return 0
     try:
-        seconds = TinyTag.get(file_obj=BytesIO(content), tags=False).duration
+        told = TinyTag.get(file_obj=_Head(content), tags=False)
     except (TinyTagException, OSError):
         return 0
+    seconds = told.duration or 0.0
+    if told.bitrate and _is_mpeg(content):
+        # The frames of a head may be all that was seen of a rate that changes.
+        seconds = max(seconds, len(content) * 8 / (told.bitrate * 1_000))
     # A day is longer than any file that is taken here.
-    return round(seconds * _MS) if seconds is not None and 0 < seconds < 86_400 else 0
+    return round(seconds * _MS) if 0 < seconds < 86_400 else 0
+
+
+def _is_mpeg(content: bytes) -> bool:
+    """Whether it begins with a frame of MPEG audio, of layer I, II or III; other sound under its mark has no lowest rate."""
+    return content[:1] == b"\xff" and len(content) > 1 and content[1] & 0xE0 == 0xE0 and content[1] & 0x06 != 0
 
 
 def _wave_bytes_per_second(content: bytes) -> int:

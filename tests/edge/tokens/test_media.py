@@ -61,6 +61,8 @@ def test_the_metadata_of_a_camera_stands_before_the_size() -> None:
         (b"\x89PNG\r\n\x1a\n", "image/png"),
         (b"\xff\xd8\xff\xe1\x00\x00", "image/jpeg"),
         (b"", "image/png"),
+        # A head of nothing but segments would keep a reader busy.
+        (b"\xff\xd8" + b"\xff\xe0\x00\x02" * 2_100 + jpeg(1, 1)[2:], "image/jpeg"),
         # Its size stands after more metadata than is looked at.
         (jpeg(1, 1, metadata_bytes=60_000)[:-23] + jpeg(1, 1, metadata_bytes=60_000)[2:], "image/jpeg"),
     ],

@@ -52,6 +52,13 @@ def test_a_wave_whose_second_is_not_known_has_no_bound(place: int, value: bytes)
     assert sound.milliseconds >= sound.milliseconds_min > 0 or sound.milliseconds_min == len(content) * 1_000 // 6_144_000
 
 
+def test_a_chunk_within_another_says_nothing_of_a_wave() -> None:
+    content = wav(10)
+    dense = wav(0, rate=768_000)[12:36]
+    listed = content[:12] + b"LIST" + struct.pack("<I", len(dense)) + dense + content[12:]
+    assert sound_of(listed).milliseconds_max == 0
+
+
 @pytest.mark.parametrize("told_seconds", [None, 10])
 def test_mpeg_has_the_length_of_its_frames_or_of_its_head(told_seconds: float | None) -> None:
     sound = sound_of(mp3(10, told_seconds=told_seconds))

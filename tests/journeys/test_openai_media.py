@@ -14,10 +14,11 @@ import pytest
 import pytest_asyncio
 
 from tests.edge.system import Cell, cell
+from tests.edge.tokens.pictures import data_url, in_base64, png
 from tests.edge.tokens.sounds import mp3, wav
 from tests.journeys.subscriber import TOKEN, Subscriber, eventually, plain
 from tests.journeys.test_openai_sdk import sdk
-from tests.registry.catalogs import MEDIA
+from tests.registry.catalogs import SEEING
 
 NUMBERS = itertools.count()
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,7 +31,7 @@ IMAGE = 50_000
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Cell, Subscriber]]:
-    async with cell(tmp_path_factory.mktemp("media"), catalog=MEDIA) as services, aiohttp.ClientSession() as http:
+    async with cell(tmp_path_factory.mktemp("media"), catalog=SEEING) as services, aiohttp.ClientSession() as http:
         await services.ready()
         yield services, await Subscriber.open(services, http, "media", tokens=10_000_000)
         assert (await services.admin("POST", "/audit")).json["breaches"] == []
@@ -368,3 +369,53 @@ async def test_text_that_is_too_long_or_not_paid_for_is_not_spoken(running: tupl
         # More tokens than the model takes characters.
         await client.audio.speech.create(model="speaker", input="🙂" * 2_500, voice="v")
     assert (await poor.consumed(), await poor.debt()) == (18, 0)
+
+
+# Images, sound and documents in messages
+
+
+def seen(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+SMALL_PNG, LARGE_PNG = data_url(png(500, 500)), data_url(png(5_000, 5_000))
+HEARD = {"type": "input_audio", "input_audio": {"data": in_base64(wav(2)), "format": "wav"}}
+READ = {"type": "file", "file": {"file_data": in_base64(b"%PDF-1.7"), "filename": "a.pdf"}}
+
+
+@pytest.mark.parametrize(
+    ("part", "needed"),
+    [
+        # What is held beside the template and ten tokens of output: a tile, all tiles, those of any image, seconds.
+        (seen(SMALL_PNG), 85 + 170),
+        (seen(LARGE_PNG), 1_445),
+        (seen("https://pictures.test/1.png"), 1_445),
+        (HEARD, 21),
+    ],
+)
+async def test_what_a_rule_bounds_is_sold_to_who_can_pay_for_the_bound(
+    running: tuple[Cell, Subscriber], part: dict[str, Any], needed: int
+) -> None:
+    services, subscriber = running
+    body = {"model": "seer", "messages": [{"role": "user", "content": [part]}], "max_tokens": 10}
+    for tokens, status in ((needed + 16 + 9, 402), (needed + 16 + 10, 200)):
+        account = await Subscriber.open(services, subscriber.http, f"seeing-{next(NUMBERS)}", tokens)
+        reply = await services.call("POST", "/v1/chat/completions", account.api_key, body)
+        assert reply.status == status, reply.body
+        assert b"known bound" not in reply.body
+
+
+@pytest.mark.parametrize(("part", "named"), [(seen(SMALL_PNG), "images"), (HEARD, "sound"), (READ, "documents")])
+async def test_what_no_rule_bounds_is_sold_where_the_likely_cost_is_reserved(
+    running: tuple[Cell, Subscriber], part: dict[str, Any], named: str
+) -> None:
+    services, subscriber = running
+    body = {"model": "gazer", "messages": [{"role": "user", "content": [part]}], "max_tokens": 10}
+    strict = await Subscriber.open(services, subscriber.http, f"seeing-{next(NUMBERS)}", 90_000)
+    refused = await services.call("POST", "/v1/chat/completions", strict.api_key, body)
+    assert refused.status == 402
+    assert f"The tokens of {named} have no known bound for this model" in refused.error["message"]
+    hopeful = await Subscriber.open(services, subscriber.http, f"seeing-{next(NUMBERS)}", 90_000, offering_id="hopeful")
+    assert (await services.call("POST", "/v1/chat/completions", hopeful.api_key, body)).status == 200
+    rich = await Subscriber.open(services, subscriber.http, f"seeing-{next(NUMBERS)}", 100_010)
+    assert (await services.call("POST", "/v1/chat/completions", rich.api_key, body)).status == 200

@@ -210,3 +210,48 @@ tariffs:
         ),
     ),
 )
+
+# The same with "seer", whose images have tiles of 170 tokens, and an offering that reserves what is expected.
+SEEING = changed(
+    "models:\n",
+    """\
+  - family_id: tiles
+    letters_per_token_milli: 4000
+    tokens_per_cjk_character_milli: 1500
+    template_tokens_per_message: 8
+    template_tokens_per_request: 8
+    image_tokens_max: 1445
+    image_rule: {square_pixels: 512, square_tokens_milli: 170000, base_tokens: 85}
+    sound_tokens_per_second: 10
+models:
+  - model_id: seer
+    display_name: Seer
+    owned_by: acme
+    context_window_tokens: 100000
+    max_output_tokens: 100
+    family_id: tiles
+    release_date: 2026-01-01
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-seer, priority: 0}
+  - model_id: gazer
+    display_name: Gazer
+    owned_by: acme
+    context_window_tokens: 100000
+    max_output_tokens: 100
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-gazer, priority: 0}
+""",
+    changed(
+        "  - offering_id: metered\n",
+        """\
+  - offering_id: hopeful
+    display_name: Everything, as it is expected
+    tariff_id: flat
+    reservation_policy: expected
+  - offering_id: metered
+""",
+        MEDIA,
+    ),
+)

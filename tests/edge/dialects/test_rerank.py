@@ -53,7 +53,7 @@ def test_the_query_is_read_beside_each_document() -> None:
     assert read(odd="xx").size().bytes_bound == size.bytes_bound + len('odd"xx"')
     assert (request.makes_output, request.streamed, request.choices, request.output_limit) == (False, False, 1, None)
     assert (Rerank().charged, Rerank().name) == (Charged.INPUT, "rerank")
-    assert request.whole_bytes_max(0) == 65_536 + 3 * 4_096 + 6 * 14
+    assert request.whole_bytes_max(0) == 65_536 + 3 * 4_096 + 12 * 14
 
 
 def test_a_vendor_gets_texts_and_sends_none_back() -> None:

@@ -31,6 +31,8 @@ from services.edge.vendors.profile import Endpoint
 DOCUMENTS_MAX: Final = 1_000
 # A result: an index, a score with all of its digits, and what is around them.
 _RESULT_BYTES: Final = 4 * 1024
+# A character as an escape of JSON, which has two beyond U+FFFF.
+_CHARACTER_BYTES: Final = 12
 _FIELDS: Final = DialectFields(
     frozenset({"model", "query", "documents", "top_n", "return_documents", "stream", "user", "simulate"}), ()
 )
@@ -111,7 +113,7 @@ class RerankRequest:
     def whole_bytes_max(self, output_tokens: int) -> int:
         """See `services.edge.call.dialect.Request`. Bounded by the number of documents, which a vendor may send back."""
         texts = sum(len(document) for document in self._documents)
-        return ANSWER_BYTES + len(self._documents) * _RESULT_BYTES + 6 * texts
+        return ANSWER_BYTES + len(self._documents) * _RESULT_BYTES + texts * _CHARACTER_BYTES
 
     def answer(self, endpoint: Endpoint) -> RerankAnswer:
         """See `services.edge.call.dialect.Request`."""

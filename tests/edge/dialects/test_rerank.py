@@ -13,8 +13,9 @@ from services.edge.http.problems import Problem, unavailable
 from services.edge.tokens.estimate import estimate
 from services.edge.tokens.size import size_of
 from services.edge.vendors.events import Event
-from services.edge.vendors.profile import Endpoint, Unknown
+from services.edge.vendors.profile import Endpoint, Unknown, UsageReading
 from services.edge.vendors.vendor import VendorFailure
+from services.token_classes import INDEX
 
 ENDPOINT = Endpoint("acme", "rerank", "http://acme.test/v1")
 DOCUMENTS = ["one", "two äö", "three"]
@@ -116,6 +117,14 @@ def test_a_count_is_of_the_input_alone(members: dict[str, Any], tokens: int | No
     assert step.counted is not None
     assert (step.counted.has_input, step.counted.counts) == (tokens is not None, (tokens or 0, 0, 0, 0, 0))
     assert (step.counted.has_output, step.finished, step.ended, step.said) == (True, True, True, "")
+
+
+def test_output_that_a_profile_has_a_path_to_is_none() -> None:
+    endpoint = ENDPOINT._replace(usage=UsageReading(paths=((INDEX["output"], ("output_tokens",)),)))
+    whole = {"results": results((1, 0.5)), "meta": {"tokens": {"input_tokens": 7, "output_tokens": 3}}}
+    step = read().answer(endpoint).feed_whole(json.dumps(whole).encode())
+    assert step.counted is not None
+    assert step.counted.counts == USED
 
 
 def test_scores_come_back_in_one_shape_with_the_charged_usage() -> None:

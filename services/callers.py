@@ -22,6 +22,7 @@ _BY_SERVICE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         "Charge": frozenset({EDGE}),
         "OpenAccount": _PASSED_ON,
         "GetAccount": _PASSED_ON | {OPERATOR},
+        "GetUsage": _PASSED_ON,
         "GrantBucket": _PASSED_ON,
         "RefundSession": _PASSED_ON,
         "ReduceBucket": _PASSED_ON,

@@ -136,6 +136,11 @@ class PostgresqlStore:
             rows = await connection.fetch(f"{_KEY} WHERE account_id = $1 ORDER BY created_us, number", account_id)
         return [Key(*row) for row in rows]
 
+    async def list_members(self, account_id: str) -> list[str]:
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(f"{_MEMBER} WHERE account_id = $1 ORDER BY created_us, number", account_id)
+        return [row["member_id"] for row in rows]
+
     async def find_key(self, key_hash: bytes) -> Key | None:
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(f"{_KEY} WHERE key_hash = $1", key_hash)

@@ -99,8 +99,10 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
         return pb.GetSuspensionResponse(suspension=_suspension_message(suspension or Suspension(account_id, 0)))
 
     async def ListKeys(self, request: pb.ListKeysRequest, context: "_Context[Any, Any]") -> pb.ListKeysResponse:
-        keys = await self._store.list_keys(_name("account_id", request.account_id))
-        return pb.ListKeysResponse(keys=[_key_message(key) for key in keys])
+        account_id = _name("account_id", request.account_id)
+        keys = await self._store.list_keys(account_id)
+        member_ids = await self._store.list_members(account_id)
+        return pb.ListKeysResponse(keys=[_key_message(key) for key in keys], member_ids=member_ids)
 
     async def ResolveKey(self, request: pb.ResolveKeyRequest, context: "_Context[Any, Any]") -> pb.ResolveKeyResponse:
         parsed = parse_key(request.api_key)

@@ -111,6 +111,13 @@ class SqliteStore:
 
         return await self._database.read(work)
 
+    async def list_members(self, account_id: str) -> list[str]:
+        def work(connection: sqlite3.Connection) -> list[str]:
+            rows = connection.execute("SELECT member_id FROM member WHERE account_id = ? ORDER BY created_us, rowid", (account_id,))
+            return [member_id for (member_id,) in rows]
+
+        return await self._database.read(work)
+
     async def find_key(self, key_hash: bytes) -> Key | None:
         def work(connection: sqlite3.Connection) -> Key | None:
             row = connection.execute("SELECT * FROM api_key WHERE key_hash = ?", (key_hash,)).fetchone()

@@ -71,6 +71,10 @@ class Store(Protocol):
         """The account's keys, oldest first; those of one moment in the order of their issue."""
         ...
 
+    async def list_members(self, account_id: str) -> list[str]:
+        """The IDs of the account's members, oldest first."""
+        ...
+
     async def find_key(self, key_hash: bytes) -> Key | None:
         """The key of this hash, revoked or not."""
         ...
@@ -170,6 +174,10 @@ class MemoryStore:
     async def list_keys(self, account_id: str) -> list[Key]:
         keys = (key for key in self._keys.values() if key.account_id == account_id)
         return sorted(keys, key=lambda key: key.created_us)
+
+    async def list_members(self, account_id: str) -> list[str]:
+        members = (member for member in self._members if member.account_id == account_id)
+        return [member.member_id for member in sorted(members, key=lambda member: member.created_us)]
 
     async def find_key(self, key_hash: bytes) -> Key | None:
         return next((key for key in self._keys.values() if key.key_hash == key_hash), None)

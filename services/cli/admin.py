@@ -28,6 +28,10 @@ _Check = Literal["audit", "reconcile"]
 
 # Audit and reconciliation read the whole journal.
 _WHOLE_STORE_TIMEOUT_S: Final = 600.0
+_OF_SUBSCRIPTIONS: Final = (
+    "subscription_id", "offering_id", "state", "payment_method", "cycle_number", "cycle_end", "next_offering_id", "grace_end",
+)  # fmt: skip
+_OF_ORDERS: Final = ("order_id", "offering_id", "state", "payment_method", "amount", "expires_at", "subscription_id", "remark")
 
 
 # Accounts
@@ -52,7 +56,7 @@ def create_account(offering: str | None, idempotency_key: str | None, data_dir: 
 @click.argument("account_id", metavar="ID")
 @common_options
 def show_account(account_id: str, data_dir: Path | None, output: str) -> None:
-    """Show an account's buckets, debt, open sessions, and what the operator absorbed of its use."""
+    """Show an account's buckets, debt, open sessions, subscriptions, orders, and what the operator absorbed of its use."""
     account = find_system(data_dir).ask("GET", f"/accounts/{quote(account_id, safe='')}")
     print_amounts(account, output, lambda: account_tables(account))
 
@@ -334,4 +338,10 @@ def account_tables(account: dict[str, Any]) -> list[Any]:
             return [hold if column == "hold" else session[column] for column in columns]
 
         tables.append(table("Open sessions", columns, map(row, account["sessions"]), right=("output_tokens_granted",)))
+    if account["subscriptions"]:
+        sold = ([each[column] for column in _OF_SUBSCRIPTIONS] for each in account["subscriptions"])
+        tables.append(table("Subscriptions", _OF_SUBSCRIPTIONS, sold))
+    if account["orders"]:
+        orders = ({**each, "amount": format_in_unit(each["amount"], each)} for each in account["orders"])
+        tables.append(table("Orders", _OF_ORDERS, ([each[column] for column in _OF_ORDERS] for each in orders), right=("amount",)))
     return tables

@@ -45,6 +45,7 @@ def _endpoint(dialect: str, endpoint: Endpoint) -> registry_pb2.VendorEndpoint:
         unknown_fields=f"UNKNOWN_FIELD_{_set(endpoint.unknown_fields).upper()}",
         unknown_content=f"UNKNOWN_FIELD_{_set(endpoint.unknown_content).upper()}",
         usage=_usage(_set(endpoint.usage)),
+        probe_path=endpoint.probe_path,
     )
 
 

@@ -55,6 +55,7 @@ METERED_FIELDS: Final = frozenset(
 )  # fmt: skip
 
 _ENVIRONMENT_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
+_PROBE_PATH: Final = re.compile(r"/[A-Za-z0-9._~/?=&-]*")
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 # Names joined by dots; [] after a name stands for each element of its list.
 _PATH: Final = re.compile(rf"{_FIELD.pattern}(\[\])?(\.{_FIELD.pattern}(\[\])?)*")
@@ -97,6 +98,8 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     # One of `UNKNOWN_CONTENT`.
     unknown_content: str | None = None
     usage: UsageReading | None = None
+    # A path that costs nothing and is answered with 200 while the vendor works; left out: none is known.
+    probe_path: str | None = None
 
 
 class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -162,6 +165,7 @@ _FILLED: Final = {
         unknown_fields="dropped",
         unknown_content="passed",
         usage=UsageReading(reasoning="as_total_shows", paths={}, places=()),
+        probe_path="",
     )
     for dialect, authentication in (
         ("openai_chat", "bearer"),
@@ -270,6 +274,8 @@ def _endpoint_flaws(dialect: str, endpoint: Endpoint) -> Iterator[FieldFlaw]:
             yield field, f"must be left out: {dialect} has no limit of the output"
         elif value is not None:
             yield from choice_flaws(field, value, choices)
+    if endpoint.probe_path and not _PROBE_PATH.fullmatch(endpoint.probe_path):
+        yield "probe_path", f"must be a path like /models, after the endpoint's base_url; it is {endpoint.probe_path!r}"
     priced = endpoint.priced_fields or {}
     seen: set[str] = set()
     for index, name in enumerate(endpoint.extra_fields or ()):

@@ -65,7 +65,7 @@ class Rejections:
             yield cls(client, bases, account_id)
 
     async def ask(self, call: str, request: dict[str, Any]) -> str:
-        """Sends a request; "taken", or "REASON: sentence" of its refusal."""
+        """Sends a request; "taken", or "REASON: sentence" of its refusal, or "known_call"."""
         if call in OPERATIONS:
             return await self._operate(request)
         method = SERVICE.methods_by_name[call.split("/", maxsplit=1)[0]]
@@ -89,6 +89,8 @@ class Rejections:
         match result.WhichOneof("result"):
             case "error":
                 return _said(result.error.reason, result.error.message)
+            case "known_call":
+                return "known_call"
             case "refused":
                 return pb.ResultCode.Name(result.refused.result_code).removeprefix("RESULT_CODE_")
         return "taken"
@@ -293,6 +295,7 @@ async def _bases(client: Client) -> tuple[dict[str, dict[str, Any]], str]:
         **_operations(made),
         "OpenAccount": {"account_id": "acct-tobeopened", "offering_id": "default"},
         "GetAccount": {"account_id": made.account_id},
+        "GetUsage": {"account_id": made.account_id, "key_id": "key-1", "member_id": "mbr-1"},
         **_corrections(made, later),
         **_sales(made),
         "ExplainRefusal": {"charging_id": made.refused},

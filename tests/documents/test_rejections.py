@@ -192,6 +192,13 @@ async def _(system: Rejections) -> str:
     return await operate(system, "release", await ended(system), 2)
 
 
+@scenario("a Create whose idempotency_key has a call")
+async def _(system: Rejections) -> str:
+    name = {"idempotency_key": "used before", "content_digest": "MTIzNDU2Nzg5MDEyMzQ1Ng=="}
+    assert await operate(system, "create", charging_id(), 1, **name) == "taken"
+    return await operate(system, "create", charging_id(), 1, **name)
+
+
 @scenario("an Event on an open session")
 async def _(system: Rejections) -> str:
     return await operate(system, "event", await opened(system), 2)

@@ -288,8 +288,28 @@ async def test_the_catalog_is_shown(running: Cell) -> None:
         "context_window_tokens": 2_000,
         "max_output_tokens": 2_000,
         "routes": [
-            {"vendor_id": "acme", "vendor_model_id": "acme-large-a", "priority": 1, "weight": 1, "edge_concurrency_max": 0},
-            {"vendor_id": "acme", "vendor_model_id": "acme-large-b", "priority": 7, "weight": 3, "edge_concurrency_max": 200},
+            {
+                "vendor_id": "acme",
+                "vendor_model_id": "acme-large-a",
+                "priority": 1,
+                "weight": 1,
+                "edge_concurrency_max": 0,
+                "requests_per_minute": 0,
+                "tokens_per_minute": 0,
+                "region": "",
+                "offering_ids": [],
+            },
+            {
+                "vendor_id": "acme",
+                "vendor_model_id": "acme-large-b",
+                "priority": 7,
+                "weight": 3,
+                "edge_concurrency_max": 200,
+                "requests_per_minute": 0,
+                "tokens_per_minute": 0,
+                "region": "",
+                "offering_ids": [],
+            },
         ],
     }
     assert (await running.admin("GET", "/offerings")).json["data"] == [

@@ -212,6 +212,19 @@ async def test_a_length_that_the_bytes_can_not_have_is_not_believed(running: tup
     assert charged(await subscriber.receipt(raw.headers["x-request-id"])) == {"audio_milliseconds": 2_002}
 
 
+async def test_a_form_that_is_sent_again_is_the_same_call(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = await speaking(running)
+    named: dict[str, Any] = {"model": "listener", "extra_headers": {"Idempotency-Key": "talk-1"}}
+    async with sdk(services, subscriber.api_key) as client:
+        await client.audio.transcriptions.create(**named, file=("talk.wav", wav(1)))
+        # Each form has a boundary of its own.
+        with pytest.raises(openai.ConflictError, match="receipt"):
+            await client.audio.transcriptions.create(**named, file=("talk.wav", wav(1)))
+        with pytest.raises(openai.UnprocessableEntityError):
+            await client.audio.transcriptions.create(**named, file=("talk.wav", wav(2)))
+    assert await subscriber.consumed() == SECOND
+
+
 async def test_sound_that_is_not_paid_for_is_not_heard(running: tuple[Cell, Subscriber]) -> None:
     services, subscriber = running
     poor = await Subscriber.open(services, subscriber.http, "deaf", tokens=10 * SECOND)

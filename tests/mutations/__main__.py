@@ -18,9 +18,11 @@ from tests.mutations.dialects import DIALECTS
 from tests.mutations.doors import DOORS
 from tests.mutations.durability import DURABILITY
 from tests.mutations.ends import ENDS
+from tests.mutations.free import FREE
 from tests.mutations.keys import KEYS
 from tests.mutations.media import MEDIA
 from tests.mutations.metering import METERING
+from tests.mutations.once import ONCE
 from tests.mutations.owners import OWNERS
 from tests.mutations.ownership import OWNERSHIP
 from tests.mutations.planting import ROOT, plant_all, run_tests
@@ -31,16 +33,20 @@ from tests.mutations.routing import ROUTING
 from tests.mutations.rules import RULES
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
+from tests.mutations.sockets import SOCKETS
 
 MUTATIONS = (
     *CALLS,
     *ROUTING,
     *METERING,
+    *FREE,
     *DIALECTS,
     *RESPONSES,
     *KEYS,
     *ENDS,
+    *ONCE,
     *DOORS,
+    *SOCKETS,
     *DELIVERY,
     *CHARGES,
     *SERVICES,

@@ -290,6 +290,15 @@ _BUSY: Final = (
         "tests/journeys/test_openai_media.py",
     ),
 )
+_AGAIN: Final = (
+    one(
+        "a form that is sent again is another call",
+        "services/edge/api/calls.py",
+        "content if self._dialect.is_json else _without_boundary(content)",
+        "content",
+        "tests/journeys/test_openai_media.py",
+    ),
+)
 _DOCUMENTS: Final = (
     one("sound of a chat is no input", _CHAT, "        self._sounds.append(sound_in(", "        (sound_in(", _OF_CHAT),
     one("a document of a chat is no input", _CHAT, "        self._documents.append(document_in(data))\n", "", _OF_CHAT),
@@ -399,4 +408,4 @@ _SPEECH: Final = (
     ),
 )
 
-MEDIA: Final = (*_IMAGES, *_MEASURES, *_LENGTHS, *_BUSY, *_DOCUMENTS, *_RERANK, *_SPEECH)
+MEDIA: Final = (*_IMAGES, *_MEASURES, *_LENGTHS, *_BUSY, *_AGAIN, *_DOCUMENTS, *_RERANK, *_SPEECH)

@@ -66,6 +66,10 @@ def test_a_model_of_an_older_registry_is_charged_in_tokens() -> None:
             "output_measure: must be token or image for a model that is called in openai_images; it is 'character'",
         ),
         (
+            changed("    output_measure: image\n", "    output_measure: image\n    equivalent_model_ids: [brush]\n", MEDIA),
+            "equivalent_model_ids[0]: 'brush' is charged in other measures, so that its calls are reserved otherwise; leave it out",
+        ),
+        (
             changed("    input_measure: character\n", "", MEDIA),
             "input_measure: must be character for a model that is called in openai_speech; it is 'token'",
         ),

@@ -60,6 +60,9 @@ async def test_a_key_goes_to_the_first_member_or_to_the_one_that_is_named(store:
 async def test_the_oldest_comes_first_whatever_the_order_of_arrival(store: Store) -> None:
     await store.add_member(member("late")._replace(created_us=2_000))
     await store.add_member(member("early")._replace(created_us=1_000))
+    await store.add_member(member("other", account_id="acct-2"))
+    assert await store.list_members("acct-1") == ["mem-early", "mem-late"]
+    assert await store.list_members("acct-3") == []
     assert (await store.add_key(key("late")._replace(created_us=2_000))).member_id == "mem-early"
     for name in ("early", "also-early"):
         await store.add_key(key(name)._replace(created_us=1_000))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import IntEnum
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -110,6 +110,9 @@ class CreateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     # In these measures input and output are counted; other than tokens, the rest of this command counts them so, too.
     input_measure: Measure = Measure.TOKEN
     output_measure: Measure = Measure.TOKEN
+    # The client's own name for its call, and 16 bytes that differ when its content does; empty: none.
+    idempotency_key: str = ""
+    content_digest: bytes = b""
 
     @property
     def measures(self) -> Measures:
@@ -281,9 +284,11 @@ class SetLimits(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReadAccount(msgspec.Struct, frozen=True, gc=False):
-    """Asks for the account as it is."""
+    """Asks for the account as it is, and for what limits leave this key (empty: no key asks)."""
 
     account_id: str
+    key_id: str = ""
+    member_id: str = ""
 
 
 class FindRecords(msgspec.Struct, frozen=True, gc=False):
@@ -325,11 +330,37 @@ Command = (
 )
 
 _encode = msgspec.msgpack.Encoder().encode
+_DIGEST_BYTES: Final = 8
+_CALL_KEY_BYTES: Final = 16
 
 
 def digest_of(command: Command) -> bytes:
     """Eight bytes that differ when the content of a repeat does."""
     return blake2b(_encode(command), digest_size=8).digest()
+
+
+class CallName(NamedTuple):
+    """A client's name for its call: a digest of its key's ID and the idempotency key, and that of the call's content.
+
+    It follows the digest of the call's Create, so that the journal has it.
+    """
+
+    key: bytes
+    content: bytes
+
+    @classmethod
+    def of(cls, command: CreateSession) -> "CallName | None":
+        """The name in a Create; None where the client gave none."""
+        if not command.idempotency_key:
+            return None
+        named = f"{command.key_id}\x00{command.idempotency_key}".encode()
+        return cls(blake2b(named, digest_size=_CALL_KEY_BYTES).digest(), command.content_digest)
+
+    @classmethod
+    def within(cls, digest: bytes) -> "CallName | None":
+        """The name after the digest of a Create; None where there is none."""
+        name = digest[_DIGEST_BYTES:]
+        return cls(name[:_CALL_KEY_BYTES], name[_CALL_KEY_BYTES:]) if name else None
 
 
 class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -345,14 +376,39 @@ class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     final_action: int = FinalAction.TERMINATE
 
 
-class GrantedUntil(Granted, frozen=True, array_like=True, gc=False):
-    """A grant to a session that must end: in `ends_in_us`, with the time of `ending_subject`.
+class RateLeft(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A limit on a rate at this moment: `limit` units may come at once after a pause, `remaining` now, all again in `reset_us`."""
+
+    limit: int
+    remaining: int
+    reset_us: int
+
+
+class RatesLeft(NamedTuple):
+    """Limits on requests and on tokens at this moment, each by the limit that leaves least; None: there is none."""
+
+    requests: RateLeft | None
+    tokens: RateLeft | None
+
+
+class GrantedNow(Granted, frozen=True, array_like=True, gc=False):
+    """A grant with what limits say of it at this moment: its end, and what rates leave.
 
     Each answer computes it anew, since limits may change. It is not part of an account's state.
     """
 
+    # The session must end then, with the time of this subject; empty: it need not.
     ends_in_us: int = 0
     ending_subject: str = ""
+    rates: RatesLeft | None = None
+
+
+class KnownCall(msgspec.Struct, frozen=True, gc=False):
+    """Nothing was granted and nothing changed: the idempotency key has a call, which may be open, or of other content."""
+
+    charging_id: str
+    is_open: bool
+    has_other_content: bool
 
 
 class Settled(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -385,6 +441,8 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     message: str = ""
     offering_id: str = ""
     final_action: int = FinalAction.TERMINATE
+    # Told where a limit refused.
+    rates: RatesLeft | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, gc=False):
@@ -435,10 +493,29 @@ class TransferView(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class LimitLeft(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A limit on `subject` at this moment: `remaining` units are left beside those that are used and held."""
+
+    subject: str
+    limit: Limit
+    used: int
+    reserved: int
+    remaining: int
+    # The begin of its window; 0: it begins with the next call, or never ends.
+    start_us: int
+    # When it allows all again; 0: not known, or never.
+    reset_us: int
+
+
 class AccountView(msgspec.Struct, frozen=True, gc=False):
-    """A copy of the account, without its memory of closed sessions, that later changes do not touch."""
+    """A copy of the account, without its memory of closed sessions, that later changes do not touch.
+
+    For a key that asks, also what limits leave it, and the time from which on it may not be used (0: there is no end).
+    """
 
     account: "Account"
+    limits: tuple[LimitLeft, ...] = ()
+    valid_until_us: int = 0
 
 
 class RecordsFound(msgspec.Struct, frozen=True, gc=False):
@@ -451,7 +528,20 @@ class Done(msgspec.Struct, frozen=True, gc=False):
     """Due entries are applied."""
 
 
-Answer = Granted | Settled | Refused | Failed | BucketAdded | ToppedUp | Ordered | TransferView | AccountView | RecordsFound | Done
+Answer = (
+    Granted
+    | KnownCall
+    | Settled
+    | Refused
+    | Failed
+    | BucketAdded
+    | ToppedUp
+    | Ordered
+    | TransferView
+    | AccountView
+    | RecordsFound
+    | Done
+)
 
 
 class Decision(NamedTuple):

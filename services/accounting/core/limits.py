@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from services.accounting.core.account.state import SESSION_UNIT, Account, Counter
 from services.accounting.core.balance import Room
-from services.accounting.core.commands import Refused, ResultCode
+from services.accounting.core.commands import LimitLeft, RateLeft, RatesLeft, Refused, ResultCode
 from services.accounting.core.cycles import period_bounds_us
 from services.accounting.core.entries import Arrivals, WindowOpened
 from services.accounting.core.terms import Limit, LimitKind, Scope
@@ -31,6 +31,11 @@ class Rule(NamedTuple):
     # Nanoseconds between two units, for rates.
     interval_ns: int
     tolerance_ns: int
+
+    @property
+    def subject(self) -> str:
+        """The subject of the limit: "account", "member:ID" or "key:ID"."""
+        return self.name.split("@", 1)[1]
 
 
 class Rules(NamedTuple):
@@ -196,6 +201,47 @@ def _arrival(account: Account, rule: Rule, now_us: int, units: int) -> int | Ref
             ResultCode.RATE_LIMITED, *("", 0, 0, 0), held=False, limit_id=rule.name, retry_after_us=-(-early_ns // 1_000)
         )
     return min(_ARRIVAL_MAX_NS, due_ns + units * rule.interval_ns)
+
+
+def rates_left(account: Account, rules: Rules, now_us: int, arrivals: Arrivals = ()) -> RatesLeft | None:
+    """The limits on rates after `arrivals`, which are not noted yet; None where there is none."""
+    if not rules.request_rates and not rules.token_rates:
+        return None
+    later = dict(arrivals)
+
+    def least(group: tuple[Rule, ...]) -> RateLeft | None:
+        left = [_rate_left(rule, later.get(rule.name) or account.arrivals.get(rule.name, 0), now_us) for rule in group]
+        return min(left, key=lambda each: (each.remaining, -each.reset_us), default=None)
+
+    return RatesLeft(least(rules.request_rates), least(rules.token_rates))
+
+
+def _rate_left(rule: Rule, due_ns: int, now_us: int) -> RateLeft:
+    ahead_ns = max(0, due_ns - now_us * 1_000)
+    return RateLeft(rule.limit.burst, max(0, rule.tolerance_ns - ahead_ns) // rule.interval_ns, -(-ahead_ns // 1_000))
+
+
+def limits_left(account: Account, rules: Rules, now_us: int, time_zone: str) -> tuple[LimitLeft, ...]:
+    """All limits at this moment: on rates, then on sessions at once and on use."""
+    left = []
+    for rule in (*rules.request_rates, *rules.token_rates):
+        rate = _rate_left(rule, account.arrivals.get(rule.name, 0), now_us)
+        reset_us = now_us + rate.reset_us if rate.reset_us else 0
+        left.append(LimitLeft(rule.subject, rule.limit, 0, 0, rate.remaining, 0, reset_us))
+    _, opened = windows(account, rules, now_us, time_zone)
+    fresh = {window.counter_id: window for window in opened}
+    for rule in rules.counted:
+        limit = rule.limit
+        if (window := fresh.get(rule.name)) is None:
+            counter = account.counters[rule.name]
+            used, reserved, start_us, end_us = counter.used, counter.reserved, counter.start_us, counter.end_us
+        else:
+            # A window of the calendar goes on whether anybody calls or not.
+            used = reserved = 0
+            start_us, end_us = (window.start_us, window.end_us) if limit.calendar is not None else (0, 0)
+        remaining = max(0, limit.amount - used - reserved)
+        left.append(LimitLeft(rule.subject, limit, used, reserved, remaining, start_us, end_us))
+    return tuple(left)
 
 
 def counted_tokens(account: Account, rules: Rules, now_us: int, tokens: int) -> Arrivals:

@@ -99,6 +99,8 @@ class CatalogContent(NamedTuple):
     exchange_rates: Mapping[tuple[str, str], tuple[int, int]] = MappingProxyType({})
     # By model: (vendor, the model's ID there, the vendor's claim).
     wholesale: Mapping[str, tuple[tuple[str, str, Schedule], ...]] = MappingProxyType({})
+    # By model: those that may answer in its place.
+    equivalents: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 class ChargingCatalog:
@@ -148,7 +150,7 @@ class ChargingCatalog:
         return self._change_times_us[index] if index < len(self._change_times_us) else _FOR_GOOD_US
 
     def wholesale(self, model_id: str, now_us: int) -> tuple[Wholesale, ...]:
-        """Claims of all vendors of the model, at a time."""
+        """Claims of all vendors of the model and of those that may answer in its place, at a time."""
         kept = self._owed.get(model_id)
         if kept is None or kept[0] <= now_us:
             kept = self._owed[model_id] = (self.next_change_us(now_us), self._wholesale_at(model_id, now_us))
@@ -156,10 +158,11 @@ class ChargingCatalog:
 
     def _wholesale_at(self, model_id: str, now_us: int) -> tuple[Wholesale, ...]:
         owed = []
-        for vendor_id, vendor_model_id, schedule in self._wholesale.get(model_id, ()):
-            tariff, _ = schedule.at(model_id, now_us)
-            if tariff is not None:
-                owed.append(Wholesale(vendor_id, vendor_model_id, tariff))
+        for served_id in (model_id, *self._content.equivalents.get(model_id, ())):
+            for vendor_id, vendor_model_id, schedule in self._wholesale.get(served_id, ()):
+                tariff, _ = schedule.at(served_id, now_us)
+                if tariff is not None:
+                    owed.append(Wholesale(vendor_id, vendor_model_id, tariff))
         return tuple(owed)
 
     def sold(self, offering_id: str, model_id: str) -> ResultCode | None:

@@ -10,7 +10,7 @@ import grpc
 
 from services.accounting.cell.directory import Directory, is_forwarded
 from services.accounting.cell.server_groups import ServerGroups
-from services.accounting.core.commands import Answer, BucketAdded, Command, Ordered, RecordsFound, TransferView
+from services.accounting.core.commands import AccountView, Answer, BucketAdded, Command, Ordered, RecordsFound, TransferView
 from services.accounting.core.entries import SessionSettled
 from services.accounting.journal.codec import decode_attributed_row, decode_row
 from services.accounting.rpc import account, answers, commands, fields
@@ -25,6 +25,8 @@ from tokenline.errors.v1 import errors_pb2
 
 _JOURNAL_ROWS_A_READ: Final = 200
 _JOURNAL_ENTRIES_A_MESSAGE: Final = 1_000
+# After this many entries calls have their turn: some 20 us each, in the process that decides.
+_JOURNAL_ENTRIES_A_TURN: Final = 32
 
 _ADDRESS_LENGTH_MAX: Final = 500
 
@@ -108,6 +110,13 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         answer = await ask(self._groups, commands.read_account_of(request))
         answers.raise_if_failed(answer)
         return pb.GetAccountResponse(account=account.account_message(view_of(answer)))
+
+    @_at_owner
+    async def GetUsage(self, request: pb.GetUsageRequest, context: "_Context[Any, Any]") -> pb.GetUsageResponse:
+        answer = await ask(self._groups, commands.read_usage_of(request))
+        answers.raise_if_failed(answer)
+        assert isinstance(answer, AccountView)
+        return account.usage_response(answer)
 
     @_at_owner
     async def GrantBucket(self, request: pb.GrantBucketRequest, context: "_Context[Any, Any]") -> pb.GrantBucketResponse:
@@ -280,6 +289,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             raise invalid("after_sequence_number and to_sequence_number must not be negative")
         after_seq = request.after_sequence_number
         end_seq = request.to_sequence_number or None
+        made = 0
         while True:
             limit = _JOURNAL_ROWS_A_READ if end_seq is None else min(_JOURNAL_ROWS_A_READ, end_seq - after_seq)
             rows = await self._groups.read_rows(request.part_id, after_seq, limit) if limit > 0 else []
@@ -292,6 +302,9 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
                 attributed = decode_attributed_row(row.body, f"journal row {row.part_id}/{row.seq}")
                 for index, (entry, actor) in enumerate(attributed):
                     response.entries.append(journal_entry_message(row.part_id, row.seq, index, entry, actor))
+                    made += 1
+                    if made % _JOURNAL_ENTRIES_A_TURN == 0:
+                        await asyncio.sleep(0)
             if response.entries:
                 yield response
             if len(rows) < _JOURNAL_ROWS_A_READ:

@@ -1,12 +1,14 @@
 """The path of a call, for every dialect: admission, the session, the call itself."""
 
+import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
-from services.edge.call.admission import Admitted, admit, model_of, refuse_elsewhere
+from services.edge.call.admission import Admitted, admit, keep_open_routes, model_of, refuse_elsewhere
 from services.edge.call.call import Call
-from services.edge.call.dialect import Dialect, Request
+from services.edge.call.dialect import Dialect, Rate, Request
 from services.edge.call.metrics import CallMetrics
+from services.edge.call.once import Once, problem_of
 from services.edge.call.outcome import Ended, cause_of
 from services.edge.call.session import Session, Settlement
 from services.edge.catalog import CatalogHolder, SellableModel, SellableOffering, Snapshot
@@ -16,6 +18,7 @@ from services.edge.http.problems import (
     Problem,
     key_ended,
     limit_used_up,
+    malformed,
     model_not_found,
     quota_below_choices,
     quota_held,
@@ -32,8 +35,32 @@ from services.token_classes import NOTHING
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
+# A header of the request: whether an equivalent model may answer.
+_FALLBACK: Final = b"x-tokenline-fallback"
+_FALLBACKS: Final = {"": None, "equivalent": True, "none": False}
 _NOTHING_USED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_VENDOR, cause_of(Ended.REJECTED))
 _FAILED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_PARTIAL, cause_of(Ended.FAILED))
+
+
+class _Opening(NamedTuple):
+    """A call that is to be opened: whose it is, what it is called, and its client's answer."""
+
+    dialect: Dialect
+    principal: Principal
+    charging_id: str
+    answer: ClientAnswer
+    once: Once | None
+
+    def tell_rates(self, opened: pb.Granted | pb.Refused) -> None:
+        """Tells the client what rates leave, as far as accounting says it."""
+        rates = []
+        for of, name in (("requests", "request_rate"), ("tokens", "token_rate")):
+            if opened.HasField(name):
+                left: pb.RateLeft = getattr(opened, name)
+                rates.append(Rate(of, left.limit, left.remaining, left.reset_ms))
+        if rates:
+            for header in self.dialect.rate_headers(rates, time.time_ns() // 1_000_000):
+                self.answer.add_header(*header)
 
 
 class CallPath:
@@ -68,8 +95,12 @@ class CallPath:
         charging_id: str,
         client: Client,
         answer: ClientAnswer,
+        once: Once | None = None,
     ) -> None:
-        """Serves one call that makes output or costs something. Errors: `Problem`, `ServiceError`, `ClientGoneError`."""
+        """Serves one call that makes output or costs something; `once` is its client's name for it.
+
+        Errors: `Problem`, `ServiceError`, `ClientGoneError`.
+        """
         snapshot = self._catalog.current
         if snapshot is None:
             raise unavailable("no catalog is loaded yet")
@@ -77,15 +108,22 @@ class CallPath:
             self._routed = snapshot
             self._router.keep(snapshot.routes())
         model = model_of(snapshot, request.model_id)
+        equivalents = _allows_equivalents(client.header(_FALLBACK))
         try:
             admitted = self._admit(dialect, request, model, principal)
         except RecursionError:
             # Its depth was read, but writing it anew needs a little more.
             raise too_deep() from None
         with client.interruptible():
-            admitted, granted = await self._open(snapshot, dialect, admitted, principal, charging_id)
+            admitted, granted = await self._open(snapshot, _Opening(dialect, principal, charging_id, answer, once), admitted)
+        client.ends_in(granted.ends_in_ms)
         session = Session(self._charging, charging_id, principal, granted, client.revoke)
         try:
+            keep_open_routes(self._router, snapshot, admitted, granted.offering_id, principal.account_id, equivalents=equivalents)
+            if not admitted.routes:
+                # They are for other offerings, or in other regions.
+                session.release_later(_NOTHING_USED)
+                raise model_not_found(admitted.model.model_id)
             await self._serve(snapshot, admitted, granted, session, client, answer)
         finally:
             # Releases the session after a fault of ours before the call.
@@ -127,16 +165,9 @@ class CallPath:
             ended = request.answer(admitted.routes[0].endpoint)
             await answer.break_off(problem, ended.interrupted(problem, session.charging_id))
 
-    async def _open(
-        self,
-        snapshot: Snapshot,
-        dialect: Dialect,
-        admitted: Admitted,
-        principal: Principal,
-        charging_id: str,
-    ) -> tuple[Admitted, pb.Granted]:
+    async def _open(self, snapshot: Snapshot, opening: _Opening, admitted: Admitted) -> tuple[Admitted, pb.Granted]:
         """Reserves, for the requested model or the one that calls go on with. Errors: `Problem`, `ServiceError`."""
-        admitted, opened = await self._reserve(admitted, principal, charging_id)
+        admitted, opened = await self._reserve(opening, admitted)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         offering = snapshot.offering(opened.offering_id)
@@ -144,8 +175,8 @@ class CallPath:
         if cheaper is None:
             raise _refusal(opened, admitted, offering.redirect_offering_id if offering else "")
         # The quota has ended, but the offering lets calls go on with a cheaper model.
-        admitted = self._admit(dialect, admitted.request, cheaper, principal)
-        admitted, opened = await self._reserve(admitted, principal, charging_id)
+        admitted = self._admit(opening.dialect, admitted.request, cheaper, opening.principal)
+        admitted, opened = await self._reserve(opening, admitted)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         raise _refusal(opened, admitted, "")
@@ -155,17 +186,26 @@ class CallPath:
         refuse_elsewhere(dialect, model, self._served_at)
         return admit(self._router, dialect, request, model, principal.account_id)
 
-    async def _reserve(
-        self, admitted: Admitted, principal: Principal, charging_id: str
-    ) -> tuple[Admitted, pb.Granted | pb.Refused]:
+    async def _reserve(self, opening: _Opening, admitted: Admitted) -> tuple[Admitted, pb.Granted | pb.Refused]:
         """Asks accounting; asks once more with the exact bound if the balance is less than the bound by bytes."""
-        opened = await self._charging.create(principal.account_id, charging_id, admitted.create(principal))
+        opened = await self._create(opening, admitted)
         if isinstance(opened, pb.Granted) or opened.result_code != pb.RESULT_CODE_QUOTA_LIMIT_REACHED:
             return admitted, opened
         exact = await admitted.measured_exactly()
         if exact is None:
             return admitted, opened
-        return exact, await self._charging.create(principal.account_id, charging_id, exact.create(principal))
+        return exact, await self._create(opening, exact)
+
+    async def _create(self, opening: _Opening, admitted: Admitted) -> pb.Granted | pb.Refused:
+        """Asks accounting once, and notes what rates leave. Errors: `Problem` 409, 422 for a call that was made before."""
+        create = admitted.create(opening.principal)
+        if opening.once is not None:
+            opening.once.write(create)
+        opened = await self._charging.create(opening.principal.account_id, opening.charging_id, create)
+        if isinstance(opened, pb.KnownCall):
+            raise problem_of(opened)
+        opening.tell_rates(opened)
+        return opened
 
 
 def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOffering | None) -> SellableModel | None:
@@ -178,6 +218,14 @@ def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOf
     ):
         return None
     return snapshot.model(offering.restricted_model_id)
+
+
+def _allows_equivalents(word: str) -> bool | None:
+    """Whether a request lets an equivalent model answer; None: it does not say. Errors: `Problem` 400 for another word."""
+    if word not in _FALLBACKS:
+        message = f"{_FALLBACK.decode()} must be equivalent, or none, or left out: then it is as the account's offering says."
+        raise malformed(None, message, "invalid_value")
+    return _FALLBACKS[word]
 
 
 def _refusal(refused: pb.Refused, admitted: Admitted, redirect_offering_id: str) -> Problem:

@@ -1,6 +1,7 @@
 """The client of a call: its body, whether it is still there, and the interruption of work that only matters to it."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -37,6 +38,10 @@ class Client:
         self._depth = 0
         # Makes the error that ends an await. Kept as a function, because the error itself would keep this object in a circle.
         self._interruption: Callable[[], Exception] | None = None
+
+    def header(self, name: bytes) -> str:
+        """A header of the request; empty where it was not sent. `name`: in lower case."""
+        return self._exchange.value_of(name).decode("latin-1")
 
     async def read_body(self, bytes_max: int, coming: Coming, look: Callable[[bytes], float]) -> bytes:
         """The body; each piece is shown to `look` as it comes, which says how long the next one is to wait.
@@ -75,6 +80,10 @@ class Client:
     def revoke(self, problem: Problem) -> None:
         """Ends the call, because its key must not be used any more; the client is told the problem."""
         self._interrupt(partial(RevokedError, problem))
+
+    def ends_in(self, duration_ms: int) -> None:
+        """Notes that the client's right to be served ends then; 0: it does not."""
+        self._exchange.right_ends_s = asyncio.get_running_loop().time() + duration_ms / 1_000 if duration_ms else math.inf
 
     def _left(self) -> None:
         self._interrupt(ClientGoneError)

@@ -103,6 +103,16 @@ class Endpoint(NamedTuple):
     unknown_content: Unknown = Unknown.PASSED
     usage: UsageReading = UsageReading()
     errors: tuple[ErrorRule, ...] = ()
+    # A path that costs nothing and that the vendor answers while it works, for example "/models"; empty: none is known.
+    probe_path: str = ""
+
+    @property
+    def key_headers(self) -> list[tuple[bytes, bytes]]:
+        """The header with the vendor's secret, if it wants one."""
+        if not self.api_key:
+            return []
+        secret = self.api_key.encode("latin-1", "replace")
+        return [(b"x-api-key", secret) if self.key_in_header else (b"authorization", b"Bearer " + secret)]
 
     def meaning(self, fault: VendorFault) -> Meaning:
         """The meaning of a vendor's error: by its own rules, else by status; `fault.http_status` 200: an error in an answer."""
@@ -156,6 +166,7 @@ def endpoints_of(vendor: pb.Vendor, base_url: str, api_key: str) -> dict[str, En
                 tuple(tuple(place.split(".")) for place in each.usage.places),
             ),
             errors=errors,
+            probe_path=each.probe_path,
         )
     return endpoints
 

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from services.accounting.core.account.due import next_due_us
 from services.accounting.core.account.state import ENDED_MEMORY_US, Order
 from services.accounting.core.balance import less_hold
 from services.accounting.core.buckets import BUCKETS_MAX
@@ -52,6 +53,18 @@ def refused(answer: object) -> tuple[str, str]:
     return answer.fault.name, answer.message
 
 
+def test_a_new_session_is_told_the_age_that_its_id_may_have() -> None:
+    ledger = Ledger()
+    ledger.grant(UNIT)
+    create = ledger.create_command(1, 0)
+    ledger.pass_time(DAY)
+    assert refused(ledger.ask(create)) == (
+        "CHARGING_ID_STALE",
+        f"the time in charging_id {create.charging_id} is more than 14 minutes old or lies in the future: it can't be taken for "
+        "a new call; check the caller's clock",
+    )
+
+
 def awaiting(shopper: Shopper) -> Order:
     """The one order that waits for its payment."""
     (order,) = [each for each in shopper.state.orders.values() if each.state == "awaiting_payment"]
@@ -76,6 +89,16 @@ def test_an_order_that_is_given_up_fails_with_the_reason_and_a_repeat_tells_it_a
         "ITEM_UNKNOWN",
         f"no order ord-none is on account {ACCOUNT_ID}",
     )
+
+
+def test_an_order_is_due_at_its_end_for_as_long_as_it_waits(shopper: Shopper) -> None:
+    order = shopper.order("ten", Payment.EXTERNAL)
+    expires_us = awaiting(shopper).expires_us
+    assert next_due_us(shopper.state) == expires_us
+    shopper.confirm(order)
+    due_us = next_due_us(shopper.state)
+    assert due_us is not None
+    assert due_us > expires_us
 
 
 def test_a_payment_for_a_subscription_that_has_ended_is_to_be_given_back(shopper: Shopper) -> None:
@@ -215,6 +238,7 @@ def test_an_unknown_bucket_and_one_that_has_ended_are_not_topped_up() -> None:
 
 
 def test_the_key_of_a_top_up_is_remembered_for_as_long_as_an_ended_bucket() -> None:
+    assert ENDED_MEMORY_US == 90 * DAY
     ledger = Ledger()
     bucket = ledger.grant(10 * UNIT, valid_for_us=3 * ENDED_MEMORY_US)
 

@@ -93,6 +93,16 @@ def test_long_texts_are_handed_out_and_short_ones_counted() -> None:
     assert set(count.lengths) == {5}
 
 
+def test_a_step_is_of_the_first_choice_unless_it_says_so() -> None:
+    count = Counted()
+    of_steps = Meter(InputTokens(9, 3, 5), 2, count, input_max=100_000, output_max=100_000, output_held=lambda: 100_000)
+    for step in (Step(said="one "), Step(said="text", choice=0), Step(said="another", choice=1)):
+        of_steps.add(step)
+    assert of_steps.used().charged == (3, 0, 0, 2, 0)
+    # Text in one piece has fewer tokens than its pieces.
+    assert sorted(count.lengths) == [7, 8]
+
+
 def test_what_a_vendor_counts_is_not_counted_again() -> None:
     count = Counted()
     of_steps = meter_of(count)
@@ -324,6 +334,15 @@ def test_hidden_reasoning_is_unpaid_where_nothing_was_relayed() -> None:
     of_steps.add(Step(said="word " * 400, counted=VendorCount((3, 0, 0, 450, 900), has_input=True, has_output=True)))
     used = of_steps.used()
     assert (used.charged, used.unpaid) == ((3, 0, 0, 0, 0), (0, 0, 0, 450, 900))
+
+
+def test_a_class_of_output_is_shared_where_the_one_before_it_has_nothing() -> None:
+    of_steps = meter_of(Counted())
+    of_steps.add(Step(thought="word " * 300))
+    of_steps.leave()
+    of_steps.add(Step(thought="word " * 100, counted=VendorCount((3, 0, 0, 0, 800), has_input=True, has_output=True)))
+    used = of_steps.used()
+    assert (used.charged, used.unpaid) == ((3, 0, 0, 0, 600), (0, 0, 0, 0, 200))
 
 
 def test_what_a_client_that_left_did_not_get_is_not_reported_on_the_way() -> None:

@@ -15,6 +15,7 @@ from services.accounting.core.account.state import (
     ClosedSession,
     Counter,
     Debt,
+    KeyedCall,
     Loss,
     Session,
     SubjectLimits,
@@ -23,19 +24,24 @@ from services.accounting.core.account.state import (
     line_of,
 )
 from services.accounting.core.amounts import worst_case
-from services.accounting.core.commands import CloseCause, Granted, Settled
+from services.accounting.core.commands import CallName, CloseCause, Granted, Settled
 from services.accounting.core.entries import LimitsSet, SessionCreated, SessionSettled, SessionUpdated, WindowOpened
 from services.token_classes import NOTHING
 
 # A closed session's last answer is remembered this long; so is a swept session, whose Release may still come.
 CLOSED_MEMORY_US: Final = 15 * 60 * 1_000_000
 SWEPT_MEMORY_US: Final = 7 * 24 * 3_600 * 1_000_000
+# The idempotency key of a call is remembered this long after its end. Where an account has more keys than this, the oldest are
+# forgotten earlier, but not before their closed sessions.
+KEYED_MEMORY_US: Final = 24 * 3_600 * 1_000_000
+KEYED_MAX: Final = 4_096
 
 Remembered = TypeVar("Remembered", ClosedSession, SweptSession)
 
 
 def _created(account: Account, entry: SessionCreated, seq: int) -> None:
     line = entry.line or line_of("", "", entry.tariff.unit)
+    name = CallName.within(entry.digest)
     session = Session(
         charging_id=entry.charging_id,
         number=entry.number,
@@ -68,8 +74,11 @@ def _created(account: Account, entry: SessionCreated, seq: int) -> None:
         output_window=entry.output_window,
         wholesale=entry.wholesale,
         debt_limit=entry.debt_limit,
+        call_key=name.key if name else b"",
     )
     account.sessions[entry.charging_id] = session
+    if name is not None:
+        account.keyed[name.key] = KeyedCall(entry.charging_id, name.content)
     if entry.windows_opened:
         _open_windows(account, entry.windows_opened, entry.time_us)
     _reserve(account, session, entry.hold)
@@ -165,6 +174,8 @@ def _settled(account: Account, entry: SessionSettled, seq: int) -> None:
     if session is not None:
         _end(account, session)
         del account.sessions[entry.charging_id]
+        if session.call_key:
+            _end_keyed(account, session.call_key, entry)
     _forget(account, entry.time_us)
 
 
@@ -205,6 +216,18 @@ def _end(account: Account, session: Session) -> None:
         counter = account.counters.get(counter_id)
         if counter is not None and counter.unit == SESSION_UNIT and counter.start_us == start_us:
             counter.reserved -= 1
+
+
+def _end_keyed(account: Account, call_key: bytes, last: SessionSettled) -> None:
+    """Notes the end of a named call, or forgets its name where nothing was used and nothing can be charged any more.
+
+    The late Release of a swept session may still charge.
+    """
+    keyed = account.keyed.pop(call_key)
+    # Each of several records has usage.
+    if any(last.usage) or last.close_cause == CloseCause.SWEPT:
+        keyed.ended_us = last.time_us
+        account.keyed[call_key] = keyed
 
 
 def _count_work(account: Account, entry: SessionSettled) -> None:
@@ -276,9 +299,17 @@ def others_absorbed(answer: Settled, absorbed: int) -> tuple[int, ...]:
 
 
 def _forget(account: Account, now_us: int) -> None:
-    """Drops closed and swept sessions whose memory has run out; both stand in the order of closing."""
+    """Drops closed and swept sessions, and names of calls, whose memory has run out; all stand in the order of closing."""
     _forget_before(account.closed, now_us - CLOSED_MEMORY_US)
     _forget_before(account.swept, now_us - SWEPT_MEMORY_US)
+    keyed = account.keyed
+    while keyed:
+        call_key = next(iter(keyed))
+        age_us = now_us - (keyed[call_key].ended_us or now_us)
+        if age_us <= (KEYED_MEMORY_US if len(keyed) <= KEYED_MAX else CLOSED_MEMORY_US):
+            # An open call in front keeps those after it for as long as it takes.
+            return
+        del keyed[call_key]
 
 
 def _forget_before(memory: dict[str, Remembered], horizon_us: int) -> None:

@@ -130,6 +130,8 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     wanted: int = -1
     # See `SessionCreated`.
     debt_limit: int = -1
+    # Its place in `Account.keyed`; empty: its client gave it no name.
+    call_key: bytes = b""
 
     @property
     def sweep_us(self) -> int:
@@ -170,6 +172,15 @@ class SweptSession(msgspec.Struct, array_like=True, gc=False):
     tokens_counted: int = 0
     wholesale: tuple[Wholesale, ...] = ()
     debt_limit: int = -1
+
+
+class KeyedCall(msgspec.Struct, array_like=True, gc=False):
+    """Memory of a call that its client named by an idempotency key: its session, and the digest of its content."""
+
+    charging_id: str
+    content: bytes
+    # 0: it is open.
+    ended_us: int = 0
 
 
 class Counter(msgspec.Struct, array_like=True, gc=False):
@@ -319,6 +330,8 @@ class Account(msgspec.Struct, array_like=True, dict=True):
     # Hours of the last day in which a vendor worked, oldest first; then the time of the last unpaid work, see `unpaid_work`.
     work: list[Work] = []
     last_unpaid_us: int = 0
+    # By `CallName.key`; those that have ended are in the order of ending.
+    keyed: dict[bytes, KeyedCall] = {}
 
     @cached_property
     def derived(self) -> Derived:

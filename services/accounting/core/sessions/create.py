@@ -2,18 +2,30 @@
 
 from typing import Final, NamedTuple
 
+import msgspec
+
 from services.accounting.core import limits, losses
 from services.accounting.core.account.state import Account
 from services.accounting.core.amounts import GRANTED_MAX, TOKENS_MAX, Estimate, expected, worst_case_in, worst_cases
 from services.accounting.core.balance import free_sources, reserve, take, usable
-from services.accounting.core.commands import CreateSession, Decision, Fault, Granted, Refused, ResultCode, digest_of, fail
+from services.accounting.core.commands import (
+    CallName,
+    CreateSession,
+    Decision,
+    Fault,
+    Granted,
+    Refused,
+    ResultCode,
+    digest_of,
+    fail,
+)
 from services.accounting.core.entries import BucketAmounts, SessionCreated
 from services.accounting.core.offerings import ChargingCatalog, Plan, plan
 from services.accounting.core.sessions.extend import THRESHOLD_DIVISOR
 from services.accounting.core.sessions.hope import hopeful_output
-from services.accounting.core.sessions.limited import rules_of, until_its_end
+from services.accounting.core.sessions.limited import as_it_stands, rules_of
 from services.accounting.core.sessions.refuse import Need, refusal_of, refused_by_cap, refused_for_balance
-from services.accounting.core.sessions.repeats import known_session
+from services.accounting.core.sessions.repeats import known_call, known_session
 from services.token_classes import IN_TOKENS, Measure
 
 # A metered session waits if less than this part of a window is free and others hold the rest.
@@ -33,9 +45,12 @@ class _Quota(NamedTuple):
 
 def create(account: Account, command: CreateSession, now_us: int, catalog: ChargingCatalog) -> Decision:
     """Opens a session and holds quota for it, or says what it lacks."""
-    digest = digest_of(command)
+    name = CallName.of(command)
+    digest = digest_of(command) + b"".join(name or ())
     if (known := known_session(account, command, digest, now_us)) is not None:
-        return until_its_end(account, catalog, command.key_id, command.member_id, now_us, known)
+        return as_it_stands(account, catalog, command.key_id, command.member_id, now_us, known)
+    if name is not None and (called := known_call(account, name)) is not None:
+        return called
     tokens = command.input_bound if command.input_expected < 0 else min(command.input_expected, command.input_bound)
     if not (0 <= command.input_bound <= TOKENS_MAX and 0 <= command.output_limit <= TOKENS_MAX):
         return fail(Fault.AMOUNT_OVERFLOW, f"input_tokens_bound and output_tokens_limit must be 0 to {TOKENS_MAX}")
@@ -46,11 +61,11 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         return refusal_of(refusal, planned)
     lines, offering = planned.lines, planned.rules
     rules = rules_of(account, catalog, command.key_id, command.member_id)
-    # Rates of tokens count no characters, and no time.
-    counted = tokens if command.input_measure is Measure.TOKEN else 0
+    counted = _counted(command, tokens)
     admission = limits.admit(account, rules, now_us, catalog.time_zone, counted)
     if isinstance(admission, Refused):
-        return refusal_of(admission, planned)
+        left = limits.rates_left(account, rules, now_us)
+        return refusal_of(msgspec.structs.replace(admission, rates=left), planned)
     input_tokens, estimates = _estimates(account, command, planned, tokens)
     quota = _quota(account, command, planned, admission, input_tokens, estimates, now_us)
     if isinstance(quota, Decision):
@@ -88,16 +103,17 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         wholesale=catalog.wholesale(command.model_id, now_us),
         debt_limit=planned.debt_limit,
     )
+    threshold, validity_us = created.output_threshold, catalog.validity_us
     answer = Granted(
-        quota.granted,
-        quota.payable,
-        created.output_threshold,
-        catalog.validity_us,
-        quota.final,
-        offering.offering_id,
-        offering.final_action,
+        *(quota.granted, quota.payable, threshold, validity_us, quota.final, offering.offering_id, offering.final_action)
     )
-    return until_its_end(account, catalog, command.key_id, command.member_id, now_us, Decision((created,), answer))
+    left = limits.rates_left(account, rules, now_us, admission.arrivals)
+    return as_it_stands(account, catalog, command.key_id, command.member_id, now_us, Decision((created,), answer), left)
+
+
+def _counted(command: CreateSession, tokens: int) -> int:
+    """The likely input as rates of tokens count it: they count no characters, and no time."""
+    return tokens if command.input_measure is Measure.TOKEN else 0
 
 
 def _estimates(account: Account, command: CreateSession, planned: Plan, tokens: int) -> tuple[int, dict[str, Estimate]]:

@@ -11,8 +11,8 @@ from services.accounting.core.entries import Arrivals, SessionUpdated
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.sessions.bounds import too_many_tokens, too_much_to_owe
 from services.accounting.core.sessions.hope import hopeful_output
-from services.accounting.core.sessions.limited import rules_of, until_its_end
-from services.accounting.core.sessions.repeats import conflict, no_session, repeated
+from services.accounting.core.sessions.limited import as_it_stands, rules_of
+from services.accounting.core.sessions.repeats import no_session, repeated
 from services.token_classes import FIRST, Vector, folded, total_output
 
 # The edge asks for more when a quarter of the window is left.
@@ -39,8 +39,10 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
             and command.output_wanted == session.wanted
             and (command.used == session.used or _is_folded(command.used, session.used))
         ):
-            return until_its_end(account, catalog, session.key_id, session.member_id, now_us, Decision((), session.answer))
-        return repeated(session, command.number, digest_of(command)) or conflict(session.charging_id, command.number)
+            return as_it_stands(account, catalog, session.key_id, session.member_id, now_us, Decision((), session.answer))
+        known = repeated(session, command.number, digest_of(command))
+        assert known is not None
+        return known
     if account.limits and (message := rules_of(account, catalog, session.key_id, session.member_id).ended_at(now_us)):
         # The hold stays for the session's Release.
         return fail(Fault.SUBJECT_ENDED, message)
@@ -78,7 +80,7 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
         command.output_wanted,
     )
     answer = Granted(granted, payable, threshold, before.validity_us, final, before.offering_id, before.final_action)
-    return until_its_end(account, catalog, session.key_id, session.member_id, now_us, Decision((updated,), answer))
+    return as_it_stands(account, catalog, session.key_id, session.member_id, now_us, Decision((updated,), answer))
 
 
 def _extend(

@@ -1,23 +1,29 @@
-"""The limits of a session's key, and the end that they set for it. Pure."""
+"""The limits of a session's key, and what they say of its grant at the moment. Pure."""
 
 from services.accounting.core import limits
 from services.accounting.core.account.state import Account
-from services.accounting.core.commands import Decision, Granted, GrantedUntil
+from services.accounting.core.commands import Decision, Granted, GrantedNow, RatesLeft
 from services.accounting.core.offerings import ChargingCatalog
 
 
-def until_its_end(
-    account: Account, catalog: ChargingCatalog, key_id: str, member_id: str, now_us: int, decision: Decision
+def as_it_stands(
+    account: Account,
+    catalog: ChargingCatalog,
+    key_id: str,
+    member_id: str,
+    now_us: int,
+    decision: Decision,
+    left: RatesLeft | None = None,
 ) -> Decision:
-    """The decision; its grant says when the session must end, where its key, member or account has an end."""
+    """The decision; its grant says when the session must end, where its key, member or account has an end, and what rates leave."""
     answer = decision.answer
     # Only limits that were set on a subject have an end, and few accounts have any.
-    if not account.limits or type(answer) is not Granted:
+    if type(answer) is not Granted or not (account.limits or left):
         return decision
     rules = rules_of(account, catalog, key_id, member_id)
-    if not rules.valid_until_us:
+    if not rules.valid_until_us and left is None:
         return decision
-    until = GrantedUntil(
+    now = GrantedNow(
         answer.output_granted,
         answer.output_payable,
         answer.output_threshold,
@@ -27,8 +33,9 @@ def until_its_end(
         answer.final_action,
         max(0, rules.valid_until_us - now_us),
         rules.ended_subject,
+        left,
     )
-    return Decision(decision.entries, until)
+    return Decision(decision.entries, now)
 
 
 def rules_of(account: Account, catalog: ChargingCatalog, key_id: str, member_id: str) -> limits.Rules:

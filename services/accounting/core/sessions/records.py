@@ -74,7 +74,7 @@ class SessionFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     arrivals: Arrivals = ()
     windows_opened: tuple[WindowOpened, ...] = ()
     cached_share: int = -1
-    wholesale: Wholesale | None = None
+    wholesale: Wholesale | None
     unpaid: Vector = ()
 
 

@@ -37,6 +37,7 @@ class ImagesAnswer:
     """See `services.edge.call.dialect.Answer`. It never streams."""
 
     content_type = "application/json"
+    tells_usage = None
 
     def __init__(self, reading: UsageReading, images: int) -> None:
         """`images`: the number that was asked for."""

@@ -37,6 +37,7 @@ class RerankAnswer:
     """See `services.edge.call.dialect.Answer`. It never streams."""
 
     content_type = "application/json"
+    tells_usage = None
 
     def __init__(self, reading: UsageReading, model_id: str, documents: int, results: int, texts: Sequence[str]) -> None:
         """`results`: at most as many are wanted. `texts`: the documents, where the client wants them back; else empty."""

@@ -22,6 +22,9 @@ TYPES: Final = {
 class SpeechAnswer:
     """See `services.edge.call.dialect.Answer`. Its stream has no words: it ends where the sound does, or is cut off."""
 
+    # It has no place for counts.
+    tells_usage = None
+
     def __init__(self, content_type: str) -> None:
         """`content_type`: that of the form that was asked for; the vendor's own stands where it names one."""
         self.content_type = content_type

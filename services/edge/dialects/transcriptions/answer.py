@@ -28,6 +28,8 @@ _TYPES: Final = {"text": "text/plain; charset=utf-8", "srt": "text/plain; charse
 class TranscriptionAnswer:
     """See `services.edge.call.dialect.Answer`. It never streams."""
 
+    tells_usage = None
+
     def __init__(self, reading: UsageReading, wanted: str) -> None:
         """`wanted`: the form that the client asked for."""
         self.content_type = _TYPES.get(wanted, "application/json")

@@ -163,7 +163,7 @@ class ChargeOperation(_message.Message):
     def __init__(self, operation_id: _Optional[int] = ..., account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., create: _Optional[_Union[CreateSession, _Mapping]] = ..., update: _Optional[_Union[UpdateSession, _Mapping]] = ..., release: _Optional[_Union[ReleaseSession, _Mapping]] = ..., event: _Optional[_Union[ChargeEvent, _Mapping]] = ..., top_up: _Optional[_Union[TopUpBucket, _Mapping]] = ...) -> None: ...
 
 class CreateSession(_message.Message):
-    __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected", "input_tokens_calibrated", "input_measure", "output_measure")
+    __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected", "input_tokens_calibrated", "input_measure", "output_measure", "idempotency_key", "content_digest")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -174,6 +174,8 @@ class CreateSession(_message.Message):
     INPUT_TOKENS_CALIBRATED_FIELD_NUMBER: _ClassVar[int]
     INPUT_MEASURE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_MEASURE_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     key_id: str
     member_id: str
@@ -184,7 +186,9 @@ class CreateSession(_message.Message):
     input_tokens_calibrated: int
     input_measure: _registry_pb2.Measure
     output_measure: _registry_pb2.Measure
-    def __init__(self, model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., input_tokens_bound: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_metered: _Optional[bool] = ..., input_tokens_expected: _Optional[int] = ..., input_tokens_calibrated: _Optional[int] = ..., input_measure: _Optional[_Union[_registry_pb2.Measure, str]] = ..., output_measure: _Optional[_Union[_registry_pb2.Measure, str]] = ...) -> None: ...
+    idempotency_key: str
+    content_digest: bytes
+    def __init__(self, model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., input_tokens_bound: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_metered: _Optional[bool] = ..., input_tokens_expected: _Optional[int] = ..., input_tokens_calibrated: _Optional[int] = ..., input_measure: _Optional[_Union[_registry_pb2.Measure, str]] = ..., output_measure: _Optional[_Union[_registry_pb2.Measure, str]] = ..., idempotency_key: _Optional[str] = ..., content_digest: _Optional[bytes] = ...) -> None: ...
 
 class UpdateSession(_message.Message):
     __slots__ = ("used", "output_tokens_wanted")
@@ -241,23 +245,35 @@ class ChargeResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[ChargeResult, _Mapping]]] = ...) -> None: ...
 
 class ChargeResult(_message.Message):
-    __slots__ = ("operation_id", "granted", "settled", "refused", "error", "topped_up")
+    __slots__ = ("operation_id", "granted", "settled", "refused", "error", "topped_up", "known_call")
     OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     SETTLED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     TOPPED_UP_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_CALL_FIELD_NUMBER: _ClassVar[int]
     operation_id: int
     granted: Granted
     settled: Settled
     refused: Refused
     error: OperationError
     topped_up: ToppedUp
-    def __init__(self, operation_id: _Optional[int] = ..., granted: _Optional[_Union[Granted, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., error: _Optional[_Union[OperationError, _Mapping]] = ..., topped_up: _Optional[_Union[ToppedUp, _Mapping]] = ...) -> None: ...
+    known_call: KnownCall
+    def __init__(self, operation_id: _Optional[int] = ..., granted: _Optional[_Union[Granted, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., error: _Optional[_Union[OperationError, _Mapping]] = ..., topped_up: _Optional[_Union[ToppedUp, _Mapping]] = ..., known_call: _Optional[_Union[KnownCall, _Mapping]] = ...) -> None: ...
+
+class KnownCall(_message.Message):
+    __slots__ = ("charging_id", "is_open", "has_other_content")
+    CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
+    IS_OPEN_FIELD_NUMBER: _ClassVar[int]
+    HAS_OTHER_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    charging_id: str
+    is_open: bool
+    has_other_content: bool
+    def __init__(self, charging_id: _Optional[str] = ..., is_open: _Optional[bool] = ..., has_other_content: _Optional[bool] = ...) -> None: ...
 
 class Granted(_message.Message):
-    __slots__ = ("output_tokens_granted", "output_tokens_payable", "output_tokens_threshold", "validity_ms", "final_unit_action", "offering_id", "ends_in_ms", "ending_subject")
+    __slots__ = ("output_tokens_granted", "output_tokens_payable", "output_tokens_threshold", "validity_ms", "final_unit_action", "offering_id", "ends_in_ms", "ending_subject", "request_rate", "token_rate")
     OUTPUT_TOKENS_GRANTED_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_PAYABLE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
@@ -266,6 +282,8 @@ class Granted(_message.Message):
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     ENDS_IN_MS_FIELD_NUMBER: _ClassVar[int]
     ENDING_SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_RATE_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_RATE_FIELD_NUMBER: _ClassVar[int]
     output_tokens_granted: int
     output_tokens_payable: int
     output_tokens_threshold: int
@@ -274,7 +292,19 @@ class Granted(_message.Message):
     offering_id: str
     ends_in_ms: int
     ending_subject: str
-    def __init__(self, output_tokens_granted: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., output_tokens_threshold: _Optional[int] = ..., validity_ms: _Optional[int] = ..., final_unit_action: _Optional[_Union[FinalUnitAction, str]] = ..., offering_id: _Optional[str] = ..., ends_in_ms: _Optional[int] = ..., ending_subject: _Optional[str] = ...) -> None: ...
+    request_rate: RateLeft
+    token_rate: RateLeft
+    def __init__(self, output_tokens_granted: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., output_tokens_threshold: _Optional[int] = ..., validity_ms: _Optional[int] = ..., final_unit_action: _Optional[_Union[FinalUnitAction, str]] = ..., offering_id: _Optional[str] = ..., ends_in_ms: _Optional[int] = ..., ending_subject: _Optional[str] = ..., request_rate: _Optional[_Union[RateLeft, _Mapping]] = ..., token_rate: _Optional[_Union[RateLeft, _Mapping]] = ...) -> None: ...
+
+class RateLeft(_message.Message):
+    __slots__ = ("limit", "remaining", "reset_ms")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_FIELD_NUMBER: _ClassVar[int]
+    RESET_MS_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    remaining: int
+    reset_ms: int
+    def __init__(self, limit: _Optional[int] = ..., remaining: _Optional[int] = ..., reset_ms: _Optional[int] = ...) -> None: ...
 
 class Settled(_message.Message):
     __slots__ = ("unit", "charged_amount", "debt_amount", "other_charges", "absorbed_amount")
@@ -309,7 +339,7 @@ class ToppedUp(_message.Message):
     def __init__(self, repaid_amount: _Optional[int] = ...) -> None: ...
 
 class Refused(_message.Message):
-    __slots__ = ("result_code", "unit", "needed_amount", "free_amount", "held_amount", "retry_after_ms", "limit_id", "held", "message", "offering_id", "final_unit_action")
+    __slots__ = ("result_code", "unit", "needed_amount", "free_amount", "held_amount", "retry_after_ms", "limit_id", "held", "message", "offering_id", "final_unit_action", "request_rate", "token_rate")
     RESULT_CODE_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     NEEDED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
@@ -321,6 +351,8 @@ class Refused(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     FINAL_UNIT_ACTION_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_RATE_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_RATE_FIELD_NUMBER: _ClassVar[int]
     result_code: ResultCode
     unit: UnitOfAmount
     needed_amount: int
@@ -332,7 +364,9 @@ class Refused(_message.Message):
     message: str
     offering_id: str
     final_unit_action: FinalUnitAction
-    def __init__(self, result_code: _Optional[_Union[ResultCode, str]] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., needed_amount: _Optional[int] = ..., free_amount: _Optional[int] = ..., held_amount: _Optional[int] = ..., retry_after_ms: _Optional[int] = ..., limit_id: _Optional[str] = ..., held: _Optional[bool] = ..., message: _Optional[str] = ..., offering_id: _Optional[str] = ..., final_unit_action: _Optional[_Union[FinalUnitAction, str]] = ...) -> None: ...
+    request_rate: RateLeft
+    token_rate: RateLeft
+    def __init__(self, result_code: _Optional[_Union[ResultCode, str]] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., needed_amount: _Optional[int] = ..., free_amount: _Optional[int] = ..., held_amount: _Optional[int] = ..., retry_after_ms: _Optional[int] = ..., limit_id: _Optional[str] = ..., held: _Optional[bool] = ..., message: _Optional[str] = ..., offering_id: _Optional[str] = ..., final_unit_action: _Optional[_Union[FinalUnitAction, str]] = ..., request_rate: _Optional[_Union[RateLeft, _Mapping]] = ..., token_rate: _Optional[_Union[RateLeft, _Mapping]] = ...) -> None: ...
 
 class OperationError(_message.Message):
     __slots__ = ("reason", "message")
@@ -379,6 +413,44 @@ class GetAccountResponse(_message.Message):
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     account: Account
     def __init__(self, account: _Optional[_Union[Account, _Mapping]] = ...) -> None: ...
+
+class GetUsageRequest(_message.Message):
+    __slots__ = ("account_id", "key_id", "member_id")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    key_id: str
+    member_id: str
+    def __init__(self, account_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ...) -> None: ...
+
+class GetUsageResponse(_message.Message):
+    __slots__ = ("account", "limits", "valid_until_time")
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    VALID_UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
+    account: Account
+    limits: _containers.RepeatedCompositeFieldContainer[LimitLeft]
+    valid_until_time: _timestamp_pb2.Timestamp
+    def __init__(self, account: _Optional[_Union[Account, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[LimitLeft, _Mapping]]] = ..., valid_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class LimitLeft(_message.Message):
+    __slots__ = ("subject", "limit", "used", "reserved", "remaining", "start_time", "reset_time")
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    RESET_TIME_FIELD_NUMBER: _ClassVar[int]
+    subject: str
+    limit: _registry_pb2.Limit
+    used: int
+    reserved: int
+    remaining: int
+    start_time: _timestamp_pb2.Timestamp
+    reset_time: _timestamp_pb2.Timestamp
+    def __init__(self, subject: _Optional[str] = ..., limit: _Optional[_Union[_registry_pb2.Limit, _Mapping]] = ..., used: _Optional[int] = ..., reserved: _Optional[int] = ..., remaining: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reset_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GrantBucketRequest(_message.Message):
     __slots__ = ("account_id", "unit", "amount", "valid_from_time", "valid_for", "priority", "idempotency_key", "model_group", "reason", "actor")

@@ -50,6 +50,11 @@ class AccountingServiceStub:
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetAccountRequest.SerializeToString,
                 response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetAccountResponse.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/GetUsage',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageResponse.FromString,
+                _registered_method=True)
         self.GrantBucket = channel.unary_unary(
                 '/tokenline.accounting.v1.AccountingService/GrantBucket',
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketRequest.SerializeToString,
@@ -168,6 +173,13 @@ class AccountingServiceServicer:
 
     def GetAccount(self, request, context):
         """The account with its buckets, debts and open sessions. ACCOUNT_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUsage(self, request, context):
+        """The account, and what the limits in force leave a key of it. ACCOUNT_UNKNOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -331,6 +343,11 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.GetAccount,
                     request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetAccountRequest.FromString,
                     response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetAccountResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageResponse.SerializeToString,
             ),
             'GrantBucket': grpc.unary_unary_rpc_method_handler(
                     servicer.GrantBucket,
@@ -510,6 +527,33 @@ class AccountingService:
             '/tokenline.accounting.v1.AccountingService/GetAccount',
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetAccountRequest.SerializeToString,
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/GetUsage',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

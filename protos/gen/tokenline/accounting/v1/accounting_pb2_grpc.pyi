@@ -46,6 +46,8 @@ class AccountingServiceStub:
     """Opens an account. Idempotent by account_id: a repeat with the same offering returns the account."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.GetAccountRequest, _accounting_pb2.GetAccountResponse]
     """The account with its buckets, debts and open sessions. ACCOUNT_UNKNOWN."""
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.GetUsageRequest, _accounting_pb2.GetUsageResponse]
+    """The account, and what the limits in force leave a key of it. ACCOUNT_UNKNOWN."""
     GrantBucket: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.GrantBucketRequest, _accounting_pb2.GrantBucketResponse]
     """Adds a balance bucket (a top-up or a granted allowance); it repays debt of its unit first. Idempotent
     by (account_id, idempotency_key) as long as the bucket exists.
@@ -114,6 +116,8 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """Opens an account. Idempotent by account_id: a repeat with the same offering returns the account."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_accounting_pb2.GetAccountRequest, _accounting_pb2.GetAccountResponse]  # type: ignore[assignment]
     """The account with its buckets, debts and open sessions. ACCOUNT_UNKNOWN."""
+    GetUsage: _aio.UnaryUnaryMultiCallable[_accounting_pb2.GetUsageRequest, _accounting_pb2.GetUsageResponse]  # type: ignore[assignment]
+    """The account, and what the limits in force leave a key of it. ACCOUNT_UNKNOWN."""
     GrantBucket: _aio.UnaryUnaryMultiCallable[_accounting_pb2.GrantBucketRequest, _accounting_pb2.GrantBucketResponse]  # type: ignore[assignment]
     """Adds a balance bucket (a top-up or a granted allowance); it repays debt of its unit first. Idempotent
     by (account_id, idempotency_key) as long as the bucket exists.
@@ -197,6 +201,14 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.GetAccountResponse, _abc.Awaitable[_accounting_pb2.GetAccountResponse]]:
         """The account with its buckets, debts and open sessions. ACCOUNT_UNKNOWN."""
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _accounting_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.GetUsageResponse, _abc.Awaitable[_accounting_pb2.GetUsageResponse]]:
+        """The account, and what the limits in force leave a key of it. ACCOUNT_UNKNOWN."""
 
     @_abc_1.abstractmethod
     def GrantBucket(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tokenline/authentication/v1/authentication.proto\x12\x1btokenline.authentication.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"v\n\x06Member\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb2\x01\n\x03Key\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x11\n\tmember_id\x18\x03 \x01(\t\x12\x12\n\nmasked_key\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x01\n\nSuspension\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x30\n\x0csuspend_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bresume_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"X\n\x13\x43reateMemberRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\"K\n\x14\x43reateMemberResponse\x12\x33\n\x06member\x18\x01 \x01(\x0b\x32#.tokenline.authentication.v1.Member\"R\n\x10\x43reateKeyRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x11\n\tmember_id\x18\x02 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\"S\n\x11\x43reateKeyResponse\x12-\n\x03key\x18\x01 \x01(\x0b\x32 .tokenline.authentication.v1.Key\x12\x0f\n\x07\x61pi_key\x18\x02 \x01(\t\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"B\n\x11RevokeKeyResponse\x12-\n\x03key\x18\x01 \x01(\x0b\x32 .tokenline.authentication.v1.Key\"%\n\x0fListKeysRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"B\n\x10ListKeysResponse\x12.\n\x04keys\x18\x01 \x03(\x0b\x32 .tokenline.authentication.v1.Key\"+\n\x15SuspendAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"U\n\x16SuspendAccountResponse\x12;\n\nsuspension\x18\x01 \x01(\x0b\x32\'.tokenline.authentication.v1.Suspension\"*\n\x14ResumeAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"T\n\x15ResumeAccountResponse\x12;\n\nsuspension\x18\x01 \x01(\x0b\x32\'.tokenline.authentication.v1.Suspension\"*\n\x14GetSuspensionRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"T\n\x15GetSuspensionResponse\x12;\n\nsuspension\x18\x01 \x01(\x0b\x32\'.tokenline.authentication.v1.Suspension\"$\n\x11ResolveKeyRequest\x12\x0f\n\x07\x61pi_key\x18\x01 \x01(\t\"K\n\x12ResolveKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x11\n\tmember_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\"1\n\x17WatchRevocationsRequest\x12\x16\n\x0e\x61\x66ter_revision\x18\x01 \x01(\x03\"R\n\x18WatchRevocationsResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0f\n\x07key_ids\x18\x02 \x03(\t\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x03 \x03(\t2\xab\x08\n\x15\x41uthenticationService\x12s\n\x0c\x43reateMember\x12\x30.tokenline.authentication.v1.CreateMemberRequest\x1a\x31.tokenline.authentication.v1.CreateMemberResponse\x12j\n\tCreateKey\x12-.tokenline.authentication.v1.CreateKeyRequest\x1a..tokenline.authentication.v1.CreateKeyResponse\x12j\n\tRevokeKey\x12-.tokenline.authentication.v1.RevokeKeyRequest\x1a..tokenline.authentication.v1.RevokeKeyResponse\x12g\n\x08ListKeys\x12,.tokenline.authentication.v1.ListKeysRequest\x1a-.tokenline.authentication.v1.ListKeysResponse\x12y\n\x0eSuspendAccount\x12\x32.tokenline.authentication.v1.SuspendAccountRequest\x1a\x33.tokenline.authentication.v1.SuspendAccountResponse\x12v\n\rResumeAccount\x12\x31.tokenline.authentication.v1.ResumeAccountRequest\x1a\x32.tokenline.authentication.v1.ResumeAccountResponse\x12v\n\rGetSuspension\x12\x31.tokenline.authentication.v1.GetSuspensionRequest\x1a\x32.tokenline.authentication.v1.GetSuspensionResponse\x12m\n\nResolveKey\x12..tokenline.authentication.v1.ResolveKeyRequest\x1a/.tokenline.authentication.v1.ResolveKeyResponse\x12\x81\x01\n\x10WatchRevocations\x12\x34.tokenline.authentication.v1.WatchRevocationsRequest\x1a\x35.tokenline.authentication.v1.WatchRevocationsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tokenline/authentication/v1/authentication.proto\x12\x1btokenline.authentication.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"v\n\x06Member\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb2\x01\n\x03Key\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x11\n\tmember_id\x18\x03 \x01(\t\x12\x12\n\nmasked_key\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x01\n\nSuspension\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x30\n\x0csuspend_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bresume_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"X\n\x13\x43reateMemberRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\"K\n\x14\x43reateMemberResponse\x12\x33\n\x06member\x18\x01 \x01(\x0b\x32#.tokenline.authentication.v1.Member\"R\n\x10\x43reateKeyRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x11\n\tmember_id\x18\x02 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\"S\n\x11\x43reateKeyResponse\x12-\n\x03key\x18\x01 \x01(\x0b\x32 .tokenline.authentication.v1.Key\x12\x0f\n\x07\x61pi_key\x18\x02 \x01(\t\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"B\n\x11RevokeKeyResponse\x12-\n\x03key\x18\x01 \x01(\x0b\x32 .tokenline.authentication.v1.Key\"%\n\x0fListKeysRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"V\n\x10ListKeysResponse\x12.\n\x04keys\x18\x01 \x03(\x0b\x32 .tokenline.authentication.v1.Key\x12\x12\n\nmember_ids\x18\x02 \x03(\t\"+\n\x15SuspendAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"U\n\x16SuspendAccountResponse\x12;\n\nsuspension\x18\x01 \x01(\x0b\x32\'.tokenline.authentication.v1.Suspension\"*\n\x14ResumeAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"T\n\x15ResumeAccountResponse\x12;\n\nsuspension\x18\x01 \x01(\x0b\x32\'.tokenline.authentication.v1.Suspension\"*\n\x14GetSuspensionRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"T\n\x15GetSuspensionResponse\x12;\n\nsuspension\x18\x01 \x01(\x0b\x32\'.tokenline.authentication.v1.Suspension\"$\n\x11ResolveKeyRequest\x12\x0f\n\x07\x61pi_key\x18\x01 \x01(\t\"K\n\x12ResolveKeyResponse\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x11\n\tmember_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\"1\n\x17WatchRevocationsRequest\x12\x16\n\x0e\x61\x66ter_revision\x18\x01 \x01(\x03\"R\n\x18WatchRevocationsResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0f\n\x07key_ids\x18\x02 \x03(\t\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x03 \x03(\t2\xab\x08\n\x15\x41uthenticationService\x12s\n\x0c\x43reateMember\x12\x30.tokenline.authentication.v1.CreateMemberRequest\x1a\x31.tokenline.authentication.v1.CreateMemberResponse\x12j\n\tCreateKey\x12-.tokenline.authentication.v1.CreateKeyRequest\x1a..tokenline.authentication.v1.CreateKeyResponse\x12j\n\tRevokeKey\x12-.tokenline.authentication.v1.RevokeKeyRequest\x1a..tokenline.authentication.v1.RevokeKeyResponse\x12g\n\x08ListKeys\x12,.tokenline.authentication.v1.ListKeysRequest\x1a-.tokenline.authentication.v1.ListKeysResponse\x12y\n\x0eSuspendAccount\x12\x32.tokenline.authentication.v1.SuspendAccountRequest\x1a\x33.tokenline.authentication.v1.SuspendAccountResponse\x12v\n\rResumeAccount\x12\x31.tokenline.authentication.v1.ResumeAccountRequest\x1a\x32.tokenline.authentication.v1.ResumeAccountResponse\x12v\n\rGetSuspension\x12\x31.tokenline.authentication.v1.GetSuspensionRequest\x1a\x32.tokenline.authentication.v1.GetSuspensionResponse\x12m\n\nResolveKey\x12..tokenline.authentication.v1.ResolveKeyRequest\x1a/.tokenline.authentication.v1.ResolveKeyResponse\x12\x81\x01\n\x10WatchRevocations\x12\x34.tokenline.authentication.v1.WatchRevocationsRequest\x1a\x35.tokenline.authentication.v1.WatchRevocationsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,27 +53,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTKEYSREQUEST']._serialized_start=989
   _globals['_LISTKEYSREQUEST']._serialized_end=1026
   _globals['_LISTKEYSRESPONSE']._serialized_start=1028
-  _globals['_LISTKEYSRESPONSE']._serialized_end=1094
-  _globals['_SUSPENDACCOUNTREQUEST']._serialized_start=1096
-  _globals['_SUSPENDACCOUNTREQUEST']._serialized_end=1139
-  _globals['_SUSPENDACCOUNTRESPONSE']._serialized_start=1141
-  _globals['_SUSPENDACCOUNTRESPONSE']._serialized_end=1226
-  _globals['_RESUMEACCOUNTREQUEST']._serialized_start=1228
-  _globals['_RESUMEACCOUNTREQUEST']._serialized_end=1270
-  _globals['_RESUMEACCOUNTRESPONSE']._serialized_start=1272
-  _globals['_RESUMEACCOUNTRESPONSE']._serialized_end=1356
-  _globals['_GETSUSPENSIONREQUEST']._serialized_start=1358
-  _globals['_GETSUSPENSIONREQUEST']._serialized_end=1400
-  _globals['_GETSUSPENSIONRESPONSE']._serialized_start=1402
-  _globals['_GETSUSPENSIONRESPONSE']._serialized_end=1486
-  _globals['_RESOLVEKEYREQUEST']._serialized_start=1488
-  _globals['_RESOLVEKEYREQUEST']._serialized_end=1524
-  _globals['_RESOLVEKEYRESPONSE']._serialized_start=1526
-  _globals['_RESOLVEKEYRESPONSE']._serialized_end=1601
-  _globals['_WATCHREVOCATIONSREQUEST']._serialized_start=1603
-  _globals['_WATCHREVOCATIONSREQUEST']._serialized_end=1652
-  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_start=1654
-  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_end=1736
-  _globals['_AUTHENTICATIONSERVICE']._serialized_start=1739
-  _globals['_AUTHENTICATIONSERVICE']._serialized_end=2806
+  _globals['_LISTKEYSRESPONSE']._serialized_end=1114
+  _globals['_SUSPENDACCOUNTREQUEST']._serialized_start=1116
+  _globals['_SUSPENDACCOUNTREQUEST']._serialized_end=1159
+  _globals['_SUSPENDACCOUNTRESPONSE']._serialized_start=1161
+  _globals['_SUSPENDACCOUNTRESPONSE']._serialized_end=1246
+  _globals['_RESUMEACCOUNTREQUEST']._serialized_start=1248
+  _globals['_RESUMEACCOUNTREQUEST']._serialized_end=1290
+  _globals['_RESUMEACCOUNTRESPONSE']._serialized_start=1292
+  _globals['_RESUMEACCOUNTRESPONSE']._serialized_end=1376
+  _globals['_GETSUSPENSIONREQUEST']._serialized_start=1378
+  _globals['_GETSUSPENSIONREQUEST']._serialized_end=1420
+  _globals['_GETSUSPENSIONRESPONSE']._serialized_start=1422
+  _globals['_GETSUSPENSIONRESPONSE']._serialized_end=1506
+  _globals['_RESOLVEKEYREQUEST']._serialized_start=1508
+  _globals['_RESOLVEKEYREQUEST']._serialized_end=1544
+  _globals['_RESOLVEKEYRESPONSE']._serialized_start=1546
+  _globals['_RESOLVEKEYRESPONSE']._serialized_end=1621
+  _globals['_WATCHREVOCATIONSREQUEST']._serialized_start=1623
+  _globals['_WATCHREVOCATIONSREQUEST']._serialized_end=1672
+  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_start=1674
+  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_end=1756
+  _globals['_AUTHENTICATIONSERVICE']._serialized_start=1759
+  _globals['_AUTHENTICATIONSERVICE']._serialized_end=2826
 # @@protoc_insertion_point(module_scope)

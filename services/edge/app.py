@@ -15,6 +15,7 @@ from services.edge.api.admin.router import admin_router, read_admin_token
 from services.edge.api.calls import ModelCalls, metered
 from services.edge.api.health import health_routes
 from services.edge.api.me import me_routes
+from services.edge.api.me_keys import minting_routes
 from services.edge.api.models import AccountOfferings, is_anthropic, models_routes
 from services.edge.api.reading import RequestReader
 from services.edge.api.sockets import Rooms, Sockets
@@ -312,6 +313,7 @@ def clients_application(parts: Parts, clock: Clock) -> Litestar:
         *models_routes(principals, parts.catalog, parts.offerings, clock),
         *me_routes(principals, parts.accounting, parts.billing),
         *usage_routes(principals, parts.accounting, clock),
+        *minting_routes(principals, parts.accounting, parts.authentication),
     )
 
 

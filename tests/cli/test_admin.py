@@ -74,6 +74,8 @@ def test_keys_are_issued_listed_and_revoked(ask: Callable[..., Any]) -> None:
     assert revoked["key_id"] == issued["key_id"]
     (listed,) = ask("key", "list", "--account", account_id)["data"]
     assert listed["revoked_at"] == revoked["revoked_at"]
+    assert ask("key", "create", "--account", account_id, "--scope", "keys:mint")["scopes"] == ["keys:mint"]
+    assert [key["scopes"] for key in ask("key", "list", "--account", account_id)["data"]] == [[], ["keys:mint"]]
 
 
 def test_an_account_is_suspended_and_resumed(ask: Callable[..., Any], system: Up) -> None:

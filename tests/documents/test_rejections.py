@@ -23,6 +23,8 @@ IN_A_WRONG_ORDER = "In a wrong order"
 ANYTHING_IS_TAKEN = frozenset(
     {
         *("operation_id", "create.output_metered", "at_once", "GrantBucket.model_group"),
+        # A mark of minted keys: without a run they are refused, see the tests of runs.
+        *("create.key_is_minted", "parent_is_minted"),
         # A top-up is no session.
         *("top_up.charging_id", "top_up.invocation_sequence_number"),
         # Any number counts from 1 on; an absurd expectation is no more than the bound.
@@ -80,7 +82,7 @@ async def test_every_row_is_refused_as_written_and_changes_nothing(system: Rejec
 
 
 def test_every_field_of_every_call_has_a_row() -> None:
-    written = {(row.call, row.field) for row in ROWS}
+    written = {(row.call, row.field.removesuffix("[0]")) for row in ROWS}
     missing = [
         (call, path)
         for call in calls()

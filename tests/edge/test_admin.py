@@ -212,7 +212,7 @@ async def test_keys_are_issued_listed_and_revoked(running: Cell) -> None:
     path = f"/accounts/{account_id}/keys"
     issued = await running.admin("POST", path, {"idempotency_key": "first"})
     assert issued.status == 201
-    assert issued.json.keys() == {"key_id", "api_key", "account_id", "member_id"}
+    assert issued.json.keys() == {"key_id", "api_key", "account_id", "member_id", "scopes"}
     assert issued.json["account_id"] == account_id
     # The secret is shown once.
     again = await running.admin("POST", path, {"idempotency_key": "first"})
@@ -222,7 +222,8 @@ async def test_keys_are_issued_listed_and_revoked(running: Cell) -> None:
 
     listed = (await running.admin("GET", path)).json["data"]
     assert [key["key_id"] for key in listed] == [issued.json["key_id"], second.json["key_id"]]
-    assert listed[0].keys() == {"key_id", "member_id", "masked_key", "created_at", "revoked_at"}
+    shown = {"key_id", "member_id", "masked_key", "created_at", "revoked_at", "parent_key_id", "scopes", "ends_at"}
+    assert listed[0].keys() == shown
     assert issued.json["api_key"] not in str(listed)
     assert RFC_3339.fullmatch(listed[0]["created_at"])
     assert listed[0]["revoked_at"] is None

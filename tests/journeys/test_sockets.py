@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket as socket_of_the_system
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -106,7 +107,7 @@ async def checked(services: Cell) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     def prepare(services: Cell) -> None:
-        services.edge_changes = {"heartbeat_interval_ms": 100}
+        services.edge_changes = {"heartbeat_interval_ms": 100, "write_timeout_ms": 1_000}
 
     async with (
         cell(tmp_path_factory.mktemp("sockets"), catalog=RESPONSES, prepare=prepare) as services,
@@ -260,8 +261,9 @@ async def test_a_call_cannot_build_on_another_than_the_last_response_of_its_sock
             assert (refused["status"], refused["error"]["code"]) == (400, "previous_response_not_found")
             assert refused["error"]["param"] == "previous_response_id"
         # After a refusal, and after an answer that failed, the last response is still there.
-        await client.ask(previous_response_id=second["id"], simulate={"output_tokens": 9, "failure": "error_mid_stream"})
-        assert (await client.events())[-1]["type"] in ("response.failed", "error")
+        fails = {"output_tokens": 50, "failure": "error_mid_stream", "failure_after_tokens": 10}
+        await client.ask(previous_response_id=second["id"], simulate=fails)
+        assert (await client.events())[-1]["type"] == "response.failed"
         third, _ = await client.response([], previous_response_id=second["id"])
         assert third["usage"]["input_tokens"] > 20
 
@@ -291,6 +293,10 @@ MALFORMED: Final[dict[str, tuple[bytes, str | None]]] = {
         "unsupported_parameter",
     ),
     "too many values": (b'{"type":"response.create","input":[' + b"1," * 100_001 + b"1]}", "too_many_values"),
+    "too many members of a note": (
+        b'{"type":"response.processed"' + b"".join(b',"k%d":1' % number for number in range(100_001)) + b"}",
+        "too_many_values",
+    ),
     "too many levels": (b'{"type":"response.create","input":' + b"[" * 15_000 + b"]" * 15_000 + b"}", "invalid_json"),
     "an unknown model": (b'{"type":"response.create","model":"nobody","input":"x"}', "model_not_found"),
 }
@@ -454,6 +460,29 @@ async def test_a_client_that_leaves_an_answer_pays_for_what_it_was_sent(running:
         while (await client.event())["type"] != "response.output_text.delta":
             pass
     await check_bill(subscriber, charging_id, "client_gone")
+
+
+async def test_a_client_that_stops_reading_an_answer_is_cut_off_and_pays_for_what_it_was_sent(running: Running) -> None:
+    services, http = running
+    subscriber = await Subscriber.open(services, http, "stops-reading")
+    host, port = services.base_url.removeprefix("http://").removesuffix("/v1").split(":")
+    # More than all buffers on the way hold, of which the client's is small.
+    made = {"output_tokens": 50_000, "tokens_per_second": 20_000}
+    with socket_of_the_system.socket() as buffer:
+        buffer.setsockopt(socket_of_the_system.SOL_SOCKET, socket_of_the_system.SO_RCVBUF, 4_096)
+        buffer.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(buffer, (host, int(port)))
+        async with socket(subscriber, sock=buffer, max_queue=1, ping_interval=None, close_timeout=0.1) as client:
+            await client.ask(simulate=made)
+            charging_id = (await client.event())["headers"]["x-request-id"]
+
+            async def ended() -> bool:
+                return bool((await services.admin("GET", f"/accounts/{subscriber.account_id}")).json["sessions"] == [])
+
+            await eventually(ended)
+    receipt = await subscriber.receipt(charging_id)
+    assert receipt["close_cause"] == "client_gone"
+    assert 0 < receipt["usage"]["output"] < 50_000
 
 
 async def test_quota_that_is_used_up_is_told_and_a_top_up_goes_on_with_the_conversation(running: Running) -> None:

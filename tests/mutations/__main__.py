@@ -31,6 +31,7 @@ from tests.mutations.responses import RESPONSES
 from tests.mutations.routes import ROUTES
 from tests.mutations.routing import ROUTING
 from tests.mutations.rules import RULES
+from tests.mutations.runs import RUNS
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
 from tests.mutations.sockets import SOCKETS
@@ -56,6 +57,7 @@ MUTATIONS = (
     *OWNERSHIP,
     *RECORDS,
     *ACTORS,
+    *RUNS,
     *RULES,
     *ROUTES,
     *OWNERS,

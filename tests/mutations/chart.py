@@ -224,6 +224,12 @@ _RIGHTS: Final = (
         _OF_PODS,
     ),
     Mutation(
+        "each edge takes the whole of a contract for its share",
+        _HELPERS,
+        (('"edges_max" (int $edges)', '"edges_max" 1'),),
+        _OF_CONFIGURATION,
+    ),
+    Mutation(
         "the edge has the hash key",
         _HELPERS,
         (

@@ -25,8 +25,8 @@ _TIMES: Final = (
     _one(
         "an Update after the end of its key is granted",
         _EXTEND,
-        "    if account.limits and (message := ",
-        "    if not account.limits and (message := ",
+        "    if not account.limits and not account.runs:\n",
+        "    if account.limits and not account.runs:\n",
         _ACCOUNTS,
     ),
     _one(

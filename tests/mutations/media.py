@@ -133,8 +133,8 @@ _MEASURES: Final = (
     one(
         "images are granted in hope",
         _CREATE,
-        "        is_hopeful = offering.expected and command.measures == IN_TOKENS\n",
-        "        is_hopeful = offering.expected\n",
+        "not admission.exact and command.measures == IN_TOKENS",
+        "not admission.exact",
         _OF_MEASURES,
     ),
     one(

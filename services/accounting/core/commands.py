@@ -113,6 +113,10 @@ class CreateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     # The client's own name for its call, and 16 bytes that differ when its content does; empty: none.
     idempotency_key: str = ""
     content_digest: bytes = b""
+    # The key has a run; without one it is refused.
+    key_is_minted: bool = False
+    # The client's label of the call.
+    run_label: str = ""
 
     @property
     def measures(self) -> Measures:
@@ -283,6 +287,36 @@ class SetLimits(msgspec.Struct, frozen=True, gc=False):
     valid_until_us: int
 
 
+class OpenRun(msgspec.Struct, frozen=True, gc=False):
+    """Opens the run of a key to be minted; `valid_for_us` 0: as long as its parent lives; `parallel_calls` 0: as many as it may."""
+
+    account_id: str
+    key_id: str
+    parent_key_id: str
+    parent_is_minted: bool
+    member_id: str
+    # (unit, amount).
+    budgets: tuple[tuple[str, int], ...]
+    valid_for_us: int
+    model_ids: tuple[str, ...]
+    parallel_calls: int
+
+
+class EndRuns(msgspec.Struct, frozen=True, gc=False):
+    """Ends the runs of a key and of all keys below it, as the key `by_key_id` wants it (empty: the operator)."""
+
+    account_id: str
+    key_id: str
+    by_key_id: str
+
+
+class ListRuns(msgspec.Struct, frozen=True, gc=False):
+    """Asks for the run of a key, where it has one, and for those of all keys below it."""
+
+    account_id: str
+    key_id: str
+
+
 class ReadAccount(msgspec.Struct, frozen=True, gc=False):
     """Asks for the account as it is, and for what limits leave this key (empty: no key asks)."""
 
@@ -324,6 +358,9 @@ Command = (
     | ReceiveTransfer
     | EndTransfer
     | SetLimits
+    | OpenRun
+    | EndRuns
+    | ListRuns
     | ReadAccount
     | FindRecords
     | ApplyDue
@@ -524,6 +561,36 @@ class RecordsFound(msgspec.Struct, frozen=True, gc=False):
     sequence_numbers: tuple[int, ...]
 
 
+class SpentBudget(msgspec.Struct, frozen=True, gc=False):
+    """A run's budget in a unit, and the parts of it that are used and held."""
+
+    unit: str
+    amount: int
+    used: int
+    held: int
+
+
+class RunView(msgspec.Struct, frozen=True, gc=False):
+    """A run as it stands."""
+
+    key_id: str
+    parent_key_id: str
+    budgets: tuple[SpentBudget, ...]
+    opened_us: int
+    ends_us: int
+    # Empty: all models of the account.
+    model_ids: tuple[str, ...]
+    # 0: as many as its parent may have.
+    parallel_calls: int
+    calls: int
+
+
+class RunsFound(msgspec.Struct, frozen=True, gc=False):
+    """Runs, in the order of opening."""
+
+    runs: tuple[RunView, ...]
+
+
 class Done(msgspec.Struct, frozen=True, gc=False):
     """Due entries are applied."""
 
@@ -540,6 +607,7 @@ Answer = (
     | TransferView
     | AccountView
     | RecordsFound
+    | RunsFound
     | Done
 )
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from services.accounting.core import corrections, limits, transfers
+from services.accounting.core import corrections, limits, runs, transfers
+from services.accounting.core.account.runs import name_of
 from services.accounting.core.account.state import Account
 from services.accounting.core.commands import (
     AccountView,
@@ -22,11 +23,14 @@ from services.accounting.core.commands import (
     CreateSession,
     Decision,
     Done,
+    EndRuns,
     EndTransfer,
     Fault,
     FindRecords,
     GrantBucket,
+    ListRuns,
     OpenAccount,
+    OpenRun,
     PlaceOrder,
     ReadAccount,
     ReceiveTransfer,
@@ -88,6 +92,11 @@ def _open_again(account: Account, command: OpenAccount, now_us: int, catalog: Ch
 def _view(account: Account) -> AccountView:
     # Closed sessions are left out, because their memory can be a thousand times larger than all that is shown.
     shown = msgspec.structs.replace(account, closed={}, swept={}, keyed={})
+    if account.runs:
+        # The counts of up to a thousand minted keys are told by `list_runs`.
+        counted = {name_of(limit, run.key_id) for run in account.runs.values() for limit in run.limits}
+        shown.counters = {name: counter for name, counter in account.counters.items() if name not in counted}
+        shown.runs = {}
     return AccountView(msgspec.msgpack.decode(msgspec.msgpack.encode(shown), type=Account))
 
 
@@ -126,6 +135,9 @@ _RULES: Final[dict[type, Callable[[Account, Any, int, ChargingCatalog], Decision
     ReceiveTransfer: transfers.receive_transfer,
     EndTransfer: transfers.end_transfer,
     SetLimits: corrections.set_limits,
+    OpenRun: runs.open_run,
+    EndRuns: runs.end_runs,
+    ListRuns: runs.list_runs,
     PlaceOrder: orders.place_order,
     ConfirmPayment: orders.confirm_payment,
     CancelOrder: orders.cancel_order,

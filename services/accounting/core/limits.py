@@ -9,6 +9,7 @@ The generic cell rate algorithm (ITU-T I.371): a limiter keeps the theoretical a
 
 from typing import Final, NamedTuple
 
+from services.accounting.core.account.runs import lineage, name_of
 from services.accounting.core.account.state import SESSION_UNIT, Account, Counter
 from services.accounting.core.balance import Room
 from services.accounting.core.commands import LimitLeft, RateLeft, RatesLeft, Refused, ResultCode
@@ -48,6 +49,10 @@ class Rules(NamedTuple):
     amounts: dict[str, int]
     valid_until_us: int
     ended_subject: str
+    # Units that a minted key's calls may be paid in, those of its budget; None: the key has no run.
+    units: frozenset[str] | None = None
+    # Models that a minted key may use; None: all of the account's.
+    model_ids: frozenset[str] | None = None
 
     def ended_at(self, now_us: int) -> str:
         """Reason why nothing may begin or go on any more; empty while it may."""
@@ -65,6 +70,8 @@ class Admission(NamedTuple):
     room: Room | None
     # By unit: the limit that leaves the least room.
     tightest: dict[str, Rule]
+    # No quota is granted beyond the room, even if sessions may cost less than they hold: a run's budget is exact.
+    exact: bool = False
 
 
 def rules_for(account: Account, base_limits: tuple[Limit, ...], key_id: str, member_id: str) -> Rules:
@@ -85,7 +92,10 @@ def rules_for(account: Account, base_limits: tuple[Limit, ...], key_id: str, mem
 
 
 def _work_out(account: Account, base_limits: tuple[Limit, ...], key_id: str, member_id: str) -> Rules:
-    subjects = {Scope.ACCOUNT: "account", Scope.MEMBER: f"member:{member_id}", Scope.KEY: f"key:{key_id}"}
+    runs = lineage(account, key_id)
+    # An offering's limits of a key hold for an issued key with all that it minted: else minting would multiply them.
+    issued = runs[-1].root_key_id if runs else key_id
+    subjects = {Scope.ACCOUNT: "account", Scope.MEMBER: f"member:{member_id}", Scope.KEY: f"key:{issued}"}
     offered: dict[str, Limit] = {limit.limit_id: limit for limit in base_limits}
     for subscription in account.subscriptions.values():
         if subscription.state == "active":
@@ -93,13 +103,17 @@ def _work_out(account: Account, base_limits: tuple[Limit, ...], key_id: str, mem
             offered.update((limit.limit_id, limit) for limit in subscription.terms.limits)
     named = {f"{limit.limit_id}@{subjects[limit.scope]}": limit for limit in offered.values()}
     valid_until_us, ended_subject = 0, ""
-    for subject in subjects.values():
+    for subject in (*subjects.values(), *(f"key:{run.key_id}" for run in reversed(runs))):
         of_subject = account.limits.get(subject)
         if of_subject is None:
             continue
         named.update((f"{limit.limit_id}@{subject}", limit) for limit in of_subject.limits)
         if of_subject.valid_until_us and (not valid_until_us or of_subject.valid_until_us < valid_until_us):
             valid_until_us, ended_subject = of_subject.valid_until_us, subject
+    for run in runs:
+        named.update((name_of(limit, run.key_id), limit) for limit in run.limits)
+        if not valid_until_us or run.ends_us < valid_until_us:
+            valid_until_us, ended_subject = run.ends_us, f"key:{run.key_id}"
     rules = [_rule(name, limit) for name, limit in named.items()]
 
     def of(*kinds: LimitKind) -> tuple[Rule, ...]:
@@ -112,6 +126,9 @@ def _work_out(account: Account, base_limits: tuple[Limit, ...], key_id: str, mem
         amounts={rule.name: rule.limit.amount for rule in of(LimitKind.USAGE)},
         valid_until_us=valid_until_us,
         ended_subject=ended_subject,
+        # Each budget and each list of models is a part of the ones above it.
+        units=frozenset(limit.unit for limit in runs[0].limits if limit.kind == LimitKind.USAGE) if runs else None,
+        model_ids=next((frozenset(run.model_ids) for run in runs if run.model_ids), None),
     )
 
 
@@ -170,7 +187,7 @@ def admit(account: Account, rules: Rules, now_us: int, time_zone: str, tokens: i
         if limit.kind == LimitKind.USAGE and free < room.get(limit.unit, free + 1):
             room[limit.unit] = free
             tightest[limit.unit] = rule
-    return Admission(counters, opened, tuple(arrivals), room or None, tightest)
+    return Admission(counters, opened, tuple(arrivals), room or None, tightest, exact=rules.units is not None)
 
 
 def windows(

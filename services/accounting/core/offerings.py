@@ -106,9 +106,13 @@ class CatalogContent(NamedTuple):
 class ChargingCatalog:
     """Answers questions about the catalog's content, and keeps the answers."""
 
-    def __init__(self, content: CatalogContent, *, extended: bool = True) -> None:
-        """`extended`: every member of the cell reads later token classes and absorbed amounts; see `for_first_release`."""
+    def __init__(self, content: CatalogContent, *, extended: bool = True, runs: bool = True) -> None:
+        """`extended`: every member of the cell reads later token classes and absorbed amounts; see `for_first_release`.
+
+        `runs`: every member of the cell reads runs and labels of calls.
+        """
         self.extended: Final = extended
+        self.runs: Final = runs
         self._content: Final = content
         self.offerings: Final = content.offerings
         self.model_ids: Final = content.model_ids
@@ -134,7 +138,11 @@ class ChargingCatalog:
             model_id: tuple((vendor_id, name, _of_first_classes(schedule)) for vendor_id, name, schedule in routes)
             for model_id, routes in self._wholesale.items()
         }
-        return ChargingCatalog(self._content._replace(offerings=offerings, wholesale=wholesale), extended=False)
+        return ChargingCatalog(self._content._replace(offerings=offerings, wholesale=wholesale), extended=False, runs=False)
+
+    def without_runs(self) -> "ChargingCatalog":
+        """The catalog for members of the cell that know no runs and no labels of calls."""
+        return ChargingCatalog(self._content, extended=self.extended, runs=False)
 
     def worth(self, amount: int, unit: str) -> int:
         """An amount of money in micro-yuan; 0 for other units, and where there is no exchange rate."""
@@ -266,6 +274,20 @@ def plan(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int)
         plans.clear()
     plans[model_id] = KeptPlan(catalog, until_us, plan)
     return plan
+
+
+def within(
+    account: Account, catalog: ChargingCatalog, planned: Plan, units: frozenset[str], model_id: str, now_us: int
+) -> Plan | None:
+    """The lines of a plan that are in these units; None: there are none."""
+    lines = {line: tariff for line, tariff in planned.lines.items() if line.split("|")[2] in units}
+    if len(lines) == len(planned.lines):
+        return planned
+    if not lines:
+        return None
+    last = next(reversed(lines))
+    limit = _debt_limit(catalog, own_offerings(account), last, lines[last], model_id, now_us) if catalog.extended else -1
+    return planned._replace(lines=lines, worst_cases={line: planned.worst_cases[line] for line in lines}, debt_limit=limit)
 
 
 def _work_out(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int) -> Plan | ResultCode:

@@ -111,6 +111,23 @@ def bucket_added_message(answer: commands.BucketAdded) -> pb.GrantBucketResponse
     return pb.GrantBucketResponse(bucket=bucket, repaid_amount=answer.repaid)
 
 
+def run_message(run: commands.RunView) -> pb.Run:
+    """A run as it stands."""
+    return pb.Run(
+        key_id=run.key_id,
+        parent_key_id=run.parent_key_id,
+        budgets=[
+            pb.SpentBudget(unit=unit_message(each.unit), amount=each.amount, used_amount=each.used, held_amount=each.held)
+            for each in run.budgets
+        ],
+        create_time=timestamp(run.opened_us),
+        end_time=timestamp(run.ends_us),
+        model_ids=run.model_ids,
+        parallel_calls=run.parallel_calls,
+        calls=run.calls,
+    )
+
+
 def ordered_message(answer: commands.Ordered) -> pb.Order:
     """An order after a command."""
     return pb.Order(

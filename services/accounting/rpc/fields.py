@@ -28,6 +28,7 @@ REASON_LENGTH_MAX: Final = 500
 _SUBJECT_LENGTH_MAX: Final = 255
 _PROOF_LENGTH_MAX: Final = 64
 _ATTEMPTS_MAX: Final = 32
+_RUN_LABEL: Final = re.compile(r"[!-~]{0,64}")
 _PRIORITY_MAX: Final = 1_000
 _VALIDITY_S_MAX: Final = 100 * 366 * 24 * 3_600
 _UNITS: Final = {
@@ -61,6 +62,7 @@ Administrative = (
     | pb.CancelSubscriptionRequest
     | pb.SendTransferRequest
     | pb.SetLimitsRequest
+    | pb.EndRunsRequest
 )
 
 
@@ -164,6 +166,13 @@ def call_key_of(create: pb.CreateSession) -> str:
     if len(create.content_digest) != CONTENT_DIGEST_BYTES:
         raise invalid(f"content_digest must have {CONTENT_DIGEST_BYTES} bytes, exactly where there is an idempotency_key")
     return key
+
+
+def run_label_of(value: str) -> str:
+    """A call's label; empty: none."""
+    if _RUN_LABEL.fullmatch(value) is None:
+        raise invalid("run_label must have at most 64 characters, all of them visible ASCII")
+    return value
 
 
 def name_of(field: str, value: str) -> str:

@@ -44,7 +44,7 @@ class TokenCounts:
             raise unavailable("no catalog is loaded yet")
         model = model_of(snapshot, request.model_id)
         with client.interruptible():
-            offering = snapshot.offering(await self._offerings.offering_id(principal.account_id))
+            offering = await self._offerings.sellable(snapshot, principal)
             if offering is None or model.model_id not in offering.prices:
                 raise model_not_found(request.model_id)
             refuse_elsewhere(dialect, model, self._served_at)

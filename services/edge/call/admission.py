@@ -63,7 +63,7 @@ class Admitted(NamedTuple):
         """The most output tokens that the client wants, a choice."""
         return self.request.output_limit or self.model.max_output_tokens
 
-    def create(self, principal: Principal) -> pb.CreateSession:
+    def create(self, principal: Principal, run_label: str) -> pb.CreateSession:
         """The Create for accounting."""
         request, limit = self.request, self.output_limit
         if not request.makes_output:
@@ -83,6 +83,8 @@ class Admitted(NamedTuple):
             input_tokens_calibrated=self.tokens.calibrated,
             input_measure=_named(self.model.measures.input),
             output_measure=_named(self.model.measures.output),
+            key_is_minted=principal.is_minted,
+            run_label=run_label,
         )
 
     def payable_limit(self, granted: int, payable: int) -> int | None:

@@ -48,6 +48,7 @@ class _Opening(NamedTuple):
     dialect: Dialect
     principal: Principal
     charging_id: str
+    run_label: str
     answer: ClientAnswer
     once: Once | None
 
@@ -114,8 +115,10 @@ class CallPath:
         except RecursionError:
             # Its depth was read, but writing it anew needs a little more.
             raise too_deep() from None
+        run_label = client.run_label()
         with client.interruptible():
-            admitted, granted = await self._open(snapshot, _Opening(dialect, principal, charging_id, answer, once), admitted)
+            opening = _Opening(dialect, principal, charging_id, run_label, answer, once)
+            admitted, granted = await self._open(snapshot, opening, admitted)
         client.ends_in(granted.ends_in_ms)
         session = Session(self._charging, charging_id, principal, granted, client.revoke)
         try:
@@ -198,7 +201,7 @@ class CallPath:
 
     async def _create(self, opening: _Opening, admitted: Admitted) -> pb.Granted | pb.Refused:
         """Asks accounting once, and notes what rates leave. Errors: `Problem` 409, 422 for a call that was made before."""
-        create = admitted.create(opening.principal)
+        create = admitted.create(opening.principal, opening.run_label)
         if opening.once is not None:
             opening.once.write(create)
         opened = await self._charging.create(opening.principal.account_id, opening.charging_id, create)

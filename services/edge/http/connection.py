@@ -2,14 +2,18 @@
 
 import asyncio
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from services.edge.http.bodies import Coming
-from services.edge.http.problems import Problem, answer_too_long, too_large
+from services.edge.http.problems import Problem, answer_too_long, malformed, too_large
 from services.runtime.http.exchange import Exchange, GoneError
+
+RUN_LABEL: Final = b"x-tokenline-run"
+_RUN_LABEL_FORM: Final = re.compile(rb"[!-~]{1,64}")
 
 
 class ClientGoneError(Exception):
@@ -42,6 +46,13 @@ class Client:
     def header(self, name: bytes) -> str:
         """A header of the request; empty where it was not sent. `name`: in lower case."""
         return self._exchange.value_of(name).decode("latin-1")
+
+    def run_label(self) -> str:
+        """The client's own name for the run that its call is of, from `x-tokenline-run`; empty: none. Errors: `Problem` 400."""
+        value = self._exchange.value_of(RUN_LABEL)
+        if value and _RUN_LABEL_FORM.fullmatch(value) is None:
+            raise malformed(RUN_LABEL.decode(), "x-tokenline-run must have 1 to 64 visible ASCII characters.", "invalid_value")
+        return value.decode("ascii")
 
     async def read_body(self, bytes_max: int, coming: Coming, look: Callable[[bytes], float]) -> bytes:
         """The body; each piece is shown to `look` as it comes, which says how long the next one is to wait.

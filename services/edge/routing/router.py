@@ -206,17 +206,20 @@ class Way:
             await places.take(bound)
         except TimeoutError:
             return None
-        booked = await self._paced(clock_s, tokens, waits=waits) if places.pace.is_bounded else None
-        era = breaker.enter(account_id, clock_s())
-        if (places.pace.is_bounded and booked is None) or (era is None and not is_resort):
-            # It would come too soon, or the route was closed to calls while this one waited.
-            if booked is not None:
-                places.pace.unbook(booked)
-            if era is not None:
-                breaker.leave(account_id, era)
+        booked = None
+        if places.pace.is_bounded and (booked := await self._paced(clock_s, tokens, waits=waits)) is None:
             places.give_back()
             return None
-        return Turn(self, account_id, _NO_ERA if era is None else era, clock_s, booked)
+        era = breaker.enter(account_id, clock_s())
+        if era is None:
+            if not is_resort:
+                # It was closed to calls while this one waited.
+                if booked is not None:
+                    places.pace.unbook(booked)
+                places.give_back()
+                return None
+            era = _NO_ERA
+        return Turn(self, account_id, era, clock_s, booked)
 
     async def _paced(self, clock_s: Callable[[], float], tokens: int, *, waits: bool) -> Booked | None:
         """Books a call within the contract's pace, and waits for it; None: it would come too soon.

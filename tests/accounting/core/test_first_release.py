@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from services.accounting.core import entries
 from services.accounting.core.account import state
 from services.accounting.core.account.evolve import evolve, upgraded
 from services.accounting.core.amounts import first_classes
@@ -12,7 +13,7 @@ from services.accounting.core.commands import CloseCause
 from services.accounting.core.entries import LimitsSet, SessionCreated, SessionSettled
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.terms import Payment
-from services.token_classes import folded
+from services.token_classes import NOTHING, folded
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     EACH,
@@ -114,13 +115,14 @@ def test_a_checkpoint_without_lines_gets_those_of_the_plain_offering() -> None:
     assert state_of(upgraded(old)) == before
 
 
-# The ends of the arrays that checkpoints have, as the oldest of them leave them out.
+# The ends of the arrays that checkpoints and the journal have, as the oldest of them leave them out.
 LEFT_OUT: Final[dict[type[msgspec.Struct], list[Any]]] = {
     state.Bucket: [0, 0, 0, 0, False, "", "", "", "", 0, False, False, (), 0],
     state.Debt: [0, 0, 0],
     state.Loss: [0],
     state.Work: [0, 0],
-    state.Session: [{}, {}, 0, False, (), 0, 0, (), -1, -1],
+    state.Session: [{}, {}, 0, False, (), 0, 0, (), -1, -1, b""],
+    state.KeyedCall: [0],
     state.ClosedSession: [],
     state.SweptSession: [{}, {}, {}, (), 0, (), -1],
     state.Counter: [0, 0],
@@ -129,14 +131,18 @@ LEFT_OUT: Final[dict[type[msgspec.Struct], list[Any]]] = {
     state.Subscription: ["active", 0, 0, 0, 0, 0, None, Payment.FREE, 0, 0, 0],
     state.Transfer: ["in_transit", "", 0],
     state.Adjustment: [0],
+    entries.BucketGranted: ["", "", "", "", "", "", 0, False, False, ()],
+    entries.SessionCreated: ["", {}, {}, -1, False, (), (), (), 0, 0, 1, (), -1],
+    entries.SessionUpdated: [(), 0, -1],
+    entries.SessionSettled: [False, "", (), -1, None, NOTHING, NOTHING, -1, (), (), 0, (), (), 0, 0],
     state.Account: [
-        *(0, 0, {}, [], {}, {}, {}, {}, None, {}, {}, {}, {}, {}, {}, {}, {}, {}, state.COUNTERS_KEPT_MIN, None, {}, [], 0)
+        *(0, 0, {}, [], {}, {}, {}, {}, None, {}, {}, {}, {}, {}, {}, {}, {}, {}, state.COUNTERS_KEPT_MIN, None, {}, [], 0, {})
     ],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", LEFT_OUT, ids=lambda kind: kind.__name__)
-def test_what_an_old_checkpoint_leaves_out_is_read_as_nothing(kind: type[msgspec.Struct]) -> None:
+def test_what_an_old_checkpoint_or_journal_leaves_out_is_read_as_nothing(kind: type[msgspec.Struct]) -> None:
     read = [
         field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
         for field in msgspec.structs.fields(kind)

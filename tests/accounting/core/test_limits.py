@@ -442,6 +442,12 @@ def test_of_several_rates_the_one_is_told_that_leaves_least() -> None:
     ]
 
 
+def test_a_call_larger_than_the_burst_leaves_nothing_for_longer() -> None:
+    shopper = shop(TPM)
+    assert rates(shopper.call(1_000, 1)) == RatesLeft(None, RateLeft(100, 0, 100 * SECOND))
+    assert left(shopper)["tpm@account"].remaining == 0
+
+
 def test_where_no_rate_is_limited_none_is_told() -> None:
     shopper = shop(limit("parallel", Scope.KEY, LimitKind.CONCURRENT_SESSIONS, 2))
     shopper.open_call(1, 1)

@@ -141,6 +141,7 @@ def test_every_field_of_a_create_and_an_event_makes_it_another_one() -> None:
                 **{"metered": True, "input_expected": 3, "input_calibrated": 3},
                 **{"input_measure": Measure.CHARACTER, "output_measure": Measure.IMAGE},
                 **{"idempotency_key": "mine", "content_digest": b"of another"},
+                **{"key_is_minted": True, "run_label": "another"},
             },
         ),
         (

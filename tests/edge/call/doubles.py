@@ -425,11 +425,12 @@ class OnePrincipal(Principals):
 
     def __init__(self) -> None:
         self.revocations: list[End] = []
+        self.principal = PRINCIPAL
 
     async def resolve(self, exchange: Exchange) -> Principal:
         exchange.known = True
         account_id = exchange.value_of(ACCOUNT.encode()).decode()
-        return PRINCIPAL._replace(account_id=account_id) if account_id else PRINCIPAL
+        return self.principal._replace(account_id=account_id) if account_id else self.principal
 
     def watch(self, principal: Principal, end: End) -> None:
         self.revocations.append(end)

@@ -120,6 +120,19 @@ def test_what_is_reported_on_the_way_is_near_and_asks_no_tokenizer() -> None:
     of_steps.add(Step(said=LONG))
     assert of_steps.so_far() == (3, 0, 0, estimate(size_of(LONG)), 0)
     assert not count.lengths
+    # The counted part is no estimate any more.
+    while (text := of_steps.long_text) is not None:
+        of_steps.take_long(len(text) // 5)
+    assert of_steps.so_far() == (3, 0, 0, 10_000, 0)
+    assert estimate(size_of(LONG)) != 10_000
+
+
+def test_what_is_reported_on_the_way_without_a_tokenizer_is_the_estimate_of_all_that_was_said() -> None:
+    of_steps = meter(exact=False)
+    for _ in range(2_000):
+        of_steps.add(Step(said="word " * 5))
+    # It is sized in runs, each rounded by itself.
+    assert abs(of_steps.so_far()[3] - estimate(size_of(LONG))) <= 1
 
 
 def test_an_input_that_is_no_plain_text_is_estimated_for_that_part() -> None:

@@ -350,6 +350,14 @@ def test_probabilities_that_nobody_asked_for_are_output() -> None:
 EVENTS = 400
 
 
+def test_a_text_has_at_most_a_token_for_each_byte_of_all_that_was_told() -> None:
+    answer = read(stream=True, logprobs=0).answer(ENDPOINT)
+    answer.feed(chunk(said(""), **SPENT))
+    text, numbers = "four" * 16, [-0.123456789]
+    told = [answer.feed(chunk(said(text, logprobs={"token_logprobs": numbers * count}))).said for count in (60, 68, 65)]
+    assert [each == text for each in told] == [True, True, False]
+
+
 @pytest.mark.parametrize("text", ["w", "word"])
 @pytest.mark.parametrize(("letters", "asked"), [(5, 5), (60, 5), (60, 1)])
 def test_alternatives_are_free_as_far_as_they_can_be_tokens(text: str, letters: int, asked: int) -> None:

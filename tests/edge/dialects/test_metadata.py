@@ -228,6 +228,20 @@ def test_numbers_are_free_as_far_as_the_text_can_have_them(text: str, asked: dic
     assert counted >= EVENTS * 20 * 7 - FREE_BYTES - EVENTS * FREE_BYTES_A_PIECE > 0
 
 
+def test_parts_of_a_character_have_their_alternatives_before_it_is_told() -> None:
+    answer = streamed(logprobs=True, top_logprobs=20).answer(ENDPOINT)
+    said = ""
+    number = 0
+    for _ in range(EVENTS // 4):
+        for text, token in (("", "\\xf0\\x9f"), ("", "\\x99"), ("\U0001f642", "\\x82"), (" ", " ")):
+            told = [{"token": hidden(number * 20 + each)[:2], "logprob": -random.Random(each).random()} for each in range(20)]
+            entry = {"token": token, "logprob": -0.5, "bytes": None, "top_logprobs": told}
+            event = chunk(number, {"content": text}, choice={"logprobs": {"content": [entry]}})
+            said += answer.feed(Event("", encode(event))).said
+            number += 1
+    assert said == "\U0001f642 " * (EVENTS // 4)
+
+
 @pytest.mark.parametrize("is_chat", [True, False])
 def test_metadata_in_excess_fills_up_no_budget(*, is_chat: bool) -> None:
     to = streamed().answer(ENDPOINT) if is_chat else messages_answer(streamed=True)

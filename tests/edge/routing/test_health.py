@@ -182,6 +182,22 @@ async def test_a_field_that_only_a_left_out_vendor_refuses_is_no_mistake(stream:
     assert await _call(scene, f"model=pair stream={stream} refused_by_acme=yes") == 200
 
 
+async def test_a_left_out_vendors_profile_refuses_no_field_though_its_route_would_be_the_conversations() -> None:
+    scene = Scene()
+    for vendor in ("acme", "beta", "rude", "deep"):
+        for _ in range(64):
+            scene.vendors.answers(*ANSWER, vendor=vendor)
+    talk = 0
+    while (await _call(scene, f"model=even limit=500 talk={talk}")) == 200 and _vendors_asked(scene)[-1] != "acme":
+        talk += 1
+    assert _vendors_asked(scene)[-1] == "acme"
+    scene.vendors.scripts["acme"].clear()
+    scene.vendors.answers(_refused(429, 37_000))
+    assert await _call(scene, f"model=even limit=500 talk={talk}") == 200
+    assert await _call(scene, f"model=even limit=500 talk={talk} refused_by_acme=yes") == 200
+    assert _vendors_asked(scene)[-1] != "acme"
+
+
 @BOTH
 async def test_faults_of_clients_say_nothing_of_a_route(stream: str) -> None:
     scene = Scene()

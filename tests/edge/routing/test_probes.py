@@ -137,6 +137,11 @@ async def test_a_free_path_that_hangs_is_no_answer() -> None:
         scene.vendors.answers(*ANSWER, vendor="beta")
         await asyncio.sleep(17.0)
         assert await _call(scene) == "beta"
+        # Given up after 10 s, and asked again 10 s later.
+        scene.vendors.answers(vendor="acme free")
+        scene.vendors.answers(*ANSWER)
+        await asyncio.sleep(10.0)
+        assert await _call(scene) == "acme"
 
 
 async def test_without_a_free_path_a_call_is_the_probe() -> None:

@@ -5,6 +5,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from services.accounting.core.account.due import due_no_later_than
+from services.accounting.core.account.runs import lineage
 from services.accounting.core.account.state import (
     COUNTERS_KEPT_MIN,
     HOUR_US,
@@ -156,6 +157,9 @@ def _settled(account: Account, entry: SessionSettled, seq: int) -> None:
     if entry.windows_opened:
         _open_windows(account, entry.windows_opened, entry.time_us)
     _pay(account, entry, counters)
+    if account.runs and entry.record_number == 1 and entry.close_cause != CloseCause.REJECTED:
+        for run in lineage(account, entry.key_id):
+            run.calls += 1
     if entry.absorbed:
         account.losses.setdefault(entry.tariff.unit, Loss()).absorbed += entry.absorbed
     if entry.paid_worth or entry.unpaid_worth:
@@ -224,7 +228,7 @@ def _end_keyed(account: Account, call_key: bytes, last: SessionSettled) -> None:
     The late Release of a swept session may still charge.
     """
     keyed = account.keyed.pop(call_key)
-    # Each of several records has usage.
+    # Where there are several records, each has usage.
     if any(last.usage) or last.close_cause == CloseCause.SWEPT:
         keyed.ended_us = last.time_us
         account.keyed[call_key] = keyed
@@ -263,6 +267,7 @@ def _remember_swept(account: Account, entry: SessionSettled, session: Session | 
             tokens_counted=session.tokens_counted if session else 0,
             wholesale=session.wholesale if session else (),
             debt_limit=session.debt_limit if session else -1,
+            run_label=session.run_label if session else "",
         )
     rated = entry.charged + entry.absorbed
     swept.record_number = entry.record_number

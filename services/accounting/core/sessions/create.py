@@ -19,11 +19,11 @@ from services.accounting.core.commands import (
     digest_of,
     fail,
 )
-from services.accounting.core.entries import BucketAmounts, SessionCreated
+from services.accounting.core.entries import BucketAmounts, CallLabelled, SessionCreated
 from services.accounting.core.offerings import ChargingCatalog, Plan, plan
 from services.accounting.core.sessions.extend import THRESHOLD_DIVISOR
 from services.accounting.core.sessions.hope import hopeful_output
-from services.accounting.core.sessions.limited import as_it_stands, rules_of
+from services.accounting.core.sessions.limited import as_it_stands, narrowed, rules_of
 from services.accounting.core.sessions.refuse import Need, refusal_of, refused_by_cap, refused_for_balance
 from services.accounting.core.sessions.repeats import known_call, known_session
 from services.token_classes import IN_TOKENS, Measure
@@ -59,8 +59,11 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         return Decision((), Refused(planned, "", 0, 0, 0, held=False))
     if (account.debts or account.last_unpaid_us) and (refusal := losses.refusal(account, planned, now_us)) is not None:
         return refusal_of(refusal, planned)
-    lines, offering = planned.lines, planned.rules
     rules = rules_of(account, catalog, command.key_id, command.member_id)
+    within = narrowed(account, command, planned, rules, now_us, catalog)
+    if isinstance(within, Refused):
+        return refusal_of(within, planned)
+    planned, lines, offering = within, within.lines, within.rules
     counted = _counted(command, tokens)
     admission = limits.admit(account, rules, now_us, catalog.time_zone, counted)
     if isinstance(admission, Refused):
@@ -108,7 +111,15 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         *(quota.granted, quota.payable, threshold, validity_us, quota.final, offering.offering_id, offering.final_action)
     )
     left = limits.rates_left(account, rules, now_us, admission.arrivals)
-    return as_it_stands(account, catalog, command.key_id, command.member_id, now_us, Decision((created,), answer), left)
+    decision = Decision((created, *_labels(command, now_us, catalog)), answer)
+    return as_it_stands(account, catalog, command.key_id, command.member_id, now_us, decision, left)
+
+
+def _labels(command: CreateSession, now_us: int, catalog: ChargingCatalog) -> tuple[CallLabelled, ...]:
+    """The label that the client gave its call, where it gave one and every member of the cell reads it."""
+    if not command.run_label or not catalog.runs:
+        return ()
+    return (CallLabelled(command.account_id, now_us, command.charging_id, command.run_label),)
 
 
 def _counted(command: CreateSession, tokens: int) -> int:
@@ -161,13 +172,13 @@ def _quota(
         granted = -1 if payable.input_missing else min(wanted, payable.output)
         payable_output = payable.output
     others_hold = False
+    hopes = offering.expected and not admission.exact and command.measures == IN_TOKENS
     useful = min(command.output_limit, _USEFUL_OUTPUT)
     if granted < wanted or payable_output < useful:
         reserved = sum(bucket.reserved for bucket in usable(account, lines, now_us))
         others_hold = reserved > 0
     if granted < enough or payable_output < useful:
-        is_hopeful = offering.expected and command.measures == IN_TOKENS
-        hopeful = hopeful_output(account, lines, sources, input_tokens, command.output_limit, None) if is_hopeful else -1
+        hopeful = hopeful_output(account, lines, sources, input_tokens, command.output_limit, None) if hopes else -1
         if hopeful >= useful and (hopeful >= enough or not others_hold):
             granted, payable_output = min(hopeful, wanted), hopeful
         elif others_hold or granted < 0 or payable_output < useful:

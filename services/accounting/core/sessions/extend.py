@@ -43,7 +43,7 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
         known = repeated(session, command.number, digest_of(command))
         assert known is not None
         return known
-    if account.limits and (message := rules_of(account, catalog, session.key_id, session.member_id).ended_at(now_us)):
+    if message := _ended(account, session, now_us, catalog):
         # The hold stays for the session's Release.
         return fail(Fault.SUBJECT_ENDED, message)
     # Refuse it now: a sweep may have to charge this usage, and nobody could refuse it then.
@@ -83,6 +83,14 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
     return as_it_stands(account, catalog, session.key_id, session.member_id, now_us, Decision((updated,), answer))
 
 
+def _ended(account: Account, session: Session, now_us: int, catalog: ChargingCatalog) -> str:
+    """Reason why the session may not go on; empty while it may."""
+    # Few accounts have limits of their own, or runs.
+    if not account.limits and not account.runs:
+        return ""
+    return rules_of(account, catalog, session.key_id, session.member_id).ended_at(now_us)
+
+
 def _extend(
     account: Account, session: Session, wanted: int, rules: limits.Rules | None, now_us: int
 ) -> tuple[int, int, tuple[tuple[str, int], ...]]:
@@ -97,7 +105,7 @@ def _extend(
     free_sources(account, session.lines, now_us, room, first.amount(session.input_reserved, limit), sources)
     reached = reserve(sources, session.estimates, session.input_reserved, limit).output
     payable = max(before, reached)
-    if reached < wanted and session.expected:
+    if reached < wanted and session.expected and (rules is None or rules.units is None):
         reached = max(reached, hopeful_output(account, session.lines, sources, session.input_reserved, limit, session))
         payable = max(before, reached)
     granted = max(before, min(wanted, reached))

@@ -29,16 +29,17 @@ class Probabilities:
         self.alternatives = alternatives or 0
         # Bytes of alternatives that are free.
         self._bytes_left = self.alternatives * _TOKEN_BYTES_MAX
-        # The text of the event, the place in it that the next token repeats, and the most tokens that it can have.
+        # The most tokens that the text so far can have, less those that were told. Parts of a character come before its text.
+        self.tokens_left = 0
+        # The text of the event, and the place in it that the next token repeats.
         self._text = b""
         self._at = 0
-        self.tokens_max = 0
 
     def begin(self, text: str) -> None:
         """Begins with the probabilities of a text."""
         self._text, self._at = text.encode(), 0
         # A character has at least one token, and may have one for each of its bytes.
-        self.tokens_max = len(self._text) if self._is_asked else 0
+        self.tokens_left += len(self._text) if self._is_asked else 0
         self._bytes_left += self.alternatives * _TIMES_THE_TEXT * len(self._text)
 
     def count_token(self, token: str, told: Any, found: Found) -> None:
@@ -74,17 +75,17 @@ class ChatProbabilities(Probabilities):
             return
         self.begin(said)
         found.names("logprobs", value)
-        tokens = 0
         for name, entries in value.items():
             if name not in ("content", "refusal") or not isinstance(entries, list):
                 count_member(name, entries, found)
                 continue
             for entry in entries:
-                tokens += 1
+                self.tokens_left -= 1
                 if isinstance(entry, dict):
-                    self._count_token(entry, found, is_free=tokens <= self.tokens_max)
+                    self._count_token(entry, found, is_free=self.tokens_left >= 0)
                 else:
                     count_member("logprob entry", entry, found)
+        self.tokens_left = max(0, self.tokens_left)
 
     def _count_token(self, entry: Json, found: Found, *, is_free: bool) -> None:
         """Counts a token and its alternatives; `is_free`: the text can have it."""

@@ -27,7 +27,7 @@ class TextProbabilities(Probabilities):
         for name, entries in value.items():
             if entries is None:
                 continue
-            if not isinstance(entries, list) or name not in _NAMES or len(entries) > self.tokens_max:
+            if not isinstance(entries, list) or name not in _NAMES or len(entries) > self.tokens_left:
                 count_member(f"logprobs {name}", entries, found)
             elif name == "tokens":
                 for entry in entries:
@@ -42,6 +42,8 @@ class TextProbabilities(Probabilities):
                 name == "text_offset" and not _are_offsets(entries, text)
             ):
                 count_member(f"logprobs {name}", entries, found)
+        told = max((len(entries) for entries in value.values() if isinstance(entries, list)), default=0)
+        self.tokens_left = max(0, self.tokens_left - told)
 
     def _count_alternatives(self, entry: object, found: Found) -> None:
         if not isinstance(entry, dict):

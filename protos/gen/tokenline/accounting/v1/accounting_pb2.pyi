@@ -54,6 +54,7 @@ class Feature(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FEATURE_UNSPECIFIED: _ClassVar[Feature]
     FEATURE_TOKEN_CLASSES: _ClassVar[Feature]
     FEATURE_ACTORS: _ClassVar[Feature]
+    FEATURE_RUNS: _ClassVar[Feature]
 RESULT_CODE_UNSPECIFIED: ResultCode
 RESULT_CODE_SUCCESS: ResultCode
 RESULT_CODE_QUOTA_LIMIT_REACHED: ResultCode
@@ -81,6 +82,7 @@ CLOSE_CAUSE_REVOKED: CloseCause
 FEATURE_UNSPECIFIED: Feature
 FEATURE_TOKEN_CLASSES: Feature
 FEATURE_ACTORS: Feature
+FEATURE_RUNS: Feature
 
 class UnitOfAmount(_message.Message):
     __slots__ = ("unit", "currency")
@@ -163,7 +165,7 @@ class ChargeOperation(_message.Message):
     def __init__(self, operation_id: _Optional[int] = ..., account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., create: _Optional[_Union[CreateSession, _Mapping]] = ..., update: _Optional[_Union[UpdateSession, _Mapping]] = ..., release: _Optional[_Union[ReleaseSession, _Mapping]] = ..., event: _Optional[_Union[ChargeEvent, _Mapping]] = ..., top_up: _Optional[_Union[TopUpBucket, _Mapping]] = ...) -> None: ...
 
 class CreateSession(_message.Message):
-    __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected", "input_tokens_calibrated", "input_measure", "output_measure", "idempotency_key", "content_digest")
+    __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected", "input_tokens_calibrated", "input_measure", "output_measure", "idempotency_key", "content_digest", "key_is_minted", "run_label")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -176,6 +178,8 @@ class CreateSession(_message.Message):
     OUTPUT_MEASURE_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     CONTENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    KEY_IS_MINTED_FIELD_NUMBER: _ClassVar[int]
+    RUN_LABEL_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     key_id: str
     member_id: str
@@ -188,7 +192,9 @@ class CreateSession(_message.Message):
     output_measure: _registry_pb2.Measure
     idempotency_key: str
     content_digest: bytes
-    def __init__(self, model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., input_tokens_bound: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_metered: _Optional[bool] = ..., input_tokens_expected: _Optional[int] = ..., input_tokens_calibrated: _Optional[int] = ..., input_measure: _Optional[_Union[_registry_pb2.Measure, str]] = ..., output_measure: _Optional[_Union[_registry_pb2.Measure, str]] = ..., idempotency_key: _Optional[str] = ..., content_digest: _Optional[bytes] = ...) -> None: ...
+    key_is_minted: bool
+    run_label: str
+    def __init__(self, model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., input_tokens_bound: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_metered: _Optional[bool] = ..., input_tokens_expected: _Optional[int] = ..., input_tokens_calibrated: _Optional[int] = ..., input_measure: _Optional[_Union[_registry_pb2.Measure, str]] = ..., output_measure: _Optional[_Union[_registry_pb2.Measure, str]] = ..., idempotency_key: _Optional[str] = ..., content_digest: _Optional[bytes] = ..., key_is_minted: _Optional[bool] = ..., run_label: _Optional[str] = ...) -> None: ...
 
 class UpdateSession(_message.Message):
     __slots__ = ("used", "output_tokens_wanted")
@@ -896,6 +902,104 @@ class SetLimitsResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Budget(_message.Message):
+    __slots__ = ("unit", "amount")
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    unit: UnitOfAmount
+    amount: int
+    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ...) -> None: ...
+
+class SpentBudget(_message.Message):
+    __slots__ = ("unit", "amount", "used_amount", "held_amount")
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    USED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    HELD_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    unit: UnitOfAmount
+    amount: int
+    used_amount: int
+    held_amount: int
+    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., used_amount: _Optional[int] = ..., held_amount: _Optional[int] = ...) -> None: ...
+
+class Run(_message.Message):
+    __slots__ = ("key_id", "parent_key_id", "budgets", "create_time", "end_time", "model_ids", "parallel_calls", "calls")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
+    PARALLEL_CALLS_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    parent_key_id: str
+    budgets: _containers.RepeatedCompositeFieldContainer[SpentBudget]
+    create_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    model_ids: _containers.RepeatedScalarFieldContainer[str]
+    parallel_calls: int
+    calls: int
+    def __init__(self, key_id: _Optional[str] = ..., parent_key_id: _Optional[str] = ..., budgets: _Optional[_Iterable[_Union[SpentBudget, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_ids: _Optional[_Iterable[str]] = ..., parallel_calls: _Optional[int] = ..., calls: _Optional[int] = ...) -> None: ...
+
+class OpenRunRequest(_message.Message):
+    __slots__ = ("account_id", "key_id", "parent_key_id", "parent_is_minted", "member_id", "budgets", "valid_for", "model_ids", "parallel_calls")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_IS_MINTED_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    VALID_FOR_FIELD_NUMBER: _ClassVar[int]
+    MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
+    PARALLEL_CALLS_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    key_id: str
+    parent_key_id: str
+    parent_is_minted: bool
+    member_id: str
+    budgets: _containers.RepeatedCompositeFieldContainer[Budget]
+    valid_for: _duration_pb2.Duration
+    model_ids: _containers.RepeatedScalarFieldContainer[str]
+    parallel_calls: int
+    def __init__(self, account_id: _Optional[str] = ..., key_id: _Optional[str] = ..., parent_key_id: _Optional[str] = ..., parent_is_minted: _Optional[bool] = ..., member_id: _Optional[str] = ..., budgets: _Optional[_Iterable[_Union[Budget, _Mapping]]] = ..., valid_for: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., model_ids: _Optional[_Iterable[str]] = ..., parallel_calls: _Optional[int] = ...) -> None: ...
+
+class OpenRunResponse(_message.Message):
+    __slots__ = ("run",)
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    run: Run
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
+
+class EndRunsRequest(_message.Message):
+    __slots__ = ("account_id", "key_id", "by_key_id", "actor")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    BY_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    key_id: str
+    by_key_id: str
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., key_id: _Optional[str] = ..., by_key_id: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+
+class EndRunsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListRunsRequest(_message.Message):
+    __slots__ = ("account_id", "key_id")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    key_id: str
+    def __init__(self, account_id: _Optional[str] = ..., key_id: _Optional[str] = ...) -> None: ...
+
+class ListRunsResponse(_message.Message):
+    __slots__ = ("runs",)
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    runs: _containers.RepeatedCompositeFieldContainer[Run]
+    def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ...) -> None: ...
+
 class ExplainRefusalRequest(_message.Message):
     __slots__ = ("charging_id",)
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
@@ -987,7 +1091,7 @@ class ReadJournalResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ...) -> None: ...
 
 class JournalEntry(_message.Message):
-    __slots__ = ("part_id", "sequence_number", "index", "account_id", "time_us", "account_opened", "bucket_granted", "debt_repaid", "bucket_expired", "session_created", "session_updated", "session_settled", "notice_reached", "order_placed", "price_charged", "order_completed", "order_failed", "subscription_started", "cycle_started", "renewal_changed", "subscription_suspended", "subscription_ended", "bucket_rolled_over", "transfer_sent", "transfer_confirmed", "transfer_returned", "bucket_reduced", "debt_written_off", "limits_set", "bucket_topped_up", "actor")
+    __slots__ = ("part_id", "sequence_number", "index", "account_id", "time_us", "account_opened", "bucket_granted", "debt_repaid", "bucket_expired", "session_created", "session_updated", "session_settled", "notice_reached", "order_placed", "price_charged", "order_completed", "order_failed", "subscription_started", "cycle_started", "renewal_changed", "subscription_suspended", "subscription_ended", "bucket_rolled_over", "transfer_sent", "transfer_confirmed", "transfer_returned", "bucket_reduced", "debt_written_off", "limits_set", "bucket_topped_up", "run_opened", "runs_ended", "call_labelled", "actor")
     PART_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -1018,6 +1122,9 @@ class JournalEntry(_message.Message):
     DEBT_WRITTEN_OFF_FIELD_NUMBER: _ClassVar[int]
     LIMITS_SET_FIELD_NUMBER: _ClassVar[int]
     BUCKET_TOPPED_UP_FIELD_NUMBER: _ClassVar[int]
+    RUN_OPENED_FIELD_NUMBER: _ClassVar[int]
+    RUNS_ENDED_FIELD_NUMBER: _ClassVar[int]
+    CALL_LABELLED_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     part_id: int
     sequence_number: int
@@ -1049,8 +1156,11 @@ class JournalEntry(_message.Message):
     debt_written_off: DebtWrittenOff
     limits_set: LimitsSet
     bucket_topped_up: BucketToppedUp
+    run_opened: RunOpened
+    runs_ended: RunsEnded
+    call_labelled: CallLabelled
     actor: Actor
-    def __init__(self, part_id: _Optional[int] = ..., sequence_number: _Optional[int] = ..., index: _Optional[int] = ..., account_id: _Optional[str] = ..., time_us: _Optional[int] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., bucket_granted: _Optional[_Union[BucketGranted, _Mapping]] = ..., debt_repaid: _Optional[_Union[DebtRepaid, _Mapping]] = ..., bucket_expired: _Optional[_Union[BucketExpired, _Mapping]] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., session_updated: _Optional[_Union[SessionUpdated, _Mapping]] = ..., session_settled: _Optional[_Union[SessionSettled, _Mapping]] = ..., notice_reached: _Optional[_Union[NoticeReached, _Mapping]] = ..., order_placed: _Optional[_Union[OrderPlaced, _Mapping]] = ..., price_charged: _Optional[_Union[PriceCharged, _Mapping]] = ..., order_completed: _Optional[_Union[OrderCompleted, _Mapping]] = ..., order_failed: _Optional[_Union[OrderFailed, _Mapping]] = ..., subscription_started: _Optional[_Union[SubscriptionStarted, _Mapping]] = ..., cycle_started: _Optional[_Union[CycleStarted, _Mapping]] = ..., renewal_changed: _Optional[_Union[RenewalChanged, _Mapping]] = ..., subscription_suspended: _Optional[_Union[SubscriptionSuspended, _Mapping]] = ..., subscription_ended: _Optional[_Union[SubscriptionEnded, _Mapping]] = ..., bucket_rolled_over: _Optional[_Union[BucketRolledOver, _Mapping]] = ..., transfer_sent: _Optional[_Union[TransferSent, _Mapping]] = ..., transfer_confirmed: _Optional[_Union[TransferConfirmed, _Mapping]] = ..., transfer_returned: _Optional[_Union[TransferReturned, _Mapping]] = ..., bucket_reduced: _Optional[_Union[BucketReduced, _Mapping]] = ..., debt_written_off: _Optional[_Union[DebtWrittenOff, _Mapping]] = ..., limits_set: _Optional[_Union[LimitsSet, _Mapping]] = ..., bucket_topped_up: _Optional[_Union[BucketToppedUp, _Mapping]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+    def __init__(self, part_id: _Optional[int] = ..., sequence_number: _Optional[int] = ..., index: _Optional[int] = ..., account_id: _Optional[str] = ..., time_us: _Optional[int] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., bucket_granted: _Optional[_Union[BucketGranted, _Mapping]] = ..., debt_repaid: _Optional[_Union[DebtRepaid, _Mapping]] = ..., bucket_expired: _Optional[_Union[BucketExpired, _Mapping]] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., session_updated: _Optional[_Union[SessionUpdated, _Mapping]] = ..., session_settled: _Optional[_Union[SessionSettled, _Mapping]] = ..., notice_reached: _Optional[_Union[NoticeReached, _Mapping]] = ..., order_placed: _Optional[_Union[OrderPlaced, _Mapping]] = ..., price_charged: _Optional[_Union[PriceCharged, _Mapping]] = ..., order_completed: _Optional[_Union[OrderCompleted, _Mapping]] = ..., order_failed: _Optional[_Union[OrderFailed, _Mapping]] = ..., subscription_started: _Optional[_Union[SubscriptionStarted, _Mapping]] = ..., cycle_started: _Optional[_Union[CycleStarted, _Mapping]] = ..., renewal_changed: _Optional[_Union[RenewalChanged, _Mapping]] = ..., subscription_suspended: _Optional[_Union[SubscriptionSuspended, _Mapping]] = ..., subscription_ended: _Optional[_Union[SubscriptionEnded, _Mapping]] = ..., bucket_rolled_over: _Optional[_Union[BucketRolledOver, _Mapping]] = ..., transfer_sent: _Optional[_Union[TransferSent, _Mapping]] = ..., transfer_confirmed: _Optional[_Union[TransferConfirmed, _Mapping]] = ..., transfer_returned: _Optional[_Union[TransferReturned, _Mapping]] = ..., bucket_reduced: _Optional[_Union[BucketReduced, _Mapping]] = ..., debt_written_off: _Optional[_Union[DebtWrittenOff, _Mapping]] = ..., limits_set: _Optional[_Union[LimitsSet, _Mapping]] = ..., bucket_topped_up: _Optional[_Union[BucketToppedUp, _Mapping]] = ..., run_opened: _Optional[_Union[RunOpened, _Mapping]] = ..., runs_ended: _Optional[_Union[RunsEnded, _Mapping]] = ..., call_labelled: _Optional[_Union[CallLabelled, _Mapping]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class NoticeReached(_message.Message):
     __slots__ = ("bucket_id", "percent")
@@ -1230,6 +1340,38 @@ class LimitsSet(_message.Message):
     valid_until_us: int
     def __init__(self, subject: _Optional[str] = ..., limit_count: _Optional[int] = ..., valid_until_us: _Optional[int] = ...) -> None: ...
 
+class RunOpened(_message.Message):
+    __slots__ = ("key_id", "parent_key_id", "budgets", "ends_us", "model_ids", "parallel_calls")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    ENDS_US_FIELD_NUMBER: _ClassVar[int]
+    MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
+    PARALLEL_CALLS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    parent_key_id: str
+    budgets: _containers.RepeatedCompositeFieldContainer[Budget]
+    ends_us: int
+    model_ids: _containers.RepeatedScalarFieldContainer[str]
+    parallel_calls: int
+    def __init__(self, key_id: _Optional[str] = ..., parent_key_id: _Optional[str] = ..., budgets: _Optional[_Iterable[_Union[Budget, _Mapping]]] = ..., ends_us: _Optional[int] = ..., model_ids: _Optional[_Iterable[str]] = ..., parallel_calls: _Optional[int] = ...) -> None: ...
+
+class RunsEnded(_message.Message):
+    __slots__ = ("key_id", "by_key_id")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    BY_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    by_key_id: str
+    def __init__(self, key_id: _Optional[str] = ..., by_key_id: _Optional[str] = ...) -> None: ...
+
+class CallLabelled(_message.Message):
+    __slots__ = ("charging_id", "run_label")
+    CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_LABEL_FIELD_NUMBER: _ClassVar[int]
+    charging_id: str
+    run_label: str
+    def __init__(self, charging_id: _Optional[str] = ..., run_label: _Optional[str] = ...) -> None: ...
+
 class AccountOpened(_message.Message):
     __slots__ = ("offering_id",)
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
@@ -1315,7 +1457,7 @@ class SessionUpdated(_message.Message):
     def __init__(self, charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., used: _Optional[_Union[TokenUsage, _Mapping]] = ..., hold_added: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ...) -> None: ...
 
 class SessionSettled(_message.Message):
-    __slots__ = ("charging_id", "record_sequence_number", "model_id", "key_id", "member_id", "offering_id", "tariff_id", "tariff_version", "unit", "usage", "class_charges", "charged_amount", "debits", "debt_amount", "close_cause", "provenance", "attempts", "create_time_us", "released", "more_records", "wholesale", "absorbed_amount", "unpaid")
+    __slots__ = ("charging_id", "record_sequence_number", "model_id", "key_id", "member_id", "offering_id", "tariff_id", "tariff_version", "unit", "usage", "class_charges", "charged_amount", "debits", "debt_amount", "close_cause", "provenance", "attempts", "create_time_us", "released", "more_records", "wholesale", "absorbed_amount", "unpaid", "run_label")
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
     RECORD_SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
@@ -1339,6 +1481,7 @@ class SessionSettled(_message.Message):
     WHOLESALE_FIELD_NUMBER: _ClassVar[int]
     ABSORBED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     UNPAID_FIELD_NUMBER: _ClassVar[int]
+    RUN_LABEL_FIELD_NUMBER: _ClassVar[int]
     charging_id: str
     record_sequence_number: int
     model_id: str
@@ -1362,7 +1505,8 @@ class SessionSettled(_message.Message):
     wholesale: WholesaleCharge
     absorbed_amount: int
     unpaid: TokenUsage
-    def __init__(self, charging_id: _Optional[str] = ..., record_sequence_number: _Optional[int] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., usage: _Optional[_Union[TokenUsage, _Mapping]] = ..., class_charges: _Optional[_Iterable[_Union[ClassCharge, _Mapping]]] = ..., charged_amount: _Optional[int] = ..., debits: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., debt_amount: _Optional[int] = ..., close_cause: _Optional[_Union[CloseCause, str]] = ..., provenance: _Optional[_Union[UsageProvenance, str]] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ..., create_time_us: _Optional[int] = ..., released: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., more_records: _Optional[bool] = ..., wholesale: _Optional[_Union[WholesaleCharge, _Mapping]] = ..., absorbed_amount: _Optional[int] = ..., unpaid: _Optional[_Union[TokenUsage, _Mapping]] = ...) -> None: ...
+    run_label: str
+    def __init__(self, charging_id: _Optional[str] = ..., record_sequence_number: _Optional[int] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., usage: _Optional[_Union[TokenUsage, _Mapping]] = ..., class_charges: _Optional[_Iterable[_Union[ClassCharge, _Mapping]]] = ..., charged_amount: _Optional[int] = ..., debits: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., debt_amount: _Optional[int] = ..., close_cause: _Optional[_Union[CloseCause, str]] = ..., provenance: _Optional[_Union[UsageProvenance, str]] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ..., create_time_us: _Optional[int] = ..., released: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., more_records: _Optional[bool] = ..., wholesale: _Optional[_Union[WholesaleCharge, _Mapping]] = ..., absorbed_amount: _Optional[int] = ..., unpaid: _Optional[_Union[TokenUsage, _Mapping]] = ..., run_label: _Optional[str] = ...) -> None: ...
 
 class WholesaleCharge(_message.Message):
     __slots__ = ("vendor_id", "vendor_model_id", "tariff_id", "tariff_version", "unit", "amount", "class_charges")

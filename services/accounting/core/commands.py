@@ -367,13 +367,24 @@ Command = (
 )
 
 _encode = msgspec.msgpack.Encoder().encode
+# MessagePack's heads of maps: the short one has the number of fields in its last bits, the long one in two bytes that follow.
+_MAP: Final = 0x80
+_MAP_16: Final = 0xDE
+_FIELDS_MAX: Final = 15
 _DIGEST_BYTES: Final = 8
 _CALL_KEY_BYTES: Final = 16
 
 
 def digest_of(command: Command) -> bytes:
-    """Eight bytes that differ when the content of a repeat does."""
-    return blake2b(_encode(command), digest_size=8).digest()
+    """Eight bytes that differ when the content of a repeat does; the same for each release that knows all that is set in it."""
+    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()
+
+
+def _with_short_head(encoded: bytes) -> bytes:
+    """A map of few fields with the short head, where the encoder made the long one because the command could have more fields."""
+    if encoded[0] == _MAP_16 and int.from_bytes(encoded[1:3]) <= _FIELDS_MAX:
+        return bytes((_MAP | encoded[2],)) + encoded[3:]
+    return encoded
 
 
 class CallName(NamedTuple):

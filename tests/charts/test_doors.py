@@ -89,6 +89,7 @@ CLIENTS_CALL: Final = (
     "/v1/completions",
     "/v1/embeddings",
     "/v1/me/balance",
+    "/v1/me/keys",
     "/v1/me/receipts",
     "/v1/messages",
     "/v1/models",

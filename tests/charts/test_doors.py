@@ -94,6 +94,7 @@ CLIENTS_CALL: Final = (
     "/v1/messages",
     "/v1/models",
     "/v1/responses",
+    "/v1/usage",
 )
 
 

@@ -138,6 +138,7 @@ def test_every_field_of_a_create_and_an_event_makes_it_another_one() -> None:
             {
                 **{"model_id": "thirds", "key_id": "key-2", "member_id": "mbr-2", "input_bound": 9, "output_limit": 9},
                 **{"metered": True, "input_expected": 3, "input_calibrated": 3},
+                **{"key_is_minted": True, "run_label": "nightly"},
                 **{"idempotency_key": "mine", "content_digest": b"of another"},
             },
         ),

@@ -104,18 +104,22 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         wholesale=catalog.wholesale(command.model_id, now_us),
         debt_limit=planned.debt_limit,
     )
-    answer = Granted(
-        quota.granted,
-        quota.payable,
-        created.output_threshold,
-        catalog.validity_us,
-        quota.final,
-        offering.offering_id,
-        offering.final_action,
-    )
+    answer = _granted(created)
     left = limits.rates_left(account, rules, now_us, admission.arrivals)
     decision = Decision((created, *_labels(command, now_us, catalog)), answer)
     return as_it_stands(account, catalog, command.key_id, command.member_id, now_us, decision, left)
+
+
+def _granted(created: SessionCreated) -> Granted:
+    return Granted(
+        created.output_granted,
+        created.output_payable,
+        created.output_threshold,
+        created.validity_us,
+        created.final,
+        created.offering_id,
+        created.final_action,
+    )
 
 
 def _labels(command: CreateSession, now_us: int, catalog: ChargingCatalog) -> tuple[CallLabelled, ...]:

@@ -18,6 +18,7 @@ from services.accounting.rpc.fields import (
     call_key_of,
     charging_id_of,
     close_cause_of,
+    measure_of,
     name_of,
     not_negative,
     payment_of,
@@ -112,6 +113,8 @@ def _create_of(account_id: str, charging_id: str, number: int, create: pb.Create
         input_calibrated=not_negative("input_tokens_calibrated", create.input_tokens_calibrated)
         if create.HasField("input_tokens_calibrated")
         else -1,
+        input_measure=measure_of("input_measure", create.input_measure, is_input=True),
+        output_measure=measure_of("output_measure", create.output_measure, is_input=False),
         idempotency_key=call_key_of(create),
         content_digest=create.content_digest,
         key_is_minted=create.key_is_minted,

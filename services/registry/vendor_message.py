@@ -45,7 +45,12 @@ def _endpoint(dialect: str, endpoint: Endpoint) -> registry_pb2.VendorEndpoint:
         unknown_fields=f"UNKNOWN_FIELD_{_set(endpoint.unknown_fields).upper()}",
         unknown_content=f"UNKNOWN_FIELD_{_set(endpoint.unknown_content).upper()}",
         usage=_usage(_set(endpoint.usage)),
+        prompt_caching=_caching(_set(endpoint.prompt_caching)),
     )
+
+
+def _caching(caching: str) -> str | None:
+    return None if caching == "none" else f"PROMPT_CACHING_{caching.upper()}"
 
 
 def _usage(usage: UsageReading) -> registry_pb2.UsageReading:

@@ -29,6 +29,9 @@ NAMED_DIALECTS: Final = frozenset({"openai_embeddings", "openai_completions"})
 AUTHENTICATIONS: Final = ("bearer", "x_api_key")
 UNKNOWN_FIELDS: Final = ("dropped", "refused", "passed")
 UNKNOWN_CONTENT: Final = ("refused", "passed")
+PROMPT_CACHING: Final = ("none", "automatic", "marks")
+# Dialects of conversations whose requests need no marks of what is to be cached.
+_CACHING_DIALECTS: Final = frozenset({"openai_chat", "openai_responses"})
 REASONING_COUNTS: Final = ("as_total_shows", "inside", "beside")
 ERROR_MEANINGS: Final = ("request", "account", "rate_limit", "overloaded", "content", "context")
 
@@ -83,6 +86,8 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     unknown_fields: str | None = None
     # One of `UNKNOWN_CONTENT`.
     unknown_content: str | None = None
+    # One of `PROMPT_CACHING`, in OpenAI's dialects; messages always have marks.
+    prompt_caching: str | None = None
     usage: UsageReading | None = None
 
 
@@ -144,6 +149,7 @@ _FILLED: Final = {
         priced_fields={},
         unknown_fields="dropped",
         unknown_content="passed",
+        prompt_caching="none",
         usage=UsageReading(reasoning="as_total_shows", paths={}, places=()),
     )
     for dialect, authentication in (
@@ -249,6 +255,11 @@ def _endpoint_flaws(dialect: str, endpoint: Endpoint) -> Iterator[FieldFlaw]:
             yield field, f"must be left out: {dialect} has no limit of the output"
         elif value is not None:
             yield from choice_flaws(field, value, choices)
+    if endpoint.prompt_caching is not None:
+        if dialect in _CACHING_DIALECTS:
+            yield from choice_flaws("prompt_caching", endpoint.prompt_caching, PROMPT_CACHING)
+        else:
+            yield "prompt_caching", f"must be left out: {dialect} needs no word on it"
     priced = endpoint.priced_fields or {}
     seen: set[str] = set()
     for index, name in enumerate(endpoint.extra_fields or ()):

@@ -25,6 +25,17 @@ class Unknown(Enum):
     PASSED = pb.UNKNOWN_FIELD_PASSED
 
 
+class PromptCaching(Enum):
+    """The way in which a vendor caches the beginning of a prompt."""
+
+    # Not at all, or nothing is known of it.
+    NONE = pb.PROMPT_CACHING_UNSPECIFIED
+    # By itself, whatever is marked.
+    AUTOMATIC = pb.PROMPT_CACHING_AUTOMATIC
+    # Where a part of the prompt is marked.
+    MARKS = pb.PROMPT_CACHING_MARKS
+
+
 class Reasoning(Enum):
     """The place where a vendor counts reasoning."""
 
@@ -99,6 +110,7 @@ class Endpoint(NamedTuple):
     unknown_content: Unknown = Unknown.PASSED
     usage: UsageReading = UsageReading()
     errors: tuple[ErrorRule, ...] = ()
+    prompt_caching: PromptCaching = PromptCaching.NONE
 
     def meaning(self, fault: VendorFault) -> Meaning:
         """The meaning of a vendor's error: by its own rules, else by status; `fault.http_status` 200: an error in an answer."""
@@ -152,6 +164,7 @@ def endpoints_of(vendor: pb.Vendor, base_url: str, api_key: str) -> dict[str, En
                 tuple(tuple(place.split(".")) for place in each.usage.places),
             ),
             errors=errors,
+            prompt_caching=PromptCaching(each.prompt_caching),
         )
     return endpoints
 

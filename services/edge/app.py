@@ -18,6 +18,7 @@ from services.edge.api.me import me_routes
 from services.edge.api.models import AccountOfferings, is_anthropic, models_routes
 from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
+from services.edge.call.admission import Interpreter
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
 from services.edge.catalog import CatalogHolder
@@ -30,6 +31,7 @@ from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.dialects.completions.dialect import Completions
 from services.edge.dialects.embeddings.dialect import Embeddings
 from services.edge.dialects.responses.dialect import Responses
+from services.edge.dialects.translation.translator import Translations
 from services.edge.http.answers import Answers, exception_handlers, named
 from services.edge.http.bodies import Bodies
 from services.edge.http.metrics import RequestMetrics
@@ -61,6 +63,8 @@ CALLS: Final = metered(
 )
 # A dialect's first path is that of its calls.
 SERVED_AT: Final = {dialect.name: path for path, dialect in reversed(CALLS)}
+# Reads calls of models whose vendors speak another dialect.
+INTERPRETER: Final = Interpreter(Translations(), SERVED_AT)
 # Bounds the bodies of all routes except model calls, which bound theirs themselves.
 _BODY_BYTES_MAX: Final = 1_000_000
 # At most this many of the largest bodies may be on their way in.
@@ -135,7 +139,7 @@ async def run_edge(
         offerings = AccountOfferings(accounting)
         router = Router(budget=RetryBudget(config.attempts_max, config.retry_budget_ms / 1_000))
         router.export()
-        counts = TokenCounts(catalog, vendors, router, offerings, SERVED_AT)
+        counts = TokenCounts(catalog, vendors, router, offerings, INTERPRETER)
         path = _call_path(config, catalog, charging, vendors, router)
         calls = stack.enter_context(_model_calls(config, principals, path, counts, clock))
         # Once it listens.
@@ -186,7 +190,7 @@ async def _charging(
 def _call_path(config: EdgeConfig, catalog: CatalogHolder, charging: Charging, vendors: VendorClient, router: Router) -> CallPath:
     metrics = CallMetrics()
     metrics.export()
-    return CallPath(catalog, charging, vendors, router, metrics, config.heartbeat_interval_ms, SERVED_AT)
+    return CallPath(catalog, charging, vendors, router, metrics, config.heartbeat_interval_ms, INTERPRETER)
 
 
 @contextmanager

@@ -1,9 +1,8 @@
 """The path of a call, for every dialect: admission, the session, the call itself."""
 
-from collections.abc import Mapping
 from typing import Final
 
-from services.edge.call.admission import Admitted, admit, model_of, refuse_elsewhere
+from services.edge.call.admission import Admitted, Interpreter, admit, model_of
 from services.edge.call.call import Call
 from services.edge.call.dialect import Dialect, Request
 from services.edge.call.metrics import CallMetrics
@@ -47,16 +46,15 @@ class CallPath:
         router: Router,
         metrics: CallMetrics,
         heartbeat_interval_ms: int,
-        served_at: Mapping[str, str],
+        interpreter: Interpreter,
     ) -> None:
-        """`served_at`: the URL of each dialect's calls by its name, for callers whose dialect no vendor of the model speaks."""
         self._catalog = catalog
         self._charging = charging
         self._vendors = vendors
         self._router = router
         self._metrics = metrics
         self._heartbeat_interval_s = heartbeat_interval_ms / 1_000
-        self._served_at = served_at
+        self._interpreter = interpreter
         # The catalog that the router knows.
         self._routed: Snapshot | None = None
 
@@ -78,12 +76,12 @@ class CallPath:
             self._router.keep(snapshot.routes())
         model = model_of(snapshot, request.model_id)
         try:
-            admitted = self._admit(dialect, request, model, principal)
+            admitted = await self._admit(dialect, request, model, principal)
         except RecursionError:
             # Its depth was read, but writing it anew needs a little more.
             raise too_deep() from None
         with client.interruptible():
-            admitted, granted = await self._open(snapshot, dialect, admitted, principal, charging_id)
+            admitted, granted = await self._open(snapshot, (dialect, request), admitted, principal, charging_id)
         session = Session(self._charging, charging_id, principal, granted, client.revoke)
         try:
             await self._serve(snapshot, admitted, granted, session, client, answer)
@@ -130,12 +128,15 @@ class CallPath:
     async def _open(
         self,
         snapshot: Snapshot,
-        dialect: Dialect,
+        asked: tuple[Dialect, Request],
         admitted: Admitted,
         principal: Principal,
         charging_id: str,
     ) -> tuple[Admitted, pb.Granted]:
-        """Reserves, for the requested model or the one that calls go on with. Errors: `Problem`, `ServiceError`."""
+        """Reserves, for the requested model or the one that calls go on with, whose vendors may speak another dialect.
+
+        `asked`: the client's dialect and request. Errors: `Problem`, `ServiceError`.
+        """
         admitted, opened = await self._reserve(admitted, principal, charging_id)
         if isinstance(opened, pb.Granted):
             return admitted, opened
@@ -144,16 +145,17 @@ class CallPath:
         if cheaper is None:
             raise _refusal(opened, admitted.model.model_id, offering.redirect_offering_id if offering else "")
         # The quota has ended, but the offering lets calls go on with a cheaper model.
-        admitted = self._admit(dialect, admitted.request, cheaper, principal)
+        dialect, request = asked
+        admitted = await self._admit(dialect, request, cheaper, principal)
         admitted, opened = await self._reserve(admitted, principal, charging_id)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         raise _refusal(opened, admitted.model.model_id, "")
 
-    def _admit(self, dialect: Dialect, request: Request, model: SellableModel, principal: Principal) -> Admitted:
+    async def _admit(self, dialect: Dialect, request: Request, model: SellableModel, principal: Principal) -> Admitted:
         """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
-        refuse_elsewhere(dialect, model, self._served_at)
-        return admit(self._router, dialect, request, model, principal.account_id)
+        spoken, request = await self._interpreter.interpret(dialect, request, model)
+        return admit(self._router, spoken, request, model, principal.account_id)
 
     async def _reserve(
         self, admitted: Admitted, principal: Principal, charging_id: str

@@ -107,7 +107,7 @@ class ResponsesAnswer:
             # Some vendors leave it out, because it was told.
             changed["output"] = self._told.trees
         if not self._is_counted_so(used, response.get("usage")):
-            changed["usage"] = _usage(used)
+            changed["usage"] = usage_of(used)
         response = {**response, **changed}
         return self._written({**fields, "type": kind, "response": response}) if self._streamed else encode(response)
 
@@ -140,7 +140,7 @@ class ResponsesAnswer:
             "status": "incomplete",
             "incomplete_details": {"reason": LIMIT},
             "output": self._told.trees,
-            "usage": _usage(used),
+            "usage": usage_of(used),
         }
         response = {**self._response, **changed}
         if not self._streamed:
@@ -175,7 +175,7 @@ class ResponsesAnswer:
         return event_of(fields["type"], self._numbered(fields, encode(fields)))
 
 
-def _usage(used: Vector) -> Tree:
+def usage_of(used: Vector) -> Tree:
     """The charged usage, with all that the official SDKs expect."""
     usage = usage_object(used, "input", "output")
     usage["input_tokens_details"].setdefault("cache_write_tokens", 0)

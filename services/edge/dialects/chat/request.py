@@ -78,7 +78,8 @@ class ChatRequest:
     @property
     def fields(self) -> Tree:
         """The fields as they were read, decoded to the last member."""
-        return {name: tree(self._messages.raw if name == "messages" else raw) for name, raw in self._fields.items()}
+        decoded: Tree = tree(Raw(encode({**self._fields, "messages": self._messages.raw})))
+        return decoded
 
     @property
     def parts(self) -> int:

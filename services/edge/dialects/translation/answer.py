@@ -43,7 +43,7 @@ class TranslatedAnswer:
         self._last_says = has_output(step)
         # Without events too: what was told before has been sent.
         out = self._telling.tell(self._read(step.out) if step.out else ())
-        return step._replace(out=out) if step.out else step
+        return Step(out, *step[1:]) if step.out else step
 
     def _read(self, out: bytes) -> list[Told]:
         try:

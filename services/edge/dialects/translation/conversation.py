@@ -130,16 +130,6 @@ class Conversation(NamedTuple):
     # Whether a chat's client wants the count in its stream.
     include_usage: bool = False
 
-    @property
-    def is_marked(self) -> bool:
-        """Whether the client marks what is to be cached."""
-        return any(is_marked(part) for turn in self.turns for part in turn.parts)
-
-    @property
-    def has_proofs(self) -> bool:
-        """Whether there is thought of earlier answers."""
-        return any(type(part) is Thought for turn in self.turns for part in turn.parts)
-
 
 def is_marked(part: Part) -> bool:
     """Whether the prompt is to be cached up to the end of this part."""

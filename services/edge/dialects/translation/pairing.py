@@ -1,6 +1,6 @@
 """Calls and their results: each result has its call, each call its result, and every call an ID of its own. Pure."""
 
-from services.edge.dialects.translation.conversation import TOOL, Call, Part, Result, Turn
+from services.edge.dialects.translation.conversation import ASSISTANT, TOOL, Call, Part, Result, Turn
 from services.edge.http.problems import malformed
 
 
@@ -9,6 +9,8 @@ def paired(turns: list[Turn]) -> list[Turn]:
 
     Errors: `Problem` 400 for a result without its call, or a call without its result.
     """
+    if all(turn.role not in (ASSISTANT, TOOL) for turn in turns):
+        return turns
     # Calls without a result, by the ID that the client knows.
     waiting: dict[str, list[Call]] = {}
     taken: set[str] = set()

@@ -1,16 +1,21 @@
 """Problems of requests that cannot be carried into another dialect, and the checks that readers share. Pure."""
 
-from typing import Any
+from typing import Any, Final
 
 from services.edge.dialects.json_text import encode
 from services.edge.dialects.typed_events import Tree
 from services.edge.http.problems import Problem, malformed
+from services.edge.vendors.profile import Endpoint
 
 
 def cannot(where: str, why: str) -> Problem:
     """400. `why` says what cannot be carried, and what would be right, in sentences."""
     message = f"{where} cannot be translated into the dialect that this model's vendor speaks. {why}"
     return malformed(where, message, "unsupported_in_translation")
+
+
+# A vendor without a word of its own on prices: the dialect's own holds.
+PLAIN_VENDOR: Final = Endpoint("", "", "")
 
 
 def string_of(members: Tree, name: str, where: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from services.edge.call.dialect import Answer, Body, Dialect, InputSize, Request, VendorRequest
 from services.edge.dialects.json_text import encode
 from services.edge.dialects.translation.answer import TranslatedAnswer
-from services.edge.dialects.translation.conversation import Conversation, Thought
+from services.edge.dialects.translation.conversation import Conversation, Thought, is_marked
 from services.edge.dialects.translation.proofs import Proof, Seal, proof_in
 from services.edge.dialects.translation.refusals import cannot
 from services.edge.dialects.translation.requests.view import View
@@ -76,8 +76,14 @@ class TranslatedRequest:
         self._conversation = conversation
         self._model_id = model_id
         self._output_max = output_max
-        self._sealed = [part.sealed for turn in conversation.turns for part in turn.parts if type(part) is Thought]
-        self._is_marked = conversation.is_marked
+        self._sealed: list[str] = []
+        self._is_marked = False
+        for turn in conversation.turns:
+            for part in turn.parts:
+                if type(part) is Thought:
+                    self._sealed.append(part.sealed)
+                elif is_marked(part):
+                    self._is_marked = True
         # With every proof that may be one of the vendor's, so that it is sized as the largest of all.
         self._written, self._dropped = self._write(proof_in, has_marks=vendors.takes_marks)
 
@@ -115,14 +121,15 @@ class TranslatedRequest:
                 case PromptCaching.MARKS:
                     has_marks = True
         written = self._written
-        opened = self._seal(endpoint).open
-        if has_marks is not self._vendors.takes_marks or not all(map(opened, self._sealed)):
-            written, _ = self._write(opened, has_marks=has_marks)
+        if self._sealed or has_marks is not self._vendors.takes_marks:
+            opened = self._seal(endpoint).open
+            if has_marks is not self._vendors.takes_marks or not all(map(opened, self._sealed)):
+                written, _ = self._write(opened, has_marks=has_marks)
         try:
             asked = written.vendor_request(endpoint, vendor_model_id, output_limit, streamed=streamed)
         except Problem as problem:
             raise self._named(problem) from None
-        return asked._replace(dropped=(*dropped, *asked.dropped))
+        return asked._replace(dropped=(*dropped, *asked.dropped)) if dropped else asked
 
     def count_body(self, tokens: int) -> Body:
         """See `services.edge.call.dialect.CountsHere`: messages alone have such requests."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Hashable
 from typing import Any, Final
-from uuid import uuid4
 
 from services.edge.dialects.json_text import encode
 from services.edge.dialects.openai_usage import usage_object
-from services.edge.dialects.translation.answers.wire import data_of
+from services.edge.dialects.translation.answers.wire import data_of, new_id
 from services.edge.dialects.translation.arguments import is_object
 from services.edge.dialects.translation.proofs import Proof, ProofKind, Seal
 from services.edge.dialects.translation.telling import (
@@ -124,9 +123,8 @@ class ChatTelling(Telling):
     def __init__(self, model_id: str, seal: Seal, *, streamed: bool, include_usage: bool) -> None:
         super().__init__(model_id, seal, streamed=streamed)
         self._include_usage = include_usage
-        self._id = f"chatcmpl-{uuid4().hex}"
-        head = encode({"id": self._id, "object": "chat.completion.chunk", "created": 0, "model": model_id})[:-1]
-        self._head_json = b"data: %b," % head
+        # The begin of every chunk.
+        self._chunk_head = b""
         # Calls so far.
         self._calls = 0
 
@@ -136,9 +134,13 @@ class ChatTelling(Telling):
         return b"data: %b\n\n" % body if self._streamed else body
 
     def _chunk(self, delta: bytes, reason: bytes = b"null") -> bytes:
-        return b'%b"choices":[{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]}\n\n' % (self._head_json, delta, reason)
+        return b'%b"choices":[{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]}\n\n' % (self._chunk_head, delta, reason)
+
+    def _identity(self, kind: str) -> Tree:
+        return {"id": f"chatcmpl-{new_id()}", "object": kind, "created": 0, "model": self._model_id}
 
     def _begin(self) -> bytes:
+        self._chunk_head = b"data: %b," % encode(self._identity("chat.completion.chunk"))[:-1]
         return self._chunk(b'{"role":"assistant","content":""}')
 
     def _open(self, block: Block) -> bytes:
@@ -170,7 +172,7 @@ class ChatTelling(Telling):
         out = self._chunk(b"{}", encode(_WORDS.get(stopped.stop, "stop")))
         if self._include_usage:
             usage = encode(usage_object(used, "prompt", "completion"))
-            out += b'%b"choices":[],"usage":%b}\n\n' % (self._head_json, usage)
+            out += b'%b"choices":[],"usage":%b}\n\n' % (self._chunk_head, usage)
         return out + _DONE
 
     def _whole(self, stopped: Stopped, used: Vector) -> bytes:
@@ -183,8 +185,9 @@ class ChatTelling(Telling):
         if calls:
             message["tool_calls"] = calls
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _WORDS.get(stopped.stop, "stop")}
-        head = {"id": self._id, "object": "chat.completion", "created": 0, "model": self._model_id}
-        return encode({**head, "choices": [choice], "usage": usage_object(used, "prompt", "completion")})
+        return encode(
+            {**self._identity("chat.completion"), "choices": [choice], "usage": usage_object(used, "prompt", "completion")}
+        )
 
 
 def _call_of(block: Block, arguments: str) -> Tree:

@@ -1,12 +1,11 @@
 """Answers of Anthropic's messages: read as events of no dialect, and told from them. Pure."""
 
 from typing import Any, Final
-from uuid import uuid4
 
 from services.edge.dialects.anthropic_messages.answer import usage_of
 from services.edge.dialects.anthropic_messages.problems import problem_body
 from services.edge.dialects.json_text import encode
-from services.edge.dialects.translation.answers.wire import data_of
+from services.edge.dialects.translation.answers.wire import data_of, new_id
 from services.edge.dialects.translation.arguments import arguments_of
 from services.edge.dialects.translation.proofs import Proof, ProofKind
 from services.edge.dialects.translation.refusals import json_of
@@ -184,7 +183,7 @@ class MessagesTelling(Telling):
 
     def _message(self, content: list[Tree], reason: str | None, sequence: str | None, usage: Tree) -> Tree:
         return {
-            "id": f"msg_{uuid4().hex}",
+            "id": f"msg_{new_id()}",
             "type": "message",
             "role": "assistant",
             "model": self._model_id,

@@ -2,13 +2,21 @@
 
 from collections.abc import Hashable
 from typing import Any, Final
-from uuid import uuid4
 
 from services.edge.dialects.json_text import encode
 from services.edge.dialects.responses.answer import usage_of
-from services.edge.dialects.responses.names import COMPLETED, CREATED, FAILED, IN_PROGRESS, INCOMPLETE, ITEM_EVENT, LIMIT
+from services.edge.dialects.responses.names import (
+    COMPLETED,
+    CREATED,
+    FAILED,
+    IN_PROGRESS,
+    INCOMPLETE,
+    ITEM_EVENT,
+    LIMIT,
+    TEXT_DELTA,
+)
 from services.edge.dialects.responses.telling import new_response
-from services.edge.dialects.translation.answers.wire import data_of
+from services.edge.dialects.translation.answers.wire import data_of, new_id
 from services.edge.dialects.translation.arguments import input_of
 from services.edge.dialects.translation.proofs import Proof, ProofKind, Seal
 from services.edge.dialects.translation.telling import (
@@ -139,12 +147,14 @@ class ResponsesTelling(Telling):
         """`custom`: names of tools that take any text, which stand as functions in a dialect without them."""
         super().__init__(model_id, seal, streamed=streamed)
         self._custom = custom
-        self._response = new_response(model_id)
-        # Item IDs are made of it.
-        self._id = uuid4().hex
+        # Made once it is told; item IDs are made of its own.
+        self._response: Tree = {}
+        self._id = ""
         self._number = 0
         # Items whose end was told.
         self._output: list[Tree] = []
+        # The begin of each piece of the open text.
+        self._text_head = b""
         # Whether the open thought has a summary.
         self._has_summary = False
 
@@ -156,6 +166,8 @@ class ResponsesTelling(Telling):
         if is_unsent:
             self.take_back()
         self._number = number
+        if not self._response:
+            self._identify()
         error = {"code": problem.code or SERVER_ERROR, "message": problem.message}
         open_ones = [self._item(block, "incomplete") for block in self._blocks[self._head :] if block.is_open]
         output = [*self._output, *open_ones]
@@ -166,7 +178,12 @@ class ResponsesTelling(Telling):
         self._undo.set(self, "_number", self._number + 1)
         return event
 
+    def _identify(self) -> None:
+        self._id = new_id()
+        self._response = {**new_response(self._model_id), "id": f"resp_{self._id}"}
+
     def _begin(self) -> bytes:
+        self._identify()
         begun = {"response": {**self._response, "output": []}}
         return self._event(CREATED, begun) + self._event(IN_PROGRESS, begun)
 
@@ -232,6 +249,8 @@ class ResponsesTelling(Telling):
         before += self._event(f"{ITEM_EVENT}.added", {"output_index": len(self._output), "item": item})
         if block.kind in (Kind.TEXT, Kind.REFUSAL):
             before += self._event("response.content_part.added", {**self._at(block), "part": _part(block.kind, "")})
+            place = encode({"type": TEXT_DELTA, **self._at(block)})[:-1]
+            self._undo.set(self, "_text_head", b'event: %b\ndata: %b,"delta":' % (TEXT_DELTA.encode(), place))
         self._undo.set(self, "_has_summary", False)
         return before
 
@@ -247,12 +266,9 @@ class ResponsesTelling(Telling):
     def _piece(self, block: Block, text: str) -> bytes:
         match self._kind(block):
             case Kind.TEXT:
-                number = self._number
-                self._undo.set(self, "_number", number + 1)
-                return (
-                    b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":%d,'
-                    b'"item_id":"%b","output_index":%d,"content_index":0,"delta":%b,"logprobs":[]}\n\n'
-                ) % (number, self._item_id(block).encode(), len(self._output), encode(text))
+                event = b'%b%b,"sequence_number":%d,"logprobs":[]}\n\n' % (self._text_head, encode(text), self._number)
+                self._undo.set(self, "_number", self._number + 1)
+                return event
             case Kind.REFUSAL:
                 return self._event("response.refusal.delta", {**self._at(block), "delta": text})
             case Kind.THOUGHT:
@@ -308,6 +324,7 @@ class ResponsesTelling(Telling):
         return self._event(kind, {"response": response})
 
     def _whole(self, stopped: Stopped, used: Vector) -> bytes:
+        self._identify()
         output: list[Tree] = []
         for block in self._blocks:
             if (proof := self._proof_item(block)) is not None:

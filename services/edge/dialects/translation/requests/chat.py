@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
-from services.edge.dialects.chat.fields import KNOWN, PRICED
+from services.edge.dialects.chat.fields import CHAT, KNOWN, PRICED
 from services.edge.dialects.chat.request import ChatRequest
+from services.edge.dialects.profiled import fields_of, refuse_priced
 from services.edge.dialects.translation.arguments import as_arguments
 from services.edge.dialects.translation.conversation import (
     ASSISTANT,
@@ -24,9 +25,10 @@ from services.edge.dialects.translation.conversation import (
     Turn,
 )
 from services.edge.dialects.translation.proofs import ProofKind
-from services.edge.dialects.translation.refusals import cannot, object_of, objects_of, string_of, texts_of, truth_of
+from services.edge.dialects.translation.refusals import PLAIN_VENDOR, cannot, object_of, objects_of, string_of, texts_of, truth_of
 from services.edge.dialects.translation.requests.openai import (
     EXPLICIT,
+    SHARED,
     chosen,
     format_of,
     is_breakpoint,
@@ -48,6 +50,8 @@ _REFUSED: Final = {
     "function_call": "Write it as tool_choice.",
     "logprobs": "Other dialects tell no probabilities of tokens.",
 }
+_READ: Final = _TAKEN | _REFUSED.keys() | PRICED.keys() | {*SHARED}
+_PRICED: Final = fields_of(PLAIN_VENDOR, CHAT.priced)
 _STOPS_MAX: Final = 4
 _FUNCTION: Final = frozenset({"name", "description", "parameters", "strict"})
 # Between texts that stand together.
@@ -57,6 +61,7 @@ _BLANK_LINE: Final = "\n\n"
 def read(request: ChatRequest) -> Conversation:
     """The conversation. Errors: `Problem` 400 for what cannot be carried."""
     fields = request.fields
+    refuse_priced(fields, _PRICED)
     if request.choices > 1:
         raise cannot("n", "Other dialects make one answer. Leave it out, and send a request for each.")
     for name, why in _REFUSED.items():
@@ -70,7 +75,6 @@ def read(request: ChatRequest) -> Conversation:
     shared = shared_settings(fields)
     if fields.get("verbosity") is not None:
         shared["verbosity"] = fields["verbosity"]
-    known = _TAKEN | _REFUSED.keys() | shared.keys() | PRICED.keys()
     effort = fields.get("reasoning_effort")
     return Conversation(
         turns=turns,
@@ -86,7 +90,7 @@ def read(request: ChatRequest) -> Conversation:
         format=_format(fields.get("response_format")),
         user=str(shared.get("user") or shared.get("safety_identifier") or ""),
         shared=shared,
-        others={name: value for name, value in fields.items() if name not in known},
+        others={name: value for name, value in fields.items() if name not in _READ},
         dropped=tuple(dropped),
         include_usage=request.options.include_usage,
     )

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.dialects.anthropic_messages.names import CUSTOM_TOOL, FIELDS, PRICED
+from services.edge.dialects.anthropic_messages.priced import refuse_priced
 from services.edge.dialects.anthropic_messages.request import MessagesRequest
 from services.edge.dialects.translation.arguments import arguments_of, as_arguments
 from services.edge.dialects.translation.conversation import (
@@ -29,7 +30,16 @@ from services.edge.dialects.translation.conversation import (
     is_marked,
 )
 from services.edge.dialects.translation.proofs import Proof, ProofKind
-from services.edge.dialects.translation.refusals import cannot, json_of, object_of, objects_of, string_of, texts_of, truth_of
+from services.edge.dialects.translation.refusals import (
+    PLAIN_VENDOR,
+    cannot,
+    json_of,
+    object_of,
+    objects_of,
+    string_of,
+    texts_of,
+    truth_of,
+)
 from services.edge.dialects.translation.requests.tools import as_function, chosen_tools
 from services.edge.dialects.translation.requests.view import View
 from services.edge.dialects.typed_events import Tree
@@ -53,6 +63,7 @@ _TAKEN: Final = frozenset(
 ) | {"thinking", "output_config", "output_format", "metadata", "cache_control"}
 # Fields that mean something to Anthropic's vendors alone. Priced ones have a value here that costs nothing.
 _LEFT_OUT: Final = frozenset({"context_management", "compaction", "diagnostics"})
+_READ: Final = _TAKEN | _LEFT_OUT | PRICED.keys()
 # A budget of thinking up to this many tokens is that effort; a larger one is "high".
 BUDGETS: Final = ((4_096, "low"), (16_384, "medium"))
 _MARKS_MAX: Final = 4
@@ -68,6 +79,7 @@ _OFF: Final = "none"
 
 def read(request: MessagesRequest) -> Conversation:
     """The conversation. Errors: `Problem` 400 for what cannot be carried."""
+    refuse_priced(request.fields, PLAIN_VENDOR)
     return _Reading(request.fields).conversation()
 
 
@@ -85,19 +97,14 @@ class _Reading:
         self._system(fields.get("system"))
         for index, message in enumerate(fields["messages"]):
             self._message(message, f"messages[{index}]")
-        if self._turns and self._turns[-1].role == ASSISTANT:
-            where = f"messages[{len(fields['messages']) - 1}]"
-            raise cannot(
-                where, "The answer would go on with the assistant's words, which no other dialect can ask for. Leave them out."
-            )
+        _refuse_begun(self._turns)
         if fields.get("cache_control") is not None:
             self._mark_last()
         tools = [self._tool(tool, f"tools[{index}]") for index, tool in enumerate(objects_of(fields.get("tools"), "tools"))]
         choice, parallel = _choice(fields.get("tool_choice"))
         effort, shows_thought, form = self._effort()
         user = object_of(fields.get("metadata"), "metadata").get("user_id")
-        known = _TAKEN | _LEFT_OUT | PRICED.keys()
-        others = {name: value for name, value in fields.items() if name not in known}
+        others = {name: value for name, value in fields.items() if name not in _READ}
         self._dropped |= dict.fromkeys(name for name in _LEFT_OUT if fields.get(name) is not None)
         return Conversation(
             turns=self._turns,
@@ -291,6 +298,7 @@ def write(conversation: Conversation, view: View) -> tuple[Tree, tuple[str, ...]
 
     Errors: `Problem` 400 for what this dialect cannot have.
     """
+    _refuse_begun(conversation.turns)
     dropped = [name for name in conversation.others if name in FIELDS and name != "simulate"]
     dropped += [name for name in conversation.shared if name not in ("user", "safety_identifier")]
     fields: Tree = {name: value for name, value in conversation.others.items() if name not in dropped}
@@ -354,6 +362,12 @@ def _number(value: Any) -> float:
     except (TypeError, ValueError):
         # The vendor judges it.
         return 0
+
+
+def _refuse_begun(turns: list[Turn]) -> None:
+    """Refuses a conversation that ends with the assistant's words: in messages alone an answer goes on with them."""
+    if turns and turns[-1].role == ASSISTANT:
+        raise cannot(turns[-1].where, "The last turn is the assistant's, whose words not every dialect goes on with. Leave it out.")
 
 
 def _written_turns(turns: list[Turn], view: View) -> tuple[list[Tree], list[Tree]]:

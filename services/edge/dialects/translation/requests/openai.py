@@ -12,7 +12,7 @@ from services.edge.http.problems import malformed
 # A mark of what is to be cached.
 BREAKPOINT: Final = "prompt_cache_breakpoint"
 EXPLICIT: Final = {"mode": "explicit"}
-_SHARED: Final = (
+SHARED: Final = (
     "metadata",
     "user",
     "safety_identifier",
@@ -34,7 +34,7 @@ class WrittenName(Protocol):
 
 def shared_settings(fields: Tree) -> Tree:
     """The settings that both dialects have under one name."""
-    return {name: fields[name] for name in _SHARED if fields.get(name) is not None}
+    return {name: fields[name] for name in SHARED if fields.get(name) is not None}
 
 
 def is_breakpoint(part: Tree) -> bool:

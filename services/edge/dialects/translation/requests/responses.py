@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from services.edge.dialects.responses.names import FIELDS, LIMIT, LIMIT_MIN
+from services.edge.dialects.profiled import fields_of, refuse_priced
+from services.edge.dialects.responses.names import FIELDS, LIMIT, LIMIT_MIN, PRICED
 from services.edge.dialects.responses.request import ResponsesRequest
 from services.edge.dialects.translation.conversation import (
     ASSISTANT,
@@ -23,9 +24,10 @@ from services.edge.dialects.translation.conversation import (
     Turn,
 )
 from services.edge.dialects.translation.proofs import ProofKind
-from services.edge.dialects.translation.refusals import cannot, object_of, objects_of, string_of, truth_of
+from services.edge.dialects.translation.refusals import PLAIN_VENDOR, cannot, object_of, objects_of, string_of, truth_of
 from services.edge.dialects.translation.requests.openai import (
     EXPLICIT,
+    SHARED,
     chosen,
     format_of,
     is_breakpoint,
@@ -57,6 +59,8 @@ _TAKEN: Final = frozenset(
 _LEFT_OUT: Final = frozenset({"truncation", "max_tool_calls"})
 # Their values that are sold cost nothing and change nothing.
 _FREE: Final = frozenset({"service_tier", "include", "top_logprobs", "context_management", "moderation"})
+_READ: Final = _TAKEN | _LEFT_OUT | _FREE | {*SHARED}
+_PRICED: Final = fields_of(PLAIN_VENDOR, PRICED)
 _TOOL: Final = frozenset({"type", "name", "description", "parameters", "strict", "format"})
 _ENCRYPTED: Final = "reasoning.encrypted_content"
 
@@ -64,6 +68,7 @@ _ENCRYPTED: Final = "reasoning.encrypted_content"
 def read(request: ResponsesRequest) -> Conversation:
     """The conversation. Errors: `Problem` 400 for what cannot be carried."""
     fields = request.fields
+    refuse_priced(fields, _PRICED)
     dropped = dict.fromkeys((*request.dropped_options, *(name for name in _LEFT_OUT if fields.get(name) is not None)))
     turns = _Items(fields.get("instructions"), fields["input"]).turns
     tools = [_tool(each, f"tools[{index}]", dropped) for index, each in enumerate(objects_of(fields.get("tools"), "tools"))]
@@ -76,7 +81,6 @@ def read(request: ResponsesRequest) -> Conversation:
     )
     dropped |= dict.fromkeys(f"text.{name}" for name in text if name not in ("format", "verbosity"))
     form = object_of(text.get("format"), "text.format")
-    known = _TAKEN | _LEFT_OUT | _FREE | shared.keys()
     return Conversation(
         turns=turns,
         tools=tools,
@@ -90,7 +94,7 @@ def read(request: ResponsesRequest) -> Conversation:
         format=format_of(form.get("type"), form, "text.format"),
         user=str(shared.get("user") or shared.get("safety_identifier") or ""),
         shared=shared,
-        others={name: value for name, value in fields.items() if name not in known},
+        others={name: value for name, value in fields.items() if name not in _READ},
         dropped=tuple(dropped),
     )
 

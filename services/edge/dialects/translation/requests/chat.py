@@ -70,7 +70,14 @@ def read(request: ChatRequest) -> Conversation:
     dropped = dict.fromkeys(request.options.dropped)
     if fields.get("store") is True:
         dropped["store"] = None
-    turns = [turn for index, each in enumerate(fields["messages"]) for turn in _turns(each, f"messages[{index}]", dropped)]
+    turns: list[Turn] = []
+    for index, each in enumerate(fields["messages"]):
+        turn = _turn(each, f"messages[{index}]", dropped)
+        if turn.role == TOOL and turns and turns[-1].role == TOOL:
+            # Results of calls side by side stand together.
+            turns[-1].parts.extend(turn.parts)
+        else:
+            turns.append(turn)
     tools = [_tool(each, f"tools[{index}]", dropped) for index, each in enumerate(objects_of(fields.get("tools"), "tools"))]
     shared = shared_settings(fields)
     if fields.get("verbosity") is not None:
@@ -96,8 +103,8 @@ def read(request: ChatRequest) -> Conversation:
     )
 
 
-def _turns(message: Tree, where: str, dropped: dict[str, None]) -> list[Turn]:
-    """The turns of a message."""
+def _turn(message: Tree, where: str, dropped: dict[str, None]) -> Turn:
+    """The turn of a message."""
     role = message["role"]
     if role == "function" or message.get("function_call") is not None:
         raise cannot(where, "Functions of the older kind are known to chat completions alone. Write them as tools.")
@@ -106,12 +113,12 @@ def _turns(message: Tree, where: str, dropped: dict[str, None]) -> list[Turn]:
     parts = _parts(message.get("content"), f"{where}.content")
     if role == TOOL:
         texts = tuple(part for part in parts if type(part) is Text or type(part) is Image)
-        return [Turn(TOOL, [Result(string_of(message, "tool_call_id", where), texts, where)], where)]
+        return Turn(TOOL, [Result(string_of(message, "tool_call_id", where), texts, where)], where)
     if refusal := message.get("refusal"):
         parts.append(Text(refusal))
     for index, call in enumerate(objects_of(message.get("tool_calls"), f"{where}.tool_calls")):
         parts.append(_call(call, f"{where}.tool_calls[{index}]"))
-    return [Turn(role, parts, where)]
+    return Turn(role, parts, where)
 
 
 def _parts(content: Any, where: str) -> list[Part]:

@@ -264,3 +264,131 @@ async def test_a_task_with_two_calls_of_tools(running: Cell, client: str, vendor
         told = await ASK[client](to, vendor, streamed=streamed, messages=messages, **fields)
         assert (told.calls, told.stop) == ([], STOPS[client][1])
         assert told.text
+
+
+@ways
+async def test_a_quota_that_ends_in_a_call(running: Cell, client: str, vendor: str) -> None:
+    # The vendor heeds no limit, so it is cut where the quota ends.
+    simulate = {"output_tokens": 4_000, "ignores_limit": True, "tools": {"calls": 2, "argument_tokens": 1_800, "name": "weather"}}
+    async with clients(running, f"cut-{client}-{vendor}", tokens=2_000) as to:
+        fields: Any = {"tools": [TOOLS[client]], "extra_body": {"simulate": simulate}}
+        told = await ended(to, client, vendor, [{"role": "user", "content": "The weather?"}], 1_999, fields)
+        assert told == STOPS[client][2]
+        [bucket] = (await running.call("GET", "/v1/me/balance", to.api_key)).json["buckets"]
+        assert (bucket["reserved"], bucket["remaining"] >= 0) == (0, True)
+        assert bucket["consumed"] > 1_000_000_000
+
+
+async def ended(to: Clients, client: str, model: str, messages: list[Any], limit: int, fields: dict[str, Any]) -> str | None:
+    """The reason at the end of a stream, of which the SDK has read every event; the arguments of its calls may be half."""
+    match client:
+        case "chats":
+            reasons: list[str | None] = []
+            chat: Any = await to.openai.chat.completions.create(
+                model=model, messages=messages, max_completion_tokens=limit, stream=True, **fields
+            )
+            async for chunk in chat:
+                reasons += [choice.finish_reason for choice in chunk.choices]
+            return reasons[-1]
+        case "messages":
+            delta = None
+            stream: Any = await to.anthropic.messages.create(
+                model=model, messages=messages, max_tokens=limit, stream=True, **fields
+            )
+            async for event in stream:
+                delta = event.delta if event.type == "message_delta" else delta
+            assert delta is not None
+            return str(delta.stop_reason)
+    last = None
+    events: Any = await to.openai.responses.create(model=model, input=messages, max_output_tokens=limit, stream=True, **fields)
+    async for event in events:
+        last = event
+    assert last is not None
+    assert last.response.output[-1].status == "incomplete"
+    return str(last.response.incomplete_details.reason)
+
+
+@ways
+@pytest.mark.parametrize("failure", ["break_mid_stream", "error_mid_stream", "cut_mid_event"])
+async def test_a_vendor_that_breaks_off(running: Cell, client: str, vendor: str, failure: str) -> None:
+    simulate = {"output_tokens": 60, "failure": failure, "failure_after_tokens": 20, "tokens_per_second": 2_000}
+    async with clients(running, f"{failure}-{client}-{vendor}") as to:
+        fields: Any = {"extra_body": {"simulate": simulate}}
+        messages: list[Any] = [{"role": "user", "content": "Hi"}]
+        if client == "responses":
+            stream: Any = await to.openai.responses.create(model=vendor, input=messages, stream=True, **fields)
+            last = [event async for event in stream][-1]
+            assert last.type == "response.failed"
+            message = last.response.error.message
+        else:
+            with pytest.raises((openai.APIError, anthropic.APIError)) as raised:
+                await ended(to, client, vendor, messages, 100, fields)
+            message = str(raised.value)
+        assert "broke off in the middle of the answer" in message
+
+
+async def test_tokens_of_a_message_are_counted_here_and_the_answer_says_so(running: Cell) -> None:
+    async with clients(running, "counting") as to:
+        for model, provenance in (("chats", "estimated"), ("responses", "estimated"), ("messages", None)):
+            counted = await to.anthropic.messages.with_raw_response.count_tokens(
+                model=model, system="Be brief.", messages=[{"role": "user", "content": "one two three " * 100}]
+            )
+            assert counted.headers.get("x-count-provenance") == provenance
+            assert 250 < (await _parsed(counted)).input_tokens < 500
+        balance = await running.call("GET", "/v1/me/balance", to.api_key)
+        assert balance.json["buckets"][0]["consumed"] == 0
+
+
+async def test_what_is_left_out_is_named_and_what_cannot_be_is_refused(running: Cell) -> None:
+    async with clients(running, "dropped") as to:
+        system: Any = [{"type": "text", "text": "Long.", "cache_control": {"type": "ephemeral"}}]
+        hello: Any = [{"role": "user", "content": "Hi"}]
+        for model, dropped in (("chats", "cache_control, top_k"), ("responses", "top_k"), ("messages", None)):
+            raw = await to.anthropic.messages.with_raw_response.create(
+                model=model, max_tokens=50, system=system, messages=hello, extra_body={"top_k": 5}
+            )
+            assert raw.headers.get("x-dropped-fields") == dropped
+        with pytest.raises(anthropic.BadRequestError, match="stop_sequences cannot be translated"):
+            await to.anthropic.messages.create(model="responses", max_tokens=50, messages=hello, stop_sequences=["END"])
+        with pytest.raises(openai.BadRequestError) as raised:
+            await to.openai.chat.completions.create(model="messages", messages=hello, n=2)
+        assert (raised.value.param, raised.value.code) == ("n", "unsupported_in_translation")
+        balance = await running.call("GET", "/v1/me/balance", to.api_key)
+        assert balance.json["buckets"][0]["reserved"] == 0
+
+
+async def test_every_model_of_conversations_is_listed_for_every_client(running: Cell) -> None:
+    async with clients(running, "listing") as to:
+        of_openai = {model.id async for model in to.openai.models.list()}
+        of_anthropic = {model.id async for model in to.anthropic.models.list()}
+        assert of_openai == of_anthropic
+        assert set(VENDORS) <= of_anthropic
+
+
+async def test_thought_comes_back_with_the_calls_that_it_led_to(running: Cell) -> None:
+    simulate = {
+        "output_tokens": 60,
+        "reasoning_tokens": 40,
+        "reasoning": "reasoning_content",
+        "tools": {"calls": 1, "name": "weather"},
+    }
+    # The simulator counts thought as input where the dialect has a place for it.
+    for client, vendor in (("responses", "messages"), ("messages", "responses")):
+        async with clients(running, f"thought-{client}-{vendor}") as to:
+            messages: list[Any] = [{"role": "user", "content": "The weather?"}]
+            fields: Any = {"tools": [TOOLS[client]], "extra_body": {"simulate": simulate}}
+            told = await ASK[client](to, vendor, streamed=True, messages=messages, **fields)
+            assert told.thought
+            inputs = []
+            kept = told.sent_back
+            without = [item for item in kept if item.get("type") != "reasoning"]
+            if client == "messages":
+                without = [
+                    {**turn, "content": [block for block in turn["content"] if block["type"] != "thinking"]} for turn in kept
+                ]
+            for turns in (kept, without):
+                messages = [{"role": "user", "content": "The weather?"}, *turns, *results(client, told.call_ids)]
+                again = await ASK[client](to, vendor, streamed=True, messages=messages, tools=[TOOLS[client]])
+                inputs.append(again.usage[0])
+            # The vendor was sent the thought again: 40 tokens of it where it can be read.
+            assert inputs[0] >= inputs[1] + 35

@@ -456,7 +456,8 @@ def says(event: dict[str, Any]) -> bool:
     if "choices" in event:
         delta = event["choices"][0]["delta"]
         return bool(delta.get("content") or delta.get("reasoning_content") or delta.get("tool_calls"))
-    return event["type"].endswith("delta") and event["type"] != "message_delta"
+    kind: str = event["type"]
+    return kind.endswith("delta") and kind != "message_delta"
 
 
 @pytest.mark.parametrize("vendor", [C, M])
@@ -635,7 +636,7 @@ def test_thought_that_led_to_no_call_does_not_go_back_to_a_chat() -> None:
 
 @pytest.mark.parametrize("client", [M, R])
 def test_the_signature_of_a_call_comes_back_with_it(client: str) -> None:
-    signed = {"extra_content": {"google": {"thought_signature": "c2lnbmVk"}}}
+    signed: Any = {"extra_content": {"google": {"thought_signature": "c2lnbmVk"}}}
     events = [call_piece(0, '{"city":1}', "call_1", **signed), chunk("tool_calls")]
     answer = whole(client, C, events)
     [called] = [turn for turn in next_request(client, C, sent_back(client, answer)) if turn.get("tool_calls")]

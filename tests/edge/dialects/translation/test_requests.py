@@ -11,7 +11,7 @@ from tests.edge.dialects.translation.ways import SCHEMA, WAYS, C, M, R, asked, b
 
 ways = pytest.mark.parametrize(("client", "vendor"), WAYS)
 PNG = "data:image/png;base64,iVBORw0K"
-SIMPLE = {
+SIMPLE: dict[str, list[Any]] = {
     C: [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
     M: [{"role": "user", "content": "Hi"}],
     R: [{"role": "user", "content": "Hi"}],
@@ -91,7 +91,7 @@ def test_texts_of_one_turn_are_one_text_in_a_chat_and_parts_elsewhere() -> None:
     assert body(M, R, messages=messages)["input"] == [{"type": "message", "role": "user", "content": parts}]
 
 
-IMAGES = {
+IMAGES: dict[str, list[Any]] = {
     C: [{"type": "image_url", "image_url": {"url": url}} for url in (PNG, "https://example.test/a.png")],
     M: [
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0K"}},
@@ -121,7 +121,7 @@ def test_a_text_document_is_a_text_and_its_title_is_dropped() -> None:
 # Tools
 
 
-CALLED = {
+CALLED: dict[str, list[Any]] = {
     C: [
         {"role": "user", "content": "The weather?"},
         {

@@ -99,7 +99,7 @@ def conversations(draw: st.DrawFn) -> Conversation:
 
 def without_place(turn: Turn) -> Turn:
     """A turn without the places that it was read from, and without the detail of images that every dialect fills in."""
-    parts: list[Any] = [part._replace(where="") if hasattr(part, "where") else part for part in turn.parts]
+    parts: list[Any] = [part._replace(where="") if isinstance(part, Image | Call | Result) else part for part in turn.parts]
     return Turn(turn.role, [part._replace(detail="") if isinstance(part, Image) else part for part in parts], "")
 
 

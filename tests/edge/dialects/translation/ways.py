@@ -141,7 +141,14 @@ def block(index: int, begun: dict[str, Any], *deltas: dict[str, Any]) -> list[di
 def message(*blocks: list[dict[str, Any]], reason: str = "end_turn", sequence: str | None = None) -> list[dict[str, Any]]:
     """The events of a message."""
     usage = {"input_tokens": 5, "output_tokens": 1}
-    begun = {"id": "msg_1", "type": "message", "role": "assistant", "model": "vendor-m", "content": [], "stop_reason": None}
+    begun: dict[str, Any] = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "vendor-m",
+        "content": [],
+        "stop_reason": None,
+    }
     delta = {"stop_reason": reason, "stop_sequence": sequence}
     return [
         {"type": "message_start", "message": {**begun, "stop_sequence": None, "usage": usage}},

@@ -30,6 +30,7 @@ from tests.mutations.routing import ROUTING
 from tests.mutations.rules import RULES
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
+from tests.mutations.translation import TRANSLATION
 
 MUTATIONS = (
     *CALLS,
@@ -37,6 +38,7 @@ MUTATIONS = (
     *METERING,
     *DIALECTS,
     *RESPONSES,
+    *TRANSLATION,
     *KEYS,
     *ENDS,
     *DOORS,

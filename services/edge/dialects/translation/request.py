@@ -153,7 +153,6 @@ class TranslatedRequest:
         head = param.partition("[")[0]
         for own, clients in zip(self._vendors.names, self._client.names, strict=True):
             if own != clients and (head == own or head.startswith(f"{own}.")):
-                problem.message = problem.message.replace(param, clients)
-                problem.param = clients
-                break
+                message = problem.message.replace(param, clients, 1)
+                return Problem(problem.status, problem.type, problem.code, message, param=clients, headers=problem.headers)
         return problem

@@ -7,7 +7,21 @@ import pytest
 
 from services.edge.http.problems import Problem
 from services.edge.vendors.profile import PromptCaching, Unknown
-from tests.edge.dialects.translation.ways import SCHEMA, WAYS, C, M, R, asked, body, counting, endpoint, translated
+from tests.edge.dialects.translation.ways import (
+    DIALECTS,
+    SCHEMA,
+    TRANSLATIONS,
+    WAYS,
+    C,
+    M,
+    R,
+    asked,
+    body,
+    counting,
+    endpoint,
+    read,
+    translated,
+)
 
 ways = pytest.mark.parametrize(("client", "vendor"), WAYS)
 PNG = "data:image/png;base64,iVBORw0K"
@@ -610,3 +624,31 @@ def test_calls_of_a_conversation_have_one_mark(client: str, vendor: str) -> None
     later = translated(client, vendor, **turns(client, CALLED[client]))
     other = translated(client, vendor, **turns(client, [{"role": "user", "content": "Something else"}]))
     assert first.conversation() == later.conversation() != other.conversation()
+
+
+# The choice of a dialect
+
+
+def test_the_first_dialect_that_can_have_the_request_is_taken() -> None:
+    def spoken(client: str, **fields: Any) -> str:
+        targets = TRANSLATIONS.targets(client, {C, M, R} - {client})
+        return TRANSLATIONS.translated(DIALECTS[client], read(client, fields), targets, model_id="model", output_max=100)[0]
+
+    assert [spoken(client) for client in (C, M, R)] == [R, R, M]
+    assert spoken(M, stop_sequences=["END"]) == C
+    assert spoken(C, stop="END") == M
+    with pytest.raises(Problem, match="stop_sequences cannot be translated"):
+        spoken(M, stop_sequences=list("abcde"))
+
+
+def test_only_dialects_that_vendors_speak_are_taken_and_embeddings_never() -> None:
+    assert TRANSLATIONS.targets(M, {C, "openai_embeddings"}) == (C,)
+    assert TRANSLATIONS.targets(C, {"openai_embeddings"}) == ()
+    assert TRANSLATIONS.targets("openai_embeddings", {C, M, R}) == ()
+
+
+@ways
+def test_long_requests_are_long_work(client: str, vendor: str) -> None:
+    assert not TRANSLATIONS.is_long_work(read(client, {"tools": [TOOLS[client]] * 20}))
+    assert TRANSLATIONS.is_long_work(read(client, {"tools": [TOOLS[client]] * 1_100}))
+    assert TRANSLATIONS.is_long_work(read(client, turns(client, [{"role": "user", "content": "x"}] * 600)))

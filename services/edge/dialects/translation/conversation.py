@@ -82,6 +82,8 @@ class Tool(NamedTuple):
     strict: bool | None = None
     is_custom: bool = False
     grammar: Any = None
+    # The group that a response's client has it in, and its name there.
+    group: tuple[str, str] | None = None
 
 
 class ToolChoice(NamedTuple):

@@ -40,8 +40,7 @@ def _to_messages(conversation: Conversation, model_id: str, seal: Seal, streamed
 
 
 def _to_responses(conversation: Conversation, model_id: str, seal: Seal, streamed: bool) -> ResponsesTelling:  # the same
-    custom = frozenset(tool.name for tool in conversation.tools if tool.is_custom)
-    return ResponsesTelling(model_id, seal, streamed=streamed, custom=custom)
+    return ResponsesTelling(model_id, seal, streamed=streamed, tools=conversation.tools)
 
 
 _CHAT: Final = Form(

@@ -659,3 +659,11 @@ def test_hidden_thinking_comes_back_as_it_was() -> None:
 def test_a_vendor_of_responses_is_asked_for_proofs_where_the_client_can_keep_them() -> None:
     assert body(M, R)["include"] == ["reasoning.encrypted_content"]
     assert "include" not in body(C, R)
+
+
+def test_a_call_of_a_grouped_tool_is_told_in_its_group() -> None:
+    tool = {"type": "function", "name": "spawn", "parameters": None}
+    group = {"type": "namespace", "name": "agents", "tools": [tool]}
+    events = [call_piece(0, "{}", "a", "agents__spawn"), chunk("tool_calls")]
+    for item in (whole(R, C, events, tools=[group])["output"][0], told(R, C, events, tools=[group])[-1]["response"]["output"][0]):
+        assert (item["type"], item["namespace"], item["name"]) == ("function_call", "agents", "spawn")

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.edge.dialects.translation.requests.tools import name_in_group
 from services.edge.http.problems import Problem
 from services.edge.vendors.profile import PromptCaching, Unknown
 from tests.edge.dialects.translation.ways import (
@@ -192,7 +193,7 @@ def test_calls_side_by_side_and_their_results(client: str, vendor: str) -> None:
     assert without_spaces(sent["input" if vendor == R else "messages"]) == without_spaces(CALLED[vendor])
 
 
-TOOLS = {
+TOOLS: dict[str, Any] = {
     C: {"type": "function", "function": {"name": "weather", "description": "It tells.", "parameters": SCHEMA, "strict": True}},
     M: {"name": "weather", "description": "It tells.", "input_schema": SCHEMA, "strict": True},
     R: {"type": "function", "name": "weather", "description": "It tells.", "parameters": SCHEMA, "strict": True},
@@ -511,7 +512,8 @@ def test_a_field_that_costs_extra_is_refused_under_the_clients_name() -> None:
          "messages[0].content[0]"),
         (M, C, {"messages": [{"role": "assistant", "content": [{"type": "server_tool_use", "id": "a", "name": "b", "input": {}}]}]},
          "messages[0].content[0]"),
-        (R, C, {"tools": [{"type": "namespace", "name": "n", "tools": []}]}, "tools[0].type"),
+        (R, C, {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "namespace", "name": "m"}]}]},
+         "tools[0].tools[0].type"),
         (R, M, {"input": [{"type": "compaction", "encrypted_content": "x"}]}, "input[0]"),
         (R, C, {"input": [{"type": "web_search_call", "id": "w"}]}, "input[0]"),
         (R, C, {"input": [{"role": "user", "content": [{"type": "input_audio", "x": 1}]}]}, "input[0].content[0]"),
@@ -652,3 +654,22 @@ def test_long_requests_are_long_work(client: str, vendor: str) -> None:
     assert not TRANSLATIONS.is_long_work(read(client, {"tools": [TOOLS[client]] * 20}))
     assert TRANSLATIONS.is_long_work(read(client, {"tools": [TOOLS[client]] * 1_100}))
     assert TRANSLATIONS.is_long_work(read(client, turns(client, [{"role": "user", "content": "x"}] * 600)))
+
+
+GROUP = {"type": "namespace", "name": "agents", "description": "Other agents.", "tools": [{**TOOLS[R], "name": "spawn"}]}
+
+
+@pytest.mark.parametrize("vendor", [C, M])
+def test_tools_of_a_group_have_names_of_their_own(vendor: str) -> None:
+    call = {"type": "function_call", "call_id": "a", "namespace": "agents", "name": "spawn", "arguments": "{}"}
+    given = [{"role": "user", "content": "Go"}, call, {"type": "function_call_output", "call_id": "a", "output": "x"}]
+    sent = body(R, vendor, tools=[GROUP], input=given)
+    [tool] = [each.get("function", each) for each in sent["tools"]]
+    assert (tool["name"], tool["description"]) == ("agents__spawn", "Other agents.\n\nIt tells.")
+    assert "agents__spawn" in str(sent["messages"][1])
+
+
+def test_a_name_in_a_group_that_is_too_long_ends_with_its_digest() -> None:
+    names = [name_in_group("g" * 40, "f" * 40 + end) for end in "ab"]
+    assert [len(name) for name in names] == [64, 64]
+    assert len(set(names)) == 2

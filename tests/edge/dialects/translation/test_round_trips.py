@@ -191,7 +191,7 @@ def telling(dialect: str, *, streamed: bool = True) -> Telling:
             return ChatTelling("m", SEAL, streamed=streamed, include_usage=False)
         case "anthropic_messages":
             return MessagesTelling("m", SEAL, streamed=streamed)
-    return ResponsesTelling("m", SEAL, streamed=streamed, custom=frozenset())
+    return ResponsesTelling("m", SEAL, streamed=streamed, tools=())
 
 
 class Heard:

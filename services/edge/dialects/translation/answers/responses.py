@@ -1,6 +1,6 @@
 """Answers of OpenAI's responses: read as events of no dialect, and told from them. Pure."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, Final
 
 from services.edge.dialects.json_text import encode
@@ -18,6 +18,7 @@ from services.edge.dialects.responses.names import (
 from services.edge.dialects.responses.telling import new_response
 from services.edge.dialects.translation.answers.wire import data_of, new_id
 from services.edge.dialects.translation.arguments import input_of
+from services.edge.dialects.translation.conversation import Tool
 from services.edge.dialects.translation.proofs import Proof, ProofKind, Seal
 from services.edge.dialects.translation.telling import (
     CALLS,
@@ -143,10 +144,11 @@ class ResponsesTelling(Telling):
 
     _tells_again = True
 
-    def __init__(self, model_id: str, seal: Seal, *, streamed: bool, custom: frozenset[str]) -> None:
-        """`custom`: names of tools that take any text, which stand as functions in a dialect without them."""
+    def __init__(self, model_id: str, seal: Seal, *, streamed: bool, tools: Sequence[Tool]) -> None:
+        """`tools`: those of the request, custom ones and grouped ones among them, which are plain functions elsewhere."""
         super().__init__(model_id, seal, streamed=streamed)
-        self._custom = custom
+        self._custom = {tool.name for tool in tools if tool.is_custom}
+        self._groups = {tool.name: tool.group for tool in tools if tool.group is not None}
         # Made once it is told; item IDs are made of its own.
         self._response: Tree = {}
         self._id = ""
@@ -222,8 +224,10 @@ class ResponsesTelling(Telling):
         return {"id": self._item_id(block), "type": "message", "status": status, "role": "assistant", "content": content}
 
     def _call(self, block: Block, status: str, kind: str, member: str, text: str) -> Tree:
-        head = {"id": self._item_id(block), "type": kind, "status": status, "call_id": block.call_id, "name": block.name}
-        return {**head, member: text}
+        call: Tree = {"id": self._item_id(block), "type": kind, "status": status, "call_id": block.call_id, "name": block.name}
+        if (group := self._groups.get(block.name)) is not None:
+            call["namespace"], call["name"] = group
+        return {**call, member: text}
 
     def _proof_item(self, block: Block) -> Tree | None:
         """An item of thought with the proof of a call, which comes before it."""
@@ -303,7 +307,7 @@ class ResponsesTelling(Telling):
             case Kind.CALL:
                 if block.is_empty and item["arguments"]:
                     out = self._event("response.function_call_arguments.delta", {**place, "delta": item["arguments"]})
-                done = {**place, "arguments": item["arguments"], "name": block.name}
+                done = {**place, "arguments": item["arguments"], "name": item["name"]}
                 out += self._event("response.function_call_arguments.done", done)
             case Kind.CUSTOM_CALL:
                 if block.kind is Kind.CALL and text:

@@ -35,7 +35,7 @@ from services.edge.dialects.translation.requests.openai import (
     written_choice,
     written_user,
 )
-from services.edge.dialects.translation.requests.tools import chosen_tools
+from services.edge.dialects.translation.requests.tools import chosen_tools, name_in_group
 from services.edge.dialects.translation.requests.view import View
 from services.edge.dialects.typed_events import Tree
 from services.edge.http.problems import malformed
@@ -71,7 +71,11 @@ def read(request: ResponsesRequest) -> Conversation:
     refuse_priced(fields, _PRICED)
     dropped = dict.fromkeys((*request.dropped_options, *(name for name in _LEFT_OUT if fields.get(name) is not None)))
     turns = _Items(fields.get("instructions"), fields["input"]).turns
-    tools = [_tool(each, f"tools[{index}]", dropped) for index, each in enumerate(objects_of(fields.get("tools"), "tools"))]
+    tools = [
+        tool
+        for index, each in enumerate(objects_of(fields.get("tools"), "tools"))
+        for tool in _tools(each, f"tools[{index}]", dropped)
+    ]
     reasoning, text = object_of(fields.get("reasoning"), "reasoning"), object_of(fields.get("text"), "text")
     shared = shared_settings(fields)
     if text.get("verbosity") is not None:
@@ -125,11 +129,12 @@ class _Items:
                 texts = [str(each.get("text", "")) for each in item.get("summary") or ()]
                 self._assistant([Thought("\n\n".join(texts), item.get("encrypted_content") or "")], where)
             case "function_call" | "custom_tool_call" as kind:
-                if item.get("namespace"):
-                    raise cannot(f"{where}.namespace", "Groups of functions are known to responses alone.")
+                name = item["name"]
+                if item.get("namespace") is not None:
+                    name = name_in_group(string_of(item, "namespace", where), name)
                 is_custom = kind == "custom_tool_call"
                 arguments = item["input" if is_custom else "arguments"]
-                self._assistant([Call(item["call_id"], item["name"], arguments, where, is_custom)], where)
+                self._assistant([Call(item["call_id"], name, arguments, where, is_custom)], where)
             case "function_call_output" | "custom_tool_call_output":
                 texts_and_images = tuple(
                     part for part in _parts(item["output"], f"{where}.output") if type(part) is Text or type(part) is Image
@@ -170,8 +175,22 @@ def _part(part: Tree, where: str) -> Part:
             raise cannot(where, f"A part of type {kind!r} is known to the vendors of responses alone.")
 
 
+def _tools(tool: Tree, where: str, dropped: dict[str, None]) -> list[Tool]:
+    """A tool, or those of a group, under names that tell groups apart: no other dialect has groups."""
+    if tool["type"] != "namespace":
+        return [_tool(tool, where, dropped)]
+    group = string_of(tool, "name", where)
+    described = tool.get("description") or ""
+    grouped: list[Tool] = []
+    for index, each in enumerate(objects_of(tool.get("tools"), f"{where}.tools")):
+        one = _tool(each, f"{where}.tools[{index}]", dropped)
+        words = "\n\n".join(filter(None, (described, one.description)))
+        grouped.append(one._replace(name=name_in_group(group, one.name), description=words or None, group=(group, one.name)))
+    return grouped
+
+
 def _tool(tool: Tree, where: str, dropped: dict[str, None]) -> Tool:
-    kind = tool["type"]
+    kind = tool.get("type")
     if kind not in ("function", "custom"):
         raise cannot(f"{where}.type", "Only functions and custom tools can be carried.")
     dropped |= dict.fromkeys(f"tools[].{name}" for name, value in tool.items() if name not in _TOOL and value is not None)

@@ -13,6 +13,7 @@ _PROOFS: Final = f"{_ROOM}proofs.py"
 _TRANSLATOR: Final = f"{_ROOM}translator.py"
 _CHAT: Final = f"{_ROOM}requests/chat.py"
 _MESSAGES: Final = f"{_ROOM}requests/messages.py"
+_MESSAGES_BODY: Final = f"{_ROOM}requests/messages_body.py"
 _RESPONSES: Final = f"{_ROOM}requests/responses.py"
 _OPENAI: Final = f"{_ROOM}requests/openai.py"
 _CHAT_ANSWERS: Final = f"{_ROOM}answers/chat.py"
@@ -55,7 +56,7 @@ TRANSLATION: Final[tuple[Mutation, ...]] = (
     one("a result passes without its call", _PAIRING, "    if part.call_id not in waiting:\n", "    if False:\n", _OF_REQUESTS),
     one("a call passes without its result", _PAIRING, "    _check(waiting)\n    return right", "    return right", _OF_REQUESTS),
     one("repeated IDs stay", _PAIRING, "while not own or own in taken:", "while not own:", _OF_REQUESTS),
-    one("odd IDs reach messages", _MESSAGES, "    if _ID.fullmatch(call_id):\n", "    if True:\n", _OF_REQUESTS),
+    one("odd IDs reach messages", _MESSAGES_BODY, "    if _ID.fullmatch(call_id):\n", "    if True:\n", _OF_REQUESTS),
     one("priced fields of a chat are carried", _CHAT, "    refuse_priced(fields, _PRICED)\n", "", _OF_REQUESTS),
     one("several answers are asked for as one", _CHAT, "    if request.choices > 1:\n", "    if False:\n", _OF_REQUESTS),
     one("more stop texts than a chat takes", _CHAT, "if len(conversation.stop) > _STOPS_MAX:", "if False:", _OF_REQUESTS),
@@ -69,17 +70,17 @@ TRANSLATION: Final[tuple[Mutation, ...]] = (
         _OF_REQUESTS,
     ),
     one("images of a result vanish", _CHAT, "    if images:\n", "    if False:\n", _OF_REQUESTS),
-    one("a temperature above 1 reaches messages", _MESSAGES, "_number(value) > 1", "_number(value) > 2", _OF_REQUESTS),
+    one("a temperature above 1 reaches messages", _MESSAGES_BODY, "_number(value) > 1", "_number(value) > 2", _OF_REQUESTS),
     one(
         "an empty text reaches messages",
-        _MESSAGES,
+        _MESSAGES_BODY,
         "is_marked=part.is_marked) if text else None",
         "is_marked=part.is_marked)",
         _OF_REQUESTS,
     ),
-    one("five marks reach messages", _MESSAGES, "if marks > _MARKS_MAX:", "if marks > 5:", _OF_REQUESTS),
+    one("five marks reach messages", _MESSAGES_BODY, "if marks > _MARKS_MAX:", "if marks > 5:", _OF_REQUESTS),
     one(
-        "words of the assistant are gone on with", _MESSAGES, "if turns and turns[-1].role == ASSISTANT:", "if False:", _OF_REQUESTS
+        "words of the assistant are gone on with", _PAIRING, "if turns and turns[-1].role == ASSISTANT:", "if False:", _OF_REQUESTS
     ),
     one("a budget of thinking is forgotten", _MESSAGES, 'case "enabled" if not effort:', 'case "enabled" if False:', _OF_REQUESTS),
     one("a long name of a user reaches a vendor", _OPENAI, "user if is_short else", "user if True else", _OF_REQUESTS),

@@ -1,6 +1,7 @@
 """Calls and their results: each result has its call, each call its result, and every call an ID of its own. Pure."""
 
 from services.edge.dialects.translation.conversation import ASSISTANT, TOOL, Call, Part, Result, Turn
+from services.edge.dialects.translation.refusals import cannot
 from services.edge.http.problems import malformed
 
 
@@ -62,3 +63,9 @@ def _check(waiting: dict[str, list[Call]]) -> None:
             f"{where} is the call {call_id!r}, which has no result. Send its result directly after the turn that makes the call."
         )
         raise malformed(where, message, "unpaired_call")
+
+
+def refuse_begun(turns: list[Turn]) -> None:
+    """Refuses a conversation that ends with the assistant's words: in messages alone an answer goes on with them."""
+    if turns and turns[-1].role == ASSISTANT:
+        raise cannot(turns[-1].where, "The last turn is the assistant's, whose words not every dialect goes on with. Leave it out.")

@@ -93,7 +93,7 @@ class TranslatedRequest:
         try:
             fields, dropped = self._vendors.write(self._conversation, view)
             body = encode({"model": self.model_id, "stream": True, **fields})
-            return self._vendors.dialect.read(Body(body, _JSON), {}), dropped
+            return self._vendors.dialect.read(Body(body, _JSON), {}), tuple(map(self._clients_name, dropped))
         except Problem as problem:
             raise self._named(problem) from None
 
@@ -150,9 +150,16 @@ class TranslatedRequest:
     def _named(self, problem: Problem) -> Problem:
         """The problem of a field that was written here, under the client's name of it."""
         param = problem.param or ""
-        head = param.partition("[")[0]
+        clients = self._clients_name(param)
+        if clients == param:
+            return problem
+        message = problem.message.replace(param, clients, 1)
+        return Problem(problem.status, problem.type, problem.code, message, param=clients, headers=problem.headers)
+
+    def _clients_name(self, name: str) -> str:
+        """The client's name of a field of the vendor's dialect, or of a place in it."""
+        head = name.partition("[")[0]
         for own, clients in zip(self._vendors.names, self._client.names, strict=True):
             if own != clients and (head == own or head.startswith(f"{own}.")):
-                message = problem.message.replace(param, clients, 1)
-                return Problem(problem.status, problem.type, problem.code, message, param=clients, headers=problem.headers)
-        return problem
+                return clients
+        return name

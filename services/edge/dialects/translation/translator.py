@@ -11,10 +11,9 @@ from services.edge.dialects.translation.answers.chat import ChatReader, ChatTell
 from services.edge.dialects.translation.answers.messages import MessagesReader, MessagesTelling
 from services.edge.dialects.translation.answers.responses import ResponsesReader, ResponsesTelling
 from services.edge.dialects.translation.conversation import Conversation
-from services.edge.dialects.translation.pairing import paired
 from services.edge.dialects.translation.proofs import Seal
 from services.edge.dialects.translation.request import Form, Names, TranslatedRequest
-from services.edge.dialects.translation.requests import chat, messages, responses
+from services.edge.dialects.translation.requests import chat, messages, messages_body, responses
 from services.edge.http.problems import Problem
 
 # Writing this many anew takes a few milliseconds.
@@ -76,7 +75,7 @@ _MESSAGES: Final = Form(
     ),
     messages.read,
     _to_messages,
-    messages.write,
+    messages_body.write,
     MessagesReader,
     keeps_proofs=True,
     takes_marks=True,
@@ -127,7 +126,6 @@ class Translations:
         """See `services.edge.call.dialect.Translator`."""
         client = self._forms[dialect.name]
         conversation = client.read(request)
-        conversation = conversation._replace(turns=paired(conversation.turns))
         refused: Problem | None = None
         for target in targets:
             vendors = self._forms[target]

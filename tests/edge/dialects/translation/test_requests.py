@@ -444,6 +444,7 @@ def test_any_json_object_is_no_form_in_messages() -> None:
     assert body(C, R, response_format={"type": "json_object"})["text"] == {"format": {"type": "json_object"}}
     sent, dropped = asked(C, M, response_format={"type": "json_object"})
     assert ("output_config" in sent, dropped) == (False, ("response_format",))
+    assert asked(R, M, text={"format": {"type": "json_object"}})[1] == ("text.format",)
 
 
 @pytest.mark.parametrize(

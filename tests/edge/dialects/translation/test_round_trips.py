@@ -28,7 +28,7 @@ from services.edge.dialects.translation.conversation import (
 )
 from services.edge.dialects.translation.pairing import paired
 from services.edge.dialects.translation.proofs import Proof, ProofKind, Seal, proof_in
-from services.edge.dialects.translation.requests import chat, messages, responses
+from services.edge.dialects.translation.requests import chat, messages, messages_body, responses
 from services.edge.dialects.translation.requests.view import View
 from services.edge.dialects.translation.telling import Begun, Done, Kind, Piece, Stop, Stopped, Telling, Told
 from services.edge.vendors.events import EventReader
@@ -36,7 +36,8 @@ from services.token_classes import NOTHING
 from tests.edge.dialects.translation.ways import DIALECTS, WAYS, C, M, R, endpoint, events_in, translated
 
 SEAL: Final = Seal("d", "vendor", "model")
-FORMS: Final[dict[str, Any]] = {C: chat, M: messages, R: responses}
+READ: Final[dict[str, Any]] = {C: chat.read, M: messages.read, R: responses.read}
+WRITE: Final[dict[str, Any]] = {C: chat.write, M: messages_body.write, R: responses.write}
 READERS: Final[dict[str, Any]] = {C: ChatReader, M: MessagesReader, R: ResponsesReader}
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
@@ -119,13 +120,13 @@ def plain(conversation: Conversation, dialect: str) -> dict[str, Any]:
 @settings(max_examples=60, deadline=None)
 def test_a_conversation_comes_back_from_every_dialect(conversation: Conversation) -> None:
     view = View(output_max=8_000, output_limit=500, opened=proof_in, has_marks=False, keeps_proofs=False)
-    for dialect, form in FORMS.items():
-        fields, dropped = form.write(conversation, view)
+    for dialect, write in WRITE.items():
+        fields, dropped = write(conversation, view)
         assert dropped == ()
         body = Body(msgspec.json.encode({"model": "m", **fields}), "application/json")
         request = DIALECTS[dialect].read(body, {})
         assert request.output_limit == 500
-        assert plain(form.read(request), dialect) == plain(conversation, dialect)
+        assert plain(READ[dialect](request), dialect) == plain(conversation, dialect)
 
 
 @given(conversation=conversations(), data=st.data())
@@ -133,12 +134,12 @@ def test_a_conversation_comes_back_from_every_dialect(conversation: Conversation
 def test_a_conversation_goes_from_each_dialect_into_each_other(conversation: Conversation, data: st.DataObject) -> None:
     client, vendor = data.draw(st.sampled_from(WAYS))
     view = View(output_max=8_000, output_limit=500, opened=proof_in, has_marks=False, keeps_proofs=False)
-    fields, _ = FORMS[client].write(conversation, view)
+    fields, _ = WRITE[client](conversation, view)
     request = translated(client, vendor, **fields)
     sent = request.vendor_request(endpoint(vendor), "vendor-m", None, streamed=True)
     body = msgspec.json.decode(sent.body.content)
     body["model"] = "m"
-    found = FORMS[vendor].read(DIALECTS[vendor].read(Body(msgspec.json.encode(body), "application/json"), {}))
+    found = READ[vendor](DIALECTS[vendor].read(Body(msgspec.json.encode(body), "application/json"), {}))
     assert plain(found, M) == plain(conversation, M) | {"others": found.others, "format": plain(found, M)["format"]}
 
 

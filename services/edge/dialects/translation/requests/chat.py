@@ -24,6 +24,7 @@ from services.edge.dialects.translation.conversation import (
     ToolChoice,
     Turn,
 )
+from services.edge.dialects.translation.pairing import paired
 from services.edge.dialects.translation.proofs import ProofKind
 from services.edge.dialects.translation.refusals import PLAIN_VENDOR, cannot, object_of, objects_of, string_of, texts_of, truth_of
 from services.edge.dialects.translation.requests.openai import (
@@ -84,7 +85,7 @@ def read(request: ChatRequest) -> Conversation:
         shared["verbosity"] = fields["verbosity"]
     effort = fields.get("reasoning_effort")
     return Conversation(
-        turns=turns,
+        turns=paired(turns),
         tools=tools,
         choice=_choice(fields.get("tool_choice")),
         parallel=truth_of(fields, "parallel_tool_calls"),
@@ -201,7 +202,7 @@ def write(conversation: Conversation, view: View) -> tuple[Tree, tuple[str, ...]
     if view.output_limit is not None:
         fields["max_completion_tokens"] = view.output_limit
     if len(conversation.stop) > _STOPS_MAX:
-        raise cannot("stop_sequences", f"This model's vendor takes at most {_STOPS_MAX}; there are {len(conversation.stop)}.")
+        raise cannot("stop", f"This model's vendor takes at most {_STOPS_MAX}; there are {len(conversation.stop)}.")
     if conversation.stop:
         fields["stop"] = conversation.stop
     if conversation.effort:

@@ -23,6 +23,7 @@ from services.edge.dialects.translation.conversation import (
     Tool,
     Turn,
 )
+from services.edge.dialects.translation.pairing import paired
 from services.edge.dialects.translation.proofs import ProofKind
 from services.edge.dialects.translation.refusals import PLAIN_VENDOR, cannot, object_of, objects_of, string_of, truth_of
 from services.edge.dialects.translation.requests.openai import (
@@ -86,7 +87,7 @@ def read(request: ResponsesRequest) -> Conversation:
     dropped |= dict.fromkeys(f"text.{name}" for name in text if name not in ("format", "verbosity"))
     form = object_of(text.get("format"), "text.format")
     return Conversation(
-        turns=turns,
+        turns=paired(turns),
         tools=tools,
         choice=chosen(fields.get("tool_choice"), lambda each: string_of(each, "name", "tool_choice")),
         parallel=truth_of(fields, "parallel_tool_calls"),
@@ -213,7 +214,7 @@ def write(conversation: Conversation, view: View) -> tuple[Tree, tuple[str, ...]
     fields: Tree = {name: value for name, value in conversation.others.items() if name not in dropped}
     fields["input"] = [item for turn in conversation.turns for item in _written_items(turn, view)]
     if not fields["input"]:
-        raise malformed("messages", "Send at least one message that is not empty.", "invalid_value")
+        raise malformed("input", "Send at least one message that is not empty.", "invalid_value")
     tools = chosen_tools(conversation)
     if tools:
         fields["tools"] = [_written_tool(tool) for tool in tools]

@@ -24,7 +24,6 @@ _COUNTS: Final = "services/edge/api/token_counts.py"
 
 _OF_REQUESTS: Final = "tests/edge/dialects/translation/test_requests.py"
 _OF_ANSWERS: Final = "tests/edge/dialects/translation/test_answers.py"
-_OF_TRIPS: Final = "tests/edge/dialects/translation/test_round_trips.py"
 _OF_CALLS: Final = "tests/edge/test_translation.py"
 
 TRANSLATION: Final[tuple[Mutation, ...]] = (
@@ -95,7 +94,9 @@ TRANSLATION: Final[tuple[Mutation, ...]] = (
         "Stopped(Stop.DONE)",
         _OF_ANSWERS,
     ),
-    one("a call that is told as done is none", _TELLING, "if stopped.stop is Stop.DONE and kinds & CALLS:", "if False:", _OF_TRIPS),
+    one(
+        "a call that is told as done is none", _TELLING, "if stopped.stop is Stop.DONE and kinds & CALLS:", "if False:", _OF_ANSWERS
+    ),
     one("no arguments are no JSON", _CHAT_ANSWERS, 'return self._piece(block, "{}") if', 'return b"" if', _OF_ANSWERS),
     one(
         "usage of messages has cached tokens twice",

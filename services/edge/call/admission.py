@@ -186,8 +186,9 @@ class Interpreter(NamedTuple):
             return dialect.name, request
         targets = self.translator.targets(dialect.name, spoken)
         if not targets:
-            others = self.served_at.keys() & spoken
-            raise not_in_dialect(model.model_id, ", ".join(sorted(self.served_at[name] for name in others)))
+            if others := self.served_at.keys() & spoken:
+                raise not_in_dialect(model.model_id, ", ".join(sorted(self.served_at[name] for name in others)))
+            return dialect.name, request
         translate = partial(
             self.translator.translated,
             dialect,

@@ -110,7 +110,7 @@ class Block:
 
 
 class Undo:
-    """Changes since the last event, so that it can be taken back."""
+    """Changes since the last event, so that it can be taken back; those of its owner are noted without a reference to it."""
 
     def __init__(self) -> None:
         self._log: list[tuple[Any, str, Any]] = []
@@ -124,17 +124,21 @@ class Undo:
         self._log.append((thing, name, getattr(thing, name)))
         setattr(thing, name, value)
 
+    def note(self, name: str, before: Any) -> None:
+        """Notes an attribute of the owner before it is set."""
+        self._log.append((None, name, before))
+
     def append(self, to: list[Any], value: Any) -> None:
         """Appends to a list that only grows."""
         self._log.append((to, "", len(to)))
         to.append(value)
 
-    def take_back(self) -> None:
+    def take_back(self, owner: Any) -> None:
         """Makes everything as it was."""
         while self._log:
             thing, name, before = self._log.pop()
             if name:
-                setattr(thing, name, before)
+                setattr(owner if thing is None else thing, name, before)
             else:
                 del thing[before:]
 
@@ -180,12 +184,12 @@ class Telling:
                     undo.set(block, "proof", each.proof)
                 self._advance(out)
             else:
-                undo.set(self, "_stopped", each)
+                self._set("_stopped", each)
         return b"".join(out)
 
     def take_back(self) -> None:
         """Takes back what was told last."""
-        self._undo.take_back()
+        self._undo.take_back(self)
 
     def end(self, used: Vector, *, is_cut: bool) -> bytes:
         """The rest of a stream, or the whole answer. `used` is the charged usage."""
@@ -238,6 +242,11 @@ class Telling:
         """The whole answer."""
         raise NotImplementedError
 
+    def _set(self, name: str, value: Any) -> None:
+        """Sets an attribute, so that it can be taken back."""
+        self._undo.note(name, getattr(self, name))
+        setattr(self, name, value)
+
     def _open_block(self, key: Hashable) -> Block:
         block = self._by_key.get(key)
         if block is None or block.is_done:
@@ -264,7 +273,7 @@ class Telling:
                 undo.set(block, "is_open", True)
                 if self._streamed:
                     if not self._has_begun:
-                        undo.set(self, "_has_begun", True)
+                        self._set("_has_begun", True)
                         out.append(self._begin())
                     out.append(self._open(block))
                     out += [self._piece(block, text) for text in block.pieces]
@@ -272,4 +281,4 @@ class Telling:
                 return
             if self._streamed:
                 out.append(self._close(block))
-            undo.set(self, "_head", self._head + 1)
+            self._set("_head", self._head + 1)

@@ -1,5 +1,7 @@
 """Answers in another dialect: events one after the other, their ends, and what is told of thought, calls and usage."""
 
+import gc
+import weakref
 from typing import Any
 
 import msgspec
@@ -667,3 +669,18 @@ def test_a_call_of_a_grouped_tool_is_told_in_its_group() -> None:
     events = [call_piece(0, "{}", "a", "agents__spawn"), chunk("tool_calls")]
     for item in (whole(R, C, events, tools=[group])["output"][0], told(R, C, events, tools=[group])[-1]["response"]["output"][0]):
         assert (item["type"], item["namespace"], item["name"]) == ("function_call", "agents", "spawn")
+
+
+@ways
+def test_an_answer_that_is_given_up_leaves_no_circle(client: str, vendor: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        answer = translated(client, vendor, stream=True).answer(endpoint(vendor))
+        feed(answer, SPOKEN[vendor][:6])
+        left = weakref.ref(answer)
+        telling = weakref.ref(answer._telling)  # type: ignore[attr-defined]  # the part that keeps what is told
+        del answer
+        assert (left(), telling()) == (None, None)
+    finally:
+        gc.enable()

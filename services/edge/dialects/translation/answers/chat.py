@@ -147,7 +147,7 @@ class ChatTelling(Telling):
         if block.kind not in CALLS:
             return b""
         call = {"index": self._calls, **_call_of(block, "")}
-        self._undo.set(self, "_calls", self._calls + 1)
+        self._set("_calls", self._calls + 1)
         return self._chunk(encode({"tool_calls": [call]}))
 
     def _piece(self, block: Block, text: str) -> bytes:

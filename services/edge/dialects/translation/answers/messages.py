@@ -141,7 +141,7 @@ class MessagesTelling(Telling):
 
     def _stopped_block(self) -> bytes:
         event = event_of("content_block_stop", b'{"type":"content_block_stop","index":%d}' % self._index)
-        self._undo.set(self, "_index", self._index + 1)
+        self._set("_index", self._index + 1)
         return event
 
     def _piece(self, block: Block, text: str) -> bytes:

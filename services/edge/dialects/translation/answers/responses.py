@@ -177,7 +177,7 @@ class ResponsesTelling(Telling):
 
     def _event(self, kind: str, members: Tree) -> bytes:
         event = event_of(kind, encode({"type": kind, "sequence_number": self._number, **members}))
-        self._undo.set(self, "_number", self._number + 1)
+        self._set("_number", self._number + 1)
         return event
 
     def _identify(self) -> None:
@@ -254,8 +254,8 @@ class ResponsesTelling(Telling):
         if block.kind in (Kind.TEXT, Kind.REFUSAL):
             before += self._event("response.content_part.added", {**self._at(block), "part": _part(block.kind, "")})
             place = encode({"type": TEXT_DELTA, **self._at(block)})[:-1]
-            self._undo.set(self, "_text_head", b'event: %b\ndata: %b,"delta":' % (TEXT_DELTA.encode(), place))
-        self._undo.set(self, "_has_summary", False)
+            self._set("_text_head", b'event: %b\ndata: %b,"delta":' % (TEXT_DELTA.encode(), place))
+        self._set("_has_summary", False)
         return before
 
     def _at(self, block: Block) -> Tree:
@@ -271,14 +271,14 @@ class ResponsesTelling(Telling):
         match self._kind(block):
             case Kind.TEXT:
                 event = b'%b%b,"sequence_number":%d,"logprobs":[]}\n\n' % (self._text_head, encode(text), self._number)
-                self._undo.set(self, "_number", self._number + 1)
+                self._set("_number", self._number + 1)
                 return event
             case Kind.REFUSAL:
                 return self._event("response.refusal.delta", {**self._at(block), "delta": text})
             case Kind.THOUGHT:
                 before = b""
                 if not self._has_summary:
-                    self._undo.set(self, "_has_summary", True)
+                    self._set("_has_summary", True)
                     part = {"type": "summary_text", "text": ""}
                     before = self._event("response.reasoning_summary_part.added", {**self._at(block), "part": part})
                 return before + self._event("response.reasoning_summary_text.delta", {**self._at(block), "delta": text})

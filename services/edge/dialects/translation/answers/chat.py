@@ -51,6 +51,9 @@ class ChatReader:
         told: list[Told] = []
         for chunk in data_of(out):
             for choice in chunk["choices"]:
+                if choice["index"]:
+                    # One answer was asked for: another one counts, and nobody is told it.
+                    continue
                 delta = choice["delta"]
                 for name in _THOUGHTS:
                     if (text := delta.get(name)) and type(text) is str:

@@ -619,6 +619,9 @@ def test_a_count_of_tokens_is_sized_as_the_vendor_would_be_sent_it() -> None:
     request = counting(C, system="Be brief.", messages=[{"role": "user", "content": "x" * 1_000}])
     assert request.makes_output is False
     assert sum(map(len, request.size().texts())) == 1_009
+    # What is counted may end anywhere.
+    call = {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {"x": "y" * 100}}]}
+    assert counting(C, messages=[*SIMPLE[M], call]).size().bytes_bound > 100
 
 
 @ways

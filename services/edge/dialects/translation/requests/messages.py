@@ -65,14 +65,16 @@ _OFF: Final = "none"
 def read(request: MessagesRequest) -> Conversation:
     """The conversation. Errors: `Problem` 400 for what cannot be carried."""
     refuse_priced(request.fields, PLAIN_VENDOR)
-    return _Reading(request.fields).conversation()
+    return _Reading(request.fields, is_counted=not request.makes_output).conversation()
 
 
 class _Reading:
     """Reads one request."""
 
-    def __init__(self, fields: Tree) -> None:
+    def __init__(self, fields: Tree, *, is_counted: bool) -> None:
+        """`is_counted`: only its tokens are counted, so that it may end anywhere."""
         self._fields = fields
+        self._is_counted = is_counted
         self._dropped: dict[str, None] = {}
         self._turns: list[Turn] = []
 
@@ -82,7 +84,8 @@ class _Reading:
         self._system(fields.get("system"))
         for index, message in enumerate(fields["messages"]):
             self._message(message, f"messages[{index}]")
-        refuse_begun(self._turns)
+        if not self._is_counted:
+            refuse_begun(self._turns)
         if fields.get("cache_control") is not None:
             self._mark_last()
         tools = [self._tool(tool, f"tools[{index}]") for index, tool in enumerate(objects_of(fields.get("tools"), "tools"))]
@@ -92,7 +95,7 @@ class _Reading:
         others = {name: value for name, value in fields.items() if name not in _READ}
         self._dropped |= dict.fromkeys(name for name in _LEFT_OUT if fields.get(name) is not None)
         return Conversation(
-            turns=paired(self._turns),
+            turns=self._turns if self._is_counted else paired(self._turns),
             tools=tools,
             choice=choice,
             parallel=parallel,

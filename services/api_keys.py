@@ -9,6 +9,10 @@ import string
 from typing import Final, NamedTuple
 from zlib import crc32
 
+# The scope of keys that mint narrower ones.
+MINT: Final = "keys:mint"
+# All scopes: what a key may do beyond calls.
+SCOPES: Final = frozenset({MINT})
 _ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM_LENGTH: Final = 32
 _CHECKSUM_LENGTH: Final = 6

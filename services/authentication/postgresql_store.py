@@ -4,14 +4,19 @@ import math
 from typing import Any, Final
 
 from services.authentication.store import (
+    MINTED_LISTED,
+    MINTED_MEMORY_US,
     Key,
     Member,
     Revocations,
     Suspension,
+    minted,
     no_key,
     no_member,
     refuse_second_key,
+    refuse_second_minting,
     same_member,
+    with_revocation,
 )
 from services.runtime.postgresql import Pool
 
@@ -54,12 +59,61 @@ _MIGRATIONS: Final = (
         revision bigint NOT NULL UNIQUE
     );
     """,
+    """
+    ALTER TABLE api_key
+        ADD COLUMN parent_key_id text NOT NULL DEFAULT '',
+        ADD COLUMN scopes text NOT NULL DEFAULT '',
+        ADD COLUMN ends_us bigint NOT NULL DEFAULT 0;
+    CREATE INDEX api_key_parent ON api_key (parent_key_id) WHERE parent_key_id <> '';
+    CREATE INDEX api_key_end ON api_key (ends_us) WHERE ends_us > 0;
+    """,
 )
 _CONNECTIONS_MAX: Final = 8
 _MEMBER: Final = "SELECT member_id, account_id, display_name, created_us, idempotency_key FROM member"
 _KEY: Final = (
-    "SELECT key_id, account_id, member_id, masked_key, key_hash, created_us, idempotency_key, revoked_us, revision FROM api_key"
+    "SELECT key_id, account_id, member_id, masked_key, key_hash, created_us, idempotency_key, revoked_us, revision, parent_key_id, "
+    "scopes, ends_us FROM api_key"
 )
+_LISTED: Final = """
+    SELECT key_id, account_id, member_id, masked_key, key_hash, created_us, idempotency_key, revoked_us, revision, parent_key_id,
+        scopes, ends_us
+    FROM api_key
+    WHERE account_id = $1 AND (parent_key_id = '' OR key_id IN (
+        SELECT key_id FROM api_key WHERE account_id = $1 AND parent_key_id <> '' ORDER BY created_us DESC, number DESC LIMIT $2
+    ))
+    ORDER BY created_us, number
+"""
+_INSERT_KEY: Final = (
+    "INSERT INTO api_key (key_id, account_id, member_id, masked_key, key_hash, created_us, idempotency_key, revoked_us, revision, "
+    "parent_key_id, scopes, ends_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+)
+# A key and those above it.
+_LINEAGE: Final = """
+    WITH RECURSIVE above AS (
+        SELECT key_id, parent_key_id, 0 AS level FROM api_key WHERE key_id = $1
+        UNION ALL SELECT parent.key_id, parent.parent_key_id, level + 1
+        FROM api_key AS parent JOIN above ON parent.key_id = above.parent_key_id
+    )
+    SELECT key_id, account_id, member_id, masked_key, key_hash, created_us, idempotency_key, revoked_us, revision,
+        api_key.parent_key_id, scopes, ends_us
+    FROM above JOIN api_key USING (key_id) ORDER BY level
+"""
+# Revokes a key and the living ones below it, numbered from the top after the newest revision; returns the numbers.
+_REVOKE_FAMILY: Final = """
+    WITH RECURSIVE below AS (
+        SELECT key_id, revision, 0 AS level FROM api_key WHERE key_id = $1
+        UNION ALL SELECT child.key_id, child.revision, level + 1
+        FROM api_key AS child JOIN below ON child.parent_key_id = below.key_id
+        WHERE child.ends_us > $2
+    ), numbered AS (
+        SELECT key_id, $3 + row_number() OVER (ORDER BY level, key_id) AS revision FROM below WHERE revision = 0
+    )
+    UPDATE api_key SET revoked_us = $2, revision = numbered.revision, ends_us = least(ends_us, $2)
+    FROM numbered WHERE api_key.key_id = numbered.key_id
+    RETURNING api_key.revision
+"""
+# Minted keys forgotten with each new one, so that there are never more than are remembered.
+_FORGOTTEN_AT_ONCE: Final = 2
 _SUSPENSION: Final = "SELECT account_id, suspended_us, resumed_us, revision FROM suspension WHERE account_id = $1"
 
 
@@ -100,12 +154,7 @@ class PostgresqlStore:
             if member_id is None:
                 raise no_member(key.account_id, key.member_id)
             issued = key._replace(member_id=member_id)
-            made = await connection.fetchval(
-                "INSERT INTO api_key (key_id, account_id, member_id, masked_key, key_hash, created_us, idempotency_key, "
-                "revoked_us, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
-                "ON CONFLICT (idempotency_key) DO NOTHING RETURNING key_id",
-                *issued,
-            )
+            made = await connection.fetchval(f"{_INSERT_KEY} ON CONFLICT (idempotency_key) DO NOTHING RETURNING key_id", *issued)
             if made is None:
                 known = await connection.fetchrow(f"{_KEY} WHERE idempotency_key = $1", key.idempotency_key)
                 raise refuse_second_key(Key(*known), key)
@@ -113,33 +162,53 @@ class PostgresqlStore:
 
         return await self._pool.transaction(work)
 
-    async def revoke_key(self, key_id: str, now_us: int) -> Key:
+    async def mint_key(self, key: Key) -> Key:
         async def work(connection: Any) -> Key:
-            newest = await connection.fetchval("SELECT newest FROM revocation FOR UPDATE")
-            row = await connection.fetchrow(f"{_KEY} WHERE key_id = $1", key_id)
-            if row is None:
-                raise no_key(key_id)
-            key = Key(*row)
-            if key.revision:
-                return key
-            revoked = key._replace(revoked_us=now_us, revision=newest + 1)
-            await connection.execute("UPDATE revocation SET newest = $1", revoked.revision)
+            # Wait for revocations under way: a key that is minted below a revoked one would be missed by them.
+            await connection.execute("SELECT newest FROM revocation FOR UPDATE")
+            if lineage := await _lineage(connection, key.key_id):
+                raise refuse_second_minting(lineage[0], key)
+            made = minted(key, with_revocation(await _lineage(connection, key.parent_key_id)))
+            await connection.execute(_INSERT_KEY, *made)
             await connection.execute(
-                "UPDATE api_key SET revoked_us = $2, revision = $3 WHERE key_id = $1", key_id, now_us, revoked.revision
+                "DELETE FROM api_key WHERE key_id IN "
+                "(SELECT key_id FROM api_key WHERE ends_us > 0 AND ends_us < $1 ORDER BY ends_us LIMIT $2)",
+                key.created_us - MINTED_MEMORY_US,
+                _FORGOTTEN_AT_ONCE,
             )
-            return revoked
+            return made
 
         return await self._pool.transaction(work)
 
-    async def list_keys(self, account_id: str) -> list[Key]:
+    async def revoke_key(self, key_id: str, now_us: int, above_key_id: str = "") -> Key:
+        async def work(connection: Any) -> Key:
+            newest = await connection.fetchval("SELECT newest FROM revocation FOR UPDATE")
+            lineage = await _lineage(connection, key_id)
+            if not lineage or (above_key_id and above_key_id not in {key.key_id for key in lineage[1:]}):
+                raise no_key(key_id)
+            revisions = await connection.fetch(_REVOKE_FAMILY, key_id, now_us, newest)
+            if revisions:
+                await connection.execute("UPDATE revocation SET newest = $1", max(row["revision"] for row in revisions))
+            return (await _lineage(connection, key_id))[0]
+
+        return await self._pool.transaction(work)
+
+    async def list_keys(self, account_id: str, minted_max: int = MINTED_LISTED) -> list[Key]:
         async with self._pool.connection() as connection:
-            rows = await connection.fetch(f"{_KEY} WHERE account_id = $1 ORDER BY created_us, number", account_id)
+            rows = await connection.fetch(_LISTED, account_id, minted_max)
         return [Key(*row) for row in rows]
+
+    async def list_members(self, account_id: str) -> list[str]:
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(f"{_MEMBER} WHERE account_id = $1 ORDER BY created_us, number", account_id)
+        return [row["member_id"] for row in rows]
 
     async def find_key(self, key_hash: bytes) -> Key | None:
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(f"{_KEY} WHERE key_hash = $1", key_hash)
-        return None if row is None else Key(*row)
+            if row is None or not row["parent_key_id"]:
+                return None if row is None else Key(*row)
+            return with_revocation(await _lineage(connection, row["key_id"]))
 
     async def suspend_account(self, account_id: str, now_us: int) -> Suspension:
         async def work(connection: Any) -> Suspension:
@@ -195,6 +264,11 @@ class PostgresqlStore:
 
     async def close(self) -> None:
         await self._pool.close()
+
+
+async def _lineage(connection: Any, key_id: str) -> list[Key]:
+    """A key and those above it, its own first; empty where there is no such key."""
+    return [Key(*row) for row in await connection.fetch(_LINEAGE, key_id)]
 
 
 async def _expect_member(connection: Any, account_id: str) -> None:

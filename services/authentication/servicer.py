@@ -1,12 +1,12 @@
 """The gRPC face of authentication: proto to core, core to proto."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
 import grpc
 
-from services.api_keys import new_key, parse_key
+from services.api_keys import SCOPES, new_key, parse_key
 from services.authentication.keys import hash_key
 from services.authentication.store import Key, Member, Revocations, Store, Suspension
 from services.runtime.clock import Clock, timestamp
@@ -72,15 +72,48 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
                 key_hash=hash_key(issued.api_key, self._secret),
                 created_us=self._clock.now_us(),
                 idempotency_key=_name("idempotency_key", request.idempotency_key),
+                scopes=_scopes(request.scopes),
             )
         )
         return pb.CreateKeyResponse(key=_key_message(key), api_key=issued.api_key)
+
+    async def MintKey(self, request: pb.MintKeyRequest, context: "_Context[Any, Any]") -> pb.MintKeyResponse:
+        issued = new_key(self._region)
+        key_id = _name("key_id", request.key_id)
+        now_us = self._clock.now_us()
+        if not request.HasField("end_time"):
+            raise invalid("end_time must be given, because a minted key lives for a time")
+        key = await self._store.mint_key(
+            Key(
+                key_id=key_id,
+                account_id="",
+                member_id="",
+                masked_key=issued.masked,
+                key_hash=hash_key(issued.api_key, self._secret),
+                created_us=now_us,
+                # Apart from the keys that callers choose.
+                idempotency_key=f"minted {key_id}",
+                parent_key_id=_name("parent_key_id", request.parent_key_id),
+                scopes=_scopes(request.scopes),
+                ends_us=max(1, request.end_time.ToMicroseconds()),
+            )
+        )
+        return pb.MintKeyResponse(key=_key_message(key), api_key=issued.api_key)
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: "_Context[Any, Any]") -> pb.RevokeKeyResponse:
         key = await self._store.revoke_key(_name("key_id", request.key_id), self._clock.now_us())
         async with self._revoked:
             self._revoked.notify_all()
         return pb.RevokeKeyResponse(key=_key_message(key))
+
+    async def RevokeMintedKey(
+        self, request: pb.RevokeMintedKeyRequest, context: "_Context[Any, Any]"
+    ) -> pb.RevokeMintedKeyResponse:
+        parent_key_id = _name("parent_key_id", request.parent_key_id)
+        key = await self._store.revoke_key(_name("key_id", request.key_id), self._clock.now_us(), parent_key_id)
+        async with self._revoked:
+            self._revoked.notify_all()
+        return pb.RevokeMintedKeyResponse(key=_key_message(key))
 
     async def SuspendAccount(self, request: pb.SuspendAccountRequest, context: "_Context[Any, Any]") -> pb.SuspendAccountResponse:
         suspension = await self._store.suspend_account(_name("account_id", request.account_id), self._clock.now_us())
@@ -99,8 +132,10 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
         return pb.GetSuspensionResponse(suspension=_suspension_message(suspension or Suspension(account_id, 0)))
 
     async def ListKeys(self, request: pb.ListKeysRequest, context: "_Context[Any, Any]") -> pb.ListKeysResponse:
-        keys = await self._store.list_keys(_name("account_id", request.account_id))
-        return pb.ListKeysResponse(keys=[_key_message(key) for key in keys])
+        account_id = _name("account_id", request.account_id)
+        keys = await self._store.list_keys(account_id)
+        member_ids = await self._store.list_members(account_id)
+        return pb.ListKeysResponse(keys=[_key_message(key) for key in keys], member_ids=member_ids)
 
     async def ResolveKey(self, request: pb.ResolveKeyRequest, context: "_Context[Any, Any]") -> pb.ResolveKeyResponse:
         parsed = parse_key(request.api_key)
@@ -119,7 +154,14 @@ class AuthenticationServicer(authentication_pb2_grpc.AuthenticationServiceServic
         suspension = await self._store.find_suspension(key.account_id)
         if suspension is not None and not suspension.resumed_us:
             raise ServiceError(errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED, f"account {key.account_id} is suspended")
-        return pb.ResolveKeyResponse(key_id=key.key_id, member_id=key.member_id, account_id=key.account_id)
+        return pb.ResolveKeyResponse(
+            key_id=key.key_id,
+            member_id=key.member_id,
+            account_id=key.account_id,
+            parent_key_id=key.parent_key_id,
+            scopes=key.scopes.split(),
+            end_time=timestamp(key.ends_us) if key.ends_us else None,
+        )
 
     async def WatchRevocations(
         self, request: pb.WatchRevocationsRequest, context: "_Context[Any, Any]"
@@ -175,6 +217,14 @@ def _name(field: str, value: str) -> str:
     return value
 
 
+def _scopes(scopes: Sequence[str]) -> str:
+    """Scopes as they are stored."""
+    unknown = sorted(set(scopes) - SCOPES)
+    if unknown:
+        raise invalid(f"scopes: {', '.join(map(repr, unknown))} is no scope; there is {', '.join(sorted(SCOPES))}")
+    return " ".join(sorted(set(scopes)))
+
+
 def _name_or_empty(field: str, value: str) -> str:
     if len(value) > _NAME_LENGTH_MAX or not value.isprintable():
         raise invalid(f"{field} must be empty or have at most {_NAME_LENGTH_MAX} printable characters")
@@ -189,6 +239,9 @@ def _key_message(key: Key) -> pb.Key:
         masked_key=key.masked_key,
         create_time=timestamp(key.created_us),
         revoke_time=timestamp(key.revoked_us) if key.revision else None,
+        parent_key_id=key.parent_key_id,
+        scopes=key.scopes.split(),
+        end_time=timestamp(key.ends_us) if key.ends_us else None,
     )
 
 

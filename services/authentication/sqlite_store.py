@@ -5,14 +5,19 @@ from pathlib import Path
 from typing import Final
 
 from services.authentication.store import (
+    MINTED_LISTED,
+    MINTED_MEMORY_US,
     Key,
     Member,
     Revocations,
     Suspension,
+    minted,
     no_key,
     no_member,
     refuse_second_key,
+    refuse_second_minting,
     same_member,
+    with_revocation,
 )
 from services.runtime.sqlite import Database
 
@@ -48,7 +53,35 @@ _MIGRATIONS: Final = (
         revision INTEGER NOT NULL UNIQUE
     )
     """,
+    """
+    ALTER TABLE api_key ADD COLUMN parent_key_id TEXT NOT NULL DEFAULT '';
+    ALTER TABLE api_key ADD COLUMN scopes TEXT NOT NULL DEFAULT '';
+    ALTER TABLE api_key ADD COLUMN ends_us INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX api_key_parent ON api_key (parent_key_id) WHERE parent_key_id <> '';
+    CREATE INDEX api_key_end ON api_key (ends_us) WHERE ends_us > 0
+    """,
 )
+_INSERT_KEY: Final = "INSERT INTO api_key VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# A key and those above it.
+_LINEAGE: Final = """
+    WITH RECURSIVE above AS (
+        SELECT *, 0 AS level FROM api_key WHERE key_id = ?
+        UNION ALL SELECT parent.*, level + 1 FROM api_key AS parent JOIN above ON parent.key_id = above.parent_key_id
+    )
+    SELECT * FROM above ORDER BY level
+"""
+# A key, and the living ones below it; those above come first.
+_FAMILY: Final = """
+    WITH RECURSIVE below AS (
+        SELECT key_id, revision, 0 AS level FROM api_key WHERE key_id = ?
+        UNION ALL SELECT child.key_id, child.revision, level + 1
+        FROM api_key AS child JOIN below ON child.parent_key_id = below.key_id
+        WHERE child.ends_us > ?
+    )
+    SELECT key_id FROM below WHERE revision = 0 ORDER BY level, key_id
+"""
+# Minted keys forgotten with each new one, so that there are never more than are remembered.
+_FORGOTTEN_AT_ONCE: Final = 2
 # Keys and accounts are numbered in one sequence.
 _NEWEST: Final = "SELECT max((SELECT coalesce(max(revision), 0) FROM api_key), (SELECT coalesce(max(revision), 0) FROM suspension))"
 
@@ -86,35 +119,66 @@ class SqliteStore:
             if member is None:
                 raise no_member(key.account_id, key.member_id)
             issued = key._replace(member_id=member[0])
-            connection.execute("INSERT INTO api_key VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", issued)
+            connection.execute(_INSERT_KEY, issued)
             return issued
 
         return await self._database.write(work)
 
-    async def revoke_key(self, key_id: str, now_us: int) -> Key:
+    async def mint_key(self, key: Key) -> Key:
         def work(connection: sqlite3.Connection) -> Key:
-            revision = 1 + connection.execute(_NEWEST).fetchone()[0]
+            if lineage := _lineage(connection, key.key_id):
+                raise refuse_second_minting(lineage[0], key)
+            made = minted(key, with_revocation(_lineage(connection, key.parent_key_id)))
+            connection.execute(_INSERT_KEY, made)
+            # The newest revision stays, since watchers know it.
+            newest = connection.execute(_NEWEST).fetchone()[0]
             connection.execute(
-                "UPDATE api_key SET revoked_us = ?, revision = ? WHERE key_id = ? AND revision = 0", (now_us, revision, key_id)
+                "DELETE FROM api_key WHERE key_id IN (SELECT key_id FROM api_key WHERE ends_us > 0 AND ends_us < ? "
+                "AND (revision = 0 OR revision < ?) ORDER BY ends_us LIMIT ?)",
+                (key.created_us - MINTED_MEMORY_US, newest, _FORGOTTEN_AT_ONCE),
             )
-            row = connection.execute("SELECT * FROM api_key WHERE key_id = ?", (key_id,)).fetchone()
-            if row is None:
-                raise no_key(key_id)
-            return Key(*row)
+            return made
 
         return await self._database.write(work)
 
-    async def list_keys(self, account_id: str) -> list[Key]:
+    async def revoke_key(self, key_id: str, now_us: int, above_key_id: str = "") -> Key:
+        def work(connection: sqlite3.Connection) -> Key:
+            lineage = _lineage(connection, key_id)
+            if not lineage or (above_key_id and above_key_id not in {key.key_id for key in lineage[1:]}):
+                raise no_key(key_id)
+            newest = connection.execute(_NEWEST).fetchone()[0]
+            family = connection.execute(_FAMILY, (key_id, now_us)).fetchall()
+            connection.executemany(
+                "UPDATE api_key SET revoked_us = ?1, revision = ?2, ends_us = min(ends_us, ?1) WHERE key_id = ?3",
+                [(now_us, revision, row[0]) for revision, row in enumerate(family, newest + 1)],
+            )
+            return _lineage(connection, key_id)[0]
+
+        return await self._database.write(work)
+
+    async def list_keys(self, account_id: str, minted_max: int = MINTED_LISTED) -> list[Key]:
         def work(connection: sqlite3.Connection) -> list[Key]:
-            rows = connection.execute("SELECT * FROM api_key WHERE account_id = ? ORDER BY created_us, rowid", (account_id,))
+            rows = connection.execute(
+                "SELECT * FROM api_key WHERE account_id = ?1 AND (parent_key_id = '' OR key_id IN (SELECT key_id FROM api_key "
+                "WHERE account_id = ?1 AND parent_key_id <> '' ORDER BY created_us DESC, rowid DESC LIMIT ?2)) "
+                "ORDER BY created_us, rowid",
+                (account_id, minted_max),
+            )
             return [Key(*row) for row in rows]
+
+        return await self._database.read(work)
+
+    async def list_members(self, account_id: str) -> list[str]:
+        def work(connection: sqlite3.Connection) -> list[str]:
+            rows = connection.execute("SELECT member_id FROM member WHERE account_id = ? ORDER BY created_us, rowid", (account_id,))
+            return [member_id for (member_id,) in rows]
 
         return await self._database.read(work)
 
     async def find_key(self, key_hash: bytes) -> Key | None:
         def work(connection: sqlite3.Connection) -> Key | None:
-            row = connection.execute("SELECT * FROM api_key WHERE key_hash = ?", (key_hash,)).fetchone()
-            return Key(*row) if row else None
+            row = connection.execute("SELECT key_id FROM api_key WHERE key_hash = ?", (key_hash,)).fetchone()
+            return with_revocation(_lineage(connection, row[0])) if row else None
 
         return await self._database.read(work)
 
@@ -152,6 +216,11 @@ class SqliteStore:
 
     async def close(self) -> None:
         await self._database.close()
+
+
+def _lineage(connection: sqlite3.Connection, key_id: str) -> list[Key]:
+    """A key and those above it, its own first; empty where there is no such key."""
+    return [Key(*row[:-1]) for row in connection.execute(_LINEAGE, (key_id,))]
 
 
 def _expect_member(connection: sqlite3.Connection, account_id: str) -> None:

@@ -1,9 +1,16 @@
 """Where members and keys are durable: the contract, and the version in memory."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
 
+from services.api_keys import MINT
 from services.runtime.errors import ServiceError
 from tokenline.errors.v1 import errors_pb2
+
+# A minted key is remembered this long after its end, like its run at accounting.
+MINTED_MEMORY_US: Final = 7 * 24 * 3_600 * 1_000_000
+# Agents may mint more keys in that time than an answer can have.
+MINTED_LISTED: Final = 10_000
 
 
 class Member(NamedTuple):
@@ -28,6 +35,12 @@ class Key(NamedTuple):
     idempotency_key: str
     revoked_us: int = 0
     revision: int = 0
+    # The key that minted it; empty: the operator issued it.
+    parent_key_id: str = ""
+    # Words for more than calls, such as "keys:mint", with spaces between.
+    scopes: str = ""
+    # The end of its life; 0: it has none here.
+    ends_us: int = 0
 
 
 class Suspension(NamedTuple):
@@ -63,16 +76,32 @@ class Store(Protocol):
         """
         ...
 
-    async def revoke_key(self, key_id: str, now_us: int) -> Key:
-        """Revokes a key; one that is revoked already stays as it is. Errors: KEY_UNKNOWN."""
+    async def mint_key(self, key: Key) -> Key:
+        """Issues a key below `parent_key_id`, to the same account and member; it is in force from `created_us` on.
+
+        Minted keys that ended more than `MINTED_MEMORY_US` ago are forgotten, some with each new one. Errors: KEY_UNKNOWN or
+        KEY_REVOKED when the parent does not pass, NOT_POSSIBLE when it must not mint, or not with these scopes; ALREADY_EXISTS
+        when it minted this key_id before, IDEMPOTENCY_CONFLICT when another one did.
+        """
         ...
 
-    async def list_keys(self, account_id: str) -> list[Key]:
-        """The account's keys, oldest first; those of one moment in the order of their issue."""
+    async def revoke_key(self, key_id: str, now_us: int, above_key_id: str = "") -> Key:
+        """Revokes a key and all living keys below it, whose lives end now; those that are revoked already stay as they are.
+
+        Errors: KEY_UNKNOWN, also when it is not below `above_key_id`, where that is given.
+        """
+        ...
+
+    async def list_keys(self, account_id: str, minted_max: int = MINTED_LISTED) -> list[Key]:
+        """The account's keys, oldest first (of one moment, in the order of their issue); of minted ones the last `minted_max`."""
+        ...
+
+    async def list_members(self, account_id: str) -> list[str]:
+        """The IDs of the account's members, oldest first."""
         ...
 
     async def find_key(self, key_hash: bytes) -> Key | None:
-        """The key of this hash, revoked or not."""
+        """The key of this hash, revoked or not; one below a revoked key has that one's revocation, if it has none of its own."""
         ...
 
     async def suspend_account(self, account_id: str, now_us: int) -> Suspension:
@@ -132,6 +161,39 @@ def _conflict(message: str) -> ServiceError:
     return ServiceError(errors_pb2.ERROR_REASON_IDEMPOTENCY_CONFLICT, message)
 
 
+def minted(key: Key, parent: Key | None) -> Key:
+    """The key that a parent mints, with what it has of the parent. Errors: those of `Store.mint_key` about the parent."""
+    if parent is None:
+        raise no_key(key.parent_key_id)
+    if parent.revision or 0 < parent.ends_us <= key.created_us:
+        raise ServiceError(errors_pb2.ERROR_REASON_KEY_REVOKED, f"the key {parent.key_id} was revoked, or its life has ended")
+    if MINT not in parent.scopes.split():
+        message = f"the key {parent.key_id} may not mint; the operator issues keys that may, with the scope {MINT}"
+        raise ServiceError(errors_pb2.ERROR_REASON_NOT_POSSIBLE, message)
+    # A key never outlives the one that minted it, whatever accounting says.
+    ends_us = min(key.ends_us, parent.ends_us) if parent.ends_us else key.ends_us
+    return key._replace(account_id=parent.account_id, member_id=parent.member_id, ends_us=ends_us)
+
+
+def with_revocation(lineage: Sequence[Key]) -> Key | None:
+    """A key, of it and those above it; one below a revoked key has that one's revocation, if it has none of its own."""
+    if not lineage:
+        return None
+    revoked = next((key for key in lineage if key.revision), lineage[0])
+    return lineage[0]._replace(revoked_us=revoked.revoked_us, revision=revoked.revision)
+
+
+def refuse_second_minting(known: Key, wanted: Key) -> ServiceError:
+    """The error for a key_id that was issued before."""
+    if known.parent_key_id != wanted.parent_key_id:
+        return _conflict(f"the key {wanted.key_id} is not of {wanted.parent_key_id}; give another idempotency_key")
+    return ServiceError(
+        errors_pb2.ERROR_REASON_ALREADY_EXISTS,
+        f"the key {known.key_id} was minted before, and its secret was shown then; if it is lost, revoke that key and mint another "
+        "under a new idempotency_key",
+    )
+
+
 class MemoryStore:
     """The store in memory, for tests."""
 
@@ -159,20 +221,50 @@ class MemoryStore:
                 return key
         raise no_member(key.account_id, key.member_id)
 
-    async def revoke_key(self, key_id: str, now_us: int) -> Key:
-        if key_id not in self._keys:
+    async def mint_key(self, key: Key) -> Key:
+        if (known := self._keys.get(key.key_id)) is not None:
+            raise refuse_second_minting(known, key)
+        made = minted(key, with_revocation(self._lineage(key.parent_key_id)))
+        horizon_us = key.created_us - MINTED_MEMORY_US
+        for old in [each for each in self._keys.values() if each.parent_key_id and each.ends_us < horizon_us]:
+            del self._keys[old.key_id]
+        self._keys[key.key_id] = made
+        return made
+
+    def _lineage(self, key_id: str) -> list[Key]:
+        """A key and those above it, its own first; empty where there is no such key."""
+        lineage = []
+        while (key := self._keys.get(key_id)) is not None:
+            lineage.append(key)
+            key_id = key.parent_key_id
+        return lineage
+
+    async def revoke_key(self, key_id: str, now_us: int, above_key_id: str = "") -> Key:
+        lineage = self._lineage(key_id)
+        if not lineage or (above_key_id and above_key_id not in {each.key_id for each in lineage[1:]}):
             raise no_key(key_id)
-        if not self._keys[key_id].revision:
-            self._revision += 1
-            self._keys[key_id] = self._keys[key_id]._replace(revoked_us=now_us, revision=self._revision)
+        for key in list(self._keys.values()):
+            is_family = key.key_id == key_id or (
+                (not key.ends_us or key.ends_us > now_us) and key_id in {each.key_id for each in self._lineage(key.key_id)}
+            )
+            if is_family and not key.revision:
+                self._revision += 1
+                ends_us = min(key.ends_us, now_us)
+                self._keys[key.key_id] = key._replace(revoked_us=now_us, revision=self._revision, ends_us=ends_us)
         return self._keys[key_id]
 
-    async def list_keys(self, account_id: str) -> list[Key]:
-        keys = (key for key in self._keys.values() if key.account_id == account_id)
-        return sorted(keys, key=lambda key: key.created_us)
+    async def list_keys(self, account_id: str, minted_max: int = MINTED_LISTED) -> list[Key]:
+        keys = sorted((key for key in self._keys.values() if key.account_id == account_id), key=lambda key: key.created_us)
+        forgone = {key.key_id for key in [key for key in keys if key.parent_key_id][:-minted_max]}
+        return [key for key in keys if key.key_id not in forgone]
+
+    async def list_members(self, account_id: str) -> list[str]:
+        members = (member for member in self._members if member.account_id == account_id)
+        return [member.member_id for member in sorted(members, key=lambda member: member.created_us)]
 
     async def find_key(self, key_hash: bytes) -> Key | None:
-        return next((key for key in self._keys.values() if key.key_hash == key_hash), None)
+        key = next((key for key in self._keys.values() if key.key_hash == key_hash), None)
+        return None if key is None else with_revocation(self._lineage(key.key_id))
 
     async def suspend_account(self, account_id: str, now_us: int) -> Suspension:
         self._expect_member(account_id)

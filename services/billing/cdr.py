@@ -115,6 +115,8 @@ class Cdr(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     absorbed_amount: int = 0
     # Unpaid usage: the vendor made it beyond the session's usage. Only the session's first record has it.
     unpaid: dict[str, int] = {}
+    # The client's own name for the run that the call was of.
+    run_label: str = ""
 
 
 def is_charged(entry: pb.JournalEntry) -> bool:
@@ -171,6 +173,7 @@ def cdr_of(entry: pb.JournalEntry, record_number: int) -> Cdr:
         _rfc3339(entry.time_us),
         settled.absorbed_amount,
         _counts(settled.unpaid) if settled.HasField("unpaid") else {},
+        settled.run_label,
     )
 
 

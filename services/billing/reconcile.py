@@ -489,6 +489,8 @@ def _plain_cdr(entry: pb.JournalEntry) -> dict[str, Any]:
         unpaid = {name: count for name, count in _plain(settled.unpaid, _USAGE_FIELDS).items() if count}
         if unpaid:
             cdr["unpaid"] = unpaid
+    if settled.run_label:
+        cdr["run_label"] = settled.run_label
     return cdr
 
 

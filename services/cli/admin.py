@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import click
 
+from services.api_keys import SCOPES
 from services.cli.amounts import AmountType, format_amount, format_in_unit, unit_name
 from services.cli.client import find_folder, find_system, given
 from services.cli.data_folder import DataFolder, DataFolderInUseError, open_data_folder
@@ -28,6 +29,10 @@ _Check = Literal["audit", "reconcile"]
 
 # Audit and reconciliation read the whole journal.
 _WHOLE_STORE_TIMEOUT_S: Final = 600.0
+_OF_SUBSCRIPTIONS: Final = (
+    "subscription_id", "offering_id", "state", "payment_method", "cycle_number", "cycle_end", "next_offering_id", "grace_end",
+)  # fmt: skip
+_OF_ORDERS: Final = ("order_id", "offering_id", "state", "payment_method", "amount", "expires_at", "subscription_id", "remark")
 
 
 # Accounts
@@ -52,7 +57,7 @@ def create_account(offering: str | None, idempotency_key: str | None, data_dir: 
 @click.argument("account_id", metavar="ID")
 @common_options
 def show_account(account_id: str, data_dir: Path | None, output: str) -> None:
-    """Show an account's buckets, debt, open sessions, and what the operator absorbed of its use."""
+    """Show an account's buckets, debt, open sessions, subscriptions, orders, and what the operator absorbed of its use."""
     account = find_system(data_dir).ask("GET", f"/accounts/{quote(account_id, safe='')}")
     print_amounts(account, output, lambda: account_tables(account))
 
@@ -106,11 +111,18 @@ def key_group() -> None:
 
 @key_group.command("create")
 @click.option("--account", "account_id", required=True, metavar="ID", help="The account it draws from.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(sorted(SCOPES)),
+    help="More than calls: keys:mint lets it mint narrower keys.",
+)
 @common_options
-def create_key(account_id: str, data_dir: Path | None, output: str) -> None:
+def create_key(account_id: str, scopes: tuple[str, ...], data_dir: Path | None, output: str) -> None:
     """Issue an API key; it is shown this once."""
-    key = find_system(data_dir).ask("POST", f"/accounts/{quote(account_id, safe='')}/keys", {})
-    print_answer(key, output, lambda: fields_of(key))
+    key = find_system(data_dir).ask("POST", f"/accounts/{quote(account_id, safe='')}/keys", {"scopes": scopes} if scopes else {})
+    print_answer(key, output, lambda: fields_of({**key, "scopes": " ".join(key["scopes"])}))
 
 
 @key_group.command("list")
@@ -119,8 +131,9 @@ def create_key(account_id: str, data_dir: Path | None, output: str) -> None:
 def list_keys(account_id: str, data_dir: Path | None, output: str) -> None:
     """List an account's API keys, oldest first."""
     keys = find_system(data_dir).ask("GET", f"/accounts/{quote(account_id, safe='')}/keys")
-    columns = ("key_id", "member_id", "masked_key", "created_at", "revoked_at")
-    print_answer(keys, output, lambda: [table("API keys", columns, ([key[column] for column in columns] for key in keys["data"]))])
+    columns = ("key_id", "member_id", "masked_key", "created_at", "revoked_at", "parent_key_id", "scopes", "ends_at")
+    rows = ([" ".join(key[column]) if column == "scopes" else key[column] for column in columns] for key in keys["data"])
+    print_answer(keys, output, lambda: [table("API keys", columns, rows)])
 
 
 @key_group.command("revoke")
@@ -334,4 +347,10 @@ def account_tables(account: dict[str, Any]) -> list[Any]:
             return [hold if column == "hold" else session[column] for column in columns]
 
         tables.append(table("Open sessions", columns, map(row, account["sessions"]), right=("output_tokens_granted",)))
+    if account["subscriptions"]:
+        sold = ([each[column] for column in _OF_SUBSCRIPTIONS] for each in account["subscriptions"])
+        tables.append(table("Subscriptions", _OF_SUBSCRIPTIONS, sold))
+    if account["orders"]:
+        orders = ({**each, "amount": format_in_unit(each["amount"], each)} for each in account["orders"])
+        tables.append(table("Orders", _OF_ORDERS, ([each[column] for column in _OF_ORDERS] for each in orders), right=("amount",)))
     return tables

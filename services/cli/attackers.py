@@ -121,7 +121,7 @@ def _hello(attack: Attack) -> Pieces:
 
 @cache
 def _head_of_headers() -> bytes:
-    return b"GET / HTTP/1.1\r\n" + b"".join(b"x-%07d: %086d\r\n" % (number, number) for number in range(_HEADERS))
+    return b"GET / HTTP/1.1\r\n" + _HOST + b"".join(b"x-%07d: %086d\r\n" % (number, number) for number in range(_HEADERS))
 
 
 def _headers(attack: Attack) -> Pieces:
@@ -130,7 +130,7 @@ def _headers(attack: Attack) -> Pieces:
 
 def _long_header(attack: Attack) -> Pieces:
     piece = b"a" * _PIECE_BYTES
-    return chain((b"GET / HTTP/1.1\r\nx-long: ",), repeat(piece, _HEADER_BYTES // _PIECE_BYTES))
+    return chain((b"GET / HTTP/1.1\r\n" + _HOST + b"x-long: ",), repeat(piece, _HEADER_BYTES // _PIECE_BYTES))
 
 
 def _trailers(attack: Attack) -> Pieces:
@@ -160,7 +160,7 @@ def _body_by_bytes(attack: Attack) -> Pieces:
 
 
 def _packet(attack: Attack) -> Pieces:
-    return iter((b"GET /v1/models HTTP/1.1\r\n\r\n" * _REQUESTS_A_PACKET,))
+    return iter(((b"GET /v1/models HTTP/1.1\r\n" + _HOST + b"\r\n") * _REQUESTS_A_PACKET,))
 
 
 def _malformed(attack: Attack) -> Pieces:

@@ -142,6 +142,45 @@ def endurance_command(seconds: float, calls_per_second: float, output: str) -> N
         raise CommandFailed("; ".join(wrong))
 
 
+@bench_group.command("affinity")
+@click.option(
+    "--trace",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Conversations to send, in the format of `tokenline replay`. Default: generated ones.",
+)
+@click.option("--limit", type=click.IntRange(min=100), metavar="N", help="Only the trace's first N rows. Default: all.")
+@click.option(
+    "--picture", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw the figures into this file, as SVG."
+)
+@click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the report is printed.")
+def affinity_command(trace: Path | None, limit: int | None, picture: Path | None, output: str) -> None:
+    """Measure how warm prompt caches stay with several routes and edges.
+
+    Agents' conversations are sent to a model with one route, then to one with four, through three edges. Each vendor keeps a cache
+    of prefixes. One route falls silent, is killed, and comes back with an empty cache. Ends with 1 when a call failed, or audit or
+    reconciliation finds the bill not exact.
+    """
+    from services.cli.affinity_picture import drawn
+    from services.cli.bench_affinity import measure_affinity
+    from services.cli.bench_report import print_affinity
+    from services.cli.replay.trace import ReplayError
+
+    with expected_errors(), terminated_as_interrupted():
+        try:
+            report = measure_affinity(trace, limit)
+        except ReplayError as error:
+            raise click.UsageError(str(error)) from error
+    if picture is not None:
+        picture.write_text(drawn(report), encoding="utf-8")
+    if output == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+    else:
+        print_affinity(report)
+    if wrong := [*report.breaches, *report.differences, *_failed(report.failures)]:
+        raise CommandFailed("; ".join(wrong))
+
+
 def _wrong(report: "Report") -> Iterator[str]:
     for folder, of in (("", report), *((f"{of.folder}: ", of) for of in (report.against,) if of is not None)):
         for found in (*of.breaches, *of.differences, *_failed(of.failures)):

@@ -1,9 +1,10 @@
 """A cell under a benchmark: every service of one checkout as a process of its own, its accounts, its model, its bill."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from secrets import token_hex
+from types import MappingProxyType
 from typing import Final
 
 import click
@@ -52,7 +53,7 @@ def start_simulator(processes: Processes) -> str:
 class BenchCell:
     """A running cell."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each benchmark says what is its own
         self,
         processes: Processes,
         folder: Path,
@@ -62,13 +63,18 @@ class BenchCell:
         *,
         certificates: Path | None = None,
         new_database: Callable[[], str] | None = None,
+        layer: Path | None = None,
+        edges: int = 1,
+        edge_config: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
-        """Starts the cell's services in a new folder `name` on the code of `checkout`, and waits until the edge is ready.
+        """Starts the cell's services in a new folder `name` on the code of `checkout`, and waits until the first edge is ready.
 
         They call one another with TLS where there are `certificates`, as `tokenline certs` makes them. They store in PostgreSQL
-        where `new_database` gives URLs of empty databases, else in SQLite.
+        where `new_database` gives URLs of empty databases, else in SQLite. `layer`: a catalog folder over the base catalog.
         """
         self._new_database = new_database
+        self._layer = layer
+        self._edge_config = edge_config
         self._processes = processes
         self._folder = folder / name
         self._name = name
@@ -76,34 +82,38 @@ class BenchCell:
         self.checkout = checkout
         self._folder.mkdir()
         self._admin_token = token_hex(32)
+        addresses = self._start(vendor_base_url, edges)
         # An older checkout serves clients and operators at one address.
-        self.base_url, _, admin_url = self._start(vendor_base_url).partition(", for operators on ")
-        self.admin_url = admin_url or self.base_url
+        self.base_urls = [address.partition(", for operators on ")[0] for address in addresses]
+        self.base_url = self.base_urls[0]
+        self.admin_url = addresses[0].partition(", for operators on ")[2] or self.base_url
         self.edge_pid = processes.pids[f"{name}-edge"]
         self.accounting_pid = processes.pids[f"{name}-accounting"]
         self._system = System(self.admin_url, self._admin_token, "the edge has ended")
         self._await_ready()
         self.api_keys = make_accounts(self._system)
 
-    def _serve(self, service: str, **config: object) -> str:
+    def _serve(self, service: str, name: str = "", **config: object) -> str:
         if self._certificates is not None:
             files = {"certificate": "tls.crt", "key": "tls.key", "ca": "ca.crt"}
             config |= {f"grpc_{what}_file": str(self._certificates / service / name) for what, name in files.items()}
             if "listen_address" in config:
                 config["grpc_tls"] = "required"
-        return self._processes.serve(service, f"{self._name}-{service}", self.checkout, **config)
+        return self._processes.serve(service, name or f"{self._name}-{service}", self.checkout, **config)
 
     def _stores_in(self, service: str) -> dict[str, str]:
         if self._new_database is not None:
             return {"postgresql": self._new_database()}
         return {"database": str(self._folder / f"{service}.sqlite3")}
 
-    def _start(self, vendor_base_url: str) -> str:
+    def _start(self, vendor_base_url: str, edges: int) -> list[str]:
+        """The addresses of the edges, for clients and operators."""
         folder = self._folder
         (folder / "hash_key").write_text(token_hex(32), encoding="ascii")
         (folder / "admin_token").write_text(self._admin_token, encoding="ascii")
         catalog_folder = self.checkout / "services" / "registry" / "base_catalog"
-        registry = self._serve("registry", listen_address=_ANYWHERE, catalog_folders=[str(catalog_folder)])
+        folders = [str(each) for each in (catalog_folder, self._layer) if each is not None]
+        registry = self._serve("registry", listen_address=_ANYWHERE, catalog_folders=folders)
         authentication = self._serve(
             "authentication",
             listen_address=_ANYWHERE,
@@ -119,17 +129,22 @@ class BenchCell:
             accounting_address=accounting,
         )
         has_admin_port = "admin_port" in (self.checkout / "services" / "edge" / "config.py").read_text(encoding="utf-8")
-        return self._serve(
-            "edge",
-            port=0,
-            **({"admin_port": 0} if has_admin_port else {}),
-            registry_address=registry,
-            authentication_address=authentication,
-            accounting_address=accounting,
-            billing_address=billing,
-            admin_token_file=str(folder / "admin_token"),
-            simulator_base_url=vendor_base_url,
-        )
+        return [
+            self._serve(
+                "edge",
+                f"{self._name}-edge{number or ''}",
+                port=0,
+                **({"admin_port": 0} if has_admin_port else {}),
+                registry_address=registry,
+                authentication_address=authentication,
+                accounting_address=accounting,
+                billing_address=billing,
+                admin_token_file=str(folder / "admin_token"),
+                simulator_base_url=vendor_base_url,
+                **self._edge_config,
+            )
+            for number in range(edges)
+        ]
 
     def _await_ready(self) -> None:
         deadline_s = time.monotonic() + _START_S_MAX

@@ -195,6 +195,49 @@ class EnduranceReport(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[str]
 
 
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """Percentages of the input that caches served, of one part of the calls."""
+
+    # One route.
+    single: float
+    # Several routes with affinity, and the same in turn.
+    four: float
+    spread: float
+
+
+class AffinityReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of one route's cached input several routes give. Percentages are of all input tokens, as answers count them."""
+
+    # The file's name, or "generated".
+    trace: str
+    conversations: int
+    calls: int
+    routes: int
+    edges: int
+    single_percent: float
+    cached_percent: float
+    # Worked out, not measured.
+    spread_percent: float
+    # Cached tokens of several routes, of those of one.
+    kept_percent: float
+    failed: int
+    failures: dict[str, int]
+    # Calls that waited for the silent route until this was over, and the most of one conversation at one edge within a period.
+    first_byte_timeout_ms: int
+    slow_calls: int
+    slow_calls_a_period_max: int
+    # CPU.
+    routing_us_per_call: float
+    # In the order of the calls.
+    shares: list[Share]
+    # Shares of the calls after which a route was lost, and was back.
+    lost_at: float
+    back_at: float
+    # Findings of audit and reconciliation.
+    breaches: list[str]
+    differences: list[str]
+
+
 # First rows of each table: name, field, format. The other checkout lacks the fields that are measured of this one alone.
 _Rows = tuple[tuple[str, str, str], ...]
 _CALLS: Final[_Rows] = (
@@ -325,4 +368,30 @@ def print_endurance(report: EnduranceReport) -> None:
     console = Console()
     console.print(table)
     console.print(f"Resident memory over the second half: {report.resident_mib_per_hour:+.1f} MiB an hour")
+    console.print(f"The bill is exact: {'NO' if report.breaches or report.differences else 'yes'}")
+
+
+def print_affinity(report: AffinityReport) -> None:
+    """Prints the figures of affinity."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{report.calls:,} calls of {report.conversations:,} conversations ({report.trace}), {report.edges} edges"
+    table = Table(show_header=False, box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in (
+        ("input that one route's cache served", f"{report.single_percent:.2f} %"),
+        (f"that {report.routes} routes' caches served, one route lost meanwhile", f"{report.cached_percent:.2f} %"),
+        ("of what one route would give", f"{report.kept_percent:.2f} %"),
+        (f"that {report.routes} routes would serve in turn", f"{report.spread_percent:.2f} %"),
+        ("failed calls", f"{report.failed:,}"),
+        (f"calls that waited {report.first_byte_timeout_ms:,} ms for the silent route", f"{report.slow_calls:,}"),
+        ("the most of one conversation at one edge in a breaker's period", f"{report.slow_calls_a_period_max}"),
+        ("routing and affinity, CPU a call", f"{report.routing_us_per_call:.1f} us"),
+    ):
+        table.add_row(name, value)
+    console = Console()
+    console.print(table)
     console.print(f"The bill is exact: {'NO' if report.breaches or report.differences else 'yes'}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from services.cli.data_folder import DataFolder, open_data_folder
+from services.cli.failures import CommandError
 
 if TYPE_CHECKING:
     from services.runtime.lifecycle import Lifecycle
@@ -39,7 +40,9 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def run_all(data_dir: Path, host: str, port: int, admin_port: int, lifecycle: "Lifecycle") -> AsyncIterator[Running]:
+async def run_all(
+    data_dir: Path, host: str, port: int, admin_port: int, lifecycle: "Lifecycle", cors_origins: tuple[str, ...] = ()
+) -> AsyncIterator[Running]:
     """Runs every service over the data folder and yields once all listen; the edge alone is reached from outside.
 
     At the end the edge drains first, then the services it calls. Errors: `CommandError` for the folder, `ConfigError` for the
@@ -73,18 +76,23 @@ async def run_all(data_dir: Path, host: str, port: int, admin_port: int, lifecyc
         from services.edge.app import run_edge
         from services.edge.config import EdgeConfig
 
-        edge_config = EdgeConfig(
-            outbox=str(folder.outbox),
-            host=host,
-            port=port,
-            admin_port=admin_port,
-            registry_address=registry,
-            authentication_address=authentication,
-            accounting_address=accounting,
-            billing_address=billing,
-            admin_token_file=str(folder.admin_token_file),
-            simulator_base_url=simulator_base_url,
-        )
+        try:
+            edge_config = EdgeConfig(
+                outbox=str(folder.outbox),
+                host=host,
+                port=port,
+                admin_port=admin_port,
+                cors_origins=cors_origins,
+                registry_address=registry,
+                authentication_address=authentication,
+                accounting_address=accounting,
+                billing_address=billing,
+                admin_token_file=str(folder.admin_token_file),
+                simulator_base_url=simulator_base_url,
+            )
+        except ValueError as error:
+            # Nothing else of it is the user's own.
+            raise CommandError(f"--cors-origin: {error}") from error
         addresses = await stack.enter_async_context(run_edge(edge_config, lifecycle))
         yield Running(
             folder=folder,

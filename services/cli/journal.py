@@ -116,10 +116,9 @@ def _of_system_down(wanted: dict[str, Any], database: Path) -> Iterator[dict[str
     """Reads the file row by row; nothing is claimed or changed."""
     import asyncio
 
-    from services.accounting.journal.codec import decode_attributed_row
     from services.accounting.journal.sqlite import SqliteStore
     from services.accounting.journal.store import JournalRow
-    from services.accounting.rpc.journal import journal_entry_message
+    from services.accounting.rpc.journal import journal_row_messages
     from services.edge.api.admin.journal import JournalFilter, entry_json
 
     matches = JournalFilter(**wanted)
@@ -142,9 +141,7 @@ def _of_system_down(wanted: dict[str, Any], database: Path) -> Iterator[dict[str
         after_seq = 0
         while rows := asyncio.run(page(part_id, after_seq)):
             for row in rows:
-                attributed = decode_attributed_row(row.body, f"journal row {part_id}/{row.seq}")
-                for index, (entry, actor) in enumerate(attributed):
-                    message = journal_entry_message(part_id, row.seq, index, entry, actor)
+                for message in journal_row_messages(row):
                     if matches.finds(message):
                         yield entry_json(message)
             after_seq = rows[-1].seq

@@ -43,7 +43,14 @@ _READY_NOTICE_S: Final = 10.0
     metavar="N",
     help="Where operators are served, on 127.0.0.1. Default: 8081; 0: any that is free.",
 )
-def up_command(data_dir: Path, host: str, port: int, admin_port: int) -> None:
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Origin whose pages may call from a browser, like http://localhost:3000; several: give it again. Default: none.",
+)
+def up_command(data_dir: Path, host: str, port: int, admin_port: int, cors_origins: tuple[str, ...]) -> None:
     """Run everything in one process and print how to call it.
 
     SIGTERM drains it and ends with 0. What it cannot start with, the folder, the port, ends with 2; a service that fails
@@ -55,7 +62,7 @@ def up_command(data_dir: Path, host: str, port: int, admin_port: int) -> None:
         # Databases and CDRs are nobody else's, also in a folder that was there before.
         os.umask(0o077)
         try:
-            uvloop.run(_up(data_dir, host, port, admin_port))
+            uvloop.run(_up(data_dir, host, port, admin_port, cors_origins))
         except OSError as error:
             # A write that finds no room does not know its file.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename:
@@ -63,7 +70,7 @@ def up_command(data_dir: Path, host: str, port: int, admin_port: int) -> None:
             raise CommandError(f"data folder {data_dir}: {error.strerror}; make room or choose another with --data-dir") from error
 
 
-async def _up(data_dir: Path, host: str, port: int, admin_port: int) -> None:
+async def _up(data_dir: Path, host: str, port: int, admin_port: int, cors_origins: tuple[str, ...]) -> None:
     from services.cli.embedded import run_all
     from services.runtime.lifecycle import Lifecycle, StoppedError, started
     from services.runtime.telemetry import TelemetryConfig, start_logging, start_telemetry
@@ -76,7 +83,7 @@ async def _up(data_dir: Path, host: str, port: int, admin_port: int) -> None:
     lifecycle.stop_on_signals()
     ready = False
     try:
-        async with run_all(data_dir, host, port, admin_port, lifecycle) as running:
+        async with run_all(data_dir, host, port, admin_port, lifecycle, cors_origins) as running:
             with lifecycle.unless_stopped():
                 demo, model_id, vendors = await make_ready(running)
             started()

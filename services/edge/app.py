@@ -15,12 +15,17 @@ from services.edge.api.admin.router import admin_router, read_admin_token
 from services.edge.api.calls import ModelCalls, metered
 from services.edge.api.health import health_routes
 from services.edge.api.me import me_routes
+from services.edge.api.me_keys import minting_routes
 from services.edge.api.models import AccountOfferings, is_anthropic, models_routes
 from services.edge.api.reading import RequestReader
+from services.edge.api.sockets import Rooms, Sockets
 from services.edge.api.token_counts import TokenCounts
+from services.edge.api.usage import usage_routes
 from services.edge.call.admission import Interpreter
+from services.edge.call.dialect import Dialect
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
+from services.edge.call.probes import Prober
 from services.edge.catalog import CatalogHolder
 from services.edge.charging.client import ChargingClient
 from services.edge.charging.outbox import Outbox
@@ -34,11 +39,13 @@ from services.edge.dialects.responses.dialect import Responses
 from services.edge.dialects.translation.translator import Translations
 from services.edge.http.answers import Answers, exception_handlers, named
 from services.edge.http.bodies import Bodies
+from services.edge.http.cross_origin import CrossOrigin
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import Header, by_server
 from services.edge.identity.principals import Principals
 from services.edge.routing.router import RetryBudget, Router
 from services.edge.vendors.http import HttpVendorClient
+from services.edge.vendors.secrets import VendorSecrets
 from services.edge.vendors.vendor import VendorClient
 from services.runtime.certificates import certificates_of
 from services.runtime.clients import connect
@@ -65,11 +72,15 @@ CALLS: Final = metered(
 SERVED_AT: Final = {dialect.name: path for path, dialect in reversed(CALLS)}
 # Reads calls of models whose vendors speak another dialect.
 INTERPRETER: Final = Interpreter(Translations(), SERVED_AT)
+# Paths whose calls can also come over a WebSocket.
+WITH_SOCKETS: Final = frozenset({"/v1/responses"})
 # Bounds the bodies of all routes except model calls, which bound theirs themselves.
 _BODY_BYTES_MAX: Final = 1_000_000
 # At most this many of the largest bodies may be on their way in.
 _BODIES_IN_ALL: Final = 10
 _BODIES_OF_ACCOUNT: Final = 2
+# Conversations that sockets keep may have as many bytes as bodies; those of an account, this part of them.
+_KEPT_OF_ACCOUNT: Final = 2
 # People, Prometheus and probes.
 _OPERATORS_CONNECTIONS_MAX: Final = 256
 # They have had all the time that clients had.
@@ -107,10 +118,10 @@ async def run_edge(
 ) -> AsyncIterator[Addresses]:
     """Runs the edge; yields its addresses once it listens. It is ready (/readyz) once the services it needs are.
 
-    `environment` holds the vendors' secrets, under the names that the catalog gives. At the end clients are told to close their
-    connections for `drain_notice_ms`; then no new connection is taken, requests under way end, what is owed to accounting is
-    delivered, and connections close; operators are served until then. Errors: `ConfigError` when the admin token or a certificate
-    can't be used; `OSError` when an address cannot be bound.
+    `environment` holds the vendors' secrets that have no file, under the names that the catalog gives. At the end clients are told
+    to close their connections for `drain_notice_ms`; then no new connection is taken, requests under way end, what is owed to
+    accounting is delivered, and connections close; operators are served until then. Errors: `ConfigError` when the admin token, a
+    vendor's secret or a certificate can't be used; `OSError` when an address cannot be bound.
     """
     token = read_admin_token(Path(config.admin_token_file))
     clock = SystemClock()
@@ -127,8 +138,7 @@ async def run_edge(
         accounting = accounting_pb2_grpc.AccountingServiceStub(accounting_channel)
         billing = billing_pb2_grpc.BillingServiceStub(billing_channel)
 
-        catalog = CatalogHolder(registry_channel, environment, config.simulator_base_url)
-        await stack.enter_async_context(lifecycle.background("edge-catalog", catalog.follow()))
+        catalog = await stack.enter_async_context(_catalog(config, registry_channel, environment, lifecycle))
         principals = Principals(authentication_channel, config.cached_key_grace_ms)
         await stack.enter_async_context(lifecycle.background("edge-revocations", principals.follow_revocations()))
         vendors = await stack.enter_async_context(HttpVendorClient(config))
@@ -137,11 +147,10 @@ async def run_edge(
         metrics = RequestMetrics()
         metrics.export()
         offerings = AccountOfferings(accounting)
-        router = Router(budget=RetryBudget(config.attempts_max, config.retry_budget_ms / 1_000))
-        router.export()
+        router = await stack.enter_async_context(_router(config, vendors, lifecycle))
         counts = TokenCounts(catalog, vendors, router, offerings, INTERPRETER)
         path = _call_path(config, catalog, charging, vendors, router)
-        calls = stack.enter_context(_model_calls(config, principals, path, counts, clock))
+        calls = stack.enter_context(_model_calls(config, principals, path, counts, metrics, clock))
         # Once it listens.
         doors: list[Listener] = []
         parts = Parts(
@@ -161,7 +170,7 @@ async def run_edge(
         for_operators = Answers(operators_application(parts, token, clock), metrics, clock)
         operators = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
         listening = listen_http(
-            Answers(clients_application(parts, clock), metrics, clock, calls),
+            Answers(clients_application(parts, clock), metrics, clock, calls, _cross_origin(config)),
             config.host,
             config.port,
             drain_s=config.drain_timeout_ms / 1_000,
@@ -171,6 +180,30 @@ async def run_edge(
         )
         doors.append(await stack.enter_async_context(listening))
         yield Addresses(f"{_origin(config.host, doors[0].port)}/v1", _origin(config.admin_host, operators.port))
+
+
+@asynccontextmanager
+async def _catalog(
+    config: EdgeConfig, channel: grpc.aio.Channel, environment: Mapping[str, str], lifecycle: Lifecycle
+) -> AsyncIterator[CatalogHolder]:
+    """The catalog with the vendors' secrets, both kept up to date. Errors: `ConfigError` for a secret of no use."""
+    secrets = VendorSecrets(environment, Path(config.vendor_secrets_folder) if config.vendor_secrets_folder else None)
+    catalog = CatalogHolder(channel, secrets.current, config.simulator_base_url)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(lifecycle.background("edge-catalog", catalog.follow()))
+        if config.vendor_secrets_folder:
+            await stack.enter_async_context(lifecycle.background("edge-secrets", secrets.follow(catalog.use)))
+        yield catalog
+
+
+@asynccontextmanager
+async def _router(config: EdgeConfig, vendors: VendorClient, lifecycle: Lifecycle) -> AsyncIterator[Router]:
+    """The routes' health, which shows itself, and is asked for without calls where vendors have a free path."""
+    budget = RetryBudget(config.attempts_max, config.retry_budget_ms / 1_000)
+    router = Router(budget=budget, edges_max=config.edges_max)
+    router.export()
+    async with lifecycle.background("edge-probes", Prober(router, vendors).run()):
+        yield router
 
 
 @asynccontextmanager
@@ -199,17 +232,31 @@ def _model_calls(
     principals: Principals,
     calls: CallPath,
     counts: TokenCounts,
+    metrics: RequestMetrics,
     clock: Clock,
 ) -> Iterator[dict[str, ModelCalls]]:
     """The model calls by path."""
-    bodies = Bodies(
-        config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max,
-        config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max,
-    )
+    in_all = config.bodies_bytes_max or _BODIES_IN_ALL * config.body_bytes_max
+    bodies = Bodies(in_all, config.account_bodies_bytes_max or _BODIES_OF_ACCOUNT * config.body_bytes_max)
+    rooms = Rooms(bodies, Bodies(in_all, in_all // _KEPT_OF_ACCOUNT), config.body_bytes_max)
     reader = RequestReader()
+
+    def sockets(dialect: Dialect) -> Sockets:
+        return Sockets(dialect, principals, reader, rooms, config.answer_timeout_ms / 1_000, metrics, clock)
+
     try:
         yield {
-            path: ModelCalls(dialect, principals, calls, counts, reader, bodies, config.body_bytes_max, clock)
+            path: ModelCalls(
+                dialect,
+                principals,
+                calls,
+                counts,
+                reader,
+                bodies,
+                config.body_bytes_max,
+                clock,
+                sockets(dialect) if path in WITH_SOCKETS else None,
+            )
             for path, dialect in CALLS
         }
     finally:
@@ -230,6 +277,11 @@ async def _listen_to_operators(answers: Answers, config: EdgeConfig, refuse: Ref
         except OSError as error:
             raise OSError(f"for operators, admin_port: {error}") from error
         yield listener
+
+
+def _cross_origin(config: EdgeConfig) -> CrossOrigin | None:
+    """The origins whose pages may read answers to clients; None: there are none. Operators' listener has none in any case."""
+    return CrossOrigin(config.cors_origins) if config.cors_origins else None
 
 
 def _origin(host: str, port: int) -> str:
@@ -256,6 +308,8 @@ def clients_application(parts: Parts, clock: Clock) -> Litestar:
         clock,
         *models_routes(principals, parts.catalog, parts.offerings, clock),
         *me_routes(principals, parts.accounting, parts.billing),
+        *usage_routes(principals, parts.accounting, clock),
+        *minting_routes(principals, parts.accounting, parts.authentication),
     )
 
 

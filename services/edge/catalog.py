@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from math import inf
 from typing import Final, NamedTuple
 
 import grpc
@@ -14,8 +15,19 @@ from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
 logger = logging.getLogger(__name__)
 
+# A call is expected to make at most this many tokens: limits are far above what answers have.
+OUTPUT_EXPECTED_MAX: Final = 1_000
+MICRO: Final = 1_000_000
 _RETRY_S: Final = 0.1
 _SIMULATOR_API_KEY: Final = "simulator"
+
+
+class WholesalePrice(NamedTuple):
+    """A vendor's prices of a token above a number of input tokens."""
+
+    above_input_tokens: int
+    input: float
+    output: float
 
 
 class Route(NamedTuple):
@@ -30,6 +42,26 @@ class Route(NamedTuple):
     weight: int = 1
     # At most this many calls of this edge may be under way on it; 0: any number.
     concurrency_max: int = 0
+    # The model whose route it is; another one than was asked for may answer in its place.
+    model_id: str = ""
+    # Where the vendor works on calls; empty: it is not said.
+    region: str = ""
+    # The only offerings whose calls may take it; empty: every offering's.
+    offering_ids: frozenset[str] = frozenset()
+    # Calls and tokens that the contract allows the cell in any 60 seconds; 0: any number.
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    # The vendor's wholesale prices by rising input, in one currency for the model's routes, where the cheapest goes first.
+    prices: tuple[WholesalePrice, ...] = ()
+
+    def cost(self, input_tokens: int, output_tokens: int) -> float:
+        """The wholesale price of a call, in whatever its model's routes are compared; infinite where none is known."""
+        price = next((each for each in reversed(self.prices) if input_tokens > each.above_input_tokens), None)
+        return inf if price is None else input_tokens * price.input + min(output_tokens, OUTPUT_EXPECTED_MAX) * price.output
+
+    def is_open_to(self, offering_id: str, regions: frozenset[str]) -> bool:
+        """Whether calls of this offering may take it, which must stay in these regions; none: anywhere."""
+        return (not self.offering_ids or offering_id in self.offering_ids) and (not regions or self.region in regions)
 
 
 class TokenizerFamily(NamedTuple):
@@ -58,6 +90,10 @@ class SellableModel(NamedTuple):
     family: TokenizerFamily
     # Configured routes by dialect, by priority; empty: nobody can call the model now.
     routes: Mapping[str, tuple[Route, ...]]
+    # Models that may answer in its place where the subscriber allows it, in the order of trying.
+    equivalent_model_ids: tuple[str, ...] = ()
+    # Whether a route of it is for certain offerings alone.
+    is_divided: bool = False
 
 
 class PriceTier(NamedTuple):
@@ -95,6 +131,11 @@ class SellableOffering(NamedTuple):
     # The offering to recommend, or the model that calls go on with, when the quota has ended; empty: neither.
     redirect_offering_id: str
     restricted_model_id: str
+    # The only regions that its calls may take, empty: any; and those that they take before others.
+    required_regions: frozenset[str] = frozenset()
+    preferred_regions: frozenset[str] = frozenset()
+    # Whether an equivalent model may answer its calls, unless a call says otherwise.
+    equivalent_models: bool = False
 
 
 class Snapshot:
@@ -113,8 +154,11 @@ class Snapshot:
             for family in catalog.tokenizer_families
         }
         endpoints = {vendor.vendor_id: _endpoints(vendor, environment, simulator_base_url) for vendor in catalog.vendors}
-        self._models = {model.model_id: _sellable(model, families, endpoints) for model in catalog.models}
         tariffs = {tariff.tariff_id: tariff for tariff in catalog.tariffs}
+        self._models = {
+            model.model_id: _sellable(model, families, endpoints, _wholesale_prices(model, catalog, tariffs))
+            for model in catalog.models
+        }
         self._offerings = {
             offering.offering_id: _offering(offering, tariffs[offering.tariff_id], self._models) for offering in catalog.offerings
         }
@@ -156,6 +200,12 @@ class CatalogHolder:
         self._environment = environment
         self._simulator_base_url = simulator_base_url
 
+    def use(self, environment: Mapping[str, str]) -> None:
+        """Takes other secrets and addresses of vendors, for calls from now on."""
+        self._environment = environment
+        if self.current is not None:
+            self.current = Snapshot(self.current.catalog, environment, self._simulator_base_url)
+
     async def follow(self) -> None:
         """Takes every new catalog; runs until cancelled. While the registry is away, the last one stays in force."""
         while True:
@@ -186,7 +236,10 @@ def _endpoints(vendor: registry_pb2.Vendor, environment: Mapping[str, str], simu
 
 
 def _sellable(
-    model: registry_pb2.Model, families: Mapping[str, TokenizerFamily], endpoints: Mapping[str, dict[str, Endpoint]]
+    model: registry_pb2.Model,
+    families: Mapping[str, TokenizerFamily],
+    endpoints: Mapping[str, dict[str, Endpoint]],
+    prices: Mapping[tuple[str, str], tuple[WholesalePrice, ...]],
 ) -> SellableModel:
     routes: dict[str, tuple[Route, ...]] = {}
     called_in = {DIALECT_NAMES.get(dialect) for dialect in model.dialects}
@@ -195,7 +248,18 @@ def _sellable(
             if called_in and dialect not in called_in:
                 continue
             way = Route(
-                route.vendor_id, route.vendor_model_id, endpoint, route.priority, route.weight or 1, route.edge_concurrency_max
+                route.vendor_id,
+                route.vendor_model_id,
+                endpoint,
+                route.priority,
+                route.weight or 1,
+                route.edge_concurrency_max,
+                model.model_id,
+                route.region,
+                frozenset(route.offering_ids),
+                route.requests_per_minute,
+                route.tokens_per_minute,
+                prices.get((route.vendor_id, route.vendor_model_id), ()),
             )
             routes[dialect] = (*routes.get(dialect, ()), way)
     return SellableModel(
@@ -208,7 +272,34 @@ def _sellable(
         hidden_reasoning=model.hidden_reasoning,
         family=families[model.family_id],
         routes=routes,
+        equivalent_model_ids=tuple(model.equivalent_model_ids),
+        is_divided=any(route.offering_ids for route in model.routes),
     )
+
+
+def _wholesale_prices(
+    model: registry_pb2.Model, catalog: registry_pb2.Catalog, tariffs: Mapping[str, registry_pb2.Tariff]
+) -> dict[tuple[str, str], tuple[WholesalePrice, ...]]:
+    """Prices of a model's routes by vendor and its model, where the cheapest goes first, in the currency of the first of them.
+
+    A route is left out whose vendor is owed by no tariff, or in a currency without a rate to that.
+    """
+    if model.routing != registry_pb2.ROUTING_POLICY_CHEAPEST:
+        return {}
+    worth = {(each.from_currency, each.to_currency): each.rate / MICRO for each in catalog.exchange_rates}
+    worth |= {(to, of): 1 / rate for (of, to), rate in worth.items() if (to, of) not in worth}
+    priced = [(route, tariffs[route.wholesale_tariff_id]) for route in model.routes if route.wholesale_tariff_id]
+    prices = {}
+    for route, tariff in priced:
+        currency = priced[0][1].currency
+        factor = 1.0 if tariff.currency == currency else worth.get((tariff.currency, currency))
+        rows = {row.model_id: row for row in tariff.model_rates}
+        row = rows.get(model.model_id) or rows.get("*")
+        if factor is not None and row is not None:
+            prices[route.vendor_id, route.vendor_model_id] = tuple(
+                WholesalePrice(tier.above_input_tokens, tier.rates.input * factor, tier.rates.output * factor) for tier in row.tiers
+            )
+    return prices
 
 
 def _offering(
@@ -232,6 +323,9 @@ def _offering(
         prices=prices,
         redirect_offering_id=offering.redirect_offering_id,
         restricted_model_id=offering.restricted_model_id,
+        required_regions=frozenset(offering.required_regions),
+        preferred_regions=frozenset(offering.preferred_regions),
+        equivalent_models=offering.equivalent_models,
     )
 
 

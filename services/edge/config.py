@@ -1,5 +1,6 @@
 """Configuration of an edge process."""
 
+import re
 from typing import Final
 
 from services.runtime.certificates import GrpcClientConfig
@@ -8,6 +9,16 @@ from services.runtime.telemetry import TelemetryConfig
 
 # New connections of addresses where nobody with a key is connected: each costs some 0.1 ms, with what it sends first.
 STRANGERS_PER_SECOND: Final = 1_000
+
+
+# An origin as browsers write it: in lower case, without the scheme's own port.
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@,;\\A-Z*]+")
+_OWN_PORTS: Final = {"http": ":80", "https": ":443"}
+
+
+def _is_origin(text: str) -> bool:
+    scheme = text.partition("://")[0]
+    return _ORIGIN.fullmatch(text) is not None and not text.endswith(_OWN_PORTS.get(scheme, "/"))
 
 
 class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,6 +39,9 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
     admin_token_file: str
     # Serves every vendor that has no secret here, for example "http://127.0.0.1:8090/v1"; empty: such vendors are left out.
     simulator_base_url: str = ""
+    # A folder with a file for each secret and address of a vendor, named as the catalog names them (api_key_env, base_url_env).
+    # They count before the environment, and are read again when they change; empty: the environment alone.
+    vendor_secrets_folder: str = ""
     # Larger request bodies are refused.
     body_bytes_max: int = 20_000_000
     # At most this many bytes of request bodies on their way in are held at once, in all and of one account; 0: ten times
@@ -47,6 +61,9 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
     connections_max: int = 0
     # Connections from one address, which is /64 in IPv6; 0: half of all. All clients of a proxy have the proxy's address.
     address_connections_max: int = 0
+    # Origins whose pages may call from a browser, such as "https://app.example.com"; "*" alone: all. By default none may, because a
+    # page shows its key to whoever opens it.
+    cors_origins: tuple[str, ...] = ()
     # Connecting to a vendor may take this long.
     connect_timeout_ms: int = 5_000
     # A vendor may take this long from the request to its first byte; models think for minutes.
@@ -57,6 +74,8 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
     attempts_max: int = 4
     # Once the first of them has failed, others are begun for this long.
     retry_budget_ms: int = 60_000
+    # At most this many edges serve the cell. Each keeps that share of what a vendor's contract allows the cell a minute.
+    edges_max: int = 1
     # A stream to a client that is idle this long gets a comment, so that nothing on the way closes it.
     heartbeat_interval_ms: int = 15_000
     # Accounting may take this long to reserve before the call is refused.
@@ -106,6 +125,7 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
                 raise ValueError(f"{field} must be 1 to 3600000")
         for field, least, most in (
             ("attempts_max", 1, 100),
+            ("edges_max", 1, 10_000),
             ("retry_budget_ms", 0, 3_600_000),
             ("answer_timeout_ms", 1, 86_400_000),
             ("cached_key_grace_ms", 0, 86_400_000),
@@ -117,6 +137,12 @@ class EdgeConfig(GrpcClientConfig, frozen=True, forbid_unknown_fields=True, kw_o
         for field in ("bodies_bytes_max", "account_bodies_bytes_max"):
             if getattr(self, field) and getattr(self, field) < self.body_bytes_max:
                 raise ValueError(f"{field} must be 0, or at least body_bytes_max, which is {self.body_bytes_max}")
+        for origin in self.cors_origins:
+            if not _is_origin(origin) and self.cors_origins != ("*",):
+                raise ValueError(
+                    'cors_origins must be origins like "https://app.example.com" or "http://localhost:3000", in lower case, '
+                    f'without a path or the usual port, or "*" alone; {origin!r} is none'
+                )
         for field in ("connections_max", "address_connections_max"):
             if not 0 <= getattr(self, field) <= 1_000_000:
                 raise ValueError(f"{field} must be 0 to 1000000")

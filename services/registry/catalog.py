@@ -22,6 +22,7 @@ from services.registry.rules import (
     choice_flaws,
     currency_flaws,
     micro_amount,
+    region_flaws,
     text_flaws,
     unknown,
     whole_flaws,
@@ -33,6 +34,11 @@ from services.token_classes import CLASSES, TOKEN_CLASSES
 WEIGHT_MAX: Final = 1_000
 # The largest bound of calls under way on a route.
 CONCURRENCY_MAX: Final = 1_000_000
+
+# The most calls or tokens a minute that a contract may allow.
+PER_MINUTE_MAX: Final = 1_000_000_000_000
+
+ROUTING_POLICIES: Final = ("weighted", "cheapest")
 
 # The model ID of a tariff row for every model without a row of its own.
 EVERY_MODEL: Final = "*"
@@ -75,6 +81,13 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     edge_concurrency_max: int = 0
     # The tariff by which the vendor is owed; empty: the vendor's.
     wholesale_tariff_id: str = ""
+    # Where the vendor works on calls, in the operator's words; empty: it is not said.
+    region: str = ""
+    # The only offerings whose calls may take it; empty: every offering's.
+    offering_ids: tuple[str, ...] = ()
+    # Calls, and tokens of input and output, that the contract allows the whole cell in any 60 seconds; 0: any number.
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -96,6 +109,10 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     hidden_reasoning: bool = False
     # The dialects in which it is called; empty: every dialect of its vendors in which a conversation can be had.
     dialects: tuple[str, ...] = ()
+    # Models that may answer in its place where the subscriber allows it, in the order of trying.
+    equivalent_model_ids: tuple[str, ...] = ()
+    # One of `ROUTING_POLICIES`.
+    routing: str = "weighted"
 
     @property
     def makes_output(self) -> bool:
@@ -263,6 +280,11 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
         for entry in getattr(catalog, section):
             for field, message in entry_flaws(entry):
                 yield Flaw(section, getattr(entry, ID_FIELDS[section]), field, message)
+    for model_id, field, message in (
+        *_dedication_flaws(catalog),
+        *_equivalents_flaws({model.model_id: model for model in catalog.models}),
+    ):
+        yield Flaw("models", model_id, field, message)
     for section, entry_id, field, message in _wholesale_flaws(catalog, {tariff.tariff_id: tariff for tariff in catalog.tariffs}):
         yield Flaw(section, entry_id, field, message)
     if catalog.time_zone and catalog.time_zone not in available_timezones():
@@ -282,6 +304,7 @@ def _checks(catalog: Catalog) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]
         _ordered_ids(catalog),
         {tariff.tariff_id: (tariff.unit, tariff.currency, tariff.rated_models()) for tariff in catalog.tariffs},
         {each.pair for each in catalog.exchange_rates},
+        {route.region for model in catalog.models for route in model.routes if route.region},
     )
     return {
         "vendors": lambda vendor: (*missing_flaws(vendor), *vendor_flaws(vendor)),
@@ -367,10 +390,52 @@ def _model_flaws(model: Model, spoken: Mapping[str, Collection[str]], family_ids
         yield from whole_flaws(f"{field}.priority", route.priority, 0, INT32_MAX)
         yield from whole_flaws(f"{field}.weight", route.weight, 1, WEIGHT_MAX)
         yield from whole_flaws(f"{field}.edge_concurrency_max", route.edge_concurrency_max, 0, CONCURRENCY_MAX)
+        for name in ("requests_per_minute", "tokens_per_minute"):
+            yield from whole_flaws(f"{field}.{name}", getattr(route, name), 0, PER_MINUTE_MAX)
+        if route.region:
+            yield from region_flaws(f"{field}.region", route.region)
         if (route.vendor_id, route.vendor_model_id) in ways:
             yield field, f"leads to {route.vendor_model_id!r} of {route.vendor_id!r} a second time; keep one of them"
         ways.add((route.vendor_id, route.vendor_model_id))
+    yield from choice_flaws("routing", model.routing, ROUTING_POLICIES)
     yield from _dialects_flaws(model, spoken)
+
+
+def _dedication_flaws(catalog: Catalog) -> Iterator[tuple[str, str, str]]:
+    """Routes that name offerings which are not there."""
+    offering_ids = {offering.offering_id for offering in catalog.offerings}
+    for model in catalog.models:
+        for index, route in enumerate(model.routes):
+            for number, offering_id in enumerate(route.offering_ids):
+                field = f"routes[{index}].offering_ids[{number}]"
+                if offering_id not in offering_ids:
+                    yield model.model_id, field, unknown("offering", offering_id, offering_ids)
+                elif offering_id in route.offering_ids[:number]:
+                    yield model.model_id, field, f"{offering_id!r} stands here already; keep one of them"
+
+
+def _equivalents_flaws(models: Mapping[str, Model]) -> Iterator[tuple[str, str, str]]:
+    """Equivalents for which the reservation and the count of a call would not hold."""
+    for model in models.values():
+        for index, model_id in enumerate(model.equivalent_model_ids):
+            message = ""
+            other = models.get(model_id)
+            if other is None:
+                message = unknown("model", model_id, models)
+            elif model_id == model.model_id or model_id in model.equivalent_model_ids[:index]:
+                message = f"{model_id!r} is the model itself, or stands here already; leave it out"
+            elif other.family_id != model.family_id:
+                message = (
+                    f"{model_id!r} is of the family {other.family_id!r}; name models of {model.family_id!r}, which count alike"
+                )
+            elif other.hidden_reasoning and not model.hidden_reasoning:
+                message = f"{model_id!r} has hidden_reasoning, so that its calls are reserved otherwise; leave it out"
+            else:
+                for name in ("context_window_tokens", "max_output_tokens"):
+                    if getattr(other, name) < (least := getattr(model, name)):
+                        message = f"{model_id!r} has {name} {getattr(other, name)}, which must be at least this model's, {least}"
+            if message:
+                yield model.model_id, f"equivalent_model_ids[{index}]", message
 
 
 def _dialects_flaws(model: Model, spoken: Mapping[str, Collection[str]]) -> Iterator[FieldFlaw]:

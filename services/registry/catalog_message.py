@@ -72,11 +72,17 @@ def _model(model: Model, vendors: dict[str, Vendor], tariffs: dict[str, Tariff])
                 weight=route.weight,
                 edge_concurrency_max=route.edge_concurrency_max,
                 wholesale_tariff_id=route.wholesale_tariff_id or _vendor_tariff(model, vendors[route.vendor_id], tariffs),
+                region=route.region,
+                offering_ids=sorted(route.offering_ids),
+                requests_per_minute=route.requests_per_minute,
+                tokens_per_minute=route.tokens_per_minute,
             )
             for route in sorted(model.routes, key=lambda route: route.priority)
         ],
         hidden_reasoning=model.hidden_reasoning,
         dialects=[f"DIALECT_{dialect.upper()}" for dialect in DIALECTS if _is_called_in(model, dialect)],
+        equivalent_model_ids=model.equivalent_model_ids,
+        routing=f"ROUTING_POLICY_{model.routing.upper()}",
     )
 
 
@@ -153,6 +159,9 @@ def _offering(offering: Offering) -> registry_pb2.Offering:
             for limit in sorted(offering.debt_limits, key=lambda limit: (UNITS.index(limit.unit), limit.currency))
         ],
         abandoned_answer=f"ABANDONED_ANSWER_{offering.abandoned_answer_costs.upper()}",
+        required_regions=sorted(offering.regions.required),
+        preferred_regions=sorted(offering.regions.preferred),
+        equivalent_models=offering.equivalent_models,
     )
     if offering.price is not None:
         message.price.amount, message.price.currency = micro_amount(offering.price.amount), offering.price.currency

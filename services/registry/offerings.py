@@ -128,6 +128,15 @@ class DebtLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     amount: Decimal
 
 
+class Regions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Regions of routes."""
+
+    # The only ones that calls may take; empty: any.
+    required: tuple[str, ...] = ()
+    # Taken before others.
+    preferred: tuple[str, ...] = ()
+
+
 class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A plan for sale: with a cycle a subscription; with allowances alone a pack; with neither, accounts are opened on it."""
 
@@ -156,6 +165,9 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     # Cost of an answer that is not streamed for a client that did not wait for it: one of `ABANDONED_ANSWERS`; left out:
     # input where charge_input_when_client_gone_before_output is set, else nothing.
     abandoned_answer: str = ""
+    regions: Regions = Regions()
+    # Whether an equivalent model may answer its calls, unless a call says otherwise.
+    equivalent_models: bool = False
 
     @property
     def abandoned_answer_costs(self) -> str:
@@ -179,6 +191,8 @@ class Sale(msgspec.Struct, frozen=True):
     tariffs: dict[str, tuple[str, str, set[str] | None]]
     # "USD/CNY".
     exchange_pairs: set[str]
+    # The regions that routes name.
+    regions: set[str]
 
 
 def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
@@ -216,6 +230,19 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
     yield from _debt_flaws(offering, sale)
     if offering.abandoned_answer:
         yield from choice_flaws("abandoned_answer", offering.abandoned_answer, ABANDONED_ANSWERS)
+    yield from _regions_flaws(offering.regions, sale)
+
+
+def _regions_flaws(regions: Regions, sale: Sale) -> Iterator[FieldFlaw]:
+    for kind in ("required", "preferred"):
+        seen: set[str] = set()
+        for index, region in enumerate(getattr(regions, kind)):
+            field = f"regions.{kind}[{index}]"
+            if region not in sale.regions:
+                yield field, unknown("region of a route", region, sale.regions)
+            elif kind == "preferred" and regions.required and region not in regions.required:
+                yield field, f"{region!r} is not among the required ones, so that no call may take it; leave it out"
+            yield from _repetition(field, region, seen)
 
 
 def _model_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:

@@ -8,6 +8,7 @@ from typing import Final
 INT32_MAX: Final = 2**31 - 1
 INT64_MAX: Final = 2**63 - 1
 _AMOUNT_MAX: Final = Decimal(INT64_MAX) / 1_000_000
+_REGION: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 # A flaw of an entry: the field's path inside it, and what would be right.
@@ -44,6 +45,12 @@ def choice_flaws(field: str, value: str, choices: Iterable[str]) -> Iterator[Fie
     """A name must be one of a few."""
     if value not in choices:
         yield field, f"must be {' or '.join(choices)}; it is {value!r}"
+
+
+def region_flaws(field: str, region: str) -> Iterator[FieldFlaw]:
+    """A region is a short name."""
+    if not _REGION.fullmatch(region):
+        yield field, f"must be at most 63 lower-case letters, digits and - like cn-north; it is {region!r}"
 
 
 def currency_flaws(field: str, unit: str, currency: str) -> Iterator[FieldFlaw]:

@@ -46,6 +46,7 @@ def _endpoint(dialect: str, endpoint: Endpoint) -> registry_pb2.VendorEndpoint:
         unknown_content=f"UNKNOWN_FIELD_{_set(endpoint.unknown_content).upper()}",
         usage=_usage(_set(endpoint.usage)),
         prompt_caching=_caching(_set(endpoint.prompt_caching)),
+        probe_path=endpoint.probe_path,
     )
 
 

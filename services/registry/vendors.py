@@ -45,6 +45,7 @@ METERED_FIELDS: Final = frozenset(
 )  # fmt: skip
 
 _ENVIRONMENT_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
+_PROBE_PATH: Final = re.compile(r"/[A-Za-z0-9._~/?=&-]*")
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 # Names joined by dots; [] after a name stands for each element of its list.
 _PATH: Final = re.compile(rf"{_FIELD.pattern}(\[\])?(\.{_FIELD.pattern}(\[\])?)*")
@@ -89,6 +90,8 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     # One of `PROMPT_CACHING`, in OpenAI's dialects; messages always have marks.
     prompt_caching: str | None = None
     usage: UsageReading | None = None
+    # A path that costs nothing and is answered with 200 while the vendor works; left out: none is known.
+    probe_path: str | None = None
 
 
 class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -151,6 +154,7 @@ _FILLED: Final = {
         unknown_content="passed",
         prompt_caching="none",
         usage=UsageReading(reasoning="as_total_shows", paths={}, places=()),
+        probe_path="",
     )
     for dialect, authentication in (
         ("openai_chat", "bearer"),
@@ -255,11 +259,9 @@ def _endpoint_flaws(dialect: str, endpoint: Endpoint) -> Iterator[FieldFlaw]:
             yield field, f"must be left out: {dialect} has no limit of the output"
         elif value is not None:
             yield from choice_flaws(field, value, choices)
-    if endpoint.prompt_caching is not None:
-        if dialect in _CACHING_DIALECTS:
-            yield from choice_flaws("prompt_caching", endpoint.prompt_caching, PROMPT_CACHING)
-        else:
-            yield "prompt_caching", f"must be left out: {dialect} needs no word on it"
+    yield from _caching_flaws(dialect, endpoint.prompt_caching)
+    if endpoint.probe_path and not _PROBE_PATH.fullmatch(endpoint.probe_path):
+        yield "probe_path", f"must be a path like /models, after the endpoint's base_url; it is {endpoint.probe_path!r}"
     priced = endpoint.priced_fields or {}
     seen: set[str] = set()
     for index, name in enumerate(endpoint.extra_fields or ()):
@@ -280,6 +282,13 @@ def _endpoint_flaws(dialect: str, endpoint: Endpoint) -> Iterator[FieldFlaw]:
             yield "priced_fields", f"{name!r} is read and written by the meter; leave it out"
     if endpoint.usage is not None:
         yield from _usage_flaws(endpoint.usage)
+
+
+def _caching_flaws(dialect: str, caching: str | None) -> Iterator[FieldFlaw]:
+    if caching is not None and dialect not in _CACHING_DIALECTS:
+        yield "prompt_caching", f"must be left out: {dialect} needs no word on it"
+    elif caching is not None:
+        yield from choice_flaws("prompt_caching", caching, PROMPT_CACHING)
 
 
 def _usage_flaws(usage: UsageReading) -> Iterator[FieldFlaw]:

@@ -55,6 +55,8 @@ _REASON_BY_UNTYPED_STATUS: Final = {
     grpc.StatusCode.DEADLINE_EXCEEDED: errors_pb2.ERROR_REASON_UNAVAILABLE,
     grpc.StatusCode.CANCELLED: errors_pb2.ERROR_REASON_UNAVAILABLE,
     grpc.StatusCode.RESOURCE_EXHAUSTED: errors_pb2.ERROR_REASON_UNAVAILABLE,
+    # In the middle of an update, a replica of an older release was asked.
+    grpc.StatusCode.UNIMPLEMENTED: errors_pb2.ERROR_REASON_UNAVAILABLE,
 }
 
 

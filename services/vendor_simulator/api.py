@@ -14,15 +14,16 @@ from msgspec.structs import replace
 
 from services.vendor_simulator.answer import Answer
 from services.vendor_simulator.call import Call
-from services.vendor_simulator.chat_request import parse_request
+from services.vendor_simulator.chat_request import ChatRequest, parse_request
 from services.vendor_simulator.client import Client, Receive, Send
 from services.vendor_simulator.completion import plan
 from services.vendor_simulator.completions import parse_completions, plan_completions
 from services.vendor_simulator.embeddings import parse_embeddings, plan_embeddings
 from services.vendor_simulator.errors import ErrorWriter, RefusedError, error_body, messages_error_body
-from services.vendor_simulator.messages import counted, parse_count, parse_messages, plan_message
+from services.vendor_simulator.messages import MessagesRequest, counted, parse_count, parse_messages, plan_message
+from services.vendor_simulator.prefix_cache import PrefixCache
 from services.vendor_simulator.responses import plan_response
-from services.vendor_simulator.responses_request import parse_responses
+from services.vendor_simulator.responses_request import ResponsesRequest, parse_responses
 from services.vendor_simulator.rich_completion import plan_rich
 from services.vendor_simulator.served import Served
 from services.vendor_simulator.simulate import PLAIN, Simulate
@@ -65,44 +66,56 @@ class CallRequest(Protocol):
 class Dialect(NamedTuple):
     """How one protocol is read and answered."""
 
-    # The request in a body and the answer to it, under an identifier's number; the last is whether its text is heeded.
-    # Errors: `RefusedError`.
-    open: Callable[[bytes, str, bool], tuple[CallRequest, Answer]]
+    # The request in a body and the answer to it, under an identifier's number; then whether its text is heeded, and the cache that
+    # knows the beginning of its prompt. Errors: `RefusedError`.
+    open: Callable[[bytes, str, bool, PrefixCache | None], tuple[CallRequest, Answer]]
     write_error: ErrorWriter
     # The header that names a call.
     id_header: bytes
 
 
-def _open_chat(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
+def _remembered(request: ChatRequest | MessagesRequest | ResponsesRequest, cache: PrefixCache | None) -> Simulate:
+    """How the call shall go, with what the cache knows of its prompt, unless the request says that itself."""
+    simulate = request.simulate
+    if cache is None:
+        return simulate
+    cached = cache.read(request.model, request.texts)
+    return simulate if simulate.cached_input_tokens else replace(simulate, cached_input_tokens=cached)
+
+
+def _open_chat(body: bytes, number: str, heeds_text: bool, cache: PrefixCache | None) -> tuple[CallRequest, Answer]:
     request = parse_request(body)
     if heeds_text and request.simulate is PLAIN:
         request = replace(request, simulate=simulate_in(request.last_text, error_body))
+    request = replace(request, simulate=_remembered(request, cache))
     planner = plan_rich if request.simulate.needs_more_than_plain else plan
     return request, planner(request, f"chatcmpl-{number}", int(time.time()))
 
 
-def _open_messages(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
+def _open_messages(body: bytes, number: str, heeds_text: bool, cache: PrefixCache | None) -> tuple[CallRequest, Answer]:
     request = parse_messages(body)
     if heeds_text and request.simulate is PLAIN:
         request = replace(request, simulate=simulate_in(request.last_text, messages_error_body))
+    request = replace(request, simulate=_remembered(request, cache))
     return request, plan_message(request, f"msg_{number}")
 
 
-def _open_responses(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
+def _open_responses(body: bytes, number: str, heeds_text: bool, cache: PrefixCache | None) -> tuple[CallRequest, Answer]:
     request = parse_responses(body)
     if heeds_text and request.simulate is PLAIN:
         request = replace(request, simulate=simulate_in(request.last_text, error_body))
+    request = replace(request, simulate=_remembered(request, cache))
     return request, plan_response(request, number, int(time.time()))
 
 
-def _open_embeddings(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
+def _open_embeddings(body: bytes, number: str, heeds_text: bool, _cache: PrefixCache | None) -> tuple[CallRequest, Answer]:
     request = parse_embeddings(body)
     if heeds_text and request.simulate is PLAIN:
         request = replace(request, simulate=simulate_in(request.last_text, error_body))
     return request, plan_embeddings(request)
 
 
-def _open_completions(body: bytes, number: str, heeds_text: bool) -> tuple[CallRequest, Answer]:
+def _open_completions(body: bytes, number: str, heeds_text: bool, _cache: PrefixCache | None) -> tuple[CallRequest, Answer]:
     request = parse_completions(body)
     if heeds_text and request.simulate is PLAIN:
         request = replace(request, simulate=simulate_in(request.last_text, error_body))
@@ -119,9 +132,10 @@ _RESPONSES: Final = Dialect(_open_responses, error_body, b"x-request-id")
 class VendorSimulator:
     """The ASGI application."""
 
-    def __init__(self, *, heeds_text: bool = False) -> None:
-        """`heeds_text`: see `VendorSimulatorConfig`."""
+    def __init__(self, *, heeds_text: bool = False, cache: PrefixCache | None = None) -> None:
+        """`heeds_text`: see `VendorSimulatorConfig`. `cache`: of prompts; None: each is new."""
         self._heeds_text = heeds_text
+        self._cache = cache
         self._served = Served()
         self._waiting: set[Client] = set()
         self._numbers = itertools.count()
@@ -165,7 +179,7 @@ class VendorSimulator:
                 return
             number = f"{self._prefix}{next(self._numbers):012x}"
             try:
-                request, answer = dialect.open(body, number, self._heeds_text)
+                request, answer = dialect.open(body, number, self._heeds_text, self._cache)
             except RefusedError as refusal:
                 await _answer(client, refusal.status, refusal.body)
                 return

@@ -9,6 +9,7 @@ from services.runtime.http.listener import listen_http
 from services.runtime.lifecycle import Lifecycle
 from services.vendor_simulator.api import VendorSimulator
 from services.vendor_simulator.config import VendorSimulatorConfig
+from services.vendor_simulator.prefix_cache import PrefixCache
 
 _DRAIN_S: Final = 5.0
 
@@ -19,7 +20,8 @@ async def run_vendor_simulator(config: VendorSimulatorConfig, lifecycle: Lifecyc
 
     It has no background tasks, so `lifecycle` has nothing to watch. Errors: `OSError` when it cannot listen.
     """
-    simulator = VendorSimulator(heeds_text=config.heeds_text)
+    cache = PrefixCache(config.prefix_cache_tokens) if config.prefix_cache_tokens else None
+    simulator = VendorSimulator(heeds_text=config.heeds_text, cache=cache)
     drain_s = config.drain_timeout_ms / 1_000 or _DRAIN_S
     notice_s = config.drain_notice_ms / 1_000
     async with listen_http(Asgi(simulator), config.host, config.port, drain_s=drain_s, notice_s=notice_s) as listener:

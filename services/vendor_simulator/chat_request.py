@@ -72,15 +72,20 @@ class ChatRequest(msgspec.Struct, frozen=True, gc=False):
         return last.content if isinstance(last.content, str) else "\n".join(part.text for part in last.content)
 
     @property
-    def counted_tokens(self) -> int:
-        """The tokens of all strings and text parts together."""
+    def texts(self) -> list[str]:
+        """All strings and text parts, in order."""
         texts: list[str] = []
         for message in self.messages:
             if isinstance(message.content, str):
                 texts.append(message.content)
             elif message.content is not None:
                 texts.extend(part.text for part in message.content)
-        return count_tokens(texts)
+        return texts
+
+    @property
+    def counted_tokens(self) -> int:
+        """The tokens of all strings and text parts together."""
+        return count_tokens(self.texts)
 
     @property
     def input_tokens(self) -> int:

@@ -18,6 +18,9 @@ class VendorSimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     # Whether a line `simulate: {...}` in a request's last message is read as the request's `simulate` object. Clients that
     # cannot send the object, such as agents, can ask for what they need in this way.
     heeds_text: bool = False
+    # About as many tokens of the prompts that were read last are kept; what a later prompt repeats from its beginning on counts as
+    # cached. 0: each prompt is new.
+    prefix_cache_tokens: int = 0
     telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
@@ -25,3 +28,5 @@ class VendorSimulatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
             raise ValueError("drain_timeout_ms must be 0, or 1000 to 3600000")
         if not 0 <= self.drain_notice_ms <= 60_000:
             raise ValueError("drain_notice_ms must be 0 to 60000")
+        if not 0 <= self.prefix_cache_tokens <= 10_000_000_000:
+            raise ValueError("prefix_cache_tokens must be 0 to 10000000000")

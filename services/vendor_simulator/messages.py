@@ -82,15 +82,20 @@ class MessagesRequest(msgspec.Struct, frozen=True):
         return "" if any(block.type == "tool_result" for block in said) else "\n".join(block.text for block in said)
 
     @property
-    def counted_tokens(self) -> int:
-        """The tokens of all text, thinking, tool inputs, tool results and of the tools as JSON, together."""
+    def texts(self) -> list[str]:
+        """The tools as JSON, all text, thinking, tool inputs and tool results, in the order in which Anthropic caches them."""
         texts: list[str] = []
+        if self.tools:
+            texts.append(msgspec.json.encode(self.tools).decode())
         _collect(self.system, texts)
         for message in self.messages:
             _collect(message.content, texts)
-        if self.tools:
-            texts.append(msgspec.json.encode(self.tools).decode())
-        return count_tokens(texts)
+        return texts
+
+    @property
+    def counted_tokens(self) -> int:
+        """The tokens of all texts together."""
+        return count_tokens(self.texts)
 
     @property
     def output_tokens_max(self) -> int:

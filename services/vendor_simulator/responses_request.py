@@ -75,14 +75,19 @@ class ResponsesRequest(msgspec.Struct, frozen=True):
         return "" if last is None else "\n".join(_texts(last.content))
 
     @property
-    def counted_tokens(self) -> int:
-        """The tokens of all texts, of tools as JSON, of their arguments and results, together."""
+    def texts(self) -> list[str]:
+        """All texts, tools as JSON, their arguments and results."""
         texts = [self.instructions or ""]
         for item in [Item(content=self.input)] if isinstance(self.input, str) else self.input:
             texts += (*_texts(item.content), *_texts(item.summary), *_texts(item.output), item.arguments, item.input)
         if self.tools:
             texts.append(msgspec.json.encode(self.tools).decode())
-        return count_tokens(texts)
+        return texts
+
+    @property
+    def counted_tokens(self) -> int:
+        """The tokens of all texts together."""
+        return count_tokens(self.texts)
 
     @property
     def output_tokens_max(self) -> int:

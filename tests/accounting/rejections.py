@@ -65,7 +65,7 @@ class Rejections:
             yield cls(client, bases, account_id)
 
     async def ask(self, call: str, request: dict[str, Any]) -> str:
-        """Sends a request; "taken", or "REASON: sentence" of its refusal."""
+        """Sends a request; "taken", or "REASON: sentence" of its refusal, or "known_call"."""
         if call in OPERATIONS:
             return await self._operate(request)
         method = SERVICE.methods_by_name[call.split("/", maxsplit=1)[0]]
@@ -89,6 +89,8 @@ class Rejections:
         match result.WhichOneof("result"):
             case "error":
                 return _said(result.error.reason, result.error.message)
+            case "known_call":
+                return "known_call"
             case "refused":
                 return pb.ResultCode.Name(result.refused.result_code).removeprefix("RESULT_CODE_")
         return "taken"
@@ -102,6 +104,8 @@ class Rejections:
             request = changed(request, "idempotency_key", charging_id())
         if "transfer_id" in request:
             request = changed(request, "transfer_id", charging_id())
+        if call == "OpenRun":
+            request = changed(request, "key_id", charging_id())
         if call == "top_up":
             request = changed(request, "top_up.idempotency_key", charging_id())
         return request
@@ -190,6 +194,13 @@ def _pack_for(account_id: str) -> dict[str, Any]:
     return {"account_id": account_id, "offering_id": "pack-400k", "payment_method": "PAYMENT_METHOD_EXTERNAL"}
 
 
+def _run_of(account_id: str) -> dict[str, Any]:
+    return {
+        **{"account_id": account_id, "key_id": "key-minted", "parent_key_id": "key-issued", "member_id": "mbr-1"},
+        **{"budgets": [{"unit": MONEY, "amount": str(UNIT)}], "valid_for": "3600s", "model_ids": [MODEL], "parallel_calls": 3},
+    }
+
+
 def _operation(kind: str, account_id: str, session: str, number: int, fields: dict[str, Any]) -> dict[str, Any]:
     return {
         **{"operation_id": "7", "account_id": account_id, "charging_id": session, "invocation_sequence_number": number},
@@ -215,6 +226,7 @@ async def _make(client: Client) -> _Made:
     in_use = (await client.account(account_id)).buckets
     bucket_id = next(each.bucket_id for each in in_use if each.granted == 10_000 * UNIT)
     giving_id = next(each.bucket_id for each in in_use if each.subscription_id == subscriptions[1])
+    await ask("OpenRun", {**_run_of(account_id), "key_id": "key-agent"})
     # A settled session that can be refunded, one that is open, and debt on an account of its own.
     settled, opened, refused = charging_id(), charging_id(), charging_id()
     indebted_id = await client.open(1)
@@ -293,8 +305,12 @@ async def _bases(client: Client) -> tuple[dict[str, dict[str, Any]], str]:
         **_operations(made),
         "OpenAccount": {"account_id": "acct-tobeopened", "offering_id": "default"},
         "GetAccount": {"account_id": made.account_id},
+        "GetUsage": {"account_id": made.account_id, "key_id": "key-1", "member_id": "mbr-1"},
         **_corrections(made, later),
         **_sales(made),
+        "OpenRun": _run_of(made.account_id),
+        "EndRuns": {"account_id": made.account_id, "key_id": "key-agent"},
+        "ListRuns": {"account_id": made.account_id, "key_id": "key-issued"},
         "ExplainRefusal": {"charging_id": made.refused},
         "GetSessionRecords": {"account_id": made.account_id, "charging_id": made.settled},
         "ReceiveTransfer": {

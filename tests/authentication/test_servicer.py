@@ -358,3 +358,41 @@ async def test_a_restart_keeps_a_suspension(tmp_path: Path) -> None:
     async with running(tmp_path) as stub:
         assert await suspension_of(stub) == suspended
         assert (await refused(stub.ResolveKey, pb.ResolveKeyRequest(api_key=issued.api_key))).startswith("ACCOUNT_SUSPENDED")
+
+
+# Minted keys
+
+
+async def test_a_key_with_the_scope_mints_one_that_passes_and_ends_with_it(tmp_path: Path) -> None:
+    async with running(tmp_path) as stub:
+        await ask(stub.CreateMember, pb.CreateMemberRequest(account_id="acct-1", idempotency_key="member"))
+        create = pb.CreateKeyRequest(account_id="acct-1", idempotency_key="key", scopes=["keys:mint"])
+        issued = await ask(stub.CreateKey, create)
+        assert list(issued.key.scopes) == ["keys:mint"]
+        mint = pb.MintKeyRequest(parent_key_id=issued.key.key_id, key_id="key-minted")
+        assert (await refused(stub.MintKey, mint)).startswith("INVALID_ARGUMENT: end_time must be given")
+        mint.end_time.FromSeconds(int(time.time()) + 60)
+        minted = await ask(stub.MintKey, mint)
+        found = await ask(stub.ResolveKey, pb.ResolveKeyRequest(api_key=minted.api_key))
+        assert (found.key_id, found.account_id, found.parent_key_id) == ("key-minted", "acct-1", issued.key.key_id)
+        assert (found.end_time, list(found.scopes)) == (mint.end_time, [])
+        assert (await refused(stub.MintKey, mint)).startswith("ALREADY_EXISTS")
+        below = pb.MintKeyRequest(parent_key_id="key-minted", key_id="key-below", end_time=mint.end_time)
+        assert (await refused(stub.MintKey, below)).startswith("NOT_POSSIBLE: the key key-minted may not mint")
+        watching = stub.WatchRevocations(pb.WatchRevocationsRequest(after_revision=0))
+        await watching.read()
+        assert (
+            await refused(stub.RevokeMintedKey, pb.RevokeMintedKeyRequest(parent_key_id="key-x", key_id="key-minted"))
+        ).startswith("KEY_UNKNOWN")
+        await ask(stub.RevokeKey, pb.RevokeKeyRequest(key_id=issued.key.key_id))
+        while not (told := await watching.read()).key_ids:
+            pass
+        assert (told.revision, list(told.key_ids)) == (2, [issued.key.key_id, "key-minted"])
+        watching.cancel()
+        assert (await refused(stub.ResolveKey, pb.ResolveKeyRequest(api_key=minted.api_key))).startswith("KEY_REVOKED")
+
+
+async def test_a_scope_that_nobody_knows_is_named(tmp_path: Path) -> None:
+    async with running(tmp_path) as stub:
+        wanted = pb.CreateKeyRequest(account_id="acct-1", idempotency_key="key", scopes=["keys:mint", "everything"])
+        assert await refused(stub.CreateKey, wanted) == "INVALID_ARGUMENT: scopes: 'everything' is no scope; there is keys:mint"

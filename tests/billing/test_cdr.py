@@ -51,6 +51,11 @@ def test_later_classes_and_losses_follow_where_there_are_any() -> None:
         )
 
 
+def test_a_label_comes_last_where_there_is_one() -> None:
+    line = msgspec.json.encode(cdr_of(entry_of(3, 42, 1, settled(7, run_label="nightly")), record_number=17)).decode()
+    assert line.endswith('"end_time":"2026-01-01T00:00:42.000001Z","run_label":"nightly"}')
+
+
 def test_unpaid_usage_of_nothing_is_left_out() -> None:
     bare, empty = entry_of(0, 1, 0, settled(1)), entry_of(0, 1, 0, settled(1))
     empty.session_settled.unpaid.SetInParent()

@@ -465,6 +465,7 @@ def absorbing(number: int, **fields: Any) -> pb.SessionSettled:
         "debits": [pb.BucketAmount(bucket_id="bkt-1", amount=9_000_000)],
         "absorbed_amount": 4_000_000,
         "unpaid": pb.TokenUsage(output=300, image_output=7, spoken_characters=1),
+        "run_label": "nightly",
     }
     return settled(number, **{**given, **fields})
 
@@ -501,6 +502,7 @@ async def test_what_the_sweep_absorbed_is_not_charged_by_a_late_release(
         (b',"spoken_characters":1', b',"voices":1', "unpaid.spoken_characters null in the file, 1 in the journal"),
         (b'"reasoning":0', b'"reasoning":0,"audio_input":5', "usage.audio_input 5 in the file, null in the journal"),
         (b'"cache_write":0,', b"", "usage.cache_write null in the file, 0 in the journal"),
+        (b',"run_label":"nightly"', b"", "run_label null in the file, nightly in the journal"),
     ],
 )
 async def test_an_altered_class_or_loss_is_named(

@@ -51,7 +51,7 @@ EVERYTHING: Final[dict[str, Any]] = {
             "resources": {"requests": {"cpu": 2, "memory": 5e8}, "limits": {"memory": "2Gi"}},
             "service": {"type": "NodePort", "nodePort": 30080, "annotations": {"a": "b"}},
             "volume": {"storageClassName": "fast"},
-            "config": {"body_bytes_max": 50_000_000},
+            "config": {"body_bytes_max": 50_000_000, "cors_origins": ["https://app.example.com"]},
         },
     },
     "networkPolicy": {

@@ -96,6 +96,7 @@ def test_a_changed_value_rolls_what_reads_it_and_nothing_else() -> None:
         ({"services": {"accounting": {"config": {"held_wait_ms": 1}}}}, {"tokenline-accounting"}),
         ({"catalog": {"offerings.yaml": "offerings: []"}}, {"tokenline-registry"}),
         ({"services": {"edge": {"replicas": 7}}}, set()),
+        ({"services": {"edge": {"config": {"edges_max": 7}}}}, {"tokenline-edge"}),
         ({"telemetry": {"traceSamplePpm": 1}}, set(before)),
     ):
         after = checksums(merged(REQUIRED, change))

@@ -51,6 +51,7 @@ REQUIRED_CONFIGS: Final[dict[str, dict[str, Any]]] = {
         "billing_address": "tokenline-billing:7000",
         "admin_token_file": "/etc/tokenline/admin-token/token",
         "outbox": "/var/lib/tokenline/outbox.sqlite3",
+        "edges_max": 2,
         "drain_notice_ms": 10_000,
         "drain_timeout_ms": 600_000,
     },
@@ -78,7 +79,13 @@ def configs_of(case: str) -> dict[str, dict[str, Any]]:
         configs["registry"] |= {"etcd": etcd, **_LAYERS}
         configs["accounting"] |= {"etcd": etcd, "postgresql": EVERYTHING["postgresql"]["accountingUrls"]}
         configs["billing"] |= {"postgresql": url}
-        configs["edge"] |= {"body_bytes_max": 50_000_000, **_BASE_URL}
+        configs["edge"] |= {
+            "body_bytes_max": 50_000_000,
+            "cors_origins": ["https://app.example.com"],
+            "edges_max": 50,
+            "vendor_secrets_folder": "/etc/tokenline/vendors",
+            **_BASE_URL,
+        }
         configs["vendor-simulator"] = dict(SIMULATOR)
     for service in ("authentication", "registry", "accounting", "billing"):
         configs[service]["health_port"] = 7002
@@ -97,7 +104,8 @@ def configs_of(case: str) -> dict[str, dict[str, Any]]:
             configs[service]["etcd"] = {"endpoints": ["etcd.tokenline-stores:2379"]}
         configs["authentication"]["region"] = case
         configs["registry"] |= _LAYERS
-        configs["edge"] |= {"drain_timeout_ms": 60_000, **_BASE_URL}
+        edges = {"beijing": 2, "hongkong": 1}[case]
+        configs["edge"] |= {"drain_timeout_ms": 60_000, "edges_max": edges, **_BASE_URL}
         configs["vendor-simulator"] = dict(SIMULATOR)
     return configs
 
@@ -133,7 +141,7 @@ def test_secrets_are_named_and_never_made_or_shown(case: str) -> None:
                 # No user in a URL, and of what is secret only the file.
                 assert "@" not in str(value), (name, field)
                 if any(word in field for word in ("token", "password", "secret", "key")):
-                    assert field.endswith("_file") and value.startswith("/etc/tokenline/"), (name, field)
+                    assert field.endswith(("_file", "_folder")) and value.startswith("/etc/tokenline/"), (name, field)
 
 
 def fields_of(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:

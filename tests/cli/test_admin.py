@@ -74,6 +74,8 @@ def test_keys_are_issued_listed_and_revoked(ask: Callable[..., Any]) -> None:
     assert revoked["key_id"] == issued["key_id"]
     (listed,) = ask("key", "list", "--account", account_id)["data"]
     assert listed["revoked_at"] == revoked["revoked_at"]
+    assert ask("key", "create", "--account", account_id, "--scope", "keys:mint")["scopes"] == ["keys:mint"]
+    assert [key["scopes"] for key in ask("key", "list", "--account", account_id)["data"]] == [[], ["keys:mint"]]
 
 
 def test_an_account_is_suspended_and_resumed(ask: Callable[..., Any], system: Up) -> None:
@@ -127,6 +129,14 @@ def shown_by(tables: list[Any]) -> list[list[str]]:
     return rows
 
 
+SUBSCRIPTION: dict[str, Any] = {
+    "subscription_id": "sub-1", "offering_id": "plus", "state": "active", "payment_method": "prepaid", "cycle_number": 3,
+    "cycle_start": "2026", "cycle_end": "2027", "next_offering_id": None, "grace_end": None,
+}  # fmt: skip
+ORDER: dict[str, Any] = {
+    "order_id": "ord-1", "offering_id": "pack", "state": "awaiting_payment", "payment_method": "external", "unit": "CURRENCY",
+    "currency": "CNY", "amount": 1_500_000, "expires_at": "2028", "subscription_id": None, "bucket_ids": [], "remark": "[by hand]",
+}  # fmt: skip
 LOSSES = [{"unit": "TOKEN", "currency": None, "amount": 4_000_000}, {"unit": "CURRENCY", "currency": "CNY", "amount": 47_300}]
 
 
@@ -148,11 +158,15 @@ def test_an_account_shows_its_losses_and_holds_in_whole_units() -> None:
     session: dict[str, Any] = {"charging_id": "c", "model_id": "m", "key_id": "k", "hold": [{"bucket_id": "bkt-1", "amount": 3}]}
     session |= {"output_tokens_granted": 7, "created_at": "t", "sweep_at": "t"}
     account: dict[str, Any] = {"account_id": "a", "offering_id": "o", "created_at": "t", "suspended_at": None}
-    account |= {"buckets": [money], "debt": [], "sessions": [session]}
+    account |= {"buckets": [money], "debt": [], "sessions": [session], "subscriptions": [SUBSCRIPTION], "orders": [ORDER]}
     rows = shown_by(account_tables({**account, "absorbed": LOSSES}))
     assert ["TOKEN", "4"] in rows
     assert ["CNY", "0.0473"] in rows
     assert ["c", "m", "k", "0.000003 CNY of bkt-1", "7", "t", "t"] in rows
+    assert ["sub-1", "plus", "active", "prepaid", "3", "2027", "", ""] in rows
+    assert ["ord-1", "pack", "awaiting_payment", "external", "1.5 CNY", "2028", "", "[by hand]"] in rows
+    bare = shown_by(account_tables({**account, "absorbed": [], "subscriptions": [], "orders": []}))
+    assert [row[0] for row in bare if row[0].startswith(("sub-", "ord-"))] == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ from services.cli.bench_cell import OWN_CHECKOUT
 from services.cli.bench_charging import ChargingReport
 from services.cli.bench_endurance import mib_per_hour
 from services.cli.bench_report import (
+    AffinityReport,
     AttacksReport,
     CallsReport,
     EnduranceReport,
@@ -108,6 +110,34 @@ def test_a_checkout_that_cannot_make_its_store_is_named(tmp_path: Path) -> None:
     )
     assert result.returncode == 2
     assert f"the code in {tmp_path} could not make the store: ModuleNotFoundError: No module named" in result.stderr
+
+
+def test_caches_of_prompts_stay_warm_behind_several_edges_though_a_route_is_lost(tmp_path: Path) -> None:
+    picture = tmp_path / "affinity.svg"
+    result = tokenline(*("bench", "affinity", "--limit", "600", "--picture", str(picture), "--output", "json"), timeout_s=TIMEOUT_S)
+    assert result.returncode == 0, result.stderr
+    report = msgspec.json.decode(result.stdout, type=AffinityReport)
+    assert (report.trace, report.calls, report.conversations) == ("generated", 600, 20)
+    assert (report.routes, report.edges, report.failed) == (4, 3, 0)
+    assert report.breaches == report.differences == []
+    # The share that was lost is large where conversations are short; with all of a trace it is below 1 %.
+    assert 80 < report.kept_percent < 100
+    assert report.spread_percent < report.cached_percent < report.single_percent < 100
+    # Whoever waited for the silent route did so once.
+    assert report.slow_calls_a_period_max == (report.slow_calls > 0)
+    assert 0 < report.routing_us_per_call < 1_000
+    assert len(report.shares) == 50
+    tree = ElementTree.parse(picture)
+    lines = tree.findall("{http://www.w3.org/2000/svg}polyline")
+    assert [len(line.attrib["points"].split()) for line in lines] == [50, 50, 50]
+
+
+def test_a_trace_that_is_none_is_named(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("time,session\n")
+    result = tokenline("bench", "affinity", "--trace", str(trace))
+    assert result.returncode == 2
+    assert f"{trace}:1: the header is 'time,session'" in result.stderr
 
 
 def test_an_sqlite_file_has_one_owner() -> None:

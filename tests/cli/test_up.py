@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from services.cli.data_folder import open_data_folder
@@ -197,6 +198,23 @@ def test_a_port_for_operators_in_use_is_named(tmp_path: Path) -> None:
     assert refused.stderr.endswith(
         f"Error: for operators, admin_port: cannot listen on 127.0.0.1:{port}: Address already in use; choose another port\n"
     )
+
+
+def test_an_origin_that_no_browser_would_send_is_named(tmp_path: Path) -> None:
+    refused = tokenline("up", "--data-dir", str(tmp_path), "--port", "0", "--admin-port", "0", "--cors-origin", "localhost:3000")
+    assert refused.returncode == 2
+    assert "Error: --cors-origin: cors_origins must be origins like" in refused.stderr
+    assert refused.stderr.endswith("'localhost:3000' is none\n")
+
+
+async def test_pages_of_the_origins_that_were_named_may_call(tmp_path: Path) -> None:
+    origins = ("http://localhost:3000", "http://localhost:5173")
+    async with run_all(tmp_path, "127.0.0.1", 0, 0, Lifecycle(), origins) as running, aiohttp.ClientSession() as http:
+        for origin in (*origins, "http://localhost:8000"):
+            headers = {"origin": origin, "access-control-request-method": "POST"}
+            async with http.options(f"{running.base_url}/chat/completions", headers=headers) as answer:
+                allowed = answer.headers.get("access-control-allow-origin")
+            assert (answer.status, allowed) == ((204, origin) if origin in origins else (403, None))
 
 
 async def test_a_port_in_use_is_refused_and_all_that_was_started_ends(tmp_path: Path) -> None:

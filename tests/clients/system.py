@@ -17,6 +17,8 @@ TOKEN: Final = 1_000_000
 # What the simulator says where nothing else is asked for: 16 tokens, and the beginning of any longer text.
 SAID: Final = "the net can now pay for any one new use and get out ask you all"
 _VENDORS: Final = ("ANTHROPIC", "DEEPSEEK", "ALIBABA", "OPENAI", "GOOGLE")
+# Methods of calls, in requests of their own or on a WebSocket.
+_CALLS: Final = ("POST", "SEND")
 # Any is good.
 _VENDOR_KEY: Final = "vendor-secret"
 
@@ -75,12 +77,12 @@ class System:
         return Account(account_id, api_key, tokens)
 
     def exchanges(self) -> list[Exchange]:
-        """The POSTs since the account was opened or this was asked."""
-        return [exchange for exchange in self._recorder.take() if exchange.method == "POST"]
+        """The calls since the account was opened or this was asked."""
+        return [exchange for exchange in self._recorder.take() if exchange.method in _CALLS]
 
     def peek(self) -> list[Exchange]:
         """The same, which are there for the next who asks."""
-        return [exchange for exchange in self._recorder.exchanges if exchange.method == "POST"]
+        return [exchange for exchange in self._recorder.exchanges if exchange.method in _CALLS]
 
     def peek_all(self) -> list[Exchange]:
         """All requests since then, of whatever method."""

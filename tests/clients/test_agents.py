@@ -69,12 +69,16 @@ def test_claude_code_is_told_when_the_quota_ends_in_an_answer(system: System, in
     assert json.loads(turn.stdout)["usage"]["output_tokens"] == receipt["usage"]["output"]
 
 
-def test_codex_asks_for_a_web_socket_once_and_keeps_the_text_of_a_cut_answer(
+def test_codex_has_one_web_socket_for_a_task_and_keeps_the_text_of_a_cut_answer(
     system: System, installed: Path, tmp_path: Path
 ) -> None:
     probe = system.open_account(PLENTY)
     CODEX.turn(installed, system, probe, tmp_path / "probe", "say hi")
-    assert [(exchange.method, exchange.status) for exchange in system.peek_all()] == [("GET", 426), ("POST", 200)]
+    assert [(exchange.method, exchange.status) for exchange in system.peek_all()] == [
+        ("GET", 101),
+        ("PREPARE", 200),
+        ("SEND", 200),
+    ]
     assert_paid_once(system, probe, 1, CODEX.dropped)
     account = system.open_account(system.held_for_input(probe) + LITTLE)
     turn = CODEX.turn(installed, system, account, tmp_path / "cut", LONG)
@@ -84,6 +88,29 @@ def test_codex_asks_for_a_web_socket_once_and_keeps_the_text_of_a_cut_answer(
     receipt = system.bill(account, exchanges).receipts[0]
     assert receipt["close_cause"] == "quota_exhausted"
     assert 64 <= receipt["usage"]["output"] < 2 * LITTLE
+
+
+def test_codex_sends_what_is_new_and_pays_for_the_whole_conversation(system: System, installed: Path, tmp_path: Path) -> None:
+    """A task with two calls of a tool, over one socket."""
+    account = system.open_account(PLENTY)
+    arguments = {"cmd": "echo can pay for new use | tr a-z A-Z"}
+    tools = {"calls": 2, "name": CODEX.shell_tool, "arguments": arguments}
+    prompt = "write it in capitals\nsimulate: " + json.dumps({"output_tokens": TOOL_TOKENS, "tools": tools})
+    turn = CODEX.turn(installed, system, account, tmp_path, prompt)
+    assert turn.status == 0, turn.shown
+    assert SAID in turn.shown
+    exchanges = system.peek_all()
+    assert [exchange.method for exchange in exchanges] == ["GET", "PREPARE", "SEND", "SEND"]
+    first, second = (json.loads(exchange.body) for exchange in exchanges[2:])
+    # The prompt went ahead with the preparation, or goes alone; then go the results of both calls alone.
+    assert first["previous_response_id"] and second["previous_response_id"]
+    assert [each["type"] for each in second["input"]] == ["function_call_output"] * 2
+    assert all("CAN PAY FOR NEW USE" in each["output"] for each in second["input"])
+    bill = assert_paid_once(system, account, 2, CODEX.dropped)
+    asked, answered = (receipt["usage"] for receipt in bill.receipts)
+    assert (asked["output"], answered["output"]) == (TOOL_TOKENS, 16)
+    # Beside the prompt of the first call the second one pays for both calls and their results.
+    assert asked["input"] + TOOL_TOKENS < answered["input"] < asked["input"] + 600
 
 
 @pytest.mark.parametrize("agent", [agent for agent in AGENTS if agent.shell_tool], ids=lambda agent: agent.name)

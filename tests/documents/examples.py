@@ -25,10 +25,13 @@ from services.accounting.core.commands import (
     CloseCause,
     ConfirmPayment,
     CreateSession,
+    EndRuns,
     EndTransfer,
     Failed,
     GrantBucket,
     Granted,
+    ListRuns,
+    OpenRun,
     Ordered,
     PlaceOrder,
     Provenance,
@@ -37,6 +40,7 @@ from services.accounting.core.commands import (
     Refused,
     ReleaseSession,
     ResultCode,
+    RunsFound,
     SendTransfer,
     SetLimits,
     Settled,
@@ -342,6 +346,26 @@ class Example:
                 return f"refused: {answer.message}"
         raise ValueError(f"nobody knows how to say {answer}")
 
+    def mint(self, key: str, parent: str, amount: str, unit: str, seconds: str | None) -> str:
+        """A run of a key below another one; keys that were not minted were issued."""
+        is_minted = parent in self.ledger.state.runs
+        budgets = ((unit_of(unit), micro_units(amount)),)
+        life_us = _number(seconds or "0") * 1_000_000
+        return self._done(OpenRun(ACCOUNT_ID, key, parent, is_minted, "mbr-1", budgets, life_us, (), 0))
+
+    def end_run(self, key: str) -> str:
+        return self._done(EndRuns(ACCOUNT_ID, key, ""))
+
+    def runs(self, key: str) -> str:
+        answer = self.ledger.ask(ListRuns(ACCOUNT_ID, key))
+        assert isinstance(answer, RunsFound)
+        return "; ".join(
+            f"{run.key_id} {amount_text(each.used)} of {amount_text(each.amount)} {name_of(each.unit)} "
+            f"in {run.calls} call{'s' if run.calls != 1 else ''}"
+            for run in answer.runs
+            for each in run.budgets
+        )
+
     def _done(self, command: Any) -> str:
         answer = self.ledger.ask(command)
         return f"refused: {answer.message}" if isinstance(answer, Failed) else "done"
@@ -410,6 +434,12 @@ _LINES: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
     (rf"take back {_AMOUNT}", Example.take_back),
     (rf"write off {_AMOUNT}", Example.write_off),
     (rf"budget of {_AMOUNT} for (?P<subject>account|(?:key|member):[\w-]+)(?: for (?P<days>\d+) days)?", Example.limit),
+    (
+        rf"mint (?P<key>[\w-]+) of (?P<parent>[\w-]+) with {_AMOUNT}(?: for (?P<seconds>[\d,]+) seconds)?",
+        Example.mint,
+    ),
+    (r"end the run of (?P<key>[\w-]+)", Example.end_run),
+    (r"runs of (?P<key>[\w-]+)", Example.runs),
     (rf"call (?P<model>[\w.-]+) {_USAGE}{_WHO}", Example.call),
     (
         rf"begin (?P<name>\w+): (?P<model>[\w.-]+) input (?P<bound>[\d,]+)(?: expected (?P<expected>[\d,]+))?"

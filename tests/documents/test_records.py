@@ -8,6 +8,7 @@ import msgspec
 
 from services.billing.cdr import Cdr
 from services.edge.api.me import receipt_json
+from services.edge.api.me_keys import run_json
 from services.token_classes import CLASSES
 from tests.billing.journals import entry_of, settled, settled_in_money
 from tokenline.accounting.v1 import accounting_pb2
@@ -49,6 +50,13 @@ def test_every_field_of_a_receipt_is_told() -> None:
     assert set(fields("field of a record")) == set(one["records"][0]) == set(several["records"][0])
     charges = next(meaning for name, meaning in rows("field", "## Receipt") if name == "`charges`")
     assert names(charges) == list(one["charges"][0])
+
+
+def test_every_field_of_a_run_is_told() -> None:
+    line = run_json(accounting_pb2.Run(budgets=[accounting_pb2.SpentBudget()]))
+    assert set(fields("field of a run")) == set(line)
+    (budget,) = [meaning for name, meaning in rows("field of a run") if name == "`budget`"]
+    assert set(names(budget)) == set(line["budget"][0])
 
 
 def test_every_word_is_told() -> None:

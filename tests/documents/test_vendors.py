@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from services.registry.catalog import Route
+from services.registry.catalog import Model, Route
 from services.registry.catalog_folder import base_catalog_folder, load_catalog
+from services.registry.offerings import Regions
 from services.registry.vendors import ERROR_MEANINGS, Endpoint, UsageReading, Vendor
 from tests.registry.catalogs import write
 from tokenline.registry.v1 import registry_pb2
@@ -42,8 +43,12 @@ def test_the_examples_do_what_the_text_says(folders: list[Path]) -> None:
     assert [(each.vendor_id, each.priority, each.weight, each.edge_concurrency_max) for each in large.routes] == [
         ("deepseek", 0, 3, 0),
         ("alibaba", 0, 1, 40),
+        ("moonshot", 0, 1, 0),
         ("volcengine", 1, 1, 0),
     ]
+    assert [list(each.offering_ids) for each in large.routes] == [[], [], ["acme-line"], []]
+    (line,) = (each for each in catalog.offerings if each.offering_id == "acme-line")
+    assert (list(line.required_regions), list(line.preferred_regions)) == (["cn-east", "cn-north"], ["cn-north"])
     models = {each.model_id: each for each in catalog.models}
     assert list(models["house-code"].dialects) == [registry_pb2.DIALECT_OPENAI_COMPLETIONS]
     assert (list(models["house-search"].dialects), models["house-search"].max_output_tokens) == (
@@ -60,6 +65,9 @@ def test_the_tables_name_every_field() -> None:
     readings = {f"usage.{name}" for name in UsageReading.__struct_fields__}
     assert names(rows("of an endpoint")) == set(Endpoint.__struct_fields__) - {"usage"} | readings
     assert names(rows("of a route")) == set(Route.__struct_fields__)
+    assert names(rows("of a model, beside its routes")) < set(Model.__struct_fields__)
+    regions = {f"regions.{name}" for name in Regions.__struct_fields__}
+    assert names(rows("of an offering")) == regions | {"equivalent_models"}
     assert names(rows("meaning of an error")) == set(ERROR_MEANINGS)
 
 

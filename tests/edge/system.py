@@ -1,6 +1,6 @@
 """The edge with the services it calls, each behind its own server."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -171,12 +171,12 @@ class Cell:
         while (await self.call("GET", "/readyz")).status != 200:
             pass
 
-    async def subscriber(self, idempotency_key: str, offering_id: str | None = None) -> tuple[str, str]:
+    async def subscriber(self, idempotency_key: str, offering_id: str | None = None, scopes: Sequence[str] = ()) -> tuple[str, str]:
         """A new account's ID and an API key of it."""
         opened = await self.admin("POST", "/accounts", {"idempotency_key": idempotency_key, "offering_id": offering_id})
         assert opened.status == 201, opened.body
         account_id = opened.json["account_id"]
-        issued = await self.admin("POST", f"/accounts/{account_id}/keys")
+        issued = await self.admin("POST", f"/accounts/{account_id}/keys", {"scopes": scopes})
         assert issued.status == 201, issued.body
         return account_id, issued.json["api_key"]
 

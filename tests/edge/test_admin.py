@@ -212,7 +212,7 @@ async def test_keys_are_issued_listed_and_revoked(running: Cell) -> None:
     path = f"/accounts/{account_id}/keys"
     issued = await running.admin("POST", path, {"idempotency_key": "first"})
     assert issued.status == 201
-    assert issued.json.keys() == {"key_id", "api_key", "account_id", "member_id"}
+    assert issued.json.keys() == {"key_id", "api_key", "account_id", "member_id", "scopes"}
     assert issued.json["account_id"] == account_id
     # The secret is shown once.
     again = await running.admin("POST", path, {"idempotency_key": "first"})
@@ -222,7 +222,8 @@ async def test_keys_are_issued_listed_and_revoked(running: Cell) -> None:
 
     listed = (await running.admin("GET", path)).json["data"]
     assert [key["key_id"] for key in listed] == [issued.json["key_id"], second.json["key_id"]]
-    assert listed[0].keys() == {"key_id", "member_id", "masked_key", "created_at", "revoked_at"}
+    shown = {"key_id", "member_id", "masked_key", "created_at", "revoked_at", "parent_key_id", "scopes", "ends_at"}
+    assert listed[0].keys() == shown
     assert issued.json["api_key"] not in str(listed)
     assert RFC_3339.fullmatch(listed[0]["created_at"])
     assert listed[0]["revoked_at"] is None
@@ -288,8 +289,28 @@ async def test_the_catalog_is_shown(running: Cell) -> None:
         "context_window_tokens": 2_000,
         "max_output_tokens": 2_000,
         "routes": [
-            {"vendor_id": "acme", "vendor_model_id": "acme-large-a", "priority": 1, "weight": 1, "edge_concurrency_max": 0},
-            {"vendor_id": "acme", "vendor_model_id": "acme-large-b", "priority": 7, "weight": 3, "edge_concurrency_max": 200},
+            {
+                "vendor_id": "acme",
+                "vendor_model_id": "acme-large-a",
+                "priority": 1,
+                "weight": 1,
+                "edge_concurrency_max": 0,
+                "requests_per_minute": 0,
+                "tokens_per_minute": 0,
+                "region": "",
+                "offering_ids": [],
+            },
+            {
+                "vendor_id": "acme",
+                "vendor_model_id": "acme-large-b",
+                "priority": 7,
+                "weight": 3,
+                "edge_concurrency_max": 200,
+                "requests_per_minute": 0,
+                "tokens_per_minute": 0,
+                "region": "",
+                "offering_ids": [],
+            },
         ],
     }
     assert (await running.admin("GET", "/offerings")).json["data"] == [

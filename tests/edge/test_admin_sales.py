@@ -128,6 +128,24 @@ async def test_a_wrong_word_within_a_limit_is_answered_with_the_right_ones(runni
         assert word in refused.error["message"]
 
 
+async def test_limits_are_set_for_keys_and_members_of_the_account_alone(running: Cell) -> None:
+    opened = (await running.admin("POST", "/accounts")).json
+    other = (await running.admin("POST", "/accounts")).json
+    account_id, member_id = opened["account_id"], opened["member_id"]
+    key_id = (await running.admin("POST", f"/accounts/{account_id}/keys")).json["key_id"]
+    others_key_id = (await running.admin("POST", f"/accounts/{other['account_id']}/keys")).json["key_id"]
+    path = f"/accounts/{account_id}/limits"
+    until = {"valid_until": "2050-01-01T00:00:00Z"}
+    for subject in ("account", f"key:{key_id}", f"member:{member_id}"):
+        assert (await running.admin("PUT", path, {"subject": subject, **until})).status == 200
+    for kind, name in (("key", others_key_id), ("key", "none"), ("member", other["member_id"]), ("member", "")):
+        refused = await running.admin("PUT", path, {"subject": f"{kind}:{name}", **until})
+        assert (refused.status, refused.error["param"]) == (400, "subject")
+        assert refused.error["message"].startswith(f"Account {account_id} has no {kind} {name!r}.")
+    # Those of a name that nobody has can be removed.
+    assert (await running.admin("PUT", path, {"subject": f"key:{others_key_id}", "limits": []})).status == 200
+
+
 async def test_what_is_right_of_an_unknown_account_is_404(running: Cell) -> None:
     for route in ROUTES:
         refused = await running.admin(route.method, f"/accounts/{ACCOUNT}{route.path}", route.body)

@@ -29,6 +29,7 @@ from services.runtime.identifiers import uuid7_time_us
 from services.runtime.lifecycle import Lifecycle
 from tests.edge.counting import counted
 from tests.edge.system import ADMIN_TOKEN, Cell, Reply, cell
+from tests.registry.catalogs import changed
 from tests.waiting import WAIT_S
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
@@ -141,7 +142,8 @@ async def test_an_edge_that_takes_no_clients_is_not_ready(tmp_path: Path) -> Non
         _, writer = await asyncio.open_connection(at.hostname, at.port)
         # A call whose body never comes has the only place.
         writer.write(
-            b"POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer %b\r\ncontent-length: 5\r\n\r\n" % api_key.encode()
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\ncontent-length: 5\r\n\r\n"
+            % api_key.encode()
         )
         async with asyncio.timeout(5):
             while (reply := await services.call("GET", "/readyz")).status == 200:
@@ -169,6 +171,135 @@ async def test_a_call_is_charged_and_its_request_id_is_the_receipts(running: Cel
     assert receipt.status == 200, receipt.body
     assert (receipt.json["model"], receipt.json["close_cause"], receipt.json["provenance"]) == ("small", "normal", "vendor")
     assert receipt.json["charged_amount"] == 9_000_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "attempts"),
+    [
+        ({}, 4),
+        ({"attempts_max": 3}, 3),
+        # The second route is begun in the moment in which the first has failed.
+        ({"retry_budget_ms": 0}, 2),
+    ],
+)
+async def test_a_call_is_sent_to_as_many_routes_as_the_configuration_says(
+    tmp_path: Path, changes: dict[str, int], attempts: int
+) -> None:
+    def prepare(services: Cell) -> None:
+        services.edge_changes = changes
+
+    route = "      - {vendor_id: acme, vendor_model_id: acme-small, priority: 0}\n"
+    more = "".join(f"      - {{vendor_id: acme, vendor_model_id: acme-small-{number}, priority: 1}}\n" for number in range(4))
+    async with cell(tmp_path, prepare=prepare, catalog=changed(route, route + more)) as services:
+        await services.ready()
+        account_id, api_key = await services.subscriber("caller")
+        assert (await services.admin("POST", f"/accounts/{account_id}/buckets", BUCKET)).status == 201
+        body = {"model": "small", "messages": [{"role": "user", "content": "hi"}], "simulate": {"failure": "error_500"}}
+        failed = await services.call("POST", "/v1/chat/completions", api_key, body)
+        assert failed.status == 502
+        receipt = await services.call("GET", f"/v1/me/receipts/{failed.headers['x-request-id']}", api_key)
+        assert [attempt["outcome"] for attempt in receipt.json["attempts"]] == ["refused"] * attempts
+
+
+TWIN = """\
+  - model_id: twin
+    display_name: Twin
+    owned_by: other
+    context_window_tokens: 1000
+    max_output_tokens: 500
+    family_id: byte-bpe
+    release_date: 2026-01-02
+    routes:
+      - {vendor_id: other, vendor_model_id: other-twin}
+tariffs:
+"""
+OTHER = """\
+  - vendor_id: other
+    display_name: Other
+    base_url: https://api.other.test/v1
+    api_key_env: TOKENLINE_OTHER_API_KEY
+    base_url_env: TOKENLINE_OTHER_BASE_URL
+tokenizer_families:
+"""
+
+
+async def test_an_equivalent_model_answers_at_the_tariff_of_the_model_that_was_asked_for(tmp_path: Path) -> None:
+    every = '      - {model_id: "*", input: 1000000, output: 1000000}\n'
+    text = changed(every, every + "      - {model_id: twin, input: 5000000, output: 5000000}\n")
+    text = changed("tariffs:\n", TWIN, changed("tokenizer_families:\n", OTHER, text))
+    text = changed("acme-small, priority: 0}\n", "acme-small, priority: 0}\n    equivalent_model_ids: [twin]\n", text)
+
+    def prepare(services: Cell) -> None:
+        # Nobody listens there.
+        services.environment["TOKENLINE_ACME_BASE_URL"] = "http://127.0.0.1:9/v1"
+
+    async with cell(tmp_path, prepare=prepare, catalog=text) as services:
+        await services.ready()
+        account_id, api_key = await services.subscriber("caller")
+        assert (await services.admin("POST", f"/accounts/{account_id}/buckets", BUCKET)).status == 201
+        body = {"model": "small", "messages": [{"role": "user", "content": "12345678"}], "simulate": {"output_tokens": 7}}
+        url, headers = f"{services.base_url}/chat/completions", {"authorization": f"Bearer {api_key}"}
+        async with aiohttp.ClientSession() as http:
+            async with http.post(url, json=body, headers=headers) as refused:
+                assert refused.status == 503
+            async with http.post(url, json=body, headers=headers | {"x-tokenline-fallback": "equivalent"}) as answered:
+                assert (answered.status, answered.headers["x-tokenline-model"]) == (200, "twin")
+                charging_id = answered.headers["x-request-id"]
+        receipt = (await services.call("GET", f"/v1/me/receipts/{charging_id}", api_key)).json
+        assert (receipt["model_id"], receipt["vendor_model_id"]) == ("small", "other-twin")
+        assert [(each["vendor_id"], each["outcome"]) for each in receipt["attempts"]] == [
+            ("acme", "unreachable"),
+            ("other", "answered"),
+        ]
+        # 2 tokens and 7, at 1 and not at 5 each.
+        assert receipt["charged_amount"] == 9_000_000
+
+
+async def test_an_edge_keeps_its_share_of_a_contract(tmp_path: Path) -> None:
+    def prepare(services: Cell) -> None:
+        services.edge_changes = {"edges_max": 5}
+
+    route = "vendor_model_id: acme-small, priority: 0"
+    async with cell(tmp_path, prepare=prepare, catalog=changed(route, f"{route}, requests_per_minute: 10")) as services:
+        await services.ready()
+        account_id, api_key = await services.subscriber("caller")
+        assert (await services.admin("POST", f"/accounts/{account_id}/buckets", BUCKET)).status == 201
+        body = {"model": "small", "messages": [{"role": "user", "content": "hi"}]}
+        statuses = [(await services.call("POST", "/v1/chat/completions", api_key, body)).status for _ in range(3)]
+        assert statuses == [200, 200, 503]
+
+
+async def test_a_vendors_secret_is_replaced_while_the_edge_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+
+    def prepare(services: Cell) -> None:
+        folder.mkdir()
+        (folder / "TOKENLINE_ACME_API_KEY").write_text("sk-first\n")
+        services.edge_changes = {"vendor_secrets_folder": str(folder), "simulator_base_url": ""}
+
+    async with cell(tmp_path, prepare=prepare) as services:
+        # The vendor's address, which only the running simulator knows, comes as a file too.
+        (folder / "TOKENLINE_ACME_BASE_URL").write_text(services.simulator_base_url)
+        await services.ready()
+        account_id, api_key = await services.subscriber("caller")
+        assert (await services.admin("POST", f"/accounts/{account_id}/buckets", BUCKET | {"amount": 10**15})).status == 201
+        body = {"model": "small", "messages": [{"role": "user", "content": "hi"}]}
+
+        async def served_by_key() -> dict[str, int]:
+            await services.call("POST", "/v1/chat/completions", api_key, body)
+            async with aiohttp.ClientSession() as http, http.get(f"{services.simulator_base_url}/simulator/served") as served:
+                return {key: tally["calls"] for key, tally in (await served.json())["by_key"].items()}
+
+        async def await_call(key: str) -> dict[str, int]:
+            async with asyncio.timeout(WAIT_S):
+                while key not in (seen := await served_by_key()):  # noqa: ASYNC110  # the vendor is asked, as an operator would
+                    await asyncio.sleep(0.1)
+            return seen
+
+        assert set(await await_call("sk-first")) == {"sk-first"}
+        (folder / "new").write_text("sk-second")
+        (folder / "new").rename(folder / "TOKENLINE_ACME_API_KEY")
+        assert set(await await_call("sk-second")) == {"sk-first", "sk-second"}
 
 
 async def test_a_request_that_litestar_itself_refuses_has_the_same_shape(running: Cell) -> None:

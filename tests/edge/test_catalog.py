@@ -62,11 +62,13 @@ async def test_a_model_has_what_a_call_needs(tmp_path: Path) -> None:
         "hidden_reasoning": False,
         "family": TokenizerFamily(template_tokens_per_message=8, template_tokens_per_request=8),
         # A vendor without endpoints speaks OpenAI's chat, with all that the dialect says.
-        "routes": {"openai_chat": (Route("acme", "acme-small", endpoint),)},
+        "routes": {"openai_chat": (Route("acme", "acme-small", endpoint, model_id="small"),)},
+        "equivalent_model_ids": (),
+        "is_divided": False,
     }
     assert large.hidden_reasoning
     routes = large.routes["openai_chat"]
-    assert [each[1:2] + each[3:] for each in routes] == [("acme-large-a", 1, 1, 0), ("acme-large-b", 7, 3, 200)]
+    assert [each[1:2] + each[3:6] for each in routes] == [("acme-large-a", 1, 1, 0), ("acme-large-b", 7, 3, 200)]
     assert snapshot.model("other") is None
 
 

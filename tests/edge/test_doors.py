@@ -43,7 +43,7 @@ async def connected(services: Cell, **options: Any) -> tuple[asyncio.StreamReade
 
 def post(api_key: str, body: bytes, length: int | None = None) -> bytes:
     length = len(body) if length is None else length
-    return b"POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b" % (
+    return b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b" % (
         api_key.encode(),
         length,
         body,
@@ -149,7 +149,7 @@ async def test_a_stream_that_takes_the_longest_time_ends_with_an_error_and_is_ch
         assert "not whole after 1.5 s" in answer
         assert "[DONE]" not in answer
         # The next request on the same connection is served.
-        writer.write(b"HEAD / HTTP/1.1\r\n\r\n")
+        writer.write(b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         writer.close()
         receipt = await subscriber.receipt(answer.split("x-request-id: ")[1][:36])
@@ -195,9 +195,9 @@ async def test_a_request_to_upgrade_is_answered_with_its_body_read(running: tupl
     services, http = running
     subscriber = await Subscriber.open(services, http, "upgrades")
     request = post(subscriber.api_key, msgspec.json.encode(chat(max_tokens=5)))
-    upgrading = request.replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n", 1)
+    upgrading = request.replace(b"host: x\r\n", b"host: x\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n", 1)
     reader, writer = await connected(services)
-    writer.write(upgrading + b"GET /v1/models HTTP/1.1\r\nconnection: close\r\n\r\n")
+    writer.write(upgrading + b"GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
     answers = await reader.read()
     writer.close()
     assert answers.startswith(b"HTTP/1.1 200 OK\r\n")

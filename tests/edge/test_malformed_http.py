@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from services.api_keys import new_key
 from tests.edge.system import Cell, cell
+from tests.runtime.http.frames import HANDSHAKE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -78,7 +79,10 @@ async def test_whatever_the_server_itself_refuses_has_the_dialects_shape(
     running: Cell, path: str, rest: bytes, status: int, code: str
 ) -> None:
     # With a good key the body is waited for; whose key that is nobody can tell here.
-    request = b"POST /v1/%b HTTP/1.1\r\nauthorization: Bearer %b\r\n" % (path.encode(), new_key("local").api_key.encode())
+    request = b"POST /v1/%b HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\n" % (
+        path.encode(),
+        new_key("local").api_key.encode(),
+    )
     line, headers, answer = await sent(running, request + rest)
     assert line.split(b" ")[1] == b"%d" % status
     assert headers["connection"] == "close"
@@ -89,12 +93,20 @@ async def test_whatever_the_server_itself_refuses_has_the_dialects_shape(
         assert answer["error"]["code"] == code
 
 
-async def test_calls_of_strangers_take_turns(running: Cell) -> None:
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer none\r\n\r\n",
+        HANDSHAKE.replace(b"/socket", b"/v1/responses") + b"\r\n",
+    ],
+    ids=["calls", "sockets"],
+)
+async def test_calls_of_strangers_take_turns(running: Cell, request_head: bytes) -> None:
     at = urlsplit(running.base_url)
     reader, writer = await asyncio.open_connection(at.hostname, at.port)
     began_s = time.monotonic()
     for _ in range(250):
-        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer none\r\n\r\n")
+        writer.write(request_head)
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
         await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]))

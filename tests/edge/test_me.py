@@ -121,7 +121,7 @@ async def test_a_receipt_tells_what_a_call_used_and_cost(running: Cell) -> None:
         "model_id": "small",
         "vendor_model_id": "acme-small",
         "close_cause": "client_gone",
-        "provenance": "partial",
+        **{"provenance": "partial", "run_label": None},
         "usage": usage,
         "charges": [{"unit": "TOKEN", "currency": None, "amount": 60_000_000, "debt_amount": 0, "absorbed_amount": 0}],
         "unit": "TOKEN",

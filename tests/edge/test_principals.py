@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,7 +42,7 @@ class Authentication(authentication_pb2_grpc.AuthenticationServiceServicer):
     """Authentication as a script: it says what the test tells it to, and counts what it is asked."""
 
     # Nobody calls these here.
-    CreateMember = CreateKey = RevokeKey = ListKeys = None  # type: ignore[assignment]
+    CreateMember = CreateKey = RevokeKey = ListKeys = MintKey = RevokeMintedKey = None  # type: ignore[assignment]
     SuspendAccount = ResumeAccount = GetSuspension = None  # type: ignore[assignment]
 
     def __init__(self) -> None:
@@ -86,6 +87,16 @@ class Time:
 
     def __call__(self) -> float:
         return self.now_s
+
+
+class SetClock:
+    """A clock that stands."""
+
+    def __init__(self, time_us: int) -> None:
+        self._time_us = time_us
+
+    def now_us(self) -> int:
+        return self._time_us
 
 
 class Edge:
@@ -185,6 +196,34 @@ async def test_a_question_to_authentication_costs_a_stranger_the_turns_of_eight_
             await edge.principals.resolve(exchange)
         turns.append(exchange.turns)
     assert turns == [1, 8, 1]
+
+
+async def test_a_minted_key_is_known_with_its_scopes_until_its_life_is_over(edge: Edge) -> None:
+    now_us = time.time_ns() // 1_000
+    response = authentication_pb2.ResolveKeyResponse(
+        key_id="key-7", member_id="mem-1", account_id="acct-1", parent_key_id="key-1", scopes=["keys:mint"]
+    )
+
+    async def minted(key: str) -> authentication_pb2.ResolveKeyResponse:
+        return response
+
+    edge.authentication.resolve = minted
+    response.end_time.FromMicroseconds(now_us + 3_600_000_000)
+    await edge.heartbeat()
+    living = Principal("key-7", "mem-1", "acct-1", True, frozenset({"keys:mint"}), now_us + 3_600_000_000)
+    assert await edge.resolve() == await edge.resolve() == living
+    # From then on it is refused, also where it is cached.
+    edge.principals._clock = SetClock(living.ends_us - 1)
+    assert await edge.resolve() == living
+    edge.principals._clock = SetClock(living.ends_us)
+    with pytest.raises(Problem) as refused:
+        await edge.resolve()
+    assert (refused.value.status, refused.value.code, refused.value.message) == (
+        403,
+        "key_ended",
+        "The time of key:key-7 has ended.",
+    )
+    assert edge.asked == 1
 
 
 async def test_the_scheme_is_read_whatever_its_case(edge: Edge) -> None:

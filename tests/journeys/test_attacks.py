@@ -537,7 +537,8 @@ async def test_a_vendors_words_never_carry_our_secret(world: World, part: str) -
     assert part.encode() not in reply.body
     _refuses(world, 400, {"error": {"message": "temperature must be at most 2", "param": "temperature"}})
     reply = await subscriber.call(chat(model="hostile", max_tokens=20))
-    assert (reply.error["message"], reply.error["param"]) == ("temperature must be at most 2", "temperature")
+    quoted = 'The model\'s vendor refused the request as malformed. The vendor says: "temperature must be at most 2"'
+    assert (reply.error["message"], reply.error["param"]) == (quoted, "temperature")
 
 
 # Relayed bytes

@@ -259,7 +259,8 @@ async def test_what_is_no_http_behind_a_request_never_stands_in_its_answer(runni
     host, port = services.base_url.removeprefix("http://").removesuffix("/v1").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer {subscriber.api_key}\r\ncontent-length: {len(body)}\r\n\r\n"
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+        f"authorization: Bearer {subscriber.api_key}\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     writer.write(head.encode() + body)
     answer = await reader.readuntil(b"\r\n\r\n")

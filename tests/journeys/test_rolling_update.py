@@ -152,3 +152,26 @@ async def test_a_new_edge_before_old_services(release_before: Path, tmp_path: Pa
         await services.start("edge")
         await calls_are_charged_exactly(http, services.base_url, services.operators_url)
         await services.stop("edge")
+
+
+async def test_what_old_services_can_not_say_is_left_out_by_a_new_edge(release_before: Path, tmp_path: Path) -> None:
+    async with (
+        cell(tmp_path, "vendor_simulator", catalog=CATALOG) as services,
+        old_services(release_before, services),
+        aiohttp.ClientSession() as http,
+    ):
+        await services.start("edge")
+        api = Api(http, services.base_url, services.operators_url)
+        await eventually(api.is_ready, 20)
+        account_id = (await api.admin("POST", "/accounts", {"idempotency_key": "first"}))["account_id"]
+        key = (await api.admin("POST", f"/accounts/{account_id}/keys"))["api_key"]
+        bucket = {"unit": "TOKEN", "amount": 1_000 * TOKEN, "valid_days": 30, "idempotency_key": "first"}
+        await api.admin("POST", f"/accounts/{account_id}/buckets", bucket)
+        headers = {"authorization": f"Bearer {key}", "idempotency-key": "mine"}
+        for _ in range(2):
+            # A name is not heeded yet, as it was not before.
+            async with http.post(f"{services.base_url}/chat/completions", headers=headers, json=chat(max_tokens=9)) as answer:
+                assert (answer.status, [name for name in answer.headers if "ratelimit" in name]) == (200, [])
+        status, told, _ = await api.ask("GET", "/v1/usage", key)
+        assert (status, told["retry-after"]) == (503, "1")
+        await services.stop("edge")

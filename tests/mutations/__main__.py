@@ -18,8 +18,10 @@ from tests.mutations.dialects import DIALECTS
 from tests.mutations.doors import DOORS
 from tests.mutations.durability import DURABILITY
 from tests.mutations.ends import ENDS
+from tests.mutations.free import FREE
 from tests.mutations.keys import KEYS
 from tests.mutations.metering import METERING
+from tests.mutations.once import ONCE
 from tests.mutations.owners import OWNERS
 from tests.mutations.ownership import OWNERSHIP
 from tests.mutations.planting import ROOT, plant_all, run_tests
@@ -28,20 +30,25 @@ from tests.mutations.responses import RESPONSES
 from tests.mutations.routes import ROUTES
 from tests.mutations.routing import ROUTING
 from tests.mutations.rules import RULES
+from tests.mutations.runs import RUNS
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
+from tests.mutations.sockets import SOCKETS
 from tests.mutations.translation import TRANSLATION
 
 MUTATIONS = (
     *CALLS,
     *ROUTING,
     *METERING,
+    *FREE,
     *DIALECTS,
     *RESPONSES,
     *TRANSLATION,
     *KEYS,
     *ENDS,
+    *ONCE,
     *DOORS,
+    *SOCKETS,
     *DELIVERY,
     *CHARGES,
     *SERVICES,
@@ -51,6 +58,7 @@ MUTATIONS = (
     *OWNERSHIP,
     *RECORDS,
     *ACTORS,
+    *RUNS,
     *RULES,
     *ROUTES,
     *OWNERS,

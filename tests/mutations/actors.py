@@ -51,8 +51,8 @@ ACTORS: Final[tuple[Mutation, ...]] = (
     one(
         "later classes wait for actors",
         _OWNER,
-        "        extended = features.EXTENDED_USAGE in understood\n",
-        "        extended = features.OWN <= understood\n",
+        "self._runs = features.EXTENDED_USAGE in understood, ",
+        "self._runs = features.OWN <= understood, ",
         _IN_JOURNAL,
     ),
     one(
@@ -88,7 +88,7 @@ ACTORS: Final[tuple[Mutation, ...]] = (
     ),
     one(
         "the journal keeps its actors to itself",
-        "services/accounting/rpc/servicer.py",
+        "services/accounting/rpc/journal.py",
         "journal_entry_message(row.part_id, row.seq, index, entry, actor)",
         "journal_entry_message(row.part_id, row.seq, index, entry)",
         _IN_RPC,
@@ -112,13 +112,6 @@ ACTORS: Final[tuple[Mutation, ...]] = (
         _CLI,
         'return " by unknown" if entry["fact"] in _COMMANDED or _is_granted(entry) else ""',
         'return ""',
-        _IN_CLI,
-    ),
-    one(
-        "the journal of a folder leaves out who it was",
-        _CLI,
-        "journal_entry_message(part_id, row.seq, index, entry, actor)",
-        "journal_entry_message(part_id, row.seq, index, entry)",
         _IN_CLI,
     ),
     one(

@@ -221,8 +221,8 @@ _ASKED: Final = (
     _one(
         "a call that fits by its tokens goes on with its bytes",
         _PATH,
-        "return exact, await self._charging.create(",
-        "return admitted, await self._charging.create(",
+        "return exact, await self._create(",
+        "return admitted, await self._create(",
         _ADMITTED,
     ),
     _one(
@@ -236,7 +236,7 @@ _ASKED: Final = (
     _one(
         "a call goes on with a cheaper model's name alone",
         _PATH,
-        "        admitted = await self._admit(dialect, request, cheaper, principal)\n",
+        "        admitted = await self._admit(opening.dialect, opening.request, cheaper, opening.principal)\n",
         "        admitted = admitted._replace(model=cheaper)\n",
         _ADMITTED,
     ),

@@ -210,9 +210,24 @@ _RIGHTS: Final = (
     ),
     Mutation(
         "every service has the vendors' secrets",
-        _WORKLOADS,
-        (('{{- if and (eq $name "edge") $.Values.secrets.vendors }}', "{{- if $.Values.secrets.vendors }}"),),
+        _HELPERS,
+        (
+            (
+                "{{- if $values.secrets.vendors }}\n- {name: vendors,",
+                "{{- end }}\n{{- if $values.secrets.vendors }}\n- {name: vendors,",
+            ),
+            (
+                "secrets.vendors }}, defaultMode: 288}}\n{{- end }}\n{{- end }}\n",
+                "secrets.vendors }}, defaultMode: 288}}\n{{- end }}\n",
+            ),
+        ),
         _OF_PODS,
+    ),
+    Mutation(
+        "each edge takes the whole of a contract for its share",
+        _HELPERS,
+        (('"edges_max" (int $edges)', '"edges_max" 1'),),
+        _OF_CONFIGURATION,
     ),
     Mutation(
         "the edge has the hash key",

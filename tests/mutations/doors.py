@@ -206,8 +206,8 @@ DOORS: Final = (
         "services/edge/identity/principals.py",
         (
             (
-                "        principal = await self._resolve(exchange)\n        exchange.known = True\n",
-                "        exchange.known = True\n        principal = await self._resolve(exchange)\n",
+                "        principal = await self._resolve(exchange)\n        if principal.ends_us",
+                "        exchange.known = True\n        principal = await self._resolve(exchange)\n        if principal.ends_us",
             ),
         ),
         ("tests/edge/test_malformed_http.py",),
@@ -221,14 +221,20 @@ DOORS: Final = (
     _listener(
         "who only ends keeps his place",
         _LISTENER_PY,
-        "        ending = next(iter(self._ending), None)\n",
-        "        ending = None\n",
+        "        for ending in islice(self._ending, _ENDING_LOOKED_AT):\n",
+        "        for ending in ():\n",
     ),
     _listener(
         "who has not got all of his last answer makes way",
         _LISTENER_PY,
-        "        if ending is not None and not ending.untaken_bytes:\n",
-        "        if ending is not None:\n",
+        "            if not ending.untaken_bytes:\n",
+        "            if True:\n",
+    ),
+    _listener(
+        "one that ends and has not got all keeps the places of others that end",
+        _LISTENER_PY,
+        "            if not ending.untaken_bytes:\n                return ending\n",
+        "            if not ending.untaken_bytes:\n                return ending\n            break\n",
     ),
     _listener(
         "an edge full of those who only end is not ready",
@@ -275,8 +281,8 @@ DOORS: Final = (
     _listener(
         "last words may last for ever",
         _LISTENER_PY,
-        "((self._idle, limits.idle_s), (self._late, limits.last_words_s))",
-        "((self._idle, limits.idle_s),)",
+        "        for connection in _since(self._late, now_s - limits.last_words_s, left):\n",
+        "        for connection in ():\n",
     ),
     _listener(
         "the longest answer is cut off without a word",
@@ -395,7 +401,7 @@ DOORS: Final = (
     _listener(
         "connections without a request are waited for",
         _LISTENER_PY,
-        "        for connection in (*self._idle, *self._heads):\n            connection.drop()\n",
+        "        for connection in (*self._idle, *self._heads):\n            connection.end_idle()\n",
         "",
     ),
     _listener(
@@ -451,8 +457,8 @@ DOORS: Final = (
         "services/edge/http/answers.py",
         (
             (
-                '            if path == "/" and exchange.method == "HEAD":\n',
-                '            if path == "/health" and exchange.method == "HEAD":\n',
+                '            elif path == "/" and exchange.method == "HEAD":\n',
+                '            elif path == "/health" and exchange.method == "HEAD":\n',
             ),
         ),
         ("tests/edge/test_app.py",),

@@ -60,7 +60,9 @@ _VENDORS: Final = "services/edge/vendors/http.py"
 _AUTHENTICATION: Final = "services/authentication/servicer.py"
 
 _LOGGED: Final = (
-    _said("a vendor's headers stand in the log", _VENDORS, "            target = _target(url, tuple(headers))\n", "headers"),
+    _said(
+        "a vendor's headers stand in the log", _VENDORS, "            target = _target(url, tuple(headers), method)\n", "headers"
+    ),
     _said(
         "a refusing vendor's words stand in the log", _VENDORS, "        answer.close()\n        raise VendorFailure(", "refusal"
     ),

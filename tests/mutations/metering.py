@@ -260,8 +260,8 @@ _OF_REFUSALS: Final = (
     one(
         "a fault's param tells a key",
         _OUTCOME,
-        "param = fault.param if fault.param and not _tells_secrets(fault.param, api_keys) else None",
-        "param = fault.param or None",
+        '    param = told(fault.param or "") or None\n',
+        "    param = fault.param or None\n",
         _IN_ROUTES,
     ),
     one("an overloaded vendor is a broken one", _OUTCOME, "in (503, 529)", "in (503,)", _IN_ROUTES),

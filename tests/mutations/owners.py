@@ -474,4 +474,14 @@ _OF_MEMBERSHIP: Final = (
     ),
 )
 
-OWNERS: Final = (*_OF_THE_TAIL, *_OF_HAND_OVERS, *_OF_TRANSFERS, *_OF_MEMBERSHIP)
+_OF_READERS: Final = (
+    one(
+        "the journal is read in one long turn",
+        "services/accounting/rpc/servicer.py",
+        "                    if made % _JOURNAL_ENTRIES_A_TURN == 0:\n                        await asyncio.sleep(0)\n",
+        "",
+        "tests/accounting/rpc/test_reading.py",
+    ),
+)
+
+OWNERS: Final = (*_OF_READERS, *_OF_THE_TAIL, *_OF_HAND_OVERS, *_OF_TRANSFERS, *_OF_MEMBERSHIP)

@@ -192,7 +192,7 @@ RESPONSES: Final[tuple[Mutation, ...]] = (
         "services/edge/api/calls.py",
         "                raise upgrade_not_supported(exchange.path)\n",
         "                pass\n",
-        _OF_CLIENTS,
+        "tests/journeys/test_sockets.py",
     ),
     one(
         "the vendor's limit of a response has another name",

@@ -18,6 +18,27 @@ _LISTED: Final = "tests/edge/test_models.py"
 _PAGES: Final = "tests/edge/test_model_pages.py"
 _COMPLETED: Final = "tests/edge/dialects/test_completions.py"
 
+_SECRETS: Final = "services/edge/vendors/secrets.py"
+_SECRET: Final = "tests/edge/vendors/test_secrets.py"
+
+_SECRET_FILES: Final = (
+    one(
+        "the environment counts before a secret's file",
+        _SECRETS,
+        "{**self._environment, **self._files}",
+        "{**self._files, **self._environment}",
+        _SECRET,
+    ),
+    one("a secret's new value is not told", _SECRETS, "            use(self.current)\n", "            pass\n", _SECRET),
+    one("a secret may begin another header", _SECRETS, "[!-~]*", ".*(?s:.)*", _SECRET),
+    one(
+        "the edge does not take a secret that was replaced",
+        "services/edge/catalog.py",
+        "self.current = Snapshot(self.current.catalog, environment, self._simulator_base_url)",
+        "pass",
+        "tests/edge/test_app.py",
+    ),
+)
 _METERED: Final = (
     one(
         "a route without a meter is registered",
@@ -188,14 +209,19 @@ _COMPLETIONS: Final = (
     ),
     one("the digits of a probability are free", _PROBABILITIES, " and not told_by_numbers(value)", "", _COMPLETED),
     one(
-        "probabilities that nobody asked for are free",
+        "any number of alternatives is free",
         _PROBABILITIES,
-        "len(text.encode()) if alternatives is not None else 0",
-        "len(text.encode())",
+        "            if position >= self.alternatives or not _is_number",
+        "            if not _is_number",
         _COMPLETED,
     ),
-    one("any number of alternatives is free", _PROBABILITIES, " or len(entry) > alternatives:", ":", _COMPLETED),
-    one("tokens beyond the text are free", _PROBABILITIES, "    if repeated > size:\n", "    if False:\n", _COMPLETED),
+    one(
+        "tokens beyond the text are free",
+        "services/edge/dialects/chat/probabilities.py",
+        "            found.said.append(token)\n",
+        "            pass\n",
+        _COMPLETED,
+    ),
     one(
         "probabilities of a streamed answer are lost in the whole",
         _COMPLETIONS_ANSWER,
@@ -240,4 +266,4 @@ _MODELS: Final = (
     ),
 )
 
-ROUTES: Final = (*_METERED, *_CALLED_IN, *_EMBEDDINGS, *_COMPLETIONS, *_LARGE, *_MODELS)
+ROUTES: Final = (*_SECRET_FILES, *_METERED, *_CALLED_IN, *_EMBEDDINGS, *_COMPLETIONS, *_LARGE, *_MODELS)

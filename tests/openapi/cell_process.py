@@ -51,7 +51,7 @@ async def serve() -> None:
 
 
 async def _furnish(services: Cell) -> Told:
-    account_id, api_key = await services.subscriber("known")
+    account_id, api_key = await services.subscriber("known", scopes=["keys:mint"])
     poor_id, poor_key = await services.subscriber("poor")
     granted = await services.admin("POST", f"/accounts/{account_id}/buckets", _GRANT)
     order = {"offering_id": "pack", "idempotency_key": "o", "payment_method": "external"}
@@ -62,11 +62,14 @@ async def _furnish(services: Cell) -> Told:
     answered = await services.call("POST", "/v1/chat/completions", api_key, call)
     refused = await services.call("POST", "/v1/chat/completions", poor_key, call)
     assert (granted.status, ordered.status, answered.status, refused.status) == (201, 201, 200, 402)
+    minted = await services.call("POST", "/v1/me/keys", api_key, {"budget": [{"amount": 10**6, "unit": "TOKEN"}]})
+    assert minted.status == 201, minted.body
     known = {
         "account_id": account_id,
         "bucket_id": granted.json["bucket_id"],
         "charging_id": answered.headers["x-request-id"],
         "id": "small",
+        "key_id": minted.json["key_id"],
         "model": "small",
         "offering_id": "pack",
         "order_id": ordered.json["order_id"],

@@ -70,7 +70,7 @@ class Buyer(Ledger):
             account_id=ACCOUNT_ID,
             charging_id=charging_id,
             invocation_sequence_number=1,
-            create=admitted.create(PRINCIPAL),
+            create=admitted.create(PRINCIPAL, ""),
         )
         granted = self.ask(command_of(operation))
         assert isinstance(granted, Granted), (admitted.model.model_id, granted)

@@ -42,6 +42,7 @@ PROFILE = """\
         unknown_fields: refused
         unknown_content: refused
         prompt_caching: marks
+        probe_path: /models
         usage:
           reasoning: beside
           paths: {reasoning: [a.b], cached_input: [cached_tokens, more.cached]}
@@ -126,6 +127,7 @@ def test_a_profile_is_told_field_by_field(tmp_path: Path) -> None:
             ],
             places=["x_groq.usage", "choices[].usage"],
         ),
+        probe_path="/models",
     )
     assert messages == defaults(MESSAGES, "https://api.acme.test/anthropic/v1", X_API_KEY)
     assert list(acme.errors) == [
@@ -160,6 +162,8 @@ MISTAKES = [
     ("{service_tier:", "{'tools[0]':", "endpoints.openai_chat.priced_fields", "paths like tools[].type; one is 'tools[0]'"),
     ("[default, null]", "default", "endpoints.openai_chat.priced_fields[...]", "Expected `array"),
     ("unknown_fields: refused", "unknown_fields: kept", "endpoints.openai_chat.unknown_fields", "dropped or refused or passed"),
+    ("probe_path: /models", "probe_path: http://acme/models",
+     "endpoints.openai_chat.probe_path", "must be a path like /models, after the endpoint's base_url; it is 'http://acme/models'"),
     ("unknown_content: refused", "unknown_content: dropped",
      "endpoints.openai_chat.unknown_content", "must be refused or passed; it is 'dropped'"),
     ("prompt_caching: marks", "prompt_caching: always",

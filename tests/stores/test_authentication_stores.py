@@ -8,7 +8,7 @@ import pytest
 
 from services.authentication.postgresql_store import PostgresqlStore
 from services.authentication.sqlite_store import SqliteStore
-from services.authentication.store import Key, Member, MemoryStore, Store, Suspension
+from services.authentication.store import MINTED_LISTED, MINTED_MEMORY_US, Key, Member, MemoryStore, Store, Suspension
 from services.runtime.errors import SchemaError, ServiceError
 
 
@@ -60,6 +60,9 @@ async def test_a_key_goes_to_the_first_member_or_to_the_one_that_is_named(store:
 async def test_the_oldest_comes_first_whatever_the_order_of_arrival(store: Store) -> None:
     await store.add_member(member("late")._replace(created_us=2_000))
     await store.add_member(member("early")._replace(created_us=1_000))
+    await store.add_member(member("other", account_id="acct-2"))
+    assert await store.list_members("acct-1") == ["mem-early", "mem-late"]
+    assert await store.list_members("acct-3") == []
     assert (await store.add_key(key("late")._replace(created_us=2_000))).member_id == "mem-early"
     for name in ("early", "also-early"):
         await store.add_key(key(name)._replace(created_us=1_000))
@@ -203,6 +206,10 @@ async def test_a_file_of_the_release_before_is_brought_up_to_date(tmp_path: Path
     await before.close()
     with sqlite3.connect(file) as connection:
         connection.execute("DROP TABLE suspension")
+        for index in ("api_key_parent", "api_key_end"):
+            connection.execute(f"DROP INDEX {index}")
+        for column in ("parent_key_id", "scopes", "ends_us"):
+            connection.execute(f"ALTER TABLE api_key DROP COLUMN {column}")
         connection.execute("PRAGMA user_version = 1")
     after = await SqliteStore.open(file)
     assert await after.list_keys("acct-1") == [revoked]
@@ -216,3 +223,134 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(SchemaError, match="schema version 99"):
         await SqliteStore.open(tmp_path / "authentication.db")
+
+
+# Minted keys
+
+MANY_US = 10_000_000
+
+
+def minted_key(name: str, parent: str, *, scopes: str = "", ends_us: int = MANY_US, created_us: int = 3_000) -> Key:
+    made = key(name, account_id="")._replace(idempotency_key=f"minted key-{name}", created_us=created_us)
+    return made._replace(parent_key_id=f"key-{parent}", scopes=scopes, ends_us=ends_us)
+
+
+async def tree(store: Store) -> None:
+    """The issued key 1, below it a, below that b and c, below b the key d; another issued key 2 with e."""
+    await store.add_member(member("a"))
+    for name in ("1", "2"):
+        await store.add_key(key(name)._replace(scopes="keys:mint"))
+    for name, parent in (("a", "1"), ("b", "a"), ("c", "a"), ("d", "b"), ("e", "2")):
+        await store.mint_key(minted_key(name, parent, scopes="keys:mint"))
+
+
+async def revoked(store: Store) -> list[str]:
+    """The keys that do not pass, by name."""
+    found = [await store.find_key(f"hash-{name}".encode()) for name in "12abcde"]
+    return [each.key_id.removeprefix("key-") for each in found if each is not None and each.revision]
+
+
+async def test_a_minted_key_is_its_parents_accounts_and_members(store: Store) -> None:
+    await tree(store)
+    made = await store.mint_key(minted_key("x", "d"))
+    assert (made.account_id, made.member_id, made.parent_key_id, made.scopes, made.ends_us) == (
+        "acct-1",
+        "mem-a",
+        "key-d",
+        "",
+        MANY_US,
+    )
+    assert await store.find_key(b"hash-x") == made
+    assert made in await store.list_keys("acct-1")
+
+
+async def test_only_a_key_that_may_mint_mints_and_once(store: Store) -> None:
+    await tree(store)
+    await store.mint_key(minted_key("plain", "a"))
+    for wanted, said in (
+        (minted_key("x", "plain"), "NOT_POSSIBLE"),
+        (minted_key("x", "unknown"), "KEY_UNKNOWN"),
+        (minted_key("b", "a"), "ALREADY_EXISTS"),
+        (minted_key("b", "1"), "IDEMPOTENCY_CONFLICT"),
+        (minted_key("1", "a"), "IDEMPOTENCY_CONFLICT"),
+    ):
+        with pytest.raises(ServiceError) as raised:
+            await store.mint_key(wanted)
+        assert reason(raised) == said, wanted
+    await store.revoke_key("key-b", 5_000)
+    with pytest.raises(ServiceError) as raised:
+        await store.mint_key(minted_key("x", "d"))
+    assert reason(raised) == "KEY_REVOKED"
+
+
+async def test_a_minted_key_lives_no_longer_than_its_parent(store: Store) -> None:
+    await tree(store)
+    short = await store.mint_key(minted_key("short", "a", scopes="keys:mint", ends_us=5_000))
+    assert short.ends_us == 5_000
+    assert (await store.mint_key(minted_key("below", "short", ends_us=6_000))).ends_us == 5_000
+    with pytest.raises(ServiceError) as raised:
+        await store.mint_key(minted_key("late", "short", created_us=5_000))
+    assert reason(raised) == "KEY_REVOKED"
+
+
+async def test_a_revocation_is_that_of_all_keys_below_and_is_told_of_each(store: Store) -> None:
+    await tree(store)
+    await store.revoke_key("key-c", 4_000)
+    assert (await store.revoke_key("key-a", 5_000)).revision == 2
+    assert await revoked(store) == ["a", "b", "c", "d"]
+    news = await store.revocations(0)
+    # Those above come first.
+    assert (news.revision, news.key_ids) == (4, ["key-c", "key-a", "key-b", "key-d"])
+    listed = await store.list_keys("acct-1")
+    assert [each.revoked_us for each in listed if each.revision] == [5_000, 5_000, 4_000, 5_000]
+    # The life of a minted key ends with its revocation; an issued key has none.
+    assert [each.ends_us for each in listed] == [0, 0, 5_000, 5_000, 4_000, 5_000, MANY_US]
+    # A repeat changes nothing.
+    assert (await store.revoke_key("key-a", 9_000)).revoked_us == 5_000
+    assert (await store.revocations(4)).key_ids == []
+    await store.revoke_key("key-2", 6_000)
+    assert (await store.revocations(4)).key_ids == ["key-2", "key-e"]
+
+
+async def test_only_a_key_above_it_revokes_a_minted_key(store: Store) -> None:
+    await tree(store)
+    for name, above in (("a", "b"), ("a", "a"), ("b", "c"), ("b", "2"), ("1", "1"), ("unknown", "1")):
+        with pytest.raises(ServiceError) as raised:
+            await store.revoke_key(f"key-{name}", 5_000, f"key-{above}")
+        assert reason(raised) == "KEY_UNKNOWN", name
+    assert await revoked(store) == []
+    await store.revoke_key("key-d", 5_000, "key-1")
+    assert await revoked(store) == ["d"]
+
+
+async def test_minted_keys_that_ended_long_ago_are_forgotten_and_no_revision_comes_back(store: Store) -> None:
+    await tree(store)
+    await store.revoke_key("key-d", 4_000)
+    await store.revoke_key("key-e", 4_000)
+    later_us = MANY_US + MINTED_MEMORY_US + 1
+    assert MINTED_MEMORY_US == 7 * 86_400_000_000
+    for number in range(5):
+        await store.mint_key(minted_key(f"new-{number}", "1", created_us=later_us, ends_us=later_us + 1))
+    left = {each.key_id for each in await store.list_keys("acct-1")}
+    assert left - {"key-e"} == {"key-1", "key-2", *(f"key-new-{number}" for number in range(5))}
+    # The newest revision is that of a key which may be forgotten.
+    assert (await store.revocations(0)).revision == 2
+    await store.revoke_key("key-1", later_us)
+    assert (await store.revocations(2)).revision == 8
+
+
+async def test_an_ended_key_is_not_revoked_with_its_parent(store: Store) -> None:
+    await tree(store)
+    await store.mint_key(minted_key("short", "a", ends_us=4_000))
+    await store.revoke_key("key-a", 5_000)
+    assert "key-short" not in (await store.revocations(0)).key_ids
+    # It does not pass either, since one above it is revoked.
+    found = await store.find_key(b"hash-short")
+    assert found is not None
+    assert found.revision == 1
+
+
+async def test_of_minted_keys_the_last_are_listed_and_of_issued_ones_all(store: Store) -> None:
+    assert MINTED_LISTED == 10_000
+    await tree(store)
+    assert [each.key_id for each in await store.list_keys("acct-1", 3)] == ["key-1", "key-2", "key-c", "key-d", "key-e"]

@@ -89,6 +89,9 @@ securityContext:
 {{- end }}
 {{- if eq .service "edge" }}
 - {name: admin-token, secret: {secretName: {{ $values.secrets.adminToken }}, defaultMode: 288}}
+{{- if $values.secrets.vendors }}
+- {name: vendors, secret: {secretName: {{ $values.secrets.vendors }}, defaultMode: 288}}
+{{- end }}
 {{- end }}
 {{- if and .facts.database $values.postgresql.caSecret }}
 - {name: postgresql, secret: {secretName: {{ $values.postgresql.caSecret }}, defaultMode: 288}}
@@ -198,6 +201,13 @@ replicas: {{ .spec.replicas }}
 {{- else if eq .service "edge" }}
 {{- $edge := $values.services.edge }}
 {{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8080 "admin_host" "0.0.0.0" "admin_port" 8081 "registry_address" $address.registry "authentication_address" $address.authentication "accounting_address" $address.accounting "billing_address" $address.billing "admin_token_file" "/etc/tokenline/admin-token/token" "outbox" "/var/lib/tokenline/outbox.sqlite3" "drain_notice_ms" (mul 1000 $edge.drainNoticeSeconds) "drain_timeout_ms" (mul 1000 $edge.drainSeconds)) }}
+{{- /* Edges are replaced one after the other, so that there are never more. */}}
+{{- if not (hasKey $edge.config "edges_max") }}
+{{- $edges := $edge.replicas | default 1 }}
+{{- with $edge.autoscaling }}{{ $edges = .maxReplicas }}{{ end }}
+{{- $_ := set $config "edges_max" (int $edges) }}
+{{- end }}
+{{- if $values.secrets.vendors }}{{ $_ := set $config "vendor_secrets_folder" "/etc/tokenline/vendors" }}{{ end }}
 {{- if $values.vendorSimulator.enabled }}{{ $_ := set $config "simulator_base_url" "http://tokenline-vendor-simulator:8090/v1" }}{{ end }}
 {{- else if eq .service "vendor-simulator" }}
 {{- $_ := merge $config (dict "host" "0.0.0.0" "port" 8090 "drain_notice_ms" 5000 "drain_timeout_ms" 45000) }}

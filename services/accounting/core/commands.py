@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import IntEnum
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -107,6 +107,13 @@ class CreateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     input_expected: int = -1
     # Estimated input tokens with their margin; -1: as many as the bound.
     input_calibrated: int = -1
+    # The client's own name for its call, and 16 bytes that differ when its content does; empty: none.
+    idempotency_key: str = ""
+    content_digest: bytes = b""
+    # The key has a run; without one it is refused.
+    key_is_minted: bool = False
+    # The client's label of the call.
+    run_label: str = ""
 
 
 class UpdateSession(msgspec.Struct, frozen=True, gc=False):
@@ -272,10 +279,42 @@ class SetLimits(msgspec.Struct, frozen=True, gc=False):
     valid_until_us: int
 
 
-class ReadAccount(msgspec.Struct, frozen=True, gc=False):
-    """Asks for the account as it is."""
+class OpenRun(msgspec.Struct, frozen=True, gc=False):
+    """Opens the run of a key to be minted; `valid_for_us` 0: as long as its parent lives; `parallel_calls` 0: as many as it may."""
 
     account_id: str
+    key_id: str
+    parent_key_id: str
+    parent_is_minted: bool
+    member_id: str
+    # (unit, amount).
+    budgets: tuple[tuple[str, int], ...]
+    valid_for_us: int
+    model_ids: tuple[str, ...]
+    parallel_calls: int
+
+
+class EndRuns(msgspec.Struct, frozen=True, gc=False):
+    """Ends the runs of a key and of all keys below it, as the key `by_key_id` wants it (empty: the operator)."""
+
+    account_id: str
+    key_id: str
+    by_key_id: str
+
+
+class ListRuns(msgspec.Struct, frozen=True, gc=False):
+    """Asks for the run of a key, where it has one, and for those of all keys below it."""
+
+    account_id: str
+    key_id: str
+
+
+class ReadAccount(msgspec.Struct, frozen=True, gc=False):
+    """Asks for the account as it is, and for what limits leave this key (empty: no key asks)."""
+
+    account_id: str
+    key_id: str = ""
+    member_id: str = ""
 
 
 class FindRecords(msgspec.Struct, frozen=True, gc=False):
@@ -311,17 +350,46 @@ Command = (
     | ReceiveTransfer
     | EndTransfer
     | SetLimits
+    | OpenRun
+    | EndRuns
+    | ListRuns
     | ReadAccount
     | FindRecords
     | ApplyDue
 )
 
 _encode = msgspec.msgpack.Encoder().encode
+_DIGEST_BYTES: Final = 8
+_CALL_KEY_BYTES: Final = 16
 
 
 def digest_of(command: Command) -> bytes:
     """Eight bytes that differ when the content of a repeat does."""
     return blake2b(_encode(command), digest_size=8).digest()
+
+
+class CallName(NamedTuple):
+    """A client's name for its call: a digest of its key's ID and the idempotency key, and that of the call's content.
+
+    It follows the digest of the call's Create, so that the journal has it.
+    """
+
+    key: bytes
+    content: bytes
+
+    @classmethod
+    def of(cls, command: CreateSession) -> "CallName | None":
+        """The name in a Create; None where the client gave none."""
+        if not command.idempotency_key:
+            return None
+        named = f"{command.key_id}\x00{command.idempotency_key}".encode()
+        return cls(blake2b(named, digest_size=_CALL_KEY_BYTES).digest(), command.content_digest)
+
+    @classmethod
+    def within(cls, digest: bytes) -> "CallName | None":
+        """The name after the digest of a Create; None where there is none."""
+        name = digest[_DIGEST_BYTES:]
+        return cls(name[:_CALL_KEY_BYTES], name[_CALL_KEY_BYTES:]) if name else None
 
 
 class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -337,14 +405,39 @@ class Granted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     final_action: int = FinalAction.TERMINATE
 
 
-class GrantedUntil(Granted, frozen=True, array_like=True, gc=False):
-    """A grant to a session that must end: in `ends_in_us`, with the time of `ending_subject`.
+class RateLeft(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A limit on a rate at this moment: `limit` units may come at once after a pause, `remaining` now, all again in `reset_us`."""
+
+    limit: int
+    remaining: int
+    reset_us: int
+
+
+class RatesLeft(NamedTuple):
+    """Limits on requests and on tokens at this moment, each by the limit that leaves least; None: there is none."""
+
+    requests: RateLeft | None
+    tokens: RateLeft | None
+
+
+class GrantedNow(Granted, frozen=True, array_like=True, gc=False):
+    """A grant with what limits say of it at this moment: its end, and what rates leave.
 
     Each answer computes it anew, since limits may change. It is not part of an account's state.
     """
 
+    # The session must end then, with the time of this subject; empty: it need not.
     ends_in_us: int = 0
     ending_subject: str = ""
+    rates: RatesLeft | None = None
+
+
+class KnownCall(msgspec.Struct, frozen=True, gc=False):
+    """Nothing was granted and nothing changed: the idempotency key has a call, which may be open, or of other content."""
+
+    charging_id: str
+    is_open: bool
+    has_other_content: bool
 
 
 class Settled(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -377,6 +470,8 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     message: str = ""
     offering_id: str = ""
     final_action: int = FinalAction.TERMINATE
+    # Told where a limit refused.
+    rates: RatesLeft | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, gc=False):
@@ -427,10 +522,29 @@ class TransferView(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class LimitLeft(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A limit on `subject` at this moment: `remaining` units are left beside those that are used and held."""
+
+    subject: str
+    limit: Limit
+    used: int
+    reserved: int
+    remaining: int
+    # The begin of its window; 0: it begins with the next call, or never ends.
+    start_us: int
+    # When it allows all again; 0: not known, or never.
+    reset_us: int
+
+
 class AccountView(msgspec.Struct, frozen=True, gc=False):
-    """A copy of the account, without its memory of closed sessions, that later changes do not touch."""
+    """A copy of the account, without its memory of closed sessions, that later changes do not touch.
+
+    For a key that asks, also what limits leave it, and the time from which on it may not be used (0: there is no end).
+    """
 
     account: "Account"
+    limits: tuple[LimitLeft, ...] = ()
+    valid_until_us: int = 0
 
 
 class RecordsFound(msgspec.Struct, frozen=True, gc=False):
@@ -439,11 +553,55 @@ class RecordsFound(msgspec.Struct, frozen=True, gc=False):
     sequence_numbers: tuple[int, ...]
 
 
+class SpentBudget(msgspec.Struct, frozen=True, gc=False):
+    """A run's budget in a unit, and the parts of it that are used and held."""
+
+    unit: str
+    amount: int
+    used: int
+    held: int
+
+
+class RunView(msgspec.Struct, frozen=True, gc=False):
+    """A run as it stands."""
+
+    key_id: str
+    parent_key_id: str
+    budgets: tuple[SpentBudget, ...]
+    opened_us: int
+    ends_us: int
+    # Empty: all models of the account.
+    model_ids: tuple[str, ...]
+    # 0: as many as its parent may have.
+    parallel_calls: int
+    calls: int
+
+
+class RunsFound(msgspec.Struct, frozen=True, gc=False):
+    """Runs, in the order of opening."""
+
+    runs: tuple[RunView, ...]
+
+
 class Done(msgspec.Struct, frozen=True, gc=False):
     """Due entries are applied."""
 
 
-Answer = Granted | Settled | Refused | Failed | BucketAdded | ToppedUp | Ordered | TransferView | AccountView | RecordsFound | Done
+Answer = (
+    Granted
+    | KnownCall
+    | Settled
+    | Refused
+    | Failed
+    | BucketAdded
+    | ToppedUp
+    | Ordered
+    | TransferView
+    | AccountView
+    | RecordsFound
+    | RunsFound
+    | Done
+)
 
 
 class Decision(NamedTuple):

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from services.accounting.core import corrections, transfers
+from services.accounting.core import corrections, limits, runs, transfers
+from services.accounting.core.account.runs import name_of
 from services.accounting.core.account.state import Account
 from services.accounting.core.commands import (
     AccountView,
@@ -22,11 +23,14 @@ from services.accounting.core.commands import (
     CreateSession,
     Decision,
     Done,
+    EndRuns,
     EndTransfer,
     Fault,
     FindRecords,
     GrantBucket,
+    ListRuns,
     OpenAccount,
+    OpenRun,
     PlaceOrder,
     ReadAccount,
     ReceiveTransfer,
@@ -45,6 +49,7 @@ from services.accounting.core.entries import AccountOpened
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.sales import orders, subscriptions
 from services.accounting.core.sessions import create, extend, settle
+from services.accounting.core.sessions.limited import rules_of
 
 
 def decide(account: Account | None, command: Command, now_us: int, catalog: ChargingCatalog) -> Decision:
@@ -86,12 +91,22 @@ def _open_again(account: Account, command: OpenAccount, now_us: int, catalog: Ch
 
 def _view(account: Account) -> AccountView:
     # Closed sessions are left out, because their memory can be a thousand times larger than all that is shown.
-    shown = msgspec.structs.replace(account, closed={}, swept={})
+    shown = msgspec.structs.replace(account, closed={}, swept={}, keyed={})
+    if account.runs:
+        # The counts of up to a thousand minted keys are told by `list_runs`.
+        counted = {name_of(limit, run.key_id) for run in account.runs.values() for limit in run.limits}
+        shown.counters = {name: counter for name, counter in account.counters.items() if name not in counted}
+        shown.runs = {}
     return AccountView(msgspec.msgpack.decode(msgspec.msgpack.encode(shown), type=Account))
 
 
 def _read(account: Account, command: ReadAccount, now_us: int, catalog: ChargingCatalog) -> Decision:
-    return Decision((), _view(account))
+    view = _view(account)
+    if command.key_id:
+        rules = rules_of(account, catalog, command.key_id, command.member_id)
+        left = limits.limits_left(account, rules, now_us, catalog.time_zone)
+        view = msgspec.structs.replace(view, limits=left, valid_until_us=rules.valid_until_us)
+    return Decision((), view)
 
 
 def _find_records(account: Account, command: FindRecords, now_us: int, catalog: ChargingCatalog) -> Decision:
@@ -120,6 +135,9 @@ _RULES: Final[dict[type, Callable[[Account, Any, int, ChargingCatalog], Decision
     ReceiveTransfer: transfers.receive_transfer,
     EndTransfer: transfers.end_transfer,
     SetLimits: corrections.set_limits,
+    OpenRun: runs.open_run,
+    EndRuns: runs.end_runs,
+    ListRuns: runs.list_runs,
     PlaceOrder: orders.place_order,
     ConfirmPayment: orders.confirm_payment,
     CancelOrder: orders.cancel_order,

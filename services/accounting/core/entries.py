@@ -429,6 +429,42 @@ class BucketToppedUp(msgspec.Struct, frozen=True, array_like=True, tag=25, gc=Fa
     digest: bytes
 
 
+class RunOpened(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):
+    """A key was minted, with a budget in `limits`; what it charges counts in the runs of all keys above it, too."""
+
+    account_id: str
+    time_us: int
+    key_id: str
+    # The key that minted it, and the issued key above both.
+    parent_key_id: str
+    root_key_id: str
+    # One on use for each unit of the budget, and one on sessions open at once where that is narrower than the parent's.
+    limits: tuple[Limit, ...]
+    # Empty: all models that the parent may use.
+    model_ids: tuple[str, ...]
+    ends_us: int
+    digest: bytes
+
+
+class RunsEnded(msgspec.Struct, frozen=True, array_like=True, tag=27, gc=False):
+    """The runs of a key and of all keys below it ended."""
+
+    account_id: str
+    time_us: int
+    key_id: str
+    # The key that wanted it; empty: the operator did.
+    by_key_id: str
+
+
+class CallLabelled(msgspec.Struct, frozen=True, array_like=True, tag=28, gc=False):
+    """A call was given its client's label: when it began, and again in the row that settles it, for readers of that row alone."""
+
+    account_id: str
+    time_us: int
+    charging_id: str
+    run_label: str
+
+
 Entry = (
     AccountOpened
     | BucketGranted
@@ -455,4 +491,7 @@ Entry = (
     | DebtWrittenOff
     | LimitsSet
     | BucketToppedUp
+    | RunOpened
+    | RunsEnded
+    | CallLabelled
 )

@@ -10,5 +10,7 @@ from typing import Final
 EXTENDED_USAGE: Final = "FEATURE_TOKEN_CLASSES"
 # Actors of the commands that made a row's entries.
 ACTORS: Final = "FEATURE_ACTORS"
+# Runs of minted keys, and labels of calls.
+RUNS: Final = "FEATURE_RUNS"
 # Features of this code.
-OWN: Final = frozenset({EXTENDED_USAGE, ACTORS})
+OWN: Final = frozenset({EXTENDED_USAGE, ACTORS, RUNS})

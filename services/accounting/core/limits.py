@@ -9,9 +9,10 @@ The generic cell rate algorithm (ITU-T I.371): a limiter keeps the theoretical a
 
 from typing import Final, NamedTuple
 
+from services.accounting.core.account.runs import lineage, name_of
 from services.accounting.core.account.state import SESSION_UNIT, Account, Counter
 from services.accounting.core.balance import Room
-from services.accounting.core.commands import Refused, ResultCode
+from services.accounting.core.commands import LimitLeft, RateLeft, RatesLeft, Refused, ResultCode
 from services.accounting.core.cycles import period_bounds_us
 from services.accounting.core.entries import Arrivals, WindowOpened
 from services.accounting.core.terms import Limit, LimitKind, Scope
@@ -32,6 +33,11 @@ class Rule(NamedTuple):
     interval_ns: int
     tolerance_ns: int
 
+    @property
+    def subject(self) -> str:
+        """The subject of the limit: "account", "member:ID" or "key:ID"."""
+        return self.name.split("@", 1)[1]
+
 
 class Rules(NamedTuple):
     """All limits of one key of one member; no session begins or goes on from `valid_until_us` on (0: there is no end)."""
@@ -43,6 +49,10 @@ class Rules(NamedTuple):
     amounts: dict[str, int]
     valid_until_us: int
     ended_subject: str
+    # Units that a minted key's calls may be paid in, those of its budget; None: the key has no run.
+    units: frozenset[str] | None = None
+    # Models that a minted key may use; None: all of the account's.
+    model_ids: frozenset[str] | None = None
 
     def ended_at(self, now_us: int) -> str:
         """Reason why nothing may begin or go on any more; empty while it may."""
@@ -60,6 +70,8 @@ class Admission(NamedTuple):
     room: Room | None
     # By unit: the limit that leaves the least room.
     tightest: dict[str, Rule]
+    # No quota is granted beyond the room, even if sessions may cost less than they hold: a run's budget is exact.
+    exact: bool = False
 
 
 def rules_for(account: Account, base_limits: tuple[Limit, ...], key_id: str, member_id: str) -> Rules:
@@ -80,7 +92,10 @@ def rules_for(account: Account, base_limits: tuple[Limit, ...], key_id: str, mem
 
 
 def _work_out(account: Account, base_limits: tuple[Limit, ...], key_id: str, member_id: str) -> Rules:
-    subjects = {Scope.ACCOUNT: "account", Scope.MEMBER: f"member:{member_id}", Scope.KEY: f"key:{key_id}"}
+    runs = lineage(account, key_id)
+    # An offering's limits of a key hold for an issued key with all that it minted: else minting would multiply them.
+    issued = runs[-1].root_key_id if runs else key_id
+    subjects = {Scope.ACCOUNT: "account", Scope.MEMBER: f"member:{member_id}", Scope.KEY: f"key:{issued}"}
     offered: dict[str, Limit] = {limit.limit_id: limit for limit in base_limits}
     for subscription in account.subscriptions.values():
         if subscription.state == "active":
@@ -88,13 +103,17 @@ def _work_out(account: Account, base_limits: tuple[Limit, ...], key_id: str, mem
             offered.update((limit.limit_id, limit) for limit in subscription.terms.limits)
     named = {f"{limit.limit_id}@{subjects[limit.scope]}": limit for limit in offered.values()}
     valid_until_us, ended_subject = 0, ""
-    for subject in subjects.values():
+    for subject in (*subjects.values(), *(f"key:{run.key_id}" for run in reversed(runs))):
         of_subject = account.limits.get(subject)
         if of_subject is None:
             continue
         named.update((f"{limit.limit_id}@{subject}", limit) for limit in of_subject.limits)
         if of_subject.valid_until_us and (not valid_until_us or of_subject.valid_until_us < valid_until_us):
             valid_until_us, ended_subject = of_subject.valid_until_us, subject
+    for run in runs:
+        named.update((name_of(limit, run.key_id), limit) for limit in run.limits)
+        if not valid_until_us or run.ends_us < valid_until_us:
+            valid_until_us, ended_subject = run.ends_us, f"key:{run.key_id}"
     rules = [_rule(name, limit) for name, limit in named.items()]
 
     def of(*kinds: LimitKind) -> tuple[Rule, ...]:
@@ -107,6 +126,9 @@ def _work_out(account: Account, base_limits: tuple[Limit, ...], key_id: str, mem
         amounts={rule.name: rule.limit.amount for rule in of(LimitKind.USAGE)},
         valid_until_us=valid_until_us,
         ended_subject=ended_subject,
+        # Each budget and each list of models is a part of the ones above it.
+        units=frozenset(limit.unit for limit in runs[0].limits if limit.kind == LimitKind.USAGE) if runs else None,
+        model_ids=next((frozenset(run.model_ids) for run in runs if run.model_ids), None),
     )
 
 
@@ -165,7 +187,7 @@ def admit(account: Account, rules: Rules, now_us: int, time_zone: str, tokens: i
         if limit.kind == LimitKind.USAGE and free < room.get(limit.unit, free + 1):
             room[limit.unit] = free
             tightest[limit.unit] = rule
-    return Admission(counters, opened, tuple(arrivals), room or None, tightest)
+    return Admission(counters, opened, tuple(arrivals), room or None, tightest, exact=rules.units is not None)
 
 
 def windows(
@@ -196,6 +218,47 @@ def _arrival(account: Account, rule: Rule, now_us: int, units: int) -> int | Ref
             ResultCode.RATE_LIMITED, *("", 0, 0, 0), held=False, limit_id=rule.name, retry_after_us=-(-early_ns // 1_000)
         )
     return min(_ARRIVAL_MAX_NS, due_ns + units * rule.interval_ns)
+
+
+def rates_left(account: Account, rules: Rules, now_us: int, arrivals: Arrivals = ()) -> RatesLeft | None:
+    """The limits on rates after `arrivals`, which are not noted yet; None where there is none."""
+    if not rules.request_rates and not rules.token_rates:
+        return None
+    later = dict(arrivals)
+
+    def least(group: tuple[Rule, ...]) -> RateLeft | None:
+        left = [_rate_left(rule, later.get(rule.name) or account.arrivals.get(rule.name, 0), now_us) for rule in group]
+        return min(left, key=lambda each: (each.remaining, -each.reset_us), default=None)
+
+    return RatesLeft(least(rules.request_rates), least(rules.token_rates))
+
+
+def _rate_left(rule: Rule, due_ns: int, now_us: int) -> RateLeft:
+    ahead_ns = max(0, due_ns - now_us * 1_000)
+    return RateLeft(rule.limit.burst, max(0, rule.tolerance_ns - ahead_ns) // rule.interval_ns, -(-ahead_ns // 1_000))
+
+
+def limits_left(account: Account, rules: Rules, now_us: int, time_zone: str) -> tuple[LimitLeft, ...]:
+    """All limits at this moment: on rates, then on sessions at once and on use."""
+    left = []
+    for rule in (*rules.request_rates, *rules.token_rates):
+        rate = _rate_left(rule, account.arrivals.get(rule.name, 0), now_us)
+        reset_us = now_us + rate.reset_us if rate.reset_us else 0
+        left.append(LimitLeft(rule.subject, rule.limit, 0, 0, rate.remaining, 0, reset_us))
+    _, opened = windows(account, rules, now_us, time_zone)
+    fresh = {window.counter_id: window for window in opened}
+    for rule in rules.counted:
+        limit = rule.limit
+        if (window := fresh.get(rule.name)) is None:
+            counter = account.counters[rule.name]
+            used, reserved, start_us, end_us = counter.used, counter.reserved, counter.start_us, counter.end_us
+        else:
+            # A window of the calendar goes on whether anybody calls or not.
+            used = reserved = 0
+            start_us, end_us = (window.start_us, window.end_us) if limit.calendar is not None else (0, 0)
+        remaining = max(0, limit.amount - used - reserved)
+        left.append(LimitLeft(rule.subject, limit, used, reserved, remaining, start_us, end_us))
+    return tuple(left)
 
 
 def counted_tokens(account: Account, rules: Rules, now_us: int, tokens: int) -> Arrivals:

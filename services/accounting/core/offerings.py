@@ -95,14 +95,20 @@ class CatalogContent(NamedTuple):
     exchange_rates: Mapping[tuple[str, str], tuple[int, int]] = MappingProxyType({})
     # By model: (vendor, the model's ID there, the vendor's claim).
     wholesale: Mapping[str, tuple[tuple[str, str, Schedule], ...]] = MappingProxyType({})
+    # By model: those that may answer in its place.
+    equivalents: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 class ChargingCatalog:
     """Answers questions about the catalog's content, and keeps the answers."""
 
-    def __init__(self, content: CatalogContent, *, extended: bool = True) -> None:
-        """`extended`: every member of the cell reads later token classes and absorbed amounts; see `for_first_release`."""
+    def __init__(self, content: CatalogContent, *, extended: bool = True, runs: bool = True) -> None:
+        """`extended`: every member of the cell reads later token classes and absorbed amounts; see `for_first_release`.
+
+        `runs`: every member of the cell reads runs and labels of calls.
+        """
         self.extended: Final = extended
+        self.runs: Final = runs
         self._content: Final = content
         self.offerings: Final = content.offerings
         self.model_ids: Final = content.model_ids
@@ -128,7 +134,11 @@ class ChargingCatalog:
             model_id: tuple((vendor_id, name, _of_first_classes(schedule)) for vendor_id, name, schedule in routes)
             for model_id, routes in self._wholesale.items()
         }
-        return ChargingCatalog(self._content._replace(offerings=offerings, wholesale=wholesale), extended=False)
+        return ChargingCatalog(self._content._replace(offerings=offerings, wholesale=wholesale), extended=False, runs=False)
+
+    def without_runs(self) -> "ChargingCatalog":
+        """The catalog for members of the cell that know no runs and no labels of calls."""
+        return ChargingCatalog(self._content, extended=self.extended, runs=False)
 
     def worth(self, amount: int, unit: str) -> int:
         """An amount of money in micro-yuan; 0 for other units, and where there is no exchange rate."""
@@ -144,7 +154,7 @@ class ChargingCatalog:
         return self._change_times_us[index] if index < len(self._change_times_us) else _FOR_GOOD_US
 
     def wholesale(self, model_id: str, now_us: int) -> tuple[Wholesale, ...]:
-        """Claims of all vendors of the model, at a time."""
+        """Claims of all vendors of the model and of those that may answer in its place, at a time."""
         kept = self._owed.get(model_id)
         if kept is None or kept[0] <= now_us:
             kept = self._owed[model_id] = (self.next_change_us(now_us), self._wholesale_at(model_id, now_us))
@@ -152,10 +162,11 @@ class ChargingCatalog:
 
     def _wholesale_at(self, model_id: str, now_us: int) -> tuple[Wholesale, ...]:
         owed = []
-        for vendor_id, vendor_model_id, schedule in self._wholesale.get(model_id, ()):
-            tariff, _ = schedule.at(model_id, now_us)
-            if tariff is not None:
-                owed.append(Wholesale(vendor_id, vendor_model_id, tariff))
+        for served_id in (model_id, *self._content.equivalents.get(model_id, ())):
+            for vendor_id, vendor_model_id, schedule in self._wholesale.get(served_id, ()):
+                tariff, _ = schedule.at(served_id, now_us)
+                if tariff is not None:
+                    owed.append(Wholesale(vendor_id, vendor_model_id, tariff))
         return tuple(owed)
 
     def sold(self, offering_id: str, model_id: str) -> ResultCode | None:
@@ -259,6 +270,20 @@ def plan(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int)
         plans.clear()
     plans[model_id] = KeptPlan(catalog, until_us, plan)
     return plan
+
+
+def within(
+    account: Account, catalog: ChargingCatalog, planned: Plan, units: frozenset[str], model_id: str, now_us: int
+) -> Plan | None:
+    """The lines of a plan that are in these units; None: there are none."""
+    lines = {line: tariff for line, tariff in planned.lines.items() if line.split("|")[2] in units}
+    if len(lines) == len(planned.lines):
+        return planned
+    if not lines:
+        return None
+    last = next(reversed(lines))
+    limit = _debt_limit(catalog, own_offerings(account), last, lines[last], model_id, now_us) if catalog.extended else -1
+    return planned._replace(lines=lines, worst_cases={line: planned.worst_cases[line] for line in lines}, debt_limit=limit)
 
 
 def _work_out(account: Account, catalog: ChargingCatalog, model_id: str, now_us: int) -> Plan | ResultCode:

@@ -11,6 +11,7 @@ import msgspec
 
 from services.accounting.core.account.evolve import evolve
 from services.accounting.core.account.state import Account
+from services.accounting.core.commands import CloseCause
 from services.accounting.core.entries import (
     AccountOpened,
     BucketExpired,
@@ -22,6 +23,7 @@ from services.accounting.core.entries import (
     DebtWrittenOff,
     Entry,
     PriceCharged,
+    RunOpened,
     SessionCreated,
     SessionSettled,
     SessionUpdated,
@@ -33,6 +35,7 @@ from services.accounting.journal.codec import JournalError, decode_checkpoint, d
 from services.accounting.journal.store import Checkpoint, ClaimedPartition, JournalRow, Snapshot
 
 _BREACHES_MAX: Final = 100
+_MINTED_DEPTH_MAX: Final = 4
 
 
 class Findings(msgspec.Struct):
@@ -95,15 +98,27 @@ class _AccountBook:
         self.charged: defaultdict[str, int] = defaultdict(int)
         # transfer_id -> (bucket_id, amount), for transfers whose outcome is not known yet.
         self.in_transit: dict[str, tuple[str, int]] = {}
+        # Minted keys and the keys that minted them; then, by key, what it and all keys below it charged by unit, and their calls.
+        self.parents: dict[str, str] = {}
+        self.spent: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self.calls: defaultdict[str, int] = defaultdict(int)
+        # Keys of open sessions, once a key of the account was minted.
+        self.keys: dict[str, str] = {}
+
+    def minted(self, key_id: str) -> Iterator[str]:
+        """A key and all keys above it that were minted themselves."""
+        while key_id in self.parents:
+            yield key_id
+            key_id = self.parents[key_id]
 
 
 def audit(snapshot: Snapshot) -> Findings:
     """Reads the whole journal and all checkpoints of `snapshot`.
 
     Checks: rows without a gap; no amount ever negative; nothing settled twice; every charge equal to its debits and debt;
-    rated = charged + absorbed; every bucket's sum; charged = consumed - consumed for repaying + incurred; that checkpoint plus
-    tail equals the journal; and that recovery, which reads from the low-water mark on, misses nothing. Unreadable rows and
-    checkpoints are breaches too.
+    rated = charged + absorbed; every bucket's sum; every run's use; charged = consumed - consumed for repaying + incurred; that
+    checkpoint plus tail equals the journal; and that recovery, which reads from the low-water mark on, misses nothing. Unreadable
+    rows and checkpoints are breaches too.
     """
     findings = Findings()
     for partition in snapshot.partitions():
@@ -263,6 +278,8 @@ def _post_created(book: _AccountBook, entry: SessionCreated) -> Iterator[str]:
     if entry.charging_id in book.holds or (entry.charging_id, 1) in book.settled:
         yield f"session {entry.charging_id} created twice"
     book.holds[entry.charging_id] = {}
+    if book.parents:
+        book.keys[entry.charging_id] = entry.key_id
     _hold(book, entry.charging_id, entry.hold)
 
 
@@ -366,6 +383,19 @@ def _post_settled(book: _AccountBook, entry: SessionSettled) -> Iterator[str]:
     book.incurred[unit] += entry.debt
     # `charged` counts, by unit, what buckets paid; debts are added when they are paid.
     book.charged[unit] += used
+    if not entry.more_records:
+        book.keys.pop(entry.charging_id, None)
+    for key_id in book.minted(entry.key_id):
+        book.spent[key_id][unit] += entry.charged
+        book.calls[key_id] += entry.record_number == 1 and entry.close_cause != CloseCause.REJECTED
+
+
+def _post_run(book: _AccountBook, entry: RunOpened) -> Iterator[str]:
+    if entry.key_id in book.parents:
+        yield f"key {entry.key_id} was minted twice"
+    book.parents[entry.key_id] = entry.parent_key_id
+    if sum(1 for _ in book.minted(entry.key_id)) > _MINTED_DEPTH_MAX:
+        yield f"key {entry.key_id} was minted more than {_MINTED_DEPTH_MAX} levels below an issued key"
 
 
 # By kind of entry: the function that posts one. Other kinds move no amount.
@@ -384,6 +414,7 @@ _POSTS: Final[dict[type, Callable[[_AccountBook, Any], Iterable[str]]]] = {
     TransferSent: _post_transfer,
     TransferConfirmed: _post_transfer,
     TransferReturned: _post_transfer,
+    RunOpened: _post_run,
 }
 
 
@@ -429,3 +460,26 @@ def _compare(book: _AccountBook, state: Account) -> Iterator[str]:
     for unit in {*consumed, *book.charged}:
         if consumed[unit] != book.charged[unit]:
             yield f"{unit}: {consumed[unit]} consumed in all buckets, but {book.charged[unit]} charged and repaid"
+    yield from _compare_runs(book, state)
+
+
+def _compare_runs(book: _AccountBook, state: Account) -> Iterator[str]:
+    """Yields differences between the counts of runs and what their keys, and all keys below them, charged and hold."""
+    if not state.runs:
+        return
+    held: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for charging_id, key_id in book.keys.items():
+        for bucket_id, amount in book.holds[charging_id].items():
+            for each in book.minted(key_id):
+                held[each][book.buckets[bucket_id].unit] += amount
+    for key_id, run in state.runs.items():
+        if run.calls != book.calls[key_id]:
+            yield f"run of {key_id}: {run.calls} calls in the state, {book.calls[key_id]} in the journal"
+        for limit in run.limits:
+            if not limit.unit:
+                continue
+            counter = state.counters.get(f"{limit.limit_id}@key:{key_id}")
+            in_state = (counter.used, counter.reserved) if counter else (0, 0)
+            in_book = (book.spent[key_id][limit.unit], held[key_id][limit.unit])
+            if in_state != in_book:
+                yield f"run of {key_id}: (used, held) of {limit.unit} is {in_state}, the journal says {in_book}"

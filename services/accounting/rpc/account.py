@@ -11,6 +11,7 @@ from services.accounting.core.account.state import (
     Subscription,
     Transfer,
 )
+from services.accounting.core.commands import AccountView, LimitLeft
 from services.accounting.core.terms import Limit, LimitKind
 from services.accounting.rpc.fields import bucket_amounts, unit_message, usage_message
 from services.runtime.clock import timestamp
@@ -44,6 +45,29 @@ def account_message(account: Account) -> pb.Account:
         limits=[_subject_limits(subject, each) for subject, each in account.limits.items()],
         losses=losses_message({unit: loss.absorbed for unit, loss in account.losses.items()}),
     )
+
+
+def usage_response(view: AccountView) -> pb.GetUsageResponse:
+    """An account with what limits leave the key that asked."""
+    message = pb.GetUsageResponse(account=account_message(view.account), limits=[_limit_left(each) for each in view.limits])
+    if view.valid_until_us:
+        message.valid_until_time.CopyFrom(timestamp(view.valid_until_us))
+    return message
+
+
+def _limit_left(left: LimitLeft) -> pb.LimitLeft:
+    message = pb.LimitLeft(
+        subject=left.subject,
+        limit=limit_message(left.limit),
+        used=left.used,
+        reserved=left.reserved,
+        remaining=left.remaining,
+    )
+    if left.start_us:
+        message.start_time.CopyFrom(timestamp(left.start_us))
+    if left.reset_us:
+        message.reset_time.CopyFrom(timestamp(left.reset_us))
+    return message
 
 
 def losses_message(absorbed: dict[str, int]) -> list[pb.Loss]:

@@ -20,10 +20,17 @@ def fill_result(result: pb.ChargeResult, answer: commands.Answer) -> None:
         granted.offering_id = answer.offering_id
         if answer.final:
             granted.final_unit_action = answer.final_action  # type: ignore[assignment]  # the numbers are the contract's
-        if type(answer) is commands.GrantedUntil:
-            # An end is never 0, and is not before its time.
-            granted.ends_in_ms = max(1, -(-answer.ends_in_us // 1_000))
-            granted.ending_subject = answer.ending_subject
+        if type(answer) is commands.GrantedNow:
+            if answer.ending_subject:
+                # An end is never 0, and is not before its time.
+                granted.ends_in_ms = max(1, -(-answer.ends_in_us // 1_000))
+                granted.ending_subject = answer.ending_subject
+            _fill_rates(granted, answer.rates)
+    elif isinstance(answer, commands.KnownCall):
+        known = result.known_call
+        known.charging_id = answer.charging_id
+        known.is_open = answer.is_open
+        known.has_other_content = answer.has_other_content
     elif isinstance(answer, commands.Settled):
         settled = result.settled
         settled.charged_amount = answer.charged
@@ -45,9 +52,18 @@ def fill_result(result: pb.ChargeResult, answer: commands.Answer) -> None:
         fill_error(result, int(answer.fault), answer.message)
 
 
+def _fill_rates(message: pb.Granted | pb.Refused, rates: commands.RatesLeft | None) -> None:
+    """Puts what rates leave into an answer to a Create."""
+    if rates is None:
+        return
+    for left, told in ((rates.requests, message.request_rate), (rates.tokens, message.token_rate)):
+        if left is not None:
+            told.limit, told.remaining, told.reset_ms = left.limit, left.remaining, -(-left.reset_us // 1_000)
+
+
 def refused_message(answer: commands.Refused) -> pb.Refused:
     """A refusal as a message."""
-    return pb.Refused(
+    message = pb.Refused(
         result_code=int(answer.code),  # type: ignore[arg-type]  # the numbers are the contract's
         unit=unit_message(answer.unit),
         needed_amount=answer.needed,
@@ -60,6 +76,8 @@ def refused_message(answer: commands.Refused) -> pb.Refused:
         offering_id=answer.offering_id,
         final_unit_action=int(answer.final_action),  # type: ignore[arg-type]  # the numbers are the contract's
     )
+    _fill_rates(message, answer.rates)
+    return message
 
 
 # Callers refused for held balance wait this long; holds end with calls, which take about as long.
@@ -91,6 +109,23 @@ def bucket_added_message(answer: commands.BucketAdded) -> pb.GrantBucketResponse
         priority=answer.priority,
     )
     return pb.GrantBucketResponse(bucket=bucket, repaid_amount=answer.repaid)
+
+
+def run_message(run: commands.RunView) -> pb.Run:
+    """A run as it stands."""
+    return pb.Run(
+        key_id=run.key_id,
+        parent_key_id=run.parent_key_id,
+        budgets=[
+            pb.SpentBudget(unit=unit_message(each.unit), amount=each.amount, used_amount=each.used, held_amount=each.held)
+            for each in run.budgets
+        ],
+        create_time=timestamp(run.opened_us),
+        end_time=timestamp(run.ends_us),
+        model_ids=run.model_ids,
+        parallel_calls=run.parallel_calls,
+        calls=run.calls,
+    )
 
 
 def ordered_message(answer: commands.Ordered) -> pb.Order:

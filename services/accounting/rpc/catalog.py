@@ -39,6 +39,7 @@ def charging_catalog(catalog: registry_pb2.Catalog, validity_us: int) -> Chargin
             )
             for model in catalog.models
         },
+        equivalents={model.model_id: tuple(model.equivalent_model_ids) for model in catalog.models if model.equivalent_model_ids},
     )
     return ChargingCatalog(content)
 

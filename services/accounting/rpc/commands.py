@@ -3,7 +3,8 @@
 import re
 from typing import Final
 
-from services.accounting.core import commands, transfers
+from services.accounting.core import commands, runs, transfers
+from services.accounting.core.amounts import GRANTED_MAX
 from services.accounting.core.terms import Limit, Scope
 from services.accounting.rpc.catalog import limit_of
 from services.accounting.rpc.fields import (
@@ -14,6 +15,7 @@ from services.accounting.rpc.fields import (
     amount_of,
     at_most,
     attempts_of,
+    call_key_of,
     charging_id_of,
     close_cause_of,
     name_of,
@@ -22,6 +24,7 @@ from services.accounting.rpc.fields import (
     priority_of,
     provenance_of,
     reason_of,
+    run_label_of,
     unit_message,
     unit_of,
     unpaid_of,
@@ -33,6 +36,9 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 
 _SUBJECT: Final = re.compile(r"account|(member|key):[^\s]{1,200}")
 _LIMITS_MAX: Final = 32
+_BUDGETS_MAX: Final = 8
+_MODELS_MAX: Final = 100
+_PARALLEL_MAX: Final = 1_000_000
 _DIGEST_LENGTH_MAX: Final = 64
 
 
@@ -75,6 +81,10 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
             input_calibrated=not_negative("input_tokens_calibrated", create.input_tokens_calibrated)
             if create.HasField("input_tokens_calibrated")
             else -1,
+            idempotency_key=call_key_of(create),
+            content_digest=create.content_digest,
+            key_is_minted=create.key_is_minted,
+            run_label=run_label_of(create.run_label),
         )
     if kind == "release":
         release = operation.release
@@ -301,9 +311,57 @@ def set_limits_of(request: pb.SetLimitsRequest) -> commands.SetLimits:
     return commands.SetLimits(account_id_of(request.account_id), subject, tuple(limits), valid_until_us)
 
 
+def open_run_of(request: pb.OpenRunRequest) -> commands.OpenRun:
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
+    budgets = tuple((unit_of(each.unit), amount_of(each.amount)) for each in request.budgets)
+    if not 1 <= len(budgets) <= _BUDGETS_MAX or len(dict(budgets)) < len(budgets):
+        raise invalid(f"budget: give 1 to {_BUDGETS_MAX} amounts, one a unit")
+    if any(amount > GRANTED_MAX for _, amount in budgets):
+        raise invalid(f"budget: an amount is at most {GRANTED_MAX} micro-units")
+    valid_for_us = 0
+    if request.HasField("valid_for"):
+        if request.valid_for.nanos or not 1 <= request.valid_for.seconds * 1_000_000 <= runs.LIFE_US_MAX:
+            raise invalid(f"valid_seconds: give whole seconds, 1 to {runs.LIFE_US_MAX // 1_000_000}")
+        valid_for_us = request.valid_for.seconds * 1_000_000
+    model_ids = tuple(name_of("models: a name", each) for each in request.model_ids)
+    if len(model_ids) > _MODELS_MAX or len(set(model_ids)) < len(model_ids):
+        raise invalid(f"models: give at most {_MODELS_MAX}, each once")
+    if not 0 <= request.parallel_calls <= _PARALLEL_MAX:
+        raise invalid(f"parallel_calls: give 1 to {_PARALLEL_MAX}, or leave it out for as many as the key that mints may have")
+    return commands.OpenRun(
+        account_id=account_id_of(request.account_id),
+        key_id=name_of("key_id", request.key_id),
+        parent_key_id=name_of("parent_key_id", request.parent_key_id),
+        parent_is_minted=request.parent_is_minted,
+        member_id=name_of("member_id", request.member_id),
+        budgets=budgets,
+        valid_for_us=valid_for_us,
+        model_ids=model_ids,
+        parallel_calls=request.parallel_calls,
+    )
+
+
+def end_runs_of(request: pb.EndRunsRequest) -> commands.EndRuns:
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
+    by_key_id = at_most("by_key_id", request.by_key_id, NAME_LENGTH_MAX)
+    return commands.EndRuns(account_id_of(request.account_id), name_of("key_id", request.key_id), by_key_id)
+
+
+def list_runs_of(request: pb.ListRunsRequest) -> commands.ListRuns:
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.ListRuns(account_id_of(request.account_id), name_of("key_id", request.key_id))
+
+
 def read_account_of(request: pb.GetAccountRequest) -> commands.ReadAccount:
     """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.ReadAccount(account_id_of(request.account_id))
+
+
+def read_usage_of(request: pb.GetUsageRequest) -> commands.ReadAccount:
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.ReadAccount(
+        account_id_of(request.account_id), name_of("key_id", request.key_id), name_of("member_id", request.member_id)
+    )
 
 
 def find_records_of(request: pb.GetSessionRecordsRequest) -> commands.FindRecords:

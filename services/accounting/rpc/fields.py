@@ -20,12 +20,15 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
 _ACCOUNT_ID: Final = re.compile(r"acct-[0-9a-z]{8,40}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 NAME_LENGTH_MAX: Final = 200
+CONTENT_DIGEST_BYTES: Final = 16
 REASON_LENGTH_MAX: Final = 500
 # As many as a subject of OpenID Connect has at most.
 _SUBJECT_LENGTH_MAX: Final = 255
 _PROOF_LENGTH_MAX: Final = 64
 _ATTEMPTS_MAX: Final = 32
+_RUN_LABEL: Final = re.compile(r"[!-~]{0,64}")
 _PRIORITY_MAX: Final = 1_000
 _VALIDITY_S_MAX: Final = 100 * 366 * 24 * 3_600
 _UNITS: Final = {
@@ -52,6 +55,7 @@ Administrative = (
     | pb.CancelSubscriptionRequest
     | pb.SendTransferRequest
     | pb.SetLimitsRequest
+    | pb.EndRunsRequest
 )
 
 
@@ -133,6 +137,25 @@ def account_id_of(value: str, field: str = "account_id") -> str:
     """An account's ID."""
     if _ACCOUNT_ID.fullmatch(value) is None:
         raise invalid(f'{field} must be "acct-" and 8 to 40 lower-case letters and digits')
+    return value
+
+
+def call_key_of(create: pb.CreateSession) -> str:
+    """The client's own name for a call; empty where it gave none."""
+    key = create.idempotency_key
+    if not key and not create.content_digest:
+        return key
+    if not 1 <= len(key) <= NAME_LENGTH_MAX or _CONTROL.search(key) is not None:
+        raise invalid(f"idempotency_key must have 1 to {NAME_LENGTH_MAX} characters, none a control character")
+    if len(create.content_digest) != CONTENT_DIGEST_BYTES:
+        raise invalid(f"content_digest must have {CONTENT_DIGEST_BYTES} bytes, exactly where there is an idempotency_key")
+    return key
+
+
+def run_label_of(value: str) -> str:
+    """A call's label; empty: none."""
+    if _RUN_LABEL.fullmatch(value) is None:
+        raise invalid("run_label must have at most 64 characters, all of them visible ASCII")
     return value
 
 

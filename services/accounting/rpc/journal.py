@@ -1,10 +1,29 @@
 """Writes the journal's entries as messages, for billing and the command line."""
 
+from collections.abc import Iterator
+
 from services.accounting.core import entries
 from services.accounting.core.amounts import rates_for
+from services.accounting.core.terms import LimitKind
+from services.accounting.journal.codec import decode_attributed_row
+from services.accounting.journal.store import JournalRow
 from services.accounting.rpc.fields import bucket_amounts, unit_message, usage_message
 from services.token_classes import TOKEN_CLASSES, Vector, rate_of, total_input
 from tokenline.accounting.v1 import accounting_pb2 as pb
+
+
+def journal_row_messages(row: JournalRow) -> Iterator[pb.JournalEntry]:
+    """The entries of a row as messages, in their order; a settled session has the label that the row gives it.
+
+    Errors: `JournalError`.
+    """
+    attributed = decode_attributed_row(row.body, f"journal row {row.part_id}/{row.seq}")
+    labels = {entry.charging_id: entry.run_label for entry, _ in attributed if isinstance(entry, entries.CallLabelled)}
+    for index, (entry, actor) in enumerate(attributed):
+        message = journal_entry_message(row.part_id, row.seq, index, entry, actor)
+        if labels and isinstance(entry, entries.SessionSettled):
+            message.session_settled.run_label = labels.get(entry.charging_id, "")
+        yield message
 
 
 def journal_entry_message(
@@ -160,6 +179,32 @@ def _sale_message(message: pb.JournalEntry, entry: entries.Entry) -> None:
             )
         case entries.SubscriptionEnded():
             message.subscription_ended.CopyFrom(pb.SubscriptionEnded(subscription_id=entry.subscription_id, reason=entry.reason))
+        case _:
+            _run_message(message, entry)
+
+
+def _run_message(message: pb.JournalEntry, entry: entries.Entry) -> None:
+    """Writes entries of runs and of labels."""
+    match entry:
+        case entries.RunOpened():
+            message.run_opened.CopyFrom(
+                pb.RunOpened(
+                    key_id=entry.key_id,
+                    parent_key_id=entry.parent_key_id,
+                    budgets=[
+                        pb.Budget(unit=unit_message(each.unit), amount=each.amount)
+                        for each in entry.limits
+                        if each.kind == LimitKind.USAGE
+                    ],
+                    ends_us=entry.ends_us,
+                    model_ids=entry.model_ids,
+                    parallel_calls=sum(each.amount for each in entry.limits if each.kind == LimitKind.CONCURRENT_SESSIONS),
+                )
+            )
+        case entries.RunsEnded():
+            message.runs_ended.key_id, message.runs_ended.by_key_id = entry.key_id, entry.by_key_id
+        case entries.CallLabelled():
+            message.call_labelled.charging_id, message.call_labelled.run_label = entry.charging_id, entry.run_label
         case _:
             raise AssertionError(f"{type(entry).__name__} has no message")
 

@@ -10,12 +10,21 @@ import grpc
 
 from services.accounting.cell.directory import Directory, is_forwarded
 from services.accounting.cell.server_groups import ServerGroups
-from services.accounting.core.commands import Answer, BucketAdded, Command, Ordered, RecordsFound, TransferView
+from services.accounting.core.commands import (
+    AccountView,
+    Answer,
+    BucketAdded,
+    Command,
+    Ordered,
+    RecordsFound,
+    RunsFound,
+    TransferView,
+)
 from services.accounting.core.entries import SessionSettled
-from services.accounting.journal.codec import decode_attributed_row, decode_row
+from services.accounting.journal.codec import decode_row
 from services.accounting.rpc import account, answers, commands, fields
 from services.accounting.rpc.charge_stream import ChargeStream, read
-from services.accounting.rpc.journal import journal_entry_message
+from services.accounting.rpc.journal import journal_row_messages
 from services.accounting.writer.asking import ask, view_of
 from services.runtime.clock import timestamp
 from services.runtime.errors import ServiceError, invalid
@@ -25,6 +34,8 @@ from tokenline.errors.v1 import errors_pb2
 
 _JOURNAL_ROWS_A_READ: Final = 200
 _JOURNAL_ENTRIES_A_MESSAGE: Final = 1_000
+# After this many entries calls have their turn: some 20 us each, in the process that decides.
+_JOURNAL_ENTRIES_A_TURN: Final = 32
 
 _ADDRESS_LENGTH_MAX: Final = 500
 
@@ -110,6 +121,13 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         return pb.GetAccountResponse(account=account.account_message(view_of(answer)))
 
     @_at_owner
+    async def GetUsage(self, request: pb.GetUsageRequest, context: "_Context[Any, Any]") -> pb.GetUsageResponse:
+        answer = await ask(self._groups, commands.read_usage_of(request))
+        answers.raise_if_failed(answer)
+        assert isinstance(answer, AccountView)
+        return account.usage_response(answer)
+
+    @_at_owner
     async def GrantBucket(self, request: pb.GrantBucketRequest, context: "_Context[Any, Any]") -> pb.GrantBucketResponse:
         answer = await self._done(commands.grant_bucket_of(request), request)
         assert isinstance(answer, BucketAdded)
@@ -186,6 +204,26 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         await self._done(commands.set_limits_of(request), request)
         return pb.SetLimitsResponse()
 
+    async def _runs(self, command: Command) -> list[pb.Run]:
+        answer = await ask(self._groups, command)
+        answers.raise_if_failed(answer)
+        assert isinstance(answer, RunsFound)
+        return [answers.run_message(run) for run in answer.runs]
+
+    @_at_owner
+    async def OpenRun(self, request: pb.OpenRunRequest, context: "_Context[Any, Any]") -> pb.OpenRunResponse:
+        (run,) = await self._runs(commands.open_run_of(request))
+        return pb.OpenRunResponse(run=run)
+
+    @_at_owner
+    async def EndRuns(self, request: pb.EndRunsRequest, context: "_Context[Any, Any]") -> pb.EndRunsResponse:
+        await self._done(commands.end_runs_of(request), request)
+        return pb.EndRunsResponse()
+
+    @_at_owner
+    async def ListRuns(self, request: pb.ListRunsRequest, context: "_Context[Any, Any]") -> pb.ListRunsResponse:
+        return pb.ListRunsResponse(runs=await self._runs(commands.list_runs_of(request)))
+
     async def ExplainRefusal(self, request: pb.ExplainRefusalRequest, context: "_Context[Any, Any]") -> pb.ExplainRefusalResponse:
         refusal = self._groups.refusal(fields.charging_id_of(request))
         if refusal is None:
@@ -217,9 +255,11 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
         response = pb.GetSessionRecordsResponse()
         for seq in answer.sequence_numbers:
             (row,) = await self._groups.read_rows(part_id, seq - 1, 1)
-            for index, entry in enumerate(decode_row(row.body, f"journal row {part_id}/{seq}")):
-                if isinstance(entry, SessionSettled) and entry.charging_id == request.charging_id:
-                    response.entries.append(journal_entry_message(part_id, seq, index, entry))
+            response.entries.extend(
+                message
+                for message in journal_row_messages(row)
+                if message.HasField("session_settled") and message.session_settled.charging_id == request.charging_id
+            )
         return response
 
     @_at_owner
@@ -280,6 +320,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
             raise invalid("after_sequence_number and to_sequence_number must not be negative")
         after_seq = request.after_sequence_number
         end_seq = request.to_sequence_number or None
+        made = 0
         while True:
             limit = _JOURNAL_ROWS_A_READ if end_seq is None else min(_JOURNAL_ROWS_A_READ, end_seq - after_seq)
             rows = await self._groups.read_rows(request.part_id, after_seq, limit) if limit > 0 else []
@@ -289,9 +330,11 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
                 if len(response.entries) + row.entry_count > _JOURNAL_ENTRIES_A_MESSAGE and response.entries:
                     yield response
                     response = pb.ReadJournalResponse()
-                attributed = decode_attributed_row(row.body, f"journal row {row.part_id}/{row.seq}")
-                for index, (entry, actor) in enumerate(attributed):
-                    response.entries.append(journal_entry_message(row.part_id, row.seq, index, entry, actor))
+                for message in journal_row_messages(row):
+                    response.entries.append(message)
+                    made += 1
+                    if made % _JOURNAL_ENTRIES_A_TURN == 0:
+                        await asyncio.sleep(0)
             if response.entries:
                 yield response
             if len(rows) < _JOURNAL_ROWS_A_READ:

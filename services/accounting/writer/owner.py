@@ -94,6 +94,8 @@ class Owner:
         self._whole_catalog: ChargingCatalog | None = None
         # Whether every member of the cell reads what is newer than the first release.
         self.extended = True
+        # Whether every member of the cell reads runs and labels of calls.
+        self._runs = True
         # Whether every member of the cell reads who gave a command.
         self._attributes = True
         # The cell's number of partitions.
@@ -151,7 +153,10 @@ class Owner:
     def set_catalog(self, catalog: ChargingCatalog) -> None:
         """Sets the catalog for new sessions; open ones keep what they pinned."""
         self._whole_catalog = catalog
-        self._catalog = catalog if self.extended else catalog.for_first_release()
+        if not self.extended:
+            self._catalog = catalog.for_first_release()
+        else:
+            self._catalog = catalog if self._runs else catalog.without_runs()
 
     def set_features(self, understood: frozenset[str]) -> None:
         """Sets the features that every member of the cell understands: entries use no others from now on. At first all are set."""
@@ -159,12 +164,14 @@ class Owner:
         if attributes != self._attributes:
             self._attributes = attributes
             logger.info("actors of commands are %s", "written now" if attributes else "not written: not every member reads them")
-        extended = features.EXTENDED_USAGE in understood
-        if extended != self.extended:
-            self.extended = extended
-            logger.info("%s are written now", "all token classes" if extended else "only the first token classes")
-            if self._whole_catalog is not None:
-                self.set_catalog(self._whole_catalog)
+        before = self.extended, self._runs
+        self.extended, self._runs = features.EXTENDED_USAGE in understood, features.RUNS in understood
+        if self.extended != before[0]:
+            logger.info("%s are written now", "all token classes" if self.extended else "only the first token classes")
+        if self._runs != before[1]:
+            logger.info("runs are %s", "opened now" if self._runs else "not opened: not every member reads them")
+        if (self.extended, self._runs) != before and self._whole_catalog is not None:
+            self.set_catalog(self._whole_catalog)
 
     # Owning
 

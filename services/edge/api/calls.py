@@ -1,11 +1,13 @@
 """Model calls: one application for each route, all of them over one call path."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Body, Charged, Dialect
+from services.edge.call.once import once_of
 from services.edge.call.path import CallPath
 from services.edge.http.answers import named
 from services.edge.http.bodies import Bodies
@@ -16,13 +18,17 @@ from services.edge.identity.principals import Principal, Principals
 from services.runtime.clock import Clock
 from services.runtime.errors import ServiceError
 from services.runtime.http.exchange import Exchange
+from services.runtime.http.listener import Application
 from services.runtime.identifiers import uuid7
 
 logger = logging.getLogger(__name__)
 
+# The application of requests for WebSocket, told that of the calls on it.
+SocketsOf = Callable[[Exchange, Application], Awaitable[None]]
+
 _JSON: Final = "application/json"
 # Members of a dialect.
-_METER: Final = ("name", "request_id_header", "charged", "read", "problem_body", "status_of")
+_METER: Final = ("name", "request_id_header", "charged", "read", "problem_body", "status_of", "rate_headers")
 
 
 class ModelCalls:
@@ -38,7 +44,10 @@ class ModelCalls:
         bodies: Bodies,
         body_bytes_max: int,
         clock: Clock,
+        sockets: SocketsOf | None = None,
     ) -> None:
+        """`sockets` serves requests for WebSocket, where the path has it."""
+        self._sockets = sockets
         self._dialect = dialect
         self._principals = principals
         self._path = path
@@ -50,11 +59,14 @@ class ModelCalls:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Serves one call. Answers every end of it, with the charging_id as x-request-id."""
+        if self._sockets is not None and asks_for_websocket(exchange):
+            await self._sockets(exchange, self)
+            return
         charging_id = uuid7(self._clock.now_us())
         client = Client(exchange)
         answer = ClientAnswer(exchange, named(self._dialect, charging_id))
         try:
-            if exchange.method == "GET" and exchange.value_of(b"upgrade").lower() == b"websocket":
+            if asks_for_websocket(exchange):
                 raise upgrade_not_supported(exchange.path)
             if exchange.method != "POST":
                 raise method_not_allowed(exchange.method, exchange.path, "POST")
@@ -93,13 +105,14 @@ class ModelCalls:
             body = Body(content, exchange.value_of(b"content-type").decode("latin-1"))
             with client.interruptible():
                 request = await self._reader.read(self._dialect, body, look, exchange.headers)
+                once = await once_of(exchange.headers, self._dialect.name, content)
             del content, body
         charged = self._dialect.charged
         assert request.makes_output is (charged is Charged.INPUT_AND_OUTPUT), "a request is charged as its route is"
         if charged is Charged.NOTHING:
             await self._free.serve(self._dialect, request, principal, client, answer)
         else:
-            await self._path.serve(self._dialect, request, principal, charging_id, client, answer)
+            await self._path.serve(self._dialect, request, principal, charging_id, client, answer, once)
 
     async def _fail(self, answer: ClientAnswer, problem: Problem, charging_id: str) -> None:
         body = self._dialect.problem_body(problem, charging_id)
@@ -108,6 +121,11 @@ class ModelCalls:
             await answer.end_stream(b"")
         else:
             await answer.whole(self._dialect.status_of(problem), _JSON, body, problem.headers)
+
+
+def asks_for_websocket(exchange: Exchange) -> bool:
+    """Whether a request asks to go on with WebSocket."""
+    return exchange.method == "GET" and exchange.value_of(b"upgrade").lower() == b"websocket"
 
 
 def metered(*routes: tuple[str, Dialect]) -> tuple[tuple[str, Dialect], ...]:

@@ -84,6 +84,7 @@ def receipt_json(records: Sequence[billing_pb2.ReceiptRecord]) -> dict[str, Any]
         "vendor_model_id": next((each.vendor_model_id for each in reversed(attempts) if each.outcome == "answered"), None),
         "close_cause": _close_cause(settled),
         "provenance": _provenance(settled),
+        "run_label": settled.run_label or None,
         "usage": usage_json(_usage(lines)),
         "charges": charges,
     }

@@ -15,8 +15,8 @@ from services.edge.api.account_json import rfc3339_of_us
 from services.edge.catalog import CatalogHolder, PriceTier, SellableModel, SellableOffering, Snapshot
 from services.edge.dialects.anthropic_messages.dialect import MESSAGES
 from services.edge.http.answers import named
-from services.edge.http.problems import malformed, model_not_found, unavailable
-from services.edge.identity.principals import Principals
+from services.edge.http.problems import key_ended, malformed, model_not_found, unavailable
+from services.edge.identity.principals import Principal, Principals
 from services.runtime.clients import answer
 from services.runtime.clock import Clock
 from services.runtime.http.asgi import exchange_of
@@ -45,6 +45,32 @@ class AccountOfferings:
         self._monotonic_s = monotonic_s
         # In the order of their ends.
         self._known: dict[str, tuple[float, str]] = {}
+        # Models of minted keys, by key; None: all of the offering's.
+        self._minted: dict[str, tuple[float, frozenset[str] | None]] = {}
+
+    async def sellable(self, snapshot: Snapshot, principal: Principal) -> SellableOffering | None:
+        """The offering of a principal's account, with the models that its key may use; None: it is not in the catalog.
+
+        Errors: those of `offering_id`.
+        """
+        offering = snapshot.offering(await self.offering_id(principal.account_id))
+        if offering is None or not principal.is_minted or (models := await self._models_of(principal)) is None:
+            return offering
+        return offering._replace(prices={model_id: tiers for model_id, tiers in offering.prices.items() if model_id in models})
+
+    async def _models_of(self, principal: Principal) -> frozenset[str] | None:
+        known = self._minted.pop(principal.key_id, None)
+        if known is None or self._monotonic_s() >= known[0]:
+            request = accounting_pb2.ListRunsRequest(account_id=principal.account_id, key_id=principal.key_id)
+            runs = (await answer(self._accounting.ListRuns(request, timeout=_TIMEOUT_S))).runs
+            own = next((run for run in runs if run.key_id == principal.key_id), None)
+            if own is None:
+                raise key_ended(f"the time of key:{principal.key_id} has ended")
+            known = self._monotonic_s() + self._remembered_s, frozenset(own.model_ids) or None
+        self._minted[principal.key_id] = known
+        if len(self._minted) > _ACCOUNTS_MAX:
+            del self._minted[next(iter(self._minted))]
+        return known[1]
 
     async def offering_id(self, account_id: str) -> str:
         """The account's offering. Errors: `ServiceError` ACCOUNT_UNKNOWN, or when accounting cannot answer."""
@@ -70,7 +96,7 @@ def models_routes(
         snapshot = catalog.current
         if snapshot is None:
             raise unavailable("the catalog is not loaded yet")
-        offering = snapshot.offering(await offerings.offering_id(principal.account_id))
+        offering = await offerings.sellable(snapshot, principal)
         if offering is None:
             raise unavailable("the account's offering is not in the catalog")
         return snapshot, offering

@@ -17,6 +17,8 @@ _VALUES_ON_LOOP_MAX: Final = 10_000
 # Looks at pieces, of all bodies with more values than that: each takes some 3 ms of others' time.
 _CLOSE_LOOKS_PER_SECOND: Final = 40.0
 _CLOSE_LOOKS_AT_ONCE: Final = 16
+# A piece of a body that is there already, as large as one that comes.
+_PIECE_BYTES: Final = 64 * 1024
 
 
 class Look:
@@ -46,6 +48,18 @@ class RequestReader:
     def look(self) -> Look:
         """For a body that comes."""
         return Look(self._close_looks)
+
+    async def look_at(self, content: bytes) -> Look:
+        """Looks at all of a body that is there already, in pieces. Errors: `Problem` 400 for too many values or levels."""
+        look = self.look()
+        for begin in range(0, len(content), _PIECE_BYTES):
+            wait_s = look(content[begin : begin + _PIECE_BYTES])
+            if wait_s or len(content) > _PIECE_BYTES:
+                # Others have their turn after each piece, as if it came.
+                await asyncio.sleep(wait_s)
+        if look.counting.held.depth > DEPTH_MAX:
+            raise too_deep()
+        return look
 
     async def read(self, dialect: Dialect, body: Body, look: Look, headers: Headers) -> Request:
         """The request, of which `look` has seen all. Errors: `Problem` 400 that says what would be right."""

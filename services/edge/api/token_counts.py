@@ -41,7 +41,7 @@ class TokenCounts:
             raise unavailable("no catalog is loaded yet")
         model = model_of(snapshot, request.model_id)
         with client.interruptible():
-            offering = snapshot.offering(await self._offerings.offering_id(principal.account_id))
+            offering = await self._offerings.sellable(snapshot, principal)
             if offering is None or model.model_id not in offering.prices:
                 raise model_not_found(request.model_id)
             _, spoken = await self._interpreter.interpret(dialect, request, model)
@@ -53,6 +53,10 @@ class TokenCounts:
                 raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
             failed: list[FailedAttempt] = []
             plan = self._router.plan(routes, principal.account_id, request.conversation)
+            offering_id, required = offering.offering_id, offering.required_regions
+            plan.keep(lambda route: route.is_open_to(offering_id, required), offering.preferred_regions)
+            if not plan.routes:
+                raise model_not_found(request.model_id)
             while (turn := await plan.next()) is not None:
                 try:
                     body, content_type = await self._ask(request, turn.route)

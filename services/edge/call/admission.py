@@ -17,7 +17,7 @@ from services.edge.http.problems import (
     vendors_left_out,
 )
 from services.edge.identity.principals import Principal
-from services.edge.routing.router import Plan, Router
+from services.edge.routing.router import Mix, Plan, Router
 from services.edge.tokens.estimate import estimate
 from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, is_loaded, tokenizer
 from services.edge.vendors.profile import Endpoint
@@ -37,14 +37,16 @@ class Admitted(NamedTuple):
     request: Request
     model: SellableModel
     plan: Plan
-    # The first route's request, if the account can pay for all that the client wants.
-    first: VendorRequest
+    # The request to the route that was first when it was admitted, if the account can pay for all that the client wants.
+    first: tuple[Route, VendorRequest]
     size: InputSize
     tokens: InputTokens
     # Whether the edge sees output as it is made, so that a window is reserved and not the whole limit.
     metered: bool
     # The family's tokenizer, where it is carried and loaded.
     exact_count: Count | None
+    # Tokens that routes are chosen for.
+    mix: Mix
 
     @property
     def context_tokens(self) -> int:
@@ -61,7 +63,7 @@ class Admitted(NamedTuple):
         """The most output tokens that the client wants, a choice."""
         return self.request.output_limit or self.model.max_output_tokens
 
-    def create(self, principal: Principal) -> pb.CreateSession:
+    def create(self, principal: Principal, run_label: str) -> pb.CreateSession:
         """The Create for accounting."""
         request, limit = self.request, self.output_limit
         if not request.makes_output:
@@ -79,6 +81,8 @@ class Admitted(NamedTuple):
             output_metered=self.metered,
             input_tokens_expected=self.tokens.estimate,
             input_tokens_calibrated=self.tokens.calibrated,
+            key_is_minted=principal.is_minted,
+            run_label=run_label,
         )
 
     def payable_limit(self, granted: int, payable: int) -> int | None:
@@ -146,15 +150,48 @@ def admit(router: Router, dialect: str, request: Request, model: SellableModel, 
     routes = model.routes.get(dialect, ())
     if not routes:
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
-    plan = router.plan(routes, account_id, request.conversation)
-    if plan.is_closed:
+    mix = Mix(tokens.estimate, (limit or model.max_output_tokens) * request.choices if request.makes_output else 0)
+    plan = router.plan(routes, account_id, request.conversation, mix)
+    if plan.is_closed and not model.equivalent_model_ids:
         # Nothing is reserved for a call that nobody would answer.
         raise vendors_left_out(plan.wait_ms)
     routes = plan.routes
     metered = not model.hidden_reasoning and all(is_streamed(request, route.endpoint) for route in routes)
     streamed = is_streamed(request, routes[0].endpoint)
     first = request.vendor_request(routes[0].endpoint, routes[0].vendor_model_id, None, streamed=streamed)
-    return Admitted(request, model, plan, first, size, tokens, metered, loaded_count(model.family.tokenizer))
+    return Admitted(request, model, plan, (routes[0], first), size, tokens, metered, loaded_count(model.family.tokenizer), mix)
+
+
+def keep_open_routes(
+    router: Router, snapshot: Snapshot, admitted: Admitted, offering_id: str, account_id: str, *, equivalents: bool | None
+) -> None:
+    """Keeps the routes that are open to calls of the offering that pays, and adds those of equivalent models.
+
+    `equivalents`: whether one may answer; None: as the offering says. The offering must include it.
+    """
+    plan, offering = admitted.plan, snapshot.offering(offering_id)
+    # An older catalog may lack an offering; whom a route is for is known all the same.
+    required = offering.required_regions if offering is not None else frozenset[str]()
+    preferred = offering.preferred_regions if offering is not None else frozenset[str]()
+    dialect = plan.routes[0].endpoint.dialect
+    if admitted.model.is_divided or required or preferred:
+        plan.keep(lambda route: route.is_open_to(offering_id, required), preferred)
+    if offering is None or not (offering.equivalent_models if equivalents is None else equivalents):
+        return
+    for model_id in admitted.model.equivalent_model_ids:
+        other = snapshot.model(model_id)
+        if other is None or model_id not in offering.prices or not (routes := other.routes.get(dialect)):
+            continue
+        more = router.plan(routes, account_id, admitted.request.conversation, admitted.mix)
+        more.keep(
+            lambda route: (
+                route.is_open_to(offering_id, required)
+                # Where a window is reserved, output must be seen as it is made.
+                and (not admitted.metered or is_streamed(admitted.request, route.endpoint))
+            ),
+            preferred,
+        )
+        plan.go_on_with(more)
 
 
 def is_streamed(request: Request, endpoint: Endpoint) -> bool:

@@ -24,7 +24,7 @@ from services.edge.http.stream import ClientAnswer
 from services.edge.routing.router import FailedAttempt, Turn
 from services.edge.vendors.events import Event
 from services.edge.vendors.vendor import BODY_BYTES_MAX, VendorClient, VendorFailure, VendorFault
-from services.token_classes import NOTHING, total_output
+from services.token_classes import FIRST, NOTHING, total_output
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 Taken = TypeVar("Taken")
@@ -192,15 +192,22 @@ class Call:
         raise problem_of(failed, [route.endpoint.api_key for route in plan.routes], plan.wait_ms)
 
     def _vendor_request(self, route: Route) -> VendorRequest:
-        if route is self._admitted.routes[0] and self._limit is None:
-            return self._admitted.first
+        first, request = self._admitted.first
+        if route is first and self._limit is None:
+            return request
         streamed = is_streamed(self._request, route.endpoint)
-        return self._request.vendor_request(route.endpoint, route.vendor_model_id, self._limit, streamed=streamed)
+        limit = self._limit
+        if limit is None and self._request.makes_output and route.model_id != self._admitted.model.model_id:
+            # By itself an equivalent model may make more than was reserved.
+            limit = self._admitted.output_limit
+        return self._request.vendor_request(route.endpoint, route.vendor_model_id, limit, streamed=streamed)
 
     async def _ask(self, route: Route, asked: VendorRequest) -> VendorStream:
         endpoint = route.endpoint
         self._asked = True
         vendor = await self._vendors.post(endpoint.base_url + asked.path, asked.headers_for(endpoint), asked.body.content)
+        if route.model_id != self._admitted.model.model_id:
+            self._answer.add_header(b"x-tokenline-model", route.model_id.encode())
         if asked.dropped:
             self._answer.add_header(b"x-dropped-fields", _listed(asked.dropped))
         streamed = is_streamed(self._request, endpoint)
@@ -300,7 +307,8 @@ class Call:
         if not await self._covers(step, out):
             return False
         if step.out:
-            out.append(step.out)
+            tells_usage = self._stream.answer.tells_usage if self._stream is not None else None
+            out.append(step.out if tells_usage is None else tells_usage(step.out, self._meter.so_far()))
         return True
 
     async def _send(self, out: list[bytes]) -> None:
@@ -390,6 +398,7 @@ class Call:
         if ended is Ended.WHOLE:
             await self._doubt_excess()
         used = self._meter.used()
+        turn.used(sum(used.charged[:FIRST]))
         if ended is Ended.WHOLE:
             ended = self._ended_whole(stream, used)
         problem = _PROBLEMS[ended]() if ended in _PROBLEMS else None

@@ -4,7 +4,7 @@ A dialect is a protocol that clients and vendors speak. It translates between ev
 nothing, awaits nothing and knows no balance. The call path knows nothing of JSON. Bodies are bytes with a content type.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -32,6 +32,18 @@ class Body(NamedTuple):
 
     content: bytes
     content_type: str
+
+
+class Rate(NamedTuple):
+    """A limit on a rate at this moment."""
+
+    # "requests" or "tokens".
+    of: str
+    # As many as may come at once after a pause, and as may come now.
+    limit: int
+    remaining: int
+    # Until as many as `limit` may come.
+    reset_ms: int
 
 
 class InputSize(NamedTuple):
@@ -65,11 +77,7 @@ class VendorRequest(NamedTuple):
 
     def headers_for(self, endpoint: Endpoint) -> list[Header]:
         """All headers of the vendor's request, including its secret."""
-        headers = [(b"content-type", self.body.content_type.encode("ascii")), *self.headers]
-        if endpoint.api_key:
-            secret = endpoint.api_key.encode("latin-1", "replace")
-            headers.append((b"x-api-key", secret) if endpoint.key_in_header else (b"authorization", b"Bearer " + secret))
-        return headers
+        return [(b"content-type", self.body.content_type.encode("ascii")), *self.headers, *endpoint.key_headers]
 
 
 class Step(NamedTuple):
@@ -109,6 +117,10 @@ class Ending(Enum):
     CUT = "cut"
 
 
+# From whole events and the usage so far to the events with it.
+TellsUsage = Callable[[bytes, Vector], bytes]
+
+
 class Answer(Protocol):
     """One vendor's answer on its way to one client. Made anew for each attempt; events are fed once, in order."""
 
@@ -134,6 +146,11 @@ class Answer(Protocol):
 
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
         """The last events of a stream that can't go on: the problem, as the dialect words it."""
+        ...
+
+    @property
+    def tells_usage(self) -> TellsUsage | None:
+        """Puts the usage so far into events on their way; None where the client did not ask for it."""
         ...
 
 
@@ -239,6 +256,10 @@ class Dialect(Protocol):
 
     def status_of(self, problem: Problem) -> int:
         """The HTTP status under which the dialect's clients understand the problem."""
+        ...
+
+    def rate_headers(self, rates: Sequence[Rate], now_ms: int) -> list[Header]:
+        """Headers of an answer that tell what rates leave; `now_ms` since 1970."""
         ...
 
 

@@ -1,5 +1,6 @@
 """The endings of a call, as a table: close cause and source of its counts; and the problems that clients get. Pure."""
 
+import re
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
@@ -89,8 +90,8 @@ def provenance_of(ended: Ended, used: Used) -> pb.UsageProvenance:
 def problem_of(failed: Sequence[FailedAttempt], api_keys: Sequence[str], wait_ms: int) -> Problem:
     """The problem of a call that no route answered.
 
-    A client's own fault is told in the vendor's words, without its secrets; of the operator's trouble with a vendor nothing is
-    told. `wait_ms`: the time until a route that was not called may be; 0: all were.
+    A client's own fault is told with the beginning of the vendor's words, without its secrets; of the operator's trouble with a
+    vendor nothing is told. `wait_ms`: the time until a route that was not called may be; 0: all were.
     """
     if not failed:
         return vendors_left_out(wait_ms)
@@ -113,17 +114,25 @@ def _is_busy(attempt: FailedAttempt) -> bool:
 def _clients_problem(attempt: FailedAttempt, api_keys: Sequence[str]) -> Problem:
     fault = attempt.fault
     assert fault is not None
-    message = fault.message if fault.message and not _tells_secrets(fault.message, api_keys) else ""
-    param = fault.param if fault.param and not _tells_secrets(fault.param, api_keys) else None
+
+    def told(word: str) -> str:
+        return word if _WORD.fullmatch(word) and not _tells_secrets(word, api_keys) else ""
+
+    quoted = ""
+    if fault.message and not _tells_secrets(fault.message, api_keys):
+        quoted = f' The vendor says: "{fault.message[:_QUOTED_CHARACTERS_MAX]}"'
+    param = told(fault.param or "") or None
     if attempt.meaning is Meaning.CONTENT:
-        return content_refused(message or "The model's vendor refused the content of this request.")
+        return content_refused(f"The model's vendor refused the content of this request.{quoted}")
     if attempt.meaning is Meaning.CONTEXT:
-        code = "context_length_exceeded"
-        return malformed(param or "messages", message or "The input is longer than the model takes. Shorten the messages.", code)
-    code = fault.code if fault.code and not _tells_secrets(fault.code, api_keys) else ""
-    return malformed(param, message or "The model's vendor refused the request as malformed.", code or None)
+        message = f"The input is longer than the model takes. Shorten the messages.{quoted}"
+        return malformed(param or "messages", message, "context_length_exceeded")
+    return malformed(param, f"The model's vendor refused the request as malformed.{quoted}", told(fault.code) or None)
 
 
+# A refused request costs nothing, so a refusal may not bring a text in place of an answer.
+_QUOTED_CHARACTERS_MAX: Final = 200
+_WORD: Final = re.compile(r"[\w.\[\]/-]{1,64}", re.ASCII)
 # This many characters of a secret give it away.
 _TELLING_CHARACTERS: Final = 8
 

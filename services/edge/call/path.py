@@ -1,11 +1,13 @@
 """The path of a call, for every dialect: admission, the session, the call itself."""
 
-from typing import Final
+import time
+from typing import Final, NamedTuple
 
-from services.edge.call.admission import Admitted, Interpreter, admit, model_of
+from services.edge.call.admission import Admitted, Interpreter, admit, keep_open_routes, model_of
 from services.edge.call.call import Call
-from services.edge.call.dialect import Dialect, Request
+from services.edge.call.dialect import Dialect, Rate, Request
 from services.edge.call.metrics import CallMetrics
+from services.edge.call.once import Once, problem_of
 from services.edge.call.outcome import Ended, cause_of
 from services.edge.call.session import Session, Settlement
 from services.edge.catalog import CatalogHolder, SellableModel, SellableOffering, Snapshot
@@ -15,6 +17,7 @@ from services.edge.http.problems import (
     Problem,
     key_ended,
     limit_used_up,
+    malformed,
     model_not_found,
     quota_below_choices,
     quota_held,
@@ -31,8 +34,34 @@ from services.token_classes import NOTHING
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
+# A header of the request: whether an equivalent model may answer.
+_FALLBACK: Final = b"x-tokenline-fallback"
+_FALLBACKS: Final = {"": None, "equivalent": True, "none": False}
 _NOTHING_USED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_VENDOR, cause_of(Ended.REJECTED))
 _FAILED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_PARTIAL, cause_of(Ended.FAILED))
+
+
+class _Opening(NamedTuple):
+    """A call that is to be opened: the client's own request, whose it is, what it is called, and its client's answer."""
+
+    dialect: Dialect
+    request: Request
+    principal: Principal
+    charging_id: str
+    run_label: str
+    answer: ClientAnswer
+    once: Once | None
+
+    def tell_rates(self, opened: pb.Granted | pb.Refused) -> None:
+        """Tells the client what rates leave, as far as accounting says it."""
+        rates = []
+        for of, name in (("requests", "request_rate"), ("tokens", "token_rate")):
+            if opened.HasField(name):
+                left: pb.RateLeft = getattr(opened, name)
+                rates.append(Rate(of, left.limit, left.remaining, left.reset_ms))
+        if rates:
+            for header in self.dialect.rate_headers(rates, time.time_ns() // 1_000_000):
+                self.answer.add_header(*header)
 
 
 class CallPath:
@@ -66,8 +95,12 @@ class CallPath:
         charging_id: str,
         client: Client,
         answer: ClientAnswer,
+        once: Once | None = None,
     ) -> None:
-        """Serves one call that makes output or costs something. Errors: `Problem`, `ServiceError`, `ClientGoneError`."""
+        """Serves one call that makes output or costs something; `once` is its client's name for it.
+
+        Errors: `Problem`, `ServiceError`, `ClientGoneError`.
+        """
         snapshot = self._catalog.current
         if snapshot is None:
             raise unavailable("no catalog is loaded yet")
@@ -75,15 +108,24 @@ class CallPath:
             self._routed = snapshot
             self._router.keep(snapshot.routes())
         model = model_of(snapshot, request.model_id)
+        equivalents = _allows_equivalents(client.header(_FALLBACK))
         try:
             admitted = await self._admit(dialect, request, model, principal)
         except RecursionError:
             # Its depth was read, but writing it anew needs a little more.
             raise too_deep() from None
+        run_label = client.run_label()
         with client.interruptible():
-            admitted, granted = await self._open(snapshot, (dialect, request), admitted, principal, charging_id)
+            opening = _Opening(dialect, request, principal, charging_id, run_label, answer, once)
+            admitted, granted = await self._open(snapshot, opening, admitted)
+        client.ends_in(granted.ends_in_ms)
         session = Session(self._charging, charging_id, principal, granted, client.revoke)
         try:
+            keep_open_routes(self._router, snapshot, admitted, granted.offering_id, principal.account_id, equivalents=equivalents)
+            if not admitted.routes:
+                # They are for other offerings, or in other regions.
+                session.release_later(_NOTHING_USED)
+                raise model_not_found(admitted.model.model_id)
             await self._serve(snapshot, admitted, granted, session, client, answer)
         finally:
             # Releases the session after a fault of ours before the call.
@@ -125,19 +167,9 @@ class CallPath:
             ended = request.answer(admitted.routes[0].endpoint)
             await answer.end_stream(ended.interrupted(problem, session.charging_id))
 
-    async def _open(
-        self,
-        snapshot: Snapshot,
-        asked: tuple[Dialect, Request],
-        admitted: Admitted,
-        principal: Principal,
-        charging_id: str,
-    ) -> tuple[Admitted, pb.Granted]:
-        """Reserves, for the requested model or the one that calls go on with, whose vendors may speak another dialect.
-
-        `asked`: the client's dialect and request. Errors: `Problem`, `ServiceError`.
-        """
-        admitted, opened = await self._reserve(admitted, principal, charging_id)
+    async def _open(self, snapshot: Snapshot, opening: _Opening, admitted: Admitted) -> tuple[Admitted, pb.Granted]:
+        """Reserves, for the requested model or the one that calls go on with. Errors: `Problem`, `ServiceError`."""
+        admitted, opened = await self._reserve(opening, admitted)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         offering = snapshot.offering(opened.offering_id)
@@ -145,9 +177,8 @@ class CallPath:
         if cheaper is None:
             raise _refusal(opened, admitted.model.model_id, offering.redirect_offering_id if offering else "")
         # The quota has ended, but the offering lets calls go on with a cheaper model.
-        dialect, request = asked
-        admitted = await self._admit(dialect, request, cheaper, principal)
-        admitted, opened = await self._reserve(admitted, principal, charging_id)
+        admitted = await self._admit(opening.dialect, opening.request, cheaper, opening.principal)
+        admitted, opened = await self._reserve(opening, admitted)
         if isinstance(opened, pb.Granted):
             return admitted, opened
         raise _refusal(opened, admitted.model.model_id, "")
@@ -157,17 +188,26 @@ class CallPath:
         spoken, request = await self._interpreter.interpret(dialect, request, model)
         return admit(self._router, spoken, request, model, principal.account_id)
 
-    async def _reserve(
-        self, admitted: Admitted, principal: Principal, charging_id: str
-    ) -> tuple[Admitted, pb.Granted | pb.Refused]:
+    async def _reserve(self, opening: _Opening, admitted: Admitted) -> tuple[Admitted, pb.Granted | pb.Refused]:
         """Asks accounting; asks once more with the exact bound if the balance is less than the bound by bytes."""
-        opened = await self._charging.create(principal.account_id, charging_id, admitted.create(principal))
+        opened = await self._create(opening, admitted)
         if isinstance(opened, pb.Granted) or opened.result_code != pb.RESULT_CODE_QUOTA_LIMIT_REACHED:
             return admitted, opened
         exact = await admitted.measured_exactly()
         if exact is None:
             return admitted, opened
-        return exact, await self._charging.create(principal.account_id, charging_id, exact.create(principal))
+        return exact, await self._create(opening, exact)
+
+    async def _create(self, opening: _Opening, admitted: Admitted) -> pb.Granted | pb.Refused:
+        """Asks accounting once, and notes what rates leave. Errors: `Problem` 409, 422 for a call that was made before."""
+        create = admitted.create(opening.principal, opening.run_label)
+        if opening.once is not None:
+            opening.once.write(create)
+        opened = await self._charging.create(opening.principal.account_id, opening.charging_id, create)
+        if isinstance(opened, pb.KnownCall):
+            raise problem_of(opened)
+        opening.tell_rates(opened)
+        return opened
 
 
 def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOffering | None) -> SellableModel | None:
@@ -180,6 +220,14 @@ def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOf
     ):
         return None
     return snapshot.model(offering.restricted_model_id)
+
+
+def _allows_equivalents(word: str) -> bool | None:
+    """Whether a request lets an equivalent model answer; None: it does not say. Errors: `Problem` 400 for another word."""
+    if word not in _FALLBACKS:
+        message = f"{_FALLBACK.decode()} must be equivalent, or none, or left out: then it is as the account's offering says."
+        raise malformed(None, message, "invalid_value")
+    return _FALLBACKS[word]
 
 
 def _refusal(refused: pb.Refused, model_id: str, redirect_offering_id: str) -> Problem:

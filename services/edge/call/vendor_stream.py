@@ -13,6 +13,12 @@ _AFTER_END_S: Final = 2.0
 _AFTER_END_BYTES: Final = 64 * 1024
 # At most this many events in a row may say nothing: pings come every few seconds, and the longest answer has an end.
 _SILENT_EVENTS_MAX: Final = 10_000
+# The order of its members, or whether one is there, tells a little. So events that say nothing are free up to a number, which each
+# event with output fills up; further ones count as this many bytes.
+_SILENT_FREE_MAX: Final = 256
+_SILENT_FREE_A_PIECE: Final = 4
+_SILENT_BYTES: Final = 16
+_DIGITS: Final = b"0123456789"
 # Whole answers up to this size are read in a few milliseconds; vectors of many inputs have 60 MB.
 _READ_INLINE_BYTES_MAX: Final = 1_000_000
 _NOTHING: Final = Step()
@@ -35,6 +41,8 @@ class VendorStream:
         self._reader = EventReader()
         self._bytes_after_end = 0
         self._silent_events = 0
+        self._silent_free = _SILENT_FREE_MAX
+        self._silent_last = (0, b"")
         # Set when the body has ended, or the rest of it does not matter.
         self._over = False
         self.answer = answer
@@ -82,13 +90,34 @@ class VendorStream:
                 # An event at the end without an empty line was half an event.
                 return _NOTHING
             raise
-        says = step.said or step.thought or step.opaque_bytes or step.calls
-        self._silent_events = 0 if says else self._silent_events + 1
-        if self._silent_events > _SILENT_EVENTS_MAX:
-            raise VendorFailure("garbage", 200)
+        if step.said or step.thought or step.opaque_bytes or step.calls:
+            self._silent_events = 0
+            self._silent_free = min(self._silent_free + _SILENT_FREE_A_PIECE, _SILENT_FREE_MAX)
+        else:
+            step = self._silent(step)
         self.finished = self.finished or step.finished
         self.ended = self.ended or step.ended
         return step
+
+    def _silent(self, step: Step) -> Step:
+        """Counts a step without output that the client is sent, unless it repeats the one before, except for numbers.
+
+        Errors: `VendorFailure` after too many of any kind.
+        """
+        self._silent_events += 1
+        if self._silent_events > _SILENT_EVENTS_MAX:
+            raise VendorFailure("garbage", 200)
+        if not step.out:
+            return step
+        # Numbers that rise, as those of events do, are paid by the answer's metadata.
+        silent = step.choice, step.out.translate(None, _DIGITS)
+        if silent == self._silent_last:
+            return step
+        self._silent_last = silent
+        if self._silent_free:
+            self._silent_free -= 1
+            return step
+        return step._replace(said=step.out[-_SILENT_BYTES:].decode("utf-8", "replace"))
 
     async def fed(self, event: Event) -> Step:
         """`feed`, off the event loop where an answer that came as one is so large that reading it would hold others up."""

@@ -15,6 +15,7 @@ import grpc
 
 from services.edge.charging.lane import Lane, Operation
 from services.edge.charging.outbox import Outbox
+from services.edge.charging.port import Opened
 from services.edge.config import EdgeConfig
 from services.partitions import partition_of
 from services.runtime.clients import connect
@@ -123,7 +124,7 @@ class ChargingClient:
         """See `services.edge.charging.port.Charging`."""
         return self._takes_all_classes
 
-    async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> pb.Granted | pb.Refused:
+    async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> Opened:
         """Opens a session. Errors: `ServiceError`; UNAVAILABLE when there was no answer in time, and then nothing stays held."""
         message = pb.ChargeOperation(account_id=account_id, charging_id=charging_id, invocation_sequence_number=1, create=create)
         operation = self._begin(message, self._asked)
@@ -135,7 +136,9 @@ class ChargingClient:
             if unknown and operation.sent:
                 self.release_later(account_id, charging_id, 2, pb.ReleaseSession(**_NOTHING_USED))
             raise
-        return result.refused if result.HasField("refused") else result.granted
+        if result.HasField("granted"):
+            return result.granted
+        return result.known_call if result.HasField("known_call") else result.refused
 
     async def update(self, account_id: str, charging_id: str, number: int, update: pb.UpdateSession) -> pb.Granted:
         """Reports, renews and asks for more. Errors: `ServiceError`."""

@@ -4,6 +4,9 @@ from typing import Protocol
 
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
+# The answers to a Create: granted, refused, or another call has its name.
+Opened = pb.Granted | pb.Refused | pb.KnownCall
+
 
 class Charging(Protocol):
     """Charges sessions of accounts. Errors of all: `ServiceError`."""
@@ -13,7 +16,7 @@ class Charging(Protocol):
         """Whether every owner takes token classes after the first five, unpaid usage and the cause `revoked`."""
         ...
 
-    async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> pb.Granted | pb.Refused:
+    async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> Opened:
         """Opens a session. Errors: UNAVAILABLE when there was no answer in time, and then nothing stays held."""
         ...
 

@@ -27,8 +27,8 @@ def mark_of(beginning: Sequence[str]) -> bytes:
     """The mark of a stable beginning, given as its texts; two that differ may have the same mark."""
     if len(beginning) > 2 * _END_TEXTS:
         beginning = (*beginning[:_END_TEXTS], *beginning[-_END_TEXTS:])
-    mark = 0
+    pieces = []
     for text in beginning:
         ends = text if len(text) <= 2 * _END_CHARACTERS else text[:_END_CHARACTERS] + text[-_END_CHARACTERS:]
-        mark = crc32(f"{len(text)} {ends}".encode("utf-8", "surrogatepass"), mark)
-    return b"%08x" % mark
+        pieces.append(f"{len(text)} {ends}")
+    return b"%08x" % crc32("".join(pieces).encode("utf-8", "surrogatepass"))

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
+from services.edge.dialects.conversation import mark_of
 from services.edge.dialects.json_text import NOT_JSON, Raw, encode
 from services.edge.http.problems import Problem, malformed
 from services.edge.tokens.size import TextSize, size_of, size_of_tokens
@@ -37,6 +38,11 @@ class Prompts(NamedTuple):
     def size(self) -> TextSize:
         """The size of all together; only a sample of a long text is looked at, so they are sized as one."""
         return size_of("".join(self.texts)) + size_of_tokens(self.tokens)
+
+    @property
+    def conversation(self) -> bytes:
+        """The mark of the first text: prompts have no conversation, and the same text may be asked again."""
+        return mark_of(self.texts[:1])
 
 
 def read_prompts(raw: Raw, param: str, count_max: int) -> Prompts:

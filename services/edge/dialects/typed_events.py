@@ -46,11 +46,14 @@ def fields_of(event: Event) -> tuple[Tree, bytes]:
 
 
 def as_read(data: bytes, members: Tree) -> bytes:
-    """JSON as it came where they were read and counted whole, except for a few spaces; else JSON written anew."""
+    """JSON as it came where it is what was read, with at most a few spaces before its end; else JSON written anew.
+
+    Spaces elsewhere, a name twice and escapes would tell what nobody counts.
+    """
     written = encode(members)
     if data == written:
         return data
-    is_padded = len(data) <= len(written) + _PADDING_BYTES_MAX and data.replace(b" ", b"") == written.replace(b" ", b"")
+    is_padded = len(data) <= len(written) + _PADDING_BYTES_MAX and data[:-1].rstrip(b" ") + data[-1:] == written
     return data if is_padded else written
 
 

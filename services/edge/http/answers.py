@@ -3,11 +3,13 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from http.client import SWITCHING_PROTOCOLS
 from typing import Any, Final, Protocol
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
+from services.edge.http.cross_origin import CrossOrigin
 from services.edge.http.metrics import RequestMetrics
 from services.edge.http.problems import (
     Header,
@@ -29,7 +31,8 @@ from services.runtime.identifiers import uuid7
 
 logger = logging.getLogger(__name__)
 
-_CLIENT_GONE: Final = 499
+# The status that counts where the client left before there was any.
+CLIENT_GONE: Final = 499
 
 
 class Words(Protocol):
@@ -55,10 +58,17 @@ class Answers:
     """
 
     def __init__(
-        self, application: AsgiApplication, metrics: RequestMetrics, clock: Clock, hot: Mapping[str, Application] | None = None
+        self,
+        application: AsgiApplication,
+        metrics: RequestMetrics,
+        clock: Clock,
+        hot: Mapping[str, Application] | None = None,
+        cross_origin: CrossOrigin | None = None,
     ) -> None:
+        """`cross_origin`: None where no page of another origin may read an answer."""
         self._others = Asgi(application)
         self._hot = hot or {}
+        self._cross_origin = cross_origin
         self._metrics = metrics
         self._clock = clock
 
@@ -72,7 +82,9 @@ class Answers:
         # A path that is not served has no template: its own text would make a label of every request.
         template = "unknown"
         try:
-            if path == "/" and exchange.method == "HEAD":
+            if self._cross_origin is not None and self._cross_origin.serve(exchange):
+                template = "preflight"
+            elif path == "/" and exchange.method == "HEAD":
                 # Clients probe this path to see whether anybody is there.
                 template = path
                 exchange.whole(200, [self._request_id()], b"")
@@ -83,7 +95,10 @@ class Answers:
                 scope = await self._others(exchange, self._request_id())
                 template = scope.get("path_template") or template
         finally:
-            self._metrics.record(template, exchange.status or _CLIENT_GONE, time.perf_counter() - began_s)
+            if exchange.status == SWITCHING_PROTOCOLS:
+                self._metrics.count(template, exchange.status)
+            else:
+                self._metrics.record(template, exchange.status or CLIENT_GONE, time.perf_counter() - began_s)
 
     def _request_id(self) -> Header:
         return b"x-request-id", uuid7(self._clock.now_us()).encode("ascii")

@@ -1,4 +1,4 @@
-"""Bounds request bodies on their way in, or waiting to be read: the bytes held in all, and by account."""
+"""Bounds bytes that clients make the edge hold, such as request bodies on their way in: in all, and by account."""
 
 from types import TracebackType
 from typing import Self
@@ -16,7 +16,7 @@ class Bodies:
         self._by_account: dict[str, int] = {}
 
     def coming(self, account_id: str) -> "Coming":
-        """A body of this account, which counts within the block that this begins."""
+        """Bytes of this account, which count within the block that this begins."""
         return Coming(self, account_id)
 
     def add(self, account_id: str, count: int) -> None:
@@ -40,7 +40,7 @@ class Bodies:
 
 
 class Coming:
-    """One body that is coming."""
+    """Bytes of one account, such as those of a body that is coming."""
 
     __slots__ = ("_account_id", "_bodies", "_bytes")
 
@@ -53,6 +53,14 @@ class Coming:
         """See `Bodies.add`."""
         self._bodies.add(self._account_id, count)
         self._bytes += count
+
+    def hold(self, count: int) -> None:
+        """Counts this many bytes from now on, instead of those before. Errors: those of `Bodies.add`; then nothing has changed."""
+        if count > self._bytes:
+            self.add(count - self._bytes)
+        elif count < self._bytes:
+            self._bodies.remove(self._account_id, self._bytes - count)
+            self._bytes = count
 
     def __enter__(self) -> Self:
         return self

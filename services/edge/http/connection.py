@@ -1,14 +1,19 @@
 """The client of a call: its body, whether it is still there, and the interruption of work that only matters to it."""
 
 import asyncio
+import math
+import re
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from services.edge.http.bodies import Coming
-from services.edge.http.problems import Problem, answer_too_long, too_large
+from services.edge.http.problems import Problem, answer_too_long, malformed, too_large
 from services.runtime.http.exchange import Exchange, GoneError
+
+RUN_LABEL: Final = b"x-tokenline-run"
+_RUN_LABEL_FORM: Final = re.compile(rb"[!-~]{1,64}")
 
 
 class ClientGoneError(Exception):
@@ -37,6 +42,17 @@ class Client:
         self._depth = 0
         # Makes the error that ends an await. Kept as a function, because the error itself would keep this object in a circle.
         self._interruption: Callable[[], Exception] | None = None
+
+    def header(self, name: bytes) -> str:
+        """A header of the request; empty where it was not sent. `name`: in lower case."""
+        return self._exchange.value_of(name).decode("latin-1")
+
+    def run_label(self) -> str:
+        """The client's own name for the run that its call is of, from `x-tokenline-run`; empty: none. Errors: `Problem` 400."""
+        value = self._exchange.value_of(RUN_LABEL)
+        if value and _RUN_LABEL_FORM.fullmatch(value) is None:
+            raise malformed(RUN_LABEL.decode(), "x-tokenline-run must have 1 to 64 visible ASCII characters.", "invalid_value")
+        return value.decode("ascii")
 
     async def read_body(self, bytes_max: int, coming: Coming, look: Callable[[bytes], float]) -> bytes:
         """The body; each piece is shown to `look` as it comes, which says how long the next one is to wait.
@@ -75,6 +91,10 @@ class Client:
     def revoke(self, problem: Problem) -> None:
         """Ends the call, because its key must not be used any more; the client is told the problem."""
         self._interrupt(partial(RevokedError, problem))
+
+    def ends_in(self, duration_ms: int) -> None:
+        """Notes that the client's right to be served ends then; 0: it does not."""
+        self._exchange.right_ends_s = asyncio.get_running_loop().time() + duration_ms / 1_000 if duration_ms else math.inf
 
     def _left(self) -> None:
         self._interrupt(ClientGoneError)

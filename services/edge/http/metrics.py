@@ -25,11 +25,17 @@ class RequestMetrics:
         self._requests: dict[tuple[str, int], int] = {}
         self._durations: dict[str, list[int]] = {}
         self._duration_sums_s: dict[str, float] = {}
+        # WebSockets that are open now.
+        self.sockets_open = 0
+
+    def count(self, route: str, status: int) -> None:
+        """Counts one request that has no duration, such as one for a WebSocket, which lasts as long as its client likes."""
+        key = (route, status)
+        self._requests[key] = self._requests.get(key, 0) + 1
 
     def record(self, route: str, status: int, duration_s: float) -> None:
         """Counts one request. `status` is 499 when the client went away before any answer."""
-        key = (route, status)
-        self._requests[key] = self._requests.get(key, 0) + 1
+        self.count(route, status)
         buckets = self._durations.get(route)
         if buckets is None:
             buckets = self._durations[route] = [0] * len(_BUCKET_LABELS)
@@ -46,6 +52,11 @@ class RequestMetrics:
             ("edge.request.duration.sum", self.duration_sums, "Seconds that requests took, by route"),
         ):
             meter.create_observable_counter(name, callbacks=[callback], description=description)
+        meter.create_observable_up_down_counter("edge.sockets", callbacks=[self.sockets], description="Open WebSockets")
+
+    def sockets(self, options: CallbackOptions) -> Iterable[Observation]:
+        """Open WebSockets."""
+        return [Observation(self.sockets_open)]
 
     def requests(self, options: CallbackOptions) -> Iterable[Observation]:
         """Counts by route and status."""

@@ -21,6 +21,8 @@ INSUFFICIENT_QUOTA: Final = "insufficient_quota"
 SERVER_ERROR: Final = "server_error"
 
 _NO_RETRY: Final[Header] = (b"x-should-retry", b"false")
+# An ID that a message repeats is cut to this length.
+_SHOWN_CHARACTERS_MAX: Final = 100
 _encode = msgspec.json.Encoder().encode
 # Paths of the API as clients send them whose base URL lacks its end.
 _WITHOUT_V1: Final = ("/chat/", "/completions", "/embeddings", "/me/", "/messages", "/models", "/responses")
@@ -113,6 +115,33 @@ def quota_held(needed_amount: int, free_amount: int, held_amount: int, unit: str
     )
     headers = ((b"x-should-retry", b"true"), *_retry_after(retry_after_ms))
     return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=headers)
+
+
+def call_in_progress(charging_id: str) -> Problem:
+    """409, to be tried again: the call of this idempotency key has not ended."""
+    message = (
+        f"A call with this Idempotency-Key is under way: {charging_id}. Its answer goes to that request alone. Try again to hear "
+        "whether it has ended, or send a new key to make another call."
+    )
+    headers = ((b"x-should-retry", b"true"), *_retry_after(1_000))
+    return Problem(409, INVALID_REQUEST, "call_in_progress", message, param="Idempotency-Key", headers=headers)
+
+
+def call_made(charging_id: str) -> Problem:
+    """409. The call of this idempotency key has ended; its receipt is at the address in `location`."""
+    receipt = f"/v1/me/receipts/{charging_id}"
+    message = (
+        f"The call with this Idempotency-Key was made, and is charged once. Its receipt: GET {receipt}. Answers are not kept; send "
+        "a new key to make another call."
+    )
+    headers = ((b"location", receipt.encode("ascii")), _NO_RETRY)
+    return Problem(409, INVALID_REQUEST, "call_made", message, param="Idempotency-Key", headers=headers)
+
+
+def idempotency_key_reused(charging_id: str) -> Problem:
+    """422. The idempotency key has a call with another body."""
+    message = f"This Idempotency-Key was sent with another body before, for call {charging_id}. Send a new key with each call."
+    return Problem(422, INVALID_REQUEST, "idempotency_key_reused", message, param="Idempotency-Key", headers=(_NO_RETRY,))
 
 
 def rate_limited(limit_id: str, retry_after_ms: int, message: str = "") -> Problem:
@@ -278,6 +307,43 @@ def upgrade_not_supported(path: str) -> Problem:
     message = f"{path} does not speak WebSocket here. Send the request with POST, and read the answer as server-sent events."
     headers = ((b"connection", b"upgrade"), (b"upgrade", b"HTTP/1.1"))
     return Problem(426, INVALID_REQUEST, "websocket_not_supported", message, headers=headers)
+
+
+def no_handshake(reason: str) -> Problem:
+    """426. A request for WebSocket is not as RFC 6455 says; clients that can do without use POST at once."""
+    message = (
+        f"This is no handshake of a WebSocket: {reason}. Send the headers that RFC 6455 asks for, with version 13, or use POST."
+    )
+    headers = ((b"connection", b"upgrade"), (b"upgrade", b"websocket"), (b"sec-websocket-version", b"13"))
+    return Problem(426, INVALID_REQUEST, "invalid_handshake", message, headers=headers)
+
+
+def response_in_flight() -> Problem:
+    """400. A WebSocket's client asked for a response before the one under way had ended."""
+    message = "A response is under way on this connection. Ask for the next one after it has ended, or on another connection."
+    return Problem(400, INVALID_REQUEST, "response_already_in_flight", message)
+
+
+def previous_response_not_found(response_id: str) -> Problem:
+    """400. It is not the last response on this connection."""
+    message = (
+        f"Previous response with id {response_id[:_SHOWN_CHARACTERS_MAX]!r} not found: of a connection the last response alone is "
+        "kept. Send the whole conversation as input, without previous_response_id."
+    )
+    return Problem(400, INVALID_REQUEST, "previous_response_not_found", message, param="previous_response_id")
+
+
+def connection_used_up(reason: str) -> Problem:
+    """400. The WebSocket takes no further request; clients know the code, and go on by a new connection."""
+    message = f"{reason} Open a new connection, and send the whole conversation as input."
+    return Problem(400, INVALID_REQUEST, "websocket_connection_limit_reached", message)
+
+
+def origin_not_allowed(origin: str) -> Problem:
+    """403. Pages of this origin may not read answers."""
+    shown = "".join(character if 32 < ord(character) < 127 else "?" for character in origin[:200])
+    message = f"Pages of {shown} may not call this API. Its operator allows an origin in cors_origins."
+    return Problem(403, INVALID_REQUEST, "origin_not_allowed", message)
 
 
 def not_found(code: str, message: str, param: str | None = None) -> Problem:

@@ -15,8 +15,17 @@ from typing import Final, NamedTuple
 import grpc
 
 from services.api_keys import parse_key
-from services.edge.http.problems import Problem, account_suspended, invalid_api_key, revoked, suspended, unavailable
+from services.edge.http.problems import (
+    Problem,
+    account_suspended,
+    invalid_api_key,
+    key_ended,
+    revoked,
+    suspended,
+    unavailable,
+)
 from services.runtime.clients import answer
+from services.runtime.clock import Clock, SystemClock
 from services.runtime.errors import TRANSIENT, ServiceError
 from services.runtime.http.exchange import Exchange
 from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
@@ -24,6 +33,7 @@ from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
 
+_CLOCK: Final = SystemClock()
 _NEGATIVE_S: Final = 1.0
 _NEGATIVE_KEYS_MAX: Final = 16_384
 _KEYS_MAX: Final = 131_072
@@ -49,6 +59,12 @@ class Principal(NamedTuple):
     key_id: str
     member_id: str
     account_id: str
+    # Another key minted it, and accounting knows it by its run.
+    is_minted: bool = False
+    # Words for more than calls, such as "keys:mint".
+    scopes: frozenset[str] = frozenset()
+    # The end of its life, in microseconds since 1970; 0: it has none here.
+    ends_us: int = 0
 
 
 End = Callable[[Problem], None]
@@ -84,6 +100,7 @@ class Principals:
         silence_ms: int = 1_000,
         resolve_timeout_ms: int = 5_000,
         monotonic_s: Callable[[], float] = time.monotonic,
+        clock: Clock = _CLOCK,
     ) -> None:
         """The stream counts as dead after `silence_ms`; `cached_key_grace_ms` counts from its last message.
 
@@ -94,6 +111,7 @@ class Principals:
         self._silence_s = silence_ms / 1_000
         self._resolve_timeout_s = resolve_timeout_ms / 1_000
         self._monotonic_s = monotonic_s
+        self._clock = clock
         self._cached: dict[bytes, Principal] = {}
         self._digest_by_key_id: dict[str, bytes] = {}
         # Keys known not to pass: until when, and the reason; in order of time.
@@ -126,10 +144,12 @@ class Principals:
     async def resolve(self, exchange: Exchange) -> Principal:
         """The principal of the API key in `Authorization: Bearer`, or in `x-api-key` where there is none; the exchange is `known`.
 
-        Errors: `Problem` 401 invalid_api_key when the key must not pass, 403 account_suspended when no key of its account may, 503
-        when authentication cannot say.
+        Errors: `Problem` 401 invalid_api_key when the key must not pass, 403 account_suspended when no key of its account may, 403
+        key_ended when its life is over, 503 when authentication cannot say.
         """
         principal = await self._resolve(exchange)
+        if principal.ends_us and principal.ends_us <= self._clock.now_us():
+            raise key_ended(f"the time of key:{principal.key_id} has ended")
         exchange.known = True
         return principal
 
@@ -228,7 +248,7 @@ class Principals:
             response = await self._response(authentication_pb2.ResolveKeyRequest(api_key=key))
             if (overtaken := question.overtaken(response)) is not None:
                 return overtaken
-            principal = Principal(response.key_id, response.member_id, response.account_id)
+            principal = _principal(response)
             self._remember(digest, principal)
             return principal
         except ServiceError as error:
@@ -267,6 +287,17 @@ class Principals:
                 break
             del self._negative[oldest]
         self._negative[digest] = now_s + _NEGATIVE_S, reason
+
+
+def _principal(response: _Response) -> Principal:
+    return Principal(
+        response.key_id,
+        response.member_id,
+        response.account_id,
+        is_minted=bool(response.parent_key_id),
+        scopes=frozenset(response.scopes),
+        ends_us=response.end_time.ToMicroseconds(),
+    )
 
 
 def _refusal(reason: errors_pb2.ErrorReason, key: str) -> Problem:

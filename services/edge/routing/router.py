@@ -6,7 +6,6 @@ Edges share nothing: each learns of a dead route by its own calls.
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
@@ -14,19 +13,21 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from services.edge.catalog import Route
-from services.edge.routing.affinity import Seed, draw, seed_of, tie_of
+from services.edge.routing.affinity import Seed, draw, even_order, seed_of, tie_of
 from services.edge.routing.breaker import Breaker
+from services.edge.routing.pace import Booked
+from services.edge.routing.places import PLACE_S, Places
 from services.edge.vendors.errors import fault_of
 from services.edge.vendors.profile import CLIENTS, Endpoint, Meaning
 from services.edge.vendors.vendor import VendorFailure, VendorFault
 
 logger = logging.getLogger(__name__)
 
+# A vendor counts no tokens of a call that ended so.
+_NOT_WORKED: Final = ("refused", "unreachable")
 _LOST: Final = ("unreachable", "timeout", "broken")
 # Shorter times to wait are a vendor's everyday business: they show in the metric, and are no line in the log.
 _LOGGED_S: Final = 5.0
-# A call waits this long for a place on a full route, once; then the next route is tried.
-_PLACE_S: Final = 0.5
 # Clients are told this time where all routes are full, or busy otherwise.
 _FULL_S: Final = 1.0
 # The era of a call that no breaker has let pass.
@@ -58,103 +59,87 @@ def failed_attempt(route: Route, failure: VendorFailure) -> FailedAttempt:
 class _Health:
     """One route as this edge knows it."""
 
-    __slots__ = ("_waiting", "breaker", "endpoint", "is_told", "under_way")
+    __slots__ = ("breaker", "endpoint", "is_told")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.breaker = Breaker()
+        self.breaker = Breaker(asks_first=bool(endpoint.probe_path))
         # Whether the log says that it is left out.
         self.is_told = False
-        self.under_way = 0
-        # Calls that wait for a place, in their order.
-        self._waiting: deque[asyncio.Future[None]] = deque()
 
-    def is_full(self, places: int) -> bool:
-        """Whether all of this many places are taken; 0: there is no bound."""
-        return 0 < places <= self.under_way
 
-    def is_crowded(self, places: int) -> bool:
-        """Whether all of this many places are taken, and as many calls wait for one."""
-        return self.under_way >= places and len(self._waiting) >= places
+class Mix(NamedTuple):
+    """Tokens that a call is expected to have, at most."""
 
-    async def place(self, places: int) -> None:
-        """Takes one of this many places. Errors: `TimeoutError` where none became free in time."""
-        if self.under_way < places and not self._waiting:
-            self.under_way += 1
-            return
-        given = asyncio.get_running_loop().create_future()
-        self._waiting.append(given)
-        try:
-            async with asyncio.timeout(_PLACE_S):
-                await given
-        except BaseException:
-            if given.cancelled():
-                # It may have been passed over just now.
-                if given in self._waiting:
-                    self._waiting.remove(given)
-            else:
-                # It was given the place in the same moment.
-                self.give_back()
-            raise
-
-    def give_back(self) -> None:
-        """Gives a place to the call that has waited longest, or back."""
-        while self._waiting:
-            given = self._waiting.popleft()
-            if not given.done():
-                given.set_result(None)
-                return
-        self.under_way -= 1
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class Turn:
-    """A call's turn on a route. Say what became of it; leave it in any case."""
+    """A call's turn on a route, with a place there. Say what became of it; leave it in any case."""
 
-    __slots__ = ("_began_s", "_clock_s", "_era", "_has_place", "_health", "route")
+    __slots__ = ("_account_id", "_began_s", "_booked", "_clock_s", "_era", "_has_place", "_way")
 
-    def __init__(self, route: Route, health: _Health, era: int, clock_s: Callable[[], float]) -> None:
-        self.route = route
-        self._has_place = route.concurrency_max > 0
-        self._health = health
+    def __init__(self, way: "Way", account_id: str, era: int, clock_s: Callable[[], float], booked: Booked | None = None) -> None:
+        self._way = way
+        self._booked = booked
+        self._account_id = account_id
+        self._has_place = True
         self._era = era
         self._clock_s = clock_s
         self._began_s = clock_s()
 
+    @property
+    def route(self) -> Route:
+        """The route."""
+        return self._way.route
+
     def answered(self) -> None:
         """Notes that output has come. A failure may still follow."""
-        if self._health.breaker.answered(self._era, self._clock_s()) and self._health.is_told:
-            self._health.is_told = False
-            logger.info("vendor %s answers for %s again, and gets its calls", self.route.vendor_id, self.route.vendor_model_id)
+        health, route = self._way.health, self._way.route
+        if health.breaker.answered(self._account_id, self._era, self._clock_s()) and health.is_told:
+            health.is_told = False
+            logger.info("vendor %s answers for %s again, and gets its calls", route.vendor_id, route.vendor_model_id)
 
     def failed(self, failure: VendorFailure) -> FailedAttempt:
         """Notes a failure, unless the client has caused it; its meaning."""
         attempt = failed_attempt(self.route, failure)
+        if failure.outcome in _NOT_WORKED:
+            self.used(0)
         if attempt.is_clients_fault:
             return attempt
-        now_s, breaker = self._clock_s(), self._health.breaker
+        now_s, breaker = self._clock_s(), self._way.health.breaker
         if failure.retry_after_ms:
-            opened = breaker.hold(now_s, failure.retry_after_ms / 1_000)
+            opened = breaker.hold(self._account_id, now_s, failure.retry_after_ms / 1_000)
         else:
-            opened = breaker.failed(self._era, self._began_s, now_s, is_lost=failure.outcome in _LOST)
-        wait_s = breaker.wait_s(now_s)
+            is_lost = failure.outcome in _LOST
+            opened = breaker.failed(self._account_id, self._era, self._began_s, now_s, is_lost=is_lost)
+        wait_s = breaker.wait_s(self._account_id, now_s)
         if opened and wait_s >= _LOGGED_S:
-            self._health.is_told = True
+            self._way.health.is_told = True
             logger.warning(
-                "vendor %s gets no calls for %s for %.0f s: they fail, the last with %s",
+                "vendor %s gets no calls%s for %s for %.0f s: they fail, the last with %s",
                 self.route.vendor_id,
+                "" if breaker.only is None else f" of account {breaker.only}",
                 self.route.vendor_model_id,
                 wait_s,
                 attempt.meaning.name.lower() if attempt.meaning is not None else failure.outcome,
             )
         return attempt
 
+    def used(self, tokens: int) -> None:
+        """Notes the tokens of the call, once they are known: they count within what the contract allows a minute."""
+        if self._booked is not None:
+            self._way.places.pace.correct(self._booked, tokens)
+            self._booked = None
+
     def leave(self) -> None:
         """Ends the turn, once its call is no longer under way; again: nothing."""
-        self._health.breaker.leave(self._era)
+        self._way.health.breaker.leave(self._account_id, self._era)
         self._era = _NO_ERA
         if self._has_place:
             self._has_place = False
-            self._health.give_back()
+            self._way.places.give_back()
 
 
 class RetryBudget(NamedTuple):
@@ -166,54 +151,113 @@ class RetryBudget(NamedTuple):
 
 
 _BUDGET: Final = RetryBudget()
+_NO_TOKENS: Final = Mix()
 
 
-class Way(NamedTuple):
+class Way:
     """A route, and what this edge knows of it."""
 
-    route: Route
-    health: _Health
-    seed: Seed
+    __slots__ = ("breaker", "health", "places", "route", "seed")
 
-    def wait_s(self, now_s: float) -> float:
+    def __init__(self, route: Route, health: _Health, places: Places) -> None:
+        self.route = route
+        self.health = health
+        self.breaker = health.breaker
+        self.places = places
+        self.seed: Seed = seed_of(route.vendor_id, route.vendor_model_id)
+
+    def wait_s(self, account_id: str, now_s: float, tokens: int) -> float:
         """The time until the route may be called, if only as the last resort; 0: now, perhaps after a wait for a place."""
-        breaker, places = self.health.breaker, self.route.concurrency_max
-        if breaker.is_costly and not breaker.is_closed and (wait_s := breaker.wait_s(now_s)):
+        breaker = self.breaker
+        if breaker.is_costly and (wait_s := breaker.wait_s(account_id, now_s)):
             return wait_s
-        return _FULL_S if places and self.health.is_crowded(places) else 0.0
+        pace = self.places.pace
+        if pace.is_bounded and (wait_s := pace.wait_s(now_s, tokens)) > PLACE_S:
+            return wait_s
+        return _FULL_S if self.places.is_crowded(self.route.concurrency_max) else 0.0
 
-    async def enter(self, clock_s: Callable[[], float], *, waits: bool, last_resort: bool) -> Turn | None:
+    def is_busy(self, now_s: float, tokens: int) -> bool:
+        """Whether a call must wait for a place, or because it would come too soon."""
+        pace = self.places.pace
+        return self.places.is_full(self.route.concurrency_max) or (pace.is_bounded and pace.wait_s(now_s, tokens) > 0)
+
+    def enter_at_once(self, account_id: str, clock_s: Callable[[], float]) -> Turn | None:
+        """A turn on a route that is healthy and has a place, as nearly all are; None: it must be looked at closer."""
+        places = self.places
+        if not self.breaker.is_closed or places.pace.is_bounded or places.is_full(self.route.concurrency_max):
+            return None
+        places.under_way += 1
+        return Turn(self, account_id, self.breaker.era, clock_s)
+
+    async def enter(
+        self, account_id: str, clock_s: Callable[[], float], tokens: int, *, waits: bool, last_resort: bool
+    ) -> Turn | None:
         """A turn on the route; None while it may not be called.
 
-        `waits`: for a place on a full one. `last_resort`: also on a left-out one that costs no time.
+        `waits`: for a place on a full one, or for its pace. `last_resort`: also on a left-out one that costs no time.
         """
-        breaker, health, places = self.health.breaker, self.health, self.route.concurrency_max
+        breaker, places, bound = self.breaker, self.places, self.route.concurrency_max
         is_resort = last_resort and not breaker.is_costly
-        if not is_resort and breaker.wait_s(clock_s()):
+        if not is_resort and breaker.wait_s(account_id, clock_s()):
             return None
-        if places:
-            if health.is_full(places) and (not waits or health.is_crowded(places)):
-                return None
-            try:
-                await health.place(places)
-            except TimeoutError:
-                return None
-        era = breaker.enter(clock_s())
+        if places.is_full(bound) and (not waits or places.is_crowded(bound)):
+            return None
+        try:
+            await places.take(bound)
+        except TimeoutError:
+            return None
+        booked = None
+        if places.pace.is_bounded and (booked := await self._paced(clock_s, tokens, waits=waits)) is None:
+            places.give_back()
+            return None
+        era = breaker.enter(account_id, clock_s())
         if era is None:
             if not is_resort:
-                # It was closed to calls while this one waited for its place.
-                if places:
-                    health.give_back()
+                # It was closed to calls while this one waited.
+                if booked is not None:
+                    places.pace.unbook(booked)
+                places.give_back()
                 return None
             era = _NO_ERA
-        return Turn(self.route, health, era, clock_s)
+        return Turn(self, account_id, era, clock_s, booked)
+
+    async def _paced(self, clock_s: Callable[[], float], tokens: int, *, waits: bool) -> Booked | None:
+        """Books a call within the contract's pace, and waits for it; None: it would come too soon.
+
+        Gives the place back where it is interrupted.
+        """
+        booked = self.places.pace.book(clock_s(), tokens, PLACE_S if waits else 0.0)
+        if booked is not None and booked.wait_s:
+            try:
+                await asyncio.sleep(booked.wait_s)
+            except BaseException:
+                self.places.pace.unbook(booked)
+                self.places.give_back()
+                raise
+        return booked
 
 
 class Plan:
     """The routes of one call in the order of trying, each tried at most once."""
 
-    def __init__(self, ways: list[Way], clock_s: Callable[[], float], budget: RetryBudget) -> None:
-        self.routes: Final = tuple([way.route for way in ways])
+    __slots__ = (
+        "_account_id",
+        "_ahead",
+        "_attempts",
+        "_budget",
+        "_clock_s",
+        "_failed_s",
+        "_may_wait",
+        "_passed",
+        "_tokens",
+        "routes",
+    )
+
+    def __init__(self, ways: list[Way], account_id: str, tokens: int, clock_s: Callable[[], float], budget: RetryBudget) -> None:
+        self.routes = tuple([way.route for way in ways])
+        self._account_id = account_id
+        # Tokens of each attempt, at most.
+        self._tokens = tokens
         self._clock_s = clock_s
         self._ahead = ways
         # Routes that were passed over, because they are left out at present.
@@ -224,18 +268,33 @@ class Plan:
         # The time of the first failure.
         self._failed_s = 0.0
 
+    def keep(self, is_kept: Callable[[Route], bool], preferred: frozenset[str] = frozenset()) -> None:
+        """Leaves out the other routes, before the first turn; those of preferred regions go first."""
+        self._ahead = [way for way in self._ahead if is_kept(way.route)]
+        if preferred:
+            self._ahead.sort(key=lambda way: way.route.region not in preferred)
+        self.routes = tuple([way.route for way in self._ahead])
+
+    def go_on_with(self, other: "Plan") -> None:
+        """Tries another plan's routes after its own."""
+        self._ahead += other._ahead
+        self.routes += other.routes
+
     @property
     def wait_ms(self) -> int:
         """The time until one of the routes that were not called may be; 0: all were called."""
         now_s = self._clock_s()
-        waits = [way.wait_s(now_s) or _FULL_S for way in (*self._passed, *self._ahead)]
+        waits = [way.wait_s(self._account_id, now_s, self._tokens) or _FULL_S for way in (*self._passed, *self._ahead)]
         return -(-round(min(waits, default=0.0) * 1_000_000) // 1_000)
 
     @property
     def is_closed(self) -> bool:
         """Whether no route may be called now."""
         now_s = self._clock_s()
-        return all(way.wait_s(now_s) for way in self._ahead)
+        for way in self._ahead:  # noqa: SIM110  # a generator costs more than all that it looks at
+            if not way.wait_s(self._account_id, now_s, self._tokens):
+                return False
+        return True
 
     def _is_spent(self) -> bool:
         """Whether the call's budget is used up; its time counts from the second turn that is asked for."""
@@ -257,57 +316,94 @@ class Plan:
         self._attempts += 1
         while self._ahead:
             way = self._ahead.pop(0)
+            if (turn := way.enter_at_once(self._account_id, self._clock_s)) is not None:
+                return turn
             waits = self._may_wait
-            if waits and way.health.is_full(way.route.concurrency_max):
+            if waits and way.is_busy(self._clock_s(), self._tokens):
                 self._may_wait = False
-            if (turn := await way.enter(self._clock_s, waits=waits, last_resort=False)) is not None:
+            turn = await way.enter(self._account_id, self._clock_s, self._tokens, waits=waits, last_resort=False)
+            if turn is not None:
                 return turn
             self._passed.append(way)
         for index, way in enumerate(self._passed):
-            if (turn := await way.enter(self._clock_s, waits=False, last_resort=True)) is not None:
+            turn = await way.enter(self._account_id, self._clock_s, self._tokens, waits=False, last_resort=True)
+            if turn is not None:
                 del self._passed[index]
                 return turn
         return None
 
 
+class Probe(NamedTuple):
+    """A question to a vendor whose route is left out, which is no call. Say how it ended."""
+
+    endpoint: Endpoint
+    breaker: Breaker
+    era: int
+    clock_s: Callable[[], float]
+
+    def ended(self, *, is_answered: bool) -> None:
+        """Notes whether the vendor has answered with 200."""
+        self.breaker.asked(self.era, self.clock_s(), is_answered=is_answered)
+
+
 class Router:
     """The routes of the catalog as this edge knows them."""
 
-    def __init__(self, clock_s: Callable[[], float] = time.monotonic, budget: RetryBudget = _BUDGET) -> None:
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic, budget: RetryBudget = _BUDGET, edges_max: int = 1) -> None:
+        """`edges_max`: at most this many edges share what vendors' contracts allow a minute."""
+        self._edges_max = edges_max
         self._clock_s = clock_s
         self._budget = budget
         # By vendor, its model and dialect.
         self._known: dict[tuple[str, str, str], _Health] = {}
-        # The ways of each model and dialect by the identity of its routes, which are kept beside them.
-        self._ways: dict[int, tuple[tuple[Route, ...], list[Way]]] = {}
+        # By vendor and its model, because a contract does not tell dialects apart.
+        self._places: dict[tuple[str, str], Places] = {}
+        # The ways of each model and dialect by the identity of its routes, which are kept with them.
+        self._ways: dict[int, _Ways] = {}
 
-    def plan(self, routes: tuple[Route, ...], account_id: str, conversation: Callable[[], bytes]) -> Plan:
-        """The order for one call: routes that may be called first, by priority and the conversation's ties; then the others.
+    def plan(self, routes: tuple[Route, ...], account_id: str, conversation: Callable[[], bytes], mix: Mix = _NO_TOKENS) -> Plan:
+        """The order for one call: routes that may be called, by priority, price where that counts, and the conversation's ties.
 
-        `conversation` gives its mark, and is asked only where there is a choice.
+        Then come the others. `conversation` gives its mark, and is asked only where there is a choice.
         """
-        _, ways = self._ways.get(id(routes)) or self._known_ways(routes)
+        known = self._ways.get(id(routes)) or self._known_ways(routes)
+        ways = known.ways
         if len(ways) == 1:
-            return Plan(ways.copy(), self._clock_s, self._budget)
-        tie, now_s = tie_of(account_id, conversation()), self._clock_s()
-        order = []
-        for index, (route, health, seed) in enumerate(ways):
-            breaker = health.breaker
-            is_out = not breaker.is_closed and breaker.wait_s(now_s) > 0
-            order.append((is_out, route.priority, draw(seed, route.weight, tie), index))
-        order.sort()
-        return Plan([ways[each[3]] for each in order], self._clock_s, self._budget)
+            ordered = ways.copy()
+        else:
+            tie = tie_of(account_id, conversation())
+            if known.seeds and known.are_closed():
+                ordered = [ways[index] for index in even_order(known.seeds, tie)]
+            else:
+                ordered = known.ordered(account_id, tie, mix, self._clock_s())
+        return Plan(ordered, account_id, mix.input_tokens + mix.output_tokens, self._clock_s, self._budget)
 
     def keep(self, routes: Iterable[Route]) -> None:
         """Forgets what is known of routes that are not among these, or whose endpoint has changed."""
+        routes = tuple(routes)
         kept = {_key(route): route.endpoint for route in routes}
         self._known = {key: health for key, health in self._known.items() if kept.get(key) == health.endpoint}
+        # Turns under way hold their places themselves: a place of which nothing is under way is made anew when it is needed.
+        models = {(vendor_id, model) for vendor_id, model, _ in kept}
+        self._places = {key: places for key, places in self._places.items() if key in models}
+        for places in self._places.values():
+            places.pace.calls_max = places.pace.tokens_max = None
+        for route in routes:
+            self._bounded_places(route)
         self._ways.clear()
+
+    def probes_due(self) -> list[Probe]:
+        """Questions that are to be asked now, each by its endpoint's free path."""
+        now_s = self._clock_s()
+        asked = [(health, health.breaker.ask(now_s)) for health in self._known.values() if health.endpoint.probe_path]
+        return [Probe(health.endpoint, health.breaker, era, self._clock_s) for health, era in asked if era is not None]
 
     def export(self) -> None:
         """Shows the routes' states to OpenTelemetry from now on."""
         metrics.get_meter("tokenline.edge").create_observable_gauge(
-            "edge.route.state", callbacks=[self.states], description="Routes: 0 called, 1 tried by one call, 2 left out"
+            "edge.route.state",
+            callbacks=[self.states],
+            description="Routes: 0 called, 1 tried by one call, 2 left out, 3 left out for one account",
         )
 
     def states(self, options: CallbackOptions) -> Iterable[Observation]:
@@ -319,15 +415,53 @@ class Router:
             for (vendor_id, model, dialect), health in list(self._known.items())
         ]
 
-    def _known_ways(self, routes: tuple[Route, ...]) -> tuple[tuple[Route, ...], list[Way]]:
+    def _bounded_places(self, route: Route) -> Places:
+        """The places of a route's vendor and model, at this edge's share of the pace that all routes to it allow."""
+        places = self._places.setdefault((route.vendor_id, route.vendor_model_id), Places())
+        allowed = (route.requests_per_minute, route.tokens_per_minute)
+        places.pace.bound(*(each // self._edges_max if each else None for each in allowed))
+        return places
+
+    def _known_ways(self, routes: tuple[Route, ...]) -> "_Ways":
         ways = []
         for route in routes:
             health = self._known.get(_key(route))
             if health is None:
                 health = self._known[_key(route)] = _Health(route.endpoint)
-            ways.append(Way(route, health, seed_of(route.vendor_id, route.vendor_model_id)))
-        known = self._ways[id(routes)] = routes, ways
+            ways.append(Way(route, health, self._bounded_places(route)))
+        is_cheapest = any(route.prices for route in routes)
+        is_even = not is_cheapest and len({(route.weight, route.priority) for route in routes}) == 1
+        known = self._ways[id(routes)] = _Ways(routes, ways, is_cheapest, [way.seed for way in ways] if is_even else [])
         return known
+
+
+class _Ways(NamedTuple):
+    """The ways of one model in one dialect."""
+
+    routes: tuple[Route, ...]
+    ways: list[Way]
+    # Whether the cheapest goes first.
+    is_cheapest: bool
+    # In their order, where nothing but a conversation's ties tells them apart as long as all are healthy; else none.
+    seeds: list[Seed]
+
+    def are_closed(self) -> bool:
+        """Whether all breakers are closed."""
+        for way in self.ways:  # noqa: SIM110  # as in `Plan.is_closed`
+            if not way.breaker.is_closed:
+                return False
+        return True
+
+    def ordered(self, account_id: str, tie: int, mix: Mix, now_s: float) -> list[Way]:
+        """The ways for one call: those that are not left out, by priority, price and ties; then the others."""
+        order = []
+        for index, way in enumerate(self.ways):
+            route = way.route
+            is_out = not way.breaker.is_closed and way.breaker.wait_s(account_id, now_s) > 0
+            cost = route.cost(mix.input_tokens, mix.output_tokens) if self.is_cheapest else 0.0
+            order.append((is_out, route.priority, cost, draw(way.seed, route.weight, tie), index))
+        order.sort()
+        return [self.ways[each[4]] for each in order]
 
 
 def _key(route: Route) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""Vendor calls: a small HTTP/1.1 client on httptools that only POSTs a body and takes the answer as it comes.
+"""Vendor calls: a small HTTP/1.1 client on httptools that POSTs a body and takes the answer as it comes, or GETs a free one.
 
 It is the hottest part of a relayed call, and a general client costs more than the rest of the call. It lacks redirects (refused),
 cookies, proxies and HTTP/2. It does not ask for compression, but unpacks an answer that a vendor compresses all the same.
@@ -24,6 +24,8 @@ from services.edge.config import EdgeConfig
 from services.edge.vendors.vendor import BODY_BYTES_MAX, Outcome, VendorFailure
 
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
+# A list of models has less.
+_FREE_BYTES_MAX: Final = 4 * 1024 * 1024
 # A refusal's words may drip; the caller, and the next route, wait for them at most this long.
 _REFUSAL_S: Final = 5.0
 _HEAD_BYTES_MAX: Final = 64 * 1024
@@ -59,7 +61,7 @@ def _are_lines(lines: bytes, count: int) -> bool:
 
 
 @lru_cache(maxsize=4_096)
-def _target(url: str, headers: tuple[tuple[bytes, bytes], ...]) -> _Target:
+def _target(url: str, headers: tuple[tuple[bytes, bytes], ...], method: str = "POST") -> _Target:
     """Takes a URL of the catalog apart. Errors: `ValueError`."""
     parts = urlsplit(url)
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
@@ -68,7 +70,7 @@ def _target(url: str, headers: tuple[tuple[bytes, bytes], ...]) -> _Target:
     tls = parts.scheme == "https"
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     head = (
-        f"POST {path or '/'} HTTP/1.1\r\nhost: {parts.netloc.rpartition('@')[2]}\r\n"
+        f"{method} {path or '/'} HTTP/1.1\r\nhost: {parts.netloc.rpartition('@')[2]}\r\n"
         "accept: application/json, text/event-stream\r\naccept-encoding: identity\r\n"
     ).encode("latin-1")
     return _Target(parts.hostname, parts.port or (443 if tls else 80), tls, head + lines + b"content-length: ")
@@ -95,9 +97,19 @@ class HttpVendorClient:
                 connection.abort()
         self._idle.clear()
 
-    async def post(self, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> "_HttpAnswer":
+    async def get(self, url: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        answer = await self._ask("GET", url, headers, b"")
         try:
-            target = _target(url, tuple(headers))
+            await answer.read(_FREE_BYTES_MAX)
+        finally:
+            answer.close()
+
+    async def post(self, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> "_HttpAnswer":
+        return await self._ask("POST", url, headers, body)
+
+    async def _ask(self, method: str, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> "_HttpAnswer":
+        try:
+            target = _target(url, tuple(headers), method)
         except ValueError as error:
             raise VendorFailure("unreachable") from error
         connection = self._take_idle(target) or await self._connect(target)

@@ -111,6 +111,16 @@ class Endpoint(NamedTuple):
     usage: UsageReading = UsageReading()
     errors: tuple[ErrorRule, ...] = ()
     prompt_caching: PromptCaching = PromptCaching.NONE
+    # A path that costs nothing and that the vendor answers while it works, for example "/models"; empty: none is known.
+    probe_path: str = ""
+
+    @property
+    def key_headers(self) -> list[tuple[bytes, bytes]]:
+        """The header with the vendor's secret, if it wants one."""
+        if not self.api_key:
+            return []
+        secret = self.api_key.encode("latin-1", "replace")
+        return [(b"x-api-key", secret) if self.key_in_header else (b"authorization", b"Bearer " + secret)]
 
     def meaning(self, fault: VendorFault) -> Meaning:
         """The meaning of a vendor's error: by its own rules, else by status; `fault.http_status` 200: an error in an answer."""
@@ -165,6 +175,7 @@ def endpoints_of(vendor: pb.Vendor, base_url: str, api_key: str) -> dict[str, En
             ),
             errors=errors,
             prompt_caching=PromptCaching(each.prompt_caching),
+            probe_path=each.probe_path,
         )
     return endpoints
 

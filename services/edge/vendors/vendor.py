@@ -79,3 +79,7 @@ class VendorClient(Protocol):
         Errors: `VendorFailure` refused (any other status), unreachable, timeout, broken. A cancellation cuts the call off.
         """
         ...
+
+    async def get(self, url: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Asks for what costs nothing; returns when a 200 has come whole. Errors: as `post`, and garbage for a large body."""
+        ...

@@ -1,6 +1,7 @@
 """One connection: reads requests off it in order, each within its bounds, and writes their answers in the same order."""
 
 import asyncio
+import contextlib
 import fcntl
 import socket
 import struct
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 
-from services.runtime.http.exchange import Exchange, Header
+from services.runtime.http.exchange import Exchange, GoneError, Header, Stream
 
 if TYPE_CHECKING:
     from services.runtime.http.listener import Listener
 
 # At most this much is parsed before its result is looked at.
 _SLICE_BYTES: Final = 16 * 1024
+# Another protocol gets less at once: this has some 340 of the smallest frames, which take 3 ms.
+_STREAM_SLICE_BYTES: Final = 2 * 1024
 # A body that nobody reads yet is taken off the connection up to this size and one read.
 _UNREAD_BYTES_MAX: Final = 64 * 1024
 # Requests that wait for earlier answers. No client in use sends several at once; more are not read.
@@ -48,7 +51,7 @@ class _RefusedError(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """Reads one connection; see the module. It is the `Wire` of its exchanges."""
+    """Reads one connection; see the module. It is the `Wire` of its exchanges, and the `Channel` of a stream after them."""
 
     __slots__ = (
         "_brought",
@@ -66,6 +69,7 @@ class Connection(asyncio.Protocol):
         "_queue",
         "_refusal",
         "_silent_bytes",
+        "_stream",
         "_target",
         "_told",
         "_transport",
@@ -91,6 +95,8 @@ class Connection(asyncio.Protocol):
         self._progressed = False
         # A request with a body that asked for another protocol: the parser takes the body for that protocol.
         self._upgraded: Exchange | None = None
+        # Set once another protocol has followed HTTP.
+        self._stream: Stream | None = None
         # The exchange whose body is coming; the one that is answered; those that wait for their turn.
         self._coming: Exchange | None = None
         self._current: Exchange | None = None
@@ -125,6 +131,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._over:
             self._discard(len(data))
+        elif self._stream is not None:
+            self._feed_stream(data, self._stream)
         elif self._held:
             self._held += data
             self._pause(_UNWANTED)
@@ -156,8 +164,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._listener.forget(self)
         self._over = True
-        # The parser holds the connection: break the cycle.
-        self._parser = self._transport = None
+        # The parser holds the connection, and so does a stream: break the cycle.
+        self._parser = self._transport = self._stream = None
         self._held = b""
         self.congested = False
         if self._writable is not None:
@@ -187,6 +195,14 @@ class Connection(asyncio.Protocol):
                 self._pause(_UNWANTED)
                 return
             self._feed(view[begin : begin + _SLICE_BYTES])
+
+    def _feed_stream(self, data: bytes, stream: Stream) -> None:
+        view = memoryview(data)
+        for begin in range(0, len(data), _STREAM_SLICE_BYTES):
+            if self._over:
+                self._discard(len(data) - begin)
+                return
+            stream.feed(view[begin : begin + _STREAM_SLICE_BYTES])
 
     def _feed(self, piece: bytes | memoryview) -> None:
         """Parses a piece of at most a slice."""
@@ -317,16 +333,15 @@ class Connection(asyncio.Protocol):
         exchange = Exchange(self, method, self._target, self._headers)
         # Trailers are not among a request's headers.
         self._headers = []
-        version = parser.get_http_version()
-        if version != "1.1":
-            if version != "1.0":
-                raise _RefusedError(505)
-            exchange.is_http_1_0 = True
+        exchange.is_http_1_0 = _is_http_1_0(parser.get_http_version())
         exchange.keep_alive = parser.should_keep_alive()
         upgrades = has_body = False
+        hosts = 0
         for name, value in exchange.headers:
             if name == b"content-length":
                 has_body = has_body or value.strip() != b"0"
+            elif name == b"host":
+                hosts += 1
             elif name == b"upgrade":
                 upgrades = parser.should_upgrade()
             elif name == b"expect" and not exchange.is_http_1_0:
@@ -336,6 +351,9 @@ class Connection(asyncio.Protocol):
             elif name == b"transfer-encoding":
                 _check_coding(value, exchange)
                 has_body = True
+        if hosts != 1 and (hosts or not exchange.is_http_1_0):
+            # Readers would differ on whose request it is (RFC 9112, 3.2).
+            raise _RefusedError(400)
         self._coming = exchange
         if upgrades and has_body:
             self._upgraded = exchange
@@ -386,9 +404,7 @@ class Connection(asyncio.Protocol):
         self._current = None
         if self._transport is None:
             return
-        if exchange.known and not self.known:
-            self.known = True
-            self._listener.know(self)
+        self._know(exchange)
         refused_from = 100 if exchange.serves_anybody else 400
         if (self._told or refused_from <= exchange.status < 500) and not self._listener.knows(self.address):
             self._rest(self._listener.wasted(self, exchange.turns))
@@ -399,6 +415,11 @@ class Connection(asyncio.Protocol):
             self.close()
         else:
             self._go_on()
+
+    def _know(self, exchange: Exchange) -> None:
+        if exchange.known and not self.known:
+            self.known = True
+            self._listener.know(self)
 
     def _go_on(self) -> None:
         """Turns to the next request, if there is one and the connection does not rest."""
@@ -427,6 +448,9 @@ class Connection(asyncio.Protocol):
     def refuse(self, status: int) -> None:
         """Reads no more of this connection, and ends it with the server's own answer once earlier answers are whole."""
         self._listener.count_refused(self, status)
+        if self._stream is not None:
+            self._stream.refuse("A message was not complete in time.")
+            return
         self._over = True
         current, coming = self._current, self._coming
         if current is None:
@@ -469,7 +493,9 @@ class Connection(asyncio.Protocol):
             if self._eof:
                 self._transport.close()
             else:
-                self._transport.write_eof()
+                # The client may have reset the connection meanwhile: its loss is told soon.
+                with contextlib.suppress(OSError):
+                    self._transport.write_eof()
 
     def close(self) -> None:
         """Ends the connection once all that was written is sent."""
@@ -495,7 +521,54 @@ class Connection(asyncio.Protocol):
         if current is not None:
             current.lose()
 
+    # Another protocol
+
+    def switch(self, exchange: Exchange, stream: Stream) -> "Connection":
+        """See `Wire`."""
+        # A client waits for the answer before it speaks the other protocol.
+        has_more = self._in_head or self._queue or self._held or self._coming is not None
+        if exchange is not self._current or self._over or self._eof or has_more or self._transport is None:
+            raise GoneError
+        self._stream = stream
+        self._parser = None
+        self._know(exchange)
+        self._listener.idles(self)
+        return self
+
+    def stream_idles(self) -> None:
+        """See `Channel`."""
+        if not self._over:
+            self._listener.idles(self)
+
+    def stream_works(self) -> None:
+        """See `Channel`."""
+        if not self._over:
+            self._listener.works(self)
+
+    def stream_comes(self, *, comes: bool) -> None:
+        """See `Channel`."""
+        if not comes:
+            self._listener.bodies.pop(self, None)
+        elif not self._over:
+            self._listener.await_body(self)
+
+    def end_stream(self) -> None:
+        """See `Channel`."""
+        self._current = None
+        if not self._over:
+            self._linger()
+
     # For the listener's look
+
+    def end_idle(self) -> None:
+        """Ends the connection, because it has been without a request for long, or the listener stops."""
+        if self._stream is None:
+            self.drop()
+        elif self._stream.is_coming and not self._listener.closing:
+            # A message that comes has a time of its own.
+            self._listener.idles(self)
+        else:
+            self._stream.go_away("The server stops." if self._listener.closing else "No request came for long.")
 
     def end_late_head(self) -> None:
         """Ends the connection, because its head has not come in time."""
@@ -549,6 +622,13 @@ class Connection(asyncio.Protocol):
         own: Any = self._transport.get_extra_info("socket")
         if own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.drop()
+
+
+def _is_http_1_0(version: str) -> bool:
+    """Whether a request is of HTTP/1.0, and not 1.1. Errors: `_RefusedError`."""
+    if version not in ("1.1", "1.0"):
+        raise _RefusedError(505)
+    return version == "1.0"
 
 
 def _check_coding(value: bytes, exchange: Exchange) -> None:

@@ -24,6 +24,27 @@ class GoneError(Exception):
     """The client has left, or was cut off, before its request was whole."""
 
 
+class Stream(Protocol):
+    """Another protocol on a connection, whose HTTP has ended."""
+
+    @property
+    def is_coming(self) -> bool:
+        """Whether a part of something has come, and its rest has not."""
+        ...
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Takes bytes of the client."""
+        ...
+
+    def go_away(self, reason: str) -> None:
+        """Ends the stream, because nobody needs it, or its server stops."""
+        ...
+
+    def refuse(self, reason: str) -> None:
+        """Ends the stream, because its client broke a rule."""
+        ...
+
+
 class Wire(Protocol):
     """The part of a connection that its exchange needs."""
 
@@ -55,6 +76,30 @@ class Wire(Protocol):
         """Ends the connection; bytes sent before still arrive."""
         ...
 
+    def switch(self, exchange: "Exchange", stream: Stream) -> "Channel":
+        """Hands all further bytes to `stream`. Errors: `GoneError` when nobody is there, or somebody who did not wait for that."""
+        ...
+
+
+class Channel(Wire, Protocol):
+    """The part of a connection that its stream needs."""
+
+    def stream_idles(self) -> None:
+        """Notes that the stream waits for its client: it may be ended if that takes long, or its place is needed."""
+        ...
+
+    def stream_works(self) -> None:
+        """Notes that the stream serves its client; that has the time of an answer."""
+        ...
+
+    def stream_comes(self, *, comes: bool) -> None:
+        """Notes that a part of something has come, which has the time of a body, or that all of it has."""
+        ...
+
+    def end_stream(self) -> None:
+        """Ends the connection after the stream's last bytes."""
+        ...
+
 
 class Exchange:
     """One request, with the answer to it."""
@@ -76,12 +121,14 @@ class Exchange:
         "keep_alive",
         "known",
         "method",
+        "more_headers",
         "on_gone",
         "on_half_closed",
         "on_late",
         "path",
         "query",
         "raw_path",
+        "right_ends_s",
         "serves_anybody",
         "status",
         "turns",
@@ -104,6 +151,8 @@ class Exchange:
         # Set where any caller is served: answers to an unknown caller take turns as those in vain do. Between services, where no
         # caller shows a key, all would.
         self.serves_anybody = False
+        # The time of the event loop at which the sender's right to be served ends, infinite if it does not; None: nobody knows.
+        self.right_ends_s: float | None = None
         # Turns that an answer in vain takes, of those that all such answers share.
         self.turns = 1
         # The body: pieces that came and were not read, and whether all has come.
@@ -120,6 +169,8 @@ class Exchange:
         # Called when the longest answer is over, with the seconds that are left for the last words. Without a callback the
         # connection is cut.
         self.on_late: Callable[[float], None] | None = None
+        # Headers of the answer beside those that it is begun with.
+        self.more_headers: Headers = ()
         # The answer; its status is 0 until there is one.
         self.status = 0
         self.begun = False
@@ -211,7 +262,7 @@ class Exchange:
         assert not self.begun, "the answer was begun twice"
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         delimited = told = False
-        for header in headers:
+        for header in (*headers, *self.more_headers):
             lines.append(b"%b: %b\r\n" % header)
             name = header[0]
             if name == b"content-length":
@@ -289,6 +340,19 @@ class Exchange:
     def cut(self) -> None:
         """Ends the connection, even in the middle of the answer; bytes sent before still arrive."""
         self._wire.cut()
+
+    def switch(self, head: bytes, stream: Stream) -> Channel:
+        """Ends HTTP on the connection with `head`, the whole answer of status 101; the connection's end ends the exchange.
+
+        Errors: `GoneError`.
+        """
+        if self.gone:
+            raise GoneError
+        channel = self._wire.switch(self, stream)
+        self.status = HTTPStatus.SWITCHING_PROTOCOLS
+        self.begun = True
+        channel.write(head)
+        return channel
 
 
 def _origin_form(target: bytes) -> bytes:

@@ -30,7 +30,8 @@ def test_a_bucket_that_begins_later_repays_from_its_begin_on() -> None:
     assert ledger.ask(TopUpBucket(ACCOUNT_ID, later.bucket_id, 10 * UNIT, "early")) == ToppedUp(0)
     assert ledger.state.debts["TOKEN"].outstanding == 5 * UNIT
     ledger.pass_time(HOUR)
-    assert ledger.ask(TopUpBucket(ACCOUNT_ID, later.bucket_id, 10 * UNIT, "then")) == ToppedUp(5 * UNIT)
+    for _ in range(2):
+        assert ledger.ask(TopUpBucket(ACCOUNT_ID, later.bucket_id, 10 * UNIT, "then")) == ToppedUp(5 * UNIT)
     assert ledger.amounts(later) == (25 * UNIT, 0, 5 * UNIT, 0)
 
 

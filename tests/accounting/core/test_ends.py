@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.accounting.core.commands import CreateSession, Failed, Granted, GrantedUntil, Refused, Settled, UpdateSession
+from services.accounting.core.commands import CreateSession, Failed, Granted, GrantedNow, Refused, Settled, UpdateSession
 from services.accounting.rpc.answers import fill_result
 from tests.accounting.ledger import ACCOUNT_ID, HOUR, MINUTE, SECOND, UNIT, check_conservation, fault_of, release_command, usage
 from tests.accounting.shop import Shopper
@@ -37,16 +37,16 @@ def test_a_grant_says_when_the_first_of_its_subjects_ends_and_which_one_that_is(
     shopper.limits(KEY, valid_until_us=shopper.now_us + 2 * HOUR)
     shopper.limits(MEMBER, valid_until_us=shopper.now_us + HOUR)
     charging_id, granted = shopper.create(10, 100, metered=True)
-    assert isinstance(granted, GrantedUntil)
+    assert isinstance(granted, GrantedNow)
     assert (granted.ends_in_us, granted.ending_subject) == (HOUR, MEMBER)
     # An Update tells of it anew, as time has passed and as it was set meanwhile.
     shopper.pass_time(HALF)
     renewed = shopper.update(charging_id, 2, usage(input=10), 0)
-    assert isinstance(renewed, GrantedUntil)
+    assert isinstance(renewed, GrantedNow)
     assert (renewed.ends_in_us, renewed.ending_subject) == (HOUR - HALF, MEMBER)
     shopper.limits(MEMBER, valid_until_us=shopper.now_us + 5 * HOUR)
     renewed = shopper.update(charging_id, 3, usage(input=10), 0)
-    assert isinstance(renewed, GrantedUntil)
+    assert isinstance(renewed, GrantedNow)
     assert (renewed.ends_in_us, renewed.ending_subject) == (2 * HOUR - HALF, KEY)
 
 
@@ -57,14 +57,14 @@ def test_a_repeat_is_told_of_the_end_as_it_is_now(shopper: Shopper) -> None:
     first = shopper.ask(create)
     shopper.pass_time(HALF)
     again = shopper.unchanged_by(create)
-    assert isinstance(first, GrantedUntil)
-    assert isinstance(again, GrantedUntil)
+    assert isinstance(first, GrantedNow)
+    assert isinstance(again, GrantedNow)
     assert (first.ends_in_us, again.ends_in_us) == (HOUR, HOUR - HALF)
     renewal = update(create.charging_id, 2)
     shopper.ask(renewal)
     shopper.pass_time(HALF)
     again = shopper.unchanged_by(renewal)
-    assert isinstance(again, GrantedUntil)
+    assert isinstance(again, GrantedNow)
     assert again.ends_in_us == HOUR - 2 * HALF
 
 
@@ -75,7 +75,7 @@ def test_from_its_end_on_an_update_is_refused_and_the_hold_stands_until_the_rele
     shopper.pass_time(HALF)
     shopper.ask(update(charging_id, 2, output=5))
     shopper.pass_time(HALF - 1)
-    assert isinstance(shopper.ask(update(charging_id, 3, output=6)), GrantedUntil)
+    assert isinstance(shopper.ask(update(charging_id, 3, output=6)), GrantedNow)
     shopper.pass_time(1)
     refused = shopper.unchanged_by(update(charging_id, 4, output=7))
     assert fault_of(refused) == "SUBJECT_ENDED"
@@ -108,6 +108,6 @@ def test_an_end_that_is_set_earlier_while_a_session_is_open_refuses_its_next_upd
 @pytest.mark.parametrize(("ends_in_us", "ends_in_ms"), [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (HOUR, 3_600_000)])
 def test_an_end_travels_in_whole_milliseconds_and_never_as_none(ends_in_us: int, ends_in_ms: int) -> None:
     result = pb.ChargeResult()
-    fill_result(result, GrantedUntil(5, 6, 1, 60 * SECOND, False, "plan", 1, ends_in_us, KEY))
+    fill_result(result, GrantedNow(5, 6, 1, 60 * SECOND, False, "plan", 1, ends_in_us, KEY))
     assert (result.granted.ends_in_ms, result.granted.ending_subject) == (ends_in_ms, KEY)
     assert (result.granted.output_tokens_granted, result.granted.validity_ms) == (5, 60_000)

@@ -1,12 +1,19 @@
 """The core as members of a cell understand it that know the first five token classes alone, and checkpoints that they wrote."""
 
-import msgspec
+from typing import Any, Final
 
+import msgspec
+import pytest
+
+from services.accounting.core import entries
+from services.accounting.core.account import state
 from services.accounting.core.account.evolve import evolve, upgraded
 from services.accounting.core.amounts import first_classes
 from services.accounting.core.commands import CloseCause
-from services.accounting.core.entries import SessionCreated, SessionSettled
-from services.token_classes import folded
+from services.accounting.core.entries import LimitsSet, SessionCreated, SessionSettled
+from services.accounting.core.offerings import ChargingCatalog
+from services.accounting.core.terms import Payment
+from services.token_classes import NOTHING, folded
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     EACH,
@@ -31,7 +38,12 @@ CATALOG = catalog_of(
     offering({"flat": LATER, "first": flat(EACH)}, debt_limits={"TOKEN": 5 * UNIT}),
     wholesale={"flat": (("acme", "m", SCHEDULES[0]),)},
 )
-FIRST = CATALOG.for_first_release()
+
+
+@pytest.fixture
+def first() -> ChargingCatalog:
+    """The catalog as the first release has it."""
+    return CATALOG.for_first_release()
 
 
 def test_a_tariff_of_the_first_classes_has_their_rates_and_the_dearest_of_them() -> None:
@@ -42,18 +54,18 @@ def test_a_tariff_of_the_first_classes_has_their_rates_and_the_dearest_of_them()
     assert first_classes(pinned) is pinned
 
 
-def test_the_catalog_has_the_first_classes_alone_and_no_limit_of_debts() -> None:
-    assert (CATALOG.extended, FIRST.extended) == (True, False)
-    assert (CATALOG.offerings["default"].debt_limits, FIRST.offerings["default"].debt_limits) == ({"TOKEN": 5 * UNIT}, {})
-    (schedule,) = FIRST.offerings["default"].schedules
+def test_the_catalog_has_the_first_classes_alone_and_no_limit_of_debts(first: ChargingCatalog) -> None:
+    assert (CATALOG.extended, first.extended) == (True, False)
+    assert (CATALOG.offerings["default"].debt_limits, first.offerings["default"].debt_limits) == ({"TOKEN": 5 * UNIT}, {})
+    (schedule,) = first.offerings["default"].schedules
     assert (schedule.unit, [version.effective_us for version in schedule.versions]) == ("TOKEN", [0])
     assert {model: len(each.tiers[0].rates) for model, each in schedule.versions[0].rates.items()} == {"flat": 5, "first": 5}
-    (owed,) = FIRST.wholesale("flat", START_US)
+    (owed,) = first.wholesale("flat", START_US)
     assert (owed.vendor_id, owed.vendor_model_id, owed.tariff) == ("acme", "m", first_classes(LATER))
 
 
-def test_later_classes_are_charged_folded_in_updates_releases_and_events() -> None:
-    ledger = Ledger(FIRST)
+def test_later_classes_are_charged_folded_in_updates_releases_and_events(first: ChargingCatalog) -> None:
+    ledger = Ledger(first)
     bucket = ledger.grant(1_000 * UNIT)
     charging_id, _ = ledger.create(20, 20)
     used = usage(2, 1, cache_write_1h=3, image_output=4)
@@ -68,8 +80,8 @@ def test_later_classes_are_charged_folded_in_updates_releases_and_events() -> No
     assert ledger.amounts(bucket)[2] == 3 * 28 * UNIT
 
 
-def test_a_revoked_key_is_an_exhausted_quota_and_unpaid_usage_is_not_told() -> None:
-    for catalog, cause, unpaid in ((FIRST, CloseCause.QUOTA_EXHAUSTED, ()), (CATALOG, CloseCause.REVOKED, usage(1))):
+def test_a_revoked_key_is_an_exhausted_quota_and_unpaid_usage_is_not_told(first: ChargingCatalog) -> None:
+    for catalog, cause, unpaid in ((first, CloseCause.QUOTA_EXHAUSTED, ()), (CATALOG, CloseCause.REVOKED, usage(1))):
         ledger = Ledger(catalog)
         ledger.grant(1_000 * UNIT)
         charging_id, _ = ledger.create(20, 20)
@@ -77,7 +89,7 @@ def test_a_revoked_key_is_an_exhausted_quota_and_unpaid_usage_is_not_told() -> N
         ledger.ask(msgspec.structs.replace(command, unpaid=usage(1)))
         (settled,) = [entry for entry in ledger.last_entries if isinstance(entry, SessionSettled)]
         assert (settled.close_cause, settled.unpaid) == (cause, unpaid)
-    ledger = Ledger(FIRST)
+    ledger = Ledger(first)
     ledger.grant(1_000 * UNIT)
     charging_id, _ = ledger.create(20, 20)
     ledger.ask(release_command(charging_id, 2, usage(2), close_cause=CloseCause.CLIENT_GONE))
@@ -103,6 +115,42 @@ def test_a_checkpoint_without_lines_gets_those_of_the_plain_offering() -> None:
     assert state_of(upgraded(old)) == before
 
 
+# The ends of the arrays that checkpoints and the journal have, as the oldest of them leave them out.
+LEFT_OUT: Final[dict[type[msgspec.Struct], list[Any]]] = {
+    state.Bucket: [0, 0, 0, 0, False, "", "", "", "", 0, False, False, (), 0],
+    state.Debt: [0, 0, 0],
+    state.Loss: [0],
+    state.Work: [0, 0],
+    state.Session: [{}, {}, 0, False, (), 0, 0, (), -1, -1, b""],
+    state.KeyedCall: [0],
+    state.ClosedSession: [],
+    state.SweptSession: [{}, {}, {}, (), 0, (), -1],
+    state.Counter: [0, 0],
+    state.SubjectLimits: [],
+    state.Order: ["awaiting_payment", "", (), 0],
+    state.Subscription: ["active", 0, 0, 0, 0, 0, None, Payment.FREE, 0, 0, 0],
+    state.Transfer: ["in_transit", "", 0],
+    state.Adjustment: [0],
+    entries.BucketGranted: ["", "", "", "", "", "", 0, False, False, ()],
+    entries.SessionCreated: ["", {}, {}, -1, False, (), (), (), 0, 0, 1, (), -1],
+    entries.SessionUpdated: [(), 0, -1],
+    entries.SessionSettled: [False, "", (), -1, None, NOTHING, NOTHING, -1, (), (), 0, (), (), 0, 0],
+    state.Account: [
+        *(0, 0, {}, [], {}, {}, {}, {}, None, {}, {}, {}, {}, {}, {}, {}, {}, {}, state.COUNTERS_KEPT_MIN, None, {}, [], 0, {})
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LEFT_OUT, ids=lambda kind: kind.__name__)
+def test_what_an_old_checkpoint_or_journal_leaves_out_is_read_as_nothing(kind: type[msgspec.Struct]) -> None:
+    read = [
+        field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        for field in msgspec.structs.fields(kind)
+        if not field.required
+    ]
+    assert [(type(each), each) for each in read] == [(type(each), each) for each in LEFT_OUT[kind]]
+
+
 def test_a_session_of_a_row_without_a_line_is_on_that_of_the_plain_offering() -> None:
     ledger = Ledger()
     ledger.grant(1_000 * UNIT)
@@ -112,3 +160,21 @@ def test_a_session_of_a_row_without_a_line_is_on_that_of_the_plain_offering() ->
     before = ledger.state.sessions.pop(charging_id)
     evolve(ledger.state, msgspec.structs.replace(created, line=""), 9, 0)
     assert ledger.state.sessions[charging_id].lines == before.lines == {"||TOKEN": created.tariff}
+
+
+def test_limits_that_are_removed_twice_are_removed() -> None:
+    ledger = Ledger()
+    evolve(ledger.state, LimitsSet(ACCOUNT_ID, START_US, "key:key-1", (), 0), 9, 0)
+    assert ledger.state.limits == {}
+
+
+def test_a_session_of_a_row_without_a_reserved_input_reserves_its_bound() -> None:
+    ledger = Ledger()
+    ledger.grant(1_000 * UNIT)
+    charging_id, _ = ledger.create(20, 20)
+    (created,) = ledger.last_entries
+    assert isinstance(created, SessionCreated)
+    for told, reserved in ((-1, 20), (0, 0), (7, 7)):
+        del ledger.state.sessions[charging_id]
+        evolve(ledger.state, msgspec.structs.replace(created, input_reserved=told), 9, 0)
+        assert ledger.state.sessions[charging_id].input_reserved == reserved

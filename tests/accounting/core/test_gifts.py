@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from services.accounting.core.account.state import ENDED_MEMORY_US
 from services.accounting.core.amounts import GRANTED_MAX
 from services.accounting.core.commands import BucketAdded, EndTransfer, ReceiveTransfer, SendTransfer, TransferView
 from services.accounting.core.transfers import arriving_bucket
@@ -38,6 +39,15 @@ def sent(giver: Shopper, units: int, key: str = "gift") -> str:
 
 def arriving(giver: Shopper, units: int) -> ReceiveTransfer:
     return arriving_bucket(giver.state, sent(giver, units))
+
+
+def test_a_gift_that_has_ended_is_remembered_for_as_long_as_an_ended_bucket(giver: Shopper) -> None:
+    transfer_id = sent(giver, 1)
+    giver.ask(EndTransfer(ACCOUNT_ID, transfer_id, ""))
+    for pause_us, known in ((ENDED_MEMORY_US, [transfer_id]), (1, [])):
+        giver.pass_time(pause_us)
+        giver.grant(UNIT)
+        assert list(giver.state.transfers) == known
 
 
 def test_who_owes_in_any_unit_gives_nothing_until_it_is_paid(giver: Shopper) -> None:

@@ -5,7 +5,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.accounting.core.commands import Done, Granted, Refused, ResultCode, SetLimits
+from services.accounting.core.commands import (
+    AccountView,
+    Done,
+    Granted,
+    GrantedNow,
+    LimitLeft,
+    RateLeft,
+    RatesLeft,
+    ReadAccount,
+    Refused,
+    ResultCode,
+    SetLimits,
+)
 from services.accounting.core.offerings import Schedule, TariffVersion
 from services.accounting.core.terms import Limit, LimitKind, Period, Scope
 from tests.accounting.ledger import (
@@ -140,6 +152,15 @@ def test_a_member_s_cap_holds_across_its_keys_and_spares_the_others() -> None:
     shopper.open_call(40, 5, member="mbr-2", key="other")
 
 
+def test_a_cap_is_named_where_several_buckets_together_would_have_paid() -> None:
+    cap = limit("cap", Scope.ACCOUNT, LimitKind.USAGE, 5 * UNIT, unit="TOKEN")
+    shopper = Shopper(base=offering({"flat": flat(EACH)}, limits=(cap,)))
+    # The first alone pays for the output, and not for the input with it.
+    shopper.grant(3 * UNIT, valid_for_us=DAY)
+    shopper.grant(100 * UNIT, valid_for_us=2 * DAY)
+    assert refusal(shopper, 20, 1).limit_id == "cap@account"
+
+
 def test_a_cap_is_not_paid_around_in_money() -> None:
     """What a cap keeps from the tokens of the pool must not be had from the family's money."""
     both = (
@@ -251,6 +272,13 @@ def test_a_late_release_counts_in_the_window_of_its_session() -> None:
     assert (counter.used, counter.reserved) == (0, 2 * UNIT)
     shopper.release(charging_id, 2, usage(input=50, output=10))
     assert (counter.used, counter.reserved) == (60 * UNIT, 2 * UNIT)
+
+
+def test_counters_are_looked_through_again_once_they_are_twice_as_many() -> None:
+    shopper = shop(limit("cap", Scope.KEY, LimitKind.USAGE, UNIT, unit="TOKEN"))
+    for number in range(257):
+        shopper.open_call(1, 0, key=f"key-{number}")
+    assert (len(shopper.state.counters), shopper.state.counters_swept_at) == (257, 514)
 
 
 def test_counters_of_windows_that_are_over_are_dropped() -> None:
@@ -369,3 +397,115 @@ def test_what_is_owed_counts_in_a_cap_as_what_is_paid() -> None:
     shopper.grant(50 * UNIT)
     assert shopper.event(usage(80)).debt == 30 * UNIT
     assert shopper.state.counters["cap@account"].used == 80 * UNIT
+
+
+def rates(answer: object) -> RatesLeft | None:
+    """What a Create is told of rates."""
+    assert isinstance(answer, GrantedNow | Refused), answer
+    return answer.rates
+
+
+def test_a_create_is_told_what_rates_leave_after_it() -> None:
+    shopper = shop(RPM, TPM)
+    # One request takes 10 s of six a minute, a token 0.1 s of 600.
+    assert rates(shopper.call(30, 1)) == RatesLeft(RateLeft(2, 1, 10 * SECOND), RateLeft(100, 70, 3 * SECOND))
+    shopper.pass_time(SECOND)
+    assert rates(shopper.call(5, 1)) == RatesLeft(RateLeft(2, 0, 19 * SECOND), RateLeft(100, 75, 25 * SECOND // 10))
+    # A refused one counts nowhere.
+    assert rates(refusal(shopper, 5, 1)) == RatesLeft(RateLeft(2, 0, 19 * SECOND), RateLeft(100, 75, 25 * SECOND // 10))
+    # As many pass as was said.
+    shopper.pass_time(19 * SECOND)
+    assert rates(shopper.call(0, 1)) == RatesLeft(RateLeft(2, 1, 10 * SECOND), RateLeft(100, 100, 0))
+    assert rates(shopper.call(0, 1)) == RatesLeft(RateLeft(2, 0, 20 * SECOND), RateLeft(100, 100, 0))
+    assert refusal(shopper, 0, 1).limit_id == "rpm@account"
+
+
+def test_a_rate_of_one_at_a_time_leaves_one_or_none() -> None:
+    shopper = shop(limit("rpm", Scope.KEY, LimitKind.REQUEST_RATE, 6, burst=1))
+    assert rates(shopper.call(1, 1)) == RatesLeft(RateLeft(1, 0, 10 * SECOND), None)
+    shopper.pass_time(10 * SECOND - 1)
+    assert rates(refusal(shopper, 1, 1)) == RatesLeft(RateLeft(1, 0, 1), None)
+
+
+def test_of_several_rates_the_one_is_told_that_leaves_least() -> None:
+    of_keys = limit("keys", Scope.KEY, LimitKind.REQUEST_RATE, 60, burst=3)
+    slow = limit("slow", Scope.MEMBER, LimitKind.REQUEST_RATE, 1, burst=3)
+    shopper = shop(limit("rpm", Scope.ACCOUNT, LimitKind.REQUEST_RATE, 6, burst=5), of_keys, slow)
+    # As many are left of two: the one that takes longer is told.
+    assert rates(shopper.call(1, 1)) == RatesLeft(RateLeft(3, 2, MINUTE), None)
+    told = [rates(shopper.call(1, 1, key=f"key-{number}", member=f"mbr-{number}")) for number in range(2, 6)]
+    # Each has a key and a member of its own, until the account leaves less than they do.
+    assert told == [
+        *(RatesLeft(RateLeft(3, 2, MINUTE), None) for _ in range(2)),
+        RatesLeft(RateLeft(5, 1, 40 * SECOND), None),
+        RatesLeft(RateLeft(5, 0, 50 * SECOND), None),
+    ]
+
+
+def test_a_call_larger_than_the_burst_leaves_nothing_for_longer() -> None:
+    shopper = shop(TPM)
+    assert rates(shopper.call(1_000, 1)) == RatesLeft(None, RateLeft(100, 0, 100 * SECOND))
+    assert left(shopper)["tpm@account"].remaining == 0
+
+
+def test_where_no_rate_is_limited_none_is_told() -> None:
+    shopper = shop(limit("parallel", Scope.KEY, LimitKind.CONCURRENT_SESSIONS, 2))
+    shopper.open_call(1, 1)
+    assert not isinstance(shopper.call(1, 1), GrantedNow)
+    assert refusal(shopper, 1, 1).rates is None
+
+
+def left(shopper: Shopper, key: str = "key-1", member: str = "mbr-1") -> dict[str, LimitLeft]:
+    """What limits leave a key, by limit and subject."""
+    view = shopper.ask(ReadAccount(ACCOUNT_ID, key, member))
+    assert isinstance(view, AccountView)
+    return {f"{each.limit.limit_id}@{each.subject}": each for each in view.limits}
+
+
+def test_who_asks_is_told_what_each_limit_leaves_the_key() -> None:
+    hour = limit("hour", Scope.MEMBER, LimitKind.USAGE, 50 * UNIT, unit="TOKEN", window_us=HOUR)
+    day = limit("day", Scope.ACCOUNT, LimitKind.USAGE, 80 * UNIT, unit="TOKEN", calendar=Period.DAY)
+    cap = limit("cap", Scope.KEY, LimitKind.USAGE, 90 * UNIT, unit="TOKEN")
+    parallel = limit("parallel", Scope.KEY, LimitKind.CONCURRENT_SESSIONS, 3)
+    shopper = shop(RPM, TPM, hour, day, cap, parallel)
+    shopper.now_us = int(datetime(2026, 11, 23, 12, 30, tzinfo=ZoneInfo(SHANGHAI)).timestamp()) * 1_000_000
+    midnight_us = shopper.now_us + 11 * HOUR + 30 * MINUTE
+    before = left(shopper)
+    assert before["rpm@account"] == LimitLeft("account", RPM, 0, 0, 2, 0, 0)
+    # A window of its own begins with the next call; that of the calendar has begun.
+    assert before["hour@member:mbr-1"] == LimitLeft("member:mbr-1", hour, 0, 0, 50 * UNIT, 0, 0)
+    assert before["day@account"] == LimitLeft("account", day, 0, 0, 80 * UNIT, midnight_us - DAY, midnight_us)
+    shopper.release(shopper.open_call(10, 5), 2, usage(input=10, output=5))
+    shopper.open_call(4, 2)
+    after, now_us = left(shopper), shopper.now_us
+    # Of the second call its four tokens of input count until it ends.
+    assert after["tpm@account"] == LimitLeft("account", TPM, 0, 0, 81, 0, now_us + 19 * SECOND // 10)
+    assert after["rpm@account"] == LimitLeft("account", RPM, 0, 0, 0, 0, now_us + 20 * SECOND)
+    assert after["hour@member:mbr-1"] == LimitLeft("member:mbr-1", hour, 15 * UNIT, 6 * UNIT, 29 * UNIT, now_us, now_us + HOUR)
+    assert after["day@account"] == LimitLeft("account", day, 15 * UNIT, 6 * UNIT, 59 * UNIT, midnight_us - DAY, midnight_us)
+    assert after["cap@key:key-1"] == LimitLeft("key:key-1", cap, 15 * UNIT, 6 * UNIT, 69 * UNIT, 0, 0)
+    assert after["parallel@key:key-1"] == LimitLeft("key:key-1", parallel, 0, 1, 2, 0, 0)
+    # Another key of another member has used nothing of its own, but the account's.
+    other = left(shopper, "key-2", "mbr-2")
+    assert (other["cap@key:key-2"].remaining, other["hour@member:mbr-2"].remaining) == (90 * UNIT, 50 * UNIT)
+    assert other["day@account"] == after["day@account"]
+    # A window that is over counts no more.
+    shopper.pass_time(HOUR)
+    assert left(shopper)["hour@member:mbr-1"] == LimitLeft("member:mbr-1", hour, 0, 0, 50 * UNIT, 0, 0)
+
+
+def test_a_cap_that_was_lowered_leaves_nothing_and_not_less() -> None:
+    shopper = shop()
+    cap = limit("cap", Scope.KEY, LimitKind.USAGE, 90 * UNIT, unit="TOKEN")
+    shopper.ask(SetLimits(ACCOUNT_ID, "key:key-1", (cap,), shopper.now_us + DAY))
+    shopper.release(shopper.open_call(40, 1), 2, usage(input=40, output=1))
+    lower = limit("cap", Scope.KEY, LimitKind.USAGE, 10 * UNIT, unit="TOKEN")
+    shopper.ask(SetLimits(ACCOUNT_ID, "key:key-1", (lower,), shopper.now_us + DAY))
+    assert left(shopper)["cap@key:key-1"] == LimitLeft("key:key-1", lower, 41 * UNIT, 0, 0, 0, 0)
+    view = shopper.ask(ReadAccount(ACCOUNT_ID, "key-1", "mbr-1"))
+    assert isinstance(view, AccountView)
+    assert view.valid_until_us == shopper.now_us + DAY
+    # Nobody's key: the account alone.
+    alone = shopper.ask(ReadAccount(ACCOUNT_ID))
+    assert isinstance(alone, AccountView)
+    assert (alone.limits, alone.valid_until_us) == ((), 0)

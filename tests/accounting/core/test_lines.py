@@ -184,6 +184,18 @@ def test_a_swept_session_of_two_tariffs_is_charged_the_rest_once_it_is_released(
     assert state_of(replayed(ledger.rows)) == state_of(ledger.state)
 
 
+def test_a_late_release_of_two_tariffs_that_adds_nothing_charges_nothing() -> None:
+    ledger = Ledger(catalog_of(both(main=flat(EACH), overage=flat(2 * EACH, CNY))))
+    ledger.grant(10 * UNIT)
+    ledger.grant(100 * UNIT, unit=CNY)
+    charging_id, _ = ledger.create(15, 20, metered=True)
+    ledger.update(charging_id, 2, usage(input=12, output=1), 20)
+    ledger.pass_time(2 * HOUR)
+    assert ledger.release(charging_id, 3, usage(input=12, output=1)) == Settled("TOKEN", 0, 0)
+    records = [entry for entry in ledger.entries if isinstance(entry, SessionSettled)]
+    assert [(each.record_number, each.charged) for each in records] == [(1, 10 * UNIT), (2, 6 * UNIT), (3, 0)]
+
+
 def test_a_top_up_during_the_session_is_burnt_by_it() -> None:
     ledger = Ledger(catalog_of(both(main=flat(EACH), overage=flat(EACH, CNY))))
     ledger.grant(80 * UNIT)

@@ -74,6 +74,8 @@ def test_exactly_the_cap_lives_on(used: int, lives_on: int, expired: int) -> Non
     rolled = [entry for entry in ledger.entries if isinstance(entry, BucketRolledOver)]
     assert [entry.expired for entry in rolled] == ([expired * UNIT] if used < 10 else [])
     assert ledger.state.buckets[bucket_id].remaining == lives_on * UNIT
+    if used < 10:
+        assert ledger.state.buckets[bucket_id].rollover_cap == 0
     assert sum(ledger.free.values()) == lives_on + 10
 
 
@@ -136,6 +138,7 @@ def test_every_field_of_a_create_and_an_event_makes_it_another_one() -> None:
             {
                 **{"model_id": "thirds", "key_id": "key-2", "member_id": "mbr-2", "input_bound": 9, "output_limit": 9},
                 **{"metered": True, "input_expected": 3, "input_calibrated": 3},
+                **{"idempotency_key": "mine", "content_digest": b"of another"},
             },
         ),
         (

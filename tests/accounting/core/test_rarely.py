@@ -1,11 +1,13 @@
 """Orders, renewals, changes and corrections that come rarely: what is refused, and what begins or ends in an unusual way."""
 
 from datetime import datetime
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
+from services.accounting.core.account.due import next_due_us
 from services.accounting.core.account.state import ENDED_MEMORY_US, Order
 from services.accounting.core.balance import less_hold
 from services.accounting.core.buckets import BUCKETS_MAX
@@ -26,11 +28,13 @@ from services.accounting.core.commands import (
 )
 from services.accounting.core.corrections import set_limits
 from services.accounting.core.cycles import period_bounds_us
+from services.accounting.core.due import due_entries
 from services.accounting.core.entries import BucketGranted, OrderFailed, PriceCharged, SessionSettled, SubscriptionEnded
+from services.accounting.core.sales.prices import unused_value
 from services.accounting.core.terms import LimitKind, Payment, Period, Scope
 from services.runtime.identifiers import derived_name
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, TCC_US, UNIT, Ledger, catalog_of, flat, offering, usage
-from tests.accounting.shop import CNY, SHANGHAI, Shopper, allowance, for_sale, go_to, limit
+from tests.accounting.shop import CNY, DAILY, SHANGHAI, Shopper, allowance, for_sale, go_to, limit
 
 TEN = for_sale("ten", allowance(10), price=9_900_000)
 THIRTY = for_sale("thirty", allowance(30), price=26_900_000)
@@ -39,17 +43,30 @@ DOLLARS = for_sale("dollars", allowance(10), price=3_000_000)
 assert DOLLARS.terms is not None
 DOLLARS = DOLLARS._replace(terms=msgspec.structs.replace(DOLLARS.terms, price_unit="CURRENCY:USD"))
 ONCE = for_sale("once", allowance(10), price=9_900_000, automatic=False)
+FREE_DAILY = for_sale("free-daily", allowance(10), cycle=DAILY)
 
 
 @pytest.fixture
 def shopper() -> Shopper:
-    return Shopper(TEN, THIRTY, NO_GRACE, DOLLARS, ONCE)
+    return Shopper(TEN, THIRTY, NO_GRACE, DOLLARS, ONCE, FREE_DAILY)
 
 
 def refused(answer: object) -> tuple[str, str]:
     """The fault's name and its sentence."""
     assert isinstance(answer, Failed), answer
     return answer.fault.name, answer.message
+
+
+def test_a_new_session_is_told_the_age_that_its_id_may_have() -> None:
+    ledger = Ledger()
+    ledger.grant(UNIT)
+    create = ledger.create_command(1, 0)
+    ledger.pass_time(DAY)
+    assert refused(ledger.ask(create)) == (
+        "CHARGING_ID_STALE",
+        f"the time in charging_id {create.charging_id} is more than 14 minutes old or lies in the future: it can't be taken for "
+        "a new call; check the caller's clock",
+    )
 
 
 def awaiting(shopper: Shopper) -> Order:
@@ -76,6 +93,36 @@ def test_an_order_that_is_given_up_fails_with_the_reason_and_a_repeat_tells_it_a
         "ITEM_UNKNOWN",
         f"no order ord-none is on account {ACCOUNT_ID}",
     )
+
+
+def test_an_order_is_told_again_as_it_is(shopper: Shopper) -> None:
+    order = shopper.order("ten", Payment.EXTERNAL, key="k")
+    assert shopper.order("ten", Payment.EXTERNAL, key="k") == order
+    assert (order.amount, shopper.confirm(order).amount) == (9_900_000, 9_900_000)
+
+
+def test_a_free_cycle_that_followed_a_paid_one_during_a_standstill_is_the_present_one(shopper: Shopper) -> None:
+    shopper.grant(9_900_000, unit=CNY)
+    order = shopper.order("ten", Payment.PREPAID)
+    shopper.change(order.subscription_id, "free-daily", Payment.FREE, at_once=False)
+    shopper.pass_time(40 * DAY)
+    # Once: the next command must find it so.
+    shopper.rows.append((len(shopper.rows) + 1, []))
+    shopper._apply_due()
+    subscription = shopper.state.subscriptions[order.subscription_id]
+    assert (subscription.state, subscription.terms.offering_id) == ("active", "free-daily")
+    assert shopper.now_us < subscription.cycle_end_us <= shopper.now_us + 2 * DAY
+    assert shopper.free == {"TOKEN": 10}
+
+
+def test_an_order_is_due_at_its_end_for_as_long_as_it_waits(shopper: Shopper) -> None:
+    order = shopper.order("ten", Payment.EXTERNAL)
+    expires_us = awaiting(shopper).expires_us
+    assert next_due_us(shopper.state) == expires_us
+    shopper.confirm(order)
+    due_us = next_due_us(shopper.state)
+    assert due_us is not None
+    assert due_us > expires_us
 
 
 def test_a_payment_for_a_subscription_that_has_ended_is_to_be_given_back(shopper: Shopper) -> None:
@@ -157,6 +204,17 @@ def test_a_change_for_the_next_cycle_that_is_paid_outside_is_asked_for_at_its_be
     assert shopper.free == {"TOKEN": 30}
 
 
+def test_a_cycle_is_worth_its_days_that_are_left_while_it_runs(shopper: Shopper) -> None:
+    shopper.grant(9_900_000, unit=CNY)
+    shopper.order("ten", Payment.PREPAID)
+    (subscription,) = shopper.state.subscriptions.values()
+    days = subscription.cycle_days
+    assert unused_value(subscription, shopper.now_us) == 9_900_000 * (days - 1) // days > 0
+    assert unused_value(msgspec.structs.replace(subscription, state="suspended"), shopper.now_us) == 0
+    # Old journals have no days.
+    assert unused_value(msgspec.structs.replace(subscription, cycle_days=0), shopper.now_us) == 0
+
+
 @pytest.mark.parametrize("payment", [Payment.EXTERNAL, Payment.PREPAID])
 def test_a_renewal_without_grace_that_is_not_paid_ends_at_once_and_asks_for_nothing(shopper: Shopper, payment: Payment) -> None:
     shopper.grant(9_900_000, unit=CNY)
@@ -171,6 +229,21 @@ def test_a_renewal_without_grace_that_is_not_paid_ends_at_once_and_asks_for_noth
     assert ended == [SubscriptionEnded(ACCOUNT_ID, end_us, subscription.subscription_id, "not paid")]
     assert all(each.state == "completed" for each in shopper.state.orders.values())
     assert "TOKEN" not in shopper.free
+
+
+def test_a_renewal_that_is_tried_at_the_end_of_its_grace_and_not_paid_ends(shopper: Shopper) -> None:
+    shopper.grant(9_900_000, unit=CNY)
+    shopper.order("ten", Payment.PREPAID)
+    shopper.pass_time(31 * DAY)
+    poke(shopper)
+    (subscription,) = shopper.state.subscriptions.values()
+    end_us = subscription.grace_end_us
+    # Money that comes at this very moment, too little of it, makes it tried.
+    subscription.retry_us = end_us
+    entries = due_entries(shopper.state, end_us, 0, used=False)
+    # They are applied between one and the next, which is not done here: look at the first ones.
+    ended = [each for each in islice(entries, 9) if isinstance(each, SubscriptionEnded)]
+    assert ended[0] == SubscriptionEnded(ACCOUNT_ID, end_us, subscription.subscription_id, "not paid")
 
 
 def test_a_renewal_that_was_asked_for_once_is_cycled_once(shopper: Shopper) -> None:
@@ -215,6 +288,7 @@ def test_an_unknown_bucket_and_one_that_has_ended_are_not_topped_up() -> None:
 
 
 def test_the_key_of_a_top_up_is_remembered_for_as_long_as_an_ended_bucket() -> None:
+    assert ENDED_MEMORY_US == 90 * DAY
     ledger = Ledger()
     bucket = ledger.grant(10 * UNIT, valid_for_us=3 * ENDED_MEMORY_US)
 

@@ -49,6 +49,20 @@ def test_a_vendor_is_owed_for_the_model_that_it_ran() -> None:
     assert owed(ledger) == [6]
 
 
+def test_a_vendor_of_an_equivalent_model_is_owed_by_that_models_rates() -> None:
+    own, other = schedule_of((0, 1)), Schedule(CNY, (TariffVersion(0, {"twin": flat(4 * EACH, CNY)}),))
+    ledger = Ledger(
+        catalog_of(
+            offering({"flat": flat(EACH)}),
+            wholesale={"flat": (("one", "m", own),), "twin": (("two", "m", other),)},
+            equivalents={"flat": ("twin",)},
+        )
+    )
+    ledger.grant(1_000 * UNIT)
+    end(ledger, ("one", "m", "refused"), ("two", "m", "answered"))
+    assert owed(ledger) == [12]
+
+
 @pytest.mark.parametrize(("outcome", "amount"), [("refused", 0), ("unreachable", 0), ("answered", 3)])
 def test_the_only_vendor_is_owed_if_it_has_worked(outcome: str, amount: int) -> None:
     ledger = owing({("one", "m"): 1})

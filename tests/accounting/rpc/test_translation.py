@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.accounting.core import commands
-from services.accounting.core.commands import BucketAdded, GrantedUntil, Refused, ResultCode, Settled
+from services.accounting.core.commands import BucketAdded, GrantedNow, KnownCall, RateLeft, RatesLeft, Refused, ResultCode, Settled
 from services.accounting.rpc.answers import bucket_added_message, fill_result, refused_message
 from services.accounting.rpc.commands import command_of, receive_transfer_message, receive_transfer_of, set_limits_of
 from services.accounting.rpc.fields import unit_message
@@ -66,8 +66,29 @@ def test_no_class_is_negative() -> None:
 @pytest.mark.parametrize(("ends_in_us", "ends_in_ms"), [(0, 1), (1, 1), (1_000, 1), (1_001, 2)])
 def test_an_end_is_no_0_and_not_before_its_time(ends_in_us: int, ends_in_ms: int) -> None:
     result = pb.ChargeResult()
-    fill_result(result, GrantedUntil(10, 10, 5, 1_000, False, "plan", ends_in_us=ends_in_us, ending_subject="key:k"))
+    fill_result(result, GrantedNow(10, 10, 5, 1_000, False, "plan", ends_in_us=ends_in_us, ending_subject="key:k"))
     assert (result.granted.ends_in_ms, result.granted.ending_subject) == (ends_in_ms, "key:k")
+
+
+def test_what_rates_leave_is_told_in_milliseconds_rounded_up_where_a_rate_is_limited() -> None:
+    rates = RatesLeft(RateLeft(9, 2, 1_001), None)
+    result = pb.ChargeResult()
+    fill_result(result, GrantedNow(10, 10, 5, 1_000, False, "plan", rates=rates))
+    granted = result.granted
+    assert granted.request_rate == pb.RateLeft(limit=9, remaining=2, reset_ms=2)
+    assert (granted.HasField("request_rate"), granted.HasField("token_rate")) == (True, False)
+    # There is no end, so none is told.
+    assert (granted.ends_in_ms, granted.ending_subject) == (0, "")
+    refused = refused_message(Refused(ResultCode.RATE_LIMITED, "", 0, 0, 0, held=False, rates=RatesLeft(None, RateLeft(7, 0, 5))))
+    assert (refused.HasField("request_rate"), refused.token_rate) == (False, pb.RateLeft(limit=7, remaining=0, reset_ms=1))
+
+
+def test_a_call_that_was_named_before_is_told() -> None:
+    result = pb.ChargeResult()
+    fill_result(result, KnownCall("a-call", is_open=True, has_other_content=False))
+    assert result.known_call == pb.KnownCall(charging_id="a-call", is_open=True)
+    fill_result(result, KnownCall("a-call", is_open=False, has_other_content=True))
+    assert result.known_call == pb.KnownCall(charging_id="a-call", has_other_content=True)
 
 
 def test_a_settlement_tells_every_unit() -> None:

@@ -8,17 +8,19 @@ from typing import Any, Final
 from services.edge.api.models import AccountOfferings
 from services.edge.call.dialect import Dialect, Request
 from services.edge.catalog import CatalogHolder, Snapshot
-from services.edge.charging.port import Charging
+from services.edge.charging.port import Charging, Opened
 from services.edge.http.problems import Problem, revoked
 from services.edge.identity.principals import End, Principal, Principals
 from services.edge.vendors.vendor import BODY_BYTES_MAX, VendorAnswer, VendorClient, VendorFailure
 from services.runtime.errors import ServiceError
-from services.runtime.http.exchange import Exchange, Wire
+from services.runtime.http.exchange import Channel, Exchange, Stream, Wire
 from services.token_classes import TOKEN_CLASSES, trimmed
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
 
 PRINCIPAL: Final = Principal("key-1", "member-1", "account-1")
+# A header of tests: the account of the call's key, where it is another one.
+ACCOUNT: Final = "x-account"
 # An item of a script: the vendor says nothing more and does not end.
 HANG: Final = "hang"
 Item = bytes | float | int | str | VendorFailure
@@ -135,6 +137,8 @@ class ScriptedVendors(VendorClient):
 
     def __init__(self) -> None:
         self.scripts: dict[str, list[Script]] = {}
+        # Questions that cost nothing: when, where, and with which headers; the scripts of "HOST free" answer them.
+        self.free: list[tuple[float, str, dict[bytes, bytes]]] = []
         self.asked: list[Asked] = []
 
     def answers(self, *items: Item, vendor: str = "acme", **how: Any) -> None:
@@ -157,6 +161,13 @@ class ScriptedVendors(VendorClient):
             asked.closed_at_s = now_s()
             raise first
         return ScriptedAnswer(script, asked)
+
+    async def get(self, url: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self.free.append((now_s(), url, dict(headers)))
+        script = self.scripts[f"{url.split('/')[2]} free"].pop(0)
+        await asyncio.sleep(script.head_after_s)
+        if isinstance(first := script.next(), VendorFailure):
+            raise first
 
     def check(self) -> None:
         """Whatever was opened is closed."""
@@ -189,6 +200,9 @@ class FakeCharging(Charging):
         # When the time of the key ends, from now on; 0: it does not.
         self.ends_at_s = now_s() + ends_in_ms / 1_000 if ends_in_ms else 0.0
         self.refuses: list[pb.Refused] = []
+        # What every Create is told whose name has a call.
+        self.known: pb.KnownCall | None = None
+        self.rates: dict[str, Any] = {}
         # An answer is held back until its event is set; a failure is raised instead of it.
         self.create_gate: asyncio.Event | None = None
         self.update_gate: asyncio.Event | None = None
@@ -213,12 +227,13 @@ class FakeCharging(Charging):
     def takes_all_classes(self) -> bool:
         return self._takes_all_classes
 
-    async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> pb.Granted | pb.Refused:
-        assert account_id == PRINCIPAL.account_id
+    async def create(self, account_id: str, charging_id: str, create: pb.CreateSession) -> Opened:
         assert charging_id not in self._numbers, "a session was opened twice"
         self.creates.append(create)
         if self.create_gate is not None:
             await self.create_gate.wait()
+        if self.known is not None:
+            return self.known
         if self.refuses:
             return self.refuses.pop(0)
         free = self.balance - create.input_tokens_bound
@@ -241,6 +256,7 @@ class FakeCharging(Charging):
             offering_id=self.offering_id,
             ends_in_ms=round((self.ends_at_s - now_s()) * 1_000) if self.ends_at_s else 0,
             ending_subject="key:key-1" if self.ends_at_s else "",
+            **self.rates,
         )
         self.grants.append(answer)
         return answer
@@ -325,6 +341,9 @@ class NoWire(Wire):
     def cut(self) -> None:
         raise AssertionError("there is no connection")
 
+    def switch(self, exchange: Exchange, stream: Stream) -> Channel:
+        raise AssertionError("there is no connection")
+
 
 class CallClient(Exchange):
     """A client at the other end of an application, with one request; what it was sent is kept as messages of ASGI's kind."""
@@ -407,10 +426,12 @@ class OnePrincipal(Principals):
 
     def __init__(self) -> None:
         self.revocations: list[End] = []
+        self.principal = PRINCIPAL
 
     async def resolve(self, exchange: Exchange) -> Principal:
         exchange.known = True
-        return PRINCIPAL
+        account_id = exchange.value_of(ACCOUNT.encode()).decode()
+        return self.principal._replace(account_id=account_id) if account_id else self.principal
 
     def watch(self, principal: Principal, end: End) -> None:
         self.revocations.append(end)

@@ -7,11 +7,11 @@ dialect is needed.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from services.edge.call.dialect import Answer, Body, Charged, Dialect, Ending, InputSize, Request, Step, VendorRequest
-from services.edge.http.problems import Problem, malformed
+from services.edge.call.dialect import Answer, Body, Charged, Dialect, Ending, InputSize, Rate, Request, Step, VendorRequest
+from services.edge.http.problems import Header, Problem, malformed
 from services.edge.tokens.size import size_of
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import Endpoint
@@ -66,7 +66,8 @@ END: Final = event("end")
 class LineAnswer:
     """A vendor's answer in lines."""
 
-    def __init__(self, *, streamed: bool) -> None:
+    def __init__(self, *, streamed: bool, running: bool = False) -> None:
+        self.tells_usage = _told if running else None
         self.content_type = "text/event-stream; charset=utf-8" if streamed else "text/plain"
         self._streamed = streamed
         self._said: list[str] = []
@@ -123,6 +124,10 @@ class LineAnswer:
 
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
         return b"data: error %d %s %s\n\n" % (problem.status, str(problem.code).encode(), problem.message.encode())
+
+
+def _told(events: bytes, used: Vector) -> bytes:
+    return events + f"data: used {' '.join(map(str, used))}\n\n".encode()
 
 
 def _count(rest: str) -> VendorCount:
@@ -199,7 +204,7 @@ class LineRequest(NamedTuple):
         return 40_000 + output_tokens * 10
 
     def answer(self, endpoint: Endpoint) -> LineAnswer:
-        return LineAnswer(streamed=self.streamed)
+        return LineAnswer(streamed=self.streamed, running=self.options.get("usage") == "running")
 
 
 class LineDialect:
@@ -227,6 +232,9 @@ class LineDialect:
 
     def status_of(self, problem: Problem) -> int:
         return problem.status
+
+    def rate_headers(self, rates: Sequence[Rate], now_ms: int) -> list[Header]:
+        return [(f"line-{rate.of}".encode(), f"{rate.remaining} of {rate.limit}, {rate.reset_ms} ms".encode()) for rate in rates]
 
 
 # A type checker sees here that the doubles keep the protocols.

@@ -131,7 +131,7 @@ class Scene:
         self.charging = charging or FakeCharging()
         self.principals = OnePrincipal()
         self.metrics = CallMetrics()
-        holder = FixedCatalog(snapshot or catalog())
+        holder = self.catalog = FixedCatalog(snapshot or catalog())
         config = EdgeConfig(
             registry_address="r",
             authentication_address="a",

@@ -152,7 +152,17 @@ async def test_what_was_counted_by_the_tokenizer_goes_on_with_it() -> None:
     exact = await admit(Router(), LineDialect().name, request, model, "account-1")._replace(exact_count=None).measured_exactly()
     assert exact is not None
     assert exact.exact_count is not None
-    assert exact.create(PRINCIPAL).output_tokens_limit == 1_000 + 20 + 8
+    assert exact.create(PRINCIPAL, "").output_tokens_limit == 1_000 + 20 + 8
+
+
+async def test_a_create_says_whether_its_key_was_minted_and_has_the_calls_label() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hello"), FINISH, COUNT, END)
+    await scene.call("stream=yes limit=100", headers={"x-tokenline-run": "nightly"})
+    scene.principals.principal = PRINCIPAL._replace(is_minted=True)
+    scene.vendors.answers(say("hello"), FINISH, COUNT, END)
+    await scene.call("stream=yes limit=100")
+    assert [(each.key_is_minted, each.run_label) for each in scene.charging.creates] == [(False, "nightly"), (True, "")]
 
 
 async def test_nothing_is_counted_where_the_refusal_has_another_reason() -> None:

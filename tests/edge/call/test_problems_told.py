@@ -34,22 +34,27 @@ def problem(meaning: Meaning, fault: VendorFault) -> Problem:
         (Meaning.REQUEST, "The model's vendor refused the request as malformed.", None, None),
     ],
 )
-def test_a_clients_own_fault_is_told_in_the_vendor_s_words(
+def test_a_clients_own_fault_is_told_and_the_vendor_s_words_are_quoted(
     meaning: Meaning, silent: str, code: str | None, param: str | None
 ) -> None:
     told = problem(meaning, VendorFault(400, message="too long by 7"))
-    assert (told.status, told.type, told.code, told.message, told.param) == (400, INVALID_REQUEST, code, "too long by 7", param)
+    quoted = f'{silent} The vendor says: "too long by 7"'
+    assert (told.status, told.type, told.code, told.message, told.param) == (400, INVALID_REQUEST, code, quoted, param)
+    # A refusal costs nothing, so it brings no text.
+    assert problem(meaning, VendorFault(400, message="a" * 200 + "b" * 1_800)).message == f'{silent} The vendor says: "{"a" * 200}"'
     for words in ("", f"key {KEY}", KEY[:8], KEY[-8:]):
         assert problem(meaning, VendorFault(400, message=words)).message == silent
     # Seven characters give nothing away.
-    assert problem(meaning, VendorFault(400, message=KEY[:7])).message == KEY[:7]
+    assert problem(meaning, VendorFault(400, message=KEY[:7])).message == f'{silent} The vendor says: "{KEY[:7]}"'
 
 
 def test_a_malformed_request_s_code_and_field_are_the_vendor_s_unless_they_tell_a_secret() -> None:
     told = problem(Meaning.REQUEST, VendorFault(422, code="bad_tools", message="no", param="tools[0]"))
-    assert (told.code, told.message, told.param) == ("bad_tools", "no", "tools[0]")
-    told = problem(Meaning.REQUEST, VendorFault(422, code=KEY, message="no", param=f"at {KEY}"))
-    assert (told.code, told.message, told.param) == (None, "no", None)
+    quoted = 'The model\'s vendor refused the request as malformed. The vendor says: "no"'
+    assert (told.code, told.message, told.param) == ("bad_tools", quoted, "tools[0]")
+    for word in (KEY, "a text", "w" * 65):
+        told = problem(Meaning.REQUEST, VendorFault(422, code=word, message="no", param=word))
+        assert (told.code, told.message, told.param) == (None, quoted, None)
 
 
 @pytest.mark.parametrize("exact", [True, False])

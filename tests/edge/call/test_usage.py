@@ -90,6 +90,16 @@ def test_long_texts_are_handed_out_and_short_ones_counted() -> None:
     assert set(count.lengths) == {5}
 
 
+def test_a_step_is_of_the_first_choice_unless_it_says_so() -> None:
+    count = Counted()
+    of_steps = Meter(InputTokens(9, 3, 5), 2, count, input_max=100_000, output_max=100_000, output_held=lambda: 100_000)
+    for step in (Step(said="one "), Step(said="text", choice=0), Step(said="another", choice=1)):
+        of_steps.add(step)
+    assert of_steps.used().charged == (3, 0, 0, 2, 0)
+    # Text in one piece has fewer tokens than its pieces.
+    assert sorted(count.lengths) == [7, 8]
+
+
 def test_what_a_vendor_counts_is_not_counted_again() -> None:
     count = Counted()
     of_steps = meter_of(count)
@@ -107,6 +117,19 @@ def test_what_is_reported_on_the_way_is_near_and_asks_no_tokenizer() -> None:
     of_steps.add(Step(said=LONG))
     assert of_steps.so_far() == (3, 0, 0, estimate(size_of(LONG)), 0)
     assert not count.lengths
+    # The counted part is no estimate any more.
+    while (text := of_steps.long_text) is not None:
+        of_steps.take_long(len(text) // 5)
+    assert of_steps.so_far() == (3, 0, 0, 10_000, 0)
+    assert estimate(size_of(LONG)) != 10_000
+
+
+def test_what_is_reported_on_the_way_without_a_tokenizer_is_the_estimate_of_all_that_was_said() -> None:
+    of_steps = meter(exact=False)
+    for _ in range(2_000):
+        of_steps.add(Step(said="word " * 5))
+    # It is sized in runs, each rounded by itself.
+    assert abs(of_steps.so_far()[3] - estimate(size_of(LONG))) <= 1
 
 
 def test_an_input_that_is_no_plain_text_is_estimated_for_that_part() -> None:
@@ -153,6 +176,15 @@ def test_hidden_reasoning_is_unpaid_where_nothing_was_relayed() -> None:
     of_steps.add(Step(said="word " * 400, counted=VendorCount((3, 0, 0, 450, 900), has_input=True, has_output=True)))
     used = of_steps.used()
     assert (used.charged, used.unpaid) == ((3, 0, 0, 0, 0), (0, 0, 0, 450, 900))
+
+
+def test_a_class_of_output_is_shared_where_the_one_before_it_has_nothing() -> None:
+    of_steps = meter_of(Counted())
+    of_steps.add(Step(thought="word " * 300))
+    of_steps.leave()
+    of_steps.add(Step(thought="word " * 100, counted=VendorCount((3, 0, 0, 0, 800), has_input=True, has_output=True)))
+    used = of_steps.used()
+    assert (used.charged, used.unpaid) == ((3, 0, 0, 0, 600), (0, 0, 0, 0, 200))
 
 
 def test_what_a_client_that_left_did_not_get_is_not_reported_on_the_way() -> None:

@@ -159,8 +159,11 @@ def test_what_was_not_counted_is_not_relayed(old: str, new: str) -> None:
     assert old in text
     step = answer(streamed=True).feed(Event("content_block_delta", text.replace(old, new).encode()))
     assert (step.said, step.out) == ("He", b"event: content_block_delta\ndata: %b\n\n" % text.encode())
-    padded = text.replace("}", " " * 60 + "}", 1)
+    padded = text.removesuffix("}") + " " * 60 + "}"
     assert padded.encode() in answer(streamed=True).feed(Event("content_block_delta", padded.encode())).out
+    # More spaces, or spaces elsewhere, could tell something.
+    for odd in (text.removesuffix("}") + " " * 65 + "}", text.replace("}", " " * 60 + "}", 1), text.replace(":", ": ", 1)):
+        assert answer(streamed=True).feed(Event("content_block_delta", odd.encode())).out == step.out
 
 
 def test_numbers_in_short_make_no_room_for_a_member_twice() -> None:
@@ -223,6 +226,31 @@ def test_what_was_not_counted_of_a_whole_answer_is_not_relayed(twice: str) -> No
     taken = answer(streamed=False)
     assert taken.feed_whole(whole.replace(b'"content":', twice.replace("LOST", "lost" * 50).encode())).said == "He"
     assert taken.end(Ending.COMPLETE, (9, 0, 0, 1, 0)) == whole
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+@pytest.mark.parametrize(
+    ("used", "told"),
+    [
+        ((9, 0, 0, 1, 0), {"input_tokens": 9, "output_tokens": 1, "note": 7}),
+        # Results that the vendor added are charged beside its own count of the input.
+        (
+            (12, 3, 4, 1, 0),
+            {"input_tokens": 12, "cache_creation_input_tokens": 4, "cache_read_input_tokens": 3, "output_tokens": 1, "note": 7},
+        ),
+    ],
+)
+def test_the_usage_of_a_whole_answer_is_that_which_is_charged(used: Any, told: dict[str, Any], *, is_stream: bool) -> None:
+    usage = {"input_tokens": 9, "output_tokens": 1, "note": 7}
+    to = answer(streamed=False)
+    if is_stream:
+        feed_events(to, start(usage=usage), begin(), piece(type="text_delta", text="He"), stop(), ending(usage=usage), STOP)
+    else:
+        to.feed_whole(
+            msgspec.json.encode({"id": "m", "type": "message", "content": [{"type": "text", "text": "He"}], "usage": usage})
+        )
+    found = msgspec.json.decode(to.end(Ending.COMPLETE, used))
+    assert (found["usage"], found["content"]) == (told, [{"type": "text", "text": "He"}])
 
 
 @settings(max_examples=40)
@@ -439,7 +467,7 @@ def test_an_assembled_answer_that_is_cut_says_so() -> None:
     arguments = piece(1, type="input_json_delta", partial_json='{"cmd": "l')
     feed_events(reading, start(), begin(), piece(type="text_delta", text="Hello"), stop(), call, arguments)
     message = read_whole(reading.end(Ending.CUT, USED))
-    assert (message.stop_reason, message.usage.output_tokens, message.usage.input_tokens) == ("max_tokens", 57, 9)
+    assert (message.stop_reason, message.usage.output_tokens, message.usage.input_tokens) == ("max_tokens", 57, 12)
     assert (message.content[0].text, message.content[1].name, message.content[1].input) == ("Hello", "run", {})
     assert read_whole(answer(streamed=False).end(Ending.CUT, USED)).content == []
 
@@ -476,7 +504,7 @@ def test_an_assembled_answer_has_all_pieces() -> None:
         {**ending("stop_sequence", {"output_tokens": 9}), "context_management": {"applied_edits": []}},
         STOP,
     )
-    whole = complete(reading)
+    whole = reading.end(Ending.COMPLETE, (9, 0, 0, 9, 0))
     assert b'"input":{"n": 1.50, "big": 123456789012345678901}' in whole
     message = msgspec.json.decode(whole)
     assert message["content"][:2] == [

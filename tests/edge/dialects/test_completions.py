@@ -1,5 +1,6 @@
 """Completions: what is read of a request, what a vendor gets, and what a client gets of the answer."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from services.edge.call.dialect import Body, Charged, Ending, Step
 from services.edge.dialects.completions.dialect import Completions
 from services.edge.dialects.completions.request import CompletionsRequest
+from services.edge.dialects.metadata import FREE_BYTES, FREE_BYTES_A_PIECE
 from services.edge.http.problems import Problem, vendor_failed
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import Endpoint, Unknown
@@ -290,8 +292,14 @@ def probabilities(text: str, offset: int, **others: float) -> dict[str, Any]:
     return {"tokens": [text], "token_logprobs": [-0.5], "top_logprobs": [{text: -0.5, **others}], "text_offset": [offset]}
 
 
+# The answer's other metadata has taken what is free of it.
+SPENT: Any = {"x": [list(range(30))] * 200}
+
+
 def counted(told: Any, text: str = "word", **fields: Any) -> str:
-    step: Step = read(stream=True, **fields).answer(ENDPOINT).feed(chunk(said(text, logprobs=told)))
+    answer = read(stream=True, **fields).answer(ENDPOINT)
+    answer.feed(chunk(said(""), **SPENT))
+    step: Step = answer.feed(chunk(said(text, logprobs=told)))
     assert step.said.startswith(text)
     return step.said.removeprefix(text)
 
@@ -299,6 +307,7 @@ def counted(told: Any, text: str = "word", **fields: Any) -> str:
 def test_probabilities_that_were_asked_for_are_free() -> None:
     assert counted(probabilities("word", 0), logprobs=0) == ""
     assert counted(probabilities("word", 0, other=-1.0, more=-2), logprobs=2) == ""
+    assert counted({"tokens": ["wo", "rd"], "text_offset": [4_096, 4_098]}, logprobs=0) == ""
     assert counted({**probabilities("é", 0), "tokens": ["bytes:\\xc3\\xa9"]}, text="é", logprobs=0) == ""
     assert counted({**probabilities("word", 0), "token_logprobs": [None], "top_logprobs": [None]}, logprobs=0) == ""
 
@@ -309,8 +318,17 @@ def test_probabilities_that_were_asked_for_are_free() -> None:
         ({**probabilities("word", 0), "tokens": ["word", " and more"]}, " and more"),
         ({**probabilities("word", 0), "tokens": ["word", {"x": "hidden"}]}, "hidden"),
         ({"tokens": ["word"], "top_logprobs": [{"a": -1.0, "b": -1.0, "long": "hidden"}]}, "hidden"),
-        ({"tokens": ["word"], "top_logprobs": [{"h" * 65: -1.0}]}, "h" * 65),
+        # A token is the next part of the text.
+        ({"tokens": ["hide"]}, "hide"),
+        ({"tokens": ["rd", "wo"]}, "rd"),
+        ({"tokens": ["bytes:\\x68\\x69\\x64\\x65"]}, "x68"),
+        # Alternatives are tokens too.
+        ({"tokens": ["word"], "top_logprobs": [{"h" * 300: -1.0}]}, "h" * 300),
+        # The places of tokens rise, by no more than the text.
+        ({"tokens": ["wo", "rd"], "text_offset": [0, 5]}, "[0,5]"),
+        ({"tokens": ["wo", "rd"], "text_offset": [2, 0]}, "[2,0]"),
         ({"tokens": ["word"], "top_logprobs": [{f"hidden{number}": -1.0 for number in range(90)}]}, "hidden89"),
+        ({"tokens": ["word"], "top_logprobs": [{f"{number:02}": -1.0 for number in range(90)}]}, '"89":-1.0'),
         ({"tokens": ["word"], "token_logprobs": ["hidden"]}, "hidden"),
         # The digits of one number, and of one offset, are a text.
         ({"tokens": ["word"], "token_logprobs": [12**200]}, str(12**200)),
@@ -326,4 +344,33 @@ def test_whatever_else_they_tell_is_output(logprobs: Any, told: str) -> None:
 
 
 def test_probabilities_that_nobody_asked_for_are_output() -> None:
-    assert counted({"tokens": ["hidden"]}) == "hidden"
+    assert counted({"tokens": ["hidden"]}).startswith("hidden")
+
+
+EVENTS = 400
+
+
+def test_a_text_has_at_most_a_token_for_each_byte_of_all_that_was_told() -> None:
+    answer = read(stream=True, logprobs=0).answer(ENDPOINT)
+    answer.feed(chunk(said(""), **SPENT))
+    text, numbers = "four" * 16, [-0.123456789]
+    told = [answer.feed(chunk(said(text, logprobs={"token_logprobs": numbers * count}))).said for count in (60, 68, 65)]
+    assert [each == text for each in told] == [True, True, False]
+
+
+@pytest.mark.parametrize("text", ["w", "word"])
+@pytest.mark.parametrize(("letters", "asked"), [(5, 5), (60, 5), (60, 1)])
+def test_alternatives_are_free_as_far_as_they_can_be_tokens(text: str, letters: int, asked: int) -> None:
+    answer = read(stream=True, logprobs=asked).answer(ENDPOINT)
+    beyond = told = 0
+    for number in range(EVENTS):
+        others = {hashlib.sha256(b"%d %d" % (number, each)).hexdigest()[:letters]: -1.0 for each in range(asked)}
+        step = answer.feed(chunk(said(text, logprobs=probabilities(text, number, **others))))
+        beyond += len(step.said) - len(text)
+        told += len(text) + letters * asked
+    # One of 128 bytes for each, then twice the text; and what is free of all metadata.
+    free = (asked + 1) * (128 + 2 * EVENTS * len(text)) + FREE_BYTES + EVENTS * FREE_BYTES_A_PIECE
+    assert beyond >= told - free
+    assert (beyond > 50_000) is (letters == 60 and asked == 5)
+    if letters == 5 and text == "word":
+        assert beyond == 0

@@ -199,6 +199,13 @@ def test_vectors_pass_byte_for_byte(encoding: str | None, vectors: list[Any]) ->
         body([ONE, ["a", "b"]]),
         body([ONE, [[1.0], [2.0]]]),
         body([ONE, [None, 1]]),
+        # Readers would compute with what is no number, or stop at it; and digits without end are a text.
+        body([ONE, TWO]).replace(b"0.25", b"1e999"),
+        body([ONE, TWO]).replace(b"0.25", b"NaN"),
+        body([ONE, TWO]).replace(b"0.25", b"Infinity"),
+        body([ONE, TWO]).replace(b"0.25", b"0." + b"3" * 30),
+        body([packed([float("nan"), 0.5]), packed(TWO)]),
+        body([packed(ONE), packed([float("-inf"), 0.5])]),
         body([ONE, TWO]).replace(b'"index": 1', b'"index": 0'),
         body([ONE, TWO]).replace(b'"index": 1', b'"index": 2'),
         body([ONE, TWO]).replace(b'"data"', b'"date"'),
@@ -212,6 +219,15 @@ def test_an_answer_without_one_vector_for_each_input_is_none(vendors: bytes) -> 
     with pytest.raises(VendorFailure) as caught:
         fed(vendors, input=["a", "b"])
     assert caught.value.outcome == "garbage"
+
+
+def test_a_number_has_at_most_32_bytes() -> None:
+    longest = b"0." + b"3" * 29
+    assert len(b"-" + longest) == 32
+    vendors = body([[0.5, -0.25], TWO]).replace(b"-0.25", b"-" + longest).replace(b"0.5, ", b"0.5,")
+    assert fed(vendors, input=["a", "b"])[0].end(Ending.COMPLETE, SEVEN) == vendors
+    with pytest.raises(VendorFailure, match="garbage"):
+        fed(vendors.replace(longest, longest + b"3"), input=["a", "b"])
 
 
 def test_vectors_of_another_length_than_asked_for_are_none() -> None:

@@ -173,18 +173,20 @@ def probability(token: str, *alternatives: str) -> dict[str, Any]:
         ({}, 0),
     ],
 )
-def test_alternatives_are_free_as_far_as_they_were_asked_for(asked: dict[str, Any], free: int) -> None:
+@pytest.mark.parametrize("letters", [10, 60])
+def test_alternatives_are_free_as_far_as_they_were_asked_for(asked: dict[str, Any], free: int, letters: int) -> None:
     answer = streamed(**asked).answer(ENDPOINT)
     said = ""
     for number in range(EVENTS):
-        words = [f"{number}-{each}".ljust(60, "z") for each in range(3)]
+        words = [hidden(3 * number + each)[:letters] for each in range(3)]
         logprobs = {"content": [probability("word ", *words)], "refusal": None}
         said += answer.feed(Event("", encode(chunk(number, {"content": "word "}, choice={"logprobs": logprobs})))).said
     beyond = len(said) - EVENTS * len("word ")
-    if free == 3:
+    if letters == 10 and free == 3:
         assert beyond == 0
-    else:
-        assert beyond >= EVENTS * (3 - free) * 60 - FREE_BYTES - EVENTS * FREE_BYTES_A_PIECE
+    # An alternative is a token: it has 128 bytes once, and twice the text on average.
+    told = 3 * letters * EVENTS - free * min(letters * EVENTS, 128 + 2 * len("word ") * EVENTS)
+    assert beyond >= told - FREE_BYTES - EVENTS * FREE_BYTES_A_PIECE
 
 
 @pytest.mark.parametrize(
@@ -201,6 +203,43 @@ def test_probabilities_of_no_text_count_beyond_the_bound(logprobs: Callable[[int
         counted += len(answer.feed(Event("", encode(chunk(number, choice={"logprobs": {"content": logprobs(number)}})))).said)
     # What counts as said earns as other text does.
     assert counted >= EVENTS * (bytes_an_event - FREE_BYTES_A_PIECE) - FREE_BYTES > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "place"),
+    [
+        ("w", {"logprobs": True, "top_logprobs": 1}, "alternatives"),
+        ("", {"logprobs": True, "top_logprobs": 20}, "alternatives"),
+        ("", {"logprobs": True, "top_logprobs": 20}, "tokens"),
+        ("word " * 20, {}, "tokens"),
+    ],
+)
+def test_numbers_are_free_as_far_as_the_text_can_have_them(text: str, asked: dict[str, Any], place: str) -> None:
+    answer = streamed(**asked).answer(ENDPOINT)
+    counted = 0
+    for number in range(EVENTS):
+        # A token of nothing, or one that repeats the text, costs nothing by itself.
+        told: Any = [{"token": "", "logprob": -random.Random(20 * number + each).random()} for each in range(20)]
+        if place == "alternatives":
+            told = [{"token": text, "logprob": -0.5, "top_logprobs": told}]
+        said = answer.feed(Event("", encode(chunk(number, {"content": text}, choice={"logprobs": {"content": told}})))).said
+        counted += len(said) - len(text)
+    # Of numbers half the digits, at least 14 of each.
+    assert counted >= EVENTS * 20 * 7 - FREE_BYTES - EVENTS * FREE_BYTES_A_PIECE > 0
+
+
+def test_parts_of_a_character_have_their_alternatives_before_it_is_told() -> None:
+    answer = streamed(logprobs=True, top_logprobs=20).answer(ENDPOINT)
+    said = ""
+    number = 0
+    for _ in range(EVENTS // 4):
+        for text, token in (("", "\\xf0\\x9f"), ("", "\\x99"), ("\U0001f642", "\\x82"), (" ", " ")):
+            told = [{"token": hidden(number * 20 + each)[:2], "logprob": -random.Random(each).random()} for each in range(20)]
+            entry = {"token": token, "logprob": -0.5, "bytes": None, "top_logprobs": told}
+            event = chunk(number, {"content": text}, choice={"logprobs": {"content": [entry]}})
+            said += answer.feed(Event("", encode(event))).said
+            number += 1
+    assert said == "\U0001f642 " * (EVENTS // 4)
 
 
 @pytest.mark.parametrize("is_chat", [True, False])

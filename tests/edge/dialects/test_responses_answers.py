@@ -9,6 +9,7 @@ from openai.types.responses import Response
 
 from services.edge.call.dialect import Answer, Ending
 from services.edge.dialects.metadata import FREE_BYTES
+from services.edge.dialects.responses.output import Output
 from services.edge.http.problems import vendor_failed
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import UsageReading
@@ -209,6 +210,28 @@ def test_items_that_the_end_tells_in_another_order_count_once() -> None:
     to = answer(streamed=True)
     fed = feed(to, *stream()[:-1], {"type": "response.completed", "response": response("completed", [CALL, MESSAGE])})
     assert fed.said == 'Hello youweather{"city":1}'
+
+
+class Asked(dict[str, Any]):
+    """An item that counts how often it is asked for its ID."""
+
+    asked = 0
+
+    def get(self, name: str, default: Any = None) -> Any:
+        Asked.asked += name == "id"
+        return super().get(name, default)
+
+
+def test_an_end_that_tells_thousands_of_items_at_other_places_finds_each_at_once() -> None:
+    told = Output()
+    items = [Asked(id=f"msg_{number}") for number in range(4_000)]
+    for index, item in enumerate(items):
+        told.take("response.output_item.added", {"output_index": index, "item": item})
+    Asked.asked = 0
+    # Each is found, though the first one was left out and all others have moved.
+    found = [told.known(item, index) for index, item in enumerate(items[1:])]
+    assert [each and each.tree for each in found] == items[1:]
+    assert Asked.asked <= 3 * 4_000
 
 
 def test_settings_of_the_request_are_told_again_for_nothing_and_other_texts_count() -> None:

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from services.edge.catalog import Route
-from services.edge.routing.router import Router
+from services.edge.catalog import Route, WholesalePrice
+from services.edge.routing.router import Mix, Router
 from services.edge.vendors.profile import Endpoint
 from tests.edge.call.line_dialect import END, FINISH, counted, say
 from tests.edge.call.scene import Scene
@@ -31,6 +31,36 @@ def test_every_edge_and_every_release_draws_the_same() -> None:
     # Other values would move each conversation once, with an update, away from its warm cache.
     assert [_names(FOUR, talk) for talk in range(4)] == ["cdba", "badc", "dabc", "dcba"]
     assert _names(tuple(reversed(FOUR)), 0) == _names(FOUR, 0)
+
+
+def test_equal_weights_draw_the_same_order_as_unequal_ones_would() -> None:
+    even = [_names(FOUR, talk) for talk in range(1_000)]
+    # A fifth route of another weight, tried last, changes the way in which the others are drawn.
+    fifth = FOUR[0]._replace(vendor_id="e", priority=1, weight=7)
+    assert [_names((*FOUR, fifth), talk) for talk in range(1_000)] == [names + "e" for names in even]
+
+
+def _priced(*prices: float) -> tuple[Route, ...]:
+    """Four routes, with a price of a token of input; 0: none is known."""
+    return tuple(
+        route._replace(prices=(WholesalePrice(-1, price, 0.0),) if price else ()) for route, price in zip(FOUR, prices, strict=True)
+    )
+
+
+def test_the_cheapest_route_goes_first_and_one_without_a_price_last() -> None:
+    routes = _priced(3.0, 0.0, 1.0, 2.0)
+    plans = {"".join(r.vendor_id for r in ROUTER.plan(routes, "a", f"{talk}".encode, Mix(10, 5)).routes) for talk in range(50)}
+    assert plans == {"cdab"}
+    # A priority goes before a price.
+    routes = (routes[0], routes[1], routes[2]._replace(priority=1), routes[3])
+    assert "".join(r.vendor_id for r in ROUTER.plan(routes, "a", "t".encode, Mix(10, 5)).routes) == "dabc"
+
+
+def test_equally_cheap_routes_share_conversations() -> None:
+    routes = _priced(3.0, 1.0, 1.0, 2.0)
+    first = Counter(ROUTER.plan(routes, "a", f"{talk}".encode, Mix(10, 5)).routes[0].vendor_id for talk in range(2_000))
+    assert set(first) == {"b", "c"}
+    assert first["b"] == pytest.approx(1_000, abs=100)
 
 
 def test_conversations_are_shared_evenly() -> None:

@@ -9,7 +9,7 @@ from opentelemetry.metrics import CallbackOptions
 from services.edge.call.dialect import Charged
 from services.edge.catalog import Route
 from services.edge.vendors.vendor import VendorFailure
-from tests.edge.call.doubles import HANG
+from tests.edge.call.doubles import ACCOUNT, HANG, PRINCIPAL
 from tests.edge.call.line_dialect import END, FINISH, counted, event, say
 from tests.edge.call.scene import Scene, catalog
 
@@ -29,9 +29,9 @@ def _states(scene: Scene) -> dict[object, int | float]:
     return {(each.attributes or {})["model"]: each.value for each in scene.router.states(CallbackOptions())}
 
 
-async def _call(scene: Scene, head: str, charged: Charged = Charged.INPUT_AND_OUTPUT) -> int:
-    """The status of one more call."""
-    client = await scene.call(head, charged=charged)
+async def _call(scene: Scene, head: str, charged: Charged = Charged.INPUT_AND_OUTPUT, account: str = PRINCIPAL.account_id) -> int:
+    """The status of one more call of an account."""
+    client = await scene.call(head, charged=charged, headers={ACCOUNT: account})
     scene.charging.forget()
     return client.status
 
@@ -46,7 +46,7 @@ async def test_a_route_that_is_lost_three_times_is_left_out_and_no_call_fails(st
     statuses = [await _call(scene, f"model=pair stream={stream}") for _ in range(5)]
     assert statuses == [200] * 5
     assert _vendors_asked(scene) == ["acme", "beta"] * 3 + ["beta", "beta"]
-    assert _states(scene) == {"acme-pair": 2, "beta-pair": 0}
+    assert _states(scene) == {"acme-pair": 3, "beta-pair": 0}
 
 
 @BOTH
@@ -58,7 +58,7 @@ async def test_one_call_asks_again_after_the_period_and_the_others_follow_its_an
         scene.vendors.answers(*ANSWER, vendor="beta")
         await _call(scene, f"model=pair stream={stream}")
     await asyncio.sleep(5.0)
-    assert _states(scene)["acme-pair"] == 1
+    assert _states(scene)["acme-pair"] == 3
     scene.vendors.asked.clear()
     # The probe takes 2 s, and meanwhile others go on as before.
     scene.vendors.answers(*ANSWER, head_after_s=2.0)
@@ -136,12 +136,12 @@ async def test_a_route_that_fails_at_once_is_still_the_last_resort() -> None:
     for _ in range(4):
         scene.vendors.answers(VendorFailure("unreachable"))
         await _call(scene, "model=solo")
-    assert _states(scene)["acme-solo"] == 2
+    assert _states(scene)["acme-solo"] == 3
     scene.vendors.answers(*ANSWER)
     assert await _call(scene, "model=solo") == 200
     assert len(scene.vendors.asked) == 5
     # The probe alone closes it.
-    assert _states(scene)["acme-solo"] == 2
+    assert _states(scene)["acme-solo"] == 3
 
 
 @BOTH
@@ -180,6 +180,22 @@ async def test_a_field_that_only_a_left_out_vendor_refuses_is_no_mistake(stream:
     await _call(scene, f"model=pair stream={stream}")
     scene.vendors.answers(*ANSWER, vendor="beta")
     assert await _call(scene, f"model=pair stream={stream} refused_by_acme=yes") == 200
+
+
+async def test_a_left_out_vendors_profile_refuses_no_field_though_its_route_would_be_the_conversations() -> None:
+    scene = Scene()
+    for vendor in ("acme", "beta", "rude", "deep"):
+        for _ in range(64):
+            scene.vendors.answers(*ANSWER, vendor=vendor)
+    talk = 0
+    while (await _call(scene, f"model=even limit=500 talk={talk}")) == 200 and _vendors_asked(scene)[-1] != "acme":
+        talk += 1
+    assert _vendors_asked(scene)[-1] == "acme"
+    scene.vendors.scripts["acme"].clear()
+    scene.vendors.answers(_refused(429, 37_000))
+    assert await _call(scene, f"model=even limit=500 talk={talk}") == 200
+    assert await _call(scene, f"model=even limit=500 talk={talk} refused_by_acme=yes") == 200
+    assert _vendors_asked(scene)[-1] != "acme"
 
 
 @BOTH
@@ -279,7 +295,7 @@ async def test_what_is_known_of_a_route_ends_with_it() -> None:
         await _call(scene, "model=pair")
     (acme, beta) = _pair()
     scene.router.keep([acme, beta])
-    assert _states(scene) == {"acme-pair": 2, "beta-pair": 0}
+    assert _states(scene) == {"acme-pair": 3, "beta-pair": 0}
     # Its address has changed: what failed there says nothing of the new one.
     scene.router.keep([acme._replace(endpoint=acme.endpoint._replace(base_url="http://new")), beta])
     assert _states(scene) == {"beta-pair": 0}
@@ -307,7 +323,7 @@ async def test_the_log_tells_once_that_a_route_is_left_out_and_once_that_it_answ
     scene.vendors.answers(*ANSWER)
     await _call(scene, "model=solo")
     assert _lines(caplog) == [
-        "vendor acme gets no calls for acme-solo for 5 s: they fail, the last with unreachable",
+        "vendor acme gets no calls of account account-1 for acme-solo for 5 s: they fail, the last with unreachable",
         "vendor acme answers for acme-solo again, and gets its calls",
     ]
 
@@ -327,6 +343,50 @@ async def test_short_times_to_wait_are_no_lines_in_the_log(caplog: pytest.LogCap
     await asyncio.sleep(37.0)
     await _call(scene, "model=solo")
     assert _lines(caplog) == [
-        "vendor acme gets no calls for acme-solo for 37 s: they fail, the last with rate_limit",
+        "vendor acme gets no calls of account account-1 for acme-solo for 37 s: they fail, the last with rate_limit",
         "vendor acme answers for acme-solo again, and gets its calls",
     ]
+
+
+@BOTH
+async def test_a_time_to_wait_that_one_account_brought_about_costs_no_other_a_call(stream: str) -> None:
+    scene = Scene()
+    scene.vendors.answers(_refused(429, 600_000))
+    assert await _call(scene, f"model=solo stream={stream}", account="account-6") == 503
+    scene.vendors.answers(*ANSWER)
+    assert await _call(scene, f"model=solo stream={stream}") == 200
+    client = await scene.call(f"model=solo stream={stream}", headers={ACCOUNT: "account-6"})
+    assert (client.status, client.header("retry-after")) == (503, "600")
+    # A second account is told to wait: now it is the vendor's word to all, kept for a minute.
+    scene.vendors.answers(_refused(429, 600_000))
+    assert await _call(scene, f"model=solo stream={stream}", account="account-7") == 503
+    client = await scene.call(f"model=solo stream={stream}")
+    assert (client.status, client.header("retry-after")) == (503, "60")
+    assert _states(scene) == {"acme-solo": 2}
+
+
+@BOTH
+async def test_odd_requests_of_one_account_leave_no_route_out_for_others(stream: str) -> None:
+    scene = Scene()
+    for _ in range(40):
+        scene.vendors.answers(_refused(500))
+        scene.vendors.answers(*ANSWER, vendor="beta")
+        assert await _call(scene, f"model=pair stream={stream}", account="account-6") == 200
+    assert _vendors_asked(scene).count("acme") == 20
+    scene.vendors.scripts["acme"].clear()
+    scene.vendors.asked.clear()
+    scene.vendors.answers(*ANSWER)
+    assert await _call(scene, f"model=pair stream={stream}") == 200
+    assert _vendors_asked(scene) == ["acme"]
+    assert _states(scene) == {"acme-pair": 3, "beta-pair": 0}
+
+
+@BOTH
+async def test_a_route_that_two_accounts_lose_is_left_out_for_all(stream: str) -> None:
+    scene = Scene()
+    for account in ("account-6", "account-6", "account-7", "account-8"):
+        scene.vendors.answers(VendorFailure("unreachable"))
+        scene.vendors.answers(*ANSWER, vendor="beta")
+        assert await _call(scene, f"model=pair stream={stream}", account=account) == 200
+    assert _vendors_asked(scene) == ["acme", "beta"] * 3 + ["beta"]
+    assert _states(scene) == {"acme-pair": 2, "beta-pair": 0}

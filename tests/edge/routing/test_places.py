@@ -6,10 +6,14 @@ from typing import Any
 import pytest
 
 from services.edge.call.dialect import Charged
+from services.edge.catalog import Route, Snapshot
+from services.edge.routing.router import Router
+from services.edge.vendors.profile import Endpoint
 from services.edge.vendors.vendor import VendorFailure
 from tests.edge.call.doubles import HANG, CallClient, now_s
 from tests.edge.call.line_dialect import END, FINISH, counted, say
-from tests.edge.call.scene import Scene
+from tests.edge.call.scene import SECRETS, Scene, catalog
+from tokenline.registry.v1 import registry_pb2
 
 BOTH = pytest.mark.parametrize("stream", ["yes", "no"])
 ANSWER = (say("hello"), FINISH, counted(input=3, output=2), END)
@@ -202,3 +206,49 @@ async def test_counts_of_tokens_take_places_too() -> None:
     calls = _begin(scene, 3, "kind=count model=narrow", Charged.NOTHING)
     assert await _end(calls) == [200] * 3
     assert _asked(scene) == [("acme", 0.0), ("acme", 0.0), ("acme", 0.4)]
+
+
+def _bounded(places: int) -> Snapshot:
+    """The catalog with so many places at "narrow"."""
+    message = registry_pb2.Catalog()
+    message.CopyFrom(catalog().catalog)
+    (model,) = (each for each in message.models if each.model_id == "narrow")
+    model.routes[0].edge_concurrency_max = places
+    return Snapshot(message, SECRETS, "")
+
+
+async def test_a_bound_that_was_lowered_holds_for_calls_that_come_though_others_wait() -> None:
+    scene = Scene(snapshot=_bounded(4))
+    for number in range(4):
+        _answers(scene, 1, head_after_s=0.1 + 0.1 * number)
+    calls = _begin(scene, 4, "model=narrow")
+    await asyncio.sleep(0.05)
+    scene.catalog.current = _bounded(1)
+    _answers(scene, 1)
+    # Four are under way, and one place is left: who waits gets it once all four are done.
+    waits = _begin(scene, 1, "model=narrow")
+    assert await _end([*calls, *waits]) == [200] * 5
+    assert _asked(scene)[4:] == [("acme", 0.4)]
+
+
+async def test_calls_from_before_a_bound_count_within_it() -> None:
+    scene = Scene(snapshot=_bounded(0))
+    _answers(scene, 2, head_after_s=5.0)
+    calls = _begin(scene, 2, "model=narrow")
+    await asyncio.sleep(0.1)
+    scene.catalog.current = _bounded(2)
+    assert await _end(_begin(scene, 1, "model=narrow")) == [503]
+    assert await _end(calls) == [200, 200]
+
+
+async def test_places_are_those_of_a_vendors_model_whatever_the_dialect() -> None:
+    chat, messages = (
+        (Route("acme", "acme-m", Endpoint("acme", dialect, "http://acme"), concurrency_max=1),)
+        for dialect in ("openai_chat", "anthropic_messages")
+    )
+    router = Router(now_s)
+    turn = await router.plan(chat, "account-1", bytes).next()
+    assert turn is not None
+    assert await router.plan(messages, "account-1", bytes).next() is None
+    turn.leave()
+    assert await router.plan(messages, "account-1", bytes).next() is not None

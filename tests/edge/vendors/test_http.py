@@ -453,3 +453,29 @@ async def test_the_finer_of_two_times_to_wait_is_told_and_no_trailer_s(head: byt
         with pytest.raises(VendorFailure) as raised:
             await vendors.post(URL, [], b"{}")
     assert (raised.value.http_status, raised.value.retry_after_ms) == (429, wait_ms)
+
+
+async def test_a_free_question_is_a_get_without_a_body() -> None:
+    async with server(writes(OK + b"content-length: 2\r\n\r\n{}")) as vendor, client() as vendors:
+        for _ in range(2):
+            await vendors.get("http://127.0.0.1:80/v1/models", KEY)
+        (first, second) = vendor.requests
+        assert first.startswith(b"GET /v1/models HTTP/1.1\r\n")
+        assert b"authorization: Bearer k\r\n" in first
+        assert first.endswith(b"content-length: 0\r\n\r\n")
+        assert second == first
+        assert vendor.connections == 1
+
+
+async def test_a_free_question_is_answered_by_200_alone() -> None:
+    async with server(writes(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n")), client() as vendors:
+        with pytest.raises(VendorFailure) as caught:
+            await vendors.get("http://127.0.0.1:80/v1/models", KEY)
+        assert (caught.value.outcome, caught.value.http_status) == ("refused", 503)
+
+
+async def test_a_free_answer_without_end_is_none() -> None:
+    async with server(writes(OK + b"\r\n" + b"x" * 5_000_000)), client() as vendors:
+        with pytest.raises(VendorFailure) as caught:
+            await vendors.get("http://127.0.0.1:80/v1/models", KEY)
+        assert caught.value.outcome == "garbage"

@@ -19,7 +19,7 @@ from tests.waiting import until
 AT_ONCE = 64
 PER_SECOND = 1_000
 listening = partial(listening_at, strangers_per_second=PER_SECOND)
-KNOWN = b"GET /known HTTP/1.1\r\n\r\n"
+KNOWN = b"GET /known HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
 def come(listener: Listener, count: int, address: str = "127.0.0.1") -> list[socket.socket]:
@@ -192,7 +192,7 @@ async def test_who_waits_for_his_turn_when_the_port_closes_is_answered() -> None
         hold_back(listener, 60.0)
         waiting = come(listener, 20)
         for each in waiting:
-            each.sendall(b"GET /a HTTP/1.1\r\n\r\n")
+            each.sendall(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
         await until(lambda: listener._arrivals.waiting == 20)
     clients = [Client(*await asyncio.open_connection(sock=each)) for each in waiting]
     assert [(await client.rest()).split(b"\r\n\r\n")[1] for client in clients] == [b"GET /a 0"] * 20
@@ -203,7 +203,7 @@ async def test_who_waits_for_his_turn_when_the_port_closes_is_answered() -> None
 async def test_where_no_file_can_be_opened_who_comes_waits_in_the_kernel() -> None:
     async with listening() as (listener, _):
         (client,) = come(listener, 1)
-        client.sendall(b"GET /a HTTP/1.1\r\n\r\n")
+        client.sendall(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         free = os.dup(client.fileno())
         os.close(free)
@@ -227,7 +227,7 @@ async def test_who_is_turned_away_waits_without_being_read() -> None:
         await until(lambda: len(listener._arrivals._turned_away) == 39)
         assert (len(listener._connections), listener._arrivals.waiting) == (1, 0)
         await until(lambda: not listener._arrivals._turned_away)
-        clients[0].sendall(b"GET /a HTTP/1.1\r\n\r\n")
+        clients[0].sendall(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
         close(*clients[1:])
         reader, writer = await asyncio.open_connection(sock=clients[0])
         await reader.readuntil(b"/a 0")
@@ -242,6 +242,6 @@ async def test_both_families_are_served(family: socket.AddressFamily) -> None:
         reader, writer = await asyncio.open_connection(host, listener.port)
         await until(lambda: bool(listener._connections))
         assert taken(listener) == ["127.0.0.1" if family == socket.AF_INET else "::/64"]
-        writer.write(b"GET /a HTTP/1.1\r\n\r\n")
+        writer.write(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
         await reader.readuntil(b"/a 0")
         writer.close()

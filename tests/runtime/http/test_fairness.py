@@ -14,7 +14,7 @@ from services.runtime.http.listener import Listener, listen_http
 from tests.runtime.http.system import Client, listening
 from tests.waiting import until
 
-IN_VAIN = b"GET /unread HTTP/1.1\r\n\r\n"
+IN_VAIN = b"GET /unread HTTP/1.1\r\nhost: x\r\n\r\n"
 # Turns that are free, and how fast the others come.
 FREE = 50
 PER_SECOND = 200
@@ -51,7 +51,7 @@ async def test_what_anybody_is_served_takes_turns_and_what_is_served_otherwise_d
     async with listening() as (listener, _):
         clients = [await Client.to(listener) for _ in range(FREE + 10)]
         for client in clients:
-            await client.send(b"GET %b HTTP/1.1\r\n\r\n" % path)
+            await client.send(b"GET %b HTTP/1.1\r\nhost: x\r\n\r\n" % path)
             assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         assert bool(listener._wasteful) is takes_turns
         for client in clients:
@@ -63,7 +63,7 @@ async def test_a_dear_request_in_vain_takes_as_many_turns_as_it_costs() -> None:
         client = await Client.to(listener)
         began_s = asyncio.get_running_loop().time()
         for _ in range(FREE // 10 + 10):
-            await client.send(b"GET /dear HTTP/1.1\r\n\r\n")
+            await client.send(b"GET /dear HTTP/1.1\r\nhost: x\r\n\r\n")
             await client.until(b"\r\n\r\nno")
         assert asyncio.get_running_loop().time() - began_s > 90 / PER_SECOND
         client.close()
@@ -92,9 +92,9 @@ async def test_after_requests_in_vain_an_address_waits_with_new_connections_and_
         while waits_s(listener) < 1.0:
             listener._in_vain.take_s(loop.time())
         same = await Client.to(listener)
-        await same.send(b"GET /same HTTP/1.1\r\n\r\n")
+        await same.send(b"GET /same HTTP/1.1\r\nhost: x\r\n\r\n")
         other = await Client.to(listener, local_addr=("127.0.0.9", 0))
-        await other.send(b"GET /other HTTP/1.1\r\n\r\n")
+        await other.send(b"GET /other HTTP/1.1\r\nhost: x\r\n\r\n")
         assert b"GET /other 0" in await other.until(b"/other 0")
         assert application.called == ["/other"]
         assert b"GET /same 0" in await same.until(b"/same 0")
@@ -106,7 +106,7 @@ async def test_nothing_is_begun_for_who_left_while_he_rested() -> None:
         await waste(listener, 1)
         listener._in_vain.take_s(asyncio.get_running_loop().time(), FREE + PER_SECOND // 2)
         client = await Client.to(listener)
-        await client.send(b"GET /left HTTP/1.1\r\n\r\n")
+        await client.send(b"GET /left HTTP/1.1\r\nhost: x\r\n\r\n")
         await until(lambda: any(connection._held for connection in listener._connections))
         client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.writer.transport.abort()
@@ -118,7 +118,7 @@ async def test_where_somebody_known_is_connected_nobody_rests() -> None:
     # A proxy's address: behind it are those who waste requests, and honest ones, on whatever connection is free.
     async with listening() as (listener, _):
         known = await Client.to(listener)
-        await known.send(b"GET /known HTTP/1.1\r\n\r\n")
+        await known.send(b"GET /known HTTP/1.1\r\nhost: x\r\n\r\n")
         await known.until(b"\r\n\r\nno")
         wasting = await Client.to(listener)
         for _ in range(FREE + 10):
@@ -131,13 +131,13 @@ async def test_where_somebody_known_is_connected_nobody_rests() -> None:
             listener._in_vain.take_s(asyncio.get_running_loop().time())
         new = await Client.to(listener)
         began_s = asyncio.get_running_loop().time()
-        await new.send(b"GET /new HTTP/1.1\r\n\r\n")
+        await new.send(b"GET /new HTTP/1.1\r\nhost: x\r\n\r\n")
         await new.until(b"/new 0")
         assert asyncio.get_running_loop().time() - began_s < 0.5
         known.close()
         await until(lambda: not listener.knows("127.0.0.1"))
         late = await Client.to(listener)
-        await late.send(b"GET /late HTTP/1.1\r\n\r\n")
+        await late.send(b"GET /late HTTP/1.1\r\nhost: x\r\n\r\n")
         await late.until(b"/late 0")
         assert asyncio.get_running_loop().time() - began_s > 0.9
         for client in (wasting, new, late):
@@ -156,7 +156,7 @@ async def test_what_is_refused_to_somebody_who_is_known_is_not_in_vain() -> None
     async with listening() as (listener, _):
         client = await Client.to(listener)
         for _ in range(FREE + 10):
-            await client.send(b"GET /known HTTP/1.1\r\n\r\n")
+            await client.send(b"GET /known HTTP/1.1\r\nhost: x\r\n\r\n")
             assert (await client.until(b"\r\n\r\nno")).startswith(b"HTTP/1.1 401 ")
         # Nor is another request on his connection.
         await client.send(IN_VAIN)
@@ -169,7 +169,9 @@ async def test_bytes_that_are_dropped_wait_for_turns() -> None:
     async with listening() as (listener, _):
         clients = [await Client.to(listener) for _ in range(4)]
         sending = [
-            asyncio.create_task(client.send(b"POST /unread HTTP/1.1\r\ncontent-length: 60000000\r\n\r\n" + b" " * 60_000_000))
+            asyncio.create_task(
+                client.send(b"POST /unread HTTP/1.1\r\nhost: x\r\ncontent-length: 60000000\r\n\r\n" + b" " * 60_000_000)
+            )
             for client in clients
         ]
         await until(lambda: waits_s(listener) > 0)
@@ -192,7 +194,9 @@ def test_a_connection_that_brings_much_lets_others_be_read_between() -> None:
     async def scenario() -> None:
         async with listen_http(application, "127.0.0.1", 0) as listener:
             client = await Client.to(listener)
-            sending = asyncio.create_task(client.send(b"POST / HTTP/1.1\r\ncontent-length: 30000000\r\n\r\n" + b" " * 30_000_000))
+            sending = asyncio.create_task(
+                client.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 30000000\r\n\r\n" + b" " * 30_000_000)
+            )
             await client.until(b"read")
             await sending
             client.close()
@@ -221,7 +225,7 @@ async def test_bytes_in_mass_come_at_a_pace() -> None:
 
         async def bring() -> None:
             client = await Client.to(listener)
-            await client.send(b"POST /a HTTP/1.1\r\ncontent-length: 20000000\r\n\r\n" + b" " * 20_000_000)
+            await client.send(b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 20000000\r\n\r\n" + b" " * 20_000_000)
             await client.until(b"POST /a 20000000")
             client.close()
 
@@ -233,7 +237,7 @@ async def test_bytes_in_mass_come_at_a_pace() -> None:
 async def test_much_is_brought_in_pieces_of_any_size() -> None:
     async with listening() as (listener, application):
         client = await Client.to(listener)
-        await client.send(b"POST /hold HTTP/1.1\r\ncontent-length: 1000000\r\n\r\n")
+        await client.send(b"POST /hold HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n")
         await until(lambda: application.called == ["/hold"])
         (connection,) = listener._connections
         for _ in range(255):
@@ -249,7 +253,7 @@ async def test_who_has_no_place_for_his_address_is_turned_away_after_a_moment() 
         first, second = await Client.to(listener), await Client.to(listener)
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        await second.send(b"GET /a HTTP/1.1\r\n\r\n")
+        await second.send(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
         assert await second.rest() == b""
         assert loop.time() - began_s > 0.9
         assert application.called == []
@@ -263,9 +267,9 @@ async def test_those_who_are_turned_away_make_way_for_others() -> None:
         assert await clients[3].rest() == b""
         assert len(listener._arrivals._turned_away) == 2
         other = await Client.to(listener, local_addr=("127.0.0.9", 0))
-        await other.send(b"GET /b HTTP/1.1\r\n\r\n")
+        await other.send(b"GET /b HTTP/1.1\r\nhost: x\r\n\r\n")
         await other.until(b"GET /b 0")
-        await clients[0].send(b"GET /a HTTP/1.1\r\n\r\n")
+        await clients[0].send(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
         await clients[0].until(b"GET /a 0")
         for client in (*clients, other):
             client.close()

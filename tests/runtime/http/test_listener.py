@@ -13,28 +13,28 @@ from services.runtime.http.limits import HttpLimits
 from tests.runtime.http.system import Client, answer_to, listening, status_of
 from tests.waiting import until
 
-CLOSING = b"\r\nconnection: close\r\n\r\n"
-GET = b"GET /a HTTP/1.1\r\n\r\n"
+CLOSING = b"\r\nhost: x\r\nconnection: close\r\n\r\n"
+GET = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
         (b"nonsense\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nbad\x00name: 1\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\ncontent-length: -5\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnumber\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost: x\r\nbad\x00name: 1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nnumber\r\n", 400),
         (b"POST / HTTP/1.0\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         # TLS on the plain port.
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         (b"GET / HTTP/2.0\r\n\r\n", 505),
-        (b"CONNECT vendor:443 HTTP/1.1\r\n\r\n", 501),
-        (b"POST / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n", 501),
-        (b"POST / HTTP/1.1\r\nexpect: payment\r\ncontent-length: 1\r\n\r\n", 417),
-        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 101 + b"\r\n", 431),
-        (b"GET / HTTP/1.1\r\na: " + b"b" * 50_000, 431),
+        (b"CONNECT vendor:443 HTTP/1.1\r\nhost: x\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nhost: x\r\nexpect: payment\r\ncontent-length: 1\r\n\r\n", 417),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * 101 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nhost: x\r\na: " + b"b" * 50_000, 431),
         (b"GET /" + b"a" * 50_000, 431),
         (b"\r\n" * 25_000, 431),
     ],
@@ -54,7 +54,7 @@ async def test_a_header_of_60_mb_is_refused_at_once_and_nobody_waits_for_it() ->
 
         async def attack() -> bytes:
             answering = asyncio.create_task(attacker.rest())
-            await attacker.send(b"GET / HTTP/1.1\r\na: ")
+            await attacker.send(b"GET / HTTP/1.1\r\nhost: x\r\na: ")
             for _ in range(1_000):
                 await attacker.send(b"b" * 60_000)
             return await answering
@@ -75,15 +75,26 @@ async def test_a_header_of_60_mb_is_refused_at_once_and_nobody_waits_for_it() ->
 
 
 async def test_trailers_without_end_are_refused() -> None:
-    begun = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+    begun = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
     async with listening() as (listener, application):
         for trailers in (b"t: " + b"1" * 1_000_000, b"t: 1\r\n" * 1_000, b"a" * 100_000):
             assert status_of(await answer_to(listener, begun + trailers)) == 400
         # An extension of a chunk is no body either.
         assert application.called == ["/"] * 3
         assert status_of(await answer_to(listener, begun.removesuffix(b"0\r\n") + b"1;" + b"e" * 100_000)) == 400
-        few = await answer_to(listener, b"POST / HTTP/1.1\r\nconnection: close\r\n" + begun.partition(b"\r\n")[2] + b"t: 1\r\n\r\n")
+        few = await answer_to(listener, begun.replace(b"host", b"connection: close\r\nhost") + b"t: 1\r\n\r\n")
         assert few.endswith(b"POST / 0")
+
+
+@pytest.mark.parametrize(
+    ("version", "hosts", "status"),
+    [("1.1", 0, 400), ("1.1", 1, 200), ("1.1", 2, 400), ("1.0", 0, 200), ("1.0", 1, 200), ("1.0", 2, 400)],
+)
+async def test_a_request_names_its_host_once(version: str, hosts: int, status: int) -> None:
+    async with listening() as (listener, application):
+        request = f"GET /a HTTP/{version}\r\n".encode() + b"Host: x\r\n" * hosts + b"connection: close\r\n\r\n"
+        assert status_of(await answer_to(listener, request)) == status
+        assert application.called == (["/a"] if status == 200 else [])
 
 
 @pytest.mark.parametrize(
@@ -93,8 +104,8 @@ async def test_trailers_without_end_are_refused() -> None:
         (b"", b""),
         (b"G", b"HTTP/1.1 408 "),
         (b"GET / HTTP/1.1\r\nhost: x\r\n", b"HTTP/1.1 408 "),
-        (b"POST /b HTTP/1.1\r\ncontent-length: 5\r\n\r\nab", b"HTTP/1.1 408 "),
-        (b"POST /b HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab", b"HTTP/1.1 408 "),
+        (b"POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab", b"HTTP/1.1 408 "),
+        (b"POST /b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab", b"HTTP/1.1 408 "),
     ],
 )
 async def test_what_does_not_come_to_its_end_in_time_ends_the_connection(sent: bytes, answered: bytes) -> None:
@@ -107,7 +118,9 @@ async def test_what_does_not_come_to_its_end_in_time_ends_the_connection(sent: b
         assert application.left == (["/b"] if b"/b" in sent else [])
 
 
-@pytest.mark.parametrize("begun", [b"GET / HTTP/1.1\r\na: ", b"POST / HTTP/1.1\r\ncontent-length: 1000\r\n\r\n"])
+@pytest.mark.parametrize(
+    "begun", [b"GET / HTTP/1.1\r\nhost: x\r\na: ", b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n"]
+)
 async def test_a_byte_now_and_then_makes_nobody_wait_longer(begun: bytes) -> None:
     async with listening(head_s=0.4, body_s=0.4) as (listener, _):
         client = await Client.to(listener)
@@ -153,7 +166,7 @@ async def test_connections_of_one_address_are_bounded() -> None:
 async def test_at_the_limit_of_all_connections_one_that_does_nothing_makes_way() -> None:
     async with listening(connections_max=3, connections_per_address_max=100) as (listener, application):
         holding, asked, silent = [await Client.to(listener) for _ in range(3)]
-        await holding.send(b"GET /hold HTTP/1.1\r\n\r\n")
+        await holding.send(b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\n")
         await asked.send(GET)
         await asked.until(b"GET /a 0")
         await until(lambda: len(listener._connections) == 3)
@@ -166,7 +179,7 @@ async def test_at_the_limit_of_all_connections_one_that_does_nothing_makes_way()
         second = await Client.to(listener)
         assert await asked.rest() == b""
         for client in (first, second):
-            await client.send(b"GET /hold HTTP/1.1\r\n\r\n")
+            await client.send(b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\n")
         await until(lambda: application.called.count("/hold") == 3)
         # All are at work: nobody makes way.
         assert not listener.accepts
@@ -178,7 +191,7 @@ async def test_at_the_limit_of_all_connections_one_that_does_nothing_makes_way()
 
 
 async def test_at_the_limit_who_only_ends_makes_way_once_its_answer_is_taken() -> None:
-    refused = b"POST /unread HTTP/1.1\r\ncontent-length: 5\r\n\r\n"
+    refused = b"POST /unread HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n"
     async with listening(connections_max=3, connections_per_address_max=100) as (listener, _):
         slow, asked, ending = [await Client.to(listener) for _ in range(3)]
         # More than what lies between the two.
@@ -191,17 +204,20 @@ async def test_at_the_limit_who_only_ends_makes_way_once_its_answer_is_taken() -
         await ending.until(b"no")
         assert list(listener._ending.values()) == [0, 0]
         assert listener.accepts
+        # Its kernel confirms the last bytes a moment later.
+        await until(lambda: [bool(each.untaken_bytes) for each in listener._ending] == [True, False])
         first = await Client.to(listener)
-        # The slow one ended before it, and has not got all; its place is taken by nobody while another does nothing.
+        # The slow one ended before it, and has not got all.
+        assert await ending.rest() == b""
+        await first.send(GET)
+        await first.until(b"GET /a 0")
+        # Its place is taken by nobody while another does nothing.
+        second = await Client.to(listener)
         assert await asked.rest() == b""
         assert len(await slow.rest()) == 20_000_000
         slow.close()
         await until(lambda: len(listener._connections) == 2)
         third = await Client.to(listener)
-        await first.send(GET)
-        await first.until(b"GET /a 0")
-        second = await Client.to(listener)
-        assert await ending.rest() == b""
         for client in (first, second, third):
             await client.send(GET)
             await client.until(b"GET /a 0")
@@ -212,7 +228,7 @@ async def test_places_of_those_who_only_end_are_taken_where_nobody_does_nothing(
     async with listening(connections_max=3, connections_per_address_max=100) as (listener, _):
         attackers = [await Client.to(listener) for _ in range(3)]
         for attacker in attackers:
-            await attacker.send(b"POST /unread HTTP/1.1\r\ncontent-length: 5\r\n\r\n")
+            await attacker.send(b"POST /unread HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n")
             await attacker.until(b"no")
         assert (len(listener._ending), listener.accepts) == (3, True)
         assert status_of(await answer_to(listener, b"GET /a HTTP/1.1" + CLOSING)) == 200
@@ -278,7 +294,7 @@ def test_what_counts_as_one_address(address: str, network: str) -> None:
 async def test_a_client_that_takes_nothing_is_cut_off() -> None:
     async with listening(write_s=0.4) as (listener, application):
         client = await Client.to(listener, limit=1_024)
-        await client.send(b"GET /flood HTTP/1.1\r\n\r\n")
+        await client.send(b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n")
         began_s = time.monotonic()
         await until(lambda: application.left == ["/flood"], 5.0)
         assert time.monotonic() - began_s > 0.35
@@ -294,7 +310,7 @@ async def test_a_client_that_takes_a_little_is_not() -> None:
             slow.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(slow, ("127.0.0.1", listener.port))
-            await loop.sock_sendall(slow, b"GET /flood HTTP/1.1\r\n\r\n")
+            await loop.sock_sendall(slow, b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n")
             for _ in range(40):
                 await loop.sock_recv(slow, 2_048)
                 await asyncio.sleep(0.05)
@@ -310,7 +326,7 @@ async def test_a_client_that_takes_a_byte_now_and_then_is_cut_off() -> None:
             slow.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(slow, ("127.0.0.1", listener.port))
-            await loop.sock_sendall(slow, b"GET /flood HTTP/1.1\r\n\r\n")
+            await loop.sock_sendall(slow, b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n")
             began_s = time.monotonic()
             while not application.left:
                 assert await loop.sock_recv(slow, 1)
@@ -324,7 +340,7 @@ async def test_who_answers_for_the_longest_time_has_a_moment_for_the_last_words(
         client = await Client.to(listener)
         for _ in range(2):
             began_s = time.monotonic()
-            await client.send(b"GET /last-words HTTP/1.1\r\n\r\n")
+            await client.send(b"GET /last-words HTTP/1.1\r\nhost: x\r\n\r\n")
             assert b"begun, " in await client.until(b"ended after 0.4 s\r\n0\r\n\r\n")
             assert 0.35 < time.monotonic() - began_s < 3.0
         # It was in time, and so its connection goes on.
@@ -333,7 +349,7 @@ async def test_who_answers_for_the_longest_time_has_a_moment_for_the_last_words(
         await client.until(b"GET /a 0")
         client.close()
         began_s = time.monotonic()
-        assert await answer_to(listener, b"GET /deaf HTTP/1.1\r\n\r\n") == b""
+        assert await answer_to(listener, b"GET /deaf HTTP/1.1\r\nhost: x\r\n\r\n") == b""
         assert 0.75 < time.monotonic() - began_s < 3.0
         assert application.left == ["/deaf"]
 
@@ -342,8 +358,8 @@ async def test_requests_sent_together_have_each_the_longest_time_from_its_turn()
     async with listening(answer_s=0.6) as (listener, application):
         first, second = await Client.to(listener), await Client.to(listener)
         # Its first answer ends at once, its second one begins later than that of the other client.
-        await first.send(b"GET /hold HTTP/1.1\r\n\r\nGET /flood HTTP/1.1\r\n\r\n")
-        await second.send(b"GET /flood HTTP/1.1\r\n\r\n")
+        await first.send(b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\nGET /flood HTTP/1.1\r\nhost: x\r\n\r\n")
+        await second.send(b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n")
         await until(lambda: application.called == ["/hold", "/flood"])
         application.let_go.set()
         await until(lambda: len(application.called) == 3)
@@ -356,7 +372,7 @@ async def test_requests_sent_together_have_each_the_longest_time_from_its_turn()
 
 async def test_the_longest_answer_ends() -> None:
     async with listening(answer_s=0.4) as (listener, application):
-        assert await answer_to(listener, b"GET /hold HTTP/1.1\r\n\r\n") == b""
+        assert await answer_to(listener, b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\n") == b""
         assert application.left == ["/hold"]
 
 
@@ -377,8 +393,8 @@ async def test_malformed_requests_are_logged_once_a_look_with_their_count(caplog
 
 async def test_requests_sent_together_are_answered_in_their_order() -> None:
     numbers = range(50)
-    requests = [f"POST /{number} HTTP/1.1\r\ncontent-length: 1\r\n\r\nx".encode() for number in numbers]
-    requests[7] = b"GET /stream HTTP/1.1\r\n\r\n"
+    requests = [f"POST /{number} HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx".encode() for number in numbers]
+    requests[7] = b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n"
     async with listening() as (listener, application):
         answers = await answer_to(listener, b"".join(requests) + b"GET /last HTTP/1.1" + CLOSING)
         assert application.called == [*(f"/{number}" if number != 7 else "/stream" for number in numbers), "/last"]
@@ -388,7 +404,7 @@ async def test_requests_sent_together_are_answered_in_their_order() -> None:
 
 
 async def test_a_body_behind_a_request_that_is_answered_first_is_read() -> None:
-    large = b"POST /large HTTP/1.1\r\ncontent-length: 200000\r\n\r\n" + b"b" * 200_000
+    large = b"POST /large HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n" + b"b" * 200_000
     async with listening() as (listener, _):
         answers = await answer_to(listener, GET + large + large + b"GET /last HTTP/1.1" + CLOSING)
         assert answers.count(b"POST /large 200000") == 2
@@ -398,7 +414,7 @@ async def test_a_body_behind_a_request_that_is_answered_first_is_read() -> None:
 async def test_an_answer_to_a_request_whose_body_goes_wrong_is_cut_and_nothing_more_is_written() -> None:
     async with listening() as (listener, application):
         client = await Client.to(listener)
-        await client.send(b"POST /flood HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n")
+        await client.send(b"POST /flood HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
         await client.until(b"piecepiece")
         await client.send(b"no number\r\n")
         assert not (await client.rest()).endswith(b"0\r\n\r\n")
@@ -433,7 +449,7 @@ async def test_requests_without_end_sent_together_are_answered_up_to_a_bound() -
 async def test_an_answer_under_way_is_whole_before_the_next_request_is_refused(half_close: bool) -> None:
     async with listening() as (listener, application):
         client = await Client.to(listener)
-        await client.send(b"GET /hold HTTP/1.1\r\n\r\nnonsense\r\n\r\n")
+        await client.send(b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\nnonsense\r\n\r\n")
         if half_close:
             client.writer.write_eof()
         await until(lambda: application.called == ["/hold"])
@@ -448,7 +464,7 @@ async def test_an_answer_under_way_is_whole_before_the_next_request_is_refused(h
     "framing", [b"content-length: 3\r\n\r\nabc", b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", b"\r\n"]
 )
 async def test_a_request_to_upgrade_is_served_as_http_and_so_is_what_follows(framing: bytes) -> None:
-    upgrading = b"POST /up HTTP/1.1\r\nconnection: Upgrade\r\nupgrade: h2c\r\n" + framing
+    upgrading = b"POST /up HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: h2c\r\n" + framing
     async with listening() as (listener, _):
         answers = await answer_to(listener, upgrading + b"GET /next HTTP/1.1" + CLOSING)
         assert (b"POST /up 3" if b"abc" in framing else b"POST /up 0") in answers
@@ -457,13 +473,17 @@ async def test_a_request_to_upgrade_is_served_as_http_and_so_is_what_follows(fra
 
 async def test_a_client_that_sends_no_more_gets_its_answer() -> None:
     async with listening() as (listener, application):
-        for request in (b"GET /a HTTP/1.1\r\n\r\n", b"GET /stream HTTP/1.1\r\n\r\n", b"GET /a HTTP/1.0\r\n\r\n"):
+        for request in (
+            b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n",
+            b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n",
+            b"GET /a HTTP/1.0\r\n\r\n",
+        ):
             answer = await answer_to(listener, request, half_close=True)
             assert b"HTTP/1.1 200 OK\r\n" in answer
             assert answer.endswith((b"GET /a 0", b"5\r\nthree\r\n0\r\n\r\n"))
         application.let_go.clear()
         client = await Client.to(listener)
-        await client.send(b"GET /hold HTTP/1.1\r\n\r\n")
+        await client.send(b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\n")
         client.writer.write_eof()
         await asyncio.sleep(0.2)
         assert application.left == []
@@ -476,7 +496,7 @@ async def test_a_client_that_sends_no_more_gets_its_answer() -> None:
 async def test_a_client_that_closes_is_known_to_be_gone_at_once(reset: bool) -> None:
     async with listening() as (listener, application):
         client = await Client.to(listener)
-        await client.send(b"GET /hold HTTP/1.1\r\n\r\n")
+        await client.send(b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\n")
         await until(lambda: application.called == ["/hold"])
         began_s = time.monotonic()
         if reset:
@@ -491,7 +511,7 @@ async def test_a_client_that_closes_is_known_to_be_gone_at_once(reset: bool) -> 
 async def test_who_waits_for_a_client_to_read_is_told_that_it_is_gone() -> None:
     async with listening() as (listener, application):
         client = await Client.to(listener)
-        await client.send(b"GET /flood HTTP/1.1\r\n\r\n")
+        await client.send(b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n")
         await until(lambda: any(connection.congested for connection in listener._connections))
         client.writer.transport.abort()
         await until(lambda: application.left == ["/flood"])
@@ -501,7 +521,7 @@ async def test_who_waits_for_a_client_to_read_is_told_that_it_is_gone() -> None:
 
 async def test_a_client_that_sends_no_more_within_its_body_is_gone() -> None:
     async with listening() as (listener, application):
-        assert await answer_to(listener, b"POST /b HTTP/1.1\r\ncontent-length: 5\r\n\r\nab", half_close=True) == b""
+        assert await answer_to(listener, b"POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab", half_close=True) == b""
         assert application.left == ["/b"]
 
 
@@ -545,7 +565,9 @@ async def test_parts_of_an_answer_are_chunks_and_nothing_is_none() -> None:
 
 async def test_what_has_no_body_by_its_status_is_followed_by_the_next_answer() -> None:
     async with listening() as (listener, _):
-        answers = await answer_to(listener, b"GET /204 HTTP/1.1\r\n\r\nGET /304 HTTP/1.1\r\n\r\nGET /a HTTP/1.1" + CLOSING)
+        answers = await answer_to(
+            listener, b"GET /204 HTTP/1.1\r\nhost: x\r\n\r\nGET /304 HTTP/1.1\r\nhost: x\r\n\r\nGET /a HTTP/1.1" + CLOSING
+        )
         first, second, third, body = answers.split(b"\r\n\r\n")
         assert [status_of(each) for each in (first, second, third)] == [204, 304, 200]
         assert body == b"GET /a 0"
@@ -554,12 +576,12 @@ async def test_what_has_no_body_by_its_status_is_followed_by_the_next_answer() -
 async def test_a_client_that_asks_whether_to_go_on_is_told_to_when_its_body_is_wanted() -> None:
     async with listening() as (listener, _):
         client = await Client.to(listener)
-        await client.send(b"POST /b HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
+        await client.send(b"POST /b HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
         assert await client.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         await client.send(b"abc")
         await client.until(b"POST /b 3")
         # Refused without its body.
-        await client.send(b"POST /unread HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
+        await client.send(b"POST /unread HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
         answer = await client.rest()
         assert status_of(answer) == 401
         assert b"100 Continue" not in answer
@@ -569,7 +591,7 @@ async def test_a_client_that_asks_whether_to_go_on_is_told_to_when_its_body_is_w
 async def test_a_body_that_nobody_reads_is_not_taken_and_its_client_sees_the_answer() -> None:
     async with listening() as (listener, application):
         client = await Client.to(listener)
-        await client.send(b"POST /hold HTTP/1.1\r\ncontent-length: 30000000\r\n\r\n")
+        await client.send(b"POST /hold HTTP/1.1\r\nhost: x\r\ncontent-length: 30000000\r\n\r\n")
         await until(lambda: application.called == ["/hold"])
         sending = asyncio.create_task(client.send(b"b" * 30_000_000))
         await asyncio.sleep(0.3)
@@ -581,7 +603,9 @@ async def test_a_body_that_nobody_reads_is_not_taken_and_its_client_sees_the_ans
         await client.until(b"POST /hold 30000000")
         await sending
         client.close()
-        refused = await answer_to(listener, b"POST /unread HTTP/1.1\r\ncontent-length: 30000000\r\n\r\n" + b"b" * 30_000_000)
+        refused = await answer_to(
+            listener, b"POST /unread HTTP/1.1\r\nhost: x\r\ncontent-length: 30000000\r\n\r\n" + b"b" * 30_000_000
+        )
         assert status_of(refused) == 401
         assert refused.endswith(b"no")
 
@@ -595,14 +619,14 @@ async def test_targets_have_several_forms() -> None:
 
 async def test_a_fault_of_the_application_is_never_a_whole_answer(caplog: pytest.LogCaptureFixture) -> None:
     async with listening() as (listener, _):
-        assert await answer_to(listener, b"GET /fault HTTP/1.1\r\n\r\n") == b""
-        assert (await answer_to(listener, b"GET /half HTTP/1.1\r\n\r\n")).endswith(b"4\r\nhalf\r\n")
+        assert await answer_to(listener, b"GET /fault HTTP/1.1\r\nhost: x\r\n\r\n") == b""
+        assert (await answer_to(listener, b"GET /half HTTP/1.1\r\nhost: x\r\n\r\n")).endswith(b"4\r\nhalf\r\n")
     assert [record.getMessage() for record in caplog.records] == ["GET /fault failed", "GET /half failed"]
 
 
 async def test_nothing_is_left_of_connections(caplog: pytest.LogCaptureFixture) -> None:
     async with listening() as (listener, _):
-        for request in (GET, b"GET / HT", b"nonsense\r\n\r\n", b"POST /b HTTP/1.1\r\ncontent-length: 5\r\n\r\nab", b""):
+        for request in (GET, b"GET / HT", b"nonsense\r\n\r\n", b"POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab", b""):
             client = await Client.to(listener)
             await client.send(request)
             await asyncio.sleep(0.02)
@@ -624,7 +648,7 @@ async def test_a_listener_that_stops_lets_answers_end_and_closes_what_does_nothi
         idle, holding = await Client.to(listener), await Client.to(listener)
         await idle.send(GET)
         await idle.until(b"GET /a 0")
-        await holding.send(b"GET /hold HTTP/1.1\r\n\r\n")
+        await holding.send(b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\n")
         await until(lambda: application.called == ["/a", "/hold"])
         stopping = asyncio.create_task(listener.stop(5.0))
         # What does nothing does not wait for what is under way.
@@ -661,7 +685,7 @@ async def test_who_was_connected_when_the_port_closes_is_answered_and_not_reset(
 async def test_an_answer_that_outlives_the_drain_is_cut_off() -> None:
     async with listening() as (listener, application):
         client = await Client.to(listener)
-        await client.send(b"GET /hold HTTP/1.1\r\n\r\n")
+        await client.send(b"GET /hold HTTP/1.1\r\nhost: x\r\n\r\n")
         await until(lambda: application.called == ["/hold"])
         began_s = time.monotonic()
         await listener.stop(0.2)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from services.accounting.core.account import buckets, sales, sessions, transfers
+from services.accounting.core.account import buckets, runs, sales, sessions, transfers
 from services.accounting.core.account.state import Account, Applies, line_of
 from services.accounting.core.amounts import worst_case
 from services.accounting.core.entries import AccountOpened, Entry
@@ -38,4 +38,4 @@ def upgraded(account: Account) -> Account:
     return account
 
 
-_APPLY: Final[Applies] = buckets.APPLY | sessions.APPLY | sales.APPLY | transfers.APPLY
+_APPLY: Final[Applies] = buckets.APPLY | sessions.APPLY | sales.APPLY | transfers.APPLY | runs.APPLY

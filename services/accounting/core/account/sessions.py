@@ -5,6 +5,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from services.accounting.core.account.due import due_no_later_than
+from services.accounting.core.account.runs import lineage
 from services.accounting.core.account.state import (
     COUNTERS_KEPT_MIN,
     HOUR_US,
@@ -15,6 +16,7 @@ from services.accounting.core.account.state import (
     ClosedSession,
     Counter,
     Debt,
+    KeyedCall,
     Loss,
     Session,
     SubjectLimits,
@@ -23,19 +25,24 @@ from services.accounting.core.account.state import (
     line_of,
 )
 from services.accounting.core.amounts import worst_case
-from services.accounting.core.commands import CloseCause, Granted, Settled
+from services.accounting.core.commands import CallName, CloseCause, Granted, Settled
 from services.accounting.core.entries import LimitsSet, SessionCreated, SessionSettled, SessionUpdated, WindowOpened
 from services.token_classes import NOTHING
 
 # A closed session's last answer is remembered this long; so is a swept session, whose Release may still come.
 CLOSED_MEMORY_US: Final = 15 * 60 * 1_000_000
 SWEPT_MEMORY_US: Final = 7 * 24 * 3_600 * 1_000_000
+# The idempotency key of a call is remembered this long after its end. Where an account has more keys than this, the oldest are
+# forgotten earlier, but not before their closed sessions.
+KEYED_MEMORY_US: Final = 24 * 3_600 * 1_000_000
+KEYED_MAX: Final = 4_096
 
 Remembered = TypeVar("Remembered", ClosedSession, SweptSession)
 
 
 def _created(account: Account, entry: SessionCreated, seq: int) -> None:
     line = entry.line or line_of("", "", entry.tariff.unit)
+    name = CallName.within(entry.digest)
     session = Session(
         charging_id=entry.charging_id,
         number=entry.number,
@@ -68,8 +75,11 @@ def _created(account: Account, entry: SessionCreated, seq: int) -> None:
         output_window=entry.output_window,
         wholesale=entry.wholesale,
         debt_limit=entry.debt_limit,
+        call_key=name.key if name else b"",
     )
     account.sessions[entry.charging_id] = session
+    if name is not None:
+        account.keyed[name.key] = KeyedCall(entry.charging_id, name.content)
     if entry.windows_opened:
         _open_windows(account, entry.windows_opened, entry.time_us)
     _reserve(account, session, entry.hold)
@@ -147,6 +157,9 @@ def _settled(account: Account, entry: SessionSettled, seq: int) -> None:
     if entry.windows_opened:
         _open_windows(account, entry.windows_opened, entry.time_us)
     _pay(account, entry, counters)
+    if account.runs and entry.record_number == 1 and entry.close_cause != CloseCause.REJECTED:
+        for run in lineage(account, entry.key_id):
+            run.calls += 1
     if entry.absorbed:
         account.losses.setdefault(entry.tariff.unit, Loss()).absorbed += entry.absorbed
     if entry.paid_worth or entry.unpaid_worth:
@@ -165,6 +178,8 @@ def _settled(account: Account, entry: SessionSettled, seq: int) -> None:
     if session is not None:
         _end(account, session)
         del account.sessions[entry.charging_id]
+        if session.call_key:
+            _end_keyed(account, session.call_key, entry)
     _forget(account, entry.time_us)
 
 
@@ -207,6 +222,18 @@ def _end(account: Account, session: Session) -> None:
             counter.reserved -= 1
 
 
+def _end_keyed(account: Account, call_key: bytes, last: SessionSettled) -> None:
+    """Notes the end of a named call, or forgets its name where nothing was used and nothing can be charged any more.
+
+    The late Release of a swept session may still charge.
+    """
+    keyed = account.keyed.pop(call_key)
+    # Where there are several records, each has usage.
+    if any(last.usage) or last.close_cause == CloseCause.SWEPT:
+        keyed.ended_us = last.time_us
+        account.keyed[call_key] = keyed
+
+
 def _count_work(account: Account, entry: SessionSettled) -> None:
     hour = entry.time_us // HOUR_US
     work = account.work
@@ -240,6 +267,7 @@ def _remember_swept(account: Account, entry: SessionSettled, session: Session | 
             tokens_counted=session.tokens_counted if session else 0,
             wholesale=session.wholesale if session else (),
             debt_limit=session.debt_limit if session else -1,
+            run_label=session.run_label if session else "",
         )
     rated = entry.charged + entry.absorbed
     swept.record_number = entry.record_number
@@ -276,9 +304,17 @@ def others_absorbed(answer: Settled, absorbed: int) -> tuple[int, ...]:
 
 
 def _forget(account: Account, now_us: int) -> None:
-    """Drops closed and swept sessions whose memory has run out; both stand in the order of closing."""
+    """Drops closed and swept sessions, and names of calls, whose memory has run out; all stand in the order of closing."""
     _forget_before(account.closed, now_us - CLOSED_MEMORY_US)
     _forget_before(account.swept, now_us - SWEPT_MEMORY_US)
+    keyed = account.keyed
+    while keyed:
+        call_key = next(iter(keyed))
+        age_us = now_us - (keyed[call_key].ended_us or now_us)
+        if age_us <= (KEYED_MEMORY_US if len(keyed) <= KEYED_MAX else CLOSED_MEMORY_US):
+            # An open call in front keeps those after it for as long as it takes.
+            return
+        del keyed[call_key]
 
 
 def _forget_before(memory: dict[str, Remembered], horizon_us: int) -> None:

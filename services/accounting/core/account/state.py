@@ -130,6 +130,10 @@ class Session(msgspec.Struct, array_like=True, gc=False):
     wanted: int = -1
     # See `SessionCreated`.
     debt_limit: int = -1
+    # Its place in `Account.keyed`; empty: its client gave it no name.
+    call_key: bytes = b""
+    # The client's label of the call.
+    run_label: str = ""
 
     @property
     def sweep_us(self) -> int:
@@ -170,6 +174,16 @@ class SweptSession(msgspec.Struct, array_like=True, gc=False):
     tokens_counted: int = 0
     wholesale: tuple[Wholesale, ...] = ()
     debt_limit: int = -1
+    run_label: str = ""
+
+
+class KeyedCall(msgspec.Struct, array_like=True, gc=False):
+    """Memory of a call that its client named by an idempotency key: its session, and the digest of its content."""
+
+    charging_id: str
+    content: bytes
+    # 0: it is open.
+    ended_us: int = 0
 
 
 class Counter(msgspec.Struct, array_like=True, gc=False):
@@ -188,6 +202,24 @@ class SubjectLimits(msgspec.Struct, array_like=True, gc=False):
 
     limits: tuple[Limit, ...]
     valid_until_us: int
+
+
+class Run(msgspec.Struct, array_like=True, gc=False):
+    """A minted key and all that it does. The counters of its limits say what it and all keys below it used."""
+
+    key_id: str
+    parent_key_id: str
+    # The issued key above it.
+    root_key_id: str
+    limits: tuple[Limit, ...]
+    # Empty: all models that the parent may use.
+    model_ids: tuple[str, ...]
+    opened_us: int
+    # The end of its life, earlier once it was ended.
+    ends_us: int
+    digest: bytes
+    # Settled sessions of the key and of all keys below it.
+    calls: int = 0
 
 
 class Order(msgspec.Struct, array_like=True, gc=False):
@@ -319,6 +351,10 @@ class Account(msgspec.Struct, array_like=True, dict=True):
     # Hours of the last day in which a vendor worked, oldest first; then the time of the last unpaid work, see `unpaid_work`.
     work: list[Work] = []
     last_unpaid_us: int = 0
+    # By `CallName.key`; those that have ended are in the order of ending.
+    keyed: dict[bytes, KeyedCall] = {}
+    # By key, in the order of opening: those that live, and those that ended lately.
+    runs: dict[str, Run] = {}
 
     @cached_property
     def derived(self) -> Derived:

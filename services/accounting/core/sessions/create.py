@@ -2,18 +2,30 @@
 
 from typing import Final, NamedTuple
 
+import msgspec
+
 from services.accounting.core import limits, losses
 from services.accounting.core.account.state import Account
 from services.accounting.core.amounts import GRANTED_MAX, TOKENS_MAX, Estimate, expected, worst_case_in
 from services.accounting.core.balance import free_sources, reserve, take, usable
-from services.accounting.core.commands import CreateSession, Decision, Fault, Granted, Refused, ResultCode, digest_of, fail
-from services.accounting.core.entries import BucketAmounts, SessionCreated
+from services.accounting.core.commands import (
+    CallName,
+    CreateSession,
+    Decision,
+    Fault,
+    Granted,
+    Refused,
+    ResultCode,
+    digest_of,
+    fail,
+)
+from services.accounting.core.entries import BucketAmounts, CallLabelled, SessionCreated
 from services.accounting.core.offerings import ChargingCatalog, Plan, plan
 from services.accounting.core.sessions.extend import THRESHOLD_DIVISOR
 from services.accounting.core.sessions.hope import hopeful_output
-from services.accounting.core.sessions.limited import rules_of, until_its_end
+from services.accounting.core.sessions.limited import as_it_stands, narrowed, rules_of
 from services.accounting.core.sessions.refuse import Need, refusal_of, refused_by_cap, refused_for_balance
-from services.accounting.core.sessions.repeats import known_session
+from services.accounting.core.sessions.repeats import known_call, known_session
 
 # A metered session waits if less than this part of a window is free and others hold the rest.
 _SMALL_WINDOW_DIVISOR: Final = 8
@@ -32,9 +44,12 @@ class _Quota(NamedTuple):
 
 def create(account: Account, command: CreateSession, now_us: int, catalog: ChargingCatalog) -> Decision:
     """Opens a session and holds quota for it, or says what it lacks."""
-    digest = digest_of(command)
+    name = CallName.of(command)
+    digest = digest_of(command) + b"".join(name or ())
     if (known := known_session(account, command, digest, now_us)) is not None:
-        return until_its_end(account, catalog, command.key_id, command.member_id, now_us, known)
+        return as_it_stands(account, catalog, command.key_id, command.member_id, now_us, known)
+    if name is not None and (called := known_call(account, name)) is not None:
+        return called
     tokens = command.input_bound if command.input_expected < 0 else min(command.input_expected, command.input_bound)
     if not (0 <= command.input_bound <= TOKENS_MAX and 0 <= command.output_limit <= TOKENS_MAX):
         return fail(Fault.AMOUNT_OVERFLOW, f"input_tokens_bound and output_tokens_limit must be 0 to {TOKENS_MAX}")
@@ -43,11 +58,15 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         return Decision((), Refused(planned, "", 0, 0, 0, held=False))
     if (account.debts or account.last_unpaid_us) and (refusal := losses.refusal(account, planned, now_us)) is not None:
         return refusal_of(refusal, planned)
-    lines, offering = planned.lines, planned.rules
     rules = rules_of(account, catalog, command.key_id, command.member_id)
+    within = narrowed(account, command, planned, rules, now_us, catalog)
+    if isinstance(within, Refused):
+        return refusal_of(within, planned)
+    planned, lines, offering = within, within.lines, within.rules
     admission = limits.admit(account, rules, now_us, catalog.time_zone, tokens)
     if isinstance(admission, Refused):
-        return refusal_of(admission, planned)
+        left = limits.rates_left(account, rules, now_us)
+        return refusal_of(msgspec.structs.replace(admission, rates=left), planned)
     input_tokens, estimates = _estimates(account, command, planned, tokens)
     quota = _quota(account, command, planned, admission, input_tokens, estimates, now_us)
     if isinstance(quota, Decision):
@@ -94,7 +113,16 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         offering.offering_id,
         offering.final_action,
     )
-    return until_its_end(account, catalog, command.key_id, command.member_id, now_us, Decision((created,), answer))
+    left = limits.rates_left(account, rules, now_us, admission.arrivals)
+    decision = Decision((created, *_labels(command, now_us, catalog)), answer)
+    return as_it_stands(account, catalog, command.key_id, command.member_id, now_us, decision, left)
+
+
+def _labels(command: CreateSession, now_us: int, catalog: ChargingCatalog) -> tuple[CallLabelled, ...]:
+    """The label that the client gave its call, where it gave one and every member of the cell reads it."""
+    if not command.run_label or not catalog.runs:
+        return ()
+    return (CallLabelled(command.account_id, now_us, command.charging_id, command.run_label),)
 
 
 def _estimates(account: Account, command: CreateSession, planned: Plan, tokens: int) -> tuple[int, dict[str, Estimate]]:
@@ -137,12 +165,13 @@ def _quota(
         granted = -1 if payable.input_missing else min(wanted, payable.output)
         payable_output = payable.output
     others_hold = False
+    hopes = offering.expected and not admission.exact
     useful = min(command.output_limit, _USEFUL_OUTPUT)
     if granted < wanted or payable_output < useful:
         reserved = sum(bucket.reserved for bucket in usable(account, lines, now_us))
         others_hold = reserved > 0
     if granted < enough or payable_output < useful:
-        hopeful = hopeful_output(account, lines, sources, input_tokens, command.output_limit, None) if offering.expected else -1
+        hopeful = hopeful_output(account, lines, sources, input_tokens, command.output_limit, None) if hopes else -1
         if hopeful >= useful and (hopeful >= enough or not others_hold):
             granted, payable_output = min(hopeful, wanted), hopeful
         elif others_hold or granted < 0 or payable_output < useful:

@@ -11,8 +11,8 @@ from services.accounting.core.entries import Arrivals, SessionUpdated
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.sessions.bounds import too_many_tokens, too_much_to_owe
 from services.accounting.core.sessions.hope import hopeful_output
-from services.accounting.core.sessions.limited import rules_of, until_its_end
-from services.accounting.core.sessions.repeats import conflict, no_session, repeated
+from services.accounting.core.sessions.limited import as_it_stands, rules_of
+from services.accounting.core.sessions.repeats import no_session, repeated
 from services.token_classes import FIRST, Vector, folded, total_output
 
 # The edge asks for more when a quarter of the window is left.
@@ -39,9 +39,11 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
             and command.output_wanted == session.wanted
             and (command.used == session.used or _is_folded(command.used, session.used))
         ):
-            return until_its_end(account, catalog, session.key_id, session.member_id, now_us, Decision((), session.answer))
-        return repeated(session, command.number, digest_of(command)) or conflict(session.charging_id, command.number)
-    if account.limits and (message := rules_of(account, catalog, session.key_id, session.member_id).ended_at(now_us)):
+            return as_it_stands(account, catalog, session.key_id, session.member_id, now_us, Decision((), session.answer))
+        known = repeated(session, command.number, digest_of(command))
+        assert known is not None
+        return known
+    if message := _ended(account, session, now_us, catalog):
         # The hold stays for the session's Release.
         return fail(Fault.SUBJECT_ENDED, message)
     # Refuse it now: a sweep may have to charge this usage, and nobody could refuse it then.
@@ -78,7 +80,15 @@ def update(account: Account, command: UpdateSession, now_us: int, catalog: Charg
         command.output_wanted,
     )
     answer = Granted(granted, payable, threshold, before.validity_us, final, before.offering_id, before.final_action)
-    return until_its_end(account, catalog, session.key_id, session.member_id, now_us, Decision((updated,), answer))
+    return as_it_stands(account, catalog, session.key_id, session.member_id, now_us, Decision((updated,), answer))
+
+
+def _ended(account: Account, session: Session, now_us: int, catalog: ChargingCatalog) -> str:
+    """Reason why the session may not go on; empty while it may."""
+    # Few accounts have limits of their own, or runs.
+    if not account.limits and not account.runs:
+        return ""
+    return rules_of(account, catalog, session.key_id, session.member_id).ended_at(now_us)
 
 
 def _extend(
@@ -95,7 +105,7 @@ def _extend(
     free_sources(account, session.lines, now_us, room, first.amount(session.input_reserved, limit), sources)
     reached = reserve(sources, session.estimates, session.input_reserved, limit).output
     payable = max(before, reached)
-    if reached < wanted and session.expected:
+    if reached < wanted and session.expected and (rules is None or rules.units is None):
         reached = max(reached, hopeful_output(account, session.lines, sources, session.input_reserved, limit, session))
         payable = max(before, reached)
     granted = max(before, min(wanted, reached))

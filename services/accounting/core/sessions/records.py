@@ -13,6 +13,7 @@ from services.accounting.core.commands import CloseCause, Provenance, Settled
 from services.accounting.core.entries import (
     Arrivals,
     BucketAmounts,
+    CallLabelled,
     Entry,
     NoticeReached,
     SessionSettled,
@@ -74,8 +75,9 @@ class SessionFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     arrivals: Arrivals = ()
     windows_opened: tuple[WindowOpened, ...] = ()
     cached_share: int = -1
-    wholesale: Wholesale | None = None
+    wholesale: Wholesale | None
     unpaid: Vector = ()
+    run_label: str = ""
 
 
 def entries_of(
@@ -97,6 +99,8 @@ def entries_of(
     if catalog is not None and catalog.extended:
         paid_worth, unpaid_worth = _worths(catalog, records[0].charge.tariff, wholesale, used, unpaid, owed)
     entries: list[Entry] = []
+    if facts.run_label:
+        entries.append(CallLabelled(account.account_id, now_us, facts.charging_id, facts.run_label))
     last = len(records) - 1
     for index, record in enumerate(records):
         charge = record.charge

@@ -4,7 +4,17 @@ from typing import Final
 
 from services.accounting.core.account.sessions import CLOSED_MEMORY_US
 from services.accounting.core.account.state import Account, Session
-from services.accounting.core.commands import ChargeEvent, CreateSession, Decision, Fault, ReleaseSession, UpdateSession, fail
+from services.accounting.core.commands import (
+    CallName,
+    ChargeEvent,
+    CreateSession,
+    Decision,
+    Fault,
+    KnownCall,
+    ReleaseSession,
+    UpdateSession,
+    fail,
+)
 from services.runtime.identifiers import uuid7_time_us
 
 # A charging_id this much ahead of the clock is refused, so that a closed one is remembered as long as it could be taken.
@@ -30,6 +40,15 @@ def known_session(account: Account, command: CreateSession | ChargeEvent, digest
             "lies in the future: it can't be taken for a new call; check the caller's clock",
         )
     return None
+
+
+def known_call(account: Account, name: CallName) -> Decision | None:
+    """The answer to a Create of a call whose name is known; None when it is new."""
+    keyed = account.keyed.get(name.key)
+    if keyed is None:
+        return None
+    has_other_content = keyed.content != name.content
+    return Decision((), KnownCall(keyed.charging_id, is_open=not keyed.ended_us, has_other_content=has_other_content))
 
 
 def repeated(session: Session, number: int, digest: bytes) -> Decision | None:

@@ -88,6 +88,7 @@ def _release_late(account: Account, command: ReleaseSession, digest: bytes, now_
         arrivals=limits.counted_tokens(account, rules, now_us, tokens_of(command.used) - swept.tokens_counted) if rules else (),
         wholesale=wholesale_of(swept.wholesale, command.attempts),
         unpaid=command.unpaid,
+        run_label=swept.run_label,
     )
     entries = entries_of(account, records, facts, now_us, catalog)
     return Decision(entries, settled_answer(records))
@@ -257,6 +258,7 @@ def _settle(
         cached_share=_learned_share(account, session, end),
         wholesale=wholesale_of(session.wholesale, end.attempts),
         unpaid=end.unpaid,
+        run_label=session.run_label,
     )
     return entries_of(account, records, facts, now_us, catalog), settled_answer(records)
 

@@ -1,10 +1,11 @@
 """Request bodies of the administration: read into structs; errors name the field and say what would be right."""
 
 import re
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
+from services.api_keys import SCOPES
 from services.edge.http.problems import Problem, malformed
 
 # How long a service may take to answer, unless it reads the whole store.
@@ -17,6 +18,7 @@ T = TypeVar("T")
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 Amount = Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MAX)]
 ValidDays = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+Scope = Literal["keys:mint"]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
 # A right value of each field, for the error that names the field.
@@ -41,9 +43,14 @@ _RIGHT: Final = {
     "charging_id": "the ID of the call, as x-request-id and receipt have it",
     "sequence_number": "an integer, as the receipt has it",
     "record_sequence_number": "an integer of 1 or above, as the receipt has it",
+    "scopes": f"a list of scopes; there is {', '.join(sorted(SCOPES))}",
+    "budget": 'a list of 1 to 8 amounts in micro-units, one a unit, each like {"amount": 5000000, "unit": "TOKEN"}',
+    "valid_seconds": "an integer of seconds, 1 to 2592000; left out where the key is to live as long as the one that mints it",
+    "models": "a list of at most 100 model IDs, each once; left out for all that the key may use that mints it",
+    "parallel_calls": "an integer, 1 to 1000000; left out for as many as the key may have that mints it",
     "address": "the address of a replica of accounting, as `tokenline owners` shows it; left out for any other one",
 }
-_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`\Z", re.DOTALL)
 _MISSING_FIELD = re.compile(r"Object missing required field `(\w+)`")
 _AT_FIELD = re.compile(r" - at `\$\.(\w+)[^`]*`$")
 
@@ -56,13 +63,13 @@ def parse(body: bytes, kind: type[T]) -> T:
         raise malformed(None, "The request body is not valid UTF-8.", "invalid_json") from None
     except msgspec.ValidationError as error:
         text = str(error)
+        if (match := _AT_FIELD.search(text)) and match[1] in _RIGHT:
+            raise wrong(match[1]) from None
         if match := _UNKNOWN_FIELD.search(text):
             fields = ", ".join(field.name for field in msgspec.structs.fields(kind)) or "none"  # type: ignore[arg-type]  # always a struct
             raise malformed(match[1], f"{match[1]} is no field of this request; its fields: {fields}.", "unknown_field") from None
         if match := _MISSING_FIELD.search(text):
             raise malformed(match[1], f"{match[1]} is missing; it must be {_RIGHT[match[1]]}.", "missing_field") from None
-        if match := _AT_FIELD.search(text):
-            raise wrong(match[1]) from None
         raise malformed(None, "The request body must be a JSON object.", "invalid_json") from None
     except msgspec.DecodeError as error:
         raise malformed(None, f"The request body is not valid JSON: {error}.", "invalid_json") from None

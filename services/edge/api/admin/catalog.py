@@ -34,6 +34,10 @@ def catalog_routes(catalog: CatalogHolder) -> list[HTTPRouteHandler]:
                             "priority": route.priority,
                             "weight": route.weight or 1,
                             "edge_concurrency_max": route.edge_concurrency_max,
+                            "requests_per_minute": route.requests_per_minute,
+                            "tokens_per_minute": route.tokens_per_minute,
+                            "region": route.region,
+                            "offering_ids": list(route.offering_ids),
                         }
                         for route in model.routes
                     ],

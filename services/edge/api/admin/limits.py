@@ -1,5 +1,6 @@
 """Limits of accounts, members and keys over HTTP, for the operator, and why a call was refused."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,12 @@ from services.edge.http.problems import malformed
 from services.runtime.clients import answer
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.accounting.v1 import accounting_pb2_grpc
+from tokenline.authentication.v1 import authentication_pb2, authentication_pb2_grpc
 
+_SUBJECTS: Final = {
+    "key": "Its keys: GET /v1/admin/accounts/{account_id}/keys.",
+    "member": "POST /v1/admin/accounts tells the first member, and the list of keys the member of each.",
+}
 _LIMIT_NAMES: Final = (
     "per is LIMIT_SCOPE_ACCOUNT, LIMIT_SCOPE_MEMBER or LIMIT_SCOPE_KEY; a unit is UNIT_TOKEN, UNIT_POINT or UNIT_CURRENCY."
 )
@@ -27,7 +33,10 @@ class _Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     valid_until: str | None = None
 
 
-def limit_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -> list[HTTPRouteHandler]:
+def limit_routes(
+    accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub",
+    authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub",
+) -> list[HTTPRouteHandler]:
     """The routes, without the guard that opens them."""
 
     @put("/accounts/{account_id:str}/limits")
@@ -42,6 +51,9 @@ def limit_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -
                 subject_limits.valid_until_time.FromJsonString(wanted.valid_until)
             except ValueError:
                 raise wrong("valid_until") from None
+        if wanted.limits or wanted.valid_until is not None:
+            # Limits of a name that nobody has can still be removed.
+            await _expect_subject(authentication, account_id, wanted.subject)
         setting = pb.SetLimitsRequest(account_id=account_id, subject_limits=subject_limits)
         await give(request, accounting.SetLimits, setting)
         return limits_json(subject_limits)
@@ -68,6 +80,26 @@ def limit_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -
         }
 
     return [set_limits, explain_refusal]
+
+
+async def _expect_subject(
+    authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub", account_id: str, subject: str
+) -> None:
+    """Refuses a key or a member that the account does not have, whose limits nobody would ever meet. Errors: `Problem` 400."""
+    kind, _, name = subject.partition(":")
+    if kind not in _SUBJECTS:
+        # Accounting says which subjects there are.
+        return
+    listing = authentication_pb2.ListKeysRequest(account_id=account_id)
+    found = await answer(authentication.ListKeys(listing, timeout=TIMEOUT_S))
+    if kind == "key":
+        there: Collection[str] = [key.key_id for key in found.keys]
+    else:
+        # In a rolling update: the release before names members by their keys alone.
+        there = found.member_ids or (name,)
+    if name not in there:
+        message = f"Account {account_id} has no {kind} {name!r}. {_SUBJECTS[kind]}"
+        raise malformed("subject", message, "invalid_value")
 
 
 def _help(refused: pb.Refused) -> str:

@@ -74,7 +74,7 @@ def admin_router(
             *order_routes(accounting),
             *subscription_routes(accounting),
             *transfer_routes(accounting),
-            *limit_routes(accounting),
+            *limit_routes(accounting, authentication),
             *journal_routes(accounting),
             *cell_routes(accounting, billing),
         ],

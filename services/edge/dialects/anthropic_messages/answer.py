@@ -17,7 +17,7 @@ from services.edge.vendors.events import Event
 from services.edge.vendors.profile import UsageReading
 from services.edge.vendors.usage import VendorCount, merged
 from services.edge.vendors.vendor import VendorFailure
-from services.token_classes import INDEX, Vector, total_input, total_output
+from services.token_classes import INDEX, Vector, total_input, total_output, trimmed
 
 JSON: Final = "application/json"
 STREAM: Final = "text/event-stream; charset=utf-8"
@@ -36,6 +36,7 @@ class StreamedAnswer:
     """
 
     content_type = STREAM
+    tells_usage = None
 
     def __init__(self, reading: UsageReading, model_id: str, *, has_results: bool) -> None:
         """`has_results`: tools were asked for that run at the vendor."""
@@ -133,6 +134,7 @@ class WholeAnswer:
     """An answer that the client wants whole, from a stream or from a whole one. A cut event with output is left out."""
 
     content_type = JSON
+    tells_usage = None
 
     def __init__(self, reading: UsageReading, model_id: str, *, has_results: bool) -> None:
         """`has_results`: tools were asked for that run at the vendor."""
@@ -178,8 +180,8 @@ class WholeAnswer:
     def end(self, ending: Ending, used: Vector) -> bytes:
         """The message."""
         counted = self._meaning.counted
-        is_counted = counted is not None and counted.has_input and counted.has_output
-        if self._body and ending is Ending.COMPLETE and is_counted:
+        is_counted_so = counted is not None and not counted.is_odd and trimmed(counted.counts) == trimmed(used)
+        if self._body and ending is Ending.COMPLETE and is_counted_so:
             return self._body
         if ending is not Ending.CUT or not self._has_output:
             self._take()
@@ -189,9 +191,7 @@ class WholeAnswer:
         changed: Tree = {"content": [self._blocks[index].whole() for index in sorted(self._blocks)]}
         if ending is Ending.CUT:
             changed |= {"stop_reason": "max_tokens", "stop_sequence": None}
-        elif is_counted:
-            return encode({**message, **changed, "usage": self._usage})
-        return encode({**message, **changed, "usage": {**self._usage, **_usage(used, counted)}})
+        return encode({**message, **changed, "usage": {**self._usage, **({} if is_counted_so else _usage(used, None))}})
 
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
         """The problem alone, because nothing has been sent."""
@@ -232,6 +232,7 @@ class CountAnswer:
     """The vendor's count of a request's tokens, relayed as it came."""
 
     content_type = JSON
+    tells_usage = None
 
     def __init__(self) -> None:
         self._body = b""

@@ -5,6 +5,7 @@
 - `request`: a request, its size and the body for a vendor.
 - `chunks`: a vendor's chunks, read strictly or as any JSON.
 - `deltas`: a chunk's or a message's parts, put right and counted.
+- `probabilities`: probabilities of tokens, as far as they can be true.
 - `assembly`: chunks, joined to a whole answer.
 - `answer`: a vendor's answer on its way to the client.
 - `dialect`: the whole, for the call path.

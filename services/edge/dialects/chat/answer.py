@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import msgspec
 
-from services.edge.call.dialect import Ending, Step
+from services.edge.call.dialect import Ending, Step, TellsUsage
 from services.edge.dialects.chat.assembly import Assembly
 from services.edge.dialects.chat.chunks import (
     NO_USAGE,
@@ -30,11 +30,12 @@ from services.edge.dialects.chat.deltas import (
     ChoiceState,
     Found,
     Json,
-    count_logprobs,
     count_member,
     right_delta,
 )
-from services.edge.dialects.json_text import NOT_JSON, encode
+from services.edge.dialects.chat.fields import StreamOptions
+from services.edge.dialects.chat.probabilities import ChatProbabilities
+from services.edge.dialects.json_text import NOT_JSON, Fields, Raw, encode
 from services.edge.dialects.metadata import FREE_BYTES_A_PIECE, Metadata
 from services.edge.dialects.openai_usage import usage_object
 from services.edge.http.problems import Problem, problem_body
@@ -45,6 +46,7 @@ from services.edge.vendors.usage import CHAT, VendorCount, at, merged, read_plai
 from services.edge.vendors.vendor import VendorFailure
 from services.token_classes import Vector, total_output, trimmed
 
+_members_decoder: Final = msgspec.json.Decoder(Fields)
 _STREAM: Final = "text/event-stream; charset=utf-8"
 _JSON: Final = "application/json"
 _DONE: Final = b"data: [DONE]\n\n"
@@ -93,7 +95,7 @@ class ChatAnswer:
 
     def _count_probabilities(self, value: object, right: Json, said: str, found: Found) -> None:
         """Counts text in the probabilities of a choice that is put right and says `said`."""
-        count_logprobs(value, said, found, self._alternatives)
+        self._probabilities.count(value, said, found)
 
     def _chunk_choice(self, choice: Json) -> Json:
         """A choice of a whole answer as one of a chunk."""
@@ -104,13 +106,13 @@ class ChatAnswer:
         return {**rest, "delta": delta}
 
     def __init__(
-        self, reading: UsageReading, choices: int, alternatives: int | None, *, streamed: bool, include_usage: bool
+        self, reading: UsageReading, choices: int, alternatives: int | None, options: StreamOptions, *, streamed: bool
     ) -> None:
         """`alternatives` to each token were asked for; None: no probabilities of tokens at all."""
         self.content_type = _STREAM if streamed else _JSON
         self._reading = reading
         self._choices_asked = choices
-        self._alternatives = alternatives
+        self._probabilities = ChatProbabilities(alternatives)
         self._metadata = Metadata()
         # The last clean chunk with new metadata, and the names of its usage.
         self._clean: Chunk | None = None
@@ -118,7 +120,7 @@ class ChatAnswer:
         # At most this many bytes beside the text of a chunk with its words; one that has more is looked at closely.
         self._head_bytes = 0
         self._streamed = streamed
-        self._include_usage = include_usage
+        self._options = options
         self._assembly = None if streamed else self._new_assembly()
         # The last event's part of the whole answer: where the event is cut, the client does not get it.
         self._last: Step = _NOTHING
@@ -534,7 +536,9 @@ class ChatAnswer:
             unfinished = []
         if unfinished:
             out += self._chunk(choices=unfinished)
-        if self._include_usage:
+        if self._options.continuous_usage:
+            out = with_usage(out, used)
+        if self._options.include_usage:
             if self._usage_chunk and self._is_counted_so(used):
                 out += b"data: %b\n\n" % self._usage_chunk.replace(b"\n", b" ")
             else:
@@ -580,6 +584,18 @@ class ChatAnswer:
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
         """See `services.edge.call.dialect.Answer`. No [DONE] follows: the answer is not whole."""
         return b"data: %b\n\n" % problem_body(problem)
+
+    @property
+    def tells_usage(self) -> TellsUsage | None:
+        """See `services.edge.call.dialect.Answer`."""
+        return with_usage if self._options.continuous_usage else None
+
+
+def with_usage(events: bytes, used: Vector) -> bytes:
+    """The chunks of events, each with this usage in place of its own; all else keeps its text."""
+    usage = Raw(encode(usage_object(used, "prompt", "completion")))
+    chunks = [_members_decoder.decode(event.removeprefix(b"data: ")) for event in events.split(b"\n\n") if event]
+    return b"".join([b"data: %b\n\n" % encode({**chunk, "usage": usage}) for chunk in chunks])
 
 
 def _text_of_calls(pieces: list[Call]) -> str:

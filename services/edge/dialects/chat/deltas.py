@@ -23,12 +23,6 @@ CALL_ID_CHARACTERS_MAX: Final = 64
 # No answer has more choices, or calls.
 INDEX_MAX: Final = 4_095
 _DEPTH_MAX: Final = 64
-# Alternatives to a token that were asked for are no output; longer ones count.
-_ALTERNATIVE_CHARACTERS_MAX: Final = 64
-_BYTE_MAX: Final = 255
-# Below zero alternatives: not even a token's own probability is free.
-_NONE_FREE: Final = -1
-_LOGPROB_NAMES: Final = frozenset({"token", "logprob", "bytes", "top_logprobs"})
 
 # Members of a chunk, a choice or a delta that describe the answer.
 METADATA: Final = frozenset(
@@ -213,36 +207,6 @@ def count_member(name: str, value: object, found: Found) -> None:
     found.tell(name, value, counted + found.opaque_bytes)
 
 
-def count_logprobs(logprobs: object, said: str, found: Found, alternatives: int | None) -> None:
-    """Counts text in probabilities of tokens, except the repeated text and the `alternatives` asked for to each token.
-
-    `alternatives` is None where no probabilities were asked for: none are free then.
-    """
-    if not isinstance(logprobs, dict):
-        count_member("logprobs", logprobs, found)
-        return
-    tokens: list[str] = []
-    # A character has at least one token, and may have one for each of its bytes.
-    entries_left = len(said.encode())
-    found.names("logprobs", logprobs)
-    for name, entries in logprobs.items():
-        if name not in ("content", "refusal") or not isinstance(entries, list):
-            count_member(name, entries, found)
-            continue
-        for entry in entries:
-            if not isinstance(entry, dict):
-                count_member("logprob entry", entry, found)
-                continue
-            free = alternatives if alternatives is not None and entries_left > 0 else _NONE_FREE
-            entries_left -= 1
-            _count_entry(entry, free, found)
-            if isinstance(token := entry.get("token"), str):
-                tokens.append(token)
-    repeated = "".join(tokens)
-    if len(repeated) > len(said):
-        found.said.append(repeated[len(said) :])
-
-
 def strings(value: object, depth: int = 0) -> Iterator[str]:
     """Every string of a value, names of nested members included, and numbers that may stand for a text."""
     if isinstance(value, str):
@@ -277,44 +241,6 @@ def _counted_strings(value: object, found: Found, depth: int) -> Iterator[str]:
             yield from _counted_strings(each, found, depth + 1)
     else:
         yield from strings(value, depth)
-
-
-def _count_entry(entry: Json, alternatives: int, found: Found) -> None:
-    """Counts a token's probability, except the token, and except `alternatives` where its probability is free."""
-    found.names("logprob", entry, _LOGPROB_NAMES)
-    is_free = alternatives > _NONE_FREE
-    for name, value in entry.items():
-        match name:
-            case "token" if isinstance(value, str):
-                pass
-            case "logprob" if is_free and isinstance(value, float):
-                pass
-            case "bytes" if is_free and _are_bytes(value, entry.get("token")):
-                pass
-            case "top_logprobs" if isinstance(value, list):
-                _count_alternatives(value, alternatives, found)
-            case _:
-                count_member(f"logprob {name}", value, found)
-
-
-def _count_alternatives(entries: list[Any], free: int, found: Found) -> None:
-    for position, entry in enumerate(entries):
-        token = entry.get("token") if isinstance(entry, dict) else None
-        if not isinstance(token, str) or len(token) > _ALTERNATIVE_CHARACTERS_MAX:
-            count_member("logprob alternative", entry, found)
-        elif position >= free:
-            found.tell("logprob alternative", entry)
-        else:
-            _count_entry(entry, 0, found)
-
-
-def _are_bytes(value: object, token: object) -> bool:
-    """Whether these are the bytes of a token, which may be a part of a character."""
-    if value is None:
-        return True
-    if not isinstance(value, list) or len(value) > len(str(token).encode()):
-        return False
-    return all(type(each) is int and 0 <= each <= _BYTE_MAX for each in value)
 
 
 def _parts(content: object) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """The top-level fields of a chat completion, and the treatment of each. Pure."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -81,11 +82,12 @@ _OPTIONS_BY_FOLD: Final = by_fold(_OPTIONS)
 class StreamOptions(NamedTuple):
     """The options of a stream."""
 
-    # Whether the client wants the count in its stream.
+    # Whether the client wants the count at the end of its stream, and that so far in each chunk.
     include_usage: bool = False
     include_obfuscation: Raw | None = None
     # Unknown ones, which no vendor gets.
     dropped: tuple[str, ...] = ()
+    continuous_usage: bool = False
 
     @property
     def written(self) -> Raw:
@@ -107,11 +109,12 @@ def read_stream_options(fields: Fields, *, streamed: bool) -> StreamOptions:
     if not streamed:
         raise malformed("stream_options", "stream_options is taken only with stream: true.", "invalid_value")
     include_usage = bool(truth(options, "include_usage", "stream_options.include_usage"))
-    # Accepted, because clients of vLLM send it; running counts of a stream go on as the vendor sends them.
-    truth(options, "continuous_usage_stats", "stream_options.continuous_usage_stats")
+    # By the name that vLLM gave it. The last count is the charge, so it is told too.
+    continuous_usage = bool(truth(options, "continuous_usage_stats", "stream_options.continuous_usage_stats"))
     pads = truth(options, "include_obfuscation", "stream_options.include_obfuscation") is not None
     dropped = tuple(f"stream_options.{name}" for name in options if name not in _OPTIONS)
-    return StreamOptions(include_usage, options["include_obfuscation"] if pads else None, dropped)
+    obfuscation = options["include_obfuscation"] if pads else None
+    return StreamOptions(include_usage or continuous_usage, obfuscation, dropped, continuous_usage)
 
 
 class PricedPath(NamedTuple):
@@ -170,6 +173,24 @@ def write_field(written: Fields, name: str, raw: Raw, endpoint: Endpoint, own: E
             written[name] = raw
         else:
             dropped.append(name)
+
+
+def write_fields(
+    fields: Fields, endpoint: Endpoint, dialect: DialectFields, ours: Mapping[str, Raw | None]
+) -> tuple[Fields, list[str]]:
+    """A vendor's fields in the client's order, and the names of those that its profile drops.
+
+    `ours` stand in place of the client's; None: left out. Errors: `Problem` 400 where a field costs extra, or is refused.
+    """
+    own = endpoint_fields(endpoint.extra_fields, endpoint.priced_fields, dialect)
+    written: Fields = {}
+    dropped: list[str] = []
+    for name, raw in fields.items():
+        if name not in ours:
+            write_field(written, name, raw, endpoint, own, dropped)
+        elif (our := ours[name]) is not None:
+            written[name] = our
+    return written, dropped
 
 
 def unknown_text(fields: Fields, dialect: DialectFields) -> str:

@@ -153,6 +153,4 @@ class ChatRequest:
 
     def answer(self, endpoint: Endpoint) -> ChatAnswer:
         """See `services.edge.call.dialect.Request`."""
-        return ChatAnswer(
-            endpoint.usage, self.choices, self.alternatives, streamed=self.streamed, include_usage=self.options.include_usage
-        )
+        return ChatAnswer(endpoint.usage, self.choices, self.alternatives, self.options, streamed=self.streamed)

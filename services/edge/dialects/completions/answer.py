@@ -6,7 +6,8 @@ from typing import Any
 from services.edge.dialects.chat.answer import ChatAnswer
 from services.edge.dialects.chat.assembly import Assembly
 from services.edge.dialects.chat.deltas import ChoiceState, Found, Json, count_member
-from services.edge.dialects.completions.probabilities import count_probabilities
+from services.edge.dialects.chat.fields import StreamOptions
+from services.edge.dialects.completions.probabilities import TextProbabilities
 from services.edge.vendors.profile import UsageReading
 
 
@@ -51,13 +52,14 @@ class CompletionsAnswer(ChatAnswer):
         reading: UsageReading,
         choices: int,
         alternatives: int | None,
+        options: StreamOptions,
         echoed: Sequence[str],
         *,
         streamed: bool,
-        include_usage: bool,
     ) -> None:
         """`echoed`: the prompt that each choice begins with; empty: none does."""
-        super().__init__(reading, choices, alternatives, streamed=streamed, include_usage=include_usage)
+        super().__init__(reading, choices, alternatives, options, streamed=streamed)
+        self._told = TextProbabilities(alternatives)
         # The rest of each prompt, which is still to come.
         self._echoed = list(echoed)
 
@@ -84,7 +86,7 @@ class CompletionsAnswer(ChatAnswer):
         return text.removeprefix(echoed)
 
     def _count_probabilities(self, value: object, right: Json, said: str, found: Found) -> None:
-        count_probabilities(value, right["text"], found, self._alternatives)
+        self._told.count(value, right["text"], found)
 
     def _chunk_choice(self, choice: Json) -> Json:
         return choice

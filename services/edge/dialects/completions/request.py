@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from services.edge.call.dialect import Body, InputSize, VendorRequest
-from services.edge.dialects.chat.fields import DialectFields, endpoint_fields, read_stream_options, unknown_text, write_field
+from services.edge.dialects.chat.fields import DialectFields, read_stream_options, unknown_text, write_fields
 from services.edge.dialects.chat.request import CHOICES_MAX
 from services.edge.dialects.completions.answer import CompletionsAnswer
-from services.edge.dialects.conversation import mark_of
 from services.edge.dialects.json_text import Fields, Raw, by_fold, encode, integer, is_set, read_object, refuse_folds, text, truth
 from services.edge.dialects.prompts import read_prompts
 from services.edge.dialects.sizes import ANSWER_BYTES, TOKEN_BYTES_MAX
@@ -104,8 +103,8 @@ class CompletionsRequest:
         return InputSize(size.utf8_bytes, size, 0, 0, self._texts, prompts.inputs, "prompt")
 
     def conversation(self) -> bytes:
-        """A mark of its first text: nothing here has a conversation, and the same text may be asked again."""
-        return mark_of(self._prompts.texts[:1])
+        """See `services.edge.call.dialect.Request`."""
+        return self._prompts.conversation
 
     def _texts(self) -> Iterable[str]:
         yield from self._prompts.texts
@@ -116,16 +115,9 @@ class CompletionsRequest:
         self, endpoint: Endpoint, vendor_model_id: str, output_limit: int | None, *, streamed: bool
     ) -> VendorRequest:
         """See `services.edge.call.dialect.Request`. Members stand in the client's order, ours at the end."""
-        own = endpoint_fields(endpoint.extra_fields, endpoint.priced_fields, _FIELDS)
-        written: Fields = {}
-        dropped: list[str] = []
-        for name, raw in self._fields.items():
-            if name == "model":
-                written[name] = Raw(encode(vendor_model_id))
-            elif name == "prompt":
-                written[name] = self._prompts.raw
-            elif name not in ("stream", "stream_options", "best_of", "max_tokens", endpoint.output_limit_field):
-                write_field(written, name, raw, endpoint, own, dropped)
+        ours = {"model": Raw(encode(vendor_model_id)), "prompt": self._prompts.raw}
+        left_out = ("stream", "stream_options", "best_of", "max_tokens", endpoint.output_limit_field)
+        written, dropped = write_fields(self._fields, endpoint, _FIELDS, {**ours, **dict.fromkeys(left_out)})
         limits = [limit for limit in (self.output_limit, output_limit) if limit is not None]
         written[endpoint.output_limit_field] = Raw(b"%d" % min(limits))
         if streamed:
@@ -147,7 +139,7 @@ class CompletionsRequest:
             endpoint.usage,
             self.choices,
             self._alternatives,
+            self.options,
             [text for text in self._echoed for _ in range(self._each)],
             streamed=self.streamed,
-            include_usage=self.options.include_usage,
         )

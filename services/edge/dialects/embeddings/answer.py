@@ -7,6 +7,7 @@ and in the encoding that was asked for. An answer that has not one vector for ea
 import binascii
 import math
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
@@ -25,7 +26,8 @@ from services.edge.vendors.vendor import VendorFailure
 from services.token_classes import INPUT_INDEXES, NOTHING, Vector, total_input, trimmed
 
 _FLOAT_BYTES: Final = 4
-_NUMBERS: Final = b"0123456789+-.eE, \t\r\n"
+# A number in JSON with all of its digits and the blanks around it; in base64 it has fewer bytes.
+NUMBER_BYTES_MAX: Final = 32
 _WORD_CHARACTERS_MAX: Final = 256
 # Names and marks around a vector.
 _VECTOR_BYTES: Final = 256
@@ -70,6 +72,7 @@ class EmbeddingsAnswer:
     """See `services.edge.call.dialect.Answer`. It never streams."""
 
     content_type = "application/json"
+    tells_usage = None
 
     def __init__(self, reading: UsageReading, model_id: str, inputs: int, dimensions: int | None, *, is_base64: bool) -> None:
         """`dimensions`: the length that the client asked for; None: the model's own."""
@@ -158,7 +161,7 @@ class EmbeddingsAnswer:
         if len(found) != self._inputs or by_index.keys() != set(range(self._inputs)):
             raise VendorFailure("garbage", 200)
         vectors = [by_index[index] for index in range(self._inputs)]
-        lengths = {_length(vector) for vector in vectors}
+        lengths = {len(_numbers(vector)) for vector in vectors}
         if len(lengths) != 1 or (self._dimensions is not None and lengths != {self._dimensions}):
             raise VendorFailure("garbage", 200)
         is_as_asked = all((bytes(vector[:1]) == b'"') is self._is_base64 for vector in map(bytes, vectors))
@@ -180,16 +183,28 @@ class EmbeddingsAnswer:
         return problem_body(problem)
 
 
-def _length(vector: Raw) -> int:
-    """The numbers of a vector, in either encoding. Errors: `VendorFailure` garbage for what is no vector."""
+def _numbers(vector: Raw) -> Sequence[float]:
+    """The numbers of a vector, in either encoding.
+
+    Errors: `VendorFailure` garbage for what is no vector. NaN and infinities are no numbers: JSON has none, and readers that find
+    them in base64, or in 1e999, would compute with them.
+    """
     written = bytes(vector)
     if written.startswith(b'"'):
-        size = len(_floats(vector))
-        if size and not size % _FLOAT_BYTES:
-            return size // _FLOAT_BYTES
-    elif written.translate(None, _NUMBERS) == b"[]" and written.strip(b"[] \t\r\n"):
-        return written.count(b",") + 1
-    raise VendorFailure("garbage", 200)
+        packed = _floats(vector)
+        if len(packed) % _FLOAT_BYTES:
+            raise VendorFailure("garbage", 200)
+        numbers: Sequence[float] = struct.unpack(f"<{len(packed) // _FLOAT_BYTES}f", packed)
+    else:
+        try:
+            numbers = _floats_decoder.decode(written)
+        except NOT_JSON:
+            raise VendorFailure("garbage", 200) from None
+        if max(map(len, written[1:-1].split(b","))) > NUMBER_BYTES_MAX:
+            raise VendorFailure("garbage", 200)
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise VendorFailure("garbage", 200)
+    return numbers
 
 
 def _floats(vector: Raw) -> bytes:
@@ -204,15 +219,11 @@ def _encoded(vector: Raw, *, is_base64: bool) -> Raw:
     """The vector in an encoding. Errors: `VendorFailure` garbage for numbers that it cannot have."""
     if is_base64 == bytes(vector).startswith(b'"'):
         return vector
+    numbers = _numbers(vector)
+    if not is_base64:
+        return Raw(encode(numbers))
     try:
-        if is_base64:
-            numbers = _floats_decoder.decode(vector)
-            packed = struct.pack(f"<{len(numbers)}f", *numbers)
-            return Raw(b'"%b"' % binascii.b2a_base64(packed, newline=False))
-        packed = _floats(vector)
-        unpacked = struct.unpack(f"<{len(packed) // _FLOAT_BYTES}f", packed)
-    except (*NOT_JSON, OverflowError):
+        packed = struct.pack(f"<{len(numbers)}f", *numbers)
+    except OverflowError:
         raise VendorFailure("garbage", 200) from None
-    if not all(map(math.isfinite, unpacked)):
-        raise VendorFailure("garbage", 200)
-    return Raw(encode(unpacked))
+    return Raw(b'"%b"' % binascii.b2a_base64(packed, newline=False))

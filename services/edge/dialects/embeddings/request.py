@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from services.edge.call.dialect import Body, InputSize, VendorRequest
-from services.edge.dialects.chat.fields import DialectFields, endpoint_fields, unknown_text, write_field
-from services.edge.dialects.conversation import mark_of
-from services.edge.dialects.embeddings.answer import EmbeddingsAnswer
+from services.edge.dialects.chat.fields import DialectFields, unknown_text, write_fields
+from services.edge.dialects.embeddings.answer import NUMBER_BYTES_MAX, EmbeddingsAnswer
 from services.edge.dialects.json_text import Fields, Raw, by_fold, encode, integer, is_set, read_object, refuse_folds, text, truth
 from services.edge.dialects.prompts import read_prompts
 from services.edge.dialects.sizes import ANSWER_BYTES
@@ -18,8 +17,6 @@ from services.edge.vendors.profile import Endpoint
 INPUTS_MAX: Final = 2_048
 # No known model has vectors with more.
 DIMENSIONS_MAX: Final = 8_192
-# A number in JSON with all of its digits, and what is around it; in base64 it has fewer bytes.
-NUMBER_BYTES_MAX: Final = 32
 # Names and marks around a vector.
 _VECTOR_BYTES: Final = 256
 _ENCODINGS: Final = ("float", "base64")
@@ -69,8 +66,8 @@ class EmbeddingsRequest:
         return InputSize(size.utf8_bytes, size, 0, 0, self._texts, self._prompts.inputs, "input")
 
     def conversation(self) -> bytes:
-        """A mark of its first text: nothing here has a conversation, and the same text may be asked again."""
-        return mark_of(self._prompts.texts[:1])
+        """See `services.edge.call.dialect.Request`."""
+        return self._prompts.conversation
 
     def _texts(self) -> Iterable[str]:
         return iter(self._prompts.texts)
@@ -79,16 +76,8 @@ class EmbeddingsRequest:
         self, endpoint: Endpoint, vendor_model_id: str, output_limit: int | None, *, streamed: bool
     ) -> VendorRequest:
         """See `services.edge.call.dialect.Request`. Members stand in the client's order."""
-        own = endpoint_fields(endpoint.extra_fields, endpoint.priced_fields, _FIELDS)
-        written: Fields = {}
-        dropped: list[str] = []
-        for name, raw in self._fields.items():
-            if name == "model":
-                written[name] = Raw(encode(vendor_model_id))
-            elif name == "input":
-                written[name] = self._prompts.raw
-            elif name != "stream":
-                write_field(written, name, raw, endpoint, own, dropped)
+        ours = {"model": Raw(encode(vendor_model_id)), "input": self._prompts.raw, "stream": None}
+        written, dropped = write_fields(self._fields, endpoint, _FIELDS, ours)
         return VendorRequest("/embeddings", Body(encode(written), "application/json"), (), tuple(dropped))
 
     def whole_bytes_max(self, output_tokens: int) -> int:

@@ -8,6 +8,8 @@
 - `telling`: events that the edge writes itself: the end of what was cut, and a whole answer as a stream.
 - `answer`: a vendor's answer on its way to the client.
 - `dialect`: the whole, for the call path.
+- `chain`: responses over one WebSocket, which build on one another.
 
-Nothing is kept here, and vendors are told to keep nothing: a request has its whole conversation in `input`.
+Except for the last conversation of a WebSocket nothing is kept here, and vendors are told to keep nothing: a request has its whole
+conversation in `input`.
 """

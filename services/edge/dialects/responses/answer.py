@@ -33,6 +33,8 @@ _NUMBER_MAX: Final = 2**53 - 1
 class ResponsesAnswer:
     """See `services.edge.call.dialect.Answer`. A cut event with output is no part of the answer."""
 
+    tells_usage = None
+
     def __init__(self, reading: UsageReading, asked: Tree, *, streamed: bool) -> None:
         """`asked`: the request's fields, which an answer tells again."""
         self.content_type = _STREAM if streamed else _JSON

@@ -1,13 +1,14 @@
 """The dialect of OpenAI's responses, for the call path. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from services.edge.call.dialect import Body, Charged
+from services.edge.call.dialect import Body, Charged, Rate
 from services.edge.dialects.conversation import session_of
+from services.edge.dialects.openai import rate_headers
 from services.edge.dialects.responses.request import ResponsesRequest
 from services.edge.http import problems
-from services.edge.http.problems import Problem
+from services.edge.http.problems import Header, Problem
 
 _PAYMENT_REQUIRED: Final = 402
 _TOO_MANY: Final = 429
@@ -33,3 +34,7 @@ class Responses:
     def status_of(self, problem: Problem) -> int:
         """429 for a quota that is used up: these clients take 402 for a failure, and try again."""
         return _TOO_MANY if problem.status == _PAYMENT_REQUIRED else problem.status
+
+    def rate_headers(self, rates: Sequence[Rate], now_ms: int) -> list[Header]:
+        """See `services.edge.call.dialect.Dialect`."""
+        return rate_headers(rates)

@@ -26,6 +26,7 @@ class TranslatedAnswer:
     def __init__(self, vendors: Answer, reader: Reader, telling: Telling) -> None:
         """`vendors`: the answer in the vendor's dialect, as a stream."""
         self.content_type = telling.content_type
+        self.tells_usage = telling.tells_usage
         self._vendors = vendors
         self._reader = reader
         self._telling = telling

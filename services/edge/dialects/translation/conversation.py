@@ -129,8 +129,9 @@ class Conversation(NamedTuple):
     others: Tree
     # Names of the client's fields that are left out.
     dropped: tuple[str, ...]
-    # Whether a chat's client wants the count in its stream.
+    # Whether a chat's client wants the count in its stream, and the count so far in each chunk.
     include_usage: bool = False
+    continuous_usage: bool = False
 
 
 def is_marked(part: Part) -> bool:

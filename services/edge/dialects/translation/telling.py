@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
+from services.edge.call.dialect import TellsUsage
 from services.edge.dialects.translation.proofs import Proof, Seal
 from services.edge.http.problems import Problem
 from services.edge.vendors.vendor import VendorFailure
@@ -146,6 +147,8 @@ class Undo:
 class Telling:
     """Tells a client one answer: a dialect's writer has the methods that raise `NotImplementedError`."""
 
+    # See `services.edge.call.dialect.Answer`.
+    tells_usage: TellsUsage | None = None
     # Whether the end of a stream tells all its texts again.
     _tells_again = False
 

@@ -31,7 +31,7 @@ class Counted(Protocol):
 
 
 def _to_chat(conversation: Conversation, model_id: str, seal: Seal, streamed: bool) -> ChatTelling:  # a field's type
-    return ChatTelling(model_id, seal, streamed=streamed, include_usage=conversation.include_usage)
+    return ChatTelling(model_id, seal, conversation, streamed=streamed)
 
 
 def _to_messages(conversation: Conversation, model_id: str, seal: Seal, streamed: bool) -> MessagesTelling:  # the same

@@ -684,3 +684,14 @@ def test_an_answer_that_is_given_up_leaves_no_circle(client: str, vendor: str) -
         assert (left(), telling()) == (None, None)
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("vendor", [M, R])
+def test_running_usage_is_told_to_a_chat_that_asks_for_it(vendor: str) -> None:
+    options = {"continuous_usage_stats": True}
+    answer = translated(C, vendor, stream=True, stream_options=options).answer(endpoint(vendor))
+    assert answer.tells_usage is not None
+    out = b"".join(answer.tells_usage(step.out, USED) for step in steps(answer, SPOKEN[vendor]))
+    *events, done = events_in(out + answer.end(Ending.COMPLETE, USED))
+    assert ({each["usage"]["completion_tokens"] for each in events}, done) == ({7}, "[DONE]")
+    assert translated(M, C).answer(endpoint(C)).tells_usage is None

@@ -186,10 +186,13 @@ def answers(draw: st.DrawFn) -> list[Told]:
     return [*told, Stopped(Stop.DONE)]
 
 
+EMPTY: Final = Conversation([], [], None, None, [], None, None, "", False, None, "", {}, {}, ())
+
+
 def telling(dialect: str, *, streamed: bool = True) -> Telling:
     match dialect:
         case "openai_chat":
-            return ChatTelling("m", SEAL, streamed=streamed, include_usage=False)
+            return ChatTelling("m", SEAL, EMPTY, streamed=streamed)
         case "anthropic_messages":
             return MessagesTelling("m", SEAL, streamed=streamed)
     return ResponsesTelling("m", SEAL, streamed=streamed, tools=())

@@ -54,6 +54,7 @@ class Feature(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FEATURE_UNSPECIFIED: _ClassVar[Feature]
     FEATURE_TOKEN_CLASSES: _ClassVar[Feature]
     FEATURE_ACTORS: _ClassVar[Feature]
+    FEATURE_RUNS: _ClassVar[Feature]
 RESULT_CODE_UNSPECIFIED: ResultCode
 RESULT_CODE_SUCCESS: ResultCode
 RESULT_CODE_QUOTA_LIMIT_REACHED: ResultCode
@@ -81,6 +82,7 @@ CLOSE_CAUSE_REVOKED: CloseCause
 FEATURE_UNSPECIFIED: Feature
 FEATURE_TOKEN_CLASSES: Feature
 FEATURE_ACTORS: Feature
+FEATURE_RUNS: Feature
 
 class UnitOfAmount(_message.Message):
     __slots__ = ("unit", "currency")
@@ -163,7 +165,7 @@ class ChargeOperation(_message.Message):
     def __init__(self, operation_id: _Optional[int] = ..., account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., create: _Optional[_Union[CreateSession, _Mapping]] = ..., update: _Optional[_Union[UpdateSession, _Mapping]] = ..., release: _Optional[_Union[ReleaseSession, _Mapping]] = ..., event: _Optional[_Union[ChargeEvent, _Mapping]] = ..., top_up: _Optional[_Union[TopUpBucket, _Mapping]] = ...) -> None: ...
 
 class CreateSession(_message.Message):
-    __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected", "input_tokens_calibrated")
+    __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected", "input_tokens_calibrated", "idempotency_key", "content_digest", "key_is_minted", "run_label")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -172,6 +174,10 @@ class CreateSession(_message.Message):
     OUTPUT_METERED_FIELD_NUMBER: _ClassVar[int]
     INPUT_TOKENS_EXPECTED_FIELD_NUMBER: _ClassVar[int]
     INPUT_TOKENS_CALIBRATED_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    KEY_IS_MINTED_FIELD_NUMBER: _ClassVar[int]
+    RUN_LABEL_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     key_id: str
     member_id: str
@@ -180,7 +186,11 @@ class CreateSession(_message.Message):
     output_metered: bool
     input_tokens_expected: int
     input_tokens_calibrated: int
-    def __init__(self, model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., input_tokens_bound: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_metered: _Optional[bool] = ..., input_tokens_expected: _Optional[int] = ..., input_tokens_calibrated: _Optional[int] = ...) -> None: ...
+    idempotency_key: str
+    content_digest: bytes
+    key_is_minted: bool
+    run_label: str
+    def __init__(self, model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., input_tokens_bound: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_metered: _Optional[bool] = ..., input_tokens_expected: _Optional[int] = ..., input_tokens_calibrated: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., content_digest: _Optional[bytes] = ..., key_is_minted: _Optional[bool] = ..., run_label: _Optional[str] = ...) -> None: ...
 
 class UpdateSession(_message.Message):
     __slots__ = ("used", "output_tokens_wanted")
@@ -237,23 +247,35 @@ class ChargeResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[ChargeResult, _Mapping]]] = ...) -> None: ...
 
 class ChargeResult(_message.Message):
-    __slots__ = ("operation_id", "granted", "settled", "refused", "error", "topped_up")
+    __slots__ = ("operation_id", "granted", "settled", "refused", "error", "topped_up", "known_call")
     OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     SETTLED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     TOPPED_UP_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_CALL_FIELD_NUMBER: _ClassVar[int]
     operation_id: int
     granted: Granted
     settled: Settled
     refused: Refused
     error: OperationError
     topped_up: ToppedUp
-    def __init__(self, operation_id: _Optional[int] = ..., granted: _Optional[_Union[Granted, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., error: _Optional[_Union[OperationError, _Mapping]] = ..., topped_up: _Optional[_Union[ToppedUp, _Mapping]] = ...) -> None: ...
+    known_call: KnownCall
+    def __init__(self, operation_id: _Optional[int] = ..., granted: _Optional[_Union[Granted, _Mapping]] = ..., settled: _Optional[_Union[Settled, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., error: _Optional[_Union[OperationError, _Mapping]] = ..., topped_up: _Optional[_Union[ToppedUp, _Mapping]] = ..., known_call: _Optional[_Union[KnownCall, _Mapping]] = ...) -> None: ...
+
+class KnownCall(_message.Message):
+    __slots__ = ("charging_id", "is_open", "has_other_content")
+    CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
+    IS_OPEN_FIELD_NUMBER: _ClassVar[int]
+    HAS_OTHER_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    charging_id: str
+    is_open: bool
+    has_other_content: bool
+    def __init__(self, charging_id: _Optional[str] = ..., is_open: _Optional[bool] = ..., has_other_content: _Optional[bool] = ...) -> None: ...
 
 class Granted(_message.Message):
-    __slots__ = ("output_tokens_granted", "output_tokens_payable", "output_tokens_threshold", "validity_ms", "final_unit_action", "offering_id", "ends_in_ms", "ending_subject")
+    __slots__ = ("output_tokens_granted", "output_tokens_payable", "output_tokens_threshold", "validity_ms", "final_unit_action", "offering_id", "ends_in_ms", "ending_subject", "request_rate", "token_rate")
     OUTPUT_TOKENS_GRANTED_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_PAYABLE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
@@ -262,6 +284,8 @@ class Granted(_message.Message):
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     ENDS_IN_MS_FIELD_NUMBER: _ClassVar[int]
     ENDING_SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_RATE_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_RATE_FIELD_NUMBER: _ClassVar[int]
     output_tokens_granted: int
     output_tokens_payable: int
     output_tokens_threshold: int
@@ -270,7 +294,19 @@ class Granted(_message.Message):
     offering_id: str
     ends_in_ms: int
     ending_subject: str
-    def __init__(self, output_tokens_granted: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., output_tokens_threshold: _Optional[int] = ..., validity_ms: _Optional[int] = ..., final_unit_action: _Optional[_Union[FinalUnitAction, str]] = ..., offering_id: _Optional[str] = ..., ends_in_ms: _Optional[int] = ..., ending_subject: _Optional[str] = ...) -> None: ...
+    request_rate: RateLeft
+    token_rate: RateLeft
+    def __init__(self, output_tokens_granted: _Optional[int] = ..., output_tokens_payable: _Optional[int] = ..., output_tokens_threshold: _Optional[int] = ..., validity_ms: _Optional[int] = ..., final_unit_action: _Optional[_Union[FinalUnitAction, str]] = ..., offering_id: _Optional[str] = ..., ends_in_ms: _Optional[int] = ..., ending_subject: _Optional[str] = ..., request_rate: _Optional[_Union[RateLeft, _Mapping]] = ..., token_rate: _Optional[_Union[RateLeft, _Mapping]] = ...) -> None: ...
+
+class RateLeft(_message.Message):
+    __slots__ = ("limit", "remaining", "reset_ms")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_FIELD_NUMBER: _ClassVar[int]
+    RESET_MS_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    remaining: int
+    reset_ms: int
+    def __init__(self, limit: _Optional[int] = ..., remaining: _Optional[int] = ..., reset_ms: _Optional[int] = ...) -> None: ...
 
 class Settled(_message.Message):
     __slots__ = ("unit", "charged_amount", "debt_amount", "other_charges", "absorbed_amount")
@@ -305,7 +341,7 @@ class ToppedUp(_message.Message):
     def __init__(self, repaid_amount: _Optional[int] = ...) -> None: ...
 
 class Refused(_message.Message):
-    __slots__ = ("result_code", "unit", "needed_amount", "free_amount", "held_amount", "retry_after_ms", "limit_id", "held", "message", "offering_id", "final_unit_action")
+    __slots__ = ("result_code", "unit", "needed_amount", "free_amount", "held_amount", "retry_after_ms", "limit_id", "held", "message", "offering_id", "final_unit_action", "request_rate", "token_rate")
     RESULT_CODE_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     NEEDED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
@@ -317,6 +353,8 @@ class Refused(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     FINAL_UNIT_ACTION_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_RATE_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_RATE_FIELD_NUMBER: _ClassVar[int]
     result_code: ResultCode
     unit: UnitOfAmount
     needed_amount: int
@@ -328,7 +366,9 @@ class Refused(_message.Message):
     message: str
     offering_id: str
     final_unit_action: FinalUnitAction
-    def __init__(self, result_code: _Optional[_Union[ResultCode, str]] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., needed_amount: _Optional[int] = ..., free_amount: _Optional[int] = ..., held_amount: _Optional[int] = ..., retry_after_ms: _Optional[int] = ..., limit_id: _Optional[str] = ..., held: _Optional[bool] = ..., message: _Optional[str] = ..., offering_id: _Optional[str] = ..., final_unit_action: _Optional[_Union[FinalUnitAction, str]] = ...) -> None: ...
+    request_rate: RateLeft
+    token_rate: RateLeft
+    def __init__(self, result_code: _Optional[_Union[ResultCode, str]] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., needed_amount: _Optional[int] = ..., free_amount: _Optional[int] = ..., held_amount: _Optional[int] = ..., retry_after_ms: _Optional[int] = ..., limit_id: _Optional[str] = ..., held: _Optional[bool] = ..., message: _Optional[str] = ..., offering_id: _Optional[str] = ..., final_unit_action: _Optional[_Union[FinalUnitAction, str]] = ..., request_rate: _Optional[_Union[RateLeft, _Mapping]] = ..., token_rate: _Optional[_Union[RateLeft, _Mapping]] = ...) -> None: ...
 
 class OperationError(_message.Message):
     __slots__ = ("reason", "message")
@@ -375,6 +415,44 @@ class GetAccountResponse(_message.Message):
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     account: Account
     def __init__(self, account: _Optional[_Union[Account, _Mapping]] = ...) -> None: ...
+
+class GetUsageRequest(_message.Message):
+    __slots__ = ("account_id", "key_id", "member_id")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    key_id: str
+    member_id: str
+    def __init__(self, account_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ...) -> None: ...
+
+class GetUsageResponse(_message.Message):
+    __slots__ = ("account", "limits", "valid_until_time")
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    VALID_UNTIL_TIME_FIELD_NUMBER: _ClassVar[int]
+    account: Account
+    limits: _containers.RepeatedCompositeFieldContainer[LimitLeft]
+    valid_until_time: _timestamp_pb2.Timestamp
+    def __init__(self, account: _Optional[_Union[Account, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[LimitLeft, _Mapping]]] = ..., valid_until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class LimitLeft(_message.Message):
+    __slots__ = ("subject", "limit", "used", "reserved", "remaining", "start_time", "reset_time")
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    RESET_TIME_FIELD_NUMBER: _ClassVar[int]
+    subject: str
+    limit: _registry_pb2.Limit
+    used: int
+    reserved: int
+    remaining: int
+    start_time: _timestamp_pb2.Timestamp
+    reset_time: _timestamp_pb2.Timestamp
+    def __init__(self, subject: _Optional[str] = ..., limit: _Optional[_Union[_registry_pb2.Limit, _Mapping]] = ..., used: _Optional[int] = ..., reserved: _Optional[int] = ..., remaining: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reset_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GrantBucketRequest(_message.Message):
     __slots__ = ("account_id", "unit", "amount", "valid_from_time", "valid_for", "priority", "idempotency_key", "model_group", "reason", "actor")
@@ -820,6 +898,104 @@ class SetLimitsResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Budget(_message.Message):
+    __slots__ = ("unit", "amount")
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    unit: UnitOfAmount
+    amount: int
+    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ...) -> None: ...
+
+class SpentBudget(_message.Message):
+    __slots__ = ("unit", "amount", "used_amount", "held_amount")
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    USED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    HELD_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    unit: UnitOfAmount
+    amount: int
+    used_amount: int
+    held_amount: int
+    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., used_amount: _Optional[int] = ..., held_amount: _Optional[int] = ...) -> None: ...
+
+class Run(_message.Message):
+    __slots__ = ("key_id", "parent_key_id", "budgets", "create_time", "end_time", "model_ids", "parallel_calls", "calls")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
+    PARALLEL_CALLS_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    parent_key_id: str
+    budgets: _containers.RepeatedCompositeFieldContainer[SpentBudget]
+    create_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    model_ids: _containers.RepeatedScalarFieldContainer[str]
+    parallel_calls: int
+    calls: int
+    def __init__(self, key_id: _Optional[str] = ..., parent_key_id: _Optional[str] = ..., budgets: _Optional[_Iterable[_Union[SpentBudget, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_ids: _Optional[_Iterable[str]] = ..., parallel_calls: _Optional[int] = ..., calls: _Optional[int] = ...) -> None: ...
+
+class OpenRunRequest(_message.Message):
+    __slots__ = ("account_id", "key_id", "parent_key_id", "parent_is_minted", "member_id", "budgets", "valid_for", "model_ids", "parallel_calls")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_IS_MINTED_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    VALID_FOR_FIELD_NUMBER: _ClassVar[int]
+    MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
+    PARALLEL_CALLS_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    key_id: str
+    parent_key_id: str
+    parent_is_minted: bool
+    member_id: str
+    budgets: _containers.RepeatedCompositeFieldContainer[Budget]
+    valid_for: _duration_pb2.Duration
+    model_ids: _containers.RepeatedScalarFieldContainer[str]
+    parallel_calls: int
+    def __init__(self, account_id: _Optional[str] = ..., key_id: _Optional[str] = ..., parent_key_id: _Optional[str] = ..., parent_is_minted: _Optional[bool] = ..., member_id: _Optional[str] = ..., budgets: _Optional[_Iterable[_Union[Budget, _Mapping]]] = ..., valid_for: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., model_ids: _Optional[_Iterable[str]] = ..., parallel_calls: _Optional[int] = ...) -> None: ...
+
+class OpenRunResponse(_message.Message):
+    __slots__ = ("run",)
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    run: Run
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
+
+class EndRunsRequest(_message.Message):
+    __slots__ = ("account_id", "key_id", "by_key_id", "actor")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    BY_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    key_id: str
+    by_key_id: str
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., key_id: _Optional[str] = ..., by_key_id: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+
+class EndRunsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListRunsRequest(_message.Message):
+    __slots__ = ("account_id", "key_id")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    key_id: str
+    def __init__(self, account_id: _Optional[str] = ..., key_id: _Optional[str] = ...) -> None: ...
+
+class ListRunsResponse(_message.Message):
+    __slots__ = ("runs",)
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    runs: _containers.RepeatedCompositeFieldContainer[Run]
+    def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ...) -> None: ...
+
 class ExplainRefusalRequest(_message.Message):
     __slots__ = ("charging_id",)
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
@@ -911,7 +1087,7 @@ class ReadJournalResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ...) -> None: ...
 
 class JournalEntry(_message.Message):
-    __slots__ = ("part_id", "sequence_number", "index", "account_id", "time_us", "account_opened", "bucket_granted", "debt_repaid", "bucket_expired", "session_created", "session_updated", "session_settled", "notice_reached", "order_placed", "price_charged", "order_completed", "order_failed", "subscription_started", "cycle_started", "renewal_changed", "subscription_suspended", "subscription_ended", "bucket_rolled_over", "transfer_sent", "transfer_confirmed", "transfer_returned", "bucket_reduced", "debt_written_off", "limits_set", "bucket_topped_up", "actor")
+    __slots__ = ("part_id", "sequence_number", "index", "account_id", "time_us", "account_opened", "bucket_granted", "debt_repaid", "bucket_expired", "session_created", "session_updated", "session_settled", "notice_reached", "order_placed", "price_charged", "order_completed", "order_failed", "subscription_started", "cycle_started", "renewal_changed", "subscription_suspended", "subscription_ended", "bucket_rolled_over", "transfer_sent", "transfer_confirmed", "transfer_returned", "bucket_reduced", "debt_written_off", "limits_set", "bucket_topped_up", "run_opened", "runs_ended", "call_labelled", "actor")
     PART_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -942,6 +1118,9 @@ class JournalEntry(_message.Message):
     DEBT_WRITTEN_OFF_FIELD_NUMBER: _ClassVar[int]
     LIMITS_SET_FIELD_NUMBER: _ClassVar[int]
     BUCKET_TOPPED_UP_FIELD_NUMBER: _ClassVar[int]
+    RUN_OPENED_FIELD_NUMBER: _ClassVar[int]
+    RUNS_ENDED_FIELD_NUMBER: _ClassVar[int]
+    CALL_LABELLED_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     part_id: int
     sequence_number: int
@@ -973,8 +1152,11 @@ class JournalEntry(_message.Message):
     debt_written_off: DebtWrittenOff
     limits_set: LimitsSet
     bucket_topped_up: BucketToppedUp
+    run_opened: RunOpened
+    runs_ended: RunsEnded
+    call_labelled: CallLabelled
     actor: Actor
-    def __init__(self, part_id: _Optional[int] = ..., sequence_number: _Optional[int] = ..., index: _Optional[int] = ..., account_id: _Optional[str] = ..., time_us: _Optional[int] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., bucket_granted: _Optional[_Union[BucketGranted, _Mapping]] = ..., debt_repaid: _Optional[_Union[DebtRepaid, _Mapping]] = ..., bucket_expired: _Optional[_Union[BucketExpired, _Mapping]] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., session_updated: _Optional[_Union[SessionUpdated, _Mapping]] = ..., session_settled: _Optional[_Union[SessionSettled, _Mapping]] = ..., notice_reached: _Optional[_Union[NoticeReached, _Mapping]] = ..., order_placed: _Optional[_Union[OrderPlaced, _Mapping]] = ..., price_charged: _Optional[_Union[PriceCharged, _Mapping]] = ..., order_completed: _Optional[_Union[OrderCompleted, _Mapping]] = ..., order_failed: _Optional[_Union[OrderFailed, _Mapping]] = ..., subscription_started: _Optional[_Union[SubscriptionStarted, _Mapping]] = ..., cycle_started: _Optional[_Union[CycleStarted, _Mapping]] = ..., renewal_changed: _Optional[_Union[RenewalChanged, _Mapping]] = ..., subscription_suspended: _Optional[_Union[SubscriptionSuspended, _Mapping]] = ..., subscription_ended: _Optional[_Union[SubscriptionEnded, _Mapping]] = ..., bucket_rolled_over: _Optional[_Union[BucketRolledOver, _Mapping]] = ..., transfer_sent: _Optional[_Union[TransferSent, _Mapping]] = ..., transfer_confirmed: _Optional[_Union[TransferConfirmed, _Mapping]] = ..., transfer_returned: _Optional[_Union[TransferReturned, _Mapping]] = ..., bucket_reduced: _Optional[_Union[BucketReduced, _Mapping]] = ..., debt_written_off: _Optional[_Union[DebtWrittenOff, _Mapping]] = ..., limits_set: _Optional[_Union[LimitsSet, _Mapping]] = ..., bucket_topped_up: _Optional[_Union[BucketToppedUp, _Mapping]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+    def __init__(self, part_id: _Optional[int] = ..., sequence_number: _Optional[int] = ..., index: _Optional[int] = ..., account_id: _Optional[str] = ..., time_us: _Optional[int] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., bucket_granted: _Optional[_Union[BucketGranted, _Mapping]] = ..., debt_repaid: _Optional[_Union[DebtRepaid, _Mapping]] = ..., bucket_expired: _Optional[_Union[BucketExpired, _Mapping]] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., session_updated: _Optional[_Union[SessionUpdated, _Mapping]] = ..., session_settled: _Optional[_Union[SessionSettled, _Mapping]] = ..., notice_reached: _Optional[_Union[NoticeReached, _Mapping]] = ..., order_placed: _Optional[_Union[OrderPlaced, _Mapping]] = ..., price_charged: _Optional[_Union[PriceCharged, _Mapping]] = ..., order_completed: _Optional[_Union[OrderCompleted, _Mapping]] = ..., order_failed: _Optional[_Union[OrderFailed, _Mapping]] = ..., subscription_started: _Optional[_Union[SubscriptionStarted, _Mapping]] = ..., cycle_started: _Optional[_Union[CycleStarted, _Mapping]] = ..., renewal_changed: _Optional[_Union[RenewalChanged, _Mapping]] = ..., subscription_suspended: _Optional[_Union[SubscriptionSuspended, _Mapping]] = ..., subscription_ended: _Optional[_Union[SubscriptionEnded, _Mapping]] = ..., bucket_rolled_over: _Optional[_Union[BucketRolledOver, _Mapping]] = ..., transfer_sent: _Optional[_Union[TransferSent, _Mapping]] = ..., transfer_confirmed: _Optional[_Union[TransferConfirmed, _Mapping]] = ..., transfer_returned: _Optional[_Union[TransferReturned, _Mapping]] = ..., bucket_reduced: _Optional[_Union[BucketReduced, _Mapping]] = ..., debt_written_off: _Optional[_Union[DebtWrittenOff, _Mapping]] = ..., limits_set: _Optional[_Union[LimitsSet, _Mapping]] = ..., bucket_topped_up: _Optional[_Union[BucketToppedUp, _Mapping]] = ..., run_opened: _Optional[_Union[RunOpened, _Mapping]] = ..., runs_ended: _Optional[_Union[RunsEnded, _Mapping]] = ..., call_labelled: _Optional[_Union[CallLabelled, _Mapping]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class NoticeReached(_message.Message):
     __slots__ = ("bucket_id", "percent")
@@ -1154,6 +1336,38 @@ class LimitsSet(_message.Message):
     valid_until_us: int
     def __init__(self, subject: _Optional[str] = ..., limit_count: _Optional[int] = ..., valid_until_us: _Optional[int] = ...) -> None: ...
 
+class RunOpened(_message.Message):
+    __slots__ = ("key_id", "parent_key_id", "budgets", "ends_us", "model_ids", "parallel_calls")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    ENDS_US_FIELD_NUMBER: _ClassVar[int]
+    MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
+    PARALLEL_CALLS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    parent_key_id: str
+    budgets: _containers.RepeatedCompositeFieldContainer[Budget]
+    ends_us: int
+    model_ids: _containers.RepeatedScalarFieldContainer[str]
+    parallel_calls: int
+    def __init__(self, key_id: _Optional[str] = ..., parent_key_id: _Optional[str] = ..., budgets: _Optional[_Iterable[_Union[Budget, _Mapping]]] = ..., ends_us: _Optional[int] = ..., model_ids: _Optional[_Iterable[str]] = ..., parallel_calls: _Optional[int] = ...) -> None: ...
+
+class RunsEnded(_message.Message):
+    __slots__ = ("key_id", "by_key_id")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    BY_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    by_key_id: str
+    def __init__(self, key_id: _Optional[str] = ..., by_key_id: _Optional[str] = ...) -> None: ...
+
+class CallLabelled(_message.Message):
+    __slots__ = ("charging_id", "run_label")
+    CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_LABEL_FIELD_NUMBER: _ClassVar[int]
+    charging_id: str
+    run_label: str
+    def __init__(self, charging_id: _Optional[str] = ..., run_label: _Optional[str] = ...) -> None: ...
+
 class AccountOpened(_message.Message):
     __slots__ = ("offering_id",)
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
@@ -1239,7 +1453,7 @@ class SessionUpdated(_message.Message):
     def __init__(self, charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., used: _Optional[_Union[TokenUsage, _Mapping]] = ..., hold_added: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., output_tokens_granted: _Optional[int] = ...) -> None: ...
 
 class SessionSettled(_message.Message):
-    __slots__ = ("charging_id", "record_sequence_number", "model_id", "key_id", "member_id", "offering_id", "tariff_id", "tariff_version", "unit", "usage", "class_charges", "charged_amount", "debits", "debt_amount", "close_cause", "provenance", "attempts", "create_time_us", "released", "more_records", "wholesale", "absorbed_amount", "unpaid")
+    __slots__ = ("charging_id", "record_sequence_number", "model_id", "key_id", "member_id", "offering_id", "tariff_id", "tariff_version", "unit", "usage", "class_charges", "charged_amount", "debits", "debt_amount", "close_cause", "provenance", "attempts", "create_time_us", "released", "more_records", "wholesale", "absorbed_amount", "unpaid", "run_label")
     CHARGING_ID_FIELD_NUMBER: _ClassVar[int]
     RECORD_SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
@@ -1263,6 +1477,7 @@ class SessionSettled(_message.Message):
     WHOLESALE_FIELD_NUMBER: _ClassVar[int]
     ABSORBED_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     UNPAID_FIELD_NUMBER: _ClassVar[int]
+    RUN_LABEL_FIELD_NUMBER: _ClassVar[int]
     charging_id: str
     record_sequence_number: int
     model_id: str
@@ -1286,7 +1501,8 @@ class SessionSettled(_message.Message):
     wholesale: WholesaleCharge
     absorbed_amount: int
     unpaid: TokenUsage
-    def __init__(self, charging_id: _Optional[str] = ..., record_sequence_number: _Optional[int] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., usage: _Optional[_Union[TokenUsage, _Mapping]] = ..., class_charges: _Optional[_Iterable[_Union[ClassCharge, _Mapping]]] = ..., charged_amount: _Optional[int] = ..., debits: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., debt_amount: _Optional[int] = ..., close_cause: _Optional[_Union[CloseCause, str]] = ..., provenance: _Optional[_Union[UsageProvenance, str]] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ..., create_time_us: _Optional[int] = ..., released: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., more_records: _Optional[bool] = ..., wholesale: _Optional[_Union[WholesaleCharge, _Mapping]] = ..., absorbed_amount: _Optional[int] = ..., unpaid: _Optional[_Union[TokenUsage, _Mapping]] = ...) -> None: ...
+    run_label: str
+    def __init__(self, charging_id: _Optional[str] = ..., record_sequence_number: _Optional[int] = ..., model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., tariff_id: _Optional[str] = ..., tariff_version: _Optional[int] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., usage: _Optional[_Union[TokenUsage, _Mapping]] = ..., class_charges: _Optional[_Iterable[_Union[ClassCharge, _Mapping]]] = ..., charged_amount: _Optional[int] = ..., debits: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., debt_amount: _Optional[int] = ..., close_cause: _Optional[_Union[CloseCause, str]] = ..., provenance: _Optional[_Union[UsageProvenance, str]] = ..., attempts: _Optional[_Iterable[_Union[VendorAttempt, _Mapping]]] = ..., create_time_us: _Optional[int] = ..., released: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., more_records: _Optional[bool] = ..., wholesale: _Optional[_Union[WholesaleCharge, _Mapping]] = ..., absorbed_amount: _Optional[int] = ..., unpaid: _Optional[_Union[TokenUsage, _Mapping]] = ..., run_label: _Optional[str] = ...) -> None: ...
 
 class WholesaleCharge(_message.Message):
     __slots__ = ("vendor_id", "vendor_model_id", "tariff_id", "tariff_version", "unit", "amount", "class_charges")

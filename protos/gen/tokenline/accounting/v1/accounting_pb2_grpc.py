@@ -50,6 +50,11 @@ class AccountingServiceStub:
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetAccountRequest.SerializeToString,
                 response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetAccountResponse.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/GetUsage',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageResponse.FromString,
+                _registered_method=True)
         self.GrantBucket = channel.unary_unary(
                 '/tokenline.accounting.v1.AccountingService/GrantBucket',
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketRequest.SerializeToString,
@@ -104,6 +109,21 @@ class AccountingServiceStub:
                 '/tokenline.accounting.v1.AccountingService/SetLimits',
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SetLimitsRequest.SerializeToString,
                 response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SetLimitsResponse.FromString,
+                _registered_method=True)
+        self.OpenRun = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/OpenRun',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.OpenRunRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.OpenRunResponse.FromString,
+                _registered_method=True)
+        self.EndRuns = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/EndRuns',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.EndRunsRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.EndRunsResponse.FromString,
+                _registered_method=True)
+        self.ListRuns = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/ListRuns',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListRunsRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListRunsResponse.FromString,
                 _registered_method=True)
         self.ExplainRefusal = channel.unary_unary(
                 '/tokenline.accounting.v1.AccountingService/ExplainRefusal',
@@ -168,6 +188,13 @@ class AccountingServiceServicer:
 
     def GetAccount(self, request, context):
         """The account with its buckets, debts and open sessions. ACCOUNT_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUsage(self, request, context):
+        """The account, and what the limits in force leave a key of it. ACCOUNT_UNKNOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -256,6 +283,29 @@ class AccountingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenRun(self, request, context):
+        """Opens the run of a minted key, with its budget, before the key can be used. Idempotent by key_id: a repeat returns the run.
+        The message names the field that is wider than the parent's, and what is allowed. INVALID_ARGUMENT, SUBJECT_ENDED (the parent's
+        time), NOT_POSSIBLE (too deep, or too many living runs), UNAVAILABLE while a replica of an older release is there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndRuns(self, request, context):
+        """Ends the runs of a key and of all keys below it; their calls end with their next Update. A repeat changes nothing. ITEM_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRuns(self, request, context):
+        """The run of a key, where it was minted, and those of all keys below it, oldest first: those that live, and those that ended lately.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainRefusal(self, request, context):
         """Why a call was refused, by its charging_id. The last 10,000 refusals of this process are kept. RECORD_UNKNOWN.
         """
@@ -332,6 +382,11 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetAccountRequest.FromString,
                     response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetAccountResponse.SerializeToString,
             ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageResponse.SerializeToString,
+            ),
             'GrantBucket': grpc.unary_unary_rpc_method_handler(
                     servicer.GrantBucket,
                     request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GrantBucketRequest.FromString,
@@ -386,6 +441,21 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.SetLimits,
                     request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SetLimitsRequest.FromString,
                     response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SetLimitsResponse.SerializeToString,
+            ),
+            'OpenRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenRun,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.OpenRunRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.OpenRunResponse.SerializeToString,
+            ),
+            'EndRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndRuns,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.EndRunsRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.EndRunsResponse.SerializeToString,
+            ),
+            'ListRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRuns,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListRunsRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListRunsResponse.SerializeToString,
             ),
             'ExplainRefusal': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainRefusal,
@@ -510,6 +580,33 @@ class AccountingService:
             '/tokenline.accounting.v1.AccountingService/GetAccount',
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetAccountRequest.SerializeToString,
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/GetUsage',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -807,6 +904,87 @@ class AccountingService:
             '/tokenline.accounting.v1.AccountingService/SetLimits',
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SetLimitsRequest.SerializeToString,
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SetLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/OpenRun',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.OpenRunRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.OpenRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/EndRuns',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.EndRunsRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.EndRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/ListRuns',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListRunsRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.ListRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,8 @@ class AccountingServiceStub:
     """Opens an account. Idempotent by account_id: a repeat with the same offering returns the account."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.GetAccountRequest, _accounting_pb2.GetAccountResponse]
     """The account with its buckets, debts and open sessions. ACCOUNT_UNKNOWN."""
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.GetUsageRequest, _accounting_pb2.GetUsageResponse]
+    """The account, and what the limits in force leave a key of it. ACCOUNT_UNKNOWN."""
     GrantBucket: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.GrantBucketRequest, _accounting_pb2.GrantBucketResponse]
     """Adds a balance bucket (a top-up or a granted allowance); it repays debt of its unit first. Idempotent
     by (account_id, idempotency_key) as long as the bucket exists.
@@ -80,6 +82,15 @@ class AccountingServiceStub:
     """
     SetLimits: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.SetLimitsRequest, _accounting_pb2.SetLimitsResponse]
     """Puts limits on the account, a member or a key, in place of those it had. What was counted stays counted."""
+    OpenRun: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.OpenRunRequest, _accounting_pb2.OpenRunResponse]
+    """Opens the run of a minted key, with its budget, before the key can be used. Idempotent by key_id: a repeat returns the run.
+    The message names the field that is wider than the parent's, and what is allowed. INVALID_ARGUMENT, SUBJECT_ENDED (the parent's
+    time), NOT_POSSIBLE (too deep, or too many living runs), UNAVAILABLE while a replica of an older release is there.
+    """
+    EndRuns: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.EndRunsRequest, _accounting_pb2.EndRunsResponse]
+    """Ends the runs of a key and of all keys below it; their calls end with their next Update. A repeat changes nothing. ITEM_UNKNOWN."""
+    ListRuns: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ListRunsRequest, _accounting_pb2.ListRunsResponse]
+    """The run of a key, where it was minted, and those of all keys below it, oldest first: those that live, and those that ended lately."""
     ExplainRefusal: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ExplainRefusalRequest, _accounting_pb2.ExplainRefusalResponse]
     """Why a call was refused, by its charging_id. The last 10,000 refusals of this process are kept. RECORD_UNKNOWN."""
     GetSessionRecords: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.GetSessionRecordsRequest, _accounting_pb2.GetSessionRecordsResponse]
@@ -114,6 +125,8 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """Opens an account. Idempotent by account_id: a repeat with the same offering returns the account."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_accounting_pb2.GetAccountRequest, _accounting_pb2.GetAccountResponse]  # type: ignore[assignment]
     """The account with its buckets, debts and open sessions. ACCOUNT_UNKNOWN."""
+    GetUsage: _aio.UnaryUnaryMultiCallable[_accounting_pb2.GetUsageRequest, _accounting_pb2.GetUsageResponse]  # type: ignore[assignment]
+    """The account, and what the limits in force leave a key of it. ACCOUNT_UNKNOWN."""
     GrantBucket: _aio.UnaryUnaryMultiCallable[_accounting_pb2.GrantBucketRequest, _accounting_pb2.GrantBucketResponse]  # type: ignore[assignment]
     """Adds a balance bucket (a top-up or a granted allowance); it repays debt of its unit first. Idempotent
     by (account_id, idempotency_key) as long as the bucket exists.
@@ -148,6 +161,15 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """
     SetLimits: _aio.UnaryUnaryMultiCallable[_accounting_pb2.SetLimitsRequest, _accounting_pb2.SetLimitsResponse]  # type: ignore[assignment]
     """Puts limits on the account, a member or a key, in place of those it had. What was counted stays counted."""
+    OpenRun: _aio.UnaryUnaryMultiCallable[_accounting_pb2.OpenRunRequest, _accounting_pb2.OpenRunResponse]  # type: ignore[assignment]
+    """Opens the run of a minted key, with its budget, before the key can be used. Idempotent by key_id: a repeat returns the run.
+    The message names the field that is wider than the parent's, and what is allowed. INVALID_ARGUMENT, SUBJECT_ENDED (the parent's
+    time), NOT_POSSIBLE (too deep, or too many living runs), UNAVAILABLE while a replica of an older release is there.
+    """
+    EndRuns: _aio.UnaryUnaryMultiCallable[_accounting_pb2.EndRunsRequest, _accounting_pb2.EndRunsResponse]  # type: ignore[assignment]
+    """Ends the runs of a key and of all keys below it; their calls end with their next Update. A repeat changes nothing. ITEM_UNKNOWN."""
+    ListRuns: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ListRunsRequest, _accounting_pb2.ListRunsResponse]  # type: ignore[assignment]
+    """The run of a key, where it was minted, and those of all keys below it, oldest first: those that live, and those that ended lately."""
     ExplainRefusal: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ExplainRefusalRequest, _accounting_pb2.ExplainRefusalResponse]  # type: ignore[assignment]
     """Why a call was refused, by its charging_id. The last 10,000 refusals of this process are kept. RECORD_UNKNOWN."""
     GetSessionRecords: _aio.UnaryUnaryMultiCallable[_accounting_pb2.GetSessionRecordsRequest, _accounting_pb2.GetSessionRecordsResponse]  # type: ignore[assignment]
@@ -197,6 +219,14 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.GetAccountResponse, _abc.Awaitable[_accounting_pb2.GetAccountResponse]]:
         """The account with its buckets, debts and open sessions. ACCOUNT_UNKNOWN."""
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _accounting_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.GetUsageResponse, _abc.Awaitable[_accounting_pb2.GetUsageResponse]]:
+        """The account, and what the limits in force leave a key of it. ACCOUNT_UNKNOWN."""
 
     @_abc_1.abstractmethod
     def GrantBucket(
@@ -297,6 +327,33 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.SetLimitsResponse, _abc.Awaitable[_accounting_pb2.SetLimitsResponse]]:
         """Puts limits on the account, a member or a key, in place of those it had. What was counted stays counted."""
+
+    @_abc_1.abstractmethod
+    def OpenRun(
+        self,
+        request: _accounting_pb2.OpenRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.OpenRunResponse, _abc.Awaitable[_accounting_pb2.OpenRunResponse]]:
+        """Opens the run of a minted key, with its budget, before the key can be used. Idempotent by key_id: a repeat returns the run.
+        The message names the field that is wider than the parent's, and what is allowed. INVALID_ARGUMENT, SUBJECT_ENDED (the parent's
+        time), NOT_POSSIBLE (too deep, or too many living runs), UNAVAILABLE while a replica of an older release is there.
+        """
+
+    @_abc_1.abstractmethod
+    def EndRuns(
+        self,
+        request: _accounting_pb2.EndRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.EndRunsResponse, _abc.Awaitable[_accounting_pb2.EndRunsResponse]]:
+        """Ends the runs of a key and of all keys below it; their calls end with their next Update. A repeat changes nothing. ITEM_UNKNOWN."""
+
+    @_abc_1.abstractmethod
+    def ListRuns(
+        self,
+        request: _accounting_pb2.ListRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.ListRunsResponse, _abc.Awaitable[_accounting_pb2.ListRunsResponse]]:
+        """The run of a key, where it was minted, and those of all keys below it, oldest first: those that live, and those that ended lately."""
 
     @_abc_1.abstractmethod
     def ExplainRefusal(

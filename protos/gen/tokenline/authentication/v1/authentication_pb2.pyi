@@ -22,20 +22,26 @@ class Member(_message.Message):
     def __init__(self, member_id: _Optional[str] = ..., account_id: _Optional[str] = ..., display_name: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Key(_message.Message):
-    __slots__ = ("key_id", "account_id", "member_id", "masked_key", "create_time", "revoke_time")
+    __slots__ = ("key_id", "account_id", "member_id", "masked_key", "create_time", "revoke_time", "parent_key_id", "scopes", "end_time")
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     MASKED_KEY_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     REVOKE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PARENT_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    SCOPES_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
     key_id: str
     account_id: str
     member_id: str
     masked_key: str
     create_time: _timestamp_pb2.Timestamp
     revoke_time: _timestamp_pb2.Timestamp
-    def __init__(self, key_id: _Optional[str] = ..., account_id: _Optional[str] = ..., member_id: _Optional[str] = ..., masked_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revoke_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    parent_key_id: str
+    scopes: _containers.RepeatedScalarFieldContainer[str]
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, key_id: _Optional[str] = ..., account_id: _Optional[str] = ..., member_id: _Optional[str] = ..., masked_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revoke_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parent_key_id: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Suspension(_message.Message):
     __slots__ = ("account_id", "suspend_time", "resume_time")
@@ -64,14 +70,16 @@ class CreateMemberResponse(_message.Message):
     def __init__(self, member: _Optional[_Union[Member, _Mapping]] = ...) -> None: ...
 
 class CreateKeyRequest(_message.Message):
-    __slots__ = ("account_id", "member_id", "idempotency_key")
+    __slots__ = ("account_id", "member_id", "idempotency_key", "scopes")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    SCOPES_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     member_id: str
     idempotency_key: str
-    def __init__(self, account_id: _Optional[str] = ..., member_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    scopes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, account_id: _Optional[str] = ..., member_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CreateKeyResponse(_message.Message):
     __slots__ = ("key", "api_key")
@@ -80,6 +88,40 @@ class CreateKeyResponse(_message.Message):
     key: Key
     api_key: str
     def __init__(self, key: _Optional[_Union[Key, _Mapping]] = ..., api_key: _Optional[str] = ...) -> None: ...
+
+class MintKeyRequest(_message.Message):
+    __slots__ = ("parent_key_id", "key_id", "scopes", "end_time")
+    PARENT_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    SCOPES_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    parent_key_id: str
+    key_id: str
+    scopes: _containers.RepeatedScalarFieldContainer[str]
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, parent_key_id: _Optional[str] = ..., key_id: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class MintKeyResponse(_message.Message):
+    __slots__ = ("key", "api_key")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    API_KEY_FIELD_NUMBER: _ClassVar[int]
+    key: Key
+    api_key: str
+    def __init__(self, key: _Optional[_Union[Key, _Mapping]] = ..., api_key: _Optional[str] = ...) -> None: ...
+
+class RevokeMintedKeyRequest(_message.Message):
+    __slots__ = ("parent_key_id", "key_id")
+    PARENT_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    parent_key_id: str
+    key_id: str
+    def __init__(self, parent_key_id: _Optional[str] = ..., key_id: _Optional[str] = ...) -> None: ...
+
+class RevokeMintedKeyResponse(_message.Message):
+    __slots__ = ("key",)
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    key: Key
+    def __init__(self, key: _Optional[_Union[Key, _Mapping]] = ...) -> None: ...
 
 class RevokeKeyRequest(_message.Message):
     __slots__ = ("key_id",)
@@ -100,10 +142,12 @@ class ListKeysRequest(_message.Message):
     def __init__(self, account_id: _Optional[str] = ...) -> None: ...
 
 class ListKeysResponse(_message.Message):
-    __slots__ = ("keys",)
+    __slots__ = ("keys", "member_ids")
     KEYS_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_IDS_FIELD_NUMBER: _ClassVar[int]
     keys: _containers.RepeatedCompositeFieldContainer[Key]
-    def __init__(self, keys: _Optional[_Iterable[_Union[Key, _Mapping]]] = ...) -> None: ...
+    member_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, keys: _Optional[_Iterable[_Union[Key, _Mapping]]] = ..., member_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SuspendAccountRequest(_message.Message):
     __slots__ = ("account_id",)
@@ -148,14 +192,20 @@ class ResolveKeyRequest(_message.Message):
     def __init__(self, api_key: _Optional[str] = ...) -> None: ...
 
 class ResolveKeyResponse(_message.Message):
-    __slots__ = ("key_id", "member_id", "account_id")
+    __slots__ = ("key_id", "member_id", "account_id", "parent_key_id", "scopes", "end_time")
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    SCOPES_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
     key_id: str
     member_id: str
     account_id: str
-    def __init__(self, key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., account_id: _Optional[str] = ...) -> None: ...
+    parent_key_id: str
+    scopes: _containers.RepeatedScalarFieldContainer[str]
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., account_id: _Optional[str] = ..., parent_key_id: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class WatchRevocationsRequest(_message.Message):
     __slots__ = ("after_revision",)

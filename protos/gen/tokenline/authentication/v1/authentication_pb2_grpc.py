@@ -45,10 +45,20 @@ class AuthenticationServiceStub:
                 request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateKeyRequest.SerializeToString,
                 response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateKeyResponse.FromString,
                 _registered_method=True)
+        self.MintKey = channel.unary_unary(
+                '/tokenline.authentication.v1.AuthenticationService/MintKey',
+                request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.MintKeyRequest.SerializeToString,
+                response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.MintKeyResponse.FromString,
+                _registered_method=True)
         self.RevokeKey = channel.unary_unary(
                 '/tokenline.authentication.v1.AuthenticationService/RevokeKey',
                 request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.RevokeKeyRequest.SerializeToString,
                 response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.RevokeKeyResponse.FromString,
+                _registered_method=True)
+        self.RevokeMintedKey = channel.unary_unary(
+                '/tokenline.authentication.v1.AuthenticationService/RevokeMintedKey',
+                request_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.RevokeMintedKeyRequest.SerializeToString,
+                response_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.RevokeMintedKeyResponse.FromString,
                 _registered_method=True)
         self.ListKeys = channel.unary_unary(
                 '/tokenline.authentication.v1.AuthenticationService/ListKeys',
@@ -102,15 +112,30 @@ class AuthenticationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MintKey(self, request, context):
+        """Issues a narrower key below another one, to the same member. The secret is in this answer and never again: a repeat of the
+        same key_id is ALREADY_EXISTS. KEY_UNKNOWN or KEY_REVOKED when the parent must not pass, NOT_POSSIBLE when it must not mint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RevokeKey(self, request, context):
-        """Revokes a key for good. Idempotent: a repeat returns the first revocation's time. Unknown: KEY_UNKNOWN.
+        """Revokes a key for good, and all keys below it. Idempotent: a repeat returns the first revocation's time. Unknown: KEY_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeMintedKey(self, request, context):
+        """RevokeKey for the holder of a key above it; KEY_UNKNOWN also where key_id is not below parent_key_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListKeys(self, request, context):
-        """Lists an account's keys, oldest first, revoked ones too; an account without any has an empty list.
+        """Lists an account's keys, oldest first, revoked ones too, of minted keys the last 10,000; an account without any has an empty list.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -168,10 +193,20 @@ def add_AuthenticationServiceServicer_to_server(servicer, server):
                     request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateKeyRequest.FromString,
                     response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.CreateKeyResponse.SerializeToString,
             ),
+            'MintKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.MintKey,
+                    request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.MintKeyRequest.FromString,
+                    response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.MintKeyResponse.SerializeToString,
+            ),
             'RevokeKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeKey,
                     request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.RevokeKeyRequest.FromString,
                     response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.RevokeKeyResponse.SerializeToString,
+            ),
+            'RevokeMintedKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeMintedKey,
+                    request_deserializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.RevokeMintedKeyRequest.FromString,
+                    response_serializer=tokenline_dot_authentication_dot_v1_dot_authentication__pb2.RevokeMintedKeyResponse.SerializeToString,
             ),
             'ListKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListKeys,
@@ -270,6 +305,33 @@ class AuthenticationService:
             _registered_method=True)
 
     @staticmethod
+    def MintKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.authentication.v1.AuthenticationService/MintKey',
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.MintKeyRequest.SerializeToString,
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.MintKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def RevokeKey(request,
             target,
             options=(),
@@ -286,6 +348,33 @@ class AuthenticationService:
             '/tokenline.authentication.v1.AuthenticationService/RevokeKey',
             tokenline_dot_authentication_dot_v1_dot_authentication__pb2.RevokeKeyRequest.SerializeToString,
             tokenline_dot_authentication_dot_v1_dot_authentication__pb2.RevokeKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeMintedKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.authentication.v1.AuthenticationService/RevokeMintedKey',
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.RevokeMintedKeyRequest.SerializeToString,
+            tokenline_dot_authentication_dot_v1_dot_authentication__pb2.RevokeMintedKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,10 +43,16 @@ class AuthenticationServiceStub:
     """Issues an API key to a member. The secret is in this answer and never again: a repeat of the same
     idempotency_key is ALREADY_EXISTS and names the key_id. Account without members: ACCOUNT_UNKNOWN.
     """
+    MintKey: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.MintKeyRequest, _authentication_pb2.MintKeyResponse]
+    """Issues a narrower key below another one, to the same member. The secret is in this answer and never again: a repeat of the
+    same key_id is ALREADY_EXISTS. KEY_UNKNOWN or KEY_REVOKED when the parent must not pass, NOT_POSSIBLE when it must not mint.
+    """
     RevokeKey: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.RevokeKeyRequest, _authentication_pb2.RevokeKeyResponse]
-    """Revokes a key for good. Idempotent: a repeat returns the first revocation's time. Unknown: KEY_UNKNOWN."""
+    """Revokes a key for good, and all keys below it. Idempotent: a repeat returns the first revocation's time. Unknown: KEY_UNKNOWN."""
+    RevokeMintedKey: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.RevokeMintedKeyRequest, _authentication_pb2.RevokeMintedKeyResponse]
+    """RevokeKey for the holder of a key above it; KEY_UNKNOWN also where key_id is not below parent_key_id."""
     ListKeys: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.ListKeysRequest, _authentication_pb2.ListKeysResponse]
-    """Lists an account's keys, oldest first, revoked ones too; an account without any has an empty list."""
+    """Lists an account's keys, oldest first, revoked ones too, of minted keys the last 10,000; an account without any has an empty list."""
     SuspendAccount: _grpc.UnaryUnaryMultiCallable[_authentication_pb2.SuspendAccountRequest, _authentication_pb2.SuspendAccountResponse]
     """Suspends an account: none of its keys passes, and its calls under way end. Keys are issued, listed and revoked as
     before. Idempotent: a repeat returns the first suspension's time. Account without members: ACCOUNT_UNKNOWN.
@@ -79,10 +85,16 @@ class AuthenticationServiceAsyncStub(AuthenticationServiceStub):
     """Issues an API key to a member. The secret is in this answer and never again: a repeat of the same
     idempotency_key is ALREADY_EXISTS and names the key_id. Account without members: ACCOUNT_UNKNOWN.
     """
+    MintKey: _aio.UnaryUnaryMultiCallable[_authentication_pb2.MintKeyRequest, _authentication_pb2.MintKeyResponse]  # type: ignore[assignment]
+    """Issues a narrower key below another one, to the same member. The secret is in this answer and never again: a repeat of the
+    same key_id is ALREADY_EXISTS. KEY_UNKNOWN or KEY_REVOKED when the parent must not pass, NOT_POSSIBLE when it must not mint.
+    """
     RevokeKey: _aio.UnaryUnaryMultiCallable[_authentication_pb2.RevokeKeyRequest, _authentication_pb2.RevokeKeyResponse]  # type: ignore[assignment]
-    """Revokes a key for good. Idempotent: a repeat returns the first revocation's time. Unknown: KEY_UNKNOWN."""
+    """Revokes a key for good, and all keys below it. Idempotent: a repeat returns the first revocation's time. Unknown: KEY_UNKNOWN."""
+    RevokeMintedKey: _aio.UnaryUnaryMultiCallable[_authentication_pb2.RevokeMintedKeyRequest, _authentication_pb2.RevokeMintedKeyResponse]  # type: ignore[assignment]
+    """RevokeKey for the holder of a key above it; KEY_UNKNOWN also where key_id is not below parent_key_id."""
     ListKeys: _aio.UnaryUnaryMultiCallable[_authentication_pb2.ListKeysRequest, _authentication_pb2.ListKeysResponse]  # type: ignore[assignment]
-    """Lists an account's keys, oldest first, revoked ones too; an account without any has an empty list."""
+    """Lists an account's keys, oldest first, revoked ones too, of minted keys the last 10,000; an account without any has an empty list."""
     SuspendAccount: _aio.UnaryUnaryMultiCallable[_authentication_pb2.SuspendAccountRequest, _authentication_pb2.SuspendAccountResponse]  # type: ignore[assignment]
     """Suspends an account: none of its keys passes, and its calls under way end. Keys are issued, listed and revoked as
     before. Idempotent: a repeat returns the first suspension's time. Account without members: ACCOUNT_UNKNOWN.
@@ -126,12 +138,30 @@ class AuthenticationServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def MintKey(
+        self,
+        request: _authentication_pb2.MintKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authentication_pb2.MintKeyResponse, _abc.Awaitable[_authentication_pb2.MintKeyResponse]]:
+        """Issues a narrower key below another one, to the same member. The secret is in this answer and never again: a repeat of the
+        same key_id is ALREADY_EXISTS. KEY_UNKNOWN or KEY_REVOKED when the parent must not pass, NOT_POSSIBLE when it must not mint.
+        """
+
+    @_abc_1.abstractmethod
     def RevokeKey(
         self,
         request: _authentication_pb2.RevokeKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_authentication_pb2.RevokeKeyResponse, _abc.Awaitable[_authentication_pb2.RevokeKeyResponse]]:
-        """Revokes a key for good. Idempotent: a repeat returns the first revocation's time. Unknown: KEY_UNKNOWN."""
+        """Revokes a key for good, and all keys below it. Idempotent: a repeat returns the first revocation's time. Unknown: KEY_UNKNOWN."""
+
+    @_abc_1.abstractmethod
+    def RevokeMintedKey(
+        self,
+        request: _authentication_pb2.RevokeMintedKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_authentication_pb2.RevokeMintedKeyResponse, _abc.Awaitable[_authentication_pb2.RevokeMintedKeyResponse]]:
+        """RevokeKey for the holder of a key above it; KEY_UNKNOWN also where key_id is not below parent_key_id."""
 
     @_abc_1.abstractmethod
     def ListKeys(
@@ -139,7 +169,7 @@ class AuthenticationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _authentication_pb2.ListKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_authentication_pb2.ListKeysResponse, _abc.Awaitable[_authentication_pb2.ListKeysResponse]]:
-        """Lists an account's keys, oldest first, revoked ones too; an account without any has an empty list."""
+        """Lists an account's keys, oldest first, revoked ones too, of minted keys the last 10,000; an account without any has an empty list."""
 
     @_abc_1.abstractmethod
     def SuspendAccount(

@@ -75,6 +75,12 @@ class VendorErrorMeaning(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VENDOR_ERROR_MEANING_CONTENT: _ClassVar[VendorErrorMeaning]
     VENDOR_ERROR_MEANING_CONTEXT: _ClassVar[VendorErrorMeaning]
 
+class RoutingPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROUTING_POLICY_UNSPECIFIED: _ClassVar[RoutingPolicy]
+    ROUTING_POLICY_WEIGHTED: _ClassVar[RoutingPolicy]
+    ROUTING_POLICY_CHEAPEST: _ClassVar[RoutingPolicy]
+
 class Period(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     PERIOD_UNSPECIFIED: _ClassVar[Period]
@@ -140,6 +146,9 @@ VENDOR_ERROR_MEANING_RATE_LIMIT: VendorErrorMeaning
 VENDOR_ERROR_MEANING_OVERLOADED: VendorErrorMeaning
 VENDOR_ERROR_MEANING_CONTENT: VendorErrorMeaning
 VENDOR_ERROR_MEANING_CONTEXT: VendorErrorMeaning
+ROUTING_POLICY_UNSPECIFIED: RoutingPolicy
+ROUTING_POLICY_WEIGHTED: RoutingPolicy
+ROUTING_POLICY_CHEAPEST: RoutingPolicy
 PERIOD_UNSPECIFIED: Period
 PERIOD_DAY: Period
 PERIOD_WEEK: Period
@@ -176,7 +185,7 @@ class Vendor(_message.Message):
     def __init__(self, vendor_id: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., api_key_env: _Optional[str] = ..., base_url_env: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[VendorEndpoint, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[VendorError, _Mapping]]] = ...) -> None: ...
 
 class VendorEndpoint(_message.Message):
-    __slots__ = ("dialect", "base_url", "authentication", "output_limit_field", "limit_counts_reasoning", "streams", "takes_stream_options", "drainable", "extra_fields", "priced_fields", "unknown_fields", "unknown_content", "usage", "prompt_caching")
+    __slots__ = ("dialect", "base_url", "authentication", "output_limit_field", "limit_counts_reasoning", "streams", "takes_stream_options", "drainable", "extra_fields", "priced_fields", "unknown_fields", "unknown_content", "usage", "prompt_caching", "probe_path")
     DIALECT_FIELD_NUMBER: _ClassVar[int]
     BASE_URL_FIELD_NUMBER: _ClassVar[int]
     AUTHENTICATION_FIELD_NUMBER: _ClassVar[int]
@@ -191,6 +200,7 @@ class VendorEndpoint(_message.Message):
     UNKNOWN_CONTENT_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_CACHING_FIELD_NUMBER: _ClassVar[int]
+    PROBE_PATH_FIELD_NUMBER: _ClassVar[int]
     dialect: Dialect
     base_url: str
     authentication: VendorAuthentication
@@ -205,7 +215,8 @@ class VendorEndpoint(_message.Message):
     unknown_content: UnknownField
     usage: UsageReading
     prompt_caching: PromptCaching
-    def __init__(self, dialect: _Optional[_Union[Dialect, str]] = ..., base_url: _Optional[str] = ..., authentication: _Optional[_Union[VendorAuthentication, str]] = ..., output_limit_field: _Optional[str] = ..., limit_counts_reasoning: _Optional[bool] = ..., streams: _Optional[bool] = ..., takes_stream_options: _Optional[bool] = ..., drainable: _Optional[bool] = ..., extra_fields: _Optional[_Iterable[str]] = ..., priced_fields: _Optional[_Iterable[_Union[PricedField, _Mapping]]] = ..., unknown_fields: _Optional[_Union[UnknownField, str]] = ..., unknown_content: _Optional[_Union[UnknownField, str]] = ..., usage: _Optional[_Union[UsageReading, _Mapping]] = ..., prompt_caching: _Optional[_Union[PromptCaching, str]] = ...) -> None: ...
+    probe_path: str
+    def __init__(self, dialect: _Optional[_Union[Dialect, str]] = ..., base_url: _Optional[str] = ..., authentication: _Optional[_Union[VendorAuthentication, str]] = ..., output_limit_field: _Optional[str] = ..., limit_counts_reasoning: _Optional[bool] = ..., streams: _Optional[bool] = ..., takes_stream_options: _Optional[bool] = ..., drainable: _Optional[bool] = ..., extra_fields: _Optional[_Iterable[str]] = ..., priced_fields: _Optional[_Iterable[_Union[PricedField, _Mapping]]] = ..., unknown_fields: _Optional[_Union[UnknownField, str]] = ..., unknown_content: _Optional[_Union[UnknownField, str]] = ..., usage: _Optional[_Union[UsageReading, _Mapping]] = ..., prompt_caching: _Optional[_Union[PromptCaching, str]] = ..., probe_path: _Optional[str] = ...) -> None: ...
 
 class PricedField(_message.Message):
     __slots__ = ("field", "free_values")
@@ -264,23 +275,31 @@ class TokenizerFamily(_message.Message):
     def __init__(self, family_id: _Optional[str] = ..., letters_per_token_milli: _Optional[int] = ..., tokens_per_cjk_character_milli: _Optional[int] = ..., template_tokens_per_message: _Optional[int] = ..., template_tokens_per_request: _Optional[int] = ..., tokenizer: _Optional[str] = ..., image_tokens_max: _Optional[int] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("vendor_id", "vendor_model_id", "priority", "wholesale_tariff_id", "weight", "edge_concurrency_max")
+    __slots__ = ("vendor_id", "vendor_model_id", "priority", "wholesale_tariff_id", "weight", "edge_concurrency_max", "region", "offering_ids", "requests_per_minute", "tokens_per_minute")
     VENDOR_ID_FIELD_NUMBER: _ClassVar[int]
     VENDOR_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     WHOLESALE_TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     EDGE_CONCURRENCY_MAX_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_IDS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_PER_MINUTE_FIELD_NUMBER: _ClassVar[int]
     vendor_id: str
     vendor_model_id: str
     priority: int
     wholesale_tariff_id: str
     weight: int
     edge_concurrency_max: int
-    def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., priority: _Optional[int] = ..., wholesale_tariff_id: _Optional[str] = ..., weight: _Optional[int] = ..., edge_concurrency_max: _Optional[int] = ...) -> None: ...
+    region: str
+    offering_ids: _containers.RepeatedScalarFieldContainer[str]
+    requests_per_minute: int
+    tokens_per_minute: int
+    def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., priority: _Optional[int] = ..., wholesale_tariff_id: _Optional[str] = ..., weight: _Optional[int] = ..., edge_concurrency_max: _Optional[int] = ..., region: _Optional[str] = ..., offering_ids: _Optional[_Iterable[str]] = ..., requests_per_minute: _Optional[int] = ..., tokens_per_minute: _Optional[int] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning", "dialects")
+    __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning", "dialects", "equivalent_model_ids", "routing")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     OWNED_BY_FIELD_NUMBER: _ClassVar[int]
@@ -291,6 +310,8 @@ class Model(_message.Message):
     ROUTES_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_REASONING_FIELD_NUMBER: _ClassVar[int]
     DIALECTS_FIELD_NUMBER: _ClassVar[int]
+    EQUIVALENT_MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
+    ROUTING_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     display_name: str
     owned_by: str
@@ -301,7 +322,9 @@ class Model(_message.Message):
     routes: _containers.RepeatedCompositeFieldContainer[Route]
     hidden_reasoning: bool
     dialects: _containers.RepeatedScalarFieldContainer[Dialect]
-    def __init__(self, model_id: _Optional[str] = ..., display_name: _Optional[str] = ..., owned_by: _Optional[str] = ..., context_window_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., family_id: _Optional[str] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., hidden_reasoning: _Optional[bool] = ..., dialects: _Optional[_Iterable[_Union[Dialect, str]]] = ...) -> None: ...
+    equivalent_model_ids: _containers.RepeatedScalarFieldContainer[str]
+    routing: RoutingPolicy
+    def __init__(self, model_id: _Optional[str] = ..., display_name: _Optional[str] = ..., owned_by: _Optional[str] = ..., context_window_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., family_id: _Optional[str] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., hidden_reasoning: _Optional[bool] = ..., dialects: _Optional[_Iterable[_Union[Dialect, str]]] = ..., equivalent_model_ids: _Optional[_Iterable[str]] = ..., routing: _Optional[_Union[RoutingPolicy, str]] = ...) -> None: ...
 
 class TokenRates(_message.Message):
     __slots__ = ("input", "cached_input", "cache_write", "output", "reasoning", "cache_write_1h", "audio_input", "image_input", "audio_output", "image_output", "generated_images", "audio_milliseconds", "spoken_characters")
@@ -490,7 +513,7 @@ class Limit(_message.Message):
     def __init__(self, limit_id: _Optional[str] = ..., per: _Optional[_Union[LimitScope, str]] = ..., request_rate: _Optional[_Union[RequestRate, _Mapping]] = ..., token_rate: _Optional[_Union[TokenRate, _Mapping]] = ..., concurrent_sessions: _Optional[int] = ..., usage: _Optional[_Union[UsageLimit, _Mapping]] = ...) -> None: ...
 
 class Offering(_message.Message):
-    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output", "overage_tariff_id", "price", "payment_methods", "cycle", "automatic_renewal", "renewal_grace_days", "allowances", "limits", "final_unit", "redirect_offering_id", "restricted_model_id", "debt_limits", "abandoned_answer")
+    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output", "overage_tariff_id", "price", "payment_methods", "cycle", "automatic_renewal", "renewal_grace_days", "allowances", "limits", "final_unit", "redirect_offering_id", "restricted_model_id", "debt_limits", "abandoned_answer", "required_regions", "preferred_regions", "equivalent_models")
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
@@ -511,6 +534,9 @@ class Offering(_message.Message):
     RESTRICTED_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     DEBT_LIMITS_FIELD_NUMBER: _ClassVar[int]
     ABANDONED_ANSWER_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_REGIONS_FIELD_NUMBER: _ClassVar[int]
+    PREFERRED_REGIONS_FIELD_NUMBER: _ClassVar[int]
+    EQUIVALENT_MODELS_FIELD_NUMBER: _ClassVar[int]
     offering_id: str
     display_name: str
     tariff_id: str
@@ -531,7 +557,10 @@ class Offering(_message.Message):
     restricted_model_id: str
     debt_limits: _containers.RepeatedCompositeFieldContainer[DebtLimit]
     abandoned_answer: AbandonedAnswer
-    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ..., debt_limits: _Optional[_Iterable[_Union[DebtLimit, _Mapping]]] = ..., abandoned_answer: _Optional[_Union[AbandonedAnswer, str]] = ...) -> None: ...
+    required_regions: _containers.RepeatedScalarFieldContainer[str]
+    preferred_regions: _containers.RepeatedScalarFieldContainer[str]
+    equivalent_models: bool
+    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ..., debt_limits: _Optional[_Iterable[_Union[DebtLimit, _Mapping]]] = ..., abandoned_answer: _Optional[_Union[AbandonedAnswer, str]] = ..., required_regions: _Optional[_Iterable[str]] = ..., preferred_regions: _Optional[_Iterable[str]] = ..., equivalent_models: _Optional[bool] = ...) -> None: ...
 
 class DebtLimit(_message.Message):
     __slots__ = ("unit", "currency", "amount")

@@ -3,10 +3,12 @@
 from collections.abc import Hashable
 from typing import Any, Final
 
+from services.edge.dialects.chat.answer import with_usage
 from services.edge.dialects.json_text import encode
 from services.edge.dialects.openai_usage import usage_object
 from services.edge.dialects.translation.answers.wire import data_of, new_id
 from services.edge.dialects.translation.arguments import is_object
+from services.edge.dialects.translation.conversation import Conversation
 from services.edge.dialects.translation.proofs import Proof, ProofKind, Seal
 from services.edge.dialects.translation.telling import (
     CALLS,
@@ -123,9 +125,10 @@ def _signature(piece: Tree) -> Proof | None:
 class ChatTelling(Telling):
     """See `Telling`. A chat has no field for proofs of thought, so none is told."""
 
-    def __init__(self, model_id: str, seal: Seal, *, streamed: bool, include_usage: bool) -> None:
+    def __init__(self, model_id: str, seal: Seal, conversation: Conversation, *, streamed: bool) -> None:
         super().__init__(model_id, seal, streamed=streamed)
-        self._include_usage = include_usage
+        self._include_usage = conversation.include_usage
+        self.tells_usage = with_usage if conversation.continuous_usage else None
         # The begin of every chunk.
         self._chunk_head = b""
         # Calls so far.
@@ -173,6 +176,8 @@ class ChatTelling(Telling):
 
     def _finish(self, stopped: Stopped, used: Vector) -> bytes:
         out = self._chunk(b"{}", encode(_WORDS.get(stopped.stop, "stop")))
+        if self.tells_usage is not None:
+            out = self.tells_usage(out, used)
         if self._include_usage:
             usage = encode(usage_object(used, "prompt", "completion"))
             out += b'%b"choices":[],"usage":%b}\n\n' % (self._chunk_head, usage)

@@ -101,6 +101,7 @@ def read(request: ChatRequest) -> Conversation:
         others={name: value for name, value in fields.items() if name not in _READ},
         dropped=tuple(dropped),
         include_usage=request.options.include_usage,
+        continuous_usage=request.options.continuous_usage,
     )
 
 

@@ -1,0 +1,238 @@
+"""Sockets of the edge over an application for their calls: what is counted, what is answered, and what breaks off."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+import pytest
+import websockets
+from opentelemetry.metrics import CallbackOptions
+
+from services.edge.api.reading import RequestReader
+from services.edge.api.sockets import Rooms, Sockets
+from services.edge.dialects.responses.dialect import Responses
+from services.edge.http.answers import Answers
+from services.edge.http.bodies import Bodies
+from services.edge.http.metrics import RequestMetrics
+from services.edge.http.problems import Problem
+from services.runtime.clock import SystemClock
+from services.runtime.http.exchange import Exchange
+from services.runtime.http.listener import listen_http
+from tests.edge.call.doubles import OnePrincipal
+from tests.waiting import until
+
+pytestmark = pytest.mark.asyncio
+
+BYTES_MAX: Final = 100_000
+ASKED: Final = {"type": "response.create", "model": "m", "input": "hello"}
+
+
+class Calls:
+    """Answers a call as its model says; keeps its body and headers."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Any] = []
+        self.headers: list[dict[bytes, bytes]] = []
+
+    async def __call__(self, exchange: Exchange) -> None:
+        body = msgspec.json.decode(await exchange.read())
+        self.bodies.append(body)
+        self.headers.append(dict(exchange.headers))
+        assert (exchange.method, exchange.path) == ("POST", "/v1/responses")
+        match body["model"]:
+            case "whole":
+                exchange.whole(429, [(b"retry-after", b"2"), (b"x-request-id", b"id")], b'{"error":{"code":"slow"}}')
+                return
+            case "nothing":
+                return
+            case "fault":
+                raise ZeroDivisionError
+        exchange.start(200, [(b"x-request-id", b"id"), (b"content-type", b"text/event-stream")])
+        exchange.write(b": keep-alive\n\n")
+        exchange.write(b'event: one\ndata: {"n":1}\n\nevent: two\ndata: {"n":\ndata: 2}\n\n')
+        if body["model"] == "breaks":
+            exchange.end(b"")
+        elif body["model"] == "drops":
+            exchange.cut()
+        else:
+            last = {"type": "response.completed", "response": {"id": f"resp_{len(self.bodies)}", "output": body.get("says", [])}}
+            exchange.end(b"event: end\ndata: %b\n\n" % msgspec.json.encode(last))
+
+
+class Edge:
+    def __init__(self, url: str, calls: Calls, metrics: RequestMetrics, rooms: Rooms) -> None:
+        self.url = url
+        self.calls = calls
+        self.metrics = metrics
+        self.rooms = rooms
+
+    def requests(self) -> dict[tuple[Any, Any], int | float]:
+        counted = self.metrics.requests(CallbackOptions())
+        return {(each.attributes["route"], each.attributes["status"]): each.value for each in counted if each.attributes}
+
+    def sockets(self) -> int | float:
+        (open_now,) = self.metrics.sockets(CallbackOptions())
+        return open_now.value
+
+
+@asynccontextmanager
+async def edge() -> AsyncIterator[Edge]:
+    calls, metrics, clock, reader = Calls(), RequestMetrics(), SystemClock(), RequestReader()
+    rooms = Rooms(Bodies(BYTES_MAX, BYTES_MAX), Bodies(BYTES_MAX, BYTES_MAX), BYTES_MAX)
+    sockets = Sockets(Responses(), OnePrincipal(), reader, rooms, 60.0, metrics, clock)
+
+    async def served(exchange: Exchange) -> None:
+        await sockets(exchange, calls)
+
+    async def nothing(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError(scope["path"])
+
+    async with listen_http(Answers(nothing, metrics, clock, {"/v1/responses": served}), "127.0.0.1", 0) as listener:
+        yield Edge(f"ws://127.0.0.1:{listener.port}/v1/responses", calls, metrics, rooms)
+    reader.close()
+
+
+def connect(running: Edge, **headers: str) -> websockets.connect:
+    return websockets.connect(running.url, additional_headers={"authorization": "Bearer k", **headers}, proxy=None)
+
+
+async def ask(client: websockets.ClientConnection, **fields: Any) -> None:
+    await client.send(msgspec.json.encode({**ASKED, **fields}).decode())
+
+
+async def events(client: websockets.ClientConnection, count: int) -> list[Any]:
+    async with asyncio.timeout(10):
+        return [msgspec.json.decode(await client.recv()) for _ in range(count)]
+
+
+async def close_of(client: websockets.ClientConnection) -> tuple[int, str]:
+    async with asyncio.timeout(10):
+        await client.wait_closed()
+    close = client.protocol.close_rcvd
+    assert close is not None
+    return close.code, close.reason
+
+
+async def test_events_are_messages_and_the_first_one_has_the_answer_s_headers() -> None:
+    async with edge() as running, connect(running) as client:
+        await ask(client)
+        first, second, last = await events(client, 3)
+        assert first == {"headers": {"x-request-id": "id"}, "n": 1}
+        assert second == {"n": 2}
+        assert last["type"] == "response.completed"
+        await ask(client, model="whole")
+        (refused,) = await events(client, 1)
+        assert refused == {
+            "type": "error",
+            "status": 429,
+            "headers": {"retry-after": "2", "x-request-id": "id"},
+            "error": {"code": "slow"},
+        }
+
+
+async def test_sockets_and_their_calls_are_counted() -> None:
+    async with edge() as running:
+        async with connect(running) as client:
+            assert running.sockets() == 1
+            for model in ("m", "m", "whole"):
+                await ask(client, model=model)
+                await events(client, 1 if model == "whole" else 3)
+            await until(lambda: running.requests() == {("/v1/responses", 200): 2, ("/v1/responses", 429): 1})
+        await until(lambda: running.sockets() == 0)
+        assert running.requests() == {("/v1/responses", 200): 2, ("/v1/responses", 429): 1, ("/v1/responses", 101): 1}
+        # A socket lasts as long as its client likes, which is no duration of an answer.
+        durations = running.metrics.duration_buckets(CallbackOptions())
+        assert max(each.value for each in durations) == 3
+
+
+async def test_headers_of_the_handshake_are_those_of_its_calls_except_what_belongs_to_one_request() -> None:
+    async with (
+        edge() as running,
+        connect(running, **{"session-id": "s", "idempotency-key": "once", "content-encoding": "x"}) as client,
+    ):
+        await ask(client)
+        await events(client, 3)
+        (headers,) = running.calls.headers
+        assert headers[b"session-id"] == b"s"
+        assert headers[b"content-type"] == b"application/json"
+        assert not headers.keys() & {b"idempotency-key", b"content-encoding", b"upgrade", b"connection", b"sec-websocket-key"}
+
+
+@pytest.mark.parametrize("model", ["breaks", "drops", "nothing", "fault"])
+async def test_an_answer_without_its_end_ends_the_socket(model: str) -> None:
+    async with edge() as running, connect(running) as client:
+        await ask(client, model=model)
+        code, reason = await close_of(client)
+        assert code == 1011
+        if model != "fault":
+            assert reason == "The answer broke off. Send the request again on a new connection."
+        await until(lambda: running.sockets() == 0)
+    # Nothing is held for it any more.
+    running.rooms.coming.add("account", BYTES_MAX)
+    running.rooms.kept.add("account", BYTES_MAX)
+
+
+KEPT: Final[dict[str, tuple[list[Any], list[Any]]]] = {
+    "text": ([{"type": "message", "id": "msg_1"}], [{"type": "message", "id": "msg_1"}]),
+    "thought with its proof": (
+        [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "proof"}],
+        [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "proof"}],
+    ),
+    "thought in the open": (
+        [{"type": "reasoning", "id": "rs_1", "content": [{"type": "reasoning_text", "text": "hm"}]}],
+        [{"type": "reasoning", "id": "rs_1", "content": [{"type": "reasoning_text", "text": "hm"}]}],
+    ),
+    "thought of which a vendor that kept nothing knows nothing": (
+        [{"type": "reasoning", "id": "rs_1", "summary": [{"text": "hm"}], "content": []}, {"type": "message"}],
+        [{"type": "message"}],
+    ),
+}
+
+
+@pytest.mark.parametrize(("says", "kept"), KEPT.values(), ids=KEPT)
+async def test_the_last_answer_is_a_part_of_the_next_input(says: list[Any], kept: list[Any]) -> None:
+    async with edge() as running, connect(running) as client:
+        await ask(client, says=says)
+        last = (await events(client, 3))[-1]
+        await ask(client, input=[{"type": "message", "role": "user", "content": "on"}], previous_response_id=last["response"]["id"])
+        await events(client, 3)
+    first, second = running.calls.bodies
+    asked = {"type": "message", "role": "user", "content": "hello"}
+    assert first == {"model": "m", "input": [asked], "stream": True, "says": says}
+    assert second == {"model": "m", "input": [asked, *kept, {"type": "message", "role": "user", "content": "on"}], "stream": True}
+    await until(lambda: running.sockets() == 0)
+    running.rooms.kept.add("account", BYTES_MAX)
+
+
+async def test_no_more_is_kept_than_there_is_room_for() -> None:
+    async with edge() as running, connect(running) as client, connect(running) as other:
+        for each in (client, other):
+            await ask(each, input="x" * 60_000)
+            last = (await events(each, 3))[-1]["response"]["id"]
+        await ask(other, previous_response_id=last)
+        (refused,) = await events(other, 1)
+        assert refused["error"]["code"] == "websocket_connection_limit_reached"
+        # Once the first one has gone, there is room.
+        await client.close()
+        await until(lambda: running.sockets() == 1)
+        await ask(other, input="x" * 60_000)
+        last = (await events(other, 3))[-1]["response"]["id"]
+        await ask(other, input=[], previous_response_id=last)
+        await events(other, 3)
+
+
+async def test_bytes_are_held_up_to_the_bound_and_given_back() -> None:
+    bodies = Bodies(10, 10)
+    with bodies.coming("account") as coming:
+        coming.hold(10)
+        coming.hold(4)
+        bodies.add("account", 6)
+        with pytest.raises(Problem):
+            coming.hold(5)
+        coming.hold(3)
+        bodies.add("account", 1)
+        coming.hold(0)
+        bodies.add("account", 3)
+        coming.hold(0)

@@ -1,0 +1,222 @@
+"""Faults of runs: minted keys, their budgets, their ends."""
+
+from typing import Final
+
+from tests.mutations.planting import Mutation, one
+
+_LIMITS: Final = "services/accounting/core/limits.py"
+_RUNS: Final = "services/accounting/core/runs.py"
+_STATE: Final = "services/accounting/core/account/runs.py"
+_LIMITED: Final = "services/accounting/core/sessions/limited.py"
+_AUDIT: Final = "services/accounting/journal/audit.py"
+_CORE: Final = "tests/accounting/core/test_runs.py"
+_WRITER: Final = "tests/accounting/writer/test_runs.py"
+
+_OF_ACCOUNTING: Final = (
+    one(
+        "a child counts in its parent alone and not in those above",
+        _LIMITS,
+        "    for run in runs:\n        named.update",
+        "    for run in runs[:2]:\n        named.update",
+        _CORE,
+    ),
+    one(
+        "a child's use is forgotten above it",
+        _LIMITS,
+        "    for run in runs:\n        named.update",
+        "    for run in runs[:1]:\n        named.update",
+        _WRITER,
+    ),
+    one("a budget may be wider than the parent's", _RUNS, "elif unit in caps and amount > caps[unit]:", "elif False:", _CORE),
+    one(
+        "a budget may be in a unit that the parent lacks",
+        _RUNS,
+        "if rules.units is not None and unit not in rules.units:",
+        "if False:",
+        _CORE,
+    ),
+    one(
+        "a life may be longer than the parent's",
+        _RUNS,
+        "        ends_us = min(ends_us, rules.valid_until_us)\n",
+        "        pass\n",
+        _CORE,
+    ),
+    one("a wish for a longer life is no error", _RUNS, "now_us + command.valid_for_us > rules.valid_until_us", "False", _CORE),
+    one("a child may use other models than its parent", _RUNS, "        if model_id not in known:\n", "        if False:\n", _CORE),
+    one(
+        "a child may have more parallel calls",
+        _RUNS,
+        "if parallel_max and command.parallel_calls > parallel_max:",
+        "if False:",
+        _CORE,
+    ),
+    one("keys are minted at any depth", _RUNS, "    if depth >= DEPTH_MAX:\n", "    if False:\n", _CORE),
+    one("five levels", _RUNS, "    if depth >= DEPTH_MAX:\n", "    if depth > DEPTH_MAX:\n", _CORE),
+    one("any number of minted keys live", _RUNS, "    if living >= LIVING_MAX:\n", "    if False:\n", _CORE),
+    one("ended keys are counted among the living", _RUNS, " and now_us < run.ends_us for run", " for run", _CORE),
+    one("any key ends a run", _RUNS, "if run is None or not is_below(account, run, command.by_key_id):", "if run is None:", _CORE),
+    one("runs are opened for older members", _RUNS, "    if not catalog.runs:\n", "    if False:\n", _WRITER),
+    one("the end of a run is not inherited", _STATE, " or is_below(account, run, key_id)]", "]", _CORE),
+    one("a run is forgotten while its call is open", _STATE, " and run.key_id not in charging:", ":", _CORE),
+    one("ended runs are kept for ever", _STATE, "    if not ended or (excess <= 0 and ", "    if True or (excess <= 0 and ", _CORE),
+    one(
+        "counters of forgotten runs stay",
+        _STATE,
+        "                account.counters.pop(name_of(limit, run.key_id), None)\n",
+        "                pass\n",
+        _CORE,
+    ),
+    one("an issued key's limits are multiplied by minting", _LIMITS, "runs[-1].root_key_id if runs else key_id", "key_id", _CORE),
+    one(
+        "a budget in tokens is passed by in money",
+        _LIMITED,
+        "plan = within(account, catalog, planned, rules.units, command.model_id, now_us)",
+        "plan = planned if within else None",
+        _CORE,
+    ),
+    one(
+        "a minted key without its run is as good as an issued one",
+        _LIMITED,
+        "        if not command.key_is_minted:\n",
+        "        if True:\n",
+        _CORE,
+    ),
+    one(
+        "hope passes a budget",
+        "services/accounting/core/sessions/create.py",
+        "hopes = offering.expected and not admission.exact",
+        "hopes = offering.expected",
+        _CORE,
+    ),
+    one(
+        "hope passes a budget in an Update",
+        "services/accounting/core/sessions/extend.py",
+        " and session.expected and (rules is None or rules.units is None):",
+        " and session.expected:",
+        _CORE,
+    ),
+    one(
+        "a session outlives its run",
+        _LIMITED,
+        "    if not (account.limits or account.runs) or type",
+        "    if not account.limits or type",
+        _CORE,
+    ),
+    one(
+        "a label is lost with the sweep",
+        "services/accounting/core/account/sessions.py",
+        'run_label=session.run_label if session else "",',
+        'run_label="",',
+        _CORE,
+    ),
+    one(
+        "the audit believes the counts of runs",
+        _AUDIT,
+        '            if in_state != in_book:\n                yield f"run of',
+        '            if False:\n                yield f"run of',
+        _WRITER,
+    ),
+    one("the audit counts the key alone", _AUDIT, "            key_id = self.parents[key_id]\n", "            return\n", _WRITER),
+)
+
+_SQLITE: Final = "services/authentication/sqlite_store.py"
+_STORE: Final = "services/authentication/store.py"
+_ME: Final = "services/edge/api/me_keys.py"
+_STORES: Final = "tests/stores/test_authentication_stores.py"
+_JOURNEY: Final = "tests/journeys/test_runs.py"
+
+_OF_KEYS: Final = (
+    one(
+        "a revocation is not inherited",
+        _SQLITE,
+        "            family = connection.execute(_FAMILY, (key_id, now_us)).fetchall()\n",
+        "            family = [(key_id,)]\n",
+        _JOURNEY,
+    ),
+    one(
+        "a key passes below one that an older replica revoked",
+        _STORE,
+        "next((key for key in lineage if key.revision), lineage[0])",
+        "lineage[0]",
+        _STORES,
+    ),
+    one(
+        "any holder of a key revokes any other key",
+        _SQLITE,
+        "if not lineage or (above_key_id and above_key_id not in {key.key_id for key in lineage[1:]}):",
+        "if not lineage:",
+        _JOURNEY,
+    ),
+    one(
+        "a key revokes itself",
+        _SQLITE,
+        "not in {key.key_id for key in lineage[1:]}",
+        "not in {key.key_id for key in lineage}",
+        _STORES,
+    ),
+    one("any key mints", _STORE, "    if MINT not in parent.scopes.split():\n", "    if False:\n", _STORES),
+    one(
+        "a key outlives its parent",
+        _STORE,
+        "min(key.ends_us, parent.ends_us) if parent.ends_us else key.ends_us",
+        "key.ends_us",
+        _STORES,
+    ),
+    one("a revoked key mints", _STORE, "    if parent.revision or 0 < parent.ends_us", "    if 0 < parent.ends_us", _STORES),
+    one("minted keys are kept for ever", _SQLITE, "newest, _FORGOTTEN_AT_ONCE),", "newest, 0),", _STORES),
+    one(
+        "the newest revision is forgotten with its key",
+        _SQLITE,
+        "AND (revision = 0 OR revision < ?)",
+        "AND (revision = 0 OR revision <= ?)",
+        _STORES,
+    ),
+    one("the edge lets any key ask for a run", _ME, "        if MINT not in principal.scopes:\n", "        if False:\n", _JOURNEY),
+    one(
+        "a key whose life is over passes at the edge",
+        "services/edge/identity/principals.py",
+        "if principal.ends_us and principal.ends_us <= self._clock.now_us():",
+        "if False:",
+        _JOURNEY,
+    ),
+    one(
+        "a Create does not say that its key was minted",
+        "services/edge/call/admission.py",
+        "key_is_minted=principal.is_minted,",
+        "key_is_minted=False,",
+        "tests/edge/call/test_admission.py",
+    ),
+    one(
+        "the field that is too wide is not named",
+        _ME,
+        'malformed(field, f"{error.message}.", "invalid_value")',
+        'malformed(None, f"{error.message}.", "invalid_value")',
+        _JOURNEY,
+    ),
+    one(
+        "a revoked run stays as it is at accounting",
+        _ME,
+        "            await answer(accounting.EndRuns(ending, timeout=_TIMEOUT_S))\n",
+        "            pass\n",
+        _JOURNEY,
+    ),
+    one(
+        "the operator's revocation leaves runs",
+        "services/edge/api/admin/keys.py",
+        "        if revoked.parent_key_id or revoked.scopes:\n",
+        "        if False:\n",
+        _JOURNEY,
+    ),
+    one("a label may be of any length", "services/edge/http/connection.py", 'rb"[!-~]{1,64}"', 'rb"[!-~]+"', _JOURNEY),
+    one("a label is not in the CDR", "services/billing/cdr.py", "        settled.run_label,\n", '        "",\n', _JOURNEY),
+    one(
+        "reconciliation does not look at labels",
+        "services/billing/reconcile.py",
+        '        cdr["run_label"] = settled.run_label\n',
+        "        pass\n",
+        "tests/billing/test_reconcile.py",
+    ),
+)
+
+RUNS: Final[tuple[Mutation, ...]] = (*_OF_ACCOUNTING, *_OF_KEYS)

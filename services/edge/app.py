@@ -35,7 +35,11 @@ from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESS
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.dialects.completions.dialect import Completions
 from services.edge.dialects.embeddings.dialect import Embeddings
+from services.edge.dialects.images.dialect import Images
+from services.edge.dialects.rerank.dialect import Rerank
 from services.edge.dialects.responses.dialect import Responses
+from services.edge.dialects.speech.dialect import Speech
+from services.edge.dialects.transcriptions.dialect import Transcriptions
 from services.edge.dialects.translation.translator import Translations
 from services.edge.http.answers import Answers, exception_handlers, named
 from services.edge.http.bodies import Bodies
@@ -67,6 +71,10 @@ CALLS: Final = metered(
     ("/v1/responses", Responses()),
     ("/v1/embeddings", Embeddings()),
     ("/v1/completions", Completions()),
+    ("/v1/images/generations", Images()),
+    ("/v1/audio/transcriptions", Transcriptions()),
+    ("/v1/rerank", Rerank()),
+    ("/v1/audio/speech", Speech()),
 )
 # A dialect's first path is that of its calls.
 SERVED_AT: Final = {dialect.name: path for path, dialect in reversed(CALLS)}

@@ -22,10 +22,23 @@ LIMIT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     # They make no output.
     "openai_embeddings": (),
     "openai_completions": ("max_tokens",),
+    # Their output is bounded by the number of images.
+    "openai_images": (),
+    # A vendor bounds the text by the sound.
+    "openai_transcriptions": (),
+    # They make no output.
+    "rerank": (),
+    "openai_speech": (),
 }
 DIALECTS: Final = tuple(LIMIT_FIELDS)
 # Dialects in which no conversation can be had: a model is called in them only where it names them.
-NAMED_DIALECTS: Final = frozenset({"openai_embeddings", "openai_completions"})
+NAMED_DIALECTS: Final = frozenset(
+    {"openai_embeddings", "openai_completions", "openai_images", "openai_transcriptions", "rerank", "openai_speech"}
+)
+# Dialects whose answers come as one.
+WHOLE_DIALECTS: Final = frozenset({"openai_images", "openai_transcriptions", "rerank"})
+# Those of them in which no output is made.
+OUTPUTLESS_DIALECTS: Final = frozenset({"openai_embeddings", "rerank", "openai_speech"})
 AUTHENTICATIONS: Final = ("bearer", "x_api_key")
 UNKNOWN_FIELDS: Final = ("dropped", "refused", "passed")
 UNKNOWN_CONTENT: Final = ("refused", "passed")
@@ -102,6 +115,10 @@ class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     openai_responses: Endpoint | None = None
     openai_embeddings: Endpoint | None = None
     openai_completions: Endpoint | None = None
+    openai_images: Endpoint | None = None
+    openai_transcriptions: Endpoint | None = None
+    rerank: Endpoint | None = None
+    openai_speech: Endpoint | None = None
 
     def by_dialect(self) -> dict[str, Endpoint]:
         """The endpoints that are given, in the order of `DIALECTS`."""
@@ -145,9 +162,9 @@ _FILLED: Final = {
         authentication=authentication,
         output_limit_field=LIMIT_FIELDS[dialect][0] if LIMIT_FIELDS[dialect] else "",
         limit_counts_reasoning=True,
-        streams=True,
+        streams=dialect not in WHOLE_DIALECTS,
         takes_stream_options=True,
-        drainable=True,
+        drainable=dialect != "openai_speech",
         extra_fields=(),
         priced_fields={},
         unknown_fields="dropped",
@@ -162,6 +179,10 @@ _FILLED: Final = {
         ("openai_responses", "bearer"),
         ("openai_embeddings", "bearer"),
         ("openai_completions", "bearer"),
+        ("openai_images", "bearer"),
+        ("openai_transcriptions", "bearer"),
+        ("rerank", "bearer"),
+        ("openai_speech", "bearer"),
     )
 }
 

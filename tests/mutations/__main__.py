@@ -20,6 +20,7 @@ from tests.mutations.durability import DURABILITY
 from tests.mutations.ends import ENDS
 from tests.mutations.free import FREE
 from tests.mutations.keys import KEYS
+from tests.mutations.media import MEDIA
 from tests.mutations.metering import METERING
 from tests.mutations.once import ONCE
 from tests.mutations.owners import OWNERS
@@ -63,6 +64,7 @@ MUTATIONS = (
     *ROUTES,
     *OWNERS,
     *DURABILITY,
+    *MEDIA,
 )
 
 

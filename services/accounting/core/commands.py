@@ -9,7 +9,7 @@ import msgspec
 
 from services.accounting.core.entries import BucketGranted, Entry, VendorAttempt
 from services.accounting.core.terms import FinalAction, Limit, Payment
-from services.token_classes import Vector
+from services.token_classes import Measure, Measures, Vector
 
 if TYPE_CHECKING:
     from services.accounting.core.account.state import Account
@@ -107,6 +107,9 @@ class CreateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     input_expected: int = -1
     # Estimated input tokens with their margin; -1: as many as the bound.
     input_calibrated: int = -1
+    # In these measures input and output are counted; other than tokens, the rest of this command counts them so, too.
+    input_measure: Measure = Measure.TOKEN
+    output_measure: Measure = Measure.TOKEN
     # The client's own name for its call, and 16 bytes that differ when its content does; empty: none.
     idempotency_key: str = ""
     content_digest: bytes = b""
@@ -114,6 +117,11 @@ class CreateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     key_is_minted: bool = False
     # The client's label of the call.
     run_label: str = ""
+
+    @property
+    def measures(self) -> Measures:
+        """The measures of both sides."""
+        return Measures(self.input_measure, self.output_measure)
 
 
 class UpdateSession(msgspec.Struct, frozen=True, gc=False):

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from services.edge.call.dialect import Dialect, InputSize, Request, Translator, VendorRequest
 from services.edge.call.usage import Count, InputTokens, measure, measure_exactly, with_error, within_error
-from services.edge.catalog import Route, SellableModel, Snapshot, TokenizerFamily
+from services.edge.catalog import Route, SellableModel, Snapshot
 from services.edge.http.problems import (
     context_length_exceeded,
     malformed,
@@ -21,6 +21,7 @@ from services.edge.routing.router import Mix, Plan, Router
 from services.edge.tokens.estimate import estimate
 from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, is_loaded, tokenizer
 from services.edge.vendors.profile import Endpoint
+from services.token_classes import Measure
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 # An input whose estimate is this much above the context window can't fit; the vendor judges nearer ones.
@@ -81,6 +82,8 @@ class Admitted(NamedTuple):
             output_metered=self.metered,
             input_tokens_expected=self.tokens.estimate,
             input_tokens_calibrated=self.tokens.calibrated,
+            input_measure=_named(self.model.measures.input),
+            output_measure=_named(self.model.measures.output),
             key_is_minted=principal.is_minted,
             run_label=run_label,
         )
@@ -105,17 +108,18 @@ class Admitted(NamedTuple):
 
     async def counted_input(self) -> InputTokens | None:
         """The input as the family's own tokenizer counts it, off the event loop, loaded if need be; None: none is carried."""
-        return await _counted_exactly(self.size, self.tokens, self.model.family)
+        return await _counted_exactly(self.size, self.tokens, self.model)
 
 
 async def counted(size: InputSize, model: SellableModel) -> InputTokens:
     """An input as it is counted here: by the family's own tokenizer where one is carried, else estimated."""
-    tokens = measure(size, estimate(size.text), model.family, model.context_window_tokens * size.inputs)
-    return await _counted_exactly(size, tokens, model.family) or tokens
+    tokens = measure(size, estimate(size.text), model.family, model.context_window_tokens * size.inputs, model.measures)
+    return await _counted_exactly(size, tokens, model) or tokens
 
 
-async def _counted_exactly(size: InputSize, tokens: InputTokens, family: TokenizerFamily) -> InputTokens | None:
-    if not family.tokenizer:
+async def _counted_exactly(size: InputSize, tokens: InputTokens, model: SellableModel) -> InputTokens | None:
+    family = model.family
+    if not family.tokenizer or model.measures.input is not Measure.TOKEN:
         return None
     found = await asyncio.to_thread(tokenizer, family.tokenizer)
     if found is None:
@@ -136,17 +140,12 @@ def admit(router: Router, dialect: str, request: Request, model: SellableModel, 
             "invalid_value",
         )
     size = request.size()
-    if size.images and not model.family.image_tokens_max:
-        message = (
-            f"{model.model_id} takes no images here, because the tokens of an image are not known for it and a call is reserved "
-            "before it is made. Send text, or choose another model."
-        )
-        raise malformed(size.param, message, "unsupported_content")
     estimated = estimate(size.text)
     context_tokens = model.context_window_tokens * size.inputs
-    if estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:
+    if model.measures.input is Measure.TOKEN and estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:
         raise context_length_exceeded(model.model_id, context_tokens, estimated, size.param)
-    tokens = measure(size, estimated, model.family, context_tokens)
+    tokens = measure(size, estimated, model.family, context_tokens, model.measures)
+    _check_length(size, model)
     routes = model.routes.get(dialect, ())
     if not routes:
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
@@ -192,6 +191,25 @@ def keep_open_routes(
             preferred,
         )
         plan.go_on_with(more)
+
+
+def _check_length(size: InputSize, model: SellableModel) -> None:
+    """Refuses text to be spoken, and sound, that can't fit; the vendor judges nearer ones. Errors: `Problem` 400."""
+    most = model.context_window_tokens
+    if model.measures.input is Measure.CHARACTER and size.characters > most:
+        message = f"{size.param} has {size.characters} characters; {model.model_id} speaks at most {most}. Send several requests."
+        raise malformed(size.param, message, "string_too_long")
+    length = sum(sound.milliseconds for sound in size.sounds)
+    if model.measures.input is Measure.MILLISECOND and length * 100 > most * _CONTEXT_PERCENT_MAX:
+        message = (
+            f"{size.param} lasts about {length // 1_000} s; {model.model_id} listens to at most {most // 1_000} s. Send parts."
+        )
+        raise malformed(size.param, message, "audio_too_long")
+
+
+def _named(measure: Measure) -> str | None:
+    """A measure in the contract; None: tokens, which are not set."""
+    return None if measure is Measure.TOKEN else f"MEASURE_{measure.name}"
 
 
 def is_streamed(request: Request, endpoint: Endpoint) -> bool:

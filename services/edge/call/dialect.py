@@ -9,7 +9,9 @@ from enum import Enum
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from services.edge.http.problems import Header, Problem
+from services.edge.tokens.media import Document, Image
 from services.edge.tokens.size import TextSize
+from services.edge.tokens.sound import Sound
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import Endpoint
 from services.edge.vendors.usage import VendorCount
@@ -55,14 +57,18 @@ class InputSize(NamedTuple):
     text: TextSize
     # Turns that the chat template wraps.
     messages: int
-    # Images, each of which has the bound of its family.
-    images: int
+    # Images, each of which has the bound that its family's rule says.
+    images: tuple[Image, ...]
     # The plain texts of the input, for a tokenizer; `bytes_bound` less their bytes is the rest.
     texts: Callable[[], Iterable[str]]
     # Inputs side by side, each of which has the model's context window for itself.
     inputs: int = 1
     # The field that it stands in, for errors.
     param: str = "messages"
+    sounds: tuple[Sound, ...] = ()
+    documents: tuple[Document, ...] = ()
+    # Characters of text to be spoken.
+    characters: int = 0
 
 
 class VendorRequest(NamedTuple):
@@ -74,6 +80,8 @@ class VendorRequest(NamedTuple):
     headers: tuple[Header, ...]
     # Top-level fields that the vendor's profile drops: the client is told their names.
     dropped: tuple[str, ...]
+    # Whether the answer is sound, whose bytes pass as they come, and no events.
+    relays_bytes: bool = False
 
     def headers_for(self, endpoint: Endpoint) -> list[Header]:
         """All headers of the vendor's request, including its secret."""
@@ -106,6 +114,8 @@ class Step(NamedTuple):
     added_opaque_bytes: int = 0
     # The choice of this output, where the answer has several; several choices in one event count as the first.
     choice: int = 0
+    # Bytes of sound, which have no tokens.
+    sound_bytes: int = 0
 
 
 class Ending(Enum):
@@ -145,7 +155,7 @@ class Answer(Protocol):
         ...
 
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
-        """The last events of a stream that can't go on: the problem, as the dialect words it."""
+        """The last events of a stream that can't go on: the problem, as the dialect words it. Empty: it can only be cut off."""
         ...
 
     @property
@@ -244,6 +254,11 @@ class Dialect(Protocol):
     @property
     def charged(self) -> Charged:
         """The part of its calls that is charged: the same for every request, so that no client chooses it."""
+        ...
+
+    @property
+    def is_json(self) -> bool:
+        """Whether its requests are JSON, whose values are counted while they come."""
         ...
 
     def read(self, body: Body, headers: Mapping[bytes, bytes]) -> Request:

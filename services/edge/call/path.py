@@ -165,7 +165,7 @@ class CallPath:
                 raise
             # Comments have gone out, so the problem comes as the stream's last event.
             ended = request.answer(admitted.routes[0].endpoint)
-            await answer.end_stream(ended.interrupted(problem, session.charging_id))
+            await answer.break_off(problem, ended.interrupted(problem, session.charging_id))
 
     async def _open(self, snapshot: Snapshot, opening: _Opening, admitted: Admitted) -> tuple[Admitted, pb.Granted]:
         """Reserves, for the requested model or the one that calls go on with. Errors: `Problem`, `ServiceError`."""
@@ -175,13 +175,13 @@ class CallPath:
         offering = snapshot.offering(opened.offering_id)
         cheaper = _restricted_to(snapshot, opened, offering)
         if cheaper is None:
-            raise _refusal(opened, admitted.model.model_id, offering.redirect_offering_id if offering else "")
+            raise _refusal(opened, admitted, offering.redirect_offering_id if offering else "")
         # The quota has ended, but the offering lets calls go on with a cheaper model.
         admitted = await self._admit(opening.dialect, opening.request, cheaper, opening.principal)
         admitted, opened = await self._reserve(opening, admitted)
         if isinstance(opened, pb.Granted):
             return admitted, opened
-        raise _refusal(opened, admitted.model.model_id, "")
+        raise _refusal(opened, admitted, "")
 
     async def _admit(self, dialect: Dialect, request: Request, model: SellableModel, principal: Principal) -> Admitted:
         """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
@@ -230,7 +230,7 @@ def _allows_equivalents(word: str) -> bool | None:
     return _FALLBACKS[word]
 
 
-def _refusal(refused: pb.Refused, model_id: str, redirect_offering_id: str) -> Problem:
+def _refusal(refused: pb.Refused, admitted: Admitted, redirect_offering_id: str) -> Problem:
     unit = refused.unit.currency or registry_pb2.Unit.Name(refused.unit.unit).removeprefix("UNIT_")
     match refused.result_code:
         case pb.RESULT_CODE_RATE_LIMITED:
@@ -242,6 +242,13 @@ def _refusal(refused: pb.Refused, model_id: str, redirect_offering_id: str) -> P
         case pb.RESULT_CODE_QUOTA_LIMIT_REACHED if refused.limit_id:
             return limit_used_up(refused.limit_id, refused.free_amount, unit, refused.retry_after_ms)
         case pb.RESULT_CODE_QUOTA_LIMIT_REACHED:
-            return quota_used_up(refused.needed_amount, refused.free_amount, unit, redirect_offering_id, refused.message)
+            return quota_used_up(
+                refused.needed_amount,
+                refused.free_amount,
+                unit,
+                redirect_offering_id,
+                refused.message,
+                unbounded=admitted.tokens.media.unbounded,
+            )
         case _:
-            return model_not_found(model_id)
+            return model_not_found(admitted.model.model_id)

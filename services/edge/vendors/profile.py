@@ -14,6 +14,10 @@ DIALECT_NAMES: Final = {
     pb.DIALECT_OPENAI_RESPONSES: "openai_responses",
     pb.DIALECT_OPENAI_EMBEDDINGS: "openai_embeddings",
     pb.DIALECT_OPENAI_COMPLETIONS: "openai_completions",
+    pb.DIALECT_OPENAI_IMAGES: "openai_images",
+    pb.DIALECT_OPENAI_TRANSCRIPTIONS: "openai_transcriptions",
+    pb.DIALECT_RERANK: "rerank",
+    pb.DIALECT_OPENAI_SPEECH: "openai_speech",
 }
 
 

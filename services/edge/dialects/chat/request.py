@@ -99,7 +99,15 @@ class ChatRequest:
                 others.append(bytes(raw))
         # Sized as one text, because only a sample of a long one is looked at.
         size = size_of("".join((*messages.texts, b"".join(others).decode())))
-        return InputSize(size.utf8_bytes, size, messages.turns, messages.images, self._texts)
+        return InputSize(
+            size.utf8_bytes,
+            size,
+            messages.turns,
+            messages.images,
+            self._texts,
+            sounds=messages.sounds,
+            documents=messages.documents,
+        )
 
     def conversation(self) -> bytes:
         """See `services.edge.call.dialect.Request`."""

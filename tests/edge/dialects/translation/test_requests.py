@@ -515,6 +515,12 @@ def test_a_field_that_costs_extra_is_refused_under_the_clients_name() -> None:
          "messages[0].content[0]"),
         (R, C, {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "namespace", "name": "m"}]}]},
          "tools[0].tools[0].type"),
+        (C, M, {"messages": [{"role": "user", "content": [
+            {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]}]},
+         "messages[0].content[0]"),
+        (M, C, {"messages": [{"role": "user", "content": [
+            {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}}]}]},
+         "messages[0].content[0].source"),
         (R, M, {"input": [{"type": "compaction", "encrypted_content": "x"}]}, "input[0]"),
         (R, C, {"input": [{"type": "web_search_call", "id": "w"}]}, "input[0]"),
         (R, C, {"input": [{"role": "user", "content": [{"type": "input_audio", "x": 1}]}]}, "input[0].content[0]"),

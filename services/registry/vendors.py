@@ -42,6 +42,9 @@ OUTPUTLESS_DIALECTS: Final = frozenset({"openai_embeddings", "rerank", "openai_s
 AUTHENTICATIONS: Final = ("bearer", "x_api_key")
 UNKNOWN_FIELDS: Final = ("dropped", "refused", "passed")
 UNKNOWN_CONTENT: Final = ("refused", "passed")
+PROMPT_CACHING: Final = ("none", "automatic", "marks")
+# Dialects of conversations whose requests need no marks of what is to be cached.
+_CACHING_DIALECTS: Final = frozenset({"openai_chat", "openai_responses"})
 REASONING_COUNTS: Final = ("as_total_shows", "inside", "beside")
 ERROR_MEANINGS: Final = ("request", "account", "rate_limit", "overloaded", "content", "context")
 
@@ -97,6 +100,8 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     unknown_fields: str | None = None
     # One of `UNKNOWN_CONTENT`.
     unknown_content: str | None = None
+    # One of `PROMPT_CACHING`, in OpenAI's dialects; messages always have marks.
+    prompt_caching: str | None = None
     usage: UsageReading | None = None
     # A path that costs nothing and is answered with 200 while the vendor works; left out: none is known.
     probe_path: str | None = None
@@ -164,6 +169,7 @@ _FILLED: Final = {
         priced_fields={},
         unknown_fields="dropped",
         unknown_content="passed",
+        prompt_caching="none",
         usage=UsageReading(reasoning="as_total_shows", paths={}, places=()),
         probe_path="",
     )
@@ -274,6 +280,7 @@ def _endpoint_flaws(dialect: str, endpoint: Endpoint) -> Iterator[FieldFlaw]:
             yield field, f"must be left out: {dialect} has no limit of the output"
         elif value is not None:
             yield from choice_flaws(field, value, choices)
+    yield from _caching_flaws(dialect, endpoint.prompt_caching)
     if endpoint.probe_path and not _PROBE_PATH.fullmatch(endpoint.probe_path):
         yield "probe_path", f"must be a path like /models, after the endpoint's base_url; it is {endpoint.probe_path!r}"
     priced = endpoint.priced_fields or {}
@@ -296,6 +303,13 @@ def _endpoint_flaws(dialect: str, endpoint: Endpoint) -> Iterator[FieldFlaw]:
             yield "priced_fields", f"{name!r} is read and written by the meter; leave it out"
     if endpoint.usage is not None:
         yield from _usage_flaws(endpoint.usage)
+
+
+def _caching_flaws(dialect: str, caching: str | None) -> Iterator[FieldFlaw]:
+    if caching is not None and dialect not in _CACHING_DIALECTS:
+        yield "prompt_caching", f"must be left out: {dialect} needs no word on it"
+    elif caching is not None:
+        yield from choice_flaws("prompt_caching", caching, PROMPT_CACHING)
 
 
 def _usage_flaws(usage: UsageReading) -> Iterator[FieldFlaw]:

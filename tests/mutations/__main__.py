@@ -35,6 +35,7 @@ from tests.mutations.runs import RUNS
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
 from tests.mutations.sockets import SOCKETS
+from tests.mutations.translation import TRANSLATION
 
 MUTATIONS = (
     *CALLS,
@@ -43,6 +44,7 @@ MUTATIONS = (
     *FREE,
     *DIALECTS,
     *RESPONSES,
+    *TRANSLATION,
     *KEYS,
     *ENDS,
     *ONCE,

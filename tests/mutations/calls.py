@@ -236,7 +236,7 @@ _ASKED: Final = (
     _one(
         "a call goes on with a cheaper model's name alone",
         _PATH,
-        "        admitted = self._admit(opening.dialect, admitted.request, cheaper, opening.principal)\n",
+        "        admitted = await self._admit(opening.dialect, opening.request, cheaper, opening.principal)\n",
         "        admitted = admitted._replace(model=cheaper)\n",
         _ADMITTED,
     ),
@@ -531,8 +531,8 @@ _VENDORS: Final = (
     _one(
         "a model of another dialect passes for one without vendors",
         _ADMISSION,
-        "if not model.routes.get(dialect.name) and (others",
-        "if False and (others",
+        "        if not targets:\n",
+        "        if targets is None:\n",
         _KINDS,
     ),
     _one("a vendor's time to wait is not told", _OUTCOME, "min(waits, default=1_000)", "1_000", _ROUTES),

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
-from services.edge.call.dialect import Dialect, InputSize, Request, VendorRequest
+from services.edge.call.dialect import Dialect, InputSize, Request, Translator, VendorRequest
 from services.edge.call.usage import Count, InputTokens, measure, measure_exactly, with_error, within_error
 from services.edge.catalog import Route, SellableModel, Snapshot
 from services.edge.http.problems import (
@@ -107,19 +108,29 @@ class Admitted(NamedTuple):
 
     async def counted_input(self) -> InputTokens | None:
         """The input as the family's own tokenizer counts it, off the event loop, loaded if need be; None: none is carried."""
-        family = self.model.family
-        if not family.tokenizer or self.model.measures.input is not Measure.TOKEN:
-            return None
-        found = await asyncio.to_thread(tokenizer, family.tokenizer)
-        if found is None:
-            return None
-        if self.size.bytes_bound <= COUNT_INLINE_BYTES_MAX:
-            return measure_exactly(self.size, self.tokens, family, found.count)
-        return await asyncio.to_thread(measure_exactly, self.size, self.tokens, family, found.count)
+        return await _counted_exactly(self.size, self.tokens, self.model)
 
 
-def admit(router: Router, dialect: Dialect, request: Request, model: SellableModel, account_id: str) -> Admitted:
-    """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
+async def counted(size: InputSize, model: SellableModel) -> InputTokens:
+    """An input as it is counted here: by the family's own tokenizer where one is carried, else estimated."""
+    tokens = measure(size, estimate(size.text), model.family, model.context_window_tokens * size.inputs, model.measures)
+    return await _counted_exactly(size, tokens, model) or tokens
+
+
+async def _counted_exactly(size: InputSize, tokens: InputTokens, model: SellableModel) -> InputTokens | None:
+    family = model.family
+    if not family.tokenizer or model.measures.input is not Measure.TOKEN:
+        return None
+    found = await asyncio.to_thread(tokenizer, family.tokenizer)
+    if found is None:
+        return None
+    if size.bytes_bound <= COUNT_INLINE_BYTES_MAX:
+        return measure_exactly(size, tokens, family, found.count)
+    return await asyncio.to_thread(measure_exactly, size, tokens, family, found.count)
+
+
+def admit(router: Router, dialect: str, request: Request, model: SellableModel, account_id: str) -> Admitted:
+    """Checks a request as far as possible without accounting; `dialect`: the name of its vendors'. Errors: `Problem` 400, 503."""
     limit = request.output_limit
     if limit is not None and limit > model.max_output_tokens:
         raise malformed(
@@ -135,7 +146,7 @@ def admit(router: Router, dialect: Dialect, request: Request, model: SellableMod
         raise context_length_exceeded(model.model_id, context_tokens, estimated, size.param)
     tokens = measure(size, estimated, model.family, context_tokens, model.measures)
     _check_length(size, model)
-    routes = model.routes.get(dialect.name, ())
+    routes = model.routes.get(dialect, ())
     if not routes:
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
     mix = Mix(tokens.estimate, (limit or model.max_output_tokens) * request.choices if request.makes_output else 0)
@@ -213,13 +224,35 @@ def is_streamed(request: Request, endpoint: Endpoint) -> bool:
     return request.streamed or not is_small
 
 
-def refuse_elsewhere(dialect: Dialect, model: SellableModel, served_at: Mapping[str, str]) -> None:
-    """Refuses a model that is called in other dialects alone; `served_at`: the URL of each dialect's calls by its name.
+class Interpreter(NamedTuple):
+    """Finds the dialect in which a model's vendors are asked."""
 
-    Errors: `Problem` 400 that says where it is called.
-    """
-    if not model.routes.get(dialect.name) and (others := served_at.keys() & model.routes.keys()):
-        raise not_in_dialect(model.model_id, ", ".join(sorted(served_at[name] for name in others)))
+    translator: Translator
+    # The URL of each dialect's calls by its name, for callers of a model that cannot be called in their dialect.
+    served_at: Mapping[str, str]
+
+    async def interpret(self, dialect: Dialect, request: Request, model: SellableModel) -> tuple[str, Request]:
+        """The name of the vendors' dialect, and the request for it: as it is where a vendor speaks the client's, else translated.
+
+        Errors: `Problem` 400 that names the field that cannot be carried, or the places where the model is called.
+        """
+        spoken = model.routes.keys()
+        if dialect.name in spoken or not spoken:
+            return dialect.name, request
+        targets = self.translator.targets(dialect.name, spoken)
+        if not targets:
+            if others := self.served_at.keys() & spoken:
+                raise not_in_dialect(model.model_id, ", ".join(sorted(self.served_at[name] for name in others)))
+            return dialect.name, request
+        translate = partial(
+            self.translator.translated,
+            dialect,
+            request,
+            targets,
+            model_id=model.model_id,
+            output_max=model.max_output_tokens,
+        )
+        return await asyncio.to_thread(translate) if self.translator.is_long_work(request) else translate()
 
 
 def model_of(snapshot: Snapshot, model_id: str) -> SellableModel:

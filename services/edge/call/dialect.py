@@ -4,7 +4,7 @@ A dialect is a protocol that clients and vendors speak. It translates between ev
 nothing, awaits nothing and knows no balance. The call path knows nothing of JSON. Bodies are bytes with a content type.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -225,6 +225,19 @@ class Request(Protocol):
 
 
 @runtime_checkable
+class CountsHere(Protocol):
+    """A request for a free count that no vendor answers: the edge's own count is told."""
+
+    def size(self) -> InputSize:
+        """The size of the input."""
+        ...
+
+    def count_body(self, tokens: int) -> Body:
+        """The answer of a count."""
+        ...
+
+
+@runtime_checkable
 class Dialect(Protocol):
     """A protocol that clients speak."""
 
@@ -262,4 +275,26 @@ class Dialect(Protocol):
 
     def rate_headers(self, rates: Sequence[Rate], now_ms: int) -> list[Header]:
         """Headers of an answer that tell what rates leave; `now_ms` since 1970."""
+        ...
+
+
+class Translator(Protocol):
+    """Writes requests anew in another dialect, for models of which no vendor speaks the client's."""
+
+    def targets(self, dialect: str, spoken: Collection[str]) -> tuple[str, ...]:
+        """The dialects of those that are `spoken` into which requests of `dialect` can be written, the best first."""
+        ...
+
+    def is_long_work(self, request: Request) -> bool:
+        """Whether writing this request anew would hold up others on the event loop."""
+        ...
+
+    def translated(
+        self, dialect: Dialect, request: Request, targets: Collection[str], *, model_id: str, output_max: int
+    ) -> tuple[str, Request]:
+        """The request in the first of `targets` that can have it, and this dialect's name.
+
+        `request` as `dialect` read it; `model_id` is the model that answers, with at most `output_max` tokens. Its answer is in the
+        client's dialect again. Errors: `Problem` 400 that names the client's field that cannot be carried, and says why.
+        """
         ...

@@ -29,6 +29,17 @@ class Unknown(Enum):
     PASSED = pb.UNKNOWN_FIELD_PASSED
 
 
+class PromptCaching(Enum):
+    """The way in which a vendor caches the beginning of a prompt."""
+
+    # Not at all, or nothing is known of it.
+    NONE = pb.PROMPT_CACHING_UNSPECIFIED
+    # By itself, whatever is marked.
+    AUTOMATIC = pb.PROMPT_CACHING_AUTOMATIC
+    # Where a part of the prompt is marked.
+    MARKS = pb.PROMPT_CACHING_MARKS
+
+
 class Reasoning(Enum):
     """The place where a vendor counts reasoning."""
 
@@ -103,6 +114,7 @@ class Endpoint(NamedTuple):
     unknown_content: Unknown = Unknown.PASSED
     usage: UsageReading = UsageReading()
     errors: tuple[ErrorRule, ...] = ()
+    prompt_caching: PromptCaching = PromptCaching.NONE
     # A path that costs nothing and that the vendor answers while it works, for example "/models"; empty: none is known.
     probe_path: str = ""
 
@@ -166,6 +178,7 @@ def endpoints_of(vendor: pb.Vendor, base_url: str, api_key: str) -> dict[str, En
                 tuple(tuple(place.split(".")) for place in each.usage.places),
             ),
             errors=errors,
+            prompt_caching=PromptCaching(each.prompt_caching),
             probe_path=each.probe_path,
         )
     return endpoints

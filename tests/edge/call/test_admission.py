@@ -169,7 +169,7 @@ async def test_what_was_counted_by_the_tokenizer_goes_on_with_it() -> None:
     model = snapshot.model("exact")
     assert model is not None
     request = LineDialect().read(Body(f"model=exact limit=1000\n{DENSE}".encode(), "text/x-line"), {})
-    exact = await admit(Router(), LineDialect(), request, model, "account-1")._replace(exact_count=None).measured_exactly()
+    exact = await admit(Router(), LineDialect().name, request, model, "account-1")._replace(exact_count=None).measured_exactly()
     assert exact is not None
     assert exact.exact_count is not None
     assert exact.create(PRINCIPAL, "").output_tokens_limit == 1_000 + 20 + 8

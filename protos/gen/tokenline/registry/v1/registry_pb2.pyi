@@ -65,6 +65,12 @@ class UnknownField(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UNKNOWN_FIELD_REFUSED: _ClassVar[UnknownField]
     UNKNOWN_FIELD_PASSED: _ClassVar[UnknownField]
 
+class PromptCaching(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PROMPT_CACHING_UNSPECIFIED: _ClassVar[PromptCaching]
+    PROMPT_CACHING_AUTOMATIC: _ClassVar[PromptCaching]
+    PROMPT_CACHING_MARKS: _ClassVar[PromptCaching]
+
 class ReasoningCount(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     REASONING_COUNT_UNSPECIFIED: _ClassVar[ReasoningCount]
@@ -148,6 +154,9 @@ UNKNOWN_FIELD_UNSPECIFIED: UnknownField
 UNKNOWN_FIELD_DROPPED: UnknownField
 UNKNOWN_FIELD_REFUSED: UnknownField
 UNKNOWN_FIELD_PASSED: UnknownField
+PROMPT_CACHING_UNSPECIFIED: PromptCaching
+PROMPT_CACHING_AUTOMATIC: PromptCaching
+PROMPT_CACHING_MARKS: PromptCaching
 REASONING_COUNT_UNSPECIFIED: ReasoningCount
 REASONING_COUNT_INSIDE: ReasoningCount
 REASONING_COUNT_BESIDE: ReasoningCount
@@ -197,7 +206,7 @@ class Vendor(_message.Message):
     def __init__(self, vendor_id: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., api_key_env: _Optional[str] = ..., base_url_env: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[VendorEndpoint, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[VendorError, _Mapping]]] = ...) -> None: ...
 
 class VendorEndpoint(_message.Message):
-    __slots__ = ("dialect", "base_url", "authentication", "output_limit_field", "limit_counts_reasoning", "streams", "takes_stream_options", "drainable", "extra_fields", "priced_fields", "unknown_fields", "unknown_content", "usage", "probe_path")
+    __slots__ = ("dialect", "base_url", "authentication", "output_limit_field", "limit_counts_reasoning", "streams", "takes_stream_options", "drainable", "extra_fields", "priced_fields", "unknown_fields", "unknown_content", "usage", "prompt_caching", "probe_path")
     DIALECT_FIELD_NUMBER: _ClassVar[int]
     BASE_URL_FIELD_NUMBER: _ClassVar[int]
     AUTHENTICATION_FIELD_NUMBER: _ClassVar[int]
@@ -211,6 +220,7 @@ class VendorEndpoint(_message.Message):
     UNKNOWN_FIELDS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_CONTENT_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_CACHING_FIELD_NUMBER: _ClassVar[int]
     PROBE_PATH_FIELD_NUMBER: _ClassVar[int]
     dialect: Dialect
     base_url: str
@@ -225,8 +235,9 @@ class VendorEndpoint(_message.Message):
     unknown_fields: UnknownField
     unknown_content: UnknownField
     usage: UsageReading
+    prompt_caching: PromptCaching
     probe_path: str
-    def __init__(self, dialect: _Optional[_Union[Dialect, str]] = ..., base_url: _Optional[str] = ..., authentication: _Optional[_Union[VendorAuthentication, str]] = ..., output_limit_field: _Optional[str] = ..., limit_counts_reasoning: _Optional[bool] = ..., streams: _Optional[bool] = ..., takes_stream_options: _Optional[bool] = ..., drainable: _Optional[bool] = ..., extra_fields: _Optional[_Iterable[str]] = ..., priced_fields: _Optional[_Iterable[_Union[PricedField, _Mapping]]] = ..., unknown_fields: _Optional[_Union[UnknownField, str]] = ..., unknown_content: _Optional[_Union[UnknownField, str]] = ..., usage: _Optional[_Union[UsageReading, _Mapping]] = ..., probe_path: _Optional[str] = ...) -> None: ...
+    def __init__(self, dialect: _Optional[_Union[Dialect, str]] = ..., base_url: _Optional[str] = ..., authentication: _Optional[_Union[VendorAuthentication, str]] = ..., output_limit_field: _Optional[str] = ..., limit_counts_reasoning: _Optional[bool] = ..., streams: _Optional[bool] = ..., takes_stream_options: _Optional[bool] = ..., drainable: _Optional[bool] = ..., extra_fields: _Optional[_Iterable[str]] = ..., priced_fields: _Optional[_Iterable[_Union[PricedField, _Mapping]]] = ..., unknown_fields: _Optional[_Union[UnknownField, str]] = ..., unknown_content: _Optional[_Union[UnknownField, str]] = ..., usage: _Optional[_Union[UsageReading, _Mapping]] = ..., prompt_caching: _Optional[_Union[PromptCaching, str]] = ..., probe_path: _Optional[str] = ...) -> None: ...
 
 class PricedField(_message.Message):
     __slots__ = ("field", "free_values")

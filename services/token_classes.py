@@ -22,6 +22,16 @@ class Measure(Enum):
     CHARACTER = "character"
 
 
+class Measures(NamedTuple):
+    """The measures of a call's two sides, in which quota is reserved and usage is charged."""
+
+    input: Measure = Measure.TOKEN
+    output: Measure = Measure.TOKEN
+
+
+IN_TOKENS: Final = Measures()
+
+
 class TokenClass(NamedTuple):
     """A class. `parent` is the class whose rate it has if it has none of its own, and into which it is folded for old readers."""
 
@@ -56,6 +66,21 @@ PARENTS: Final = tuple(INDEX[each.parent] for each in CLASSES)
 INPUT_INDEXES: Final = tuple(index for index, each in enumerate(CLASSES) if each.is_input)
 OUTPUT_INDEXES: Final = tuple(index for index, each in enumerate(CLASSES) if not each.is_input)
 NOTHING: Final[Vector] = (0,) * FIRST
+
+
+def indexes_of(measure: Measure, *, is_input: bool) -> tuple[int, ...]:
+    """The classes of one side that are counted in a measure."""
+    return tuple(index for index, each in enumerate(CLASSES) if each.measure is measure and each.is_input is is_input)
+
+
+def in_measures(counts: Vector, measures: Measures) -> Vector:
+    """The counts of the classes that are counted in the measure of their side; the others are 0."""
+    return trimmed(
+        [
+            count if CLASSES[index].measure is (measures.input if CLASSES[index].is_input else measures.output) else 0
+            for index, count in enumerate(counts)
+        ]
+    )
 
 
 def trimmed(counts: Sequence[int]) -> Vector:

@@ -21,6 +21,7 @@ from services.edge.api.reading import RequestReader
 from services.edge.api.sockets import Rooms, Sockets
 from services.edge.api.token_counts import TokenCounts
 from services.edge.api.usage import usage_routes
+from services.edge.call.admission import Interpreter
 from services.edge.call.dialect import Dialect
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
@@ -36,7 +37,12 @@ from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESS
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.dialects.completions.dialect import Completions
 from services.edge.dialects.embeddings.dialect import Embeddings
+from services.edge.dialects.images.dialect import Images
+from services.edge.dialects.rerank.dialect import Rerank
 from services.edge.dialects.responses.dialect import Responses
+from services.edge.dialects.speech.dialect import Speech
+from services.edge.dialects.transcriptions.dialect import Transcriptions
+from services.edge.dialects.translation.translator import Translations
 from services.edge.http.answers import Answers, exception_handlers, named
 from services.edge.http.bodies import Bodies
 from services.edge.http.cross_origin import CrossOrigin
@@ -67,9 +73,15 @@ CALLS: Final = metered(
     ("/v1/responses", Responses()),
     ("/v1/embeddings", Embeddings()),
     ("/v1/completions", Completions()),
+    ("/v1/images/generations", Images()),
+    ("/v1/audio/transcriptions", Transcriptions()),
+    ("/v1/rerank", Rerank()),
+    ("/v1/audio/speech", Speech()),
 )
 # A dialect's first path is that of its calls.
 SERVED_AT: Final = {dialect.name: path for path, dialect in reversed(CALLS)}
+# Reads calls of models whose vendors speak another dialect.
+INTERPRETER: Final = Interpreter(Translations(), SERVED_AT)
 # Paths whose calls can also come over a WebSocket.
 WITH_SOCKETS: Final = frozenset({"/v1/responses"})
 # Bounds the bodies of all routes except model calls, which bound theirs themselves.
@@ -150,7 +162,7 @@ async def run_edge(
         metrics.export()
         offerings = AccountOfferings(accounting)
         router = await stack.enter_async_context(_router(config, vendors, lifecycle))
-        counts = TokenCounts(catalog, vendors, router, offerings, SERVED_AT)
+        counts = TokenCounts(catalog, vendors, router, offerings, INTERPRETER)
         path = _call_path(config, catalog, charging, vendors, router)
         turns = _turns(config, classes, charging)
         calls = stack.enter_context(_model_calls(config, principals, path, counts, turns, metrics, clock))
@@ -233,7 +245,7 @@ def _turns(config: EdgeConfig, classes: PriorityClasses, charging: ChargingClien
 def _call_path(config: EdgeConfig, catalog: CatalogHolder, charging: Charging, vendors: VendorClient, router: Router) -> CallPath:
     metrics = CallMetrics()
     metrics.export()
-    return CallPath(catalog, charging, vendors, router, metrics, config.heartbeat_interval_ms, SERVED_AT)
+    return CallPath(catalog, charging, vendors, router, metrics, config.heartbeat_interval_ms, INTERPRETER)
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 
 import grpc
 
+from services.edge.tokens.media import ImageRule
 from services.edge.vendors.profile import DIALECT_NAMES, Endpoint, endpoints_of
-from services.token_classes import FIRST, TOKEN_CLASSES
+from services.token_classes import FIRST, IN_TOKENS, TOKEN_CLASSES, Measure, Measures
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ OUTPUT_EXPECTED_MAX: Final = 1_000
 MICRO: Final = 1_000_000
 _RETRY_S: Final = 0.1
 _SIMULATOR_API_KEY: Final = "simulator"
+# Not set, as by an older registry: tokens.
+_MEASURES: Final = {0: Measure.TOKEN} | {registry_pb2.Measure.Value(f"MEASURE_{each.name}"): each for each in Measure}
 
 
 class WholesalePrice(NamedTuple):
@@ -73,6 +76,10 @@ class TokenizerFamily(NamedTuple):
     tokenizer: str = ""
     # 0: an image has no bound.
     image_tokens_max: int = 0
+    # None: every image counts as the largest.
+    image_rule: ImageRule | None = None
+    # 0: sound has no bound.
+    sound_tokens_per_second: int = 0
 
 
 class SellableModel(NamedTuple):
@@ -90,6 +97,8 @@ class SellableModel(NamedTuple):
     family: TokenizerFamily
     # Configured routes by dialect, by priority; empty: nobody can call the model now.
     routes: Mapping[str, tuple[Route, ...]]
+    # In what its input and output are counted and charged, and so its context window and its output.
+    measures: Measures = IN_TOKENS
     # Models that may answer in its place where the subscriber allows it, in the order of trying.
     equivalent_model_ids: tuple[str, ...] = ()
     # Whether a route of it is for certain offerings alone.
@@ -167,6 +176,8 @@ class Snapshot:
                 family.template_tokens_per_request,
                 family.tokenizer,
                 family.image_tokens_max,
+                _image_rule(family.image_rule) if family.HasField("image_rule") else None,
+                family.sound_tokens_per_second,
             )
             for family in catalog.tokenizer_families
         }
@@ -252,6 +263,17 @@ def _endpoints(vendor: registry_pb2.Vendor, environment: Mapping[str, str], simu
     return endpoints_of(vendor, replaced, api_key)
 
 
+def _image_rule(rule: registry_pb2.ImageRule) -> ImageRule:
+    return ImageRule(
+        square_pixels=rule.square_pixels,
+        square_tokens_milli=rule.square_tokens_milli,
+        base_tokens=rule.base_tokens,
+        short_side_pixels=rule.short_side_pixels,
+        tokens_min=rule.tokens_min,
+        low_detail_tokens=rule.low_detail_tokens,
+    )
+
+
 def _sellable(
     model: registry_pb2.Model,
     families: Mapping[str, TokenizerFamily],
@@ -289,6 +311,7 @@ def _sellable(
         hidden_reasoning=model.hidden_reasoning,
         family=families[model.family_id],
         routes=routes,
+        measures=Measures(_MEASURES[model.input_measure], _MEASURES[model.output_measure]),
         equivalent_model_ids=tuple(model.equivalent_model_ids),
         is_divided=any(route.offering_ids for route in model.routes),
     )

@@ -27,8 +27,8 @@ from services.registry.rules import (
     unknown,
     whole_flaws,
 )
-from services.registry.vendors import DIALECTS, Vendor, filled, missing_flaws, vendor_flaws
-from services.token_classes import CLASSES, TOKEN_CLASSES
+from services.registry.vendors import DIALECTS, OUTPUTLESS_DIALECTS, Vendor, filled, missing_flaws, vendor_flaws
+from services.token_classes import CLASSES, INDEX, TOKEN_CLASSES, Measure
 
 # The largest weight of a route.
 WEIGHT_MAX: Final = 1_000
@@ -43,11 +43,35 @@ ROUTING_POLICIES: Final = ("weighted", "cheapest")
 # The model ID of a tariff row for every model without a row of its own.
 EVERY_MODEL: Final = "*"
 
+# The measures in which a dialect's input and output may be charged; those of all others are tokens.
+_IN_TOKENS: Final = (("token",), ("token",))
+MEASURES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "openai_images": (("token",), ("token", "image")),
+    "openai_transcriptions": (("token", "millisecond"), ("token",)),
+    "openai_speech": (("character",), ("token",)),
+}
+
 # The tokenizers that an edge carries.
 TOKENIZERS: Final = ("cl100k", "o200k", "llama3", "qwen3", "deepseek")
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _PAIR: Final = re.compile(r"[A-Z]{3}/[A-Z]{3}")
+
+
+class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the tokens of an image follow from its size: those of each square that it begins, and some more."""
+
+    # The side of a square, in pixels, and the tokens of one, in thousandths.
+    square_pixels: int
+    square_tokens_milli: int
+    # Beside those of the squares.
+    base_tokens: int = 0
+    # The image is scaled before so that its shorter side has this many pixels; 0: it is not enlarged.
+    short_side_pixels: int = 0
+    # The fewest tokens that an image counts as, since smaller ones are enlarged.
+    tokens_min: int = 0
+    # The tokens of an image that is asked for in low detail; 0: the vendor has none.
+    low_detail_tokens: int = 0
 
 
 class TokenizerFamily(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -63,8 +87,12 @@ class TokenizerFamily(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     template_tokens_per_request: int
     # One of `TOKENIZERS`: that of every model of the family, exactly; empty: none, and text is estimated.
     tokenizer: str = ""
-    # The most tokens of one image in the input; 0: there is no bound.
+    # The most tokens of one image in the input; 0: there is no bound but the context window.
     image_tokens_max: int = 0
+    # None: every image counts as the largest.
+    image_rule: ImageRule | None = None
+    # The tokens of a second of sound; 0: there is no bound but the context window.
+    sound_tokens_per_second: int = 0
 
 
 class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -98,9 +126,9 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     display_name: str
     # The company that makes it, as shown in model lists.
     owned_by: str
-    # Input and output together.
+    # Input and output together; of a model whose input is measured otherwise, the most input, in that measure.
     context_window_tokens: int
-    # The most output of one call; 0 for a model of embeddings.
+    # The most output of one answer, in its measure; 0 for a model that makes none, as one of embeddings.
     max_output_tokens: int
     family_id: str
     release_date: datetime.date
@@ -109,6 +137,9 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     hidden_reasoning: bool = False
     # The dialects in which it is called; empty: every dialect of its vendors in which a conversation can be had.
     dialects: tuple[str, ...] = ()
+    # One of `MEASURES` each: in what its input and its output are counted and charged.
+    input_measure: str = "token"
+    output_measure: str = "token"
     # Models that may answer in its place where the subscriber allows it, in the order of trying.
     equivalent_model_ids: tuple[str, ...] = ()
     # One of `ROUTING_POLICIES`.
@@ -116,8 +147,16 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     @property
     def makes_output(self) -> bool:
-        """Whether it makes text; a model of embeddings alone makes none."""
-        return self.dialects != ("openai_embeddings",)
+        """Whether it makes anything that is charged; a model of embeddings, and one charged by the time it listens, do not."""
+        return self.input_measure == "token" and not (self.dialects and OUTPUTLESS_DIALECTS.issuperset(self.dialects))
+
+    @property
+    def charged_classes(self) -> tuple[str, ...]:
+        """The token classes beside tokens in which its calls are charged."""
+        sides = ((self.input_measure, True), (self.output_measure, False))
+        return tuple(
+            each.name for each in CLASSES if each.measure is not Measure.TOKEN and (each.measure.value, each.is_input) in sides
+        )
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -298,6 +337,7 @@ def _checks(catalog: Catalog) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]
     spoken = {vendor.vendor_id: filled(vendor).keys() for vendor in catalog.vendors}
     family_ids = {family.family_id for family in catalog.tokenizer_families}
     model_ids = {model.model_id for model in catalog.models}
+    charged = {model.model_id: model.charged_classes for model in catalog.models if model.charged_classes}
     sale = Sale(
         model_ids,
         {group.group_id for group in catalog.model_groups},
@@ -310,7 +350,7 @@ def _checks(catalog: Catalog) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]
         "vendors": lambda vendor: (*missing_flaws(vendor), *vendor_flaws(vendor)),
         "tokenizer_families": _family_flaws,
         "models": lambda model: _model_flaws(model, spoken, family_ids),
-        "tariffs": lambda tariff: _tariff_flaws(tariff, model_ids),
+        "tariffs": lambda tariff: _tariff_flaws(tariff, model_ids, charged),
         "model_groups": lambda group: _group_flaws(group, model_ids),
         "exchange_rates": _exchange_flaws,
         "offerings": lambda offering: offering_flaws(offering, sale),
@@ -363,18 +403,42 @@ def _family_flaws(family: TokenizerFamily) -> Iterator[FieldFlaw]:
     if family.tokenizer:
         yield from choice_flaws("tokenizer", family.tokenizer, TOKENIZERS)
     yield from whole_flaws("image_tokens_max", family.image_tokens_max, 0, INT32_MAX)
+    yield from whole_flaws("sound_tokens_per_second", family.sound_tokens_per_second, 0, INT32_MAX)
+    if family.image_rule is not None:
+        yield from _image_rule_flaws(family.image_rule, family.image_tokens_max)
+
+
+def _image_rule_flaws(rule: ImageRule, tokens_max: int) -> Iterator[FieldFlaw]:
+    if not tokens_max:
+        yield "image_rule", "has no bound: give image_tokens_max too, the most tokens of an image of any size"
+    yield from whole_flaws("image_rule.square_pixels", rule.square_pixels, 1, INT32_MAX)
+    yield from whole_flaws("image_rule.square_tokens_milli", rule.square_tokens_milli, 1, INT32_MAX)
+    for name in ("base_tokens", "tokens_min", "low_detail_tokens"):
+        if (tokens := getattr(rule, name)) > tokens_max > 0:
+            yield f"image_rule.{name}", f"must not exceed image_tokens_max, {tokens_max}; it is {tokens}"
+        yield from whole_flaws(f"image_rule.{name}", tokens, 0, INT32_MAX)
+    yield from whole_flaws("image_rule.short_side_pixels", rule.short_side_pixels, 0, INT32_MAX)
 
 
 def _model_flaws(model: Model, spoken: Mapping[str, Collection[str]], family_ids: set[str]) -> Iterator[FieldFlaw]:
     """`spoken`: the dialects of each vendor."""
     yield from text_flaws("display_name", model.display_name)
     yield from text_flaws("owned_by", model.owned_by)
+    yield from _measure_flaws(model)
     yield from whole_flaws("context_window_tokens", model.context_window_tokens, 1, INT64_MAX)
     if model.makes_output:
         yield from whole_flaws("max_output_tokens", model.max_output_tokens, 1, INT64_MAX)
     elif model.max_output_tokens:
-        yield "max_output_tokens", f"must be 0 for a model that is called for embeddings alone; it is {model.max_output_tokens}"
-    if model.max_output_tokens > model.context_window_tokens:
+        yield (
+            "max_output_tokens",
+            f"must be 0 for a model that is charged for its input alone; it is {model.max_output_tokens}",
+        )
+    if model.output_measure == "image" and model.max_output_tokens != 1:
+        yield (
+            "max_output_tokens",
+            f"must be 1 for a model that is charged by the image: an answer is one; it is {model.max_output_tokens}",
+        )
+    if model.max_output_tokens > model.context_window_tokens and model.input_measure == "token":
         message = f"must not exceed context_window_tokens, {model.context_window_tokens}; it is {model.max_output_tokens}"
         yield "max_output_tokens", message
     if model.family_id not in family_ids:
@@ -399,6 +463,18 @@ def _model_flaws(model: Model, spoken: Mapping[str, Collection[str]], family_ids
         ways.add((route.vendor_id, route.vendor_model_id))
     yield from choice_flaws("routing", model.routing, ROUTING_POLICIES)
     yield from _dialects_flaws(model, spoken)
+
+
+def _measure_flaws(model: Model) -> Iterator[FieldFlaw]:
+    """A model has measures that its dialects can count, each of them."""
+    dialects = model.dialects or ("openai_chat",)
+    for side, field in enumerate(("input_measure", "output_measure")):
+        measure = getattr(model, field)
+        for dialect in dialects:
+            right = MEASURES.get(dialect, _IN_TOKENS)[side]
+            if measure not in right:
+                yield field, f"must be {' or '.join(right)} for a model that is called in {dialect}; it is {measure!r}"
+                break
 
 
 def _dedication_flaws(catalog: Catalog) -> Iterator[tuple[str, str, str]]:
@@ -428,6 +504,8 @@ def _equivalents_flaws(models: Mapping[str, Model]) -> Iterator[tuple[str, str, 
                 message = (
                     f"{model_id!r} is of the family {other.family_id!r}; name models of {model.family_id!r}, which count alike"
                 )
+            elif (other.input_measure, other.output_measure) != (model.input_measure, model.output_measure):
+                message = f"{model_id!r} is charged in other measures, so that its calls are reserved otherwise; leave it out"
             elif other.hidden_reasoning and not model.hidden_reasoning:
                 message = f"{model_id!r} has hidden_reasoning, so that its calls are reserved otherwise; leave it out"
             else:
@@ -450,13 +528,15 @@ def _dialects_flaws(model: Model, spoken: Mapping[str, Collection[str]]) -> Iter
             yield field, f"is spoken by no vendor of its routes; give {' or '.join(vendors)} endpoints.{dialect}, or leave it out"
 
 
-def _tariff_flaws(tariff: Tariff, model_ids: set[str]) -> Iterator[FieldFlaw]:
+def _tariff_flaws(tariff: Tariff, model_ids: set[str], charged: Mapping[str, tuple[str, ...]]) -> Iterator[FieldFlaw]:
+    """`charged`: the classes beside tokens by the models that are charged in them."""
     yield from whole_flaws("version", tariff.version, 1, INT32_MAX)
     if tariff.unit not in UNITS:
         yield "unit", f"must be {' or '.join(UNITS)}; it is {tariff.unit!r}"
     else:
         yield from currency_flaws("currency", tariff.unit, tariff.currency)
     yield from _rows_flaws("rates", tariff.rates, model_ids)
+    yield from _missing_rates("rates", tariff.rates, charged)
     version, time = tariff.version, None
     for index, each in enumerate(tariff.upcoming):
         field = f"upcoming[{index}]"
@@ -467,6 +547,7 @@ def _tariff_flaws(tariff: Tariff, model_ids: set[str]) -> Iterator[FieldFlaw]:
             yield f"{field}.effective_time", "must be later than that of the version before it"
         version, time = each.version, each.effective_time
         yield from _rows_flaws(f"{field}.rates", each.rates, model_ids)
+        yield from _missing_rates(f"{field}.rates", each.rates, charged)
 
 
 def _rows_flaws(rows_field: str, rows: tuple[ModelRates, ...], model_ids: set[str]) -> Iterator[FieldFlaw]:
@@ -491,6 +572,26 @@ def _rows_flaws(rows_field: str, rows: tuple[ModelRates, ...], model_ids: set[st
             yield from whole_flaws(f"{tier_field}.above_input_tokens", tier.above_input_tokens, 1, INT64_MAX)
             below = tier.above_input_tokens
             yield from _rates_flaws(tier_field, tier)
+
+
+def _missing_rates(field: str, rows: tuple[ModelRates, ...], charged: Mapping[str, tuple[str, ...]]) -> Iterator[FieldFlaw]:
+    """Rates without which an image, a millisecond or a character would cost what a token does, as its parent's rate says."""
+    with_own_row = {row.model_id for row in rows}
+    for index, row in enumerate(rows):
+        for model_id, classes in charged.items():
+            if row.model_id != model_id and (row.model_id != EVERY_MODEL or model_id in with_own_row):
+                continue
+            for token_class in classes:
+                for place, rates in (
+                    (f"{field}[{index}]", row),
+                    *((f"{field}[{index}].tiers[{n}]", tier) for n, tier in enumerate(row.tiers)),
+                ):
+                    if token_class not in rates.given():
+                        unit = CLASSES[INDEX[token_class]].measure.value
+                        yield (
+                            f"{place}.{token_class}",
+                            f"is missing, and {model_id} is charged by the {unit}: give the price of 1,000,000",
+                        )
 
 
 def _rates_flaws(field: str, rates: Rates) -> Iterator[FieldFlaw]:

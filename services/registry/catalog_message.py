@@ -3,9 +3,10 @@
 import hashlib
 from datetime import UTC, datetime, time
 
+import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.registry.catalog import Catalog, Model, ModelRates, Rates, Tariff
+from services.registry.catalog import Catalog, ImageRule, Model, ModelRates, Rates, Tariff
 from services.registry.offerings import UNITS, Allowance, Limit, Offering, Renewal
 from services.registry.rules import micro_amount
 from services.registry.vendor_message import vendor_message
@@ -29,6 +30,8 @@ def catalog_message(catalog: Catalog, revision: int) -> registry_pb2.Catalog:
                 template_tokens_per_request=family.template_tokens_per_request,
                 tokenizer=family.tokenizer,
                 image_tokens_max=family.image_tokens_max,
+                image_rule=_image_rule(family.image_rule),
+                sound_tokens_per_second=family.sound_tokens_per_second,
             )
             for family in sorted(catalog.tokenizer_families, key=lambda family: family.family_id)
         ],
@@ -51,6 +54,10 @@ def catalog_message(catalog: Catalog, revision: int) -> registry_pb2.Catalog:
     message.digest = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
     message.revision = revision
     return message
+
+
+def _image_rule(rule: ImageRule | None) -> registry_pb2.ImageRule | None:
+    return registry_pb2.ImageRule(**msgspec.structs.asdict(rule)) if rule is not None else None
 
 
 def _model(model: Model, vendors: dict[str, Vendor], tariffs: dict[str, Tariff]) -> registry_pb2.Model:
@@ -81,6 +88,8 @@ def _model(model: Model, vendors: dict[str, Vendor], tariffs: dict[str, Tariff])
         ],
         hidden_reasoning=model.hidden_reasoning,
         dialects=[f"DIALECT_{dialect.upper()}" for dialect in DIALECTS if _is_called_in(model, dialect)],
+        input_measure=f"MEASURE_{model.input_measure.upper()}",
+        output_measure=f"MEASURE_{model.output_measure.upper()}",
         equivalent_model_ids=model.equivalent_model_ids,
         routing=f"ROUTING_POLICY_{model.routing.upper()}",
     )

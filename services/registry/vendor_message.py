@@ -45,8 +45,13 @@ def _endpoint(dialect: str, endpoint: Endpoint) -> registry_pb2.VendorEndpoint:
         unknown_fields=f"UNKNOWN_FIELD_{_set(endpoint.unknown_fields).upper()}",
         unknown_content=f"UNKNOWN_FIELD_{_set(endpoint.unknown_content).upper()}",
         usage=_usage(_set(endpoint.usage)),
+        prompt_caching=_caching(_set(endpoint.prompt_caching)),
         probe_path=endpoint.probe_path,
     )
+
+
+def _caching(caching: str) -> str | None:
+    return None if caching == "none" else f"PROMPT_CACHING_{caching.upper()}"
 
 
 def _usage(usage: UsageReading) -> registry_pb2.UsageReading:

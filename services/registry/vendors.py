@@ -22,13 +22,29 @@ LIMIT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     # They make no output.
     "openai_embeddings": (),
     "openai_completions": ("max_tokens",),
+    # Their output is bounded by the number of images.
+    "openai_images": (),
+    # A vendor bounds the text by the sound.
+    "openai_transcriptions": (),
+    # They make no output.
+    "rerank": (),
+    "openai_speech": (),
 }
 DIALECTS: Final = tuple(LIMIT_FIELDS)
 # Dialects in which no conversation can be had: a model is called in them only where it names them.
-NAMED_DIALECTS: Final = frozenset({"openai_embeddings", "openai_completions"})
+NAMED_DIALECTS: Final = frozenset(
+    {"openai_embeddings", "openai_completions", "openai_images", "openai_transcriptions", "rerank", "openai_speech"}
+)
+# Dialects whose answers come as one.
+WHOLE_DIALECTS: Final = frozenset({"openai_images", "openai_transcriptions", "rerank"})
+# Those of them in which no output is made.
+OUTPUTLESS_DIALECTS: Final = frozenset({"openai_embeddings", "rerank", "openai_speech"})
 AUTHENTICATIONS: Final = ("bearer", "x_api_key")
 UNKNOWN_FIELDS: Final = ("dropped", "refused", "passed")
 UNKNOWN_CONTENT: Final = ("refused", "passed")
+PROMPT_CACHING: Final = ("none", "automatic", "marks")
+# Dialects of conversations whose requests need no marks of what is to be cached.
+_CACHING_DIALECTS: Final = frozenset({"openai_chat", "openai_responses"})
 REASONING_COUNTS: Final = ("as_total_shows", "inside", "beside")
 ERROR_MEANINGS: Final = ("request", "account", "rate_limit", "overloaded", "content", "context")
 
@@ -84,6 +100,8 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     unknown_fields: str | None = None
     # One of `UNKNOWN_CONTENT`.
     unknown_content: str | None = None
+    # One of `PROMPT_CACHING`, in OpenAI's dialects; messages always have marks.
+    prompt_caching: str | None = None
     usage: UsageReading | None = None
     # A path that costs nothing and is answered with 200 while the vendor works; left out: none is known.
     probe_path: str | None = None
@@ -97,6 +115,10 @@ class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     openai_responses: Endpoint | None = None
     openai_embeddings: Endpoint | None = None
     openai_completions: Endpoint | None = None
+    openai_images: Endpoint | None = None
+    openai_transcriptions: Endpoint | None = None
+    rerank: Endpoint | None = None
+    openai_speech: Endpoint | None = None
 
     def by_dialect(self) -> dict[str, Endpoint]:
         """The endpoints that are given, in the order of `DIALECTS`."""
@@ -140,13 +162,14 @@ _FILLED: Final = {
         authentication=authentication,
         output_limit_field=LIMIT_FIELDS[dialect][0] if LIMIT_FIELDS[dialect] else "",
         limit_counts_reasoning=True,
-        streams=True,
+        streams=dialect not in WHOLE_DIALECTS,
         takes_stream_options=True,
-        drainable=True,
+        drainable=dialect != "openai_speech",
         extra_fields=(),
         priced_fields={},
         unknown_fields="dropped",
         unknown_content="passed",
+        prompt_caching="none",
         usage=UsageReading(reasoning="as_total_shows", paths={}, places=()),
         probe_path="",
     )
@@ -156,6 +179,10 @@ _FILLED: Final = {
         ("openai_responses", "bearer"),
         ("openai_embeddings", "bearer"),
         ("openai_completions", "bearer"),
+        ("openai_images", "bearer"),
+        ("openai_transcriptions", "bearer"),
+        ("rerank", "bearer"),
+        ("openai_speech", "bearer"),
     )
 }
 
@@ -253,6 +280,7 @@ def _endpoint_flaws(dialect: str, endpoint: Endpoint) -> Iterator[FieldFlaw]:
             yield field, f"must be left out: {dialect} has no limit of the output"
         elif value is not None:
             yield from choice_flaws(field, value, choices)
+    yield from _caching_flaws(dialect, endpoint.prompt_caching)
     if endpoint.probe_path and not _PROBE_PATH.fullmatch(endpoint.probe_path):
         yield "probe_path", f"must be a path like /models, after the endpoint's base_url; it is {endpoint.probe_path!r}"
     priced = endpoint.priced_fields or {}
@@ -275,6 +303,13 @@ def _endpoint_flaws(dialect: str, endpoint: Endpoint) -> Iterator[FieldFlaw]:
             yield "priced_fields", f"{name!r} is read and written by the meter; leave it out"
     if endpoint.usage is not None:
         yield from _usage_flaws(endpoint.usage)
+
+
+def _caching_flaws(dialect: str, caching: str | None) -> Iterator[FieldFlaw]:
+    if caching is not None and dialect not in _CACHING_DIALECTS:
+        yield "prompt_caching", f"must be left out: {dialect} needs no word on it"
+    elif caching is not None:
+        yield from choice_flaws("prompt_caching", caching, PROMPT_CACHING)
 
 
 def _usage_flaws(usage: UsageReading) -> Iterator[FieldFlaw]:

@@ -14,6 +14,7 @@ Finish = Literal["stop", "length", "tool_calls"]
 # An unpaced stream of any length has at most this many content chunks.
 UNPACED_CHUNKS_MAX: Final = 64
 PACED_CHUNKS_PER_SECOND_MAX: Final = 50
+EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
 
 
 def chunk_sizes(tokens: int, tokens_per_second: float) -> Iterator[int]:
@@ -77,6 +78,11 @@ class Answer(Protocol):
     @property
     def visible_tokens(self) -> int:
         """The tokens of each choice that are sent."""
+        ...
+
+    @property
+    def stream_type(self) -> bytes:
+        """The content type of its stream."""
         ...
 
     def answer(self) -> bytes:
@@ -166,6 +172,11 @@ class CountedAnswer(msgspec.Struct, frozen=True):
     """The answer to one call: its counts, which each dialect puts into words of its own."""
 
     counts: Counts
+
+    @property
+    def stream_type(self) -> bytes:
+        """The content type of its stream."""
+        return EVENT_STREAM
 
     @property
     def choices(self) -> int:

@@ -1,7 +1,8 @@
 """The vendor's HTTP interface, a bare ASGI application: a framework's routing would cost more than the answer.
 
 POST /v1/chat/completions, POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/responses, POST /v1/completions,
-POST /v1/embeddings, GET /v1/models, GET /v1/simulator/served.
+POST /v1/embeddings, POST /v1/images/generations, POST /v1/audio/transcriptions, POST /v1/audio/speech, POST /v1/rerank,
+GET /v1/models, GET /v1/simulator/served.
 """
 
 import itertools
@@ -20,14 +21,18 @@ from services.vendor_simulator.completion import plan
 from services.vendor_simulator.completions import parse_completions, plan_completions
 from services.vendor_simulator.embeddings import parse_embeddings, plan_embeddings
 from services.vendor_simulator.errors import ErrorWriter, RefusedError, error_body, messages_error_body
+from services.vendor_simulator.images import parse_images, plan_images
 from services.vendor_simulator.messages import MessagesRequest, counted, parse_count, parse_messages, plan_message
 from services.vendor_simulator.prefix_cache import PrefixCache
+from services.vendor_simulator.rerank import parse_rerank, plan_rerank
 from services.vendor_simulator.responses import plan_response
 from services.vendor_simulator.responses_request import ResponsesRequest, parse_responses
 from services.vendor_simulator.rich_completion import plan_rich
 from services.vendor_simulator.served import Served
 from services.vendor_simulator.simulate import PLAIN, Simulate
+from services.vendor_simulator.speech import parse_speech, plan_speech
 from services.vendor_simulator.spoken import simulate_in
+from services.vendor_simulator.transcriptions import parse_transcription, plan_transcription
 
 _MODELS: Final = (
     b'{"object":"list","data":[{"id":"simulated","object":"model","created":1767225600,"owned_by":"vendor-simulator"}]}'
@@ -115,6 +120,32 @@ def _open_embeddings(body: bytes, number: str, heeds_text: bool, _cache: PrefixC
     return request, plan_embeddings(request)
 
 
+def _open_images(body: bytes, number: str, heeds_text: bool, _cache: PrefixCache | None) -> tuple[CallRequest, Answer]:
+    request = parse_images(body)
+    if heeds_text and request.simulate is PLAIN:
+        request = replace(request, simulate=simulate_in(request.last_text, error_body))
+    return request, plan_images(request)
+
+
+def _open_transcription(body: bytes, number: str, heeds_text: bool, _cache: PrefixCache | None) -> tuple[CallRequest, Answer]:
+    request = parse_transcription(body)
+    return request, plan_transcription(request)
+
+
+def _open_rerank(body: bytes, number: str, heeds_text: bool, _cache: PrefixCache | None) -> tuple[CallRequest, Answer]:
+    request = parse_rerank(body)
+    if heeds_text and request.simulate is PLAIN:
+        request = replace(request, simulate=simulate_in(request.last_text, error_body))
+    return request, plan_rerank(request)
+
+
+def _open_speech(body: bytes, number: str, heeds_text: bool, _cache: PrefixCache | None) -> tuple[CallRequest, Answer]:
+    request = parse_speech(body)
+    if heeds_text and request.simulate is PLAIN:
+        request = replace(request, simulate=simulate_in(request.last_text, error_body))
+    return request, plan_speech(request)
+
+
 def _open_completions(body: bytes, number: str, heeds_text: bool, _cache: PrefixCache | None) -> tuple[CallRequest, Answer]:
     request = parse_completions(body)
     if heeds_text and request.simulate is PLAIN:
@@ -125,6 +156,10 @@ def _open_completions(body: bytes, number: str, heeds_text: bool, _cache: Prefix
 _CHAT: Final = Dialect(_open_chat, error_body, b"x-request-id")
 _COMPLETIONS: Final = Dialect(_open_completions, error_body, b"x-request-id")
 _EMBEDDINGS: Final = Dialect(_open_embeddings, error_body, b"x-request-id")
+_IMAGES: Final = Dialect(_open_images, error_body, b"x-request-id")
+_TRANSCRIPTIONS: Final = Dialect(_open_transcription, error_body, b"x-request-id")
+_RERANK: Final = Dialect(_open_rerank, error_body, b"x-request-id")
+_SPEECH: Final = Dialect(_open_speech, error_body, b"x-request-id")
 _MESSAGES: Final = Dialect(_open_messages, messages_error_body, b"request-id")
 _RESPONSES: Final = Dialect(_open_responses, error_body, b"x-request-id")
 
@@ -156,6 +191,14 @@ class VendorSimulator:
             await self._complete(scope, client, _COMPLETIONS)
         elif route == ("POST", "/v1/embeddings"):
             await self._complete(scope, client, _EMBEDDINGS)
+        elif route == ("POST", "/v1/images/generations"):
+            await self._complete(scope, client, _IMAGES)
+        elif route == ("POST", "/v1/audio/transcriptions"):
+            await self._complete(scope, client, _TRANSCRIPTIONS)
+        elif route == ("POST", "/v1/rerank"):
+            await self._complete(scope, client, _RERANK)
+        elif route == ("POST", "/v1/audio/speech"):
+            await self._complete(scope, client, _SPEECH)
         elif route == ("POST", "/v1/messages/count_tokens"):
             await self._count_tokens(client)
         elif route == ("GET", "/v1/simulator/served"):

@@ -213,7 +213,7 @@ class Call:
             await self._hang()
 
     async def _start_stream(self) -> None:
-        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), self._request_id]
+        headers = [(b"content-type", self._answer.stream_type), (b"cache-control", b"no-cache"), self._request_id]
         if self._gzip:
             headers.append((b"content-encoding", b"gzip"))
         await self._client.start(200, headers)

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from services.vendor_simulator.answer import cut_output
+from services.vendor_simulator.answer import EVENT_STREAM, cut_output
 from services.vendor_simulator.chat_request import ChatRequest
 from services.vendor_simulator.simulate import Simulate
 from services.vendor_simulator.text import text
@@ -39,6 +39,11 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
     usage_mode: str
     # Whether a stream carries usage at all.
     stream_usage: bool
+
+    @property
+    def stream_type(self) -> bytes:
+        """The content type of its stream."""
+        return EVENT_STREAM
 
     @property
     def silent_tokens(self) -> int:

@@ -68,10 +68,11 @@ class ResponsesRequest(msgspec.Struct, frozen=True):
 
     @property
     def last_text(self) -> str:
-        """The text of the last item; "" where it brings the result of a tool."""
+        """The text of the last item that is no system prompt; "" where it brings the result of a tool."""
         if isinstance(self.input, str):
             return self.input
-        return "\n".join(_texts(self.input[-1].content))
+        last = next((item for item in reversed(self.input) if item.role not in ("system", "developer")), None)
+        return "" if last is None else "\n".join(_texts(last.content))
 
     @property
     def texts(self) -> list[str]:

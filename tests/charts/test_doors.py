@@ -85,14 +85,20 @@ WAYS: Final[dict[str, tuple[str, Object]]] = {
     "adminIngress": ("tokenline-admin", {"networkPolicy": {"operators": [{"podSelector": {}}]}}),
 }
 CLIENTS_CALL: Final = (
+    "/v1/audio/speech",
+    "/v1/audio/transcriptions",
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/embeddings",
+    "/v1/images/generations",
     "/v1/me/balance",
+    "/v1/me/keys",
     "/v1/me/receipts",
     "/v1/messages",
     "/v1/models",
+    "/v1/rerank",
     "/v1/responses",
+    "/v1/usage",
 )
 
 

@@ -46,7 +46,7 @@ class Agent(msgspec.Struct, frozen=True):
 
     name: str
     model_id: str
-    command: Callable[[Path, System, Account, Path, str], Command]
+    command: Callable[[str, Path, System, Account, Path, str], Command]
     # Calls in a turn without tools: the turn's own, and for titles and suggestions beside it.
     calls: int
     # Calls in such a turn where each is refused as used up.
@@ -67,7 +67,7 @@ class Agent(msgspec.Struct, frozen=True):
         home = folder / "home"
         (folder / "project").mkdir(parents=True)
         home.mkdir()
-        command = self.command(installed, system, account, folder / "project", prompt)
+        command = self.command(self.model_id, installed, system, account, folder / "project", prompt)
         begun_s = time.monotonic()
         ended = subprocess.run(
             command.arguments,
@@ -84,7 +84,7 @@ class Agent(msgspec.Struct, frozen=True):
         return Turn(ended.returncode, ended.stdout, shown, time.monotonic() - begun_s)
 
 
-def _claude_code(installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+def _claude_code(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
     # The package's own command is put there by its install script; this is what it would start.
     (program,) = (installed / "node_modules" / "@anthropic-ai").glob("claude-code-*/claude")
     return Command(
@@ -92,17 +92,17 @@ def _claude_code(installed: Path, system: System, account: Account, project: Pat
         {
             "ANTHROPIC_BASE_URL": system.root,
             "ANTHROPIC_AUTH_TOKEN": account.api_key,
-            "ANTHROPIC_MODEL": CLAUDE_CODE.model_id,
+            "ANTHROPIC_MODEL": model_id,
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "DISABLE_AUTOUPDATER": "1",
         },
     )
 
 
-def _opencode(installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
-    model = f"tokenline/{OPENCODE.model_id}"
+def _opencode(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+    model = f"tokenline/{model_id}"
     options = {"baseURL": system.base_url, "apiKey": "{env:TOKENLINE_API_KEY}"}
-    provider = {"npm": "@ai-sdk/openai-compatible", "name": "Tokenline", "options": options, "models": {OPENCODE.model_id: {}}}
+    provider = {"npm": "@ai-sdk/openai-compatible", "name": "Tokenline", "options": options, "models": {model_id: {}}}
     config = {"provider": {"tokenline": provider}, "model": model, "small_model": model, "autoupdate": False, "share": "disabled"}
     (project / "opencode.json").write_text(json.dumps(config))
     # Of two builds for one machine the plain one comes first.
@@ -112,14 +112,14 @@ def _opencode(installed: Path, system: System, account: Account, project: Path, 
     )
 
 
-def _qwen_code(installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+def _qwen_code(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
     program = installed / "node_modules" / ".bin" / "qwen"
     return Command(
         [str(program), "--auth-type", "openai", "--yolo", "-p", prompt],
         {
             "OPENAI_BASE_URL": system.base_url,
             "OPENAI_API_KEY": account.api_key,
-            "OPENAI_MODEL": QWEN_CODE.model_id,
+            "OPENAI_MODEL": model_id,
             # It asks a proxy for this machine too.
             "HTTP_PROXY": "",
             "HTTPS_PROXY": "",
@@ -127,20 +127,20 @@ def _qwen_code(installed: Path, system: System, account: Account, project: Path,
     )
 
 
-def _aider(installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+def _aider(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
     quiet = ["--no-git", "--yes-always", "--no-pretty", "--analytics-disable", "--no-check-update", "--no-show-model-warnings"]
     program = installed / "aider" / "bin" / "aider"
     return Command(
-        [str(program), "--model", f"openai/{AIDER.model_id}", "--message", prompt, "--no-show-release-notes", *quiet],
+        [str(program), "--model", f"openai/{model_id}", "--message", prompt, "--no-show-release-notes", *quiet],
         {"OPENAI_API_BASE": system.base_url, "OPENAI_API_KEY": account.api_key, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
     )
 
 
-def _codex(installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+def _codex(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
     home = project.parent / "home" / ".codex"
     home.mkdir()
     (home / "config.toml").write_text(
-        f'''model = "{CODEX.model_id}"
+        f'''model = "{model_id}"
 model_provider = "tokenline"
 web_search = "disabled"
 

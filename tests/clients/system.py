@@ -16,7 +16,7 @@ from tests.clients.recorder import Exchange, Recorder, recording
 TOKEN: Final = 1_000_000
 # What the simulator says where nothing else is asked for: 16 tokens, and the beginning of any longer text.
 SAID: Final = "the net can now pay for any one new use and get out ask you all"
-_VENDORS: Final = ("ANTHROPIC", "DEEPSEEK", "ALIBABA", "OPENAI")
+_VENDORS: Final = ("ANTHROPIC", "DEEPSEEK", "ALIBABA", "OPENAI", "GOOGLE")
 # Methods of calls, in requests of their own or on a WebSocket.
 _CALLS: Final = ("POST", "SEND")
 # Any is good.

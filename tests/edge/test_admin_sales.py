@@ -232,5 +232,7 @@ async def test_the_journal_says_who_gave_the_commands(running: Cell) -> None:
 async def test_every_administrative_command_is_given_in_somebodys_name() -> None:
     edge = Path(__file__).parents[2] / "services" / "edge"
     source = "".join(path.read_text(encoding="utf-8") for path in edge.rglob("*.py"))
-    assert {name: len(re.findall(rf"\.{name}\b", source)) for name in ADMINISTRATIVE} == dict.fromkeys(ADMINISTRATIVE, 1)
+    # A key above them ends runs as well, and is named in the request.
+    calls = dict.fromkeys(ADMINISTRATIVE, 1) | {"EndRuns": 2}
+    assert {name: len(re.findall(rf"\.{name}\b", source)) for name in ADMINISTRATIVE} == calls
     assert sorted(re.findall(r"give\(request, accounting\.(\w+), ", source)) == sorted(ADMINISTRATIVE)

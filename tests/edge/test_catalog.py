@@ -10,7 +10,7 @@ from services.registry.app import run_registry
 from services.registry.config import RegistryConfig
 from services.runtime.clients import connect
 from services.runtime.lifecycle import Lifecycle
-from services.token_classes import FIRST, TOKEN_CLASSES
+from services.token_classes import FIRST, IN_TOKENS, TOKEN_CLASSES
 from tests.registry.catalogs import CATALOG, changed, write
 from tests.waiting import until
 from tokenline.registry.v1 import registry_pb2
@@ -62,6 +62,7 @@ async def test_a_model_has_what_a_call_needs(tmp_path: Path) -> None:
         "hidden_reasoning": False,
         "family": TokenizerFamily(template_tokens_per_message=8, template_tokens_per_request=8),
         # A vendor without endpoints speaks OpenAI's chat, with all that the dialect says.
+        "measures": IN_TOKENS,
         "routes": {"openai_chat": (Route("acme", "acme-small", endpoint, model_id="small"),)},
         "equivalent_model_ids": (),
         "is_divided": False,

@@ -40,6 +40,7 @@ async def test_a_key_sees_the_models_of_its_offering(running: Cell) -> None:
                 "owned_by": "acme",
                 "context_window": 1_000,
                 "max_output_tokens": 500,
+                "measures": {"input": "token", "output": "token"},
                 "pricing": {
                     "unit": "CURRENCY",
                     "currency": "USD",

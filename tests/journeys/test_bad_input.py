@@ -78,8 +78,15 @@ async def test_a_malformed_body_is_400_and_names_the_field(
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"stream": True, "stream_options": 5}, "stream_options"),
         (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]},
-            "messages",
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "image_url", "image_url": {"url": "data:application/pdf;base64,JVBERi0="}}],
+                    }
+                ]
+            },
+            "messages[0].content[0].image_url.url",
         ),
     ],
 )

@@ -20,6 +20,7 @@ from tests.mutations.durability import DURABILITY
 from tests.mutations.ends import ENDS
 from tests.mutations.free import FREE
 from tests.mutations.keys import KEYS
+from tests.mutations.media import MEDIA
 from tests.mutations.metering import METERING
 from tests.mutations.once import ONCE
 from tests.mutations.overload import OVERLOAD
@@ -35,6 +36,7 @@ from tests.mutations.runs import RUNS
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
 from tests.mutations.sockets import SOCKETS
+from tests.mutations.translation import TRANSLATION
 
 MUTATIONS = (
     *CALLS,
@@ -43,6 +45,7 @@ MUTATIONS = (
     *FREE,
     *DIALECTS,
     *RESPONSES,
+    *TRANSLATION,
     *KEYS,
     *ENDS,
     *ONCE,
@@ -63,6 +66,7 @@ MUTATIONS = (
     *ROUTES,
     *OWNERS,
     *DURABILITY,
+    *MEDIA,
 )
 
 

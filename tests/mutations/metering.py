@@ -27,8 +27,8 @@ _OF_COUNTS: Final = (
     one(
         "an input is read in one round at most",
         _USAGE,
-        "self._input_max = input_max * _ROUNDS_MAX",
-        "self._input_max = input_max",
+        "else input_max * _ROUNDS_MAX",
+        "else input_max",
         _IN_COUNTS,
     ),
     one(
@@ -129,7 +129,7 @@ _OF_COUNTS: Final = (
         "",
         "tests/edge/vendors/test_http.py",
     ),
-    one("calls are no output", _USAGE, " or self._opaque_bytes or self._calls)", " or self._opaque_bytes)", _IN_COUNTS),
+    one("calls are no output", _USAGE, " or self._opaque_bytes or self._calls or", " or self._opaque_bytes or", _IN_COUNTS),
     one(
         "an answer beyond its limit costs what was held",
         _USAGE,

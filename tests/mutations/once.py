@@ -144,7 +144,7 @@ _WHAT_IS_LEFT: Final = (
 )
 _TOLD: Final = (
     _one("running usage is that of the vendor", _CHAT, '{**chunk, "usage": usage}', '{"usage": usage, **chunk}', _CHUNKS),
-    _one("running usage is told to all", _CHAT, "_with_usage if self._options.continuous_usage else None", "_with_usage", _CHUNKS),
+    _one("running usage is told to all", _CHAT, "with_usage if self._options.continuous_usage else None", "with_usage", _CHUNKS),
     _one(
         "running usage leaves out the charge at the end",
         "services/edge/dialects/chat/fields.py",

@@ -106,14 +106,14 @@ _OF_THE_CONTRACT: Final = (
     one(
         "what was never expected is expected to be nothing",
         _COMMANDS,
-        'if create.HasField("input_tokens_expected")\n            else -1',
+        'if create.HasField("input_tokens_expected")\n        else -1',
         "if True\n            else -1",
         _IN_TRANSLATION,
     ),
     one(
         "what was never calibrated is calibrated to nothing",
         _COMMANDS,
-        'if create.HasField("input_tokens_calibrated")\n            else -1',
+        'if create.HasField("input_tokens_calibrated")\n        else -1',
         "if True\n            else -1",
         _IN_TRANSLATION,
     ),

@@ -46,7 +46,7 @@ RESPONSES: Final[tuple[Mutation, ...]] = (
         "            bytes_of(",
         _OF_REQUESTS,
     ),
-    one("an image is no input", _ITEMS, "        self.images += 1\n", "", _OF_REQUESTS),
+    one("an image is no input", _ITEMS, "        self.images.append(image_in(", "        (image_in(", _OF_REQUESTS),
     one(
         "the arguments of a call are no input",
         _ITEMS,

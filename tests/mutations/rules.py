@@ -315,64 +315,64 @@ _OF_REPEATS: Final = (
     one(
         "an Event with other attempts is a repeat",
         _COMMANDS,
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         "    if isinstance(command, ChargeEvent):\n"
         "        command = msgspec.structs.replace(command, attempts=())\n"
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         _IN_PLANTED_FAULTS,
     ),
     one(
         "an order that is paid otherwise is a repeat",
         _COMMANDS,
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         "    if isinstance(command, PlaceOrder):\n"
         "        command = msgspec.structs.replace(command, payment=Payment.FREE)\n"
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         _IN_REPEATS,
     ),
     one(
         "a grant for another reason is a repeat",
         _COMMANDS,
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         "    if isinstance(command, GrantBucket):\n"
         "        command = msgspec.structs.replace(command, reason='')\n"
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         _IN_REPEATS,
     ),
     one(
         "a reduction for another reason is a repeat",
         _COMMANDS,
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         "    if isinstance(command, ReduceBucket):\n"
         "        command = msgspec.structs.replace(command, reason='')\n"
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         _IN_REPEATS,
     ),
     one(
         "a gift to somebody else is a repeat",
         _COMMANDS,
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         "    if isinstance(command, SendTransfer):\n"
         "        command = msgspec.structs.replace(command, to_account_id='')\n"
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         _IN_REPEATS,
     ),
     one(
         "a change at another time is a repeat",
         _COMMANDS,
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         "    if isinstance(command, ChangeSubscription):\n"
         "        command = msgspec.structs.replace(command, at_once=True)\n"
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         _IN_REPEATS,
     ),
     one(
         "a refund of another amount is a repeat",
         _COMMANDS,
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         "    if isinstance(command, RefundSession):\n"
         "        command = msgspec.structs.replace(command, amount=0)\n"
-        "    return blake2b(_encode(command), digest_size=8).digest()",
+        "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
         _IN_REPEATS,
     ),
     one(

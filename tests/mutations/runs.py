@@ -99,8 +99,8 @@ _OF_ACCOUNTING: Final = (
     one(
         "a session outlives its run",
         _LIMITED,
-        "    if not (account.limits or account.runs) or type",
-        "    if not account.limits or type",
+        "or not (account.limits or account.runs or left):",
+        "or not (account.limits or left):",
         _CORE,
     ),
     one(

@@ -74,12 +74,12 @@ _CHARGES: Final = (
         "services/accounting/core/commands.py",
         (
             (
-                "    return blake2b(_encode(command), digest_size=8).digest()",
+                "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
                 "    if isinstance(command, ReleaseSession):\n"
                 "        command = msgspec.structs.replace(\n"
                 "            command, provenance=Provenance.VENDOR, close_cause=CloseCause.NORMAL, attempts=()\n"
                 "        )\n"
-                "    return blake2b(_encode(command), digest_size=8).digest()",
+                "    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()",
             ),
         ),
         _ACCOUNTING,

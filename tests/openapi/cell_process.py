@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from tests.edge.system import ADMIN_TOKEN, Cell, cell
-from tests.registry.catalogs import OLDER
+from tests.registry.catalogs import MEDIA
 
 SALES = """\
   - offering_id: pack
@@ -43,7 +43,7 @@ class Told(msgspec.Struct):
 async def serve() -> None:
     """Runs the cell; of an account there are a balance, an order, a call and a refusal."""
     with tempfile.TemporaryDirectory() as folder:
-        async with cell(Path(folder), catalog=OLDER + SALES) as services:
+        async with cell(Path(folder), catalog=MEDIA + SALES) as services:
             await services.ready()
             sys.stdout.write(msgspec.json.encode(await _furnish(services)).decode() + "\n")
             sys.stdout.flush()

@@ -84,6 +84,10 @@ def prepared(name: str, known: dict[str, str]) -> Any:
         ("CountRequest", "small"),
         ("EmbeddingsRequest", "vectors"),
         ("CompletionsRequest", "older"),
+        ("ImagesRequest", "painter"),
+        ("TranscriptionRequest", "listener"),
+        ("RerankRequest", "ranker"),
+        ("SpeechRequest", "speaker"),
     ):
         if component in document["components"]["schemas"]:
             schema = document["components"]["schemas"][component]

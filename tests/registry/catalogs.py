@@ -119,3 +119,139 @@ tariffs:
 """,
     ),
 )
+
+
+# The same with models that make or take other than tokens: "painter" is charged by the image, "brush" by tokens of images,
+# "listener" by the time it listens, "scribe" by tokens of sound; "ranker" ranks documents, and "speaker"
+# is charged by the character.
+MEDIA = changed(
+    "openai_embeddings: {}, openai_completions: {}}\n",
+    "openai_embeddings: {}, openai_completions: {}, openai_images: {},\n"
+    "      openai_transcriptions: {}, rerank: {}, openai_speech: {}}\n",
+    changed(
+        '      - {model_id: "*", input: 1000000, output: 1000000}\n',
+        """\
+      - {model_id: "*", input: 1000000, output: 1000000}
+      - {model_id: painter, input: 1000000, output: 0, generated_images: 50000000000}
+      - {model_id: brush, input: 1000000, output: 1000000, image_output: 2000000}
+      - {model_id: speaker, input: 0, output: 0, spoken_characters: 2000000}
+      - {model_id: listener, input: 0, output: 0, audio_milliseconds: 2000}
+      - {model_id: scribe, input: 1000000, output: 1000000, audio_input: 3000000}
+""",
+        changed(
+            "tariffs:\n",
+            """\
+  - model_id: painter
+    display_name: Painter
+    owned_by: acme
+    context_window_tokens: 1000
+    max_output_tokens: 1
+    output_measure: image
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    dialects: [openai_images]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-painter, priority: 0}
+  - model_id: brush
+    display_name: Brush
+    owned_by: acme
+    context_window_tokens: 1000
+    max_output_tokens: 600
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    dialects: [openai_images]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-brush, priority: 0}
+  - model_id: listener
+    display_name: Listener
+    owned_by: acme
+    context_window_tokens: 600000
+    max_output_tokens: 0
+    input_measure: millisecond
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    dialects: [openai_transcriptions]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-listener, priority: 0}
+  - model_id: ranker
+    display_name: Ranker
+    owned_by: acme
+    context_window_tokens: 1000
+    max_output_tokens: 0
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    dialects: [rerank]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-ranker, priority: 0}
+  - model_id: speaker
+    display_name: Speaker
+    owned_by: acme
+    context_window_tokens: 4096
+    max_output_tokens: 0
+    input_measure: character
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    dialects: [openai_speech]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-speaker, priority: 0}
+  - model_id: scribe
+    display_name: Scribe
+    owned_by: acme
+    context_window_tokens: 16000
+    max_output_tokens: 2000
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    dialects: [openai_transcriptions]
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-scribe, priority: 0}
+tariffs:
+""",
+            OLDER,
+        ),
+    ),
+)
+
+# The same with "seer", whose images have tiles of 170 tokens, and an offering that reserves what is expected.
+SEEING = changed(
+    "models:\n",
+    """\
+  - family_id: tiles
+    letters_per_token_milli: 4000
+    tokens_per_cjk_character_milli: 1500
+    template_tokens_per_message: 8
+    template_tokens_per_request: 8
+    image_tokens_max: 1445
+    image_rule: {square_pixels: 512, square_tokens_milli: 170000, base_tokens: 85}
+    sound_tokens_per_second: 10
+models:
+  - model_id: seer
+    display_name: Seer
+    owned_by: acme
+    context_window_tokens: 100000
+    max_output_tokens: 100
+    family_id: tiles
+    release_date: 2026-01-01
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-seer, priority: 0}
+  - model_id: gazer
+    display_name: Gazer
+    owned_by: acme
+    context_window_tokens: 100000
+    max_output_tokens: 100
+    family_id: byte-bpe
+    release_date: 2026-01-01
+    routes:
+      - {vendor_id: acme, vendor_model_id: acme-gazer, priority: 0}
+""",
+    changed(
+        "  - offering_id: metered\n",
+        """\
+  - offering_id: hopeful
+    display_name: Everything, as it is expected
+    tariff_id: flat
+    reservation_policy: expected
+  - offering_id: metered
+""",
+        MEDIA,
+    ),
+)

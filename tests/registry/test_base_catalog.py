@@ -110,6 +110,17 @@ def test_tokenizers_and_bounds_of_images(catalog: registry_pb2.Catalog) -> None:
     assert images["gpt-5-nano"] == -(-1_536 * 246 // 100)
     assert (images["claude-sonnet-4-6"], images["claude-opus-4-7"]) == (1_600, 4_784)
     assert all(model_id.startswith(("gpt-4", "gpt-5", "o3", "o4", "claude")) for model_id in images)
+    rules = {model_id: found[model_id].image_rule for model_id in images}
+    tiles = registry_pb2.ImageRule(
+        square_pixels=512, square_tokens_milli=170_000, base_tokens=85, short_side_pixels=768, low_detail_tokens=85
+    )
+    assert rules["gpt-4o"] == tiles
+    assert rules["gpt-5-nano"] == registry_pb2.ImageRule(square_pixels=32, square_tokens_milli=2_460)
+    assert (
+        rules["claude-sonnet-4-6"]
+        == rules["claude-opus-4-7"]
+        == registry_pb2.ImageRule(square_pixels=27, square_tokens_milli=1_000)
+    )
 
 
 def test_what_is_reserved_by_whom(catalog: registry_pb2.Catalog) -> None:

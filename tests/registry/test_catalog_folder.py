@@ -1,10 +1,12 @@
 """Catalogs on disk: what comes out of them, how layers combine, and what every mistake is answered with."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from services.edge.catalog import Snapshot
 from services.edge.tokens.tokenizers import TOKENIZER_NAMES
 from services.registry.catalog import TOKENIZERS, Rates
 from services.registry.catalog_folder import CatalogReader, load_catalog
@@ -107,9 +109,62 @@ def test_what_a_family_says_of_its_tokenizer_and_of_images(tmp_path: Path) -> No
     )
     (family,) = load_catalog([tmp_path]).tokenizer_families
     assert (family.tokenizer, family.image_tokens_max) == ("qwen3", 1600)
+    assert not family.HasField("image_rule")
     write(tmp_path, CATALOG)
     (family,) = load_catalog([tmp_path]).tokenizer_families
     assert (family.tokenizer, family.image_tokens_max) == ("", 0)
+
+
+RULE = "{square_pixels: 28, square_tokens_milli: 1000, base_tokens: 2, short_side_pixels: 3, tokens_min: 32, low_detail_tokens: 5}"
+
+
+def test_a_family_says_how_dense_sound_is(tmp_path: Path) -> None:
+    write(tmp_path, changed("template_tokens_per_request: 8", "template_tokens_per_request: 8\n    sound_tokens_per_second: 32"))
+    catalog = load_catalog([tmp_path])
+    model = Snapshot(catalog, {"TOKENLINE_ACME_API_KEY": "sk-acme"}, "").model("small")
+    assert model is not None
+    assert (catalog.tokenizer_families[0].sound_tokens_per_second, model.family.sound_tokens_per_second) == (32, 32)
+    write(tmp_path, changed("template_tokens_per_request: 8", "template_tokens_per_request: 8\n    sound_tokens_per_second: -1"))
+    with pytest.raises(ConfigError, match="sound_tokens_per_second: must be from 0 to"):
+        load_catalog([tmp_path])
+
+
+def with_rule(rule: str, tokens_max: int = 1_600) -> str:
+    family = "template_tokens_per_request: 8"
+    return changed(family, f"{family}\n    image_tokens_max: {tokens_max}\n    image_rule: {rule}")
+
+
+def test_a_rule_of_images_goes_out_as_it_was_written(tmp_path: Path) -> None:
+    write(tmp_path, with_rule(RULE))
+    catalog = load_catalog([tmp_path])
+    (family,) = catalog.tokenizer_families
+    rule = family.image_rule
+    assert (rule.square_pixels, rule.square_tokens_milli, rule.base_tokens) == (28, 1_000, 2)
+    assert (rule.short_side_pixels, rule.tokens_min, rule.low_detail_tokens) == (3, 32, 5)
+    model = Snapshot(catalog, {"TOKENLINE_ACME_API_KEY": "sk-acme"}, "").model("small")
+    assert model is not None
+    assert model.family.image_rule == (28, 1_000, 2, 3, 32, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (with_rule(RULE, 0), "image_rule: has no bound: give image_tokens_max too"),
+        (with_rule("{square_pixels: 0, square_tokens_milli: 1000}"), "image_rule.square_pixels: must be from 1 to"),
+        (with_rule("{square_pixels: 28, square_tokens_milli: 0}"), "image_rule.square_tokens_milli: must be from 1 to"),
+        (with_rule(RULE.replace("base_tokens: 2", "base_tokens: -2")), "image_rule.base_tokens: must be from 0 to"),
+        (
+            with_rule(RULE.replace("base_tokens: 2", "base_tokens: 1601")),
+            "image_rule.base_tokens: must not exceed",
+        ),
+        (with_rule(RULE.replace("_min: 32", "_min: 1601")), "image_rule.tokens_min: must not exceed image_tokens_max, 1600; it is"),
+        (with_rule(RULE.replace("pixels: 3,", "pixels: -3,")), "image_rule.short_side_pixels: must be from 0 to"),
+    ],
+)
+def test_a_rule_of_images_that_can_not_be_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    write(tmp_path, text)
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        load_catalog([tmp_path])
 
 
 def test_the_tokenizers_are_those_that_an_edge_carries() -> None:

@@ -65,7 +65,7 @@ def test_a_catalog_of_an_older_registry_names_none() -> None:
         (
             "500\n    dialects: [openai_embeddings]",
             "max_output_tokens",
-            "must be 0 for a model that is called for embeddings alone; it is 500",
+            "must be 0 for a model that is charged for its input alone; it is 500",
         ),
         ("0\n    dialects: [openai_embeddings, openai_chat]", "max_output_tokens", "must be from 1 to"),
         ("500\n    dialects: [openai_chats]", "dialects[0]", "it is 'openai_chats'"),

@@ -81,7 +81,7 @@ def asked(model_id: str, dialect: Dialect, content: str, **fields: Any) -> tuple
     """A request of one message as the edge admits it."""
     body = {"model": model_id, "messages": [{"role": "user", "content": content}], **fields}
     request = dialect.read(Body(msgspec.json.encode(body), "application/json"), {})
-    return request, admit(Router(), dialect, request, _model(model_id), "account-1")
+    return request, admit(Router(), dialect.name, request, _model(model_id), "account-1")
 
 
 def _model(model_id: str) -> SellableModel:

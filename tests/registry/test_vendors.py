@@ -41,6 +41,7 @@ PROFILE = """\
         priced_fields: {service_tier: [default, null], tier: [1.5, {a: [true]}], "tools[].type": [function]}
         unknown_fields: refused
         unknown_content: refused
+        prompt_caching: marks
         probe_path: /models
         usage:
           reasoning: beside
@@ -116,6 +117,7 @@ def test_a_profile_is_told_field_by_field(tmp_path: Path) -> None:
         ],
         unknown_fields=registry_pb2.UNKNOWN_FIELD_REFUSED,
         unknown_content=registry_pb2.UNKNOWN_FIELD_REFUSED,
+        prompt_caching=registry_pb2.PROMPT_CACHING_MARKS,
         usage=registry_pb2.UsageReading(
             reasoning=registry_pb2.REASONING_COUNT_BESIDE,
             paths=[
@@ -164,6 +166,10 @@ MISTAKES = [
      "endpoints.openai_chat.probe_path", "must be a path like /models, after the endpoint's base_url; it is 'http://acme/models'"),
     ("unknown_content: refused", "unknown_content: dropped",
      "endpoints.openai_chat.unknown_content", "must be refused or passed; it is 'dropped'"),
+    ("prompt_caching: marks", "prompt_caching: always",
+     "endpoints.openai_chat.prompt_caching", "must be none or automatic or marks; it is 'always'"),
+    ("    errors:\n", "        prompt_caching: marks\n    errors:\n",
+     "endpoints.anthropic_messages.prompt_caching", "must be left out: anthropic_messages needs no word on it"),
     ("reasoning: beside", "reasoning: outside", "endpoints.openai_chat.usage.reasoning", "as_total_shows or inside or beside"),
     ("{reasoning: [a.b]", "{thoughts: [a.b]", "endpoints.openai_chat.usage.paths", "no token class has the name 'thoughts'"),
     ("[cached_tokens, more.cached]", "[cached_tokens, more..cached]",

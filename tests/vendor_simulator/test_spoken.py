@@ -63,6 +63,15 @@ async def test_the_last_message_asks_for_a_call_of_a_tool(http: aiohttp.ClientSe
     assert json.loads(call["function"]["arguments"]) == ARGUMENTS
 
 
+async def test_the_last_item_asks_for_a_call_of_a_tool(http: aiohttp.ClientSession, heeding: str) -> None:
+    items = [{"role": "user", "content": SPOKEN}, {"role": "system", "content": "be brief"}]
+    async with http.post(f"{heeding}/responses", json={"model": "m", "input": items}) as response:
+        output = (await response.json())["output"]
+    assert [(item["name"], json.loads(item["arguments"])) for item in output if item["type"] == "function_call"] == [
+        ("Bash", ARGUMENTS)
+    ]
+
+
 async def test_what_a_tool_brought_ends_the_round(http: aiohttp.ClientSession, heeding: str) -> None:
     asked = {"role": "user", "content": SPOKEN}
     call = {"type": "tool_use", "id": "toolu_0", "name": "Bash", "input": ARGUMENTS}

@@ -7,6 +7,7 @@ A usage, a row of rates and a row of amounts are vectors in the order of `servic
 without a rate of its own. Elements missing at the end mean 0 in a usage and the parent's rate in rates.
 """
 
+from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Final
 
@@ -15,11 +16,12 @@ import msgspec
 from services.token_classes import (
     CLASSES,
     FIRST,
+    IN_TOKENS,
     INDEX,
-    INPUT_INDEXES,
-    OUTPUT_INDEXES,
     Measure,
+    Measures,
     Vector,
+    indexes_of,
     rate_of,
     total_input,
 )
@@ -35,9 +37,11 @@ _WHOLE: Final = 1_000_000
 # In a row of rates: no rate of its own.
 NO_RATE: Final = -1
 _TOKENS: Final = tuple(index for index, each in enumerate(CLASSES) if each.measure is Measure.TOKEN)
-# Classes of input and of output that are counted in tokens; quota is reserved for these alone.
-_INPUT_TOKENS: Final = tuple(index for index in INPUT_INDEXES if index in _TOKENS)
-_OUTPUT_TOKENS: Final = tuple(index for index in OUTPUT_INDEXES if index in _TOKENS)
+# Classes of input and of output by their measure: quota of a side is reserved in one alone.
+_INPUTS: Final = {measure: indexes_of(measure, is_input=True) for measure in Measure}
+_OUTPUTS: Final = {measure: indexes_of(measure, is_input=False) for measure in Measure}
+_INPUT_TOKENS: Final = _INPUTS[Measure.TOKEN]
+_OUTPUT_TOKENS: Final = _OUTPUTS[Measure.TOKEN]
 _INPUT: Final = INDEX["input"]
 _CACHED: Final = INDEX["cached_input"]
 
@@ -134,6 +138,8 @@ def charges_of(tariff: PinnedTariff, usage: Vector) -> Vector:
 class Estimate(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Bound of the amount of a session's tokens under one tariff: a rate for each token of input and of output.
 
+    A side that is measured otherwise has the rate of each image, millisecond or character.
+
     Since each class rounds up by itself, splitting tokens over classes can cost up to a micro-unit for each further class;
     the slacks cover that for the first classes and for each later one that has a rate of its own.
     """
@@ -173,16 +179,16 @@ def worst_case(tariff: PinnedTariff, input_tokens: int) -> Estimate:
     Every tier up to the bound may turn out to be the one that applies, so the dearest of them counts.
     """
     tiers = [tier.rates for tier in tariff.tiers if tier.above_input_tokens < input_tokens] or [tariff.tiers[0].rates]
-    return _dearest_of(tiers)
+    return _dearest_of(tiers, IN_TOKENS)
 
 
 WorstCases = tuple[tuple[int, Estimate], ...]
 
 
-def worst_cases(tariff: PinnedTariff) -> WorstCases:
+def worst_cases(tariff: PinnedTariff, measures: Measures = IN_TOKENS) -> WorstCases:
     """By tier: the input above which the tier may apply, and the worst case of sessions whose bound lies in it."""
     return tuple(
-        (tier.above_input_tokens, _dearest_of([each.rates for each in tariff.tiers[: index + 1]]))
+        (tier.above_input_tokens, _dearest_of([each.rates for each in tariff.tiers[: index + 1]], measures))
         for index, tier in enumerate(tariff.tiers)
     )
 
@@ -196,10 +202,10 @@ def worst_case_in(cases: WorstCases, input_tokens: int) -> Estimate:
     return worst
 
 
-def _dearest_of(tiers: list[Vector]) -> Estimate:
-    """The dearest rates of input and output. Images, milliseconds and characters have no part in it: tokens do not bound them."""
-    input_classes = [_own_rates(rates, _INPUT_TOKENS) for rates in tiers]
-    output_classes = [_own_rates(rates, _OUTPUT_TOKENS) for rates in tiers]
+def _dearest_of(tiers: list[Vector], measures: Measures) -> Estimate:
+    """The dearest rates of input and output. Classes of other measures have no part in it: no count of the session bounds them."""
+    input_classes = [_own_rates(rates, _INPUTS[measures.input]) for rates in tiers]
+    output_classes = [_own_rates(rates, _OUTPUTS[measures.output]) for rates in tiers]
     return Estimate(
         input_rate=max(map(max, input_classes)),
         output_rate=max(map(max, output_classes)),
@@ -209,8 +215,9 @@ def _dearest_of(tiers: list[Vector]) -> Estimate:
 
 
 def _own_rates(rates: Vector, indexes: tuple[int, ...]) -> list[int]:
-    """The rates of those of these classes that have one of their own."""
-    return [rates[index] for index in indexes if index < len(rates) and rates[index] != NO_RATE]
+    """The rates of those of these classes that have one of their own; without any, that of the first one's parent."""
+    own = [rates[index] for index in indexes if index < len(rates) and rates[index] != NO_RATE]
+    return own or [rate_of(rates, indexes[0])]
 
 
 def _slack(classes: list[list[int]]) -> int:
@@ -221,6 +228,12 @@ def _slack(classes: list[list[int]]) -> int:
 def dearest_output_rate(tariff: PinnedTariff) -> int:
     """The dearest rate of a token of output in any tier."""
     return max(max(_own_rates(tier.rates, _OUTPUT_TOKENS)) for tier in tariff.tiers)
+
+
+def dearest_amount(tariff: PinnedTariff, counts: Mapping[Measure, int]) -> int:
+    """The dearest amount of any class in any tier, each for the count of its measure."""
+    rated = ((CLASSES[index].measure, rate) for tier in tariff.tiers for index, rate in enumerate(tier.rates))
+    return max(amount_of(counts[measure], rate) for measure, rate in rated if rate != NO_RATE)
 
 
 # A share in millionths.

@@ -9,7 +9,7 @@ import msgspec
 
 from services.accounting.core.entries import BucketGranted, Entry, VendorAttempt
 from services.accounting.core.terms import FinalAction, Limit, Payment
-from services.token_classes import Vector
+from services.token_classes import Measure, Measures, Vector
 
 if TYPE_CHECKING:
     from services.accounting.core.account.state import Account
@@ -108,6 +108,9 @@ class CreateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     input_expected: int = -1
     # Estimated input tokens with their margin; -1: as many as the bound.
     input_calibrated: int = -1
+    # In these measures input and output are counted; other than tokens, the rest of this command counts them so, too.
+    input_measure: Measure = Measure.TOKEN
+    output_measure: Measure = Measure.TOKEN
     # The client's own name for its call, and 16 bytes that differ when its content does; empty: none.
     idempotency_key: str = ""
     content_digest: bytes = b""
@@ -115,6 +118,11 @@ class CreateSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     key_is_minted: bool = False
     # The client's label of the call.
     run_label: str = ""
+
+    @property
+    def measures(self) -> Measures:
+        """The measures of both sides."""
+        return Measures(self.input_measure, self.output_measure)
 
 
 class UpdateSession(msgspec.Struct, frozen=True, gc=False):
@@ -360,13 +368,24 @@ Command = (
 )
 
 _encode = msgspec.msgpack.Encoder().encode
+# MessagePack's heads of maps: the short one has the number of fields in its last bits, the long one in two bytes that follow.
+_MAP: Final = 0x80
+_MAP_16: Final = 0xDE
+_FIELDS_MAX: Final = 15
 _DIGEST_BYTES: Final = 8
 _CALL_KEY_BYTES: Final = 16
 
 
 def digest_of(command: Command) -> bytes:
-    """Eight bytes that differ when the content of a repeat does."""
-    return blake2b(_encode(command), digest_size=8).digest()
+    """Eight bytes that differ when the content of a repeat does; the same for each release that knows all that is set in it."""
+    return blake2b(_with_short_head(_encode(command)), digest_size=8).digest()
+
+
+def _with_short_head(encoded: bytes) -> bytes:
+    """A map of few fields with the short head, where the encoder made the long one because the command could have more fields."""
+    if encoded[0] == _MAP_16 and int.from_bytes(encoded[1:3]) <= _FIELDS_MAX:
+        return bytes((_MAP | encoded[2],)) + encoded[3:]
+    return encoded
 
 
 class CallName(NamedTuple):

@@ -13,6 +13,7 @@ from services.accounting.core.amounts import (
     PinnedTariff,
     WorstCases,
     amount_of,
+    dearest_amount,
     dearest_output_rate,
     exchanged,
     first_classes,
@@ -21,12 +22,15 @@ from services.accounting.core.amounts import (
 from services.accounting.core.commands import ResultCode
 from services.accounting.core.entries import Wholesale
 from services.accounting.core.terms import FinalAction, Limit, Payment, Terms
+from services.token_classes import Measure
 
 _EVERY_MODEL: Final = "*"
 _CURRENCY: Final = "CURRENCY:"
 _FOR_GOOD_US: Final = 2**63 - 1
-# An account whose offering sets no debt limit may owe the price of this many output tokens.
+# An account whose offering sets no debt limit may owe the price of this many output tokens; where these cost nothing, of this much
+# of the dearest that the model makes or takes.
 _DEBT_TOKENS: Final = 4_096
+_DEBT: Final = {Measure.TOKEN: _DEBT_TOKENS, Measure.IMAGE: 1, Measure.MILLISECOND: 60_000, Measure.CHARACTER: _DEBT_TOKENS}
 # Currency in which vendors' work is compared.
 _WORTH: Final = "CNY"
 
@@ -336,8 +340,10 @@ def _debt_limit(catalog: ChargingCatalog, own: list[str], line: str, tariff: Pin
     limits = catalog.offerings[priced_by].debt_limits
     if unit in limits:
         return limits[unit]
-    # A model without output, such as one of embeddings, has only a price of input.
-    return amount_of(_DEBT_TOKENS, dearest_output_rate(tariff) or tariff.rate_max)
+    if output_rate := dearest_output_rate(tariff):
+        return amount_of(_DEBT_TOKENS, output_rate)
+    # A model of embeddings has only a price of input, and others make images.
+    return dearest_amount(tariff, _DEBT)
 
 
 def _price(

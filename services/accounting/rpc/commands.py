@@ -18,6 +18,7 @@ from services.accounting.rpc.fields import (
     call_key_of,
     charging_id_of,
     close_cause_of,
+    measure_of,
     name_of,
     not_negative,
     payment_of,
@@ -62,30 +63,7 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
             not_negative("output_tokens_wanted", update.output_tokens_wanted),
         )
     if kind == "create":
-        create = operation.create
-        if number != 1:
-            raise invalid("invocation_sequence_number of a Create must be 1")
-        return commands.CreateSession(
-            account_id=account_id,
-            charging_id=charging_id,
-            number=number,
-            model_id=name_of("model_id", create.model_id),
-            key_id=name_of("key_id", create.key_id),
-            member_id=name_of("member_id", create.member_id),
-            input_bound=not_negative("input_tokens_bound", create.input_tokens_bound),
-            output_limit=not_negative("output_tokens_limit", create.output_tokens_limit),
-            metered=create.output_metered,
-            input_expected=not_negative("input_tokens_expected", create.input_tokens_expected)
-            if create.HasField("input_tokens_expected")
-            else -1,
-            input_calibrated=not_negative("input_tokens_calibrated", create.input_tokens_calibrated)
-            if create.HasField("input_tokens_calibrated")
-            else -1,
-            idempotency_key=call_key_of(create),
-            content_digest=create.content_digest,
-            key_is_minted=create.key_is_minted,
-            run_label=run_label_of(create.run_label),
-        )
+        return _create_of(account_id, charging_id, number, operation.create)
     if kind == "release":
         release = operation.release
         if release.close_cause == pb.CLOSE_CAUSE_SWEPT:
@@ -114,6 +92,34 @@ def command_of(operation: pb.ChargeOperation) -> commands.Command:
             attempts=attempts_of(event.attempts),
         )
     raise invalid("operation is not set; give create, update, release, event or top_up")
+
+
+def _create_of(account_id: str, charging_id: str, number: int, create: pb.CreateSession) -> commands.CreateSession:
+    if number != 1:
+        raise invalid("invocation_sequence_number of a Create must be 1")
+    return commands.CreateSession(
+        account_id=account_id,
+        charging_id=charging_id,
+        number=number,
+        model_id=name_of("model_id", create.model_id),
+        key_id=name_of("key_id", create.key_id),
+        member_id=name_of("member_id", create.member_id),
+        input_bound=not_negative("input_tokens_bound", create.input_tokens_bound),
+        output_limit=not_negative("output_tokens_limit", create.output_tokens_limit),
+        metered=create.output_metered,
+        input_expected=not_negative("input_tokens_expected", create.input_tokens_expected)
+        if create.HasField("input_tokens_expected")
+        else -1,
+        input_calibrated=not_negative("input_tokens_calibrated", create.input_tokens_calibrated)
+        if create.HasField("input_tokens_calibrated")
+        else -1,
+        input_measure=measure_of("input_measure", create.input_measure, is_input=True),
+        output_measure=measure_of("output_measure", create.output_measure, is_input=False),
+        idempotency_key=call_key_of(create),
+        content_digest=create.content_digest,
+        key_is_minted=create.key_is_minted,
+        run_label=run_label_of(create.run_label),
+    )
 
 
 def _top_up_of(account_id: str, top_up: pb.TopUpBucket) -> commands.TopUpBucket:

@@ -15,7 +15,7 @@ from services.accounting.core.terms import Payment
 from services.accounting.rpc.catalog import CURRENCY_CODE, unit_name
 from services.runtime.errors import invalid
 from services.runtime.identifiers import is_uuid7
-from services.token_classes import FIRST, TOKEN_CLASSES, Vector, trimmed
+from services.token_classes import FIRST, TOKEN_CLASSES, Measure, Vector, indexes_of, trimmed
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
@@ -36,6 +36,13 @@ _UNITS: Final = {
     "TOKEN": registry_pb2.UNIT_TOKEN,
     "POINT": registry_pb2.UNIT_POINT,
     "CURRENCY": registry_pb2.UNIT_CURRENCY,
+}
+_MEASURES: Final[dict[int, Measure]] = {
+    registry_pb2.MEASURE_UNSPECIFIED: Measure.TOKEN,
+    registry_pb2.MEASURE_TOKEN: Measure.TOKEN,
+    registry_pb2.MEASURE_IMAGE: Measure.IMAGE,
+    registry_pb2.MEASURE_MILLISECOND: Measure.MILLISECOND,
+    registry_pb2.MEASURE_CHARACTER: Measure.CHARACTER,
 }
 # An enum's own look-up takes five times as long, and every Release has one of each.
 _PROVENANCES: Final = {int(each): each for each in commands.Provenance}
@@ -86,6 +93,15 @@ def _word_of(field: str, value: str, length: int) -> str:
     if not 1 <= len(value) <= length or not value.isprintable():
         raise invalid(f"{field} must have 1 to {length} characters, all of them printable")
     return value
+
+
+def measure_of(field: str, value: int, *, is_input: bool) -> Measure:
+    """The measure of one side of a session; not set: tokens."""
+    measure = _MEASURES.get(value)
+    if measure is None or not indexes_of(measure, is_input=is_input):
+        right = ", ".join(each.value for each in Measure if indexes_of(each, is_input=is_input))
+        raise invalid(f"{field} {value} counts nothing of that side; give one of: {right}")
+    return measure
 
 
 def amount_of(value: int) -> int:

@@ -29,7 +29,7 @@ SocketsOf = Callable[[Exchange, Application, Turns], Awaitable[None]]
 
 _JSON: Final = "application/json"
 # Members of a dialect.
-_METER: Final = ("name", "request_id_header", "charged", "read", "problem_body", "status_of", "rate_headers")
+_METER: Final = ("name", "request_id_header", "charged", "is_json", "read", "problem_body", "status_of", "rate_headers")
 
 
 class ModelCalls:
@@ -108,12 +108,14 @@ class ModelCalls:
     ) -> None:
         """Serves a call whose key has passed. Errors: those of `CallPath.serve`, `RevokedError`."""
         with self._bodies.coming(principal.account_id) as coming:
-            look = self._reader.look()
+            look = self._reader.look(is_json=self._dialect.is_json)
             content = await client.read_body(self._body_bytes_max, coming, look)
             body = Body(content, exchange.value_of(b"content-type").decode("latin-1"))
             with client.interruptible():
                 request = await self._reader.read(self._dialect, body, look, exchange.headers)
-                once = await once_of(exchange.headers, self._dialect.name, content)
+                told = content if self._dialect.is_json else _without_boundary(content)
+                once = await once_of(exchange.headers, self._dialect.name, told)
+                del told
             del content, body
         charged = self._dialect.charged
         assert request.makes_output is (charged is Charged.INPUT_AND_OUTPUT), "a request is charged as its route is"
@@ -129,6 +131,11 @@ class ModelCalls:
             await answer.end_stream(b"")
         else:
             await answer.whole(self._dialect.status_of(problem), _JSON, body, problem.headers)
+
+
+def _without_boundary(content: bytes) -> bytes:
+    """A form without the line that parts it, which is another one each time that it is sent."""
+    return content.replace(content.partition(b"\r\n")[0], b"")
 
 
 def asks_for_websocket(exchange: Exchange) -> bool:

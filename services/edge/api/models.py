@@ -183,6 +183,7 @@ def _model_json(model: SellableModel, offering: SellableOffering) -> dict[str, A
         "owned_by": model.owned_by,
         "context_window": model.context_window_tokens,
         "max_output_tokens": model.max_output_tokens,
+        "measures": {"input": model.measures.input.value, "output": model.measures.output.value},
         "pricing": {
             "unit": offering.unit,
             "currency": offering.currency,

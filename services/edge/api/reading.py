@@ -14,6 +14,8 @@ from services.runtime.http.pace import Pace
 _VALUES_MAX: Final = 100_000
 # At most this many are read on the event loop, where others wait for it.
 _VALUES_ON_LOOP_MAX: Final = 10_000
+# Other bodies than JSON of at most this many bytes are read on the event loop.
+_BYTES_ON_LOOP_MAX: Final = 64 * 1024
 # Looks at pieces, of all bodies with more values than that: each takes some 3 ms of others' time.
 _CLOSE_LOOKS_PER_SECOND: Final = 40.0
 _CLOSE_LOOKS_AT_ONCE: Final = 16
@@ -24,8 +26,9 @@ _PIECE_BYTES: Final = 64 * 1024
 class Look:
     """Looks at a body while it comes, before it is kept, let alone read."""
 
-    def __init__(self, close_looks: Pace) -> None:
-        self.counting = Counting(_VALUES_ON_LOOP_MAX, _VALUES_MAX)
+    def __init__(self, close_looks: Pace, *, is_json: bool) -> None:
+        """Counts the values of JSON alone."""
+        self.counting = Counting(_VALUES_ON_LOOP_MAX, _VALUES_MAX) if is_json else None
         self._close_looks = close_looks
 
     def __call__(self, piece: bytes) -> float:
@@ -33,6 +36,8 @@ class Look:
 
         Errors: `Problem` 400 when there are too many values already.
         """
+        if self.counting is None:
+            return 0.0
         if not self.counting.add(piece):
             raise too_many_values(_VALUES_MAX)
         return self._close_looks.take_s(asyncio.get_running_loop().time()) if self.counting.closely else 0.0
@@ -45,9 +50,9 @@ class RequestReader:
         self._close_looks = Pace(_CLOSE_LOOKS_PER_SECOND, _CLOSE_LOOKS_AT_ONCE)
         self._large = ThreadPoolExecutor(max_workers=1, thread_name_prefix="request-reader")
 
-    def look(self) -> Look:
+    def look(self, *, is_json: bool = True) -> Look:
         """For a body that comes."""
-        return Look(self._close_looks)
+        return Look(self._close_looks, is_json=is_json)
 
     async def look_at(self, content: bytes) -> Look:
         """Looks at all of a body that is there already, in pieces. Errors: `Problem` 400 for too many values or levels."""
@@ -57,18 +62,23 @@ class RequestReader:
             if wait_s or len(content) > _PIECE_BYTES:
                 # Others have their turn after each piece, as if it came.
                 await asyncio.sleep(wait_s)
+        assert look.counting is not None
         if look.counting.held.depth > DEPTH_MAX:
             raise too_deep()
         return look
 
     async def read(self, dialect: Dialect, body: Body, look: Look, headers: Headers) -> Request:
         """The request, of which `look` has seen all. Errors: `Problem` 400 that says what would be right."""
-        values, depth = look.counting.held
-        if depth > DEPTH_MAX:
-            raise too_deep()
+        if look.counting is None:
+            is_small = len(body.content) <= _BYTES_ON_LOOP_MAX
+        else:
+            values, depth = look.counting.held
+            if depth > DEPTH_MAX:
+                raise too_deep()
+            is_small = values <= _VALUES_ON_LOOP_MAX
         named = dict(headers)
         try:
-            if values <= _VALUES_ON_LOOP_MAX:
+            if is_small:
                 return dialect.read(body, named)
             return await asyncio.get_running_loop().run_in_executor(self._large, dialect.read, body, named)
         except RecursionError:

@@ -1,12 +1,10 @@
 """Requests that make no output and cost nothing: the vendor counts the tokens of an input."""
 
-from collections.abc import Mapping
-
 from services.edge.api.models import AccountOfferings
-from services.edge.call.admission import model_of, refuse_elsewhere
-from services.edge.call.dialect import Dialect, Ending, Request
+from services.edge.call.admission import Interpreter, counted, model_of
+from services.edge.call.dialect import CountsHere, Dialect, Ending, Request
 from services.edge.call.outcome import problem_of
-from services.edge.catalog import CatalogHolder, Route
+from services.edge.catalog import CatalogHolder, Route, SellableModel
 from services.edge.http.connection import Client
 from services.edge.http.problems import model_not_found, unavailable, vendor_unavailable
 from services.edge.http.stream import ClientAnswer
@@ -28,14 +26,13 @@ class TokenCounts:
         vendors: VendorClient,
         router: Router,
         offerings: AccountOfferings,
-        served_at: Mapping[str, str],
+        interpreter: Interpreter,
     ) -> None:
-        """`served_at`: as of `CallPath`."""
         self._catalog = catalog
         self._vendors = vendors
         self._router = router
         self._offerings = offerings
-        self._served_at = served_at
+        self._interpreter = interpreter
 
     async def serve(self, dialect: Dialect, request: Request, principal: Principal, client: Client, answer: ClientAnswer) -> None:
         """Serves one request. Errors: `Problem`, `ServiceError`, `ClientGoneError`."""
@@ -47,7 +44,10 @@ class TokenCounts:
             offering = await self._offerings.sellable(snapshot, principal)
             if offering is None or model.model_id not in offering.prices:
                 raise model_not_found(request.model_id)
-            refuse_elsewhere(dialect, model, self._served_at)
+            _, spoken = await self._interpreter.interpret(dialect, request, model)
+            if isinstance(spoken, CountsHere):
+                await self._count(spoken, model, answer)
+                return
             routes = model.routes.get(dialect.name, ())
             if not routes:
                 raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
@@ -70,6 +70,13 @@ class TokenCounts:
                 finally:
                     turn.leave()
         raise problem_of(failed, [route.endpoint.api_key for route in routes], plan.wait_ms)
+
+    async def _count(self, request: CountsHere, model: SellableModel, answer: ClientAnswer) -> None:
+        """Answers our own count, because no vendor of the model has a free one in the client's dialect. The answer says so."""
+        tokens = await counted(request.size(), model)
+        body = request.count_body(tokens.estimate)
+        answer.add_header(b"x-count-provenance", b"tokenizer" if tokens.is_exact else b"estimated")
+        await answer.whole(200, body.content_type, body.content)
 
     async def _ask(self, request: Request, route: Route) -> tuple[bytes, str]:
         """The route's answer. Errors: `VendorFailure`; `Problem` where the vendor's profile refuses a field."""

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
-from services.edge.call.dialect import Dialect, InputSize, Request, VendorRequest
+from services.edge.call.dialect import Dialect, InputSize, Request, Translator, VendorRequest
 from services.edge.call.usage import Count, InputTokens, measure, measure_exactly, with_error, within_error
 from services.edge.catalog import Route, SellableModel, Snapshot
 from services.edge.http.problems import (
@@ -20,6 +21,7 @@ from services.edge.routing.router import Mix, Plan, Router
 from services.edge.tokens.estimate import estimate
 from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, is_loaded, tokenizer
 from services.edge.vendors.profile import Endpoint
+from services.token_classes import Measure
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 # An input whose estimate is this much above the context window can't fit; the vendor judges nearer ones.
@@ -80,6 +82,8 @@ class Admitted(NamedTuple):
             output_metered=self.metered,
             input_tokens_expected=self.tokens.estimate,
             input_tokens_calibrated=self.tokens.calibrated,
+            input_measure=_named(self.model.measures.input),
+            output_measure=_named(self.model.measures.output),
             key_is_minted=principal.is_minted,
             run_label=run_label,
         )
@@ -104,19 +108,29 @@ class Admitted(NamedTuple):
 
     async def counted_input(self) -> InputTokens | None:
         """The input as the family's own tokenizer counts it, off the event loop, loaded if need be; None: none is carried."""
-        family = self.model.family
-        if not family.tokenizer:
-            return None
-        found = await asyncio.to_thread(tokenizer, family.tokenizer)
-        if found is None:
-            return None
-        if self.size.bytes_bound <= COUNT_INLINE_BYTES_MAX:
-            return measure_exactly(self.size, self.tokens, family, found.count)
-        return await asyncio.to_thread(measure_exactly, self.size, self.tokens, family, found.count)
+        return await _counted_exactly(self.size, self.tokens, self.model)
 
 
-def admit(router: Router, dialect: Dialect, request: Request, model: SellableModel, account_id: str) -> Admitted:
-    """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
+async def counted(size: InputSize, model: SellableModel) -> InputTokens:
+    """An input as it is counted here: by the family's own tokenizer where one is carried, else estimated."""
+    tokens = measure(size, estimate(size.text), model.family, model.context_window_tokens * size.inputs, model.measures)
+    return await _counted_exactly(size, tokens, model) or tokens
+
+
+async def _counted_exactly(size: InputSize, tokens: InputTokens, model: SellableModel) -> InputTokens | None:
+    family = model.family
+    if not family.tokenizer or model.measures.input is not Measure.TOKEN:
+        return None
+    found = await asyncio.to_thread(tokenizer, family.tokenizer)
+    if found is None:
+        return None
+    if size.bytes_bound <= COUNT_INLINE_BYTES_MAX:
+        return measure_exactly(size, tokens, family, found.count)
+    return await asyncio.to_thread(measure_exactly, size, tokens, family, found.count)
+
+
+def admit(router: Router, dialect: str, request: Request, model: SellableModel, account_id: str) -> Admitted:
+    """Checks a request as far as possible without accounting; `dialect`: the name of its vendors'. Errors: `Problem` 400, 503."""
     limit = request.output_limit
     if limit is not None and limit > model.max_output_tokens:
         raise malformed(
@@ -126,18 +140,13 @@ def admit(router: Router, dialect: Dialect, request: Request, model: SellableMod
             "invalid_value",
         )
     size = request.size()
-    if size.images and not model.family.image_tokens_max:
-        message = (
-            f"{model.model_id} takes no images here, because the tokens of an image are not known for it and a call is reserved "
-            "before it is made. Send text, or choose another model."
-        )
-        raise malformed(size.param, message, "unsupported_content")
     estimated = estimate(size.text)
     context_tokens = model.context_window_tokens * size.inputs
-    if estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:
+    if model.measures.input is Measure.TOKEN and estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:
         raise context_length_exceeded(model.model_id, context_tokens, estimated, size.param)
-    tokens = measure(size, estimated, model.family, context_tokens)
-    routes = model.routes.get(dialect.name, ())
+    tokens = measure(size, estimated, model.family, context_tokens, model.measures)
+    _check_length(size, model)
+    routes = model.routes.get(dialect, ())
     if not routes:
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
     mix = Mix(tokens.estimate, (limit or model.max_output_tokens) * request.choices if request.makes_output else 0)
@@ -184,6 +193,25 @@ def keep_open_routes(
         plan.go_on_with(more)
 
 
+def _check_length(size: InputSize, model: SellableModel) -> None:
+    """Refuses text to be spoken, and sound, that can't fit; the vendor judges nearer ones. Errors: `Problem` 400."""
+    most = model.context_window_tokens
+    if model.measures.input is Measure.CHARACTER and size.characters > most:
+        message = f"{size.param} has {size.characters} characters; {model.model_id} speaks at most {most}. Send several requests."
+        raise malformed(size.param, message, "string_too_long")
+    length = sum(sound.milliseconds for sound in size.sounds)
+    if model.measures.input is Measure.MILLISECOND and length * 100 > most * _CONTEXT_PERCENT_MAX:
+        message = (
+            f"{size.param} lasts about {length // 1_000} s; {model.model_id} listens to at most {most // 1_000} s. Send parts."
+        )
+        raise malformed(size.param, message, "audio_too_long")
+
+
+def _named(measure: Measure) -> str | None:
+    """A measure in the contract; None: tokens, which are not set."""
+    return None if measure is Measure.TOKEN else f"MEASURE_{measure.name}"
+
+
 def is_streamed(request: Request, endpoint: Endpoint) -> bool:
     """Whether the vendor is asked for a stream, even for a whole answer to the client: then windows are reserved, not its limit.
 
@@ -196,13 +224,35 @@ def is_streamed(request: Request, endpoint: Endpoint) -> bool:
     return request.streamed or not is_small
 
 
-def refuse_elsewhere(dialect: Dialect, model: SellableModel, served_at: Mapping[str, str]) -> None:
-    """Refuses a model that is called in other dialects alone; `served_at`: the URL of each dialect's calls by its name.
+class Interpreter(NamedTuple):
+    """Finds the dialect in which a model's vendors are asked."""
 
-    Errors: `Problem` 400 that says where it is called.
-    """
-    if not model.routes.get(dialect.name) and (others := served_at.keys() & model.routes.keys()):
-        raise not_in_dialect(model.model_id, ", ".join(sorted(served_at[name] for name in others)))
+    translator: Translator
+    # The URL of each dialect's calls by its name, for callers of a model that cannot be called in their dialect.
+    served_at: Mapping[str, str]
+
+    async def interpret(self, dialect: Dialect, request: Request, model: SellableModel) -> tuple[str, Request]:
+        """The name of the vendors' dialect, and the request for it: as it is where a vendor speaks the client's, else translated.
+
+        Errors: `Problem` 400 that names the field that cannot be carried, or the places where the model is called.
+        """
+        spoken = model.routes.keys()
+        if dialect.name in spoken or not spoken:
+            return dialect.name, request
+        targets = self.translator.targets(dialect.name, spoken)
+        if not targets:
+            if others := self.served_at.keys() & spoken:
+                raise not_in_dialect(model.model_id, ", ".join(sorted(self.served_at[name] for name in others)))
+            return dialect.name, request
+        translate = partial(
+            self.translator.translated,
+            dialect,
+            request,
+            targets,
+            model_id=model.model_id,
+            output_max=model.max_output_tokens,
+        )
+        return await asyncio.to_thread(translate) if self.translator.is_long_work(request) else translate()
 
 
 def model_of(snapshot: Snapshot, model_id: str) -> SellableModel:

@@ -82,6 +82,7 @@ class Call:
             input_max=self._admitted.context_tokens,
             output_max=model.max_output_tokens,
             output_held=self._session.held,
+            measures=model.measures,
         )
 
     async def run(self) -> None:
@@ -211,7 +212,16 @@ class Call:
         if asked.dropped:
             self._answer.add_header(b"x-dropped-fields", _listed(asked.dropped))
         streamed = is_streamed(self._request, endpoint)
-        return VendorStream(vendor, self._request.answer(endpoint), self._whole_bytes_max, streamed=streamed)
+        stream = VendorStream(
+            vendor,
+            self._request.answer(endpoint),
+            self._whole_bytes_max,
+            streamed=streamed,
+            relays_bytes=asked.relays_bytes,
+        )
+        if stream.sound_type:
+            self._answer.stream_content_type = stream.sound_type
+        return stream
 
     def _failed(self, turn: Turn, failure: VendorFailure) -> FailedAttempt:
         failed = turn.failed(failure)
@@ -412,7 +422,7 @@ class Call:
             body = stream.answer.end(Ending.CUT if ended is Ended.CUT else Ending.COMPLETE, used.charged)
             await self._answer.whole(200, stream.answer.content_type, body)
         elif problem is not None:
-            await self._answer.end_stream(stream.answer.interrupted(problem, self._session.charging_id))
+            await self._answer.break_off(problem, stream.answer.interrupted(problem, self._session.charging_id))
         else:
             await self._answer.end_stream(stream.answer.end(Ending.CUT if ended is Ended.CUT else Ending.COMPLETE, used.charged))
 
@@ -488,7 +498,7 @@ class Call:
             problem = unsettled
         if stream is None or not self._request.streamed:
             raise problem
-        await self._answer.end_stream(stream.answer.interrupted(problem, self._session.charging_id))
+        await self._answer.break_off(problem, stream.answer.interrupted(problem, self._session.charging_id))
 
 
 _PROBLEMS: Final[dict[Ended, Callable[[], Problem]]] = {
@@ -504,7 +514,7 @@ def _listed(names: Sequence[str]) -> bytes:
 
 
 def _has_output(step: Step) -> bool:
-    return bool(step.said or step.thought or step.opaque_bytes or step.calls)
+    return bool(step.said or step.thought or step.opaque_bytes or step.calls or step.sound_bytes)
 
 
 def _check(step: Step) -> None:

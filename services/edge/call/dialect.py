@@ -4,12 +4,14 @@ A dialect is a protocol that clients and vendors speak. It translates between ev
 nothing, awaits nothing and knows no balance. The call path knows nothing of JSON. Bodies are bytes with a content type.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from services.edge.http.problems import Header, Problem
+from services.edge.tokens.media import Document, Image
 from services.edge.tokens.size import TextSize
+from services.edge.tokens.sound import Sound
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import Endpoint
 from services.edge.vendors.usage import VendorCount
@@ -55,14 +57,18 @@ class InputSize(NamedTuple):
     text: TextSize
     # Turns that the chat template wraps.
     messages: int
-    # Images, each of which has the bound of its family.
-    images: int
+    # Images, each of which has the bound that its family's rule says.
+    images: tuple[Image, ...]
     # The plain texts of the input, for a tokenizer; `bytes_bound` less their bytes is the rest.
     texts: Callable[[], Iterable[str]]
     # Inputs side by side, each of which has the model's context window for itself.
     inputs: int = 1
     # The field that it stands in, for errors.
     param: str = "messages"
+    sounds: tuple[Sound, ...] = ()
+    documents: tuple[Document, ...] = ()
+    # Characters of text to be spoken.
+    characters: int = 0
 
 
 class VendorRequest(NamedTuple):
@@ -74,6 +80,8 @@ class VendorRequest(NamedTuple):
     headers: tuple[Header, ...]
     # Top-level fields that the vendor's profile drops: the client is told their names.
     dropped: tuple[str, ...]
+    # Whether the answer is sound, whose bytes pass as they come, and no events.
+    relays_bytes: bool = False
 
     def headers_for(self, endpoint: Endpoint) -> list[Header]:
         """All headers of the vendor's request, including its secret."""
@@ -106,6 +114,8 @@ class Step(NamedTuple):
     added_opaque_bytes: int = 0
     # The choice of this output, where the answer has several; several choices in one event count as the first.
     choice: int = 0
+    # Bytes of sound, which have no tokens.
+    sound_bytes: int = 0
 
 
 class Ending(Enum):
@@ -145,7 +155,7 @@ class Answer(Protocol):
         ...
 
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
-        """The last events of a stream that can't go on: the problem, as the dialect words it."""
+        """The last events of a stream that can't go on: the problem, as the dialect words it. Empty: it can only be cut off."""
         ...
 
     @property
@@ -215,6 +225,19 @@ class Request(Protocol):
 
 
 @runtime_checkable
+class CountsHere(Protocol):
+    """A request for a free count that no vendor answers: the edge's own count is told."""
+
+    def size(self) -> InputSize:
+        """The size of the input."""
+        ...
+
+    def count_body(self, tokens: int) -> Body:
+        """The answer of a count."""
+        ...
+
+
+@runtime_checkable
 class Dialect(Protocol):
     """A protocol that clients speak."""
 
@@ -233,6 +256,11 @@ class Dialect(Protocol):
         """The part of its calls that is charged: the same for every request, so that no client chooses it."""
         ...
 
+    @property
+    def is_json(self) -> bool:
+        """Whether its requests are JSON, whose values are counted while they come."""
+        ...
+
     def read(self, body: Body, headers: Mapping[bytes, bytes]) -> Request:
         """Reads a request. Errors: `Problem` 400 that names the field and says what would be right."""
         ...
@@ -247,4 +275,26 @@ class Dialect(Protocol):
 
     def rate_headers(self, rates: Sequence[Rate], now_ms: int) -> list[Header]:
         """Headers of an answer that tell what rates leave; `now_ms` since 1970."""
+        ...
+
+
+class Translator(Protocol):
+    """Writes requests anew in another dialect, for models of which no vendor speaks the client's."""
+
+    def targets(self, dialect: str, spoken: Collection[str]) -> tuple[str, ...]:
+        """The dialects of those that are `spoken` into which requests of `dialect` can be written, the best first."""
+        ...
+
+    def is_long_work(self, request: Request) -> bool:
+        """Whether writing this request anew would hold up others on the event loop."""
+        ...
+
+    def translated(
+        self, dialect: Dialect, request: Request, targets: Collection[str], *, model_id: str, output_max: int
+    ) -> tuple[str, Request]:
+        """The request in the first of `targets` that can have it, and this dialect's name.
+
+        `request` as `dialect` read it; `model_id` is the model that answers, with at most `output_max` tokens. Its answer is in the
+        client's dialect again. Errors: `Problem` 400 that names the client's field that cannot be carried, and says why.
+        """
         ...

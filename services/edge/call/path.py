@@ -1,10 +1,9 @@
 """The path of a call, for every dialect: admission, the session, the call itself."""
 
 import time
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from services.edge.call.admission import Admitted, admit, keep_open_routes, model_of, refuse_elsewhere
+from services.edge.call.admission import Admitted, Interpreter, admit, keep_open_routes, model_of
 from services.edge.call.call import Call
 from services.edge.call.dialect import Dialect, Rate, Request
 from services.edge.call.metrics import CallMetrics
@@ -43,9 +42,10 @@ _FAILED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_PARTIAL, cause_of(Ended
 
 
 class _Opening(NamedTuple):
-    """A call that is to be opened: whose it is, what it is called, and its client's answer."""
+    """A call that is to be opened: the client's own request, whose it is, what it is called, and its client's answer."""
 
     dialect: Dialect
+    request: Request
     principal: Principal
     charging_id: str
     run_label: str
@@ -75,16 +75,15 @@ class CallPath:
         router: Router,
         metrics: CallMetrics,
         heartbeat_interval_ms: int,
-        served_at: Mapping[str, str],
+        interpreter: Interpreter,
     ) -> None:
-        """`served_at`: the URL of each dialect's calls by its name, for callers whose dialect no vendor of the model speaks."""
         self._catalog = catalog
         self._charging = charging
         self._vendors = vendors
         self._router = router
         self._metrics = metrics
         self._heartbeat_interval_s = heartbeat_interval_ms / 1_000
-        self._served_at = served_at
+        self._interpreter = interpreter
         # The catalog that the router knows.
         self._routed: Snapshot | None = None
 
@@ -111,13 +110,13 @@ class CallPath:
         model = model_of(snapshot, request.model_id)
         equivalents = _allows_equivalents(client.header(_FALLBACK))
         try:
-            admitted = self._admit(dialect, request, model, principal)
+            admitted = await self._admit(dialect, request, model, principal)
         except RecursionError:
             # Its depth was read, but writing it anew needs a little more.
             raise too_deep() from None
         run_label = client.run_label()
         with client.interruptible():
-            opening = _Opening(dialect, principal, charging_id, run_label, answer, once)
+            opening = _Opening(dialect, request, principal, charging_id, run_label, answer, once)
             admitted, granted = await self._open(snapshot, opening, admitted)
         client.ends_in(granted.ends_in_ms)
         session = Session(self._charging, charging_id, principal, granted, client.revoke)
@@ -166,7 +165,7 @@ class CallPath:
                 raise
             # Comments have gone out, so the problem comes as the stream's last event.
             ended = request.answer(admitted.routes[0].endpoint)
-            await answer.end_stream(ended.interrupted(problem, session.charging_id))
+            await answer.break_off(problem, ended.interrupted(problem, session.charging_id))
 
     async def _open(self, snapshot: Snapshot, opening: _Opening, admitted: Admitted) -> tuple[Admitted, pb.Granted]:
         """Reserves, for the requested model or the one that calls go on with. Errors: `Problem`, `ServiceError`."""
@@ -176,18 +175,18 @@ class CallPath:
         offering = snapshot.offering(opened.offering_id)
         cheaper = _restricted_to(snapshot, opened, offering)
         if cheaper is None:
-            raise _refusal(opened, admitted.model.model_id, offering.redirect_offering_id if offering else "")
+            raise _refusal(opened, admitted, offering.redirect_offering_id if offering else "")
         # The quota has ended, but the offering lets calls go on with a cheaper model.
-        admitted = self._admit(opening.dialect, admitted.request, cheaper, opening.principal)
+        admitted = await self._admit(opening.dialect, opening.request, cheaper, opening.principal)
         admitted, opened = await self._reserve(opening, admitted)
         if isinstance(opened, pb.Granted):
             return admitted, opened
-        raise _refusal(opened, admitted.model.model_id, "")
+        raise _refusal(opened, admitted, "")
 
-    def _admit(self, dialect: Dialect, request: Request, model: SellableModel, principal: Principal) -> Admitted:
+    async def _admit(self, dialect: Dialect, request: Request, model: SellableModel, principal: Principal) -> Admitted:
         """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
-        refuse_elsewhere(dialect, model, self._served_at)
-        return admit(self._router, dialect, request, model, principal.account_id)
+        spoken, request = await self._interpreter.interpret(dialect, request, model)
+        return admit(self._router, spoken, request, model, principal.account_id)
 
     async def _reserve(self, opening: _Opening, admitted: Admitted) -> tuple[Admitted, pb.Granted | pb.Refused]:
         """Asks accounting; asks once more with the exact bound if the balance is less than the bound by bytes."""
@@ -231,7 +230,7 @@ def _allows_equivalents(word: str) -> bool | None:
     return _FALLBACKS[word]
 
 
-def _refusal(refused: pb.Refused, model_id: str, redirect_offering_id: str) -> Problem:
+def _refusal(refused: pb.Refused, admitted: Admitted, redirect_offering_id: str) -> Problem:
     unit = refused.unit.currency or registry_pb2.Unit.Name(refused.unit.unit).removeprefix("UNIT_")
     match refused.result_code:
         case pb.RESULT_CODE_RATE_LIMITED:
@@ -243,6 +242,13 @@ def _refusal(refused: pb.Refused, model_id: str, redirect_offering_id: str) -> P
         case pb.RESULT_CODE_QUOTA_LIMIT_REACHED if refused.limit_id:
             return limit_used_up(refused.limit_id, refused.free_amount, unit, refused.retry_after_ms)
         case pb.RESULT_CODE_QUOTA_LIMIT_REACHED:
-            return quota_used_up(refused.needed_amount, refused.free_amount, unit, redirect_offering_id, refused.message)
+            return quota_used_up(
+                refused.needed_amount,
+                refused.free_amount,
+                unit,
+                redirect_offering_id,
+                refused.message,
+                unbounded=admitted.tokens.media.unbounded,
+            )
         case _:
-            return model_not_found(model_id)
+            return model_not_found(admitted.model.model_id)

@@ -12,10 +12,25 @@ from typing import Final, NamedTuple
 from services.edge.call.dialect import InputSize, Step
 from services.edge.catalog import TokenizerFamily
 from services.edge.tokens.estimate import estimate, low, most
+from services.edge.tokens.media import tokens_of
 from services.edge.tokens.size import NO_TEXT, TextSize, normalization_bytes, size_of
 from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, NORMALIZING
 from services.edge.vendors.usage import VendorCount
-from services.token_classes import FIRST, INDEX, INPUT_INDEXES, NOTHING, OUTPUT_INDEXES, Vector, total_input, total_output, trimmed
+from services.token_classes import (
+    FIRST,
+    IN_TOKENS,
+    INDEX,
+    INPUT_INDEXES,
+    NOTHING,
+    OUTPUT_INDEXES,
+    Measure,
+    Measures,
+    Vector,
+    in_measures,
+    total_input,
+    total_output,
+    trimmed,
+)
 
 Count = Callable[[str], int]
 
@@ -41,6 +56,15 @@ _ERROR_ESTIMATED_MILLI: Final = 500
 _ERROR_EXACT_MILLI: Final = 20
 # A vendor's count below this part of the fewest tokens of its text is none.
 _DOUBTED_BELOW_MILLI: Final = 800
+# An image of a family without a rule is expected to have this many tokens: about those of a photograph of 1,200,000 pixels.
+_IMAGE_TOKENS_ESTIMATED: Final = 1_600
+# A second of sound of a family without a rule.
+_SOUND_TOKENS_ESTIMATED: Final = 32
+# A page of a document: its text and its picture, in about this many bytes; the pages of a document whose size is not known.
+_PAGE_TOKENS_ESTIMATED: Final = 2_500
+_PAGE_BYTES: Final = 64 * 1024
+_PAGES_EXPECTED: Final = 10
+_MS: Final = 1_000
 # A call's input may be read again in at most this many rounds, by searches and tools at the vendor's side.
 _ROUNDS_MAX: Final = 16
 _MILLI: Final = 1_000
@@ -48,6 +72,26 @@ _MILLI: Final = 1_000
 _INPUT: Final = INDEX["input"]
 _OUTPUT: Final = INDEX["output"]
 _REASONING: Final = INDEX["reasoning"]
+_IMAGES: Final = INDEX["generated_images"]
+# The class of an input that is counted in a measure.
+_CLASSES: Final = {
+    Measure.TOKEN: _INPUT,
+    Measure.MILLISECOND: INDEX["audio_milliseconds"],
+    Measure.CHARACTER: INDEX["spoken_characters"],
+}
+_IMAGE_TOKENS: Final = INDEX["image_output"]
+
+
+class MediaTokens(NamedTuple):
+    """The tokens of images, sound and documents in an input, before a vendor has counted: at most `bound`, about `estimate`."""
+
+    bound: int
+    estimate: int
+    # The kind whose tokens no rule bounds, for people; empty: all are bounded.
+    unbounded: str = ""
+
+
+NO_MEDIA: Final = MediaTokens(0, 0)
 
 
 class InputTokens(NamedTuple):
@@ -61,21 +105,32 @@ class InputTokens(NamedTuple):
     # Whether the family's tokenizer has counted its texts, and whether only the template remains uncounted.
     has_counted_texts: bool = False
     is_exact: bool = False
+    # The part of bound and estimate that is no text.
+    media: MediaTokens = NO_MEDIA
 
 
-def measure(size: InputSize, estimated: int, family: TokenizerFamily, context_tokens: int) -> InputTokens:
+def measure(
+    size: InputSize, estimated: int, family: TokenizerFamily, context_tokens: int, measures: Measures = IN_TOKENS
+) -> InputTokens:
     """The tokens of an input by its size, and by the estimate of its text.
 
     The bound holds for tokenizers whose tokens stand for at least one byte. A tokenizer that normalizes text needs a bound higher
-    by the bytes that normalization may add. `context_tokens`: the context windows of all inputs.
+    by the bytes that normalization may add. `context_tokens`: the context windows of all inputs. Input of another measure is
+    counted in that, and so is the window.
     """
+    if measures.input is Measure.CHARACTER:
+        characters = min(size.characters, context_tokens)
+        return InputTokens(characters, characters, characters, has_counted_texts=True, is_exact=True)
+    if measures.input is Measure.MILLISECOND:
+        return _measured_sound(size, context_tokens)
     template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
-    images = size.images * family.image_tokens_max
+    media = _media_tokens(size, family, context_tokens)
     bytes_bound = size.bytes_bound
     if family.tokenizer in NORMALIZING:
         bytes_bound += sum(map(normalization_bytes, size.texts()))
-    bound = min(bytes_bound + template + images, context_tokens)
-    return InputTokens(bound, min(estimated + images, bound), min(most(size.text) + images + template, bound), low(size.text))
+    bound = min(bytes_bound + template + media.bound, context_tokens)
+    calibrated = min(most(size.text) + media.bound + template, bound)
+    return InputTokens(bound, min(estimated + media.estimate, bound), calibrated, low(size.text), media=media)
 
 
 def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFamily, count: Count) -> InputTokens:
@@ -85,10 +140,46 @@ def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFam
     other_bytes = max(0, size.bytes_bound - of_texts.utf8_bytes)
     other_tokens = min(max(0, estimate(size.text) - estimate(of_texts)), other_bytes)
     template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
-    tokens = sum(map(count, texts)) + template + size.images * family.image_tokens_max
-    bound = min(tokens + other_bytes, measured.bound)
-    is_exact = not other_bytes and not size.images
-    return InputTokens(bound, min(tokens + other_tokens, bound), bound, measured.low, has_counted_texts=True, is_exact=is_exact)
+    media = measured.media
+    tokens = sum(map(count, texts)) + template
+    bound = min(tokens + other_bytes + media.bound, measured.bound)
+    estimated = min(tokens + other_tokens + media.estimate, bound)
+    is_exact = not other_bytes and media is NO_MEDIA
+    return InputTokens(bound, estimated, bound, measured.low, has_counted_texts=True, is_exact=is_exact, media=media)
+
+
+def _measured_sound(size: InputSize, most: int) -> InputTokens:
+    """The milliseconds of sound; `most`: the longest that the model takes."""
+    # Vendors count each begun second.
+    bound = min(sum(-(-(sound.milliseconds_max or most) // _MS) * _MS for sound in size.sounds), most)
+    likely = min(sum(sound.milliseconds for sound in size.sounds), bound)
+    shortest = min(sum(sound.milliseconds_min for sound in size.sounds), bound)
+    return InputTokens(bound, likely, min(likely + likely // 10 + _MS, bound), shortest, has_counted_texts=True)
+
+
+def _media_tokens(size: InputSize, family: TokenizerFamily, context_tokens: int) -> MediaTokens:
+    """The tokens of the media of an input. Where no rule bounds one, the context windows do: a vendor takes no more."""
+    if not (size.images or size.sounds or size.documents):
+        return NO_MEDIA
+    bound = likely = 0
+    unbounded = []
+    if size.images and family.image_tokens_max:
+        bound = likely = sum(tokens_of(image, family.image_rule, family.image_tokens_max) for image in size.images)
+    elif size.images:
+        unbounded.append("images")
+        likely = len(size.images) * _IMAGE_TOKENS_ESTIMATED
+    if size.sounds:
+        rate = family.sound_tokens_per_second
+        likely += sum(-(-sound.milliseconds * (rate or _SOUND_TOKENS_ESTIMATED) // _MS) for sound in size.sounds)
+        bound += sum(-(-sound.milliseconds_max * rate // _MS) for sound in size.sounds)
+        if not rate or not all(sound.milliseconds_max for sound in size.sounds):
+            unbounded.append("sound")
+    if size.documents:
+        # Vendors publish the tokens of a page, but nobody has counted the pages.
+        unbounded.append("documents")
+        pages = sum(-(-each.size_bytes // _PAGE_BYTES) or _PAGES_EXPECTED for each in size.documents)
+        likely += pages * _PAGE_TOKENS_ESTIMATED
+    return MediaTokens(context_tokens if unbounded else bound, likely, " and ".join(unbounded))
 
 
 def with_error(output_tokens: int, choices: int, *, exact: bool) -> int:
@@ -278,11 +369,19 @@ class Meter:
         input_max: int,
         output_max: int,
         output_held: Callable[[], int],
+        measures: Measures = IN_TOKENS,
     ) -> None:
         """`count` is the family's tokenizer, if it is loaded; counts above the maxima can't be true.
 
-        `output_held` returns the output tokens that are reserved now.
+        `output_max`: of each choice. `output_held` returns the output tokens that are reserved now.
         """
+        self._measures = measures
+        # Images that the answer has, and the most tokens of one.
+        self._images = 0
+        self._image_tokens_max = output_max
+        self._input_class = _CLASSES[measures.input]
+        # A model without output of its own is charged for its input alone, and its text is free.
+        self._makes_output = output_max > 0
         self._output_held = output_held
         self._choices = choices
         self._input = input_tokens
@@ -290,11 +389,13 @@ class Meter:
         # The estimate does not depend on how texts are joined.
         self._said, self._thought = _tally(count, choices), _tally(count, choices)
         self._opaque_bytes = 0
+        self._sound_bytes = 0
         self._calls = 0
         # Text that the vendor has added to the input and relayed since its last count of the input.
         self._added = NO_TEXT
         self._added_opaque_bytes = 0
-        self._input_max = input_max * _ROUNDS_MAX
+        # Sound is not read again, and lasts no longer than its bytes can.
+        self._input_max = input_tokens.bound if measures.input is Measure.MILLISECOND else input_max * _ROUNDS_MAX
         self._output_max = max(input_max, output_max) * choices
         # The vendor's last count of each side, and the output since its last count of output.
         self._input_counts: Vector | None = None
@@ -379,11 +480,14 @@ class Meter:
         return True
 
     def _add(self, step: Step, most: int) -> None:
+        if not self._makes_output and step.said:
+            step = step._replace(said="")
         if step.said:
             self._said.add(step.said, step.choice)
         if step.thought:
             self._thought.add(step.thought, step.choice)
         self._opaque_bytes += step.opaque_bytes
+        self._sound_bytes += step.sound_bytes
         self._calls += step.calls
         if step.added or step.added_opaque_bytes:
             self._added += size_of(step.added)
@@ -393,6 +497,8 @@ class Meter:
             self._counted = counted
             if counted.is_odd:
                 self._doubt("odd")
+            if len(counted.counts) > FIRST or self._measures is not IN_TOKENS:
+                counted = self._measured(counted)
             self._take(counted.counts, has_input=counted.has_input, has_output=counted.has_output)
             if counted.has_output and self._output_counts is counted.counts:
                 return
@@ -400,6 +506,17 @@ class Meter:
         if self._since is not None:
             # An estimate will do, because the next count is near.
             self._since.add(step.said + step.thought)
+
+    def _measured(self, counted: VendorCount) -> VendorCount:
+        """A vendor's count in the measures of the model: no side is charged in two."""
+        if len(counted.counts) > _IMAGES:
+            self._images = counted.counts[_IMAGES]
+        kept = in_measures(counted.counts, self._measures)
+        if not self._makes_output:
+            kept = _joined(kept, ())
+        has_input = counted.has_input and (total_input(kept) > 0 or not total_input(counted.counts))
+        has_output = counted.has_output and (total_output(kept) > 0 or not total_output(counted.counts))
+        return counted._replace(counts=kept, has_input=has_input, has_output=has_output)
 
     def _take(self, counts: Vector, *, has_input: bool, has_output: bool) -> None:
         if has_input:
@@ -462,7 +579,7 @@ class Meter:
     @property
     def any_output(self) -> bool:
         """Whether any output has come."""
-        return bool(self._said.total_bytes or self._thought.total_bytes or self._opaque_bytes or self._calls)
+        return bool(self._said.total_bytes or self._thought.total_bytes or self._opaque_bytes or self._calls or self._sound_bytes)
 
     @property
     def best(self) -> int:
@@ -507,11 +624,14 @@ class Meter:
     @property
     def uncounted(self) -> bool:
         """Whether output came after the vendor's last count of it, or the vendor has not counted output."""
-        return self._since is None or self._since.total_bytes > 0
+        return self._makes_output and (self._since is None or self._since.total_bytes > 0)
 
     def _output_now(self) -> Vector:
         counts = self._output_counts
         if counts is None or self._since is None:
+            if self._images:
+                # Nothing tells their tokens, which are at most those that are reserved.
+                return _joined((), (0,) * _IMAGE_TOKENS + (self._images * self._image_tokens_max,))
             return _outputs(self._own)
         since = self._since.best
         return _with_output(counts, since) if since else counts
@@ -537,7 +657,7 @@ class Meter:
     def _input_now(self) -> Vector:
         counts = self._input_counts
         if counts is None:
-            counts = (min(self._input.estimate, self._input.bound), 0, 0, 0, 0)
+            counts = trimmed((*(0,) * self._input_class, min(self._input.estimate, self._input.bound)))
         if not self._has_added:
             return counts
         # An estimate is charged at most at the reservation; relayed text is charged at least at its fewest tokens.

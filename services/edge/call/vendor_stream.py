@@ -1,11 +1,12 @@
 """One vendor's answer on its way: bytes, events, steps. Reads to the end of the body, within bounds."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from services.edge.call.dialect import Answer, Step
-from services.edge.vendors.events import Event, EventReader
+from services.edge.vendors.events import Event, EventReader, PieceReader
 from services.edge.vendors.vendor import VendorAnswer, VendorFailure
 
 # After its terminal event a stream may tell its count, within this time and this many bytes.
@@ -22,23 +23,41 @@ _DIGITS: Final = b"0123456789"
 # Whole answers up to this size are read in a few milliseconds; vectors of many inputs have 60 MB.
 _READ_INLINE_BYTES_MAX: Final = 1_000_000
 _NOTHING: Final = Step()
+_SOUND: Final = re.compile(r"(audio/[a-z0-9.+-]+|application/octet-stream)(;.*)?")
 
 
 class VendorStream:
     """A vendor's answer as events, each of which is fed to the dialect in turn. Close it, also after an error."""
 
-    def __init__(self, vendor: VendorAnswer, answer: Answer, whole_bytes_max: Callable[[], int], *, streamed: bool) -> None:
+    def __init__(
+        self,
+        vendor: VendorAnswer,
+        answer: Answer,
+        whole_bytes_max: Callable[[], int],
+        *,
+        streamed: bool,
+        relays_bytes: bool = False,
+    ) -> None:
         """`streamed`: the kind of answer that the vendor was asked for; if the vendor names the other kind, that is believed.
+
+        `relays_bytes`: it was asked for sound, which comes in pieces; an answer of another type is a whole one.
 
         `whole_bytes_max` is called for an answer that is not streamed: a longer one is garbage.
         """
         self._vendor = vendor
         named = vendor.content_type
-        self.is_streamed = "event-stream" in named or (streamed and "json" not in named)
+        # The type of sound; empty for other answers, and where the vendor does not name it.
+        self.sound_type = ""
+        self._ends_with_body = relays_bytes
+        if relays_bytes:
+            self.is_streamed = not named or _SOUND.fullmatch(named) is not None
+            self.sound_type = named if named.startswith("audio/") and self.is_streamed else ""
+        else:
+            self.is_streamed = "event-stream" in named or (streamed and "json" not in named)
         # Called here, so that the stream does not hold its call.
         self._whole_bytes_max = 0 if self.is_streamed else whole_bytes_max()
         self._pieces: AsyncIterator[bytes] | None = None
-        self._reader = EventReader()
+        self._reader = PieceReader() if relays_bytes else EventReader()
         self._bytes_after_end = 0
         self._silent_events = 0
         self._silent_free = _SILENT_FREE_MAX
@@ -90,7 +109,7 @@ class VendorStream:
                 # An event at the end without an empty line was half an event.
                 return _NOTHING
             raise
-        if step.said or step.thought or step.opaque_bytes or step.calls:
+        if step.said or step.thought or step.opaque_bytes or step.calls or step.sound_bytes:
             self._silent_events = 0
             self._silent_free = min(self._silent_free + _SILENT_FREE_A_PIECE, _SILENT_FREE_MAX)
         else:
@@ -138,6 +157,7 @@ class VendorStream:
             piece = await anext(self._pieces)
         except StopAsyncIteration:
             self._over = True
+            self.ended = self.ended or self._ends_with_body
             return self._reader.end()
         except BaseException:
             # A generator ends with an exception raised in it; another one reads on the answer of a client that left.

@@ -11,6 +11,7 @@ from services.edge.call.dialect import InputSize
 from services.edge.dialects.json_text import encode, refuse_folds
 from services.edge.dialects.typed_events import Tree
 from services.edge.dialects.unmetered import MEDIA, names_media, unbounded
+from services.edge.tokens.media import Document, Image
 from services.edge.tokens.size import NO_TEXT, size_of
 
 # Opaque proofs are base64, about as long as the thought they stand for.
@@ -29,7 +30,8 @@ class Input:
         self.opaque_bytes = 0
         self.hidden_bytes = 0
         self.texts: list[str] = []
-        self.images = 0
+        self.images: list[Image] = []
+        self.documents: list[Document] = []
         self.turns = 0
         # This many texts come up to the first message of the user.
         self._begun: int | None = None
@@ -45,7 +47,7 @@ class Input:
         if self.opaque_bytes:
             letters = self.opaque_bytes * _OPAQUE_LETTERS[0] // _OPAQUE_LETTERS[1]
             text += NO_TEXT._replace(utf8_bytes=self.opaque_bytes, lowers=letters)
-        return InputSize(bound, text, self.turns, self.images, self._texts)
+        return InputSize(bound, text, self.turns, tuple(self.images), self._texts, documents=tuple(self.documents))
 
     def user_has_spoken(self) -> None:
         """Notes that a message of the user was read."""

@@ -189,6 +189,14 @@ def whole_number(value: Any, param: str, least: int) -> int:
     return value
 
 
+def tree(raw: Raw) -> Any:
+    """Any value, decoded to the last member; numbers that are not whole keep their text. Errors: `Problem` 400."""
+    try:
+        return _tree_decoder.decode(raw)
+    except NOT_JSON as error:
+        raise malformed(None, f"The body is not valid JSON: {error}.", "invalid_json") from None
+
+
 def plain(raw: Raw) -> Any:
     """Any value in Python's form. Errors: `Problem` 400."""
     try:

@@ -11,6 +11,7 @@ class OpenAiWords:
     """The words of a dialect for problems, and the header of its answers. See `services.edge.call.dialect.Dialect`."""
 
     request_id_header = b"x-request-id"
+    is_json = True
 
     def problem_body(self, problem: Problem, charging_id: str) -> bytes:
         """See `services.edge.call.dialect.Dialect`. The charging_id stands in x-request-id alone."""

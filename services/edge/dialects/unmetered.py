@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from services.edge.dialects.json_text import fold
 from services.edge.http.problems import Problem, malformed
+from services.edge.tokens.media import Document, Image, image_at, media_type_of
+from services.edge.tokens.sound import FAR_SOUND, Sound, sound_in_base64
 
 _BY_MEANING: Final = {
     "would be another limit of the output; write it as max_tokens": (
@@ -108,3 +110,27 @@ def unbounded(param: str, kind: str) -> Problem:
     """400. Content that may be any number of tokens."""
     message = f"{param}: content of type {kind!r} has no known bound in tokens here. Send text, or an image as the dialect has it."
     return malformed(param, message, "unsupported_value")
+
+
+def image_in(url: str, param: str, detail: str | None = None) -> Image:
+    """The image at a URL, which is never fetched. Errors: `Problem` 400 for a data URL of another type than an image's."""
+    media_type = media_type_of(url)
+    if media_type is not None and not media_type.startswith("image/"):
+        message = f"{param} holds data of type {media_type!r}, which is no image. Send a data URL of an image, such as image/png."
+        raise malformed(param, message, "unsupported_value")
+    return image_at(url)._replace(is_low=detail == "low")
+
+
+def sound_in(data: str, param: str) -> Sound:
+    """The sound in base64, in a data URL, or at a URL that is never fetched. Errors: `Problem` 400."""
+    if data.startswith(("http://", "https://")):
+        return FAR_SOUND
+    try:
+        return sound_in_base64(data.partition(",")[2] if media_type_of(data) is not None else data)
+    except ValueError:
+        raise malformed(param, f"{param} is not base64. Send the bytes of a file of sound in base64.", "invalid_value") from None
+
+
+def document_in(data: str) -> Document:
+    """The document in base64 or in a data URL; at a URL that is never fetched, one of unknown size."""
+    return Document() if data.startswith(("http://", "https://")) else Document(len(data) * 3 // 4)

@@ -25,7 +25,18 @@ _NO_RETRY: Final[Header] = (b"x-should-retry", b"false")
 _SHOWN_CHARACTERS_MAX: Final = 100
 _encode = msgspec.json.Encoder().encode
 # Paths of the API as clients send them whose base URL lacks its end.
-_WITHOUT_V1: Final = ("/chat/", "/completions", "/embeddings", "/me/", "/messages", "/models", "/responses")
+_WITHOUT_V1: Final = (
+    "/audio/",
+    "/chat/",
+    "/completions",
+    "/embeddings",
+    "/images/",
+    "/me/",
+    "/messages",
+    "/models",
+    "/rerank",
+    "/responses",
+)
 
 
 class Problem(Exception):  # noqa: N818  # RFC 9457's word, and no error of ours
@@ -89,8 +100,13 @@ def masked(key: str) -> str:
     return f"{shown[:7]}******{shown[-4:]}" if len(shown) >= 24 else f"{shown[:2] if len(shown) >= 8 else ''}******"
 
 
-def quota_used_up(needed_amount: int, free_amount: int, unit: str, redirect_offering_id: str = "", message: str = "") -> Problem:
-    """402. Amounts in micro-units; `unit` is "TOKEN", "POINT" or a currency's code; `message` replaces the amounts."""
+def quota_used_up(
+    needed_amount: int, free_amount: int, unit: str, redirect_offering_id: str = "", message: str = "", unbounded: str = ""
+) -> Problem:
+    """402. Amounts in micro-units; `unit` is "TOKEN", "POINT" or a currency's code; `message` replaces the amounts.
+
+    `unbounded`: the kind of content for which the model's whole context window is needed, such as "images".
+    """
     if message:
         return Problem(402, INSUFFICIENT_QUOTA, "insufficient_quota", _sentence(message), headers=(_NO_RETRY,))
     remedy = f"Order {redirect_offering_id}, top" if redirect_offering_id else "Top"
@@ -98,6 +114,11 @@ def quota_used_up(needed_amount: int, free_amount: int, unit: str, redirect_offe
         f"You exceeded your current quota: this request needs at least {whole(needed_amount)} {unit} and "
         f"{whole(free_amount)} {unit} are left. {remedy} up the account, or ask for less output."
     )
+    if unbounded:
+        message += (
+            f" The tokens of {unbounded} have no known bound for this model, so its whole context window is reserved before a call."
+            " Send text alone, or choose another model."
+        )
     return Problem(402, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=(_NO_RETRY,))
 
 

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from services.edge.http.problems import Header
+from services.edge.http.problems import Header, Problem
 from services.runtime.http.exchange import Exchange
 
 _KEEP_ALIVE: Final = b": keep-alive\n\n"
+_EVENTS: Final = "text/event-stream"
 _STREAM_HEADERS: Final[tuple[Header, ...]] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
@@ -20,7 +21,8 @@ class ClientAnswer:
         self._loop = asyncio.get_running_loop()
         self._heartbeat: asyncio.TimerHandle | None = None
         self._heartbeat_interval_s = 0.0
-        self._stream_content_type = ""
+        # The type of the expected stream; once it has begun, it changes nothing.
+        self.stream_content_type = ""
         self._sent_s = 0.0
         self._ended = False
         self.begun = False
@@ -39,8 +41,10 @@ class ClientAnswer:
         self._exchange.whole(status, ((b"content-type", content_type.encode("ascii")), *headers, *self._headers), body)
 
     def expect_stream(self, content_type: str, heartbeat_interval_s: float) -> None:
-        """Expects a stream of events: a comment is sent after each silent interval, the first one with the head."""
-        self._stream_content_type = content_type
+        """Expects a stream. Into one of events a comment is sent after each silent interval, the first one with the head."""
+        self.stream_content_type = content_type
+        if not content_type.startswith(_EVENTS):
+            return
         self._heartbeat_interval_s = heartbeat_interval_s
         self._sent_s = self._loop.time()
         self._heartbeat = self._loop.call_later(heartbeat_interval_s, self._beat)
@@ -68,6 +72,21 @@ class ClientAnswer:
             self._begin()
         self._exchange.end(events)
 
+    async def break_off(self, problem: Problem, events: bytes) -> None:
+        """Ends a stream that can't go on, with these last events.
+
+        Without any its connection is cut, so that nobody takes it for whole.
+
+        Errors: `problem`, where there are none and nothing was sent: then it is the answer.
+        """
+        if events:
+            await self.end_stream(events)
+        elif not self.begun:
+            raise problem
+        elif not self._ended:
+            self.stop()
+            self._exchange.cut()
+
     def stop(self) -> None:
         """Sends no more comments: the answer has ended, or nobody is there to read them."""
         self._ended = True
@@ -78,7 +97,7 @@ class ClientAnswer:
 
     def _begin(self) -> None:
         self.begun = True
-        content_type = (b"content-type", self._stream_content_type.encode("ascii"))
+        content_type = (b"content-type", self.stream_content_type.encode("ascii"))
         self._exchange.start(200, (content_type, *_STREAM_HEADERS, *self._headers))
 
     def _beat(self) -> None:

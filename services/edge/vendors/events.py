@@ -106,3 +106,15 @@ def _event_of(block: bytes) -> Event | None:
     if not joined.strip():
         return None
     return Event(name.decode("utf-8", "replace"), joined)
+
+
+class PieceReader:
+    """Hands out a body as it comes, each piece as an event: for sound, which has no events."""
+
+    def feed(self, piece: bytes) -> list[Event]:
+        """The piece, as an event."""
+        return [Event("", piece)]
+
+    def end(self) -> list[Event]:
+        """Nothing is held."""
+        return []

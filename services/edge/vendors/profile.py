@@ -14,6 +14,10 @@ DIALECT_NAMES: Final = {
     pb.DIALECT_OPENAI_RESPONSES: "openai_responses",
     pb.DIALECT_OPENAI_EMBEDDINGS: "openai_embeddings",
     pb.DIALECT_OPENAI_COMPLETIONS: "openai_completions",
+    pb.DIALECT_OPENAI_IMAGES: "openai_images",
+    pb.DIALECT_OPENAI_TRANSCRIPTIONS: "openai_transcriptions",
+    pb.DIALECT_RERANK: "rerank",
+    pb.DIALECT_OPENAI_SPEECH: "openai_speech",
 }
 
 
@@ -23,6 +27,17 @@ class Unknown(Enum):
     DROPPED = pb.UNKNOWN_FIELD_DROPPED
     REFUSED = pb.UNKNOWN_FIELD_REFUSED
     PASSED = pb.UNKNOWN_FIELD_PASSED
+
+
+class PromptCaching(Enum):
+    """The way in which a vendor caches the beginning of a prompt."""
+
+    # Not at all, or nothing is known of it.
+    NONE = pb.PROMPT_CACHING_UNSPECIFIED
+    # By itself, whatever is marked.
+    AUTOMATIC = pb.PROMPT_CACHING_AUTOMATIC
+    # Where a part of the prompt is marked.
+    MARKS = pb.PROMPT_CACHING_MARKS
 
 
 class Reasoning(Enum):
@@ -99,6 +114,7 @@ class Endpoint(NamedTuple):
     unknown_content: Unknown = Unknown.PASSED
     usage: UsageReading = UsageReading()
     errors: tuple[ErrorRule, ...] = ()
+    prompt_caching: PromptCaching = PromptCaching.NONE
     # A path that costs nothing and that the vendor answers while it works, for example "/models"; empty: none is known.
     probe_path: str = ""
 
@@ -162,6 +178,7 @@ def endpoints_of(vendor: pb.Vendor, base_url: str, api_key: str) -> dict[str, En
                 tuple(tuple(place.split(".")) for place in each.usage.places),
             ),
             errors=errors,
+            prompt_caching=PromptCaching(each.prompt_caching),
             probe_path=each.probe_path,
         )
     return endpoints

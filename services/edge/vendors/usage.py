@@ -108,6 +108,30 @@ EMBEDDINGS: Final = UsageRules(
     ),
 )
 
+# Images that were made: of their output a part may be text.
+IMAGES: Final = UsageRules(
+    (
+        ClassRule(_INPUT, _names("input_tokens", "prompt_tokens")),
+        ClassRule(_OUTPUT, _names("output_tokens", "completion_tokens")),
+        ClassRule(_CACHED, _names("input_tokens_details.cached_tokens"), _INPUT),
+        ClassRule(INDEX["image_input"], _names("input_tokens_details.image_tokens"), _INPUT),
+        ClassRule(INDEX["image_output"], _names("output_tokens_details.image_tokens"), _OUTPUT),
+    ),
+)
+
+# Text of sound: some count its tokens, others its seconds.
+TRANSCRIPTIONS: Final = UsageRules(
+    (
+        ClassRule(_INPUT, _names("input_tokens", "prompt_tokens")),
+        ClassRule(_OUTPUT, _names("output_tokens", "completion_tokens")),
+        ClassRule(
+            INDEX["audio_input"],
+            _names("input_token_details.audio_tokens", "input_tokens_details.audio_tokens", "prompt_tokens_details.audio_tokens"),
+            _INPUT,
+        ),
+    ),
+)
+
 _CREATION: Final = (
     (("cache_creation_input_tokens",),),
     (("cache_creation", "ephemeral_5m_input_tokens"), ("cache_creation", "ephemeral_1h_input_tokens")),

@@ -121,10 +121,10 @@ LEFT_OUT: Final[dict[type[msgspec.Struct], list[Any]]] = {
     state.Debt: [0, 0, 0],
     state.Loss: [0],
     state.Work: [0, 0],
-    state.Session: [{}, {}, 0, False, (), 0, 0, (), -1, -1, b""],
+    state.Session: [{}, {}, 0, False, (), 0, 0, (), -1, -1, b"", ""],
     state.KeyedCall: [0],
     state.ClosedSession: [],
-    state.SweptSession: [{}, {}, {}, (), 0, (), -1],
+    state.SweptSession: [{}, {}, {}, (), 0, (), -1, ""],
     state.Counter: [0, 0],
     state.SubjectLimits: [],
     state.Order: ["awaiting_payment", "", (), 0],
@@ -136,7 +136,7 @@ LEFT_OUT: Final[dict[type[msgspec.Struct], list[Any]]] = {
     entries.SessionUpdated: [(), 0, -1],
     entries.SessionSettled: [False, "", (), -1, None, NOTHING, NOTHING, -1, (), (), 0, (), (), 0, 0],
     state.Account: [
-        *(0, 0, {}, [], {}, {}, {}, {}, None, {}, {}, {}, {}, {}, {}, {}, {}, {}, state.COUNTERS_KEPT_MIN, None, {}, [], 0, {})
+        *(0, 0, {}, [], {}, {}, {}, {}, None, {}, {}, {}, {}, {}, {}, {}, {}, {}, state.COUNTERS_KEPT_MIN, None, {}, [], 0, {}, {})
     ],
 }  # fmt: skip
 

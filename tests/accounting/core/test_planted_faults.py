@@ -7,6 +7,7 @@ from services.accounting.core.commands import CloseCause, Granted, Provenance, S
 from services.accounting.core.entries import BucketRolledOver, NoticeReached, PriceCharged, SessionSettled, VendorAttempt
 from services.accounting.core.offerings import Schedule, TariffVersion
 from services.accounting.core.terms import LimitKind, Payment, Scope
+from services.token_classes import Measure
 from tests.accounting.ledger import (
     ACCOUNT_ID,
     DAY,
@@ -138,7 +139,9 @@ def test_every_field_of_a_create_and_an_event_makes_it_another_one() -> None:
             {
                 **{"model_id": "thirds", "key_id": "key-2", "member_id": "mbr-2", "input_bound": 9, "output_limit": 9},
                 **{"metered": True, "input_expected": 3, "input_calibrated": 3},
+                **{"input_measure": Measure.CHARACTER, "output_measure": Measure.IMAGE},
                 **{"idempotency_key": "mine", "content_digest": b"of another"},
+                **{"key_is_minted": True, "run_label": "another"},
             },
         ),
         (

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from services.edge.api.models import AccountOfferings
+from services.edge.call.dialect import Dialect, Request
 from services.edge.catalog import CatalogHolder, Snapshot
 from services.edge.charging.port import Charging, Opened
 from services.edge.http.problems import Problem, revoked
@@ -462,3 +463,18 @@ class FixedOfferings(AccountOfferings):
 
     async def offering_id(self, account_id: str) -> str:
         return self._id
+
+
+class NoTranslator:
+    """Knows no two dialects."""
+
+    def targets(self, dialect: str, spoken: Collection[str]) -> tuple[str, ...]:
+        return ()
+
+    def is_long_work(self, request: Request) -> bool:
+        raise AssertionError("nothing is translated")
+
+    def translated(
+        self, dialect: Dialect, request: Request, targets: Collection[str], *, model_id: str, output_max: int
+    ) -> tuple[str, Request]:
+        raise AssertionError("nothing is translated")

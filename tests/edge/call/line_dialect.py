@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from services.edge.call.dialect import Answer, Body, Charged, Dialect, Ending, InputSize, Rate, Request, Step, VendorRequest
 from services.edge.http.problems import Header, Problem, malformed
+from services.edge.tokens.media import UNKNOWN
 from services.edge.tokens.size import size_of
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import Endpoint
@@ -174,7 +175,7 @@ class LineRequest(NamedTuple):
         return self.options.get("kind") not in ("embed", "count")
 
     def size(self) -> InputSize:
-        images = int(self.options.get("images", "0"))
+        images = (UNKNOWN,) * int(self.options.get("images", "0"))
         size = size_of(self.prompt)
         return InputSize(size.utf8_bytes + len(self.file or b""), size, 1, images, self._texts)
 
@@ -213,6 +214,7 @@ class LineDialect:
     # Catalogs know the names of real dialects alone.
     name = "openai_chat"
     request_id_header = b"line-request-id"
+    is_json = True
 
     def __init__(self, charged: Charged = Charged.INPUT_AND_OUTPUT) -> None:
         self.charged = charged

@@ -7,6 +7,7 @@ from typing import Any, Final
 from services.edge.api.calls import ModelCalls
 from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
+from services.edge.call.admission import Interpreter
 from services.edge.call.dialect import Charged
 from services.edge.call.metrics import CallMetrics
 from services.edge.call.path import CallPath
@@ -22,6 +23,7 @@ from tests.edge.call.doubles import (
     FakeCharging,
     FixedCatalog,
     FixedOfferings,
+    NoTranslator,
     OnePrincipal,
     ScriptedVendors,
     now_s,
@@ -141,8 +143,9 @@ class Scene:
         )
         self.router = Router(now_s)
         self.turns = Turns(1_000, PriorityClasses(holder), lambda: False, now_s)
-        path = CallPath(holder, self.charging, self.vendors, self.router, self.metrics, config.heartbeat_interval_ms, SERVED_AT)
-        free = TokenCounts(holder, self.vendors, self.router, FixedOfferings("plan"), SERVED_AT)
+        interpreter = Interpreter(NoTranslator(), SERVED_AT)
+        path = CallPath(holder, self.charging, self.vendors, self.router, self.metrics, config.heartbeat_interval_ms, interpreter)
+        free = TokenCounts(holder, self.vendors, self.router, FixedOfferings("plan"), interpreter)
         # The route of each kind of call.
         self._routes: dict[Charged, Any] = {
             charged: ModelCalls(

@@ -59,6 +59,26 @@ async def test_images_stand_in_all_that_is_said_of_the_input() -> None:
     assert create.input_tokens_calibrated == most(size_of(prompt)) + 2_000 + 4
 
 
+async def test_images_that_no_rule_bounds_reserve_all_that_the_model_takes() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hello"), FINISH, COUNT, END)
+    client = await scene.call("stream=yes limit=300 images=2")
+    create = scene.charging.creates[0]
+    assert (client.status, create.input_tokens_bound, create.input_tokens_calibrated) == (200, 100_000, 100_000)
+    assert create.input_tokens_expected == estimate(size_of("hi")) + 3_200
+
+
+async def test_who_cannot_pay_for_images_without_a_rule_is_told_why_so_much_is_needed() -> None:
+    scene = Scene(FakeCharging(balance=50_000))
+    client = await scene.call("stream=yes limit=300 images=1")
+    assert (client.status, scene.vendors.asked) == (402, [])
+    reason = "The tokens of images have no known bound for this model, so its whole context window is reserved before a call."
+    assert reason.encode() in client.body
+    text = await scene.call("stream=yes limit=300", words(30_000))
+    assert text.status == 402
+    assert b"no known bound" not in text.body
+
+
 async def test_no_more_input_is_reserved_than_the_model_takes() -> None:
     scene = Scene()
     scene.vendors.answers(say("hello"), FINISH, COUNT, END)
@@ -149,7 +169,7 @@ async def test_what_was_counted_by_the_tokenizer_goes_on_with_it() -> None:
     model = snapshot.model("exact")
     assert model is not None
     request = LineDialect().read(Body(f"model=exact limit=1000\n{DENSE}".encode(), "text/x-line"), {})
-    exact = await admit(Router(), LineDialect(), request, model, "account-1")._replace(exact_count=None).measured_exactly()
+    exact = await admit(Router(), LineDialect().name, request, model, "account-1")._replace(exact_count=None).measured_exactly()
     assert exact is not None
     assert exact.exact_count is not None
     assert exact.create(PRINCIPAL, "").output_tokens_limit == 1_000 + 20 + 8

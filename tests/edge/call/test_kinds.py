@@ -136,7 +136,8 @@ async def test_an_answer_is_of_the_kind_that_was_asked_for_unless_it_names_the_o
 
 @pytest.mark.parametrize("missing", ["charged", "read", "problem_body"])
 def test_a_route_without_a_meter_cannot_be_registered(missing: str) -> None:
-    members = {name: getattr(LineDialect(), name) for name in ("request_id_header", "charged", "read", "problem_body", "status_of")}
+    names = ("request_id_header", "charged", "is_json", "read", "problem_body", "status_of")
+    members = {name: getattr(LineDialect(), name) for name in names}
     del members[missing]
     unmetered: Dialect = type("Images", (), {"name": "images", **members})()
     with pytest.raises(TypeError, match=f"/v1/images has no meter: Images lacks {missing}"):

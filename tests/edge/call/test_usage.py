@@ -7,12 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.edge.call.dialect import InputSize, Step
-from services.edge.call.usage import InputTokens, Meter, Source, measure, measure_exactly
+from services.edge.call.usage import InputTokens, MediaTokens, Meter, Source, Used, measure, measure_exactly
 from services.edge.catalog import TokenizerFamily
-from services.edge.tokens.estimate import estimate
+from services.edge.tokens.estimate import estimate, most
+from services.edge.tokens.media import Document, Image, ImageRule
 from services.edge.tokens.size import size_of
+from services.edge.tokens.sound import Sound
 from services.edge.tokens.tokenizers import tokenizer
 from services.edge.vendors.usage import VendorCount
+from services.token_classes import INDEX, TOKEN_CLASSES, Measure, Measures
 
 # Letters that mixtures make dear, and one character of each kind.
 TEXTS = st.text(st.sampled_from("abcXYZ019 .,;\néßжא中文한😀༄\u0301"), max_size=40)
@@ -135,7 +138,7 @@ def test_what_is_reported_on_the_way_without_a_tokenizer_is_the_estimate_of_all_
 def test_an_input_that_is_no_plain_text_is_estimated_for_that_part() -> None:
     family = TokenizerFamily(4, 3, "qwen3", 100)
     text, other = "🙂" * 300, '{"type":"object"}'
-    size = InputSize(1_200 + len(other), size_of(text) + size_of(other), 1, 0, lambda: [text])
+    size = InputSize(1_200 + len(other), size_of(text) + size_of(other), 1, (), lambda: [text])
     measured = measure(size, estimate(size.text), family, 100_000)
     carried = tokenizer("qwen3")
     assert carried is not None
@@ -144,6 +147,174 @@ def test_an_input_that_is_no_plain_text_is_estimated_for_that_part() -> None:
     assert mixed.estimate == 300 + estimate(size.text) - estimate(size_of(text)) + 7
     plain = measure_exactly(size._replace(bytes_bound=1_200, text=size_of(text)), measured, family, carried.count)
     assert (plain.bound, plain.estimate, plain.is_exact) == (307, 307, True)
+
+
+@pytest.mark.parametrize(
+    ("image", "tokens"),
+    [
+        # Scaled to 768 by 1,152 pixels: two by three tiles.
+        (Image(1_024, 1_536), 85 + 6 * 170),
+        (Image(512, 512), 85 + 4 * 170),
+        # By URL, or lying.
+        (Image(), 1_445),
+        (Image(4_096, 4_096, is_low=True), 85),
+    ],
+)
+def test_an_image_is_bounded_by_the_rule_of_its_family(image: Image, tokens: int) -> None:
+    family = TokenizerFamily(4, 3, "qwen3", 1_445, ImageRule(512, 170_000, 85, 768, low_detail_tokens=85))
+    size = InputSize(8, size_of("a picture"), 1, (image, image), lambda: ["a picture"])
+    measured = measure(size, 2, family, 100_000)
+    assert (measured.bound, measured.estimate) == (8 + 7 + 2 * tokens, 2 + 2 * tokens)
+    assert measured.calibrated == most(size.text) + 7 + 2 * tokens
+    assert measured.media == MediaTokens(2 * tokens, 2 * tokens)
+    exact = measure_exactly(size, measured, family, lambda text: 2)
+    assert (exact.bound, exact.estimate, exact.is_exact) == (2 + 7 + 2 * tokens, 2 + 7 + 2 * tokens, False)
+
+
+def test_an_image_without_a_rule_is_bounded_by_the_context_window_and_expected_to_be_a_photograph() -> None:
+    family = TokenizerFamily(4, 3, "qwen3")
+    size = InputSize(8, size_of("a picture"), 1, (Image(16, 16),) * 2, lambda: ["a picture"])
+    measured = measure(size, 2, family, 100_000)
+    assert (measured.bound, measured.estimate, measured.calibrated) == (100_000, 2 + 3_200, 100_000)
+    assert measured.media.unbounded == "images"
+    exact = measure_exactly(size, measured, family, lambda text: 2)
+    assert (exact.bound, exact.estimate) == (100_000, 2 + 7 + 3_200)
+
+
+def image_step(*, counted: bool, images: int = 2) -> Step:
+    """An answer of images, with the vendor's tokens if it `counted`."""
+    counts = [0] * (INDEX["generated_images"] + 1)
+    counts[INDEX["generated_images"]] = images
+    if counted:
+        counts[INDEX["input"]], counts[INDEX["image_output"]] = 7, 300
+    return Step(counted=VendorCount(tuple(counts), has_input=counted, has_output=True), finished=True)
+
+
+@pytest.mark.parametrize(
+    ("measure", "counted", "charged", "source"),
+    [
+        # By the piece: the tokens that the vendor counts are none of the client's.
+        (Measure.IMAGE, True, {"input": 7, "generated_images": 2}, Source.VENDOR),
+        (Measure.IMAGE, False, {"input": 3, "generated_images": 2}, Source.ESTIMATE),
+        (Measure.TOKEN, True, {"input": 7, "image_output": 300}, Source.VENDOR),
+        # Without a count each image is the largest, as it was reserved.
+        (Measure.TOKEN, False, {"input": 3, "image_output": 2 * 1_000}, Source.ESTIMATE),
+    ],
+)
+def test_images_are_charged_in_the_measure_of_the_model(
+    measure: Measure, counted: bool, charged: dict[str, int], source: Source
+) -> None:
+    of_images = Meter(
+        InputTokens(9, 3, 5),
+        2,
+        None,
+        input_max=10_000,
+        output_max=1_000,
+        output_held=lambda: 2_000,
+        measures=Measures(output=measure),
+    )
+    of_images.came_whole()
+    of_images.add(image_step(counted=counted))
+    used = of_images.used()
+    found = {TOKEN_CLASSES[index]: count for index, count in enumerate(used.charged) if count}
+    assert (found, used.source, used.doubts) == (charged, source, ())
+
+
+def sound_size(*sounds: Sound) -> InputSize:
+    return InputSize(0, size_of(""), 0, (), lambda: [], param="file", sounds=sounds)
+
+
+LISTENING = Measures(Measure.MILLISECOND)
+
+
+@pytest.mark.parametrize(
+    ("sounds", "bound", "estimate", "calibrated"),
+    [
+        # Vendors count each begun second, and the estimate may be a tenth and a second short.
+        ((Sound(10_200, 160_100, 4_000),), 161_000, 10_200, 12_220),
+        ((Sound(2_002, 2_002, 2_002),), 3_000, 2_002, 3_000),
+        # Without a bound of its own it is the model's.
+        ((Sound(10_000, 0, 2_000),), 600_000, 10_000, 12_000),
+        ((Sound(700_000, 0),), 600_000, 600_000, 600_000),
+    ],
+)
+def test_sound_is_measured_in_milliseconds(sounds: tuple[Sound, ...], bound: int, estimate: int, calibrated: int) -> None:
+    measured = measure(sound_size(*sounds), 0, TokenizerFamily(4, 3), 600_000, LISTENING)
+    assert (measured.bound, measured.estimate, measured.calibrated) == (bound, estimate, calibrated)
+    assert (measured.low, measured.has_counted_texts) == (min(sounds[0].milliseconds_min, bound), True)
+
+
+@pytest.mark.parametrize(
+    ("rate", "sound", "bound", "estimate", "unbounded"),
+    [
+        (25, Sound(10_010, 12_000), 300, 251, ""),
+        (25, Sound(10_010, 0), 100_000, 251, "sound"),
+        (0, Sound(10_010, 12_000), 100_000, 321, "sound"),
+    ],
+)
+def test_sound_in_tokens_has_the_rate_of_its_family(rate: int, sound: Sound, bound: int, estimate: int, unbounded: str) -> None:
+    family = TokenizerFamily(0, 0, sound_tokens_per_second=rate)
+    measured = measure(sound_size(sound), 0, family, 100_000)
+    assert (measured.bound, measured.media) == (bound, MediaTokens(bound, estimate, unbounded))
+    both = measure(sound_size(sound)._replace(images=(Image(),)), 0, family, 100_000)
+    assert (both.bound, both.media.estimate) == (100_000, estimate + 1_600)
+    assert both.media.unbounded == f"images and {unbounded}".removesuffix(" and ")
+
+
+def test_documents_are_bounded_by_the_context_window_and_expected_by_their_bytes() -> None:
+    documents = (Document(65_536), Document(65_537), Document())
+    measured = measure(sound_size()._replace(documents=documents), 0, TokenizerFamily(0, 0), 100_000)
+    assert (measured.bound, measured.media) == (100_000, MediaTokens(100_000, 13 * 2_500, "documents"))
+
+
+def listening(*, milliseconds: int = 0, tokens: int = 0) -> Used:
+    """The usage of a call that a model charges by the time it listens, of which its vendor told this count."""
+    meter = Meter(
+        InputTokens(20_000, 10_000, 12_000, 8_000),
+        1,
+        None,
+        input_max=600_000,
+        output_max=0,
+        output_held=lambda: 0,
+        measures=LISTENING,
+    )
+    counts = [0] * (INDEX["audio_milliseconds"] + 1)
+    counts[INDEX["audio_milliseconds"]], counts[INDEX["audio_input"]], counts[INDEX["output"]] = milliseconds, tokens, tokens
+    counted = VendorCount(tuple(counts), has_input=bool(milliseconds or tokens), has_output=bool(tokens))
+    meter.came_whole()
+    meter.add(Step(said="Hello " * 99, counted=counted, finished=True))
+    return meter.used()
+
+
+def milliseconds_of(used: Used) -> int:
+    """The charged milliseconds, beside which nothing is charged."""
+    assert {TOKEN_CLASSES[index] for index, count in enumerate(used.charged) if count} == {"audio_milliseconds"}
+    return used.charged[INDEX["audio_milliseconds"]]
+
+
+def test_the_vendors_seconds_are_charged_and_the_text_is_free() -> None:
+    used = listening(milliseconds=11_000)
+    assert (milliseconds_of(used), used.source, used.doubts) == (11_000, Source.VENDOR, ())
+
+
+@pytest.mark.parametrize("tokens", [0, 300])
+def test_without_seconds_the_likely_length_is_charged(tokens: int) -> None:
+    used = listening(tokens=tokens)
+    assert (milliseconds_of(used), used.source, used.doubts) == (10_000, Source.ESTIMATE, ())
+
+
+def test_seconds_beyond_what_the_bytes_can_last_are_doubted() -> None:
+    used = listening(milliseconds=21_000)
+    assert (milliseconds_of(used), used.source, used.doubts) == (10_000, Source.ESTIMATE, ("input_too_large",))
+    # As long as they can last they are believed, and far fewer are strange.
+    assert milliseconds_of(listening(milliseconds=20_000)) == 20_000
+    assert listening(milliseconds=3_000).doubts == ("input_too_small",)
+
+
+def test_characters_are_known_before_the_call() -> None:
+    size = InputSize(9, size_of("hällo"), 0, (), lambda: ["hällo"], param="input", characters=5)
+    measured = measure(size, 2, TokenizerFamily(4, 3), 4_096, Measures(Measure.CHARACTER))
+    assert (measured.bound, measured.estimate, measured.calibrated, measured.is_exact) == (5, 5, 5, True)
 
 
 def test_a_step_that_may_go_beyond_is_not_counted() -> None:

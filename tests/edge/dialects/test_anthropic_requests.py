@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from services.edge.call.dialect import Body, Charged, InputSize, Request, VendorRequest
 from services.edge.dialects.anthropic_messages.dialect import COUNT_TOKENS, MESSAGES
 from services.edge.http.problems import Problem
+from services.edge.tokens.media import UNKNOWN, Document, Image
 from services.edge.vendors.profile import Endpoint, Unknown
 from tests.edge.dialects.anthropic_answers import ENDPOINT
 from tests.edge.dialects.anthropic_client import sdk
+from tests.edge.tokens.pictures import data_url, in_base64, jpeg, png
 
 PASSING = ENDPOINT._replace(unknown_fields=Unknown.PASSED)
 STRICT = ENDPOINT._replace(unknown_fields=Unknown.REFUSED, unknown_content=Unknown.REFUSED)
@@ -444,7 +446,7 @@ def test_a_size_counts_texts_in_utf8_and_the_rest_as_json() -> None:
     assert list(size.texts()) == ["a\nb", "naïve 你好"]
     rest = {"type": "tool_result", "tool_use_id": "t"}
     assert size.bytes_bound == len("a\nbnaïve 你好".encode()) + json_bytes(rest)
-    assert (size.messages, size.images) == (1, 0)
+    assert (size.messages, size.images) == (1, ())
 
 
 def test_calls_of_tools_count_with_all_their_json() -> None:
@@ -459,9 +461,38 @@ def test_images_are_counted_and_their_data_is_no_text(source: dict[str, str]) ->
     image = {"type": "image", "source": source}
     nested = {"type": "tool_result", "tool_use_id": "t", "content": [image, image]}
     size = size_of_content([image, nested, {"type": "text", "text": "See."}])
-    assert size.images == 3
+    assert size.images == (UNKNOWN,) * 3
     assert size.bytes_bound < 200
     assert sent_fields(text_of(content=json.dumps([image])))["messages"][0]["content"] == [image]
+
+
+@pytest.mark.parametrize(
+    ("source", "image"),
+    [
+        ({"type": "base64", "media_type": "image/png", "data": in_base64(png(640, 480))}, Image(640, 480)),
+        ({"type": "base64", "media_type": "image/jpeg", "data": in_base64(jpeg(640, 480))}, Image(640, 480)),
+        ({"type": "base64", "media_type": "image/jpeg", "data": in_base64(png(640, 480))}, UNKNOWN),
+        ({"type": "base64", "media_type": None, "data": in_base64(png(640, 480))}, UNKNOWN),
+        ({"type": "base64", "media_type": "image/png", "data": 5}, UNKNOWN),
+        ({"type": "url", "url": data_url(png(640, 480))}, Image(640, 480)),
+        ({"type": "url", "url": None}, UNKNOWN),
+    ],
+)
+def test_an_image_has_the_size_that_its_data_says(source: dict[str, Any], image: Image) -> None:
+    assert size_of_content([{"type": "image", "source": source}]).images == (image,)
+
+
+@pytest.mark.parametrize(
+    ("source", "param"),
+    [
+        ({"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}, "media_type"),
+        ({"type": "url", "url": "data:application/pdf;base64,JVBERi0="}, "url"),
+    ],
+)
+def test_data_of_another_type_is_no_image(source: dict[str, Any], param: str) -> None:
+    problem = refusal(text_of(content=json.dumps([{"type": "image", "source": source}])))
+    assert (problem.status, problem.param) == (400, f"messages[0].content[0].source.{param}")
+    assert "which is no image. Send" in problem.message
 
 
 @pytest.mark.parametrize(
@@ -481,8 +512,6 @@ def test_documents_of_text_count_as_text(source: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "block",
     [
-        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}},
-        {"type": "document", "source": {"type": "url", "url": "https://a/b.pdf"}},
         {"type": "document", "source": {"type": "file", "file_id": "f"}},
         {"type": "image", "source": {"type": "file", "file_id": "f"}},
         {"type": "image", "source": {"type": "hologram"}},
@@ -500,6 +529,19 @@ def test_content_without_a_bound_is_refused(block: dict[str, Any]) -> None:
 def test_documents_in_pages_may_be_counted_by_the_vendor() -> None:
     block = {"type": "document", "source": {"type": "url", "url": "https://a/b.pdf"}}
     assert read(text_of(content=json.dumps([block]), head='"model":"m"'), counting=True).makes_output is False
+
+
+@pytest.mark.parametrize(
+    ("source", "document"),
+    [
+        ({"type": "base64", "media_type": "application/pdf", "data": in_base64(b"x" * 300)}, Document(300)),
+        ({"type": "url", "url": "https://a/b.pdf"}, Document()),
+        ({"type": "url"}, Document()),
+    ],
+)
+def test_a_document_in_pages_counts_as_one(source: dict[str, Any], document: Document) -> None:
+    size = size_of_content([{"type": "document", "source": source, "title": "T"}])
+    assert (size.documents, list(size.texts()), size.bytes_bound) == ((document,), [], json_bytes({"title": "T"}))
 
 
 def test_blocks_are_not_nested_without_end() -> None:

@@ -6,13 +6,17 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from services.edge.call.dialect import Body
+from services.edge.call.dialect import Body, InputSize
 from services.edge.dialects.chat.dialect import ChatCompletions
 from services.edge.dialects.chat.request import ChatRequest
 from services.edge.dialects.unmetered import refuse_unmetered
 from services.edge.http.problems import Problem
+from services.edge.tokens.media import UNKNOWN, Document, Image
+from services.edge.tokens.sound import FAR_SOUND, sound_of
 from services.edge.vendors.profile import Endpoint, Unknown
 from tests.edge.dialects.answers import ENDPOINT, MESSAGES, request
+from tests.edge.tokens.pictures import data_url, in_base64, png
+from tests.edge.tokens.sounds import wav
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -495,8 +499,6 @@ def test_unknown_content_is_passed_to_the_letter_and_counted_or_refused() -> Non
 @pytest.mark.parametrize(
     "part",
     [
-        '{"type":"input_audio","input_audio":{"data":"x","format":"wav"}}',
-        '{"type":"file","file":{"file_id":"f"}}',
         '{"type":"video_url","video_url":{"url":"u"}}',
         '{"type":"Image","source":"u"}',
         '{"type":"text","text":"x","image_url":{"url":"u"}}',
@@ -535,8 +537,64 @@ def test_an_image_is_counted_as_one_and_its_bytes_are_no_text() -> None:
     ]
     asked = request(messages=[{"role": "user", "content": parts}])
     size = asked.size()
-    assert (size.images, size.bytes_bound, list(size.texts())) == (2, len("what is it?"), ["what is it?"])
+    assert (size.images, size.bytes_bound, list(size.texts())) == ((UNKNOWN,) * 2, len("what is it?"), ["what is it?"])
     assert sent_json(asked)["messages"][0]["content"] == parts
+
+
+@pytest.mark.parametrize("detail", ["low", "high", None])
+def test_an_image_has_the_size_and_the_detail_that_it_says(detail: str | None) -> None:
+    image = {"url": data_url(png(640, 480)), **({"detail": detail} if detail else {})}
+    parts = [{"type": "image_url", "image_url": image}, {"type": "image_url", "image_url": image["url"]}]
+    size = request(messages=[{"role": "user", "content": parts}]).size()
+    assert size.images == (Image(640, 480, is_low=detail == "low"), Image(640, 480))
+
+
+@pytest.mark.parametrize("image", ['"data:application/pdf;base64,JVBERi0="', '{"url":"data:video/mp4;base64,AAAA"}', '"data:,a"'])
+def test_data_of_another_type_is_no_image(image: str) -> None:
+    problem = refused(messages('{"role":"user","content":[{"type":"image_url","image_url":' + image + "}]}"))
+    assert (problem.param or "").startswith("messages[0].content[0].image_url")
+    assert "is no image. Send a data URL of an image" in problem.message
+
+
+def size_of_part(part: dict[str, Any]) -> InputSize:
+    asked = request(messages=[{"role": "user", "content": [part]}])
+    assert sent_json(asked)["messages"][0]["content"] == [part]
+    return asked.size()
+
+
+def test_sound_has_the_length_that_its_file_says_and_its_bytes_are_no_text() -> None:
+    data = in_base64(wav(2))
+    for written in (data, f"data:audio/wav;base64,{data}", f"data:;base64,{data}"):
+        size = size_of_part({"type": "input_audio", "input_audio": {"data": written, "format": "wav"}})
+        assert (size.sounds, size.bytes_bound) == ((sound_of(wav(2)),), 0)
+    far = size_of_part({"type": "input_audio", "input_audio": {"data": "https://sounds.test/1.wav", "format": "wav"}})
+    assert far.sounds == (FAR_SOUND,)
+
+
+def test_a_document_has_its_bytes_and_its_name_is_a_text() -> None:
+    size = size_of_part({"type": "file", "file": {"file_data": in_base64(b"%PDF-" + b"x" * 295), "filename": "a.pdf"}})
+    assert (size.documents, list(size.texts())) == ((Document(300),), ["a.pdf"])
+    assert size_of_part({"type": "file", "file": {"file_data": "https://files.test/1"}}).documents == (Document(),)
+
+
+@pytest.mark.parametrize(
+    ("part", "param", "message"),
+    [
+        ('{"type":"input_audio"}', ".input_audio", "is missing"),
+        ('{"type":"input_audio","input_audio":{"format":"wav"}}', ".input_audio.data", "must have data"),
+        ('{"type":"input_audio","input_audio":{"data":"*"}}', ".input_audio.data", "is not base64"),
+        ('{"type":"input_audio","input_audio":{"data":"YQ==","Data":"YQ=="}}', ".input_audio.Data", "write data"),
+        ('{"type":"input_audio","input_audio":{"data":"YQ==","video":"YQ=="}}', ".input_audio.video", "no known bound"),
+        ('{"type":"file"}', ".file", "is missing"),
+        ('{"type":"file","file":{"file_id":"f"}}', ".file.file_id", "Send its file_data."),
+        ('{"type":"file","file":{"filename":"f"}}', ".file.file_data", "must have file_data"),
+        ('{"type":"file","file":{"file_data":"YQ==","File_ID":"f"}}', ".file.File_ID", "write file_id"),
+    ],
+)
+def test_sound_or_a_document_that_is_none_is_named(part: str, param: str, message: str) -> None:
+    problem = refused(messages('{"role":"user","content":[' + part + "]}"))
+    assert problem.param == "messages[0].content[0]" + param
+    assert message in problem.message
 
 
 # Sizes
@@ -552,7 +610,7 @@ def utf8(*texts: str) -> int:
 
 def test_a_plain_message_is_bounded_by_its_bytes() -> None:
     size = request(messages=[{"role": "user", "content": "Hello"}, {"role": "user", "content": "你好"}]).size()
-    assert (size.bytes_bound, size.messages, size.images) == (5 + 6, 2, 0)
+    assert (size.bytes_bound, size.messages, size.images) == (5 + 6, 2, ())
     assert list(size.texts()) == ["Hello", "你好"]
     assert (size.text.utf8_bytes, size.text.chinese) == (11, 2)
 

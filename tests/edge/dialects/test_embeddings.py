@@ -89,7 +89,7 @@ def test_it_makes_no_output_and_says_so() -> None:
 def test_an_input_is_a_text_or_tokens_or_a_list_of_either(value: Any, inputs: int, texts: list[str], tokens: int) -> None:
     request = read(input=value)
     size = request.size()
-    assert (size.inputs, list(size.texts()), size.messages, size.images, size.param) == (inputs, texts, 0, 0, "input")
+    assert (size.inputs, list(size.texts()), size.messages, size.images, size.param) == (inputs, texts, 0, (), "input")
     assert size.bytes_bound == sum(len(text.encode()) for text in texts) + tokens
     assert written(input=value)[0]["input"] == value
 

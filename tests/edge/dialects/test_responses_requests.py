@@ -12,8 +12,10 @@ from services.edge.dialects.responses.request import ResponsesRequest
 from services.edge.dialects.sizes import VENDOR_TOOL_TOKENS
 from services.edge.http import problems
 from services.edge.http.problems import Problem
+from services.edge.tokens.media import Image
 from services.edge.vendors.profile import Endpoint, Unknown
 from tests.edge.dialects.responses_answers import ENDPOINT, TOOL
+from tests.edge.tokens.pictures import data_url, png
 
 DIALECT = Responses()
 HELLO = {"type": "message", "role": "user", "content": "Hello"}
@@ -112,7 +114,7 @@ ITEMS: list[Any] = [
     {"role": "developer", "content": "Be brief."},
     {
         "role": "user",
-        "content": [{"type": "input_text", "text": "Rain?"}, {"type": "input_image", "image_url": "data:x", "detail": "low"}],
+        "content": [{"type": "input_text", "text": "Rain?"}, {"type": "input_image", "image_url": "https://a", "detail": "low"}],
     },
     {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm"}], "encrypted_content": "e" * 40},
     {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "weather", "arguments": "{}", "status": "completed"},
@@ -133,7 +135,7 @@ def test_every_item_counts_and_goes_to_the_vendor_as_it_came() -> None:
     request = read(input=ITEMS, instructions="Think.")
     size = request.size()
     assert list(size.texts()) == ["Be brief.", "Rain?", "Hm", "Wet.", "a b", "It rains.", "No.", "Think."]
-    assert (size.messages, size.images) == (10, 1)
+    assert (size.messages, size.images) == (10, (Image(is_low=True),))
     rest = [
         {"id": "rs_1"},
         {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "weather", "arguments": "{}"},
@@ -159,6 +161,21 @@ def test_a_tool_that_the_vendor_describes_counts_with_what_that_may_take() -> No
     search = [{"type": "web_search"}]
     more = read(tools=search).size().bytes_bound - read().size().bytes_bound
     assert more == VENDOR_TOOL_TOKENS + len(msgspec.json.encode([{"tools": search}]))
+
+
+def test_a_file_has_its_bytes_and_its_name_counts() -> None:
+    part = {"type": "input_file", "file_data": data_url(b"x" * 300, "application/pdf"), "filename": "a.pdf"}
+    size = read(input=[{"role": "user", "content": [part, {"type": "input_file", "file_url": "https://a/b.pdf"}]}]).size()
+    assert [each.size_bytes // 100 for each in size.documents] == [3, 0]
+    assert size.bytes_bound == len('[{"filename":"a.pdf"}]')
+
+
+def test_an_image_has_the_size_that_it_says_and_other_data_is_none() -> None:
+    part = {"type": "input_image", "image_url": data_url(png(640, 480))}
+    assert read(input=[{"role": "user", "content": [part]}]).size().images == (Image(640, 480),)
+    with pytest.raises(Problem, match="holds data of type 'application/pdf', which is no image") as caught:
+        read(input=[{"role": "user", "content": [{**part, "image_url": "data:application/pdf;base64,JVBERi0="}]}])
+    assert caught.value.param == "input[0].content[0].image_url"
 
 
 def test_an_unknown_item_counts_and_follows_the_profile() -> None:
@@ -199,10 +216,11 @@ def test_an_unknown_item_counts_and_follows_the_profile() -> None:
             "input[0].content[0]",
             "nothing is kept",
         ),
+        ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].file_url", "is missing"),
         (
-            {"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "u"}]}]},
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
             "input[0].content[0]",
-            "no known bound",
+            "nothing is kept",
         ),
         (
             {"input": [{"role": "user", "content": [{"type": "odd", "x": {"image_url": "u"}}]}]},

@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from services.edge.http.problems import Problem, unavailable
 from services.edge.http.stream import ClientAnswer
 from tests.edge.call.doubles import CallClient
 
@@ -13,6 +16,10 @@ class Sent(CallClient):
 
     def __init__(self) -> None:
         super().__init__(b"")
+        self.was_cut = False
+
+    def cut(self) -> None:
+        self.was_cut = True
 
     @property
     def bodies(self) -> list[tuple[float, bytes]]:
@@ -102,3 +109,38 @@ async def test_a_client_that_sends_no_more_gets_a_comment_at_once_that_tells_whe
     assert sent.bodies == [(1.0, COMMENT)]
     await answer.end_stream(b"data: 1\n\n")
     assert sent.on_half_closed is None
+
+
+async def test_sound_has_no_comments_and_the_type_that_its_vendor_named() -> None:
+    sent = Sent()
+    answer = ClientAnswer(sent, [])
+    answer.expect_stream("audio/mpeg", 15.0)
+    await asyncio.sleep(100.0)
+    assert (sent.messages, sent.on_half_closed) == ([], None)
+    answer.stream_content_type = "audio/wav"
+    await answer.send(b"sound")
+    await asyncio.sleep(100.0)
+    await answer.end_stream(b"")
+    assert (b"content-type", b"audio/wav") in sent.messages[0][1]["headers"]
+    assert [body for _, body in sent.bodies if body] == [b"sound"]
+
+
+async def test_a_stream_that_can_not_go_on_has_last_words_or_is_cut_off() -> None:
+    problem = unavailable("it")
+    spoken = Sent()
+    answer = ClientAnswer(spoken, [])
+    answer.expect_stream("text/event-stream", 15.0)
+    await answer.send(b"data: 1\n\n")
+    await answer.break_off(problem, b"data: sorry\n\n")
+    assert [body for _, body in spoken.bodies] == [b"data: 1\n\n", b"data: sorry\n\n"]
+    mute = Sent()
+    answer = ClientAnswer(mute, [])
+    answer.expect_stream("audio/mpeg", 15.0)
+    # Nothing was sent: the problem is the answer.
+    with pytest.raises(Problem):
+        await answer.break_off(problem, b"")
+    await answer.send(b"sound")
+    await answer.break_off(problem, b"")
+    await answer.end_stream(b"more")
+    assert [body for _, body in mute.bodies if body] == [b"sound"]
+    assert mute.was_cut

@@ -2,7 +2,16 @@
 
 import pytest
 
-from services.edge.vendors.profile import Endpoint, ErrorRule, Meaning, Reasoning, Unknown, UsageReading, endpoints_of
+from services.edge.vendors.profile import (
+    Endpoint,
+    ErrorRule,
+    Meaning,
+    PromptCaching,
+    Reasoning,
+    Unknown,
+    UsageReading,
+    endpoints_of,
+)
 from services.edge.vendors.vendor import VendorFault
 from services.token_classes import INDEX
 from tokenline.registry.v1 import registry_pb2 as pb
@@ -23,6 +32,7 @@ def test_all_of_an_endpoint_is_read() -> None:
                 priced_fields=[pb.PricedField(field="search", free_values=["false", "null"])],
                 unknown_fields=pb.UNKNOWN_FIELD_PASSED,
                 unknown_content=pb.UNKNOWN_FIELD_REFUSED,
+                prompt_caching=pb.PROMPT_CACHING_AUTOMATIC,
                 usage=pb.UsageReading(
                     reasoning=pb.REASONING_COUNT_BESIDE,
                     paths=[
@@ -55,6 +65,7 @@ def test_all_of_an_endpoint_is_read() -> None:
             unknown_content=Unknown.REFUSED,
             usage=UsageReading(Reasoning.BESIDE, ((INDEX["cached_input"], ("details", "cached")),), (("x_acme", "usage"),)),
             errors=(ErrorRule(400, "1113", "arrears", Meaning.ACCOUNT),),
+            prompt_caching=PromptCaching.AUTOMATIC,
         )
     }
 

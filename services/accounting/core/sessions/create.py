@@ -6,7 +6,7 @@ import msgspec
 
 from services.accounting.core import limits, losses
 from services.accounting.core.account.state import Account
-from services.accounting.core.amounts import GRANTED_MAX, TOKENS_MAX, Estimate, expected, worst_case_in
+from services.accounting.core.amounts import GRANTED_MAX, TOKENS_MAX, Estimate, expected, worst_case_in, worst_cases
 from services.accounting.core.balance import free_sources, reserve, take, usable
 from services.accounting.core.commands import (
     CallName,
@@ -26,6 +26,7 @@ from services.accounting.core.sessions.hope import hopeful_output
 from services.accounting.core.sessions.limited import as_it_stands, narrowed, rules_of
 from services.accounting.core.sessions.refuse import Need, refusal_of, refused_by_cap, refused_for_balance
 from services.accounting.core.sessions.repeats import known_call, known_session
+from services.token_classes import IN_TOKENS, Measure
 
 # A metered session waits if less than this part of a window is free and others hold the rest.
 _SMALL_WINDOW_DIVISOR: Final = 8
@@ -63,7 +64,8 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
     if isinstance(within, Refused):
         return refusal_of(within, planned)
     planned, lines, offering = within, within.lines, within.rules
-    admission = limits.admit(account, rules, now_us, catalog.time_zone, tokens)
+    counted = _counted(command, tokens)
+    admission = limits.admit(account, rules, now_us, catalog.time_zone, counted)
     if isinstance(admission, Refused):
         left = limits.rates_left(account, rules, now_us)
         return refusal_of(msgspec.structs.replace(admission, rates=left), planned)
@@ -94,24 +96,19 @@ def create(account: Account, command: CreateSession, now_us: int, catalog: Charg
         more_lines=dict(list(lines.items())[1:]) if len(lines) > 1 else {},
         estimates=estimates,
         input_reserved=input_tokens,
-        expected=offering.expected,
+        expected=offering.expected and command.measures == IN_TOKENS,
         counters=admission.counters,
         windows_opened=admission.windows_opened,
         arrivals=admission.arrivals,
-        tokens_counted=tokens if rules.token_rates else 0,
+        tokens_counted=counted if rules.token_rates else 0,
         output_window=offering.output_window,
         final_action=offering.final_action,
         wholesale=catalog.wholesale(command.model_id, now_us),
         debt_limit=planned.debt_limit,
     )
+    threshold, validity_us = created.output_threshold, catalog.validity_us
     answer = Granted(
-        quota.granted,
-        quota.payable,
-        created.output_threshold,
-        catalog.validity_us,
-        quota.final,
-        offering.offering_id,
-        offering.final_action,
+        *(quota.granted, quota.payable, threshold, validity_us, quota.final, offering.offering_id, offering.final_action)
     )
     left = limits.rates_left(account, rules, now_us, admission.arrivals)
     decision = Decision((created, *_labels(command, now_us, catalog)), answer)
@@ -125,15 +122,25 @@ def _labels(command: CreateSession, now_us: int, catalog: ChargingCatalog) -> tu
     return (CallLabelled(command.account_id, now_us, command.charging_id, command.run_label),)
 
 
+def _counted(command: CreateSession, tokens: int) -> int:
+    """The likely input as rates of tokens count it: they count no characters, and no time."""
+    return tokens if command.input_measure is Measure.TOKEN else 0
+
+
 def _estimates(account: Account, command: CreateSession, planned: Plan, tokens: int) -> tuple[int, dict[str, Estimate]]:
     """Input tokens to reserve for, and their cost by line; `tokens` are the likely ones."""
-    offering = planned.rules
+    offering, measures = planned.rules, command.measures
+    input_tokens = command.input_bound
+    if offering.expected:
+        input_tokens = tokens
+    elif offering.calibrated and 0 <= command.input_calibrated < input_tokens:
+        input_tokens = command.input_calibrated
+    if measures != IN_TOKENS:
+        cases = {line: worst_cases(tariff, measures) for line, tariff in planned.lines.items()}
+        return input_tokens, {line: worst_case_in(each, input_tokens) for line, each in cases.items()}
     if offering.expected:
         share = account.cached_shares.get(command.model_id, 0)
-        return tokens, {line: expected(tariff, tokens, share) for line, tariff in planned.lines.items()}
-    input_tokens = command.input_bound
-    if offering.calibrated and 0 <= command.input_calibrated < input_tokens:
-        input_tokens = command.input_calibrated
+        return input_tokens, {line: expected(tariff, input_tokens, share) for line, tariff in planned.lines.items()}
     return input_tokens, {line: worst_case_in(cases, input_tokens) for line, cases in planned.worst_cases.items()}
 
 
@@ -165,7 +172,7 @@ def _quota(
         granted = -1 if payable.input_missing else min(wanted, payable.output)
         payable_output = payable.output
     others_hold = False
-    hopes = offering.expected and not admission.exact
+    hopes = offering.expected and not admission.exact and command.measures == IN_TOKENS
     useful = min(command.output_limit, _USEFUL_OUTPUT)
     if granted < wanted or payable_output < useful:
         reserved = sum(bucket.reserved for bucket in usable(account, lines, now_us))

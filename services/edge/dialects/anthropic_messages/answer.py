@@ -323,6 +323,11 @@ def _object(fields: Tree | None, name: str) -> Tree:
     return value if isinstance(value, dict) else {}
 
 
+def usage_of(used: Vector) -> Tree:
+    """The charged usage, in disjoint classes."""
+    return _usage(used, None)
+
+
 def _usage(used: Vector, counted: VendorCount | None) -> Tree:
     """The charged usage; the input only where the vendor has not counted it."""
     usage = {"output_tokens": total_output(used)}

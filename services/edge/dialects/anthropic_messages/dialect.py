@@ -15,6 +15,7 @@ class AnthropicMessages:
 
     name: Final = "anthropic_messages"
     request_id_header: Final = b"request-id"
+    is_json: Final = True
 
     def __init__(self, *, counting: bool = False) -> None:
         self._counting = counting

@@ -21,7 +21,9 @@ from services.edge.dialects.input import Input
 from services.edge.dialects.json_text import refuse_folds
 from services.edge.dialects.sizes import VENDOR_TOOL_TOKENS
 from services.edge.dialects.typed_events import Tree
+from services.edge.dialects.unmetered import document_in, image_in
 from services.edge.http.problems import Problem, malformed
+from services.edge.tokens.media import UNKNOWN, Document, Image, image_of
 
 Path = tuple[str | int, ...]
 # A document in the result of a tool holds blocks; nothing is nested deeper.
@@ -152,8 +154,11 @@ class Prompt(Input):
         """Counts an image; its data is no text."""
         source = self._source(block, where)
         match source.get("type"):
-            case "base64" | "url":
-                self.images += 1
+            case "base64":
+                self.images.append(_image_of(source, f"{where}.source"))
+            case "url":
+                url = source.get("url")
+                self.images.append(image_in(url, f"{where}.source.url") if type(url) is str else UNKNOWN)
             case "file":
                 raise _of_one_vendor(f"{where}.source")
             case _:
@@ -161,7 +166,7 @@ class Prompt(Input):
         self.rest(source, SOURCE_MEMBERS)
 
     def _document(self, block: Tree, path: Path, depth: int) -> None:
-        """Counts a document of text; refuses pages, because nobody knows their tokens before the vendor has read them."""
+        """Counts a document: its text, or its pages, whose tokens nobody knows before the vendor has read them."""
         where = _text(path)
         source = self._source(block, where)
         match source.get("type"):
@@ -177,12 +182,8 @@ class Prompt(Input):
                 else:
                     self._blocks(content, (*path, "source", "content"), depth + 1)
             case "base64" | "url":
-                if self.is_bounded:
-                    message = (
-                        f"{where} is a document in pages, whose tokens have no known bound, and the worst case is reserved before "
-                        'each call. Send its text: a source of type "text".'
-                    )
-                    raise malformed(where, message, "unsupported_content")
+                data = source.get("data" if source["type"] == "base64" else "url")
+                self.documents.append(document_in(data) if type(data) is str else Document())
             case "file":
                 raise _of_one_vendor(f"{where}.source")
             case _:
@@ -210,6 +211,15 @@ class Prompt(Input):
         if not source.keys() <= SOURCE_MEMBERS:
             self.odd(source, SOURCE_MEMBERS, SOURCE_BY_FOLD, f"{where}.source")
         return source
+
+
+def _image_of(source: Tree, where: str) -> Image:
+    """The image of a source in base64."""
+    media_type, data = source.get("media_type"), source.get("data")
+    if type(media_type) is str and not media_type.lower().startswith("image/"):
+        message = f"{where}.media_type is {media_type!r}, which is no image. Send an image, such as image/png."
+        raise malformed(f"{where}.media_type", message, "unsupported_content")
+    return image_of(data, media_type) if type(data) is type(media_type) is str else UNKNOWN
 
 
 def _text(path: Path) -> str:

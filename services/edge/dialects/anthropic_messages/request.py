@@ -63,6 +63,16 @@ class MessagesRequest:
         self.output_limit: int | None = None if counting else fields["max_tokens"]
         self.output_field: str | None = None if counting else "max_tokens"
 
+    @property
+    def fields(self) -> Tree:
+        """The fields as they were read."""
+        return self._fields
+
+    @property
+    def parts(self) -> int:
+        """Its turns, texts and tools."""
+        return self._prompt.turns + len(self._prompt.texts) + len(self._fields.get("tools") or ())
+
     def size(self) -> InputSize:
         """The size of the input."""
         return self._prompt.size()

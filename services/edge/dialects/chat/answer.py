@@ -537,7 +537,7 @@ class ChatAnswer:
         if unfinished:
             out += self._chunk(choices=unfinished)
         if self._options.continuous_usage:
-            out = _with_usage(out, used)
+            out = with_usage(out, used)
         if self._options.include_usage:
             if self._usage_chunk and self._is_counted_so(used):
                 out += b"data: %b\n\n" % self._usage_chunk.replace(b"\n", b" ")
@@ -588,10 +588,10 @@ class ChatAnswer:
     @property
     def tells_usage(self) -> TellsUsage | None:
         """See `services.edge.call.dialect.Answer`."""
-        return _with_usage if self._options.continuous_usage else None
+        return with_usage if self._options.continuous_usage else None
 
 
-def _with_usage(events: bytes, used: Vector) -> bytes:
+def with_usage(events: bytes, used: Vector) -> bytes:
     """The chunks of events, each with this usage in place of its own; all else keeps its text."""
     usage = Raw(encode(usage_object(used, "prompt", "completion")))
     chunks = [_members_decoder.decode(event.removeprefix(b"data: ")) for event in events.split(b"\n\n") if event]

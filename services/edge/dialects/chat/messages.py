@@ -22,8 +22,10 @@ from services.edge.dialects.json_text import (
     refuse_folds,
     text,
 )
-from services.edge.dialects.unmetered import MEDIA, names_media, unbounded
+from services.edge.dialects.unmetered import MEDIA, document_in, image_in, names_media, sound_in, unbounded
 from services.edge.http.problems import malformed
+from services.edge.tokens.media import Document, Image
+from services.edge.tokens.sound import Sound
 
 # Roles that the template's own tokens cover.
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -38,6 +40,10 @@ _PARTS_BY_FOLD: Final = by_fold(_PARTS)
 _CALLS_BY_FOLD: Final = by_fold(_CALLS)
 _FUNCTIONS_BY_FOLD: Final = by_fold(_FUNCTIONS)
 _IMAGES_BY_FOLD: Final = by_fold({"url", "detail"})
+_SOUNDS_BY_FOLD: Final = by_fold({"data", "format"})
+_FILES_BY_FOLD: Final = by_fold({"file_data", "file_id", "filename"})
+# Kinds of parts that are read.
+_KINDS: Final = frozenset({"text", "refusal", "image_url", "input_audio", "file"})
 
 
 class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -58,11 +64,13 @@ class Messages(NamedTuple):
     texts: list[str]
     # JSON, to the letter, that may become tokens and is no text.
     others: list[bytes]
-    images: int
+    images: tuple[Image, ...]
     # This many texts are the stable beginning of the conversation, up to the first message of the user.
     beginning: int
     # The first unknown member or part, as a param; empty where all are known.
     unknown: str
+    sounds: tuple[Sound, ...] = ()
+    documents: tuple[Document, ...] = ()
 
 
 def read_messages(raw: Raw) -> Messages:
@@ -79,7 +87,7 @@ def read_messages(raw: Raw) -> Messages:
             others = [message.role.encode() for message in plain_ones if message.role not in _ROLES]
             roles = [message.role for message in plain_ones]
             beginning = roles.index("user") + 1 if "user" in roles else 1
-            return Messages(raw, len(plain_ones), texts, others, 0, beginning, "")
+            return Messages(raw, len(plain_ones), texts, others, (), beginning, "")
     return _MessageReader().read(raw)
 
 
@@ -89,7 +97,9 @@ class _MessageReader:
     def __init__(self) -> None:
         self._texts: list[str] = []
         self._others: list[bytes] = []
-        self._images = 0
+        self._images: list[Image] = []
+        self._sounds: list[Sound] = []
+        self._documents: list[Document] = []
         self._beginning: int | None = None
         self._unknown = ""
 
@@ -110,7 +120,17 @@ class _MessageReader:
             raise not_utf8("messages", error) from None
         beginning = 1 if self._beginning is None else self._beginning
         raw_messages = Raw(encode(messages))
-        return Messages(raw_messages, len(messages), self._texts, self._others, self._images, beginning, self._unknown)
+        return Messages(
+            raw_messages,
+            len(messages),
+            self._texts,
+            self._others,
+            tuple(self._images),
+            beginning,
+            self._unknown,
+            tuple(self._sounds),
+            tuple(self._documents),
+        )
 
     def _read_message(self, fields: Fields, param: str) -> str:
         """Reads a message; its role."""
@@ -159,6 +179,10 @@ class _MessageReader:
             raise malformed(f"{param}.type", f"{param} must have a type, such as text.", "missing_required_parameter")
         if kind == "image_url":
             self._read_image(part, param)
+        elif kind == "input_audio":
+            self._read_sound(part, param)
+        elif kind == "file":
+            self._read_file(part, param)
         elif kind in ("text", "refusal"):
             if not is_set(part, kind):
                 raise malformed(f"{param}.{kind}", f"{param} must have a {kind}.", "missing_required_parameter")
@@ -169,10 +193,10 @@ class _MessageReader:
             self._unknown = f"{param}.type {kind}"
         for name, raw in part.items():
             if name == "type":
-                if kind not in ("text", "refusal", "image_url"):
+                if kind not in _KINDS:
                     self._others.append(bytes(raw))
             elif name == kind:
-                if kind not in ("text", "refusal", "image_url"):
+                if kind not in _KINDS:
                     self._add_unknown(raw, f"{param}.{name}", name)
             elif name == "prompt_cache_breakpoint":
                 self._others.append(bytes(raw))
@@ -183,22 +207,55 @@ class _MessageReader:
     def _read_image(self, part: Fields, param: str) -> None:
         if not is_set(part, "image_url"):
             raise malformed(f"{param}.image_url", f"{param} must have an image_url with a url.", "missing_required_parameter")
-        self._images += 1
         raw = part["image_url"]
         if bytes(raw).startswith(b'"'):
             # Some clients write the URL alone.
-            text(part, "image_url", f"{param}.image_url")
+            self._images.append(image_in(text(part, "image_url", f"{param}.image_url") or "", f"{param}.image_url"))
             return
         param = f"{param}.image_url"
         image = members(raw, param)
         refuse_folds(image, _IMAGES_BY_FOLD, param)
-        if not text(image, "url", f"{param}.url"):
+        url = text(image, "url", f"{param}.url")
+        if not url:
             raise malformed(f"{param}.url", f"{param} must have a url.", "missing_required_parameter")
-        text(image, "detail", f"{param}.detail")
+        self._images.append(image_in(url, f"{param}.url", text(image, "detail", f"{param}.detail")))
         for name, value in image.items():
             if name not in ("url", "detail"):
                 self._add_unknown(value, f"{param}.{name}", name)
         part["image_url"] = Raw(encode(image))
+
+    def _read_sound(self, part: Fields, param: str) -> None:
+        sound, param = self._members_of(part, "input_audio", param, _SOUNDS_BY_FOLD)
+        data = text(sound, "data", f"{param}.data")
+        if not data:
+            raise malformed(f"{param}.data", f"{param} must have data: a file of sound in base64.", "missing_required_parameter")
+        text(sound, "format", f"{param}.format")
+        self._sounds.append(sound_in(data, f"{param}.data"))
+
+    def _read_file(self, part: Fields, param: str) -> None:
+        file, param = self._members_of(part, "file", param, _FILES_BY_FOLD)
+        if is_set(file, "file_id"):
+            message = f"{param}.file_id names a file by an ID that one vendor gave; files are not kept here. Send its file_data."
+            raise malformed(f"{param}.file_id", message, "unsupported_content")
+        data = text(file, "file_data", f"{param}.file_data")
+        if not data:
+            raise malformed(f"{param}.file_data", f"{param} must have file_data: a file in base64.", "missing_required_parameter")
+        if name := text(file, "filename", f"{param}.filename"):
+            self._texts.append(name)
+        self._documents.append(document_in(data))
+
+    def _members_of(self, part: Fields, name: str, param: str, known: dict[str, str]) -> tuple[Fields, str]:
+        """The members of a part's own member, written anew, and its place; the unknown ones count."""
+        param = f"{param}.{name}"
+        if not is_set(part, name):
+            raise malformed(param, f"{param} is missing.", "missing_required_parameter")
+        found = members(part[name], param)
+        refuse_folds(found, known, param)
+        for member, value in found.items():
+            if member not in known.values():
+                self._add_unknown(value, f"{param}.{member}", member)
+        part[name] = Raw(encode(found))
+        return found, param
 
     def _read_calls(self, fields: Fields, param: str) -> None:
         if not is_set(fields, "tool_calls"):

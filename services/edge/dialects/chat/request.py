@@ -25,9 +25,11 @@ from services.edge.dialects.json_text import (
     read_object,
     refuse_folds,
     text,
+    tree,
     truth,
 )
 from services.edge.dialects.sizes import ANSWER_BYTES, TOKEN_BYTES_MAX
+from services.edge.dialects.typed_events import Tree
 from services.edge.http.problems import malformed
 from services.edge.tokens.size import size_of
 from services.edge.vendors.profile import Endpoint, Unknown
@@ -35,6 +37,8 @@ from services.edge.vendors.profile import Endpoint, Unknown
 CHOICES_MAX: Final = 128
 ALTERNATIVES_MAX: Final = 20
 _MISSING: Final = "missing_required_parameter"
+# The shortest tool: {"type":"function","function":{"name":"f"}}.
+_TOOL_BYTES_MIN: Final = 45
 _TRUE: Final = Raw(b"true")
 _FALSE: Final = Raw(b"false")
 
@@ -71,6 +75,18 @@ class ChatRequest:
         self._fields: Fields = fields
         self._messages: Messages = read_messages(fields["messages"])
 
+    @property
+    def fields(self) -> Tree:
+        """The fields as they were read, decoded to the last member."""
+        decoded: Tree = tree(Raw(encode({**self._fields, "messages": self._messages.raw})))
+        return decoded
+
+    @property
+    def parts(self) -> int:
+        """Its turns, texts and tools, or a little more."""
+        tools = self._fields.get("tools")
+        return self._messages.turns + len(self._messages.texts) + (len(bytes(tools)) // _TOOL_BYTES_MIN if tools else 0)
+
     def size(self) -> InputSize:
         """See `services.edge.call.dialect.Request`."""
         messages = self._messages
@@ -83,7 +99,15 @@ class ChatRequest:
                 others.append(bytes(raw))
         # Sized as one text, because only a sample of a long one is looked at.
         size = size_of("".join((*messages.texts, b"".join(others).decode())))
-        return InputSize(size.utf8_bytes, size, messages.turns, messages.images, self._texts)
+        return InputSize(
+            size.utf8_bytes,
+            size,
+            messages.turns,
+            messages.images,
+            self._texts,
+            sounds=messages.sounds,
+            documents=messages.documents,
+        )
 
     def conversation(self) -> bytes:
         """See `services.edge.call.dialect.Request`."""

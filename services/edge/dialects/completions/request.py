@@ -100,7 +100,7 @@ class CompletionsRequest:
         size = prompts.size
         if others := self._suffix * prompts.inputs + unknown_text(self._fields, _FIELDS):
             size += size_of(others)
-        return InputSize(size.utf8_bytes, size, 0, 0, self._texts, prompts.inputs, "prompt")
+        return InputSize(size.utf8_bytes, size, 0, (), self._texts, prompts.inputs, "prompt")
 
     def conversation(self) -> bytes:
         """See `services.edge.call.dialect.Request`."""

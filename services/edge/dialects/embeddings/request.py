@@ -63,7 +63,7 @@ class EmbeddingsRequest:
         size = self._prompts.size
         if others := unknown_text(self._fields, _FIELDS):
             size += size_of(others)
-        return InputSize(size.utf8_bytes, size, 0, 0, self._texts, self._prompts.inputs, "input")
+        return InputSize(size.utf8_bytes, size, 0, (), self._texts, self._prompts.inputs, "input")
 
     def conversation(self) -> bytes:
         """See `services.edge.call.dialect.Request`."""

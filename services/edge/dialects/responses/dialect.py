@@ -22,6 +22,7 @@ class Responses:
     name = "openai_responses"
     charged = Charged.INPUT_AND_OUTPUT
     request_id_header = b"x-request-id"
+    is_json = True
 
     def read(self, body: Body, headers: Mapping[bytes, bytes]) -> ResponsesRequest:
         """See `services.edge.call.dialect.Dialect`. No header changes what a body means; one may name its session."""

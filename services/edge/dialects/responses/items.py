@@ -6,6 +6,8 @@ from services.edge.dialects.input import Input
 from services.edge.dialects.json_text import refuse_folds
 from services.edge.dialects.responses.names import (
     CLIENT_TOOLS,
+    FILE_BY_FOLD,
+    FILE_MEMBERS,
     IMAGE_MEMBERS,
     ITEM_BY_FOLD,
     ITEMS,
@@ -18,6 +20,7 @@ from services.edge.dialects.responses.names import (
 from services.edge.dialects.sizes import VENDOR_TOOL_TOKENS
 from services.edge.dialects.tally import bytes_of
 from services.edge.dialects.typed_events import Tree
+from services.edge.dialects.unmetered import document_in, image_in
 from services.edge.http.problems import Problem, malformed
 
 _MISSING: Final = "missing_required_parameter"
@@ -135,6 +138,8 @@ class Items(Input):
                 self.rest({name: value for name, value in part.items() if value not in _EMPTY}, frozenset({"type", member}))
         elif kind == "input_image":
             self._image(part, where)
+        elif kind == "input_file":
+            self._file(part, where)
         else:
             refuse_folds(part, PART_BY_FOLD, where)
             self.note_unknown(part, where, kind)
@@ -144,13 +149,20 @@ class Items(Input):
         """Counts an image; its data is no text."""
         if not part.keys() <= IMAGE_MEMBERS:
             self.odd(part, IMAGE_MEMBERS, PART_BY_FOLD, where)
-        if part.get("file_id") is not None:
-            raise _kept(where, "a file")
-        _string(part.get("image_url"), f"{where}.image_url")
-        if part.get("detail") is not None:
-            _string(part["detail"], f"{where}.detail")
-        self.images += 1
+        _refuse_kept_file(part, where)
+        url = _string(part.get("image_url"), f"{where}.image_url")
+        detail = _string(part["detail"], f"{where}.detail") if part.get("detail") is not None else None
+        self.images.append(image_in(url, f"{where}.image_url", detail))
         self.rest(part, IMAGE_MEMBERS)
+
+    def _file(self, part: Tree, where: str) -> None:
+        """Counts a document; its data is no text."""
+        if not part.keys() <= FILE_MEMBERS:
+            self.odd(part, FILE_MEMBERS, FILE_BY_FOLD, where)
+        _refuse_kept_file(part, where)
+        name = "file_url" if part.get("file_data") is None else "file_data"
+        self.documents.append(document_in(_string(part.get(name), f"{where}.{name}")))
+        self.rest(part, FILE_MEMBERS - {"filename"})
 
 
 def _string(value: object, where: str) -> str:
@@ -159,6 +171,11 @@ def _string(value: object, where: str) -> str:
     if type(value) is not str:
         raise malformed(where, f"{where} must be a string.", "invalid_type")
     return value
+
+
+def _refuse_kept_file(part: Tree, where: str) -> None:
+    if part.get("file_id") is not None:
+        raise _kept(where, "a file")
 
 
 def _kept(where: str, kept: str) -> Problem:

@@ -81,6 +81,8 @@ PARTS: Final = {
 PART_MEMBERS: Final = frozenset({"type", "text", "refusal", "annotations", "logprobs", "prompt_cache_breakpoint"})
 IMAGE_MEMBERS: Final = frozenset({"type", "image_url", "file_id", "detail", "prompt_cache_breakpoint"})
 PART_BY_FOLD: Final = by_fold(PART_MEMBERS | IMAGE_MEMBERS)
+FILE_MEMBERS: Final = frozenset({"type", "file_data", "file_id", "file_url", "filename", "detail", "prompt_cache_breakpoint"})
+FILE_BY_FOLD: Final = by_fold(FILE_MEMBERS)
 
 # Events of an answer.
 CREATED: Final = "response.created"

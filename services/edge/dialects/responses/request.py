@@ -87,6 +87,21 @@ class ResponsesRequest:
         passed = {name: value for name, value in options.items() if name in OPTIONS and value is not None}
         return passed, tuple(f"stream_options.{name}" for name in options if name not in OPTIONS)
 
+    @property
+    def fields(self) -> Tree:
+        """The fields as they were read, without those that no vendor is told."""
+        return self._fields
+
+    @property
+    def dropped_options(self) -> tuple[str, ...]:
+        """Names of unknown options of the stream."""
+        return self._dropped_options
+
+    @property
+    def parts(self) -> int:
+        """Its turns, texts and tools."""
+        return self._input.turns + len(self._input.texts) + len(self._fields.get("tools") or ())
+
     def size(self) -> InputSize:
         """See `services.edge.call.dialect.Request`."""
         return self._input.size()

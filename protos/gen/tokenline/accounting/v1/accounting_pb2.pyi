@@ -165,7 +165,7 @@ class ChargeOperation(_message.Message):
     def __init__(self, operation_id: _Optional[int] = ..., account_id: _Optional[str] = ..., charging_id: _Optional[str] = ..., invocation_sequence_number: _Optional[int] = ..., create: _Optional[_Union[CreateSession, _Mapping]] = ..., update: _Optional[_Union[UpdateSession, _Mapping]] = ..., release: _Optional[_Union[ReleaseSession, _Mapping]] = ..., event: _Optional[_Union[ChargeEvent, _Mapping]] = ..., top_up: _Optional[_Union[TopUpBucket, _Mapping]] = ...) -> None: ...
 
 class CreateSession(_message.Message):
-    __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected", "input_tokens_calibrated", "idempotency_key", "content_digest", "key_is_minted", "run_label")
+    __slots__ = ("model_id", "key_id", "member_id", "input_tokens_bound", "output_tokens_limit", "output_metered", "input_tokens_expected", "input_tokens_calibrated", "input_measure", "output_measure", "idempotency_key", "content_digest", "key_is_minted", "run_label")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -174,6 +174,8 @@ class CreateSession(_message.Message):
     OUTPUT_METERED_FIELD_NUMBER: _ClassVar[int]
     INPUT_TOKENS_EXPECTED_FIELD_NUMBER: _ClassVar[int]
     INPUT_TOKENS_CALIBRATED_FIELD_NUMBER: _ClassVar[int]
+    INPUT_MEASURE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_MEASURE_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     CONTENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEY_IS_MINTED_FIELD_NUMBER: _ClassVar[int]
@@ -186,11 +188,13 @@ class CreateSession(_message.Message):
     output_metered: bool
     input_tokens_expected: int
     input_tokens_calibrated: int
+    input_measure: _registry_pb2.Measure
+    output_measure: _registry_pb2.Measure
     idempotency_key: str
     content_digest: bytes
     key_is_minted: bool
     run_label: str
-    def __init__(self, model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., input_tokens_bound: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_metered: _Optional[bool] = ..., input_tokens_expected: _Optional[int] = ..., input_tokens_calibrated: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., content_digest: _Optional[bytes] = ..., key_is_minted: _Optional[bool] = ..., run_label: _Optional[str] = ...) -> None: ...
+    def __init__(self, model_id: _Optional[str] = ..., key_id: _Optional[str] = ..., member_id: _Optional[str] = ..., input_tokens_bound: _Optional[int] = ..., output_tokens_limit: _Optional[int] = ..., output_metered: _Optional[bool] = ..., input_tokens_expected: _Optional[int] = ..., input_tokens_calibrated: _Optional[int] = ..., input_measure: _Optional[_Union[_registry_pb2.Measure, str]] = ..., output_measure: _Optional[_Union[_registry_pb2.Measure, str]] = ..., idempotency_key: _Optional[str] = ..., content_digest: _Optional[bytes] = ..., key_is_minted: _Optional[bool] = ..., run_label: _Optional[str] = ...) -> None: ...
 
 class UpdateSession(_message.Message):
     __slots__ = ("used", "output_tokens_wanted")

@@ -17,6 +17,14 @@ class Unit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UNIT_POINT: _ClassVar[Unit]
     UNIT_CURRENCY: _ClassVar[Unit]
 
+class Measure(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MEASURE_UNSPECIFIED: _ClassVar[Measure]
+    MEASURE_TOKEN: _ClassVar[Measure]
+    MEASURE_IMAGE: _ClassVar[Measure]
+    MEASURE_MILLISECOND: _ClassVar[Measure]
+    MEASURE_CHARACTER: _ClassVar[Measure]
+
 class ReservationPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RESERVATION_POLICY_UNSPECIFIED: _ClassVar[ReservationPolicy]
@@ -39,6 +47,10 @@ class Dialect(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DIALECT_OPENAI_RESPONSES: _ClassVar[Dialect]
     DIALECT_OPENAI_EMBEDDINGS: _ClassVar[Dialect]
     DIALECT_OPENAI_COMPLETIONS: _ClassVar[Dialect]
+    DIALECT_OPENAI_IMAGES: _ClassVar[Dialect]
+    DIALECT_OPENAI_TRANSCRIPTIONS: _ClassVar[Dialect]
+    DIALECT_RERANK: _ClassVar[Dialect]
+    DIALECT_OPENAI_SPEECH: _ClassVar[Dialect]
 
 class VendorAuthentication(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -52,6 +64,12 @@ class UnknownField(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UNKNOWN_FIELD_DROPPED: _ClassVar[UnknownField]
     UNKNOWN_FIELD_REFUSED: _ClassVar[UnknownField]
     UNKNOWN_FIELD_PASSED: _ClassVar[UnknownField]
+
+class PromptCaching(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PROMPT_CACHING_UNSPECIFIED: _ClassVar[PromptCaching]
+    PROMPT_CACHING_AUTOMATIC: _ClassVar[PromptCaching]
+    PROMPT_CACHING_MARKS: _ClassVar[PromptCaching]
 
 class ReasoningCount(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -113,6 +131,11 @@ UNIT_UNSPECIFIED: Unit
 UNIT_TOKEN: Unit
 UNIT_POINT: Unit
 UNIT_CURRENCY: Unit
+MEASURE_UNSPECIFIED: Measure
+MEASURE_TOKEN: Measure
+MEASURE_IMAGE: Measure
+MEASURE_MILLISECOND: Measure
+MEASURE_CHARACTER: Measure
 RESERVATION_POLICY_UNSPECIFIED: ReservationPolicy
 RESERVATION_POLICY_WORST_CASE: ReservationPolicy
 RESERVATION_POLICY_EXPECTED: ReservationPolicy
@@ -127,6 +150,10 @@ DIALECT_ANTHROPIC_MESSAGES: Dialect
 DIALECT_OPENAI_RESPONSES: Dialect
 DIALECT_OPENAI_EMBEDDINGS: Dialect
 DIALECT_OPENAI_COMPLETIONS: Dialect
+DIALECT_OPENAI_IMAGES: Dialect
+DIALECT_OPENAI_TRANSCRIPTIONS: Dialect
+DIALECT_RERANK: Dialect
+DIALECT_OPENAI_SPEECH: Dialect
 VENDOR_AUTHENTICATION_UNSPECIFIED: VendorAuthentication
 VENDOR_AUTHENTICATION_BEARER: VendorAuthentication
 VENDOR_AUTHENTICATION_X_API_KEY: VendorAuthentication
@@ -134,6 +161,9 @@ UNKNOWN_FIELD_UNSPECIFIED: UnknownField
 UNKNOWN_FIELD_DROPPED: UnknownField
 UNKNOWN_FIELD_REFUSED: UnknownField
 UNKNOWN_FIELD_PASSED: UnknownField
+PROMPT_CACHING_UNSPECIFIED: PromptCaching
+PROMPT_CACHING_AUTOMATIC: PromptCaching
+PROMPT_CACHING_MARKS: PromptCaching
 REASONING_COUNT_UNSPECIFIED: ReasoningCount
 REASONING_COUNT_INSIDE: ReasoningCount
 REASONING_COUNT_BESIDE: ReasoningCount
@@ -187,7 +217,7 @@ class Vendor(_message.Message):
     def __init__(self, vendor_id: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., api_key_env: _Optional[str] = ..., base_url_env: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[VendorEndpoint, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[VendorError, _Mapping]]] = ...) -> None: ...
 
 class VendorEndpoint(_message.Message):
-    __slots__ = ("dialect", "base_url", "authentication", "output_limit_field", "limit_counts_reasoning", "streams", "takes_stream_options", "drainable", "extra_fields", "priced_fields", "unknown_fields", "unknown_content", "usage", "probe_path")
+    __slots__ = ("dialect", "base_url", "authentication", "output_limit_field", "limit_counts_reasoning", "streams", "takes_stream_options", "drainable", "extra_fields", "priced_fields", "unknown_fields", "unknown_content", "usage", "prompt_caching", "probe_path")
     DIALECT_FIELD_NUMBER: _ClassVar[int]
     BASE_URL_FIELD_NUMBER: _ClassVar[int]
     AUTHENTICATION_FIELD_NUMBER: _ClassVar[int]
@@ -201,6 +231,7 @@ class VendorEndpoint(_message.Message):
     UNKNOWN_FIELDS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_CONTENT_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_CACHING_FIELD_NUMBER: _ClassVar[int]
     PROBE_PATH_FIELD_NUMBER: _ClassVar[int]
     dialect: Dialect
     base_url: str
@@ -215,8 +246,9 @@ class VendorEndpoint(_message.Message):
     unknown_fields: UnknownField
     unknown_content: UnknownField
     usage: UsageReading
+    prompt_caching: PromptCaching
     probe_path: str
-    def __init__(self, dialect: _Optional[_Union[Dialect, str]] = ..., base_url: _Optional[str] = ..., authentication: _Optional[_Union[VendorAuthentication, str]] = ..., output_limit_field: _Optional[str] = ..., limit_counts_reasoning: _Optional[bool] = ..., streams: _Optional[bool] = ..., takes_stream_options: _Optional[bool] = ..., drainable: _Optional[bool] = ..., extra_fields: _Optional[_Iterable[str]] = ..., priced_fields: _Optional[_Iterable[_Union[PricedField, _Mapping]]] = ..., unknown_fields: _Optional[_Union[UnknownField, str]] = ..., unknown_content: _Optional[_Union[UnknownField, str]] = ..., usage: _Optional[_Union[UsageReading, _Mapping]] = ..., probe_path: _Optional[str] = ...) -> None: ...
+    def __init__(self, dialect: _Optional[_Union[Dialect, str]] = ..., base_url: _Optional[str] = ..., authentication: _Optional[_Union[VendorAuthentication, str]] = ..., output_limit_field: _Optional[str] = ..., limit_counts_reasoning: _Optional[bool] = ..., streams: _Optional[bool] = ..., takes_stream_options: _Optional[bool] = ..., drainable: _Optional[bool] = ..., extra_fields: _Optional[_Iterable[str]] = ..., priced_fields: _Optional[_Iterable[_Union[PricedField, _Mapping]]] = ..., unknown_fields: _Optional[_Union[UnknownField, str]] = ..., unknown_content: _Optional[_Union[UnknownField, str]] = ..., usage: _Optional[_Union[UsageReading, _Mapping]] = ..., prompt_caching: _Optional[_Union[PromptCaching, str]] = ..., probe_path: _Optional[str] = ...) -> None: ...
 
 class PricedField(_message.Message):
     __slots__ = ("field", "free_values")
@@ -257,7 +289,7 @@ class VendorError(_message.Message):
     def __init__(self, http_status: _Optional[int] = ..., code: _Optional[str] = ..., message_part: _Optional[str] = ..., meaning: _Optional[_Union[VendorErrorMeaning, str]] = ...) -> None: ...
 
 class TokenizerFamily(_message.Message):
-    __slots__ = ("family_id", "letters_per_token_milli", "tokens_per_cjk_character_milli", "template_tokens_per_message", "template_tokens_per_request", "tokenizer", "image_tokens_max")
+    __slots__ = ("family_id", "letters_per_token_milli", "tokens_per_cjk_character_milli", "template_tokens_per_message", "template_tokens_per_request", "tokenizer", "image_tokens_max", "image_rule", "sound_tokens_per_second")
     FAMILY_ID_FIELD_NUMBER: _ClassVar[int]
     LETTERS_PER_TOKEN_MILLI_FIELD_NUMBER: _ClassVar[int]
     TOKENS_PER_CJK_CHARACTER_MILLI_FIELD_NUMBER: _ClassVar[int]
@@ -265,6 +297,8 @@ class TokenizerFamily(_message.Message):
     TEMPLATE_TOKENS_PER_REQUEST_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_TOKENS_MAX_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_RULE_FIELD_NUMBER: _ClassVar[int]
+    SOUND_TOKENS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     family_id: str
     letters_per_token_milli: int
     tokens_per_cjk_character_milli: int
@@ -272,7 +306,25 @@ class TokenizerFamily(_message.Message):
     template_tokens_per_request: int
     tokenizer: str
     image_tokens_max: int
-    def __init__(self, family_id: _Optional[str] = ..., letters_per_token_milli: _Optional[int] = ..., tokens_per_cjk_character_milli: _Optional[int] = ..., template_tokens_per_message: _Optional[int] = ..., template_tokens_per_request: _Optional[int] = ..., tokenizer: _Optional[str] = ..., image_tokens_max: _Optional[int] = ...) -> None: ...
+    image_rule: ImageRule
+    sound_tokens_per_second: int
+    def __init__(self, family_id: _Optional[str] = ..., letters_per_token_milli: _Optional[int] = ..., tokens_per_cjk_character_milli: _Optional[int] = ..., template_tokens_per_message: _Optional[int] = ..., template_tokens_per_request: _Optional[int] = ..., tokenizer: _Optional[str] = ..., image_tokens_max: _Optional[int] = ..., image_rule: _Optional[_Union[ImageRule, _Mapping]] = ..., sound_tokens_per_second: _Optional[int] = ...) -> None: ...
+
+class ImageRule(_message.Message):
+    __slots__ = ("square_pixels", "square_tokens_milli", "base_tokens", "short_side_pixels", "tokens_min", "low_detail_tokens")
+    SQUARE_PIXELS_FIELD_NUMBER: _ClassVar[int]
+    SQUARE_TOKENS_MILLI_FIELD_NUMBER: _ClassVar[int]
+    BASE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SHORT_SIDE_PIXELS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_MIN_FIELD_NUMBER: _ClassVar[int]
+    LOW_DETAIL_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    square_pixels: int
+    square_tokens_milli: int
+    base_tokens: int
+    short_side_pixels: int
+    tokens_min: int
+    low_detail_tokens: int
+    def __init__(self, square_pixels: _Optional[int] = ..., square_tokens_milli: _Optional[int] = ..., base_tokens: _Optional[int] = ..., short_side_pixels: _Optional[int] = ..., tokens_min: _Optional[int] = ..., low_detail_tokens: _Optional[int] = ...) -> None: ...
 
 class Route(_message.Message):
     __slots__ = ("vendor_id", "vendor_model_id", "priority", "wholesale_tariff_id", "weight", "edge_concurrency_max", "region", "offering_ids", "requests_per_minute", "tokens_per_minute")
@@ -299,7 +351,7 @@ class Route(_message.Message):
     def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., priority: _Optional[int] = ..., wholesale_tariff_id: _Optional[str] = ..., weight: _Optional[int] = ..., edge_concurrency_max: _Optional[int] = ..., region: _Optional[str] = ..., offering_ids: _Optional[_Iterable[str]] = ..., requests_per_minute: _Optional[int] = ..., tokens_per_minute: _Optional[int] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning", "dialects", "equivalent_model_ids", "routing")
+    __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning", "dialects", "input_measure", "output_measure", "equivalent_model_ids", "routing")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     OWNED_BY_FIELD_NUMBER: _ClassVar[int]
@@ -310,6 +362,8 @@ class Model(_message.Message):
     ROUTES_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_REASONING_FIELD_NUMBER: _ClassVar[int]
     DIALECTS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_MEASURE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_MEASURE_FIELD_NUMBER: _ClassVar[int]
     EQUIVALENT_MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
     ROUTING_FIELD_NUMBER: _ClassVar[int]
     model_id: str
@@ -322,9 +376,11 @@ class Model(_message.Message):
     routes: _containers.RepeatedCompositeFieldContainer[Route]
     hidden_reasoning: bool
     dialects: _containers.RepeatedScalarFieldContainer[Dialect]
+    input_measure: Measure
+    output_measure: Measure
     equivalent_model_ids: _containers.RepeatedScalarFieldContainer[str]
     routing: RoutingPolicy
-    def __init__(self, model_id: _Optional[str] = ..., display_name: _Optional[str] = ..., owned_by: _Optional[str] = ..., context_window_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., family_id: _Optional[str] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., hidden_reasoning: _Optional[bool] = ..., dialects: _Optional[_Iterable[_Union[Dialect, str]]] = ..., equivalent_model_ids: _Optional[_Iterable[str]] = ..., routing: _Optional[_Union[RoutingPolicy, str]] = ...) -> None: ...
+    def __init__(self, model_id: _Optional[str] = ..., display_name: _Optional[str] = ..., owned_by: _Optional[str] = ..., context_window_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., family_id: _Optional[str] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., hidden_reasoning: _Optional[bool] = ..., dialects: _Optional[_Iterable[_Union[Dialect, str]]] = ..., input_measure: _Optional[_Union[Measure, str]] = ..., output_measure: _Optional[_Union[Measure, str]] = ..., equivalent_model_ids: _Optional[_Iterable[str]] = ..., routing: _Optional[_Union[RoutingPolicy, str]] = ...) -> None: ...
 
 class TokenRates(_message.Message):
     __slots__ = ("input", "cached_input", "cache_write", "output", "reasoning", "cache_write_1h", "audio_input", "image_input", "audio_output", "image_output", "generated_images", "audio_milliseconds", "spoken_characters")

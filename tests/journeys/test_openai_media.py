@@ -374,7 +374,7 @@ async def test_text_that_is_too_long_or_not_paid_for_is_not_spoken(running: tupl
     services, subscriber = running
     poor = await Subscriber.open(services, subscriber.http, "mute", tokens=19)
     async with sdk(services, poor.api_key) as client:
-        with pytest.raises(openai.BadRequestError, match="input has 4097 characters; speaker speaks at most 4096"):
+        with pytest.raises(openai.BadRequestError, match="All texts have 4097 characters; speaker takes at most 4096"):
             await client.audio.speech.create(model="speaker", input="x" * 4_097, voice="v")
         with pytest.raises(openai.APIStatusError) as used_up:
             await client.audio.speech.create(model="speaker", input="x" * 10, voice="v")

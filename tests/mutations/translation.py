@@ -27,6 +27,13 @@ _OF_ANSWERS: Final = "tests/edge/dialects/translation/test_answers.py"
 _OF_CALLS: Final = "tests/edge/test_translation.py"
 
 TRANSLATION: Final[tuple[Mutation, ...]] = (
+    one(
+        "places of translated calls are not named",
+        _ADMISSION,
+        "if name in spoken or self.translator.targets(name, spoken)]",
+        "if name in spoken]",
+        _OF_CALLS,
+    ),
     one("a proof goes to whoever asks", _PROOFS, "self.close(proof) == sealed else None", "sealed else None", _OF_ANSWERS),
     one(
         "a proof is not bound to its vendor",

@@ -226,7 +226,7 @@ def _allows_equivalents(word: str) -> bool | None:
     """Whether a request lets an equivalent model answer; None: it does not say. Errors: `Problem` 400 for another word."""
     if word not in _FALLBACKS:
         message = f"{_FALLBACK.decode()} must be equivalent, or none, or left out: then it is as the account's offering says."
-        raise malformed(None, message, "invalid_value")
+        raise malformed(_FALLBACK.decode(), message, "invalid_value")
     return _FALLBACKS[word]
 
 

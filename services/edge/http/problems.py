@@ -339,6 +339,14 @@ def no_handshake(reason: str) -> Problem:
     return Problem(426, INVALID_REQUEST, "invalid_handshake", message, headers=headers)
 
 
+def once_on_socket(header: str) -> Problem:
+    """400. A WebSocket makes many calls, so that a name of one call can't hold for it."""
+    message = (
+        f"{header} names one call, and a WebSocket makes many. Leave it out, or send the call that is to be made once with POST."
+    )
+    return malformed(header, message, "unsupported_parameter")
+
+
 def response_in_flight() -> Problem:
     """400. A WebSocket's client asked for a response before the one under way had ended."""
     message = "A response is under way on this connection. Ask for the next one after it has ended, or on another connection."

@@ -50,7 +50,11 @@ def test_a_vendor_gets_what_was_read() -> None:
         ({"input": ""}, "input", "You must provide an input"),
         ({"input": ["a"]}, "input", "input must be a string"),
         ({"instructions": 5}, "instructions", "instructions must be a string"),
-        ({"response_format": "midi"}, "response_format", "response_format must be mp3, opus, aac, flac, wav, pcm; it is 'midi'."),
+        (
+            {"response_format": "midi"},
+            "response_format",
+            "response_format must be one of mp3, opus, aac, flac, wav, pcm; it is 'midi'.",
+        ),
         ({"Input": "b"}, "Input", "write input, in exactly these letters"),
     ],
 )

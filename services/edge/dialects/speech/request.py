@@ -44,7 +44,7 @@ class SpeechRequest:
             raise malformed("input", "You must provide an input: the text to speak.", _MISSING)
         wanted = text(fields, "response_format") or "mp3"
         if wanted not in TYPES:
-            message = f"response_format must be {', '.join(TYPES)}; it is {wanted[:64]!r}."
+            message = f"response_format must be one of {', '.join(TYPES)}; it is {wanted[:64]!r}."
             raise malformed("response_format", message, "invalid_value")
         self.model_id: str = model_id
         self._spoken = spoken

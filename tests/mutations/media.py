@@ -408,4 +408,18 @@ _SPEECH: Final = (
     ),
 )
 
-MEDIA: Final = (*_IMAGES, *_MEASURES, *_LENGTHS, *_BUSY, *_AGAIN, *_DOCUMENTS, *_RERANK, *_SPEECH)
+_UNLIMITED: Final = (
+    one(
+        "a part of the price is enough for output that can not be limited",
+        "services/edge/call/path.py",
+        "        if limit is not None and not request.takes_limit:\n",
+        "        if False:\n",
+        _JOURNEYS,
+    ),
+    one(
+        "images can be limited", "services/edge/dialects/images/request.py", "takes_limit = False", "takes_limit = True", _JOURNEYS
+    ),
+    one("transcriptions can be limited", _TRANSCRIPTION, "takes_limit = False", "takes_limit = True", _JOURNEYS),
+)
+
+MEDIA: Final = (*_UNLIMITED, *_IMAGES, *_MEASURES, *_LENGTHS, *_BUSY, *_AGAIN, *_DOCUMENTS, *_RERANK, *_SPEECH)

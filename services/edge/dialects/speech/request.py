@@ -26,6 +26,7 @@ class SpeechRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
     makes_output = False
+    takes_limit = False
     # The sound is relayed as it comes.
     streamed = True
     choices = 1

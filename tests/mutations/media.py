@@ -410,6 +410,13 @@ _SPEECH: Final = (
 
 _UNLIMITED: Final = (
     one(
+        "a usage of images says anything",
+        "services/edge/dialects/images/answer.py",
+        "if is_counted_so and len(encode(self._usage)) <= _USAGE_BYTES_MAX:",
+        "if is_counted_so:",
+        "tests/edge/dialects/test_images.py",
+    ),
+    one(
         "a part of the price is enough for output that can not be limited",
         "services/edge/call/path.py",
         "        if limit is not None and not request.takes_limit:\n",

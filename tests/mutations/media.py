@@ -408,7 +408,19 @@ _SPEECH: Final = (
     ),
 )
 
+_BESIDE: Final = "services/edge/dialects/transcriptions/beside.py"
 _UNLIMITED: Final = (
+    one(
+        "members beside the text of a sound are free",
+        _TEXT,
+        'told_beside(whole) if self._wanted != "text" else ""',
+        '""',
+        _OF_TEXT,
+    ),
+    one("segments tell any text", _BESIDE, '        if _tells_again(parts, whole["text"]):\n', "        if True:\n", _OF_TEXT),
+    one("segments tell the text in any order", _BESIDE, "    left = iter(text)\n", "    left = text\n", _OF_TEXT),
+    one("a segment of no text has measures", _BESIDE, "for part in parts if part)", "for part in parts)", _OF_TEXT),
+    one("members beside the text have no bound", _BESIDE, ' + written[free:].decode("utf-8", "ignore")', "", _OF_TEXT),
     one(
         "a usage of images says anything",
         "services/edge/dialects/images/answer.py",

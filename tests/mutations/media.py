@@ -189,6 +189,18 @@ _LENGTHS: Final = (
         "            return Sound(_told_ms(content), length, length)\n",
         _OF_SOUND,
     ),
+    one("mu-law has the bits that a head says", _SOUND, "7: frozenset({8})}", "7: frozenset({8, 64})}", _OF_SOUND),
+    one("a short head has the bits that follow", _SOUND, "size >= _WAVE_FORMAT_BYTES and block", "block", _OF_SOUND),
+    one("a block of other numbers is believed", _SOUND, " and block_bytes * 8 == channels * bits", "", _OF_SOUND),
+    one(
+        "the end of an extended head is not read",
+        _SOUND,
+        "more, valid_bits, _, kind, guid_end =",
+        "more, valid_bits, _, _, guid_end =",
+        _OF_SOUND,
+    ),
+    one("bits have all of their room", _SOUND, "bits = min(valid_bits or bits, bits)", "pass", _OF_SOUND),
+    one("any family of subformats is numbers", _SOUND, " and guid_end == _WAVE_GUID_END", "", _OF_SOUND),
     one("an absurd rate is believed", _SOUND, " and rate in _WAVE_RATES", "", _OF_SOUND),
     one(
         "a second chunk says what a wave is",

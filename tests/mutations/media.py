@@ -383,8 +383,15 @@ _OF_SPEECH: Final = "tests/edge/dialects/test_speech.py"
 _STREAM: Final = "services/edge/call/vendor_stream.py"
 _JOURNEYS: Final = "tests/journeys/test_openai_media.py"
 _SPEECH: Final = (
+    one(
+        "a character brings sound without end",
+        "services/edge/dialects/speech/answer.py",
+        "        if self._bytes_left < 0:\n",
+        "        if False:\n",
+        _OF_SPEECH,
+    ),
     one("instructions are free", _SPOKEN, "self._spoken + self._told + unknown_text", "self._spoken + unknown_text", _OF_SPEECH),
-    one("bytes are charged and not characters", _SPOKEN, "characters=len(read))", "characters=size.utf8_bytes)", _OF_SPEECH),
+    one("bytes are charged and not characters", _SPOKEN, "characters=len(self._read))", "characters=size.utf8_bytes)", _OF_SPEECH),
     one("sound comes as events", _SPOKEN, "frozenset({b'\"audio\"'})", "frozenset({b'\"audio\"', b'\"sse\"'})", _OF_SPEECH),
     one("sound is looked at for events", _STREAM, "PieceReader() if relays_bytes else EventReader()", "EventReader()", _JOURNEYS),
     one("a page is relayed as sound", _STREAM, "not named or _SOUND.fullmatch(named) is not None", "True", _JOURNEYS),

@@ -455,6 +455,13 @@ _UNLIMITED: Final = (
         _JOURNEYS,
     ),
     one(
+        "who waits for others is told to pay",
+        "services/edge/call/path.py",
+        "if granted.final_unit_action else quota_held_below_answer",
+        "if True else quota_held_below_answer",
+        "tests/edge/call/test_admission.py",
+    ),
+    one(
         "images can be limited", "services/edge/dialects/images/request.py", "takes_limit = False", "takes_limit = True", _JOURNEYS
     ),
     one("transcriptions can be limited", _TRANSCRIPTION, "takes_limit = False", "takes_limit = True", _JOURNEYS),

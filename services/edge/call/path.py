@@ -19,8 +19,10 @@ from services.edge.http.problems import (
     limit_used_up,
     malformed,
     model_not_found,
+    quota_below_answer,
     quota_below_choices,
     quota_held,
+    quota_held_below_answer,
     quota_used_up,
     rate_limited,
     too_deep,
@@ -149,6 +151,11 @@ class CallPath:
             # Each choice needs at least one token, or the vendor can't be told a limit.
             session.release_later(_NOTHING_USED)
             raise quota_below_choices(request.choices)
+        if limit is not None and not request.takes_limit:
+            session.release_later(_NOTHING_USED)
+            # A grant that is not the last one is less than was asked for because of others.
+            refused = quota_below_answer if granted.final_unit_action else quota_held_below_answer
+            raise refused(admitted.output_limit * request.choices)
         call = Call(
             admitted,
             session,

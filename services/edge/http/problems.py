@@ -128,6 +128,25 @@ def quota_below_choices(choices: int) -> Problem:
     return Problem(402, INSUFFICIENT_QUOTA, "insufficient_quota", message, param="n", headers=(_NO_RETRY,))
 
 
+def quota_below_answer(output_tokens: int) -> Problem:
+    """402. The balance does not cover output that can't be limited."""
+    message = f"{_unlimited(output_tokens)} Top up the account, or ask for less."
+    return Problem(402, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=(_NO_RETRY,))
+
+
+def quota_held_below_answer(output_tokens: int) -> Problem:
+    """429, to be tried again: the same, while other open calls of the account hold the rest."""
+    message = f"{_unlimited(output_tokens)} Other open calls of this account hold the rest. Try again when one of them has ended."
+    headers = ((b"x-should-retry", b"true"), *_retry_after(1_000))
+    return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=headers)
+
+
+def _unlimited(output_tokens: int) -> str:
+    return (
+        f"This request can make {output_tokens} tokens or images of output, which can't be limited, and what is free covers fewer."
+    )
+
+
 def quota_held(needed_amount: int, free_amount: int, held_amount: int, unit: str, retry_after_ms: int) -> Problem:
     """429, to be tried again: the balance would be enough, but other open calls of the account hold it."""
     message = (

@@ -203,6 +203,17 @@ async def test_nothing_is_counted_where_the_refusal_has_another_reason() -> None
     assert len(scene.charging.creates) == 1
 
 
+@pytest.mark.parametrize(("last", "status"), [(pb.FINAL_UNIT_ACTION_TERMINATE, 402), (pb.FINAL_UNIT_ACTION_UNSPECIFIED, 429)])
+async def test_a_part_of_output_that_can_not_be_limited_is_not_begun(last: pb.FinalUnitAction, status: int) -> None:
+    # A grant that is not the last one is a part because others hold the rest.
+    scene = Scene(FakeCharging(balance=400))
+    scene.charging.rates = {"final_unit_action": last}
+    client = await scene.call("stream=no limit=500 unlimited=yes model=whole")
+    assert client.status == status
+    assert scene.vendors.asked == []
+    assert (scene.used, scene.cause) == ((0, 0, 0, 0, 0), "rejected")
+
+
 # Quota that has ended
 
 

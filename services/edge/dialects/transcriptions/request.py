@@ -49,6 +49,7 @@ class TranscriptionRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
     makes_output = True
+    takes_limit = False
     streamed = False
     choices = 1
     # The text of the whole file is wanted, always.

@@ -52,7 +52,7 @@ class Agent(msgspec.Struct, frozen=True):
     command: Callable[[str, Path, System, Account, Path, str], Command]
     # Calls in a turn without tools: the turn's own, and for titles and suggestions beside it.
     calls: int
-    # Calls in such a turn where each is refused as used up.
+    # Calls in such a turn where each is refused as used up; 0: it goes on for longer than anybody waits.
     refusals: int
     # The tool that runs a command; "": it has none.
     shell_tool: str = ""
@@ -230,7 +230,7 @@ CODEX: Final = Agent(
 )
 CLINE: Final = Agent("cline", "qwen-flash", "chat", _cline, 1, 1, "run_commands", "commands", lists_commands=True)
 # It wants a command in each answer, asks twice more for one, and gives up.
-MINI: Final = Agent("mini-swe-agent", "qwen-flash", "chat", _mini, 3, 1, "bash", shows_words=False)
+MINI: Final = Agent("mini-swe-agent", "qwen-flash", "chat", _mini, 3, 0, "bash", shows_words=False)
 AGENTS: Final = (CLAUDE_CODE, OPENCODE, QWEN_CODE, AIDER, CODEX, CLINE, MINI)
 
 

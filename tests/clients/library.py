@@ -44,6 +44,8 @@ class Library(msgspec.Struct, frozen=True):
     adds_version: bool = False
     # It tells why an answer ended.
     tells_end: bool = True
+    # The error by which it tells of a cut answer, of which it has given the text; "": none.
+    cut_error: str = ""
     # Fields of its calls that vendors are not told, as the edge names them.
     dropped: str = ""
 
@@ -91,10 +93,11 @@ LIBRARIES: Final = (
     Library("openai for Node", "", "sdks.mjs", "chat"),
     Library("openai for Node", "", "sdks.mjs", "responses"),
     Library("anthropic for Node", "", "sdks.mjs", "messages", adds_version=True),
-    Library("AI SDK openai", "", "ai_sdk.mjs", "responses"),
+    # It heeds no x-should-retry.
+    Library("AI SDK openai", "", "ai_sdk.mjs", "responses", refusals=3),
     Library("AI SDK anthropic", "", "ai_sdk.mjs", "messages"),
     Library("AI SDK openai-compatible", "", "ai_sdk.mjs", "chat"),
-    Library("openai-agents", "frameworks", "openai_agents", "responses", tells_end=False),
+    Library("openai-agents", "frameworks", "openai_agents", "responses", tells_end=False, cut_error="ModelBehaviorError"),
     Library("openai-agents", "frameworks", "openai_agents", "chat", tells_end=False),
     Library("pydantic-ai", "frameworks", "pydantic_ai_agent", "responses", tells_end=False),
     Library("pydantic-ai", "frameworks", "pydantic_ai_agent", "chat", tells_end=False),

@@ -20,7 +20,7 @@ TOKEN: Final = 1_000_000
 SAID: Final = "the net can now pay for any one new use and get out ask you all"
 _VENDORS: Final = ("ANTHROPIC", "DEEPSEEK", "ALIBABA", "OPENAI", "GOOGLE")
 # By dialect, a model whose first route leads to a vendor that nobody reaches.
-LOST_FIRST: Final = {"chat": "gpt-4o-mini", "responses": "gpt-4o-mini", "messages": "claude-haiku-4-5-20251001"}
+LOST_FIRST: Final = {"chat": "gpt-4.1-mini", "responses": "gpt-4.1-mini", "messages": "claude-haiku-4-5-20251001"}
 _BASE_CATALOG: Final = Path(__file__).parents[2] / "services" / "registry" / "base_catalog"
 # Methods of calls, in requests of their own or on a WebSocket.
 _CALLS: Final = ("POST", "SEND")

@@ -31,7 +31,7 @@ def test_a_turn_is_shown_and_paid_once(agent: Agent, system: System, installed: 
     assert {receipt["usage"]["output"] for receipt in bill.receipts} == {16}
 
 
-@every_agent
+@pytest.mark.parametrize("agent", [agent for agent in AGENTS if agent.refusals], ids=lambda agent: agent.name)
 def test_used_up_quota_is_told_at_once_and_costs_nothing(agent: Agent, system: System, installed: Path, tmp_path: Path) -> None:
     account = system.open_account(FEW)
     turn = agent.turn(installed, system, account, tmp_path, "say hi")
@@ -150,7 +150,7 @@ def test_two_tools_run_and_every_call_is_paid_once(agent: Agent, system: System,
     prompt = "write it in capitals\nsimulate: " + json.dumps({"output_tokens": TOOL_TOKENS, "tools": tool})
     turn = agent.turn(installed, system, account, tmp_path, prompt)
     assert turn.status == 0, turn.shown
-    assert SAID in turn.shown
+    assert SAID in turn.shown or not agent.shows_words
     calls = [exchange.body.count(b"CAN PAY FOR NEW USE") for exchange in system.peek()]
     # What both tools said went with a call after the first.
     assert calls[0] == 0

@@ -80,18 +80,18 @@ def problem_body(problem: Problem, params: Mapping[str, str] | None = None) -> b
 
 
 def invalid_api_key(key: str | None) -> Problem:
-    """401. The key is missing (None), unknown or revoked; the message shows it masked."""
+    """401. The key is missing (None), unknown or revoked; the message shows it masked. Some clients try again if nobody says no."""
     if key is None:
         message = "You did not provide an API key. Send it in the Authorization header: Authorization: Bearer YOUR_KEY."
     else:
         message = f"Incorrect API key provided: {masked(key)}. It is unknown here, or was revoked."
-    return Problem(401, INVALID_REQUEST, "invalid_api_key", message, headers=((b"www-authenticate", b"Bearer"),))
+    return Problem(401, INVALID_REQUEST, "invalid_api_key", message, headers=((b"www-authenticate", b"Bearer"), _NO_RETRY))
 
 
 def invalid_admin_token() -> Problem:
     """401. The administrative API takes the admin token alone."""
     message = "This needs the admin token: Authorization: Bearer ADMIN_TOKEN. An API key does not open it."
-    return Problem(401, INVALID_REQUEST, "invalid_admin_token", message, headers=((b"www-authenticate", b"Bearer"),))
+    return Problem(401, INVALID_REQUEST, "invalid_admin_token", message, headers=((b"www-authenticate", b"Bearer"), _NO_RETRY))
 
 
 def masked(key: str) -> str:

@@ -111,6 +111,9 @@ class CallPath:
             self._router.keep(snapshot.routes())
         model = model_of(snapshot, request.model_id)
         equivalents = _allows_equivalents(client.header(_FALLBACK))
+        if principal.is_minted:
+            # The models that it may call are its run's, which accounting alone knows.
+            equivalents = False
         try:
             admitted = await self._admit(dialect, request, model, principal)
         except RecursionError:

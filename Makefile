@@ -70,15 +70,17 @@ test-clients: setup .clients/.installed ## test real clients, as their vendors p
 # What is installed runs as it came: no script of a package, and the programs of this platform from the packages that carry them.
 # `npm ci` wants a lock of every platform's packages, and a registry need not serve those; `npm install` takes what is locked too.
 .clients/.installed: tests/clients/.npmrc tests/clients/package.json tests/clients/package-lock.json tests/clients/requirements.lock \
-  tests/clients/langchain.lock
+  tests/clients/frameworks.lock tests/clients/llama_index.lock
 	@command -v npm > /dev/null || { echo "npm is needed, of Node 20 or later: see https://nodejs.org"; exit 1; }
 	@mkdir -p .clients
 	cp $(filter-out %.lock,$^) .clients/
 	cd .clients && npm install --no-save --ignore-scripts --no-audit --no-fund
 	@test -x .clients/aider/bin/python || python3 -m venv .clients/aider
 	.clients/aider/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/clients/requirements.lock
-	@test -x .clients/langchain/bin/python || python3 -m venv .clients/langchain
-	.clients/langchain/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/clients/langchain.lock
+	@test -x .clients/frameworks/bin/python || python3 -m venv .clients/frameworks
+	.clients/frameworks/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/clients/frameworks.lock
+	@test -x .clients/llama_index/bin/python || python3 -m venv .clients/llama_index
+	.clients/llama_index/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/clients/llama_index.lock
 	@touch $@
 
 # Its dependencies go with nobody else's.
@@ -147,7 +149,8 @@ lock: setup ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header infra/policy/requirements.in -o infra/policy/requirements.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/clients/requirements.in -o tests/clients/requirements.lock
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/clients/langchain.in -o tests/clients/langchain.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/clients/frameworks.in -o tests/clients/frameworks.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/clients/llama_index.in -o tests/clients/llama_index.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/peers/litellm.in -o tests/peers/litellm.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/peers/redis.in -o tests/peers/redis.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock

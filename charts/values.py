@@ -42,16 +42,8 @@ _SET_BY_THE_CHART: Final = {
         "telemetry",
     ),
     *("registry_address", "authentication_address", "accounting_address", "billing_address", "simulator_base_url"),
-    *(
-        "catalog_folders",
-        "partitions",
-        "hash_key_file",
-        "region",
-        "admin_token_file",
-        "vendor_secrets_folder",
-        "outbox",
-        "cdr_folder",
-    ),
+    *("catalog_folders", "partitions", "hash_key_file", "region", "admin_token_file", "vendor_secrets_folder"),
+    *("outbox", "cdr_folder"),
     *("drain_notice_ms", "drain_timeout_ms", "health_port"),
     *("grpc_tls", "grpc_tls_port", "grpc_certificate_file", "grpc_key_file", "grpc_ca_file"),
 }

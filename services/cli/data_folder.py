@@ -26,7 +26,8 @@ DEFAULT_DATA_DIR: Final = Path("~/.tokenline")
 
 _CATALOG_README: Final = """\
 Files named *.yaml in this folder are a catalog layer over the one that is shipped: entries add to it, or replace those of
-the same ID as a whole. A change is taken up within a second; an invalid one is refused and the log says why.
+the same ID: a vendor field by field, everything else as a whole. Each ID stands once in the folder. A change is taken up within a
+second; an invalid one is refused and the log says why.
 """
 
 

@@ -66,7 +66,8 @@ def _seconds(content: bytes) -> float:
     try:
         with wave.open(io.BytesIO(content)) as sound:
             return float(sound.getnframes() / sound.getframerate())
-    except (wave.Error, EOFError):
+    except (wave.Error, EOFError, ZeroDivisionError):
+        # It is no WAV, or its head tells no rate.
         return len(content) / _BYTES_PER_SECOND
 
 

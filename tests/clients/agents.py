@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -46,42 +47,65 @@ class Agent(msgspec.Struct, frozen=True):
 
     name: str
     model_id: str
+    # The dialect that it speaks: chat, messages or responses.
+    dialect: str
     command: Callable[[str, Path, System, Account, Path, str], Command]
     # Calls in a turn without tools: the turn's own, and for titles and suggestions beside it.
     calls: int
-    # Calls in such a turn where each is refused as used up.
+    # Calls in such a turn where each is refused as used up; 0: it goes on for longer than anybody waits.
     refusals: int
     # The tool that runs a command; "": it has none.
     shell_tool: str = ""
     # The argument that has the command, and what it must be told beside it.
     command_argument: str = "command"
     tool_arguments: dict[str, bool] = {}
+    # Whether that argument is a list of commands.
+    lists_commands: bool = False
+    # Whether an answer that calls no tool is shown.
+    shows_words: bool = True
     # Fields of its calls that vendors are not told, as the edge names them.
     dropped: str = ""
     # The status of its refusals, and its own words for them; "": it shows ours.
     refused_status: int = 402
     refused_words: str = ""
+    # A part of what it shows for a revoked key.
+    revoked_words: str = "Incorrect API key provided"
 
-    def turn(self, installed: Path, system: System, account: Account, folder: Path, prompt: str) -> Turn:
-        """Runs one turn in a folder and a home of its own."""
+    def turn(self, installed: Path, system: System, account: Account, folder: Path, prompt: str, model_id: str = "") -> Turn:
+        """Runs one turn in a folder and a home of its own, of which nothing runs on."""
         home = folder / "home"
         (folder / "project").mkdir(parents=True)
         home.mkdir()
-        command = self.command(self.model_id, installed, system, account, folder / "project", prompt)
+        command = self.command(model_id or self.model_id, installed, system, account, folder / "project", prompt)
         begun_s = time.monotonic()
-        ended = subprocess.run(
-            command.arguments,
-            input=command.stdin,
-            capture_output=True,
-            text=True,
-            timeout=TURN_S_MAX,
-            cwd=folder / "project",
-            env={"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "dumb", **_OFFLINE, **command.environment},
-            check=False,
-        )
+        try:
+            ended = subprocess.run(
+                command.arguments,
+                input=command.stdin,
+                capture_output=True,
+                text=True,
+                timeout=TURN_S_MAX,
+                cwd=folder / "project",
+                env={"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "dumb", **_OFFLINE, **command.environment},
+                check=False,
+            )
+        finally:
+            _end_all_of(home)
         # Some break lines where a terminal would end.
         shown = " ".join((ended.stdout + ended.stderr).split())
         return Turn(ended.returncode, ended.stdout, shown, time.monotonic() - begun_s)
+
+
+def _end_all_of(home: Path) -> None:
+    """Kills what a client left running in the background: every process that has this home."""
+    told = f"HOME={home}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if told in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
+        except OSError:
+            # It has ended, or is another's.
+            continue
 
 
 def _claude_code(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
@@ -160,17 +184,41 @@ supports_websockets = true
     )
 
 
-CLAUDE_CODE: Final = Agent("claude-code", "claude-sonnet-4-6", _claude_code, 1, 1, "Bash")
+def _cline(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+    (program,) = (installed / "node_modules" / "@cline").glob("cli-*/bin/cline")
+    # It asks its own settings for the address, which a command of its own writes.
+    steps = '"$0" auth -p openai-compatible -k "$1" -m "$2" -b "$3" && exec "$0" -P openai-compatible "$4"'
+    return Command(["sh", "-c", steps, str(program), account.api_key, model_id, system.base_url, prompt], {})
+
+
+def _mini(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+    program = installed / "frameworks" / "bin" / "mini"
+    arguments = ["--model", f"openai/{model_id}", "--yolo", "--exit-immediately", "--cost-limit", "0", "--task", prompt]
+    return Command(
+        [str(program), *arguments, "--output", str(project / "steps.json")],
+        {
+            "OPENAI_API_BASE": system.base_url,
+            "OPENAI_API_KEY": account.api_key,
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "MSWEA_CONFIGURED": "true",
+            # It knows no price of this model.
+            "MSWEA_COST_TRACKING": "ignore_errors",
+        },
+    )
+
+
+CLAUDE_CODE: Final = Agent("claude-code", "claude-sonnet-4-6", "messages", _claude_code, 1, 1, "Bash")
 # A model without a tokenizer here: one that has it counts more than the simulator says where JSON comes in small pieces.
-OPENCODE: Final = Agent("opencode", "qwen-flash", _opencode, 2, 2, "bash")
+OPENCODE: Final = Agent("opencode", "qwen-flash", "chat", _opencode, 2, 2, "bash")
 QWEN_CODE: Final = Agent(
-    "qwen-code", "qwen3-coder-plus", _qwen_code, 2, 1, "run_shell_command", tool_arguments={"is_background": False}
+    "qwen-code", "qwen3-coder-plus", "chat", _qwen_code, 2, 1, "run_shell_command", tool_arguments={"is_background": False}
 )
 # It heeds no x-should-retry, and for a minute waits twice as long after each refusal.
-AIDER: Final = Agent("aider", "deepseek-v4-pro", _aider, 1, 9)
+AIDER: Final = Agent("aider", "deepseek-v4-pro", "chat", _aider, 1, 9)
 CODEX: Final = Agent(
     "codex",
     "gpt-4.1",
+    "responses",
     _codex,
     1,
     1,
@@ -180,7 +228,10 @@ CODEX: Final = Agent(
     refused_status=429,
     refused_words="Quota exceeded. Check your plan and billing details.",
 )
-AGENTS: Final = (CLAUDE_CODE, OPENCODE, QWEN_CODE, AIDER, CODEX)
+CLINE: Final = Agent("cline", "qwen-flash", "chat", _cline, 1, 1, "run_commands", "commands", lists_commands=True)
+# It wants a command in each answer, asks twice more for one, and gives up.
+MINI: Final = Agent("mini-swe-agent", "qwen-flash", "chat", _mini, 3, 0, "bash", shows_words=False)
+AGENTS: Final = (CLAUDE_CODE, OPENCODE, QWEN_CODE, AIDER, CODEX, CLINE, MINI)
 
 
 def node() -> str:

@@ -1,6 +1,7 @@
 """`tokenline up` with a vendor beside it, a relay before it, and accounts to try clients with."""
 
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import yaml
 
 from tests.cli.processes import Up, in_time, run, started, tokenline, up
 from tests.clients.recorder import Exchange, Recorder, recording
@@ -17,6 +19,9 @@ TOKEN: Final = 1_000_000
 # What the simulator says where nothing else is asked for: 16 tokens, and the beginning of any longer text.
 SAID: Final = "the net can now pay for any one new use and get out ask you all"
 _VENDORS: Final = ("ANTHROPIC", "DEEPSEEK", "ALIBABA", "OPENAI", "GOOGLE")
+# By dialect, a model whose first route leads to a vendor that nobody reaches.
+LOST_FIRST: Final = {"chat": "gpt-4.1-mini", "responses": "gpt-4.1-mini", "messages": "claude-haiku-4-5-20251001"}
+_BASE_CATALOG: Final = Path(__file__).parents[2] / "services" / "registry" / "base_catalog"
 # Methods of calls, in requests of their own or on a WebSocket.
 _CALLS: Final = ("POST", "SEND")
 # Any is good.
@@ -27,6 +32,7 @@ class Account(msgspec.Struct, frozen=True):
     """An account of its own for one client."""
 
     account_id: str
+    key_id: str
     api_key: str
     # TOKEN.
     granted: int
@@ -71,10 +77,15 @@ class System:
         account_id = self.ask("account", "create")["account_id"]
         amount = ("--amount", str(tokens), "--unit", "TOKEN", "--valid-days", "30")
         self.ask("account", "topup", account_id, *amount, "--idempotency-key", f"grant-{self._number}")
-        api_key = self.ask("key", "create", "--account", account_id)["api_key"]
+        key = self.ask("key", "create", "--account", account_id)
         self._recorder.take()
         self._served_before = self._served()
-        return Account(account_id, api_key, tokens)
+        return Account(account_id, key["key_id"], key["api_key"], tokens)
+
+    def revoke(self, account: Account) -> None:
+        """Revokes its key, in force within a second."""
+        self.ask("key", "revoke", account.key_id)
+        time.sleep(1)
 
     def exchanges(self) -> list[Exchange]:
         """The calls since the account was opened or this was asked."""
@@ -145,7 +156,9 @@ def running_system(folder: Path) -> Iterator[System]:
             vendor_url = vendor.stdout.readline().rpartition(" ")[2].strip()
         assert vendor_url.startswith("http://"), vendor.communicate()[1]
         environment = {f"TOKENLINE_{name}_BASE_URL": vendor_url for name in _VENDORS}
-        environment |= {f"TOKENLINE_{name}_API_KEY": _VENDOR_KEY for name in _VENDORS}
+        environment |= {f"TOKENLINE_{name}_API_KEY": _VENDOR_KEY for name in (*_VENDORS, "LOST")}
+        (folder / "data" / "catalog").mkdir(parents=True)
+        (folder / "data" / "catalog" / "lost.yaml").write_text(yaml.safe_dump(_lost_first()))
         running = stack.enter_context(up(folder / "data", **environment))
         recorder = stack.enter_context(recording(running.demo.base_url.removesuffix("/v1")))
         system = System(running, recorder, vendor_url)
@@ -153,3 +166,23 @@ def running_system(folder: Path) -> Iterator[System]:
         assert system.ask("audit")["breaches"] == []
         assert system.ask("reconcile")["differences"] == []
         assert running.stop() == 0
+
+
+def _lost_first() -> dict[str, Any]:
+    """A catalog layer by which the models of `LOST_FIRST` have a route before their own to a vendor that nobody reaches."""
+    models = yaml.safe_load((_BASE_CATALOG / "models.yaml").read_text())["models"]
+    dialects = ("openai_chat", "openai_responses", "anthropic_messages")
+    vendor = {
+        "vendor_id": "lost",
+        "display_name": "Lost",
+        "base_url": "http://127.0.0.1:9/v1",
+        "api_key_env": "TOKENLINE_LOST_API_KEY",
+        "base_url_env": "TOKENLINE_LOST_BASE_URL",
+        "endpoints": {dialect: {} for dialect in dialects},
+    }
+    chosen = [model for model in models if model["model_id"] in LOST_FIRST.values()]
+    for model in chosen:
+        for route in model["routes"]:
+            route["priority"] += 1
+        model["routes"].insert(0, {"vendor_id": "lost", "vendor_model_id": model["model_id"], "priority": 0})
+    return {"vendors": [vendor], "models": chosen}

@@ -7,7 +7,7 @@ import pytest
 
 from tests.clients.agents import AGENTS, CLAUDE_CODE, CODEX, Agent
 from tests.clients.bills import assert_paid_once, assert_refused
-from tests.clients.system import SAID, System
+from tests.clients.system import LOST_FIRST, SAID, System
 
 every_agent = pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: agent.name)
 PLENTY = 1_000_000
@@ -26,12 +26,12 @@ def test_a_turn_is_shown_and_paid_once(agent: Agent, system: System, installed: 
     account = system.open_account(PLENTY)
     turn = agent.turn(installed, system, account, tmp_path, "say hi")
     assert turn.status == 0, turn.shown
-    assert SAID in turn.stdout
+    assert SAID in turn.shown or not agent.shows_words
     bill = assert_paid_once(system, account, agent.calls, agent.dropped)
     assert {receipt["usage"]["output"] for receipt in bill.receipts} == {16}
 
 
-@every_agent
+@pytest.mark.parametrize("agent", [agent for agent in AGENTS if agent.refusals], ids=lambda agent: agent.name)
 def test_used_up_quota_is_told_at_once_and_costs_nothing(agent: Agent, system: System, installed: Path, tmp_path: Path) -> None:
     account = system.open_account(FEW)
     turn = agent.turn(installed, system, account, tmp_path, "say hi")
@@ -41,6 +41,31 @@ def test_used_up_quota_is_told_at_once_and_costs_nothing(agent: Agent, system: S
         assert "You exceeded your current quota" in turn.shown, turn.shown
         assert f"{FEW} TOKEN are left. Top up the account" in turn.shown
     assert_refused(system, account, agent.refusals, agent.refused_status)
+
+
+@every_agent
+def test_a_revoked_key_is_told(agent: Agent, system: System, installed: Path, tmp_path: Path) -> None:
+    account = system.open_account(PLENTY)
+    system.revoke(account)
+    turn = agent.turn(installed, system, account, tmp_path, "say hi")
+    assert agent.revoked_words in turn.shown, turn.shown
+    assert account.api_key not in turn.shown
+    assert {exchange.status for exchange in system.exchanges()} == {401}
+
+
+@every_agent
+def test_a_vendor_that_fails_is_not_noticed_where_the_next_route_answers(
+    agent: Agent, system: System, installed: Path, tmp_path: Path
+) -> None:
+    account = system.open_account(PLENTY)
+    turn = agent.turn(installed, system, account, tmp_path, "say hi", LOST_FIRST[agent.dialect])
+    assert turn.status == 0, turn.shown
+    assert SAID in turn.shown or not agent.shows_words
+    for receipt in system.bill(account, system.exchanges()).receipts:
+        *lost, last = receipt["attempts"]
+        assert last["outcome"] == "answered"
+        # The breaker may have left out the lost route already.
+        assert [(each["vendor_id"], each["outcome"]) for each in lost] in ([("lost", "unreachable")], [])
 
 
 def test_claude_code_shows_the_vendors_count(system: System, installed: Path, tmp_path: Path) -> None:
@@ -114,20 +139,21 @@ def test_codex_sends_what_is_new_and_pays_for_the_whole_conversation(system: Sys
 
 
 @pytest.mark.parametrize("agent", [agent for agent in AGENTS if agent.shell_tool], ids=lambda agent: agent.name)
-def test_a_tool_runs_and_every_call_is_paid_once(agent: Agent, system: System, installed: Path, tmp_path: Path) -> None:
+def test_two_tools_run_and_every_call_is_paid_once(agent: Agent, system: System, installed: Path, tmp_path: Path) -> None:
     account = system.open_account(PLENTY)
     # In capitals it is in no request unless the tool ran. Short words, since the edge does not believe a vendor that counts
     # less than a tokenizer does, and digits are more tokens than the simulator says.
-    command = {agent.command_argument: "echo can pay for new use | tr a-z A-Z"}
+    said = "echo can pay for new use | tr a-z A-Z"
+    command = {agent.command_argument: [said] if agent.lists_commands else said}
     arguments = {**command, "description": "Write it in capitals", **agent.tool_arguments}
-    tool = {"calls": 1, "name": agent.shell_tool, "arguments": arguments}
+    tool = {"calls": 2, "name": agent.shell_tool, "arguments": arguments}
     prompt = "write it in capitals\nsimulate: " + json.dumps({"output_tokens": TOOL_TOKENS, "tools": tool})
     turn = agent.turn(installed, system, account, tmp_path, prompt)
     assert turn.status == 0, turn.shown
-    assert SAID in turn.shown
-    calls = [b"CAN PAY FOR NEW USE" in exchange.body for exchange in system.peek()]
-    # What the tool said went with a call after the first.
-    assert calls[0] is False
-    assert any(calls), turn.shown
+    assert SAID in turn.shown or not agent.shows_words
+    calls = [exchange.body.count(b"CAN PAY FOR NEW USE") for exchange in system.peek()]
+    # What both tools said went with a call after the first.
+    assert calls[0] == 0
+    assert max(calls) >= 2, turn.shown
     bill = assert_paid_once(system, account, len(calls), agent.dropped)
     assert {receipt["usage"]["output"] for receipt in bill.receipts} == {TOOL_TOKENS, 16}

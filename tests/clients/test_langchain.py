@@ -19,7 +19,7 @@ def run_langchain(installed: Path, system: System, account: Account, script: str
     """What LangChain makes of its two calls."""
     ended = subprocess.run(
         [
-            *(str(installed / "langchain" / "bin" / "python"), str(Path(__file__).parent / script)),
+            *(str(installed / "frameworks" / "bin" / "python"), str(Path(__file__).parent / script)),
             *(system.base_url, account.api_key, *words),
         ],
         capture_output=True,

@@ -55,6 +55,7 @@ def test_the_examples_do_what_the_text_says(folders: list[Path]) -> None:
         [registry_pb2.DIALECT_OPENAI_EMBEDDINGS],
         0,
     )
+    assert (list(models["house-rank"].dialects), models["house-rank"].max_output_tokens) == ([registry_pb2.DIALECT_RERANK], 0)
 
 
 def test_the_tables_name_every_field() -> None:

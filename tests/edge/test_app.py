@@ -242,6 +242,8 @@ async def test_an_equivalent_model_answers_at_the_tariff_of_the_model_that_was_a
         async with aiohttp.ClientSession() as http:
             async with http.post(url, json=body, headers=headers) as refused:
                 assert refused.status == 503
+            async with http.post(url, json=body, headers=headers | {"x-tokenline-fallback": "yes"}) as refused:
+                assert (refused.status, (await refused.json())["error"]["param"]) == (400, "x-tokenline-fallback")
             async with http.post(url, json=body, headers=headers | {"x-tokenline-fallback": "equivalent"}) as answered:
                 assert (answered.status, answered.headers["x-tokenline-model"]) == (200, "twin")
                 charging_id = answered.headers["x-request-id"]

@@ -168,6 +168,8 @@ async def test_no_key_is_401_and_nobody_is_asked(edge: Edge, headers: list[tuple
     with pytest.raises(Problem) as refused:
         await edge.principals.resolve(asks(*headers))
     assert (refused.value.status, refused.value.code) == (401, "invalid_api_key")
+    # Else Claude Code tries again for minutes, without a word.
+    assert (b"x-should-retry", b"false") in refused.value.headers
     assert edge.asked == 0
 
 

@@ -153,14 +153,28 @@ async def test_sockets_and_their_calls_are_counted() -> None:
 async def test_headers_of_the_handshake_are_those_of_its_calls_except_what_belongs_to_one_request() -> None:
     async with (
         edge() as running,
-        connect(running, **{"session-id": "s", "idempotency-key": "once", "content-encoding": "x"}) as client,
+        connect(running, **{"session-id": "s", "content-encoding": "x"}) as client,
     ):
         await ask(client)
         await events(client, 3)
         (headers,) = running.calls.headers
         assert headers[b"session-id"] == b"s"
         assert headers[b"content-type"] == b"application/json"
-        assert not headers.keys() & {b"idempotency-key", b"content-encoding", b"upgrade", b"connection", b"sec-websocket-key"}
+        assert not headers.keys() & {b"content-encoding", b"upgrade", b"connection", b"sec-websocket-key"}
+
+
+async def test_a_socket_whose_client_names_a_call_is_refused() -> None:
+    async with edge() as running:
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await connect(running, **{"Idempotency-Key": "once"})
+        response = refused.value.response
+        error = msgspec.json.decode(response.body)["error"]
+        assert (response.status_code, error["param"], error["code"]) == (400, "Idempotency-Key", "unsupported_parameter")
+        assert error["message"] == (
+            "Idempotency-Key names one call, and a WebSocket makes many. "
+            "Leave it out, or send the call that is to be made once with POST."
+        )
+        assert running.sockets() == 0
 
 
 @pytest.mark.parametrize("model", ["breaks", "drops", "nothing", "fault"])

@@ -365,6 +365,14 @@ async def test_every_model_of_conversations_is_listed_for_every_client(running: 
         assert set(VENDORS) <= of_anthropic
 
 
+async def test_a_model_names_the_places_where_it_is_called_translated_too(running: Cell) -> None:
+    async with clients(running, "elsewhere") as to:
+        with pytest.raises(openai.BadRequestError) as refused:
+            await to.openai.embeddings.create(model="messages", input="a")
+        assert refused.value.code == "unsupported_dialect"
+        assert "call it at /v1/chat/completions, /v1/messages, /v1/responses." in str(refused.value)
+
+
 async def test_thought_comes_back_with_the_calls_that_it_led_to(running: Cell) -> None:
     simulate = {
         "output_tokens": 60,

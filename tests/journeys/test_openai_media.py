@@ -103,6 +103,22 @@ async def test_images_that_are_not_paid_for_are_not_made(running: tuple[Cell, Su
     assert await poor.debt() == 0
 
 
+async def test_output_that_can_not_be_limited_is_paid_for_before_it_is_made(running: tuple[Cell, Subscriber]) -> None:
+    services, subscriber = running
+    # An image has at most 600 tokens, of which each costs two; ten tokens are those of the prompt.
+    poor = await Subscriber.open(services, subscriber.http, "unlimited", tokens=10 + 1_200)
+    body = {"model": "brush", "prompt": TEN, "user": "unlimited", "simulate": {"output_tokens": 600}}
+    refused = await services.call("POST", "/v1/images/generations", poor.api_key, {**body, "n": 10})
+    assert (refused.status, refused.error["code"]) == (402, "insufficient_quota")
+    assert "can make 6000 tokens or images of output, which can't be limited" in refused.error["message"]
+    assert (await poor.served("unlimited"), await poor.consumed(), await poor.debt()) == ({}, 0, 0)
+    listening = await Subscriber.open(services, subscriber.http, "half-heard", tokens=49_000)
+    async with sdk(services, listening.api_key) as client:
+        with pytest.raises(openai.APIStatusError, match="can make 2000 tokens or images of output"):
+            await client.audio.transcriptions.create(model="scribe", file=("talk.wav", wav(1)), extra_body={"user": "half-heard"})
+    assert await listening.served("half-heard") == {}
+
+
 @pytest.mark.parametrize("images", [0, 3])
 async def test_another_number_of_images_than_asked_for_is_no_answer_and_free(running: tuple[Cell, Subscriber], images: int) -> None:
     services, subscriber = running
@@ -374,7 +390,7 @@ async def test_text_that_is_too_long_or_not_paid_for_is_not_spoken(running: tupl
     services, subscriber = running
     poor = await Subscriber.open(services, subscriber.http, "mute", tokens=19)
     async with sdk(services, poor.api_key) as client:
-        with pytest.raises(openai.BadRequestError, match="input has 4097 characters; speaker speaks at most 4096"):
+        with pytest.raises(openai.BadRequestError, match="All texts have 4097 characters; speaker takes at most 4096"):
             await client.audio.speech.create(model="speaker", input="x" * 4_097, voice="v")
         with pytest.raises(openai.APIStatusError) as used_up:
             await client.audio.speech.create(model="speaker", input="x" * 10, voice="v")

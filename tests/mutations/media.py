@@ -189,6 +189,18 @@ _LENGTHS: Final = (
         "            return Sound(_told_ms(content), length, length)\n",
         _OF_SOUND,
     ),
+    one("mu-law has the bits that a head says", _SOUND, "7: frozenset({8})}", "7: frozenset({8, 64})}", _OF_SOUND),
+    one("a short head has the bits that follow", _SOUND, "size >= _WAVE_FORMAT_BYTES and block", "block", _OF_SOUND),
+    one("a block of other numbers is believed", _SOUND, " and block_bytes * 8 == channels * bits", "", _OF_SOUND),
+    one(
+        "the end of an extended head is not read",
+        _SOUND,
+        "more, valid_bits, _, kind, guid_end =",
+        "more, valid_bits, _, _, guid_end =",
+        _OF_SOUND,
+    ),
+    one("bits have all of their room", _SOUND, "bits = min(valid_bits or bits, bits)", "pass", _OF_SOUND),
+    one("any family of subformats is numbers", _SOUND, " and guid_end == _WAVE_GUID_END", "", _OF_SOUND),
     one("an absurd rate is believed", _SOUND, " and rate in _WAVE_RATES", "", _OF_SOUND),
     one(
         "a second chunk says what a wave is",
@@ -371,8 +383,15 @@ _OF_SPEECH: Final = "tests/edge/dialects/test_speech.py"
 _STREAM: Final = "services/edge/call/vendor_stream.py"
 _JOURNEYS: Final = "tests/journeys/test_openai_media.py"
 _SPEECH: Final = (
+    one(
+        "a character brings sound without end",
+        "services/edge/dialects/speech/answer.py",
+        "        if self._bytes_left < 0:\n",
+        "        if False:\n",
+        _OF_SPEECH,
+    ),
     one("instructions are free", _SPOKEN, "self._spoken + self._told + unknown_text", "self._spoken + unknown_text", _OF_SPEECH),
-    one("bytes are charged and not characters", _SPOKEN, "characters=len(read))", "characters=size.utf8_bytes)", _OF_SPEECH),
+    one("bytes are charged and not characters", _SPOKEN, "characters=len(self._read))", "characters=size.utf8_bytes)", _OF_SPEECH),
     one("sound comes as events", _SPOKEN, "frozenset({b'\"audio\"'})", "frozenset({b'\"audio\"', b'\"sse\"'})", _OF_SPEECH),
     one("sound is looked at for events", _STREAM, "PieceReader() if relays_bytes else EventReader()", "EventReader()", _JOURNEYS),
     one("a page is relayed as sound", _STREAM, "not named or _SOUND.fullmatch(named) is not None", "True", _JOURNEYS),
@@ -408,4 +427,44 @@ _SPEECH: Final = (
     ),
 )
 
-MEDIA: Final = (*_IMAGES, *_MEASURES, *_LENGTHS, *_BUSY, *_AGAIN, *_DOCUMENTS, *_RERANK, *_SPEECH)
+_BESIDE: Final = "services/edge/dialects/transcriptions/beside.py"
+_UNLIMITED: Final = (
+    one(
+        "members beside the text of a sound are free",
+        _TEXT,
+        'told_beside(whole) if self._wanted != "text" else ""',
+        '""',
+        _OF_TEXT,
+    ),
+    one("segments tell any text", _BESIDE, '        if _tells_again(parts, whole["text"]):\n', "        if True:\n", _OF_TEXT),
+    one("segments tell the text in any order", _BESIDE, "    left = iter(text)\n", "    left = text\n", _OF_TEXT),
+    one("a segment of no text has measures", _BESIDE, "for part in parts if part)", "for part in parts)", _OF_TEXT),
+    one("members beside the text have no bound", _BESIDE, ' + written[free:].decode("utf-8", "ignore")', "", _OF_TEXT),
+    one(
+        "a usage of images says anything",
+        "services/edge/dialects/images/answer.py",
+        "if is_counted_so and len(encode(self._usage)) <= _USAGE_BYTES_MAX:",
+        "if is_counted_so:",
+        "tests/edge/dialects/test_images.py",
+    ),
+    one(
+        "a part of the price is enough for output that can not be limited",
+        "services/edge/call/path.py",
+        "        if limit is not None and not request.takes_limit:\n",
+        "        if False:\n",
+        _JOURNEYS,
+    ),
+    one(
+        "who waits for others is told to pay",
+        "services/edge/call/path.py",
+        "if granted.final_unit_action else quota_held_below_answer",
+        "if True else quota_held_below_answer",
+        "tests/edge/call/test_admission.py",
+    ),
+    one(
+        "images can be limited", "services/edge/dialects/images/request.py", "takes_limit = False", "takes_limit = True", _JOURNEYS
+    ),
+    one("transcriptions can be limited", _TRANSCRIPTION, "takes_limit = False", "takes_limit = True", _JOURNEYS),
+)
+
+MEDIA: Final = (*_UNLIMITED, *_IMAGES, *_MEASURES, *_LENGTHS, *_BUSY, *_AGAIN, *_DOCUMENTS, *_RERANK, *_SPEECH)

@@ -515,4 +515,28 @@ _PROBES: Final = (
     ),
 )
 
-ROUTING: Final = (*_PROBES, *_OPEN_ROUTES, *_PACES, *_BREAKERS, *_ROUTERS, *_AFFINITY, *_PLACES, *_RETRIES)
+_OF_MINTED_KEYS: Final = (
+    _one(
+        "a minted key is answered by a model that is not its run's",
+        "services/edge/call/path.py",
+        "        if principal.is_minted:\n",
+        "        if not principal.key_id:\n",
+        "tests/edge/routing/test_open_routes.py",
+    ),
+    _one(
+        "a refused key is worth another try",
+        "services/edge/http/problems.py",
+        '"invalid_api_key", message, headers=((b"www-authenticate", b"Bearer"), _NO_RETRY))',
+        '"invalid_api_key", message, headers=((b"www-authenticate", b"Bearer"),))',
+        "tests/edge/test_principals.py",
+    ),
+    _one(
+        "the digest of a Create follows the fields that it could have",
+        "services/accounting/core/commands.py",
+        "        return bytes((_MAP | encoded[2],)) + encoded[3:]\n",
+        "        return encoded\n",
+        "tests/accounting/journal/test_pinned_journal.py",
+    ),
+)
+
+ROUTING: Final = (*_OF_MINTED_KEYS, *_PROBES, *_OPEN_ROUTES, *_PACES, *_BREAKERS, *_ROUTERS, *_AFFINITY, *_PLACES, *_RETRIES)

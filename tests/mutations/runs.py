@@ -208,7 +208,14 @@ _OF_KEYS: Final = (
         "        if False:\n",
         _JOURNEY,
     ),
-    one("a label may be of any length", "services/edge/http/connection.py", 'rb"[!-~]{1,64}"', 'rb"[!-~]+"', _JOURNEY),
+    one("a label may be of any length", "services/edge/http/connection.py", 'r"[!-~]{1,64}"', 'r"[!-~]+"', _JOURNEY),
+    one(
+        "the first of several labels holds",
+        "services/edge/http/connection.py",
+        "        if len(values) > 1:\n",
+        "        if False:\n",
+        "tests/edge/call/test_admission.py",
+    ),
     one("a label is not in the CDR", "services/billing/cdr.py", "        settled.run_label,\n", '        "",\n', _JOURNEY),
     one(
         "reconciliation does not look at labels",

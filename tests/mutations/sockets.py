@@ -170,10 +170,10 @@ SOCKETS: Final = (
         "",
     ),
     _edge(
-        "all calls of a socket have one idempotency key",
-        _CALL_PY,
-        '    b"idempotency-key",\n',
-        "",
+        "a call's name is lost on a socket",
+        _SOCKETS_PY,
+        "            if exchange.value_of(ONCE.lower().encode()):\n",
+        "            if False:\n",
     ),
     _edge(
         "a socket that has gone keeps its conversation's room",

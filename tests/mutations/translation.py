@@ -27,6 +27,34 @@ _OF_ANSWERS: Final = "tests/edge/dialects/translation/test_answers.py"
 _OF_CALLS: Final = "tests/edge/test_translation.py"
 
 TRANSLATION: Final[tuple[Mutation, ...]] = (
+    one(
+        "places of translated calls are not named",
+        _ADMISSION,
+        "if name in spoken or self.translator.targets(name, spoken)]",
+        "if name in spoken]",
+        _OF_CALLS,
+    ),
+    one(
+        "an odd last event fails an answer that is charged",
+        _ANSWER,
+        "        except _ODD:\n            return []\n",
+        "        except _ODD:\n            raise\n",
+        _OF_ANSWERS,
+    ),
+    one(
+        "an odd item hides the others",
+        _RESPONSES_ANSWERS,
+        "return value if type(value) is list else []",
+        "return value or []",
+        _OF_ANSWERS,
+    ),
+    one(
+        "a call with an odd name is a fault of ours",
+        _CHAT_ANSWERS,
+        'str(function.get("name") or "")',
+        'function.get("name") or ""',
+        _OF_ANSWERS,
+    ),
     one("a proof goes to whoever asks", _PROOFS, "self.close(proof) == sealed else None", "sealed else None", _OF_ANSWERS),
     one(
         "a proof is not bound to its vendor",

@@ -241,7 +241,7 @@ async def test_health_has_a_port_of_its_own_and_nothing_else_there(authority: Pa
             await listening.server.set_serving()
             said = await health.Check(health_pb2.HealthCheckRequest(), timeout=10)
             assert said.status == health_pb2.HealthCheckResponse.SERVING
-            assert await _asked(channel) == "INTERNAL: Method not found!"
+            assert await _asked(channel) == "UNAVAILABLE: Method not found!"
             assert await _reflected(channel) == grpc.StatusCode.UNIMPLEMENTED
         assert listening.registry.asked == 0
     # A whole service says it too.

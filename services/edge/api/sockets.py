@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from services.edge.api.reading import RequestReader
 from services.edge.call.dialect import Body, Dialect
+from services.edge.call.once import HEADER as ONCE
 from services.edge.call.turns import Turn, Turns
 from services.edge.dialects.responses.chain import Asked, Chain, prepared
 from services.edge.http.answers import CLIENT_GONE, named
@@ -19,6 +20,7 @@ from services.edge.http.problems import (
     internal_error,
     key_ended,
     no_handshake,
+    once_on_socket,
     overloaded,
     response_in_flight,
 )
@@ -77,6 +79,8 @@ class Sockets:
         request_id = uuid7(self.clock.now_us())
         try:
             principal = await self.principals.resolve(exchange)
+            if exchange.value_of(ONCE.lower().encode()):
+                raise once_on_socket(ONCE)
             socket = accept(exchange, named(self.dialect, request_id), self.rooms.bytes_max)
         except HandshakeError as error:
             self._refuse(exchange, no_handshake(str(error)), request_id)

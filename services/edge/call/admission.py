@@ -197,7 +197,8 @@ def _check_length(size: InputSize, model: SellableModel) -> None:
     """Refuses text to be spoken, and sound, that can't fit; the vendor judges nearer ones. Errors: `Problem` 400."""
     most = model.context_window_tokens
     if model.measures.input is Measure.CHARACTER and size.characters > most:
-        message = f"{size.param} has {size.characters} characters; {model.model_id} speaks at most {most}. Send several requests."
+        # Words about the voice, and fields that are not known here, count beside the text.
+        message = f"All texts have {size.characters} characters; {model.model_id} takes at most {most}. Send several requests."
         raise malformed(size.param, message, "string_too_long")
     length = sum(sound.milliseconds for sound in size.sounds)
     if model.measures.input is Measure.MILLISECOND and length * 100 > most * _CONTEXT_PERCENT_MAX:
@@ -241,8 +242,9 @@ class Interpreter(NamedTuple):
             return dialect.name, request
         targets = self.translator.targets(dialect.name, spoken)
         if not targets:
-            if others := self.served_at.keys() & spoken:
-                raise not_in_dialect(model.model_id, ", ".join(sorted(self.served_at[name] for name in others)))
+            others = [at for name, at in self.served_at.items() if name in spoken or self.translator.targets(name, spoken)]
+            if others:
+                raise not_in_dialect(model.model_id, ", ".join(sorted(others)))
             return dialect.name, request
         translate = partial(
             self.translator.translated,

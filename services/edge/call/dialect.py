@@ -193,6 +193,11 @@ class Request(Protocol):
         ...
 
     @property
+    def takes_limit(self) -> bool:
+        """Whether its output can be limited; else a vendor makes all of it, however little of it can be paid for."""
+        ...
+
+    @property
     def makes_output(self) -> bool:
         """Whether it makes output tokens, as its dialect's `charged` says; else only the input is reserved."""
         ...

@@ -19,8 +19,10 @@ from services.edge.http.problems import (
     limit_used_up,
     malformed,
     model_not_found,
+    quota_below_answer,
     quota_below_choices,
     quota_held,
+    quota_held_below_answer,
     quota_used_up,
     rate_limited,
     too_deep,
@@ -109,6 +111,9 @@ class CallPath:
             self._router.keep(snapshot.routes())
         model = model_of(snapshot, request.model_id)
         equivalents = _allows_equivalents(client.header(_FALLBACK))
+        if principal.is_minted:
+            # The models that it may call are its run's, which accounting alone knows.
+            equivalents = False
         try:
             admitted = await self._admit(dialect, request, model, principal)
         except RecursionError:
@@ -149,6 +154,11 @@ class CallPath:
             # Each choice needs at least one token, or the vendor can't be told a limit.
             session.release_later(_NOTHING_USED)
             raise quota_below_choices(request.choices)
+        if limit is not None and not request.takes_limit:
+            session.release_later(_NOTHING_USED)
+            # A grant that is not the last one is less than was asked for because of others.
+            refused = quota_below_answer if granted.final_unit_action else quota_held_below_answer
+            raise refused(admitted.output_limit * request.choices)
         call = Call(
             admitted,
             session,
@@ -226,7 +236,7 @@ def _allows_equivalents(word: str) -> bool | None:
     """Whether a request lets an equivalent model answer; None: it does not say. Errors: `Problem` 400 for another word."""
     if word not in _FALLBACKS:
         message = f"{_FALLBACK.decode()} must be equivalent, or none, or left out: then it is as the account's offering says."
-        raise malformed(None, message, "invalid_value")
+        raise malformed(_FALLBACK.decode(), message, "invalid_value")
     return _FALLBACKS[word]
 
 

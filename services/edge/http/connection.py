@@ -13,7 +13,7 @@ from services.edge.http.problems import Problem, answer_too_long, malformed, too
 from services.runtime.http.exchange import Exchange, GoneError
 
 RUN_LABEL: Final = b"x-tokenline-run"
-_RUN_LABEL_FORM: Final = re.compile(rb"[!-~]{1,64}")
+_RUN_LABEL_FORM: Final = re.compile(r"[!-~]{1,64}")
 
 
 class ClientGoneError(Exception):
@@ -44,15 +44,21 @@ class Client:
         self._interruption: Callable[[], Exception] | None = None
 
     def header(self, name: bytes) -> str:
-        """A header of the request; empty where it was not sent. `name`: in lower case."""
-        return self._exchange.value_of(name).decode("latin-1")
+        """A header of the request; empty where it was not sent. `name`: in lower case. Errors: `Problem` 400 for several."""
+        values = [value for given, value in self._exchange.headers if given == name]
+        if len(values) > 1:
+            named = name.decode()
+            raise malformed(
+                named, f"{named} came {len(values)} times, and readers differ in which holds. Send it once.", "invalid_value"
+            )
+        return values[0].decode("latin-1") if values else ""
 
     def run_label(self) -> str:
         """The client's own name for the run that its call is of, from `x-tokenline-run`; empty: none. Errors: `Problem` 400."""
-        value = self._exchange.value_of(RUN_LABEL)
+        value = self.header(RUN_LABEL)
         if value and _RUN_LABEL_FORM.fullmatch(value) is None:
             raise malformed(RUN_LABEL.decode(), "x-tokenline-run must have 1 to 64 visible ASCII characters.", "invalid_value")
-        return value.decode("ascii")
+        return value
 
     async def read_body(self, bytes_max: int, coming: Coming, look: Callable[[bytes], float]) -> bytes:
         """The body; each piece is shown to `look` as it comes, which says how long the next one is to wait.

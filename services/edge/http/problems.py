@@ -80,18 +80,18 @@ def problem_body(problem: Problem, params: Mapping[str, str] | None = None) -> b
 
 
 def invalid_api_key(key: str | None) -> Problem:
-    """401. The key is missing (None), unknown or revoked; the message shows it masked."""
+    """401. The key is missing (None), unknown or revoked; the message shows it masked. Some clients try again if nobody says no."""
     if key is None:
         message = "You did not provide an API key. Send it in the Authorization header: Authorization: Bearer YOUR_KEY."
     else:
         message = f"Incorrect API key provided: {masked(key)}. It is unknown here, or was revoked."
-    return Problem(401, INVALID_REQUEST, "invalid_api_key", message, headers=((b"www-authenticate", b"Bearer"),))
+    return Problem(401, INVALID_REQUEST, "invalid_api_key", message, headers=((b"www-authenticate", b"Bearer"), _NO_RETRY))
 
 
 def invalid_admin_token() -> Problem:
     """401. The administrative API takes the admin token alone."""
     message = "This needs the admin token: Authorization: Bearer ADMIN_TOKEN. An API key does not open it."
-    return Problem(401, INVALID_REQUEST, "invalid_admin_token", message, headers=((b"www-authenticate", b"Bearer"),))
+    return Problem(401, INVALID_REQUEST, "invalid_admin_token", message, headers=((b"www-authenticate", b"Bearer"), _NO_RETRY))
 
 
 def masked(key: str) -> str:
@@ -126,6 +126,25 @@ def quota_below_choices(choices: int) -> Problem:
     """402. The balance does not cover one token of output for each requested choice."""
     message = f"The balance covers fewer than {choices} output tokens, one for each choice. Top up the account, or lower n."
     return Problem(402, INSUFFICIENT_QUOTA, "insufficient_quota", message, param="n", headers=(_NO_RETRY,))
+
+
+def quota_below_answer(output_tokens: int) -> Problem:
+    """402. The balance does not cover output that can't be limited."""
+    message = f"{_unlimited(output_tokens)} Top up the account, or ask for less."
+    return Problem(402, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=(_NO_RETRY,))
+
+
+def quota_held_below_answer(output_tokens: int) -> Problem:
+    """429, to be tried again: the same, while other open calls of the account hold the rest."""
+    message = f"{_unlimited(output_tokens)} Other open calls of this account hold the rest. Try again when one of them has ended."
+    headers = ((b"x-should-retry", b"true"), *_retry_after(1_000))
+    return Problem(429, INSUFFICIENT_QUOTA, "insufficient_quota", message, headers=headers)
+
+
+def _unlimited(output_tokens: int) -> str:
+    return (
+        f"This request can make {output_tokens} tokens or images of output, which can't be limited, and what is free covers fewer."
+    )
 
 
 def quota_held(needed_amount: int, free_amount: int, held_amount: int, unit: str, retry_after_ms: int) -> Problem:
@@ -343,6 +362,14 @@ def no_handshake(reason: str) -> Problem:
     )
     headers = ((b"connection", b"upgrade"), (b"upgrade", b"websocket"), (b"sec-websocket-version", b"13"))
     return Problem(426, INVALID_REQUEST, "invalid_handshake", message, headers=headers)
+
+
+def once_on_socket(header: str) -> Problem:
+    """400. A WebSocket makes many calls, so that a name of one call can't hold for it."""
+    message = (
+        f"{header} names one call, and a WebSocket makes many. Leave it out, or send the call that is to be made once with POST."
+    )
+    return malformed(header, message, "unsupported_parameter")
 
 
 def response_in_flight() -> Problem:

@@ -15,7 +15,6 @@ _OF_HANDSHAKE: Final = (
     b"content-",
     b"transfer-encoding",
     b"expect",
-    b"idempotency-key",
     b"sec-websocket-",
 )
 # Headers of an answer that its messages say themselves.

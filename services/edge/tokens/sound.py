@@ -22,12 +22,18 @@ _MPEG_BYTES_MAX: Final = 40_000
 _BYTES_MAX: Final = 8 * 192_000 * 4
 # A second of speech whose head tells nothing is expected to have this many bytes.
 _BYTES_EXPECTED: Final = 4_000
-# Numbers and codes of a fixed size: integers, floats, A-law, mu-law, and any of these.
-_WAVE_FIXED: Final = frozenset({1, 3, 6, 7, 0xFFFE})
+# Bits of numbers and codes of a fixed size: integers, floats, A-law, mu-law. Readers take 8 of the last two, whatever a head says.
+_WAVE_BITS: Final = {1: frozenset({8, 16, 24, 32, 64}), 3: frozenset({32, 64}), 6: frozenset({8}), 7: frozenset({8})}
+# A head with more: its bits may be fewer than their room, and what they are stands at its end.
+_WAVE_EXTENSIBLE: Final = 0xFFFE
+_WAVE_EXTENSION: Final = struct.Struct("<HHIH14s")
+_WAVE_EXTENSION_BYTES: Final = 22
+_WAVE_GUID_END: Final = bytes.fromhex("000000001000800000aa00389b71")
 _WAVE_RATES: Final = range(4_000, 768_001)
 _WAVE_CHANNELS_MAX: Final = 64
-# The first chunk of a file, where any reader finds it.
-_WAVE_FORMAT: Final = re.compile(rb"RIFF.{4}WAVEfmt .{4}(.{16})", re.DOTALL)
+# The first chunk of a file, where any reader finds it. In one of fewer than 16 bytes readers take the bits for 8.
+_WAVE_FORMAT: Final = re.compile(rb"RIFF.{4}WAVEfmt (.{4})(.{16})(.{24})?", re.DOTALL)
+_WAVE_FORMAT_BYTES: Final = 16
 _ID3_HEAD_BYTES: Final = 10
 # Formats that tell their length at their begin: MPEG audio and FLAC; MPEG-4 does, too.
 _TELLING: Final = (b"\xff", b"fLaC")
@@ -110,9 +116,18 @@ def _wave_bytes_per_second(content: bytes) -> int:
     found = _WAVE_FORMAT.match(content)
     if found is None:
         return 0
-    kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", found[1])
-    is_fixed = kind in _WAVE_FIXED and 1 <= channels <= _WAVE_CHANNELS_MAX and rate in _WAVE_RATES and bits in (8, 16, 24, 32, 64)
-    return rate * channels * bits // 8 if is_fixed else 0
+    kind, channels, rate, _, block_bytes, bits = struct.unpack("<HHIIHH", found[2])
+    size = int.from_bytes(found[1], "little")
+    # Some readers go by the size of a block, and others by the bits.
+    is_certain = size >= _WAVE_FORMAT_BYTES and block_bytes * 8 == channels * bits
+    if kind == _WAVE_EXTENSIBLE:
+        more, valid_bits, _, kind, guid_end = _WAVE_EXTENSION.unpack(found[3] or bytes(_WAVE_EXTENSION.size))
+        is_certain &= (
+            size >= _WAVE_FORMAT_BYTES + _WAVE_EXTENSION.size and more >= _WAVE_EXTENSION_BYTES and guid_end == _WAVE_GUID_END
+        )
+        bits = min(valid_bits or bits, bits)
+    is_fixed = bits in _WAVE_BITS.get(kind, ()) and 1 <= channels <= _WAVE_CHANNELS_MAX and rate in _WAVE_RATES
+    return rate * channels * bits // 8 if is_fixed and is_certain else 0
 
 
 def _id3_bytes(content: bytes) -> int:

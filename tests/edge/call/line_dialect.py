@@ -171,6 +171,10 @@ class LineRequest(NamedTuple):
         return "limit" if "limit" in self.options else None
 
     @property
+    def takes_limit(self) -> bool:
+        return "unlimited" not in self.options
+
+    @property
     def makes_output(self) -> bool:
         return self.options.get("kind") not in ("embed", "count")
 

@@ -185,12 +185,33 @@ async def test_a_create_says_whether_its_key_was_minted_and_has_the_calls_label(
     assert [(each.key_is_minted, each.run_label) for each in scene.charging.creates] == [(False, "nightly"), (True, "")]
 
 
+@pytest.mark.parametrize("name", ["x-tokenline-run", "x-tokenline-fallback"])
+async def test_a_header_that_comes_twice_is_refused_before_anything_is_reserved(name: str) -> None:
+    scene = Scene()
+    client, call = scene.begin("stream=yes")
+    client.headers = [*client.headers, (name.encode(), b"none"), (name.encode(), b"equivalent")]
+    await call
+    assert (client.status, scene.charging.creates) == (400, [])
+    assert client.body == f"invalid_value: {name} came 2 times, and readers differ in which holds. Send it once.".encode()
+
+
 async def test_nothing_is_counted_where_the_refusal_has_another_reason() -> None:
     scene = Scene()
     scene.charging.refuses = [pb.Refused(result_code=pb.RESULT_CODE_RATE_LIMITED, limit_id="calls@key", retry_after_ms=1_500)]
     client = await scene.call("stream=yes limit=100 model=exact", DENSE)
     assert client.status == 429
     assert len(scene.charging.creates) == 1
+
+
+@pytest.mark.parametrize(("last", "status"), [(pb.FINAL_UNIT_ACTION_TERMINATE, 402), (pb.FINAL_UNIT_ACTION_UNSPECIFIED, 429)])
+async def test_a_part_of_output_that_can_not_be_limited_is_not_begun(last: pb.FinalUnitAction, status: int) -> None:
+    # A grant that is not the last one is a part because others hold the rest.
+    scene = Scene(FakeCharging(balance=400))
+    scene.charging.rates = {"final_unit_action": last}
+    client = await scene.call("stream=no limit=500 unlimited=yes model=whole")
+    assert client.status == status
+    assert scene.vendors.asked == []
+    assert (scene.used, scene.cause) == ((0, 0, 0, 0, 0), "rejected")
 
 
 # Quota that has ended

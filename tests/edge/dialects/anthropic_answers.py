@@ -10,9 +10,10 @@ from services.edge.dialects.anthropic_messages.dialect import MESSAGES
 from services.edge.vendors.events import Event, EventReader
 from services.edge.vendors.profile import Endpoint
 from services.edge.vendors.usage import VendorCount
+from services.token_classes import Vector
 
 ENDPOINT = Endpoint("vendor", "anthropic_messages", "http://vendor/v1")
-NOTHING_USED = (0, 0, 0, 0, 0)
+NOTHING_USED: Vector = (0, 0, 0, 0, 0)
 
 
 class Fed(NamedTuple):
@@ -82,6 +83,6 @@ def events_of(stream: bytes) -> list[dict[str, Any]]:
     return decoded
 
 
-def complete(to: Answer) -> bytes:
-    """The end of an answer as the vendor ended it."""
-    return to.end(Ending.COMPLETE, NOTHING_USED)
+def complete(to: Answer, used: Vector = NOTHING_USED) -> bytes:
+    """The end of an answer as the vendor ended it; `used` is charged."""
+    return to.end(Ending.COMPLETE, used)

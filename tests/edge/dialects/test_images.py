@@ -205,6 +205,19 @@ def test_the_usage_that_is_told_is_the_charged_one() -> None:
     }
 
 
+def test_a_usage_that_says_more_than_a_count_is_told_anew() -> None:
+    as_counted = vector(input=10, image_input=2, output=4, image_output=296)
+    answer, _ = fed(body(IMAGE, usage={**USAGE, "note": "n" * 700}))
+    assert json.loads(answer.end(Ending.COMPLETE, as_counted))["usage"]["note"] == "n" * 700
+    answer, _ = fed(body(IMAGE, usage={**USAGE, "note": "n" * 1_000}))
+    assert json.loads(answer.end(Ending.COMPLETE, as_counted))["usage"] == {
+        "input_tokens": 12,
+        "input_tokens_details": {"text_tokens": 12, "image_tokens": 0},
+        "output_tokens": 300,
+        "total_tokens": 312,
+    }
+
+
 def test_a_strange_time_is_told_as_none() -> None:
     for created in ("soon", 1.5, None, [1]):
         answer, _ = fed(body(IMAGE, created=created))

@@ -50,7 +50,11 @@ def test_a_vendor_gets_what_was_read() -> None:
         ({"input": ""}, "input", "You must provide an input"),
         ({"input": ["a"]}, "input", "input must be a string"),
         ({"instructions": 5}, "instructions", "instructions must be a string"),
-        ({"response_format": "midi"}, "response_format", "response_format must be mp3, opus, aac, flac, wav, pcm; it is 'midi'."),
+        (
+            {"response_format": "midi"},
+            "response_format",
+            "response_format must be one of mp3, opus, aac, flac, wav, pcm; it is 'midi'.",
+        ),
         ({"Input": "b"}, "Input", "write input, in exactly these letters"),
     ],
 )
@@ -86,3 +90,13 @@ def test_an_answer_that_is_no_sound_is_none(body: bytes, outcome: str) -> None:
     with pytest.raises(VendorFailure) as caught:
         read().answer(ENDPOINT).feed_whole(body)
     assert caught.value.outcome == outcome
+
+
+def test_sound_has_an_end_by_the_characters_that_are_paid_for() -> None:
+    mebibyte = bytes(1024 * 1024)
+    # Four of pauses, and a quarter for each of four characters.
+    answer = read(input="abcd").answer(ENDPOINT)
+    for _ in range(5):
+        assert answer.feed(Event("", mebibyte)).sound_bytes == len(mebibyte)
+    with pytest.raises(VendorFailure, match="garbage"):
+        answer.feed(Event("", b"x"))

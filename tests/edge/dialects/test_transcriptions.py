@@ -132,7 +132,7 @@ def test_of_a_files_name_its_end_alone_is_kept(filename: str, content_type: str,
         (form(MODEL, FILE, part("prompt", b"\xff")), "prompt", "prompt is not valid UTF-8"),
         (form(MODEL, FILE, part("prompt", "x" * 300_000)), "prompt", "prompt has 300000 bytes; send at most 262144."),
         (form(MODEL, FILE, part("a b", "x")), None, "A part of the form has the name"),
-        (form(MODEL, FILE, part("response_format", "xml")), "response_format", "response_format must be json, text"),
+        (form(MODEL, FILE, part("response_format", "xml")), "response_format", "response_format must be one of json, text"),
         (form(MODEL, FILE, part("stream", "true")), "stream", "Transcriptions are not streamed. Leave stream out."),
         (form(MODEL, FILE, *(part(f"f{index}", "x") for index in range(64))), None, "not valid multipart/form-data"),
         (form(MODEL, FILE, content_type="application/json"), None, "Send the body as multipart/form-data"),
@@ -243,6 +243,45 @@ def test_subtitles_without_times_are_no_answer(segments: Any) -> None:
     for wanted in ("srt", "vtt"):
         with pytest.raises(VendorFailure):
             fed({"text": "a", "segments": segments}, wanted)
+
+
+# Members beside the text
+
+SPOKEN = "Hello, world. It rains. Nobody came. " * 100
+MEASURES = {
+    **{"seek": 0, "start": 1.0, "end": 2.9399999976158142, "tokens": [50364, 2425, 11, 1002, 13, 50414], "temperature": 0.0},
+    **{"avg_logprob": -0.28603288531303406, "compression_ratio": 1.2363636493682861, "no_speech_prob": 0.00985979475080967},
+}
+
+
+def said(wanted: str = "verbose_json", **members: Any) -> str:
+    return fed({"text": "ab", **members}, wanted)[1].said
+
+
+def test_segments_and_words_that_tell_the_text_again_are_free() -> None:
+    segments = [{"id": index, **MEASURES, "text": f" {text}."} for index, text in enumerate(SPOKEN.strip(". ").split(". "))]
+    words = [{"word": word.strip(".,"), "start": 0.1, "end": 0.20000000298023224} for word in SPOKEN.split()]
+    about: dict[str, Any] = {"task": "transcribe", "language": "english", "duration": 3.0, "text": SPOKEN.strip()}
+    assert len(segments) == 300
+    assert said(**about, segments=segments, words=words) == SPOKEN.strip()
+    assert said(segments=[{"text": " a"}, {"text": " b "}], words=[{"word": "a"}, {"word": "b"}]) == "ab"
+
+
+def test_segments_and_words_that_tell_another_text_are_said() -> None:
+    assert said(segments=[{"text": "b"}, {"text": "a"}]) == "abba"
+    assert said(segments=[{"text": "ab"}, {"text": "secret"}]) == "ababsecret"
+    assert said(words=[{"word": "  a"}]) == "ab  a"
+    # As subtitles, too; a text alone has none.
+    segments = [{"start": 0, "end": 1, "text": "secret"}]
+    assert [said(wanted, segments=segments) for wanted in ("srt", "vtt", "text")] == ["absecret", "absecret", "ab"]
+
+
+def test_members_beside_the_text_are_free_up_to_a_bound() -> None:
+    # Beside a name, quotes and braces: {"odd":"..."}.
+    assert said(odd="x" * (4_096 - 10), usage={"seconds": 1, "odd": "y" * 9_999}) == "ab"
+    assert said(odd="x" * (4_096 - 10) + "secret") == 'abcret"}'
+    # Times of no text: each is {"text":"","start":1}, with a comma, in {"segments":[...]}.
+    assert len(said(segments=[{"text": "", "start": 1}] * 1_000)) == 2 + 1_000 * 22 - 1 + 15 - 4_096
 
 
 def test_nothing_is_streamed_and_a_problem_is_openais() -> None:

@@ -185,6 +185,13 @@ async def test_an_equivalent_model_answers_where_the_subscriber_allows_it(
     assert (scene.used, scene.cause) == ((3, 0, 0, 2, 0), "normal")
 
 
+async def test_a_minted_key_has_no_equivalents_since_its_models_may_be_fewer() -> None:
+    scene = _scene(_equivalent("undrained", allowed=True))
+    scene.principals.principal = scene.principals.principal._replace(is_minted=True)
+    client = await _failing(scene, word="equivalent")
+    assert (client.status, _asked(scene)) == (502, ["acme"])
+
+
 async def test_the_model_that_was_asked_for_is_not_named() -> None:
     scene = _scene(_equivalent("undrained", allowed=True))
     _answers(scene, "acme")

@@ -52,6 +52,43 @@ def test_a_wave_whose_second_is_not_known_has_no_bound(place: int, value: bytes)
     assert sound.milliseconds >= sound.milliseconds_min > 0 or sound.milliseconds_min == len(content) * 1_000 // 6_144_000
 
 
+BASE_GUID = bytes.fromhex("000000001000800000aa00389b71")
+
+
+def head(kind: int, bits: int, *, size: int = 16, block_bytes: int = 0, valid_bits: int = 0, subformat: bytes = b"") -> bytes:
+    """A head of one channel of 8,000 numbers a second, and 8,000 bytes."""
+    plain = struct.pack("<HHIIHH", kind, 1, 8_000, 0, block_bytes or bits // 8, bits)
+    more = struct.pack("<HHI", 22, valid_bits, 0) + subformat if subformat else b""
+    return b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<I", size) + plain + more + bytes(8_000 - 36 - len(more))
+
+
+@pytest.mark.parametrize(
+    ("content", "seconds"),
+    [
+        (head(1, 64), 0.125),
+        (head(3, 32), 0.25),
+        (head(7, 8), 1),
+        (head(0xFFFE, 16, size=40, valid_bits=16, subformat=b"\1\0" + BASE_GUID), 0.5),
+        (head(0xFFFE, 32, size=40, valid_bits=0, subformat=b"\3\0" + BASE_GUID), 0.25),
+        # Readers differ: some take the bits, others their room.
+        (head(0xFFFE, 64, size=40, valid_bits=8, subformat=b"\1\0" + BASE_GUID), 1),
+        # mu-law has 8 bits, whatever is said; a float has 32 or 64.
+        (head(7, 64), 0),
+        (head(3, 8), 0),
+        # A short head has 8 bits.
+        (head(1, 64, size=14), 0),
+        (head(1, 64, block_bytes=1), 0),
+        # MP3, in the head of large numbers; a subformat of another family; the end of the head that is not there.
+        (head(0xFFFE, 64, size=40, valid_bits=64, subformat=b"\x55\0" + BASE_GUID), 0),
+        (head(0xFFFE, 64, size=40, valid_bits=64, subformat=b"\1\0" + bytes(14)), 0),
+        (head(0xFFFE, 64, size=18, valid_bits=64, subformat=b"\1\0" + BASE_GUID), 0),
+        (head(0xFFFE, 64), 0),
+    ],
+)
+def test_a_wave_lasts_as_long_as_any_reader_takes_it_to(content: bytes, seconds: float) -> None:
+    assert sound_of(content).milliseconds_max == seconds * 1_000
+
+
 def test_a_chunk_within_another_says_nothing_of_a_wave() -> None:
     content = wav(10)
     dense = wav(0, rate=768_000)[12:36]

@@ -39,6 +39,7 @@ class MessagesRequest:
     """A request as it was read; never changed."""
 
     choices: Final = 1
+    takes_limit: Final = True
 
     __slots__ = (
         "_fields",

@@ -47,6 +47,7 @@ class ChatRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
     makes_output = True
+    takes_limit = True
 
     def __init__(self, body: bytes, session: bytes = b"") -> None:
         """Reads a body; `session` is named beside it. Errors: `Problem` 400 that names the field."""

@@ -56,6 +56,7 @@ class CompletionsRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
     makes_output = True
+    takes_limit = True
 
     def __init__(self, body: bytes) -> None:
         """Reads a body. Errors: `Problem` 400 that names the field."""

@@ -31,6 +31,7 @@ class EmbeddingsRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
     makes_output = False
+    takes_limit = False
     streamed = False
     choices = 1
     output_limit = None

@@ -24,6 +24,8 @@ IMAGE_BYTES_MAX: Final = 64 * 1024 * 1024
 _PROMPT_BYTES_MAX: Final = 32 * 1024
 _WORD_BYTES_MAX: Final = 256
 _ADDRESS_BYTES_MAX: Final = 16 * 1024
+# A usage that is longer says more than a count.
+_USAGE_BYTES_MAX: Final = 1_024
 _QUOTE: Final = ord('"')
 _WORDS: Final = ("background", "output_format", "quality", "size")
 _OUTPUT: Final = INDEX["output"]
@@ -98,7 +100,8 @@ class ImagesAnswer:
         return encode(answer)
 
     def _told(self, used: Vector) -> Any:
-        if self._counted is not None and not self._counted.is_odd and trimmed(self._counted.counts) == trimmed(used):
+        is_counted_so = self._counted is not None and not self._counted.is_odd and trimmed(self._counted.counts) == trimmed(used)
+        if is_counted_so and len(encode(self._usage)) <= _USAGE_BYTES_MAX:
             return self._usage
         tokens, images = total_input(used), total_output(used)
         return {

@@ -48,6 +48,7 @@ class ImagesRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
     makes_output = True
+    takes_limit = False
     streamed = False
     # The most output of an image is the model's own.
     output_limit = None

@@ -51,6 +51,7 @@ class RerankRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
     makes_output = False
+    takes_limit = False
     streamed = False
     choices = 1
     output_limit = None

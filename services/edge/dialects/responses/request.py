@@ -33,6 +33,7 @@ class ResponsesRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
     makes_output = True
+    takes_limit = True
     choices: Final = 1
 
     def __init__(self, body: bytes, session: bytes = b"") -> None:

@@ -6,6 +6,7 @@ from services.edge.call.dialect import Ending, Step
 from services.edge.dialects.refusals import refusal_in
 from services.edge.http.problems import Problem
 from services.edge.vendors.events import Event
+from services.edge.vendors.vendor import VendorFailure
 from services.token_classes import Vector
 
 # Content types by the form that is asked for.
@@ -17,6 +18,9 @@ TYPES: Final = {
     "wav": "audio/wav",
     "pcm": "audio/pcm",
 }
+# The slowest voice speaks four characters a second, of 192 kB each second as two channels of plain numbers; and pauses.
+_CHARACTER_BYTES_MAX: Final = 256 * 1024
+_PAUSES_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 class SpeechAnswer:
@@ -25,12 +29,19 @@ class SpeechAnswer:
     # It has no place for counts.
     tells_usage = None
 
-    def __init__(self, content_type: str) -> None:
-        """`content_type`: that of the form that was asked for; the vendor's own stands where it names one."""
+    def __init__(self, content_type: str, characters: int) -> None:
+        """`content_type`: that of the form that was asked for; the vendor's own stands where it names one.
+
+        `characters`: those that are paid for. No voice makes more sound of them than a bound, however it is coded.
+        """
         self.content_type = content_type
+        self._bytes_left = _PAUSES_BYTES_MAX + characters * _CHARACTER_BYTES_MAX
 
     def feed(self, event: Event) -> Step:
-        """See `services.edge.call.dialect.Answer`. An event is a piece of the sound."""
+        """See `services.edge.call.dialect.Answer`. An event is a piece of the sound, which has an end."""
+        self._bytes_left -= len(event.data)
+        if self._bytes_left < 0:
+            raise VendorFailure("garbage", 200)
         return Step(out=event.data, sound_bytes=len(event.data))
 
     def feed_whole(self, body: bytes) -> Step:

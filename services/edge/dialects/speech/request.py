@@ -26,6 +26,7 @@ class SpeechRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
     makes_output = False
+    takes_limit = False
     # The sound is relayed as it comes.
     streamed = True
     choices = 1
@@ -44,7 +45,7 @@ class SpeechRequest:
             raise malformed("input", "You must provide an input: the text to speak.", _MISSING)
         wanted = text(fields, "response_format") or "mp3"
         if wanted not in TYPES:
-            message = f"response_format must be {', '.join(TYPES)}; it is {wanted[:64]!r}."
+            message = f"response_format must be one of {', '.join(TYPES)}; it is {wanted[:64]!r}."
             raise malformed("response_format", message, "invalid_value")
         self.model_id: str = model_id
         self._spoken = spoken
@@ -52,12 +53,12 @@ class SpeechRequest:
         # Words about the voice are read too.
         self._told = text(fields, "instructions") or ""
         self._fields: Fields = fields
+        self._read = self._spoken + self._told + unknown_text(fields, _FIELDS)
 
     def size(self) -> InputSize:
         """See `services.edge.call.dialect.Request`. Instructions and unknown fields count, because a vendor may read them."""
-        read = self._spoken + self._told + unknown_text(self._fields, _FIELDS)
-        size = size_of(read)
-        return InputSize(size.utf8_bytes, size, 0, (), self._texts, param="input", characters=len(read))
+        size = size_of(self._read)
+        return InputSize(size.utf8_bytes, size, 0, (), self._texts, param="input", characters=len(self._read))
 
     def conversation(self) -> bytes:
         """A mark of its text: nothing here has a conversation, and the same text may be asked again."""
@@ -86,4 +87,4 @@ class SpeechRequest:
 
     def answer(self, endpoint: Endpoint) -> SpeechAnswer:
         """See `services.edge.call.dialect.Request`."""
-        return SpeechAnswer(TYPES[self._wanted])
+        return SpeechAnswer(TYPES[self._wanted], len(self._read))

@@ -12,6 +12,7 @@ import msgspec
 from services.edge.call.dialect import Ending, Step
 from services.edge.dialects.json_text import NOT_JSON, encode
 from services.edge.dialects.refusals import refusal_in
+from services.edge.dialects.transcriptions.beside import told_beside
 from services.edge.dialects.transcriptions.subtitles import srt, vtt
 from services.edge.http.problems import Problem, problem_body
 from services.edge.vendors.events import Event
@@ -53,7 +54,8 @@ class TranscriptionAnswer:
             raise refusal_in(body)
         self._whole = whole
         self._text = self._formed()
-        return Step(said=whole["text"], counted=self._count(), finished=True, ended=True)
+        beside = told_beside(whole) if self._wanted != "text" else ""
+        return Step(said=whole["text"] + beside, counted=self._count(), finished=True, ended=True)
 
     def _formed(self) -> str:
         """The answer in a form of text. Errors: `VendorFailure` garbage where the vendor did not tell the times of its text."""

@@ -49,6 +49,7 @@ class TranscriptionRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
     makes_output = True
+    takes_limit = False
     streamed = False
     choices = 1
     # The text of the whole file is wanted, always.
@@ -63,7 +64,7 @@ class TranscriptionRequest:
             raise malformed("model", "You must provide a model: its ID, as GET /v1/models lists it.", "missing_required_parameter")
         wanted = form.value("response_format") or "json"
         if wanted not in ASKED:
-            message = f"response_format must be {', '.join(ASKED)}; it is {wanted[:64]!r}."
+            message = f"response_format must be one of {', '.join(ASKED)}; it is {wanted[:64]!r}."
             raise malformed("response_format", message, "invalid_value")
         if (form.value("stream") or "false").lower() not in ("false", "0"):
             raise malformed("stream", "Transcriptions are not streamed. Leave stream out.", "invalid_value")

@@ -42,15 +42,12 @@ class TranslatedAnswer:
 
     def _told(self, step: Step) -> Step:
         self._last_says = has_output(step)
-        # Without events too: what was told before has been sent.
-        out = self._telling.tell(self._read(step.out) if step.out else ())
-        return Step(out, *step[1:]) if step.out else step
-
-    def _read(self, out: bytes) -> list[Told]:
         try:
-            return self._reader.read(out)
+            # Without events too: what was told before has been sent.
+            out = self._telling.tell(self._reader.read(step.out) if step.out else ())
         except _ODD:
             raise VendorFailure("garbage", 200) from None
+        return Step(out, *step[1:]) if step.out else step
 
     def end(self, ending: Ending, used: Vector) -> bytes:
         """See `services.edge.call.dialect.Answer`."""
@@ -58,9 +55,15 @@ class TranslatedAnswer:
             if self._last_says:
                 self._telling.take_back()
             return self._telling.end(used, is_cut=True)
-        rest = self._read(self._vendors.end(ending, used))
-        told = self._telling.tell(rest)
+        told = self._telling.tell(self._rest(self._vendors.end(ending, used)))
         return told + self._telling.end(used, is_cut=False)
+
+    def _rest(self, out: bytes) -> list[Told]:
+        """The meaning of the vendor's last event; none where it has none. The answer is charged by now, and must not fail."""
+        try:
+            return self._reader.read(out)
+        except _ODD:
+            return []
 
     def interrupted(self, problem: Problem, charging_id: str) -> bytes:
         """See `services.edge.call.dialect.Answer`."""

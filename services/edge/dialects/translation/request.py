@@ -50,6 +50,7 @@ class TranslatedRequest:
     """See `services.edge.call.dialect.Request`. Never changed."""
 
     choices: Final = 1
+    takes_limit: Final = True
 
     def __init__(
         self,

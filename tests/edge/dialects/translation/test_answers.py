@@ -1,6 +1,8 @@
 """Answers in another dialect: events one after the other, their ends, and what is told of thought, calls and usage."""
 
 import gc
+import json
+import re
 import weakref
 from typing import Any
 
@@ -409,6 +411,38 @@ def test_a_custom_call_of_a_response_is_one_in_a_chat() -> None:
     custom = {"type": "custom", "custom": {"name": "patch"}}
     [call] = whole(C, R, events, tools=[custom])["choices"][0]["message"]["tool_calls"]
     assert call == {"id": "a", "type": "custom", "custom": {"name": "patch", "input": "ls"}}
+
+
+@pytest.mark.parametrize("client", [C, M])
+@pytest.mark.parametrize(
+    "output", [5, {"a": 1}, "x", [5], [{"type": "message", "content": 5}], [{"type": "reasoning", "summary": 5}]]
+)
+def test_an_odd_end_of_a_response_changes_nothing_of_what_was_told(client: str, output: Any) -> None:
+    events = [each for each in SPOKEN[R] if each["type"] != "response.completed"]
+    end = next(each for each in SPOKEN[R] if each["type"] == "response.completed")
+    odd = {**end, "response": {**end["response"], "output": output}}
+    # It comes when all is charged.
+    assert _texts(told(client, R, [*events, odd], USED)) == _texts(told(client, R, SPOKEN[R], USED))
+
+
+@pytest.mark.parametrize("odd", [{"type": "message", "content": 5}, {"type": "reasoning", "summary": 5}])
+def test_an_odd_item_is_nothing_and_others_are_told(odd: Any) -> None:
+    words = {"type": "message", "content": [{"type": "output_text", "text": "Hello"}]}
+    end = {"type": "response.completed", "response": {"id": "r", "output": [odd, words]}}
+    assert '"content": "Hello"' in json.dumps(told(C, R, [end], USED))
+
+
+def _texts(events: list[Any]) -> str:
+    """Events without what is made anew for each answer."""
+    return re.sub(r'"(id|signature|created)": ?("[^"]*"|[0-9]+)', "", json.dumps(events))
+
+
+@pytest.mark.parametrize("client", [M, R])
+def test_a_call_with_an_odd_name_is_a_call(client: str) -> None:
+    pieces = [{"index": 0, "id": "x", "function": {"name": ["f"], "arguments": "{}"}}]
+    events = [chunk(content="Hello"), chunk(tool_calls=pieces), chunk("tool_calls")]
+    for answer in (told(client, C, events, USED), whole(client, C, events, USED)):
+        assert "['f']" in json.dumps(answer)
 
 
 def test_a_response_that_tells_its_items_at_the_end_alone() -> None:

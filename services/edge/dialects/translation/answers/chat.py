@@ -101,7 +101,7 @@ class ChatReader:
             self._end_words(told)
             self._end_calls(told)
             proof = _signature(piece)
-            told.append(Begun(key, Kind.CALL, piece["id"], function.get("name") or "", proof))
+            told.append(Begun(key, Kind.CALL, piece["id"], str(function.get("name") or ""), proof))
             self._calls[key] = []
         text = function.get("arguments") or function.get("input")
         if not text or type(text) is not str:

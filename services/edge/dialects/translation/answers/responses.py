@@ -122,14 +122,19 @@ class ResponsesReader:
                 text = item.get("arguments" if kind == "function_call" else "input")
                 told += [Piece(index, text)] if type(text) is str and text else []
             case "reasoning":
-                texts = [str(each.get("text", "")) for each in item.get("summary") or () if type(each) is dict]
+                texts = [str(each.get("text", "")) for each in _listed(item.get("summary")) if type(each) is dict]
                 told += [Piece(index, _BLANK_LINE.join(texts))] if texts else []
             case "message":
-                for place, part in enumerate(item.get("content") or ()):
+                for place, part in enumerate(_listed(item.get("content"))):
                     known = _PART_KINDS.get(str(part.get("type"))) if type(part) is dict else None
                     if known is not None and type(text := part.get(known[1])) is str and text:
                         self._open[index][index, place] = place
                         told += [Begun((index, place), known[0]), Piece((index, place), text)]
+
+
+def _listed(value: Any) -> list[Any]:
+    """The elements of a list; none of any other value."""
+    return value if type(value) is list else []
 
 
 def _stop_of(response: Tree) -> Stop:

@@ -164,7 +164,7 @@ async def run_edge(
         router = await stack.enter_async_context(_router(config, vendors, lifecycle))
         counts = TokenCounts(catalog, vendors, router, offerings, INTERPRETER)
         path = _call_path(config, catalog, charging, vendors, router)
-        turns = _turns(config, classes, charging)
+        turns = _turns(config, classes)
         calls = stack.enter_context(_model_calls(config, principals, path, counts, turns, metrics, clock))
         # Once it listens.
         doors: list[Listener] = []
@@ -235,9 +235,9 @@ async def _charging(
         yield await stack.enter_async_context(ChargingClient(channel, config, outbox, left, to_accounting, classes.note))
 
 
-def _turns(config: EdgeConfig, classes: PriorityClasses, charging: ChargingClient) -> Turns:
+def _turns(config: EdgeConfig, classes: PriorityClasses) -> Turns:
     places = min(_CALLS_MAX, config.http_limits.for_process().connections_max // 2)
-    turns = Turns(places, classes, lambda: charging.is_behind)
+    turns = Turns(places, classes)
     turns.export()
     return turns
 

@@ -82,7 +82,7 @@ class Edge:
 @asynccontextmanager
 async def edge() -> AsyncIterator[Edge]:
     calls, metrics, clock, reader = Calls(), RequestMetrics(), SystemClock(), RequestReader()
-    turns = Turns(100, PriorityClasses(FixedCatalog(None)), lambda: False)
+    turns = Turns(100, PriorityClasses(FixedCatalog(None)))
     rooms = Rooms(Bodies(BYTES_MAX, BYTES_MAX), Bodies(BYTES_MAX, BYTES_MAX), BYTES_MAX)
     sockets = Sockets(Responses(), OnePrincipal(), reader, rooms, 60.0, metrics, clock)
 

@@ -8,6 +8,7 @@ _SHARES: Final = "services/edge/call/shares.py"
 _TURNS: Final = "services/edge/call/turns.py"
 _IN_SHARES: Final = "tests/edge/call/test_shares.py"
 _IN_TURNS: Final = "tests/edge/call/test_turns.py"
+_IN_PATH: Final = "tests/edge/call/test_calls_in_turn.py"
 _ANSWERS: Final = "services/accounting/writer/answers.py"
 _IN_OWNER: Final = "tests/accounting/writer/test_overload.py"
 _CLIENT: Final = "services/edge/charging/client.py"
@@ -25,6 +26,10 @@ def _turns(name: str, before: str, after: str) -> Mutation:
     return one(name, _TURNS, before, after, _IN_TURNS)
 
 
+def _calls(name: str, before: str, after: str) -> Mutation:
+    return one(name, "services/edge/api/calls.py", before, after, _IN_PATH)
+
+
 def _owner(name: str, before: str, after: str) -> Mutation:
     return one(name, _ANSWERS, before, after, _IN_OWNER)
 
@@ -36,7 +41,11 @@ def _backlog(name: str, file: str, before: str, after: str) -> Mutation:
 OVERLOAD: Final = (
     _shares("one account takes all places of an edge", "if not self._free or costs > self._free:", "if not self._free:"),
     _shares("a class costs nothing of the places", "self._costs.get(account_id, 0.0) + cost\n        if", "cost\n        if"),
-    _shares("the first calls of an account take turns too", "(used := use.at(now_s)) < _FREE_USE", "(used := use.at(now_s)) < 0"),
+    _shares(
+        "the first calls of an account take turns too",
+        "use.under_way + use.ended <= _FREE_USE or (used := use.at(now_s)) <= _FREE_USE",
+        "(used := use.at(now_s)) < 0",
+    ),
     _shares("whoever calls much is beyond his share", "used * len(self._uses) > self._all.at(now_s)", "True"),
     _shares(
         "a call that has ended counts for nothing", "self.ended = self.at(now_s) - self.under_way + cost\n", "self.ended = 0.0\n"
@@ -44,13 +53,6 @@ OVERLOAD: Final = (
     _shares("a call that has ended counts for ever", "self.ended * exp((self.at_s - now_s) / _FADES_S)", "self.ended"),
     _shares("an account is remembered for ever", "            if now_s - idle_s < _FORGOTTEN_S:\n", "            if True:\n"),
     _shares("an account that calls again is forgotten", "        self._idle.pop(account_id, None)\n", ""),
-    _shares("turns come as fast while the loop is late", "if is_behind or late_s > _LATE_S:", "if is_behind:"),
-    _shares("turns come as fast while accounting is behind", "if is_behind or late_s > _LATE_S:", "if late_s > _LATE_S:"),
-    _shares("an overload that is over is not forgotten", "        if now_s - self._last_s > _ANEW_S:\n", "        if False:\n"),
-    _shares("turns end for good", "max(self.per_second / 2, _PER_SECOND_MIN)", "self.per_second / 2"),
-    _shares(
-        "turns come ever faster", "min(self.per_second + _MORE_PER_SECOND, _PER_SECOND_MAX)", "self.per_second + _MORE_PER_SECOND"
-    ),
     _shares("who comes late is served for the time before", "max(self._now, self._ends.get", "max(0.0, self._ends.get"),
     _shares(
         "who comes first has all turns",
@@ -58,26 +60,30 @@ OVERLOAD: Final = (
         "        self._ends[account_id] = start\n",
     ),
     _shares("who has left has a turn", "            if not call.done():\n", "            if True:\n"),
-    _turns("who waits is overtaken by his next call", "        if self._queue.cost_of(account_id):\n            return True\n", ""),
+    _turns("who waits is overtaken by his next call", "bool(self._queue.cost_of(account_id)) or self._shares", "self._shares"),
+    _turns("turns are under way side by side", "            self._is_taken = True\n            return\n", "            return\n"),
+    _turns("a turn that is over goes to nobody", "            given.set_result(None)\n", "            pass\n"),
+    _turns("a turn that was given in vain is lost", "                self.pass_on()\n", "                pass\n"),
+    _turns("a turn ends twice", "            self._is_begun = False\n            self._turns", "            self._turns"),
+    _turns("a turn lasts as long as its call", "            client.on_opened = self.over\n", ""),
+    _turns("a call that fails keeps its turn", "        self.over()\n        self._turns.end", "        self._turns.end"),
     _turns(
-        "calls wait however long",
-        "        if is_too_much and",
-        "        if False and",
+        "however many calls of an account wait",
+        "queue.cost_of(account_id) + cost > _WAITING_MAX - queue.cost",
+        "queue.cost > 9_999",
     ),
     _turns(
-        "an account that is left alone is shed",
-        "        if is_too_much and self._shares.are_several(self._clock_s()):\n",
-        "        if is_too_much:\n",
+        "one account's calls fill the queue",
+        "queue.cost_of(account_id) + cost > _WAITING_MAX - queue.cost",
+        "queue.cost + cost > _WAITING_MAX",
     ),
     _turns(
-        "an account that is left alone waits for turns",
-        "if self._shares.are_several(self._clock_s()) else self._clock_s()",
-        "",
+        "what cannot wait is refused after its body",
+        "        if self._is_full_for(account_id, cost):\n            try:",
+        "        if False:\n            try:",
     ),
-    _turns("turns become rare for other programs", "(now_s - max(due_s, began_s)) * ran", "now_s - max(due_s, began_s)"),
-    _turns("turns are lost to other programs", "        return due_s + late_s\n", "        return now_s\n"),
     _turns("a call that waits is never given up", "asyncio.timeout(_WAIT_S_MAX)", "asyncio.timeout(None)"),
-    _turns("a call that waits no longer still counts", "            queue.left(account_id, cost)\n", "            pass\n"),
+    _turns("a call that waits no longer still counts", "            self._queue.left(account_id, cost)\n", "            pass\n"),
     _turns(
         "refusals come as fast as they are asked for",
         "await asyncio.sleep(_SHED_LATE_S_MAX if is_late else self._shedding.take_s(now_s))",
@@ -87,8 +93,8 @@ OVERLOAD: Final = (
     _turns("a call that is shed keeps its body", "if not client.shed():", "if not client._exchange.body_ended:"),
     _turns(
         "a call that was shed keeps its place",
-        "            self._places.give_back(account_id, cost)\n            raise\n",
-        "            raise\n",
+        "            finally:\n                turn.leave()\n",
+        "            finally:\n                pass\n",
     ),
     _turns("a call that has ended keeps its place", "        self._places.give_back(account_id, cost)\n\n", "\n"),
     one(
@@ -101,9 +107,23 @@ OVERLOAD: Final = (
     one(
         "calls begin without turns",
         "services/edge/api/calls.py",
-        "                turn = await self._turns.take(principal.account_id, client)\n",
-        "                turn = await type(self._turns)(9_999, self._turns._classes, bool).take(principal.account_id, client)\n",
+        "                turn = await self._turns.enter(principal.account_id, client)\n",
+        "                turn = await type(self._turns)(9_999, self._turns._classes).enter(principal.account_id, client)\n",
         _CELL,
+    ),
+    _calls(
+        "a call takes its turn before its body has come",
+        "            content = await client.read_body(self._body_bytes_max, coming, look)\n",
+        "            await turn.begin(client)\n            content = await client.read_body(self._body_bytes_max, coming, look)\n",
+    ),
+    _calls("no call takes a turn", "            await turn.begin(client)\n", ""),
+    _calls("a free count has its turn until its vendor has counted", "            turn.over()\n", ""),
+    one(
+        "a turn does not end with the opening of its session",
+        "services/edge/http/connection.py",
+        "            self.on_opened()\n",
+        "            pass\n",
+        _IN_PATH,
     ),
     one(
         "a call that has ended is in hand for ever",
@@ -164,12 +184,6 @@ OVERLOAD: Final = (
     ),
     _backlog("a Create waits however many wait before it", _CLIENT, '{"create": 4_096, "update": 8_192}', '{"update": 8_192}'),
     _backlog("an Update waits however many wait before it", _CLIENT, '{"create": 4_096, "update": 8_192}', '{"create": 4_096}'),
-    _backlog(
-        "what accounting sheds is no sign",
-        _CLIENT,
-        "                self._shed_s = asyncio.get_running_loop().time()\n",
-        "                pass\n",
-    ),
     _backlog(
         "a Create that is shed the second time leaves its session",
         _CLIENT,
@@ -236,15 +250,15 @@ OVERLOAD: Final = (
     one(
         "a call that generates nothing takes no turn",
         "services/edge/api/sockets.py",
-        "            return await self._turns.take(self._principal.account_id, Client(call))\n",
-        "            return await Turns(9, self._turns._classes, bool).take(self._principal.account_id, Client(call))\n",
+        "            return await self._turns.enter(self._principal.account_id, client)\n",
+        "            return await Turns(9, self._turns._classes).enter(self._principal.account_id, client)\n",
         _CELL,
     ),
     one(
         "an idle socket has a place",
         "services/edge/api/calls.py",
         "            await self._sockets(exchange, self, self._turns)\n",
-        "            turn = await self._turns.take((await self._principals.resolve(exchange)).account_id, Client(exchange))\n"
+        "            turn = await self._turns.enter((await self._principals.resolve(exchange)).account_id, Client(exchange))\n"
         "            await self._sockets(exchange, self, self._turns)\n"
         "            turn.leave()\n",
         _CELL,

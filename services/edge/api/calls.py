@@ -9,7 +9,7 @@ from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Body, Charged, Dialect
 from services.edge.call.once import once_of
 from services.edge.call.path import CallPath
-from services.edge.call.turns import Turns
+from services.edge.call.turns import Turn, Turns
 from services.edge.http.answers import named
 from services.edge.http.bodies import Bodies
 from services.edge.http.connection import Client, ClientGoneError, RevokedError
@@ -79,10 +79,10 @@ class ModelCalls:
             self._principals.watch(principal, revoke)
             client.watch()
             try:
-                # Before the body is read, because an account that waits for its turn must not fill the memory.
-                turn = await self._turns.take(principal.account_id, client)
+                # Before the body is read, because most of those that must be refused can be so without it.
+                turn = await self._turns.enter(principal.account_id, client)
                 try:
-                    await self._serve(exchange, principal, charging_id, client, answer)
+                    await self._serve(exchange, principal, charging_id, client, answer, turn)
                 finally:
                     turn.leave()
             finally:
@@ -104,13 +104,15 @@ class ModelCalls:
             answer.stop()
 
     async def _serve(
-        self, exchange: Exchange, principal: Principal, charging_id: str, client: Client, answer: ClientAnswer
+        self, exchange: Exchange, principal: Principal, charging_id: str, client: Client, answer: ClientAnswer, turn: Turn
     ) -> None:
         """Serves a call whose key has passed. Errors: those of `CallPath.serve`, `RevokedError`."""
         with self._bodies.coming(principal.account_id) as coming:
             look = self._reader.look(is_json=self._dialect.is_json)
             content = await client.read_body(self._body_bytes_max, coming, look)
             body = Body(content, exchange.value_of(b"content-type").decode("latin-1"))
+            # Only now, because a body may take a minute to come; while it waits, its bytes count as coming.
+            await turn.begin(client)
             with client.interruptible():
                 request = await self._reader.read(self._dialect, body, look, exchange.headers)
                 told = content if self._dialect.is_json else _without_boundary(content)
@@ -120,6 +122,7 @@ class ModelCalls:
         charged = self._dialect.charged
         assert request.makes_output is (charged is Charged.INPUT_AND_OUTPUT), "a request is charged as its route is"
         if charged is Charged.NOTHING:
+            turn.over()
             await self._free.serve(self._dialect, request, principal, client, answer)
         else:
             await self._path.serve(self._dialect, request, principal, charging_id, client, answer, once)

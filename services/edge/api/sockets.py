@@ -204,8 +204,10 @@ class _Serving:
         sockets = self._sockets
         if len(asked.body) > sockets.rooms.bytes_max:
             raise connection_used_up("The conversation is too large.")
-        turn = await self._take_turn(SocketCall(self._socket, self._exchange, asked.body))
+        client = Client(SocketCall(self._socket, self._exchange, asked.body))
+        turn = await self._enter(client)
         try:
+            await turn.begin(client)
             with sockets.rooms.coming.coming(self._principal.account_id) as coming:
                 coming.add(len(asked.body))
                 look = await sockets.reader.look_at(asked.body)
@@ -217,9 +219,9 @@ class _Serving:
         self._keep(asked.items, messages[-1])
         self._socket.send(*messages)
 
-    async def _take_turn(self, call: SocketCall) -> Turn:
+    async def _enter(self, client: Client) -> Turn:
         try:
-            return await self._turns.take(self._principal.account_id, Client(call))
+            return await self._turns.enter(self._principal.account_id, client)
         except Problem as problem:
             if CLOSES in problem.headers:
                 self._floods(problem)

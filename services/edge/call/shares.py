@@ -13,17 +13,8 @@ from typing import Final, Generic, Protocol, TypeVar
 # A call that has ended fades from its account's use within this time, to 1/e, and an account is forgotten after several of it.
 _FADES_S: Final = 1.0
 _FORGOTTEN_S: Final = 5.0
-# Use below this is never too much: the first calls of the standard class at once, or within a second, need no turns.
+# Use up to this is never too much: the first calls of the standard class at once, or within a second, need no turns.
 _FREE_USE: Final = 32.0
-
-# Turns a second: at the most as fast as calls can begin, at the least so that nobody waits for ever.
-_PER_SECOND_MAX: Final = 1_000.0
-_PER_SECOND_MIN: Final = 2.0
-# A turn that comes later than this tells that the event loop is busy: there are half as many from then on. Any other adds some. The
-# kernel alone makes it late by a time slice, which is shorter, where other programs take the processor.
-_LATE_S: Final = 0.004
-_MORE_PER_SECOND: Final = 5.0
-_ANEW_S: Final = 1.0
 
 
 class Places:
@@ -98,51 +89,17 @@ class Shares:
     def is_beyond(self, account_id: str, now_s: float) -> bool:
         """Whether the account uses more than is free, and more than accounts do on average."""
         use = self._uses.get(account_id)
-        if use is None or (used := use.at(now_s)) < _FREE_USE:
+        # Most use less than that even by the sum of all that has not faded yet.
+        if use is None or use.under_way + use.ended <= _FREE_USE or (used := use.at(now_s)) <= _FREE_USE:
             return False
         self._forget(now_s)
         return used * len(self._uses) > self._all.at(now_s)
-
-    def are_several(self, now_s: float) -> bool:
-        """Whether several accounts use the edge, or have within the last seconds: one alone takes nothing from others."""
-        self._forget(now_s)
-        return len(self._uses) > 1
 
     def _forget(self, now_s: float) -> None:
         for account_id, idle_s in list(self._idle.items()):
             if now_s - idle_s < _FORGOTTEN_S:
                 return
             del self._idle[account_id], self._uses[account_id]
-
-
-class TurnPace:
-    """The pace of turns, as fast as the event loop stays prompt: additive increase, multiplicative decrease."""
-
-    def __init__(self) -> None:
-        self.per_second = _PER_SECOND_MAX
-        self._last_s = float("-inf")
-
-    @property
-    def next_s(self) -> float:
-        """When the next turn is due."""
-        return self._last_s + 1 / self.per_second
-
-    def takes(self, now_s: float) -> bool:
-        """Takes the next turn, if it is due. After a time in which nobody waited for one, they are as many as ever."""
-        if now_s < self.next_s:
-            return False
-        if now_s - self._last_s > _ANEW_S:
-            self.per_second = _PER_SECOND_MAX
-        self._last_s = now_s
-        return True
-
-    def took(self, now_s: float, late_s: float, *, is_behind: bool) -> None:
-        """Notes a turn that came this late, and learns from it; `is_behind`: accounting does not keep up."""
-        self._last_s = now_s
-        if is_behind or late_s > _LATE_S:
-            self.per_second = max(self.per_second / 2, _PER_SECOND_MIN)
-        else:
-            self.per_second = min(self.per_second + _MORE_PER_SECOND, _PER_SECOND_MAX)
 
 
 class Waiting(Protocol):

@@ -32,8 +32,6 @@ _RECONNECT_S_MAX: Final = 1.0
 _REPEAT_S: Final = 0.02
 # Operations that may wait for one owner to read them, before further Creates are shed, and before Updates are.
 _BACKLOG_MAX: Final = {"create": 4_096, "update": 8_192}
-# Accounting does not keep up for this long after it has shed something.
-_BEHIND_S: Final = 1.0
 # Interval of repeats once nobody waits for the answer.
 _REPEAT_LATER_S: Final = 1.0
 
@@ -73,7 +71,6 @@ class ChargingClient:
         self._partitions = 0
         self._takes_all_classes = False
         self._noted = noted
-        self._shed_s = float("-inf")
         for message in left:
             self._owe(message)
 
@@ -81,13 +78,6 @@ class ChargingClient:
     def up(self) -> bool:
         """Whether accounting can be asked: every partition that has an owner is connected to it."""
         return bool(self._owners) and all(self._lanes[address].up for address in self._owners.values())
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether accounting does not keep up: it has just shed something, or an owner does not read what is sent to it."""
-        if asyncio.get_running_loop().time() - self._shed_s < _BEHIND_S:
-            return True
-        return any(lane.is_behind for lane in self._lanes.values())
 
     async def __aenter__(self) -> Self:
         self._following = asyncio.create_task(self._follow_owners(), name="charging-owners")
@@ -241,8 +231,6 @@ class ChargingClient:
             self._give_up(operation)
             raise
         if result.HasField("error"):
-            if result.error.reason == errors_pb2.ERROR_REASON_OVERLOADED:
-                self._shed_s = asyncio.get_running_loop().time()
             raise ServiceError(result.error.reason, result.error.message)
         return result
 

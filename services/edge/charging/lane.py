@@ -90,11 +90,6 @@ class Lane:
         """The number of operations that wait to be written, because the owner does not read the ones before."""
         return len(self._outgoing)
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether more operations wait than fit into a message."""
-        return self.backlog > _OPERATIONS_A_REQUEST_MAX
-
     def send(self, operation: Operation) -> None:
         """Sends an operation now, or as soon as there is a stream."""
         if self.up:
@@ -152,7 +147,7 @@ class Lane:
                 reading.result()
                 return
             while self._outgoing:
-                if self.is_behind:
+                if self.backlog > _OPERATIONS_A_REQUEST_MAX:
                     self._outgoing.sort(key=_rank)
                 batch, self._outgoing = (
                     self._outgoing[:_OPERATIONS_A_REQUEST_MAX],

@@ -142,7 +142,7 @@ class Scene:
             admin_token_file="t",
         )
         self.router = Router(now_s)
-        self.turns = Turns(1_000, PriorityClasses(holder), lambda: False, now_s)
+        self.turns = Turns(1_000, PriorityClasses(holder), now_s)
         interpreter = Interpreter(NoTranslator(), SERVED_AT)
         path = CallPath(holder, self.charging, self.vendors, self.router, self.metrics, config.heartbeat_interval_ms, interpreter)
         free = TokenCounts(holder, self.vendors, self.router, FixedOfferings("plan"), interpreter)

@@ -1,7 +1,6 @@
 """Turns of calls, in virtual time: who begins at once, who waits, and who is shed."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -26,11 +25,8 @@ class Classes:
 class Edge:
     """Turns, and what became of those who wanted one."""
 
-    def __init__(self, places: int = 1_000, is_behind: Callable[[], bool] = lambda: False) -> None:
-        # The processor works for this process unless it is taken away.
-        self.away_s = 0.0
-        turns = Turns(places, Classes(), is_behind, now_s, lambda: now_s() - self.away_s)  # type: ignore[arg-type]  # a double
-        self.turns = turns
+    def __init__(self, places: int = 1_000) -> None:
+        self.turns = Turns(places, Classes(), now_s)  # type: ignore[arg-type]  # a double
         # Account and seconds since the start.
         self.begun: list[tuple[str, float]] = []
         self.shed: list[tuple[str, float, Problem]] = []
@@ -38,8 +34,8 @@ class Edge:
         self._began_s = now_s()
         self.held: list[Turn] = []
 
-    async def call(self, account_id: str, *, whole: bool = True, lasts_s: float | None = None) -> None:
-        """A call that stays under way unless it lasts for a time."""
+    async def call(self, account_id: str, *, whole: bool = True, opens_s: float | None = None) -> None:
+        """A call that stays under way, and whose session opens after a time, or never."""
         exchange = Exchange(NoWire(), "POST", b"/", [])
         exchange.came(b"{}")
         if whole:
@@ -47,32 +43,41 @@ class Edge:
         self.exchanges.append(exchange)
         client = Client(exchange)
         client.watch()
+        turn = None
         try:
-            turn = await self.turns.take(account_id, client)
-        except Problem as problem:
-            self.shed.append((account_id, self._since_s, problem))
+            turn = await self.turns.enter(account_id, client)
+            await turn.begin(client)
+        except BaseException as error:
+            if turn is not None:
+                turn.leave()
+            if not isinstance(error, Problem):
+                raise
+            self.shed.append((account_id, self._since_s, error))
             return
         self.begun.append((account_id, self._since_s))
-        if lasts_s is None:
-            self.held.append(turn)
-        else:
-            await asyncio.sleep(lasts_s)
-            turn.leave()
-
-    def slow(self, per_second: float) -> None:
-        """Turns have become rare; one is due."""
-        self.turns._pace.per_second = per_second
-        self.turns._pace._last_s = now_s() - 0.5
+        self.held.append(turn)
+        if opens_s is not None:
+            await asyncio.sleep(opens_s)
+            client.opened(0)
 
     @property
     def _since_s(self) -> float:
         return round(now_s() - self._began_s, 4)
 
-    def calls(self, account_id: str, count: int) -> list["asyncio.Task[None]"]:
-        return [asyncio.create_task(self.call(account_id)) for _ in range(count)]
+    def calls(self, account_id: str, count: int, opens_s: float | None = None) -> list["asyncio.Task[None]"]:
+        return [asyncio.create_task(self.call(account_id, opens_s=opens_s)) for _ in range(count)]
 
     def count(self, account_id: str) -> int:
         return sum(each == account_id for each, _ in self.begun)
+
+    def times(self, account_id: str) -> list[float]:
+        return [at_s for each, at_s in self.begun if each == account_id]
+
+
+async def drop(tasks: "list[asyncio.Task[None]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_calls_begin_at_once_where_nobody_else_calls() -> None:
@@ -84,174 +89,162 @@ async def test_calls_begin_at_once_where_nobody_else_calls() -> None:
 async def test_an_account_beyond_its_share_takes_turns_and_others_do_not() -> None:
     edge = Edge()
     await edge.call("other")
-    tasks = edge.calls("busy", FREE + 4)
+    # All enter at once, so that all are beyond the share; each turn lasts 2 ms.
+    tasks = edge.calls("busy", FREE, opens_s=0.002)
+    await asyncio.sleep(0.001)
+    assert edge.count("busy") == FREE
+    tasks += edge.calls("busy", 4, opens_s=0.002)
     await asyncio.sleep(0.0005)
-    # 32 are free, and a turn was due.
-    assert edge.count("busy") == FREE + 1
     await edge.call("third")
-    assert edge.begun[-1] == ("third", 0.0005)
+    assert edge.begun[-1] == ("third", 0.0015)
     await asyncio.gather(*tasks)
-    assert [at_s for account_id, at_s in edge.begun if account_id == "busy"] == [*[0.0] * (FREE + 1), 0.001, 0.002, 0.003]
+    assert edge.times("busy") == [*[0.0] * FREE, 0.001, 0.003, 0.005, 0.007]
 
 
-async def test_turns_become_rare_while_accounting_is_behind() -> None:
-    edge = Edge(is_behind=lambda: True)
-    await edge.call("other")
-    await asyncio.gather(*edge.calls("busy", FREE + 6))
-    # 0.001, and then twice as far each time.
-    assert [at_s for account_id, at_s in edge.begun if account_id == "busy"][FREE + 1 :] == [0.001, 0.003, 0.007, 0.015, 0.031]
+async def test_two_accounts_beyond_their_share_have_turns_in_turn() -> None:
+    edge = Edge()
+    for number in range(8):
+        await edge.call(f"standard-{number}")
+    await asyncio.gather(*edge.calls("busy", FREE), *edge.calls("second", FREE))
+    tasks = [*edge.calls("busy", 3, opens_s=0.01), *edge.calls("second", 3, opens_s=0.01)]
+    await asyncio.gather(*tasks)
+    assert edge.begun[-6:] == [
+        ("busy", 0.0),
+        ("busy", 0.01),
+        ("second", 0.02),
+        ("busy", 0.03),
+        ("second", 0.04),
+        ("second", 0.05),
+    ]
 
 
-async def test_turns_become_rare_while_the_loop_is_late() -> None:
+async def test_a_turn_is_over_when_the_call_fails_before_its_session_is_open() -> None:
     edge = Edge()
     await edge.call("other")
-    tasks = edge.calls("busy", FREE + 4)
-    await asyncio.sleep(0)
-    # Something holds up the loop whenever a turn is due.
-    loop = asyncio.get_running_loop()
-    late = loop.create_task(_hold_up(edge, 0.0005, 0.01))
-    await asyncio.gather(*tasks)
-    late.cancel()
-    assert edge.turns._pace.per_second < 300
+    await asyncio.gather(*edge.calls("busy", FREE + 1))
+    waiting = edge.calls("busy", 1)
+    await asyncio.sleep(0.1)
+    assert edge.count("busy") == FREE + 1
+    edge.held[-1].leave()
+    await asyncio.gather(*waiting)
+    assert edge.times("busy")[-1] == 0.1
 
 
-async def _hold_up(edge: Edge, every_s: float, for_s: float, away_s: float = 0.0) -> None:
-    """Holds up the loop, in which time the processor works for other programs for `away_s`."""
-    selector = asyncio.get_running_loop()._jumping  # type: ignore[attr-defined]  # the virtual loop's
-    while True:
-        await asyncio.sleep(every_s)
-        selector.now_s += for_s
-        edge.away_s += away_s
-
-
-async def test_turns_are_as_many_while_other_programs_have_the_processor() -> None:
+async def test_a_turn_ends_once_only() -> None:
     edge = Edge()
     await edge.call("other")
-    tasks = edge.calls("busy", FREE + 200)
-    await asyncio.sleep(0)
-    # The loop waits for a processor for 20 ms whenever a turn is due, and runs for 2 ms.
-    late = asyncio.get_running_loop().create_task(_hold_up(edge, 0.0005, 0.022, away_s=0.02))
-    await asyncio.gather(*tasks)
-    late.cancel()
-    assert edge.turns._pace.per_second == 1_000.0
-    assert edge.shed == []
+    await asyncio.gather(*edge.calls("busy", FREE + 1))
+    first = edge.held[-1]
+    first.over()
+    await edge.call("busy")
+    waiting = edge.calls("busy", 1)
+    # Its turn was over before: that of the second call is still under way.
+    first.leave()
+    await asyncio.sleep(0.1)
+    assert edge.count("busy") == FREE + 2
+    await drop(waiting)
 
 
-async def test_an_account_that_is_left_alone_has_no_more_turns_to_take_and_is_not_shed() -> None:
-    edge = Edge(is_behind=lambda: True)
-    await edge.call("other", lasts_s=0.1)
-    busy = edge.calls("busy", FREE)
-    await asyncio.sleep(4.9)
-    edge.slow(2.0)
-    # Turns that are due at 5.4 s; from 5.1 s on nobody else is there.
-    waiting = [edge.calls("busy", 1)[0], *edge.calls("busy", 1)]
-    await asyncio.sleep(0.25)
-    assert len(edge.shed) == 0
-    more = edge.calls("busy", 300)
-    await asyncio.gather(*busy, *waiting, *more)
-    assert edge.shed == []
-    assert edge.count("busy") == FREE + 302
-    assert max(at_s for _, at_s in edge.begun) <= 5.5
-    await asyncio.gather(*edge.calls("busy", 100))
-    assert edge.count("busy") == FREE + 402
-
-
-async def test_calls_beyond_half_a_second_of_turns_are_shed_at_once() -> None:
+async def test_more_calls_of_an_account_than_may_wait_are_shed_at_once() -> None:
     edge = Edge()
     await edge.call("other")
-    tasks = edge.calls("busy", FREE + 1 + 251)
+    tasks = edge.calls("busy", FREE + 1 + 129)
     await asyncio.sleep(0.0005)
-    # 500 turns in half a second; an account may have half of those that are left.
+    # Calls with a cost of 256 may wait, and of one account half of those.
     assert len(edge.shed) == 1
     _, at_s, problem = edge.shed[0]
     assert (at_s, problem.status, problem.code) == (0.0, 503, "overloaded")
     assert (b"retry-after", b"1") in problem.headers
     assert (b"connection", b"close") not in problem.headers
-    await asyncio.gather(*tasks)
-    assert edge.count("busy") == FREE + 1 + 250
+    # Others that use too much have room to wait yet.
+    second = edge.calls("second", 200)
+    await asyncio.sleep(0.0005)
+    assert (edge.turns._queue.cost_of("busy"), edge.turns._queue.cost_of("second")) == (128, 64)
+    await drop([*tasks, *second])
 
 
 async def test_a_low_class_is_shed_before_a_standard_one_and_a_high_one_last() -> None:
-    begun = {}
+    waiting = {}
     for account_id in ("low-a", "standard-a", "high-a"):
         edge = Edge(places=100_000)
         await edge.call("other")
-        await asyncio.gather(*edge.calls(account_id, 2_000))
-        begun[account_id] = edge.count(account_id)
-    # Those that are free, one whose turn was due, and half of the next 500 turns by cost.
-    assert begun == {"low-a": 8 + 1 + 63, "standard-a": 32 + 1 + 250, "high-a": 128 + 1 + 1_000}
+        tasks = edge.calls(account_id, 700)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waiting[account_id] = len(edge.turns._queue._heap)
+        await drop(tasks)
+    assert waiting == {"low-a": 32, "standard-a": 128, "high-a": 512}
 
 
 async def test_where_many_are_shed_the_next_wait_for_their_refusal() -> None:
-    edge = Edge(is_behind=lambda: True)
+    edge = Edge(places=100_000)
     await edge.call("other")
-    edge.slow(2.0)
-    tasks = edge.calls("busy", FREE + 1 + 1 + 50 + 400)
+    tasks = edge.calls("busy", FREE + 1 + 128 + 50 + 400)
     await asyncio.sleep(0.0005)
-    # One call waits for a turn. 50 refusals are free.
+    # 50 refusals are free.
     assert len(edge.shed) == 50
-    await asyncio.sleep(1.0)
-    assert len(edge.shed) == 250
-    await asyncio.gather(*tasks)
+    await asyncio.sleep(0.4)
+    assert len(edge.shed) == 50 + 80
+    await drop(tasks)
 
 
 async def test_nobody_waits_for_a_refusal_longer_than_30_seconds() -> None:
-    edge = Edge(places=100_000, is_behind=lambda: True)
+    edge = Edge(places=100_000)
     await edge.call("other")
-    edge.slow(2.0)
-    await asyncio.gather(*edge.calls("busy", FREE + 1 + 1 + 50 + 7_000))
-    assert len(edge.shed) == 7_050
-    assert 30.0 <= max(at_s for _, at_s, _ in edge.shed) <= 30.01
+    await asyncio.gather(*edge.calls("busy", FREE + 1 + 128 + 50 + 7_000))
+    assert len(edge.shed) == 128 + 7_050
+    assert 30.0 <= max(at_s for _, at_s, _ in edge.shed) <= 30.6
+
+
+async def full(edge: Edge) -> "list[asyncio.Task[None]]":
+    """As many calls wait as may."""
+    await edge.call("other")
+    tasks = edge.calls("busy", FREE + 1 + 128)
+    await asyncio.sleep(0.0001)
+    return tasks
 
 
 async def test_a_call_whose_body_is_to_come_is_shed_at_once_and_its_connection_closed() -> None:
     edge = Edge()
-    edge.slow(2.0)
-    await edge.call("other")
-    tasks = edge.calls("busy", FREE + 2)
-    await asyncio.sleep(0)
+    tasks = await full(edge)
     await edge.call("busy", whole=False)
     assert (b"connection", b"close") in edge.shed[0][2].headers
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await drop(tasks)
 
 
-async def test_of_a_call_that_is_shed_no_body_is_kept() -> None:
+async def test_of_a_call_that_is_shed_before_its_body_was_read_none_is_kept() -> None:
     edge = Edge()
-    edge.slow(2.0)
-    await edge.call("other")
-    tasks = edge.calls("busy", FREE + 2)
-    await asyncio.sleep(0)
+    tasks = await full(edge)
     await edge.call("busy")
     assert edge.exchanges[-1]._pieces == []
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await drop(tasks)
 
 
-async def test_a_call_that_has_waited_two_seconds_is_shed() -> None:
-    edge = Edge(is_behind=lambda: True)
+async def test_a_call_that_has_waited_half_a_second_is_shed() -> None:
+    edge = Edge()
     await edge.call("other")
-    tasks = edge.calls("busy", FREE + 22)
-    await asyncio.gather(*tasks)
-    # Turns at 1, 3, 7, 15, 31, 63, 127, 255, 511 ms, and then twice a second; the next would be at 2,011.
-    assert edge.count("busy") == FREE + 1 + 9 + 2
-    assert {at_s for _, at_s, _ in edge.shed} == {2.0}
+    await asyncio.gather(*edge.calls("busy", FREE + 3, opens_s=0.3))
+    # Turns at 0 and 300 ms; the next would be at 600.
+    assert edge.times("busy")[FREE:] == [0.0, 0.3]
+    assert [at_s for _, at_s, _ in edge.shed] == [0.5]
 
 
 async def test_a_call_does_not_overtake_those_of_its_account_that_wait() -> None:
-    edge = Edge(is_behind=lambda: True)
+    edge = Edge()
     await edge.call("other")
-    edge.slow(20.0)
-    tasks = edge.calls("busy", FREE + 5)
-    await asyncio.sleep(0.2)
-    for turn in edge.held:
+    tasks = edge.calls("busy", FREE + 2)
+    await asyncio.sleep(0)
+    for turn in edge.held[1:FREE]:
         turn.leave()
-    # By now its use has faded below what is free.
-    await asyncio.sleep(0.52)
-    await asyncio.gather(*tasks, edge.call("busy"))
-    assert [at_s for account_id, at_s in edge.begun if account_id == "busy"][FREE + 1 :] == [0.05, 0.15, 0.35, 0.75]
+    # Its use has faded below what is free.
+    await asyncio.sleep(0.4)
+    late = edge.calls("busy", 1)
+    await asyncio.sleep(0.01)
+    assert edge.count("busy") == FREE + 1
+    edge.held[-1].over()
+    await asyncio.sleep(0)
+    assert [task.done() for task in (tasks[-1], late[0])] == [True, False]
+    await drop(late)
 
 
 async def test_an_account_that_takes_all_places_leaves_some_for_others() -> None:
@@ -265,36 +258,50 @@ async def test_an_account_that_takes_all_places_leaves_some_for_others() -> None
         turn.leave()
     edge.held.clear()
     edge.begun.clear()
+    # The others are forgotten by then.
+    await asyncio.sleep(5.0)
     await asyncio.gather(*edge.calls("third", 50))
     assert edge.count("third") == 50
 
 
 async def test_who_leaves_while_he_waits_has_no_turn() -> None:
-    edge = Edge(is_behind=lambda: True)
+    edge = Edge()
     await edge.call("other")
-    tasks = edge.calls("busy", FREE + 4)
+    tasks = edge.calls("busy", FREE + 3)
     await asyncio.sleep(0)
     edge.exchanges[-1].lose()
-    await asyncio.sleep(0.1)
-    assert edge.count("busy") == FREE + 3
     with pytest.raises(ClientGoneError):
         await tasks[-1]
     # Nothing stays of it.
-    assert edge.turns._queue.cost == 0
-    assert edge.turns._places._costs["busy"] == FREE + 3
+    assert edge.turns._queue.cost == 1
+    assert edge.turns._places._costs["busy"] == FREE + 2
+    await drop(tasks)
+
+
+async def test_a_turn_that_is_given_to_one_who_leaves_at_that_moment_goes_to_the_next() -> None:
+    edge = Edge()
+    await edge.call("other")
+    tasks = edge.calls("busy", FREE + 3)
+    await asyncio.sleep(0)
+    edge.held[-1].over()
+    edge.exchanges[FREE + 2].lose()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(tasks[FREE + 1].exception(), ClientGoneError)
+    assert edge.count("busy") == FREE + 2
+    assert edge.shed == []
 
 
 async def test_a_call_that_fails_while_it_waits_gives_its_place_back() -> None:
-    edge = Edge(places=100)
-    edge.slow(2.0)
+    edge = Edge(places=200)
     await edge.call("other")
-    await asyncio.gather(*edge.calls("busy", FREE + 1))
-    tasks = edge.calls("busy", 1)
-    await asyncio.gather(*tasks)
+    await asyncio.gather(*edge.calls("busy", FREE + 2))
+    assert len(edge.shed) == 1
     for turn in edge.held:
         turn.leave()
-    assert edge.turns._places._free == 100
+    assert edge.turns._places._free == 200
     assert edge.turns._places._costs == {}
+    assert edge.turns._shares._all.under_way == 0
+    assert not edge.turns._is_taken
 
 
 async def test_calls_that_are_shed_are_counted_by_class() -> None:

@@ -128,11 +128,10 @@ class Call:
             step = Step(counted=step.counted)
         self._meter.add(step)
 
-    async def _doubt_excess(self) -> None:
-        """Notes a vendor's count of the output that is above our own and its error; the tokenizer is asked only if it may be."""
-        if claimed := self._meter.excess(hides_thought=self._admitted.model.hidden_reasoning):
-            await self._catch_up()
-            self._meter.note_excess(claimed)
+    async def _doubt_excess(self, claimed: int) -> None:
+        """Notes a vendor's count of the output that is above our estimate, unless the tokenizer's count explains it."""
+        await self._catch_up()
+        self._meter.note_excess(claimed)
 
     async def _weigh(self) -> None:
         """Counts off the event loop the tokens that no vendor has counted, before the meter is asked for the usage."""
@@ -158,7 +157,7 @@ class Call:
         failed: list[FailedAttempt] = []
         unwanted: Problem | None = None
         plan = self._admitted.plan
-        while (turn := await self._next_turn()) is not None:
+        while (turn := self._turn_at_once() or await self._next_turn()) is not None:
             began_s = time.monotonic()
             self._turn, self._route = turn, turn.route
             route = turn.route
@@ -227,6 +226,10 @@ class Call:
         failed = turn.failed(failure)
         self._metrics.failed(turn.route.vendor_id, failure.outcome if failed.meaning is None else failed.meaning.name.lower())
         return failed
+
+    def _turn_at_once(self) -> Turn | None:
+        with self._client.interruptible():
+            return self._admitted.plan.next_at_once()
 
     async def _next_turn(self) -> Turn | None:
         with self._client.interruptible():
@@ -404,10 +407,12 @@ class Call:
         assert turn is not None
         stream.close()
         turn.leave()
-        await self._weigh()
-        if ended is Ended.WHOLE:
-            await self._doubt_excess()
-        used = self._meter.used()
+        meter = self._meter
+        if meter.uncounted or meter.is_input_estimated:
+            await self._weigh()
+        if ended is Ended.WHOLE and (claimed := meter.excess(hides_thought=self._admitted.model.hidden_reasoning)):
+            await self._doubt_excess(claimed)
+        used = meter.used()
         turn.used(sum(used.charged[:FIRST]))
         if ended is Ended.WHOLE:
             ended = self._ended_whole(stream, used)

@@ -57,10 +57,10 @@ class _Opening(NamedTuple):
     def tell_rates(self, opened: pb.Granted | pb.Refused) -> None:
         """Tells the client what rates leave, as far as accounting says it."""
         rates = []
-        for of, name in (("requests", "request_rate"), ("tokens", "token_rate")):
-            if opened.HasField(name):
-                left: pb.RateLeft = getattr(opened, name)
-                rates.append(Rate(of, left.limit, left.remaining, left.reset_ms))
+        if opened.HasField("request_rate"):
+            rates.append(_rate("requests", opened.request_rate))
+        if opened.HasField("token_rate"):
+            rates.append(_rate("tokens", opened.token_rate))
         if rates:
             for header in self.dialect.rate_headers(rates, time.time_ns() // 1_000_000):
                 self.answer.add_header(*header)
@@ -195,7 +195,9 @@ class CallPath:
 
     async def _admit(self, dialect: Dialect, request: Request, model: SellableModel, principal: Principal) -> Admitted:
         """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
-        spoken, request = await self._interpreter.interpret(dialect, request, model)
+        spoken = dialect.name
+        if spoken not in model.routes:
+            spoken, request = await self._interpreter.interpret(dialect, request, model)
         return admit(self._router, spoken, request, model, principal.account_id)
 
     async def _reserve(self, opening: _Opening, admitted: Admitted) -> tuple[Admitted, pb.Granted | pb.Refused]:
@@ -230,6 +232,10 @@ def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOf
     ):
         return None
     return snapshot.model(offering.restricted_model_id)
+
+
+def _rate(of: str, left: pb.RateLeft) -> Rate:
+    return Rate(of, left.limit, left.remaining, left.reset_ms)
 
 
 def _allows_equivalents(word: str) -> bool | None:

@@ -98,16 +98,13 @@ class HttpVendorClient:
         self._idle.clear()
 
     async def get(self, url: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        answer = await self._ask("GET", url, headers, b"")
+        answer = await self.post(url, headers, b"", method="GET")
         try:
             await answer.read(_FREE_BYTES_MAX)
         finally:
             answer.close()
 
-    async def post(self, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> "_HttpAnswer":
-        return await self._ask("POST", url, headers, body)
-
-    async def _ask(self, method: str, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> "_HttpAnswer":
+    async def post(self, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, method: str = "POST") -> "_HttpAnswer":
         try:
             target = _target(url, tuple(headers), method)
         except ValueError as error:

@@ -165,8 +165,8 @@ def admit(router: Router, dialect: str, request: Request, model: SellableModel, 
         # Nothing is reserved for a call that nobody would answer.
         raise vendors_left_out(plan.wait_ms)
     routes = plan.routes
-    metered = not model.hidden_reasoning and all(is_streamed(request, route.endpoint) for route in routes)
     streamed = is_streamed(request, routes[0].endpoint)
+    metered = streamed and not model.hidden_reasoning and all(is_streamed(request, route.endpoint) for route in routes[1:])
     first = request.vendor_request(routes[0].endpoint, routes[0].vendor_model_id, None, streamed=streamed)
     return Admitted(request, model, plan, (routes[0], first), size, tokens, metered, loaded_count(model.family.tokenizer), mix)
 
@@ -182,11 +182,11 @@ def keep_open_routes(
     # An older catalog may lack an offering; whom a route is for is known all the same.
     required = offering.required_regions if offering is not None else frozenset[str]()
     preferred = offering.preferred_regions if offering is not None else frozenset[str]()
-    dialect = plan.routes[0].endpoint.dialect
     if admitted.model.is_divided or required or preferred:
         plan.keep(lambda route: route.is_open_to(offering_id, required), preferred)
     if offering is None or not (offering.equivalent_models if equivalents is None else equivalents):
         return
+    dialect = admitted.first[0].endpoint.dialect
     for model_id in admitted.model.equivalent_model_ids:
         other = snapshot.model(model_id)
         if other is None or model_id not in offering.prices or not (routes := other.routes.get(dialect)):

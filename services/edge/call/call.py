@@ -60,7 +60,8 @@ class Call:
         self._vendors = vendors
         self._metrics = metrics
         self._abandoned = abandoned
-        self._limit = admitted.payable_limit(session.granted, session.payable)
+        # The limit, a choice, that the vendor must be told because no more can be paid for; None: the client's own will do.
+        self.limit = admitted.payable_limit(session.granted, session.payable)
         # These belong to the route that answers.
         self._turn: Turn | None = None
         self._stream: VendorStream | None = None
@@ -193,10 +194,10 @@ class Call:
 
     def _vendor_request(self, route: Route) -> VendorRequest:
         first, request = self._admitted.first
-        if route is first and self._limit is None:
+        if route is first and self.limit is None:
             return request
         streamed = is_streamed(self._request, route.endpoint)
-        limit = self._limit
+        limit = self.limit
         if limit is None and self._request.makes_output and route.model_id != self._admitted.model.model_id:
             # By itself an equivalent model may make more than was reserved.
             limit = self._admitted.output_limit
@@ -382,7 +383,7 @@ class Call:
     @property
     def _told(self) -> int:
         """The limit of each choice that the vendor was told, or has by itself."""
-        return self._limit or self._admitted.output_limit
+        return self.limit or self._admitted.output_limit
 
     @property
     def _whole(self) -> int:
@@ -434,7 +435,7 @@ class Call:
     def _ended_whole(self, stream: VendorStream, used: Used) -> Ended:
         """The ending of an answer that its vendor ended."""
         output, choices = total_output(used.charged), self._request.choices
-        if self._limit is not None and output >= self._limit * choices:
+        if self.limit is not None and output >= self.limit * choices:
             return Ended.LIMITED
         if not stream.is_streamed and self._route.endpoint.limit_counts_reasoning:
             # A stream would have been cut here.

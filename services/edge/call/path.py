@@ -149,16 +149,6 @@ class CallPath:
         request = admitted.request
         if request.streamed:
             answer.expect_stream(request.answer(admitted.routes[0].endpoint).content_type, self._heartbeat_interval_s)
-        limit = admitted.payable_limit(granted.output_tokens_granted, granted.output_tokens_payable)
-        if request.makes_output and limit is not None and limit < 1:
-            # Each choice needs at least one token, or the vendor can't be told a limit.
-            session.release_later(_NOTHING_USED)
-            raise quota_below_choices(request.choices)
-        if limit is not None and not request.takes_limit:
-            session.release_later(_NOTHING_USED)
-            # A grant that is not the last one is less than was asked for because of others.
-            refused = quota_below_answer if granted.final_unit_action else quota_held_below_answer
-            raise refused(admitted.output_limit * request.choices)
         call = Call(
             admitted,
             session,
@@ -168,6 +158,16 @@ class CallPath:
             self._metrics,
             snapshot.abandoned(granted.offering_id, streamed=request.streamed),
         )
+        limit = call.limit
+        if request.makes_output and limit is not None and limit < 1:
+            # Each choice needs at least one token, or the vendor can't be told a limit.
+            session.release_later(_NOTHING_USED)
+            raise quota_below_choices(request.choices)
+        if limit is not None and not request.takes_limit:
+            session.release_later(_NOTHING_USED)
+            # A grant that is not the last one is less than was asked for because of others.
+            refused = quota_below_answer if granted.final_unit_action else quota_held_below_answer
+            raise refused(admitted.output_limit * request.choices)
         try:
             await call.run()
         except Problem as problem:

@@ -520,13 +520,14 @@ class Meter:
 
     def _take(self, counts: Vector, *, has_input: bool, has_output: bool) -> None:
         if has_input:
-            if not total_input(counts) and self._input.estimate:
+            total = total_input(counts)
+            if not total and self._input.estimate:
                 self._doubt("no_input")
-            elif total_input(counts) > self._input_max:
+            elif total > self._input_max:
                 self._doubt("input_too_large")
-            elif self._counts_added(total_input(counts)):
+            elif self._counts_added(total):
                 self._input_counts = counts
-                if total_input(counts) * 2 < self._input.low:
+                if total * 2 < self._input.low:
                     # A vendor may leave out parts of its input, such as earlier thoughts.
                     self._note("input_too_small")
         if not has_output:
@@ -543,7 +544,7 @@ class Meter:
                 return
             self._output_counts = counts
             self._since = _Tally(None)
-            self.upper = total_output(counts)
+            self.upper = output
             if self._relayed is not None:
                 self._came = self._own
 

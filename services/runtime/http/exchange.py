@@ -141,8 +141,8 @@ class Exchange:
         self._wire = wire
         self.method = method
         self.headers = headers
-        # Names that came; looking for one that did not costs more in the list.
-        self._named = dict(headers)
+        # The first value of each name, because looking for one that did not come takes long in the list.
+        self._named = dict(reversed(headers))
         if not target.startswith(b"/") or b"#" in target:
             target = _origin_form(target)
         self.raw_path, _, self.query = target.partition(b"?")
@@ -186,8 +186,7 @@ class Exchange:
 
     def value_of(self, wanted: bytes) -> bytes:
         """The first value of a header by its name in lower case; empty where there is none."""
-        values = self.values_of(wanted)
-        return values[0] if values else b""
+        return self._named.get(wanted, b"")
 
     def values_of(self, wanted: bytes) -> Sequence[bytes]:
         """All values of a header by its name in lower case."""

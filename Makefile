@@ -23,7 +23,7 @@ setup: $(VENV)/.installed ## make .venv with everything, .venv/bin/tokenline in 
 
 PIP = $(BIN)/pip --disable-pip-version-check install
 
-# What running needs, some 160 MB; pip tells what it fetches.
+# What running needs, some 270 MB; pip tells what it fetches.
 $(VENV)/.runs: requirements.lock requirements-build.lock pyproject.toml
 	@test -x $(BIN)/python || python3 -c 'import sys; v = sys.version_info; v[:2] == (3, 11) or sys.exit(f"Tokenline needs Python 3.11, and python3 is {v[0]}.{v[1]}: put python3.11 first in PATH as python3")'
 	@test -x $(BIN)/python || python3 -m venv $(VENV) || { echo "python3 cannot make a virtual environment: apt-get install python3-venv"; exit 1; }

@@ -216,6 +216,20 @@ _OF_KEYS: Final = (
         "        if False:\n",
         "tests/edge/call/test_admission.py",
     ),
+    one(
+        "a wrong label is not told when tokens are counted",
+        "services/edge/api/token_counts.py",
+        "        client.run_label()\n",
+        "",
+        "tests/journeys/test_anthropic_sdk.py",
+    ),
+    one(
+        "a wrong word on equivalents is not told when tokens are counted",
+        "services/edge/api/token_counts.py",
+        "        client.allows_equivalents()\n",
+        "",
+        "tests/journeys/test_anthropic_sdk.py",
+    ),
     one("a label is not in the CDR", "services/billing/cdr.py", "        settled.run_label,\n", '        "",\n', _JOURNEY),
     one(
         "reconciliation does not look at labels",

@@ -17,7 +17,6 @@ from services.edge.http.problems import (
     Problem,
     key_ended,
     limit_used_up,
-    malformed,
     model_not_found,
     quota_below_answer,
     quota_below_choices,
@@ -36,9 +35,6 @@ from services.token_classes import NOTHING
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
-# A header of the request: whether an equivalent model may answer.
-_FALLBACK: Final = b"x-tokenline-fallback"
-_FALLBACKS: Final = {"": None, "equivalent": True, "none": False}
 _NOTHING_USED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_VENDOR, cause_of(Ended.REJECTED))
 _FAILED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_PARTIAL, cause_of(Ended.FAILED))
 
@@ -110,7 +106,7 @@ class CallPath:
             self._routed = snapshot
             self._router.keep(snapshot.routes())
         model = model_of(snapshot, request.model_id)
-        equivalents = _allows_equivalents(client.header(_FALLBACK))
+        equivalents = client.allows_equivalents()
         if principal.is_minted:
             # The models that it may call are its run's, which accounting alone knows.
             equivalents = False
@@ -236,14 +232,6 @@ def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOf
 
 def _rate(of: str, left: pb.RateLeft) -> Rate:
     return Rate(of, left.limit, left.remaining, left.reset_ms)
-
-
-def _allows_equivalents(word: str) -> bool | None:
-    """Whether a request lets an equivalent model answer; None: it does not say. Errors: `Problem` 400 for another word."""
-    if word not in _FALLBACKS:
-        message = f"{_FALLBACK.decode()} must be equivalent, or none, or left out: then it is as the account's offering says."
-        raise malformed(_FALLBACK.decode(), message, "invalid_value")
-    return _FALLBACKS[word]
 
 
 def _refusal(refused: pb.Refused, admitted: Admitted, redirect_offering_id: str) -> Problem:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, time
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.registry.catalog import Catalog, ImageRule, Model, ModelRates, Rates, Tariff
+from services.registry.catalog import Catalog, ImageRule, Model
 from services.registry.offerings import UNITS, Allowance, Limit, Offering, Renewal
 from services.registry.rules import micro_amount
+from services.registry.tariffs import ModelRates, Rates, Tariff
 from services.registry.vendor_message import vendor_message
 from services.registry.vendors import DIALECTS, NAMED_DIALECTS, Vendor
 from services.token_classes import FIRST, TOKEN_CLASSES

@@ -8,9 +8,10 @@ import pytest
 
 from services.edge.catalog import Snapshot
 from services.edge.tokens.tokenizers import TOKENIZER_NAMES
-from services.registry.catalog import TOKENIZERS, Rates
+from services.registry.catalog import TOKENIZERS
 from services.registry.catalog_folder import CatalogReader, load_catalog
 from services.registry.rules import micro_amount
+from services.registry.tariffs import Rates
 from services.runtime.config import ConfigError
 from services.token_classes import FIRST, TOKEN_CLASSES
 from tests.registry.catalogs import CATALOG, changed, write

@@ -13,6 +13,7 @@ from zoneinfo import available_timezones
 
 import msgspec
 
+from services.registry.adjustments import PriceAdjustment, adjusted, adjustment_flaws, product_flaws
 from services.registry.offerings import Offering, Sale, offering_flaws
 from services.registry.rules import (
     INT32_MAX,
@@ -179,6 +180,7 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     tokenizer_families: tuple[TokenizerFamily, ...] = ()
     models: tuple[Model, ...] = ()
     tariffs: tuple[Tariff, ...] = ()
+    price_adjustments: tuple[PriceAdjustment, ...] = ()
     offerings: tuple[Offering, ...] = ()
     model_groups: tuple[ModelGroup, ...] = ()
     exchange_rates: tuple[ExchangeRate, ...] = ()
@@ -187,6 +189,10 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     # IANA name of the zone in which cycles and calendar windows are computed; empty: UTC.
     time_zone: str = ""
 
+    def priced_tariffs(self) -> tuple[Tariff, ...]:
+        """The tariffs that calls are charged by: adjusted, and those that adjustments make."""
+        return adjusted(self.tariffs, self.price_adjustments)
+
 
 # The lists of a catalog, and the field that identifies an entry of each.
 ID_FIELDS: Final = {
@@ -194,6 +200,7 @@ ID_FIELDS: Final = {
     "tokenizer_families": "family_id",
     "models": "model_id",
     "tariffs": "tariff_id",
+    "price_adjustments": "adjustment_id",
     "offerings": "offering_id",
     "model_groups": "group_id",
     "exchange_rates": "pair",
@@ -223,7 +230,8 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
             entry_id = getattr(entry, id_field)
             if not _ID.fullmatch(entry_id):
                 yield Flaw(section, entry_id, id_field, f"must be letters, digits and . _ : / @ + - only; it is {entry_id!r}")
-    for section, entry_flaws in _checks(catalog).items():
+    tariffs = {tariff.tariff_id: tariff for tariff in catalog.priced_tariffs()}
+    for section, entry_flaws in _checks(catalog, tariffs).items():
         for entry in getattr(catalog, section):
             for field, message in entry_flaws(entry):
                 yield Flaw(section, getattr(entry, ID_FIELDS[section]), field, message)
@@ -232,7 +240,7 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
         *_equivalents_flaws({model.model_id: model for model in catalog.models}),
     ):
         yield Flaw("models", model_id, field, message)
-    for section, entry_id, field, message in _wholesale_flaws(catalog, {tariff.tariff_id: tariff for tariff in catalog.tariffs}):
+    for section, entry_id, field, message in _wholesale_flaws(catalog, tariffs):
         yield Flaw(section, entry_id, field, message)
     if catalog.time_zone and catalog.time_zone not in available_timezones():
         yield Flaw("", "", "time_zone", f"must be an IANA name like Asia/Shanghai; it is {catalog.time_zone!r}")
@@ -240,8 +248,9 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
         yield Flaw("", "", "default_offering_id", message)
 
 
-def _checks(catalog: Catalog) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]:
-    """By section: the flaws of one of its entries."""
+def _checks(catalog: Catalog, tariffs: Mapping[str, Tariff]) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]:
+    """By section: the flaws of one of its entries. `tariffs`: those that calls are charged by."""
+    own = {tariff.tariff_id: tariff for tariff in catalog.tariffs}
     spoken = {vendor.vendor_id: filled(vendor).keys() for vendor in catalog.vendors}
     family_ids = {family.family_id for family in catalog.tokenizer_families}
     model_ids = {model.model_id for model in catalog.models}
@@ -250,7 +259,7 @@ def _checks(catalog: Catalog) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]
         model_ids,
         {group.group_id for group in catalog.model_groups},
         _ordered_ids(catalog),
-        {tariff.tariff_id: (tariff.unit, tariff.currency, tariff.rated_models()) for tariff in catalog.tariffs},
+        {tariff_id: (tariff.unit, tariff.currency, tariff.rated_models()) for tariff_id, tariff in tariffs.items()},
         {each.pair for each in catalog.exchange_rates},
         {route.region for model in catalog.models for route in model.routes if route.region},
     )
@@ -259,6 +268,10 @@ def _checks(catalog: Catalog) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]
         "tokenizer_families": _family_flaws,
         "models": lambda model: _model_flaws(model, spoken, family_ids),
         "tariffs": lambda tariff: tariff_flaws(tariff, model_ids, charged),
+        "price_adjustments": lambda adjustment: (
+            *adjustment_flaws(adjustment, own, catalog.price_adjustments, model_ids, charged),
+            *product_flaws(tariffs, adjustment),
+        ),
         "model_groups": lambda group: _group_flaws(group, model_ids),
         "exchange_rates": _exchange_flaws,
         "offerings": lambda offering: offering_flaws(offering, sale),
@@ -285,16 +298,24 @@ def flaws_of_change(before: Catalog, after: Catalog) -> Iterator[Flaw]:
     One version may stand for one set of rates only, because a record names the tariff and its version. A lower version is
     right: that is how a change is taken back.
     """
-    tariffs_before = {tariff.tariff_id: charges_by_version(tariff) for tariff in before.tariffs}
-    for tariff in after.tariffs:
+    tariffs_before = {tariff.tariff_id: charges_by_version(tariff) for tariff in before.priced_tariffs()}
+    adjustments = {each.tariff_id or each.of_tariff_id: each for each in after.price_adjustments}
+    for tariff in after.priced_tariffs():
         old = tariffs_before.get(tariff.tariff_id, {})
         charges = charges_by_version(tariff)
+        adjustment = adjustments.get(tariff.tariff_id)
         for index, (version, charge) in enumerate(charges.items()):
-            if old.get(version, charge) != charge:
+            if old.get(version, charge) == charge:
+                continue
+            free = max(*old, *charges) + 1
+            if adjustment is None:
                 field = f"upcoming[{index - 1}].version" if index else "version"
-                free = max(*old, *charges) + 1
                 message = f"must change when unit, currency or rates change; it is still {version}: make it {free}"
                 yield Flaw("tariffs", tariff.tariff_id, field, message)
+            else:
+                right = adjustment.version + free - version
+                message = f"must change: {tariff.tariff_id!r} would have version {version} again, with other rates; make it {right}"
+                yield Flaw("price_adjustments", adjustment.adjustment_id, "version", message)
     rates_before = {each.pair: each for each in before.exchange_rates}
     for each in after.exchange_rates:
         old_rate = rates_before.get(each.pair)

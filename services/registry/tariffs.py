@@ -11,8 +11,17 @@ from typing import Final
 
 import msgspec
 
-from services.registry.offerings import UNITS, effective_time_flaws
-from services.registry.rules import INT32_MAX, INT64_MAX, FieldFlaw, currency_flaws, micro_amount, unknown, whole_flaws
+from services.registry.offerings import UNITS
+from services.registry.rules import (
+    INT32_MAX,
+    INT64_MAX,
+    FieldFlaw,
+    currency_flaws,
+    effective_time_flaws,
+    micro_amount,
+    unknown,
+    whole_flaws,
+)
 from services.token_classes import CLASSES, INDEX, TOKEN_CLASSES
 
 # The model ID of a tariff row for every model without a row of its own.

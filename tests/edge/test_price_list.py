@@ -12,7 +12,7 @@ from tests.registry.catalogs import changed, write
 
 SECRET = {"TOKENLINE_ACME_API_KEY": "sk-acme"}
 OLD, NEW = (10**12, 1), (3 * 10**12, 2)
-# From the first catalog's tariff: three units a token, from a time on.
+# Three units a token where it was one.
 ROWS = '      - {model_id: "*", input: 1000000, output: 1000000}\n'
 
 

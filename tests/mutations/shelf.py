@@ -4,6 +4,8 @@ from typing import Final
 
 from tests.mutations.planting import one
 
+_ADJUSTMENTS: Final = "services/registry/adjustments.py"
+_ADJUSTED: Final = "tests/registry/test_adjustments.py"
 _PRICE_LIST: Final = "tests/edge/test_price_list.py"
 
 _MOMENTS: Final = (
@@ -23,4 +25,36 @@ _MOMENTS: Final = (
     ),
 )
 
-SHELF: Final = _MOMENTS
+_ADJUSTING: Final = (
+    one(
+        "a row of an adjustment leaves the tariff's other rows out",
+        _ADJUSTMENTS,
+        "for row in point.rates} | own",
+        "for row in point.rates if False} | own",
+        _ADJUSTED,
+    ),
+    one("a factor rounds down", _ADJUSTMENTS, "quantize(_STEP, ROUND_UP)", 'quantize(_STEP, "ROUND_DOWN")', _ADJUSTED),
+    one(
+        "an adjustment keeps the tariff's version",
+        _ADJUSTMENTS,
+        "point.version + adjustment.version",
+        "point.version",
+        _ADJUSTED,
+    ),
+    one(
+        "an adjustment holds before its time",
+        _ADJUSTMENTS,
+        "    if begins is not None and (point.time is None or point.time < begins):\n",
+        "    if False:\n",
+        _ADJUSTED,
+    ),
+    one(
+        "adjustments may lead in a circle",
+        _ADJUSTMENTS,
+        "    elif message := _circle(adjustment, tariffs, making):\n",
+        "    elif message := '':\n",
+        _ADJUSTED,
+    ),
+)
+
+SHELF: Final = (*_MOMENTS, *_ADJUSTING)

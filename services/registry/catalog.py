@@ -269,8 +269,9 @@ def _checks(catalog: Catalog, tariffs: Mapping[str, Tariff]) -> dict[str, Callab
         "models": lambda model: _model_flaws(model, spoken, family_ids),
         "tariffs": lambda tariff: tariff_flaws(tariff, model_ids, charged),
         "price_adjustments": lambda adjustment: (
-            *adjustment_flaws(adjustment, own, catalog.price_adjustments, model_ids, charged),
-            *product_flaws(tariffs, adjustment),
+            tuple(adjustment_flaws(adjustment, own, catalog.price_adjustments, model_ids, charged))
+            # Those of what it makes would say the same again.
+            or product_flaws(tariffs, adjustment)
         ),
         "model_groups": lambda group: _group_flaws(group, model_ids),
         "exchange_rates": _exchange_flaws,

@@ -52,7 +52,8 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, _, summary) in _COMMANDS.items()])
 
 
-@click.command(cls=_LazyGroup)
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tokenline", message="%(prog)s %(version)s")
 def command_line() -> None:
     """Online charging for LLM tokens.
 

@@ -319,8 +319,8 @@ _PLACES: Final = (
     _one(
         "a place is held until the Release is durable",
         _CALL,
-        "        turn.leave()\n        await self._weigh()\n",
-        "        await self._weigh()\n",
+        "        turn.leave()\n        meter = self._meter\n",
+        "        meter = self._meter\n",
         _PLACED,
     ),
     _one(

@@ -57,10 +57,10 @@ class _Opening(NamedTuple):
     def tell_rates(self, opened: pb.Granted | pb.Refused) -> None:
         """Tells the client what rates leave, as far as accounting says it."""
         rates = []
-        for of, name in (("requests", "request_rate"), ("tokens", "token_rate")):
-            if opened.HasField(name):
-                left: pb.RateLeft = getattr(opened, name)
-                rates.append(Rate(of, left.limit, left.remaining, left.reset_ms))
+        if opened.HasField("request_rate"):
+            rates.append(_rate("requests", opened.request_rate))
+        if opened.HasField("token_rate"):
+            rates.append(_rate("tokens", opened.token_rate))
         if rates:
             for header in self.dialect.rate_headers(rates, time.time_ns() // 1_000_000):
                 self.answer.add_header(*header)
@@ -149,16 +149,6 @@ class CallPath:
         request = admitted.request
         if request.streamed:
             answer.expect_stream(request.answer(admitted.routes[0].endpoint).content_type, self._heartbeat_interval_s)
-        limit = admitted.payable_limit(granted.output_tokens_granted, granted.output_tokens_payable)
-        if request.makes_output and limit is not None and limit < 1:
-            # Each choice needs at least one token, or the vendor can't be told a limit.
-            session.release_later(_NOTHING_USED)
-            raise quota_below_choices(request.choices)
-        if limit is not None and not request.takes_limit:
-            session.release_later(_NOTHING_USED)
-            # A grant that is not the last one is less than was asked for because of others.
-            refused = quota_below_answer if granted.final_unit_action else quota_held_below_answer
-            raise refused(admitted.output_limit * request.choices)
         call = Call(
             admitted,
             session,
@@ -168,6 +158,16 @@ class CallPath:
             self._metrics,
             snapshot.abandoned(granted.offering_id, streamed=request.streamed),
         )
+        limit = call.limit
+        if request.makes_output and limit is not None and limit < 1:
+            # Each choice needs at least one token, or the vendor can't be told a limit.
+            session.release_later(_NOTHING_USED)
+            raise quota_below_choices(request.choices)
+        if limit is not None and not request.takes_limit:
+            session.release_later(_NOTHING_USED)
+            # A grant that is not the last one is less than was asked for because of others.
+            refused = quota_below_answer if granted.final_unit_action else quota_held_below_answer
+            raise refused(admitted.output_limit * request.choices)
         try:
             await call.run()
         except Problem as problem:
@@ -195,7 +195,9 @@ class CallPath:
 
     async def _admit(self, dialect: Dialect, request: Request, model: SellableModel, principal: Principal) -> Admitted:
         """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
-        spoken, request = await self._interpreter.interpret(dialect, request, model)
+        spoken = dialect.name
+        if spoken not in model.routes:
+            spoken, request = await self._interpreter.interpret(dialect, request, model)
         return admit(self._router, spoken, request, model, principal.account_id)
 
     async def _reserve(self, opening: _Opening, admitted: Admitted) -> tuple[Admitted, pb.Granted | pb.Refused]:
@@ -230,6 +232,10 @@ def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOf
     ):
         return None
     return snapshot.model(offering.restricted_model_id)
+
+
+def _rate(of: str, left: pb.RateLeft) -> Rate:
+    return Rate(of, left.limit, left.remaining, left.reset_ms)
 
 
 def _allows_equivalents(word: str) -> bool | None:

@@ -5,6 +5,7 @@ secrets/                    hash_key, admin_token and demo_key, made at the firs
 *.sqlite3                   accounting, authentication, billing
 cdr/                        CDR files
 catalog/                    the user's own catalog layer over the shipped one
+catalog-history/            its last changes, made with `tokenline catalog apply`
 demo.json                   how to reach the running system; there only while it is ready
 """
 
@@ -60,6 +61,7 @@ class DataFolder:
         self.outbox = path / "outbox.sqlite3"
         self.cdr_folder = path / "cdr"
         self.catalog_folder = path / "catalog"
+        self.catalog_history_folder = path / "catalog-history"
         self.demo_file = path / "demo.json"
         self._demo_key_file = path / "secrets" / "demo_key"
 
@@ -139,6 +141,9 @@ def _fill(folder: DataFolder) -> None:
     if not folder.admin_token_file.exists():
         _write_private(folder.admin_token_file, secrets.token_hex(32).encode() + b"\n")
     folder.cdr_folder.mkdir(exist_ok=True)
+    from services.registry.layer_folder import mend
+
+    mend(folder.catalog_folder)
     folder.catalog_folder.mkdir(exist_ok=True)
     readme = folder.catalog_folder / "README.txt"
     if not readme.exists():

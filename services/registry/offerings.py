@@ -1,6 +1,5 @@
 """Offerings as their author writes them, and what must hold in each. Amounts are decimals in whole units."""
 
-import datetime
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
@@ -427,9 +426,3 @@ def _amount(field: str, amount: Decimal) -> Iterator[FieldFlaw]:
             yield field, f"must be above 0; it is {amount}"
     except ValueError as error:
         yield field, str(error)
-
-
-def effective_time_flaws(field: str, time: datetime.datetime) -> Iterator[FieldFlaw]:
-    """A time must say in which zone it is meant."""
-    if time.tzinfo is None:
-        yield field, f"must carry an offset, like {time.isoformat()}+08:00"

@@ -34,6 +34,7 @@ from tests.mutations.rules import RULES
 from tests.mutations.runs import RUNS
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
+from tests.mutations.shelf import SHELF
 from tests.mutations.sockets import SOCKETS
 from tests.mutations.translation import TRANSLATION
 
@@ -65,6 +66,7 @@ MUTATIONS = (
     *OWNERS,
     *DURABILITY,
     *MEDIA,
+    *SHELF,
 )
 
 

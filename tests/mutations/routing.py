@@ -438,8 +438,8 @@ _OPEN_ROUTES: Final = (
     _one(
         "prices in other currencies are compared as they are",
         _OFFERED,
-        "tier.rates.input * factor",
-        "tier.rates.input",
+        'tier.rates["input"] * factor',
+        'tier.rates["input"]',
         _REGISTERED,
     ),
 )

@@ -447,10 +447,18 @@ class OnePrincipal(Principals):
 
 
 class FixedCatalog(CatalogHolder):
-    """One catalog for ever."""
+    """One catalog until a test sets another."""
 
     def __init__(self, snapshot: Snapshot | None) -> None:
-        self.current = snapshot
+        self._fixed = snapshot
+
+    @property
+    def current(self) -> Snapshot | None:
+        return self._fixed
+
+    @current.setter
+    def current(self, snapshot: Snapshot | None) -> None:
+        self._fixed = snapshot
 
 
 class FixedOfferings(AccountOfferings):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from services.accounting.core.account.state import Account, Bucket, Subscription
+from services.accounting.core.account.state import Account, Bucket
 from services.accounting.core.amounts import whole
 from services.accounting.core.buckets import BUCKETS_MAX, no_room
 from services.accounting.core.commands import Decision, Fault, fail
@@ -11,14 +11,6 @@ from services.accounting.core.cycles import cycle_end_us, days_of
 from services.accounting.core.entries import BucketExpired, BucketGranted, Entry, PriceCharged
 from services.accounting.core.offerings import ChargingCatalog
 from services.accounting.core.terms import Payment, Terms
-
-
-def unused_value(subscription: Subscription, now_us: int) -> int:
-    """The part of the running cycle's price for whole days that are left, rounded down."""
-    if subscription.state != "active" or not subscription.cycle_days:
-        return 0
-    left = days_of(subscription.terms.time_zone, now_us, subscription.cycle_end_us) - 1
-    return subscription.cycle_price * max(0, min(left, subscription.cycle_days)) // subscription.cycle_days
 
 
 def sold(catalog: ChargingCatalog, offering_id: str, payment: Payment) -> Terms | Decision:

@@ -129,9 +129,9 @@ _OF_PRICES: Final = (
     ),
     one(
         "a share of an allowance is rounded down",
-        _OPENINGS,
-        "amount=-(-allowance.amount * span.part // span.whole)",
-        "amount=allowance.amount * span.part // span.whole",
+        _PRICES,
+        "return -(-allowance.amount * part // whole)",
+        "return allowance.amount * part // whole",
         _IN_PRICES,
     ),
     one(

@@ -211,10 +211,10 @@ def test_a_cycle_is_worth_its_days_that_are_left_while_it_runs(shopper: Shopper)
     shopper.order("ten", Payment.PREPAID)
     (subscription,) = shopper.state.subscriptions.values()
     days = subscription.cycle_days
-    assert credit_of(subscription, shopper.now_us) == 9_900_000 * (days - 1) // days > 0
-    assert credit_of(msgspec.structs.replace(subscription, state="suspended"), shopper.now_us) == 0
+    assert credit_of(shopper.state, subscription, shopper.now_us) == 9_900_000 * (days - 1) // days > 0
+    assert credit_of(shopper.state, msgspec.structs.replace(subscription, state="suspended"), shopper.now_us) == 0
     # Old journals have no days.
-    assert credit_of(msgspec.structs.replace(subscription, cycle_days=0), shopper.now_us) == 0
+    assert credit_of(shopper.state, msgspec.structs.replace(subscription, cycle_days=0), shopper.now_us) == 0
 
 
 @pytest.mark.parametrize("payment", [Payment.EXTERNAL, Payment.PREPAID])

@@ -61,13 +61,13 @@ from tests.accounting.shop import CNY, DAILY, MONEY, POINTS, SHANGHAI, allowance
 from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
 
 # Of the rows, the checkpoints and the answers of the script's seeds.
-ROWS = "29b80cc7a14134cbe1992f037b096a2114334cf9f358ff58d9baea72bae84a62"
-CHECKPOINTS = "fd87e1798624243a638ec58ea88689b86571549b806f0cde30ab297cb4f53878"
-ANSWERS = "8878a075fd7c204c679111c1c9524acd75760a6aea5addc103bdac3cc87f2234"
+ROWS = "17d297bf6f65b8f86957401b38c82f9f47371669963e5230da676f11f8420dd9"
+CHECKPOINTS = "8b1bcdfa75648f5d7db7e313d9369a6c4d16732fe63905ee36942dc07aa3dddb"
+ANSWERS = "912152a57458ea47eb2e6f303151e5891a63212b71418738893ff8b785f74e3d"
 
 # The same of a script in which keys mint others and calls have labels.
-ROWS_WITH_RUNS = "4aaf93da58ecb6a903b25263c118648b250a72491ce3fdf5547bf0f9ee7c3738"
-ANSWERS_WITH_RUNS = "1f7e7f3a5b1511b6e819ad1fa363d4558638874b16cdf6a37065078b6674d0bb"
+ROWS_WITH_RUNS = "2f3c9b9148e6f448618b9134d6f5ac98ad44a628c3763cf93ad96844d1546c2f"
+ANSWERS_WITH_RUNS = "4acf6bea4dfc96ba006cee05313e4f0ebcfed42a6bd5b13a38f0fc646a3baa1d"
 
 # With these together each kind of entry is written; in the last one a gift comes back.
 SEEDS = (0, 1, 2, 3, 4, 9)

@@ -3,7 +3,7 @@
 from services.accounting.core.account.state import Account, Subscription
 from services.accounting.core.buckets import bucket_entries
 from services.accounting.core.entries import BucketExpired, BucketGranted, CycleStarted, Entry, SubscriptionStarted
-from services.accounting.core.sales.prices import Span
+from services.accounting.core.sales.prices import Span, granted_of
 from services.accounting.core.terms import Allowance, Payment, Terms
 from services.runtime.identifiers import derived_name
 
@@ -67,7 +67,7 @@ def _allowance_bucket(
         time_us=span.begin_us,
         bucket_id=derived_name("bkt", account.account_id, f"{source}/{allowance.allowance_id}"),
         unit=allowance.unit,
-        amount=-(-allowance.amount * span.part // span.whole),
+        amount=granted_of(allowance, span.part, span.whole),
         valid_from_us=span.begin_us,
         valid_until_us=span.end_us or span.begin_us + allowance.valid_for_us,
         priority=allowance.priority,

@@ -78,7 +78,7 @@ def confirm_payment(account: Account, command: ConfirmPayment, now_us: int, cata
     if changed is not None and changed.state == "ended":
         return _give_back(account, order, reference, f"subscription {order.subscription_id} has ended", now_us)
     span = _span_of(order, changed, now_us)
-    price = span.price if changed is None or _is_renewal(order) else max(0, span.price - credit_of(changed, now_us))
+    price = span.price if changed is None or _is_renewal(order) else max(0, span.price - credit_of(account, changed, now_us))
     if price != order.amount:
         unit = order.terms.price_unit.removeprefix("CURRENCY:")
         why = f"it costs {whole(price)} {unit} now, not {whole(order.amount)} {unit}"

@@ -50,7 +50,7 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
             "change it from the next cycle on",
         )
     span = first_cycle(terms, now_us)
-    credit = credit_of(subscription, now_us)
+    credit = credit_of(account, subscription, now_us)
     to_pay = max(0, span.price - credit)
     placed = order_placed(account, command, digest, command.subscription_id, terms, to_pay, now_us)
     if waits_for_payment(account, terms, command.payment, to_pay, now_us):

@@ -202,6 +202,7 @@ def _allowance(allowance: Allowance) -> registry_pb2.Allowance:
         postpaid=allowance.postpaid,
         transferable=allowance.transferable,
         notice_percents=allowance.notice_percents,
+        weight=0 if allowance.weight is None else micro_amount(allowance.weight),
     )
 
 

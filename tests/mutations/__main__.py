@@ -19,6 +19,7 @@ from tests.mutations.doors import DOORS
 from tests.mutations.durability import DURABILITY
 from tests.mutations.ends import ENDS
 from tests.mutations.free import FREE
+from tests.mutations.games import GAMES
 from tests.mutations.keys import KEYS
 from tests.mutations.media import MEDIA
 from tests.mutations.metering import METERING
@@ -62,6 +63,7 @@ MUTATIONS = (
     *ACTORS,
     *RUNS,
     *RULES,
+    *GAMES,
     *ROUTES,
     *OWNERS,
     *DURABILITY,

@@ -48,7 +48,7 @@ class Round(msgspec.Struct, frozen=True):
     measured: Measured
     edge_cpu_s: float
     accounting_cpu_s: float
-    # Of the database server that both checkouts use; 0: each service has files of its own.
+    # The database server that both checkouts use; 0: each service has files of its own.
     database_cpu_s: float = 0.0
 
 

@@ -42,7 +42,7 @@ class CallsFigures(_Found, frozen=True, kw_only=True):
     calls_per_second: float
     edge_cpu_us_per_call: float
     accounting_cpu_us_per_call: float
-    # Of a database server; 0: there is none.
+    # A database server; 0: there is none.
     database_cpu_us_per_call: float
 
 

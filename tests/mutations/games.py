@@ -4,8 +4,11 @@ from typing import Final
 
 from tests.mutations.planting import one
 
+_CORRECTIONS: Final = "services/accounting/core/corrections.py"
 _CREDIT: Final = "services/accounting/core/sales/credit.py"
 _ORDERS: Final = "services/accounting/core/sales/orders.py"
+_PRICES: Final = "services/accounting/core/sales/prices.py"
+_STATE: Final = "services/accounting/core/account/state.py"
 _SUBSCRIPTIONS: Final = "services/accounting/core/sales/subscriptions.py"
 _IN_GAMES: Final = "tests/accounting/core/test_games.py"
 
@@ -97,6 +100,13 @@ _OF_CREDIT: Final = (
     one("without weights the least used allowance counts", _CREDIT, "else min((left for", "else max((left for", _IN_GAMES),
     one("a credit line counts as an allowance", _CREDIT, "        if not allowance.postpaid\n", "", _IN_GAMES),
     one(
+        "a first share of a month cuts a credit line short",
+        _PRICES,
+        "return allowance.amount if allowance.postpaid else -(",
+        "return -(",
+        _IN_GAMES,
+    ),
+    one(
         "weights are pinned while some would not read them",
         "services/accounting/core/offerings.py",
         "self._content if sales else self._content._replace(offerings=_of_first_terms(self.offerings))",
@@ -105,4 +115,42 @@ _OF_CREDIT: Final = (
     ),
 )
 
-GAMES: Final = (*_OF_CHANGES, *_OF_CREDIT)
+_OF_WRITE_OFFS: Final = (
+    one(
+        "what was written off is refunded",
+        _CORRECTIONS,
+        "account.refunded.get(record, 0) - unpaid)",
+        "account.refunded.get(record, 0))",
+        _IN_GAMES,
+    ),
+    one(
+        "what was written off before a call counts against it",
+        _STATE,
+        "if written_off_us < time_us)",
+        "if False)",
+        _IN_GAMES,
+    ),
+    one(
+        "what was written off counts twice against a small debt",
+        _CORRECTIONS,
+        "min(command.debt, debt.written_off_since(command.settled_us))",
+        "debt.written_off_since(command.settled_us)",
+        _IN_GAMES,
+    ),
+    one(
+        "an account remembers each write-off for ever",
+        "services/accounting/core/account/buckets.py",
+        "    if len(debt.write_offs) > WRITE_OFFS_KEPT:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a repeat of a refund is another one once something was written off",
+        _CORRECTIONS,
+        "digest_of(msgspec.structs.replace(command, debt=0, settled_us=0))",
+        "digest_of(msgspec.structs.replace(command, settled_us=0))",
+        _IN_GAMES,
+    ),
+)
+
+GAMES: Final = (*_OF_CHANGES, *_OF_CREDIT, *_OF_WRITE_OFFS)

@@ -130,8 +130,8 @@ _OF_PRICES: Final = (
     one(
         "a share of an allowance is rounded down",
         _PRICES,
-        "return -(-allowance.amount * part // whole)",
-        "return allowance.amount * part // whole",
+        "else -(-allowance.amount * part // whole)",
+        "else allowance.amount * part // whole",
         _IN_PRICES,
     ),
     one(

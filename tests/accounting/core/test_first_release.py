@@ -118,7 +118,7 @@ def test_a_checkpoint_without_lines_gets_those_of_the_plain_offering() -> None:
 # The ends of the arrays that checkpoints and the journal have, as the oldest of them leave them out.
 LEFT_OUT: Final[dict[type[msgspec.Struct], list[Any]]] = {
     state.Bucket: [0, 0, 0, 0, False, "", "", "", "", 0, False, False, (), 0],
-    state.Debt: [0, 0, 0],
+    state.Debt: [0, 0, 0, []],
     state.Loss: [0],
     state.Work: [0, 0],
     state.Session: [{}, {}, 0, False, (), 0, 0, (), -1, -1, b"", ""],

@@ -3,21 +3,26 @@
 from fractions import Fraction
 from typing import Any, Final
 
+import msgspec
 import pytest
 
+from services.accounting.core.account.state import WRITE_OFFS_KEPT, Debt
 from services.accounting.core.commands import (
     Answer,
     ApplyDue,
+    BucketAdded,
     ConfirmPayment,
     Done,
     Failed,
     Ordered,
     ReduceBucket,
+    RefundSession,
     SendTransfer,
     TopUpBucket,
     TransferView,
+    WriteOffDebt,
 )
-from services.accounting.core.entries import OrderFailed
+from services.accounting.core.entries import OrderFailed, SessionSettled
 from services.accounting.core.sales.credit import credit_of, worth
 from services.accounting.core.terms import Payment
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, usage
@@ -214,6 +219,19 @@ def test_a_first_share_of_a_month_is_worth_its_own_days_and_tokens(shopper: Shop
     assert credit(shopper, order) == 3 * UNIT
 
 
+def test_a_first_share_of_a_month_leaves_a_credit_line_whole() -> None:
+    phone = for_sale(
+        "phone", allowance(30), allowance(50, CNY, allowance_id="line", postpaid=True), price=9_900_000, cycle=CALENDAR
+    )
+    shopper = Shopper(phone)
+    go_to(shopper, "2026-11-29 18:00")
+    order = shopper.order("phone", Payment.PHONE_BILL)
+    # Two days of thirty: 0.66 yuan and two tokens, but up to 50 yuan of credit.
+    assert (order.amount, shopper.free["TOKEN"]) == (660_000, 2)
+    (line,) = [bucket for bucket in shopper.state.buckets.values() if bucket.postpaid]
+    assert (line.granted, line.consumed) == (50 * UNIT, 660_000)
+
+
 def test_a_cycle_of_a_day_has_no_whole_day_left_to_give_back() -> None:
     shopper = Shopper(for_sale("daily", allowance(10), price=UNIT, cycle=DAILY))
     go_to(shopper, "2026-11-20 00:00")
@@ -325,3 +343,116 @@ def test_a_renewal_that_waits_for_its_payment_is_cancelled_before_a_change(shopp
     assert shopper.state_of_subscription(order.subscription_id) == ("active", 1, "middle")
     late = shopper.unchanged_by(ConfirmPayment(ACCOUNT_ID, asked.order_id, "late"))
     assert message_of(late) == (f"order {asked.order_id} has failed (the buyer has gone); give payment late back and order again")
+
+
+# Calls whose debt was written off
+
+
+def refund_of(shopper: Shopper, charging_id: str, amount: int, key: str) -> Answer:
+    return shopper.ask(refund_command(shopper, charging_id, amount, key))
+
+
+def refund_command(shopper: Shopper, charging_id: str, amount: int, key: str) -> RefundSession:
+    """Asks for `amount` of what a call was charged."""
+    settled = next(each for each in shopper.entries if isinstance(each, SessionSettled) and each.charging_id == charging_id)
+    return RefundSession(
+        account_id=ACCOUNT_ID,
+        charging_id=charging_id,
+        sequence_number=1,
+        record_number=settled.record_number,
+        unit=settled.tariff.unit,
+        charged=settled.charged,
+        amount=amount * UNIT,
+        valid_for_us=DAY,
+        reason="the answer was cut off",
+        idempotency_key=key,
+        debt=settled.debt,
+        settled_us=settled.time_us,
+    )
+
+
+def written_off(shopper: Shopper, amount: int) -> None:
+    assert isinstance(shopper.ask(WriteOffDebt(ACCOUNT_ID, "TOKEN", amount * UNIT, "goodwill", f"key-{len(shopper.rows)}")), Done)
+
+
+def charged(shopper: Shopper, tokens: int) -> str:
+    """A call that has ended, by its charging_id."""
+    charging_id = shopper.charging_id()
+    shopper.event(usage(tokens), charging_id=charging_id)
+    return charging_id
+
+
+def test_what_was_written_off_is_not_refunded(shopper: Shopper) -> None:
+    shopper.grant(200 * UNIT)
+    charging_id = charged(shopper, 4_212)
+    assert shopper.state.debts["TOKEN"].outstanding == 4_012 * UNIT
+    written_off(shopper, 4_012)
+    refused = refund_of(shopper, charging_id, 4_012, "all")
+    assert message_of(refused) == (
+        f"amount is 4012000000; of what record 1 of {charging_id} charged, 200000000 micro-units of TOKEN can still be refunded; "
+        "4012000000 were written off, not paid"
+    )
+    assert isinstance(refund_of(shopper, charging_id, 200, "what was paid"), BucketAdded)
+    assert fault_of(refund_of(shopper, charging_id, 1, "more")) == "NOT_POSSIBLE"
+
+
+def test_what_was_written_off_in_part_is_refunded_in_part(shopper: Shopper) -> None:
+    charging_id = charged(shopper, 100)
+    written_off(shopper, 30)
+    shopper.grant(70 * UNIT)
+    assert fault_of(refund_of(shopper, charging_id, 71, "more")) == "NOT_POSSIBLE"
+    assert isinstance(refund_of(shopper, charging_id, 70, "what was paid"), BucketAdded)
+
+
+def test_what_was_written_off_before_a_call_is_none_of_its_debt(shopper: Shopper) -> None:
+    charged(shopper, 50)
+    written_off(shopper, 50)
+    shopper.pass_time(HOUR)
+    charging_id = charged(shopper, 40)
+    shopper.grant(40 * UNIT)
+    assert isinstance(refund_of(shopper, charging_id, 40, "all"), BucketAdded)
+
+
+def test_a_refund_that_repays_its_own_debt_leaves_nothing_to_write_off(shopper: Shopper) -> None:
+    shopper.grant(200 * UNIT)
+    charging_id = charged(shopper, 300)
+    answer = refund_of(shopper, charging_id, 300, "all")
+    assert isinstance(answer, BucketAdded)
+    assert (answer.repaid, shopper.free["TOKEN"], shopper.state.debts["TOKEN"].outstanding) == (100 * UNIT, 200, 0)
+
+
+def test_a_part_of_a_debt_counts_once_as_written_off(shopper: Shopper) -> None:
+    shopper.grant(90 * UNIT)
+    charging_id = charged(shopper, 100)
+    charged(shopper, 50)
+    written_off(shopper, 60)
+    assert fault_of(refund_of(shopper, charging_id, 91, "more")) == "NOT_POSSIBLE"
+    assert isinstance(refund_of(shopper, charging_id, 90, "what was paid"), BucketAdded)
+
+
+def test_a_repeat_of_a_refund_is_known_whatever_was_written_off_since(shopper: Shopper) -> None:
+    charging_id = charged(shopper, 100)
+    shopper.grant(50 * UNIT)
+    command = refund_command(shopper, charging_id, 20, "some")
+    # A release before this one did not say what of the record was debt.
+    answer = shopper.ask(msgspec.structs.replace(command, debt=0, settled_us=0))
+    written_off(shopper, 30)
+    assert shopper.unchanged_by(command) == answer
+
+
+def test_an_account_knows_a_hundred_write_offs_one_by_one(shopper: Shopper) -> None:
+    charged(shopper, 1_000)
+    for _ in range(WRITE_OFFS_KEPT + 2):
+        shopper.pass_time(HOUR)
+        written_off(shopper, 1)
+    debt = shopper.state.debts["TOKEN"]
+    assert (len(debt.write_offs), debt.write_offs[0]) == (100, (shopper.now_us - 99 * HOUR, 3 * UNIT))
+    assert [debt.written_off_since(shopper.now_us - hours * HOUR) // UNIT for hours in (0, 5, 99, 100, 200)] == [
+        1,
+        6,
+        102,
+        102,
+        102,
+    ]
+    # Older code kept none of them: any may be of the call.
+    assert Debt(incurred=9, written_off=5).written_off_since(shopper.now_us) == 5

@@ -62,12 +62,12 @@ from tests.simulation.virtual_time import LoopClock, VirtualLoop, run_virtually
 
 # Of the rows, the checkpoints and the answers of the script's seeds.
 ROWS = "17d297bf6f65b8f86957401b38c82f9f47371669963e5230da676f11f8420dd9"
-CHECKPOINTS = "8b1bcdfa75648f5d7db7e313d9369a6c4d16732fe63905ee36942dc07aa3dddb"
-ANSWERS = "912152a57458ea47eb2e6f303151e5891a63212b71418738893ff8b785f74e3d"
+CHECKPOINTS = "18944db7d29b205ffb77c5049a79c4c1c9cb3f4477abc8623f46cb971aecdd46"
+ANSWERS = "2f7f95085533318ba0c081b544e6d5080cc8a841dddd60571d473aee91b67de9"
 
 # The same of a script in which keys mint others and calls have labels.
 ROWS_WITH_RUNS = "2f3c9b9148e6f448618b9134d6f5ac98ad44a628c3763cf93ad96844d1546c2f"
-ANSWERS_WITH_RUNS = "4acf6bea4dfc96ba006cee05313e4f0ebcfed42a6bd5b13a38f0fc646a3baa1d"
+ANSWERS_WITH_RUNS = "44054c596a8759dc9331ec057037d89770ccf8b75858a7e5926e11efe94986d5"
 
 # With these together each kind of entry is written; in the last one a gift comes back.
 SEEDS = (0, 1, 2, 3, 4, 9)

@@ -134,10 +134,12 @@ def list_layers(config_file: Path | None, data_dir: Path | None, output: str) ->
 @_options
 def validate_layer(folder: Path, layer: str | None, config_file: Path | None, data_dir: Path | None, output: str) -> None:
     """Check the whole catalog as it would be with FOLDER in the place of the layer; exit 1 if it is not valid."""
+    from services.registry.changes import replaced
+
     where = _Where(config_file, data_dir)
     plan = _planned(where, where.layer(layer), folder)
     counts = {section: len(getattr(plan.catalog, section)) for section in ("vendors", "models", "tariffs", "offerings")}
-    answer = {"valid": True, **counts}
+    answer = {"valid": True, **counts, "replaces": replaced(plan)}
     print_answer(answer, output, lambda: fields_of(answer))
 
 

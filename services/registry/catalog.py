@@ -438,12 +438,32 @@ def _equivalents_flaws(models: Mapping[str, Model]) -> Iterator[tuple[str, str, 
                 message = f"{model_id!r} is charged in other measures, so that its calls are reserved otherwise; leave it out"
             elif other.hidden_reasoning and not model.hidden_reasoning:
                 message = f"{model_id!r} has hidden_reasoning, so that its calls are reserved otherwise; leave it out"
+            elif circle := _circle(model.model_id, model_id, models):
+                message = f"leads back to this model, by {' to '.join(circle)}; leave it out of one of them"
             else:
                 for name in ("context_window_tokens", "max_output_tokens"):
                     if getattr(other, name) < (least := getattr(model, name)):
                         message = f"{model_id!r} has {name} {getattr(other, name)}, which must be at least this model's, {least}"
             if message:
                 yield model.model_id, f"equivalent_model_ids[{index}]", message
+
+
+def _circle(model_id: str, other_id: str, models: Mapping[str, Model]) -> list[str]:
+    """A way by equivalents from a model, over another one, back to it; empty: there is none."""
+    came_from = {other_id: model_id}
+    waiting = [other_id]
+    while waiting:
+        at = waiting.pop()
+        if at == model_id:
+            way = [at]
+            while len(way) == 1 or way[-1] != model_id:
+                way.append(came_from[way[-1]])
+            return way[::-1]
+        for each in models[at].equivalent_model_ids if at in models else ():
+            if each not in came_from:
+                came_from[each] = at
+                waiting.append(each)
+    return []
 
 
 def _dialects_flaws(model: Model, spoken: Mapping[str, Collection[str]]) -> Iterator[FieldFlaw]:

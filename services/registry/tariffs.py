@@ -22,10 +22,14 @@ from services.registry.rules import (
     unknown,
     whole_flaws,
 )
-from services.token_classes import CLASSES, INDEX, TOKEN_CLASSES
+from services.token_classes import CLASSES, INDEX, TOKEN_CLASSES, Measure
 
 # The model ID of a tariff row for every model without a row of its own.
 EVERY_MODEL: Final = "*"
+
+
+# Above these a price is taken for a mistake: a thousand units for a token, a million for an image.
+_RATE_MAX: Final = {measure: Decimal(10**12 if measure is Measure.IMAGE else 10**9) for measure in Measure}
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -189,6 +193,11 @@ def _rates_flaws(field: str, rates: Rates) -> Iterator[FieldFlaw]:
             micro_amount(rate)
         except ValueError as error:
             yield f"{field}.{token_class}", str(error)
+        else:
+            measure = CLASSES[INDEX[token_class]].measure
+            if rate > (most := _RATE_MAX[measure]):
+                message = f"is absurd: it is {rate:f} per 1,000,000, and a rate at most {most:f}; was it given in micro-units?"
+                yield f"{field}.{token_class}", message
 
 
 def charges_by_version(tariff: Tariff) -> dict[int, tuple[str, str, dict[str, list[tuple[int, dict[str, Decimal]]]]]]:

@@ -222,7 +222,7 @@ def missing_flaws(vendor: Vendor) -> Iterator[FieldFlaw]:
     """Required fields that no layer has given."""
     for name in _REQUIRED:
         if getattr(vendor, name) is None:
-            yield "", f"missing required field `{name}`; only a vendor of a layer below may leave it out"
+            yield name, "is missing; only a vendor of a layer below may leave it out"
 
 
 def vendor_flaws(vendor: Vendor) -> Iterator[FieldFlaw]:

@@ -128,6 +128,16 @@ def list_layers(config_file: Path | None, data_dir: Path | None, output: str) ->
     print_answer(answer, output, lambda: [table("Layers over the base catalog", ("layer", "files"), rows)])
 
 
+@catalog_group.command("schema")
+def print_schema() -> None:
+    """Print the JSON schema of a catalog's files, by which editors complete and check them."""
+    import msgspec
+
+    from services.registry.reference import schema
+
+    click.echo(msgspec.json.format(msgspec.json.encode(schema())))
+
+
 @catalog_group.command("validate")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER")
 @_layer_option

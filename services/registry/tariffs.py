@@ -71,13 +71,14 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class ContextTier(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The rates of calls with more input than this."""
 
+    # The rates are those of calls with more input than this, in tokens.
     above_input_tokens: int
 
 
 class ModelRates(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A tariff row: a model's rates, and the tiers that replace them for long input."""
 
-    # `EVERY_MODEL` for every model without a row of its own.
+    # "*" for every model without a row of its own.
     model_id: str
     # By rising above_input_tokens.
     tiers: tuple[ContextTier, ...] = ()
@@ -86,6 +87,7 @@ class ModelRates(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class TariffVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A tariff's rates from a time on."""
 
+    # Above that of the version before it.
     version: int
     # With an offset.
     effective_time: datetime.datetime

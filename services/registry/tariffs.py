@@ -22,10 +22,14 @@ from services.registry.rules import (
     unknown,
     whole_flaws,
 )
-from services.token_classes import CLASSES, INDEX, TOKEN_CLASSES
+from services.token_classes import CLASSES, INDEX, TOKEN_CLASSES, Measure
 
 # The model ID of a tariff row for every model without a row of its own.
 EVERY_MODEL: Final = "*"
+
+
+# Above these a price is taken for a mistake: a thousand units for a token, a million for an image.
+_RATE_MAX: Final = {measure: Decimal(10**12 if measure is Measure.IMAGE else 10**9) for measure in Measure}
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,13 +71,14 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class ContextTier(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The rates of calls with more input than this."""
 
+    # The rates are those of calls with more input than this, in tokens.
     above_input_tokens: int
 
 
 class ModelRates(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A tariff row: a model's rates, and the tiers that replace them for long input."""
 
-    # `EVERY_MODEL` for every model without a row of its own.
+    # "*" for every model without a row of its own.
     model_id: str
     # By rising above_input_tokens.
     tiers: tuple[ContextTier, ...] = ()
@@ -82,6 +87,7 @@ class ModelRates(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class TariffVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A tariff's rates from a time on."""
 
+    # Above that of the version before it.
     version: int
     # With an offset.
     effective_time: datetime.datetime
@@ -189,6 +195,11 @@ def _rates_flaws(field: str, rates: Rates) -> Iterator[FieldFlaw]:
             micro_amount(rate)
         except ValueError as error:
             yield f"{field}.{token_class}", str(error)
+        else:
+            measure = CLASSES[INDEX[token_class]].measure
+            if rate > (most := _RATE_MAX[measure]):
+                message = f"is absurd: it is {rate:f} per 1,000,000, and a rate at most {most:f}; was it given in micro-units?"
+                yield f"{field}.{token_class}", message
 
 
 def charges_by_version(tariff: Tariff) -> dict[int, tuple[str, str, dict[str, list[tuple[int, dict[str, Decimal]]]]]]:

@@ -120,4 +120,28 @@ _CHANGING: Final = (
     ),
 )
 
-SHELF: Final = (*_MOMENTS, *_ADJUSTING, *_CHANGING)
+_MISTAKES: Final = (
+    one(
+        "equivalents may lead in a circle",
+        "services/registry/catalog.py",
+        "            elif circle := _circle(model.model_id, model_id, models):\n",
+        "            elif circle := list[str]():\n",
+        "tests/registry/test_routes.py",
+    ),
+    one(
+        "an absurd price passes",
+        "services/registry/tariffs.py",
+        "if rate > (most := _RATE_MAX[measure]):",
+        "if (most := _RATE_MAX[measure]) < 0:",
+        "tests/registry/test_catalog_folder.py",
+    ),
+    one(
+        "known fields stand in any order",
+        "services/runtime/mistakes.py",
+        "sorted(names, key=lambda each: -likeness[each])",
+        "list(names)",
+        "tests/runtime/test_mistakes.py",
+    ),
+)
+
+SHELF: Final = (*_MOMENTS, *_ADJUSTING, *_CHANGING, *_MISTAKES)

@@ -42,7 +42,13 @@ class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
 
     async def Reconcile(self, request: pb.ReconcileRequest, context: "grpc.aio.ServicerContext[Any, Any]") -> pb.ReconcileResponse:
         found = await self._reconciler.reconcile(write_missing=request.write_missing)
-        return pb.ReconcileResponse(entries=found.entries, cdrs=found.cdrs, files=found.files, differences=found.differences)
+        return pb.ReconcileResponse(
+            entries=found.entries,
+            cdrs=found.cdrs,
+            charges=found.charges,
+            files=found.files,
+            differences=found.differences,
+        )
 
     async def ListCursors(
         self, request: pb.ListCursorsRequest, context: "grpc.aio.ServicerContext[Any, Any]"

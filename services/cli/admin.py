@@ -214,7 +214,9 @@ def audit_command(data_dir: Path | None, output: str) -> None:
 @click.option("--write-missing", is_flag=True, help="First write CDR files that are missing anew from the journal.")
 @common_options
 def reconcile_command(*, write_missing: bool, data_dir: Path | None, output: str) -> None:
-    """Check that journal, CDR files and receipt index tell the same. Ends with 1 on a difference.
+    """Check that journal, CDR files, receipt index and billed items tell the same. Ends with 1 on a difference.
+
+    charges: records of prices, refunds and whatever else is charged without a call.
 
     Works on the data folder of a system that is down, too.
     """
@@ -295,6 +297,7 @@ async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) 
             return {
                 "entries": reconciled.entries,
                 "cdrs": reconciled.cdrs,
+                "charges": reconciled.charges,
                 "files": reconciled.files,
                 "differences": list(reconciled.differences),
             }

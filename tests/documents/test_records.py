@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from services.billing.cdr import Cdr
+from services.billing.charge import RECORD_TYPES, ChargeRecord
 from services.edge.api.me import receipt_json
 from services.edge.api.me_keys import run_json
 from services.token_classes import CLASSES
@@ -39,6 +40,11 @@ def test_the_table_of_classes_is_the_one_of_the_code() -> None:
 
 def test_every_field_of_a_cdr_is_told_in_its_order() -> None:
     assert fields("field", "## CDR") == [field.name for field in msgspec.structs.fields(Cdr)]
+
+
+def test_every_field_of_a_charge_and_every_type_is_told() -> None:
+    assert fields("field", "## Charge") == [field.name for field in msgspec.structs.fields(ChargeRecord)]
+    assert sorted(fields("`record_type`", "## Charge")) == sorted(RECORD_TYPES)
 
 
 def test_every_field_of_a_receipt_is_told() -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tokenline.accounting.v1 import accounting_pb2 as tokenline_dot_accounting_dot_v1_dot_accounting__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tokenline/billing/v1/billing.proto\x12\x14tokenline.billing.v1\x1a(tokenline/accounting/v1/accounting.proto\"<\n\x11GetReceiptRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63harging_id\x18\x02 \x01(\t\"J\n\x12GetReceiptResponse\x12\x34\n\x07records\x18\x01 \x03(\x0b\x32#.tokenline.billing.v1.ReceiptRecord\"\\\n\rReceiptRecord\x12\x34\n\x05\x65ntry\x18\x01 \x01(\x0b\x32%.tokenline.accounting.v1.JournalEntry\x12\x15\n\rrecord_number\x18\x02 \x01(\x03\")\n\x10ReconcileRequest\x12\x15\n\rwrite_missing\x18\x01 \x01(\x08\"V\n\x11ReconcileResponse\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x03\x12\x0c\n\x04\x63\x64rs\x18\x02 \x01(\x03\x12\r\n\x05\x66iles\x18\x03 \x01(\x03\x12\x13\n\x0b\x64ifferences\x18\x04 \x03(\t\"\x14\n\x12ListCursorsRequest\"J\n\x13ListCursorsResponse\x12\x33\n\x07\x63ursors\x18\x01 \x03(\x0b\x32\".tokenline.billing.v1.ExportCursor\"N\n\x0c\x45xportCursor\x12\x0f\n\x07part_id\x18\x01 \x01(\x05\x12\x0b\n\x03\x65ra\x18\x02 \x01(\x03\x12 \n\x18\x65xported_sequence_number\x18\x03 \x01(\x03\x32\xb3\x02\n\x0e\x42illingService\x12_\n\nGetReceipt\x12\'.tokenline.billing.v1.GetReceiptRequest\x1a(.tokenline.billing.v1.GetReceiptResponse\x12\\\n\tReconcile\x12&.tokenline.billing.v1.ReconcileRequest\x1a\'.tokenline.billing.v1.ReconcileResponse\x12\x62\n\x0bListCursors\x12(.tokenline.billing.v1.ListCursorsRequest\x1a).tokenline.billing.v1.ListCursorsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tokenline/billing/v1/billing.proto\x12\x14tokenline.billing.v1\x1a(tokenline/accounting/v1/accounting.proto\"<\n\x11GetReceiptRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63harging_id\x18\x02 \x01(\t\"J\n\x12GetReceiptResponse\x12\x34\n\x07records\x18\x01 \x03(\x0b\x32#.tokenline.billing.v1.ReceiptRecord\"\\\n\rReceiptRecord\x12\x34\n\x05\x65ntry\x18\x01 \x01(\x0b\x32%.tokenline.accounting.v1.JournalEntry\x12\x15\n\rrecord_number\x18\x02 \x01(\x03\")\n\x10ReconcileRequest\x12\x15\n\rwrite_missing\x18\x01 \x01(\x08\"g\n\x11ReconcileResponse\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x03\x12\x0c\n\x04\x63\x64rs\x18\x02 \x01(\x03\x12\r\n\x05\x66iles\x18\x03 \x01(\x03\x12\x13\n\x0b\x64ifferences\x18\x04 \x03(\t\x12\x0f\n\x07\x63harges\x18\x05 \x01(\x03\"\x14\n\x12ListCursorsRequest\"J\n\x13ListCursorsResponse\x12\x33\n\x07\x63ursors\x18\x01 \x03(\x0b\x32\".tokenline.billing.v1.ExportCursor\"N\n\x0c\x45xportCursor\x12\x0f\n\x07part_id\x18\x01 \x01(\x05\x12\x0b\n\x03\x65ra\x18\x02 \x01(\x03\x12 \n\x18\x65xported_sequence_number\x18\x03 \x01(\x03\x32\xb3\x02\n\x0e\x42illingService\x12_\n\nGetReceipt\x12\'.tokenline.billing.v1.GetReceiptRequest\x1a(.tokenline.billing.v1.GetReceiptResponse\x12\\\n\tReconcile\x12&.tokenline.billing.v1.ReconcileRequest\x1a\'.tokenline.billing.v1.ReconcileResponse\x12\x62\n\x0bListCursors\x12(.tokenline.billing.v1.ListCursorsRequest\x1a).tokenline.billing.v1.ListCursorsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,13 +41,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECONCILEREQUEST']._serialized_start=334
   _globals['_RECONCILEREQUEST']._serialized_end=375
   _globals['_RECONCILERESPONSE']._serialized_start=377
-  _globals['_RECONCILERESPONSE']._serialized_end=463
-  _globals['_LISTCURSORSREQUEST']._serialized_start=465
-  _globals['_LISTCURSORSREQUEST']._serialized_end=485
-  _globals['_LISTCURSORSRESPONSE']._serialized_start=487
-  _globals['_LISTCURSORSRESPONSE']._serialized_end=561
-  _globals['_EXPORTCURSOR']._serialized_start=563
-  _globals['_EXPORTCURSOR']._serialized_end=641
-  _globals['_BILLINGSERVICE']._serialized_start=644
-  _globals['_BILLINGSERVICE']._serialized_end=951
+  _globals['_RECONCILERESPONSE']._serialized_end=480
+  _globals['_LISTCURSORSREQUEST']._serialized_start=482
+  _globals['_LISTCURSORSREQUEST']._serialized_end=502
+  _globals['_LISTCURSORSRESPONSE']._serialized_start=504
+  _globals['_LISTCURSORSRESPONSE']._serialized_end=578
+  _globals['_EXPORTCURSOR']._serialized_start=580
+  _globals['_EXPORTCURSOR']._serialized_end=658
+  _globals['_BILLINGSERVICE']._serialized_start=661
+  _globals['_BILLINGSERVICE']._serialized_end=968
 # @@protoc_insertion_point(module_scope)

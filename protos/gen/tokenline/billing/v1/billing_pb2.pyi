@@ -36,16 +36,18 @@ class ReconcileRequest(_message.Message):
     def __init__(self, write_missing: _Optional[bool] = ...) -> None: ...
 
 class ReconcileResponse(_message.Message):
-    __slots__ = ("entries", "cdrs", "files", "differences")
+    __slots__ = ("entries", "cdrs", "files", "differences", "charges")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     CDRS_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+    CHARGES_FIELD_NUMBER: _ClassVar[int]
     entries: int
     cdrs: int
     files: int
     differences: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, entries: _Optional[int] = ..., cdrs: _Optional[int] = ..., files: _Optional[int] = ..., differences: _Optional[_Iterable[str]] = ...) -> None: ...
+    charges: int
+    def __init__(self, entries: _Optional[int] = ..., cdrs: _Optional[int] = ..., files: _Optional[int] = ..., differences: _Optional[_Iterable[str]] = ..., charges: _Optional[int] = ...) -> None: ...
 
 class ListCursorsRequest(_message.Message):
     __slots__ = ()

@@ -7,6 +7,7 @@ which is written again from the journal with the same bytes.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Final
 
@@ -16,7 +17,9 @@ from services.billing.items import BilledItem, ItemMaker
 from services.billing.journal import JournalError, JournalReader, Listing
 from services.billing.sink import Sink
 from services.billing.store import Cursor, CursorMovedError, PendingRange, Store, first_cursor
+from services.partitions import partition_of
 from services.runtime.errors import ServiceError
+from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +36,13 @@ _JOURNAL: Final = "the journal"
 
 class EraMismatchError(Exception):
     """The journal is of another era than the exported range and lacks a part of it, because journal or store was restored."""
+
+
+def not_exported(failures: Mapping[int, str]) -> ServiceError:
+    """The error for a question that needs all of the partitions, by part_id what stopped them."""
+    why = "; ".join(f"partition {part_id}: {message}" for part_id, message in sorted(failures.items()))
+    message = f"the newest charges are not exported yet ({why}); try again when `tokenline reconcile` finds no difference"
+    return ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, message)
 
 
 class Exporter:
@@ -128,6 +138,16 @@ class Exporter:
             for part_id, cursor in cursors.items():
                 failures[part_id] = f"exported up to sequence number {cursor.exported_seq}, but accounting has no such partition"
             return failures
+
+    async def export_account(self, account_id: str) -> None:
+        """Exports up to the journal's end as it is now. Errors: `ServiceError` where the account's partition stops before it."""
+        try:
+            failures = await self.export()
+        except EraMismatchError as error:
+            raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, str(error)) from error
+        part_id = partition_of(account_id, len((await self._journal.list_partitions()).ends))
+        if part_id in failures:
+            raise not_exported({part_id: failures[part_id]})
 
     async def _survey(self) -> tuple[dict[int, Cursor], Listing]:
         # Read the cursors first. They follow the journal, so a listing made later is at least as far as they are.

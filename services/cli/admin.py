@@ -24,6 +24,7 @@ from services.cli.sales import (
     transfer_command,
     write_off_command,
 )
+from services.cli.statements import statement_command
 
 _Check = Literal["audit", "reconcile"]
 
@@ -97,7 +98,7 @@ def resume_account(account_id: str, data_dir: Path | None, output: str) -> None:
     print_answer(resumed, output, lambda: fields_of(_set_of(resumed)))
 
 
-for _command in (transfer_command, limit_command, refund_command, reduce_command, write_off_command):
+for _command in (statement_command, transfer_command, limit_command, refund_command, reduce_command, write_off_command):
     account_group.add_command(_command)
 
 

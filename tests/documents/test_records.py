@@ -8,6 +8,7 @@ import msgspec
 
 from services.billing.cdr import Cdr
 from services.billing.charge import RECORD_TYPES, ChargeRecord
+from services.edge.api.billing_json import statement_json
 from services.edge.api.me import receipt_json
 from services.edge.api.me_keys import run_json
 from services.token_classes import CLASSES
@@ -56,6 +57,11 @@ def test_every_field_of_a_receipt_is_told() -> None:
     assert set(fields("field of a record")) == set(one["records"][0]) == set(several["records"][0])
     charges = next(meaning for name, meaning in rows("field", "## Receipt") if name == "`charges`")
     assert names(charges) == list(one["charges"][0])
+
+
+def test_every_field_of_a_statements_total_is_told() -> None:
+    statement = statement_json("acct-1", billing_pb2.GetStatementResponse(totals=[billing_pb2.StatementTotal()]))
+    assert fields("field of a total") == list(statement["totals"][0])
 
 
 def test_every_field_of_a_run_is_told() -> None:

@@ -17,6 +17,7 @@ _QUERIES: Final = "services/billing/queries.py"
 _RECONCILE: Final = "services/billing/reconcile.py"
 _SERVICER: Final = "services/billing/servicer.py"
 _SINK: Final = "services/billing/sink.py"
+_STATEMENT: Final = "services/billing/statement.py"
 _VENDORS: Final = "services/registry/vendors.py"
 _IN_AMOUNTS: Final = "tests/accounting/core/test_amounts.py"
 _IN_TOKEN_CLASSES: Final = "tests/accounting/core/test_token_classes.py"
@@ -25,6 +26,7 @@ _IN_TRANSLATION: Final = "tests/accounting/rpc/test_translation.py"
 _IN_CDR: Final = "tests/billing/test_cdr.py"
 _IN_EXPORTER: Final = "tests/billing/test_exporter.py"
 _IN_ITEMS: Final = "tests/billing/test_items.py"
+_IN_STATEMENT: Final = "tests/billing/test_statement.py"
 _IN_STORES: Final = "tests/stores/test_billing_stores.py"
 _IN_BILLING: Final = "tests/billing/test_billing.py"
 _IN_RECONCILE: Final = "tests/billing/test_reconcile.py"
@@ -476,6 +478,42 @@ _OF_CHARGES: Final = (
         'self._sums.setdefault(key, [0, 0])[side] += cdr["amount"]',
         "pass",
         _IN_RECONCILE,
+    ),
+    one(
+        "a statement does not wait for the export",
+        _SERVICER,
+        "        await self._exporter.export_account(request.account_id)\n",
+        "",
+        _IN_BILLING,
+    ),
+    one(
+        "a statement lacks in silence what is not exported",
+        _EXPORTER,
+        "        if part_id in failures:",
+        "        if False:",
+        _IN_BILLING,
+    ),
+    one(
+        "an order's receipt is everybody's",
+        _SERVICER,
+        "if order is None or order.account_id != request.account_id:",
+        "if order is None:",
+        _IN_BILLING,
+    ),
+    one("absorbed usage is charged", _STATEMENT, "for line in usage) - absorbed", "for line in usage)", _IN_STATEMENT),
+    one(
+        "units are added",
+        _STATEMENT,
+        "[line for line in usage if (line.unit, line.currency) == unit]",
+        "list(usage)",
+        _IN_STATEMENT,
+    ),
+    one(
+        "December ends with the begin of its year",
+        "services/edge/api/admin/statements.py",
+        "datetime(year + number // 12,",
+        "datetime(year,",
+        "tests/journeys/test_statements.py",
     ),
     one(
         "usage of a credit line is of the balance",

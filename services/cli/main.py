@@ -15,7 +15,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "key": ("services.cli.admin", "key_group", "Issue, list and revoke API keys."),
     "offering": ("services.cli.admin", "offering_group", "List offerings."),
     "model": ("services.cli.admin", "model_group", "List models."),
-    "catalog": ("services.cli.catalog", "catalog_group", "Publish catalog layers in etcd."),
+    "catalog": ("services.cli.catalog", "catalog_group", "Check, compare, apply and take back what is for sale."),
     "vendor": ("services.cli.statements", "vendor_group", "Say what a vendor is owed."),
     "audit": ("services.cli.admin", "audit_command", "Check conservation over the whole store."),
     "reconcile": ("services.cli.admin", "reconcile_command", "Check that journal, CDRs and bills tell the same."),
@@ -53,7 +53,8 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, _, summary) in _COMMANDS.items()])
 
 
-@click.command(cls=_LazyGroup)
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tokenline", message="%(prog)s %(version)s")
 def command_line() -> None:
     """Online charging for LLM tokens.
 

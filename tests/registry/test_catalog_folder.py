@@ -1,16 +1,19 @@
 """Catalogs on disk: what comes out of them, how layers combine, and what every mistake is answered with."""
 
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.edge.catalog import Snapshot
 from services.edge.tokens.tokenizers import TOKENIZER_NAMES
-from services.registry.catalog import TOKENIZERS, Rates
+from services.registry.catalog import TOKENIZERS
 from services.registry.catalog_folder import CatalogReader, load_catalog
 from services.registry.rules import micro_amount
+from services.registry.tariffs import Rates
 from services.runtime.config import ConfigError
 from services.token_classes import FIRST, TOKEN_CLASSES
 from tests.registry.catalogs import CATALOG, changed, write
@@ -468,3 +471,37 @@ def test_one_version_of_a_tariff_stands_for_one_set_of_rates(tmp_path: Path) -> 
     # What is not a rate may change as it likes.
     write(tmp_path, changed("price list of 2026-01-02", "price list of 2026-01-05"))
     assert revision_of(reader.read_if_changed()) == 4
+
+
+def test_the_log_names_models_that_a_file_takes_off_the_shelf(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, CATALOG)
+    reader = CatalogReader([tmp_path])
+    reader.read_if_changed()
+    write(tmp_path, changed("version: 1", "version: 2", changed('model_id: "*"', "model_id: small")))
+    reader.read_if_changed()
+    (told,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith("1 models leave offerings now: large; is that meant?")
+
+
+class OtherFolder:
+    """A folder whose files change while they are read: it lists two files, and then one more."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.listed = 0
+
+    def iterdir(self) -> Iterator[Path]:
+        self.listed += 1
+        if self.listed == 3:
+            write(self.folder, "models: []\n", "later.yaml")
+        return self.folder.iterdir()
+
+
+def test_files_that_change_while_they_are_read_are_read_again(tmp_path: Path) -> None:
+    """The fingerprint is taken, then the files are read, then the fingerprint is taken again."""
+    write(tmp_path, CATALOG)
+    folder: Any = OtherFolder(tmp_path)
+    reader = CatalogReader([folder])
+    assert reader.read_if_changed() is None
+    assert folder.listed == 3
+    assert revision_of(reader.read_if_changed()) == 1

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.registry.catalog import Rates
 from services.registry.catalog_folder import CatalogReader, base_catalog_folder, load_catalog
+from services.registry.tariffs import Rates
 from services.registry.vendors import (
     AUTHENTICATIONS,
     DIALECTS,

@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from services.accounting.core import entries
+from services.accounting.core import entries, terms
 from services.accounting.core.account import state
 from services.accounting.core.account.evolve import evolve, upgraded
 from services.accounting.core.amounts import first_classes
@@ -130,6 +130,7 @@ LEFT_OUT: Final[dict[type[msgspec.Struct], list[Any]]] = {
     state.Order: ["awaiting_payment", "", (), 0],
     state.Subscription: ["active", 0, 0, 0, 0, 0, None, Payment.FREE, 0, 0, 0],
     state.Transfer: ["in_transit", "", 0],
+    terms.Allowance: [0],
     state.Adjustment: [0],
     entries.BucketGranted: ["", "", "", "", "", "", 0, False, False, ()],
     entries.SessionCreated: ["", {}, {}, -1, False, (), (), (), 0, 0, 1, (), -1],

@@ -34,8 +34,10 @@ class Edge:
         self._began_s = now_s()
         self.held: list[Turn] = []
 
-    async def call(self, account_id: str, *, whole: bool = True, opens_s: float | None = None) -> None:
-        """A call that stays under way, and whose session opens after a time, or never."""
+    async def call(
+        self, account_id: str, *, whole: bool = True, opens_s: float | None = None, lasts_s: float | None = None
+    ) -> None:
+        """A call whose session opens after a time, or never, and that stays under way unless it lasts for a time then."""
         exchange = Exchange(NoWire(), "POST", b"/", [])
         exchange.came(b"{}")
         if whole:
@@ -59,6 +61,9 @@ class Edge:
         if opens_s is not None:
             await asyncio.sleep(opens_s)
             client.opened(0)
+        if lasts_s is not None:
+            await asyncio.sleep(lasts_s)
+            turn.leave()
 
     @property
     def _since_s(self) -> float:
@@ -116,6 +121,22 @@ async def test_two_accounts_beyond_their_share_have_turns_in_turn() -> None:
         ("second", 0.04),
         ("second", 0.05),
     ]
+
+
+async def test_an_account_with_few_calls_at_once_waits_for_nothing_beside_one_that_floods() -> None:
+    edge = Edge(places=8_192)
+
+    async def again_and_again(account_id: str) -> None:
+        while now_s() < until_s:
+            await edge.call(account_id, opens_s=0.005, lasts_s=0.05)
+
+    until_s = now_s() + 4.94
+    await asyncio.gather(*(again_and_again("flood") for _ in range(256)), *(again_and_again("honest") for _ in range(4)))
+    assert {account_id for account_id, _, _ in edge.shed} == {"flood"}
+    # 4 at once, of 55 ms each.
+    assert edge.count("honest") == 4 * 90
+    # A turn of 5 ms after another, and at the beginning those that are free.
+    assert edge.count("flood") == pytest.approx(FREE + 990, abs=60)
 
 
 async def test_a_turn_is_over_when_the_call_fails_before_its_session_is_open() -> None:

@@ -172,7 +172,7 @@ def test_attacks_are_carried_out_beside_honest_calls_and_the_bill_is_exact() -> 
     # Each of its calls is answered before its connections end, and so is in the bill.
     assert set(runaway.answers) <= {"200", "503"}
     assert runaway.answers["200"] > 0
-    assert (runaway.connections, runaway.ended) == (2 * 64, 0)
+    assert (runaway.connections, runaway.ended) == (2 * 256, 0)
     assert set(report.idle_mib) == {"silent", "answered"}
     assert all(0 < mib < 1_000 for mib in report.idle_mib.values())
     assert report.breaches == report.differences == []

@@ -77,10 +77,12 @@ OVERLOAD: Final = (
         "queue.cost_of(account_id) + cost > _WAITING_MAX - queue.cost",
         "queue.cost + cost > _WAITING_MAX",
     ),
-    _turns(
+    one(
         "what cannot wait is refused after its body",
+        _TURNS,
         "        if self._is_full_for(account_id, cost):\n            try:",
         "        if False:\n            try:",
+        _IN_PATH,
     ),
     _turns("a call that waits is never given up", "asyncio.timeout(_WAIT_S_MAX)", "asyncio.timeout(None)"),
     _turns("a call that waits no longer still counts", "            self._queue.left(account_id, cost)\n", "            pass\n"),

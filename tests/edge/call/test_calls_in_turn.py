@@ -70,6 +70,21 @@ async def test_a_call_whose_body_is_to_come_keeps_nobody_waiting() -> None:
     assert slow.text == words(3)
 
 
+async def test_a_call_that_could_not_wait_is_refused_before_its_body_has_come() -> None:
+    scene = busy()
+    scene.charging.create_gate = asyncio.Event()
+    # One has its turn, and as many wait as may.
+    waiting = [scene.begin("stream=yes")[1] for _ in range(1 + 128)]
+    await asyncio.sleep(0.01)
+    client, task = scene.begin("stream=yes")
+    client.body_may_come = asyncio.Event()
+    await task
+    assert (client.status, client.messages[0][0]) == (503, 0.01)
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
 async def test_a_call_that_is_refused_ends_its_turn() -> None:
     scene = busy()
     await scene.call("model=nobody stream=yes")

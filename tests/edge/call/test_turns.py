@@ -240,6 +240,7 @@ async def test_of_a_call_that_is_shed_before_its_body_was_read_none_is_kept() ->
     tasks = await full(edge)
     await edge.call("busy")
     assert edge.exchanges[-1]._pieces == []
+    assert edge.turns._places._costs["busy"] == FREE + 1 + 128
     await drop(tasks)
 
 

@@ -13,6 +13,7 @@ from tests.mutations.amounts import AMOUNTS
 from tests.mutations.calls import CALLS
 from tests.mutations.charges import CHARGES
 from tests.mutations.chart import CHART
+from tests.mutations.counts import COUNTS
 from tests.mutations.delivery import DELIVERY
 from tests.mutations.dialects import DIALECTS
 from tests.mutations.doors import DOORS
@@ -35,6 +36,7 @@ from tests.mutations.rules import RULES
 from tests.mutations.runs import RUNS
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
+from tests.mutations.shelf import SHELF
 from tests.mutations.sockets import SOCKETS
 from tests.mutations.translation import TRANSLATION
 
@@ -67,6 +69,8 @@ MUTATIONS = (
     *OWNERS,
     *DURABILITY,
     *MEDIA,
+    *SHELF,
+    *COUNTS,
 )
 
 

@@ -13,6 +13,8 @@ from services.edge.http.problems import Problem, answer_too_long, malformed, too
 from services.runtime.http.exchange import Exchange, GoneError
 
 RUN_LABEL: Final = b"x-tokenline-run"
+FALLBACK: Final = b"x-tokenline-fallback"
+_FALLBACKS: Final = {"": None, "equivalent": True, "none": False}
 _RUN_LABEL_FORM: Final = re.compile(r"[!-~]{1,64}")
 
 
@@ -45,13 +47,15 @@ class Client:
 
     def header(self, name: bytes) -> str:
         """A header of the request; empty where it was not sent. `name`: in lower case. Errors: `Problem` 400 for several."""
-        values = [value for given, value in self._exchange.headers if given == name]
+        values = self._exchange.values_of(name)
+        if not values:
+            return ""
         if len(values) > 1:
             named = name.decode()
             raise malformed(
                 named, f"{named} came {len(values)} times, and readers differ in which holds. Send it once.", "invalid_value"
             )
-        return values[0].decode("latin-1") if values else ""
+        return values[0].decode("latin-1")
 
     def run_label(self) -> str:
         """The client's own name for the run that its call is of, from `x-tokenline-run`; empty: none. Errors: `Problem` 400."""
@@ -59,6 +63,14 @@ class Client:
         if value and _RUN_LABEL_FORM.fullmatch(value) is None:
             raise malformed(RUN_LABEL.decode(), "x-tokenline-run must have 1 to 64 visible ASCII characters.", "invalid_value")
         return value
+
+    def allows_equivalents(self) -> bool | None:
+        """Whether an equivalent model may answer, from `x-tokenline-fallback`; None: it does not say. Errors: `Problem` 400."""
+        word = self.header(FALLBACK)
+        if word not in _FALLBACKS:
+            message = f"{FALLBACK.decode()} must be equivalent, or none, or left out: then it is as the account's offering says."
+            raise malformed(FALLBACK.decode(), message, "invalid_value")
+        return _FALLBACKS[word]
 
     async def read_body(self, bytes_max: int, coming: Coming, look: Callable[[bytes], float]) -> bytes:
         """The body; each piece is shown to `look` as it comes, which says how long the next one is to wait.

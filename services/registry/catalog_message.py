@@ -172,6 +172,7 @@ def _offering(offering: Offering) -> registry_pb2.Offering:
         required_regions=sorted(offering.regions.required),
         preferred_regions=sorted(offering.regions.preferred),
         equivalent_models=offering.equivalent_models,
+        without_refund=not offering.refundable,
     )
     if offering.price is not None:
         message.price.amount, message.price.currency = micro_amount(offering.price.amount), offering.price.currency

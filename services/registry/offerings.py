@@ -187,6 +187,8 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     regions: Regions = Regions()
     # Whether an equivalent model may answer its calls, unless a call says otherwise.
     equivalent_models: bool = False
+    # The worth of what is left goes back when it ends early.
+    refundable: bool = True
 
     @property
     def abandoned_answer_costs(self) -> str:
@@ -281,6 +283,8 @@ def _model_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
 
 def _price_flaws(offering: Offering) -> Iterator[FieldFlaw]:
     if offering.price is None:
+        if not offering.refundable:
+            yield "refundable", "goes with a price only; leave it out"
         if offering.payment_methods:
             yield "payment_methods", "go with a price only; leave them out"
         return

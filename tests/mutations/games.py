@@ -4,10 +4,12 @@ from typing import Final
 
 from tests.mutations.planting import one
 
+_ACCOUNT_SALES: Final = "services/accounting/core/account/sales.py"
 _CORRECTIONS: Final = "services/accounting/core/corrections.py"
 _CREDIT: Final = "services/accounting/core/sales/credit.py"
 _ORDERS: Final = "services/accounting/core/sales/orders.py"
 _PRICES: Final = "services/accounting/core/sales/prices.py"
+_REFUNDS: Final = "services/accounting/core/sales/refunds.py"
 _STATE: Final = "services/accounting/core/account/state.py"
 _SUBSCRIPTIONS: Final = "services/accounting/core/sales/subscriptions.py"
 _IN_GAMES: Final = "tests/accounting/core/test_games.py"
@@ -115,6 +117,104 @@ _OF_CREDIT: Final = (
     ),
 )
 
+_OF_RETURNS: Final = (
+    one(
+        "a phone bill's price comes back as prepaid money",
+        _CREDIT,
+        "    if not prepaid:\n        return [returned]\n",
+        "    if paid.payment == Payment.EXTERNAL:\n        return [returned]\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a phone bill falls by what it was not charged",
+        _CREDIT,
+        "part = min(line.consumed, amount)",
+        "part = amount",
+        _IN_GAMES,
+    ),
+    one(
+        "a change is paid another way than the rest would go back",
+        _SUBSCRIPTIONS,
+        "    if credit and span.price and command.payment != subscription.payment:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "the payments of the cycle before are named for the next",
+        _ACCOUNT_SALES,
+        "    if entry.number > 1:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "the first of several payments is forgotten",
+        _ACCOUNT_SALES,
+        "if before is not None and goes_on else ()",
+        "if False else ()",
+        _IN_GAMES,
+    ),
+    one(
+        "what is sold without refund is refunded",
+        _REFUNDS,
+        "    if not purchase.terms.refundable:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "what is sold without refund comes back by a change",
+        _SUBSCRIPTIONS,
+        "    if not subscription.terms.refundable:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a pack is refunded twice",
+        _REFUNDS,
+        "    elif purchase.returned is not None:\n",
+        "    elif False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a refunded pack goes on",
+        _REFUNDS,
+        "for bucket in buckets if not bucket.ended",
+        "for bucket in buckets if False",
+        _IN_GAMES,
+    ),
+    one(
+        "a refunded subscription goes on",
+        _REFUNDS,
+        '            SubscriptionEnded(account.account_id, now_us, purchase.subscription_id, "refunded"),\n',
+        "",
+        _IN_GAMES,
+    ),
+    one("a repeat of a refund refunds again", _REFUNDS, "    if known is not None:\n", "    if False:\n", _IN_GAMES),
+    one(
+        "returned prices are written while some would not read them",
+        _SUBSCRIPTIONS,
+        "    if catalog.sales:\n",
+        "    if True:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "refunds are written while some would not read them", _REFUNDS, "    if not catalog.sales:\n", "    if False:\n", _IN_GAMES
+    ),
+    one(
+        "what an ended credit line gets back is free again",
+        "services/accounting/core/account/buckets.py",
+        "        bucket.consumed -= amount\n        if bucket.ended:\n",
+        "        bucket.consumed -= amount\n        if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "the audit does not know of what goes back",
+        "services/accounting/journal/audit.py",
+        "    PriceReturned: _post_returned,\n",
+        "",
+        "tests/accounting/journal/test_returns.py",
+    ),
+)
+
 _OF_WRITE_OFFS: Final = (
     one(
         "what was written off is refunded",
@@ -153,4 +253,4 @@ _OF_WRITE_OFFS: Final = (
     ),
 )
 
-GAMES: Final = (*_OF_CHANGES, *_OF_CREDIT, *_OF_WRITE_OFFS)
+GAMES: Final = (*_OF_CHANGES, *_OF_CREDIT, *_OF_RETURNS, *_OF_WRITE_OFFS)

@@ -137,6 +137,7 @@ def _terms(offering: registry_pb2.Offering, limits: tuple[Limit, ...], final_act
         limits=limits,
         final_action=final_action,
         time_zone=time_zone,
+        refundable=not offering.without_refund,
     )
 
 

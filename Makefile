@@ -21,15 +21,23 @@ help: ## list the targets
 
 setup: $(VENV)/.installed ## make .venv with everything, .venv/bin/tokenline in it
 
-$(VENV)/.installed: requirements.lock requirements-dev.lock pyproject.toml
+PIP = $(BIN)/pip --disable-pip-version-check install
+
+# What running needs, some 270 MB; pip tells what it fetches.
+$(VENV)/.runs: requirements.lock requirements-build.lock pyproject.toml
 	@test -x $(BIN)/python || python3 -c 'import sys; v = sys.version_info; v[:2] == (3, 11) or sys.exit(f"Tokenline needs Python 3.11, and python3 is {v[0]}.{v[1]}: put python3.11 first in PATH as python3")'
 	@test -x $(BIN)/python || python3 -m venv $(VENV) || { echo "python3 cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
+	$(PIP) --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: setup ## start everything on embedded defaults
-	$(BIN)/tokenline up --port $(PORT) --admin-port $(ADMIN_PORT) --data-dir $(DATA_DIR)
+# What development needs on top, some 900 MB.
+$(VENV)/.installed: $(VENV)/.runs requirements-dev.lock
+	$(PIP) --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+run: $(VENV)/.runs ## start everything on embedded defaults
+	$(BIN)/tokenline up --port $(PORT) --admin-port $(ADMIN_PORT) --data-dir "$(DATA_DIR)"
 
 test: setup ## run the tests
 	$(BIN)/pytest
@@ -42,7 +50,7 @@ NOT_FAST := tests/accounting/writer/test_owner.py tests/accounting/core/test_pee
   tests/accounting/cell/test_replicas.py tests/accounting/writer/test_low_water.py tests/accounting/writer/test_residency.py \
   tests/accounting/cell/test_rolling_update.py tests/accounting/rpc/test_servicer.py tests/documents/test_rejections.py \
   tests/edge/call/test_kept_limits.py \
-  tests/registry/test_catalog_store.py tests/registry/test_packs.py tests/registry/test_registry.py \
+  tests/registry/test_catalog_store.py tests/registry/test_layer_stores.py tests/registry/test_packs.py tests/registry/test_registry.py \
   tests/accounting/writer/test_transfers.py tests/accounting/writer/test_handing_over.py tests/accounting/writer/test_refusals.py \
   tests/accounting/journal/test_actors.py tests/accounting/core/test_lines.py tests/accounting/core/test_agents.py \
   tests/edge/call/test_garbage.py tests/edge/http/test_json_bounds.py tests/edge/dialects/test_anthropic_streams.py \
@@ -129,14 +137,15 @@ format: setup ## rewrite to the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: setup ## rewrite what is generated: protos/gen from the protos, the chart's values from their types, its ways in from docs/openapi
+generate: setup ## rewrite what is generated: protos/gen from the protos, the chart's values and the catalog's fields from their types, its ways in from docs/openapi
 	rm -rf protos/gen && mkdir -p protos/gen
 	PATH=$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos/gen --pyi_out=protos/gen \
 	  --grpc_python_out=protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
 	find protos/gen/* -type d -exec touch {}/__init__.py \;
 	$(BIN)/python -m charts.values
+	$(BIN)/python -m services.registry.reference
 
-GENERATED := protos/gen charts/tokenline/values.yaml charts/tokenline/values.schema.json charts/tokenline/README.md charts/tokenline/files
+GENERATED := protos/gen charts/tokenline/values.yaml charts/tokenline/values.schema.json charts/tokenline/README.md charts/tokenline/files docs/catalog-fields.md docs/catalog.schema.json
 
 verify: generate ## fail when what is committed is not what is generated
 	@git diff --exit-code --stat -- $(GENERATED) && test -z "$$(git status --porcelain -- $(GENERATED))" \
@@ -154,6 +163,7 @@ lock: setup ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/peers/litellm.in -o tests/peers/litellm.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/peers/redis.in -o tests/peers/redis.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --group build -c requirements-dev.lock -o requirements-build.lock
 
 bench: setup ## measure the edge with every service a process of its own
 	$(BIN)/tokenline bench edge

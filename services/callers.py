@@ -61,6 +61,9 @@ _BY_SERVICE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     },
     "tokenline.billing.v1.BillingService": {
         "GetReceipt": frozenset({EDGE}),
+        "GetOrderReceipt": frozenset({EDGE}),
+        "GetStatement": frozenset({EDGE}),
+        "GetVendorStatement": frozenset({EDGE}),
         "Reconcile": frozenset({EDGE}),
         "ListCursors": frozenset({EDGE, OPERATOR}),
     },

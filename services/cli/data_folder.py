@@ -1,12 +1,12 @@
 """The data folder of `tokenline up`: what lies where, and that one process at a time uses it.
 
 lock                        held while a process uses the folder; its text is that process's ID
-secrets/                    hash_key and admin_token, made at the first start
+secrets/                    hash_key, admin_token and demo_key, made at the first start
 *.sqlite3                   accounting, authentication, billing
 cdr/                        CDR files
 catalog/                    the user's own catalog layer over the shipped one
+catalog-history/            its last changes, made with `tokenline catalog apply`
 demo.json                   how to reach the running system; there only while it is ready
-demo_key_id                 the demo key of the last start, to be revoked at the next
 """
 
 import contextlib
@@ -44,7 +44,6 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str
     account_id: str
     admin_token: str
-    key_id: str
     pid: int
 
 
@@ -62,8 +61,9 @@ class DataFolder:
         self.outbox = path / "outbox.sqlite3"
         self.cdr_folder = path / "cdr"
         self.catalog_folder = path / "catalog"
+        self.catalog_history_folder = path / "catalog-history"
         self.demo_file = path / "demo.json"
-        self._demo_key_id_file = path / "demo_key_id"
+        self._demo_key_file = path / "secrets" / "demo_key"
 
     def read_demo(self) -> Demo | None:
         """How to reach the system that runs here; None when none is ready. Errors: `CommandError`."""
@@ -88,16 +88,16 @@ class DataFolder:
         """The token of the administrative API. Errors: `OSError`."""
         return self.admin_token_file.read_text(encoding="ascii").strip()
 
-    def read_demo_key_id(self) -> str:
-        """The ID of the demo key that was issued last; empty when there is none. Errors: `OSError`."""
+    def read_demo_key(self) -> str:
+        """The demo account's API key; empty when there is none. Errors: `OSError`."""
         try:
-            return self._demo_key_id_file.read_text(encoding="utf-8").strip()
+            return self._demo_key_file.read_text(encoding="ascii", errors="replace").strip()
         except FileNotFoundError:
             return ""
 
-    def write_demo_key_id(self, key_id: str) -> None:
-        """Remembers the demo key, to be revoked at the next start. Errors: `OSError`."""
-        _write_private(self._demo_key_id_file, key_id.encode() + b"\n")
+    def write_demo_key(self, api_key: str) -> None:
+        """Keeps the demo account's API key for the next starts. Errors: `OSError`."""
+        _write_private(self._demo_key_file, api_key.encode("ascii") + b"\n")
 
 
 @contextmanager
@@ -141,6 +141,9 @@ def _fill(folder: DataFolder) -> None:
     if not folder.admin_token_file.exists():
         _write_private(folder.admin_token_file, secrets.token_hex(32).encode() + b"\n")
     folder.cdr_folder.mkdir(exist_ok=True)
+    from services.registry.layer_folder import mend
+
+    mend(folder.catalog_folder)
     folder.catalog_folder.mkdir(exist_ok=True)
     readme = folder.catalog_folder / "README.txt"
     if not readme.exists():

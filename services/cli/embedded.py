@@ -112,13 +112,13 @@ async def run_charging(folder: DataFolder, sockets: Path, lifecycle: "Lifecycle"
     from services.accounting.app import run_accounting
     from services.accounting.config import AccountingConfig
     from services.registry.app import run_registry
-    from services.registry.catalog_folder import base_catalog_folder, load_catalog
+    from services.registry.catalog_folder import base_catalog_folder, files_of, load_catalog
     from services.registry.config import RegistryConfig
 
     layers = [base_catalog_folder()]
     if folder.catalog_folder.is_dir():
         layers.append(folder.catalog_folder)
-        if any(folder.catalog_folder.glob("*.yaml")):
+        if files_of(folder.catalog_folder):
             # The registry would wait for a valid catalog; who starts the system is told at once what is wrong.
             await asyncio.to_thread(load_catalog, layers)
     registry_config = RegistryConfig(listen_address=f"unix:{sockets}/registry", catalog_folders=[str(layer) for layer in layers])

@@ -15,11 +15,12 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "key": ("services.cli.admin", "key_group", "Issue, list and revoke API keys."),
     "offering": ("services.cli.admin", "offering_group", "List offerings."),
     "model": ("services.cli.admin", "model_group", "List models."),
-    "catalog": ("services.cli.catalog", "catalog_group", "Publish catalog layers in etcd."),
+    "catalog": ("services.cli.catalog", "catalog_group", "Check, compare, apply and take back what is for sale."),
+    "vendor": ("services.cli.statements", "vendor_group", "Say what a vendor is owed."),
     "audit": ("services.cli.admin", "audit_command", "Check conservation over the whole store."),
     "reconcile": ("services.cli.admin", "reconcile_command", "Check that journal, CDRs and bills tell the same."),
     "replay": ("services.cli.replay.command", "replay_command", "Make real calls after a trace and check the bill."),
-    "order": ("services.cli.sales", "order_group", "Pay and cancel orders that wait for their payment."),
+    "order": ("services.cli.sales", "order_group", "List, pay and cancel orders, show receipts."),
     "subscription": ("services.cli.sales", "subscription_group", "Change and end subscriptions."),
     "refusal": ("services.cli.sales", "refusal_command", "Say why a call was refused, and what would help."),
     "journal": ("services.cli.journal", "journal_command", "Read the journal."),
@@ -52,7 +53,8 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, _, summary) in _COMMANDS.items()])
 
 
-@click.command(cls=_LazyGroup)
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tokenline", message="%(prog)s %(version)s")
 def command_line() -> None:
     """Online charging for LLM tokens.
 

@@ -10,6 +10,7 @@ import msgspec
 from services.cli.amounts import AmountType, format_amount, format_in_unit
 from services.cli.client import find_system, given
 from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table
+from services.cli.statements import order_receipt
 
 _PAYMENT: Final = click.Choice(["prepaid", "phone_bill", "external"])
 _REPEATABLE: Final = "Makes a repeat harmless."
@@ -30,7 +31,10 @@ def _in_whole_units(answer: dict[str, Any], *amounts: str) -> list[Any]:
 
 @click.group("order")
 def order_group() -> None:
-    """Pay and cancel orders that wait for their payment."""
+    """List, pay and cancel orders, and show receipts."""
+
+
+order_group.add_command(order_receipt)
 
 
 @click.command("order")

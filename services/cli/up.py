@@ -123,7 +123,7 @@ async def make_ready(running: "Running") -> tuple[Demo, str, list[str]]:
     async with connect(running.accounting) as accounting_channel, connect(running.authentication) as authentication_channel:
         account = await _open_account(accounting_pb2_grpc.AccountingServiceStub(accounting_channel))
         authentication = authentication_pb2_grpc.AuthenticationServiceStub(authentication_channel)
-        key_id, api_key = await _issue_key(authentication, account.account_id, running.folder)
+        api_key = await _demo_key(authentication, account.account_id, running.folder)
     offering = next(offering for offering in catalog.offerings if offering.offering_id == account.offering_id)
     demo = Demo(
         base_url=base_url,
@@ -131,7 +131,6 @@ async def make_ready(running: "Running") -> tuple[Demo, str, list[str]]:
         api_key=api_key,
         account_id=account.account_id,
         admin_token=running.folder.read_admin_token(),
-        key_id=key_id,
         pid=os.getpid(),
     )
     real = [
@@ -198,34 +197,38 @@ def _tokens_remaining(account: "accounting_pb2.Account") -> int:
     return sum(bucket.remaining for bucket in account.buckets if bucket.unit.unit == registry_pb2.UNIT_TOKEN)
 
 
-async def _issue_key(
+async def _demo_key(
     authentication: "authentication_pb2_grpc.AuthenticationServiceAsyncStub", account_id: str, folder: DataFolder
-) -> tuple[str, str]:
-    """A new API key's ID and secret, with the one of the last start revoked."""
+) -> str:
+    """The demo account's API key: that of the last start, or a new one where that was revoked."""
     from services.runtime.clients import answer
     from services.runtime.errors import ServiceError
     from services.runtime.identifiers import derived_name, random_name
     from tokenline.authentication.v1 import authentication_pb2
     from tokenline.errors.v1 import errors_pb2
 
+    lost = (errors_pb2.ERROR_REASON_KEY_UNKNOWN, errors_pb2.ERROR_REASON_KEY_REVOKED, errors_pb2.ERROR_REASON_INVALID_ARGUMENT)
+    if api_key := folder.read_demo_key():
+        resolving = authentication_pb2.ResolveKeyRequest(api_key=api_key)
+        try:
+            await answer(authentication.ResolveKey(resolving, timeout=_TIMEOUT_S))
+        except ServiceError as error:
+            if error.reason == errors_pb2.ERROR_REASON_ACCOUNT_SUSPENDED:
+                return api_key
+            if error.reason not in lost:
+                raise
+        else:
+            return api_key
     joining = authentication_pb2.CreateMemberRequest(
         account_id=account_id, idempotency_key=derived_name("member", account_id, _IDEMPOTENCY_KEY)
     )
     member = (await answer(authentication.CreateMember(joining, timeout=_TIMEOUT_S))).member
-    last_key_id = folder.read_demo_key_id()
-    if last_key_id:
-        try:
-            revoking = authentication_pb2.RevokeKeyRequest(key_id=last_key_id)
-            await answer(authentication.RevokeKey(revoking, timeout=_TIMEOUT_S))
-        except ServiceError as error:
-            if error.reason not in (errors_pb2.ERROR_REASON_KEY_UNKNOWN, errors_pb2.ERROR_REASON_INVALID_ARGUMENT):
-                raise
     issuing = authentication_pb2.CreateKeyRequest(
         account_id=account_id, member_id=member.member_id, idempotency_key=random_name(_IDEMPOTENCY_KEY)
     )
     issued = await answer(authentication.CreateKey(issuing, timeout=_TIMEOUT_S))
-    folder.write_demo_key_id(issued.key.key_id)
-    return issued.key.key_id, issued.api_key
+    folder.write_demo_key(issued.api_key)
+    return issued.api_key
 
 
 def _greeting(demo: Demo, model_id: str, vendors: list[str]) -> str:

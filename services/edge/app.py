@@ -146,7 +146,7 @@ async def run_edge(
         accounting = accounting_pb2_grpc.AccountingServiceStub(accounting_channel)
         billing = billing_pb2_grpc.BillingServiceStub(billing_channel)
 
-        catalog = await stack.enter_async_context(_catalog(config, registry_channel, environment, lifecycle))
+        catalog = await stack.enter_async_context(_catalog(config, registry_channel, environment, lifecycle, clock))
         principals = Principals(authentication_channel, config.cached_key_grace_ms)
         await stack.enter_async_context(lifecycle.background("edge-revocations", principals.follow_revocations()))
         vendors = await stack.enter_async_context(HttpVendorClient(config))
@@ -193,11 +193,11 @@ async def run_edge(
 
 @asynccontextmanager
 async def _catalog(
-    config: EdgeConfig, channel: grpc.aio.Channel, environment: Mapping[str, str], lifecycle: Lifecycle
+    config: EdgeConfig, channel: grpc.aio.Channel, environment: Mapping[str, str], lifecycle: Lifecycle, clock: Clock
 ) -> AsyncIterator[CatalogHolder]:
     """The catalog with the vendors' secrets, both kept up to date. Errors: `ConfigError` for a secret of no use."""
     secrets = VendorSecrets(environment, Path(config.vendor_secrets_folder) if config.vendor_secrets_folder else None)
-    catalog = CatalogHolder(channel, secrets.current, config.simulator_base_url)
+    catalog = CatalogHolder(channel, secrets.current, config.simulator_base_url, clock)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(lifecycle.background("edge-catalog", catalog.follow()))
         if config.vendor_secrets_folder:

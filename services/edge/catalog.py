@@ -9,9 +9,11 @@ from typing import Final, NamedTuple
 
 import grpc
 
+from services.edge.tariffs import FOR_GOOD_US, PriceTier, TariffInForce
 from services.edge.tokens.media import ImageRule
 from services.edge.vendors.profile import DIALECT_NAMES, Endpoint, endpoints_of
-from services.token_classes import FIRST, IN_TOKENS, TOKEN_CLASSES, Measure, Measures
+from services.runtime.clock import Clock
+from services.token_classes import IN_TOKENS, Measure, Measures
 from tokenline.registry.v1 import registry_pb2, registry_pb2_grpc
 
 logger = logging.getLogger(__name__)
@@ -105,14 +107,6 @@ class SellableModel(NamedTuple):
     is_divided: bool = False
 
 
-class PriceTier(NamedTuple):
-    """A model's rates above a number of input tokens, by class, in micro-units per 1,000,000 of its measure."""
-
-    above_input_tokens: int
-    # The first classes, and later ones that have a rate of their own.
-    rates: Mapping[str, int]
-
-
 class Abandoned(Enum):
     """The part of an answer that a client pays for if it did not wait for it."""
 
@@ -148,10 +142,15 @@ class SellableOffering(NamedTuple):
 
 
 class Snapshot:
-    """One version of the catalog; it never changes."""
+    """One version of the catalog, with the tariffs of a moment; it never changes."""
 
-    def __init__(self, catalog: registry_pb2.Catalog, environment: Mapping[str, str], simulator_base_url: str) -> None:
-        """Reads the catalog. Errors: `KeyError` for a dangling reference, which the registry does not let pass."""
+    def __init__(
+        self, catalog: registry_pb2.Catalog, environment: Mapping[str, str], simulator_base_url: str, now_us: int = 0
+    ) -> None:
+        """Reads the catalog as it is at a moment; 0: before any change of a tariff.
+
+        Errors: `KeyError` for a dangling reference, which the registry does not let pass.
+        """
         self.catalog: Final = catalog
         families = {
             family.family_id: TokenizerFamily(
@@ -165,7 +164,9 @@ class Snapshot:
             for family in catalog.tokenizer_families
         }
         endpoints = {vendor.vendor_id: _endpoints(vendor, environment, simulator_base_url) for vendor in catalog.vendors}
-        tariffs = {tariff.tariff_id: tariff for tariff in catalog.tariffs}
+        tariffs = {tariff.tariff_id: TariffInForce(tariff, now_us) for tariff in catalog.tariffs}
+        # The moment from which a tariff has other prices.
+        self.until_us: Final = min((tariff.until_us for tariff in tariffs.values()), default=FOR_GOOD_US)
         self._models = {
             model.model_id: _sellable(model, families, endpoints, _wholesale_prices(model, catalog, tariffs))
             for model in catalog.models
@@ -203,26 +204,40 @@ class Snapshot:
 
 
 class CatalogHolder:
-    """The catalog in force at this edge; None until the registry has sent the first one."""
+    """The catalog in force at this edge."""
 
-    def __init__(self, channel: grpc.aio.Channel, environment: Mapping[str, str], simulator_base_url: str) -> None:
-        self.current: Snapshot | None = None
+    def __init__(self, channel: grpc.aio.Channel, environment: Mapping[str, str], simulator_base_url: str, clock: Clock) -> None:
+        self._snapshot: Snapshot | None = None
         self._registry = registry_pb2_grpc.RegistryServiceStub(channel)
         self._environment = environment
         self._simulator_base_url = simulator_base_url
+        self._clock = clock
+
+    @property
+    def current(self) -> Snapshot | None:
+        """The catalog with the tariffs of this moment; None until the registry has sent the first one."""
+        snapshot = self._snapshot
+        if snapshot is not None and snapshot.until_us <= self._clock.now_us():
+            # Each reader looks, so that no list shows what is no longer charged.
+            snapshot = self._take(snapshot.catalog)
+        return snapshot
 
     def use(self, environment: Mapping[str, str]) -> None:
         """Takes other secrets and addresses of vendors, for calls from now on."""
         self._environment = environment
-        if self.current is not None:
-            self.current = Snapshot(self.current.catalog, environment, self._simulator_base_url)
+        if self._snapshot is not None:
+            self._take(self._snapshot.catalog)
+
+    def _take(self, catalog: registry_pb2.Catalog) -> Snapshot:
+        self._snapshot = Snapshot(catalog, self._environment, self._simulator_base_url, self._clock.now_us())
+        return self._snapshot
 
     async def follow(self) -> None:
         """Takes every new catalog; runs until cancelled. While the registry is away, the last one stays in force."""
         while True:
             try:
                 async for response in self._registry.WatchCatalog(registry_pb2.WatchCatalogRequest(), wait_for_ready=True):
-                    self.current = Snapshot(response.catalog, self._environment, self._simulator_base_url)
+                    self._take(response.catalog)
                     logger.info("catalog revision %d is in force, digest %.12s", response.catalog.revision, response.catalog.digest)
             except grpc.aio.AioRpcError as error:
                 logger.warning("the registry's catalog stream broke (%s), connecting again", error.code().name)
@@ -301,7 +316,7 @@ def _sellable(
 
 
 def _wholesale_prices(
-    model: registry_pb2.Model, catalog: registry_pb2.Catalog, tariffs: Mapping[str, registry_pb2.Tariff]
+    model: registry_pb2.Model, catalog: registry_pb2.Catalog, tariffs: Mapping[str, TariffInForce]
 ) -> dict[tuple[str, str], tuple[WholesalePrice, ...]]:
     """Prices of a model's routes by vendor and its model, where the cheapest goes first, in the currency of the first of them.
 
@@ -316,34 +331,26 @@ def _wholesale_prices(
     for route, tariff in priced:
         currency = priced[0][1].currency
         factor = 1.0 if tariff.currency == currency else worth.get((tariff.currency, currency))
-        rows = {row.model_id: row for row in tariff.model_rates}
-        row = rows.get(model.model_id) or rows.get("*")
-        if factor is not None and row is not None:
+        tiers = tariff.tiers(model.model_id)
+        if factor is not None and tiers is not None:
             prices[route.vendor_id, route.vendor_model_id] = tuple(
-                WholesalePrice(tier.above_input_tokens, tier.rates.input * factor, tier.rates.output * factor) for tier in row.tiers
+                WholesalePrice(tier.above_input_tokens, tier.rates["input"] * factor, tier.rates["output"] * factor)
+                for tier in tiers
             )
     return prices
 
 
-def _offering(
-    offering: registry_pb2.Offering, tariff: registry_pb2.Tariff, models: Mapping[str, SellableModel]
-) -> SellableOffering:
-    rows = {row.model_id: row for row in tariff.model_rates}
-    prices: dict[str, tuple[PriceTier, ...]] = {}
-    for model_id in offering.model_ids or models:
-        row = rows.get(model_id) or rows.get("*")
-        if row is not None and model_id in models:
-            prices[model_id] = tuple(_price_tier(tier) for tier in row.tiers)
+def _offering(offering: registry_pb2.Offering, tariff: TariffInForce, models: Mapping[str, SellableModel]) -> SellableOffering:
     return SellableOffering(
         offering_id=offering.offering_id,
         display_name=offering.display_name,
-        unit=registry_pb2.Unit.Name(tariff.unit).removeprefix("UNIT_"),
+        unit=tariff.unit,
         currency=tariff.currency or None,
         tariff_id=tariff.tariff_id,
         tariff_version=tariff.version,
         charges_input_when_client_gone_before_output=offering.charge_input_when_client_gone_before_output,
         abandoned_answer=_abandoned(offering),
-        prices=prices,
+        prices=tariff.prices(model_id for model_id in offering.model_ids or models if model_id in models),
         redirect_offering_id=offering.redirect_offering_id,
         restricted_model_id=offering.restricted_model_id,
         required_regions=frozenset(offering.required_regions),
@@ -356,13 +363,3 @@ def _abandoned(offering: registry_pb2.Offering) -> Abandoned:
     if offering.abandoned_answer:
         return Abandoned(offering.abandoned_answer)
     return Abandoned.INPUT if offering.charge_input_when_client_gone_before_output else Abandoned.NOTHING
-
-
-def _price_tier(tier: registry_pb2.ContextTier) -> PriceTier:
-    rates = {
-        name: getattr(tier.rates, name)
-        for index, name in enumerate(TOKEN_CLASSES)
-        # Later classes without a rate of their own have their parent's rate.
-        if index < FIRST or tier.rates.HasField(name)
-    }
-    return PriceTier(tier.above_input_tokens, rates)

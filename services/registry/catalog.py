@@ -1,8 +1,7 @@
 """The catalog as its author writes it, and the rules that it must keep.
 
-A YAML file is a part of a `Catalog`; the layers of a cell, put over one another, are the whole. Rates are written as
-decimals in whole units per 1,000,000 tokens: with the unit CURRENCY and the currency USD, `input: 0.28` is 0.28 US
-dollars per million tokens. Pure: no protos, no files; where an entry stands is known to `catalog_folder`.
+A YAML file is a part of a `Catalog`; the layers of a cell, put over one another, are the whole. Pure: no protos, no files;
+where an entry stands is known to `catalog_folder`.
 """
 
 import datetime
@@ -14,21 +13,22 @@ from zoneinfo import available_timezones
 
 import msgspec
 
-from services.registry.offerings import UNITS, Offering, Sale, effective_time_flaws, offering_flaws
+from services.registry.adjustments import PriceAdjustment, adjusted, adjustment_flaws, product_flaws
+from services.registry.offerings import Offering, Sale, offering_flaws
 from services.registry.rules import (
     INT32_MAX,
     INT64_MAX,
     FieldFlaw,
     choice_flaws,
-    currency_flaws,
     micro_amount,
     region_flaws,
     text_flaws,
     unknown,
     whole_flaws,
 )
+from services.registry.tariffs import Tariff, charges_by_version, tariff_flaws
 from services.registry.vendors import DIALECTS, OUTPUTLESS_DIALECTS, Vendor, filled, missing_flaws, vendor_flaws
-from services.token_classes import CLASSES, INDEX, TOKEN_CLASSES, Measure
+from services.token_classes import CLASSES, Measure
 
 # The largest weight of a route.
 WEIGHT_MAX: Final = 1_000
@@ -40,9 +40,6 @@ PER_MINUTE_MAX: Final = 1_000_000_000_000
 
 ROUTING_POLICIES: Final = ("weighted", "cheapest")
 
-# The model ID of a tariff row for every model without a row of its own.
-EVERY_MODEL: Final = "*"
-
 # The measures in which a dialect's input and output may be charged; those of all others are tokens.
 _IN_TOKENS: Final = (("token",), ("token",))
 MEASURES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
@@ -50,6 +47,8 @@ MEASURES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "openai_transcriptions": (("token", "millisecond"), ("token",)),
     "openai_speech": (("character",), ("token",)),
 }
+
+MEASURE_NAMES: Final = tuple(each.value for each in Measure)
 
 # The tokenizers that an edge carries.
 TOKENIZERS: Final = ("cl100k", "o200k", "llama3", "qwen3", "deepseek")
@@ -61,8 +60,9 @@ _PAIR: Final = re.compile(r"[A-Z]{3}/[A-Z]{3}")
 class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the tokens of an image follow from its size: those of each square that it begins, and some more."""
 
-    # The side of a square, in pixels, and the tokens of one, in thousandths.
+    # The side of a square, in pixels.
     square_pixels: int
+    # The tokens of a square, in thousandths.
     square_tokens_milli: int
     # Beside those of the squares.
     base_tokens: int = 0
@@ -82,8 +82,9 @@ class TokenizerFamily(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     letters_per_token_milli: int
     # Tokens a character in Chinese, Japanese and Korean, in thousandths.
     tokens_per_cjk_character_milli: int
-    # The most tokens that the chat template adds for each message, and for the whole request.
+    # The most tokens that the chat template adds for each message.
     template_tokens_per_message: int
+    # The most tokens that the chat template adds for the whole request.
     template_tokens_per_request: int
     # One of `TOKENIZERS`: that of every model of the family, exactly; empty: none, and text is estimated.
     tokenizer: str = ""
@@ -113,8 +114,9 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     region: str = ""
     # The only offerings whose calls may take it; empty: every offering's.
     offering_ids: tuple[str, ...] = ()
-    # Calls, and tokens of input and output, that the contract allows the whole cell in any 60 seconds; 0: any number.
+    # Calls that the contract allows the whole cell in any 60 seconds; 0: any number.
     requests_per_minute: int = 0
+    # Tokens of input and output that the contract allows the whole cell in any 60 seconds; 0: any number.
     tokens_per_minute: int = 0
 
 
@@ -123,6 +125,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     # The name that clients send.
     model_id: str
+    # The name that people know it by.
     display_name: str
     # The company that makes it, as shown in model lists.
     owned_by: str
@@ -131,14 +134,16 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     # The most output of one answer, in its measure; 0 for a model that makes none, as one of embeddings.
     max_output_tokens: int
     family_id: str
+    # The day of its release, for model lists.
     release_date: datetime.date
     routes: tuple[Route, ...]
     # Whether it makes output that is not streamed as it is made: then the whole output limit is reserved.
     hidden_reasoning: bool = False
     # The dialects in which it is called; empty: every dialect of its vendors in which a conversation can be had.
     dialects: tuple[str, ...] = ()
-    # One of `MEASURES` each: in what its input and its output are counted and charged.
+    # One of `MEASURE_NAMES`: in what its input is counted and charged.
     input_measure: str = "token"
+    # One of `MEASURE_NAMES`: in what its output is counted and charged.
     output_measure: str = "token"
     # Models that may answer in its place where the subscriber allows it, in the order of trying.
     equivalent_model_ids: tuple[str, ...] = ()
@@ -159,98 +164,11 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         )
 
 
-class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The rate of each token class, in whole units per 1,000,000 of its measure, to 6 decimals; named as in `TOKEN_CLASSES`.
-
-    A class without a rate of its own costs what its parent does.
-    """
-
-    input: Decimal
-    output: Decimal
-    cached_input: Decimal | None = None
-    cache_write: Decimal | None = None
-    reasoning: Decimal | None = None
-    cache_write_1h: Decimal | None = None
-    audio_input: Decimal | None = None
-    image_input: Decimal | None = None
-    audio_output: Decimal | None = None
-    image_output: Decimal | None = None
-    # Per 1,000,000 images, milliseconds and characters.
-    generated_images: Decimal | None = None
-    audio_milliseconds: Decimal | None = None
-    spoken_characters: Decimal | None = None
-
-    def given(self) -> dict[str, Decimal]:
-        """The rate of every class that has one of its own."""
-        own = {token_class: getattr(self, token_class) for token_class in TOKEN_CLASSES}
-        return {token_class: rate for token_class, rate in own.items() if rate is not None}
-
-    def by_class(self) -> dict[str, Decimal]:
-        """The rate of every class in the order of `TOKEN_CLASSES`, those that were left out filled in."""
-        rates: dict[str, Decimal] = {}
-        given = self.given()
-        # Input and output always have a rate, and a parent stands before its children.
-        for each in CLASSES:
-            rates[each.name] = given[each.name] if each.name in given else rates[each.parent]
-        return rates
-
-
-class ContextTier(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The rates of calls with more input than this."""
-
-    above_input_tokens: int
-
-
-class ModelRates(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A tariff row: a model's rates, and the tiers that replace them for long input."""
-
-    # `EVERY_MODEL` for every model without a row of its own.
-    model_id: str
-    # By rising above_input_tokens.
-    tiers: tuple[ContextTier, ...] = ()
-
-
-class TariffVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A tariff's rates from a time on."""
-
-    version: int
-    # With an offset.
-    effective_time: datetime.datetime
-    rates: tuple[ModelRates, ...]
-
-
-class Tariff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The rates of models in one unit, with a version."""
-
-    tariff_id: str
-    # Must be another one whenever unit, currency or rates change.
-    version: int
-    # One of `UNITS`.
-    unit: str
-    # ISO 4217 code; for the unit CURRENCY, and only for it.
-    currency: str = ""
-    # Where the prices came from and when.
-    source: str = ""
-    rates: tuple[ModelRates, ...]
-    # Versions that replace version and rates from a time on, by rising time.
-    upcoming: tuple[TariffVersion, ...] = ()
-
-    def rated_models(self) -> set[str] | None:
-        """The models that every version of the tariff has rates for; None: all."""
-        versions = [{row.model_id for row in rows} for rows in (self.rates, *(each.rates for each in self.upcoming))]
-        partial = [model_ids for model_ids in versions if EVERY_MODEL not in model_ids]
-        return set.intersection(*partial) if partial else None
-
-    def rates_model(self, model_id: str) -> bool:
-        """Whether every version of the tariff has rates for the model."""
-        rated = self.rated_models()
-        return rated is None or model_id in rated
-
-
 class ModelGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Models that a bucket can be limited to."""
 
     group_id: str
+    # IDs of entries of `models`.
     model_ids: tuple[str, ...]
 
 
@@ -261,6 +179,7 @@ class ExchangeRate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     pair: str
     # Must be another one whenever the rate changes.
     version: int
+    # Whole units of the second currency for one of the first, to 6 decimals.
     rate: Decimal
 
 
@@ -271,6 +190,7 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     tokenizer_families: tuple[TokenizerFamily, ...] = ()
     models: tuple[Model, ...] = ()
     tariffs: tuple[Tariff, ...] = ()
+    price_adjustments: tuple[PriceAdjustment, ...] = ()
     offerings: tuple[Offering, ...] = ()
     model_groups: tuple[ModelGroup, ...] = ()
     exchange_rates: tuple[ExchangeRate, ...] = ()
@@ -279,6 +199,10 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     # IANA name of the zone in which cycles and calendar windows are computed; empty: UTC.
     time_zone: str = ""
 
+    def priced_tariffs(self) -> tuple[Tariff, ...]:
+        """The tariffs that calls are charged by: adjusted, and those that adjustments make."""
+        return adjusted(self.tariffs, self.price_adjustments)
+
 
 # The lists of a catalog, and the field that identifies an entry of each.
 ID_FIELDS: Final = {
@@ -286,6 +210,7 @@ ID_FIELDS: Final = {
     "tokenizer_families": "family_id",
     "models": "model_id",
     "tariffs": "tariff_id",
+    "price_adjustments": "adjustment_id",
     "offerings": "offering_id",
     "model_groups": "group_id",
     "exchange_rates": "pair",
@@ -315,7 +240,8 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
             entry_id = getattr(entry, id_field)
             if not _ID.fullmatch(entry_id):
                 yield Flaw(section, entry_id, id_field, f"must be letters, digits and . _ : / @ + - only; it is {entry_id!r}")
-    for section, entry_flaws in _checks(catalog).items():
+    tariffs = {tariff.tariff_id: tariff for tariff in catalog.priced_tariffs()}
+    for section, entry_flaws in _checks(catalog, tariffs).items():
         for entry in getattr(catalog, section):
             for field, message in entry_flaws(entry):
                 yield Flaw(section, getattr(entry, ID_FIELDS[section]), field, message)
@@ -324,7 +250,7 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
         *_equivalents_flaws({model.model_id: model for model in catalog.models}),
     ):
         yield Flaw("models", model_id, field, message)
-    for section, entry_id, field, message in _wholesale_flaws(catalog, {tariff.tariff_id: tariff for tariff in catalog.tariffs}):
+    for section, entry_id, field, message in _wholesale_flaws(catalog, tariffs):
         yield Flaw(section, entry_id, field, message)
     if catalog.time_zone and catalog.time_zone not in available_timezones():
         yield Flaw("", "", "time_zone", f"must be an IANA name like Asia/Shanghai; it is {catalog.time_zone!r}")
@@ -332,8 +258,9 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
         yield Flaw("", "", "default_offering_id", message)
 
 
-def _checks(catalog: Catalog) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]:
-    """By section: the flaws of one of its entries."""
+def _checks(catalog: Catalog, tariffs: Mapping[str, Tariff]) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]:
+    """By section: the flaws of one of its entries. `tariffs`: those that calls are charged by."""
+    own = {tariff.tariff_id: tariff for tariff in catalog.tariffs}
     spoken = {vendor.vendor_id: filled(vendor).keys() for vendor in catalog.vendors}
     family_ids = {family.family_id for family in catalog.tokenizer_families}
     model_ids = {model.model_id for model in catalog.models}
@@ -342,7 +269,7 @@ def _checks(catalog: Catalog) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]
         model_ids,
         {group.group_id for group in catalog.model_groups},
         _ordered_ids(catalog),
-        {tariff.tariff_id: (tariff.unit, tariff.currency, tariff.rated_models()) for tariff in catalog.tariffs},
+        {tariff_id: (tariff.unit, tariff.currency, tariff.rated_models()) for tariff_id, tariff in tariffs.items()},
         {each.pair for each in catalog.exchange_rates},
         {route.region for model in catalog.models for route in model.routes if route.region},
     )
@@ -350,7 +277,12 @@ def _checks(catalog: Catalog) -> dict[str, Callable[[Any], Iterable[FieldFlaw]]]
         "vendors": lambda vendor: (*missing_flaws(vendor), *vendor_flaws(vendor)),
         "tokenizer_families": _family_flaws,
         "models": lambda model: _model_flaws(model, spoken, family_ids),
-        "tariffs": lambda tariff: _tariff_flaws(tariff, model_ids, charged),
+        "tariffs": lambda tariff: tariff_flaws(tariff, model_ids, charged),
+        "price_adjustments": lambda adjustment: (
+            tuple(adjustment_flaws(adjustment, own, catalog.price_adjustments, model_ids, charged))
+            # Those of what it makes would say the same again.
+            or product_flaws(tariffs, adjustment)
+        ),
         "model_groups": lambda group: _group_flaws(group, model_ids),
         "exchange_rates": _exchange_flaws,
         "offerings": lambda offering: offering_flaws(offering, sale),
@@ -377,16 +309,24 @@ def flaws_of_change(before: Catalog, after: Catalog) -> Iterator[Flaw]:
     One version may stand for one set of rates only, because a record names the tariff and its version. A lower version is
     right: that is how a change is taken back.
     """
-    tariffs_before = {tariff.tariff_id: _charges(tariff) for tariff in before.tariffs}
-    for tariff in after.tariffs:
+    tariffs_before = {tariff.tariff_id: charges_by_version(tariff) for tariff in before.priced_tariffs()}
+    adjustments = {each.tariff_id or each.of_tariff_id: each for each in after.price_adjustments}
+    for tariff in after.priced_tariffs():
         old = tariffs_before.get(tariff.tariff_id, {})
-        charges = _charges(tariff)
+        charges = charges_by_version(tariff)
+        adjustment = adjustments.get(tariff.tariff_id)
         for index, (version, charge) in enumerate(charges.items()):
-            if old.get(version, charge) != charge:
+            if old.get(version, charge) == charge:
+                continue
+            free = max(*old, *charges) + 1
+            if adjustment is None:
                 field = f"upcoming[{index - 1}].version" if index else "version"
-                free = max(*old, *charges) + 1
                 message = f"must change when unit, currency or rates change; it is still {version}: make it {free}"
                 yield Flaw("tariffs", tariff.tariff_id, field, message)
+            else:
+                right = adjustment.version + free - version
+                message = f"must change: {tariff.tariff_id!r} would have version {version} again, with other rates; make it {right}"
+                yield Flaw("price_adjustments", adjustment.adjustment_id, "version", message)
     rates_before = {each.pair: each for each in before.exchange_rates}
     for each in after.exchange_rates:
         old_rate = rates_before.get(each.pair)
@@ -508,12 +448,32 @@ def _equivalents_flaws(models: Mapping[str, Model]) -> Iterator[tuple[str, str, 
                 message = f"{model_id!r} is charged in other measures, so that its calls are reserved otherwise; leave it out"
             elif other.hidden_reasoning and not model.hidden_reasoning:
                 message = f"{model_id!r} has hidden_reasoning, so that its calls are reserved otherwise; leave it out"
+            elif circle := _circle(model.model_id, model_id, models):
+                message = f"leads back to this model, by {' to '.join(circle)}; leave it out of one of them"
             else:
                 for name in ("context_window_tokens", "max_output_tokens"):
                     if getattr(other, name) < (least := getattr(model, name)):
                         message = f"{model_id!r} has {name} {getattr(other, name)}, which must be at least this model's, {least}"
             if message:
                 yield model.model_id, f"equivalent_model_ids[{index}]", message
+
+
+def _circle(model_id: str, other_id: str, models: Mapping[str, Model]) -> list[str]:
+    """A way by equivalents from a model, over another one, back to it; empty: there is none."""
+    came_from = {other_id: model_id}
+    waiting = [other_id]
+    while waiting:
+        at = waiting.pop()
+        if at == model_id:
+            way = [at]
+            while len(way) == 1 or way[-1] != model_id:
+                way.append(came_from[way[-1]])
+            return way[::-1]
+        for each in models[at].equivalent_model_ids if at in models else ():
+            if each not in came_from:
+                came_from[each] = at
+                waiting.append(each)
+    return []
 
 
 def _dialects_flaws(model: Model, spoken: Mapping[str, Collection[str]]) -> Iterator[FieldFlaw]:
@@ -526,80 +486,6 @@ def _dialects_flaws(model: Model, spoken: Mapping[str, Collection[str]]) -> Iter
             yield field, f"{dialect!r} stands here already; keep one of them"
         elif vendors and not any(dialect in spoken.get(vendor_id, ()) for vendor_id in vendors):
             yield field, f"is spoken by no vendor of its routes; give {' or '.join(vendors)} endpoints.{dialect}, or leave it out"
-
-
-def _tariff_flaws(tariff: Tariff, model_ids: set[str], charged: Mapping[str, tuple[str, ...]]) -> Iterator[FieldFlaw]:
-    """`charged`: the classes beside tokens by the models that are charged in them."""
-    yield from whole_flaws("version", tariff.version, 1, INT32_MAX)
-    if tariff.unit not in UNITS:
-        yield "unit", f"must be {' or '.join(UNITS)}; it is {tariff.unit!r}"
-    else:
-        yield from currency_flaws("currency", tariff.unit, tariff.currency)
-    yield from _rows_flaws("rates", tariff.rates, model_ids)
-    yield from _missing_rates("rates", tariff.rates, charged)
-    version, time = tariff.version, None
-    for index, each in enumerate(tariff.upcoming):
-        field = f"upcoming[{index}]"
-        if each.version <= version:
-            yield f"{field}.version", f"must be above {version}, the version before it; it is {each.version}"
-        yield from effective_time_flaws(f"{field}.effective_time", each.effective_time)
-        if time is not None and each.effective_time.tzinfo and time.tzinfo and each.effective_time <= time:
-            yield f"{field}.effective_time", "must be later than that of the version before it"
-        version, time = each.version, each.effective_time
-        yield from _rows_flaws(f"{field}.rates", each.rates, model_ids)
-        yield from _missing_rates(f"{field}.rates", each.rates, charged)
-
-
-def _rows_flaws(rows_field: str, rows: tuple[ModelRates, ...], model_ids: set[str]) -> Iterator[FieldFlaw]:
-    if not rows:
-        yield rows_field, "must have at least one row"
-    seen: set[str] = set()
-    for index, row in enumerate(rows):
-        field = f"{rows_field}[{index}]"
-        if row.model_id != EVERY_MODEL and row.model_id not in model_ids:
-            yield f"{field}.model_id", unknown("model", row.model_id, model_ids)
-        if row.model_id in seen:
-            yield f"{field}.model_id", f"{row.model_id!r} has a row in this tariff already; keep one of them"
-        seen.add(row.model_id)
-        yield from _rates_flaws(field, row)
-        below = 0
-        for number, tier in enumerate(row.tiers):
-            tier_field = f"{field}.tiers[{number}]"
-            if tier.above_input_tokens <= below:
-                limit = f"the tier before it, {below}" if number else "0"
-                message = f"must be greater than {limit}: tiers rise; it is {tier.above_input_tokens}"
-                yield f"{tier_field}.above_input_tokens", message
-            yield from whole_flaws(f"{tier_field}.above_input_tokens", tier.above_input_tokens, 1, INT64_MAX)
-            below = tier.above_input_tokens
-            yield from _rates_flaws(tier_field, tier)
-
-
-def _missing_rates(field: str, rows: tuple[ModelRates, ...], charged: Mapping[str, tuple[str, ...]]) -> Iterator[FieldFlaw]:
-    """Rates without which an image, a millisecond or a character would cost what a token does, as its parent's rate says."""
-    with_own_row = {row.model_id for row in rows}
-    for index, row in enumerate(rows):
-        for model_id, classes in charged.items():
-            if row.model_id != model_id and (row.model_id != EVERY_MODEL or model_id in with_own_row):
-                continue
-            for token_class in classes:
-                for place, rates in (
-                    (f"{field}[{index}]", row),
-                    *((f"{field}[{index}].tiers[{n}]", tier) for n, tier in enumerate(row.tiers)),
-                ):
-                    if token_class not in rates.given():
-                        unit = CLASSES[INDEX[token_class]].measure.value
-                        yield (
-                            f"{place}.{token_class}",
-                            f"is missing, and {model_id} is charged by the {unit}: give the price of 1,000,000",
-                        )
-
-
-def _rates_flaws(field: str, rates: Rates) -> Iterator[FieldFlaw]:
-    for token_class, rate in rates.given().items():
-        try:
-            micro_amount(rate)
-        except ValueError as error:
-            yield f"{field}.{token_class}", str(error)
 
 
 def _wholesale_flaws(catalog: Catalog, tariffs: dict[str, Tariff]) -> Iterator[tuple[str, str, str, str]]:
@@ -644,18 +530,3 @@ def _exchange_flaws(rate: ExchangeRate) -> Iterator[FieldFlaw]:
             yield "rate", f"must be above 0; it is {rate.rate}"
     except ValueError as error:
         yield "rate", str(error)
-
-
-def _charges(tariff: Tariff) -> dict[int, tuple[str, str, dict[str, list[tuple[int, dict[str, Decimal]]]]]]:
-    """The rates of each version of a tariff, without regard to the order of its rows and the way its numbers are written."""
-    return {
-        version: (
-            tariff.unit,
-            tariff.currency,
-            {
-                row.model_id: [(-1, row.by_class()), *((tier.above_input_tokens, tier.by_class()) for tier in row.tiers)]
-                for row in rows
-            },
-        )
-        for version, rows in ((tariff.version, tariff.rates), *((each.version, each.rates) for each in tariff.upcoming))
-    }

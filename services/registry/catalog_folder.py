@@ -5,8 +5,11 @@ one layer; a later layer adds entries, or replaces those of the same ID: a vendo
 Errors name file, line and field.
 """
 
+import contextlib
+import logging
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +17,18 @@ import msgspec
 
 from services.registry.catalog import ID_FIELDS, Catalog, Flaw, flaws, flaws_of_change
 from services.registry.catalog_message import catalog_message
+from services.registry.shelf import ShelfChange, change_of
 from services.registry.vendors import Vendor, layered, vendor_flaws
 from services.runtime.config import ConfigError, parse_yaml_with_lines
 from tokenline.registry.v1 import registry_pb2
 
+logger = logging.getLogger(__name__)
+
 _FIRST_REVISION: Final = 1
+# One mistake can have a thousand consequences.
+_FLAWS_MAX: Final = 50
+# Models that a line of the log names.
+_MODELS_TOLD: Final = 20
 
 # The files of a layer and their texts.
 Layer = tuple[tuple[Path, str], ...]
@@ -37,23 +47,30 @@ def load_catalog(folders: Sequence[Path]) -> registry_pb2.Catalog:
 
     Blocking. Errors: `ConfigError` for the first thing that is wrong, or a file that cannot be read.
     """
-    whole = _layered(read_folders(folders))
+    return catalog_message(catalog_of(read_folders(folders)), _FIRST_REVISION)
+
+
+def catalog_of(layers: Sequence[Layer]) -> Catalog:
+    """The catalog of these layers. Blocking. Errors: as of `check_change`."""
+    whole = _layered(layers)
     whole.check(flaws(whole.catalog))
-    return catalog_message(whole.catalog, _FIRST_REVISION)
+    return whole.catalog
 
 
-def check_change(before: Sequence[Layer], after: Sequence[Layer]) -> None:
-    """Whether these layers can follow those. Blocking. Errors: `ConfigError` for the first thing that is wrong."""
+def check_change(before: Sequence[Layer] | None, after: Sequence[Layer]) -> tuple[Catalog | None, Catalog]:
+    """The catalogs of these layers, of which the second can follow the first; None: that is not valid, so in force nowhere.
+
+    Blocking. Errors: `FlawsError` for all that is wrong; `ConfigError` for a file that is malformed.
+    """
+    known = None
+    if before is not None:
+        with contextlib.suppress(ConfigError):
+            known = catalog_of(before)
     whole = _layered(after)
-    found = flaws(whole.catalog)
-    try:
-        known = _layered(before)
-        known.check(flaws(known.catalog))
-    except ConfigError:
-        # This catalog is not in force anywhere.
-        whole.check(found)
-    else:
-        whole.check(chain(found, flaws_of_change(known.catalog, whole.catalog)))
+    whole.check(flaws(whole.catalog))
+    if known is not None:
+        whole.check(flaws_of_change(known, whole.catalog))
+    return known, whole.catalog
 
 
 class CatalogReader:
@@ -78,17 +95,32 @@ class CatalogReader:
             return None
         self._fingerprint = None
         texts = read_folders(self._folders)
+        if _fingerprint(self._folders) != fingerprint[0]:
+            # Files were changed meanwhile: what was read may be of two states.
+            return None
         self._fingerprint = fingerprint
         whole = _layered([*texts, *published])
-        changes = flaws_of_change(self._valid, whole.catalog) if self._valid is not None else ()
-        whole.check(chain(flaws(whole.catalog), changes))
+        whole.check(flaws(whole.catalog))
+        if self._valid is not None:
+            whole.check(flaws_of_change(self._valid, whole.catalog))
         message = catalog_message(whole.catalog, self._revision)
         if message.digest != self._digest:
+            if self._valid is not None:
+                _tell(change_of(self._valid, whole.catalog, datetime.now(UTC)))
             self._revision += 1
             self._digest = message.digest
             self._valid = whole.catalog
         message.revision = self._revision
         return message
+
+
+class FlawsError(ConfigError):
+    """A catalog is not valid. The message is that of the first flaw."""
+
+    def __init__(self, flaws: Sequence[str]) -> None:
+        super().__init__(flaws[0])
+        # At most `_FLAWS_MAX`, as "FILE:LINE: FIELD: what is wrong".
+        self.flaws: Final = tuple(flaws)
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -113,11 +145,28 @@ class _Layered(msgspec.Struct, frozen=True):
     places: dict[tuple[str, str], _Place]
 
     def check(self, found: Iterable[Flaw]) -> None:
-        """Errors: `ConfigError` for the first flaw."""
-        for flaw in found:
-            # A flaw of the catalog itself is told at the place where the field was set, if it was.
-            place = self.places.get((flaw.section, flaw.entry_id or flaw.field)) or self.places["", ""]
-            raise place.error(flaw.field, flaw.message)
+        """Errors: `FlawsError` for the first flaws."""
+        if told := [self._told(flaw) for flaw in islice(found, _FLAWS_MAX)]:
+            raise FlawsError(told)
+
+    def _told(self, flaw: Flaw) -> str:
+        # A flaw of the catalog itself is told at the place where the field was set, if it was.
+        place = self.places.get((flaw.section, flaw.entry_id or flaw.field)) or self.places["", ""]
+        return str(place.error(flaw.field, flaw.message))
+
+
+def _tell(change: ShelfChange) -> None:
+    """Says in the log which models leave the shelf, since a file alone may do that, without a question."""
+    for moment in change.moments:
+        if moment.leaves:
+            models = list(moment.leaves)
+            logger.warning(
+                "%d models leave offerings %s: %s%s; is that meant? `tokenline catalog diff` shows a change before it is made",
+                len(models),
+                f"at {moment.moment}" if moment.moment else "now",
+                ", ".join(models[:_MODELS_TOLD]),
+                ", ..." if len(models) > _MODELS_TOLD else "",
+            )
 
 
 def _files(folders: Sequence[Path]) -> list[list[Path]]:
@@ -127,7 +176,7 @@ def _files(folders: Sequence[Path]) -> list[list[Path]]:
     layers = []
     for folder in folders:
         try:
-            layers.append(_files_of(folder))
+            layers.append(files_of(folder))
         except OSError as error:
             raise ConfigError(
                 f"{error.filename or folder}: cannot be read: {error.strerror}; give a folder of *.yaml files"
@@ -137,7 +186,8 @@ def _files(folders: Sequence[Path]) -> list[list[Path]]:
     return layers
 
 
-def _files_of(folder: Path) -> list[Path]:
+def files_of(folder: Path) -> list[Path]:
+    """The *.yaml files of a folder and of the folders in it, by path. Blocking. Errors: `OSError` when it cannot be listed."""
     # Kubernetes keeps a mounted folder's files a second time, in a folder whose name begins with a point.
     shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
     inner = [path for each in shown if each.is_dir() for path in each.iterdir() if not path.name.startswith(".")]
@@ -155,25 +205,23 @@ def _fingerprint(folders: Sequence[Path]) -> _Fingerprint:
     return tuple(marks)
 
 
-def read_folder(folder: Path) -> Layer:
-    """The files of a folder that has at least one. Blocking. Errors: `ConfigError` when something cannot be read."""
-    return read_folders([folder])[0]
+def read_folder(folder: Path) -> dict[str, str]:
+    """The files of a folder that has at least one, by their path in it. Blocking. Errors: as of `read_folders`."""
+    return {path.relative_to(folder).as_posix(): text for path, text in read_folders([folder])[0]}
 
 
 def read_folders(folders: Sequence[Path]) -> list[Layer]:
-    """The files of all of them, of which at least one has some. Blocking. Errors: as of `read_folder`."""
-    layers: list[Layer] = []
-    for paths in _files(folders):
-        layer: list[tuple[Path, str]] = []
-        for path in paths:
-            try:
-                layer.append((path, path.read_text(encoding="utf-8")))
-            except OSError as error:
-                raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-            except UnicodeDecodeError as error:
-                raise ConfigError(f"{path}: is not UTF-8 text: {error}") from error
-        layers.append(tuple(layer))
-    return layers
+    """The files of all of them, of which at least one has some. Blocking. Errors: `ConfigError` when something cannot be read."""
+    return [tuple((path, _text(path)) for path in paths) for paths in _files(folders)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text: {error}") from error
 
 
 def _layered(layers: Sequence[Layer]) -> _Layered:

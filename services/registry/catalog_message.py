@@ -6,9 +6,10 @@ from datetime import UTC, datetime, time
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.registry.catalog import Catalog, ImageRule, Model, ModelRates, Rates, Tariff
+from services.registry.catalog import Catalog, ImageRule, Model
 from services.registry.offerings import UNITS, Allowance, Limit, Offering, Renewal
 from services.registry.rules import micro_amount
+from services.registry.tariffs import ModelRates, Rates, Tariff
 from services.registry.vendor_message import vendor_message
 from services.registry.vendors import DIALECTS, NAMED_DIALECTS, Vendor
 from services.token_classes import FIRST, TOKEN_CLASSES
@@ -18,7 +19,7 @@ from tokenline.registry.v1 import registry_pb2
 def catalog_message(catalog: Catalog, revision: int) -> registry_pb2.Catalog:
     """The message of a valid catalog. Its digest covers everything but the revision."""
     vendors = {vendor.vendor_id: vendor for vendor in catalog.vendors}
-    tariffs = {tariff.tariff_id: tariff for tariff in catalog.tariffs}
+    tariffs = {tariff.tariff_id: tariff for tariff in catalog.priced_tariffs()}
     message = registry_pb2.Catalog(
         vendors=[vendor_message(vendor) for vendor in sorted(catalog.vendors, key=lambda vendor: vendor.vendor_id)],
         tokenizer_families=[
@@ -36,7 +37,7 @@ def catalog_message(catalog: Catalog, revision: int) -> registry_pb2.Catalog:
             for family in sorted(catalog.tokenizer_families, key=lambda family: family.family_id)
         ],
         models=[_model(model, vendors, tariffs) for model in sorted(catalog.models, key=lambda model: model.model_id)],
-        tariffs=[_tariff(tariff) for tariff in sorted(catalog.tariffs, key=lambda tariff: tariff.tariff_id)],
+        tariffs=[_tariff(tariff) for tariff in sorted(tariffs.values(), key=lambda tariff: tariff.tariff_id)],
         offerings=[_offering(offering) for offering in sorted(catalog.offerings, key=lambda offering: offering.offering_id)],
         default_offering_id=catalog.default_offering_id,
         model_groups=[
@@ -201,6 +202,7 @@ def _allowance(allowance: Allowance) -> registry_pb2.Allowance:
         postpaid=allowance.postpaid,
         transferable=allowance.transferable,
         notice_percents=allowance.notice_percents,
+        weight=0 if allowance.weight is None else micro_amount(allowance.weight),
     )
 
 

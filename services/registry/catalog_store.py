@@ -2,7 +2,7 @@
 
 The key PREFIX + NAME is the layer NAME, a JSON object of file names and YAML texts, as a folder would have them; a name like
 vendors/acme.yaml stands for a file in a folder of it. Layers lie over the folders, and over one another in the order of their
-names. A layer is one key, so that it changes as a whole.
+names. A layer is one key, so that it changes as a whole; the change is kept with it, below a prefix beside that of the layers.
 """
 
 import asyncio
@@ -12,9 +12,10 @@ from typing import Final
 
 import msgspec
 
-from services.registry.catalog_folder import Layer, check_change, read_folder, read_folders
+from services.registry.catalog_folder import Layer, read_folders
+from services.registry.changes import HISTORY_MAX, Change, Files, LayersNow, StaleError, layer_of
 from services.runtime.config import ConfigError
-from services.runtime.etcd import EtcdClient, EtcdError, KeyValue, Snapshot
+from services.runtime.etcd import EtcdClient, KeyValue, Snapshot
 
 # etcd takes no larger request, of 1.5 MiB, as it comes.
 _LAYER_BYTES_MAX: Final = 1_000_000
@@ -43,11 +44,8 @@ class PublishedLayers:
 
 
 def _layers(prefix: str, snapshot: Snapshot) -> tuple[Layer, ...]:
-    return tuple(_layer(prefix, name, each) for name, each in sorted(snapshot.keys.items()))
-
-
-def _layer(prefix: str, name: str, stored: KeyValue) -> Layer:
-    return tuple((Path(f"etcd:{prefix}{name}/{file}"), text) for file, text in sorted(_files(prefix, name, stored).items()))
+    named = sorted(snapshot.keys.items())
+    return tuple(layer_of(_files(prefix, name, stored), Path(f"etcd:{prefix}{name}")) for name, stored in named)
 
 
 def _files(prefix: str, name: str, stored: KeyValue) -> dict[str, str]:
@@ -56,62 +54,64 @@ def _files(prefix: str, name: str, stored: KeyValue) -> dict[str, str]:
         return msgspec.json.decode(stored.value, type=dict[str, str])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"etcd:{prefix}{name}: is no catalog layer: {error}; publish it with `tokenline catalog publish`, or remove it"
+            f"etcd:{prefix}{name}: is no catalog layer: {error}; replace it with `tokenline catalog apply`, or remove it"
         ) from error
 
 
-class CatalogStore:
-    """Changes the layers. Errors of all methods: `EtcdError`."""
+class EtcdLayers:
+    """Reads and changes the layers. Errors of all methods: `EtcdError`, and those of `LayerStore`."""
 
-    def __init__(self, etcd: EtcdClient, prefix: str) -> None:
+    def __init__(self, etcd: EtcdClient, prefix: str, below: Sequence[Path]) -> None:
+        """`below`: the folders that registries serve under the layers."""
         self._etcd = etcd
         self._prefix = prefix
+        self._history_prefix = prefix.removesuffix("/") + "-history/"
+        self._below = below
 
-    async def list(self) -> dict[str, list[str]]:
-        """Name of each layer -> its files, in the order in which they lie over one another."""
+    async def read(self) -> LayersNow:
+        # Before the layers: a change between the two reads then has a number that is taken already.
+        numbers = await self._numbers()
         snapshot = await self._etcd.get_prefix(self._prefix)
-        return {name: sorted(_files(self._prefix, name, each)) for name, each in sorted(snapshot.keys.items())}
-
-    async def publish(self, name: str, folder: Path, below: Sequence[Path]) -> int:
-        """Puts a folder's files in the place of a layer, if the whole is valid then; returns etcd's revision.
-
-        `below`: the folders that registries serve under it. Errors: `ConfigError` for the first thing that is wrong.
-        """
-        texts = await asyncio.to_thread(read_folder, folder)
-        value = msgspec.json.encode({path.relative_to(folder).as_posix(): text for path, text in texts})
-        if len(value) > _LAYER_BYTES_MAX:
-            raise ConfigError(f"{folder}: has {len(value)} bytes, a layer at most {_LAYER_BYTES_MAX}: make it several layers")
-        return await self._change(name, (tuple(texts), value), below)
-
-    async def remove(self, name: str, below: Sequence[Path]) -> int:
-        """Takes a layer away, if the whole is valid without it. Errors: as of `publish`."""
-        return await self._change(name, None, below)
-
-    async def _change(self, name: str, new: tuple[Layer, bytes] | None, below: Sequence[Path]) -> int:
-        snapshot = await self._etcd.get_prefix(self._prefix)
-        if new is None and name not in snapshot.keys:
-            known = ", ".join(sorted(snapshot.keys)) or "none"
-            raise ConfigError(f"no layer {name!r} is published; there are: {known}")
-        folders = await asyncio.to_thread(read_folders, below)
-        others = {each: _layer(self._prefix, each, stored) for each, stored in snapshot.keys.items() if each != name}
-        after = others if new is None else {**others, name: new[0]}
-        try:
-            before = {**others, name: _layer(self._prefix, name, snapshot.keys[name])} if name in snapshot.keys else others
-        except ConfigError:
-            # The stored layer is broken, so it is in force nowhere: any valid layer may take its place.
-            before = after
-        await asyncio.to_thread(check_change, [*folders, *_in_order(before)], [*folders, *_in_order(after)])
-        revision = snapshot.keys[name].mod_revision if name in snapshot.keys else 0
-        key = f"{self._prefix}{name}"
-        changed = (
-            await self._etcd.delete_if(key, mod_revision=revision)
-            if new is None
-            else await self._etcd.put_if(key, new[1], mod_revision=revision)
+        layers, broken = dict[str, Files](), set[str]()
+        for name, stored in sorted(snapshot.keys.items()):
+            try:
+                layers[name] = _files(self._prefix, name, stored)
+            except ConfigError:
+                broken.add(name)
+        return LayersNow(
+            below=tuple(await asyncio.to_thread(read_folders, self._below)),
+            layers=layers,
+            place_of={name: Path(f"etcd:{self._prefix}{name}") for name in layers},
+            broken=frozenset(broken),
+            last_number=max(numbers, default=0),
+            mark={name: stored.mod_revision for name, stored in snapshot.keys.items()},
         )
-        if changed is None:
-            raise EtcdError(f"the layer {name!r} was changed meanwhile by somebody else; look at it and try again")
-        return changed
 
+    async def write(self, now: LayersNow, files: Files | None, change: Change) -> None:
+        key, kept = f"{self._prefix}{change.layer}", self._key_of(change.number)
+        puts = {kept: msgspec.json.encode(change)}
+        if files is not None:
+            puts[key] = msgspec.json.encode(files)
+            if len(puts[key]) > _LAYER_BYTES_MAX:
+                raise ConfigError(
+                    f"layer {change.layer!r}: has {len(puts[key])} bytes, the most are {_LAYER_BYTES_MAX}: make it several layers"
+                )
+        old = [self._key_of(number) for number in await self._numbers() if number <= change.number - HISTORY_MAX]
+        deletes = [*old, *([key] if files is None else [])]
+        # The layer is as it was read, and nobody else has made a change of this number.
+        as_read = {key: now.mark.get(change.layer, 0), kept: 0}
+        if await self._etcd.commit_if(as_read, puts, deletes) is None:
+            raise StaleError
 
-def _in_order(layers: dict[str, Layer]) -> list[Layer]:
-    return [layers[name] for name in sorted(layers)]
+    async def history(self) -> Sequence[Change]:
+        snapshot = await self._etcd.get_prefix(self._history_prefix)
+        try:
+            return [msgspec.json.decode(stored.value, type=Change) for _, stored in sorted(snapshot.keys.items())]
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"etcd:{self._history_prefix}: has a key that is no change of a catalog: {error}") from error
+
+    async def _numbers(self) -> list[int]:
+        return [int(name) for name in (await self._etcd.get_prefix(self._history_prefix)).keys]
+
+    def _key_of(self, number: int) -> str:
+        return f"{self._history_prefix}{number:010}"

@@ -1,6 +1,5 @@
 """Offerings as their author writes them, and what must hold in each. Amounts are decimals in whole units."""
 
-import datetime
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
@@ -32,7 +31,9 @@ _RATE_LIMIT_MAX: Final = 1_000_000_000
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An amount of money."""
 
+    # In whole units, to 6 decimals.
     amount: Decimal
+    # ISO 4217 code.
     currency: str
 
 
@@ -41,6 +42,7 @@ class Cycle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     # One of `PERIODS`.
     period: str
+    # The number of periods in a cycle.
     count: int = 1
     # "anniversary" of the start, or with the "calendar"'s period.
     alignment: str = "anniversary"
@@ -51,6 +53,7 @@ class Cycle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Renewal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Rules of the end of a cycle."""
 
+    # Whether it renews by itself.
     automatic: bool = True
     # How long a renewal that can't be paid waits for the money.
     grace_days: int = 0
@@ -59,10 +62,13 @@ class Renewal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A bucket that an offering grants: each cycle, or once."""
 
+    # Identifies the allowance within its offering.
     allowance_id: str
     # One of `UNITS`: that of the offering's tariff or of its overage tariff.
     unit: str
+    # ISO 4217 code, exactly with the unit CURRENCY.
     currency: str = ""
+    # In whole units, to 6 decimals.
     amount: Decimal
     # Empty: every model of the offering.
     model_group: str = ""
@@ -78,11 +84,14 @@ class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     transferable: bool = False
     # When a notice is sent.
     notice_percents: tuple[int, ...] = ()
+    # The part of the offering's price that it is worth, from 0 to 1; left out of all: the one that was used most counts alone.
+    weight: Decimal | None = None
 
 
 class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The time in which use is counted: a number of hours from the first call in it, or a period of the calendar."""
 
+    # Hours from the first call in the window.
     hours: int | None = None
     # One of `PERIODS`.
     calendar: str | None = None
@@ -91,17 +100,23 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A limit on use; exactly one of requests_per_minute, tokens_per_minute, concurrent_sessions and usage is given."""
 
+    # Identifies the limit within its offering.
     limit_id: str
     # One of `LIMIT_SCOPES`.
     per: str
+    # Requests that may begin in a minute.
     requests_per_minute: int | None = None
+    # Tokens of all classes in a minute.
     tokens_per_minute: int | None = None
     # How many may come at once after a pause; left out: as many as a minute's.
     burst: int | None = None
+    # Calls that may be under way at once.
     concurrent_sessions: int | None = None
+    # The amount that may be used, in whole units.
     usage: Decimal | None = None
     # Goes with usage.
     unit: str = ""
+    # ISO 4217 code, exactly with the unit CURRENCY.
     currency: str = ""
     # Goes with usage; left out: for good.
     window: Window | None = None
@@ -123,6 +138,7 @@ class DebtLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     # One of `UNITS`: that of the offering's tariff or of its overage tariff.
     unit: str
+    # ISO 4217 code, exactly with the unit CURRENCY.
     currency: str = ""
     # 0: nothing may be owed.
     amount: Decimal
@@ -141,6 +157,7 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """A plan for sale: with a cycle a subscription; with allowances alone a pack; with neither, accounts are opened on it."""
 
     offering_id: str
+    # The name that people see.
     display_name: str
     tariff_id: str
     # The tariff in money for use beyond the allowances.
@@ -151,9 +168,11 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     reservation_policy: str
     # The output reserved at once where the edge sees output as it is made.
     output_window_tokens: int = 2_048
+    # Whether a client pays for its input if it left before any output of a stream.
     charge_input_when_client_gone_before_output: bool = False
     # Left out: it costs nothing.
     price: Price | None = None
+    # One of `PAYMENT_METHODS` each, at least one exactly where there is a price.
     payment_methods: tuple[str, ...] = ()
     cycle: Cycle | None = None
     renewal: Renewal | None = None
@@ -220,6 +239,7 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
         yield from _repetition(f"{field}.allowance_id", allowance.allowance_id, seen)
         for name, message in _allowance_flaws(offering, allowance, sale):
             yield f"{field}.{name}", message
+    yield from _weight_flaws(offering)
     seen = set()
     for index, limit in enumerate(offering.limits):
         field = f"limits[{index}]"
@@ -321,6 +341,32 @@ def _allowance_flaws(offering: Offering, allowance: Allowance, sale: Sale) -> It
         if not before < percent <= 100:
             yield f"notice_percents[{index}]", f"must rise, from 1 to 100; it is {percent}"
         before = percent
+
+
+def _weight_flaws(offering: Offering) -> Iterator[FieldFlaw]:
+    """Weights are given for all allowances but credit lines, or for none, and add up to 1."""
+    weights: list[Decimal | None] = []
+    for index, allowance in enumerate(offering.allowances):
+        if not allowance.postpaid:
+            weights.append(allowance.weight)
+        elif allowance.weight is not None:
+            yield f"allowances[{index}].weight", "goes without postpaid only: a credit line is paid by use; leave it out"
+    given = [weight for weight in weights if weight is not None]
+    if not given:
+        return
+    if len(given) < len(weights):
+        yield "allowances", "have weights, which must be given for every one that is no credit line, or for none"
+        return
+    for weight in given:
+        try:
+            micro_amount(weight)
+        except ValueError as error:
+            yield "allowances", f"have a weight that {error}"
+            return
+    if sum(given) != 1:
+        yield "allowances", f"have weights that must add up to 1; they add up to {sum(given)}"
+    if offering.price is None:
+        yield "allowances", "have weights, which go with a price only: each is the part of the price that an allowance is worth"
 
 
 def _charged_unit_flaws(offering: Offering, unit: str, currency: str, sale: Sale) -> Iterator[FieldFlaw]:
@@ -427,9 +473,3 @@ def _amount(field: str, amount: Decimal) -> Iterator[FieldFlaw]:
             yield field, f"must be above 0; it is {amount}"
     except ValueError as error:
         yield field, str(error)
-
-
-def effective_time_flaws(field: str, time: datetime.datetime) -> Iterator[FieldFlaw]:
-    """A time must say in which zone it is meant."""
-    if time.tzinfo is None:
-        yield field, f"must carry an offset, like {time.isoformat()}+08:00"

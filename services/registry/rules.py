@@ -1,5 +1,6 @@
 """Rules of every entry of a catalog: how a flaw is told, and which amounts, numbers and names are right."""
 
+import datetime
 import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
@@ -59,6 +60,12 @@ def currency_flaws(field: str, unit: str, currency: str) -> Iterator[FieldFlaw]:
         yield field, f"must be an ISO 4217 code of 3 capital letters like USD; it is {currency!r}"
     elif unit != "CURRENCY" and currency:
         yield field, f"goes with the unit CURRENCY only; the unit is {unit}: leave it out"
+
+
+def effective_time_flaws(field: str, time: datetime.datetime) -> Iterator[FieldFlaw]:
+    """A time must say in which zone it is meant."""
+    if time.tzinfo is None:
+        yield field, f"must carry an offset, like {time.isoformat()}+08:00"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

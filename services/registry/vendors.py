@@ -87,8 +87,11 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     authentication: str | None = None
     # The one of the dialect's `LIMIT_FIELDS` that the vendor heeds.
     output_limit_field: str | None = None
+    # Whether the output limit counts reasoning.
     limit_counts_reasoning: bool | None = None
+    # Whether it streams.
     streams: bool | None = None
+    # Whether it takes stream_options.include_usage.
     takes_stream_options: bool | None = None
     # Whether a stream that its client left may be read to its end for the vendor's count.
     drainable: bool | None = None
@@ -142,6 +145,7 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A model company whose models are sold, or what a layer changes of one. All but vendor_id may stand in a layer below."""
 
     vendor_id: str
+    # The name that people know it by.
     display_name: str | None = None
     # Where its OpenAI-compatible API begins, with http or https and no slash at the end.
     base_url: str | None = None
@@ -222,7 +226,7 @@ def missing_flaws(vendor: Vendor) -> Iterator[FieldFlaw]:
     """Required fields that no layer has given."""
     for name in _REQUIRED:
         if getattr(vendor, name) is None:
-            yield "", f"missing required field `{name}`; only a vendor of a layer below may leave it out"
+            yield name, "is missing; only a vendor of a layer below may leave it out"
 
 
 def vendor_flaws(vendor: Vendor) -> Iterator[FieldFlaw]:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -93,6 +93,10 @@ class Snapshot(NamedTuple):
     keys: dict[str, KeyValue]
 
 
+def _deletion(key: str) -> pb.RequestOp:
+    return pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key.encode()))
+
+
 class EtcdClient:
     """Calls etcd; an asynchronous context manager. Errors of all methods: `EtcdError`."""
 
@@ -164,20 +168,31 @@ class EtcdClient:
         Returns the revision; None when the condition was false. After an error the key may be set all the same.
         """
         put = pb.RequestOp(request_put=pb.PutRequest(key=key.encode(), value=value, lease=lease))
-        return await self._if(key, mod_revision, put)
+        return await self._if({key: mod_revision}, [put])
 
     async def delete_if(self, key: str, *, mod_revision: int) -> int | None:
         """Deletes the key if its last change was at `mod_revision`; else returns None."""
-        return await self._if(key, mod_revision, pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key.encode())))
+        return await self._if({key: mod_revision}, [_deletion(key)])
+
+    async def commit_if(self, mod_revisions: dict[str, int], puts: dict[str, bytes], deletes: Iterable[str]) -> int | None:
+        """Sets and deletes keys, all or none, if the last change of each of `mod_revisions` was at its revision (0: it is missing).
+
+        Returns the revision; None when a condition was false. After an error all of it may be done all the same.
+        """
+        changes = [pb.RequestOp(request_put=pb.PutRequest(key=key.encode(), value=value)) for key, value in puts.items()]
+        return await self._if(mod_revisions, [*changes, *map(_deletion, deletes)])
 
     async def delete(self, key: str) -> None:
         """Deletes the key, if it is there."""
         request = pb.DeleteRangeRequest(key=key.encode())
         await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).DeleteRange(request, **self._terms()))
 
-    async def _if(self, key: str, mod_revision: int, operation: pb.RequestOp) -> int | None:
-        compare = pb.Compare(result=pb.Compare.EQUAL, target=pb.Compare.MOD, key=key.encode(), mod_revision=mod_revision)
-        request = pb.TxnRequest(compare=[compare], success=[operation])
+    async def _if(self, mod_revisions: dict[str, int], operations: list[pb.RequestOp]) -> int | None:
+        compares = [
+            pb.Compare(result=pb.Compare.EQUAL, target=pb.Compare.MOD, key=key.encode(), mod_revision=mod_revision)
+            for key, mod_revision in mod_revisions.items()
+        ]
+        request = pb.TxnRequest(compare=compares, success=operations)
         response: pb.TxnResponse = await self._once(lambda channel: rpc_pb2_grpc.KVStub(channel).Txn(request, **self._terms()))
         return response.header.revision if response.succeeded else None
 

@@ -15,9 +15,9 @@ os.register_at_fork(after_in_child=_UNIQUE.seed)
 
 def uuid7(now_us: int) -> str:
     """A UUID of version 7 in lower-case text: ordered by its millisecond, followed by 74 random bits."""
-    milliseconds = now_us // 1_000
     bits = _UNIQUE.getrandbits(74)
-    text = f"{milliseconds:012x}7{bits >> 62:03x}{0x8 | (bits >> 60) & 0x3:x}{bits & (1 << 60) - 1:015x}"
+    number = now_us // 1_000 << 80 | 0x7 << 76 | bits >> 62 << 64 | 0x2 << 62 | bits & (1 << 62) - 1
+    text = number.to_bytes(16).hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

@@ -38,7 +38,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_up_serves_calls_and_the_next_start_goes_on_with_a_new_key(tmp_path: Path) -> None:
+def test_up_serves_calls_and_the_next_start_goes_on_with_the_same_key(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     with up(data_dir) as system:
         demo = system.demo
@@ -46,7 +46,7 @@ def test_up_serves_calls_and_the_next_start_goes_on_with_a_new_key(tmp_path: Pat
         assert demo.base_url.endswith("/v1")
         assert demo.pid == system.process.pid
         assert demo.admin_token == (data_dir / "secrets" / "admin_token").read_text().strip()
-        private = ["demo.json", "secrets/hash_key", "secrets/admin_token", "demo_key_id", "lock"]
+        private = ["demo.json", "secrets/hash_key", "secrets/admin_token", "secrets/demo_key", "lock"]
         assert {mode(data_dir / name) for name in private} == {0o600}
         assert mode(data_dir) == mode(data_dir / "secrets") == 0o700
         assert any(demo.base_url in line for line in system.greeting)
@@ -62,6 +62,13 @@ def test_up_serves_calls_and_the_next_start_goes_on_with_a_new_key(tmp_path: Pat
         assert content_type == "Content-Type: application/json"
         answer = ask(url, demo.api_key, body.encode())
         assert answer["choices"][0]["message"]["content"]
+
+        with urllib.request.urlopen(f"{demo.admin_url}/metrics", timeout=30) as response:
+            named = {line.split()[2] for line in response.read().decode().splitlines() if line.startswith("# TYPE")}
+        ours = {name for name in named if not name.startswith(("python_", "process_", "target_info"))}
+        told = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+        assert {"edge_calls_total", "edge_usage_total", "http_server_request_duration_seconds", "charging_commits_total"} <= ours
+        assert [name for name in sorted(ours) if f"`{name}`" not in told] == []
 
         balance = ask(f"{demo.base_url}/me/balance", demo.api_key)
         assert balance["account_id"] == demo.account_id
@@ -89,11 +96,32 @@ def test_up_serves_calls_and_the_next_start_goes_on_with_a_new_key(tmp_path: Pat
 
     with up(data_dir) as system:
         assert system.demo.account_id == demo.account_id
-        assert system.demo.api_key != demo.api_key
-        assert ask(f"{system.demo.base_url}/me/balance", system.demo.api_key)["buckets"] == [bucket]
-        with pytest.raises(urllib.error.HTTPError, match="401"):
-            ask(f"{system.demo.base_url}/me/balance", demo.api_key)
+        assert system.demo.api_key == demo.api_key
+        assert ask(f"{system.demo.base_url}/me/balance", demo.api_key)["buckets"] == [bucket]
         assert system.stop(signal.SIGINT) == 0
+
+
+def test_a_demo_key_that_passes_no_more_is_replaced_and_that_of_a_suspended_account_is_kept(tmp_path: Path) -> None:
+    with up(tmp_path) as system:
+        first = system.demo
+        suspended = tokenline("account", "suspend", first.account_id, "--data-dir", str(tmp_path))
+        assert (suspended.returncode, suspended.stderr) == (0, "")
+    with up(tmp_path) as system:
+        assert system.demo.api_key == first.api_key
+        assert tokenline("account", "resume", first.account_id, "--data-dir", str(tmp_path)).returncode == 0
+        (key,) = json.loads(
+            tokenline("key", "list", "--account", first.account_id, "--data-dir", str(tmp_path), "--output", "json").stdout
+        )["data"]
+        assert tokenline("key", "revoke", key["key_id"], "--data-dir", str(tmp_path)).returncode == 0
+    with up(tmp_path) as system:
+        second = system.demo
+        assert second.api_key != first.api_key
+        assert ask(f"{second.base_url}/me/balance", second.api_key)["account_id"] == first.account_id
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            ask(f"{second.base_url}/me/balance", first.api_key)
+    (tmp_path / "secrets" / "demo_key").write_bytes(b"\xff no key\n")
+    with up(tmp_path) as system:
+        assert ask(f"{system.demo.base_url}/me/balance", system.demo.api_key)["account_id"] == first.account_id
 
 
 def test_what_a_killed_process_left_behind_does_not_look_ready(tmp_path: Path) -> None:
@@ -241,7 +269,7 @@ async def test_the_demo_account_gets_another_grant_when_less_than_a_tenth_is_lef
                 invocation_sequence_number=1,
                 event=accounting_pb2.ChargeEvent(
                     model_id=model_id,
-                    key_id=demo.key_id,
+                    key_id="key-0123456789abcdef",
                     member_id="mem-0123456789abcdef",
                     used=accounting_pb2.TokenUsage(input=tokens),
                     provenance=accounting_pb2.USAGE_PROVENANCE_VENDOR,

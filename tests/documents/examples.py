@@ -226,6 +226,8 @@ class Example:
                 valid_for_us=int(days) * _SECONDS["day"] * 1_000_000,
                 reason="the answer was cut off",
                 idempotency_key=self._key(),
+                debt=settled.debt,
+                settled_us=settled.time_us,
             )
         )
 

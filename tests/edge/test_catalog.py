@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from services.edge.catalog import Abandoned, CatalogHolder, PriceTier, Route, Snapshot, TokenizerFamily
+from services.edge.catalog import Abandoned, CatalogHolder, Route, Snapshot, TokenizerFamily
+from services.edge.tariffs import PriceTier
 from services.edge.vendors.profile import Endpoint
 from services.registry.app import run_registry
 from services.registry.config import RegistryConfig
 from services.runtime.clients import connect
+from services.runtime.clock import Clock, SystemClock
 from services.runtime.lifecycle import Lifecycle
 from services.token_classes import FIRST, IN_TOKENS, TOKEN_CLASSES
 from tests.registry.catalogs import CATALOG, changed, write
@@ -26,9 +28,11 @@ async def registry(address: str, folder: Path) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def following(address: str, environment: Mapping[str, str], simulator_base_url: str = "") -> AsyncIterator[CatalogHolder]:
+async def following(
+    address: str, environment: Mapping[str, str], simulator_base_url: str = "", clock: Clock | None = None
+) -> AsyncIterator[CatalogHolder]:
     async with connect(address) as channel:
-        holder = CatalogHolder(channel, environment, simulator_base_url)
+        holder = CatalogHolder(channel, environment, simulator_base_url, clock or SystemClock())
         async with Lifecycle().background("catalog", holder.follow()):
             yield holder
 

@@ -13,12 +13,14 @@ from tests.mutations.amounts import AMOUNTS
 from tests.mutations.calls import CALLS
 from tests.mutations.charges import CHARGES
 from tests.mutations.chart import CHART
+from tests.mutations.counts import COUNTS
 from tests.mutations.delivery import DELIVERY
 from tests.mutations.dialects import DIALECTS
 from tests.mutations.doors import DOORS
 from tests.mutations.durability import DURABILITY
 from tests.mutations.ends import ENDS
 from tests.mutations.free import FREE
+from tests.mutations.games import GAMES
 from tests.mutations.keys import KEYS
 from tests.mutations.media import MEDIA
 from tests.mutations.metering import METERING
@@ -34,6 +36,7 @@ from tests.mutations.rules import RULES
 from tests.mutations.runs import RUNS
 from tests.mutations.services import SERVICES
 from tests.mutations.services_trust import SERVICES_TRUST
+from tests.mutations.shelf import SHELF
 from tests.mutations.sockets import SOCKETS
 from tests.mutations.translation import TRANSLATION
 
@@ -61,10 +64,13 @@ MUTATIONS = (
     *ACTORS,
     *RUNS,
     *RULES,
+    *GAMES,
     *ROUTES,
     *OWNERS,
     *DURABILITY,
     *MEDIA,
+    *SHELF,
+    *COUNTS,
 )
 
 

@@ -20,8 +20,8 @@ _RESERVED: Final = (
         _ADMISSION,
         (
             (
-                "    metered = not model.hidden_reasoning and all(",
-                "    metered = request.streamed and not model.hidden_reasoning and all(",
+                "    metered = streamed and not model.hidden_reasoning and all(",
+                "    metered = request.streamed and streamed and not model.hidden_reasoning and all(",
             ),
         ),
         _PACKS,

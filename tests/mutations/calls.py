@@ -178,8 +178,8 @@ _ASKED: Final = (
     _one(
         "windows are reserved where one vendor of several streams",
         _ADMISSION,
-        "metered = not model.hidden_reasoning and all(",
-        "metered = not model.hidden_reasoning and any(",
+        " and all(is_streamed(request, route.endpoint) for route in routes[1:])\n",
+        "\n",
         _ADMITTED,
     ),
     _one(
@@ -539,7 +539,7 @@ _VENDORS: Final = (
     _one(
         "an old connection is used again",
         "services/edge/vendors/http.py",
-        "if connection.usable and now_s - connection.idle_since_s < _KEEPALIVE_S:",
+        "if connection.usable and connection.idle_s < _KEEPALIVE_S:",
         "if connection.usable:",
         _VENDOR_CONNECTIONS,
     ),

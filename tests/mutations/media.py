@@ -73,6 +73,7 @@ _AMOUNTS: Final = "services/accounting/core/amounts.py"
 _CREATE: Final = "services/accounting/core/sessions/create.py"
 _OF_MEASURES: Final = "tests/accounting/core/test_measures.py"
 _CATALOG: Final = "services/registry/catalog.py"
+_TARIFFS: Final = "services/registry/tariffs.py"
 _OF_PRICES: Final = "tests/registry/test_measures.py"
 
 _MEASURES: Final = (
@@ -153,7 +154,7 @@ _MEASURES: Final = (
     ),
     one(
         "an image may cost what a token does",
-        _CATALOG,
+        _TARIFFS,
         "                    if token_class not in rates.given():\n",
         "                    if False:\n",
         _OF_PRICES,

@@ -162,8 +162,8 @@ _OF_COUNTS: Final = (
     one(
         "n is forgotten where an answer has reached its limit",
         _CALL,
-        "output >= self._limit * choices",
-        "output >= self._limit",
+        "output >= self.limit * choices",
+        "output >= self.limit",
         _IN_COUNTS,
     ),
     one(
@@ -184,7 +184,7 @@ _OF_COUNTS: Final = (
     one(
         "what a vendor was told is what the client wants",
         _CALL,
-        "return self._limit or self._admitted.output_limit",
+        "return self.limit or self._admitted.output_limit",
         "return self._admitted.output_limit",
         _IN_COUNTS,
     ),

@@ -319,8 +319,8 @@ _PLACES: Final = (
     _one(
         "a place is held until the Release is durable",
         _CALL,
-        "        turn.leave()\n        await self._weigh()\n",
-        "        await self._weigh()\n",
+        "        turn.leave()\n        meter = self._meter\n",
+        "        meter = self._meter\n",
         _PLACED,
     ),
     _one(
@@ -438,8 +438,8 @@ _OPEN_ROUTES: Final = (
     _one(
         "prices in other currencies are compared as they are",
         _OFFERED,
-        "tier.rates.input * factor",
-        "tier.rates.input",
+        'tier.rates["input"] * factor',
+        'tier.rates["input"]',
         _REGISTERED,
     ),
 )

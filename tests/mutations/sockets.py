@@ -184,7 +184,7 @@ SOCKETS: Final = (
     _edge(
         "a call's name is lost on a socket",
         _SOCKETS_PY,
-        "            if exchange.value_of(ONCE.lower().encode()):\n",
+        "            if exchange.value_of(NAME):\n",
         "            if False:\n",
     ),
     _edge(

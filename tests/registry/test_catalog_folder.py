@@ -1,16 +1,19 @@
 """Catalogs on disk: what comes out of them, how layers combine, and what every mistake is answered with."""
 
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.edge.catalog import Snapshot
 from services.edge.tokens.tokenizers import TOKENIZER_NAMES
-from services.registry.catalog import TOKENIZERS, Rates
+from services.registry.catalog import TOKENIZERS
 from services.registry.catalog_folder import CatalogReader, load_catalog
 from services.registry.rules import micro_amount
+from services.registry.tariffs import Rates
 from services.runtime.config import ConfigError
 from services.token_classes import FIRST, TOKEN_CLASSES
 from tests.registry.catalogs import CATALOG, changed, write
@@ -236,7 +239,7 @@ MISTAKES = [
     ("reasoning: 3", "reasoning: -3",
      53, "tariffs[1].rates[0].tiers[1].reasoning", "must not be negative"),
     ("input: 0.28\n", "input: cheap\n",
-     48, "tariffs[1].rates[0].input", "Invalid decimal string"),
+     48, "tariffs[1].rates[0].input", "must be a number; it is 'cheap'"),
     ("      - model_id: small\n", "      - model_id: tiny\n",
      47, "tariffs[1].rates[0].model_id", "no model has the ID 'tiny'"),
     ("currency: USD", "currency: usd",
@@ -254,7 +257,7 @@ MISTAKES = [
     ("context_window_tokens: 1000", "context_window_tokens: -5",
      18, "models[0].context_window_tokens", "it is -5"),
     ("context_window_tokens: 1000", "context_window_tokens: 1000.5",
-     18, "models[0].context_window_tokens", "Expected `int`"),
+     18, "models[0].context_window_tokens", "must be a whole number; it is "),
     ("max_output_tokens: 500", "max_output_tokens: 1001",
      19, "models[0].max_output_tokens", "must not exceed context_window_tokens, 1000; it is 1001"),
     ("max_output_tokens: 500", "max_output_tokens: 0",
@@ -287,12 +290,14 @@ MISTAKES = [
      49, "tariffs[1].rates[0].cache_write_1h", "must not be negative"),
     ("default_offering_id: default", "default_offering_id: basic",
      1, "default_offering_id", "no offering has the ID 'basic'; known are: default, metered"),
+    ("input: 0.28\n", "input: 280000000000\n",
+     48, "tariffs[1].rates[0].input", "is absurd: it is 280000000000 per 1,000,000, and a rate at most 1000000000"),
     ("default_offering_id: default\n", "",
      1, "default_offering_id", "is missing; name the offering"),
     ("owned_by: acme\n    context_window_tokens: 1000", "made_by: acme\n    context_window_tokens: 1000",
-     15, "models[0]", "made_by"),
+     17, "models[0].made_by", "is no known field; known are: "),
     ("    base_url_env: TOKENLINE_ACME_BASE_URL\n", "",
-     3, "vendors[0]", "missing required field `base_url_env`"),
+     3, "vendors[0].base_url_env", "is missing; only a vendor of a layer below may leave it out"),
 ]  # fmt: skip
 
 
@@ -329,10 +334,13 @@ def test_two_default_offerings_in_one_layer(tmp_path: Path) -> None:
     [
         ("vendors: ]", ":1: not valid YAML"),
         ("a: 1\na: 2\n", ":2: not valid YAML: the key 'a' stands here twice"),
-        ("models:\n  - release_date: 2026-02-30\n", ":2: not valid YAML: '2026-02-30': day is out of range"),
+        (
+            "models:\n  - release_date: 2026-02-30\n",
+            ":2: models[0].release_date: 2026-02-30 is not in the calendar: day is out of range for month; correct it",
+        ),
         ("? [a]\n: 1\n", ":1: not valid YAML: a key must be a name"),
-        ("- vendors\n", ":1: file: Expected `object`, got `array`"),
-        ("sellers: []\n", ":1: file: Object contains unknown field `sellers`"),
+        ("- vendors\n", ":1: file: must be a map with the fields vendors, tokenizer_families, models, "),
+        ("sellers: []\n", ":1: sellers: is no known field; known are: "),
     ],
 )
 def test_malformed_files(tmp_path: Path, text: str, message: str) -> None:
@@ -468,3 +476,37 @@ def test_one_version_of_a_tariff_stands_for_one_set_of_rates(tmp_path: Path) -> 
     # What is not a rate may change as it likes.
     write(tmp_path, changed("price list of 2026-01-02", "price list of 2026-01-05"))
     assert revision_of(reader.read_if_changed()) == 4
+
+
+def test_the_log_names_models_that_a_file_takes_off_the_shelf(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, CATALOG)
+    reader = CatalogReader([tmp_path])
+    reader.read_if_changed()
+    write(tmp_path, changed("version: 1", "version: 2", changed('model_id: "*"', "model_id: small")))
+    reader.read_if_changed()
+    (told,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith("1 models leave offerings now: large; is that meant?")
+
+
+class OtherFolder:
+    """A folder whose files change while they are read: it lists two files, and then one more."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.listed = 0
+
+    def iterdir(self) -> Iterator[Path]:
+        self.listed += 1
+        if self.listed == 3:
+            write(self.folder, "models: []\n", "later.yaml")
+        return self.folder.iterdir()
+
+
+def test_files_that_change_while_they_are_read_are_read_again(tmp_path: Path) -> None:
+    """The fingerprint is taken, then the files are read, then the fingerprint is taken again."""
+    write(tmp_path, CATALOG)
+    folder: Any = OtherFolder(tmp_path)
+    reader = CatalogReader([folder])
+    assert reader.read_if_changed() is None
+    assert folder.listed == 3
+    assert revision_of(reader.read_if_changed()) == 1

@@ -1,21 +1,21 @@
 """Catalog layers in a real etcd: published as a whole, in force at every registry, refused when the whole would not be valid."""
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from services.cli.main import command_line
 from services.registry.app import run_registry
-from services.registry.catalog_store import CatalogStore
+from services.registry.catalog_folder import read_folder
+from services.registry.catalog_store import EtcdLayers
+from services.registry.changes import Change, LayerStore, apply, planned
 from services.registry.config import RegistryConfig
 from services.runtime.clients import answer, connect
 from services.runtime.config import ConfigError
 from services.runtime.errors import ServiceError
-from services.runtime.etcd import EtcdClient, EtcdError
+from services.runtime.etcd import EtcdClient
 from services.runtime.lifecycle import Lifecycle
 from tests.etcd_cluster import EtcdCluster
 from tests.registry.catalogs import CATALOG, write
@@ -55,6 +55,18 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "base"
 
 
+async def publish(store: LayerStore, name: str, folder: Path | None) -> Change:
+    """Applies a folder's files as a layer; without a folder, takes the layer away."""
+    files = None if folder is None else read_folder(folder)
+    now = datetime.now(UTC)
+    plan = planned(await store.read(), name, files, folder or Path(name), now)
+    return await apply(store, plan, "tester", "apply" if files is not None else "remove", now)
+
+
+async def listed(store: LayerStore) -> dict[str, list[str]]:
+    return {name: sorted(files) for name, files in (await store.read()).layers.items()}
+
+
 def layer(folder: Path, text: str) -> Path:
     write(folder, text)
     return folder
@@ -80,23 +92,21 @@ async def offerings(stub: "registry_pb2_grpc.RegistryServiceAsyncStub", wanted: 
 async def test_what_is_published_is_in_force_at_every_registry(
     base: Path, etcd: EtcdCluster, client: EtcdClient, prefix: str, tmp_path: Path
 ) -> None:
-    store = CatalogStore(client, prefix)
+    store = EtcdLayers(client, prefix, [base])
     async with registry(base, etcd, prefix) as first, registry(base, etcd, prefix) as second:
         await offerings(first, {"default", "metered"})
-        await store.publish("50-branch", layer(tmp_path / "layer", OFFERING.format(tariff="usd")), [base])
+        await publish(store, "50-branch", layer(tmp_path / "layer", OFFERING.format(tariff="usd")))
         catalogs = [await offerings(stub, {"branch", "default", "metered"}) for stub in (first, second)]
         assert catalogs[0].digest == catalogs[1].digest
         # A layer over it, by its name.
-        await store.publish(
-            "60-local", layer(tmp_path / "local", OFFERING.format(tariff="flat").replace("Branch", "Local")), [base]
-        )
-        assert await store.list() == {"50-branch": ["catalog.yaml"], "60-local": ["catalog.yaml"]}
+        await publish(store, "60-local", layer(tmp_path / "local", OFFERING.format(tariff="flat").replace("Branch", "Local")))
+        assert await listed(store) == {"50-branch": ["catalog.yaml"], "60-local": ["catalog.yaml"]}
         async for response in second.WatchCatalog(registry_pb2.WatchCatalogRequest(), timeout=10):
             (branch,) = [each for each in response.catalog.offerings if each.offering_id == "branch"]
             if branch.display_name == "Local":
                 break
-        await store.remove("60-local", [base])
-        await store.remove("50-branch", [base])
+        await publish(store, "60-local", None)
+        await publish(store, "50-branch", None)
         await offerings(second, {"default", "metered"})
     async with registry(base, etcd, prefix) as third:
         await offerings(third, {"default", "metered"})
@@ -108,21 +118,21 @@ async def test_folders_of_a_layer_are_published_with_it(base: Path, etcd: EtcdCl
     change = "vendors:\n  - {vendor_id: acme, endpoints: {openai_chat: {drainable: false}}}\n"
     write(folder / "vendors", change)
     async with EtcdClient(etcd.config) as client, registry(base, etcd, prefix) as stub:
-        store = CatalogStore(client, prefix)
-        await store.publish("branch", folder, [base])
-        assert await store.list() == {"branch": ["catalog.yaml", "vendors/catalog.yaml"]}
+        store = EtcdLayers(client, prefix, [base])
+        await publish(store, "branch", folder)
+        assert await listed(store) == {"branch": ["catalog.yaml", "vendors/catalog.yaml"]}
         catalog = await offerings(stub, {"branch", "default", "metered"})
         assert [each.drainable for each in catalog.vendors[0].endpoints] == [False]
         write(folder / "vendors", change.replace("false", "perhaps"))
         with pytest.raises(ConfigError, match=r"vendors/catalog\.yaml:2: vendors\[0\]\.endpoints\.openai_chat\.drainable"):
-            await store.publish("branch", folder, [base])
+            await publish(store, "branch", folder)
 
 
 async def test_a_registry_serves_nothing_until_etcd_has_said(base: Path, prefix: str, tmp_path: Path) -> None:
     """Without the branch's layer it would sell what is not for sale there."""
     with EtcdCluster(1) as own:
         async with EtcdClient(own.config) as client:
-            await CatalogStore(client, prefix).publish("branch", layer(tmp_path / "layer", OFFERING.format(tariff="usd")), [base])
+            await publish(EtcdLayers(client, prefix, [base]), "branch", layer(tmp_path / "layer", OFFERING.format(tariff="usd")))
         own.kill(0)
         async with registry(base, own, prefix) as stub:
             with pytest.raises(ServiceError, match="have not been read from etcd yet"):
@@ -146,40 +156,23 @@ async def test_a_registry_serves_nothing_until_etcd_has_said(base: Path, prefix:
 async def test_a_layer_that_would_make_the_whole_invalid_is_refused(
     base: Path, client: EtcdClient, prefix: str, tmp_path: Path, text: str, said: str
 ) -> None:
-    store = CatalogStore(client, prefix)
+    store = EtcdLayers(client, prefix, [base])
     with pytest.raises(ConfigError) as error:
-        await store.publish("branch", layer(tmp_path / "layer", text), [base])
+        await publish(store, "branch", layer(tmp_path / "layer", text))
     assert said in str(error.value)
-    assert await store.list() == {}
+    assert await listed(store) == {}
 
 
 async def test_a_layer_that_another_stands_on_is_not_removed(base: Path, client: EtcdClient, prefix: str, tmp_path: Path) -> None:
-    store = CatalogStore(client, prefix)
-    await store.publish("a", layer(tmp_path / "a", OFFERING.format(tariff="usd")), [base])
+    store = EtcdLayers(client, prefix, [base])
+    await publish(store, "a", layer(tmp_path / "a", OFFERING.format(tariff="usd")))
     redirected = OFFERING.format(tariff="usd").replace("branch", "other") + "default_offering_id: branch\n"
-    await store.publish("b", layer(tmp_path / "b", redirected), [base])
+    await publish(store, "b", layer(tmp_path / "b", redirected))
     with pytest.raises(ConfigError, match="no offering has the ID 'branch'"):
-        await store.remove("a", [base])
+        await publish(store, "a", None)
     with pytest.raises(ConfigError, match="no layer 'c' is published; there are: a, b"):
-        await store.remove("c", [base])
-    assert list(await store.list()) == ["a", "b"]
-
-
-async def test_of_two_who_publish_at_once_one_is_told(
-    base: Path, client: EtcdClient, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, other = CatalogStore(client, prefix), CatalogStore(client, prefix)
-    folder = layer(tmp_path / "layer", OFFERING.format(tariff="usd"))
-    await store.publish("branch", folder, [base])
-    snapshot = await client.get_prefix(prefix)
-
-    async def stale(_: str) -> object:
-        return snapshot
-
-    await other.publish("branch", folder, [base])
-    monkeypatch.setattr(client, "get_prefix", stale)
-    with pytest.raises(EtcdError, match="the layer 'branch' was changed meanwhile by somebody else"):
-        await store.publish("branch", folder, [base])
+        await publish(store, "c", None)
+    assert list(await listed(store)) == ["a", "b"]
 
 
 async def test_a_key_that_is_no_layer_is_named_and_can_be_repaired(
@@ -191,33 +184,5 @@ async def test_a_key_that_is_no_layer_is_named_and_can_be_repaired(
             for _ in range(100):
                 await answer(stub.GetCatalog(registry_pb2.GetCatalogRequest(), timeout=5))
         assert error.value.reason_name == "CATALOG_UNAVAILABLE"
-        await CatalogStore(client, prefix).publish("branch", layer(tmp_path / "layer", OFFERING.format(tariff="usd")), [base])
+        await publish(EtcdLayers(client, prefix, [base]), "branch", layer(tmp_path / "layer", OFFERING.format(tariff="usd")))
         await offerings(stub, {"branch", "default", "metered"})
-
-
-def test_over_the_command_line(base: Path, etcd: EtcdCluster, prefix: str, tmp_path: Path) -> None:
-    config = tmp_path / "registry.yaml"
-    config.write_text(
-        f"listen_address: 127.0.0.1:0\ncatalog_folders: [{base}]\n"
-        f"etcd:\n  endpoints: [{etcd.endpoints[0]}]\netcd_prefix: {prefix}\n"
-    )
-
-    def tokenline(*arguments: str) -> tuple[int, str]:
-        done = CliRunner().invoke(command_line, [*arguments, "--config", str(config)])
-        return done.exit_code, done.output
-
-    folder = layer(tmp_path / "layer", OFFERING.format(tariff="usd"))
-    status, said = tokenline("catalog", "publish", "branch", str(folder), "--output", "json")
-    assert status == 0
-    assert json.loads(said)["layer"] == "branch"
-    assert json.loads(tokenline("catalog", "list", "--output", "json")[1]) == {
-        "data": [{"layer": "branch", "files": ["catalog.yaml"]}]
-    }
-    assert tokenline("catalog", "publish", "a/b", str(folder))[0] == 2
-    status, said = tokenline("catalog", "remove", "another")
-    assert (status, said) == (2, "Error: no layer 'another' is published; there are: branch\n")
-    assert tokenline("catalog", "remove", "branch")[0] == 0
-    config.write_text(f"listen_address: 127.0.0.1:0\ncatalog_folders: [{base}]\n")
-    status, said = tokenline("catalog", "list")
-    assert status == 2
-    assert "has no etcd; put the files into one of its catalog_folders instead" in said

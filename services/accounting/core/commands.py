@@ -171,10 +171,11 @@ class TopUpBucket(msgspec.Struct, frozen=True, gc=False):
     idempotency_key: str
 
 
-class RefundSession(msgspec.Struct, frozen=True, gc=False):
+class RefundSession(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Gives back `amount` of what the record at (`sequence_number`, `record_number`) of a session charged, as a new bucket.
 
-    `unit` and `charged` are what that record says; the caller has read it from the journal.
+    `unit`, `charged`, `debt` (the part of it that no bucket covered) and `settled_us` are what that record says; the caller has
+    read it from the journal.
     """
 
     account_id: str
@@ -187,6 +188,8 @@ class RefundSession(msgspec.Struct, frozen=True, gc=False):
     valid_for_us: int
     reason: str
     idempotency_key: str
+    debt: int = 0
+    settled_us: int = 0
 
 
 class ReduceBucket(msgspec.Struct, frozen=True, gc=False):

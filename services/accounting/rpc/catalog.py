@@ -152,6 +152,7 @@ def _allowance(allowance: registry_pb2.Allowance) -> Allowance:
         postpaid=allowance.postpaid,
         transferable=allowance.transferable,
         notice_percents=tuple(allowance.notice_percents),
+        weight=allowance.weight,
     )
 
 

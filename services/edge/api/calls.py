@@ -7,7 +7,7 @@ from typing import Final
 from services.edge.api.reading import RequestReader
 from services.edge.api.token_counts import TokenCounts
 from services.edge.call.dialect import Body, Charged, Dialect
-from services.edge.call.once import once_of
+from services.edge.call.once import NAME, once_of
 from services.edge.call.path import CallPath
 from services.edge.http.answers import named
 from services.edge.http.bodies import Bodies
@@ -105,9 +105,11 @@ class ModelCalls:
             body = Body(content, exchange.value_of(b"content-type").decode("latin-1"))
             with client.interruptible():
                 request = await self._reader.read(self._dialect, body, look, exchange.headers)
-                told = content if self._dialect.is_json else _without_boundary(content)
-                once = await once_of(exchange.headers, self._dialect.name, told)
-                del told
+                once = None
+                if given := exchange.values_of(NAME):
+                    told = content if self._dialect.is_json else _without_boundary(content)
+                    once = await once_of(given, self._dialect.name, told)
+                    del told
             del content, body
         charged = self._dialect.charged
         assert request.makes_output is (charged is Charged.INPUT_AND_OUTPUT), "a request is charged as its route is"

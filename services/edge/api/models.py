@@ -12,11 +12,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from services.edge.api.account_json import rfc3339_of_us
-from services.edge.catalog import CatalogHolder, PriceTier, SellableModel, SellableOffering, Snapshot
+from services.edge.catalog import CatalogHolder, SellableModel, SellableOffering, Snapshot
 from services.edge.dialects.anthropic_messages.dialect import MESSAGES
 from services.edge.http.answers import named
 from services.edge.http.problems import key_ended, malformed, model_not_found, unavailable
 from services.edge.identity.principals import Principal, Principals
+from services.edge.tariffs import PriceTier
 from services.runtime.clients import answer
 from services.runtime.clock import Clock
 from services.runtime.http.asgi import exchange_of

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from services.edge.api.reading import RequestReader
 from services.edge.call.dialect import Body, Dialect
 from services.edge.call.once import HEADER as ONCE
+from services.edge.call.once import NAME
 from services.edge.dialects.responses.chain import Asked, Chain, prepared
 from services.edge.http.answers import CLIENT_GONE, named
 from services.edge.http.bodies import Bodies
@@ -73,7 +74,7 @@ class Sockets:
         request_id = uuid7(self.clock.now_us())
         try:
             principal = await self.principals.resolve(exchange)
-            if exchange.value_of(ONCE.lower().encode()):
+            if exchange.value_of(NAME):
                 raise once_on_socket(ONCE)
             socket = accept(exchange, named(self.dialect, request_id), self.rooms.bytes_max)
         except HandshakeError as error:

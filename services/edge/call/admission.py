@@ -21,13 +21,21 @@ from services.edge.routing.router import Mix, Plan, Router
 from services.edge.tokens.estimate import estimate
 from services.edge.tokens.tokenizers import COUNT_INLINE_BYTES_MAX, is_loaded, tokenizer
 from services.edge.vendors.profile import Endpoint
-from services.token_classes import Measure
+from services.token_classes import IN_TOKENS, Measure
 from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.registry.v1 import registry_pb2
 
 # An input whose estimate is this much above the context window can't fit; the vendor judges nearer ones.
 _CONTEXT_PERCENT_MAX: Final = 125
 # A whole answer of at most this many tokens is asked for as one.
 _SMALL_TOKENS: Final = 256
+# Measures in the contract, where tokens are not set.
+_MEASURES: Final = {
+    Measure.TOKEN: registry_pb2.MEASURE_UNSPECIFIED,
+    Measure.IMAGE: registry_pb2.MEASURE_IMAGE,
+    Measure.MILLISECOND: registry_pb2.MEASURE_MILLISECOND,
+    Measure.CHARACTER: registry_pb2.MEASURE_CHARACTER,
+}
 
 _loading: Final[dict[str, "asyncio.Future[object]"]] = {}
 
@@ -73,7 +81,7 @@ class Admitted(NamedTuple):
             whole = with_error(limit, request.choices, exact=self.exact_count is not None)
         else:
             whole = limit * request.choices
-        return pb.CreateSession(
+        create = pb.CreateSession(
             model_id=self.model.model_id,
             key_id=principal.key_id,
             member_id=principal.member_id,
@@ -82,11 +90,12 @@ class Admitted(NamedTuple):
             output_metered=self.metered,
             input_tokens_expected=self.tokens.estimate,
             input_tokens_calibrated=self.tokens.calibrated,
-            input_measure=_named(self.model.measures.input),
-            output_measure=_named(self.model.measures.output),
             key_is_minted=principal.is_minted,
             run_label=run_label,
         )
+        if (measures := self.model.measures) != IN_TOKENS:
+            create.input_measure, create.output_measure = _MEASURES[measures.input], _MEASURES[measures.output]
+        return create
 
     def payable_limit(self, granted: int, payable: int) -> int | None:
         """The limit, a choice, that the vendor must be told because no more can be paid for; None: the client's own will do."""
@@ -148,7 +157,8 @@ def admit(router: Router, dialect: str, request: Request, model: SellableModel, 
     if model.measures.input is Measure.TOKEN and estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:
         raise context_length_exceeded(model.model_id, context_tokens, estimated, size.param)
     tokens = measure(size, estimated, model.family, context_tokens, model.measures)
-    _check_length(size, model)
+    if model.measures.input is not Measure.TOKEN:
+        _check_length(size, model)
     if not routes:
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
     mix = Mix(tokens.estimate, (limit or model.max_output_tokens) * request.choices if request.makes_output else 0)
@@ -157,8 +167,8 @@ def admit(router: Router, dialect: str, request: Request, model: SellableModel, 
         # Nothing is reserved for a call that nobody would answer.
         raise vendors_left_out(plan.wait_ms)
     routes = plan.routes
-    metered = not model.hidden_reasoning and all(is_streamed(request, route.endpoint) for route in routes)
     streamed = is_streamed(request, routes[0].endpoint)
+    metered = streamed and not model.hidden_reasoning and all(is_streamed(request, route.endpoint) for route in routes[1:])
     first = request.vendor_request(routes[0].endpoint, routes[0].vendor_model_id, None, streamed=streamed)
     return Admitted(request, model, plan, (routes[0], first), size, tokens, metered, loaded_count(model.family.tokenizer), mix)
 
@@ -174,11 +184,11 @@ def keep_open_routes(
     # An older catalog may lack an offering; whom a route is for is known all the same.
     required = offering.required_regions if offering is not None else frozenset[str]()
     preferred = offering.preferred_regions if offering is not None else frozenset[str]()
-    dialect = plan.routes[0].endpoint.dialect
     if admitted.model.is_divided or required or preferred:
         plan.keep(lambda route: route.is_open_to(offering_id, required), preferred)
     if offering is None or not (offering.equivalent_models if equivalents is None else equivalents):
         return
+    dialect = admitted.first[0].endpoint.dialect
     for model_id in admitted.model.equivalent_model_ids:
         other = snapshot.model(model_id)
         if other is None or model_id not in offering.prices or not (routes := other.routes.get(dialect)):
@@ -208,11 +218,6 @@ def _check_length(size: InputSize, model: SellableModel) -> None:
             f"{size.param} lasts about {length // 1_000} s; {model.model_id} listens to at most {most // 1_000} s. Send parts."
         )
         raise malformed(size.param, message, "audio_too_long")
-
-
-def _named(measure: Measure) -> str | None:
-    """A measure in the contract; None: tokens, which are not set."""
-    return None if measure is Measure.TOKEN else f"MEASURE_{measure.name}"
 
 
 def is_streamed(request: Request, endpoint: Endpoint) -> bool:

@@ -60,7 +60,8 @@ class Call:
         self._vendors = vendors
         self._metrics = metrics
         self._abandoned = abandoned
-        self._limit = admitted.payable_limit(session.granted, session.payable)
+        # The limit, a choice, that the vendor must be told because no more can be paid for; None: the client's own will do.
+        self.limit = admitted.payable_limit(session.granted, session.payable)
         # These belong to the route that answers.
         self._turn: Turn | None = None
         self._stream: VendorStream | None = None
@@ -71,6 +72,8 @@ class Call:
         # Whether a vendor has been asked, and whether the client was sent any output.
         self._asked = False
         self._relayed = False
+        # The time of the last attempt.
+        self._asked_s = 0.0
 
     def _new_meter(self) -> Meter:
         model = self._admitted.model
@@ -128,11 +131,10 @@ class Call:
             step = Step(counted=step.counted)
         self._meter.add(step)
 
-    async def _doubt_excess(self) -> None:
-        """Notes a vendor's count of the output that is above our own and its error; the tokenizer is asked only if it may be."""
-        if claimed := self._meter.excess(hides_thought=self._admitted.model.hidden_reasoning):
-            await self._catch_up()
-            self._meter.note_excess(claimed)
+    async def _doubt_excess(self, claimed: int) -> None:
+        """Notes a vendor's count of the output that is above our estimate, unless the tokenizer's count explains it."""
+        await self._catch_up()
+        self._meter.note_excess(claimed)
 
     async def _weigh(self) -> None:
         """Counts off the event loop the tokens that no vendor has counted, before the meter is asked for the usage."""
@@ -145,6 +147,10 @@ class Call:
     def _settlement(self, ended: Ended, used: Used) -> Settlement:
         for doubt in used.doubts:
             self._metrics.doubted(self._route.vendor_id, doubt)
+        if not self._session.released:
+            self._metrics.settled(self._admitted.model.model_id, ended, used.charged, self._session.attempts)
+            if self._asked:
+                self._metrics.operations.record(time.monotonic() - self._asked_s, self._route.vendor_id)
         provenance = provenance_of(ended, used)
         return Settlement(used.charged, provenance, cause_of(ended), used.unpaid)
 
@@ -158,8 +164,8 @@ class Call:
         failed: list[FailedAttempt] = []
         unwanted: Problem | None = None
         plan = self._admitted.plan
-        while (turn := await self._next_turn()) is not None:
-            began_s = time.monotonic()
+        while (turn := self._turn_at_once() or await self._next_turn()) is not None:
+            began_s = self._asked_s = time.monotonic()
             self._turn, self._route = turn, turn.route
             route = turn.route
             if failed:
@@ -194,10 +200,10 @@ class Call:
 
     def _vendor_request(self, route: Route) -> VendorRequest:
         first, request = self._admitted.first
-        if route is first and self._limit is None:
+        if route is first and self.limit is None:
             return request
         streamed = is_streamed(self._request, route.endpoint)
-        limit = self._limit
+        limit = self.limit
         if limit is None and self._request.makes_output and route.model_id != self._admitted.model.model_id:
             # By itself an equivalent model may make more than was reserved.
             limit = self._admitted.output_limit
@@ -228,6 +234,10 @@ class Call:
         self._metrics.failed(turn.route.vendor_id, failure.outcome if failed.meaning is None else failed.meaning.name.lower())
         return failed
 
+    def _turn_at_once(self) -> Turn | None:
+        with self._client.interruptible():
+            return self._admitted.plan.next_at_once()
+
     async def _next_turn(self) -> Turn | None:
         with self._client.interruptible():
             return await self._admitted.plan.next()
@@ -235,6 +245,8 @@ class Call:
     def _answered(self) -> None:
         assert self._turn is not None
         self._turn.answered()
+        if self._request.streamed:
+            self._metrics.first_tokens.record(time.monotonic() - self._asked_s, self._route.vendor_id)
 
     def _close_stream(self) -> None:
         if self._stream is not None:
@@ -379,7 +391,7 @@ class Call:
     @property
     def _told(self) -> int:
         """The limit of each choice that the vendor was told, or has by itself."""
-        return self._limit or self._admitted.output_limit
+        return self.limit or self._admitted.output_limit
 
     @property
     def _whole(self) -> int:
@@ -404,10 +416,12 @@ class Call:
         assert turn is not None
         stream.close()
         turn.leave()
-        await self._weigh()
-        if ended is Ended.WHOLE:
-            await self._doubt_excess()
-        used = self._meter.used()
+        meter = self._meter
+        if meter.uncounted or meter.is_input_estimated:
+            await self._weigh()
+        if ended is Ended.WHOLE and (claimed := meter.excess(hides_thought=self._admitted.model.hidden_reasoning)):
+            await self._doubt_excess(claimed)
+        used = meter.used()
         turn.used(sum(used.charged[:FIRST]))
         if ended is Ended.WHOLE:
             ended = self._ended_whole(stream, used)
@@ -429,7 +443,7 @@ class Call:
     def _ended_whole(self, stream: VendorStream, used: Used) -> Ended:
         """The ending of an answer that its vendor ended."""
         output, choices = total_output(used.charged), self._request.choices
-        if self._limit is not None and output >= self._limit * choices:
+        if self.limit is not None and output >= self.limit * choices:
             return Ended.LIMITED
         if not stream.is_streamed and self._route.endpoint.limit_counts_reasoning:
             # A stream would have been cut here.

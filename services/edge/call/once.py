@@ -5,15 +5,15 @@ Accounting knows the names: it opens one session for each, whichever edge asks. 
 
 import asyncio
 import re
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from services.edge.http.problems import Problem, call_in_progress, call_made, idempotency_key_reused, malformed
-from services.runtime.http.exchange import Headers
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
 HEADER: Final = "Idempotency-Key"
-_NAME: Final = HEADER.lower().encode()
+NAME: Final = HEADER.lower().encode()
 _LENGTH_MAX: Final = 200
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _DIGEST_BYTES: Final = 16
@@ -33,11 +33,8 @@ class Once(NamedTuple):
         create.content_digest = self.content_digest
 
 
-async def once_of(headers: Headers, dialect_name: str, content: bytes) -> Once | None:
-    """The name of a call with this body; None where its client gives none. Errors: `Problem` 400."""
-    given = [value for name, value in headers if name == _NAME]
-    if not given:
-        return None
+async def once_of(given: Sequence[bytes], dialect_name: str, content: bytes) -> Once:
+    """The name of a call with this body, of all values of its header, one at least. Errors: `Problem` 400."""
     try:
         key = given[0].decode()
     except UnicodeDecodeError:

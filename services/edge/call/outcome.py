@@ -22,6 +22,9 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 class Ended(Enum):
     """The ending of a call."""
 
+    # An enumeration's own is made of the member's name, in Python, and each call looks several up.
+    __hash__ = object.__hash__
+
     # The vendor finished.
     WHOLE = "whole"
     # The quota ended, or the vendor exceeded the limit it was told.

@@ -53,10 +53,10 @@ class _Opening(NamedTuple):
     def tell_rates(self, opened: pb.Granted | pb.Refused) -> None:
         """Tells the client what rates leave, as far as accounting says it."""
         rates = []
-        for of, name in (("requests", "request_rate"), ("tokens", "token_rate")):
-            if opened.HasField(name):
-                left: pb.RateLeft = getattr(opened, name)
-                rates.append(Rate(of, left.limit, left.remaining, left.reset_ms))
+        if opened.HasField("request_rate"):
+            rates.append(_rate("requests", opened.request_rate))
+        if opened.HasField("token_rate"):
+            rates.append(_rate("tokens", opened.token_rate))
         if rates:
             for header in self.dialect.rate_headers(rates, time.time_ns() // 1_000_000):
                 self.answer.add_header(*header)
@@ -145,16 +145,6 @@ class CallPath:
         request = admitted.request
         if request.streamed:
             answer.expect_stream(request.answer(admitted.routes[0].endpoint).content_type, self._heartbeat_interval_s)
-        limit = admitted.payable_limit(granted.output_tokens_granted, granted.output_tokens_payable)
-        if request.makes_output and limit is not None and limit < 1:
-            # Each choice needs at least one token, or the vendor can't be told a limit.
-            session.release_later(_NOTHING_USED)
-            raise quota_below_choices(request.choices)
-        if limit is not None and not request.takes_limit:
-            session.release_later(_NOTHING_USED)
-            # A grant that is not the last one is less than was asked for because of others.
-            refused = quota_below_answer if granted.final_unit_action else quota_held_below_answer
-            raise refused(admitted.output_limit * request.choices)
         call = Call(
             admitted,
             session,
@@ -164,6 +154,16 @@ class CallPath:
             self._metrics,
             snapshot.abandoned(granted.offering_id, streamed=request.streamed),
         )
+        limit = call.limit
+        if request.makes_output and limit is not None and limit < 1:
+            # Each choice needs at least one token, or the vendor can't be told a limit.
+            session.release_later(_NOTHING_USED)
+            raise quota_below_choices(request.choices)
+        if limit is not None and not request.takes_limit:
+            session.release_later(_NOTHING_USED)
+            # A grant that is not the last one is less than was asked for because of others.
+            refused = quota_below_answer if granted.final_unit_action else quota_held_below_answer
+            raise refused(admitted.output_limit * request.choices)
         try:
             await call.run()
         except Problem as problem:
@@ -181,17 +181,19 @@ class CallPath:
         offering = snapshot.offering(opened.offering_id)
         cheaper = _restricted_to(snapshot, opened, offering)
         if cheaper is None:
-            raise _refusal(opened, admitted, offering.redirect_offering_id if offering else "")
+            raise self._refused(opened, admitted, offering.redirect_offering_id if offering else "")
         # The quota has ended, but the offering lets calls go on with a cheaper model.
         admitted = await self._admit(opening.dialect, opening.request, cheaper, opening.principal)
         admitted, opened = await self._reserve(opening, admitted)
         if isinstance(opened, pb.Granted):
             return admitted, opened
-        raise _refusal(opened, admitted, "")
+        raise self._refused(opened, admitted)
 
     async def _admit(self, dialect: Dialect, request: Request, model: SellableModel, principal: Principal) -> Admitted:
         """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
-        spoken, request = await self._interpreter.interpret(dialect, request, model)
+        spoken = dialect.name
+        if spoken not in model.routes:
+            spoken, request = await self._interpreter.interpret(dialect, request, model)
         return admit(self._router, spoken, request, model, principal.account_id)
 
     async def _reserve(self, opening: _Opening, admitted: Admitted) -> tuple[Admitted, pb.Granted | pb.Refused]:
@@ -215,6 +217,11 @@ class CallPath:
         opening.tell_rates(opened)
         return opened
 
+    def _refused(self, refused: pb.Refused, admitted: Admitted, redirect_offering_id: str = "") -> Problem:
+        problem = _refusal(refused, admitted, redirect_offering_id)
+        self._metrics.refusals.add(problem.code or problem.type)
+        return problem
+
 
 def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOffering | None) -> SellableModel | None:
     """The model that calls go on with when the quota has ended; None if the refusal has another reason, or calls end."""
@@ -226,6 +233,10 @@ def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOf
     ):
         return None
     return snapshot.model(offering.restricted_model_id)
+
+
+def _rate(of: str, left: pb.RateLeft) -> Rate:
+    return Rate(of, left.limit, left.remaining, left.reset_ms)
 
 
 def _refusal(refused: pb.Refused, admitted: Admitted, redirect_offering_id: str) -> Problem:

@@ -118,11 +118,8 @@ def measure(
     by the bytes that normalization may add. `context_tokens`: the context windows of all inputs. Input of another measure is
     counted in that, and so is the window.
     """
-    if measures.input is Measure.CHARACTER:
-        characters = min(size.characters, context_tokens)
-        return InputTokens(characters, characters, characters, has_counted_texts=True, is_exact=True)
-    if measures.input is Measure.MILLISECOND:
-        return _measured_sound(size, context_tokens)
+    if measures.input is not Measure.TOKEN:
+        return _measured_otherwise(size, context_tokens, measures.input)
     template = size.messages * family.template_tokens_per_message + family.template_tokens_per_request
     media = _media_tokens(size, family, context_tokens)
     bytes_bound = size.bytes_bound
@@ -148,8 +145,11 @@ def measure_exactly(size: InputSize, measured: InputTokens, family: TokenizerFam
     return InputTokens(bound, estimated, bound, measured.low, has_counted_texts=True, is_exact=is_exact, media=media)
 
 
-def _measured_sound(size: InputSize, most: int) -> InputTokens:
-    """The milliseconds of sound; `most`: the longest that the model takes."""
+def _measured_otherwise(size: InputSize, most: int, measure: Measure) -> InputTokens:
+    """The characters of text to be spoken, or the milliseconds of sound; `most`: as many as the model takes."""
+    if measure is Measure.CHARACTER:
+        characters = min(size.characters, most)
+        return InputTokens(characters, characters, characters, has_counted_texts=True, is_exact=True)
     # Vendors count each begun second.
     bound = min(sum(-(-(sound.milliseconds_max or most) // _MS) * _MS for sound in size.sounds), most)
     likely = min(sum(sound.milliseconds for sound in size.sounds), bound)
@@ -379,7 +379,7 @@ class Meter:
         # Images that the answer has, and the most tokens of one.
         self._images = 0
         self._image_tokens_max = output_max
-        self._input_class = _CLASSES[measures.input]
+        self._input_class = _INPUT if measures.input is Measure.TOKEN else _CLASSES[measures.input]
         # A model without output of its own is charged for its input alone, and its text is free.
         self._makes_output = output_max > 0
         self._output_held = output_held
@@ -497,7 +497,7 @@ class Meter:
             self._counted = counted
             if counted.is_odd:
                 self._doubt("odd")
-            if len(counted.counts) > FIRST or self._measures is not IN_TOKENS:
+            if len(counted.counts) > FIRST or self._measures != IN_TOKENS:
                 counted = self._measured(counted)
             self._take(counted.counts, has_input=counted.has_input, has_output=counted.has_output)
             if counted.has_output and self._output_counts is counted.counts:
@@ -520,13 +520,14 @@ class Meter:
 
     def _take(self, counts: Vector, *, has_input: bool, has_output: bool) -> None:
         if has_input:
-            if not total_input(counts) and self._input.estimate:
+            total = total_input(counts)
+            if not total and self._input.estimate:
                 self._doubt("no_input")
-            elif total_input(counts) > self._input_max:
+            elif total > self._input_max:
                 self._doubt("input_too_large")
-            elif self._counts_added(total_input(counts)):
+            elif self._counts_added(total):
                 self._input_counts = counts
-                if total_input(counts) * 2 < self._input.low:
+                if total * 2 < self._input.low:
                     # A vendor may leave out parts of its input, such as earlier thoughts.
                     self._note("input_too_small")
         if not has_output:
@@ -543,7 +544,7 @@ class Meter:
                 return
             self._output_counts = counts
             self._since = _Tally(None)
-            self.upper = total_output(counts)
+            self.upper = output
             if self._relayed is not None:
                 self._came = self._own
 

@@ -47,13 +47,15 @@ class Client:
 
     def header(self, name: bytes) -> str:
         """A header of the request; empty where it was not sent. `name`: in lower case. Errors: `Problem` 400 for several."""
-        values = [value for given, value in self._exchange.headers if given == name]
+        values = self._exchange.values_of(name)
+        if not values:
+            return ""
         if len(values) > 1:
             named = name.decode()
             raise malformed(
                 named, f"{named} came {len(values)} times, and readers differ in which holds. Send it once.", "invalid_value"
             )
-        return values[0].decode("latin-1") if values else ""
+        return values[0].decode("latin-1")
 
     def run_label(self) -> str:
         """The client's own name for the run that its call is of, from `x-tokenline-run`; empty: none. Errors: `Problem` 400."""

@@ -98,16 +98,13 @@ class HttpVendorClient:
         self._idle.clear()
 
     async def get(self, url: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        answer = await self._ask("GET", url, headers, b"")
+        answer = await self.post(url, headers, b"", method="GET")
         try:
             await answer.read(_FREE_BYTES_MAX)
         finally:
             answer.close()
 
-    async def post(self, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> "_HttpAnswer":
-        return await self._ask("POST", url, headers, body)
-
-    async def _ask(self, method: str, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> "_HttpAnswer":
+    async def post(self, url: str, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, method: str = "POST") -> "_HttpAnswer":
         try:
             target = _target(url, tuple(headers), method)
         except ValueError as error:
@@ -139,11 +136,10 @@ class HttpVendorClient:
 
     def _take_idle(self, target: _Target) -> "_Connection | None":
         connections = self._idle.get(target.origin)
-        now_s = asyncio.get_running_loop().time()
         while connections:
             # The connection used last is the least likely to be closed just now.
             connection = connections.pop()
-            if connection.usable and now_s - connection.idle_since_s < _KEEPALIVE_S:
+            if connection.usable and connection.idle_s < _KEEPALIVE_S:
                 return connection
             connection.abort()
         return None
@@ -151,7 +147,7 @@ class HttpVendorClient:
     def give_back(self, target: _Target, connection: "_Connection") -> None:
         """Keeps a connection whose answer has ended for the next call."""
         connections = self._idle.setdefault(target.origin, deque())
-        connection.idle_since_s = asyncio.get_running_loop().time()
+        connection.idles()
         connections.append(connection)
         if len(connections) > _IDLE_CONNECTIONS_MAX:
             connections.popleft().abort()
@@ -190,6 +186,7 @@ class _Connection(asyncio.Protocol):
     """One connection, with at most one call on it."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -214,13 +211,22 @@ class _Connection(asyncio.Protocol):
         self.packed = False
         self.retry_after_ms = 0
         self.complete = True
-        self.idle_since_s = 0.0
+        self._idle_since_s = 0.0
 
     @property
     def usable(self) -> bool:
         """Whether another call can be made on it."""
         transport = self._transport
         return self.complete and self._keep_alive and not self._surplus and transport is not None and not transport.is_closing()
+
+    def idles(self) -> None:
+        """Notes that nothing is asked from now on."""
+        self._idle_since_s = self._loop.time()
+
+    @property
+    def idle_s(self) -> float:
+        """The time since `idles`."""
+        return self._loop.time() - self._idle_since_s
 
     async def ask(self, head: bytes, body: bytes, first_byte_timeout_s: float) -> int:
         """Sends a request; returns the status once the head of the answer has come. Errors: `VendorFailure`."""
@@ -234,7 +240,7 @@ class _Connection(asyncio.Protocol):
         self._failure = None
         self.content_type, self.packed, self.retry_after_ms = b"", False, 0
         self._transport.writelines((head, b"%d\r\n\r\n" % len(body), body))
-        deadline_s = asyncio.get_running_loop().time() + first_byte_timeout_s
+        deadline_s = self._loop.time() + first_byte_timeout_s
         while not self._status:
             await self._wait(deadline_s)
         return self._status
@@ -242,7 +248,7 @@ class _Connection(asyncio.Protocol):
     async def piece(self, timeout_s: float) -> bytes:
         """Bytes of the body since the last piece; empty at its end. Errors: `VendorFailure`."""
         # Only bytes of the body are a sign of life; trailers without end are none.
-        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        deadline_s = self._loop.time() + timeout_s
         while not self._pieces:
             if self.complete:
                 return b""
@@ -265,7 +271,7 @@ class _Connection(asyncio.Protocol):
         """Waits until bytes have come, at most until the loop's time is `deadline_s`. Errors: `VendorFailure`."""
         if self._failure is not None:
             raise VendorFailure(self._failure, self._status)
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         self._deadline_s = deadline_s
         if self._timer is None or self._timer_s > deadline_s:
             self._look_at(deadline_s)
@@ -281,7 +287,7 @@ class _Connection(asyncio.Protocol):
         """Looks at the loop's time `time_s` whether the deadline has passed."""
         self._stop_timer()
         self._timer_s = time_s
-        self._timer = asyncio.get_running_loop().call_at(time_s, self._look)
+        self._timer = self._loop.call_at(time_s, self._look)
 
     def _look(self) -> None:
         self._timer = None

@@ -109,6 +109,7 @@ class Exchange:
         "_chunked",
         "_expects_continue",
         "_head",
+        "_named",
         "_pieces",
         "_waiter",
         "_wire",
@@ -140,6 +141,8 @@ class Exchange:
         self._wire = wire
         self.method = method
         self.headers = headers
+        # The first value of each name, because looking for one that did not come takes long in the list.
+        self._named = dict(reversed(headers))
         if not target.startswith(b"/") or b"#" in target:
             target = _origin_form(target)
         self.raw_path, _, self.query = target.partition(b"?")
@@ -182,11 +185,12 @@ class Exchange:
     # The request
 
     def value_of(self, wanted: bytes) -> bytes:
-        """The value of a header by its name in lower case; empty where there is none."""
-        for name, value in self.headers:
-            if name == wanted:
-                return value
-        return b""
+        """The first value of a header by its name in lower case; empty where there is none."""
+        return self._named.get(wanted, b"")
+
+    def values_of(self, wanted: bytes) -> Sequence[bytes]:
+        """All values of a header by its name in lower case."""
+        return [value for name, value in self.headers if name == wanted] if wanted in self._named else ()
 
     def expect_continue(self) -> None:
         """Notes that the client sends its body once it is told to."""

@@ -333,7 +333,7 @@ def test_no_run_is_of_a_key_that_mints(agent: Agent) -> None:
 
 def test_none_is_opened_while_a_member_of_the_cell_would_not_read_it(agent: Agent) -> None:
     agent.mint("known")
-    agent.catalog = agent.catalog.without_runs()
+    agent.catalog = agent.catalog.for_members(extended=True, runs=False, sales=True)
     assert agent.refused("child")[0] == "UNAVAILABLE"
     # Labels are dropped without a word.
     agent.ask(msgspec.structs.replace(agent.create_command(1, 0), run_label="night"))

@@ -13,7 +13,7 @@ from services.edge.http.problems import Problem, revoked
 from services.edge.identity.principals import End, Principal, Principals
 from services.edge.vendors.vendor import BODY_BYTES_MAX, VendorAnswer, VendorClient, VendorFailure
 from services.runtime.errors import ServiceError
-from services.runtime.http.exchange import Channel, Exchange, Stream, Wire
+from services.runtime.http.exchange import Channel, Exchange, Header, Stream, Wire
 from services.token_classes import TOKEN_CLASSES, trimmed
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.errors.v1 import errors_pb2
@@ -348,9 +348,10 @@ class NoWire(Wire):
 class CallClient(Exchange):
     """A client at the other end of an application, with one request; what it was sent is kept as messages of ASGI's kind."""
 
-    def __init__(self, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, body: bytes, headers: Mapping[str, str] | None = None, more_headers: Sequence[Header] = ()) -> None:
         given = {"authorization": "Bearer sk-line-0123456789abcdef", "content-type": "text/x-line", **(headers or {})}
-        super().__init__(NoWire(), "POST", b"/v1/lines", [(name.encode(), value.encode()) for name, value in given.items()])
+        named = [(name.encode(), value.encode()) for name, value in given.items()]
+        super().__init__(NoWire(), "POST", b"/v1/lines", [*named, *more_headers])
         self.came(body)
         self.came_to_end()
         # Of each message that was sent: when.
@@ -446,10 +447,18 @@ class OnePrincipal(Principals):
 
 
 class FixedCatalog(CatalogHolder):
-    """One catalog for ever."""
+    """One catalog until a test sets another."""
 
     def __init__(self, snapshot: Snapshot | None) -> None:
-        self.current = snapshot
+        self._fixed = snapshot
+
+    @property
+    def current(self) -> Snapshot | None:
+        return self._fixed
+
+    @current.setter
+    def current(self, snapshot: Snapshot | None) -> None:
+        self._fixed = snapshot
 
 
 class FixedOfferings(AccountOfferings):

@@ -163,7 +163,7 @@ class Scene:
     ) -> "tuple[CallClient, asyncio.Task[None]]":
         """Begins a call at the route that is charged so; the options are the line dialect's."""
         body = client.pop("body", None) or f"{head}\n{prompt}".encode()
-        caller = CallClient(body, client.get("headers"))
+        caller = CallClient(body, client.get("headers"), client.get("more_headers", ()))
         return caller, asyncio.get_running_loop().create_task(self._routes[charged](caller))
 
     async def call(self, head: str, prompt: str = "hi", **client: Any) -> CallClient:

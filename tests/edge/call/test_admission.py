@@ -188,8 +188,8 @@ async def test_a_create_says_whether_its_key_was_minted_and_has_the_calls_label(
 @pytest.mark.parametrize("name", ["x-tokenline-run", "x-tokenline-fallback"])
 async def test_a_header_that_comes_twice_is_refused_before_anything_is_reserved(name: str) -> None:
     scene = Scene()
-    client, call = scene.begin("stream=yes")
-    client.headers = [*client.headers, (name.encode(), b"none"), (name.encode(), b"equivalent")]
+    twice = [(name.encode(), b"none"), (name.encode(), b"equivalent")]
+    client, call = scene.begin("stream=yes", more_headers=twice)
     await call
     assert (client.status, scene.charging.creates) == (400, [])
     assert client.body == f"invalid_value: {name} came 2 times, and readers differ in which holds. Send it once.".encode()

@@ -5,7 +5,7 @@ from typing import Final
 
 from services.accounting.core.account.due import due_no_later_than
 from services.accounting.core.account.sales import retry_suspended
-from services.accounting.core.account.state import ENDED_MEMORY_US, Account, Adjustment, Applies, Bucket, line_of
+from services.accounting.core.account.state import ENDED_MEMORY_US, WRITE_OFFS_KEPT, Account, Adjustment, Applies, Bucket, line_of
 from services.accounting.core.entries import (
     BucketExpired,
     BucketGranted,
@@ -108,7 +108,12 @@ def _reduced(account: Account, entry: BucketReduced, seq: int) -> None:
 
 
 def _written_off(account: Account, entry: DebtWrittenOff, seq: int) -> None:
-    account.debts[entry.unit].written_off += entry.amount
+    debt = account.debts[entry.unit]
+    debt.written_off += entry.amount
+    debt.write_offs.append((entry.time_us, entry.amount))
+    if len(debt.write_offs) > WRITE_OFFS_KEPT:
+        (_, oldest), (time_us, amount), *others = debt.write_offs
+        debt.write_offs = [(time_us, oldest + amount), *others]
     _remember_adjustment(account, entry.idempotency_key, Adjustment(entry.digest, entry.time_us))
 
 

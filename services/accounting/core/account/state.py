@@ -26,6 +26,8 @@ HOUR_US: Final = 3_600 * 1_000_000
 WORK_HOURS: Final = 24
 # Unit of a counter of the sessions open at once.
 SESSION_UNIT: Final = "SESSION"
+# This many write-offs of a debt are known one by one.
+WRITE_OFFS_KEPT: Final = 100
 # Counters of ended windows are dropped when there are more than this, and then whenever their number has doubled.
 COUNTERS_KEPT_MIN: Final = 256
 
@@ -77,11 +79,17 @@ class Debt(msgspec.Struct, array_like=True, gc=False):
     incurred: int = 0
     repaid: int = 0
     written_off: int = 0
+    # (time, amount) of what was written off; the oldest are together, and those of older code are not here.
+    write_offs: list[tuple[int, int]] = []
 
     @property
     def outstanding(self) -> int:
         """Still owed."""
         return self.incurred - self.repaid - self.written_off
+
+    def written_off_since(self, time_us: int) -> int:
+        """The amount that was written off at `time_us` or later, as far as it is known."""
+        return self.written_off - sum(amount for written_off_us, amount in self.write_offs if written_off_us < time_us)
 
 
 class Loss(msgspec.Struct, array_like=True, gc=False):

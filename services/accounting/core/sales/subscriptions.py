@@ -1,12 +1,13 @@
 """Subscriptions: changed and cancelled by their account. Pure."""
 
-from services.accounting.core.account.state import Account
+from services.accounting.core.account.state import Account, Subscription
 from services.accounting.core.commands import CancelSubscription, ChangeSubscription, Decision, Done, Fault, digest_of, fail
 from services.accounting.core.entries import Entry, OrderCompleted, RenewalChanged, SubscriptionEnded
 from services.accounting.core.offerings import ChargingCatalog
+from services.accounting.core.sales.credit import credit_of, returned_entries
 from services.accounting.core.sales.openings import end_cycle, restart_entries
 from services.accounting.core.sales.orders import known_order, order_id_of, order_placed, ordered
-from services.accounting.core.sales.prices import first_cycle, no_room_for, payment_entries, sold, unused_value, waits_for_payment
+from services.accounting.core.sales.prices import first_cycle, no_room_for, payment_entries, sold, waits_for_payment
 from services.accounting.core.terms import Payment
 
 
@@ -24,6 +25,8 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
     known = account.orders.get(order_id)
     if known is not None:
         return known_order(known, digest)
+    if (refused := _not_now(account, subscription, command)) is not None:
+        return refused
     terms = sold(catalog, command.offering_id, command.payment)
     if isinstance(terms, Decision):
         return terms
@@ -46,16 +49,42 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
             f"the subscription is paid in {subscription.terms.price_unit} and {command.offering_id} in {terms.price_unit}: "
             "change it from the next cycle on",
         )
-    to_pay = max(0, first_cycle(terms, now_us).price - unused_value(subscription, now_us))
+    span = first_cycle(terms, now_us)
+    credit = credit_of(account, subscription, now_us)
+    to_pay = max(0, span.price - credit)
     placed = order_placed(account, command, digest, command.subscription_id, terms, to_pay, now_us)
     if waits_for_payment(account, terms, command.payment, to_pay, now_us):
         return Decision((placed,), ordered(placed, "awaiting_payment", command.subscription_id))
-    restart = restart_entries(account, subscription, terms, command.payment, order_id, now_us)
+    restart = restart_entries(account, subscription, terms, command.payment, order_id, span)
+    if credit > span.price:
+        restart += returned_entries(account, subscription, credit - span.price, restart, now_us)
     payment = payment_entries(account, terms, command.payment, to_pay, order_id, now_us, restart)
     if isinstance(payment, Decision):
         return payment
     entries = [placed, *restart, *payment, OrderCompleted(account.account_id, now_us, order_id, "")]
     return Decision(entries, ordered(placed, "completed", command.subscription_id, entries))
+
+
+def _not_now(account: Account, subscription: Subscription, command: ChangeSubscription) -> Decision | None:
+    """Refuses a change that changes nothing, and a second one beside one that waits for its payment; None where it may happen."""
+    subscription_id, offering_id = subscription.subscription_id, subscription.terms.offering_id
+    for order in account.orders.values():
+        if order.subscription_id == subscription_id and order.state == "awaiting_payment":
+            return fail(
+                Fault.NOT_POSSIBLE,
+                f"order {order.order_id} of subscription {subscription_id} waits for its payment; pay it or cancel it first",
+            )
+    if command.offering_id != offering_id:
+        return None
+    if command.at_once:
+        return fail(
+            Fault.NOT_POSSIBLE,
+            f"subscription {subscription_id} is on {offering_id} already; name another offering, or order {offering_id} beside it",
+        )
+    # Else it takes back a cancellation, or a change that waits for the cycle's end.
+    if subscription.next_terms is not None and subscription.next_terms.offering_id == offering_id:
+        return fail(Fault.NOT_POSSIBLE, f"subscription {subscription_id} renews on {offering_id} already")
+    return None
 
 
 def cancel_subscription(account: Account, command: CancelSubscription, now_us: int, catalog: ChargingCatalog) -> Decision:

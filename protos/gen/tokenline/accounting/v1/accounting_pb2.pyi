@@ -55,6 +55,7 @@ class Feature(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FEATURE_TOKEN_CLASSES: _ClassVar[Feature]
     FEATURE_ACTORS: _ClassVar[Feature]
     FEATURE_RUNS: _ClassVar[Feature]
+    FEATURE_SALES: _ClassVar[Feature]
 RESULT_CODE_UNSPECIFIED: ResultCode
 RESULT_CODE_SUCCESS: ResultCode
 RESULT_CODE_QUOTA_LIMIT_REACHED: ResultCode
@@ -83,6 +84,7 @@ FEATURE_UNSPECIFIED: Feature
 FEATURE_TOKEN_CLASSES: Feature
 FEATURE_ACTORS: Feature
 FEATURE_RUNS: Feature
+FEATURE_SALES: Feature
 
 class UnitOfAmount(_message.Message):
     __slots__ = ("unit", "currency")

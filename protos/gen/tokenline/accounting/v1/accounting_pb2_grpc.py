@@ -240,7 +240,8 @@ class AccountingServiceServicer:
 
     def ConfirmPayment(self, request, context):
         """An order that waits for it was paid outside: it is carried out. A repeat with the same reference gets the same answer.
-        ITEM_UNKNOWN, NOT_POSSIBLE when it has failed meanwhile.
+        ITEM_UNKNOWN; NOT_POSSIBLE when it has failed meanwhile, and when it costs another price now: then it fails, and the message
+        names the payment that must go back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -255,7 +256,7 @@ class AccountingServiceServicer:
 
     def ChangeSubscription(self, request, context):
         """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
-        Errors: those of PlaceOrder, ITEM_UNKNOWN.
+        Errors: those of PlaceOrder; ITEM_UNKNOWN; NOT_POSSIBLE for the offering it is on, and while an order of it waits for payment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -66,13 +66,14 @@ class AccountingServiceStub:
     """
     ConfirmPayment: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ConfirmPaymentRequest, _accounting_pb2.ConfirmPaymentResponse]
     """An order that waits for it was paid outside: it is carried out. A repeat with the same reference gets the same answer.
-    ITEM_UNKNOWN, NOT_POSSIBLE when it has failed meanwhile.
+    ITEM_UNKNOWN; NOT_POSSIBLE when it has failed meanwhile, and when it costs another price now: then it fails, and the message
+    names the payment that must go back.
     """
     CancelOrder: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.CancelOrderRequest, _accounting_pb2.CancelOrderResponse]
     """Gives up an order that waits for its payment. ITEM_UNKNOWN, NOT_POSSIBLE when it is completed."""
     ChangeSubscription: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ChangeSubscriptionRequest, _accounting_pb2.ChangeSubscriptionResponse]
     """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
-    Errors: those of PlaceOrder, ITEM_UNKNOWN.
+    Errors: those of PlaceOrder; ITEM_UNKNOWN; NOT_POSSIBLE for the offering it is on, and while an order of it waits for payment.
     """
     CancelSubscription: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.CancelSubscriptionRequest, _accounting_pb2.CancelSubscriptionResponse]
     """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN."""
@@ -145,13 +146,14 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """
     ConfirmPayment: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ConfirmPaymentRequest, _accounting_pb2.ConfirmPaymentResponse]  # type: ignore[assignment]
     """An order that waits for it was paid outside: it is carried out. A repeat with the same reference gets the same answer.
-    ITEM_UNKNOWN, NOT_POSSIBLE when it has failed meanwhile.
+    ITEM_UNKNOWN; NOT_POSSIBLE when it has failed meanwhile, and when it costs another price now: then it fails, and the message
+    names the payment that must go back.
     """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_accounting_pb2.CancelOrderRequest, _accounting_pb2.CancelOrderResponse]  # type: ignore[assignment]
     """Gives up an order that waits for its payment. ITEM_UNKNOWN, NOT_POSSIBLE when it is completed."""
     ChangeSubscription: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ChangeSubscriptionRequest, _accounting_pb2.ChangeSubscriptionResponse]  # type: ignore[assignment]
     """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
-    Errors: those of PlaceOrder, ITEM_UNKNOWN.
+    Errors: those of PlaceOrder; ITEM_UNKNOWN; NOT_POSSIBLE for the offering it is on, and while an order of it waits for payment.
     """
     CancelSubscription: _aio.UnaryUnaryMultiCallable[_accounting_pb2.CancelSubscriptionRequest, _accounting_pb2.CancelSubscriptionResponse]  # type: ignore[assignment]
     """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN."""
@@ -281,7 +283,8 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.ConfirmPaymentResponse, _abc.Awaitable[_accounting_pb2.ConfirmPaymentResponse]]:
         """An order that waits for it was paid outside: it is carried out. A repeat with the same reference gets the same answer.
-        ITEM_UNKNOWN, NOT_POSSIBLE when it has failed meanwhile.
+        ITEM_UNKNOWN; NOT_POSSIBLE when it has failed meanwhile, and when it costs another price now: then it fails, and the message
+        names the payment that must go back.
         """
 
     @_abc_1.abstractmethod
@@ -299,7 +302,7 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.ChangeSubscriptionResponse, _abc.Awaitable[_accounting_pb2.ChangeSubscriptionResponse]]:
         """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
-        Errors: those of PlaceOrder, ITEM_UNKNOWN.
+        Errors: those of PlaceOrder; ITEM_UNKNOWN; NOT_POSSIBLE for the offering it is on, and while an order of it waits for payment.
         """
 
     @_abc_1.abstractmethod

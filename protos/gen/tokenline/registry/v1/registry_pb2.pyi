@@ -486,7 +486,7 @@ class Cycle(_message.Message):
     def __init__(self, period: _Optional[_Union[Period, str]] = ..., count: _Optional[int] = ..., calendar_aligned: _Optional[bool] = ..., first_cycle_prorated: _Optional[bool] = ...) -> None: ...
 
 class Allowance(_message.Message):
-    __slots__ = ("allowance_id", "unit", "currency", "amount", "model_group", "priority", "valid_days", "rollover_cap", "postpaid", "transferable", "notice_percents")
+    __slots__ = ("allowance_id", "unit", "currency", "amount", "model_group", "priority", "valid_days", "rollover_cap", "postpaid", "transferable", "notice_percents", "weight")
     ALLOWANCE_ID_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
@@ -498,6 +498,7 @@ class Allowance(_message.Message):
     POSTPAID_FIELD_NUMBER: _ClassVar[int]
     TRANSFERABLE_FIELD_NUMBER: _ClassVar[int]
     NOTICE_PERCENTS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
     allowance_id: str
     unit: Unit
     currency: str
@@ -509,7 +510,8 @@ class Allowance(_message.Message):
     postpaid: bool
     transferable: bool
     notice_percents: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, allowance_id: _Optional[str] = ..., unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., amount: _Optional[int] = ..., model_group: _Optional[str] = ..., priority: _Optional[int] = ..., valid_days: _Optional[int] = ..., rollover_cap: _Optional[int] = ..., postpaid: _Optional[bool] = ..., transferable: _Optional[bool] = ..., notice_percents: _Optional[_Iterable[int]] = ...) -> None: ...
+    weight: int
+    def __init__(self, allowance_id: _Optional[str] = ..., unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., amount: _Optional[int] = ..., model_group: _Optional[str] = ..., priority: _Optional[int] = ..., valid_days: _Optional[int] = ..., rollover_cap: _Optional[int] = ..., postpaid: _Optional[bool] = ..., transferable: _Optional[bool] = ..., notice_percents: _Optional[_Iterable[int]] = ..., weight: _Optional[int] = ...) -> None: ...
 
 class RequestRate(_message.Message):
     __slots__ = ("requests_per_minute", "burst")

@@ -1,0 +1,59 @@
+"""Tariffs at a moment: of each its version in force then, and the prices that it gives."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from services.token_classes import FIRST, TOKEN_CLASSES
+from tokenline.registry.v1 import registry_pb2
+
+_EVERY_MODEL: Final = "*"
+FOR_GOOD_US: Final = 2**63 - 1
+
+
+class PriceTier(NamedTuple):
+    """A model's rates above a number of input tokens, by class, in micro-units per 1,000,000 of its measure."""
+
+    above_input_tokens: int
+    # The first classes, and later ones that have a rate of their own.
+    rates: Mapping[str, int]
+
+
+class TariffInForce:
+    """A tariff's version at a moment; accounting charges sessions that begin then by the same one."""
+
+    def __init__(self, tariff: registry_pb2.Tariff, now_us: int) -> None:
+        self.tariff_id: Final = tariff.tariff_id
+        # "TOKEN", "POINT" or "CURRENCY".
+        self.unit: Final = registry_pb2.Unit.Name(tariff.unit).removeprefix("UNIT_")
+        # ISO 4217; empty unless the unit is CURRENCY.
+        self.currency: Final = tariff.currency
+        version, rows, until_us = tariff.version, tariff.model_rates, FOR_GOOD_US
+        for later in tariff.upcoming:
+            begins_us = later.effective_time.ToMicroseconds()
+            if begins_us > now_us:
+                until_us = begins_us
+                break
+            version, rows = later.version, later.model_rates
+        self.version: Final = version
+        # The moment from which another version holds.
+        self.until_us: Final = until_us
+        self._tiers = {row.model_id: tuple(_price_tier(tier) for tier in row.tiers) for row in rows}
+
+    def tiers(self, model_id: str) -> tuple[PriceTier, ...] | None:
+        """A model's prices by rising input; None: the tariff has none."""
+        return self._tiers.get(model_id) or self._tiers.get(_EVERY_MODEL)
+
+    def prices(self, model_ids: Iterable[str]) -> dict[str, tuple[PriceTier, ...]]:
+        """The prices of those of these models that have some."""
+        found = ((model_id, self.tiers(model_id)) for model_id in model_ids)
+        return {model_id: tiers for model_id, tiers in found if tiers is not None}
+
+
+def _price_tier(tier: registry_pb2.ContextTier) -> PriceTier:
+    rates = {
+        name: getattr(tier.rates, name)
+        for index, name in enumerate(TOKEN_CLASSES)
+        # Later classes without a rate of their own have their parent's rate.
+        if index < FIRST or tier.rates.HasField(name)
+    }
+    return PriceTier(tier.above_input_tokens, rates)

@@ -1,0 +1,183 @@
+"""`tokenline catalog`: a change of the shelf is seen before it is made, asked for, kept and taken back."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from services.cli.main import command_line
+from services.registry.catalog_folder import base_catalog_folder
+from services.runtime.config import parse_yaml
+from tests.etcd_cluster import EtcdCluster
+from tests.registry.catalogs import CATALOG, write
+
+# A tariff version with one row: every other model of the price list would go off sale.
+ONE_ROW = """\
+tariffs:
+  - tariff_id: list-price-usd
+    version: 4
+    unit: CURRENCY
+    currency: USD
+    rates: [{model_id: deepseek-v4-flash, input: 0.2, cached_input: 0.0028, output: 0.28}]
+"""
+ADJUSTED = """\
+price_adjustments:
+  - adjustment_id: flash
+    of_tariff_id: list-price-usd
+    version: 1
+    rates: [{model_id: deepseek-v4-flash, input: 0.21, cached_input: 0.0028, output: 0.28}]
+"""
+OFFERING = "offerings:\n  - {offering_id: branch, display_name: Branch, tariff_id: flat, reservation_policy: worst_case}\n"
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+def tokenline(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(command_line, ["catalog", *map(str, arguments)])
+
+
+def answer(*arguments: str | Path) -> dict[str, Any]:
+    done = tokenline(*arguments, "--output", "json")
+    assert done.exit_code == 0, done.output
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def test_a_file_that_takes_models_off_sale_does_not_pass_unnoticed(data_dir: Path, tmp_path: Path) -> None:
+    folder = write(tmp_path / "shop", ONE_ROW).parent
+    rows = parse_yaml((base_catalog_folder() / "tariffs.yaml").read_text(encoding="utf-8"), dict, "tariffs.yaml")["tariffs"]
+    leaving = len(next(each for each in rows if each["tariff_id"] == "list-price-usd")["rates"]) - 1
+    # An ID of two layers is one that the upper layer replaces, and is named.
+    assert answer("validate", folder, "--data-dir", data_dir)["replaces"] == ["tariffs list-price-usd"]
+    shown = tokenline("diff", folder, "--data-dir", data_dir)
+    assert shown.exit_code == 0
+    assert "Leaves the shelf at once" in shown.output
+    assert f"In all: {leaving} models leave offerings, 1 price moves, 1 entry changes." in shown.output
+    refused = tokenline("apply", folder, "--data-dir", data_dir, "--yes")
+    assert refused.exit_code == 1
+    assert "of the models on sale leave an offering, more than 10%: MiniMax-M2, " in refused.output
+    assert "Nothing was changed; if it is meant: --large-change" in refused.output
+    assert not (data_dir / "catalog").exists()
+    done = tokenline("apply", folder, "--data-dir", data_dir, "--yes", "--large-change")
+    assert done.exit_code == 0, done.output
+    assert (data_dir / "catalog" / "catalog.yaml").read_text(encoding="utf-8") == ONE_ROW
+
+
+def test_a_price_is_changed_looked_up_and_taken_back(data_dir: Path, tmp_path: Path) -> None:
+    folder = write(tmp_path / "shop", ADJUSTED).parent
+    told = answer("diff", folder, "--data-dir", data_dir)["shelf"]
+    assert told["moments"][0]["moves"] == [
+        {
+            "tariff_id": "list-price-usd",
+            "model_id": "deepseek-v4-flash",
+            "token_class": "input",
+            "above_input_tokens": -1,
+            "before": "0.14",
+            "after": "0.21",
+            "offering_ids": ["enterprise-1b", "metered-agents", "metered-usd", "personal-10m-overage"],
+            "percent": "50.0",
+        }
+    ]
+    # Nobody is there to be asked.
+    asked = tokenline("apply", folder, "--data-dir", data_dir)
+    assert (asked.exit_code, "look at the change above and give --yes" in asked.output) == (2, True)
+    assert answer("validate", folder, "--data-dir", data_dir)["replaces"] == []
+    applied = answer("apply", folder, "--data-dir", data_dir, "--yes")
+    assert applied == {"number": 1, "layer": "catalog", "summary": "1 price moves, 1 entry changes"}
+    again = tokenline("apply", folder, "--data-dir", data_dir, "--yes")
+    assert (again.exit_code, "has these files already; nothing was changed" in again.output) == (1, True)
+
+    explained = answer("explain", "metered-usd", "--model", "deepseek-v4-flash", "--data-dir", data_dir)
+    (price,) = explained["prices"]
+    assert (price["tariff_id"], price["version"], price["rates"]["input"], price["unit"]) == ("list-price-usd", 4, "0.21", "USD")
+    base = base_catalog_folder() / "tariffs.yaml"
+    lines = base.read_text(encoding="utf-8").splitlines()
+    row = next(number for number, line in enumerate(lines, 1) if "{model_id: deepseek-v4-flash" in line)
+    assert [(each["file"], each["line"], each["part"]) for each in price["made_of"]] == [
+        (str(base), row, "version 3, row of 'deepseek-v4-flash'"),
+        (str(data_dir / "catalog" / "catalog.yaml"), 5, "+ version 1, row of 'deepseek-v4-flash'"),
+    ]
+
+    back = answer("rollback", "1", "--data-dir", data_dir, "--yes")
+    assert back == {"number": 2, "layer": "catalog", "summary": "1 price moves, 1 entry changes"}
+    assert list((data_dir / "catalog").iterdir()) == []
+    history = answer("history", "--data-dir", data_dir)["data"]
+    assert [(each["number"], each["action"]) for each in history] == [(1, "apply"), (2, "rollback")]
+    missing = tokenline("rollback", "7", "--data-dir", data_dir, "--yes")
+    assert (missing.exit_code, "the history has no change 7; it has 1 to 2" in missing.output) == (2, True)
+
+
+def test_a_mistake_is_told_with_all_others_and_changes_nothing(data_dir: Path, tmp_path: Path) -> None:
+    folder = write(tmp_path / "shop", ADJUSTED.replace("input: 0.21", "input: -1").replace("version: 1", "version: 0")).parent
+    for command in ("validate", "diff"):
+        done = tokenline(command, folder, "--data-dir", data_dir)
+        assert (done.exit_code, done.output.splitlines()) == (
+            1,
+            [
+                f"Error: {folder}/catalog.yaml:4: price_adjustments[0].version: must be from 1 to 1000000; it is 0",
+                f"{folder}/catalog.yaml:5: price_adjustments[0].rates[0].input: must not be negative; it is -1",
+            ],
+        )
+
+
+def test_explain_tells_of_what_is_not_there_and_of_times(data_dir: Path) -> None:
+    done = tokenline("explain", "nothing", "--data-dir", data_dir)
+    assert (done.exit_code, "nothing in the catalog has the ID 'nothing'" in done.output) == (2, True)
+    done = tokenline("explain", "metered-usd", "--model", "nothing", "--data-dir", data_dir)
+    assert (done.exit_code, "no model has the ID 'nothing'" in done.output) == (2, True)
+    done = tokenline("explain", "metered-usd", "--at", "2027-01-01", "--data-dir", data_dir)
+    assert (done.exit_code, "--at must be a time with its offset" in done.output) == (2, True)
+
+
+def test_a_data_folder_must_be_there_and_has_one_layer(tmp_path: Path) -> None:
+    folder = write(tmp_path / "shop", ADJUSTED).parent
+    done = tokenline("apply", folder, "--data-dir", tmp_path / "none", "--yes")
+    assert (done.exit_code, "is no data folder; `tokenline up` makes it" in done.output) == (2, True)
+    done = tokenline("diff", folder, "--data-dir", tmp_path, "--layer", "branch")
+    assert (done.exit_code, "a data folder has one layer, catalog" in done.output) == (2, True)
+
+
+@pytest.fixture(scope="module")
+def etcd() -> Iterator[EtcdCluster]:
+    with EtcdCluster(1) as cluster:
+        yield cluster
+
+
+def test_layers_of_a_cell_are_those_in_its_etcd(etcd: EtcdCluster, tmp_path: Path) -> None:
+    base = write(tmp_path / "base", CATALOG).parent
+    config = tmp_path / "registry.yaml"
+    config.write_text(
+        f"listen_address: 127.0.0.1:0\ncatalog_folders: [{base}]\n"
+        f"etcd:\n  endpoints: [{etcd.endpoints[0]}]\netcd_prefix: /{tmp_path.name}/\n"
+    )
+    folder = write(tmp_path / "layer", OFFERING).parent
+    assert answer("apply", folder, "--config", config, "--yes")["layer"] == "branch"
+    assert answer("list", "--config", config) == {"data": [{"layer": "branch", "files": ["catalog.yaml"]}], "broken": []}
+    write(tmp_path / "layer", OFFERING.replace("branch", "other"))
+    assert answer("apply", folder, "--layer", "other", "--config", config, "--yes")["number"] == 2
+    named = tokenline("apply", folder, "--layer", "a/b", "--config", config)
+    assert (named.exit_code, "--layer must be of letters, digits and -" in named.output) == (2, True)
+    removed = tokenline("remove", "another", "--config", config, "--yes")
+    assert (removed.exit_code, removed.output) == (2, "Error: no layer 'another' is published; there are: branch, other\n")
+    # Both models leave the offering that goes.
+    assert tokenline("remove", "branch", "--config", config, "--yes").exit_code == 1
+    assert answer("remove", "branch", "--config", config, "--yes", "--large-change")["number"] == 3
+    assert answer("rollback", "3", "--config", config, "--yes")["summary"] == "2 models come, 1 entry changes"
+    config.write_text(f"listen_address: 127.0.0.1:0\ncatalog_folders: [{base}]\n")
+    done = tokenline("list", "--config", config)
+    assert (done.exit_code, "has no etcd; put the files into one of its catalog_folders instead" in done.output) == (2, True)
+
+
+def test_a_price_list_that_moves_as_a_whole_needs_the_flag(data_dir: Path, tmp_path: Path) -> None:
+    text = ADJUSTED[: ADJUSTED.index("    rates")] + "    factor: 1.1\n"
+    folder = write(tmp_path / "shop", text).parent
+    done = tokenline("apply", folder, "--data-dir", data_dir, "--yes")
+    assert (done.exit_code, "of the prices move, more than 10%. Nothing was changed" in done.output) == (1, True)

@@ -1,0 +1,147 @@
+"""Faults with the shelf: what a catalog sells, at which prices, and from when."""
+
+from typing import Final
+
+from tests.mutations.planting import one
+
+_ADJUSTMENTS: Final = "services/registry/adjustments.py"
+_ADJUSTED: Final = "tests/registry/test_adjustments.py"
+_PRICE_LIST: Final = "tests/edge/test_price_list.py"
+
+_MOMENTS: Final = (
+    one(
+        "the price list stays as it was when the catalog came",
+        "services/edge/catalog.py",
+        "if snapshot is not None and snapshot.until_us <= self._clock.now_us():",
+        "if snapshot is not None and not snapshot:",
+        _PRICE_LIST,
+    ),
+    one(
+        "the price list shows a version a moment too late",
+        "services/edge/tariffs.py",
+        "            if begins_us > now_us:\n",
+        "            if begins_us >= now_us:\n",
+        _PRICE_LIST,
+    ),
+)
+
+_ADJUSTING: Final = (
+    one(
+        "a row of an adjustment leaves the tariff's other rows out",
+        _ADJUSTMENTS,
+        "for row in point.rates} | own",
+        "for row in point.rates if False} | own",
+        _ADJUSTED,
+    ),
+    one("a factor rounds down", _ADJUSTMENTS, "quantize(_STEP, ROUND_UP)", 'quantize(_STEP, "ROUND_DOWN")', _ADJUSTED),
+    one(
+        "an adjustment keeps the tariff's version",
+        _ADJUSTMENTS,
+        "point.version + adjustment.version",
+        "point.version",
+        _ADJUSTED,
+    ),
+    one(
+        "an adjustment holds before its time",
+        _ADJUSTMENTS,
+        "    if begins is not None and (point.time is None or point.time < begins):\n",
+        "    if False:\n",
+        _ADJUSTED,
+    ),
+    one(
+        "adjustments may lead in a circle",
+        _ADJUSTMENTS,
+        "    elif message := _circle(adjustment, tariffs, making):\n",
+        "    elif message := '':\n",
+        _ADJUSTED,
+    ),
+)
+
+_CLI: Final = "services/cli/catalog.py"
+_COMMANDS: Final = "tests/cli/test_catalog.py"
+_SHELF: Final = "services/registry/shelf.py"
+_DIFFERENCES: Final = "tests/registry/test_shelf.py"
+_STORES: Final = "tests/registry/test_layer_stores.py"
+
+_CHANGING: Final = (
+    one("a large change passes", _CLI, "        if share > _SHARE_MAX:\n", "        if False:\n", _COMMANDS),
+    one("nobody is asked", _CLI, "        if not sys.stdin.isatty():\n", "        if False:\n", _COMMANDS),
+    one(
+        "models that a later version forgets are not told",
+        _SHELF,
+        "    for moment in (now, *_later_moments(before, after, now)):\n",
+        "    for moment in (now,):\n",
+        _DIFFERENCES,
+    ),
+    one(
+        "a change is told twice", _SHELF, "                if move not in told.moves:\n", "                if True:\n", _DIFFERENCES
+    ),
+    one(
+        "a class that follows its parent is told as moved",
+        _SHELF,
+        "        for name in {**(one.given() if one else {}), **(other.given() if other else {})}:\n",
+        "        for name in {**rates[0], **rates[1]}:\n",
+        _DIFFERENCES,
+    ),
+    one(
+        "the second of two changes at once passes in etcd",
+        "services/registry/catalog_store.py",
+        "        as_read = {key: now.mark.get(change.layer, 0), kept: 0}\n",
+        "        as_read = dict[str, int]()\n",
+        _STORES,
+    ),
+    one(
+        "the second of two changes at once passes in a folder",
+        "services/registry/layer_folder.py",
+        "if (current.mark, current.last_number) != (now.mark, now.last_number):",
+        "if False:",
+        _STORES,
+    ),
+    one(
+        "a change killed halfway leaves no catalog",
+        "services/registry/layer_folder.py",
+        "    if old.is_dir() and not folder.exists():\n",
+        "    if False:\n",
+        _STORES,
+    ),
+    one(
+        "models leave the shelf without a line in the log",
+        "services/registry/catalog_folder.py",
+        "        if moment.leaves:\n",
+        "        if False:\n",
+        "tests/registry/test_catalog_folder.py",
+    ),
+    one(
+        "files of two states are taken for one",
+        "services/registry/catalog_folder.py",
+        "        if _fingerprint(self._folders) != fingerprint[0]:\n",
+        "        if False:\n",
+        "tests/registry/test_catalog_folder.py",
+    ),
+)
+
+_MISTAKES: Final = (
+    one(
+        "equivalents may lead in a circle",
+        "services/registry/catalog.py",
+        "            elif circle := _circle(model.model_id, model_id, models):\n",
+        "            elif circle := list[str]():\n",
+        "tests/registry/test_routes.py",
+    ),
+    one(
+        "an absurd price passes",
+        "services/registry/tariffs.py",
+        "if rate > (most := _RATE_MAX[measure]):",
+        "if (most := _RATE_MAX[measure]) < 0:",
+        "tests/registry/test_catalog_folder.py",
+    ),
+    one(
+        "known fields stand in any order",
+        "services/runtime/mistakes.py",
+        "sorted(names, key=lambda each: -likeness[each])",
+        "list(names)",
+        "tests/runtime/test_mistakes.py",
+    ),
+)
+
+SHELF: Final = (*_MOMENTS, *_ADJUSTING, *_CHANGING, *_MISTAKES)

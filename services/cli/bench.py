@@ -50,9 +50,21 @@ bench_group.add_command(charging_command)
 @click.option(
     "--grpc-tls", is_flag=True, help="TLS between the services, but not between those of --against, which may be this checkout."
 )
+@click.option(
+    "--store",
+    default="sqlite",
+    type=click.Choice(["sqlite", "postgresql"]),
+    help="The store of authentication, accounting and billing: a file each, or databases of one PostgreSQL made for it.",
+)
 @click.option("--output", default="table", type=click.Choice(["table", "json"]), help="How the report is printed.")
 def edge_command(
-    connections: int | None, streams: int | None, tokens_per_second: float | None, against: Path | None, output: str, **setting: Any
+    connections: int | None,
+    streams: int | None,
+    tokens_per_second: float | None,
+    body_bytes: int,
+    seconds: float,
+    output: str,
+    **how: Any,
 ) -> None:
     """Measure chat completions through the edge against a vendor simulator.
 
@@ -64,16 +76,17 @@ def edge_command(
     if streams is not None and connections is not None:
         raise click.UsageError("each stream has a connection of its own; give --streams or --connections, not both")
     from services.cli.bench_cell import checkout_of
-    from services.cli.bench_edge import measure_calls, measure_streams
+    from services.cli.bench_edge import How, measure_calls, measure_streams
     from services.cli.bench_report import print_report
 
-    other = None if against is None else checkout_of(against)
+    if how["against"] is not None:
+        how["against"] = checkout_of(how["against"])
     with expected_errors(), terminated_as_interrupted():
         report: Report
         if streams is None:
-            report = measure_calls(connections or _CONNECTIONS, other=other, **setting)
+            report = measure_calls(connections or _CONNECTIONS, body_bytes, seconds, How(**how))
         else:
-            report = measure_streams(streams, tokens_per_second or _TOKENS_PER_SECOND, other=other, **setting)
+            report = measure_streams(streams, tokens_per_second or _TOKENS_PER_SECOND, body_bytes, seconds, How(**how))
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(report)))
     else:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -19,6 +19,9 @@ from services.cli.load import Load, Measured
 from services.cli.processes import CPU_TICK_S, Processes
 from services.cli.prose import prose
 from services.cli.stream_load import StreamLoad
+
+if TYPE_CHECKING:
+    from services.cli.postgresql_server import PostgresqlServer
 
 _WARM_UP_S: Final = 2.0
 _WARM_UP_AGAIN_S: Final = 0.5
@@ -45,6 +48,8 @@ class Round(msgspec.Struct, frozen=True):
     measured: Measured
     edge_cpu_s: float
     accounting_cpu_s: float
+    # The database server that both checkouts use; 0: each service has files of its own.
+    database_cpu_s: float = 0.0
 
 
 class Side:
@@ -112,6 +117,10 @@ class Side:
     def accounting_cpu_us(self, count: int) -> float:
         """CPU time of accounting for each of `count`, in microseconds."""
         return round(sum(each.accounting_cpu_s for each in self.rounds) * _MICROSECONDS / max(count, 1), 1)
+
+    def database_cpu_us(self, count: int) -> float:
+        """CPU time of the database server for each of `count`, in microseconds."""
+        return round(sum(each.database_cpu_s for each in self.rounds) * _MICROSECONDS / max(count, 1), 1)
 
     @property
     def p50_ms(self) -> float:
@@ -205,17 +214,41 @@ def _body(model_id: str, prompt: str, output_tokens: int, **simulate: float) -> 
     return {"model": model_id, "messages": messages, "simulate": {"output_tokens": output_tokens, **simulate}}
 
 
+class How(NamedTuple):
+    """How cells are measured, whatever is sent."""
+
+    # Another checkout, in turn.
+    against: Path | None
+    # TLS between the services of this checkout, and none between those of the other.
+    grpc_tls: bool
+    # The store of authentication, accounting and billing.
+    store: Literal["sqlite", "postgresql"]
+
+
 class _Bench:
     """Running processes: a vendor, a load generator, and a cell of each checkout."""
 
     def __init__(
-        self, processes: Processes, folder: Path, workload: Workload, other: Path | None, certificates: Path | None
+        self,
+        processes: Processes,
+        folder: Path,
+        workload: Workload,
+        other: Path | None,
+        certificates: Path | None,
+        database: "PostgresqlServer | None",
     ) -> None:
         self._processes = processes
         self._workload = workload
+        self._database = database
         self.vendor_base_url = start_simulator(processes)
-        self.own = Side(BenchCell(processes, folder, self.vendor_base_url, "own", OWN_CHECKOUT, certificates=certificates))
-        self.other = None if other is None else Side(BenchCell(processes, folder, self.vendor_base_url, "other", other))
+        stores = None if database is None else database.new_database
+        own = BenchCell(
+            processes, folder, self.vendor_base_url, "own", OWN_CHECKOUT, certificates=certificates, new_database=stores
+        )
+        self.own = Side(own)
+        self.other = None
+        if other is not None:
+            self.other = Side(BenchCell(processes, folder, self.vendor_base_url, "other", other, new_database=stores))
         self.model_id = self._model()
         self._generator = processes.start("load", "-m", workload.generator, checkout=OWN_CHECKOUT)
 
@@ -253,27 +286,34 @@ class _Bench:
 
     def _round(self, side: Side, seconds: float) -> None:
         load = self._workload.load(side.cell, self.model_id, seconds, again=bool(side.rounds))
-        measured, cpu_s = self._processes.measure(self._generator, load, Measured, [side.cell.edge_pid, side.cell.accounting_pid])
+        pids = [side.cell.edge_pid, side.cell.accounting_pid]
+        if self._database is not None:
+            pids.append(self._database.pid)
+        measured, cpu_s = self._processes.measure(self._generator, load, Measured, pids)
         side.rounds.append(Round(measured, *cpu_s))
 
 
 @contextmanager
-def _bench(workload: Workload, other: Path | None, *, grpc_tls: bool) -> Iterator[_Bench]:
-    """`grpc_tls`: with TLS between the services of this checkout, and none between those of the other."""
+def _bench(workload: Workload, how: How) -> Iterator[_Bench]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tokenline-bench-")))
-        certificates = folder / "certs" if grpc_tls else None
+        certificates = folder / "certs" if how.grpc_tls else None
         if certificates is not None:
             write_certificates(certificates, 1)
+        database = None
+        if how.store == "postgresql":
+            from services.cli.postgresql_server import PostgresqlServer
+
+            database = stack.enter_context(PostgresqlServer())
         processes = Processes(folder)
         stack.callback(processes.stop)
-        yield _Bench(processes, folder, workload, other, certificates)
+        yield _Bench(processes, folder, workload, how.against, certificates, database)
 
 
-def measure_calls(connections: int, body_bytes: int, seconds: float, other: Path | None, *, grpc_tls: bool) -> CallsReport:
+def measure_calls(connections: int, body_bytes: int, seconds: float, how: How) -> CallsReport:
     """Measures plain calls. Blocking. Errors: `CommandError`."""
     calls = Calls(connections, body_bytes)
-    with _bench(calls, other, grpc_tls=grpc_tls) as bench:
+    with _bench(calls, how) as bench:
         own = bench.own
         direct = bench.measure(calls.to(bench.vendor_base_url, own.cell.api_keys, bench.model_id, _DIRECT_SECONDS, _WARM_UP_S / 2))
         if direct.failed or not direct.calls:
@@ -281,7 +321,7 @@ def measure_calls(connections: int, body_bytes: int, seconds: float, other: Path
         bench.run(seconds)
     return CallsReport(
         **_figures_of_calls(own),
-        **_setting(own, body_bytes),
+        **_setting(own, body_bytes, how),
         direct_calls_per_second=round((direct.calls - direct.failed) / direct.seconds, 1),
         p50_ms_over_direct=round(own.p50_ms - direct.p50_ms, 3),
         p99_ms_over_direct=round(own.p99_ms - direct.p99_ms, 3),
@@ -298,21 +338,20 @@ def _figures_of_calls(side: Side) -> dict[str, Any]:
         "calls_per_second": side.calls_per_second,
         "edge_cpu_us_per_call": side.edge_cpu_us(side.calls),
         "accounting_cpu_us_per_call": side.accounting_cpu_us(side.calls),
+        "database_cpu_us_per_call": side.database_cpu_us(side.calls),
     }
 
 
-def measure_streams(
-    streams: int, tokens_per_second: float, body_bytes: int, seconds: float, other: Path | None, *, grpc_tls: bool
-) -> StreamsReport:
+def measure_streams(streams: int, tokens_per_second: float, body_bytes: int, seconds: float, how: How) -> StreamsReport:
     """Measures streams. Blocking. Errors: `CommandError`."""
     _allow_descriptors(streams)
-    workload = Streams(streams, tokens_per_second, body_bytes, seconds if other is None else seconds / _ROUNDS)
-    with _bench(workload, other, grpc_tls=grpc_tls) as bench:
+    workload = Streams(streams, tokens_per_second, body_bytes, seconds if how.against is None else seconds / _ROUNDS)
+    with _bench(workload, how) as bench:
         bench.run(seconds)
     own = bench.own
     return StreamsReport(
         **_figures_of_streams(own),
-        **_setting(own, body_bytes),
+        **_setting(own, body_bytes, how),
         streams=streams,
         tokens_per_second=tokens_per_second,
         against=None
@@ -346,14 +385,14 @@ def _found(side: Side) -> dict[str, Any]:
     }
 
 
-def _setting(side: Side, body_bytes: int) -> dict[str, Any]:
+def _setting(side: Side, body_bytes: int, how: How) -> dict[str, Any]:
     """How this checkout was measured, whatever was sent."""
     return {
         "edge_pids": [side.cell.edge_pid],
         "accounting_pids": [side.cell.accounting_pid],
         "body_bytes": body_bytes,
         "seconds": round(side.seconds, 3),
-        "database": "sqlite",
+        "database": how.store,
     }
 
 

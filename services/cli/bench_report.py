@@ -42,6 +42,8 @@ class CallsFigures(_Found, frozen=True, kw_only=True):
     calls_per_second: float
     edge_cpu_us_per_call: float
     accounting_cpu_us_per_call: float
+    # A database server; 0: there is none.
+    database_cpu_us_per_call: float
 
 
 class OtherCalls(CallsFigures, frozen=True, kw_only=True):
@@ -245,6 +247,7 @@ _CALLS: Final[_Rows] = (
     ("calls a second of the simulator alone", "direct_calls_per_second", "{:,.0f}"),
     ("edge CPU a call", "edge_cpu_us_per_call", "{:,.0f} us"),
     ("accounting CPU a call", "accounting_cpu_us_per_call", "{:,.0f} us"),
+    ("database server's CPU a call", "database_cpu_us_per_call", "{:,.0f} us"),
     ("p50 over the simulator's own", "p50_ms_over_direct", "{:,.2f} ms"),
     ("p99 over the simulator's own", "p99_ms_over_direct", "{:,.2f} ms"),
     ("connections", "connections", "{:,}"),

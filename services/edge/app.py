@@ -177,14 +177,15 @@ async def run_edge(
         )
         for_operators = Answers(operators_application(parts, token, clock), metrics, clock)
         operators = await stack.enter_async_context(_listen_to_operators(for_operators, config, _refusing(clock)))
+        cross_origin = CrossOrigin(config.cors_origins) if config.cors_origins else None
         listening = listen_http(
-            Answers(clients_application(parts, clock), metrics, clock, calls, _cross_origin(config)),
+            Answers(clients_application(parts, clock), metrics, clock, calls, cross_origin),
             config.host,
             config.port,
             drain_s=config.drain_timeout_ms / 1_000,
             notice_s=config.drain_notice_ms / 1_000,
             limits=config.http_limits,
-            refuse=_refusing(clock),
+            refuse=_refusing(clock, cross_origin),
         )
         doors.append(await stack.enter_async_context(listening))
         yield Addresses(f"{_origin(config.host, doors[0].port)}/v1", _origin(config.admin_host, operators.port))
@@ -287,23 +288,20 @@ async def _listen_to_operators(answers: Answers, config: EdgeConfig, refuse: Ref
         yield listener
 
 
-def _cross_origin(config: EdgeConfig) -> CrossOrigin | None:
-    """The origins whose pages may read answers to clients; None: there are none. Operators' listener has none in any case."""
-    return CrossOrigin(config.cors_origins) if config.cors_origins else None
-
-
 def _origin(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _refusing(clock: Clock) -> Refuse:
-    """The server's own answers: in the dialect of the path, as far as that was read, and under an ID as all others are."""
+def _refusing(clock: Clock, cross_origin: CrossOrigin | None = None) -> Refuse:
+    """The server's own answers: in the dialect of the path and for the page, as far as these were read, under an ID as all are."""
     dialects = dict(CALLS)
 
-    def refuse(status: int, url: bytes) -> tuple[Sequence[Header], bytes]:
+    def refuse(status: int, url: bytes, head: Sequence[Header]) -> tuple[Sequence[Header], bytes]:
         dialect = dialects.get(url.partition(b"?")[0].decode("latin-1"), CALLS[0][1])
         request_id = uuid7(clock.now_us())
         headers = [(b"content-type", b"application/json"), *named(dialect, request_id)]
+        if cross_origin is not None:
+            headers += cross_origin.told(next((value for name, value in head if name == b"origin"), b""))
         return headers, dialect.problem_body(by_server(status), request_id)
 
     return refuse

@@ -193,6 +193,7 @@ def _offering(offering: Offering) -> registry_pb2.Offering:
         required_regions=sorted(offering.regions.required),
         preferred_regions=sorted(offering.regions.preferred),
         equivalent_models=offering.equivalent_models,
+        without_refund=not offering.refundable,
     )
     if offering.price is not None:
         message.price.amount, message.price.currency = micro_amount(offering.price.amount), offering.price.currency
@@ -223,6 +224,7 @@ def _allowance(allowance: Allowance) -> registry_pb2.Allowance:
         postpaid=allowance.postpaid,
         transferable=allowance.transferable,
         notice_percents=allowance.notice_percents,
+        weight=0 if allowance.weight is None else micro_amount(allowance.weight),
     )
 
 

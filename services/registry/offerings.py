@@ -84,6 +84,8 @@ class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     transferable: bool = False
     # When a notice is sent.
     notice_percents: tuple[int, ...] = ()
+    # The part of the offering's price that it is worth, from 0 to 1; left out of all: the one that was used most counts alone.
+    weight: Decimal | None = None
 
 
 class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -185,6 +187,8 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     regions: Regions = Regions()
     # Whether an equivalent model may answer its calls, unless a call says otherwise.
     equivalent_models: bool = False
+    # The worth of what is left goes back when it ends early.
+    refundable: bool = True
 
     @property
     def abandoned_answer_costs(self) -> str:
@@ -237,6 +241,7 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
         yield from _repetition(f"{field}.allowance_id", allowance.allowance_id, seen)
         for name, message in _allowance_flaws(offering, allowance, sale):
             yield f"{field}.{name}", message
+    yield from _weight_flaws(offering)
     seen = set()
     for index, limit in enumerate(offering.limits):
         field = f"limits[{index}]"
@@ -278,6 +283,8 @@ def _model_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
 
 def _price_flaws(offering: Offering) -> Iterator[FieldFlaw]:
     if offering.price is None:
+        if not offering.refundable:
+            yield "refundable", "goes with a price only; leave it out"
         if offering.payment_methods:
             yield "payment_methods", "go with a price only; leave them out"
         return
@@ -338,6 +345,32 @@ def _allowance_flaws(offering: Offering, allowance: Allowance, sale: Sale) -> It
         if not before < percent <= 100:
             yield f"notice_percents[{index}]", f"must rise, from 1 to 100; it is {percent}"
         before = percent
+
+
+def _weight_flaws(offering: Offering) -> Iterator[FieldFlaw]:
+    """Weights are given for all allowances but credit lines, or for none, and add up to 1."""
+    weights: list[Decimal | None] = []
+    for index, allowance in enumerate(offering.allowances):
+        if not allowance.postpaid:
+            weights.append(allowance.weight)
+        elif allowance.weight is not None:
+            yield f"allowances[{index}].weight", "goes without postpaid only: a credit line is paid by use; leave it out"
+    given = [weight for weight in weights if weight is not None]
+    if not given:
+        return
+    if len(given) < len(weights):
+        yield "allowances", "have weights, which must be given for every one that is no credit line, or for none"
+        return
+    for weight in given:
+        try:
+            micro_amount(weight)
+        except ValueError as error:
+            yield "allowances", f"have a weight that {error}"
+            return
+    if sum(given) != 1:
+        yield "allowances", f"have weights that must add up to 1; they add up to {sum(given)}"
+    if offering.price is None:
+        yield "allowances", "have weights, which go with a price only: each is the part of the price that an allowance is worth"
 
 
 def _charged_unit_flaws(offering: Offering, unit: str, currency: str, sale: Sale) -> Iterator[FieldFlaw]:

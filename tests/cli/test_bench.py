@@ -30,14 +30,15 @@ TIMEOUT_S = 180
 def test_calls_are_measured_against_another_checkout_and_both_bills_are_exact() -> None:
     result = tokenline(
         *("bench", "edge", "--seconds", "1", "--connections", "2", "--body-bytes", "2000"),
-        *("--against", str(OWN_CHECKOUT), "--grpc-tls", "--output", "json"),
+        *("--against", str(OWN_CHECKOUT), "--grpc-tls", "--store", "postgresql", "--output", "json"),
         timeout_s=TIMEOUT_S,
     )
     assert result.returncode == 0, result.stderr
     report = msgspec.json.decode(result.stdout, type=CallsReport)
     assert report.calls > 0
     assert report.edge_cpu_us_per_call > 0
-    assert (report.connections, report.body_bytes, report.failed) == (2, 2_000, 0)
+    assert (report.connections, report.body_bytes, report.failed, report.database) == (2, 2_000, 0, "postgresql")
+    assert report.database_cpu_us_per_call > 0
     assert report.seconds == pytest.approx(1, abs=0.3)
     other = report.against
     assert other is not None

@@ -12,6 +12,7 @@ import pytest
 
 from services.accounting.app import run_accounting
 from services.accounting.config import AccountingConfig
+from services.billing.cdr_file import Rows
 from services.billing.sqlite_store import SqliteStore
 from services.billing.store import first_cursor
 from services.cli.embedded import until_serving
@@ -171,7 +172,7 @@ def test_what_waits_for_a_database_ends_on_sigterm(tmp_path: Path) -> None:
 async def test_a_failed_background_task_ends_a_service_with_1(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "billing.sqlite3")
     # As if partition 0 had been exported before accounting's database was restored.
-    await store.advance(first_cursor(0, era=7), 5, None, [])
+    await store.advance(first_cursor(0, era=7), 5, None, Rows(0, [], [], []))
     await store.close()
     accounting = AccountingConfig(
         listen_address=f"unix:{tmp_path}/accounting",

@@ -1,11 +1,16 @@
 """Browsers' pages of other origins: nothing passes unless it is configured, and a preflight costs nobody anything."""
 
+import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import product
 from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import aiohttp
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -26,7 +31,7 @@ ASKED = "authorization, content-type, idempotency-key, x-stainless-lang"
 @asynccontextmanager
 async def allowing(folder: Path, origins: Sequence[str], *names: str) -> AsyncIterator[Cell]:
     def prepare(services: Cell) -> None:
-        services.edge_changes = {"cors_origins": tuple(origins)} if origins else {}
+        services.edge_changes = {"cors_origins": tuple(origins), "body_timeout_ms": 400, "body_bytes_max": 5_000}
 
     async with cell(folder, *names, prepare=prepare) as services:
         yield services
@@ -105,6 +110,53 @@ async def test_an_answer_is_for_the_page_that_asked(running: Cell) -> None:
     for origin in ({"origin": "https://evil.example"}, {}):
         status, headers, _ = await ask(address(running, "/v1/models"), authorization=bearer, **origin)
         assert (status, allowed(headers), headers["vary"]) == (200, {}, "origin")
+
+
+BEGUN = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\norigin: %b\r\nauthorization: Bearer %b\r\n"
+CHUNK = b"transfer-encoding: chunked\r\n\r\nnone\r\n"
+
+
+async def last_answer(services: Cell, request: bytes) -> tuple[int, dict[str, str]]:
+    """Status and headers of the last answer on a connection that the server ends."""
+    at = urlsplit(services.base_url)
+    reader, writer = await asyncio.open_connection(at.hostname, at.port)
+    writer.write(request)
+    came = await reader.read()
+    writer.close()
+    *_, last = re.finditer(rb"HTTP/1.1 (\d+) [^\r]*\r\n(.+?)\r\n\r\n", came, re.DOTALL)
+    status, lines = last.groups()
+    return int(status), dict(line.lower().split(": ", 1) for line in lines.decode().split("\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [
+        (b"content-length: many\r\n\r\n", 400),
+        (CHUNK, 400),
+        (b"content-length: 5\r\n\r\nab", 408),
+        (b"content-length: 10000\r\n\r\n" + b" " * 10_000, 413),
+        (b"expect: wonders\r\n\r\n", 417),
+        (b"x: y\r\n" * 101 + b"\r\n", 431),
+        (b"transfer-encoding: gzip\r\n\r\n", 501),
+    ],
+    ids=["head", "chunk", "time", "large", "expectation", "headers", "coding"],
+)
+async def test_a_page_can_read_what_is_refused_before_the_application(running: Cell, rest: bytes, status: int) -> None:
+    _, api_key = await running.subscriber(f"refused-{uuid4()}")
+    for origin, told in ((APP, {"allow-origin": APP, "expose-headers": "*"}), ("https://evil.example", {})):
+        refused, headers = await last_answer(running, BEGUN % (origin.encode(), api_key.encode()) + rest)
+        assert (refused, allowed(headers), headers["vary"]) == (status, told, "origin")
+
+
+async def test_a_page_can_read_the_refusal_of_a_request_that_waits(running: Cell) -> None:
+    """Its body is no HTTP, and comes while the request before it is answered."""
+    account_id, api_key = await running.subscriber("waits")
+    assert (await running.admin("POST", f"/accounts/{account_id}/buckets", GRANT)).status == 201
+    head = BEGUN % (APP.encode(), api_key.encode())
+    body = msgspec.json.encode(CHAT)
+    first = head.replace(APP.encode(), LOCAL.encode()) + b"content-length: %d\r\n\r\n%b" % (len(body), body)
+    status, headers = await last_answer(running, first + head + CHUNK)
+    assert (status, allowed(headers)) == (400, {"allow-origin": APP, "expose-headers": "*"})
 
 
 async def test_operators_are_not_reached_from_pages(running: Cell) -> None:

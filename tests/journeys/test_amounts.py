@@ -236,7 +236,8 @@ async def test_an_account_that_leaves_its_answers_is_refused_and_others_are_not(
         assert 280 < int(refused.headers["retry-after"]) <= 300
         assert 280_000 < int(refused.headers["retry-after-ms"]) <= 300_000
         assert refused.error["message"].startswith(
-            "Too many answers were begun and not waited for in the last 24 hours; wait for them, or stream them."
+            "Too many answers of the last 24 hours were not waited for, or cost more than the budgets of their keys; wait for "
+            "them, or stream them, and give minted keys larger budgets."
         )
     assert len(world.hostile.requests) == asked
     assert await _consumed(subscriber) == 100_000

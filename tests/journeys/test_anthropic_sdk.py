@@ -1,5 +1,6 @@
 """The official SDK of Anthropic's clients against the whole system: what its users see, and what they pay."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -183,6 +184,30 @@ async def test_counting_tokens_costs_nothing(running: Running) -> None:
     assert (await raw.parse()).input_tokens == 10
     found = await services.call("GET", f"/v1/me/receipts/{raw.headers['request-id']}", subscriber.api_key)
     assert found.status == 404
+    assert await subscriber.consumed() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "told"),
+    [
+        ("x-tokenline-run", "two words", "x-tokenline-run must have 1 to 64 visible ASCII characters."),
+        ("x-tokenline-fallback", "yes", "x-tokenline-fallback must be equivalent, or none, or left out"),
+    ],
+)
+@pytest.mark.parametrize("path", ["messages", "messages/count_tokens"])
+async def test_a_wrong_header_of_a_call_is_told_when_its_tokens_are_counted(
+    running: Running, path: str, name: str, word: str, told: str
+) -> None:
+    services, subscriber = running
+    before = await subscriber.consumed()
+    async with sdk(services, subscriber.api_key) as client:
+        with pytest.raises(anthropic.BadRequestError, match=re.escape(told)):
+            await client.post(
+                f"/v1/{path}",
+                body={"model": "small", "messages": HELLO, "max_tokens": 10},
+                cast_to=object,
+                options={"headers": {name: word}},
+            )
     assert await subscriber.consumed() == before
 
 

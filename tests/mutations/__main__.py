@@ -13,12 +13,14 @@ from tests.mutations.amounts import AMOUNTS
 from tests.mutations.calls import CALLS
 from tests.mutations.charges import CHARGES
 from tests.mutations.chart import CHART
+from tests.mutations.counts import COUNTS
 from tests.mutations.delivery import DELIVERY
 from tests.mutations.dialects import DIALECTS
 from tests.mutations.doors import DOORS
 from tests.mutations.durability import DURABILITY
 from tests.mutations.ends import ENDS
 from tests.mutations.free import FREE
+from tests.mutations.games import GAMES
 from tests.mutations.keys import KEYS
 from tests.mutations.media import MEDIA
 from tests.mutations.metering import METERING
@@ -62,11 +64,13 @@ MUTATIONS = (
     *ACTORS,
     *RUNS,
     *RULES,
+    *GAMES,
     *ROUTES,
     *OWNERS,
     *DURABILITY,
     *MEDIA,
     *SHELF,
+    *COUNTS,
 )
 
 

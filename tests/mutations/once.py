@@ -162,25 +162,44 @@ _TOLD: Final = (
     _one(
         "pages of all origins are answered",
         _ORIGINS,
-        "if not (self._all or origin in self._origins):",
-        "if not (self._all or origin):",
+        "return self._all or origin in self._origins",
+        "return self._all or bool(origin)",
         _PAGES,
     ),
     _one(
         "caches mix the answers of origins",
         _ORIGINS,
-        '[(b"access-control-allow-origin", origin), _VARIES]',
-        '[(b"access-control-allow-origin", origin)]',
+        'return (b"access-control-allow-origin", origin), _VARIES',
+        'return ((b"access-control-allow-origin", origin),)',
         _PAGES,
     ),
-    _one(
-        "a page cannot read its limits", _ORIGINS, '(*allowed, (b"access-control-expose-headers", b"*"))', "tuple(allowed)", _PAGES
-    ),
+    _one("a page cannot read its limits", _ORIGINS, ', (b"access-control-expose-headers", b"*")', ",", _PAGES),
     _one(
         "operators are reached from pages",
         "services/edge/app.py",
         "operators_application(parts, token, clock), metrics, clock)",
-        "operators_application(parts, token, clock), metrics, clock, None, _cross_origin(config))",
+        "operators_application(parts, token, clock), metrics, clock, None, CrossOrigin(config.cors_origins))",
+        _PAGES,
+    ),
+    _one(
+        "a page cannot read what the listener refuses",
+        "services/edge/app.py",
+        '            headers += cross_origin.told(next((value for name, value in head if name == b"origin"), b""))\n',
+        "            pass\n",
+        _PAGES,
+    ),
+    _one(
+        "a refusal in the middle of a body is for nobody's page",
+        "services/runtime/http/connection.py",
+        "                self._headers = current.headers\n",
+        "",
+        _PAGES,
+    ),
+    _one(
+        "a refusal of a request that waits is for nobody's page",
+        "services/runtime/http/connection.py",
+        "self._headers = self._queue.pop().headers",
+        "self._queue.pop()",
         _PAGES,
     ),
     _one(

@@ -210,7 +210,13 @@ _OF_COORDINATION: Final = (
         "        if False:\n",
         _IN_FEATURES,
     ),
-    one("this code understands nothing new", _FEATURES, "frozenset({EXTENDED_USAGE, ACTORS, RUNS})", "frozenset()", _IN_FEATURES),
+    one(
+        "this code understands nothing new",
+        _FEATURES,
+        "frozenset({EXTENDED_USAGE, ACTORS, RUNS, SALES})",
+        "frozenset()",
+        _IN_FEATURES,
+    ),
 )
 
 OWNERSHIP: Final = (*_OF_OWNERS, *_OF_COORDINATION)

@@ -14,6 +14,7 @@ _OFFERINGS: Final = "services/accounting/core/offerings.py"
 _OPENINGS: Final = "services/accounting/core/sales/openings.py"
 _PRICES: Final = "services/accounting/core/sales/prices.py"
 _RENEWALS: Final = "services/accounting/core/sales/renewals.py"
+_CREDIT: Final = "services/accounting/core/sales/credit.py"
 _EXTEND: Final = "services/accounting/core/sessions/extend.py"
 _RECORDS: Final = "services/accounting/core/sessions/records.py"
 _SETTLE: Final = "services/accounting/core/sessions/settle.py"
@@ -128,16 +129,16 @@ _OF_PRICES: Final = (
     ),
     one(
         "a share of an allowance is rounded down",
-        _OPENINGS,
-        "amount=-(-allowance.amount * span.part // span.whole)",
-        "amount=allowance.amount * span.part // span.whole",
+        _PRICES,
+        "else -(-allowance.amount * part // whole)",
+        "else allowance.amount * part // whole",
         _IN_PRICES,
     ),
     one(
         "money that comes back repays what was repaid before",
-        _OPENINGS,
-        "            sum(entry.amount for entry in granted if isinstance(entry, DebtRepaid) and entry.unit == unit),\n",
-        "",
+        _CREDIT,
+        "*bucket_entries(account, granted, repaid)]",
+        "*bucket_entries(account, granted)]",
         _IN_PRICES,
     ),
     one(

@@ -9,6 +9,8 @@ _RUNS: Final = "services/accounting/core/runs.py"
 _STATE: Final = "services/accounting/core/account/runs.py"
 _LIMITED: Final = "services/accounting/core/sessions/limited.py"
 _AUDIT: Final = "services/accounting/journal/audit.py"
+_SETTLE: Final = "services/accounting/core/sessions/settle.py"
+_RECORDS: Final = "services/accounting/core/sessions/records.py"
 _CORE: Final = "tests/accounting/core/test_runs.py"
 _WRITER: Final = "tests/accounting/writer/test_runs.py"
 
@@ -26,6 +28,49 @@ _OF_ACCOUNTING: Final = (
         "    for run in runs:\n        named.update",
         "    for run in runs[:1]:\n        named.update",
         _WRITER,
+    ),
+    one("a budget bounds the grant alone", _SETTLE, "            if excess > 0:\n", "            if False:\n", _CORE),
+    one(
+        "a count beyond the grant looks at the key's own budget alone",
+        _LIMITS,
+        "    for run in lineage(account, key_id):\n        for limit in run.limits:\n            if limit.kind",
+        "    for run in lineage(account, key_id)[:1]:\n        for limit in run.limits:\n            if limit.kind",
+        _CORE,
+    ),
+    one(
+        "a count beyond the grant takes what other calls hold",
+        _LIMITS,
+        "(counter.used + counter.reserved if counter else 0)\n                room",
+        "(counter.used if counter else 0)\n                room",
+        _CORE,
+    ),
+    one(
+        "a budget is passed where the worst case was reserved",
+        _SETTLE,
+        "max(0, session.debt_limit)} if session.expected else {}",
+        "max(0, session.debt_limit)}",
+        _CORE,
+    ),
+    one(
+        "a late Release passes a budget",
+        _SETTLE,
+        "        _keep_budgets(account, records, swept.key_id, {}, {})\n",
+        "        pass\n",
+        _CORE,
+    ),
+    one(
+        "of several buckets those that burn first are spared",
+        _RECORDS,
+        "in reversed(self.free_debits):",
+        "in self.free_debits:",
+        _CORE,
+    ),
+    one(
+        "small budgets get a vendor's work for nothing",
+        _RECORDS,
+        "return paid - moved, nobodys + moved",
+        "return paid - moved, nobodys",
+        _CORE,
     ),
     one("a budget may be wider than the parent's", _RUNS, "elif unit in caps and amount > caps[unit]:", "elif False:", _CORE),
     one(
@@ -216,10 +261,24 @@ _OF_KEYS: Final = (
         "        if False:\n",
         "tests/edge/call/test_admission.py",
     ),
+    one(
+        "a wrong label is not told when tokens are counted",
+        "services/edge/api/token_counts.py",
+        "        client.run_label()\n",
+        "",
+        "tests/journeys/test_anthropic_sdk.py",
+    ),
+    one(
+        "a wrong word on equivalents is not told when tokens are counted",
+        "services/edge/api/token_counts.py",
+        "        client.allows_equivalents()\n",
+        "",
+        "tests/journeys/test_anthropic_sdk.py",
+    ),
     one("a label is not in the CDR", "services/billing/cdr.py", "        settled.run_label,\n", '        "",\n', _JOURNEY),
     one(
         "reconciliation does not look at labels",
-        "services/billing/reconcile.py",
+        "services/billing/expected.py",
         '        cdr["run_label"] = settled.run_label\n',
         "        pass\n",
         "tests/billing/test_reconcile.py",

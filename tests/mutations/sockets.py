@@ -25,11 +25,23 @@ def _journey(name: str, file: str, old: str, new: str) -> Mutation:
 
 
 SOCKETS: Final = (
+    Mutation(
+        "of two faults in one piece the later is told",
+        _WEBSOCKET_PY,
+        (
+            ("        self._taken_by(frame)\n", ""),
+            (
+                "        self._protocol.events_received()\n",
+                "        for each in self._protocol.events_received():\n            self._take(each)  # type: ignore[arg-type]\n",
+            ),
+        ),
+        ("tests/runtime/http/test_websocket_pieces.py",),
+    ),
     _frames(
         "a message on a socket is as large as it likes",
         _WEBSOCKET_PY,
-        "Protocol(Side.SERVER, max_size=message_bytes_max, logger=_library_logger)",
-        "Protocol(Side.SERVER, max_size=None, logger=_library_logger)",
+        "super().__init__(Side.SERVER, max_size=message_bytes_max, logger=_library_logger)",
+        "super().__init__(Side.SERVER, max_size=None, logger=_library_logger)",
     ),
     _frames(
         "pings come as fast as they like",

@@ -289,6 +289,21 @@ def room_of(account: Account, rules: Rules, counters: tuple[tuple[str, int], ...
     return room or None
 
 
+def left_of_budgets(account: Account, key_id: str) -> Room:
+    """By unit, the least that the budgets of a minted key and of all keys above it leave beside what is used and held.
+
+    Below 0: more was used than there was. Empty for an issued key.
+    """
+    room: Room = {}
+    for run in lineage(account, key_id):
+        for limit in run.limits:
+            if limit.kind == LimitKind.USAGE:
+                counter = account.counters.get(name_of(limit, run.key_id))
+                left = limit.amount - (counter.used + counter.reserved if counter else 0)
+                room[limit.unit] = min(left, room.get(limit.unit, left))
+    return room
+
+
 def _in_window(counter: Counter, limit: Limit, now_us: int, time_zone: str) -> bool:
     if counter.end_us and now_us >= counter.end_us:
         return False

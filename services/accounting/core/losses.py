@@ -50,7 +50,8 @@ def refusal(account: Account, plan: Plan, now_us: int) -> Refused | None:
             held=False,
             limit_id=UNPAID_WORK,
             retry_after_us=account.last_unpaid_us + UNPAID_WAIT_US - now_us,
-            message="too many answers were begun and not waited for in the last 24 hours; wait for them, or stream them",
+            message="too many answers of the last 24 hours were not waited for, or cost more than the budgets of their keys; wait "
+            "for them, or stream them, and give minted keys larger budgets",
         )
     return None
 

@@ -21,7 +21,7 @@ from services.accounting.core.amounts import (
 )
 from services.accounting.core.commands import ResultCode
 from services.accounting.core.entries import Wholesale
-from services.accounting.core.terms import FinalAction, Limit, Payment, Terms
+from services.accounting.core.terms import FinalAction, Limit, Payment, Terms, first_terms
 from services.tariff_windows import Calendar, Hours, window_at
 from services.token_classes import Measure
 
@@ -128,13 +128,14 @@ class CatalogContent(NamedTuple):
 class ChargingCatalog:
     """Answers questions about the catalog's content, and keeps the answers."""
 
-    def __init__(self, content: CatalogContent, *, extended: bool = True, runs: bool = True) -> None:
+    def __init__(self, content: CatalogContent, *, extended: bool = True, runs: bool = True, sales: bool = True) -> None:
         """`extended`: every member of the cell reads later token classes and absorbed amounts; see `for_first_release`.
 
-        `runs`: every member of the cell reads runs and labels of calls.
+        `runs`: every member of the cell reads runs and labels of calls. `sales`: every one reads all terms of a sale.
         """
         self.extended: Final = extended
         self.runs: Final = runs
+        self.sales: Final = sales
         self._content: Final = content
         self.offerings: Final = content.offerings
         self.model_ids: Final = content.model_ids
@@ -159,17 +160,24 @@ class ChargingCatalog:
         """The catalog for members of the cell that know the first token classes alone, and no limit of debts."""
         offerings = {
             offering_id: rules._replace(schedules=tuple(map(_of_first_classes, rules.schedules)), debt_limits={})
-            for offering_id, rules in self.offerings.items()
+            for offering_id, rules in _of_first_terms(self.offerings).items()
         }
         wholesale = {
             model_id: tuple((vendor_id, name, _of_first_classes(schedule)) for vendor_id, name, schedule in routes)
             for model_id, routes in self._wholesale.items()
         }
-        return ChargingCatalog(self._content._replace(offerings=offerings, wholesale=wholesale), extended=False, runs=False)
+        return ChargingCatalog(
+            self._content._replace(offerings=offerings, wholesale=wholesale), extended=False, runs=False, sales=False
+        )
 
-    def without_runs(self) -> "ChargingCatalog":
-        """The catalog for members of the cell that know no runs and no labels of calls."""
-        return ChargingCatalog(self._content, extended=self.extended, runs=False)
+    def for_members(self, *, extended: bool, runs: bool, sales: bool) -> "ChargingCatalog":
+        """The catalog for members of the cell that understand these; see `__init__`."""
+        if not extended:
+            return self.for_first_release()
+        if runs and sales:
+            return self
+        content = self._content if sales else self._content._replace(offerings=_of_first_terms(self.offerings))
+        return ChargingCatalog(content, runs=runs, sales=sales)
 
     def worth(self, amount: int, unit: str) -> int:
         """An amount of money in micro-yuan; 0 for other units, and where there is no exchange rate."""
@@ -257,6 +265,11 @@ class ChargingCatalog:
             return None
         rate, version = self._exchange_rates[pair]
         return exchanged(tariff, pair[1], rate, f"{pair[0]}/{pair[1]}@{version}")
+
+
+def _of_first_terms(offerings: dict[str, OfferingRules]) -> dict[str, OfferingRules]:
+    """Offerings whose terms the first release reads whole."""
+    return {offering_id: rules._replace(terms=rules.terms and first_terms(rules.terms)) for offering_id, rules in offerings.items()}
 
 
 def _of_first_classes(schedule: Schedule) -> Schedule:

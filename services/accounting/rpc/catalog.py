@@ -147,6 +147,7 @@ def _terms(offering: registry_pb2.Offering, limits: tuple[Limit, ...], final_act
         limits=limits,
         final_action=final_action,
         time_zone=time_zone,
+        refundable=not offering.without_refund,
     )
 
 
@@ -162,6 +163,7 @@ def _allowance(allowance: registry_pb2.Allowance) -> Allowance:
         postpaid=allowance.postpaid,
         transferable=allowance.transferable,
         notice_percents=tuple(allowance.notice_percents),
+        weight=allowance.weight,
     )
 
 

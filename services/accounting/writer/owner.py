@@ -95,7 +95,7 @@ class Owner:
         # Whether every member of the cell reads what is newer than the first release.
         self.extended = True
         # Whether every member of the cell reads runs and labels of calls.
-        self._runs = True
+        self._runs = self._sales = True
         # Whether every member of the cell reads who gave a command.
         self._attributes = True
         # The cell's number of partitions.
@@ -153,10 +153,7 @@ class Owner:
     def set_catalog(self, catalog: ChargingCatalog) -> None:
         """Sets the catalog for new sessions; open ones keep what they pinned."""
         self._whole_catalog = catalog
-        if not self.extended:
-            self._catalog = catalog.for_first_release()
-        else:
-            self._catalog = catalog if self._runs else catalog.without_runs()
+        self._catalog = catalog.for_members(extended=self.extended, runs=self._runs, sales=self._sales)
 
     def set_features(self, understood: frozenset[str]) -> None:
         """Sets the features that every member of the cell understands: entries use no others from now on. At first all are set."""
@@ -164,13 +161,16 @@ class Owner:
         if attributes != self._attributes:
             self._attributes = attributes
             logger.info("actors of commands are %s", "written now" if attributes else "not written: not every member reads them")
-        before = self.extended, self._runs
+        before = self.extended, self._runs, self._sales
         self.extended, self._runs = features.EXTENDED_USAGE in understood, features.RUNS in understood
+        self._sales = features.SALES in understood
         if self.extended != before[0]:
             logger.info("%s are written now", "all token classes" if self.extended else "only the first token classes")
         if self._runs != before[1]:
             logger.info("runs are %s", "opened now" if self._runs else "not opened: not every member reads them")
-        if (self.extended, self._runs) != before and self._whole_catalog is not None:
+        if self._sales != before[2]:
+            logger.info("terms of sales are %s", "pinned whole now" if self._sales else "those of the first release")
+        if (self.extended, self._runs, self._sales) != before and self._whole_catalog is not None:
             self.set_catalog(self._whole_catalog)
 
     # Owning

@@ -40,6 +40,9 @@ class TokenCounts:
         if snapshot is None:
             raise unavailable("no catalog is loaded yet")
         model = model_of(snapshot, request.model_id)
+        # A count is of no run and has no equivalent: what is wrong is told here, before the call that it is asked for.
+        client.allows_equivalents()
+        client.run_label()
         with client.interruptible():
             offering = await self._offerings.sellable(snapshot, principal)
             if offering is None or model.model_id not in offering.prices:

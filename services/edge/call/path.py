@@ -17,7 +17,6 @@ from services.edge.http.problems import (
     Problem,
     key_ended,
     limit_used_up,
-    malformed,
     model_not_found,
     quota_below_answer,
     quota_below_choices,
@@ -36,9 +35,6 @@ from services.token_classes import NOTHING
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
-# A header of the request: whether an equivalent model may answer.
-_FALLBACK: Final = b"x-tokenline-fallback"
-_FALLBACKS: Final = {"": None, "equivalent": True, "none": False}
 _NOTHING_USED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_VENDOR, cause_of(Ended.REJECTED))
 _FAILED: Final = Settlement(NOTHING, pb.USAGE_PROVENANCE_PARTIAL, cause_of(Ended.FAILED))
 
@@ -110,7 +106,7 @@ class CallPath:
             self._routed = snapshot
             self._router.keep(snapshot.routes())
         model = model_of(snapshot, request.model_id)
-        equivalents = _allows_equivalents(client.header(_FALLBACK))
+        equivalents = client.allows_equivalents()
         if principal.is_minted:
             # The models that it may call are its run's, which accounting alone knows.
             equivalents = False
@@ -185,13 +181,13 @@ class CallPath:
         offering = snapshot.offering(opened.offering_id)
         cheaper = _restricted_to(snapshot, opened, offering)
         if cheaper is None:
-            raise _refusal(opened, admitted, offering.redirect_offering_id if offering else "")
+            raise self._refused(opened, admitted, offering.redirect_offering_id if offering else "")
         # The quota has ended, but the offering lets calls go on with a cheaper model.
         admitted = await self._admit(opening.dialect, opening.request, cheaper, opening.principal)
         admitted, opened = await self._reserve(opening, admitted)
         if isinstance(opened, pb.Granted):
             return admitted, opened
-        raise _refusal(opened, admitted, "")
+        raise self._refused(opened, admitted)
 
     async def _admit(self, dialect: Dialect, request: Request, model: SellableModel, principal: Principal) -> Admitted:
         """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
@@ -221,6 +217,11 @@ class CallPath:
         opening.tell_rates(opened)
         return opened
 
+    def _refused(self, refused: pb.Refused, admitted: Admitted, redirect_offering_id: str = "") -> Problem:
+        problem = _refusal(refused, admitted, redirect_offering_id)
+        self._metrics.refusals.add(problem.code or problem.type)
+        return problem
+
 
 def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOffering | None) -> SellableModel | None:
     """The model that calls go on with when the quota has ended; None if the refusal has another reason, or calls end."""
@@ -236,14 +237,6 @@ def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOf
 
 def _rate(of: str, left: pb.RateLeft) -> Rate:
     return Rate(of, left.limit, left.remaining, left.reset_ms)
-
-
-def _allows_equivalents(word: str) -> bool | None:
-    """Whether a request lets an equivalent model answer; None: it does not say. Errors: `Problem` 400 for another word."""
-    if word not in _FALLBACKS:
-        message = f"{_FALLBACK.decode()} must be equivalent, or none, or left out: then it is as the account's offering says."
-        raise malformed(_FALLBACK.decode(), message, "invalid_value")
-    return _FALLBACKS[word]
 
 
 def _refusal(refused: pb.Refused, admitted: Admitted, redirect_offering_id: str) -> Problem:

@@ -13,6 +13,8 @@ from services.edge.http.problems import Problem, answer_too_long, malformed, too
 from services.runtime.http.exchange import Exchange, GoneError
 
 RUN_LABEL: Final = b"x-tokenline-run"
+FALLBACK: Final = b"x-tokenline-fallback"
+_FALLBACKS: Final = {"": None, "equivalent": True, "none": False}
 _RUN_LABEL_FORM: Final = re.compile(r"[!-~]{1,64}")
 
 
@@ -61,6 +63,14 @@ class Client:
         if value and _RUN_LABEL_FORM.fullmatch(value) is None:
             raise malformed(RUN_LABEL.decode(), "x-tokenline-run must have 1 to 64 visible ASCII characters.", "invalid_value")
         return value
+
+    def allows_equivalents(self) -> bool | None:
+        """Whether an equivalent model may answer, from `x-tokenline-fallback`; None: it does not say. Errors: `Problem` 400."""
+        word = self.header(FALLBACK)
+        if word not in _FALLBACKS:
+            message = f"{FALLBACK.decode()} must be equivalent, or none, or left out: then it is as the account's offering says."
+            raise malformed(FALLBACK.decode(), message, "invalid_value")
+        return _FALLBACKS[word]
 
     async def read_body(self, bytes_max: int, coming: Coming, look: Callable[[bytes], float]) -> bytes:
         """The body; each piece is shown to `look` as it comes, which says how long the next one is to wait.

@@ -24,26 +24,39 @@ class CrossOrigin:
         self._all = "*" in origins
         self._origins = frozenset(origin.encode() for origin in origins)
 
+    def told(self, origin: bytes) -> tuple[Header, ...]:
+        """Headers of an answer, whoever makes it, from the request's own Origin; empty: it has none."""
+        if not self._allows(origin):
+            return (_VARIES,)
+        # All that are not sent by a browser's cookies; those of limits, retries and receipts among them.
+        return *self._allowed(origin), (b"access-control-expose-headers", b"*")
+
     def serve(self, exchange: Exchange) -> bool:
-        """Gives the answer, whoever makes it, the headers that its page needs; answers a preflight, and then returns True."""
+        """Gives the answer the headers that its page needs; answers a preflight, and then returns True."""
         origin = exchange.value_of(b"origin")
         is_preflight = exchange.method == "OPTIONS" and bool(exchange.value_of(b"access-control-request-method"))
-        if not (self._all or origin in self._origins):
-            exchange.more_headers = () if self._all else (_VARIES,)
+        if not self._allows(origin):
+            exchange.more_headers = (_VARIES,)
             if is_preflight and origin:
                 problem = origin_not_allowed(origin.decode("latin-1"))
                 exchange.whole(problem.status, [(b"content-type", b"application/json")], problem_body(problem))
             return is_preflight and bool(origin)
-        allowed = [(b"access-control-allow-origin", b"*")] if self._all else [(b"access-control-allow-origin", origin), _VARIES]
         if not is_preflight:
-            # All that are not sent by a browser's cookies; those of limits, retries and receipts among them.
-            exchange.more_headers = (*allowed, (b"access-control-expose-headers", b"*"))
+            exchange.more_headers = self.told(origin)
             return False
         asked = exchange.value_of(b"access-control-request-headers")
         headers = [(b"access-control-allow-methods", _METHODS), (b"access-control-max-age", _KEPT_S)]
         if asked:
             headers.append((b"access-control-allow-headers", asked))
-        exchange.more_headers = tuple(allowed)
+        exchange.more_headers = self._allowed(origin)
         exchange.start(204, headers)
         exchange.end()
         return True
+
+    def _allows(self, origin: bytes) -> bool:
+        return self._all or origin in self._origins
+
+    def _allowed(self, origin: bytes) -> tuple[Header, ...]:
+        if self._all:
+            return ((b"access-control-allow-origin", b"*"),)
+        return (b"access-control-allow-origin", origin), _VARIES

@@ -331,8 +331,6 @@ class Connection(asyncio.Protocol):
         if method == "CONNECT":
             raise _RefusedError(501)
         exchange = Exchange(self, method, self._target, self._headers)
-        # Trailers are not among a request's headers.
-        self._headers = []
         exchange.is_http_1_0 = _is_http_1_0(parser.get_http_version())
         exchange.keep_alive = parser.should_keep_alive()
         upgrades = has_body = False
@@ -363,6 +361,8 @@ class Connection(asyncio.Protocol):
             self._queue.append(exchange)
         else:
             raise _RefusedError(400)
+        # Trailers are not among a request's headers.
+        self._headers = []
 
     def on_body(self, body: bytes) -> None:
         self._progressed = True
@@ -457,7 +457,7 @@ class Connection(asyncio.Protocol):
             self._tell(status)
         elif coming is not current:
             if coming is not None and self._queue and self._queue[-1] is coming:
-                self._queue.pop()
+                self._headers = self._queue.pop().headers
             self._coming = None
             self._refusal = status
         else:
@@ -467,12 +467,13 @@ class Connection(asyncio.Protocol):
                 self._linger()
             else:
                 current.status = status
+                self._headers = current.headers
                 self._tell(status, current.raw_path)
             current.lose()
 
     def _tell(self, status: int, target: bytes = b"") -> None:
         """Answers in the server's own words, and closes."""
-        headers, body = self._listener.refuse(status, target or self._target)
+        headers, body = self._listener.refuse(status, target or self._target, self._headers)
         refused = Exchange(self, "POST", b"/", [])
         self._over = self._told = True
         self._refusal = 0

@@ -20,8 +20,8 @@ from services.runtime.http.pace import Pace
 logger = logging.getLogger(__name__)
 
 Application = Callable[[Exchange], Awaitable[Any]]
-# The server's own answer: from a status, and the URL as far as it was read, to headers and body.
-Refuse = Callable[[int, bytes], tuple[Sequence[Header], bytes]]
+# The server's own answer: from a status, and the URL and headers as far as they were read, to headers and body.
+Refuse = Callable[[int, bytes, Sequence[Header]], tuple[Sequence[Header], bytes]]
 
 # Connections that came last may take this long to bring their requests.
 _LAST_REQUESTS_S: Final = 1.0
@@ -49,7 +49,7 @@ _KNOWN_MAX: Final = 16_384
 _KERNEL_UNSENT_BYTES_MAX: Final = 128 * 1024
 
 
-def plain_refusal(status: int, url: bytes) -> tuple[Sequence[Header], bytes]:
+def plain_refusal(status: int, url: bytes, head: Sequence[Header]) -> tuple[Sequence[Header], bytes]:
     """A `Refuse` without words."""
     return [(b"content-type", b"text/plain")], b""
 

@@ -41,12 +41,25 @@ class HandshakeError(Exception):
     """The request is no handshake of a WebSocket; the message says what is wrong."""
 
 
+class _Frames(Protocol):
+    """The library's reader of frames, which hands each on before it reads the next: the first fault is the one that is told."""
+
+    def __init__(self, take: Callable[[Frame], None], message_bytes_max: int) -> None:
+        super().__init__(Side.SERVER, max_size=message_bytes_max, logger=_library_logger)
+        self._taken_by = take
+
+    def recv_frame(self, frame: Frame) -> None:
+        """See `Protocol`."""
+        super().recv_frame(frame)
+        self._taken_by(frame)
+
+
 class WebSocket:
     """One socket. Its messages are received one after another. After one follows `done`, or `serve` before it takes long."""
 
     def __init__(self, exchange: Exchange, head: bytes, message_bytes_max: int) -> None:
         """See `accept`."""
-        self._protocol = Protocol(Side.SERVER, max_size=message_bytes_max, logger=_library_logger)
+        self._protocol = _Frames(self._take, message_bytes_max)
         self._small = Pace(_SMALL_PER_SECOND, _SMALL_AT_ONCE)
         self._loop = asyncio.get_running_loop()
         # The frames of a message that is coming; messages that wait to be received, and the bytes of all of them.
@@ -97,11 +110,8 @@ class WebSocket:
             return
         # The library's buffer takes any bytes.
         self._protocol.receive_data(cast(bytes, data))
-        for frame in self._protocol.events_received():
-            assert isinstance(frame, Frame)
-            if self.closed:
-                return
-            self._take(frame)
+        # Each was taken as it was read.
+        self._protocol.events_received()
         if self.closed:
             return
         self._flush()

@@ -25,7 +25,7 @@ from tokenline.accounting.v1 import accounting_pb2 as pb
 PARTITIONS: Final = 16
 WAIT_S_MAX: Final = 30.0
 # By name.
-ALL_FEATURES: Final[list[int]] = [pb.FEATURE_ACTORS, pb.FEATURE_RUNS, pb.FEATURE_TOKEN_CLASSES]
+ALL_FEATURES: Final[list[int]] = [pb.FEATURE_ACTORS, pb.FEATURE_RUNS, pb.FEATURE_SALES, pb.FEATURE_TOKEN_CLASSES]
 ADMINISTRATOR: Final = pb.Actor(subject="administrator", proof="admin_token", role="operator")
 
 

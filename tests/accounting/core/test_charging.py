@@ -938,6 +938,14 @@ def test_a_late_release_beyond_the_balance_is_debt(ledger: Ledger) -> None:
     assert ledger.release(charging_id, 3, usage(input=20, output=40)) == Settled("TOKEN", 40 * UNIT, 35 * UNIT)
 
 
+def test_who_asks_for_the_account_is_not_shown_its_swept_sessions(ledger: Ledger) -> None:
+    ledger.grant(100 * UNIT)
+    charging_id = swept(ledger, usage(input=20))
+    shown = ledger.unchanged_by(ReadAccount(ACCOUNT_ID))
+    assert isinstance(shown, AccountView)
+    assert (charging_id in ledger.state.swept, shown.account.swept) == (True, {})
+
+
 def test_a_swept_session_takes_nothing_but_its_release(ledger: Ledger) -> None:
     ledger.grant(1_000 * UNIT)
     charging_id = swept(ledger, usage(input=20))

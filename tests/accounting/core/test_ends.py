@@ -50,8 +50,9 @@ def test_a_grant_says_when_the_first_of_its_subjects_ends_and_which_one_that_is(
     assert (renewed.ends_in_us, renewed.ending_subject) == (2 * HOUR - HALF, KEY)
 
 
-def test_a_repeat_is_told_of_the_end_as_it_is_now(shopper: Shopper) -> None:
-    shopper.limits(KEY, valid_until_us=shopper.now_us + HOUR)
+@pytest.mark.parametrize("subject", [KEY, MEMBER])
+def test_a_repeat_is_told_of_the_end_as_it_is_now(shopper: Shopper, subject: str) -> None:
+    shopper.limits(subject, valid_until_us=shopper.now_us + HOUR)
     create = shopper.create_command(10, 100, metered=True)
     assert isinstance(create, CreateSession)
     first = shopper.ask(create)

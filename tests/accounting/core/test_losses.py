@@ -284,7 +284,7 @@ def test_losses_count_against_what_an_int64_holds() -> None:
 async def test_a_cell_of_one_process_announces_all_it_understands_and_tells_of_losses(tmp_path: Path) -> None:
     async with cell(tmp_path) as client:
         async for response in client.stub.WatchOwners(pb.WatchOwnersRequest(), timeout=10):
-            assert list(response.features) == [pb.FEATURE_ACTORS, pb.FEATURE_RUNS, pb.FEATURE_TOKEN_CLASSES]
+            assert list(response.features) == [pb.FEATURE_ACTORS, pb.FEATURE_RUNS, pb.FEATURE_SALES, pb.FEATURE_TOKEN_CLASSES]
             break
         account_id, session = await client.open(100), charging_id()
         await client.charge(create(account_id, session))

@@ -139,18 +139,19 @@ def test_debts_in_two_units_are_repaid_each_by_its_own() -> None:
 
 
 def test_money_that_comes_back_from_a_change_does_not_repay_what_its_allowance_has_repaid() -> None:
-    rich = for_sale("rich", allowance(1), price=30 * UNIT)
-    ledger = Shopper(rich, for_sale("lean", allowance(2, CNY)), base=offering({"flat": flat(EACH, CNY)}))
+    rich = for_sale("rich", allowance(1, model_group="cheap"), price=30 * UNIT)
+    base = offering({"flat": flat(EACH, CNY)})
+    ledger = Shopper(rich, for_sale("lean", allowance(2, CNY)), base=base, model_groups={"cheap": frozenset({"other"})})
     ledger.money(30)
     order = ledger.order("rich", Payment.PREPAID)
     ledger.event(usage(4))
-    assert ledger.state.debts[CNY].outstanding == 3 * UNIT
+    assert ledger.state.debts[CNY].outstanding == 4 * UNIT
     assert isinstance(ledger.ask(change_of(order, "lean", Payment.FREE)), Ordered)
     granted = [entry for entry in ledger.last_entries if isinstance(entry, BucketGranted)]
     # 29 of 30 days are left, and the new offering costs nothing.
     assert [(entry.source.partition(":")[0], entry.amount // UNIT, entry.repaid // UNIT) for entry in granted] == [
         ("restart", 2, 2),
-        ("surplus", 29, 1),
+        ("surplus", 29, 2),
     ]
     assert ledger.state.debts[CNY].outstanding == 0
-    assert ledger.free[CNY] == 28
+    assert ledger.free[CNY] == 27

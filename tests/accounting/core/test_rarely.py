@@ -30,7 +30,7 @@ from services.accounting.core.corrections import set_limits
 from services.accounting.core.cycles import period_bounds_us
 from services.accounting.core.due import due_entries
 from services.accounting.core.entries import BucketGranted, OrderFailed, PriceCharged, SessionSettled, SubscriptionEnded
-from services.accounting.core.sales.prices import unused_value
+from services.accounting.core.sales.credit import credit_of
 from services.accounting.core.terms import LimitKind, Payment, Period, Scope
 from services.runtime.identifiers import derived_name
 from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, TCC_US, UNIT, Ledger, catalog_of, flat, offering, usage
@@ -131,10 +131,12 @@ def test_a_payment_for_a_subscription_that_has_ended_is_to_be_given_back(shopper
     poke(shopper)
     asked = awaiting(shopper)
     shopper.cancel(order.subscription_id, at_once=True)
-    assert refused(shopper.unchanged_by(ConfirmPayment(ACCOUNT_ID, asked.order_id, "late"))) == (
+    assert refused(shopper.ask(ConfirmPayment(ACCOUNT_ID, asked.order_id, "late"))) == (
         "NOT_POSSIBLE",
-        f"subscription {order.subscription_id} has ended; give the payment back and order again",
+        f"order {asked.order_id} came to nothing: subscription {order.subscription_id} has ended; "
+        "give payment late back and order again",
     )
+    assert shopper.state.orders[asked.order_id].state == "failed"
 
 
 def test_an_order_needs_room_for_all_its_buckets_at_once() -> None:
@@ -209,10 +211,10 @@ def test_a_cycle_is_worth_its_days_that_are_left_while_it_runs(shopper: Shopper)
     shopper.order("ten", Payment.PREPAID)
     (subscription,) = shopper.state.subscriptions.values()
     days = subscription.cycle_days
-    assert unused_value(subscription, shopper.now_us) == 9_900_000 * (days - 1) // days > 0
-    assert unused_value(msgspec.structs.replace(subscription, state="suspended"), shopper.now_us) == 0
+    assert credit_of(shopper.state, subscription, shopper.now_us) == 9_900_000 * (days - 1) // days > 0
+    assert credit_of(shopper.state, msgspec.structs.replace(subscription, state="suspended"), shopper.now_us) == 0
     # Old journals have no days.
-    assert unused_value(msgspec.structs.replace(subscription, cycle_days=0), shopper.now_us) == 0
+    assert credit_of(shopper.state, msgspec.structs.replace(subscription, cycle_days=0), shopper.now_us) == 0
 
 
 @pytest.mark.parametrize("payment", [Payment.EXTERNAL, Payment.PREPAID])

@@ -10,6 +10,7 @@ from services.accounting.core.commands import (
     ChangeSubscription,
     Command,
     ConfirmPayment,
+    CreateSession,
     Failed,
     GrantBucket,
     PlaceOrder,
@@ -24,6 +25,10 @@ from services.accounting.core.commands import (
 from services.accounting.core.terms import Payment
 from tests.accounting.ledger import ACCOUNT_ID, DAY, UNIT, fault_of, usage
 from tests.accounting.shop import Shopper, allowance, for_sale, lasting
+
+# Made by the release of 2026-11-28, when a Create had fewer fields than now.
+CREATE = CreateSession(ACCOUNT_ID, "018bcfe5-6800-7e77-ba00-d18cf531facc", 1, "m", "key-1", "mem-1", 10, 20, metered=True)
+DIGEST_OF_CREATE = "200831635a67e653"
 
 GIFT = for_sale("gift", lasting(10, transferable=True), cycle=None)
 OFFERINGS = (GIFT, for_sale("ten", allowance(10)), for_sale("twenty", allowance(20)))
@@ -132,3 +137,7 @@ def test_an_update_with_other_content_is_another_one(used: tuple[int, ...], want
     other = UpdateSession(ACCOUNT_ID, charging_id, 2, used, wanted)
     assert fault_of(ledger.unchanged_by(other)) == "IDEMPOTENCY_CONFLICT"
     assert ledger.update(charging_id, 2, usage(10, 20), 40) == first
+
+
+def test_a_create_of_a_release_before_is_known_again_after_its_update() -> None:
+    assert digest_of(CREATE).hex() == DIGEST_OF_CREATE

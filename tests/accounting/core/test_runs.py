@@ -24,12 +24,15 @@ from services.accounting.core.commands import (
     ResultCode,
     RunsFound,
     RunView,
+    Settled,
     SpentBudget,
     UpdateSession,
 )
 from services.accounting.core.entries import CallLabelled, RunOpened, RunsEnded, SessionCreated, SessionSettled
+from services.accounting.core.losses import UNPAID_WAIT_US, UNPAID_WORK
 from services.accounting.core.runs import DEPTH_MAX, LIFE_US_MAX, LIVING_MAX
 from services.accounting.core.terms import LimitKind, Scope
+from services.accounting.journal.audit import _AccountBook, _compare, _post
 from services.accounting.writer.asking import view_of
 from tests.accounting.ledger import (
     ACCOUNT_ID,
@@ -330,7 +333,7 @@ def test_no_run_is_of_a_key_that_mints(agent: Agent) -> None:
 
 def test_none_is_opened_while_a_member_of_the_cell_would_not_read_it(agent: Agent) -> None:
     agent.mint("known")
-    agent.catalog = agent.catalog.without_runs()
+    agent.catalog = agent.catalog.for_members(extended=True, runs=False, sales=True)
     assert agent.refused("child")[0] == "UNAVAILABLE"
     # Labels are dropped without a word.
     agent.ask(msgspec.structs.replace(agent.create_command(1, 0), run_label="night"))
@@ -424,6 +427,151 @@ def test_an_account_is_shown_without_its_runs(agent: Agent) -> None:
 
 
 # Counted once, whatever the end
+
+
+PAST = usage(input=100, output=8_910)
+
+
+def past(agent: Agent, key: str) -> Settled:
+    """A call that reserves 300 and whose vendor, which keeps no limit, counts 9,010."""
+    charging_id = agent.open_call(100, 200, key=key)
+    answer = agent.ask(release_command(charging_id, 2, PAST))
+    assert isinstance(answer, Settled)
+    return answer
+
+
+def books(agent: Agent) -> list[str]:
+    """What the auditor finds; the state must be that of the journal."""
+    assert state_of(replayed(agent.rows)) == state_of(agent.state)
+    book = _AccountBook()
+    breaches = [breach for entry in agent.entries for breach in _post(book, entry)]
+    return breaches + list(_compare(book, agent.state))
+
+
+@pytest.mark.parametrize(
+    ("budget", "parents", "charged"), [(300, 300, 300), (1_000, 1_000, 1_000), (400, 350, 350), (350, 9_000, 350)]
+)
+def test_a_count_beyond_the_grant_is_charged_up_to_the_budgets_and_absorbed_above(
+    agent: Agent, budget: int, parents: int, charged: int
+) -> None:
+    agent.mint("parent", tokens=max(budget, parents))
+    agent.mint("child", "parent", tokens=budget)
+    agent.use("parent", max(budget, parents) - parents)
+    used = agent.spent()["parent"][0]
+    assert past(agent, "child") == Settled("TOKEN", charged * UNIT, 0, (), (9_010 - charged) * UNIT)
+    assert {key: spent[:2] for key, spent in agent.spent().items()} == {"parent": (used + charged, 0), "child": (charged, 0)}
+    assert agent.free == {"TOKEN": 1_000_000 - used - charged}
+    assert agent.state.losses["TOKEN"].absorbed == (9_010 - charged) * UNIT
+    assert books(agent) == []
+
+
+def test_a_key_without_a_budget_pays_what_the_vendor_counted(agent: Agent) -> None:
+    agent.mint("child", tokens=300)
+    assert past(agent, ISSUED) == Settled("TOKEN", 9_010 * UNIT, 0, (), 0)
+    assert agent.spent() == {"child": (0, 0, 0)}
+
+
+def test_what_other_calls_hold_of_a_budget_stays_theirs(agent: Agent) -> None:
+    agent.mint("a", tokens=1_000)
+    other = agent.open_call(100, 500, key="a")
+    # Of 1,000 it has its own 300, and the 100 that nobody holds.
+    assert past(agent, "a").charged == 400 * UNIT
+    assert agent.spent() == {"a": (400, 600, 1)}
+    agent.release(other, 2, usage(input=100, output=500))
+    assert agent.spent() == {"a": (1_000, 0, 2)}
+    assert books(agent) == []
+
+
+def test_a_call_within_its_hold_is_charged_whatever_else_passed_the_budget(agent: Agent) -> None:
+    agent.mint("a", tokens=1_000)
+    charging_id = agent.open_call(100, 200, key="a")
+    agent.ask(msgspec.structs.replace(event_command(agent.charging_id(), usage(input=900)), key_id="a"))
+    answer = agent.ask(release_command(charging_id, 2, usage(input=100, output=250)))
+    assert answer == Settled("TOKEN", 300 * UNIT, 0, (), 50 * UNIT)
+    assert agent.spent() == {"a": (1_200, 0, 2)}
+    assert books(agent) == []
+
+
+def test_of_several_buckets_those_that_burn_last_are_spared() -> None:
+    agent = Agent()
+    for _ in range(3):
+        agent.grant(350 * UNIT)
+    agent.mint("a", tokens=800)
+    assert past(agent, "a").charged == 800 * UNIT
+    state = agent.state
+    assert [state.buckets[bucket_id].consumed // UNIT for bucket_id in state.burn_order] == [350, 350, 100]
+    assert books(agent) == []
+
+
+def test_debt_is_no_way_past_a_budget() -> None:
+    agent = Agent()
+    agent.grant(310 * UNIT)
+    agent.mint("a", tokens=500)
+    assert past(agent, "a") == Settled("TOKEN", 500 * UNIT, 190 * UNIT, (), 8_510 * UNIT)
+    assert agent.spent() == {"a": (500, 0, 1)}
+    assert books(agent) == []
+
+
+def test_an_estimate_passes_a_budget_by_at_most_what_may_be_owed(agent: Agent) -> None:
+    agent.catalog = catalog_of(offering({"flat": flat(EACH)}, expected=True, window=16, debt_limits={"TOKEN": 50 * UNIT}))
+
+    def begin() -> str:
+        command = agent.create_command(100, 200, metered=True)
+        assert isinstance(agent.ask(msgspec.structs.replace(command, key_id="a", input_expected=100)), Granted)
+        return command.charging_id
+
+    agent.mint("a", tokens=300)
+    first, second = begin(), begin()
+    assert agent.spent() == {"a": (0, 232, 0)}
+    # Its own 116, the 68 that nobody holds, and 50 beyond the budget.
+    assert agent.ask(release_command(first, 2, PAST)) == Settled("TOKEN", 234 * UNIT, 0, (), 8_776 * UNIT)
+    # The other one has its hold, and no more.
+    assert agent.ask(release_command(second, 2, usage(input=100, output=40))) == Settled("TOKEN", 116 * UNIT, 0, (), 24 * UNIT)
+    assert agent.spent() == {"a": (350, 0, 2)}
+    assert isinstance(agent.call(1, 0, key="a"), Refused)
+    assert books(agent) == []
+
+
+def test_a_late_release_has_what_is_left_of_a_budget(agent: Agent) -> None:
+    agent.mint("a", tokens=1_000)
+    charging_id, _ = agent.open_metered("a", 100, 200)
+    agent.update(charging_id, 2, usage(input=100, output=50), 200)
+    agent.pass_time(TCC_US)
+    agent.use("a", 700)
+    assert agent.spent() == {"a": (850, 0, 2)}
+    assert agent.ask(release_command(charging_id, 3, PAST)) == Settled("TOKEN", 150 * UNIT, 0, (), 8_710 * UNIT)
+    assert agent.spent() == {"a": (1_000, 0, 2)}
+    assert books(agent) == []
+
+
+def test_budgets_in_two_units_are_kept_each() -> None:
+    base = offering({"flat": flat(EACH)})
+    agent = Agent(base=base._replace(schedules=(*base.schedules, *offering({"flat": MONEY}).schedules)))
+    agent.grant(10_000 * UNIT)
+    agent.money(100)
+    agent.mint("a", budgets=(("TOKEN", 300 * UNIT), (CNY, UNIT)))
+    answer = past(agent, "a")
+    assert (answer.charged, answer.absorbed, answer.others) == (300 * UNIT, 8_710 * UNIT, ())
+    assert agent.free == {"TOKEN": 9_700, CNY: 100}
+    assert books(agent) == []
+
+
+def test_budgets_that_are_passed_again_and_again_close_the_account_for_a_while() -> None:
+    """Work of vendors that budgets leave unpaid is as any that nobody pays: small budgets are no way to get it for nothing."""
+    agent = Agent(base=offering({"flat": flat(EACH, CNY)}))
+    agent.money(100_000)
+    agent.mint("a", budgets=((CNY, 90_000 * UNIT),))
+    agent.mint("b", "a", budgets=((CNY, 300 * UNIT),))
+    past(agent, "a")
+    assert [(each.paid, each.unpaid) for each in agent.state.work] == [(9_010 * UNIT, 0)]
+    past(agent, "b")
+    assert [(each.paid, each.unpaid) for each in agent.state.work] == [(9_310 * UNIT, 8_710 * UNIT)]
+    closed = refusal(agent.call(1, 0, key=ISSUED))
+    assert (closed.code, closed.limit_id) == (ResultCode.RATE_LIMITED, UNPAID_WORK)
+    assert "cost more than the budgets of their keys" in closed.message
+    agent.pass_time(UNPAID_WAIT_US)
+    agent.use(ISSUED, 1)
+    assert books(agent) == []
 
 
 def test_a_swept_call_and_its_late_release_count_once_in_every_key_above(agent: Agent) -> None:
@@ -627,9 +775,11 @@ def test_whatever_happens_no_budget_is_passed_and_every_sum_is_right(seed: int, 
         elif what == "release" and running:
             charging_id = rng.choice(list(running))
             key, bound, granted = running.pop(charging_id)
-            used = usage(rng.randint(0, bound), rng.randint(0, granted))
-            agent.release(charging_id, number + 2, used)
-            naive.count(key, sum(used))
+            # Vendors keep no limit.
+            used = usage(rng.randint(0, bound), rng.randint(0, 2 * granted))
+            settled = agent.release(charging_id, number + 2, used)
+            assert settled.charged + settled.absorbed == sum(used) * UNIT
+            naive.count(key, settled.charged // UNIT)
         elif what == "end":
             agent.ask(EndRuns(ACCOUNT_ID, rng.choice(keys[1:] or keys), ""))
         elif what == "time":
@@ -644,5 +794,5 @@ def test_whatever_happens_no_budget_is_passed_and_every_sum_is_right(seed: int, 
             (budget,) = run.budgets
             assert budget.used == naive.used.get(key, 0) * UNIT, key
             assert budget.used + budget.held <= budget.amount, key
-    assert state_of(replayed(agent.rows)) == state_of(agent.state)
+    assert books(agent) == []
     assert isinstance(next(iter(agent.state.runs.values())), Run)

@@ -276,12 +276,12 @@ def test_an_upgrade_at_once_counts_what_was_paid_for_days_that_are_left(shopper:
     go_to(shopper, "2026-11-20 12:00")
     answer = shopper.change(order.subscription_id, "thirty", Payment.PREPAID)
     assert isinstance(answer, Ordered)
-    # Of 30 days ten whole ones are left: a third of 9.9 is 3.3.
-    assert (answer.state, answer.amount) == ("completed", 26_900_000 - 3_300_000)
+    # Of 30 days ten whole ones are left, a third; of ten tokens three are, which is less: 2.97 of 9.9.
+    assert (answer.state, answer.amount) == ("completed", 26_900_000 - 2_970_000)
     assert shopper.state_of_subscription(order.subscription_id) == ("active", 1, "thirty")
     assert shopper.free["TOKEN"] == 30
     paid = sum(entry.amount for entry in shopper.entries if isinstance(entry, PriceCharged))
-    assert paid == 9_900_000 + 23_600_000
+    assert paid == 9_900_000 + 23_930_000
 
 
 def test_a_downgrade_at_once_gives_back_what_is_over_as_money(shopper: Shopper) -> None:

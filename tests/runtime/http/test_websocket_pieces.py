@@ -3,12 +3,12 @@
 import asyncio
 from typing import Final, NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.runtime.http.exchange import Channel, Exchange, Stream
 from services.runtime.http.websocket import accept
-from tests.runtime.http.frames import CONT, PING, TEXT, closing, frame
+from tests.runtime.http.frames import BINARY, CONT, PING, TEXT, closing, frame
 
 BYTES_MAX: Final = 200
 HEADERS: Final = [
@@ -120,6 +120,9 @@ _FRAMES: Final = st.one_of(
 
 
 @given(st.lists(_FRAMES, max_size=8), st.lists(st.integers(1, 40), min_size=1, max_size=30))
+@example([frame(BINARY, fin=False), frame(6)], [40])
+@example([frame(BINARY), closing(3_000)], [40])
+@example([frame(BINARY), frame(TEXT, b"a")], [40])
 @settings(max_examples=100, deadline=None)
 def test_pieces_change_nothing_whatever_comes(frames: list[bytes], sizes: list[int]) -> None:
     sent = b"".join(frames)

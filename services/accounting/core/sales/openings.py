@@ -1,55 +1,25 @@
 """Opens what a paid order bought: the buckets of a pack, or a subscription with its first cycle. Ends cycles. Pure."""
 
-from typing import Final
-
 from services.accounting.core.account.state import Account, Subscription
 from services.accounting.core.buckets import bucket_entries
-from services.accounting.core.entries import BucketExpired, BucketGranted, CycleStarted, DebtRepaid, Entry, SubscriptionStarted
-from services.accounting.core.sales.prices import Span, first_cycle, unused_value
+from services.accounting.core.entries import BucketExpired, BucketGranted, CycleStarted, Entry, SubscriptionStarted
+from services.accounting.core.sales.prices import Span, granted_of
 from services.accounting.core.terms import Allowance, Payment, Terms
 from services.runtime.identifiers import derived_name
 
-# Money that a change of subscription gives back is valid for this long.
-_SURPLUS_VALID_US: Final = 366 * 24 * 3_600 * 1_000_000
-
 
 def restart_entries(
-    account: Account, subscription: Subscription, terms: Terms, payment: Payment, order_id: str, now_us: int
+    account: Account, subscription: Subscription, terms: Terms, payment: Payment, order_id: str, span: Span
 ) -> list[Entry]:
-    """Begins a subscription anew under `terms`: the running cycle, if there is one, ends, and cycle 1 begins."""
-    assert terms.cycle is not None
+    """Begins a subscription anew under `terms`: the running cycle, if there is one, ends, and cycle 1 (`span`) begins."""
+    now_us = span.begin_us
     subscription_id = subscription.subscription_id
-    span = first_cycle(terms, now_us)
-    granted = allowance_entries(account, terms, f"restart:{subscription_id}/{now_us}/{order_id}", subscription_id, span)
-    entries = [
+    return [
         *end_cycle(account, subscription, now_us),
         SubscriptionStarted(account.account_id, now_us, subscription_id, terms, payment),
         CycleStarted(account.account_id, now_us, subscription_id, 1, span.end_us, span.price, span.days),
-        *granted,
+        *allowance_entries(account, terms, f"restart:{subscription_id}/{now_us}/{order_id}", subscription_id, span),
     ]
-    surplus = unused_value(subscription, now_us) - span.price
-    if surplus > 0:
-        unit = subscription.terms.price_unit
-        entries += bucket_entries(
-            account,
-            BucketGranted(
-                account_id=account.account_id,
-                time_us=now_us,
-                bucket_id=derived_name("bkt", account.account_id, f"surplus:{subscription_id}/{now_us}"),
-                unit=unit,
-                amount=surplus,
-                valid_from_us=now_us,
-                valid_until_us=now_us + _SURPLUS_VALID_US,
-                priority=0,
-                idempotency_key="",
-                digest=b"",
-                repaid=0,
-                source=f"surplus:{subscription_id}",
-                reason="what was paid for days that are left",
-            ),
-            sum(entry.amount for entry in granted if isinstance(entry, DebtRepaid) and entry.unit == unit),
-        )
-    return entries
 
 
 def end_cycle(account: Account, subscription: Subscription, now_us: int) -> list[Entry]:
@@ -97,7 +67,7 @@ def _allowance_bucket(
         time_us=span.begin_us,
         bucket_id=derived_name("bkt", account.account_id, f"{source}/{allowance.allowance_id}"),
         unit=allowance.unit,
-        amount=-(-allowance.amount * span.part // span.whole),
+        amount=granted_of(allowance, span.part, span.whole),
         valid_from_us=span.begin_us,
         valid_until_us=span.end_us or span.begin_us + allowance.valid_for_us,
         priority=allowance.priority,

@@ -6,22 +6,25 @@ waits in the journal until the payment is confirmed. An order pins its terms; a 
 
 from typing import Final
 
-from services.accounting.core.account.state import Account, Order
+from services.accounting.core.account.state import Account, Order, Subscription
+from services.accounting.core.amounts import whole
 from services.accounting.core.commands import (
     CancelOrder,
     ChangeSubscription,
     ConfirmPayment,
     Decision,
+    Failed,
     Fault,
     Ordered,
     PlaceOrder,
     digest_of,
     fail,
 )
-from services.accounting.core.entries import BucketGranted, Entry, OrderCompleted, OrderFailed, OrderPlaced
+from services.accounting.core.entries import BucketGranted, Entry, OrderCompleted, OrderFailed, OrderPlaced, PriceReturned
 from services.accounting.core.offerings import ChargingCatalog
+from services.accounting.core.sales.credit import credit_of, returned_by
 from services.accounting.core.sales.openings import opening_entries, restart_entries
-from services.accounting.core.sales.prices import first_cycle, no_room_for, payment_entries, sold, waits_for_payment
+from services.accounting.core.sales.prices import Span, first_cycle, no_room_for, payment_entries, sold, waits_for_payment
 from services.accounting.core.terms import Terms
 from services.runtime.identifiers import derived_name
 
@@ -55,7 +58,10 @@ def place_order(account: Account, command: PlaceOrder, now_us: int, catalog: Cha
 
 
 def confirm_payment(account: Account, command: ConfirmPayment, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """Carries out an order that was paid outside."""
+    """Carries out an order that was paid outside, at the price that it has now.
+
+    A payment that comes when the price is another one is refused, and the order ends: the payment must go back.
+    """
     order = account.orders.get(command.order_id)
     if order is None:
         return fail(Fault.ITEM_UNKNOWN, f"no order {command.order_id} is on account {account.account_id}")
@@ -63,24 +69,47 @@ def confirm_payment(account: Account, command: ConfirmPayment, now_us: int, cata
         if order.remark != command.payment_reference:
             return fail(Fault.IDEMPOTENCY_CONFLICT, f"order {order.order_id} was confirmed with reference {order.remark!r}")
         return Decision((), _order_view(order))
+    reference = command.payment_reference
     if order.state == "failed":
         return fail(
-            Fault.NOT_POSSIBLE, f"order {order.order_id} has failed ({order.remark}); give the payment back and order again"
+            Fault.NOT_POSSIBLE, f"order {order.order_id} has failed ({order.remark}); give payment {reference} back and order again"
         )
-    completed = OrderCompleted(account.account_id, now_us, order.order_id, command.payment_reference)
-    renewed = account.subscriptions.get(order.subscription_id)
-    if renewed is None:
-        # A confirmed change counts like an order placed now: the cycle begins when it is paid.
-        subscription_id = order.subscription_id
-        span = first_cycle(order.terms, now_us)._replace(price=order.amount)
-        entries = opening_entries(account, order.order_id, subscription_id, order.terms, order.payment, span)
+    changed = account.subscriptions.get(order.subscription_id)
+    if changed is not None and changed.state == "ended":
+        return _give_back(account, order, reference, f"subscription {order.subscription_id} has ended", now_us)
+    span = _span_of(order, changed, now_us)
+    price = span.price if changed is None or _is_renewal(order) else max(0, span.price - credit_of(account, changed, now_us))
+    if price != order.amount:
+        unit = order.terms.price_unit.removeprefix("CURRENCY:")
+        why = f"it costs {whole(price)} {unit} now, not {whole(order.amount)} {unit}"
+        return _give_back(account, order, reference, why, now_us)
+    if changed is None:
+        entries = opening_entries(account, order.order_id, order.subscription_id, order.terms, order.payment, span)
     else:
-        subscription_id = renewed.subscription_id
-        if renewed.state == "ended":
-            return fail(Fault.NOT_POSSIBLE, f"subscription {subscription_id} has ended; give the payment back and order again")
-        entries = restart_entries(account, renewed, order.terms, order.payment, order.order_id, now_us)
-    entries.append(completed)
-    return Decision(entries, _order_view(order, entries, "completed", subscription_id, command.payment_reference))
+        entries = restart_entries(account, changed, order.terms, order.payment, order.order_id, span)
+    entries.append(OrderCompleted(account.account_id, now_us, order.order_id, reference))
+    return Decision(entries, _order_view(order, entries, "completed", order.subscription_id, reference))
+
+
+def _is_renewal(order: Order) -> bool:
+    """Whether a renewal asks for the payment by itself; nobody placed the order."""
+    return not order.digest
+
+
+def _span_of(order: Order, changed: Subscription | None, now_us: int) -> Span:
+    """The cycle, or the sale of the pack, that begins with the payment; `changed` is the subscription that the order is about."""
+    span = first_cycle(order.terms, now_us)
+    # A whole cycle was asked for at its begin, however late it is paid.
+    return span._replace(price=order.amount, part=1, whole=1) if changed is not None and _is_renewal(order) else span
+
+
+def _give_back(account: Account, order: Order, reference: str, why: str, now_us: int) -> Decision:
+    """Ends an order whose payment came too late, and names the payment that must go back."""
+    failed = OrderFailed(account.account_id, now_us, order.order_id, f"payment {reference} came too late: {why}")
+    return Decision(
+        (failed,),
+        Failed(Fault.NOT_POSSIBLE, f"order {order.order_id} came to nothing: {why}; give payment {reference} back and order again"),
+    )
 
 
 def cancel_order(account: Account, command: CancelOrder, now_us: int, catalog: ChargingCatalog) -> Decision:
@@ -150,6 +179,7 @@ def ordered(placed: OrderPlaced, state: str, subscription_id: str, entries: list
         amount=placed.amount,
         expires_us=placed.expires_us,
         reason="",
+        returned=next((returned_by(entry) for entry in entries or () if isinstance(entry, PriceReturned)), None),
     )
 
 
@@ -169,4 +199,5 @@ def _order_view(
         amount=order.amount,
         expires_us=order.expires_us,
         reason=remark or order.remark,
+        returned=order.returned,
     )

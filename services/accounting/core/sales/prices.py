@@ -3,22 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from services.accounting.core.account.state import Account, Bucket, Subscription
+from services.accounting.core.account.state import Account, Bucket
 from services.accounting.core.amounts import whole
 from services.accounting.core.buckets import BUCKETS_MAX, no_room
 from services.accounting.core.commands import Decision, Fault, fail
 from services.accounting.core.cycles import cycle_end_us, days_of
 from services.accounting.core.entries import BucketExpired, BucketGranted, Entry, PriceCharged
 from services.accounting.core.offerings import ChargingCatalog
-from services.accounting.core.terms import Payment, Terms
-
-
-def unused_value(subscription: Subscription, now_us: int) -> int:
-    """The part of the running cycle's price for whole days that are left, rounded down."""
-    if subscription.state != "active" or not subscription.cycle_days:
-        return 0
-    left = days_of(subscription.terms.time_zone, now_us, subscription.cycle_end_us) - 1
-    return subscription.cycle_price * max(0, min(left, subscription.cycle_days)) // subscription.cycle_days
+from services.accounting.core.terms import Allowance, Payment, Terms
 
 
 def sold(catalog: ChargingCatalog, offering_id: str, payment: Payment) -> Terms | Decision:
@@ -45,6 +37,11 @@ def no_room_for(account: Account, terms: Terms) -> Decision | None:
     return None
 
 
+def granted_of(allowance: Allowance, part: int, whole: int) -> int:
+    """The amount that `part` of `whole` days of a cycle grant of an allowance, rounded up; of a credit line all of it."""
+    return allowance.amount if allowance.postpaid else -(-allowance.amount * part // whole)
+
+
 class Span(NamedTuple):
     """A cycle of a subscription, or the sale of a pack, which has no end (`end_us` 0)."""
 
@@ -62,11 +59,11 @@ def first_cycle(terms: Terms, now_us: int) -> Span:
     if terms.cycle is None:
         return Span(now_us, 0, terms.price, 0)
     end_us = cycle_end_us(terms.cycle, terms.time_zone, now_us, 1)
-    part, whole = _first_share(terms, now_us, end_us)
+    part, whole = first_share(terms, now_us, end_us)
     return Span(now_us, end_us, terms.price * part // whole, days_of(terms.time_zone, now_us, end_us), part, whole)
 
 
-def _first_share(terms: Terms, now_us: int, end_us: int) -> tuple[int, int]:
+def first_share(terms: Terms, now_us: int, end_us: int) -> tuple[int, int]:
     """The part of a first cycle that the calendar leaves, as (days left, days of the whole); (1, 1) when it counts as a whole."""
     cycle = terms.cycle
     if cycle is None or not cycle.prorated:

@@ -56,9 +56,9 @@ def _anew_entries(account: Account, subscription: Subscription, terms: Terms, du
     """A paid renewal whose cycles count from here: after a suspension, or under another offering."""
     if terms.price and subscription.next_payment == Payment.EXTERNAL:
         return _ask_for_payment(account, subscription, terms, due_us)
-    restart = restart_entries(account, subscription, terms, subscription.next_payment, "", due_us)
-    price = first_cycle(terms, due_us).price
-    payment = payment_entries(account, terms, subscription.next_payment, price, "", due_us, restart)
+    span = first_cycle(terms, due_us)
+    restart = restart_entries(account, subscription, terms, subscription.next_payment, "", span)
+    payment = payment_entries(account, terms, subscription.next_payment, span.price, "", due_us, restart)
     return _suspend(account, subscription, due_us) if isinstance(payment, Decision) else [*restart, *payment]
 
 

@@ -31,7 +31,7 @@ _COSTLY_OUTCOMES: Final = frozenset({"answered", "broken", "timeout", "garbage"}
 class Record:
     """A session's charge under one tariff, as a journal record: paid from the hold, from free balance, owed, and absorbed."""
 
-    __slots__ = ("absorbed", "charge", "charged", "debt", "free_debits", "held_debits")
+    __slots__ = ("absorbed", "charge", "charged", "debt", "free_debits", "held_debits", "unbudgeted")
 
     def __init__(
         self,
@@ -47,6 +47,24 @@ class Record:
         self.free_debits = free_debits
         self.debt = debt
         self.absorbed = 0
+        # The part of what is absorbed that no budget of the key's run covers.
+        self.unbudgeted = 0
+
+    def absorb_unbudgeted(self, amount: int) -> int:
+        """Absorbs up to `amount` of what is owed, then of what is paid from free balance; returns the part that it took."""
+        taken = min(amount, self.debt)
+        self.debt -= taken
+        kept = []
+        for bucket_id, paid in reversed(self.free_debits):
+            part = min(amount - taken, paid)
+            taken += part
+            if paid > part:
+                kept.append((bucket_id, paid - part))
+        self.free_debits = tuple(reversed(kept))
+        self.charged -= taken
+        self.absorbed += taken
+        self.unbudgeted += taken
+        return taken
 
 
 class SessionFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -97,7 +115,7 @@ def entries_of(
         records[0].absorbed += sum(unpaid_amounts)
     paid_worth = unpaid_worth = 0
     if catalog is not None and catalog.extended:
-        paid_worth, unpaid_worth = _worths(catalog, records[0].charge.tariff, wholesale, used, unpaid, owed)
+        paid_worth, unpaid_worth = _worths(catalog, records, wholesale, used, unpaid, owed)
     entries: list[Entry] = []
     if facts.run_label:
         entries.append(CallLabelled(account.account_id, now_us, facts.charging_id, facts.run_label))
@@ -151,6 +169,15 @@ def entries_of(
 
 
 def _worths(
+    catalog: ChargingCatalog, records: list[Record], wholesale: Wholesale | None, used: Vector, unpaid: Vector, owed: Vector
+) -> tuple[int, int]:
+    """Worth of the vendor's work in micro-yuan: paid, and paid by nobody, because its client left or no budget covers it."""
+    paid, nobodys = _worths_of_vendor(catalog, records[0].charge.tariff, wholesale, used, unpaid, owed)
+    moved = _unbudgeted_worth(records, paid)
+    return paid - moved, nobodys + moved
+
+
+def _worths_of_vendor(
     catalog: ChargingCatalog, tariff: PinnedTariff, wholesale: Wholesale | None, used: Vector, unpaid: Vector, owed: Vector
 ) -> tuple[int, int]:
     """Worth of the vendor's work in micro-yuan: used, and unpaid.
@@ -165,6 +192,18 @@ def _worths(
         return catalog.worth(whole, unit), 0
     paid = sum(charges_of(wholesale.tariff if wholesale else tariff, used))
     return catalog.worth(paid, unit), catalog.worth(max(0, whole - paid), unit)
+
+
+def _unbudgeted_worth(records: list[Record], worth: int) -> int:
+    """The part of the worth of used work that no budget covers: of each record by its tokens, then by its amounts."""
+    if not any(record.unbudgeted for record in records):
+        return 0
+    tokens = sum(sum(record.charge.tokens) for record in records)
+    return sum(
+        worth * sum(record.charge.tokens) * record.unbudgeted // (tokens * record.charge.charged)
+        for record in records
+        if record.unbudgeted
+    )
 
 
 def _notices(account: Account, records: list[Record], now_us: int) -> list[Entry]:

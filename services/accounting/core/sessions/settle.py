@@ -70,6 +70,9 @@ def _release_late(account: Account, command: ReleaseSession, digest: bytes, now_
     charges = _late_charges(account, swept, command.used, now_us)
     records = [Record(charge, amount, (), tuple(charge.debits), charge.debt) for charge, amount in charges]
     _absorb(account, records, swept.debt_limit if catalog.extended else -1)
+    if catalog.extended:
+        # It holds nothing any more, and has what is left.
+        _keep_budgets(account, records, swept.key_id, {}, {})
     rules = rules_of(account, catalog, swept.key_id, swept.member_id) if swept.tokens_counted else None
     facts = SessionFacts(
         charging_id=command.charging_id,
@@ -196,6 +199,21 @@ def _absorb(account: Account, records: list[Record], debt_limit: int) -> None:
             record.charged -= record.absorbed
 
 
+def _keep_budgets(account: Account, records: list[Record], key_id: str, hold: dict[str, int], beyond: dict[str, int]) -> None:
+    """Absorbs what is above the budgets of a minted key and of those above it: its parent has promised no more.
+
+    A session may be charged its hold, what the budgets leave beside all holds, and an amount by unit `beyond` them.
+    """
+    for unit, left in limits.left_of_budgets(account, key_id).items():
+        of_unit = [record for record in records if record.charge.tariff.unit == unit]
+        in_unit = (amount for bucket_id, amount in hold.items() if amount and account.buckets[bucket_id].unit == unit)
+        payable = sum(in_unit) + left + beyond.get(unit, 0)
+        excess = sum(record.charged for record in of_unit) - payable
+        for record in reversed(of_unit):
+            if excess > 0:
+                excess -= record.absorb_unbudgeted(excess)
+
+
 def _settle(
     account: Account,
     session: Session,
@@ -223,19 +241,12 @@ def _settle(
             free_sources(account, lines, now_us, None, charged, sources)
         charges = [settle_one(line, tariff, used, amounts, sources)]
     hold_left = dict(session.hold)
-    records = []
-    for charge in charges or [Charge(*next(iter(lines.items())))]:
-        held_debits = []
-        free_debits = []
-        for bucket_id, amount in charge.debits:
-            from_hold = min(amount, hold_left.get(bucket_id, 0))
-            if from_hold:
-                hold_left[bucket_id] -= from_hold
-                held_debits.append((bucket_id, from_hold))
-            if amount > from_hold:
-                free_debits.append((bucket_id, amount - from_hold))
-        records.append(Record(charge, charge.charged, tuple(held_debits), tuple(free_debits), charge.debt))
+    records = [_record(charge, hold_left) for charge in charges or [Charge(*next(iter(lines.items())))]]
     _absorb(account, records, session.debt_limit if extended else -1)
+    if extended:
+        # An estimate may be passed as far as the account may owe; what was reserved for the worst case may not.
+        beyond = {next(reversed(lines.values())).unit: max(0, session.debt_limit)} if session.expected else {}
+        _keep_budgets(account, records, session.key_id, session.hold, beyond)
     arrivals: Arrivals = ()
     if catalog is not None and session.tokens_counted:
         rules = rules_of(account, catalog, session.key_id, session.member_id)
@@ -265,6 +276,20 @@ def _settle(
         run_label=session.run_label,
     )
     return entries_of(account, records, facts, now_us, catalog), settled_answer(records)
+
+
+def _record(charge: Charge, hold_left: dict[str, int]) -> Record:
+    """A charge as a record, which takes its part out of what is left of the hold."""
+    held_debits = []
+    free_debits = []
+    for bucket_id, amount in charge.debits:
+        from_hold = min(amount, hold_left.get(bucket_id, 0))
+        if from_hold:
+            hold_left[bucket_id] -= from_hold
+            held_debits.append((bucket_id, from_hold))
+        if amount > from_hold:
+            free_debits.append((bucket_id, amount - from_hold))
+    return Record(charge, charge.charged, tuple(held_debits), tuple(free_debits), charge.debt)
 
 
 def _learned_share(account: Account, session: Session, end: ReleaseSession) -> int:

@@ -14,11 +14,10 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from services.edge.call.dialect import Ending, Step
-from services.edge.dialects.chat.chunks import decoded, is_error
 from services.edge.dialects.json_text import NOT_JSON, Raw, encode
 from services.edge.dialects.metadata import FREE_BYTES
+from services.edge.dialects.refusals import refusal_in
 from services.edge.http.problems import Problem, problem_body
-from services.edge.vendors.errors import fault_in
 from services.edge.vendors.events import Event
 from services.edge.vendors.profile import UsageReading
 from services.edge.vendors.usage import EMBEDDINGS, VendorCount, read_usage
@@ -32,7 +31,6 @@ _WORD_CHARACTERS_MAX: Final = 256
 # Names and marks around a vector.
 _VECTOR_BYTES: Final = 256
 _USAGE_BYTES_MAX: Final = 1_024
-_REFUSAL_BYTES_MAX: Final = 64 * 1024
 _Word = Annotated[str, msgspec.Meta(max_length=_WORD_CHARACTERS_MAX)]
 _NO_USAGE: Final = Raw(b"null")
 
@@ -123,21 +121,13 @@ class EmbeddingsAnswer:
             members = _members_decoder.decode(body)
             found = _embeddings_decoder.decode(members["data"])
         except (*NOT_JSON, KeyError):
-            raise self._refusal(body) from None
+            raise refusal_in(body) from None
         if "model" in members:
             # Else the client's own name of the model stands there.
             with suppress(*NOT_JSON):
                 self._model = _word_decoder.decode(members["model"])
         self._read_usage(members.get("usage", _NO_USAGE))
         self._take([(position if each.index is None else each.index, each.embedding) for position, each in enumerate(found)])
-
-    def _refusal(self, body: bytes) -> VendorFailure:
-        """The failure that an answer without vectors is."""
-        if len(body) <= _REFUSAL_BYTES_MAX:
-            whole = decoded(body.strip())
-            if is_error(whole, ""):
-                return VendorFailure("refused", 200, body, fault_in(whole))
-        return VendorFailure("garbage", 200)
 
     def _read_usage(self, raw: Raw) -> None:
         try:

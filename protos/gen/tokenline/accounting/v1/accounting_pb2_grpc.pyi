@@ -66,16 +66,22 @@ class AccountingServiceStub:
     """
     ConfirmPayment: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ConfirmPaymentRequest, _accounting_pb2.ConfirmPaymentResponse]
     """An order that waits for it was paid outside: it is carried out. A repeat with the same reference gets the same answer.
-    ITEM_UNKNOWN, NOT_POSSIBLE when it has failed meanwhile.
+    ITEM_UNKNOWN; NOT_POSSIBLE when it has failed meanwhile, and when it costs another price now: then it fails, and the message
+    names the payment that must go back.
     """
     CancelOrder: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.CancelOrderRequest, _accounting_pb2.CancelOrderResponse]
     """Gives up an order that waits for its payment. ITEM_UNKNOWN, NOT_POSSIBLE when it is completed."""
     ChangeSubscription: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.ChangeSubscriptionRequest, _accounting_pb2.ChangeSubscriptionResponse]
     """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
-    Errors: those of PlaceOrder, ITEM_UNKNOWN.
+    Errors: those of PlaceOrder; ITEM_UNKNOWN; NOT_POSSIBLE for the offering it is on, and while an order of it waits for payment.
     """
     CancelSubscription: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.CancelSubscriptionRequest, _accounting_pb2.CancelSubscriptionResponse]
     """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN."""
+    RefundPurchase: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.RefundPurchaseRequest, _accounting_pb2.RefundPurchaseResponse]
+    """Ends a subscription or a pack at once, and gives back the worth of what is left of it, the way it was paid. Idempotent by
+    (account_id, idempotency_key). ITEM_UNKNOWN; NOT_POSSIBLE when nothing is left, and where it was sold without refund; UNAVAILABLE
+    while a replica of an older release is there.
+    """
     SendTransfer: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.SendTransferRequest, _accounting_pb2.SendTransferResponse]
     """Gives a part of a transferable bucket to another account. It is in transit at first; ask again under the same idempotency_key
     for its outcome. ITEM_UNKNOWN, NOT_POSSIBLE.
@@ -145,16 +151,22 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """
     ConfirmPayment: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ConfirmPaymentRequest, _accounting_pb2.ConfirmPaymentResponse]  # type: ignore[assignment]
     """An order that waits for it was paid outside: it is carried out. A repeat with the same reference gets the same answer.
-    ITEM_UNKNOWN, NOT_POSSIBLE when it has failed meanwhile.
+    ITEM_UNKNOWN; NOT_POSSIBLE when it has failed meanwhile, and when it costs another price now: then it fails, and the message
+    names the payment that must go back.
     """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_accounting_pb2.CancelOrderRequest, _accounting_pb2.CancelOrderResponse]  # type: ignore[assignment]
     """Gives up an order that waits for its payment. ITEM_UNKNOWN, NOT_POSSIBLE when it is completed."""
     ChangeSubscription: _aio.UnaryUnaryMultiCallable[_accounting_pb2.ChangeSubscriptionRequest, _accounting_pb2.ChangeSubscriptionResponse]  # type: ignore[assignment]
     """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
-    Errors: those of PlaceOrder, ITEM_UNKNOWN.
+    Errors: those of PlaceOrder; ITEM_UNKNOWN; NOT_POSSIBLE for the offering it is on, and while an order of it waits for payment.
     """
     CancelSubscription: _aio.UnaryUnaryMultiCallable[_accounting_pb2.CancelSubscriptionRequest, _accounting_pb2.CancelSubscriptionResponse]  # type: ignore[assignment]
     """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN."""
+    RefundPurchase: _aio.UnaryUnaryMultiCallable[_accounting_pb2.RefundPurchaseRequest, _accounting_pb2.RefundPurchaseResponse]  # type: ignore[assignment]
+    """Ends a subscription or a pack at once, and gives back the worth of what is left of it, the way it was paid. Idempotent by
+    (account_id, idempotency_key). ITEM_UNKNOWN; NOT_POSSIBLE when nothing is left, and where it was sold without refund; UNAVAILABLE
+    while a replica of an older release is there.
+    """
     SendTransfer: _aio.UnaryUnaryMultiCallable[_accounting_pb2.SendTransferRequest, _accounting_pb2.SendTransferResponse]  # type: ignore[assignment]
     """Gives a part of a transferable bucket to another account. It is in transit at first; ask again under the same idempotency_key
     for its outcome. ITEM_UNKNOWN, NOT_POSSIBLE.
@@ -281,7 +293,8 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.ConfirmPaymentResponse, _abc.Awaitable[_accounting_pb2.ConfirmPaymentResponse]]:
         """An order that waits for it was paid outside: it is carried out. A repeat with the same reference gets the same answer.
-        ITEM_UNKNOWN, NOT_POSSIBLE when it has failed meanwhile.
+        ITEM_UNKNOWN; NOT_POSSIBLE when it has failed meanwhile, and when it costs another price now: then it fails, and the message
+        names the payment that must go back.
         """
 
     @_abc_1.abstractmethod
@@ -299,7 +312,7 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.ChangeSubscriptionResponse, _abc.Awaitable[_accounting_pb2.ChangeSubscriptionResponse]]:
         """Puts a subscription on another offering, at once or from the next cycle on. Idempotent by (account_id, idempotency_key).
-        Errors: those of PlaceOrder, ITEM_UNKNOWN.
+        Errors: those of PlaceOrder; ITEM_UNKNOWN; NOT_POSSIBLE for the offering it is on, and while an order of it waits for payment.
         """
 
     @_abc_1.abstractmethod
@@ -309,6 +322,17 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.CancelSubscriptionResponse, _abc.Awaitable[_accounting_pb2.CancelSubscriptionResponse]]:
         """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN."""
+
+    @_abc_1.abstractmethod
+    def RefundPurchase(
+        self,
+        request: _accounting_pb2.RefundPurchaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.RefundPurchaseResponse, _abc.Awaitable[_accounting_pb2.RefundPurchaseResponse]]:
+        """Ends a subscription or a pack at once, and gives back the worth of what is left of it, the way it was paid. Idempotent by
+        (account_id, idempotency_key). ITEM_UNKNOWN; NOT_POSSIBLE when nothing is left, and where it was sold without refund; UNAVAILABLE
+        while a replica of an older release is there.
+        """
 
     @_abc_1.abstractmethod
     def SendTransfer(

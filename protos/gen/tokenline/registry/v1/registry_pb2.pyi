@@ -548,7 +548,7 @@ class Cycle(_message.Message):
     def __init__(self, period: _Optional[_Union[Period, str]] = ..., count: _Optional[int] = ..., calendar_aligned: _Optional[bool] = ..., first_cycle_prorated: _Optional[bool] = ...) -> None: ...
 
 class Allowance(_message.Message):
-    __slots__ = ("allowance_id", "unit", "currency", "amount", "model_group", "priority", "valid_days", "rollover_cap", "postpaid", "transferable", "notice_percents")
+    __slots__ = ("allowance_id", "unit", "currency", "amount", "model_group", "priority", "valid_days", "rollover_cap", "postpaid", "transferable", "notice_percents", "weight")
     ALLOWANCE_ID_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
@@ -560,6 +560,7 @@ class Allowance(_message.Message):
     POSTPAID_FIELD_NUMBER: _ClassVar[int]
     TRANSFERABLE_FIELD_NUMBER: _ClassVar[int]
     NOTICE_PERCENTS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
     allowance_id: str
     unit: Unit
     currency: str
@@ -571,7 +572,8 @@ class Allowance(_message.Message):
     postpaid: bool
     transferable: bool
     notice_percents: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, allowance_id: _Optional[str] = ..., unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., amount: _Optional[int] = ..., model_group: _Optional[str] = ..., priority: _Optional[int] = ..., valid_days: _Optional[int] = ..., rollover_cap: _Optional[int] = ..., postpaid: _Optional[bool] = ..., transferable: _Optional[bool] = ..., notice_percents: _Optional[_Iterable[int]] = ...) -> None: ...
+    weight: int
+    def __init__(self, allowance_id: _Optional[str] = ..., unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., amount: _Optional[int] = ..., model_group: _Optional[str] = ..., priority: _Optional[int] = ..., valid_days: _Optional[int] = ..., rollover_cap: _Optional[int] = ..., postpaid: _Optional[bool] = ..., transferable: _Optional[bool] = ..., notice_percents: _Optional[_Iterable[int]] = ..., weight: _Optional[int] = ...) -> None: ...
 
 class RequestRate(_message.Message):
     __slots__ = ("requests_per_minute", "burst")
@@ -620,7 +622,7 @@ class Limit(_message.Message):
     def __init__(self, limit_id: _Optional[str] = ..., per: _Optional[_Union[LimitScope, str]] = ..., request_rate: _Optional[_Union[RequestRate, _Mapping]] = ..., token_rate: _Optional[_Union[TokenRate, _Mapping]] = ..., concurrent_sessions: _Optional[int] = ..., usage: _Optional[_Union[UsageLimit, _Mapping]] = ...) -> None: ...
 
 class Offering(_message.Message):
-    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output", "overage_tariff_id", "price", "payment_methods", "cycle", "automatic_renewal", "renewal_grace_days", "allowances", "limits", "final_unit", "redirect_offering_id", "restricted_model_id", "debt_limits", "abandoned_answer", "required_regions", "preferred_regions", "equivalent_models")
+    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output", "overage_tariff_id", "price", "payment_methods", "cycle", "automatic_renewal", "renewal_grace_days", "allowances", "limits", "final_unit", "redirect_offering_id", "restricted_model_id", "debt_limits", "abandoned_answer", "required_regions", "preferred_regions", "equivalent_models", "without_refund")
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
@@ -644,6 +646,7 @@ class Offering(_message.Message):
     REQUIRED_REGIONS_FIELD_NUMBER: _ClassVar[int]
     PREFERRED_REGIONS_FIELD_NUMBER: _ClassVar[int]
     EQUIVALENT_MODELS_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_REFUND_FIELD_NUMBER: _ClassVar[int]
     offering_id: str
     display_name: str
     tariff_id: str
@@ -667,7 +670,8 @@ class Offering(_message.Message):
     required_regions: _containers.RepeatedScalarFieldContainer[str]
     preferred_regions: _containers.RepeatedScalarFieldContainer[str]
     equivalent_models: bool
-    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ..., debt_limits: _Optional[_Iterable[_Union[DebtLimit, _Mapping]]] = ..., abandoned_answer: _Optional[_Union[AbandonedAnswer, str]] = ..., required_regions: _Optional[_Iterable[str]] = ..., preferred_regions: _Optional[_Iterable[str]] = ..., equivalent_models: _Optional[bool] = ...) -> None: ...
+    without_refund: bool
+    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ..., debt_limits: _Optional[_Iterable[_Union[DebtLimit, _Mapping]]] = ..., abandoned_answer: _Optional[_Union[AbandonedAnswer, str]] = ..., required_regions: _Optional[_Iterable[str]] = ..., preferred_regions: _Optional[_Iterable[str]] = ..., equivalent_models: _Optional[bool] = ..., without_refund: _Optional[bool] = ...) -> None: ...
 
 class DebtLimit(_message.Message):
     __slots__ = ("unit", "currency", "amount")

@@ -1,0 +1,256 @@
+"""Faults by which a buyer would get more than was paid for."""
+
+from typing import Final
+
+from tests.mutations.planting import one
+
+_ACCOUNT_SALES: Final = "services/accounting/core/account/sales.py"
+_CORRECTIONS: Final = "services/accounting/core/corrections.py"
+_CREDIT: Final = "services/accounting/core/sales/credit.py"
+_ORDERS: Final = "services/accounting/core/sales/orders.py"
+_PRICES: Final = "services/accounting/core/sales/prices.py"
+_REFUNDS: Final = "services/accounting/core/sales/refunds.py"
+_STATE: Final = "services/accounting/core/account/state.py"
+_SUBSCRIPTIONS: Final = "services/accounting/core/sales/subscriptions.py"
+_IN_GAMES: Final = "tests/accounting/core/test_games.py"
+
+_OF_CHANGES: Final = (
+    one(
+        "a change to the same offering begins a new cycle",
+        _SUBSCRIPTIONS,
+        "    if command.offering_id != offering_id:\n        return None\n",
+        "    if command.offering_id != offering_id or command.at_once:\n        return None\n",
+        _IN_GAMES,
+    ),
+    one(
+        "two changes wait for their payments",
+        _SUBSCRIPTIONS,
+        'order.subscription_id == subscription_id and order.state == "awaiting_payment":',
+        'order.subscription_id == subscription_id and order.state == "awaiting_payment" and not command.at_once:',
+        _IN_GAMES,
+    ),
+    one(
+        "an order of another subscription keeps a change from being made",
+        _SUBSCRIPTIONS,
+        "if order.subscription_id == subscription_id and order.state",
+        "if order.state",
+        _IN_GAMES,
+    ),
+    one(
+        "a change is paid late at the price that it had",
+        _ORDERS,
+        "    if price != order.amount:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a change is paid late at the price of a whole cycle",
+        _ORDERS,
+        "max(0, span.price - credit_of(account, changed, now_us))",
+        "span.price",
+        _IN_GAMES,
+    ),
+    one(
+        "an order stays open whose payment must go back",
+        _ORDERS,
+        "    return Decision(\n        (failed,),\n",
+        "    return Decision(\n        (),\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a renewal that is paid late grants a share for the whole price",
+        _ORDERS,
+        "return span._replace(price=order.amount, part=1, whole=1) if",
+        "return span._replace(price=order.amount) if",
+        _IN_GAMES,
+    ),
+)
+
+_OF_CREDIT: Final = (
+    one("what is left is worth its days alone", _CREDIT, "min(by_time, by_use))", "by_time)", _IN_GAMES),
+    one("what is left is worth its tokens alone", _CREDIT, "min(by_time, by_use))", "by_use)", _IN_GAMES),
+    one("the day of a change is left, too", _CREDIT, "now_us, end_us) - 1\n", "now_us, end_us)\n", _IN_GAMES),
+    one(
+        "what is held or given away is left",
+        _CREDIT,
+        "used = bucket.granted - bucket.remaining\n",
+        "used = bucket.consumed\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a top-up is paid back with the cycle",
+        _CREDIT,
+        "max(0, granted - used), granted)",
+        "bucket.remaining, bucket.granted)",
+        _IN_GAMES,
+    ),
+    one(
+        "what rolled over into a cycle is paid back in place of it",
+        _CREDIT,
+        "        for bucket in account.buckets.values()\n        if bucket.subscription_id == subscription",
+        "        for bucket in reversed(account.buckets.values())\n        if bucket.subscription_id == subscription",
+        _IN_GAMES,
+    ),
+    one(
+        "a share of a month is measured by a whole one",
+        _CREDIT,
+        "part, whole = first_share(terms, start_us, end_us)",
+        "part, whole = 1, 1",
+        _IN_GAMES,
+    ),
+    one("weights do not count", _CREDIT, "if any(weight for weight, _ in lefts) else", "if False else", _IN_GAMES),
+    one("without weights the least used allowance counts", _CREDIT, "else min((left for", "else max((left for", _IN_GAMES),
+    one("a credit line counts as an allowance", _CREDIT, "        if not allowance.postpaid\n", "", _IN_GAMES),
+    one(
+        "a first share of a month cuts a credit line short",
+        _PRICES,
+        "return allowance.amount if allowance.postpaid else -(",
+        "return -(",
+        _IN_GAMES,
+    ),
+    one(
+        "weights are pinned while some would not read them",
+        "services/accounting/core/offerings.py",
+        "self._content if sales else self._content._replace(offerings=_of_first_terms(self.offerings))",
+        "self._content",
+        _IN_GAMES,
+    ),
+)
+
+_OF_RETURNS: Final = (
+    one(
+        "a phone bill's price comes back as prepaid money",
+        _CREDIT,
+        "    if not prepaid:\n        return [returned]\n",
+        "    if paid.payment == Payment.EXTERNAL:\n        return [returned]\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a phone bill falls by what it was not charged",
+        _CREDIT,
+        "part = min(line.consumed, amount)",
+        "part = amount",
+        _IN_GAMES,
+    ),
+    one(
+        "a change is paid another way than the rest would go back",
+        _SUBSCRIPTIONS,
+        "    if credit and span.price and command.payment != subscription.payment:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "the payments of the cycle before are named for the next",
+        _ACCOUNT_SALES,
+        "    if entry.number > 1:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "the first of several payments is forgotten",
+        _ACCOUNT_SALES,
+        "if before is not None and goes_on else ()",
+        "if False else ()",
+        _IN_GAMES,
+    ),
+    one(
+        "what is sold without refund is refunded",
+        _REFUNDS,
+        "    if not purchase.terms.refundable:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "what is sold without refund comes back by a change",
+        _SUBSCRIPTIONS,
+        "    if not subscription.terms.refundable:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a pack is refunded twice",
+        _REFUNDS,
+        "    elif purchase.returned is not None:\n",
+        "    elif False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a refunded pack goes on",
+        _REFUNDS,
+        "for bucket in buckets if not bucket.ended",
+        "for bucket in buckets if False",
+        _IN_GAMES,
+    ),
+    one(
+        "a refunded subscription goes on",
+        _REFUNDS,
+        '            SubscriptionEnded(account.account_id, now_us, purchase.subscription_id, "refunded"),\n',
+        "",
+        _IN_GAMES,
+    ),
+    one("a repeat of a refund refunds again", _REFUNDS, "    if known is not None:\n", "    if False:\n", _IN_GAMES),
+    one(
+        "returned prices are written while some would not read them",
+        _SUBSCRIPTIONS,
+        "    if catalog.sales:\n",
+        "    if True:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "refunds are written while some would not read them", _REFUNDS, "    if not catalog.sales:\n", "    if False:\n", _IN_GAMES
+    ),
+    one(
+        "what an ended credit line gets back is free again",
+        "services/accounting/core/account/buckets.py",
+        "        bucket.consumed -= amount\n        if bucket.ended:\n",
+        "        bucket.consumed -= amount\n        if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "the audit does not know of what goes back",
+        "services/accounting/journal/audit.py",
+        "    PriceReturned: _post_returned,\n",
+        "",
+        "tests/accounting/journal/test_returns.py",
+    ),
+)
+
+_OF_WRITE_OFFS: Final = (
+    one(
+        "what was written off is refunded",
+        _CORRECTIONS,
+        "account.refunded.get(record, 0) - unpaid)",
+        "account.refunded.get(record, 0))",
+        _IN_GAMES,
+    ),
+    one(
+        "what was written off before a call counts against it",
+        _STATE,
+        "if written_off_us < time_us)",
+        "if False)",
+        _IN_GAMES,
+    ),
+    one(
+        "what was written off counts twice against a small debt",
+        _CORRECTIONS,
+        "min(command.debt, debt.written_off_since(command.settled_us))",
+        "debt.written_off_since(command.settled_us)",
+        _IN_GAMES,
+    ),
+    one(
+        "an account remembers each write-off for ever",
+        "services/accounting/core/account/buckets.py",
+        "    if len(debt.write_offs) > WRITE_OFFS_KEPT:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a repeat of a refund is another one once something was written off",
+        _CORRECTIONS,
+        "digest_of(msgspec.structs.replace(command, debt=0, settled_us=0))",
+        "digest_of(msgspec.structs.replace(command, settled_us=0))",
+        _IN_GAMES,
+    ),
+)
+
+GAMES: Final = (*_OF_CHANGES, *_OF_CREDIT, *_OF_RETURNS, *_OF_WRITE_OFFS)

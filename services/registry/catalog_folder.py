@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
@@ -32,9 +33,6 @@ _MODELS_TOLD: Final = 20
 
 # The files of a layer and their texts.
 Layer = tuple[tuple[Path, str], ...]
-
-# A parsed file, and the line of a field in it, by its path and its text.
-_Parts = dict[tuple[Path, str], tuple[Catalog, Callable[[str], int]]]
 
 # Tells a changed file from one that was read before: name, and modification, size and identity on disk.
 _Fingerprint = tuple[tuple[str, int, int, int, int], ...]
@@ -82,8 +80,6 @@ class CatalogReader:
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = folders
         self._fingerprint: tuple[_Fingerprint, Sequence[Layer]] | None = None
-        # Parsed files of the last valid catalog, so that a change costs the parsing of the files that it changes.
-        self._parts: _Parts = {}
         self._valid: Catalog | None = None
         self._digest = ""
         self._revision = _FIRST_REVISION - 1
@@ -104,11 +100,10 @@ class CatalogReader:
             # Files were changed meanwhile: what was read may be of two states.
             return None
         self._fingerprint = fingerprint
-        whole = _layered([*texts, *published], self._parts)
+        whole = _layered([*texts, *published])
         whole.check(flaws(whole.catalog))
         if self._valid is not None:
             whole.check(flaws_of_change(self._valid, whole.catalog))
-        self._parts = whole.parts
         message = catalog_message(whole.catalog, self._revision)
         if message.digest != self._digest:
             if self._valid is not None:
@@ -149,8 +144,6 @@ class _Layered(msgspec.Struct, frozen=True):
     catalog: Catalog
     # By section and ID; the catalog itself is ("", "").
     places: dict[tuple[str, str], _Place]
-    # The files that it was made of.
-    parts: _Parts
 
     def check(self, found: Iterable[Flaw]) -> None:
         """Errors: `FlawsError` for the first flaws."""
@@ -232,20 +225,24 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path}: is not UTF-8 text: {error}") from error
 
 
-def _layered(layers: Sequence[Layer], known: _Parts | None = None) -> _Layered:
-    """Puts the layers over one another. `known`: files that were parsed before.
+@lru_cache(maxsize=512)
+def parsed(path: Path, text: str) -> tuple[Catalog, Callable[[str], int]]:
+    """A file's part of a catalog, and the line of a field in it. Kept, since a change leaves most files as they are.
 
-    Errors: `ConfigError` for a file that is malformed, or an ID twice in a layer.
+    Errors: `ConfigError` for a file that is malformed.
     """
+    return parse_yaml_with_lines(text, Catalog, str(path))
+
+
+def _layered(layers: Sequence[Layer]) -> _Layered:
+    """Puts the layers over one another. Errors: `ConfigError` for a file that is malformed, or an ID twice in a layer."""
     entries: dict[str, dict[str, Any]] = {section: {} for section in ID_FIELDS}
     places: dict[tuple[str, str], _Place] = {}
-    parts: _Parts = {}
     settings = {"default_offering_id": "", "time_zone": ""}
     for layer in layers:
         seen: dict[tuple[str, str], _Place] = {}
         for path, text in layer:
-            parsed = (known or {}).get((path, text))
-            part, line_of = parts[path, text] = parsed or parse_yaml_with_lines(text, Catalog, str(path))
+            part, line_of = parsed(path, text)
             # Should nothing be said about the default offering anywhere, the first file is as good a place as any.
             places.setdefault(("", ""), _Place(path, "", line_of))
             for section, id_field in ID_FIELDS.items():
@@ -266,7 +263,7 @@ def _layered(layers: Sequence[Layer], known: _Parts | None = None) -> _Layered:
         places.update(seen)
     lists = {section: tuple(by_id.values()) for section, by_id in entries.items()}
     catalog = Catalog(**lists, default_offering_id=settings["default_offering_id"], time_zone=settings["time_zone"])
-    return _Layered(catalog, places, parts)
+    return _Layered(catalog, places)
 
 
 def _refuse_flaws(vendor: Vendor, place: _Place) -> None:

@@ -26,7 +26,7 @@ from services.registry.rules import (
     unknown,
     whole_flaws,
 )
-from services.registry.tariffs import Tariff, charges_by_version, tariff_flaws
+from services.registry.tariffs import Tariff, charges_by_version, priced_versions, tariff_flaws
 from services.registry.vendors import DIALECTS, OUTPUTLESS_DIALECTS, Vendor, filled, missing_flaws, vendor_flaws
 from services.token_classes import CLASSES, Measure
 
@@ -315,14 +315,13 @@ def flaws_of_change(before: Catalog, after: Catalog) -> Iterator[Flaw]:
         old = tariffs_before.get(tariff.tariff_id, {})
         charges = charges_by_version(tariff)
         adjustment = adjustments.get(tariff.tariff_id)
-        for index, (version, charge) in enumerate(charges.items()):
+        for (version, charge), priced in zip(charges.items(), priced_versions(tariff), strict=True):
             if old.get(version, charge) == charge:
                 continue
             free = max(*old, *charges) + 1
             if adjustment is None:
-                field = f"upcoming[{index - 1}].version" if index else "version"
                 message = f"must change when unit, currency or rates change; it is still {version}: make it {free}"
-                yield Flaw("tariffs", tariff.tariff_id, field, message)
+                yield Flaw("tariffs", tariff.tariff_id, priced.field, message)
             else:
                 right = adjustment.version + free - version
                 message = f"must change: {tariff.tariff_id!r} would have version {version} again, with other rates; make it {right}"

@@ -144,8 +144,9 @@ generate: setup ## rewrite what is generated: protos/gen from the protos, the ch
 	find protos/gen/* -type d -exec touch {}/__init__.py \;
 	$(BIN)/python -m charts.values
 	$(BIN)/python -m services.registry.reference
+	$(BIN)/python -m infra.shelf
 
-GENERATED := protos/gen charts/tokenline/values.yaml charts/tokenline/values.schema.json charts/tokenline/README.md charts/tokenline/files docs/catalog-fields.md docs/catalog.schema.json
+GENERATED := protos/gen charts/tokenline/values.yaml charts/tokenline/values.schema.json charts/tokenline/README.md charts/tokenline/files docs/catalog-fields.md docs/catalog.schema.json docs/offerings.md
 
 verify: generate ## fail when what is committed is not what is generated
 	@git diff --exit-code --stat -- $(GENERATED) && test -z "$$(git status --porcelain -- $(GENERATED))" \

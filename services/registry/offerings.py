@@ -24,6 +24,7 @@ PAYMENT_METHODS: Final = ("prepaid", "phone_bill", "external")
 LIMIT_SCOPES: Final = ("account", "member", "key")
 FINAL_UNITS: Final = ("terminate", "redirect", "restrict_access")
 UNITS: Final = ("TOKEN", "POINT", "CURRENCY")
+ONCE_PER: Final = ("account",)
 ABANDONED_ANSWERS: Final = ("nothing", "input", "made")
 _RATE_LIMIT_MAX: Final = 1_000_000_000
 
@@ -153,6 +154,15 @@ class Regions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     preferred: tuple[str, ...] = ()
 
 
+class Once(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A bound on how often an offering is sold. What waits for its payment, or goes on, counts; what was never granted does not."""
+
+    # One of `ONCE_PER`.
+    per: str
+    # One of `PERIODS`, of the calendar; left out: for good.
+    period: str = ""
+
+
 class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A plan for sale: with a cycle a subscription; with allowances alone a pack; with neither, accounts are opened on it."""
 
@@ -189,6 +199,8 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     equivalent_models: bool = False
     # The worth of what is left goes back when it ends early.
     refundable: bool = True
+    # Left out: it is sold as often as somebody wants.
+    once: Once | None = None
 
     def shown_name(self, languages: tuple[str, ...]) -> str:
         """The name as one text: of several languages those of the catalog, in their order."""
@@ -258,6 +270,12 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
             yield (f"{field}.{name}" if name else field), message
     yield from _final_unit_flaws(offering, sale)
     yield from _debt_flaws(offering, sale)
+    if (once := offering.once) is not None:
+        yield from choice_flaws("once.per", once.per, ONCE_PER)
+        if once.period:
+            yield from choice_flaws("once.period", once.period, PERIODS)
+        if not offering.is_ordered:
+            yield "once", "goes with a cycle or allowances: accounts are opened on this offering, it is not sold"
     if offering.abandoned_answer:
         yield from choice_flaws("abandoned_answer", offering.abandoned_answer, ABANDONED_ANSWERS)
     yield from _regions_flaws(offering.regions, sale)

@@ -119,6 +119,11 @@ MISTAKES = [
     ("valid_days: 30,", "valid_days: 30, weight: 1,", f"{PACK}.allowances", "have weights, which go with a price only"),
     ("    display_name: A pack\n", "    display_name: A pack\n    refundable: false\n",
      f"{PACK}.refundable", "goes with a price only"),
+    ("    abandoned_answer: made\n", "    once: {per: person}\n", f"{SOLD}.once.per", "must be account; it is 'person'"),
+    ("    abandoned_answer: made\n", "    once: {per: account, period: year}\n",
+     f"{SOLD}.once.period", "must be day or week or month; it is 'year'"),
+    ("    final_unit: {action: restrict_access", "    once: {per: account}\n    final_unit: {action: restrict_access",
+     "offerings[4].once", "accounts are opened on this offering, it is not sold"),
     ("limit_id: sessions", "limit_id: rpm", f"{SOLD}.limits[1].limit_id", "stands in this offering already"),
     ("limit_id: sessions", "limit_id: a@b", f"{SOLD}.limits[1].limit_id", "must have no @"),
     ("per: member", "per: team", f"{SOLD}.limits[1].per", "must be account or member or key; it is 'team'"),
@@ -215,6 +220,14 @@ def test_an_offering_says_that_nothing_of_its_price_comes_back(tmp_path: Path) -
     write(tmp_path, changed("payment_methods: [prepaid", "refundable: false\n    payment_methods: [prepaid", SALES))
     offerings = {each.offering_id: each.without_refund for each in load_catalog([tmp_path]).offerings}
     assert offerings == {"default": False, "metered": False, "monthly": True, "pack": False, "throttled": False}
+
+
+def test_what_is_sold_once_says_in_which_period(tmp_path: Path) -> None:
+    bounded = changed("    abandoned_answer: made\n", "    once: {per: account, period: week}\n", SALES)
+    write(tmp_path, changed("    display_name: A pack\n", "    display_name: A pack\n    once: {per: account}\n", bounded))
+    offerings = {each.offering_id: each for each in load_catalog([tmp_path]).offerings}
+    bounds = {offering_id: each.once.period for offering_id, each in offerings.items() if each.HasField("once")}
+    assert bounds == {"monthly": registry_pb2.PERIOD_WEEK, "pack": registry_pb2.PERIOD_UNSPECIFIED}
 
 
 def test_weights_are_millionths_and_none_where_none_are_given(tmp_path: Path) -> None:

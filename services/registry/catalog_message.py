@@ -39,7 +39,10 @@ def catalog_message(catalog: Catalog, revision: int) -> registry_pb2.Catalog:
         ],
         models=[_model(model, vendors, tariffs) for model in sorted(catalog.models, key=lambda model: model.model_id)],
         tariffs=[_tariff(tariff) for tariff in sorted(tariffs.values(), key=lambda tariff: tariff.tariff_id)],
-        offerings=[_offering(offering) for offering in sorted(catalog.offerings, key=lambda offering: offering.offering_id)],
+        offerings=[
+            _offering(offering, catalog.languages)
+            for offering in sorted(catalog.offerings, key=lambda offering: offering.offering_id)
+        ],
         default_offering_id=catalog.default_offering_id,
         model_groups=[
             registry_pb2.ModelGroup(group_id=group.group_id, model_ids=sorted(group.model_ids))
@@ -169,10 +172,10 @@ def _rates(rates: Rates) -> registry_pb2.TokenRates:
     return registry_pb2.TokenRates(**{token_class: micro_amount(rate) for token_class, rate in set_rates.items()})
 
 
-def _offering(offering: Offering) -> registry_pb2.Offering:
+def _offering(offering: Offering, languages: tuple[str, ...]) -> registry_pb2.Offering:
     message = registry_pb2.Offering(
         offering_id=offering.offering_id,
-        display_name=offering.display_name,
+        display_name=offering.shown_name(languages),
         tariff_id=offering.tariff_id,
         model_ids=sorted(offering.model_ids),
         reservation_policy=f"RESERVATION_POLICY_{offering.reservation_policy.upper()}",

@@ -184,7 +184,7 @@ def _offering(offering: Offering, languages: tuple[str, ...]) -> registry_pb2.Of
         overage_tariff_id=offering.overage_tariff_id,
         payment_methods=[f"PAYMENT_METHOD_{method.upper()}" for method in offering.payment_methods],
         allowances=[_allowance(allowance) for allowance in offering.allowances],
-        limits=[_limit(limit) for limit in offering.limits],
+        limits=[limit_message(limit) for limit in offering.limits],
         final_unit=f"FINAL_UNIT_{offering.final_unit.action.upper()}",
         redirect_offering_id=offering.final_unit.redirect_offering_id,
         restricted_model_id=offering.final_unit.restricted_model_id,
@@ -235,7 +235,8 @@ def _allowance(allowance: Allowance) -> registry_pb2.Allowance:
     )
 
 
-def _limit(limit: Limit) -> registry_pb2.Limit:
+def limit_message(limit: Limit) -> registry_pb2.Limit:
+    """A limit without a flaw as a message; amounts in micro-units."""
     message = registry_pb2.Limit(limit_id=limit.limit_id, per=f"LIMIT_SCOPE_{limit.per.upper()}")
     if limit.requests_per_minute is not None:
         message.request_rate.requests_per_minute = limit.requests_per_minute

@@ -266,7 +266,7 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
     for index, limit in enumerate(offering.limits):
         field = f"limits[{index}]"
         yield from _repetition(f"{field}.limit_id", limit.limit_id, seen)
-        for name, message in _limit_flaws(limit):
+        for name, message in limit_flaws(limit):
             yield (f"{field}.{name}" if name else field), message
     yield from _final_unit_flaws(offering, sale)
     yield from _debt_flaws(offering, sale)
@@ -448,7 +448,8 @@ def _debt_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
         seen.add((limit.unit, limit.currency))
 
 
-def _limit_flaws(limit: Limit) -> Iterator[FieldFlaw]:
+def limit_flaws(limit: Limit) -> Iterator[FieldFlaw]:
+    """Flaws of a limit: its fields that are wrong, and what they must be."""
     yield from text_flaws("limit_id", limit.limit_id)
     if "@" in limit.limit_id:
         yield "limit_id", "must have no @"

@@ -15,6 +15,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "key": ("services.cli.admin", "key_group", "Issue, list and revoke API keys."),
     "offering": ("services.cli.admin", "offering_group", "List offerings."),
     "model": ("services.cli.admin", "model_group", "List models."),
+    "price": ("services.cli.price", "price_command", "Say what a call would cost on each model."),
     "catalog": ("services.cli.catalog", "catalog_group", "Check, compare, apply and take back what is for sale."),
     "audit": ("services.cli.admin", "audit_command", "Check conservation over the whole store."),
     "reconcile": ("services.cli.admin", "reconcile_command", "Check that journal, CDRs and bills tell the same."),

@@ -32,6 +32,7 @@ _BY_SERVICE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         "CancelOrder": _PASSED_ON,
         "ChangeSubscription": _PASSED_ON,
         "CancelSubscription": _PASSED_ON,
+        "RefundPurchase": _PASSED_ON,
         "SendTransfer": _PASSED_ON,
         "SetLimits": _PASSED_ON,
         "OpenRun": _PASSED_ON,
@@ -61,6 +62,9 @@ _BY_SERVICE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     },
     "tokenline.billing.v1.BillingService": {
         "GetReceipt": frozenset({EDGE}),
+        "GetOrderReceipt": frozenset({EDGE}),
+        "GetStatement": frozenset({EDGE}),
+        "GetVendorStatement": frozenset({EDGE}),
         "Reconcile": frozenset({EDGE}),
         "ListCursors": frozenset({EDGE, OPERATOR}),
     },

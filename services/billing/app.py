@@ -45,7 +45,7 @@ async def run_billing(config: BillingConfig, lifecycle: Lifecycle) -> AsyncItera
         folder = Path(config.cdr_folder)
         exporter = Exporter(journal, store, FolderSink(folder), config.export_interval_ms)
         server = GrpcServer([_SERVICE], CALLERS, reflection=config.reflection)
-        servicer = BillingServicer(journal, store, Reconciler(journal, store, exporter, folder))
+        servicer = BillingServicer(journal, store, exporter, Reconciler(journal, store, exporter, folder))
         billing_pb2_grpc.add_BillingServiceServicer_to_server(servicer, server.server)
         address = await stack.enter_async_context(server.serve(config, certificates))
         await stack.enter_async_context(lifecycle.background("billing-export", _export(exporter, server)))

@@ -1,4 +1,4 @@
-"""The charging data record: what a session used and what it was charged, as one JSON line.
+"""The charging data record of a call: what a session used and what it was charged, as one JSON line.
 
 A CDR depends on its journal entry and its record number alone, and its line on nothing else, so that a file written again
 has the same bytes. Field names, their order and the words of enums are what mediation systems read: they stay. Later
@@ -17,7 +17,7 @@ from services.token_classes import FIRST, TOKEN_CLASSES
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
 
-_UNITS: Final[dict[int, str]] = {
+UNITS: Final[dict[int, str]] = {
     registry_pb2.UNIT_TOKEN: "TOKEN",
     registry_pb2.UNIT_POINT: "POINT",
     registry_pb2.UNIT_CURRENCY: "CURRENCY",
@@ -129,7 +129,7 @@ def cdr_of(entry: pb.JournalEntry, record_number: int) -> Cdr:
     settled = entry.session_settled
     unit = settled.unit
     try:
-        unit_word = _UNITS[unit.unit]
+        unit_word = UNITS[unit.unit]
         close_cause = _CLOSE_CAUSES[settled.close_cause]
         provenance = _PROVENANCES[settled.provenance]
         class_charges = [
@@ -169,8 +169,8 @@ def cdr_of(entry: pb.JournalEntry, record_number: int) -> Cdr:
             VendorAttempt(each.vendor_id, each.vendor_model_id, each.outcome, each.http_status, each.duration_ms)
             for each in settled.attempts
         ],
-        _rfc3339(settled.create_time_us),
-        _rfc3339(entry.time_us),
+        rfc3339(settled.create_time_us),
+        rfc3339(entry.time_us),
         settled.absorbed_amount,
         _counts(settled.unpaid) if settled.HasField("unpaid") else {},
         settled.run_label,
@@ -190,7 +190,8 @@ def _counts(usage: pb.TokenUsage) -> dict[str, int]:
     return {field.name: count for field, count in usage.ListFields()}
 
 
-def _rfc3339(time_us: int) -> str:
+def rfc3339(time_us: int) -> str:
+    """A time in UTC with microseconds, for example "2026-01-01T00:00:42.000001Z"."""
     seconds, microseconds = divmod(time_us, 1_000_000)
     return f"{_second(seconds)}.{microseconds:06d}Z"
 

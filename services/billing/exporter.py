@@ -7,15 +7,19 @@ which is written again from the journal with the same bytes.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Final
 
 from services.billing.cdr import CdrError
-from services.billing.cdr_file import CdrFile, CdrFileBuilder, manifest_content, manifest_name
+from services.billing.cdr_file import CdrFile, CdrFileBuilder, Rows, manifest_content, manifest_name
+from services.billing.items import BilledItem, ItemMaker
 from services.billing.journal import JournalError, JournalReader, Listing
 from services.billing.sink import Sink
 from services.billing.store import Cursor, CursorMovedError, PendingRange, Store, first_cursor
+from services.partitions import partition_of
 from services.runtime.errors import ServiceError
+from tokenline.errors.v1 import errors_pb2
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +36,13 @@ _JOURNAL: Final = "the journal"
 
 class EraMismatchError(Exception):
     """The journal is of another era than the exported range and lacks a part of it, because journal or store was restored."""
+
+
+def not_exported(failures: Mapping[int, str]) -> ServiceError:
+    """The error for a question that needs all of the partitions, by part_id what stopped them."""
+    why = "; ".join(f"partition {part_id}: {message}" for part_id, message in sorted(failures.items()))
+    message = f"the newest charges are not exported yet ({why}); try again when `tokenline reconcile` finds no difference"
+    return ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, message)
 
 
 class Exporter:
@@ -85,7 +96,8 @@ class Exporter:
             logger.error("the CDR folder can't be used: %s", error)
 
     async def _write_again(self, file: CdrFile) -> None:
-        before = Cursor(file.part_id, 0, file.from_sequence_number - 1, file.first_record_number, None)
+        cursor = (await self._store.cursors())[file.part_id]
+        before = cursor._replace(exported_seq=file.from_sequence_number - 1, next_record_number=file.first_record_number)
         builder = await self._build(before, file.to_sequence_number, entries_max=None)
         made, content = await asyncio.to_thread(builder.finish)
         if made != file:
@@ -127,6 +139,16 @@ class Exporter:
                 failures[part_id] = f"exported up to sequence number {cursor.exported_seq}, but accounting has no such partition"
             return failures
 
+    async def export_account(self, account_id: str) -> None:
+        """Exports up to the journal's end as it is now. Errors: `ServiceError` where the account's partition stops before it."""
+        try:
+            failures = await self.export()
+        except EraMismatchError as error:
+            raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, str(error)) from error
+        part_id = partition_of(account_id, len((await self._journal.list_partitions()).ends))
+        if part_id in failures:
+            raise not_exported({part_id: failures[part_id]})
+
     async def _survey(self) -> tuple[dict[int, Cursor], Listing]:
         # Read the cursors first. They follow the journal, so a listing made later is at least as far as they are.
         cursors = await self._store.cursors()
@@ -152,12 +174,15 @@ class Exporter:
         files = await self._store.files(part_id)
         if files:
             last = files[-1]
-            before = Cursor(part_id, listing.era, last.from_sequence_number - 1, last.first_record_number, None)
+            before = cursor._replace(exported_seq=last.from_sequence_number - 1, next_record_number=last.first_record_number)
+            span = (part_id, last.from_sequence_number, last.to_sequence_number)
             try:
-                made = (await self._build(before, last.to_sequence_number, entries_max=None)).index
-                known = await self._store.index_rows(part_id, last.from_sequence_number, last.to_sequence_number)
+                builder = await self._build(before, last.to_sequence_number, entries_max=None)
+                known = await self._store.index_rows(*span)
                 # Everything except the entry itself, because a newer release may write its bytes otherwise.
-                same = [row[:-1] for row in made] == [row[:-1] for row in known]
+                same = [row[:-1] for row in builder.rows.calls] == [row[:-1] for row in known]
+                if builder.with_charges:
+                    same = same and builder.rows.items == await self._store.items(*span)
             except (JournalError, CdrError):
                 same = False
             if not same:
@@ -178,39 +203,70 @@ class Exporter:
             )
         if pending is not None:
             builder = await self._build(cursor, pending.to_seq, entries_max=None)
-            if (builder.from_seq, builder.name) != (pending.from_seq, pending.file_name) or not builder.index:
+            if (builder.from_seq, builder.name) != (pending.from_seq, pending.file_name) or not builder.rows.records:
                 raise JournalError(f"{pending.file_name} was begun, but the journal would now make {builder.name} of it")
             cursor = await self._finish(cursor, builder)
+        cursor = await self._catch_up(cursor)
         while cursor.exported_seq < end:
             builder = await self._build(cursor, end, self._file_entries_max)
-            if builder.index:
+            if builder.rows.records:
                 written = PendingRange(builder.from_seq, builder.to_seq, builder.first_record_number, builder.name)
                 cursor = await self._store.begin(cursor, written)
             cursor = await self._finish(cursor, builder)
 
+    async def _catch_up(self, cursor: Cursor) -> Cursor:
+        """Makes the items of what a release exported that knew none; a partition that this release began lacks none."""
+        if not cursor.charges_from_seq:
+            cursor = await self._store.begin_charges(cursor)
+        last_seq = cursor.charges_from_seq - 1
+        while cursor.backfilled_seq < last_seq:
+            cursor = await self._backfill(cursor, last_seq)
+            logger.info("partition %d: items of %d of %d rows are made", cursor.part_id, cursor.backfilled_seq, last_seq)
+        return cursor
+
+    async def _backfill(self, cursor: Cursor, last_seq: int) -> Cursor:
+        maker, items, count, to_seq = ItemMaker(), list[BilledItem](), 0, cursor.backfilled_seq
+        async with aclosing(self._journal.read(cursor.part_id, to_seq, last_seq)) as batches:
+            async for batch in batches:
+                if count and count + len(batch) > self._file_entries_max:
+                    break
+                maker.learn(await self._store.orders(maker.unknown_orders(batch)))
+                for entry in batch:
+                    items += maker.items_of(entry, 0)
+                count += len(batch)
+                to_seq = batch[-1].sequence_number
+        return await self._store.backfill(cursor, to_seq, Rows(0, [], items, maker.orders))
+
     async def _build(self, cursor: Cursor, to_seq: int, entries_max: int | None) -> CdrFileBuilder:
         """Reads from the cursor to `to_seq`, or as far as `entries_max` allows; at least one batch."""
-        builder = CdrFileBuilder(cursor.part_id, cursor.exported_seq + 1, cursor.next_record_number)
+        builder = CdrFileBuilder(
+            cursor.part_id,
+            cursor.exported_seq + 1,
+            cursor.next_record_number,
+            with_charges=0 < cursor.charges_from_seq <= cursor.exported_seq + 1,
+        )
         async with aclosing(self._journal.read(cursor.part_id, cursor.exported_seq, to_seq)) as batches:
             async for batch in batches:
                 if entries_max is not None and builder.entry_count and builder.entry_count + len(batch) > entries_max:
                     break
+                order_ids = builder.unknown_orders(batch)
+                orders = await self._store.orders(order_ids) if order_ids else {}
                 if len(batch) <= _INLINE_ENTRIES_MAX:
-                    builder.add(batch)
+                    builder.add(batch, orders)
                 else:
-                    await asyncio.to_thread(builder.add, batch)
+                    await asyncio.to_thread(builder.add, batch, orders)
         return builder
 
     async def _finish(self, cursor: Cursor, builder: CdrFileBuilder) -> Cursor:
         """Writes the pending range's file and manifest, if it has CDRs, then passes it."""
         if cursor.pending is None:
-            return await self._store.advance(cursor, builder.to_seq, None, [])
+            return await self._store.advance(cursor, builder.to_seq, None, builder.rows)
         await self._prepare_sink()
         large = builder.size_bytes > _INLINE_BYTES_MAX
         file, content = await asyncio.to_thread(builder.finish) if large else builder.finish()
         await self._sink.put(file.name, content)
         await self._sink.put(manifest_name(file.name), manifest_content(file))
-        return await self._store.advance(cursor, builder.to_seq, file, builder.index)
+        return await self._store.advance(cursor, builder.to_seq, file, builder.rows)
 
     async def _prepare_sink(self) -> None:
         if not self._sink_prepared:

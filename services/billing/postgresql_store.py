@@ -1,11 +1,22 @@
 """The store in PostgreSQL. Only one of several exporters moves a cursor; the others find that it has moved."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any, Final
 
-from services.billing.cdr_file import CdrFile, IndexRow
-from services.billing.store import Cursor, PendingRange, advanced, moved
+from services.billing import queries
+from services.billing.cdr_file import CdrFile, IndexRow, Rows
+from services.billing.items import BilledItem, PlacedOrder
+from services.billing.store import (
+    Cursor,
+    Grouping,
+    PendingRange,
+    Period,
+    UsageLine,
+    advanced,
+    moved,
+    with_charges,
+)
 from services.runtime.postgresql import Pool
 
 _MIGRATIONS: Final = (
@@ -44,18 +55,67 @@ _MIGRATIONS: Final = (
     );
     CREATE INDEX cdr_index_session ON cdr_index (charging_id);
     """,
+    """
+    CREATE TABLE billed_item (
+        part_id integer NOT NULL,
+        sequence_number bigint NOT NULL,
+        entry_index integer NOT NULL,
+        item_number integer NOT NULL,
+        record_number bigint NOT NULL,
+        kind text NOT NULL,
+        account_id text NOT NULL,
+        time_us bigint NOT NULL,
+        unit text NOT NULL,
+        currency text NOT NULL,
+        amount bigint NOT NULL,
+        paid_by text NOT NULL,
+        bucket_id text NOT NULL,
+        calls integer NOT NULL,
+        charging_id text NOT NULL,
+        order_id text NOT NULL,
+        subscription_id text NOT NULL,
+        offering_id text NOT NULL,
+        model_id text NOT NULL,
+        member_id text NOT NULL,
+        key_id text NOT NULL,
+        vendor_id text NOT NULL,
+        vendor_model_id text NOT NULL,
+        remark text NOT NULL,
+        PRIMARY KEY (part_id, sequence_number, entry_index, item_number)
+    );
+    CREATE INDEX billed_item_account ON billed_item (account_id, time_us);
+    CREATE INDEX billed_item_order ON billed_item (order_id) WHERE order_id <> '';
+    CREATE INDEX billed_item_vendor ON billed_item (vendor_id, time_us) WHERE vendor_id <> '';
+    CREATE INDEX billed_item_credit_line ON billed_item (account_id, bucket_id) WHERE kind = 'credit_line';
+    CREATE TABLE placed_order (
+        order_id text PRIMARY KEY,
+        account_id text NOT NULL,
+        time_us bigint NOT NULL,
+        offering_id text NOT NULL,
+        subscription_id text NOT NULL,
+        payment_method integer NOT NULL,
+        unit text NOT NULL,
+        currency text NOT NULL,
+        amount bigint NOT NULL,
+        renews boolean NOT NULL
+    );
+    ALTER TABLE cursor ADD COLUMN charges_from_seq bigint NOT NULL DEFAULT 0;
+    ALTER TABLE cursor ADD COLUMN backfilled_seq bigint NOT NULL DEFAULT 0;
+    """,
 )
 _CONNECTIONS_MAX: Final = 8
 _CURSORS: Final = (
     "SELECT part_id, era, exported_seq, next_record_number, pending_from_seq, pending_to_seq, pending_first_record_number,"
-    " pending_file_name FROM cursor ORDER BY part_id"
+    " pending_file_name, charges_from_seq, backfilled_seq FROM cursor ORDER BY part_id"
 )
 _MOVE: Final = """
-    UPDATE cursor SET era = $9, exported_seq = $10, next_record_number = $11,
-        pending_from_seq = $12, pending_to_seq = $13, pending_first_record_number = $14, pending_file_name = $15
+    UPDATE cursor SET era = $11, exported_seq = $12, next_record_number = $13,
+        pending_from_seq = $14, pending_to_seq = $15, pending_first_record_number = $16, pending_file_name = $17,
+        charges_from_seq = $18, backfilled_seq = $19
     WHERE part_id = $1 AND era = $2 AND exported_seq = $3 AND next_record_number = $4
         AND pending_from_seq IS NOT DISTINCT FROM $5 AND pending_to_seq IS NOT DISTINCT FROM $6
         AND pending_first_record_number IS NOT DISTINCT FROM $7 AND pending_file_name IS NOT DISTINCT FROM $8
+        AND charges_from_seq = $9 AND backfilled_seq = $10
     RETURNING part_id
 """
 _INDEX: Final = (
@@ -88,9 +148,13 @@ class PostgresqlStore:
         await self._pool.transaction(lambda connection: _move(connection, cursor, after))
         return after
 
-    async def advance(self, cursor: Cursor, to_seq: int, file: CdrFile | None, index: Sequence[IndexRow]) -> Cursor:
-        after = advanced(cursor, to_seq, len(index))
+    async def advance(self, cursor: Cursor, to_seq: int, file: CdrFile | None, rows: Rows) -> Cursor:
+        return await self._write(cursor, advanced(cursor, to_seq, rows.records), file, rows)
 
+    async def backfill(self, cursor: Cursor, to_seq: int, rows: Rows) -> Cursor:
+        return await self._write(cursor, cursor._replace(backfilled_seq=to_seq), None, rows)
+
+    async def _write(self, cursor: Cursor, after: Cursor, file: CdrFile | None, rows: Rows) -> Cursor:
         async def work(connection: Any) -> None:
             await _move(connection, cursor, after)
             if file is not None:
@@ -106,10 +170,16 @@ class PostgresqlStore:
                     file.size_bytes,
                     file.sha256,
                 )
-            if index:
-                await connection.copy_records_to_table("cdr_index", records=index, schema_name="billing")
+            for table, records in (("cdr_index", rows.calls), ("billed_item", rows.items), ("placed_order", rows.orders)):
+                if records:
+                    await connection.copy_records_to_table(table, records=records, schema_name="billing")
 
         await self._pool.transaction(work)
+        return after
+
+    async def begin_charges(self, cursor: Cursor) -> Cursor:
+        after = with_charges(cursor)
+        await self._pool.transaction(lambda connection: _move(connection, cursor, after))
         return after
 
     async def enter_era(self, cursor: Cursor, era: int) -> Cursor:
@@ -126,6 +196,26 @@ class PostgresqlStore:
         where = "WHERE part_id = $1 AND sequence_number BETWEEN $2 AND $3 ORDER BY sequence_number, entry_index"
         return await self._rows(where, part_id, from_seq, to_seq)
 
+    async def items(self, part_id: int, from_seq: int, to_seq: int) -> list[BilledItem]:
+        return await self._items(queries.ITEMS, part_id, from_seq, to_seq)
+
+    async def orders(self, order_ids: Collection[str]) -> dict[str, PlacedOrder]:
+        query = f"SELECT {', '.join(PlacedOrder._fields)} FROM placed_order WHERE order_id = ANY($1)"  # noqa: S608  # names are ours
+        async with self._pool.connection() as connection:
+            return {row[0]: PlacedOrder(*row) for row in await connection.fetch(query, list(order_ids))}
+
+    async def items_of_order(self, account_id: str, order_id: str) -> list[BilledItem]:
+        return await self._items(queries.ITEMS_OF_ORDER, order_id, account_id)
+
+    async def usage(self, account_id: str, period: Period, grouping: Grouping) -> list[UsageLine]:
+        return await self._usage(queries.usage(grouping), account_id, *period)
+
+    async def charges(self, account_id: str, period: Period, charges_max: int) -> list[BilledItem]:
+        return await self._items(queries.CHARGES, account_id, *period, charges_max)
+
+    async def wholesale(self, vendor_id: str, period: Period) -> list[UsageLine]:
+        return await self._usage(queries.WHOLESALE, vendor_id, *period)
+
     async def files(self, part_id: int) -> list[CdrFile]:
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
@@ -138,28 +228,40 @@ class PostgresqlStore:
     async def close(self) -> None:
         await self._pool.close()
 
+    async def _items(self, query: str, *values: Any) -> list[BilledItem]:
+        async with self._pool.connection() as connection:
+            return [BilledItem(*row) for row in await connection.fetch(query, *values)]
+
+    async def _usage(self, query: str, *values: Any) -> list[UsageLine]:
+        # Sorted here, because the database may have another order of texts.
+        async with self._pool.connection() as connection:
+            return sorted(UsageLine(*row) for row in await connection.fetch(query, *values))
+
     async def _rows(self, where: str, *arguments: Any) -> list[IndexRow]:
         async with self._pool.connection() as connection:
             return [IndexRow(*row) for row in await connection.fetch(f"{_INDEX} {where}", *arguments)]
 
 
 def _cursor(row: tuple[Any, ...]) -> Cursor:
-    part_id, era, exported_seq, next_record_number, *pending = row
-    return Cursor(part_id, era, exported_seq, next_record_number, None if pending[0] is None else PendingRange(*pending))
+    part_id, era, exported_seq, next_record_number, *pending, charges_from_seq, backfilled_seq = row
+    range_begun = None if pending[0] is None else PendingRange(*pending)
+    return Cursor(part_id, era, exported_seq, next_record_number, range_begun, charges_from_seq, backfilled_seq)
 
 
-def _pending_columns(cursor: Cursor) -> tuple[Any, ...]:
-    return _NOTHING_PENDING if cursor.pending is None else cursor.pending
+def _later_columns(cursor: Cursor) -> tuple[Any, ...]:
+    pending = _NOTHING_PENDING if cursor.pending is None else cursor.pending
+    return (*pending, cursor.charges_from_seq, cursor.backfilled_seq)
 
 
 async def _move(connection: Any, before: Cursor, after: Cursor) -> None:
     """Moves the cursor if it is where the caller saw it. Errors: `CursorMovedError`."""
     await connection.execute(
-        "INSERT INTO cursor (part_id, era, exported_seq, next_record_number) VALUES ($1, $2, 0, 1) ON CONFLICT DO NOTHING",
+        "INSERT INTO cursor (part_id, era, exported_seq, next_record_number, charges_from_seq) VALUES ($1, $2, 0, 1, 1)"
+        " ON CONFLICT DO NOTHING",
         before.part_id,
         before.era,
     )
-    place = (before.part_id, before.era, before.exported_seq, before.next_record_number, *_pending_columns(before))
-    wanted = (after.era, after.exported_seq, after.next_record_number, *_pending_columns(after))
+    place = (before.part_id, before.era, before.exported_seq, before.next_record_number, *_later_columns(before))
+    wanted = (after.era, after.exported_seq, after.next_record_number, *_later_columns(after))
     if await connection.fetchval(_MOVE, *place, *wanted) is None:
         raise moved(before)

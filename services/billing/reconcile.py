@@ -1,8 +1,7 @@
 """Reconciliation: proof that journal, CDR files and index tell the same.
 
-It reads the whole journal again and every file from disk, and compares them through code of its own: what a CDR must say is
-taken from the entry here a second time, apart from `cdr`, so that a fault there shows. Damage of any kind is a named
-difference, never an error.
+It reads the whole journal again and every file from disk, and compares them through code of its own (`expected`), so that a
+fault of the export's shows. Damage of any kind is a named difference, never an error.
 """
 
 import asyncio
@@ -10,65 +9,35 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from services.billing.cdr import Cdr
 from services.billing.cdr_file import GZIP_WINDOW, CdrFile, IndexRow, manifest_name, parse_manifest
+from services.billing.charge import ChargeRecord
+from services.billing.expected import UNITS, ExpectedItems, Plain, expected_cdr, expected_charge
 from services.billing.exporter import EraMismatchError, Exporter
+from services.billing.items import BilledItem
 from services.billing.journal import JournalError, JournalReader
 from services.billing.store import Cursor, Store
 from tokenline.accounting.v1 import accounting_pb2 as pb
-from tokenline.registry.v1 import registry_pb2
 
 DIFFERENCES_MAX: Final = 100
 
 # Sequence numbers whose index rows are read at once after the journal's end.
 _LEFTOVER_ROWS: Final = 1_000
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# The fields of a CDR that have the same name and the same kind of value in the entry, and in its session_settled fact.
-_ENTRY_FIELDS: Final = ("part_id", "sequence_number", "index", "account_id")
-_SETTLED_FIELDS: Final = (
-    "charging_id",
-    "record_sequence_number",
-    "member_id",
-    "key_id",
-    "model_id",
-    "offering_id",
-    "tariff_id",
-    "tariff_version",
-    "charged_amount",
-    "debt_amount",
-)
 _cdr_decoder: Final = msgspec.json.Decoder(Cdr)
-
-
-def _names(kind: type[Message]) -> tuple[str, ...]:
-    return tuple(kind.DESCRIPTOR.fields_by_name)
-
-
-def _words(numbers: Iterable[tuple[str, int]], prefix: str) -> dict[int, str]:
-    return {number: name.removeprefix(prefix) for name, number in numbers}
-
-
-# Taken from the contract itself, and not from `cdr`.
-_USAGE_FIELDS: Final = _names(pb.TokenUsage)
-# Classes that a CDR's usage names even where they are 0: the fields of the first release.
-_USAGE_FIELDS_ALWAYS: Final = {name for name in _USAGE_FIELDS if pb.TokenUsage.DESCRIPTOR.fields_by_name[name].number <= 5}
-_CLASS_CHARGE_FIELDS: Final = _names(pb.ClassCharge)
-_DEBIT_FIELDS: Final = _names(pb.BucketAmount)
-_ATTEMPT_FIELDS: Final = _names(pb.VendorAttempt)
-_UNITS: Final = _words(registry_pb2.Unit.items(), "UNIT_")
-_CLOSE_CAUSES: Final = _words(pb.CloseCause.items(), "CLOSE_CAUSE_")
-_PROVENANCES: Final = _words(pb.UsageProvenance.items(), "USAGE_PROVENANCE_")
-
-# (sequence number, index): identifies an entry within its partition.
-_Place = tuple[int, int]
+_charge_decoder: Final = msgspec.json.Decoder(ChargeRecord)
+# A CDR has no such field, and in a text its quotes would have a backslash before them.
+_CHARGE: Final = b'"record_type":'
+# (sequence number, index, item number) identify a record within its partition; a CDR has item number 0.
+_Place = tuple[int, int, int]
 # Offering, tariff, its version, unit and currency of a record.
 _Tariff = tuple[str, str, int, str, str]
 
@@ -86,6 +55,7 @@ class Reconciliation(NamedTuple):
 
     entries: int
     cdrs: int
+    charges: int
     files: int
     differences: list[str]
 
@@ -133,14 +103,16 @@ class Reconciler:
                 async for batch in batches:
                     last_seq = batch[-1].sequence_number
                     index = await self._store.index_rows(part_id, after_seq + 1, last_seq)
-                    await asyncio.to_thread(comparison.take, batch, index)
+                    items = await self._store.items(part_id, after_seq + 1, last_seq)
+                    await asyncio.to_thread(comparison.take, batch, index, items)
                     after_seq = last_seq
         except JournalError as error:
             findings.add(f"partition {part_id}: the journal is broken: {error}")
-        # Index rows after the journal's end exist only where the journal ended too early.
+        # Index rows and items after the journal's end exist only where the journal ended too early.
         for from_seq in range(after_seq + 1, cursor.exported_seq + 1, _LEFTOVER_ROWS):
             to_seq = min(from_seq + _LEFTOVER_ROWS - 1, cursor.exported_seq)
             comparison.take_unjournaled(await self._store.index_rows(part_id, from_seq, to_seq))
+            comparison.take_unjournaled_items(await self._store.items(part_id, from_seq, to_seq))
         await asyncio.to_thread(comparison.finish)
 
     async def _find_strangers(self, findings: "_Findings") -> None:
@@ -165,6 +137,7 @@ class _Findings:
     def __init__(self) -> None:
         self.entries = 0
         self.cdrs = 0
+        self.charges = 0
         self.files = 0
         self._differences: list[str] = []
         self._count = 0
@@ -179,7 +152,7 @@ class _Findings:
         if self._count > DIFFERENCES_MAX:
             listed = DIFFERENCES_MAX - 1
             differences = [*differences[:listed], f"and {self._count - listed} more differences"]
-        return Reconciliation(self.entries, self.cdrs, self.files, differences)
+        return Reconciliation(self.entries, self.cdrs, self.charges, self.files, differences)
 
 
 class _ReadFile(NamedTuple):
@@ -211,31 +184,68 @@ class _PartitionComparison:
         self._sessions: dict[str, tuple[int, tuple[_Line, ...]]] = {}
         # One object for each tariff, however many sessions were charged under it.
         self._tariffs: dict[_Tariff, _Tariff] = {}
-        # (account_id, "bucket", its ID) and (account_id, "debt in" or "absorbed in", a unit) -> what it came to per the journal and
-        # per the CDRs.
+        self._expected = ExpectedItems()
+        # (account_id, "bucket", its ID) and (account_id, "debt in", "absorbed in" or a kind of charge, a unit) -> what it came to
+        # per the journal and per the records.
         self._sums: dict[tuple[str, str, str], list[int]] = {}
 
-    def take(self, entries: Sequence[pb.JournalEntry], index: Sequence[IndexRow]) -> None:
-        """Compares whole rows with the index rows of the same sequence numbers."""
+    def take(self, entries: Sequence[pb.JournalEntry], index: Sequence[IndexRow], items: Sequence[BilledItem]) -> None:
+        """Compares whole rows with the index rows and items of the same sequence numbers."""
         index_by_place = {(row.sequence_number, row.entry_index): row for row in index}
+        items_by_place = {(item.sequence_number, item.entry_index, item.item_number): item for item in items}
         self._findings.entries += len(entries)
-        for entry in entries:
-            if not entry.HasField("session_settled"):
-                continue
-            self._record_number += 1
-            place = (entry.sequence_number, entry.index)
-            label = f"{self._label}: CDR {self._record_number} of charging_id {entry.session_settled.charging_id}"
-            self._check_sums(entry, label)
-            expected = {**_plain_cdr(entry), "record_number": self._record_number}
-            self._add_to_sums(expected, side=0)
-            self._check_line(expected, place, label)
-            self._check_index_row(entry, index_by_place.pop(place, None), label)
+        for _, row in groupby(entries, key=attrgetter("sequence_number")):
+            whole = list(row)
+            for entry, expected_items in zip(whole, self._expected.of_row(whole), strict=True):
+                if entry.HasField("session_settled"):
+                    self._take_call(entry, index_by_place.pop((entry.sequence_number, entry.index), None))
+                elif entry.sequence_number >= self._cursor.charges_from_seq:
+                    self._take_charges(expected_items)
+                self._check_items(expected_items, items_by_place)
         self.take_unjournaled(index_by_place.values())
+        self.take_unjournaled_items(items_by_place.values())
+
+    def _take_call(self, entry: pb.JournalEntry, row: IndexRow | None) -> None:
+        self._record_number += 1
+        label = f"{self._label}: CDR {self._record_number} of charging_id {entry.session_settled.charging_id}"
+        self._check_sums(entry, label)
+        expected = {**expected_cdr(entry), "record_number": self._record_number}
+        self._add_to_sums(expected, side=0)
+        self._check_line(expected, (entry.sequence_number, entry.index, 0), label)
+        self._check_index_row(entry, row, label)
+
+    def _take_charges(self, items: Sequence[Plain]) -> None:
+        for item in items:
+            self._record_number += 1
+            item["record_number"] = self._record_number
+            charge = expected_charge(item)
+            self._add_to_sums(charge, side=0)
+            label = f"{self._label}: {item['kind']} {self._record_number} of account {item['account_id']}"
+            self._check_line(charge, (item["sequence_number"], item["entry_index"], item["item_number"]), label)
+
+    def _check_items(self, expected_items: Sequence[Plain], items_by_place: dict[_Place, BilledItem]) -> None:
+        for expected in expected_items:
+            place = (expected["sequence_number"], expected["entry_index"], expected["item_number"])
+            if self._cursor.backfilled_seq < place[0] < self._cursor.charges_from_seq:
+                continue
+            label = f"{self._label}: {expected['kind']} of entry {place[:2]} of account {expected['account_id']}"
+            item = items_by_place.pop(place, None)
+            if item is None:
+                self._findings.add(f"{label}: in the journal, but not in the billed items")
+            elif (found := item._asdict()) != expected:
+                for difference in _field_differences(found, expected, "in the billed items"):
+                    self._findings.add(f"{label}: {difference}")
 
     def take_unjournaled(self, rows: Iterable[IndexRow]) -> None:
         """Names index rows without an entry."""
         for row in rows:
             self._add(f"CDR {row.record_number} of charging_id {row.charging_id}: in the index, but not in the journal")
+
+    def take_unjournaled_items(self, items: Iterable[BilledItem]) -> None:
+        """Names items without an entry."""
+        for item in items:
+            place = (item.sequence_number, item.entry_index)
+            self._add(f"{item.kind} of entry {place} of account {item.account_id}: in the billed items, but not in the journal")
 
     def finish(self) -> None:
         """Ends the comparison: a line left in a file is too much, and the sums must agree."""
@@ -243,17 +253,21 @@ class _PartitionComparison:
             self._turn_file()
         if self._cursor.next_record_number != self._record_number + 1:
             self._add(
-                f"the cursor says {self._cursor.next_record_number - 1} CDRs were made, the journal has {self._record_number}"
+                f"the cursor says {self._cursor.next_record_number - 1} records were made, the journal has {self._record_number}"
             )
         for (account_id, what, which), (journaled, filed) in sorted(self._sums.items()):
             if journaled != filed:
-                self._add(f"account {account_id}: {what} {which}: {filed} in the CDRs, {journaled} in the journal")
+                self._add(f"account {account_id}: {what} {which}: {filed} in the records, {journaled} in the journal")
 
     def _add(self, difference: str) -> None:
         self._findings.add(f"{self._label}: {difference}")
 
     def _add_to_sums(self, cdr: Mapping[str, Any], *, side: int) -> None:
         account_id = cdr["account_id"]
+        if "record_type" in cdr:
+            key = (account_id, f"{cdr['record_type']} by {cdr['paid_by']} in", cdr["currency"] or cdr["unit"])
+            self._sums.setdefault(key, [0, 0])[side] += cdr["amount"]
+            return
         for debit in cdr["debits"]:
             self._sums.setdefault((account_id, "bucket", debit["bucket_id"]), [0, 0])[side] += debit["amount"]
         for what, field in (("debt in", "debt_amount"), ("absorbed in", "absorbed_amount")):
@@ -338,7 +352,7 @@ class _PartitionComparison:
             self._findings.add(f"{label}: the entry in the index can't be read")
             return
         if indexed != entry:
-            differences = list(_field_differences(_plain_cdr(indexed), _plain_cdr(entry), "in the index"))
+            differences = list(_field_differences(expected_cdr(indexed), expected_cdr(entry), "in the index"))
             for difference in differences or ["the entry in the index is another than in the journal"]:
                 self._findings.add(f"{label}: {difference}")
 
@@ -347,8 +361,11 @@ class _PartitionComparison:
         if self._file is not None:
             for line in self._file.lines.values():
                 cdr: dict[str, Any] = msgspec.json.decode(line)
-                number, charging_id = cdr["record_number"], cdr["charging_id"]
-                self._add(f"CDR {number} of charging_id {charging_id}: in {self._file.file.name}, but not in the journal")
+                if "record_type" in cdr:
+                    label = f"{cdr['record_type']} {cdr['record_number']} of account {cdr['account_id']}"
+                else:
+                    label = f"CDR {cdr['record_number']} of charging_id {cdr['charging_id']}"
+                self._add(f"{label}: in {self._file.file.name}, but not in the journal")
                 self._add_to_sums(cdr, side=1)
         self._file = None
         file = self._next_file
@@ -358,7 +375,7 @@ class _PartitionComparison:
         if file.from_sequence_number <= self._filed_seq:
             self._add(f"{file.name} begins at {file.from_sequence_number}, but the file before it ends at {self._filed_seq}")
         if file.first_record_number != self._filed_records + 1:
-            self._add(f"{file.name} begins with CDR {file.first_record_number}, {self._filed_records + 1} would be next")
+            self._add(f"{file.name} begins with record {file.first_record_number}, {self._filed_records + 1} would be next")
         self._filed_seq = file.to_sequence_number
         self._filed_records = file.first_record_number + file.records - 1
         self._file = self._read_file(file)
@@ -381,28 +398,32 @@ class _PartitionComparison:
         for position, line in enumerate(lines):
             if (problem := self._take_line(file, file.first_record_number + position, line, found)) is not None:
                 self._add(f"{file.name}: line {position + 1} {problem}")
-                damage = damage or "has lines that are no CDRs of it"
+                damage = damage or "has lines that are no records of it"
         if damage:
             self._add(f"{file.name} {damage}")
         elif len(lines) != file.records:
-            self._add(f"{file.name} has {len(lines)} CDRs, but {file.records} were written")
-        self._findings.cdrs += len(found)
+            self._add(f"{file.name} has {len(lines)} records, but {file.records} were written")
+        cdrs = sum(item_number == 0 for _, _, item_number in found)
+        self._findings.cdrs += cdrs
+        self._findings.charges += len(found) - cdrs
         return _ReadFile(file, found, complete=not damage)
 
     def _take_line(self, file: CdrFile, record_number: int, line: bytes, found: dict[_Place, bytes]) -> str | None:
         """Puts the line where it belongs; returns what is wrong with it if it can't be there."""
+        record: Cdr | ChargeRecord
         try:
-            cdr = _cdr_decoder.decode(line)
+            record = _charge_decoder.decode(line) if _CHARGE in line else _cdr_decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return f"is no CDR: {error}"
-        place = (cdr.sequence_number, cdr.index)
-        if cdr.part_id != file.part_id or not file.from_sequence_number <= cdr.sequence_number <= file.to_sequence_number:
-            return f"is entry {place} of partition {cdr.part_id}, which is not of this file"
+            return f"is no record: {error}"
+        entry = (record.sequence_number, record.index)
+        place = (*entry, record.item_number if isinstance(record, ChargeRecord) else 0)
+        if record.part_id != file.part_id or not file.from_sequence_number <= entry[0] <= file.to_sequence_number:
+            return f"is entry {entry} of partition {record.part_id}, which is not of this file"
         if place in found:
-            return f"is entry {place} again"
+            return f"is entry {entry} again"
         found[place] = line
-        if cdr.record_number != record_number:
-            self._add(f"{file.name}: CDR {cdr.record_number} stands where {record_number} would be next")
+        if record.record_number != record_number:
+            self._add(f"{file.name}: record {record.record_number} stands where {record_number} would be next")
         return None
 
     def _check_manifest(self, file: CdrFile) -> None:
@@ -455,7 +476,7 @@ def _list_folder(folder: Path, findings: _Findings) -> set[str]:
 
 def _tariff_of(settled: pb.SessionSettled) -> _Tariff:
     unit = settled.unit
-    return settled.offering_id, settled.tariff_id, settled.tariff_version, _UNITS.get(unit.unit, "?"), unit.currency
+    return settled.offering_id, settled.tariff_id, settled.tariff_version, UNITS.get(unit.unit, "?"), unit.currency
 
 
 def _adds_up(before: int, rated: int, classes: int) -> bool:
@@ -464,42 +485,6 @@ def _adds_up(before: int, rated: int, classes: int) -> bool:
     A late Release that rates less than the sweep charged charges nothing, and gives nothing back.
     """
     return before + rated == max(before, classes)
-
-
-def _plain_cdr(entry: pb.JournalEntry) -> dict[str, Any]:
-    """The CDR's JSON as it must be, without its record number."""
-    settled = entry.session_settled
-    cdr: dict[str, Any] = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
-    for name in _SETTLED_FIELDS:
-        cdr[name] = getattr(settled, name)
-    cdr["unit"] = _UNITS.get(settled.unit.unit, "?")
-    cdr["currency"] = settled.unit.currency
-    usage = settled.usage
-    cdr["usage"] = {name: count for name in _USAGE_FIELDS if (count := getattr(usage, name)) or name in _USAGE_FIELDS_ALWAYS}
-    cdr["class_charges"] = [_plain(each, _CLASS_CHARGE_FIELDS) for each in settled.class_charges]
-    cdr["debits"] = [_plain(debit, _DEBIT_FIELDS) for debit in settled.debits]
-    cdr["attempts"] = [_plain(each, _ATTEMPT_FIELDS) for each in settled.attempts]
-    cdr["close_cause"] = _CLOSE_CAUSES.get(settled.close_cause, "?").lower()
-    cdr["provenance"] = _PROVENANCES.get(settled.provenance, "?").lower()
-    cdr["start_time"] = _time(settled.create_time_us)
-    cdr["end_time"] = _time(entry.time_us)
-    if settled.absorbed_amount:
-        cdr["absorbed_amount"] = settled.absorbed_amount
-    if settled.HasField("unpaid"):
-        unpaid = {name: count for name, count in _plain(settled.unpaid, _USAGE_FIELDS).items() if count}
-        if unpaid:
-            cdr["unpaid"] = unpaid
-    if settled.run_label:
-        cdr["run_label"] = settled.run_label
-    return cdr
-
-
-def _plain(message: Message, names: Sequence[str]) -> dict[str, Any]:
-    return {name: getattr(message, name) for name in names}
-
-
-def _time(time_us: int) -> str:
-    return f"{_EPOCH + timedelta(microseconds=time_us):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def _field_differences(

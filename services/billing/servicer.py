@@ -1,25 +1,35 @@
-"""BillingService: receipts and reconciliation, proto to core to proto."""
+"""BillingService: receipts, statements and reconciliation, proto to core to proto."""
 
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
+from services.billing.cdr import UNITS
+from services.billing.exporter import EraMismatchError, Exporter, not_exported
+from services.billing.items import BilledItem
 from services.billing.journal import JournalReader
 from services.billing.reconcile import Reconciler
-from services.billing.store import Store
+from services.billing.statement import totals
+from services.billing.store import Grouping, Period, Store, UsageLine
+from services.runtime.clock import timestamp
 from services.runtime.errors import ServiceError, invalid
 from tokenline.accounting.v1 import accounting_pb2
 from tokenline.billing.v1 import billing_pb2 as pb
 from tokenline.billing.v1 import billing_pb2_grpc
 from tokenline.errors.v1 import errors_pb2
 
+# An answer has room for this many charges and 100,000 lines of usage.
+_CHARGES_MAX: Final = 10_000
+_UNITS: Final = {word: unit for unit, word in UNITS.items()}
+
 
 class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
     """See the contract."""
 
-    def __init__(self, journal: JournalReader, store: Store, reconciler: Reconciler) -> None:
+    def __init__(self, journal: JournalReader, store: Store, exporter: Exporter, reconciler: Reconciler) -> None:
         self._journal = journal
         self._store = store
+        self._exporter = exporter
         self._reconciler = reconciler
 
     async def GetReceipt(
@@ -40,9 +50,74 @@ class BillingServicer(billing_pb2_grpc.BillingServiceServicer):
                 records.setdefault(entry.session_settled.record_sequence_number, pb.ReceiptRecord(entry=entry))
         return pb.GetReceiptResponse(records=[record for _, record in sorted(records.items())])
 
+    async def GetOrderReceipt(
+        self, request: pb.GetOrderReceiptRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.GetOrderReceiptResponse:
+        order = (await self._store.orders([request.order_id])).get(request.order_id)
+        if order is None or order.account_id != request.account_id:
+            raise ServiceError(
+                errors_pb2.ERROR_REASON_RECORD_UNKNOWN,
+                f"account {request.account_id} has no order {request.order_id}; one that was just placed has one in seconds",
+            )
+        charges = await self._store.items_of_order(request.account_id, request.order_id)
+        return pb.GetOrderReceiptResponse(
+            order_id=order.order_id,
+            place_time=timestamp(order.time_us),
+            offering_id=order.offering_id,
+            subscription_id=order.subscription_id,
+            payment_method=order.payment_method,  # type: ignore[arg-type]  # the numbers are the contract's
+            unit=_unit(order.unit, order.currency) if order.unit else None,
+            amount=order.amount,
+            charges=map(_charge, charges),
+        )
+
+    async def GetStatement(
+        self, request: pb.GetStatementRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.GetStatementResponse:
+        if not request.account_id:
+            raise invalid("account_id is missing: give the account of the statement")
+        period = _period(request)
+        await self._exporter.export_account(request.account_id)
+        grouping = Grouping(model=request.by_model, member=request.by_member, key=request.by_key)
+        usage = await self._store.usage(request.account_id, period, grouping)
+        charges = await self._store.charges(request.account_id, period, _CHARGES_MAX + 1)
+        if len(charges) > _CHARGES_MAX:
+            raise ServiceError(
+                errors_pb2.ERROR_REASON_NOT_POSSIBLE,
+                f"the account has more than {_CHARGES_MAX:,} charges in that time; ask for a shorter one",
+            )
+        return pb.GetStatementResponse(
+            totals=[
+                pb.StatementTotal(unit=_unit(total.unit, total.currency), **dict(zip(total._fields[2:], total[2:], strict=True)))
+                for total in totals(usage, charges)
+            ],
+            usage=map(_usage_line, usage),
+            charges=map(_charge, charges),
+        )
+
+    async def GetVendorStatement(
+        self, request: pb.GetVendorStatementRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.GetVendorStatementResponse:
+        if not request.vendor_id:
+            raise invalid("vendor_id is missing: give the vendor of the statement")
+        period = _period(request)
+        try:
+            failures = await self._exporter.export()
+        except EraMismatchError as error:
+            raise ServiceError(errors_pb2.ERROR_REASON_UNAVAILABLE, str(error)) from error
+        if failures:
+            raise not_exported(failures)
+        return pb.GetVendorStatementResponse(lines=map(_usage_line, await self._store.wholesale(request.vendor_id, period)))
+
     async def Reconcile(self, request: pb.ReconcileRequest, context: "grpc.aio.ServicerContext[Any, Any]") -> pb.ReconcileResponse:
         found = await self._reconciler.reconcile(write_missing=request.write_missing)
-        return pb.ReconcileResponse(entries=found.entries, cdrs=found.cdrs, files=found.files, differences=found.differences)
+        return pb.ReconcileResponse(
+            entries=found.entries,
+            cdrs=found.cdrs,
+            charges=found.charges,
+            files=found.files,
+            differences=found.differences,
+        )
 
     async def ListCursors(
         self, request: pb.ListCursorsRequest, context: "grpc.aio.ServicerContext[Any, Any]"
@@ -75,3 +150,47 @@ def _may_go_on(records: dict[int, pb.ReceiptRecord]) -> bool:
     if not records:
         return True
     return records[max(records)].entry.session_settled.close_cause == accounting_pb2.CLOSE_CAUSE_SWEPT
+
+
+def _period(request: pb.GetStatementRequest | pb.GetVendorStatementRequest) -> Period:
+    """Errors: `ServiceError` INVALID_ARGUMENT."""
+    if not request.HasField("from_time") or not request.HasField("until_time"):
+        raise invalid("from_time and until_time must be given")
+    period = Period(request.from_time.ToMicroseconds(), request.until_time.ToMicroseconds())
+    if period.from_us >= period.until_us:
+        raise invalid("until_time must be after from_time")
+    return period
+
+
+def _unit(word: str, currency: str) -> accounting_pb2.UnitOfAmount:
+    return accounting_pb2.UnitOfAmount(unit=_UNITS[word], currency=currency)  # type: ignore[arg-type]  # the numbers are the contract's
+
+
+def _usage_line(line: UsageLine) -> pb.UsageLine:
+    return pb.UsageLine(
+        unit=_unit(line.unit, line.currency),
+        paid_by=line.paid_by,
+        model_id=line.model_id,
+        member_id=line.member_id,
+        key_id=line.key_id,
+        vendor_model_id=line.vendor_model_id,
+        calls=line.calls,
+        amount=line.amount,
+    )
+
+
+def _charge(item: BilledItem) -> pb.BilledCharge:
+    return pb.BilledCharge(
+        kind=item.kind,
+        charge_time=timestamp(item.time_us),
+        unit=_unit(item.unit, item.currency),
+        amount=item.amount,
+        paid_by=item.paid_by,
+        bucket_id=item.bucket_id,
+        charging_id=item.charging_id,
+        order_id=item.order_id,
+        subscription_id=item.subscription_id,
+        offering_id=item.offering_id,
+        remark=item.remark,
+        record_number=item.record_number,
+    )

@@ -1,12 +1,23 @@
 """The store in a SQLite file: for one process on one machine."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from services.billing.cdr_file import CdrFile, IndexRow
-from services.billing.store import Cursor, PendingRange, advanced, moved
+from services.billing import queries
+from services.billing.cdr_file import CdrFile, IndexRow, Rows
+from services.billing.items import BilledItem, PlacedOrder
+from services.billing.store import (
+    Cursor,
+    Grouping,
+    PendingRange,
+    Period,
+    UsageLine,
+    advanced,
+    moved,
+    with_charges,
+)
 from services.runtime.sqlite import Database
 
 _MIGRATIONS: Final = (
@@ -45,19 +56,69 @@ _MIGRATIONS: Final = (
     ) WITHOUT ROWID;
     CREATE INDEX cdr_index_session ON cdr_index (charging_id)
     """,
+    """
+    CREATE TABLE billed_item (
+        part_id INTEGER NOT NULL,
+        sequence_number INTEGER NOT NULL,
+        entry_index INTEGER NOT NULL,
+        item_number INTEGER NOT NULL,
+        record_number INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        account_id TEXT NOT NULL,
+        time_us INTEGER NOT NULL,
+        unit TEXT NOT NULL,
+        currency TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        paid_by TEXT NOT NULL,
+        bucket_id TEXT NOT NULL,
+        calls INTEGER NOT NULL,
+        charging_id TEXT NOT NULL,
+        order_id TEXT NOT NULL,
+        subscription_id TEXT NOT NULL,
+        offering_id TEXT NOT NULL,
+        model_id TEXT NOT NULL,
+        member_id TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        vendor_id TEXT NOT NULL,
+        vendor_model_id TEXT NOT NULL,
+        remark TEXT NOT NULL,
+        PRIMARY KEY (part_id, sequence_number, entry_index, item_number)
+    ) WITHOUT ROWID;
+    CREATE INDEX billed_item_account ON billed_item (account_id, time_us);
+    CREATE INDEX billed_item_order ON billed_item (order_id) WHERE order_id <> '';
+    CREATE INDEX billed_item_vendor ON billed_item (vendor_id, time_us) WHERE vendor_id <> '';
+    CREATE INDEX billed_item_credit_line ON billed_item (account_id, bucket_id) WHERE kind = 'credit_line';
+    CREATE TABLE placed_order (
+        order_id TEXT PRIMARY KEY,
+        account_id TEXT NOT NULL,
+        time_us INTEGER NOT NULL,
+        offering_id TEXT NOT NULL,
+        subscription_id TEXT NOT NULL,
+        payment_method INTEGER NOT NULL,
+        unit TEXT NOT NULL,
+        currency TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        renews INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    ALTER TABLE cursor ADD COLUMN charges_from_seq INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE cursor ADD COLUMN backfilled_seq INTEGER NOT NULL DEFAULT 0
+    """,
 )
 
 # IS and not =: the pending columns are NULL when nothing is pending.
 _MOVE: Final = (
     "UPDATE cursor SET era = ?, exported_seq = ?, next_record_number = ?, pending_from_seq = ?, pending_to_seq = ?,"
-    " pending_first_record_number = ?, pending_file_name = ?"
+    " pending_first_record_number = ?, pending_file_name = ?, charges_from_seq = ?, backfilled_seq = ?"
     " WHERE part_id = ? AND era = ? AND exported_seq = ? AND next_record_number = ?"
     " AND pending_from_seq IS ? AND pending_to_seq IS ? AND pending_first_record_number IS ? AND pending_file_name IS ?"
+    " AND charges_from_seq = ? AND backfilled_seq = ?"
 )
 _INDEX: Final = (
     "SELECT part_id, sequence_number, entry_index, record_number, charging_id, account_id, record_sequence_number, entry"
     " FROM cdr_index"
 )
+_INSERT_ITEM: Final = "INSERT INTO billed_item VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ORDER: Final = "INSERT INTO placed_order VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NOTHING_PENDING: Final = (None, None, None, None)
 
 
@@ -68,7 +129,7 @@ class SqliteStore:
         self._database = database
 
     @classmethod
-    async def open(cls, path: Path) -> "SqliteStore":
+    async def open(cls, path: Path) -> Self:
         """Opens or creates the file. Errors: those of `Database.open`."""
         return cls(await Database.open(path, _MIGRATIONS))
 
@@ -85,9 +146,13 @@ class SqliteStore:
         await self._database.write(lambda connection: _move(connection, cursor, after))
         return after
 
-    async def advance(self, cursor: Cursor, to_seq: int, file: CdrFile | None, index: Sequence[IndexRow]) -> Cursor:
-        after = advanced(cursor, to_seq, len(index))
+    async def advance(self, cursor: Cursor, to_seq: int, file: CdrFile | None, rows: Rows) -> Cursor:
+        return await self._write(cursor, advanced(cursor, to_seq, rows.records), file, rows)
 
+    async def backfill(self, cursor: Cursor, to_seq: int, rows: Rows) -> Cursor:
+        return await self._write(cursor, cursor._replace(backfilled_seq=to_seq), None, rows)
+
+    async def _write(self, cursor: Cursor, after: Cursor, file: CdrFile | None, rows: Rows) -> Cursor:
         def work(connection: sqlite3.Connection) -> None:
             _move(connection, cursor, after)
             if file is not None:
@@ -104,9 +169,16 @@ class SqliteStore:
                         file.sha256,
                     ),
                 )
-            connection.executemany("INSERT INTO cdr_index VALUES (?, ?, ?, ?, ?, ?, ?, ?)", index)
+            connection.executemany("INSERT INTO cdr_index VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows.calls)
+            connection.executemany(_INSERT_ITEM, rows.items)
+            connection.executemany(_INSERT_ORDER, rows.orders)
 
         await self._database.write(work)
+        return after
+
+    async def begin_charges(self, cursor: Cursor) -> Cursor:
+        after = with_charges(cursor)
+        await self._database.write(lambda connection: _move(connection, cursor, after))
         return after
 
     async def enter_era(self, cursor: Cursor, era: int) -> Cursor:
@@ -122,6 +194,28 @@ class SqliteStore:
         where = "WHERE part_id = ? AND sequence_number BETWEEN ? AND ? ORDER BY sequence_number, entry_index"
         return await self._rows(where, (part_id, from_seq, to_seq))
 
+    async def items(self, part_id: int, from_seq: int, to_seq: int) -> list[BilledItem]:
+        return await self._items(queries.ITEMS, part_id, from_seq, to_seq)
+
+    async def orders(self, order_ids: Collection[str]) -> dict[str, PlacedOrder]:
+        def work(connection: sqlite3.Connection) -> dict[str, PlacedOrder]:
+            found = (connection.execute("SELECT * FROM placed_order WHERE order_id = ?", (each,)).fetchone() for each in order_ids)
+            return {row[0]: PlacedOrder(*row)._replace(renews=bool(row[-1])) for row in found if row is not None}
+
+        return await self._database.read(work)
+
+    async def items_of_order(self, account_id: str, order_id: str) -> list[BilledItem]:
+        return await self._items(queries.ITEMS_OF_ORDER, order_id, account_id)
+
+    async def usage(self, account_id: str, period: Period, grouping: Grouping) -> list[UsageLine]:
+        return await self._usage(queries.usage(grouping), account_id, *period)
+
+    async def charges(self, account_id: str, period: Period, charges_max: int) -> list[BilledItem]:
+        return await self._items(queries.CHARGES, account_id, *period, charges_max)
+
+    async def wholesale(self, vendor_id: str, period: Period) -> list[UsageLine]:
+        return await self._usage(queries.WHOLESALE, vendor_id, *period)
+
     async def files(self, part_id: int) -> list[CdrFile]:
         def work(connection: sqlite3.Connection) -> list[CdrFile]:
             rows = connection.execute(
@@ -136,6 +230,16 @@ class SqliteStore:
     async def close(self) -> None:
         await self._database.close()
 
+    async def _items(self, query: str, *values: Any) -> list[BilledItem]:
+        return [BilledItem(*row) for row in await self._select(query, values)]
+
+    async def _usage(self, query: str, *values: Any) -> list[UsageLine]:
+        return sorted(UsageLine(*row) for row in await self._select(query, values))
+
+    async def _select(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        parameters = {str(number): value for number, value in enumerate(values, 1)}
+        return await self._database.read(lambda connection: connection.execute(query, parameters).fetchall())
+
     async def _rows(self, where: str, parameters: tuple[Any, ...]) -> list[IndexRow]:
         def work(connection: sqlite3.Connection) -> list[IndexRow]:
             return [IndexRow(*row) for row in connection.execute(f"{_INDEX} {where}", parameters)]
@@ -144,21 +248,23 @@ class SqliteStore:
 
 
 def _cursor(row: tuple[Any, ...]) -> Cursor:
-    part_id, era, exported_seq, next_record_number, *pending = row
-    return Cursor(part_id, era, exported_seq, next_record_number, None if pending[0] is None else PendingRange(*pending))
+    part_id, era, exported_seq, next_record_number, *pending, charges_from_seq, backfilled_seq = row
+    range_begun = None if pending[0] is None else PendingRange(*pending)
+    return Cursor(part_id, era, exported_seq, next_record_number, range_begun, charges_from_seq, backfilled_seq)
 
 
-def _pending_columns(cursor: Cursor) -> tuple[Any, ...]:
-    return _NOTHING_PENDING if cursor.pending is None else cursor.pending
+def _later_columns(cursor: Cursor) -> tuple[Any, ...]:
+    pending = _NOTHING_PENDING if cursor.pending is None else cursor.pending
+    return (*pending, cursor.charges_from_seq, cursor.backfilled_seq)
 
 
 def _move(connection: sqlite3.Connection, before: Cursor, after: Cursor) -> None:
     """Moves the cursor if it is where the caller saw it. Errors: `CursorMovedError`."""
     connection.execute(
-        "INSERT OR IGNORE INTO cursor (part_id, era, exported_seq, next_record_number) VALUES (?, ?, 0, 1)",
+        "INSERT OR IGNORE INTO cursor (part_id, era, exported_seq, next_record_number, charges_from_seq) VALUES (?, ?, 0, 1, 1)",
         (before.part_id, before.era),
     )
-    place = (before.part_id, before.era, before.exported_seq, before.next_record_number, *_pending_columns(before))
-    wanted = (after.era, after.exported_seq, after.next_record_number, *_pending_columns(after))
+    place = (before.part_id, before.era, before.exported_seq, before.next_record_number, *_later_columns(before))
+    wanted = (after.era, after.exported_seq, after.next_record_number, *_later_columns(after))
     if connection.execute(_MOVE, (*wanted, *place)).rowcount != 1:
         raise moved(before)

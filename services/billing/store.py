@@ -1,9 +1,10 @@
-"""Where cursors, file rows and the index by charging_id are durable: the contract, and the version in memory."""
+"""Where cursors, file rows, the index by charging_id and billed items are durable: the contract, and the version in memory."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple, Protocol
 
-from services.billing.cdr_file import CdrFile, IndexRow
+from services.billing.cdr_file import CdrFile, IndexRow, Rows
+from services.billing.items import BilledItem, Kind, PaidBy, PlacedOrder
 
 
 class CursorMovedError(Exception):
@@ -20,18 +21,57 @@ class PendingRange(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """How far a partition is exported. `exported_seq` 0: nothing; the next CDR gets `next_record_number`."""
+    """How far a partition is exported. `exported_seq` 0: nothing; the next record gets `next_record_number`.
+
+    From `charges_from_seq` on, charges that are no calls have records; 0: a release that knew none has begun the partition. Items
+    of the range before are made from the journal again, up to `backfilled_seq` so far.
+    """
 
     part_id: int
     era: int
     exported_seq: int
     next_record_number: int
     pending: PendingRange | None
+    charges_from_seq: int = 1
+    backfilled_seq: int = 0
 
 
 def first_cursor(part_id: int, era: int) -> Cursor:
     """The cursor of a partition before anything of it was exported."""
     return Cursor(part_id, era, 0, 1, None)
+
+
+class Period(NamedTuple):
+    """A time of the journal: from `from_us` included until `until_us` excluded, in microseconds since 1970."""
+
+    from_us: int
+    until_us: int
+
+
+class UsageLine(NamedTuple):
+    """Calls of an account or of a vendor, added up: one line for each unit and source of payment. `amount` is in micro-units."""
+
+    unit: str
+    currency: str
+    paid_by: str
+    model_id: str
+    member_id: str
+    key_id: str
+    vendor_model_id: str
+    calls: int
+    amount: int
+
+
+class Grouping(NamedTuple):
+    """The names by which usage is told apart; the others are left empty in its lines."""
+
+    model: bool = False
+    member: bool = False
+    key: bool = False
+
+
+# Source of payment, in statements, of a bucket whose debits go on the phone bill.
+CREDIT_LINE: Final = "credit_line"
 
 
 class Store(Protocol):
@@ -49,12 +89,19 @@ class Store(Protocol):
         """Makes the range pending. Errors: `CursorMovedError` unless the partition is at `cursor`, with nothing pending."""
         ...
 
-    async def advance(self, cursor: Cursor, to_seq: int, file: CdrFile | None, index: Sequence[IndexRow]) -> Cursor:
-        """Writes file row and index rows, moves the cursor to `to_seq` and past the index rows' record numbers, clears pending.
+    async def advance(self, cursor: Cursor, to_seq: int, file: CdrFile | None, rows: Rows) -> Cursor:
+        """Writes file row and rows, moves the cursor to `to_seq` and past the records' numbers, clears pending.
 
-        Without a CDR there is no file, no index row and nothing pending. Errors: `CursorMovedError` unless the partition is
-        at `cursor`.
+        Without a record there is no file and nothing pending. Errors: `CursorMovedError` unless the partition is at `cursor`.
         """
+        ...
+
+    async def begin_charges(self, cursor: Cursor) -> Cursor:
+        """Gives charges records from the next range on; nothing is pending. Errors: `CursorMovedError` unless it is at `cursor`."""
+        ...
+
+    async def backfill(self, cursor: Cursor, to_seq: int, rows: Rows) -> Cursor:
+        """Writes items and orders of a range that was exported without. Errors: `CursorMovedError` unless it is at `cursor`."""
         ...
 
     async def enter_era(self, cursor: Cursor, era: int) -> Cursor:
@@ -67,6 +114,30 @@ class Store(Protocol):
 
     async def index_rows(self, part_id: int, from_seq: int, to_seq: int) -> list[IndexRow]:
         """The index rows of a range of sequence numbers, both ends included, in the journal's order."""
+        ...
+
+    async def items(self, part_id: int, from_seq: int, to_seq: int) -> list[BilledItem]:
+        """The items of a range of sequence numbers, both ends included, in the journal's order."""
+        ...
+
+    async def orders(self, order_ids: Collection[str]) -> dict[str, PlacedOrder]:
+        """Those of the orders that were placed, by order_id."""
+        ...
+
+    async def items_of_order(self, account_id: str, order_id: str) -> list[BilledItem]:
+        """Items of the account that paid for the order, in the journal's order."""
+        ...
+
+    async def usage(self, account_id: str, period: Period, grouping: Grouping) -> list[UsageLine]:
+        """The account's calls; a bucket whose debits go on the phone bill pays by `CREDIT_LINE`. In order of the lines' fields."""
+        ...
+
+    async def charges(self, account_id: str, period: Period, charges_max: int) -> list[BilledItem]:
+        """The account's items that are no calls, in the journal's order, at most `charges_max`; `paid_by` as in `usage`."""
+        ...
+
+    async def wholesale(self, vendor_id: str, period: Period) -> list[UsageLine]:
+        """The vendor's claims by its own model, in order of the lines' fields."""
         ...
 
     async def files(self, part_id: int) -> list[CdrFile]:
@@ -85,6 +156,8 @@ class MemoryStore:
         self._cursors: dict[int, Cursor] = {}
         self._files: dict[int, list[CdrFile]] = {}
         self._index: dict[int, list[IndexRow]] = {}
+        self._items: list[BilledItem] = []
+        self._orders: dict[str, PlacedOrder] = {}
 
     async def cursors(self) -> dict[int, Cursor]:
         return dict(self._cursors)
@@ -95,12 +168,26 @@ class MemoryStore:
             raise moved(cursor)
         return self._move(cursor._replace(pending=pending))
 
-    async def advance(self, cursor: Cursor, to_seq: int, file: CdrFile | None, index: Sequence[IndexRow]) -> Cursor:
+    async def advance(self, cursor: Cursor, to_seq: int, file: CdrFile | None, rows: Rows) -> Cursor:
         self._check(cursor)
         if file is not None:
             self._files.setdefault(cursor.part_id, []).append(file)
-        self._index.setdefault(cursor.part_id, []).extend(index)
-        return self._move(advanced(cursor, to_seq, len(index)))
+        self._index.setdefault(cursor.part_id, []).extend(rows.calls)
+        self._take(rows)
+        return self._move(advanced(cursor, to_seq, rows.records))
+
+    async def begin_charges(self, cursor: Cursor) -> Cursor:
+        self._check(cursor)
+        return self._move(with_charges(cursor))
+
+    async def backfill(self, cursor: Cursor, to_seq: int, rows: Rows) -> Cursor:
+        self._check(cursor)
+        self._take(rows)
+        return self._move(cursor._replace(backfilled_seq=to_seq))
+
+    def _take(self, rows: Rows) -> None:
+        self._items = sorted([*self._items, *rows.items])
+        self._orders.update({order.order_id: order for order in rows.orders})
 
     async def enter_era(self, cursor: Cursor, era: int) -> Cursor:
         self._check(cursor)
@@ -114,6 +201,56 @@ class MemoryStore:
 
     async def index_rows(self, part_id: int, from_seq: int, to_seq: int) -> list[IndexRow]:
         return [row for row in self._index.get(part_id, []) if from_seq <= row.sequence_number <= to_seq]
+
+    async def items(self, part_id: int, from_seq: int, to_seq: int) -> list[BilledItem]:
+        return [item for item in self._items if item.part_id == part_id and from_seq <= item.sequence_number <= to_seq]
+
+    async def orders(self, order_ids: Collection[str]) -> dict[str, PlacedOrder]:
+        return {order_id: self._orders[order_id] for order_id in order_ids if order_id in self._orders}
+
+    async def items_of_order(self, account_id: str, order_id: str) -> list[BilledItem]:
+        return [item for item in self._items if order_id and (item.account_id, item.order_id) == (account_id, order_id)]
+
+    async def usage(self, account_id: str, period: Period, grouping: Grouping) -> list[UsageLine]:
+        names = [
+            UsageLine(
+                *(item.unit, item.currency, self._paid_by(item)),
+                model_id=item.model_id if grouping.model else "",
+                member_id=item.member_id if grouping.member else "",
+                key_id=item.key_id if grouping.key else "",
+                vendor_model_id="",
+                calls=item.calls,
+                amount=item.amount,
+            )
+            for item in self._of(account_id, period)
+            if item.kind == Kind.USAGE
+        ]
+        return _added_up(names)
+
+    async def charges(self, account_id: str, period: Period, charges_max: int) -> list[BilledItem]:
+        calls = (Kind.USAGE, Kind.WHOLESALE)
+        found = [item for item in self._of(account_id, period) if item.kind not in calls]
+        return [item._replace(paid_by=self._paid_by(item)) for item in found[:charges_max]]
+
+    async def wholesale(self, vendor_id: str, period: Period) -> list[UsageLine]:
+        owed = [
+            item
+            for item in self._items
+            if item.kind == Kind.WHOLESALE and item.vendor_id == vendor_id and period.from_us <= item.time_us < period.until_us
+        ]
+        return _added_up(
+            [
+                UsageLine(item.unit, item.currency, item.paid_by, "", "", "", item.vendor_model_id, item.calls, item.amount)
+                for item in owed
+            ]
+        )
+
+    def _of(self, account_id: str, period: Period) -> list[BilledItem]:
+        return [item for item in self._items if item.account_id == account_id and period.from_us <= item.time_us < period.until_us]
+
+    def _paid_by(self, item: BilledItem) -> str:
+        lines = {each.bucket_id for each in self._items if each.kind == Kind.CREDIT_LINE and each.account_id == item.account_id}
+        return CREDIT_LINE if item.paid_by == PaidBy.BUCKET and item.bucket_id in lines else item.paid_by
 
     async def files(self, part_id: int) -> list[CdrFile]:
         return list(self._files.get(part_id, []))
@@ -132,7 +269,21 @@ class MemoryStore:
 
 def advanced(cursor: Cursor, to_seq: int, records: int) -> Cursor:
     """The cursor after a range that made `records` records."""
-    return Cursor(cursor.part_id, cursor.era, to_seq, cursor.next_record_number + records, None)
+    return cursor._replace(exported_seq=to_seq, next_record_number=cursor.next_record_number + records, pending=None)
+
+
+def with_charges(cursor: Cursor) -> Cursor:
+    """The cursor of a partition whose charges have records from the next range on."""
+    return cursor._replace(charges_from_seq=cursor.exported_seq + 1)
+
+
+def _added_up(lines: Sequence[UsageLine]) -> list[UsageLine]:
+    """One line for each set of names."""
+    sums: dict[tuple[str, ...], UsageLine] = {}
+    for line in lines:
+        known = sums.get(line[:-2], line._replace(calls=0, amount=0))
+        sums[line[:-2]] = known._replace(calls=known.calls + line.calls, amount=known.amount + line.amount)
+    return sorted(sums.values())
 
 
 def moved(cursor: Cursor) -> CursorMovedError:

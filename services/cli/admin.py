@@ -24,6 +24,7 @@ from services.cli.sales import (
     transfer_command,
     write_off_command,
 )
+from services.cli.statements import statement_command
 
 _Check = Literal["audit", "reconcile"]
 
@@ -97,7 +98,7 @@ def resume_account(account_id: str, data_dir: Path | None, output: str) -> None:
     print_answer(resumed, output, lambda: fields_of(_set_of(resumed)))
 
 
-for _command in (transfer_command, limit_command, refund_command, reduce_command, write_off_command):
+for _command in (statement_command, transfer_command, limit_command, refund_command, reduce_command, write_off_command):
     account_group.add_command(_command)
 
 
@@ -214,7 +215,9 @@ def audit_command(data_dir: Path | None, output: str) -> None:
 @click.option("--write-missing", is_flag=True, help="First write CDR files that are missing anew from the journal.")
 @common_options
 def reconcile_command(*, write_missing: bool, data_dir: Path | None, output: str) -> None:
-    """Check that journal, CDR files and receipt index tell the same. Ends with 1 on a difference.
+    """Check that journal, CDR files, receipt index and billed items tell the same. Ends with 1 on a difference.
+
+    charges: records of prices, refunds and whatever else is charged without a call.
 
     Works on the data folder of a system that is down, too.
     """
@@ -295,6 +298,7 @@ async def _ask_stores(what: _Check, folder: DataFolder, *, write_missing: bool) 
             return {
                 "entries": reconciled.entries,
                 "cdrs": reconciled.cdrs,
+                "charges": reconciled.charges,
                 "files": reconciled.files,
                 "differences": list(reconciled.differences),
             }

@@ -18,11 +18,11 @@ _PAGE: Final = 1_000
 _TIMEOUT_S: Final = 60.0
 # Made by nothing but a command: where they name nobody, it is not known who gave it.
 _COMMANDED: Final = frozenset(
-    {"account_opened", "bucket_topped_up", "bucket_reduced", "debt_written_off", "limits_set", "transfer_sent"}
+    {"account_opened", "bucket_topped_up", "bucket_reduced", "debt_written_off", "limits_set", "transfer_sent", "price_returned"}
 )
 
 
-class _Time(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs alone
+class TimeType(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs alone
     """A time like 2026-11-23T12:00:00Z, in microseconds since 1970."""
 
     name = "time"
@@ -44,8 +44,8 @@ class _Time(click.ParamType):  # type: ignore[type-arg]  # generic in its stubs 
 @click.option(
     "--session", "charging_id", metavar="ID", help="Only entries of this call: its charging_id, which is its x-request-id."
 )
-@click.option("--from", "from_us", type=_Time(), metavar="TIME", help="Not before.")
-@click.option("--until", "until_us", type=_Time(), metavar="TIME", help="Before.")
+@click.option("--from", "from_us", type=TimeType(), metavar="TIME", help="Not before.")
+@click.option("--until", "until_us", type=TimeType(), metavar="TIME", help="Before.")
 @common_options
 def journal_command(
     *,

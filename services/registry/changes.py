@@ -13,6 +13,7 @@ import msgspec
 
 from services.registry.catalog import Catalog
 from services.registry.catalog_folder import Layer, check_change
+from services.registry.origins import Origins
 from services.registry.shelf import ShelfChange, change_of
 from services.runtime.config import ConfigError
 
@@ -137,6 +138,15 @@ def planned(now: LayersNow, layer: str, files: Files | None, source: Path, momen
     catalogs = check_change(None if now.broken else before, _in_order(now, after, {**now.place_of, layer: source}))
     shelf = change_of(catalogs[0], catalogs[1], moment) if catalogs[0] is not None else None
     return Plan(layer, files, now, catalogs[1], shelf)
+
+
+def replaced(plan: Plan) -> list[str]:
+    """Entries of the planned layer that take the place of one below, or change a vendor there, as "LIST ID". Blocking."""
+    names = sorted(name for name in plan.now.layers if name < plan.layer)
+    below = (*plan.now.below, *(layer_of(plan.now.layers[name], plan.now.place_of[name]) for name in names))
+    known = {(each.section, each.entry_id) for each in Origins(below).all()}
+    own = Origins([layer_of(plan.files or {}, Path(plan.layer))]).all()
+    return sorted(f"{each.section} {each.entry_id}" for each in own if (each.section, each.entry_id) in known)
 
 
 def in_order(now: LayersNow) -> list[Layer]:

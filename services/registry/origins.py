@@ -62,6 +62,11 @@ class Origins:
                     part = "replaces it"
                 yield Origin(section, entry_id, each.path, each.line(), part)
 
+    def all(self) -> Iterator[Origin]:
+        """All places of all entries."""
+        for entry_id in dict.fromkeys(entry_id for _, entry_id in self._entries):
+            yield from self.of(entry_id)
+
     def of_price(self, tariff_id: str, model_id: str, moment: datetime.datetime) -> list[Origin]:
         """The rows and factors that make a model's price in a tariff at a moment, in the order in which they do."""
         entries = self._entries.get(("tariffs", tariff_id))

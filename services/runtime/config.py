@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
+from services.runtime.mistakes import mistake_of
+
 T = TypeVar("T")
 
 _PATH_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[\.\.\.\]")
@@ -22,6 +24,14 @@ class ConfigError(Exception):
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+class _ScalarError(Exception):
+    """A scalar is none of its kind."""
+
+    def __init__(self, node: yaml.Node, message: str) -> None:
+        super().__init__(message)
+        self.node = node
+
+
 class _Loader(_SafeLoader):  # type: ignore[misc]  # chosen at run time
     """Reads numbers with a point as exact decimals, because they may become money, and refuses duplicate keys."""
 
@@ -30,7 +40,7 @@ class _Loader(_SafeLoader):  # type: ignore[misc]  # chosen at run time
             return super().construct_object(node, deep)
         except ValueError as error:
             # A scalar that only looks like one of its kind, for example the date 2026-02-30.
-            raise yaml.constructor.ConstructorError(None, None, f"{node.value!r}: {error}", node.start_mark) from error
+            raise _ScalarError(node, f"{node.value} is not in the calendar: {error}; correct it") from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
         seen: set[Any] = set()
@@ -52,7 +62,7 @@ def _construct_decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decima
         # YAML writes infinity and "not a number" with a point before the word.
         return Decimal(re.sub(r"\.(?=inf|nan)", "", text, flags=re.IGNORECASE))
     except ArithmeticError:
-        raise yaml.constructor.ConstructorError(None, None, f"{text!r} is not a number", node.start_mark) from None
+        raise _ScalarError(node, f"{text!r} is not a number") from None
 
 
 _Loader.add_constructor("tag:yaml.org,2002:float", _construct_decimal)
@@ -86,6 +96,7 @@ def parse_yaml_with_lines(
     text: str, kind: type[T], source: str, settings: Mapping[str, str] | None = None
 ) -> tuple[T, Callable[[str], int]]:
     """Reads as `parse_yaml` does; also returns a function from a field path to its line, for errors found later."""
+    node: yaml.Node | None = None
     try:
         loader = _Loader(text)
         try:
@@ -94,6 +105,9 @@ def parse_yaml_with_lines(
             value = None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
+    except _ScalarError as error:
+        field = _field_of(node, error.node, "") or "file"
+        raise ConfigError(f"{source}:{error.node.start_mark.line + 1}: {field}: {error}") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = mark.line + 1 if mark else 1
@@ -106,10 +120,21 @@ def parse_yaml_with_lines(
     try:
         return msgspec.convert(value, kind, strict=True), lambda field: line_of(node, field)
     except msgspec.ValidationError as error:
-        message = str(error)
-        what, _, where = message.rpartition(" - at `")
-        field = where.rstrip("`").removeprefix("$").lstrip(".") if what else ""
-        raise ConfigError(f"{source}:{line_of(node, field)}: {field or 'file'}: {what or message}") from error
+        field, message = mistake_of(error, kind, value)
+        raise ConfigError(f"{source}:{line_of(node, field)}: {field or 'file'}: {message}") from error
+
+
+def _field_of(within: yaml.Node | None, wanted: yaml.Node, field: str) -> str:
+    """The path of a node inside another one; empty: it is not in it."""
+    if within is wanted:
+        return field
+    if isinstance(within, yaml.MappingNode):
+        inner = [(f"{field}.{key.value}" if field else str(key.value), value) for key, value in within.value]
+    elif isinstance(within, yaml.SequenceNode):
+        inner = [(f"{field}[{index}]", value) for index, value in enumerate(within.value)]
+    else:
+        return ""
+    return next((found for path, value in inner if (found := _field_of(value, wanted, path))), "")
 
 
 def line_of(node: yaml.Node | None, field: str) -> int:

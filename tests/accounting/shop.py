@@ -78,6 +78,7 @@ def for_sale(
         limits=limits,
         final_action=final_action,
         time_zone=SHANGHAI,
+        refundable=more.pop("refundable", True),
     )
     return offering(
         tariffs or {"flat": flat(EACH), "other": flat(EACH)},

@@ -18,7 +18,27 @@ TOKEN = pb.UnitOfAmount(unit=registry_pb2.UNIT_TOKEN)
 CNY = pb.UnitOfAmount(unit=registry_pb2.UNIT_CURRENCY, currency="CNY")
 _DATA: Final = Path(__file__).parent / "data"
 
-Fact = pb.AccountOpened | pb.SessionCreated | pb.SessionSettled
+Fact = (
+    pb.AccountOpened
+    | pb.BucketGranted
+    | pb.CycleStarted
+    | pb.DebtRepaid
+    | pb.DebtWrittenOff
+    | pb.OrderCompleted
+    | pb.OrderPlaced
+    | pb.PriceCharged
+    | pb.PriceReturned
+    | pb.SessionCreated
+    | pb.SessionSettled
+    | pb.SubscriptionStarted
+    | pb.SubscriptionSuspended
+)
+# The field of JournalEntry that has the fact, by the fact's message.
+_FIELDS: Final = {
+    field.message_type.name: field.name
+    for field in pb.JournalEntry.DESCRIPTOR.oneofs_by_name["fact"].fields
+    if field.message_type is not None
+}
 
 
 def charging_id(number: int) -> str:
@@ -29,6 +49,11 @@ def charging_id(number: int) -> str:
 def opened() -> pb.AccountOpened:
     """A fact that makes no CDR."""
     return pb.AccountOpened(offering_id="default")
+
+
+def granted(bucket_id: str, amount: int, **fields: Any) -> pb.BucketGranted:
+    """A bucket of tokens, unless `fields` say otherwise; most grants make no record."""
+    return pb.BucketGranted(**{"bucket_id": bucket_id, "unit": TOKEN, "amount": amount, **fields})
 
 
 def created(number: int) -> pb.SessionCreated:
@@ -108,12 +133,7 @@ def entry_of(part_id: int, seq: int, index: int, fact: Fact, account_id: str = A
     entry = pb.JournalEntry(
         part_id=part_id, sequence_number=seq, index=index, account_id=account_id, time_us=CREATE_TIME_US + seq * 1_000_000 + index
     )
-    if isinstance(fact, pb.SessionSettled):
-        entry.session_settled.CopyFrom(fact)
-    elif isinstance(fact, pb.SessionCreated):
-        entry.session_created.CopyFrom(fact)
-    else:
-        entry.account_opened.CopyFrom(fact)
+    getattr(entry, _FIELDS[fact.DESCRIPTOR.name]).CopyFrom(fact)
     return entry
 
 

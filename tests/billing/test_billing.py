@@ -5,6 +5,7 @@ import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -13,16 +14,19 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from services.billing.app import run_billing
 from services.billing.config import BillingConfig
 from services.billing.exporter import EraMismatchError
+from services.partitions import partition_of
 from services.runtime.clients import answer, connect
+from services.runtime.clock import timestamp
 from services.runtime.config import ConfigError, parse_yaml
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.server import GrpcServer
-from tests.billing.journals import ACCOUNT_ID, ScriptedAccounting, charging_id, settled
+from tests.billing.journals import ACCOUNT_ID, CNY, CREATE_TIME_US, TOKEN, ScriptedAccounting, charging_id, settled
 from tests.waiting import WAIT_S
 from tokenline.accounting.v1 import accounting_pb2, accounting_pb2_grpc
 from tokenline.billing.v1 import billing_pb2 as pb
 from tokenline.billing.v1 import billing_pb2_grpc
+from tokenline.errors.v1 import errors_pb2
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -186,3 +190,81 @@ def test_the_config_names_what_is_wrong() -> None:
     text = "listen_address: a\ndatabase: b\ncdr_folder: c\naccounting_address: d\nexport_interval_ms: 5\n"
     with pytest.raises(ConfigError, match="export_interval_ms must be 10 to 3600000"):
         parse_yaml(text, BillingConfig, "billing.yaml")
+
+
+# Statements
+
+
+def statement_request(**fields: Any) -> pb.GetStatementRequest:
+    times = {"from_time": timestamp(CREATE_TIME_US), "until_time": timestamp(CREATE_TIME_US + 10_000_000)}
+    return pb.GetStatementRequest(**{"account_id": ACCOUNT_ID, **times, **fields})
+
+
+async def test_a_statement_waits_for_what_is_not_exported_yet(
+    accounting: ScriptedAccounting, accounting_address: str, tmp_path: Path
+) -> None:
+    part_id = partition_of(ACCOUNT_ID, 4)
+    async with running(config_of(tmp_path, accounting_address, export_interval_ms=3_600_000)) as (channel, _):
+        await wait_for_health(channel, SERVING)
+        accounting.append(part_id, settled(1))
+        accounting.append(part_id, accounting_pb2.DebtWrittenOff(unit=TOKEN, amount=4_000_000, reason="goodwill"))
+        statement = await answer(billing_pb2_grpc.BillingServiceStub(channel).GetStatement(statement_request(), timeout=5))
+    (total,) = statement.totals
+    assert (total.calls, total.usage, total.charges, total.charged) == (1, 13_000_000, -4_000_000, 9_000_000)
+    assert (total.balance, total.owed) == (13_000_000, -4_000_000)
+    assert [(charge.kind, charge.remark) for charge in statement.charges] == [("write_off", "goodwill")]
+
+
+async def test_a_statement_of_a_partition_that_is_not_exported_is_refused_and_of_others_is_not(
+    accounting: ScriptedAccounting, accounting_address: str, tmp_path: Path
+) -> None:
+    part_id = partition_of(ACCOUNT_ID, 4)
+    other = next(name for name in map("acct-{:016x}".format, range(99)) if partition_of(name, 4) != part_id)
+    broken = accounting.append(part_id, settled(1))
+    broken[0].session_settled.ClearField("close_cause")
+    async with running(config_of(tmp_path, accounting_address)) as (channel, _):
+        await wait_for_health(channel, SERVING)
+        billing = billing_pb2_grpc.BillingServiceStub(channel)
+        with pytest.raises(ServiceError, match=f"not exported yet .partition {part_id}: .*run the release that knows it") as caught:
+            await answer(billing.GetStatement(statement_request(), timeout=5))
+        assert caught.value.reason == errors_pb2.ERROR_REASON_UNAVAILABLE
+        assert (await answer(billing.GetStatement(statement_request(account_id=other), timeout=5))).totals == []
+        asked = pb.GetVendorStatementRequest(
+            vendor_id="acme", from_time=timestamp(CREATE_TIME_US), until_time=timestamp(CREATE_TIME_US + 1)
+        )
+        with pytest.raises(ServiceError, match=f"partition {part_id}"):
+            await answer(billing.GetVendorStatement(asked, timeout=5))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"account_id": ""}, "account_id is missing"),
+        ({"from_time": None}, "from_time and until_time must be given"),
+        ({"until_time": timestamp(CREATE_TIME_US)}, "until_time must be after from_time"),
+    ],
+)
+async def test_a_statement_of_no_time_is_refused(
+    accounting_address: str, tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    async with running(config_of(tmp_path, accounting_address)) as (channel, _):
+        await wait_for_health(channel, SERVING)
+        with pytest.raises(ServiceError, match=message) as caught:
+            await answer(billing_pb2_grpc.BillingServiceStub(channel).GetStatement(statement_request(**fields), timeout=5))
+    assert caught.value.reason == errors_pb2.ERROR_REASON_INVALID_ARGUMENT
+
+
+async def test_a_receipt_of_an_order_is_its_accounts_alone(
+    accounting: ScriptedAccounting, accounting_address: str, tmp_path: Path
+) -> None:
+    accounting.append(0, accounting_pb2.OrderPlaced(order_id="ord-1", offering_id="plan", unit=CNY, amount=5))
+    async with running(config_of(tmp_path, accounting_address)) as (channel, _):
+        await wait_for_health(channel, SERVING)
+        await reconcile(channel)
+        billing = billing_pb2_grpc.BillingServiceStub(channel)
+        wanted = pb.GetOrderReceiptRequest(account_id=ACCOUNT_ID, order_id="ord-1")
+        receipt = await answer(billing.GetOrderReceipt(wanted, timeout=5))
+        assert (receipt.offering_id, receipt.amount, receipt.unit, list(receipt.charges)) == ("plan", 5, CNY, [])
+        with pytest.raises(ServiceError, match="account acct-other has no order ord-1") as caught:
+            await answer(billing.GetOrderReceipt(pb.GetOrderReceiptRequest(account_id="acct-other", order_id="ord-1"), timeout=5))
+    assert caught.value.reason == errors_pb2.ERROR_REASON_RECORD_UNKNOWN

@@ -65,9 +65,9 @@ def test_unpaid_usage_of_nothing_is_left_out() -> None:
 
 def test_the_cdrs_of_a_recorded_journal_have_the_bytes_they_had() -> None:
     rows, lines = recorded_journal()
-    builder = CdrFileBuilder(3, 1, 1)
+    builder = CdrFileBuilder(3, 1, 1, with_charges=True)
     for row in rows:
-        builder.add(row)
+        builder.add(row, {})
     _, content = builder.finish()
     assert gzip.decompress(content) == lines
 
@@ -122,8 +122,8 @@ def test_only_settled_sessions_make_cdrs() -> None:
 
 def test_a_file_holds_the_ranges_cdrs_and_the_index_their_entries() -> None:
     entries = [entry_of(3, 8, 0, created(1)), entry_of(3, 8, 1, settled(1)), entry_of(3, 9, 0, settled(2))]
-    builder = CdrFileBuilder(3, from_seq=8, first_record_number=5)
-    builder.add(entries)
+    builder = CdrFileBuilder(3, from_seq=8, first_record_number=5, with_charges=True)
+    builder.add(entries, {})
     file, content = builder.finish()
     assert file.name == "cdr-p0003-00000000000008-00000000000009.jsonl.gz"
     assert (file.part_id, file.from_sequence_number, file.to_sequence_number) == (3, 8, 9)
@@ -131,31 +131,31 @@ def test_a_file_holds_the_ranges_cdrs_and_the_index_their_entries() -> None:
     assert file.sha256 == hashlib.sha256(content).hexdigest()
     lines = gzip.decompress(content).splitlines()
     assert lines == [msgspec.json.encode(cdr_of(entries[1], 5)), msgspec.json.encode(cdr_of(entries[2], 6))]
-    assert [(row.record_number, row.charging_id) for row in builder.index] == [(5, charging_id(1)), (6, charging_id(2))]
-    assert [pb.JournalEntry.FromString(row.entry) for row in builder.index] == entries[1:]
+    assert [(row.record_number, row.charging_id) for row in builder.rows.calls] == [(5, charging_id(1)), (6, charging_id(2))]
+    assert [pb.JournalEntry.FromString(row.entry) for row in builder.rows.calls] == entries[1:]
 
 
 def test_a_files_bytes_do_not_depend_on_how_the_journal_came() -> None:
     entries = [entry_of(0, seq, 0, settled(seq, output_tokens=seq % 90)) for seq in range(1, 2_000)]
-    at_once = CdrFileBuilder(0, 1, 1)
-    at_once.add(entries)
-    one_by_one = CdrFileBuilder(0, 1, 1)
+    at_once = CdrFileBuilder(0, 1, 1, with_charges=True)
+    at_once.add(entries, {})
+    one_by_one = CdrFileBuilder(0, 1, 1, with_charges=True)
     for entry in entries:
-        one_by_one.add([entry])
+        one_by_one.add([entry], {})
     assert at_once.finish() == one_by_one.finish()
-    assert at_once.index == one_by_one.index
+    assert at_once.rows == one_by_one.rows
 
 
 def test_a_files_bytes_hold_no_time() -> None:
-    builder = CdrFileBuilder(0, 1, 1)
-    builder.add([entry_of(0, 1, 0, settled(1))])
+    builder = CdrFileBuilder(0, 1, 1, with_charges=True)
+    builder.add([entry_of(0, 1, 0, settled(1))], {})
     _, content = builder.finish()
     assert content[4:8] == bytes(4)
 
 
 def test_a_manifest_stands_beside_its_file_and_reads_back() -> None:
-    builder = CdrFileBuilder(12, 1, 1)
-    builder.add([entry_of(12, 1, 0, settled(1))])
+    builder = CdrFileBuilder(12, 1, 1, with_charges=True)
+    builder.add([entry_of(12, 1, 0, settled(1))], {})
     file, _ = builder.finish()
     assert manifest_name(file_name(12, 1, 42)) == "cdr-p0012-00000000000001-00000000000042.manifest.json"
     assert parse_manifest(manifest_content(file)) == file

@@ -5,23 +5,24 @@ import errno
 import gzip
 import hashlib
 import sqlite3
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from services.billing.cdr_file import CdrFile, IndexRow, parse_manifest
+from services.billing.cdr_file import CdrFile, Rows, parse_manifest
 from services.billing.exporter import FILE_ENTRIES_MAX, EraMismatchError, Exporter
 from services.billing.journal import JournalReader
 from services.billing.reconcile import Reconciler
 from services.billing.sink import FolderSink, Sink
 from services.billing.sqlite_store import SqliteStore
-from services.billing.store import Cursor, PendingRange, Store
+from services.billing.store import Cursor, PendingRange
 from services.runtime.errors import ServiceError
-from tests.billing.journals import ScriptedAccounting, charging_id, created, opened, settled
+from tests.billing.journals import CNY, TOKEN, ScriptedAccounting, charging_id, created, opened, settled
 from tests.waiting import WAIT_S
+from tokenline.accounting.v1 import accounting_pb2 as pb
+from tokenline.registry.v1 import registry_pb2
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -34,6 +35,10 @@ def record_numbers(folder: Path, part_id: int) -> list[int]:
         for path in sorted(folder.glob(f"cdr-p{part_id:04d}-*.jsonl.gz"))
         for line in gzip.decompress(path.read_bytes()).splitlines()
     ]
+
+
+def write_off(amount: int) -> pb.DebtWrittenOff:
+    return pb.DebtWrittenOff(unit=TOKEN, amount=amount, reason="goodwill")
 
 
 async def test_everything_new_is_exported_with_a_manifest_and_an_index(
@@ -149,51 +154,38 @@ class CrashingSink:
         self._crash.pass_by()
 
 
-class CrashingStore:
+class CrashingStore(SqliteStore):
     """A store whose process may end before and after each write."""
 
-    def __init__(self, store: Store, crash: CrashPoint) -> None:
-        self._store = store
-        self._crash = crash
+    crash: CrashPoint
 
     async def begin(self, cursor: Cursor, pending: PendingRange) -> Cursor:
-        self._crash.pass_by()
-        moved = await self._store.begin(cursor, pending)
-        self._crash.pass_by()
+        self.crash.pass_by()
+        moved = await super().begin(cursor, pending)
+        self.crash.pass_by()
         return moved
 
-    async def advance(self, cursor: Cursor, to_seq: int, file: CdrFile | None, index: Sequence[IndexRow]) -> Cursor:
-        self._crash.pass_by()
-        moved = await self._store.advance(cursor, to_seq, file, index)
-        self._crash.pass_by()
+    async def advance(self, cursor: Cursor, to_seq: int, file: CdrFile | None, rows: Rows) -> Cursor:
+        self.crash.pass_by()
+        moved = await super().advance(cursor, to_seq, file, rows)
+        self.crash.pass_by()
         return moved
 
-    async def enter_era(self, cursor: Cursor, era: int) -> Cursor:
-        return await self._store.enter_era(cursor, era)
-
-    async def cursors(self) -> dict[int, Cursor]:
-        return await self._store.cursors()
-
-    async def records(self, account_id: str, charging_id: str) -> list[IndexRow]:
-        return await self._store.records(account_id, charging_id)
-
-    async def index_rows(self, part_id: int, from_seq: int, to_seq: int) -> list[IndexRow]:
-        return await self._store.index_rows(part_id, from_seq, to_seq)
-
-    async def files(self, part_id: int) -> list[CdrFile]:
-        return await self._store.files(part_id)
-
-    async def close(self) -> None:
-        await self._store.close()
+    async def backfill(self, cursor: Cursor, to_seq: int, rows: Rows) -> Cursor:
+        self.crash.pass_by()
+        moved = await super().backfill(cursor, to_seq, rows)
+        self.crash.pass_by()
+        return moved
 
 
 async def export_once(
     journal: JournalReader, database: Path, folder: Path, crash: CrashPoint, file_entries_max: int = FILE_ENTRIES_MAX
 ) -> bool:
     """One life of a process; False if it crashed."""
-    store = await SqliteStore.open(database)
+    store = await CrashingStore.open(database)
+    store.crash = crash
     try:
-        exporter = Exporter(journal, CrashingStore(store, crash), CrashingSink(folder, crash), 10, file_entries_max)
+        exporter = Exporter(journal, store, CrashingSink(folder, crash), 10, file_entries_max)
         await exporter.export()
     except CrashError:
         return False
@@ -216,7 +208,7 @@ async def test_a_crash_at_any_step_neither_loses_nor_doubles_a_record(
 ) -> None:
     accounting.append(0, opened())
     accounting.append(0, created(1), settled(1), settled(4))
-    accounting.append(0, settled(5))
+    accounting.append(0, settled(5), write_off(7))
     accounting.append(1, settled(2))
     accounting.append(2, opened())
     reference = tmp_path / "reference"
@@ -235,8 +227,8 @@ async def test_a_crash_at_any_step_neither_loses_nor_doubles_a_record(
         store = await SqliteStore.open(database)
         exporter = Exporter(journal, store, FolderSink(folder), 10)
         result = await Reconciler(journal, store, exporter, folder).reconcile()
-        assert (result.differences, result.cdrs) == ([], 4), f"crash at step {crashes}"
-        assert (await store.cursors())[0].next_record_number == 4, f"crash at step {crashes}"
+        assert (result.differences, result.cdrs, result.charges) == ([], 4, 1), f"crash at step {crashes}"
+        assert (await store.cursors())[0].next_record_number == 5, f"crash at step {crashes}"
         await store.close()
         crashes += 1
     # Two files at ten steps each, and two cursor moves (partition 2 has no CDR) at two steps.
@@ -613,3 +605,117 @@ async def test_a_missing_file_that_the_journal_would_make_otherwise_is_named(
     await exporter.replace_missing()
     assert files_in(folder) == {}
     assert "would now make another cdr-p0000-00000000000001-00000000000001.jsonl.gz; bring it back from a backup" in caplog.text
+
+
+# Charges that are no calls
+
+
+def order(order_id: str, amount: int) -> pb.OrderPlaced:
+    return pb.OrderPlaced(
+        order_id=order_id,
+        offering_id="plan",
+        payment_method=registry_pb2.PAYMENT_METHOD_EXTERNAL,
+        unit=CNY,
+        amount=amount,
+    )
+
+
+def as_the_release_before_left_it(database: Path) -> None:
+    """Takes from the store what a release without records of charges did not write."""
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE cursor SET charges_from_seq = 0")
+        connection.execute("DELETE FROM billed_item")
+        connection.execute("DELETE FROM placed_order")
+    connection.close()
+
+
+async def test_a_payment_finds_the_order_that_was_exported_before(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
+) -> None:
+    accounting.append(0, order("ord-1", 9_900_000))
+    assert await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(-1))
+    assert files_in(folder) == {}
+    accounting.append(0, pb.OrderCompleted(order_id="ord-1", payment_reference="wx-7"))
+    assert await export_once(journal, tmp_path / "billing.db", folder, CrashPoint(-1))
+    store = await SqliteStore.open(tmp_path / "billing.db")
+    (item,) = await store.items(0, 1, 9)
+    assert (item.kind, item.amount, item.currency, item.paid_by, item.remark) == ("price", 9_900_000, "CNY", "outside", "wx-7")
+    exporter = Exporter(journal, store, FolderSink(folder), 10)
+    assert await Reconciler(journal, store, exporter, folder).reconcile() == (2, 0, 1, 1, [])
+    await store.close()
+
+
+async def test_a_payment_of_an_order_that_nobody_placed_stops_its_partition(
+    accounting: ScriptedAccounting, exporter: Exporter
+) -> None:
+    accounting.append(0, pb.OrderCompleted(order_id="ord-1", payment_reference="wx-7"))
+    (message,) = (await exporter.export()).values()
+    assert message.startswith("entry (1, 0) pays order ord-1, and no earlier entry places it")
+
+
+async def test_charges_have_records_from_the_update_on_and_items_from_the_beginning(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
+) -> None:
+    database = tmp_path / "billing.db"
+    accounting.append(0, order("ord-1", 5))
+    accounting.append(0, settled(1))
+    accounting.append(0, opened())
+    assert await export_once(journal, database, folder, CrashPoint(-1))
+    as_the_release_before_left_it(database)
+    # Its row 3 wrote a debt off, which made no record then.
+    accounting.rows[0][2][0].debt_written_off.CopyFrom(write_off(7))
+    accounting.append(0, pb.OrderCompleted(order_id="ord-1", payment_reference="wx-7"), settled(2))
+    # The process ends after the first of the three rows was made up for.
+    assert not await export_once(journal, database, folder, CrashPoint(1), file_entries_max=1)
+    assert await export_once(journal, database, folder, CrashPoint(-1), file_entries_max=1)
+    assert record_numbers(folder, 0) == [1, 2, 3]
+    store = await SqliteStore.open(database)
+    assert await store.cursors() == {0: Cursor(0, 1, 4, 4, None, charges_from_seq=4, backfilled_seq=3)}
+    items = await store.items(0, 1, 9)
+    assert [(item.kind, item.sequence_number, item.amount, item.record_number) for item in items] == [
+        ("usage", 2, 13_000_000, 0),
+        ("write_off", 3, -7, 0),
+        ("price", 4, 5, 2),
+        ("usage", 4, 13_000_000, 0),
+    ]
+    exporter = Exporter(journal, store, FolderSink(folder), 10)
+    assert await Reconciler(journal, store, exporter, folder).reconcile() == (5, 2, 1, 2, [])
+    await store.close()
+
+
+async def test_a_range_that_the_release_before_began_is_written_as_it_would_have_been(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
+) -> None:
+    database = tmp_path / "billing.db"
+    accounting.append(0, settled(1), opened())
+    # The range is pending, and its file is not there.
+    assert not await export_once(journal, database, folder, CrashPoint(2))
+    as_the_release_before_left_it(database)
+    accounting.rows[0][0][1].debt_written_off.CopyFrom(write_off(7))
+    accounting.append(0, write_off(8))
+    assert await export_once(journal, database, folder, CrashPoint(-1))
+    assert record_numbers(folder, 0) == [1, 2]
+    store = await SqliteStore.open(database)
+    assert [item.amount for item in await store.items(0, 1, 9)] == [13_000_000, -7, -8]
+    exporter = Exporter(journal, store, FolderSink(folder), 10)
+    assert await Reconciler(journal, store, exporter, folder).reconcile() == (3, 1, 1, 2, [])
+    await store.close()
+
+
+async def test_a_file_from_before_the_update_is_written_again_without_charges(
+    accounting: ScriptedAccounting, journal: JournalReader, tmp_path: Path, folder: Path
+) -> None:
+    database = tmp_path / "billing.db"
+    accounting.append(0, settled(1), opened())
+    assert await export_once(journal, database, folder, CrashPoint(-1))
+    before = files_in(folder)
+    as_the_release_before_left_it(database)
+    accounting.rows[0][0][1].debt_written_off.CopyFrom(write_off(7))
+    assert await export_once(journal, database, folder, CrashPoint(-1))
+    for path in list(folder.iterdir()):
+        path.unlink()
+    store = await SqliteStore.open(database)
+    exporter = Exporter(journal, store, FolderSink(folder), 10)
+    result = await Reconciler(journal, store, exporter, folder).reconcile(write_missing=True)
+    assert (result.differences, files_in(folder)) == ([], before)
+    await store.close()

@@ -16,10 +16,12 @@ from services.billing.sqlite_store import SqliteStore
 from tests.billing.journals import (
     ACCOUNT_ID,
     CNY,
+    TOKEN,
     ScriptedAccounting,
     charging_id,
     class_charge,
     created,
+    granted,
     opened,
     recorded_journal,
     settled,
@@ -54,11 +56,11 @@ async def exported(accounting: ScriptedAccounting, exporter: Exporter, folder: P
 async def test_it_exports_first_and_finds_nothing_where_all_agrees(accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
     write_journal(accounting)
     result = await reconciler.reconcile()
-    assert result == (8, 5, 2, [])
+    assert result == (8, 5, 0, 2, [])
 
 
 async def test_an_empty_journal_agrees(reconciler: Reconciler) -> None:
-    assert await reconciler.reconcile() == (0, 0, 0, [])
+    assert await reconciler.reconcile() == (0, 0, 0, 0, [])
 
 
 async def test_a_late_release_below_what_the_sweep_charged_agrees(accounting: ScriptedAccounting, reconciler: Reconciler) -> None:
@@ -139,7 +141,7 @@ ALTERED = f"partition 1: {FILE} was altered: its checksum is not the one it was 
                 ALTERED,
                 f"partition 1: CDR 2 of charging_id {charging_id(2)}: "
                 'debits [{"bucket_id":"bkt-1","amount":5}] in the file, [{"bucket_id":"bkt-1","amount":15000000}] in the journal',
-                f"partition 1: account {ACCOUNT_ID}: bucket bkt-1: 23000005 in the CDRs, 38000000 in the journal",
+                f"partition 1: account {ACCOUNT_ID}: bucket bkt-1: 23000005 in the records, 38000000 in the journal",
             ],
             id="debits",
         ),
@@ -147,8 +149,11 @@ ALTERED = f"partition 1: {FILE} was altered: its checksum is not the one it was 
             replaced(b'"model_id":"model-a"', b'"model_id":7'),
             [
                 ALTERED,
-                *(f"partition 1: {FILE}: line {line} is no CDR: Expected `str`, got `int` - at `$.model_id`" for line in (1, 2, 3)),
-                f"partition 1: {FILE} has lines that are no CDRs of it",
+                *(
+                    f"partition 1: {FILE}: line {line} is no record: Expected `str`, got `int` - at `$.model_id`"
+                    for line in (1, 2, 3)
+                ),
+                f"partition 1: {FILE} has lines that are no records of it",
             ],
             id="type",
         ),
@@ -156,8 +161,8 @@ ALTERED = f"partition 1: {FILE} was altered: its checksum is not the one it was 
             lambda path: rewrite(path, lambda lines: [lines[0], lines[2]]),
             [
                 ALTERED,
-                f"partition 1: {FILE}: CDR 3 stands where 2 would be next",
-                f"partition 1: {FILE} has 2 CDRs, but 3 were written",
+                f"partition 1: {FILE}: record 3 stands where 2 would be next",
+                f"partition 1: {FILE} has 2 records, but 3 were written",
                 f"partition 1: CDR 2 of charging_id {charging_id(2)}: in the journal, but in no file",
             ],
             id="line missing",
@@ -167,7 +172,7 @@ ALTERED = f"partition 1: {FILE} was altered: its checksum is not the one it was 
             [
                 ALTERED,
                 f"partition 1: {FILE}: line 4 is entry (4, 0) again",
-                f"partition 1: {FILE} has lines that are no CDRs of it",
+                f"partition 1: {FILE} has lines that are no records of it",
             ],
             id="line twice",
         ),
@@ -175,8 +180,8 @@ ALTERED = f"partition 1: {FILE} was altered: its checksum is not the one it was 
             lambda path: rewrite(path, lambda lines: [*lines, lines[2].replace(b'"index":0', b'"index":1')]),
             [
                 ALTERED,
-                f"partition 1: {FILE}: CDR 3 stands where 4 would be next",
-                f"partition 1: {FILE} has 4 CDRs, but 3 were written",
+                f"partition 1: {FILE}: record 3 stands where 4 would be next",
+                f"partition 1: {FILE} has 4 records, but 3 were written",
                 f"partition 1: CDR 3 of charging_id {charging_id(3)}: in {FILE}, but not in the journal",
             ],
             id="line added",
@@ -204,7 +209,7 @@ async def test_a_flipped_byte_is_found(exported: Path, reconciler: Reconciler) -
 async def test_what_a_missing_file_leaves_open_is_summed_by_account_and_bucket(exported: Path, reconciler: Reconciler) -> None:
     (exported / FILE).unlink()
     result = await reconciler.reconcile()
-    assert result.differences[1:] == [f"partition 1: account {ACCOUNT_ID}: bucket bkt-1: 0 in the CDRs, 38000000 in the journal"]
+    assert result.differences[1:] == [f"partition 1: account {ACCOUNT_ID}: bucket bkt-1: 0 in the records, 38000000 in the journal"]
     assert (result.cdrs, result.files) == (2, 1)
 
 
@@ -280,7 +285,7 @@ async def test_a_file_that_was_not_exported_is_named(exported: Path, reconciler:
         ),
         pytest.param(
             "UPDATE cursor SET next_record_number = 5 WHERE part_id = 1",
-            ["partition 1: the cursor says 4 CDRs were made, the journal has 3"],
+            ["partition 1: the cursor says 4 records were made, the journal has 3"],
             id="cursor",
         ),
         pytest.param(
@@ -298,7 +303,7 @@ async def test_a_file_that_was_not_exported_is_named(exported: Path, reconciler:
         pytest.param(
             "UPDATE cdr_file SET first_record_number = 2 WHERE part_id = 1",
             [
-                f"partition 1: {FILE} begins with CDR 2, 1 would be next",
+                f"partition 1: {FILE} begins with record 2, 1 would be next",
                 f"partition 1: {MANIFEST}: first_record_number 1 in the manifest, 2 in the file row",
             ],
             id="file row altered",
@@ -345,7 +350,8 @@ async def test_a_journal_changed_after_export_is_named(
         f"{label}: charged_amount 15000000 in the journal, but debits and debt come to 15000001",
         f"{label}: debt_amount 0 in the file, 1 in the journal",
         f"{label}: debt_amount 0 in the index, 1 in the journal",
-        f"partition 1: account {ACCOUNT_ID}: debt in TOKEN: 0 in the CDRs, 1 in the journal",
+        f"partition 1: usage of entry (3, 0) of account {ACCOUNT_ID}: in the journal, but not in the billed items",
+        f"partition 1: account {ACCOUNT_ID}: debt in TOKEN: 0 in the records, 1 in the journal",
     ]
 
 
@@ -397,7 +403,7 @@ async def test_a_session_that_crosses_from_tokens_into_money_agrees(accounting: 
     tokens, money = settled(1, more_records=True), settled_in_money(1, output_tokens=12_000)
     accounting.append(0, created(1))
     accounting.append(0, tokens, money)
-    assert await reconciler.reconcile() == (3, 2, 1, [])
+    assert await reconciler.reconcile() == (3, 2, 0, 1, [])
 
 
 async def test_each_unit_of_a_session_is_held_against_its_own_class_charges(
@@ -448,10 +454,10 @@ async def test_debts_and_losses_are_summed_unit_by_unit(
     path.unlink()
     found = (await reconciler.reconcile()).differences
     assert [each for each in found if "account" in each] == [
-        f"partition 0: account {ACCOUNT_ID}: absorbed in CNY: 0 in the CDRs, 9 in the journal",
-        f"partition 0: account {ACCOUNT_ID}: bucket bkt-money: 0 in the CDRs, 1 in the journal",
-        f"partition 0: account {ACCOUNT_ID}: debt in CNY: 0 in the CDRs, 2 in the journal",
-        f"partition 0: account {ACCOUNT_ID}: debt in TOKEN: 0 in the CDRs, 13000000 in the journal",
+        f"partition 0: account {ACCOUNT_ID}: absorbed in CNY: 0 in the records, 9 in the journal",
+        f"partition 0: account {ACCOUNT_ID}: bucket bkt-money: 0 in the records, 1 in the journal",
+        f"partition 0: account {ACCOUNT_ID}: debt in CNY: 0 in the records, 2 in the journal",
+        f"partition 0: account {ACCOUNT_ID}: debt in TOKEN: 0 in the records, 13000000 in the journal",
     ]
 
 
@@ -540,4 +546,106 @@ async def test_a_journal_recorded_with_the_first_five_classes_agrees_with_its_li
 ) -> None:
     rows, _ = recorded_journal()
     accounting.rows[3] = rows
-    assert (await reconciler.reconcile()) == (9, 7, 1, [])
+    assert (await reconciler.reconcile()) == (9, 7, 0, 1, [])
+
+
+# Charges that are no calls
+
+
+def write_charges(accounting: ScriptedAccounting) -> None:
+    """Partition 1: a plan on a credit line in row 1, a call in row 2, a debt repaid in row 3."""
+    line = granted("bkt-line", 10_000_000, unit=CNY, source="order:ord-1", subscription_id="sub-1", postpaid=True)
+    price = pb.PriceCharged(order_id="ord-1", offering_id="plan", unit=CNY, amount=9_900_000)
+    price.debits.add(bucket_id="bkt-line", amount=9_900_000)
+    accounting.append(1, pb.OrderPlaced(order_id="ord-1", subscription_id="sub-1"), line, price)
+    accounting.append(1, settled(1))
+    accounting.append(1, granted("bkt-2", 5_000_000), pb.DebtRepaid(bucket_id="bkt-2", unit=TOKEN, amount=2_000_000))
+
+
+CHARGES = "cdr-p0001-00000000000001-00000000000003.jsonl.gz"
+OF_PRICE = f"partition 1: price 2 of account {ACCOUNT_ID}"
+
+
+@pytest.fixture
+async def charged(accounting: ScriptedAccounting, exporter: Exporter, folder: Path) -> Path:
+    write_charges(accounting)
+    assert await exporter.export() == {}
+    return folder / CHARGES
+
+
+async def test_charges_have_records_beside_calls_and_agree(charged: Path, reconciler: Reconciler) -> None:
+    records = [msgspec.json.decode(line) for line in gzip.decompress(charged.read_bytes()).splitlines()]
+    told = [(each["record_number"], each.get("record_type"), each.get("amount")) for each in records]
+    assert told == [
+        (1, "credit_line", 0),
+        (2, "price", 9_900_000),
+        (3, None, None),
+        (4, "debt_repaid", 2_000_000),
+        (5, "debt_repaid", -2_000_000),
+    ]
+    assert await reconciler.reconcile() == (6, 1, 4, 1, [])
+
+
+def without_line(position: int) -> Callable[[list[bytes]], list[bytes]]:
+    return lambda lines: lines[:position] + lines[position + 1 :]
+
+
+async def test_a_lost_charge_is_named(charged: Path, reconciler: Reconciler) -> None:
+    rewrite(charged, without_line(1))
+    found = (await reconciler.reconcile()).differences
+    assert f"partition 1: {CHARGES} has 4 records, but 5 were written" in found
+    assert f"{OF_PRICE}: in the journal, but in no file" in found
+    assert f"partition 1: account {ACCOUNT_ID}: price by bucket in CNY: 0 in the records, 9900000 in the journal" in found
+
+
+async def test_a_doubled_charge_is_named(charged: Path, reconciler: Reconciler) -> None:
+    rewrite(charged, lambda lines: [*lines, lines[1]])
+    found = (await reconciler.reconcile()).differences
+    assert f"partition 1: {CHARGES}: line 6 is entry (1, 2) again" in found
+
+
+async def test_a_charge_that_nobody_made_is_named(charged: Path, reconciler: Reconciler) -> None:
+    rewrite(charged, lambda lines: [*lines, lines[1].replace(b'"item_number":1', b'"item_number":7')])
+    found = (await reconciler.reconcile()).differences
+    assert f"{OF_PRICE}: in {CHARGES}, but not in the journal" in found
+    assert f"partition 1: account {ACCOUNT_ID}: price by bucket in CNY: 19800000 in the records, 9900000 in the journal" in found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "difference"),
+    [
+        (b'"amount":9900000', b'"amount":990000', "amount 990000 in the file, 9900000 in the journal"),
+        (b'"currency":"CNY","amount":99', b'"currency":"USD","amount":99', "currency USD in the file, CNY in the journal"),
+        (b'"record_type":"price"', b'"record_type":"change"', "record_type change in the file, price in the journal"),
+        (b'"paid_by":"bucket","bucket_id":"bkt-line","order', b'"paid_by":"debt","bucket_id":"bkt-line","order', "paid_by debt"),
+        (b'"order_id":"ord-1"', b'"order_id":"ord-2"', "order_id ord-2 in the file, ord-1 in the journal"),
+    ],
+)
+async def test_an_altered_charge_is_named(charged: Path, reconciler: Reconciler, old: bytes, new: bytes, difference: str) -> None:
+    replaced(old, new)(charged)
+    found = (await reconciler.reconcile()).differences
+    assert any(each.startswith(f"{OF_PRICE}: {difference}") for each in found), found
+
+
+@pytest.mark.parametrize(
+    ("statement", "difference"),
+    [
+        ("DELETE FROM billed_item WHERE kind = 'price'", "price of entry (1, 2) {}: in the journal, but not in the billed items"),
+        (
+            "UPDATE billed_item SET amount = 1 WHERE kind = 'usage'",
+            "usage of entry (2, 0) {}: amount 1 in the billed items, 13000000 in the journal",
+        ),
+        (
+            "UPDATE billed_item SET item_number = 9 WHERE amount = -2000000",
+            "debt_repaid of entry (3, 1) {}: in the billed items, but not in the journal",
+        ),
+    ],
+)
+async def test_altered_items_are_named(
+    charged: Path, tmp_path: Path, reconciler: Reconciler, statement: str, difference: str
+) -> None:
+    with sqlite3.connect(tmp_path / DATABASE) as connection:
+        connection.execute(statement)
+    connection.close()
+    found = (await reconciler.reconcile()).differences
+    assert f"partition 1: {difference.format(f'of account {ACCOUNT_ID}')}" in found

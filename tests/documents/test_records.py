@@ -7,6 +7,8 @@ from typing import Final
 import msgspec
 
 from services.billing.cdr import Cdr
+from services.billing.charge import RECORD_TYPES, ChargeRecord
+from services.edge.api.billing_json import statement_json
 from services.edge.api.me import receipt_json
 from services.edge.api.me_keys import run_json
 from services.token_classes import CLASSES
@@ -41,6 +43,11 @@ def test_every_field_of_a_cdr_is_told_in_its_order() -> None:
     assert fields("field", "## CDR") == [field.name for field in msgspec.structs.fields(Cdr)]
 
 
+def test_every_field_of_a_charge_and_every_type_is_told() -> None:
+    assert fields("field", "## Charge") == [field.name for field in msgspec.structs.fields(ChargeRecord)]
+    assert sorted(fields("`record_type`", "## Charge")) == sorted(RECORD_TYPES)
+
+
 def test_every_field_of_a_receipt_is_told() -> None:
     entries = [entry_of(0, 1, 0, settled(1, more_records=True)), entry_of(0, 1, 1, settled_in_money(1))]
     several = receipt_json([billing_pb2.ReceiptRecord(entry=entry) for entry in entries])
@@ -50,6 +57,11 @@ def test_every_field_of_a_receipt_is_told() -> None:
     assert set(fields("field of a record")) == set(one["records"][0]) == set(several["records"][0])
     charges = next(meaning for name, meaning in rows("field", "## Receipt") if name == "`charges`")
     assert names(charges) == list(one["charges"][0])
+
+
+def test_every_field_of_a_statements_total_is_told() -> None:
+    statement = statement_json("acct-1", billing_pb2.GetStatementResponse(totals=[billing_pb2.StatementTotal()]))
+    assert fields("field of a total") == list(statement["totals"][0])
 
 
 def test_every_field_of_a_run_is_told() -> None:

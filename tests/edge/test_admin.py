@@ -351,7 +351,7 @@ async def test_audit_and_reconciliation_tell_what_they_read(running: Cell) -> No
     assert audit.json["open_sessions"] == 0
     reconciled = await running.admin("POST", "/reconcile", {})
     assert reconciled.status == 200
-    assert reconciled.json.keys() == {"entries", "cdrs", "files", "differences"}
+    assert reconciled.json.keys() == {"entries", "cdrs", "charges", "files", "differences"}
     assert reconciled.json["differences"] == []
     assert reconciled.json["entries"] >= 2
 

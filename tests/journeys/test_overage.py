@@ -69,7 +69,7 @@ def cdrs(services: Cell, charging_id: str) -> Iterator[dict[str, Any]]:
     for path in sorted((services.folder / "cdrs").glob("*.jsonl.gz")):
         for line in gzip.decompress(path.read_bytes()).splitlines():
             cdr = json.loads(line)
-            if cdr["charging_id"] == charging_id:
+            if cdr.get("charging_id") == charging_id:
                 yield cdr
 
 

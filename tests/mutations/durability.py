@@ -177,16 +177,15 @@ _OF_THE_SINK: Final = (
     one(
         "a file takes one record number",
         _STORE,
-        "cursor.next_record_number + records, None)",
-        "cursor.next_record_number + min(records, 1), None)",
+        "next_record_number=cursor.next_record_number + records,",
+        "next_record_number=cursor.next_record_number + min(records, 1),",
         _IN_EXPORTER,
     ),
     one(
         "the record numbers of a later file begin after its crash anew",
         _EXPORTER,
-        "builder = CdrFileBuilder(cursor.part_id, cursor.exported_seq + 1, cursor.next_record_number)",
-        "number = cursor.next_record_number + (cursor.pending is not None and cursor.exported_seq > 0)\n"
-        "        builder = CdrFileBuilder(cursor.part_id, cursor.exported_seq + 1, number)",
+        "            cursor.next_record_number,\n",
+        "            cursor.next_record_number + (cursor.pending is not None and cursor.exported_seq > 0),\n",
         _IN_EXPORTER,
     ),
     one(
@@ -199,15 +198,15 @@ _OF_THE_SINK: Final = (
     one(
         "each batch begins with the first record number",
         _CDR_FILE,
-        "        number = self.first_record_number + len(self.index)\n",
-        "        number = self.first_record_number\n",
+        "        records: list[Cdr | ChargeRecord] = []\n",
+        "        records: list[Cdr | ChargeRecord] = []\n        self._next_record_number = self.first_record_number\n",
         _IN_EXPORTER,
     ),
     one(
         "all but the first record of a file are missing in the index",
         _SQLITE_STORE,
-        '            connection.executemany("INSERT INTO cdr_index VALUES (?, ?, ?, ?, ?, ?, ?, ?)", index)\n',
-        '            connection.executemany("INSERT INTO cdr_index VALUES (?, ?, ?, ?, ?, ?, ?, ?)", index[:1])\n',
+        '            connection.executemany("INSERT INTO cdr_index VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows.calls)\n',
+        '            connection.executemany("INSERT INTO cdr_index VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows.calls[:1])\n',
         _IN_BILLING_STORES,
     ),
 )

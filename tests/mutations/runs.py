@@ -278,7 +278,7 @@ _OF_KEYS: Final = (
     one("a label is not in the CDR", "services/billing/cdr.py", "        settled.run_label,\n", '        "",\n', _JOURNEY),
     one(
         "reconciliation does not look at labels",
-        "services/billing/reconcile.py",
+        "services/billing/expected.py",
         '        cdr["run_label"] = settled.run_label\n',
         "        pass\n",
         "tests/billing/test_reconcile.py",

@@ -10,6 +10,7 @@ import pytest
 from services.accounting.journal.postgresql import _MIGRATIONS, PostgresqlStore
 from services.authentication.postgresql_store import PostgresqlStore as AuthenticationStore
 from services.authentication.store import Key, Member
+from services.billing.cdr_file import Rows
 from services.billing.postgresql_store import PostgresqlStore as BillingStore
 from services.billing.store import CursorMovedError, first_cursor
 from services.cli.postgresql_server import PostgresqlServer
@@ -235,7 +236,7 @@ async def test_two_exporters_never_both_move_a_cursor(postgresql: PostgresqlServ
         cursor = first_cursor(3, 1)
         while cursor.exported_seq < 60:
             try:
-                cursor = await store.advance(cursor, cursor.exported_seq + 1, None, [])
+                cursor = await store.advance(cursor, cursor.exported_seq + 1, None, Rows(0, [], [], []))
                 advanced += 1
             except CursorMovedError:
                 cursor = (await store.cursors())[3]

@@ -125,9 +125,11 @@ class Terms(msgspec.Struct, frozen=True, array_like=True, gc=False):
     final_action: FinalAction
     # IANA name.
     time_zone: str
+    # The worth of what is left goes back when it ends early.
+    refundable: bool = True
 
 
 def first_terms(terms: Terms) -> Terms:
     """The terms as the first release reads them: it drops what came later."""
     allowances = tuple(msgspec.structs.replace(allowance, weight=0) for allowance in terms.allowances)
-    return msgspec.structs.replace(terms, allowances=allowances)
+    return msgspec.structs.replace(terms, allowances=allowances, refundable=True)

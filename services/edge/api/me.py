@@ -8,6 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from services.edge.api.account_json import AMOUNTS_IN, bucket_json, debt_json, rfc3339_of_us, unit_json, usage_json
+from services.edge.api.billing_json import order_receipt_json
 from services.edge.http.problems import not_found
 from services.edge.identity.principals import Principals
 from services.runtime.clients import answer
@@ -25,7 +26,7 @@ def me_routes(
     accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub",
     billing: "billing_pb2_grpc.BillingServiceAsyncStub",
 ) -> list[HTTPRouteHandler]:
-    """GET /v1/me/balance and GET /v1/me/receipts/{charging_id}."""
+    """GET /v1/me/balance, /v1/me/receipts/{charging_id} and /v1/me/orders/{order_id}/receipt."""
 
     @get("/v1/me/balance")
     async def balance(request: Request[Any, Any, Any]) -> dict[str, Any]:
@@ -51,7 +52,13 @@ def me_routes(
         response = await answer(billing.GetReceipt(wanted, timeout=_TIMEOUT_S))
         return receipt_json(response.records)
 
-    return [balance, receipt]
+    @get("/v1/me/orders/{order_id:str}/receipt")
+    async def order_receipt(request: Request[Any, Any, Any], order_id: FromPath[str]) -> dict[str, Any]:
+        principal = await principals.resolve(exchange_of(request.scope))
+        wanted = billing_pb2.GetOrderReceiptRequest(account_id=principal.account_id, order_id=order_id)
+        return order_receipt_json(await answer(billing.GetOrderReceipt(wanted, timeout=_TIMEOUT_S)))
+
+    return [balance, receipt, order_receipt]
 
 
 class _Line(NamedTuple):

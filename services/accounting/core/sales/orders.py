@@ -20,9 +20,9 @@ from services.accounting.core.commands import (
     digest_of,
     fail,
 )
-from services.accounting.core.entries import BucketGranted, Entry, OrderCompleted, OrderFailed, OrderPlaced
+from services.accounting.core.entries import BucketGranted, Entry, OrderCompleted, OrderFailed, OrderPlaced, PriceReturned
 from services.accounting.core.offerings import ChargingCatalog
-from services.accounting.core.sales.credit import credit_of
+from services.accounting.core.sales.credit import credit_of, returned_by
 from services.accounting.core.sales.openings import opening_entries, restart_entries
 from services.accounting.core.sales.prices import Span, first_cycle, no_room_for, payment_entries, sold, waits_for_payment
 from services.accounting.core.terms import Terms
@@ -179,6 +179,7 @@ def ordered(placed: OrderPlaced, state: str, subscription_id: str, entries: list
         amount=placed.amount,
         expires_us=placed.expires_us,
         reason="",
+        returned=next((returned_by(entry) for entry in entries or () if isinstance(entry, PriceReturned)), None),
     )
 
 
@@ -198,4 +199,5 @@ def _order_view(
         amount=order.amount,
         expires_us=order.expires_us,
         reason=remark or order.remark,
+        returned=order.returned,
     )

@@ -55,6 +55,7 @@ def cell_routes(
         return {
             "entries": compared.entries,
             "cdrs": compared.cdrs,
+            "charges": compared.charges,
             "files": compared.files,
             "differences": list(compared.differences),
         }

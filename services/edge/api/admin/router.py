@@ -20,6 +20,7 @@ from services.edge.api.admin.journal import journal_routes
 from services.edge.api.admin.keys import key_routes
 from services.edge.api.admin.limits import limit_routes
 from services.edge.api.admin.orders import order_routes, subscription_routes
+from services.edge.api.admin.statements import statement_routes
 from services.edge.api.admin.transfers import transfer_routes
 from services.edge.catalog import CatalogHolder
 from services.edge.http.problems import invalid_admin_token
@@ -76,6 +77,7 @@ def admin_router(
             *transfer_routes(accounting),
             *limit_routes(accounting, authentication),
             *journal_routes(accounting),
+            *statement_routes(accounting, billing, catalog),
             *cell_routes(accounting, billing),
         ],
         guards=[only_with_token],

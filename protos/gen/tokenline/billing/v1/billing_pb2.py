@@ -22,32 +22,52 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tokenline.accounting.v1 import accounting_pb2 as tokenline_dot_accounting_dot_v1_dot_accounting__pb2
+from tokenline.registry.v1 import registry_pb2 as tokenline_dot_registry_dot_v1_dot_registry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tokenline/billing/v1/billing.proto\x12\x14tokenline.billing.v1\x1a(tokenline/accounting/v1/accounting.proto\"<\n\x11GetReceiptRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63harging_id\x18\x02 \x01(\t\"J\n\x12GetReceiptResponse\x12\x34\n\x07records\x18\x01 \x03(\x0b\x32#.tokenline.billing.v1.ReceiptRecord\"\\\n\rReceiptRecord\x12\x34\n\x05\x65ntry\x18\x01 \x01(\x0b\x32%.tokenline.accounting.v1.JournalEntry\x12\x15\n\rrecord_number\x18\x02 \x01(\x03\")\n\x10ReconcileRequest\x12\x15\n\rwrite_missing\x18\x01 \x01(\x08\"V\n\x11ReconcileResponse\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x03\x12\x0c\n\x04\x63\x64rs\x18\x02 \x01(\x03\x12\r\n\x05\x66iles\x18\x03 \x01(\x03\x12\x13\n\x0b\x64ifferences\x18\x04 \x03(\t\"\x14\n\x12ListCursorsRequest\"J\n\x13ListCursorsResponse\x12\x33\n\x07\x63ursors\x18\x01 \x03(\x0b\x32\".tokenline.billing.v1.ExportCursor\"N\n\x0c\x45xportCursor\x12\x0f\n\x07part_id\x18\x01 \x01(\x05\x12\x0b\n\x03\x65ra\x18\x02 \x01(\x03\x12 \n\x18\x65xported_sequence_number\x18\x03 \x01(\x03\x32\xb3\x02\n\x0e\x42illingService\x12_\n\nGetReceipt\x12\'.tokenline.billing.v1.GetReceiptRequest\x1a(.tokenline.billing.v1.GetReceiptResponse\x12\\\n\tReconcile\x12&.tokenline.billing.v1.ReconcileRequest\x1a\'.tokenline.billing.v1.ReconcileResponse\x12\x62\n\x0bListCursors\x12(.tokenline.billing.v1.ListCursorsRequest\x1a).tokenline.billing.v1.ListCursorsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tokenline/billing/v1/billing.proto\x12\x14tokenline.billing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a(tokenline/accounting/v1/accounting.proto\x1a$tokenline/registry/v1/registry.proto\"<\n\x11GetReceiptRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63harging_id\x18\x02 \x01(\t\"J\n\x12GetReceiptResponse\x12\x34\n\x07records\x18\x01 \x03(\x0b\x32#.tokenline.billing.v1.ReceiptRecord\"\\\n\rReceiptRecord\x12\x34\n\x05\x65ntry\x18\x01 \x01(\x0b\x32%.tokenline.accounting.v1.JournalEntry\x12\x15\n\rrecord_number\x18\x02 \x01(\x03\")\n\x10ReconcileRequest\x12\x15\n\rwrite_missing\x18\x01 \x01(\x08\"g\n\x11ReconcileResponse\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x03\x12\x0c\n\x04\x63\x64rs\x18\x02 \x01(\x03\x12\r\n\x05\x66iles\x18\x03 \x01(\x03\x12\x13\n\x0b\x64ifferences\x18\x04 \x03(\t\x12\x0f\n\x07\x63harges\x18\x05 \x01(\x03\"\x14\n\x12ListCursorsRequest\"J\n\x13ListCursorsResponse\x12\x33\n\x07\x63ursors\x18\x01 \x03(\x0b\x32\".tokenline.billing.v1.ExportCursor\"N\n\x0c\x45xportCursor\x12\x0f\n\x07part_id\x18\x01 \x01(\x05\x12\x0b\n\x03\x65ra\x18\x02 \x01(\x03\x12 \n\x18\x65xported_sequence_number\x18\x03 \x01(\x03\"\xb2\x02\n\x0c\x42illedCharge\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12/\n\x0b\x63harge_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x04unit\x18\x03 \x01(\x0b\x32%.tokenline.accounting.v1.UnitOfAmount\x12\x0e\n\x06\x61mount\x18\x04 \x01(\x03\x12\x0f\n\x07paid_by\x18\x05 \x01(\t\x12\x11\n\tbucket_id\x18\x06 \x01(\t\x12\x13\n\x0b\x63harging_id\x18\x07 \x01(\t\x12\x10\n\x08order_id\x18\x08 \x01(\t\x12\x17\n\x0fsubscription_id\x18\t \x01(\t\x12\x13\n\x0boffering_id\x18\n \x01(\t\x12\x0e\n\x06remark\x18\x0b \x01(\t\x12\x15\n\rrecord_number\x18\x0c \x01(\x03\">\n\x16GetOrderReceiptRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\"\xc1\x02\n\x17GetOrderReceiptResponse\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12.\n\nplace_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0boffering_id\x18\x03 \x01(\t\x12\x17\n\x0fsubscription_id\x18\x04 \x01(\t\x12<\n\x0epayment_method\x18\x05 \x01(\x0e\x32$.tokenline.registry.v1.PaymentMethod\x12\x33\n\x04unit\x18\x06 \x01(\x0b\x32%.tokenline.accounting.v1.UnitOfAmount\x12\x0e\n\x06\x61mount\x18\x07 \x01(\x03\x12\x33\n\x07\x63harges\x18\x08 \x03(\x0b\x32\".tokenline.billing.v1.BilledCharge\"\xbd\x01\n\x13GetStatementRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12-\n\tfrom_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x62y_model\x18\x04 \x01(\x08\x12\x11\n\tby_member\x18\x05 \x01(\x08\x12\x0e\n\x06\x62y_key\x18\x06 \x01(\x08\"\xb1\x01\n\x14GetStatementResponse\x12\x34\n\x06totals\x18\x01 \x03(\x0b\x32$.tokenline.billing.v1.StatementTotal\x12.\n\x05usage\x18\x02 \x03(\x0b\x32\x1f.tokenline.billing.v1.UsageLine\x12\x33\n\x07\x63harges\x18\x03 \x03(\x0b\x32\".tokenline.billing.v1.BilledCharge\"\xf0\x01\n\x0eStatementTotal\x12\x33\n\x04unit\x18\x01 \x01(\x0b\x32%.tokenline.accounting.v1.UnitOfAmount\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x03\x12\r\n\x05usage\x18\x03 \x01(\x03\x12\x0f\n\x07\x63harges\x18\x04 \x01(\x03\x12\x0f\n\x07\x63harged\x18\x05 \x01(\x03\x12\x0f\n\x07\x62\x61lance\x18\x06 \x01(\x03\x12\x13\n\x0b\x63redit_line\x18\x07 \x01(\x03\x12\x12\n\nphone_bill\x18\x08 \x01(\x03\x12\x0f\n\x07outside\x18\t \x01(\x03\x12\x0c\n\x04owed\x18\n \x01(\x03\x12\x10\n\x08\x61\x62sorbed\x18\x0b \x01(\x03\"\xbe\x01\n\tUsageLine\x12\x33\n\x04unit\x18\x01 \x01(\x0b\x32%.tokenline.accounting.v1.UnitOfAmount\x12\x0f\n\x07paid_by\x18\x02 \x01(\t\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x11\n\tmember_id\x18\x04 \x01(\t\x12\x0e\n\x06key_id\x18\x05 \x01(\t\x12\x17\n\x0fvendor_model_id\x18\x06 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x07 \x01(\x03\x12\x0e\n\x06\x61mount\x18\x08 \x01(\x03\"\x8d\x01\n\x19GetVendorStatementRequest\x12\x11\n\tvendor_id\x18\x01 \x01(\t\x12-\n\tfrom_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"L\n\x1aGetVendorStatementResponse\x12.\n\x05lines\x18\x01 \x03(\x0b\x32\x1f.tokenline.billing.v1.UsageLine2\x83\x05\n\x0e\x42illingService\x12_\n\nGetReceipt\x12\'.tokenline.billing.v1.GetReceiptRequest\x1a(.tokenline.billing.v1.GetReceiptResponse\x12n\n\x0fGetOrderReceipt\x12,.tokenline.billing.v1.GetOrderReceiptRequest\x1a-.tokenline.billing.v1.GetOrderReceiptResponse\x12\x65\n\x0cGetStatement\x12).tokenline.billing.v1.GetStatementRequest\x1a*.tokenline.billing.v1.GetStatementResponse\x12w\n\x12GetVendorStatement\x12/.tokenline.billing.v1.GetVendorStatementRequest\x1a\x30.tokenline.billing.v1.GetVendorStatementResponse\x12\\\n\tReconcile\x12&.tokenline.billing.v1.ReconcileRequest\x1a\'.tokenline.billing.v1.ReconcileResponse\x12\x62\n\x0bListCursors\x12(.tokenline.billing.v1.ListCursorsRequest\x1a).tokenline.billing.v1.ListCursorsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tokenline.billing.v1.billing_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETRECEIPTREQUEST']._serialized_start=102
-  _globals['_GETRECEIPTREQUEST']._serialized_end=162
-  _globals['_GETRECEIPTRESPONSE']._serialized_start=164
-  _globals['_GETRECEIPTRESPONSE']._serialized_end=238
-  _globals['_RECEIPTRECORD']._serialized_start=240
-  _globals['_RECEIPTRECORD']._serialized_end=332
-  _globals['_RECONCILEREQUEST']._serialized_start=334
-  _globals['_RECONCILEREQUEST']._serialized_end=375
-  _globals['_RECONCILERESPONSE']._serialized_start=377
-  _globals['_RECONCILERESPONSE']._serialized_end=463
-  _globals['_LISTCURSORSREQUEST']._serialized_start=465
-  _globals['_LISTCURSORSREQUEST']._serialized_end=485
-  _globals['_LISTCURSORSRESPONSE']._serialized_start=487
-  _globals['_LISTCURSORSRESPONSE']._serialized_end=561
-  _globals['_EXPORTCURSOR']._serialized_start=563
-  _globals['_EXPORTCURSOR']._serialized_end=641
-  _globals['_BILLINGSERVICE']._serialized_start=644
-  _globals['_BILLINGSERVICE']._serialized_end=951
+  _globals['_GETRECEIPTREQUEST']._serialized_start=173
+  _globals['_GETRECEIPTREQUEST']._serialized_end=233
+  _globals['_GETRECEIPTRESPONSE']._serialized_start=235
+  _globals['_GETRECEIPTRESPONSE']._serialized_end=309
+  _globals['_RECEIPTRECORD']._serialized_start=311
+  _globals['_RECEIPTRECORD']._serialized_end=403
+  _globals['_RECONCILEREQUEST']._serialized_start=405
+  _globals['_RECONCILEREQUEST']._serialized_end=446
+  _globals['_RECONCILERESPONSE']._serialized_start=448
+  _globals['_RECONCILERESPONSE']._serialized_end=551
+  _globals['_LISTCURSORSREQUEST']._serialized_start=553
+  _globals['_LISTCURSORSREQUEST']._serialized_end=573
+  _globals['_LISTCURSORSRESPONSE']._serialized_start=575
+  _globals['_LISTCURSORSRESPONSE']._serialized_end=649
+  _globals['_EXPORTCURSOR']._serialized_start=651
+  _globals['_EXPORTCURSOR']._serialized_end=729
+  _globals['_BILLEDCHARGE']._serialized_start=732
+  _globals['_BILLEDCHARGE']._serialized_end=1038
+  _globals['_GETORDERRECEIPTREQUEST']._serialized_start=1040
+  _globals['_GETORDERRECEIPTREQUEST']._serialized_end=1102
+  _globals['_GETORDERRECEIPTRESPONSE']._serialized_start=1105
+  _globals['_GETORDERRECEIPTRESPONSE']._serialized_end=1426
+  _globals['_GETSTATEMENTREQUEST']._serialized_start=1429
+  _globals['_GETSTATEMENTREQUEST']._serialized_end=1618
+  _globals['_GETSTATEMENTRESPONSE']._serialized_start=1621
+  _globals['_GETSTATEMENTRESPONSE']._serialized_end=1798
+  _globals['_STATEMENTTOTAL']._serialized_start=1801
+  _globals['_STATEMENTTOTAL']._serialized_end=2041
+  _globals['_USAGELINE']._serialized_start=2044
+  _globals['_USAGELINE']._serialized_end=2234
+  _globals['_GETVENDORSTATEMENTREQUEST']._serialized_start=2237
+  _globals['_GETVENDORSTATEMENTREQUEST']._serialized_end=2378
+  _globals['_GETVENDORSTATEMENTRESPONSE']._serialized_start=2380
+  _globals['_GETVENDORSTATEMENTRESPONSE']._serialized_end=2456
+  _globals['_BILLINGSERVICE']._serialized_start=2459
+  _globals['_BILLINGSERVICE']._serialized_end=3102
 # @@protoc_insertion_point(module_scope)

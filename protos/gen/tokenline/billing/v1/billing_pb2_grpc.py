@@ -40,6 +40,21 @@ class BillingServiceStub:
                 request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetReceiptRequest.SerializeToString,
                 response_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetReceiptResponse.FromString,
                 _registered_method=True)
+        self.GetOrderReceipt = channel.unary_unary(
+                '/tokenline.billing.v1.BillingService/GetOrderReceipt',
+                request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetOrderReceiptRequest.SerializeToString,
+                response_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetOrderReceiptResponse.FromString,
+                _registered_method=True)
+        self.GetStatement = channel.unary_unary(
+                '/tokenline.billing.v1.BillingService/GetStatement',
+                request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetStatementRequest.SerializeToString,
+                response_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetStatementResponse.FromString,
+                _registered_method=True)
+        self.GetVendorStatement = channel.unary_unary(
+                '/tokenline.billing.v1.BillingService/GetVendorStatement',
+                request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetVendorStatementRequest.SerializeToString,
+                response_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetVendorStatementResponse.FromString,
+                _registered_method=True)
         self.Reconcile = channel.unary_unary(
                 '/tokenline.billing.v1.BillingService/Reconcile',
                 request_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.ReconcileRequest.SerializeToString,
@@ -59,6 +74,28 @@ class BillingServiceServicer:
     def GetReceipt(self, request, context):
         """The records of one session of an account: from the index where exported, else from accounting.
         RECORD_UNKNOWN when there is none, also for another account's session.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOrderReceipt(self, request, context):
+        """An order and what was paid for it, once exported. RECORD_UNKNOWN when there is none, also for another account's order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatement(self, request, context):
+        """All that an account was charged in a time, by unit: waits until export has passed the journal's end as it is now.
+        UNAVAILABLE when that fails; NOT_POSSIBLE for more than 10,000 charges that are no calls.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetVendorStatement(self, request, context):
+        """All that a vendor is owed for the calls of a time, by unit and model; waits like GetStatement.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,6 +123,21 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.GetReceipt,
                     request_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetReceiptRequest.FromString,
                     response_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetReceiptResponse.SerializeToString,
+            ),
+            'GetOrderReceipt': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOrderReceipt,
+                    request_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetOrderReceiptRequest.FromString,
+                    response_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetOrderReceiptResponse.SerializeToString,
+            ),
+            'GetStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatement,
+                    request_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetStatementRequest.FromString,
+                    response_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetStatementResponse.SerializeToString,
+            ),
+            'GetVendorStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVendorStatement,
+                    request_deserializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetVendorStatementRequest.FromString,
+                    response_serializer=tokenline_dot_billing_dot_v1_dot_billing__pb2.GetVendorStatementResponse.SerializeToString,
             ),
             'Reconcile': grpc.unary_unary_rpc_method_handler(
                     servicer.Reconcile,
@@ -126,6 +178,87 @@ class BillingService:
             '/tokenline.billing.v1.BillingService/GetReceipt',
             tokenline_dot_billing_dot_v1_dot_billing__pb2.GetReceiptRequest.SerializeToString,
             tokenline_dot_billing_dot_v1_dot_billing__pb2.GetReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOrderReceipt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.billing.v1.BillingService/GetOrderReceipt',
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.GetOrderReceiptRequest.SerializeToString,
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.GetOrderReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.billing.v1.BillingService/GetStatement',
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.GetStatementRequest.SerializeToString,
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.GetStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVendorStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.billing.v1.BillingService/GetVendorStatement',
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.GetVendorStatementRequest.SerializeToString,
+            tokenline_dot_billing_dot_v1_dot_billing__pb2.GetVendorStatementResponse.FromString,
             options,
             channel_credentials,
             insecure,

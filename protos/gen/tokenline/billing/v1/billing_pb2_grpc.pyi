@@ -37,6 +37,14 @@ class BillingServiceStub:
     """The records of one session of an account: from the index where exported, else from accounting.
     RECORD_UNKNOWN when there is none, also for another account's session.
     """
+    GetOrderReceipt: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetOrderReceiptRequest, _billing_pb2.GetOrderReceiptResponse]
+    """An order and what was paid for it, once exported. RECORD_UNKNOWN when there is none, also for another account's order."""
+    GetStatement: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetStatementRequest, _billing_pb2.GetStatementResponse]
+    """All that an account was charged in a time, by unit: waits until export has passed the journal's end as it is now.
+    UNAVAILABLE when that fails; NOT_POSSIBLE for more than 10,000 charges that are no calls.
+    """
+    GetVendorStatement: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetVendorStatementRequest, _billing_pb2.GetVendorStatementResponse]
+    """All that a vendor is owed for the calls of a time, by unit and model; waits like GetStatement."""
     Reconcile: _grpc.UnaryUnaryMultiCallable[_billing_pb2.ReconcileRequest, _billing_pb2.ReconcileResponse]
     """Waits until export has passed the journal's end as it is now, then proves that journal, CDR files and
     index tell the same; names each difference.
@@ -53,6 +61,14 @@ class BillingServiceAsyncStub(BillingServiceStub):
     """The records of one session of an account: from the index where exported, else from accounting.
     RECORD_UNKNOWN when there is none, also for another account's session.
     """
+    GetOrderReceipt: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetOrderReceiptRequest, _billing_pb2.GetOrderReceiptResponse]  # type: ignore[assignment]
+    """An order and what was paid for it, once exported. RECORD_UNKNOWN when there is none, also for another account's order."""
+    GetStatement: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetStatementRequest, _billing_pb2.GetStatementResponse]  # type: ignore[assignment]
+    """All that an account was charged in a time, by unit: waits until export has passed the journal's end as it is now.
+    UNAVAILABLE when that fails; NOT_POSSIBLE for more than 10,000 charges that are no calls.
+    """
+    GetVendorStatement: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetVendorStatementRequest, _billing_pb2.GetVendorStatementResponse]  # type: ignore[assignment]
+    """All that a vendor is owed for the calls of a time, by unit and model; waits like GetStatement."""
     Reconcile: _aio.UnaryUnaryMultiCallable[_billing_pb2.ReconcileRequest, _billing_pb2.ReconcileResponse]  # type: ignore[assignment]
     """Waits until export has passed the journal's end as it is now, then proves that journal, CDR files and
     index tell the same; names each difference.
@@ -72,6 +88,32 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         """The records of one session of an account: from the index where exported, else from accounting.
         RECORD_UNKNOWN when there is none, also for another account's session.
         """
+
+    @_abc_1.abstractmethod
+    def GetOrderReceipt(
+        self,
+        request: _billing_pb2.GetOrderReceiptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.GetOrderReceiptResponse, _abc.Awaitable[_billing_pb2.GetOrderReceiptResponse]]:
+        """An order and what was paid for it, once exported. RECORD_UNKNOWN when there is none, also for another account's order."""
+
+    @_abc_1.abstractmethod
+    def GetStatement(
+        self,
+        request: _billing_pb2.GetStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.GetStatementResponse, _abc.Awaitable[_billing_pb2.GetStatementResponse]]:
+        """All that an account was charged in a time, by unit: waits until export has passed the journal's end as it is now.
+        UNAVAILABLE when that fails; NOT_POSSIBLE for more than 10,000 charges that are no calls.
+        """
+
+    @_abc_1.abstractmethod
+    def GetVendorStatement(
+        self,
+        request: _billing_pb2.GetVendorStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.GetVendorStatementResponse, _abc.Awaitable[_billing_pb2.GetVendorStatementResponse]]:
+        """All that a vendor is owed for the calls of a time, by unit and model; waits like GetStatement."""
 
     @_abc_1.abstractmethod
     def Reconcile(

@@ -32,6 +32,7 @@ _BY_SERVICE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         "CancelOrder": _PASSED_ON,
         "ChangeSubscription": _PASSED_ON,
         "CancelSubscription": _PASSED_ON,
+        "RefundPurchase": _PASSED_ON,
         "SendTransfer": _PASSED_ON,
         "SetLimits": _PASSED_ON,
         "OpenRun": _PASSED_ON,

@@ -128,16 +128,28 @@ def list_layers(config_file: Path | None, data_dir: Path | None, output: str) ->
     print_answer(answer, output, lambda: [table("Layers over the base catalog", ("layer", "files"), rows)])
 
 
+@catalog_group.command("schema")
+def print_schema() -> None:
+    """Print the JSON schema of a catalog's files, by which editors complete and check them."""
+    import msgspec
+
+    from services.registry.reference import schema
+
+    click.echo(msgspec.json.format(msgspec.json.encode(schema())))
+
+
 @catalog_group.command("validate")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER")
 @_layer_option
 @_options
 def validate_layer(folder: Path, layer: str | None, config_file: Path | None, data_dir: Path | None, output: str) -> None:
     """Check the whole catalog as it would be with FOLDER in the place of the layer; exit 1 if it is not valid."""
+    from services.registry.changes import replaced
+
     where = _Where(config_file, data_dir)
     plan = _planned(where, where.layer(layer), folder)
     counts = {section: len(getattr(plan.catalog, section)) for section in ("vendors", "models", "tariffs", "offerings")}
-    answer = {"valid": True, **counts}
+    answer = {"valid": True, **counts, "replaces": replaced(plan)}
     print_answer(answer, output, lambda: fields_of(answer))
 
 

@@ -86,6 +86,22 @@ def list_orders(account_id: str, data_dir: Path | None, output: str) -> None:
     print_answer(orders, output, lambda: [table("Orders", columns, rows, right=("amount",))])
 
 
+@order_group.command("refund")
+@click.argument("order_id", metavar="ORDER_ID")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The order's account.")
+@click.option("--reason", required=True, metavar="WHY", help="Why.")
+@click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
+@common_options
+def refund_order(*, order_id: str, account_id: str, data_dir: Path | None, output: str, **wanted: str) -> None:
+    """End a pack, and give back the worth of what is left of it, the way it was paid."""
+    _refund(_path(account_id, "orders", order_id, "refund"), wanted, data_dir, output)
+
+
+def _refund(path: str, wanted: dict[str, str], data_dir: Path | None, output: str) -> None:
+    returned = find_system(data_dir).ask("POST", path, wanted)
+    print_amounts(returned, output, lambda: _in_whole_units(returned, "amount", "outside_amount"))
+
+
 # Subscriptions
 
 
@@ -118,6 +134,17 @@ def cancel_subscription(*, subscription_id: str, account_id: str, at_once: bool,
     path = _path(account_id, "subscriptions", subscription_id)
     ended = find_system(data_dir).ask("DELETE", path, {"at_once": at_once})
     print_answer(ended, output, lambda: fields_of(ended))
+
+
+@subscription_group.command("refund")
+@click.argument("subscription_id", metavar="SUBSCRIPTION_ID")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The subscription's account.")
+@click.option("--reason", required=True, metavar="WHY", help="Why.")
+@click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
+@common_options
+def refund_subscription(*, subscription_id: str, account_id: str, data_dir: Path | None, output: str, **wanted: str) -> None:
+    """End a subscription, and give back the worth of what is left of its cycle, the way it was paid."""
+    _refund(_path(account_id, "subscriptions", subscription_id, "refund"), wanted, data_dir, output)
 
 
 # Transfers, limits and corrections of an account
@@ -164,8 +191,17 @@ def limit_command(
 @click.command("refund")
 @click.argument("account_id", metavar="ID")
 @click.option("--charging-id", required=True, metavar="ID", help="The call that was charged.")
-@click.option("--sequence-number", required=True, type=click.IntRange(1), metavar="N", help="As its receipt has it.")
-@click.option("--record", "record_sequence_number", default=1, type=click.IntRange(1), metavar="N", help="Default: 1.")
+@click.option(
+    "--sequence-number", required=True, type=click.IntRange(1), metavar="N", help="sequence_number of the record in its receipt."
+)
+@click.option(
+    "--record",
+    "record_sequence_number",
+    default=1,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Its record_sequence_number there. Default: 1.",
+)
 @click.option("--amount", required=True, type=AmountType(), metavar="A", help="In whole units, at most what was charged.")
 @click.option("--valid-days", required=True, type=click.IntRange(1, 36_500), metavar="N", help="How long it can be used.")
 @click.option("--reason", required=True, metavar="WHY", help="Why.")

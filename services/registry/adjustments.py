@@ -13,7 +13,17 @@ from typing import Final, NamedTuple
 import msgspec
 
 from services.registry.rules import INT32_MAX, FieldFlaw, effective_time_flaws, micro_amount, unknown, whole_flaws
-from services.registry.tariffs import ContextTier, ModelRates, Rates, Tariff, TariffVersion, missing_rates, rows_flaws
+from services.registry.tariffs import (
+    ContextTier,
+    ModelRates,
+    Rates,
+    Tariff,
+    TariffVersion,
+    TariffWindow,
+    missing_rates,
+    priced_versions,
+    rows_flaws,
+)
 
 # The largest version; its sum with a tariff's must be one too.
 VERSION_MAX: Final = 1_000_000
@@ -48,6 +58,7 @@ class _Point(NamedTuple):
     time: datetime.datetime | None
     version: int
     rates: tuple[ModelRates, ...]
+    windows: tuple[TariffWindow, ...]
 
 
 def adjusted(tariffs: Iterable[Tariff], adjustments: Iterable[PriceAdjustment]) -> tuple[Tariff, ...]:
@@ -109,8 +120,9 @@ def _applied(tariff: Tariff, adjustment: PriceAdjustment) -> Tariff:
         tariff,
         version=first.version,
         rates=first.rates,
+        windows=first.windows,
         upcoming=tuple(
-            TariffVersion(version=point.version, effective_time=point.time, rates=point.rates)
+            TariffVersion(version=point.version, effective_time=point.time, rates=point.rates, windows=point.windows)
             for point in later
             if point.time is not None
         ),
@@ -119,8 +131,8 @@ def _applied(tariff: Tariff, adjustment: PriceAdjustment) -> Tariff:
 
 
 def _points(tariff: Tariff) -> list[_Point]:
-    later = (_Point(_instant(each.effective_time), each.version, each.rates) for each in tariff.upcoming)
-    return [_Point(None, tariff.version, tariff.rates), *later]
+    later = (_Point(_instant(each.effective_time), each.version, each.rates, each.windows) for each in tariff.upcoming)
+    return [_Point(None, tariff.version, tariff.rates, tariff.windows), *later]
 
 
 def _begin(adjustment: PriceAdjustment) -> datetime.datetime | None:
@@ -138,7 +150,16 @@ def _adjusted_point(point: _Point, adjustment: PriceAdjustment) -> _Point:
         return point
     own = {row.model_id: row for row in adjustment.rates}
     rows = {row.model_id: _multiplied(row, adjustment.factor) for row in point.rates} | own
-    return _Point(point.time, point.version + adjustment.version, tuple(rows.values()))
+    # A row of an adjustment holds at all hours.
+    windows = tuple(
+        msgspec.structs.replace(
+            window,
+            version=window.version + adjustment.version,
+            rates=tuple(_multiplied(row, adjustment.factor) for row in window.rates if row.model_id not in own),
+        )
+        for window in point.windows
+    )
+    return _Point(point.time, point.version + adjustment.version, tuple(rows.values()), windows)
 
 
 def _multiplied(row: ModelRates, factor: Decimal | None) -> ModelRates:
@@ -191,10 +212,16 @@ def product_flaws(tariffs: Mapping[str, Tariff], adjustment: PriceAdjustment) ->
     tariff = tariffs.get(adjustment.tariff_id or adjustment.of_tariff_id)
     if tariff is None:
         return
-    if (tariff.upcoming[-1] if tariff.upcoming else tariff).version > INT32_MAX:
-        yield "version", f"makes a version above {INT32_MAX}, the largest one: lower it, or that of the tariff"
-    for rows in (tariff.rates, *(each.rates for each in tariff.upcoming)):
-        for row in rows:
+    before = 0
+    for each in priced_versions(tariff):
+        if not before < each.version <= INT32_MAX:
+            right = adjustment.version + before + 1 - each.version
+            yield (
+                "version",
+                f"makes version {each.version}, which must be above {before}, the one before it in time: make it {right}",
+            )
+        before = max(before, each.version)
+        for row in each.rows.values():
             for rates in (row, *row.tiers):
                 for name, rate in rates.given().items():
                     try:

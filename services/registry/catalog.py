@@ -26,7 +26,7 @@ from services.registry.rules import (
     unknown,
     whole_flaws,
 )
-from services.registry.tariffs import Tariff, charges_by_version, tariff_flaws
+from services.registry.tariffs import Tariff, charges_by_version, priced_versions, tariff_flaws
 from services.registry.vendors import DIALECTS, OUTPUTLESS_DIALECTS, Vendor, filled, missing_flaws, vendor_flaws
 from services.token_classes import CLASSES, Measure
 
@@ -48,6 +48,8 @@ MEASURES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "openai_speech": (("character",), ("token",)),
 }
 
+MEASURE_NAMES: Final = tuple(each.value for each in Measure)
+
 # The tokenizers that an edge carries.
 TOKENIZERS: Final = ("cl100k", "o200k", "llama3", "qwen3", "deepseek")
 
@@ -58,8 +60,9 @@ _PAIR: Final = re.compile(r"[A-Z]{3}/[A-Z]{3}")
 class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the tokens of an image follow from its size: those of each square that it begins, and some more."""
 
-    # The side of a square, in pixels, and the tokens of one, in thousandths.
+    # The side of a square, in pixels.
     square_pixels: int
+    # The tokens of a square, in thousandths.
     square_tokens_milli: int
     # Beside those of the squares.
     base_tokens: int = 0
@@ -79,8 +82,9 @@ class TokenizerFamily(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     letters_per_token_milli: int
     # Tokens a character in Chinese, Japanese and Korean, in thousandths.
     tokens_per_cjk_character_milli: int
-    # The most tokens that the chat template adds for each message, and for the whole request.
+    # The most tokens that the chat template adds for each message.
     template_tokens_per_message: int
+    # The most tokens that the chat template adds for the whole request.
     template_tokens_per_request: int
     # One of `TOKENIZERS`: that of every model of the family, exactly; empty: none, and text is estimated.
     tokenizer: str = ""
@@ -110,8 +114,9 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     region: str = ""
     # The only offerings whose calls may take it; empty: every offering's.
     offering_ids: tuple[str, ...] = ()
-    # Calls, and tokens of input and output, that the contract allows the whole cell in any 60 seconds; 0: any number.
+    # Calls that the contract allows the whole cell in any 60 seconds; 0: any number.
     requests_per_minute: int = 0
+    # Tokens of input and output that the contract allows the whole cell in any 60 seconds; 0: any number.
     tokens_per_minute: int = 0
 
 
@@ -120,6 +125,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     # The name that clients send.
     model_id: str
+    # The name that people know it by.
     display_name: str
     # The company that makes it, as shown in model lists.
     owned_by: str
@@ -128,14 +134,16 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     # The most output of one answer, in its measure; 0 for a model that makes none, as one of embeddings.
     max_output_tokens: int
     family_id: str
+    # The day of its release, for model lists.
     release_date: datetime.date
     routes: tuple[Route, ...]
     # Whether it makes output that is not streamed as it is made: then the whole output limit is reserved.
     hidden_reasoning: bool = False
     # The dialects in which it is called; empty: every dialect of its vendors in which a conversation can be had.
     dialects: tuple[str, ...] = ()
-    # One of `MEASURES` each: in what its input and its output are counted and charged.
+    # One of `MEASURE_NAMES`: in what its input is counted and charged.
     input_measure: str = "token"
+    # One of `MEASURE_NAMES`: in what its output is counted and charged.
     output_measure: str = "token"
     # Models that may answer in its place where the subscriber allows it, in the order of trying.
     equivalent_model_ids: tuple[str, ...] = ()
@@ -160,6 +168,7 @@ class ModelGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Models that a bucket can be limited to."""
 
     group_id: str
+    # IDs of entries of `models`.
     model_ids: tuple[str, ...]
 
 
@@ -170,6 +179,7 @@ class ExchangeRate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     pair: str
     # Must be another one whenever the rate changes.
     version: int
+    # Whole units of the second currency for one of the first, to 6 decimals.
     rate: Decimal
 
 
@@ -305,14 +315,13 @@ def flaws_of_change(before: Catalog, after: Catalog) -> Iterator[Flaw]:
         old = tariffs_before.get(tariff.tariff_id, {})
         charges = charges_by_version(tariff)
         adjustment = adjustments.get(tariff.tariff_id)
-        for index, (version, charge) in enumerate(charges.items()):
+        for (version, charge), priced in zip(charges.items(), priced_versions(tariff), strict=True):
             if old.get(version, charge) == charge:
                 continue
             free = max(*old, *charges) + 1
             if adjustment is None:
-                field = f"upcoming[{index - 1}].version" if index else "version"
                 message = f"must change when unit, currency or rates change; it is still {version}: make it {free}"
-                yield Flaw("tariffs", tariff.tariff_id, field, message)
+                yield Flaw("tariffs", tariff.tariff_id, priced.field, message)
             else:
                 right = adjustment.version + free - version
                 message = f"must change: {tariff.tariff_id!r} would have version {version} again, with other rates; make it {right}"
@@ -438,12 +447,32 @@ def _equivalents_flaws(models: Mapping[str, Model]) -> Iterator[tuple[str, str, 
                 message = f"{model_id!r} is charged in other measures, so that its calls are reserved otherwise; leave it out"
             elif other.hidden_reasoning and not model.hidden_reasoning:
                 message = f"{model_id!r} has hidden_reasoning, so that its calls are reserved otherwise; leave it out"
+            elif circle := _circle(model.model_id, model_id, models):
+                message = f"leads back to this model, by {' to '.join(circle)}; leave it out of one of them"
             else:
                 for name in ("context_window_tokens", "max_output_tokens"):
                     if getattr(other, name) < (least := getattr(model, name)):
                         message = f"{model_id!r} has {name} {getattr(other, name)}, which must be at least this model's, {least}"
             if message:
                 yield model.model_id, f"equivalent_model_ids[{index}]", message
+
+
+def _circle(model_id: str, other_id: str, models: Mapping[str, Model]) -> list[str]:
+    """A way by equivalents from a model, over another one, back to it; empty: there is none."""
+    came_from = {other_id: model_id}
+    waiting = [other_id]
+    while waiting:
+        at = waiting.pop()
+        if at == model_id:
+            way = [at]
+            while len(way) == 1 or way[-1] != model_id:
+                way.append(came_from[way[-1]])
+            return way[::-1]
+        for each in models[at].equivalent_model_ids if at in models else ():
+            if each not in came_from:
+                came_from[each] = at
+                waiting.append(each)
+    return []
 
 
 def _dialects_flaws(model: Model, spoken: Mapping[str, Collection[str]]) -> Iterator[FieldFlaw]:

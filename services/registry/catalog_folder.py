@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
@@ -224,6 +225,15 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path}: is not UTF-8 text: {error}") from error
 
 
+@lru_cache(maxsize=512)
+def parsed(path: Path, text: str) -> tuple[Catalog, Callable[[str], int]]:
+    """A file's part of a catalog, and the line of a field in it. Kept, since a change leaves most files as they are.
+
+    Errors: `ConfigError` for a file that is malformed.
+    """
+    return parse_yaml_with_lines(text, Catalog, str(path))
+
+
 def _layered(layers: Sequence[Layer]) -> _Layered:
     """Puts the layers over one another. Errors: `ConfigError` for a file that is malformed, or an ID twice in a layer."""
     entries: dict[str, dict[str, Any]] = {section: {} for section in ID_FIELDS}
@@ -232,7 +242,7 @@ def _layered(layers: Sequence[Layer]) -> _Layered:
     for layer in layers:
         seen: dict[tuple[str, str], _Place] = {}
         for path, text in layer:
-            part, line_of = parse_yaml_with_lines(text, Catalog, str(path))
+            part, line_of = parsed(path, text)
             # Should nothing be said about the default offering anywhere, the first file is as good a place as any.
             places.setdefault(("", ""), _Place(path, "", line_of))
             for section, id_field in ID_FIELDS.items():

@@ -9,9 +9,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.registry.catalog import Catalog, ImageRule, Model
 from services.registry.offerings import UNITS, Allowance, Limit, Offering, Renewal
 from services.registry.rules import micro_amount
-from services.registry.tariffs import ModelRates, Rates, Tariff
+from services.registry.tariffs import ModelRates, Rates, Tariff, TariffWindow, hours_of
 from services.registry.vendor_message import vendor_message
 from services.registry.vendors import DIALECTS, NAMED_DIALECTS, Vendor
+from services.tariff_windows import DAYS
 from services.token_classes import FIRST, TOKEN_CLASSES
 from tokenline.registry.v1 import registry_pb2
 
@@ -114,14 +115,34 @@ def _tariff(tariff: Tariff) -> registry_pb2.Tariff:
         currency=tariff.currency,
         model_rates=[_model_rates(row) for row in sorted(tariff.rates, key=lambda row: row.model_id)],
         source=tariff.source,
+        windows=[_window(window) for window in tariff.windows],
+        time_zone=tariff.time_zone,
+        holidays=[date.isoformat() for date in sorted(tariff.holidays)],
         upcoming=[
             registry_pb2.TariffVersion(
                 version=each.version,
                 effective_time=_timestamp(each.effective_time),
                 model_rates=[_model_rates(row) for row in sorted(each.rates, key=lambda row: row.model_id)],
+                windows=[_window(window) for window in each.windows],
             )
             for each in tariff.upcoming
         ],
+    )
+
+
+def _window(window: TariffWindow) -> registry_pb2.TariffWindow:
+    return registry_pb2.TariffWindow(
+        window_id=window.window_id,
+        version=window.version,
+        hours=[
+            registry_pb2.WindowHours(
+                days=[f"TARIFF_DAY_{DAYS[day].upper()}" for day in sorted(hours.days)],
+                begin_minute=hours.begin_minute,
+                end_minute=hours.end_minute,
+            )
+            for hours in hours_of(window)
+        ],
+        model_rates=[_model_rates(row) for row in sorted(window.rates, key=lambda row: row.model_id)],
     )
 
 
@@ -172,9 +193,14 @@ def _offering(offering: Offering) -> registry_pb2.Offering:
         required_regions=sorted(offering.regions.required),
         preferred_regions=sorted(offering.regions.preferred),
         equivalent_models=offering.equivalent_models,
+        without_refund=not offering.refundable,
     )
     if offering.price is not None:
         message.price.amount, message.price.currency = micro_amount(offering.price.amount), offering.price.currency
+    if offering.once is not None:
+        message.once.SetInParent()
+        if offering.once.period:
+            message.once.MergeFrom(registry_pb2.Once(period=f"PERIOD_{offering.once.period.upper()}"))
     if (cycle := offering.cycle) is not None:
         message.cycle.CopyFrom(
             registry_pb2.Cycle(

@@ -24,6 +24,7 @@ PAYMENT_METHODS: Final = ("prepaid", "phone_bill", "external")
 LIMIT_SCOPES: Final = ("account", "member", "key")
 FINAL_UNITS: Final = ("terminate", "redirect", "restrict_access")
 UNITS: Final = ("TOKEN", "POINT", "CURRENCY")
+ONCE_PER: Final = ("account",)
 ABANDONED_ANSWERS: Final = ("nothing", "input", "made")
 _RATE_LIMIT_MAX: Final = 1_000_000_000
 
@@ -31,7 +32,9 @@ _RATE_LIMIT_MAX: Final = 1_000_000_000
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An amount of money."""
 
+    # In whole units, to 6 decimals.
     amount: Decimal
+    # ISO 4217 code.
     currency: str
 
 
@@ -40,6 +43,7 @@ class Cycle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     # One of `PERIODS`.
     period: str
+    # The number of periods in a cycle.
     count: int = 1
     # "anniversary" of the start, or with the "calendar"'s period.
     alignment: str = "anniversary"
@@ -50,6 +54,7 @@ class Cycle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Renewal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Rules of the end of a cycle."""
 
+    # Whether it renews by itself.
     automatic: bool = True
     # How long a renewal that can't be paid waits for the money.
     grace_days: int = 0
@@ -58,10 +63,13 @@ class Renewal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A bucket that an offering grants: each cycle, or once."""
 
+    # Identifies the allowance within its offering.
     allowance_id: str
     # One of `UNITS`: that of the offering's tariff or of its overage tariff.
     unit: str
+    # ISO 4217 code, exactly with the unit CURRENCY.
     currency: str = ""
+    # In whole units, to 6 decimals.
     amount: Decimal
     # Empty: every model of the offering.
     model_group: str = ""
@@ -84,6 +92,7 @@ class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The time in which use is counted: a number of hours from the first call in it, or a period of the calendar."""
 
+    # Hours from the first call in the window.
     hours: int | None = None
     # One of `PERIODS`.
     calendar: str | None = None
@@ -92,17 +101,23 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A limit on use; exactly one of requests_per_minute, tokens_per_minute, concurrent_sessions and usage is given."""
 
+    # Identifies the limit within its offering.
     limit_id: str
     # One of `LIMIT_SCOPES`.
     per: str
+    # Requests that may begin in a minute.
     requests_per_minute: int | None = None
+    # Tokens of all classes in a minute.
     tokens_per_minute: int | None = None
     # How many may come at once after a pause; left out: as many as a minute's.
     burst: int | None = None
+    # Calls that may be under way at once.
     concurrent_sessions: int | None = None
+    # The amount that may be used, in whole units.
     usage: Decimal | None = None
     # Goes with usage.
     unit: str = ""
+    # ISO 4217 code, exactly with the unit CURRENCY.
     currency: str = ""
     # Goes with usage; left out: for good.
     window: Window | None = None
@@ -124,6 +139,7 @@ class DebtLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     # One of `UNITS`: that of the offering's tariff or of its overage tariff.
     unit: str
+    # ISO 4217 code, exactly with the unit CURRENCY.
     currency: str = ""
     # 0: nothing may be owed.
     amount: Decimal
@@ -138,10 +154,20 @@ class Regions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     preferred: tuple[str, ...] = ()
 
 
+class Once(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A bound on how often an offering is sold. What waits for its payment, or goes on, counts; what was never granted does not."""
+
+    # One of `ONCE_PER`.
+    per: str
+    # One of `PERIODS`, of the calendar; left out: for good.
+    period: str = ""
+
+
 class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A plan for sale: with a cycle a subscription; with allowances alone a pack; with neither, accounts are opened on it."""
 
     offering_id: str
+    # The name that people see.
     display_name: str
     tariff_id: str
     # The tariff in money for use beyond the allowances.
@@ -152,9 +178,11 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     reservation_policy: str
     # The output reserved at once where the edge sees output as it is made.
     output_window_tokens: int = 2_048
+    # Whether a client pays for its input if it left before any output of a stream.
     charge_input_when_client_gone_before_output: bool = False
     # Left out: it costs nothing.
     price: Price | None = None
+    # One of `PAYMENT_METHODS` each, at least one exactly where there is a price.
     payment_methods: tuple[str, ...] = ()
     cycle: Cycle | None = None
     renewal: Renewal | None = None
@@ -169,6 +197,10 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     regions: Regions = Regions()
     # Whether an equivalent model may answer its calls, unless a call says otherwise.
     equivalent_models: bool = False
+    # The worth of what is left goes back when it ends early.
+    refundable: bool = True
+    # Left out: it is sold as often as somebody wants.
+    once: Once | None = None
 
     @property
     def abandoned_answer_costs(self) -> str:
@@ -230,6 +262,12 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
             yield (f"{field}.{name}" if name else field), message
     yield from _final_unit_flaws(offering, sale)
     yield from _debt_flaws(offering, sale)
+    if (once := offering.once) is not None:
+        yield from choice_flaws("once.per", once.per, ONCE_PER)
+        if once.period:
+            yield from choice_flaws("once.period", once.period, PERIODS)
+        if not offering.is_ordered:
+            yield "once", "goes with a cycle or allowances: accounts are opened on this offering, it is not sold"
     if offering.abandoned_answer:
         yield from choice_flaws("abandoned_answer", offering.abandoned_answer, ABANDONED_ANSWERS)
     yield from _regions_flaws(offering.regions, sale)
@@ -263,6 +301,8 @@ def _model_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
 
 def _price_flaws(offering: Offering) -> Iterator[FieldFlaw]:
     if offering.price is None:
+        if not offering.refundable:
+            yield "refundable", "goes with a price only; leave it out"
         if offering.payment_methods:
             yield "payment_methods", "go with a price only; leave them out"
         return

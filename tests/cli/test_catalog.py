@@ -55,6 +55,8 @@ def test_a_file_that_takes_models_off_sale_does_not_pass_unnoticed(data_dir: Pat
     folder = write(tmp_path / "shop", ONE_ROW).parent
     rows = parse_yaml((base_catalog_folder() / "tariffs.yaml").read_text(encoding="utf-8"), dict, "tariffs.yaml")["tariffs"]
     leaving = len(next(each for each in rows if each["tariff_id"] == "list-price-usd")["rates"]) - 1
+    # An ID of two layers is one that the upper layer replaces, and is named.
+    assert answer("validate", folder, "--data-dir", data_dir)["replaces"] == ["tariffs list-price-usd"]
     shown = tokenline("diff", folder, "--data-dir", data_dir)
     assert shown.exit_code == 0
     assert "Leaves the shelf at once" in shown.output
@@ -87,6 +89,7 @@ def test_a_price_is_changed_looked_up_and_taken_back(data_dir: Path, tmp_path: P
     # Nobody is there to be asked.
     asked = tokenline("apply", folder, "--data-dir", data_dir)
     assert (asked.exit_code, "look at the change above and give --yes" in asked.output) == (2, True)
+    assert answer("validate", folder, "--data-dir", data_dir)["replaces"] == []
     applied = answer("apply", folder, "--data-dir", data_dir, "--yes")
     assert applied == {"number": 1, "layer": "catalog", "summary": "1 price moves, 1 entry changes"}
     again = tokenline("apply", folder, "--data-dir", data_dir, "--yes")

@@ -57,10 +57,14 @@ def test_an_edge_whose_port_for_operators_is_taken_says_so_and_ends_with_2(tmp_p
 @pytest.mark.parametrize(
     ("service", "content", "complaint"),
     [
-        ("vendor-simulator", "port: 1\nprot: 2\n", "config.yaml:1: file: Object contains unknown field `prot`"),
-        ("vendor-simulator", "host: x\nport: high\n", "config.yaml:2: port: Expected `int`, got `str`"),
+        (
+            "vendor-simulator",
+            "port: 1\nprot: 2\n",
+            "config.yaml:2: prot: is no known field; did you mean port? Known are: port, host,",
+        ),
+        ("vendor-simulator", "host: x\nport: high\n", "config.yaml:2: port: must be a whole number; it is 'high'"),
         ("vendor-simulator", "port: [1\n", "config.yaml:2: not valid YAML"),
-        ("registry", "listen_address: 127.0.0.1:0\n", "config.yaml:1: file: Object missing required field `catalog_folders`"),
+        ("registry", "listen_address: 127.0.0.1:0\n", "config.yaml:1: catalog_folders: is missing; give a list, each element text"),
         (
             "authentication",
             "listen_address: 127.0.0.1:0\ndatabase: /nowhere/at/all.sqlite3\nhash_key_file: /nowhere/at/all\n",
@@ -111,8 +115,8 @@ def test_a_field_can_be_set_beside_the_file(tmp_path: Path) -> None:
     [
         ("host", "--set host: give it as FIELD=TEXT"),
         ("=x", "--set =x: give it as FIELD=TEXT"),
-        ("hst=127.0.0.1", "unknown field `hst`"),
-        ("port=80", "port: Expected `int`, got `str`"),
+        ("hst=127.0.0.1", "hst: is no known field; did you mean host?"),
+        ("port=80", "port: must be a whole number; it is '80'"),
     ],
 )
 def test_a_setting_that_cannot_be_is_wrong_usage(tmp_path: Path, setting: str, complaint: str) -> None:

@@ -63,6 +63,13 @@ def test_up_serves_calls_and_the_next_start_goes_on_with_the_same_key(tmp_path: 
         answer = ask(url, demo.api_key, body.encode())
         assert answer["choices"][0]["message"]["content"]
 
+        with urllib.request.urlopen(f"{demo.admin_url}/metrics", timeout=30) as response:
+            named = {line.split()[2] for line in response.read().decode().splitlines() if line.startswith("# TYPE")}
+        ours = {name for name in named if not name.startswith(("python_", "process_", "target_info"))}
+        told = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+        assert {"edge_calls_total", "edge_usage_total", "http_server_request_duration_seconds", "charging_commits_total"} <= ours
+        assert [name for name in sorted(ours) if f"`{name}`" not in told] == []
+
         balance = ask(f"{demo.base_url}/me/balance", demo.api_key)
         assert balance["account_id"] == demo.account_id
         (bucket,) = balance["buckets"]

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from tests.clients.system import Account, System
+from tests.clients.system import Account, Place
 
 TURN_S_MAX: Final = 120
 # Clients reach this machine and nothing else: whatever they want from elsewhere fails at once.
@@ -49,7 +49,7 @@ class Agent(msgspec.Struct, frozen=True):
     model_id: str
     # The dialect that it speaks: chat, messages or responses.
     dialect: str
-    command: Callable[[str, Path, System, Account, Path, str], Command]
+    command: Callable[[str, Path, Place, Account, Path, str], Command]
     # Calls in a turn without tools: the turn's own, and for titles and suggestions beside it.
     calls: int
     # Calls in such a turn where each is refused as used up; 0: it goes on for longer than anybody waits.
@@ -71,7 +71,7 @@ class Agent(msgspec.Struct, frozen=True):
     # A part of what it shows for a revoked key.
     revoked_words: str = "Incorrect API key provided"
 
-    def turn(self, installed: Path, system: System, account: Account, folder: Path, prompt: str, model_id: str = "") -> Turn:
+    def turn(self, installed: Path, system: Place, account: Account, folder: Path, prompt: str, model_id: str = "") -> Turn:
         """Runs one turn in a folder and a home of its own, of which nothing runs on."""
         home = folder / "home"
         (folder / "project").mkdir(parents=True)
@@ -108,7 +108,7 @@ def _end_all_of(home: Path) -> None:
             continue
 
 
-def _claude_code(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+def _claude_code(model_id: str, installed: Path, system: Place, account: Account, project: Path, prompt: str) -> Command:
     # The package's own command is put there by its install script; this is what it would start.
     (program,) = (installed / "node_modules" / "@anthropic-ai").glob("claude-code-*/claude")
     return Command(
@@ -123,7 +123,7 @@ def _claude_code(model_id: str, installed: Path, system: System, account: Accoun
     )
 
 
-def _opencode(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+def _opencode(model_id: str, installed: Path, system: Place, account: Account, project: Path, prompt: str) -> Command:
     model = f"tokenline/{model_id}"
     options = {"baseURL": system.base_url, "apiKey": "{env:TOKENLINE_API_KEY}"}
     provider = {"npm": "@ai-sdk/openai-compatible", "name": "Tokenline", "options": options, "models": {model_id: {}}}
@@ -136,7 +136,7 @@ def _opencode(model_id: str, installed: Path, system: System, account: Account, 
     )
 
 
-def _qwen_code(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+def _qwen_code(model_id: str, installed: Path, system: Place, account: Account, project: Path, prompt: str) -> Command:
     program = installed / "node_modules" / ".bin" / "qwen"
     return Command(
         [str(program), "--auth-type", "openai", "--yolo", "-p", prompt],
@@ -151,7 +151,7 @@ def _qwen_code(model_id: str, installed: Path, system: System, account: Account,
     )
 
 
-def _aider(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+def _aider(model_id: str, installed: Path, system: Place, account: Account, project: Path, prompt: str) -> Command:
     quiet = ["--no-git", "--yes-always", "--no-pretty", "--analytics-disable", "--no-check-update", "--no-show-model-warnings"]
     program = installed / "aider" / "bin" / "aider"
     return Command(
@@ -160,7 +160,7 @@ def _aider(model_id: str, installed: Path, system: System, account: Account, pro
     )
 
 
-def _codex(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+def _codex(model_id: str, installed: Path, system: Place, account: Account, project: Path, prompt: str) -> Command:
     home = project.parent / "home" / ".codex"
     home.mkdir()
     (home / "config.toml").write_text(
@@ -184,14 +184,14 @@ supports_websockets = true
     )
 
 
-def _cline(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+def _cline(model_id: str, installed: Path, system: Place, account: Account, project: Path, prompt: str) -> Command:
     (program,) = (installed / "node_modules" / "@cline").glob("cli-*/bin/cline")
     # It asks its own settings for the address, which a command of its own writes.
     steps = '"$0" auth -p openai-compatible -k "$1" -m "$2" -b "$3" && exec "$0" -P openai-compatible "$4"'
     return Command(["sh", "-c", steps, str(program), account.api_key, model_id, system.base_url, prompt], {})
 
 
-def _mini(model_id: str, installed: Path, system: System, account: Account, project: Path, prompt: str) -> Command:
+def _mini(model_id: str, installed: Path, system: Place, account: Account, project: Path, prompt: str) -> Command:
     program = installed / "frameworks" / "bin" / "mini"
     arguments = ["--model", f"openai/{model_id}", "--yolo", "--exit-immediately", "--cost-limit", "0", "--task", prompt]
     return Command(
@@ -205,6 +205,14 @@ def _mini(model_id: str, installed: Path, system: System, account: Account, proj
             "MSWEA_COST_TRACKING": "ignore_errors",
         },
     )
+
+
+def _mini_for_ever(model_id: str, installed: Path, system: Place, account: Account, project: Path, prompt: str) -> Command:
+    """As above, without a bound on answers that have no command; a refused call is not tried again."""
+    command = _mini(model_id, installed, system, account, project, prompt)
+    program, *arguments = command.arguments
+    unbounded = ["--config", "mini.yaml", "--config", "agent.max_consecutive_format_errors=0"]
+    return Command([program, *unbounded, *arguments], {**command.environment, "MSWEA_MODEL_RETRY_STOP_AFTER_ATTEMPT": "1"})
 
 
 CLAUDE_CODE: Final = Agent("claude-code", "claude-sonnet-4-6", "messages", _claude_code, 1, 1, "Bash")
@@ -231,6 +239,8 @@ CODEX: Final = Agent(
 CLINE: Final = Agent("cline", "qwen-flash", "chat", _cline, 1, 1, "run_commands", "commands", lists_commands=True)
 # It wants a command in each answer, asks twice more for one, and gives up.
 MINI: Final = Agent("mini-swe-agent", "qwen-flash", "chat", _mini, 3, 0, "bash", shows_words=False)
+# A model that only talks is asked for a command again and again, in a conversation that grows.
+MINI_FOR_EVER: Final = Agent("mini-swe-agent-for-ever", "qwen-flash", "chat", _mini_for_ever, 0, 1, "bash", shows_words=False)
 AGENTS: Final = (CLAUDE_CODE, OPENCODE, QWEN_CODE, AIDER, CODEX, CLINE, MINI)
 
 

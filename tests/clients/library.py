@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from tests.clients.agents import node
-from tests.clients.system import Account, System
+from tests.clients.system import Account, Place
 
 _RUN_S_MAX: Final = 120
 _ROOT: Final = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ class Library(msgspec.Struct, frozen=True):
         """Of a used-up quota."""
         return 429 if self.dialect == "responses" else 402
 
-    def run(self, installed: Path, system: System, account: Account, model_id: str, mode: str, prompt: str) -> Shown:
+    def run(self, installed: Path, system: Place, account: Account, model_id: str, mode: str, prompt: str) -> Shown:
         """Runs its script."""
         base_url = system.root if self.adds_version else system.base_url
         arguments = [self.dialect, base_url, account.api_key, model_id, mode, prompt]

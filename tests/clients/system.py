@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import yaml
@@ -51,6 +51,20 @@ class Bill(msgspec.Struct, frozen=True):
     served: dict[str, int]
 
 
+class Place(Protocol):
+    """Where clients call."""
+
+    @property
+    def root(self) -> str:
+        """The base URL of clients that add /v1 by themselves."""
+        ...
+
+    @property
+    def base_url(self) -> str:
+        """The base URL of all other clients."""
+        ...
+
+
 class System:
     """The running system."""
 
@@ -81,6 +95,18 @@ class System:
         self._recorder.take()
         self._served_before = self._served()
         return Account(account_id, key["key_id"], key["api_key"], tokens)
+
+    def mint(self, account: Account, tokens: int) -> Account:
+        """The account by a key with a budget of so many TOKEN, minted by a key of it that may mint."""
+        minting = self.ask("key", "create", "--account", account.account_id, "--scope", "keys:mint")["api_key"]
+        budget = {"budget": [{"amount": tokens * TOKEN, "unit": "TOKEN"}]}
+        minted = self._get(msgspec.structs.replace(account, api_key=minting), "me/keys", budget)
+        self._recorder.take()
+        return msgspec.structs.replace(account, key_id=minted["key_id"], api_key=minted["api_key"])
+
+    def spent(self, account: Account) -> Any:
+        """What a minted key's own run says: budget with what is used and held of it, calls."""
+        return self._get(account, "me/keys")["own"]
 
     def revoke(self, account: Account) -> None:
         """Revokes its key, in force within a second."""
@@ -133,8 +159,11 @@ class System:
         printed = tokenline("journal", "--account", account.account_id, "--data-dir", self._data_dir, "--output", "json")
         return [json.loads(line) for line in printed.stdout.splitlines()]
 
-    def _get(self, account: Account, path: str) -> Any:
-        request = urllib.request.Request(f"{self.base_url}/{path}", headers={"Authorization": f"Bearer {account.api_key}"})
+    def _get(self, account: Account, path: str, body: Any = None) -> Any:
+        """The answer to a GET, or to the POST of a body."""
+        headers = {"Authorization": f"Bearer {account.api_key}", "Content-Type": "application/json"}
+        data = None if body is None else msgspec.json.encode(body)
+        request = urllib.request.Request(f"{self.base_url}/{path}", data, headers)
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
 

@@ -47,3 +47,19 @@ def test_versions_are_the_sums_that_the_text_says(catalog: registry_pb2.Catalog)
     assert tariffs["shop-cny-4711"] == (3, [4])
     for said in ("`shop-cny` has version 2 here, 3 from 2027 on", "`shop-cny-4711` 3 and 4"):
         assert said in TEXT
+
+
+@pytest.mark.parametrize(
+    ("moment", "rates"),
+    [
+        ("2026-09-30 00:00", (1_000_000, 2_000_000)),
+        ("2026-09-30 00:30", (500_000, 1_000_000)),
+        ("2026-09-30 08:30", (1_000_000, 2_000_000)),
+        ("2026-10-01 04:00", (750_000, 1_500_000)),
+        ("2026-10-04 04:00", (750_000, 1_500_000)),
+    ],
+)
+def test_windows_have_the_prices_that_the_text_says(catalog: registry_pb2.Catalog, moment: str, rates: tuple[int, int]) -> None:
+    at = datetime.fromisoformat(moment).replace(tzinfo=ZoneInfo("Asia/Shanghai"))
+    assert prices(catalog, "nights", at) == {"deepseek-v4-flash": rates, "qwen-flash": (400_000, 3_000_000)}
+    assert next(each for each in catalog.vendors if each.vendor_id == "deepseek").priced_at == registry_pb2.PRICED_AT_END

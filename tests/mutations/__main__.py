@@ -13,6 +13,7 @@ from tests.mutations.amounts import AMOUNTS
 from tests.mutations.calls import CALLS
 from tests.mutations.charges import CHARGES
 from tests.mutations.chart import CHART
+from tests.mutations.counts import COUNTS
 from tests.mutations.delivery import DELIVERY
 from tests.mutations.dialects import DIALECTS
 from tests.mutations.doors import DOORS
@@ -71,6 +72,7 @@ MUTATIONS = (
     *DURABILITY,
     *MEDIA,
     *SHELF,
+    *COUNTS,
 )
 
 

@@ -27,10 +27,51 @@ _OF_CHAT_REQUEST: Final = ("tests/edge/dialects/test_chat_request.py",)
 _OF_CHAT_ANSWER: Final = ("tests/edge/dialects/test_chat_answer.py",)
 _OF_MESSAGES_REQUEST: Final = ("tests/edge/dialects/test_anthropic_requests.py",)
 _OF_MESSAGES_ANSWER: Final = ("tests/edge/dialects/test_anthropic_answers.py",)
+_EVERY: Final = ("tests/journeys/test_every_dialect.py",)
 _OF_METADATA: Final = ("tests/edge/dialects/test_metadata.py",)
 _OF_USAGE: Final = ("tests/edge/vendors/test_usage.py",)
 
 _PASSED: Final = (
+    Mutation(
+        "a choice of another dialect is an answer",
+        _CHAT_ANSWER,
+        (
+            (
+                "        if not self._FOREIGN_NAMES.isdisjoint(choice) and self._PART_NAMES.isdisjoint(choice):\n",
+                "        if False:\n",
+            ),
+        ),
+        _EVERY,
+    ),
+    Mutation(
+        "a chat is relayed as a completion",
+        "services/edge/dialects/completions/answer.py",
+        (("        return self._read_whole(body)\n", "        return super().feed_whole(body)\n"),),
+        _EVERY,
+    ),
+    Mutation(
+        "chunks of a chat are relayed as those of a completion",
+        "services/edge/dialects/completions/answer.py",
+        (
+            (
+                "        # A chat's chunk is clean, and none of a completion.\n        return None\n",
+                "        return super()._clean_step(chunk, data)\n",
+            ),
+        ),
+        _EVERY,
+    ),
+    Mutation(
+        "events of another dialect are relayed",
+        _TYPED_EVENTS,
+        (("    if kind in dialect:\n        raise", "    if False:\n        raise"),),
+        _EVERY,
+    ),
+    Mutation(
+        "characters of fields that no vendor gets are charged",
+        "services/edge/call/admission.py",
+        (("        size = size.known\n", "        pass\n"),),
+        _EVERY,
+    ),
     Mutation(
         "of two paths that cost extra in a field the last one alone is looked at",
         "services/edge/dialects/chat/fields.py",

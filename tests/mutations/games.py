@@ -4,8 +4,14 @@ from typing import Final
 
 from tests.mutations.planting import one
 
+_ACCOUNT_SALES: Final = "services/accounting/core/account/sales.py"
+_CORRECTIONS: Final = "services/accounting/core/corrections.py"
 _CREDIT: Final = "services/accounting/core/sales/credit.py"
+_ONCE: Final = "services/accounting/core/sales/once.py"
 _ORDERS: Final = "services/accounting/core/sales/orders.py"
+_PRICES: Final = "services/accounting/core/sales/prices.py"
+_REFUNDS: Final = "services/accounting/core/sales/refunds.py"
+_STATE: Final = "services/accounting/core/account/state.py"
 _SUBSCRIPTIONS: Final = "services/accounting/core/sales/subscriptions.py"
 _IN_GAMES: Final = "tests/accounting/core/test_games.py"
 
@@ -97,6 +103,13 @@ _OF_CREDIT: Final = (
     one("without weights the least used allowance counts", _CREDIT, "else min((left for", "else max((left for", _IN_GAMES),
     one("a credit line counts as an allowance", _CREDIT, "        if not allowance.postpaid\n", "", _IN_GAMES),
     one(
+        "a first share of a month cuts a credit line short",
+        _PRICES,
+        "return allowance.amount if allowance.postpaid else -(",
+        "return -(",
+        _IN_GAMES,
+    ),
+    one(
         "weights are pinned while some would not read them",
         "services/accounting/core/offerings.py",
         "self._content if sales else self._content._replace(offerings=_of_first_terms(self.offerings))",
@@ -105,4 +118,193 @@ _OF_CREDIT: Final = (
     ),
 )
 
-GAMES: Final = (*_OF_CHANGES, *_OF_CREDIT)
+_OF_RETURNS: Final = (
+    one(
+        "a phone bill's price comes back as prepaid money",
+        _CREDIT,
+        "    if not prepaid:\n        return [returned]\n",
+        "    if paid.payment == Payment.EXTERNAL:\n        return [returned]\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a phone bill falls by what it was not charged",
+        _CREDIT,
+        "part = min(line.consumed, amount)",
+        "part = amount",
+        _IN_GAMES,
+    ),
+    one(
+        "a change is paid another way than the rest would go back",
+        _SUBSCRIPTIONS,
+        "    if credit and span.price and command.payment != subscription.payment:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "the payments of the cycle before are named for the next",
+        _ACCOUNT_SALES,
+        "    if entry.number > 1:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "the first of several payments is forgotten",
+        _ACCOUNT_SALES,
+        "if before is not None and goes_on else ()",
+        "if False else ()",
+        _IN_GAMES,
+    ),
+    one(
+        "what is sold without refund is refunded",
+        _REFUNDS,
+        "    if not purchase.terms.refundable:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "what is sold without refund comes back by a change",
+        _SUBSCRIPTIONS,
+        "    if not subscription.terms.refundable:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a pack is refunded twice",
+        _REFUNDS,
+        "    elif purchase.returned is not None:\n",
+        "    elif False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a refunded pack goes on",
+        _REFUNDS,
+        "for bucket in buckets if not bucket.ended",
+        "for bucket in buckets if False",
+        _IN_GAMES,
+    ),
+    one(
+        "a refunded subscription goes on",
+        _REFUNDS,
+        '            SubscriptionEnded(account.account_id, now_us, purchase.subscription_id, "refunded"),\n',
+        "",
+        _IN_GAMES,
+    ),
+    one("a repeat of a refund refunds again", _REFUNDS, "    if known is not None:\n", "    if False:\n", _IN_GAMES),
+    one(
+        "returned prices are written while some would not read them",
+        _SUBSCRIPTIONS,
+        "    if catalog.sales:\n",
+        "    if True:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "refunds are written while some would not read them", _REFUNDS, "    if not catalog.sales:\n", "    if False:\n", _IN_GAMES
+    ),
+    one(
+        "what an ended credit line gets back is free again",
+        "services/accounting/core/account/buckets.py",
+        "        bucket.consumed -= amount\n        if bucket.ended:\n",
+        "        bucket.consumed -= amount\n        if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "the audit does not know of what goes back",
+        "services/accounting/journal/audit.py",
+        "    PriceReturned: _post_returned,\n",
+        "",
+        "tests/accounting/journal/test_returns.py",
+    ),
+)
+
+_OF_ONCE: Final = (
+    one(
+        "what is sold once is sold beside itself",
+        _ONCE,
+        'if subscription.state != "ended" and offering_id in offerings and',
+        "if False and",
+        _IN_GAMES,
+    ),
+    one(
+        "what is sold once is ordered twice before it is paid",
+        _ONCE,
+        'if order.state == "awaiting_payment" and order.terms',
+        "if False and order.terms",
+        _IN_GAMES,
+    ),
+    one("a free day is had again after its cancellation", _ONCE, "    if bought_us is None:\n", "    if True:\n", _IN_GAMES),
+    one(
+        "a free day is had once for good",
+        _ONCE,
+        "if bought_us >= period_bounds_us(terms.once_a, terms.time_zone, now_us)[0]:",
+        "if bought_us >= 0:",
+        _IN_GAMES,
+    ),
+    one(
+        "a further cycle does not count as had",
+        _ACCOUNT_SALES,
+        "    if subscription.terms.once:\n",
+        "    if subscription.terms.once and entry.number == 1:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a pack does not count as had",
+        _ACCOUNT_SALES,
+        "    if order.terms.once and order.terms.cycle is None:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "what is sold once is had again by a change",
+        _SUBSCRIPTIONS,
+        "return bought_already(account, terms, now_us, subscription.subscription_id) or terms",
+        "return terms",
+        _IN_GAMES,
+    ),
+    one(
+        "a subscription is in its own way",
+        _ONCE,
+        " and subscription.subscription_id != changed_id:\n",
+        ":\n",
+        _IN_GAMES,
+    ),
+)
+
+_OF_WRITE_OFFS: Final = (
+    one(
+        "what was written off is refunded",
+        _CORRECTIONS,
+        "account.refunded.get(record, 0) - unpaid)",
+        "account.refunded.get(record, 0))",
+        _IN_GAMES,
+    ),
+    one(
+        "what was written off before a call counts against it",
+        _STATE,
+        "if written_off_us < time_us)",
+        "if False)",
+        _IN_GAMES,
+    ),
+    one(
+        "what was written off counts twice against a small debt",
+        _CORRECTIONS,
+        "min(command.debt, debt.written_off_since(command.settled_us))",
+        "debt.written_off_since(command.settled_us)",
+        _IN_GAMES,
+    ),
+    one(
+        "an account remembers each write-off for ever",
+        "services/accounting/core/account/buckets.py",
+        "    if len(debt.write_offs) > WRITE_OFFS_KEPT:\n",
+        "    if False:\n",
+        _IN_GAMES,
+    ),
+    one(
+        "a repeat of a refund is another one once something was written off",
+        _CORRECTIONS,
+        "digest_of(msgspec.structs.replace(command, debt=0, settled_us=0))",
+        "digest_of(msgspec.structs.replace(command, settled_us=0))",
+        _IN_GAMES,
+    ),
+)
+
+GAMES: Final = (*_OF_CHANGES, *_OF_CREDIT, *_OF_RETURNS, *_OF_ONCE, *_OF_WRITE_OFFS)

@@ -130,15 +130,15 @@ _OF_PRICES: Final = (
     one(
         "a share of an allowance is rounded down",
         _PRICES,
-        "return -(-allowance.amount * part // whole)",
-        "return allowance.amount * part // whole",
+        "else -(-allowance.amount * part // whole)",
+        "else allowance.amount * part // whole",
         _IN_PRICES,
     ),
     one(
         "money that comes back repays what was repaid before",
         _CREDIT,
-        "return bucket_entries(account, granted, repaid)",
-        "return bucket_entries(account, granted)",
+        "*bucket_entries(account, granted, repaid)]",
+        "*bucket_entries(account, granted)]",
         _IN_PRICES,
     ),
     one(

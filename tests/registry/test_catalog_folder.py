@@ -239,7 +239,7 @@ MISTAKES = [
     ("reasoning: 3", "reasoning: -3",
      53, "tariffs[1].rates[0].tiers[1].reasoning", "must not be negative"),
     ("input: 0.28\n", "input: cheap\n",
-     48, "tariffs[1].rates[0].input", "Invalid decimal string"),
+     48, "tariffs[1].rates[0].input", "must be a number; it is 'cheap'"),
     ("      - model_id: small\n", "      - model_id: tiny\n",
      47, "tariffs[1].rates[0].model_id", "no model has the ID 'tiny'"),
     ("currency: USD", "currency: usd",
@@ -257,7 +257,7 @@ MISTAKES = [
     ("context_window_tokens: 1000", "context_window_tokens: -5",
      18, "models[0].context_window_tokens", "it is -5"),
     ("context_window_tokens: 1000", "context_window_tokens: 1000.5",
-     18, "models[0].context_window_tokens", "Expected `int`"),
+     18, "models[0].context_window_tokens", "must be a whole number; it is "),
     ("max_output_tokens: 500", "max_output_tokens: 1001",
      19, "models[0].max_output_tokens", "must not exceed context_window_tokens, 1000; it is 1001"),
     ("max_output_tokens: 500", "max_output_tokens: 0",
@@ -290,12 +290,14 @@ MISTAKES = [
      49, "tariffs[1].rates[0].cache_write_1h", "must not be negative"),
     ("default_offering_id: default", "default_offering_id: basic",
      1, "default_offering_id", "no offering has the ID 'basic'; known are: default, metered"),
+    ("input: 0.28\n", "input: 280000000000\n",
+     48, "tariffs[1].rates[0].input", "is absurd: it is 280000000000 per 1,000,000, and a rate at most 1000000000"),
     ("default_offering_id: default\n", "",
      1, "default_offering_id", "is missing; name the offering"),
     ("owned_by: acme\n    context_window_tokens: 1000", "made_by: acme\n    context_window_tokens: 1000",
-     15, "models[0]", "made_by"),
+     17, "models[0].made_by", "is no known field; known are: "),
     ("    base_url_env: TOKENLINE_ACME_BASE_URL\n", "",
-     3, "vendors[0]", "missing required field `base_url_env`"),
+     3, "vendors[0].base_url_env", "is missing; only a vendor of a layer below may leave it out"),
 ]  # fmt: skip
 
 
@@ -332,10 +334,13 @@ def test_two_default_offerings_in_one_layer(tmp_path: Path) -> None:
     [
         ("vendors: ]", ":1: not valid YAML"),
         ("a: 1\na: 2\n", ":2: not valid YAML: the key 'a' stands here twice"),
-        ("models:\n  - release_date: 2026-02-30\n", ":2: not valid YAML: '2026-02-30': day is out of range"),
+        (
+            "models:\n  - release_date: 2026-02-30\n",
+            ":2: models[0].release_date: 2026-02-30 is not in the calendar: day is out of range for month; correct it",
+        ),
         ("? [a]\n: 1\n", ":1: not valid YAML: a key must be a name"),
-        ("- vendors\n", ":1: file: Expected `object`, got `array`"),
-        ("sellers: []\n", ":1: file: Object contains unknown field `sellers`"),
+        ("- vendors\n", ":1: file: must be a map with the fields vendors, tokenizer_families, models, "),
+        ("sellers: []\n", ":1: sellers: is no known field; known are: "),
     ],
 )
 def test_malformed_files(tmp_path: Path, text: str, message: str) -> None:

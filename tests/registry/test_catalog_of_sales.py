@@ -96,7 +96,7 @@ MISTAKES = [
     ("TOKEN, amount: 1000", "TOKEN, currency: CNY, amount: 1000",
      f"{SOLD}.allowances[0].currency", "goes with the unit CURRENCY only"),
     ("amount: 1000,", "amount: 0,", f"{SOLD}.allowances[0].amount", "must be above 0"),
-    ("amount: 1000,", "amount: many,", f"{SOLD}.allowances[0].amount", "Invalid decimal string"),
+    ("amount: 1000,", "amount: many,", f"{SOLD}.allowances[0].amount", "must be a number; it is 'many'"),
     ("rollover_cap: 300", "rollover_cap: -1", f"{SOLD}.allowances[0].rollover_cap", "must not be negative"),
     ("rollover_cap: 300", "valid_days: 3", f"{SOLD}.allowances[0].valid_days", "goes without a cycle only"),
     ("valid_days: 30,", "", f"{PACK}.allowances[0].valid_days", "must say how long the bucket lives"),
@@ -110,13 +110,20 @@ MISTAKES = [
     ("priority: 900", "priority: 1001", f"{SOLD}.allowances[1].priority", "must be from 0 to 1000"),
     ("300, notice", "300, postpaid: true, notice", f"{SOLD}.allowances[0].postpaid", "goes with the unit CURRENCY only"),
     ("postpaid: true", "postpaid: true, transferable: true", f"{SOLD}.allowances[1].transferable", "credit is not given away"),
-    ("postpaid: true", "postpaid: perhaps", f"{SOLD}.allowances[1].postpaid", "Expected `bool`"),
+    ("postpaid: true", "postpaid: perhaps", f"{SOLD}.allowances[1].postpaid", "must be true or false; it is 'perhaps'"),
     ("amount: 1000,", "amount: 1000, weight: 0.9,", f"{SOLD}.allowances", "weights that must add up to 1; they add up to 0.9"),
     ("amount: 1000,", "amount: 1000, weight: -1,", f"{SOLD}.allowances", "have a weight that must not be negative; it is -1"),
     ("amount: 1000,", "amount: 1000, weight: 0.9999999,", f"{SOLD}.allowances", "have a weight that must have at most 6 decimals"),
     ("postpaid: true", "postpaid: true, weight: 1", f"{SOLD}.allowances[1].weight", "goes without postpaid only: a credit line"),
     ("postpaid: true", "weight: 1", f"{SOLD}.allowances", "must be given for every one that is no credit line"),
     ("valid_days: 30,", "valid_days: 30, weight: 1,", f"{PACK}.allowances", "have weights, which go with a price only"),
+    ("    display_name: A pack\n", "    display_name: A pack\n    refundable: false\n",
+     f"{PACK}.refundable", "goes with a price only"),
+    ("    abandoned_answer: made\n", "    once: {per: person}\n", f"{SOLD}.once.per", "must be account; it is 'person'"),
+    ("    abandoned_answer: made\n", "    once: {per: account, period: year}\n",
+     f"{SOLD}.once.period", "must be day or week or month; it is 'year'"),
+    ("    final_unit: {action: restrict_access", "    once: {per: account}\n    final_unit: {action: restrict_access",
+     "offerings[4].once", "accounts are opened on this offering, it is not sold"),
     ("limit_id: sessions", "limit_id: rpm", f"{SOLD}.limits[1].limit_id", "stands in this offering already"),
     ("limit_id: sessions", "limit_id: a@b", f"{SOLD}.limits[1].limit_id", "must have no @"),
     ("per: member", "per: team", f"{SOLD}.limits[1].per", "must be account or member or key; it is 'team'"),
@@ -207,6 +214,20 @@ def test_what_may_be_owed_and_what_an_abandoned_answer_costs(tmp_path: Path) -> 
         "throttled": registry_pb2.ABANDONED_ANSWER_NOTHING,
     }
     assert offerings["monthly"].reservation_policy == registry_pb2.RESERVATION_POLICY_CALIBRATED
+
+
+def test_an_offering_says_that_nothing_of_its_price_comes_back(tmp_path: Path) -> None:
+    write(tmp_path, changed("payment_methods: [prepaid", "refundable: false\n    payment_methods: [prepaid", SALES))
+    offerings = {each.offering_id: each.without_refund for each in load_catalog([tmp_path]).offerings}
+    assert offerings == {"default": False, "metered": False, "monthly": True, "pack": False, "throttled": False}
+
+
+def test_what_is_sold_once_says_in_which_period(tmp_path: Path) -> None:
+    bounded = changed("    abandoned_answer: made\n", "    once: {per: account, period: week}\n", SALES)
+    write(tmp_path, changed("    display_name: A pack\n", "    display_name: A pack\n    once: {per: account}\n", bounded))
+    offerings = {each.offering_id: each for each in load_catalog([tmp_path]).offerings}
+    bounds = {offering_id: each.once.period for offering_id, each in offerings.items() if each.HasField("once")}
+    assert bounds == {"monthly": registry_pb2.PERIOD_WEEK, "pack": registry_pb2.PERIOD_UNSPECIFIED}
 
 
 def test_weights_are_millionths_and_none_where_none_are_given(tmp_path: Path) -> None:

@@ -180,3 +180,15 @@ def test_routes_of_other_models_have_no_price(tmp_path: Path) -> None:
     model = _priced(tmp_path, "weighted").model("small")
     assert model is not None
     assert [route.prices for route in model.routes["openai_chat"]] == [(), (), ()]
+
+
+def test_a_circle_of_equivalents_is_refused(tmp_path: Path) -> None:
+    twin = TWIN.replace("    family_id", "    equivalent_model_ids: [third]\n    family_id")
+    third = TWIN.replace("twin", "third").replace("    family_id", "    equivalent_model_ids: [small]\n    family_id")
+    with pytest.raises(ConfigError) as caught:
+        _catalog(
+            tmp_path,
+            (OF_SMALL, f"{OF_SMALL}    equivalent_model_ids: [twin]\n"),
+            ("tariffs:\n", twin + third + "tariffs:\n"),
+        )
+    assert str(caught.value).endswith(": leads back to this model, by small to twin to third to small; leave it out of one of them")

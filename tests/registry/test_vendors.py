@@ -145,9 +145,11 @@ MISTAKES = [
      "endpoints.anthropic_messages.output_limit_field", "must be max_tokens; it is"),
     ("    errors:\n", "      openai_embeddings: {output_limit_field: max_tokens}\n    errors:\n",
      "endpoints.openai_embeddings.output_limit_field", "must be left out: openai_embeddings has no limit of the output"),
-    ("streams: false", "streams: sometimes", "endpoints.openai_chat.streams", "Expected `bool"),
-    ("      anthropic_messages:", "      anthropic:", "endpoints", "unknown field `anthropic`"),
-    ("        drainable: false", "        drained: false", "endpoints.openai_chat", "unknown field `drained`"),
+    ("streams: false", "streams: sometimes", "endpoints.openai_chat.streams", "must be true or false or left out"),
+    ("      anthropic_messages:", "      anthropic:", "endpoints.anthropic",
+     "is no known field; did you mean anthropic_messages? Known are: anthropic_messages, "),
+    ("        drainable: false", "        drained: false", "endpoints.openai_chat.drained",
+     "is no known field; did you mean drainable? Known are: drainable, "),
     ("test/anthropic/v1", "test/anthropic/v1/", "endpoints.anthropic_messages.base_url", "must not end in a slash"),
     ("https://api.acme.test/anthropic/v1", "api.acme.test", "endpoints.anthropic_messages.base_url", "must be an http or https"),
     ("https://api.acme.test/anthropic/v1", "https://somebody@api.acme.test/v1",
@@ -160,7 +162,8 @@ MISTAKES = [
     ("[top_k, enable_thinking]", "[top_k, tier]", "endpoints.openai_chat.extra_fields[1]", "stands in priced_fields too"),
     ("{service_tier:", "{n:", "endpoints.openai_chat.priced_fields", "'n' is read and written by the meter"),
     ("{service_tier:", "{'tools[0]':", "endpoints.openai_chat.priced_fields", "paths like tools[].type; one is 'tools[0]'"),
-    ("[default, null]", "default", "endpoints.openai_chat.priced_fields[...]", "Expected `array"),
+    ("[default, null]", "default", "endpoints.openai_chat.priced_fields.service_tier",
+     "must be a list; it is 'default'"),
     ("unknown_fields: refused", "unknown_fields: kept", "endpoints.openai_chat.unknown_fields", "dropped or refused or passed"),
     ("probe_path: /models", "probe_path: http://acme/models",
      "endpoints.openai_chat.probe_path", "must be a path like /models, after the endpoint's base_url; it is 'http://acme/models'"),
@@ -177,7 +180,7 @@ MISTAKES = [
     ("[x_groq.usage, ", "[.usage, ", "endpoints.openai_chat.usage.places[0]", "must be names joined by dots, like x_groq.usage"),
     ("meaning: account", "meaning: arrears", "errors[0].meaning", " or ".join(ERROR_MEANINGS)),
     ("http_status: 429", "http_status: 99", "errors[0].http_status", "must be from 200 to 599"),
-    ('code: "1113"', "code: 1113", "errors[0].code", "Expected `str`"),
+    ('code: "1113"', "code: 1113", "errors[0].code", "must be text; it is 1113: put it in quotes"),
     ("message_part: Too Long, ", "", "errors[1]", "must give at least one of http_status, code, message_part"),
 ]  # fmt: skip
 
@@ -283,8 +286,8 @@ def test_a_vendor_of_no_layer_below_needs_all_its_fields(tmp_path: Path) -> None
     branch = write(tmp_path / "branch", "vendors:\n  - {vendor_id: acne, base_url: 'http://acne.test'}\n")
     with pytest.raises(ConfigError) as caught:
         load_catalog([tmp_path / "base", tmp_path / "branch"])
-    message = "missing required field `display_name`; only a vendor of a layer below may leave it out"
-    assert str(caught.value) == f"{branch}:2: vendors[0]: {message}"
+    message = "is missing; only a vendor of a layer below may leave it out"
+    assert str(caught.value) == f"{branch}:2: vendors[0].display_name: {message}"
 
 
 def test_files_in_folders_of_a_layer_belong_to_it(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from services.accounting.core.account.state import Account
 from services.accounting.core.buckets import granting, known_bucket, no_room, too_much
 from services.accounting.core.commands import (
@@ -89,19 +91,25 @@ def top_up(account: Account, command: TopUpBucket, now_us: int, catalog: Chargin
 
 
 def refund(account: Account, command: RefundSession, now_us: int, catalog: ChargingCatalog) -> Decision:
-    """Gives back a record's charge, or a part of it, as a new bucket; never more than the record charged in all."""
-    digest = digest_of(command)
+    """Gives back a record's charge, or a part of it, as a new bucket.
+
+    Never more than the record charged in all, without that part of its debt that may have been written off and so was never paid.
+    """
+    # The record's own words are no part of the request.
+    digest = digest_of(msgspec.structs.replace(command, debt=0, settled_us=0))
     bucket_id = derived_name("bkt", account.account_id, command.idempotency_key)
     known = account.buckets.get(bucket_id)
     if known is not None:
         return known_bucket(known, digest, command.idempotency_key)
     record = f"{command.sequence_number}/{command.charging_id}/{command.record_number}"
-    refundable = command.charged - account.refunded.get(record, 0)
+    debt = account.debts.get(command.unit)
+    unpaid = min(command.debt, debt.written_off_since(command.settled_us)) if debt else 0
+    refundable = max(0, command.charged - account.refunded.get(record, 0) - unpaid)
     if command.amount > refundable:
         return fail(
             Fault.NOT_POSSIBLE,
             f"amount is {command.amount}; of what record {command.record_number} of {command.charging_id} charged, {refundable} "
-            f"micro-units of {command.unit} can still be refunded",
+            f"micro-units of {command.unit} can still be refunded" + (f"; {unpaid} were written off, not paid" if unpaid else ""),
         )
     if (full := no_room(account, command.unit, command.amount)) is not None:
         return full

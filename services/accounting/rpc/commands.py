@@ -5,6 +5,7 @@ from typing import Final
 
 from services.accounting.core import commands, runs, transfers
 from services.accounting.core.amounts import GRANTED_MAX
+from services.accounting.core.entries import SessionSettled
 from services.accounting.core.terms import Limit, Scope
 from services.accounting.rpc.catalog import limit_of
 from services.accounting.rpc.fields import (
@@ -158,8 +159,8 @@ def grant_bucket_of(request: pb.GrantBucketRequest) -> commands.GrantBucket:
     )
 
 
-def refund_of(request: pb.RefundSessionRequest, unit: str, charged: int) -> commands.RefundSession:
-    """Reads the request; `unit` and `charged` are those of the record. Errors: `ServiceError` INVALID_ARGUMENT."""
+def refund_of(request: pb.RefundSessionRequest, record: SessionSettled | None = None) -> commands.RefundSession:
+    """Reads the request; None: the record is still to be found. Errors: `ServiceError` INVALID_ARGUMENT."""
     if request.sequence_number < 1 or request.record_sequence_number < 0:
         raise invalid("sequence_number must be 1 or above and record_sequence_number not negative; its receipt has both")
     return commands.RefundSession(
@@ -167,12 +168,14 @@ def refund_of(request: pb.RefundSessionRequest, unit: str, charged: int) -> comm
         charging_id=charging_id_of(request),
         sequence_number=request.sequence_number,
         record_number=request.record_sequence_number or 1,
-        unit=unit,
-        charged=charged,
+        unit=record.tariff.unit if record else "",
+        charged=record.charged if record else 0,
         amount=amount_of(request.amount),
         valid_for_us=valid_for_us_of(request.valid_for),
         reason=reason_of(request.reason),
         idempotency_key=name_of("idempotency_key", request.idempotency_key),
+        debt=record.debt if record else 0,
+        settled_us=record.time_us if record else 0,
     )
 
 
@@ -238,6 +241,16 @@ def cancel_subscription_of(request: pb.CancelSubscriptionRequest) -> commands.Ca
     """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.CancelSubscription(
         account_id_of(request.account_id), name_of("subscription_id", request.subscription_id), request.at_once
+    )
+
+
+def refund_purchase_of(request: pb.RefundPurchaseRequest) -> commands.RefundPurchase:
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.RefundPurchase(
+        account_id=account_id_of(request.account_id),
+        purchase_id=name_of("purchase_id", request.purchase_id),
+        reason=reason_of(request.reason),
+        idempotency_key=name_of("idempotency_key", request.idempotency_key),
     )
 
 

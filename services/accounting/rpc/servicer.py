@@ -17,6 +17,7 @@ from services.accounting.core.commands import (
     Command,
     Ordered,
     RecordsFound,
+    Returned,
     RunsFound,
     TransferView,
 )
@@ -136,7 +137,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     @_at_owner
     async def RefundSession(self, request: pb.RefundSessionRequest, context: "_Context[Any, Any]") -> pb.RefundSessionResponse:
         # Check the request before reading the journal for it.
-        commands.refund_of(request, "", 0)
+        commands.refund_of(request)
         fields.actor_of(request)
         part_id = self._groups.partition_of(request.account_id)
         rows = await self._groups.read_rows(part_id, request.sequence_number - 1, 1)
@@ -148,7 +149,7 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
                     and entry.charging_id == request.charging_id
                     and entry.record_number == (request.record_sequence_number or 1)
                 ):
-                    answer = await self._done(commands.refund_of(request, entry.tariff.unit, entry.charged), request)
+                    answer = await self._done(commands.refund_of(request, entry), request)
                     assert isinstance(answer, BucketAdded)
                     added = answers.bucket_added_message(answer)
                     return pb.RefundSessionResponse(bucket=added.bucket, repaid_amount=added.repaid_amount)
@@ -192,6 +193,12 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     ) -> pb.CancelSubscriptionResponse:
         await self._done(commands.cancel_subscription_of(request), request)
         return pb.CancelSubscriptionResponse()
+
+    @_at_owner
+    async def RefundPurchase(self, request: pb.RefundPurchaseRequest, context: "_Context[Any, Any]") -> pb.RefundPurchaseResponse:
+        answer = await self._done(commands.refund_purchase_of(request), request)
+        assert isinstance(answer, Returned)
+        return pb.RefundPurchaseResponse(returned=fields.returned_message(answer))
 
     @_at_owner
     async def SendTransfer(self, request: pb.SendTransferRequest, context: "_Context[Any, Any]") -> pb.SendTransferResponse:

@@ -149,6 +149,9 @@ def admit(router: Router, dialect: str, request: Request, model: SellableModel, 
             "invalid_value",
         )
     size = request.size()
+    routes = model.routes.get(dialect, ())
+    if size.unknown_characters and not model.equivalent_model_ids and not any(route.endpoint.takes_unknown for route in routes):
+        size = size.known
     estimated = estimate(size.text)
     context_tokens = model.context_window_tokens * size.inputs
     if model.measures.input is Measure.TOKEN and estimated * 100 > context_tokens * _CONTEXT_PERCENT_MAX:
@@ -156,7 +159,6 @@ def admit(router: Router, dialect: str, request: Request, model: SellableModel, 
     tokens = measure(size, estimated, model.family, context_tokens, model.measures)
     if model.measures.input is not Measure.TOKEN:
         _check_length(size, model)
-    routes = model.routes.get(dialect, ())
     if not routes:
         raise vendor_unavailable(f"No vendor of {model.model_id} is configured here.")
     mix = Mix(tokens.estimate, (limit or model.max_output_tokens) * request.choices if request.makes_output else 0)

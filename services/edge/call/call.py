@@ -72,6 +72,8 @@ class Call:
         # Whether a vendor has been asked, and whether the client was sent any output.
         self._asked = False
         self._relayed = False
+        # The time of the last attempt.
+        self._asked_s = 0.0
 
     def _new_meter(self) -> Meter:
         model = self._admitted.model
@@ -145,6 +147,10 @@ class Call:
     def _settlement(self, ended: Ended, used: Used) -> Settlement:
         for doubt in used.doubts:
             self._metrics.doubted(self._route.vendor_id, doubt)
+        if not self._session.released:
+            self._metrics.settled(self._admitted.model.model_id, ended, used.charged, self._session.attempts)
+            if self._asked:
+                self._metrics.operations.record(time.monotonic() - self._asked_s, self._route.vendor_id)
         provenance = provenance_of(ended, used)
         return Settlement(used.charged, provenance, cause_of(ended), used.unpaid)
 
@@ -159,7 +165,7 @@ class Call:
         unwanted: Problem | None = None
         plan = self._admitted.plan
         while (turn := self._turn_at_once() or await self._next_turn()) is not None:
-            began_s = time.monotonic()
+            began_s = self._asked_s = time.monotonic()
             self._turn, self._route = turn, turn.route
             route = turn.route
             if failed:
@@ -239,6 +245,8 @@ class Call:
     def _answered(self) -> None:
         assert self._turn is not None
         self._turn.answered()
+        if self._request.streamed:
+            self._metrics.first_tokens.record(time.monotonic() - self._asked_s, self._route.vendor_id)
 
     def _close_stream(self) -> None:
         if self._stream is not None:

@@ -67,8 +67,14 @@ class InputSize(NamedTuple):
     param: str = "messages"
     sounds: tuple[Sound, ...] = ()
     documents: tuple[Document, ...] = ()
-    # Characters of text to be spoken.
+    # Characters of text to be spoken; then those of them that stand in fields which are not known here.
     characters: int = 0
+    unknown_characters: int = 0
+
+    @property
+    def known(self) -> "InputSize":
+        """The size for a vendor that gets no unknown field. It lacks only their characters: tokens have the vendor's count."""
+        return self._replace(characters=self.characters - self.unknown_characters, unknown_characters=0)
 
 
 class VendorRequest(NamedTuple):

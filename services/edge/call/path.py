@@ -181,13 +181,13 @@ class CallPath:
         offering = snapshot.offering(opened.offering_id)
         cheaper = _restricted_to(snapshot, opened, offering)
         if cheaper is None:
-            raise _refusal(opened, admitted, offering.redirect_offering_id if offering else "")
+            raise self._refused(opened, admitted, offering.redirect_offering_id if offering else "")
         # The quota has ended, but the offering lets calls go on with a cheaper model.
         admitted = await self._admit(opening.dialect, opening.request, cheaper, opening.principal)
         admitted, opened = await self._reserve(opening, admitted)
         if isinstance(opened, pb.Granted):
             return admitted, opened
-        raise _refusal(opened, admitted, "")
+        raise self._refused(opened, admitted)
 
     async def _admit(self, dialect: Dialect, request: Request, model: SellableModel, principal: Principal) -> Admitted:
         """Checks a request as far as possible without accounting. Errors: `Problem` 400, 503."""
@@ -216,6 +216,11 @@ class CallPath:
             raise problem_of(opened)
         opening.tell_rates(opened)
         return opened
+
+    def _refused(self, refused: pb.Refused, admitted: Admitted, redirect_offering_id: str = "") -> Problem:
+        problem = _refusal(refused, admitted, redirect_offering_id)
+        self._metrics.refusals.add(problem.code or problem.type)
+        return problem
 
 
 def _restricted_to(snapshot: Snapshot, refused: pb.Refused, offering: SellableOffering | None) -> SellableModel | None:

@@ -15,6 +15,9 @@ Tree = dict[str, Any]
 _NAME: Final = re.compile(r"[0-9A-Za-z_.-]{1,64}")
 # Vendors pad their events against listeners.
 _PADDING_BYTES_MAX: Final = 64
+# Events that each answer in a dialect begins with, or has its text in.
+OF_MESSAGES: Final = frozenset({"message_start", "content_block_start", "content_block_delta", "message_delta"})
+OF_RESPONSES: Final = frozenset({"response.created", "response.in_progress", "response.output_text.delta", "response.completed"})
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -43,6 +46,15 @@ def fields_of(event: Event) -> tuple[Tree, bytes]:
     if type(kind) is not str or not _NAME.fullmatch(kind):
         raise VendorFailure("garbage", 200)
     return fields, as_read(data, fields)
+
+
+def refuse_event_of(dialect: frozenset[str], kind: object) -> None:
+    """Refuses an event of another dialect than the vendor's profile says: its client would find nothing in it, and pay for it.
+
+    Errors: `VendorFailure` garbage. `dialect`: `OF_MESSAGES` or `OF_RESPONSES`.
+    """
+    if kind in dialect:
+        raise VendorFailure("garbage", 200)
 
 
 def as_read(data: bytes, members: Tree) -> bytes:

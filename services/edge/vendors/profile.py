@@ -119,6 +119,11 @@ class Endpoint(NamedTuple):
     probe_path: str = ""
 
     @property
+    def takes_unknown(self) -> bool:
+        """Whether fields reach the vendor that its dialect does not know."""
+        return self.unknown_fields is Unknown.PASSED or bool(self.extra_fields or self.priced_fields)
+
+    @property
     def key_headers(self) -> list[tuple[bytes, bytes]]:
         """The header with the vendor's secret, if it wants one."""
         if not self.api_key:

@@ -118,7 +118,7 @@ def test_a_checkpoint_without_lines_gets_those_of_the_plain_offering() -> None:
 # The ends of the arrays that checkpoints and the journal have, as the oldest of them leave them out.
 LEFT_OUT: Final[dict[type[msgspec.Struct], list[Any]]] = {
     state.Bucket: [0, 0, 0, 0, False, "", "", "", "", 0, False, False, (), 0],
-    state.Debt: [0, 0, 0],
+    state.Debt: [0, 0, 0, []],
     state.Loss: [0],
     state.Work: [0, 0],
     state.Session: [{}, {}, 0, False, (), 0, 0, (), -1, -1, b"", ""],
@@ -127,17 +127,19 @@ LEFT_OUT: Final[dict[type[msgspec.Struct], list[Any]]] = {
     state.SweptSession: [{}, {}, {}, (), 0, (), -1, ""],
     state.Counter: [0, 0],
     state.SubjectLimits: [],
-    state.Order: ["awaiting_payment", "", (), 0],
-    state.Subscription: ["active", 0, 0, 0, 0, 0, None, Payment.FREE, 0, 0, 0],
+    state.Order: ["awaiting_payment", "", (), 0, None],
+    state.Subscription: ["active", 0, 0, 0, 0, 0, None, Payment.FREE, 0, 0, 0, (), None],
     state.Transfer: ["in_transit", "", 0],
     terms.Allowance: [0],
+    terms.Terms: [True, False, None],
     state.Adjustment: [0],
     entries.BucketGranted: ["", "", "", "", "", "", 0, False, False, ()],
     entries.SessionCreated: ["", {}, {}, -1, False, (), (), (), 0, 0, 1, (), -1],
     entries.SessionUpdated: [(), 0, -1],
     entries.SessionSettled: [False, "", (), -1, None, NOTHING, NOTHING, -1, (), (), 0, (), (), 0, 0],
     state.Account: [
-        *(0, 0, {}, [], {}, {}, {}, {}, None, {}, {}, {}, {}, {}, {}, {}, {}, {}, state.COUNTERS_KEPT_MIN, None, {}, [], 0, {}, {})
+        *(0, 0, {}, [], {}, {}, {}, {}, None, {}, {}, {}, {}, {}, {}, {}, {}, {}),
+        *(state.COUNTERS_KEPT_MIN, None, {}, [], 0, {}, {}, {}),
     ],
 }  # fmt: skip
 

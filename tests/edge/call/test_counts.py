@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from opentelemetry.metrics import CallbackOptions
 
 from services.edge.call.dialect import Step
 from services.edge.call.usage import InputTokens, Meter, Source
@@ -29,7 +28,7 @@ def vendor_count(output_tokens: int, *, is_odd: bool = False) -> VendorCount:
 
 
 def doubts(scene: Scene) -> set[object]:
-    return {each.attributes["doubt"] for each in scene.metrics.doubts(CallbackOptions()) if each.attributes}
+    return {doubt for _, doubt in scene.metrics.doubts.counts}
 
 
 # Input

@@ -6,7 +6,6 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from opentelemetry.metrics import CallbackOptions
 
 from services.edge.tokens.estimate import estimate, low
 from services.edge.tokens.size import size_of
@@ -374,7 +373,7 @@ async def test_a_count_above_what_was_said_is_charged_and_noted(
     await scene.call(f"stream={stream} model={model}")
     assert scene.used[3] >= 1_000
     assert scene.provenance == "vendor"
-    doubts = {each.attributes["doubt"] for each in scene.metrics.doubts(CallbackOptions()) if each.attributes}
+    doubts = {doubt for _, doubt in scene.metrics.doubts.counts}
     assert doubts == ({"output_above_text"} if is_noted else set())
 
 
@@ -431,7 +430,7 @@ async def test_usage_that_can_not_be_true_is_read_as_well_as_it_can_be(usage: st
     assert 0 < scene.used[0] <= 9
     assert scene.used[3] == pytest.approx(1_000, rel=0.2)
     assert scene.provenance == "estimated"
-    doubts = {each.attributes["doubt"] for each in scene.metrics.doubts(CallbackOptions()) if each.attributes}
+    doubts = {doubt for _, doubt in scene.metrics.doubts.counts}
     assert doubts == ({doubt} if doubt else set())
 
 
@@ -493,7 +492,7 @@ async def test_what_a_vendor_adds_after_its_count_of_the_input_is_charged_once(
     # What was reserved for the input has room for it.
     await scene.call(f"stream={stream}", words(900))
     assert (scene.used[0], scene.provenance) == (used, provenance)
-    doubts = {each.attributes["doubt"] for each in scene.metrics.doubts(CallbackOptions()) if each.attributes}
+    doubts = {doubt for _, doubt in scene.metrics.doubts.counts}
     assert doubts == ({doubt} if doubt else set())
 
 

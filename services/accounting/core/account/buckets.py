@@ -5,7 +5,8 @@ from typing import Final
 
 from services.accounting.core.account.due import due_no_later_than
 from services.accounting.core.account.sales import retry_suspended
-from services.accounting.core.account.state import ENDED_MEMORY_US, Account, Adjustment, Applies, Bucket, line_of
+from services.accounting.core.account.state import ENDED_MEMORY_US, WRITE_OFFS_KEPT, Account, Adjustment, Applies, Bucket, line_of
+from services.accounting.core.commands import Returned
 from services.accounting.core.entries import (
     BucketExpired,
     BucketGranted,
@@ -15,6 +16,7 @@ from services.accounting.core.entries import (
     DebtRepaid,
     DebtWrittenOff,
     NoticeReached,
+    PriceReturned,
 )
 
 
@@ -108,8 +110,30 @@ def _reduced(account: Account, entry: BucketReduced, seq: int) -> None:
 
 
 def _written_off(account: Account, entry: DebtWrittenOff, seq: int) -> None:
-    account.debts[entry.unit].written_off += entry.amount
+    debt = account.debts[entry.unit]
+    debt.written_off += entry.amount
+    debt.write_offs.append((entry.time_us, entry.amount))
+    if len(debt.write_offs) > WRITE_OFFS_KEPT:
+        (_, oldest), (time_us, amount), *others = debt.write_offs
+        debt.write_offs = [(time_us, oldest + amount), *others]
     _remember_adjustment(account, entry.idempotency_key, Adjustment(entry.digest, entry.time_us))
+
+
+def _price_returned(account: Account, entry: PriceReturned, seq: int) -> None:
+    for bucket_id, amount in entry.credits:
+        bucket = account.buckets[bucket_id]
+        bucket.consumed -= amount
+        if bucket.ended:
+            bucket.expired += amount
+        else:
+            bucket.remaining += amount
+    returned = Returned(entry.unit, entry.amount, entry.outside, entry.payment_references)
+    if (order := account.orders.get(entry.order_id or entry.purchase_id)) is not None:
+        order.returned = returned
+    elif (subscription := account.subscriptions.get(entry.purchase_id)) is not None:
+        subscription.returned = returned
+    if entry.idempotency_key:
+        _remember_adjustment(account, entry.idempotency_key, Adjustment(entry.digest, entry.time_us))
 
 
 def _topped_up(account: Account, entry: BucketToppedUp, seq: int) -> None:
@@ -143,4 +167,5 @@ APPLY: Final[Applies] = {
     BucketToppedUp: _topped_up,
     DebtWrittenOff: _written_off,
     NoticeReached: _noticed,
+    PriceReturned: _price_returned,
 }

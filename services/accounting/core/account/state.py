@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from services.accounting.core.amounts import Estimate, PinnedTariff
-from services.accounting.core.commands import Granted, Settled
+from services.accounting.core.commands import Granted, Returned, Settled
 from services.accounting.core.entries import Wholesale
 from services.accounting.core.terms import Limit, Payment, Terms
 from services.token_classes import Vector
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 # An order, a subscription, a bucket, a transfer or an adjustment is remembered this long after its end, and its key with it.
 ENDED_MEMORY_US: Final = 90 * 24 * 3_600 * 1_000_000
+# A subscription knows this many payments from outside.
+PAYMENT_REFERENCES_KEPT: Final = 10
 HOUR_US: Final = 3_600 * 1_000_000
 # Vendors' work is counted over this many hours.
 WORK_HOURS: Final = 24
 # Unit of a counter of the sessions open at once.
 SESSION_UNIT: Final = "SESSION"
+# This many write-offs of a debt are known one by one.
+WRITE_OFFS_KEPT: Final = 100
 # Counters of ended windows are dropped when there are more than this, and then whenever their number has doubled.
 COUNTERS_KEPT_MIN: Final = 256
 
@@ -77,11 +81,17 @@ class Debt(msgspec.Struct, array_like=True, gc=False):
     incurred: int = 0
     repaid: int = 0
     written_off: int = 0
+    # (time, amount) of what was written off; the oldest are together, and those of older code are not here.
+    write_offs: list[tuple[int, int]] = []
 
     @property
     def outstanding(self) -> int:
         """Still owed."""
         return self.incurred - self.repaid - self.written_off
+
+    def written_off_since(self, time_us: int) -> int:
+        """The amount that was written off at `time_us` or later, as far as it is known."""
+        return self.written_off - sum(amount for written_off_us, amount in self.write_offs if written_off_us < time_us)
 
 
 class Loss(msgspec.Struct, array_like=True, gc=False):
@@ -240,6 +250,8 @@ class Order(msgspec.Struct, array_like=True, gc=False):
     bucket_ids: tuple[str, ...] = ()
     # The order and its key are remembered until then; 0: not known yet.
     remembered_until_us: int = 0
+    # By its refund, or by the change that it is; None: nothing.
+    returned: Returned | None = None
 
 
 class Subscription(msgspec.Struct, array_like=True, gc=False):
@@ -263,6 +275,10 @@ class Subscription(msgspec.Struct, array_like=True, gc=False):
     retry_us: int = 0
     grace_end_us: int = 0
     ended_us: int = 0
+    # Payments from outside that the running cycle was paid with; the last ones, if there are many.
+    payment_references: tuple[str, ...] = ()
+    # By its refund; None: nothing.
+    returned: Returned | None = None
 
     @property
     def due_us(self) -> int | None:
@@ -289,7 +305,7 @@ class Transfer(msgspec.Struct, array_like=True, gc=False):
 
 
 class Adjustment(msgspec.Struct, array_like=True, gc=False):
-    """Memory of a top-up, a reduction or a write-off, so that its repeat is known."""
+    """Memory of a top-up, a reduction, a write-off or the refund of a purchase, so that its repeat is known."""
 
     digest: bytes
     time_us: int
@@ -355,6 +371,8 @@ class Account(msgspec.Struct, array_like=True, dict=True):
     keyed: dict[bytes, KeyedCall] = {}
     # By key, in the order of opening: those that live, and those that ended lately.
     runs: dict[str, Run] = {}
+    # By offering that is sold once: when it last granted something, as a pack or a cycle.
+    bought: dict[str, int] = {}
 
     @cached_property
     def derived(self) -> Derived:

@@ -38,8 +38,8 @@ def no_room_for(account: Account, terms: Terms) -> Decision | None:
 
 
 def granted_of(allowance: Allowance, part: int, whole: int) -> int:
-    """The amount that `part` of `whole` days of a cycle grant of an allowance, rounded up."""
-    return -(-allowance.amount * part // whole)
+    """The amount that `part` of `whole` days of a cycle grant of an allowance, rounded up; of a credit line all of it."""
+    return allowance.amount if allowance.postpaid else -(-allowance.amount * part // whole)
 
 
 class Span(NamedTuple):

@@ -10,7 +10,7 @@ from services.edge.dialects.anthropic_messages.problems import problem_body
 from services.edge.dialects.anthropic_messages.wire import events_of, message_of
 from services.edge.dialects.json_text import NOT_JSON, encode
 from services.edge.dialects.tally import has_output
-from services.edge.dialects.typed_events import Tree, as_read, event_of, fields_of, whole_of
+from services.edge.dialects.typed_events import OF_RESPONSES, Tree, as_read, event_of, fields_of, refuse_event_of, whole_of
 from services.edge.http.problems import Problem
 from services.edge.vendors.errors import fault_in
 from services.edge.vendors.events import Event
@@ -59,6 +59,7 @@ class StreamedAnswer:
         if not fields:
             return _NOTHING
         kind = fields["type"]
+        refuse_event_of(OF_RESPONSES, kind)
         if kind == "error":
             return Step(fault=fault_in(fields))
         self._sent()
@@ -157,6 +158,7 @@ class WholeAnswer:
         if not fields:
             return _NOTHING
         kind = fields["type"]
+        refuse_event_of(OF_RESPONSES, kind)
         if kind == "error":
             return Step(fault=fault_in(fields))
         self._take()

@@ -38,6 +38,7 @@ from services.edge.dialects.chat.probabilities import ChatProbabilities
 from services.edge.dialects.json_text import NOT_JSON, Fields, Raw, encode
 from services.edge.dialects.metadata import FREE_BYTES_A_PIECE, Metadata
 from services.edge.dialects.openai_usage import usage_object
+from services.edge.dialects.typed_events import OF_RESPONSES, refuse_event_of
 from services.edge.http.problems import Problem, problem_body
 from services.edge.vendors.errors import fault_in
 from services.edge.vendors.events import Event
@@ -77,6 +78,8 @@ class ChatAnswer:
     _ID_PREFIX = "chatcmpl-"
     # Members of a choice that `_right_part` writes, and the part of a choice that says nothing.
     _PART_NAMES: frozenset[str] = frozenset({"message", "delta"})
+    # Members that stand there where the vendor speaks another dialect with choices.
+    _FOREIGN_NAMES: frozenset[str] = frozenset({"text"})
     _NO_PART: Json = {"delta": {}}  # noqa: RUF012  # never changed
 
     def _new_assembly(self) -> Assembly:
@@ -313,6 +316,9 @@ class ChatAnswer:
             return Step(counted=self._says, fault=fault_in(chunk))
         if not isinstance(chunk, dict):
             raise VendorFailure("garbage", 200)
+        kind = chunk.get("type")
+        if isinstance(kind, str):
+            refuse_event_of(OF_RESPONSES, kind)
         usage = self._usage_of(chunk)
         if self._ended:
             return Step(counted=self._says, finished=self._unfinished <= 0, ended=True)
@@ -358,6 +364,9 @@ class ChatAnswer:
         return right
 
     def _right_choice(self, choice: Json, position: int, found: Found, *, is_whole: bool) -> Json:
+        if not self._FOREIGN_NAMES.isdisjoint(choice) and self._PART_NAMES.isdisjoint(choice):
+            # Its client would find nothing, and pay for it.
+            raise VendorFailure("garbage", 200)
         index = choice.get("index")
         index = index if type(index) is int and 0 <= index <= INDEX_MAX else position
         if index >= self._choices_asked:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.edge.call.dialect import Step
 from services.edge.dialects.chat.answer import ChatAnswer
 from services.edge.dialects.chat.assembly import Assembly
+from services.edge.dialects.chat.chunks import Chunk
 from services.edge.dialects.chat.deltas import ChoiceState, Found, Json, count_member
 from services.edge.dialects.chat.fields import StreamOptions
 from services.edge.dialects.completions.probabilities import TextProbabilities
@@ -45,6 +47,7 @@ class CompletionsAnswer(ChatAnswer):
     _OBJECT = _CHUNK_OBJECT = "text_completion"
     _ID_PREFIX = "cmpl-"
     _PART_NAMES = frozenset({"text"})
+    _FOREIGN_NAMES = ChatAnswer._PART_NAMES
     _NO_PART: Json = {"text": "", "logprobs": None}  # noqa: RUF012  # never changed
 
     def __init__(
@@ -65,6 +68,14 @@ class CompletionsAnswer(ChatAnswer):
 
     def _new_assembly(self) -> Assembly:
         return TextAssembly()
+
+    def _clean_step(self, chunk: Chunk, data: bytes) -> Step | None:
+        # A chat's chunk is clean, and none of a completion.
+        return None
+
+    def feed_whole(self, body: bytes) -> Step:
+        """See `services.edge.call.dialect.Answer`."""
+        return self._read_whole(body)
 
     def _right_part(self, choice: Json, state: ChoiceState, found: Found, *, is_whole: bool) -> Json:
         text = choice.get("text")

@@ -13,7 +13,7 @@ from services.edge.dialects.responses.names import COMPLETED, CREATED, FAILED, I
 from services.edge.dialects.responses.output import Output
 from services.edge.dialects.responses.telling import closing, new_response, opening
 from services.edge.dialects.tally import has_output
-from services.edge.dialects.typed_events import Tree, event_of, fields_of, whole_of
+from services.edge.dialects.typed_events import OF_MESSAGES, Tree, event_of, fields_of, refuse_event_of, whole_of
 from services.edge.http.problems import SERVER_ERROR, Problem, problem_body
 from services.edge.vendors.errors import fault_in
 from services.edge.vendors.events import Event
@@ -63,6 +63,7 @@ class ResponsesAnswer:
         if not fields:
             return _NOTHING
         kind = fields["type"]
+        refuse_event_of(OF_MESSAGES, kind)
         if kind == "error":
             return Step(fault=fault_in(fields))
         if kind == FAILED:

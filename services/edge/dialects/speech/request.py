@@ -53,12 +53,18 @@ class SpeechRequest:
         # Words about the voice are read too.
         self._told = text(fields, "instructions") or ""
         self._fields: Fields = fields
-        self._read = self._spoken + self._told + unknown_text(fields, _FIELDS)
+        self._unknown = unknown_text(fields, _FIELDS)
+        self._read = self._spoken + self._told + self._unknown
 
     def size(self) -> InputSize:
         """See `services.edge.call.dialect.Request`. Instructions and unknown fields count, because a vendor may read them."""
         size = size_of(self._read)
-        return InputSize(size.utf8_bytes, size, 0, (), self._texts, param="input", characters=len(self._read))
+        return InputSize(
+            *(size.utf8_bytes, size, 0, (), self._texts),
+            param="input",
+            characters=len(self._read),
+            unknown_characters=len(self._unknown),
+        )
 
     def conversation(self) -> bytes:
         """A mark of its text: nothing here has a conversation, and the same text may be asked again."""

@@ -1,0 +1,45 @@
+"""Counts of calls: how they ended, what they used, whom quota refused, and what vendors did."""
+
+from services.edge.vendors.vendor import VendorFailure
+from tests.edge.call.line_dialect import END, FINISH, counted, say
+from tests.edge.call.scene import Scene
+from tokenline.accounting.v1 import accounting_pb2 as pb
+
+COUNT = counted(input=3, output=2)
+
+
+async def test_a_call_is_counted_once_with_its_end_its_usage_and_each_attempt() -> None:
+    scene = Scene()
+    scene.vendors.answers(VendorFailure("refused", 503))
+    scene.vendors.answers(say("hello"), FINISH, COUNT, END, vendor="beta")
+    await scene.call("model=pair stream=yes")
+    metrics = scene.metrics
+    assert metrics.calls.counts == {("pair", "whole"): 1}
+    assert metrics.usage.counts == {("pair", "input"): 3, ("pair", "output"): 2}
+    assert metrics.attempts.counts == {("acme", "refused"): 1, ("beta", "answered"): 1}
+    assert (metrics.first_tokens.series, metrics.operations.series) == ([("beta",)], [("beta",)])
+    assert (metrics.first_tokens.buckets("beta")["+Inf"], metrics.operations.buckets("beta")["+Inf"]) == (1, 1)
+    # From the second attempt on.
+    assert max(metrics.first_tokens.sum_s("beta"), metrics.operations.sum_s("beta")) < 10
+
+
+async def test_a_whole_answer_has_no_time_to_its_first_token() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hello"), FINISH, COUNT, END)
+    await scene.call("model=solo stream=no")
+    assert scene.metrics.operations.buckets("acme")["+Inf"] == 1
+    assert scene.metrics.first_tokens.series == []
+
+
+async def test_a_call_whose_client_leaves_is_counted_as_left() -> None:
+    scene = Scene()
+    scene.vendors.answers(say("hello"), 0.5, say("there"), FINISH, COUNT, END)
+    await scene.left("model=solo stream=yes", lambda client: b"hello" in client.body)
+    assert scene.metrics.calls.counts == {("solo", "left"): 1}
+
+
+async def test_a_refusal_is_counted_by_its_reason_and_is_no_call() -> None:
+    scene = Scene()
+    scene.charging.refuses = [pb.Refused(result_code=pb.RESULT_CODE_RATE_LIMITED, limit_id="calls@key", retry_after_ms=1_500)]
+    await scene.call("stream=yes limit=100")
+    assert (scene.metrics.refusals.counts, scene.metrics.calls.counts) == ({("rate_limit_exceeded",): 1}, {})

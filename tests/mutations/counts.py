@@ -1,0 +1,51 @@
+"""Faults of what is counted for those on call."""
+
+from typing import Final
+
+from tests.mutations.planting import one
+
+_CALL: Final = "services/edge/call/call.py"
+_METRICS: Final = "services/edge/call/metrics.py"
+_INSTRUMENTS: Final = "services/runtime/instruments.py"
+_COUNTED: Final = "tests/edge/call/test_metrics.py"
+_READ: Final = "tests/runtime/test_instruments.py"
+
+COUNTS: Final = (
+    one("calls are not counted", _METRICS, "        self.calls.add(model_id, _WORDS[ended])\n", "", _COUNTED),
+    one("usage is counted by the call", _METRICS, "name, count=count)", "name)", _COUNTED),
+    one(
+        "refused calls are not counted",
+        "services/edge/call/path.py",
+        "        self._metrics.refusals.add(",
+        "        _ = (",
+        _COUNTED,
+    ),
+    one(
+        "the time of the first attempt is counted for the second",
+        _CALL,
+        "began_s = self._asked_s = time.monotonic()",
+        "began_s = time.monotonic()",
+        _COUNTED,
+    ),
+    one(
+        "whole answers have a time to their first token",
+        _CALL,
+        "        if self._request.streamed:\n            self._metrics.first_tokens",
+        "        if True:\n            self._metrics.first_tokens",
+        _COUNTED,
+    ),
+    one(
+        "a duration at the end of a bucket counts in the next",
+        _INSTRUMENTS,
+        "series[bisect_left(self._bounds_s, duration_s)]",
+        "series[bisect_left(self._bounds_s, duration_s + 1e-9)]",
+        _READ,
+    ),
+    one(
+        "buckets are not added up",
+        _INSTRUMENTS,
+        "zip(self._ends, accumulate(series[:-1])",
+        "zip(self._ends, iter(series[:-1])",
+        _READ,
+    ),
+)

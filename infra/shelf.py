@@ -41,18 +41,23 @@ def _section(title: str, offerings: Iterable[Offering], catalog: Catalog) -> lis
 
 
 def _row(offering: Offering, catalog: Catalog) -> str:
-    price = "" if offering.price is None else f"{_number(offering.price.amount)} {offering.price.currency}"
-    if price and offering.cycle is not None:
+    if offering.price is not None:
+        price = f"{_number(offering.price.amount)} {offering.price.currency}"
+    else:
+        price = "free" if any(not each.postpaid for each in offering.allowances) else "by use"
+    if offering.price is not None and offering.cycle is not None:
         price += (
             f" a {offering.cycle.period}" if offering.cycle.count == 1 else f" for {offering.cycle.count} {offering.cycle.period}s"
         )
-    if price and not offering.refundable:
+    if not offering.refundable:
         price += ", no refund"
+    if offering.once is not None:
+        price += f", once {f'a {offering.once.period} ' if offering.once.period else ''}for each {offering.once.per}"
     tariff = offering.tariff_id + (f", then {offering.overage_tariff_id}" if offering.overage_tariff_id else "")
     cells = (
         f"`{offering.offering_id}`",
         offering.display_name,
-        price or ("free" if any(not each.postpaid for each in offering.allowances) else "by use"),
+        price,
         "; ".join(map(_grant, offering.allowances)),
         tariff,
         str(len(offering.model_ids) or _priced(offering.tariff_id, catalog)),

@@ -16,6 +16,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "key": ("services.cli.admin", "key_group", "Issue, list and revoke API keys."),
     "offering": ("services.cli.admin", "offering_group", "List, show and order offerings."),
     "model": ("services.cli.admin", "model_group", "List models."),
+    "price": ("services.cli.price", "price_command", "Say what a call would cost on each model."),
     "catalog": ("services.cli.catalog", "catalog_group", "Check, compare, apply and take back what is for sale."),
     "vendor": ("services.cli.statements", "vendor_group", "Say what a vendor is owed."),
     "audit": ("services.cli.admin", "audit_command", "Check conservation over the whole store."),

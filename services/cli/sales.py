@@ -74,18 +74,6 @@ def cancel_order(*, order_id: str, account_id: str, reason: str, data_dir: Path 
     print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
 
 
-@order_group.command("list")
-@click.option("--account", "account_id", required=True, metavar="ID", help="The account of the orders.")
-@common_options
-def list_orders(account_id: str, data_dir: Path | None, output: str) -> None:
-    """List an account's orders; one is told for 90 days after the end of what it made."""
-    orders = find_system(data_dir).ask("GET", _path(account_id, "orders"))
-    columns = ("order_id", "offering_id", "state", "payment_method", "amount", "expires_at", "subscription_id", "remark")
-    told = ({**order, "amount": format_in_unit(order["amount"], order)} for order in orders["data"])
-    rows = ([order[column] for column in columns] for order in told)
-    print_answer(orders, output, lambda: [table("Orders", columns, rows, right=("amount",))])
-
-
 @order_group.command("refund")
 @click.argument("order_id", metavar="ORDER_ID")
 @click.option("--account", "account_id", required=True, metavar="ID", help="The order's account.")
@@ -100,6 +88,18 @@ def refund_order(*, order_id: str, account_id: str, data_dir: Path | None, outpu
 def _refund(path: str, wanted: dict[str, str], data_dir: Path | None, output: str) -> None:
     returned = find_system(data_dir).ask("POST", path, wanted)
     print_amounts(returned, output, lambda: _in_whole_units(returned, "amount", "outside_amount"))
+
+
+@order_group.command("list")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The account of the orders.")
+@common_options
+def list_orders(account_id: str, data_dir: Path | None, output: str) -> None:
+    """List an account's orders; one is told for 90 days after the end of what it made."""
+    orders = find_system(data_dir).ask("GET", _path(account_id, "orders"))
+    columns = ("order_id", "offering_id", "state", "payment_method", "amount", "expires_at", "subscription_id", "remark")
+    told = ({**order, "amount": format_in_unit(order["amount"], order)} for order in orders["data"])
+    rows = ([order[column] for column in columns] for order in told)
+    print_answer(orders, output, lambda: [table("Orders", columns, rows, right=("amount",))])
 
 
 # Subscriptions

@@ -17,6 +17,7 @@ from services.edge.api.health import health_routes
 from services.edge.api.me import me_routes
 from services.edge.api.me_keys import minting_routes
 from services.edge.api.models import AccountOfferings, is_anthropic, models_routes
+from services.edge.api.prices import prices_routes
 from services.edge.api.reading import RequestReader
 from services.edge.api.sockets import Rooms, Sockets
 from services.edge.api.token_counts import TokenCounts
@@ -313,6 +314,7 @@ def clients_application(parts: Parts, clock: Clock) -> Litestar:
     return _application(
         clock,
         *models_routes(principals, parts.catalog, parts.offerings, clock),
+        *prices_routes(parts.catalog),
         *me_routes(principals, parts.accounting, parts.billing),
         *usage_routes(principals, parts.accounting, clock),
         *minting_routes(principals, parts.accounting, parts.authentication),

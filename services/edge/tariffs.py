@@ -29,6 +29,10 @@ class TariffInForce:
         self.unit: Final = registry_pb2.Unit.Name(tariff.unit).removeprefix("UNIT_")
         # ISO 4217; empty unless the unit is CURRENCY.
         self.currency: Final = tariff.currency
+        # Where the prices came from and when, in words.
+        self.source: Final = tariff.source
+        # Its prices are shown to everybody.
+        self.is_public: Final = tariff.public
         of: registry_pb2.Tariff | registry_pb2.TariffVersion = tariff
         until_us = FOR_GOOD_US
         for later in tariff.upcoming:
@@ -48,6 +52,7 @@ class TariffInForce:
         # The moment from which another version may hold.
         self.until_us: Final = until_us
         self._everything: dict[str, tuple[PriceTier, ...]] | None = None
+        self._rows = {row.model_id: row for row in rows}
         self._tiers = {row.model_id: tuple(_price_tier(tier) for tier in row.tiers) for row in rows}
 
     def tiers(self, model_id: str) -> tuple[PriceTier, ...] | None:
@@ -59,6 +64,10 @@ class TariffInForce:
         if self._everything is None:
             self._everything = self.prices(model_ids)
         return self._everything
+
+    def row(self, model_id: str) -> registry_pb2.ModelRates | None:
+        """The row that has a model's prices; None: the tariff has none."""
+        return self._rows.get(model_id) or self._rows.get(_EVERY_MODEL)
 
     def prices(self, model_ids: Iterable[str]) -> dict[str, tuple[PriceTier, ...]]:
         """The prices of those of these models that have some."""

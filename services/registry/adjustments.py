@@ -50,6 +50,8 @@ class PriceAdjustment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     rates: tuple[ModelRates, ...] = ()
     # Where the prices came from and when; empty: as the tariff says.
     source: str = ""
+    # Whether the prices of the tariff that it makes are shown to everybody; those of a contract are not.
+    public: bool = False
 
 
 class _Point(NamedTuple):
@@ -99,7 +101,7 @@ class _Adjusting:
         if tariff is None:
             return None
         for making in reversed(chain):
-            made = msgspec.structs.replace(_applied(tariff, making), tariff_id=making.tariff_id)
+            made = msgspec.structs.replace(_applied(tariff, making), tariff_id=making.tariff_id, public=making.public)
             tariff = done[making.tariff_id] = self._changed(made)
         return tariff
 
@@ -166,7 +168,8 @@ def _multiplied(row: ModelRates, factor: Decimal | None) -> ModelRates:
     if factor is None:
         return row
     tiers = tuple(ContextTier(above_input_tokens=tier.above_input_tokens, **_products(tier, factor)) for tier in row.tiers)
-    return ModelRates(model_id=row.model_id, tiers=tiers, **_products(row, factor))
+    # The sources are of the rates that were there.
+    return msgspec.structs.replace(row, tiers=tiers, sources=(), conflict="", **_products(row, factor))
 
 
 def _products(rates: Rates, factor: Decimal) -> dict[str, Decimal]:
@@ -195,6 +198,8 @@ def adjustment_flaws(
     elif adjustment.tariff_id and making[adjustment.tariff_id] is not adjustment:
         other = making[adjustment.tariff_id].adjustment_id
         yield "tariff_id", f"{adjustment.tariff_id!r} is made by {other!r} already; give another ID"
+    if adjustment.public and not adjustment.tariff_id:
+        yield "public", "goes with tariff_id only: the tariff that is changed says itself whether it is public; leave it out"
     yield from whole_flaws("version", adjustment.version, 1, VERSION_MAX)
     if adjustment.effective_time is not None:
         yield from effective_time_flaws("effective_time", adjustment.effective_time)

@@ -167,8 +167,8 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """A plan for sale: with a cycle a subscription; with allowances alone a pack; with neither, accounts are opened on it."""
 
     offering_id: str
-    # The name that people see.
-    display_name: str
+    # The name that people see: a text, or one by language, for all of the catalog's `languages`.
+    display_name: str | dict[str, str]
     tariff_id: str
     # The tariff in money for use beyond the allowances.
     overage_tariff_id: str = ""
@@ -202,6 +202,12 @@ class Offering(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     # Left out: it is sold as often as somebody wants.
     once: Once | None = None
 
+    def shown_name(self, languages: tuple[str, ...]) -> str:
+        """The name as one text: of several languages those of the catalog, in their order."""
+        return (
+            self.display_name if isinstance(self.display_name, str) else " / ".join(self.display_name[each] for each in languages)
+        )
+
     @property
     def abandoned_answer_costs(self) -> str:
         """One of `ABANDONED_ANSWERS`."""
@@ -226,11 +232,13 @@ class Sale(msgspec.Struct, frozen=True):
     exchange_pairs: set[str]
     # The regions that routes name.
     regions: set[str]
+    # Those of names by language.
+    languages: tuple[str, ...] = ()
 
 
 def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
     """Everything that is wrong in an offering."""
-    yield from text_flaws("display_name", offering.display_name)
+    yield from _name_flaws(offering.display_name, sale.languages)
     tariff = sale.tariffs.get(offering.tariff_id)
     if tariff is None:
         yield "tariff_id", unknown("tariff", offering.tariff_id, sale.tariffs)
@@ -271,6 +279,21 @@ def offering_flaws(offering: Offering, sale: Sale) -> Iterator[FieldFlaw]:
     if offering.abandoned_answer:
         yield from choice_flaws("abandoned_answer", offering.abandoned_answer, ABANDONED_ANSWERS)
     yield from _regions_flaws(offering.regions, sale)
+
+
+def _name_flaws(name: str | dict[str, str], languages: tuple[str, ...]) -> Iterator[FieldFlaw]:
+    if isinstance(name, str):
+        yield from text_flaws("display_name", name)
+        return
+    if not languages:
+        yield "display_name", "is by language, and the catalog names none; give `languages` in a file, like [zh, en], or one text"
+    for language, text in name.items():
+        if languages and language not in languages:
+            yield f"display_name.{language}", f"must be in {' or '.join(languages)}, the languages of the catalog; leave it out"
+        yield from text_flaws(f"display_name.{language}", text)
+    for language in languages:
+        if language not in name:
+            yield f"display_name.{language}", f"is missing; a name by language has all of {', '.join(languages)}"
 
 
 def _regions_flaws(regions: Regions, sale: Sale) -> Iterator[FieldFlaw]:

@@ -89,6 +89,10 @@ class ModelRates(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model_id: str
     # By rising above_input_tokens.
     tiers: tuple[ContextTier, ...] = ()
+    # The sources of the rates; empty: as the tariff says.
+    sources: tuple[str, ...] = ()
+    # Rates of other sources that differ from these; empty: none is known.
+    conflict: str = ""
 
 
 class WindowHours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -139,6 +143,8 @@ class Tariff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     currency: str = ""
     # Where the prices came from and when.
     source: str = ""
+    # Whether its prices are shown to everybody, by GET /v1/prices.
+    public: bool = False
     rates: tuple[ModelRates, ...]
     # Versions that replace version, rates and windows from a time on, by rising time.
     upcoming: tuple[TariffVersion, ...] = ()

@@ -97,6 +97,7 @@ CLIENTS_CALL: Final = (
     "/v1/me/receipts",
     "/v1/messages",
     "/v1/models",
+    "/v1/prices",
     "/v1/rerank",
     "/v1/responses",
     "/v1/usage",

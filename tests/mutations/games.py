@@ -189,6 +189,27 @@ _OF_RETURNS: Final = (
         "",
         _IN_GAMES,
     ),
+    one(
+        "a gift comes back to a bucket that was forgotten",
+        "services/accounting/core/account/buckets.py",
+        "    ended = [each for each in ended if each.bucket_id not in giving]\n",
+        "",
+        "tests/accounting/core/test_corrections.py",
+    ),
+    one(
+        "a credit line that is forgotten soon gets something back",
+        _CREDIT,
+        "    lines = [line for line in lines if line.valid_until_us >= now_us - ENDED_MEMORY_US]\n",
+        "",
+        _IN_GAMES,
+    ),
+    one(
+        "money comes back twice into one bucket",
+        _CREDIT,
+        '{purchase_id}/{now_us}/{cause.order_id or cause.idempotency_key}"',
+        '{purchase_id}/{now_us}"',
+        _IN_GAMES,
+    ),
     one("a repeat of a refund refunds again", _REFUNDS, "    if known is not None:\n", "    if False:\n", _IN_GAMES),
     one(
         "returned prices are written while some would not read them",

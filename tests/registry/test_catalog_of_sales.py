@@ -284,3 +284,33 @@ def test_a_rate_of_exchange_needs_a_version_of_its_own(tmp_path: Path) -> None:
         ConfigError, match=r"exchange_rates\[0\]\.version: must change when the rate changes; it is still 1: make it 2"
     ):
         reader.read_if_changed()
+
+
+def named(name: str, languages: str = "languages: [zh, en]\n") -> str:
+    return languages + changed("    display_name: Metered\n", f"    display_name: {name}\n", CATALOG)
+
+
+def test_a_name_by_language_is_shown_in_the_order_of_the_catalogs_languages(tmp_path: Path) -> None:
+    write(tmp_path, named("{en: By use, zh: 按量付费}"))
+    assert [each.display_name for each in load_catalog([tmp_path]).offerings] == ["Everything", "按量付费 / By use"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (named("{zh: 按量付费}"), "offerings[1].display_name.en: is missing; a name by language has all of zh, en"),
+        (named("{zh: 按量付费, en: ' '}"), "offerings[1].display_name.en: must not be empty"),
+        (named("{zh: 按量付费, en: By use, fr: Au compteur}"),
+         "offerings[1].display_name.fr: must be in zh or en, the languages of the catalog; leave it out"),
+        (named("{zh: 按量付费}", ""), "offerings[1].display_name: is by language, and the catalog names none; give `languages`"),
+        (named("By use", "languages: [zh, Englisch]\n"),
+         "languages: must be language codes like zh or en, each once; one is 'Englisch'"),
+        (named("By use", "languages: [zh, zh]\n"), "languages: must be language codes like zh or en, each once; one is 'zh'"),
+    ],
+)  # fmt: skip
+def test_a_missing_translation_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_catalog([tmp_path])
+    assert str(caught.value).startswith(f"{path}:")
+    assert told in str(caught.value)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from services.accounting.core.account.state import PAYMENT_REFERENCES_KEPT, WRITE_OFFS_KEPT, Debt
+from services.accounting.core.account.state import ENDED_MEMORY_US, PAYMENT_REFERENCES_KEPT, WRITE_OFFS_KEPT, Debt
 from services.accounting.core.commands import (
     Answer,
     ApplyDue,
@@ -524,6 +524,25 @@ def test_a_phone_bill_that_was_confirmed_outside_is_refunded_outside(buyer: Shop
     buyer.state.orders[orders[1].order_id].remark = ""
     assert returned(refund(buyer, orders[1].order_id, "again")) == Returned(CNY, 29 * UNIT, 19_100_000, ())
     assert lines_of(buyer) == [(50 * UNIT, 0, 0)]
+
+
+def test_a_line_that_is_forgotten_soon_gets_nothing_back(buyer: Shopper) -> None:
+    old = buyer.order("phone-small", Payment.PHONE_BILL)
+    buyer.cancel(old.subscription_id, at_once=True)
+    (line,) = [each for each in buyer.state.buckets.values() if each.postpaid]
+    buyer.now_us = line.valid_until_us + ENDED_MEMORY_US
+    buyer.state.orders[buyer.confirm(buyer.order("pack", Payment.PHONE_BILL)).order_id].remark = ""
+    orders = [each.order_id for each in buyer.state.orders.values() if each.terms.cycle is None]
+    buyer.pass_time(1)
+    assert returned(refund(buyer, orders[0])) == Returned(CNY, 29 * UNIT, 29 * UNIT, ())
+
+
+def test_a_purchase_gives_back_twice_at_the_same_moment(shopper: Shopper) -> None:
+    order = shopper.order("large", Payment.PREPAID)
+    for offering_id in ("middle", "small"):
+        changed(shopper, order, offering_id)
+    returned_ids = [entry.bucket_id for entry in shopper.entries if isinstance(entry, BucketGranted) and entry.unit == CNY][1:]
+    assert len(set(returned_ids)) == 2
 
 
 def test_what_is_held_or_given_away_is_not_refunded(buyer: Shopper) -> None:

@@ -127,6 +127,12 @@ class FinalUnit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FINAL_UNIT_REDIRECT: _ClassVar[FinalUnit]
     FINAL_UNIT_RESTRICT_ACCESS: _ClassVar[FinalUnit]
 
+class EnergyUnit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENERGY_UNIT_UNSPECIFIED: _ClassVar[EnergyUnit]
+    ENERGY_UNIT_OUTPUT_TOKEN: _ClassVar[EnergyUnit]
+    ENERGY_UNIT_IMAGE: _ClassVar[EnergyUnit]
+
 class TariffDay(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TARIFF_DAY_UNSPECIFIED: _ClassVar[TariffDay]
@@ -207,6 +213,9 @@ FINAL_UNIT_UNSPECIFIED: FinalUnit
 FINAL_UNIT_TERMINATE: FinalUnit
 FINAL_UNIT_REDIRECT: FinalUnit
 FINAL_UNIT_RESTRICT_ACCESS: FinalUnit
+ENERGY_UNIT_UNSPECIFIED: EnergyUnit
+ENERGY_UNIT_OUTPUT_TOKEN: EnergyUnit
+ENERGY_UNIT_IMAGE: EnergyUnit
 TARIFF_DAY_UNSPECIFIED: TariffDay
 TARIFF_DAY_MONDAY: TariffDay
 TARIFF_DAY_TUESDAY: TariffDay
@@ -372,7 +381,7 @@ class Route(_message.Message):
     def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., priority: _Optional[int] = ..., wholesale_tariff_id: _Optional[str] = ..., weight: _Optional[int] = ..., edge_concurrency_max: _Optional[int] = ..., region: _Optional[str] = ..., offering_ids: _Optional[_Iterable[str]] = ..., requests_per_minute: _Optional[int] = ..., tokens_per_minute: _Optional[int] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning", "dialects", "input_measure", "output_measure", "equivalent_model_ids", "routing")
+    __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning", "dialects", "input_measure", "output_measure", "equivalent_model_ids", "routing", "aliases", "sunset_time", "source_ids", "conflict", "energy")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     OWNED_BY_FIELD_NUMBER: _ClassVar[int]
@@ -387,6 +396,11 @@ class Model(_message.Message):
     OUTPUT_MEASURE_FIELD_NUMBER: _ClassVar[int]
     EQUIVALENT_MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
     ROUTING_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    SUNSET_TIME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_IDS_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     display_name: str
     owned_by: str
@@ -401,7 +415,42 @@ class Model(_message.Message):
     output_measure: Measure
     equivalent_model_ids: _containers.RepeatedScalarFieldContainer[str]
     routing: RoutingPolicy
-    def __init__(self, model_id: _Optional[str] = ..., display_name: _Optional[str] = ..., owned_by: _Optional[str] = ..., context_window_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., family_id: _Optional[str] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., hidden_reasoning: _Optional[bool] = ..., dialects: _Optional[_Iterable[_Union[Dialect, str]]] = ..., input_measure: _Optional[_Union[Measure, str]] = ..., output_measure: _Optional[_Union[Measure, str]] = ..., equivalent_model_ids: _Optional[_Iterable[str]] = ..., routing: _Optional[_Union[RoutingPolicy, str]] = ...) -> None: ...
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    sunset_time: _timestamp_pb2.Timestamp
+    source_ids: _containers.RepeatedScalarFieldContainer[str]
+    conflict: str
+    energy: _containers.RepeatedCompositeFieldContainer[Energy]
+    def __init__(self, model_id: _Optional[str] = ..., display_name: _Optional[str] = ..., owned_by: _Optional[str] = ..., context_window_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., family_id: _Optional[str] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., hidden_reasoning: _Optional[bool] = ..., dialects: _Optional[_Iterable[_Union[Dialect, str]]] = ..., input_measure: _Optional[_Union[Measure, str]] = ..., output_measure: _Optional[_Union[Measure, str]] = ..., equivalent_model_ids: _Optional[_Iterable[str]] = ..., routing: _Optional[_Union[RoutingPolicy, str]] = ..., aliases: _Optional[_Iterable[str]] = ..., sunset_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source_ids: _Optional[_Iterable[str]] = ..., conflict: _Optional[str] = ..., energy: _Optional[_Iterable[_Union[Energy, _Mapping]]] = ...) -> None: ...
+
+class Source(_message.Message):
+    __slots__ = ("source_id", "title", "published_time")
+    SOURCE_ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_TIME_FIELD_NUMBER: _ClassVar[int]
+    source_id: str
+    title: str
+    published_time: _timestamp_pb2.Timestamp
+    def __init__(self, source_id: _Optional[str] = ..., title: _Optional[str] = ..., published_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Energy(_message.Message):
+    __slots__ = ("gpu", "per", "task", "low_microjoules", "low_batch", "high_microjoules", "high_batch", "source_ids")
+    GPU_FIELD_NUMBER: _ClassVar[int]
+    PER_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    LOW_MICROJOULES_FIELD_NUMBER: _ClassVar[int]
+    LOW_BATCH_FIELD_NUMBER: _ClassVar[int]
+    HIGH_MICROJOULES_FIELD_NUMBER: _ClassVar[int]
+    HIGH_BATCH_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_IDS_FIELD_NUMBER: _ClassVar[int]
+    gpu: str
+    per: EnergyUnit
+    task: str
+    low_microjoules: int
+    low_batch: int
+    high_microjoules: int
+    high_batch: int
+    source_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, gpu: _Optional[str] = ..., per: _Optional[_Union[EnergyUnit, str]] = ..., task: _Optional[str] = ..., low_microjoules: _Optional[int] = ..., low_batch: _Optional[int] = ..., high_microjoules: _Optional[int] = ..., high_batch: _Optional[int] = ..., source_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TokenRates(_message.Message):
     __slots__ = ("input", "cached_input", "cache_write", "output", "reasoning", "cache_write_1h", "audio_input", "image_input", "audio_output", "image_output", "generated_images", "audio_milliseconds", "spoken_characters")
@@ -442,15 +491,19 @@ class ContextTier(_message.Message):
     def __init__(self, above_input_tokens: _Optional[int] = ..., rates: _Optional[_Union[TokenRates, _Mapping]] = ...) -> None: ...
 
 class ModelRates(_message.Message):
-    __slots__ = ("model_id", "tiers")
+    __slots__ = ("model_id", "tiers", "source_ids", "conflict")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     TIERS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_IDS_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     tiers: _containers.RepeatedCompositeFieldContainer[ContextTier]
-    def __init__(self, model_id: _Optional[str] = ..., tiers: _Optional[_Iterable[_Union[ContextTier, _Mapping]]] = ...) -> None: ...
+    source_ids: _containers.RepeatedScalarFieldContainer[str]
+    conflict: str
+    def __init__(self, model_id: _Optional[str] = ..., tiers: _Optional[_Iterable[_Union[ContextTier, _Mapping]]] = ..., source_ids: _Optional[_Iterable[str]] = ..., conflict: _Optional[str] = ...) -> None: ...
 
 class Tariff(_message.Message):
-    __slots__ = ("tariff_id", "version", "unit", "currency", "model_rates", "source", "upcoming", "windows", "time_zone", "holidays")
+    __slots__ = ("tariff_id", "version", "unit", "currency", "model_rates", "source", "upcoming", "public", "windows", "time_zone", "holidays")
     TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
@@ -458,6 +511,7 @@ class Tariff(_message.Message):
     MODEL_RATES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     UPCOMING_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_FIELD_NUMBER: _ClassVar[int]
     WINDOWS_FIELD_NUMBER: _ClassVar[int]
     TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
     HOLIDAYS_FIELD_NUMBER: _ClassVar[int]
@@ -468,10 +522,11 @@ class Tariff(_message.Message):
     model_rates: _containers.RepeatedCompositeFieldContainer[ModelRates]
     source: str
     upcoming: _containers.RepeatedCompositeFieldContainer[TariffVersion]
+    public: bool
     windows: _containers.RepeatedCompositeFieldContainer[TariffWindow]
     time_zone: str
     holidays: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, tariff_id: _Optional[str] = ..., version: _Optional[int] = ..., unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., model_rates: _Optional[_Iterable[_Union[ModelRates, _Mapping]]] = ..., source: _Optional[str] = ..., upcoming: _Optional[_Iterable[_Union[TariffVersion, _Mapping]]] = ..., windows: _Optional[_Iterable[_Union[TariffWindow, _Mapping]]] = ..., time_zone: _Optional[str] = ..., holidays: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, tariff_id: _Optional[str] = ..., version: _Optional[int] = ..., unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., model_rates: _Optional[_Iterable[_Union[ModelRates, _Mapping]]] = ..., source: _Optional[str] = ..., upcoming: _Optional[_Iterable[_Union[TariffVersion, _Mapping]]] = ..., public: _Optional[bool] = ..., windows: _Optional[_Iterable[_Union[TariffWindow, _Mapping]]] = ..., time_zone: _Optional[str] = ..., holidays: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WindowHours(_message.Message):
     __slots__ = ("days", "begin_minute", "end_minute")
@@ -692,7 +747,7 @@ class DebtLimit(_message.Message):
     def __init__(self, unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., amount: _Optional[int] = ...) -> None: ...
 
 class Catalog(_message.Message):
-    __slots__ = ("revision", "digest", "vendors", "tokenizer_families", "models", "tariffs", "offerings", "default_offering_id", "model_groups", "exchange_rates", "time_zone")
+    __slots__ = ("revision", "digest", "vendors", "tokenizer_families", "models", "tariffs", "offerings", "default_offering_id", "model_groups", "exchange_rates", "time_zone", "sources")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     VENDORS_FIELD_NUMBER: _ClassVar[int]
@@ -704,6 +759,7 @@ class Catalog(_message.Message):
     MODEL_GROUPS_FIELD_NUMBER: _ClassVar[int]
     EXCHANGE_RATES_FIELD_NUMBER: _ClassVar[int]
     TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
     revision: int
     digest: str
     vendors: _containers.RepeatedCompositeFieldContainer[Vendor]
@@ -715,7 +771,8 @@ class Catalog(_message.Message):
     model_groups: _containers.RepeatedCompositeFieldContainer[ModelGroup]
     exchange_rates: _containers.RepeatedCompositeFieldContainer[ExchangeRate]
     time_zone: str
-    def __init__(self, revision: _Optional[int] = ..., digest: _Optional[str] = ..., vendors: _Optional[_Iterable[_Union[Vendor, _Mapping]]] = ..., tokenizer_families: _Optional[_Iterable[_Union[TokenizerFamily, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., tariffs: _Optional[_Iterable[_Union[Tariff, _Mapping]]] = ..., offerings: _Optional[_Iterable[_Union[Offering, _Mapping]]] = ..., default_offering_id: _Optional[str] = ..., model_groups: _Optional[_Iterable[_Union[ModelGroup, _Mapping]]] = ..., exchange_rates: _Optional[_Iterable[_Union[ExchangeRate, _Mapping]]] = ..., time_zone: _Optional[str] = ...) -> None: ...
+    sources: _containers.RepeatedCompositeFieldContainer[Source]
+    def __init__(self, revision: _Optional[int] = ..., digest: _Optional[str] = ..., vendors: _Optional[_Iterable[_Union[Vendor, _Mapping]]] = ..., tokenizer_families: _Optional[_Iterable[_Union[TokenizerFamily, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., tariffs: _Optional[_Iterable[_Union[Tariff, _Mapping]]] = ..., offerings: _Optional[_Iterable[_Union[Offering, _Mapping]]] = ..., default_offering_id: _Optional[str] = ..., model_groups: _Optional[_Iterable[_Union[ModelGroup, _Mapping]]] = ..., exchange_rates: _Optional[_Iterable[_Union[ExchangeRate, _Mapping]]] = ..., time_zone: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ...) -> None: ...
 
 class GetCatalogRequest(_message.Message):
     __slots__ = ()

@@ -155,7 +155,7 @@ class ExpectedItems:
         }
 
 
-_CORRECTIONS: Final = ("bucket_granted", "debt_repaid", "debt_written_off")
+_CORRECTIONS: Final = ("bucket_granted", "debt_repaid", "debt_written_off", "price_returned")
 _NO_ITEM: Final[Plain] = {
     "record_number": 0,
     "bucket_id": "",
@@ -270,6 +270,8 @@ def _correction_items(entry: pb.JournalEntry) -> Iterator[Plain]:
     elif fact == "debt_written_off":
         given_up = entry.debt_written_off
         yield {"kind": "write_off", **_amount(given_up.unit, -given_up.amount), "paid_by": "debt", "remark": given_up.reason}
+    elif fact == "price_returned":
+        yield from _returned_items(entry.price_returned)
     else:
         granted = entry.bucket_granted
         origin, _, of = granted.source.partition(":")
@@ -283,6 +285,24 @@ def _correction_items(entry: pb.JournalEntry) -> Iterator[Plain]:
         if origin == "refund":
             yield {**item, "kind": "refund", **given_back, "charging_id": of.split("/", 1)[-1].rsplit("/", 1)[0]}
         elif origin == "surplus":
-            yield {**item, "kind": "credit", **given_back, "subscription_id": of}
+            yield {**item, "kind": "credit", **given_back, **_purchase(of)}
         elif granted.postpaid:
             yield {**item, "kind": "credit_line", **_amount(granted.unit, 0)}
+
+
+def _returned_items(back: pb.PriceReturned) -> Iterator[Plain]:
+    item = {"kind": "credit", "offering_id": back.offering_id, "remark": back.reason, **_purchase(back.purchase_id)}
+    if back.order_id:
+        item["order_id"] = back.order_id
+    for credit in back.credits:
+        yield {**item, **_amount(back.returned.unit, -credit.amount), "paid_by": "bucket", "bucket_id": credit.bucket_id}
+    if outside := back.returned.outside_amount:
+        phone_bill = back.payment_method == registry_pb2.PAYMENT_METHOD_PHONE_BILL
+        if back.returned.payment_references:
+            item["remark"] = ", ".join(back.returned.payment_references)
+        yield {**item, **_amount(back.returned.unit, -outside), "paid_by": "phone_bill" if phone_bill else "outside"}
+
+
+def _purchase(purchase_id: str) -> Plain:
+    """A pack is named by its order."""
+    return {"order_id" if purchase_id.startswith("ord-") else "subscription_id": purchase_id}

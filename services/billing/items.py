@@ -16,6 +16,7 @@ from tokenline.registry.v1 import registry_pb2
 _REFUND: Final = "refund:"
 _SURPLUS: Final = "surplus:"
 _RESTART: Final = "restart:"
+_ORDER_ID: Final = "ord-"
 # Sources of allowances: bought, begun anew, and of a further cycle.
 _SALES: Final = ("order:", _RESTART, "cycle:")
 
@@ -31,7 +32,7 @@ class Kind(StrEnum):
     PRICE = "price"
     CHANGE = "change"
     RENEWAL = "renewal"
-    # A call's charge, and the worth of an ended cycle's rest, given back as a bucket.
+    # A call's charge, given back as a bucket, and the worth of what was left of a purchase, given back the way it was paid.
     REFUND = "refund"
     CREDIT = "credit"
     # A debt that a bucket paid: twice in the entry, once from the bucket and once off the debt.
@@ -198,6 +199,8 @@ class ItemMaker:
                 item = _item(entry, Kind.DEBT_REPAID, repaid.unit, repaid.amount, PaidBy.BUCKET)
                 yield item._replace(bucket_id=repaid.bucket_id)
                 yield item._replace(amount=-repaid.amount, paid_by=PaidBy.DEBT, bucket_id=repaid.bucket_id)
+            case "price_returned":
+                yield from _of_return(entry)
             case "debt_written_off":
                 given_up = entry.debt_written_off
                 item = _item(entry, Kind.WRITE_OFF, given_up.unit, -given_up.amount, PaidBy.DEBT)
@@ -312,10 +315,32 @@ def _of_grant(entry: pb.JournalEntry) -> Iterator[BilledItem]:
         charging_id = granted.source.partition("/")[2].rpartition("/")[0]
         yield item._replace(kind=Kind.REFUND, amount=-granted.amount, charging_id=charging_id, remark=granted.reason)
     elif granted.source.startswith(_SURPLUS):
-        subscription_id = granted.source.removeprefix(_SURPLUS)
-        yield item._replace(kind=Kind.CREDIT, amount=-granted.amount, subscription_id=subscription_id, remark=granted.reason)
+        of_purchase = _named(item, granted.source.removeprefix(_SURPLUS))
+        yield of_purchase._replace(kind=Kind.CREDIT, amount=-granted.amount, remark=granted.reason)
     elif granted.postpaid:
         yield item
+
+
+def _of_return(entry: pb.JournalEntry) -> Iterator[BilledItem]:
+    """Parts of a price that went back to credit lines and outside; prepaid money came back as a bucket, whose grant says so."""
+    back = entry.price_returned
+    item = _named(_item(entry, Kind.CREDIT, back.returned.unit, 0, PaidBy.BUCKET), back.purchase_id)
+    item = item._replace(offering_id=back.offering_id, remark=back.reason)
+    if back.order_id:
+        item = item._replace(order_id=back.order_id)
+    for credit in back.credits:
+        yield item._replace(amount=-credit.amount, bucket_id=credit.bucket_id)
+    if back.returned.outside_amount:
+        paid_by = PaidBy.PHONE_BILL if back.payment_method == registry_pb2.PAYMENT_METHOD_PHONE_BILL else PaidBy.OUTSIDE
+        references = ", ".join(back.returned.payment_references)
+        yield item._replace(amount=-back.returned.outside_amount, paid_by=paid_by, remark=references or back.reason)
+
+
+def _named(item: BilledItem, purchase_id: str) -> BilledItem:
+    """The item with the purchase that it is about: a pack by its order, or a subscription."""
+    if purchase_id.startswith(_ORDER_ID):
+        return item._replace(order_id=purchase_id)
+    return item._replace(subscription_id=purchase_id)
 
 
 def _item(entry: pb.JournalEntry, kind: Kind, unit: pb.UnitOfAmount, amount: int, paid_by: PaidBy) -> BilledItem:

@@ -18,7 +18,7 @@ _PAGE: Final = 1_000
 _TIMEOUT_S: Final = 60.0
 # Made by nothing but a command: where they name nobody, it is not known who gave it.
 _COMMANDED: Final = frozenset(
-    {"account_opened", "bucket_topped_up", "bucket_reduced", "debt_written_off", "limits_set", "transfer_sent"}
+    {"account_opened", "bucket_topped_up", "bucket_reduced", "debt_written_off", "limits_set", "transfer_sent", "price_returned"}
 )
 
 

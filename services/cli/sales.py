@@ -5,10 +5,10 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import click
-import msgspec
 
 from services.cli.amounts import AmountType, format_amount, format_in_unit
 from services.cli.client import find_system, given
+from services.cli.limits import read_limits
 from services.cli.printing import common_options, fields_of, print_amounts, print_answer, table
 from services.cli.statements import order_receipt
 
@@ -74,6 +74,34 @@ def cancel_order(*, order_id: str, account_id: str, reason: str, data_dir: Path 
     print_amounts(order, output, lambda: _in_whole_units(order, "amount"))
 
 
+@order_group.command("refund")
+@click.argument("order_id", metavar="ORDER_ID")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The order's account.")
+@click.option("--reason", required=True, metavar="WHY", help="Why.")
+@click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
+@common_options
+def refund_order(*, order_id: str, account_id: str, data_dir: Path | None, output: str, **wanted: str) -> None:
+    """End a pack, and give back the worth of what is left of it, the way it was paid."""
+    _refund(_path(account_id, "orders", order_id, "refund"), wanted, data_dir, output)
+
+
+def _refund(path: str, wanted: dict[str, str], data_dir: Path | None, output: str) -> None:
+    returned = find_system(data_dir).ask("POST", path, wanted)
+    print_amounts(returned, output, lambda: _in_whole_units(returned, "amount", "outside_amount"))
+
+
+@order_group.command("list")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The account of the orders.")
+@common_options
+def list_orders(account_id: str, data_dir: Path | None, output: str) -> None:
+    """List an account's orders; one is told for 90 days after the end of what it made."""
+    orders = find_system(data_dir).ask("GET", _path(account_id, "orders"))
+    columns = ("order_id", "offering_id", "state", "payment_method", "amount", "expires_at", "subscription_id", "remark")
+    told = ({**order, "amount": format_in_unit(order["amount"], order)} for order in orders["data"])
+    rows = ([order[column] for column in columns] for order in told)
+    print_answer(orders, output, lambda: [table("Orders", columns, rows, right=("amount",))])
+
+
 # Subscriptions
 
 
@@ -108,6 +136,17 @@ def cancel_subscription(*, subscription_id: str, account_id: str, at_once: bool,
     print_answer(ended, output, lambda: fields_of(ended))
 
 
+@subscription_group.command("refund")
+@click.argument("subscription_id", metavar="SUBSCRIPTION_ID")
+@click.option("--account", "account_id", required=True, metavar="ID", help="The subscription's account.")
+@click.option("--reason", required=True, metavar="WHY", help="Why.")
+@click.option("--idempotency-key", required=True, metavar="K", help=_REPEATABLE)
+@common_options
+def refund_subscription(*, subscription_id: str, account_id: str, data_dir: Path | None, output: str, **wanted: str) -> None:
+    """End a subscription, and give back the worth of what is left of its cycle, the way it was paid."""
+    _refund(_path(account_id, "subscriptions", subscription_id, "refund"), wanted, data_dir, output)
+
+
 # Transfers, limits and corrections of an account
 
 
@@ -134,8 +173,8 @@ def transfer_command(
     "--limits",
     "limits_json",
     required=True,
-    metavar="JSON",
-    help="A list, as docs/charging.md shows under limits; '[]' removes all.",
+    metavar="LIST",
+    help="A list as an offering's `limits` in the catalog, in whole units, as JSON or YAML; '[]' removes all.",
 )
 @click.option("--valid-until", metavar="TIME", help="No call begins for the subject from then on, like 2026-12-31T16:00:00Z.")
 @common_options
@@ -143,10 +182,7 @@ def limit_command(
     *, account_id: str, subject: str, limits_json: str, valid_until: str | None, data_dir: Path | None, output: str
 ) -> None:
     """Put limits on an account, a member or a key, in place of those set before."""
-    try:
-        limits = msgspec.json.decode(limits_json)
-    except msgspec.DecodeError as error:
-        raise click.UsageError(f"--limits is not valid JSON: {error}") from None
+    limits = read_limits(limits_json, subject)
     wanted = given(subject=subject, limits=limits, valid_until=valid_until)
     there = find_system(data_dir).ask("PUT", _path(account_id, "limits"), wanted)
     print_answer(there, output, lambda: fields_of(there))
@@ -155,8 +191,17 @@ def limit_command(
 @click.command("refund")
 @click.argument("account_id", metavar="ID")
 @click.option("--charging-id", required=True, metavar="ID", help="The call that was charged.")
-@click.option("--sequence-number", required=True, type=click.IntRange(1), metavar="N", help="As its receipt has it.")
-@click.option("--record", "record_sequence_number", default=1, type=click.IntRange(1), metavar="N", help="Default: 1.")
+@click.option(
+    "--sequence-number", required=True, type=click.IntRange(1), metavar="N", help="sequence_number of the record in its receipt."
+)
+@click.option(
+    "--record",
+    "record_sequence_number",
+    default=1,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Its record_sequence_number there. Default: 1.",
+)
 @click.option("--amount", required=True, type=AmountType(), metavar="A", help="In whole units, at most what was charged.")
 @click.option("--valid-days", required=True, type=click.IntRange(1, 36_500), metavar="N", help="How long it can be used.")
 @click.option("--reason", required=True, metavar="WHY", help="Why.")

@@ -17,6 +17,7 @@ from services.edge.api.health import health_routes
 from services.edge.api.me import me_routes
 from services.edge.api.me_keys import minting_routes
 from services.edge.api.models import AccountOfferings, is_anthropic, models_routes
+from services.edge.api.prices import prices_routes
 from services.edge.api.reading import RequestReader
 from services.edge.api.sockets import Rooms, Sockets
 from services.edge.api.token_counts import TokenCounts
@@ -313,6 +314,7 @@ def clients_application(parts: Parts, clock: Clock) -> Litestar:
     return _application(
         clock,
         *models_routes(principals, parts.catalog, parts.offerings, clock),
+        *prices_routes(parts.catalog),
         *me_routes(principals, parts.accounting, parts.billing),
         *usage_routes(principals, parts.accounting, clock),
         *minting_routes(principals, parts.accounting, parts.authentication),
@@ -323,7 +325,7 @@ def operators_application(parts: Parts, admin_token: str, clock: Clock) -> Lites
     """All that operators reach, and what runs the edge."""
     return _application(
         clock,
-        admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing),
+        admin_router(admin_token, parts.catalog, parts.authentication, parts.accounting, parts.billing, clock),
         *health_routes(parts.conditions),
     )
 

@@ -165,25 +165,31 @@ class Snapshot:
         }
         endpoints = {vendor.vendor_id: _endpoints(vendor, environment, simulator_base_url) for vendor in catalog.vendors}
         tariffs = {tariff.tariff_id: TariffInForce(tariff, now_us) for tariff in catalog.tariffs}
+        self._tariffs = tariffs
         # The moment from which a tariff has other prices.
         self.until_us: Final = min((tariff.until_us for tariff in tariffs.values()), default=FOR_GOOD_US)
         self._models = {
             model.model_id: _sellable(model, families, endpoints, _wholesale_prices(model, catalog, tariffs))
             for model in catalog.models
         }
+        self._aliases = {alias: model.model_id for model in catalog.models for alias in model.aliases}
         self._offerings = {
             offering.offering_id: _offering(offering, tariffs[offering.tariff_id], self._models) for offering in catalog.offerings
         }
 
     def model(self, model_id: str) -> SellableModel | None:
-        """The model of this ID, whichever offerings include it."""
-        return self._models.get(model_id)
+        """The model of this ID or alias, whichever offerings include it."""
+        return self._models.get(self._aliases.get(model_id, model_id))
 
     def routes(self) -> Iterator[Route]:
         """All configured routes."""
         for model in self._models.values():
             for routes in model.routes.values():
                 yield from routes
+
+    def public_tariffs(self) -> list[TariffInForce]:
+        """The tariffs whose prices everybody may see, by ID."""
+        return [tariff for tariff in self._tariffs.values() if tariff.is_public]
 
     def offering(self, offering_id: str) -> SellableOffering | None:
         """The offering of this ID."""
@@ -350,7 +356,9 @@ def _offering(offering: registry_pb2.Offering, tariff: TariffInForce, models: Ma
         tariff_version=tariff.version,
         charges_input_when_client_gone_before_output=offering.charge_input_when_client_gone_before_output,
         abandoned_answer=_abandoned(offering),
-        prices=tariff.prices(model_id for model_id in offering.model_ids or models if model_id in models),
+        prices=tariff.prices(model_id for model_id in offering.model_ids if model_id in models)
+        if offering.model_ids
+        else tariff.prices_of_all(models),
         redirect_offering_id=offering.redirect_offering_id,
         restricted_model_id=offering.restricted_model_id,
         required_regions=frozenset(offering.required_regions),

@@ -13,7 +13,17 @@ from typing import Final, NamedTuple
 import msgspec
 
 from services.registry.rules import INT32_MAX, FieldFlaw, effective_time_flaws, micro_amount, unknown, whole_flaws
-from services.registry.tariffs import ContextTier, ModelRates, Rates, Tariff, TariffVersion, missing_rates, rows_flaws
+from services.registry.tariffs import (
+    ContextTier,
+    ModelRates,
+    Rates,
+    Tariff,
+    TariffVersion,
+    TariffWindow,
+    missing_rates,
+    priced_versions,
+    rows_flaws,
+)
 
 # The largest version; its sum with a tariff's must be one too.
 VERSION_MAX: Final = 1_000_000
@@ -40,6 +50,8 @@ class PriceAdjustment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     rates: tuple[ModelRates, ...] = ()
     # Where the prices came from and when; empty: as the tariff says.
     source: str = ""
+    # Whether the prices of the tariff that it makes are shown to everybody; those of a contract are not.
+    public: bool = False
 
 
 class _Point(NamedTuple):
@@ -48,6 +60,7 @@ class _Point(NamedTuple):
     time: datetime.datetime | None
     version: int
     rates: tuple[ModelRates, ...]
+    windows: tuple[TariffWindow, ...]
 
 
 def adjusted(tariffs: Iterable[Tariff], adjustments: Iterable[PriceAdjustment]) -> tuple[Tariff, ...]:
@@ -88,7 +101,7 @@ class _Adjusting:
         if tariff is None:
             return None
         for making in reversed(chain):
-            made = msgspec.structs.replace(_applied(tariff, making), tariff_id=making.tariff_id)
+            made = msgspec.structs.replace(_applied(tariff, making), tariff_id=making.tariff_id, public=making.public)
             tariff = done[making.tariff_id] = self._changed(made)
         return tariff
 
@@ -109,8 +122,9 @@ def _applied(tariff: Tariff, adjustment: PriceAdjustment) -> Tariff:
         tariff,
         version=first.version,
         rates=first.rates,
+        windows=first.windows,
         upcoming=tuple(
-            TariffVersion(version=point.version, effective_time=point.time, rates=point.rates)
+            TariffVersion(version=point.version, effective_time=point.time, rates=point.rates, windows=point.windows)
             for point in later
             if point.time is not None
         ),
@@ -119,8 +133,8 @@ def _applied(tariff: Tariff, adjustment: PriceAdjustment) -> Tariff:
 
 
 def _points(tariff: Tariff) -> list[_Point]:
-    later = (_Point(_instant(each.effective_time), each.version, each.rates) for each in tariff.upcoming)
-    return [_Point(None, tariff.version, tariff.rates), *later]
+    later = (_Point(_instant(each.effective_time), each.version, each.rates, each.windows) for each in tariff.upcoming)
+    return [_Point(None, tariff.version, tariff.rates, tariff.windows), *later]
 
 
 def _begin(adjustment: PriceAdjustment) -> datetime.datetime | None:
@@ -138,14 +152,24 @@ def _adjusted_point(point: _Point, adjustment: PriceAdjustment) -> _Point:
         return point
     own = {row.model_id: row for row in adjustment.rates}
     rows = {row.model_id: _multiplied(row, adjustment.factor) for row in point.rates} | own
-    return _Point(point.time, point.version + adjustment.version, tuple(rows.values()))
+    # A row of an adjustment holds at all hours.
+    windows = tuple(
+        msgspec.structs.replace(
+            window,
+            version=window.version + adjustment.version,
+            rates=tuple(_multiplied(row, adjustment.factor) for row in window.rates if row.model_id not in own),
+        )
+        for window in point.windows
+    )
+    return _Point(point.time, point.version + adjustment.version, tuple(rows.values()), windows)
 
 
 def _multiplied(row: ModelRates, factor: Decimal | None) -> ModelRates:
     if factor is None:
         return row
     tiers = tuple(ContextTier(above_input_tokens=tier.above_input_tokens, **_products(tier, factor)) for tier in row.tiers)
-    return ModelRates(model_id=row.model_id, tiers=tiers, **_products(row, factor))
+    # The sources are of the rates that were there.
+    return msgspec.structs.replace(row, tiers=tiers, sources=(), conflict="", **_products(row, factor))
 
 
 def _products(rates: Rates, factor: Decimal) -> dict[str, Decimal]:
@@ -174,6 +198,8 @@ def adjustment_flaws(
     elif adjustment.tariff_id and making[adjustment.tariff_id] is not adjustment:
         other = making[adjustment.tariff_id].adjustment_id
         yield "tariff_id", f"{adjustment.tariff_id!r} is made by {other!r} already; give another ID"
+    if adjustment.public and not adjustment.tariff_id:
+        yield "public", "goes with tariff_id only: the tariff that is changed says itself whether it is public; leave it out"
     yield from whole_flaws("version", adjustment.version, 1, VERSION_MAX)
     if adjustment.effective_time is not None:
         yield from effective_time_flaws("effective_time", adjustment.effective_time)
@@ -191,10 +217,16 @@ def product_flaws(tariffs: Mapping[str, Tariff], adjustment: PriceAdjustment) ->
     tariff = tariffs.get(adjustment.tariff_id or adjustment.of_tariff_id)
     if tariff is None:
         return
-    if (tariff.upcoming[-1] if tariff.upcoming else tariff).version > INT32_MAX:
-        yield "version", f"makes a version above {INT32_MAX}, the largest one: lower it, or that of the tariff"
-    for rows in (tariff.rates, *(each.rates for each in tariff.upcoming)):
-        for row in rows:
+    before = 0
+    for each in priced_versions(tariff):
+        if not before < each.version <= INT32_MAX:
+            right = adjustment.version + before + 1 - each.version
+            yield (
+                "version",
+                f"makes version {each.version}, which must be above {before}, the one before it in time: make it {right}",
+            )
+        before = max(before, each.version)
+        for row in each.rows.values():
             for rates in (row, *row.tiers):
                 for name, rate in rates.given().items():
                     try:

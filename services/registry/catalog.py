@@ -26,7 +26,7 @@ from services.registry.rules import (
     unknown,
     whole_flaws,
 )
-from services.registry.tariffs import Tariff, charges_by_version, tariff_flaws
+from services.registry.tariffs import Tariff, TariffVersion, charges_by_version, priced_versions, tariff_flaws
 from services.registry.vendors import DIALECTS, OUTPUTLESS_DIALECTS, Vendor, filled, missing_flaws, vendor_flaws
 from services.token_classes import CLASSES, Measure
 
@@ -39,6 +39,7 @@ CONCURRENCY_MAX: Final = 1_000_000
 PER_MINUTE_MAX: Final = 1_000_000_000_000
 
 ROUTING_POLICIES: Final = ("weighted", "cheapest")
+ENERGY_UNITS: Final = ("output_token", "image")
 
 # The measures in which a dialect's input and output may be charged; those of all others are tokens.
 _IN_TOKENS: Final = (("token",), ("token",))
@@ -54,6 +55,7 @@ MEASURE_NAMES: Final = tuple(each.value for each in Measure)
 TOKENIZERS: Final = ("cl100k", "o200k", "llama3", "qwen3", "deepseek")
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
+_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _PAIR: Final = re.compile(r"[A-Z]{3}/[A-Z]{3}")
 
 
@@ -96,6 +98,38 @@ class TokenizerFamily(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     sound_tokens_per_second: int = 0
 
 
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A publication from which facts of the catalog are taken."""
+
+    # Facts name it so.
+    source_id: str
+    # Its name and version, for people.
+    title: str
+    # The day of which its facts are.
+    date: datetime.date
+
+
+class Energy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """GPU energy of a model's output, as it was measured: at the server's most and least economical batch."""
+
+    # The kind of GPU.
+    gpu: str
+    # One of `ENERGY_UNITS`: the piece of output that took these joules.
+    per: str = "output_token"
+    # The task that was measured, in its source's words.
+    task: str
+    # The least energy of a piece.
+    joules_low: Decimal
+    # The requests that the server worked on at once for it.
+    batch_low: int
+    # The most energy of a piece.
+    joules_high: Decimal
+    # The requests that the server worked on at once for it.
+    batch_high: int
+    # The sources that measured it.
+    sources: tuple[str, ...]
+
+
 class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One way to reach a model."""
 
@@ -134,8 +168,8 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     # The most output of one answer, in its measure; 0 for a model that makes none, as one of embeddings.
     max_output_tokens: int
     family_id: str
-    # The day of its release, for model lists.
-    release_date: datetime.date
+    # The day of its release, for model lists; left out: it is not known.
+    release_date: datetime.date | None = None
     routes: tuple[Route, ...]
     # Whether it makes output that is not streamed as it is made: then the whole output limit is reserved.
     hidden_reasoning: bool = False
@@ -149,6 +183,16 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     equivalent_model_ids: tuple[str, ...] = ()
     # One of `ROUTING_POLICIES`.
     routing: str = "weighted"
+    # Other names under which clients may call it.
+    aliases: tuple[str, ...] = ()
+    # The day on which its maker ends it; left out: none is announced.
+    sunset_date: datetime.date | None = None
+    # The sources of its limits and dates; empty: its author's own word.
+    sources: tuple[str, ...] = ()
+    # Values of other sources that differ from those here; empty: none is known.
+    conflict: str = ""
+    # Empty: nothing was measured.
+    energy: tuple[Energy, ...] = ()
 
     @property
     def makes_output(self) -> bool:
@@ -194,10 +238,13 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     offerings: tuple[Offering, ...] = ()
     model_groups: tuple[ModelGroup, ...] = ()
     exchange_rates: tuple[ExchangeRate, ...] = ()
+    sources: tuple[Source, ...] = ()
     # The offering of an account opened without one.
     default_offering_id: str = ""
     # IANA name of the zone in which cycles and calendar windows are computed; empty: UTC.
     time_zone: str = ""
+    # Languages of names that are given by language, like zh and en, in the order in which they are shown.
+    languages: tuple[str, ...] = ()
 
     def priced_tariffs(self) -> tuple[Tariff, ...]:
         """The tariffs that calls are charged by: adjusted, and those that adjustments make."""
@@ -214,7 +261,11 @@ ID_FIELDS: Final = {
     "offerings": "offering_id",
     "model_groups": "group_id",
     "exchange_rates": "pair",
+    "sources": "source_id",
 }
+
+# Its fields that are no lists of entries: the last layer that says one counts.
+SETTINGS: Final = ("default_offering_id", "time_zone", "languages")
 
 
 class Flaw(msgspec.Struct, frozen=True):
@@ -248,12 +299,16 @@ def flaws(catalog: Catalog) -> Iterator[Flaw]:
     for model_id, field, message in (
         *_dedication_flaws(catalog),
         *_equivalents_flaws({model.model_id: model for model in catalog.models}),
+        *_alias_flaws(catalog.models),
     ):
         yield Flaw("models", model_id, field, message)
-    for section, entry_id, field, message in _wholesale_flaws(catalog, tariffs):
+    for section, entry_id, field, message in (*_wholesale_flaws(catalog, tariffs), *_source_flaws(catalog)):
         yield Flaw(section, entry_id, field, message)
     if catalog.time_zone and catalog.time_zone not in available_timezones():
         yield Flaw("", "", "time_zone", f"must be an IANA name like Asia/Shanghai; it is {catalog.time_zone!r}")
+    for index, language in enumerate(catalog.languages):
+        if not _LANGUAGE.fullmatch(language) or language in catalog.languages[:index]:
+            yield Flaw("", "", "languages", f"must be language codes like zh or en, each once; one is {language!r}")
     for message in _default_offering_flaws(catalog):
         yield Flaw("", "", "default_offering_id", message)
 
@@ -272,6 +327,7 @@ def _checks(catalog: Catalog, tariffs: Mapping[str, Tariff]) -> dict[str, Callab
         {tariff_id: (tariff.unit, tariff.currency, tariff.rated_models()) for tariff_id, tariff in tariffs.items()},
         {each.pair for each in catalog.exchange_rates},
         {route.region for model in catalog.models for route in model.routes if route.region},
+        catalog.languages,
     )
     return {
         "vendors": lambda vendor: (*missing_flaws(vendor), *vendor_flaws(vendor)),
@@ -285,6 +341,7 @@ def _checks(catalog: Catalog, tariffs: Mapping[str, Tariff]) -> dict[str, Callab
         ),
         "model_groups": lambda group: _group_flaws(group, model_ids),
         "exchange_rates": _exchange_flaws,
+        "sources": lambda source: text_flaws("title", source.title),
         "offerings": lambda offering: offering_flaws(offering, sale),
     }
 
@@ -315,14 +372,13 @@ def flaws_of_change(before: Catalog, after: Catalog) -> Iterator[Flaw]:
         old = tariffs_before.get(tariff.tariff_id, {})
         charges = charges_by_version(tariff)
         adjustment = adjustments.get(tariff.tariff_id)
-        for index, (version, charge) in enumerate(charges.items()):
+        for (version, charge), priced in zip(charges.items(), priced_versions(tariff), strict=True):
             if old.get(version, charge) == charge:
                 continue
             free = max(*old, *charges) + 1
             if adjustment is None:
-                field = f"upcoming[{index - 1}].version" if index else "version"
                 message = f"must change when unit, currency or rates change; it is still {version}: make it {free}"
-                yield Flaw("tariffs", tariff.tariff_id, field, message)
+                yield Flaw("tariffs", tariff.tariff_id, priced.field, message)
             else:
                 right = adjustment.version + free - version
                 message = f"must change: {tariff.tariff_id!r} would have version {version} again, with other rates; make it {right}"
@@ -403,6 +459,25 @@ def _model_flaws(model: Model, spoken: Mapping[str, Collection[str]], family_ids
         ways.add((route.vendor_id, route.vendor_model_id))
     yield from choice_flaws("routing", model.routing, ROUTING_POLICIES)
     yield from _dialects_flaws(model, spoken)
+    for index, energy in enumerate(model.energy):
+        yield from _energy_flaws(f"energy[{index}]", energy)
+
+
+def _energy_flaws(field: str, energy: Energy) -> Iterator[FieldFlaw]:
+    yield from text_flaws(f"{field}.gpu", energy.gpu)
+    yield from text_flaws(f"{field}.task", energy.task)
+    yield from choice_flaws(f"{field}.per", energy.per, ENERGY_UNITS)
+    for name in ("batch_low", "batch_high"):
+        yield from whole_flaws(f"{field}.{name}", getattr(energy, name), 1, INT32_MAX)
+    for name in ("joules_low", "joules_high"):
+        try:
+            micro_amount(getattr(energy, name))
+        except ValueError as error:
+            yield f"{field}.{name}", str(error)
+    if energy.joules_low > energy.joules_high:
+        yield f"{field}.joules_high", f"must be at least joules_low, {energy.joules_low}; it is {energy.joules_high}"
+    if not energy.sources:
+        yield f"{field}.sources", "must name the source that measured it"
 
 
 def _measure_flaws(model: Model) -> Iterator[FieldFlaw]:
@@ -428,6 +503,46 @@ def _dedication_flaws(catalog: Catalog) -> Iterator[tuple[str, str, str]]:
                     yield model.model_id, field, unknown("offering", offering_id, offering_ids)
                 elif offering_id in route.offering_ids[:number]:
                     yield model.model_id, field, f"{offering_id!r} stands here already; keep one of them"
+
+
+def _alias_flaws(models: Iterable[Model]) -> Iterator[tuple[str, str, str]]:
+    """Names that would stand for two models."""
+    owners = {model.model_id: model.model_id for model in models}
+    for model in models:
+        for index, alias in enumerate(model.aliases):
+            field = f"aliases[{index}]"
+            if not _ID.fullmatch(alias):
+                yield model.model_id, field, f"must be letters, digits and . _ : / @ + - only; it is {alias!r}"
+            elif alias in owners:
+                yield model.model_id, field, f"{alias!r} is a name of {owners[alias]!r} already; keep one of them"
+            owners.setdefault(alias, model.model_id)
+
+
+def _source_flaws(catalog: Catalog) -> Iterator[tuple[str, str, str, str]]:
+    """Facts whose source is nowhere described."""
+    known = {source.source_id for source in catalog.sources}
+    for section, entry_id, field, named in _named_sources(catalog):
+        for index, source_id in enumerate(named):
+            if source_id not in known:
+                yield section, entry_id, f"{field}[{index}]", unknown("source", source_id, known)
+
+
+def _named_sources(catalog: Catalog) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+    for model in catalog.models:
+        yield "models", model.model_id, "sources", model.sources
+        for index, energy in enumerate(model.energy):
+            yield "models", model.model_id, f"energy[{index}].sources", energy.sources
+    for tariff in catalog.tariffs:
+        versions: list[tuple[str, Tariff | TariffVersion]] = [("", tariff)]
+        versions += ((f"upcoming[{number}].", each) for number, each in enumerate(tariff.upcoming))
+        for prefix, of in versions:
+            windows = ((f"{prefix}windows[{number}].rates", window.rates) for number, window in enumerate(of.windows))
+            for field, rows in ((f"{prefix}rates", of.rates), *windows):
+                for index, row in enumerate(rows):
+                    yield "tariffs", tariff.tariff_id, f"{field}[{index}].sources", row.sources
+    for adjustment in catalog.price_adjustments:
+        for index, row in enumerate(adjustment.rates):
+            yield "price_adjustments", adjustment.adjustment_id, f"rates[{index}].sources", row.sources
 
 
 def _equivalents_flaws(models: Mapping[str, Model]) -> Iterator[tuple[str, str, str]]:

@@ -1,7 +1,7 @@
 """The catalog as its author wrote it, turned into the contract's message: sorted, filled in, in int64 micro-units."""
 
 import hashlib
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -9,9 +9,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.registry.catalog import Catalog, ImageRule, Model
 from services.registry.offerings import UNITS, Allowance, Limit, Offering, Renewal
 from services.registry.rules import micro_amount
-from services.registry.tariffs import ModelRates, Rates, Tariff
+from services.registry.tariffs import ModelRates, Rates, Tariff, TariffWindow, hours_of
 from services.registry.vendor_message import vendor_message
 from services.registry.vendors import DIALECTS, NAMED_DIALECTS, Vendor
+from services.tariff_windows import DAYS
 from services.token_classes import FIRST, TOKEN_CLASSES
 from tokenline.registry.v1 import registry_pb2
 
@@ -38,7 +39,10 @@ def catalog_message(catalog: Catalog, revision: int) -> registry_pb2.Catalog:
         ],
         models=[_model(model, vendors, tariffs) for model in sorted(catalog.models, key=lambda model: model.model_id)],
         tariffs=[_tariff(tariff) for tariff in sorted(tariffs.values(), key=lambda tariff: tariff.tariff_id)],
-        offerings=[_offering(offering) for offering in sorted(catalog.offerings, key=lambda offering: offering.offering_id)],
+        offerings=[
+            _offering(offering, catalog.languages)
+            for offering in sorted(catalog.offerings, key=lambda offering: offering.offering_id)
+        ],
         default_offering_id=catalog.default_offering_id,
         model_groups=[
             registry_pb2.ModelGroup(group_id=group.group_id, model_ids=sorted(group.model_ids))
@@ -51,6 +55,10 @@ def catalog_message(catalog: Catalog, revision: int) -> registry_pb2.Catalog:
             for each in sorted(catalog.exchange_rates, key=lambda each: each.pair)
         ],
         time_zone=catalog.time_zone or "UTC",
+        sources=[
+            registry_pb2.Source(source_id=source.source_id, title=source.title, published_time=_midnight(source.date))
+            for source in sorted(catalog.sources, key=lambda source: source.source_id)
+        ],
     )
     message.digest = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
     message.revision = revision
@@ -62,8 +70,6 @@ def _image_rule(rule: ImageRule | None) -> registry_pb2.ImageRule | None:
 
 
 def _model(model: Model, vendors: dict[str, Vendor], tariffs: dict[str, Tariff]) -> registry_pb2.Model:
-    release_time = Timestamp()
-    release_time.FromDatetime(datetime.combine(model.release_date, time(), UTC))
     return registry_pb2.Model(
         model_id=model.model_id,
         display_name=model.display_name,
@@ -71,7 +77,7 @@ def _model(model: Model, vendors: dict[str, Vendor], tariffs: dict[str, Tariff])
         context_window_tokens=model.context_window_tokens,
         max_output_tokens=model.max_output_tokens,
         family_id=model.family_id,
-        release_time=release_time,
+        release_time=None if model.release_date is None else _midnight(model.release_date),
         routes=[
             registry_pb2.Route(
                 vendor_id=route.vendor_id,
@@ -93,6 +99,23 @@ def _model(model: Model, vendors: dict[str, Vendor], tariffs: dict[str, Tariff])
         output_measure=f"MEASURE_{model.output_measure.upper()}",
         equivalent_model_ids=model.equivalent_model_ids,
         routing=f"ROUTING_POLICY_{model.routing.upper()}",
+        aliases=sorted(model.aliases),
+        sunset_time=None if model.sunset_date is None else _midnight(model.sunset_date),
+        source_ids=model.sources,
+        conflict=model.conflict,
+        energy=[
+            registry_pb2.Energy(
+                gpu=energy.gpu,
+                per=f"ENERGY_UNIT_{energy.per.upper()}",
+                task=energy.task,
+                low_microjoules=micro_amount(energy.joules_low),
+                low_batch=energy.batch_low,
+                high_microjoules=micro_amount(energy.joules_high),
+                high_batch=energy.batch_high,
+                source_ids=energy.sources,
+            )
+            for energy in model.energy
+        ],
     )
 
 
@@ -114,14 +137,39 @@ def _tariff(tariff: Tariff) -> registry_pb2.Tariff:
         currency=tariff.currency,
         model_rates=[_model_rates(row) for row in sorted(tariff.rates, key=lambda row: row.model_id)],
         source=tariff.source,
+        public=tariff.public,
+        windows=[_window(window) for window in tariff.windows],
+        time_zone=tariff.time_zone,
+        holidays=[date.isoformat() for date in sorted(tariff.holidays)],
         upcoming=[
             registry_pb2.TariffVersion(
                 version=each.version,
                 effective_time=_timestamp(each.effective_time),
                 model_rates=[_model_rates(row) for row in sorted(each.rates, key=lambda row: row.model_id)],
+                windows=[_window(window) for window in each.windows],
             )
             for each in tariff.upcoming
         ],
+    )
+
+
+def _midnight(day: date) -> Timestamp:
+    return _timestamp(datetime.combine(day, time(), UTC))
+
+
+def _window(window: TariffWindow) -> registry_pb2.TariffWindow:
+    return registry_pb2.TariffWindow(
+        window_id=window.window_id,
+        version=window.version,
+        hours=[
+            registry_pb2.WindowHours(
+                days=[f"TARIFF_DAY_{DAYS[day].upper()}" for day in sorted(hours.days)],
+                begin_minute=hours.begin_minute,
+                end_minute=hours.end_minute,
+            )
+            for hours in hours_of(window)
+        ],
+        model_rates=[_model_rates(row) for row in sorted(window.rates, key=lambda row: row.model_id)],
     )
 
 
@@ -138,6 +186,8 @@ def _model_rates(row: ModelRates) -> registry_pb2.ModelRates:
             registry_pb2.ContextTier(above_input_tokens=-1, rates=_rates(row)),
             *(registry_pb2.ContextTier(above_input_tokens=tier.above_input_tokens, rates=_rates(tier)) for tier in row.tiers),
         ],
+        source_ids=row.sources,
+        conflict=row.conflict,
     )
 
 
@@ -148,10 +198,10 @@ def _rates(rates: Rates) -> registry_pb2.TokenRates:
     return registry_pb2.TokenRates(**{token_class: micro_amount(rate) for token_class, rate in set_rates.items()})
 
 
-def _offering(offering: Offering) -> registry_pb2.Offering:
+def _offering(offering: Offering, languages: tuple[str, ...]) -> registry_pb2.Offering:
     message = registry_pb2.Offering(
         offering_id=offering.offering_id,
-        display_name=offering.display_name,
+        display_name=offering.shown_name(languages),
         tariff_id=offering.tariff_id,
         model_ids=sorted(offering.model_ids),
         reservation_policy=f"RESERVATION_POLICY_{offering.reservation_policy.upper()}",
@@ -160,7 +210,7 @@ def _offering(offering: Offering) -> registry_pb2.Offering:
         overage_tariff_id=offering.overage_tariff_id,
         payment_methods=[f"PAYMENT_METHOD_{method.upper()}" for method in offering.payment_methods],
         allowances=[_allowance(allowance) for allowance in offering.allowances],
-        limits=[_limit(limit) for limit in offering.limits],
+        limits=[limit_message(limit) for limit in offering.limits],
         final_unit=f"FINAL_UNIT_{offering.final_unit.action.upper()}",
         redirect_offering_id=offering.final_unit.redirect_offering_id,
         restricted_model_id=offering.final_unit.restricted_model_id,
@@ -172,9 +222,14 @@ def _offering(offering: Offering) -> registry_pb2.Offering:
         required_regions=sorted(offering.regions.required),
         preferred_regions=sorted(offering.regions.preferred),
         equivalent_models=offering.equivalent_models,
+        without_refund=not offering.refundable,
     )
     if offering.price is not None:
         message.price.amount, message.price.currency = micro_amount(offering.price.amount), offering.price.currency
+    if offering.once is not None:
+        message.once.SetInParent()
+        if offering.once.period:
+            message.once.MergeFrom(registry_pb2.Once(period=f"PERIOD_{offering.once.period.upper()}"))
     if (cycle := offering.cycle) is not None:
         message.cycle.CopyFrom(
             registry_pb2.Cycle(
@@ -206,7 +261,8 @@ def _allowance(allowance: Allowance) -> registry_pb2.Allowance:
     )
 
 
-def _limit(limit: Limit) -> registry_pb2.Limit:
+def limit_message(limit: Limit) -> registry_pb2.Limit:
+    """A limit without a flaw as a message; amounts in micro-units."""
     message = registry_pb2.Limit(limit_id=limit.limit_id, per=f"LIMIT_SCOPE_{limit.per.upper()}")
     if limit.requests_per_minute is not None:
         message.request_rate.requests_per_minute = limit.requests_per_minute

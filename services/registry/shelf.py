@@ -7,11 +7,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from services.registry.catalog import ID_FIELDS, Catalog
-from services.registry.tariffs import EVERY_MODEL, ModelRates, Rates, Tariff
+from services.registry.catalog import ID_FIELDS, SETTINGS, Catalog
+from services.registry.tariffs import EVERY_MODEL, ModelRates, Rates, Tariff, hours_of
+from services.tariff_windows import next_begin_us, window_at
 
 # Told as moves of prices, and not field by field.
-_PRICED: Final = {"tariffs": ("rates", "upcoming"), "price_adjustments": ("rates",)}
+_PRICED: Final = {"tariffs": ("rates", "upcoming", "windows"), "price_adjustments": ("rates",)}
 
 
 class PriceMove(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,10 +122,22 @@ class Shelf:
 def rows_at(tariff: Tariff, moment: datetime.datetime) -> tuple[int, dict[str, ModelRates]]:
     """The version of a tariff that is in force at a moment, and its rows by model."""
     version, rows = tariff.version, tariff.rates
+    windows = tariff.windows
     for each in tariff.upcoming:
         if each.effective_time <= moment:
-            version, rows = each.version, each.rates
-    return version, {row.model_id: row for row in rows}
+            version, rows, windows = each.version, each.rates, each.windows
+    found = {row.model_id: row for row in rows}
+    if windows:
+        index, _ = window_at([hours_of(window) for window in windows], tariff.calendar(), microseconds(moment))
+        if index >= 0:
+            version = windows[index].version
+            found |= {row.model_id: row for row in windows[index].rates}
+    return version, found
+
+
+def microseconds(moment: datetime.datetime) -> int:
+    """A moment in microseconds since 1970."""
+    return int(moment.timestamp()) * 1_000_000
 
 
 def change_of(before: Catalog, after: Catalog, now: datetime.datetime) -> ShelfChange:
@@ -158,7 +171,15 @@ class _Told:
 
 def _later_moments(before: Catalog, after: Catalog, now: datetime.datetime) -> list[datetime.datetime]:
     tariffs = (*before.priced_tariffs(), *after.priced_tariffs())
-    return sorted({each.effective_time for tariff in tariffs for each in tariff.upcoming if each.effective_time > now})
+    later = {each.effective_time for tariff in tariffs for each in tariff.upcoming if each.effective_time > now}
+    # Hours that other prices have: the next time at which each window begins, in each version that has it.
+    for tariff in tariffs:
+        for begin, windows in ((now, tariff.windows), *((max(now, each.effective_time), each.windows) for each in tariff.upcoming)):
+            for window in windows:
+                next_us = next_begin_us(hours_of(window), tariff.calendar(), microseconds(begin))
+                if next_us is not None:
+                    later.add(datetime.datetime.fromtimestamp(next_us // 1_000_000, datetime.UTC))
+    return sorted(later)
 
 
 def _at(before: Shelf, after: Shelf, moment: datetime.datetime | None, told: _Told) -> MomentChange:
@@ -256,7 +277,7 @@ def _field_changes(before: Catalog, after: Catalog) -> Iterator[FieldChange]:
                         before=leaves[0].get(field),
                         after=leaves[1].get(field),
                     )
-    for name in ("default_offering_id", "time_zone"):
+    for name in SETTINGS:
         if getattr(before, name) != getattr(after, name):
             values = {"before": getattr(before, name), "after": getattr(after, name)}
             yield FieldChange(kind="changed", section="", entry_id="", field=name, **values)

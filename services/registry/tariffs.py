@@ -5,9 +5,11 @@ US dollars per million tokens.
 """
 
 import datetime
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
+from zoneinfo import available_timezones
 
 import msgspec
 
@@ -16,17 +18,22 @@ from services.registry.rules import (
     INT32_MAX,
     INT64_MAX,
     FieldFlaw,
+    choice_flaws,
     currency_flaws,
     effective_time_flaws,
     micro_amount,
+    text_flaws,
     unknown,
     whole_flaws,
 )
+from services.tariff_windows import DAYS, MINUTES_OF_DAY, Calendar, Hours, overlaps
 from services.token_classes import CLASSES, INDEX, TOKEN_CLASSES, Measure
 
 # The model ID of a tariff row for every model without a row of its own.
 EVERY_MODEL: Final = "*"
 
+
+_CLOCK: Final = re.compile(r"(\d\d):([0-5]\d)", re.ASCII)
 
 # Above these a price is taken for a mistake: a thousand units for a token, a million for an image.
 _RATE_MAX: Final = {measure: Decimal(10**12 if measure is Measure.IMAGE else 10**9) for measure in Measure}
@@ -82,6 +89,34 @@ class ModelRates(Rates, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model_id: str
     # By rising above_input_tokens.
     tiers: tuple[ContextTier, ...] = ()
+    # The sources of the rates; empty: as the tariff says.
+    sources: tuple[str, ...] = ()
+    # Rates of other sources that differ from these; empty: none is known.
+    conflict: str = ""
+
+
+class WindowHours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hours of some days, by the wall clock of the tariff's time zone."""
+
+    # One of `DAYS` each. A date among the tariff's holidays is a holiday, and no weekday.
+    days: tuple[str, ...]
+    # The hour at which the window begins, like "08:30".
+    begin: str = "00:00"
+    # The hour at which it ends, later than its begin; "24:00" is midnight.
+    end: str = "24:00"
+
+
+class TariffWindow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Rates of certain days and hours, such as those off peak."""
+
+    # Identifies the window within its version.
+    window_id: str
+    # Above every version before it in the file: records name the window by it.
+    version: int
+    # Hours that overlap with those of no other window.
+    hours: tuple[WindowHours, ...]
+    # Rows that take the place of those for the same models in these hours; all others stay.
+    rates: tuple[ModelRates, ...]
 
 
 class TariffVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -92,6 +127,8 @@ class TariffVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     # With an offset.
     effective_time: datetime.datetime
     rates: tuple[ModelRates, ...]
+    # Hours in which some of these rates are others.
+    windows: tuple[TariffWindow, ...] = ()
 
 
 class Tariff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -106,15 +143,27 @@ class Tariff(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     currency: str = ""
     # Where the prices came from and when.
     source: str = ""
+    # Whether its prices are shown to everybody, by GET /v1/prices.
+    public: bool = False
     rates: tuple[ModelRates, ...]
-    # Versions that replace version and rates from a time on, by rising time.
+    # Versions that replace version, rates and windows from a time on, by rising time.
     upcoming: tuple[TariffVersion, ...] = ()
+    # Hours in which some of the rates are others.
+    windows: tuple[TariffWindow, ...] = ()
+    # IANA name of the zone of the windows' days and hours; goes with windows only.
+    time_zone: str = ""
+    # Dates that are a holiday in the windows, and no weekday; go with windows only.
+    holidays: tuple[datetime.date, ...] = ()
 
     def rated_models(self) -> set[str] | None:
         """The models that every version of the tariff has rates for; None: all."""
         versions = [{row.model_id for row in rows} for rows in (self.rates, *(each.rates for each in self.upcoming))]
         partial = [model_ids for model_ids in versions if EVERY_MODEL not in model_ids]
         return set.intersection(*partial) if partial else None
+
+    def calendar(self) -> Calendar:
+        """The calendar of its windows."""
+        return Calendar(self.time_zone or "UTC", frozenset(self.holidays))
 
     def rates_model(self, model_id: str) -> bool:
         """Whether every version of the tariff has rates for the model."""
@@ -131,7 +180,9 @@ def tariff_flaws(tariff: Tariff, model_ids: set[str], charged: Mapping[str, tupl
         yield from currency_flaws("currency", tariff.unit, tariff.currency)
     yield from rows_flaws("rates", tariff.rates, model_ids)
     yield from missing_rates("rates", tariff.rates, charged)
-    version, time = tariff.version, None
+    yield from _windows_flaws("", tariff, model_ids, charged)
+    yield from _calendar_flaws(tariff)
+    version, time = _last_version(tariff), None
     for index, each in enumerate(tariff.upcoming):
         field = f"upcoming[{index}]"
         if each.version <= version:
@@ -139,9 +190,104 @@ def tariff_flaws(tariff: Tariff, model_ids: set[str], charged: Mapping[str, tupl
         yield from effective_time_flaws(f"{field}.effective_time", each.effective_time)
         if time is not None and each.effective_time.tzinfo and time.tzinfo and each.effective_time <= time:
             yield f"{field}.effective_time", "must be later than that of the version before it"
-        version, time = each.version, each.effective_time
+        version, time = _last_version(each), each.effective_time
         yield from rows_flaws(f"{field}.rates", each.rates, model_ids)
         yield from missing_rates(f"{field}.rates", each.rates, charged)
+        yield from _windows_flaws(f"{field}.", each, model_ids, charged)
+
+
+def _last_version(of: Tariff | TariffVersion) -> int:
+    return of.windows[-1].version if of.windows else of.version
+
+
+def _calendar_flaws(tariff: Tariff) -> Iterator[FieldFlaw]:
+    if tariff.windows or any(each.windows for each in tariff.upcoming):
+        if tariff.time_zone not in available_timezones():
+            yield "time_zone", f"must be an IANA name like Asia/Shanghai, since windows are hours there; it is {tariff.time_zone!r}"
+    else:
+        for name in ("time_zone", "holidays"):
+            if getattr(tariff, name):
+                yield name, "goes with windows only; leave it out"
+    for index, date in enumerate(tariff.holidays):
+        if date in tariff.holidays[:index]:
+            yield f"holidays[{index}]", f"{date} stands here already; keep one of them"
+
+
+def _windows_flaws(
+    prefix: str, of: Tariff | TariffVersion, model_ids: set[str], charged: Mapping[str, tuple[str, ...]]
+) -> Iterator[FieldFlaw]:
+    """Everything that is wrong in the windows of a version, whose fields begin with `prefix`."""
+    version, seen = of.version, set[str]()
+    rated = {row.model_id for row in of.rates}
+    readable = True
+    for index, window in enumerate(of.windows):
+        field = f"{prefix}windows[{index}]"
+        yield from text_flaws(f"{field}.window_id", window.window_id)
+        if window.window_id in seen:
+            yield f"{field}.window_id", f"{window.window_id!r} stands in this version already; give another one"
+        seen.add(window.window_id)
+        if not version < window.version <= INT32_MAX:
+            yield f"{field}.version", f"must be above {version}, the version before it; it is {window.version}"
+        version = window.version
+        for name, message in _hours_flaws(window):
+            readable = False
+            yield f"{field}.{name}", message
+        yield from rows_flaws(f"{field}.rates", window.rates, model_ids)
+        yield from missing_rates(f"{field}.rates", window.rates, charged)
+        for number, row in enumerate(window.rates):
+            if row.model_id not in rated:
+                message = (
+                    f"{row.model_id!r} has no row in {prefix}rates, so that it would have no price at other hours; add one there"
+                )
+                yield f"{field}.rates[{number}].model_id", message
+    if readable:
+        for later, number, earlier, day, minute in overlaps([hours_of(window) for window in of.windows]):
+            message = (
+                f"overlaps the window {of.windows[earlier].window_id!r} on {DAYS[day]} at {_clock(minute)}; a moment has one price"
+            )
+            yield f"{prefix}windows[{later}].hours[{number}]", message
+
+
+def _hours_flaws(window: TariffWindow) -> Iterator[FieldFlaw]:
+    if not window.hours:
+        yield "hours", "must have at least one span"
+    for index, hours in enumerate(window.hours):
+        field = f"hours[{index}]"
+        if not hours.days:
+            yield f"{field}.days", f"must have at least one of {', '.join(DAYS)}"
+        for number, day in enumerate(hours.days):
+            yield from choice_flaws(f"{field}.days[{number}]", day, DAYS)
+        minutes = []
+        for name in ("begin", "end"):
+            text = getattr(hours, name)
+            if (minute := _minute(text)) is None:
+                yield f"{field}.{name}", f'must be an hour of the day from "00:00" to "24:00", in quotes; it is {text!r}'
+            else:
+                minutes.append(minute)
+        if len(minutes) == 2 and minutes[0] >= minutes[1]:
+            message = (
+                f"must be later than begin, {hours.begin}; for a window past midnight write one up to 24:00 and one from 00:00"
+            )
+            yield f"{field}.end", message
+
+
+def _minute(text: str) -> int | None:
+    found = _CLOCK.fullmatch(text)
+    if found is None:
+        return None
+    minute = int(found[1]) * 60 + int(found[2])
+    return minute if minute <= MINUTES_OF_DAY else None
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def hours_of(window: TariffWindow) -> tuple[Hours, ...]:
+    """The hours of a valid window."""
+    return tuple(
+        Hours(frozenset(map(DAYS.index, each.days)), _minute(each.begin) or 0, _minute(each.end) or 0) for each in window.hours
+    )
 
 
 def rows_flaws(rows_field: str, rows: tuple[ModelRates, ...], model_ids: set[str]) -> Iterator[FieldFlaw]:
@@ -202,16 +348,37 @@ def _rates_flaws(field: str, rates: Rates) -> Iterator[FieldFlaw]:
                 yield f"{field}.{token_class}", message
 
 
+class PricedVersion(NamedTuple):
+    """Rows that a version of a tariff stands for: of the tariff from a time on, or of one of its windows."""
+
+    # The path of the version's field.
+    field: str
+    version: int
+    rows: Mapping[str, ModelRates]
+
+
+def priced_versions(tariff: Tariff) -> Iterator[PricedVersion]:
+    """All versions of a tariff, those of windows with the rows that stay in them, in the order of their fields."""
+    parts: list[tuple[str, Tariff | TariffVersion]] = [("", tariff)]
+    parts += [(f"upcoming[{index}].", each) for index, each in enumerate(tariff.upcoming)]
+    for prefix, of in parts:
+        rows = {row.model_id: row for row in of.rates}
+        yield PricedVersion(f"{prefix}version", of.version, rows)
+        for index, window in enumerate(of.windows):
+            own = rows | {row.model_id: row for row in window.rates}
+            yield PricedVersion(f"{prefix}windows[{index}].version", window.version, own)
+
+
 def charges_by_version(tariff: Tariff) -> dict[int, tuple[str, str, dict[str, list[tuple[int, dict[str, Decimal]]]]]]:
     """The rates of each version of a tariff, without regard to the order of its rows and the way its numbers are written."""
     return {
-        version: (
+        each.version: (
             tariff.unit,
             tariff.currency,
             {
-                row.model_id: [(-1, row.by_class()), *((tier.above_input_tokens, tier.by_class()) for tier in row.tiers)]
-                for row in rows
+                model_id: [(-1, row.by_class()), *((tier.above_input_tokens, tier.by_class()) for tier in row.tiers)]
+                for model_id, row in each.rows.items()
             },
         )
-        for version, rows in ((tariff.version, tariff.rates), *((each.version, each.rates) for each in tariff.upcoming))
+        for each in priced_versions(tariff)
     }

@@ -24,6 +24,7 @@ def vendor_message(vendor: Vendor) -> registry_pb2.Vendor:
         base_url_env=vendor.base_url_env,
         endpoints=[_endpoint(dialect, endpoint) for dialect, endpoint in filled(vendor).items()],
         errors=[_error(error) for error in vendor.errors],
+        priced_at=f"PRICED_AT_{(vendor.priced_at or 'start').upper()}",
     )
 
 

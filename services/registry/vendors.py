@@ -46,6 +46,7 @@ PROMPT_CACHING: Final = ("none", "automatic", "marks")
 # Dialects of conversations whose requests need no marks of what is to be cached.
 _CACHING_DIALECTS: Final = frozenset({"openai_chat", "openai_responses"})
 REASONING_COUNTS: Final = ("as_total_shows", "inside", "beside")
+PRICED_AT: Final = ("start", "end")
 ERROR_MEANINGS: Final = ("request", "account", "rate_limit", "overloaded", "content", "context")
 
 # Fields that the meter itself reads and writes, in any dialect. Passed on by a profile, they would let a client choose its price.
@@ -155,6 +156,8 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     base_url_env: str | None = None
     # The tariff by which it is owed for its models, where a route names no other.
     wholesale_tariff_id: str | None = None
+    # One of `PRICED_AT`: the moment of a call whose prices it charges; left out: its start.
+    priced_at: str | None = None
     # None: OpenAI chat completions at base_url.
     endpoints: Endpoints | None = None
     # The first that matches counts.
@@ -233,6 +236,8 @@ def vendor_flaws(vendor: Vendor) -> Iterator[FieldFlaw]:
     """Everything that is wrong in what an entry gives."""
     if vendor.display_name is not None:
         yield from text_flaws("display_name", vendor.display_name)
+    if vendor.priced_at is not None:
+        yield from choice_flaws("priced_at", vendor.priced_at, PRICED_AT)
     yield from _address_flaws("base_url", vendor.base_url)
     for field in ("api_key_env", "base_url_env"):
         name = getattr(vendor, field)

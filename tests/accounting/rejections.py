@@ -221,7 +221,7 @@ async def _make(client: Client) -> _Made:
     orders = [(await ask("PlaceOrder", {**pack, "idempotency_key": f"pack-{number}"})).order.order_id for number in range(2)]
     monthly = {"account_id": account_id, "offering_id": "personal-10m", "payment_method": "PAYMENT_METHOD_PREPAID"}
     subscriptions = [
-        (await ask("PlaceOrder", {**monthly, "idempotency_key": f"monthly-{number}"})).order.subscription_id for number in range(2)
+        (await ask("PlaceOrder", {**monthly, "idempotency_key": f"monthly-{number}"})).order.subscription_id for number in range(3)
     ]
     in_use = (await client.account(account_id)).buckets
     bucket_id = next(each.bucket_id for each in in_use if each.granted == 10_000 * UNIT)
@@ -294,6 +294,7 @@ def _sales(made: _Made) -> dict[str, dict[str, Any]]:
             **{"payment_method": "PAYMENT_METHOD_PREPAID", "at_once": True, **KEY},
         },
         "CancelSubscription": {**account, "subscription_id": made.subscriptions[1], "at_once": False},
+        "RefundPurchase": {**account, "purchase_id": made.subscriptions[2], **REASON, **KEY},
         "SendTransfer": {**account, "to_account_id": made.other_id, "bucket_id": made.giving_id, "amount": str(UNIT), **KEY},
     }
 

@@ -78,6 +78,9 @@ def for_sale(
         limits=limits,
         final_action=final_action,
         time_zone=SHANGHAI,
+        refundable=more.pop("refundable", True),
+        once=more.pop("once", False),
+        once_a=more.pop("once_a", None),
     )
     return offering(
         tariffs or {"flat": flat(EACH), "other": flat(EACH)},

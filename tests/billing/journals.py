@@ -27,6 +27,7 @@ Fact = (
     | pb.OrderCompleted
     | pb.OrderPlaced
     | pb.PriceCharged
+    | pb.PriceReturned
     | pb.SessionCreated
     | pb.SessionSettled
     | pb.SubscriptionStarted

@@ -102,6 +102,37 @@ def test_a_new_plan_is_a_price_from_each_bucket_that_paid_it() -> None:
     ]
 
 
+def test_what_goes_back_to_a_credit_line_or_outside_is_a_credit() -> None:
+    line = pb.PriceReturned(
+        purchase_id="sub-1",
+        order_id="ord-2",
+        offering_id="plan",
+        returned=pb.Returned(unit=CNY, amount=12, outside_amount=2),
+        payment_method=PHONE_BILL,
+        credits=[pb.BucketAmount(bucket_id="bkt-1", amount=7), pb.BucketAmount(bucket_id="bkt-2", amount=3)],
+        reason="days that are left",
+    )
+    outside = pb.PriceReturned(
+        purchase_id="ord-3",
+        offering_id="pack",
+        returned=pb.Returned(unit=CNY, amount=5, outside_amount=5, payment_references=["till 7", "till 8"]),
+        payment_method=EXTERNAL,
+        reason="moved away",
+    )
+    prepaid = pb.PriceReturned(purchase_id="ord-4", returned=pb.Returned(unit=CNY, amount=6), reason="moved away")
+    fields = ("kind", "amount", "paid_by", "bucket_id", "order_id", "subscription_id", "offering_id", "remark")
+    assert told(
+        items([line], [outside], [prepaid, granted("bkt-5", 6, unit=CNY, source="surplus:ord-4", reason="moved away")]), *fields
+    ) == [
+        ("credit", -7, "bucket", "bkt-1", "ord-2", "sub-1", "plan", "days that are left"),
+        ("credit", -3, "bucket", "bkt-2", "ord-2", "sub-1", "plan", "days that are left"),
+        ("credit", -2, "phone_bill", "", "ord-2", "sub-1", "plan", "days that are left"),
+        ("credit", -5, "outside", "", "ord-3", "", "pack", "till 7, till 8"),
+        # A bucket says what of prepaid money came back.
+        ("credit", -6, "bucket", "bkt-5", "ord-4", "", "", "moved away"),
+    ]
+
+
 def test_a_change_at_once_is_a_change_and_its_surplus_a_credit() -> None:
     begun: list[Fact] = [
         placed("ord-2", 30, "sub-1"),

@@ -83,6 +83,13 @@ def test_a_package_is_bought_with_money_used_and_billed(system: Up, ask: Callabl
     assert shown["subscriptions"][0]["next_offering_id"] == "personal-30m"
     ask("subscription", "cancel", subscription["subscription_id"], "--account", account_id)
     assert ask("account", "show", account_id)["subscriptions"][0]["next_offering_id"] is None
+    # The rest of it is refunded, and comes back as money.
+    end = ["--account", account_id, "--reason", "moved away", "--idempotency-key", "refund"]
+    returned = ask("subscription", "refund", subscription["subscription_id"], *end)
+    assert (returned["currency"], returned["outside_amount"], returned["payment_references"]) == ("CNY", 0, [])
+    assert 8_900_000 < returned["amount"] < 9_700_000
+    (state,) = [each["state"] for each in ask("account", "show", account_id)["subscriptions"]]
+    assert state == "ended"
     assert ask("audit")["breaches"] == []
 
 
@@ -93,6 +100,10 @@ def test_an_order_paid_outside_waits_until_it_is_paid(ask: Callable[..., Any]) -
     assert (order["state"], order["bucket_ids"]) == ("awaiting_payment", [])
     paid = ask("order", "pay", order["order_id"], "--account", account_id, "--reference", "till 7")
     assert (paid["state"], len(paid["bucket_ids"]), paid["remark"]) == ("completed", 1, "till 7")
+    end = ["--account", account_id, "--reason", "moved away", "--idempotency-key", "refund"]
+    returned = ask("order", "refund", order["order_id"], *end)
+    # The day of the order is used.
+    assert (returned["amount"], returned["outside_amount"], returned["payment_references"]) == (966_666, 966_666, ["till 7"])
     second = ask(*buy[:-1], "second pack")
     assert ask("order", "cancel", second["order_id"], "--account", account_id, "--reason", "changed his mind")["state"] == "failed"
 
@@ -126,8 +137,7 @@ def test_a_limit_refuses_and_the_refusal_can_be_asked_about(system: Up, ask: Cal
 
     # A budget set by hand.
     def budget(units: int) -> str:
-        usage = {"amount": units * UNIT, "unit": "UNIT_TOKEN"}
-        return json.dumps([{"limit_id": "budget", "per": "LIMIT_SCOPE_ACCOUNT", "usage": usage}])
+        return json.dumps([{"limit_id": "budget", "usage": units, "unit": "TOKEN"}])
 
     other_id = ask("account", "create")["account_id"]
     ask("account", "topup", other_id, "--amount", "1000", "--unit", "TOKEN", "--valid-days", "1", "--idempotency-key", "t")

@@ -36,6 +36,7 @@ from services.accounting.core.commands import (
     PlaceOrder,
     Provenance,
     ReduceBucket,
+    RefundPurchase,
     RefundSession,
     Refused,
     ReleaseSession,
@@ -230,6 +231,9 @@ class Example:
                 settled_us=settled.time_us,
             )
         )
+
+    def refund_subscription(self) -> str:
+        return self._done(RefundPurchase(ACCOUNT_ID, self._subscription_id, "moved away", self._key()))
 
     def take_back(self, amount: str, unit: str) -> str:
         bucket_id = next(each.bucket_id for each in self.ledger.state.buckets.values() if each.unit == unit_of(unit))
@@ -433,6 +437,7 @@ _LINES: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
     (r"the gift (?P<how>arrives|comes back)", Example.gift_ended),
     (r"in transit", Example.in_transit),
     (r"refund (?P<amount>[\d,.]+) of (?P<name>\w+) for (?P<days>\d+) days", Example.refund),
+    (r"refund the subscription", Example.refund_subscription),
     (rf"take back {_AMOUNT}", Example.take_back),
     (rf"write off {_AMOUNT}", Example.write_off),
     (rf"budget of {_AMOUNT} for (?P<subject>account|(?:key|member):[\w-]+)(?: for (?P<days>\d+) days)?", Example.limit),

@@ -47,3 +47,25 @@ def test_versions_are_the_sums_that_the_text_says(catalog: registry_pb2.Catalog)
     assert tariffs["shop-cny-4711"] == (3, [4])
     for said in ("`shop-cny` has version 2 here, 3 from 2027 on", "`shop-cny-4711` 3 and 4"):
         assert said in TEXT
+
+
+@pytest.mark.parametrize(
+    ("moment", "rates"),
+    [
+        ("2026-09-30 00:00", (1_000_000, 2_000_000)),
+        ("2026-09-30 00:30", (500_000, 1_000_000)),
+        ("2026-09-30 08:30", (1_000_000, 2_000_000)),
+        ("2026-10-01 04:00", (750_000, 1_500_000)),
+        ("2026-10-04 04:00", (750_000, 1_500_000)),
+    ],
+)
+def test_windows_have_the_prices_that_the_text_says(catalog: registry_pb2.Catalog, moment: str, rates: tuple[int, int]) -> None:
+    at = datetime.fromisoformat(moment).replace(tzinfo=ZoneInfo("Asia/Shanghai"))
+    assert prices(catalog, "nights", at) == {"deepseek-v4-flash": rates, "qwen-flash": (400_000, 3_000_000)}
+    assert next(each for each in catalog.vendors if each.vendor_id == "deepseek").priced_at == registry_pb2.PRICED_AT_END
+
+
+def test_a_name_by_language_is_shown_as_the_text_says(catalog: registry_pb2.Catalog) -> None:
+    name = next(each.display_name for each in catalog.offerings if each.offering_id == "by-use")
+    assert name == "按量付费 / By use"
+    assert f"It is shown as `{name}`." in TEXT

@@ -35,7 +35,7 @@ def test_the_examples_do_what_the_text_says(folders: list[Path]) -> None:
     acme, alibaba, openai = vendors["acme"], vendors["alibaba"], vendors["openai"]
     assert [each.base_url for each in acme.endpoints] == ["https://api.acme.example/v1", "https://api.acme.example/anthropic/v1"]
     assert len(acme.errors) == 3
-    (chat,) = alibaba.endpoints
+    chat, _ = alibaba.endpoints
     assert chat.base_url == "https://cn-hongkong.dashscope.aliyuncs.com/compatible-mode/v1"
     assert "enable_thinking" in chat.extra_fields
     assert '"priority"' in openai.endpoints[0].priced_fields[0].free_values

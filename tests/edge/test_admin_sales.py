@@ -54,6 +54,8 @@ ROUTES = [
         frozenset({"payment_method", "at_once"}),
     ),
     Route("DELETE", "/subscriptions/sub-1", {"at_once": True}, frozenset({"at_once"})),
+    Route("POST", "/orders/ord-1/refund", {"reason": "moved away", "idempotency_key": "k"}),
+    Route("POST", "/subscriptions/sub-1/refund", {"reason": "moved away", "idempotency_key": "k"}),
     Route(
         "POST", "/transfers", {"to_account_id": "acct-fedcba9876543210", "bucket_id": "bkt-1", "amount": 5, "idempotency_key": "k"}
     ),

@@ -11,11 +11,20 @@ from tests.edge.system import cell
 from tests.journeys.subscriber import Subscriber
 from tests.traces import TRACES, needs_traces
 
-# One text of all files: the vendors, each in a file of its own, become one list.
+# One text of all files: vendors, models and tariffs, each in files of their own, become one list each.
 BASE_CATALOG = "\n".join(
     [path.read_text(encoding="utf-8") for path in sorted(base_catalog_folder().glob("*.yaml"))]
-    + ["vendors:"]
-    + [path.read_text(encoding="utf-8").replace("\nvendors:\n", "\n") for path in sorted(base_catalog_folder().glob("vendors/*"))]
+    + [
+        text
+        for part in ("vendors", "models", "tariffs")
+        for text in (
+            f"{part}:",
+            *(
+                path.read_text(encoding="utf-8").replace(f"\n{part}:\n", "\n")
+                for path in sorted((base_catalog_folder() / part).iterdir())
+            ),
+        )
+    ]
 )
 
 pytestmark = needs_traces

@@ -122,6 +122,27 @@ _CHANGING: Final = (
 
 _MISTAKES: Final = (
     one(
+        "a missing translation passes",
+        "services/registry/offerings.py",
+        "        if language not in name:\n",
+        "        if False:\n",
+        "tests/registry/test_catalog_of_sales.py",
+    ),
+    one(
+        "a list that holds itself is read for ever",
+        "services/runtime/config.py",
+        "        if made is ...:\n",
+        "        if made is None:\n",
+        "tests/runtime/test_yaml.py",
+    ),
+    one(
+        "numbers are not exact",
+        "services/runtime/config.py",
+        "return int(text) if found[1] is None else Decimal(text)",
+        "return int(text) if found[1] is None else float(text)",
+        "tests/runtime/test_yaml.py",
+    ),
+    one(
         "equivalents may lead in a circle",
         "services/registry/catalog.py",
         "            elif circle := _circle(model.model_id, model_id, models):\n",
@@ -144,4 +165,53 @@ _MISTAKES: Final = (
     ),
 )
 
-SHELF: Final = (*_MOMENTS, *_ADJUSTING, *_CHANGING, *_MISTAKES)
+_WINDOWS: Final = "services/tariff_windows.py"
+_HOURS: Final = "tests/test_tariff_windows.py"
+
+_BY_HOUR: Final = (
+    one("a window holds a minute too long", _WINDOWS, "<= minute < hours.end_minute:", "<= minute <= hours.end_minute:", _HOURS),
+    one(
+        "a holiday is a weekday",
+        _WINDOWS,
+        "return _HOLIDAY if date in self.holidays else date.weekday()",
+        "return date.weekday()",
+        _HOURS,
+    ),
+    one(
+        "hours are those of UTC",
+        _WINDOWS,
+        "    zone = ZoneInfo(calendar.time_zone)\n    local",
+        "    zone = ZoneInfo('UTC')\n    local",
+        _HOURS,
+    ),
+    one(
+        "a clock that is changed is not looked at again",
+        _WINDOWS,
+        "    if midnight.utcoffset() != ",
+        "    if False and midnight.utcoffset() != ",
+        _HOURS,
+    ),
+    one(
+        "a window's price is kept after its end",
+        "services/accounting/core/offerings.py",
+        "min(until_us, window_until_us)",
+        "until_us",
+        "tests/registry/test_tariff_windows.py",
+    ),
+    one(
+        "windows may overlap",
+        "services/registry/tariffs.py",
+        "    if readable:\n",
+        "    if not readable:\n",
+        "tests/registry/test_tariff_windows.py",
+    ),
+    one(
+        "a vendor that charges by the end is owed by the start",
+        "services/accounting/core/offerings.py",
+        "        if not any(each.vendor_id in at_end for each in pinned):\n",
+        "        if at_end or not at_end:\n",
+        "tests/accounting/core/test_vendors_owed.py",
+    ),
+)
+
+SHELF: Final = (*_BY_HOUR, *_MOMENTS, *_ADJUSTING, *_CHANGING, *_MISTAKES)

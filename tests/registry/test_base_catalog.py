@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.registry.catalog_folder import base_catalog_folder, load_catalog
+from services.token_classes import FIRST, TOKEN_CLASSES
 from tokenline.registry.v1 import registry_pb2
 
 
@@ -27,8 +28,8 @@ def tiers(catalog: registry_pb2.Catalog, tariff_id: str, model_id: str) -> dict[
 
 
 def test_it_has_what_a_national_platform_starts_with(catalog: registry_pb2.Catalog) -> None:
-    assert len(catalog.models) >= 30
-    assert len({route.vendor_id for model in catalog.models for route in model.routes}) >= 8
+    assert len(catalog.models) >= 300
+    assert len({route.vendor_id for model in catalog.models for route in model.routes}) >= 20
     assert sum(model.context_window_tokens == 1_000_000 for model in catalog.models) >= 5
     ids = {model.model_id for model in catalog.models}
     assert ids >= {
@@ -49,24 +50,83 @@ def test_hidden_reasoning(catalog: registry_pb2.Catalog) -> None:
 
 
 def test_prices_as_published(catalog: registry_pb2.Catalog) -> None:
-    assert tiers(catalog, "list-price-usd", "deepseek-v4-flash") == {-1: (140_000, 2_800, 140_000, 280_000)}
-    assert tiers(catalog, "list-price-usd", "deepseek-v4-pro") == {-1: (435_000, 3_625, 435_000, 870_000)}
+    # Of peak hours.
+    assert tiers(catalog, "list-price-usd", "deepseek-v4-flash") == {-1: (300_000, 6_000, 300_000, 1_200_000)}
+    assert tiers(catalog, "list-price-usd", "deepseek-v4-pro") == {-1: (1_320_000, 44_000, 1_320_000, 3_960_000)}
     assert tiers(catalog, "list-price-usd", "gpt-4o-mini") == {-1: (150_000, 75_000, 150_000, 600_000)}
     assert tiers(catalog, "list-price-usd", "glm-5") == {-1: (1_000_000, 200_000, 1_000_000, 3_200_000)}
     assert tiers(catalog, "list-price-usd", "claude-opus-4-5-20251101") == {-1: (5_000_000, 500_000, 6_250_000, 25_000_000)}
-    assert tiers(catalog, "list-price-usd", "claude-sonnet-4-5-20250929") == {
-        -1: (3_000_000, 300_000, 3_750_000, 15_000_000),
-        200_000: (6_000_000, 600_000, 7_500_000, 22_500_000),
-    }
+    assert tiers(catalog, "list-price-usd", "claude-sonnet-4-5-20250929") == {-1: (3_000_000, 300_000, 3_750_000, 15_000_000)}
     assert tiers(catalog, "list-price-usd", "qwen3-max") == {
         -1: (1_200_000, 1_200_000, 1_200_000, 6_000_000),
         32_000: (2_400_000, 2_400_000, 2_400_000, 12_000_000),
         128_000: (3_000_000, 3_000_000, 3_000_000, 15_000_000),
     }
-    usd = tariff(catalog, "list-price-usd")
-    assert usd.currency == "USD"
-    assert "2026-05-01" in usd.source
-    assert "2026-07-02" in usd.source
+    assert tiers(catalog, "list-price-cny", "qwen3.6-plus") == {
+        -1: (2_000_000, 400_000, 2_000_000, 12_000_000),
+        256_000: (8_000_000, 1_600_000, 8_000_000, 48_000_000),
+    }
+    # Answers of more than 200 tokens.
+    assert tiers(catalog, "list-price-cny", "glm-4.7") == {
+        -1: (3_000_000, 600_000, 3_000_000, 14_000_000),
+        32_000: (4_000_000, 800_000, 4_000_000, 16_000_000),
+    }
+    assert {each: tariff(catalog, each).currency for each in LISTS} == {"list-price-cny": "CNY", "list-price-usd": "USD"}
+
+
+LISTS = ("list-price-cny", "list-price-usd")
+
+
+def test_list_prices_alone_are_public_and_each_names_its_sources(catalog: registry_pb2.Catalog) -> None:
+    assert {each.tariff_id for each in catalog.tariffs if each.public} == set(LISTS)
+    sources = {each.source_id: each for each in catalog.sources}
+    assert (sources["litellm-2026-11"].title, sources["litellm-2026-11"].published_time.ToJsonString()) == (
+        "litellm 1.110.2, price map and provider code",
+        "2026-11-01T00:00:00Z",
+    )
+    for tariff_id in LISTS:
+        for row in tariff(catalog, tariff_id).model_rates:
+            assert row.source_ids, (tariff_id, row.model_id)
+            assert sources.keys() >= set(row.source_ids)
+    rows = {row.model_id: row for row in tariff(catalog, "list-price-usd").model_rates}
+    assert rows["qwen3.8-max"].conflict == "cached input 0.17 (metergraph-2026-10)"
+    models = {model.model_id: model for model in catalog.models}
+    assert all(model.source_ids for model in models.values())
+    assert models["MiniMax-M2"].max_output_tokens == 128_000
+    assert models["MiniMax-M2"].conflict == "max output differs: litellm 8192"
+    assert models["deepseek-chat"].sunset_time.ToJsonString() == "2026-07-24T00:00:00Z"
+    assert list(models["claude-haiku-4-5-20251001"].aliases) == ["claude-haiku-4-5"]
+    assert not models["qwen-coder"].HasField("release_time")
+
+
+def test_energy_is_a_range_where_it_was_measured(catalog: registry_pb2.Catalog) -> None:
+    measured = {model.model_id: model.energy for model in catalog.models if model.energy}
+    assert [
+        (each.gpu, each.low_microjoules, each.low_batch, each.high_microjoules, each.high_batch) for each in measured["qwen3-14b"]
+    ] == [
+        ("B200", 54_770, 2_048, 699_300, 8),
+        ("H100", 111_900, 256, 706_100, 8),
+    ]
+    assert all(model_id.startswith("qwen3-") for model_id in measured)
+
+
+def test_models_charged_otherwise_than_by_the_token(catalog: registry_pb2.Catalog) -> None:
+    prices = {row.model_id: row.tiers[0].rates for name in LISTS for row in tariff(catalog, name).model_rates}
+    models = {model.model_id: model for model in catalog.models}
+    # Per million: 0.2 yuan an image, 0.006 dollars a minute, 15 dollars a million characters.
+    assert prices["doubao-seedream-4-0-250828"].generated_images == 200_000 * 1_000_000
+    assert prices["whisper-1"].audio_milliseconds * 60_000 == 6_000 * 1_000_000
+    assert prices["tts-1"].spoken_characters == 15_000_000
+    flat = {row.model_id: row.tiers[0].rates for row in tariff(catalog, "token-flat").model_rates}
+    assert (flat["*"].generated_images, flat["*"].audio_milliseconds, flat["*"].spoken_characters) == (
+        1_000 * 10**12,
+        10 * 10**9,
+        2 * 10**12,
+    )
+    assert {model_id for model_id, each in models.items() if each.output_measure == registry_pb2.MEASURE_IMAGE} == {
+        *("cogview-4", "glm-image", "grok-imagine-image"),
+        *("doubao-seedream-4-0-250828", "doubao-seedream-4-5-251128", "doubao-seedream-5-0-260128"),
+    }
 
 
 EMBEDDINGS = {"text-embedding-3-small", "text-embedding-3-large"}
@@ -77,7 +137,9 @@ def test_embeddings_cost_their_input_alone(catalog: registry_pb2.Catalog) -> Non
     assert tiers(catalog, "list-price-usd", "text-embedding-3-large") == {-1: (130_000, 130_000, 130_000, 0)}
     without_output = {model.model_id for model in catalog.models if not model.max_output_tokens}
     called = {model.model_id for model in catalog.models if registry_pb2.DIALECT_OPENAI_EMBEDDINGS in model.dialects}
-    assert without_output == called == EMBEDDINGS
+    assert called > EMBEDDINGS
+    assert without_output - called == {"rerank-v5.0-fast", "rerank-v5.0-pro", "tts-1", "tts-1-hd", "whisper-1"}
+    assert called <= without_output
 
 
 def test_an_hour_in_anthropics_cache_costs_twice_the_input(catalog: registry_pb2.Catalog) -> None:
@@ -87,7 +149,7 @@ def test_an_hour_in_anthropics_cache_costs_twice_the_input(catalog: registry_pb2
         assert rates.HasField("cache_write_1h") == (model_id in anthropic), (model_id, above)
         if model_id in anthropic:
             assert rates.cache_write_1h == 2 * rates.input, (model_id, above)
-    assert [tariff(catalog, each).version for each in ("token-flat", "list-price-usd", "points-by-model")] == [1, 3, 3]
+    assert [tariff(catalog, each).version for each in ("token-flat", "list-price-usd", "points-by-model")] == [2, 4, 4]
 
 
 def test_tokenizers_and_bounds_of_images(catalog: registry_pb2.Catalog) -> None:
@@ -99,8 +161,8 @@ def test_tokenizers_and_bounds_of_images(catalog: registry_pb2.Catalog) -> None:
         "gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "o3", "o4-mini", "gpt-5", "gpt-5-mini", "gpt-5-nano",
     }  # fmt: skip
     assert {model_id for model_id, each in tokenizers.items() if each == "deepseek"} == {
-        model.model_id for model in catalog.models if model.owned_by == "deepseek"
-    }
+        "deepseek-chat", "deepseek-reasoner", "deepseek-v4-flash", "deepseek-v4-pro",
+    }  # fmt: skip
     assert {model_id for model_id, each in tokenizers.items() if each == "qwen3"} == {"qwen3-next-80b-a3b-instruct"}
     assert {model_id for model_id, each in tokenizers.items() if each == "cl100k"} == EMBEDDINGS
     assert set(tokenizers.values()) == {"o200k", "deepseek", "qwen3", "cl100k"}
@@ -142,25 +204,41 @@ def rated(tariff: registry_pb2.Tariff) -> Iterator[tuple[str, int, registry_pb2.
 
 
 def test_points_follow_list_prices(catalog: registry_pb2.Catalog) -> None:
-    """1 point for 0.0005 USD: whole points per 1,000 tokens, tenths for a cached rate of its own."""
+    """1 point for 0.0005 USD, or 0.00355 CNY: whole points per 1,000 tokens, tenths for a cached rate of its own."""
     whole_point, tenth = 1_000 * 10**6, 100 * 10**6
-    # Micro-dollars per 1,000,000 tokens that make one point per 1,000 tokens.
-    usd = 500_000
+    # Micro-units of money per 1,000,000 tokens that make one point per 1,000 tokens.
+    worth = {"list-price-usd": 500_000, "list-price-cny": 3_550_000}
     points = {(model_id, above): rates for model_id, above, rates in rated(tariff(catalog, "points-by-model"))}
     assert tariff(catalog, "points-by-model").unit == registry_pb2.UNIT_POINT
-    listed = list(rated(tariff(catalog, "list-price-usd")))
+    in_usd = {row.model_id for row in tariff(catalog, "list-price-usd").model_rates}
+    listed = [
+        (name, *each)
+        for name in worth
+        for each in rated(tariff(catalog, name))
+        if name == "list-price-usd" or each[0] not in in_usd
+    ]
     assert len(listed) == len(points)
-    for model_id, above, price in listed:
-        weight = points[model_id, above]
-        assert weight.HasField("cache_write_1h") == price.HasField("cache_write_1h"), (model_id, above)
-        for token_class in ("input", "cache_write", "output", "reasoning", *["cache_write_1h"] * price.HasField("cache_write_1h")):
-            expected = max(1, -(-getattr(price, token_class) // usd)) * whole_point
+    without_output = {model.model_id for model in catalog.models if not model.max_output_tokens}
+    otherwise = {"whisper-1", "tts-1", "tts-1-hd"}
+    for name, model_id, above, price in listed:
+        weight, money = points[model_id, above], worth[name]
+        for token_class in TOKEN_CLASSES:
+            later = TOKEN_CLASSES.index(token_class) >= FIRST
+            assert not later or weight.HasField(token_class) == price.HasField(token_class), (model_id, above)
+            if token_class == "cached_input" or (later and not price.HasField(token_class)):
+                continue
+            rate = getattr(price, token_class)
+            expected = max(1, -(-rate // money)) * whole_point
+            if not rate and (
+                price.generated_images or model_id in otherwise or (token_class != "input" and model_id in without_output)
+            ):
+                expected = 0
             assert getattr(weight, token_class) == expected, (model_id, above, token_class)
         if price.cached_input == price.input:
             assert weight.cached_input == weight.input
         else:
-            assert weight.cached_input == max(1, -(-price.cached_input * 10 // usd)) * tenth, (model_id, above)
-    assert tiers(catalog, "points-by-model", "deepseek-v4-flash") == {-1: (10**9, 10**8, 10**9, 10**9)}
+            assert weight.cached_input == max(1, -(-price.cached_input * 10 // money)) * tenth, (model_id, above)
+    assert tiers(catalog, "points-by-model", "deepseek-v4-flash") == {-1: (10**9, 10**8, 10**9, 3 * 10**9)}
 
 
 def test_offerings(catalog: registry_pb2.Catalog) -> None:
@@ -172,6 +250,7 @@ def test_offerings(catalog: registry_pb2.Catalog) -> None:
         "chat-basic": "token-flat",
         "universal-points": "points-by-model",
         "metered-usd": "list-price-usd",
+        "metered-cny": "list-price-cny",
         "metered-agents": "list-price-usd",
     }
     ten = offerings["personal-10m"]
@@ -186,6 +265,9 @@ def test_offerings(catalog: registry_pb2.Catalog) -> None:
     assert all(route.wholesale_tariff_id for model in catalog.models for route in model.routes)
     assert list(offerings["chat-basic"].model_ids) == ["deepseek-v4-flash", "glm-4.5-air", "qwen-flash"]
     assert {offering.output_window_tokens for offering in offerings.values()} == {2048}
-    # Every model is sold in every offering that names none.
-    for tariff_id in ("list-price-usd", "points-by-model"):
-        assert {row.model_id for row in tariff(catalog, tariff_id).model_rates} == {model.model_id for model in catalog.models}
+    # Every model is sold in points; by a list price those alone that have it, and each model has one.
+    model_ids = {model.model_id for model in catalog.models}
+    rated_ids = {each: {row.model_id for row in tariff(catalog, each).model_rates} for each in ("points-by-model", *LISTS)}
+    assert rated_ids["points-by-model"] == model_ids == rated_ids["list-price-cny"] | rated_ids["list-price-usd"]
+    assert "deepseek-v4-flash" not in rated_ids["list-price-cny"]
+    assert "ernie-x1.1" not in rated_ids["list-price-usd"]

@@ -77,7 +77,10 @@ def test_choices_and_defaults_are_shown() -> None:
     tables = {struct.__name__: {field.name: field for field in fields_of(struct)} for struct in all_structs()}
     assert tables["Tariff"]["unit"].choices == ("TOKEN", "POINT", "CURRENCY")
     assert (tables["Route"]["weight"].default, tables["Allowance"]["rollover_cap"].default) == (1, Decimal(0))
-    assert "| `upcoming` | a list of [TariffVersion](#tariffversion) | left out | Versions that replace version and rates" in page()
+    assert (
+        "| `upcoming` | a list of [TariffVersion](#tariffversion) | left out | Versions that replace version, rates and windows"
+        in page()
+    )
     assert "| `effective_time` | a time like 2026-01-31T08:00:00+08:00 | required |" in page()
 
 

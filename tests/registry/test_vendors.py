@@ -339,10 +339,18 @@ def test_every_base_vendor_has_a_file_of_its_own() -> None:
     assert files == {each.vendor_id for each in BASE.vendors}
     assert files == {
         "deepseek", "alibaba", "volcengine", "zhipu", "moonshot", "minimax", "openai", "anthropic", "google", "xai",
+        "baidu", "tencent", "stepfun", "baichuan", "xiaomi", "kuaishou", "meituan", "mistral", "cohere", "meta",
     }  # fmt: skip
 
 
-WITHOUT_TOOLS = (registry_pb2.DIALECT_OPENAI_EMBEDDINGS, registry_pb2.DIALECT_OPENAI_COMPLETIONS)
+WITHOUT_LIMIT = (
+    registry_pb2.DIALECT_OPENAI_EMBEDDINGS,
+    registry_pb2.DIALECT_OPENAI_IMAGES,
+    registry_pb2.DIALECT_OPENAI_TRANSCRIPTIONS,
+    registry_pb2.DIALECT_OPENAI_SPEECH,
+    registry_pb2.DIALECT_RERANK,
+)
+WITHOUT_TOOLS = (*WITHOUT_LIMIT, registry_pb2.DIALECT_OPENAI_COMPLETIONS)
 
 
 @pytest.mark.parametrize("vendor", BASE.vendors, ids=[each.vendor_id for each in BASE.vendors])
@@ -351,7 +359,7 @@ def test_a_base_vendor_leaves_nothing_unsaid(vendor: registry_pb2.Vendor) -> Non
         assert each.dialect
         assert each.base_url.startswith("https://")
         assert each.authentication
-        assert bool(each.output_limit_field) is (each.dialect != registry_pb2.DIALECT_OPENAI_EMBEDDINGS)
+        assert bool(each.output_limit_field) is (each.dialect not in WITHOUT_LIMIT)
         assert each.unknown_fields
         assert each.unknown_content
         # What costs extra is refused, whatever the vendor: tiers, search, tools that the vendor runs.
@@ -427,6 +435,7 @@ def test_what_base_vendors_heed_and_count() -> None:
     assert {vendor_id for vendor_id, each in chats.items() if each.output_limit_field == "max_completion_tokens"} == {
         "openai",
         "minimax",
+        "kuaishou",
     }
     assert {vendor_id for vendor_id, each in chats.items() if not each.limit_counts_reasoning} == {"alibaba", "volcengine"}
     assert chats["xai"].usage.reasoning == registry_pb2.REASONING_COUNT_BESIDE
@@ -448,4 +457,6 @@ def test_what_base_vendors_heed_and_count() -> None:
         "moonshot": ("https://api.moonshot.cn/anthropic/v1", BEARER),
         "minimax": ("https://api.minimaxi.com/anthropic/v1", BEARER),
         "anthropic": ("https://api.anthropic.com/v1", X_API_KEY),
+        "xiaomi": ("https://api.xiaomimimo.com/anthropic/v1", BEARER),
+        "meta": ("https://api.meta.ai/v1", BEARER),
     }

@@ -256,6 +256,16 @@ class CancelSubscription(msgspec.Struct, frozen=True, gc=False):
     at_once: bool
 
 
+class RefundPurchase(msgspec.Struct, frozen=True, gc=False):
+    """Ends a subscription, or a pack by its order, at once, and gives back the worth of what is left of it."""
+
+    account_id: str
+    # The subscription, or the order of a pack.
+    purchase_id: str
+    reason: str
+    idempotency_key: str
+
+
 class SendTransfer(msgspec.Struct, frozen=True, gc=False):
     """Gives `amount` of a transferable bucket to another account."""
 
@@ -357,6 +367,7 @@ Command = (
     | CancelOrder
     | ChangeSubscription
     | CancelSubscription
+    | RefundPurchase
     | SendTransfer
     | ReceiveTransfer
     | EndTransfer
@@ -521,7 +532,19 @@ class ToppedUp(msgspec.Struct, frozen=True, array_like=True, gc=False):
     repaid: int
 
 
-class Ordered(msgspec.Struct, frozen=True, gc=False):
+class Returned(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A part of a price that went back: `amount` micro-units of `unit`.
+
+    `outside` of it can't be given back here: it must go back to the payments of these references.
+    """
+
+    unit: str
+    amount: int
+    outside: int
+    payment_references: tuple[str, ...]
+
+
+class Ordered(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An order: its state, "awaiting_payment", "completed" or "failed", and what it made."""
 
     order_id: str
@@ -534,6 +557,8 @@ class Ordered(msgspec.Struct, frozen=True, gc=False):
     amount: int
     expires_us: int
     reason: str
+    # Came back by a change to what costs less.
+    returned: Returned | None = None
 
 
 class TransferView(msgspec.Struct, frozen=True, gc=False):
@@ -618,6 +643,7 @@ Answer = (
     | BucketAdded
     | ToppedUp
     | Ordered
+    | Returned
     | TransferView
     | AccountView
     | RecordsFound

@@ -36,6 +36,7 @@ from services.accounting.core.commands import (
     ReceiveTransfer,
     RecordsFound,
     ReduceBucket,
+    RefundPurchase,
     RefundSession,
     ReleaseSession,
     SendTransfer,
@@ -47,7 +48,7 @@ from services.accounting.core.commands import (
 )
 from services.accounting.core.entries import AccountOpened
 from services.accounting.core.offerings import ChargingCatalog
-from services.accounting.core.sales import orders, subscriptions
+from services.accounting.core.sales import orders, refunds, subscriptions
 from services.accounting.core.sessions import create, extend, settle
 from services.accounting.core.sessions.limited import rules_of
 
@@ -143,6 +144,7 @@ _RULES: Final[dict[type, Callable[[Account, Any, int, ChargingCatalog], Decision
     CancelOrder: orders.cancel_order,
     ChangeSubscription: subscriptions.change_subscription,
     CancelSubscription: subscriptions.cancel_subscription,
+    RefundPurchase: refunds.refund_purchase,
     ReadAccount: _read,
     FindRecords: _find_records,
     ApplyDue: _nothing,

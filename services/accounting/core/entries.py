@@ -465,6 +465,29 @@ class CallLabelled(msgspec.Struct, frozen=True, array_like=True, tag=28, gc=Fals
     run_label: str
 
 
+class PriceReturned(msgspec.Struct, frozen=True, array_like=True, tag=29, gc=False):
+    """A part of a price went back the way it was paid: prepaid money in the bucket granted next, the rest as it is here."""
+
+    account_id: str
+    time_us: int
+    # The subscription, or the order of a pack.
+    purchase_id: str
+    # The order of the change that brought it back; empty: a refund, which ended the purchase.
+    order_id: str
+    offering_id: str
+    unit: str
+    amount: int
+    payment: Payment
+    # Amounts that count as not consumed any more, by credit line.
+    credits: BucketAmounts
+    # The part that must go back outside, to the payments of these references.
+    outside: int
+    payment_references: tuple[str, ...]
+    reason: str
+    idempotency_key: str
+    digest: bytes
+
+
 Entry = (
     AccountOpened
     | BucketGranted
@@ -494,4 +517,5 @@ Entry = (
     | RunOpened
     | RunsEnded
     | CallLabelled
+    | PriceReturned
 )

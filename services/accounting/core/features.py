@@ -12,7 +12,7 @@ EXTENDED_USAGE: Final = "FEATURE_TOKEN_CLASSES"
 ACTORS: Final = "FEATURE_ACTORS"
 # Runs of minted keys, and labels of calls.
 RUNS: Final = "FEATURE_RUNS"
-# Weights of allowances.
+# Weights of allowances, sales without refund, and parts of prices that went back.
 SALES: Final = "FEATURE_SALES"
 # Features of this code.
 OWN: Final = frozenset({EXTENDED_USAGE, ACTORS, RUNS, SALES})

@@ -22,6 +22,7 @@ from services.accounting.core.amounts import (
 from services.accounting.core.commands import ResultCode
 from services.accounting.core.entries import Wholesale
 from services.accounting.core.terms import FinalAction, Limit, Payment, Terms, first_terms
+from services.tariff_windows import Calendar, Hours, window_at
 from services.token_classes import Measure
 
 _EVERY_MODEL: Final = "*"
@@ -35,11 +36,20 @@ _DEBT: Final = {Measure.TOKEN: _DEBT_TOKENS, Measure.IMAGE: 1, Measure.MILLISECO
 _WORTH: Final = "CNY"
 
 
+class TariffWindow(NamedTuple):
+    """All rates of a tariff's version in certain hours, by model as in the version."""
+
+    hours: tuple[Hours, ...]
+    rates: dict[str, PinnedTariff]
+
+
 class TariffVersion(NamedTuple):
     """A tariff's rates from `effective_us` on, by model ("*": every model without its own)."""
 
     effective_us: int
     rates: dict[str, PinnedTariff]
+    # Hours that have other rates; they do not overlap.
+    windows: tuple[TariffWindow, ...] = ()
 
 
 class Schedule(NamedTuple):
@@ -47,16 +57,26 @@ class Schedule(NamedTuple):
 
     unit: str
     versions: tuple[TariffVersion, ...]
+    # The clock and the holidays of windows.
+    calendar: Calendar = Calendar()
 
     def at(self, model_id: str, now_us: int) -> tuple[PinnedTariff | None, int]:
         """The model's rates at a time (None: it has none), and the time until which they hold."""
+        rates, until_us = self.rates_at(now_us)
+        return rates.get(model_id) or rates.get(_EVERY_MODEL), until_us
+
+    def rates_at(self, now_us: int) -> tuple[dict[str, PinnedTariff], int]:
+        """All rates at a time, and the time until which they hold."""
         version, until_us = self.versions[0], _FOR_GOOD_US
         for later in self.versions[1:]:
             if later.effective_us > now_us:
                 until_us = later.effective_us
                 break
             version = later
-        return version.rates.get(model_id) or version.rates.get(_EVERY_MODEL), until_us
+        if not version.windows:
+            return version.rates, until_us
+        index, window_until_us = window_at([window.hours for window in version.windows], self.calendar, now_us)
+        return version.rates if index < 0 else version.windows[index].rates, min(until_us, window_until_us)
 
 
 class OfferingRules(NamedTuple):
@@ -101,6 +121,8 @@ class CatalogContent(NamedTuple):
     wholesale: Mapping[str, tuple[tuple[str, str, Schedule], ...]] = MappingProxyType({})
     # By model: those that may answer in its place.
     equivalents: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    # Vendors that price a call at its end; all others do at its start.
+    priced_at_end: frozenset[str] = frozenset()
 
 
 class ChargingCatalog:
@@ -127,6 +149,11 @@ class ChargingCatalog:
         self._owed: dict[str, tuple[int, tuple[Wholesale, ...]]] = {}
         schedules = [schedule for offering in self.offerings.values() for schedule in offering.schedules]
         schedules += [schedule for routes in self._wholesale.values() for _, _, schedule in routes]
+        # Each once: most models of a vendor share a tariff.
+        windowed = {id(each): each for each in schedules if any(version.windows for version in each.versions)}
+        self._windowed: Final = tuple(windowed.values())
+        # Times between which no window begins or ends, as far as it was worked out last.
+        self._unchanging_us = (0, 0)
         self._change_times_us: Final = sorted({version.effective_us for schedule in schedules for version in schedule.versions})
 
     def for_first_release(self) -> "ChargingCatalog":
@@ -163,7 +190,14 @@ class ChargingCatalog:
     def next_change_us(self, now_us: int) -> int:
         """The next time at which a tariff changes."""
         index = bisect_right(self._change_times_us, now_us)
-        return self._change_times_us[index] if index < len(self._change_times_us) else _FOR_GOOD_US
+        next_us = self._change_times_us[index] if index < len(self._change_times_us) else _FOR_GOOD_US
+        if not self._windowed:
+            return next_us
+        since_us, until_us = self._unchanging_us
+        if not since_us <= now_us < until_us:
+            until_us = min(schedule.rates_at(now_us)[1] for schedule in self._windowed)
+            self._unchanging_us = (now_us, until_us)
+        return min(next_us, until_us)
 
     def wholesale(self, model_id: str, now_us: int) -> tuple[Wholesale, ...]:
         """Claims of all vendors of the model and of those that may answer in its place, at a time."""
@@ -180,6 +214,14 @@ class ChargingCatalog:
                 if tariff is not None:
                     owed.append(Wholesale(vendor_id, vendor_model_id, tariff))
         return tuple(owed)
+
+    def wholesale_at_end(self, pinned: tuple[Wholesale, ...], model_id: str, now_us: int) -> tuple[Wholesale, ...]:
+        """The claims that a call pinned at its start, where vendors that price calls at their end have the rates of now."""
+        at_end = self._content.priced_at_end
+        if not any(each.vendor_id in at_end for each in pinned):
+            return pinned
+        now = {(each.vendor_id, each.vendor_model_id): each for each in self.wholesale(model_id, now_us)}
+        return tuple(now.get((each.vendor_id, each.vendor_model_id), each) if each.vendor_id in at_end else each for each in pinned)
 
     def sold(self, offering_id: str, model_id: str) -> ResultCode | None:
         """Reason why an offering's own tariff does not price a model; None when it may."""
@@ -231,11 +273,14 @@ def _of_first_terms(offerings: dict[str, OfferingRules]) -> dict[str, OfferingRu
 
 
 def _of_first_classes(schedule: Schedule) -> Schedule:
+    def folded(rates: dict[str, PinnedTariff]) -> dict[str, PinnedTariff]:
+        return {model_id: first_classes(tariff) for model_id, tariff in rates.items()}
+
     versions = (
-        TariffVersion(each.effective_us, {model_id: first_classes(tariff) for model_id, tariff in each.rates.items()})
+        TariffVersion(each.effective_us, folded(each.rates), tuple(TariffWindow(w.hours, folded(w.rates)) for w in each.windows))
         for each in schedule.versions
     )
-    return Schedule(schedule.unit, tuple(versions))
+    return schedule._replace(versions=tuple(versions))
 
 
 def own_offerings(account: Account) -> list[str]:

@@ -23,6 +23,7 @@ from services.accounting.core.entries import (
     DebtWrittenOff,
     Entry,
     PriceCharged,
+    PriceReturned,
     RunOpened,
     SessionCreated,
     SessionSettled,
@@ -299,6 +300,20 @@ def _post_price(book: _AccountBook, entry: PriceCharged) -> Iterator[str]:
     book.charged[entry.unit] += entry.amount
 
 
+def _post_returned(book: _AccountBook, entry: PriceReturned) -> Iterator[str]:
+    credited = sum(amount for _, amount in entry.credits)
+    if not 0 <= entry.outside <= entry.amount - credited:
+        yield f"{entry.amount} of a price went back as {credited} to credit lines and {entry.outside} outside"
+    for bucket_id, amount in entry.credits:
+        bucket = book.buckets[bucket_id]
+        bucket.used -= amount
+        if bucket.ended:
+            bucket.expired += amount
+        else:
+            bucket.free += amount
+    book.charged[entry.unit] -= credited
+
+
 def _post_written_off(book: _AccountBook, entry: DebtWrittenOff) -> Iterator[str]:
     book.owed[entry.unit] -= entry.amount
     book.written_off[entry.unit] += entry.amount
@@ -410,6 +425,7 @@ _POSTS: Final[dict[type, Callable[[_AccountBook, Any], Iterable[str]]]] = {
     SessionUpdated: _post_updated,
     SessionSettled: _post_settled,
     PriceCharged: _post_price,
+    PriceReturned: _post_returned,
     DebtWrittenOff: _post_written_off,
     TransferSent: _post_transfer,
     TransferConfirmed: _post_transfer,

@@ -13,7 +13,7 @@ from services.accounting.core.account.state import (
 )
 from services.accounting.core.commands import AccountView, LimitLeft
 from services.accounting.core.terms import Limit, LimitKind
-from services.accounting.rpc.fields import bucket_amounts, unit_message, usage_message
+from services.accounting.rpc.fields import bucket_amounts, returned_message, unit_message, usage_message
 from services.runtime.clock import timestamp
 from tokenline.accounting.v1 import accounting_pb2 as pb
 from tokenline.registry.v1 import registry_pb2
@@ -103,6 +103,7 @@ def _order(order: Order) -> pb.Order:
         subscription_id=order.subscription_id,
         bucket_ids=order.bucket_ids,
         remark=order.remark,
+        returned=returned_message(order.returned),
     )
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from services.accounting.core import commands
-from services.accounting.rpc.fields import unit_message
+from services.accounting.rpc.fields import returned_message, unit_message
 from services.runtime.clock import timestamp
 from services.runtime.errors import ServiceError
 from tokenline.accounting.v1 import accounting_pb2 as pb
@@ -141,4 +141,5 @@ def ordered_message(answer: commands.Ordered) -> pb.Order:
         subscription_id=answer.subscription_id,
         bucket_ids=answer.bucket_ids,
         remark=answer.reason,
+        returned=returned_message(answer.returned),
     )

@@ -2,11 +2,20 @@
 
 import re
 from collections.abc import Iterable
+from datetime import date
 from typing import Final
 
 from services.accounting.core.amounts import GRANTED_MAX, NO_RATE, ContextTier, PinnedTariff, dearest_rate
-from services.accounting.core.offerings import CatalogContent, ChargingCatalog, OfferingRules, Schedule, TariffVersion
+from services.accounting.core.offerings import (
+    CatalogContent,
+    ChargingCatalog,
+    OfferingRules,
+    Schedule,
+    TariffVersion,
+    TariffWindow,
+)
 from services.accounting.core.terms import Allowance, Cycle, FinalAction, Limit, LimitKind, Payment, Period, Scope, Terms
+from services.tariff_windows import Calendar, Hours
 from services.token_classes import FIRST, TOKEN_CLASSES, Vector
 from tokenline.registry.v1 import registry_pb2
 
@@ -39,6 +48,7 @@ def charging_catalog(catalog: registry_pb2.Catalog, validity_us: int) -> Chargin
             )
             for model in catalog.models
         },
+        priced_at_end=frozenset(vendor.vendor_id for vendor in catalog.vendors if vendor.priced_at == registry_pb2.PRICED_AT_END),
         equivalents={model.model_id: tuple(model.equivalent_model_ids) for model in catalog.models if model.equivalent_model_ids},
     )
     return ChargingCatalog(content)
@@ -137,6 +147,9 @@ def _terms(offering: registry_pb2.Offering, limits: tuple[Limit, ...], final_act
         limits=limits,
         final_action=final_action,
         time_zone=time_zone,
+        refundable=not offering.without_refund,
+        once=offering.HasField("once"),
+        once_a=Period(offering.once.period) if offering.once.period else None,
     )
 
 
@@ -158,12 +171,26 @@ def _allowance(allowance: registry_pb2.Allowance) -> Allowance:
 
 def _schedule(tariff: registry_pb2.Tariff) -> Schedule:
     unit = unit_name(tariff.unit, tariff.currency)
-    versions = [TariffVersion(0, _rates(tariff.tariff_id, tariff.version, unit, tariff.model_rates))]
-    versions += [
-        TariffVersion(each.effective_time.ToMicroseconds(), _rates(tariff.tariff_id, each.version, unit, each.model_rates))
-        for each in tariff.upcoming
-    ]
-    return Schedule(unit, tuple(versions))
+    versions = [_version(0, tariff, tariff, unit)]
+    versions += [_version(each.effective_time.ToMicroseconds(), each, tariff, unit) for each in tariff.upcoming]
+    calendar = Calendar(tariff.time_zone or "UTC", frozenset(map(date.fromisoformat, tariff.holidays)))
+    return Schedule(unit, tuple(versions), calendar)
+
+
+def _version(
+    effective_us: int, of: registry_pb2.Tariff | registry_pb2.TariffVersion, tariff: registry_pb2.Tariff, unit: str
+) -> TariffVersion:
+    windows = (
+        TariffWindow(
+            # The contract's days are those of `DAYS`, counted from 1.
+            tuple(Hours(frozenset(day - 1 for day in each.days), each.begin_minute, each.end_minute) for each in window.hours),
+            # Those rows too that stay as they are: a record names the window's version whatever model it is of.
+            _rates(tariff.tariff_id, window.version, unit, of.model_rates)
+            | _rates(tariff.tariff_id, window.version, unit, window.model_rates),
+        )
+        for window in of.windows
+    )
+    return TariffVersion(effective_us, _rates(tariff.tariff_id, of.version, unit, of.model_rates), tuple(windows))
 
 
 def _rates(tariff_id: str, version: int, unit: str, rows: Iterable[registry_pb2.ModelRates]) -> dict[str, PinnedTariff]:

@@ -244,6 +244,16 @@ def cancel_subscription_of(request: pb.CancelSubscriptionRequest) -> commands.Ca
     )
 
 
+def refund_purchase_of(request: pb.RefundPurchaseRequest) -> commands.RefundPurchase:
+    """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
+    return commands.RefundPurchase(
+        account_id=account_id_of(request.account_id),
+        purchase_id=name_of("purchase_id", request.purchase_id),
+        reason=reason_of(request.reason),
+        idempotency_key=name_of("idempotency_key", request.idempotency_key),
+    )
+
+
 def send_transfer_of(request: pb.SendTransferRequest) -> commands.SendTransfer:
     """Reads the request. Errors: `ServiceError` INVALID_ARGUMENT."""
     return commands.SendTransfer(

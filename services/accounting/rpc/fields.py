@@ -60,6 +60,7 @@ Administrative = (
     | pb.CancelOrderRequest
     | pb.ChangeSubscriptionRequest
     | pb.CancelSubscriptionRequest
+    | pb.RefundPurchaseRequest
     | pb.SendTransferRequest
     | pb.SetLimitsRequest
     | pb.EndRunsRequest
@@ -263,6 +264,18 @@ def unit_message(unit: str) -> pb.UnitOfAmount:
     """A unit's message from its name; empty for an empty name."""
     name, _, currency = unit.partition(":")
     return pb.UnitOfAmount(unit=_UNITS[name], currency=currency)
+
+
+def returned_message(returned: commands.Returned | None) -> pb.Returned | None:
+    """A part of a price that went back; None: nothing did."""
+    if returned is None:
+        return None
+    return pb.Returned(
+        unit=unit_message(returned.unit),
+        amount=returned.amount,
+        outside_amount=returned.outside,
+        payment_references=returned.payment_references,
+    )
 
 
 def bucket_amounts(amounts: entries.BucketAmounts) -> list[pb.BucketAmount]:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from services.accounting.core import entries
 from services.accounting.core.amounts import rates_for
+from services.accounting.core.sales.credit import returned_by
 from services.accounting.core.terms import LimitKind
 from services.accounting.journal.codec import decode_attributed_row
 from services.accounting.journal.store import JournalRow
-from services.accounting.rpc.fields import bucket_amounts, unit_message, usage_message
+from services.accounting.rpc.fields import bucket_amounts, returned_message, unit_message, usage_message
 from services.token_classes import TOKEN_CLASSES, Vector, rate_of, total_input
 from tokenline.accounting.v1 import accounting_pb2 as pb
 
@@ -151,6 +152,18 @@ def _sale_message(message: pb.JournalEntry, entry: entries.Entry) -> None:
                     unit=unit_message(entry.unit),
                     amount=entry.amount,
                     debits=bucket_amounts(entry.debits),
+                )
+            )
+        case entries.PriceReturned():
+            message.price_returned.CopyFrom(
+                pb.PriceReturned(
+                    purchase_id=entry.purchase_id,
+                    order_id=entry.order_id,
+                    offering_id=entry.offering_id,
+                    returned=returned_message(returned_by(entry)),
+                    payment_method=int(entry.payment),  # type: ignore[arg-type]  # the numbers are the contract's
+                    credits=bucket_amounts(entry.credits),
+                    reason=entry.reason,
                 )
             )
         case entries.OrderCompleted():

@@ -17,6 +17,7 @@ from services.accounting.core.commands import (
     Command,
     Ordered,
     RecordsFound,
+    Returned,
     RunsFound,
     TransferView,
 )
@@ -192,6 +193,12 @@ class AccountingServicer(accounting_pb2_grpc.AccountingServiceServicer):
     ) -> pb.CancelSubscriptionResponse:
         await self._done(commands.cancel_subscription_of(request), request)
         return pb.CancelSubscriptionResponse()
+
+    @_at_owner
+    async def RefundPurchase(self, request: pb.RefundPurchaseRequest, context: "_Context[Any, Any]") -> pb.RefundPurchaseResponse:
+        answer = await self._done(commands.refund_purchase_of(request), request)
+        assert isinstance(answer, Returned)
+        return pb.RefundPurchaseResponse(returned=fields.returned_message(answer))
 
     @_at_owner
     async def SendTransfer(self, request: pb.SendTransferRequest, context: "_Context[Any, Any]") -> pb.SendTransferResponse:

@@ -17,7 +17,7 @@ from services.edge.dialects.anthropic_messages.dialect import MESSAGES
 from services.edge.http.answers import named
 from services.edge.http.problems import key_ended, malformed, model_not_found, unavailable
 from services.edge.identity.principals import Principal, Principals
-from services.edge.tariffs import PriceTier
+from services.edge.prices import tier_json
 from services.runtime.clients import answer
 from services.runtime.clock import Clock
 from services.runtime.http.asgi import exchange_of
@@ -120,7 +120,7 @@ def models_routes(
         snapshot, offering = await offering_of(request)
         model_id = model_path.removeprefix("/")
         model = snapshot.model(model_id)
-        if model is None or model_id not in offering.prices or not model.routes:
+        if model is None or model.model_id not in offering.prices or not model.routes:
             raise model_not_found(model_id)
         return answered(request, _anthropic_json(model) if is_anthropic(request) else _model_json(model, offering))
 
@@ -188,10 +188,6 @@ def _model_json(model: SellableModel, offering: SellableOffering) -> dict[str, A
         "pricing": {
             "unit": offering.unit,
             "currency": offering.currency,
-            "tiers": [_tier_json(tier) for tier in offering.prices[model.model_id]],
+            "tiers": [tier_json(tier) for tier in offering.prices[model.model_id]],
         },
     }
-
-
-def _tier_json(tier: PriceTier) -> dict[str, int]:
-    return {"above_input_tokens": tier.above_input_tokens, **tier.rates}

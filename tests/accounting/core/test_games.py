@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from services.accounting.core.account.state import WRITE_OFFS_KEPT, Debt
+from services.accounting.core.account.state import ENDED_MEMORY_US, PAYMENT_REFERENCES_KEPT, WRITE_OFFS_KEPT, Debt
 from services.accounting.core.commands import (
     Answer,
     ApplyDue,
@@ -16,17 +16,19 @@ from services.accounting.core.commands import (
     Failed,
     Ordered,
     ReduceBucket,
+    RefundPurchase,
     RefundSession,
+    Returned,
     SendTransfer,
     TopUpBucket,
     TransferView,
     WriteOffDebt,
 )
-from services.accounting.core.entries import OrderFailed, SessionSettled
+from services.accounting.core.entries import BucketGranted, OrderCompleted, OrderFailed, PriceReturned, SessionSettled
 from services.accounting.core.sales.credit import credit_of, worth
-from services.accounting.core.terms import Payment
-from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, usage
-from tests.accounting.shop import CALENDAR, CNY, DAILY, Shopper, allowance, for_sale, go_to
+from services.accounting.core.terms import Payment, Period
+from tests.accounting.ledger import ACCOUNT_ID, DAY, EACH, HOUR, UNIT, fault_of, flat, replayed, state_of, usage
+from tests.accounting.shop import CALENDAR, CNY, DAILY, Shopper, allowance, for_sale, go_to, lasting
 
 # In thousandths of the operators' millions: 9.9 yuan for 10, 29.9 for 40, 49.9 for 80.
 SMALL: Final = for_sale("small", allowance(10), price=9_900_000)
@@ -252,7 +254,7 @@ def test_the_worth_is_rounded_down_once() -> None:
 
 
 def test_one_change_waits_at_a_time(shopper: Shopper) -> None:
-    order = shopper.order("small", Payment.PREPAID)
+    order = shopper.confirm(shopper.order("small", Payment.EXTERNAL))
     waiting = changed(shopper, order, "large", Payment.EXTERNAL)
     assert waiting.state == "awaiting_payment"
     for at_once in (True, False):
@@ -260,14 +262,14 @@ def test_one_change_waits_at_a_time(shopper: Shopper) -> None:
             f"order {waiting.order_id} of subscription {order.subscription_id} waits for its payment; pay it or cancel it first"
         )
     # One of another subscription waits beside it.
-    beside = shopper.order("small", Payment.PREPAID)
+    beside = shopper.confirm(shopper.order("small", Payment.EXTERNAL))
     assert changed(shopper, beside, "large", Payment.EXTERNAL).state == "awaiting_payment"
     shopper.give_up(waiting)
-    assert changed(shopper, order, "middle").state == "completed"
+    assert changed(shopper, order, "middle", Payment.EXTERNAL).state == "awaiting_payment"
 
 
 def test_a_change_that_is_paid_when_it_costs_more_is_refused_and_the_payment_named(shopper: Shopper) -> None:
-    order = shopper.order("small", Payment.PREPAID)
+    order = shopper.confirm(shopper.order("small", Payment.EXTERNAL))
     go_to(shopper, "2026-11-10 12:00")
     waiting = changed(shopper, order, "large", Payment.EXTERNAL)
     # 20 whole days of 30 are left of 9.9 yuan; a day later 19 are.
@@ -300,7 +302,7 @@ def test_a_change_that_waited_through_a_renewal_gives_nothing_back(shopper: Shop
 
 
 def test_a_change_that_is_paid_in_time_happens_at_its_price(shopper: Shopper) -> None:
-    order = shopper.order("small", Payment.PREPAID)
+    order = shopper.confirm(shopper.order("small", Payment.EXTERNAL))
     go_to(shopper, "2026-11-10 12:00")
     waiting = changed(shopper, order, "large", Payment.EXTERNAL)
     go_to(shopper, "2026-11-10 23:59")
@@ -343,6 +345,340 @@ def test_a_renewal_that_waits_for_its_payment_is_cancelled_before_a_change(shopp
     assert shopper.state_of_subscription(order.subscription_id) == ("active", 1, "middle")
     late = shopper.unchanged_by(ConfirmPayment(ACCOUNT_ID, asked.order_id, "late"))
     assert message_of(late) == (f"order {asked.order_id} has failed (the buyer has gone); give payment late back and order again")
+
+
+# How it goes back
+
+
+PHONE_SMALL: Final = for_sale(
+    "phone-small",
+    allowance(10),
+    allowance(50, CNY, allowance_id="line", postpaid=True, priority=900),
+    price=9_900_000,
+    tariffs={"flat": flat(EACH), "money": flat(EACH, CNY)},
+)
+PHONE_LARGE: Final = for_sale(
+    "phone-large",
+    allowance(80),
+    allowance(100, CNY, allowance_id="line", postpaid=True, priority=900),
+    price=49_900_000,
+    tariffs={"flat": flat(EACH), "money": flat(EACH, CNY)},
+)
+PACK: Final = for_sale("pack", lasting(10, transferable=True), price=30 * UNIT, cycle=None)
+FIXED: Final = for_sale("fixed", allowance(10), price=30 * UNIT, refundable=False)
+
+
+@pytest.fixture
+def buyer() -> Shopper:
+    buyer = Shopper(SMALL, LARGE, PHONE_SMALL, PHONE_LARGE, PACK, FIXED)
+    go_to(buyer, "2026-11-01 00:00")
+    return buyer
+
+
+def price_returned(shopper: Shopper) -> PriceReturned:
+    (entry,) = [entry for entry in shopper.last_entries if isinstance(entry, PriceReturned)]
+    return entry
+
+
+def lines_of(shopper: Shopper) -> list[tuple[int, int, int]]:
+    """(granted, consumed, expired) of each credit line, in micro-yuan, oldest first."""
+    return [(each.granted, each.consumed, each.expired) for each in shopper.state.buckets.values() if each.postpaid]
+
+
+def refund(shopper: Shopper, purchase_id: str, key: str = "refund") -> Answer:
+    return shopper.ask(RefundPurchase(ACCOUNT_ID, purchase_id, "moved away", key))
+
+
+def returned(answer: Answer) -> Returned:
+    assert isinstance(answer, Returned), answer
+    return answer
+
+
+def test_what_a_phone_bill_paid_goes_back_to_it(buyer: Shopper) -> None:
+    order = buyer.order("phone-large", Payment.PHONE_BILL)
+    buyer.event(usage(5), model="money")
+    assert lines_of(buyer) == [(100 * UNIT, 54_900_000, 0)]
+    answer = changed(buyer, order, "phone-small", Payment.PHONE_BILL)
+    # 29 of 30 days of 49.9 yuan are 48.236666; 9.9 of them pay the new month.
+    back = 48_236_666 - 9_900_000
+    assert answer.returned == Returned(CNY, back, 0, ())
+    assert {bucket.postpaid for bucket in buyer.state.buckets.values() if bucket.unit == CNY} == {True}
+    # No prepaid money came of it: what the phone bill will say has fallen, and the five yuan of use stay on it.
+    assert lines_of(buyer) == [(100 * UNIT, 54_900_000 - back, 45_100_000 + back), (50 * UNIT, 0, 0)]
+    entry = price_returned(buyer)
+    (line, _) = [each for each in buyer.state.buckets.values() if each.postpaid]
+    assert (entry.payment, entry.credits, entry.outside) == (Payment.PHONE_BILL, ((line.bucket_id, back),), 0)
+    assert (entry.purchase_id, entry.order_id, entry.offering_id) == (order.subscription_id, answer.order_id, "phone-large")
+    assert buyer.state.orders[answer.order_id].returned == answer.returned
+
+
+def test_what_was_paid_outside_must_go_back_outside(buyer: Shopper) -> None:
+    order = buyer.confirm(buyer.order("small", Payment.EXTERNAL), "alipay-1")
+    upgrade = changed(buyer, order, "large", Payment.EXTERNAL)
+    buyer.confirm(upgrade, "alipay-2")
+    answer = changed(buyer, order, "small", Payment.EXTERNAL)
+    back = 48_236_666 - 9_900_000
+    assert answer.returned == Returned(CNY, back, back, ("alipay-1", "alipay-2"))
+    assert buyer.free == {"TOKEN": 10}
+    assert (price_returned(buyer).credits, price_returned(buyer).payment) == ((), Payment.EXTERNAL)
+
+
+def test_a_renewal_leaves_the_payments_of_the_cycle_before(buyer: Shopper) -> None:
+    order = buyer.confirm(buyer.order("small", Payment.EXTERNAL), "november")
+    go_to(buyer, "2026-12-01 10:00")
+    buyer.ask(ApplyDue(ACCOUNT_ID))
+    (asked,) = [each for each in buyer.state.orders.values() if each.state == "awaiting_payment"]
+    buyer.ask(ConfirmPayment(ACCOUNT_ID, asked.order_id, "december"))
+    assert buyer.state.subscriptions[order.subscription_id].payment_references == ("december",)
+    # A renewal on the phone bill has none from outside.
+    phone = buyer.order("phone-small", Payment.PHONE_BILL)
+    buyer.state.subscriptions[phone.subscription_id].payment_references = ("older",)
+    go_to(buyer, "2027-01-01 10:01")
+    buyer.ask(ApplyDue(ACCOUNT_ID))
+    assert buyer.state_of_subscription(phone.subscription_id)[1] == 2
+    assert buyer.state.subscriptions[phone.subscription_id].payment_references == ()
+
+
+def test_a_subscription_knows_its_last_payments(buyer: Shopper) -> None:
+    order = buyer.confirm(buyer.order("small", Payment.EXTERNAL), "0")
+    for number in range(1, PAYMENT_REFERENCES_KEPT + 1):
+        buyer.pass_time(DAY)
+        buyer.confirm(changed(buyer, order, "large", Payment.EXTERNAL), str(number))
+        changed(buyer, order, "small", Payment.EXTERNAL)
+    kept = buyer.state.subscriptions[order.subscription_id].payment_references
+    assert kept == ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10")
+
+
+def test_a_change_is_paid_the_way_in_which_the_rest_would_go_back(shopper: Shopper) -> None:
+    order = shopper.order("small", Payment.PREPAID)
+    assert refusal(shopper, order, "large", Payment.EXTERNAL) == (
+        "the running cycle was paid by prepaid, and what is left of it goes back so: pay the change by prepaid, or change from the "
+        "next cycle on"
+    )
+    # Nothing is left of it: it may be paid anyhow.
+    used(shopper, order, 10)
+    assert changed(shopper, order, "large", Payment.EXTERNAL).state == "awaiting_payment"
+
+
+def test_prepaid_money_comes_back_as_money_and_repays_debt_first(buyer: Shopper) -> None:
+    buyer.money(50)
+    order = buyer.order("large", Payment.PREPAID)
+    answer = changed(buyer, order, "small")
+    back = 48_236_666 - 9_900_000
+    assert answer.returned == Returned(CNY, back, 0, ())
+    assert [type(entry) for entry in buyer.last_entries if entry.time_us == buyer.now_us][-3:] == [
+        PriceReturned,
+        BucketGranted,
+        OrderCompleted,
+    ]
+    assert sum(bucket.remaining for bucket in buyer.state.buckets.values() if bucket.unit == CNY) == 100_000 + back
+
+
+# Refunds of purchases
+
+
+def test_a_subscription_is_refunded_for_what_is_left_and_ends(buyer: Shopper) -> None:
+    buyer.money(10)
+    order = buyer.order("small", Payment.PREPAID)
+    used(buyer, order, 4)
+    go_to(buyer, "2026-11-10 12:00")
+    # 6 of 10 tokens, 20 of 30 days.
+    assert returned(refund(buyer, order.subscription_id)) == Returned(CNY, 5_940_000, 0, ())
+    assert buyer.state_of_subscription(order.subscription_id)[0] == "ended"
+    assert sum(bucket.remaining for bucket in buyer.state.buckets.values()) == 5_940_000
+    command = RefundPurchase(ACCOUNT_ID, order.subscription_id, "moved away", "refund")
+    assert buyer.unchanged_by(command) == Returned(CNY, 5_940_000, 0, ())
+    other = buyer.unchanged_by(msgspec.structs.replace(command, reason="another"))
+    assert fault_of(other) == "IDEMPOTENCY_CONFLICT"
+    again = buyer.unchanged_by(msgspec.structs.replace(command, idempotency_key="again"))
+    assert message_of(again) == f"subscription {order.subscription_id} has ended"
+    assert state_of(replayed(buyer.rows)) == state_of(buyer.state)
+
+
+def test_a_pack_is_refunded_for_what_is_left_and_ends(buyer: Shopper) -> None:
+    order = buyer.confirm(buyer.order("pack", Payment.EXTERNAL), "alipay-3")
+    used(buyer, order, 1)
+    go_to(buyer, "2026-11-16 12:00")
+    # 14 whole days of 30, nine of ten tokens.
+    assert returned(refund(buyer, order.order_id)) == Returned(CNY, 14 * UNIT, 14 * UNIT, ("alipay-3",))
+    assert "TOKEN" not in {bucket.unit for bucket in buyer.state.buckets.values() if not bucket.ended}
+    again = buyer.unchanged_by(RefundPurchase(ACCOUNT_ID, order.order_id, "moved away", "again"))
+    assert message_of(again) == f"order {order.order_id} was refunded already"
+    assert state_of(replayed(buyer.rows)) == state_of(buyer.state)
+
+
+def test_a_phone_bill_falls_by_what_is_refunded(buyer: Shopper) -> None:
+    order = buyer.order("phone-small", Payment.PHONE_BILL)
+    buyer.event(usage(3), model="money")
+    assert returned(refund(buyer, order.subscription_id)) == Returned(CNY, 9_570_000, 0, ())
+    # The three yuan of use stay on it.
+    assert lines_of(buyer) == [(50 * UNIT, 3_330_000, 46_670_000)]
+
+
+def test_a_phone_bill_that_was_confirmed_outside_is_refunded_outside(buyer: Shopper) -> None:
+    orders = [buyer.confirm(buyer.order("pack", Payment.PHONE_BILL), reference) for reference in ("bill-7", "bill-8")]
+    buyer.order("phone-small", Payment.PHONE_BILL)
+    assert returned(refund(buyer, orders[0].order_id)) == Returned(CNY, 29 * UNIT, 29 * UNIT, ("bill-7",))
+    assert lines_of(buyer) == [(50 * UNIT, 9_900_000, 0)]
+    # Where older code noted no payment, a line is credited with what it has consumed, and no more.
+    buyer.state.orders[orders[1].order_id].remark = ""
+    assert returned(refund(buyer, orders[1].order_id, "again")) == Returned(CNY, 29 * UNIT, 19_100_000, ())
+    assert lines_of(buyer) == [(50 * UNIT, 0, 0)]
+
+
+def test_a_line_that_is_forgotten_soon_gets_nothing_back(buyer: Shopper) -> None:
+    old = buyer.order("phone-small", Payment.PHONE_BILL)
+    buyer.cancel(old.subscription_id, at_once=True)
+    (line,) = [each for each in buyer.state.buckets.values() if each.postpaid]
+    buyer.now_us = line.valid_until_us + ENDED_MEMORY_US
+    buyer.state.orders[buyer.confirm(buyer.order("pack", Payment.PHONE_BILL)).order_id].remark = ""
+    orders = [each.order_id for each in buyer.state.orders.values() if each.terms.cycle is None]
+    buyer.pass_time(1)
+    assert returned(refund(buyer, orders[0])) == Returned(CNY, 29 * UNIT, 29 * UNIT, ())
+
+
+def test_a_purchase_gives_back_twice_at_the_same_moment(shopper: Shopper) -> None:
+    order = shopper.order("large", Payment.PREPAID)
+    for offering_id in ("middle", "small"):
+        changed(shopper, order, offering_id)
+    returned_ids = [entry.bucket_id for entry in shopper.entries if isinstance(entry, BucketGranted) and entry.unit == CNY][1:]
+    assert len(set(returned_ids)) == 2
+
+
+def test_what_is_held_or_given_away_is_not_refunded(buyer: Shopper) -> None:
+    buyer.money(60)
+    first, second = (buyer.order("pack", Payment.PREPAID, key=key) for key in "ab")
+    buyer.ask(SendTransfer(ACCOUNT_ID, "acct-9876543210", first.bucket_ids[0], 9 * UNIT, "gift"))
+    assert returned(refund(buyer, first.order_id, "one")).amount == 3 * UNIT
+    charging_id, _ = buyer.create(6, 2)
+    assert returned(refund(buyer, second.order_id, "two")).amount == 6 * UNIT
+    # The call keeps what it holds; what it leaves is nobody's any more.
+    buyer.release(charging_id, 2, usage(5))
+    assert [each.remaining for each in buyer.state.buckets.values() if each.unit == "TOKEN"] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("fixed", "offering fixed is sold without refund"),
+        ("used up", "nothing of {} is left that could be refunded"),
+        ("unpaid", "order {} is awaiting payment; only what was paid is refunded"),
+        ("unknown", "no subscription or order of a pack ord-none is on account acct-0123456789"),
+        ("order of a subscription", "no subscription or order of a pack {} is on account acct-0123456789"),
+    ],
+)
+def test_what_is_not_refunded(buyer: Shopper, what: str, message: str) -> None:
+    buyer.money(60)
+    purchase_id = "ord-none"
+    if what == "fixed":
+        purchase_id = buyer.order("fixed", Payment.PREPAID).subscription_id
+    elif what == "used up":
+        order = buyer.order("pack", Payment.PREPAID)
+        used(buyer, order, 10)
+        purchase_id = order.order_id
+    elif what == "unpaid":
+        purchase_id = buyer.order("pack", Payment.EXTERNAL).order_id
+    elif what == "order of a subscription":
+        purchase_id = buyer.order("small", Payment.PREPAID).order_id
+    answer = buyer.unchanged_by(RefundPurchase(ACCOUNT_ID, purchase_id, "moved away", "refund"))
+    assert fault_of(answer) == ("ITEM_UNKNOWN" if message.startswith("no ") else "NOT_POSSIBLE")
+    assert message_of(answer) == message.format(purchase_id)
+
+
+def test_nothing_comes_back_of_what_is_sold_without_refund(buyer: Shopper) -> None:
+    buyer.money(60)
+    order = buyer.order("fixed", Payment.PREPAID)
+    assert refusal(buyer, order, "small") == (
+        "19.1 CNY would come back, and offering fixed is sold without refund: change from the next cycle on"
+    )
+    # Towards a dearer one it counts.
+    assert changed(buyer, order, "large").amount == 49_900_000 - 29 * UNIT
+
+
+def test_while_a_member_of_the_cell_reads_no_returned_prices_none_are_written(buyer: Shopper) -> None:
+    buyer.money(50)
+    orders = [buyer.order("large", Payment.PREPAID), buyer.confirm(buyer.order("large", Payment.EXTERNAL))]
+    buyer.catalog = buyer.catalog.for_members(extended=True, runs=True, sales=False)
+    answer = buyer.unchanged_by(RefundPurchase(ACCOUNT_ID, orders[0].subscription_id, "moved away", "refund"))
+    assert fault_of(answer) == "UNAVAILABLE"
+    outside = buyer.change(orders[1].subscription_id, "small", Payment.EXTERNAL)
+    assert (fault_of(outside), buyer.last_entries) == ("UNAVAILABLE", [])
+    assert changed(buyer, orders[0], "small").returned is None
+    assert not any(isinstance(entry, PriceReturned) for entry in buyer.entries)
+    assert sum(bucket.remaining for bucket in buyer.state.buckets.values() if bucket.unit == CNY) == 100_000 + 38_336_666
+    terms = buyer.catalog.offerings["fixed"].terms
+    assert terms is not None
+    assert terms.refundable
+
+
+# Once an account
+
+
+DAILY_FREE: Final = for_sale("daily", allowance(5), cycle=DAILY, once=True, once_a=Period.DAY)
+TRIAL: Final = for_sale("trial", lasting(3), price=UNIT, cycle=None, once=True)
+MONTHLY_ONCE: Final = for_sale("monthly", allowance(9), price=UNIT, once=True)
+
+
+@pytest.fixture
+def taker() -> Shopper:
+    taker = Shopper(DAILY_FREE, TRIAL, MONTHLY_ONCE, SMALL)
+    go_to(taker, "2026-11-20 12:00")
+    taker.money(100, valid_for_us=400 * DAY)
+    return taker
+
+
+def not_sold(shopper: Shopper, offering_id: str, payment: Payment = Payment.FREE) -> str:
+    answer = shopper.unchanged_by(shopper.order_command(offering_id, payment))
+    assert fault_of(answer) == "NOT_POSSIBLE"
+    return message_of(answer)
+
+
+def test_a_free_day_is_had_once_a_day(taker: Shopper) -> None:
+    order = taker.order("daily")
+    sold = "offering daily is sold once to an account in a day"
+    assert not_sold(taker, "daily") == f"{sold}, and subscription {order.subscription_id} has it"
+    taker.event(usage(5))
+    taker.cancel(order.subscription_id, at_once=True)
+    # Cancelled and ordered again it gave as much again.
+    assert not_sold(taker, "daily") == f"{sold}, and this one has had it; order it in the next day"
+    go_to(taker, "2026-11-21 00:00")
+    again = taker.order("daily")
+    # A cycle that began by itself counts like an order.
+    go_to(taker, "2026-11-22 09:00")
+    taker.event(usage(1))
+    taker.cancel(again.subscription_id, at_once=True)
+    assert not_sold(taker, "daily") == f"{sold}, and this one has had it; order it in the next day"
+    assert state_of(replayed(taker.rows)) == state_of(taker.state)
+
+
+def test_a_trial_is_had_once_for_good_unless_nothing_was_granted(taker: Shopper) -> None:
+    waiting = taker.order("trial", Payment.EXTERNAL)
+    sold = "offering trial is sold once to an account"
+    assert not_sold(taker, "trial", Payment.PREPAID) == (
+        f"{sold}, and order {waiting.order_id} waits for its payment; pay it or cancel it first"
+    )
+    taker.give_up(waiting)
+    taker.order("trial", Payment.PREPAID)
+    taker.pass_time(300 * DAY)
+    taker.ask(ApplyDue(ACCOUNT_ID))
+    assert not_sold(taker, "trial", Payment.PREPAID) == f"{sold}, and this one has had it"
+
+
+def test_what_is_sold_once_is_not_had_again_by_a_change(taker: Shopper) -> None:
+    small, beside = taker.order("small", Payment.PREPAID), taker.order("small", Payment.PREPAID)
+    changed(taker, small, "monthly", at_once=False)
+    has = f"offering monthly is sold once to an account, and subscription {small.subscription_id} has it"
+    assert refusal(taker, beside, "monthly") == has
+    assert not_sold(taker, "monthly", Payment.PREPAID) == has
+    # It may come earlier, and its own cancellation may be taken back.
+    changed(taker, small, "monthly")
+    taker.cancel(small.subscription_id)
+    changed(taker, small, "monthly", at_once=False)
+    changed(taker, small, "small")
+    assert refusal(taker, small, "monthly") == "offering monthly is sold once to an account, and this one has had it"
+    renewed = taker.catalog.for_members(extended=True, runs=True, sales=False).offerings["monthly"].terms
+    assert renewed is not None
+    assert not renewed.once
 
 
 # Calls whose debt was written off

@@ -5,8 +5,23 @@ import pytest
 
 from services.accounting.core.commands import Provenance
 from services.accounting.core.entries import SessionSettled, VendorAttempt
-from services.accounting.core.offerings import OfferingRules, Schedule, TariffVersion
-from tests.accounting.ledger import EACH, HOUR, TCC_US, UNIT, Ledger, catalog_of, flat, offering, release_command, tariff, usage
+from services.accounting.core.offerings import OfferingRules, Schedule, TariffVersion, TariffWindow
+from services.tariff_windows import Hours
+from tests.accounting.ledger import (
+    DAY,
+    EACH,
+    HOUR,
+    START_US,
+    TCC_US,
+    UNIT,
+    Ledger,
+    catalog_of,
+    flat,
+    offering,
+    release_command,
+    tariff,
+    usage,
+)
 from tests.accounting.shop import CNY
 
 # What is owed for a token, by (vendor, its model).
@@ -153,3 +168,52 @@ def test_nothing_is_learned_of_a_session_that_was_swept() -> None:
     ledger.ask(ledger.create_command(1, 1))
     assert ledger.state.sessions.keys().isdisjoint({charging_id})
     assert ledger.state.cached_shares == {}
+
+
+# Vendors with windows of hours
+
+SECOND = 1_000_000
+NIGHT_US = (START_US // DAY + 1) * DAY
+
+
+def owing_by_night(*, at_end: bool) -> Ledger:
+    """One yuan a token, three from 1:00 to 2:00 of each day in UTC, which begins half a minute after the ledger's time."""
+    every_day = Hours(frozenset(range(7)), 60, 120)
+    version = TariffVersion(0, {"flat": flat(EACH, CNY)}, (TariffWindow((every_day,), {"flat": flat(3 * EACH, CNY)}),))
+    ledger = Ledger(
+        catalog_of(
+            offering({"flat": flat(EACH)}),
+            wholesale={"flat": (("one", "m", Schedule(CNY, (version,))),)},
+            priced_at_end=frozenset({"one"} if at_end else ()),
+        )
+    )
+    ledger.grant(1_000 * UNIT)
+    ledger.pass_time(NIGHT_US + HOUR - 30 * SECOND - ledger.now_us)
+    return ledger
+
+
+@pytest.mark.parametrize(("at_end", "amount"), [(False, 3), (True, 9)])
+def test_a_vendor_is_owed_by_the_prices_of_a_calls_start_or_of_its_end(at_end: bool, amount: int) -> None:
+    ledger = owing_by_night(at_end=at_end)
+    charging_id, _ = ledger.create(10, 10)
+    ledger.pass_time(30 * SECOND)
+    release = release_command(charging_id, 2, usage(3))
+    ledger.ask(msgspec.structs.replace(release, attempts=(VendorAttempt("one", "m", "answered", 200, 1),)))
+    assert owed(ledger) == [amount]
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+def test_a_call_within_a_window_is_owed_by_its_prices(at_end: bool) -> None:
+    ledger = owing_by_night(at_end=at_end)
+    ledger.pass_time(30 * SECOND)
+    end(ledger, ("one", "m", "answered"))
+    assert owed(ledger) == [9]
+
+
+def test_a_call_that_was_swept_is_owed_by_the_prices_of_its_start() -> None:
+    ledger = owing_by_night(at_end=True)
+    charging_id, _ = ledger.create(10, 10)
+    ledger.update(charging_id, 2, usage(3), 10)
+    ledger.pass_time(TCC_US + 30 * SECOND)
+    ledger.ask(ledger.create_command(1, 1))
+    assert owed(ledger) == [3]

@@ -6,6 +6,7 @@ from typing import Final
 from services.accounting.core.account.due import due_no_later_than
 from services.accounting.core.account.sales import retry_suspended
 from services.accounting.core.account.state import ENDED_MEMORY_US, WRITE_OFFS_KEPT, Account, Adjustment, Applies, Bucket, line_of
+from services.accounting.core.commands import Returned
 from services.accounting.core.entries import (
     BucketExpired,
     BucketGranted,
@@ -15,6 +16,7 @@ from services.accounting.core.entries import (
     DebtRepaid,
     DebtWrittenOff,
     NoticeReached,
+    PriceReturned,
 )
 
 
@@ -60,7 +62,10 @@ def _granted(account: Account, entry: BucketGranted, seq: int) -> None:
 def _forget_ended(account: Account, now_us: int) -> None:
     """Drops buckets and adjustments that ended long ago, so that an account does not grow for ever."""
     horizon_us = now_us - ENDED_MEMORY_US
+    # A gift may come back to its bucket as long as it is in transit.
+    giving = {each.bucket_id for each in account.transfers.values() if each.state == "in_transit"}
     ended = [each for each in account.buckets.values() if each.ended and each.valid_until_us < horizon_us and not each.reserved]
+    ended = [each for each in ended if each.bucket_id not in giving]
     for bucket in ended:
         del account.buckets[bucket.bucket_id]
     for order in [each for each in account.orders.values() if 0 < each.remembered_until_us < now_us]:
@@ -117,6 +122,23 @@ def _written_off(account: Account, entry: DebtWrittenOff, seq: int) -> None:
     _remember_adjustment(account, entry.idempotency_key, Adjustment(entry.digest, entry.time_us))
 
 
+def _price_returned(account: Account, entry: PriceReturned, seq: int) -> None:
+    for bucket_id, amount in entry.credits:
+        bucket = account.buckets[bucket_id]
+        bucket.consumed -= amount
+        if bucket.ended:
+            bucket.expired += amount
+        else:
+            bucket.remaining += amount
+    returned = Returned(entry.unit, entry.amount, entry.outside, entry.payment_references)
+    if (order := account.orders.get(entry.order_id or entry.purchase_id)) is not None:
+        order.returned = returned
+    elif (subscription := account.subscriptions.get(entry.purchase_id)) is not None:
+        subscription.returned = returned
+    if entry.idempotency_key:
+        _remember_adjustment(account, entry.idempotency_key, Adjustment(entry.digest, entry.time_us))
+
+
 def _topped_up(account: Account, entry: BucketToppedUp, seq: int) -> None:
     bucket = account.buckets[entry.bucket_id]
     bucket.granted += entry.amount
@@ -148,4 +170,5 @@ APPLY: Final[Applies] = {
     BucketToppedUp: _topped_up,
     DebtWrittenOff: _written_off,
     NoticeReached: _noticed,
+    PriceReturned: _price_returned,
 }

@@ -3,7 +3,7 @@
 from typing import Final
 
 from services.accounting.core.account.due import due_no_later_than, due_of, unused_until_us
-from services.accounting.core.account.state import ENDED_MEMORY_US, Account, Applies, Order, Subscription
+from services.accounting.core.account.state import ENDED_MEMORY_US, PAYMENT_REFERENCES_KEPT, Account, Applies, Order, Subscription
 from services.accounting.core.entries import (
     CycleStarted,
     OrderCompleted,
@@ -51,6 +51,11 @@ def _order_completed(account: Account, entry: OrderCompleted, seq: int) -> None:
     order = account.orders[entry.order_id]
     order.state = "completed"
     order.remark = entry.payment_reference
+    if entry.payment_reference and (subscription := account.subscriptions.get(order.subscription_id)) is not None:
+        references = (*subscription.payment_references, entry.payment_reference)
+        subscription.payment_references = references[-PAYMENT_REFERENCES_KEPT:]
+    if order.terms.once and order.terms.cycle is None:
+        account.bought[order.terms.offering_id] = entry.time_us
     if order.terms.cycle is not None:
         order.remembered_until_us = entry.time_us + ENDED_MEMORY_US
 
@@ -63,6 +68,8 @@ def _order_failed(account: Account, entry: OrderFailed, seq: int) -> None:
 
 
 def _subscription_started(account: Account, entry: SubscriptionStarted, seq: int) -> None:
+    before = account.subscriptions.get(entry.subscription_id)
+    goes_on = before is not None and before.state == "active" and entry.time_us < before.cycle_end_us
     account.subscriptions[entry.subscription_id] = Subscription(
         subscription_id=entry.subscription_id,
         terms=entry.terms,
@@ -70,6 +77,8 @@ def _subscription_started(account: Account, entry: SubscriptionStarted, seq: int
         first_us=entry.time_us,
         next_terms=entry.terms if entry.terms.automatic_renewal else None,
         next_payment=entry.payment,
+        # The worth of the cycle before was counted towards this one, and so were its payments.
+        payment_references=before.payment_references if before is not None and goes_on else (),
     )
     account.forget_derived()
 
@@ -88,6 +97,10 @@ def _cycle_started(account: Account, entry: CycleStarted, seq: int) -> None:
     subscription.cycle_end_us = entry.end_us
     subscription.cycle_price = entry.price
     subscription.cycle_days = entry.days
+    if entry.number > 1:
+        subscription.payment_references = ()
+    if subscription.terms.once:
+        account.bought[subscription.terms.offering_id] = entry.time_us
     account.forget_derived()
     _subscription_due(account, subscription)
 

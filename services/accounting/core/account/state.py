@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from services.accounting.core.amounts import Estimate, PinnedTariff
-from services.accounting.core.commands import Granted, Settled
+from services.accounting.core.commands import Granted, Returned, Settled
 from services.accounting.core.entries import Wholesale
 from services.accounting.core.terms import Limit, Payment, Terms
 from services.token_classes import Vector
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # An order, a subscription, a bucket, a transfer or an adjustment is remembered this long after its end, and its key with it.
 ENDED_MEMORY_US: Final = 90 * 24 * 3_600 * 1_000_000
+# A subscription knows this many payments from outside.
+PAYMENT_REFERENCES_KEPT: Final = 10
 HOUR_US: Final = 3_600 * 1_000_000
 # Vendors' work is counted over this many hours.
 WORK_HOURS: Final = 24
@@ -248,6 +250,8 @@ class Order(msgspec.Struct, array_like=True, gc=False):
     bucket_ids: tuple[str, ...] = ()
     # The order and its key are remembered until then; 0: not known yet.
     remembered_until_us: int = 0
+    # By its refund, or by the change that it is; None: nothing.
+    returned: Returned | None = None
 
 
 class Subscription(msgspec.Struct, array_like=True, gc=False):
@@ -271,6 +275,10 @@ class Subscription(msgspec.Struct, array_like=True, gc=False):
     retry_us: int = 0
     grace_end_us: int = 0
     ended_us: int = 0
+    # Payments from outside that the running cycle was paid with; the last ones, if there are many.
+    payment_references: tuple[str, ...] = ()
+    # By its refund; None: nothing.
+    returned: Returned | None = None
 
     @property
     def due_us(self) -> int | None:
@@ -297,7 +305,7 @@ class Transfer(msgspec.Struct, array_like=True, gc=False):
 
 
 class Adjustment(msgspec.Struct, array_like=True, gc=False):
-    """Memory of a top-up, a reduction or a write-off, so that its repeat is known."""
+    """Memory of a top-up, a reduction, a write-off or the refund of a purchase, so that its repeat is known."""
 
     digest: bytes
     time_us: int
@@ -363,6 +371,8 @@ class Account(msgspec.Struct, array_like=True, dict=True):
     keyed: dict[bytes, KeyedCall] = {}
     # By key, in the order of opening: those that live, and those that ended lately.
     runs: dict[str, Run] = {}
+    # By offering that is sold once: when it last granted something, as a pack or a cycle.
+    bought: dict[str, int] = {}
 
     @cached_property
     def derived(self) -> Derived:

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
-from services.accounting.core.account.state import Account, Bucket, Subscription
+from services.accounting.core.account.state import ENDED_MEMORY_US, Account, Bucket, Order, Subscription
 from services.accounting.core.buckets import bucket_entries
+from services.accounting.core.commands import Returned
 from services.accounting.core.cycles import days_of
-from services.accounting.core.entries import BucketGranted, DebtRepaid, Entry
+from services.accounting.core.entries import BucketAmounts, BucketGranted, DebtRepaid, Entry, PriceReturned
 from services.accounting.core.sales.prices import first_share, granted_of
+from services.accounting.core.terms import Payment, Terms
 from services.runtime.identifiers import derived_name
 
 # A weight of 1.
@@ -29,13 +31,8 @@ def credit_of(account: Account, subscription: Subscription, now_us: int) -> int:
         if bucket.subscription_id == subscription.subscription_id and not bucket.ended
     }
     part, whole = first_share(terms, start_us, end_us)
-    lefts = [
-        (allowance.weight, _left(buckets.get(allowance.allowance_id), granted_of(allowance, part, whole)))
-        for allowance in terms.allowances
-        if not allowance.postpaid
-    ]
-    days_left = days_of(terms.time_zone, now_us, end_us) - 1
-    return worth(subscription.cycle_price, days_left, subscription.cycle_days, lefts)
+    lefts = _lefts(terms, buckets, part, whole)
+    return worth(subscription.cycle_price, _whole_days(terms, now_us, end_us), subscription.cycle_days, lefts)
 
 
 def worth(paid: int, days_left: int, days: int, lefts: Sequence[tuple[int, Fraction]]) -> int:
@@ -52,6 +49,20 @@ def worth(paid: int, days_left: int, days: int, lefts: Sequence[tuple[int, Fract
     return int(paid * min(by_time, by_use))
 
 
+def _whole_days(terms: Terms, now_us: int, end_us: int) -> int:
+    """The local days that are left after today's."""
+    return days_of(terms.time_zone, now_us, end_us) - 1
+
+
+def _lefts(terms: Terms, buckets: dict[str, Bucket], part: int = 1, whole: int = 1) -> list[tuple[int, Fraction]]:
+    """Each allowance as its weight and the part of it that is left; `buckets` by allowance."""
+    return [
+        (allowance.weight, _left(buckets.get(allowance.allowance_id), granted_of(allowance, part, whole)))
+        for allowance in terms.allowances
+        if not allowance.postpaid
+    ]
+
+
 def _left(bucket: Bucket | None, granted: int) -> Fraction:
     """The part of an allowance of `granted` that is left. Held or given away counts as used, a top-up as no part of it."""
     if bucket is None:
@@ -60,19 +71,86 @@ def _left(bucket: Bucket | None, granted: int) -> Fraction:
     return Fraction(max(0, granted - used), granted)
 
 
-def returned_entries(
-    account: Account, subscription: Subscription, amount: int, granting: Sequence[Entry], now_us: int
-) -> list[Entry]:
-    """Gives back `amount` of the price of a subscription, as money.
+def credit_of_pack(account: Account, order: Order, now_us: int) -> int:
+    """The worth of what is left of a pack, in micro-units of its price's unit."""
+    buckets = {bucket.allowance_id: bucket for each in order.bucket_ids if (bucket := account.buckets.get(each)) is not None}
+    running = [bucket for bucket in buckets.values() if not bucket.ended]
+    if not order.amount or not running:
+        return 0
+    terms = order.terms
+    begin_us = running[0].created_us
+    end_us = begin_us + max(allowance.valid_for_us for allowance in terms.allowances)
+    days = days_of(terms.time_zone, begin_us, end_us)
+    return worth(order.amount, _whole_days(terms, now_us, end_us), days, _lefts(terms, buckets))
 
-    `granting`: the decision's other entries, which repay debt first.
+
+class Paid(NamedTuple):
+    """A price that was paid for a purchase: a subscription's running cycle, or a pack."""
+
+    # The subscription, or the order of the pack.
+    purchase_id: str
+    terms: Terms
+    payment: Payment
+    # Names of payments from outside.
+    references: tuple[str, ...]
+
+    @classmethod
+    def for_subscription(cls, subscription: Subscription) -> "Paid":
+        """The price of the running cycle."""
+        return cls(subscription.subscription_id, subscription.terms, subscription.payment, subscription.payment_references)
+
+    @classmethod
+    def for_pack(cls, order: Order) -> "Paid":
+        """The price of a pack."""
+        return cls(order.order_id, order.terms, order.payment, (order.remark,) if order.remark else ())
+
+
+class Cause(NamedTuple):
+    """The reason for which a part of a price goes back: a change by this order, or a refund with this key."""
+
+    reason: str
+    order_id: str = ""
+    idempotency_key: str = ""
+    digest: bytes = b""
+
+
+def returned_entries(
+    account: Account, paid: Paid, amount: int, cause: Cause, granting: Sequence[Entry], now_us: int
+) -> list[Entry]:
+    """Gives `amount` of a price back the way it was paid. `granting`: the other entries of the decision, which repay debt first.
+
+    Prepaid money is a new bucket. A phone bill with a credit line here falls, as far as lines have consumed that much. The rest
+    must go back outside.
     """
-    subscription_id = subscription.subscription_id
-    unit = subscription.terms.price_unit
+    unit, purchase_id = paid.terms.price_unit, paid.purchase_id
+    prepaid = paid.payment == Payment.PREPAID
+    on_line = paid.payment == Payment.PHONE_BILL and not paid.references
+    credited = _credits(account, paid, amount, now_us) if on_line else ()
+    outside = 0 if prepaid else amount - sum(part for _, part in credited)
+    returned = PriceReturned(
+        account_id=account.account_id,
+        time_us=now_us,
+        purchase_id=purchase_id,
+        order_id=cause.order_id,
+        offering_id=paid.terms.offering_id,
+        unit=unit,
+        amount=amount,
+        payment=paid.payment,
+        credits=credited,
+        outside=outside,
+        payment_references=paid.references if outside else (),
+        reason=cause.reason,
+        idempotency_key=cause.idempotency_key,
+        digest=cause.digest,
+    )
+    if not prepaid:
+        return [returned]
     granted = BucketGranted(
         account_id=account.account_id,
         time_us=now_us,
-        bucket_id=derived_name("bkt", account.account_id, f"surplus:{subscription_id}/{now_us}"),
+        bucket_id=derived_name(
+            "bkt", account.account_id, f"surplus:{purchase_id}/{now_us}/{cause.order_id or cause.idempotency_key}"
+        ),
         unit=unit,
         amount=amount,
         valid_from_us=now_us,
@@ -81,8 +159,28 @@ def returned_entries(
         idempotency_key="",
         digest=b"",
         repaid=0,
-        source=f"surplus:{subscription_id}",
-        reason="what was paid for days that are left",
+        source=f"surplus:{purchase_id}",
+        reason=cause.reason,
     )
     repaid = sum(entry.amount for entry in granting if isinstance(entry, DebtRepaid) and entry.unit == unit)
-    return bucket_entries(account, granted, repaid)
+    return [returned, *bucket_entries(account, granted, repaid)]
+
+
+def returned_by(entry: PriceReturned) -> Returned:
+    """The part of a price that went back, as people are told."""
+    return Returned(entry.unit, entry.amount, entry.outside, entry.payment_references)
+
+
+def _credits(account: Account, paid: Paid, amount: int, now_us: int) -> BucketAmounts:
+    """The credit lines whose consumption falls by `amount` in all: the purchase's own first, then the latest."""
+    lines = [bucket for bucket in account.buckets.values() if bucket.postpaid and bucket.unit == paid.terms.price_unit]
+    # Those that ended long ago are forgotten with the next grant.
+    lines = [line for line in lines if line.valid_until_us >= now_us - ENDED_MEMORY_US]
+    lines.sort(key=lambda line: (line.subscription_id != paid.purchase_id, -line.created_us, line.bucket_id))
+    credited = []
+    for line in lines:
+        part = min(line.consumed, amount)
+        if part:
+            credited.append((line.bucket_id, part))
+            amount -= part
+    return tuple(credited)

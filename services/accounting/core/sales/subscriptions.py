@@ -1,14 +1,20 @@
 """Subscriptions: changed and cancelled by their account. Pure."""
 
+from typing import Final
+
 from services.accounting.core.account.state import Account, Subscription
+from services.accounting.core.amounts import whole
 from services.accounting.core.commands import CancelSubscription, ChangeSubscription, Decision, Done, Fault, digest_of, fail
-from services.accounting.core.entries import Entry, OrderCompleted, RenewalChanged, SubscriptionEnded
+from services.accounting.core.entries import Entry, OrderCompleted, PriceReturned, RenewalChanged, SubscriptionEnded
 from services.accounting.core.offerings import ChargingCatalog
-from services.accounting.core.sales.credit import credit_of, returned_entries
+from services.accounting.core.sales.credit import Cause, Paid, credit_of, returned_entries
+from services.accounting.core.sales.once import bought_already
 from services.accounting.core.sales.openings import end_cycle, restart_entries
 from services.accounting.core.sales.orders import known_order, order_id_of, order_placed, ordered
 from services.accounting.core.sales.prices import first_cycle, no_room_for, payment_entries, sold, waits_for_payment
-from services.accounting.core.terms import Payment
+from services.accounting.core.terms import Payment, Terms
+
+_LATER: Final = "change from the next cycle on"
 
 
 def change_subscription(account: Account, command: ChangeSubscription, now_us: int, catalog: ChargingCatalog) -> Decision:
@@ -25,15 +31,9 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
     known = account.orders.get(order_id)
     if known is not None:
         return known_order(known, digest)
-    if (refused := _not_now(account, subscription, command)) is not None:
-        return refused
-    terms = sold(catalog, command.offering_id, command.payment)
+    terms = _terms_of(account, subscription, command, now_us, catalog)
     if isinstance(terms, Decision):
         return terms
-    if terms.cycle is None:
-        return fail(
-            Fault.NOT_POSSIBLE, f"offering {command.offering_id} is a pack and has no cycles; order it beside the subscription"
-        )
     if not command.at_once:
         if subscription.state != "active":
             return fail(Fault.NOT_POSSIBLE, f"subscription {command.subscription_id} is suspended; change it at once, or pay first")
@@ -51,18 +51,45 @@ def change_subscription(account: Account, command: ChangeSubscription, now_us: i
         )
     span = first_cycle(terms, now_us)
     credit = credit_of(account, subscription, now_us)
+    if credit and span.price and command.payment != subscription.payment:
+        way = subscription.payment.name.lower()
+        return fail(
+            Fault.NOT_POSSIBLE,
+            f"the running cycle was paid by {way}, and what is left of it goes back so: pay the change by {way}, or {_LATER}",
+        )
     to_pay = max(0, span.price - credit)
     placed = order_placed(account, command, digest, command.subscription_id, terms, to_pay, now_us)
     if waits_for_payment(account, terms, command.payment, to_pay, now_us):
         return Decision((placed,), ordered(placed, "awaiting_payment", command.subscription_id))
     restart = restart_entries(account, subscription, terms, command.payment, order_id, span)
     if credit > span.price:
-        restart += returned_entries(account, subscription, credit - span.price, restart, now_us)
+        back = _give_back(account, subscription, credit - span.price, order_id, restart, catalog)
+        if isinstance(back, Decision):
+            return back
+        restart += back
     payment = payment_entries(account, terms, command.payment, to_pay, order_id, now_us, restart)
     if isinstance(payment, Decision):
         return payment
     entries = [placed, *restart, *payment, OrderCompleted(account.account_id, now_us, order_id, "")]
     return Decision(entries, ordered(placed, "completed", command.subscription_id, entries))
+
+
+def _terms_of(
+    account: Account, subscription: Subscription, command: ChangeSubscription, now_us: int, catalog: ChargingCatalog
+) -> Terms | Decision:
+    """The terms that a subscription is changed to, or the refusal of the change."""
+    if (refused := _not_now(account, subscription, command)) is not None:
+        return refused
+    terms = sold(catalog, command.offering_id, command.payment)
+    if isinstance(terms, Decision):
+        return terms
+    if terms.cycle is None:
+        return fail(
+            Fault.NOT_POSSIBLE, f"offering {command.offering_id} is a pack and has no cycles; order it beside the subscription"
+        )
+    if command.offering_id == subscription.terms.offering_id:
+        return terms
+    return bought_already(account, terms, now_us, subscription.subscription_id) or terms
 
 
 def _not_now(account: Account, subscription: Subscription, command: ChangeSubscription) -> Decision | None:
@@ -85,6 +112,27 @@ def _not_now(account: Account, subscription: Subscription, command: ChangeSubscr
     if subscription.next_terms is not None and subscription.next_terms.offering_id == offering_id:
         return fail(Fault.NOT_POSSIBLE, f"subscription {subscription_id} renews on {offering_id} already")
     return None
+
+
+def _give_back(
+    account: Account, subscription: Subscription, amount: int, order_id: str, restart: list[Entry], catalog: ChargingCatalog
+) -> list[Entry] | Decision:
+    """Entries that give back what is over of a change, or its refusal. `restart`: the entries of the new cycle."""
+    paid = Paid.for_subscription(subscription)
+    if not subscription.terms.refundable:
+        back = f"{whole(amount)} {paid.terms.price_unit.removeprefix('CURRENCY:')}"
+        return fail(
+            Fault.NOT_POSSIBLE,
+            f"{back} would come back, and offering {paid.terms.offering_id} is sold without refund: {_LATER}",
+        )
+    cause = Cause("what was paid for days that are left", order_id)
+    entries = returned_entries(account, paid, amount, cause, restart, restart[0].time_us)
+    if catalog.sales:
+        return entries
+    if paid.payment == Payment.PREPAID:
+        # Money came back like this before there was an entry for it.
+        return [entry for entry in entries if not isinstance(entry, PriceReturned)]
+    return fail(Fault.UNAVAILABLE, f"a replica of accounting is of a release that gives back prepaid money alone: {_LATER}")
 
 
 def cancel_subscription(account: Account, command: CancelSubscription, now_us: int, catalog: ChargingCatalog) -> Decision:

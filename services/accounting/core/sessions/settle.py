@@ -267,7 +267,11 @@ def _settle(
         attempts=end.attempts,
         arrivals=arrivals,
         cached_share=_learned_share(account, session, end),
-        wholesale=wholesale_of(session.wholesale, end.attempts),
+        # A sweep has no catalog: it charges a call that was silent, by its start.
+        wholesale=wholesale_of(
+            catalog.wholesale_at_end(session.wholesale, session.model_id, now_us) if catalog is not None else session.wholesale,
+            end.attempts,
+        ),
         unpaid=end.unpaid,
         run_label=session.run_label,
     )

@@ -38,6 +38,11 @@ class _Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at_once: bool = False
 
 
+class _Refund(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    reason: Reason
+    idempotency_key: Name
+
+
 class _End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at_once: bool = False
 
@@ -70,7 +75,12 @@ def order_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -
         cancelling = pb.CancelOrderRequest(account_id=account_id, order_id=order_id, reason=given_up.reason)
         return order_json((await give(request, accounting.CancelOrder, cancelling)).order)
 
-    return [place_order, confirm_payment, cancel_order]
+    @post("/accounts/{account_id:str}/orders/{order_id:str}/refund", status_code=200)
+    async def refund_order(request: Request[Any, Any, Any], account_id: FromPath[str], order_id: FromPath[str]) -> dict[str, Any]:
+        wanted = parse(await request.body(), _Refund)
+        return await _refund(accounting, request, account_id, order_id, wanted)
+
+    return [place_order, confirm_payment, cancel_order, refund_order]
 
 
 def subscription_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub") -> list[HTTPRouteHandler]:
@@ -100,7 +110,37 @@ def subscription_routes(accounting: "accounting_pb2_grpc.AccountingServiceAsyncS
         await give(request, accounting.CancelSubscription, cancelling)
         return {"subscription_id": subscription_id, "at_once": end.at_once}
 
-    return [change_subscription, cancel_subscription]
+    @post("/accounts/{account_id:str}/subscriptions/{subscription_id:str}/refund", status_code=200)
+    async def refund_subscription(
+        request: Request[Any, Any, Any], account_id: FromPath[str], subscription_id: FromPath[str]
+    ) -> dict[str, Any]:
+        wanted = parse(await request.body(), _Refund)
+        return await _refund(accounting, request, account_id, subscription_id, wanted)
+
+    return [change_subscription, cancel_subscription, refund_subscription]
+
+
+async def _refund(
+    accounting: "accounting_pb2_grpc.AccountingServiceAsyncStub",
+    request: Request[Any, Any, Any],
+    account_id: str,
+    purchase_id: str,
+    wanted: _Refund,
+) -> dict[str, Any]:
+    refunding = pb.RefundPurchaseRequest(
+        account_id=account_id, purchase_id=purchase_id, reason=wanted.reason, idempotency_key=wanted.idempotency_key
+    )
+    return returned_json((await give(request, accounting.RefundPurchase, refunding)).returned)
+
+
+def returned_json(returned: pb.Returned) -> dict[str, Any]:
+    """A part of a price that went back. `outside_amount` of it is to be given back to the payments named."""
+    return {
+        **unit_json(returned.unit),
+        "amount": returned.amount,
+        "outside_amount": returned.outside_amount,
+        "payment_references": list(returned.payment_references),
+    }
 
 
 def order_json(order: pb.Order) -> dict[str, Any]:
@@ -116,6 +156,7 @@ def order_json(order: pb.Order) -> dict[str, Any]:
         "subscription_id": order.subscription_id or None,
         "bucket_ids": list(order.bucket_ids),
         "remark": order.remark or None,
+        "returned": returned_json(order.returned) if order.HasField("returned") else None,
     }
 
 

@@ -633,7 +633,7 @@ class Subscription(_message.Message):
     def __init__(self, subscription_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., state: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., cycle_number: _Optional[int] = ..., cycle_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cycle_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_offering_id: _Optional[str] = ..., grace_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Order(_message.Message):
-    __slots__ = ("order_id", "offering_id", "state", "payment_method", "unit", "amount", "expire_time", "subscription_id", "bucket_ids", "remark")
+    __slots__ = ("order_id", "offering_id", "state", "payment_method", "unit", "amount", "expire_time", "subscription_id", "bucket_ids", "remark", "returned")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -644,6 +644,7 @@ class Order(_message.Message):
     SUBSCRIPTION_ID_FIELD_NUMBER: _ClassVar[int]
     BUCKET_IDS_FIELD_NUMBER: _ClassVar[int]
     REMARK_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     offering_id: str
     state: str
@@ -654,7 +655,20 @@ class Order(_message.Message):
     subscription_id: str
     bucket_ids: _containers.RepeatedScalarFieldContainer[str]
     remark: str
-    def __init__(self, order_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., state: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subscription_id: _Optional[str] = ..., bucket_ids: _Optional[_Iterable[str]] = ..., remark: _Optional[str] = ...) -> None: ...
+    returned: Returned
+    def __init__(self, order_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., state: _Optional[str] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subscription_id: _Optional[str] = ..., bucket_ids: _Optional[_Iterable[str]] = ..., remark: _Optional[str] = ..., returned: _Optional[_Union[Returned, _Mapping]] = ...) -> None: ...
+
+class Returned(_message.Message):
+    __slots__ = ("unit", "amount", "outside_amount", "payment_references")
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    OUTSIDE_AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    unit: UnitOfAmount
+    amount: int
+    outside_amount: int
+    payment_references: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, unit: _Optional[_Union[UnitOfAmount, _Mapping]] = ..., amount: _Optional[int] = ..., outside_amount: _Optional[int] = ..., payment_references: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Transfer(_message.Message):
     __slots__ = ("transfer_id", "to_account_id", "bucket_id", "amount", "state", "remark")
@@ -863,6 +877,26 @@ class CancelSubscriptionRequest(_message.Message):
 class CancelSubscriptionResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class RefundPurchaseRequest(_message.Message):
+    __slots__ = ("account_id", "purchase_id", "reason", "idempotency_key", "actor")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    PURCHASE_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    account_id: str
+    purchase_id: str
+    reason: str
+    idempotency_key: str
+    actor: Actor
+    def __init__(self, account_id: _Optional[str] = ..., purchase_id: _Optional[str] = ..., reason: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+
+class RefundPurchaseResponse(_message.Message):
+    __slots__ = ("returned",)
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
+    returned: Returned
+    def __init__(self, returned: _Optional[_Union[Returned, _Mapping]] = ...) -> None: ...
 
 class SendTransferRequest(_message.Message):
     __slots__ = ("account_id", "to_account_id", "bucket_id", "amount", "idempotency_key", "actor")
@@ -1093,7 +1127,7 @@ class ReadJournalResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[JournalEntry, _Mapping]]] = ...) -> None: ...
 
 class JournalEntry(_message.Message):
-    __slots__ = ("part_id", "sequence_number", "index", "account_id", "time_us", "account_opened", "bucket_granted", "debt_repaid", "bucket_expired", "session_created", "session_updated", "session_settled", "notice_reached", "order_placed", "price_charged", "order_completed", "order_failed", "subscription_started", "cycle_started", "renewal_changed", "subscription_suspended", "subscription_ended", "bucket_rolled_over", "transfer_sent", "transfer_confirmed", "transfer_returned", "bucket_reduced", "debt_written_off", "limits_set", "bucket_topped_up", "run_opened", "runs_ended", "call_labelled", "actor")
+    __slots__ = ("part_id", "sequence_number", "index", "account_id", "time_us", "account_opened", "bucket_granted", "debt_repaid", "bucket_expired", "session_created", "session_updated", "session_settled", "notice_reached", "order_placed", "price_charged", "order_completed", "order_failed", "subscription_started", "cycle_started", "renewal_changed", "subscription_suspended", "subscription_ended", "bucket_rolled_over", "transfer_sent", "transfer_confirmed", "transfer_returned", "bucket_reduced", "debt_written_off", "limits_set", "bucket_topped_up", "run_opened", "runs_ended", "call_labelled", "price_returned", "actor")
     PART_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -1127,6 +1161,7 @@ class JournalEntry(_message.Message):
     RUN_OPENED_FIELD_NUMBER: _ClassVar[int]
     RUNS_ENDED_FIELD_NUMBER: _ClassVar[int]
     CALL_LABELLED_FIELD_NUMBER: _ClassVar[int]
+    PRICE_RETURNED_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     part_id: int
     sequence_number: int
@@ -1161,8 +1196,9 @@ class JournalEntry(_message.Message):
     run_opened: RunOpened
     runs_ended: RunsEnded
     call_labelled: CallLabelled
+    price_returned: PriceReturned
     actor: Actor
-    def __init__(self, part_id: _Optional[int] = ..., sequence_number: _Optional[int] = ..., index: _Optional[int] = ..., account_id: _Optional[str] = ..., time_us: _Optional[int] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., bucket_granted: _Optional[_Union[BucketGranted, _Mapping]] = ..., debt_repaid: _Optional[_Union[DebtRepaid, _Mapping]] = ..., bucket_expired: _Optional[_Union[BucketExpired, _Mapping]] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., session_updated: _Optional[_Union[SessionUpdated, _Mapping]] = ..., session_settled: _Optional[_Union[SessionSettled, _Mapping]] = ..., notice_reached: _Optional[_Union[NoticeReached, _Mapping]] = ..., order_placed: _Optional[_Union[OrderPlaced, _Mapping]] = ..., price_charged: _Optional[_Union[PriceCharged, _Mapping]] = ..., order_completed: _Optional[_Union[OrderCompleted, _Mapping]] = ..., order_failed: _Optional[_Union[OrderFailed, _Mapping]] = ..., subscription_started: _Optional[_Union[SubscriptionStarted, _Mapping]] = ..., cycle_started: _Optional[_Union[CycleStarted, _Mapping]] = ..., renewal_changed: _Optional[_Union[RenewalChanged, _Mapping]] = ..., subscription_suspended: _Optional[_Union[SubscriptionSuspended, _Mapping]] = ..., subscription_ended: _Optional[_Union[SubscriptionEnded, _Mapping]] = ..., bucket_rolled_over: _Optional[_Union[BucketRolledOver, _Mapping]] = ..., transfer_sent: _Optional[_Union[TransferSent, _Mapping]] = ..., transfer_confirmed: _Optional[_Union[TransferConfirmed, _Mapping]] = ..., transfer_returned: _Optional[_Union[TransferReturned, _Mapping]] = ..., bucket_reduced: _Optional[_Union[BucketReduced, _Mapping]] = ..., debt_written_off: _Optional[_Union[DebtWrittenOff, _Mapping]] = ..., limits_set: _Optional[_Union[LimitsSet, _Mapping]] = ..., bucket_topped_up: _Optional[_Union[BucketToppedUp, _Mapping]] = ..., run_opened: _Optional[_Union[RunOpened, _Mapping]] = ..., runs_ended: _Optional[_Union[RunsEnded, _Mapping]] = ..., call_labelled: _Optional[_Union[CallLabelled, _Mapping]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+    def __init__(self, part_id: _Optional[int] = ..., sequence_number: _Optional[int] = ..., index: _Optional[int] = ..., account_id: _Optional[str] = ..., time_us: _Optional[int] = ..., account_opened: _Optional[_Union[AccountOpened, _Mapping]] = ..., bucket_granted: _Optional[_Union[BucketGranted, _Mapping]] = ..., debt_repaid: _Optional[_Union[DebtRepaid, _Mapping]] = ..., bucket_expired: _Optional[_Union[BucketExpired, _Mapping]] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., session_updated: _Optional[_Union[SessionUpdated, _Mapping]] = ..., session_settled: _Optional[_Union[SessionSettled, _Mapping]] = ..., notice_reached: _Optional[_Union[NoticeReached, _Mapping]] = ..., order_placed: _Optional[_Union[OrderPlaced, _Mapping]] = ..., price_charged: _Optional[_Union[PriceCharged, _Mapping]] = ..., order_completed: _Optional[_Union[OrderCompleted, _Mapping]] = ..., order_failed: _Optional[_Union[OrderFailed, _Mapping]] = ..., subscription_started: _Optional[_Union[SubscriptionStarted, _Mapping]] = ..., cycle_started: _Optional[_Union[CycleStarted, _Mapping]] = ..., renewal_changed: _Optional[_Union[RenewalChanged, _Mapping]] = ..., subscription_suspended: _Optional[_Union[SubscriptionSuspended, _Mapping]] = ..., subscription_ended: _Optional[_Union[SubscriptionEnded, _Mapping]] = ..., bucket_rolled_over: _Optional[_Union[BucketRolledOver, _Mapping]] = ..., transfer_sent: _Optional[_Union[TransferSent, _Mapping]] = ..., transfer_confirmed: _Optional[_Union[TransferConfirmed, _Mapping]] = ..., transfer_returned: _Optional[_Union[TransferReturned, _Mapping]] = ..., bucket_reduced: _Optional[_Union[BucketReduced, _Mapping]] = ..., debt_written_off: _Optional[_Union[DebtWrittenOff, _Mapping]] = ..., limits_set: _Optional[_Union[LimitsSet, _Mapping]] = ..., bucket_topped_up: _Optional[_Union[BucketToppedUp, _Mapping]] = ..., run_opened: _Optional[_Union[RunOpened, _Mapping]] = ..., runs_ended: _Optional[_Union[RunsEnded, _Mapping]] = ..., call_labelled: _Optional[_Union[CallLabelled, _Mapping]] = ..., price_returned: _Optional[_Union[PriceReturned, _Mapping]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
 
 class NoticeReached(_message.Message):
     __slots__ = ("bucket_id", "percent")
@@ -1373,6 +1409,24 @@ class CallLabelled(_message.Message):
     charging_id: str
     run_label: str
     def __init__(self, charging_id: _Optional[str] = ..., run_label: _Optional[str] = ...) -> None: ...
+
+class PriceReturned(_message.Message):
+    __slots__ = ("purchase_id", "order_id", "offering_id", "returned", "payment_method", "credits", "reason")
+    PURCHASE_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_METHOD_FIELD_NUMBER: _ClassVar[int]
+    CREDITS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    purchase_id: str
+    order_id: str
+    offering_id: str
+    returned: Returned
+    payment_method: _registry_pb2.PaymentMethod
+    credits: _containers.RepeatedCompositeFieldContainer[BucketAmount]
+    reason: str
+    def __init__(self, purchase_id: _Optional[str] = ..., order_id: _Optional[str] = ..., offering_id: _Optional[str] = ..., returned: _Optional[_Union[Returned, _Mapping]] = ..., payment_method: _Optional[_Union[_registry_pb2.PaymentMethod, str]] = ..., credits: _Optional[_Iterable[_Union[BucketAmount, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class AccountOpened(_message.Message):
     __slots__ = ("offering_id",)

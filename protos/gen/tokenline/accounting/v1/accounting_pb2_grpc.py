@@ -100,6 +100,11 @@ class AccountingServiceStub:
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelSubscriptionRequest.SerializeToString,
                 response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelSubscriptionResponse.FromString,
                 _registered_method=True)
+        self.RefundPurchase = channel.unary_unary(
+                '/tokenline.accounting.v1.AccountingService/RefundPurchase',
+                request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.RefundPurchaseRequest.SerializeToString,
+                response_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.RefundPurchaseResponse.FromString,
+                _registered_method=True)
         self.SendTransfer = channel.unary_unary(
                 '/tokenline.accounting.v1.AccountingService/SendTransfer',
                 request_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.SendTransferRequest.SerializeToString,
@@ -269,6 +274,15 @@ class AccountingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RefundPurchase(self, request, context):
+        """Ends a subscription or a pack at once, and gives back the worth of what is left of it, the way it was paid. Idempotent by
+        (account_id, idempotency_key). ITEM_UNKNOWN; NOT_POSSIBLE when nothing is left, and where it was sold without refund; UNAVAILABLE
+        while a replica of an older release is there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SendTransfer(self, request, context):
         """Gives a part of a transferable bucket to another account. It is in transit at first; ask again under the same idempotency_key
         for its outcome. ITEM_UNKNOWN, NOT_POSSIBLE.
@@ -432,6 +446,11 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.CancelSubscription,
                     request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelSubscriptionRequest.FromString,
                     response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelSubscriptionResponse.SerializeToString,
+            ),
+            'RefundPurchase': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefundPurchase,
+                    request_deserializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.RefundPurchaseRequest.FromString,
+                    response_serializer=tokenline_dot_accounting_dot_v1_dot_accounting__pb2.RefundPurchaseResponse.SerializeToString,
             ),
             'SendTransfer': grpc.unary_unary_rpc_method_handler(
                     servicer.SendTransfer,
@@ -851,6 +870,33 @@ class AccountingService:
             '/tokenline.accounting.v1.AccountingService/CancelSubscription',
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelSubscriptionRequest.SerializeToString,
             tokenline_dot_accounting_dot_v1_dot_accounting__pb2.CancelSubscriptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefundPurchase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tokenline.accounting.v1.AccountingService/RefundPurchase',
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.RefundPurchaseRequest.SerializeToString,
+            tokenline_dot_accounting_dot_v1_dot_accounting__pb2.RefundPurchaseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -77,6 +77,11 @@ class AccountingServiceStub:
     """
     CancelSubscription: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.CancelSubscriptionRequest, _accounting_pb2.CancelSubscriptionResponse]
     """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN."""
+    RefundPurchase: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.RefundPurchaseRequest, _accounting_pb2.RefundPurchaseResponse]
+    """Ends a subscription or a pack at once, and gives back the worth of what is left of it, the way it was paid. Idempotent by
+    (account_id, idempotency_key). ITEM_UNKNOWN; NOT_POSSIBLE when nothing is left, and where it was sold without refund; UNAVAILABLE
+    while a replica of an older release is there.
+    """
     SendTransfer: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.SendTransferRequest, _accounting_pb2.SendTransferResponse]
     """Gives a part of a transferable bucket to another account. It is in transit at first; ask again under the same idempotency_key
     for its outcome. ITEM_UNKNOWN, NOT_POSSIBLE.
@@ -157,6 +162,11 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """
     CancelSubscription: _aio.UnaryUnaryMultiCallable[_accounting_pb2.CancelSubscriptionRequest, _accounting_pb2.CancelSubscriptionResponse]  # type: ignore[assignment]
     """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN."""
+    RefundPurchase: _aio.UnaryUnaryMultiCallable[_accounting_pb2.RefundPurchaseRequest, _accounting_pb2.RefundPurchaseResponse]  # type: ignore[assignment]
+    """Ends a subscription or a pack at once, and gives back the worth of what is left of it, the way it was paid. Idempotent by
+    (account_id, idempotency_key). ITEM_UNKNOWN; NOT_POSSIBLE when nothing is left, and where it was sold without refund; UNAVAILABLE
+    while a replica of an older release is there.
+    """
     SendTransfer: _aio.UnaryUnaryMultiCallable[_accounting_pb2.SendTransferRequest, _accounting_pb2.SendTransferResponse]  # type: ignore[assignment]
     """Gives a part of a transferable bucket to another account. It is in transit at first; ask again under the same idempotency_key
     for its outcome. ITEM_UNKNOWN, NOT_POSSIBLE.
@@ -312,6 +322,17 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.CancelSubscriptionResponse, _abc.Awaitable[_accounting_pb2.CancelSubscriptionResponse]]:
         """Ends a subscription with its cycle, or at once; nothing is paid back. A repeat changes nothing. ITEM_UNKNOWN."""
+
+    @_abc_1.abstractmethod
+    def RefundPurchase(
+        self,
+        request: _accounting_pb2.RefundPurchaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.RefundPurchaseResponse, _abc.Awaitable[_accounting_pb2.RefundPurchaseResponse]]:
+        """Ends a subscription or a pack at once, and gives back the worth of what is left of it, the way it was paid. Idempotent by
+        (account_id, idempotency_key). ITEM_UNKNOWN; NOT_POSSIBLE when nothing is left, and where it was sold without refund; UNAVAILABLE
+        while a replica of an older release is there.
+        """
 
     @_abc_1.abstractmethod
     def SendTransfer(

@@ -93,6 +93,12 @@ class RoutingPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ROUTING_POLICY_WEIGHTED: _ClassVar[RoutingPolicy]
     ROUTING_POLICY_CHEAPEST: _ClassVar[RoutingPolicy]
 
+class PricedAt(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRICED_AT_UNSPECIFIED: _ClassVar[PricedAt]
+    PRICED_AT_START: _ClassVar[PricedAt]
+    PRICED_AT_END: _ClassVar[PricedAt]
+
 class Period(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     PERIOD_UNSPECIFIED: _ClassVar[Period]
@@ -120,6 +126,24 @@ class FinalUnit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FINAL_UNIT_TERMINATE: _ClassVar[FinalUnit]
     FINAL_UNIT_REDIRECT: _ClassVar[FinalUnit]
     FINAL_UNIT_RESTRICT_ACCESS: _ClassVar[FinalUnit]
+
+class EnergyUnit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENERGY_UNIT_UNSPECIFIED: _ClassVar[EnergyUnit]
+    ENERGY_UNIT_OUTPUT_TOKEN: _ClassVar[EnergyUnit]
+    ENERGY_UNIT_IMAGE: _ClassVar[EnergyUnit]
+
+class TariffDay(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TARIFF_DAY_UNSPECIFIED: _ClassVar[TariffDay]
+    TARIFF_DAY_MONDAY: _ClassVar[TariffDay]
+    TARIFF_DAY_TUESDAY: _ClassVar[TariffDay]
+    TARIFF_DAY_WEDNESDAY: _ClassVar[TariffDay]
+    TARIFF_DAY_THURSDAY: _ClassVar[TariffDay]
+    TARIFF_DAY_FRIDAY: _ClassVar[TariffDay]
+    TARIFF_DAY_SATURDAY: _ClassVar[TariffDay]
+    TARIFF_DAY_SUNDAY: _ClassVar[TariffDay]
+    TARIFF_DAY_HOLIDAY: _ClassVar[TariffDay]
 UNIT_UNSPECIFIED: Unit
 UNIT_TOKEN: Unit
 UNIT_POINT: Unit
@@ -170,6 +194,9 @@ VENDOR_ERROR_MEANING_CONTEXT: VendorErrorMeaning
 ROUTING_POLICY_UNSPECIFIED: RoutingPolicy
 ROUTING_POLICY_WEIGHTED: RoutingPolicy
 ROUTING_POLICY_CHEAPEST: RoutingPolicy
+PRICED_AT_UNSPECIFIED: PricedAt
+PRICED_AT_START: PricedAt
+PRICED_AT_END: PricedAt
 PERIOD_UNSPECIFIED: Period
 PERIOD_DAY: Period
 PERIOD_WEEK: Period
@@ -186,9 +213,21 @@ FINAL_UNIT_UNSPECIFIED: FinalUnit
 FINAL_UNIT_TERMINATE: FinalUnit
 FINAL_UNIT_REDIRECT: FinalUnit
 FINAL_UNIT_RESTRICT_ACCESS: FinalUnit
+ENERGY_UNIT_UNSPECIFIED: EnergyUnit
+ENERGY_UNIT_OUTPUT_TOKEN: EnergyUnit
+ENERGY_UNIT_IMAGE: EnergyUnit
+TARIFF_DAY_UNSPECIFIED: TariffDay
+TARIFF_DAY_MONDAY: TariffDay
+TARIFF_DAY_TUESDAY: TariffDay
+TARIFF_DAY_WEDNESDAY: TariffDay
+TARIFF_DAY_THURSDAY: TariffDay
+TARIFF_DAY_FRIDAY: TariffDay
+TARIFF_DAY_SATURDAY: TariffDay
+TARIFF_DAY_SUNDAY: TariffDay
+TARIFF_DAY_HOLIDAY: TariffDay
 
 class Vendor(_message.Message):
-    __slots__ = ("vendor_id", "display_name", "base_url", "api_key_env", "base_url_env", "endpoints", "errors")
+    __slots__ = ("vendor_id", "display_name", "base_url", "api_key_env", "base_url_env", "endpoints", "errors", "priced_at")
     VENDOR_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     BASE_URL_FIELD_NUMBER: _ClassVar[int]
@@ -196,6 +235,7 @@ class Vendor(_message.Message):
     BASE_URL_ENV_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
+    PRICED_AT_FIELD_NUMBER: _ClassVar[int]
     vendor_id: str
     display_name: str
     base_url: str
@@ -203,7 +243,8 @@ class Vendor(_message.Message):
     base_url_env: str
     endpoints: _containers.RepeatedCompositeFieldContainer[VendorEndpoint]
     errors: _containers.RepeatedCompositeFieldContainer[VendorError]
-    def __init__(self, vendor_id: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., api_key_env: _Optional[str] = ..., base_url_env: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[VendorEndpoint, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[VendorError, _Mapping]]] = ...) -> None: ...
+    priced_at: PricedAt
+    def __init__(self, vendor_id: _Optional[str] = ..., display_name: _Optional[str] = ..., base_url: _Optional[str] = ..., api_key_env: _Optional[str] = ..., base_url_env: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[VendorEndpoint, _Mapping]]] = ..., errors: _Optional[_Iterable[_Union[VendorError, _Mapping]]] = ..., priced_at: _Optional[_Union[PricedAt, str]] = ...) -> None: ...
 
 class VendorEndpoint(_message.Message):
     __slots__ = ("dialect", "base_url", "authentication", "output_limit_field", "limit_counts_reasoning", "streams", "takes_stream_options", "drainable", "extra_fields", "priced_fields", "unknown_fields", "unknown_content", "usage", "prompt_caching", "probe_path")
@@ -340,7 +381,7 @@ class Route(_message.Message):
     def __init__(self, vendor_id: _Optional[str] = ..., vendor_model_id: _Optional[str] = ..., priority: _Optional[int] = ..., wholesale_tariff_id: _Optional[str] = ..., weight: _Optional[int] = ..., edge_concurrency_max: _Optional[int] = ..., region: _Optional[str] = ..., offering_ids: _Optional[_Iterable[str]] = ..., requests_per_minute: _Optional[int] = ..., tokens_per_minute: _Optional[int] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning", "dialects", "input_measure", "output_measure", "equivalent_model_ids", "routing")
+    __slots__ = ("model_id", "display_name", "owned_by", "context_window_tokens", "max_output_tokens", "family_id", "release_time", "routes", "hidden_reasoning", "dialects", "input_measure", "output_measure", "equivalent_model_ids", "routing", "aliases", "sunset_time", "source_ids", "conflict", "energy")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     OWNED_BY_FIELD_NUMBER: _ClassVar[int]
@@ -355,6 +396,11 @@ class Model(_message.Message):
     OUTPUT_MEASURE_FIELD_NUMBER: _ClassVar[int]
     EQUIVALENT_MODEL_IDS_FIELD_NUMBER: _ClassVar[int]
     ROUTING_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    SUNSET_TIME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_IDS_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     display_name: str
     owned_by: str
@@ -369,7 +415,42 @@ class Model(_message.Message):
     output_measure: Measure
     equivalent_model_ids: _containers.RepeatedScalarFieldContainer[str]
     routing: RoutingPolicy
-    def __init__(self, model_id: _Optional[str] = ..., display_name: _Optional[str] = ..., owned_by: _Optional[str] = ..., context_window_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., family_id: _Optional[str] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., hidden_reasoning: _Optional[bool] = ..., dialects: _Optional[_Iterable[_Union[Dialect, str]]] = ..., input_measure: _Optional[_Union[Measure, str]] = ..., output_measure: _Optional[_Union[Measure, str]] = ..., equivalent_model_ids: _Optional[_Iterable[str]] = ..., routing: _Optional[_Union[RoutingPolicy, str]] = ...) -> None: ...
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    sunset_time: _timestamp_pb2.Timestamp
+    source_ids: _containers.RepeatedScalarFieldContainer[str]
+    conflict: str
+    energy: _containers.RepeatedCompositeFieldContainer[Energy]
+    def __init__(self, model_id: _Optional[str] = ..., display_name: _Optional[str] = ..., owned_by: _Optional[str] = ..., context_window_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., family_id: _Optional[str] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., hidden_reasoning: _Optional[bool] = ..., dialects: _Optional[_Iterable[_Union[Dialect, str]]] = ..., input_measure: _Optional[_Union[Measure, str]] = ..., output_measure: _Optional[_Union[Measure, str]] = ..., equivalent_model_ids: _Optional[_Iterable[str]] = ..., routing: _Optional[_Union[RoutingPolicy, str]] = ..., aliases: _Optional[_Iterable[str]] = ..., sunset_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source_ids: _Optional[_Iterable[str]] = ..., conflict: _Optional[str] = ..., energy: _Optional[_Iterable[_Union[Energy, _Mapping]]] = ...) -> None: ...
+
+class Source(_message.Message):
+    __slots__ = ("source_id", "title", "published_time")
+    SOURCE_ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_TIME_FIELD_NUMBER: _ClassVar[int]
+    source_id: str
+    title: str
+    published_time: _timestamp_pb2.Timestamp
+    def __init__(self, source_id: _Optional[str] = ..., title: _Optional[str] = ..., published_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Energy(_message.Message):
+    __slots__ = ("gpu", "per", "task", "low_microjoules", "low_batch", "high_microjoules", "high_batch", "source_ids")
+    GPU_FIELD_NUMBER: _ClassVar[int]
+    PER_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    LOW_MICROJOULES_FIELD_NUMBER: _ClassVar[int]
+    LOW_BATCH_FIELD_NUMBER: _ClassVar[int]
+    HIGH_MICROJOULES_FIELD_NUMBER: _ClassVar[int]
+    HIGH_BATCH_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_IDS_FIELD_NUMBER: _ClassVar[int]
+    gpu: str
+    per: EnergyUnit
+    task: str
+    low_microjoules: int
+    low_batch: int
+    high_microjoules: int
+    high_batch: int
+    source_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, gpu: _Optional[str] = ..., per: _Optional[_Union[EnergyUnit, str]] = ..., task: _Optional[str] = ..., low_microjoules: _Optional[int] = ..., low_batch: _Optional[int] = ..., high_microjoules: _Optional[int] = ..., high_batch: _Optional[int] = ..., source_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TokenRates(_message.Message):
     __slots__ = ("input", "cached_input", "cache_write", "output", "reasoning", "cache_write_1h", "audio_input", "image_input", "audio_output", "image_output", "generated_images", "audio_milliseconds", "spoken_characters")
@@ -410,15 +491,19 @@ class ContextTier(_message.Message):
     def __init__(self, above_input_tokens: _Optional[int] = ..., rates: _Optional[_Union[TokenRates, _Mapping]] = ...) -> None: ...
 
 class ModelRates(_message.Message):
-    __slots__ = ("model_id", "tiers")
+    __slots__ = ("model_id", "tiers", "source_ids", "conflict")
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     TIERS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_IDS_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     tiers: _containers.RepeatedCompositeFieldContainer[ContextTier]
-    def __init__(self, model_id: _Optional[str] = ..., tiers: _Optional[_Iterable[_Union[ContextTier, _Mapping]]] = ...) -> None: ...
+    source_ids: _containers.RepeatedScalarFieldContainer[str]
+    conflict: str
+    def __init__(self, model_id: _Optional[str] = ..., tiers: _Optional[_Iterable[_Union[ContextTier, _Mapping]]] = ..., source_ids: _Optional[_Iterable[str]] = ..., conflict: _Optional[str] = ...) -> None: ...
 
 class Tariff(_message.Message):
-    __slots__ = ("tariff_id", "version", "unit", "currency", "model_rates", "source", "upcoming")
+    __slots__ = ("tariff_id", "version", "unit", "currency", "model_rates", "source", "upcoming", "public", "windows", "time_zone", "holidays")
     TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
@@ -426,6 +511,10 @@ class Tariff(_message.Message):
     MODEL_RATES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     UPCOMING_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_FIELD_NUMBER: _ClassVar[int]
+    WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    HOLIDAYS_FIELD_NUMBER: _ClassVar[int]
     tariff_id: str
     version: int
     unit: Unit
@@ -433,17 +522,45 @@ class Tariff(_message.Message):
     model_rates: _containers.RepeatedCompositeFieldContainer[ModelRates]
     source: str
     upcoming: _containers.RepeatedCompositeFieldContainer[TariffVersion]
-    def __init__(self, tariff_id: _Optional[str] = ..., version: _Optional[int] = ..., unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., model_rates: _Optional[_Iterable[_Union[ModelRates, _Mapping]]] = ..., source: _Optional[str] = ..., upcoming: _Optional[_Iterable[_Union[TariffVersion, _Mapping]]] = ...) -> None: ...
+    public: bool
+    windows: _containers.RepeatedCompositeFieldContainer[TariffWindow]
+    time_zone: str
+    holidays: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, tariff_id: _Optional[str] = ..., version: _Optional[int] = ..., unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., model_rates: _Optional[_Iterable[_Union[ModelRates, _Mapping]]] = ..., source: _Optional[str] = ..., upcoming: _Optional[_Iterable[_Union[TariffVersion, _Mapping]]] = ..., public: _Optional[bool] = ..., windows: _Optional[_Iterable[_Union[TariffWindow, _Mapping]]] = ..., time_zone: _Optional[str] = ..., holidays: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class WindowHours(_message.Message):
+    __slots__ = ("days", "begin_minute", "end_minute")
+    DAYS_FIELD_NUMBER: _ClassVar[int]
+    BEGIN_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    END_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    days: _containers.RepeatedScalarFieldContainer[TariffDay]
+    begin_minute: int
+    end_minute: int
+    def __init__(self, days: _Optional[_Iterable[_Union[TariffDay, str]]] = ..., begin_minute: _Optional[int] = ..., end_minute: _Optional[int] = ...) -> None: ...
+
+class TariffWindow(_message.Message):
+    __slots__ = ("window_id", "version", "hours", "model_rates")
+    WINDOW_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    HOURS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_RATES_FIELD_NUMBER: _ClassVar[int]
+    window_id: str
+    version: int
+    hours: _containers.RepeatedCompositeFieldContainer[WindowHours]
+    model_rates: _containers.RepeatedCompositeFieldContainer[ModelRates]
+    def __init__(self, window_id: _Optional[str] = ..., version: _Optional[int] = ..., hours: _Optional[_Iterable[_Union[WindowHours, _Mapping]]] = ..., model_rates: _Optional[_Iterable[_Union[ModelRates, _Mapping]]] = ...) -> None: ...
 
 class TariffVersion(_message.Message):
-    __slots__ = ("version", "effective_time", "model_rates")
+    __slots__ = ("version", "effective_time", "model_rates", "windows")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     MODEL_RATES_FIELD_NUMBER: _ClassVar[int]
+    WINDOWS_FIELD_NUMBER: _ClassVar[int]
     version: int
     effective_time: _timestamp_pb2.Timestamp
     model_rates: _containers.RepeatedCompositeFieldContainer[ModelRates]
-    def __init__(self, version: _Optional[int] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_rates: _Optional[_Iterable[_Union[ModelRates, _Mapping]]] = ...) -> None: ...
+    windows: _containers.RepeatedCompositeFieldContainer[TariffWindow]
+    def __init__(self, version: _Optional[int] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_rates: _Optional[_Iterable[_Union[ModelRates, _Mapping]]] = ..., windows: _Optional[_Iterable[_Union[TariffWindow, _Mapping]]] = ...) -> None: ...
 
 class ModelGroup(_message.Message):
     __slots__ = ("group_id", "model_ids")
@@ -560,7 +677,7 @@ class Limit(_message.Message):
     def __init__(self, limit_id: _Optional[str] = ..., per: _Optional[_Union[LimitScope, str]] = ..., request_rate: _Optional[_Union[RequestRate, _Mapping]] = ..., token_rate: _Optional[_Union[TokenRate, _Mapping]] = ..., concurrent_sessions: _Optional[int] = ..., usage: _Optional[_Union[UsageLimit, _Mapping]] = ...) -> None: ...
 
 class Offering(_message.Message):
-    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output", "overage_tariff_id", "price", "payment_methods", "cycle", "automatic_renewal", "renewal_grace_days", "allowances", "limits", "final_unit", "redirect_offering_id", "restricted_model_id", "debt_limits", "abandoned_answer", "required_regions", "preferred_regions", "equivalent_models")
+    __slots__ = ("offering_id", "display_name", "tariff_id", "model_ids", "reservation_policy", "output_window_tokens", "charge_input_when_client_gone_before_output", "overage_tariff_id", "price", "payment_methods", "cycle", "automatic_renewal", "renewal_grace_days", "allowances", "limits", "final_unit", "redirect_offering_id", "restricted_model_id", "debt_limits", "abandoned_answer", "required_regions", "preferred_regions", "equivalent_models", "without_refund", "once")
     OFFERING_ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     TARIFF_ID_FIELD_NUMBER: _ClassVar[int]
@@ -584,6 +701,8 @@ class Offering(_message.Message):
     REQUIRED_REGIONS_FIELD_NUMBER: _ClassVar[int]
     PREFERRED_REGIONS_FIELD_NUMBER: _ClassVar[int]
     EQUIVALENT_MODELS_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_REFUND_FIELD_NUMBER: _ClassVar[int]
+    ONCE_FIELD_NUMBER: _ClassVar[int]
     offering_id: str
     display_name: str
     tariff_id: str
@@ -607,7 +726,15 @@ class Offering(_message.Message):
     required_regions: _containers.RepeatedScalarFieldContainer[str]
     preferred_regions: _containers.RepeatedScalarFieldContainer[str]
     equivalent_models: bool
-    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ..., debt_limits: _Optional[_Iterable[_Union[DebtLimit, _Mapping]]] = ..., abandoned_answer: _Optional[_Union[AbandonedAnswer, str]] = ..., required_regions: _Optional[_Iterable[str]] = ..., preferred_regions: _Optional[_Iterable[str]] = ..., equivalent_models: _Optional[bool] = ...) -> None: ...
+    without_refund: bool
+    once: Once
+    def __init__(self, offering_id: _Optional[str] = ..., display_name: _Optional[str] = ..., tariff_id: _Optional[str] = ..., model_ids: _Optional[_Iterable[str]] = ..., reservation_policy: _Optional[_Union[ReservationPolicy, str]] = ..., output_window_tokens: _Optional[int] = ..., charge_input_when_client_gone_before_output: _Optional[bool] = ..., overage_tariff_id: _Optional[str] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., payment_methods: _Optional[_Iterable[_Union[PaymentMethod, str]]] = ..., cycle: _Optional[_Union[Cycle, _Mapping]] = ..., automatic_renewal: _Optional[bool] = ..., renewal_grace_days: _Optional[int] = ..., allowances: _Optional[_Iterable[_Union[Allowance, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., final_unit: _Optional[_Union[FinalUnit, str]] = ..., redirect_offering_id: _Optional[str] = ..., restricted_model_id: _Optional[str] = ..., debt_limits: _Optional[_Iterable[_Union[DebtLimit, _Mapping]]] = ..., abandoned_answer: _Optional[_Union[AbandonedAnswer, str]] = ..., required_regions: _Optional[_Iterable[str]] = ..., preferred_regions: _Optional[_Iterable[str]] = ..., equivalent_models: _Optional[bool] = ..., without_refund: _Optional[bool] = ..., once: _Optional[_Union[Once, _Mapping]] = ...) -> None: ...
+
+class Once(_message.Message):
+    __slots__ = ("period",)
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    period: Period
+    def __init__(self, period: _Optional[_Union[Period, str]] = ...) -> None: ...
 
 class DebtLimit(_message.Message):
     __slots__ = ("unit", "currency", "amount")
@@ -620,7 +747,7 @@ class DebtLimit(_message.Message):
     def __init__(self, unit: _Optional[_Union[Unit, str]] = ..., currency: _Optional[str] = ..., amount: _Optional[int] = ...) -> None: ...
 
 class Catalog(_message.Message):
-    __slots__ = ("revision", "digest", "vendors", "tokenizer_families", "models", "tariffs", "offerings", "default_offering_id", "model_groups", "exchange_rates", "time_zone")
+    __slots__ = ("revision", "digest", "vendors", "tokenizer_families", "models", "tariffs", "offerings", "default_offering_id", "model_groups", "exchange_rates", "time_zone", "sources")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     VENDORS_FIELD_NUMBER: _ClassVar[int]
@@ -632,6 +759,7 @@ class Catalog(_message.Message):
     MODEL_GROUPS_FIELD_NUMBER: _ClassVar[int]
     EXCHANGE_RATES_FIELD_NUMBER: _ClassVar[int]
     TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
     revision: int
     digest: str
     vendors: _containers.RepeatedCompositeFieldContainer[Vendor]
@@ -643,7 +771,8 @@ class Catalog(_message.Message):
     model_groups: _containers.RepeatedCompositeFieldContainer[ModelGroup]
     exchange_rates: _containers.RepeatedCompositeFieldContainer[ExchangeRate]
     time_zone: str
-    def __init__(self, revision: _Optional[int] = ..., digest: _Optional[str] = ..., vendors: _Optional[_Iterable[_Union[Vendor, _Mapping]]] = ..., tokenizer_families: _Optional[_Iterable[_Union[TokenizerFamily, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., tariffs: _Optional[_Iterable[_Union[Tariff, _Mapping]]] = ..., offerings: _Optional[_Iterable[_Union[Offering, _Mapping]]] = ..., default_offering_id: _Optional[str] = ..., model_groups: _Optional[_Iterable[_Union[ModelGroup, _Mapping]]] = ..., exchange_rates: _Optional[_Iterable[_Union[ExchangeRate, _Mapping]]] = ..., time_zone: _Optional[str] = ...) -> None: ...
+    sources: _containers.RepeatedCompositeFieldContainer[Source]
+    def __init__(self, revision: _Optional[int] = ..., digest: _Optional[str] = ..., vendors: _Optional[_Iterable[_Union[Vendor, _Mapping]]] = ..., tokenizer_families: _Optional[_Iterable[_Union[TokenizerFamily, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., tariffs: _Optional[_Iterable[_Union[Tariff, _Mapping]]] = ..., offerings: _Optional[_Iterable[_Union[Offering, _Mapping]]] = ..., default_offering_id: _Optional[str] = ..., model_groups: _Optional[_Iterable[_Union[ModelGroup, _Mapping]]] = ..., exchange_rates: _Optional[_Iterable[_Union[ExchangeRate, _Mapping]]] = ..., time_zone: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ...) -> None: ...
 
 class GetCatalogRequest(_message.Message):
     __slots__ = ()

@@ -1,0 +1,242 @@
+"""Branches sell what operators sell: each plan of infra/regions is bought, used by the official SDK, and found on its statement."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+from openai import NotFoundError, OpenAI
+
+from tests.cli.processes import Up, up
+
+REGIONS: Final = Path(__file__).parents[2] / "infra" / "regions"
+MICRO: Final = 1_000_000
+# 40 letters, which the simulator counts as 10 tokens, and an answer of 20.
+INPUT, OUTPUT = 10, 20
+_TOMORROW_US: Final = time.time_ns() // 1_000 + 86_400_000_000
+
+
+class Shop:
+    """A system that loads every branch, and its administrative API."""
+
+    def __init__(self, system: Up) -> None:
+        self._base_url = system.demo.base_url
+        self._admin = httpx.Client(
+            base_url=f"{system.demo.admin_url}/v1/admin", headers={"authorization": f"Bearer {system.demo.admin_token}"}, timeout=30
+        )
+        self._keys = 0
+
+    def close(self) -> None:
+        self._admin.close()
+
+    def admin(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        answer = self._admin.request(method, path, json=body)
+        assert answer.is_success, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
+    def _fresh(self) -> str:
+        self._keys += 1
+        return f"shelf-{self._keys}"
+
+    def account(self, offering_id: str | None = None) -> "Customer":
+        body = {"idempotency_key": self._fresh(), **({"offering_id": offering_id} if offering_id else {})}
+        account_id = self.admin("POST", "/accounts", body)["account_id"]
+        key = self.admin("POST", f"/accounts/{account_id}/keys", {"idempotency_key": self._fresh()})
+        return Customer(self, account_id, OpenAI(base_url=self._base_url, api_key=key["api_key"], max_retries=0))
+
+    def buys(self, offering_id: str, payment: str | None) -> "Customer":
+        customer = self.account()
+        order = customer.order(offering_id, payment, self._fresh())
+        if payment == "external":
+            order = self.admin(
+                "POST", f"/accounts/{customer.account_id}/orders/{order['order_id']}/payment", {"payment_reference": "bank-1"}
+            )
+        assert order["state"] == "completed", order
+        return customer
+
+
+class Customer:
+    """An account with one key."""
+
+    def __init__(self, shop: Shop, account_id: str, sdk: OpenAI) -> None:
+        self._shop = shop
+        self.account_id = account_id
+        self.sdk = sdk
+
+    def order(self, offering_id: str, payment: str | None, key: str) -> dict[str, Any]:
+        body = {"offering_id": offering_id, "idempotency_key": key, **({"payment_method": payment} if payment else {})}
+        return self._shop.admin("POST", f"/accounts/{self.account_id}/orders", body)
+
+    def pays_in(self, yuan: int) -> None:
+        body = {"unit": "CURRENCY", "currency": "CNY", "amount": yuan * MICRO, "valid_days": 365, "idempotency_key": "paid in"}
+        self._shop.admin("POST", f"/accounts/{self.account_id}/buckets", body)
+
+    def calls(self, model: str) -> str:
+        """A call of 10 tokens of input and 20 of output; its charging_id."""
+        raw = self.sdk.chat.completions.with_raw_response.create(
+            model=model,
+            messages=[{"role": "user", "content": "x" * 40}],
+            extra_body={"simulate": {"output_tokens": OUTPUT}},
+        )
+        usage = raw.parse().usage
+        assert usage is not None
+        assert (usage.prompt_tokens, usage.completion_tokens) == (INPUT, OUTPUT)
+        return raw.headers["x-request-id"]
+
+    def receipt(self, charging_id: str) -> dict[str, Any]:
+        told: dict[str, Any] = self.sdk.get(f"/me/receipts/{charging_id}", cast_to=httpx.Response).json()
+        return told
+
+    def balance(self) -> dict[str, Any]:
+        told: dict[str, Any] = self.sdk.get("/me/balance", cast_to=httpx.Response).json()
+        return told
+
+    def total(self, unit: str) -> dict[str, Any]:
+        """The line of the statement in a unit, of all time so far."""
+        statement = self._shop.admin("GET", f"/accounts/{self.account_id}/statement?from_us=1&until_us={_TOMORROW_US}")
+        (total,) = (each for each in statement["totals"] if unit in (each["unit"], each["currency"]))
+        found: dict[str, Any] = total
+        return found
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    data_dir = tmp_path_factory.mktemp("shelf")
+    (data_dir / "catalog").mkdir()
+    for file in sorted(REGIONS.glob("*/catalog/*.yaml")):
+        # A branch has the folder to itself; here all of them share one, in one time zone.
+        if file.parents[1].name not in ("beijing", "hongkong"):
+            shutil.copy(file, data_dir / "catalog" / f"{file.parents[1].name}.yaml")
+    with up(data_dir) as system:
+        opened = Shop(system)
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize(
+    ("offering_id", "yuan", "tokens"),
+    [
+        ("cn-telecom-personal-10m", "9.9", 10_000_000),
+        ("cn-telecom-personal-40m", "29.9", 40_000_000),
+        ("cn-telecom-personal-80m", "49.9", 80_000_000),
+        ("cn-telecom-developer-15m", "39.9", 15_000_000),
+        ("cn-telecom-developer-70m", "159.9", 70_000_000),
+        ("cn-telecom-developer-150m", "299.9", 150_000_000),
+        ("cn-mobile-sh-400k", "1", 400_000),
+        ("token-plan-50m", "59", 50_000_000),
+        ("token-plan-130m", "149", 130_000_000),
+        ("token-plan-380m", "399", 380_000_000),
+        ("token-plan-880m", "799", 880_000_000),
+        ("team-200m", "169", 200_000_000),
+        ("coding-plan", "199", 300_000_000),
+    ],
+)
+def test_a_package_is_paid_used_and_stands_on_the_statement(shop: Shop, offering_id: str, yuan: str, tokens: int) -> None:
+    customer = shop.buys(offering_id, "external")
+    charging_id = customer.calls("deepseek-v4-pro")
+    assert customer.receipt(charging_id)["charged_amount"] == (INPUT + OUTPUT) * MICRO
+    (bucket,) = customer.balance()["buckets"]
+    assert (bucket["unit"], bucket["granted"], bucket["consumed"]) == ("TOKEN", tokens * MICRO, 30 * MICRO)
+    used, paid = customer.total("TOKEN"), customer.total("CNY")
+    assert (used["calls"], used["charged"], used["balance"]) == (1, 30 * MICRO, 30 * MICRO)
+    whole, _, part = yuan.partition(".")
+    assert (paid["charges"], paid["outside"]) == (int(whole) * MICRO + int(part.ljust(6, "0")), paid["charges"])
+
+
+def test_points_of_a_dearer_model_cost_more_of_them(shop: Shop) -> None:
+    for offering_id, points in (("cn-mobile-sh-universal", 400), ("cn-telecom-sh-points", 250)):
+        customer = shop.buys(offering_id, "external")
+        # 1 point for 1,000 tokens of either side of the economical model; 1 and 2 of the other.
+        assert customer.receipt(customer.calls("deepseek-v4-flash"))["charged_amount"] == 30_000
+        assert customer.receipt(customer.calls("deepseek-v4-pro"))["charged_amount"] == 10_000 + 40_000
+        (bucket,) = customer.balance()["buckets"]
+        assert (bucket["granted"], bucket["consumed"]) == (points * MICRO, 80_000)
+
+
+def test_what_exceeds_the_package_goes_on_the_phone_bill_with_its_price(shop: Shop) -> None:
+    customer = shop.buys("cn-telecom-sh-10m", "phone_bill")
+    by_unit = {bucket["currency"] or bucket["unit"]: bucket for bucket in customer.balance()["buckets"]}
+    # The line is whole in a month that has begun; its price is a part by days, and stands on the line.
+    assert by_unit["CNY"]["granted"] == 59_900_000
+    price = by_unit["CNY"]["consumed"]
+    assert 0 < price <= 9_900_000
+    customer.calls("qwen-flash")
+    assert customer.total("TOKEN")["balance"] == 30 * MICRO
+    assert (customer.total("CNY")["charges"], customer.total("CNY")["credit_line"]) == (price, price)
+
+
+def test_one_key_calls_the_models_of_many_vendors_and_pays_each_by_its_price(shop: Shop) -> None:
+    customer = shop.account("cn-mobile-moma")
+    customer.pays_in(10)
+    charged = [
+        customer.receipt(customer.calls(model)) for model in ("deepseek-v4-pro", "qwen3-max", "gpt-5.4-mini", "claude-sonnet-4-6")
+    ]
+    assert all(each["currency"] == "CNY" and each["charged_amount"] > 0 for each in charged)
+    assert len({each["charged_amount"] for each in charged}) == 4
+    total = customer.total("CNY")
+    assert (total["calls"], total["usage"]) == (4, sum(each["charged_amount"] for each in charged))
+
+
+def test_a_blended_price_is_that_of_all_tokens_together(shop: Shop) -> None:
+    customer = shop.account("cn-unicom-team")
+    customer.pays_in(1)
+    # Yuan a million tokens, of input and output alike, are micro-yuan a token.
+    for model, micro_yuan in (("deepseek-v4-pro", 279), ("deepseek-v4-flash", 21), ("MiniMax-M2.5", 33)):
+        assert customer.receipt(customer.calls(model))["charged_amount"] == micro_yuan
+    assert customer.total("CNY")["usage"] == 279 + 21 + 33
+
+
+def test_a_free_trial_has_no_price(shop: Shop) -> None:
+    customer = shop.buys("cn-unicom-one-person-30m", None)
+    customer.calls("deepseek-v4-pro")
+    (bucket,) = customer.balance()["buckets"]
+    assert (bucket["granted"], bucket["consumed"]) == (30_000_000 * MICRO, 30 * MICRO)
+    with pytest.raises(AssertionError, match="not_possible"):
+        customer.order("cn-unicom-one-person-30m", None, "again")
+
+
+def test_money_is_paid_before_or_at_the_months_end(shop: Shop) -> None:
+    before = shop.account("vendor-metered-prepaid")
+    before.pays_in(5)
+    at_the_end = shop.buys("vendor-metered-monthly", None)
+    charged = {customer.receipt(customer.calls("deepseek-v4-pro"))["charged_amount"] for customer in (before, at_the_end)}
+    assert len(charged) == 1
+    (amount,) = charged
+    assert (before.total("CNY")["balance"], before.total("CNY")["credit_line"]) == (amount, 0)
+    assert (at_the_end.total("CNY")["balance"], at_the_end.total("CNY")["credit_line"]) == (0, amount)
+
+
+def test_an_ecosystem_partner_gets_an_invoice(shop: Shop) -> None:
+    customer = shop.buys("cn-telecom-ecosystem", None)
+    amount = customer.receipt(customer.calls("deepseek-v4-pro"))["charged_amount"]
+    assert amount > 0
+    assert customer.total("CNY")["credit_line"] == amount
+
+
+def test_a_family_shares_one_pool(shop: Shop) -> None:
+    customer = shop.account()
+    order = customer.order("cn-telecom-sh-family", "phone_bill", "family")
+    assert order["amount"] == 9_900_000
+    assert order["state"] in ("awaiting_payment", "completed")
+
+
+def test_an_enterprise_has_a_pool_and_credit_at_its_contracts_prices(shop: Shop) -> None:
+    customer = shop.buys("enterprise-pool-5b", "external")
+    customer.calls("deepseek-v4-pro")
+    by_unit = {bucket["currency"] or bucket["unit"]: bucket for bucket in customer.balance()["buckets"]}
+    assert by_unit["TOKEN"]["consumed"] == 30 * MICRO
+    assert by_unit["CNY"]["granted"] == 53_999 * MICRO
+
+
+def test_a_dedicated_line_is_sold_to_nobody_else(shop: Shop) -> None:
+    customer = shop.buys("government-line", None)
+    customer.calls("line-deepseek-v4-pro")
+    assert customer.total("TOKEN")["balance"] == 30 * MICRO
+    stranger = shop.account("vendor-metered-prepaid")
+    stranger.pays_in(5)
+    with pytest.raises(NotFoundError):
+        stranger.calls("line-deepseek-v4-pro")

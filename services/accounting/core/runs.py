@@ -34,6 +34,8 @@ DEPTH_MAX: Final = 4
 LIVING_MAX: Final = 1_000
 LIFE_US_MAX: Final = 30 * 24 * 3_600 * 1_000_000
 _PARALLEL: Final = "parallel-calls"
+# Models that a message names.
+_SHOWN_MAX: Final = 20
 _SECOND_US: Final = 1_000_000
 
 
@@ -84,6 +86,12 @@ def budget_id(unit: str) -> str:
     return f"budget-{_name(unit)}"
 
 
+def _shown(model_ids: list[str]) -> str:
+    """Models for a message, of which a cell may have hundreds: an error of an RPC has room for some kilobytes."""
+    rest = len(model_ids) - _SHOWN_MAX
+    return ", ".join(model_ids[:_SHOWN_MAX]) + (f", and {rest} more that GET /v1/models lists" if rest > 0 else "")
+
+
 def _name(unit: str) -> str:
     return unit.rpartition(":")[2]
 
@@ -127,7 +135,7 @@ def _wider(command: OpenRun, above: list[Run], rules: Rules, now_us: int, catalo
     known = sorted(catalog.model_ids if rules.model_ids is None else rules.model_ids)
     for model_id in command.model_ids:
         if model_id not in known:
-            yield f"models: the key that mints may not use {model_id!r}; it may use {', '.join(known)}"
+            yield f"models: the key that mints may not use {model_id!r}; it may use {_shown(known)}"
     if parallel_max and command.parallel_calls > parallel_max:
         yield f"parallel_calls: the key that mints may have {parallel_max}; give at most that"
 

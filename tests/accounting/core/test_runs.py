@@ -253,6 +253,14 @@ def test_models_are_the_parents(agent: Agent) -> None:
         agent.use(key, 1)
 
 
+def test_of_very_many_models_twenty_are_named() -> None:
+    agent = Agent(base=offering({f"model-{number:03}": flat(EACH) for number in range(300)}))
+    agent.grant(UNIT)
+    _, message = agent.refused("a", model_ids=("none",))
+    names = ", ".join(f"model-{number:03}" for number in range(20))
+    assert message == f"models: the key that mints may not use 'none'; it may use {names}, and 280 more that GET /v1/models lists"
+
+
 def test_parallel_calls_are_the_parents_and_count_in_it(agent: Agent) -> None:
     agent.mint("parent", parallel_calls=2)
     assert agent.refused("child", "parent", parallel_calls=3) == (

@@ -27,6 +27,7 @@ from services.accounting.core.commands import (
     Settled,
     SpentBudget,
     UpdateSession,
+    some_of,
 )
 from services.accounting.core.entries import CallLabelled, RunOpened, RunsEnded, SessionCreated, SessionSettled
 from services.accounting.core.losses import UNPAID_WAIT_US, UNPAID_WORK
@@ -796,3 +797,9 @@ def test_whatever_happens_no_budget_is_passed_and_every_sum_is_right(seed: int, 
             assert budget.used + budget.held <= budget.amount, key
     assert books(agent) == []
     assert isinstance(next(iter(agent.state.runs.values())), Run)
+
+
+def test_a_refusal_names_ten_of_a_catalogs_names() -> None:
+    names = {f"model-{number:03}" for number in range(400)}
+    assert some_of(names) == ", ".join(f"model-{number:03}" for number in range(10)) + ", ..."
+    assert some_of(["b", "a"]) == "a, b"

@@ -150,11 +150,11 @@ def test_a_package_is_paid_used_and_stands_on_the_statement(shop: Shop, offering
 def test_points_of_a_dearer_model_cost_more_of_them(shop: Shop) -> None:
     for offering_id, points in (("cn-mobile-sh-universal", 400), ("cn-telecom-sh-points", 250)):
         customer = shop.buys(offering_id, "external")
-        # 1 point for 1,000 tokens of either side of the economical model; 1 and 2 of the other.
-        assert customer.receipt(customer.calls("deepseek-v4-flash"))["charged_amount"] == 30_000
-        assert customer.receipt(customer.calls("deepseek-v4-pro"))["charged_amount"] == 10_000 + 40_000
+        # 1 and 3 points for 1,000 tokens of the two sides of the economical model; 3 and 8 of the other.
+        assert customer.receipt(customer.calls("deepseek-v4-flash"))["charged_amount"] == 10_000 + 60_000
+        assert customer.receipt(customer.calls("deepseek-v4-pro"))["charged_amount"] == 30_000 + 160_000
         (bucket,) = customer.balance()["buckets"]
-        assert (bucket["granted"], bucket["consumed"]) == (points * MICRO, 80_000)
+        assert (bucket["granted"], bucket["consumed"]) == (points * MICRO, 260_000)
 
 
 def test_what_exceeds_the_package_goes_on_the_phone_bill_with_its_price(shop: Shop) -> None:
